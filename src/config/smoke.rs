@@ -1,0 +1,63 @@
+//! How a service's public page is looked at: the checked form.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Secret;
+
+/// What to ask and what to expect.
+#[derive(Debug, Clone)]
+pub struct SmokePlan {
+    /// The public address of the page.
+    pub url: url::Url,
+    /// Statuses that are right for the last answer.
+    pub status: Vec<u16>,
+    /// How many redirects may be followed.
+    pub max_redirects: u32,
+    /// Headers to send, by name and value.
+    pub headers: Vec<(String, Secret)>,
+    /// User and password of HTTP basic authentication.
+    pub basic_auth: Option<(String, Secret)>,
+    /// Headers the last answer must have: name and a pattern its value must match.
+    pub expect_headers: Vec<(String, regex::Regex)>,
+    /// A pattern the body must match.
+    pub body: Option<regex::Regex>,
+    /// Where the page must show the release; none: it is not asked.
+    pub release: Option<ReleaseProof>,
+    /// How long the page may take to become right.
+    pub within: Duration,
+    /// How long a certificate may take to be issued.
+    pub certificate_within: Duration,
+    /// Fewer days left than this is an error.
+    pub certificate_days: i64,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Whether the page's assets are looked at.
+    pub assets: bool,
+    /// How many bytes of the page are read at most.
+    pub max_body_bytes: usize,
+    /// Roots to trust beside the host's own (PEM).
+    pub ca_file: Option<PathBuf>,
+    /// Connect here (`HOST:PORT`) instead of where the address leads; name and certificate stay those of the address.
+    pub connect_to: Option<String>,
+}
+
+/// Where the served page says which release it is.
+#[derive(Debug, Clone)]
+pub struct ReleaseProof {
+    /// Asked instead of the page itself, resolved against it (`/version`).
+    pub path: Option<String>,
+    /// What carries the tag or the commit.
+    pub carried_by: ReleaseCarrier,
+}
+
+/// What carries the tag or the commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReleaseCarrier {
+    /// This header.
+    Header(String),
+    /// The JSON value at this pointer (RFC 6901).
+    Json(String),
+    /// The body's text.
+    Text,
+}

@@ -1,0 +1,23 @@
+//! tagalong: a companion for GitHub and Forgejo Actions runners.
+//!
+//! CI calls it with a tag; it pins the tag, brings the release up, looks at it from outside, and undoes it when it does
+//! not hold. `deploy/run.rs` is where to begin reading.
+//!
+//! # The house
+//! A module uses only floors below its own; two modules on one floor do not use each other. A test reads this table and
+//! checks the code against it.
+//!
+//! | floor | modules | what they know |
+//! |---|---|---|
+//! | 8 | `cli` | the terminal |
+//! | 7 | `app` | builds everything from the configuration; orderly start and stop |
+//! | 6 | `http` | actix and statuses |
+//! | 5 | `deploy` | orders, their queue, the story, undo, recovery |
+//! | 4 | `executor` | who carries orders out, on which host, under which lock |
+//! | 3 | `engine` `smoke` `journal` | tools over one or two things below |
+//! | 2 | `store` `registry` | one outside thing each |
+//! | 1 | `process` `config` `api` `telemetry` `clock` | edges |
+//! | 0 | `model` | parsed words: no I/O, no async |
+
+pub mod config;
+pub mod model;

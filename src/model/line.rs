@@ -1,0 +1,64 @@
+//! One line of the journal.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::model::Step;
+
+/// What kind of line it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LineKind {
+    /// A step begins.
+    Step,
+    /// What tagalong has to say.
+    Note,
+    /// What a person should look at, though nothing failed.
+    Warning,
+    /// Why something failed.
+    Error,
+    /// Output of a program or a container.
+    Output,
+    /// How the deployment ended: the last line.
+    Outcome,
+}
+
+impl LineKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [Self::Step, Self::Note, Self::Warning, Self::Error, Self::Output, Self::Outcome];
+
+    /// The text form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Output => "output",
+            Self::Outcome => "outcome",
+        }
+    }
+
+    /// Reads the text form; what it does not know is a note.
+    #[must_use]
+    pub fn parse(given: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == given).unwrap_or(Self::Note)
+    }
+}
+
+/// One line of a deployment's journal, numbered from 1 without gaps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Line {
+    /// Its number within the deployment.
+    pub seq: i64,
+    /// When, in ms since 1970 (UTC).
+    pub at_ms: i64,
+    /// The step it belongs to.
+    pub step: Step,
+    /// What kind of line it is.
+    pub kind: LineKind,
+    /// The text: one line, control characters escaped, secrets masked.
+    pub text: String,
+}

@@ -1,0 +1,23 @@
+//! Parsed words: what a value of one of these types says has been checked once, where it came in.
+//!
+//! No I/O and no async: everything above may use these.
+
+mod caller;
+mod id;
+mod image;
+mod line;
+mod order;
+mod outcome;
+mod report;
+mod step;
+mod word;
+
+pub use caller::{Caller, Scope, Target, Verb};
+pub use id::DeploymentId;
+pub use image::{Digest, ImageRef, Repository, Tag};
+pub use line::{Line, LineKind};
+pub use order::{Order, OrderKind, RollbackTo};
+pub use outcome::{Guard, Outcome, State};
+pub use report::{Certificate, Effect, Finding, Report, Severity};
+pub use step::Step;
+pub use word::{KeyId, ServiceName, WordError};

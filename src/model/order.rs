@@ -1,0 +1,87 @@
+//! What is asked.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::model::Caller;
+use crate::model::DeploymentId;
+use crate::model::Digest;
+use crate::model::ServiceName;
+use crate::model::Tag;
+
+/// What an order wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderKind {
+    /// Land a tag.
+    Deploy,
+    /// Go back.
+    Rollback,
+    /// Take over what runs: smoke it and record it, change nothing.
+    Adopt,
+}
+
+impl OrderKind {
+    /// The text form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
+            Self::Adopt => "adopt",
+        }
+    }
+
+    /// Reads the text form; what it does not know is a deploy.
+    #[must_use]
+    pub fn parse(given: &str) -> Self {
+        match given {
+            "rollback" => Self::Rollback,
+            "adopt" => Self::Adopt,
+            _ => Self::Deploy,
+        }
+    }
+}
+
+/// Where a rollback goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RollbackTo {
+    /// The verified release before the one that runs.
+    #[default]
+    Previous,
+    /// A tag.
+    Tag(Tag),
+    /// What an earlier deployment landed.
+    Deployment(DeploymentId),
+}
+
+/// An authorised request: what will be carried out, and who asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What it wants.
+    pub kind: OrderKind,
+    /// Of which service.
+    pub service: ServiceName,
+    /// The tag; none for an adoption, or for a release that never had one.
+    pub tag: Option<Tag>,
+    /// The digest the caller expects, or the one a rollback found in the record.
+    pub digest: Option<Digest>,
+    /// The commit that was built.
+    pub commit: Option<String>,
+    /// The git ref it was built from.
+    pub git_ref: Option<String>,
+    /// Where the workflow run can be seen.
+    pub run_url: Option<String>,
+    /// The forge's run number: orders with a lower one than the live release's are late.
+    pub run_number: Option<i64>,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+    /// Land it although it is older than what is live, or the service is held.
+    pub force: bool,
+    /// Stop after preflight.
+    pub dry_run: bool,
+    /// Who asked.
+    pub caller: Caller,
+}

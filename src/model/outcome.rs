@@ -1,0 +1,269 @@
+//! States of a deployment and how it can end.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::model::DeploymentId;
+use crate::model::Step;
+
+/// What refused an order. Each name stands in the API, the README and the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// The tag does not match the service's `tag_pattern`.
+    TagPattern,
+    /// A rollback holds the service.
+    Held,
+    /// A newer release is live.
+    Late,
+    /// The order waited longer than `max_wait_s`.
+    Age,
+    /// A release on the way back says that it must not be rolled back past.
+    Barrier,
+    /// There is nothing to roll back to.
+    NoTarget,
+    /// The tag now means another digest than the order named.
+    DigestMismatch,
+    /// The registry does not know the tag or digest.
+    NotFound,
+    /// The image is not made for this host.
+    Platform,
+    /// The compose project does not resolve, or does not use the pin.
+    Stack,
+    /// Too little disk or too few inodes.
+    Disk,
+    /// The compose plugin has a version that is refused.
+    ComposeVersion,
+    /// The `before` hook said no.
+    BeforeHook,
+    /// Nothing of the service runs, so there is nothing to adopt.
+    NothingRuns,
+}
+
+impl Guard {
+    /// The text form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TagPattern => "tag_pattern",
+            Self::Held => "held",
+            Self::Late => "late",
+            Self::Age => "age",
+            Self::Barrier => "barrier",
+            Self::NoTarget => "no_target",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::NotFound => "not_found",
+            Self::Platform => "platform",
+            Self::Stack => "stack",
+            Self::Disk => "disk",
+            Self::ComposeVersion => "compose_version",
+            Self::BeforeHook => "before_hook",
+            Self::NothingRuns => "nothing_runs",
+        }
+    }
+}
+
+/// How a deployment ended. Only [`Outcome::Live`] is success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The release serves and was verified from outside.
+    Live {
+        /// What a person should look at all the same.
+        warnings: Vec<String>,
+    },
+    /// The previous release serves again and was verified.
+    RolledBack {
+        /// Why the new one did not hold.
+        why: String,
+        /// What came back.
+        to: String,
+        /// Whether what came back had ever been verified before.
+        verified_before: bool,
+    },
+    /// Neither the new release nor the previous one holds.
+    RollbackFailed {
+        /// Why the new one did not hold.
+        why: String,
+        /// Why the previous one did not.
+        and: String,
+    },
+    /// A newer order took its place while it waited.
+    Superseded {
+        /// That order.
+        by: DeploymentId,
+    },
+    /// A guard refused it; nothing was changed.
+    Refused {
+        /// Which guard.
+        guard: Guard,
+        /// Why.
+        why: String,
+    },
+    /// It ended before the pin; nothing was changed.
+    Failed {
+        /// Why.
+        why: String,
+    },
+    /// It changed things, did not hold, and there is nothing to return to.
+    Broken {
+        /// Why it did not hold.
+        why: String,
+        /// What still runs.
+        runs: String,
+    },
+    /// Left as it is for a person.
+    Held {
+        /// Why.
+        why: String,
+    },
+    /// Somebody cancelled it, or an operator's rollback took over.
+    Cancelled {
+        /// Who, or by what.
+        by: String,
+        /// Whether anything had been changed.
+        changed: bool,
+        /// Whether the change was brought back and verified.
+        brought_back: bool,
+    },
+    /// A dry run: everything up to preflight holds; nothing was changed.
+    DryRun {
+        /// What would have been pinned.
+        would_pin: String,
+    },
+}
+
+impl Outcome {
+    /// The name, as the API, the metrics and the record show it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Live { .. } => "live",
+            Self::RolledBack { .. } => "rolled_back",
+            Self::RollbackFailed { .. } => "rollback_failed",
+            Self::Superseded { .. } => "superseded",
+            Self::Refused { .. } => "refused",
+            Self::Failed { .. } => "failed",
+            Self::Broken { .. } => "broken",
+            Self::Held { .. } => "held",
+            Self::Cancelled { .. } => "cancelled",
+            Self::DryRun { .. } => "dry_run",
+        }
+    }
+
+    /// Every name, for metrics that show zero before the first.
+    pub const NAMES: [&'static str; 10] =
+        ["live", "rolled_back", "rollback_failed", "superseded", "refused", "failed", "broken", "held", "cancelled", "dry_run"];
+
+    /// The CLI's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Live { .. } | Self::DryRun { .. } => 0,
+            Self::RolledBack { .. } => 10,
+            Self::RollbackFailed { .. } => 11,
+            Self::Superseded { .. } => 12,
+            Self::Refused { .. } => 13,
+            Self::Failed { .. } => 14,
+            Self::Broken { .. } => 15,
+            Self::Held { .. } => 16,
+            Self::Cancelled { .. } => 17,
+        }
+    }
+
+    /// Whether what was ordered happened.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.exit_code() == 0
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Live { warnings } if warnings.is_empty() => f.write_str("live: verified"),
+            Self::Live { warnings } => write!(f, "live: verified, with a warning: {}", warnings.join("; ")),
+            Self::RolledBack { why, to, verified_before: true } => write!(f, "rolled back to {to}, which serves again: {why}"),
+            Self::RolledBack { why, to, verified_before: false } => {
+                write!(f, "rolled back to {to}, which serves again (it had never been verified before): {why}")
+            }
+            Self::RollbackFailed { why, and } => write!(f, "rollback failed: {why}; and then {and}"),
+            Self::Superseded { by } => write!(f, "superseded by {by} while it waited"),
+            Self::Refused { guard, why } => write!(f, "refused ({}), nothing was changed: {why}", guard.as_str()),
+            Self::Failed { why } => write!(f, "failed, nothing was changed: {why}"),
+            Self::Broken { why, runs } => write!(f, "broken, with nothing to return to: {why}; {runs}"),
+            Self::Held { why } => write!(f, "held for a person: {why}"),
+            Self::Cancelled { by, changed: false, .. } => write!(f, "cancelled by {by}, nothing was changed"),
+            Self::Cancelled { by, brought_back: true, .. } => write!(f, "cancelled by {by}, the previous release serves again"),
+            Self::Cancelled { by, .. } => write!(f, "cancelled by {by}, the change was not brought back"),
+            Self::DryRun { would_pin } => write!(f, "dry run, nothing was changed: would pin {would_pin}"),
+        }
+    }
+}
+
+/// Where a deployment stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// It waits for its turn.
+    Queued,
+    /// It is being carried out.
+    Running {
+        /// The step it is at.
+        step: Step,
+    },
+    /// It has ended.
+    Done {
+        /// How.
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Guard;
+    use super::Outcome;
+    use super::State;
+    use crate::model::DeploymentId;
+    use crate::model::Step;
+
+    fn one_of_each() -> Vec<Outcome> {
+        let s = || "because".to_owned();
+        vec![
+            Outcome::Live { warnings: vec![s()] },
+            Outcome::RolledBack { why: s(), to: s(), verified_before: true },
+            Outcome::RollbackFailed { why: s(), and: s() },
+            Outcome::Superseded { by: DeploymentId::from_parts(1, 2) },
+            Outcome::Refused { guard: Guard::Disk, why: s() },
+            Outcome::Failed { why: s() },
+            Outcome::Broken { why: s(), runs: s() },
+            Outcome::Held { why: s() },
+            Outcome::Cancelled { by: s(), changed: true, brought_back: false },
+            Outcome::DryRun { would_pin: s() },
+        ]
+    }
+
+    #[test]
+    fn outcomes_have_one_text_form_and_their_exit_codes() {
+        let codes: Vec<u8> = one_of_each().iter().map(Outcome::exit_code).collect();
+        assert_eq!(codes, [0, 10, 11, 12, 13, 14, 15, 16, 17, 0]);
+        for outcome in one_of_each() {
+            let text = serde_json::to_string(&outcome).unwrap_or_default();
+            assert_eq!(serde_json::from_str::<Outcome>(&text).ok().as_ref(), Some(&outcome));
+            assert!(text.starts_with(&format!("{{\"outcome\":\"{}\"", outcome.name())), "{text}");
+        }
+        assert_eq!(one_of_each().iter().map(Outcome::name).collect::<Vec<_>>(), Outcome::NAMES);
+    }
+
+    #[test]
+    fn states_round_trip() {
+        let mut states = vec![State::Queued, State::Running { step: Step::Up }];
+        states.extend(one_of_each().into_iter().map(|outcome| State::Done { outcome }));
+        for state in states {
+            let text = serde_json::to_string(&state).unwrap_or_default();
+            assert_eq!(serde_json::from_str::<State>(&text).ok(), Some(state), "{text}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a smoke check saw.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Worth a look; does not fail the check.
+    Warning,
+    /// Fails the check.
+    Error,
+}
+
+/// What a browser does with the thing that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// The request is not made; the page goes without.
+    Blocked,
+    /// The request is made over https instead.
+    Upgraded,
+    /// The page's own policy rewrites it to https before it is asked.
+    Rescued,
+    /// The page does not load.
+    PageFails,
+    /// Nothing that a visitor sees.
+    Nothing,
+}
+
+/// One thing that is not right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// The rule's name, the same in code, tests, README and config.
+    pub rule: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What was seen, as one sentence.
+    pub message: String,
+    /// What a browser does with it.
+    pub effect: Effect,
+    /// What to change.
+    pub fix: String,
+    /// The address as the page writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The address it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<String>,
+    /// Element and attribute, `link[href]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub element: Option<String>,
+    /// Line in the document, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Whether the running release had the very same finding before anything was changed.
+    #[serde(default)]
+    pub known: bool,
+}
+
+impl Finding {
+    /// Whether `other` is the same fault, seen at another time: rule and address agree.
+    #[must_use]
+    pub fn same_fault(&self, other: &Self) -> bool {
+        self.rule == other.rule && self.resolved == other.resolved && self.url == other.url && self.element == other.element
+    }
+}
+
+/// The certificate that the page was served with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Certificate {
+    /// The subject's common name, or its first alternative name.
+    pub subject: String,
+    /// Who issued it.
+    pub issuer: String,
+    /// Whole days until it expires; negative when it has.
+    pub days_left: i64,
+}
+
+/// What one smoke check saw.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Report {
+    /// The address that was asked.
+    pub url: String,
+    /// Where the redirects ended, when there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_url: Option<String>,
+    /// The status of the last answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How often the page was asked before this answer stood.
+    pub attempts: u32,
+    /// How long the whole check took, ms.
+    pub duration_ms: u64,
+    /// The certificate, when the address is https and a handshake was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
+    /// How many assets the page asks for.
+    pub assets: u32,
+    /// What is not right, worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether nothing fails: no finding of severity error.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.errors().next().is_none()
+    }
+
+    /// The findings that fail the check.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Marks every finding that `before` had as well, so that what is new can be told from what is old.
+    pub fn mark_known(&mut self, before: &Self) {
+        for finding in &mut self.findings {
+            finding.known = before.findings.iter().any(|old| old.same_fault(finding));
+        }
+    }
+}
