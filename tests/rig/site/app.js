@@ -1,0 +1,1 @@
+document.getElementById("age").textContent = "Loaded " + new Date().toLocaleTimeString();
