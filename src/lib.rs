@@ -19,5 +19,7 @@
 //! | 1 | `process` `config` `api` `telemetry` `clock` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
 
+pub mod clock;
 pub mod config;
 pub mod model;
+pub mod process;

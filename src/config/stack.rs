@@ -1,0 +1,55 @@
+//! A service's stack and how Docker is reached: the checked form.
+
+use std::path::PathBuf;
+
+use crate::model::Repository;
+
+/// The compose files of a service and what tagalong pins in them.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// The folder, absolute: the project directory, where `.env` stands.
+    pub dir: PathBuf,
+    /// The compose files, relative to `dir`; empty: what compose finds by itself there.
+    pub files: Vec<PathBuf>,
+    /// The compose project's name, always given to compose.
+    pub project: String,
+    /// What is pinned: at least one.
+    pub pins: Vec<PinnedImage>,
+    /// How.
+    pub mode: PinChoice,
+}
+
+/// One image of a stack that tagalong pins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedImage {
+    /// The repository, as the compose file writes it.
+    pub image: Repository,
+    /// The variable in `.env` that holds the part behind the repository; none: mode `override` only.
+    pub variable: Option<String>,
+}
+
+/// Which pin mode the configuration asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinChoice {
+    /// `env` where it is proven to touch nothing else, `override` where it is not.
+    Auto,
+    /// The variable in `.env`, or refuse.
+    Env,
+    /// The generated override file.
+    Override,
+}
+
+/// How Docker is reached.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    /// The command line client: a name looked up in `path`, or a path.
+    pub program: String,
+    /// `PATH` of every program that is run.
+    pub path: String,
+    /// `HOME` of every program that is run.
+    pub home: String,
+    /// `DOCKER_HOST`, when another daemon than the default is meant.
+    pub host: Option<String>,
+    /// `DOCKER_CONFIG`, when credentials and plugins are not in `HOME`.
+    pub config_dir: Option<PathBuf>,
+}

@@ -1,0 +1,462 @@
+//! The only place that runs programs.
+//!
+//! A [`Command`] is a value; [`run`] carries it out: argv only and never a shell, an environment of our own making, its own
+//! process group, a deadline, and the end of the whole group when it is over, however it ended. Its standard input is
+//! either empty or the host lock's file, so that a child that outlives tagalong still holds the lock.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio::sync::watch;
+
+use base64::Engine as _;
+use rustix::process::Pid;
+use rustix::process::Signal;
+
+/// How long a group may take to end by itself after SIGTERM.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long output may still come after the program itself has ended.
+const DRAIN: Duration = Duration::from_millis(500);
+/// A longer line is cut here.
+const LONGEST_LINE: usize = 4096;
+/// More lines than this are counted, not kept.
+const MOST_LINES: usize = 20_000;
+
+/// A program to run, as a value.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// The program, by path or looked up in `PATH` of `env`.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its whole environment: nothing is inherited.
+    pub env: BTreeMap<String, String>,
+    /// The folder it runs in.
+    pub dir: Option<PathBuf>,
+    /// After this it is ended.
+    pub deadline: Duration,
+    /// What must not be seen of its output.
+    pub mask: Arc<Mask>,
+    /// The lock's file, which becomes its standard input.
+    pub lock: Option<Arc<File>>,
+}
+
+impl Command {
+    /// The command as a person would type it, for messages; not meant to be run.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let words = std::iter::once(self.program.as_str()).chain(self.args.iter().map(String::as_str));
+        self.mask.hide(&words.collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this status.
+    Exit(i32),
+    /// By a signal from somewhere else.
+    Signal(i32),
+    /// By us, at its deadline.
+    Deadline(Duration),
+    /// By us, because the order was cancelled.
+    Cancelled,
+    /// It could not be started.
+    NotStarted(String),
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "ended with status {code}"),
+            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Self::Deadline(limit) => write!(f, "did not end within {} s and was ended with everything it had started", limit.as_secs()),
+            Self::Cancelled => f.write_str("was ended because the order was cancelled"),
+            Self::NotStarted(why) => write!(f, "could not be started: {why}"),
+        }
+    }
+}
+
+/// Which of its outputs a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// What [`capture`] brings back.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// How it ended.
+    pub ended: Ended,
+    /// Its whole standard output, not masked: it is data for us, not text for people.
+    pub out: String,
+    /// The last lines of its standard error, masked.
+    pub err: String,
+}
+
+impl Captured {
+    /// The output of a program that ended well.
+    ///
+    /// # Errors
+    /// The last lines it wrote to standard error, or how it ended.
+    pub fn success(self) -> Result<String, String> {
+        match self.ended {
+            Ended::Exit(0) => Ok(self.out),
+            Ended::Exit(_) if !self.err.trim().is_empty() => Err(self.err.trim().to_owned()),
+            ended => Err(format!("it {ended}")),
+        }
+    }
+}
+
+/// A signal to stop, shared by everything that works on one order.
+#[derive(Debug, Clone)]
+pub struct Cancel {
+    sender: Arc<watch::Sender<bool>>,
+}
+
+impl Default for Cancel {
+    fn default() -> Self {
+        Self { sender: Arc::new(watch::Sender::new(false)) }
+    }
+}
+
+impl Cancel {
+    /// Stops everything that holds this signal. Once given it stays.
+    pub fn cancel(&self) {
+        self.sender.send_replace(true);
+    }
+
+    /// Whether it was given.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        *self.sender.borrow()
+    }
+
+    /// Ends when it is given.
+    pub async fn cancelled(&self) {
+        let mut receiver = self.sender.subscribe();
+        if receiver.wait_for(|given| *given).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Secrets that must not be seen: as they are, and in base64, hex and URL form.
+#[derive(Default)]
+pub struct Mask {
+    forms: Vec<String>,
+}
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mask({})", self.forms.len())
+    }
+}
+
+impl Mask {
+    /// A mask over `secrets`. Ones shorter than six bytes are left out: hiding them would hide ordinary text.
+    #[must_use]
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut forms = Vec::new();
+        for secret in secrets.into_iter().filter(|secret| secret.len() >= 6) {
+            let hex: String = secret.bytes().map(|b| format!("{b:02x}")).collect();
+            let url: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            let base64 = base64::engine::general_purpose::STANDARD.encode(secret);
+            forms.extend([secret.to_owned(), base64.trim_end_matches('=').to_owned(), hex, url]);
+        }
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        forms.dedup();
+        Self { forms }
+    }
+
+    /// `text` with every secret replaced by `•••`.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        let mut hidden = text.to_owned();
+        for form in &self.forms {
+            if hidden.contains(form.as_str()) {
+                hidden = hidden.replace(form.as_str(), "•••");
+            }
+        }
+        hidden
+    }
+}
+
+/// Runs `command` to its end and gives each line of its output to `each` as it comes. When this returns, nothing of its
+/// process group runs any more; dropping it ends the group as well.
+pub async fn run(command: &Command, cancel: &Cancel, mut each: impl FnMut(Stream, String)) -> Ended {
+    let (sender, mut lines) = mpsc::channel::<(Stream, String)>(256);
+    let work = supervise(command, cancel, |stream, pipe| {
+        let sender = sender.clone();
+        let mask = Arc::clone(&command.mask);
+        tokio::spawn(async move { split_lines(stream, pipe, &mask, &sender).await });
+    });
+    let mut work = Box::pin(work);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            Some((stream, line)) = lines.recv() => each(stream, line),
+            ended = &mut work => break ended,
+        }
+    };
+    drop(work);
+    drop(sender);
+    // The group has ended, so both pipes are closed and this ends too; a program that left the group may hold them.
+    let rest = async {
+        while let Some((stream, line)) = lines.recv().await {
+            each(stream, line);
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN, rest).await;
+    ended
+}
+
+/// Runs `command` and keeps its output: for programs that answer a question.
+pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
+    const MOST_BYTES: usize = 32 << 20;
+    const KEPT_ERR_LINES: usize = 12;
+    let (mut out, mut err) = (String::new(), Vec::<String>::new());
+    let raw = Command { mask: Arc::default(), ..command.clone() };
+    let ended = run(&raw, cancel, |stream, line| match stream {
+        Stream::Out if out.len() + line.len() < MOST_BYTES => {
+            out.push_str(&line);
+            out.push('\n');
+        }
+        Stream::Out => {}
+        Stream::Err => {
+            if err.len() == KEPT_ERR_LINES {
+                err.remove(0);
+            }
+            err.push(command.mask.hide(&line));
+        }
+    })
+    .await;
+    Captured { ended, out, err: err.join("; ") }
+}
+
+/// A process group that ends with this value.
+struct Group(Pid);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        // A group that is gone already is what we want.
+        let _ = rustix::process::kill_process_group(self.0, signal);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+async fn supervise(command: &Command, cancel: &Cancel, mut read: impl FnMut(Stream, Box<dyn AsyncRead + Send + Unpin>)) -> Ended {
+    let mut child = match start(command) {
+        Ok(child) => child,
+        Err(error) => return Ended::NotStarted(format!("{}: {error}", command.program)),
+    };
+    let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32)) else {
+        return Ended::NotStarted(format!("{}: it has no process id", command.program));
+    };
+    let group = Group(pid);
+    if let Some(pipe) = child.stdout.take() {
+        read(Stream::Out, Box::new(pipe));
+    }
+    if let Some(pipe) = child.stderr.take() {
+        read(Stream::Err, Box::new(pipe));
+    }
+    let stopped = tokio::select! {
+        status = child.wait() => return how(status),
+        () = tokio::time::sleep(command.deadline) => Ended::Deadline(command.deadline),
+        () = cancel.cancelled() => Ended::Cancelled,
+    };
+    group.signal(Signal::TERM);
+    let _ = tokio::time::timeout(GRACE, child.wait()).await;
+    group.signal(Signal::KILL);
+    let _ = child.wait().await;
+    stopped
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+fn start(command: &Command) -> std::io::Result<tokio::process::Child> {
+    let stdin = match &command.lock {
+        Some(file) => Stdio::from(file.try_clone()?),
+        None => Stdio::null(),
+    };
+    let mut start = tokio::process::Command::new(program_path(command));
+    start.args(&command.args).env_clear().envs(&command.env);
+    start.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    if let Some(dir) = &command.dir {
+        start.current_dir(dir);
+    }
+    start.spawn()
+}
+
+/// The program looked up in the `PATH` it will get, so that our own `PATH` plays no part.
+fn program_path(command: &Command) -> PathBuf {
+    if command.program.contains('/') {
+        return PathBuf::from(&command.program);
+    }
+    let path = command.env.get("PATH").map_or("", String::as_str);
+    let found = path.split(':').map(|dir| PathBuf::from(dir).join(&command.program)).find(|file| file.is_file());
+    found.unwrap_or_else(|| PathBuf::from(&command.program))
+}
+
+fn how(status: std::io::Result<std::process::ExitStatus>) -> Ended {
+    use std::os::unix::process::ExitStatusExt as _;
+    match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Exit(code),
+            (None, signal) => Ended::Signal(signal.unwrap_or_default()),
+        },
+        Err(error) => Ended::NotStarted(error.to_string()),
+    }
+}
+
+/// Whole lines (ended by LF or CR, as progress bars write them) are masked and sent; a secret that came in two chunks is
+/// whole again by then. Bytes that are no UTF-8 become replacement characters.
+async fn split_lines(stream: Stream, mut pipe: Box<dyn AsyncRead + Send + Unpin>, mask: &Mask, to: &mpsc::Sender<(Stream, String)>) {
+    // Standard output of `capture` is data, so lines are not cut there; a mask is what tells text for people.
+    let (mut pending, mut chunk, mut sent) = (Vec::<u8>::new(), vec![0_u8; 16 << 10], 0_usize);
+    let longest = if mask.forms.is_empty() { 8 << 20 } else { LONGEST_LINE * 4 };
+    loop {
+        let count = pipe.read(&mut chunk).await.unwrap_or(0);
+        pending.extend_from_slice(&chunk[..count]);
+        let ended = count == 0;
+        while let Some(end) = line_end(&pending, ended, longest) {
+            let rest = pending.split_off(end);
+            let line = std::mem::replace(&mut pending, rest);
+            let text = String::from_utf8_lossy(&line);
+            let text = mask.hide(text.trim_end_matches(['\n', '\r']));
+            sent += 1;
+            if sent <= MOST_LINES && to.send((stream, text)).await.is_err() {
+                return;
+            }
+        }
+        if ended {
+            break;
+        }
+    }
+    if sent > MOST_LINES {
+        let _ = to.send((stream, format!("… {} more lines were not kept", sent - MOST_LINES))).await;
+    }
+}
+
+fn line_end(pending: &[u8], ended: bool, longest: usize) -> Option<usize> {
+    match pending.iter().position(|b| *b == b'\n' || *b == b'\r') {
+        // CR LF is one end: wait for the byte behind a CR that stands last.
+        Some(at) if pending[at] == b'\r' && at + 1 == pending.len() && !ended => None,
+        Some(at) if pending[at] == b'\r' && pending.get(at + 1) == Some(&b'\n') => Some(at + 2),
+        Some(at) => Some(at + 1),
+        None if pending.len() > longest => Some(longest),
+        None => (ended && !pending.is_empty()).then_some(pending.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use std::time::Instant;
+
+    use super::Cancel;
+    use super::Command;
+    use super::Ended;
+    use super::Mask;
+    use super::Stream;
+    use super::capture;
+    use super::run;
+
+    fn sh(script: &str, deadline: Duration) -> Command {
+        Command {
+            program: "sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            dir: None,
+            deadline,
+            mask: Arc::default(),
+            lock: None,
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn output_and_status_come_back() {
+        let got = capture(&sh("echo a; echo b >&2; exit 3", LONG), &Cancel::default()).await;
+        assert_eq!((got.ended, got.out.as_str(), got.err.as_str()), (Ended::Exit(3), "a\n", "b"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_inherited() {
+        let got = capture(&sh("env", LONG), &Cancel::default()).await;
+        assert!(!got.out.contains("HOME="), "{}", got.out);
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_said_by_name() {
+        let mut command = sh("", LONG);
+        command.program = "no-such-program".into();
+        let got = capture(&command, &Cancel::default()).await;
+        assert!(matches!(&got.ended, Ended::NotStarted(why) if why.contains("no-such-program")), "{:?}", got.ended);
+    }
+
+    #[tokio::test]
+    async fn the_deadline_ends_grandchildren_too() {
+        let start = Instant::now();
+        let got = capture(&sh("sleep 1000 & echo $!; wait", Duration::from_millis(300)), &Cancel::default()).await;
+        assert!(matches!(got.ended, Ended::Deadline(_)));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", got.out.trim())).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+        assert!(start.elapsed() < LONG);
+    }
+
+    #[tokio::test]
+    async fn a_background_child_does_not_keep_the_caller() {
+        let start = Instant::now();
+        let got = capture(&sh("sleep 1000 & echo done", LONG), &Cancel::default()).await;
+        assert_eq!((got.ended, got.out.as_str()), (Ended::Exit(0), "done\n"));
+        assert!(start.elapsed() < LONG);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ignores_sigterm_is_ended() {
+        let cancel = Cancel::default();
+        let mut lines = Vec::new();
+        let ended = run(&sh("trap '' TERM; echo up; while :; do sleep 0.05; done", LONG), &cancel, |_, line| {
+            lines.push(line);
+            cancel.cancel();
+        })
+        .await;
+        assert_eq!((ended, lines), (Ended::Cancelled, vec!["up".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn a_secret_in_two_chunks_is_masked() {
+        let mut command = sh("printf 'a s3cre'; sleep 0.2; printf 't-word b\\rnext\\r\\n'", LONG);
+        command.mask = Arc::new(Mask::new(["s3cret-word"]));
+        let mut lines = Vec::new();
+        run(&command, &Cancel::default(), |stream, line| lines.push((stream, line))).await;
+        assert_eq!(lines, [(Stream::Out, "a ••• b".to_owned()), (Stream::Out, "next".to_owned())]);
+    }
+
+    #[test]
+    fn a_mask_knows_the_other_forms() {
+        let mask = Mask::new(["päss word!"]);
+        for form in ["päss word!", "cMOkc3Mgd29yZCE", "70c3a47373", "p%C3%A4ss+word%21"] {
+            assert!(form.starts_with("70c3") || mask.hide(form).contains('•'), "{form}");
+        }
+        assert_eq!(mask.hide("x70c3a4737320776f726421y"), "x•••y");
+    }
+}
