@@ -1,9 +1,135 @@
 //! The configuration: as written, then checked, every problem at once.
+//!
+//! `config/tagalong.toml` shows every key with its unit and default; a test reads it.
 
+mod check;
+mod key;
+mod reader;
 mod secret;
+mod service;
 mod smoke;
 mod stack;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use key::{Key, KeyProof, RefPattern};
 pub use secret::Secret;
+pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use smoke::{ReleaseCarrier, ReleaseProof, SmokePlan};
 pub use stack::{Docker, PinChoice, PinnedImage, Stack};
+
+use crate::model::ServiceName;
+use crate::process::Mask;
+
+/// Everything, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where it listens and what it takes.
+    pub server: Server,
+    /// Where state is kept.
+    pub store: Store,
+    /// How Docker is reached.
+    pub docker: Docker,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Credentials of registries, by host.
+    pub registries: Vec<Registry>,
+    /// Who may call.
+    pub keys: Vec<Key>,
+    /// The services, by name.
+    pub services: BTreeMap<ServiceName, Arc<Service>>,
+    /// Hides every secret above.
+    pub mask: Arc<Mask>,
+}
+
+/// Where the server listens and what it takes.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// TCP addresses.
+    pub listen: Vec<SocketAddr>,
+    /// The unix socket, if any.
+    pub socket: Option<PathBuf>,
+    /// The group that may use the socket beside its owner, by number.
+    pub socket_gid: Option<u32>,
+    /// The folder for everything that is kept.
+    pub data_dir: PathBuf,
+    /// Networks whose forwarded headers are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Certificate chain and key (PEM), for TLS of its own.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// The largest body that is read.
+    pub body_limit_bytes: usize,
+    /// How many orders may wait in all.
+    pub max_waiting: i64,
+    /// How many followers there may be.
+    pub max_followers: usize,
+    /// How many failed attempts an address has a minute.
+    pub failed_attempts_per_min: i64,
+    /// Whether log lines are JSON.
+    pub log_json: bool,
+    /// Which log lines are written, in the syntax of `tracing`'s `EnvFilter`.
+    pub log_level: String,
+}
+
+/// Where state is kept.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// A PostgreSQL address; none: SQLite in the data folder.
+    pub postgres: Option<Secret>,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Journals and ended deployments.
+    pub journal: Duration,
+    /// Answers to deliveries, for callers that ask again.
+    pub deliveries: Duration,
+}
+
+/// Credentials of one registry.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Its host and port, as in image names.
+    pub host: String,
+    /// The user and password, when not taken from Docker's own configuration.
+    pub login: Option<(String, Secret)>,
+    /// Whether it is asked over plain http.
+    pub plain_http: bool,
+}
+
+/// The configuration does not hold; every problem, each a whole sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{} in {}:\n{}", if .problems.len() == 1 { "One problem".to_owned() } else { format!("{} problems", .problems.len()) }, .file.display(), .problems.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub problems: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks `file`.
+    ///
+    /// # Errors
+    /// Every problem of the file at once: syntax, unknown keys, wrong values, secrets that cannot be read or are too weak.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let error = |problems| ConfigError { file: file.to_owned(), problems };
+        let text = std::fs::read_to_string(file).map_err(|why| error(vec![format!("it cannot be read: {why}.")]))?;
+        let folder = file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned)).unwrap_or_default();
+        check::check(&text, &folder).map_err(error)
+    }
+
+    /// The service of that name.
+    #[must_use]
+    pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
+        self.services.get(name)
+    }
+}

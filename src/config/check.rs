@@ -1,0 +1,190 @@
+//! From the file's text to [`Config`], with every problem at once.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::config::Docker;
+use crate::config::Key;
+use crate::config::Registry;
+use crate::config::Retention;
+use crate::config::Secret;
+use crate::config::Server;
+use crate::config::Service;
+use crate::config::Store;
+use crate::config::reader::Problems;
+use crate::config::reader::Section;
+use crate::model::ServiceName;
+use crate::process::Mask;
+
+const DAY_S: u64 = 86_400;
+
+pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| vec![syntax(text, &error)])?;
+    let problems: Problems = Rc::new(RefCell::new(Vec::new()));
+    let mut root = Section::root(table, folder, &problems);
+    if root.whole("version", 0, 1..=1) == 0 {
+        root.problem("version", "the first line must say version = 1.");
+    }
+    let mut secrets = Vec::new();
+    let server = root.section("server").map(read_server);
+    if server.is_none() {
+        root.problem("server", "the table [server] is missing.");
+    }
+    let store = read_store(root.section("store"), &mut secrets);
+    let docker = read_docker(root.section("docker"));
+    let retention = read_retention(root.section("retention"));
+    let registries = root.sections("registry").into_iter().filter_map(|section| read_registry(section, &mut secrets)).collect();
+    let keys: Vec<Key> = root.sections("key").into_iter().filter_map(|section| Key::read(section, &mut secrets)).collect();
+    for (at, key) in keys.iter().enumerate() {
+        if keys[..at].iter().any(|earlier| earlier.id == key.id) {
+            root.problem("key", format!("two keys are called {}; each needs a name of its own.", key.id));
+        }
+    }
+    let services: BTreeMap<ServiceName, Arc<Service>> = root
+        .named("service")
+        .into_iter()
+        .filter_map(|(name, section)| Service::read(&name, section, &mut secrets))
+        .map(|service| (service.name.clone(), Arc::new(service)))
+        .collect();
+    check_together(&root, &keys, &services);
+    root.finish();
+    let found = problems.take();
+    let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
+    let mask = Arc::new(Mask::new(secrets.iter().map(Secret::reveal)));
+    Ok(Config { server, store, docker, retention, registries, keys, services, mask })
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+    format!("line {line}: {}.", error.message())
+}
+
+fn read_server(mut from: Section) -> Server {
+    let socket = from.text("socket").unwrap_or_else(|| "/run/tagalong/tagalong.sock".to_owned());
+    let tls = match (from.path("tls_certificate_file"), from.path("tls_key_file")) {
+        (Some(chain), Some(key)) => Some((chain, key)),
+        (None, None) => None,
+        _ => {
+            from.problem("tls_key_file", "TLS needs both tls_certificate_file and tls_key_file.");
+            None
+        }
+    };
+    let listen = from.list("listen", |text| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| format!("\"{}\" is no address and port; write 127.0.0.1:8787 or [::]:8787.", text.escape_default()))
+    });
+    let server = Server {
+        listen,
+        socket: (!socket.is_empty()).then(|| socket.into()),
+        socket_gid: u32::try_from(from.whole("socket_gid", -1, -1..=i64::from(u32::MAX))).ok(),
+        data_dir: from.path("data_dir").unwrap_or_else(|| "/var/lib/tagalong".into()),
+        trusted_proxies: from.list("trusted_proxies", network),
+        tls,
+        body_limit_bytes: (from.whole("body_limit_kib", 1024, 1..=25_600) as usize) << 10,
+        max_waiting: from.whole("max_waiting", 100, 1..=100_000),
+        max_followers: from.whole("max_followers", 200, 1..=100_000) as usize,
+        failed_attempts_per_min: from.whole("failed_attempts_per_min", 30, 1..=100_000),
+        log_json: from.choice("log", &[("text", false), ("json", true)]),
+        log_level: from.text("log_level").unwrap_or_else(|| "info".to_owned()),
+    };
+    if server.listen.is_empty() && server.socket.is_none() {
+        from.problem("listen", "it listens nowhere; give listen or socket.");
+    }
+    from.finish();
+    server
+}
+
+fn network(text: &str) -> Result<ipnet::IpNet, String> {
+    let address = || text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from);
+    text.parse().ok().or_else(address).ok_or_else(|| format!("\"{}\" is no network; write 172.18.0.0/16 or ::1.", text.escape_default()))
+}
+
+fn read_store(from: Option<Section>, secrets: &mut Vec<Secret>) -> Store {
+    let Some(mut from) = from else { return Store { postgres: None } };
+    let postgres = from.secret("postgres_url_file", "postgres_url_env");
+    if let Some(url) = &postgres {
+        let parsed = url::Url::parse(url.reveal());
+        match parsed {
+            Ok(parsed) if matches!(parsed.scheme(), "postgres" | "postgresql") => {
+                secrets.extend(parsed.password().map(|password| Secret::new(password.to_owned())));
+            }
+            _ => from.problem("postgres_url_file", "it must hold an address like postgres://user:password@host/database."),
+        }
+        secrets.push(url.clone());
+    }
+    from.finish();
+    Store { postgres }
+}
+
+#[allow(clippy::disallowed_methods, reason = "config/ alone reads the environment")]
+fn read_docker(from: Option<Section>) -> Docker {
+    let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
+    let mut docker = Docker {
+        program: "docker".to_owned(),
+        path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        home,
+        host: None,
+        config_dir: None,
+    };
+    let Some(mut from) = from else { return docker };
+    docker.program = from.text("program").unwrap_or(docker.program);
+    docker.path = from.text("path").unwrap_or(docker.path);
+    docker.host = from.text("host");
+    docker.config_dir = from.path("config_dir");
+    from.finish();
+    docker
+}
+
+fn read_retention(from: Option<Section>) -> Retention {
+    let mut retention = Retention { journal: Duration::from_secs(90 * DAY_S), deliveries: Duration::from_secs(7 * DAY_S) };
+    let Some(mut from) = from else { return retention };
+    retention.journal = Duration::from_secs(from.whole("journal_days", 90, 1..=36_500) as u64 * DAY_S);
+    retention.deliveries = Duration::from_secs(from.whole("deliveries_days", 7, 1..=365) as u64 * DAY_S);
+    from.finish();
+    retention
+}
+
+fn read_registry(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Registry> {
+    let missing = "every registry needs its host, as image names begin with it.";
+    let host = from.needed("host", missing, |text| Ok::<_, String>(text.to_owned()));
+    let (user, password) = (from.text("user"), from.secret("password_file", "password_env"));
+    secrets.extend(password.iter().cloned());
+    if user.is_some() != password.is_some() {
+        from.problem("user", "a login needs both user and password_file.");
+    }
+    let plain_http = from.flag("plain_http", false);
+    from.finish();
+    Some(Registry { host: host?, login: user.zip(password), plain_http })
+}
+
+/// What no table can know alone.
+fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>) {
+    for key in keys {
+        for scope in &key.scopes {
+            if let crate::model::Target::One(name) = &scope.target
+                && scope.verb != crate::model::Verb::Reload
+                && !services.contains_key(name)
+            {
+                root.problem("key", format!("the key {} has the scope {scope}, but there is no [service.{name}].", key.id));
+            }
+        }
+    }
+    let mut seen: BTreeMap<(&Path, &str), &ServiceName> = BTreeMap::new();
+    for service in services.values() {
+        for pin in &service.stack.pins {
+            if let Some(other) = seen.insert((&service.stack.dir, pin.image.as_str()), &service.name)
+                && other != &service.name
+            {
+                let why =
+                    format!("{other} and {} both pin {} in {}; one service pins it.", service.name, pin.image, service.stack.dir.display());
+                root.problem("service", why);
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Keys: who may call.
+
+use base64::Engine as _;
+use sha2::Digest as _;
+
+use crate::config::Secret;
+use crate::config::reader::Section;
+use crate::model::KeyId;
+use crate::model::Scope;
+
+/// A key of the configuration.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its name, which stands in records.
+    pub id: KeyId,
+    /// What a request must show.
+    pub proof: KeyProof,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// The git refs its orders may come from; empty: any.
+    pub refs: Vec<RefPattern>,
+    /// From when it counts (ms since 1970, UTC).
+    pub not_before_ms: Option<i64>,
+    /// Until when it counts (ms since 1970, UTC).
+    pub not_after_ms: Option<i64>,
+}
+
+/// What a request must show.
+#[derive(Clone)]
+pub enum KeyProof {
+    /// `Authorization: Bearer`: the token's SHA-256.
+    Bearer([u8; 32]),
+    /// Standard Webhooks: the bytes behind `whsec_`.
+    Webhook(Vec<u8>),
+}
+
+impl std::fmt::Debug for KeyProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bearer(_) => "Bearer(…)",
+            Self::Webhook(_) => "Webhook(…)",
+        })
+    }
+}
+
+/// A git ref, or the beginning of one with `*` behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefPattern(String);
+
+impl RefPattern {
+    /// Takes `given` as a pattern.
+    ///
+    /// # Errors
+    /// When it does not begin with `refs/`, or has a `*` elsewhere than at its end.
+    pub fn parse(given: &str) -> Result<Self, String> {
+        let head = given.strip_suffix('*').unwrap_or(given);
+        if head.starts_with("refs/") && !head.contains('*') {
+            Ok(Self(given.to_owned()))
+        } else {
+            Err(format!("\"{}\" is no ref: write refs/heads/main or refs/tags/*.", given.escape_default()))
+        }
+    }
+
+    /// Whether `git_ref` is meant.
+    #[must_use]
+    pub fn matches(&self, git_ref: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(head) => git_ref.starts_with(head),
+            None => git_ref == self.0,
+        }
+    }
+}
+
+/// Secrets that stand in our own documentation, as SHA-256 of their text: whoever copies one has no secret.
+const EXAMPLES: [&str; 2] = ["whsec_dGhpcyBpcyBhbiBleGFtcGxlLCBub3QgYSBzZWNyZXQ=", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+
+impl Key {
+    pub(super) fn read(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Self> {
+        let id = from.needed("id", "every key needs a name, for records and messages.", KeyId::parse);
+        let proof = read_proof(&mut from, secrets);
+        let scopes = from.list("scopes", Scope::parse);
+        if scopes.is_empty() {
+            from.problem("scopes", "a key without scopes may do nothing; write scopes = [\"deploy:SERVICE\"].");
+        }
+        let refs = from.list("refs", RefPattern::parse);
+        let (not_before_ms, not_after_ms) = (from.parsed("not_before", instant), from.parsed("not_after", instant));
+        if matches!((not_before_ms, not_after_ms), (Some(from), Some(to)) if from >= to) {
+            from.problem("not_after", "it must be later than not_before.");
+        }
+        from.finish();
+        Some(Self { id: id?, proof: proof?, scopes, refs, not_before_ms, not_after_ms })
+    }
+
+    /// Whether the key counts at `now_ms`.
+    #[must_use]
+    pub fn counts_at(&self, now_ms: i64) -> bool {
+        self.not_before_ms.is_none_or(|from| now_ms >= from) && self.not_after_ms.is_none_or(|to| now_ms < to)
+    }
+}
+
+fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof> {
+    let webhook = from.secret("secret_file", "secret_env");
+    let bearer = from.secret("token_file", "token_env");
+    let digest = from.parsed("token_sha256", hex32);
+    secrets.extend(webhook.iter().chain(&bearer).cloned());
+    match (webhook, bearer, digest) {
+        (Some(secret), None, None) => {
+            webhook_bytes(secret.reveal()).map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook)
+        }
+        (None, Some(token), None) if token.reveal().len() < 24 => {
+            from.problem("token_file", "the token is shorter than 24 bytes; make one with `tagalong key new --bearer`.");
+            None
+        }
+        (None, Some(token), None) => Some(KeyProof::Bearer(sha2::Sha256::digest(token.reveal()).into())),
+        (None, None, Some(digest)) => Some(KeyProof::Bearer(digest)),
+        (None, None, None) => {
+            from.problem("secret_file", "a key needs one of secret_file, secret_env, token_file, token_env and token_sha256.");
+            None
+        }
+        _ => {
+            from.problem("secret_file", "a key has one scheme: give either a webhook secret or a bearer token.");
+            None
+        }
+    }
+}
+
+/// The bytes of `whsec_BASE64`.
+///
+/// # Errors
+/// When the form is another, the bytes are not 24 to 64, or it is one of our own examples.
+pub(super) fn webhook_bytes(text: &str) -> Result<Vec<u8>, String> {
+    let hint = "make one with `tagalong key new`";
+    if EXAMPLES.contains(&text) {
+        return Err(format!("the secret is an example from documentation, so it is no secret; {hint}."));
+    }
+    let encoded = text.strip_prefix("whsec_").ok_or_else(|| format!("the secret does not begin with whsec_; {hint}."))?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .map_err(|_| format!("what stands behind whsec_ is no base64; {hint}."))?;
+    if (24..=64).contains(&bytes.len()) {
+        Ok(bytes)
+    } else {
+        Err(format!("the secret has {} bytes; it must have 24 to 64; {hint}.", bytes.len()))
+    }
+}
+
+fn hex32(text: &str) -> Result<[u8; 32], &'static str> {
+    let error = "it must be 64 hex digits: the SHA-256 of the token.";
+    let mut bytes = [0_u8; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return Err(error);
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).map_err(|_| error)?;
+    }
+    Ok(bytes)
+}
+
+fn instant(text: &str) -> Result<i64, String> {
+    let stamp: Result<jiff::Timestamp, _> = text.parse();
+    stamp
+        .map(jiff::Timestamp::as_millisecond)
+        .map_err(|_| format!("\"{}\" is no time; write it like 2026-12-31T23:59:59Z.", text.escape_default()))
+}

@@ -1,0 +1,227 @@
+//! Reads a TOML table key by key and collects every problem with its path, instead of stopping at the first.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::path::Path;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::Secret;
+
+/// Everything that is wrong, each a whole sentence that begins with the path of its key.
+pub(super) type Problems = Rc<RefCell<Vec<String>>>;
+
+/// One table of the file. Dropping it without [`Section::finish`] would let unknown keys pass, so every reader calls that.
+pub(super) struct Section {
+    path: String,
+    table: toml::Table,
+    known: Vec<&'static str>,
+    problems: Problems,
+    folder: PathBuf,
+}
+
+impl Section {
+    pub(super) fn root(table: toml::Table, folder: &Path, problems: &Problems) -> Self {
+        Self { path: String::new(), table, known: Vec::new(), problems: Rc::clone(problems), folder: folder.to_owned() }
+    }
+
+    /// The full path of `key`.
+    pub(super) fn at(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Notes a problem with `key`.
+    pub(super) fn problem(&self, key: &str, what: impl Display) {
+        self.problems.borrow_mut().push(format!("{}: {what}", self.at(key)));
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<toml::Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn typed<T>(&mut self, key: &'static str, wanted: &str, pick: impl Fn(&toml::Value) -> Option<T>) -> Option<T> {
+        let value = self.take(key)?;
+        let picked = pick(&value);
+        if picked.is_none() {
+            self.problem(key, format!("it must be {wanted}, not {}.", value.type_str()));
+        }
+        picked
+    }
+
+    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+        self.typed(key, "a text in quotes", |value| value.as_str().map(str::to_owned))
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        self.typed(key, "true or false", toml::Value::as_bool).unwrap_or(default)
+    }
+
+    pub(super) fn whole(&mut self, key: &'static str, default: i64, range: std::ops::RangeInclusive<i64>) -> i64 {
+        let Some(number) = self.typed(key, "a whole number", toml::Value::as_integer) else { return default };
+        if range.contains(&number) {
+            return number;
+        }
+        self.problem(key, format!("{number} is out of range: it must be {} to {}.", range.start(), range.end()));
+        default
+    }
+
+    /// A duration in seconds; fractions are allowed.
+    pub(super) fn seconds(&mut self, key: &'static str, default: f64, range: std::ops::RangeInclusive<f64>) -> Duration {
+        let number = |value: &toml::Value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
+        let given = self.typed(key, "a number of seconds", number).unwrap_or(default);
+        if range.contains(&given) {
+            return Duration::from_secs_f64(given);
+        }
+        self.problem(key, format!("{given} is out of range: it must be {} to {} seconds.", range.start(), range.end()));
+        Duration::from_secs_f64(default)
+    }
+
+    /// A text that `parse` takes.
+    pub(super) fn parsed<T, E: Display>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.text(key)?;
+        parse(&text).map_err(|error| self.problem(key, error)).ok()
+    }
+
+    /// A text that must be there and that `parse` takes.
+    pub(super) fn needed<T, E: Display>(&mut self, key: &'static str, missing: &str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        if !self.table.contains_key(key) {
+            self.known.push(key);
+            self.problem(key, missing);
+            return None;
+        }
+        self.parsed(key, parse)
+    }
+
+    /// One of a few words; the first is the default.
+    pub(super) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> T {
+        let Some(text) = self.text(key) else { return choices[0].1 };
+        let found = choices.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            self.problem(key, format!("\"{}\" is none of {}.", text.escape_default(), words.join(", ")));
+        }
+        found.map_or(choices[0].1, |(_, choice)| *choice)
+    }
+
+    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        self.typed(key, "a list of texts", |value| {
+            value.as_array().and_then(|list| list.iter().map(|item| item.as_str().map(str::to_owned)).collect())
+        })
+    }
+
+    /// A list whose every member `parse` takes; the ones it does not are problems.
+    pub(super) fn list<T, E: Display>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
+        let texts = self.texts(key).unwrap_or_default();
+        texts.iter().filter_map(|text| parse(text).map_err(|error| self.problem(key, error)).ok()).collect()
+    }
+
+    /// A path; a relative one is taken from the folder of the configuration file.
+    pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let text = self.text(key)?;
+        Some(self.folder.join(text))
+    }
+
+    /// A secret, named by a file (`KEY_file`) or a variable of the environment (`KEY_env`), never written here.
+    #[allow(clippy::disallowed_methods, reason = "config/ alone reads the environment")]
+    pub(super) fn secret(&mut self, file_key: &'static str, env_key: &'static str) -> Option<Secret> {
+        let (file, env) = (self.path(file_key), self.text(env_key));
+        let text = match (file, env) {
+            (None, None) => return None,
+            (Some(_), Some(_)) => {
+                self.problem(file_key, format!("give either this or {env_key}, not both."));
+                return None;
+            }
+            (Some(file), None) => std::fs::read_to_string(&file)
+                .map_err(|error| self.problem(file_key, format!("{} cannot be read: {error}.", file.display())))
+                .ok()?,
+            (None, Some(name)) => {
+                std::env::var(&name).map_err(|_| self.problem(env_key, format!("the environment variable {name} is not set."))).ok()?
+            }
+        };
+        Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
+        let table = self.typed(key, "a table", |value| value.as_table().cloned())?;
+        Some(self.child(self.at(key), table))
+    }
+
+    /// The tables of `[[key]]`, with their place in the list as path.
+    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Self> {
+        let tables = self.typed(key, "a list of tables", |value| {
+            value.as_array().and_then(|list| list.iter().map(|item| item.as_table().cloned()).collect::<Option<Vec<_>>>())
+        });
+        let tables = tables.unwrap_or_default();
+        tables.into_iter().enumerate().map(|(at, table)| self.child(format!("{}[{at}]", self.at(key)), table)).collect()
+    }
+
+    /// The tables of `[key.NAME]`, by name.
+    pub(super) fn named(&mut self, key: &'static str) -> Vec<(String, Self)> {
+        let Some(all) = self.typed(key, "tables by name", |value| value.as_table().cloned()) else { return Vec::new() };
+        let mut named = Vec::new();
+        for (name, value) in all {
+            match value {
+                toml::Value::Table(table) => named.push((name.clone(), self.child(format!("{}.{name}", self.at(key)), table))),
+                other => self.problem(key, format!("{name} must be a table, not {}.", other.type_str())),
+            }
+        }
+        named
+    }
+
+    /// Every key and its text, for tables whose keys are free.
+    pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(String, String)> {
+        let Some(all) = self.typed(key, "a table of texts", |value| value.as_table().cloned()) else { return Vec::new() };
+        let mut texts = Vec::new();
+        for (name, value) in all {
+            match value.as_str() {
+                Some(text) => texts.push((name, text.to_owned())),
+                None => self.problem(key, format!("{name} must be a text in quotes, not {}.", value.type_str())),
+            }
+        }
+        texts
+    }
+
+    /// Every key and its number of seconds, for tables whose keys are free.
+    pub(super) fn seconds_by_name(&mut self, key: &'static str) -> Vec<(String, Duration)> {
+        let Some(all) = self.typed(key, "a table of seconds", |value| value.as_table().cloned()) else { return Vec::new() };
+        let mut seconds = Vec::new();
+        for (name, value) in all {
+            match value.as_integer().filter(|whole| (1..=86_400).contains(whole)) {
+                Some(whole) => seconds.push((name, Duration::from_secs(whole as u64))),
+                None => self.problem(key, format!("{name} must be a whole number of seconds, 1 to 86400.")),
+            }
+        }
+        seconds
+    }
+
+    fn child(&self, path: String, table: toml::Table) -> Self {
+        Self { path, table, known: Vec::new(), problems: Rc::clone(&self.problems), folder: self.folder.clone() }
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(self) {
+        for key in self.table.keys() {
+            let near = self.known.iter().find(|known| distance(known, key) <= 2);
+            let hint = near.map_or_else(|| format!("known here: {}", self.known.join(", ")), |near| format!("did you mean {near}?"));
+            self.problem(key, format!("there is no such key; {hint}"));
+        }
+    }
+}
+
+/// How many letters differ (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut corner = i;
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let swap = corner + usize::from(from != *to);
+            corner = row[j + 1];
+            row[j + 1] = swap.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,320 @@
+//! A service: its stack and how it is landed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::PinChoice;
+use crate::config::PinnedImage;
+use crate::config::ReleaseCarrier;
+use crate::config::ReleaseProof;
+use crate::config::Secret;
+use crate::config::SmokePlan;
+use crate::config::Stack;
+use crate::config::reader::Section;
+use crate::model::Repository;
+use crate::model::ServiceName;
+use crate::model::Tag;
+
+/// A service of the configuration.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its compose files and what is pinned in them.
+    pub stack: Stack,
+    /// Tags that may be landed; none: any.
+    pub tag_pattern: Option<regex::Regex>,
+    /// What happens when a release does not hold.
+    pub on_failure: OnFailure,
+    /// How many verified images stay on the host.
+    pub keep: usize,
+    /// How long an order may wait for its turn.
+    pub max_wait: Duration,
+    /// How long a rollback holds the service; none: until released.
+    pub hold: Option<Duration>,
+    /// Tags that must not be rolled back past.
+    pub no_rollback_past: Vec<Tag>,
+    /// Deadlines of the steps.
+    pub deadlines: Deadlines,
+    /// What healthy means.
+    pub health: Health,
+    /// How its page is looked at; none: not at all.
+    pub smoke: Option<SmokePlan>,
+    /// Its hooks.
+    pub hooks: Hooks,
+}
+
+/// What happens when a release does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The previous release comes back.
+    Undo,
+    /// It stays for a person.
+    Hold,
+}
+
+/// How long each step may take.
+#[derive(Debug, Clone)]
+pub struct Deadlines {
+    /// Asking the registry.
+    pub resolve: Duration,
+    /// Everything before anything changes.
+    pub preflight: Duration,
+    /// Images coming to the host.
+    pub pull: Duration,
+    /// `docker compose up`.
+    pub up: Duration,
+}
+
+/// What healthy means.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// How long a container may take to become healthy.
+    pub deadline: Duration,
+    /// The same for compose services that need another time.
+    pub by_service: BTreeMap<String, Duration>,
+    /// How long a container without a healthcheck must stay up, unrestarted.
+    pub settle: Duration,
+}
+
+impl Health {
+    /// How long `compose_service` may take.
+    #[must_use]
+    pub fn deadline_of(&self, compose_service: &str) -> Duration {
+        self.by_service.get(compose_service).copied().unwrap_or(self.deadline)
+    }
+}
+
+/// The hooks of a service.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    /// Runs before anything changes; when it fails, nothing does.
+    pub before: Option<Hook>,
+    /// Runs when the release is live; when it fails, that is a warning.
+    pub after: Option<Hook>,
+    /// Runs before the previous release comes back.
+    pub undo: Option<Hook>,
+}
+
+/// One hook: argv only.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    /// Where it runs.
+    pub kind: HookKind,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// How long it may take.
+    pub deadline: Duration,
+}
+
+/// Where a hook runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookKind {
+    /// On the host (or where tagalong runs), in the stack's folder.
+    Host,
+    /// In a running container of this compose service.
+    Exec(String),
+    /// In a new container of this image.
+    Run(String),
+}
+
+impl Service {
+    pub(super) fn read(name: &str, mut from: Section, secrets: &mut Vec<Secret>) -> Option<Self> {
+        // A wrong name must not hide what else is wrong, so the table is read on under another.
+        let name = ServiceName::parse(name).map_err(|error| from.problem("", error)).or_else(|()| ServiceName::parse("invalid")).ok()?;
+        let stack = read_stack(&mut from);
+        let hold = from.seconds("hold_s", 0.0, 0.0..=31_536_000.0);
+        let service = Self {
+            name,
+            stack,
+            tag_pattern: from.parsed("tag_pattern", whole_pattern),
+            on_failure: from.choice("on_failure", &[("undo", OnFailure::Undo), ("hold", OnFailure::Hold)]),
+            keep: from.whole("keep", 5, 2..=1000) as usize,
+            max_wait: from.seconds("max_wait_s", 3600.0, 1.0..=604_800.0),
+            hold: (!hold.is_zero()).then_some(hold),
+            no_rollback_past: from.list("no_rollback_past", Tag::parse),
+            deadlines: read_deadlines(from.section("deadlines")),
+            health: read_health(from.section("health")),
+            smoke: from.section("smoke").and_then(|section| read_smoke(section, secrets)),
+            hooks: Hooks {
+                before: from.section("before").map(read_hook),
+                after: from.section("after").map(read_hook),
+                undo: from.section("undo").map(read_hook),
+            },
+        };
+        from.finish();
+        Some(service)
+    }
+}
+
+fn read_stack(from: &mut Section) -> Stack {
+    let dir = from.path("dir");
+    if dir.is_none() {
+        from.problem("dir", "every service needs the folder of its compose files.");
+    }
+    let image = from.parsed("image", Repository::parse);
+    let variable = from.parsed("variable", variable_name);
+    let mut pins: Vec<PinnedImage> = image.map(|image| PinnedImage { image, variable }).into_iter().collect();
+    for mut section in from.sections("images") {
+        let image = section.parsed("image", Repository::parse);
+        let variable = section.parsed("variable", variable_name);
+        pins.extend(image.map(|image| PinnedImage { image, variable }));
+        section.finish();
+    }
+    if pins.is_empty() {
+        from.problem("image", "every service needs the image that is pinned, as the compose file writes it but without its tag.");
+    }
+    let missing = "every service needs its compose project name; `docker compose ls` shows it.";
+    let project = from.needed("project", missing, project_name);
+    let files = from.texts("files").unwrap_or_default().into_iter().map(Into::into).collect();
+    let mode = from.choice("pin", &[("auto", PinChoice::Auto), ("env", PinChoice::Env), ("override", PinChoice::Override)]);
+    if mode == PinChoice::Env && pins.iter().any(|pin| pin.variable.is_none()) {
+        from.problem("variable", "pin = \"env\" needs the name of the variable in .env that holds the tag.");
+    }
+    Stack { dir: dir.unwrap_or_default(), files, project: project.unwrap_or_default(), pins, mode }
+}
+
+/// A pattern that must match all of a tag, not some of it.
+fn whole_pattern(text: &str) -> Result<regex::Regex, String> {
+    regex::Regex::new(&format!("^(?:{text})$")).map_err(|error| format!("it is no regular expression: {error}."))
+}
+
+fn pattern(text: &str) -> Result<regex::Regex, String> {
+    regex::Regex::new(text).map_err(|error| format!("it is no regular expression: {error}."))
+}
+
+fn variable_name(text: &str) -> Result<String, String> {
+    let first_ok = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if first_ok && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && text.len() <= 128 {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{}\" is no variable name: letters, digits and _ only.", text.escape_default()))
+    }
+}
+
+fn project_name(text: &str) -> Result<String, String> {
+    let first_ok = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if first_ok && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b)) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{}\" is no compose project name: lower-case letters, digits, _ and - only.", text.escape_default()))
+    }
+}
+
+fn read_deadlines(from: Option<Section>) -> Deadlines {
+    let mut default = Deadlines {
+        resolve: Duration::from_secs(30),
+        preflight: Duration::from_mins(1),
+        pull: Duration::from_mins(15),
+        up: Duration::from_mins(5),
+    };
+    let Some(mut from) = from else { return default };
+    for (key, slot) in [
+        ("resolve_s", &mut default.resolve),
+        ("preflight_s", &mut default.preflight),
+        ("pull_s", &mut default.pull),
+        ("up_s", &mut default.up),
+    ] {
+        *slot = from.seconds(key, slot.as_secs_f64(), 1.0..=86_400.0);
+    }
+    from.finish();
+    default
+}
+
+fn read_health(from: Option<Section>) -> Health {
+    let default = Health { deadline: Duration::from_mins(2), by_service: BTreeMap::new(), settle: Duration::from_secs(5) };
+    let Some(mut from) = from else { return default };
+    let health = Health {
+        deadline: from.seconds("deadline_s", 120.0, 1.0..=86_400.0),
+        by_service: from.seconds_by_name("services").into_iter().collect(),
+        settle: from.seconds("settle_s", 5.0, 0.0..=3600.0),
+    };
+    from.finish();
+    health
+}
+
+fn read_hook(mut from: Section) -> Hook {
+    let kind = match (from.text("exec"), from.text("run")) {
+        (None, None) => HookKind::Host,
+        (Some(service), None) => HookKind::Exec(service),
+        (None, Some(image)) => HookKind::Run(image),
+        (Some(_), Some(_)) => {
+            from.problem("exec", "a hook runs either in a running service (exec) or in a new container (run), not both.");
+            HookKind::Host
+        }
+    };
+    let argv = from.texts("argv").unwrap_or_default();
+    if argv.first().is_none_or(String::is_empty) {
+        from.problem("argv", "a hook needs its program and arguments as a list: argv = [\"backup\", \"--full\"].");
+    }
+    let hook = Hook { kind, argv, deadline: from.seconds("deadline_s", 300.0, 1.0..=86_400.0) };
+    from.finish();
+    hook
+}
+
+fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option<SmokePlan> {
+    let url = from.needed("url", "a smoke check needs the public address of the page.", smoke_url);
+    let user = from.text("user");
+    let password = from.secret("password_file", "password_env");
+    let bearer = from.secret("bearer_file", "bearer_env");
+    secrets.extend(password.iter().chain(&bearer).cloned());
+    let mut headers: Vec<(String, Secret)> =
+        from.texts_by_name("headers").into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+    headers.extend(bearer.map(|token| ("Authorization".to_owned(), Secret::new(format!("Bearer {}", token.reveal())))));
+    let mut expect_headers = Vec::new();
+    for (name, value) in from.texts_by_name("expect_headers") {
+        match pattern(&value) {
+            Ok(value) => expect_headers.push((name, value)),
+            Err(why) => from.problem("expect_headers", why),
+        }
+    }
+    let status = from.list("status", |text| text.parse::<u16>().map_err(|_| format!("\"{text}\" is no status: write \"200\".")));
+    let plan = SmokePlan {
+        // An address that cannot be read is a problem already; the rest is read all the same.
+        url: url.or_else(|| url::Url::parse("https://invalid.invalid/").ok())?,
+        status: if status.is_empty() { vec![200] } else { status },
+        max_redirects: from.whole("max_redirects", 5, 0..=20) as u32,
+        headers,
+        basic_auth: user.zip(password),
+        expect_headers,
+        body: from.parsed("body", pattern),
+        release: from.section("release").and_then(read_release),
+        within: from.seconds("within_s", 30.0, 0.0..=3600.0),
+        certificate_within: from.seconds("certificate_within_s", 120.0, 0.0..=3600.0),
+        certificate_days: from.whole("certificate_days", 3, 0..=3650),
+        timeout: from.seconds("timeout_s", 10.0, 0.1..=300.0),
+        assets: from.flag("assets", true),
+        max_body_bytes: (from.whole("max_body_kib", 5120, 1..=51_200) as usize) << 10,
+        ca_file: from.path("ca_file"),
+        connect_to: from.text("connect_to"),
+    };
+    from.finish();
+    Some(plan)
+}
+
+fn smoke_url(text: &str) -> Result<url::Url, String> {
+    let url = url::Url::parse(text).map_err(|error| format!("it is no address: {error}."))?;
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(format!("it must begin with https:// or http://, not {}:.", url.scheme()));
+    }
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(url);
+    }
+    Err("no credential belongs into an address; give user and password_file.".to_owned())
+}
+
+fn read_release(mut from: Section) -> Option<ReleaseProof> {
+    let (header, json, text) = (from.text("header"), from.text("json"), from.flag("text", false));
+    let carried_by = match (header, json, text) {
+        (Some(name), None, false) => Some(ReleaseCarrier::Header(name)),
+        (None, Some(pointer), false) => Some(ReleaseCarrier::Json(pointer)),
+        (None, None, true) => Some(ReleaseCarrier::Text),
+        _ => {
+            from.problem("text", "give exactly one of header = \"NAME\", json = \"/POINTER\" and text = true.");
+            None
+        }
+    };
+    let proof = ReleaseProof { path: from.text("path"), carried_by: carried_by? };
+    from.finish();
+    Some(proof)
+}
