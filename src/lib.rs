@@ -21,5 +21,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod journal;
 pub mod model;
 pub mod process;
+pub mod registry;
+pub mod store;

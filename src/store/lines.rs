@@ -1,0 +1,72 @@
+//! The stored lines of journals.
+
+use sqlx::Row as _;
+
+use crate::model::DeploymentId;
+use crate::model::Line;
+use crate::model::LineKind;
+use crate::model::Step;
+use crate::store::Store;
+use crate::store::StoreError;
+
+impl Store {
+    /// Stores lines of one deployment in one transaction.
+    ///
+    /// # Errors
+    /// When the database does not answer; then none of them is stored.
+    pub async fn append_lines(&self, id: &DeploymentId, lines: &[Line]) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        for line in lines {
+            // A line that a run stored before it was taken over stays as it is.
+            sqlx::query(
+                "INSERT INTO lines (deployment, seq, at_ms, step, kind, text) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            )
+            .bind(id.as_str())
+            .bind(line.seq)
+            .bind(line.at_ms)
+            .bind(line.step.as_str())
+            .bind(line.kind.as_str())
+            .bind(&line.text)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The lines behind `seq`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn lines_after(&self, id: &DeploymentId, seq: i64, limit: i64) -> Result<Vec<Line>, StoreError> {
+        let rows = sqlx::query("SELECT seq, at_ms, step, kind, text FROM lines WHERE deployment = $1 AND seq > $2 ORDER BY seq LIMIT $3")
+            .bind(id.as_str())
+            .bind(seq)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Line {
+                    seq: row.try_get("seq")?,
+                    at_ms: row.try_get("at_ms")?,
+                    step: Step::parse(&row.try_get::<String, _>("step")?).map_err(|error| StoreError::Value(error.to_string()))?,
+                    kind: LineKind::parse(&row.try_get::<String, _>("kind")?),
+                    text: row.try_get("text")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The number of the last stored line; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_seq(&self, id: &DeploymentId) -> Result<i64, StoreError> {
+        let row = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS last FROM lines WHERE deployment = $1")
+            .bind(id.as_str())
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(row.try_get("last")?)
+    }
+}

@@ -1,0 +1,327 @@
+//! Deployments while they are carried out, and looking at them.
+
+use sqlx::Row as _;
+
+use crate::clock;
+use crate::model::DeploymentId;
+use crate::model::ImageRef;
+use crate::model::LineKind;
+use crate::model::Outcome;
+use crate::model::Report;
+use crate::model::ServiceName;
+use crate::model::Step;
+use crate::store::Deployment;
+use crate::store::Filter;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::rows;
+
+/// Who writes: the deployment and the number of this run of it. Writes of an earlier run are refused.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// The run's number.
+    pub number: i64,
+}
+
+/// What became known with a step; what is none stays as it was.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The exact images.
+    pub images: Option<Vec<ImageRef>>,
+    /// Whether the release must not be rolled back past.
+    pub barrier: Option<bool>,
+    /// The pin's bytes before it is written.
+    pub pin_before: Option<String>,
+    /// What ran before.
+    pub ran_before: Option<String>,
+    /// The resolved compose configuration, without its secrets.
+    pub resolved: Option<String>,
+    /// The smoke report of the running release.
+    pub baseline: Option<Report>,
+    /// The smoke report of the new one.
+    pub report: Option<Report>,
+    /// Why it is being undone.
+    pub undo_why: Option<String>,
+    /// Whether it was verified.
+    pub verified: Option<bool>,
+}
+
+fn text<T: serde::Serialize>(value: Option<&T>) -> Option<String> {
+    value.and_then(|value| serde_json::to_string(value).ok())
+}
+
+impl Store {
+    /// Takes the oldest waiting orders of `services` whose service has nothing running, each for this executor.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn claim(&self, services: &[ServiceName], executor: &str, lease_ms: i64) -> Result<Vec<Deployment>, StoreError> {
+        let waiting = sqlx::query(
+            "SELECT id, service FROM deployments AS d WHERE state = 'queued'
+             AND NOT EXISTS (SELECT 1 FROM deployments AS r WHERE r.service = d.service AND r.state = 'running') ORDER BY id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut claimed = Vec::new();
+        for row in waiting {
+            let (id, service): (String, String) = (row.try_get("id")?, row.try_get("service")?);
+            if !services.iter().any(|mine| mine.as_str() == service) {
+                continue;
+            }
+            let taken = sqlx::query(
+                "UPDATE deployments SET state = 'running', step = $4, executor = $2, lease_ms = $3, fence = fence + 1, attempts = attempts + 1,
+                   started_ms = COALESCE(started_ms, $5)
+                 WHERE id = $1 AND state = 'queued'
+                   AND NOT EXISTS (SELECT 1 FROM deployments AS r WHERE r.service = $6 AND r.state = 'running')",
+            )
+            .bind(&id)
+            .bind(executor)
+            .bind(clock::now_ms() + lease_ms)
+            .bind(Step::Guards.as_str())
+            .bind(clock::now_ms())
+            .bind(&service)
+            .execute(&self.pool)
+            .await;
+            match taken {
+                Ok(done) if done.rows_affected() == 1 => claimed.extend(self.get_text(&id).await?),
+                Ok(_) => {}
+                // Another server was quicker: the unique index says so.
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Takes over the running deployments of `executor` itself, and those of others whose lease has run out.
+    /// From now on writes of their earlier runs are refused.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn reclaim(&self, services: &[ServiceName], executor: &str, own: bool, lease_ms: i64) -> Result<Vec<Deployment>, StoreError> {
+        let rows = sqlx::query("SELECT id, service, executor, lease_ms, fence FROM deployments WHERE state = 'running' ORDER BY id")
+            .fetch_all(&self.pool)
+            .await?;
+        let mut taken = Vec::new();
+        for row in rows {
+            let (id, service, fence): (String, String, i64) = (row.try_get("id")?, row.try_get("service")?, row.try_get("fence")?);
+            let is_own = row.try_get::<Option<String>, _>("executor")?.as_deref() == Some(executor);
+            let expired = row.try_get::<Option<i64>, _>("lease_ms")?.is_none_or(|lease| lease < clock::now_ms());
+            let wanted = if is_own { own } else { expired };
+            if !wanted || !services.iter().any(|mine| mine.as_str() == service) {
+                continue;
+            }
+            let done = sqlx::query(
+                "UPDATE deployments SET executor = $3, lease_ms = $4, fence = fence + 1, attempts = attempts + 1
+                 WHERE id = $1 AND fence = $2 AND state = 'running'",
+            )
+            .bind(&id)
+            .bind(fence)
+            .bind(executor)
+            .bind(clock::now_ms() + lease_ms)
+            .execute(&self.pool)
+            .await?;
+            if done.rows_affected() == 1 {
+                taken.extend(self.get_text(&id).await?);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Prolongs the lease of everything that `executor` runs.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn renew(&self, executor: &str, lease_ms: i64) -> Result<(), StoreError> {
+        sqlx::query("UPDATE deployments SET lease_ms = $2 WHERE executor = $1 AND state = 'running'")
+            .bind(executor)
+            .bind(clock::now_ms() + lease_ms)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Stores that `step` begins, with what is known by then: when this returns, both are on disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when another run has taken over.
+    pub async fn advance(&self, fence: &Fence, step: Step, facts: &Facts) -> Result<(), StoreError> {
+        let done = sqlx::query(
+            "UPDATE deployments SET step = $3, images = COALESCE($4, images), barrier = COALESCE($5, barrier),
+               pin_before = COALESCE($6, pin_before), ran_before = COALESCE($7, ran_before), resolved = COALESCE($8, resolved),
+               baseline = COALESCE($9, baseline), report = COALESCE($10, report), undo_why = COALESCE($11, undo_why),
+               verified = COALESCE($12, verified)
+             WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(fence.id.as_str())
+        .bind(fence.number)
+        .bind(step.as_str())
+        .bind(facts.images.as_deref().map(rows::images_text))
+        .bind(facts.barrier.map(i64::from))
+        .bind(facts.pin_before.clone())
+        .bind(facts.ran_before.clone())
+        .bind(facts.resolved.clone())
+        .bind(text(facts.baseline.as_ref()))
+        .bind(text(facts.report.as_ref()))
+        .bind(facts.undo_why.clone())
+        .bind(facts.verified.map(i64::from))
+        .execute(&self.pool)
+        .await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Fenced) }
+    }
+
+    /// Ends a run with `outcome`, whose text becomes line `seq` of the journal: both or neither.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when another run has taken over.
+    pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Step, seq: i64) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let done = sqlx::query(
+            "UPDATE deployments SET state = 'done', outcome = $3, outcome_name = $4, ended_ms = $5,
+               verified = CASE WHEN $4 = 'live' THEN 1 ELSE 0 END, lease_ms = NULL
+             WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(fence.id.as_str())
+        .bind(fence.number)
+        .bind(serde_json::to_string(outcome).unwrap_or_default())
+        .bind(outcome.name())
+        .bind(clock::now_ms())
+        .execute(&mut *tx)
+        .await?;
+        if done.rows_affected() != 1 {
+            return Err(StoreError::Fenced);
+        }
+        sqlx::query("INSERT INTO lines (deployment, seq, at_ms, step, kind, text) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING")
+            .bind(fence.id.as_str())
+            .bind(seq)
+            .bind(clock::now_ms())
+            .bind(step.as_str())
+            .bind(LineKind::Outcome.as_str())
+            .bind(outcome.to_string())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Ends a waiting deployment that is not to be carried out.
+    ///
+    /// Returns whether it still waited.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn finish_waiting(&self, id: &DeploymentId, outcome: &Outcome) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'queued'",
+        )
+        .bind(id.as_str())
+        .bind(serde_json::to_string(outcome).unwrap_or_default())
+        .bind(outcome.name())
+        .bind(clock::now_ms())
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Records that a running deployment is to be cancelled. Returns whether it still ran.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn ask_cancel(&self, id: &DeploymentId, by: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1 AND state = 'running'")
+            .bind(id.as_str())
+            .bind(by)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// One deployment.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn get(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        self.get_text(id.as_str()).await
+    }
+
+    async fn get_text(&self, id: &str) -> Result<Option<Deployment>, StoreError> {
+        let row = sqlx::query("SELECT * FROM deployments WHERE id = $1").bind(id).fetch_optional(&self.pool).await?;
+        row.as_ref().map(rows::deployment).transpose()
+    }
+
+    /// Deployments, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list(&self, filter: &Filter) -> Result<Vec<Deployment>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM deployments WHERE ($1 IS NULL OR service = $1) AND ($2 IS NULL OR state = $2 OR outcome_name = $2)
+             AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+        )
+        .bind(filter.service.as_ref().map(|name| name.as_str().to_owned()))
+        .bind(filter.state.clone())
+        .bind(filter.before.as_ref().map(|id| id.as_str().to_owned()))
+        .bind(filter.limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(rows::deployment).collect()
+    }
+
+    /// The verified deployments of a service, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn verified(&self, service: &ServiceName) -> Result<Vec<Deployment>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM deployments WHERE service = $1 AND verified = 1 ORDER BY id DESC LIMIT 200")
+            .bind(service.as_str())
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(rows::deployment).collect()
+    }
+
+    /// The running and the waiting deployment of a service.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn unfinished(&self, service: &ServiceName) -> Result<Vec<Deployment>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM deployments WHERE service = $1 AND state <> 'done' ORDER BY id")
+            .bind(service.as_str())
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(rows::deployment).collect()
+    }
+
+    /// The last ended deployment of a service that changed the host.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_change(&self, service: &ServiceName) -> Result<Option<Deployment>, StoreError> {
+        let row = sqlx::query(
+            "SELECT * FROM deployments WHERE service = $1 AND state = 'done'
+             AND (outcome_name IN ('live', 'rolled_back', 'rollback_failed', 'broken', 'held') OR (outcome_name = 'cancelled' AND pin_before IS NOT NULL))
+             ORDER BY id DESC LIMIT 1",
+        )
+        .bind(service.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.as_ref().map(rows::deployment).transpose()
+    }
+
+    /// How many deployments wait and how many run.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn counts(&self) -> Result<(i64, i64), StoreError> {
+        let rows = sqlx::query("SELECT state, COUNT(*) AS many FROM deployments WHERE state <> 'done' GROUP BY state")
+            .fetch_all(&self.pool)
+            .await?;
+        let mut counts = (0, 0);
+        for row in rows {
+            let many: i64 = row.try_get("many")?;
+            if row.try_get::<String, _>("state")? == "queued" { counts.0 = many } else { counts.1 = many }
+        }
+        Ok(counts)
+    }
+}
