@@ -1,0 +1,215 @@
+# shellcheck shell=bash
+# Sends one signed order to tagalong and follows it to its end. Needs bash, curl and openssl.
+# Kept in workflows/order.sh; workflows/inline.sh puts it into each workflow, which so needs no checkout.
+set -euo pipefail
+
+# Text for a workflow command: one line, as the runner decodes it.
+command_text() {
+  local text=$1
+  text=${text//'%'/%25} text=${text//$'\r'/%0D} text=${text//$'\n'/%0A}
+  printf '%s' "$text"
+}
+
+fail() {
+  printf '::error title=tagalong::%s\n' "$(command_text "$*")"
+  exit 1
+}
+
+# A JSON string; control characters have no business in any field and become spaces.
+json() {
+  local text=${1//[[:cntrl:]]/ }
+  text=${text//\\/\\\\} text=${text//\"/\\\"}
+  printf '"%s"' "$text"
+}
+
+# field NAME JSON: the text of a string field, decoded, on one line. Quotes inside a text are escaped, so the first hit is the field.
+field() {
+  local pattern="\"$1\": *\"(([^\"\\\\]|\\\\.)*)\"" text
+  [[ $2 =~ $pattern ]] || return 0
+  text=${BASH_REMATCH[1]}
+  text=${text//\\\//\/} text=${text//\\\"/\"}
+  printf -v text '%b' "$text"
+  printf '%s' "${text//[[:cntrl:]]/ }"
+}
+
+order_body() {
+  local body
+  body="{\"service\":$(json "$SERVICE")"
+  if [[ $ORDER == rollbacks ]]; then
+    if [[ ${TAG:-} ]]; then body+=",\"to\":{\"tag\":$(json "$TAG")}"; fi
+  else
+    body+=",\"tag\":$(json "$TAG"),\"commit\":$(json "$COMMIT"),\"ref\":$(json "$REF"),\"run_url\":$(json "$RUN_URL")"
+    [[ $RUN_NUMBER =~ ^[0-9]+$ ]] && body+=",\"run_number\":$RUN_NUMBER"
+  fi
+  if [[ ${REASON:-} ]]; then body+=",\"reason\":$(json "$REASON")"; fi
+  printf '%s}' "$body"
+}
+
+# The key, padded to a block of SHA-256, every byte xor $1.
+key_pad() {
+  local i out=
+  for ((i = 0; i < 128; i += 2)); do
+    printf -v out '%s\\x%02x' "$out" $((16#${key_hex:i:2} ^ $1))
+  done
+  printf '%b' "$out"
+}
+
+# HMAC-SHA256 of standard input, base64. Written out, because openssl takes a key only as an argument, for every process to see.
+hmac() {
+  { key_pad 0x5c; { key_pad 0x36; cat; } | openssl dgst -sha256 -binary; } | openssl dgst -sha256 -binary | openssl base64 -A
+}
+
+# Posts the order once; prints the status, "000" when there was no answer. The id stays, so the same order is never carried out twice.
+post() {
+  local time
+  time=$(date +%s)
+  curl --silent --show-error --max-time 60 --output "$work/answer" --dump-header "$work/headers" --write-out '%{http_code}' \
+    --header 'content-type: application/json' --header "webhook-id: $id" --header "webhook-timestamp: $time" \
+    --header "webhook-signature: v1,$(printf '%s' "$id.$time.$body" | hmac)" \
+    --data-binary "$body" "$TAGALONG_URL/api/v1/$ORDER" || true
+}
+
+header() { sed -n "s/^$1: *//Ip" "$work/headers" | tr -d '\r' | tail -n 1; }
+
+send() {
+  local status tries=0 pause answer
+  while :; do
+    : >"$work/answer"
+    : >"$work/headers"
+    status=$(post)
+    answer=$(<"$work/answer")
+    case $status in
+      202) break ;;
+      000 | 429 | 5??)
+        if ((++tries >= 8 || SECONDS >= deadline)); then
+          fail "$TAGALONG_URL did not take the order in $tries tries; the last answer was $status $(field detail "$answer")"
+        fi
+        pause=$(header retry-after)
+        [[ $pause =~ ^[0-9]+$ ]] || pause=$((1 << (tries < 5 ? tries : 5)))
+        echo "no answer yet ($status $(field detail "$answer")), trying again in $((pause < 60 ? pause : 60)) s"
+        sleep "$((pause < 60 ? pause : 60))"
+        ;;
+      *) fail "$TAGALONG_URL refused the order with $status: $(field detail "$answer")" ;;
+    esac
+  done
+  deployment=$(header location)
+  deployment=${deployment##*/}
+  [[ $deployment =~ ^[A-Za-z0-9_-]+$ ]] || fail "the answer to the order names no deployment; is $TAGALONG_URL a tagalong server?"
+  token=$(header tagalong-read-token)
+  [[ $token =~ ^[A-Za-z0-9._~+/=-]+$ ]] || fail "the answer to the order carries no read token"
+}
+
+# One event of the stream.
+event() {
+  local kind text
+  if [[ $event_name == outcome ]]; then
+    outcome=$(field outcome "$event_data")
+    return
+  fi
+  kind=$(field kind "$event_data")
+  text=$(field text "$event_data")
+  case $kind in
+    step) printf '== %s\n' "$text" ;;
+    outcome) summary=$text ;;
+    *) printf '   %s%s\n' "$([[ $kind == warning || $kind == error ]] && echo "$kind: ")" "$text" ;;
+  esac
+  if [[ $kind == warning ]] && ((${#warnings[@]} < 8)); then warnings+=("$text"); fi
+  if [[ $kind == error ]] && ((${#errors[@]} < 8)); then errors+=("$text"); fi
+}
+
+# Reads the journal from the line after $last on, until the outcome or until the connection ends.
+follow_once() {
+  local line event_name='' event_data='' event_id=''
+  while IFS= read -r line; do
+    line=${line%$'\r'}
+    case $line in
+      id:*) event_id=${line#id:} event_id=${event_id# } ;;
+      event:*) event_name=${line#event:} event_name=${event_name# } ;;
+      data:*) event_data=${line#data:} event_data=${event_data# } ;;
+      '')
+        if [[ $event_data ]]; then event; fi
+        if [[ $event_id =~ ^[0-9]+$ ]]; then last=$event_id; fi
+        event_name='' event_data='' event_id=''
+        if [[ $outcome ]]; then return; fi
+        ;;
+    esac
+  done < <(
+    curl --silent --show-error --fail --no-buffer --connect-timeout 20 --max-time $((deadline - SECONDS)) \
+      --speed-limit 1 --speed-time 90 --header 'accept: text/event-stream' --header "last-event-id: $last" \
+      --config <(printf 'header = "Authorization: Bearer %s"\n' "$token") \
+      "$TAGALONG_URL/api/v1/deployments/$deployment/log" 2>"$work/curl" && true
+    echo $? >"$work/ended"
+  )
+}
+
+follow() {
+  local fence pauses=0 before
+  # Journal lines are other people's words: nothing in them may be taken for a command to the runner.
+  fence=$(openssl rand -hex 16)
+  echo "::stop-commands::$fence"
+  while ((SECONDS < deadline)); do
+    before=$last
+    : >"$work/ended"
+    follow_once
+    if [[ $outcome ]]; then break; fi
+    if [[ $(<"$work/ended") == 22 && $(<"$work/curl") =~ \ (401|403|404) ]]; then break; fi
+    if [[ $last != "$before" ]]; then pauses=0; fi
+    sleep $((pauses < 15 ? ++pauses : 15))
+  done
+  echo "::$fence::"
+}
+
+report() {
+  local text title what="$SERVICE${TAG:+ $TAG}"
+  title="tagalong: $(command_text "$what")"
+  title=${title//:/%3A} title=${title//,/%2C}
+  for text in "${warnings[@]}"; do printf '::warning title=%s::%s\n' "$title" "$(command_text "$text")"; done
+  if [[ ! $outcome ]]; then
+    fail "the end of deployment $deployment was not seen ($(tail -n 1 "$work/curl")); it goes on without this job"
+  fi
+  if [[ ${GITHUB_OUTPUT:-} ]]; then printf 'deployment=%s\noutcome=%s\n' "$deployment" "$outcome" >>"$GITHUB_OUTPUT"; fi
+  if [[ ${GITHUB_STEP_SUMMARY:-} ]]; then
+    printf '### %s: %s\n\n%s\n' "$what" "$outcome" "$summary" | sed 's/&/\&amp;/g; s/</\&lt;/g' >>"$GITHUB_STEP_SUMMARY"
+  fi
+  case $outcome in
+    live | dry_run) printf '::notice title=%s::%s\n' "$title" "$(command_text "$summary")" ;;
+    *)
+      for text in "${errors[@]}"; do printf '::error title=%s::%s\n' "$title" "$(command_text "$text")"; done
+      printf '::error title=%s::%s\n' "$title" "$(command_text "$summary")"
+      ;;
+  esac
+}
+
+# The same numbers as `tagalong deploy` ends with.
+exit_code() {
+  local names=(rolled_back rollback_failed superseded refused failed broken held cancelled) i
+  case $outcome in live | dry_run) return 0 ;; esac
+  for i in "${!names[@]}"; do
+    if [[ ${names[i]} == "$outcome" ]]; then return $((10 + i)); fi
+  done
+  return 1
+}
+
+main() {
+  TAGALONG_URL=${TAGALONG_URL%/}
+  [[ $TAGALONG_URL =~ ^https?:// ]] || fail "give the address of the tagalong server: input url, or the variable TAGALONG_URL"
+  [[ ${TAGALONG_SECRET:-} == whsec_* ]] || fail "the secret TAGALONG_SECRET is missing, or is not one that begins with whsec_"
+  key_hex=$(printf '%s' "${TAGALONG_SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \n')
+  ((${#key_hex} >= 48 && ${#key_hex} <= 128)) || fail "the secret TAGALONG_SECRET is not whsec_ and the base64 of 24 to 64 bytes"
+  printf -v key_hex '%-128s' "$key_hex"
+  key_hex=${key_hex// /0}
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  deadline=$((SECONDS + ${TIMEOUT_MINUTES:-30} * 60))
+  body=$(order_body)
+  # A repeated try of this run is the same order; a re-run by a person is a new one.
+  id="run-$GITHUB_RUN_ID-${GITHUB_RUN_ATTEMPT:-1}-$(printf '%s' "$ORDER$body" | openssl dgst -sha256 -r | cut -c 1-16)"
+  send
+  echo "deployment $deployment"
+  last=0 outcome='' summary='' warnings=() errors=()
+  follow
+  report
+  exit_code
+}
+
+main
