@@ -1,0 +1,26 @@
+# Everything here works on a bare Debian 12 as root; elsewhere it says what is missing.
+# Programs and caches of the tests go to ~/.cache/tagalong-rig ($TAGALONG_RIG), not into the clone.
+
+.PHONY: help demo demo-down test bench lint
+
+help:
+	@echo "make demo        the story on this machine: a site behind TLS, two releases, a bad one, its undoing"
+	@echo "make demo-down   takes the demo down and leaves nothing of it"
+	@echo "make test        every test, on a real Docker, a real registry and a real proxy"
+	@echo "make lint        formatting, clippy, docs, dependencies, workflows, shell scripts, Dockerfile"
+	@echo "make bench       how quick it is, beside its peers, in one run"
+
+demo:
+	@tests/demo/demo.sh up
+
+demo-down:
+	@tests/demo/demo.sh down
+
+test:
+	@tests/rig/test.sh
+
+lint:
+	@tests/rig/lint.sh
+
+bench:
+	@tests/rig/bench.sh

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Every test, after installing what they need and starting Docker where none answers. A Docker that was started here is
+# stopped in the end, one that ran before is left alone. Arguments go to the test runner.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/rig/lib.sh
+. "$here/lib.sh"
+cd "$here/../.."
+
+"$here/install.sh" docker registry proxy
+if ! "$here/docker.sh" status 2>/dev/null; then
+    trap '"$here/docker.sh" down' EXIT
+    "$here/docker.sh" up
+fi
+
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --locked "$@"
+    cargo test --locked --doc
+else
+    cargo test --locked "$@"
+fi
