@@ -19,10 +19,19 @@
 //! | 1 | `process` `config` `api` `telemetry` `clock` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
 
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deploy;
+pub mod engine;
+pub mod executor;
+pub mod http;
 pub mod journal;
 pub mod model;
 pub mod process;
 pub mod registry;
+pub mod smoke;
 pub mod store;
+pub mod telemetry;

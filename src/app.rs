@@ -1,0 +1,113 @@
+//! Builds everything from the configuration; starts and stops it in order.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use actix_web::web;
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::clock;
+use crate::config::Config;
+use crate::deploy::Deployer;
+use crate::executor;
+use crate::http;
+use crate::http::Listening;
+use crate::http::Shared;
+use crate::journal::Hub;
+use crate::process::Cancel;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+/// A server that serves and carries out orders.
+pub struct App {
+    listening: Listening,
+    deployer: Arc<Deployer>,
+    queue: tokio::task::JoinHandle<()>,
+    stop: Cancel,
+    _data_lock: File,
+}
+
+/// The data folder, made if it is missing and locked against a second server.
+///
+/// # Errors
+/// When it cannot be made, or another tagalong uses it.
+pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("The data folder {} cannot be made; set server.data_dir to one that can.", dir.display()))?;
+    let path = dir.join("lock");
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("{} cannot be written; tagalong needs to write in server.data_dir.", path.display()))?;
+    file.try_lock().map_err(|_| anyhow::anyhow!("Another tagalong uses the data folder {}; stop it, or give this one a folder of its own.", dir.display()))?;
+    Ok(file)
+}
+
+impl App {
+    /// Starts everything: when this returns, calls are answered and the queue works.
+    ///
+    /// # Errors
+    /// When the data folder, the database or an address cannot be had; the text says what to change.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        // Both sides of TLS use the same provider; a second start in one process keeps the first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = Arc::new(config);
+        let data_lock = lock_data_dir(&config.server.data_dir)?;
+        let executor = executor::executor_id(&config.server.data_dir).context("The file executor-id in server.data_dir cannot be written.")?;
+        let store = Store::open(&config.server.data_dir, config.store.postgres.as_ref()).await?;
+        let random = || STANDARD.encode(clock::random_bytes::<32>());
+        let token_key = store.named_value("token_key", random).await?.into_bytes();
+        let fingerprint_key = store.named_value("fingerprint_key", random).await?.into_bytes();
+        let metrics = Arc::new(Metrics::new(config.services.keys()));
+        let deployer = Arc::new(Deployer::new(Arc::clone(&config), store, Hub::default(), metrics, executor, fingerprint_key));
+        let shared = web::Data::new(Shared { deployer: Arc::clone(&deployer), token_key, followers: AtomicUsize::new(0) });
+        let listening = http::serve(&config.server, shared).await.context("The server cannot listen")?;
+        let stop = Cancel::default();
+        let queue = tokio::spawn(Arc::clone(&deployer).work(stop.clone()));
+        Ok(Self { listening, deployer, queue, stop, _data_lock: data_lock })
+    }
+
+    /// The TCP addresses that are listened on.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.listening.addresses
+    }
+
+    /// The work, for what runs in the same process.
+    #[must_use]
+    pub fn deployer(&self) -> &Arc<Deployer> {
+        &self.deployer
+    }
+
+    /// Puts a changed configuration in force without losing a request. Addresses, data folder and database stay.
+    pub fn reload(&self, file: &Path) {
+        match Config::load(file) {
+            Ok(config) => {
+                self.deployer.set_config(Arc::new(config));
+                tracing::info!(file = %file.display(), "the configuration was read again");
+            }
+            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+        }
+    }
+
+    /// Stops: no more calls, then no more work. What is being carried out is taken up by the next start.
+    pub async fn stop(self) {
+        self.listening.stop().await;
+        self.stop.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(10), self.queue).await;
+        self.deployer.store().close().await;
+    }
+}

@@ -1,0 +1,22 @@
+//! `tagalong audit`.
+
+use crate::cli::Global;
+use crate::cli::output::Output;
+use crate::config::Config;
+use crate::store::Store;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Args {
+    /// Read the whole trail and say whether an entry was changed or removed
+    Verify,
+}
+
+pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
+    let Args::Verify = args;
+    let config = Config::load(&global.config)?;
+    let store = Store::open(&config.server.data_dir, config.store.postgres.as_ref()).await?;
+    let (entries, last) = store.verify_audit().await??;
+    output.fact("entries", &entries.to_string());
+    output.fact("last hash", &last);
+    Ok(0)
+}

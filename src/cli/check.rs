@@ -1,0 +1,52 @@
+//! `tagalong check`: the configuration and every stack, every problem at once.
+
+use std::sync::Arc;
+
+use crate::cli::Global;
+use crate::cli::output::Output;
+use crate::cli::output::Tone;
+use crate::config::Config;
+use crate::engine::Compose;
+use crate::process::Cancel;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave the stacks alone: the configuration only, without Docker
+    #[arg(long)]
+    config_only: bool,
+}
+
+pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
+    let config = Config::load(&global.config)?;
+    let mut stacks = serde_json::Map::new();
+    let mut failed = 0_u8;
+    for service in config.services.values().filter(|_| !args.config_only) {
+        let compose = Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None);
+        let found = match compose.resolve(b"check", &Cancel::default()).await {
+            Ok(resolved) => {
+                let pinned: Vec<&str> = resolved.pinned_services().collect();
+                if !output.is_json() {
+                    output.say(&format!("{} {}: pins {} by {}", output.paint(Tone::Good, "✓"), service.name, pinned.join(", "), resolved.mode_text()));
+                    for warning in &resolved.warnings {
+                        output.say(&format!("  {} {warning}", output.paint(Tone::Careful, "!")));
+                    }
+                }
+                serde_json::json!({ "ok": true, "pins": pinned, "mode": resolved.mode_text(), "warnings": resolved.warnings })
+            }
+            Err(error) => {
+                failed = 1;
+                if !output.is_json() {
+                    output.say(&format!("{} {}: {error}", output.paint(Tone::Bad, "✗"), service.name));
+                }
+                serde_json::json!({ "ok": false, "problem": error.to_string() })
+            }
+        };
+        stacks.insert(service.name.to_string(), found);
+    }
+    if output.is_json() {
+        output.json(&serde_json::json!({ "config": "ok", "services": stacks }));
+    } else if args.config_only || config.services.is_empty() {
+        output.say(&format!("{} the configuration holds", output.paint(Tone::Good, "✓")));
+    }
+    Ok(failed)
+}

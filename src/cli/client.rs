@@ -1,0 +1,148 @@
+//! Calls the server: over its unix socket on the host itself, elsewhere by address and key.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use reqwest::Method;
+use reqwest::Response;
+
+use crate::api;
+use crate::cli::Global;
+use crate::clock;
+use crate::config::Secret;
+use crate::http::auth;
+
+/// What the server answered instead of what was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.detail)]
+pub(crate) struct Refusal(api::Problem);
+
+impl Refusal {
+    /// 422 is a guard's refusal and has its own exit code; everything else is an error.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if self.0.status == 422 { 13 } else { 1 }
+    }
+
+    pub(crate) fn problem(&self) -> &api::Problem {
+        &self.0
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.0.status == 404
+    }
+}
+
+enum Key {
+    None,
+    Webhook(Vec<u8>),
+    Bearer(Secret),
+}
+
+/// A way to the server.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    key: Key,
+    place: String,
+}
+
+impl Client {
+    pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(10));
+        let key = read_key(global.key_file.as_deref())?;
+        if let Some(url) = &global.url {
+            let http = builder.build().context("The HTTP client cannot be made")?;
+            return Ok(Self { http, base: url.trim_end_matches('/').to_owned(), key, place: url.clone() });
+        }
+        let socket = global.socket.clone().unwrap_or_else(|| configured_socket(&global.config));
+        let place = socket.display().to_string();
+        let http = builder.unix_socket(socket).build().context("The HTTP client cannot be made")?;
+        Ok(Self { http, base: "http://tagalong".to_owned(), key: Key::None, place })
+    }
+
+    pub(crate) async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let answer = self.send(Method::GET, path, Vec::new(), &[]).await?;
+        answer.json().await.context("The server's answer does not read; is it a tagalong of another version?")
+    }
+
+    pub(crate) async fn post<T: serde::de::DeserializeOwned>(&self, path: &str, body: &impl serde::Serialize) -> anyhow::Result<T> {
+        let answer = self.send(Method::POST, path, serde_json::to_vec(body)?, &[]).await?;
+        answer.json().await.context("The server's answer does not read; is it a tagalong of another version?")
+    }
+
+    /// A call without a body of its own; signed, it names itself.
+    pub(crate) async fn act<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.post(path, &serde_json::json!({ "call": format!("POST {path}") })).await
+    }
+
+    /// Opens a journal behind line `after`.
+    pub(crate) async fn events(&self, path: &str, after: i64) -> anyhow::Result<Response> {
+        self.send(Method::GET, path, Vec::new(), &[("accept", "text/event-stream".into()), ("last-event-id", after.to_string())]).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Vec<u8>, headers: &[(&str, String)]) -> anyhow::Result<Response> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.key {
+            Key::None => {}
+            Key::Bearer(token) => request = request.bearer_auth(token.reveal()),
+            Key::Webhook(secret) => {
+                let (id, now_s) = (format!("msg_{}", clock::new_id()), clock::now_ms() / 1000);
+                request = request
+                    .header("webhook-signature", auth::sign(secret, &id, now_s, &body))
+                    .header("webhook-id", id)
+                    .header("webhook-timestamp", now_s);
+            }
+        }
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let answer = request.send().await.with_context(|| self.unreachable())?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        let problem: Result<api::Problem, _> = serde_json::from_str(&text);
+        Err(problem.map_or_else(|_| anyhow::anyhow!("The server at {} answered {status}.", self.place), |problem| Refusal(problem).into()))
+    }
+
+    fn unreachable(&self) -> String {
+        if self.base == "http://tagalong" {
+            format!("No tagalong answers at the socket {}; start `tagalong serve`, or name it with --socket, or --url and --key-file", self.place)
+        } else {
+            format!("No tagalong answers at {}", self.place)
+        }
+    }
+}
+
+/// The socket of the configuration, when that can be read; else where it is by default.
+fn configured_socket(config: &Path) -> PathBuf {
+    let text = std::fs::read_to_string(config).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let socket = table.get("server").and_then(|server| server.get("socket")).and_then(toml::Value::as_str);
+    socket.unwrap_or("/run/tagalong/tagalong.sock").into()
+}
+
+#[allow(clippy::disallowed_methods, reason = "a workflow gives its secret by the environment")]
+fn read_key(file: Option<&Path>) -> anyhow::Result<Key> {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file).with_context(|| format!("The key file {} cannot be read", file.display()))?,
+        None => std::env::var("TAGALONG_SECRET").unwrap_or_default(),
+    };
+    let text = text.trim();
+    match text.strip_prefix("whsec_") {
+        _ if text.is_empty() => Ok(Key::None),
+        Some(encoded) => {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).context("What stands behind whsec_ in the key is no base64")?;
+            Ok(Key::Webhook(bytes))
+        }
+        None => Ok(Key::Bearer(Secret::new(text.to_owned()))),
+    }
+}

@@ -1,0 +1,63 @@
+//! `tagalong deploy`.
+
+use crate::api;
+use crate::cli::Global;
+use crate::cli::client::Client;
+use crate::cli::follow;
+use crate::cli::output::Output;
+use crate::model::Digest;
+use crate::model::ServiceName;
+use crate::model::Tag;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The service, as the configuration names it
+    service: ServiceName,
+    /// The tag to land
+    tag: Tag,
+    /// Follow it and end with the exit code of its outcome
+    #[arg(long, short)]
+    wait: bool,
+    /// The digest that the tag must have
+    #[arg(long)]
+    digest: Option<Digest>,
+    /// The commit that was built
+    #[arg(long)]
+    commit: Option<String>,
+    /// The git ref that it was built from
+    #[arg(long = "ref", value_name = "REF")]
+    git_ref: Option<String>,
+    /// Where the workflow run can be seen
+    #[arg(long, value_name = "URL")]
+    run_url: Option<String>,
+    /// The forge's run number: a lower one than the live release's is refused
+    #[arg(long, value_name = "N")]
+    run_number: Option<i64>,
+    /// Why, for the record
+    #[arg(long, short = 'm')]
+    reason: Option<String>,
+    /// Stop after preflight and say what would be pinned
+    #[arg(long)]
+    dry_run: bool,
+    /// Land it although the service is held or a newer release is live
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) async fn run(global: &Global, output: &Output, args: Args) -> anyhow::Result<u8> {
+    let client = Client::new(global)?;
+    let ask = api::NewDeployment {
+        service: args.service,
+        tag: args.tag,
+        digest: args.digest,
+        commit: args.commit,
+        git_ref: args.git_ref,
+        run_url: args.run_url,
+        run_number: args.run_number,
+        reason: args.reason,
+        dry_run: args.dry_run,
+        force: args.force,
+    };
+    let accepted: api::Accepted = client.post("/api/v1/deployments", &ask).await?;
+    follow::accepted(&client, output, &accepted, args.wait).await
+}

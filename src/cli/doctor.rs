@@ -1,0 +1,153 @@
+//! `tagalong doctor`: what stands in the way, each with what to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::Global;
+use crate::cli::output::Output;
+use crate::cli::output::Tone;
+use crate::clock;
+use crate::config::Config;
+use crate::config::Service;
+use crate::engine::Compose;
+use crate::engine::Server;
+use crate::process::Cancel;
+use crate::registry::Registries;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+#[derive(Debug, serde::Serialize)]
+struct Finding {
+    check: String,
+    ok: bool,
+    detail: String,
+}
+
+struct Doctor {
+    findings: Vec<Finding>,
+}
+
+impl Doctor {
+    fn see(&mut self, check: &str, result: Result<String, String>) {
+        let (ok, detail) = match result {
+            Ok(detail) => (true, detail),
+            Err(detail) => (false, detail),
+        };
+        self.findings.push(Finding { check: check.to_owned(), ok, detail });
+    }
+}
+
+pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::Result<u8> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = Config::load(&global.config)?;
+    let mut doctor = Doctor { findings: Vec::new() };
+    doctor.see("configuration", Ok(format!("{} services, {} keys", config.services.len(), config.keys.len())));
+    doctor.see("data folder", can_write(&config.server.data_dir).map(|()| config.server.data_dir.display().to_string()));
+    let registries = Registries::new(config.docker.clone(), config.registries.clone());
+    let mut server: Option<Server> = None;
+    for service in config.services.values() {
+        let compose = Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None);
+        if server.is_none() {
+            server = see_docker(&mut doctor, &compose).await;
+        }
+        see_service(&mut doctor, service, &compose, &registries).await;
+    }
+    if let Some(server) = &server {
+        doctor.see("disk", free_space(server));
+    }
+    doctor.see("clock", clock_off(&config).await);
+    show(output, &doctor.findings);
+    Ok(u8::from(doctor.findings.iter().any(|finding| !finding.ok)))
+}
+
+async fn see_docker(doctor: &mut Doctor, compose: &Compose) -> Option<Server> {
+    let server = compose.server(&Cancel::default()).await;
+    doctor.see("docker", server.as_ref().map(|s| format!("engine {} on {}/{}", s.version, s.os, s.arch)).map_err(ToString::to_string));
+    doctor.see("compose", compose.compose_version(&Cancel::default()).await.map_err(|error| error.to_string()));
+    server.ok()
+}
+
+async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, registries: &Registries) {
+    let dir = &service.stack.dir;
+    let folder = if dir.is_dir() {
+        can_write(dir).map(|()| dir.display().to_string())
+    } else {
+        Err(format!("{} is not there; in a container, mount it at the same path as on the host.", dir.display()))
+    };
+    doctor.see(&format!("{}: folder", service.name), folder);
+    let env = dir.join(".env");
+    if env.exists() {
+        doctor.see(&format!("{}: .env", service.name), can_be_replaced(&env));
+    }
+    let stack = compose.resolve(b"doctor", &Cancel::default()).await;
+    doctor.see(&format!("{}: stack", service.name), stack.map(|resolved| format!("pinned by {}", resolved.mode_text())).map_err(|error| error.to_string()));
+    for pin in &service.stack.pins {
+        let asked = tokio::time::timeout(Duration::from_secs(15), registries.ping(&pin.image)).await;
+        let result = match asked {
+            Ok(Ok(())) => Ok("answers".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("The registry does not answer within 15 s; check the network and its name.".to_owned()),
+        };
+        doctor.see(&format!("{}: registry of {}", service.name, pin.image), result);
+    }
+}
+
+fn can_write(dir: &std::path::Path) -> Result<(), String> {
+    tempfile::NamedTempFile::new_in(dir).map(|_| ()).map_err(|error| format!("{} cannot be written: {error}; give it to the user tagalong runs as.", dir.display()))
+}
+
+/// A file that is a mount point of its own cannot be replaced by a rename.
+fn can_be_replaced(file: &std::path::Path) -> Result<String, String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let path = file.display().to_string();
+    if mounts.lines().any(|line| line.split(' ').nth(4) == Some(path.as_str())) {
+        return Err(format!("{path} is mounted as a single file, so it cannot be replaced in one step; mount its folder instead."));
+    }
+    Ok(path)
+}
+
+fn free_space(server: &Server) -> Result<String, String> {
+    let root = &server.root_dir;
+    let Ok(free) = rustix::fs::statvfs(root) else {
+        return Ok(format!("{} cannot be seen from here", root.display()));
+    };
+    let free_mib = (free.f_bavail * free.f_frsize) >> 20;
+    if free_mib < 1024 {
+        return Err(format!("only {free_mib} MiB are free in {}; make room with `docker image prune`.", root.display()));
+    }
+    Ok(format!("{free_mib} MiB free in {}", root.display()))
+}
+
+/// Signatures hold for five minutes, so a clock that is off refuses every call.
+async fn clock_off(config: &Config) -> Result<String, String> {
+    const LIMIT_S: i64 = 60;
+    let Some(plan) = config.services.values().find_map(|service| service.smoke.as_ref()) else {
+        return Ok("not compared: no service has a page to ask".to_owned());
+    };
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).redirect(reqwest::redirect::Policy::none()).tls_danger_accept_invalid_certs(true).build();
+    let answer = match client {
+        Ok(client) => client.head(plan.url.clone()).send().await.ok(),
+        Err(_) => None,
+    };
+    let date = answer.and_then(|answer| answer.headers().get("date")?.to_str().ok().map(str::to_owned));
+    let Some(there) = date.and_then(|date| jiff::fmt::rfc2822::parse(&date).ok()) else {
+        return Ok(format!("not compared: {} gives no date", plan.url));
+    };
+    let off_s = clock::now_ms() / 1000 - there.timestamp().as_second();
+    if off_s.abs() > LIMIT_S {
+        return Err(format!("this host's clock is {off_s} s off that of {}; start a time service (systemd-timesyncd, chrony).", plan.url));
+    }
+    Ok(format!("within {} s of {}", off_s.abs(), plan.url))
+}
+
+fn show(output: &Output, findings: &[Finding]) {
+    if output.is_json() {
+        output.json(&findings);
+        return;
+    }
+    for finding in findings {
+        let mark = if finding.ok { output.paint(Tone::Good, "✓") } else { output.paint(Tone::Bad, "✗") };
+        output.say(&format!("{mark} {}: {}", finding.check, finding.detail));
+    }
+}

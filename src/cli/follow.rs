@@ -1,0 +1,146 @@
+//! Follows a deployment to its end, over breaks of the connection.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+
+use crate::api;
+use crate::cli::client::Client;
+use crate::cli::client::Refusal;
+use crate::cli::output::Output;
+use crate::cli::output::Tone;
+use crate::cli::output::duration;
+use crate::model::DeploymentId;
+use crate::model::Line;
+use crate::model::LineKind;
+use crate::model::Outcome;
+use crate::model::Step;
+
+/// How long a server may be away (a restart of its own) before following is given up.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Shows the journal of `id` from its first line and returns the exit code of its outcome.
+pub(crate) async fn follow(client: &Client, output: &Output, id: &DeploymentId) -> anyhow::Result<u8> {
+    let path = format!("/api/v1/deployments/{id}/log");
+    let mut view = View { output, after: 0, step: None, began: Instant::now() };
+    let mut away_since: Option<Instant> = None;
+    loop {
+        match one_stream(client, &path, &mut view).await {
+            Ok(Some((outcome, summary))) => {
+                view.end(&outcome, &summary, id);
+                return Ok(outcome.exit_code());
+            }
+            Ok(None) => away_since = None,
+            Err(error) if error.downcast_ref::<Refusal>().is_some_and(Refusal::is_not_found) => return Err(error),
+            Err(error) => {
+                let since = *away_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE || view.after == 0 {
+                    return Err(error);
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Reads one connection to its end; the outcome when it came.
+async fn one_stream(client: &Client, path: &str, view: &mut View<'_>) -> anyhow::Result<Option<(Outcome, String)>> {
+    let answer = client.events(path, view.after).await?;
+    let mut chunks = answer.bytes_stream();
+    let mut pending = Vec::<u8>::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk,
+            _ = tick.tick() => {
+                view.tick();
+                continue;
+            }
+        };
+        let Some(chunk) = chunk else { return Ok(None) };
+        pending.extend_from_slice(&chunk.context("The connection broke off")?);
+        while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
+            let event: Vec<u8> = pending.drain(..end + 2).collect();
+            if let Some(ended) = view.event(&String::from_utf8_lossy(&event))? {
+                return Ok(Some(ended));
+            }
+        }
+    }
+}
+
+struct View<'a> {
+    output: &'a Output,
+    after: i64,
+    step: Option<Step>,
+    began: Instant,
+}
+
+impl View<'_> {
+    fn event(&mut self, event: &str) -> anyhow::Result<Option<(Outcome, String)>> {
+        let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let Some(data) = field("data:") else { return Ok(None) };
+        if field("event:") == Some("outcome") {
+            let value: serde_json::Value = serde_json::from_str(data).context("The outcome does not read")?;
+            let summary = value["summary"].as_str().unwrap_or_default().to_owned();
+            if self.output.is_json() {
+                self.output.json_line(&value);
+            }
+            return Ok(Some((serde_json::from_value(value).context("The outcome does not read")?, summary)));
+        }
+        let line: Line = serde_json::from_str(data).context("A line does not read")?;
+        self.after = line.seq;
+        if self.output.is_json() {
+            self.output.json_line(&line);
+            return Ok(None);
+        }
+        self.output.redraw("");
+        if line.kind == LineKind::Step {
+            (self.step, self.began) = (Some(line.step), Instant::now());
+        }
+        self.output.line(&line);
+        Ok(None)
+    }
+
+    /// The step at hand and how long it takes so far, drawn over.
+    fn tick(&self) {
+        if let Some(step) = self.step {
+            let text = format!("{step} … {}", duration(self.began.elapsed().as_millis() as i64));
+            self.output.redraw(&self.output.paint(Tone::Faint, &text));
+        }
+    }
+
+    fn end(&self, outcome: &Outcome, summary: &str, id: &DeploymentId) {
+        if self.output.is_json() {
+            return;
+        }
+        self.output.redraw("");
+        let tone = if outcome.is_success() { Tone::Good } else { Tone::Bad };
+        self.output.say(&self.output.paint(tone, &format!("{id} {summary}")));
+    }
+}
+
+/// Says that an order was taken, and follows it when `wait` is set.
+pub(crate) async fn accepted(client: &Client, output: &Output, accepted: &api::Accepted, wait: bool) -> anyhow::Result<u8> {
+    if wait {
+        if let Some(old) = accepted.superseded.as_ref().filter(|_| !output.is_json()) {
+            output.say(&format!("{old} waited and is superseded"));
+        }
+        return follow(client, output, &accepted.id).await;
+    }
+    if output.is_json() {
+        output.json(accepted);
+    } else {
+        output.say(&format!("{} is accepted; follow it with: tagalong logs {} -f", accepted.id, accepted.id));
+    }
+    Ok(0)
+}
+
+/// Shows what the journal of `id` holds by now.
+pub(crate) async fn so_far(client: &Client, output: &Output, id: &DeploymentId) -> anyhow::Result<()> {
+    let mut view = View { output, after: 0, step: None, began: Instant::now() };
+    one_stream(client, &format!("/api/v1/deployments/{id}/log?follow=false"), &mut view).await?;
+    output.redraw("");
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The command line: one file a subcommand.
+
+mod adopt;
+mod audit;
+mod backup;
+mod cancel;
+mod check;
+mod client;
+mod completions;
+mod deploy;
+mod doctor;
+mod follow;
+mod history;
+mod key;
+mod logs;
+mod man;
+mod output;
+mod release;
+mod restore;
+mod retry;
+mod rollback;
+mod serve;
+mod sign;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use clap::Parser;
+use clap::Subcommand;
+
+use crate::cli::output::Output;
+
+/// Where the configuration is looked for.
+const DEFAULT_CONFIG: &str = "/etc/tagalong/tagalong.toml";
+
+/// Lands a tag on docker compose, verifies it from outside, and undoes it when it does not hold.
+#[derive(Debug, Parser)]
+#[command(name = "tagalong", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 held · 17 cancelled")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Global {
+    /// The configuration file.
+    #[arg(long, global = true, env = "TAGALONG_CONFIG", default_value = DEFAULT_CONFIG, value_name = "FILE")]
+    config: PathBuf,
+    /// The server's unix socket [default: the one in the configuration].
+    #[arg(long, global = true, env = "TAGALONG_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The server's address, when it is not on this host.
+    #[arg(long, global = true, env = "TAGALONG_URL", value_name = "URL")]
+    url: Option<String>,
+    /// The file that holds the key: a whsec_… secret to sign with, or a bearer token.
+    #[arg(long, global = true, env = "TAGALONG_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Print JSON, one document or one line of it at a time.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the HTTP contract and carry out orders
+    Serve(serve::Args),
+    /// Land a tag
+    Deploy(deploy::Args),
+    /// Go back to the previous release, a tag or a deployment, and hold the service
+    Rollback(rollback::Args),
+    /// Show what runs, what is pinned and why nothing happens
+    Status(status::Args),
+    /// List deployments, newest first
+    History(history::Args),
+    /// Show the journal of a deployment
+    Logs(logs::Args),
+    /// Stop a deployment; what it changed is brought back
+    Cancel(cancel::Args),
+    /// Order an ended deployment once more
+    Retry(retry::Args),
+    /// Take over what runs: look at it and record it as verified, change nothing
+    Adopt(adopt::Args),
+    /// End the hold that a rollback put on a service
+    Release(release::Args),
+    /// Copy the server's state to a new folder while it runs
+    Backup(backup::Args),
+    /// Put a backup in place of the state of a stopped server
+    Restore(restore::Args),
+    /// Check the configuration and every stack, and show every problem at once
+    Check(check::Args),
+    /// Check Docker, compose, registries, disk, permissions and the clock
+    Doctor(doctor::Args),
+    /// Make keys
+    #[command(subcommand)]
+    Key(key::Args),
+    /// Print the headers, or a ready curl line, that sign a body
+    Sign(sign::Args),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(audit::Args),
+    /// Print shell completions
+    Completions(completions::Args),
+    /// Print the man page
+    Man,
+}
+
+/// Runs the command line and gives its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.global.json);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli, &output)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let code = error.downcast_ref::<client::Refusal>().map_or(1, client::Refusal::exit_code);
+            output.failure(&error);
+            ExitCode::from(code)
+        }
+    }
+}
+
+async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Serve(args) => serve::run(global, &args).await,
+        Command::Deploy(args) => deploy::run(global, output, args).await,
+        Command::Rollback(args) => rollback::run(global, output, args).await,
+        Command::Status(args) => status::run(global, output, &args).await,
+        Command::History(args) => history::run(global, output, &args).await,
+        Command::Logs(args) => logs::run(global, output, &args).await,
+        Command::Cancel(args) => cancel::run(global, output, &args).await,
+        Command::Retry(args) => retry::run(global, output, &args).await,
+        Command::Adopt(args) => adopt::run(global, output, &args).await,
+        Command::Release(args) => release::run(global, output, &args).await,
+        Command::Backup(args) => backup::run(global, output, &args).await,
+        Command::Restore(args) => restore::run(global, output, &args),
+        Command::Check(args) => check::run(global, output, &args).await,
+        Command::Doctor(args) => doctor::run(global, output, &args).await,
+        Command::Key(args) => key::run(output, &args),
+        Command::Sign(args) => sign::run(global, output, &args),
+        Command::Audit(args) => audit::run(global, output, &args).await,
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man => man::run(Cli::command()),
+    }
+}

@@ -1,0 +1,44 @@
+//! `tagalong restore`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use crate::app;
+use crate::cli::Global;
+use crate::cli::output::Output;
+use crate::clock;
+use crate::config::Config;
+use crate::store::SQLITE_FILE;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder that `tagalong backup` made
+    folder: PathBuf,
+}
+
+/// What was there is moved aside, never overwritten.
+pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
+    let config = Config::load(&global.config)?;
+    anyhow::ensure!(config.store.postgres.is_none(), "The state is in PostgreSQL; restore it with pg_restore.");
+    let from = args.folder.join(SQLITE_FILE);
+    let head = std::fs::read(&from).with_context(|| format!("{} cannot be read; name a folder that `tagalong backup` made", from.display()))?;
+    anyhow::ensure!(head.starts_with(b"SQLite format 3\0"), "{} is no database; name a folder that `tagalong backup` made.", from.display());
+    let data_dir = &config.server.data_dir;
+    let _lock = app::lock_data_dir(data_dir)?;
+    let aside = data_dir.join(format!("before-restore-{}", clock::now_ms()));
+    std::fs::create_dir(&aside)?;
+    for name in [SQLITE_FILE, "tagalong.db-wal", "tagalong.db-shm", "executor-id"] {
+        let old = data_dir.join(name);
+        if old.exists() {
+            std::fs::rename(&old, aside.join(name)).with_context(|| format!("{} cannot be moved aside", old.display()))?;
+        }
+        let new = args.folder.join(name);
+        if new.exists() {
+            std::fs::copy(&new, &old).with_context(|| format!("{} cannot be written", old.display()))?;
+        }
+    }
+    output.fact("restored", &data_dir.display().to_string());
+    output.fact("moved aside", &aside.display().to_string());
+    Ok(0)
+}

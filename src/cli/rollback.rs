@@ -1,0 +1,49 @@
+//! `tagalong rollback`.
+
+use crate::api;
+use crate::cli::Global;
+use crate::cli::client::Client;
+use crate::cli::follow;
+use crate::cli::output::Output;
+use crate::model::DeploymentId;
+use crate::model::RollbackTo;
+use crate::model::ServiceName;
+use crate::model::Tag;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The service, as the configuration names it
+    service: ServiceName,
+    /// Where to: previous, a tag, or a deployment's id
+    #[arg(long, default_value = "previous", value_name = "TAG|ID|previous", value_parser = target)]
+    to: RollbackTo,
+    /// Return as soon as the order is accepted
+    #[arg(long)]
+    no_wait: bool,
+    /// Why, for the record
+    #[arg(long, short = 'm')]
+    reason: Option<String>,
+    /// Go back even past a release that says it must not be rolled back past
+    #[arg(long)]
+    force: bool,
+}
+
+/// A ULID is a deployment's id; whatever else is a tag.
+fn target(text: &str) -> Result<RollbackTo, String> {
+    if text == "previous" {
+        return Ok(RollbackTo::Previous);
+    }
+    if text.len() == 26
+        && let Ok(id) = DeploymentId::parse(text)
+    {
+        return Ok(RollbackTo::Deployment(id));
+    }
+    Tag::parse(text).map(RollbackTo::Tag).map_err(|error| error.to_string())
+}
+
+pub(crate) async fn run(global: &Global, output: &Output, args: Args) -> anyhow::Result<u8> {
+    let client = Client::new(global)?;
+    let ask = api::NewRollback { service: args.service, to: args.to, reason: args.reason, force: args.force };
+    let accepted: api::Accepted = client.post("/api/v1/rollbacks", &ask).await?;
+    follow::accepted(&client, output, &accepted, !args.no_wait).await
+}

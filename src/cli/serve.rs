@@ -1,0 +1,33 @@
+//! `tagalong serve`.
+
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use crate::app::App;
+use crate::cli::Global;
+use crate::config::Config;
+use crate::telemetry;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
+    let config = Config::load(&global.config)?;
+    telemetry::start_logging(config.server.log_json, &config.server.log_level);
+    let socket = config.server.socket.clone();
+    let services = config.services.len();
+    let (mut stop, mut interrupt, mut reload) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    let app = App::start(config).await?;
+    let socket = socket.map_or_else(|| "none".to_owned(), |socket| socket.display().to_string());
+    tracing::info!(addresses = ?app.addresses(), %socket, services, version = env!("CARGO_PKG_VERSION"), "serving");
+    loop {
+        tokio::select! {
+            _ = stop.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => app.reload(&global.config),
+        }
+    }
+    tracing::info!("stopping; what is being carried out is taken up by the next start");
+    app.stop().await;
+    Ok(0)
+}

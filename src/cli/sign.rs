@@ -1,0 +1,48 @@
+//! `tagalong sign`.
+
+use std::io::Read as _;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+
+use crate::cli::Global;
+use crate::cli::output::Output;
+use crate::clock;
+use crate::http::auth;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The body, or - for standard input
+    body: String,
+    /// Print a ready curl line for this path, e.g. /api/v1/deployments
+    #[arg(long, value_name = "PATH")]
+    curl: Option<String>,
+}
+
+pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
+    let file = global.key_file.as_ref().context("Name the file of the secret with --key-file.")?;
+    let text = std::fs::read_to_string(file).with_context(|| format!("The key file {} cannot be read", file.display()))?;
+    let encoded = text.trim().strip_prefix("whsec_").context("The key file holds no signing secret (whsec_…).")?;
+    let secret = base64::engine::general_purpose::STANDARD.decode(encoded).context("What stands behind whsec_ is no base64")?;
+    let mut body = args.body.clone();
+    if body == "-" {
+        body.clear();
+        std::io::stdin().read_to_string(&mut body).context("Standard input cannot be read")?;
+    }
+    let (id, now_s) = (format!("msg_{}", clock::new_id()), clock::now_ms() / 1000);
+    let signature = auth::sign(&secret, &id, now_s, body.as_bytes());
+    if output.is_json() {
+        output.json(&serde_json::json!({ "webhook-id": id, "webhook-timestamp": now_s.to_string(), "webhook-signature": signature }));
+        return Ok(0);
+    }
+    let Some(path) = &args.curl else {
+        output.say(&format!("webhook-id: {id}\nwebhook-timestamp: {now_s}\nwebhook-signature: {signature}"));
+        return Ok(0);
+    };
+    let url = global.url.as_deref().unwrap_or("http://127.0.0.1:8787").trim_end_matches('/');
+    let quoted = body.replace('\'', "'\\''");
+    output.say(&format!(
+        "curl -sS -H 'content-type: application/json' -H 'webhook-id: {id}' -H 'webhook-timestamp: {now_s}' -H 'webhook-signature: {signature}' --data-raw '{quoted}' '{url}{path}'"
+    ));
+    Ok(0)
+}

@@ -1,0 +1,105 @@
+//! The queue: whatever waits is taken when its service is free. It takes no input, runs on event and on timer, and the next
+//! round is its retry.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::deploy::Deployer;
+use crate::deploy::run;
+use crate::executor;
+use crate::model::ServiceName;
+use crate::model::State;
+use crate::process::Cancel;
+use crate::store::Deployment;
+use crate::store::StoreError;
+
+/// How often it looks by itself.
+const ROUND: Duration = Duration::from_secs(2);
+/// How often old things are forgotten.
+const SWEEP: Duration = Duration::from_hours(1);
+
+impl Deployer {
+    /// Carries out orders until `stop`. First it finishes or undoes what an earlier life of this executor left. When this
+    /// returns, nothing that it started runs any more; what it was at is taken up by the next start.
+    pub async fn work(self: Arc<Self>, stop: Cancel) {
+        let mut tasks = JoinSet::new();
+        let mut own = true;
+        let mut swept: Option<tokio::time::Instant> = None;
+        loop {
+            match self.round(own, &mut tasks).await {
+                Ok(()) => own = false,
+                Err(error) => tracing::error!(%error, "the queue could not be read; it is tried again"),
+            }
+            if swept.is_none_or(|at| at.elapsed() > SWEEP) {
+                self.sweep().await;
+                swept = Some(tokio::time::Instant::now());
+            }
+            while tasks.try_join_next().is_some() {}
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(ROUND) => {}
+            }
+        }
+        // Dropping a run ends its process groups; its row stays running and the next start takes it up.
+        tasks.shutdown().await;
+    }
+
+    /// One round: take up what was left, take what waits, and stop what others cancelled.
+    async fn round(self: &Arc<Self>, own: bool, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
+        let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
+        for deployment in self.store.reclaim(&services, &self.executor, own, executor::LEASE_MS).await? {
+            tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "taking up a deployment that was left unfinished");
+            self.start(deployment, true, tasks);
+        }
+        for deployment in self.store.claim(&services, &self.executor, executor::LEASE_MS).await? {
+            self.start(deployment, false, tasks);
+        }
+        let busy = !self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if busy {
+            self.store.renew(&self.executor, executor::LEASE_MS).await?;
+            self.stop_cancelled(&services).await?;
+        }
+        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, deployment: Deployment, recovered: bool, tasks: &mut JoinSet<()>) {
+        let cancel = Cancel::default();
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(deployment.id.clone(), cancel.clone());
+        let deployer = Arc::clone(self);
+        tasks.spawn(async move {
+            let id = deployment.id.clone();
+            run::carry_out(&deployer, deployment, recovered, cancel).await;
+            deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            deployer.wake.notify_one();
+        });
+    }
+
+    /// A cancel may have been asked of another server of the same database.
+    async fn stop_cancelled(&self, services: &[ServiceName]) -> Result<(), StoreError> {
+        for service in services {
+            for deployment in self.store.unfinished(service).await? {
+                if deployment.cancel_by.is_some()
+                    && matches!(deployment.state, State::Running { .. })
+                    && let Some(cancel) = self.cancel_of(&deployment.id)
+                {
+                    cancel.cancel();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self) {
+        let retention = self.config().retention.clone();
+        let now = clock::now_ms();
+        let (journal, deliveries) = (now - retention.journal.as_millis() as i64, now - retention.deliveries.as_millis() as i64);
+        if let Err(error) = self.store.forget_older(journal, deliveries).await {
+            tracing::warn!(%error, "old journals could not be forgotten; it is tried again in an hour");
+        }
+    }
+}

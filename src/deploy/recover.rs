@@ -1,0 +1,71 @@
+//! After a restart: what an earlier life was at is finished or undone.
+
+use std::time::Duration;
+
+use crate::deploy::run::Run;
+use crate::deploy::run::Stop;
+use crate::executor;
+use crate::executor::HostLock;
+use crate::model::OrderKind;
+use crate::model::Outcome;
+use crate::model::Step;
+use crate::process::Cancel;
+
+/// How long Docker may take to come up after a reboot.
+const DOCKER_PATIENCE: Duration = Duration::from_mins(3);
+
+impl Run<'_> {
+    /// Takes the stack's lock. After a restart, what the earlier life left running is ended first: it holds the lock by the
+    /// descriptor that it inherited, and is found by it.
+    pub(super) async fn take_lock(&mut self, recovered: bool) -> Result<HostLock, String> {
+        let dir = self.service.stack.dir.clone();
+        if recovered {
+            let ended = executor::end_holders(&dir).await;
+            self.journal.warning(format!(
+                "tagalong was ended while it carried this out; going on after {} process{} ended",
+                ended,
+                if ended == 1 { "" } else { "es" }
+            ));
+        }
+        HostLock::take(&dir, Duration::from_secs(20)).await.map_err(|error| error.to_string())
+    }
+
+    /// Enters the story where the earlier life was. Before the pin it begins anew; from the pin on it finishes what it can,
+    /// and undoes it when it does not hold; an undo is taken up as an undo.
+    pub(super) async fn resume(&mut self, step: Step) -> Result<Outcome, Stop> {
+        self.wait_for_docker().await?;
+        if self.order.kind == OrderKind::Adopt || !step.changes_the_host() {
+            return self.land().await;
+        }
+        self.changed = true;
+        if step.is_undo() {
+            let stored = self.deployer.store.get(&self.fence.id).await?;
+            let why = stored.and_then(|stored| stored.undo_why).unwrap_or_else(|| "it did not hold".to_owned());
+            return self.undo(why).await;
+        }
+        if step == Step::AfterHook {
+            if self.service.hooks.after.is_some() {
+                self.warnings.push("the after-hook may have been cut short by a restart".into());
+            }
+            self.keep_images().await;
+            return Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) });
+        }
+        self.look_at_the_stack().await?;
+        self.pin().await?;
+        self.bring_up().await
+    }
+
+    async fn wait_for_docker(&mut self) -> Result<(), Stop> {
+        let until = tokio::time::Instant::now() + DOCKER_PATIENCE;
+        while let Err(error) = self.compose.server(&Cancel::default()).await {
+            if tokio::time::Instant::now() >= until {
+                return Err(Stop::Fault(error.to_string()));
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Stop::Cancelled),
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! Verified images stay on the host, older ones go.
+
+use std::collections::HashSet;
+
+use crate::config::Service;
+use crate::deploy::Deployer;
+use crate::deploy::run::Run;
+use crate::engine::Compose;
+use crate::model::ImageRef;
+use crate::process::Cancel;
+use crate::store::StoreError;
+
+impl Run<'_> {
+    /// Gives each image a tag of ours, so that a routine `docker image prune` leaves it.
+    pub(super) async fn keep_images(&mut self) {
+        for image in self.images.clone() {
+            if let Err(error) = self.compose.keep(&self.service.name, &image, &self.cancel).await {
+                let warning = format!("{} could not get its keep-tag: {error}", image.by_digest());
+                self.journal.warning(&warning);
+                self.warnings.push(warning);
+            }
+        }
+    }
+}
+
+impl Deployer {
+    /// Removes images of `service` that are neither among its last verified ones nor needed by another service.
+    pub(super) async fn retain(&self, service: &Service, compose: &Compose) {
+        match self.no_longer_needed(service).await {
+            Ok(old) => {
+                for image in old {
+                    if let Err(error) = compose.forget(&service.name, &image, &Cancel::default()).await {
+                        tracing::warn!(service = %service.name, image = %image, %error, "an old image stays; it is tried again after the next release");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(service = %service.name, %error, "old images stay: the record could not be read"),
+        }
+    }
+
+    async fn no_longer_needed(&self, service: &Service) -> Result<Vec<ImageRef>, StoreError> {
+        let mut needed: HashSet<String> = HashSet::new();
+        let mut old: Vec<ImageRef> = Vec::new();
+        let mut releases = 0;
+        for one in self.store.verified(&service.name).await? {
+            let is_new = one.images.iter().any(|image| !needed.contains(&image.by_digest()));
+            if is_new && releases < service.keep {
+                releases += 1;
+                needed.extend(one.images.iter().map(ImageRef::by_digest));
+            } else {
+                old.extend(one.images);
+            }
+        }
+        for other in self.config().services.values().filter(|other| other.name != service.name) {
+            let kept = self.store.verified(&other.name).await?;
+            needed.extend(kept.iter().take(other.keep).flat_map(|one| one.images.iter().map(ImageRef::by_digest)));
+            needed.extend(self.store.unfinished(&other.name).await?.iter().flat_map(|one| one.images.iter().map(ImageRef::by_digest)));
+        }
+        let mut seen = HashSet::new();
+        old.retain(|image| !needed.contains(&image.by_digest()) && seen.insert(image.by_digest()));
+        Ok(old)
+    }
+}

@@ -1,0 +1,467 @@
+//! The story of one deployment.
+//!
+//! [`Run::land`] is the story function: it reads aloud what happens, and the details stand below it in call order. A rollback,
+//! an adoption and a restart enter by the same function. Whatever goes wrong from the pin on is `undo.rs`'s.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::clock;
+use crate::config::Service;
+use crate::deploy::Deployer;
+use crate::engine::Compose;
+use crate::engine::EngineError;
+use crate::engine::Resolved;
+use crate::executor::HostLock;
+use crate::journal::Journal;
+use crate::model::Guard;
+use crate::model::ImageRef;
+use crate::model::Order;
+use crate::model::OrderKind;
+use crate::model::Outcome;
+use crate::model::Report;
+use crate::model::Step;
+use crate::process::Cancel;
+use crate::registry;
+use crate::registry::RegistryError;
+use crate::store::Deployment;
+use crate::store::Facts;
+use crate::store::Fence;
+use crate::store::StoreError;
+
+/// Why the story stops before its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// A guard says no: nothing may have been changed by then.
+    Refused(Guard, String),
+    /// Something failed.
+    Fault(String),
+    /// The page has a fault that it had before anything changed: no reason to undo, and no success either.
+    OldFault(String),
+    /// It was cancelled.
+    Cancelled,
+    /// Another server has taken over, or the database is gone: this run must not write any more.
+    Lost(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl From<EngineError> for Stop {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Cancelled => Self::Cancelled,
+            EngineError::Stack(why) => Self::Refused(Guard::Stack, why),
+            EngineError::ComposeVersion(why) => Self::Refused(Guard::ComposeVersion, why),
+            error => Self::Fault(error.to_string()),
+        }
+    }
+}
+
+/// One deployment that is being carried out.
+pub(super) struct Run<'a> {
+    pub(super) deployer: &'a Deployer,
+    pub(super) service: Arc<Service>,
+    pub(super) compose: Compose,
+    pub(super) journal: Journal,
+    pub(super) cancel: Cancel,
+    pub(super) fence: Fence,
+    pub(super) order: Order,
+    pub(super) attempts: i64,
+    pub(super) created_ms: i64,
+    /// The exact images, once they are known.
+    pub(super) images: Vec<ImageRef>,
+    /// What the stack resolves to, once it is known.
+    pub(super) resolved: Option<Resolved>,
+    /// Whether something on the host may have changed.
+    pub(super) changed: bool,
+    /// The pin's bytes before it was written.
+    pub(super) pin_before: Option<String>,
+    /// What ran before, for people; none: nothing did.
+    pub(super) ran_before: Option<String>,
+    pub(super) baseline: Option<Report>,
+    pub(super) barrier: bool,
+    pub(super) warnings: Vec<String>,
+    step: Step,
+    step_began: Instant,
+}
+
+/// Carries a deployment out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told.
+pub(super) async fn carry_out(deployer: &Deployer, deployment: Deployment, recovered: bool, cancel: Cancel) {
+    let id = deployment.id.clone();
+    let fence = Fence { id: id.clone(), number: deployment.fence };
+    let name = deployment.order.service.clone();
+    let config = deployer.config();
+    let Some(service) = config.service(&name).cloned() else { return };
+    let journal = match Journal::open(deployer.store(), deployer.hub(), &id, Arc::clone(&config.mask)).await {
+        Ok(journal) => journal,
+        Err(error) => return tracing::error!(deployment = %id, %error, "the journal could not be opened; the next round tries again"),
+    };
+    if deployment.cancel_by.is_some() {
+        cancel.cancel();
+    }
+    let resume_at = deployment.step.filter(|_| recovered);
+    let mut run = Run::new(deployer, service, journal, cancel, fence, deployment);
+    let (outcome, lock) = match run.take_lock(recovered).await {
+        Ok(lock) => {
+            run.compose = Compose::new(config.docker.clone(), run.service.stack.clone(), Arc::clone(&config.mask), Some(lock.file()));
+            (run.to_outcome(resume_at).await, Some(lock))
+        }
+        Err(why) => (
+            Some(if run.changed {
+                Outcome::RollbackFailed { why, and: "nothing could be done about it.".into() }
+            } else {
+                Outcome::Failed { why }
+            }),
+            None,
+        ),
+    };
+    let Some(outcome) = outcome else { return };
+    run.end(&outcome, lock).await;
+}
+
+impl<'a> Run<'a> {
+    fn new(deployer: &'a Deployer, service: Arc<Service>, journal: Journal, cancel: Cancel, fence: Fence, stored: Deployment) -> Self {
+        let compose = deployer.engine(&service);
+        let changed = stored.pin_before.is_some();
+        Self {
+            deployer,
+            compose,
+            journal,
+            cancel,
+            fence,
+            attempts: stored.attempts,
+            created_ms: stored.created_ms,
+            images: stored.images,
+            resolved: None,
+            changed,
+            pin_before: stored.pin_before,
+            ran_before: stored.ran_before,
+            baseline: stored.baseline,
+            barrier: stored.barrier,
+            warnings: Vec::new(),
+            step: stored.step.unwrap_or(Step::Guards),
+            step_began: Instant::now(),
+            order: stored.order,
+            service,
+        }
+    }
+
+    /// The whole way to an outcome; none when another server has taken over.
+    async fn to_outcome(&mut self, resume_at: Option<Step>) -> Option<Outcome> {
+        let story = match resume_at {
+            Some(step) => self.resume(step).await,
+            None => self.land().await,
+        };
+        let ended = match story {
+            Ok(outcome) => Ok(outcome),
+            Err(Stop::Lost(error)) => Err(Stop::Lost(error)),
+            Err(stop) => self.not_landed(stop).await,
+        };
+        ended
+            .map_err(
+                |stop| tracing::error!(deployment = %self.fence.id, ?stop, "this run ends without an outcome; the next one takes it up"),
+            )
+            .ok()
+    }
+
+    /// The story.
+    pub(super) async fn land(&mut self) -> Result<Outcome, Stop> {
+        self.guards().await?;
+        if self.order.kind == OrderKind::Adopt {
+            return self.adopt().await;
+        }
+        self.resolve().await?;
+        self.preflight().await?;
+        if self.order.dry_run {
+            return Ok(Outcome::DryRun { would_pin: self.images_text() });
+        }
+        self.before_hook().await?;
+        self.pull().await?;
+        self.pin().await?;
+        self.bring_up().await
+    }
+
+    /// The second half, where a restart may enter: everything in it can be done again.
+    pub(super) async fn bring_up(&mut self) -> Result<Outcome, Stop> {
+        self.up().await?;
+        self.health(Step::Health).await?;
+        self.smoke(Step::Smoke).await?;
+        self.verified().await?;
+        self.after_hook().await?;
+        Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) })
+    }
+
+    /// Which content the tag is, at the registry; a rollback knows it from the record.
+    async fn resolve(&mut self) -> Result<(), Stop> {
+        self.begin(Step::Resolve, "which content the tag is").await?;
+        if self.order.kind == OrderKind::Rollback && !self.images.is_empty() {
+            self.journal.note(format!("from the record: {}", self.images_text()));
+            return Ok(());
+        }
+        let tag = self.order.tag.clone().ok_or_else(|| Stop::Fault("the order names no tag.".into()))?;
+        let server = self.compose.server(&self.cancel).await?;
+        let registries = self.deployer.registries();
+        let mut images = Vec::new();
+        for pin in self.service.stack.pins.clone() {
+            let asked = registries.resolve(&pin.image, Some(&tag), None, (&server.os, &server.arch));
+            let found = self.within(self.service.deadlines.resolve, "the registry", asked).await?.map_err(refuse)?;
+            if let Some(expected) = self.order.digest.as_ref().filter(|expected| **expected != found.digest) {
+                let why = format!(
+                    "the tag {tag} of {} is {} at the registry, but the order expects {expected}; the tag was moved.",
+                    pin.image, found.digest
+                );
+                return Err(Stop::Refused(Guard::DigestMismatch, why));
+            }
+            self.barrier |= found.labels.iter().any(|(name, value)| name == "tagalong.no-rollback-past" && value == "true");
+            self.check_disk(&pin.image, found.size_bytes, &server.root_dir)?;
+            images.push(ImageRef { repository: pin.image, tag: Some(tag.clone()), digest: found.digest });
+        }
+        self.barrier |= self.service.no_rollback_past.contains(&tag);
+        self.images = images;
+        self.journal.note(format!("{tag} is {}", self.images.iter().map(|image| image.digest.to_string()).collect::<Vec<_>>().join(", ")));
+        Ok(())
+    }
+
+    /// Layers are stored unpacked beside what runs; three times their packed size is what images need in practice.
+    fn check_disk(&mut self, image: &crate::model::Repository, packed_bytes: u64, root: &Path) -> Result<(), Stop> {
+        const MARGIN_BYTES: u64 = 64 << 20;
+        const INODES: u64 = 2000;
+        let Ok(free) = rustix::fs::statvfs(root) else {
+            self.journal.note(format!("{} cannot be seen from here, so free space is not checked", root.display()));
+            return Ok(());
+        };
+        let (free_bytes, wanted_bytes) = (free.f_bavail * free.f_frsize, packed_bytes * 3 + MARGIN_BYTES);
+        let mib = |bytes: u64| bytes >> 20;
+        if free_bytes < wanted_bytes {
+            let why = format!(
+                "{image} needs about {} MiB in {}, but only {} MiB are free; make room with `docker image prune`.",
+                mib(wanted_bytes),
+                root.display(),
+                mib(free_bytes)
+            );
+            return Err(Stop::Refused(Guard::Disk, why));
+        }
+        if free.f_files > 0 && free.f_favail < INODES {
+            let why = format!("{} has only {} free inodes; remove unused images or files.", root.display(), free.f_favail);
+            return Err(Stop::Refused(Guard::Disk, why));
+        }
+        Ok(())
+    }
+
+    /// Everything that can be known before anything changes, the running page's own faults among it.
+    async fn preflight(&mut self) -> Result<(), Stop> {
+        let facts = Facts { images: Some(self.images.clone()), barrier: Some(self.barrier), ..Facts::default() };
+        self.begin_with(Step::Preflight, "whether it can be landed", &facts).await?;
+        self.look_at_the_stack().await?;
+        let containers = self.compose.containers(&self.cancel).await?;
+        let running: Vec<String> =
+            self.pinned_of(&containers).filter(|c| c.is_running()).map(|c| format!("{} ({})", c.service, c.image)).collect();
+        self.ran_before = (!running.is_empty()).then(|| running.join(", "));
+        match &self.ran_before {
+            Some(what) => self.journal.note(format!("runs now: {what}")),
+            None => self.journal.note("nothing of it runs now"),
+        }
+        if self.ran_before.is_some() {
+            self.baseline = self.smoke_before().await;
+        }
+        Ok(())
+    }
+
+    /// What the compose files resolve to and how they are pinned.
+    pub(super) async fn look_at_the_stack(&mut self) -> Result<(), Stop> {
+        let resolved = {
+            let compose = &self.compose;
+            let asked = compose.resolve(&self.deployer.fingerprint_key, &self.cancel);
+            self.within(self.service.deadlines.preflight, "docker compose", asked).await??
+        };
+        for warning in &resolved.warnings {
+            self.journal.warning(warning);
+        }
+        let services: Vec<&str> = resolved.pinned_services().collect();
+        self.journal.note(format!("pins {} by {}", services.join(", "), resolved.mode_text()));
+        self.resolved = Some(resolved);
+        Ok(())
+    }
+
+    /// Images come to the host while the old release serves.
+    pub(super) async fn pull(&mut self) -> Result<(), Stop> {
+        self.begin(Step::Pull, "images").await?;
+        let until = Instant::now() + self.service.deadlines.pull;
+        for image in self.images.clone() {
+            if self.compose.image(&image.by_digest(), &self.cancel).await?.is_some() {
+                self.journal.note(format!("{} is on this host", image.by_digest()));
+                continue;
+            }
+            let registries = self.deployer.registries();
+            let login = registries.configured(&image.repository).and_then(|entry| Some((entry.host.clone(), entry.login.clone()?)));
+            let folder = login.map(|(host, (user, password))| registry::docker_config(&host, &user, &password));
+            let folder = folder.transpose().map_err(|error| Stop::Fault(format!("the registry's login cannot be written: {error}.")))?;
+            let left = until.saturating_duration_since(Instant::now());
+            let journal = &mut self.journal;
+            self.compose
+                .pull(&image, folder.as_ref().map(tempfile::TempDir::path), left, &self.cancel, |line| journal.output(line))
+                .await?;
+        }
+        if let Some(resolved) = &self.resolved {
+            let left = until.saturating_duration_since(Instant::now());
+            let journal = &mut self.journal;
+            self.compose.pull_missing(resolved, left, &self.cancel, |line| journal.output(line)).await?;
+        }
+        Ok(())
+    }
+
+    /// The pin: from here on the host is changed. The old bytes are on disk before the new ones are written.
+    pub(super) async fn pin(&mut self) -> Result<(), Stop> {
+        let before = match &self.pin_before {
+            Some(before) => before.clone(),
+            None => self.compose.snapshot()?.to_text(),
+        };
+        let facts = Facts {
+            images: Some(self.images.clone()),
+            barrier: Some(self.barrier),
+            pin_before: Some(before.clone()),
+            ran_before: self.ran_before.clone(),
+            resolved: self.resolved.as_ref().map(|resolved| resolved.fingerprint.clone()),
+            baseline: self.baseline.clone(),
+            ..Facts::default()
+        };
+        let title = format!("pin {}", self.images_text());
+        if self.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        self.begin_with(Step::Pin, &title, &facts).await?;
+        self.pin_before = Some(before);
+        let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
+        // A file that cannot be written leaves its old bytes, so nothing has changed yet when this fails.
+        self.compose.write_pin(resolved, &self.images)?;
+        self.changed = true;
+        Ok(())
+    }
+
+    async fn up(&mut self) -> Result<(), Stop> {
+        self.begin(Step::Up, "docker compose up").await?;
+        self.compose_up().await
+    }
+
+    pub(super) async fn compose_up(&mut self) -> Result<(), Stop> {
+        let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
+        let journal = &mut self.journal;
+        self.compose.up(resolved, self.service.deadlines.up, &self.cancel, |line| journal.output(line)).await?;
+        Ok(())
+    }
+
+    /// From here on the release counts as verified, whatever the after-hook does.
+    async fn verified(&mut self) -> Result<(), Stop> {
+        let facts = Facts { verified: Some(true), images: Some(self.images.clone()), ..Facts::default() };
+        self.begin_with(Step::AfterHook, "verified", &facts).await?;
+        self.keep_images().await;
+        Ok(())
+    }
+
+    /// What runs is smoked and recorded; nothing is changed.
+    async fn adopt(&mut self) -> Result<Outcome, Stop> {
+        self.begin(Step::Preflight, "what runs now").await?;
+        self.look_at_the_stack().await?;
+        let containers = self.compose.containers(&self.cancel).await?;
+        let mut images = Vec::new();
+        for pin in self.service.stack.pins.clone() {
+            let using = self.resolved.as_ref().map(|resolved| resolved.services_of(&pin.image)).unwrap_or_default();
+            let Some(container) = containers.iter().find(|c| c.is_running() && using.contains(&c.service)) else {
+                return Err(Stop::Refused(Guard::NothingRuns, format!("no container of {} runs; deploy a tag instead.", pin.image)));
+            };
+            let found = self.compose.image(&container.image_id, &self.cancel).await?;
+            let digest = found.and_then(|image| image.digest_of(&pin.image)).ok_or_else(|| {
+                Stop::Refused(
+                    Guard::NotFound,
+                    format!(
+                        "the image that {} runs has no digest of {}: it was built here; push it and deploy its tag.",
+                        container.name, pin.image
+                    ),
+                )
+            })?;
+            images.push(ImageRef { repository: pin.image.clone(), tag: container.tag_of(&pin.image), digest });
+        }
+        self.images = images;
+        self.journal.note(format!("runs {}", self.images_text()));
+        self.health(Step::Health).await?;
+        self.smoke(Step::Smoke).await?;
+        self.verified().await?;
+        Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) })
+    }
+
+    /// Says and stores that a step begins.
+    pub(super) async fn begin(&mut self, step: Step, title: &str) -> Result<(), Stop> {
+        self.begin_with(step, title, &Facts::default()).await
+    }
+
+    pub(super) async fn begin_with(&mut self, step: Step, title: &str, facts: &Facts) -> Result<(), Stop> {
+        if self.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        self.deployer.metrics.step(self.step, self.step_began.elapsed());
+        (self.step, self.step_began) = (step, Instant::now());
+        self.journal.step(step, title);
+        self.deployer.store.advance(&self.fence, step, facts).await?;
+        Ok(())
+    }
+
+    /// `work`, ended at `limit` or when the order is cancelled.
+    pub(super) async fn within<T>(&self, limit: Duration, what: &str, work: impl Future<Output = T>) -> Result<T, Stop> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.cancel.cancelled() => Err(Stop::Cancelled),
+            () = tokio::time::sleep(limit) => Err(Stop::Fault(format!("{what} did not answer within {} s.", limit.as_secs()))),
+        }
+    }
+
+    pub(super) fn images_text(&self) -> String {
+        self.images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Stores and tells the outcome, then lets go of the lock and removes images that nothing needs any more.
+    async fn end(mut self, outcome: &Outcome, lock: Option<HostLock>) {
+        let Run { deployer, .. } = self;
+        let id = self.fence.id.clone();
+        deployer.metrics.step(self.step, self.step_began.elapsed());
+        if !outcome.is_success() {
+            self.journal.error(outcome.to_string());
+        }
+        let (service, fence, step) = (Arc::clone(&self.service), self.fence.clone(), self.step);
+        let compose = self.compose.clone();
+        let caller = self.order.caller.to_string();
+        let seq = self.journal.close().await;
+        // What happened on the host has happened: the record is tried until it is written or somebody else owns it.
+        while let Err(error) = deployer.store.finish(&fence, outcome, step, seq).await {
+            if matches!(error, StoreError::Fenced) {
+                return;
+            }
+            tracing::error!(deployment = %id, %error, "the outcome cannot be stored; it is tried again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        deployer.hub.tell(&id);
+        deployer.metrics.ended(&service.name, outcome, clock::now_ms());
+        let detail = format!("{id} {outcome}");
+        if let Err(error) = deployer.store.audit(&caller, "outcome", service.name.as_str(), &detail).await {
+            tracing::warn!(deployment = %id, %error, "the outcome is not in the audit trail");
+        }
+        tracing::info!(deployment = %id, service = %service.name, outcome = outcome.name(), detail = %outcome, "deployment ended");
+        if matches!(outcome, Outcome::Live { .. }) {
+            deployer.retain(&service, &compose).await;
+        }
+        drop(lock);
+    }
+}
+
+fn refuse(error: RegistryError) -> Stop {
+    match &error {
+        RegistryError::NotFound(_) => Stop::Refused(Guard::NotFound, error.to_string()),
+        RegistryError::Platform { .. } => Stop::Refused(Guard::Platform, error.to_string()),
+        RegistryError::Unauthorized(_) | RegistryError::Unreachable { .. } => Stop::Fault(error.to_string()),
+    }
+}

@@ -1,0 +1,87 @@
+//! Looking at the public page, before and after.
+
+use std::time::Duration;
+
+use crate::config::SmokePlan;
+use crate::deploy::run::Run;
+use crate::deploy::run::Stop;
+use crate::model::Finding;
+use crate::model::Report;
+use crate::model::Severity;
+use crate::model::Step;
+use crate::smoke;
+use crate::smoke::Release;
+use crate::store::Facts;
+
+impl Run<'_> {
+    /// Looks at the running release once, so that a fault which it has already is not laid to the new one.
+    pub(super) async fn smoke_before(&mut self) -> Option<Report> {
+        let plan = self.service.smoke.clone()?;
+        let once = SmokePlan { within: Duration::ZERO, certificate_within: Duration::ZERO, release: None, ..plan };
+        let report = tokio::select! {
+            report = smoke::check(&once, None, &mut |_| {}) => report,
+            () = self.cancel.cancelled() => return None,
+        };
+        let errors = report.errors().count();
+        if errors > 0 {
+            self.journal.note(format!("the running release has {errors} fault{} already", if errors == 1 { "" } else { "s" }));
+        }
+        Some(report)
+    }
+
+    /// Looks at the page. Without a `[smoke]` table nothing is asked, and the journal says so.
+    pub(super) async fn smoke(&mut self, step: Step) -> Result<(), Stop> {
+        let Some(plan) = self.service.smoke.clone() else {
+            self.journal.note("no page is looked at: the service has no [smoke] table");
+            return Ok(());
+        };
+        self.begin(step, &format!("look at {}", plan.url)).await?;
+        let release = self.images.first().and_then(|image| image.tag.clone()).or_else(|| self.order.tag.clone());
+        let release = release.map(|tag| Release { tag: tag.to_string(), commit: self.order.commit.clone().filter(|_| !step.is_undo()) });
+        let journal = &mut self.journal;
+        let mut report = tokio::select! {
+            report = smoke::check(&plan, release.as_ref(), &mut |line| journal.note(line)) => report,
+            () = self.cancel.cancelled() => return Err(Stop::Cancelled),
+        };
+        if let Some(before) = &self.baseline {
+            report.mark_known(before);
+        }
+        self.say_findings(&report);
+        self.deployer.store.advance(&self.fence, step, &Facts { report: Some(report.clone()), ..Facts::default() }).await?;
+        self.judge(&report)
+    }
+
+    fn say_findings(&mut self, report: &Report) {
+        for finding in &report.findings {
+            let old = if finding.known { " (the release before has it too)" } else { "" };
+            let place = finding.line.map_or(String::new(), |line| format!(" in line {line}"));
+            let text = format!("{}: {}{place}{old}. {}", finding.rule, finding.message.trim_end_matches('.'), finding.fix);
+            match finding.severity {
+                Severity::Error => self.journal.error(text),
+                Severity::Warning => self.journal.warning(text),
+                Severity::Note => self.journal.note(text),
+            }
+        }
+        let certificate = report.certificate.as_ref().map_or(String::new(), |c| format!(", certificate good for {} days", c.days_left));
+        let status = report.status.map_or("no answer".to_owned(), |status| format!("status {status}"));
+        self.journal.note(format!("{status} after {} ms, {} assets{certificate}", report.duration_ms, report.assets));
+    }
+
+    /// New faults undo the release. Faults of the page's content that were there before do not, and are warned of. A page
+    /// that could not be reached before and cannot be reached now is neither the release's fault nor verified.
+    fn judge(&mut self, report: &Report) -> Result<(), Stop> {
+        let new: Vec<&Finding> = report.errors().filter(|finding| !finding.known).collect();
+        if !new.is_empty() {
+            let more = if new.len() > 1 { format!(" (and {} more)", new.len() - 1) } else { String::new() };
+            return Err(Stop::Fault(format!("{}: {}{more}", new[0].rule, new[0].message)));
+        }
+        if let Some(old) = report.errors().find(|finding| finding.element.is_none()) {
+            return Err(Stop::OldFault(format!("{}: {} It was so before the deployment.", old.rule, old.message)));
+        }
+        let old = report.errors().count();
+        if old > 0 {
+            self.warnings.push(format!("{old} finding{} of the page that the release before had too", if old == 1 { "" } else { "s" }));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! How a service stands, for people and programs.
+
+use crate::api;
+use crate::clock;
+use crate::config::Service;
+use crate::deploy::Deployer;
+use crate::deploy::enqueue::same_content;
+use crate::executor;
+use crate::model::State;
+use crate::process::Cancel;
+use crate::store::Deployment;
+use crate::store::StoreError;
+
+impl Deployer {
+    /// How a service stands: what is pinned, what runs, what waits and why nothing happens.
+    ///
+    /// # Errors
+    /// When the database does not answer. A Docker that does not answer is said in `blocked`.
+    pub async fn service_state(&self, service: &Service) -> Result<api::Service, StoreError> {
+        let verified = self.store.verified(&service.name).await?;
+        let unfinished = self.store.unfinished(&service.name).await?;
+        let hold = self.store.hold(&service.name).await?;
+        let engine = self.engine(service);
+        let pinned = engine.current();
+        let containers = engine.containers(&Cancel::default()).await;
+        let running = unfinished.iter().find(|one| matches!(one.state, State::Running { .. }));
+        let live = verified.first();
+        let mut blocked = containers.as_ref().err().map(ToString::to_string);
+        if let (None, Some(holder)) = (running, executor::holders(&service.stack.dir).first()) {
+            blocked = Some(format!("process {} ({}) holds the stack's lock", holder.pid, holder.command));
+        } else if let Some(one) = running {
+            let step = one.step.map_or("guards", |step| step.as_str());
+            blocked =
+                blocked.or_else(|| Some(format!("{} is at {step} since {}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms)))));
+        }
+        let containers = containers.unwrap_or_default();
+        let mut candidates: Vec<&Deployment> = Vec::new();
+        for one in &verified {
+            if live.is_some_and(|live| !same_content(&live.images, &one.images))
+                && !candidates.iter().any(|c| same_content(&c.images, &one.images))
+            {
+                candidates.push(one);
+            }
+        }
+        candidates.truncate(service.keep.saturating_sub(1));
+        Ok(api::Service {
+            name: service.name.clone(),
+            drift: running.is_none().then(|| drift(&pinned, live)).flatten(),
+            pinned,
+            containers: containers.iter().map(|container| container.to_api()).collect(),
+            live: live.map(view),
+            running: running.map(view),
+            waiting: unfinished.iter().find(|one| matches!(one.state, State::Queued)).map(view),
+            held: hold.map(|hold| {
+                format!(
+                    "the rollback {} holds it since {}; `tagalong release {}` lets CI deploy again",
+                    hold.deployment,
+                    clock::utc(hold.since_ms),
+                    service.name
+                )
+            }),
+            blocked,
+            rollback_candidates: candidates
+                .into_iter()
+                .map(|one| api::Candidate {
+                    deployment: one.id.clone(),
+                    tag: one.images.first().and_then(|image| image.tag.clone()),
+                    images: one.images.iter().map(ToString::to_string).collect(),
+                    at_ms: one.ended_ms.unwrap_or(one.created_ms),
+                })
+                .collect(),
+        })
+    }
+}
+
+/// Where the pin is not what was last verified.
+fn drift(pinned: &[String], live: Option<&Deployment>) -> Option<String> {
+    let live = live?;
+    let missing: Vec<String> =
+        live.images.iter().filter(|image| !pinned.iter().any(|pin| pin.contains(image.digest.as_str()))).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "the last verified release is {}, but the stack pins {}",
+        missing.join(", "),
+        if pinned.is_empty() { "nothing".into() } else { pinned.join(", ") }
+    ))
+}
+
+/// A stored deployment as the API shows it.
+#[must_use]
+pub fn view(stored: &Deployment) -> api::Deployment {
+    let summary = match &stored.state {
+        State::Done { outcome } => Some(outcome.to_string()),
+        _ => None,
+    };
+    api::Deployment {
+        id: stored.id.clone(),
+        service: stored.order.service.clone(),
+        kind: stored.order.kind,
+        state: stored.state.clone(),
+        summary,
+        tag: stored.order.tag.clone(),
+        images: stored.images.iter().map(ToString::to_string).collect(),
+        verified: stored.verified,
+        commit: stored.order.commit.clone(),
+        git_ref: stored.order.git_ref.clone(),
+        run_url: stored.order.run_url.clone(),
+        run_number: stored.order.run_number,
+        reason: stored.order.reason.clone(),
+        caller: stored.order.caller.to_string(),
+        ran_before: stored.ran_before.clone(),
+        report: stored.report.clone(),
+        created_ms: stored.created_ms,
+        started_ms: stored.started_ms,
+        ended_ms: stored.ended_ms,
+    }
+}

@@ -1,0 +1,170 @@
+//! What happens to a release that did not land: nothing was changed, or the previous one comes back.
+//!
+//! The undo is a short story of its own: pin · up · health · smoke of the stored previous release. No registry, no resolve,
+//! no before-hook.
+
+use crate::config::OnFailure;
+use crate::deploy::enqueue::same_content;
+use crate::deploy::run::Run;
+use crate::deploy::run::Stop;
+use crate::engine::PinBytes;
+use crate::model::Outcome;
+use crate::model::Step;
+use crate::process::Cancel;
+use crate::process::Ended;
+use crate::store::Deployment;
+use crate::store::Facts;
+
+impl Run<'_> {
+    /// From a story that stopped to an outcome.
+    pub(super) async fn not_landed(&mut self, stop: Stop) -> Result<Outcome, Stop> {
+        if !self.changed {
+            return Ok(self.unchanged(stop));
+        }
+        let (why, cancelled) = match stop {
+            Stop::Lost(error) => return Err(Stop::Lost(error)),
+            Stop::OldFault(why) => return Ok(Outcome::Held { why }),
+            Stop::Cancelled => (String::from("it was cancelled"), true),
+            Stop::Refused(_, why) | Stop::Fault(why) => (why, false),
+        };
+        self.journal.error(&why);
+        let by = if cancelled { self.cancelled_by().await? } else { String::new() };
+        if cancelled && by.starts_with("rollback ") {
+            // The rollback brings its own release up; bringing another one up before it would only keep the page broken longer.
+            return Ok(Outcome::Cancelled { by, changed: true, brought_back: false });
+        }
+        if self.service.on_failure == OnFailure::Hold && !cancelled {
+            return Ok(Outcome::Held { why: format!("{why} It is left as it is (on_failure = \"hold\").") });
+        }
+        if self.barrier && !self.order.force {
+            return Ok(Outcome::Held {
+                why: format!("{why} The release says that it must not be rolled back past, so it is left for a person."),
+            });
+        }
+        let outcome = self.undo(why).await?;
+        Ok(match outcome {
+            Outcome::RolledBack { .. } if cancelled => Outcome::Cancelled { by, changed: true, brought_back: true },
+            other => other,
+        })
+    }
+
+    fn unchanged(&mut self, stop: Stop) -> Outcome {
+        match stop {
+            Stop::Refused(guard, why) => Outcome::Refused { guard, why },
+            Stop::Fault(why) | Stop::OldFault(why) => Outcome::Failed { why },
+            Stop::Cancelled => Outcome::Cancelled { by: "its caller".into(), changed: false, brought_back: false },
+            Stop::Lost(error) => Outcome::Failed { why: error.to_string() },
+        }
+    }
+
+    async fn cancelled_by(&self) -> Result<String, Stop> {
+        let stored = self.deployer.store.get(&self.fence.id).await?;
+        Ok(stored.and_then(|stored| stored.cancel_by).unwrap_or_else(|| "its caller".to_owned()))
+    }
+
+    /// The undo. It is not cancelled by what cancelled the deployment.
+    pub(super) async fn undo(&mut self, why: String) -> Result<Outcome, Stop> {
+        self.cancel = Cancel::default();
+        let previous = self.previous_verified().await?;
+        let Some(to) = self.way_back(previous.as_ref()) else {
+            return self.broken(why).await;
+        };
+        let brought_back = self.bring_back(previous.as_ref(), &why).await;
+        match brought_back {
+            Ok(()) => Ok(Outcome::RolledBack { why, to, verified_before: previous.is_some() }),
+            // The page had this fault before anything changed, and has it again: the previous release is back.
+            Err(Stop::OldFault(old)) => {
+                self.journal.warning(old);
+                Ok(Outcome::RolledBack { why, to, verified_before: previous.is_some() })
+            }
+            Err(Stop::Lost(error)) => Err(Stop::Lost(error)),
+            Err(Stop::Refused(_, and) | Stop::Fault(and)) => Ok(Outcome::RollbackFailed { why, and }),
+            Err(Stop::Cancelled) => Ok(Outcome::RollbackFailed { why, and: "the undo was stopped.".into() }),
+        }
+    }
+
+    /// The last verified release of other content than this one.
+    async fn previous_verified(&self) -> Result<Option<Deployment>, Stop> {
+        let verified = self.deployer.store.verified(&self.service.name).await?;
+        Ok(verified.into_iter().find(|old| old.id != self.fence.id && !old.images.is_empty() && !same_content(&old.images, &self.images)))
+    }
+
+    /// What can be returned to, for people; none: nothing.
+    fn way_back(&self, previous: Option<&Deployment>) -> Option<String> {
+        match previous {
+            Some(old) => Some(old.images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+            None => self.ran_before.clone(),
+        }
+    }
+
+    async fn bring_back(&mut self, previous: Option<&Deployment>, why: &str) -> Result<(), Stop> {
+        let facts = Facts { undo_why: Some(why.to_owned()), ..Facts::default() };
+        self.begin_with(Step::UndoPin, "undo: the previous release comes back", &facts).await?;
+        if self.resolved.is_none() {
+            self.look_at_the_stack().await?;
+        }
+        match previous {
+            Some(old) => {
+                self.images.clone_from(&old.images);
+                let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
+                self.compose.write_pin(resolved, &old.images)?;
+            }
+            None => {
+                self.restore_pin()?;
+                self.images.clear();
+            }
+        }
+        self.begin(Step::UndoUp, "undo: docker compose up").await?;
+        self.undo_hook().await?;
+        self.fetch_if_gone().await?;
+        self.compose_up().await?;
+        self.health(Step::UndoHealth).await?;
+        self.smoke(Step::UndoSmoke).await
+    }
+
+    fn restore_pin(&mut self) -> Result<(), Stop> {
+        let Some(before) = &self.pin_before else { return Ok(()) };
+        let bytes = PinBytes::parse(before).map_err(|error| Stop::Fault(error.to_string()))?;
+        self.compose.restore(&bytes)?;
+        Ok(())
+    }
+
+    /// The `undo` hook may restore a backup, so the previous release must not start before it has ended well.
+    async fn undo_hook(&mut self) -> Result<(), Stop> {
+        let Some(hook) = self.service.hooks.undo.clone() else { return Ok(()) };
+        self.journal.note(format!("undo-hook: {}", hook.argv.join(" ")));
+        match self.hook(&hook).await {
+            Ended::Exit(0) => Ok(()),
+            ended => Err(Stop::Fault(format!("the undo-hook {ended}."))),
+        }
+    }
+
+    /// Verified images are kept on the host; one that somebody removed by force all the same is asked for at the registry.
+    async fn fetch_if_gone(&mut self) -> Result<(), Stop> {
+        for image in self.images.clone() {
+            if self.compose.image(&image.by_digest(), &self.cancel).await?.is_none() {
+                self.journal.warning(format!("{} is not on this host any more; it is pulled", image.by_digest()));
+                let journal = &mut self.journal;
+                self.compose.pull(&image, None, self.service.deadlines.pull, &self.cancel, |line| journal.output(line)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing to return to: the files get their old bytes, and the record says what still runs.
+    async fn broken(&mut self, why: String) -> Result<Outcome, Stop> {
+        self.begin(Step::UndoPin, "undo: there is nothing to return to").await?;
+        let restored = match self.restore_pin() {
+            Ok(()) => "the pin has its old bytes back",
+            Err(Stop::Fault(fault)) => {
+                self.journal.error(fault);
+                "the pin could not be restored"
+            }
+            Err(stop) => return Err(stop),
+        };
+        let containers = self.compose.containers(&self.cancel).await.unwrap_or_default();
+        let still: Vec<String> = containers.iter().filter(|c| c.is_running()).map(|c| format!("{} ({})", c.name, c.image)).collect();
+        let runs = if still.is_empty() { "nothing runs".to_owned() } else { format!("still up: {}", still.join(", ")) };
+        Ok(Outcome::Broken { why, runs: format!("{restored}; {runs}") })
+    }
+}

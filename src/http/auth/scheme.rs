@@ -1,0 +1,208 @@
+//! The schemes of proof: bearer tokens and Standard Webhooks. A request shows exactly one, and this is the only module that
+//! compares secrets.
+
+use actix_web::HttpRequest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::Hmac;
+use hmac::KeyInit as _;
+use hmac::Mac as _;
+use sha2::Digest as _;
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+
+use crate::config::Key;
+use crate::config::KeyProof;
+use crate::http::auth::token;
+
+/// How far a signature's time may be off, seconds, inclusive
+/// ([Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)).
+const WINDOW_S: i64 = 300;
+
+/// What a request shows.
+#[derive(Debug)]
+pub(super) enum Shown {
+    Nothing,
+    /// Something that no key can hold: two schemes at once, a header twice, or a form that is none.
+    Malformed,
+    Bearer(String),
+    Signed { id: String, timestamp_s: i64, signatures: String },
+}
+
+impl Shown {
+    pub(super) fn of(request: &HttpRequest) -> Self {
+        const HEADERS: [&str; 4] = ["authorization", "webhook-id", "webhook-timestamp", "webhook-signature"];
+        let mut found: [Option<String>; 4] = [None, None, None, None];
+        for (slot, name) in found.iter_mut().zip(HEADERS) {
+            let mut values = request.headers().get_all(name);
+            *slot = values.next().map(|value| value.to_str().unwrap_or_default().to_owned());
+            if values.next().is_some() {
+                return Self::Malformed;
+            }
+        }
+        match found {
+            [None, None, None, None] => Self::Nothing,
+            [Some(authorization), None, None, None] => {
+                let token = authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+                token.map_or(Self::Malformed, |(_, token)| Self::Bearer(token.trim().to_owned()))
+            }
+            [None, Some(id), Some(timestamp), Some(signatures)] if is_id(&id) => match seconds(&timestamp) {
+                Some(timestamp_s) => Self::Signed { id, timestamp_s, signatures },
+                None => Self::Malformed,
+            },
+            _ => Self::Malformed,
+        }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Malformed)
+    }
+
+    pub(super) fn is_bearer(&self) -> bool {
+        matches!(self, Self::Bearer(_))
+    }
+
+    pub(super) fn read_token(&self) -> Option<&str> {
+        match self {
+            Self::Bearer(token) if token.starts_with(token::PREFIX) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// The key that this proves. Every key is looked at whatever the first ones say, so that time tells nothing.
+    pub(super) fn key<'k>(&self, keys: &'k [Key], body: &[u8], now_ms: i64) -> Option<&'k Key> {
+        let counting = keys.iter().filter(|key| key.counts_at(now_ms));
+        match self {
+            Self::Nothing | Self::Malformed => None,
+            Self::Bearer(token) => {
+                let given: [u8; 32] = Sha256::digest(token).into();
+                let matches = |key: &Key| matches!(&key.proof, KeyProof::Bearer(digest) if bool::from(digest.ct_eq(&given)));
+                counting.fold(None, |found, key| if matches(key) { found.or(Some(key)) } else { found })
+            }
+            Self::Signed { id, timestamp_s, signatures } => {
+                let now_s = now_ms.div_euclid(1000);
+                if timestamp_s.checked_sub(now_s).is_none_or(|off| off.abs() > WINDOW_S) {
+                    return None;
+                }
+                let given: Vec<Vec<u8>> = signatures
+                    .split(' ')
+                    .filter_map(|one| one.strip_prefix("v1,"))
+                    .take(16)
+                    .filter_map(|one| STANDARD.decode(one).ok())
+                    .collect();
+                let matches = |key: &Key| {
+                    let KeyProof::Webhook(secret) = &key.proof else { return false };
+                    let right = mac(secret, id, *timestamp_s, body);
+                    given.iter().fold(false, |any, one| any | bool::from(one.as_slice().ct_eq(&right)))
+                };
+                counting.fold(None, |found, key| if matches(key) { found.or(Some(key)) } else { found })
+            }
+        }
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn seconds(text: &str) -> Option<i64> {
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+}
+
+fn mac(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> [u8; 32] {
+    // HMAC takes a key of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return [0; 32] };
+    mac.update(format!("{id}.{timestamp_s}.").as_bytes());
+    mac.update(body);
+    mac.finalize().into_bytes().into()
+}
+
+/// The value of `webhook-signature` for a call: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.
+#[must_use]
+pub fn sign(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> String {
+    format!("v1,{}", STANDARD.encode(mac(secret, id, timestamp_s, body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shown;
+    use super::sign;
+    use crate::config::Key;
+    use crate::config::KeyProof;
+    use crate::model::KeyId;
+    use actix_web::test::TestRequest;
+
+    fn keys() -> Vec<Key> {
+        let key = |id: &str, fill: u8| Key {
+            id: KeyId::parse(id).expect("a name"),
+            proof: KeyProof::Webhook(vec![fill; 32]),
+            scopes: Vec::new(),
+            refs: Vec::new(),
+            not_before_ms: None,
+            not_after_ms: None,
+        };
+        vec![key("old", 1), key("new", 2)]
+    }
+
+    fn shown(headers: &[(&str, String)]) -> Shown {
+        let mut request = TestRequest::default();
+        for (name, value) in headers {
+            request = request.append_header((*name, value.clone()));
+        }
+        Shown::of(&request.to_http_request())
+    }
+
+    const NOW_S: i64 = 1_800_000_000;
+
+    fn signed(secret: u8, at_s: i64, body: &[u8], prefix: &str) -> Shown {
+        let signature = format!("{prefix}{}", sign(&[secret; 32], "msg-1", at_s, body));
+        shown(&[("webhook-id", "msg-1".into()), ("webhook-timestamp", at_s.to_string()), ("webhook-signature", signature)])
+    }
+
+    #[test]
+    fn a_published_example_is_signed_the_same() {
+        // The vector of the Standard Webhooks libraries.
+        let secret = base64::Engine::decode(&super::STANDARD, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("base64");
+        assert_eq!(
+            sign(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+    }
+
+    #[test]
+    fn the_window_is_five_minutes_inclusive_and_both_keys_of_a_rotation_hold() {
+        let keys = keys();
+        let name = |shown: &Shown, body: &[u8]| shown.key(&keys, body, NOW_S * 1000).map(|key| key.id.to_string());
+        assert_eq!(name(&signed(1, NOW_S, b"x", ""), b"x").as_deref(), Some("old"));
+        assert_eq!(name(&signed(2, NOW_S, b"x", "v1a,AAAA v1,AAAA "), b"x").as_deref(), Some("new"));
+        assert_eq!(name(&signed(2, NOW_S - 300, b"x", ""), b"x").as_deref(), Some("new"));
+        assert_eq!(name(&signed(2, NOW_S + 300, b"x", ""), b"x").as_deref(), Some("new"));
+        for wrong in [signed(2, NOW_S - 301, b"x", ""), signed(2, NOW_S + 301, b"x", ""), signed(3, NOW_S, b"x", ""), signed(2, NOW_S, b"y", "")] {
+            assert_eq!(name(&wrong, b"x"), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_malformed_proof_proves_nothing() {
+        for headers in [
+            vec![],
+            vec![("authorization", String::new())],
+            vec![("authorization", "Basic YTpi".into())],
+            vec![("authorization", "Bearer".into())],
+            vec![("webhook-id", "a".into()), ("webhook-timestamp", "1".into())],
+            vec![("webhook-id", "a b".into()), ("webhook-timestamp", "1".into()), ("webhook-signature", "v1,".into())],
+            vec![("webhook-id", "a".into()), ("webhook-timestamp", "-1".into()), ("webhook-signature", "v1,".into())],
+            vec![("webhook-id", "a".into()), ("webhook-timestamp", "99999999999999999999".into()), ("webhook-signature", "v1,".into())],
+            vec![("authorization", "Bearer x".into()), ("webhook-id", "a".into())],
+            vec![("authorization", "Bearer x".into()), ("authorization", "Bearer y".into())],
+        ] {
+            let found = shown(&headers);
+            assert!(found.key(&keys(), b"", NOW_S * 1000).is_none(), "{headers:?}");
+        }
+        // An empty MAC and one made with an empty key.
+        for signature in ["v1,".to_owned(), sign(b"", "a", NOW_S, b"")] {
+            let found = shown(&[("webhook-id", "a".into()), ("webhook-timestamp", NOW_S.to_string()), ("webhook-signature", signature)]);
+            assert!(found.key(&keys(), b"", NOW_S * 1000).is_none());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! From what went wrong to a status: the only place that does it.
+
+use actix_web::HttpResponse;
+use actix_web::ResponseError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::WWW_AUTHENTICATE;
+
+use crate::api;
+use crate::deploy::OrderError;
+use crate::model::Guard;
+use crate::store::StoreError;
+
+/// An answer that is no success (RFC 9457).
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    retry_after_s: Option<u32>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), retry_after_s: None }
+    }
+
+    /// The one answer to every call without a proof that holds: it says nothing of what was wrong.
+    #[must_use]
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "The call shows no proof that holds; sign it or send a bearer token.")
+    }
+
+    /// Proven, but not allowed.
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// The body does not read.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    /// There is no such thing.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// The state of things does not allow it.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// The body is larger than `limit_bytes`.
+    #[must_use]
+    pub fn too_large(limit_bytes: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("The body is larger than {limit_bytes} bytes (body_limit_kib)."))
+    }
+
+    /// The body did not come in time.
+    #[must_use]
+    pub fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body did not come within 10 seconds.")
+    }
+
+    /// Too many failed attempts from one address.
+    #[must_use]
+    pub fn too_many() -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many failed attempts from this address; wait a minute.");
+        Self { retry_after_s: Some(60), ..error }
+    }
+
+    /// No room for now.
+    pub fn busy(detail: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(10), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the database does not answer a request");
+        Self::busy("The database does not answer; try again, and look at the server's log.")
+    }
+}
+
+impl From<OrderError> for ApiError {
+    fn from(error: OrderError) -> Self {
+        let detail = error.to_string();
+        match error {
+            OrderError::UnknownService(_) => Self::new(StatusCode::NOT_FOUND, "unknown_service", detail),
+            OrderError::Refused { guard, .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, guard_code(guard), detail),
+            OrderError::IdReused => Self::conflict("id_reused", detail),
+            OrderError::Busy(_) => Self::busy(detail),
+            OrderError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn guard_code(guard: Guard) -> &'static str {
+    guard.as_str()
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
+        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // What is left of the body is not read.
+            response.force_close();
+        }
+        let problem = api::Problem {
+            kind: "about:blank".into(),
+            title: self.status.canonical_reason().unwrap_or_default().into(),
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+            code: self.code.into(),
+        };
+        response.content_type("application/problem+json").body(serde_json::to_string(&problem).unwrap_or_default())
+    }
+}

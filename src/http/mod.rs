@@ -1,0 +1,27 @@
+//! The HTTP contract: actix and statuses, and nobody else knows of them.
+
+pub mod auth;
+mod error;
+mod openapi;
+mod routes;
+mod serve;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use crate::deploy::Deployer;
+
+pub use openapi::openapi;
+pub use routes::{Need, ROUTES, Route};
+pub use serve::{Listening, serve};
+
+/// What every request may need.
+#[derive(Debug)]
+pub struct Shared {
+    /// The work.
+    pub deployer: Arc<Deployer>,
+    /// Signs the tokens that followers read with.
+    pub token_key: Vec<u8>,
+    /// How many follow a journal now.
+    pub followers: AtomicUsize,
+}

@@ -1,0 +1,93 @@
+//! The OpenAPI file, made from the route table and the types that the server and the CLI share.
+
+use utoipa::PartialSchema;
+use utoipa::ToSchema;
+use utoipa::openapi::ComponentsBuilder;
+use utoipa::openapi::ContentBuilder;
+use utoipa::openapi::InfoBuilder;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::OpenApiBuilder;
+use utoipa::openapi::PathItem;
+use utoipa::openapi::PathsBuilder;
+use utoipa::openapi::Ref;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::Required;
+use utoipa::openapi::ResponseBuilder;
+use utoipa::openapi::path::HttpMethod;
+use utoipa::openapi::path::OperationBuilder;
+use utoipa::openapi::path::ParameterBuilder;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::security::HttpAuthScheme;
+use utoipa::openapi::security::HttpBuilder;
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::security::SecurityScheme;
+
+use crate::api;
+use crate::http::Need;
+use crate::http::ROUTES;
+use crate::http::Route;
+
+/// The contract of this server.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    let paths = ROUTES.iter().fold(PathsBuilder::new(), |paths, route| {
+        let method = match route.method.as_str() {
+            "POST" => HttpMethod::Post,
+            "HEAD" => HttpMethod::Head,
+            _ => HttpMethod::Get,
+        };
+        paths.path(route.path, PathItem::new(method, operation(route)))
+    });
+    let mut schemas: Vec<(String, RefOr<Schema>)> = Vec::new();
+    add::<api::NewDeployment>(&mut schemas);
+    add::<api::NewRollback>(&mut schemas);
+    add::<api::Accepted>(&mut schemas);
+    add::<api::Deployment>(&mut schemas);
+    add::<api::Deployments>(&mut schemas);
+    add::<api::Service>(&mut schemas);
+    add::<api::Services>(&mut schemas);
+    add::<api::Done>(&mut schemas);
+    add::<api::Problem>(&mut schemas);
+    add::<api::Readiness>(&mut schemas);
+    let components = ComponentsBuilder::new()
+        .schemas_from_iter(schemas)
+        .security_scheme("bearer", SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()))
+        .build();
+    let info = InfoBuilder::new()
+        .title("tagalong")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Calls show a bearer token, or are signed by the Standard Webhooks scheme (webhook-id, webhook-timestamp, webhook-signature)."))
+        .build();
+    OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build()
+}
+
+fn add<T: PartialSchema + ToSchema>(to: &mut Vec<(String, RefOr<Schema>)>) {
+    to.push((T::name().into_owned(), T::schema()));
+    T::schemas(to);
+}
+
+fn operation(route: &Route) -> OperationBuilder {
+    let content = |name: &str| ContentBuilder::new().schema(Some(Ref::from_schema_name(name))).build();
+    let (status, answer) = route.answer;
+    let mut good = ResponseBuilder::new().description("As asked");
+    if let Some(name) = answer {
+        good = good.content("application/json", content(name));
+    }
+    let problem = || ResponseBuilder::new().description("What is wrong").content("application/problem+json", content("Problem")).build();
+    let mut operation = OperationBuilder::new().summary(Some(route.summary)).response(status.to_string(), good.build());
+    if route.need != Need::Open {
+        let statuses = ["400", "401", "403", "404", "408", "409", "413", "422", "429", "503"];
+        operation = statuses.iter().fold(operation, |operation, status| operation.response(*status, problem()));
+        operation = operation.security(SecurityRequirement::new("bearer", Vec::<String>::new()));
+    }
+    if let Some(name) = route.body {
+        operation = operation.request_body(Some(RequestBodyBuilder::new().content("application/json", content(name)).required(Some(Required::True)).build()));
+    }
+    for name in ["id", "name"].into_iter().filter(|name| route.path.contains(&format!("{{{name}}}"))) {
+        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(String::schema()));
+        operation = operation.parameter(parameter.build());
+    }
+    operation
+}

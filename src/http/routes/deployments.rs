@@ -1,0 +1,106 @@
+//! `/api/v1/deployments` and `/api/v1/rollbacks`.
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::web;
+
+use crate::api;
+use crate::deploy;
+use crate::http::Shared;
+use crate::http::auth;
+use crate::http::auth::token;
+use crate::http::error::ApiError;
+use crate::model::DeploymentId;
+use crate::model::ServiceName;
+use crate::store;
+use crate::store::Deployment;
+use crate::store::Filter;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    let (ask, caller, delivery) = proof.order(|ask: &api::NewDeployment| &ask.service, |ask| ask.git_ref.as_deref())?;
+    check_texts([&ask.commit, &ask.git_ref, &ask.run_url, &ask.reason])?;
+    let accepted = shared.deployer.order_deployment(ask, caller, delivery).await?;
+    Ok(accepted_answer(accepted, &shared))
+}
+
+pub(super) async fn roll_back(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    // A rollback names no ref, so a key that is bound to refs may not order one.
+    let (ask, caller, delivery) = proof.order(|ask: &api::NewRollback| &ask.service, |_| None)?;
+    check_texts([&ask.reason])?;
+    let accepted = shared.deployer.order_rollback(ask, caller, delivery).await?;
+    Ok(accepted_answer(accepted, &shared))
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    service: Option<ServiceName>,
+    state: Option<String>,
+    before: Option<DeploymentId>,
+    limit: Option<i64>,
+}
+
+pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    let query = web::Query::<ListQuery>::from_query(request.query_string())
+        .map_err(|error| ApiError::bad_request(format!("The query does not read: {error}.")))?
+        .into_inner();
+    proof.allow(query.service.as_ref())?;
+    let limit = query.limit.unwrap_or(20).clamp(1, 200);
+    let filter = Filter { service: query.service, state: query.state, before: query.before, limit };
+    let found = shared.deployer.store().list(&filter).await?;
+    let next_before = if found.len() as i64 == limit { found.last().map(|last| last.id.clone()) } else { None };
+    Ok(HttpResponse::Ok().json(api::Deployments { deployments: found.iter().map(deploy::view).collect(), next_before }))
+}
+
+pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    let found = find(&shared, &id).await?;
+    proof.allow_deployment(&found.id, &found.order.service)?;
+    Ok(HttpResponse::Ok().json(deploy::view(&found)))
+}
+
+pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    let found = find(&shared, &id).await?;
+    let (caller, _) = proof.action(&found.order.service)?;
+    let (done, message) = shared.deployer.cancel(&found, &caller).await?;
+    if done { Ok(HttpResponse::Ok().json(api::Done { message })) } else { Err(ApiError::conflict("ended", message)) }
+}
+
+pub(super) async fn retry(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    let found = find(&shared, &id).await?;
+    let (caller, delivery) = proof.action(&found.order.service)?;
+    let accepted = shared.deployer.retry(&found, caller, delivery).await?;
+    Ok(accepted_answer(accepted, &shared))
+}
+
+/// The deployment of that id.
+pub(super) async fn find(shared: &Shared, id: &str) -> Result<Deployment, ApiError> {
+    let missing = || ApiError::not_found(format!("There is no deployment {}; `tagalong history` lists them.", id.escape_default()));
+    let id = DeploymentId::parse(id).map_err(|_| missing())?;
+    shared.deployer.store().get(&id).await?.ok_or_else(missing)
+}
+
+/// 202: the order is on disk.
+pub(super) fn accepted_answer(accepted: store::Accepted, shared: &Shared) -> HttpResponse {
+    let location = format!("/api/v1/deployments/{}", accepted.id);
+    HttpResponse::Accepted()
+        .insert_header(("location", location.clone()))
+        .insert_header((api::READ_TOKEN_HEADER, token::make(&shared.token_key, &accepted.id)))
+        .json(api::Accepted { id: accepted.id, location, superseded: accepted.superseded, preempted: accepted.preempted })
+}
+
+/// Texts for the record: bounded, so that a record stays a record.
+fn check_texts<const N: usize>(texts: [&Option<String>; N]) -> Result<(), ApiError> {
+    const LONGEST: usize = 2000;
+    match texts.into_iter().flatten().find(|text| text.len() > LONGEST || text.contains('\0')) {
+        Some(_) => Err(ApiError::bad_request(format!("commit, ref, run_url and reason must be shorter than {LONGEST} bytes and without NUL."))),
+        None => Ok(()),
+    }
+}

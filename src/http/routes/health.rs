@@ -1,0 +1,47 @@
+//! Whether the server is well, its metrics and its contract.
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::web;
+
+use crate::api;
+use crate::http::Shared;
+use crate::http::auth;
+use crate::http::error::ApiError;
+use crate::http::openapi;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+pub(super) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
+    let mut problems = Vec::new();
+    if let Err(error) = shared.deployer.store().probe().await {
+        tracing::warn!(%error, "not ready: the database takes no write");
+        problems.push("The database takes no write.".to_owned());
+    }
+    if shared.deployer.hub().is_unwritable() {
+        problems.push("The journal cannot be written; most likely the disk is full.".to_owned());
+    }
+    let readiness = api::Readiness { ready: problems.is_empty(), problems };
+    if readiness.ready { HttpResponse::Ok().json(readiness) } else { HttpResponse::ServiceUnavailable().json(readiness) }
+}
+
+pub(super) async fn metrics(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    proof.allow(None)?;
+    let (waiting, running) = shared.deployer.store().counts().await?;
+    let metrics = shared.deployer.metrics();
+    metrics.set_now(waiting, running, shared.deployer.hub().is_unwritable());
+    Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(metrics.text()))
+}
+
+pub(super) async fn openapi_json() -> HttpResponse {
+    HttpResponse::Ok().json(openapi::openapi())
+}
+
+pub(super) async fn wrong_method(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::not_found(format!("There is no {} {}; the contract is at /api/v1/openapi.json.", request.method(), request.path().escape_default())))
+}

@@ -1,0 +1,187 @@
+//! `/api/v1/deployments/{id}/log`: stored lines, then live ones, then the outcome. As text, or as server-sent events that go on
+//! behind `Last-Event-ID`.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::web;
+use actix_web::web::Bytes;
+use futures_util::stream;
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::deploy;
+use crate::http::Shared;
+use crate::http::auth;
+use crate::http::error::ApiError;
+use crate::http::routes::deployments;
+use crate::model::DeploymentId;
+use crate::model::Line;
+use crate::model::LineKind;
+use crate::model::Outcome;
+use crate::model::State;
+use crate::store::StoreError;
+
+/// How many lines are read at a time.
+const PAGE: i64 = 500;
+/// How often a silent stream shows that it lives, and looks for itself.
+const ALIVE: Duration = Duration::from_secs(10);
+/// How often a deployment of another server is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[derive(serde::Deserialize)]
+struct LogQuery {
+    follow: Option<bool>,
+}
+
+pub(super) async fn follow(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    let found = deployments::find(&shared, &id).await?;
+    proof.allow_deployment(&found.id, &found.order.service)?;
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let as_events = header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
+    let after = header("last-event-id").and_then(|id| id.parse().ok()).unwrap_or(0);
+    let query = web::Query::<LogQuery>::from_query(request.query_string()).map(web::Query::into_inner).unwrap_or(LogQuery { follow: None });
+    let seat = Seat::take(&shared)?;
+    let follower = Follower {
+        told: shared.deployer.hub().follow(&found.id),
+        _seat: seat,
+        shared: shared.clone(),
+        id: found.id,
+        after,
+        as_events,
+        live: query.follow.unwrap_or(true),
+        pending: VecDeque::new(),
+        ended: false,
+        silent_since: tokio::time::Instant::now(),
+    };
+    let body = stream::unfold(follower, |mut follower| async move {
+        let chunk = follower.next().await?;
+        Some((Ok::<_, actix_web::Error>(chunk), follower))
+    });
+    let kind = if as_events { "text/event-stream" } else { "text/plain; charset=utf-8" };
+    Ok(HttpResponse::Ok().content_type(kind).insert_header(("cache-control", "no-store")).insert_header(("x-accel-buffering", "no")).streaming(body))
+}
+
+/// One of the places for followers; free again when dropped.
+struct Seat(web::Data<Shared>);
+
+impl Seat {
+    fn take(shared: &web::Data<Shared>) -> Result<Self, ApiError> {
+        let limit = shared.deployer.config().server.max_followers;
+        let seat = Self(shared.clone());
+        if shared.followers.fetch_add(1, Ordering::SeqCst) >= limit {
+            return Err(ApiError::busy(format!("{limit} follow journals already (max_followers); try again, or read with ?follow=false.")));
+        }
+        Ok(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.followers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+struct Follower {
+    told: watch::Receiver<i64>,
+    _seat: Seat,
+    shared: web::Data<Shared>,
+    id: DeploymentId,
+    after: i64,
+    as_events: bool,
+    live: bool,
+    pending: VecDeque<Bytes>,
+    ended: bool,
+    silent_since: tokio::time::Instant,
+}
+
+impl Follower {
+    /// The next piece of the answer; none when it is whole.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(chunk) = self.pending.pop_front() {
+                self.silent_since = tokio::time::Instant::now();
+                return Some(chunk);
+            }
+            if self.ended {
+                return None;
+            }
+            if let Err(error) = self.read().await {
+                // The follower comes again behind the last line that it has.
+                tracing::warn!(deployment = %self.id, %error, "a follower is let go: the journal cannot be read");
+                return None;
+            }
+            if self.pending.is_empty() && !self.ended {
+                // What is running elsewhere tells nobody here, so it is looked at as well.
+                let _ = tokio::time::timeout(LOOK, self.told.changed()).await;
+                if self.pending.is_empty() && self.silent_since.elapsed() > ALIVE {
+                    self.silent_since = tokio::time::Instant::now();
+                    if self.as_events {
+                        return Some(Bytes::from_static(b": still here\n\n"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what is new. The state is read before the lines, so that no line can come behind an end.
+    async fn read(&mut self) -> Result<(), StoreError> {
+        self.told.mark_unchanged();
+        let store = self.shared.deployer.store();
+        let stored = store.get(&self.id).await?;
+        let lines = store.lines_after(&self.id, self.after, PAGE).await?;
+        let more = lines.len() as i64 == PAGE;
+        for line in lines {
+            self.after = line.seq;
+            let text = if self.as_events { event(&line) } else { text(&line) };
+            self.pending.push_back(Bytes::from(text));
+        }
+        let Some(stored) = stored else {
+            self.ended = true;
+            return Ok(());
+        };
+        if more {
+            return Ok(());
+        }
+        match &stored.state {
+            State::Done { outcome } => {
+                self.ended = true;
+                if self.as_events {
+                    self.pending.push_back(Bytes::from(outcome_event(&deploy::view(&stored), outcome)));
+                }
+            }
+            State::Queued | State::Running { .. } => self.ended = !self.live,
+        }
+        Ok(())
+    }
+}
+
+fn event(line: &Line) -> String {
+    format!("id: {}\nevent: line\ndata: {}\n\n", line.seq, serde_json::to_string(line).unwrap_or_default())
+}
+
+fn text(line: &Line) -> String {
+    let mark = match line.kind {
+        LineKind::Step => "==>",
+        LineKind::Error => "!!!",
+        LineKind::Warning => " ! ",
+        LineKind::Note => "   ",
+        LineKind::Output => "  |",
+        LineKind::Outcome => "***",
+    };
+    format!("{} {:<11} {mark} {}\n", clock::utc(line.at_ms), line.step, line.text)
+}
+
+/// The last event: the outcome's own fields, its sentence, exit code and whether it is success.
+fn outcome_event(view: &crate::api::Deployment, outcome: &Outcome) -> String {
+    let mut data = serde_json::to_value(outcome).unwrap_or_default();
+    data["summary"] = view.summary.clone().into();
+    data["exit_code"] = outcome.exit_code().into();
+    data["success"] = outcome.is_success().into();
+    data["deployment"] = view.id.to_string().into();
+    format!("event: outcome\ndata: {data}\n\n")
+}

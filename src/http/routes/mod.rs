@@ -1,0 +1,98 @@
+//! All routes on one screen: what each needs stands beside it, and the OpenAPI file is made from here.
+
+mod deployments;
+mod health;
+mod log;
+mod services;
+
+use actix_web::HttpRequest;
+use actix_web::http::Method;
+use actix_web::web;
+
+use crate::model::Verb;
+
+/// What a call must prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: it tells nothing that is not public.
+    Open,
+    /// A key with this verb on the service concerned.
+    Verb(Verb),
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path.
+    pub path: &'static str,
+    /// What it must prove.
+    pub need: Need,
+    /// What it does, for the OpenAPI file.
+    pub summary: &'static str,
+    /// The name of the body's schema.
+    pub body: Option<&'static str>,
+    /// The status of success and the name of its schema.
+    pub answer: (u16, Option<&'static str>),
+    handler: fn() -> actix_web::Route,
+}
+
+const fn route(
+    method: Method,
+    path: &'static str,
+    need: Need,
+    summary: &'static str,
+    body: Option<&'static str>,
+    answer: (u16, Option<&'static str>),
+    handler: fn() -> actix_web::Route,
+) -> Route {
+    Route { method, path, need, summary, body, answer, handler }
+}
+
+const DEPLOY: Need = Need::Verb(Verb::Deploy);
+const ROLLBACK: Need = Need::Verb(Verb::Rollback);
+const READ: Need = Need::Verb(Verb::Read);
+
+/// Every route.
+#[rustfmt::skip]
+pub static ROUTES: [Route; 17] = [
+    route(Method::POST, "/api/v1/deployments", DEPLOY, "Order a deployment", Some("NewDeployment"), (202, Some("Accepted")), || web::route().to(deployments::create)),
+    route(Method::GET, "/api/v1/deployments", READ, "List deployments, newest first", None, (200, Some("Deployments")), || web::route().to(deployments::list)),
+    route(Method::GET, "/api/v1/deployments/{id}", READ, "Show a deployment", None, (200, Some("Deployment")), || web::route().to(deployments::show)),
+    route(Method::POST, "/api/v1/deployments/{id}/cancel", DEPLOY, "Cancel a deployment", None, (200, Some("Done")), || web::route().to(deployments::cancel)),
+    route(Method::POST, "/api/v1/deployments/{id}/retry", DEPLOY, "Order an ended deployment once more", None, (202, Some("Accepted")), || web::route().to(deployments::retry)),
+    route(Method::GET, "/api/v1/deployments/{id}/log", READ, "Follow a journal, as text or server-sent events", None, (200, None), || web::route().to(log::follow)),
+    route(Method::POST, "/api/v1/rollbacks", ROLLBACK, "Order a rollback", Some("NewRollback"), (202, Some("Accepted")), || web::route().to(deployments::roll_back)),
+    route(Method::GET, "/api/v1/services", READ, "Show every service", None, (200, Some("Services")), || web::route().to(services::list)),
+    route(Method::GET, "/api/v1/services/{name}", READ, "Show a service", None, (200, Some("Service")), || web::route().to(services::show)),
+    route(Method::POST, "/api/v1/services/{name}/adopt", ROLLBACK, "Take over what runs", None, (202, Some("Accepted")), || web::route().to(services::adopt)),
+    route(Method::POST, "/api/v1/services/{name}/release", ROLLBACK, "End the hold of a rollback", None, (200, Some("Done")), || web::route().to(services::release)),
+    route(Method::GET, "/metrics", READ, "Metrics in the OpenMetrics text format", None, (200, None), || web::route().to(health::metrics)),
+    route(Method::GET, "/healthz", Need::Open, "Whether the process answers", None, (200, None), || web::route().to(health::healthz)),
+    route(Method::HEAD, "/healthz", Need::Open, "Whether the process answers", None, (200, None), || web::route().to(health::healthz)),
+    route(Method::GET, "/readyz", Need::Open, "Whether orders are taken", None, (200, Some("Readiness")), || web::route().to(health::readyz)),
+    route(Method::HEAD, "/readyz", Need::Open, "Whether orders are taken", None, (200, Some("Readiness")), || web::route().to(health::readyz)),
+    route(Method::GET, "/api/v1/openapi.json", Need::Open, "This contract", None, (200, None), || web::route().to(health::openapi_json)),
+];
+
+/// Registers every route.
+pub(super) fn configure(app: &mut web::ServiceConfig) {
+    let mut paths: Vec<&'static str> = ROUTES.iter().map(|route| route.path).collect();
+    paths.dedup();
+    for path in paths {
+        let resource = ROUTES.iter().filter(|route| route.path == path).fold(web::resource(path), |resource, route| {
+            resource.route((route.handler)().method(route.method.clone()))
+        });
+        app.service(resource.default_service(web::to(health::wrong_method)));
+    }
+}
+
+pub(super) use health::wrong_method as unknown;
+
+/// What the route of `request` needs. A route that is not in the table needs what nobody has.
+pub(super) fn need_of(request: &HttpRequest) -> Need {
+    let pattern = request.match_pattern();
+    let route = ROUTES.iter().find(|route| Some(route.path) == pattern.as_deref() && &route.method == request.method());
+    route.map_or(Need::Open, |route| route.need)
+}

@@ -1,0 +1,150 @@
+//! Binding and serving.
+
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix_web::App;
+use actix_web::HttpServer;
+use actix_web::dev::ServerHandle;
+use actix_web::dev::Service as _;
+use actix_web::web;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::config::Server;
+use crate::http::Shared;
+use crate::http::auth::Via;
+use crate::http::routes;
+
+/// A server that is bound; it serves until it is stopped.
+pub struct Listening {
+    /// The TCP addresses, with the ports that port 0 became.
+    pub addresses: Vec<SocketAddr>,
+    /// Stops it.
+    pub handle: ServerHandle,
+    /// Ends when it has stopped.
+    pub ended: tokio::task::JoinHandle<std::io::Result<()>>,
+    socket: Option<PathBuf>,
+}
+
+impl Listening {
+    /// Stops taking calls; those that are being answered get a few seconds.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+        if let Some(socket) = &self.socket {
+            // Somebody else may have removed it.
+            let _ = std::fs::remove_file(socket);
+        }
+    }
+}
+
+/// Binds everything that `config` names, first; then serves.
+///
+/// # Errors
+/// When an address or the socket cannot be bound, or the TLS files do not read; the text names which.
+pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Result<Listening> {
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        listeners.push(TcpListener::bind(address).map_err(|error| named(&format!("{address} cannot be listened on"), &error))?);
+    }
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let app = move || {
+        App::new()
+            .app_data(shared.clone())
+            .wrap_fn(|request, service| {
+                let shared = request.app_data::<web::Data<Shared>>().cloned();
+                let answer = service.call(request);
+                async move {
+                    let mut answer = answer.await?;
+                    let route = answer.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
+                    if let Some(shared) = shared {
+                        shared.deployer.metrics().request(&route, answer.status().as_u16());
+                    }
+                    let headers = answer.headers_mut();
+                    headers.insert(actix_web::http::header::X_CONTENT_TYPE_OPTIONS, actix_web::http::header::HeaderValue::from_static("nosniff"));
+                    Ok(answer)
+                }
+            })
+            .configure(routes::configure)
+            .default_service(web::to(routes::unknown))
+    };
+    let mut server = HttpServer::new(app)
+        .workers(2)
+        .max_connections(2048)
+        .backlog(1024)
+        .client_request_timeout(Duration::from_secs(5))
+        .client_disconnect_timeout(Duration::from_secs(2))
+        .keep_alive(Duration::from_secs(30))
+        .shutdown_timeout(3)
+        .disable_signals()
+        .on_connect(|connection, data| {
+            if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::UnixStream>() {
+                // A peer that cannot be named gets the id of nobody; it has come past the file's mode all the same.
+                data.insert(Via::Socket { uid: stream.peer_cred().map_or(65534, |peer| peer.uid()) });
+            } else if connection.is::<actix_web::rt::net::TcpStream>() {
+                data.insert(Via::Plain);
+            } else {
+                data.insert(Via::Tls);
+            }
+        });
+    let tls = config.tls.as_ref().map(|(chain, key)| tls_config(chain, key)).transpose()?;
+    for listener in listeners {
+        server = match &tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls.clone())?,
+            None => server.listen(listener)?,
+        };
+    }
+    if let Some(socket) = &config.socket {
+        server = server.listen_uds(bind_socket(socket, config.socket_gid)?)?;
+    }
+    let running = server.run();
+    let handle = running.handle();
+    Ok(Listening { addresses, handle, ended: tokio::spawn(running), socket: config.socket.clone() })
+}
+
+/// The socket, for its owner and the configured group only. A stale file of a killed server is replaced.
+fn bind_socket(path: &Path, gid: Option<u32>) -> std::io::Result<std::os::unix::net::UnixListener> {
+    let fault = |error: std::io::Error| named(&format!("the socket {} cannot be made", path.display()), &error);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(fault)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
+        _ => {}
+    }
+    // Made under a name of its own with its final mode, then put in place: at no time may others open it.
+    let first = path.with_extension("new");
+    let _ = std::fs::remove_file(&first);
+    let listener = std::os::unix::net::UnixListener::bind(&first).map_err(fault)?;
+    std::fs::set_permissions(&first, std::fs::Permissions::from_mode(if gid.is_some() { 0o660 } else { 0o600 })).map_err(fault)?;
+    if gid.is_some() {
+        std::os::unix::fs::chown(&first, None, gid).map_err(fault)?;
+    }
+    std::fs::rename(&first, path).map_err(fault)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn tls_config(chain: &Path, key: &Path) -> std::io::Result<rustls::ServerConfig> {
+    let fault = |file: &Path, why: String| std::io::Error::other(format!("{} cannot be used for TLS: {why}", file.display()));
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(chain)
+        .map_err(|error| fault(chain, error.to_string()))?
+        .collect::<Result<_, _>>()
+        .map_err(|error| fault(chain, error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, error.to_string()))?;
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(certificates, private)
+        .map_err(|error| fault(key, error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn named(what: &str, error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("{what}: {error}"))
+}

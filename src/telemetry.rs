@@ -1,0 +1,129 @@
+//! Logs and metrics.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use prometheus_client::registry::Unit;
+
+use crate::model::Outcome;
+use crate::model::ServiceName;
+use crate::model::Step;
+
+/// Begins logging to standard error, as text or JSON, filtered by `level` (the syntax of `tracing`'s `EnvFilter`).
+pub fn start_logging(json: bool, level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A second start in one process (tests) keeps the first.
+    let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    service: String,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabels {
+    step: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceLabels {
+    service: String,
+}
+
+/// Every metric.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    deployments: Family<OutcomeLabels, Counter>,
+    steps: Family<StepLabels, Histogram>,
+    requests: Family<RouteLabels, Counter>,
+    refused_calls: Counter,
+    waiting: Gauge,
+    running: Gauge,
+    journal_unwritable: Gauge,
+    last_live: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+}
+
+impl Metrics {
+    /// All metrics at zero; the outcomes of `services` are shown before the first of them.
+    #[must_use]
+    pub fn new<'a>(services: impl IntoIterator<Item = &'a ServiceName>) -> Self {
+        let mut registry = Registry::with_prefix("tagalong");
+        let buckets = || Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0]);
+        let steps: Family<StepLabels, Histogram> = Family::new_with_constructor(buckets);
+        let (deployments, requests, last_live) = (Family::default(), Family::default(), Family::default());
+        let (refused_calls, waiting, running, journal_unwritable) =
+            (Counter::default(), Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("deployments", "Ended deployments by service and outcome", Family::clone(&deployments));
+        registry.register_with_unit("step", "How long steps took", Unit::Seconds, steps.clone());
+        registry.register("http_requests", "Answered requests by route and status", Family::clone(&requests));
+        registry.register("refused_calls", "Calls without a proof that holds", refused_calls.clone());
+        registry.register("deployments_waiting", "Deployments that wait", waiting.clone());
+        registry.register("deployments_running", "Deployments that are being carried out", running.clone());
+        registry.register("journal_unwritable", "1 while journal lines cannot be stored", journal_unwritable.clone());
+        registry.register("last_live_timestamp", "When a release was last verified, seconds since 1970", Family::clone(&last_live));
+        let metrics = Self { registry, deployments, steps, requests, refused_calls, waiting, running, journal_unwritable, last_live };
+        for service in services {
+            for outcome in Outcome::NAMES {
+                let _zero =
+                    metrics.deployments.get_or_create_owned(&OutcomeLabels { service: service.to_string(), outcome: outcome.to_owned() });
+            }
+        }
+        metrics
+    }
+
+    /// Counts an ended deployment.
+    pub fn ended(&self, service: &ServiceName, outcome: &Outcome, now_ms: i64) {
+        self.deployments.get_or_create(&OutcomeLabels { service: service.to_string(), outcome: outcome.name().to_owned() }).inc();
+        if matches!(outcome, Outcome::Live { .. }) {
+            self.last_live.get_or_create(&ServiceLabels { service: service.to_string() }).set(now_ms as f64 / 1000.0);
+        }
+    }
+
+    /// Counts how long a step took.
+    pub fn step(&self, step: Step, took: Duration) {
+        self.steps.get_or_create(&StepLabels { step: step.to_string() }).observe(took.as_secs_f64());
+    }
+
+    /// Counts an answered request.
+    pub fn request(&self, route: &str, status: u16) {
+        self.requests.get_or_create(&RouteLabels { route: route.to_owned(), status }).inc();
+    }
+
+    /// Counts a call without a proof that holds.
+    pub fn refused_call(&self) {
+        self.refused_calls.inc();
+    }
+
+    /// Sets what is looked up when metrics are asked for.
+    pub fn set_now(&self, waiting: i64, running: i64, journal_unwritable: bool) {
+        self.waiting.set(waiting);
+        self.running.set(running);
+        self.journal_unwritable.set(i64::from(journal_unwritable));
+    }
+
+    /// The metrics in the [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
