@@ -21,5 +21,6 @@
 
 pub mod clock;
 pub mod config;
+pub mod engine;
 pub mod model;
 pub mod process;
