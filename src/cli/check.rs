@@ -24,14 +24,15 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         let compose = Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None);
         let found = match compose.resolve(b"check", &Cancel::default()).await {
             Ok(resolved) => {
-                let pinned: Vec<&str> = resolved.pinned_services().collect();
+                let pinned: Vec<&str> = resolved.uses.iter().flat_map(|used| used.services.iter().map(String::as_str)).collect();
+                let mode = format!("{} ({})", resolved.mode.as_str(), resolved.why_mode);
                 if !output.is_json() {
-                    output.say(&format!("{} {}: pins {} by {}", output.paint(Tone::Good, "✓"), service.name, pinned.join(", "), resolved.mode_text()));
+                    output.say(&format!("{} {}: pins {} by {}", output.paint(Tone::Good, "✓"), service.name, pinned.join(", "), mode));
                     for warning in &resolved.warnings {
                         output.say(&format!("  {} {warning}", output.paint(Tone::Careful, "!")));
                     }
                 }
-                serde_json::json!({ "ok": true, "pins": pinned, "mode": resolved.mode_text(), "warnings": resolved.warnings })
+                serde_json::json!({ "ok": true, "pins": pinned, "mode": resolved.mode.as_str(), "why": resolved.why_mode, "warnings": resolved.warnings })
             }
             Err(error) => {
                 failed = 1;

@@ -64,7 +64,7 @@ pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::R
 async fn see_docker(doctor: &mut Doctor, compose: &Compose) -> Option<Server> {
     let server = compose.server(&Cancel::default()).await;
     doctor.see("docker", server.as_ref().map(|s| format!("engine {} on {}/{}", s.version, s.os, s.arch)).map_err(ToString::to_string));
-    doctor.see("compose", compose.compose_version(&Cancel::default()).await.map_err(|error| error.to_string()));
+    doctor.see("compose", compose.compose_version(&Cancel::default()).await.map(|v| v.note.map_or_else(|| v.version.clone(), |note| format!("{}: {note}", v.version))).map_err(|error| error.to_string()));
     server.ok()
 }
 
@@ -81,7 +81,7 @@ async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, 
         doctor.see(&format!("{}: .env", service.name), can_be_replaced(&env));
     }
     let stack = compose.resolve(b"doctor", &Cancel::default()).await;
-    doctor.see(&format!("{}: stack", service.name), stack.map(|resolved| format!("pinned by {}", resolved.mode_text())).map_err(|error| error.to_string()));
+    doctor.see(&format!("{}: stack", service.name), stack.map(|resolved| format!("pinned by {}", resolved.mode.as_str())).map_err(|error| error.to_string()));
     for pin in &service.stack.pins {
         let asked = tokio::time::timeout(Duration::from_secs(15), registries.ping(&pin.image)).await;
         let result = match asked {
@@ -109,14 +109,14 @@ fn can_be_replaced(file: &std::path::Path) -> Result<String, String> {
 
 fn free_space(server: &Server) -> Result<String, String> {
     let root = &server.root_dir;
-    let Ok(free) = rustix::fs::statvfs(root) else {
-        return Ok(format!("{} cannot be seen from here", root.display()));
+    let Ok(free) = rustix::fs::statvfs(root.as_str()) else {
+        return Ok(format!("{} cannot be seen from here", root));
     };
     let free_mib = (free.f_bavail * free.f_frsize) >> 20;
     if free_mib < 1024 {
-        return Err(format!("only {free_mib} MiB are free in {}; make room with `docker image prune`.", root.display()));
+        return Err(format!("only {free_mib} MiB are free in {}; make room with `docker image prune`.", root));
     }
-    Ok(format!("{free_mib} MiB free in {}", root.display()))
+    Ok(format!("{free_mib} MiB free in {}", root))
 }
 
 /// Signatures hold for five minutes, so a clock that is off refuses every call.

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
+use crate::deploy::seen;
 use crate::engine::Container;
+use crate::engine::Health;
 use crate::model::Step;
 
 /// How often containers are looked at.
@@ -40,14 +42,14 @@ impl Run<'_> {
         let wanted_ids = self.wanted_image_ids().await?;
         let began = Instant::now();
         let mut said = Instant::now();
-        let mut first_restarts: HashMap<String, i64> = HashMap::new();
+        let mut first_restarts: HashMap<String, u64> = HashMap::new();
         loop {
             let containers = self.compose.containers(&self.cancel).await?;
             let mine: Vec<Container> = self.pinned_of(&containers).cloned().collect();
             let mut waiting = self.missing_services(&mine);
             for container in &mine {
                 self.check_image(container, &wanted_ids, step)?;
-                let restarts = container.restarts - *first_restarts.entry(container.id.clone()).or_insert(container.restarts.min(0));
+                let restarts = container.restarts.saturating_sub(*first_restarts.entry(container.id.clone()).or_insert(container.restarts));
                 match self.standing(container, restarts, began) {
                     Standing::Good => {}
                     Standing::Bad(why) => return Err(Stop::Fault(why)),
@@ -80,11 +82,11 @@ impl Run<'_> {
         }
     }
 
-    fn standing(&self, container: &Container, restarts: i64, began: Instant) -> Standing {
-        if container.is_oom_killed && !container.is_running() {
+    fn standing(&self, container: &Container, restarts: u64, began: Instant) -> Standing {
+        if container.oom_killed && !seen::is_running(container) {
             return Standing::Bad(format!("{} ran out of memory and was ended by the kernel; raise its memory limit.", container.name));
         }
-        let one_shot = self.resolved.as_ref().is_some_and(|resolved| resolved.is_one_shot(&container.service));
+        let one_shot = self.resolved.as_ref().is_some_and(|resolved| resolved.service(&container.service).is_some_and(|service| service.one_shot));
         match container.state.as_str() {
             "exited" if one_shot && container.exit_code == 0 => return Standing::Good,
             "exited" | "dead" => return Standing::Bad(format!("{} ended with status {}.", container.name, container.exit_code)),
@@ -98,7 +100,7 @@ impl Run<'_> {
                 };
             }
         }
-        match container.health.as_deref() {
+        match seen::health_word(container) {
             Some("healthy") => Standing::Good,
             Some("unhealthy") => Standing::Bad(format!("{} is unhealthy: {}", container.name, container.health_output.trim())),
             Some(other) if restarts >= 2 => Standing::Bad(format!("{} restarted {restarts} times and is {other}.", container.name)),
@@ -107,7 +109,7 @@ impl Run<'_> {
                 Standing::Bad(format!("{} restarted {restarts} times, last with status {}.", container.name, container.exit_code))
             }
             None => {
-                let up = container.running_for().min(began.elapsed() + self.service.health.settle);
+                let up = seen::running_for(container).min(began.elapsed() + self.service.health.settle);
                 if up >= self.service.health.settle {
                     Standing::Good
                 } else {
@@ -123,12 +125,12 @@ impl Run<'_> {
 
     /// The containers of services that use the pin; those of one-off runs are not meant.
     pub(super) fn pinned_of<'c>(&self, containers: &'c [Container]) -> impl Iterator<Item = &'c Container> + use<'c> {
-        let services: Vec<String> = self.resolved.iter().flat_map(|resolved| resolved.active_services()).map(str::to_owned).collect();
+        let services: Vec<String> = self.resolved.iter().flat_map(|resolved| resolved.touched()).map(str::to_owned).collect();
         containers.iter().filter(move |container| !container.is_one_off && services.contains(&container.service))
     }
 
     fn missing_services(&self, mine: &[Container]) -> Vec<String> {
-        let active = self.resolved.iter().flat_map(|resolved| resolved.active_services());
+        let active = self.resolved.iter().flat_map(|resolved| resolved.touched());
         active.filter(|name| !mine.iter().any(|c| c.service == *name)).map(|name| format!("{name}: it has no container")).collect()
     }
 
@@ -156,9 +158,9 @@ impl Run<'_> {
         // The order may be cancelled already, and just then the reason is wanted.
         let patience = crate::process::Cancel::default();
         let Ok(containers) = self.compose.containers(&patience).await else { return };
-        let bad: Vec<Container> = self.pinned_of(&containers).filter(|c| c.health.as_deref() != Some("healthy")).cloned().collect();
+        let bad: Vec<Container> = self.pinned_of(&containers).filter(|c| c.health != Health::Healthy).cloned().collect();
         for container in bad {
-            for line in self.compose.tail(&container.id, LINES, &patience).await {
+            for line in self.compose.tail(&container.id, LINES, &patience).await.unwrap_or_default() {
                 self.journal.output(format!("{} | {line}", container.name));
             }
         }

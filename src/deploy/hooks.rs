@@ -1,8 +1,12 @@
 //! The hooks of a service.
 
+use std::collections::BTreeMap;
+
 use crate::config::Hook;
+use crate::config::HookKind;
 use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
+use crate::engine::HookPlace;
 use crate::model::Guard;
 use crate::model::Step;
 use crate::process;
@@ -35,17 +39,25 @@ impl Run<'_> {
 
     /// Runs a hook; it is told what is landed by its environment.
     pub(super) async fn hook(&mut self, hook: &Hook) -> Ended {
-        let mut command = self.compose.hook(hook);
         let images: Vec<String> = self.images.iter().map(ToString::to_string).collect();
-        for (name, value) in [
+        let known = [
             ("TAGALONG_SERVICE", self.service.name.to_string()),
             ("TAGALONG_DEPLOYMENT", self.fence.id.to_string()),
             ("TAGALONG_TAG", self.order.tag.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("TAGALONG_IMAGES", images.join(" ")),
             ("TAGALONG_COMMIT", self.order.commit.clone().unwrap_or_default()),
-        ] {
-            command.env.insert(name.to_owned(), value);
-        }
+        ];
+        let env: BTreeMap<String, String> = known.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let place = match &hook.kind {
+            HookKind::Host => HookPlace::Host,
+            HookKind::Exec(service) => HookPlace::Exec(service.clone()),
+            HookKind::Run(image) => HookPlace::Run(image.clone()),
+        };
+        let Some(resolved) = &self.resolved else { return Ended::NotStarted("the stack was not resolved".into()) };
+        let command = match self.compose.hook(resolved, &place, &hook.argv, &env, hook.deadline) {
+            Ok(command) => command,
+            Err(error) => return Ended::NotStarted(error.to_string()),
+        };
         let journal = &mut self.journal;
         process::run(&command, &self.cancel, |_, line| journal.output(line)).await
     }

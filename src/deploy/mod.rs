@@ -11,6 +11,7 @@ mod queue;
 mod recover;
 mod retain;
 mod run;
+mod seen;
 mod smoke_step;
 mod state;
 mod undo;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::clock;
 use crate::config::Service;
 use crate::deploy::Deployer;
+use crate::deploy::seen;
 use crate::engine::Compose;
 use crate::engine::EngineError;
 use crate::engine::Resolved;
@@ -55,9 +56,8 @@ impl From<StoreError> for Stop {
 impl From<EngineError> for Stop {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::Cancelled => Self::Cancelled,
+            EngineError::Cancelled { .. } => Self::Cancelled,
             EngineError::Stack(why) => Self::Refused(Guard::Stack, why),
-            EngineError::ComposeVersion(why) => Self::Refused(Guard::ComposeVersion, why),
             error => Self::Fault(error.to_string()),
         }
     }
@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
                 return Err(Stop::Refused(Guard::DigestMismatch, why));
             }
             self.barrier |= found.labels.iter().any(|(name, value)| name == "tagalong.no-rollback-past" && value == "true");
-            self.check_disk(&pin.image, found.size_bytes, &server.root_dir)?;
+            self.check_disk(&pin.image, found.size_bytes, Path::new(&server.root_dir))?;
             images.push(ImageRef { repository: pin.image, tag: Some(tag.clone()), digest: found.digest });
         }
         self.barrier |= self.service.no_rollback_past.contains(&tag);
@@ -261,7 +261,7 @@ impl<'a> Run<'a> {
         self.look_at_the_stack().await?;
         let containers = self.compose.containers(&self.cancel).await?;
         let running: Vec<String> =
-            self.pinned_of(&containers).filter(|c| c.is_running()).map(|c| format!("{} ({})", c.service, c.image)).collect();
+            self.pinned_of(&containers).filter(|c| seen::is_running(c)).map(|c| format!("{} ({})", c.service, c.image)).collect();
         self.ran_before = (!running.is_empty()).then(|| running.join(", "));
         match &self.ran_before {
             Some(what) => self.journal.note(format!("runs now: {what}")),
@@ -275,16 +275,23 @@ impl<'a> Run<'a> {
 
     /// What the compose files resolve to and how they are pinned.
     pub(super) async fn look_at_the_stack(&mut self) -> Result<(), Stop> {
-        let resolved = {
+        let (version, resolved) = {
             let compose = &self.compose;
-            let asked = compose.resolve(&self.deployer.fingerprint_key, &self.cancel);
-            self.within(self.service.deadlines.preflight, "docker compose", asked).await??
+            let asked = async { tokio::join!(compose.compose_version(&self.cancel), compose.resolve(&self.deployer.fingerprint_key, &self.cancel)) };
+            self.within(self.service.deadlines.preflight, "docker compose", asked).await?
         };
+        let version = version.map_err(|error| match error {
+            EngineError::Host(why) => Stop::Refused(Guard::ComposeVersion, why),
+            other => other.into(),
+        })?;
+        if let Some(note) = version.note {
+            self.journal.note(note);
+        }
+        let resolved = resolved?;
         for warning in &resolved.warnings {
             self.journal.warning(warning);
         }
-        let services: Vec<&str> = resolved.pinned_services().collect();
-        self.journal.note(format!("pins {} by {}", services.join(", "), resolved.mode_text()));
+        self.journal.note(format!("pins {} by {}", seen::pinned_services(&resolved).join(", "), seen::mode_text(&resolved)));
         self.resolved = Some(resolved);
         Ok(())
     }
@@ -305,13 +312,13 @@ impl<'a> Run<'a> {
             let left = until.saturating_duration_since(Instant::now());
             let journal = &mut self.journal;
             self.compose
-                .pull(&image, folder.as_ref().map(tempfile::TempDir::path), left, &self.cancel, |line| journal.output(line))
+                .pull(&image, folder.as_ref().map(tempfile::TempDir::path), left, &self.cancel, |_, line| journal.output(line))
                 .await?;
         }
         if let Some(resolved) = &self.resolved {
             let left = until.saturating_duration_since(Instant::now());
             let journal = &mut self.journal;
-            self.compose.pull_missing(resolved, left, &self.cancel, |line| journal.output(line)).await?;
+            self.compose.pull_missing(resolved, left, &self.cancel, |_, line| journal.output(line)).await?;
         }
         Ok(())
     }
@@ -327,7 +334,7 @@ impl<'a> Run<'a> {
             barrier: Some(self.barrier),
             pin_before: Some(before.clone()),
             ran_before: self.ran_before.clone(),
-            resolved: self.resolved.as_ref().map(|resolved| resolved.fingerprint.clone()),
+            resolved: self.resolved.as_ref().map(|resolved| resolved.config_with(&self.images)),
             baseline: self.baseline.clone(),
             ..Facts::default()
         };
@@ -339,7 +346,7 @@ impl<'a> Run<'a> {
         self.pin_before = Some(before);
         let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
         // A file that cannot be written leaves its old bytes, so nothing has changed yet when this fails.
-        self.compose.write_pin(resolved, &self.images)?;
+        self.compose.pin(resolved, &self.images)?;
         self.changed = true;
         Ok(())
     }
@@ -352,7 +359,7 @@ impl<'a> Run<'a> {
     pub(super) async fn compose_up(&mut self) -> Result<(), Stop> {
         let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
         let journal = &mut self.journal;
-        self.compose.up(resolved, self.service.deadlines.up, &self.cancel, |line| journal.output(line)).await?;
+        self.compose.up(resolved, self.service.deadlines.up, &self.cancel, |_, line| journal.output(line)).await?;
         Ok(())
     }
 
@@ -371,12 +378,13 @@ impl<'a> Run<'a> {
         let containers = self.compose.containers(&self.cancel).await?;
         let mut images = Vec::new();
         for pin in self.service.stack.pins.clone() {
-            let using = self.resolved.as_ref().map(|resolved| resolved.services_of(&pin.image)).unwrap_or_default();
-            let Some(container) = containers.iter().find(|c| c.is_running() && using.contains(&c.service)) else {
+            let used = self.resolved.as_ref().and_then(|resolved| resolved.uses.iter().find(|used| used.pin.image == pin.image));
+            let using = used.map(|used| used.services.clone()).unwrap_or_default();
+            let Some(container) = containers.iter().find(|c| seen::is_running(c) && using.contains(&c.service)) else {
                 return Err(Stop::Refused(Guard::NothingRuns, format!("no container of {} runs; deploy a tag instead.", pin.image)));
             };
             let found = self.compose.image(&container.image_id, &self.cancel).await?;
-            let digest = found.and_then(|image| image.digest_of(&pin.image)).ok_or_else(|| {
+            let digest = found.and_then(|image| seen::digest_of(&image, &pin.image)).ok_or_else(|| {
                 Stop::Refused(
                     Guard::NotFound,
                     format!(
@@ -385,7 +393,7 @@ impl<'a> Run<'a> {
                     ),
                 )
             })?;
-            images.push(ImageRef { repository: pin.image.clone(), tag: container.tag_of(&pin.image), digest });
+            images.push(ImageRef { repository: pin.image.clone(), tag: seen::tag_of(container, &pin.image), digest });
         }
         self.images = images;
         self.journal.note(format!("runs {}", self.images_text()));

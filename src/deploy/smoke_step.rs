@@ -37,7 +37,7 @@ impl Run<'_> {
         };
         self.begin(step, &format!("look at {}", plan.url)).await?;
         let release = self.images.first().and_then(|image| image.tag.clone()).or_else(|| self.order.tag.clone());
-        let release = release.map(|tag| Release { tag: tag.to_string(), commit: self.order.commit.clone().filter(|_| !step.is_undo()) });
+        let release = release.map(|tag| Release { tag, commit: self.order.commit.clone().filter(|_| !step.is_undo()) });
         let journal = &mut self.journal;
         let mut report = tokio::select! {
             report = smoke::check(&plan, release.as_ref(), &mut |line| journal.note(line)) => report,

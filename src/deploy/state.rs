@@ -5,6 +5,7 @@ use crate::clock;
 use crate::config::Service;
 use crate::deploy::Deployer;
 use crate::deploy::enqueue::same_content;
+use crate::deploy::seen;
 use crate::executor;
 use crate::model::State;
 use crate::process::Cancel;
@@ -21,7 +22,12 @@ impl Deployer {
         let unfinished = self.store.unfinished(&service.name).await?;
         let hold = self.store.hold(&service.name).await?;
         let engine = self.engine(service);
-        let pinned = engine.current();
+        let pinned: Vec<String> = engine
+            .current()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|pin| pin.value.map_or_else(|| format!("{} (nothing)", pin.image), |value| format!("{}:{value}", pin.image)))
+            .collect();
         let containers = engine.containers(&Cancel::default()).await;
         let running = unfinished.iter().find(|one| matches!(one.state, State::Running { .. }));
         let live = verified.first();
@@ -47,7 +53,17 @@ impl Deployer {
             name: service.name.clone(),
             drift: running.is_none().then(|| drift(&pinned, live)).flatten(),
             pinned,
-            containers: containers.iter().map(|container| container.to_api()).collect(),
+            containers: containers
+                .iter()
+                .map(|container| api::Container {
+                    service: container.service.clone(),
+                    name: container.name.clone(),
+                    state: container.state.clone(),
+                    health: seen::health_word(container).map(str::to_owned),
+                    image_id: container.image_id.clone(),
+                    started_at: container.started_at.clone(),
+                })
+                .collect(),
             live: live.map(view),
             running: running.map(view),
             waiting: unfinished.iter().find(|one| matches!(one.state, State::Queued)).map(view),

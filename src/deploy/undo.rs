@@ -7,6 +7,7 @@ use crate::config::OnFailure;
 use crate::deploy::enqueue::same_content;
 use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
+use crate::deploy::seen;
 use crate::engine::PinBytes;
 use crate::model::Outcome;
 use crate::model::Step;
@@ -107,7 +108,7 @@ impl Run<'_> {
             Some(old) => {
                 self.images.clone_from(&old.images);
                 let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
-                self.compose.write_pin(resolved, &old.images)?;
+                self.compose.pin(resolved, &old.images)?;
             }
             None => {
                 self.restore_pin()?;
@@ -124,7 +125,7 @@ impl Run<'_> {
 
     fn restore_pin(&mut self) -> Result<(), Stop> {
         let Some(before) = &self.pin_before else { return Ok(()) };
-        let bytes = PinBytes::parse(before).map_err(|error| Stop::Fault(error.to_string()))?;
+        let bytes = PinBytes::from_text(before).map_err(Stop::Fault)?;
         self.compose.restore(&bytes)?;
         Ok(())
     }
@@ -145,7 +146,7 @@ impl Run<'_> {
             if self.compose.image(&image.by_digest(), &self.cancel).await?.is_none() {
                 self.journal.warning(format!("{} is not on this host any more; it is pulled", image.by_digest()));
                 let journal = &mut self.journal;
-                self.compose.pull(&image, None, self.service.deadlines.pull, &self.cancel, |line| journal.output(line)).await?;
+                self.compose.pull(&image, None, self.service.deadlines.pull, &self.cancel, |_, line| journal.output(line)).await?;
             }
         }
         Ok(())
@@ -163,7 +164,7 @@ impl Run<'_> {
             Err(stop) => return Err(stop),
         };
         let containers = self.compose.containers(&self.cancel).await.unwrap_or_default();
-        let still: Vec<String> = containers.iter().filter(|c| c.is_running()).map(|c| format!("{} ({})", c.name, c.image)).collect();
+        let still: Vec<String> = containers.iter().filter(|c| seen::is_running(c)).map(|c| format!("{} ({})", c.name, c.image)).collect();
         let runs = if still.is_empty() { "nothing runs".to_owned() } else { format!("still up: {}", still.join(", ")) };
         Ok(Outcome::Broken { why, runs: format!("{restored}; {runs}") })
     }

@@ -1,0 +1,126 @@
+//! What of a stack is really there.
+
+use serde_json::Value;
+
+use crate::engine::compose::Compose;
+use crate::engine::compose::QUESTION;
+use crate::engine::error::EngineError;
+use crate::engine::fields::at;
+use crate::engine::fields::items;
+use crate::engine::fields::text;
+use crate::engine::resolve::json;
+use crate::process::Cancel;
+use crate::process::Ended;
+use crate::process::capture;
+
+/// What Docker's health check says of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It has none.
+    Unchecked,
+    /// Not yet known.
+    Starting,
+    /// It passes.
+    Healthy,
+    /// It fails.
+    Unhealthy,
+}
+
+/// One container of the stack's project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its id, 64 hex digits.
+    pub id: String,
+    /// Its name, without a leading slash.
+    pub name: String,
+    /// The service it belongs to.
+    pub service: String,
+    /// The id of the image it was made from: what really runs.
+    pub image_id: String,
+    /// The image as the compose file named it when the container was made.
+    pub image: String,
+    /// `created`, `running`, `paused`, `restarting`, `exited`, `dead`, `removing`.
+    pub state: String,
+    /// Its exit code; 0 while it runs.
+    pub exit_code: i64,
+    /// Whether the kernel ended it for want of memory.
+    pub oom_killed: bool,
+    /// How often Docker has restarted it.
+    pub restarts: u64,
+    /// When it was started, as Docker writes it; `0001-01-01T00:00:00Z`: never.
+    pub started_at: String,
+    /// What its health check says.
+    pub health: Health,
+    /// What the last health check wrote, masked.
+    pub health_output: String,
+    /// Why it could not be started, masked; empty in the usual case.
+    pub error: String,
+    /// Whether it was made by `docker compose run`.
+    pub is_one_off: bool,
+}
+
+impl Compose {
+    /// All containers of the project, running or not, by service and name.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn containers(&self, cancel: &Cancel) -> Result<Vec<Container>, EngineError> {
+        let what = format!("listing the containers of {}", self.stack.project);
+        let label = format!("label=com.docker.compose.project={}", self.stack.project);
+        let list = self.docker_command(["ps", "-aq", "--no-trunc", "--filter", &label], QUESTION);
+        let ids = self.ask(&list, &what, cancel).await?;
+        if ids.trim().is_empty() {
+            return Ok(Vec::new());
+        }
+        let inspect = self.docker_command(["inspect", "--type", "container"].into_iter().chain(ids.split_whitespace()), QUESTION);
+        let captured = capture(&inspect, cancel).await;
+        // One that went between the two calls makes the status 1; the others are there all the same.
+        let is_partial =
+            captured.ended == Ended::Exit(1) && captured.err.contains("No such container") && captured.out.trim_start().starts_with('[');
+        if captured.ended != Ended::Exit(0) && !is_partial {
+            return Err(EngineError::ended(&what, &inspect.program, &captured.ended, &captured.err));
+        }
+        let inspected = json(&captured.out)?;
+        let mut containers: Vec<Container> = items(&inspected, &[]).map(|value| self.container(value)).collect();
+        containers.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
+        Ok(containers)
+    }
+
+    fn container(&self, value: &Value) -> Container {
+        let label = |name: &str| text(value, &["Config", "Labels", name]);
+        let number = |path: &[&str]| at(value, path).and_then(Value::as_i64).unwrap_or_default();
+        let last = items(value, &["State", "Health", "Log"]).last().map_or("", |entry| text(entry, &["Output"]));
+        Container {
+            id: text(value, &["Id"]).to_owned(),
+            name: text(value, &["Name"]).trim_start_matches('/').to_owned(),
+            service: label("com.docker.compose.service").to_owned(),
+            image_id: text(value, &["Image"]).to_owned(),
+            image: text(value, &["Config", "Image"]).to_owned(),
+            state: text(value, &["State", "Status"]).to_owned(),
+            exit_code: number(&["State", "ExitCode"]),
+            oom_killed: at(value, &["State", "OOMKilled"]).and_then(Value::as_bool).unwrap_or_default(),
+            restarts: number(&["RestartCount"]).unsigned_abs(),
+            started_at: text(value, &["State", "StartedAt"]).to_owned(),
+            health: match text(value, &["State", "Health", "Status"]) {
+                "starting" => Health::Starting,
+                "healthy" => Health::Healthy,
+                "unhealthy" => Health::Unhealthy,
+                _ => Health::Unchecked,
+            },
+            health_output: self.mask.hide(last.trim()),
+            error: self.mask.hide(text(value, &["State", "Error"])),
+            is_one_off: label("com.docker.compose.oneoff") == "True",
+        }
+    }
+
+    /// The last `lines` lines that the container `id` wrote, both streams, masked.
+    ///
+    /// # Errors
+    /// When Docker does not answer or has no such container.
+    pub async fn tail(&self, id: &str, lines: u32, cancel: &Cancel) -> Result<Vec<String>, EngineError> {
+        let command = self.docker_command(["logs", "--tail", &lines.to_string(), id], QUESTION);
+        let mut last = Vec::new();
+        self.carry_out(&command, &format!("reading the log of {id}"), cancel, |_, line| last.push(line)).await?;
+        Ok(last)
+    }
+}
