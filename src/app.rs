@@ -52,7 +52,9 @@ pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
         .truncate(false)
         .open(&path)
         .with_context(|| format!("{} cannot be written; tagalong needs to write in server.data_dir.", path.display()))?;
-    file.try_lock().map_err(|_| anyhow::anyhow!("Another tagalong uses the data folder {}; stop it, or give this one a folder of its own.", dir.display()))?;
+    file.try_lock().map_err(|_| {
+        anyhow::anyhow!("Another tagalong uses the data folder {}; stop it, or give this one a folder of its own.", dir.display())
+    })?;
     Ok(file)
 }
 
@@ -66,7 +68,8 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = Arc::new(config);
         let data_lock = lock_data_dir(&config.server.data_dir)?;
-        let executor = executor::executor_id(&config.server.data_dir).context("The file executor-id in server.data_dir cannot be written.")?;
+        let executor =
+            executor::executor_id(&config.server.data_dir).context("The file executor-id in server.data_dir cannot be written.")?;
         let store = Store::open(&config.server.data_dir, config.store.postgres.as_ref()).await?;
         let random = || STANDARD.encode(clock::random_bytes::<32>());
         let token_key = store.named_value("token_key", random).await?.into_bytes();

@@ -21,7 +21,8 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     anyhow::ensure!(config.store.postgres.is_none(), "The state is in PostgreSQL; back it up with pg_dump.");
     let data_dir = &config.server.data_dir;
     anyhow::ensure!(data_dir.join(SQLITE_FILE).exists(), "{} holds no database yet; start `tagalong serve` first.", data_dir.display());
-    std::fs::create_dir(&args.folder).with_context(|| format!("The folder {} cannot be made; name one that does not exist", args.folder.display()))?;
+    std::fs::create_dir(&args.folder)
+        .with_context(|| format!("The folder {} cannot be made; name one that does not exist", args.folder.display()))?;
     let store = Store::open(data_dir, None).await?;
     store.copy_to(&args.folder.join(SQLITE_FILE)).await?;
     store.close().await;

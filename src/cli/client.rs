@@ -115,7 +115,10 @@ impl Client {
 
     fn unreachable(&self) -> String {
         if self.base == "http://tagalong" {
-            format!("No tagalong answers at the socket {}; start `tagalong serve`, or name it with --socket, or --url and --key-file", self.place)
+            format!(
+                "No tagalong answers at the socket {}; start `tagalong serve`, or name it with --socket, or --url and --key-file",
+                self.place
+            )
         } else {
             format!("No tagalong answers at {}", self.place)
         }
@@ -140,7 +143,8 @@ fn read_key(file: Option<&Path>) -> anyhow::Result<Key> {
     match text.strip_prefix("whsec_") {
         _ if text.is_empty() => Ok(Key::None),
         Some(encoded) => {
-            let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).context("What stands behind whsec_ in the key is no base64")?;
+            let bytes =
+                base64::engine::general_purpose::STANDARD.decode(encoded).context("What stands behind whsec_ in the key is no base64")?;
             Ok(Key::Webhook(bytes))
         }
         None => Ok(Key::Bearer(Secret::new(text.to_owned()))),

@@ -64,7 +64,14 @@ pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::R
 async fn see_docker(doctor: &mut Doctor, compose: &Compose) -> Option<Server> {
     let server = compose.server(&Cancel::default()).await;
     doctor.see("docker", server.as_ref().map(|s| format!("engine {} on {}/{}", s.version, s.os, s.arch)).map_err(ToString::to_string));
-    doctor.see("compose", compose.compose_version(&Cancel::default()).await.map(|v| v.note.map_or_else(|| v.version.clone(), |note| format!("{}: {note}", v.version))).map_err(|error| error.to_string()));
+    doctor.see(
+        "compose",
+        compose
+            .compose_version(&Cancel::default())
+            .await
+            .map(|v| v.note.map_or_else(|| v.version.clone(), |note| format!("{}: {note}", v.version)))
+            .map_err(|error| error.to_string()),
+    );
     server.ok()
 }
 
@@ -81,7 +88,10 @@ async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, 
         doctor.see(&format!("{}: .env", service.name), can_be_replaced(&env));
     }
     let stack = compose.resolve(b"doctor", &Cancel::default()).await;
-    doctor.see(&format!("{}: stack", service.name), stack.map(|resolved| format!("pinned by {}", resolved.mode.as_str())).map_err(|error| error.to_string()));
+    doctor.see(
+        &format!("{}: stack", service.name),
+        stack.map(|resolved| format!("pinned by {}", resolved.mode.as_str())).map_err(|error| error.to_string()),
+    );
     for pin in &service.stack.pins {
         let asked = tokio::time::timeout(Duration::from_secs(15), registries.ping(&pin.image)).await;
         let result = match asked {
@@ -94,7 +104,9 @@ async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, 
 }
 
 fn can_write(dir: &std::path::Path) -> Result<(), String> {
-    tempfile::NamedTempFile::new_in(dir).map(|_| ()).map_err(|error| format!("{} cannot be written: {error}; give it to the user tagalong runs as.", dir.display()))
+    tempfile::NamedTempFile::new_in(dir)
+        .map(|_| ())
+        .map_err(|error| format!("{} cannot be written: {error}; give it to the user tagalong runs as.", dir.display()))
 }
 
 /// A file that is a mount point of its own cannot be replaced by a rename.
@@ -125,7 +137,11 @@ async fn clock_off(config: &Config) -> Result<String, String> {
     let Some(plan) = config.services.values().find_map(|service| service.smoke.as_ref()) else {
         return Ok("not compared: no service has a page to ask".to_owned());
     };
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).redirect(reqwest::redirect::Policy::none()).tls_danger_accept_invalid_certs(true).build();
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_danger_accept_invalid_certs(true)
+        .build();
     let answer = match client {
         Ok(client) => client.head(plan.url.clone()).send().await.ok(),
         Err(_) => None,

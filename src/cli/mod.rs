@@ -38,7 +38,9 @@ const DEFAULT_CONFIG: &str = "/etc/tagalong/tagalong.toml";
 /// Lands a tag on docker compose, verifies it from outside, and undoes it when it does not hold.
 #[derive(Debug, Parser)]
 #[command(name = "tagalong", version, max_term_width = 100, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 held · 17 cancelled")]
+#[command(
+    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 held · 17 cancelled"
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,

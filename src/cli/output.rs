@@ -38,10 +38,6 @@ impl Output {
         self.json
     }
 
-    /// Whether a line may be drawn over.
-    pub(crate) fn is_live(&self) -> bool {
-        self.live
-    }
 
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         if !self.colour {

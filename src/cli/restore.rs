@@ -22,8 +22,13 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
     let config = Config::load(&global.config)?;
     anyhow::ensure!(config.store.postgres.is_none(), "The state is in PostgreSQL; restore it with pg_restore.");
     let from = args.folder.join(SQLITE_FILE);
-    let head = std::fs::read(&from).with_context(|| format!("{} cannot be read; name a folder that `tagalong backup` made", from.display()))?;
-    anyhow::ensure!(head.starts_with(b"SQLite format 3\0"), "{} is no database; name a folder that `tagalong backup` made.", from.display());
+    let head =
+        std::fs::read(&from).with_context(|| format!("{} cannot be read; name a folder that `tagalong backup` made", from.display()))?;
+    anyhow::ensure!(
+        head.starts_with(b"SQLite format 3\0"),
+        "{} is no database; name a folder that `tagalong backup` made.",
+        from.display()
+    );
     let data_dir = &config.server.data_dir;
     let _lock = app::lock_data_dir(data_dir)?;
     let aside = data_dir.join(format!("before-restore-{}", clock::now_ms()));

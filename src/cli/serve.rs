@@ -16,7 +16,8 @@ pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
     telemetry::start_logging(config.server.log_json, &config.server.log_level);
     let socket = config.server.socket.clone();
     let services = config.services.len();
-    let (mut stop, mut interrupt, mut reload) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    let (mut stop, mut interrupt, mut reload) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     let app = App::start(config).await?;
     let socket = socket.map_or_else(|| "none".to_owned(), |socket| socket.display().to_string());
     tracing::info!(addresses = ?app.addresses(), %socket, services, version = env!("CARGO_PKG_VERSION"), "serving");

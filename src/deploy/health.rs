@@ -86,7 +86,8 @@ impl Run<'_> {
         if container.oom_killed && !seen::is_running(container) {
             return Standing::Bad(format!("{} ran out of memory and was ended by the kernel; raise its memory limit.", container.name));
         }
-        let one_shot = self.resolved.as_ref().is_some_and(|resolved| resolved.service(&container.service).is_some_and(|service| service.one_shot));
+        let one_shot =
+            self.resolved.as_ref().is_some_and(|resolved| resolved.service(&container.service).is_some_and(|service| service.one_shot));
         match container.state.as_str() {
             "exited" if one_shot && container.exit_code == 0 => return Standing::Good,
             "exited" | "dead" => return Standing::Bad(format!("{} ended with status {}.", container.name, container.exit_code)),

@@ -277,7 +277,9 @@ impl<'a> Run<'a> {
     pub(super) async fn look_at_the_stack(&mut self) -> Result<(), Stop> {
         let (version, resolved) = {
             let compose = &self.compose;
-            let asked = async { tokio::join!(compose.compose_version(&self.cancel), compose.resolve(&self.deployer.fingerprint_key, &self.cancel)) };
+            let asked = async {
+                tokio::join!(compose.compose_version(&self.cancel), compose.resolve(&self.deployer.fingerprint_key, &self.cancel))
+            };
             self.within(self.service.deadlines.preflight, "docker compose", asked).await?
         };
         let version = version.map_err(|error| match error {

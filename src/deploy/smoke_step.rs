@@ -18,8 +18,9 @@ impl Run<'_> {
     pub(super) async fn smoke_before(&mut self) -> Option<Report> {
         let plan = self.service.smoke.clone()?;
         let once = SmokePlan { within: Duration::ZERO, certificate_within: Duration::ZERO, release: None, ..plan };
+        let mut quiet = |_| {};
         let report = tokio::select! {
-            report = smoke::check(&once, None, &mut |_| {}) => report,
+            report = smoke::check(&once, None, &mut quiet) => report,
             () = self.cancel.cancelled() => return None,
         };
         let errors = report.errors().count();
@@ -39,8 +40,9 @@ impl Run<'_> {
         let release = self.images.first().and_then(|image| image.tag.clone()).or_else(|| self.order.tag.clone());
         let release = release.map(|tag| Release { tag, commit: self.order.commit.clone().filter(|_| !step.is_undo()) });
         let journal = &mut self.journal;
+        let mut say = |line: String| journal.note(line);
         let mut report = tokio::select! {
-            report = smoke::check(&plan, release.as_ref(), &mut |line| journal.note(line)) => report,
+            report = smoke::check(&plan, release.as_ref(), &mut say) => report,
             () = self.cancel.cancelled() => return Err(Stop::Cancelled),
         };
         if let Some(before) = &self.baseline {

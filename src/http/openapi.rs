@@ -58,7 +58,9 @@ pub fn openapi() -> OpenApi {
     let info = InfoBuilder::new()
         .title("tagalong")
         .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("Calls show a bearer token, or are signed by the Standard Webhooks scheme (webhook-id, webhook-timestamp, webhook-signature)."))
+        .description(Some(
+            "Calls show a bearer token, or are signed by the Standard Webhooks scheme (webhook-id, webhook-timestamp, webhook-signature).",
+        ))
         .build();
     OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build()
 }
@@ -83,10 +85,13 @@ fn operation(route: &Route) -> OperationBuilder {
         operation = operation.security(SecurityRequirement::new("bearer", Vec::<String>::new()));
     }
     if let Some(name) = route.body {
-        operation = operation.request_body(Some(RequestBodyBuilder::new().content("application/json", content(name)).required(Some(Required::True)).build()));
+        operation = operation.request_body(Some(
+            RequestBodyBuilder::new().content("application/json", content(name)).required(Some(Required::True)).build(),
+        ));
     }
     for name in ["id", "name"].into_iter().filter(|name| route.path.contains(&format!("{{{name}}}"))) {
-        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(String::schema()));
+        let parameter =
+            ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(String::schema()));
         operation = operation.parameter(parameter.build());
     }
     operation

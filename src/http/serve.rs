@@ -66,7 +66,10 @@ pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Resul
                         shared.deployer.metrics().request(&route, answer.status().as_u16());
                     }
                     let headers = answer.headers_mut();
-                    headers.insert(actix_web::http::header::X_CONTENT_TYPE_OPTIONS, actix_web::http::header::HeaderValue::from_static("nosniff"));
+                    headers.insert(
+                        actix_web::http::header::X_CONTENT_TYPE_OPTIONS,
+                        actix_web::http::header::HeaderValue::from_static("nosniff"),
+                    );
                     Ok(answer)
                 }
             })

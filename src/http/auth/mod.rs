@@ -77,7 +77,12 @@ impl Proof {
             Who::Key(key) => {
                 let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
                 let target = service.map_or(String::new(), |service| format!(":{service}"));
-                Err(ApiError::forbidden(format!("The key {} may {}; this needs {}{target}.", key.id, scopes.join(", "), self.verb.as_str())))
+                Err(ApiError::forbidden(format!(
+                    "The key {} may {}; this needs {}{target}.",
+                    key.id,
+                    scopes.join(", "),
+                    self.verb.as_str()
+                )))
             }
             Who::Follower(_) => Err(ApiError::forbidden("A read token is for the deployment it came with.")),
         }
@@ -108,14 +113,19 @@ impl Proof {
         service_of: impl Fn(&T) -> &ServiceName,
         ref_of: impl Fn(&T) -> Option<&str>,
     ) -> Result<(T, Caller, Option<Delivery>), ApiError> {
-        let body: T = serde_json::from_slice(&self.body).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))?;
+        let body: T =
+            serde_json::from_slice(&self.body).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))?;
         let caller = self.allow(Some(service_of(&body)))?;
         if let Who::Key(key) = &self.who
             && !key.refs.is_empty()
             && !ref_of(&body).is_some_and(|named| key.refs.iter().any(|pattern| pattern.matches(named)))
         {
             let named = ref_of(&body).unwrap_or("none");
-            return Err(ApiError::forbidden(format!("The key {} may not act for the ref {}; its refs are set in the configuration.", key.id, named.escape_default())));
+            return Err(ApiError::forbidden(format!(
+                "The key {} may not act for the ref {}; its refs are set in the configuration.",
+                key.id,
+                named.escape_default()
+            )));
         }
         Ok((body, caller, self.delivery))
     }
@@ -130,7 +140,10 @@ impl Proof {
         if self.is_signed {
             let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
             if body["call"].as_str() != Some(&self.call) {
-                return Err(ApiError::bad_request(format!("The signed body must be {{\"call\":\"{}\"}}, so that it is good for this call only.", self.call)));
+                return Err(ApiError::bad_request(format!(
+                    "The signed body must be {{\"call\":\"{}\"}}, so that it is good for this call only.",
+                    self.call
+                )));
             }
         }
         Ok((caller, self.delivery))
@@ -149,7 +162,9 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     };
     let origin = address::Origin::of(request, &config.server.trusted_proxies);
     let limit = origin.limit_key();
-    if matches!(origin.via, Via::Plain | Via::Tls) && shared.deployer.store().failed_attempts(&limit).await? >= config.server.failed_attempts_per_min {
+    if matches!(origin.via, Via::Plain | Via::Tls)
+        && shared.deployer.store().failed_attempts(&limit).await? >= config.server.failed_attempts_per_min
+    {
         return Err(ApiError::too_many());
     }
     let shown = scheme::Shown::of(request);
@@ -162,7 +177,9 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     let delivery_id = if let Some(uid) = origin.uid() {
         proof.who = Who::Local(uid);
         header(request, "idempotency-key")
-    } else if let Some(id) = shown.read_token().filter(|_| request.method() == Method::GET).and_then(|given| token::check(&shared.token_key, given)) {
+    } else if let Some(id) =
+        shown.read_token().filter(|_| request.method() == Method::GET).and_then(|given| token::check(&shared.token_key, given))
+    {
         proof.who = Who::Follower(id);
         None
     } else {

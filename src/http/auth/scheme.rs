@@ -26,7 +26,11 @@ pub(super) enum Shown {
     /// Something that no key can hold: two schemes at once, a header twice, or a form that is none.
     Malformed,
     Bearer(String),
-    Signed { id: String, timestamp_s: i64, signatures: String },
+    Signed {
+        id: String,
+        timestamp_s: i64,
+        signatures: String,
+    },
 }
 
 impl Shown {
@@ -177,7 +181,9 @@ mod tests {
         assert_eq!(name(&signed(2, NOW_S, b"x", "v1a,AAAA v1,AAAA "), b"x").as_deref(), Some("new"));
         assert_eq!(name(&signed(2, NOW_S - 300, b"x", ""), b"x").as_deref(), Some("new"));
         assert_eq!(name(&signed(2, NOW_S + 300, b"x", ""), b"x").as_deref(), Some("new"));
-        for wrong in [signed(2, NOW_S - 301, b"x", ""), signed(2, NOW_S + 301, b"x", ""), signed(3, NOW_S, b"x", ""), signed(2, NOW_S, b"y", "")] {
+        for wrong in
+            [signed(2, NOW_S - 301, b"x", ""), signed(2, NOW_S + 301, b"x", ""), signed(3, NOW_S, b"x", ""), signed(2, NOW_S, b"y", "")]
+        {
             assert_eq!(name(&wrong, b"x"), None, "{wrong:?}");
         }
     }

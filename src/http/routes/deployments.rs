@@ -100,7 +100,9 @@ pub(super) fn accepted_answer(accepted: store::Accepted, shared: &Shared) -> Htt
 fn check_texts<const N: usize>(texts: [&Option<String>; N]) -> Result<(), ApiError> {
     const LONGEST: usize = 2000;
     match texts.into_iter().flatten().find(|text| text.len() > LONGEST || text.contains('\0')) {
-        Some(_) => Err(ApiError::bad_request(format!("commit, ref, run_url and reason must be shorter than {LONGEST} bytes and without NUL."))),
+        Some(_) => {
+            Err(ApiError::bad_request(format!("commit, ref, run_url and reason must be shorter than {LONGEST} bytes and without NUL.")))
+        }
         None => Ok(()),
     }
 }

@@ -42,6 +42,10 @@ pub(super) async fn openapi_json() -> HttpResponse {
     HttpResponse::Ok().json(openapi::openapi())
 }
 
-pub(super) async fn wrong_method(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::not_found(format!("There is no {} {}; the contract is at /api/v1/openapi.json.", request.method(), request.path().escape_default())))
+pub(in crate::http) async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::not_found(format!(
+        "There is no {} {}; the contract is at /api/v1/openapi.json.",
+        request.method(),
+        request.path().escape_default()
+    )))
 }

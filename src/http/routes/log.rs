@@ -37,7 +37,12 @@ struct LogQuery {
     follow: Option<bool>,
 }
 
-pub(super) async fn follow(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn follow(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = deployments::find(&shared, &id).await?;
     proof.allow_deployment(&found.id, &found.order.service)?;
@@ -63,7 +68,11 @@ pub(super) async fn follow(request: HttpRequest, payload: web::Payload, shared: 
         Some((Ok::<_, actix_web::Error>(chunk), follower))
     });
     let kind = if as_events { "text/event-stream" } else { "text/plain; charset=utf-8" };
-    Ok(HttpResponse::Ok().content_type(kind).insert_header(("cache-control", "no-store")).insert_header(("x-accel-buffering", "no")).streaming(body))
+    Ok(HttpResponse::Ok()
+        .content_type(kind)
+        .insert_header(("cache-control", "no-store"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(body))
 }
 
 /// One of the places for followers; free again when dropped.

@@ -81,14 +81,15 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
     let mut paths: Vec<&'static str> = ROUTES.iter().map(|route| route.path).collect();
     paths.dedup();
     for path in paths {
-        let resource = ROUTES.iter().filter(|route| route.path == path).fold(web::resource(path), |resource, route| {
-            resource.route((route.handler)().method(route.method.clone()))
-        });
-        app.service(resource.default_service(web::to(health::wrong_method)));
+        let resource = ROUTES
+            .iter()
+            .filter(|route| route.path == path)
+            .fold(web::resource(path), |resource, route| resource.route((route.handler)().method(route.method.clone())));
+        app.service(resource.default_service(web::to(health::unknown)));
     }
 }
 
-pub(super) use health::wrong_method as unknown;
+pub(in crate::http) use health::unknown;
 
 /// What the route of `request` needs. A route that is not in the table needs what nobody has.
 pub(super) fn need_of(request: &HttpRequest) -> Need {
