@@ -26,7 +26,7 @@ use crate::model::ServiceName;
 use crate::model::Verb;
 use crate::store::Delivery;
 
-pub use scheme::sign;
+pub use scheme::{Shown, sign};
 
 /// How long a body may take.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -167,7 +167,7 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     {
         return Err(ApiError::too_many());
     }
-    let shown = scheme::Shown::of(request);
+    let shown = Shown::of(request);
     if origin.uid().is_none() && shown.is_nothing() {
         return refuse(shared, &limit).await;
     }
