@@ -439,9 +439,6 @@ impl<'a> Run<'a> {
         let Run { deployer, .. } = self;
         let id = self.fence.id.clone();
         deployer.metrics.step(self.step, self.step_began.elapsed());
-        if !outcome.is_success() {
-            self.journal.error(outcome.to_string());
-        }
         let (service, fence, step) = (Arc::clone(&self.service), self.fence.clone(), self.step);
         let compose = self.compose.clone();
         let caller = self.order.caller.to_string();
