@@ -161,7 +161,7 @@ impl Compose {
     }
 
     fn pin_in_override(&self, ground: &Ground, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
-        let place = self.place(ground)?;
+        let place = self.place(ground, resolved.keeps_dotenv)?;
         let old = if ground.hand.ours(&self.stack.dir).is_some() { images_in(&place.file)? } else { Vec::new() };
         let mut text = format!("{MARK}\nservices:\n");
         for service in &resolved.services {
@@ -189,7 +189,7 @@ impl Compose {
     }
 
     /// Where the override file stands, and what `COMPOSE_FILE` becomes if it has to name it first.
-    pub(super) fn place(&self, ground: &Ground) -> Result<Place, EngineError> {
+    pub(super) fn place(&self, ground: &Ground, keeps_dotenv: bool) -> Result<Place, EngineError> {
         let (dir, hand) = (&self.stack.dir, &ground.hand);
         if let Some(file) = hand.ours(dir) {
             return Ok(Place { file, compose_file: None });
@@ -199,7 +199,7 @@ impl Compose {
             Some(value) => format!("{value}{}{LISTED}", hand.separator),
             None => format!("{}{}{LISTED}", listing(dir, &ground.files, &hand.separator), hand.separator),
         };
-        if !self.reads_dotenv(ground) {
+        if !keeps_dotenv {
             return Ok(Place { file: listed, compose_file: Some(value) });
         }
         let found_alone = hand.variable.is_none() && hand.files.len() == 1;
@@ -207,7 +207,7 @@ impl Compose {
             return Ok(Place { file: dir.join(FOUND), compose_file: None });
         }
         Err(EngineError::Stack(format!(
-            "a service of the stack reads .env as its own env_file, so tagalong does not change that file: add the line COMPOSE_FILE={value} to {} \
+            "a service of the stack has the content of .env (by env_file or a mount), so tagalong does not change that file: add the line COMPOSE_FILE={value} to {} \
              yourself (it recreates that service once)",
             dir.join(".env").display()
         )))

@@ -101,6 +101,8 @@ pub struct Resolved {
     pub services: Vec<Service>,
     /// What a person should know, as sentences: a hand-run that would mean something else, variables without a value.
     pub warnings: Vec<String>,
+    /// Whether `.env` must stay as it is, because a service has its content.
+    pub(super) keeps_dotenv: bool,
     pub(super) config: Value,
     pub(super) files: Vec<PathBuf>,
 }

@@ -13,6 +13,7 @@ use crate::engine::compose::shown;
 use crate::engine::dotenv::DotEnv;
 use crate::engine::error::EngineError;
 use crate::engine::fields::at;
+use crate::engine::fields::items;
 use crate::engine::fields::members;
 use crate::engine::fields::text;
 use crate::engine::files::HandFiles;
@@ -135,7 +136,7 @@ impl Compose {
         self.reads_dotenv(ground).then(|| "a service reads .env as its own env_file, so a variable there would recreate it".to_owned())
     }
 
-    pub(super) fn reads_dotenv(&self, ground: &Ground) -> bool {
+    fn reads_dotenv(&self, ground: &Ground) -> bool {
         let dotenv = self.stack.dir.join(".env");
         ground.sources.env_files.iter().any(|file| same(file, &dotenv) || shown(file).contains('$'))
     }
@@ -149,13 +150,19 @@ impl Compose {
         if let Some(said) = marked(&runs.ours, 2) {
             return Some(said);
         }
-        let dotenv = self.stack.dir.join(".env");
-        let holds_dotenv =
-            |section: &str| members(&runs.ours, &[section]).any(|(_, value)| same(Path::new(text(value, &["file"])), &dotenv));
-        if ["configs", "secrets"].iter().any(|section| holds_dotenv(section)) {
-            return Some("a config or secret of the stack is the file .env".to_owned());
+        if self.holds_dotenv(&runs.ours) {
+            return Some("the file .env is mounted into a service, as a volume, config or secret".to_owned());
         }
         runs.hand.as_ref().ok().and_then(|hand| marked(hand, 1).filter(|said| said.contains("reaches more")))
+    }
+
+    /// Whether the file `.env` itself is mounted somewhere: replacing it would leave the old one in the container.
+    fn holds_dotenv(&self, config: &Value) -> bool {
+        let dotenv = self.stack.dir.join(".env");
+        let is_it = |path: &str| !path.is_empty() && same(Path::new(path), &dotenv);
+        let files = ["configs", "secrets"].map(|section| members(config, &[section]).any(|(_, value)| is_it(text(value, &["file"]))));
+        let mounted = |service: &Value| items(service, &["volumes"]).any(|volume| is_it(text(volume, &["source"])));
+        files.contains(&true) || members(config, &["services"]).any(|(_, service)| mounted(service))
     }
 
     fn why_env(&self) -> String {
@@ -257,10 +264,14 @@ impl Compose {
                 self.stack.dir.display()
             )));
         }
+        let keeps_dotenv = self.reads_dotenv(ground) || self.holds_dotenv(&ours);
+        if mode == PinMode::Override {
+            self.place(ground, keeps_dotenv)?;
+        }
         let pinned = uses.iter().flat_map(|used| used.services.clone()).collect();
         let mut warnings = self.hand_warnings(ground, hand.as_ref().map_err(|said| said.as_str()), &ours, &pinned, mode);
         warnings.extend(runs.notes.iter().cloned());
-        Ok(Resolved { mode, why_mode, uses, services, warnings, config: redacted(&ours, key), files: ground.files.clone() })
+        Ok(Resolved { mode, why_mode, uses, services, warnings, keeps_dotenv, config: redacted(&ours, key), files: ground.files.clone() })
     }
 
     fn unused(&self, image: &str, config: &Value) -> EngineError {
