@@ -61,7 +61,10 @@ impl Patience {
         }
         self.certificate_was_pending = pending;
         let page_until = self.page_since + self.within;
+        // A clean look after a faulty one may be the other of two builds behind one name.
+        let was_faulty = before.is_some_and(|before| longest_wait(before) == Wait::Confirm);
         match wait {
+            Wait::No if was_faulty => self.confirm(sample, before, page_until),
             Wait::No => Next::Stands,
             Wait::Confirm => self.confirm(sample, before, page_until),
             Wait::Page => self.until(page_until, sample),
@@ -90,7 +93,8 @@ impl Patience {
         if sample.proven || agreed || over {
             return Next::Stands;
         }
-        Next::Again { pause: CONFIRM_PAUSE.min(self.within), why: format!("{} Looking once more to be sure.", first_message(sample)) }
+        let saw = if sample.findings.is_empty() { "Nothing is wrong now.".to_owned() } else { first_message(sample) };
+        Next::Again { pause: CONFIRM_PAUSE.min(self.within), why: format!("{saw} Looking once more to be sure.") }
     }
 }
 

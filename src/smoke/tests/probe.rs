@@ -53,8 +53,21 @@ async fn a_warning_is_not_looked_at_twice() {
 #[tokio::test]
 async fn an_old_page_that_still_answers_is_not_the_verdict() {
     let server = Server::https(Box::new(|n, _| Some(page(if n == 0 { "<script src=http://site.test/a></script>" } else { "<p>" })))).await;
-    let report = look(&server.plan(), None).await;
-    assert_eq!((rules(&report), report.attempts), (vec![], 2));
+    let mut plan = server.plan();
+    plan.within = Duration::from_mins(1);
+    let report = look(&plan, None).await;
+    assert_eq!((rules(&report), report.attempts), (vec![], 3));
+}
+
+#[tokio::test]
+async fn two_looks_in_a_row_decide_between_two_builds() {
+    let bad = |n| n != 1;
+    let server =
+        Server::https(Box::new(move |n, _| Some(page(if bad(n) { "<script src=http://site.test/a></script>" } else { "<p>" })))).await;
+    let mut plan = server.plan();
+    plan.within = Duration::from_mins(1);
+    let report = look(&plan, None).await;
+    assert_eq!((rules(&report), report.attempts), (vec!["blocked_asset"], 4));
 }
 
 #[tokio::test]
