@@ -2,6 +2,7 @@
 //!
 //! Begin with `run.rs`: its story function reads aloud what one deployment does.
 
+mod adopt;
 mod cancel;
 mod enqueue;
 mod guards;
@@ -9,6 +10,7 @@ mod health;
 mod hooks;
 mod queue;
 mod recover;
+mod resolve;
 mod retain;
 mod run;
 mod seen;

@@ -21,7 +21,7 @@ impl Run<'_> {
     /// From a story that stopped to an outcome.
     pub(super) async fn not_landed(&mut self, stop: Stop) -> Result<Outcome, Stop> {
         if !self.changed {
-            return Ok(self.unchanged(stop));
+            return Ok(unchanged(stop));
         }
         let (why, cancelled) = match stop {
             Stop::Lost(error) => return Err(Stop::Lost(error)),
@@ -48,15 +48,6 @@ impl Run<'_> {
             Outcome::RolledBack { .. } if cancelled => Outcome::Cancelled { by, changed: true, brought_back: true },
             other => other,
         })
-    }
-
-    fn unchanged(&mut self, stop: Stop) -> Outcome {
-        match stop {
-            Stop::Refused(guard, why) => Outcome::Refused { guard, why },
-            Stop::Fault(why) | Stop::OldFault(why) => Outcome::Failed { why },
-            Stop::Cancelled => Outcome::Cancelled { by: "its caller".into(), changed: false, brought_back: false },
-            Stop::Lost(error) => Outcome::Failed { why: error.to_string() },
-        }
     }
 
     async fn cancelled_by(&self) -> Result<String, Stop> {
@@ -105,16 +96,13 @@ impl Run<'_> {
         if self.resolved.is_none() {
             self.look_at_the_stack().await?;
         }
-        match previous {
-            Some(old) => {
-                self.images.clone_from(&old.images);
-                let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
-                self.compose.pin(resolved, &old.images)?;
-            }
-            None => {
-                self.restore_pin()?;
-                self.images.clear();
-            }
+        if let Some(old) = previous {
+            self.images.clone_from(&old.images);
+            let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
+            self.compose.pin(resolved, &old.images)?;
+        } else {
+            self.restore_pin()?;
+            self.images.clear();
         }
         self.begin(Step::UndoUp, "undo: docker compose up").await?;
         self.undo_hook().await?;
@@ -168,5 +156,14 @@ impl Run<'_> {
         let still: Vec<String> = containers.iter().filter(|c| seen::is_running(c)).map(|c| format!("{} ({})", c.name, c.image)).collect();
         let runs = if still.is_empty() { "nothing runs".to_owned() } else { format!("still up: {}", still.join(", ")) };
         Ok(Outcome::Broken { why, runs: format!("{restored}; {runs}") })
+    }
+}
+
+fn unchanged(stop: Stop) -> Outcome {
+    match stop {
+        Stop::Refused(guard, why) => Outcome::Refused { guard, why },
+        Stop::Fault(why) | Stop::OldFault(why) => Outcome::Failed { why },
+        Stop::Cancelled => Outcome::Cancelled { by: "its caller".into(), changed: false, brought_back: false },
+        Stop::Lost(error) => Outcome::Failed { why: error.to_string() },
     }
 }

@@ -364,8 +364,25 @@ mod tests {
     fn line() -> impl Strategy<Value = String> {
         let name = prop_oneof![Just("T"), Just("A"), Just("LONG_NAME"), Just("dotted.name"), Just("B2")];
         let plain = prop_oneof![Just(""), Just("1"), Just("a b"), Just("a#b"), Just("x # note"), Just("ä ö"), Just("${A}"), Just("x=y:z")];
-        let quoted = prop_oneof![Just("'x'"), Just("\"x\""), Just("\"a\\\"b\""), Just("'a\nT=no'"), Just("\"\"  # note"), Just("'$A'"), Just("\"${A:-q}\"")];
-        let odd = prop_oneof![Just(r#""a\nb""#), Just(r#""\$A""#), Just(r#""a\\b""#), Just(r"'a\'b'"), Just(r#""$$A""#), Just(r"a\nb"), Just(r"$$A"), Just("$A-$B2")];
+        let quoted = prop_oneof![
+            Just("'x'"),
+            Just("\"x\""),
+            Just("\"a\\\"b\""),
+            Just("'a\nT=no'"),
+            Just("\"\"  # note"),
+            Just("'$A'"),
+            Just("\"${A:-q}\"")
+        ];
+        let odd = prop_oneof![
+            Just(r#""a\nb""#),
+            Just(r#""\$A""#),
+            Just(r#""a\\b""#),
+            Just(r"'a\'b'"),
+            Just(r#""$$A""#),
+            Just(r"a\nb"),
+            Just(r"$$A"),
+            Just("$A-$B2")
+        ];
         let value = prop_oneof![odd.prop_map(str::to_owned), plain.prop_map(str::to_owned), quoted.prop_map(str::to_owned)];
         let sign = prop_oneof![Just("="), Just(" = "), Just("="), Just(": ")];
         let start = prop_oneof![Just(""), Just("export "), Just("  "), Just("\t")];
@@ -436,7 +453,8 @@ mod tests {
     #[test]
     fn compose_reads_the_same() {
         let dir = tempfile::tempdir().unwrap();
-        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() });
+        let mut runner =
+            proptest::test_runner::TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() });
         let result = runner.run(&file(), |text| {
             let ours = DotEnv::parse(text.into_bytes()).unwrap().set("T", PIN).unwrap();
             let theirs = as_compose_reads(dir.path(), std::str::from_utf8(ours.bytes()).unwrap());

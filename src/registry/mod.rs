@@ -204,7 +204,6 @@ fn platforms(entries: &[oci_client::manifest::ImageIndexEntry]) -> String {
 fn explain(error: OciDistributionError, reference: &Reference, host: &str) -> RegistryError {
     let not_found = || RegistryError::NotFound(reference.to_string());
     match error {
-        OciDistributionError::ImageManifestNotFoundError(_) => not_found(),
         OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => {
             RegistryError::Unauthorized(host.to_owned())
         }
@@ -219,7 +218,7 @@ fn explain(error: OciDistributionError, reference: &Reference, host: &str) -> Re
                 RegistryError::Unreachable { host: host.to_owned(), why: format!("{error}.") }
             }
         }
-        OciDistributionError::ServerError { code: 404, .. } => not_found(),
+        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => not_found(),
         OciDistributionError::ServerError { code: 401 | 403, .. } => RegistryError::Unauthorized(host.to_owned()),
         error => RegistryError::Unreachable { host: host.to_owned(), why: format!("{}.", chain(&error)) },
     }
