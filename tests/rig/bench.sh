@@ -40,7 +40,7 @@ by_compose() {
 
 by_tagalong() { "$binary" --config "$state/tagalong.toml" deploy demo "$1" --wait; }
 
-median() { sort -n "$1" | awk '{ a[NR] = $1 } END { print (NR % 2 ? a[(NR + 1) / 2] : (a[NR / 2] + a[NR / 2 + 1]) / 2) }'; }
+median() { sort -n "$1" | awk '{ a[NR] = $1 } END { printf "%d\n", (a[int((NR + 1) / 2)] + a[int(NR / 2) + 1]) / 2 }'; }
 
 # One untimed round each, so that both begin from a running stack.
 for way in by_compose by_tagalong; do "$way" 1f0c9e2 >"$work/log" 2>&1 || die "$way: $(tail -n 5 "$work/log")"; done
