@@ -20,12 +20,12 @@ impl Run<'_> {
             return Ok(());
         }
         let tag = self.order.tag.clone().ok_or_else(|| Stop::Fault("the order names no tag.".into()))?;
-        let server = self.compose.server(&self.cancel).await?;
+        let server = self.deployer.docker.get_or_try_init(|| self.compose.server(&self.cancel)).await?.clone();
         let registries = self.deployer.registries();
         let mut images = Vec::new();
         for pin in self.service.stack.pins.clone() {
             let asked = registries.resolve(&pin.image, Some(&tag), None, (&server.os, &server.arch));
-            let found = self.within(self.service.deadlines.resolve, "the registry", asked).await?.map_err(refuse)?;
+            let found = self.within(self.service.deadlines.resolve, "the registry", asked).await?.map_err(|error| refuse(&error))?;
             if let Some(expected) = self.order.digest.as_ref().filter(|expected| **expected != found.digest) {
                 let why = format!(
                     "the tag {tag} of {} is {} at the registry, but the order expects {expected}; the tag was moved.",
@@ -70,7 +70,7 @@ impl Run<'_> {
     }
 }
 
-fn refuse(error: RegistryError) -> Stop {
+fn refuse(error: &RegistryError) -> Stop {
     let why = error.to_string();
     match error {
         RegistryError::NotFound(_) => Stop::Refused(Guard::NotFound, why),

@@ -2,6 +2,9 @@
 
 mod login;
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use oci_client::Reference;
@@ -63,17 +66,24 @@ pub struct Resolved {
 }
 
 /// Asks registries, with the host's own credentials or the configured ones.
-#[derive(Debug, Clone)]
 pub struct Registries {
     docker: Docker,
     known: Vec<Registry>,
+    /// One client a registry: making one reads every root certificate of the host.
+    clients: Mutex<HashMap<String, oci_client::Client>>,
+}
+
+impl std::fmt::Debug for Registries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registries").field("known", &self.known).finish_non_exhaustive()
+    }
 }
 
 impl Registries {
     /// Over the configured registries.
     #[must_use]
     pub fn new(docker: Docker, known: Vec<Registry>) -> Self {
-        Self { docker, known }
+        Self { docker, known, clients: Mutex::default() }
     }
 
     /// The configured entry for an image's registry.
@@ -150,6 +160,11 @@ impl Registries {
     }
 
     fn client(&self, host: &str) -> oci_client::Client {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.entry(host.to_owned()).or_insert_with(|| self.new_client(host)).clone()
+    }
+
+    fn new_client(&self, host: &str) -> oci_client::Client {
         let plain = is_loopback(host) || self.known.iter().any(|entry| entry.plain_http && entry.host == host);
         oci_client::Client::new(ClientConfig {
             protocol: if plain { ClientProtocol::HttpsExcept(vec![host.to_owned()]) } else { ClientProtocol::Https },
