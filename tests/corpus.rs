@@ -1,5 +1,6 @@
 //! Seventy stacks as people write them: how each is pinned, that the pin reaches a person's own `docker compose`, and that
 //! nothing else changes. No container is started.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "tests end at the first surprise")]
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -125,7 +126,7 @@ impl Case {
             args: words,
             env: BTreeMap::from([("PATH".into(), docker().path), ("HOME".into(), docker().home)]),
             dir: Some(self.dir()),
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
             mask: Arc::default(),
             lock: None,
         };
@@ -135,7 +136,8 @@ impl Case {
     async fn seen(&self) -> Result<Seen, String> {
         let config = serde_json::from_str(&self.by_hand(&["--profile", "*", "config", "--format", "json"]).await?).unwrap();
         let hashes = self.by_hand(&["--profile", "*", "config", "--hash", "*"]).await?;
-        let hashes = hashes.lines().filter_map(|line| line.split_once(' ')).map(|(name, hash)| (name.to_owned(), hash.to_owned())).collect();
+        let hashes =
+            hashes.lines().filter_map(|line| line.split_once(' ')).map(|(name, hash)| (name.to_owned(), hash.to_owned())).collect();
         Ok(Seen { config, hashes })
     }
 
@@ -187,7 +189,8 @@ fn copy(from: &Path, to: &Path) {
 
 fn cases() -> Vec<Case> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    let mut names: Vec<String> = std::fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> =
+        std::fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     let wanted = |name: &&String| option_env!("CORPUS").is_none_or(|wanted| name.contains(wanted));
     let case = |name: &String| {
@@ -324,7 +327,8 @@ fn changed_files(case: &Case, before: &BTreeMap<String, (Vec<u8>, u32)>) -> Resu
     let after = case.files();
     let gone: Vec<&String> = before.keys().filter(|name| !after.contains_key(*name)).collect();
     hold!(gone.is_empty(), "the pin removed {gone:?}");
-    let changed: BTreeSet<String> = after.iter().filter(|(name, now)| before.get(*name) != Some(now)).map(|(name, _)| name.clone()).collect();
+    let changed: BTreeSet<String> =
+        after.iter().filter(|(name, now)| before.get(*name) != Some(now)).map(|(name, _)| name.clone()).collect();
     hold!(changed == case.expect.changes, "the pin changed {changed:?}");
     for (name, (_, mode)) in &after {
         let meant = before.get(name).map_or(if name == ".env" { 0o100_600 } else { 0o100_644 }, |(_, mode)| *mode);

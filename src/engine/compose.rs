@@ -19,7 +19,7 @@ use crate::process::capture;
 use crate::process::run;
 
 /// How long a question to docker may take.
-pub(super) const QUESTION: Duration = Duration::from_secs(60);
+pub(super) const QUESTION: Duration = Duration::from_mins(1);
 
 /// Settings of compose that we decide, whatever `.env` says: plain output, no menu, nothing fetched that a compose file
 /// names, and no container removed that the stack no longer mentions.

@@ -172,7 +172,7 @@ impl Compose {
                 None => old.iter().find(|(name, _)| *name == service.name).map(|(_, image)| image.clone()),
             };
             if let Some(image) = image {
-                text.push_str(&format!("  {:?}:\n    image: {image:?}\n", service.name));
+                text.extend(["  \"", service.name.as_str(), "\":\n    image: \"", image.as_str(), "\"\n"]);
             }
         }
         replace::replace(&place.file, text.as_bytes(), 0o644)?;

@@ -65,6 +65,7 @@ pub struct Dependency {
 
 /// One service of the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts")]
 pub struct Service {
     /// Its name.
     pub name: String,

@@ -64,15 +64,9 @@ impl Compose {
     /// [`EngineError::Stack`] when the stack cannot be pinned as configured, with what to change in it.
     pub async fn resolve(&self, key: &[u8], cancel: &Cancel) -> Result<Resolved, EngineError> {
         let ground = self.ground()?;
-        let objection = match self.known_objection(&ground) {
-            Some(known) => known,
-            None => {
-                let runs = self.runs(&ground, true, cancel).await?;
-                match self.seen_objection(&runs) {
-                    Some(seen) => seen,
-                    None => return self.resolved(&ground, &runs, key, PinMode::Env, self.why_env()),
-                }
-            }
+        let objection = match self.marked_runs(&ground, cancel).await? {
+            Ok(runs) => return self.resolved(&ground, &runs, key, PinMode::Env, self.why_env()),
+            Err(objection) => objection,
         };
         let why = match self.stack.mode {
             PinChoice::Env => return Err(self.not_env(&objection)),
@@ -81,6 +75,15 @@ impl Compose {
         };
         let runs = self.runs(&ground, false, cancel).await?;
         self.resolved(&ground, &runs, key, PinMode::Override, why)
+    }
+
+    /// What compose makes of the stack with markers in place of the pins, or what speaks against mode `env`.
+    async fn marked_runs(&self, ground: &Ground, cancel: &Cancel) -> Result<Result<Runs, String>, EngineError> {
+        if let Some(known) = self.known_objection(ground) {
+            return Ok(Err(known));
+        }
+        let runs = self.runs(ground, true, cancel).await?;
+        Ok(self.seen_objection(&runs).map_or(Ok(runs), Err))
     }
 
     pub(super) fn ground(&self) -> Result<Ground, EngineError> {
@@ -144,8 +147,8 @@ impl Compose {
     /// What compose's own answers say against mode `env`.
     fn seen_objection(&self, runs: &Runs) -> Option<String> {
         let marked = |config: &Value, run: u8| {
-            let pins = self.stack.pins.iter().enumerate();
-            pins.filter_map(|(index, pin)| objection(config, pin, &marker(run, index))).next()
+            let mut pins = self.stack.pins.iter().enumerate();
+            pins.find_map(|(index, pin)| objection(config, pin, &marker(run, index)))
         };
         if let Some(said) = marked(&runs.ours, 2) {
             return Some(said);
@@ -198,7 +201,7 @@ impl Compose {
         notes.extend(self::notes(&by_us.err).into_iter().filter(|note| !notes.contains(note)).collect::<Vec<_>>());
         let no_files = ground.hand.files.is_empty();
         let hand = if no_files { Err("no compose file is found".to_owned()) } else { self.hand_answer(by_hand)? };
-        Ok(Runs { hand, ours: self.our_answer(by_us)?, notes })
+        Ok(Runs { hand, ours: self.our_answer(&by_us)?, notes })
     }
 
     /// What a person would type in the folder. Where `.env` lists our override file already and it does not exist yet, the
@@ -221,7 +224,7 @@ impl Compose {
         }
     }
 
-    fn our_answer(&self, captured: Captured) -> Result<Value, EngineError> {
+    fn our_answer(&self, captured: &Captured) -> Result<Value, EngineError> {
         match &captured.ended {
             Ended::Exit(0) => json(&captured.out),
             ended => match EngineError::ended(&self.what(), &self.docker.program, ended, &captured.err) {
@@ -248,15 +251,15 @@ impl Compose {
         for (index, pin) in self.stack.pins.iter().enumerate() {
             let is_used =
                 |image: &Option<String>| image.as_deref().is_some_and(|image| same_repository(repository(image), pin.image.as_str()));
-            let mut users = Vec::new();
+            let mut found = Vec::new();
             for service in services.iter_mut().filter(|service| is_used(&service.image)) {
                 service.pinned = Some(index);
-                users.push(service.name.clone());
+                found.push(service.name.clone());
             }
-            if users.is_empty() {
+            if found.is_empty() {
                 return Err(self.unused(pin.image.as_str(), &ours));
             }
-            uses.push(Use { pin: pin.clone(), services: users });
+            uses.push(Use { pin: pin.clone(), services: found });
         }
         if !services.iter().any(|service| service.active && service.pinned.is_some()) {
             return Err(EngineError::Stack(format!(

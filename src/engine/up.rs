@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::engine::compose::Compose;
 use crate::engine::containers::Container;
@@ -27,9 +28,10 @@ impl Compose {
     ) -> Result<(), EngineError> {
         let files = self.files_with_ours(resolved)?;
         let there = self.containers(cancel).await?;
+        let until = Instant::now() + deadline;
         for args in calls(resolved, &there) {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let command = self.compose_command(&files, &args, deadline);
+            let command = self.compose_command(&files, &args, until.saturating_duration_since(Instant::now()));
             self.carry_out(&command, "docker compose up", cancel, &mut each).await?;
         }
         Ok(())
