@@ -20,6 +20,7 @@ use tagalong::config::Stack;
 use tagalong::engine::Compose;
 use tagalong::engine::EngineError;
 use tagalong::engine::PinBytes;
+use tagalong::engine::PinnedNow;
 use tagalong::engine::Resolved;
 use tagalong::model::Digest;
 use tagalong::model::ImageRef;
@@ -253,7 +254,7 @@ async fn check(case: &Case) -> Result<(), String> {
         engine.pin(&resolved, &refs).map_err(|error| format!("pin: {error}"))?;
         engine.prove(&resolved, &refs, &cancel).await.map_err(|error| format!("prove: {error}"))?;
         let current = engine.current().map_err(|error| error.to_string())?;
-        hold!(current.iter().map(|now| now.reference()).eq(refs.iter().cloned().map(Some)), "current says {current:?}");
+        hold!(current.iter().map(PinnedNow::reference).eq(refs.iter().cloned().map(Some)), "current says {current:?}");
         if case.expect.by_hand {
             let after = case.seen().await.map_err(|error| format!("by hand after the pin: {error}"))?;
             if let (Ok(before), true) = (&before, case.expect.hand_before) {

@@ -343,7 +343,7 @@ async fn a_release_that_does_not_come_up_is_seen() {
             break bad;
         }
     };
-    assert_eq!(bad.exit_code, if bad.state == "running" { 0 } else { 1 }, "{bad:?}");
+    assert_eq!(bad.exit_code, i64::from(bad.state != "running"), "{bad:?}");
     assert!(engine.tail(&bad.id, 3, &cancel).await.unwrap().iter().any(|line| line.contains("/data is missing")));
 
     engine.pin(&resolved, &web[..1]).unwrap();

@@ -174,6 +174,16 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_lock_is_handed_down() {
+        let mut engine = engine("/srv/site");
+        let lock = Arc::new(tempfile::tempfile().unwrap());
+        engine.lock = Some(Arc::clone(&lock));
+        for command in [engine.docker_command(["pull"], QUESTION), engine.compose_command(&[], &["up"], QUESTION)] {
+            assert!(command.lock.is_some_and(|held| Arc::ptr_eq(&held, &lock)));
+        }
+    }
+
+    #[test]
     fn the_environment_is_ours_alone() {
         let mut engine = engine("/srv/site");
         let names = |engine: &Compose| engine.docker_command(["ps"], QUESTION).env.into_keys().collect::<Vec<_>>().join(" ");
