@@ -65,6 +65,10 @@ struct Rig {
 
 impl Rig {
     async fn new(files: &[(&str, &str)]) -> Self {
+        Self::with_registry(files, &[]).await
+    }
+
+    async fn with_registry(files: &[(&str, &str)], options: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let project = format!("tt{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut rig = Self { folder: tempfile::tempdir().unwrap(), project, port: String::new() };
@@ -72,7 +76,7 @@ impl Rig {
         let info = capture(&command("docker", &["info", "--format", "{{.ServerVersion}}"], &rig.dir()), &Cancel::default()).await;
         assert!(info.success().is_ok(), "Docker does not answer: run tests/rig/install.sh and tests/rig/docker.sh up");
         let registry = rig.folder.path().join("registry");
-        let port = sh("bash", &[&script("registry.sh"), "up", "--dir", registry.to_str().unwrap()], &rig.dir()).await;
+        let port = sh("bash", &[&[&script("registry.sh"), "up", "--dir", registry.to_str().unwrap()], options].concat(), &rig.dir()).await;
         rig.port.push_str(port.trim());
         for (name, text) in files {
             std::fs::write(rig.dir().join(name), text.replace("REGISTRY", &format!("127.0.0.1:{}", rig.port))).unwrap();
@@ -88,9 +92,19 @@ impl Rig {
     async fn images(&self, name: &str, tags: &[&str]) -> Vec<ImageRef> {
         let mut build = command("bash", &[&[script("images.sh").as_str(), &self.port], tags].concat(), &self.dir());
         build.env.insert("SITE_REPOSITORY".into(), format!("acme/{name}"));
+        build.env.insert("DOCKER_CONFIG".into(), self.credentials().display().to_string());
         let out = capture(&build, &Cancel::default()).await.success().unwrap();
         let reference = |line: &str| ImageRef::parse(&line.replace('\t', "@")).unwrap();
         out.lines().map(reference).collect()
+    }
+
+    /// A folder with the login of a registry that asks for one.
+    fn credentials(&self) -> PathBuf {
+        let dir = self.folder.path().join("credentials");
+        std::fs::create_dir_all(&dir).unwrap();
+        let auth = r#"{"auths": {"127.0.0.1:PORT": {"auth": "ZGVwbG95ZXI6bGV0LW1lLXB1bGw="}}}"#;
+        std::fs::write(dir.join("config.json"), auth.replace("PORT", &self.port)).unwrap();
+        dir
     }
 
     fn engine(&self) -> Compose {
@@ -443,4 +457,16 @@ async fn a_pull_is_quiet_and_says_how_far_it_is() {
     assert!(lines.iter().all(|(stream, _)| *stream == Stream::Out), "{lines:?}");
     assert!(lines.iter().any(|(_, line)| line.ends_with("layers are here")), "{lines:?}");
     assert!(!lines.iter().any(|(_, line)| line.contains("fs layer")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_private_registry_takes_the_credentials_of_the_order() {
+    let rig = Rig::with_registry(&[], &["--auth"]).await;
+    let web = rig.images("web", &["one"]).await;
+    sh("docker", &["rmi", &format!("{}:one", web[0].repository)], &rig.dir()).await;
+    let (engine, cancel) = (rig.engine(), Cancel::default());
+    let error = engine.pull(&web[0], None, LONG, &cancel, |_, _| {}).await.unwrap_err();
+    assert!(matches!(&error, EngineError::Failed { why, .. } if why.contains("no basic auth credentials")), "{error}");
+    engine.pull(&web[0], Some(&rig.credentials()), LONG, &cancel, |_, _| {}).await.unwrap();
+    assert!(engine.image(&web[0].by_digest(), &cancel).await.unwrap().is_some());
 }
