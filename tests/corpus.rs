@@ -1,5 +1,6 @@
 //! Seventy stacks as people write them: how each is pinned, that the pin reaches a person's own `docker compose`, and that
 //! nothing else changes. No container is started.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "tests end at the first surprise")]
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use tagalong::config::Stack;
 use tagalong::engine::Compose;
 use tagalong::engine::EngineError;
 use tagalong::engine::PinBytes;
+use tagalong::engine::PinnedNow;
 use tagalong::engine::Resolved;
 use tagalong::model::Digest;
 use tagalong::model::ImageRef;
@@ -125,7 +127,7 @@ impl Case {
             args: words,
             env: BTreeMap::from([("PATH".into(), docker().path), ("HOME".into(), docker().home)]),
             dir: Some(self.dir()),
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
             mask: Arc::default(),
             lock: None,
         };
@@ -252,7 +254,7 @@ async fn check(case: &Case) -> Result<(), String> {
         engine.pin(&resolved, &refs).map_err(|error| format!("pin: {error}"))?;
         engine.prove(&resolved, &refs, &cancel).await.map_err(|error| format!("prove: {error}"))?;
         let current = engine.current().map_err(|error| error.to_string())?;
-        hold!(current.iter().map(|now| now.reference()).eq(refs.iter().cloned().map(Some)), "current says {current:?}");
+        hold!(current.iter().map(PinnedNow::reference).eq(refs.iter().cloned().map(Some)), "current says {current:?}");
         if case.expect.by_hand {
             let after = case.seen().await.map_err(|error| format!("by hand after the pin: {error}"))?;
             if let (Ok(before), true) = (&before, case.expect.hand_before) {

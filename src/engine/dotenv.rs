@@ -149,19 +149,15 @@ fn entry(bytes: &[u8], start: usize) -> Result<(Entry, usize), String> {
     }
     let gap = bytes[end + 1..].iter().enumerate().take_while(|(i, byte)| is_gap(bytes, end + 1 + i, **byte)).count();
     let at = end + 1 + gap;
-    match bytes.get(at) {
-        Some(quote @ (b'"' | b'\'')) => {
-            let close = closing(bytes, at + 1, *quote).ok_or("a quoted value has no end")?;
-            Ok((Entry { key, at: Some(at + 1..close), quote: Some(*quote) }, close + 1))
-        }
-        _ => {
-            let line = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |n| at + n);
-            let value = &bytes[at..line];
-            let value = value.windows(2).position(|two| two == b" #").map_or(value, |cut| &value[..cut]);
-            let blank = value.iter().rev().take_while(|byte| is_space(**byte)).count();
-            Ok((Entry { key, at: Some(at..at + value.len() - blank), quote: None }, line))
-        }
+    if let Some(quote @ (b'"' | b'\'')) = bytes.get(at) {
+        let close = closing(bytes, at + 1, *quote).ok_or("a quoted value has no end")?;
+        return Ok((Entry { key, at: Some(at + 1..close), quote: Some(*quote) }, close + 1));
     }
+    let line = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |n| at + n);
+    let value = &bytes[at..line];
+    let value = value.windows(2).position(|two| two == b" #").map_or(value, |cut| &value[..cut]);
+    let blank = value.iter().rev().take_while(|byte| is_space(**byte)).count();
+    Ok((Entry { key, at: Some(at..at + value.len() - blank), quote: None }, line))
 }
 
 /// White space between `=` and the value; the CR of an empty value's line end is not part of it.
@@ -187,7 +183,7 @@ fn is_space(byte: u8) -> bool {
 }
 
 fn line_of(bytes: &[u8], at: usize) -> usize {
-    bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1
+    bytes[..at].split(|byte| *byte == b'\n').count()
 }
 
 /// `value` as the text behind `=`: as it is where that reads back, else in single quotes.
@@ -436,7 +432,7 @@ mod tests {
             args: ["compose", "config", "--format", "json"].map(str::to_owned).into(),
             env: BTreeMap::from([("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()), ("HOME".into(), "/root".into())]),
             dir: Some(dir.into()),
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
             mask: Arc::default(),
             lock: None,
         };

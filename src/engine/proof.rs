@@ -128,7 +128,7 @@ mod tests {
     use crate::model::ImageRef;
     use crate::model::Repository;
 
-    fn said(services: Value) -> Option<String> {
+    fn said(services: &Value) -> Option<String> {
         let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("T".into()) };
         objection(&json!({"name": "x", "services": services}), &pin, &marker(1, 0))
     }
@@ -157,7 +157,7 @@ mod tests {
             (json!({"web": {"image": image, "x-note": mark}}), "services.web.x-note is ${T}"),
         ];
         for (services, words) in cases {
-            let said = said(services.clone()).unwrap_or_default();
+            let said = said(&services).unwrap_or_default();
             assert!(said.contains(words) && said.is_empty() == words.is_empty(), "{services}: {said}");
         }
     }
