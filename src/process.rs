@@ -154,12 +154,23 @@ impl Cancel {
 
 /// Runs `command` to its end and gives each line of its output to `each` as it comes. When this returns, nothing of its
 /// process group runs any more; dropping it ends the group as well.
-pub async fn run(command: &Command, cancel: &Cancel, mut each: impl FnMut(Stream, String)) -> Ended {
+pub async fn run(command: &Command, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Ended {
+    run_for(Reader::People, command, cancel, each).await
+}
+
+/// Who reads the output: people get masked lines in bearable number, programs get every byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    People,
+    Programs,
+}
+
+async fn run_for(reader: Reader, command: &Command, cancel: &Cancel, mut each: impl FnMut(Stream, String)) -> Ended {
     let (sender, mut lines) = mpsc::channel::<(Stream, String)>(256);
     let work = supervise(command, cancel, |stream, pipe| {
         let sender = sender.clone();
         let mask = Arc::clone(&command.mask);
-        tokio::spawn(async move { split_lines(stream, pipe, &mask, &sender).await });
+        tokio::spawn(async move { split_lines(reader, stream, pipe, &mask, &sender).await });
     });
     let mut work = Box::pin(work);
     let ended = loop {
@@ -186,8 +197,7 @@ pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
     const MOST_BYTES: usize = 32 << 20;
     const KEPT_ERR_LINES: usize = 12;
     let (mut out, mut err) = (String::new(), Vec::<String>::new());
-    let raw = Command { mask: Arc::default(), ..command.clone() };
-    let ended = run(&raw, cancel, |stream, line| match stream {
+    let ended = run_for(Reader::Programs, command, cancel, |stream, line| match stream {
         Stream::Out if out.len() + line.len() < MOST_BYTES => {
             out.push_str(&line);
             out.push('\n');
@@ -285,10 +295,18 @@ fn how(status: std::io::Result<std::process::ExitStatus>) -> Ended {
 
 /// Whole lines (ended by LF or CR, as progress bars write them) are masked and sent; a secret that came in two chunks is
 /// whole again by then. Bytes that are no UTF-8 become replacement characters.
-async fn split_lines(stream: Stream, mut pipe: Box<dyn AsyncRead + Send + Unpin>, mask: &Mask, to: &mpsc::Sender<(Stream, String)>) {
-    // Standard output of `capture` is data, so lines are not cut there; a mask is what tells text for people.
+async fn split_lines(
+    reader: Reader,
+    stream: Stream,
+    mut pipe: Box<dyn AsyncRead + Send + Unpin>,
+    mask: &Mask,
+    to: &mpsc::Sender<(Stream, String)>,
+) {
     let (mut pending, mut chunk, mut sent) = (Vec::<u8>::new(), vec![0_u8; 16 << 10], 0_usize);
-    let longest = if mask.is_empty() { 8 << 20 } else { LONGEST_LINE * 4 };
+    let (longest, most) = match reader {
+        Reader::People => (LONGEST_LINE * 4, MOST_LINES),
+        Reader::Programs => (8 << 20, usize::MAX),
+    };
     loop {
         let count = pipe.read(&mut chunk).await.unwrap_or(0);
         pending.extend_from_slice(&chunk[..count]);
@@ -297,9 +315,10 @@ async fn split_lines(stream: Stream, mut pipe: Box<dyn AsyncRead + Send + Unpin>
             let rest = pending.split_off(end);
             let line = std::mem::replace(&mut pending, rest);
             let text = String::from_utf8_lossy(&line);
-            let text = mask.hide(text.trim_end_matches(['\n', '\r']));
+            let text = text.trim_end_matches(['\n', '\r']);
+            let text = if reader == Reader::People { mask.hide(text) } else { text.to_owned() };
             sent += 1;
-            if sent <= MOST_LINES && to.send((stream, text)).await.is_err() {
+            if sent <= most && to.send((stream, text)).await.is_err() {
                 return;
             }
         }
@@ -307,8 +326,8 @@ async fn split_lines(stream: Stream, mut pipe: Box<dyn AsyncRead + Send + Unpin>
             break;
         }
     }
-    if sent > MOST_LINES {
-        let _ = to.send((stream, format!("… {} more lines were not kept", sent - MOST_LINES))).await;
+    if sent > most {
+        let _ = to.send((stream, format!("… {} more lines were not kept", sent - most))).await;
     }
 }
 

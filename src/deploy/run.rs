@@ -291,6 +291,8 @@ impl<'a> Run<'a> {
         // A file that cannot be written leaves its old bytes, so nothing has changed yet when this fails.
         self.compose.pin(resolved, &self.images)?;
         self.changed = true;
+        // What a person's own `docker compose up -d` would bring up is asked of compose itself, before anything is stopped.
+        self.compose.prove(resolved, &self.images, &self.cancel).await?;
         Ok(())
     }
 

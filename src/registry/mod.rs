@@ -104,7 +104,7 @@ impl Registries {
         digest: Option<&Digest>,
         platform: (&str, &str),
     ) -> Result<Resolved, RegistryError> {
-        let reference = reference(image, tag, digest)?;
+        let reference = reference(image, tag, digest);
         let host = reference.resolve_registry().to_owned();
         let auth = self.auth(image, &host).await;
         let client = self.client(&host);
@@ -147,7 +147,7 @@ impl Registries {
     /// # Errors
     /// [`RegistryError`].
     pub async fn ping(&self, image: &Repository) -> Result<(), RegistryError> {
-        let reference = reference(image, None, None)?;
+        let reference = reference(image, None, None);
         let host = reference.resolve_registry().to_owned();
         let auth = self.auth(image, &host).await;
         match self.client(&host).list_tags(&reference, &auth, Some(1), None).await {
@@ -189,13 +189,20 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn reference(image: &Repository, tag: Option<&Tag>, digest: Option<&Digest>) -> Result<Reference, RegistryError> {
-    let text = match (tag, digest) {
-        (_, Some(digest)) => format!("{image}@{digest}"),
-        (Some(tag), None) => format!("{image}:{tag}"),
-        (None, None) => image.to_string(),
+/// The image as the registry client takes it. Its own parser is left alone: the regular expression in it costs 12 MiB for
+/// as long as the server lives, and [`Repository`] has been parsed already.
+fn reference(image: &Repository, tag: Option<&Tag>, digest: Option<&Digest>) -> Reference {
+    let (registry, path) = match image.registry() {
+        Some(host) => (host.to_owned(), image.as_str()[host.len() + 1..].to_owned()),
+        // What Docker means by a name without a registry.
+        None if image.as_str().contains('/') => ("docker.io".to_owned(), image.to_string()),
+        None => ("docker.io".to_owned(), format!("library/{image}")),
     };
-    text.parse().map_err(|error| RegistryError::NotFound(format!("{text} ({error})")))
+    match (tag, digest) {
+        (_, Some(digest)) => Reference::with_digest(registry, path, digest.to_string()),
+        (Some(tag), None) => Reference::with_tag(registry, path, tag.to_string()),
+        (None, None) => Reference::with_tag(registry, path, "latest".to_owned()),
+    }
 }
 
 /// The entry of an index for this host: exact, or `arm64` for any of its variants.
