@@ -10,6 +10,7 @@ use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
+use crate::model::Outcome;
 use crate::model::RollbackTo;
 use crate::model::ServiceName;
 use crate::model::State;
@@ -241,10 +242,11 @@ impl Deployer {
         let Some(last) = verified.first() else { return Ok(None) };
         let under_way = self.store.unfinished(&service.name).await?.iter().any(|one| matches!(one.state, State::Running { .. }));
         let last_change = self.store.last_change(&service.name).await?;
-        // `rolled_back` left the last verified release serving, so going back means the one before it.
-        let serving = last_change.is_none_or(|change| {
-            change.id == last.id || matches!(&change.state, State::Done { outcome } if outcome.name() == "rolled_back")
-        });
+        // An undo that held left the last verified release serving, so going back means the one before it.
+        let undone = |change: &Deployment| {
+            matches!(&change.state, State::Done { outcome: Outcome::RolledBack { .. } | Outcome::Cancelled { brought_back: true, .. } })
+        };
+        let serving = last_change.is_none_or(|change| change.id == last.id || undone(&change));
         if under_way || !serving {
             return Ok(Some(last));
         }
