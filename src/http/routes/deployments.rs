@@ -75,7 +75,8 @@ pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: 
 pub(super) async fn retry(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
-    let (caller, delivery) = proof.action(&found.order.service)?;
+    let order = &found.order;
+    let (caller, delivery) = proof.order_again(&order.service, order.kind, order.git_ref.as_deref())?;
     let accepted = shared.deployer.retry(&found, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }
