@@ -20,7 +20,7 @@ impl Run<'_> {
     /// From a story that stopped to an outcome.
     pub(super) async fn not_landed(&mut self, stop: Stop) -> Result<Outcome, Stop> {
         if !self.changed {
-            return Ok(self.unchanged(stop));
+            return self.unchanged(stop).await;
         }
         let (why, cancelled) = match stop {
             Stop::Lost(error) => return Err(Stop::Lost(error)),
@@ -49,13 +49,13 @@ impl Run<'_> {
         })
     }
 
-    fn unchanged(&mut self, stop: Stop) -> Outcome {
-        match stop {
+    async fn unchanged(&self, stop: Stop) -> Result<Outcome, Stop> {
+        Ok(match stop {
             Stop::Refused(guard, why) => Outcome::Refused { guard, why },
             Stop::Fault(why) | Stop::OldFault(why) => Outcome::Failed { why },
-            Stop::Cancelled => Outcome::Cancelled { by: "its caller".into(), changed: false, brought_back: false },
-            Stop::Lost(error) => Outcome::Failed { why: error.to_string() },
-        }
+            Stop::Cancelled => Outcome::Cancelled { by: self.cancelled_by().await?, changed: false, brought_back: false },
+            Stop::Lost(error) => return Err(Stop::Lost(error)),
+        })
     }
 
     async fn cancelled_by(&self) -> Result<String, Stop> {
