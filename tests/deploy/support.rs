@@ -92,7 +92,8 @@ impl Server {
 
     /// Status and body of a GET.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
-        let answer = self.http.get(format!("http://tagalong{path}")).send().await.expect("an answer");
+        let answer = self.http.get(format!("http://tagalong{path}")).send().await;
+        let answer = answer.unwrap_or_else(|error| panic!("GET {path}: {error:?}; {}", self.log()));
         (answer.status().as_u16(), serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON"))
     }
 

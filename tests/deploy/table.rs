@@ -230,7 +230,11 @@ async fn hangs_at_the_database(place: Place) {
     let id = world.server().deploy("v2").await;
     world.reached(stop).await;
     let lock = world.lock_database().await;
-    if place.is_undo() { world.arm(stop, "fail") } else { world.disarm(stop) }
+    if place.is_undo() {
+        world.arm(stop, "fail")
+    } else {
+        world.disarm(stop)
+    }
     until("the run gives up", || world.server().log().contains("this run ends without an outcome")).await;
     drop(lock);
     judge(&world, &before, &id, &when_it_hangs(place)).await;

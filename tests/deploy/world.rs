@@ -73,11 +73,13 @@ impl World {
         let world = root.join("world");
         let page = Http::serve(move |path, _| page(&world, path));
         let repository = format!("127.0.0.1:{}/acme/web", registry.port);
-        let images = ["db", "worker"].map(|name| json!({"id": format!("sha256:{name}"), "digests": [], "tags": [format!("acme/{name}:1")]}));
+        let images =
+            ["db", "worker"].map(|name| json!({"id": format!("sha256:{name}"), "digests": [], "tags": [format!("acme/{name}:1")]}));
         let state = json!({"project": "site", "containers": [], "images": images, "starts": 0});
         std::fs::write(root.join("world/state.json"), state.to_string()).expect("a file");
         let image = |image: &str| json!({"image": image, "environment": {"COLOUR": "${COLOUR}"}});
-        let services = json!({"web": image(&format!("{repository}:${{WEB_TAG}}")), "db": image("acme/db:1"), "worker": image("acme/worker:1")});
+        let services =
+            json!({"web": image(&format!("{repository}:${{WEB_TAG}}")), "db": image("acme/db:1"), "worker": image("acme/worker:1")});
         std::fs::write(root.join("stack/compose.yaml"), json!({"name": "site", "services": services}).to_string()).expect("a file");
         std::fs::write(root.join("stack/.env"), ENV).expect("a file");
         std::fs::write(root.join("page.password"), SECRET).expect("a file");
@@ -203,7 +205,8 @@ impl World {
     pub(crate) fn running(&self) -> String {
         let Some(web) = self.containers().remove("web") else { return "nothing".to_owned() };
         let state = self.state();
-        let image = state["images"].as_array().expect("a list").iter().find(|image| image["id"] == web["image_id"]).expect("its image").clone();
+        let image =
+            state["images"].as_array().expect("a list").iter().find(|image| image["id"] == web["image_id"]).expect("its image").clone();
         let shelf = self.shelf.lock().unwrap();
         let is_it = |digest: &str| image["digests"].to_string().contains(digest);
         shelf.iter().find(|(_, pushed)| is_it(&pushed.digest)).map_or_else(|| "unknown".to_owned(), |(tag, _)| tag.clone())
@@ -275,7 +278,10 @@ impl World {
 /// The command lines of all processes.
 fn commands() -> Vec<String> {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
-    processes.filter_map(|one| std::fs::read(one.path().join("cmdline")).ok()).map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
+    processes
+        .filter_map(|one| std::fs::read(one.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .collect()
 }
 
 /// Whether `point` of the world is told to fail; waits there while it is told to hang.
@@ -344,7 +350,11 @@ deadline_s = {health}
     );
     for hook in ["before", "after", "undo"] {
         let deadline = limit(hook, "30");
-        let _ = write!(text, "[service.web.{hook}]\nargv = [\"{}\", \"hook\", \"{hook}\", \"{SECRET}\"]\ndeadline_s = {deadline}\n", docker.display());
+        let _ = write!(
+            text,
+            "[service.web.{hook}]\nargv = [\"{}\", \"hook\", \"{hook}\", \"{SECRET}\"]\ndeadline_s = {deadline}\n",
+            docker.display()
+        );
     }
     if settings.is_smoked {
         let timeout = if settings.hurried == "smoke" { "2" } else { "30" };
