@@ -19,8 +19,8 @@ use crate::config::Service;
 use crate::config::Store;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
+use crate::model::Mask;
 use crate::model::ServiceName;
-use crate::process::Mask;
 
 const DAY_S: u64 = 86_400;
 

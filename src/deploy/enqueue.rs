@@ -232,7 +232,7 @@ impl Deployer {
                 )));
             }
         };
-        self.refuse_past_barrier(service, &verified, found, ask.force)?;
+        refuse_past_barrier(service, &verified, found, ask.force)?;
         Ok(target)
     }
 
@@ -252,25 +252,6 @@ impl Deployer {
             return Ok(Some(last));
         }
         Ok(verified.iter().find(|old| !same_content(&old.images, &last.images)))
-    }
-
-    /// A release that must not be rolled back past stops a rollback to one before it.
-    fn refuse_past_barrier(
-        &self,
-        service: &Service,
-        verified: &[Deployment],
-        target: Option<&Deployment>,
-        force: bool,
-    ) -> Result<(), OrderError> {
-        let Some(target) = target.filter(|_| !force) else { return Ok(()) };
-        let newer = verified.iter().take_while(|one| one.id > target.id);
-        let Some(barrier) = newer.into_iter().find(|one| one.barrier && !same_content(&one.images, &target.images)) else { return Ok(()) };
-        let tag = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str());
-        let why = format!(
-            "{tag} of {} says that it must not be rolled back past (a migration, say); force the rollback if the data allows it.",
-            service.name
-        );
-        Err(OrderError::Refused { guard: Guard::Barrier, why })
     }
 }
 
@@ -297,4 +278,17 @@ fn check_tag(service: &Service, ask: &api::NewDeployment) -> Result<(), OrderErr
         return Err(OrderError::Refused { guard: Guard::DigestMismatch, why });
     }
     Ok(())
+}
+
+/// A release that must not be rolled back past stops a rollback to one before it.
+fn refuse_past_barrier(service: &Service, verified: &[Deployment], target: Option<&Deployment>, force: bool) -> Result<(), OrderError> {
+    let Some(target) = target.filter(|_| !force) else { return Ok(()) };
+    let newer = verified.iter().take_while(|one| one.id > target.id);
+    let Some(barrier) = newer.into_iter().find(|one| one.barrier && !same_content(&one.images, &target.images)) else { return Ok(()) };
+    let tag = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str());
+    let why = format!(
+        "{tag} of {} says that it must not be rolled back past (a migration, say); force the rollback if the data allows it.",
+        service.name
+    );
+    Err(OrderError::Refused { guard: Guard::Barrier, why })
 }

@@ -9,6 +9,7 @@ use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
 use crate::deploy::seen;
 use crate::engine::PinBytes;
+use crate::model::ImageRef;
 use crate::model::Outcome;
 use crate::model::Step;
 use crate::process::Cancel;
@@ -93,7 +94,7 @@ impl Run<'_> {
     /// What can be returned to, for people; none: nothing.
     fn way_back(&self, previous: Option<&Deployment>) -> Option<String> {
         match previous {
-            Some(old) => Some(old.images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+            Some(old) => Some(old.images.iter().map(ImageRef::named).collect::<Vec<_>>().join(", ")),
             None => self.ran_before.clone(),
         }
     }
@@ -104,16 +105,13 @@ impl Run<'_> {
         if self.resolved.is_none() {
             self.look_at_the_stack().await?;
         }
-        match previous {
-            Some(old) => {
-                self.images.clone_from(&old.images);
-                let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
-                self.compose.pin(resolved, &old.images)?;
-            }
-            None => {
-                self.restore_pin()?;
-                self.images.clear();
-            }
+        if let Some(old) = previous {
+            self.images.clone_from(&old.images);
+            let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
+            self.compose.pin(resolved, &old.images)?;
+        } else {
+            self.restore_pin()?;
+            self.images.clear();
         }
         self.begin(Step::UndoUp, "undo: docker compose up").await?;
         self.undo_hook().await?;

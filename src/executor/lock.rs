@@ -167,7 +167,7 @@ mod tests {
         drop(lock);
         assert!(!holders(dir.path()).is_empty(), "the child holds it");
         assert!(HostLock::take(dir.path(), Duration::ZERO).await.is_err());
-        assert!(end_holders(dir.path()).await >= 2);
+        assert!(end_holders(dir.path()).await >= 1);
         assert!(HostLock::take(dir.path(), Duration::from_secs(5)).await.is_ok());
     }
 }

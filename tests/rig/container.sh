@@ -28,7 +28,12 @@ compose() {
 
 finish() {
     local code=$?
-    if ((code)); then compose logs --tail 30 tagalong >&2 2>/dev/null || true; fi
+    if ((code)); then
+        compose logs --tail 30 tagalong >&2 2>/dev/null || true
+        docker logs --tail 10 "$project-forwarder" >&2 2>/dev/null || true
+        cat "$work/outside.log" >&2 2>/dev/null || true
+    fi
+    docker rm --force "$project-forwarder" >/dev/null 2>&1 || true
     docker compose --project-name "$project-site" down --volumes --timeout 1 >/dev/null 2>&1 || true
     compose down --volumes --timeout 2 >/dev/null 2>&1 || true
     if [[ -s $work/forwarder ]]; then kill "$(<"$work/forwarder")" 2>/dev/null || true; fi
@@ -148,12 +153,24 @@ YAML
 
 inside() { compose exec -T tagalong "$@"; }
 
-# The registry listens on this machine's loopback; inside the container that is another one. Two forwarders join them.
+# forwarding ADDRESS: what makes Traefik pass every connection on to ADDRESS, and nothing else.
+forwarding() {
+    # shellcheck disable=SC2016
+    printf 'tcp: {routers: {all: {rule: "HostSNI(`*`)", service: there}}, services: {there: {loadBalancer: {servers: [{address: "%s"}]}}}}\n' "$1"
+}
+
+registry_is_seen_inside() { inside curl --silent --fail --max-time 2 "http://127.0.0.1:$port/v2/"; }
+
+# The registry listens on this machine's loopback, and inside the container that is another one. Two forwarders join them.
 join_loopbacks() {
-    busybox tcpsvd 172.30.87.1 "$port" busybox nc 127.0.0.1 "$port" </dev/null >/dev/null 2>&1 &
+    forwarding "127.0.0.1:$port" >"$work/outside.yml"
+    forwarding "172.30.87.1:$port" >"$work/inside.yml"
+    traefik "--entrypoints.tcp.address=172.30.87.1:$port" "--providers.file.filename=$work/outside.yml" </dev/null >"$work/outside.log" 2>&1 &
     printf '%s\n' "$!" >"$work/forwarder"
-    docker run --detach --rm --name "$project-forwarder" --label "com.docker.compose.project=$project-site" --network "container:$(compose ps -q tagalong)" \
-        "127.0.0.1:$port/acme/site:1f0c9e2" tcpsvd 127.0.0.1 "$port" nc 172.30.87.1 "$port" >/dev/null
+    docker run --detach --name "$project-forwarder" --network "container:$(compose ps -q tagalong)" \
+        --volume "$work/inside.yml:/inside.yml:ro" tagalong-rig/traefik \
+        "--entrypoints.tcp.address=127.0.0.1:$port" --providers.file.filename=/inside.yml >/dev/null
+    wait_for 20 "the registry to be seen inside" registry_is_seen_inside
 }
 
 call() {
