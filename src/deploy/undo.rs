@@ -20,7 +20,7 @@ impl Run<'_> {
     /// From a story that stopped to an outcome.
     pub(super) async fn not_landed(&mut self, stop: Stop) -> Result<Outcome, Stop> {
         if !self.changed {
-            return Ok(unchanged(stop));
+            return self.unchanged(stop).await;
         }
         let (why, cancelled) = match stop {
             Stop::Lost(error) => return Err(Stop::Lost(error)),
@@ -46,6 +46,15 @@ impl Run<'_> {
         Ok(match outcome {
             Outcome::RolledBack { .. } if cancelled => Outcome::Cancelled { by, changed: true, brought_back: true },
             other => other,
+        })
+    }
+
+    async fn unchanged(&self, stop: Stop) -> Result<Outcome, Stop> {
+        Ok(match stop {
+            Stop::Refused(guard, why) => Outcome::Refused { guard, why },
+            Stop::Fault(why) | Stop::OldFault(why) => Outcome::Failed { why },
+            Stop::Cancelled => Outcome::Cancelled { by: self.cancelled_by().await?, changed: false, brought_back: false },
+            Stop::Lost(error) => return Err(Stop::Lost(error)),
         })
     }
 
@@ -156,14 +165,5 @@ impl Run<'_> {
         let still: Vec<String> = containers.iter().filter(|c| seen::is_running(c)).map(|c| format!("{} ({})", c.name, c.image)).collect();
         let runs = if still.is_empty() { "nothing runs".to_owned() } else { format!("still up: {}", still.join(", ")) };
         Ok(Outcome::Broken { why, runs: format!("{restored}; {runs}") })
-    }
-}
-
-fn unchanged(stop: Stop) -> Outcome {
-    match stop {
-        Stop::Refused(guard, why) => Outcome::Refused { guard, why },
-        Stop::Fault(why) | Stop::OldFault(why) => Outcome::Failed { why },
-        Stop::Cancelled => Outcome::Cancelled { by: "its caller".into(), changed: false, brought_back: false },
-        Stop::Lost(error) => Outcome::Failed { why: error.to_string() },
     }
 }
