@@ -244,19 +244,12 @@ impl Deployer {
         let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && one.id != last.id;
         let under_way = self.store.unfinished(&service.name).await?.iter().any(is_under_way);
         let last_change = self.store.last_change(&service.name).await?;
-<<<<<<< HEAD
         // An undo that held left the last verified release serving, so going back means the one before it.
         let undone = |change: &Deployment| {
             matches!(&change.state, State::Done { outcome: Outcome::RolledBack { .. } | Outcome::Cancelled { brought_back: true, .. } })
         };
-        let serving = last_change.is_none_or(|change| change.id == last.id || undone(&change));
-=======
-        // `rolled_back` left the last verified release serving, so going back means the one before it.
-        let serving = matches!(last.state, State::Running { .. })
-            || last_change.is_none_or(|change| {
-                change.id == last.id || matches!(&change.state, State::Done { outcome } if outcome.name() == "rolled_back")
-            });
->>>>>>> tests-steps
+        let serving =
+            matches!(last.state, State::Running { .. }) || last_change.is_none_or(|change| change.id == last.id || undone(&change));
         if under_way || !serving {
             return Ok(Some(last));
         }

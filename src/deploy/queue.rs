@@ -51,13 +51,8 @@ impl Deployer {
     /// One round: take up what was left, take what waits, and stop what others cancelled.
     async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
         let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
-<<<<<<< HEAD
-        let busy: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        for deployment in self.store.reclaim(&services, &self.executor, &busy, executor::LEASE_MS).await? {
-=======
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         for deployment in self.store.reclaim(&services, &self.executor, &at_work, executor::LEASE_MS).await? {
->>>>>>> tests-steps
             tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "taking up a deployment that was left unfinished");
             self.start(deployment, true, tasks);
         }
