@@ -155,9 +155,9 @@ mod tests {
         let command = Command {
             program: "sh".into(),
             // A session of its own: it leaves the group, as a program that outlives a killed tagalong does.
-            args: vec!["-c".into(), "setsid sh -c 'sleep 1000 & wait' <&0 & echo started".into()],
+            args: vec!["-c".into(), "setsid sh -c 'touch up; exec sleep 1000' <&0 & until [ -e up ]; do sleep 0.01; done".into()],
             env: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
-            dir: None,
+            dir: Some(dir.path().to_owned()),
             deadline: Duration::from_secs(10),
             mask: Arc::default(),
             lock: Some(lock.file()),
