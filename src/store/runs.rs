@@ -14,6 +14,7 @@ use crate::store::Deployment;
 use crate::store::Filter;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::orders;
 use crate::store::rows;
 
 /// Who writes: the deployment and the number of this run of it. Writes of an earlier run are refused.
@@ -213,23 +214,17 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a waiting deployment that is not to be carried out.
+    /// Ends a waiting deployment that is not to be carried out; its journal says how.
     ///
     /// Returns whether it still waited.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn finish_waiting(&self, id: &DeploymentId, outcome: &Outcome) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'queued'",
-        )
-        .bind(id.as_str())
-        .bind(serde_json::to_string(outcome).unwrap_or_default())
-        .bind(outcome.name())
-        .bind(clock::now_ms())
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() == 1)
+        let mut tx = self.pool.begin().await?;
+        let ended = orders::end_waiting(&mut tx, id.as_str(), outcome).await?;
+        tx.commit().await?;
+        Ok(ended)
     }
 
     /// Records that a running deployment is to be cancelled. Returns whether it still ran.

@@ -6,6 +6,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
@@ -168,7 +169,7 @@ pub(crate) struct Rig {
     pub(crate) config_file: PathBuf,
     pub(crate) url: Option<String>,
     pub(crate) http: reqwest::Client,
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
     name: &'static str,
     app: Option<App>,
 }
@@ -179,7 +180,7 @@ impl Rig {
         let config = Config::load(&config_file).unwrap();
         let app = App::start(config).await.unwrap();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { plan, config_file, url, http, dir, name, app: Some(app) }
+        Self { plan, config_file, url, http, dir: Arc::new(dir), name, app: Some(app) }
     }
 
     pub(crate) fn app(&self) -> &App {
@@ -211,7 +212,7 @@ impl Rig {
             config_file: file,
             url: self.url.clone(),
             http: self.http.clone(),
-            dir: tempfile::tempdir().unwrap(),
+            dir: Arc::clone(&self.dir),
             name: "other",
             app: Some(app),
         }
@@ -221,6 +222,11 @@ impl Rig {
     pub(crate) async fn restart(&mut self) {
         self.app.take().unwrap().stop().await;
         self.app = Some(App::start(Config::load(&self.config_file).unwrap()).await.unwrap());
+    }
+
+    /// Stops the server, whatever it is at.
+    pub(crate) async fn stop(mut self) {
+        self.app.take().unwrap().stop().await;
     }
 
     /// Orders of `service` stop where the daemon is asked, until the gate is dropped.
@@ -294,7 +300,7 @@ impl Rig {
     }
 
     /// Waits until all orders have ended, checks what must hold after every test, and stops the server.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(self) {
         let store = self.app().deployer().store().clone();
         until("the end of all orders", async || (store.counts().await.unwrap() == (0, 0)).then_some(())).await;
         assert_eq!(self.count("SELECT COUNT(*) FROM deployments WHERE outcome IS NULL OR ended_ms IS NULL").await, 0);
@@ -310,7 +316,7 @@ impl Rig {
             assert!(!text.contains(['\n', '\r', '\u{1b}']), "more than a line: {text:?}");
         }
         pool.close().await;
-        self.app.take().unwrap().stop().await;
+        self.stop().await;
     }
 }
 
