@@ -71,7 +71,7 @@ impl World {
         let world = root.join("world");
         let registry = outside::registry(shelf.clone(), move |point| meet(&world, point));
         let world = root.join("world");
-        let page = Http::serve(move |path, _| page(&world, path));
+        let page = Http::serve(move |request| page(&world, &request.path));
         let repository = format!("127.0.0.1:{}/acme/web", registry.port);
         let images =
             ["db", "worker"].map(|name| json!({"id": format!("sha256:{name}"), "digests": [], "tags": [format!("acme/{name}:1")]}));
