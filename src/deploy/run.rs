@@ -242,7 +242,7 @@ impl<'a> Run<'a> {
     /// Images come to the host while the old release serves.
     pub(super) async fn pull(&mut self) -> Result<(), Stop> {
         self.begin(Step::Pull, "images").await?;
-        let until = Instant::now() + self.service.deadlines.pull;
+        let (limit, until) = (self.service.deadlines.pull, Instant::now() + self.service.deadlines.pull);
         for image in self.images.clone() {
             if self.compose.image(&image.by_digest(), &self.cancel).await?.is_some() {
                 self.journal.note(format!("{} is on this host", image.by_digest()));
@@ -256,12 +256,16 @@ impl<'a> Run<'a> {
             let journal = &mut self.journal;
             self.compose
                 .pull(&image, folder.as_ref().map(tempfile::TempDir::path), left, &self.cancel, |_, line| journal.output(line))
-                .await?;
+                .await
+                .map_err(|error| error.of_limit(limit))?;
         }
         if let Some(resolved) = &self.resolved {
             let left = until.saturating_duration_since(Instant::now());
             let journal = &mut self.journal;
-            self.compose.pull_missing(resolved, left, &self.cancel, |_, line| journal.output(line)).await?;
+            self.compose
+                .pull_missing(resolved, left, &self.cancel, |_, line| journal.output(line))
+                .await
+                .map_err(|error| error.of_limit(limit))?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ impl Compose {
         let until = Instant::now() + deadline;
         for args in Plan::new(resolved, &there).calls() {
             let command = self.compose_command(&files, &args, until.saturating_duration_since(Instant::now()));
-            self.carry_out(&command, "docker compose up", cancel, &mut each).await?;
+            self.carry_out(&command, "docker compose up", cancel, &mut each).await.map_err(|error| error.of_limit(deadline))?;
         }
         Ok(())
     }

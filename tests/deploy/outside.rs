@@ -1,8 +1,10 @@
 //! Other people's servers, as small as they can be: a registry and a public page.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::BufRead as _;
 use std::io::BufReader;
+use std::io::Read as _;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::net::TcpStream;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::json;
 use sha2::Digest as _;
@@ -23,6 +26,19 @@ impl Answer {
     }
 }
 
+/// A request: its path and the lines of its head, in lower case.
+pub(crate) struct Request {
+    pub(crate) path: String,
+    head: Vec<String>,
+}
+
+impl Request {
+    /// The values of a header.
+    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
+        self.head.iter().filter_map(|line| line.split_once(": ")).filter(|(key, _)| *key == name).map(|(_, value)| value).collect()
+    }
+}
+
 /// An HTTP/1.1 server on a free port of loopback, a thread a connection; it ends with this value.
 pub(crate) struct Http {
     pub(crate) port: u16,
@@ -30,8 +46,8 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// Answers every GET by `answer`, which gets path and User-Agent and may take its time.
-    pub(crate) fn serve(answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static) -> Self {
+    /// Answers every GET by `answer`, which may take its time.
+    pub(crate) fn serve(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let ended = Arc::new(AtomicBool::new(false));
@@ -57,22 +73,43 @@ impl Drop for Http {
     }
 }
 
-fn talk(stream: TcpStream, answer: &(dyn Fn(&str, &str) -> Answer + Send + Sync)) {
+fn talk(stream: TcpStream, answer: &(dyn Fn(&Request) -> Answer + Send + Sync)) {
     let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
     let Some(first) = lines.next() else { return };
-    let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-    let agent = head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("user-agent: ").map(str::to_owned));
+    let head = lines.take_while(|line| !line.is_empty()).map(|line| line.to_ascii_lowercase()).collect();
     let mut words = first.split(' ');
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let Answer(status, headers, body) = answer(path, &agent.unwrap_or_default());
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default().to_owned());
+    let Answer(status, headers, body) = answer(&Request { path, head });
     let mut head = format!("HTTP/1.1 {status} .\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(head, "{name}: {value}\r\n");
     }
+    // Whoever asked may have gone meanwhile.
     let _ = (&stream).write_all(format!("{head}\r\n").as_bytes());
     if method != "HEAD" {
         let _ = (&stream).write_all(&body);
     }
+}
+
+/// Asks `address` for a path as `request` did, and gives the answer on.
+pub(crate) fn forward(address: &str, request: &Request) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut head = format!("GET {} HTTP/1.0\r\nhost: {address}\r\n", request.path);
+    for accepted in request.header("accept") {
+        let _ = write!(head, "accept: {accepted}\r\n");
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(|| std::io::Error::other("no head"))?;
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(502);
+    let kept = |name: &'static str| {
+        let line = head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)));
+        line.map(|(_, value)| (name, value.to_owned()))
+    };
+    Ok(Answer(status, ["content-type", "docker-content-digest"].into_iter().filter_map(kept).collect(), bytes[end + 4..].to_vec()))
 }
 
 /// What a registry holds of one tag.
@@ -110,7 +147,8 @@ pub(crate) fn push(shelf: &Shelf, tag: &str, labels: &[(&str, &str)]) -> String 
 
 /// A registry over `shelf`. `meet` is called with `manifest@TAG` before a manifest is given and says what goes wrong.
 pub(crate) fn registry(shelf: Shelf, meet: impl Fn(&str) -> bool + Send + Sync + 'static) -> Http {
-    Http::serve(move |path, _| {
+    Http::serve(move |request| {
+        let path = request.path.as_str();
         let last = path.rsplit('/').next().unwrap_or_default();
         if path == "/v2/" {
             return Answer::text(200, "{}");

@@ -73,6 +73,13 @@ impl Server {
         server
     }
 
+    /// What a server says that does not start.
+    pub(crate) fn refuses_to_start(config: &Path) -> String {
+        let ran = Command::new(env!("CARGO_BIN_EXE_tagalong")).arg("serve").arg("--config").arg(config).output().expect("it runs");
+        assert!(!ran.status.success());
+        String::from_utf8_lossy(&ran.stderr).into_owned()
+    }
+
     /// What it has written.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -31,7 +31,7 @@ const SECRET: &str = "hunter2-and-some-more";
 /// The configuration of a world.
 #[derive(Clone)]
 pub(crate) struct Settings {
-    /// A step that gets a deadline of one second; the others have plenty of time.
+    /// A step that gets a deadline of three seconds; the others have plenty of time.
     pub(crate) hurried: &'static str,
     /// Lines of `[service.web]`.
     pub(crate) service: String,
@@ -71,7 +71,7 @@ impl World {
         let world = root.join("world");
         let registry = outside::registry(shelf.clone(), move |point| meet(&world, point));
         let world = root.join("world");
-        let page = Http::serve(move |path, _| page(&world, path));
+        let page = Http::serve(move |request| page(&world, &request.path));
         let repository = format!("127.0.0.1:{}/acme/web", registry.port);
         let images =
             ["db", "worker"].map(|name| json!({"id": format!("sha256:{name}"), "digests": [], "tags": [format!("acme/{name}:1")]}));
@@ -183,6 +183,11 @@ impl World {
 
     pub(crate) fn was_met(&self, point: &str) -> bool {
         self.path("world/reached").join(point).exists()
+    }
+
+    /// As if nobody had met the point's fault yet.
+    pub(crate) fn forget(&self, point: &str) {
+        let _ = std::fs::remove_file(self.path("world/reached").join(point));
     }
 
     /// Waits until somebody has met the point's fault.
@@ -315,7 +320,7 @@ fn page(world: &Path, path: &str) -> Answer {
 }
 
 fn config(root: &Path, repository: &str, page: u16, settings: &Settings) -> String {
-    let limit = |step: &str, plenty: &str| if settings.hurried == step { "1".to_owned() } else { plenty.to_owned() };
+    let limit = |step: &str, plenty: &str| if settings.hurried == step { "3".to_owned() } else { plenty.to_owned() };
     let docker = root.join("docker");
     let mut text = format!(
         r#"version = 1
@@ -357,7 +362,7 @@ deadline_s = {health}
         );
     }
     if settings.is_smoked {
-        let timeout = if settings.hurried == "smoke" { "2" } else { "30" };
+        let timeout = if settings.hurried == "smoke" { "3" } else { "30" };
         let _ = write!(
             text,
             "[service.web.smoke]\nurl = \"http://127.0.0.1:{page}/\"\nwithin_s = 0.2\ntimeout_s = {timeout}\nuser = \"staging\"\n\
