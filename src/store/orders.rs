@@ -11,6 +11,7 @@ use crate::model::LineKind;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
+use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -58,6 +59,9 @@ pub enum EnqueueError {
     /// Too many orders wait.
     #[error("{0} orders wait already; try again when some have been carried out.")]
     Full(i64),
+    /// Another order of the service waits, and this one may not take its place.
+    #[error("An order of {0} waits already; try again when it has been carried out.")]
+    Waiting(ServiceName),
     /// A guard says no.
     #[error("{why}")]
     Refused {
@@ -200,6 +204,10 @@ async fn supersede_waiting(on: &mut AnyConnection, order: &Order, by: &Deploymen
         .fetch_optional(&mut *on)
         .await?;
     let Some(row) = row else { return Ok(None) };
+    if order.dry_run || order.kind == OrderKind::Adopt {
+        // It changes nothing, so nothing that does is given up for it.
+        return Err(EnqueueError::Waiting(order.service.clone()));
+    }
     let old: String = row.try_get("id")?;
     let outcome = Outcome::Superseded { by: by.clone() };
     sqlx::query("UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'queued'")
@@ -209,19 +217,24 @@ async fn supersede_waiting(on: &mut AnyConnection, order: &Order, by: &Deploymen
         .bind(clock::now_ms())
         .execute(&mut *on)
         .await?;
-    // Whoever follows the old one is told by its last line.
+    last_line(on, &old, &outcome).await?;
+    Ok(DeploymentId::parse(&old).ok())
+}
+
+/// Whoever follows an order that never ran is told by its last line how it ended.
+pub(super) async fn last_line(on: &mut AnyConnection, deployment: &str, outcome: &Outcome) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO lines (deployment, seq, at_ms, step, kind, text)
          SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4, $5 FROM lines WHERE deployment = $1",
     )
-    .bind(&old)
+    .bind(deployment)
     .bind(clock::now_ms())
     .bind(Step::Guards.as_str())
     .bind(LineKind::Outcome.as_str())
     .bind(outcome.to_string())
-    .execute(&mut *on)
+    .execute(on)
     .await?;
-    Ok(DeploymentId::parse(&old).ok())
+    Ok(())
 }
 
 /// A rollback stops what runs and holds the service from now on.

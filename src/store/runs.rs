@@ -14,6 +14,7 @@ use crate::store::Deployment;
 use crate::store::Filter;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::orders;
 use crate::store::rows;
 
 /// Who writes: the deployment and the number of this run of it. Writes of an earlier run are refused.
@@ -213,13 +214,14 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a waiting deployment that is not to be carried out.
+    /// Ends a waiting deployment that is not to be carried out; its outcome is the one line of its journal.
     ///
     /// Returns whether it still waited.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn finish_waiting(&self, id: &DeploymentId, outcome: &Outcome) -> Result<bool, StoreError> {
+        let mut tx = self.pool.begin().await?;
         let done = sqlx::query(
             "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'queued'",
         )
@@ -227,9 +229,14 @@ impl Store {
         .bind(serde_json::to_string(outcome).unwrap_or_default())
         .bind(outcome.name())
         .bind(clock::now_ms())
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() != 1 {
+            return Ok(false);
+        }
+        orders::last_line(&mut tx, id.as_str(), outcome).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Records that a running deployment is to be cancelled. Returns whether it still ran.
