@@ -380,20 +380,33 @@ struct Daemon {
 
 impl Daemon {
     async fn start(dir: &Path) -> Self {
+        let docker = Docker { host: Some(format!("unix://{}", dir.join("s").display())) };
+        let daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir), docker };
+        daemon.answers().await;
+        daemon
+    }
+
+    fn spawn(dir: &Path) -> Child {
         let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log");
         let at = |name: &str| dir.join(name).display().to_string();
-        let docker = Docker { host: Some(format!("unix://{}", at("s"))) };
-        let process = Command::new("dockerd")
-            .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid"), "-H", docker.host.as_ref().unwrap()])
+        Command::new("dockerd")
+            .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid"), "-H", &format!("unix://{}", at("s"))])
             // Containers go on while it is away, and none of the host's network rules are its own.
             .args(["--live-restore", "--bridge=none", "--iptables=false", "--ip-masq=false", "--log-level=warn"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("dockerd starts");
-        until("dockerd answers", || docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success())).await;
-        Self { dir: dir.to_owned(), process, docker }
+            .expect("dockerd starts")
+    }
+
+    async fn answers(&self) {
+        until("dockerd answers", || self.docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success())).await;
+    }
+
+    async fn start_again(&mut self) {
+        self.process = Self::spawn(&self.dir);
+        self.answers().await;
     }
 
     fn stop(&mut self) {
@@ -448,7 +461,7 @@ async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     let failed = site.ended(&id).await;
     is_outcome(&failed, "failed");
     gate.open();
-    daemon = Daemon::start(dir.path()).await;
+    daemon.start_again().await;
     assert_eq!((before, env), (site.containers(), site.env()));
     site.serves(&images.tag("two")).await;
     is_outcome(&site.deploy(&images.tag("five")).await, "live");
