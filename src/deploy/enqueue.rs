@@ -54,7 +54,7 @@ impl From<EnqueueError> for OrderError {
     fn from(error: EnqueueError) -> Self {
         match error {
             EnqueueError::IdReused => Self::IdReused,
-            EnqueueError::Full(_) => Self::Busy(error.to_string()),
+            EnqueueError::Full(_) | EnqueueError::Waiting(_) => Self::Busy(error.to_string()),
             EnqueueError::Refused { guard, why } => Self::Refused { guard, why },
             EnqueueError::Store(error) => Self::Store(error),
         }

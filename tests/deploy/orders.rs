@@ -48,6 +48,107 @@ async fn of_those_who_wait_the_newest_is_carried_out() {
     world.finish().await;
 }
 
+/// v2 is being undone, which nothing interrupts; a rollback waits behind it. A question must not take its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_or_an_adoption_takes_nobodys_place() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("page@v2", "hang");
+    let running = world.server().deploy("v2").await;
+    world.reached("page@v2").await;
+    world.arm("up@v1", "hang");
+    world.arm("page@v2", "fail");
+    world.reached("up@v1").await;
+    let rollback = world.server().roll_back(json!("previous")).await;
+    let (status, answer) = world.server().post("/api/v1/deployments", json!({"service": "web", "tag": "v3", "dry_run": true})).await;
+    assert_eq!(status, 503, "{answer}");
+    let adopt = "/api/v1/services/web/adopt";
+    let (status, answer) = world.server().post(adopt, json!({"call": format!("POST {adopt}")})).await;
+    assert_eq!(status, 503, "{answer}");
+    world.disarm("up@v1");
+    is_outcome(&world.server().outcome(&running).await, "rolled_back");
+    is_outcome(&world.server().outcome(&rollback).await, "live");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_takes_the_place_of_what_waits() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("pull@v2", "hang");
+    let running = world.server().deploy("v2").await;
+    world.reached("pull@v2").await;
+    let waits = world.server().deploy("v3").await;
+    let rollback = world.server().roll_back(json!("previous")).await;
+    let superseded = world.server().outcome(&waits).await;
+    assert_eq!((&superseded["outcome"], &superseded["by"]), (&json!("superseded"), &json!(rollback)), "{superseded}");
+    is_outcome(&world.server().outcome(&running).await, "cancelled");
+    is_outcome(&world.server().outcome(&rollback).await, "live");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.disarm("pull@v2");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_waits_is_cancelled_at_once() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("pull@v2", "hang");
+    let running = world.server().deploy("v2").await;
+    world.reached("pull@v2").await;
+    let waits = world.server().deploy("v3").await;
+    let call = format!("/api/v1/deployments/{waits}/cancel");
+    let (status, _) = world.server().post(&call, json!({"call": format!("POST {call}")})).await;
+    let cancelled = world.server().show(&waits).await;
+    assert_eq!((status, &cancelled["outcome"], &cancelled["changed"]), (200, &json!("cancelled"), &json!(false)), "{cancelled}");
+    assert!(world.server().journal(&waits).await.contains("cancelled by local:0"), "whoever follows it is told");
+    world.disarm("pull@v2");
+    is_outcome(&world.server().outcome(&running).await, "live");
+    world.finish().await;
+}
+
+/// What the undo hook restores must be there before the old release starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_hook_that_fails_stops_the_undo() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("page@v2", "fail");
+    world.arm("undo", "fail");
+    let failed = deploy(&world, "v2").await;
+    is_outcome(&failed, "rollback_failed");
+    assert!(failed["and"].as_str().unwrap().contains("the undo-hook ended with status 1"), "{failed}");
+    assert_eq!((world.running(), world.env()), ("v2".into(), world.env_of("v1")));
+    world.disarm("undo");
+    is_outcome(&roll_back(&world, json!("previous")).await, "live");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.finish().await;
+}
+
+/// A rollback that does not hold is undone as well: what served before it serves again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_does_not_hold_brings_the_newer_release_back() {
+    let world = World::landed(&Settings::default()).await;
+    world.land("v2").await;
+    world.arm("health@v1", "fail");
+    is_outcome(&roll_back(&world, json!("previous")).await, "rolled_back");
+    assert_eq!((world.running(), world.env()), ("v2".into(), world.env_of("v2")));
+    world.finish().await;
+}
+
+/// A rollback, killed in the middle, is finished by the next start without a registry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_may_be_killed() {
+    let mut world = World::landed(&Settings::default()).await;
+    world.land("v2").await;
+    world.close_registry();
+    world.arm("up@v1", "hang");
+    let id = world.server().roll_back(json!("previous")).await;
+    world.reached("up@v1").await;
+    world.kill();
+    world.disarm("up@v1");
+    world.start().await;
+    is_outcome(&world.server().outcome(&id).await, "live");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_waited_too_long_is_refused() {
     let world = world_with("max_wait_s = 1").await;

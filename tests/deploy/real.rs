@@ -371,6 +371,9 @@ async fn killed_during_smoke(images: Arc<Images>) {
     site.finish().await;
 }
 
+/// The bridge of the daemon below; names of interfaces are short.
+const BRIDGE: &str = "tagalong-test";
+
 /// A daemon of our own: its images may be pruned and it may be stopped without hurting anybody.
 struct Daemon {
     dir: PathBuf,
@@ -380,20 +383,38 @@ struct Daemon {
 
 impl Daemon {
     async fn start(dir: &Path) -> Self {
+        let docker = Docker { host: Some(format!("unix://{}", dir.join("s").display())) };
+        let daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir), docker };
+        daemon.answers().await;
+        daemon
+    }
+
+    fn spawn(dir: &Path) -> Child {
         let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log");
         let at = |name: &str| dir.join(name).display().to_string();
-        let docker = Docker { host: Some(format!("unix://{}", at("s"))) };
-        let process = Command::new("dockerd")
-            .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid"), "-H", docker.host.as_ref().unwrap()])
+        // With "none" a daemon removes docker0, which is another's; a bridge of its own leaves that alone.
+        if !Path::new("/sys/class/net").join(BRIDGE).exists() {
+            host("ip", &["link", "add", BRIDGE, "type", "bridge"]);
+            host("ip", &["addr", "add", "10.213.77.1/24", "dev", BRIDGE]);
+        }
+        Command::new("dockerd")
+            .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid"), "-H", &format!("unix://{}", at("s"))])
             // Containers go on while it is away, and none of the host's network rules are its own.
-            .args(["--live-restore", "--bridge=none", "--iptables=false", "--ip-masq=false", "--log-level=warn"])
+            .args(["--live-restore", "--bridge", BRIDGE, "--iptables=false", "--ip-masq=false", "--log-level=warn"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("dockerd starts");
-        until("dockerd answers", || docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success())).await;
-        Self { dir: dir.to_owned(), process, docker }
+            .expect("dockerd starts")
+    }
+
+    async fn answers(&self) {
+        until("dockerd answers", || self.docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success())).await;
+    }
+
+    async fn start_again(&mut self) {
+        self.process = Self::spawn(&self.dir);
+        self.answers().await;
     }
 
     fn stop(&mut self) {
@@ -411,6 +432,7 @@ impl Drop for Daemon {
             self.docker.tries(&["rm", "-f", container]);
         }
         self.stop();
+        let _ = Command::new("ip").args(["link", "del", BRIDGE]).status();
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
         let ours = self.dir.display().to_string();
         for mount in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|mount| mount.starts_with(&ours)) {
@@ -448,7 +470,7 @@ async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     let failed = site.ended(&id).await;
     is_outcome(&failed, "failed");
     gate.open();
-    daemon = Daemon::start(dir.path()).await;
+    daemon.start_again().await;
     assert_eq!((before, env), (site.containers(), site.env()));
     site.serves(&images.tag("two")).await;
     is_outcome(&site.deploy(&images.tag("five")).await, "live");

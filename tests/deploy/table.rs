@@ -257,6 +257,23 @@ async fn is_killed(place: Place) {
     world.finish().await;
 }
 
+/// The narrowest place: the pin is written, and that it is written is not stored yet.
+async fn is_killed_behind_the_pin(place: Place) {
+    let mut world = World::landed(&Settings::default()).await;
+    let before = world.containers();
+    let (id, pipe) = stopped_at(&world, place).await;
+    let lock = world.lock_database().await;
+    goes_on(&world, place, pipe);
+    let expected = when_it_is_killed(place);
+    until("the pin is written", || world.env() == world.env_of(expected.pinned)).await;
+    assert_eq!(world.server().show(&id).await["step"], place.step);
+    world.kill();
+    drop(lock);
+    world.start().await;
+    judge(&world, &before, &id, &expected).await;
+    world.finish().await;
+}
+
 async fn is_cancelled(place: Place) {
     let world = World::landed(&Settings::default()).await;
     let before = world.containers();
@@ -298,11 +315,11 @@ async fn is_preempted(place: Place) {
     world.finish().await;
 }
 
-/// Runs `case` for every place, some at a time, and says how often each was met.
-async fn everywhere<F: Future<Output = ()> + Send + 'static>(what: &str, case: fn(Place) -> F) {
+/// Runs `case` for every one of `places`, some at a time, and says how often each was met.
+async fn at<F: Future<Output = ()> + Send + 'static>(places: &'static [Place], what: &str, case: fn(Place) -> F) {
     let (hits, room) = (Arc::new(Mutex::new(BTreeMap::<&str, usize>::new())), Arc::new(Semaphore::new(AT_A_TIME)));
     let mut cases = JoinSet::new();
-    for place in PLACES {
+    for place in places.iter().copied() {
         let (hits, room) = (Arc::clone(&hits), Arc::clone(&room));
         cases.spawn(async move {
             let _room = room.acquire_owned().await;
@@ -315,34 +332,40 @@ async fn everywhere<F: Future<Output = ()> + Send + 'static>(what: &str, case: f
     }
     let faults: Vec<String> = cases.join_all().await.into_iter().flatten().collect();
     let hits = hits.lock().unwrap().clone();
-    let shown: Vec<String> = PLACES.iter().map(|place| format!("{} {}", place.step, hits.get(place.step).unwrap_or(&0))).collect();
+    let shown: Vec<String> = places.iter().map(|place| format!("{} {}", place.step, hits.get(place.step).unwrap_or(&0))).collect();
     println!("{what}: {}", shown.join(", "));
     assert!(faults.is_empty(), "{what}: {faults:#?}");
-    assert!(PLACES.iter().all(|place| hits.get(place.step).is_some_and(|count| *count > 0)));
+    assert!(places.iter().all(|place| hits.get(place.step).is_some_and(|count| *count > 0)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_step_may_fail() {
     assert_eq!(ENV.matches("WEB_TAG=v1").count(), 1);
-    everywhere("fails", fails).await;
+    at(&PLACES, "fails", fails).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_step_may_hang() {
-    everywhere("hangs", hangs).await;
+    at(&PLACES, "hangs", hangs).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tagalong_may_be_killed_at_every_step() {
-    everywhere("is killed", is_killed).await;
+    at(&PLACES, "is killed", is_killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tagalong_may_be_killed_just_behind_a_pin() {
+    static PINS: [Place; 2] = [PLACES[4], PLACES[9]];
+    at(&PINS, "is killed behind the pin", is_killed_behind_the_pin).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_step_may_be_cancelled() {
-    everywhere("is cancelled", is_cancelled).await;
+    at(&PLACES, "is cancelled", is_cancelled).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_takes_over_at_every_step() {
-    everywhere("is pre-empted", is_preempted).await;
+    at(&PLACES, "is pre-empted", is_preempted).await;
 }
