@@ -150,7 +150,7 @@ mkdir -p "$rig/bin"
 (($#)) || set -- docker registry proxy
 for part in "$@"; do
     case $part in
-        docker | registry | proxy | workflow | lint | image | browser | bench) "install_$part" ;;
-        *) die "unknown part '$part': docker, registry, proxy, workflow, lint, image, browser or bench" ;;
+        docker | registry | proxy | tests | workflow | lint | image | browser | bench) "install_$part" ;;
+        *) die "unknown part '$part': docker, registry, proxy, tests, workflow, lint, image, browser or bench" ;;
     esac
 done
