@@ -6,7 +6,7 @@
     printf '%s\n' "$@"
     echo --
     env
-    echo ==
+    echo '=='
 } >>calls
 case $1 in
     info)

@@ -2,7 +2,7 @@
 # A PostgreSQL cluster for one test process, on a unix socket in a folder of its own. It says that folder when it answers,
 # and goes, folder and all, when its standard input ends: so whenever and however the test process ends.
 set -eu
-bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)
+for bin in /usr/lib/postgresql/*/bin; do :; done
 PATH=$bin:$PATH
 dir=$(mktemp -d /tmp/tagalong-pg.XXXXXX)
 initdb -D "$dir/data" -A trust -U tagalong -E UTF8 --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
