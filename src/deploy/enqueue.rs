@@ -6,10 +6,12 @@ use crate::api;
 use crate::config::Service;
 use crate::deploy::Deployer;
 use crate::model::Caller;
+use crate::model::DeploymentId;
 use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
+use crate::model::Outcome;
 use crate::model::RollbackTo;
 use crate::model::ServiceName;
 use crate::model::State;
@@ -37,6 +39,9 @@ pub enum OrderError {
     /// The delivery id came with another body before.
     #[error("The delivery id was used for another body before; give every order an id of its own.")]
     IdReused,
+    /// It is to be ordered once more, but has not ended yet.
+    #[error("Deployment {0} has not ended yet; follow it with `tagalong logs {0} -f`.")]
+    NotEnded(DeploymentId),
     /// Too many orders wait, or the journal cannot be written.
     #[error("{0}")]
     Busy(String),
@@ -71,7 +76,7 @@ impl Deployer {
         if let Some(accepted) = self.answered(delivery.as_ref()).await? {
             return Ok(accepted);
         }
-        check_tag(&service, &ask)?;
+        check_digest(&service, &ask)?;
         let order = Order {
             kind: OrderKind::Deploy,
             service: ask.service,
@@ -146,8 +151,7 @@ impl Deployer {
     pub async fn retry(&self, old: &Deployment, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
         let service = self.service(&old.order.service)?;
         if !matches!(old.state, State::Done { .. }) {
-            let why = format!("Deployment {} has not ended yet; follow it with `tagalong logs {} -f`.", old.id, old.id);
-            return Err(OrderError::Refused { guard: Guard::Late, why });
+            return Err(OrderError::NotEnded(old.id.clone()));
         }
         let images = if old.order.kind == OrderKind::Rollback { old.images.clone() } else { Vec::new() };
         let order = Order { caller, reason: Some(format!("retry of {}", old.id)), ..old.order.clone() };
@@ -180,6 +184,7 @@ impl Deployer {
         images: &[ImageRef],
         delivery: Option<&Delivery>,
     ) -> Result<Accepted, OrderError> {
+        check_tag(service, &order, images)?;
         if self.hub.is_unwritable() {
             return Err(OrderError::Busy(
                 "The journal cannot be written, most likely because the disk is full; free some space and try again.".into(),
@@ -243,11 +248,12 @@ impl Deployer {
         let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && one.id != last.id;
         let under_way = self.store.unfinished(&service.name).await?.iter().any(is_under_way);
         let last_change = self.store.last_change(&service.name).await?;
-        // `rolled_back` left the last verified release serving, so going back means the one before it.
-        let serving = matches!(last.state, State::Running { .. })
-            || last_change.is_none_or(|change| {
-                change.id == last.id || matches!(&change.state, State::Done { outcome } if outcome.name() == "rolled_back")
-            });
+        // An undo that held left the last verified release serving, so going back means the one before it.
+        let undone = |change: &Deployment| {
+            matches!(&change.state, State::Done { outcome: Outcome::RolledBack { .. } | Outcome::Cancelled { brought_back: true, .. } })
+        };
+        let serving =
+            matches!(last.state, State::Running { .. }) || last_change.is_none_or(|change| change.id == last.id || undone(&change));
         if under_way || !serving {
             return Ok(Some(last));
         }
@@ -266,13 +272,17 @@ pub(super) fn same_content(a: &[ImageRef], b: &[ImageRef]) -> bool {
     a.len() == b.len() && a.iter().all(|image| b.iter().any(|other| other.repository == image.repository && other.digest == image.digest))
 }
 
-fn check_tag(service: &Service, ask: &api::NewDeployment) -> Result<(), OrderError> {
-    if let Some(pattern) = &service.tag_pattern
-        && !pattern.is_match(ask.tag.as_str())
-    {
-        let why = format!("The tag {} does not match tag_pattern {} of {}.", ask.tag, pattern.as_str(), service.name);
-        return Err(OrderError::Refused { guard: Guard::TagPattern, why });
+/// A tag that is taken from the registry must be one that may be landed; one from the record was.
+fn check_tag(service: &Service, order: &Order, images: &[ImageRef]) -> Result<(), OrderError> {
+    let Some((pattern, tag)) = service.tag_pattern.as_ref().zip(order.tag.as_ref()).filter(|_| images.is_empty()) else { return Ok(()) };
+    if pattern.is_match(tag.as_str()) {
+        return Ok(());
     }
+    let why = format!("The tag {tag} does not match tag_pattern {} of {}.", pattern.as_str(), service.name);
+    Err(OrderError::Refused { guard: Guard::TagPattern, why })
+}
+
+fn check_digest(service: &Service, ask: &api::NewDeployment) -> Result<(), OrderError> {
     if ask.digest.is_some() && service.stack.pins.len() > 1 {
         let why = format!("{} pins several images, so one digest does not say which is meant; leave it out.", service.name);
         return Err(OrderError::Refused { guard: Guard::DigestMismatch, why });

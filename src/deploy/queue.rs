@@ -46,6 +46,7 @@ impl Deployer {
         }
         // Dropping a run ends its process groups; its row stays running and the next start takes it up.
         tasks.shutdown().await;
+        self.hub.settled().await;
     }
 
     /// One round: take up what was left, take what waits, and stop what others cancelled.

@@ -357,6 +357,9 @@ impl<'a> Run<'a> {
         let (service, fence, step) = (Arc::clone(&self.service), self.fence.clone(), self.step);
         let compose = self.compose.clone();
         let caller = self.order.caller.to_string();
+        let before = self.ran_before.as_ref().map_or(String::new(), |before| format!(" over {before}"));
+        let detail =
+            if self.images.is_empty() { format!("{id} {outcome}") } else { format!("{id} {}{before}: {outcome}", self.images_text()) };
         let seq = self.journal.close().await;
         // What happened on the host has happened: the record is tried until it is written or somebody else owns it.
         while let Err(error) = deployer.store.finish(&fence, outcome, step, seq).await {
@@ -368,7 +371,6 @@ impl<'a> Run<'a> {
         }
         deployer.hub.tell(&id);
         deployer.metrics.ended(&service.name, outcome, clock::now_ms());
-        let detail = format!("{id} {outcome}");
         if let Err(error) = deployer.store.audit(&caller, "outcome", service.name.as_str(), &detail).await {
             tracing::warn!(deployment = %id, %error, "the outcome is not in the audit trail");
         }

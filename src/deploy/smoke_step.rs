@@ -58,8 +58,7 @@ impl Run<'_> {
     fn say_findings(&mut self, report: &Report) {
         for finding in &report.findings {
             let old = if finding.known { " (the release before has it too)" } else { "" };
-            let place = finding.line.map_or(String::new(), |line| format!(" in line {line}"));
-            let text = format!("{}: {}{place}{old}. {}", finding.rule, finding.message.trim_end_matches('.'), finding.fix);
+            let text = format!("{}: {}{old}. {}", finding.rule, finding.message.trim_end_matches('.'), finding.fix);
             match finding.severity {
                 Severity::Error => self.journal.error(text),
                 Severity::Warning => self.journal.warning(text),

@@ -4,7 +4,6 @@
 //! no before-hook.
 
 use crate::config::OnFailure;
-use crate::deploy::enqueue::same_content;
 use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
 use crate::deploy::seen;
@@ -85,10 +84,11 @@ impl Run<'_> {
         }
     }
 
-    /// The last verified release of other content than this one.
+    /// The last verified release. It may be the very content that did not hold this time: then it gets a second chance,
+    /// and no older release comes up by itself.
     async fn previous_verified(&self) -> Result<Option<Deployment>, Stop> {
         let verified = self.deployer.store.verified(&self.service.name).await?;
-        Ok(verified.into_iter().find(|old| old.id != self.fence.id && !old.images.is_empty() && !same_content(&old.images, &self.images)))
+        Ok(verified.into_iter().find(|old| old.id != self.fence.id && !old.images.is_empty()))
     }
 
     /// What can be returned to, for people; none: nothing.

@@ -89,6 +89,7 @@ impl From<OrderError> for ApiError {
         match error {
             OrderError::UnknownService(_) => Self::new(StatusCode::NOT_FOUND, "unknown_service", detail),
             OrderError::Refused { guard, .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, guard_code(guard), detail),
+            OrderError::NotEnded(_) => Self::conflict("not_ended", detail),
             OrderError::IdReused => Self::conflict("id_reused", detail),
             OrderError::Busy(_) => Self::busy(detail),
             OrderError::Store(error) => error.into(),

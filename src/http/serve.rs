@@ -86,14 +86,7 @@ pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Resul
         .shutdown_timeout(3)
         .disable_signals()
         .on_connect(|connection, data| {
-            if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::UnixStream>() {
-                // A peer that cannot be named gets the id of nobody; it has come past the file's mode all the same.
-                data.insert(Via::Socket { uid: stream.peer_cred().map_or(65534, |peer| peer.uid()) });
-            } else if connection.is::<actix_web::rt::net::TcpStream>() {
-                data.insert(Via::Plain);
-            } else {
-                data.insert(Via::Tls);
-            }
+            data.insert(via(connection));
         });
     let tls = config.tls.as_ref().map(|(chain, key)| tls_config(chain, key)).transpose()?;
     for listener in listeners {
@@ -108,6 +101,15 @@ pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Resul
     let running = server.run();
     let handle = running.handle();
     Ok(Listening { addresses, handle, ended: tokio::spawn(running), socket: config.socket.clone() })
+}
+
+/// How a connection came in.
+fn via(connection: &dyn std::any::Any) -> Via {
+    if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::UnixStream>() {
+        // A peer that cannot be named gets the id of nobody; it has come past the file's mode all the same.
+        return Via::Socket { uid: stream.peer_cred().map_or(65534, |peer| peer.uid()) };
+    }
+    if connection.is::<actix_web::rt::net::TcpStream>() { Via::Plain } else { Via::Tls }
 }
 
 /// The socket, for its owner and the configured group only. A stale file of a killed server is replaced.

@@ -12,6 +12,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::OwnedRwLockReadGuard;
+use tokio::sync::RwLock;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 
@@ -36,6 +38,8 @@ const LAST_TRY: Duration = Duration::from_secs(10);
 pub struct Hub {
     topics: Arc<Mutex<HashMap<DeploymentId, watch::Sender<i64>>>>,
     unwritable: Arc<AtomicBool>,
+    /// Read by every writer that still has lines to store.
+    writing: Arc<RwLock<()>>,
 }
 
 impl Hub {
@@ -53,6 +57,11 @@ impl Hub {
             topic.send_modify(|count| *count += 1);
         }
         topics.retain(|_, topic| topic.receiver_count() > 0);
+    }
+
+    /// Waits until every journal that has no owner any more is stored: an orderly stop loses no line.
+    pub async fn settled(&self) {
+        let _all = self.writing.write().await;
     }
 
     /// Whether lines could not be stored lately: no new order should be taken then.
@@ -80,7 +89,8 @@ impl Journal {
     pub async fn open(store: &Store, hub: &Hub, id: &DeploymentId, mask: Arc<Mask>) -> Result<Self, StoreError> {
         let next_seq = store.last_seq(id).await? + 1;
         let (sender, receiver) = mpsc::unbounded_channel();
-        let writer = tokio::spawn(write(store.clone(), hub.clone(), id.clone(), receiver));
+        let writing = Arc::clone(&hub.writing).read_owned().await;
+        let writer = tokio::spawn(write(store.clone(), hub.clone(), id.clone(), receiver, writing));
         Ok(Self { sender, mask, step: Step::Guards, next_seq, writer })
     }
 
@@ -126,7 +136,7 @@ impl Journal {
     }
 }
 
-async fn write(store: Store, hub: Hub, id: DeploymentId, mut lines: mpsc::UnboundedReceiver<Line>) {
+async fn write(store: Store, hub: Hub, id: DeploymentId, mut lines: mpsc::UnboundedReceiver<Line>, _writing: OwnedRwLockReadGuard<()>) {
     let mut last_try = None;
     while let Some(first) = lines.recv().await {
         let mut batch = vec![first];

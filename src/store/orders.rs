@@ -210,31 +210,36 @@ async fn supersede_waiting(on: &mut AnyConnection, order: &Order, by: &Deploymen
     }
     let old: String = row.try_get("id")?;
     let outcome = Outcome::Superseded { by: by.clone() };
-    sqlx::query("UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'queued'")
-        .bind(&old)
-        .bind(serde_json::to_string(&outcome).unwrap_or_default())
+    end_waiting(on, &old, &outcome).await?;
+    Ok(DeploymentId::parse(&old).ok())
+}
+
+/// Ends a deployment that still waits, with the outcome as the last line of its journal. Returns whether it still waited.
+pub(super) async fn end_waiting(on: &mut AnyConnection, id: &str, outcome: &Outcome) -> Result<bool, sqlx::Error> {
+    let sql = "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'queued'";
+    let done = sqlx::query(sql)
+        .bind(id)
+        .bind(serde_json::to_string(outcome).unwrap_or_default())
         .bind(outcome.name())
         .bind(clock::now_ms())
         .execute(&mut *on)
         .await?;
-    last_line(on, &old, &outcome).await?;
-    Ok(DeploymentId::parse(&old).ok())
-}
-
-/// Whoever follows an order that never ran is told by its last line how it ended.
-pub(super) async fn last_line(on: &mut AnyConnection, deployment: &str, outcome: &Outcome) -> Result<(), sqlx::Error> {
+    if done.rows_affected() != 1 {
+        return Ok(false);
+    }
+    // Whoever follows it is told by its last line.
     sqlx::query(
         "INSERT INTO lines (deployment, seq, at_ms, step, kind, text)
          SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4, $5 FROM lines WHERE deployment = $1",
     )
-    .bind(deployment)
+    .bind(id)
     .bind(clock::now_ms())
     .bind(Step::Guards.as_str())
     .bind(LineKind::Outcome.as_str())
     .bind(outcome.to_string())
     .execute(on)
     .await?;
-    Ok(())
+    Ok(true)
 }
 
 /// A rollback stops what runs and holds the service from now on.

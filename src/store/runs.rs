@@ -214,7 +214,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a waiting deployment that is not to be carried out; its outcome is the one line of its journal.
+    /// Ends a waiting deployment that is not to be carried out; its journal says how.
     ///
     /// Returns whether it still waited.
     ///
@@ -222,21 +222,9 @@ impl Store {
     /// When the database does not answer.
     pub async fn finish_waiting(&self, id: &DeploymentId, outcome: &Outcome) -> Result<bool, StoreError> {
         let mut tx = self.pool.begin().await?;
-        let done = sqlx::query(
-            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'queued'",
-        )
-        .bind(id.as_str())
-        .bind(serde_json::to_string(outcome).unwrap_or_default())
-        .bind(outcome.name())
-        .bind(clock::now_ms())
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() != 1 {
-            return Ok(false);
-        }
-        orders::last_line(&mut tx, id.as_str(), outcome).await?;
+        let ended = orders::end_waiting(&mut tx, id.as_str(), outcome).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(ended)
     }
 
     /// Records that a running deployment is to be cancelled. Returns whether it still ran.

@@ -371,6 +371,9 @@ async fn killed_during_smoke(images: Arc<Images>) {
     site.finish().await;
 }
 
+/// The bridge of the daemon below; names of interfaces are short.
+const BRIDGE: &str = "tagalong-test";
+
 /// A daemon of our own: its images may be pruned and it may be stopped without hurting anybody.
 struct Daemon {
     dir: PathBuf,
@@ -389,10 +392,15 @@ impl Daemon {
     fn spawn(dir: &Path) -> Child {
         let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log");
         let at = |name: &str| dir.join(name).display().to_string();
+        // With "none" a daemon removes docker0, which is another's; a bridge of its own leaves that alone.
+        if !Path::new("/sys/class/net").join(BRIDGE).exists() {
+            host("ip", &["link", "add", BRIDGE, "type", "bridge"]);
+            host("ip", &["addr", "add", "10.213.77.1/24", "dev", BRIDGE]);
+        }
         Command::new("dockerd")
             .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid"), "-H", &format!("unix://{}", at("s"))])
             // Containers go on while it is away, and none of the host's network rules are its own.
-            .args(["--live-restore", "--bridge=none", "--iptables=false", "--ip-masq=false", "--log-level=warn"])
+            .args(["--live-restore", "--bridge", BRIDGE, "--iptables=false", "--ip-masq=false", "--log-level=warn"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -424,6 +432,7 @@ impl Drop for Daemon {
             self.docker.tries(&["rm", "-f", container]);
         }
         self.stop();
+        let _ = Command::new("ip").args(["link", "del", BRIDGE]).status();
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
         let ours = self.dir.display().to_string();
         for mount in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|mount| mount.starts_with(&ours)) {

@@ -21,12 +21,13 @@ use crate::http::error::ApiError;
 use crate::http::routes;
 use crate::model::Caller;
 use crate::model::DeploymentId;
+use crate::model::OrderKind;
 use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Verb;
 use crate::store::Delivery;
 
-pub use scheme::sign;
+pub use scheme::{Shown, sign};
 
 /// How long a body may take.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -117,18 +118,41 @@ impl Proof {
         let body: T =
             serde_json::from_slice(&self.body).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))?;
         let caller = self.allow(Some(service_of(&body)))?;
+        self.allow_ref(ref_of(&body))?;
+        Ok((body, caller, self.delivery))
+    }
+
+    fn allow_ref(&self, named: Option<&str>) -> Result<(), ApiError> {
         if let Who::Key(key) = &self.who
             && !key.refs.is_empty()
-            && !ref_of(&body).is_some_and(|named| key.refs.iter().any(|pattern| pattern.matches(named)))
+            && !named.is_some_and(|named| key.refs.iter().any(|pattern| pattern.matches(named)))
         {
-            let named = ref_of(&body).unwrap_or("none");
             return Err(ApiError::forbidden(format!(
                 "The key {} may not act for the ref {}; its refs are set in the configuration.",
                 key.id,
-                named.escape_default()
+                named.unwrap_or("none").escape_default()
             )));
         }
-        Ok((body, caller, self.delivery))
+        Ok(())
+    }
+
+    /// The caller of an action that orders `kind` once more, for the ref that was named then: it needs what that order needs.
+    ///
+    /// # Errors
+    /// As [`Proof::action`], and 403 when the key's refs do not cover the order's.
+    pub fn order_again(
+        mut self,
+        service: &ServiceName,
+        kind: OrderKind,
+        git_ref: Option<&str>,
+    ) -> Result<(Caller, Option<Delivery>), ApiError> {
+        self.verb = match kind {
+            OrderKind::Deploy => Verb::Deploy,
+            OrderKind::Rollback | OrderKind::Adopt => Verb::Rollback,
+        };
+        self.allow(Some(service))?;
+        self.allow_ref(git_ref)?;
+        self.action(service)
     }
 
     /// The caller of an action that has no body of its own. A signature covers only the body, so a signed action names itself
@@ -168,7 +192,7 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     {
         return Err(ApiError::too_many());
     }
-    let shown = scheme::Shown::of(request);
+    let shown = Shown::of(request);
     if origin.uid().is_none() && shown.is_nothing() {
         return refuse(shared, &limit).await;
     }

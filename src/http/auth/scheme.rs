@@ -21,20 +21,28 @@ const WINDOW_S: i64 = 300;
 
 /// What a request shows.
 #[derive(Debug)]
-pub(super) enum Shown {
+pub enum Shown {
+    /// No scheme's header.
     Nothing,
     /// Something that no key can hold: two schemes at once, a header twice, or a form that is none.
     Malformed,
+    /// A bearer token.
     Bearer(String),
+    /// Standard Webhooks.
     Signed {
+        /// `webhook-id`.
         id: String,
+        /// `webhook-timestamp`.
         timestamp_s: i64,
+        /// `webhook-signature`, all of them.
         signatures: String,
     },
 }
 
 impl Shown {
-    pub(super) fn of(request: &HttpRequest) -> Self {
+    /// What `request` shows; nothing of it is believed yet.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> Self {
         const HEADERS: [&str; 4] = ["authorization", "webhook-id", "webhook-timestamp", "webhook-signature"];
         let mut found: [Option<String>; 4] = [None, None, None, None];
         for (slot, name) in found.iter_mut().zip(HEADERS) {
@@ -74,7 +82,8 @@ impl Shown {
     }
 
     /// The key that this proves. Every key is looked at whatever the first ones say, so that time tells nothing.
-    pub(super) fn key<'k>(&self, keys: &'k [Key], body: &[u8], now_ms: i64) -> Option<&'k Key> {
+    #[must_use]
+    pub fn key<'k>(&self, keys: &'k [Key], body: &[u8], now_ms: i64) -> Option<&'k Key> {
         let counting = keys.iter().filter(|key| key.counts_at(now_ms));
         match self {
             Self::Nothing | Self::Malformed => None,

@@ -11,6 +11,7 @@ use crate::http::auth;
 use crate::http::auth::token;
 use crate::http::error::ApiError;
 use crate::model::DeploymentId;
+use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::store;
 use crate::store::Deployment;
@@ -35,6 +36,8 @@ pub(super) async fn roll_back(request: HttpRequest, payload: web::Payload, share
     Ok(accepted_answer(accepted, &shared))
 }
 
+const STATES: [&str; 3] = ["queued", "running", "done"];
+
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
@@ -50,6 +53,14 @@ pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: we
         .map_err(|error| ApiError::bad_request(format!("The query does not read: {error}.")))?
         .into_inner();
     proof.allow(query.service.as_ref())?;
+    if let Some(unknown) =
+        query.state.as_ref().filter(|state| !STATES.contains(&state.as_str()) && !Outcome::NAMES.contains(&state.as_str()))
+    {
+        return Err(ApiError::bad_request(format!(
+            "There is no state {}; it is queued, running, done or an outcome.",
+            unknown.escape_default()
+        )));
+    }
     let limit = query.limit.unwrap_or(20).clamp(1, 200);
     let filter = Filter { service: query.service, state: query.state, before: query.before, limit };
     let found = shared.deployer.store().list(&filter).await?;
@@ -75,7 +86,8 @@ pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: 
 pub(super) async fn retry(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
-    let (caller, delivery) = proof.action(&found.order.service)?;
+    let order = &found.order;
+    let (caller, delivery) = proof.order_again(&order.service, order.kind, order.git_ref.as_deref())?;
     let accepted = shared.deployer.retry(&found, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }

@@ -83,7 +83,7 @@ impl Seat {
         let limit = shared.deployer.config().server.max_followers;
         let seat = Self(shared.clone());
         if shared.followers.fetch_add(1, Ordering::SeqCst) >= limit {
-            return Err(ApiError::busy(format!("{limit} follow journals already (max_followers); try again, or read with ?follow=false.")));
+            return Err(ApiError::busy(format!("{limit} read journals already (max_followers); try again.")));
         }
         Ok(seat)
     }

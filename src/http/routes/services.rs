@@ -12,6 +12,7 @@ use crate::http::Shared;
 use crate::http::auth;
 use crate::http::error::ApiError;
 use crate::http::routes::deployments::accepted_answer;
+use crate::model::OrderKind;
 use crate::model::ServiceName;
 
 type Answer = Result<HttpResponse, ApiError>;
@@ -39,7 +40,7 @@ pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: we
 pub(super) async fn adopt(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let service = find(&shared, &name)?;
-    let (caller, delivery) = proof.action(&service.name)?;
+    let (caller, delivery) = proof.order_again(&service.name, OrderKind::Adopt, None)?;
     let accepted = shared.deployer.order_adoption(&service.name, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }

@@ -1,0 +1,575 @@
+//! Who may call: every protected route is taken from the route table, so a new one is tested by itself.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use actix_web::HttpRequest;
+use actix_web::test::TestRequest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::Value;
+use serde_json::json;
+use tagalong::clock;
+use tagalong::config::Config;
+use tagalong::http::Need;
+use tagalong::http::ROUTES;
+use tagalong::http::Route;
+use tagalong::http::auth::Shown;
+use tagalong::http::auth::sign;
+use tagalong::http::auth::token;
+use tagalong::model::Verb;
+
+use crate::support::Answer;
+use crate::support::Call;
+use crate::support::Database;
+use crate::support::Key;
+use crate::support::Plan;
+use crate::support::Rig;
+use crate::support::assert_refused;
+use crate::support::until;
+
+on_both!(
+    without_proof_there_is_one_answer_and_no_record,
+    a_signature_holds_for_five_minutes,
+    every_key_may_do_what_its_scopes_say_on_every_route,
+    a_read_token_reads_its_own_deployment,
+    a_retry_needs_what_the_order_needed,
+);
+
+fn protected() -> impl Iterator<Item = (&'static Route, Verb)> {
+    ROUTES.iter().filter_map(|route| match route.need {
+        Need::Verb(verb) => Some((route, verb)),
+        Need::Open => None,
+    })
+}
+
+/// A call of `route` about `service`, whose deployment is `id`; unproven.
+fn call_of(route: &Route, service: &str, id: &str) -> Call {
+    let path = route.path.replace("{id}", id).replace("{name}", service);
+    let body = match (route.body, &route.method) {
+        (Some("NewDeployment"), _) => json!({ "service": service, "tag": "1" }),
+        (Some("NewRollback"), _) => json!({ "service": service, "to": { "tag": "1" } }),
+        (Some(other), _) => panic!("this test does not know a body of {other} for {path}"),
+        (None, &actix_web::http::Method::GET) => return Call::get(&path),
+        (None, method) => json!({ "call": format!("{method} {path}") }),
+    };
+    Call::new(Method::from_bytes(route.method.as_str().as_bytes()).unwrap(), &path, body.to_string().into_bytes())
+}
+
+/// Everything that is not a proof, as headers of a call with this body.
+fn false_proofs(key: &Key, bearer: &Key, body: &[u8]) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
+    let now_s = clock::now_ms() / 1000;
+    let signed = |signature: String| {
+        vec![("webhook-id", "msg-1".to_owned()), ("webhook-timestamp", now_s.to_string()), ("webhook-signature", signature)]
+    };
+    let good = key.proof("msg-1", now_s, body);
+    let token = bearer.text();
+    let authorization = |value: &str| vec![("authorization", value.to_owned())];
+    let mut all = vec![
+        ("no header", vec![]),
+        ("empty", authorization("")),
+        ("empty signature", signed(String::new())),
+        ("Bearer", authorization("Bearer")),
+        ("Bearer and a space", authorization("Bearer ")),
+        ("a wrong token", authorization("Bearer tk-wrong")),
+        ("half a token", authorization(&format!("Bearer {}", &token[..20]))),
+        ("a token as Basic", authorization(&format!("Basic {}", STANDARD.encode(format!("x:{token}"))))),
+        ("a token without scheme", authorization(&token)),
+        ("a secret as token", authorization(&format!("Bearer {}", key.text()))),
+        ("a read token that is none", authorization("Bearer tr_01ARZ3NDEKTSV4RRFFQ69G5FAV_99999999999999_AAAA")),
+        ("sha256=", signed("sha256=".into())),
+        ("sha256= of a forge", vec![("x-hub-signature-256", "sha256=".into())]),
+        ("prefix only", signed("v1,".into())),
+        ("prefix of another scheme", signed(good[2].1.replace("v1,", "v1a,"))),
+        ("empty-key MAC", signed(sign(b"", "msg-1", now_s, body))),
+        ("zero-key MAC", signed(sign(&[0; 32], "msg-1", now_s, body))),
+        ("a MAC of another body", signed(key.proof("msg-1", now_s, b"another")[2].1.clone())),
+        ("a MAC of another id", signed(key.proof("msg-2", now_s, body)[2].1.clone())),
+        ("a MAC of another time", signed(key.proof("msg-1", now_s - 1, body)[2].1.clone())),
+        ("too old", key.proof("msg-1", now_s - 301, body)),
+        ("a time that is no number", vec![good[0].clone(), ("webhook-timestamp", format!("+{now_s}")), good[2].clone()]),
+        ("a time out of range", vec![good[0].clone(), ("webhook-timestamp", "9".repeat(30)), good[2].clone()]),
+        ("an id that is none", key.proof("a.b", now_s, body)),
+        ("signature without time", vec![good[0].clone(), good[2].clone()]),
+    ];
+    all.push(("two schemes, both good", [good.clone(), authorization(&format!("Bearer {token}"))].concat()));
+    all.push(("a good and a bad scheme", [good.clone(), authorization("Bearer wrong")].concat()));
+    all.push(("a good one twice", [good.clone(), good].concat()));
+    all
+}
+
+/// A1, A9
+async fn without_proof_there_is_one_answer_and_no_record(database: Database) {
+    let mut plan = Plan::new(database);
+    plan.keys.push(Key::bearer("robot", &["deploy:*", "rollback:*", "read"]));
+    let rig = plan.start().await;
+    let gate = rig.gate("web");
+    let id = rig.order_running("web", "1").await;
+    let lines = async || (rig.count("SELECT COUNT(*) FROM lines").await == 3).then_some(());
+    until("the lines of the running one", lines).await;
+    let before = rig.rows().await;
+    let mut bodies = std::collections::BTreeSet::new();
+    let mut calls = 0;
+    for (route, _) in protected() {
+        // What there is and what there is not look the same.
+        for (service, id) in [("web", id.as_str()), ("none", "01ARZ3NDEKTSV4RRFFQ69G5FAV")] {
+            let call = call_of(route, service, id);
+            for (what, headers) in false_proofs(rig.key(), &rig.plan.keys[1], call.body()) {
+                let call = headers.into_iter().fold(call.clone(), |call, (name, value)| call.header(name, value));
+                let answer = call.send(&rig).await;
+                assert_refused(&answer, 401, "unauthorized");
+                assert_eq!(answer.header("www-authenticate"), "Bearer", "{what}");
+                bodies.insert(answer.text);
+                calls += 1;
+            }
+        }
+    }
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+    assert_eq!(rig.rows().await, before);
+    println!("{calls} calls without proof over {} routes", protected().count());
+    drop(gate);
+    rig.finish().await;
+}
+
+/// A7: a route is open on purpose or has a scope.
+#[test]
+fn what_is_open_tells_nothing() {
+    let open: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::Open).map(|route| route.path).collect();
+    assert_eq!(open, ["/healthz", "/healthz", "/readyz", "/readyz", "/api/v1/openapi.json"]);
+}
+
+/// A5: the window; what is signed at its edge is tried again when the second has changed meanwhile.
+async fn a_signature_holds_for_five_minutes(database: Database) {
+    let rig = Plan::new(database).start().await;
+    for (off_s, status) in [(-300, 200), (300, 200), (-301, 401), (301, 401), (0, 200), (-86_400, 401), (i64::MAX / 2, 401)] {
+        let answer = until("a whole second", async || {
+            let second = clock::now_ms() / 1000;
+            let answer = Call::get("/api/v1/deployments").by(rig.key()).off(off_s).send(&rig).await;
+            (clock::now_ms() / 1000 == second).then_some(answer)
+        });
+        assert_eq!(answer.await.status, status, "{off_s} s");
+    }
+    rig.finish().await;
+}
+
+/// A3: secrets and MACs are compared in two modules only, and nowhere can two secrets be compared at all.
+#[test]
+fn secrets_are_compared_in_one_place() {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let is_the_place = name.ends_with("http/auth/scheme.rs") || name.ends_with("http/auth/token.rs");
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            seen += 1;
+            for line in code.lines().filter(|line| !is_the_place && !line.trim_start().starts_with("//")) {
+                let word = compared(line).into_iter().find(|word| SECRETS.contains(&word.as_str()));
+                assert!(word.is_none(), "{name} compares a {}: {line}", word.unwrap());
+            }
+        }
+    }
+    assert!(seen > 80, "{seen} files");
+    let secret = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/secret.rs")).unwrap();
+    assert!(!secret.contains("PartialEq"), "a secret that has == will be compared with it");
+}
+
+const SECRETS: [&str; 9] = ["mac", "secret", "token", "signature", "reveal", "bearer", "password", "hmac", "key_bytes"];
+
+/// The words in what stands left and right of each comparison of a line.
+fn compared(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for sign in ["==", "!=", ".eq(", ".ne(", ".cmp("] {
+        for (at, _) in line.match_indices(sign) {
+            let is_edge = |c: char| c.is_whitespace() || "|&,;{}".contains(c);
+            let left = line[..at].trim_end().rsplit(is_edge).next().unwrap_or_default();
+            let right = line[at + sign.len()..].trim_start().split(is_edge).next().unwrap_or_default();
+            // Whether there is one tells nothing of it.
+            let sides = [left, right].map(str::to_lowercase).into_iter().filter(|side| !side.contains(".is_some()"));
+            words.extend(sides.collect::<Vec<_>>().iter().flat_map(|side| side.split(|c: char| !c.is_alphanumeric())).map(str::to_owned));
+        }
+    }
+    words
+}
+
+/// A3: how far a guess is right must not show in the time that it takes (Welch's t).
+#[test]
+fn time_tells_nothing_of_a_guess() {
+    const EACH: usize = 20_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.keys.push(Key::bearer("robot", &["read"]));
+    let keys = Config::load(&plan.write(dir.path(), "server", None)).unwrap().keys;
+    let (now_ms, body) = (clock::now_ms(), b"{\"service\":\"web\",\"tag\":\"1\"}");
+    let proof = plan.keys[0].proof("msg-1", now_ms / 1000, body);
+    let mac = STANDARD.decode(&proof[2].1[3..]).unwrap();
+    let wrong_at = |bytes: &[u8], at: usize| {
+        let mut wrong = bytes.to_vec();
+        wrong[at] ^= 1;
+        wrong
+    };
+    let signed = |at: usize| {
+        let request = TestRequest::default().append_header(("webhook-id", "msg-1")).append_header(("webhook-timestamp", now_ms / 1000));
+        request.append_header(("webhook-signature", format!("v1,{}", STANDARD.encode(wrong_at(&mac, at))))).to_http_request()
+    };
+    let token_text = plan.keys[1].text();
+    let bearer = |at: usize| {
+        let wrong = String::from_utf8(wrong_at(token_text.as_bytes(), at)).unwrap();
+        TestRequest::default().append_header(("authorization", format!("Bearer {wrong}"))).to_http_request()
+    };
+    let key_of = |request: &HttpRequest| Shown::of(request).key(&keys, body, now_ms).is_some();
+    let id = clock::new_id();
+    let read = token::make(b"key", &id);
+    let (from, to) = (read.rfind('_').unwrap() + 1, read.len() - 1);
+    let read_token = |at: usize| String::from_utf8(wrong_at(read.as_bytes(), at)).unwrap();
+    let check = |given: &String| token::check(b"key", given).is_some();
+    let found = [
+        ("signature", welch(EACH, [0, 31], signed, key_of)),
+        ("bearer token", welch(EACH, [3, token_text.len() - 3], bearer, key_of)),
+        ("read token", welch(EACH, [from, to - 1], read_token, check)),
+    ];
+    // The measure itself: a comparison that stops at the first difference is seen.
+    let stops_early = |given: &Vec<u8>| given.iter().zip(&mac).all(|(a, b)| a == b);
+    let seen = welch(EACH, [0, 31], |at| wrong_at(&mac, at), stops_early);
+    assert!(seen.abs() > 4.5, "t = {seen:.2}");
+    for (what, t) in found {
+        println!("{what}: t = {t:.2}");
+        assert!(t.abs() < 4.5, "{what}: t = {t:.2}");
+    }
+}
+
+/// Welch's t between the times that `holds` takes on what `make` makes of the one and of the other place, in random order. Each is
+/// made anew, so that where it lies in memory tells nothing either; the slowest tenth, which is the machine's doing, is left out.
+fn welch<T>(each: usize, places: [usize; 2], make: impl Fn(usize) -> T, holds: impl Fn(&T) -> bool) -> f64 {
+    let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    while times.iter().any(|taken| taken.len() < each) {
+        for coin in clock::random_bytes::<64>() {
+            let which = usize::from(coin & 1);
+            let given = make(places[which]);
+            let began = std::time::Instant::now();
+            let held = holds(&given);
+            times[which].push(began.elapsed().as_nanos() as f64);
+            assert!(!held);
+        }
+    }
+    let mut all: Vec<f64> = times.concat();
+    all.sort_by(f64::total_cmp);
+    let limit = all[all.len() * 9 / 10];
+    let [a, b] = times.map(|taken| {
+        let kept: Vec<f64> = taken.into_iter().filter(|ns| *ns < limit).collect();
+        let mean = kept.iter().sum::<f64>() / kept.len() as f64;
+        let variance = kept.iter().map(|ns| (ns - mean).powi(2)).sum::<f64>() / (kept.len() - 1) as f64;
+        (mean, variance / kept.len() as f64)
+    });
+    (a.0 - b.0) / (a.1 + b.1).sqrt()
+}
+
+/// A6
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_loses_no_call() {
+    const CALLS: usize = 1000;
+    let mut plan = Plan::new(Database::Sqlite);
+    let at = |off_ms: i64| clock::utc(clock::now_ms() + off_ms);
+    let hour = 3_600_000;
+    plan.keys = vec![
+        Key::signing("old", &["read"]).with(&format!("not_after = \"{}\"", at(hour))),
+        Key::signing("new", &["read"]).with(&format!("not_before = \"{}\"", at(-hour))),
+        Key::signing("gone", &["read"]).with(&format!("not_after = \"{}\"", at(-hour))),
+        Key::signing("later", &["read"]).with(&format!("not_before = \"{}\"", at(hour))),
+    ];
+    let rig = plan.start().await;
+    let [old, new, gone, later] = [0, 1, 2, 3].map(|at| rig.plan.keys[at].clone());
+    let status = async |key: &Key| Call::get("/api/v1/deployments").by(key).send(&rig).await.status;
+    assert_eq!((status(&gone).await, status(&later).await), (401, 401));
+    let answered = AtomicUsize::new(0);
+    let calls = join_all((0..8).map(|caller| {
+        let (status, answered, key) = (&status, &answered, if caller % 2 == 0 { &old } else { &new });
+        async move {
+            for _ in 0..CALLS / 8 {
+                assert_eq!(status(key).await, 200);
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }));
+    let reloads = async {
+        for turn in 0..20 {
+            until("calls to be under way", async || (answered.load(Ordering::SeqCst) >= turn * CALLS / 20).then_some(())).await;
+            let mut next = rig.plan.clone();
+            next.keys.rotate_left(turn % 4);
+            next.write(rig.dir(), "server", None);
+            rig.app().reload(&rig.config_file);
+        }
+    };
+    futures_util::future::join(calls, reloads).await;
+    assert_eq!(answered.load(Ordering::SeqCst), CALLS);
+    // A file that does not hold changes nothing; one without the old key ends it.
+    std::fs::write(&rig.config_file, "version = 2").unwrap();
+    rig.app().reload(&rig.config_file);
+    assert_eq!(status(&old).await, 200);
+    let mut last = rig.plan.clone();
+    last.keys.remove(0);
+    last.write(rig.dir(), "server", None);
+    rig.app().reload(&rig.config_file);
+    assert_eq!((status(&old).await, status(&new).await), (401, 200));
+    rig.finish().await;
+}
+
+/// Whether one of `scopes` lets `verb` be done to `service`, written down once more.
+fn may(scopes: &[&str], verb: Verb, service: Option<&str>) -> bool {
+    scopes.iter().any(|scope| {
+        let (mine, target) = scope.split_once(':').unwrap_or((scope, "*"));
+        let verb_ok = mine == verb.as_str() || (verb == Verb::Read && (mine == "deploy" || mine == "rollback"));
+        verb_ok && (target == "*" || Some(target) == service)
+    })
+}
+
+/// A7, A9
+async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database) {
+    let mut plan = Plan::new(database);
+    let sets: [(&'static str, &[&'static str]); 9] = [
+        ("k-deploy-web", &["deploy:web"]),
+        ("k-deploy-all", &["deploy:*"]),
+        ("k-rollback-db", &["rollback:db"]),
+        ("k-rollback-all", &["rollback:*"]),
+        ("k-read-web", &["read:web"]),
+        ("k-read-all", &["read"]),
+        ("k-reload", &["reload:*"]),
+        ("k-mixed", &["deploy:web", "rollback:db"]),
+        ("k-all", &["deploy:*", "rollback:*", "read"]),
+    ];
+    plan.keys.extend(sets.iter().enumerate().map(|(at, (id, scopes))| match at % 2 {
+        0 => Key::signing(id, scopes),
+        _ => Key::bearer(id, scopes),
+    }));
+    let rig = plan.start().await;
+    let gates = [rig.gate("web"), rig.gate("db")];
+    let ids = [("web", rig.order_running("web", "1").await), ("db", rig.order_running("db", "1").await)];
+    let mut counts = (0, 0);
+    for (key, (route, verb)) in rig.plan.keys.iter().flat_map(|key| protected().map(move |route| (key, route))) {
+        for (service, id) in &ids {
+            let of_a_service = route.body.is_some() || route.path.contains('{');
+            let about = of_a_service.then_some(*service);
+            let allowed = match route.path {
+                // It shows what may be read.
+                "/api/v1/services" => ["web", "db"].iter().any(|service| may(&key.scopes, verb, Some(service))),
+                _ => may(&key.scopes, verb, about),
+            };
+            let call = call_of(route, service, id);
+            let call = if route.path.ends_with("/log") { call.path_end("?follow=false") } else { call };
+            let answer = call.by(key).send(&rig).await;
+            assert_scope(&answer, allowed, key, &format!("{} {} {} of {service}", key.id, route.method, route.path));
+            if allowed { counts.0 += 1 } else { counts.1 += 1 }
+        }
+    }
+    for (key, service) in rig.plan.keys.iter().flat_map(|key| [(key, "web"), (key, "db")]) {
+        let answer = Call::get(&format!("/api/v1/deployments?service={service}")).by(key).send(&rig).await;
+        assert_scope(&answer, may(&key.scopes, Verb::Read, Some(service)), key, service);
+        let listed = Call::get("/api/v1/services").by(key).send(&rig).await;
+        let shown = listed.status == 200 && listed.text.contains(&format!("\"name\":\"{service}\""));
+        assert_eq!(shown, may(&key.scopes, Verb::Read, Some(service)), "{} lists {service}", key.id);
+    }
+    println!("{} calls allowed, {} refused", counts.0, counts.1);
+    drop(gates);
+    rig.finish().await;
+}
+
+#[track_caller]
+fn assert_scope(answer: &Answer, allowed: bool, key: &Key, what: &str) {
+    if allowed {
+        assert!(matches!(answer.status, 200 | 202 | 409 | 422), "{what}: {answer:?}");
+        return;
+    }
+    assert_refused(answer, 403, "forbidden");
+    for scope in &key.scopes {
+        assert!(answer.text.contains(scope), "{what}: {}", answer.text);
+    }
+}
+
+/// What is not there is 404 only for those who have shown who they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_there_is_404_with_proof() {
+    let rig = Plan::new(Database::Sqlite).start().await;
+    for path in [
+        "/api/v1/deployments/01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "/api/v1/deployments/nonsense",
+        "/api/v1/deployments/..%2f..%2fetc%2fpasswd",
+        "/api/v1/deployments/%00/log",
+        "/api/v1/services/none",
+        "/api/v1/services/..%2fweb",
+        "/api/v1/none",
+    ] {
+        let answer = Call::get(path).by(rig.key()).send(&rig).await;
+        assert_refused(&answer, 404, "not_found");
+    }
+    let answer = Call::get("/api/v1/rollbacks").by(rig.key()).send(&rig).await;
+    assert_refused(&answer, 404, "not_found");
+    rig.finish().await;
+}
+
+async fn a_read_token_reads_its_own_deployment(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let gates = [rig.gate("web"), rig.gate("db")];
+    let mine = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" })).by(rig.key()).send(&rig).await;
+    let read = mine.header(tagalong::api::READ_TOKEN_HEADER).to_owned();
+    let id = mine.json()["id"].as_str().unwrap().to_owned();
+    let other = rig.order("db", "1").await;
+    for (route, _) in protected() {
+        for (about, id) in [("mine", &id), ("another's", &other)] {
+            let call = call_of(route, "web", id).header("authorization", format!("Bearer {read}"));
+            let call = if route.path.ends_with("/log") { call.path_end("?follow=false") } else { call };
+            let answer = call.send(&rig).await;
+            let is_get = route.method == actix_web::http::Method::GET;
+            let expected = match route.path.contains("{id}") && about == "mine" {
+                _ if !is_get => 401,
+                true => 200,
+                false => 403,
+            };
+            assert_eq!(answer.status, expected, "{} {} of {about}: {}", route.method, route.path, answer.text);
+        }
+    }
+    drop(gates);
+    rig.finish().await;
+}
+
+/// A signature covers the body alone, so an action without one names itself in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_action_is_good_for_one_call_only() {
+    let rig = Plan::new(Database::Sqlite).start().await;
+    let gate = rig.gate("web");
+    let id = rig.order_running("web", "1").await;
+    let path = format!("/api/v1/deployments/{id}/cancel");
+    for body in [json!(null), json!({}), json!({ "call": format!("POST /api/v1/deployments/{id}/retry") }), json!({ "call": path })] {
+        let answer = Call::post(&path, &body).by(rig.key()).send(&rig).await;
+        assert_refused(&answer, 400, "bad_request");
+    }
+    // What was signed for a cancel is no deployment order either.
+    let answer = Call::post("/api/v1/deployments", &json!({ "call": format!("POST {path}") })).by(rig.key()).send(&rig).await;
+    assert_refused(&answer, 400, "bad_request");
+    assert_eq!(rig.show(&id).await["state"], "running");
+    assert_eq!(rig.act(rig.key(), &path).await.status, 200);
+    drop(gate);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_acts_for_its_refs_only() {
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.keys.push(Key::signing("main", &["deploy:web", "rollback:web"]).with("refs = [\"refs/heads/main\", \"refs/tags/*\"]"));
+    let rig = plan.start().await;
+    let key = &rig.plan.keys[1];
+    let order = |git_ref: Option<&str>| {
+        let mut body = json!({ "service": "web", "tag": "1" });
+        git_ref.map(|git_ref| body["ref"] = git_ref.into());
+        Call::post("/api/v1/deployments", &body).by(key)
+    };
+    for (git_ref, status) in [
+        (None, 403),
+        (Some("refs/heads/main"), 202),
+        (Some("refs/heads/main2"), 403),
+        (Some("refs/heads/feature"), 403),
+        (Some("main"), 403),
+        (Some("refs/tags/v1"), 202),
+        (Some("refs/tags/*"), 202),
+        (Some(""), 403),
+    ] {
+        assert_eq!(order(git_ref).send(&rig).await.status, status, "{git_ref:?}");
+    }
+    let rollback = Call::post("/api/v1/rollbacks", &json!({ "service": "web", "to": { "tag": "1" } })).by(key).send(&rig).await;
+    assert_refused(&rollback, 403, "forbidden");
+    assert_refused(&rig.act(key, "/api/v1/services/web/adopt").await, 403, "forbidden");
+    rig.finish().await;
+}
+
+/// A retry is an order: it needs the scope and the ref that the order itself needed.
+async fn a_retry_needs_what_the_order_needed(database: Database) {
+    let mut plan = Plan::new(database);
+    plan.keys.push(Key::signing("deployer", &["deploy:*"]));
+    plan.keys.push(Key::signing("main", &["deploy:*"]).with("refs = [\"refs/heads/main\"]"));
+    plan.keys.push(Key::signing("operator", &["rollback:*"]));
+    let rig = plan.start().await;
+    let keys = &rig.plan.keys;
+    let ordered = async |path: &str, body: Value| {
+        let answer = Call::post(path, &body).by(rig.key()).send(&rig).await;
+        let id = answer.json()["id"].as_str().unwrap().to_owned();
+        rig.ended(&id).await;
+        id
+    };
+    let deploy = ordered("/api/v1/deployments", json!({ "service": "web", "tag": "1", "ref": "refs/heads/other" })).await;
+    let main = ordered("/api/v1/deployments", json!({ "service": "web", "tag": "1", "ref": "refs/heads/main" })).await;
+    let rollback = ordered("/api/v1/rollbacks", json!({ "service": "db", "to": { "tag": "1" } })).await;
+    for (id, key, status) in [
+        (&deploy, &keys[1], 202),
+        (&deploy, &keys[2], 403),
+        (&main, &keys[2], 202),
+        (&deploy, &keys[3], 403),
+        (&rollback, &keys[1], 403),
+        (&rollback, &keys[2], 403),
+        (&rollback, &keys[3], 202),
+    ] {
+        let answer = rig.act(key, &format!("/api/v1/deployments/{id}/retry")).await;
+        assert_eq!(answer.status, status, "{} retries {id}: {}", key.id, answer.text);
+    }
+    rig.finish().await;
+}
+
+/// A bearer token may not travel in the clear; a signature may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bearer_token_is_refused_in_the_clear() {
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.server += "\nlisten = [\"0.0.0.0:0\"]\ntrusted_proxies = [\"127.0.0.1\"]";
+    plan.keys.push(Key::bearer("robot", &["read"]));
+    let rig = plan.start().await;
+    let (signing, robot) = (rig.key(), &rig.plan.keys[1]);
+    let call = |key: &Key| Call::get("/api/v1/deployments").by(key);
+    let port = rig.address().port();
+    let send = async |host: &str, call: Call| Answer::of(call.try_open(&rig.http, &format!("http://{host}:{port}")).await.unwrap()).await;
+    let proxied = |key: &Key, proto: &str| call(key).header("x-forwarded-for", "192.0.2.7").header("x-forwarded-proto", proto);
+    assert_eq!(send("127.0.0.1", proxied(robot, "https")).await.status, 200);
+    assert_refused(&send("127.0.0.1", proxied(robot, "http")).await, 403, "forbidden");
+    assert_refused(&send("127.0.0.1", proxied(robot, "https, http")).await, 403, "forbidden");
+    assert_eq!(send("127.0.0.1", proxied(signing, "http")).await.status, 200);
+    // From an address that is no loopback, whatever it says of itself.
+    let Some(own) = own_address() else { return println!("this machine has no address but loopback") };
+    assert_refused(&send(&own, call(robot)).await, 403, "forbidden");
+    assert_refused(&send(&own, proxied(robot, "https")).await, 403, "forbidden");
+    assert_eq!(send(&own, call(signing)).await.status, 200);
+    rig.finish().await;
+}
+
+/// The address that this machine would call others from.
+fn own_address() -> Option<String> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent; the system only chooses a route.
+    socket.connect("198.51.100.1:9").ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_loopback()).then(|| ip.to_string())
+}
+
+/// Over the unix socket the file's mode is the proof, and the record names the user.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_socket_is_its_owners() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.socket = true;
+    let rig = plan.start().await;
+    let socket = rig.dir().join("server.sock");
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let client = reqwest::Client::builder().unix_socket(socket.clone()).build().unwrap();
+    let send = async |call: Call| Answer::of(call.try_open(&client, "http://tagalong").await.unwrap()).await;
+    let order = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" })).header("idempotency-key", "once");
+    let answer = send(order.clone()).await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(send(order).await.text, answer.text);
+    let shown = rig.ended(answer.json()["id"].as_str().unwrap()).await;
+    assert_eq!(shown["caller"], format!("local:{}", rustix::process::getuid().as_raw()));
+    rig.finish().await;
+    assert!(!socket.exists());
+}

@@ -1,0 +1,10 @@
+//! The HTTP contract, who may call, and the store, on a real server with both databases. The engine is a stand-in script: an
+//! order here has to be taken, recorded and ended, not to land anything.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "this is a test")]
+
+#[macro_use]
+mod support;
+
+mod auth;
+mod orders;
