@@ -157,7 +157,7 @@ async fn a_full_disk_under_the_database() {
     world.disarm("before");
     crate::support::until("the full disk is met", || world.server().log().contains("full")).await;
     let (status, answer) = world.server().post("/api/v1/deployments", serde_json::json!({"service": "web", "tag": "v3"})).await;
-    assert!([500, 503].contains(&status), "{status} {answer}");
+    assert_eq!((status, answer["detail"].as_str().is_some_and(|why| why.contains("disk"))), (503, true), "{answer}");
     std::fs::remove_file(filler).expect("a file");
     let ended = world.server().outcome(&id).await;
     assert_eq!((&ended["outcome"], world.running()), (&"live".into(), "v2".to_owned()), "{ended}");
@@ -172,6 +172,19 @@ async fn a_docker_that_does_not_answer() {
     world.arm("daemon", "fail");
     fails_untouched(&world, &["the Docker daemon does not answer", "docker.host"]).await;
     world.disarm("daemon");
+    world.land("v2").await;
+    world.finish().await;
+}
+
+/// The client is Docker's own here, and nothing listens at the socket that it is given.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_docker_host_where_nothing_listens() {
+    let mut world = World::landed(&Settings::default()).await;
+    let stand_in = format!("program = \"{}\"", world.path("docker").display());
+    let dead = format!("host = \"unix://{}\"", world.path("dead.sock").display());
+    world.reconfigure(&stand_in, &dead).await;
+    fails_untouched(&world, &["the Docker daemon does not answer", "Cannot connect to the Docker daemon at unix://", "docker.host"]).await;
+    world.reconfigure(&dead, &stand_in).await;
     world.land("v2").await;
     world.finish().await;
 }

@@ -58,7 +58,7 @@ impl Http {
                     return;
                 }
                 let answer = Arc::clone(&answer);
-                std::thread::spawn(move || talk(stream, &*answer));
+                std::thread::spawn(move || talk(&stream, &*answer));
             }
         });
         Self { port, ended }
@@ -73,8 +73,8 @@ impl Drop for Http {
     }
 }
 
-fn talk(stream: TcpStream, answer: &(dyn Fn(&Request) -> Answer + Send + Sync)) {
-    let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+fn talk(mut stream: &TcpStream, answer: &(dyn Fn(&Request) -> Answer + Send + Sync)) {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let Some(first) = lines.next() else { return };
     let head = lines.take_while(|line| !line.is_empty()).map(|line| line.to_ascii_lowercase()).collect();
     let mut words = first.split(' ');
@@ -85,9 +85,9 @@ fn talk(stream: TcpStream, answer: &(dyn Fn(&Request) -> Answer + Send + Sync)) 
         let _ = write!(head, "{name}: {value}\r\n");
     }
     // Whoever asked may have gone meanwhile.
-    let _ = (&stream).write_all(format!("{head}\r\n").as_bytes());
+    let _ = stream.write_all(format!("{head}\r\n").as_bytes());
     if method != "HEAD" {
-        let _ = (&stream).write_all(&body);
+        let _ = stream.write_all(&body);
     }
 }
 

@@ -234,9 +234,9 @@ async fn hangs_at_the_database(place: Place) {
     world.reached(stop).await;
     let lock = world.lock_database().await;
     if place.is_undo() {
-        world.arm(stop, "fail")
+        world.arm(stop, "fail");
     } else {
-        world.disarm(stop)
+        world.disarm(stop);
     }
     until("the run gives up", || world.server().log().contains("this run ends without an outcome")).await;
     drop(lock);

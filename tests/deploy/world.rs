@@ -120,7 +120,7 @@ impl World {
         self.server.take().expect("the server runs").stop();
     }
 
-    /// The configuration with another one's words in place of `old`; tagalong is started again.
+    /// The configuration gets `new` in place of `old`; tagalong is started again.
     pub(crate) async fn reconfigure(&mut self, old: &str, new: &str) {
         let file = self.path("tagalong.toml");
         let text = std::fs::read_to_string(&file).expect("a file");
