@@ -34,8 +34,9 @@ fn is_outcome(ended: &Value, name: &str) {
 async fn of_those_who_wait_the_newest_is_carried_out() {
     let world = World::landed(&Settings::default()).await;
     world.arm("pull@v2", "hang");
-    let (running, waits) = (world.server().deploy("v2").await, world.server().deploy("v3").await);
+    let running = world.server().deploy("v2").await;
     world.reached("pull@v2").await;
+    let waits = world.server().deploy("v3").await;
     let newest = world.server().deploy("v4").await;
     let superseded = world.server().outcome(&waits).await;
     is_outcome(&superseded, "superseded");
