@@ -12,6 +12,7 @@ use actix_web::web;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::config::Config;
@@ -25,6 +26,9 @@ use crate::process::Cancel;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
+/// How much the large bodies that are read at a time may take together.
+const LARGE_BODIES_BYTES: usize = 4 << 20;
+
 /// A server that serves and carries out orders.
 pub struct App {
     listening: Listening,
@@ -37,13 +41,14 @@ pub struct App {
 /// The data folder, made if it is missing and locked against a second server.
 ///
 /// # Errors
-/// When it cannot be made, or another tagalong uses it.
+/// When it cannot be made, another tagalong uses it, or something in it is a symbolic link.
 pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("The data folder {} cannot be made; set server.data_dir to one that can.", dir.display()))?;
+    refuse_links(dir)?;
     let path = dir.join("lock");
     let file = File::options()
         .read(true)
@@ -56,6 +61,18 @@ pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
         anyhow::anyhow!("Another tagalong uses the data folder {}; stop it, or give this one a folder of its own.", dir.display())
     })?;
     Ok(file)
+}
+
+/// Nothing in the data folder may lead out of it.
+fn refuse_links(dir: &Path) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("The data folder {} cannot be read.", dir.display()))?;
+    match entries.flatten().find(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
+        Some(link) => anyhow::bail!(
+            "{} is a symbolic link; the data folder holds plain files only, so put the file itself there.",
+            link.path().display()
+        ),
+        None => Ok(()),
+    }
 }
 
 impl App {
@@ -76,7 +93,8 @@ impl App {
         let fingerprint_key = store.named_value("fingerprint_key", random).await?.into_bytes();
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let deployer = Arc::new(Deployer::new(Arc::clone(&config), store, Hub::default(), metrics, executor, fingerprint_key));
-        let shared = web::Data::new(Shared { deployer: Arc::clone(&deployer), token_key, followers: AtomicUsize::new(0) });
+        let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));
+        let shared = web::Data::new(Shared { deployer: Arc::clone(&deployer), token_key, followers: AtomicUsize::new(0), large_bodies });
         let listening = http::serve(&config.server, shared).await.context("The server cannot listen")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&deployer).work(stop.clone()));

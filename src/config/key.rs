@@ -103,6 +103,8 @@ fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof>
     let bearer = from.secret("token_file", "token_env");
     let digest = from.parsed("token_sha256", hex32);
     secrets.extend(webhook.iter().chain(&bearer).cloned());
+    // What stands behind whsec_ is the secret; some tools write it without.
+    secrets.extend(webhook.iter().filter_map(|secret| secret.reveal().strip_prefix("whsec_")).map(|bare| Secret::new(bare.to_owned())));
     match (webhook, bearer, digest) {
         (Some(secret), None, None) => {
             webhook_bytes(secret.reveal()).map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook)

@@ -60,7 +60,7 @@ impl ApiError {
     /// The body did not come in time.
     #[must_use]
     pub fn too_slow() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body did not come within 10 seconds.")
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body did not come within 8 seconds.")
     }
 
     /// Too many failed attempts from one address.

@@ -5,9 +5,12 @@ mod error;
 mod openapi;
 mod routes;
 mod serve;
+mod unread;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+
+use tokio::sync::Semaphore;
 
 use crate::deploy::Deployer;
 
@@ -24,4 +27,6 @@ pub struct Shared {
     pub token_key: Vec<u8>,
     /// How many follow a journal now.
     pub followers: AtomicUsize,
+    /// Places for bodies that are large.
+    pub large_bodies: Arc<Semaphore>,
 }

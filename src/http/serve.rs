@@ -11,6 +11,7 @@ use actix_web::App;
 use actix_web::HttpServer;
 use actix_web::dev::ServerHandle;
 use actix_web::dev::Service as _;
+use actix_web::http::KeepAlive;
 use actix_web::web;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::PrivateKeyDer;
@@ -20,6 +21,10 @@ use crate::config::Server;
 use crate::http::Shared;
 use crate::http::auth::Via;
 use crate::http::routes;
+use crate::http::unread::Unread;
+
+/// What the kernel keeps of a connection that is not read: actix takes all of it at once, for every connection.
+const RECEIVE_BYTES: usize = 16 << 10;
 
 /// A server that is bound; it serves until it is stopped.
 pub struct Listening {
@@ -50,13 +55,16 @@ impl Listening {
 pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Result<Listening> {
     let mut listeners = Vec::new();
     for address in &config.listen {
-        listeners.push(TcpListener::bind(address).map_err(|error| named(&format!("{address} cannot be listened on"), &error))?);
+        let listener = TcpListener::bind(address).map_err(|error| named(&format!("{address} cannot be listened on"), &error))?;
+        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, RECEIVE_BYTES)?;
+        listeners.push(listener);
     }
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let app = move || {
         App::new()
             .app_data(shared.clone())
-            .wrap_fn(|request, service| {
+            .wrap_fn(|mut request, service| {
+                let unread = Unread::of(&mut request);
                 let shared = request.app_data::<web::Data<Shared>>().cloned();
                 let answer = service.call(request);
                 async move {
@@ -70,7 +78,7 @@ pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Resul
                         actix_web::http::header::X_CONTENT_TYPE_OPTIONS,
                         actix_web::http::header::HeaderValue::from_static("nosniff"),
                     );
-                    Ok(answer)
+                    Ok(answer.map_body(|_, body| unread.behind(body)))
                 }
             })
             .configure(routes::configure)
@@ -80,9 +88,12 @@ pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Resul
         .workers(2)
         .max_connections(2048)
         .backlog(1024)
-        .client_request_timeout(Duration::from_secs(5))
-        .client_disconnect_timeout(Duration::from_secs(2))
-        .keep_alive(Duration::from_secs(30))
+        .client_request_timeout(Duration::from_secs(4))
+        .client_disconnect_timeout(Duration::from_secs(1))
+        // The time for a request's head counts for the first one of a connection only, so there is no second one.
+        .keep_alive(KeepAlive::Disabled)
+        // A follower that has gone is gone: its place must not wait for the next line.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(3)
         .disable_signals()
         .on_connect(|connection, data| {

@@ -26,7 +26,6 @@ use crate::support::Call;
 use crate::support::Database;
 use crate::support::Key;
 use crate::support::Plan;
-use crate::support::Rig;
 use crate::support::assert_refused;
 use crate::support::until;
 
@@ -107,8 +106,6 @@ async fn without_proof_there_is_one_answer_and_no_record(database: Database) {
     let rig = plan.start().await;
     let gate = rig.gate("web");
     let id = rig.order_running("web", "1").await;
-    let lines = async || (rig.count("SELECT COUNT(*) FROM lines").await == 3).then_some(());
-    until("the lines of the running one", lines).await;
     let before = rig.rows().await;
     let mut bodies = std::collections::BTreeSet::new();
     let mut calls = 0;

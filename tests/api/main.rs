@@ -7,4 +7,7 @@
 mod support;
 
 mod auth;
+mod bounds;
+mod follow;
 mod orders;
+mod record;

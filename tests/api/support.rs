@@ -107,6 +107,8 @@ pub(crate) struct Plan {
     pub(crate) server: String,
     /// Further tables.
     pub(crate) tables: String,
+    /// Further files beside the configuration, and what stands in them.
+    pub(crate) files: Vec<(&'static str, String)>,
     pub(crate) keys: Vec<Key>,
     pub(crate) services: Vec<&'static str>,
     /// Further lines of each service.
@@ -121,6 +123,7 @@ impl Plan {
             database,
             server: "failed_attempts_per_min = 100000".into(),
             tables: String::new(),
+            files: Vec::new(),
             keys: vec![Key::signing("ops", &["deploy:*", "rollback:*", "read"])],
             services: vec!["web", "db"],
             service: String::new(),
@@ -149,6 +152,9 @@ impl Plan {
             text += "[store]\npostgres_url_file = \"postgres.url\"\n";
         }
         text += &format!("[docker]\nprogram = {:?}\n{}\n", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/docker.sh"), self.tables);
+        for (name, content) in &self.files {
+            std::fs::write(dir.join(name), content).unwrap();
+        }
         text.extend(self.keys.iter().map(|key| key.table(dir)));
         for service in &self.services {
             let stack = dir.join(service);
@@ -274,10 +280,12 @@ impl Rig {
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Orders a tag and waits until it is being carried out; the gate of the service must be closed.
+    /// Orders a tag and waits until it is being carried out and has said so; the gate of the service must be closed.
     pub(crate) async fn order_running(&self, service: &str, tag: &str) -> String {
         let id = self.order(service, tag).await;
         self.until(&id, |shown| shown["state"] == "running" && shown["step"] == "resolve").await;
+        let store = self.app().deployer().store();
+        until("its first lines", async || (store.last_seq(&id.parse().unwrap()).await.unwrap() == 3).then_some(())).await;
         id
     }
 

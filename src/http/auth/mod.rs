@@ -5,6 +5,7 @@ mod address;
 mod scheme;
 pub mod token;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -12,6 +13,7 @@ use actix_web::http::Method;
 use actix_web::web::Payload;
 use futures_util::StreamExt as _;
 use sha2::Digest as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock;
 use crate::config::Key;
@@ -30,7 +32,9 @@ use crate::store::Delivery;
 pub use scheme::{Shown, sign};
 
 /// How long a body may take.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+const BODY_DEADLINE: Duration = Duration::from_secs(8);
+/// Up to here a body needs no room of its own; an order is far smaller.
+const SMALL_BYTES: usize = 16 << 10;
 
 /// How a connection came in; set when it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub struct Proof {
     delivery: Option<Delivery>,
     is_signed: bool,
     call: String,
+    /// Held as long as a large body is.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -196,9 +202,9 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     if origin.uid().is_none() && shown.is_nothing() {
         return refuse(shared, &limit).await;
     }
-    let body = read_body(request, payload, config.server.body_limit_bytes).await?;
+    let (body, room) = read_body(request, payload, config.server.body_limit_bytes, shared).await?;
     let call = format!("{} {}", request.method(), request.path());
-    let mut proof = Proof { who: Who::Local(0), verb, body, delivery: None, is_signed: false, call };
+    let mut proof = Proof { who: Who::Local(0), verb, body, delivery: None, is_signed: false, call, _room: room };
     let delivery_id = if let Some(uid) = origin.uid() {
         proof.who = Who::Local(uid);
         header(request, "idempotency-key")
@@ -250,23 +256,34 @@ fn delivery(proof: &Proof, id: Option<String>) -> Result<Option<Delivery>, ApiEr
 }
 
 /// Reads the body up to `limit_bytes`: what is announced larger is refused unread, what comes larger is cut off, and what
-/// dribbles is ended.
-async fn read_body(request: &HttpRequest, mut payload: Payload, limit_bytes: usize) -> Result<Vec<u8>, ApiError> {
+/// dribbles is ended. Few large bodies are read at a time, since whoever sends them has proven nothing yet.
+async fn read_body(
+    request: &HttpRequest,
+    mut payload: Payload,
+    limit_bytes: usize,
+    shared: &Shared,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
     let announced = header(request, "content-length").and_then(|length| length.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit_bytes) {
         return Err(ApiError::too_large(limit_bytes));
     }
-    let mut body = Vec::new();
+    let (mut body, mut room) = (Vec::new(), None);
     let read = async {
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| ApiError::bad_request(format!("The body broke off: {error}.")))?;
-            if body.len() + chunk.len() > limit_bytes {
+            let bytes = body.len() + chunk.len();
+            if bytes > limit_bytes {
                 return Err(ApiError::too_large(limit_bytes));
+            }
+            if bytes > SMALL_BYTES && room.is_none() {
+                let place = Arc::clone(&shared.large_bodies).try_acquire_owned();
+                room = Some(place.map_err(|_| ApiError::busy("Too many large bodies come at once; try again."))?);
+                body.reserve_exact(limit_bytes - body.len());
             }
             body.extend_from_slice(&chunk);
         }
         Ok(())
     };
     tokio::time::timeout(BODY_DEADLINE, read).await.map_err(|_| ApiError::too_slow())??;
-    Ok(body)
+    Ok((body, room))
 }

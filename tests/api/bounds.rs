@@ -1,0 +1,344 @@
+//! What a stranger can use up: bytes, time, places, attempts.
+
+use std::cell::Cell;
+use std::io::BufRead as _;
+use std::io::BufReader;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tagalong::clock;
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::support::Answer;
+use crate::support::Call;
+use crate::support::Database;
+use crate::support::PATIENCE;
+use crate::support::Plan;
+use crate::support::Rig;
+use crate::support::assert_refused;
+use crate::support::until;
+
+on_both!(orders_that_wait_are_bounded, failed_attempts_are_limited_by_address);
+
+/// The head of an order by somebody who does not know a key, with these further lines.
+fn head(more: &str) -> String {
+    let now_s = clock::now_ms() / 1000;
+    let proof = format!("webhook-id: a\r\nwebhook-timestamp: {now_s}\r\nwebhook-signature: v1,AAAA\r\n");
+    format!("POST /api/v1/deployments HTTP/1.1\r\nhost: x\r\n{proof}{more}\r\n")
+}
+
+async fn connect(address: SocketAddr, first: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(first.as_bytes()).await.unwrap();
+    stream
+}
+
+/// All that the server says until it closes.
+async fn all_of(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    // A reset is an end as well.
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    let _ = read.expect("the connection stays open");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Sends chunks of 64 KiB until the server will not have more, then returns how many bytes it took and what it says.
+async fn pour(address: SocketAddr, start: &str) -> (usize, String) {
+    let mut stream = connect(address, start).await;
+    let (mut chunk, mut sent) = (b"10000\r\n".to_vec(), 0);
+    chunk.extend([b'x'; 65_536]);
+    chunk.extend(b"\r\n");
+    let mut answer = Vec::new();
+    while sent < 64 << 20 {
+        let (mut from, mut to) = stream.split();
+        tokio::select! {
+            biased;
+            read = from.read_buf(&mut answer) => if read.unwrap_or(0) == 0 || !answer.is_empty() { break },
+            wrote = to.write_all(&chunk) => match wrote {
+                Ok(()) => sent += chunk.len(),
+                Err(_) => break,
+            },
+        }
+    }
+    answer.extend(all_of(&mut stream).await.bytes());
+    (sent, String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Sends all but the last byte of an allowed body, then waits for the end.
+async fn stall(address: SocketAddr) {
+    let mut stream = connect(address, &head("content-length: 1048000\r\n")).await;
+    // Who finds no place is answered and closed before that.
+    let _ = stream.write_all(&vec![b'x'; 1_047_999]).await;
+    all_of(&mut stream).await;
+}
+
+/// B1
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_bodies_are_refused_before_they_are_read() {
+    let rig = Plan::new(Database::Sqlite).start().await;
+    // Announced: refused before a byte of it has come.
+    let announced = head("content-length: 10485760\r\n");
+    let answer = all_of(&mut connect(rig.address(), &announced).await).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("\"code\":\"too_large\""), "{answer}");
+    // Endless.
+    let (sent, answer) = pour(rig.address(), &head("transfer-encoding: chunked\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(sent < 16 << 20, "{sent} bytes were taken");
+    // Without a proof nothing of a body is waited for.
+    let unproven = "POST /api/v1/deployments HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    let (sent, answer) = pour(rig.address(), unproven).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(sent < 16 << 20, "{sent} bytes were taken");
+    let own = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1", "reason": "x".repeat(2 << 20) }));
+    assert_refused(&own.by(rig.key()).send(&rig).await, 413, "too_large");
+    rig.finish().await;
+}
+
+/// B1: what a hundred who pour in bodies cost, on a process of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_large_bodies_cost_little_memory() {
+    const MOST_KIB: usize = 20 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.server += "\nlog = \"text\"";
+    let mut server = Server::start(&plan.write(dir.path(), "server", None));
+    let address = server.address();
+    // What the first calls make stays anyway.
+    for _ in 0..3 {
+        pour(address, &head("transfer-encoding: chunked\r\n")).await;
+    }
+    let before = server.most_kib();
+    let start = head("transfer-encoding: chunked\r\n");
+    let answers = join_all((0..100).map(|_| pour(address, &start))).await;
+    let poured = server.most_kib() - before;
+    let refused = answers.iter().filter(|(_, answer)| answer.starts_with("HTTP/1.1 413 ") || answer.starts_with("HTTP/1.1 503 ")).count();
+    assert_eq!(refused, 100);
+    // And of a hundred who send all but the last byte of a body that is just not too large.
+    join_all((0..100).map(|_| stall(address))).await;
+    let stalled = server.most_kib() - before;
+    println!("a hundred large bodies: {poured} KiB over {before} KiB; that never end: {stalled} KiB");
+    assert!(poured < MOST_KIB, "{poured} KiB");
+    // Four of these are kept whole, beside what actix keeps of each; all of them would be five times that.
+    assert!(stalled < MOST_KIB * 3 / 2, "{stalled} KiB");
+}
+
+/// `tagalong serve` as a process of its own.
+struct Server(std::process::Child);
+
+impl Server {
+    #[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
+    fn start(config: &std::path::Path) -> Self {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"));
+        Self(command.arg("--config").arg(config).arg("serve").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    /// The address that it says it serves at.
+    fn address(&mut self) -> SocketAddr {
+        let mut said = BufReader::new(self.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let line = said.find(|line| line.contains("addresses=[")).expect("it serves");
+        // Whatever else it says is read, so that it never waits for us.
+        std::thread::spawn(move || said.count());
+        let (_, rest) = line.split_once("addresses=[").unwrap();
+        rest.split(']').next().unwrap().parse().unwrap()
+    }
+
+    /// The most memory that it ever had.
+    fn most_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Sends a byte a second until the server closes, and returns after how long it did.
+async fn dribble(address: SocketAddr, first: String) -> Duration {
+    let began = Instant::now();
+    let mut stream = connect(address, &first).await;
+    let mut rest = [0; 4096];
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    while began.elapsed() < PATIENCE {
+        tokio::select! {
+            read = stream.read(&mut rest) => if read.unwrap_or(0) == 0 { break },
+            _ = tick.tick() => if stream.write_all(b"x").await.is_err() { break },
+        }
+    }
+    began.elapsed()
+}
+
+/// B2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_slow_ones_are_closed_and_slow_nobody_down() {
+    const EACH: usize = 170;
+    let rig = Plan::new(Database::Sqlite).start().await;
+    let address = rig.address();
+    let heads = join_all((0..EACH).map(|_| dribble(address, "GET /api/v1/services HTTP/1.1\r\nx-slow: ".into())));
+    let bodies = join_all((0..EACH).map(|_| dribble(address, head("content-length: 1000\r\n"))));
+    // One call that is answered, and then the head of a second one on the same connection.
+    let second = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz HTTP/1.1\r\nx-slow: ";
+    let seconds = join_all((0..EACH).map(|_| dribble(address, second.into())));
+    let slow = futures_util::future::join3(heads, bodies, seconds);
+    let (slowest, calls) = (Cell::new(Duration::ZERO), Cell::new(0));
+    let good = async {
+        loop {
+            let began = Instant::now();
+            assert_eq!(Call::get("/api/v1/deployments").by(rig.key()).send(&rig).await.status, 200);
+            slowest.set(slowest.get().max(began.elapsed()));
+            calls.set(calls.get() + 1);
+        }
+    };
+    let (heads, bodies, seconds) = tokio::select! { slow = slow => slow, () = good => unreachable!() };
+    let [heads, bodies, seconds] = [heads, bodies, seconds].map(|all| all.into_iter().max().unwrap());
+    println!("closed after at most {heads:?} (head), {bodies:?} (body), {seconds:?} (second head)");
+    println!("{} good calls meanwhile, the slowest in {:?}", calls.get(), slowest.get());
+    // A second for the machine.
+    assert!(heads < Duration::from_secs(6) && bodies < Duration::from_secs(11) && seconds < Duration::from_secs(6));
+    assert!(slowest.get() < Duration::from_secs(1) && calls.get() > 10);
+    rig.finish().await;
+}
+
+/// B3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_body_ends_the_server() {
+    let rig = Plan::new(Database::Sqlite).start().await;
+    let keys = |many: usize| (0..many).map(|n| format!("\"k{n}\":0")).collect::<Vec<_>>().join(",");
+    let long = "9".repeat(100_000);
+    let bodies: [(&str, Vec<u8>); 14] = [
+        ("deep lists", "[".repeat(100_000).into_bytes()),
+        ("deep lists, whole", ("[".repeat(100_000) + &"]".repeat(100_000)).into_bytes()),
+        ("deep objects", "{\"a\":".repeat(100_000).into_bytes()),
+        ("a million keys", format!("{{{}}}", keys(1_000_000)).into_bytes()),
+        ("a hundred thousand keys", format!("{{{}}}", keys(70_000)).into_bytes()),
+        ("the same key twice", b"{\"service\":\"web\",\"service\":\"db\",\"tag\":\"1\"}".to_vec()),
+        ("a lone surrogate", b"{\"service\":\"web\",\"tag\":\"1\",\"reason\":\"\\ud800\"}".to_vec()),
+        ("two lone surrogates", b"{\"service\":\"web\",\"tag\":\"1\",\"reason\":\"\\udc00\\ud800\"}".to_vec()),
+        ("invalid UTF-8", b"{\"service\":\"web\",\"tag\":\"1\",\"reason\":\"\xff\xfe\"}".to_vec()),
+        ("overlong UTF-8", b"{\"service\":\"web\",\"tag\":\"\xc0\xaf\"}".to_vec()),
+        ("a long number", format!("{{\"service\":\"web\",\"tag\":\"1\",\"run_number\":{long}}}").into_bytes()),
+        ("a byte order mark", b"\xef\xbb\xbf{\"service\":\"web\",\"tag\":\"1\"}".to_vec()),
+        ("more behind the end", b"{\"service\":\"web\",\"tag\":\"1\"}{}".to_vec()),
+        ("nothing", Vec::new()),
+    ];
+    let paths = ["/api/v1/deployments", "/api/v1/rollbacks", "/api/v1/services/web/release", "/api/v1/services/web/adopt"];
+    for (path, (what, body)) in paths.iter().flat_map(|path| bodies.iter().map(move |body| (path, body))) {
+        let call = Call::new(reqwest::Method::POST, path, body.clone()).by(rig.key());
+        let answer = call.send(&rig).await;
+        assert!(matches!(answer.status, 400 | 413), "{what} to {path}: {answer:?}");
+    }
+    assert_eq!(rig.count("SELECT COUNT(*) FROM deployments").await, 0);
+    rig.finish().await;
+}
+
+/// B4
+async fn orders_that_wait_are_bounded(database: Database) {
+    let mut plan = Plan::new(database);
+    plan.server += "\nmax_waiting = 1";
+    let rig = plan.start().await;
+    let gates = [rig.gate("web"), rig.gate("db")];
+    rig.order_running("web", "1").await;
+    let waiting = rig.order("web", "2").await;
+    let before = rig.rows().await;
+    let full = Call::post("/api/v1/deployments", &json!({ "service": "db", "tag": "1" })).by(rig.key()).id("later");
+    let answer = full.clone().send(&rig).await;
+    assert_refused(&answer, 503, "busy");
+    assert_eq!(answer.header("retry-after"), "10");
+    assert_eq!(rig.rows().await, before);
+    // A newer order of the same service takes a place that is taken already.
+    assert_eq!(rig.act(rig.key(), "/api/v1/services/web/release").await.status, 200);
+    let newer = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "3" })).by(rig.key()).send(&rig).await;
+    assert_eq!((newer.status, &newer.json()["superseded"]), (202, &json!(waiting)));
+    drop(gates);
+    rig.ended(newer.json()["id"].as_str().unwrap()).await;
+    assert_eq!(full.send(&rig).await.status, 202);
+    rig.finish().await;
+}
+
+/// B4: the places of followers, which are free again when they have gone, whatever they read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn followers_are_bounded() {
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.server += "\nmax_followers = 2";
+    let rig = plan.start().await;
+    let gate = rig.gate("web");
+    let id = rig.order_running("web", "1").await;
+    let follow = |accept: &str| Call::get(&format!("/api/v1/deployments/{id}/log")).by(rig.key()).header("accept", accept);
+    for kind in ["text/event-stream", "text/plain"] {
+        let open = until("two places", async || {
+            let both = [follow(kind).open(&rig).await, follow(kind).open(&rig).await];
+            both.iter().all(|one| one.status() == 200).then_some(both)
+        })
+        .await;
+        let answer = follow(kind).send(&rig).await;
+        assert_refused(&answer, 503, "busy");
+        assert_eq!(answer.header("retry-after"), "10");
+        // Those who do not show a proof are not even counted.
+        let stranger = Call::get(&format!("/api/v1/deployments/{id}/log")).send(&rig).await;
+        assert_refused(&stranger, 401, "unauthorized");
+        drop(open);
+    }
+    let free = async || (follow("text/plain").open(&rig).await.status() == 200).then_some(());
+    until("a free place", free).await;
+    drop(gate);
+    rig.finish().await;
+}
+
+/// A call that comes from `address` by the trusted proxy.
+async fn from(rig: &Rig, address: &str, is_proven: bool) -> Answer {
+    let call = Call::get("/api/v1/deployments").header("x-forwarded-for", address).header("x-forwarded-proto", "https");
+    if is_proven { call.by(rig.key()).send(rig).await } else { call.send(rig).await }
+}
+
+/// B5
+async fn failed_attempts_are_limited_by_address(database: Database) {
+    const LIMIT: usize = 5;
+    let mut plan = Plan::new(database);
+    plan.server = format!("failed_attempts_per_min = {LIMIT}\ntrusted_proxies = [\"127.0.0.1\"]");
+    let rig = plan.start().await;
+    let other = if database == Database::Postgres { Some(rig.beside().await) } else { None };
+    let every: Vec<&Rig> = std::iter::once(&rig).chain(&other).collect();
+    // Attempts count by the minute: when one ends on the way, it is done once more, from other addresses.
+    let mut turn = 0;
+    until("a whole minute", async || {
+        turn += 1;
+        let minute = clock::now_ms() / 60_000;
+        let attackers = [format!("192.0.{turn}."), format!("2001:db8:{turn}:2::"), format!("127.0.0.1, 10.9.9.9, 198.51.{turn}.")];
+        let mut seen = Vec::new();
+        for (at, address) in attackers.iter().enumerate() {
+            // Only an IPv6 address may change its last part; what stands left of what our proxy saw is anybody's word.
+            let host = |n: usize| if at == 1 { format!("{address}{n}") } else { format!("{address}1") };
+            for n in 0..LIMIT {
+                seen.push(from(every[n % every.len()], &host(n), false).await.status);
+            }
+            for rig in &every {
+                let refused = from(rig, &host(99), true).await;
+                seen.push(if refused.header("retry-after") == "60" { refused.status } else { 0 });
+                // Nobody else is concerned: another address, another /64, the proxy itself.
+                for elsewhere in ["203.0.113.5".to_owned(), format!("2001:db8:{turn}:3::1"), "10.9.9.9".to_owned()] {
+                    seen.push(from(rig, &elsewhere, true).await.status);
+                }
+                seen.push(Call::get("/api/v1/deployments").by(rig.key()).send(rig).await.status);
+            }
+        }
+        (clock::now_ms() / 60_000 == minute).then(|| {
+            let one = [vec![401; LIMIT], [429, 200, 200, 200, 200].repeat(every.len())].concat();
+            assert_eq!(seen, one.repeat(attackers.len()));
+        })
+    })
+    .await;
+    if let Some(other) = other {
+        other.stop().await;
+    }
+    rig.finish().await;
+}

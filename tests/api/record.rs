@@ -1,0 +1,269 @@
+//! What is recorded and shown: the audit trail, no forged line, no secret, the contract itself.
+
+use serde_json::Value;
+use serde_json::json;
+use sqlx::Row as _;
+use tagalong::app::App;
+use tagalong::config::Config;
+use tagalong::http::Need;
+use tagalong::http::ROUTES;
+
+use crate::support::Call;
+use crate::support::Database;
+use crate::support::Key;
+use crate::support::Plan;
+use crate::support::Rig;
+use crate::support::assert_refused;
+
+on_both!(the_audit_trail_shows_tampering, no_text_from_outside_forges_a_line, no_secret_is_kept_or_shown);
+
+/// Everything of a column, one row a line.
+async fn column(rig: &Rig, sql: &'static str) -> Vec<String> {
+    let pool = rig.database().await;
+    let rows = sqlx::query(sql).fetch_all(&pool).await.unwrap();
+    pool.close().await;
+    rows.iter().map(|row| row.try_get::<Option<String>, _>(0).unwrap().unwrap_or_default()).collect()
+}
+
+/// G2
+async fn the_audit_trail_shows_tampering(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let gate = rig.gate("web");
+    let id = rig.order_running("web", "1").await;
+    let waiting = rig.order("web", "2").await;
+    for path in [format!("/api/v1/deployments/{waiting}/cancel"), "/api/v1/services/web/release".to_owned()] {
+        assert_eq!(rig.act(rig.key(), &path).await.status, 200);
+    }
+    drop(gate);
+    rig.ended(&id).await;
+    crate::support::until("the outcome's entry", async || (rig.count("SELECT COUNT(*) FROM audit").await == 5).then_some(())).await;
+    let said = column(&rig, "SELECT caller || ' ' || action || ' ' || target || ' ' || detail FROM audit ORDER BY seq").await;
+    let expected = [
+        format!("key:ops order web deploy 1 as {id}"),
+        format!("key:ops order web deploy 2 as {waiting}"),
+        format!("key:ops cancel web {waiting}"),
+        "key:ops release web ".to_owned(),
+    ];
+    assert_eq!(said[..4], expected);
+    assert!(said[4].starts_with(&format!("key:ops outcome web {id} failed, nothing was changed: ")), "{}", said[4]);
+    let store = rig.app().deployer().store();
+    let (entries, noted) = store.verify_audit().await.unwrap().unwrap();
+    assert_eq!(entries, 5);
+    // Every way to change it, each made good again.
+    let columns = ["at_ms", "caller", "action", "target", "detail", "previous", "hash"];
+    for column in columns {
+        let change = if column == "at_ms" { "at_ms + 1".to_owned() } else { format!("{column} || 'x'") };
+        let back = if column == "at_ms" { "at_ms - 1".to_owned() } else { format!("substr({column}, 1, length({column}) - 1)") };
+        edit(&rig, &format!("UPDATE audit SET {column} = {change} WHERE seq = 3")).await;
+        assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 3, "{column}");
+        edit(&rig, &format!("UPDATE audit SET {column} = {back} WHERE seq = 3")).await;
+        assert!(store.verify_audit().await.unwrap().is_ok(), "{column}");
+    }
+    // A boundary that moves between two fields.
+    edit(&rig, "UPDATE audit SET caller = 'key:opsc', action = 'ancel' WHERE seq = 3").await;
+    assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 3);
+    edit(&rig, "UPDATE audit SET caller = 'key:ops', action = 'cancel' WHERE seq = 3").await;
+    // The end cut off shows by the hash that a person has noted.
+    edit(&rig, "CREATE TABLE kept AS SELECT * FROM audit WHERE seq >= 4").await;
+    edit(&rig, "DELETE FROM audit WHERE seq = 5").await;
+    assert_ne!(store.verify_audit().await.unwrap().unwrap(), (entries, noted.clone()));
+    edit(&rig, "INSERT INTO audit SELECT * FROM kept WHERE seq = 5").await;
+    assert_eq!(store.verify_audit().await.unwrap().unwrap(), (entries, noted));
+    edit(&rig, "DELETE FROM audit WHERE seq = 4").await;
+    assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 4);
+    edit(&rig, "UPDATE audit SET seq = 4 WHERE seq = 5").await;
+    assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 4);
+    rig.finish().await;
+}
+
+async fn edit(rig: &Rig, statement: &str) {
+    let pool = rig.database().await;
+    sqlx::query(sqlx::AssertSqlSafe(statement.to_owned())).execute(&pool).await.unwrap();
+    pool.close().await;
+}
+
+const HOSTILE: [&str; 8] = [
+    "a\n2026-11-21T03:00:00Z resolve *** live: verified",
+    "a\r\nb",
+    "\u{1b}[2K\u{1b}[1A forged \u{1b}]0;title\u{7}",
+    "$(id) `id` ; id && id | id > x",
+    "--upload-pack=id",
+    "\u{202e}txet desrever\u{2066} \u{2028}next \u{85}line",
+    "data: x\n\nevent: outcome\ndata: {\"outcome\":\"live\"}\n\n",
+    "' OR 1=1; DROP TABLE lines; --",
+];
+
+/// C1, E3
+async fn no_text_from_outside_forges_a_line(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let calls = rig.dir().join("web/calls");
+    let order = async |text: &str| {
+        let _ = std::fs::remove_file(&calls);
+        let body = json!({ "service": "web", "tag": "1", "reason": text, "ref": text, "commit": text, "run_url": text });
+        let answer = Call::post("/api/v1/deployments", &body).by(rig.key()).send(&rig).await;
+        assert_eq!(answer.status, 202);
+        let shown = rig.ended(answer.json()["id"].as_str().unwrap()).await;
+        // The record keeps what was sent, as data.
+        assert_eq!([&shown["reason"], &shown["ref"], &shown["commit"], &shown["run_url"]], [text; 4]);
+        let log = |accept: &str| {
+            let path = format!("/api/v1/deployments/{}/log", shown["id"].as_str().unwrap());
+            Call::get(&path).by(rig.key()).header("accept", accept).send(&rig)
+        };
+        (log("text/plain").await.text, log("text/event-stream").await.text, std::fs::read_to_string(&calls).unwrap())
+    };
+    let (text, events, called) = order("harmless").await;
+    let kinds = |events: &str| events.lines().filter(|line| line.starts_with("event: ")).map(str::to_owned).collect::<Vec<_>>();
+    for hostile in HOSTILE {
+        let (its_text, its_events, its_calls) = order(hostile).await;
+        assert_eq!(its_text.lines().count(), text.lines().count(), "{its_text}");
+        assert_eq!(kinds(&its_events), kinds(&events), "{its_events}");
+        let is_foul =
+            |c: char| (c.is_control() && c != '\n') || ('\u{2028}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c);
+        assert!(!its_text.contains(is_foul), "{its_text:?}");
+        assert!(!its_events.contains(is_foul), "{its_events:?}");
+        // What is run, with which arguments and environment, does not depend on it.
+        assert_eq!(its_calls, called, "{hostile}");
+    }
+    rig.finish().await;
+}
+
+/// E1
+async fn no_secret_is_kept_or_shown(database: Database) {
+    const CANARY: &str = "canary-7d1f4e";
+    let mut plan = Plan::new(database);
+    plan.keys.push(Key::bearer("robot", &["read"]));
+    plan.tables = "[[registry]]\nhost = \"127.0.0.1:1\"\nuser = \"robot\"\npassword_file = \"registry.secret\"\n".into();
+    plan.files = vec![("registry.secret", format!("{CANARY}-registry")), ("page.secret", format!("{CANARY}-page"))];
+    plan.services = vec!["web"];
+    plan.service = "[service.web.smoke]\nurl = \"http://127.0.0.1:1/\"\nuser = \"x\"\npassword_file = \"page.secret\"".into();
+    let rig = plan.start().await;
+    let mut secrets: Vec<String> = rig.plan.keys.iter().map(Key::text).collect();
+    secrets.push(secrets[0].replace("whsec_", ""));
+    secrets.extend(["registry", "page"].map(|which| format!("{CANARY}-{which}")));
+    let mut seen = vec![format!("{:?}", Config::load(&rig.config_file).unwrap())];
+    // An engine that says every secret, on its way to fail and as the reason of an order.
+    let said = secrets.join(" ");
+    std::fs::write(rig.dir().join("web/fail"), format!("cannot log in with {said}\n")).unwrap();
+    let id = rig.order("web", "1").await;
+    let ended = rig.ended(&id).await;
+    assert!(ended["why"].as_str().unwrap().contains("cannot log in with •••"), "{ended}");
+    for route in ROUTES.iter().filter(|route| route.method == "GET") {
+        let path = route.path.replace("{id}", &id).replace("{name}", "web");
+        let answer = Call::get(&path).by(rig.key()).send(&rig).await;
+        assert_eq!(answer.status, 200, "{path}");
+        seen.push(format!("{:?} {}", answer.headers, answer.text));
+    }
+    seen.push(Call::get("/api/v1/services").send(&rig).await.text);
+    let calls = std::fs::read_to_string(rig.dir().join("web/calls")).unwrap();
+    seen.push(calls);
+    if database == Database::Postgres {
+        for table in ["deployments", "lines", "deliveries", "audit", "attempts", "holds"] {
+            seen.push(rows_of(&rig, table).await);
+        }
+    }
+    for entry in std::fs::read_dir(rig.data_dir()).unwrap() {
+        seen.push(String::from_utf8_lossy(&std::fs::read(entry.unwrap().path()).unwrap()).into_owned());
+    }
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (secret, text) in secrets.iter().flat_map(|secret| seen.iter().map(move |text| (secret, text))) {
+        assert!(!text.contains(secret.as_str()), "{secret} is in {text}");
+        assert!(!text.contains(&hex(secret)), "{secret} is in {text} as hex");
+    }
+    std::fs::remove_file(rig.dir().join("web/fail")).unwrap();
+    rig.finish().await;
+}
+
+/// Every value of a table of PostgreSQL as text; SQLite's are in its file.
+async fn rows_of(rig: &Rig, table: &str) -> String {
+    let pool = rig.database().await;
+    let statement = format!("SELECT string_agg(t::text, ' ') FROM {table} AS t");
+    let row = sqlx::query(sqlx::AssertSqlSafe(statement)).fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    row.try_get::<Option<String>, _>(0).unwrap().unwrap_or_default()
+}
+
+/// The contract that is shown is the route table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_openapi_file_has_every_route() {
+    let rig = Plan::new(Database::Sqlite).start().await;
+    let answer = Call::get("/api/v1/openapi.json").send(&rig).await;
+    assert_eq!(answer.status, 200);
+    let contract = answer.json();
+    assert!(contract["openapi"].as_str().unwrap().starts_with("3.1"), "{}", contract["openapi"]);
+    for route in &ROUTES {
+        let operation = &contract["paths"][route.path][route.method.as_str().to_lowercase()];
+        assert_eq!(operation["summary"], route.summary, "{} {}", route.method, route.path);
+        assert_eq!(operation["security"].is_array(), route.need != Need::Open, "{} {}", route.method, route.path);
+        assert!(operation["responses"][route.answer.0.to_string()].is_object());
+        assert_eq!(operation["requestBody"].is_object(), route.body.is_some());
+    }
+    let methods = contract["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum::<usize>();
+    assert_eq!(methods, ROUTES.len());
+    let text = answer.text.clone();
+    let references: Vec<&str> = text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(references.len() > 20);
+    for reference in references {
+        assert!(contract.pointer(reference).is_some_and(Value::is_object), "{reference} leads nowhere");
+    }
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_and_metrics_tell_how_it_stands() {
+    let rig = Plan::new(Database::Sqlite).start().await;
+    let gate = rig.gate("web");
+    let healthy = Call::get("/healthz").send(&rig).await;
+    assert_eq!((healthy.status, healthy.text.as_str()), (200, "ok\n"));
+    let ready = Call::get("/readyz").send(&rig).await;
+    assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true, "problems": [] })));
+    for path in ["/healthz", "/readyz"] {
+        let head = Call::new(reqwest::Method::HEAD, path, Vec::new()).send(&rig).await;
+        assert_eq!((head.status, head.text.as_str()), (200, ""));
+        assert_eq!(head.header("x-content-type-options"), "nosniff");
+    }
+    rig.order_running("web", "1").await;
+    rig.order("web", "2").await;
+    let metrics = async || Call::get("/metrics").by(rig.key()).send(&rig).await.text;
+    let text = metrics().await;
+    for line in [
+        "tagalong_deployments_waiting 1",
+        "tagalong_deployments_running 1",
+        "tagalong_deployments_total{service=\"web\",outcome=\"live\"} 0",
+        "tagalong_http_requests_total{route=\"/api/v1/deployments\",status=\"202\"} 2",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line} is not in {text}");
+    }
+    drop(gate);
+    let ended = "tagalong_deployments_total{service=\"web\",outcome=\"failed\"} 2";
+    crate::support::until("both to end", async || metrics().await.contains(ended).then_some(())).await;
+    rig.finish().await;
+}
+
+/// F1: one server a data folder, and nothing in the folder leads out of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_folder_is_one_servers_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let rig = Plan::new(Database::Sqlite).start().await;
+    assert_eq!(std::fs::metadata(rig.data_dir()).unwrap().permissions().mode() & 0o777, 0o700);
+    let start = async || App::start(Config::load(&rig.config_file).unwrap()).await.err().map(|error| error.to_string());
+    let refused = start().await.unwrap();
+    assert!(refused.starts_with("Another tagalong uses the data folder "), "{refused}");
+    assert_eq!(Call::get("/healthz").send(&rig).await.status, 200);
+    let mut plan = rig.plan.clone();
+    plan.server += "\n";
+    for name in ["lock", "executor-id", "tagalong.db", "tagalong.db-wal"] {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        std::fs::create_dir(dir.path().join("server")).unwrap();
+        std::fs::write(&outside, "").unwrap();
+        std::os::unix::fs::symlink(&outside, dir.path().join("server").join(name)).unwrap();
+        let started = App::start(Config::load(&plan.write(dir.path(), "server", None)).unwrap()).await;
+        let error = started.err().map(|error| error.to_string()).unwrap_or_else(|| panic!("{name} was followed"));
+        assert!(error.contains("symbolic link"), "{error}");
+        assert_eq!(std::fs::read_to_string(&outside).unwrap(), "");
+    }
+    let answer = Call::get("/api/v1/services/none").by(rig.key()).send(&rig).await;
+    assert_refused(&answer, 404, "not_found");
+    rig.finish().await;
+}
