@@ -464,7 +464,9 @@ async fn a_key_acts_for_its_refs_only() {
     let key = &rig.plan.keys[1];
     let order = |git_ref: Option<&str>| {
         let mut body = json!({ "service": "web", "tag": "1" });
-        git_ref.map(|git_ref| body["ref"] = git_ref.into());
+        if let Some(git_ref) = git_ref {
+            body["ref"] = git_ref.into();
+        }
         Call::post("/api/v1/deployments", &body).by(key)
     };
     for (git_ref, status) in [

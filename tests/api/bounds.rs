@@ -52,7 +52,7 @@ async fn all_of(stream: &mut TcpStream) -> String {
 async fn pour(address: SocketAddr, start: &str) -> (usize, String) {
     let mut stream = connect(address, start).await;
     let (mut chunk, mut sent) = (b"10000\r\n".to_vec(), 0);
-    chunk.extend([b'x'; 65_536]);
+    chunk.extend(vec![b'x'; 65_536]);
     chunk.extend(b"\r\n");
     let mut answer = Vec::new();
     while sent < 64 << 20 {

@@ -164,7 +164,7 @@ async fn no_secret_is_kept_or_shown(database: Database) {
     for entry in std::fs::read_dir(rig.data_dir()).unwrap() {
         seen.push(String::from_utf8_lossy(&std::fs::read(entry.unwrap().path()).unwrap()).into_owned());
     }
-    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |text: &str| text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     for (secret, text) in secrets.iter().flat_map(|secret| seen.iter().map(move |text| (secret, text))) {
         assert!(!text.contains(secret.as_str()), "{secret} is in {text}");
         assert!(!text.contains(&hex(secret)), "{secret} is in {text} as hex");
@@ -259,7 +259,7 @@ async fn a_data_folder_is_one_servers_alone() {
         std::fs::write(&outside, "").unwrap();
         std::os::unix::fs::symlink(&outside, dir.path().join("server").join(name)).unwrap();
         let started = App::start(Config::load(&plan.write(dir.path(), "server", None)).unwrap()).await;
-        let error = started.err().map(|error| error.to_string()).unwrap_or_else(|| panic!("{name} was followed"));
+        let error = started.err().map_or_else(|| panic!("{name} was followed"), |error| error.to_string());
         assert!(error.contains("symbolic link"), "{error}");
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "");
     }

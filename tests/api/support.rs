@@ -1,5 +1,6 @@
 //! A real server in a temporary folder, calls to it, and a look into its database from beside.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufRead as _;
 use std::io::BufReader;
@@ -151,7 +152,7 @@ impl Plan {
             std::fs::write(dir.join("postgres.url"), url).unwrap();
             text += "[store]\npostgres_url_file = \"postgres.url\"\n";
         }
-        text += &format!("[docker]\nprogram = {:?}\n{}\n", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/docker.sh"), self.tables);
+        let _ = writeln!(text, "[docker]\nprogram = {:?}\n{}", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/docker.sh"), self.tables);
         for (name, content) in &self.files {
             std::fs::write(dir.join(name), content).unwrap();
         }
@@ -160,8 +161,10 @@ impl Plan {
             let stack = dir.join(service);
             std::fs::create_dir_all(&stack).unwrap();
             // Nothing listens there, so an order ends where the registry would be asked.
-            text += &format!("[service.{service}]\ndir = {stack:?}\nproject = \"{service}\"\nimage = \"127.0.0.1:1/acme/{service}\"\n");
-            text += &format!("variable = \"TAG\"\n{}\n", self.service);
+            let stack = stack.display();
+            let _ =
+                writeln!(text, "[service.{service}]\ndir = \"{stack}\"\nproject = \"{service}\"\nimage = \"127.0.0.1:1/acme/{service}\"");
+            let _ = writeln!(text, "variable = \"TAG\"\n{}", self.service);
         }
         let file = dir.join(format!("{name}.toml"));
         std::fs::write(&file, text).unwrap();
