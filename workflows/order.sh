@@ -89,6 +89,11 @@ send() {
         echo "no answer yet ($status $(field detail "$answer")), trying again in $((pause < 60 ? pause : 60)) s"
         sleep "$((pause < 60 ? pause : 60))"
         ;;
+      422)
+        # A guard's word, said before anything was queued: the same as a deployment that ended refused.
+        outcome=refused summary=$(field detail "$answer") deployment=''
+        return
+        ;;
       *) fail "$TAGALONG_URL refused the order with $status: $(field detail "$answer")" ;;
     esac
   done
@@ -104,13 +109,14 @@ event() {
   local kind text
   if [[ $event_name == outcome ]]; then
     outcome=$(field outcome "$event_data")
+    summary=$(field summary "$event_data")
     return
   fi
   kind=$(field kind "$event_data")
   text=$(field text "$event_data")
   case $kind in
     step) printf '== %s\n' "$text" ;;
-    outcome) summary=$text ;;
+    outcome) ;; # said by the last event
     *) printf '   %s%s\n' "$([[ $kind == warning || $kind == error ]] && echo "$kind: ")" "$text" ;;
   esac
   if [[ $kind == warning ]] && ((${#warnings[@]} < 8)); then warnings+=("$text"); fi
@@ -204,10 +210,12 @@ main() {
   body=$(order_body)
   # A repeated try of this run is the same order; a re-run by a person is a new one.
   id="run-$GITHUB_RUN_ID-${GITHUB_RUN_ATTEMPT:-1}-$(printf '%s' "$ORDER$body" | openssl dgst -sha256 -r | cut -c 1-16)"
-  send
-  echo "deployment $deployment"
   last=0 outcome='' summary='' warnings=() errors=()
-  follow
+  send
+  if [[ $deployment ]]; then
+    echo "deployment $deployment"
+    follow
+  fi
   report
   exit_code
 }

@@ -130,7 +130,8 @@ fn configured_socket(config: &Path) -> PathBuf {
     let text = std::fs::read_to_string(config).unwrap_or_default();
     let table: toml::Table = text.parse().unwrap_or_default();
     let socket = table.get("server").and_then(|server| server.get("socket")).and_then(toml::Value::as_str);
-    socket.unwrap_or("/run/tagalong/tagalong.sock").into()
+    // A relative path starts at the configuration's folder, as it does for the server.
+    config.parent().unwrap_or(Path::new("")).join(socket.unwrap_or("/run/tagalong/tagalong.sock"))
 }
 
 #[allow(clippy::disallowed_methods, reason = "a workflow gives its secret by the environment")]

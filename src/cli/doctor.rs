@@ -122,13 +122,13 @@ fn can_be_replaced(file: &std::path::Path) -> Result<String, String> {
 fn free_space(server: &Server) -> Result<String, String> {
     let root = &server.root_dir;
     let Ok(free) = rustix::fs::statvfs(root.as_str()) else {
-        return Ok(format!("{} cannot be seen from here", root));
+        return Ok(format!("{root} cannot be seen from here"));
     };
     let free_mib = (free.f_bavail * free.f_frsize) >> 20;
     if free_mib < 1024 {
-        return Err(format!("only {free_mib} MiB are free in {}; make room with `docker image prune`.", root));
+        return Err(format!("only {free_mib} MiB are free in {root}; make room with `docker image prune`."));
     }
-    Ok(format!("{free_mib} MiB free in {}", root))
+    Ok(format!("{free_mib} MiB free in {root}"))
 }
 
 /// Signatures hold for five minutes, so a clock that is off refuses every call.

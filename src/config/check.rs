@@ -19,8 +19,8 @@ use crate::config::Service;
 use crate::config::Store;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
+use crate::model::Mask;
 use crate::model::ServiceName;
-use crate::process::Mask;
 
 const DAY_S: u64 = 86_400;
 
@@ -66,6 +66,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
 }
 
 fn read_server(mut from: Section) -> Server {
+    // Not by `path`: an empty one wants no socket, not the folder.
     let socket = from.text("socket").unwrap_or_else(|| "/run/tagalong/tagalong.sock".to_owned());
     let tls = match (from.path("tls_certificate_file"), from.path("tls_key_file")) {
         (Some(chain), Some(key)) => Some((chain, key)),
@@ -81,7 +82,7 @@ fn read_server(mut from: Section) -> Server {
     });
     let server = Server {
         listen,
-        socket: (!socket.is_empty()).then(|| socket.into()),
+        socket: (!socket.is_empty()).then(|| from.folder.join(socket)),
         socket_gid: u32::try_from(from.whole("socket_gid", -1, -1..=i64::from(u32::MAX))).ok(),
         data_dir: from.path("data_dir").unwrap_or_else(|| "/var/lib/tagalong".into()),
         trusted_proxies: from.list("trusted_proxies", network),

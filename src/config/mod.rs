@@ -25,8 +25,8 @@ pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use smoke::{ReleaseCarrier, ReleaseProof, SmokePlan};
 pub use stack::{Docker, PinChoice, PinnedImage, Stack};
 
+use crate::model::Mask;
 use crate::model::ServiceName;
-use crate::process::Mask;
 
 /// Everything, checked.
 #[derive(Debug)]

@@ -18,7 +18,8 @@ pub(super) struct Section {
     table: toml::Table,
     known: Vec<&'static str>,
     problems: Problems,
-    folder: PathBuf,
+    /// The folder of the configuration file.
+    pub(super) folder: PathBuf,
 }
 
 impl Section {

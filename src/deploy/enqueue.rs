@@ -11,6 +11,7 @@ use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
+use crate::model::Outcome;
 use crate::model::RollbackTo;
 use crate::model::ServiceName;
 use crate::model::State;
@@ -53,7 +54,7 @@ impl From<EnqueueError> for OrderError {
     fn from(error: EnqueueError) -> Self {
         match error {
             EnqueueError::IdReused => Self::IdReused,
-            EnqueueError::Full(_) => Self::Busy(error.to_string()),
+            EnqueueError::Full(_) | EnqueueError::Waiting(_) => Self::Busy(error.to_string()),
             EnqueueError::Refused { guard, why } => Self::Refused { guard, why },
             EnqueueError::Store(error) => Self::Store(error),
         }
@@ -236,42 +237,27 @@ impl Deployer {
                 )));
             }
         };
-        self.refuse_past_barrier(service, &verified, found, ask.force)?;
+        refuse_past_barrier(service, &verified, found, ask.force)?;
         Ok(target)
     }
 
     /// The verified release to go back to: the last one while a newer is under way or did not hold, else the one before it.
     async fn previous<'a>(&self, service: &Service, verified: &'a [Deployment]) -> Result<Option<&'a Deployment>, OrderError> {
         let Some(last) = verified.first() else { return Ok(None) };
-        let under_way = self.store.unfinished(&service.name).await?.iter().any(|one| matches!(one.state, State::Running { .. }));
+        // One at its after-hook is verified and serves already, so it is what is gone back from.
+        let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && one.id != last.id;
+        let under_way = self.store.unfinished(&service.name).await?.iter().any(is_under_way);
         let last_change = self.store.last_change(&service.name).await?;
-        // `rolled_back` left the last verified release serving, so going back means the one before it.
-        let serving = last_change.is_none_or(|change| {
-            change.id == last.id || matches!(&change.state, State::Done { outcome } if outcome.name() == "rolled_back")
-        });
+        // An undo that held left the last verified release serving, so going back means the one before it.
+        let undone = |change: &Deployment| {
+            matches!(&change.state, State::Done { outcome: Outcome::RolledBack { .. } | Outcome::Cancelled { brought_back: true, .. } })
+        };
+        let serving =
+            matches!(last.state, State::Running { .. }) || last_change.is_none_or(|change| change.id == last.id || undone(&change));
         if under_way || !serving {
             return Ok(Some(last));
         }
         Ok(verified.iter().find(|old| !same_content(&old.images, &last.images)))
-    }
-
-    /// A release that must not be rolled back past stops a rollback to one before it.
-    fn refuse_past_barrier(
-        &self,
-        service: &Service,
-        verified: &[Deployment],
-        target: Option<&Deployment>,
-        force: bool,
-    ) -> Result<(), OrderError> {
-        let Some(target) = target.filter(|_| !force) else { return Ok(()) };
-        let newer = verified.iter().take_while(|one| one.id > target.id);
-        let Some(barrier) = newer.into_iter().find(|one| one.barrier && !same_content(&one.images, &target.images)) else { return Ok(()) };
-        let tag = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str());
-        let why = format!(
-            "{tag} of {} says that it must not be rolled back past (a migration, say); force the rollback if the data allows it.",
-            service.name
-        );
-        Err(OrderError::Refused { guard: Guard::Barrier, why })
     }
 }
 
@@ -302,4 +288,17 @@ fn check_digest(service: &Service, ask: &api::NewDeployment) -> Result<(), Order
         return Err(OrderError::Refused { guard: Guard::DigestMismatch, why });
     }
     Ok(())
+}
+
+/// A release that must not be rolled back past stops a rollback to one before it.
+fn refuse_past_barrier(service: &Service, verified: &[Deployment], target: Option<&Deployment>, force: bool) -> Result<(), OrderError> {
+    let Some(target) = target.filter(|_| !force) else { return Ok(()) };
+    let newer = verified.iter().take_while(|one| one.id > target.id);
+    let Some(barrier) = newer.into_iter().find(|one| one.barrier && !same_content(&one.images, &target.images)) else { return Ok(()) };
+    let tag = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str());
+    let why = format!(
+        "{tag} of {} says that it must not be rolled back past (a migration, say); force the rollback if the data allows it.",
+        service.name
+    );
+    Err(OrderError::Refused { guard: Guard::Barrier, why })
 }

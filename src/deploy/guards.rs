@@ -28,7 +28,7 @@ impl Run<'_> {
             )));
         }
         let waited_ms = clock::now_ms() - self.created_ms;
-        if self.attempts == 1 && waited_ms > self.service.max_wait.as_millis() as i64 {
+        if self.order.kind == OrderKind::Deploy && self.attempts == 1 && waited_ms > self.service.max_wait.as_millis() as i64 {
             let why = format!("the order waited {} s, longer than max_wait_s = {}.", waited_ms / 1000, self.service.max_wait.as_secs());
             return Err(Stop::Refused(Guard::Age, why));
         }

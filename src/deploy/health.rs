@@ -48,7 +48,7 @@ impl Run<'_> {
             let mine: Vec<Container> = self.pinned_of(&containers).cloned().collect();
             let mut waiting = self.missing_services(&mine);
             for container in &mine {
-                self.check_image(container, &wanted_ids, step)?;
+                check_image(container, &wanted_ids, step)?;
                 let restarts = container.restarts.saturating_sub(*first_restarts.entry(container.id.clone()).or_insert(container.restarts));
                 match self.standing(container, restarts, began) {
                     Standing::Good => {}
@@ -144,15 +144,6 @@ impl Run<'_> {
         Ok(ids)
     }
 
-    /// A tag may move and a file may be edited at any moment: what counts is the image that runs.
-    fn check_image(&self, container: &Container, wanted_ids: &[String], step: Step) -> Result<(), Stop> {
-        if wanted_ids.is_empty() || wanted_ids.contains(&container.image_id) {
-            return Ok(());
-        }
-        let what = if step.is_undo() { "the previous image" } else { "the pinned image" };
-        Err(Stop::Fault(format!("{} runs {}, not {what}; somebody else changed the stack meanwhile.", container.name, container.image_id)))
-    }
-
     /// The last lines of containers that are not good, so that the reason stands in the journal.
     async fn say_last_lines(&mut self) {
         const LINES: u32 = 6;
@@ -166,4 +157,13 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// A tag may move and a file may be edited at any moment: what counts is the image that runs.
+fn check_image(container: &Container, wanted_ids: &[String], step: Step) -> Result<(), Stop> {
+    if wanted_ids.is_empty() || wanted_ids.contains(&container.image_id) {
+        return Ok(());
+    }
+    let what = if step.is_undo() { "the previous image" } else { "the pinned image" };
+    Err(Stop::Fault(format!("{} runs {}, not {what}; somebody else changed the stack meanwhile.", container.name, container.image_id)))
 }

@@ -2,6 +2,7 @@
 //!
 //! Begin with `run.rs`: its story function reads aloud what one deployment does.
 
+mod adopt;
 mod cancel;
 mod enqueue;
 mod guards;
@@ -9,6 +10,7 @@ mod health;
 mod hooks;
 mod queue;
 mod recover;
+mod resolve;
 mod retain;
 mod run;
 mod seen;
@@ -23,9 +25,11 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 
 use tokio::sync::Notify;
+use tokio::sync::OnceCell;
 
 use crate::config::Config;
 use crate::engine::Compose;
+use crate::engine::Server;
 use crate::journal::Hub;
 use crate::model::DeploymentId;
 use crate::process::Cancel;
@@ -40,6 +44,9 @@ pub use state::view;
 #[derive(Debug)]
 pub struct Deployer {
     config: RwLock<Arc<Config>>,
+    registries: RwLock<Arc<Registries>>,
+    /// Who the Docker daemon is: it does not change while a server lives.
+    docker: OnceCell<Server>,
     store: Store,
     hub: Hub,
     metrics: Arc<Metrics>,
@@ -56,7 +63,18 @@ impl Deployer {
     /// A deployer over `store` that carries nothing out yet.
     #[must_use]
     pub fn new(config: Arc<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: String, fingerprint_key: Vec<u8>) -> Self {
-        Self { config: RwLock::new(config), store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default(), fingerprint_key }
+        Self {
+            registries: RwLock::new(registries(&config)),
+            docker: OnceCell::new(),
+            config: RwLock::new(config),
+            store,
+            hub,
+            metrics,
+            executor,
+            wake: Notify::new(),
+            running: Mutex::default(),
+            fingerprint_key,
+        }
     }
 
     /// The configuration in force.
@@ -67,6 +85,7 @@ impl Deployer {
 
     /// Puts another configuration in force: for every order from now on, not for what runs.
     pub fn set_config(&self, config: Arc<Config>) {
+        *self.registries.write().unwrap_or_else(PoisonError::into_inner) = registries(&config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         self.wake.notify_one();
     }
@@ -89,9 +108,8 @@ impl Deployer {
         &self.metrics
     }
 
-    fn registries(&self) -> Registries {
-        let config = self.config();
-        Registries::new(config.docker.clone(), config.registries.clone())
+    fn registries(&self) -> Arc<Registries> {
+        Arc::clone(&self.registries.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The engine over a service's stack, for looking only: it holds no lock.
@@ -103,4 +121,8 @@ impl Deployer {
     fn cancel_of(&self, id: &DeploymentId) -> Option<Cancel> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
+}
+
+fn registries(config: &Config) -> Arc<Registries> {
+    Arc::new(Registries::new(config.docker.clone(), config.registries.clone()))
 }

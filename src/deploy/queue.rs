@@ -11,6 +11,7 @@ use crate::clock;
 use crate::deploy::Deployer;
 use crate::deploy::run;
 use crate::executor;
+use crate::model::DeploymentId;
 use crate::model::ServiceName;
 use crate::model::State;
 use crate::process::Cancel;
@@ -27,12 +28,10 @@ impl Deployer {
     /// returns, nothing that it started runs any more; what it was at is taken up by the next start.
     pub async fn work(self: Arc<Self>, stop: Cancel) {
         let mut tasks = JoinSet::new();
-        let mut own = true;
         let mut swept: Option<tokio::time::Instant> = None;
         loop {
-            match self.round(own, &mut tasks).await {
-                Ok(()) => own = false,
-                Err(error) => tracing::error!(%error, "the queue could not be read; it is tried again"),
+            if let Err(error) = self.round(&mut tasks).await {
+                tracing::error!(%error, "the queue could not be read; it is tried again");
             }
             if swept.is_none_or(|at| at.elapsed() > SWEEP) {
                 self.sweep().await;
@@ -51,17 +50,17 @@ impl Deployer {
     }
 
     /// One round: take up what was left, take what waits, and stop what others cancelled.
-    async fn round(self: &Arc<Self>, own: bool, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
+    async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
         let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
-        for deployment in self.store.reclaim(&services, &self.executor, own, executor::LEASE_MS).await? {
+        let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        for deployment in self.store.reclaim(&services, &self.executor, &at_work, executor::LEASE_MS).await? {
             tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "taking up a deployment that was left unfinished");
             self.start(deployment, true, tasks);
         }
         for deployment in self.store.claim(&services, &self.executor, executor::LEASE_MS).await? {
             self.start(deployment, false, tasks);
         }
-        let busy = !self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if busy {
+        if !self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             self.store.renew(&self.executor, executor::LEASE_MS).await?;
             self.stop_cancelled(&services).await?;
         }

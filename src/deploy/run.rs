@@ -3,7 +3,6 @@
 //! [`Run::land`] is the story function: it reads aloud what happens, and the details stand below it in call order. A rollback,
 //! an adoption and a restart enter by the same function. Whatever goes wrong from the pin on is `undo.rs`'s.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -26,7 +25,6 @@ use crate::model::Report;
 use crate::model::Step;
 use crate::process::Cancel;
 use crate::registry;
-use crate::registry::RegistryError;
 use crate::store::Deployment;
 use crate::store::Facts;
 use crate::store::Fence;
@@ -110,7 +108,7 @@ pub(super) async fn carry_out(deployer: &Deployer, deployment: Deployment, recov
     let (outcome, lock) = match run.take_lock(recovered).await {
         Ok(lock) => {
             run.compose = Compose::new(config.docker.clone(), run.service.stack.clone(), Arc::clone(&config.mask), Some(lock.file()));
-            (run.to_outcome(resume_at).await, Some(lock))
+            (run.find_outcome(resume_at).await, Some(lock))
         }
         Err(why) => (
             Some(if run.changed {
@@ -153,7 +151,7 @@ impl<'a> Run<'a> {
     }
 
     /// The whole way to an outcome; none when another server has taken over.
-    async fn to_outcome(&mut self, resume_at: Option<Step>) -> Option<Outcome> {
+    async fn find_outcome(&mut self, resume_at: Option<Step>) -> Option<Outcome> {
         let story = match resume_at {
             Some(step) => self.resume(step).await,
             None => self.land().await,
@@ -195,63 +193,6 @@ impl<'a> Run<'a> {
         self.verified().await?;
         self.after_hook().await?;
         Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) })
-    }
-
-    /// Which content the tag is, at the registry; a rollback knows it from the record.
-    async fn resolve(&mut self) -> Result<(), Stop> {
-        self.begin(Step::Resolve, "which content the tag is").await?;
-        if self.order.kind == OrderKind::Rollback && !self.images.is_empty() {
-            self.journal.note(format!("from the record: {}", self.images_text()));
-            return Ok(());
-        }
-        let tag = self.order.tag.clone().ok_or_else(|| Stop::Fault("the order names no tag.".into()))?;
-        let server = self.compose.server(&self.cancel).await?;
-        let registries = self.deployer.registries();
-        let mut images = Vec::new();
-        for pin in self.service.stack.pins.clone() {
-            let asked = registries.resolve(&pin.image, Some(&tag), None, (&server.os, &server.arch));
-            let found = self.within(self.service.deadlines.resolve, "the registry", asked).await?.map_err(refuse)?;
-            if let Some(expected) = self.order.digest.as_ref().filter(|expected| **expected != found.digest) {
-                let why = format!(
-                    "the tag {tag} of {} is {} at the registry, but the order expects {expected}; the tag was moved.",
-                    pin.image, found.digest
-                );
-                return Err(Stop::Refused(Guard::DigestMismatch, why));
-            }
-            self.barrier |= found.labels.iter().any(|(name, value)| name == "tagalong.no-rollback-past" && value == "true");
-            self.check_disk(&pin.image, found.size_bytes, Path::new(&server.root_dir))?;
-            images.push(ImageRef { repository: pin.image, tag: Some(tag.clone()), digest: found.digest });
-        }
-        self.barrier |= self.service.no_rollback_past.contains(&tag);
-        self.images = images;
-        self.journal.note(format!("{tag} is {}", self.images.iter().map(|image| image.digest.to_string()).collect::<Vec<_>>().join(", ")));
-        Ok(())
-    }
-
-    /// Layers are stored unpacked beside what runs; three times their packed size is what images need in practice.
-    fn check_disk(&mut self, image: &crate::model::Repository, packed_bytes: u64, root: &Path) -> Result<(), Stop> {
-        const MARGIN_BYTES: u64 = 64 << 20;
-        const INODES: u64 = 2000;
-        let Ok(free) = rustix::fs::statvfs(root) else {
-            self.journal.note(format!("{} cannot be seen from here, so free space is not checked", root.display()));
-            return Ok(());
-        };
-        let (free_bytes, wanted_bytes) = (free.f_bavail * free.f_frsize, packed_bytes * 3 + MARGIN_BYTES);
-        let mib = |bytes: u64| bytes >> 20;
-        if free_bytes < wanted_bytes {
-            let why = format!(
-                "{image} needs about {} MiB in {}, but only {} MiB are free; make room with `docker image prune`.",
-                mib(wanted_bytes),
-                root.display(),
-                mib(free_bytes)
-            );
-            return Err(Stop::Refused(Guard::Disk, why));
-        }
-        if free.f_files > 0 && free.f_favail < INODES {
-            let why = format!("{} has only {} free inodes; remove unused images or files.", root.display(), free.f_favail);
-            return Err(Stop::Refused(Guard::Disk, why));
-        }
-        Ok(())
     }
 
     /// Everything that can be known before anything changes, the running page's own faults among it.
@@ -301,7 +242,7 @@ impl<'a> Run<'a> {
     /// Images come to the host while the old release serves.
     pub(super) async fn pull(&mut self) -> Result<(), Stop> {
         self.begin(Step::Pull, "images").await?;
-        let until = Instant::now() + self.service.deadlines.pull;
+        let (limit, until) = (self.service.deadlines.pull, Instant::now() + self.service.deadlines.pull);
         for image in self.images.clone() {
             if self.compose.image(&image.by_digest(), &self.cancel).await?.is_some() {
                 self.journal.note(format!("{} is on this host", image.by_digest()));
@@ -315,12 +256,16 @@ impl<'a> Run<'a> {
             let journal = &mut self.journal;
             self.compose
                 .pull(&image, folder.as_ref().map(tempfile::TempDir::path), left, &self.cancel, |_, line| journal.output(line))
-                .await?;
+                .await
+                .map_err(|error| error.of_limit(limit))?;
         }
         if let Some(resolved) = &self.resolved {
             let left = until.saturating_duration_since(Instant::now());
             let journal = &mut self.journal;
-            self.compose.pull_missing(resolved, left, &self.cancel, |_, line| journal.output(line)).await?;
+            self.compose
+                .pull_missing(resolved, left, &self.cancel, |_, line| journal.output(line))
+                .await
+                .map_err(|error| error.of_limit(limit))?;
         }
         Ok(())
     }
@@ -350,6 +295,8 @@ impl<'a> Run<'a> {
         // A file that cannot be written leaves its old bytes, so nothing has changed yet when this fails.
         self.compose.pin(resolved, &self.images)?;
         self.changed = true;
+        // What a person's own `docker compose up -d` would bring up is asked of compose itself, before anything is stopped.
+        self.compose.prove(resolved, &self.images, &self.cancel).await?;
         Ok(())
     }
 
@@ -366,43 +313,11 @@ impl<'a> Run<'a> {
     }
 
     /// From here on the release counts as verified, whatever the after-hook does.
-    async fn verified(&mut self) -> Result<(), Stop> {
+    pub(super) async fn verified(&mut self) -> Result<(), Stop> {
         let facts = Facts { verified: Some(true), images: Some(self.images.clone()), ..Facts::default() };
         self.begin_with(Step::AfterHook, "verified", &facts).await?;
         self.keep_images().await;
         Ok(())
-    }
-
-    /// What runs is smoked and recorded; nothing is changed.
-    async fn adopt(&mut self) -> Result<Outcome, Stop> {
-        self.begin(Step::Preflight, "what runs now").await?;
-        self.look_at_the_stack().await?;
-        let containers = self.compose.containers(&self.cancel).await?;
-        let mut images = Vec::new();
-        for pin in self.service.stack.pins.clone() {
-            let used = self.resolved.as_ref().and_then(|resolved| resolved.uses.iter().find(|used| used.pin.image == pin.image));
-            let using = used.map(|used| used.services.clone()).unwrap_or_default();
-            let Some(container) = containers.iter().find(|c| seen::is_running(c) && using.contains(&c.service)) else {
-                return Err(Stop::Refused(Guard::NothingRuns, format!("no container of {} runs; deploy a tag instead.", pin.image)));
-            };
-            let found = self.compose.image(&container.image_id, &self.cancel).await?;
-            let digest = found.and_then(|image| seen::digest_of(&image, &pin.image)).ok_or_else(|| {
-                Stop::Refused(
-                    Guard::NotFound,
-                    format!(
-                        "the image that {} runs has no digest of {}: it was built here; push it and deploy its tag.",
-                        container.name, pin.image
-                    ),
-                )
-            })?;
-            images.push(ImageRef { repository: pin.image.clone(), tag: seen::tag_of(container, &pin.image), digest });
-        }
-        self.images = images;
-        self.journal.note(format!("runs {}", self.images_text()));
-        self.health(Step::Health).await?;
-        self.smoke(Step::Smoke).await?;
-        self.verified().await?;
-        Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) })
     }
 
     /// Says and stores that a step begins.
@@ -435,13 +350,10 @@ impl<'a> Run<'a> {
     }
 
     /// Stores and tells the outcome, then lets go of the lock and removes images that nothing needs any more.
-    async fn end(mut self, outcome: &Outcome, lock: Option<HostLock>) {
+    async fn end(self, outcome: &Outcome, lock: Option<HostLock>) {
         let Run { deployer, .. } = self;
         let id = self.fence.id.clone();
         deployer.metrics.step(self.step, self.step_began.elapsed());
-        if !outcome.is_success() {
-            self.journal.error(outcome.to_string());
-        }
         let (service, fence, step) = (Arc::clone(&self.service), self.fence.clone(), self.step);
         let compose = self.compose.clone();
         let caller = self.order.caller.to_string();
@@ -467,13 +379,5 @@ impl<'a> Run<'a> {
             deployer.retain(&service, &compose).await;
         }
         drop(lock);
-    }
-}
-
-fn refuse(error: RegistryError) -> Stop {
-    match &error {
-        RegistryError::NotFound(_) => Stop::Refused(Guard::NotFound, error.to_string()),
-        RegistryError::Platform { .. } => Stop::Refused(Guard::Platform, error.to_string()),
-        RegistryError::Unauthorized(_) | RegistryError::Unreachable { .. } => Stop::Fault(error.to_string()),
     }
 }

@@ -37,7 +37,9 @@ impl Run<'_> {
             return Ok(());
         };
         self.begin(step, &format!("look at {}", plan.url)).await?;
-        let release = self.images.first().and_then(|image| image.tag.clone()).or_else(|| self.order.tag.clone());
+        // What comes back without having been verified has no tag that we know; the order's is the one that did not hold.
+        let ordered = self.order.tag.clone().filter(|_| !step.is_undo());
+        let release = self.images.first().and_then(|image| image.tag.clone()).or(ordered);
         let release = release.map(|tag| Release { tag, commit: self.order.commit.clone().filter(|_| !step.is_undo()) });
         let journal = &mut self.journal;
         let mut say = |line: String| journal.note(line);
@@ -56,8 +58,7 @@ impl Run<'_> {
     fn say_findings(&mut self, report: &Report) {
         for finding in &report.findings {
             let old = if finding.known { " (the release before has it too)" } else { "" };
-            let place = finding.line.map_or(String::new(), |line| format!(" in line {line}"));
-            let text = format!("{}: {}{place}{old}. {}", finding.rule, finding.message.trim_end_matches('.'), finding.fix);
+            let text = format!("{}: {}{old}. {}", finding.rule, finding.message.trim_end_matches('.'), finding.fix);
             match finding.severity {
                 Severity::Error => self.journal.error(text),
                 Severity::Warning => self.journal.warning(text),

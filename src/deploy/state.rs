@@ -31,24 +31,8 @@ impl Deployer {
         let containers = engine.containers(&Cancel::default()).await;
         let running = unfinished.iter().find(|one| matches!(one.state, State::Running { .. }));
         let live = verified.first();
-        let mut blocked = containers.as_ref().err().map(ToString::to_string);
-        if let (None, Some(holder)) = (running, executor::holders(&service.stack.dir).first()) {
-            blocked = Some(format!("process {} ({}) holds the stack's lock", holder.pid, holder.command));
-        } else if let Some(one) = running {
-            let step = one.step.map_or("guards", |step| step.as_str());
-            blocked =
-                blocked.or_else(|| Some(format!("{} is at {step} since {}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms)))));
-        }
+        let blocked = blocked(service, running, containers.as_ref().err().map(ToString::to_string));
         let containers = containers.unwrap_or_default();
-        let mut candidates: Vec<&Deployment> = Vec::new();
-        for one in &verified {
-            if live.is_some_and(|live| !same_content(&live.images, &one.images))
-                && !candidates.iter().any(|c| same_content(&c.images, &one.images))
-            {
-                candidates.push(one);
-            }
-        }
-        candidates.truncate(service.keep.saturating_sub(1));
         Ok(api::Service {
             name: service.name.clone(),
             drift: running.is_none().then(|| drift(&pinned, live)).flatten(),
@@ -76,17 +60,39 @@ impl Deployer {
                 )
             }),
             blocked,
-            rollback_candidates: candidates
-                .into_iter()
-                .map(|one| api::Candidate {
-                    deployment: one.id.clone(),
-                    tag: one.images.first().and_then(|image| image.tag.clone()),
-                    images: one.images.iter().map(ToString::to_string).collect(),
-                    at_ms: one.ended_ms.unwrap_or(one.created_ms),
-                })
-                .collect(),
+            rollback_candidates: candidates(&verified, service.keep),
         })
     }
+}
+
+/// Why nothing happens, or what does: who is at which step since when.
+fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option<String>) -> Option<String> {
+    if let Some(one) = running {
+        let step = one.step.map_or("guards", |step| step.as_str());
+        return engine_fault
+            .or_else(|| Some(format!("{} is at {step} since {}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms)))));
+    }
+    let holders = executor::holders(&service.stack.dir);
+    holders.first().map(|holder| format!("process {} ({}) holds the stack's lock", holder.pid, holder.command)).or(engine_fault)
+}
+
+/// The verified releases before the live one, each content once, newest first.
+fn candidates(verified: &[Deployment], keep: usize) -> Vec<api::Candidate> {
+    let mut seen: Vec<&Deployment> = Vec::new();
+    for one in verified {
+        if !seen.iter().any(|newer| same_content(&newer.images, &one.images)) {
+            seen.push(one);
+        }
+    }
+    let older = seen.into_iter().skip(1).take(keep.saturating_sub(1));
+    older
+        .map(|one| api::Candidate {
+            deployment: one.id.clone(),
+            tag: one.images.first().and_then(|image| image.tag.clone()),
+            images: one.images.iter().map(ToString::to_string).collect(),
+            at_ms: one.ended_ms.unwrap_or(one.created_ms),
+        })
+        .collect()
 }
 
 /// Where the pin is not what was last verified.

@@ -4,11 +4,11 @@
 //! no before-hook.
 
 use crate::config::OnFailure;
-use crate::deploy::enqueue::same_content;
 use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
 use crate::deploy::seen;
 use crate::engine::PinBytes;
+use crate::model::ImageRef;
 use crate::model::Outcome;
 use crate::model::Step;
 use crate::process::Cancel;
@@ -54,7 +54,7 @@ impl Run<'_> {
             Stop::Refused(guard, why) => Outcome::Refused { guard, why },
             Stop::Fault(why) | Stop::OldFault(why) => Outcome::Failed { why },
             Stop::Cancelled => Outcome::Cancelled { by: self.cancelled_by().await?, changed: false, brought_back: false },
-            Stop::Lost(error) => Outcome::Failed { why: error.to_string() },
+            Stop::Lost(error) => return Err(Stop::Lost(error)),
         })
     }
 
@@ -84,16 +84,17 @@ impl Run<'_> {
         }
     }
 
-    /// The last verified release of other content than this one.
+    /// The last verified release. It may be the very content that did not hold this time: then it gets a second chance,
+    /// and no older release comes up by itself.
     async fn previous_verified(&self) -> Result<Option<Deployment>, Stop> {
         let verified = self.deployer.store.verified(&self.service.name).await?;
-        Ok(verified.into_iter().find(|old| old.id != self.fence.id && !old.images.is_empty() && !same_content(&old.images, &self.images)))
+        Ok(verified.into_iter().find(|old| old.id != self.fence.id && !old.images.is_empty()))
     }
 
     /// What can be returned to, for people; none: nothing.
     fn way_back(&self, previous: Option<&Deployment>) -> Option<String> {
         match previous {
-            Some(old) => Some(old.images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+            Some(old) => Some(old.images.iter().map(ImageRef::named).collect::<Vec<_>>().join(", ")),
             None => self.ran_before.clone(),
         }
     }
@@ -104,16 +105,13 @@ impl Run<'_> {
         if self.resolved.is_none() {
             self.look_at_the_stack().await?;
         }
-        match previous {
-            Some(old) => {
-                self.images.clone_from(&old.images);
-                let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
-                self.compose.pin(resolved, &old.images)?;
-            }
-            None => {
-                self.restore_pin()?;
-                self.images.clear();
-            }
+        if let Some(old) = previous {
+            self.images.clone_from(&old.images);
+            let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
+            self.compose.pin(resolved, &old.images)?;
+        } else {
+            self.restore_pin()?;
+            self.images.clear();
         }
         self.begin(Step::UndoUp, "undo: docker compose up").await?;
         self.undo_hook().await?;

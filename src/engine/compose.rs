@@ -19,7 +19,7 @@ use crate::process::capture;
 use crate::process::run;
 
 /// How long a question to docker may take.
-pub(super) const QUESTION: Duration = Duration::from_secs(60);
+pub(super) const QUESTION: Duration = Duration::from_mins(1);
 
 /// Settings of compose that we decide, whatever `.env` says: plain output, no menu, nothing fetched that a compose file
 /// names, and no container removed that the stack no longer mentions.
@@ -171,6 +171,16 @@ pub(super) mod tests {
             "docker compose -p site --project-directory /srv/site -f /srv/site/compose.yaml -f /srv/site/prod.yaml config --format json";
         assert_eq!(command.shown(), words);
         assert_eq!(command.dir, Some("/srv/site".into()));
+    }
+
+    #[test]
+    fn the_lock_is_handed_down() {
+        let mut engine = engine("/srv/site");
+        let lock = Arc::new(tempfile::tempfile().unwrap());
+        engine.lock = Some(Arc::clone(&lock));
+        for command in [engine.docker_command(["pull"], QUESTION), engine.compose_command(&[], &["up"], QUESTION)] {
+            assert!(command.lock.is_some_and(|held| Arc::ptr_eq(&held, &lock)));
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::engine::compose::QUESTION;
 use crate::engine::error::EngineError;
 use crate::engine::fields::at;
 use crate::engine::fields::items;
+use crate::engine::fields::json;
 use crate::engine::fields::text;
-use crate::engine::resolve::json;
 use crate::process::Cancel;
 use crate::process::Ended;
 use crate::process::capture;
@@ -72,16 +72,18 @@ impl Compose {
         if ids.trim().is_empty() {
             return Ok(Vec::new());
         }
-        let inspect = self.docker_command(["inspect", "--type", "container"].into_iter().chain(ids.split_whitespace()), QUESTION);
+        let inspect = self.docker_command(
+            ["inspect", "--type", "container", "--format", "{{json .}}"].into_iter().chain(ids.split_whitespace()),
+            QUESTION,
+        );
         let captured = capture(&inspect, cancel).await;
         // One that went between the two calls makes the status 1; the others are there all the same.
-        let is_partial =
-            captured.ended == Ended::Exit(1) && captured.err.contains("No such container") && captured.out.trim_start().starts_with('[');
+        let is_partial = captured.ended == Ended::Exit(1) && captured.err.contains("No such container") && !captured.out.trim().is_empty();
         if captured.ended != Ended::Exit(0) && !is_partial {
             return Err(EngineError::ended(&what, &inspect.program, &captured.ended, &captured.err));
         }
-        let inspected = json(&captured.out)?;
-        let mut containers: Vec<Container> = items(&inspected, &[]).map(|value| self.container(value)).collect();
+        let lines = captured.out.lines().filter(|line| !line.trim().is_empty());
+        let mut containers = lines.map(|line| Ok(self.container(&json(line)?))).collect::<Result<Vec<_>, EngineError>>()?;
         containers.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
         Ok(containers)
     }

@@ -63,6 +63,15 @@ impl EngineError {
         matches!(self, Self::Stack(_) | Self::Host(_))
     }
 
+    /// The same, where `limit` is for more than the one program that met the end of it.
+    #[must_use]
+    pub fn of_limit(self, limit: Duration) -> Self {
+        match self {
+            Self::Deadline { what, .. } => Self::Deadline { what, limit },
+            other => other,
+        }
+    }
+
     pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::File { doing, path: path.into(), advice: String::new(), source }
     }

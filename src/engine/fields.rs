@@ -2,6 +2,13 @@
 
 use serde_json::Value;
 
+use crate::engine::error::EngineError;
+
+/// What docker wrote, as JSON.
+pub(super) fn json(text: &str) -> Result<Value, EngineError> {
+    serde_json::from_str(text).map_err(|error| EngineError::Failed { what: "reading what docker wrote".to_owned(), why: error.to_string() })
+}
+
 /// The text at `path`, or an empty one.
 pub(super) fn text<'a>(value: &'a Value, path: &[&str]) -> &'a str {
     at(value, path).and_then(Value::as_str).unwrap_or_default()

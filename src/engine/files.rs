@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::engine::compose::shown;
 use crate::engine::dotenv::DotEnv;
 use crate::engine::error::EngineError;
 use crate::engine::replace;
@@ -58,7 +59,10 @@ impl HandFiles {
             return Some(listed);
         }
         let found = dir.join(FOUND);
-        (self.variable.is_none() && self.files.contains(&found) && is_ours(&found)).then_some(found)
+        (self.variable.is_none()
+            && self.files.contains(&found)
+            && replace::read(&found).ok().flatten().is_some_and(|bytes| is_ours(&bytes)))
+        .then_some(found)
     }
 
     /// The files that are a person's own.
@@ -68,18 +72,66 @@ impl HandFiles {
     }
 }
 
+/// Files as `COMPOSE_FILE` lists them: relative where they are below the folder.
+pub(super) fn listing(dir: &Path, files: &[PathBuf], separator: &str) -> String {
+    let files: Vec<String> = files.iter().map(|file| shown(file.strip_prefix(dir).unwrap_or(file))).collect();
+    files.join(separator)
+}
+
 /// Whether two paths name one file.
 pub(super) fn same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.components().collect());
     one == other || real(one) == real(other)
 }
 
-fn is_ours(path: &Path) -> bool {
-    replace::read(path).ok().flatten().is_some_and(|bytes| bytes.starts_with(MARK.as_bytes()))
+/// Whether tagalong wrote these bytes.
+pub(super) fn is_ours(bytes: &[u8]) -> bool {
+    bytes.starts_with(MARK.as_bytes())
 }
 
 fn found(dir: &Path) -> Vec<PathBuf> {
     let first = |names: &[&str]| names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
     let Some(main) = first(&NAMES) else { return Vec::new() };
     std::iter::once(main).chain(first(&OVERRIDES)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::engine::dotenv::DotEnv;
+    use crate::engine::files::HandFiles;
+    use crate::engine::files::MARK;
+
+    /// The files and ours among them, as names, in a folder with `files` and this `.env`.
+    fn find(files: &[(&str, &str)], dotenv: &str) -> (String, Option<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let found = HandFiles::find(dir.path(), &DotEnv::parse(dotenv.into()).unwrap()).unwrap();
+        let name = |path: &std::path::PathBuf| path.strip_prefix(dir.path()).unwrap_or(path).display().to_string();
+        let all: Vec<String> = found.files.iter().map(name).collect();
+        (all.join(" "), found.ours(dir.path()).as_ref().map(name))
+    }
+
+    #[test]
+    fn files_are_found_in_the_order_of_compose() {
+        let all = ["docker-compose.yaml", "docker-compose.yml", "compose.yml", "compose.yaml"];
+        for (count, name) in all.iter().enumerate() {
+            let there: Vec<(&str, &str)> = all[..=count].iter().map(|name| (*name, "")).collect();
+            assert_eq!(find(&there, "").0, *name);
+        }
+        assert_eq!(find(&[("compose.yml", ""), ("docker-compose.override.yaml", "")], "").0, "compose.yml docker-compose.override.yaml");
+        assert_eq!(find(&[("compose.override.yml", "")], "").0, "");
+        assert_eq!(find(&[("compose.yml", "")], "COMPOSE_FILE=a.yml:/srv/b.yml").0, "a.yml /srv/b.yml");
+        assert_eq!(find(&[("compose.yml", "")], "COMPOSE_FILE=a.yml;b.yml\nCOMPOSE_PATH_SEPARATOR=;").0, "a.yml b.yml");
+    }
+
+    #[test]
+    fn a_file_of_ours_is_known() {
+        let main = ("compose.yaml", "");
+        assert_eq!(find(&[main, ("compose.tagalong.yml", MARK)], "").1, None);
+        assert_eq!(find(&[main], "COMPOSE_FILE=compose.yaml:./compose.tagalong.yml").1.as_deref(), Some("compose.tagalong.yml"));
+        assert_eq!(find(&[main, ("compose.override.yml", MARK)], "").1.as_deref(), Some("compose.override.yml"));
+        assert_eq!(find(&[main, ("compose.override.yml", "services: {}")], "").1, None);
+    }
 }

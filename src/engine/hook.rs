@@ -41,19 +41,19 @@ impl Compose {
                 command
             }
             HookPlace::Exec(service) => {
-                let mut args: Vec<String> = vec!["exec".to_owned(), "-T".to_owned()];
-                args.extend(given(env));
-                args.push(service.clone());
-                args.extend(argv.iter().cloned());
-                let args: Vec<&str> = args.iter().map(String::as_str).collect();
-                self.compose_command(&self.files_with_ours(resolved)?, &args, deadline)
+                let mut words: Vec<String> = vec!["exec".to_owned(), "-T".to_owned()];
+                words.extend(given(env));
+                words.push(service.clone());
+                words.extend(argv.iter().cloned());
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                self.compose_command(&self.files_with_ours(resolved)?, &words, deadline)
             }
             HookPlace::Run(image) => {
-                let mut args = vec!["run".to_owned(), "--rm".to_owned(), "--init".to_owned()];
-                args.extend(given(env));
-                args.push(image.clone());
-                args.extend(argv.iter().cloned());
-                self.docker_command(args, deadline)
+                let mut words = vec!["run".to_owned(), "--rm".to_owned(), "--init".to_owned()];
+                words.extend(given(env));
+                words.push(image.clone());
+                words.extend(argv.iter().cloned());
+                self.docker_command(words, deadline)
             }
         })
     }

@@ -10,9 +10,9 @@ use crate::engine::compose::QUESTION;
 use crate::engine::error::EngineError;
 use crate::engine::fields::at;
 use crate::engine::fields::items;
+use crate::engine::fields::json;
 use crate::engine::fields::members;
 use crate::engine::fields::text;
-use crate::engine::resolve::json;
 use crate::process::Cancel;
 use crate::process::Ended;
 use crate::process::capture;
@@ -42,10 +42,10 @@ impl Compose {
     /// # Errors
     /// When Docker does not answer.
     pub async fn image(&self, name: &str, cancel: &Cancel) -> Result<Option<LocalImage>, EngineError> {
-        let command = self.docker_command(["image", "inspect", name], QUESTION);
+        let command = self.docker_command(["image", "inspect", "--format", "{{json .}}", name], QUESTION);
         let captured = capture(&command, cancel).await;
         match captured.ended {
-            Ended::Exit(0) => Ok(items(&json(&captured.out)?, &[]).next().map(local)),
+            Ended::Exit(0) => Ok(Some(local(&json(captured.out.trim())?))),
             Ended::Exit(_) if captured.err.contains("No such image") => Ok(None),
             ended => Err(EngineError::ended(&format!("looking for the image {name}"), &command.program, &ended, &captured.err)),
         }

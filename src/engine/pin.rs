@@ -12,20 +12,21 @@ use serde::Serialize;
 use crate::engine::compose::Compose;
 use crate::engine::compose::QUESTION;
 use crate::engine::error::EngineError;
+use crate::engine::fields::json;
 use crate::engine::fields::text;
 use crate::engine::files::FOUND;
 use crate::engine::files::HandFiles;
 use crate::engine::files::LISTED;
 use crate::engine::files::MARK;
+use crate::engine::files::is_ours;
+use crate::engine::files::listing;
 use crate::engine::files::same;
+use crate::engine::ground::Ground;
 use crate::engine::project::PinMode;
 use crate::engine::project::Resolved;
 use crate::engine::project::repository;
 use crate::engine::project::same_repository;
 use crate::engine::replace;
-use crate::engine::resolve::Ground;
-use crate::engine::resolve::json;
-use crate::engine::resolve::listing;
 use crate::model::ImageRef;
 use crate::model::Repository;
 use crate::process::Cancel;
@@ -115,21 +116,28 @@ impl Compose {
     /// # Errors
     /// When one is there and cannot be read.
     pub fn snapshot(&self) -> Result<PinBytes, EngineError> {
-        let read = |name: &'static str| Ok((name, replace::read(&self.stack.dir.join(name))?));
-        FILES.into_iter().map(read).collect::<Result<_, EngineError>>().map(PinBytes)
+        let mut saved = Vec::new();
+        for name in FILES {
+            let bytes = replace::read(&self.stack.dir.join(name))?;
+            // An override file of a person's own is never changed.
+            if name == ".env" || bytes.as_deref().is_none_or(is_ours) {
+                saved.push((name, bytes));
+            }
+        }
+        Ok(PinBytes(saved))
     }
 
-    /// Brings back the bytes of [`Compose::snapshot`]; a file that was not there goes. Doing it twice is no fault.
+    /// Brings back the bytes of [`Compose::snapshot`]; a file that was not there goes, if it is one that tagalong wrote.
+    /// Doing it twice is no fault.
     ///
     /// # Errors
     /// When a file cannot be written; those before it have their old bytes.
     pub fn restore(&self, bytes: &PinBytes) -> Result<(), EngineError> {
         for (name, old) in &bytes.0 {
             let path = self.stack.dir.join(name);
-            let now = replace::read(&path)?;
-            match old {
-                Some(old) if now.as_ref() != Some(old) => replace::replace(&path, old, 0o600)?,
-                None if now.is_some() => replace::remove(&path)?,
+            match (old, replace::read(&path)?) {
+                (Some(old), now) if now.as_ref() != Some(old) => replace::replace(&path, old, 0o600)?,
+                (None, Some(now)) if *name == ".env" || is_ours(&now) => replace::remove(&path)?,
                 _ => {}
             }
         }
@@ -161,7 +169,7 @@ impl Compose {
     }
 
     fn pin_in_override(&self, ground: &Ground, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
-        let place = self.place(ground)?;
+        let place = self.place(ground, resolved.keeps_dotenv)?;
         let old = if ground.hand.ours(&self.stack.dir).is_some() { images_in(&place.file)? } else { Vec::new() };
         let mut text = format!("{MARK}\nservices:\n");
         for service in &resolved.services {
@@ -172,7 +180,7 @@ impl Compose {
                 None => old.iter().find(|(name, _)| *name == service.name).map(|(_, image)| image.clone()),
             };
             if let Some(image) = image {
-                text.push_str(&format!("  {:?}:\n    image: {image:?}\n", service.name));
+                text.extend(["  \"", service.name.as_str(), "\":\n    image: \"", image.as_str(), "\"\n"]);
             }
         }
         replace::replace(&place.file, text.as_bytes(), 0o644)?;
@@ -189,7 +197,7 @@ impl Compose {
     }
 
     /// Where the override file stands, and what `COMPOSE_FILE` becomes if it has to name it first.
-    pub(super) fn place(&self, ground: &Ground) -> Result<Place, EngineError> {
+    pub(super) fn place(&self, ground: &Ground, keeps_dotenv: bool) -> Result<Place, EngineError> {
         let (dir, hand) = (&self.stack.dir, &ground.hand);
         if let Some(file) = hand.ours(dir) {
             return Ok(Place { file, compose_file: None });
@@ -199,7 +207,7 @@ impl Compose {
             Some(value) => format!("{value}{}{LISTED}", hand.separator),
             None => format!("{}{}{LISTED}", listing(dir, &ground.files, &hand.separator), hand.separator),
         };
-        if !self.reads_dotenv(ground) {
+        if !keeps_dotenv {
             return Ok(Place { file: listed, compose_file: Some(value) });
         }
         let found_alone = hand.variable.is_none() && hand.files.len() == 1;
@@ -207,7 +215,7 @@ impl Compose {
             return Ok(Place { file: dir.join(FOUND), compose_file: None });
         }
         Err(EngineError::Stack(format!(
-            "a service of the stack reads .env as its own env_file, so tagalong does not change that file: add the line COMPOSE_FILE={value} to {} \
+            "a service of the stack has the content of .env (by env_file or a mount), so tagalong does not change that file: add the line COMPOSE_FILE={value} to {} \
              yourself (it recreates that service once)",
             dir.join(".env").display()
         )))
@@ -219,10 +227,9 @@ impl Compose {
     /// [`EngineError::Stack`] when it is not; [`Compose::restore`] then.
     pub async fn prove(&self, resolved: &Resolved, refs: &[ImageRef], cancel: &Cancel) -> Result<(), EngineError> {
         let by_hand = self.docker_command(["compose", "config", "--format", "json"], QUESTION);
-        let works_by_hand = resolved.warnings.iter().all(|warning| !warning.contains("a bare docker compose in"));
         let ours = self.compose_command(&self.files_with_ours(resolved)?, &["config", "--format", "json"], QUESTION);
         let what = "asking compose for what it would run";
-        let config = json(&self.ask(if works_by_hand { &by_hand } else { &ours }, what, cancel).await?)?;
+        let config = json(&self.ask(if resolved.by_hand { &by_hand } else { &ours }, what, cancel).await?)?;
         for used in &resolved.uses {
             let Some(reference) = refs.iter().find(|reference| same_repository(reference.repository.as_str(), used.pin.image.as_str()))
             else {

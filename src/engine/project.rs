@@ -65,6 +65,7 @@ pub struct Dependency {
 
 /// One service of the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts")]
 pub struct Service {
     /// Its name.
     pub name: String,
@@ -101,6 +102,10 @@ pub struct Resolved {
     pub services: Vec<Service>,
     /// What a person should know, as sentences: a hand-run that would mean something else, variables without a value.
     pub warnings: Vec<String>,
+    /// Whether a bare `docker compose up -d` in the folder means this very stack, once it is pinned; a warning says why not.
+    pub by_hand: bool,
+    /// Whether `.env` must stay as it is, because a service has its content.
+    pub(super) keeps_dotenv: bool,
     pub(super) config: Value,
     pub(super) files: Vec<PathBuf>,
 }

@@ -33,6 +33,10 @@ pub(super) fn objection(config: &Value, pin: &PinnedImage, marker: &str) -> Opti
     let variable = pin.variable.as_deref().unwrap_or_default();
     let (mut exact, mut elsewhere, mut without) = (0_usize, Vec::new(), Vec::new());
     leaves(config, "", &mut |path, leaf| {
+        // A fragment that anchors copy from: its copies are judged.
+        if path.starts_with("x-") {
+            return;
+        }
         let image = path.strip_prefix("services.").and_then(|rest| rest.strip_suffix(".image")).filter(|name| !name.contains('.'));
         let is_marked = leaf.contains(marker) || path.contains(marker);
         let is_ours = image.is_some() && same_repository(repository(leaf), pin.image.as_str());
@@ -124,7 +128,7 @@ mod tests {
     use crate::model::ImageRef;
     use crate::model::Repository;
 
-    fn said(services: Value) -> Option<String> {
+    fn said(services: &Value) -> Option<String> {
         let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("T".into()) };
         objection(&json!({"name": "x", "services": services}), &pin, &marker(1, 0))
     }
@@ -150,9 +154,10 @@ mod tests {
             (json!({"web": {"image": image}, "old": {"image": "acme/web:1"}}), "services.old.image is acme/web:1, without the variable T"),
             (json!({"web": {"image": "acme/other:1"}}), "no service has the image acme/web:${T}"),
             (json!({"web": {"image": format!("acme/web@sha256:00:{mark}")}}), "services.web.image"),
+            (json!({"web": {"image": image, "x-note": mark}}), "services.web.x-note is ${T}"),
         ];
         for (services, words) in cases {
-            let said = said(services.clone()).unwrap_or_default();
+            let said = said(&services).unwrap_or_default();
             assert!(said.contains(words) && said.is_empty() == words.is_empty(), "{services}: {said}");
         }
     }

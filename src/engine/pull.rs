@@ -8,6 +8,7 @@ use crate::engine::compose::Compose;
 use crate::engine::compose::shown;
 use crate::engine::error::EngineError;
 use crate::engine::project::Resolved;
+use crate::engine::up::Plan;
 use crate::model::ImageRef;
 use crate::process::Cancel;
 use crate::process::Command;
@@ -41,8 +42,8 @@ impl Compose {
         command
     }
 
-    /// Pulls what the other active services need and the host does not have, so that `up` needs no registry. Gives back
-    /// the services whose images were pulled.
+    /// Pulls what `up` will start besides the pinned images and the host does not have, so that `up` needs no registry.
+    /// Gives back the services whose images were pulled.
     ///
     /// # Errors
     /// When one cannot be pulled.
@@ -53,7 +54,9 @@ impl Compose {
         cancel: &Cancel,
         mut each: impl FnMut(Stream, String),
     ) -> Result<Vec<String>, EngineError> {
+        let plan = Plan::new(resolved, &self.containers(cancel).await?);
         let others = resolved.services.iter().filter(|service| service.active && service.pinned.is_none() && !service.builds);
+        let others = others.filter(|service| plan.starts(&service.name));
         let wanted: Vec<(&str, &str)> = others.filter_map(|service| Some((service.name.as_str(), service.image.as_deref()?))).collect();
         let images: BTreeSet<&str> = wanted.iter().map(|(_, image)| *image).collect();
         let there = self.known(&images, cancel).await?;

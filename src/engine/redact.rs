@@ -38,8 +38,9 @@ fn fingerprint(value: &Value, key: &[u8]) -> String {
     // HMAC takes keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return "hmac:".to_owned() };
     mac.update(text.as_bytes());
-    let digits: String = mac.finalize().into_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("hmac:{digits}")
+    let bytes: [u8; 32] = mac.finalize().into_bytes().into();
+    let number = bytes[..8].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("hmac:{number:016x}")
 }
 
 #[cfg(test)]

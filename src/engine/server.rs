@@ -1,10 +1,13 @@
 //! The daemon and the compose plugin of the host.
 
+use serde_json::Value;
+
 use crate::engine::compose::Compose;
 use crate::engine::compose::QUESTION;
 use crate::engine::error::EngineError;
+use crate::engine::fields::items;
+use crate::engine::fields::json;
 use crate::engine::fields::text;
-use crate::engine::resolve::json;
 use crate::process::Cancel;
 
 /// The version of compose that our tests run on.
@@ -42,7 +45,7 @@ impl Compose {
     pub async fn server(&self, cancel: &Cancel) -> Result<Server, EngineError> {
         let command = self.docker_command(["info", "--format", "{{json .}}"], QUESTION);
         let info = json(&self.ask(&command, "docker info", cancel).await?)?;
-        let errors = crate::engine::fields::items(&info, &["ServerErrors"]).filter_map(serde_json::Value::as_str).collect::<Vec<_>>();
+        let errors: Vec<&str> = items(&info, &["ServerErrors"]).filter_map(Value::as_str).collect();
         if text(&info, &["ServerVersion"]).is_empty() {
             return Err(EngineError::Daemon { why: errors.join("; ") });
         }

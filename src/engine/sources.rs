@@ -170,7 +170,7 @@ pub(super) fn is_remote(path: &str) -> bool {
     let scheme =
         path.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte)));
     let scp = path.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'));
-    let repository = path.split(['#', '?']).next().is_some_and(|path| path.ends_with(".git"));
+    let repository = path.split(['#', '?']).next().is_some_and(|path| path.to_ascii_lowercase().ends_with(".git"));
     scheme || scp || repository || path.starts_with("github.com/") || path.starts_with("git@")
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::engine::compose::Compose;
 use crate::engine::containers::Container;
@@ -12,7 +13,7 @@ use crate::process::Cancel;
 use crate::process::Stream;
 
 impl Compose {
-    /// Runs what is pinned. Where nothing of the project is there yet, the whole active stack is started; else only the
+    /// Runs what is pinned. Where nothing that is pinned has a container yet, the whole active stack is started; else only the
     /// services that use a pin (and those that live in one of them), after the dependencies of theirs that do not run.
     /// Nothing is pulled; a container of any other service stays as it is.
     ///
@@ -27,32 +28,60 @@ impl Compose {
     ) -> Result<(), EngineError> {
         let files = self.files_with_ours(resolved)?;
         let there = self.containers(cancel).await?;
-        for args in calls(resolved, &there) {
-            let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let command = self.compose_command(&files, &args, deadline);
-            self.carry_out(&command, "docker compose up", cancel, &mut each).await?;
+        let until = Instant::now() + deadline;
+        for args in Plan::new(resolved, &there).calls() {
+            let command = self.compose_command(&files, &args, until.saturating_duration_since(Instant::now()));
+            self.carry_out(&command, "docker compose up", cancel, &mut each).await.map_err(|error| error.of_limit(deadline))?;
         }
         Ok(())
     }
 }
 
-/// The calls of `docker compose` that bring the stack up, given what is there.
-fn calls(resolved: &Resolved, there: &[Container]) -> Vec<Vec<String>> {
-    let call = |options: &[&str], services: &[&str]| {
-        let words = ["up", "-d", "--pull", "never"].iter().chain(options).chain(services);
-        words.map(|word| (*word).to_owned()).collect::<Vec<_>>()
-    };
-    if there.iter().all(|container| container.is_one_off) {
-        return vec![call(&[], &[])];
+/// What `up` starts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Nothing that is pinned has a container yet: the whole active stack, leaving what is there as it is.
+    Whole,
+    /// `first` are dependencies that do not run, `then` is what the pin touches.
+    Part { first: BTreeSet<String>, then: Vec<String> },
+}
+
+impl Plan {
+    pub(super) fn new(resolved: &Resolved, there: &[Container]) -> Self {
+        let touched = resolved.touched();
+        let is_touched = |container: &Container| !container.is_one_off && touched.contains(&container.service.as_str());
+        if !there.iter().any(is_touched) {
+            return Self::Whole;
+        }
+        let first = missing_dependencies(resolved, &touched, there);
+        Self::Part { first, then: touched.into_iter().map(str::to_owned).collect() }
     }
-    let touched = resolved.touched();
-    let missing = missing_dependencies(resolved, &touched, there);
-    let mut calls = Vec::new();
-    if !missing.is_empty() {
-        calls.push(call(&["--no-recreate"], &missing.iter().map(String::as_str).collect::<Vec<_>>()));
+
+    /// Whether `service`, which uses no pin, is started.
+    pub(super) fn starts(&self, service: &str) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Part { first, then } => first.contains(service) || then.iter().any(|name| name == service),
+        }
     }
-    calls.push(call(&["--no-deps", "--no-build"], &touched));
-    calls
+
+    /// The calls of `docker compose` that do it, in order.
+    fn calls(&self) -> Vec<Vec<&str>> {
+        match self {
+            Self::Whole => vec![call("--no-recreate", &[])],
+            Self::Part { first, then } => {
+                let first: Vec<&str> = first.iter().map(String::as_str).collect();
+                let then: Vec<&str> = then.iter().map(String::as_str).collect();
+                let before = (!first.is_empty()).then(|| call("--no-recreate", &first));
+                // Between themselves compose keeps the order that they ask for.
+                before.into_iter().chain([call("--no-deps --no-build", &then)]).collect()
+            }
+        }
+    }
+}
+
+fn call<'a>(options: &'static str, services: &[&'a str]) -> Vec<&'a str> {
+    "up -d --pull never".split(' ').chain(options.split(' ')).chain(services.iter().copied()).collect()
 }
 
 /// The dependencies of `touched`, also theirs, that do not run and have not done what they are there for.
@@ -77,4 +106,102 @@ fn missing_dependencies(resolved: &Resolved, touched: &[&str], there: &[Containe
         }
     }
     missing
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use crate::config::PinnedImage;
+    use crate::engine::containers::Container;
+    use crate::engine::containers::Health;
+    use crate::engine::project::PinMode;
+    use crate::engine::project::Resolved;
+    use crate::engine::project::Use;
+    use crate::engine::project::services;
+    use crate::engine::up::Plan;
+    use crate::model::Repository;
+
+    /// web and migrate are pinned; web needs db (which needs disk), migrate (to end well), seed (to end well) and mail,
+    /// which is in a profile that is off; side lives in web.
+    fn stack() -> Resolved {
+        let needs = |condition: &str| json!({"condition": condition, "required": true});
+        let config = json!({"services": {
+            "web": {"image": "acme/web:1", "depends_on": {"db": needs("service_healthy"), "migrate": needs("service_completed_successfully"),
+                "seed": needs("service_completed_successfully"), "mail": needs("service_started")}},
+            "migrate": {"image": "acme/web:1"}, "db": {"image": "db", "depends_on": {"disk": needs("service_started")}},
+            "disk": {"image": "d"}, "seed": {"image": "s"}, "mail": {"image": "m"}, "other": {"image": "o"},
+            "side": {"image": "x", "network_mode": "service:web"},
+        }});
+        let active = ["web", "migrate", "db", "disk", "seed", "other", "side"].map(str::to_owned).into();
+        let mut services = services(&config, &active);
+        let pinned = ["migrate", "web"].map(str::to_owned).to_vec();
+        services.iter_mut().filter(|service| pinned.contains(&service.name)).for_each(|service| service.pinned = Some(0));
+        let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: None };
+        let uses = vec![Use { pin, services: pinned }];
+        Resolved {
+            mode: PinMode::Env,
+            why_mode: String::new(),
+            uses,
+            services,
+            warnings: Vec::new(),
+            by_hand: true,
+            keeps_dotenv: false,
+            config,
+            files: Vec::new(),
+        }
+    }
+
+    fn container(service: &str, state: &str, exit_code: i64) -> Container {
+        let text = String::new;
+        Container {
+            id: text(),
+            name: format!("site-{service}-1"),
+            service: service.to_owned(),
+            image_id: text(),
+            image: text(),
+            state: state.to_owned(),
+            exit_code,
+            oom_killed: false,
+            restarts: 0,
+            started_at: text(),
+            health: Health::Unchecked,
+            health_output: text(),
+            error: text(),
+            is_one_off: false,
+        }
+    }
+
+    fn calls(there: &[Container]) -> Vec<String> {
+        Plan::new(&stack(), there).calls().iter().map(|call| call.join(" ")).collect()
+    }
+
+    #[test]
+    fn a_stack_that_never_ran_is_started_whole() {
+        let whole = ["up -d --pull never --no-recreate"];
+        assert_eq!(calls(&[]), whole);
+        assert_eq!(calls(&[container("db", "running", 0)]), whole);
+        let by_hand = Container { is_one_off: true, ..container("web", "running", 0) };
+        assert_eq!(calls(&[by_hand]), whole);
+    }
+
+    #[test]
+    fn only_what_the_pin_touches_is_brought_up() {
+        let there =
+            [container("web", "exited", 1), container("db", "running", 0), container("disk", "running", 0), container("seed", "exited", 0)];
+        assert_eq!(calls(&there), ["up -d --pull never --no-deps --no-build migrate side web"]);
+    }
+
+    #[test]
+    fn dependencies_that_do_not_run_come_first() {
+        let there =
+            [container("web", "running", 0), container("db", "exited", 0), container("disk", "created", 0), container("seed", "exited", 3)];
+        let first = "up -d --pull never --no-recreate db disk seed";
+        assert_eq!(calls(&there), [first, "up -d --pull never --no-deps --no-build migrate side web"]);
+        let plan = Plan::new(&stack(), &there);
+        let started: BTreeSet<&str> = ["db", "seed", "other", "mail", "side"].into_iter().filter(|service| plan.starts(service)).collect();
+        assert_eq!(started, ["db", "seed", "side"].into());
+    }
 }

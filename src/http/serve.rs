@@ -23,8 +23,9 @@ use crate::http::auth::Via;
 use crate::http::routes;
 use crate::http::unread::Unread;
 
-/// What the kernel keeps of a connection that is not read: actix takes all of it at once, for every connection.
-const RECEIVE_BYTES: usize = 16 << 10;
+/// What the kernel keeps of a connection that is not read (it doubles this). actix takes what is there into buffers of its
+/// own, for every connection; orders are small, and a large body comes through it in a few more round trips.
+const RECEIVE_BYTES: usize = 4 << 10;
 
 /// How many connections may wait to be taken.
 const WAITING_CONNECTIONS: i32 = 1024;
@@ -94,14 +95,7 @@ pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Resul
         .shutdown_timeout(3)
         .disable_signals()
         .on_connect(|connection, data| {
-            if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::UnixStream>() {
-                // A peer that cannot be named gets the id of nobody; it has come past the file's mode all the same.
-                data.insert(Via::Socket { uid: stream.peer_cred().map_or(65534, |peer| peer.uid()) });
-            } else if connection.is::<actix_web::rt::net::TcpStream>() {
-                data.insert(Via::Plain);
-            } else {
-                data.insert(Via::Tls);
-            }
+            data.insert(via(connection));
         });
     let tls = config.tls.as_ref().map(|(chain, key)| tls_config(chain, key)).transpose()?;
     for listener in listeners {
@@ -124,6 +118,15 @@ fn bind(address: &SocketAddr) -> std::io::Result<TcpListener> {
     // The library's own 128 overflow in a burst, and whoever comes then waits a second for the next try.
     rustix::net::listen(&listener, WAITING_CONNECTIONS)?;
     Ok(listener)
+}
+
+/// How a connection came in.
+fn via(connection: &dyn std::any::Any) -> Via {
+    if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::UnixStream>() {
+        // A peer that cannot be named gets the id of nobody; it has come past the file's mode all the same.
+        return Via::Socket { uid: stream.peer_cred().map_or(65534, |peer| peer.uid()) };
+    }
+    if connection.is::<actix_web::rt::net::TcpStream>() { Via::Plain } else { Via::Tls }
 }
 
 /// The socket, for its owner and the configured group only. A stale file of a killed server is replaced.

@@ -21,8 +21,8 @@ use crate::clock;
 use crate::model::DeploymentId;
 use crate::model::Line;
 use crate::model::LineKind;
+use crate::model::Mask;
 use crate::model::Step;
-use crate::process::Mask;
 use crate::store::Store;
 use crate::store::StoreError;
 

@@ -135,6 +135,13 @@ impl ImageRef {
         format!("{}@{}", self.repository, self.digest)
     }
 
+    /// The image as people know it: repository, tag and the first digits of the digest.
+    #[must_use]
+    pub fn named(&self) -> String {
+        let tag = self.tag.as_ref().map_or(String::new(), |tag| format!(":{tag}"));
+        format!("{}{tag} (sha256:{})", self.repository, self.digest.short())
+    }
+
     /// Reads `REPOSITORY[:TAG]@sha256:…` back.
     ///
     /// # Errors

@@ -103,6 +103,9 @@ pub struct Report {
     pub assets: u32,
     /// What is not right, worst first.
     pub findings: Vec<Finding>,
+    /// How many more findings of the same rules there were than are listed.
+    #[serde(default)]
+    pub omitted: u32,
 }
 
 impl Report {

@@ -2,6 +2,9 @@
 
 mod login;
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use oci_client::Reference;
@@ -63,17 +66,24 @@ pub struct Resolved {
 }
 
 /// Asks registries, with the host's own credentials or the configured ones.
-#[derive(Debug, Clone)]
 pub struct Registries {
     docker: Docker,
     known: Vec<Registry>,
+    /// One client a registry: making one reads every root certificate of the host.
+    clients: Mutex<HashMap<String, oci_client::Client>>,
+}
+
+impl std::fmt::Debug for Registries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registries").field("known", &self.known).finish_non_exhaustive()
+    }
 }
 
 impl Registries {
     /// Over the configured registries.
     #[must_use]
     pub fn new(docker: Docker, known: Vec<Registry>) -> Self {
-        Self { docker, known }
+        Self { docker, known, clients: Mutex::default() }
     }
 
     /// The configured entry for an image's registry.
@@ -94,7 +104,7 @@ impl Registries {
         digest: Option<&Digest>,
         platform: (&str, &str),
     ) -> Result<Resolved, RegistryError> {
-        let reference = reference(image, tag, digest)?;
+        let reference = reference(image, tag, digest);
         let host = reference.resolve_registry().to_owned();
         let auth = self.auth(image, &host).await;
         let client = self.client(&host);
@@ -137,7 +147,7 @@ impl Registries {
     /// # Errors
     /// [`RegistryError`].
     pub async fn ping(&self, image: &Repository) -> Result<(), RegistryError> {
-        let reference = reference(image, None, None)?;
+        let reference = reference(image, None, None);
         let host = reference.resolve_registry().to_owned();
         let auth = self.auth(image, &host).await;
         match self.client(&host).list_tags(&reference, &auth, Some(1), None).await {
@@ -150,6 +160,11 @@ impl Registries {
     }
 
     fn client(&self, host: &str) -> oci_client::Client {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.entry(host.to_owned()).or_insert_with(|| self.new_client(host)).clone()
+    }
+
+    fn new_client(&self, host: &str) -> oci_client::Client {
         let plain = is_loopback(host) || self.known.iter().any(|entry| entry.plain_http && entry.host == host);
         oci_client::Client::new(ClientConfig {
             protocol: if plain { ClientProtocol::HttpsExcept(vec![host.to_owned()]) } else { ClientProtocol::Https },
@@ -174,13 +189,20 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn reference(image: &Repository, tag: Option<&Tag>, digest: Option<&Digest>) -> Result<Reference, RegistryError> {
-    let text = match (tag, digest) {
-        (_, Some(digest)) => format!("{image}@{digest}"),
-        (Some(tag), None) => format!("{image}:{tag}"),
-        (None, None) => image.to_string(),
+/// The image as the registry client takes it. Its own parser is left alone: the regular expression in it costs 12 MiB for
+/// as long as the server lives, and [`Repository`] has been parsed already.
+fn reference(image: &Repository, tag: Option<&Tag>, digest: Option<&Digest>) -> Reference {
+    let (registry, path) = match image.registry() {
+        Some(host) => (host.to_owned(), image.as_str()[host.len() + 1..].to_owned()),
+        // What Docker means by a name without a registry.
+        None if image.as_str().contains('/') => ("docker.io".to_owned(), image.to_string()),
+        None => ("docker.io".to_owned(), format!("library/{image}")),
     };
-    text.parse().map_err(|error| RegistryError::NotFound(format!("{text} ({error})")))
+    match (tag, digest) {
+        (_, Some(digest)) => Reference::with_digest(registry, path, digest.to_string()),
+        (Some(tag), None) => Reference::with_tag(registry, path, tag.to_string()),
+        (None, None) => Reference::with_tag(registry, path, "latest".to_owned()),
+    }
 }
 
 /// The entry of an index for this host: exact, or `arm64` for any of its variants.
@@ -204,7 +226,6 @@ fn platforms(entries: &[oci_client::manifest::ImageIndexEntry]) -> String {
 fn explain(error: OciDistributionError, reference: &Reference, host: &str) -> RegistryError {
     let not_found = || RegistryError::NotFound(reference.to_string());
     match error {
-        OciDistributionError::ImageManifestNotFoundError(_) => not_found(),
         OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => {
             RegistryError::Unauthorized(host.to_owned())
         }
@@ -219,7 +240,7 @@ fn explain(error: OciDistributionError, reference: &Reference, host: &str) -> Re
                 RegistryError::Unreachable { host: host.to_owned(), why: format!("{error}.") }
             }
         }
-        OciDistributionError::ServerError { code: 404, .. } => not_found(),
+        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => not_found(),
         OciDistributionError::ServerError { code: 401 | 403, .. } => RegistryError::Unauthorized(host.to_owned()),
         error => RegistryError::Unreachable { host: host.to_owned(), why: format!("{}.", chain(&error)) },
     }

@@ -69,7 +69,7 @@ impl Store {
             None => format!("sqlite://{}?mode=rwc", data_dir.join(SQLITE_FILE).display()),
         };
         let options = AnyPoolOptions::new()
-            .max_connections(if is_sqlite { 4 } else { 8 })
+            .max_connections(if is_sqlite { 2 } else { 8 })
             .min_connections(0)
             .idle_timeout(Duration::from_mins(1))
             .acquire_timeout(Duration::from_secs(10))

@@ -11,6 +11,7 @@ use crate::model::LineKind;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
+use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -58,6 +59,9 @@ pub enum EnqueueError {
     /// Too many orders wait.
     #[error("{0} orders wait already; try again when some have been carried out.")]
     Full(i64),
+    /// Another order of the service waits, and this one may not take its place.
+    #[error("An order of {0} waits already; try again when it has been carried out.")]
+    Waiting(ServiceName),
     /// A guard says no.
     #[error("{why}")]
     Refused {
@@ -200,6 +204,10 @@ async fn supersede_waiting(on: &mut AnyConnection, order: &Order, by: &Deploymen
         .fetch_optional(&mut *on)
         .await?;
     let Some(row) = row else { return Ok(None) };
+    if order.dry_run || order.kind == OrderKind::Adopt {
+        // It changes nothing, so nothing that does is given up for it.
+        return Err(EnqueueError::Waiting(order.service.clone()));
+    }
     let old: String = row.try_get("id")?;
     let outcome = Outcome::Superseded { by: by.clone() };
     end_waiting(on, &old, &outcome).await?;
@@ -229,7 +237,7 @@ pub(super) async fn end_waiting(on: &mut AnyConnection, id: &str, outcome: &Outc
     .bind(Step::Guards.as_str())
     .bind(LineKind::Outcome.as_str())
     .bind(outcome.to_string())
-    .execute(&mut *on)
+    .execute(on)
     .await?;
     Ok(true)
 }

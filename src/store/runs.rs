@@ -96,12 +96,19 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Takes over the running deployments of `executor` itself, and those of others whose lease has run out.
-    /// From now on writes of their earlier runs are refused.
+    /// Takes over the running deployments of `executor` that are not among `at_work` (an earlier life left them, or a run
+    /// that lost the database), and those of others whose lease has run out. From now on writes of their earlier runs are
+    /// refused.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn reclaim(&self, services: &[ServiceName], executor: &str, own: bool, lease_ms: i64) -> Result<Vec<Deployment>, StoreError> {
+    pub async fn reclaim(
+        &self,
+        services: &[ServiceName],
+        executor: &str,
+        at_work: &[DeploymentId],
+        lease_ms: i64,
+    ) -> Result<Vec<Deployment>, StoreError> {
         let rows = sqlx::query("SELECT id, service, executor, lease_ms, fence FROM deployments WHERE state = 'running' ORDER BY id")
             .fetch_all(&self.pool)
             .await?;
@@ -110,7 +117,7 @@ impl Store {
             let (id, service, fence): (String, String, i64) = (row.try_get("id")?, row.try_get("service")?, row.try_get("fence")?);
             let is_own = row.try_get::<Option<String>, _>("executor")?.as_deref() == Some(executor);
             let expired = row.try_get::<Option<i64>, _>("lease_ms")?.is_none_or(|lease| lease < clock::now_ms());
-            let wanted = if is_own { own } else { expired };
+            let wanted = if is_own { !at_work.iter().any(|one| one.as_str() == id) } else { expired };
             if !wanted || !services.iter().any(|mine| mine.as_str() == service) {
                 continue;
             }

@@ -83,6 +83,10 @@ async fn a_newer_order_supersedes_the_waiting_one(database: Database) {
     let gate = rig.gate("web");
     let running = rig.order_running("web", "1").await;
     let waiting = rig.order("web", "2").await;
+    // What changes nothing takes nobody's place.
+    let dry_run = deploy(&rig, json!({ "service": "web", "tag": "3", "dry_run": true })).await;
+    assert_refused(&dry_run, 503, "busy");
+    assert_eq!(rig.show(&waiting).await["state"], "queued");
     let newer = deploy(&rig, json!({ "service": "web", "tag": "3" })).await;
     assert_eq!(newer.json()["superseded"], waiting);
     let old = rig.show(&waiting).await;
@@ -157,7 +161,7 @@ async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
     rig.ended(&id).await;
     assert_refused(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await, 422, "held");
     assert_eq!(deploy(&rig, json!({ "service": "db", "tag": "3" })).await.status, 202);
-    assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3", "force": true })).await.status, 202);
+    rig.ended(&id_of(&deploy(&rig, json!({ "service": "web", "tag": "3", "force": true })).await)).await;
     assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3", "dry_run": true })).await.status, 202);
     assert!(Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json()["held"].as_str().unwrap().contains(&id));
     for message in ["web takes orders again.", "web was not held."] {

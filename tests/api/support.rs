@@ -133,7 +133,7 @@ impl Plan {
     }
 
     pub(crate) async fn start(self) -> Rig {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = folder();
         let url = match self.database {
             Database::Sqlite => None,
             Database::Postgres => Some(Cluster::new_database().await),
@@ -152,7 +152,7 @@ impl Plan {
             std::fs::write(dir.join("postgres.url"), url).unwrap();
             text += "[store]\npostgres_url_file = \"postgres.url\"\n";
         }
-        writeln!(text, "[docker]\nprogram = {:?}\n{}", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/docker.sh"), self.tables).unwrap();
+        let _ = writeln!(text, "[docker]\nprogram = {:?}\n{}", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/docker.sh"), self.tables);
         for (name, content) in &self.files {
             std::fs::write(dir.join(name), content).unwrap();
         }
@@ -160,11 +160,11 @@ impl Plan {
         for service in &self.services {
             let stack = dir.join(service);
             std::fs::create_dir_all(&stack).unwrap();
-            let stack = stack.display().to_string();
             // Nothing listens there, so an order ends where the registry would be asked.
-            writeln!(text, "[service.{service}]\ndir = {stack:?}\nproject = \"{service}\"\nimage = \"127.0.0.1:1/acme/{service}\"")
-                .unwrap();
-            writeln!(text, "variable = \"TAG\"\n{}", self.service).unwrap();
+            let stack = stack.display();
+            let _ =
+                writeln!(text, "[service.{service}]\ndir = \"{stack}\"\nproject = \"{service}\"\nimage = \"127.0.0.1:1/acme/{service}\"");
+            let _ = writeln!(text, "variable = \"TAG\"\n{}", self.service);
         }
         let file = dir.join(format!("{name}.toml"));
         std::fs::write(&file, text).unwrap();
@@ -230,7 +230,12 @@ impl Rig {
     /// Stops the server and starts it again over the same folder and database.
     pub(crate) async fn restart(&mut self) {
         self.app.take().unwrap().stop().await;
-        self.app = Some(App::start(Config::load(&self.config_file).unwrap()).await.unwrap());
+        // Another test's program may have been started just now; until it is what it will be, it holds our lock as well.
+        let again = until("the data folder's lock", async || match App::start(Config::load(&self.config_file).unwrap()).await {
+            Err(error) if error.to_string().starts_with("Another tagalong uses") => None,
+            started => Some(started),
+        });
+        self.app = Some(again.await.unwrap());
     }
 
     /// Stops the server, whatever it is at.
@@ -329,6 +334,12 @@ impl Rig {
         pool.close().await;
         self.stop().await;
     }
+}
+
+/// A temporary folder, in memory where there is such a place: the tests are about what is stored, not about how quick the
+/// disk of a busy machine is.
+pub(crate) fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Holds orders back while it lives.

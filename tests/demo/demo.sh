@@ -18,7 +18,7 @@ good=1f0c9e2 better=2a7d410 bad=3bad5c1
 stack_project=tagalong-demo
 proxy_project=tagalong-demo-proxy
 
-heading() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+heading() { if [[ -t 1 ]]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
 tell() { printf '    %s\n' "$*"; }
 shown() { sed 's/^/    | /'; }
 surprise() { die "surprise: $*"; }
@@ -96,6 +96,8 @@ proxy() {
     tell "https://site.localhost:$site_port/ is answered, by nobody yet"
 }
 
+ready_or_ended() { curl --silent --fail --max-time 2 "http://127.0.0.1:$port/readyz" || [[ ! -d /proc/$(<"$state/pid") ]]; }
+
 serve() {
     heading "A stack and its tagalong.toml"
     local socket=$state/tagalong.sock
@@ -111,14 +113,16 @@ serve() {
     shown <"$state/tagalong.toml"
     (cd "$state" && exec setsid "$binary" --config tagalong.toml serve </dev/null >serve.log 2>&1) &
     printf '%s\n' "$!" >"$state/pid"
-    wait_for 20 "tagalong (see $state/serve.log)" curl --silent --fail --max-time 2 "http://127.0.0.1:$port/readyz"
+    wait_for 20 "tagalong (see $state/serve.log)" ready_or_ended
+    alive "$state/pid" tagalong || die "tagalong serve ended at once: $(tail -n 5 "$state/serve.log")"
+    printf 'site_port=%q port=%q binary=%q\n' "$site_port" "$port" "$binary" >"$state/addresses"
     tell "serving at http://127.0.0.1:$port, log in $state/serve.log"
 }
 
 first_release() {
     heading "Release $good by a signed call, as a workflow does it: curl and openssl"
     grep -v '^#' "$here/call.sh" | shown
-    local server=http://127.0.0.1:$port body="{\"service\":\"site\",\"tag\":\"$good\"}" location token
+    local server=http://127.0.0.1:$port body="{\"service\":\"demo\",\"tag\":\"$good\"}" location token
     (
         cd "$state"
         # shellcheck source=tests/demo/call.sh
@@ -136,8 +140,8 @@ first_release() {
 }
 
 second_release() {
-    heading "Release $better from the command line: tagalong deploy site $better --wait"
-    tagalong deploy site "$better" --wait | shown
+    heading "Release $better from the command line: tagalong deploy demo $better --wait"
+    tagalong deploy demo "$better" --wait | shown
     expect "what the proxy serves" "$better" "$(page /version)"
     diff <(grep -v '^SITE_TAG=' "$here/stack/env") <(grep -v '^SITE_TAG=' "$state/stack/.env") || surprise "another line of .env was changed"
 }
@@ -145,7 +149,7 @@ second_release() {
 bad_release() {
     heading "Release $bad: its health check is green, but a browser would block its stylesheet"
     local code=0
-    tagalong deploy site "$bad" --wait | shown || code=$?
+    tagalong deploy demo "$bad" --wait | shown || code=$?
     expect "the exit code" 10 "$code"
     expect "what the proxy serves" "$better" "$(page /version)"
     tell "exit code $code: rolled back, and $better serves again"
@@ -170,10 +174,10 @@ farewell() {
     tagalong       http://127.0.0.1:$port
     try            alias tagalong='$binary --config $state/tagalong.toml'
                    tagalong status
-                   tagalong history site
-                   tagalong rollback site
-                   tagalong release site
-                   tagalong deploy site $bad --wait
+                   tagalong history demo
+                   tagalong rollback demo
+                   tagalong release demo
+                   tagalong deploy demo $bad --wait
     take it down   make demo-down
 TEXT
 }
@@ -196,7 +200,6 @@ up() {
     second_release
     bad_release
     nothing_moves
-    printf 'site_port=%q port=%q binary=%q\n' "$site_port" "$port" "$binary" >"$state/addresses"
     farewell
 }
 
@@ -218,6 +221,7 @@ down() {
         docker compose --project-name "$stack_project" --ansi never down --volumes --timeout 1 >/dev/null 2>&1 || true
         docker compose --project-name "$proxy_project" --ansi never down --volumes --timeout 1 >/dev/null 2>&1 || true
         if [[ -s $state/registry-address ]]; then remove_images "$(<"$state/registry-address")/"; fi
+        remove_images tagalong.keep/demo
         remove_images tagalong-demo/
         local left
         left=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$stack_project" &&

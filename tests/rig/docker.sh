@@ -34,7 +34,7 @@ up() {
     have dockerd || die "there is no dockerd command: run tests/rig/install.sh docker"
     mkdir -p "$home"
     # A killed engine leaves its pid file behind, and a new one would refuse to start if that number was taken again.
-    rm -f /var/run/docker.pid
+    alive /var/run/docker.pid dockerd || rm -f /var/run/docker.pid
     # Its own session: it outlives the shell and the terminal that started it.
     (cd / && exec setsid dockerd --log-level warn </dev/null >"$home/dockerd.log" 2>&1) &
     printf '%s\n' "$!" >"$pidfile"

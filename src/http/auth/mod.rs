@@ -107,6 +107,7 @@ impl Proof {
     }
 
     /// Which services the caller may read.
+    #[must_use]
     pub fn may_read(&self, service: &ServiceName) -> bool {
         self.allow(Some(service)).is_ok()
     }

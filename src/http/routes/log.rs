@@ -49,7 +49,7 @@ pub(super) async fn follow(
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let as_events = header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
     let after = header("last-event-id").and_then(|id| id.parse().ok()).unwrap_or(0);
-    let query = web::Query::<LogQuery>::from_query(request.query_string()).map(web::Query::into_inner).unwrap_or(LogQuery { follow: None });
+    let query = web::Query::<LogQuery>::from_query(request.query_string()).map_or(LogQuery { follow: None }, web::Query::into_inner);
     let seat = Seat::take(&shared)?;
     let follower = Follower {
         told: shared.deployer.hub().follow(&found.id),

@@ -94,6 +94,6 @@ pub(in crate::http) use health::unknown;
 /// What the route of `request` needs. A route that is not in the table needs what nobody has.
 pub(super) fn need_of(request: &HttpRequest) -> Need {
     let pattern = request.match_pattern();
-    let route = ROUTES.iter().find(|route| Some(route.path) == pattern.as_deref() && &route.method == request.method());
+    let route = ROUTES.iter().find(|route| Some(route.path) == pattern.as_deref() && route.method == *request.method());
     route.map_or(Need::Open, |route| route.need)
 }

@@ -1,0 +1,43 @@
+//! Adoption: what runs is looked at and recorded, and nothing is changed.
+
+use crate::deploy::run::Run;
+use crate::deploy::run::Stop;
+use crate::deploy::seen;
+use crate::model::Guard;
+use crate::model::ImageRef;
+use crate::model::Outcome;
+use crate::model::Step;
+
+impl Run<'_> {
+    /// What runs is smoked and recorded; nothing is changed.
+    pub(super) async fn adopt(&mut self) -> Result<Outcome, Stop> {
+        self.begin(Step::Preflight, "what runs now").await?;
+        self.look_at_the_stack().await?;
+        let containers = self.compose.containers(&self.cancel).await?;
+        let mut images = Vec::new();
+        for pin in self.service.stack.pins.clone() {
+            let used = self.resolved.as_ref().and_then(|resolved| resolved.uses.iter().find(|used| used.pin.image == pin.image));
+            let using = used.map(|used| used.services.clone()).unwrap_or_default();
+            let Some(container) = containers.iter().find(|c| seen::is_running(c) && using.contains(&c.service)) else {
+                return Err(Stop::Refused(Guard::NothingRuns, format!("no container of {} runs; deploy a tag instead.", pin.image)));
+            };
+            let found = self.compose.image(&container.image_id, &self.cancel).await?;
+            let digest = found.and_then(|image| seen::digest_of(&image, &pin.image)).ok_or_else(|| {
+                Stop::Refused(
+                    Guard::NotFound,
+                    format!(
+                        "the image that {} runs has no digest of {}: it was built here; push it and deploy its tag.",
+                        container.name, pin.image
+                    ),
+                )
+            })?;
+            images.push(ImageRef { repository: pin.image.clone(), tag: seen::tag_of(container, &pin.image), digest });
+        }
+        self.images = images;
+        self.journal.note(format!("runs {}", self.images_text()));
+        self.health(Step::Health).await?;
+        self.smoke(Step::Smoke).await?;
+        self.verified().await?;
+        Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) })
+    }
+}

@@ -1,0 +1,80 @@
+//! Which content a tag is, and whether the host has room for it.
+
+use std::path::Path;
+
+use crate::deploy::run::Run;
+use crate::deploy::run::Stop;
+use crate::model::Guard;
+use crate::model::ImageRef;
+use crate::model::OrderKind;
+use crate::model::Repository;
+use crate::model::Step;
+use crate::registry::RegistryError;
+
+impl Run<'_> {
+    /// Which content the tag is, at the registry; a rollback knows it from the record.
+    pub(super) async fn resolve(&mut self) -> Result<(), Stop> {
+        self.begin(Step::Resolve, "which content the tag is").await?;
+        if self.order.kind == OrderKind::Rollback && !self.images.is_empty() {
+            self.journal.note(format!("from the record: {}", self.images_text()));
+            return Ok(());
+        }
+        let tag = self.order.tag.clone().ok_or_else(|| Stop::Fault("the order names no tag.".into()))?;
+        let server = self.deployer.docker.get_or_try_init(|| self.compose.server(&self.cancel)).await?.clone();
+        let registries = self.deployer.registries();
+        let mut images = Vec::new();
+        for pin in self.service.stack.pins.clone() {
+            let asked = registries.resolve(&pin.image, Some(&tag), None, (&server.os, &server.arch));
+            let found = self.within(self.service.deadlines.resolve, "the registry", asked).await?.map_err(|error| refuse(&error))?;
+            if let Some(expected) = self.order.digest.as_ref().filter(|expected| **expected != found.digest) {
+                let why = format!(
+                    "the tag {tag} of {} is {} at the registry, but the order expects {expected}; the tag was moved.",
+                    pin.image, found.digest
+                );
+                return Err(Stop::Refused(Guard::DigestMismatch, why));
+            }
+            self.barrier |= found.labels.iter().any(|(name, value)| name == "tagalong.no-rollback-past" && value == "true");
+            self.check_disk(&pin.image, found.size_bytes, Path::new(&server.root_dir))?;
+            images.push(ImageRef { repository: pin.image, tag: Some(tag.clone()), digest: found.digest });
+        }
+        self.barrier |= self.service.no_rollback_past.contains(&tag);
+        self.images = images;
+        self.journal.note(format!("{tag} is {}", self.images.iter().map(|image| image.digest.to_string()).collect::<Vec<_>>().join(", ")));
+        Ok(())
+    }
+
+    /// Layers are stored unpacked beside what runs; three times their packed size is what images need in practice.
+    fn check_disk(&mut self, image: &Repository, packed_bytes: u64, root: &Path) -> Result<(), Stop> {
+        const MARGIN_BYTES: u64 = 64 << 20;
+        const INODES: u64 = 2000;
+        let Ok(free) = rustix::fs::statvfs(root) else {
+            self.journal.note(format!("{} cannot be seen from here, so free space is not checked", root.display()));
+            return Ok(());
+        };
+        let (free_bytes, wanted_bytes) = (free.f_bavail * free.f_frsize, packed_bytes * 3 + MARGIN_BYTES);
+        let mib = |bytes: u64| bytes >> 20;
+        if free_bytes < wanted_bytes {
+            let why = format!(
+                "{image} needs about {} MiB in {}, but only {} MiB are free; make room with `docker image prune`.",
+                mib(wanted_bytes),
+                root.display(),
+                mib(free_bytes)
+            );
+            return Err(Stop::Refused(Guard::Disk, why));
+        }
+        if free.f_files > 0 && free.f_favail < INODES {
+            let why = format!("{} has only {} free inodes; remove unused images or files.", root.display(), free.f_favail);
+            return Err(Stop::Refused(Guard::Disk, why));
+        }
+        Ok(())
+    }
+}
+
+fn refuse(error: &RegistryError) -> Stop {
+    let why = error.to_string();
+    match error {
+        RegistryError::NotFound(_) => Stop::Refused(Guard::NotFound, why),
+        RegistryError::Platform { .. } => Stop::Refused(Guard::Platform, why),
+        RegistryError::Unauthorized(_) | RegistryError::Unreachable { .. } => Stop::Fault(why),
+    }
+}

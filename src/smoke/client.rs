@@ -1,0 +1,251 @@
+//! Asks for one address at a time and keeps what came back.
+
+use std::time::Duration;
+
+use base64::Engine;
+use reqwest::Client;
+use reqwest::ClientBuilder;
+use reqwest::dns::Addrs;
+use reqwest::dns::Name;
+use reqwest::dns::Resolve;
+use reqwest::dns::Resolving;
+use reqwest::header::ACCEPT;
+use reqwest::header::CACHE_CONTROL;
+use reqwest::header::CONTENT_ENCODING;
+use reqwest::header::COOKIE;
+use reqwest::header::HOST;
+use reqwest::header::HeaderMap;
+use reqwest::header::HeaderName;
+use reqwest::header::HeaderValue;
+use url::Origin;
+use url::Url;
+
+use crate::config::SmokePlan;
+use crate::model::Finding;
+
+use crate::smoke::cookies::Cookies;
+use crate::smoke::fault;
+use crate::smoke::page;
+use crate::smoke::rules;
+use crate::smoke::tls;
+use crate::smoke::tls::Handshakes;
+
+const USER_AGENT: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"), " (smoke check)");
+
+/// What one request brought.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The address that was asked.
+    pub(super) url: Url,
+    /// Its status.
+    pub(super) status: u16,
+    /// Its headers.
+    pub(super) headers: HeaderMap,
+    /// Its body, up to the plan's `max_body_bytes`.
+    pub(super) body: Vec<u8>,
+    /// Whether the body went on.
+    pub(super) cut: bool,
+}
+
+impl Answer {
+    /// A header's value as text; what is not ASCII is shown as `?`.
+    pub(super) fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<String> {
+        self.headers.get(name).map(header_text)
+    }
+
+    /// The body as text, read as a browser would. A packed body has none.
+    pub(super) fn text(&self) -> Option<String> {
+        if self.is_packed() {
+            return None;
+        }
+        Some(page::decode(&self.body, self.header(reqwest::header::CONTENT_TYPE).as_deref()))
+    }
+
+    /// Whether the body is compressed, although nobody asked for it.
+    pub(super) fn is_packed(&self) -> bool {
+        self.header(CONTENT_ENCODING).is_some_and(|encoding| !encoding.trim().is_empty() && !encoding.eq_ignore_ascii_case("identity"))
+    }
+}
+
+/// A header's value as text.
+pub(super) fn header_text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// The client of one check.
+pub(super) struct Visitor {
+    direct: Client,
+    /// For the plan's own origin, when it is reached somewhere else.
+    via: Option<Client>,
+    /// Headers for the plan's own origin alone: they may be secret.
+    own_headers: HeaderMap,
+    own_origin: Origin,
+    timeout: Duration,
+    max_body_bytes: usize,
+    /// The handshakes that were made.
+    pub(super) handshakes: Handshakes,
+}
+
+impl Visitor {
+    /// Sets up TLS and headers; nothing is asked yet.
+    pub(super) async fn new(plan: &SmokePlan) -> Result<Self, Box<Finding>> {
+        let handshakes = Handshakes::default();
+        let tls = tls::client_config(plan.ca_file.as_deref(), handshakes.clone()).await?;
+        let via = match &plan.connect_to {
+            Some(to) => Some(detour(plan, to, tls.clone())?),
+            None => None,
+        };
+        Ok(Self {
+            direct: build(plain_client(tls))?,
+            via,
+            own_headers: own_headers(plan)?,
+            own_origin: plan.url.origin(),
+            timeout: plan.timeout,
+            max_body_bytes: plan.max_body_bytes,
+            handshakes,
+        })
+    }
+
+    /// Asks for `url` without following redirects.
+    pub(super) async fn get(&self, url: &Url, cookies: &Cookies) -> Result<Answer, Box<Finding>> {
+        match tokio::time::timeout(self.timeout, self.ask(url, cookies)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Box::new(fault::finding(url, &error))),
+            Err(_) => {
+                let place = fault::place(url);
+                Err(Box::new(rules::TIMEOUT.finding(format!("{place} did not answer in {} ms.", self.timeout.as_millis()))))
+            }
+        }
+    }
+
+    async fn ask(&self, url: &Url, cookies: &Cookies) -> Result<Answer, reqwest::Error> {
+        let own = url.origin() == self.own_origin;
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        if let Some(line) = cookies.header(url) {
+            headers.insert(COOKIE, line);
+        }
+        let mut target = without_credentials(url);
+        let client = match &self.via {
+            Some(via) if own => {
+                if url.port().is_some() {
+                    // A port in the address would win over the one of connect_to: it stays in Host only.
+                    if let Ok(host) = HeaderValue::from_str(&authority(url)) {
+                        headers.insert(HOST, host);
+                    }
+                    let _ = target.set_port(None);
+                }
+                via
+            }
+            _ => &self.direct,
+        };
+        if own {
+            headers.extend(self.own_headers.clone());
+        }
+        let mut response = client.get(target).headers(headers).send().await?;
+        let mut body = Vec::new();
+        let mut cut = false;
+        while let Some(chunk) = response.chunk().await? {
+            let room = self.max_body_bytes.saturating_sub(body.len());
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                cut = true;
+                break;
+            }
+        }
+        Ok(Answer { url: url.clone(), status: response.status().as_u16(), headers: response.headers().clone(), body, cut })
+    }
+}
+
+/// `url` without user and password, which belong into no report and no request but the plan's own.
+pub(super) fn without_credentials(url: &Url) -> Url {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn plain_client(tls: rustls::ClientConfig) -> ClientBuilder {
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .user_agent(USER_AGENT)
+        // Every look makes its own handshake, so that a new certificate is seen.
+        .pool_max_idle_per_host(0)
+}
+
+/// A client that connects to `to`, whatever the name.
+fn detour(plan: &SmokePlan, to: &str, mut tls: rustls::ClientConfig) -> Result<Client, Box<Finding>> {
+    if plan.url.domain().is_none() {
+        return Err(setup("connect_to needs a name in the address; with an IP address there, write the right one.".to_owned()));
+    }
+    let mut builder = if plan.url.port().is_some() {
+        // With HTTP/2 the port would go astray: it is taken from the address of the connection there.
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        plain_client(tls).http1_only()
+    } else {
+        plain_client(tls)
+    };
+    builder = builder.dns_resolver(Detour(to.to_owned()));
+    build(builder)
+}
+
+/// Resolves every name to one place.
+struct Detour(String);
+
+impl Resolve for Detour {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let to = self.0.clone();
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host(to).await?.collect();
+            let found: Addrs = Box::new(found.into_iter());
+            Ok(found)
+        })
+    }
+}
+
+fn build(builder: ClientBuilder) -> Result<Client, Box<Finding>> {
+    builder.build().map_err(|error| setup(format!("The HTTP client could not be set up: {error}.")))
+}
+
+fn own_headers(plan: &SmokePlan) -> Result<HeaderMap, Box<Finding>> {
+    let mut headers = HeaderMap::new();
+    if let Some((user, password)) = basic_auth(plan) {
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        if let Ok(mut value) = HeaderValue::from_str(&format!("Basic {pair}")) {
+            value.set_sensitive(true);
+            headers.insert(reqwest::header::AUTHORIZATION, value);
+        }
+    }
+    for (name, value) in &plan.headers {
+        let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value.reveal()));
+        let (Ok(header), Ok(mut value)) = parsed else {
+            return Err(setup(format!("The header {} of the plan has a name or a value that HTTP does not allow.", name.escape_debug())));
+        };
+        value.set_sensitive(true);
+        headers.append(header, value);
+    }
+    Ok(headers)
+}
+
+fn basic_auth(plan: &SmokePlan) -> Option<(String, String)> {
+    if let Some((user, password)) = &plan.basic_auth {
+        return Some((user.clone(), password.reveal().to_owned()));
+    }
+    let decode = |text: &str| String::from_utf8_lossy(&page::percent_decode(text)).into_owned();
+    let has_some = !plan.url.username().is_empty() || plan.url.password().is_some();
+    has_some.then(|| (decode(plan.url.username()), decode(plan.url.password().unwrap_or_default())))
+}
+
+fn setup(message: String) -> Box<Finding> {
+    Box::new(rules::SETUP.finding(message))
+}

@@ -1,0 +1,72 @@
+//! Looks at a public page from outside, as a browser would: is it there, is its certificate good, does it show the
+//! release, and does a browser load everything it asks for?
+//!
+//! [`check`] is the story. One look is a `Sample` (`sample.rs`): `client.rs` asks hop by hop, `certificate.rs` judges
+//! the handshake, `expect.rs` and `release.rs` compare with the plan, `page/` lists what the page fetches and `mixed.rs`
+//! says what a browser does with it. `rules.rs` holds every rule with its meaning and how long it is waited for.
+
+mod certificate;
+mod client;
+mod cookies;
+mod expect;
+mod fault;
+mod mixed;
+mod page;
+mod patience;
+mod redirect;
+mod release;
+mod rules;
+mod sample;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use tokio::time::Instant;
+
+use crate::config::SmokePlan;
+use crate::model::Report;
+use crate::model::Tag;
+use crate::smoke::client::Visitor;
+use crate::smoke::patience::Next;
+use crate::smoke::patience::Patience;
+use crate::smoke::sample::Sample;
+
+pub use page::{Asset, AssetKind, PageHeaders, PageScan, When, scan};
+pub use rules::{Rule, Wait, explain, rules};
+
+/// What the page must show when the plan asks for a proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// The tag that was deployed.
+    pub tag: Tag,
+    /// The commit that it was built from, as hex digits.
+    pub commit: Option<String>,
+}
+
+/// Looks at the page of `plan` until it is right, until waiting makes no sense or until the time of the plan is over,
+/// and says what was seen last. `progress` gets one sentence for every look that is followed by another.
+///
+/// `within` bounds when the last look begins; each request has its own `timeout`. Dropping the future ends everything.
+pub async fn check(plan: &SmokePlan, release: Option<&Release>, progress: &mut (dyn FnMut(String) + Send)) -> Report {
+    let started = Instant::now();
+    let visitor = match Visitor::new(plan).await {
+        Ok(visitor) => visitor,
+        Err(finding) => return Sample::failed(plan, *finding).into_report(0, started.elapsed()),
+    };
+    let mut patience = Patience::new(plan);
+    let mut attempts = 0;
+    let mut before = None;
+    loop {
+        attempts += 1;
+        let sample = Sample::take(&visitor, plan, release).await;
+        match patience.after(&sample, before.as_ref()) {
+            Next::Stands => return sample.into_report(attempts, started.elapsed()),
+            Next::Again { pause, why } => {
+                progress(format!("Look {attempts}: {why} Next look in {} ms.", pause.as_millis()));
+                tokio::time::sleep(pause).await;
+            }
+        }
+        before = Some(sample);
+    }
+}

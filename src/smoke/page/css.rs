@@ -1,0 +1,362 @@
+//! What a style sheet or a style attribute fetches. The tokenizer is cssparser's: escapes, bad urls and unclosed blocks
+//! come out as in browsers.
+
+use std::collections::HashSet;
+
+use cssparser::Delimiter;
+use cssparser::ParseError;
+use cssparser::Parser;
+use cssparser::Token;
+
+use crate::smoke::page::AssetKind;
+use crate::smoke::page::When;
+use crate::smoke::page::property;
+use crate::smoke::page::selector;
+use crate::smoke::page::selector::Names;
+
+/// One address in a sheet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// As written, escapes resolved.
+    pub(super) url: String,
+    /// Sheet, image or font.
+    pub(super) kind: AssetKind,
+    /// Line in the sheet, from 0.
+    pub(super) line: u32,
+    /// When it is asked for.
+    pub(super) when: When,
+    /// The custom property that holds it: it is asked for only where `var()` names that.
+    pub(super) custom: Option<String>,
+    /// Fonts of one `@font-face` share a number: each is asked for when the ones before it failed.
+    pub(super) face: Option<u32>,
+}
+
+/// What the sheets of a page fetch.
+#[derive(Debug)]
+pub(super) struct Sheets<'n> {
+    names: &'n Names,
+    faces: u32,
+    /// The addresses, in order.
+    pub(super) found: Vec<Found>,
+    /// The custom properties that some `var()` names.
+    pub(super) used: HashSet<String>,
+}
+
+/// A declaration's value, as far as it fetches.
+#[derive(Default)]
+struct Value {
+    urls: Vec<(String, u32)>,
+    broken: bool,
+    /// It has a function that only other browsers know, so it may not override anything.
+    foreign: bool,
+}
+
+struct Declaration {
+    name: String,
+    value: Value,
+}
+
+type Nothing = Result<(), ParseError<()>>;
+
+impl<'n> Sheets<'n> {
+    /// Nothing read yet; `names` are those of the page.
+    pub(super) fn new(names: &'n Names) -> Self {
+        Self { names, faces: 0, found: Vec::new(), used: HashSet::new() }
+    }
+
+    /// Reads a whole sheet under this `media` attribute.
+    pub(super) fn sheet(&mut self, text: &str, media: &str) {
+        self.rules(&mut Parser::new(text), property::media(media), true);
+    }
+
+    /// Reads the declarations of a style attribute.
+    pub(super) fn style_attribute(&mut self, text: &str) {
+        self.block(&mut Parser::new(text), Some(When::Load));
+    }
+
+    /// Reads the value of a presentation attribute.
+    pub(super) fn attribute_value(&mut self, text: &str) {
+        let mut value = Value::default();
+        self.value(&mut Parser::new(text), &mut value, false);
+        self.keep(value, Some(When::Load), None);
+    }
+
+    fn rules(&mut self, parser: &mut Parser<'_>, when: Option<When>, top: bool) {
+        let mut imports = top;
+        loop {
+            let before = parser.state();
+            match parser.next().cloned() {
+                Err(_) => return,
+                Ok(Token::CDO | Token::CDC) if top => {}
+                Ok(Token::AtKeyword(name)) => imports = self.at_rule(parser, &name, when, false, imports) && imports,
+                Ok(_) => {
+                    imports = false;
+                    parser.reset(&before);
+                    self.qualified_rule(parser, when, false);
+                }
+            }
+        }
+    }
+
+    /// Returns whether `@import` may still follow.
+    fn at_rule(&mut self, parser: &mut Parser<'_>, name: &str, when: Option<When>, nested: bool, imports: bool) -> bool {
+        let name = name.to_ascii_lowercase();
+        if name == "import" {
+            self.import(parser, imports);
+            return true;
+        }
+        let (prelude, has_block) = prelude(parser);
+        let inside = match name.as_str() {
+            "media" => selector::both(when, property::media(prelude)),
+            // What a browser lacks is asked for by `not`, mostly by browsers of another time.
+            "supports" if prelude.trim_start().to_ascii_lowercase().starts_with("not") => selector::both(when, Some(When::Later)),
+            "supports" | "layer" | "container" | "scope" | "starting-style" => when,
+            "keyframes" | "-webkit-keyframes" => selector::both(when, Some(When::Later)),
+            "font-face" if has_block => {
+                let _: Nothing = parser.parse_nested_block(|parser| {
+                    self.font_face(parser, when);
+                    Ok(())
+                });
+                return false;
+            }
+            _ => None,
+        };
+        if has_block && inside.is_some() {
+            let _: Nothing = parser.parse_nested_block(|parser| {
+                match name.as_str() {
+                    "keyframes" | "-webkit-keyframes" => self.keyframes(parser, inside),
+                    _ if nested => self.block(parser, inside),
+                    _ => self.rules(parser, inside, false),
+                }
+                Ok(())
+            });
+        }
+        matches!(name.as_str(), "charset" | "layer") && !has_block
+    }
+
+    /// `@import` takes effect only before all other rules; media queries do not keep browsers from asking.
+    fn import(&mut self, parser: &mut Parser<'_>, allowed: bool) {
+        let line = parser.current_source_location().line;
+        let mut url = None;
+        let mut rest = String::new();
+        let _: Nothing = parser.parse_until_before(Delimiter::Semicolon | Delimiter::CurlyBracketBlock, |parser| {
+            url = parser.expect_url_or_string().ok().map(|url| url.to_string());
+            let start = parser.position();
+            drain(parser);
+            parser.slice_from(start).trim().to_ascii_lowercase().clone_into(&mut rest);
+            Ok(())
+        });
+        let has_block = matches!(parser.next(), Ok(Token::CurlyBracketBlock));
+        let fails = rest.split_once("supports(").is_some_and(|(_, condition)| condition.trim_start().starts_with("not"));
+        if let Some(url) = url
+            && allowed
+            && !has_block
+            && !fails
+        {
+            self.found.push(Found { url, kind: AssetKind::Style, line, when: When::Load, custom: None, face: None });
+        }
+    }
+
+    fn qualified_rule(&mut self, parser: &mut Parser<'_>, when: Option<When>, nested: bool) {
+        let ends = if nested { Delimiter::CurlyBracketBlock | Delimiter::Semicolon } else { Delimiter::CurlyBracketBlock };
+        let mut matches = When::Load;
+        let _: Nothing = parser.parse_until_before(ends, |parser| {
+            matches = selector::when(parser, self.names);
+            Ok(())
+        });
+        if let Ok(Token::CurlyBracketBlock) = parser.next() {
+            let _: Nothing = parser.parse_nested_block(|parser| {
+                self.block(parser, selector::both(when, Some(matches)));
+                Ok(())
+            });
+        }
+    }
+
+    fn keyframes(&mut self, parser: &mut Parser<'_>, when: Option<When>) {
+        while let Ok(token) = parser.next() {
+            if matches!(token, Token::CurlyBracketBlock) {
+                let _: Nothing = parser.parse_nested_block(|parser| {
+                    self.block(parser, when);
+                    Ok(())
+                });
+            }
+        }
+    }
+
+    /// The inside of a style rule: declarations and nested rules.
+    fn block(&mut self, parser: &mut Parser<'_>, when: Option<When>) {
+        let mut declarations: Vec<Declaration> = Vec::new();
+        loop {
+            let before = parser.state();
+            match parser.next().cloned() {
+                Err(_) => break,
+                Ok(Token::Semicolon) => {}
+                Ok(Token::AtKeyword(name)) => {
+                    self.at_rule(parser, &name, when, true, false);
+                }
+                Ok(Token::Ident(name)) if parser.try_parse(Parser::expect_colon).is_ok() => {
+                    if let Some(declaration) = self.declaration(parser, &name) {
+                        declarations.push(declaration);
+                    } else {
+                        parser.reset(&before);
+                        self.qualified_rule(parser, when, true);
+                    }
+                }
+                Ok(_) => {
+                    parser.reset(&before);
+                    self.qualified_rule(parser, when, true);
+                }
+            }
+        }
+        self.keep_last(declarations, when);
+    }
+
+    /// What follows the colon; none when it is a nested rule (`a:hover {`) after all.
+    fn declaration(&mut self, parser: &mut Parser<'_>, name: &str) -> Option<Declaration> {
+        let mut value = Value::default();
+        let custom = name.starts_with("--");
+        let ends = if custom { Delimiter::Semicolon } else { Delimiter::Semicolon | Delimiter::CurlyBracketBlock };
+        let _: Nothing = parser.parse_until_before(ends, |parser| {
+            self.value(parser, &mut value, false);
+            Ok(())
+        });
+        if matches!(parser.next(), Ok(Token::CurlyBracketBlock)) {
+            return None;
+        }
+        Some(Declaration { name: if custom { name.to_owned() } else { name.to_ascii_lowercase() }, value })
+    }
+
+    /// Of several declarations of one property in one block the last counts.
+    fn keep_last(&mut self, declarations: Vec<Declaration>, when: Option<When>) {
+        let mut decided: HashSet<String> = HashSet::new();
+        let mut kept = Vec::new();
+        for Declaration { name, value } in declarations.into_iter().rev() {
+            if value.broken || decided.contains(&name) {
+                continue;
+            }
+            if !value.foreign {
+                decided.insert(name.clone());
+            }
+            kept.push((name, value));
+        }
+        for (name, value) in kept.into_iter().rev() {
+            if name.starts_with("--") {
+                self.keep(value, when, Some(&name));
+            } else if property::fetches(&name) {
+                self.keep(value, when, None);
+            }
+        }
+    }
+
+    fn keep(&mut self, value: Value, when: Option<When>, custom: Option<&str>) {
+        let Some(when) = when.filter(|_| !value.broken) else { return };
+        for (url, line) in value.urls {
+            self.found.push(Found { url, kind: AssetKind::Image, line, when, custom: custom.map(str::to_owned), face: None });
+        }
+    }
+
+    fn value(&mut self, parser: &mut Parser<'_>, value: &mut Value, in_set: bool) {
+        loop {
+            parser.skip_whitespace();
+            let line = parser.current_source_location().line;
+            let Ok(token) = parser.next().cloned() else { return };
+            match token {
+                Token::UnquotedUrl(url) => value.urls.push((url.to_string(), line)),
+                Token::QuotedString(url) if in_set => value.urls.push((url.to_string(), line)),
+                Token::Function(name) => self.function(parser, value, &name.to_ascii_lowercase(), (line, in_set)),
+                Token::ParenthesisBlock | Token::SquareBracketBlock | Token::CurlyBracketBlock => {
+                    let _: Nothing = parser.parse_nested_block(|parser| {
+                        self.value(parser, value, false);
+                        Ok(())
+                    });
+                }
+                token => value.broken |= token.is_parse_error(),
+            }
+        }
+    }
+
+    fn function(&mut self, parser: &mut Parser<'_>, value: &mut Value, name: &str, (line, in_set): (u32, bool)) {
+        value.foreign |= name.starts_with('-') && !name.starts_with("-webkit-");
+        let _: Nothing = parser.parse_nested_block(|parser| {
+            match name {
+                "url" | "src" => {
+                    if let Ok(url) = parser.expect_string() {
+                        value.urls.push((url.to_string(), line));
+                    }
+                    drain(parser);
+                }
+                "var" => {
+                    if let Ok(name) = parser.expect_ident() {
+                        self.used.insert(name.to_string());
+                    }
+                    self.value(parser, value, in_set);
+                }
+                "type" | "format" | "local" | "attr" => drain(parser),
+                "image-set" | "-webkit-image-set" => self.value(parser, value, true),
+                _ => self.value(parser, value, false),
+            }
+            Ok(())
+        });
+    }
+
+    fn font_face(&mut self, parser: &mut Parser<'_>, when: Option<When>) {
+        let mut last = Vec::new();
+        loop {
+            match parser.next().cloned() {
+                Err(_) => break,
+                Ok(Token::Ident(name)) if parser.try_parse(Parser::expect_colon).is_ok() => {
+                    let mut sources = Vec::new();
+                    let _: Nothing = parser.parse_until_after(Delimiter::Semicolon, |parser| {
+                        sources = font_sources(parser);
+                        Ok(())
+                    });
+                    if name.eq_ignore_ascii_case("src") && !sources.is_empty() {
+                        last = sources;
+                    }
+                }
+                Ok(_) => {}
+            }
+        }
+        self.faces += 1;
+        let (face, Some(when)) = (Some(self.faces), when) else { return };
+        self.found.extend(last.into_iter().map(|(url, line)| Found { url, kind: AssetKind::Font, line, when, custom: None, face }));
+    }
+}
+
+/// The addresses of a `src` descriptor whose format browsers know.
+fn font_sources(parser: &mut Parser<'_>) -> Vec<(String, u32)> {
+    let source = |parser: &mut Parser<'_>| -> Result<Option<(String, u32)>, ParseError<()>> {
+        parser.skip_whitespace();
+        let line = parser.current_source_location().line;
+        let url = parser.try_parse(Parser::expect_url).ok().map(|url| url.to_string());
+        let mut known = true;
+        while let Ok(token) = parser.next().cloned() {
+            if let Token::Function(name) = token
+                && name.eq_ignore_ascii_case("format")
+            {
+                let _: Nothing = parser.parse_nested_block(|parser| {
+                    known = parser.expect_ident_or_string().is_ok_and(|format| property::is_known_font(format));
+                    drain(parser);
+                    Ok(())
+                });
+            }
+        }
+        Ok(url.filter(|_| known).map(|url| (url, line)))
+    };
+    parser.parse_comma_separated(source).unwrap_or_default().into_iter().flatten().collect()
+}
+
+/// The prelude of an at-rule as text, and whether a block follows, whose opening is consumed.
+fn prelude<'i>(parser: &mut Parser<'i>) -> (&'i str, bool) {
+    let start = parser.position();
+    let _: Nothing = parser.parse_until_before(Delimiter::Semicolon | Delimiter::CurlyBracketBlock, |parser| {
+        drain(parser);
+        Ok(())
+    });
+    let text = parser.slice_from(start);
+    (text, matches!(parser.next(), Ok(Token::CurlyBracketBlock)))
+}
+
+fn drain(parser: &mut Parser<'_>) {
+    while parser.next().is_ok() {}
+}

@@ -1,0 +1,210 @@
+//! Which HTML elements fetch, and what kind of request each makes.
+
+use crate::smoke::page::AssetKind;
+use crate::smoke::page::When;
+use crate::smoke::page::srcset;
+use crate::smoke::page::tree::Element;
+use crate::smoke::page::tree::NodeId;
+use crate::smoke::page::tree::Tree;
+use crate::smoke::page::walk;
+use crate::smoke::page::walk::Walk;
+
+/// Takes what an HTML element asks for.
+pub(super) fn assets(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
+    match &*element.name {
+        "link" => link(walk, element),
+        "script" if is_script(element) => walk.fetch(element, "src", AssetKind::Script, When::Load),
+        "img" => image(walk, id, element),
+        "input" if element.attribute("type").is_some_and(|kind| kind.eq_ignore_ascii_case("image")) => {
+            walk.fetch(element, "src", AssetKind::Image, When::Load);
+        }
+        "video" | "audio" => media(walk, element),
+        "source" => source(walk, id, element),
+        "track" if parent_is(walk.tree, id, &["video", "audio"]) => walk.fetch(element, "src", AssetKind::Track, When::Load),
+        "object" if !is_fallback(walk.tree, id) => walk.fetch(element, "data", AssetKind::Object, When::Load),
+        "embed" if !is_fallback(walk.tree, id) => walk.fetch(element, "src", AssetKind::Object, When::Load),
+        "iframe" | "frame" => frame(walk, element),
+        "body" | "table" | "thead" | "tbody" | "tfoot" | "tr" | "td" | "th" => {
+            walk.fetch(element, "background", AssetKind::Image, When::Load);
+        }
+        "form" => walk.fetch(element, "action", AssetKind::Form, When::Later),
+        _ => {}
+    }
+}
+
+fn link(walk: &mut Walk<'_>, element: &Element) {
+    let rel = element.attribute("rel").unwrap_or_default().to_ascii_lowercase();
+    let words: Vec<&str> = rel.split_ascii_whitespace().collect();
+    let has = |word: &str| words.contains(&word);
+    if has("stylesheet") && is_live_sheet(element) {
+        walk.fetch(element, "href", AssetKind::Style, When::Load);
+        if let Some(href) = element.attribute("href") {
+            walk.data_sheet("link[href]", element.line, href, element.attribute("media").unwrap_or_default());
+        }
+        return;
+    }
+    if has("icon") {
+        return walk.fetch(element, "href", AssetKind::Icon, When::Load);
+    }
+    if has("manifest") {
+        // Browsers without a window do not ask for it, and no visitor misses it on the page.
+        return walk.fetch(element, "href", AssetKind::Manifest, When::Later);
+    }
+    let Some(kind) = preload_kind(&rel, element.attribute("as")) else { return };
+    if has("preload") && !walk::is_for_screens(element) {
+        return;
+    }
+    let candidates = element.attribute("imagesrcset").filter(|_| has("preload") && kind == AssetKind::Image);
+    let candidates = candidates.map(srcset::parse).unwrap_or_default();
+    for candidate in &candidates {
+        walk.fetch_url(element, "imagesrcset", &candidate.url, kind, When::Load);
+    }
+    if !candidates.iter().any(|candidate| candidate.replaces_src) {
+        walk.fetch(element, "href", kind, When::Load);
+    }
+}
+
+fn is_live_sheet(element: &Element) -> bool {
+    let kind = element.attribute("type").map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    element.attribute("disabled").is_none() && kind.is_none_or(|kind| kind.is_empty() || kind.eq_ignore_ascii_case("text/css"))
+}
+
+/// What a link with this `rel` and `as` fetches ahead of its use, if anything.
+pub(super) fn preload_kind(rel: &str, destination: Option<&str>) -> Option<AssetKind> {
+    let rel = rel.to_ascii_lowercase();
+    let has = |word: &str| rel.split_ascii_whitespace().any(|other| other == word);
+    let destination = destination.unwrap_or_default().to_ascii_lowercase();
+    if has("modulepreload") {
+        const MODULES: [&str; 9] =
+            ["", "audioworklet", "json", "paintworklet", "script", "serviceworker", "sharedworker", "style", "worker"];
+        return MODULES.contains(&destination.as_str()).then_some(AssetKind::Script);
+    }
+    if has("preload") {
+        return match destination.as_str() {
+            "style" => Some(AssetKind::Style),
+            "script" => Some(AssetKind::Script),
+            "font" => Some(AssetKind::Font),
+            "image" => Some(AssetKind::Image),
+            "track" => Some(AssetKind::Track),
+            "fetch" => Some(AssetKind::Prefetch),
+            _ => None,
+        };
+    }
+    has("prefetch").then_some(AssetKind::Prefetch)
+}
+
+/// Whether a script element, of HTML or SVG, is run: a data block or a type of another time asks for nothing.
+pub(super) fn is_script(element: &Element) -> bool {
+    let kind = match (element.attribute("type"), element.attribute("language")) {
+        (Some(""), _) | (None, None | Some("")) => "text/javascript".to_owned(),
+        (Some(kind), _) => kind.trim_matches(|c: char| c.is_ascii_whitespace()).to_ascii_lowercase(),
+        (None, Some(language)) => format!("text/{}", language.to_ascii_lowercase()),
+    };
+    if kind == "module" {
+        return true;
+    }
+    is_javascript(&kind) && element.attribute("nomodule").is_none() && !is_for_event(element)
+}
+
+/// `<script for=… event=…>` was a handler once; browsers run it only for the load of the window.
+fn is_for_event(element: &Element) -> bool {
+    let (Some(target), Some(event)) = (element.attribute("for"), element.attribute("event")) else { return false };
+    let event = event.trim().to_ascii_lowercase();
+    !target.trim().eq_ignore_ascii_case("window") || !matches!(event.as_str(), "onload" | "onload()")
+}
+
+fn is_javascript(kind: &str) -> bool {
+    const KINDS: [&str; 16] = [
+        "application/ecmascript",
+        "application/javascript",
+        "application/x-ecmascript",
+        "application/x-javascript",
+        "text/ecmascript",
+        "text/javascript",
+        "text/javascript1.0",
+        "text/javascript1.1",
+        "text/javascript1.2",
+        "text/javascript1.3",
+        "text/javascript1.4",
+        "text/javascript1.5",
+        "text/jscript",
+        "text/livescript",
+        "text/x-ecmascript",
+        "text/x-javascript",
+    ];
+    KINDS.contains(&kind)
+}
+
+/// `src` is asked for like a candidate of `srcset` where there is one or a `<picture>` around it.
+fn image(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
+    let set = element.attribute("srcset");
+    let candidates = set.map(srcset::parse).unwrap_or_default();
+    let in_set = set.is_some() || parent_is(walk.tree, id, &["picture"]);
+    for candidate in &candidates {
+        walk.fetch_url(element, "srcset", &candidate.url, AssetKind::ImageSet, When::Load);
+    }
+    if !candidates.iter().any(|candidate| candidate.replaces_src) {
+        walk.fetch(element, "src", if in_set { AssetKind::ImageSet } else { AssetKind::Image }, When::Load);
+    }
+}
+
+fn media(walk: &mut Walk<'_>, element: &Element) {
+    if element.is_html("video") {
+        walk.fetch(element, "poster", AssetKind::Image, When::Load);
+    }
+    walk.fetch(element, "src", AssetKind::Media, media_when(element));
+}
+
+fn media_when(element: &Element) -> When {
+    let waits = element.attribute("preload").is_some_and(|preload| preload.eq_ignore_ascii_case("none"));
+    if waits && element.attribute("autoplay").is_none() { When::Later } else { When::Load }
+}
+
+fn source(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
+    let Some(parent) = walk.tree.parent_element(id) else { return };
+    if parent.is_html("picture") {
+        if is_before_image(walk.tree, id) {
+            for candidate in srcset::parse(element.attribute("srcset").unwrap_or_default()) {
+                walk.fetch_url(element, "srcset", &candidate.url, AssetKind::ImageSet, When::Load);
+            }
+        }
+    } else if (parent.is_html("video") || parent.is_html("audio")) && parent.attribute("src").is_none() {
+        walk.fetch(element, "src", AssetKind::Media, media_when(parent));
+    }
+}
+
+fn is_before_image(tree: &Tree, id: NodeId) -> bool {
+    let mut next = tree.next_sibling(id);
+    while let Some(sibling) = next {
+        if tree.element(sibling).is_some_and(|element| element.is_html("img")) {
+            return true;
+        }
+        next = tree.next_sibling(sibling);
+    }
+    false
+}
+
+fn frame(walk: &mut Walk<'_>, element: &Element) {
+    if let Some(html) = element.attribute("srcdoc").filter(|_| element.is_html("iframe")) {
+        return walk.frame_content(element, "srcdoc", html, None);
+    }
+    walk.fetch(element, "src", AssetKind::Frame, When::Load);
+    let inner = element.attribute("src").and_then(|src| walk.data_document(src));
+    if let Some((url, html)) = inner {
+        walk.frame_content(element, "src", &html, Some(&url));
+    }
+}
+
+fn parent_is(tree: &Tree, id: NodeId, names: &[&str]) -> bool {
+    tree.parent_element(id).is_some_and(|parent| names.iter().any(|name| parent.is_html(name)))
+}
+
+/// Whether the element stands in for an object or a medium that did not load.
+fn is_fallback(tree: &Tree, id: NodeId) -> bool {
+    /// An element deeper than this below its object does not occur.
+    const LEVELS: usize = 32;
+    let ancestors = std::iter::successors(tree.parent(id), |id| tree.parent(*id)).take(LEVELS);
+    ancestors.filter_map(|id| tree.element(id)).any(|element| {
+        element.is_html("video") || element.is_html("audio") || (element.is_html("object") && element.attribute("data").is_some())
+    })
+}

@@ -1,0 +1,298 @@
+//! Goes through the tree in document order.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use url::Url;
+
+use crate::smoke::page::Asset;
+use crate::smoke::page::AssetKind;
+use crate::smoke::page::PageHeaders;
+use crate::smoke::page::PageScan;
+use crate::smoke::page::When;
+use crate::smoke::page::css::Found;
+use crate::smoke::page::css::Sheets;
+use crate::smoke::page::data_url;
+use crate::smoke::page::html;
+use crate::smoke::page::policy;
+use crate::smoke::page::property;
+use crate::smoke::page::selector::Names;
+use crate::smoke::page::sink;
+use crate::smoke::page::svg;
+use crate::smoke::page::tree::Element;
+use crate::smoke::page::tree::NodeId;
+use crate::smoke::page::tree::ROOT;
+use crate::smoke::page::tree::Space;
+use crate::smoke::page::tree::Tree;
+
+/// Frames in frames and sheets in sheets are followed so deep.
+const DEEPEST: u8 = 8;
+/// A tag may span so many lines for its attributes' own lines to be found.
+const LONGEST_TAG_LINES: usize = 60;
+/// A page that takes longer to be taken apart, its frames included, is nested beyond all measure.
+const LONGEST: Duration = Duration::from_secs(5);
+/// Longer lines are no place for people to look, and searching them for every asset takes its time.
+const LONGEST_LINE: usize = 4096;
+
+/// Lists what the page asks for.
+pub(super) fn scan(html: &str, url: &Url, headers: &PageHeaders) -> PageScan {
+    let mut scan = PageScan::default();
+    header_links(url, headers, &mut scan);
+    let page = document(html, url, headers.upgrades, (0, Instant::now() + LONGEST));
+    scan.incomplete = page.incomplete;
+    let lines: Vec<&str> = html.lines().collect();
+    scan.assets.extend(page.assets.into_iter().map(|mut asset| {
+        asset.line = own_line(&lines, &asset);
+        asset
+    }));
+    scan
+}
+
+/// Browsers take preloads from the `Link` header, and no style sheets.
+fn header_links(url: &Url, headers: &PageHeaders, scan: &mut PageScan) {
+    for link in headers.links.iter().flat_map(|header| policy::links(header)) {
+        let Some(kind) = html::preload_kind(link.param("rel").unwrap_or_default(), link.param("as")) else { continue };
+        scan.assets.push(Asset {
+            element: "Link header".to_owned(),
+            resolved: url.join(&link.target).ok(),
+            written: link.target,
+            kind,
+            line: 0,
+            when: When::Load,
+            rescued: headers.upgrades,
+        });
+    }
+}
+
+fn document(html: &str, url: &Url, rescued: bool, (depth, until): (u8, Instant)) -> PageScan {
+    let tree = sink::build(html, until);
+    let names = names(&tree);
+    let scripted = names.elements.contains("script");
+    let mut walk = Walk {
+        tree: &tree,
+        document: url.clone(),
+        base: url.clone(),
+        has_base: false,
+        rescued,
+        depth,
+        until,
+        scan: PageScan { assets: Vec::new(), incomplete: tree.incomplete },
+        sheets: Sheets::new(&names),
+        custom: Vec::new(),
+    };
+    each(&tree, |id, element, in_shadow| walk.element(id, element, in_shadow));
+    let Walk { mut scan, sheets, custom, .. } = walk;
+    scan.assets.extend(custom.into_iter().filter(|(name, _)| sheets.used.contains(name)).map(|(_, asset)| asset));
+    // Without a script nothing ever comes that a rule could match.
+    scan.assets.retain(|asset| scripted || asset.when != When::Scripted);
+    scan
+}
+
+fn names(tree: &Tree) -> Names {
+    let mut names = Names::default();
+    each(tree, |_, element, _| names.add(&element.name, element.attribute("class"), element.attribute("id")));
+    names
+}
+
+/// Calls `visit` for each live element, in document order: shadow roots are live, other templates are not.
+fn each(tree: &Tree, mut visit: impl FnMut(NodeId, &Element, bool)) {
+    let mut open = vec![(ROOT, false)];
+    while let Some((id, in_shadow)) = open.pop() {
+        if let Some(next) = tree.next_sibling(id) {
+            open.push((next, in_shadow));
+        }
+        if let Some(child) = tree.first_child(id) {
+            open.push((child, in_shadow));
+        }
+        if let Some(element) = tree.element(id) {
+            visit(id, element, in_shadow);
+            if let Some(child) = element.shadow.and_then(|content| tree.first_child(content)) {
+                open.push((child, true));
+            }
+        }
+    }
+}
+
+/// What the walk knows where it stands.
+pub(super) struct Walk<'t> {
+    /// The tree.
+    pub(super) tree: &'t Tree,
+    document: Url,
+    base: Url,
+    has_base: bool,
+    rescued: bool,
+    depth: u8,
+    until: Instant,
+    scan: PageScan,
+    sheets: Sheets<'t>,
+    custom: Vec<(String, Asset)>,
+}
+
+impl Walk<'_> {
+    fn element(&mut self, id: NodeId, element: &Element, in_shadow: bool) {
+        match element.space {
+            Space::Html if element.is_html("base") => self.set_base(element, in_shadow),
+            Space::Html if element.is_html("meta") => self.set_policy(id, element),
+            Space::Html => html::assets(self, id, element),
+            Space::Svg => svg::assets(self, element),
+            Space::Other => {}
+        }
+        if &*element.name == "style" && element.space != Space::Other {
+            self.style_element(element);
+        }
+        if let Some(style) = element.attribute("style") {
+            self.sheets.style_attribute(style);
+            self.take_sheets(&format!("{}[style]", element.name), element.line, None);
+        }
+    }
+
+    /// The first `<base href>` counts, for what follows it; one with `data:` or `javascript:` counts as none.
+    fn set_base(&mut self, element: &Element, in_shadow: bool) {
+        let Some(href) = element.attribute("href").filter(|_| !self.has_base && !in_shadow) else { return };
+        self.has_base = true;
+        if let Ok(base) = self.document.join(href)
+            && !matches!(base.scheme(), "data" | "javascript")
+        {
+            self.base = base;
+        }
+    }
+
+    fn set_policy(&mut self, id: NodeId, element: &Element) {
+        let is_policy = element.attribute("http-equiv").is_some_and(|name| name.trim().eq_ignore_ascii_case("content-security-policy"));
+        let in_head = self.tree.parent_element(id).is_some_and(|parent| parent.is_html("head"));
+        if is_policy && in_head && element.attribute("content").is_some_and(policy::upgrades_insecure_requests) {
+            self.rescued = true;
+        }
+    }
+
+    /// Takes the attribute `name` as something that is asked for, if it is there and not empty.
+    pub(super) fn fetch(&mut self, element: &Element, name: &str, kind: AssetKind, when: When) {
+        if let Some(written) = element.attribute(name) {
+            self.fetch_url(element, name, written, kind, when);
+        }
+    }
+
+    /// Takes one address of the attribute `name`.
+    pub(super) fn fetch_url(&mut self, element: &Element, name: &str, written: &str, kind: AssetKind, when: When) {
+        let asset = self.asset(format!("{}[{name}]", element.name), element.line, written, kind, when);
+        if let Some(asset) = asset {
+            self.scan.assets.push(asset);
+        }
+    }
+
+    fn asset(&self, element: String, line: u32, written: &str, kind: AssetKind, when: When) -> Option<Asset> {
+        let trimmed = written.trim_matches(|c: char| c <= ' ');
+        if trimmed.is_empty() {
+            return None;
+        }
+        let resolved = self.base.join(trimmed).ok();
+        Some(Asset { element, written: trimmed.to_owned(), resolved, kind, line, when, rescued: self.rescued })
+    }
+
+    fn style_element(&mut self, element: &Element) {
+        let is_css = element.attribute("type").is_none_or(|kind| kind.is_empty() || kind.eq_ignore_ascii_case("text/css"));
+        if is_css {
+            self.sheets.sheet(&element.text, element.attribute("media").unwrap_or_default());
+            self.take_sheets("style", element.line, None);
+        }
+    }
+
+    /// Reads a sheet that stands in a `data:` address.
+    pub(super) fn data_sheet(&mut self, element: &str, line: u32, written: &str, media: &str) {
+        let Some(url) = self.base.join(written).ok().filter(|_| self.depth < DEEPEST) else { return };
+        if let Some((kind, text)) = data_url::read(&url)
+            && kind == "text/css"
+        {
+            self.sheets.sheet(&text, media);
+            self.depth += 1;
+            self.take_sheets(element, line, Some(&url));
+            self.depth -= 1;
+        }
+    }
+
+    /// Reads an SVG presentation attribute.
+    pub(super) fn presentation(&mut self, element: &Element, name: &str, value: &str) {
+        self.sheets.attribute_value(value);
+        self.take_sheets(&format!("{}[{name}]", element.name), element.line, None);
+    }
+
+    /// Turns what the sheet just read fetches into assets. `sheet` is where it stands, when not in the page itself.
+    fn take_sheets(&mut self, element: &str, line: u32, sheet: Option<&Url>) {
+        let mut reached_face = None;
+        for found in std::mem::take(&mut self.sheets.found) {
+            // A bare fragment names something in this page.
+            if found.url.starts_with('#') {
+                continue;
+            }
+            let at = if sheet.is_none() { line + found.line } else { line };
+            let Some(mut asset) = self.asset(element.to_owned(), at, &found.url, found.kind, found.when) else { continue };
+            if let Some(sheet) = sheet {
+                asset.resolved = sheet.join(&asset.written).ok();
+            }
+            if found.face.is_some() {
+                if reached_face == found.face {
+                    asset.when = When::Later;
+                } else if asset.resolved.as_ref().is_some_and(|url| url.scheme() != "http") {
+                    reached_face = found.face;
+                }
+            }
+            self.keep_found(found, asset, element, at);
+        }
+    }
+
+    fn keep_found(&mut self, found: Found, asset: Asset, element: &str, line: u32) {
+        let nested = found.kind == AssetKind::Style && asset.resolved.as_ref().is_some_and(|url| url.scheme() == "data");
+        match found.custom {
+            Some(name) => self.custom.push((name, asset)),
+            None => self.scan.assets.push(asset),
+        }
+        if nested {
+            self.data_sheet(element, line, &found.url, "");
+        }
+    }
+
+    /// Looks into a frame whose document stands in the page.
+    pub(super) fn frame_content(&mut self, element: &Element, attribute: &str, html: &str, url: Option<&Url>) {
+        if self.depth >= DEEPEST {
+            return;
+        }
+        let inner = document(html, url.unwrap_or(&self.base), self.rescued, (self.depth + 1, self.until));
+        self.scan.incomplete |= inner.incomplete;
+        self.scan.assets.extend(inner.assets.into_iter().map(|mut asset| {
+            asset.element = format!("{}[{attribute}] {}", element.name, asset.element);
+            asset.line = element.line;
+            asset
+        }));
+    }
+
+    /// The HTML in a `data:` address.
+    pub(super) fn data_document(&self, written: &str) -> Option<(Url, String)> {
+        let url = self.base.join(written).ok()?;
+        let (kind, text) = data_url::read(&url)?;
+        (kind == "text/html").then_some((url, text))
+    }
+}
+
+/// Whether rules under a `media` attribute count on a screen.
+pub(super) fn is_for_screens(element: &Element) -> bool {
+    property::media(element.attribute("media").unwrap_or_default()).is_some()
+}
+
+/// The tree builder knows where a tag ends; the attribute may stand some lines above, but not above the tag's name.
+fn own_line(lines: &[&str], asset: &Asset) -> u32 {
+    let end = asset.line as usize;
+    let name = asset.element.split(['[', ' ']).next().unwrap_or_default();
+    for index in (end.saturating_sub(LONGEST_TAG_LINES)..end).rev() {
+        match lines.get(index) {
+            Some(line) if line.len() > LONGEST_LINE => break,
+            Some(line) if line.contains(&asset.written) => return index as u32 + 1,
+            Some(line) if opens(line, name) => break,
+            _ => {}
+        }
+    }
+    asset.line
+}
+
+fn opens(line: &str, name: &str) -> bool {
+    line.split('<').skip(1).any(|after| after.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name)))
+}

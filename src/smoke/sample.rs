@@ -1,0 +1,112 @@
+//! One look at the page and everything that is to be said about it.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use crate::config::SmokePlan;
+use crate::model::Certificate;
+use crate::model::Finding;
+use crate::model::Report;
+
+use crate::smoke::Release;
+use crate::smoke::certificate;
+use crate::smoke::client::Answer;
+use crate::smoke::client::Visitor;
+use crate::smoke::client::without_credentials;
+use crate::smoke::expect;
+use crate::smoke::mixed;
+use crate::smoke::redirect;
+use crate::smoke::release;
+use crate::smoke::rules;
+use crate::smoke::tls::Handshake;
+
+/// What one look saw.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    url: String,
+    final_url: Option<String>,
+    status: Option<u16>,
+    certificate: Option<Certificate>,
+    assets: u32,
+    omitted: u32,
+    /// What is not right.
+    pub(super) findings: Vec<Finding>,
+    /// Whether the page showed the release, so that nothing old can have answered.
+    pub(super) proven: bool,
+}
+
+impl Sample {
+    /// A look that could not begin.
+    pub(super) fn failed(plan: &SmokePlan, finding: Finding) -> Self {
+        Self { url: without_credentials(&plan.url).to_string(), findings: vec![finding], ..Self::default() }
+    }
+
+    /// Looks once.
+    pub(super) async fn take(visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>) -> Self {
+        let mut sample = Self { url: without_credentials(&plan.url).to_string(), ..Self::default() };
+        visitor.handshakes.take();
+        let walk = redirect::follow(visitor, plan, &plan.url).await;
+        sample.note_handshakes(plan, &visitor.handshakes.take(), walk.finding);
+        if let Some(answer) = walk.answer {
+            sample.note_answer(visitor, plan, release, answer).await;
+        }
+        sample.findings.sort_by_key(|finding| Reverse(finding.severity));
+        sample
+    }
+
+    /// Whether the other look saw the same faults.
+    pub(super) fn agrees(&self, other: &Self) -> bool {
+        self.findings.len() == other.findings.len() && self.findings.iter().zip(&other.findings).all(|(a, b)| a.same_fault(b))
+    }
+
+    /// The report, when this look is the one that stands.
+    pub(super) fn into_report(self, attempts: u32, took: Duration) -> Report {
+        Report {
+            url: self.url,
+            final_url: self.final_url,
+            status: self.status,
+            attempts,
+            duration_ms: took.as_millis() as u64,
+            certificate: self.certificate,
+            assets: self.assets,
+            findings: self.findings,
+            omitted: self.omitted,
+        }
+    }
+
+    /// A certificate that was refused explains a request that failed better than the transport's error does.
+    fn note_handshakes(&mut self, plan: &SmokePlan, handshakes: &[Handshake], fault: Option<Finding>) {
+        self.certificate = handshakes.last().map(certificate::describe);
+        let judged = handshakes.iter().filter_map(|handshake| certificate::judge(handshake, plan.certificate_days));
+        for finding in judged {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
+        }
+        let refused = handshakes.last().is_some_and(|handshake| handshake.verdict.is_err());
+        self.findings.extend(fault.filter(|_| !refused));
+    }
+
+    async fn note_answer(&mut self, visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>, answer: Answer) {
+        let last = without_credentials(&answer.url);
+        self.final_url = (last != without_credentials(&plan.url)).then(|| last.to_string());
+        self.status = Some(answer.status);
+        if !self.findings.iter().all(|finding| finding.rule == rules::CERTIFICATE_DAYS.name) {
+            // A redirect that is wrong explains the status and the body of its answer.
+            return;
+        }
+        let text = answer.text();
+        self.findings.extend(expect::findings(plan, &answer, text.as_deref()));
+        if let (Some(proof), Some(release)) = (&plan.release, release) {
+            let wrong = release::prove(visitor, plan, proof, release, &answer).await;
+            self.proven = wrong.is_none();
+            self.findings.extend(wrong);
+        }
+        if plan.assets && plan.status.contains(&answer.status) {
+            let seen = mixed::look(answer, text).await;
+            self.assets = seen.assets;
+            self.omitted = seen.omitted;
+            self.findings.extend(seen.findings);
+        }
+    }
+}

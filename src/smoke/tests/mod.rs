@@ -1,0 +1,7 @@
+//! The module as its callers see it.
+
+mod any_bytes;
+mod certificate;
+mod mixed_content;
+mod probe;
+mod server;

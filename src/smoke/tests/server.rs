@@ -1,0 +1,201 @@
+//! A real https server on port 0, and plans that look at it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rcgen::BasicConstraints;
+use rcgen::CertificateParams;
+use rcgen::DnType;
+use rcgen::IsCa;
+use rcgen::Issuer;
+use rcgen::KeyPair;
+use rustls::ServerConfig;
+use rustls_pki_types::PrivateKeyDer;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use url::Url;
+
+use crate::config::SmokePlan;
+use crate::model::Report;
+use crate::smoke::Release;
+use crate::smoke::check;
+
+/// Answers the n-th request (from 0), whose head is given, with these bytes; none closes the connection.
+pub(super) type Script = Box<dyn Fn(usize, &str) -> Option<String> + Send + Sync>;
+
+/// An authority and what it issues.
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    /// A new authority of this name.
+    pub(super) fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// A leaf for these names, changed by `change` before it is signed.
+    pub(super) fn leaf(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = rcgen::date_time_ymd(2999, 1, 1);
+        change(&mut params);
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .unwrap()
+    }
+}
+
+/// What happens to one connection.
+#[derive(Clone)]
+pub(super) enum Talk {
+    /// Http in clear.
+    Plain,
+    /// Https with this certificate.
+    Tls(Arc<ServerConfig>),
+    /// A fatal TLS alert of this number.
+    Alert(u8),
+}
+
+/// A server that lives as long as this does.
+pub(super) struct Server {
+    /// Its port on 127.0.0.1.
+    pub(super) port: u16,
+    /// The heads of the requests that it got.
+    pub(super) heads: Arc<Mutex<Vec<String>>>,
+    serving: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+    ca_file: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Server {
+    /// Https for the name site.test by an authority that the plan trusts.
+    pub(super) async fn https(script: Script) -> Self {
+        let authority = Authority::new("Test Authority");
+        let talk = Talk::Tls(Arc::new(authority.leaf(&["site.test"], |_| {})));
+        Self::start(&authority, move |_| talk.clone(), script).await
+    }
+
+    /// `talk` says what becomes of the n-th connection.
+    pub(super) async fn start(authority: &Authority, talk: impl Fn(usize) -> Talk + Send + 'static, script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let ca_file = folder.path().join("ca.pem");
+        std::fs::write(&ca_file, &authority.pem).unwrap();
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = Arc::clone(&heads);
+        let serving = tokio::spawn(async move {
+            for connection in 0.. {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                serve(stream, talk(connection), &script, &seen).await;
+            }
+        });
+        Self { port, heads, serving, _folder: folder, ca_file }
+    }
+
+    /// A plan for `https://site.test/` that leads here and has short windows.
+    pub(super) fn plan(&self) -> SmokePlan {
+        SmokePlan {
+            url: Url::parse("https://site.test/").unwrap(),
+            status: vec![200],
+            max_redirects: 5,
+            headers: Vec::new(),
+            basic_auth: None,
+            expect_headers: Vec::new(),
+            body: None,
+            release: None,
+            within: Duration::from_millis(50),
+            certificate_within: Duration::from_millis(50),
+            certificate_days: 7,
+            timeout: Duration::from_secs(5),
+            assets: true,
+            max_body_bytes: 1 << 20,
+            ca_file: Some(self.ca_file.clone()),
+            connect_to: Some(format!("127.0.0.1:{}", self.port)),
+        }
+    }
+}
+
+async fn serve(stream: tokio::net::TcpStream, talk: Talk, script: &Script, seen: &Mutex<Vec<String>>) {
+    match talk {
+        Talk::Plain => answer(stream, script, seen).await,
+        Talk::Tls(config) => {
+            if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
+                answer(stream, script, seen).await;
+            }
+        }
+        Talk::Alert(number) => {
+            let mut stream = stream;
+            let mut hello = [0; 4096];
+            let _ = stream.read(&mut hello).await;
+            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, number]).await;
+            let _ = stream.shutdown().await;
+        }
+    }
+}
+
+/// One request a connection; a client that waits is let go by the end of the stream.
+async fn answer(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, script: &Script, seen: &Mutex<Vec<String>>) {
+    let mut head = Vec::new();
+    let mut byte = [0; 1];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte).await {
+            Ok(1) => head.push(byte[0]),
+            _ => return,
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let number = {
+        let mut seen = seen.lock().unwrap();
+        seen.push(head.clone());
+        seen.len() - 1
+    };
+    if let Some(answer) = script(number, &head) {
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+    let _ = stream.shutdown().await;
+}
+
+/// An answer with these header lines and this body.
+pub(super) fn http(status: u16, headers: &[&str], body: &str) -> String {
+    let lines: String = headers.iter().flat_map(|line| [*line, "\r\n"]).collect();
+    format!("HTTP/1.1 {status} X\r\n{lines}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+}
+
+/// An html page.
+pub(super) fn page(body: &str) -> String {
+    http(200, &["content-type: text/html; charset=utf-8"], body)
+}
+
+/// Checks without progress.
+pub(super) async fn look(plan: &SmokePlan, release: Option<&Release>) -> Report {
+    check(plan, release, &mut |_| {}).await
+}
+
+/// The rules of a report's findings.
+pub(super) fn rules(report: &Report) -> Vec<&str> {
+    report.findings.iter().map(|finding| finding.rule.as_str()).collect()
+}

@@ -1,0 +1,16 @@
+//! The deploy story from outside: the real binary is called over HTTP, and what it leaves behind is looked at.
+//!
+//! `table.rs` fails, stalls and kills every step on a stand-in for docker (the script `docker` beside it) and looks at what
+//! runs; `world.rs` is the host that is made of stand-ins. `orders.rs` is what callers do to each other, `input.rs` is bad
+//! input with real files, `real.rs` is Docker itself.
+//! They need root (mounts, immutable files, a second daemon), `docker` with a daemon that answers, and `docker-registry`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests run programs and say what they saw")]
+
+mod input;
+mod orders;
+mod outside;
+mod real;
+mod support;
+mod table;
+mod world;

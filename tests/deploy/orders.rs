@@ -1,0 +1,433 @@
+//! What callers do to each other, and where the story ends when there is nothing to go back to, or nothing that may be.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::Server;
+use crate::support::until;
+use crate::world::ENV;
+use crate::world::Settings;
+use crate::world::World;
+
+async fn world_with(service: &str) -> World {
+    World::new(&Settings { service: service.to_owned(), ..Settings::default() }).await
+}
+
+/// Orders a tag and gives what became of it.
+async fn deploy(world: &World, tag: &str) -> Value {
+    let id = world.server().deploy(tag).await;
+    world.server().outcome(&id).await
+}
+
+async fn roll_back(world: &World, to: Value) -> Value {
+    let id = world.server().roll_back(to).await;
+    world.server().outcome(&id).await
+}
+
+fn is_outcome(ended: &Value, name: &str) {
+    assert_eq!(ended["outcome"], name, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_those_who_wait_the_newest_is_carried_out() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("pull@v2", "hang");
+    let running = world.server().deploy("v2").await;
+    world.reached("pull@v2").await;
+    let waits = world.server().deploy("v3").await;
+    let newest = world.server().deploy("v4").await;
+    let superseded = world.server().outcome(&waits).await;
+    is_outcome(&superseded, "superseded");
+    assert_eq!(superseded["by"], newest);
+    assert!(world.server().journal(&waits).await.contains(&format!("superseded by {newest}")));
+    world.disarm("pull@v2");
+    is_outcome(&world.server().outcome(&running).await, "live");
+    is_outcome(&world.server().outcome(&newest).await, "live");
+    assert_eq!((world.running(), world.env()), ("v4".into(), world.env_of("v4")));
+    world.finish().await;
+}
+
+/// v2 is being undone, which nothing interrupts; a rollback waits behind it. A question must not take its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_or_an_adoption_takes_nobodys_place() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("page@v2", "hang");
+    let running = world.server().deploy("v2").await;
+    world.reached("page@v2").await;
+    world.arm("up@v1", "hang");
+    world.arm("page@v2", "fail");
+    world.reached("up@v1").await;
+    let rollback = world.server().roll_back(json!("previous")).await;
+    let (status, answer) = world.server().post("/api/v1/deployments", json!({"service": "web", "tag": "v3", "dry_run": true})).await;
+    assert_eq!(status, 503, "{answer}");
+    let adopt = "/api/v1/services/web/adopt";
+    let (status, answer) = world.server().post(adopt, json!({"call": format!("POST {adopt}")})).await;
+    assert_eq!(status, 503, "{answer}");
+    world.disarm("up@v1");
+    is_outcome(&world.server().outcome(&running).await, "rolled_back");
+    is_outcome(&world.server().outcome(&rollback).await, "live");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_takes_the_place_of_what_waits() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("pull@v2", "hang");
+    let running = world.server().deploy("v2").await;
+    world.reached("pull@v2").await;
+    let waits = world.server().deploy("v3").await;
+    let rollback = world.server().roll_back(json!("previous")).await;
+    let superseded = world.server().outcome(&waits).await;
+    assert_eq!((&superseded["outcome"], &superseded["by"]), (&json!("superseded"), &json!(rollback)), "{superseded}");
+    is_outcome(&world.server().outcome(&running).await, "cancelled");
+    is_outcome(&world.server().outcome(&rollback).await, "live");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.disarm("pull@v2");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_waits_is_cancelled_at_once() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("pull@v2", "hang");
+    let running = world.server().deploy("v2").await;
+    world.reached("pull@v2").await;
+    let waits = world.server().deploy("v3").await;
+    let call = format!("/api/v1/deployments/{waits}/cancel");
+    let (status, _) = world.server().post(&call, json!({"call": format!("POST {call}")})).await;
+    let cancelled = world.server().show(&waits).await;
+    assert_eq!((status, &cancelled["outcome"], &cancelled["changed"]), (200, &json!("cancelled"), &json!(false)), "{cancelled}");
+    assert!(world.server().journal(&waits).await.contains("cancelled by local:0"), "whoever follows it is told");
+    world.disarm("pull@v2");
+    is_outcome(&world.server().outcome(&running).await, "live");
+    world.finish().await;
+}
+
+/// What the undo hook restores must be there before the old release starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_hook_that_fails_stops_the_undo() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("page@v2", "fail");
+    world.arm("undo", "fail");
+    let failed = deploy(&world, "v2").await;
+    is_outcome(&failed, "rollback_failed");
+    assert!(failed["and"].as_str().unwrap().contains("the undo-hook ended with status 1"), "{failed}");
+    assert_eq!((world.running(), world.env()), ("v2".into(), world.env_of("v1")));
+    world.disarm("undo");
+    is_outcome(&roll_back(&world, json!("previous")).await, "live");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.finish().await;
+}
+
+/// A rollback that does not hold is undone as well: what served before it serves again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_does_not_hold_brings_the_newer_release_back() {
+    let world = World::landed(&Settings::default()).await;
+    world.land("v2").await;
+    world.arm("health@v1", "fail");
+    is_outcome(&roll_back(&world, json!("previous")).await, "rolled_back");
+    assert_eq!((world.running(), world.env()), ("v2".into(), world.env_of("v2")));
+    world.finish().await;
+}
+
+/// A rollback, killed in the middle, is finished by the next start without a registry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_may_be_killed() {
+    let mut world = World::landed(&Settings::default()).await;
+    world.land("v2").await;
+    world.close_registry();
+    world.arm("up@v1", "hang");
+    let id = world.server().roll_back(json!("previous")).await;
+    world.reached("up@v1").await;
+    world.kill();
+    world.disarm("up@v1");
+    world.start().await;
+    is_outcome(&world.server().outcome(&id).await, "live");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_waited_too_long_is_refused() {
+    let world = world_with("max_wait_s = 1").await;
+    world.land("v1").await;
+    world.arm("pull@v2", "hang");
+    let running = world.server().deploy("v2").await;
+    world.reached("pull@v2").await;
+    let waits = world.server().deploy("v3").await;
+    let accepted = world.server().show(&waits).await["created_ms"].as_u64().expect("a time");
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    until("its time is over", || now() > Duration::from_millis(accepted + 1100)).await;
+    world.disarm("pull@v2");
+    is_outcome(&world.server().outcome(&running).await, "live");
+    let refused = world.server().outcome(&waits).await;
+    assert_eq!((&refused["outcome"], &refused["guard"]), (&json!("refused"), &json!("age")), "{refused}");
+    assert_eq!(world.running(), "v2");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_failure_hold_leaves_the_release_for_a_person() {
+    let world = world_with("on_failure = \"hold\"").await;
+    world.land("v1").await;
+    world.arm("health@v2", "fail");
+    let held = deploy(&world, "v2").await;
+    is_outcome(&held, "held");
+    assert!(held["why"].as_str().unwrap().contains("is unhealthy: the check says unhealthy"), "{held}");
+    assert_eq!((world.running(), world.env()), ("v2".into(), world.env_of("v2")));
+    is_outcome(&roll_back(&world, json!("previous")).await, "live");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_with_a_barrier_is_held_and_not_rolled_back_past() {
+    let mut world = World::landed(&Settings::default()).await;
+    world.push("migrates", &[("tagalong.no-rollback-past", "true")]);
+    world.arm("page@migrates", "fail");
+    is_outcome(&deploy(&world, "migrates").await, "held");
+    assert_eq!(world.running(), "migrates");
+    world.disarm("page@migrates");
+    world.land("migrates").await;
+    let (status, refusal) = world.server().post("/api/v1/rollbacks", json!({"service": "web"})).await;
+    assert_eq!((status, &refusal["code"]), (422, &json!("barrier")), "{refusal}");
+    let forced = world.server().order("/api/v1/rollbacks", json!({"service": "web", "force": true})).await;
+    is_outcome(&world.server().outcome(&forced).await, "live");
+    assert_eq!(world.running(), "v1");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_release_that_does_not_hold_is_broken() {
+    let world = World::new(&Settings::default()).await;
+    world.arm("health@v2", "fail");
+    let broken = deploy(&world, "v2").await;
+    is_outcome(&broken, "broken");
+    let runs = broken["runs"].as_str().unwrap();
+    assert!(runs.contains("the pin has its old bytes back") && runs.contains("site-web-1"), "{broken}");
+    assert_eq!((world.running(), world.env()), ("v2".into(), ENV.into()));
+    world.land("v3").await;
+    assert_eq!(world.running(), "v3");
+    world.finish().await;
+}
+
+/// A stack that ran before tagalong came, as a person brought it up.
+async fn by_hand(settings: &Settings) -> World {
+    let world = World::new(settings).await;
+    world.by_hand(&["pull", &world.image("v1")]);
+    world.by_hand(&["compose", "up", "-d"]);
+    assert_eq!(world.running(), "v1");
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unadopted_stack_comes_back_and_is_said_to_be_unverified() {
+    let world = by_hand(&Settings::default()).await;
+    let before = world.containers();
+    world.arm("page@v2", "fail");
+    let back = deploy(&world, "v2").await;
+    assert_eq!((&back["outcome"], &back["verified_before"]), (&json!("rolled_back"), &json!(false)), "{back}");
+    assert!(back["summary"].as_str().unwrap().contains("never been verified"), "{back}");
+    assert_eq!((world.running(), world.env()), ("v1".into(), ENV.into()));
+    let after = world.containers();
+    assert_eq!((&before["db"], &before["worker"]), (&after["db"], &after["worker"]));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_adopted_stack_is_what_a_deployment_goes_back_to() {
+    let world = by_hand(&Settings::default()).await;
+    let before = world.containers();
+    let id = world.server().order("/api/v1/services/web/adopt", json!({"call": "POST /api/v1/services/web/adopt"})).await;
+    let adopted = world.server().outcome(&id).await;
+    is_outcome(&adopted, "live");
+    assert_eq!((world.containers(), world.env()), (before, ENV.into()), "an adoption changes nothing");
+    assert_eq!(adopted["images"], json!([format!("{}@{}", world.image("v1"), world.digest("v1"))]));
+    world.arm("page@v2", "fail");
+    let back = deploy(&world, "v2").await;
+    assert_eq!((&back["outcome"], &back["verified_before"]), (&json!("rolled_back"), &json!(true)), "{back}");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_runs_can_be_adopted_where_nothing_runs() {
+    let world = World::new(&Settings::default()).await;
+    let id = world.server().order("/api/v1/services/web/adopt", json!({"call": "POST /api/v1/services/web/adopt"})).await;
+    let refused = world.server().outcome(&id).await;
+    assert_eq!((&refused["outcome"], &refused["guard"]), (&json!("refused"), &json!("nothing_runs")), "{refused}");
+    assert!(world.containers().is_empty());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_that_the_page_had_before_undoes_nothing() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("page@v1", "fail");
+    world.arm("page@v2", "fail");
+    let held = deploy(&world, "v2").await;
+    is_outcome(&held, "held");
+    assert!(held["why"].as_str().unwrap().contains("It was so before the deployment"), "{held}");
+    assert_eq!(world.running(), "v2");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rollbacks_need_no_registry() {
+    let mut world = World::landed(&Settings::default()).await;
+    let second = world.land("v2").await;
+    world.land("v3").await;
+    let neighbours = |world: &World| world.containers().into_iter().filter(|(name, _)| name != "web").collect::<Vec<_>>();
+    let before = neighbours(&world);
+    world.close_registry();
+    for (to, tag) in [(json!("previous"), "v2"), (json!({"tag": "v1"}), "v1"), (json!({"deployment": second}), "v2")] {
+        is_outcome(&roll_back(&world, to).await, "live");
+        assert_eq!((world.running(), world.env()), (tag.into(), world.env_of(tag)));
+    }
+    let unknown =
+        world.server().post("/api/v1/rollbacks", json!({"service": "web", "to": {"deployment": "01M7YA7QR39BVFQ23R0Q3NBCHT"}})).await;
+    assert_eq!((unknown.0, &unknown.1["code"]), (422, &json!("no_target")), "{}", unknown.1);
+    assert_eq!(before, neighbours(&world));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_holds_the_service_until_it_is_released() {
+    let world = World::landed(&Settings::default()).await;
+    world.land("v2").await;
+    is_outcome(&roll_back(&world, json!("previous")).await, "live");
+    let order = json!({"service": "web", "tag": "v3"});
+    let (status, refusal) = world.server().post("/api/v1/deployments", order.clone()).await;
+    assert_eq!((status, &refusal["code"]), (422, &json!("held")), "{refusal}");
+    let (_, shown) = world.server().get("/api/v1/services/web").await;
+    assert!(shown["held"].as_str().unwrap().contains("tagalong release web"), "{shown}");
+    let (status, _) = world.server().post("/api/v1/services/web/release", json!({"call": "POST /api/v1/services/web/release"})).await;
+    assert_eq!(status, 200);
+    world.land("v3").await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_releases_stay_on_the_host_and_older_ones_go() {
+    let world = world_with("keep = 2").await;
+    for tag in ["v1", "v2", "v3", "v4"] {
+        world.land(tag).await;
+    }
+    let images = |world: &World| {
+        let state = world.state();
+        let all = state["images"].as_array().expect("a list").clone();
+        let ours = all.into_iter().filter(|image| image["digests"].to_string().contains("acme/web"));
+        ours.map(|image| image["digests"][0].as_str().unwrap_or_default().rsplit('@').next().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let kept = vec![world.digest("v3"), world.digest("v4")];
+    until("the older images are gone", || images(&world) == kept).await;
+    assert!(world.state().to_string().contains("tagalong.keep/web"), "{}", world.state());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_changes_nothing() {
+    let world = World::landed(&Settings::default()).await;
+    let before = (world.containers(), world.env(), world.state()["images"].clone());
+    let id = world.server().order("/api/v1/deployments", json!({"service": "web", "tag": "v2", "dry_run": true})).await;
+    let ended = world.server().outcome(&id).await;
+    is_outcome(&ended, "dry_run");
+    assert!(ended["would_pin"].as_str().unwrap().contains(&world.digest("v2")), "{ended}");
+    assert_eq!(before, (world.containers(), world.env(), world.state()["images"].clone()));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_order_is_tried_again_by_a_person() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("pull@v2", "fail");
+    let id = world.server().deploy("v2").await;
+    is_outcome(&world.server().outcome(&id).await, "failed");
+    world.disarm("pull@v2");
+    let call = format!("/api/v1/deployments/{id}/retry");
+    let again = world.server().order(&call, json!({"call": format!("POST {call}")})).await;
+    is_outcome(&world.server().outcome(&again).await, "live");
+    assert_eq!(world.running(), "v2");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_that_was_moved_is_refused_with_its_digest() {
+    let mut world = World::landed(&Settings::default()).await;
+    let expected = world.digest("v2");
+    world.push("v2", &[("built", "again")]);
+    let before = world.containers();
+    let id = world.server().order("/api/v1/deployments", json!({"service": "web", "tag": "v2", "digest": expected})).await;
+    let refused = world.server().outcome(&id).await;
+    assert_eq!((&refused["outcome"], &refused["guard"]), (&json!("refused"), &json!("digest_mismatch")), "{refused}");
+    assert_eq!((before, world.env()), (world.containers(), world.env_of("v1")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_ends_tagalong_again_and_again_is_not_worn_out() {
+    let mut world = World::landed(&Settings::default()).await;
+    let before = world.containers();
+    world.arm("pull@v2", "hang");
+    let id = world.server().deploy("v2").await;
+    for _ in 0..3 {
+        world.reached("pull@v2").await;
+        world.kill();
+        world.forget("pull@v2");
+        world.start().await;
+    }
+    let failed = world.server().outcome(&id).await;
+    is_outcome(&failed, "failed");
+    assert!(failed["why"].as_str().unwrap().contains("ended 3 times"), "{failed}");
+    assert_eq!((before, world.env()), (world.containers(), world.env_of("v1")));
+    world.disarm("pull@v2");
+    world.finish().await;
+}
+
+/// SIGTERM, as an update of tagalong sends it, in the middle of an up: the next start goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orderly_stop_leaves_the_order_to_the_next_start() {
+    let mut world = World::landed(&Settings::default()).await;
+    world.arm("up@v2", "hang");
+    let running = world.server().deploy("v2").await;
+    world.reached("up@v2").await;
+    let waits = world.server().deploy("v3").await;
+    world.stop();
+    world.disarm("up@v2");
+    world.start().await;
+    is_outcome(&world.server().outcome(&running).await, "live");
+    is_outcome(&world.server().outcome(&waits).await, "live");
+    assert_eq!((world.running(), world.env()), ("v3".into(), world.env_of("v3")));
+    world.finish().await;
+}
+
+/// Recovery asks Docker first, so a host that reboots is given time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_reboot_docker_is_waited_for() {
+    let mut world = World::landed(&Settings::default()).await;
+    world.arm("health@v2", "hang");
+    let id = world.server().deploy("v2").await;
+    world.reached("health@v2").await;
+    world.kill();
+    world.disarm("health@v2");
+    world.arm("daemon", "fail");
+    world.start().await;
+    world.reached("daemon").await;
+    assert_eq!(world.server().show(&id).await["state"], "running");
+    world.disarm("daemon");
+    is_outcome(&world.server().outcome(&id).await, "live");
+    world.finish().await;
+}
+
+/// Nobody but one tagalong writes in a data folder.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_over_the_same_data_is_refused() {
+    let world = World::landed(&Settings::default()).await;
+    let said = Server::refuses_to_start(&world.path("tagalong.toml"));
+    assert!(said.contains("Another tagalong uses the data folder"), "{said}");
+    world.finish().await;
+}

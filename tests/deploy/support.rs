@@ -1,0 +1,162 @@
+//! The program under test as a child process, how it is called, and how things are waited for.
+
+use std::fs::File;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+use serde_json::Value;
+use serde_json::json;
+
+/// Longer than anything takes here that will happen at all.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `look` sees something.
+pub(crate) async fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until `holds`.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    until_some(what, || holds().then_some(())).await;
+}
+
+/// Runs a program of the host and gives what it wrote; it must end well.
+pub(crate) fn host(program: &str, args: &[&str]) -> String {
+    let ran = Command::new(program).args(args).stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(ran.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8_lossy(&ran.stdout).trim().to_owned()
+}
+
+/// `tagalong serve` over `DIR/tagalong.toml`, listening at the socket `DIR/s`; it is killed with this value.
+pub(crate) struct Server {
+    child: Child,
+    http: reqwest::Client,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts it and waits until it answers.
+    pub(crate) async fn start(dir: &Path) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let log = dir.join("serve.log");
+        let writer = File::options().create(true).append(true).open(&log).expect("a log");
+        let socket = dir.join("s");
+        let _ = std::fs::remove_file(&socket);
+        let child = Command::new(env!("CARGO_BIN_EXE_tagalong"))
+            .args(["serve", "--config"])
+            .arg(dir.join("tagalong.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .expect("tagalong starts");
+        let http = reqwest::Client::builder().unix_socket(socket.clone()).timeout(PATIENCE).build().expect("a client");
+        let mut server = Self { child, http, log };
+        until("tagalong listens", || {
+            let ended = server.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "tagalong ended at once: {}", server.log());
+            socket.exists()
+        })
+        .await;
+        server
+    }
+
+    /// What a server says that does not start.
+    pub(crate) fn refuses_to_start(config: &Path) -> String {
+        let ran = Command::new(env!("CARGO_BIN_EXE_tagalong")).arg("serve").arg("--config").arg(config).output().expect("it runs");
+        assert!(!ran.status.success());
+        String::from_utf8_lossy(&ran.stderr).into_owned()
+    }
+
+    /// What it has written.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it as a power cut would: SIGKILL, and nothing else that it started.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it lives until now");
+        self.child.wait().expect("a child");
+    }
+
+    /// Ends it as systemd does.
+    pub(crate) fn stop(mut self) {
+        host("kill", &["-TERM", &self.child.id().to_string()]);
+        assert!(self.child.wait().expect("a child").success());
+    }
+
+    /// Status and body of a GET.
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.http.get(format!("http://tagalong{path}")).send().await;
+        let answer = answer.unwrap_or_else(|error| panic!("GET {path}: {error:?}; {}", self.log()));
+        (answer.status().as_u16(), serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON"))
+    }
+
+    /// Status and body of a POST.
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let call = self.http.post(format!("http://tagalong{path}")).header("content-type", "application/json");
+        let answer = call.body(body.to_string()).send().await.expect("an answer");
+        (answer.status().as_u16(), serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON"))
+    }
+
+    /// The whole journal of an ended deployment.
+    pub(crate) async fn journal(&self, id: &str) -> String {
+        let answer = self.http.get(format!("http://tagalong/api/v1/deployments/{id}/log")).send().await.expect("an answer");
+        answer.text().await.expect("a body")
+    }
+
+    /// Orders something and gives its id; it must be accepted.
+    pub(crate) async fn order(&self, path: &str, body: Value) -> String {
+        let (status, answer) = self.post(path, body).await;
+        assert_eq!(status, 202, "{answer}");
+        answer["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Orders `tag` and gives the deployment's id.
+    pub(crate) async fn deploy(&self, tag: &str) -> String {
+        self.order("/api/v1/deployments", json!({"service": "web", "tag": tag})).await
+    }
+
+    /// Orders a rollback and gives the deployment's id.
+    pub(crate) async fn roll_back(&self, to: Value) -> String {
+        self.order("/api/v1/rollbacks", json!({"service": "web", "to": to})).await
+    }
+
+    /// A deployment as it is now.
+    pub(crate) async fn show(&self, id: &str) -> Value {
+        self.get(&format!("/api/v1/deployments/{id}")).await.1
+    }
+
+    /// A deployment when it has ended.
+    pub(crate) async fn outcome(&self, id: &str) -> Value {
+        let began = Instant::now();
+        loop {
+            let shown = self.show(id).await;
+            if shown["state"] == "done" {
+                return shown;
+            }
+            assert!(began.elapsed() < PATIENCE, "{id} does not end: {shown}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have been ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

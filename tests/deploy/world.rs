@@ -1,0 +1,389 @@
+//! A host made of stand-ins: a stack with a web, a database and a worker, a registry, a public page, and a docker that
+//! keeps what is up in a file. Each test has one of its own.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::json;
+use tagalong::executor;
+
+use crate::outside;
+use crate::outside::Answer;
+use crate::outside::Http;
+use crate::outside::Shelf;
+use crate::support::Server;
+use crate::support::host;
+use crate::support::until;
+use crate::support::until_some;
+
+/// What the pin must leave alone, around the line that it owns.
+pub(crate) const ENV: &str = "# kept\nCOLOUR=red\nWEB_TAG=v1\n\nLAST=x\n";
+/// A password of the configuration that every hook gives away.
+const SECRET: &str = "hunter2-and-some-more";
+
+/// The configuration of a world.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    /// A step that gets a deadline of three seconds; the others have plenty of time.
+    pub(crate) hurried: &'static str,
+    /// Lines of `[service.web]`.
+    pub(crate) service: String,
+    /// Whether the page is looked at.
+    pub(crate) is_smoked: bool,
+    /// The folder it is made in; none: the system's.
+    pub(crate) place: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { hurried: "", service: String::new(), is_smoked: true, place: None }
+    }
+}
+
+/// A world; it goes with this value.
+pub(crate) struct World {
+    dir: tempfile::TempDir,
+    shelf: Shelf,
+    registry: Option<Http>,
+    repository: String,
+    _page: Http,
+    server: Option<Server>,
+}
+
+impl World {
+    /// A world in which nothing of the stack is up yet; tags v1 to v9 are pushed.
+    pub(crate) async fn new(settings: &Settings) -> Self {
+        let place = settings.place.clone().unwrap_or_else(std::env::temp_dir);
+        let dir = tempfile::Builder::new().prefix("tagalong-").tempdir_in(place).expect("a folder");
+        let root = dir.path();
+        for folder in ["world/faults", "world/reached", "stack"] {
+            std::fs::create_dir_all(root.join(folder)).expect("a folder");
+        }
+        std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/docker"), root.join("docker")).expect("a link");
+        let shelf = Shelf::default();
+        let world = root.join("world");
+        let registry = outside::registry(shelf.clone(), move |point| meet(&world, point));
+        let world = root.join("world");
+        let page = Http::serve(move |request| page(&world, &request.path));
+        let repository = format!("127.0.0.1:{}/acme/web", registry.port);
+        let images =
+            ["db", "worker"].map(|name| json!({"id": format!("sha256:{name}"), "digests": [], "tags": [format!("acme/{name}:1")]}));
+        let state = json!({"project": "site", "containers": [], "images": images, "starts": 0});
+        std::fs::write(root.join("world/state.json"), state.to_string()).expect("a file");
+        let image = |image: &str| json!({"image": image, "environment": {"COLOUR": "${COLOUR}"}});
+        let services =
+            json!({"web": image(&format!("{repository}:${{WEB_TAG}}")), "db": image("acme/db:1"), "worker": image("acme/worker:1")});
+        std::fs::write(root.join("stack/compose.yaml"), json!({"name": "site", "services": services}).to_string()).expect("a file");
+        std::fs::write(root.join("stack/.env"), ENV).expect("a file");
+        std::fs::write(root.join("page.password"), SECRET).expect("a file");
+        std::fs::write(root.join("tagalong.toml"), config(root, &repository, page.port, settings)).expect("a file");
+        let mut world = Self { dir, shelf, registry: Some(registry), repository, _page: page, server: None };
+        (1..=9).for_each(|number| world.push(&format!("v{number}"), &[]));
+        world.start().await;
+        world
+    }
+
+    /// A world in which v1 has been landed and verified.
+    pub(crate) async fn landed(settings: &Settings) -> Self {
+        let world = Self::new(settings).await;
+        world.land("v1").await;
+        world
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        self.server.as_ref().expect("the server runs")
+    }
+
+    /// Starts tagalong.
+    pub(crate) async fn start(&mut self) {
+        self.server = Some(Server::start(self.dir.path()).await);
+    }
+
+    /// Ends tagalong by SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.server.take().expect("the server runs").kill();
+    }
+
+    /// Ends tagalong by SIGTERM.
+    pub(crate) fn stop(&mut self) {
+        self.server.take().expect("the server runs").stop();
+    }
+
+    /// The configuration gets `new` in place of `old`; tagalong is started again.
+    pub(crate) async fn reconfigure(&mut self, old: &str, new: &str) {
+        let file = self.path("tagalong.toml");
+        let text = std::fs::read_to_string(&file).expect("a file");
+        assert!(text.contains(old), "{text}");
+        std::fs::write(&file, text.replace(old, new)).expect("a file");
+        self.stop();
+        self.start().await;
+    }
+
+    /// Pushes a tag with labels; one that is there already is moved when the labels differ.
+    pub(crate) fn push(&mut self, tag: &str, labels: &[(&str, &str)]) {
+        outside::push(&self.shelf, tag, labels);
+        let known: BTreeMap<String, String> = self.shelf.lock().unwrap().iter().map(|(tag, it)| (tag.clone(), it.digest.clone())).collect();
+        for file in ["world/registry.json", "world/all.json"] {
+            std::fs::write(self.path(file), json!(known).to_string()).expect("a file");
+        }
+    }
+
+    /// From now on nothing answers where the registry was.
+    pub(crate) fn close_registry(&mut self) {
+        self.registry = None;
+        std::fs::remove_file(self.path("world/registry.json")).expect("a file");
+    }
+
+    pub(crate) fn digest(&self, tag: &str) -> String {
+        self.shelf.lock().unwrap()[tag].digest.clone()
+    }
+
+    /// Lands a tag; it must become live without a warning.
+    pub(crate) async fn land(&self, tag: &str) -> String {
+        let id = self.server().deploy(tag).await;
+        let ended = self.server().outcome(&id).await;
+        assert_eq!((&ended["outcome"], &ended["warnings"]), (&json!("live"), &json!([])), "{ended}\n{}", self.server().journal(&id).await);
+        id
+    }
+
+    /// What a person types in the stack's folder.
+    pub(crate) fn by_hand(&self, args: &[&str]) {
+        let ran = std::process::Command::new(self.path("docker")).args(args).current_dir(self.path("stack")).output().expect("it runs");
+        assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    /// The name of a tag as an image.
+    pub(crate) fn image(&self, tag: &str) -> String {
+        format!("{}:{tag}", self.repository)
+    }
+
+    /// Tells a point to "fail" or to "hang"; whatever waits there follows at once.
+    pub(crate) fn arm(&self, point: &str, how: &str) {
+        let file = self.path("world/faults").join(point);
+        let fresh = self.path("world").join("fresh");
+        std::fs::write(&fresh, how).expect("a file");
+        std::fs::rename(&fresh, &file).expect("a file");
+    }
+
+    /// Whatever waits at the point goes on.
+    pub(crate) fn disarm(&self, point: &str) {
+        let _ = std::fs::remove_file(self.path("world/faults").join(point));
+    }
+
+    pub(crate) fn was_met(&self, point: &str) -> bool {
+        self.path("world/reached").join(point).exists()
+    }
+
+    /// As if nobody had met the point's fault yet.
+    pub(crate) fn forget(&self, point: &str) {
+        let _ = std::fs::remove_file(self.path("world/reached").join(point));
+    }
+
+    /// Waits until somebody has met the point's fault.
+    pub(crate) async fn reached(&self, point: &str) {
+        until(&format!("{point} is reached"), || self.was_met(point)).await;
+    }
+
+    /// Every container with its id, start time and image id, by service.
+    pub(crate) fn containers(&self) -> BTreeMap<String, Value> {
+        let state = self.state();
+        let all = state["containers"].as_array().expect("a list").clone();
+        all.into_iter().map(|one| (one["service"].as_str().unwrap_or_default().to_owned(), one)).collect()
+    }
+
+    pub(crate) fn state(&self) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.path("world/state.json")).expect("a file")).expect("JSON")
+    }
+
+    /// The tag whose content the web container runs; "nothing" where there is none.
+    pub(crate) fn running(&self) -> String {
+        let Some(web) = self.containers().remove("web") else { return "nothing".to_owned() };
+        let state = self.state();
+        let image =
+            state["images"].as_array().expect("a list").iter().find(|image| image["id"] == web["image_id"]).expect("its image").clone();
+        let shelf = self.shelf.lock().unwrap();
+        let is_it = |digest: &str| image["digests"].to_string().contains(digest);
+        shelf.iter().find(|(_, pushed)| is_it(&pushed.digest)).map_or_else(|| "unknown".to_owned(), |(tag, _)| tag.clone())
+    }
+
+    pub(crate) fn env(&self) -> String {
+        std::fs::read_to_string(self.path("stack/.env")).expect("a file")
+    }
+
+    /// `.env` as it is when `tag` is pinned.
+    pub(crate) fn env_of(&self, tag: &str) -> String {
+        ENV.replace("WEB_TAG=v1", &format!("WEB_TAG={tag}@{}", self.digest(tag)))
+    }
+
+    /// From now on whoever reads the compose file waits.
+    pub(crate) fn block_files(&self) {
+        let (file, aside) = (self.path("stack/compose.yaml"), self.path("compose.aside"));
+        std::fs::rename(&file, aside).expect("a file");
+        rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a pipe");
+    }
+
+    /// Waits until somebody waits for the compose file. It goes on by [`World::unblock_files`].
+    pub(crate) async fn files_are_read(&self) -> File {
+        const NONBLOCK: i32 = 0o4000;
+        let file = self.path("stack/compose.yaml");
+        // A pipe without a reader does not open for writing.
+        until_some("the compose file is read", || File::options().write(true).custom_flags(NONBLOCK).open(&file).ok()).await
+    }
+
+    /// The compose file is there again, also for who waits at `pipe`.
+    pub(crate) fn unblock_files(&self, pipe: Option<File>) {
+        let (file, aside) = (self.path("stack/compose.yaml"), self.path("compose.aside"));
+        let text = std::fs::read(&aside).expect("a file");
+        std::fs::rename(aside, file).expect("a file");
+        if let Some(mut pipe) = pipe {
+            pipe.write_all(&text).expect("a reader");
+        }
+    }
+
+    /// Nobody can write to the database until the answer is dropped.
+    pub(crate) async fn lock_database(&self) -> sqlx::AnyConnection {
+        use sqlx::Connection as _;
+        sqlx::any::install_default_drivers();
+        let url = format!("sqlite://{}", self.path("data/tagalong.db").display());
+        let mut connection = sqlx::AnyConnection::connect(&url).await.expect("the database");
+        sqlx::query("PRAGMA busy_timeout = 20000").execute(&mut connection).await.expect("a setting");
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the lock");
+        connection
+    }
+
+    /// What must hold when every test ends: nothing runs or waits any more, nothing holds the stack's lock, nothing that
+    /// was started still lives, and no secret stands in a journal.
+    pub(crate) async fn finish(self) {
+        let stack = self.path("stack");
+        until("nothing holds the stack's lock", || executor::holders(&stack).is_empty()).await;
+        let (_, all) = self.server().get("/api/v1/deployments?limit=100").await;
+        for one in all["deployments"].as_array().expect("a list") {
+            assert_eq!(one["state"], "done", "{one}");
+            let journal = self.server().journal(one["id"].as_str().expect("an id")).await;
+            assert!(!journal.contains(SECRET), "{journal}");
+        }
+        let ours = self.path("docker").display().to_string();
+        let is_left = || commands().into_iter().find(|command| command.contains(&ours));
+        until("every program has ended", || is_left().is_none()).await;
+        assert!(!self.server().log().contains(SECRET));
+    }
+}
+
+/// The command lines of all processes.
+fn commands() -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    processes
+        .filter_map(|one| std::fs::read(one.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .collect()
+}
+
+/// Whether `point` of the world is told to fail; waits there while it is told to hang.
+fn meet(world: &Path, point: &str) -> bool {
+    let fault = || std::fs::read_to_string(world.join("faults").join(point)).unwrap_or_default();
+    if !fault().is_empty() {
+        let _ = std::fs::write(world.join("reached").join(point), "");
+    }
+    while fault() == "hang" {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    fault() == "fail"
+}
+
+/// The public page: what it shows follows what is up.
+fn page(world: &Path, path: &str) -> Answer {
+    let text = std::fs::read_to_string(world.join("state.json")).unwrap_or_default();
+    let state: Value = serde_json::from_str(&text).unwrap_or_default();
+    let web = state["containers"].as_array().into_iter().flatten().find(|one| one["service"] == "web");
+    let image = web.and_then(|web| web["image"].as_str());
+    let Some(tag) = image.and_then(|image| image.split('@').next()?.rsplit(':').next()) else {
+        return Answer::text(503, "nothing is up");
+    };
+    if path == "/version" {
+        return Answer::text(200, tag);
+    }
+    if meet(world, &format!("page@{tag}")) {
+        return Answer::text(500, "<h1>it broke</h1>");
+    }
+    Answer::text(200, format!("<!doctype html><title>site</title><h1>{tag}</h1>"))
+}
+
+fn config(root: &Path, repository: &str, page: u16, settings: &Settings) -> String {
+    let limit = |step: &str, plenty: &str| if settings.hurried == step { "3".to_owned() } else { plenty.to_owned() };
+    let docker = root.join("docker");
+    let mut text = format!(
+        r#"version = 1
+[server]
+listen = []
+socket = "s"
+data_dir = "data"
+[docker]
+program = "{docker}"
+[service.web]
+dir = "stack"
+files = ["compose.yaml"]
+project = "site"
+image = "{repository}"
+variable = "WEB_TAG"
+{service}
+[service.web.deadlines]
+resolve_s = {resolve}
+preflight_s = {preflight}
+pull_s = {pull}
+up_s = {up}
+[service.web.health]
+deadline_s = {health}
+"#,
+        docker = docker.display(),
+        service = settings.service,
+        resolve = limit("resolve", "30"),
+        preflight = limit("preflight", "30"),
+        pull = limit("pull", "30"),
+        up = limit("up", "30"),
+        health = limit("health", "30"),
+    );
+    for hook in ["before", "after", "undo"] {
+        let deadline = limit(hook, "30");
+        let _ = write!(
+            text,
+            "[service.web.{hook}]\nargv = [\"{}\", \"hook\", \"{hook}\", \"{SECRET}\"]\ndeadline_s = {deadline}\n",
+            docker.display()
+        );
+    }
+    if settings.is_smoked {
+        let timeout = if settings.hurried == "smoke" { "3" } else { "30" };
+        let _ = write!(
+            text,
+            "[service.web.smoke]\nurl = \"http://127.0.0.1:{page}/\"\nwithin_s = 0.2\ntimeout_s = {timeout}\nuser = \"staging\"\n\
+             password_file = \"page.password\"\n[service.web.smoke.release]\npath = \"/version\"\ntext = true\n"
+        );
+    }
+    text
+}
+
+/// Makes a file that not even root can replace, until this is dropped.
+pub(crate) struct Immutable(PathBuf);
+
+impl Immutable {
+    pub(crate) fn make(file: PathBuf) -> Self {
+        host("chattr", &["+i", &file.display().to_string()]);
+        Self(file)
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        host("chattr", &["-i", &self.0.display().to_string()]);
+    }
+}

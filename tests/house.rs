@@ -1,0 +1,87 @@
+//! The map in `src/lib.rs` is the truth: every module stands on one floor and uses only floors below its own.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what is wrong by ending")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Floor by module, from the table.
+fn floors() -> BTreeMap<String, u32> {
+    let map = std::fs::read_to_string(source().join("lib.rs")).expect("lib.rs");
+    let mut floors = BTreeMap::new();
+    for line in map.lines().filter_map(|line| line.strip_prefix("//! |")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let Ok(floor) = cells[0].parse() else { continue };
+        for module in cells[1].split_whitespace() {
+            assert!(floors.insert(module.trim_matches('`').to_owned(), floor).is_none(), "{module} stands on two floors");
+        }
+    }
+    floors
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        if entry.path().is_dir() {
+            files(&entry.path(), found);
+        } else if entry.path().extension().is_some_and(|ending| ending == "rs") {
+            found.push(entry.path());
+        }
+    }
+}
+
+/// The top module that a file belongs to.
+fn module_of(file: &Path) -> String {
+    let first = file.strip_prefix(source()).expect("below src").components().next().expect("a name");
+    first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+#[test]
+fn modules_use_only_floors_below_their_own() {
+    let floors = floors();
+    let mut all = Vec::new();
+    files(&source(), &mut all);
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for file in all {
+        let module = module_of(&file);
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let floor = floors.get(&module).unwrap_or_else(|| panic!("{module} is not on the map"));
+        let text = std::fs::read_to_string(&file).expect("a source");
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            for used in line.split("crate::").skip(1) {
+                let used: String = used.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+                let Some(below) = floors.get(&used).filter(|_| used != module) else { continue };
+                seen += 1;
+                if below >= floor {
+                    wrong.push(format!("{}:{} uses {used}", file.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(seen > 100, "only {seen} uses were found: the test reads the wrong thing");
+}
+
+#[test]
+fn every_file_keeps_to_its_budget() {
+    let mut all = Vec::new();
+    files(&source(), &mut all);
+    let too_long: Vec<String> = all
+        .iter()
+        .map(|file| {
+            let text = std::fs::read_to_string(file).expect("a source");
+            let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).count();
+            (file, lines)
+        })
+        .filter(|(file, lines)| *lines > 400 && !file.components().any(|part| part.as_os_str() == "tests"))
+        .map(|(file, lines)| format!("{}: {lines} lines", file.display()))
+        .collect();
+    assert!(too_long.is_empty(), "{too_long:#?}");
+}
