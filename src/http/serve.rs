@@ -26,6 +26,9 @@ use crate::http::unread::Unread;
 /// What the kernel keeps of a connection that is not read: actix takes all of it at once, for every connection.
 const RECEIVE_BYTES: usize = 16 << 10;
 
+/// How many connections may wait to be taken.
+const WAITING_CONNECTIONS: i32 = 1024;
+
 /// A server that is bound; it serves until it is stopped.
 pub struct Listening {
     /// The TCP addresses, with the ports that port 0 became.
@@ -53,12 +56,7 @@ impl Listening {
 /// # Errors
 /// When an address or the socket cannot be bound, or the TLS files do not read; the text names which.
 pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Result<Listening> {
-    let mut listeners = Vec::new();
-    for address in &config.listen {
-        let listener = TcpListener::bind(address).map_err(|error| named(&format!("{address} cannot be listened on"), &error))?;
-        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, RECEIVE_BYTES)?;
-        listeners.push(listener);
-    }
+    let listeners = config.listen.iter().map(bind).collect::<std::io::Result<Vec<_>>>()?;
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let app = move || {
         App::new()
@@ -87,7 +85,6 @@ pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Resul
     let mut server = HttpServer::new(app)
         .workers(2)
         .max_connections(2048)
-        .backlog(1024)
         .client_request_timeout(Duration::from_secs(4))
         .client_disconnect_timeout(Duration::from_secs(1))
         // The time for a request's head counts for the first one of a connection only, so there is no second one.
@@ -112,6 +109,14 @@ pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Resul
     let running = server.run();
     let handle = running.handle();
     Ok(Listening { addresses, handle, ended: tokio::spawn(running), socket: config.socket.clone() })
+}
+
+fn bind(address: &SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).map_err(|error| named(&format!("{address} cannot be listened on"), &error))?;
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, RECEIVE_BYTES)?;
+    // The library's own 128 overflow in a burst, and whoever comes then waits a second for the next try.
+    rustix::net::listen(&listener, WAITING_CONNECTIONS)?;
+    Ok(listener)
 }
 
 /// How a connection came in.

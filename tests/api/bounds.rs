@@ -52,7 +52,7 @@ async fn all_of(stream: &mut TcpStream) -> String {
 async fn pour(address: SocketAddr, start: &str) -> (usize, String) {
     let mut stream = connect(address, start).await;
     let (mut chunk, mut sent) = (b"10000\r\n".to_vec(), 0);
-    chunk.extend(vec![b'x'; 65_536]);
+    chunk.resize(chunk.len() + 65_536, b'x');
     chunk.extend(b"\r\n");
     let mut answer = Vec::new();
     while sent < 64 << 20 {
@@ -104,6 +104,7 @@ async fn large_bodies_are_refused_before_they_are_read() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_large_bodies_cost_little_memory() {
     const MOST_KIB: usize = 20 << 10;
+    let _alone = HEAVY.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let mut plan = Plan::new(Database::Sqlite);
     plan.server += "\nlog = \"text\"";
@@ -178,10 +179,14 @@ async fn dribble(address: SocketAddr, first: String) -> Duration {
     began.elapsed()
 }
 
+/// What takes much of the machine is done one after the other, so that none is measured by another's load.
+static HEAVY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// B2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_slow_ones_are_closed_and_slow_nobody_down() {
     const EACH: usize = 170;
+    let _alone = HEAVY.lock().await;
     let rig = Plan::new(Database::Sqlite).start().await;
     let address = rig.address();
     let heads = join_all((0..EACH).map(|_| dribble(address, "GET /api/v1/services HTTP/1.1\r\nx-slow: ".into())));
@@ -205,7 +210,7 @@ async fn five_hundred_slow_ones_are_closed_and_slow_nobody_down() {
     println!("{} good calls meanwhile, the slowest in {:?}", calls.get(), slowest.get());
     // A second for the machine.
     assert!(heads < Duration::from_secs(6) && bodies < Duration::from_secs(11) && seconds < Duration::from_secs(6));
-    assert!(slowest.get() < Duration::from_secs(1) && calls.get() > 10);
+    assert!(slowest.get() < Duration::from_secs(1) && calls.get() > 10, "{} calls, the slowest in {:?}", calls.get(), slowest.get());
     rig.finish().await;
 }
 

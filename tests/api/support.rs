@@ -152,7 +152,7 @@ impl Plan {
             std::fs::write(dir.join("postgres.url"), url).unwrap();
             text += "[store]\npostgres_url_file = \"postgres.url\"\n";
         }
-        let _ = writeln!(text, "[docker]\nprogram = {:?}\n{}", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/docker.sh"), self.tables);
+        writeln!(text, "[docker]\nprogram = {:?}\n{}", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/docker.sh"), self.tables).unwrap();
         for (name, content) in &self.files {
             std::fs::write(dir.join(name), content).unwrap();
         }
@@ -160,11 +160,11 @@ impl Plan {
         for service in &self.services {
             let stack = dir.join(service);
             std::fs::create_dir_all(&stack).unwrap();
+            let stack = stack.display().to_string();
             // Nothing listens there, so an order ends where the registry would be asked.
-            let stack = stack.display();
-            let _ =
-                writeln!(text, "[service.{service}]\ndir = \"{stack}\"\nproject = \"{service}\"\nimage = \"127.0.0.1:1/acme/{service}\"");
-            let _ = writeln!(text, "variable = \"TAG\"\n{}", self.service);
+            writeln!(text, "[service.{service}]\ndir = {stack:?}\nproject = \"{service}\"\nimage = \"127.0.0.1:1/acme/{service}\"")
+                .unwrap();
+            writeln!(text, "variable = \"TAG\"\n{}", self.service).unwrap();
         }
         let file = dir.join(format!("{name}.toml"));
         std::fs::write(&file, text).unwrap();
@@ -472,10 +472,10 @@ impl Cluster {
             command.args(["runuser", "-u", "postgres", "--"]);
         }
         command.args(["sh", "-c"]).arg(std::fs::read_to_string(script).unwrap()).current_dir("/");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut dir = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut dir).unwrap();
-        assert!(!dir.is_empty(), "PostgreSQL does not start; is postgresql-15 installed?");
+        assert!(dir.starts_with("/tmp/tagalong-pg."), "PostgreSQL does not start; is postgresql-15 installed? {dir}");
         Self { dir: dir.trim().to_owned(), _script: child }
     }
 
