@@ -53,7 +53,7 @@ async fn all_of(stream: &mut TcpStream) -> String {
 async fn pour(address: SocketAddr, start: &str) -> (usize, String) {
     let mut stream = connect(address, start).await;
     let (mut chunk, mut sent) = (b"10000\r\n".to_vec(), 0);
-    chunk.extend(vec![b'x'; 65_536]);
+    chunk.resize(chunk.len() + 65_536, b'x');
     chunk.extend(b"\r\n");
     let mut answer = Vec::new();
     while sent < 64 << 20 {

@@ -161,7 +161,9 @@ async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
     rig.ended(&id).await;
     assert_refused(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await, 422, "held");
     assert_eq!(deploy(&rig, json!({ "service": "db", "tag": "3" })).await.status, 202);
-    rig.ended(&id_of(&deploy(&rig, json!({ "service": "web", "tag": "3", "force": true })).await)).await;
+    let forced = id_of(&deploy(&rig, json!({ "service": "web", "tag": "3", "force": true })).await);
+    // A dry run takes no waiting order's place, so the forced one has to have ended.
+    rig.ended(&forced).await;
     assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3", "dry_run": true })).await.status, 202);
     assert!(Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json()["held"].as_str().unwrap().contains(&id));
     for message in ["web takes orders again.", "web was not held."] {

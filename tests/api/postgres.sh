@@ -2,8 +2,9 @@
 # A PostgreSQL cluster for one test process, on a unix socket in a folder of its own. It says that folder when it answers,
 # and goes, folder and all, when its standard input ends: so whenever and however the test process ends.
 set -eu
-for bin in /usr/lib/postgresql/*/bin; do :; done
-PATH=$bin:$PATH
+for bin in /usr/lib/postgresql/*/bin; do
+    PATH=$bin:$PATH
+done
 dir=$(mktemp -d /tmp/tagalong-pg.XXXXXX)
 initdb -D "$dir/data" -A trust -U tagalong -E UTF8 --no-sync >"$dir/log" 2>&1 || { tr '\n' ' ' <"$dir/log"; exit 1; }
 postgres -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=150 \

@@ -14,7 +14,7 @@ if ! "$here/docker.sh" status 2>/dev/null; then
 fi
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked "$@"
+    cargo nextest run --locked --no-fail-fast "$@"
     cargo test --locked --doc
 else
     cargo test --locked "$@"
