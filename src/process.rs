@@ -25,6 +25,8 @@ pub use crate::model::Mask;
 const GRACE: Duration = Duration::from_secs(3);
 /// How long output may still come after the program itself has ended.
 const DRAIN: Duration = Duration::from_millis(500);
+/// How long a killed group may take to be gone. What stays longer is a zombie that its new parent does not reap, or hangs in the kernel.
+const GONE: Duration = Duration::from_secs(1);
 /// A longer line is cut here.
 const LONGEST_LINE: usize = 4096;
 /// More lines than this are counted, not kept.
@@ -222,6 +224,18 @@ impl Group {
         // A group that is gone already is what we want.
         let _ = rustix::process::kill_process_group(self.0, signal);
     }
+
+    /// Ends what is left of the group and waits until it is gone: a signal is sent at once, but it is carried out when the
+    /// kernel next gives that process its turn.
+    async fn end(&self) {
+        self.signal(Signal::KILL);
+        let gone = async {
+            while rustix::process::test_kill_process_group(self.0).is_ok() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let _ = tokio::time::timeout(GONE, gone).await;
+    }
 }
 
 impl Drop for Group {
@@ -246,7 +260,10 @@ async fn supervise(command: &Command, cancel: &Cancel, mut read: impl FnMut(Stre
         read(Stream::Err, Box::new(pipe));
     }
     let stopped = tokio::select! {
-        status = child.wait() => return how(status),
+        status = child.wait() => {
+            group.end().await;
+            return how(status);
+        }
         () = tokio::time::sleep(command.deadline) => Ended::Deadline(command.deadline),
         () = cancel.cancelled() => Ended::Cancelled,
     };
@@ -254,6 +271,7 @@ async fn supervise(command: &Command, cancel: &Cancel, mut read: impl FnMut(Stre
     let _ = tokio::time::timeout(GRACE, child.wait()).await;
     group.signal(Signal::KILL);
     let _ = child.wait().await;
+    group.end().await;
     stopped
 }
 

@@ -323,6 +323,35 @@ async fn a_dependency_that_stopped_is_started_and_not_replaced() {
 }
 
 #[tokio::test]
+async fn what_a_killed_compose_left_is_finished() {
+    let rig = Rig::new(&[("compose.yaml", "services:\n  web: {image: 'REGISTRY/acme/web:${WEB_TAG:-none}'}\n")]).await;
+    let web = rig.images("web", &["one", "two"]).await;
+    let engine = rig.engine();
+    rig.deploy(&engine, &web[0]).await;
+    rig.deploy(&engine, &web[1]).await;
+    let name = format!("{}-web-1", rig.project);
+    let temporary = format!("0123456789ab_{name}");
+
+    // Ended between the end of the old container and the new one's name: the same container gets it.
+    let before = rig.only(&engine, "web").await;
+    assert!(before.is_replacement, "compose names what it replaced: {before:?}");
+    sh("docker", &["rename", &name, &temporary], &rig.dir()).await;
+    rig.deploy(&engine, &web[1]).await;
+    let again = rig.only(&engine, "web").await;
+    assert_eq!((&again.id, &again.name, &again.started_at), (&before.id, &name, &before.started_at));
+
+    // Ended before the old one stopped: the new one, which never ran, goes.
+    let labels =
+        [("project", rig.project.as_str()), ("service", "web"), ("container-number", "1"), ("oneoff", "False"), ("replace", "web-1")];
+    let labels = labels.map(|(label, value)| format!("--label=com.docker.compose.{label}={value}"));
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    sh("docker", &[&["create", "--name", &temporary], &labels[..], &[&web[0].to_string()]].concat(), &rig.dir()).await;
+    rig.deploy(&engine, &web[0]).await;
+    let after = rig.only(&engine, "web").await;
+    assert_eq!((&after.name, after.state.as_str(), after.image_id == before.image_id), (&name, "running", false), "{after:?}");
+}
+
+#[tokio::test]
 async fn a_release_that_does_not_come_up_is_seen() {
     let compose = "services:\n  web:\n    image: REGISTRY/acme/web:${WEB_TAG:-none}\n    restart: always\n  second:\n    \
                    image: REGISTRY/acme/web:${WEB_TAG:-none}\n    depends_on: {web: {condition: service_healthy}}\n";

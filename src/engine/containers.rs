@@ -57,6 +57,8 @@ pub struct Container {
     pub error: String,
     /// Whether it was made by `docker compose run`.
     pub is_one_off: bool,
+    /// Whether compose made it to take the place of another.
+    pub is_replacement: bool,
 }
 
 impl Compose {
@@ -112,6 +114,7 @@ impl Compose {
             health_output: self.mask.hide(last.trim()),
             error: self.mask.hide(text(value, &["State", "Error"])),
             is_one_off: label("com.docker.compose.oneoff") == "True",
+            is_replacement: !label("com.docker.compose.replace").is_empty(),
         }
     }
 
@@ -124,5 +127,33 @@ impl Compose {
         let mut last = Vec::new();
         self.carry_out(&command, &format!("reading the log of {id}"), cancel, |_, line| last.push(line)).await?;
         Ok(last)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use crate::engine::containers::Container;
+    use crate::engine::containers::Health;
+
+    /// A container for tests of values: no program is run.
+    pub(in crate::engine) fn container(service: &str, state: &str, exit_code: i64) -> Container {
+        let text = String::new;
+        Container {
+            id: text(),
+            name: format!("site-{service}-1"),
+            service: service.to_owned(),
+            image_id: text(),
+            image: text(),
+            state: state.to_owned(),
+            exit_code,
+            oom_killed: false,
+            restarts: 0,
+            started_at: text(),
+            health: Health::Unchecked,
+            health_output: text(),
+            error: text(),
+            is_one_off: false,
+            is_replacement: false,
+        }
     }
 }

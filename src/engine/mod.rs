@@ -14,6 +14,7 @@ mod ground;
 mod hook;
 mod image;
 mod kept;
+mod mend;
 mod pin;
 mod project;
 mod proof;

@@ -27,7 +27,10 @@ impl Compose {
         mut each: impl FnMut(Stream, String),
     ) -> Result<(), EngineError> {
         let files = self.files_with_ours(resolved)?;
-        let there = self.containers(cancel).await?;
+        let mut there = self.containers(cancel).await?;
+        if self.mend(&resolved.touched(), &there, cancel, &mut each).await? {
+            there = self.containers(cancel).await?;
+        }
         let until = Instant::now() + deadline;
         for args in Plan::new(resolved, &there).calls() {
             let command = self.compose_command(&files, &args, until.saturating_duration_since(Instant::now()));
@@ -116,7 +119,7 @@ mod tests {
 
     use crate::config::PinnedImage;
     use crate::engine::containers::Container;
-    use crate::engine::containers::Health;
+    use crate::engine::containers::tests::container;
     use crate::engine::project::PinMode;
     use crate::engine::project::Resolved;
     use crate::engine::project::Use;
@@ -151,26 +154,6 @@ mod tests {
             keeps_dotenv: false,
             config,
             files: Vec::new(),
-        }
-    }
-
-    fn container(service: &str, state: &str, exit_code: i64) -> Container {
-        let text = String::new;
-        Container {
-            id: text(),
-            name: format!("site-{service}-1"),
-            service: service.to_owned(),
-            image_id: text(),
-            image: text(),
-            state: state.to_owned(),
-            exit_code,
-            oom_killed: false,
-            restarts: 0,
-            started_at: text(),
-            health: Health::Unchecked,
-            health_output: text(),
-            error: text(),
-            is_one_off: false,
         }
     }
 
