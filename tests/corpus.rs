@@ -107,6 +107,7 @@ impl Case {
     fn refs(&self, tag: &str, fill: char) -> Vec<ImageRef> {
         let digest = Digest::parse(&format!("sha256:{}", fill.to_string().repeat(64))).unwrap();
         let reference = |pin: &ExpectPin| ImageRef {
+            loaded: false,
             repository: Repository::parse(&pin.image).unwrap(),
             tag: Some(Tag::parse(tag).unwrap()),
             digest: digest.clone(),

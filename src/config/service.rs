@@ -24,6 +24,8 @@ pub struct Service {
     pub stack: Stack,
     /// Tags that may be landed; none: any.
     pub tag_pattern: Option<regex::Regex>,
+    /// Whether an image that `docker load` brought may be landed while the registry does not answer.
+    pub loaded_images: bool,
     /// What happens when a release does not hold.
     pub on_failure: OnFailure,
     /// How many verified images stay on the host.
@@ -128,6 +130,7 @@ impl Service {
             name,
             stack,
             tag_pattern: from.parsed("tag_pattern", whole_pattern),
+            loaded_images: from.flag("loaded_images", false),
             on_failure: from.choice("on_failure", &[("undo", OnFailure::Undo), ("hold", OnFailure::Hold)]),
             keep: from.whole("keep", 5, 2..=1000) as usize,
             max_wait: from.seconds("max_wait_s", 3600.0, 1.0..=604_800.0),

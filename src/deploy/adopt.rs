@@ -3,6 +3,7 @@
 use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
 use crate::deploy::seen;
+use crate::model::Digest;
 use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::Outcome;
@@ -22,7 +23,11 @@ impl Run<'_> {
                 return Err(Stop::Refused(Guard::NothingRuns, format!("no container of {} runs; deploy a tag instead.", pin.image)));
             };
             let found = self.compose.image(&container.image_id, &self.cancel).await?;
-            let digest = found.and_then(|image| seen::digest_of(&image, &pin.image)).ok_or_else(|| {
+            let tag = seen::tag_of(container, &pin.image);
+            let known = found.as_ref().and_then(|image| seen::digest_of(image, &pin.image));
+            let loaded = known.is_none() && self.service.loaded_images && tag.is_some();
+            let own = found.filter(|_| loaded).and_then(|image| Digest::parse(&image.id).ok());
+            let digest = known.or(own).ok_or_else(|| {
                 Stop::Refused(
                     Guard::NotFound,
                     format!(
@@ -31,7 +36,7 @@ impl Run<'_> {
                     ),
                 )
             })?;
-            images.push(ImageRef { repository: pin.image.clone(), tag: seen::tag_of(container, &pin.image), digest });
+            images.push(ImageRef { repository: pin.image.clone(), tag, digest, loaded });
         }
         self.images = images;
         self.journal.note(format!("runs {}", self.images_text()));

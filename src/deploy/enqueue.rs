@@ -20,6 +20,7 @@ use crate::store::Delivery;
 use crate::store::Deployment;
 use crate::store::EnqueueError;
 use crate::store::Limits;
+use crate::store::Released;
 use crate::store::StoreError;
 
 /// Why an order was not taken. Nothing was recorded or changed.
@@ -158,13 +159,12 @@ impl Deployer {
         self.place(&service, order, &images, delivery.as_ref()).await
     }
 
-    /// Ends the hold of a service. Returns whether there was one.
+    /// Ends the hold of a service.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn release(&self, service: &ServiceName, caller: &Caller) -> Result<bool, StoreError> {
-        self.store.audit(&caller.to_string(), "release", service.as_str(), "").await?;
-        self.store.release(service).await
+    /// [`OrderError`]; then nothing has changed.
+    pub async fn release(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Released, OrderError> {
+        Ok(self.store.release(service, &caller.to_string(), delivery).await?)
     }
 
     async fn answered(&self, delivery: Option<&Delivery>) -> Result<Option<Accepted>, OrderError> {
@@ -196,8 +196,6 @@ impl Deployer {
             return Ok(accepted);
         }
         let what = order.tag.as_ref().map_or_else(|| "what runs".to_owned(), ToString::to_string);
-        let detail = format!("{} {what} as {}", order.kind.as_str(), accepted.id);
-        self.store.audit(&order.caller.to_string(), "order", order.service.as_str(), &detail).await?;
         tracing::info!(deployment = %accepted.id, service = %order.service, caller = %order.caller, kind = order.kind.as_str(), tag = %what, "order accepted");
         if let Some(old) = &accepted.superseded {
             self.hub.tell(old);

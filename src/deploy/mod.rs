@@ -8,6 +8,7 @@ mod enqueue;
 mod guards;
 mod health;
 mod hooks;
+mod pull;
 mod queue;
 mod recover;
 mod resolve;

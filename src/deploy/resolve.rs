@@ -4,12 +4,19 @@ use std::path::Path;
 
 use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
+use crate::deploy::seen;
+use crate::engine::Server;
+use crate::model::Digest;
 use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::OrderKind;
 use crate::model::Repository;
 use crate::model::Step;
+use crate::model::Tag;
 use crate::registry::RegistryError;
+
+/// The label by which an image says that it must not be rolled back past.
+const BARRIER: &str = "tagalong.no-rollback-past";
 
 impl Run<'_> {
     /// Which content the tag is, at the registry; a rollback knows it from the record.
@@ -25,7 +32,19 @@ impl Run<'_> {
         let mut images = Vec::new();
         for pin in self.service.stack.pins.clone() {
             let asked = registries.resolve(&pin.image, Some(&tag), None, (&server.os, &server.arch));
-            let found = self.within(self.service.deadlines.resolve, "the registry", asked).await?.map_err(|error| refuse(&error))?;
+            let answer = match self.within(self.service.deadlines.resolve, "the registry", asked).await {
+                Ok(Err(error @ RegistryError::Unreachable { .. })) => Err(error.to_string()),
+                Err(Stop::Fault(silence)) => Err(silence),
+                Ok(answer) => Ok(answer.map_err(|error| refuse(&error))?),
+                Err(stop) => return Err(stop),
+            };
+            let found = match answer {
+                Ok(found) => found,
+                Err(silence) => {
+                    images.push(self.loaded(&pin.image, &tag, silence, &server).await?);
+                    continue;
+                }
+            };
             if let Some(expected) = self.order.digest.as_ref().filter(|expected| **expected != found.digest) {
                 let why = format!(
                     "the tag {tag} of {} is {} at the registry, but the order expects {expected}; the tag was moved.",
@@ -33,14 +52,49 @@ impl Run<'_> {
                 );
                 return Err(Stop::Refused(Guard::DigestMismatch, why));
             }
-            self.barrier |= found.labels.iter().any(|(name, value)| name == "tagalong.no-rollback-past" && value == "true");
+            self.barrier |= found.labels.iter().any(|(name, value)| name == BARRIER && value == "true");
             self.check_disk(&pin.image, found.size_bytes, Path::new(&server.root_dir))?;
-            images.push(ImageRef { repository: pin.image, tag: Some(tag.clone()), digest: found.digest });
+            images.push(ImageRef { repository: pin.image, tag: Some(tag.clone()), digest: found.digest, loaded: false });
         }
         self.barrier |= self.service.no_rollback_past.contains(&tag);
         self.images = images;
         self.journal.note(format!("{tag} is {}", self.images.iter().map(|image| image.digest.to_string()).collect::<Vec<_>>().join(", ")));
         Ok(())
+    }
+
+    /// The image of a host without a network: `docker load` brought it under this tag. Only where the service says so, since
+    /// nobody can tell whether the tag means the same at the registry.
+    async fn loaded(&mut self, repository: &Repository, tag: &Tag, silence: String, server: &Server) -> Result<ImageRef, Stop> {
+        let name = format!("{repository}:{tag}");
+        let found = self.compose.image(&name, &self.cancel).await?;
+        let image = match found {
+            Some(image) if self.service.loaded_images => image,
+            Some(_) => {
+                let why =
+                    format!("{silence} {name} is on this host all the same; set loaded_images = true to land what `docker load` brought.");
+                return Err(Stop::Fault(why));
+            }
+            None if self.service.loaded_images => {
+                return Err(Stop::Fault(format!("{silence} {name} is not on this host either; bring it with `docker load`.")));
+            }
+            None => return Err(Stop::Fault(silence)),
+        };
+        let platform = format!("{}/{}", server.os, server.arch);
+        if image.platform != platform && !image.platform.starts_with(&format!("{platform}/")) {
+            let why = format!("{name} on this host is for {}, and this host is {platform}.", image.platform);
+            return Err(Stop::Refused(Guard::Platform, why));
+        }
+        self.barrier |= image.labels.get(BARRIER).is_some_and(|value| value == "true");
+        let (digest, loaded) = match seen::digest_of(&image, repository) {
+            Some(digest) => (digest, false),
+            None => (Digest::parse(&image.id).map_err(|error| Stop::Fault(error.to_string()))?, true),
+        };
+        if let Some(expected) = self.order.digest.as_ref().filter(|expected| **expected != digest) {
+            let why = format!("the order expects {expected}, but {name} on this host is {digest}, and the registry cannot be asked.");
+            return Err(Stop::Refused(Guard::DigestMismatch, why));
+        }
+        self.journal.warning(format!("{silence} {name} is taken as it is on this host"));
+        Ok(ImageRef { repository: repository.clone(), tag: Some(tag.clone()), digest, loaded })
     }
 
     /// Layers are stored unpacked beside what runs; three times their packed size is what images need in practice.

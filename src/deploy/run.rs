@@ -24,7 +24,6 @@ use crate::model::Outcome;
 use crate::model::Report;
 use crate::model::Step;
 use crate::process::Cancel;
-use crate::registry;
 use crate::store::Deployment;
 use crate::store::Facts;
 use crate::store::Fence;
@@ -236,37 +235,6 @@ impl<'a> Run<'a> {
         }
         self.journal.note(format!("pins {} by {}", seen::pinned_services(&resolved).join(", "), seen::mode_text(&resolved)));
         self.resolved = Some(resolved);
-        Ok(())
-    }
-
-    /// Images come to the host while the old release serves.
-    pub(super) async fn pull(&mut self) -> Result<(), Stop> {
-        self.begin(Step::Pull, "images").await?;
-        let (limit, until) = (self.service.deadlines.pull, Instant::now() + self.service.deadlines.pull);
-        for image in self.images.clone() {
-            if self.compose.image(&image.by_digest(), &self.cancel).await?.is_some() {
-                self.journal.note(format!("{} is on this host", image.by_digest()));
-                continue;
-            }
-            let registries = self.deployer.registries();
-            let login = registries.configured(&image.repository).and_then(|entry| Some((entry.host.clone(), entry.login.clone()?)));
-            let folder = login.map(|(host, (user, password))| registry::docker_config(&host, &user, &password));
-            let folder = folder.transpose().map_err(|error| Stop::Fault(format!("the registry's login cannot be written: {error}.")))?;
-            let left = until.saturating_duration_since(Instant::now());
-            let journal = &mut self.journal;
-            self.compose
-                .pull(&image, folder.as_ref().map(tempfile::TempDir::path), left, &self.cancel, |_, line| journal.output(line))
-                .await
-                .map_err(|error| error.of_limit(limit))?;
-        }
-        if let Some(resolved) = &self.resolved {
-            let left = until.saturating_duration_since(Instant::now());
-            let journal = &mut self.journal;
-            self.compose
-                .pull_missing(resolved, left, &self.cancel, |_, line| journal.output(line))
-                .await
-                .map_err(|error| error.of_limit(limit))?;
-        }
         Ok(())
     }
 

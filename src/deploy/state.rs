@@ -7,6 +7,7 @@ use crate::deploy::Deployer;
 use crate::deploy::enqueue::same_content;
 use crate::deploy::seen;
 use crate::executor;
+use crate::model::ImageRef;
 use crate::model::State;
 use crate::process::Cancel;
 use crate::store::Deployment;
@@ -99,7 +100,7 @@ fn candidates(verified: &[Deployment], keep: usize) -> Vec<api::Candidate> {
 fn drift(pinned: &[String], live: Option<&Deployment>) -> Option<String> {
     let live = live?;
     let missing: Vec<String> =
-        live.images.iter().filter(|image| !pinned.iter().any(|pin| pin.contains(image.digest.as_str()))).map(ToString::to_string).collect();
+        live.images.iter().filter(|image| !pinned.iter().any(|pin| is_pinned(image, pin))).map(ToString::to_string).collect();
     if missing.is_empty() {
         return None;
     }
@@ -108,6 +109,11 @@ fn drift(pinned: &[String], live: Option<&Deployment>) -> Option<String> {
         missing.join(", "),
         if pinned.is_empty() { "nothing".into() } else { pinned.join(", ") }
     ))
+}
+
+/// Whether `pin` means the image: by its digest, or by the tag that a loaded one has alone.
+fn is_pinned(image: &ImageRef, pin: &str) -> bool {
+    image.loaded_name().map_or_else(|| pin.contains(image.digest.as_str()), |name| pin == name)
 }
 
 /// A stored deployment as the API shows it.

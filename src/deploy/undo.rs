@@ -138,18 +138,6 @@ impl Run<'_> {
         }
     }
 
-    /// Verified images are kept on the host; one that somebody removed by force all the same is asked for at the registry.
-    async fn fetch_if_gone(&mut self) -> Result<(), Stop> {
-        for image in self.images.clone() {
-            if self.compose.image(&image.by_digest(), &self.cancel).await?.is_none() {
-                self.journal.warning(format!("{} is not on this host any more; it is pulled", image.by_digest()));
-                let journal = &mut self.journal;
-                self.compose.pull(&image, None, self.service.deadlines.pull, &self.cancel, |_, line| journal.output(line)).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Nothing to return to: the files get their old bytes, and the record says what still runs.
     async fn broken(&mut self, why: String) -> Result<Outcome, Stop> {
         self.begin(Step::UndoPin, "undo: there is nothing to return to").await?;

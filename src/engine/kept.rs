@@ -31,6 +31,16 @@ impl Compose {
         self.ask(&command, &format!("keeping {reference}"), cancel).await.map(|_| ())
     }
 
+    /// Afterwards the tag of a loaded image names this very content on this host, whatever was loaded under it since.
+    ///
+    /// # Errors
+    /// When the image is not on the host.
+    pub async fn name_loaded(&self, reference: &ImageRef, cancel: &Cancel) -> Result<(), EngineError> {
+        let Some(name) = reference.loaded_name() else { return Ok(()) };
+        let command = self.docker_command(["tag".to_owned(), reference.by_digest(), name], QUESTION);
+        self.ask(&command, &format!("naming {reference}"), cancel).await.map(|_| ())
+    }
+
     /// Takes the keep-tag of `service` and, unless another service keeps the same image, the digest away. An image that a
     /// container of any project uses stays whole; nothing is ever forced.
     ///
@@ -54,8 +64,9 @@ impl Compose {
         if image.tags.contains(&keep) {
             names.push(keep);
         }
-        if !is_kept_by_others && image.repo_digests.contains(&digest) {
-            names.push(digest);
+        let name = reference.loaded_name().unwrap_or(digest);
+        if !is_kept_by_others && image.repo_digests.iter().chain(&image.tags).any(|known| *known == name) {
+            names.push(name);
         }
         for name in names {
             self.untag(&name, cancel).await?;

@@ -109,30 +109,45 @@ fn is_path_part(part: &str) -> bool {
         && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
 }
 
+/// What stands before the id of a loaded image in the text form.
+const LOADED: &str = "loaded:";
+
 /// One image, exactly: repository and digest, with the tag that a person knows it by where there is one.
+///
+/// An image that `docker load` brought has no digest of a registry: its id stands in the place of the digest, and it always
+/// has a tag, since only that names it for compose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ImageRef {
     /// Where it lives.
     pub repository: Repository,
     /// The tag that was ordered; it says nothing about the content.
     pub tag: Option<Tag>,
-    /// The content.
+    /// The content: the digest at the registry, or the id on this host of an image that was loaded.
     pub digest: Digest,
+    /// Whether `docker load` brought it, so that no registry is asked for it.
+    pub loaded: bool,
 }
 
 impl ImageRef {
     /// The part behind the repository that an `.env` variable holds: `TAG@sha256:…`, or for an image
-    /// without a tag `pinned@sha256:…` (a reference carries both, and Docker goes by the digest).
+    /// without a tag `pinned@sha256:…` (a reference carries both, and Docker goes by the digest). For a loaded image it is
+    /// the tag alone.
     #[must_use]
     pub fn pin(&self) -> String {
         let tag = self.tag.as_ref().map_or("pinned", Tag::as_str);
-        format!("{tag}@{}", self.digest)
+        if self.loaded { tag.to_owned() } else { format!("{tag}@{}", self.digest) }
     }
 
-    /// `REPOSITORY@sha256:…`, which names the content alone.
+    /// What names the content alone: `REPOSITORY@sha256:…`, or the id of a loaded image.
     #[must_use]
     pub fn by_digest(&self) -> String {
-        format!("{}@{}", self.repository, self.digest)
+        if self.loaded { self.digest.to_string() } else { format!("{}@{}", self.repository, self.digest) }
+    }
+
+    /// `REPOSITORY:TAG` of a loaded image, which compose knows it by; none: it is known by its digest.
+    #[must_use]
+    pub fn loaded_name(&self) -> Option<String> {
+        self.loaded.then(|| format!("{}:{}", self.repository, self.pin()))
     }
 
     /// The image as people know it: repository, tag and the first digits of the digest.
@@ -142,25 +157,32 @@ impl ImageRef {
         format!("{}{tag} (sha256:{})", self.repository, self.digest.short())
     }
 
-    /// Reads `REPOSITORY[:TAG]@sha256:…` back.
+    /// Reads `REPOSITORY[:TAG]@sha256:…` back, and `REPOSITORY:TAG@loaded:sha256:…` of a loaded image.
     ///
     /// # Errors
     /// When a part is not valid or the digest is missing.
     pub fn parse(given: &str) -> Result<Self, WordError> {
         let missing = || WordError::new("The reference", given, "it is IMAGE[:TAG]@sha256:…");
         let (name, digest) = given.split_once('@').ok_or_else(missing)?;
+        let (loaded, digest) = digest.strip_prefix(LOADED).map_or((false, digest), |id| (true, id));
         let digest = Digest::parse(digest)?;
         let (repository, tag) = match name.rsplit_once(':') {
             Some((repository, tag)) if !tag.contains('/') => (repository, Some(Tag::parse(tag)?)),
             _ => (name, None),
         };
-        Ok(Self { repository: Repository::parse(repository)?, tag, digest })
+        if loaded && tag.is_none() {
+            return Err(missing());
+        }
+        Ok(Self { repository: Repository::parse(repository)?, tag, digest, loaded })
     }
 }
 
 impl std::fmt::Display for ImageRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.repository, self.pin())
+        match self.loaded_name() {
+            Some(name) => write!(f, "{name}@{LOADED}{}", self.digest),
+            None => write!(f, "{}:{}", self.repository, self.pin()),
+        }
     }
 }
 
@@ -208,9 +230,13 @@ mod tests {
 
     #[test]
     fn a_reference_reads_back_what_it_writes() {
-        for text in [format!("127.0.0.1:5000/acme/web:1f0c@sha256:{HEX}"), format!("acme/web:pinned@sha256:{HEX}")] {
+        let loaded = format!("acme/web:1f0c@loaded:sha256:{HEX}");
+        for text in [format!("127.0.0.1:5000/acme/web:1f0c@sha256:{HEX}"), format!("acme/web:pinned@sha256:{HEX}"), loaded.clone()] {
             assert_eq!(ImageRef::parse(&text).map(|r| r.to_string()), Ok(text));
         }
+        let loaded = ImageRef::parse(&loaded).unwrap();
+        assert_eq!((loaded.pin(), loaded.by_digest()), ("1f0c".to_owned(), format!("sha256:{HEX}")));
+        assert!(ImageRef::parse(&format!("acme/web@loaded:sha256:{HEX}")).is_err());
         assert!(ImageRef::parse("acme/web:1").is_err());
     }
 }

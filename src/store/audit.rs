@@ -2,6 +2,7 @@
 
 use sha2::Digest as _;
 use sha2::Sha256;
+use sqlx::AnyConnection;
 use sqlx::Row as _;
 
 use crate::clock;
@@ -28,23 +29,17 @@ fn entry_hash(seq: i64, at_ms: i64, fields: [&str; 5]) -> String {
     hash.finalize().iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"))
 }
 
-impl Store {
-    /// Adds an entry to the trail.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn audit(&self, caller: &str, action: &str, target: &str, detail: &str) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
-        sqlx::query("UPDATE meta SET value = '' WHERE name = 'audit'").execute(&mut *tx).await?;
-        let last = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(&mut *tx).await?;
-        let (seq, previous): (i64, String) = match last {
-            Some(row) => (row.try_get::<i64, _>("seq")? + 1, row.try_get("hash")?),
-            None => (1, String::new()),
-        };
-        let at_ms = clock::now_ms();
-        sqlx::query(
-            "INSERT INTO audit (seq, at_ms, caller, action, target, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
+/// Adds an entry within a transaction, so that what was done and its entry are both on disk or neither.
+pub(super) async fn append(on: &mut AnyConnection, caller: &str, action: &str, target: &str, detail: &str) -> Result<(), sqlx::Error> {
+    // Writing first makes writers wait for each other here, so that no two take the same number.
+    sqlx::query("UPDATE meta SET value = '' WHERE name = 'audit'").execute(&mut *on).await?;
+    let last = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(&mut *on).await?;
+    let (seq, previous): (i64, String) = match last {
+        Some(row) => (row.try_get::<i64, _>("seq")? + 1, row.try_get("hash")?),
+        None => (1, String::new()),
+    };
+    let at_ms = clock::now_ms();
+    sqlx::query("INSERT INTO audit (seq, at_ms, caller, action, target, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
         .bind(seq)
         .bind(at_ms)
         .bind(caller)
@@ -53,8 +48,19 @@ impl Store {
         .bind(detail)
         .bind(&previous)
         .bind(entry_hash(seq, at_ms, [caller, action, target, detail, &previous]))
-        .execute(&mut *tx)
+        .execute(on)
         .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Adds an entry to the trail.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn audit(&self, caller: &str, action: &str, target: &str, detail: &str) -> Result<(), StoreError> {
+        let mut tx = self.pool.begin().await?;
+        append(&mut tx, caller, action, target, detail).await?;
         tx.commit().await?;
         Ok(())
     }

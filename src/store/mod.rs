@@ -21,7 +21,7 @@ use sqlx::migrate::Migrator;
 use crate::config::Secret;
 
 pub use audit::AuditFault;
-pub use orders::{Accepted, Delivery, EnqueueError, Limits};
+pub use orders::{Accepted, Delivery, EnqueueError, Limits, Released};
 pub use rows::{Deployment, Filter, Hold};
 pub use runs::{Facts, Fence};
 

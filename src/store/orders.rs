@@ -15,6 +15,7 @@ use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::audit;
 use crate::store::rows;
 
 /// A call that may come again: who sent it, its id, and the SHA-256 of its body in hex.
@@ -48,6 +49,17 @@ pub struct Accepted {
     pub superseded: Option<DeploymentId>,
     /// The running deployment that it pre-empts.
     pub preempted: Option<DeploymentId>,
+}
+
+/// What came of ending a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// There was one, and it has ended.
+    Now,
+    /// There was none.
+    NotHeld,
+    /// The very same call came before; whatever holds the service now still does.
+    Before,
 }
 
 /// Why an order was not accepted. Nothing was recorded.
@@ -116,10 +128,34 @@ impl Store {
         insert(&mut tx, &id, order, images).await?;
         let preempted = if order.kind == OrderKind::Rollback { take_over(&mut tx, order, &id, limits).await? } else { None };
         if let Some(delivery) = delivery {
-            remember(&mut tx, delivery, &id).await?;
+            remember(&mut tx, delivery, id.as_str()).await?;
         }
+        let what = order.tag.as_ref().map_or("what runs", |tag| tag.as_str());
+        let detail = format!("{} {what} as {id}", order.kind.as_str());
+        audit::append(&mut tx, &order.caller.to_string(), "order", order.service.as_str(), &detail).await?;
         tx.commit().await?;
         Ok(Accepted { id, repeated: false, superseded, preempted })
+    }
+
+    /// Ends the hold of `service` and says so in the audit trail. A repeated delivery changes nothing: what was sent once to
+    /// end one hold does not end the next.
+    ///
+    /// # Errors
+    /// [`EnqueueError::IdReused`], or when the database does not answer; nothing has changed then.
+    pub async fn release(&self, service: &ServiceName, caller: &str, delivery: Option<&Delivery>) -> Result<Released, EnqueueError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query("UPDATE meta SET value = '' WHERE name = 'queue'").execute(&mut *tx).await?;
+        if let Some(delivery) = delivery {
+            if seen(&mut tx, delivery).await?.is_some() {
+                return Ok(Released::Before);
+            }
+            // It made no deployment.
+            remember(&mut tx, delivery, "").await?;
+        }
+        let done = sqlx::query("DELETE FROM holds WHERE service = $1").bind(service.as_str()).execute(&mut *tx).await?;
+        audit::append(&mut tx, caller, "release", service.as_str(), "").await?;
+        tx.commit().await?;
+        Ok(if done.rows_affected() > 0 { Released::Now } else { Released::NotHeld })
     }
 
     /// The answer that `delivery` got before, if it came before.
@@ -133,6 +169,12 @@ impl Store {
 }
 
 async fn first_answer(on: &mut AnyConnection, delivery: &Delivery) -> Result<Option<DeploymentId>, EnqueueError> {
+    let Some(id) = seen(on, delivery).await? else { return Ok(None) };
+    Ok(Some(DeploymentId::parse(&id).map_err(|error| StoreError::Value(error.to_string()))?))
+}
+
+/// What a delivery made when it came before.
+async fn seen(on: &mut AnyConnection, delivery: &Delivery) -> Result<Option<String>, EnqueueError> {
     let row = sqlx::query("SELECT body_sha256, deployment FROM deliveries WHERE caller = $1 AND id = $2")
         .bind(&delivery.caller)
         .bind(&delivery.id)
@@ -142,16 +184,15 @@ async fn first_answer(on: &mut AnyConnection, delivery: &Delivery) -> Result<Opt
     if row.try_get::<String, _>("body_sha256")? != delivery.body_sha256 {
         return Err(EnqueueError::IdReused);
     }
-    let id = DeploymentId::parse(&row.try_get::<String, _>("deployment")?).map_err(|error| StoreError::Value(error.to_string()))?;
-    Ok(Some(id))
+    Ok(Some(row.try_get("deployment")?))
 }
 
-async fn remember(on: &mut AnyConnection, delivery: &Delivery, id: &DeploymentId) -> Result<(), sqlx::Error> {
+async fn remember(on: &mut AnyConnection, delivery: &Delivery, deployment: &str) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms) VALUES ($1, $2, $3, $4, $5)")
         .bind(&delivery.caller)
         .bind(&delivery.id)
         .bind(&delivery.body_sha256)
-        .bind(id.as_str())
+        .bind(deployment)
         .bind(clock::now_ms())
         .execute(on)
         .await?;
@@ -199,16 +240,17 @@ async fn refuse_full(on: &mut AnyConnection, limits: &Limits) -> Result<(), Enqu
 }
 
 async fn supersede_waiting(on: &mut AnyConnection, order: &Order, by: &DeploymentId) -> Result<Option<DeploymentId>, EnqueueError> {
-    let row = sqlx::query("SELECT id FROM deployments WHERE service = $1 AND state = 'queued'")
+    let row = sqlx::query("SELECT id, kind FROM deployments WHERE service = $1 AND state = 'queued'")
         .bind(order.service.as_str())
         .fetch_optional(&mut *on)
         .await?;
     let Some(row) = row else { return Ok(None) };
-    if order.dry_run || order.kind == OrderKind::Adopt {
-        // It changes nothing, so nothing that does is given up for it.
+    let (old, kind): (String, String) = (row.try_get("id")?, row.try_get("kind")?);
+    // What changes nothing takes nobody's place, and CI takes no operator's.
+    let is_rollback_kept = order.kind == OrderKind::Deploy && kind == OrderKind::Rollback.as_str();
+    if order.dry_run || order.kind == OrderKind::Adopt || is_rollback_kept {
         return Err(EnqueueError::Waiting(order.service.clone()));
     }
-    let old: String = row.try_get("id")?;
     let outcome = Outcome::Superseded { by: by.clone() };
     end_waiting(on, &old, &outcome).await?;
     Ok(DeploymentId::parse(&old).ok())

@@ -29,15 +29,6 @@ impl Store {
         Ok(Some(Hold { deployment, since_ms: row.try_get("since_ms")?, until_ms: row.try_get("until_ms")? }))
     }
 
-    /// Ends a hold. Returns whether there was one.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn release(&self, service: &ServiceName) -> Result<bool, StoreError> {
-        let done = sqlx::query("DELETE FROM holds WHERE service = $1").bind(service.as_str()).execute(&self.pool).await?;
-        Ok(done.rows_affected() > 0)
-    }
-
     /// Counts one failed attempt of `address` in this minute and returns how many it has.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use sqlx::Row as _;
 use crate::support::Answer;
 use crate::support::Call;
 use crate::support::Database;
+use crate::support::Key;
 use crate::support::Plan;
 use crate::support::Rig;
 use crate::support::assert_refused;
@@ -22,6 +23,7 @@ on_both!(
     fifty_orders_at_once_leave_one_running_and_one_waiting,
     a_rollback_stops_what_runs_and_holds_the_service,
     an_older_run_is_late,
+    ci_overrules_no_rollback,
     what_does_not_read_is_refused_and_not_recorded,
     deployments_are_listed_page_by_page,
     a_waiting_and_a_running_one_are_cancelled,
@@ -170,6 +172,37 @@ async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
         assert_eq!(rig.act(rig.key(), "/api/v1/services/web/release").await.json()["message"], message);
     }
     assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3" })).await.status, 202);
+    rig.finish().await;
+}
+
+async fn ci_overrules_no_rollback(database: Database) {
+    let mut plan = Plan::new(database);
+    plan.keys.push(Key::signing("ci", &["deploy:web"]));
+    let rig = plan.start().await;
+    let gate = rig.gate("web");
+    let running = rig.order_running("web", "1").await;
+    let waiting = rig.order("web", "2").await;
+    let order = json!({ "service": "web", "tag": "3", "force": true });
+    // To force is to overrule whoever rolled back, so it needs that scope as well.
+    let by_ci = Call::post("/api/v1/deployments", &order).by(&rig.plan.keys[1]).send(&rig).await;
+    assert_refused(&by_ci, 403, "forbidden");
+    assert!(by_ci.text.contains("rollback:web"), "{}", by_ci.text);
+    // A rollback that waits keeps its place, also against those who may force.
+    assert_eq!(rig.execute("UPDATE deployments SET kind = 'rollback' WHERE state = 'queued'").await, 1);
+    assert_refused(&deploy(&rig, order).await, 503, "busy");
+    assert_eq!(rig.show(&waiting).await["state"], "queued");
+    // A newer rollback takes it.
+    let rollback = roll_back(&rig, json!({ "service": "web", "to": { "tag": "0" } })).await;
+    assert_eq!((&rollback.json()["superseded"], &rollback.json()["preempted"]), (&json!(waiting), &json!(running)));
+    drop(gate);
+    rig.ended(&id_of(&rollback)).await;
+    // What was sent once to end one hold does not end the next.
+    let release =
+        || Call::post("/api/v1/services/web/release", &json!({ "call": "POST /api/v1/services/web/release" })).by(rig.key()).id("once");
+    assert_eq!(release().send(&rig).await.json()["message"], "web takes orders again.");
+    rig.ended(&id_of(&roll_back(&rig, json!({ "service": "web", "to": { "tag": "0" } })).await)).await;
+    assert_eq!(release().send(&rig).await.json()["message"], "This very call was carried out before; nothing was changed.");
+    assert_refused(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await, 422, "held");
     rig.finish().await;
 }
 

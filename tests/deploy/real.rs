@@ -441,6 +441,59 @@ impl Drop for Daemon {
     }
 }
 
+/// A host without a network: no registry answers, and the images come by `docker load`.
+async fn images_that_were_loaded(images: Arc<Images>) {
+    let docker = Docker { host: None };
+    // Nothing listens on port 1.
+    let mut site = Site::make(&images, &docker, "1", json!({})).await;
+    let names = ["six", "seven"].map(|tag| format!("{}:{}", site.repository, images.tag(tag)));
+    let helper = format!("127.0.0.1:1/acme/helper:helper-{}", images.run);
+    for (name, from) in [&names[0], &names[1], &helper].into_iter().zip(["site:one", "site:two", "helper:helper"]) {
+        let from = format!("127.0.0.1:{}/acme/{from}-{}", images.port, images.run);
+        docker.says(&["pull", "-q", &from]);
+        docker.says(&["tag", &from, name]);
+        // As it would come over a cable: the names that a registry knows are not in it.
+        let archive = site.dir.path().join("image.tar").display().to_string();
+        docker.says(&["save", "-o", &archive, name]);
+        docker.says(&["rmi", name]);
+        docker.says(&["load", "-q", "-i", &archive]);
+    }
+    let ids = names.clone().map(|name| docker.says(&["image", "inspect", "-f", "{{.Id}}", &name]));
+    let not_allowed = site.deploy(&images.tag("six")).await;
+    is_outcome(&not_allowed, "failed");
+    assert!(not_allowed["why"].as_str().unwrap().contains("set loaded_images = true"), "{not_allowed:#}");
+
+    let file = site.dir.path().join("tagalong.toml");
+    let config = std::fs::read_to_string(&file).expect("a file").replace("variable =", "loaded_images = true\nvariable =");
+    // The page shows the tag that it was built with, not the one that it was loaded under.
+    let release = config.find(&format!("[service.{}.smoke.release]", site.project)).expect("a table");
+    std::fs::write(&file, &config[..release]).expect("a file");
+    site.kill_and_start().await;
+    let missing = site.deploy(&images.tag("eight")).await;
+    is_outcome(&missing, "failed");
+    assert!(missing["why"].as_str().unwrap().contains("bring it with `docker load`"), "{missing:#}");
+    let runs = |site: &Site, id: &str| assert!(site.containers()["web"].ends_with(id), "{:?}", site.containers());
+    for (tag, id) in ["six", "seven"].iter().zip(&ids) {
+        let ended = site.deploy(&images.tag(tag)).await;
+        is_outcome(&ended, "live");
+        assert!(ended["images"][0].as_str().unwrap().ends_with(&format!("@loaded:{id}")), "{ended:#}");
+        runs(&site, id);
+        assert!(site.env().contains(&format!("SITE_TAG={}\r\n", images.tag(tag))), "{}", site.env());
+        site.bear_a_hand_run();
+    }
+    // The old tag is loaded anew with other content: the rollback brings back what was verified.
+    docker.says(&["tag", &names[1], &names[0]]);
+    docker.says(&["image", "prune", "-f"]);
+    is_outcome(&site.roll_back().await, "live");
+    runs(&site, &ids[0]);
+    site.bear_a_hand_run();
+    let (_, shown) = site.server().get(&format!("/api/v1/services/{}", site.project)).await;
+    assert_eq!(shown["drift"], Value::Null, "{shown}");
+    let keep = format!("tagalong.keep/{} ", site.project);
+    site.finish().await;
+    docker.remove("none", &["127.0.0.1:1/acme/", &keep]);
+}
+
 async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut daemon = Daemon::start(dir.path()).await;
@@ -501,7 +554,7 @@ async fn the_story_on_docker_itself() {
             });
         })*};
     }
-    case!(landing_and_what_does_not_hold killed_during_up killed_during_smoke a_daemon_that_is_pruned_and_stopped);
+    case!(landing_and_what_does_not_hold killed_during_up killed_during_smoke a_daemon_that_is_pruned_and_stopped images_that_were_loaded);
     let ended = cases.join_all().await;
     println!(
         "on Docker: {}",

@@ -78,18 +78,26 @@ impl Proof {
     /// # Errors
     /// 403, naming the caller's own scopes.
     pub fn allow(&self, service: Option<&ServiceName>) -> Result<Caller, ApiError> {
+        self.allow_verb(self.verb, service)
+    }
+
+    /// Whether the caller may force an order of `service`. To pass a hold or land an older release is to overrule whoever
+    /// rolled back, so it needs what a rollback needs.
+    ///
+    /// # Errors
+    /// 403, naming the caller's own scopes.
+    pub fn allow_force(&self, service: &ServiceName) -> Result<(), ApiError> {
+        self.allow_verb(Verb::Rollback, Some(service)).map(|_| ())
+    }
+
+    fn allow_verb(&self, verb: Verb, service: Option<&ServiceName>) -> Result<Caller, ApiError> {
         match &self.who {
             Who::Local(uid) => Ok(Caller::Local(*uid)),
-            Who::Key(key) if key.scopes.iter().any(|scope| scope.covers(self.verb, service)) => Ok(Caller::Key(key.id.clone())),
+            Who::Key(key) if key.scopes.iter().any(|scope| scope.covers(verb, service)) => Ok(Caller::Key(key.id.clone())),
             Who::Key(key) => {
                 let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
                 let target = service.map_or(String::new(), |service| format!(":{service}"));
-                Err(ApiError::forbidden(format!(
-                    "The key {} may {}; this needs {}{target}.",
-                    key.id,
-                    scopes.join(", "),
-                    self.verb.as_str()
-                )))
+                Err(ApiError::forbidden(format!("The key {} may {}; this needs {}{target}.", key.id, scopes.join(", "), verb.as_str())))
             }
             Who::Follower(_) => Err(ApiError::forbidden("A read token is for the deployment it came with.")),
         }
@@ -117,7 +125,7 @@ impl Proof {
     /// # Errors
     /// 400 when the body does not read, 403 when the scope does not cover it or the key's refs do not.
     pub fn order<T: serde::de::DeserializeOwned>(
-        self,
+        &self,
         service_of: impl Fn(&T) -> &ServiceName,
         ref_of: impl Fn(&T) -> Option<&str>,
     ) -> Result<(T, Caller, Option<Delivery>), ApiError> {
@@ -125,7 +133,7 @@ impl Proof {
             serde_json::from_slice(&self.body).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))?;
         let caller = self.allow(Some(service_of(&body)))?;
         self.allow_ref(ref_of(&body))?;
-        Ok((body, caller, self.delivery))
+        Ok((body, caller, self.delivery.clone()))
     }
 
     fn allow_ref(&self, named: Option<&str>) -> Result<(), ApiError> {
@@ -150,6 +158,7 @@ impl Proof {
         mut self,
         service: &ServiceName,
         kind: OrderKind,
+        force: bool,
         git_ref: Option<&str>,
     ) -> Result<(Caller, Option<Delivery>), ApiError> {
         self.verb = match kind {
@@ -157,6 +166,9 @@ impl Proof {
             OrderKind::Rollback | OrderKind::Adopt => Verb::Rollback,
         };
         self.allow(Some(service))?;
+        if force {
+            self.allow_force(service)?;
+        }
         self.allow_ref(git_ref)?;
         self.action(service)
     }

@@ -22,6 +22,9 @@ type Answer = Result<HttpResponse, ApiError>;
 pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let (ask, caller, delivery) = proof.order(|ask: &api::NewDeployment| &ask.service, |ask| ask.git_ref.as_deref())?;
+    if ask.force {
+        proof.allow_force(&ask.service)?;
+    }
     check_texts([&ask.commit, &ask.git_ref, &ask.run_url, &ask.reason])?;
     let accepted = shared.deployer.order_deployment(ask, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
@@ -87,7 +90,7 @@ pub(super) async fn retry(request: HttpRequest, payload: web::Payload, shared: w
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
     let order = &found.order;
-    let (caller, delivery) = proof.order_again(&order.service, order.kind, order.git_ref.as_deref())?;
+    let (caller, delivery) = proof.order_again(&order.service, order.kind, order.force, order.git_ref.as_deref())?;
     let accepted = shared.deployer.retry(&found, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }

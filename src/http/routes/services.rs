@@ -14,6 +14,7 @@ use crate::http::error::ApiError;
 use crate::http::routes::deployments::accepted_answer;
 use crate::model::OrderKind;
 use crate::model::ServiceName;
+use crate::store::Released;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -40,7 +41,7 @@ pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: we
 pub(super) async fn adopt(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let service = find(&shared, &name)?;
-    let (caller, delivery) = proof.order_again(&service.name, OrderKind::Adopt, None)?;
+    let (caller, delivery) = proof.order_again(&service.name, OrderKind::Adopt, false, None)?;
     let accepted = shared.deployer.order_adoption(&service.name, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }
@@ -48,9 +49,12 @@ pub(super) async fn adopt(request: HttpRequest, payload: web::Payload, shared: w
 pub(super) async fn release(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let service = find(&shared, &name)?;
-    let (caller, _) = proof.action(&service.name)?;
-    let was_held = shared.deployer.release(&service.name, &caller).await?;
-    let message = if was_held { format!("{} takes orders again.", service.name) } else { format!("{} was not held.", service.name) };
+    let (caller, delivery) = proof.action(&service.name)?;
+    let message = match shared.deployer.release(&service.name, &caller, delivery.as_ref()).await? {
+        Released::Now => format!("{} takes orders again.", service.name),
+        Released::NotHeld => format!("{} was not held.", service.name),
+        Released::Before => "This very call was carried out before; nothing was changed.".to_owned(),
+    };
     Ok(HttpResponse::Ok().json(api::Done { message }))
 }
 
