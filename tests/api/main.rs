@@ -8,6 +8,7 @@ mod support;
 
 mod auth;
 mod bounds;
+mod cluster;
 mod follow;
 mod orders;
 mod record;

@@ -2,15 +2,9 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::BufRead as _;
-use std::io::BufReader;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -28,6 +22,9 @@ use tagalong::executor;
 use tagalong::http::auth;
 use tagalong::model::ServiceName;
 
+use crate::cluster::Cluster;
+pub(crate) use crate::cluster::Database;
+
 /// No wait of a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -42,13 +39,6 @@ macro_rules! on_both {
             async fn postgres() { super::$name(Database::Postgres).await }
         }
     )+ };
-}
-
-/// Which database a server keeps its state in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Database {
-    Sqlite,
-    Postgres,
 }
 
 /// A key of the configuration, with its secret.
@@ -464,43 +454,4 @@ impl Answer {
 pub(crate) fn assert_refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.code(), (status, code.to_owned()), "{}", answer.text);
     assert_eq!(answer.header("content-type"), "application/problem+json");
-}
-
-/// The PostgreSQL cluster of this test process.
-struct Cluster {
-    dir: String,
-    /// When this ends, with the process at the latest, the cluster goes.
-    _script: std::process::Child,
-}
-
-impl Cluster {
-    #[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
-    fn start() -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/postgres.sh");
-        // A session of its own, so that whatever ends the tests does not end it before it has cleaned up.
-        let mut command = std::process::Command::new("setsid");
-        if rustix::process::geteuid().is_root() {
-            command.args(["runuser", "-u", "postgres", "--"]);
-        }
-        command.args(["sh", "-c"]).arg(std::fs::read_to_string(script).unwrap()).current_dir("/");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut dir = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut dir).unwrap();
-        assert!(dir.starts_with("/tmp/tagalong-pg."), "PostgreSQL does not start; is postgresql-15 installed? {dir}");
-        Self { dir: dir.trim().to_owned(), _script: child }
-    }
-
-    /// The address of a new, empty database.
-    async fn new_database() -> String {
-        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-        static LAST: AtomicU32 = AtomicU32::new(0);
-        sqlx::any::install_default_drivers();
-        let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(Cluster::start)).await.unwrap();
-        let name = format!("t{}", LAST.fetch_add(1, Ordering::Relaxed));
-        let url = |name: &str| format!("postgres://tagalong@localhost/{name}?host={}", cluster.dir);
-        let pool = AnyPool::connect(&url("postgres")).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&pool).await.unwrap();
-        pool.close().await;
-        url(&name)
-    }
 }

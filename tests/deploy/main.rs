@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests run programs and say what they saw")]
 
+#[path = "../api/cluster.rs"]
+mod cluster;
 mod input;
 mod orders;
 mod outside;

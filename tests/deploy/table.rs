@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::cluster::Database;
 use crate::support::until;
 use crate::world::ENV;
 use crate::world::Immutable;
@@ -244,8 +245,8 @@ async fn hangs_at_the_database(place: Place) {
     world.finish().await;
 }
 
-async fn is_killed(place: Place) {
-    let mut world = World::landed(&Settings::default()).await;
+async fn is_killed(place: Place, database: Database) {
+    let mut world = World::landed(&Settings { database, ..Settings::default() }).await;
     let before = world.containers();
     let (id, pipe) = stopped_at(&world, place).await;
     world.kill();
@@ -258,8 +259,8 @@ async fn is_killed(place: Place) {
 }
 
 /// The narrowest place: the pin is written, and that it is written is not stored yet.
-async fn is_killed_behind_the_pin(place: Place) {
-    let mut world = World::landed(&Settings::default()).await;
+async fn is_killed_behind_the_pin(place: Place, database: Database) {
+    let mut world = World::landed(&Settings { database, ..Settings::default() }).await;
     let before = world.containers();
     let (id, pipe) = stopped_at(&world, place).await;
     let lock = world.lock_database().await;
@@ -293,8 +294,8 @@ async fn is_cancelled(place: Place) {
 }
 
 /// A rollback comes while v2 is at `place`: v2 makes room, v1 is brought up once more, and CI has to wait.
-async fn is_preempted(place: Place) {
-    let world = World::landed(&Settings::default()).await;
+async fn is_preempted(place: Place, database: Database) {
+    let world = World::landed(&Settings { database, ..Settings::default() }).await;
     let before = world.containers();
     let (id, pipe) = stopped_at(&world, place).await;
     let rollback = world.server().roll_back(json!("previous")).await;
@@ -316,7 +317,11 @@ async fn is_preempted(place: Place) {
 }
 
 /// Runs `case` for every one of `places`, some at a time, and says how often each was met.
-async fn at<F: Future<Output = ()> + Send + 'static>(places: &'static [Place], what: &str, case: fn(Place) -> F) {
+async fn at<F: Future<Output = ()> + Send + 'static>(
+    places: &'static [Place],
+    what: &str,
+    case: impl Fn(Place) -> F + Copy + Send + 'static,
+) {
     let (hits, room) = (Arc::new(Mutex::new(BTreeMap::<&str, usize>::new())), Arc::new(Semaphore::new(AT_A_TIME)));
     let mut cases = JoinSet::new();
     for place in places.iter().copied() {
@@ -350,22 +355,27 @@ async fn every_step_may_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tagalong_may_be_killed_at_every_step() {
-    at(&PLACES, "is killed", is_killed).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tagalong_may_be_killed_just_behind_a_pin() {
-    static PINS: [Place; 2] = [PLACES[4], PLACES[9]];
-    at(&PINS, "is killed behind the pin", is_killed_behind_the_pin).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_step_may_be_cancelled() {
     at(&PLACES, "is cancelled", is_cancelled).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rollback_takes_over_at_every_step() {
-    at(&PLACES, "is pre-empted", is_preempted).await;
+/// What hangs on the record alone, on each database.
+macro_rules! on_both {
+    ($($name:ident: $places:expr, $what:literal, $case:ident;)+) => { $(
+        mod $name {
+            use super::*;
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() { at($places, $what, |place| $case(place, Database::Sqlite)).await }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() { at($places, concat!($what, " (PostgreSQL)"), |place| $case(place, Database::Postgres)).await }
+        }
+    )+ };
+}
+
+static PINS: [Place; 2] = [PLACES[4], PLACES[9]];
+
+on_both! {
+    tagalong_may_be_killed_at_every_step: &PLACES, "is killed", is_killed;
+    tagalong_may_be_killed_just_behind_a_pin: &PINS, "is killed behind the pin", is_killed_behind_the_pin;
+    a_rollback_takes_over_at_every_step: &PLACES, "is pre-empted", is_preempted;
 }

@@ -14,6 +14,8 @@ use serde_json::Value;
 use serde_json::json;
 use tagalong::executor;
 
+use crate::cluster::Cluster;
+use crate::cluster::Database;
 use crate::outside;
 use crate::outside::Answer;
 use crate::outside::Http;
@@ -39,11 +41,13 @@ pub(crate) struct Settings {
     pub(crate) is_smoked: bool,
     /// The folder it is made in; none: the system's.
     pub(crate) place: Option<PathBuf>,
+    /// Where tagalong keeps its state.
+    pub(crate) database: Database,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hurried: "", service: String::new(), is_smoked: true, place: None }
+        Self { hurried: "", service: String::new(), is_smoked: true, place: None, database: Database::Sqlite }
     }
 }
 
@@ -54,6 +58,8 @@ pub(crate) struct World {
     registry: Option<Http>,
     repository: String,
     _page: Http,
+    /// The address of its database, where that is no file.
+    url: Option<String>,
     server: Option<Server>,
 }
 
@@ -83,8 +89,17 @@ impl World {
         std::fs::write(root.join("stack/compose.yaml"), json!({"name": "site", "services": services}).to_string()).expect("a file");
         std::fs::write(root.join("stack/.env"), ENV).expect("a file");
         std::fs::write(root.join("page.password"), SECRET).expect("a file");
-        std::fs::write(root.join("tagalong.toml"), config(root, &repository, page.port, settings)).expect("a file");
-        let mut world = Self { dir, shelf, registry: Some(registry), repository, _page: page, server: None };
+        let url = match settings.database {
+            Database::Sqlite => None,
+            Database::Postgres => Some(Cluster::new_database().await),
+        };
+        let mut text = config(root, &repository, page.port, settings);
+        if let Some(url) = &url {
+            std::fs::write(root.join("postgres.url"), url).expect("a file");
+            text += "[store]\npostgres_url_file = \"postgres.url\"\n";
+        }
+        std::fs::write(root.join("tagalong.toml"), text).expect("a file");
+        let mut world = Self { dir, shelf, registry: Some(registry), repository, _page: page, url, server: None };
         (1..=9).for_each(|number| world.push(&format!("v{number}"), &[]));
         world.start().await;
         world
@@ -255,10 +270,15 @@ impl World {
     pub(crate) async fn lock_database(&self) -> sqlx::AnyConnection {
         use sqlx::Connection as _;
         sqlx::any::install_default_drivers();
-        let url = format!("sqlite://{}", self.path("data/tagalong.db").display());
-        let mut connection = sqlx::AnyConnection::connect(&url).await.expect("the database");
-        sqlx::query("PRAGMA busy_timeout = 20000").execute(&mut connection).await.expect("a setting");
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.expect("the lock");
+        let file = format!("sqlite://{}", self.path("data/tagalong.db").display());
+        let mut connection = sqlx::AnyConnection::connect(self.url.as_ref().unwrap_or(&file)).await.expect("the database");
+        let statements = match self.url {
+            None => ["PRAGMA busy_timeout = 20000", "BEGIN IMMEDIATE"],
+            Some(_) => ["BEGIN", "LOCK TABLE deployments IN EXCLUSIVE MODE"],
+        };
+        for statement in statements {
+            sqlx::query(statement).execute(&mut connection).await.expect("the lock");
+        }
         connection
     }
 
