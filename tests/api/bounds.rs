@@ -25,7 +25,7 @@ use crate::support::assert_refused;
 use crate::support::folder;
 use crate::support::until;
 
-on_both!(orders_that_wait_are_bounded, failed_attempts_are_limited_by_address);
+on_both!(orders_are_taken_fast_while_one_is_carried_out, orders_that_wait_are_bounded, failed_attempts_are_limited_by_address);
 
 /// The head of an order by somebody who does not know a key, with these further lines.
 fn head(more: &str) -> String {
@@ -259,6 +259,29 @@ async fn no_body_ends_the_server() {
         assert!(matches!(answer.status, 400 | 413), "{what} to {path}: {answer:?}");
     }
     assert_eq!(rig.count("SELECT COUNT(*) FROM deployments").await, 0);
+    rig.finish().await;
+}
+
+/// B6: each is on disk when it is answered, and takes the place of the one before it.
+async fn orders_are_taken_fast_while_one_is_carried_out(database: Database) {
+    const ORDERS: usize = 300;
+    let _alone = HEAVY.lock().await;
+    let rig = Plan::new(database).start().await;
+    let gate = rig.gate("web");
+    let running = rig.order_running("web", "1").await;
+    let mut took = Vec::new();
+    for number in 0..ORDERS {
+        let call = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": number.to_string() })).by(rig.key());
+        let began = Instant::now();
+        assert_eq!(call.send(&rig).await.status, 202);
+        took.push(began.elapsed());
+    }
+    took.sort();
+    let (median, p99) = (took[ORDERS / 2], took[ORDERS * 99 / 100]);
+    println!("{ORDERS} orders taken while one is carried out: median {median:?}, p99 {p99:?}");
+    assert!(p99 < Duration::from_millis(500), "p99 {p99:?}");
+    drop(gate);
+    rig.ended(&running).await;
     rig.finish().await;
 }
 

@@ -293,6 +293,8 @@ impl World {
             let journal = self.server().journal(one["id"].as_str().expect("an id")).await;
             assert!(!journal.contains(SECRET), "{journal}");
         }
+        let log = self.server().log();
+        assert!(log.contains("DEBUG") && !log.contains(SECRET), "{log}");
         let ours = self.path("docker").display().to_string();
         let is_left = || commands().into_iter().find(|command| command.contains(&ours));
         until("every program has ended", || is_left().is_none()).await;
@@ -348,6 +350,7 @@ fn config(root: &Path, repository: &str, page: u16, settings: &Settings) -> Stri
 listen = []
 socket = "s"
 data_dir = "data"
+log_level = "debug"
 [docker]
 program = "{docker}"
 [service.web]
