@@ -546,6 +546,31 @@ async fn a_bearer_token_is_refused_in_the_clear() {
     rig.finish().await;
 }
 
+/// TLS of its own: nothing is answered in the clear there, and a bearer token may come from anywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_a_certificate_speaks_tls_alone() {
+    let certified = rcgen::generate_simple_self_signed(["tagalong.test".to_owned()]).unwrap();
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.server += "\nlisten = [\"0.0.0.0:0\"]\ntls_certificate_file = \"server.pem\"\ntls_key_file = \"server.key\"";
+    plan.files = vec![("server.pem", certified.cert.pem()), ("server.key", certified.signing_key.serialize_pem())];
+    plan.keys.push(Key::bearer("robot", &["read"]));
+    let rig = plan.start().await;
+    let port = rig.address().port();
+    let ip = own_address().unwrap_or_else(|| "127.0.0.1".to_owned());
+    let root = reqwest::Certificate::from_pem(certified.cert.pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([root]).resolve("tagalong.test", format!("{ip}:{port}").parse().unwrap());
+    let client = client.build().unwrap();
+    for key in [rig.key(), &rig.plan.keys[1]] {
+        let call = Call::get("/api/v1/deployments").by(key);
+        let answer = call.clone().try_open(&client, &format!("https://tagalong.test:{port}")).await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", key.id);
+        assert!(call.try_open(&client, &format!("http://tagalong.test:{port}")).await.is_err(), "{}", key.id);
+    }
+    let strangers = reqwest::Client::builder().resolve("tagalong.test", format!("{ip}:{port}").parse().unwrap()).build().unwrap();
+    assert!(strangers.get(format!("https://tagalong.test:{port}/healthz")).send().await.is_err());
+    rig.finish().await;
+}
+
 /// The address that this machine would call others from.
 fn own_address() -> Option<String> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
