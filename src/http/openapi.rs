@@ -19,6 +19,8 @@ use utoipa::openapi::path::ParameterBuilder;
 use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::Schema;
+use utoipa::openapi::security::ApiKey;
+use utoipa::openapi::security::ApiKeyValue;
 use utoipa::openapi::security::HttpAuthScheme;
 use utoipa::openapi::security::HttpBuilder;
 use utoipa::openapi::security::SecurityRequirement;
@@ -28,6 +30,13 @@ use crate::api;
 use crate::http::Need;
 use crate::http::ROUTES;
 use crate::http::Route;
+
+/// The three headers of a signed call, which come together.
+const SIGNED: [(&str, &str); 3] = [
+    ("webhook-id", "An id of the sender's own; the same id and body again get the first answer"),
+    ("webhook-timestamp", "Seconds since 1970, at most 300 off"),
+    ("webhook-signature", "v1,<base64 of HMAC-SHA256 over id.timestamp.body>, by the Standard Webhooks specification"),
+];
 
 /// The contract of this server.
 #[must_use]
@@ -51,10 +60,14 @@ pub fn openapi() -> OpenApi {
     add::<api::Done>(&mut schemas);
     add::<api::Problem>(&mut schemas);
     add::<api::Readiness>(&mut schemas);
-    let components = ComponentsBuilder::new()
-        .schemas_from_iter(schemas)
-        .security_scheme("bearer", SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()))
-        .build();
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    let components = SIGNED.iter().fold(
+        ComponentsBuilder::new().schemas_from_iter(schemas).security_scheme("bearer", bearer),
+        |components, (name, what)| {
+            let header = ApiKeyValue::with_description(*name, *what);
+            components.security_scheme(*name, SecurityScheme::ApiKey(ApiKey::Header(header)))
+        },
+    );
     let info = InfoBuilder::new()
         .title("tagalong")
         .version(env!("CARGO_PKG_VERSION"))
@@ -62,7 +75,7 @@ pub fn openapi() -> OpenApi {
             "Calls show a bearer token, or are signed by the Standard Webhooks scheme (webhook-id, webhook-timestamp, webhook-signature).",
         ))
         .build();
-    OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build()
+    OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).build()
 }
 
 fn add<T: PartialSchema + ToSchema>(to: &mut Vec<(String, RefOr<Schema>)>) {
@@ -82,7 +95,9 @@ fn operation(route: &Route) -> OperationBuilder {
     if route.need != Need::Open {
         let statuses = ["400", "401", "403", "404", "408", "409", "413", "422", "429", "503"];
         operation = statuses.iter().fold(operation, |operation, status| operation.response(*status, problem()));
-        operation = operation.security(SecurityRequirement::new("bearer", Vec::<String>::new()));
+        let none = Vec::<String>::new;
+        let signed = SIGNED.iter().fold(SecurityRequirement::default(), |all, (name, _)| all.add(*name, none()));
+        operation = operation.security(SecurityRequirement::new("bearer", none())).security(signed);
     }
     if let Some(name) = route.body {
         operation = operation.request_body(Some(
@@ -94,5 +109,5 @@ fn operation(route: &Route) -> OperationBuilder {
             ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(String::schema()));
         operation = operation.parameter(parameter.build());
     }
-    operation
+    (route.takes)().into_iter().fold(operation, OperationBuilder::parameter)
 }

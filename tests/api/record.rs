@@ -200,6 +200,20 @@ async fn the_openapi_file_has_every_route() {
         assert!(operation["responses"][route.answer.0.to_string()].is_object());
         assert_eq!(operation["requestBody"].is_object(), route.body.is_some());
     }
+    let names = |path: &str| -> Vec<String> {
+        let takes = contract["paths"][path]["get"]["parameters"].as_array().unwrap();
+        takes.iter().map(|one| format!("{} {}", one["in"].as_str().unwrap(), one["name"].as_str().unwrap())).collect()
+    };
+    assert_eq!(names("/api/v1/deployments"), ["query service", "query state", "query before", "query limit"]);
+    assert_eq!(names("/api/v1/deployments/{id}/log"), ["path id", "query follow", "header Last-Event-ID"]);
+    for scheme in contract["paths"]["/api/v1/rollbacks"]["post"]["security"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|one| one.as_object().unwrap().keys())
+    {
+        assert!(contract["components"]["securitySchemes"][scheme].is_object(), "{scheme}");
+    }
     let methods = contract["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum::<usize>();
     assert_eq!(methods, ROUTES.len());
     let text = answer.text.clone();

@@ -3,6 +3,9 @@
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::web;
+use utoipa::IntoParams as _;
+use utoipa::openapi::path::Parameter;
+use utoipa::openapi::path::ParameterIn;
 
 use crate::api;
 use crate::deploy;
@@ -41,13 +44,24 @@ pub(super) async fn roll_back(request: HttpRequest, payload: web::Payload, share
 
 const STATES: [&str; 3] = ["queued", "running", "done"];
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Those of one service only.
+    #[param(value_type = Option<String>)]
     service: Option<ServiceName>,
+    /// `queued`, `running`, `done`, or the name of an outcome.
     state: Option<String>,
+    /// Those older than this deployment: `next_before` of the page before.
+    #[param(value_type = Option<String>)]
     before: Option<DeploymentId>,
+    /// How many at most; 20 if it is not said.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
+}
+
+pub(super) fn list_takes() -> Vec<Parameter> {
+    ListQuery::into_params(|| Some(ParameterIn::Query))
 }
 
 pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {

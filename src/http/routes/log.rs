@@ -11,6 +11,11 @@ use actix_web::web;
 use actix_web::web::Bytes;
 use futures_util::stream;
 use tokio::sync::watch;
+use utoipa::IntoParams as _;
+use utoipa::PartialSchema as _;
+use utoipa::openapi::path::Parameter;
+use utoipa::openapi::path::ParameterBuilder;
+use utoipa::openapi::path::ParameterIn;
 
 use crate::clock;
 use crate::deploy;
@@ -32,9 +37,17 @@ const ALIVE: Duration = Duration::from_secs(10);
 /// How often a deployment of another server is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-#[derive(serde::Deserialize)]
+#[derive(serde::Deserialize, utoipa::IntoParams)]
 struct LogQuery {
+    /// `false`: the lines that are stored by now, and then the end. Else until the outcome.
     follow: Option<bool>,
+}
+
+pub(super) fn takes() -> Vec<Parameter> {
+    let mut takes = LogQuery::into_params(|| Some(ParameterIn::Query));
+    let last = ParameterBuilder::new().name("Last-Event-ID").parameter_in(ParameterIn::Header).schema(Some(i64::schema()));
+    takes.push(last.description(Some("The number of the last line that is known already")).build());
+    takes
 }
 
 pub(super) async fn follow(

@@ -8,6 +8,7 @@ mod services;
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::web;
+use utoipa::openapi::path::Parameter;
 
 use crate::model::Verb;
 
@@ -35,6 +36,8 @@ pub struct Route {
     pub body: Option<&'static str>,
     /// The status of success and the name of its schema.
     pub answer: (u16, Option<&'static str>),
+    /// What it takes besides its path and body.
+    pub takes: fn() -> Vec<Parameter>,
     handler: fn() -> actix_web::Route,
 }
 
@@ -47,7 +50,14 @@ const fn route(
     answer: (u16, Option<&'static str>),
     handler: fn() -> actix_web::Route,
 ) -> Route {
-    Route { method, path, need, summary, body, answer, handler }
+    Route { method, path, need, summary, body, answer, takes: Vec::new, handler }
+}
+
+impl Route {
+    const fn taking(mut self, takes: fn() -> Vec<Parameter>) -> Self {
+        self.takes = takes;
+        self
+    }
 }
 
 const DEPLOY: Need = Need::Verb(Verb::Deploy);
@@ -58,11 +68,11 @@ const READ: Need = Need::Verb(Verb::Read);
 #[rustfmt::skip]
 pub static ROUTES: [Route; 17] = [
     route(Method::POST, "/api/v1/deployments", DEPLOY, "Order a deployment", Some("NewDeployment"), (202, Some("Accepted")), || web::route().to(deployments::create)),
-    route(Method::GET, "/api/v1/deployments", READ, "List deployments, newest first", None, (200, Some("Deployments")), || web::route().to(deployments::list)),
+    route(Method::GET, "/api/v1/deployments", READ, "List deployments, newest first", None, (200, Some("Deployments")), || web::route().to(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", READ, "Show a deployment", None, (200, Some("Deployment")), || web::route().to(deployments::show)),
     route(Method::POST, "/api/v1/deployments/{id}/cancel", DEPLOY, "Cancel a deployment", None, (200, Some("Done")), || web::route().to(deployments::cancel)),
     route(Method::POST, "/api/v1/deployments/{id}/retry", DEPLOY, "Order an ended deployment once more", None, (202, Some("Accepted")), || web::route().to(deployments::retry)),
-    route(Method::GET, "/api/v1/deployments/{id}/log", READ, "Follow a journal, as text or server-sent events", None, (200, None), || web::route().to(log::follow)),
+    route(Method::GET, "/api/v1/deployments/{id}/log", READ, "Follow a journal, as text or server-sent events", None, (200, None), || web::route().to(log::follow)).taking(log::takes),
     route(Method::POST, "/api/v1/rollbacks", ROLLBACK, "Order a rollback", Some("NewRollback"), (202, Some("Accepted")), || web::route().to(deployments::roll_back)),
     route(Method::GET, "/api/v1/services", READ, "Show every service", None, (200, Some("Services")), || web::route().to(services::list)),
     route(Method::GET, "/api/v1/services/{name}", READ, "Show a service", None, (200, Some("Service")), || web::route().to(services::show)),
