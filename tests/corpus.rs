@@ -249,12 +249,12 @@ async fn check(case: &Case) -> Result<(), String> {
 
     let before = case.seen().await;
     hold!(before.is_ok() || !case.expect.hand_before || !case.expect.by_hand, "by hand before the pin: {:?}", before.err());
-    let snapshot = engine.snapshot().map_err(|error| error.to_string())?;
+    let snapshot = engine.snapshot().await.map_err(|error| error.to_string())?;
     for (tag, fill) in [("1f0c9e2", 'a'), ("2a7d410", 'b')] {
         let refs = case.refs(tag, fill);
-        engine.pin(&resolved, &refs).map_err(|error| format!("pin: {error}"))?;
+        engine.pin(&resolved, &refs).await.map_err(|error| format!("pin: {error}"))?;
         engine.prove(&resolved, &refs, &cancel).await.map_err(|error| format!("prove: {error}"))?;
-        let current = engine.current().map_err(|error| error.to_string())?;
+        let current = engine.current().await.map_err(|error| error.to_string())?;
         hold!(current.iter().map(PinnedNow::reference).eq(refs.iter().cloned().map(Some)), "current says {current:?}");
         if case.expect.by_hand {
             let after = case.seen().await.map_err(|error| format!("by hand after the pin: {error}"))?;
@@ -268,7 +268,7 @@ async fn check(case: &Case) -> Result<(), String> {
     changed_files(case, &untouched)?;
 
     let stored = PinBytes::from_text(&snapshot.to_text())?;
-    engine.restore(&stored).map_err(|error| format!("restore: {error}"))?;
+    engine.restore(&stored).await.map_err(|error| format!("restore: {error}"))?;
     hold!(case.files() == untouched, "restore did not bring the old bytes back");
     Ok(())
 }

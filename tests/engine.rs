@@ -123,7 +123,7 @@ impl Rig {
         let resolved = engine.resolve(b"key", &cancel).await.unwrap();
         engine.pull(reference, None, LONG, &cancel, |_, _| {}).await.unwrap();
         engine.pull_missing(&resolved, LONG, &cancel, |_, _| {}).await.unwrap();
-        engine.pin(&resolved, refs).unwrap();
+        engine.pin(&resolved, refs).await.unwrap();
         engine.prove(&resolved, refs, &cancel).await.unwrap();
         engine.up(&resolved, LONG, &cancel, |_, _| {}).await.unwrap();
         resolved
@@ -219,7 +219,7 @@ async fn a_deployment_touches_only_what_it_pins() {
     let (engine, cancel) = (rig.engine(), Cancel::default());
 
     // The first deployment starts the whole stack.
-    let untouched = engine.snapshot().unwrap();
+    let untouched = engine.snapshot().await.unwrap();
     let resolved = rig.deploy(&engine, &web[0]).await;
     assert_eq!((resolved.mode, resolved.warnings.len()), (PinMode::Env, 0), "{:?}", resolved.warnings);
     assert_eq!(resolved.touched(), ["exporter", "migrate", "web", "worker"]);
@@ -258,11 +258,11 @@ async fn a_deployment_touches_only_what_it_pins() {
     // Back to the first without a registry.
     sh("bash", &[&script("registry.sh"), "down", "--keep", "--dir", rig.folder.path().join("registry").to_str().unwrap()], &rig.dir())
         .await;
-    engine.pin(&resolved, &web[..1]).unwrap();
+    engine.pin(&resolved, &web[..1]).await.unwrap();
     engine.up(&resolved, LONG, &cancel, |_, _| {}).await.unwrap();
     assert_eq!(rig.only(&engine, "web").await.image_id, one.id);
     same_lives(&by_hand, &rig.there(&engine).await, &["web", "worker", "migrate", "exporter"]);
-    engine.restore(&untouched).unwrap();
+    engine.restore(&untouched).await.unwrap();
     assert_eq!(std::fs::read_to_string(rig.dir().join(".env")).unwrap(), "# ours\nDB_PASSWORD=hunter22\n");
 }
 
@@ -276,7 +276,7 @@ async fn a_database_that_reads_env_lives_on() {
     // It ran before tagalong came.
     rig.up_by_hand().await;
     let before = rig.there(&engine).await;
-    let snapshot = engine.snapshot().unwrap();
+    let snapshot = engine.snapshot().await.unwrap();
 
     let resolved = rig.deploy(&engine, &web[1]).await;
     assert_eq!(resolved.mode, PinMode::Override, "{}", resolved.why_mode);
@@ -285,10 +285,10 @@ async fn a_database_that_reads_env_lives_on() {
     assert_eq!(rig.only(&engine, "web").await.image, web[1].to_string());
     rig.up_by_hand().await;
     same_lives(&after, &rig.there(&engine).await, &[]);
-    assert_eq!(engine.current().unwrap()[0].reference().as_ref(), Some(&web[1]));
+    assert_eq!(engine.current().await.unwrap()[0].reference().as_ref(), Some(&web[1]));
 
     // Undone, the folder is as it was, and so is what a person would bring up.
-    engine.restore(&snapshot).unwrap();
+    engine.restore(&snapshot).await.unwrap();
     engine.up(&resolved, LONG, &cancel, |_, _| {}).await.unwrap();
     assert!(rig.only(&engine, "web").await.image.ends_with("/acme/web:old"));
     let undone = rig.there(&engine).await;
@@ -360,7 +360,7 @@ async fn a_release_that_does_not_come_up_is_seen() {
     let (engine, cancel) = (rig.engine(), Cancel::default());
     let resolved = rig.deploy(&engine, &web[0]).await;
 
-    engine.pin(&resolved, &web[1..2]).unwrap();
+    engine.pin(&resolved, &web[1..2]).await.unwrap();
     let mut lines = Vec::new();
     let error = engine.up(&resolved, LONG, &cancel, |_, line| lines.push(line)).await.unwrap_err();
     assert!(matches!(&error, EngineError::Failed { why, .. } if why.contains("is unhealthy")), "{error}");
@@ -368,7 +368,7 @@ async fn a_release_that_does_not_come_up_is_seen() {
     let sick = rig.only(&engine, "web").await;
     assert_eq!((sick.health, sick.health_output.contains("404")), (Health::Unhealthy, true), "{sick:?}");
 
-    engine.pin(&resolved, &web[2..]).unwrap();
+    engine.pin(&resolved, &web[2..]).await.unwrap();
     let stop = cancel.clone();
     let error = engine
         .up(&resolved, LONG, &cancel, |_, line| {
@@ -389,7 +389,7 @@ async fn a_release_that_does_not_come_up_is_seen() {
     assert_eq!(bad.exit_code, i64::from(bad.state != "running"), "{bad:?}");
     assert!(engine.tail(&bad.id, 3, &cancel).await.unwrap().iter().any(|line| line.contains("/data is missing")));
 
-    engine.pin(&resolved, &web[..1]).unwrap();
+    engine.pin(&resolved, &web[..1]).await.unwrap();
     engine.up(&resolved, LONG, &cancel, |_, _| {}).await.unwrap();
     assert_eq!(rig.only(&engine, "web").await.health, Health::Healthy);
     let error = engine.up(&resolved, Duration::from_millis(1), &cancel, |_, _| {}).await.unwrap_err();
@@ -438,7 +438,7 @@ async fn hooks_run_where_they_are_meant() {
     for (place, said) in
         [(HookPlace::Host, "one 0\n"), (HookPlace::Exec("web".into()), "one one 0\n"), (HookPlace::Run(web[0].by_digest()), "one one 0\n")]
     {
-        let hook = engine.hook(&resolved, &place, &argv, &env, LONG).unwrap();
+        let hook = engine.hook(&resolved, &place, &argv, &env, LONG).await.unwrap();
         let got = capture(&hook, &cancel).await;
         assert_eq!((got.out.as_str(), got.ended), (said, Ended::Exit(3)), "{place:?} {}", got.err);
     }

@@ -25,6 +25,7 @@ mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::CommandFactory as _;
 use clap::Parser;
@@ -119,7 +120,12 @@ pub fn main() -> ExitCode {
     let output = Output::new(cli.global.json);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli, &output)),
+        Ok(runtime) => {
+            let result = runtime.block_on(run(cli, &output));
+            // A disk that hangs must not keep the process.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            result
+        }
         Err(error) => Err(error.into()),
     };
     match result {

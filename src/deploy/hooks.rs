@@ -54,7 +54,7 @@ impl Run<'_> {
             HookKind::Run(image) => HookPlace::Run(image.clone()),
         };
         let Some(resolved) = &self.resolved else { return Ended::NotStarted("the stack was not resolved".into()) };
-        let command = match self.compose.hook(resolved, &place, &hook.argv, &env, hook.deadline) {
+        let command = match self.compose.hook(resolved, &place, &hook.argv, &env, hook.deadline).await {
             Ok(command) => command,
             Err(error) => return Ended::NotStarted(error.to_string()),
         };

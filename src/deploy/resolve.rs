@@ -66,7 +66,11 @@ impl Run<'_> {
     /// nobody can tell whether the tag means the same at the registry.
     async fn loaded(&mut self, repository: &Repository, tag: &Tag, silence: String, server: &Server) -> Result<ImageRef, Stop> {
         let name = format!("{repository}:{tag}");
-        let found = self.compose.image(&name, &self.cancel).await?;
+        let found = match self.compose.image(&name, &self.cancel).await {
+            // Only a hint hangs on it, and the registry's silence is the reason.
+            Err(_) if !self.service.loaded_images => None,
+            found => found?,
+        };
         let image = match found {
             Some(image) if self.service.loaded_images => image,
             Some(_) => {

@@ -95,7 +95,7 @@ pub(super) async fn carry_out(deployer: &Deployer, deployment: Deployment, recov
     let name = deployment.order.service.clone();
     let config = deployer.config();
     let Some(service) = config.service(&name).cloned() else { return };
-    let journal = match Journal::open(deployer.store(), deployer.hub(), &id, Arc::clone(&config.mask)).await {
+    let journal = match Journal::open(deployer.store(), deployer.hub(), &fence, Arc::clone(&config.mask)).await {
         Ok(journal) => journal,
         Err(error) => return tracing::error!(deployment = %id, %error, "the journal could not be opened; the next round tries again"),
     };
@@ -242,7 +242,7 @@ impl<'a> Run<'a> {
     pub(super) async fn pin(&mut self) -> Result<(), Stop> {
         let before = match &self.pin_before {
             Some(before) => before.clone(),
-            None => self.compose.snapshot()?.to_text(),
+            None => self.compose.snapshot().await?.to_text(),
         };
         let facts = Facts {
             images: Some(self.images.clone()),
@@ -261,7 +261,7 @@ impl<'a> Run<'a> {
         self.pin_before = Some(before);
         let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
         // A file that cannot be written leaves its old bytes, so nothing has changed yet when this fails.
-        self.compose.pin(resolved, &self.images)?;
+        self.compose.pin(resolved, &self.images).await?;
         self.changed = true;
         // What a person's own `docker compose up -d` would bring up is asked of compose itself, before anything is stopped.
         self.compose.prove(resolved, &self.images, &self.cancel).await?;

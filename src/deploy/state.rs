@@ -1,11 +1,15 @@
 //! How a service stands, for people and programs.
 
+use std::time::Duration;
+
 use crate::api;
 use crate::clock;
 use crate::config::Service;
 use crate::deploy::Deployer;
 use crate::deploy::enqueue::same_content;
 use crate::deploy::seen;
+use crate::engine::Compose;
+use crate::engine::PinnedNow;
 use crate::executor;
 use crate::model::ImageRef;
 use crate::model::State;
@@ -23,21 +27,17 @@ impl Deployer {
         let unfinished = self.store.unfinished(&service.name).await?;
         let hold = self.store.hold(&service.name).await?;
         let engine = self.engine(service);
-        let pinned: Vec<String> = engine
-            .current()
-            .unwrap_or_default()
-            .into_iter()
-            .map(|pin| pin.value.map_or_else(|| format!("{} (nothing)", pin.image), |value| format!("{}:{value}", pin.image)))
-            .collect();
+        let pinned = pinned(&engine).await;
         let containers = engine.containers(&Cancel::default()).await;
         let running = unfinished.iter().find(|one| matches!(one.state, State::Running { .. }));
         let live = verified.first();
-        let blocked = blocked(service, running, containers.as_ref().err().map(ToString::to_string));
+        let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
+        let blocked = blocked(service, running, fault);
         let containers = containers.unwrap_or_default();
         Ok(api::Service {
             name: service.name.clone(),
-            drift: running.is_none().then(|| drift(&pinned, live)).flatten(),
-            pinned,
+            drift: pinned.as_ref().ok().filter(|_| running.is_none()).and_then(|pinned| drift(pinned, live)),
+            pinned: pinned.unwrap_or_default(),
             containers: containers
                 .iter()
                 .map(|container| api::Container {
@@ -64,6 +64,15 @@ impl Deployer {
             rollback_candidates: candidates(&verified, service.keep),
         })
     }
+}
+
+/// What the stack's files pin, or why they cannot be read.
+async fn pinned(engine: &Compose) -> Result<Vec<String>, String> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let read = tokio::time::timeout(PATIENCE, engine.current()).await;
+    let read = read.map_err(|_| format!("the stack's files could not be read within {} s", PATIENCE.as_secs()))?;
+    let text = |pin: PinnedNow| pin.value.map_or_else(|| format!("{} (nothing)", pin.image), |value| format!("{}:{value}", pin.image));
+    Ok(read.map_err(|error| error.to_string())?.into_iter().map(text).collect())
 }
 
 /// Why nothing happens, or what does: who is at which step since when.

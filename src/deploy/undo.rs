@@ -108,9 +108,9 @@ impl Run<'_> {
         if let Some(old) = previous {
             self.images.clone_from(&old.images);
             let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
-            self.compose.pin(resolved, &old.images)?;
+            self.compose.pin(resolved, &old.images).await?;
         } else {
-            self.restore_pin()?;
+            self.restore_pin().await?;
             self.images.clear();
         }
         self.begin(Step::UndoUp, "undo: docker compose up").await?;
@@ -121,10 +121,10 @@ impl Run<'_> {
         self.smoke(Step::UndoSmoke).await
     }
 
-    fn restore_pin(&mut self) -> Result<(), Stop> {
+    async fn restore_pin(&mut self) -> Result<(), Stop> {
         let Some(before) = &self.pin_before else { return Ok(()) };
         let bytes = PinBytes::from_text(before).map_err(Stop::Fault)?;
-        self.compose.restore(&bytes)?;
+        self.compose.restore(&bytes).await?;
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl Run<'_> {
     /// Nothing to return to: the files get their old bytes, and the record says what still runs.
     async fn broken(&mut self, why: String) -> Result<Outcome, Stop> {
         self.begin(Step::UndoPin, "undo: there is nothing to return to").await?;
-        let restored = match self.restore_pin() {
+        let restored = match self.restore_pin().await {
             Ok(()) => "the pin has its old bytes back",
             Err(Stop::Fault(fault)) => {
                 self.journal.error(fault);

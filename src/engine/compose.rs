@@ -57,6 +57,22 @@ impl Compose {
         &self.stack
     }
 
+    /// Carries out `work` on the stack's files. They may lie on a disk that hangs, so no thread that others need waits for it.
+    pub(super) async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let engine = self.clone();
+        match tokio::task::spawn_blocking(move || work(&engine)).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends: nobody reads the answer.
+                Err(_) => Err(EngineError::Cancelled { what: format!("reading the files in {}", self.stack.dir.display()) }),
+            },
+        }
+    }
+
     /// `docker ARGS`.
     pub(super) fn docker_command<S: Into<String>>(&self, args: impl IntoIterator<Item = S>, deadline: Duration) -> Command {
         Command {

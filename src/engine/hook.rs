@@ -24,7 +24,7 @@ impl Compose {
     ///
     /// # Errors
     /// When the stack's files cannot be read.
-    pub fn hook(
+    pub async fn hook(
         &self,
         resolved: &Resolved,
         place: &HookPlace,
@@ -46,7 +46,7 @@ impl Compose {
                 words.push(service.clone());
                 words.extend(argv.iter().cloned());
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                self.compose_command(&self.files_with_ours(resolved)?, &words, deadline)
+                self.compose_command(&self.files_with_ours(resolved).await?, &words, deadline)
             }
             HookPlace::Run(image) => {
                 let mut words = vec!["run".to_owned(), "--rm".to_owned(), "--init".to_owned()];

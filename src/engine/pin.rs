@@ -99,7 +99,11 @@ impl Compose {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn current(&self) -> Result<Vec<PinnedNow>, EngineError> {
+    pub async fn current(&self) -> Result<Vec<PinnedNow>, EngineError> {
+        self.on_disk(Self::read_current).await
+    }
+
+    fn read_current(&self) -> Result<Vec<PinnedNow>, EngineError> {
         let dotenv = self.dotenv()?;
         let ours = HandFiles::find(&self.stack.dir, &dotenv)?.ours(&self.stack.dir);
         let images = ours.map(|ours| images_in(&ours)).transpose()?.unwrap_or_default();
@@ -115,7 +119,11 @@ impl Compose {
     ///
     /// # Errors
     /// When one is there and cannot be read.
-    pub fn snapshot(&self) -> Result<PinBytes, EngineError> {
+    pub async fn snapshot(&self) -> Result<PinBytes, EngineError> {
+        self.on_disk(Self::read_pin_bytes).await
+    }
+
+    fn read_pin_bytes(&self) -> Result<PinBytes, EngineError> {
         let mut saved = Vec::new();
         for name in FILES {
             let bytes = replace::read(&self.stack.dir.join(name))?;
@@ -132,7 +140,12 @@ impl Compose {
     ///
     /// # Errors
     /// When a file cannot be written; those before it have their old bytes.
-    pub fn restore(&self, bytes: &PinBytes) -> Result<(), EngineError> {
+    pub async fn restore(&self, bytes: &PinBytes) -> Result<(), EngineError> {
+        let bytes = bytes.clone();
+        self.on_disk(move |engine| engine.write_pin_bytes(&bytes)).await
+    }
+
+    fn write_pin_bytes(&self, bytes: &PinBytes) -> Result<(), EngineError> {
         for (name, old) in &bytes.0 {
             let path = self.stack.dir.join(name);
             match (old, replace::read(&path)?) {
@@ -148,7 +161,12 @@ impl Compose {
     ///
     /// # Errors
     /// When a file cannot be written: its old bytes are still there.
-    pub fn pin(&self, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
+    pub async fn pin(&self, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
+        let (resolved, refs) = (resolved.clone(), refs.to_vec());
+        self.on_disk(move |engine| engine.write_pin(&resolved, &refs)).await
+    }
+
+    fn write_pin(&self, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
         let ground = self.ground()?;
         match resolved.mode {
             PinMode::Env => self.pin_in_env(&ground, refs),
@@ -227,7 +245,7 @@ impl Compose {
     /// [`EngineError::Stack`] when it is not; [`Compose::restore`] then.
     pub async fn prove(&self, resolved: &Resolved, refs: &[ImageRef], cancel: &Cancel) -> Result<(), EngineError> {
         let by_hand = self.docker_command(["compose", "config", "--format", "json"], QUESTION);
-        let ours = self.compose_command(&self.files_with_ours(resolved)?, &["config", "--format", "json"], QUESTION);
+        let ours = self.compose_command(&self.files_with_ours(resolved).await?, &["config", "--format", "json"], QUESTION);
         let what = "asking compose for what it would run";
         let config = json(&self.ask(if resolved.by_hand { &by_hand } else { &ours }, what, cancel).await?)?;
         for used in &resolved.uses {
@@ -249,9 +267,13 @@ impl Compose {
     }
 
     /// The stack's files, and our override file where a hand-run reads it too.
-    pub(super) fn files_with_ours(&self, resolved: &Resolved) -> Result<Vec<PathBuf>, EngineError> {
-        let ours = HandFiles::find(&self.stack.dir, &self.dotenv()?)?.ours(&self.stack.dir);
-        Ok(resolved.files.iter().cloned().chain(ours.filter(|ours| ours.exists())).collect())
+    pub(super) async fn files_with_ours(&self, resolved: &Resolved) -> Result<Vec<PathBuf>, EngineError> {
+        let files = resolved.files.clone();
+        self.on_disk(move |engine| {
+            let ours = HandFiles::find(&engine.stack.dir, &engine.dotenv()?)?.ours(&engine.stack.dir);
+            Ok(files.into_iter().chain(ours.filter(|ours| ours.exists())).collect())
+        })
+        .await
     }
 }
 

@@ -63,7 +63,7 @@ impl Compose {
         let missing: Vec<&str> = wanted.iter().filter(|(_, image)| !there.contains(*image)).map(|(service, _)| *service).collect();
         if !missing.is_empty() {
             let args: Vec<&str> = ["pull", "--quiet"].iter().chain(&missing).copied().collect();
-            let command = self.compose_command(&self.files_with_ours(resolved)?, &args, deadline);
+            let command = self.compose_command(&self.files_with_ours(resolved).await?, &args, deadline);
             self.carry_out(&command, &format!("docker compose pull of {}", missing.join(", ")), cancel, &mut each).await?;
         }
         Ok(missing.into_iter().map(str::to_owned).collect())

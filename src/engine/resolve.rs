@@ -35,7 +35,7 @@ impl Compose {
     /// # Errors
     /// [`EngineError::Stack`] when the stack cannot be pinned as configured, with what to change in it.
     pub async fn resolve(&self, key: &[u8], cancel: &Cancel) -> Result<Resolved, EngineError> {
-        let ground = self.ground()?;
+        let ground = self.on_disk(Self::ground).await?;
         let objection = match self.marked_runs(&ground, cancel).await? {
             Ok(runs) => return self.resolved(&ground, &runs, key, PinMode::Env, self.why_env()),
             Err(objection) => objection,

@@ -26,7 +26,7 @@ impl Compose {
         cancel: &Cancel,
         mut each: impl FnMut(Stream, String),
     ) -> Result<(), EngineError> {
-        let files = self.files_with_ours(resolved)?;
+        let files = self.files_with_ours(resolved).await?;
         let mut there = self.containers(cancel).await?;
         if self.mend(&resolved.touched(), &there, cancel, &mut each).await? {
             there = self.containers(cancel).await?;

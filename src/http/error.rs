@@ -79,7 +79,11 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the database does not answer a request");
-        Self::busy("The database does not answer; try again, and look at the server's log.")
+        Self::busy(if error.is_disk_full() {
+            "The disk under the database is full; free some space and try again."
+        } else {
+            "The database does not answer; try again, and look at the server's log."
+        })
     }
 }
 

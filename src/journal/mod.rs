@@ -23,6 +23,7 @@ use crate::model::Line;
 use crate::model::LineKind;
 use crate::model::Mask;
 use crate::model::Step;
+use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 
@@ -82,15 +83,15 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Goes on behind the last stored line of `id`.
+    /// Goes on behind the last stored line of the deployment. A run that another has taken over stores nothing any more.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn open(store: &Store, hub: &Hub, id: &DeploymentId, mask: Arc<Mask>) -> Result<Self, StoreError> {
-        let next_seq = store.last_seq(id).await? + 1;
+    pub async fn open(store: &Store, hub: &Hub, fence: &Fence, mask: Arc<Mask>) -> Result<Self, StoreError> {
+        let next_seq = store.last_seq(&fence.id).await? + 1;
         let (sender, receiver) = mpsc::unbounded_channel();
         let writing = Arc::clone(&hub.writing).read_owned().await;
-        let writer = tokio::spawn(write(store.clone(), hub.clone(), id.clone(), receiver, writing));
+        let writer = tokio::spawn(write(store.clone(), hub.clone(), fence.clone(), receiver, writing));
         Ok(Self { sender, mask, step: Step::Guards, next_seq, writer })
     }
 
@@ -136,7 +137,7 @@ impl Journal {
     }
 }
 
-async fn write(store: Store, hub: Hub, id: DeploymentId, mut lines: mpsc::UnboundedReceiver<Line>, _writing: OwnedRwLockReadGuard<()>) {
+async fn write(store: Store, hub: Hub, fence: Fence, mut lines: mpsc::UnboundedReceiver<Line>, _writing: OwnedRwLockReadGuard<()>) {
     let mut last_try = None;
     while let Some(first) = lines.recv().await {
         let mut batch = vec![first];
@@ -145,9 +146,12 @@ async fn write(store: Store, hub: Hub, id: DeploymentId, mut lines: mpsc::Unboun
             batch.push(line);
         }
         // A full disk is freed again sooner or later: the lines wait, and the API takes no new order meanwhile.
-        while let Err(error) = store.append_lines(&id, &batch).await {
+        while let Err(error) = store.append_lines(&fence, &batch).await {
+            if matches!(error, StoreError::Fenced) {
+                return;
+            }
             if !hub.unwritable.swap(true, Ordering::Relaxed) {
-                tracing::error!(deployment = %id, %error, "journal lines cannot be stored");
+                tracing::error!(deployment = %fence.id, %error, "journal lines cannot be stored");
             }
             if lines.is_closed() && last_try.get_or_insert_with(tokio::time::Instant::now).elapsed() > LAST_TRY {
                 return;
@@ -158,6 +162,6 @@ async fn write(store: Store, hub: Hub, id: DeploymentId, mut lines: mpsc::Unboun
             }
         }
         hub.unwritable.store(false, Ordering::Relaxed);
-        hub.tell(&id);
+        hub.tell(&fence.id);
     }
 }

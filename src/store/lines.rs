@@ -6,22 +6,33 @@ use crate::model::DeploymentId;
 use crate::model::Line;
 use crate::model::LineKind;
 use crate::model::Step;
+use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 
 impl Store {
-    /// Stores lines of one deployment in one transaction.
+    /// Stores lines of one run of a deployment in one transaction.
     ///
     /// # Errors
-    /// When the database does not answer; then none of them is stored.
-    pub async fn append_lines(&self, id: &DeploymentId, lines: &[Line]) -> Result<(), StoreError> {
+    /// [`StoreError::Fenced`] when another run has taken over, which numbers its lines from here on; or when the database
+    /// does not answer. None of them is stored then.
+    pub async fn append_lines(&self, fence: &Fence, lines: &[Line]) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
+        // The row is locked until the lines are there, so nobody takes over in between.
+        let mine = sqlx::query("UPDATE deployments SET fence = fence WHERE id = $1 AND fence = $2")
+            .bind(fence.id.as_str())
+            .bind(fence.number)
+            .execute(&mut *tx)
+            .await?;
+        if mine.rows_affected() != 1 {
+            return Err(StoreError::Fenced);
+        }
         for line in lines {
             // A line that a run stored before it was taken over stays as it is.
             sqlx::query(
                 "INSERT INTO lines (deployment, seq, at_ms, step, kind, text) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
             )
-            .bind(id.as_str())
+            .bind(fence.id.as_str())
             .bind(line.seq)
             .bind(line.at_ms)
             .bind(line.step.as_str())

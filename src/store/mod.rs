@@ -45,6 +45,15 @@ pub enum StoreError {
     Fenced,
 }
 
+impl StoreError {
+    /// Whether the disk under the database is full: SQLite's result code `SQLITE_FULL`, PostgreSQL's `disk_full`.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let Self::Query(sqlx::Error::Database(error)) = self else { return false };
+        matches!(error.code().as_deref(), Some("13" | "53100"))
+    }
+}
+
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {

@@ -5,6 +5,8 @@ use serde_json::json;
 use tagalong::model::Line;
 use tagalong::model::LineKind;
 use tagalong::model::Step;
+use tagalong::store::Fence;
+use tagalong::store::StoreError;
 
 use crate::support::Answer;
 use crate::support::Call;
@@ -83,8 +85,14 @@ async fn log(rig: &Rig, id: &str, query: &str) -> Answer {
 async fn many_lines(rig: &Rig, id: &str) {
     let line = |seq| Line { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq}") };
     let lines: Vec<Line> = (1..=1234).map(line).collect();
+    let store = rig.app().deployer().store();
+    let fence = |number| Fence { id: id.parse().unwrap(), number };
+    let present = store.get(&id.parse().unwrap()).await.unwrap().unwrap().fence;
+    // A run that another has taken over writes no line any more.
+    let late = store.append_lines(&fence(present - 1), &lines).await;
+    assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
     for some in lines.chunks(100) {
-        rig.app().deployer().store().append_lines(&id.parse().unwrap(), some).await.unwrap();
+        store.append_lines(&fence(present), some).await.unwrap();
         rig.app().deployer().hub().tell(&id.parse().unwrap());
     }
 }

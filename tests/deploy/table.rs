@@ -144,7 +144,7 @@ async fn stopped_at(world: &World, place: Place) -> (String, Option<std::fs::Fil
         world.arm(place.point, "hang");
         let_go(world, place);
         world.reached(place.point).await;
-        assert_eq!(world.server().show(&id).await["step"], place.step);
+        is_at(world, &id, place).await;
         return (id, None);
     }
     if place.step == "pin" {
@@ -158,8 +158,13 @@ async fn stopped_at(world: &World, place: Place) -> (String, Option<std::fs::Fil
     world.disarm("pull@v2");
     let_go(world, place);
     let pipe = world.files_are_read().await;
-    assert_eq!(world.server().show(&id).await["step"], place.step);
+    is_at(world, &id, place).await;
     (id, Some(pipe))
+}
+
+async fn is_at(world: &World, id: &str, place: Place) {
+    let shown = world.server().show(id).await;
+    assert_eq!(shown["step"], place.step, "{shown:#}\n{}", world.server().journal(id).await);
 }
 
 /// Everything goes on from where [`stopped_at`] stopped it.
