@@ -21,6 +21,7 @@ mod retry;
 mod rollback;
 mod serve;
 mod sign;
+mod smoke;
 mod status;
 
 use std::path::PathBuf;
@@ -97,6 +98,8 @@ enum Command {
     Restore(restore::Args),
     /// Check the configuration and every stack, and show every problem at once
     Check(check::Args),
+    /// Look at a page from outside, as a browser would; needs no server
+    Smoke(Box<smoke::Args>),
     /// Check Docker, compose, registries, disk, permissions and the clock
     Doctor(doctor::Args),
     /// Make keys
@@ -154,6 +157,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Backup(args) => backup::run(global, output, &args).await,
         Command::Restore(args) => restore::run(global, output, &args),
         Command::Check(args) => check::run(global, output, &args).await,
+        Command::Smoke(args) => smoke::run(global, output, &args).await,
         Command::Doctor(args) => doctor::run(global, output, &args).await,
         Command::Key(args) => key::run(output, &args),
         Command::Sign(args) => sign::run(global, output, &args),

@@ -34,6 +34,11 @@ impl Output {
         Self { json, colour: terminal && !no_colour && !json, live: terminal && !json }
     }
 
+    /// For what does not go to the terminal.
+    pub(crate) fn plain() -> Self {
+        Self { json: false, colour: false, live: false }
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }

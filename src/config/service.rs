@@ -255,7 +255,7 @@ fn read_hook(mut from: Section) -> Hook {
     hook
 }
 
-fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option<SmokePlan> {
+pub(super) fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option<SmokePlan> {
     let url = from.needed("url", "a smoke check needs the public address of the page.", smoke_url);
     let user = from.text("user");
     let password = from.secret("password_file", "password_env");

@@ -1,9 +1,13 @@
 //! How a service's public page is looked at: the checked form.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Secret;
+use crate::config::reader::Problems;
+use crate::config::reader::Section;
+use crate::config::service;
 
 /// What to ask and what to expect.
 #[derive(Debug, Clone)]
@@ -40,6 +44,19 @@ pub struct SmokePlan {
     pub ca_file: Option<PathBuf>,
     /// Connect here (`HOST:PORT`) instead of where the address leads; name and certificate stay those of the address.
     pub connect_to: Option<String>,
+}
+
+impl SmokePlan {
+    /// The plan that `table`, with the keys of `[service.x.smoke]`, describes; paths are relative to `folder`.
+    ///
+    /// # Errors
+    /// Every problem of the table at once.
+    pub fn from_table(table: toml::Table, folder: &Path) -> Result<Self, Vec<String>> {
+        let problems = Problems::default();
+        let plan = service::read_smoke(Section::root(table, folder, &problems), &mut Vec::new());
+        let problems = problems.take();
+        plan.filter(|_| problems.is_empty()).ok_or(problems)
+    }
 }
 
 /// Where the served page says which release it is.

@@ -1,0 +1,49 @@
+//! The forms that a report is given in.
+
+use std::path::PathBuf;
+
+use crate::cli::output::Output;
+use crate::cli::smoke::github;
+use crate::cli::smoke::human;
+use crate::cli::smoke::junit;
+use crate::cli::smoke::markdown;
+use crate::model::Report;
+
+/// A form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people, grouped by rule
+    Human,
+    /// The report as the API gives it
+    Json,
+    /// JUnit XML, a test case for each rule
+    Junit,
+    /// Annotations of a GitHub workflow run, and its step summary
+    Github,
+    /// The same for Forgejo
+    Forgejo,
+    /// A table for a summary or a comment
+    Markdown,
+}
+
+impl Format {
+    pub(super) fn render(self, report: &Report, output: &Output) -> String {
+        match self {
+            Self::Human => human::render(report, output),
+            Self::Json => serde_json::to_string_pretty(report).unwrap_or_default(),
+            Self::Junit => junit::render(report),
+            Self::Github | Self::Forgejo => github::render(report),
+            Self::Markdown => markdown::render(report),
+        }
+    }
+}
+
+/// Reads `FORMAT=FILE`.
+pub(super) fn to_file(text: &str) -> Result<(Format, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("write FORMAT=FILE, such as junit=smoke.xml")?;
+    let format = <Format as clap::ValueEnum>::from_str(name, false).map_err(|_| {
+        let names = <Format as clap::ValueEnum>::value_variants().iter().filter_map(clap::ValueEnum::to_possible_value);
+        format!("there is no format {name}; it is {}", names.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", "))
+    })?;
+    if file.is_empty() { Err("name the file behind the equals sign".to_owned()) } else { Ok((format, file.into())) }
+}

@@ -1,0 +1,117 @@
+//! The report for people: grouped by rule, each group with what a browser does and what to change.
+
+use std::fmt::Write as _;
+
+use crate::cli::output::Output;
+use crate::cli::output::Tone;
+use crate::cli::output::duration;
+use crate::journal::clean;
+use crate::model::Effect;
+use crate::model::Finding;
+use crate::model::Report;
+use crate::model::Severity;
+use crate::smoke;
+
+pub(super) fn render(report: &Report, output: &Output) -> String {
+    let mut text = head(report, output);
+    for rule in rules_of(report) {
+        let group: Vec<&Finding> = report.findings.iter().filter(|finding| finding.rule == rule).collect();
+        let Some(worst) = group.iter().map(|finding| finding.severity).max() else { continue };
+        let (mark, tone) = mark(worst);
+        let effect = effect(group[0].effect);
+        let many = if group.len() > 1 { format!(" ({})", group.len()) } else { String::new() };
+        let _ = writeln!(text, "\n  {}{many}: {effect}", output.paint(tone, &format!("{mark} {rule}")));
+        for finding in &group {
+            let old = if finding.known { " (known before)" } else { "" };
+            let _ = writeln!(text, "      {}{old}", clean(&finding.message));
+        }
+        for fix in fixes(&group) {
+            let _ = writeln!(text, "      {}", output.paint(Tone::Faint, &format!("→ {}", clean(fix))));
+        }
+    }
+    if report.omitted > 0 {
+        let _ = writeln!(text, "\n  … and {} more findings of these rules", report.omitted);
+    }
+    let _ = write!(text, "\n{}", verdict(report, output));
+    text
+}
+
+/// What was asked and what answered.
+fn head(report: &Report, output: &Output) -> String {
+    let arrived = report.final_url.as_ref().map_or(String::new(), |url| format!(" → {}", clean(url)));
+    let mut facts = vec![report.status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"))];
+    facts.push(format!("{} after {} look{}", duration(report.duration_ms as i64), report.attempts, plural(report.attempts)));
+    facts.push(format!("{} asset{}", report.assets, plural(report.assets)));
+    if let Some(certificate) = &report.certificate {
+        let days = certificate.days_left;
+        facts.push(format!("certificate {} by {}, {days} days left", clean(&certificate.subject), clean(&certificate.issuer)));
+    }
+    format!("{}{arrived}\n  {}\n", output.paint(Tone::Strong, &clean(&report.url)), facts.join(" · "))
+}
+
+fn verdict(report: &Report, output: &Output) -> String {
+    let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count() as u32;
+    let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
+    let counted = [(errors, "error"), (warnings, "warning"), (notes, "note")];
+    let said: Vec<String> =
+        counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}{}", plural(count))).collect();
+    let said = if said.is_empty() { String::new() } else { format!(": {}", said.join(", ")) };
+    if errors == 0 {
+        output.paint(Tone::Good, &format!("✓ the page passes{said}"))
+    } else {
+        output.paint(Tone::Bad, &format!("✗ the page does not pass{said}"))
+    }
+}
+
+/// The rules that were broken, worst first and each once.
+pub(super) fn rules_of(report: &Report) -> Vec<&str> {
+    let mut rules: Vec<&str> = Vec::new();
+    for finding in &report.findings {
+        if !rules.contains(&finding.rule.as_str()) {
+            rules.push(&finding.rule);
+        }
+    }
+    rules
+}
+
+fn fixes<'a>(group: &[&'a Finding]) -> Vec<&'a str> {
+    let mut fixes: Vec<&str> = group.iter().map(|finding| finding.fix.as_str()).collect();
+    fixes.dedup();
+    fixes
+}
+
+fn mark(severity: Severity) -> (&'static str, Tone) {
+    match severity {
+        Severity::Error => ("✗", Tone::Bad),
+        Severity::Warning => ("!", Tone::Careful),
+        Severity::Note => ("·", Tone::Faint),
+    }
+}
+
+pub(super) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    }
+}
+
+/// What a browser does, as the end of a sentence.
+pub(super) fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Blocked => "a browser does not load it",
+        Effect::Upgraded => "a browser asks for it over https instead",
+        Effect::Rescued => "the page's own policy turns it into https",
+        Effect::PageFails => "visitors do not get the page",
+        Effect::Nothing => "visitors see nothing of it",
+    }
+}
+
+/// What the rule means, where it is one of the catalogue.
+pub(super) fn meaning(rule: &str) -> &'static str {
+    smoke::explain(rule).map_or("", |rule| rule.meaning)
+}
+
+pub(super) fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

@@ -1,0 +1,66 @@
+//! The report as Markdown: for the step summary of a workflow run, or a comment.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+use crate::cli::smoke::human;
+use crate::journal::clean;
+use crate::model::Report;
+
+pub(super) fn render(report: &Report) -> String {
+    let mark = if report.passed() { "✅ passes" } else { "❌ does not pass" };
+    let mut text = format!("### {} {mark}\n\n", escaped(&report.url));
+    let status = report.status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
+    let certificate = report.certificate.as_ref().map_or(String::new(), |c| format!(", certificate good for {} days", c.days_left));
+    let _ = writeln!(text, "{status} after {} ms, {} assets{certificate}", report.duration_ms, report.assets);
+    if report.findings.is_empty() {
+        return text;
+    }
+    text += "\n| | rule | what was seen | what to change |\n|---|---|---|---|\n";
+    for finding in &report.findings {
+        let old = if finding.known { " (known before)" } else { "" };
+        let (severity, rule) = (human::severity(finding.severity), escaped(&finding.rule));
+        let _ = writeln!(text, "| {severity} | {rule} | {}{old} | {} |", escaped(&finding.message), escaped(&finding.fix));
+    }
+    if report.omitted > 0 {
+        let _ = writeln!(text, "\n… and {} more of these rules", report.omitted);
+    }
+    let meant: Vec<String> = human::rules_of(report)
+        .into_iter()
+        .filter(|rule| !human::meaning(rule).is_empty())
+        .map(|rule| format!("- {}: {}", escaped(rule), escaped(human::meaning(rule))))
+        .collect();
+    let _ = write!(text, "\n{}\n", meant.join("\n"));
+    text
+}
+
+/// Adds the report to the summary of the step that runs, where a runner asks for one.
+#[allow(clippy::disallowed_methods, reason = "the runner says by its environment where its summary is")]
+pub(super) fn append_summary(report: &Report) -> anyhow::Result<()> {
+    let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|file| !file.is_empty()) else { return Ok(()) };
+    let written = std::fs::File::options().create(true).append(true).open(&file);
+    written.and_then(|mut file| file.write_all(render(report).as_bytes())).context("The step summary cannot be written")
+}
+
+/// Text of the page that means nothing to Markdown or HTML, on one line.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for c in clean(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            // A mention would notify somebody, and an address would become a link.
+            '@' => out.push_str("&#64;"),
+            ':' => out.push_str("&#58;"),
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '-' | '!' | '|' | '~' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}

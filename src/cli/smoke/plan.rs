@@ -1,0 +1,157 @@
+//! What to look at, from the command line. The flags are the keys of `[service.x.smoke]`, and are checked by the same reader.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use toml::Table;
+use toml::Value;
+
+use crate::cli::Global;
+use crate::cli::smoke::Args;
+use crate::config::Config;
+use crate::config::SmokePlan;
+use crate::model::ServiceName;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Flags {
+    /// Look at the page as the configuration says for this service; further flags are not taken then
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<ServiceName>,
+    /// A status that is right for the last answer, once for each [default: 200]
+    #[arg(long, value_name = "STATUS")]
+    status: Vec<String>,
+    /// How many redirects may be followed [default: 5]
+    #[arg(long, value_name = "COUNT")]
+    max_redirects: Option<i64>,
+    /// How long the page may take to become right, in seconds [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    within_s: Option<f64>,
+    /// The same while a certificate is being issued [default: 120]
+    #[arg(long, value_name = "SECONDS")]
+    certificate_within_s: Option<f64>,
+    /// Fewer days left than this fail [default: 3]
+    #[arg(long, value_name = "DAYS")]
+    certificate_days: Option<i64>,
+    /// How long one request may take [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    timeout_s: Option<f64>,
+    /// Leave the page's assets alone
+    #[arg(long)]
+    no_assets: bool,
+    /// How much of the page is read [default: 5120]
+    #[arg(long, value_name = "KIB")]
+    max_body_kib: Option<i64>,
+    /// The user of basic authentication
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// The file with its password
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+    /// The environment variable with its password
+    #[arg(long, value_name = "VARIABLE", requires = "user", conflicts_with = "password_file")]
+    password_env: Option<String>,
+    /// The file with a bearer token
+    #[arg(long, value_name = "FILE")]
+    bearer_file: Option<PathBuf>,
+    /// The environment variable with a bearer token
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "bearer_file")]
+    bearer_env: Option<String>,
+    /// A header to send; others on this host can read it, so no secret belongs here
+    #[arg(long, value_name = "NAME: VALUE", value_parser = pair)]
+    header: Vec<(String, String)>,
+    /// A header that the answer must have, and a pattern for its value
+    #[arg(long, value_name = "NAME: PATTERN", value_parser = pair)]
+    expect_header: Vec<(String, String)>,
+    /// A pattern that the page must match
+    #[arg(long, value_name = "PATTERN")]
+    body: Option<String>,
+    /// Roots to trust beside the host's own (PEM)
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Connect here, with name and certificate of the address
+    #[arg(long, value_name = "HOST:PORT")]
+    connect_to: Option<String>,
+    /// Where the page shows the release, relative to it [default: the page itself]
+    #[arg(long, value_name = "PATH")]
+    release_path: Option<String>,
+    /// The header that shows it
+    #[arg(long, value_name = "NAME")]
+    release_header: Option<String>,
+    /// The JSON value that shows it (RFC 6901)
+    #[arg(long, value_name = "POINTER", conflicts_with = "release_header")]
+    release_json: Option<String>,
+    /// The text shows it
+    #[arg(long, conflicts_with_all = ["release_header", "release_json"])]
+    release_text: bool,
+}
+
+/// Reads `NAME: VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write NAME: VALUE")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// The plan of the command line, or of the service that it names.
+pub(super) fn read(global: &Global, args: &Args) -> anyhow::Result<SmokePlan> {
+    let table = args.plan.table(args.page.as_deref());
+    let Some(name) = &args.plan.service else {
+        let here = std::env::current_dir().context("The folder that this runs in is gone")?;
+        return SmokePlan::from_table(table, &here).map_err(|problems| anyhow::anyhow!("{}", problems.join("\n")));
+    };
+    anyhow::ensure!(table.is_empty(), "The configuration says how {name} is looked at; leave out {}.", flags(&table));
+    let config = Config::load(&global.config)?;
+    let service = config.service(name).with_context(|| format!("There is no service {name} in {}", global.config.display()))?;
+    let plan = Arc::clone(service).smoke.clone();
+    plan.with_context(|| format!("{name} has no [service.{name}.smoke] table in {}", global.config.display()))
+}
+
+fn flags(table: &Table) -> String {
+    table
+        .keys()
+        .map(|key| if key == "url" { "the address".to_owned() } else { format!("--{}", key.replace('_', "-")) })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl Flags {
+    fn table(&self, page: Option<&str>) -> Table {
+        let text = |text: &Option<String>| text.clone().map(Value::from);
+        let path = |path: &Option<PathBuf>| path.as_deref().map(Path::to_string_lossy).map(|path| Value::from(path.into_owned()));
+        let pairs = |pairs: &[(String, String)]| {
+            let table: Table = pairs.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))).collect();
+            (!table.is_empty()).then_some(Value::Table(table))
+        };
+        let release = [
+            ("path", text(&self.release_path)),
+            ("header", text(&self.release_header)),
+            ("json", text(&self.release_json)),
+            ("text", self.release_text.then_some(Value::from(true))),
+        ];
+        let release: Table = release.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+        let keys = [
+            ("url", page.map(Value::from)),
+            ("status", (!self.status.is_empty()).then(|| Value::from(self.status.clone()))),
+            ("max_redirects", self.max_redirects.map(Value::from)),
+            ("within_s", self.within_s.map(Value::from)),
+            ("certificate_within_s", self.certificate_within_s.map(Value::from)),
+            ("certificate_days", self.certificate_days.map(Value::from)),
+            ("timeout_s", self.timeout_s.map(Value::from)),
+            ("assets", self.no_assets.then_some(Value::from(false))),
+            ("max_body_kib", self.max_body_kib.map(Value::from)),
+            ("user", text(&self.user)),
+            ("password_file", path(&self.password_file)),
+            ("password_env", text(&self.password_env)),
+            ("bearer_file", path(&self.bearer_file)),
+            ("bearer_env", text(&self.bearer_env)),
+            ("headers", pairs(&self.header)),
+            ("expect_headers", pairs(&self.expect_header)),
+            ("body", text(&self.body)),
+            ("ca_file", path(&self.ca_file)),
+            ("connect_to", text(&self.connect_to)),
+            ("release", (!release.is_empty()).then_some(Value::Table(release))),
+        ];
+        keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+}
