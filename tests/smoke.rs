@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::process::Output;
 use std::sync::Arc;
+use std::sync::Mutex;
 
 use quick_xml::events::Event;
 use serde_json::Value;
@@ -21,10 +22,13 @@ const GOOD: &str = "<!doctype html><title>x</title><p>release 1f0c9e2</p>";
 struct Site {
     dir: tempfile::TempDir,
     port: u16,
+    /// The requests, as they came.
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Site {
-    fn new(page: &'static str) -> Self {
+    fn new(page: impl Into<String>) -> Self {
+        let page: Arc<str> = page.into().into();
         let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let authority_key = rcgen::KeyPair::generate().unwrap();
@@ -42,16 +46,29 @@ impl Site {
         let tls = Arc::new(tls.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (Ok(mut stream), tls) = (stream, Arc::clone(&tls)) else { return };
+                let (Ok(mut stream), tls, seen, page) = (stream, Arc::clone(&tls), Arc::clone(&seen), Arc::clone(&page)) else { return };
                 std::thread::spawn(move || {
                     let Ok(mut session) = rustls::ServerConnection::new(tls) else { return };
                     let mut stream = rustls::Stream::new(&mut session, &mut stream);
                     let mut request = [0_u8; 8192];
-                    if stream.read(&mut request).is_ok_and(|count| count > 0) {
+                    if let Ok(count) = stream.read(&mut request)
+                        && count > 0
+                    {
+                        let request = String::from_utf8_lossy(&request[..count]).into_owned();
+                        let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+                        seen.lock().unwrap().push(request);
+                        if path == "/hang" {
+                            loop {
+                                std::thread::park();
+                            }
+                        }
+                        let (status, page) = if path == "/" { ("200 OK", &*page) } else { ("404 Not Found", "") };
                         let head = format!(
-                            "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                            "HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                             page.len()
                         );
                         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.as_bytes()));
@@ -61,7 +78,7 @@ impl Site {
                 });
             }
         });
-        Self { dir, port }
+        Self { dir, port, requests }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -192,4 +209,104 @@ fn a_service_is_looked_at_as_configured() {
     assert!(err(&both).contains("leave out --body"), "{}", err(&both));
     let none = run(&["smoke", "--service", "db", "--config", &config], &[]);
     assert!(err(&none).contains("There is no service db"), "{}", err(&none));
+}
+
+/// A temporary folder of one run; when it ends, no process knows that folder and nothing of the browser is left in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn look(&self, site: &Site, args: &[&str]) -> Output {
+        let (page, ca) = (format!("https://localhost:{}/", site.port), site.path("ca.pem").display().to_string());
+        let all = [&["smoke", &page, "--ca-file", &ca, "--within-s", "0", "--browser"], args].concat();
+        let looked = run(&all, &[("TMPDIR", &self.0.path().display().to_string())]);
+        let left: Vec<String> = std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| {
+                let command = std::fs::read_to_string(entry.path().join("cmdline")).ok()?;
+                command.contains(self.0.path().to_str().unwrap()).then_some(command)
+            })
+            .collect();
+        assert_eq!(left, [""; 0], "the browser has ended");
+        assert_eq!(std::fs::read_dir(self.0.path()).unwrap().count(), 0, "its profile is gone");
+        looked
+    }
+}
+
+fn rules_of(looked: &Output) -> Vec<String> {
+    let report: Value = serde_json::from_str(&out(looked)).unwrap_or_else(|error| panic!("{error}: {}{}", out(looked), err(looked)));
+    let list = report["findings"].as_array().unwrap();
+    list.iter().map(|finding| format!("{} {}", finding["rule"].as_str().unwrap(), finding["message"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn chromium_reports_what_scripts_do() {
+    let site = Site::new(
+        "<!doctype html><title>x</title><script src=/missing.js></script><link rel=stylesheet href=http://a.test/a.css>\
+         <script>fetch('http://a.test/api').catch(() => {}); console.error('no', {a: 1}, 'luck'); setTimeout(() => { throw new Error('boom') })</script>",
+    );
+    let (place, kept) = (Place(tempfile::tempdir().unwrap()), tempfile::tempdir().unwrap());
+    let (shots, har) = (kept.path().join("shots"), kept.path().join("page.har"));
+    let looked = place.look(&site, &["--json", "--browser-screenshots", shots.to_str().unwrap(), "--browser-har", har.to_str().unwrap()]);
+    let rules = rules_of(&looked);
+    let has = |start: &str| rules.iter().filter(|rule| rule.starts_with(start)).count();
+    for (start, count) in [
+        ("blocked_asset A browser does not load http://a.test/a.css", 1),
+        // What the page itself says is listed once, although both saw it.
+        ("browser_blocked Chromium does not load http://a.test/a.css", 0),
+        ("browser_blocked Chromium does not load http://a.test/api", 1),
+        ("browser_exception A script of the page fails: Error: boom", 1),
+        ("browser_console The page writes to the console: no Object luck", 1),
+        ("browser_failed", 0),
+    ] {
+        assert_eq!(has(start), count, "{start}: {rules:#?}");
+    }
+    assert!(rules.iter().any(|rule| rule.contains("/missing.js")), "{rules:#?}");
+    assert_eq!(looked.status.code(), Some(3));
+    for name in ["desktop.png", "phone.png"] {
+        assert!(std::fs::read(shots.join(name)).unwrap().starts_with(b"\x89PNG"), "{name}");
+    }
+    let har: Value = serde_json::from_str(&std::fs::read_to_string(har).unwrap()).unwrap();
+    let asked: Vec<&str> =
+        har["log"]["entries"].as_array().unwrap().iter().map(|entry| entry["request"]["url"].as_str().unwrap()).collect();
+    assert_eq!((&har["log"]["version"], asked[0]), (&"1.2".into(), format!("https://localhost:{}/", site.port).as_str()));
+    assert!(asked.iter().any(|url| url.ends_with("/missing.js")), "{asked:?}");
+}
+
+#[test]
+fn credentials_go_to_the_page_alone() {
+    let other = Site::new("");
+    let site =
+        Site::new(format!("<!doctype html><title>x</title><img src=/own.png><img src='https://localhost:{}/other.png'>", other.port));
+    std::fs::write(site.path("token"), "s3cret-token-of-the-page").unwrap();
+    let place = Place(tempfile::tempdir().unwrap());
+    let har = site.path("page.har");
+    let looked =
+        place.look(&site, &["--json", "--bearer-file", site.path("token").to_str().unwrap(), "--browser-har", har.to_str().unwrap()]);
+    let carried = |site: &Site, path: &str| {
+        let requests = site.requests.lock().unwrap();
+        let asked: Vec<bool> = requests
+            .iter()
+            .filter(|request| request.starts_with(&format!("GET {path} ")))
+            .map(|request| request.contains("s3cret-token"))
+            .collect();
+        asked
+    };
+    assert!(carried(&site, "/").iter().all(|carried| *carried), "{}", err(&looked));
+    // The last one is the browser's.
+    assert_eq!((carried(&site, "/own.png").last(), carried(&other, "/other.png").iter().any(|carried| *carried)), (Some(&true), false));
+    assert!(!std::fs::read_to_string(har).unwrap().contains("s3cret") && !out(&looked).contains("s3cret"));
+}
+
+#[test]
+fn a_browser_that_is_not_there_or_not_done_is_said() {
+    let site = Site::new("<!doctype html><title>x</title><script src=/hang></script>");
+    let place = Place(tempfile::tempdir().unwrap());
+    let none = place.look(&site, &["--json", "--no-assets", "--browser-program", "/none/chromium"]);
+    assert_eq!((none.status.code(), rules_of(&none)), (Some(1), vec!["browser_failed There is no browser at /none/chromium.".to_owned()]));
+    let slow = place.look(&site, &["--json", "--no-assets", "--browser-deadline-s", "6"]);
+    let said = "browser_failed The page was still loading when the browser's time was over.";
+    assert_eq!((slow.status.code(), rules_of(&slow)), (Some(1), vec![said.to_owned()]));
+    let wrong = place.look(&site, &["--json", "--no-assets", "--browser-program", "/bin/true"]);
+    assert!(rules_of(&wrong)[0].contains("Chromium does not start: /bin/true ended at once"), "{:?}", rules_of(&wrong));
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use key::{Key, KeyProof, RefPattern};
 pub use secret::Secret;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
-pub use smoke::{ReleaseCarrier, ReleaseProof, SmokePlan};
+pub use smoke::{BrowserPlan, ReleaseCarrier, ReleaseProof, SmokePlan};
 pub use stack::{Docker, PinChoice, PinnedImage, Stack};
 
 use crate::model::Mask;

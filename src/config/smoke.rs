@@ -42,8 +42,23 @@ pub struct SmokePlan {
     pub max_body_bytes: usize,
     /// Roots to trust beside the host's own (PEM).
     pub ca_file: Option<PathBuf>,
+    /// A browser that looks at the page as well; none: it is not asked.
+    pub browser: Option<BrowserPlan>,
     /// Connect here (`HOST:PORT`) instead of where the address leads; name and certificate stay those of the address.
     pub connect_to: Option<String>,
+}
+
+/// How a browser looks at the page.
+#[derive(Debug, Clone)]
+pub struct BrowserPlan {
+    /// The program; none: the first Chromium that this host has.
+    pub program: Option<PathBuf>,
+    /// How long it may take in all.
+    pub deadline: Duration,
+    /// A folder for a screenshot of desktop and of phone size.
+    pub screenshots: Option<PathBuf>,
+    /// A file for the list of requests (HAR 1.2).
+    pub har: Option<PathBuf>,
 }
 
 impl SmokePlan {

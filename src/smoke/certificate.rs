@@ -1,7 +1,11 @@
 //! Judges what a handshake showed.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::CertificateError;
 use rustls::Error as TlsError;
+use sha2::Digest as _;
+use sha2::Sha256;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -88,6 +92,12 @@ pub(super) fn describe(handshake: &Handshake) -> Certificate {
         issuer: leaf.issuer,
         days_left: (leaf.not_after_s.saturating_sub(handshake.at_s)).div_euclid(DAY_S),
     }
+}
+
+/// The SHA-256 of the leaf's public key (its `SubjectPublicKeyInfo`, RFC 5280), in base64.
+pub(super) fn key_hash(handshake: &Handshake) -> Option<String> {
+    let (_, leaf) = X509Certificate::from_der(&handshake.leaf).ok()?;
+    Some(STANDARD.encode(Sha256::digest(leaf.public_key().raw)))
 }
 
 /// What is wrong with the certificate, if anything is; `fewest_days` is what the plan asks for.

@@ -5,6 +5,7 @@
 //! the handshake, `expect.rs` and `release.rs` compare with the plan, `page/` lists what the page fetches and `mixed.rs`
 //! says what a browser does with it. `rules.rs` holds every rule with its meaning and how long it is waited for.
 
+mod browser;
 mod certificate;
 mod client;
 mod cookies;
@@ -47,7 +48,8 @@ pub struct Release {
 /// Looks at the page of `plan` until it is right, until waiting makes no sense or until the time of the plan is over,
 /// and says what was seen last. `progress` gets one sentence for every look that is followed by another.
 ///
-/// `within` bounds when the last look begins; each request has its own `timeout`. Dropping the future ends everything.
+/// `within` bounds when the last look begins; each request has its own `timeout`. A browser, where the plan asks for one,
+/// looks once at the page that stands. Dropping the future ends everything.
 pub async fn check(plan: &SmokePlan, release: Option<&Release>, progress: &mut (dyn FnMut(String) + Send)) -> Report {
     let started = Instant::now();
     let visitor = match Visitor::new(plan).await {
@@ -61,7 +63,11 @@ pub async fn check(plan: &SmokePlan, release: Option<&Release>, progress: &mut (
         attempts += 1;
         let sample = Sample::take(&visitor, plan, release).await;
         match patience.after(&sample, before.as_ref()) {
-            Next::Stands => return sample.into_report(attempts, started.elapsed()),
+            Next::Stands => {
+                let mut sample = sample;
+                sample.render(plan, progress).await;
+                return sample.into_report(attempts, started.elapsed());
+            }
             Next::Again { pause, why } => {
                 progress(format!("Look {attempts}: {why} Next look in {} ms.", pause.as_millis()));
                 tokio::time::sleep(pause).await;

@@ -146,6 +146,24 @@ table! {
     INSECURE_FORM: "insecure_form", Warning, Nothing, Confirm,
         "A form on an https page sends what is typed into it over http; browsers warn before they send it.",
         "Write https:// in the form's action, or a relative address.";
+    BROWSER_BLOCKED: "browser_blocked", Error, Blocked, No,
+        "Chromium itself did not load something that the https page asks for over http.",
+        "Write https:// instead of http://, or an address without scheme and host; a script may be what asks.";
+    BROWSER_UPGRADED: "browser_upgraded", Error, Upgraded, No,
+        "Chromium itself asked over https for something that the page names by http.",
+        "Write https:// instead of http://, or an address without scheme and host; a script may be what asks.";
+    BROWSER_REQUEST: "browser_request", Error, Blocked, No,
+        "Something that the page asks for does not come.",
+        "Look at the address: the file may be missing in the release, or the page's own policy may forbid it.";
+    BROWSER_EXCEPTION: "browser_exception", Error, Nothing, No,
+        "A script of the page ends with an exception that nothing catches.",
+        "Look at the script where the message says; a part of the page does not work.";
+    BROWSER_CONSOLE: "browser_console", Warning, Nothing, No,
+        "The page writes an error to the browser's console.",
+        "Look at what it says; visitors may miss something.";
+    BROWSER_FAILED: "browser_failed", Error, Nothing, No,
+        "The browser could not look at the page.",
+        "Install Chromium on this host or correct browser_program; if the page needs longer to load, raise browser_deadline_s.";
     NOT_CHECKED: "not_checked", Note, Nothing, No,
         "A part of the page was not looked at.",
         "Nothing need be changed; look at that part yourself.";

@@ -9,6 +9,7 @@ use crate::model::Finding;
 use crate::model::Report;
 
 use crate::smoke::Release;
+use crate::smoke::browser;
 use crate::smoke::certificate;
 use crate::smoke::client::Answer;
 use crate::smoke::client::Visitor;
@@ -31,6 +32,8 @@ pub(super) struct Sample {
     omitted: u32,
     /// What is not right.
     pub(super) findings: Vec<Finding>,
+    /// The keys of certificates that the plan's own roots vouch for, as SHA-256 in base64.
+    trusted: Vec<String>,
     /// Whether the page showed the release, so that nothing old can have answered.
     pub(super) proven: bool,
 }
@@ -52,6 +55,18 @@ impl Sample {
         }
         sample.findings.sort_by_key(|finding| Reverse(finding.severity));
         sample
+    }
+
+    /// Lets a browser look too, where the plan asks for it and there is a page to look at. What both saw is listed once.
+    pub(super) async fn render(&mut self, plan: &SmokePlan, progress: &mut (dyn FnMut(String) + Send)) {
+        let Some(browser) = plan.browser.as_ref().filter(|_| self.status.is_some_and(|status| plan.status.contains(&status))) else {
+            return;
+        };
+        progress("Chromium looks at the page.".to_owned());
+        let rendered = browser::look(plan, browser, &self.trusted).await;
+        let known: Vec<Option<String>> = self.findings.iter().map(|finding| finding.resolved.clone()).collect();
+        self.findings.extend(rendered.findings.into_iter().filter(|new| new.resolved.is_none() || !known.contains(&new.resolved)));
+        self.findings.sort_by_key(|finding| Reverse(finding.severity));
     }
 
     /// Whether the other look saw the same faults.
@@ -77,6 +92,9 @@ impl Sample {
     /// A certificate that was refused explains a request that failed better than the transport's error does.
     fn note_handshakes(&mut self, plan: &SmokePlan, handshakes: &[Handshake], fault: Option<Finding>) {
         self.certificate = handshakes.last().map(certificate::describe);
+        if plan.ca_file.is_some() {
+            self.trusted = handshakes.iter().filter(|handshake| handshake.verdict.is_ok()).filter_map(certificate::key_hash).collect();
+        }
         let judged = handshakes.iter().filter_map(|handshake| certificate::judge(handshake, plan.certificate_days));
         for finding in judged {
             if !self.findings.contains(&finding) {

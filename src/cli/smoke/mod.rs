@@ -77,11 +77,12 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
 }
 
 fn exit_code(report: &Report) -> u8 {
-    match report.errors().next() {
+    // The check itself, or its browser, not the page.
+    let is_ours = |rule: &str| matches!(rule, "setup" | "browser_failed");
+    match report.errors().map(|finding| is_ours(&finding.rule)).reduce(|all, ours| all && ours) {
         None => 0,
-        // The check itself is wrong, not the page.
-        Some(first) if first.rule == "setup" => 1,
-        Some(_) => NOT_PASSED,
+        Some(true) => 1,
+        Some(false) => NOT_PASSED,
     }
 }
 

@@ -73,6 +73,21 @@ pub(super) struct Flags {
     /// Connect here, with name and certificate of the address
     #[arg(long, value_name = "HOST:PORT")]
     connect_to: Option<String>,
+    /// Let the Chromium of this host load the page as well
+    #[arg(long)]
+    browser: bool,
+    /// Its program [default: the first one that is found]
+    #[arg(long, value_name = "FILE", requires = "browser")]
+    browser_program: Option<PathBuf>,
+    /// How long it may take in all [default: 30]
+    #[arg(long, value_name = "SECONDS", requires = "browser")]
+    browser_deadline_s: Option<f64>,
+    /// A folder for its screenshots, desktop.png and phone.png
+    #[arg(long, value_name = "DIR", requires = "browser")]
+    browser_screenshots: Option<PathBuf>,
+    /// A file for its list of requests (HAR 1.2)
+    #[arg(long, value_name = "FILE", requires = "browser")]
+    browser_har: Option<PathBuf>,
     /// Where the page shows the release, relative to it [default: the page itself]
     #[arg(long, value_name = "PATH")]
     release_path: Option<String>,
@@ -150,6 +165,11 @@ impl Flags {
             ("body", text(&self.body)),
             ("ca_file", path(&self.ca_file)),
             ("connect_to", text(&self.connect_to)),
+            ("browser", self.browser.then_some(Value::from(true))),
+            ("browser_program", path(&self.browser_program)),
+            ("browser_deadline_s", self.browser_deadline_s.map(Value::from)),
+            ("browser_screenshots", path(&self.browser_screenshots)),
+            ("browser_har", path(&self.browser_har)),
             ("release", (!release.is_empty()).then_some(Value::Table(release))),
         ];
         keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()

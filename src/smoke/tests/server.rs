@@ -134,6 +134,7 @@ impl Server {
             assets: true,
             max_body_bytes: 1 << 20,
             ca_file: Some(self.ca_file.clone()),
+            browser: None,
             connect_to: Some(format!("127.0.0.1:{}", self.port)),
         }
     }

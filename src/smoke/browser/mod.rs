@@ -1,0 +1,92 @@
+//! The rendered check: the Chromium of this host loads the page, and what it reports becomes findings.
+//!
+//! [`look`] is the story. `program.rs` finds and starts Chromium, `cdp.rs` speaks the DevTools protocol, `watch.rs` keeps what
+//! it reports, `judge.rs` makes findings of that, `har.rs` writes the list of requests.
+
+mod cdp;
+mod har;
+mod judge;
+mod program;
+mod session;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::BrowserPlan;
+use crate::config::SmokePlan;
+use crate::model::Finding;
+
+use crate::smoke::browser::program::Chromium;
+use crate::smoke::browser::session::Session;
+use crate::smoke::rules;
+
+/// How long nothing may be asked for before the page counts as loaded.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// Why the browser could not look; a whole sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+struct Fault(String);
+
+/// What the browser saw.
+#[derive(Debug, Default)]
+pub(super) struct Rendered {
+    /// What is not right.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Loads the page of `plan` once. `trusted` are the SHA-256 hashes (base64) of the public keys that the plan's own roots
+/// vouch for. When this returns, no process of the browser runs any more and its profile is gone; dropping it ends them too.
+pub(super) async fn look(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Rendered {
+    match tokio::time::timeout(browser.deadline, load(plan, browser, trusted)).await {
+        Ok(Ok(rendered)) => rendered,
+        Ok(Err(fault)) => failed(fault.0),
+        Err(_) => failed(format!("The browser was not done with the page within {} s.", browser.deadline.as_secs())),
+    }
+}
+
+async fn load(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Result<Rendered, Fault> {
+    let until = Instant::now() + browser.deadline;
+    let chromium = Chromium::start(plan, browser, trusted).await?;
+    let mut session = Session::open(&chromium.address, plan).await?;
+    session.navigate(plan.url.as_str()).await?;
+    // What is still loading when half of the time is over is reported as such; the rest is for screenshots.
+    let waited = until.checked_sub(browser.deadline / 2).unwrap_or(until);
+    let is_loaded = session.wait_until_loaded(waited, QUIET).await?;
+    if let Some(dir) = &browser.screenshots {
+        screenshots(&mut session, dir).await?;
+    }
+    let watched = session.close().await;
+    chromium.end().await;
+    if let Some(file) = &browser.har {
+        write(file, har::render(plan, &watched).as_bytes())?;
+    }
+    let mut findings = judge::findings(plan, &watched);
+    if !is_loaded {
+        findings.push(rules::BROWSER_FAILED.finding("The page was still loading when the browser's time was over.".to_owned()));
+    }
+    Ok(Rendered { findings })
+}
+
+/// A desktop and a phone, width and height in CSS pixels.
+const SIZES: [(&str, u32, u32, bool); 2] = [("desktop", 1280, 800, false), ("phone", 390, 844, true)];
+
+async fn screenshots(session: &mut Session, dir: &PathBuf) -> Result<(), Fault> {
+    std::fs::create_dir_all(dir).map_err(|error| Fault(format!("The folder {} cannot be made: {error}.", dir.display())))?;
+    for (name, width, height, is_phone) in SIZES {
+        let picture = session.screenshot(width, height, is_phone).await?;
+        write(&dir.join(format!("{name}.png")), &picture)?;
+    }
+    Ok(())
+}
+
+fn write(file: &std::path::Path, bytes: &[u8]) -> Result<(), Fault> {
+    std::fs::write(file, bytes).map_err(|error| Fault(format!("{} cannot be written: {error}.", file.display())))
+}
+
+fn failed(why: String) -> Rendered {
+    Rendered { findings: vec![rules::BROWSER_FAILED.finding(why)] }
+}

@@ -1,0 +1,158 @@
+//! One page in the browser, from an empty tab to its end.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use serde_json::json;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::config::SmokePlan;
+
+use crate::smoke::browser::Fault;
+use crate::smoke::browser::cdp::Cdp;
+use crate::smoke::browser::watch::Watched;
+
+/// What every target (the page, its frames and workers) is asked to report.
+const DOMAINS: [&str; 4] = ["Network.enable", "Runtime.enable", "Log.enable", "Audits.enable"];
+
+/// A tab.
+pub(super) struct Session {
+    cdp: Cdp,
+    id: String,
+    watched: Watched,
+    own: Own,
+}
+
+/// What is sent to the plan's own origin alone: it may be secret.
+struct Own {
+    origin: url::Origin,
+    headers: Vec<(String, String)>,
+    login: Option<(String, String)>,
+}
+
+impl Own {
+    fn of(plan: &SmokePlan) -> Self {
+        let headers = plan.headers.iter().map(|(name, value)| (name.clone(), value.reveal().to_owned())).collect();
+        let login = plan.basic_auth.as_ref().map(|(user, password)| (user.clone(), password.reveal().to_owned()));
+        Self { origin: plan.url.origin(), headers, login }
+    }
+
+    fn is_needed(&self) -> bool {
+        !self.headers.is_empty() || self.login.is_some()
+    }
+
+    fn is_own(&self, url: &str) -> bool {
+        Url::parse(url).is_ok_and(|url| url.origin() == self.origin)
+    }
+}
+
+impl Session {
+    /// Opens an empty tab that reports everything.
+    pub(super) async fn open(address: &str, plan: &SmokePlan) -> Result<Self, Fault> {
+        let mut cdp = Cdp::connect(address).await?;
+        let target = cdp.call(None, "Target.createTarget", json!({ "url": "about:blank" })).await?;
+        let attached = cdp.call(None, "Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true })).await?;
+        let id = attached["sessionId"].as_str().unwrap_or_default().to_owned();
+        let mut session = Self { cdp, id: id.clone(), watched: Watched::default(), own: Own::of(plan) };
+        session.cdp.call(Some(&id), "Page.enable", json!({})).await?;
+        session.listen(&id).await?;
+        Ok(session)
+    }
+
+    /// A frame or a worker waits until it is listened to, so that nothing of it is missed.
+    async fn listen(&mut self, session: &str) -> Result<(), Fault> {
+        for domain in DOMAINS {
+            self.cdp.tell(Some(session), domain, json!({})).await?;
+        }
+        if self.own.is_needed() {
+            self.cdp.tell(Some(session), "Fetch.enable", json!({ "handleAuthRequests": true })).await?;
+        }
+        let attach = json!({ "autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true });
+        self.cdp.tell(Some(session), "Target.setAutoAttach", attach).await?;
+        self.cdp.tell(Some(session), "Runtime.runIfWaitingForDebugger", json!({})).await
+    }
+
+    /// Goes to `url`. That it cannot be loaded is something to report, not a fault of ours.
+    pub(super) async fn navigate(&mut self, url: &str) -> Result<(), Fault> {
+        let id = self.id.clone();
+        // Not awaited: requests that are held for their headers have to be answered meanwhile.
+        self.cdp.tell(Some(&id), "Page.navigate", json!({ "url": url })).await
+    }
+
+    /// Whether the page has loaded and been quiet by `until`.
+    pub(super) async fn wait_until_loaded(&mut self, until: Instant, quiet: Duration) -> Result<bool, Fault> {
+        let mut quiet_since = Instant::now();
+        loop {
+            let is_quiet = self.watched.is_loaded && self.watched.under_way() == 0;
+            let next = if is_quiet { quiet_since + quiet } else { until };
+            match tokio::time::timeout_at(next.min(until), self.cdp.event()).await {
+                Ok(event) => {
+                    let event = event?;
+                    if self.watched.note(&event) {
+                        quiet_since = Instant::now();
+                    }
+                    self.answer(&event).await?;
+                }
+                Err(_) => return Ok(is_quiet),
+            }
+        }
+    }
+
+    /// What an event asks of us.
+    async fn answer(&mut self, event: &Value) -> Result<(), Fault> {
+        let params = &event["params"];
+        let session = event["sessionId"].as_str().map(str::to_owned);
+        match event["method"].as_str().unwrap_or_default() {
+            // Our own tab is listened to already, and to ask for it twice would lose what comes meanwhile.
+            "Target.attachedToTarget" if params["sessionId"] != self.id.as_str() => {
+                let child = params["sessionId"].as_str().unwrap_or_default().to_owned();
+                self.listen(&child).await
+            }
+            "Fetch.requestPaused" => {
+                let mut go_on = json!({ "requestId": params["requestId"] });
+                if self.own.is_own(params["request"]["url"].as_str().unwrap_or_default()) {
+                    go_on["headers"] = self.headers(&params["request"]["headers"]);
+                }
+                self.cdp.tell(session.as_deref(), "Fetch.continueRequest", go_on).await
+            }
+            "Fetch.authRequired" => {
+                let is_own = self.own.is_own(params["request"]["url"].as_str().unwrap_or_default());
+                let answer = match &self.own.login {
+                    Some((user, password)) if is_own && self.watched.may_log_in(&params["requestId"]) => {
+                        json!({ "response": "ProvideCredentials", "username": user, "password": password })
+                    }
+                    _ => json!({ "response": "CancelAuth" }),
+                };
+                let answer = json!({ "requestId": params["requestId"], "authChallengeResponse": answer });
+                self.cdp.tell(session.as_deref(), "Fetch.continueWithAuth", answer).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn headers(&self, present: &Value) -> Value {
+        let is_set = |name: &str| self.own.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let kept = present.as_object().into_iter().flatten().filter(|(name, _)| !is_set(name));
+        let kept = kept.map(|(name, value)| json!({ "name": name, "value": value }));
+        kept.chain(self.own.headers.iter().map(|(name, value)| json!({ "name": name, "value": value }))).collect()
+    }
+
+    /// The page as a PNG, at a width and height in CSS pixels.
+    pub(super) async fn screenshot(&mut self, width: u32, height: u32, is_phone: bool) -> Result<Vec<u8>, Fault> {
+        let id = self.id.clone();
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": if is_phone { 2 } else { 1 }, "mobile": is_phone });
+        self.cdp.call(Some(&id), "Emulation.setDeviceMetricsOverride", size).await?;
+        let taken = self.cdp.call(Some(&id), "Page.captureScreenshot", json!({ "format": "png" })).await?;
+        let picture = STANDARD.decode(taken["data"].as_str().unwrap_or_default());
+        picture.map_err(|error| Fault(format!("The browser's screenshot does not read: {error}.")))
+    }
+
+    /// Asks the browser to end, and gives what it reported.
+    pub(super) async fn close(mut self) -> Watched {
+        let _ = self.cdp.tell(None, "Browser.close", json!({})).await;
+        self.watched
+    }
+}

@@ -1,0 +1,203 @@
+//! What the browser reports, kept as it comes.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// A page that asks for more than this in the time of one check is told from its first ones.
+const MOST: usize = 20_000;
+
+/// One request of the page, its frames or its workers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Request {
+    pub(super) url: String,
+    pub(super) method: String,
+    /// `Document`, `Stylesheet`, `Script`, `Image`, …
+    pub(super) kind: String,
+    pub(super) status: Option<u16>,
+    pub(super) status_text: String,
+    pub(super) protocol: String,
+    pub(super) mime: String,
+    pub(super) bytes: u64,
+    pub(super) sent_headers: Value,
+    pub(super) got_headers: Value,
+    /// When it began, in seconds since 1970, and how long it took, in ms.
+    pub(super) began_s: f64,
+    pub(super) took_ms: f64,
+    began: f64,
+    /// Why it did not come, in the browser's words.
+    pub(super) failed: Option<String>,
+    /// Whether the page's own rules or mixed content kept it from being asked for.
+    pub(super) blocked: Option<String>,
+    is_over: bool,
+}
+
+/// Mixed content as the browser saw it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mixed {
+    pub(super) url: String,
+    pub(super) kind: String,
+    /// `MixedContentBlocked`, `MixedContentAutomaticallyUpgraded` or `MixedContentWarning`.
+    pub(super) resolution: String,
+}
+
+/// Everything that was reported.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// Whether the page's load event came.
+    pub(super) is_loaded: bool,
+    /// In the order in which they began; a redirect is a request of its own.
+    pub(super) requests: Vec<Request>,
+    /// Each address and kind once: the browser may report one twice.
+    pub(super) mixed: BTreeSet<Mixed>,
+    /// Errors that scripts write to the console.
+    pub(super) console: Vec<String>,
+    /// Exceptions that nothing caught.
+    pub(super) exceptions: Vec<String>,
+    open: BTreeMap<String, usize>,
+    logins: BTreeSet<String>,
+}
+
+impl Watched {
+    /// How many requests are under way. A stream that stays open does not keep a page from being loaded.
+    pub(super) fn under_way(&self) -> usize {
+        let lasting = |index: &&usize| matches!(self.requests[**index].kind.as_str(), "EventSource" | "WebSocket" | "Media" | "Ping");
+        self.open.values().filter(|index| !lasting(index)).count()
+    }
+
+    /// Whether credentials were not tried for this request yet: wrong ones would be asked for again and again.
+    pub(super) fn may_log_in(&mut self, id: &Value) -> bool {
+        self.logins.insert(id.to_string())
+    }
+
+    /// Keeps what `event` says. Whether it is a sign that the page is still busy.
+    pub(super) fn note(&mut self, event: &Value) -> bool {
+        let params = &event["params"];
+        let id = format!("{} {}", event["sessionId"], params["requestId"]);
+        match event["method"].as_str().unwrap_or_default() {
+            "Page.loadEventFired" => self.is_loaded = true,
+            "Network.requestWillBeSent" => self.begins(id, params),
+            "Network.responseReceived" => self.answered(&id, &params["response"]),
+            "Network.loadingFinished" => self.ends(&id, params, None),
+            "Network.loadingFailed" => self.ends(&id, params, Some(text(&params["errorText"]))),
+            "Audits.issueAdded" => self.issue(&params["issue"]),
+            "Runtime.exceptionThrown" => {
+                let details = &params["exceptionDetails"];
+                let said = [&details["exception"]["description"], &details["text"]].into_iter().find_map(Value::as_str);
+                push(&mut self.exceptions, said.unwrap_or_default());
+            }
+            "Runtime.consoleAPICalled" if params["type"] == "error" => {
+                let words: Vec<String> = params["args"].as_array().into_iter().flatten().map(argument).collect();
+                push(&mut self.console, &words.join(" "));
+            }
+            // Failed requests and mixed content are reported elsewhere, with more to say.
+            "Log.entryAdded" if params["entry"]["level"] == "error" => {
+                let source = params["entry"]["source"].as_str().unwrap_or_default();
+                if !matches!(source, "network" | "security") {
+                    push(&mut self.console, params["entry"]["text"].as_str().unwrap_or_default());
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn begins(&mut self, id: String, params: &Value) {
+        let request = &params["request"];
+        if let Some(redirect) = params.get("redirectResponse") {
+            self.answered(&id, redirect);
+            self.ends(&id, params, None);
+        }
+        if self.requests.len() >= MOST || text(&request["url"]).starts_with("data:") {
+            return;
+        }
+        self.open.insert(id, self.requests.len());
+        self.requests.push(Request {
+            url: text(&request["url"]),
+            method: text(&request["method"]),
+            kind: text(&params["type"]),
+            sent_headers: request["headers"].clone(),
+            began_s: params["wallTime"].as_f64().unwrap_or_default(),
+            began: params["timestamp"].as_f64().unwrap_or_default(),
+            ..Request::default()
+        });
+    }
+
+    fn answered(&mut self, id: &str, response: &Value) {
+        let Some(request) = self.open.get(id).and_then(|index| self.requests.get_mut(*index)) else { return };
+        request.status = response["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+        request.status_text = text(&response["statusText"]);
+        request.protocol = text(&response["protocol"]);
+        request.mime = text(&response["mimeType"]);
+        request.got_headers = response["headers"].clone();
+    }
+
+    fn ends(&mut self, id: &str, params: &Value, failed: Option<String>) {
+        let Some(request) = self.open.remove(id).and_then(|index| self.requests.get_mut(index)) else { return };
+        request.is_over = true;
+        request.took_ms = (params["timestamp"].as_f64().unwrap_or(request.began) - request.began).max(0.0) * 1000.0;
+        request.bytes = params["encodedDataLength"].as_f64().unwrap_or_default() as u64;
+        request.blocked = params["blockedReason"].as_str().map(str::to_owned);
+        // What the page itself gave up is no fault.
+        request.failed = failed.filter(|_| params["canceled"] != true || request.blocked.is_some());
+    }
+
+    fn issue(&mut self, issue: &Value) {
+        if issue["code"] != "MixedContentIssue" {
+            return;
+        }
+        let details = &issue["details"]["mixedContentIssueDetails"];
+        self.mixed.insert(Mixed {
+            url: text(&details["insecureURL"]),
+            kind: text(&details["resourceType"]),
+            resolution: text(&details["resolutionStatus"]),
+        });
+    }
+}
+
+/// The first ones tell what is wrong.
+fn push(list: &mut Vec<String>, said: &str) {
+    const MOST_SAID: usize = 50;
+    if list.len() < MOST_SAID && !list.iter().any(|known| known == said) {
+        list.push(said.to_owned());
+    }
+}
+
+fn argument(argument: &Value) -> String {
+    match &argument["value"] {
+        Value::Null => text(&argument["description"]),
+        Value::String(value) => value.clone(),
+        value => value.to_string(),
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Watched;
+
+    #[test]
+    fn a_redirect_is_a_request_of_its_own_and_streams_do_not_last() {
+        let mut watched = Watched::default();
+        let event = |method: &str, params| json!({ "method": method, "sessionId": "s", "params": params });
+        let begins =
+            |kind: &str, url: &str| json!({ "requestId": "1", "type": kind, "request": { "url": url, "method": "GET" }, "timestamp": 1.0 });
+        let mut second = begins("Document", "https://a.test/new");
+        second["redirectResponse"] = json!({ "status": 302 });
+        second["timestamp"] = 1.5.into();
+        watched.note(&event("Network.requestWillBeSent", begins("Document", "https://a.test/")));
+        watched.note(&event("Network.requestWillBeSent", second));
+        assert_eq!((watched.requests.len(), watched.under_way()), (2, 1));
+        assert_eq!((watched.requests[0].status, watched.requests[0].took_ms), (Some(302), 500.0));
+        watched.note(&event("Network.loadingFailed", json!({ "requestId": "1", "errorText": "net::ERR_ABORTED", "canceled": true })));
+        assert_eq!((watched.under_way(), &watched.requests[1].failed), (0, &None));
+        watched.note(&event("Network.requestWillBeSent", begins("EventSource", "https://a.test/events")));
+        assert_eq!(watched.under_way(), 0);
+    }
+}
