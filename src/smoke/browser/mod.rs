@@ -6,9 +6,9 @@
 mod cdp;
 mod har;
 mod judge;
-mod program;
-mod session;
-mod watch;
+pub(super) mod program;
+pub(super) mod session;
+pub(super) mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const QUIET: Duration = Duration::from_millis(500);
 /// Why the browser could not look; a whole sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-struct Fault(String);
+pub(in crate::smoke) struct Fault(String);
 
 /// What the browser saw.
 #[derive(Debug, Default)]

@@ -42,9 +42,9 @@ const FLAGS: [&str; 17] = [
 ];
 
 /// A Chromium of our own, with a profile of its own. Dropping it ends the whole process group.
-pub(super) struct Chromium {
+pub(in crate::smoke) struct Chromium {
     /// Where it takes DevTools connections, as a WebSocket address.
-    pub(super) address: String,
+    pub(in crate::smoke) address: String,
     cancel: Cancel,
     running: JoinHandle<Ended>,
     _profile: tempfile::TempDir,
@@ -59,7 +59,7 @@ impl Drop for Chromium {
 
 impl Chromium {
     /// Starts it and waits until it takes connections.
-    pub(super) async fn start(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Result<Self, Fault> {
+    pub(in crate::smoke) async fn start(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Result<Self, Fault> {
         let program = find(browser.program.as_deref())?;
         let profile = tempfile::Builder::new().prefix("tagalong-browser-").tempdir();
         let profile = profile.map_err(|error| Fault(format!("The browser's profile cannot be made: {error}.")))?;
@@ -90,7 +90,7 @@ impl Chromium {
     }
 
     /// Ends it; afterwards no process of it runs any more.
-    pub(super) async fn end(mut self) {
+    pub(in crate::smoke) async fn end(mut self) {
         self.cancel.cancel();
         let _ = (&mut self.running).await;
     }

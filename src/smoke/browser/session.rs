@@ -19,9 +19,10 @@ use crate::smoke::browser::watch::Watched;
 const DOMAINS: [&str; 4] = ["Network.enable", "Runtime.enable", "Log.enable", "Audits.enable"];
 
 /// A tab.
-pub(super) struct Session {
+pub(in crate::smoke) struct Session {
     cdp: Cdp,
     id: String,
+    target: Value,
     watched: Watched,
     own: Own,
 }
@@ -51,14 +52,16 @@ impl Own {
 
 impl Session {
     /// Opens an empty tab that reports everything.
-    pub(super) async fn open(address: &str, plan: &SmokePlan) -> Result<Self, Fault> {
+    pub(in crate::smoke) async fn open(address: &str, plan: &SmokePlan) -> Result<Self, Fault> {
         let mut cdp = Cdp::connect(address).await?;
         let target = cdp.call(None, "Target.createTarget", json!({ "url": "about:blank" })).await?;
         let attached = cdp.call(None, "Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true })).await?;
         let id = attached["sessionId"].as_str().unwrap_or_default().to_owned();
-        let mut session = Self { cdp, id: id.clone(), watched: Watched::default(), own: Own::of(plan) };
+        let mut session = Self { cdp, id: id.clone(), target: target["targetId"].clone(), watched: Watched::default(), own: Own::of(plan) };
         session.cdp.call(Some(&id), "Page.enable", json!({})).await?;
         session.listen(&id).await?;
+        // The page's own process answers this behind all of the above; to go on earlier would lose the first events.
+        session.cdp.call(Some(&id), "Runtime.evaluate", json!({ "expression": "0" })).await?;
         Ok(session)
     }
 
@@ -76,14 +79,14 @@ impl Session {
     }
 
     /// Goes to `url`. That it cannot be loaded is something to report, not a fault of ours.
-    pub(super) async fn navigate(&mut self, url: &str) -> Result<(), Fault> {
+    pub(in crate::smoke) async fn navigate(&mut self, url: &str) -> Result<(), Fault> {
         let id = self.id.clone();
         // Not awaited: requests that are held for their headers have to be answered meanwhile.
         self.cdp.tell(Some(&id), "Page.navigate", json!({ "url": url })).await
     }
 
     /// Whether the page has loaded and been quiet by `until`.
-    pub(super) async fn wait_until_loaded(&mut self, until: Instant, quiet: Duration) -> Result<bool, Fault> {
+    pub(in crate::smoke) async fn wait_until_loaded(&mut self, until: Instant, quiet: Duration) -> Result<bool, Fault> {
         let mut quiet_since = Instant::now();
         loop {
             let is_quiet = self.watched.is_loaded && self.watched.under_way() == 0;
@@ -141,7 +144,7 @@ impl Session {
     }
 
     /// The page as a PNG, at a width and height in CSS pixels.
-    pub(super) async fn screenshot(&mut self, width: u32, height: u32, is_phone: bool) -> Result<Vec<u8>, Fault> {
+    pub(in crate::smoke) async fn screenshot(&mut self, width: u32, height: u32, is_phone: bool) -> Result<Vec<u8>, Fault> {
         let id = self.id.clone();
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": if is_phone { 2 } else { 1 }, "mobile": is_phone });
         self.cdp.call(Some(&id), "Emulation.setDeviceMetricsOverride", size).await?;
@@ -150,9 +153,9 @@ impl Session {
         picture.map_err(|error| Fault(format!("The browser's screenshot does not read: {error}.")))
     }
 
-    /// Asks the browser to end, and gives what it reported.
-    pub(super) async fn close(mut self) -> Watched {
-        let _ = self.cdp.tell(None, "Browser.close", json!({})).await;
+    /// Closes the tab, and gives what was reported.
+    pub(in crate::smoke) async fn close(mut self) -> Watched {
+        let _ = self.cdp.tell(None, "Target.closeTarget", json!({ "targetId": self.target })).await;
         self.watched
     }
 }

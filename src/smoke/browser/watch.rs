@@ -10,69 +10,69 @@ const MOST: usize = 20_000;
 
 /// One request of the page, its frames or its workers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Request {
-    pub(super) url: String,
-    pub(super) method: String,
+pub(in crate::smoke) struct Request {
+    pub(in crate::smoke) url: String,
+    pub(in crate::smoke) method: String,
     /// `Document`, `Stylesheet`, `Script`, `Image`, …
-    pub(super) kind: String,
-    pub(super) status: Option<u16>,
-    pub(super) status_text: String,
-    pub(super) protocol: String,
-    pub(super) mime: String,
-    pub(super) bytes: u64,
-    pub(super) sent_headers: Value,
-    pub(super) got_headers: Value,
+    pub(in crate::smoke) kind: String,
+    pub(in crate::smoke) status: Option<u16>,
+    pub(in crate::smoke) status_text: String,
+    pub(in crate::smoke) protocol: String,
+    pub(in crate::smoke) mime: String,
+    pub(in crate::smoke) bytes: u64,
+    pub(in crate::smoke) sent_headers: Value,
+    pub(in crate::smoke) got_headers: Value,
     /// When it began, in seconds since 1970, and how long it took, in ms.
-    pub(super) began_s: f64,
-    pub(super) took_ms: f64,
+    pub(in crate::smoke) began_s: f64,
+    pub(in crate::smoke) took_ms: f64,
     began: f64,
     /// Why it did not come, in the browser's words.
-    pub(super) failed: Option<String>,
+    pub(in crate::smoke) failed: Option<String>,
     /// Whether the page's own rules or mixed content kept it from being asked for.
-    pub(super) blocked: Option<String>,
+    pub(in crate::smoke) blocked: Option<String>,
     is_over: bool,
 }
 
 /// Mixed content as the browser saw it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mixed {
-    pub(super) url: String,
-    pub(super) kind: String,
+pub(in crate::smoke) struct Mixed {
+    pub(in crate::smoke) url: String,
+    pub(in crate::smoke) kind: String,
     /// `MixedContentBlocked`, `MixedContentAutomaticallyUpgraded` or `MixedContentWarning`.
-    pub(super) resolution: String,
+    pub(in crate::smoke) resolution: String,
 }
 
 /// Everything that was reported.
 #[derive(Debug, Default)]
-pub(super) struct Watched {
+pub(in crate::smoke) struct Watched {
     /// Whether the page's load event came.
-    pub(super) is_loaded: bool,
+    pub(in crate::smoke) is_loaded: bool,
     /// In the order in which they began; a redirect is a request of its own.
-    pub(super) requests: Vec<Request>,
+    pub(in crate::smoke) requests: Vec<Request>,
     /// Each address and kind once: the browser may report one twice.
-    pub(super) mixed: BTreeSet<Mixed>,
+    pub(in crate::smoke) mixed: BTreeSet<Mixed>,
     /// Errors that scripts write to the console.
-    pub(super) console: Vec<String>,
+    pub(in crate::smoke) console: Vec<String>,
     /// Exceptions that nothing caught.
-    pub(super) exceptions: Vec<String>,
+    pub(in crate::smoke) exceptions: Vec<String>,
     open: BTreeMap<String, usize>,
     logins: BTreeSet<String>,
 }
 
 impl Watched {
     /// How many requests are under way. A stream that stays open does not keep a page from being loaded.
-    pub(super) fn under_way(&self) -> usize {
+    pub(in crate::smoke) fn under_way(&self) -> usize {
         let lasting = |index: &&usize| matches!(self.requests[**index].kind.as_str(), "EventSource" | "WebSocket" | "Media" | "Ping");
         self.open.values().filter(|index| !lasting(index)).count()
     }
 
     /// Whether credentials were not tried for this request yet: wrong ones would be asked for again and again.
-    pub(super) fn may_log_in(&mut self, id: &Value) -> bool {
+    pub(in crate::smoke) fn may_log_in(&mut self, id: &Value) -> bool {
         self.logins.insert(id.to_string())
     }
 
     /// Keeps what `event` says. Whether it is a sign that the page is still busy.
-    pub(super) fn note(&mut self, event: &Value) -> bool {
+    pub(in crate::smoke) fn note(&mut self, event: &Value) -> bool {
         let params = &event["params"];
         let id = format!("{} {}", event["sessionId"], params["requestId"]);
         match event["method"].as_str().unwrap_or_default() {

@@ -2,6 +2,7 @@
 
 mod any_bytes;
 mod certificate;
+mod chromium;
 mod mixed_content;
 mod probe;
 mod server;
