@@ -16,7 +16,7 @@
 //! | 4 | `executor` | who carries orders out, on which host, under which lock |
 //! | 3 | `engine` `smoke` `journal` | tools over one or two things below |
 //! | 2 | `store` `registry` | one outside thing each |
-//! | 1 | `process` `config` `api` `telemetry` `clock` | edges |
+//! | 1 | `process` `config` `api` `telemetry` `clock` `hot` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
 
 pub mod api;
@@ -27,6 +27,7 @@ pub mod config;
 pub mod deploy;
 pub mod engine;
 pub mod executor;
+pub mod hot;
 pub mod http;
 pub mod journal;
 pub mod model;
