@@ -14,7 +14,7 @@
 //! | 6 | `http` | actix and statuses |
 //! | 5 | `deploy` | orders, their queue, the story, undo, recovery |
 //! | 4 | `executor` | who carries orders out, on which host, under which lock |
-//! | 3 | `engine` `smoke` `journal` | tools over one or two things below |
+//! | 3 | `engine` `dataset` `smoke` `journal` | tools over one or two things below |
 //! | 2 | `store` `registry` | one outside thing each |
 //! | 1 | `process` `config` `api` `telemetry` `clock` `hot` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
@@ -24,6 +24,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dataset;
 pub mod deploy;
 pub mod engine;
 pub mod executor;

@@ -4,6 +4,8 @@
 //! process group, a deadline, and the end of the whole group when it is over, however it ended. Its standard input is
 //! either empty or the host lock's file, so that a child that outlives tagalong still holds the lock.
 
+mod lock;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ use tokio::sync::watch;
 
 use rustix::process::Pid;
 use rustix::process::Signal;
+
+pub use lock::{Holder, HostLock, LockError, end_holders, holders, holders_of};
 
 pub use crate::model::Mask;
 
@@ -214,6 +218,28 @@ pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
     })
     .await;
     Captured { ended, out, err: err.join("; ") }
+}
+
+/// Runs `command` and keeps every byte of its standard output, for output that is no text. The masked last part of its
+/// standard error comes with it.
+pub async fn capture_bytes(command: &Command, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
+    const MOST_BYTES: u64 = 256 << 20;
+    let (mut readers, mut read) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let ended = supervise(command, cancel, |_, pipe| {
+        readers.push(tokio::spawn(async move {
+            let mut bytes = Vec::new();
+            // What was read until an error is what there is.
+            let _ = pipe.take(MOST_BYTES).read_to_end(&mut bytes).await;
+            bytes
+        }));
+    })
+    .await;
+    for (reader, bytes) in readers.into_iter().zip(&mut read) {
+        // A program that left the group may hold the pipe open for ever.
+        *bytes = tokio::time::timeout(DRAIN, reader).await.ok().and_then(Result::ok).unwrap_or_default();
+    }
+    let [out, err] = read;
+    (ended, out, command.mask.hide(String::from_utf8_lossy(&err).trim()))
 }
 
 /// A process group that ends with this value.

@@ -3,6 +3,7 @@
 //! `config/tagalong.toml` shows every key with its unit and default; a test reads it.
 
 mod check;
+mod dataset;
 mod key;
 mod reader;
 mod secret;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use dataset::{Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
 pub use secret::Secret;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};

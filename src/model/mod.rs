@@ -3,6 +3,7 @@
 //! No I/O and no async: everything above may use these.
 
 mod caller;
+mod dataset;
 mod id;
 mod image;
 mod line;
@@ -14,6 +15,7 @@ mod step;
 mod word;
 
 pub use caller::{Caller, Scope, Target, Verb};
+pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
 pub use id::DeploymentId;
 pub use image::{Digest, ImageRef, Repository, Tag};
 pub use line::{Line, LineKind};
