@@ -6,6 +6,7 @@ mod check;
 mod dataset;
 mod key;
 mod reader;
+mod reload;
 mod secret;
 mod service;
 mod smoke;
@@ -22,11 +23,13 @@ use std::time::Duration;
 
 pub use dataset::{Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
-pub use secret::Secret;
+pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
+pub use secret::{Secret, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use smoke::{ReleaseCarrier, ReleaseProof, SmokePlan};
 pub use stack::{Docker, PinChoice, PinnedImage, Stack};
 
+use crate::model::DatasetName;
 use crate::model::Mask;
 use crate::model::ServiceName;
 
@@ -47,6 +50,8 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
+    /// The datasets and what becomes of new data, by name.
+    pub datasets: BTreeMap<DatasetName, Arc<Reload>>,
     /// Hides every secret above.
     pub mask: Arc<Mask>,
 }

@@ -25,7 +25,7 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     if shared.deployer.hub().is_unwritable() {
         problems.push("The journal cannot be written; most likely the disk is full.".to_owned());
     }
-    let readiness = api::Readiness { ready: problems.is_empty(), problems };
+    let readiness = api::Readiness { ready: problems.is_empty(), problems, notes: Vec::new() };
     if readiness.ready { HttpResponse::Ok().json(readiness) } else { HttpResponse::ServiceUnavailable().json(readiness) }
 }
 
