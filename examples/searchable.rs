@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use actix_web::App;
 use actix_web::HttpRequest;
@@ -24,6 +26,8 @@ use actix_web::web;
 use clap::Parser;
 use serde_json::json;
 use tagalong::hot::Hot;
+use tagalong::hot::HotError;
+use tagalong::hot::Reloaded;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
@@ -80,6 +84,17 @@ impl Index {
 struct Site {
     hot: Hot<Index, std::io::Error>,
     token_file: Option<PathBuf>,
+    /// How often something new was put in place.
+    loads: AtomicU64,
+}
+
+impl Site {
+    /// Builds what is published now and serves it from then on.
+    fn reload(&self) -> Result<Reloaded, HotError<std::io::Error>> {
+        let done = self.hot.reload()?;
+        self.loads.fetch_add(u64::from(done.rebuilt), Ordering::SeqCst);
+        Ok(done)
+    }
 }
 
 async fn search(site: web::Data<Site>, query: web::Query<BTreeMap<String, String>>) -> HttpResponse {
@@ -91,7 +106,7 @@ async fn search(site: web::Data<Site>, query: web::Query<BTreeMap<String, String
 
 async fn version(site: web::Data<Site>) -> HttpResponse {
     let loaded = site.hot.current();
-    HttpResponse::Ok().json(json!({ "commit": loaded.commit, "files": loaded.state.files }))
+    HttpResponse::Ok().json(json!({ "commit": loaded.commit, "files": loaded.state.files, "loads": site.loads.load(Ordering::SeqCst) }))
 }
 
 async fn reload(site: web::Data<Site>, request: HttpRequest) -> HttpResponse {
@@ -103,7 +118,7 @@ async fn reload(site: web::Data<Site>, request: HttpRequest) -> HttpResponse {
         }
     }
     // A build may take long, and the threads that answer must not wait for it.
-    match web::block(move || site.hot.reload()).await {
+    match web::block(move || site.reload()).await {
         Ok(Ok(done)) => HttpResponse::Ok().json(json!({ "commit": done.to, "rebuilt": done.rebuilt })),
         Ok(Err(error)) => HttpResponse::InternalServerError().json(json!({ "error": error.to_string() })),
         Err(error) => HttpResponse::InternalServerError().json(json!({ "error": error.to_string() })),
@@ -114,13 +129,13 @@ async fn reload(site: web::Data<Site>, request: HttpRequest) -> HttpResponse {
 async fn main() -> std::io::Result<()> {
     let args = Args::parse();
     let hot = Hot::open(&args.data, Index::build).map_err(std::io::Error::other)?;
-    let site = web::Data::new(Site { hot, token_file: args.token_file });
+    let site = web::Data::new(Site { hot, token_file: args.token_file, loads: AtomicU64::new(0) });
     let on_signal = site.clone();
     let mut hangup = signal(SignalKind::hangup())?;
     actix_web::rt::spawn(async move {
         while hangup.recv().await.is_some() {
             let site = on_signal.clone();
-            match web::block(move || site.hot.reload()).await {
+            match web::block(move || site.reload()).await {
                 Ok(Ok(done)) => eprintln!("serving {}", done.to),
                 Ok(Err(error)) => eprintln!("{error}"),
                 Err(error) => eprintln!("{error}"),

@@ -12,7 +12,7 @@
 //! | 8 | `cli` | the terminal |
 //! | 7 | `app` | builds everything from the configuration; orderly start and stop |
 //! | 6 | `http` | actix and statuses |
-//! | 5 | `deploy` | orders, their queue, the story, undo, recovery |
+//! | 5 | `deploy` `reload` | orders, their queue, the story, undo, recovery · the story of a reload, peers |
 //! | 4 | `executor` | who carries orders out, on which host, under which lock |
 //! | 3 | `engine` `dataset` `smoke` `journal` | tools over one or two things below |
 //! | 2 | `store` `registry` | one outside thing each |
@@ -34,6 +34,7 @@ pub mod journal;
 pub mod model;
 pub mod process;
 pub mod registry;
+pub mod reload;
 pub mod smoke;
 pub mod store;
 pub mod telemetry;

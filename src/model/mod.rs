@@ -12,6 +12,7 @@ mod order;
 mod outcome;
 mod report;
 mod step;
+mod webhook;
 mod word;
 
 pub use caller::{Caller, Scope, Target, Verb};
@@ -24,4 +25,5 @@ pub use order::{Order, OrderKind, RollbackTo};
 pub use outcome::{Guard, Outcome, State};
 pub use report::{Certificate, Effect, Finding, Report, Severity};
 pub use step::Step;
+pub use webhook::{webhook_mac, webhook_signature};
 pub use word::{KeyId, ServiceName, WordError};
