@@ -14,6 +14,7 @@ use prometheus_client::registry::Unit;
 
 use crate::model::DatasetName;
 use crate::model::Outcome;
+use crate::model::Reconcile;
 use crate::model::ServiceName;
 use crate::model::Step;
 
@@ -175,6 +176,14 @@ impl Metrics {
         self.waiting.set(waiting);
         self.running.set(running);
         self.journal_unwritable.set(i64::from(journal_unwritable));
+    }
+
+    /// Shows every outcome of a dataset before the first of them.
+    pub fn know_dataset(&self, dataset: &DatasetName) {
+        for outcome in Reconcile::ALL.map(Reconcile::as_str).into_iter().chain([Reconcile::UNUSABLE]) {
+            let labels = ReloadLabels { dataset: dataset.to_string(), outcome: outcome.to_owned() };
+            let _zero = self.datasets.reloads.get_or_create_owned(&labels);
+        }
     }
 
     /// Counts an ended reload.

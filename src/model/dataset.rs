@@ -133,6 +133,9 @@ impl Reconcile {
         Self::PushRefused,
     ];
 
+    /// What stands in the place of an outcome when nothing could be done with a dataset at all.
+    pub const UNUSABLE: &'static str = "unusable";
+
     /// The text form.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -48,7 +48,7 @@ impl Ran {
     /// The outcome's text form.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
-        self.reconciled.map_or("unusable", Reconcile::as_str)
+        self.reconciled.map_or(Reconcile::UNUSABLE, Reconcile::as_str)
     }
 
     /// Whether what is served is as new as it can be had.
@@ -147,16 +147,12 @@ impl Story<'_> {
     async fn load(&self, commit: &Commit) -> Result<(), String> {
         let staged = self.timed("stage", self.runner.dataset.stage(commit, self.cancel)).await.map_err(said)?;
         self.timed("check", app::check(self.runner, &staged, self.cancel)).await?;
-        let before = self.runner.dataset.current().await.map_err(said)?;
+        let before = self.runner.dataset.current().await;
         self.timed("flip", self.runner.dataset.flip(&staged)).await.map_err(said)?;
         if let Err(why) = self.show(&staged).await {
             return Err(self.swap_back(before.as_ref(), &staged, why).await);
         }
-        self.record(commit).await.map_err(said)?;
-        if let Err(error) = self.runner.dataset.tidy().await {
-            tracing::warn!(dataset = %self.runner.name(), %error, "old worktrees could not be removed; it is tried again");
-        }
-        Ok(())
+        self.record(commit).await.map_err(said)
     }
 
     /// The app hears of `staged` and is asked whether it serves it.

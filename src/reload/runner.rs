@@ -1,6 +1,7 @@
 //! One dataset: when it is reloaded, and who is answered by which reload. One reload at a time; whoever asks while one runs is
 //! answered by the next, however many they are.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock;
@@ -34,6 +34,8 @@ use crate::store::LastReload;
 
 /// The first wait after a reload that did not hold; each further one is twice as long.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// How often a repository is kept quick at most.
+const TEND: Duration = Duration::from_mins(10);
 /// The longest wait after a reload that did not hold.
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
@@ -54,6 +56,11 @@ pub(super) struct Runner {
     ready: AtomicBool,
     /// Whether this process has seen the app serve what is recorded as loaded.
     known_loaded: AtomicBool,
+    /// The commit that peers have heard of, or that one of them has told us.
+    told: Mutex<Option<Commit>>,
+    /// What the push of own commits is at.
+    push: watch::Sender<Push>,
+    wake_push: Notify,
     /// Something is owed to a peer.
     pub(super) owed: Notify,
     stop: Cancel,
@@ -69,6 +76,7 @@ struct Finished {
 
 impl Runner {
     pub(super) fn new(plan: &Arc<Reload>, docker: &Docker, common: &Arc<Common>) -> Arc<Self> {
+        common.metrics.know_dataset(&plan.data.name);
         Arc::new(Self {
             plan: Arc::clone(plan),
             docker: docker.clone(),
@@ -81,6 +89,9 @@ impl Runner {
             loaded: Mutex::default(),
             ready: AtomicBool::new(false),
             known_loaded: AtomicBool::new(false),
+            told: Mutex::default(),
+            push: watch::Sender::new(Push::Done),
+            wake_push: Notify::new(),
             owed: Notify::new(),
             stop: Cancel::default(),
             ended: watch::Sender::new(true),
@@ -129,7 +140,7 @@ impl Runner {
         if commit.as_str() == loaded.as_str() {
             return true;
         }
-        match self.dataset.contains(commit, &loaded).await {
+        match self.dataset.contains(commit, &loaded, &self.stop).await {
             Ok(contained) => contained,
             Err(error) => {
                 // Then a reload says what is true.
@@ -164,17 +175,24 @@ impl Runner {
                 before.cancel();
                 before.ended().await;
             }
-            let mut tasks = JoinSet::new();
-            tasks.spawn(Arc::clone(&runner).work());
-            tasks.spawn(peers::settle_debts(Arc::clone(&runner)));
-            tasks.spawn(Arc::clone(&runner).push());
-            while let Some(ended) = tasks.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(dataset = %runner.name(), %error, "a part of following a dataset ended; restart tagalong");
-                }
-            }
+            tokio::join!(
+                runner.keep_up(|runner| Box::pin(runner.work())),
+                runner.keep_up(|runner| Box::pin(peers::settle_debts(runner))),
+                runner.keep_up(|runner| Box::pin(runner.push_own())),
+            );
             runner.ended.send_replace(true);
         });
+    }
+
+    /// Carries a part out until the runner stops. One that breaks is begun anew, so that nobody waits for it for ever.
+    async fn keep_up(self: &Arc<Self>, part: fn(Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>) {
+        while let Err(error) = tokio::spawn(part(Arc::clone(self))).await {
+            tracing::error!(dataset = %self.name(), %error, "a part of following a dataset broke; it is begun anew");
+            tokio::select! {
+                () = tokio::time::sleep(FIRST_RETRY) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
     }
 
     pub(super) fn cancel(&self) {
@@ -196,7 +214,7 @@ impl Runner {
             tracing::debug!(dataset = %self.name(), outcome = last.outcome, "the last reload before this start");
         }
         let mut retry: Option<Duration> = None;
-        let mut first = true;
+        let (mut first, mut tended) = (true, None);
         loop {
             if !first {
                 let pause = [self.plan.every, retry].into_iter().flatten().min();
@@ -222,14 +240,41 @@ impl Runner {
                 return;
             }
             let held = !matches!(ran.load, Load::Failed(_)) && ran.reconciled.is_some();
-            retry = if held { None } else { Some(retry.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY))) };
+            let is_behind = *self.push.borrow() == Push::Behind && !ran.is_ok();
+            retry = if held && !is_behind { None } else { Some(retry.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY))) };
             self.known_loaded.store(held, Ordering::SeqCst);
             self.record(&ran, began.elapsed()).await;
-            let is_new = ran.load == Load::Loaded || ran.from != ran.to || ran.pushed > 0;
-            if let Some(commit) = ran.to.as_ref().filter(|_| is_new && tell_peers) {
-                peers::owe_all(&self, commit).await;
+            self.pass_on(&ran, tell_peers).await;
+            if ran.is_ok() && *self.push.borrow() != Push::Done {
+                self.wake_push.notify_one();
             }
+            let has_loaded = ran.load == Load::Loaded;
             self.finished.send_replace(Finished { up_to, ran: Some(Arc::new(ran)) });
+            if has_loaded {
+                self.keep_house(&mut tended).await;
+            }
+        }
+    }
+
+    /// What is new is owed to peers: unless it came from one of them, who tells the others, and nothing of ours was added.
+    async fn pass_on(&self, ran: &Ran, tell_peers: bool) {
+        let Some(commit) = &ran.to else { return };
+        let before = self.told.lock().unwrap_or_else(PoisonError::into_inner).replace(commit.clone());
+        if before.as_ref() != Some(commit) && (tell_peers || ran.pushed > 0) {
+            peers::owe_all(self, commit).await;
+        }
+    }
+
+    /// After the answer: old worktrees go, and now and then the repository is kept quick.
+    async fn keep_house(&self, tended: &mut Option<Instant>) {
+        if let Err(error) = self.dataset.tidy(&[], &self.stop).await {
+            tracing::warn!(dataset = %self.name(), %error, "old worktrees could not be removed; it is tried again");
+        }
+        if tended.is_none_or(|at| at.elapsed() > TEND) {
+            *tended = Some(Instant::now());
+            if let Err(error) = self.dataset.tend(&self.stop).await {
+                tracing::debug!(dataset = %self.name(), %error, "the repository was not tended");
+            }
         }
     }
 
@@ -260,24 +305,41 @@ impl Runner {
         }
     }
 
-    /// What the push of own commits is at, as one sentence.
+    /// Whether the push of own commits waits for something, and for what.
     pub(super) fn push_state(&self) -> Option<String> {
-        None
+        match &*self.push.borrow() {
+            Push::Done | Push::Working => None,
+            Push::Waiting { why, next_ms } => Some(format!("tried again in {} s: {}", next_ms.div_ceil(1000), why.trim_end())),
+            Push::Refused { why } => Some(format!("refused by the remote, tried again slowly: {}", why.trim_end())),
+            Push::Behind => Some("waits for a reconcile: the remote has moved on".to_owned()),
+        }
     }
 
-    /// Own commits go to the remote as they are made; where the remote has moved on, a reload is due.
-    async fn push(self: Arc<Self>) {
-        let behind = {
-            let runner = Arc::clone(&self);
-            move |push: &Push| {
-                if *push == Push::Behind {
-                    runner.asked.fetch_add(1, Ordering::SeqCst);
-                    runner.tell_peers.store(true, Ordering::SeqCst);
-                    runner.wake.notify_one();
+    /// Own commits go to the remote as they are made; where it has moved on a reload is due, and where it has taken something
+    /// others are to hear of it.
+    async fn push_own(self: Arc<Self>) {
+        let mut told = self.push.subscribe();
+        let watch = async {
+            while told.changed().await.is_ok() {
+                let now = told.borrow_and_update().clone();
+                let is_due = match now {
+                    Push::Behind => self.is_ready(),
+                    Push::Done => {
+                        let head = self.dataset.head().await.ok().flatten();
+                        self.is_ready() && head.is_some() && head != *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+                    }
+                    Push::Working | Push::Waiting { .. } | Push::Refused { .. } => false,
+                };
+                if is_due {
+                    self.tell_peers.store(true, Ordering::SeqCst);
+                    self.asked.fetch_add(1, Ordering::SeqCst);
+                    self.wake.notify_one();
                 }
             }
         };
-        let _ = behind;
-        self.stop.cancelled().await;
+        tokio::select! {
+            () = self.dataset.push_forever(&self.wake_push, &self.push, &self.stop) => {}
+            () = watch => {}
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::api;
 use crate::clock;
 use crate::model::Commit;
 use crate::model::DatasetName;
+use crate::process::Cancel;
 use crate::reload::Common;
 use crate::reload::ReloadError;
 use crate::reload::Reloader;
@@ -86,7 +87,7 @@ async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
     let last = store.last_reload(executor, runner.name()).await?;
     let owed = store.debts(executor, runner.name()).await?;
     let text = |commit: Option<Commit>| commit.map(|commit| commit.to_string());
-    let (status, fault) = match runner.dataset.status().await {
+    let (status, fault) = match runner.dataset.status(&Cancel::default()).await {
         Ok(status) => (Some(status), None),
         Err(error) => (None, Some(error.to_string())),
     };

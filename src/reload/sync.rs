@@ -36,7 +36,7 @@ pub async fn sync(plan: &Reload, app_follows: bool, cancel: &Cancel) -> Result<S
     if let Some(commit) = &commit {
         let staged = dataset.stage(commit, cancel).await?;
         dataset.flip(&staged).await?;
-        dataset.tidy().await?;
+        dataset.tidy(&[], cancel).await?;
         if app_follows {
             dataset.set_loaded(commit).await?;
         }

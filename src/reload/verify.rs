@@ -36,7 +36,7 @@ pub(super) async fn serves(runner: &Runner, wanted: &Commit, cancel: &Cancel) ->
             () = cancel.cancelled() => return Err("tagalong is being stopped.".to_owned()),
         };
         let why = match asked {
-            Ok(said) if is_served(runner, verify, &said, wanted).await => return Ok(()),
+            Ok(said) if is_served(runner, verify, &said, wanted, cancel).await => return Ok(()),
             Ok(said) => format!("{} says {}, not {wanted}", verify.url, app::shown(runner, &said)),
             Err(why) => why,
         };
@@ -81,7 +81,7 @@ async fn ask(runner: &Runner, verify: &Verify, deadline: Duration) -> Result<Str
 }
 
 /// Whether `said` names `wanted`, or a commit that has it: an app that writes may have gone on.
-async fn is_served(runner: &Runner, verify: &Verify, said: &str, wanted: &Commit) -> bool {
+async fn is_served(runner: &Runner, verify: &Verify, said: &str, wanted: &Commit, cancel: &Cancel) -> bool {
     let words = |c: char| !c.is_ascii_hexdigit();
     let mut named = match verify.carried_by {
         ReleaseCarrier::Text => said.split(words).collect::<Vec<_>>(),
@@ -92,7 +92,7 @@ async fn is_served(runner: &Runner, verify: &Verify, said: &str, wanted: &Commit
         return true;
     }
     for newer in named.into_iter().filter_map(|word| Commit::parse(word).ok()) {
-        if runner.dataset.contains(&CommitName::from(wanted.clone()), &newer).await.unwrap_or(false) {
+        if runner.dataset.contains(&CommitName::from(wanted.clone()), &newer, cancel).await.unwrap_or(false) {
             return true;
         }
     }

@@ -55,8 +55,19 @@ pub(crate) fn commit(dir: &Path, files: &[(&str, &str)]) -> String {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
     }
-    git(dir, &["add", "--all"]);
-    git(dir, &["commit", "--quiet", "--message", "edit"]);
+    // Whoever writes into a checkout that is followed waits for git's own lock.
+    let began = Instant::now();
+    for args in [&["add", "--all"] as &[&str], &["commit", "--quiet", "--message", "edit"]] {
+        loop {
+            let done = program("git", args, dir);
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            if done.status.success() {
+                break;
+            }
+            assert!(said.contains(".lock") && began.elapsed() < PATIENCE, "git {args:?}: {said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
     git(dir, &["rev-parse", "HEAD"])
 }
 
@@ -179,7 +190,7 @@ impl Running {
     }
 
     pub(crate) async fn version(&self) -> Value {
-        reqwest::get(self.url("/version")).await.unwrap().json().await.unwrap()
+        http().get(self.url("/version")).send().await.unwrap().json().await.unwrap()
     }
 
     pub(crate) async fn commit(&self) -> String {
@@ -188,7 +199,7 @@ impl Running {
 
     /// The files that hold `word`.
     pub(crate) async fn search(&self, word: &str) -> Value {
-        let answer: Value = reqwest::get(self.url(&format!("/search?q={word}"))).await.unwrap().json().await.unwrap();
+        let answer: Value = http().get(self.url(&format!("/search?q={word}"))).send().await.unwrap().json().await.unwrap();
         answer["files"].clone()
     }
 }
@@ -247,8 +258,7 @@ impl Plan {
     /// Writes the configuration and returns its path.
     pub(crate) fn write(&self, place: &Place) -> PathBuf {
         let file = place.path().join(format!("{}.toml", self.name));
-        let (listen, socket) = if self.server.contains("listen") { ("", "") } else { ("listen = [\"127.0.0.1:0\"]", "") };
-        let _ = socket;
+        let listen = if self.server.contains("listen") { "" } else { "listen = [\"127.0.0.1:0\"]" };
         let text = format!(
             "version = 1\n[server]\n{listen}\nsocket = \"{name}.sock\"\ndata_dir = \"{name}-data\"\nlog_level = \"info,tagalong=debug\"\nfailed_attempts_per_min = 100000\n{server}\n\
              [dataset.notes]\ndir = \"{name}-checkout\"\nremote = \"file://{remote}\"\n{dataset}\n{tables}\n",
@@ -268,12 +278,20 @@ pub(crate) struct Server {
     app: Option<App>,
     pub(crate) file: PathBuf,
     pub(crate) http: reqwest::Client,
+    over_socket: reqwest::Client,
+}
+
+/// One client for all: making one takes longer than most calls.
+fn http() -> reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap()).clone()
 }
 
 impl Server {
     pub(crate) async fn start(file: PathBuf) -> Self {
         let app = App::start(Config::load(&file).unwrap()).await.unwrap();
-        Self { app: Some(app), file, http: reqwest::Client::new() }
+        let over_socket = reqwest::Client::builder().unix_socket(file.with_extension("sock")).pool_max_idle_per_host(0).build().unwrap();
+        Self { app: Some(app), file, http: http(), over_socket }
     }
 
     pub(crate) fn app(&self) -> &App {
@@ -293,8 +311,7 @@ impl Server {
 
     /// A call over the socket, where everything is allowed.
     pub(crate) async fn local(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let http = reqwest::Client::builder().unix_socket(self.file.with_extension("sock")).build().unwrap();
-        let mut call = http.request(method, format!("http://tagalong{path}"));
+        let mut call = self.over_socket.request(method, format!("http://tagalong{path}"));
         if let Some(body) = body {
             call = call.json(body);
         }
@@ -325,8 +342,7 @@ impl Server {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        let http = reqwest::Client::builder().unix_socket(self.file.with_extension("sock")).build().unwrap();
-        http.get("http://tagalong/metrics").send().await.unwrap().text().await.unwrap()
+        self.over_socket.get("http://tagalong/metrics").send().await.unwrap().text().await.unwrap()
     }
 
     pub(crate) async fn stop(mut self) {
