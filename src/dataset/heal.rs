@@ -40,6 +40,9 @@ const UNFINISHED: [&str; 15] = [
     "BISECT_NAMES",
 ];
 
+/// A repository of at most this size is looked at whole at every start; it takes about a second.
+const ALWAYS_WHOLE_BYTES: u64 = 64 << 20;
+
 /// The oldest git that has `merge-tree --write-tree`.
 const OLDEST: (u32, u32) = (2, 38);
 
@@ -252,14 +255,21 @@ impl Repo {
         Ok(())
     }
 
-    /// Looks at every object that the refs lead to; after a restart of the machine at the content of each as well.
+    /// The size of the packs.
+    fn objects_bytes(&self) -> u64 {
+        let packs = std::fs::read_dir(self.common.join("objects/pack")).into_iter().flatten().flatten();
+        packs.filter_map(|pack| pack.metadata().ok()).map(|meta| meta.len()).sum()
+    }
+
+    /// Looks at every object that the refs lead to and at its content; of a large repository the content only once after each
+    /// start of the machine.
     async fn inspect(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let file = self.own_dir()?.join("boot");
         let seen = std::fs::read_to_string(&file).unwrap_or_default();
         let same_boot = !boot.is_empty() && seen == boot;
         let mut args = vec!["fsck", "--no-dangling", "--no-progress", "--no-reflogs"];
-        if same_boot {
+        if same_boot && self.objects_bytes() > ALWAYS_WHOLE_BYTES {
             args.push("--connectivity-only");
         }
         match self.git(args).run(cancel).await {

@@ -14,6 +14,9 @@ use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
+/// The first wait while somebody else writes the same ref on the remote; it doubles, five times.
+const BUSY_WAIT: Duration = Duration::from_millis(50);
+
 /// What a fetch brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fetched {
@@ -34,8 +37,10 @@ pub(super) enum Pushed {
     Moved,
     /// The remote refused it: a hook, a protected branch, a missing right.
     Refused(String),
-    /// It may work a little later: the network, a lock, a full disk there.
+    /// It may work a little later: the network, a full disk there.
     Transient(String),
+    /// Somebody else writes the same ref there just now.
+    Busy(String),
 }
 
 impl Repo {
@@ -64,10 +69,8 @@ impl Repo {
         let deadline = self.settings.fetch_deadline;
         match self.git(args).remote(&self.settings, deadline).run(cancel).await {
             (Ended::Exit(0), ..) => {
-                let tip = self.object(&self.fetched_ref(), cancel).await?;
-                Commit::parse(&tip)
-                    .map(Fetched::Tip)
-                    .map_err(|error| DatasetError::Git { what: "fetch".to_owned(), why: error.to_string() })
+                let nothing = || DatasetError::Git { what: "fetch".to_owned(), why: "it brought nothing".to_owned() };
+                self.tip(&self.fetched_ref(), cancel).await?.map(Fetched::Tip).ok_or_else(nothing)
             }
             (Ended::Cancelled, ..) => Err(DatasetError::Cancelled),
             (ended @ Ended::NotStarted(_), _, err) => Err(failed("fetch", &ended, &err)),
@@ -86,8 +89,16 @@ impl Repo {
         let lease = format!("--force-with-lease={to}:{}", at.map_or("", Commit::as_str));
         let refspec = format!("{commit}:{to}");
         let args = ["push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", &lease, "--", &self.settings.remote, &refspec];
-        let (ended, out, err) = self.git(args).remote(&self.settings, deadline).run(cancel).await;
-        pushed(&ended, &out, &err)
+        let mut wait = BUSY_WAIT;
+        loop {
+            let (ended, out, err) = self.git(args).remote(&self.settings, deadline).run(cancel).await;
+            match pushed(&ended, &out, &err) {
+                Pushed::Busy(why) if wait > BUSY_WAIT * 16 => return Pushed::Transient(why),
+                Pushed::Busy(_) => tokio::time::sleep(wait).await,
+                other => return other,
+            }
+            wait *= 2;
+        }
     }
 }
 
@@ -211,25 +222,15 @@ fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
         err.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).filter(|line| !line.is_empty()).collect();
     let why = said(&std::iter::once(reason).chain(told.iter().copied()).collect::<Vec<_>>().join("\n"));
     const MOVED: &[&str] = &["stale info", "fetch first", "non-fast-forward", "needs force"];
-    const CONTENTION: &[&str] = &[
-        "failed to update ref",
-        "cannot lock ref",
-        "failed to lock",
-        "unable to lock",
-        "incorrect old value",
-        "reference already exists",
-        "reference already locked",
-        "unpacker error",
-        "unable to migrate objects",
-        "remote end hung up",
-        "internal",
-        "timeout",
-    ];
+    const BUSY: &[&str] = &["failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", "reference already locked"];
+    const TRANSIENT: &[&str] = &["unpacker error", "unable to migrate objects", "remote end hung up", "internal", "timeout"];
     let any = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    let quicker = ["but expected", "incorrect old value", "reference already exists"].iter().any(|word| why.contains(word));
     match () {
         () if summary.starts_with("[rejected]") && any(MOVED) => Pushed::Moved,
-        () if any(&["incorrect old value", "reference already exists"]) => Pushed::Moved,
-        () if any(CONTENTION) || summary.starts_with("[remote failure]") => Pushed::Transient(why),
+        () if quicker => Pushed::Moved,
+        () if any(BUSY) => Pushed::Busy(why),
+        () if any(TRANSIENT) || summary.starts_with("[remote failure]") => Pushed::Transient(why),
         () => Pushed::Refused(why),
     }
 }
@@ -271,9 +272,10 @@ mod tests {
         for refused in ["[remote rejected] (pre-receive hook declined)", "[remote rejected] (protected branch hook declined)"] {
             assert!(matches!(line(refused), Pushed::Refused(_)), "{refused}");
         }
-        for transient in ["[remote rejected] (failed to update ref)", "[remote rejected] (unpacker error)", "[remote failure] (x)"] {
+        for transient in ["[remote rejected] (unpacker error)", "[remote failure] (x)"] {
             assert!(matches!(line(transient), Pushed::Transient(_)), "{transient}");
         }
+        assert!(matches!(line("[remote rejected] (failed to update ref)"), Pushed::Busy(_)));
         let none = |err| pushed(&Ended::Exit(128), "", err);
         assert!(matches!(none("fatal: unable to access 'http://h/': Failed to connect"), Pushed::Transient(_)));
         assert!(matches!(none("fatal: unable to access 'http://h/': The requested URL returned error: 503"), Pushed::Transient(_)));
