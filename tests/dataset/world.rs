@@ -66,27 +66,7 @@ impl World {
     pub(crate) fn with(git: &str, init: &[&str]) -> Self {
         let root = tempfile::Builder::new().prefix("tagalong-data-").tempdir_in(memory()).unwrap();
         std::fs::create_dir(root.path().join("home")).unwrap();
-        let settings = config::Dataset {
-            name: DatasetName::parse("data").unwrap(),
-            dir: root.path().join("data"),
-            remote: format!("file://{}", root.path().join("remote.git").display()),
-            branch: "main".to_owned(),
-            committer_name: "data bot".to_owned(),
-            committer_email: "bot@data.invalid".to_owned(),
-            fetch_deadline: PATIENCE,
-            push_deadline: PATIENCE,
-            local_deadline: PATIENCE,
-            publish: config::Publish::InPlace,
-            git: config::Git {
-                program: git.to_owned(),
-                path: std::env::var("PATH").unwrap(),
-                home: root.path().join("home").display().to_string(),
-            },
-            ssh_key_file: None,
-            ssh_known_hosts_file: None,
-            login: None,
-            mask: Arc::default(),
-        };
+        let settings = settings(root.path(), git);
         let world = Self { root, git: git.to_owned(), cancel: Cancel::default(), data: Dataset::new(settings.clone()), settings };
         let args: Vec<&str> = ["init", "-q", "--bare", "-b", "main"].iter().chain(init).chain(&["remote.git"]).copied().collect();
         world.run(world.root.path(), &args);
@@ -265,6 +245,27 @@ impl World {
 
     pub(crate) fn take_all(&self) {
         std::fs::remove_file(self.remote().join("hooks/update")).unwrap();
+    }
+}
+
+/// The settings of a dataset below `root`.
+pub(crate) fn settings(root: &Path, git: &str) -> config::Dataset {
+    config::Dataset {
+        name: DatasetName::parse("data").unwrap(),
+        dir: root.join("data"),
+        remote: format!("file://{}", root.join("remote.git").display()),
+        branch: "main".to_owned(),
+        committer_name: "data bot".to_owned(),
+        committer_email: "bot@data.invalid".to_owned(),
+        fetch_deadline: PATIENCE,
+        push_deadline: PATIENCE,
+        local_deadline: PATIENCE,
+        publish: config::Publish::InPlace,
+        git: config::Git { program: git.to_owned(), path: std::env::var("PATH").unwrap(), home: root.join("home").display().to_string() },
+        ssh_key_file: None,
+        ssh_known_hosts_file: None,
+        login: None,
+        mask: Arc::default(),
     }
 }
 
