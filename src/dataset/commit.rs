@@ -81,8 +81,8 @@ pub(super) fn new_commit(settings: &config::Dataset, tree: &str, parents: &[Stri
 }
 
 fn header(tree: &str, parents: &[String]) -> Vec<u8> {
-    let parents: String = parents.iter().map(|parent| format!("parent {parent}\n")).collect();
-    format!("tree {tree}\n{parents}").into_bytes()
+    let parents = parents.iter().flat_map(|parent| ["parent ", parent, "\n"]);
+    ["tree ", tree, "\n"].into_iter().chain(parents).collect::<String>().into_bytes()
 }
 
 fn identity(settings: &config::Dataset) -> String {

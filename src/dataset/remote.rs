@@ -100,6 +100,27 @@ impl Repo {
             wait *= 2;
         }
     }
+
+    /// Whether the remote is still the one whose tip is remembered. When it is another, what that one had is not known.
+    pub(super) fn is_same_remote(&self) -> bool {
+        std::fs::read_to_string(self.git_dir.join("tagalong").join("remote")).is_ok_and(|seen| seen == without_user(&self.settings.remote))
+    }
+
+    pub(super) fn remember_remote(&self) -> Result<(), DatasetError> {
+        let file = self.own_dir()?.join("remote");
+        std::fs::write(&file, without_user(&self.settings.remote)).map_err(|error| DatasetError::File(file, error))
+    }
+}
+
+/// An address without its user and password: a rotated credential is no other remote.
+fn without_user(remote: &str) -> String {
+    match remote.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            format!("{scheme}://{}/{path}", host.rsplit('@').next().unwrap_or(host))
+        }
+        None => remote.to_owned(),
+    }
 }
 
 /// The remote's answer to whether it has the branch.
@@ -203,6 +224,13 @@ pub(super) fn is_damage(err: &str) -> bool {
     !err.contains("Could not read from remote") && !err.contains("No space left") && WORDS.iter().any(|word| err.contains(word))
 }
 
+/// What git says of a push whose lease did not hold.
+const MOVED: &[&str] = &["stale info", "fetch first", "non-fast-forward", "needs force"];
+/// What a remote says while somebody else writes the same ref.
+const BUSY: &[&str] = &["failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", "reference already locked"];
+/// What a remote says that will have room or rest a little later.
+const TRANSIENT: &[&str] = &["unpacker error", "unable to migrate objects", "remote end hung up", "internal", "timeout"];
+
 /// Reads the answer of `push --porcelain`.
 fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
     if *ended == Ended::Exit(0) {
@@ -221,9 +249,6 @@ fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
     let told: Vec<&str> =
         err.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).filter(|line| !line.is_empty()).collect();
     let why = said(&std::iter::once(reason).chain(told.iter().copied()).collect::<Vec<_>>().join("\n"));
-    const MOVED: &[&str] = &["stale info", "fetch first", "non-fast-forward", "needs force"];
-    const BUSY: &[&str] = &["failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", "reference already locked"];
-    const TRANSIENT: &[&str] = &["unpacker error", "unable to migrate objects", "remote end hung up", "internal", "timeout"];
     let any = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     let quicker = ["but expected", "incorrect old value", "reference already exists"].iter().any(|word| why.contains(word));
     match () {

@@ -65,9 +65,8 @@ impl Repo {
                 carried.insert(commit, stays);
                 continue;
             }
-            let tree = match self.merged(&parts, base.as_deref(), onto, &commit, cancel).await? {
-                Some(tree) => tree,
-                None => return Ok(Carried::Conflict(commit)),
+            let Some(tree) = self.merged(&parts, base.as_deref(), onto, &commit, cancel).await? else {
+                return Ok(Carried::Conflict(commit));
             };
             if tree == onto.tree && !was_empty && parents.len() < 2 {
                 carried.insert(commit, stays);

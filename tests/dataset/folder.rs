@@ -1,5 +1,7 @@
 //! The folder as it is found, sentence by sentence.
 
+use std::os::unix::process::CommandExt as _;
+
 use tagalong::dataset::DatasetError;
 use tagalong::dataset::Ready;
 use tagalong::model::Reconcile;
@@ -71,7 +73,7 @@ on_both_gits! {
         let error = world.data().ready(&world.cancel).await.unwrap_err();
         assert!(matches!(error, DatasetError::NothingYet(..)), "{error}");
         assert_eq!(world.read("precious"), "p");
-        world.set(|settings| { settings.remote = settings.remote.replace("nowhere.git", "remote.git"); settings.branch = "other".to_owned(); });
+        world.set(|settings| { settings.remote = settings.remote.replace("nowhere.git", "remote.git"); settings.branch = String::from("other"); });
         let error = world.data().ready(&world.cancel).await.unwrap_err();
         assert!(matches!(error, DatasetError::NoBranchYet(..)), "{error}");
         assert_eq!(world.read("precious"), "p");
@@ -81,7 +83,7 @@ on_both_gits! {
         std::fs::write(world.dir(), "a file").unwrap();
         let error = world.data().ready(&world.cancel).await.unwrap_err();
         assert!(matches!(error, DatasetError::NotAFolder(_)), "{error}");
-        world.set(|settings| settings.git.program = "no-such-git".to_owned());
+        world.set(|settings| settings.git.program = String::from("no-such-git"));
         let error = world.data().ready(&world.cancel).await.unwrap_err();
         assert!(matches!(error, DatasetError::GitMissing(_)), "{error}");
         let old = world.path("old-git");
@@ -126,7 +128,7 @@ on_both_gits! {
 
     async fn locks_of_a_killed_git_are_removed(world: World) {
         world.ready().await;
-        let past = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        let past = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
         let locks = ["index.lock", "HEAD.lock", "packed-refs.lock", "config.lock", "refs/heads/main.lock", "shallow.lock"];
         for lock in locks {
             let file = std::fs::File::create(world.dir().join(".git").join(lock)).unwrap();
@@ -297,7 +299,7 @@ on_both_gits! {
 
     async fn a_branch_with_slashes_works(world: World) {
         world.run(&world.other(), &["push", "-q", "origin", "HEAD:refs/heads/data/v1/live"]);
-        world.set(|settings| settings.branch = "data/v1/live".to_owned());
+        world.set(|settings| settings.branch = String::from("data/v1/live"));
         world.ready().await;
         let own = world.here("own", "o");
         world.expect(Reconcile::Pushed).await;
@@ -360,7 +362,7 @@ on_both_gits! {
     async fn rewritten_addresses_of_the_user_are_honoured(world: World) {
         let at = world.remote().display().to_string();
         std::fs::write(world.path("home/.gitconfig"), format!("[url \"file://{at}\"]\n insteadOf = data://store\n")).unwrap();
-        world.set(|settings| settings.remote = "data://store".to_owned());
+        world.set(|settings| settings.remote = String::from("data://store"));
         world.ready().await;
         world.here("own", "o");
         world.expect(Reconcile::Pushed).await;
@@ -374,7 +376,6 @@ on_both_gits! {
         std::fs::write(&lock, "999999999 1").unwrap();
         let file = std::fs::File::options().read(true).write(true).open(&lock).unwrap();
         file.lock().unwrap();
-        use std::os::unix::process::CommandExt as _;
         let mut child = std::process::Command::new("sleep").arg("1000").stdin(file).process_group(0).spawn().unwrap();
         world.elsewhere("a", "2\n");
         world.expect(Reconcile::FastForwarded).await;

@@ -160,7 +160,7 @@ on_both_gits! {
 
     async fn a_volume_of_its_own_is_healed_inside(world: World) {
         let small = Small::mount(world.path("volume"));
-        world.set(|settings| settings.dir = small.0.clone());
+        world.set(|settings| settings.dir.clone_from(&small.0));
         std::fs::create_dir(small.0.join("lost+found")).unwrap();
         std::fs::write(small.0.join("precious"), "p").unwrap();
         let ready = world.ready().await;

@@ -34,7 +34,7 @@ fn folders(world: &World) -> usize {
 
 on_both_gits! {
     async fn readers_never_see_half_of_a_change(world: World) {
-        let link = publish(&mut world, Duration::from_secs(3600));
+        let link = publish(&mut world, Duration::from_hours(1));
         world.ready().await;
         serve(&world).await;
         let stop = Arc::new(AtomicBool::new(false));
@@ -95,7 +95,7 @@ on_both_gits! {
         std::fs::write(world.path("served/.current.tagalong-left"), "").unwrap();
         let second = world.run(&world.dir(), &["rev-parse", "main~2"]);
         std::fs::write(world.path("served/trees").join(&second).join("a"), "an edit by mistake").unwrap();
-        assert_eq!(world.data().tidy(&[first.clone()], &world.cancel).await.unwrap(), 2);
+        assert_eq!(world.data().tidy(std::slice::from_ref(&first), &world.cancel).await.unwrap(), 2);
         assert_eq!(folders(&world), 2);
         assert!(!world.path("served/.current.tagalong-left").exists());
         let aside = world.data().status(&world.cancel).await.unwrap().aside;
@@ -104,7 +104,7 @@ on_both_gits! {
         let list = world.run(&world.dir(), &["worktree", "list", "--porcelain"]);
         assert_eq!(list.matches("worktree ").count(), 2, "{list}");
         // Within the grace nothing goes.
-        publish(&mut world, Duration::from_secs(3600));
+        publish(&mut world, Duration::from_hours(1));
         world.elsewhere("a", "x");
         world.expect(Reconcile::FastForwarded).await;
         serve(&world).await;
@@ -112,7 +112,7 @@ on_both_gits! {
     }
 
     async fn a_half_made_worktree_is_made_anew_and_swapping_back_works(world: World) {
-        let link = publish(&mut world, Duration::from_secs(3600));
+        let link = publish(&mut world, Duration::from_hours(1));
         world.ready().await;
         serve(&world).await;
         let first = world.data().current().await.unwrap();

@@ -56,7 +56,7 @@ fn answer(mut stream: &TcpStream, git: &str, folder: &std::path::Path, wanted: &
     if let Some(length) = headers.get("content-length") {
         body.resize(length.parse().ok()?, 0);
         reader.read_exact(&mut body).ok()?;
-    } else if headers.get("transfer-encoding").is_some() {
+    } else if headers.contains_key("transfer-encoding") {
         loop {
             let mut size = String::new();
             reader.read_line(&mut size).ok()?;
@@ -115,7 +115,7 @@ on_both_gits! {
             assert_eq!((world.head(), world.read("own")), (own.clone(), "o".to_owned()));
         }
         // The lock is free, and the old remote is read again.
-        world.set(|settings| { settings.remote = format!("file://{}/remote.git", settings.dir.parent().unwrap().display()); settings.fetch_deadline = Duration::from_secs(60); });
+        world.set(|settings| { settings.remote = format!("file://{}/remote.git", settings.dir.parent().unwrap().display()); settings.fetch_deadline = Duration::from_mins(1); });
         world.expect(Reconcile::Pushed).await;
     }
 

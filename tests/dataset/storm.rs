@@ -90,6 +90,29 @@ fn subjects(world: &World, dir: &Path) -> BTreeSet<String> {
     world.run(dir, &["log", "--all", "--format=%s"]).lines().map(str::to_owned).collect()
 }
 
+/// A pod's app commits a few times, and perhaps somebody else on the remote. Gives how often the app was refused.
+fn work(world: &World, dice: &mut Dice, pod: usize, round: u64, made: &mut BTreeSet<String>) -> u32 {
+    let (dir, mut refused) = (pod_dir(world, pod), 0);
+    for step in 0..=dice.roll(3) {
+        let subject = format!("pod {pod} round {round} step {step}");
+        let file = if dice.roll(2) == 0 { "a".to_owned() } else { format!("own{pod}-{}", dice.roll(4)) };
+        if commit(world, &dir, &file, &format!("{subject}\n"), &subject) {
+            made.insert(subject);
+        } else {
+            refused += 1;
+        }
+    }
+    if dice.roll(2) == 0 {
+        world.follow();
+        let subject = format!("remote round {round}");
+        world.write(world.other(), if dice.roll(2) == 0 { "a" } else { "far" }, &format!("{subject}\n"), &subject);
+        if world.try_run(world.other(), &["push", "-q", "origin", "HEAD:refs/heads/main"]) {
+            made.insert(subject);
+        }
+    }
+    refused
+}
+
 async fn storm(git: &str, kills: u64) {
     let seed = number("TAGALONG_STORM_SEED")
         .unwrap_or_else(|| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
@@ -104,24 +127,7 @@ async fn storm(git: &str, kills: u64) {
     let (mut made, mut killed_gits, mut refused) = (BTreeSet::new(), 0, 0);
     for round in 0..kills {
         let pod = dice.roll(PODS as u64) as usize;
-        let dir = pod_dir(&world, pod);
-        for step in 0..=dice.roll(3) {
-            let subject = format!("pod {pod} round {round} step {step}");
-            let file = if dice.roll(2) == 0 { "a".to_owned() } else { format!("own{pod}-{}", dice.roll(4)) };
-            if commit(&world, &dir, &file, &format!("{subject}\n"), &subject) {
-                made.insert(subject);
-            } else {
-                refused += 1;
-            }
-        }
-        if dice.roll(2) == 0 {
-            world.follow();
-            let subject = format!("remote round {round}");
-            world.write(&world.other(), if dice.roll(2) == 0 { "a" } else { "far" }, &format!("{subject}\n"), &subject);
-            if world.try_run(&world.other(), &["push", "-q", "origin", "HEAD:refs/heads/main"]) {
-                made.insert(subject);
-            }
-        }
+        refused += work(&world, &mut dice, pod, round, &mut made);
         tokio::time::sleep(Duration::from_millis(dice.roll(250))).await;
         if dice.roll(3) == 0 {
             let lock = world.path(&format!(".pod{pod}.tagalong/lock"));
@@ -169,7 +175,7 @@ async fn converge(world: &World) {
         if quiet == PODS {
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(120), "the pods do not converge");
+        assert!(began.elapsed() < Duration::from_mins(2), "the pods do not converge");
     }
     for pod in 0..PODS {
         let dir = pod_dir(world, pod);

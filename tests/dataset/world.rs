@@ -19,7 +19,7 @@ use tagalong::model::Reconcile;
 use tagalong::process::Cancel;
 
 /// Longer than anything takes here that will happen at all.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs a test on the git of the distribution and on the newest.
 macro_rules! on_both_gits {
