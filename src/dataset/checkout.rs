@@ -4,7 +4,7 @@
 //! the index, then the branch by compare-and-swap: wherever it is killed, nothing is committed that reverts the remote's
 //! work. What it was about to do stands in `tagalong/moving`, and [`Repo::settle`] undoes or ends it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -188,8 +188,7 @@ impl Repo {
         }
         let mut differ = [0, 0];
         for (count, tree) in differ.iter_mut().zip([to.as_str(), from]) {
-            *count =
-                self.git(["diff-index", "--cached", "--name-only", "-z", tree]).bytes(cancel).await?.iter().filter(|b| **b == 0).count();
+            *count = self.git(["diff-index", "--cached", "--name-only", tree]).text(cancel).await?.lines().count();
         }
         Ok(differ[0] < differ[1])
     }
@@ -205,7 +204,7 @@ impl Repo {
         let mut back = Vec::new();
         for entry in changes(&raw) {
             let path = path_in(work, &entry.path);
-            let in_index = known.contains_key(&entry.path);
+            let in_index = known.contains(&entry.path);
             if in_index && !touched.contains(&entry.path) || !in_index && path.symlink_metadata().is_err() {
                 continue;
             }
@@ -253,10 +252,10 @@ impl Repo {
         Ok(ended == Ended::Exit(0) && written.starts_with(&found))
     }
 
-    /// What `index` holds, by path.
-    async fn entries(&self, index: &Path, cancel: &Cancel) -> Result<BTreeMap<Vec<u8>, ()>, DatasetError> {
+    /// The paths that `index` holds.
+    async fn entries(&self, index: &Path, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
         let out = self.git(["ls-files", "-z"]).index(index).bytes(cancel).await?;
-        Ok(out.split(|b| *b == 0).filter(|path| !path.is_empty()).map(|path| (path.to_vec(), ())).collect())
+        Ok(out.split(|b| *b == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
     /// The commit that a full ref stands at; none when there is no such ref.

@@ -14,14 +14,16 @@ pub(super) struct Parts {
     pub(super) parents: Vec<String>,
     /// Seconds since 1970 at which it was committed.
     committed_s: i64,
-    /// Author, encoding and every other header that stays true, with their line ends.
+    /// The author's line, with its end.
+    author: Vec<u8>,
+    /// Encoding and every other header that stays true, with their line ends.
     kept: Vec<u8>,
     /// Everything behind the empty line.
     message: Vec<u8>,
 }
 
 /// Headers that are no longer true of a commit that was made anew.
-const DROPPED: [&[u8]; 6] = [b"tree", b"parent", b"committer", b"gpgsig", b"gpgsig-sha256", b"mergetag"];
+const DROPPED: [&[u8]; 7] = [b"tree", b"parent", b"author", b"committer", b"gpgsig", b"gpgsig-sha256", b"mergetag"];
 
 impl Parts {
     /// Takes the bytes of `git cat-file commit` apart.
@@ -31,6 +33,7 @@ impl Parts {
             tree: String::new(),
             parents: Vec::new(),
             committed_s: 0,
+            author: Vec::new(),
             kept: Vec::new(),
             message: bytes.get(end + 1..).unwrap_or_default().to_vec(),
         };
@@ -43,6 +46,7 @@ impl Parts {
                 let value = String::from_utf8_lossy(&line[(name.len() + 1).min(line.len())..]).trim_end().to_owned();
                 match name {
                     b"tree" => parts.tree = value,
+                    b"author" => parts.author = line.to_vec(),
                     b"parent" => parts.parents.push(value),
                     b"committer" => parts.committed_s = value.rsplit(' ').nth(1).and_then(|at| at.parse().ok()).unwrap_or(0),
                     _ => {}
@@ -59,8 +63,10 @@ impl Parts {
     /// committer is the pseudonym. The time of the committer is kept too, so that doing it twice gives the same commit.
     pub(super) fn again(&self, settings: &config::Dataset, tree: &str, parents: &[String]) -> Vec<u8> {
         let mut bytes = header(tree, parents);
+        bytes.extend_from_slice(&self.author);
+        bytes.extend_from_slice(format!("committer {} {} +0000\n", identity(settings), self.committed_s).as_bytes());
         bytes.extend_from_slice(&self.kept);
-        bytes.extend_from_slice(format!("committer {} {} +0000\n\n", identity(settings), self.committed_s).as_bytes());
+        bytes.push(b'\n');
         bytes.extend_from_slice(&self.message);
         bytes
     }
@@ -75,8 +81,8 @@ pub(super) fn new_commit(settings: &config::Dataset, tree: &str, parents: &[Stri
 }
 
 fn header(tree: &str, parents: &[String]) -> Vec<u8> {
-    let parents: String = parents.iter().map(|parent| format!("parent {parent}\n")).collect();
-    format!("tree {tree}\n{parents}").into_bytes()
+    let parents = parents.iter().flat_map(|parent| ["parent ", parent, "\n"]);
+    ["tree ", tree, "\n"].into_iter().chain(parents).collect::<String>().into_bytes()
 }
 
 fn identity(settings: &config::Dataset) -> String {
@@ -110,7 +116,8 @@ mod tests {
             (parts.tree.as_str(), parts.parents.as_slice(), parts.committed_s),
             ("1", ["2".to_owned(), "3".to_owned()].as_slice(), 77)
         );
-        assert_eq!(parts.kept, b"author \xc4 <a@b> 1 +0200\nencoding latin-1\nodd header\n");
+        assert_eq!(parts.author, b"author \xc4 <a@b> 1 +0200\n");
+        assert_eq!(parts.kept, b"encoding latin-1\nodd header\n");
         assert_eq!(parts.message, b"subject\r\n\n\x00\xff  \n\n");
         assert_eq!(Parts::parse(b"tree 1\nauthor a <b> 1 +0000\ncommitter c <d> 5 +0000\n\n").message, b"");
     }

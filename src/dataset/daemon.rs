@@ -142,7 +142,7 @@ impl Repo {
                 return Ok(match parked {
                     None | Some(Pushed::Done | Pushed::Moved) => Push::Done,
                     Some(Pushed::Refused(why)) => Push::Refused { why },
-                    Some(Pushed::Transient(why)) => Push::Waiting { why, next_ms: 0 },
+                    Some(Pushed::Transient(why) | Pushed::Busy(why)) => Push::Waiting { why, next_ms: 0 },
                 });
             }
             if !self.is_ancestor(seen.as_str(), &local, cancel).await? {
@@ -152,7 +152,7 @@ impl Repo {
                 Pushed::Done => self.remember(&local, Some(&seen), cancel).await?,
                 Pushed::Moved => return Ok(Push::Behind),
                 Pushed::Refused(why) => return Ok(Push::Refused { why }),
-                Pushed::Transient(why) => return Ok(Push::Waiting { why, next_ms: 0 }),
+                Pushed::Transient(why) | Pushed::Busy(why) => return Ok(Push::Waiting { why, next_ms: 0 }),
             }
         }
     }

@@ -221,12 +221,6 @@ impl Call {
         self
     }
 
-    /// In this folder.
-    pub(super) fn dir(mut self, dir: &Path) -> Self {
-        self.command.dir = Some(dir.to_owned());
-        self
-    }
-
     /// With this as its standard input, instead of the lock.
     pub(super) fn stdin(mut self, file: File) -> Self {
         self.command.lock = Some(Arc::new(file));

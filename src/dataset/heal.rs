@@ -10,35 +10,19 @@ use crate::dataset::Ready;
 use crate::dataset::git::Call;
 use crate::dataset::git::Repo;
 use crate::dataset::git::failed;
-use crate::dataset::git::shown;
 use crate::dataset::place::Found;
 use crate::dataset::place::Place;
 use crate::dataset::remote;
 use crate::dataset::remote::Fetched;
 use crate::dataset::remote::is_damage;
+use crate::dataset::rescue;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 use crate::process::HostLock;
 
-/// What a merge, a rebase and their like leave in the git folder while they are not ended.
-const UNFINISHED: [&str; 15] = [
-    "rebase-merge",
-    "rebase-apply",
-    "sequencer",
-    "MERGE_HEAD",
-    "MERGE_MODE",
-    "MERGE_MSG",
-    "MERGE_AUTOSTASH",
-    "AUTO_MERGE",
-    "SQUASH_MSG",
-    "CHERRY_PICK_HEAD",
-    "REVERT_HEAD",
-    "REBASE_HEAD",
-    "BISECT_LOG",
-    "BISECT_START",
-    "BISECT_NAMES",
-];
+/// A repository of at most this size is looked at whole at every start; it takes about a second.
+const ALWAYS_WHOLE_BYTES: u64 = 64 << 20;
 
 /// The oldest git that has `merge-tree --write-tree`.
 const OLDEST: (u32, u32) = (2, 38);
@@ -186,14 +170,14 @@ impl Ground {
         let aside = self.place.set_aside()?;
         self.place.install(&clone)?;
         let mut text =
-            format!("The repository was damaged ({why}): it was set aside whole in {}, and the remote was cloned.", aside.display());
+            vec![format!("The repository was damaged ({why}): it was set aside whole in {}, and the remote was cloned.", aside.display())];
         if !rescued.is_empty() {
-            text.push_str(&format!(" Unpushed work was carried along: {}.", rescued.join(", ")));
+            text.push(format!("Unpushed work was carried along: {}.", rescued.join(", ")));
         }
         if !lost.is_empty() {
-            text.push_str(&format!(" UNPUSHED WORK COULD NOT BE READ and is only there: {}.", lost.join(", ")));
+            text.push(format!("UNPUSHED WORK COULD NOT BE READ and is only there: {}.", lost.join(", ")));
         }
-        ready.healed.push(text);
+        ready.healed.push(text.join(" "));
         ready.aside.push(aside);
         Ok(())
     }
@@ -206,20 +190,7 @@ async fn has_commits(repo: &Repo, cancel: &Cancel) -> bool {
         return true;
     }
     let (ended, ..) = repo.git(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).run(cancel).await;
-    ended == Ended::Exit(0) || !locals_on_disk(repo).is_empty()
-}
-
-/// Names of refs that stand as files, readable or not.
-fn locals_on_disk(repo: &Repo) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![repo.common.join("refs")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() { folders.push(path) } else { found.push(path) }
-        }
-    }
-    found
+    ended == Ended::Exit(0) || !rescue::locals_on_disk(repo).is_empty()
 }
 
 impl Repo {
@@ -252,14 +223,21 @@ impl Repo {
         Ok(())
     }
 
-    /// Looks at every object that the refs lead to; after a restart of the machine at the content of each as well.
+    /// The size of the packs.
+    fn objects_bytes(&self) -> u64 {
+        let packs = std::fs::read_dir(self.common.join("objects/pack")).into_iter().flatten().flatten();
+        packs.filter_map(|pack| pack.metadata().ok()).map(|meta| meta.len()).sum()
+    }
+
+    /// Looks at every object that the refs lead to and at its content; of a large repository the content only once after each
+    /// start of the machine.
     async fn inspect(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let file = self.own_dir()?.join("boot");
         let seen = std::fs::read_to_string(&file).unwrap_or_default();
         let same_boot = !boot.is_empty() && seen == boot;
         let mut args = vec!["fsck", "--no-dangling", "--no-progress", "--no-reflogs"];
-        if same_boot {
+        if same_boot && self.objects_bytes() > ALWAYS_WHOLE_BYTES {
             args.push("--connectivity-only");
         }
         match self.git(args).run(cancel).await {
@@ -282,175 +260,12 @@ impl Repo {
     fn exclude(&self, names: &[&str]) -> Result<(), DatasetError> {
         let file = self.common.join("info").join("exclude");
         let old = std::fs::read_to_string(&file).unwrap_or_default();
-        let new: String = names.iter().filter(|name| !old.lines().any(|line| line == **name)).map(|name| format!("{name}\n")).collect();
+        let new: String = names.iter().filter(|name| !old.lines().any(|line| line == **name)).flat_map(|name| [name, "\n"]).collect();
         if new.is_empty() {
             return Ok(());
         }
         std::fs::create_dir_all(self.common.join("info"))
             .and_then(|()| std::fs::write(&file, format!("{old}{new}")))
             .map_err(|error| DatasetError::File(file, error))
-    }
-
-    /// Ends a merge, a rebase or their like that was not ended. Their notes go into our own folder, a stash of theirs is parked.
-    async fn end_unfinished(&self, ready: &mut Ready, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let left: Vec<&str> = UNFINISHED.into_iter().filter(|name| self.git_dir.join(name).symlink_metadata().is_ok()).collect();
-        let is_only_text = left.iter().all(|name| matches!(*name, "MERGE_MSG" | "SQUASH_MSG" | "AUTO_MERGE"));
-        if left.is_empty() || is_only_text {
-            return Ok(false);
-        }
-        for stash in ["rebase-merge/autostash", "rebase-apply/autostash", "MERGE_AUTOSTASH"] {
-            let text = std::fs::read_to_string(self.git_dir.join(stash)).unwrap_or_default();
-            if let Ok(commit) = Commit::parse(text.trim())
-                && self.tip(commit.as_str(), cancel).await?.is_some()
-            {
-                ready.parked.push(self.park(&commit, cancel).await?);
-            }
-        }
-        // The edits are read before the notes go, so that a kill between the two finds them again.
-        if let Some(merging) =
-            std::fs::read_to_string(self.git_dir.join("MERGE_HEAD")).ok().and_then(|text| Commit::parse(text.lines().next()?).ok())
-            && self.tip(merging.as_str(), cancel).await?.is_some()
-            && !self.is_kept(&merging, cancel).await?
-        {
-            ready.parked.push(self.park(&merging, cancel).await?);
-        }
-        let notes = self.own_dir()?.join(format!("unfinished-{}", crate::clock::new_id()));
-        let error = |error| DatasetError::File(notes.clone(), error);
-        std::fs::create_dir_all(&notes).map_err(error)?;
-        for name in &left {
-            std::fs::rename(self.git_dir.join(name), notes.join(name)).map_err(error)?;
-        }
-        ready.healed.push(format!("An operation that had been cut off was ended ({}).", left.join(", ")));
-        Ok(true)
-    }
-
-    /// HEAD goes to the branch. Commits that only a detached HEAD held are parked. True when it stood elsewhere.
-    async fn take_branch(&self, ready: &mut Ready, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let branch = self.local_ref();
-        // Read as a file, since every pass asks; where refs are kept in another way it says something else.
-        if std::fs::read_to_string(self.git_dir.join("HEAD"))
-            .is_ok_and(|text| text.trim_end().strip_prefix("ref: ") == Some(branch.as_str()))
-        {
-            return Ok(false);
-        }
-        let (_, at, _) = self.git(["symbolic-ref", "--quiet", "HEAD"]).run(cancel).await;
-        if at.trim() == branch {
-            return Ok(false);
-        }
-        let stood = self.tip("HEAD", cancel).await?;
-        if at.trim().is_empty()
-            && let Some(stood) = &stood
-            && !self.is_kept(stood, cancel).await?
-        {
-            ready.parked.push(self.park(stood, cancel).await?);
-            ready.healed.push("Commits on a detached HEAD were parked.".to_owned());
-        }
-        if self.work.is_some()
-            && let Some(stood) = stood
-        {
-            self.leave(&stood, ready, cancel).await?;
-        }
-        self.git(["symbolic-ref", "-m", "tagalong", "HEAD", &branch]).text(cancel).await?;
-        ready.healed.push(format!("The checkout was not on {}: it is now.", self.settings.branch));
-        Ok(true)
-    }
-
-    /// Parks the edits made on top of `stood` and brings the files to the branch, before HEAD follows.
-    async fn leave(&self, stood: &Commit, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
-        let to = match self.tip(&self.local_ref(), cancel).await? {
-            Some(to) => to.to_string(),
-            None => self.empty_tree(cancel).await?,
-        };
-        let lock = crate::dataset::locks::IndexLock::take(self, cancel).await?;
-        let index = self.borrowed_index()?;
-        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
-        let edits = self.park_edits(&index, cancel).await?;
-        let base = edits.as_ref().map_or(stood.to_string(), |edits| edits.tree.clone());
-        ready.parked.extend(edits.map(|edits| edits.name));
-        self.git(["read-tree", "-m", "-u", &base, &to]).index(&index).text(cancel).await?;
-        let own = self.git_dir.join("index");
-        std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own, error))?;
-        drop(lock);
-        Ok(())
-    }
-
-    /// Whether a ref holds `commit`, directly or below it.
-    async fn is_kept(&self, commit: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let args = ["for-each-ref", "--count=1", "--format=%(refname)", "--contains", commit.as_str()];
-        Ok(!self.git(args).text(cancel).await?.trim().is_empty())
-    }
-
-    /// The tips that exist here alone, of a repository that may be damaged: read by git, and from the files where git gives up.
-    async fn local_tips(&self) -> Vec<(String, Commit)> {
-        let cancel = Cancel::default();
-        let (_, out, _) = self.git(["for-each-ref", "--format=%(objectname) %(refname)"]).run(&cancel).await;
-        let parse = |line: &str| line.split_once(' ').and_then(|(commit, name)| Some((name.to_owned(), Commit::parse(commit).ok()?)));
-        let mut tips: Vec<(String, Commit)> = out.lines().filter_map(parse).collect();
-        for path in locals_on_disk(self) {
-            let name = path.strip_prefix(&self.common).map(shown).unwrap_or_default();
-            if let Ok(commit) = Commit::parse(std::fs::read_to_string(&path).unwrap_or_default().trim())
-                && tips.iter().all(|(at, _)| *at != name)
-            {
-                tips.push((name, commit));
-            }
-        }
-        if let Ok(commit) = Commit::parse(std::fs::read_to_string(self.git_dir.join("HEAD")).unwrap_or_default().trim()) {
-            tips.push(("refs/heads/detached".to_owned(), commit));
-        }
-        let is_work = |name: &str| {
-            name.starts_with("refs/heads/")
-                || name.starts_with("refs/tagalong/parked/")
-                || name.starts_with("refs/stash")
-                || name.starts_with("refs/tags/")
-        };
-        tips.retain(|(name, _)| is_work(name));
-        tips
-    }
-
-    /// Brings the work at `tip` over from a damaged repository. None when it is here already; false when it cannot be read.
-    async fn rescue(&self, old: &Self, name: &str, tip: &Commit, cancel: &Cancel) -> Result<Option<bool>, DatasetError> {
-        let upstream = self.tip(&self.upstream_ref(), cancel).await?;
-        if let Some(upstream) = upstream
-            && self.is_ancestor(tip.as_str(), &upstream, cancel).await?
-        {
-            return Ok(None);
-        }
-        let from = shown(&old.common);
-        let to = if name == self.local_ref() { "refs/tagalong/rescued".to_owned() } else { name.to_owned() };
-        let refspec = format!("+{name}:{to}");
-        let args =
-            ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", &from, &refspec];
-        let (ended, ..) = self.git(args).run(cancel).await;
-        if ended != Ended::Exit(0) {
-            return Ok(Some(false));
-        }
-        if name == self.local_ref() {
-            // The new clone is checked out at the remote's tip; it moves to the work, as a checkout does.
-            let from = self.tip(name, cancel).await?;
-            self.go(from.as_ref(), tip, cancel).await?;
-            self.drop_ref("refs/tagalong/rescued", tip, cancel).await?;
-        }
-        Ok(Some(true))
-    }
-
-    /// Whether the remote is still the one whose tip is remembered. When it is another, what that one had is not known.
-    pub(super) fn is_same_remote(&self) -> bool {
-        std::fs::read_to_string(self.git_dir.join("tagalong").join("remote")).is_ok_and(|seen| seen == without_user(&self.settings.remote))
-    }
-
-    pub(super) fn remember_remote(&self) -> Result<(), DatasetError> {
-        let file = self.own_dir()?.join("remote");
-        std::fs::write(&file, without_user(&self.settings.remote)).map_err(|error| DatasetError::File(file, error))
-    }
-}
-
-/// An address without its user and password: a rotated credential is no other remote.
-fn without_user(remote: &str) -> String {
-    match remote.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            format!("{scheme}://{}/{path}", host.rsplit('@').next().unwrap_or(host))
-        }
-        None => remote.to_owned(),
     }
 }

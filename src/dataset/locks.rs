@@ -11,7 +11,7 @@ use crate::dataset::git::Repo;
 use crate::process::Cancel;
 
 /// How long a living git is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How old a lock must be when no git is seen: its owner may be a library in another program.
 const STALE_AFTER_MS: i64 = 5_000;
 /// What our own lock files say. Only one tagalong at a time works on a dataset, so one that is found has no owner.

@@ -25,6 +25,8 @@ mod publish;
 mod reconcile;
 mod remote;
 mod replay;
+mod rescue;
+mod unfinished;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -91,10 +91,10 @@ impl Place {
         let asides = self.side.join("aside");
         std::fs::create_dir_all(&asides).map_err(|error| DatasetError::File(asides.clone(), error))?;
         let name = clock::utc(clock::now_ms()).replace(':', "-");
-        let free = (0..)
-            .map(|n| asides.join(if n == 0 { name.clone() } else { format!("{name}-{n}") }))
-            .find(|path| path.symlink_metadata().is_err());
-        let to = free.unwrap_or_else(|| asides.join(&name));
+        let mut to = asides.join(&name);
+        if to.symlink_metadata().is_ok() {
+            to = asides.join(format!("{name}-{}", clock::new_id()));
+        }
         let error = |error| DatasetError::File(to.clone(), error);
         if !self.inside && std::fs::rename(&self.dir, &to).is_ok() {
             return Ok(to);

@@ -105,19 +105,13 @@ impl Dataset {
                 continue;
             }
             if work.repo.is_edited(&entry.path(), cancel).await {
-                self.set_worktree_aside(&entry.path(), &work.place.side)?;
+                set_worktree_aside(&entry.path(), &work.place.side)?;
             }
             work.repo.remove_worktree(&entry.path(), cancel).await?;
             gone += 1;
         }
         remove_temporaries(link);
         Ok(gone)
-    }
-
-    fn set_worktree_aside(&self, path: &Path, side: &Path) -> Result<(), DatasetError> {
-        let asides = side.join("aside");
-        let to = asides.join(format!("worktree-{}-{}", clock::new_id(), path.file_name().unwrap_or_default().to_string_lossy()));
-        std::fs::create_dir_all(&asides).and_then(|()| std::fs::rename(path, &to)).map_err(|error| DatasetError::File(to, error))
     }
 }
 
@@ -169,6 +163,13 @@ impl Repo {
         }
         self.git(["worktree", "prune"]).text(cancel).await.map(drop)
     }
+}
+
+/// What somebody has edited is kept whole, out of the way.
+fn set_worktree_aside(path: &Path, side: &Path) -> Result<(), DatasetError> {
+    let asides = side.join("aside");
+    let to = asides.join(format!("worktree-{}-{}", clock::new_id(), path.file_name().unwrap_or_default().to_string_lossy()));
+    std::fs::create_dir_all(&asides).and_then(|()| std::fs::rename(path, &to)).map_err(|error| DatasetError::File(to, error))
 }
 
 /// The git folder of a worktree.

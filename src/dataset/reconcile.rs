@@ -69,10 +69,10 @@ impl Repo {
     ) -> Result<Reconciled, DatasetError> {
         story.outcome = outcome;
         story.why = story.why.or(why);
-        if !matches!(outcome, Reconcile::FetchFailed) {
-            if let Some(Pushed::Refused(why) | Pushed::Transient(why)) = self.publish_parked(cancel).await? {
-                story.why = story.why.or(Some(format!("parked work is not on the remote yet: {why}")));
-            }
+        if !matches!(outcome, Reconcile::FetchFailed)
+            && let Some(Pushed::Refused(why) | Pushed::Transient(why) | Pushed::Busy(why)) = self.publish_parked(cancel).await?
+        {
+            story.why = story.why.or(Some(format!("parked work is not on the remote yet: {why}")));
         }
         story.to = self.tip(&self.local_ref(), cancel).await?;
         Ok(story)
@@ -167,8 +167,8 @@ impl Repo {
                 story.outcome = Reconcile::InSync;
                 Ok(Round::Over(Reconcile::PushRefused, Some(why)))
             }
-            Pushed::Transient(_) if cancel.is_cancelled() => Err(DatasetError::Cancelled),
-            Pushed::Transient(why) => {
+            Pushed::Transient(_) | Pushed::Busy(_) if cancel.is_cancelled() => Err(DatasetError::Cancelled),
+            Pushed::Transient(why) | Pushed::Busy(why) => {
                 story.outcome = Reconcile::InSync;
                 Ok(Round::Over(Reconcile::FetchFailed, Some(format!("own commits could not be pushed: {why}"))))
             }
@@ -191,10 +191,10 @@ impl Repo {
             Pushed::Done | Pushed::Moved => {}
             // The remote will not have it now: it stays on the local ref, and readers get the remote's data all the same.
             Pushed::Refused(why) => {
-                story.why = Some(format!("the remote refused conflicts/{name}, which stays here until it takes it: {why}"))
+                story.why = Some(format!("the remote refused conflicts/{name}, which stays here until it takes it: {why}"));
             }
-            Pushed::Transient(_) if cancel.is_cancelled() => return Err(DatasetError::Cancelled),
-            Pushed::Transient(why) => {
+            Pushed::Transient(_) | Pushed::Busy(_) if cancel.is_cancelled() => return Err(DatasetError::Cancelled),
+            Pushed::Transient(why) | Pushed::Busy(why) => {
                 let why = format!("own work does not fit, and conflicts/{name} could not be pushed yet: {why}");
                 return Ok(Round::Over(Reconcile::FetchFailed, Some(why)));
             }

@@ -14,6 +14,9 @@ use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
+/// The first wait while somebody else writes the same ref on the remote; it doubles, five times.
+const BUSY_WAIT: Duration = Duration::from_millis(50);
+
 /// What a fetch brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fetched {
@@ -34,8 +37,10 @@ pub(super) enum Pushed {
     Moved,
     /// The remote refused it: a hook, a protected branch, a missing right.
     Refused(String),
-    /// It may work a little later: the network, a lock, a full disk there.
+    /// It may work a little later: the network, a full disk there.
     Transient(String),
+    /// Somebody else writes the same ref there just now.
+    Busy(String),
 }
 
 impl Repo {
@@ -64,10 +69,8 @@ impl Repo {
         let deadline = self.settings.fetch_deadline;
         match self.git(args).remote(&self.settings, deadline).run(cancel).await {
             (Ended::Exit(0), ..) => {
-                let tip = self.object(&self.fetched_ref(), cancel).await?;
-                Commit::parse(&tip)
-                    .map(Fetched::Tip)
-                    .map_err(|error| DatasetError::Git { what: "fetch".to_owned(), why: error.to_string() })
+                let nothing = || DatasetError::Git { what: "fetch".to_owned(), why: "it brought nothing".to_owned() };
+                self.tip(&self.fetched_ref(), cancel).await?.map(Fetched::Tip).ok_or_else(nothing)
             }
             (Ended::Cancelled, ..) => Err(DatasetError::Cancelled),
             (ended @ Ended::NotStarted(_), _, err) => Err(failed("fetch", &ended, &err)),
@@ -86,8 +89,37 @@ impl Repo {
         let lease = format!("--force-with-lease={to}:{}", at.map_or("", Commit::as_str));
         let refspec = format!("{commit}:{to}");
         let args = ["push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", &lease, "--", &self.settings.remote, &refspec];
-        let (ended, out, err) = self.git(args).remote(&self.settings, deadline).run(cancel).await;
-        pushed(&ended, &out, &err)
+        let mut wait = BUSY_WAIT;
+        loop {
+            let (ended, out, err) = self.git(args).remote(&self.settings, deadline).run(cancel).await;
+            match pushed(&ended, &out, &err) {
+                Pushed::Busy(why) if wait > BUSY_WAIT * 16 => return Pushed::Transient(why),
+                Pushed::Busy(_) => tokio::time::sleep(wait).await,
+                other => return other,
+            }
+            wait *= 2;
+        }
+    }
+
+    /// Whether the remote is still the one whose tip is remembered. When it is another, what that one had is not known.
+    pub(super) fn is_same_remote(&self) -> bool {
+        std::fs::read_to_string(self.git_dir.join("tagalong").join("remote")).is_ok_and(|seen| seen == without_user(&self.settings.remote))
+    }
+
+    pub(super) fn remember_remote(&self) -> Result<(), DatasetError> {
+        let file = self.own_dir()?.join("remote");
+        std::fs::write(&file, without_user(&self.settings.remote)).map_err(|error| DatasetError::File(file, error))
+    }
+}
+
+/// An address without its user and password: a rotated credential is no other remote.
+fn without_user(remote: &str) -> String {
+    match remote.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            format!("{scheme}://{}/{path}", host.rsplit('@').next().unwrap_or(host))
+        }
+        None => remote.to_owned(),
     }
 }
 
@@ -192,6 +224,13 @@ pub(super) fn is_damage(err: &str) -> bool {
     !err.contains("Could not read from remote") && !err.contains("No space left") && WORDS.iter().any(|word| err.contains(word))
 }
 
+/// What git says of a push whose lease did not hold.
+const MOVED: &[&str] = &["stale info", "fetch first", "non-fast-forward", "needs force"];
+/// What a remote says while somebody else writes the same ref.
+const BUSY: &[&str] = &["failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", "reference already locked"];
+/// What a remote says that will have room or rest a little later.
+const TRANSIENT: &[&str] = &["unpacker error", "unable to migrate objects", "remote end hung up", "internal", "timeout"];
+
 /// Reads the answer of `push --porcelain`.
 fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
     if *ended == Ended::Exit(0) {
@@ -210,26 +249,13 @@ fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
     let told: Vec<&str> =
         err.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).filter(|line| !line.is_empty()).collect();
     let why = said(&std::iter::once(reason).chain(told.iter().copied()).collect::<Vec<_>>().join("\n"));
-    const MOVED: &[&str] = &["stale info", "fetch first", "non-fast-forward", "needs force"];
-    const CONTENTION: &[&str] = &[
-        "failed to update ref",
-        "cannot lock ref",
-        "failed to lock",
-        "unable to lock",
-        "incorrect old value",
-        "reference already exists",
-        "reference already locked",
-        "unpacker error",
-        "unable to migrate objects",
-        "remote end hung up",
-        "internal",
-        "timeout",
-    ];
     let any = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    let quicker = ["but expected", "incorrect old value", "reference already exists"].iter().any(|word| why.contains(word));
     match () {
         () if summary.starts_with("[rejected]") && any(MOVED) => Pushed::Moved,
-        () if any(&["incorrect old value", "reference already exists"]) => Pushed::Moved,
-        () if any(CONTENTION) || summary.starts_with("[remote failure]") => Pushed::Transient(why),
+        () if quicker => Pushed::Moved,
+        () if any(BUSY) => Pushed::Busy(why),
+        () if any(TRANSIENT) || summary.starts_with("[remote failure]") => Pushed::Transient(why),
         () => Pushed::Refused(why),
     }
 }
@@ -271,9 +297,10 @@ mod tests {
         for refused in ["[remote rejected] (pre-receive hook declined)", "[remote rejected] (protected branch hook declined)"] {
             assert!(matches!(line(refused), Pushed::Refused(_)), "{refused}");
         }
-        for transient in ["[remote rejected] (failed to update ref)", "[remote rejected] (unpacker error)", "[remote failure] (x)"] {
+        for transient in ["[remote rejected] (unpacker error)", "[remote failure] (x)"] {
             assert!(matches!(line(transient), Pushed::Transient(_)), "{transient}");
         }
+        assert!(matches!(line("[remote rejected] (failed to update ref)"), Pushed::Busy(_)));
         let none = |err| pushed(&Ended::Exit(128), "", err);
         assert!(matches!(none("fatal: unable to access 'http://h/': Failed to connect"), Pushed::Transient(_)));
         assert!(matches!(none("fatal: unable to access 'http://h/': The requested URL returned error: 503"), Pushed::Transient(_)));

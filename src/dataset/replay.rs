@@ -52,10 +52,10 @@ impl Repo {
         let mut carried: BTreeMap<String, Base> = BTreeMap::new();
         for commit in self.own_commits(own, cancel).await? {
             let parts = self.parts(&commit, cancel).await?;
-            let main = parts.parents.iter().find(|parent| carried.contains_key(*parent)).or(parts.parents.first()).cloned();
-            let onto = main.as_ref().and_then(|main| carried.get(main)).unwrap_or(&tip);
-            let parent_tree = match &main {
-                Some(main) => self.object(&format!("{main}^{{tree}}"), cancel).await?,
+            let onto = parts.parents.iter().find_map(|parent| carried.get(parent)).unwrap_or(&tip);
+            let base = base_of(&parts.parents, &carried).cloned();
+            let parent_tree = match &base {
+                Some(base) => self.object(&format!("{base}^{{tree}}"), cancel).await?,
                 None => String::new(),
             };
             let was_empty = parts.parents.len() < 2 && parts.tree == parent_tree;
@@ -65,9 +65,8 @@ impl Repo {
                 carried.insert(commit, stays);
                 continue;
             }
-            let tree = match self.merged(&parts, main.as_deref(), onto, &commit, cancel).await? {
-                Some(tree) => tree,
-                None => return Ok(Carried::Conflict(commit)),
+            let Some(tree) = self.merged(&parts, base.as_deref(), onto, &commit, cancel).await? else {
+                return Ok(Carried::Conflict(commit));
             };
             if tree == onto.tree && !was_empty && parents.len() < 2 {
                 carried.insert(commit, stays);
@@ -128,17 +127,17 @@ impl Repo {
         Ok(out.lines().filter_map(|line| line.strip_prefix('=')).map(str::to_owned).collect())
     }
 
-    /// The tree of `commit` on top of `onto`; none when it does not fit. The old parent is the base: a commit that has `onto`'s
-    /// tree and that parent forces it, which git 2.39 has no option for.
+    /// The tree of `commit` on top of `onto`; none when it does not fit. A commit that has `onto`'s tree
+    /// and `base` as its parent forces the base, which git 2.39 has no option for.
     async fn merged(
         &self,
         parts: &Parts,
-        parent: Option<&str>,
+        base: Option<&str>,
         onto: &Base,
         commit: &str,
         cancel: &Cancel,
     ) -> Result<Option<String>, DatasetError> {
-        let base: Vec<String> = parent.map(str::to_owned).into_iter().collect();
+        let base: Vec<String> = base.map(str::to_owned).into_iter().collect();
         let helper = crate::dataset::commit::new_commit(&self.settings, &onto.tree, &base, 0, "base");
         let helper = self.write_commit(&helper, cancel).await?;
         let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", "--allow-unrelated-histories"];
@@ -149,6 +148,12 @@ impl Repo {
             ended => Err(failed("merge-tree", &ended, &format!("{err} (commit {commit}, tree {})", parts.tree))),
         }
     }
+}
+
+/// What a commit is compared with to see what it changes. Of a merge with the remote's side, that side: then what it changes is
+/// the own work and how it was fitted, and nothing of the remote's is brought back that is gone there.
+fn base_of<'a>(parents: &'a [String], carried: &BTreeMap<String, Base>) -> Option<&'a String> {
+    parents.iter().find(|parent| !carried.contains_key(*parent)).or(parents.first())
 }
 
 /// Where the parents stand now. One that is the remote's counts as its tip, and falls away beside a carried one, which stands on it.
