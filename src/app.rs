@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Semaphore;
 
+use crate::api;
 use crate::clock;
 use crate::config::Config;
 use crate::deploy::Deployer;
@@ -23,16 +24,22 @@ use crate::http::Listening;
 use crate::http::Shared;
 use crate::journal::Hub;
 use crate::process::Cancel;
+use crate::reload::Reloader;
+use crate::store;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// How much the large bodies that are read at a time may take together.
 const LARGE_BODIES_BYTES: usize = 4 << 20;
 
+/// How long datasets may take to stop: a push in flight is let finish.
+const STOP_DATASETS: Duration = Duration::from_secs(20);
+
 /// A server that serves and carries out orders.
 pub struct App {
     listening: Listening,
     deployer: Arc<Deployer>,
+    reloader: Arc<Reloader>,
     queue: tokio::task::JoinHandle<()>,
     stop: Cancel,
     _data_lock: File,
@@ -75,6 +82,88 @@ fn refuse_links(dir: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// The name of this executor and the database.
+async fn record(config: &Config) -> anyhow::Result<(String, Store)> {
+    let executor = executor::executor_id(&config.server.data_dir).context("The file executor-id in server.data_dir cannot be written.")?;
+    let store = Store::open(&config.server.data_dir, config.store.postgres.as_ref()).await?;
+    Ok((executor, store))
+}
+
+fn datasets(config: &Config, store: &Store, metrics: &Arc<Metrics>, executor: String) -> anyhow::Result<Arc<Reloader>> {
+    let reloader = Reloader::new(config, store.clone(), Arc::clone(metrics), executor);
+    Ok(Arc::new(reloader.context("The HTTP client cannot be made")?))
+}
+
+/// What follows the datasets and takes no calls.
+pub struct Daemon {
+    reloader: Arc<Reloader>,
+    store: Store,
+    _data_lock: File,
+}
+
+impl Daemon {
+    /// Starts to follow every dataset of `config`.
+    ///
+    /// # Errors
+    /// When the data folder or the database cannot be had; the text says what to change.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let data_lock = lock_data_dir(&config.server.data_dir)?;
+        let (executor, store) = record(config).await?;
+        let reloader = datasets(config, &store, &Arc::new(Metrics::new([])), executor)?;
+        reloader.start();
+        Ok(Self { reloader, store, _data_lock: data_lock })
+    }
+
+    /// Puts a changed configuration in force. Data folder and database stay.
+    pub fn reload(&self, file: &Path) {
+        match Config::load(file) {
+            Ok(config) => {
+                self.reloader.set_config(&config);
+                tracing::info!(file = %file.display(), "the configuration was read again");
+            }
+            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+        }
+    }
+
+    /// Stops. Own commits get one last try.
+    pub async fn stop(self) {
+        let _ = tokio::time::timeout(STOP_DATASETS, self.reloader.stop()).await;
+        self.store.close().await;
+    }
+}
+
+/// The record of datasets, read while nobody serves.
+pub struct Record {
+    reloader: Arc<Reloader>,
+    /// Where nothing was recorded yet, an empty record stands for it.
+    _empty: Option<tempfile::TempDir>,
+}
+
+impl Record {
+    /// Opens what was recorded; nothing is made in the data folder.
+    ///
+    /// # Errors
+    /// When the database cannot be opened.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let dir = &config.server.data_dir;
+        let is_there = config.store.postgres.is_some() || dir.join(store::SQLITE_FILE).exists();
+        let empty = if is_there { None } else { Some(tempfile::tempdir().context("No temporary folder can be made")?) };
+        let store = Store::open(empty.as_ref().map_or(dir, |empty| empty.path()), config.store.postgres.as_ref()).await?;
+        let executor = std::fs::read_to_string(dir.join("executor-id")).unwrap_or_default().trim().to_owned();
+        Ok(Self { reloader: datasets(config, &store, &Arc::new(Metrics::new([])), executor)?, _empty: empty })
+    }
+
+    /// How every dataset stands.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn datasets(&self) -> anyhow::Result<Vec<api::Dataset>> {
+        Ok(self.reloader.datasets().await?)
+    }
+}
+
 impl App {
     /// Starts everything: when this returns, calls are answered and the queue works.
     ///
@@ -85,20 +174,21 @@ impl App {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = Arc::new(config);
         let data_lock = lock_data_dir(&config.server.data_dir)?;
-        let executor =
-            executor::executor_id(&config.server.data_dir).context("The file executor-id in server.data_dir cannot be written.")?;
-        let store = Store::open(&config.server.data_dir, config.store.postgres.as_ref()).await?;
+        let (executor, store) = record(&config).await?;
         let random = || STANDARD.encode(clock::random_bytes::<32>());
         let token_key = store.named_value("token_key", random).await?.into_bytes();
         let fingerprint_key = store.named_value("fingerprint_key", random).await?.into_bytes();
         let metrics = Arc::new(Metrics::new(config.services.keys()));
+        let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let deployer = Arc::new(Deployer::new(Arc::clone(&config), store, Hub::default(), metrics, executor, fingerprint_key));
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));
-        let shared = web::Data::new(Shared { deployer: Arc::clone(&deployer), token_key, followers: AtomicUsize::new(0), large_bodies });
+        let (followers, work) = (AtomicUsize::new(0), (Arc::clone(&deployer), Arc::clone(&reloader)));
+        let shared = web::Data::new(Shared { deployer: work.0, reloader: work.1, token_key, followers, large_bodies });
         let listening = http::serve(&config.server, shared).await.context("The server cannot listen")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&deployer).work(stop.clone()));
-        Ok(Self { listening, deployer, queue, stop, _data_lock: data_lock })
+        reloader.start();
+        Ok(Self { listening, deployer, reloader, queue, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
@@ -117,6 +207,7 @@ impl App {
     pub fn reload(&self, file: &Path) {
         match Config::load(file) {
             Ok(config) => {
+                self.reloader.set_config(&config);
                 self.deployer.set_config(Arc::new(config));
                 tracing::info!(file = %file.display(), "the configuration was read again");
             }
@@ -128,7 +219,8 @@ impl App {
     pub async fn stop(self) {
         self.listening.stop().await;
         self.stop.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(10), self.queue).await;
+        let datasets = tokio::time::timeout(STOP_DATASETS, self.reloader.stop());
+        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), datasets);
         self.deployer.store().close().await;
     }
 }

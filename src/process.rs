@@ -4,6 +4,8 @@
 //! process group, a deadline, and the end of the whole group when it is over, however it ended. Its standard input is
 //! either empty or the host lock's file, so that a child that outlives tagalong still holds the lock.
 
+mod lock;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ use tokio::sync::watch;
 
 use rustix::process::Pid;
 use rustix::process::Signal;
+
+pub use lock::{Holder, HostLock, LockError, end_holders, holders, holders_of};
 
 pub use crate::model::Mask;
 
@@ -85,6 +89,35 @@ impl std::fmt::Display for Ended {
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
         }
     }
+}
+
+/// Sends a signal, named as `kill -l` does, to the process of that id.
+///
+/// # Errors
+/// When there is no such process, it is somebody else's, or the signal is none that a program may be told by.
+pub fn send_signal(pid: i32, name: &str) -> std::io::Result<()> {
+    let signal = match name {
+        "HUP" => Signal::HUP,
+        "USR1" => Signal::USR1,
+        "USR2" => Signal::USR2,
+        "WINCH" => Signal::WINCH,
+        _ => return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "no such signal")),
+    };
+    // Zero and below mean whole groups of processes.
+    let pid =
+        Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "no process id"))?;
+    Ok(rustix::process::kill_process(pid, signal)?)
+}
+
+/// Becomes `argv`, with our environment and our standard streams; it comes back only when that cannot be.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn replace_by(argv: &[String]) -> std::io::Error {
+    use std::os::unix::process::CommandExt as _;
+    let Some((program, args)) = argv.split_first() else {
+        return std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is no program");
+    };
+    std::process::Command::new(program).args(args).exec()
 }
 
 /// Which of its outputs a line came from.
@@ -214,6 +247,28 @@ pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
     })
     .await;
     Captured { ended, out, err: err.join("; ") }
+}
+
+/// Runs `command` and keeps every byte of its standard output, for output that is no text. The masked last part of its
+/// standard error comes with it.
+pub async fn capture_bytes(command: &Command, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
+    const MOST_BYTES: u64 = 256 << 20;
+    let (mut readers, mut read) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let ended = supervise(command, cancel, |_, pipe| {
+        readers.push(tokio::spawn(async move {
+            let mut bytes = Vec::new();
+            // What was read until an error is what there is.
+            let _ = pipe.take(MOST_BYTES).read_to_end(&mut bytes).await;
+            bytes
+        }));
+    })
+    .await;
+    for (reader, bytes) in readers.into_iter().zip(&mut read) {
+        // A program that left the group may hold the pipe open for ever.
+        *bytes = tokio::time::timeout(DRAIN, reader).await.ok().and_then(Result::ok).unwrap_or_default();
+    }
+    let [out, err] = read;
+    (ended, out, command.mask.hide(String::from_utf8_lossy(&err).trim()))
 }
 
 /// A process group that ends with this value.

@@ -12,7 +12,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use prometheus_client::registry::Unit;
 
+use crate::model::DatasetName;
 use crate::model::Outcome;
+use crate::model::Reconcile;
 use crate::model::ServiceName;
 use crate::model::Step;
 
@@ -46,6 +48,49 @@ struct ServiceLabels {
     service: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    dataset: String,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    dataset: String,
+    phase: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DatasetLabels {
+    dataset: String,
+}
+
+/// What is known of a dataset at a moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DatasetNow {
+    /// How many own commits the remote does not have.
+    pub pending: u64,
+    /// How much parked work waits for a person.
+    pub parked: usize,
+    /// How many peers are owed something.
+    pub owed: usize,
+    /// How long ago the app last loaded something.
+    pub loaded_age: Option<Duration>,
+    /// Whether the app serves something older than it should.
+    pub stale: bool,
+}
+
+/// Metrics of datasets.
+#[derive(Debug, Default)]
+struct DatasetMetrics {
+    reloads: Family<ReloadLabels, Counter>,
+    pending: Family<DatasetLabels, Gauge>,
+    parked: Family<DatasetLabels, Gauge>,
+    owed: Family<DatasetLabels, Gauge>,
+    stale: Family<DatasetLabels, Gauge>,
+    loaded_age: Family<DatasetLabels, Gauge<f64, AtomicU64>>,
+}
+
 /// Every metric.
 #[derive(Debug)]
 pub struct Metrics {
@@ -58,6 +103,8 @@ pub struct Metrics {
     running: Gauge,
     journal_unwritable: Gauge,
     last_live: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    datasets: DatasetMetrics,
+    phases: Family<PhaseLabels, Histogram>,
 }
 
 impl Metrics {
@@ -78,7 +125,20 @@ impl Metrics {
         registry.register("deployments_running", "Deployments that are being carried out", running.clone());
         registry.register("journal_unwritable", "1 while journal lines cannot be stored", journal_unwritable.clone());
         registry.register("last_live_timestamp", "When a release was last verified, seconds since 1970", Family::clone(&last_live));
-        let metrics = Self { registry, deployments, steps, requests, refused_calls, waiting, running, journal_unwritable, last_live };
+        let (datasets, phases) = register_datasets(&mut registry);
+        let metrics = Self {
+            registry,
+            deployments,
+            steps,
+            requests,
+            refused_calls,
+            waiting,
+            running,
+            journal_unwritable,
+            last_live,
+            datasets,
+            phases,
+        };
         for service in services {
             for outcome in Outcome::NAMES {
                 let _zero =
@@ -118,6 +178,36 @@ impl Metrics {
         self.journal_unwritable.set(i64::from(journal_unwritable));
     }
 
+    /// Shows every outcome of a dataset before the first of them.
+    pub fn know_dataset(&self, dataset: &DatasetName) {
+        for outcome in Reconcile::ALL.map(Reconcile::as_str).into_iter().chain([Reconcile::UNUSABLE]) {
+            let labels = ReloadLabels { dataset: dataset.to_string(), outcome: outcome.to_owned() };
+            let _zero = self.datasets.reloads.get_or_create_owned(&labels);
+        }
+    }
+
+    /// Counts an ended reload.
+    pub fn reloaded(&self, dataset: &DatasetName, outcome: &str) {
+        self.datasets.reloads.get_or_create(&ReloadLabels { dataset: dataset.to_string(), outcome: outcome.to_owned() }).inc();
+    }
+
+    /// Counts how long a phase of a reload took.
+    pub fn phase(&self, dataset: &DatasetName, phase: &str, took: Duration) {
+        self.phases.get_or_create(&PhaseLabels { dataset: dataset.to_string(), phase: phase.to_owned() }).observe(took.as_secs_f64());
+    }
+
+    /// Sets what is looked up of a dataset when metrics are asked for.
+    pub fn set_dataset(&self, dataset: &DatasetName, now: DatasetNow) {
+        let labels = DatasetLabels { dataset: dataset.to_string() };
+        self.datasets.pending.get_or_create(&labels).set(now.pending as i64);
+        self.datasets.parked.get_or_create(&labels).set(now.parked as i64);
+        self.datasets.owed.get_or_create(&labels).set(now.owed as i64);
+        self.datasets.stale.get_or_create(&labels).set(i64::from(now.stale));
+        if let Some(age) = now.loaded_age {
+            self.datasets.loaded_age.get_or_create(&labels).set(age.as_secs_f64());
+        }
+    }
+
     /// The metrics in the [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text format.
     #[must_use]
     pub fn text(&self) -> String {
@@ -126,4 +216,23 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+fn register_datasets(registry: &mut Registry) -> (DatasetMetrics, Family<PhaseLabels, Histogram>) {
+    let buckets = || Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0]);
+    let phases: Family<PhaseLabels, Histogram> = Family::new_with_constructor(buckets);
+    let datasets = DatasetMetrics::default();
+    registry.register("reloads", "Ended reloads by dataset and outcome", Family::clone(&datasets.reloads));
+    registry.register_with_unit("reload_phase", "How long phases of reloads took", Unit::Seconds, phases.clone());
+    registry.register("dataset_pending_commits", "Own commits that the remote does not have", Family::clone(&datasets.pending));
+    registry.register("dataset_parked", "Parked work that waits for a person", Family::clone(&datasets.parked));
+    registry.register("dataset_peers_owed", "Peers that are owed a commit", Family::clone(&datasets.owed));
+    registry.register("dataset_stale", "1 while the app serves something older than the checkout", Family::clone(&datasets.stale));
+    registry.register_with_unit(
+        "dataset_loaded_age",
+        "Since the app last loaded something",
+        Unit::Seconds,
+        Family::clone(&datasets.loaded_age),
+    );
+    (datasets, phases)
 }

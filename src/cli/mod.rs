@@ -7,6 +7,7 @@ mod cancel;
 mod check;
 mod client;
 mod completions;
+mod data;
 mod deploy;
 mod doctor;
 mod follow;
@@ -16,6 +17,7 @@ mod logs;
 mod man;
 mod output;
 mod release;
+mod reload;
 mod restore;
 mod retry;
 mod rollback;
@@ -41,7 +43,7 @@ const DEFAULT_CONFIG: &str = "/etc/tagalong/tagalong.toml";
 #[derive(Debug, Parser)]
 #[command(name = "tagalong", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 held · 17 cancelled"
+    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 held · 17 cancelled · 18 only some serve the data · 19 nobody does"
 )]
 struct Cli {
     #[command(flatten)]
@@ -70,6 +72,13 @@ pub(crate) struct Global {
     json: bool,
 }
 
+impl Global {
+    /// Whether the server is asked over the socket of this host.
+    fn is_here(&self) -> bool {
+        self.url.is_none()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the HTTP contract and carry out orders
@@ -92,6 +101,11 @@ enum Command {
     Adopt(adopt::Args),
     /// End the hold that a rollback put on a service
     Release(release::Args),
+    /// Bring what is new in a dataset to its readers, here and at its peers
+    Reload(reload::Args),
+    /// Datasets beside an app: sync, daemon, status
+    #[command(subcommand)]
+    Data(data::Args),
     /// Copy the server's state to a new folder while it runs
     Backup(backup::Args),
     /// Put a backup in place of the state of a stopped server
@@ -154,6 +168,8 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Retry(args) => retry::run(global, output, &args).await,
         Command::Adopt(args) => adopt::run(global, output, &args).await,
         Command::Release(args) => release::run(global, output, &args).await,
+        Command::Reload(args) => reload::run(global, output, args).await,
+        Command::Data(args) => data::run(global, output, args).await,
         Command::Backup(args) => backup::run(global, output, &args).await,
         Command::Restore(args) => restore::run(global, output, &args),
         Command::Check(args) => check::run(global, output, &args).await,

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::config::Docker;
 use crate::config::Key;
 use crate::config::Registry;
+use crate::config::Reload;
 use crate::config::Retention;
 use crate::config::Secret;
 use crate::config::Server;
@@ -21,6 +22,8 @@ use crate::config::reader::Problems;
 use crate::config::reader::Section;
 use crate::model::Mask;
 use crate::model::ServiceName;
+use crate::model::Target;
+use crate::model::Verb;
 
 const DAY_S: u64 = 86_400;
 
@@ -52,12 +55,18 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         .filter_map(|(name, section)| Service::read(&name, section, &mut secrets))
         .map(|service| (service.name.clone(), Arc::new(service)))
         .collect();
-    check_together(&root, &keys, &services);
+    let mut datasets: Vec<Reload> =
+        root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
+    check_together(&root, &keys, &services, &datasets);
     root.finish();
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
     let mask = Arc::new(Mask::new(secrets.iter().map(Secret::reveal)));
-    Ok(Config { server, store, docker, retention, registries, keys, services, mask })
+    for dataset in &mut datasets {
+        dataset.data.mask = Arc::clone(&mask);
+    }
+    let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
+    Ok(Config { server, store, docker, retention, registries, keys, services, datasets, mask })
 }
 
 fn syntax(text: &str, error: &toml::de::Error) -> String {
@@ -165,15 +174,30 @@ fn read_registry(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Registr
 }
 
 /// What no table can know alone.
-fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>) {
-    for key in keys {
-        for scope in &key.scopes {
-            if let crate::model::Target::One(name) = &scope.target
-                && scope.verb != crate::model::Verb::Reload
-                && !services.contains_key(name)
-            {
-                root.problem("key", format!("the key {} has the scope {scope}, but there is no [service.{name}].", key.id));
-            }
+fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
+    for (key, scope) in keys.iter().flat_map(|key| key.scopes.iter().map(move |scope| (key, scope))) {
+        let Target::One(name) = &scope.target else { continue };
+        let is_dataset = datasets.iter().any(|dataset| dataset.data.name.as_str() == name.as_str());
+        let (there, what) = match scope.verb {
+            Verb::Reload => (is_dataset, "dataset"),
+            Verb::Read => (is_dataset || services.contains_key(name), "service"),
+            Verb::Deploy | Verb::Rollback => (services.contains_key(name), "service"),
+        };
+        if !there {
+            root.problem("key", format!("the key {} has the scope {scope}, but there is no [{what}.{name}].", key.id));
+        }
+    }
+    for (at, dataset) in datasets.iter().enumerate() {
+        let (mine, earlier) = (&dataset.data, &datasets[..at]);
+        if let Some(other) = earlier.iter().find(|other| other.data.dir == mine.dir) {
+            root.problem(
+                "dataset",
+                format!("{} and {} both have the folder {}; each needs its own.", other.data.name, mine.name, mine.dir.display()),
+            );
+        }
+        if let Some(other) = earlier.iter().find(|other| dataset.shares_secret(other)) {
+            let why = "the secret says which one a call means, so each needs its own";
+            root.problem("dataset", format!("{} and {} have the same reload secret; {why}.", other.data.name, mine.name));
         }
     }
     let mut seen: BTreeMap<(&Path, &str), &ServiceName> = BTreeMap::new();

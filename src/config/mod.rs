@@ -3,8 +3,10 @@
 //! `config/tagalong.toml` shows every key with its unit and default; a test reads it.
 
 mod check;
+mod dataset;
 mod key;
 mod reader;
+mod reload;
 mod secret;
 mod service;
 mod smoke;
@@ -19,12 +21,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use dataset::{Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
-pub use secret::Secret;
+pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
+pub use secret::{Secret, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use smoke::{BrowserPlan, ReleaseCarrier, ReleaseProof, SmokePlan};
 pub use stack::{Docker, PinChoice, PinnedImage, Stack};
 
+use crate::model::DatasetName;
 use crate::model::Mask;
 use crate::model::ServiceName;
 
@@ -45,6 +50,8 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
+    /// The datasets and what becomes of new data, by name.
+    pub datasets: BTreeMap<DatasetName, Arc<Reload>>,
     /// Hides every secret above.
     pub mask: Arc<Mask>,
 }

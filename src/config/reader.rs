@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Secret;
+use crate::config::SecretSource;
 
 /// Everything that is wrong, each a whole sentence that begins with the path of its key.
 pub(super) type Problems = Rc<RefCell<Vec<String>>>;
@@ -142,6 +143,23 @@ impl Section {
             }
         };
         Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    }
+
+    /// A secret that is read anew for each use; what it is now must read, and is added to `secrets`.
+    pub(super) fn secret_source(
+        &mut self,
+        file_key: &'static str,
+        env_key: &'static str,
+        secrets: &mut Vec<Secret>,
+    ) -> Option<SecretSource> {
+        let file = self.table.get(file_key).and_then(toml::Value::as_str).map(|text| self.folder.join(text));
+        let now = self.secret(file_key, env_key)?;
+        if now.reveal().is_empty() {
+            self.problem(if file.is_some() { file_key } else { env_key }, "the secret is empty, so it would prove nothing.");
+            return None;
+        }
+        secrets.push(now.clone());
+        Some(file.map_or(SecretSource::Env(now), SecretSource::File))
     }
 
     pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {

@@ -237,7 +237,7 @@ fn read_health(from: Option<Section>) -> Health {
     health
 }
 
-fn read_hook(mut from: Section) -> Hook {
+pub(super) fn read_hook(mut from: Section) -> Hook {
     let kind = match (from.text("exec"), from.text("run")) {
         (None, None) => HookKind::Host,
         (Some(service), None) => HookKind::Exec(service),
@@ -320,8 +320,16 @@ fn smoke_url(text: &str) -> Result<url::Url, String> {
 }
 
 fn read_release(mut from: Section) -> Option<ReleaseProof> {
+    let carried_by = read_carrier(&mut from);
+    let proof = ReleaseProof { path: from.text("path"), carried_by: carried_by? };
+    from.finish();
+    Some(proof)
+}
+
+/// What of an answer carries a release or a commit.
+pub(super) fn read_carrier(from: &mut Section) -> Option<ReleaseCarrier> {
     let (header, json, text) = (from.text("header"), from.text("json"), from.flag("text", false));
-    let carried_by = match (header, json, text) {
+    match (header, json, text) {
         (Some(name), None, false) => Some(ReleaseCarrier::Header(name)),
         (None, Some(pointer), false) => Some(ReleaseCarrier::Json(pointer)),
         (None, None, true) => Some(ReleaseCarrier::Text),
@@ -329,8 +337,5 @@ fn read_release(mut from: Section) -> Option<ReleaseProof> {
             from.problem("text", "give exactly one of header = \"NAME\", json = \"/POINTER\" and text = true.");
             None
         }
-    };
-    let proof = ReleaseProof { path: from.text("path"), carried_by: carried_by? };
-    from.finish();
-    Some(proof)
+    }
 }

@@ -116,3 +116,105 @@ fn a_secret_never_shows_in_debug() {
     assert_eq!(config.mask.hide("x c2l4dGVlbiBieXRlcyBhbmQgbW9yZSBvZiB0aGVt"), "x •••", "whoever has what stands behind whsec_ can sign");
     assert_eq!(config.mask.hide("x whsec_c2l4dGVlbiBieXRlcyBhbmQgbW9yZSBvZiB0aGVt"), "x •••");
 }
+
+/// With `more` in the table of a dataset.
+fn with_dataset(more: &str) -> String {
+    format!("version = 1\n[server]\n[dataset.content]\ndir = \"data\"\nremote = \"file:///srv/content.git\"\n{more}\n")
+}
+
+#[test]
+fn a_dataset_is_read_with_its_defaults() {
+    let folder = folder();
+    let config = check(&with_dataset(""), folder.path()).expect("no problem");
+    let reload = config.datasets.values().next().expect("a dataset");
+    assert_eq!((reload.data.name.as_str(), reload.data.branch.as_str()), ("content", "main"));
+    assert_eq!(reload.data.dir, folder.path().join("data"));
+    assert_eq!(reload.data.publish, super::Publish::InPlace);
+    assert_eq!(reload.every, Some(std::time::Duration::from_mins(1)));
+    assert!(reload.secret.is_none() && reload.on_change.is_none() && reload.verify.is_none() && reload.peers.is_empty());
+    let config =
+        check(&with_dataset("publish = \"worktree\"\nbranch = \"refs/heads/a/b\"\ninterval_s = 0"), folder.path()).expect("no problem");
+    let reload = config.datasets.values().next().expect("a dataset");
+    let super::Publish::Worktree { link, dir, .. } = &reload.data.publish else { panic!("{reload:?}") };
+    assert_eq!((link, dir), (&folder.path().join("data.current"), &folder.path().join("data.worktrees")));
+    assert_eq!((reload.data.branch.as_str(), reload.every), ("a/b", None));
+}
+
+#[test]
+fn every_problem_of_a_dataset_is_said_at_once() {
+    let folder = folder();
+    std::fs::write(folder.path().join("short"), "too-short\n").expect("a file");
+    std::fs::write(folder.path().join("nothing"), "\n").expect("a file");
+    let text = r#"
+        version = 1
+        [server]
+        [[key]]
+        id = "ci"
+        secret_file = "ci.secret"
+        scopes = ["reload:other"]
+        [dataset."A b"]
+        remote = "https://user:word@git.example.com/x"
+        branch = "a..b"
+        interval = 3
+        reload_secret_file = "short"
+        [dataset.b]
+        dir = "x"
+        remote = "ext::sh -c true"
+        link = "y"
+        [dataset.b.on_change]
+        url = "http://127.0.0.1/"
+        argv = ["x"]
+        signal = "KILL"
+        [dataset.b.verify]
+        url = "http://a:b@127.0.0.1/"
+        [[dataset.b.peer]]
+        urls = ["ftp://x"]
+        secret_file = "nothing"
+        [dataset.b.committer]
+        name = "<x>"
+        [dataset.c]
+        dir = "x"
+        remote = "--upload-pack=id"
+    "#;
+    let problems = check(text, folder.path()).expect_err("problems");
+    for part in [
+        "the scope reload:other, but there is no [dataset.other]",
+        "dataset.A b.: The dataset name",
+        "dataset.A b.dir: every dataset needs the folder",
+        "dataset.A b.remote: no credential belongs into an address",
+        "dataset.A b.branch: \"a..b\" is no name of a branch",
+        "dataset.A b.interval: there is no such key; did you mean interval_s?",
+        "dataset.A b.reload_secret_file: the secret is shorter than 24 bytes",
+        "dataset.b.remote: \"ext::sh -c true\" is no address",
+        "dataset.b.link: link and worktrees are for publish",
+        "dataset.b.on_change.url: give exactly one of",
+        "dataset.b.on_change.signal: \"KILL\" is none of",
+        "dataset.b.verify.url: it must begin with https://",
+        "dataset.b.verify.text: give exactly one of",
+        "dataset.b.peer[0].urls: it must begin with https://",
+        "dataset.b.peer[0].secret_file: the secret is empty",
+        "dataset.b.committer.name: it must be a text",
+        "dataset.c.remote: \"--upload-pack=id\" is no address",
+        "b and c both have the folder",
+    ] {
+        assert!(problems.iter().any(|p| p.contains(part)), "{part} is not in {problems:#?}");
+    }
+    assert!(!problems.iter().any(|p| p.contains("too-short") || p.contains("user:word")), "{problems:#?}");
+}
+
+#[test]
+fn two_datasets_need_two_reload_secrets_and_each_is_read_anew() {
+    let folder = folder();
+    let file = folder.path().join("reload");
+    std::fs::write(&file, "0123456789abcdef01234567\r\n").expect("a file");
+    let one = with_dataset("reload_secret_file = \"reload\"");
+    let two = format!("{one}[dataset.more]\ndir = \"more\"\nremote = \"/srv/more.git\"\nreload_secret_file = \"reload\"\n");
+    let problems = check(&two, folder.path()).expect_err("the same secret");
+    assert!(problems.len() == 1 && problems[0].contains("content and more have the same reload secret"), "{problems:?}");
+    let config = check(&one, folder.path()).expect("no problem");
+    let source = config.datasets.values().next().and_then(|reload| reload.secret.clone()).expect("a secret");
+    assert_eq!(source.read().map(|secret| secret.reveal().to_owned()), Ok("0123456789abcdef01234567".to_owned()));
+    std::fs::write(&file, "another-one-of-24-bytes-or-more").expect("a file");
+    assert_eq!(source.read().map(|secret| secret.reveal().to_owned()), Ok("another-one-of-24-bytes-or-more".to_owned()));
+    assert!(!format!("{config:?}").contains("0123456789abcdef"));
+}

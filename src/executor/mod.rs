@@ -1,12 +1,10 @@
 //! Who carries orders out: this process, on this host, one at a time in each stack's folder.
 
-mod lock;
-
 use std::path::Path;
 
 use crate::clock;
 
-pub use lock::{Holder, HostLock, LockError, end_holders, holders};
+pub use crate::process::{Holder, HostLock, LockError, end_holders, holders};
 
 /// How long a running deployment is this executor's without a sign of life, ms.
 pub const LEASE_MS: i64 = 60_000;

@@ -1,6 +1,7 @@
 //! From what went wrong to a status: the only place that does it.
 
 use actix_web::HttpResponse;
+use actix_web::HttpResponseBuilder;
 use actix_web::ResponseError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
@@ -9,6 +10,7 @@ use actix_web::http::header::WWW_AUTHENTICATE;
 use crate::api;
 use crate::deploy::OrderError;
 use crate::model::Guard;
+use crate::reload::ReloadError;
 use crate::store::StoreError;
 
 /// An answer that is no success (RFC 9457).
@@ -70,6 +72,34 @@ impl ApiError {
         Self { retry_after_s: Some(60), ..error }
     }
 
+    /// What is served is not as new as it should be, since something behind this server does not do its part.
+    pub fn behind(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, code, detail)
+    }
+
+    /// The same answer as the users of `/api/_internal/reload-data` know answers.
+    #[must_use]
+    pub fn in_envelope(&self, trace: &str) -> HttpResponse {
+        let error = serde_json::json!({ "code": self.code, "message": self.detail });
+        self.headers().json(serde_json::json!({ "success": false, "error": error, "traceId": trace }))
+    }
+
+    /// Status and headers.
+    fn headers(&self) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
+        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // What is left of the body is not read.
+            response.force_close();
+        }
+        response
+    }
+
     /// No room for now.
     pub fn busy(detail: impl Into<String>) -> Self {
         Self { retry_after_s: Some(10), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
@@ -101,6 +131,17 @@ impl From<OrderError> for ApiError {
     }
 }
 
+impl From<ReloadError> for ApiError {
+    fn from(error: ReloadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ReloadError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "unknown_dataset", detail),
+            ReloadError::Stopping(_) => Self::busy(detail),
+            ReloadError::Store(error) => error.into(),
+        }
+    }
+}
+
 fn guard_code(guard: Guard) -> &'static str {
     guard.as_str()
 }
@@ -117,17 +158,6 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        if let Some(seconds) = self.retry_after_s {
-            response.insert_header((RETRY_AFTER, seconds.to_string()));
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
-        }
-        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-            // What is left of the body is not read.
-            response.force_close();
-        }
         let problem = api::Problem {
             kind: "about:blank".into(),
             title: self.status.canonical_reason().unwrap_or_default().into(),
@@ -135,6 +165,6 @@ impl ResponseError for ApiError {
             detail: self.detail.clone(),
             code: self.code.into(),
         };
-        response.content_type("application/problem+json").body(serde_json::to_string(&problem).unwrap_or_default())
+        self.headers().content_type("application/problem+json").body(serde_json::to_string(&problem).unwrap_or_default())
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicUsize;
 use tokio::sync::Semaphore;
 
 use crate::deploy::Deployer;
+use crate::reload::Reloader;
 
 pub use openapi::openapi;
 pub use routes::{Need, ROUTES, Route};
@@ -23,6 +24,8 @@ pub use serve::{Listening, serve};
 pub struct Shared {
     /// The work.
     pub deployer: Arc<Deployer>,
+    /// The datasets.
+    pub reloader: Arc<Reloader>,
     /// Signs the tokens that followers read with.
     pub token_key: Vec<u8>,
     /// How many follow a journal now.

@@ -41,7 +41,7 @@ const SIGNED: [(&str, &str); 3] = [
 /// The contract of this server.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    let paths = ROUTES.iter().fold(PathsBuilder::new(), |paths, route| {
+    let paths = ROUTES.iter().filter(|route| route.need != Need::ReloadSecret).fold(PathsBuilder::new(), |paths, route| {
         let method = match route.method.as_str() {
             "POST" => HttpMethod::Post,
             "HEAD" => HttpMethod::Head,
@@ -57,6 +57,10 @@ pub fn openapi() -> OpenApi {
     add::<api::Deployments>(&mut schemas);
     add::<api::Service>(&mut schemas);
     add::<api::Services>(&mut schemas);
+    add::<api::NewReload>(&mut schemas);
+    add::<api::Reloaded>(&mut schemas);
+    add::<api::Dataset>(&mut schemas);
+    add::<api::Datasets>(&mut schemas);
     add::<api::Done>(&mut schemas);
     add::<api::Problem>(&mut schemas);
     add::<api::Readiness>(&mut schemas);
@@ -98,6 +102,10 @@ fn operation(route: &Route) -> OperationBuilder {
         let none = Vec::<String>::new;
         let signed = SIGNED.iter().fold(SecurityRequirement::default(), |all, (name, _)| all.add(*name, none()));
         operation = operation.security(SecurityRequirement::new("bearer", none())).security(signed);
+    }
+    if route.body == Some("NewReload") {
+        let partly = ResponseBuilder::new().description("Not everybody serves it").content("application/json", content("Reloaded"));
+        operation = operation.response("207", partly.build()).response("502", problem());
     }
     if let Some(name) = route.body {
         operation = operation.request_body(Some(

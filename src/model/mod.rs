@@ -3,6 +3,7 @@
 //! No I/O and no async: everything above may use these.
 
 mod caller;
+mod dataset;
 mod id;
 mod image;
 mod line;
@@ -11,9 +12,11 @@ mod order;
 mod outcome;
 mod report;
 mod step;
+mod webhook;
 mod word;
 
 pub use caller::{Caller, Scope, Target, Verb};
+pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
 pub use id::DeploymentId;
 pub use image::{Digest, ImageRef, Repository, Tag};
 pub use line::{Line, LineKind};
@@ -22,4 +25,5 @@ pub use order::{Order, OrderKind, RollbackTo};
 pub use outcome::{Guard, Outcome, State};
 pub use report::{Certificate, Effect, Finding, Report, Severity};
 pub use step::Step;
+pub use webhook::{webhook_mac, webhook_signature};
 pub use word::{KeyId, ServiceName, WordError};

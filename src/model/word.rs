@@ -110,7 +110,7 @@ impl KeyId {
 }
 text_form!(KeyId);
 
-fn is_name(given: &str, longest: usize) -> bool {
+pub(super) fn is_name(given: &str, longest: usize) -> bool {
     let mut bytes = given.bytes();
     let first_ok = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     first_ok && given.len() <= longest && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')

@@ -3,6 +3,7 @@
 mod audit;
 mod lines;
 mod orders;
+mod reloads;
 mod rows;
 mod runs;
 mod small;
@@ -22,6 +23,7 @@ use crate::config::Secret;
 
 pub use audit::AuditFault;
 pub use orders::{Accepted, Delivery, EnqueueError, Limits, Released};
+pub use reloads::{Debt, LastReload};
 pub use rows::{Deployment, Filter, Hold};
 pub use runs::{Facts, Fence};
 
@@ -111,12 +113,9 @@ impl Store {
 }
 
 fn migrations() -> Migrator {
-    let first = Migration::new(
-        1,
-        Cow::Borrowed("first"),
-        MigrationType::Simple,
-        sqlx::SqlStr::from_static(include_str!("migrations/1_first.sql")),
-        false,
-    );
-    Migrator::with_migrations(vec![first])
+    let files = [("first", include_str!("migrations/1_first.sql")), ("reloads", include_str!("migrations/2_reloads.sql"))];
+    let step = |(at, (name, sql)): (usize, (&'static str, &'static str))| {
+        Migration::new(at as i64 + 1, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
+    };
+    Migrator::with_migrations(files.into_iter().enumerate().map(step).collect())
 }

@@ -1,5 +1,6 @@
 //! Who may call: every protected route is taken from the route table, so a new one is tested by itself.
 
+use std::fmt::Write as _;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
@@ -38,10 +39,18 @@ on_both!(
     a_retry_needs_what_the_order_needed,
 );
 
+/// Two datasets called as the services are, so that every route has something to be about. Nothing is at their remote.
+fn with_datasets(mut plan: Plan) -> Plan {
+    for name in ["web", "db"] {
+        let _ = write!(plan.tables, "\n[dataset.{name}]\ndir = \"{name}-data\"\nremote = \"file:///no/such/remote\"\ninterval_s = 0\n");
+    }
+    plan
+}
+
 fn protected() -> impl Iterator<Item = (&'static Route, Verb)> {
     ROUTES.iter().filter_map(|route| match route.need {
         Need::Verb(verb) => Some((route, verb)),
-        Need::Open => None,
+        Need::Open | Need::ReloadSecret => None,
     })
 }
 
@@ -50,6 +59,7 @@ fn call_of(route: &Route, service: &str, id: &str) -> Call {
     let path = route.path.replace("{id}", id).replace("{name}", service);
     let body = match (route.body, &route.method) {
         (Some("NewDeployment"), _) => json!({ "service": service, "tag": "1" }),
+        (Some("NewReload"), _) => json!({ "dataset": service }),
         (Some("NewRollback"), _) => json!({ "service": service, "to": { "tag": "1" } }),
         (Some(other), _) => panic!("this test does not know a body of {other} for {path}"),
         (None, &actix_web::http::Method::GET) => return Call::get(&path),
@@ -102,8 +112,8 @@ fn false_proofs(key: &Key, bearer: &Key, body: &[u8]) -> Vec<(&'static str, Vec<
 
 /// A1, A9
 async fn without_proof_there_is_one_answer_and_no_record(database: Database) {
-    let mut plan = Plan::new(database);
-    plan.keys.push(Key::bearer("robot", &["deploy:*", "rollback:*", "read"]));
+    let mut plan = with_datasets(Plan::new(database));
+    plan.keys.push(Key::bearer("robot", &["deploy:*", "rollback:*", "reload:*", "read"]));
     let rig = plan.start().await;
     let gate = rig.gate("web");
     let id = rig.order_running("web", "1").await;
@@ -135,6 +145,8 @@ async fn without_proof_there_is_one_answer_and_no_record(database: Database) {
 #[test]
 fn what_is_open_tells_nothing() {
     let open: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::Open).map(|route| route.path).collect();
+    let hidden: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::ReloadSecret).map(|route| route.path).collect();
+    assert_eq!(hidden, ["/api/_internal/reload-data"], "tests/reload has its requests and answers");
     assert_eq!(open, ["/healthz", "/healthz", "/readyz", "/readyz", "/api/v1/openapi.json"]);
 }
 
@@ -331,8 +343,8 @@ fn may(scopes: &[&str], verb: Verb, service: Option<&str>) -> bool {
 
 /// A7, A9
 async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database) {
-    let mut plan = Plan::new(database);
-    let sets: [(&'static str, &[&'static str]); 9] = [
+    let mut plan = with_datasets(Plan::new(database));
+    let sets: [(&'static str, &[&'static str]); 10] = [
         ("k-deploy-web", &["deploy:web"]),
         ("k-deploy-all", &["deploy:*"]),
         ("k-rollback-db", &["rollback:db"]),
@@ -340,6 +352,7 @@ async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database)
         ("k-read-web", &["read:web"]),
         ("k-read-all", &["read"]),
         ("k-reload", &["reload:*"]),
+        ("k-reload-web", &["reload:web"]),
         ("k-mixed", &["deploy:web", "rollback:db"]),
         ("k-all", &["deploy:*", "rollback:*", "read"]),
     ];
@@ -357,7 +370,7 @@ async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database)
             let about = of_a_service.then_some(*service);
             let allowed = match route.path {
                 // It shows what may be read.
-                "/api/v1/services" => ["web", "db"].iter().any(|service| may(&key.scopes, verb, Some(service))),
+                "/api/v1/services" | "/api/v1/datasets" => ["web", "db"].iter().any(|service| may(&key.scopes, verb, Some(service))),
                 _ => may(&key.scopes, verb, about),
             };
             let call = call_of(route, service, id);
@@ -383,7 +396,8 @@ async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database)
 fn assert_scope(answer: &Answer, allowed: bool, key: &Key, what: &str) {
     if allowed {
         // 503: an adoption takes no waiting order's place.
-        let is_taken = matches!(answer.status, 200 | 202 | 409 | 422) || (answer.status == 503 && answer.text.contains("\"busy\""));
+        // 502: the remote of these datasets is not there.
+        let is_taken = matches!(answer.status, 200 | 202 | 409 | 422 | 502) || (answer.status == 503 && answer.text.contains("\"busy\""));
         assert!(is_taken, "{what}: {answer:?}");
         return;
     }
@@ -415,7 +429,7 @@ async fn what_is_not_there_is_404_with_proof() {
 }
 
 async fn a_read_token_reads_its_own_deployment(database: Database) {
-    let rig = Plan::new(database).start().await;
+    let rig = with_datasets(Plan::new(database)).start().await;
     let gates = [rig.gate("web"), rig.gate("db")];
     let mine = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" })).by(rig.key()).send(&rig).await;
     let read = mine.header(tagalong::api::READ_TOKEN_HEADER).to_owned();

@@ -2,6 +2,7 @@
 //! the caller only after the scope does.
 
 mod address;
+mod reload;
 mod scheme;
 pub mod token;
 
@@ -15,6 +16,7 @@ use futures_util::StreamExt as _;
 use sha2::Digest as _;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::api;
 use crate::clock;
 use crate::config::Key;
 use crate::http::Need;
@@ -22,6 +24,7 @@ use crate::http::Shared;
 use crate::http::error::ApiError;
 use crate::http::routes;
 use crate::model::Caller;
+use crate::model::DatasetName;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::Scope;
@@ -29,6 +32,7 @@ use crate::model::ServiceName;
 use crate::model::Verb;
 use crate::store::Delivery;
 
+pub use reload::{Unproven, prove_reload};
 pub use scheme::{Shown, sign};
 
 /// How long a body may take.
@@ -120,6 +124,35 @@ impl Proof {
         self.allow(Some(service)).is_ok()
     }
 
+    /// The caller, when their scope covers this route's verb on a dataset.
+    ///
+    /// # Errors
+    /// 403, naming the caller's own scopes.
+    pub fn allow_dataset(&self, dataset: &DatasetName) -> Result<Caller, ApiError> {
+        // Services and datasets share the words of scopes.
+        self.allow(ServiceName::parse(dataset.as_str()).ok().as_ref())
+    }
+
+    /// Whether the caller may read a dataset.
+    #[must_use]
+    pub fn may_read_dataset(&self, dataset: &DatasetName) -> bool {
+        self.allow_dataset(dataset).is_ok()
+    }
+
+    /// The body as what is asked of a dataset, and its caller.
+    ///
+    /// # Errors
+    /// 400 when the body does not read, 403 when the scope does not cover the dataset or the key's refs not the branch.
+    pub fn reload(&self) -> Result<(api::NewReload, Caller), ApiError> {
+        let ask: api::NewReload =
+            serde_json::from_slice(&self.body).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))?;
+        let caller = self.allow_dataset(&ask.dataset)?;
+        let full = |branch: &String| if branch.starts_with("refs/") { branch.clone() } else { format!("refs/heads/{branch}") };
+        let git_ref = ask.branch.as_ref().map(full);
+        self.allow_ref(git_ref.as_deref())?;
+        Ok((ask, caller))
+    }
+
     /// The body as an order, its caller and its delivery, when the scope covers the service that `service_of` names.
     ///
     /// # Errors
@@ -201,7 +234,7 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     let config = shared.deployer.config();
     let verb = match routes::need_of(request) {
         Need::Verb(verb) => verb,
-        Need::Open => return Err(ApiError::unauthorized()),
+        Need::Open | Need::ReloadSecret => return Err(ApiError::unauthorized()),
     };
     let origin = address::Origin::of(request, &config.server.trusted_proxies);
     let limit = origin.limit_key();

@@ -4,16 +4,17 @@
 use actix_web::HttpRequest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::Hmac;
-use hmac::KeyInit as _;
-use hmac::Mac as _;
 use sha2::Digest as _;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
 use crate::config::Key;
 use crate::config::KeyProof;
+use crate::config::Secret;
 use crate::http::auth::token;
+use crate::model::webhook_mac;
+
+pub use crate::model::webhook_signature as sign;
 
 /// How far a signature's time may be off, seconds, inclusive
 /// ([Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)).
@@ -105,7 +106,7 @@ impl Shown {
                     .collect();
                 let matches = |key: &Key| {
                     let KeyProof::Webhook(secret) = &key.proof else { return false };
-                    let right = mac(secret, id, *timestamp_s, body);
+                    let right = webhook_mac(secret, id, *timestamp_s, body);
                     given.iter().fold(false, |any, one| any | bool::from(one.as_slice().ct_eq(&right)))
                 };
                 counting.fold(None, |found, key| if matches(key) { found.or(Some(key)) } else { found })
@@ -114,26 +115,18 @@ impl Shown {
     }
 }
 
+/// Whether a bearer token is `right`; how far it is shows neither in time nor in length.
+pub(super) fn is_secret(given: &str, right: &Secret) -> bool {
+    let (given, right): ([u8; 32], [u8; 32]) = (Sha256::digest(given).into(), Sha256::digest(right.reveal()).into());
+    bool::from(given.ct_eq(&right))
+}
+
 fn is_id(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 fn seconds(text: &str) -> Option<i64> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
-}
-
-fn mac(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> [u8; 32] {
-    // HMAC takes a key of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return [0; 32] };
-    mac.update(format!("{id}.{timestamp_s}.").as_bytes());
-    mac.update(body);
-    mac.finalize().into_bytes().into()
-}
-
-/// The value of `webhook-signature` for a call: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.
-#[must_use]
-pub fn sign(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> String {
-    format!("v1,{}", STANDARD.encode(mac(secret, id, timestamp_s, body)))
 }
 
 #[cfg(test)]

@@ -25,7 +25,9 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     if shared.deployer.hub().is_unwritable() {
         problems.push("The journal cannot be written; most likely the disk is full.".to_owned());
     }
-    let readiness = api::Readiness { ready: problems.is_empty(), problems };
+    // What a dataset waits for is no reason to send nobody here.
+    let notes = shared.reloader.notes().await.unwrap_or_default();
+    let readiness = api::Readiness { ready: problems.is_empty(), problems, notes };
     if readiness.ready { HttpResponse::Ok().json(readiness) } else { HttpResponse::ServiceUnavailable().json(readiness) }
 }
 
@@ -33,6 +35,7 @@ pub(super) async fn metrics(request: HttpRequest, payload: web::Payload, shared:
     let proof = auth::prove(&request, payload, &shared).await?;
     proof.allow(None)?;
     let (waiting, running) = shared.deployer.store().counts().await?;
+    shared.reloader.measure().await?;
     let metrics = shared.deployer.metrics();
     metrics.set_now(waiting, running, shared.deployer.hub().is_unwritable());
     Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(metrics.text()))

@@ -3,6 +3,7 @@
 mod deployments;
 mod health;
 mod log;
+mod reloads;
 mod services;
 
 use actix_web::HttpRequest;
@@ -19,6 +20,8 @@ pub enum Need {
     Open,
     /// A key with this verb on the service concerned.
     Verb(Verb),
+    /// The reload secret of a dataset, which says the dataset too. Such a route does not stand in the contract.
+    ReloadSecret,
 }
 
 /// One route.
@@ -63,10 +66,11 @@ impl Route {
 const DEPLOY: Need = Need::Verb(Verb::Deploy);
 const ROLLBACK: Need = Need::Verb(Verb::Rollback);
 const READ: Need = Need::Verb(Verb::Read);
+const RELOAD: Need = Need::Verb(Verb::Reload);
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: [Route; 17] = [
+pub static ROUTES: [Route; 21] = [
     route(Method::POST, "/api/v1/deployments", DEPLOY, "Order a deployment", Some("NewDeployment"), (202, Some("Accepted")), || web::route().to(deployments::create)),
     route(Method::GET, "/api/v1/deployments", READ, "List deployments, newest first", None, (200, Some("Deployments")), || web::route().to(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", READ, "Show a deployment", None, (200, Some("Deployment")), || web::route().to(deployments::show)),
@@ -78,6 +82,10 @@ pub static ROUTES: [Route; 17] = [
     route(Method::GET, "/api/v1/services/{name}", READ, "Show a service", None, (200, Some("Service")), || web::route().to(services::show)),
     route(Method::POST, "/api/v1/services/{name}/adopt", ROLLBACK, "Take over what runs", None, (202, Some("Accepted")), || web::route().to(services::adopt)),
     route(Method::POST, "/api/v1/services/{name}/release", ROLLBACK, "End the hold of a rollback", None, (200, Some("Done")), || web::route().to(services::release)),
+    route(Method::POST, "/api/v1/reloads", RELOAD, "Bring what is new in a dataset to its readers", Some("NewReload"), (200, Some("Reloaded")), || web::route().to(reloads::create)),
+    route(Method::POST, "/api/_internal/reload-data", Need::ReloadSecret, "The same, as data repositories have long called it", None, (200, None), || web::route().to(reloads::reload_data)),
+    route(Method::GET, "/api/v1/datasets", READ, "Show every dataset", None, (200, Some("Datasets")), || web::route().to(reloads::list)),
+    route(Method::GET, "/api/v1/datasets/{name}", READ, "Show a dataset", None, (200, Some("Dataset")), || web::route().to(reloads::show)),
     route(Method::GET, "/metrics", READ, "Metrics in the OpenMetrics text format", None, (200, None), || web::route().to(health::metrics)),
     route(Method::GET, "/healthz", Need::Open, "Whether the process answers", None, (200, None), || web::route().to(health::healthz)),
     route(Method::HEAD, "/healthz", Need::Open, "Whether the process answers", None, (200, None), || web::route().to(health::healthz)),

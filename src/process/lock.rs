@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::fs::TryLockError;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use rustix::process::Pid;
 use rustix::process::Signal;
 
 const NAME: &str = ".tagalong.lock";
+/// How often a taken lock is tried again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The lock of one folder, held until dropped and until every child that inherited it has ended.
 #[derive(Debug)]
@@ -47,22 +50,44 @@ impl HostLock {
     /// When the file cannot be made, or somebody else still has the lock; the text names them.
     pub async fn take(dir: &Path, patience: Duration) -> Result<Self, LockError> {
         let path = dir.join(NAME);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| LockError::File(path.clone(), error))?;
+        let file = open(&path)?;
         let until = tokio::time::Instant::now() + patience;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { file: Arc::new(file) }),
-                Err(TryLockError::WouldBlock) if tokio::time::Instant::now() < until => tokio::time::sleep(Duration::from_millis(50)).await,
-                Err(TryLockError::WouldBlock) => return Err(LockError::Taken(dir.to_owned(), names(&holders(dir)))),
-                Err(TryLockError::Error(error)) => return Err(LockError::File(path, error)),
+        while !tried(&file, &path)? {
+            if tokio::time::Instant::now() >= until {
+                return Err(LockError::Taken(dir.to_owned(), names(&holders(dir))));
             }
+            tokio::time::sleep(AGAIN).await;
         }
+        Ok(Self { file: Arc::new(file) })
+    }
+
+    /// Takes the lock that is the file `path`, waiting at most `patience` for a living owner. The children of an owner that
+    /// has died are ended instead of being waited for: the file says who owns it, by process id and start time.
+    ///
+    /// # Errors
+    /// When the file cannot be made, or somebody else still has the lock; the text names them.
+    pub async fn take_over(path: &Path, patience: Duration) -> Result<Self, LockError> {
+        let file = open(path)?;
+        let until = tokio::time::Instant::now() + patience;
+        let mut seen_dead = None;
+        while !tried(&file, path)? {
+            let owner = std::fs::read_to_string(path).unwrap_or_default();
+            if is_alive(&owner) {
+                seen_dead = None;
+            } else if seen_dead.as_ref() == Some(&owner) {
+                // Seen twice, because a new owner writes its name just after it has taken the lock.
+                end(|| holders_of(path)).await;
+            } else {
+                seen_dead = Some(owner);
+            }
+            if tokio::time::Instant::now() >= until {
+                return Err(LockError::Taken(path.to_owned(), names(&holders_of(path))));
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        // Without its owner's name it is still a lock; only the death of its owner would go unseen.
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(identity(rustix::process::getpid()).unwrap_or_default().as_bytes(), 0));
+        Ok(Self { file: Arc::new(file) })
     }
 
     /// The descriptor that children get as their standard input.
@@ -70,6 +95,33 @@ impl HostLock {
     pub fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
+}
+
+fn open(path: &Path) -> Result<File, LockError> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).open(path).map_err(|error| LockError::File(path.to_owned(), error))
+}
+
+fn tried(file: &File, path: &Path) -> Result<bool, LockError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(LockError::File(path.to_owned(), error)),
+    }
+}
+
+/// `PID START`, where START tells a process from a later one of the same number; none when it has ended.
+fn identity(pid: Pid) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The name in brackets may hold anything; behind it stand the state and, 19 fields on, the start time.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let alive = !matches!(fields.next()?, "Z" | "X");
+    alive.then(|| fields.nth(18).map(|start| format!("{} {start}", pid.as_raw_nonzero()))).flatten()
+}
+
+fn is_alive(owner: &str) -> bool {
+    let pid = owner.split(' ').next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+    pid.and_then(identity).is_some_and(|now| now == owner)
 }
 
 fn names(holders: &[Holder]) -> String {
@@ -82,7 +134,13 @@ fn names(holders: &[Holder]) -> String {
 /// Every other process that has the lock file of `dir` open as its standard input, or is a tagalong that has it open.
 #[must_use]
 pub fn holders(dir: &Path) -> Vec<Holder> {
-    let Ok(lock) = std::fs::metadata(dir.join(NAME)) else { return Vec::new() };
+    holders_of(&dir.join(NAME))
+}
+
+/// The same for the lock that is the file `path`.
+#[must_use]
+pub fn holders_of(path: &Path) -> Vec<Holder> {
+    let Ok(lock) = std::fs::metadata(path) else { return Vec::new() };
     let me = rustix::process::getpid().as_raw_nonzero().get();
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -103,9 +161,13 @@ fn command_of(pid: i32) -> String {
 /// Ends what a killed tagalong has left behind in `dir`: every process group that still holds its lock. Returns how many
 /// processes there were. A folder's lock held by another *living* tagalong is left alone.
 pub async fn end_holders(dir: &Path) -> usize {
+    end(|| holders(dir)).await
+}
+
+async fn end(holders: impl Fn() -> Vec<Holder>) -> usize {
     let mut seen = 0;
     for signal in [Signal::TERM, Signal::KILL, Signal::KILL] {
-        let left: Vec<Holder> = holders(dir).into_iter().filter(|holder| !is_tagalong(holder)).collect();
+        let left: Vec<Holder> = holders().into_iter().filter(|holder| !is_tagalong(holder)).collect();
         if left.is_empty() {
             break;
         }
@@ -119,7 +181,7 @@ pub async fn end_holders(dir: &Path) -> usize {
             };
         }
         for _ in 0..20 {
-            if holders(dir).iter().all(is_tagalong) {
+            if holders().iter().all(is_tagalong) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,0 +1,230 @@
+//! `tagalong data`: datasets beside an app, with or without a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+
+use crate::api;
+use crate::app::Daemon;
+use crate::app::Record;
+use crate::cli::Global;
+use crate::cli::client::Client;
+use crate::cli::client::Refusal;
+use crate::cli::output::Output;
+use crate::cli::output::Tone;
+use crate::cli::output::duration;
+use crate::clock;
+use crate::config::Config;
+use crate::config::Reload;
+use crate::model::DatasetName;
+use crate::process;
+use crate::process::Cancel;
+use crate::reload;
+use crate::telemetry;
+
+/// The longest wait between two tries of a sync.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Exit code of what SIGTERM has ended, as shells write it.
+const TERMINATED: u8 = 143;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Args {
+    /// Make data ready, follow the remote, publish; then become the program behind `--`, if there is one
+    Sync(SyncArgs),
+    /// Push and reconcile beside an app, without serving calls
+    Daemon(DaemonArgs),
+    /// Show how datasets stand
+    Status(StatusArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SyncArgs {
+    /// The dataset [default: all]
+    dataset: Option<DatasetName>,
+    /// Try once; else a first clone is tried until it works
+    #[arg(long)]
+    once: bool,
+    /// The program to become, with its arguments; it starts with what was published
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DaemonArgs {}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatusArgs {
+    /// The dataset [default: all]
+    dataset: Option<DatasetName>,
+}
+
+pub(crate) async fn run(global: &Global, output: &Output, args: Args) -> anyhow::Result<u8> {
+    match args {
+        Args::Sync(args) => sync(global, output, args).await,
+        Args::Daemon(_) => daemon(global).await,
+        Args::Status(args) => status(global, output, &args).await,
+    }
+}
+
+async fn sync(global: &Global, output: &Output, args: SyncArgs) -> anyhow::Result<u8> {
+    let config = Config::load(&global.config)?;
+    telemetry::start_logging(config.server.log_json, "warn");
+    let plans = chosen(&config, args.dataset.as_ref())?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let cancel = Cancel::default();
+    let work = async {
+        for plan in &plans {
+            sync_one(output, plan, &args, &cancel).await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => done?,
+        () = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () } } => {
+            cancel.cancel();
+            // What it runs is ended first, so that nothing outlives it.
+            let _ = tokio::time::timeout(Duration::from_secs(8), work).await;
+            return Ok(TERMINATED);
+        }
+    }
+    if args.command.is_empty() {
+        return Ok(0);
+    }
+    let error = process::replace_by(&args.command);
+    Err(error).with_context(|| format!("{} cannot be started", args.command[0]))
+}
+
+async fn sync_one(output: &Output, plan: &Reload, args: &SyncArgs, cancel: &Cancel) -> anyhow::Result<()> {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let why = match reload::sync(plan, !args.command.is_empty(), cancel).await {
+            Ok(synced) if synced.commit.is_some() => {
+                show_synced(output, plan, &synced);
+                return Ok(());
+            }
+            Ok(synced) => anyhow::anyhow!("{}: there is no data yet: {}", plan.data.name, synced.notes.join("; ")),
+            Err(error) => anyhow::Error::new(error).context(format!("The dataset {} is not there", plan.data.name)),
+        };
+        if args.once || cancel.is_cancelled() {
+            return Err(why);
+        }
+        output.failure(&why.context(format!("it is tried again in {} s", pause.as_secs())));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = cancel.cancelled() => {}
+        }
+    }
+}
+
+fn show_synced(output: &Output, plan: &Reload, synced: &reload::Synced) {
+    let commit = synced.commit.as_ref().map(ToString::to_string).unwrap_or_default();
+    if output.is_json() {
+        let notes = &synced.notes;
+        output.json_line(&serde_json::json!({ "dataset": plan.data.name, "outcome": synced.outcome, "commit": commit, "notes": notes }));
+        return;
+    }
+    output.say(&format!("{}: {}, {commit}", plan.data.name, synced.outcome));
+    for note in &synced.notes {
+        output.say(&format!("  {} {note}", output.paint(Tone::Careful, "!")));
+    }
+}
+
+fn chosen(config: &Config, name: Option<&DatasetName>) -> anyhow::Result<Vec<Arc<Reload>>> {
+    let missing = |name: &DatasetName| format!("There is no [dataset.{name}] in the configuration");
+    match name {
+        Some(name) => Ok(vec![Arc::clone(config.datasets.get(name).with_context(|| missing(name))?)]),
+        None if config.datasets.is_empty() => anyhow::bail!("No dataset is configured; add a [dataset.NAME] to the configuration."),
+        None => Ok(config.datasets.values().cloned().collect()),
+    }
+}
+
+async fn daemon(global: &Global) -> anyhow::Result<u8> {
+    let config = Config::load(&global.config)?;
+    telemetry::start_logging(config.server.log_json, &config.server.log_level);
+    chosen(&config, None)?;
+    let (mut stop, mut interrupt, mut again) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    let daemon = Daemon::start(&config).await?;
+    tracing::info!(datasets = config.datasets.len(), version = env!("CARGO_PKG_VERSION"), "following");
+    loop {
+        tokio::select! {
+            _ = stop.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = again.recv() => daemon.reload(&global.config),
+        }
+    }
+    tracing::info!("stopping; own commits get one last try");
+    daemon.stop().await;
+    Ok(0)
+}
+
+async fn status(global: &Global, output: &Output, args: &StatusArgs) -> anyhow::Result<u8> {
+    let mut datasets = match Client::new(global)?.get::<api::Datasets>("/api/v1/datasets").await {
+        Ok(all) => all.datasets,
+        Err(error) if !global.is_here() || error.downcast_ref::<Refusal>().is_some() => return Err(error),
+        // Nobody serves here: the repositories and the record speak for themselves.
+        Err(_) => Record::open(&Config::load(&global.config)?).await?.datasets().await?,
+    };
+    if let Some(name) = &args.dataset {
+        datasets.retain(|dataset| dataset.name == *name);
+        anyhow::ensure!(!datasets.is_empty(), "There is no dataset {name}; `tagalong data status` lists the datasets.");
+    }
+    if output.is_json() {
+        output.json(&api::Datasets { datasets });
+        return Ok(0);
+    }
+    if datasets.is_empty() {
+        output.say("No dataset is configured; add a [dataset.NAME] to the configuration.");
+    }
+    for dataset in &datasets {
+        show(output, dataset);
+    }
+    Ok(0)
+}
+
+fn show(output: &Output, dataset: &api::Dataset) {
+    let fact = |name: &str, text: &str| output.say(&format!("  {} {text}", output.paint(Tone::Faint, &format!("{name:<8}"))));
+    let careful = |text: &str| output.paint(Tone::Careful, text);
+    let ago = |at_ms: i64| duration(clock::now_ms() - at_ms);
+    output.say(&output.paint(Tone::Strong, dataset.name.as_str()));
+    fact("head", dataset.head.as_deref().unwrap_or("none yet"));
+    match &dataset.loaded {
+        Some(loaded) => {
+            let tone = if dataset.loaded == dataset.head { Tone::Good } else { Tone::Careful };
+            let when = dataset.loaded_ms.map_or_else(String::new, |at_ms| format!(", {} ago", ago(at_ms)));
+            fact("loaded", &format!("{}{when}", output.paint(tone, loaded)));
+        }
+        None => fact("loaded", "nothing yet"),
+    }
+    if dataset.pending > 0 {
+        fact("pending", &careful(&format!("{} own commits that the remote does not have", dataset.pending)));
+    }
+    if let Some(push) = &dataset.push {
+        fact("push", push);
+    }
+    if let Some(last) = &dataset.last {
+        let why = last.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        fact("last", &format!("{} {} ago{why}", last.outcome, ago(last.at_ms)));
+        if let Some(fault) = &last.load_fault {
+            fact("stale", &output.paint(Tone::Bad, fault));
+        }
+    }
+    for parked in &dataset.parked {
+        let place = if parked.published { "on the remote" } else { "here, and goes to the remote as soon as that takes it" };
+        fact("parked", &careful(&format!("{} ({}) {place}; merge it, then remove the branch", parked.branch, parked.commit)));
+    }
+    for folder in &dataset.aside {
+        fact("aside", &careful(&format!("{folder}; look into it, then remove it")));
+    }
+    for owed in &dataset.owed {
+        let why = owed.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        fact("owed", &careful(&format!("{} gets {} for {}, {} tries{why}", owed.peer, owed.commit, ago(owed.since_ms), owed.tries)));
+    }
+    if let Some(fault) = &dataset.fault {
+        fact("fault", &output.paint(Tone::Bad, fault));
+    }
+}

@@ -1,0 +1,79 @@
+//! A dataset: a checkout of a git branch that follows its remote, the checked form.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::DatasetName;
+use crate::model::Mask;
+
+/// A dataset of the configuration.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// Its name.
+    pub name: DatasetName,
+    /// The checkout, absolute. Made when it is not there.
+    pub dir: PathBuf,
+    /// The remote repository's address, without a credential in it.
+    pub remote: String,
+    /// The branch, as it is called below `refs/heads/`.
+    pub branch: String,
+    /// Who commits what tagalong carries over or parks: a pseudonym.
+    pub committer_name: String,
+    /// The address that goes with it.
+    pub committer_email: String,
+    /// How long asking and fetching may take.
+    pub fetch_deadline: Duration,
+    /// How long one push may take.
+    pub push_deadline: Duration,
+    /// How long work on this machine alone may take: merging, checking out.
+    pub local_deadline: Duration,
+    /// How readers get at the data.
+    pub publish: Publish,
+    /// How git is run.
+    pub git: Git,
+    /// The private key for ssh; none: what the user's own ssh configuration says.
+    pub ssh_key_file: Option<PathBuf>,
+    /// The known hosts for ssh; none: the user's own.
+    pub ssh_known_hosts_file: Option<PathBuf>,
+    /// The login for http and https; none: what git's own configuration says.
+    pub login: Option<DatasetLogin>,
+    /// Hides every secret of the configuration.
+    pub mask: Arc<Mask>,
+}
+
+/// How readers get at a dataset's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Publish {
+    /// They read the checkout itself.
+    InPlace,
+    /// They follow one symlink that is swapped between whole worktrees.
+    Worktree {
+        /// The symlink, absolute.
+        link: PathBuf,
+        /// The folder where the worktrees stand, absolute, tagalong's own.
+        dir: PathBuf,
+        /// How long a worktree stays after the symlink has left it.
+        keep: Duration,
+    },
+}
+
+/// How git is run.
+#[derive(Debug, Clone)]
+pub struct Git {
+    /// The program: a name looked up in `path`, or a path.
+    pub program: String,
+    /// `PATH` of every git.
+    pub path: String,
+    /// `HOME` of every git: its configuration there may give credentials, proxies and rewritten addresses.
+    pub home: String,
+}
+
+/// A login for http and https. The file is read before every call, so a rotated secret is picked up.
+#[derive(Debug, Clone)]
+pub struct DatasetLogin {
+    /// The user; forges that take tokens take any.
+    pub user: String,
+    /// The file that holds the password or token; white space at its end does not count.
+    pub secret_file: PathBuf,
+}

@@ -1,0 +1,159 @@
+//! The push daemon: own commits reach the remote by themselves.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::clock;
+use crate::dataset::Dataset;
+use crate::dataset::DatasetError;
+use crate::dataset::Push;
+use crate::dataset::git::Repo;
+use crate::dataset::remote::Pushed;
+use crate::process::Cancel;
+
+/// How often the branch's file is looked at.
+const LOOK: Duration = Duration::from_millis(150);
+/// A burst has ended when no commit came for so long.
+const QUIET: Duration = Duration::from_millis(300);
+/// A burst that does not end is pushed all the same.
+const LONGEST_BURST: Duration = Duration::from_secs(3);
+/// Without any event it is looked at again.
+const SLOW: Duration = Duration::from_secs(30);
+/// The first wait after a failure, and the longest.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// The wait after a refusal.
+const REFUSED: Duration = Duration::from_mins(5);
+/// How long the last push may take once it was told to stop.
+const GRACE: Duration = Duration::from_secs(8);
+
+impl Dataset {
+    /// Pushes own commits until `cancel`, and parked work with them. `wake` cuts a wait short; `tell` says what it is at. After
+    /// `cancel` there is one last try within a grace, and a push that runs is let to its end.
+    ///
+    /// After [`Push::Behind`] the caller reconciles and wakes it. Every failure is told and tried again.
+    pub async fn push_forever(&self, wake: &Notify, tell: &watch::Sender<Push>, cancel: &Cancel) {
+        let mut failures = 0_u32;
+        while !cancel.is_cancelled() {
+            let before = self.marks();
+            tell.send_if_modified(|now| matches!(now, Push::Done).then(|| *now = Push::Working).is_some());
+            let now = self.try_push(cancel).await;
+            let wait = match &now {
+                Push::Done | Push::Working | Push::Behind => {
+                    failures = 0;
+                    SLOW
+                }
+                Push::Refused { .. } => jitter(REFUSED),
+                Push::Waiting { .. } => {
+                    failures = (failures + 1).min(16);
+                    jitter((BACK_OFF.0 * 2_u32.pow(failures.min(7) - 1)).min(BACK_OFF.1))
+                }
+            };
+            tell.send_replace(match now {
+                Push::Waiting { why, .. } => Push::Waiting { why, next_ms: wait.as_millis() as u64 },
+                other => other,
+            });
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                () = wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = self.next_commit(&before) => {}
+            }
+        }
+        let last = Cancel::default();
+        let now = tokio::time::timeout(GRACE, self.try_push(&last))
+            .await
+            .unwrap_or(Push::Waiting { why: "it was stopped".to_owned(), next_ms: 0 });
+        tell.send_replace(now);
+    }
+
+    /// One try. `cancel` ends the wait for the lock, not a push that runs.
+    async fn try_push(&self, cancel: &Cancel) -> Push {
+        let waiting = |why: String| Push::Waiting { why, next_ms: 0 };
+        let work = match self.begin(cancel).await {
+            Ok(work) => work,
+            Err(error) => return waiting(error.to_string()),
+        };
+        let inside = Cancel::default();
+        let push = async { work.repo.push_pending(&inside).await };
+        let stopped = async {
+            cancel.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            pushed = push => pushed.unwrap_or_else(|error| waiting(error.to_string())),
+            () = stopped => waiting("it was stopped".to_owned()),
+        }
+    }
+
+    /// Ends when the branch has moved since `before` and then stood still for a moment.
+    async fn next_commit(&self, before: &[Mark]) {
+        let mut last = before.to_vec();
+        while last == before {
+            tokio::time::sleep(LOOK).await;
+            last = self.marks();
+        }
+        let (began, mut since) = (Instant::now(), Instant::now());
+        while since.elapsed() < QUIET && began.elapsed() < LONGEST_BURST {
+            tokio::time::sleep(LOOK / 3).await;
+            let now = self.marks();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// What tells that a ref has moved, without a git: the files that git writes it to.
+    fn marks(&self) -> Vec<Mark> {
+        let settings = &self.0.settings;
+        let Some(repo) = Repo::found(settings, &settings.dir, None) else { return Vec::new() };
+        let files = [repo.common.join(repo.local_ref()), repo.common.join("packed-refs"), repo.common.join("reftable/tables.list")];
+        files.into_iter().map(|file| (std::fs::read_to_string(&file).unwrap_or_default(), modified(&file))).collect()
+    }
+}
+
+type Mark = (String, Option<std::time::SystemTime>);
+
+fn modified(file: &PathBuf) -> Option<std::time::SystemTime> {
+    std::fs::metadata(file).and_then(|meta| meta.modified()).ok()
+}
+
+/// `wait`, a quarter shorter or longer, so that many hosts do not try at once.
+fn jitter(wait: Duration) -> Duration {
+    let [random] = clock::random_bytes::<1>();
+    wait.mul_f64(0.75 + f64::from(random) / 512.0)
+}
+
+impl Repo {
+    /// Pushes what stands above the remote's tip as last seen, without a fetch: the lease tells when the remote has moved.
+    async fn push_pending(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
+        let parked = self.publish_parked(cancel).await?;
+        loop {
+            let (local, seen) = (self.tip(&self.local_ref(), cancel).await?, self.tip(&self.upstream_ref(), cancel).await?);
+            let (Some(local), Some(seen)) = (local, seen) else { return Ok(Push::Behind) };
+            if !self.is_same_remote() {
+                return Ok(Push::Behind);
+            }
+            // An operator who set the checkout back has nothing to push.
+            if local == seen || self.is_ancestor(local.as_str(), &seen, cancel).await? {
+                return Ok(match parked {
+                    None | Some(Pushed::Done | Pushed::Moved) => Push::Done,
+                    Some(Pushed::Refused(why)) => Push::Refused { why },
+                    Some(Pushed::Transient(why) | Pushed::Busy(why)) => Push::Waiting { why, next_ms: 0 },
+                });
+            }
+            if !self.is_ancestor(seen.as_str(), &local, cancel).await? {
+                return Ok(Push::Behind);
+            }
+            match self.push(&local, &self.local_ref(), Some(&seen), self.settings.push_deadline, cancel).await {
+                Pushed::Done => self.remember(&local, Some(&seen), cancel).await?,
+                Pushed::Moved => return Ok(Push::Behind),
+                Pushed::Refused(why) => return Ok(Push::Refused { why }),
+                Pushed::Transient(why) | Pushed::Busy(why) => return Ok(Push::Waiting { why, next_ms: 0 }),
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The folder as it is found, brought to a whole repository with the branch checked out. Nothing is deleted: what does not
+//! belong is set aside, and work is parked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config;
+use crate::dataset::DatasetError;
+use crate::dataset::Ready;
+use crate::dataset::git::Call;
+use crate::dataset::git::Repo;
+use crate::dataset::git::failed;
+use crate::dataset::place::Found;
+use crate::dataset::place::Place;
+use crate::dataset::remote;
+use crate::dataset::remote::Fetched;
+use crate::dataset::remote::is_damage;
+use crate::dataset::rescue;
+use crate::model::Commit;
+use crate::process::Cancel;
+use crate::process::Ended;
+use crate::process::HostLock;
+
+/// A repository of at most this size is looked at whole at every start; it takes about a second.
+const ALWAYS_WHOLE_BYTES: u64 = 64 << 20;
+
+/// The oldest git that has `merge-tree --write-tree`.
+const OLDEST: (u32, u32) = (2, 38);
+
+/// Whether the installed git can be worked with.
+pub(super) async fn check_git(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Result<(), DatasetError> {
+    let (ended, out, err) = Call::new(settings, ["version"]).run(cancel).await;
+    if ended != Ended::Exit(0) {
+        return match failed("version", &ended, &err) {
+            DatasetError::Git { why, .. } => Err(DatasetError::GitMissing(why)),
+            other => Err(other),
+        };
+    }
+    let version = out.trim().trim_start_matches("git version ").to_owned();
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found < OLDEST { Err(DatasetError::GitTooOld(version)) } else { Ok(()) }
+}
+
+/// A dataset's folder under its lock.
+pub(super) struct Ground {
+    pub(super) settings: Arc<config::Dataset>,
+    pub(super) place: Place,
+    pub(super) lock: HostLock,
+}
+
+impl Ground {
+    fn repo(&self) -> Option<Repo> {
+        Repo::found(&self.settings, &self.place.dir, Some(self.lock.file()))
+    }
+
+    /// Whatever is found becomes a repository that can be worked with. With `deep` its objects are looked at too, and edits are
+    /// parked, as at boot.
+    pub(super) async fn heal(&self, deep: bool, ready: &mut Ready, cancel: &Cancel) -> Result<Repo, DatasetError> {
+        match self.place.found()? {
+            Found::Nothing => {
+                self.clone_anew(cancel).await?;
+                ready.healed.push("There was no data yet: the remote was cloned.".to_owned());
+            }
+            Found::Foreign => self.replace("What was there was no repository", ready, cancel).await?,
+            Found::Repository if self.repo().is_none() => self.replace("The repository had no objects", ready, cancel).await?,
+            Found::Repository => {}
+        }
+        let mut repo = self.opened(cancel).await?;
+        if (deep || !repo.has_branch_on_disk()) && !has_commits(&repo, cancel).await {
+            self.replace("The repository had no commit, as a clone that was cut off leaves it", ready, cancel).await?;
+            repo = self.opened(cancel).await?;
+        }
+        match self.mend(&repo, deep, ready, cancel).await {
+            Err(DatasetError::Git { what, why }) if is_damage(&why) => {
+                self.renew(&repo, &format!("git {what}: {why}"), ready, cancel).await?;
+                repo = self.opened(cancel).await?;
+                self.mend(&repo, false, ready, cancel).await?;
+            }
+            other => other?,
+        }
+        Ok(repo)
+    }
+
+    async fn opened(&self, cancel: &Cancel) -> Result<Repo, DatasetError> {
+        let repo = self.repo().ok_or_else(|| DatasetError::Damaged(self.place.dir.clone(), "it has no git folder".to_owned()))?;
+        repo.unlock(cancel).await?;
+        repo.mend_head()?;
+        Ok(repo)
+    }
+
+    /// Heals what can be healed in place.
+    async fn mend(&self, repo: &Repo, deep: bool, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
+        repo.exclude(self.place.not_data())?;
+        if deep {
+            repo.mend_index(cancel).await?;
+            repo.inspect(cancel).await?;
+        }
+        if repo.settle(cancel).await? {
+            ready.healed.push("A move of the checkout that had been cut off was ended or taken back.".to_owned());
+        }
+        if repo.common.join("shallow").exists() {
+            match repo.unshallow(cancel).await? {
+                Fetched::Tip(_) => ready.healed.push("The repository was shallow and was made whole.".to_owned()),
+                Fetched::NoBranch => {}
+                Fetched::Unreachable(why) => ready.healed.push(format!("The repository is shallow and could not be made whole: {why}")),
+            }
+        }
+        let unfinished = repo.end_unfinished(ready, cancel).await?;
+        let moved = repo.take_branch(ready, cancel).await?;
+        if deep || unfinished || moved {
+            let parked = repo.clean(cancel).await?;
+            if parked.is_some() {
+                ready.healed.push("Edits that were not committed were parked.".to_owned());
+            }
+            ready.parked.extend(parked);
+        }
+        Ok(())
+    }
+
+    async fn clone_anew(&self, cancel: &Cancel) -> Result<(), DatasetError> {
+        let clone = self.fresh(cancel).await?;
+        self.place.install(&clone)
+    }
+
+    /// A whole new clone, not in its place yet.
+    async fn fresh(&self, cancel: &Cancel) -> Result<PathBuf, DatasetError> {
+        let to = self.place.new_clone();
+        remote::clone(&self.settings, &to, cancel).await?;
+        let gone = || DatasetError::NoBranchYet(self.settings.dir.clone(), self.settings.branch.clone());
+        let repo = Repo::found(&self.settings, &to, None).ok_or_else(gone)?;
+        // A tag of that name is cloned too when there is no such branch.
+        let tip = repo.tip(&repo.local_ref(), cancel).await?.ok_or_else(gone)?;
+        repo.set_ref(&repo.upstream_ref(), &tip, cancel).await?;
+        repo.set_ref(&repo.fetched_ref(), &tip, cancel).await?;
+        repo.remember_remote()?;
+        repo.exclude(self.place.not_data())?;
+        Ok(to)
+    }
+
+    /// Clones first, so that an unreachable remote changes nothing; then what is there is set aside.
+    async fn replace(&self, found: &str, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
+        let clone = self.fresh(cancel).await?;
+        let aside = self.place.set_aside()?;
+        self.place.install(&clone)?;
+        ready.healed.push(format!("{found}: it was set aside in {}, and the remote was cloned.", aside.display()));
+        ready.aside.push(aside);
+        Ok(())
+    }
+
+    /// A damaged repository makes way for a new clone. Local work that can still be read comes along; the old folder stays aside.
+    async fn renew(&self, old: &Repo, why: &str, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
+        let damaged = || DatasetError::Damaged(self.place.dir.clone(), why.to_owned());
+        let clone = match self.fresh(cancel).await {
+            Ok(clone) => clone,
+            Err(DatasetError::NothingYet(_, remote) | DatasetError::NoBranchYet(_, remote)) => {
+                return Err(DatasetError::Damaged(self.place.dir.clone(), format!("{why}; and it cannot be cloned anew: {remote}")));
+            }
+            Err(error) => return Err(error),
+        };
+        let new = Repo::found(&self.settings, &clone, None).ok_or_else(damaged)?;
+        let (mut rescued, mut lost) = (Vec::new(), Vec::new());
+        for (name, tip) in old.local_tips().await {
+            match new.rescue(old, &name, &tip, cancel).await? {
+                Some(true) => rescued.push(name),
+                Some(false) => lost.push(format!("{name} at {tip}")),
+                None => {}
+            }
+        }
+        let aside = self.place.set_aside()?;
+        self.place.install(&clone)?;
+        let mut text =
+            vec![format!("The repository was damaged ({why}): it was set aside whole in {}, and the remote was cloned.", aside.display())];
+        if !rescued.is_empty() {
+            text.push(format!("Unpushed work was carried along: {}.", rescued.join(", ")));
+        }
+        if !lost.is_empty() {
+            text.push(format!("UNPUSHED WORK COULD NOT BE READ and is only there: {}.", lost.join(", ")));
+        }
+        ready.healed.push(text.join(" "));
+        ready.aside.push(aside);
+        Ok(())
+    }
+}
+
+/// Whether any ref leads to something. A repository that cannot be asked counts as having commits: it is damaged, not empty.
+async fn has_commits(repo: &Repo, cancel: &Cancel) -> bool {
+    let (ended, out, _) = repo.git(["for-each-ref", "--count=1", "--format=%(refname)"]).run(cancel).await;
+    if ended != Ended::Exit(0) || !out.trim().is_empty() {
+        return true;
+    }
+    let (ended, ..) = repo.git(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).run(cancel).await;
+    ended == Ended::Exit(0) || !rescue::locals_on_disk(repo).is_empty()
+}
+
+impl Repo {
+    fn has_branch_on_disk(&self) -> bool {
+        self.common.join(self.local_ref()).is_file()
+    }
+
+    /// A HEAD that a crash left empty is written anew.
+    fn mend_head(&self) -> Result<(), DatasetError> {
+        let file = self.git_dir.join("HEAD");
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if text.starts_with("ref: refs/") || Commit::parse(text.trim()).is_ok() {
+            return Ok(());
+        }
+        std::fs::write(&file, format!("ref: {}\n", self.local_ref())).map_err(|error| DatasetError::File(file, error))
+    }
+
+    /// An index that cannot be read makes way; the files are compared with the branch instead.
+    async fn mend_index(&self, cancel: &Cancel) -> Result<(), DatasetError> {
+        let index = self.git_dir.join("index");
+        if self.work.is_none() || !index.exists() {
+            return Ok(());
+        }
+        let (ended, _, err) =
+            self.git(["ls-files", "-z", "--error-unmatch", "--", ":(top,literal).tagalong-no-such-file"]).run(cancel).await;
+        if matches!(ended, Ended::Exit(128)) && (err.contains("index") || err.contains("bad signature")) {
+            let aside = self.own_dir()?.join("index.damaged");
+            std::fs::rename(&index, &aside).map_err(|error| DatasetError::File(index, error))?;
+        }
+        Ok(())
+    }
+
+    /// The size of the packs.
+    fn objects_bytes(&self) -> u64 {
+        let packs = std::fs::read_dir(self.common.join("objects/pack")).into_iter().flatten().flatten();
+        packs.filter_map(|pack| pack.metadata().ok()).map(|meta| meta.len()).sum()
+    }
+
+    /// Looks at every object that the refs lead to and at its content; of a large repository the content only once after each
+    /// start of the machine.
+    async fn inspect(&self, cancel: &Cancel) -> Result<(), DatasetError> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let file = self.own_dir()?.join("boot");
+        let seen = std::fs::read_to_string(&file).unwrap_or_default();
+        let same_boot = !boot.is_empty() && seen == boot;
+        let mut args = vec!["fsck", "--no-dangling", "--no-progress", "--no-reflogs"];
+        if same_boot && self.objects_bytes() > ALWAYS_WHOLE_BYTES {
+            args.push("--connectivity-only");
+        }
+        match self.git(args).run(cancel).await {
+            (Ended::Exit(0), ..) => {
+                // Not written, it is looked at again the next time.
+                let _ = std::fs::write(&file, boot);
+                Ok(())
+            }
+            // One that is too large to be looked at whole in time is worked with as it is.
+            (Ended::Deadline(_), ..) => Ok(()),
+            (ended @ Ended::Exit(_), out, err) => {
+                let text = format!("{err}\n{out}");
+                if is_damage(&text) { Err(failed("fsck", &ended, &text)) } else { Ok(()) }
+            }
+            (ended, _, err) => Err(failed("fsck", &ended, &err)),
+        }
+    }
+
+    /// Names that git must not take for data go into the repository's own exclude file, once.
+    fn exclude(&self, names: &[&str]) -> Result<(), DatasetError> {
+        let file = self.common.join("info").join("exclude");
+        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        let new: String = names.iter().filter(|name| !old.lines().any(|line| line == **name)).flat_map(|name| [name, "\n"]).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(self.common.join("info"))
+            .and_then(|()| std::fs::write(&file, format!("{old}{new}")))
+            .map_err(|error| DatasetError::File(file, error))
+    }
+}

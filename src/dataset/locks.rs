@@ -1,0 +1,173 @@
+//! git's own locks in a repository: waited for while somebody lives who may hold them, removed when nobody does.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::clock;
+use crate::dataset::DatasetError;
+use crate::dataset::git::Repo;
+use crate::process::Cancel;
+
+/// How long a living git is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How old a lock must be when no git is seen: its owner may be a library in another program.
+const STALE_AFTER_MS: i64 = 5_000;
+/// What our own lock files say. Only one tagalong at a time works on a dataset, so one that is found has no owner.
+const OURS: &str = "tagalong\n";
+
+/// The repository's `index.lock`, held until dropped.
+#[derive(Debug)]
+pub(super) struct IndexLock(PathBuf);
+
+impl IndexLock {
+    pub(super) async fn take(repo: &Repo, cancel: &Cancel) -> Result<Self, DatasetError> {
+        let path = repo.git_dir.join("index.lock");
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match std::fs::File::options().write(true).create_new(true).open(&path) {
+                Ok(mut file) => {
+                    let lock = Self(path.clone());
+                    return file.write_all(OURS.as_bytes()).map(|()| lock).map_err(|error| DatasetError::File(path, error));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(DatasetError::File(path, error)),
+            }
+            if is_stale(repo, &path) {
+                remove(&path);
+                continue;
+            }
+            if cancel.is_cancelled() {
+                return Err(DatasetError::Cancelled);
+            }
+            if tokio::time::Instant::now() >= until {
+                return Err(DatasetError::Busy(path, at_work(repo).unwrap_or_else(|| "it cannot be seen from here".to_owned())));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for IndexLock {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+impl Repo {
+    /// Removes the locks of gits that were killed, and the half packs of killed fetches; a living git's are waited for.
+    pub(super) async fn unlock(&self, cancel: &Cancel) -> Result<bool, DatasetError> {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        let mut removed = false;
+        loop {
+            let mut held = None;
+            for path in self.lock_files() {
+                if is_stale(self, &path) {
+                    remove(&path);
+                    removed = true;
+                } else {
+                    held = Some(path);
+                }
+            }
+            let Some(path) = held else { break };
+            if cancel.is_cancelled() {
+                return Err(DatasetError::Cancelled);
+            }
+            if tokio::time::Instant::now() >= until {
+                return Err(DatasetError::Busy(path, at_work(self).unwrap_or_else(|| "it cannot be seen from here".to_owned())));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.sweep();
+        Ok(removed)
+    }
+
+    /// Removes what a killed git had begun to write, when no git is at work.
+    pub(super) fn sweep(&self) {
+        let objects = self.common.join("objects");
+        let begun: Vec<PathBuf> = std::fs::read_dir(&objects)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .flat_map(|folder| {
+                std::fs::read_dir(folder.path()).into_iter().flatten().flatten().map(|file| file.path()).chain([folder.path()])
+            })
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tmp_")))
+            .collect();
+        if begun.is_empty() || at_work(self).is_some() {
+            return;
+        }
+        for path in begun {
+            if path.is_dir() {
+                // A later sweep does it.
+                let _ = std::fs::remove_dir_all(&path);
+            } else {
+                remove(&path);
+            }
+        }
+    }
+
+    fn lock_files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for dir in [&self.git_dir, &self.common] {
+            found.extend(locks_in(dir, 0));
+        }
+        for folder in ["refs", "objects/info", "reftable", "logs/refs"] {
+            found.extend(locks_in(&self.common.join(folder), 8));
+        }
+        found
+    }
+}
+
+fn locks_in(dir: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() && depth > 0 => found.extend(locks_in(&path, depth - 1)),
+            Ok(kind) if kind.is_file() && path.extension().is_some_and(|ending| ending == "lock") => found.push(path),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn is_stale(repo: &Repo, path: &Path) -> bool {
+    if std::fs::read(path).is_ok_and(|bytes| bytes == OURS.as_bytes()) {
+        return true;
+    }
+    let Some(made) = std::fs::metadata(path).and_then(|meta| meta.modified()).ok() else { return false };
+    let made_ms = made.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    clock::now_ms() - made_ms > STALE_AFTER_MS && at_work(repo).is_none()
+}
+
+fn remove(path: &Path) {
+    // One that is gone already is what we want.
+    let _ = std::fs::remove_file(path);
+}
+
+/// A git of somebody else that works in this repository, as far as can be seen: by its folder, its open files or its words.
+fn at_work(repo: &Repo) -> Option<String> {
+    let places: Vec<PathBuf> = [Some(&repo.git_dir), Some(&repo.common), repo.work.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter_map(|dir| dir.canonicalize().ok())
+        .collect();
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter(|pid| *pid != me) {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<String> = command.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let name = words.first().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+        if !name.starts_with("git") {
+            continue;
+        }
+        let links = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let here = links.chain([PathBuf::from(format!("/proc/{pid}/cwd"))]).filter_map(|link| std::fs::read_link(link).ok());
+        if here.into_iter().any(|open| places.iter().any(|place| open.starts_with(place))) {
+            return Some(format!("process {pid}, {}", words.join(" ").trim_end().chars().take(80).collect::<String>()));
+        }
+    }
+    None
+}

@@ -1,0 +1,349 @@
+//! A dataset: a git checkout that follows a branch of its remote, and never loses work.
+//!
+//! [`Dataset::reconcile`] is where to begin reading: it observes, [`decide`] says what is to be done, and the files beside
+//! it do it. Everything goes through git's own command line. Own refs hold what must survive a restart:
+//!
+//! | ref | what it remembers |
+//! |---|---|
+//! | `refs/tagalong/upstream/BRANCH` | the remote's tip as last followed: only commits above it are our own |
+//! | `refs/tagalong/fetched/BRANCH` | the remote's tip as last fetched |
+//! | `refs/tagalong/loaded` | the commit that the app loaded last |
+//! | `refs/tagalong/parked/NAME` | work that did not fit and is not on the remote yet |
+//! | `refs/tagalong/published/NAME` | the same, on the remote as `conflicts/NAME` |
+
+mod checkout;
+mod commit;
+mod daemon;
+mod decide;
+mod error;
+mod git;
+mod heal;
+mod locks;
+mod park;
+mod place;
+mod publish;
+mod reconcile;
+mod remote;
+mod replay;
+mod rescue;
+mod unfinished;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config;
+use crate::dataset::git::Repo;
+use crate::dataset::heal::Ground;
+use crate::dataset::place::Place;
+use crate::model::Commit;
+use crate::model::CommitName;
+use crate::model::Reconcile;
+use crate::process::Cancel;
+use crate::process::HostLock;
+
+pub use error::DatasetError;
+
+/// One dataset of this host. Clones share its lock.
+#[derive(Debug, Clone)]
+pub struct Dataset(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: Arc<config::Dataset>,
+    /// One at a time within this process; the lock file does it between processes.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// When published work was last looked for on the remote.
+    asked: std::sync::Mutex<Option<std::time::Instant>>,
+}
+
+/// The dataset's lock, and the repository that may be worked on until this is dropped.
+struct Work {
+    repo: Repo,
+    place: Place,
+    ready: Ready,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
+
+/// The ref of the commit that the app loaded last.
+const LOADED: &str = "refs/tagalong/loaded";
+/// How often it is looked whether published work was settled.
+const SETTLED_EVERY: std::time::Duration = std::time::Duration::from_mins(1);
+/// An abbreviation of at least so many digits is taken for the loaded commit when it is the beginning of its name.
+const SURE_DIGITS: usize = 7;
+
+/// What [`Dataset::ready`] found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// The commit that is checked out.
+    pub head: Option<Commit>,
+    /// What was healed, a sentence each; empty when all was well.
+    pub healed: Vec<String>,
+    /// The names of what was parked.
+    pub parked: Vec<String>,
+    /// Folders that were set aside and that a person should look at.
+    pub aside: Vec<PathBuf>,
+}
+
+/// How one pass ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reconciled {
+    /// How.
+    pub outcome: Reconcile,
+    /// The branch before.
+    pub from: Option<Commit>,
+    /// The branch now. When it is another, the app has something to load.
+    pub to: Option<Commit>,
+    /// The branch of the remote that holds work that was parked in this pass, `conflicts/…`.
+    pub parked: Option<String>,
+    /// How many commits the remote took.
+    pub pushed: u64,
+    /// Why, where a person should know.
+    pub why: Option<String>,
+}
+
+/// How a dataset stands, read from the repository alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The branch.
+    pub head: Option<Commit>,
+    /// The remote's tip as last seen.
+    pub remote: Option<Commit>,
+    /// The commit that the app loaded last.
+    pub loaded: Option<Commit>,
+    /// How many commits the remote does not have yet, as far as is known.
+    pub pending: u64,
+    /// Work that was parked and is not settled.
+    pub parked: Vec<Parked>,
+    /// Folders that were set aside.
+    pub aside: Vec<PathBuf>,
+}
+
+/// Work that did not fit and waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Its branch on the remote, `conflicts/…`.
+    pub branch: String,
+    /// The commit.
+    pub commit: Commit,
+    /// Whether the remote has it. It is settled when somebody has removed the branch there.
+    pub published: bool,
+}
+
+/// A whole tree of files of one commit, for readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The commit.
+    pub commit: Commit,
+    /// The folder.
+    pub path: PathBuf,
+}
+
+/// What the push daemon is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Push {
+    /// The remote has everything.
+    Done,
+    /// It is pushing.
+    Working,
+    /// A transient failure; it tries again by itself.
+    Waiting {
+        /// What failed.
+        why: String,
+        /// How long until the next try, ms.
+        next_ms: u64,
+    },
+    /// The remote refused it, or the credential; it is tried again slowly.
+    Refused {
+        /// What the remote said.
+        why: String,
+    },
+    /// The remote has moved on: a reconcile is due, then the daemon is to be woken.
+    Behind,
+}
+
+impl Dataset {
+    /// A dataset by its settings. Nothing is touched yet.
+    #[must_use]
+    pub fn new(settings: config::Dataset) -> Self {
+        Self(Arc::new(Inner { settings: Arc::new(settings), turn: Arc::default(), asked: std::sync::Mutex::default() }))
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn settings(&self) -> &config::Dataset {
+        &self.0.settings
+    }
+
+    /// For the start: afterwards there is a whole repository with the branch checked out and no edit in it. It is cloned where
+    /// there was nothing; what does not belong is set aside; edits and lone commits are parked.
+    ///
+    /// # Errors
+    /// When that cannot be had; nothing was lost.
+    pub async fn ready(&self, cancel: &Cancel) -> Result<Ready, DatasetError> {
+        heal::check_git(&self.0.settings, cancel).await?;
+        let mut work = self.enter(true, cancel).await?;
+        let mut ready = std::mem::take(&mut work.ready);
+        if work.repo.tip(&work.repo.local_ref(), cancel).await?.is_none() {
+            work.repo.pass(cancel).await?;
+        }
+        ready.head = work.repo.tip(&work.repo.local_ref(), cancel).await?;
+        if ready.head.is_none() {
+            return Err(DatasetError::NoBranchYet(self.0.settings.dir.clone(), self.0.settings.branch.clone()));
+        }
+        Ok(ready)
+    }
+
+    /// One pass: fetch, decide, act, push. It takes no input and may be repeated at any time; what was cut off before is
+    /// healed first.
+    ///
+    /// # Errors
+    /// When the repository here cannot be worked with. That the remote could not be read, or refused, is an outcome.
+    pub async fn reconcile(&self, cancel: &Cancel) -> Result<Reconciled, DatasetError> {
+        let mut work = self.enter(false, cancel).await?;
+        let mut done = match work.repo.pass(cancel).await {
+            Err(DatasetError::Git { why, .. }) if remote::is_damage(&why) => {
+                drop(work);
+                work = self.enter(true, cancel).await?;
+                work.repo.pass(cancel).await?
+            }
+            other => other?,
+        };
+        if self.is_time_to_settle() && done.outcome != Reconcile::FetchFailed {
+            work.repo.settle_published(cancel).await?;
+        }
+        if let Some(name) = work.ready.parked.first() {
+            done.parked = done.parked.or(Some(format!("conflicts/{name}")));
+        }
+        if !work.ready.healed.is_empty() {
+            done.why = Some(work.ready.healed.iter().map(String::as_str).chain(done.why.as_deref()).collect::<Vec<_>>().join(" "));
+        }
+        Ok(done)
+    }
+
+    /// Whether `wanted` is contained in `loaded`: no lock, no remote. A name that the repository does not have is not.
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub async fn contains(&self, wanted: &CommitName, loaded: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
+        if loaded.as_str() == wanted.as_str() || (wanted.as_str().len() >= SURE_DIGITS && loaded.as_str().starts_with(wanted.as_str())) {
+            return Ok(true);
+        }
+        let Some(repo) = self.look() else { return Ok(false) };
+        if wanted.full().is_some() {
+            return repo.is_ancestor(wanted.as_str(), loaded, cancel).await;
+        }
+        // By the objects that begin so, never by anything that a ref could be called.
+        let begins = repo.git(["rev-parse", &format!("--disambiguate={wanted}")]).text(cancel).await?;
+        for object in begins.lines().take(64) {
+            if repo.is_ancestor(object, loaded, cancel).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The branch's commit; none when there is no data yet.
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub async fn head(&self) -> Result<Option<Commit>, DatasetError> {
+        match self.look() {
+            Some(repo) => repo.tip(&repo.local_ref(), &Cancel::default()).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The commit that the app loaded last, also before a restart.
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub async fn loaded(&self) -> Result<Option<Commit>, DatasetError> {
+        match self.look() {
+            Some(repo) => repo.tip(LOADED, &Cancel::default()).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Remembers that the app has loaded `commit`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn set_loaded(&self, commit: &Commit) -> Result<(), DatasetError> {
+        match self.look() {
+            Some(repo) => repo.set_ref(LOADED, commit, &Cancel::default()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// How it stands, without the remote.
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub async fn status(&self, cancel: &Cancel) -> Result<Status, DatasetError> {
+        let aside = Place::of(&self.0.settings).map(|place| place.asides()).unwrap_or_default();
+        let mut status = Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), aside };
+        let Some(repo) = self.look() else { return Ok(status) };
+        status.head = repo.tip(&repo.local_ref(), cancel).await?;
+        status.remote = repo.tip(&repo.upstream_ref(), cancel).await?;
+        status.loaded = repo.tip(LOADED, cancel).await?;
+        if let Some(head) = &status.head {
+            let seen = status.remote.iter().map(|seen| format!("^{seen}"));
+            let range: Vec<String> = std::iter::once(head.to_string()).chain(seen).collect();
+            status.pending = repo.count(&range.iter().map(String::as_str).collect::<Vec<_>>(), cancel).await?;
+        }
+        for (prefix, published) in [(park::PARKED, false), (park::PUBLISHED, true)] {
+            for (name, commit) in repo.refs_below(prefix, cancel).await? {
+                status.parked.push(Parked { branch: format!("conflicts/{}", &name[prefix.len()..]), commit, published });
+            }
+        }
+        Ok(status)
+    }
+
+    /// Keeps the repository quick, for a quiet moment: the graph of commits is written, packs are put together.
+    ///
+    /// # Errors
+    /// When the repository cannot be worked with.
+    pub async fn tend(&self, cancel: &Cancel) -> Result<(), DatasetError> {
+        let work = self.begin(cancel).await?;
+        work.repo.git(["commit-graph", "write", "--reachable", "--split", "--no-progress"]).text(cancel).await?;
+        work.repo.git(["-c", "gc.auto=6700", "gc", "--auto", "--quiet"]).text(cancel).await.map(drop)
+    }
+
+    /// The repository as it stands, for reading beside whoever works on it.
+    fn look(&self) -> Option<Repo> {
+        Repo::found(&self.0.settings, &self.0.settings.dir, None)
+    }
+
+    /// Takes the lock; the repository may be worked on. For work that a whole repository is needed for.
+    async fn begin(&self, cancel: &Cancel) -> Result<Work, DatasetError> {
+        self.enter(false, cancel).await
+    }
+
+    async fn enter(&self, deep: bool, cancel: &Cancel) -> Result<Work, DatasetError> {
+        let settings = &self.0.settings;
+        let turn = tokio::select! {
+            turn = Arc::clone(&self.0.turn).lock_owned() => turn,
+            () = cancel.cancelled() => return Err(DatasetError::Cancelled),
+        };
+        let place = Place::of(settings)?;
+        let patience = settings.fetch_deadline + settings.push_deadline + settings.local_deadline;
+        let path = place.lock();
+        let lock = tokio::select! {
+            lock = HostLock::take_over(&path, patience) => lock?,
+            () = cancel.cancelled() => return Err(DatasetError::Cancelled),
+        };
+        let ground = Ground { settings: Arc::clone(settings), place, lock };
+        let mut ready = Ready::default();
+        let repo = ground.heal(deep, &mut ready, cancel).await?;
+        Ok(Work { repo, place: ground.place, ready, _turn: turn })
+    }
+
+    fn is_time_to_settle(&self) -> bool {
+        let mut asked = self.0.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_time = asked.is_none_or(|at| at.elapsed() >= SETTLED_EVERY);
+        if is_time {
+            *asked = Some(std::time::Instant::now());
+        }
+        is_time
+    }
+}

@@ -1,0 +1,152 @@
+//! Where a dataset stands on this host: its folder, and tagalong's own beside it for the lock, new clones and what was set aside.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock;
+use crate::config;
+use crate::dataset::DatasetError;
+
+/// Our own folder's name inside a dataset's folder.
+pub(super) const INSIDE: &str = ".tagalong";
+
+/// The places of one dataset.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// The checkout.
+    pub(super) dir: PathBuf,
+    /// Our own folder, on the same file system: beside the checkout, or inside where the checkout is a volume of its own.
+    pub(super) side: PathBuf,
+    inside: bool,
+}
+
+/// What stands at the dataset's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing, or an empty folder.
+    Nothing,
+    /// Something else than a repository.
+    Foreign,
+    /// A repository, in whatever state.
+    Repository,
+}
+
+impl Place {
+    /// The places of `settings`; our own folder is made.
+    pub(super) fn of(settings: &Arc<config::Dataset>) -> Result<Self, DatasetError> {
+        let dir = settings.dir.clone();
+        let parent = dir.parent().unwrap_or(Path::new("/")).to_owned();
+        let inside = match std::fs::metadata(&dir) {
+            Ok(meta) if !meta.is_dir() => return Err(DatasetError::NotAFolder(dir)),
+            Ok(meta) => is_apart(&meta, &parent) || rustix::fs::access(&parent, rustix::fs::Access::WRITE_OK).is_err(),
+            Err(_) => false,
+        };
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let side = if inside { dir.join(INSIDE) } else { parent.join(format!(".{name}.tagalong")) };
+        std::fs::create_dir_all(&side).map_err(|error| DatasetError::File(side.clone(), error))?;
+        Ok(Self { dir, side, inside })
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.side.join("lock")
+    }
+
+    /// A folder name for a new clone that is not used yet. Clones that were cut off are removed: nobody ever worked in them.
+    pub(super) fn new_clone(&self) -> PathBuf {
+        for entry in std::fs::read_dir(&self.side).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("clone-") {
+                // One that stays is only in the way of the disk.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        self.side.join(format!("clone-{}", clock::new_id()))
+    }
+
+    pub(super) fn found(&self) -> Result<Found, DatasetError> {
+        if self.dir.join(".git").symlink_metadata().is_ok() || (self.dir.join("HEAD").is_file() && self.dir.join("objects").is_dir()) {
+            return Ok(Found::Repository);
+        }
+        Ok(if self.entries()?.is_empty() { Found::Nothing } else { Found::Foreign })
+    }
+
+    /// What the dataset's folder holds, without our own folder.
+    fn entries(&self) -> Result<Vec<PathBuf>, DatasetError> {
+        let error = |error| DatasetError::File(self.dir.clone(), error);
+        if !self.dir.exists() {
+            return Ok(Vec::new());
+        }
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(error)? {
+            paths.push(entry.map_err(error)?.path());
+        }
+        paths.retain(|path| !path.ends_with(INSIDE));
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Moves everything that the dataset's folder holds into a new folder, whose path is returned. Nothing is ever deleted.
+    pub(super) fn set_aside(&self) -> Result<PathBuf, DatasetError> {
+        let asides = self.side.join("aside");
+        std::fs::create_dir_all(&asides).map_err(|error| DatasetError::File(asides.clone(), error))?;
+        let name = clock::utc(clock::now_ms()).replace(':', "-");
+        let mut to = asides.join(&name);
+        if to.symlink_metadata().is_ok() {
+            to = asides.join(format!("{name}-{}", clock::new_id()));
+        }
+        let error = |error| DatasetError::File(to.clone(), error);
+        if !self.inside && std::fs::rename(&self.dir, &to).is_ok() {
+            return Ok(to);
+        }
+        std::fs::create_dir(&to).map_err(error)?;
+        for path in self.entries()? {
+            let moved = std::fs::rename(&path, to.join(path.file_name().unwrap_or_default()));
+            // A volume's own lost+found may belong to root alone; it is empty or it is no business of ours.
+            if !path.ends_with("lost+found") {
+                moved.map_err(error)?;
+            }
+        }
+        Ok(to)
+    }
+
+    /// Puts a whole new clone into its place, which must be empty. The git folder comes last: cut off before, what is there is
+    /// no repository and is set aside by the next start.
+    pub(super) fn install(&self, clone: &Path) -> Result<(), DatasetError> {
+        let error = |error| DatasetError::File(self.dir.clone(), error);
+        if !self.inside {
+            // An empty folder makes way.
+            let _ = std::fs::remove_dir(&self.dir);
+            if std::fs::rename(clone, &self.dir).is_ok() {
+                return Ok(());
+            }
+        }
+        std::fs::create_dir_all(&self.dir).map_err(error)?;
+        let mut all: Vec<PathBuf> = std::fs::read_dir(clone).map_err(error)?.flatten().map(|entry| entry.path()).collect();
+        all.sort_by_key(|path| path.ends_with(".git"));
+        for path in all {
+            std::fs::rename(&path, self.dir.join(path.file_name().unwrap_or_default())).map_err(error)?;
+        }
+        // Empty by now; a later clone removes it if it stays.
+        let _ = std::fs::remove_dir(clone);
+        Ok(())
+    }
+
+    /// Every folder that was set aside, oldest first.
+    pub(super) fn asides(&self) -> Vec<PathBuf> {
+        let mut all: Vec<PathBuf> =
+            std::fs::read_dir(self.side.join("aside")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        all.sort();
+        all
+    }
+
+    /// Names in the dataset's folder that git must not take for data.
+    pub(super) fn not_data(&self) -> &'static [&'static str] {
+        if self.inside { &["/.tagalong/", "/lost+found/"] } else { &[] }
+    }
+}
+
+/// Whether a folder is a mount of its own.
+fn is_apart(meta: &std::fs::Metadata, parent: &Path) -> bool {
+    std::fs::metadata(parent).is_ok_and(|parent| parent.dev() != meta.dev())
+}

@@ -1,0 +1,244 @@
+//! One pass: the branch here and the remote's become the same, and no work is lost.
+
+use crate::dataset::DatasetError;
+use crate::dataset::Reconciled;
+use crate::dataset::checkout::Moved;
+use crate::dataset::decide::Facts;
+use crate::dataset::decide::Next;
+use crate::dataset::decide::decide;
+use crate::dataset::git::Repo;
+use crate::dataset::park::PARKED;
+use crate::dataset::remote::Fetched;
+use crate::dataset::remote::Pushed;
+use crate::dataset::replay::Carried;
+use crate::dataset::replay::Own;
+use crate::model::Commit;
+use crate::model::Reconcile;
+use crate::process::Cancel;
+use crate::process::Ended;
+
+/// How often a pass begins again because somebody was quicker, here or at the remote.
+const ROUNDS: usize = 12;
+
+/// How a round ended.
+enum Round {
+    /// Both are the same, or nothing more can be done; the outcome, unless an earlier round has a weightier one.
+    Over(Reconcile, Option<String>),
+    /// Look again; with a fetch when the remote has moved.
+    Again { fetch: bool },
+}
+
+impl Repo {
+    /// One pass. The repository is healed and nobody else works on it.
+    pub(super) async fn pass(&self, cancel: &Cancel) -> Result<Reconciled, DatasetError> {
+        self.trust_what_was_seen(cancel).await?;
+        let from = self.tip(&self.local_ref(), cancel).await?;
+        let mut story = Reconciled { outcome: Reconcile::InSync, from: from.clone(), to: from, parked: None, pushed: 0, why: None };
+        let mut remote = None;
+        for _ in 0..ROUNDS {
+            let tip = match remote.take() {
+                Some(tip) => tip,
+                None => match self.fetch(cancel).await? {
+                    Fetched::Tip(tip) => tip,
+                    Fetched::NoBranch => {
+                        let why = format!("the remote has no branch {}", self.settings.branch);
+                        return self.told(story, Reconcile::RemoteBranchMissing, Some(why), cancel).await;
+                    }
+                    Fetched::Unreachable(why) => return self.told(story, Reconcile::FetchFailed, Some(why), cancel).await,
+                },
+            };
+            match self.round(&tip, &mut story, cancel).await? {
+                Round::Over(outcome, why) => {
+                    let outcome = weightier(story.outcome, outcome);
+                    return self.told(story, outcome, why, cancel).await;
+                }
+                Round::Again { fetch } => remote = (!fetch).then_some(tip),
+            }
+        }
+        let why = "the remote moved again and again while own commits were pushed".to_owned();
+        self.told(story, Reconcile::FetchFailed, Some(why), cancel).await
+    }
+
+    /// Ends the story: parked work of earlier passes goes out, and what stands now is read.
+    async fn told(
+        &self,
+        mut story: Reconciled,
+        outcome: Reconcile,
+        why: Option<String>,
+        cancel: &Cancel,
+    ) -> Result<Reconciled, DatasetError> {
+        story.outcome = outcome;
+        story.why = story.why.or(why);
+        if !matches!(outcome, Reconcile::FetchFailed)
+            && let Some(Pushed::Refused(why) | Pushed::Transient(why) | Pushed::Busy(why)) = self.publish_parked(cancel).await?
+        {
+            story.why = story.why.or(Some(format!("parked work is not on the remote yet: {why}")));
+        }
+        story.to = self.tip(&self.local_ref(), cancel).await?;
+        Ok(story)
+    }
+
+    async fn round(&self, remote: &Commit, story: &mut Reconciled, cancel: &Cancel) -> Result<Round, DatasetError> {
+        let seen = self.tip(&self.upstream_ref(), cancel).await?;
+        let facts = self.observe(remote, seen.as_ref(), cancel).await?;
+        let local = facts.local.clone();
+        match decide(&facts) {
+            Next::Rest => {
+                self.remember(remote, seen.as_ref(), cancel).await?;
+                Ok(Round::Over(Reconcile::InSync, None))
+            }
+            Next::FastForward => self.follow(local.as_ref(), remote, Reconcile::FastForwarded, story, cancel).await,
+            Next::FollowRewrite => self.follow(local.as_ref(), remote, Reconcile::FollowedRewrite, story, cancel).await,
+            Next::Push => self.push_own(&facts, seen.as_ref(), story, cancel).await,
+            Next::CarryOver | Next::Park => {
+                let Some(local) = local else { return Ok(Round::Again { fetch: true }) };
+                let own = Own { local: &local, remote, seen: seen.as_ref() };
+                if decide(&facts) == Next::CarryOver
+                    && let Carried::Tip(tip) = self.carry_over(&own, cancel).await?
+                {
+                    return self.follow(Some(&local), &tip, Reconcile::Rebased, story, cancel).await;
+                }
+                let parked = if facts.own < facts.ahead { self.lay_over(&own, cancel).await? } else { local.clone() };
+                self.park_and_follow(&local, &parked, remote, story, cancel).await
+            }
+        }
+    }
+
+    /// What the decision needs to know.
+    async fn observe(&self, remote: &Commit, seen: Option<&Commit>, cancel: &Cancel) -> Result<Facts, DatasetError> {
+        let local = self.tip(&self.local_ref(), cancel).await?;
+        let mut facts = Facts { local: local.clone(), remote: remote.clone(), ahead: 0, own: 0, behind: 0, related: true };
+        let Some(local) = local.filter(|local| local != remote) else { return Ok(facts) };
+        let range = format!("{local}...{remote}");
+        let sides = self.git(["rev-list", "--count", "--left-right", &range]).text(cancel).await?;
+        let mut sides = sides.split_whitespace().map(|side| side.parse().unwrap_or(0));
+        (facts.ahead, facts.behind) = (sides.next().unwrap_or(0), sides.next().unwrap_or(0));
+        if facts.ahead > 0 {
+            let range = Own { local: &local, remote, seen }.range();
+            facts.own = self.count(&range.iter().map(String::as_str).collect::<Vec<_>>(), cancel).await?;
+        }
+        if facts.own > 0 && (facts.behind > 0 || facts.own < facts.ahead) {
+            let mut bases = self.git(["merge-base", local.as_str(), remote.as_str()]).run(cancel).await.0 == Ended::Exit(0);
+            if !bases && let Some(seen) = seen {
+                bases = self.git(["merge-base", local.as_str(), seen.as_str()]).run(cancel).await.0 == Ended::Exit(0);
+            }
+            facts.related = bases;
+        }
+        Ok(facts)
+    }
+
+    async fn follow(
+        &self,
+        from: Option<&Commit>,
+        to: &Commit,
+        outcome: Reconcile,
+        story: &mut Reconciled,
+        cancel: &Cancel,
+    ) -> Result<Round, DatasetError> {
+        if from == Some(to) {
+            return Ok(Round::Again { fetch: true });
+        }
+        if let Moved::Done { parked } = self.go(from, to, cancel).await? {
+            story.outcome = weightier(story.outcome, outcome);
+            if let Some(name) = parked {
+                story.why = Some(format!("uncommitted edits were in the way and are parked as conflicts/{name}"));
+                story.parked = Some(format!("conflicts/{name}"));
+            }
+        }
+        Ok(Round::Again { fetch: false })
+    }
+
+    async fn push_own(&self, facts: &Facts, seen: Option<&Commit>, story: &mut Reconciled, cancel: &Cancel) -> Result<Round, DatasetError> {
+        let Some(local) = &facts.local else { return Ok(Round::Again { fetch: true }) };
+        // Seen is told first: were we killed after the push, what it brought is known to be ours.
+        self.remember(&facts.remote, seen, cancel).await?;
+        match self.push(local, &self.local_ref(), Some(&facts.remote), self.settings.push_deadline, cancel).await {
+            Pushed::Done => {
+                self.remember(local, Some(&facts.remote), cancel).await?;
+                self.set_ref(&self.fetched_ref(), local, cancel).await?;
+                story.pushed += facts.own;
+                story.outcome = weightier(story.outcome, Reconcile::Pushed);
+                let now = self.tip(&self.local_ref(), cancel).await?;
+                // A commit made while the push ran is pushed as well.
+                if now.as_ref() == Some(local) { Ok(Round::Over(Reconcile::Pushed, None)) } else { Ok(Round::Again { fetch: true }) }
+            }
+            Pushed::Moved => Ok(Round::Again { fetch: true }),
+            Pushed::Refused(why) => {
+                story.outcome = Reconcile::InSync;
+                Ok(Round::Over(Reconcile::PushRefused, Some(why)))
+            }
+            Pushed::Transient(_) | Pushed::Busy(_) if cancel.is_cancelled() => Err(DatasetError::Cancelled),
+            Pushed::Transient(why) | Pushed::Busy(why) => {
+                story.outcome = Reconcile::InSync;
+                Ok(Round::Over(Reconcile::FetchFailed, Some(format!("own commits could not be pushed: {why}"))))
+            }
+        }
+    }
+
+    /// The work goes onto a local ref and to the remote; only then the checkout moves.
+    async fn park_and_follow(
+        &self,
+        local: &Commit,
+        work: &Commit,
+        remote: &Commit,
+        story: &mut Reconciled,
+        cancel: &Cancel,
+    ) -> Result<Round, DatasetError> {
+        let name = self.park(work, cancel).await?;
+        let is_out = !self.refs_below(&format!("{PARKED}{name}"), cancel).await?.is_empty();
+        let (answer, name) = if is_out { self.publish(&name, work, cancel).await? } else { (Pushed::Done, name) };
+        match answer {
+            Pushed::Done | Pushed::Moved => {}
+            // The remote will not have it now: it stays on the local ref, and readers get the remote's data all the same.
+            Pushed::Refused(why) => {
+                story.why = Some(format!("the remote refused conflicts/{name}, which stays here until it takes it: {why}"));
+            }
+            Pushed::Transient(_) | Pushed::Busy(_) if cancel.is_cancelled() => return Err(DatasetError::Cancelled),
+            Pushed::Transient(why) | Pushed::Busy(why) => {
+                let why = format!("own work does not fit, and conflicts/{name} could not be pushed yet: {why}");
+                return Ok(Round::Over(Reconcile::FetchFailed, Some(why)));
+            }
+        }
+        let round = self.follow(Some(local), remote, Reconcile::ConflictParked, story, cancel).await?;
+        story.parked = Some(format!("conflicts/{name}"));
+        Ok(round)
+    }
+
+    /// Remembers the remote's tip, now that everything of ours stands above it.
+    pub(super) async fn remember(&self, tip: &Commit, seen: Option<&Commit>, cancel: &Cancel) -> Result<(), DatasetError> {
+        if seen != Some(tip) {
+            self.set_ref(&self.upstream_ref(), tip, cancel).await?;
+            // git's own memory of the remote, where it has one: what was purged there must not stay on it.
+            let tracking = format!("refs/remotes/origin/{}", self.settings.branch);
+            if self.common.join(&tracking).exists() || self.tip(&tracking, cancel).await?.is_some() {
+                self.set_ref(&tracking, tip, cancel).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What an address that is no longer used was seen to have says nothing about the one in use.
+    async fn trust_what_was_seen(&self, cancel: &Cancel) -> Result<(), DatasetError> {
+        if !self.is_same_remote() {
+            if let Some(seen) = self.tip(&self.upstream_ref(), cancel).await? {
+                self.drop_ref(&self.upstream_ref(), &seen, cancel).await?;
+            }
+            self.remember_remote()?;
+        }
+        Ok(())
+    }
+}
+
+/// The outcome that says more about what happened to the data.
+fn weightier(a: Reconcile, b: Reconcile) -> Reconcile {
+    let weight = |outcome| match outcome {
+        Reconcile::InSync => 0,
+        Reconcile::Pushed => 1,
+        Reconcile::FastForwarded => 2,
+        Reconcile::FollowedRewrite => 3,
+        Reconcile::Rebased => 4,
+        Reconcile::ConflictParked => 5,
+        Reconcile::PushRefused | Reconcile::FetchFailed | Reconcile::RemoteBranchMissing => 6,
+    };
+    if weight(b) > weight(a) { b } else { a }
+}

@@ -1,0 +1,317 @@
+//! Talking to the remote: fetching, asking, pushing, and what an answer means.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config;
+use crate::dataset::DatasetError;
+use crate::dataset::git::Call;
+use crate::dataset::git::Repo;
+use crate::dataset::git::failed;
+use crate::dataset::git::said;
+use crate::model::Commit;
+use crate::process::Cancel;
+use crate::process::Ended;
+
+/// The first wait while somebody else writes the same ref on the remote; it doubles, five times.
+const BUSY_WAIT: Duration = Duration::from_millis(50);
+
+/// What a fetch brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fetched {
+    /// The remote's tip; `fetched_ref` stands there.
+    Tip(Commit),
+    /// The remote answers and has no such branch.
+    NoBranch,
+    /// It could not be read; why.
+    Unreachable(String),
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// The remote has it.
+    Done,
+    /// The remote's ref stands elsewhere than was thought.
+    Moved,
+    /// The remote refused it: a hook, a protected branch, a missing right.
+    Refused(String),
+    /// It may work a little later: the network, a full disk there.
+    Transient(String),
+    /// Somebody else writes the same ref there just now.
+    Busy(String),
+}
+
+impl Repo {
+    /// Brings the remote's branch here, onto `fetched_ref`, and nothing else.
+    ///
+    /// # Errors
+    /// When the repository here is at fault and not the remote.
+    pub(super) async fn fetch(&self, cancel: &Cancel) -> Result<Fetched, DatasetError> {
+        let fetched = self.fetch_with(&[], cancel).await?;
+        if let Fetched::Unreachable(_) = fetched {
+            self.sweep();
+        }
+        Ok(fetched)
+    }
+
+    /// Makes a shallow repository whole.
+    pub(super) async fn unshallow(&self, cancel: &Cancel) -> Result<Fetched, DatasetError> {
+        self.fetch_with(&["--unshallow"], cancel).await
+    }
+
+    async fn fetch_with(&self, more: &[&str], cancel: &Cancel) -> Result<Fetched, DatasetError> {
+        let refspec = format!("+{}:{}", self.local_ref(), self.fetched_ref());
+        let mut args = vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules"];
+        args.extend(more);
+        args.extend(["--", self.settings.remote.as_str(), refspec.as_str()]);
+        let deadline = self.settings.fetch_deadline;
+        match self.git(args).remote(&self.settings, deadline).run(cancel).await {
+            (Ended::Exit(0), ..) => {
+                let nothing = || DatasetError::Git { what: "fetch".to_owned(), why: "it brought nothing".to_owned() };
+                self.tip(&self.fetched_ref(), cancel).await?.map(Fetched::Tip).ok_or_else(nothing)
+            }
+            (Ended::Cancelled, ..) => Err(DatasetError::Cancelled),
+            (ended @ Ended::NotStarted(_), _, err) => Err(failed("fetch", &ended, &err)),
+            (Ended::Exit(_), _, err) if is_local_fault(&err) => Err(failed("fetch", &Ended::Exit(128), &err)),
+            (Ended::Exit(_), _, err) => match ask(&self.settings, deadline, cancel).await? {
+                Ask::NoBranch => Ok(Fetched::NoBranch),
+                Ask::There | Ask::Unreachable(_) => Ok(Fetched::Unreachable(said(&err))),
+            },
+            (ended, _, err) => Ok(Fetched::Unreachable(format!("git fetch {ended}. {}", said(&err)).trim_end().to_owned())),
+        }
+    }
+
+    /// Pushes `commit` to `to` (a full ref), which must stand at `at` there; none: it must not be there. What is pushed
+    /// always contains `at`, so nothing is ever pushed by force: the lease only makes the remote's answer exact.
+    pub(super) async fn push(&self, commit: &Commit, to: &str, at: Option<&Commit>, deadline: Duration, cancel: &Cancel) -> Pushed {
+        let lease = format!("--force-with-lease={to}:{}", at.map_or("", Commit::as_str));
+        let refspec = format!("{commit}:{to}");
+        let args = ["push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", &lease, "--", &self.settings.remote, &refspec];
+        let mut wait = BUSY_WAIT;
+        loop {
+            let (ended, out, err) = self.git(args).remote(&self.settings, deadline).run(cancel).await;
+            match pushed(&ended, &out, &err) {
+                Pushed::Busy(why) if wait > BUSY_WAIT * 16 => return Pushed::Transient(why),
+                Pushed::Busy(_) => tokio::time::sleep(wait).await,
+                other => return other,
+            }
+            wait *= 2;
+        }
+    }
+
+    /// Whether the remote is still the one whose tip is remembered. When it is another, what that one had is not known.
+    pub(super) fn is_same_remote(&self) -> bool {
+        std::fs::read_to_string(self.git_dir.join("tagalong").join("remote")).is_ok_and(|seen| seen == without_user(&self.settings.remote))
+    }
+
+    pub(super) fn remember_remote(&self) -> Result<(), DatasetError> {
+        let file = self.own_dir()?.join("remote");
+        std::fs::write(&file, without_user(&self.settings.remote)).map_err(|error| DatasetError::File(file, error))
+    }
+}
+
+/// An address without its user and password: a rotated credential is no other remote.
+fn without_user(remote: &str) -> String {
+    match remote.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            format!("{scheme}://{}/{path}", host.rsplit('@').next().unwrap_or(host))
+        }
+        None => remote.to_owned(),
+    }
+}
+
+/// The remote's answer to whether it has the branch.
+pub(super) enum Ask {
+    There,
+    NoBranch,
+    Unreachable(String),
+}
+
+/// Asks the remote for the branch, without a repository here.
+pub(super) async fn ask(settings: &Arc<config::Dataset>, deadline: Duration, cancel: &Cancel) -> Result<Ask, DatasetError> {
+    let branch = format!("refs/heads/{}", settings.branch);
+    let args = ["ls-remote", "--quiet", "--exit-code", "--", settings.remote.as_str(), branch.as_str()];
+    match Call::new(settings, args).remote(settings, deadline).run(cancel).await {
+        (Ended::Exit(0), ..) => Ok(Ask::There),
+        (Ended::Exit(2), ..) => Ok(Ask::NoBranch),
+        (ended @ (Ended::Cancelled | Ended::NotStarted(_)), _, err) => Err(failed("ls-remote", &ended, &err)),
+        (Ended::Exit(_), _, err) => Ok(Ask::Unreachable(said(&err))),
+        (ended, _, err) => Ok(Ask::Unreachable(format!("git ls-remote {ended}. {}", said(&err)).trim_end().to_owned())),
+    }
+}
+
+/// The refs below `conflicts/` that the remote has, with their commits; none when it cannot be asked.
+pub(super) async fn conflicts_there(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Option<Vec<(String, String)>> {
+    let args = ["ls-remote", "--quiet", "--", settings.remote.as_str(), "refs/heads/conflicts/*"];
+    let (ended, out, _) = Call::new(settings, args).remote(settings, settings.fetch_deadline).run(cancel).await;
+    let parse = |line: &str| line.split_once('\t').map(|(commit, name)| (name.to_owned(), commit.to_owned()));
+    (ended == Ended::Exit(0)).then(|| out.lines().filter_map(parse).collect())
+}
+
+/// Clones the branch into `to`, which must not exist: the folder that is then moved into its place.
+///
+/// # Errors
+/// When there is no such branch, or the remote cannot be read.
+pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
+    let to_text = crate::dataset::git::shown(to);
+    let branch = settings.branch.as_str();
+    let mut args = vec!["clone", "--quiet", "--single-branch", "--branch", branch, "--no-tags", "--origin", "origin", "--template="];
+    args.extend(["--no-hardlinks", "--", settings.remote.as_str(), to_text.as_str()]);
+    let call = Call::new(settings, args).remote(settings, settings.fetch_deadline);
+    let (ended, _, err) = call.run(cancel).await;
+    match ended {
+        Ended::Exit(0) => return Ok(()),
+        Ended::Exit(_) if is_local_fault(&err) => return Err(failed("clone", &ended, &err)),
+        Ended::Exit(_) | Ended::Deadline(_) | Ended::Signal(_) => {}
+        ended => return Err(failed("clone", &ended, &err)),
+    }
+    match ask(settings, settings.fetch_deadline, cancel).await? {
+        Ask::NoBranch => Err(DatasetError::NoBranchYet(settings.dir.clone(), settings.branch.clone())),
+        Ask::Unreachable(why) => Err(DatasetError::NothingYet(settings.dir.clone(), why)),
+        Ask::There => Err(DatasetError::NothingYet(settings.dir.clone(), format!("git clone {ended}. {}", said(&err)))),
+    }
+}
+
+/// Whether git speaks of this host's disk and not of the remote.
+fn is_local_fault(err: &str) -> bool {
+    let here = err.lines().filter(|line| !line.starts_with("remote:"));
+    let text: String = here.collect::<Vec<_>>().join("\n");
+    ["No space left on device", "Disk quota exceeded", "Read-only file system", "could not create work tree", "insufficient permission"]
+        .iter()
+        .any(|word| text.contains(word))
+        || is_damage(&text)
+}
+
+/// Whether git speaks of a damaged repository.
+pub(super) fn is_damage(err: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "is corrupt",
+        "corrupted",
+        "is empty",
+        "bad object",
+        "bad tree",
+        "bad signature",
+        "missing blob",
+        "missing tree",
+        "missing commit",
+        "missing necessary objects",
+        "unable to read tree",
+        "unable to read sha1",
+        "Could not read ",
+        "unable to unpack",
+        "unable to parse",
+        "could not parse",
+        "cannot be read",
+        "inflate:",
+        "index file smaller",
+        "index file corrupt",
+        "bad index",
+        "invalid sha1 pointer",
+        "does not point to a valid object",
+        "not a git repository",
+        "packfile",
+        "broken ref",
+        "bad config",
+        "unable to resolve reference",
+        "bad ref",
+        "unable to find",
+        "not our ref",
+        "hash mismatch",
+    ];
+    !err.contains("Could not read from remote") && !err.contains("No space left") && WORDS.iter().any(|word| err.contains(word))
+}
+
+/// What git says of a push whose lease did not hold.
+const MOVED: &[&str] = &["stale info", "fetch first", "non-fast-forward", "needs force"];
+/// What a remote says while somebody else writes the same ref.
+const BUSY: &[&str] = &["failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", "reference already locked"];
+/// What a remote says that will have room or rest a little later.
+const TRANSIENT: &[&str] = &["unpacker error", "unable to migrate objects", "remote end hung up", "internal", "timeout"];
+
+/// Reads the answer of `push --porcelain`.
+fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
+    if *ended == Ended::Exit(0) {
+        return Pushed::Done;
+    }
+    let why = said(err);
+    let Some(line) = out.lines().find(|line| line.starts_with('!')) else {
+        return match ended {
+            Ended::Exit(_) if is_refusal_of_access(err) => Pushed::Refused(why),
+            Ended::Exit(_) => Pushed::Transient(why),
+            ended => Pushed::Transient(format!("git push {ended}. {why}").trim_end().to_owned()),
+        };
+    };
+    let summary = line.rsplit('\t').next().unwrap_or_default();
+    let reason = summary.split_once('(').map_or(summary, |(_, reason)| reason.trim_end_matches(')'));
+    let told: Vec<&str> =
+        err.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).filter(|line| !line.is_empty()).collect();
+    let why = said(&std::iter::once(reason).chain(told.iter().copied()).collect::<Vec<_>>().join("\n"));
+    let any = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    let quicker = ["but expected", "incorrect old value", "reference already exists"].iter().any(|word| why.contains(word));
+    match () {
+        () if summary.starts_with("[rejected]") && any(MOVED) => Pushed::Moved,
+        () if quicker => Pushed::Moved,
+        () if any(BUSY) => Pushed::Busy(why),
+        () if any(TRANSIENT) || summary.starts_with("[remote failure]") => Pushed::Transient(why),
+        () => Pushed::Refused(why),
+    }
+}
+
+fn is_refusal_of_access(err: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "Authentication failed",
+        "could not read Username",
+        "could not read Password",
+        "terminal prompts disabled",
+        "Permission denied",
+        "The requested URL returned error: 401",
+        "The requested URL returned error: 403",
+        "denied to",
+        "not allowed",
+        "read-only",
+        "service not enabled",
+    ];
+    WORDS.iter().any(|word| err.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pushed;
+    use super::is_damage;
+    use super::pushed;
+    use crate::process::Ended;
+
+    fn line(summary: &str) -> Pushed {
+        pushed(&Ended::Exit(1), &format!("To x\n!\ta:refs/heads/main\t{summary}\nDone\n"), "error: failed to push some refs to 'x'")
+    }
+
+    #[test]
+    fn push_answers_have_classes() {
+        assert_eq!(pushed(&Ended::Exit(0), "Done\n", ""), Pushed::Done);
+        for moved in ["[rejected] (stale info)", "[rejected] (fetch first)", "[rejected] (non-fast-forward)"] {
+            assert_eq!(line(moved), Pushed::Moved, "{moved}");
+        }
+        for refused in ["[remote rejected] (pre-receive hook declined)", "[remote rejected] (protected branch hook declined)"] {
+            assert!(matches!(line(refused), Pushed::Refused(_)), "{refused}");
+        }
+        for transient in ["[remote rejected] (unpacker error)", "[remote failure] (x)"] {
+            assert!(matches!(line(transient), Pushed::Transient(_)), "{transient}");
+        }
+        assert!(matches!(line("[remote rejected] (failed to update ref)"), Pushed::Busy(_)));
+        let none = |err| pushed(&Ended::Exit(128), "", err);
+        assert!(matches!(none("fatal: unable to access 'http://h/': Failed to connect"), Pushed::Transient(_)));
+        assert!(matches!(none("fatal: unable to access 'http://h/': The requested URL returned error: 503"), Pushed::Transient(_)));
+        assert!(matches!(none("fatal: could not read Username for 'http://h': terminal prompts disabled"), Pushed::Refused(_)));
+        assert!(matches!(none("git@h: Permission denied (publickey)."), Pushed::Refused(_)));
+    }
+
+    #[test]
+    fn a_remote_that_hangs_up_is_no_damage_here() {
+        assert!(!is_damage("fatal: Could not read from remote repository."));
+        assert!(is_damage("fatal: loose object 0a (stored in .git/objects/0a/b) is corrupt"));
+        assert!(!is_damage("error: unable to write file a: No space left on device"));
+    }
+}

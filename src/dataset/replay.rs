@@ -1,0 +1,188 @@
+//! Carrying own commits over onto another tip, object by object: nothing that can be left half done.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use crate::dataset::DatasetError;
+use crate::dataset::commit::Parts;
+use crate::dataset::git::Repo;
+use crate::dataset::git::failed;
+use crate::model::Commit;
+use crate::process::Cancel;
+use crate::process::Ended;
+
+/// Which commits are our own: in `local`, and neither in `remote` nor in what the remote was `seen` to have.
+#[derive(Debug, Clone)]
+pub(super) struct Own<'a> {
+    pub(super) local: &'a Commit,
+    pub(super) remote: &'a Commit,
+    pub(super) seen: Option<&'a Commit>,
+}
+
+impl Own<'_> {
+    /// As arguments of `rev-list`.
+    pub(super) fn range(&self) -> Vec<String> {
+        let mut args = vec![self.local.to_string(), format!("^{}", self.remote)];
+        args.extend(self.seen.map(|seen| format!("^{seen}")));
+        args
+    }
+}
+
+/// What became of carrying over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// The new tip.
+    Tip(Commit),
+    /// This commit does not fit.
+    Conflict(String),
+}
+
+/// A commit on its way: its own tree, and the tip that stands for it now with that tip's tree.
+struct Base {
+    commit: String,
+    tree: String,
+}
+
+impl Repo {
+    /// Carries the own commits over onto the remote's tip, merges among them, all or none. A commit whose patch is already
+    /// there is left out, one that was empty from the start stays.
+    pub(super) async fn carry_over(&self, own: &Own<'_>, cancel: &Cancel) -> Result<Carried, DatasetError> {
+        let there = self.already_there(own, cancel).await?;
+        let tip = Base { commit: own.remote.to_string(), tree: self.object(&format!("{}^{{tree}}", own.remote), cancel).await? };
+        let mut carried: BTreeMap<String, Base> = BTreeMap::new();
+        for commit in self.own_commits(own, cancel).await? {
+            let parts = self.parts(&commit, cancel).await?;
+            let onto = parts.parents.iter().find_map(|parent| carried.get(parent)).unwrap_or(&tip);
+            let base = base_of(&parts.parents, &carried).cloned();
+            let parent_tree = match &base {
+                Some(base) => self.object(&format!("{base}^{{tree}}"), cancel).await?,
+                None => String::new(),
+            };
+            let was_empty = parts.parents.len() < 2 && parts.tree == parent_tree;
+            let parents = new_parents(&parts.parents, &carried, &tip.commit);
+            let stays = Base { commit: onto.commit.clone(), tree: onto.tree.clone() };
+            if !was_empty && there.contains(&commit) {
+                carried.insert(commit, stays);
+                continue;
+            }
+            let Some(tree) = self.merged(&parts, base.as_deref(), onto, &commit, cancel).await? else {
+                return Ok(Carried::Conflict(commit));
+            };
+            if tree == onto.tree && !was_empty && parents.len() < 2 {
+                carried.insert(commit, stays);
+                continue;
+            }
+            let made = self.write_commit(&parts.again(&self.settings, &tree, &parents), cancel).await?;
+            carried.insert(commit, Base { commit: made.to_string(), tree });
+        }
+        let last = carried.get(own.local.as_str()).map_or(&tip.commit, |base| &base.commit);
+        Commit::parse(last).map(Carried::Tip).map_err(|error| DatasetError::Git { what: "merge-tree".to_owned(), why: error.to_string() })
+    }
+
+    /// The own commits with everything else of their trees taken from the remote's tip: every path that a commit changed is
+    /// as that commit has it. For parking after a rewrite, so that the old history does not come back below the own work.
+    pub(super) async fn lay_over(&self, own: &Own<'_>, cancel: &Cancel) -> Result<Commit, DatasetError> {
+        let index = self.own_dir()?.join("lay-over");
+        let mut tip = own.remote.clone();
+        self.git(["read-tree", own.remote.as_str()]).index(&index).text(cancel).await?;
+        for commit in self.own_commits(own, cancel).await? {
+            let parts = self.parts(&commit, cancel).await?;
+            let parent = match parts.parents.first() {
+                Some(parent) => format!("{parent}^{{tree}}"),
+                None => self.empty_tree(cancel).await?,
+            };
+            let changed = self.git(["diff-tree", "-r", "-z", "--no-renames", &parent, &parts.tree]).bytes(cancel).await?;
+            self.update_index(&index, &index_info(&changed), cancel).await?;
+            let tree = self.git(["write-tree"]).index(&index).text(cancel).await?;
+            tip = self.write_commit(&parts.again(&self.settings, tree.trim(), &[tip.to_string()]), cancel).await?;
+        }
+        // Left for the next time when it cannot be removed.
+        let _ = std::fs::remove_file(&index);
+        Ok(tip)
+    }
+
+    /// Gives `info` to `update-index --index-info`.
+    pub(super) async fn update_index(&self, index: &std::path::Path, info: &[u8], cancel: &Cancel) -> Result<(), DatasetError> {
+        let path = self.own_dir()?.join("index-info");
+        std::fs::write(&path, info).map_err(|error| DatasetError::File(path.clone(), error))?;
+        let file = std::fs::File::open(&path).map_err(|error| DatasetError::File(path.clone(), error))?;
+        self.git(["update-index", "--replace", "-z", "--index-info"]).index(index).stdin(file).text(cancel).await.map(drop)
+    }
+
+    pub(super) async fn empty_tree(&self, cancel: &Cancel) -> Result<String, DatasetError> {
+        Ok(self.git(["hash-object", "-t", "tree", "-w", "--", "/dev/null"]).text(cancel).await?.trim().to_owned())
+    }
+
+    async fn own_commits(&self, own: &Own<'_>, cancel: &Cancel) -> Result<Vec<String>, DatasetError> {
+        let args = ["rev-list", "--topo-order", "--reverse"].map(str::to_owned);
+        let out = self.git(args.into_iter().chain(own.range())).text(cancel).await?;
+        Ok(out.lines().map(str::to_owned).collect())
+    }
+
+    /// Own commits whose patch the remote has already.
+    async fn already_there(&self, own: &Own<'_>, cancel: &Cancel) -> Result<BTreeSet<String>, DatasetError> {
+        let range = format!("{}...{}", own.remote, own.local);
+        let args = ["rev-list", "--cherry-mark", "--right-only", "--no-merges", &range];
+        let out = self.git(args).text(cancel).await?;
+        Ok(out.lines().filter_map(|line| line.strip_prefix('=')).map(str::to_owned).collect())
+    }
+
+    /// The tree of `commit` on top of `onto`; none when it does not fit. A commit that has `onto`'s tree
+    /// and `base` as its parent forces the base, which git 2.39 has no option for.
+    async fn merged(
+        &self,
+        parts: &Parts,
+        base: Option<&str>,
+        onto: &Base,
+        commit: &str,
+        cancel: &Cancel,
+    ) -> Result<Option<String>, DatasetError> {
+        let base: Vec<String> = base.map(str::to_owned).into_iter().collect();
+        let helper = crate::dataset::commit::new_commit(&self.settings, &onto.tree, &base, 0, "base");
+        let helper = self.write_commit(&helper, cancel).await?;
+        let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", "--allow-unrelated-histories"];
+        let (ended, out, err) = self.git(args.into_iter().chain([helper.as_str(), commit])).run(cancel).await;
+        match ended {
+            Ended::Exit(0) => Ok(Some(out.split('\0').next().unwrap_or_default().trim().to_owned())),
+            Ended::Exit(1) => Ok(None),
+            ended => Err(failed("merge-tree", &ended, &format!("{err} (commit {commit}, tree {})", parts.tree))),
+        }
+    }
+}
+
+/// What a commit is compared with to see what it changes. Of a merge with the remote's side, that side: then what it changes is
+/// the own work and how it was fitted, and nothing of the remote's is brought back that is gone there.
+fn base_of<'a>(parents: &'a [String], carried: &BTreeMap<String, Base>) -> Option<&'a String> {
+    parents.iter().find(|parent| !carried.contains_key(*parent)).or(parents.first())
+}
+
+/// Where the parents stand now. One that is the remote's counts as its tip, and falls away beside a carried one, which stands on it.
+fn new_parents(old: &[String], carried: &BTreeMap<String, Base>, tip: &str) -> Vec<String> {
+    let mut parents = Vec::<String>::new();
+    for parent in old.iter().filter_map(|parent| carried.get(parent)).map(|base| &base.commit).filter(|commit| *commit != tip) {
+        if !parents.contains(parent) {
+            parents.push(parent.clone());
+        }
+    }
+    if parents.is_empty() {
+        parents.push(tip.to_owned());
+    }
+    parents
+}
+
+/// Raw output of `diff-tree -z` as input of `update-index -z --index-info`: the new side of each path.
+pub(super) fn index_info(raw: &[u8]) -> Vec<u8> {
+    let mut info = Vec::new();
+    let mut fields = raw.split(|b| *b == 0);
+    while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
+        let meta = String::from_utf8_lossy(meta).into_owned();
+        let words: Vec<&str> = meta.trim_start_matches(':').split(' ').collect();
+        if let [_, mode, _, object, _] = words[..] {
+            let mode = if mode == "000000" { "0" } else { mode };
+            info.extend_from_slice(format!("{mode} {object}\t").as_bytes());
+            info.extend_from_slice(path);
+            info.push(0);
+        }
+    }
+    info
+}

@@ -1,0 +1,118 @@
+//! What somebody began in the checkout and did not end: a merge, a rebase, commits on a detached HEAD.
+
+use crate::dataset::DatasetError;
+use crate::dataset::Ready;
+use crate::dataset::git::Repo;
+use crate::dataset::locks::IndexLock;
+use crate::model::Commit;
+use crate::process::Cancel;
+
+/// What a merge, a rebase and their like leave in the git folder while they are not ended.
+const UNFINISHED: [&str; 15] = [
+    "rebase-merge",
+    "rebase-apply",
+    "sequencer",
+    "MERGE_HEAD",
+    "MERGE_MODE",
+    "MERGE_MSG",
+    "MERGE_AUTOSTASH",
+    "AUTO_MERGE",
+    "SQUASH_MSG",
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "REBASE_HEAD",
+    "BISECT_LOG",
+    "BISECT_START",
+    "BISECT_NAMES",
+];
+
+impl Repo {
+    /// Ends a merge, a rebase or their like that was not ended. Their notes go into our own folder, a stash of theirs is parked.
+    pub(super) async fn end_unfinished(&self, ready: &mut Ready, cancel: &Cancel) -> Result<bool, DatasetError> {
+        let left: Vec<&str> = UNFINISHED.into_iter().filter(|name| self.git_dir.join(name).symlink_metadata().is_ok()).collect();
+        let is_only_text = left.iter().all(|name| matches!(*name, "MERGE_MSG" | "SQUASH_MSG" | "AUTO_MERGE"));
+        if left.is_empty() || is_only_text {
+            return Ok(false);
+        }
+        for stash in ["rebase-merge/autostash", "rebase-apply/autostash", "MERGE_AUTOSTASH"] {
+            let text = std::fs::read_to_string(self.git_dir.join(stash)).unwrap_or_default();
+            if let Ok(commit) = Commit::parse(text.trim())
+                && self.tip(commit.as_str(), cancel).await?.is_some()
+            {
+                ready.parked.push(self.park(&commit, cancel).await?);
+            }
+        }
+        // The edits are read before the notes go, so that a kill between the two finds them again.
+        if let Some(merging) =
+            std::fs::read_to_string(self.git_dir.join("MERGE_HEAD")).ok().and_then(|text| Commit::parse(text.lines().next()?).ok())
+            && self.tip(merging.as_str(), cancel).await?.is_some()
+            && !self.is_kept(&merging, cancel).await?
+        {
+            ready.parked.push(self.park(&merging, cancel).await?);
+        }
+        let notes = self.own_dir()?.join(format!("unfinished-{}", crate::clock::new_id()));
+        let error = |error| DatasetError::File(notes.clone(), error);
+        std::fs::create_dir_all(&notes).map_err(error)?;
+        for name in &left {
+            std::fs::rename(self.git_dir.join(name), notes.join(name)).map_err(error)?;
+        }
+        ready.healed.push(format!("An operation that had been cut off was ended ({}).", left.join(", ")));
+        Ok(true)
+    }
+
+    /// HEAD goes to the branch. Commits that only a detached HEAD held are parked. True when it stood elsewhere.
+    pub(super) async fn take_branch(&self, ready: &mut Ready, cancel: &Cancel) -> Result<bool, DatasetError> {
+        let branch = self.local_ref();
+        // Read as a file, since every pass asks; where refs are kept in another way it says something else.
+        if std::fs::read_to_string(self.git_dir.join("HEAD"))
+            .is_ok_and(|text| text.trim_end().strip_prefix("ref: ") == Some(branch.as_str()))
+        {
+            return Ok(false);
+        }
+        let (_, at, _) = self.git(["symbolic-ref", "--quiet", "HEAD"]).run(cancel).await;
+        if at.trim() == branch {
+            return Ok(false);
+        }
+        let stood = self.tip("HEAD", cancel).await?;
+        if at.trim().is_empty()
+            && let Some(stood) = &stood
+            && !self.is_kept(stood, cancel).await?
+        {
+            ready.parked.push(self.park(stood, cancel).await?);
+            ready.healed.push("Commits on a detached HEAD were parked.".to_owned());
+        }
+        if self.work.is_some()
+            && let Some(stood) = stood
+        {
+            self.leave(&stood, ready, cancel).await?;
+        }
+        self.git(["symbolic-ref", "-m", "tagalong", "HEAD", &branch]).text(cancel).await?;
+        ready.healed.push(format!("The checkout was not on {}: it is now.", self.settings.branch));
+        Ok(true)
+    }
+
+    /// Parks the edits made on top of `stood` and brings the files to the branch, before HEAD follows.
+    async fn leave(&self, stood: &Commit, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
+        let to = match self.tip(&self.local_ref(), cancel).await? {
+            Some(to) => to.to_string(),
+            None => self.empty_tree(cancel).await?,
+        };
+        let lock = IndexLock::take(self, cancel).await?;
+        let index = self.borrowed_index()?;
+        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        let edits = self.park_edits(&index, cancel).await?;
+        let base = edits.as_ref().map_or(stood.to_string(), |edits| edits.tree.clone());
+        ready.parked.extend(edits.map(|edits| edits.name));
+        self.git(["read-tree", "-m", "-u", &base, &to]).index(&index).text(cancel).await?;
+        let own = self.git_dir.join("index");
+        std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own, error))?;
+        drop(lock);
+        Ok(())
+    }
+
+    /// Whether a ref holds `commit`, directly or below it.
+    async fn is_kept(&self, commit: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
+        let args = ["for-each-ref", "--count=1", "--format=%(refname)", "--contains", commit.as_str()];
+        Ok(!self.git(args).text(cancel).await?.trim().is_empty())
+    }
+}

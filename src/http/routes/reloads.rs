@@ -1,0 +1,202 @@
+//! `/api/v1/reloads`, `/api/v1/datasets`, and `/api/_internal/reload-data` as its users have called it since before there was a
+//! tagalong: same questions, same words in the answers, ours beside them.
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web;
+use serde_json::Map;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::api;
+use crate::clock;
+use crate::http::Shared;
+use crate::http::auth;
+use crate::http::auth::Unproven;
+use crate::http::error::ApiError;
+use crate::model::CommitName;
+use crate::model::DatasetName;
+use crate::model::Reconcile;
+use crate::reload::Ask;
+use crate::reload::Done;
+use crate::reload::Load;
+use crate::reload::Ran;
+use crate::reload::ReloadError;
+use crate::reload::Reply;
+use crate::reload::TellPeers;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    let (ask, caller) = proof.reload()?;
+    let peers = match ask.all_peers {
+        None => TellPeers::Later,
+        Some(true) => TellPeers::Now,
+        Some(false) => TellPeers::Never,
+    };
+    tracing::debug!(dataset = %ask.dataset, %caller, commit = ask.commit_hash.as_ref().map(tracing::field::display), "reload asked for");
+    let reply = shared.reloader.reload(&ask.dataset, &Ask { branch: ask.branch, commit: ask.commit_hash, peers }).await?;
+    let view = reply.view(&ask.dataset);
+    if peers == TellPeers::Now {
+        let all = view.ok && view.peers.iter().all(|peer| peer.ok);
+        let status = if all { StatusCode::OK } else { StatusCode::MULTI_STATUS };
+        return Ok(HttpResponse::build(status).json(view));
+    }
+    if view.ok {
+        return Ok(HttpResponse::Ok().json(view));
+    }
+    Err(refusal(&reply, view.why.unwrap_or_default()))
+}
+
+/// A reload that did not hold, as a problem whose code names the outcome.
+fn refusal(reply: &Reply, why: String) -> ApiError {
+    let Done::Ran(ran) = &reply.done else { return ApiError::conflict("not_contained", why) };
+    if ran.is_ok() {
+        return ApiError::conflict("not_contained", why);
+    }
+    let code = match (&ran.load, ran.reconciled) {
+        (Load::Failed(_), _) => "not_loaded",
+        (_, Some(Reconcile::FetchFailed)) => "fetch_failed",
+        (_, Some(Reconcile::RemoteBranchMissing)) => "remote_branch_missing",
+        _ => "dataset_unusable",
+    };
+    ApiError::behind(code, why)
+}
+
+pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    let mut datasets = shared.reloader.datasets().await?;
+    let any = !datasets.is_empty();
+    datasets.retain(|dataset| proof.may_read_dataset(&dataset.name));
+    if datasets.is_empty() && any {
+        proof.allow(None)?;
+    }
+    Ok(HttpResponse::Ok().json(api::Datasets { datasets }))
+}
+
+pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
+    let proof = auth::prove(&request, payload, &shared).await?;
+    let missing = || ApiError::not_found(format!("There is no dataset {}; `tagalong data status` lists them.", name.escape_default()));
+    let name = DatasetName::parse(&name).map_err(|_| missing())?;
+    if !shared.deployer.config().datasets.contains_key(&name) {
+        return Err(missing());
+    }
+    proof.allow_dataset(&name)?;
+    Ok(HttpResponse::Ok().json(shared.reloader.dataset(&name).await?))
+}
+
+/// `POST /api/_internal/reload-data`.
+pub(super) async fn reload_data(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> HttpResponse {
+    let trace = clock::new_id().to_string();
+    let (dataset, body) = match auth::prove_reload(&request, payload, &shared).await {
+        Ok(proven) => proven,
+        Err(Unproven::Unauthorized) => return failure(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication required", &trace),
+        Err(Unproven::NotConfigured) => {
+            return failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "hot-reload not configured", &trace);
+        }
+        Err(Unproven::Other(error)) => return error.in_envelope(&trace),
+    };
+    let ask = match read(&request, &body) {
+        Ok(ask) => ask,
+        Err((status, code, why)) => return failure(status, code, &why, &trace),
+    };
+    match shared.reloader.reload(&dataset, &ask).await {
+        Ok(reply) => told(&reply, &trace),
+        Err(ReloadError::Unknown(_)) => {
+            failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "hot-reload not configured", &trace)
+        }
+        Err(error @ (ReloadError::Stopping(_) | ReloadError::Store(_))) => {
+            failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", &error.to_string(), &trace)
+        }
+    }
+}
+
+/// The body, when there is one. Fields that nobody knows are passed over, as they have always been.
+fn read(request: &HttpRequest, body: &[u8]) -> Result<Ask, (StatusCode, &'static str, String)> {
+    let wrong = |why: &str| (StatusCode::BAD_REQUEST, "bad_request", why.to_owned());
+    if body.is_empty() {
+        return Ok(Ask::default());
+    }
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "body must be application/json".to_owned()));
+    }
+    let given: Value = serde_json::from_slice(body).map_err(|_| wrong("body must be JSON"))?;
+    let Value::Object(fields) = given else { return Err(wrong("body must be an object")) };
+    let text = |name: &str| match fields.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(wrong(&format!("body/{name} must be string"))),
+    };
+    let branch = text("branch")?;
+    if branch.as_ref().is_some_and(|branch| branch.is_empty() || branch.chars().count() > 200) {
+        return Err(wrong("body/branch must have 1 to 200 characters"));
+    }
+    let commit = text("commitHash")?.map(|commit| CommitName::parse(&commit));
+    let commit = commit.transpose().map_err(|_| wrong("body/commitHash must be a full or abbreviated object name"))?;
+    Ok(Ask { branch, commit, peers: TellPeers::Later })
+}
+
+/// The words that its users know for the outcomes.
+fn their_word(outcome: Option<Reconcile>) -> &'static str {
+    match outcome {
+        None => "unusable",
+        Some(Reconcile::Pushed) => "pushed-ahead",
+        Some(Reconcile::ConflictParked) => "conflict-escaped",
+        Some(other) => other.as_str(),
+    }
+}
+
+fn told(reply: &Reply, trace: &str) -> HttpResponse {
+    let duration_ms = reply.took.as_millis() as u64;
+    let loaded = reply.loaded.as_ref().map(ToString::to_string);
+    let data = match &reply.done {
+        Done::Ignored => json!({ "noChanges": true, "outcome": "ignored", "durationMs": duration_ms }),
+        Done::Contained => json!({ "noChanges": true, "outcome": "in-sync", "head": loaded, "durationMs": duration_ms }),
+        Done::Ran(ran) if !ran.is_ok() => return behind(ran, trace),
+        Done::Ran(ran) => {
+            let (rebuilt, (from, to)) = (ran.load == Load::Loaded, (&ran.from, &ran.to));
+            let mut data = Map::new();
+            data.insert("noChanges".into(), (!rebuilt).into());
+            if rebuilt {
+                data.insert("rebuilt".into(), true.into());
+            }
+            data.insert("outcome".into(), their_word(ran.reconciled).into());
+            data.insert("oldCommit".into(), json!(from));
+            data.insert("newCommit".into(), json!(to));
+            if let Some(branch) = &ran.parked {
+                data.insert("conflictBranch".into(), branch.as_str().into());
+            }
+            data.insert("durationMs".into(), duration_ms.into());
+            data.insert("reconcile".into(), ran.outcome().into());
+            data.insert("from".into(), json!(from));
+            data.insert("to".into(), json!(to));
+            data.insert("loaded".into(), json!(loaded));
+            if let Some(why) = ran.why() {
+                data.insert("why".into(), why.into());
+            }
+            Value::Object(data)
+        }
+    };
+    HttpResponse::Ok().json(json!({ "success": true, "data": data, "traceId": trace }))
+}
+
+/// What is served is not as new as it should be: never a success.
+fn behind(ran: &Ran, trace: &str) -> HttpResponse {
+    let why = ran.why().unwrap_or_default();
+    let (status, code) = match (&ran.load, ran.reconciled) {
+        (Load::Failed(_), _) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
+        (_, Some(Reconcile::FetchFailed)) => (StatusCode::BAD_GATEWAY, "fetch_failed"),
+        (_, Some(Reconcile::RemoteBranchMissing)) => (StatusCode::BAD_GATEWAY, "remote_branch_missing"),
+        _ => (StatusCode::BAD_GATEWAY, "dataset_unusable"),
+    };
+    let error = json!({ "code": code, "message": why, "outcome": their_word(ran.reconciled) });
+    HttpResponse::build(status).json(json!({ "success": false, "error": error, "traceId": trace }))
+}
+
+fn failure(status: StatusCode, code: &str, message: &str, trace: &str) -> HttpResponse {
+    HttpResponse::build(status).json(json!({ "success": false, "error": { "code": code, "message": message }, "traceId": trace }))
+}

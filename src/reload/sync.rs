@@ -1,0 +1,45 @@
+//! What an entrypoint does before the app starts: the folder is there, healed, as new as it can be had, and published.
+
+use crate::config::Reload;
+use crate::dataset::Dataset;
+use crate::dataset::DatasetError;
+use crate::model::Commit;
+use crate::model::Reconcile;
+use crate::process::Cancel;
+
+/// What a sync came to.
+#[derive(Debug, Clone)]
+pub struct Synced {
+    /// How checkout and remote were brought together.
+    pub outcome: Reconcile,
+    /// The commit that readers have now.
+    pub commit: Option<Commit>,
+    /// What was healed, parked or set aside, and why the remote could not be followed: a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Makes a dataset ready, brings it together with its remote and publishes it. A remote that cannot be reached is no error
+/// where there is data. With `app_follows`, what is published counts as loaded: the app starts with it.
+///
+/// # Errors
+/// When there is no data to publish, or nothing can be done with the folder; nothing was lost.
+pub async fn sync(plan: &Reload, app_follows: bool, cancel: &Cancel) -> Result<Synced, DatasetError> {
+    let dataset = Dataset::new(plan.data.clone());
+    let ready = dataset.ready(cancel).await?;
+    let mut notes = ready.healed;
+    notes.extend(ready.parked.iter().map(|name| format!("work is parked as {name}; a person must merge it")));
+    notes.extend(ready.aside.iter().map(|folder| format!("{} was set aside; look into it", folder.display())));
+    let done = dataset.reconcile(cancel).await?;
+    notes.extend(done.why);
+    notes.extend(done.parked.map(|branch| format!("work that did not fit is parked as {branch}; a person must merge it")));
+    let commit = done.to.or(ready.head);
+    if let Some(commit) = &commit {
+        let staged = dataset.stage(commit, cancel).await?;
+        dataset.flip(&staged).await?;
+        dataset.tidy(&[], cancel).await?;
+        if app_follows {
+            dataset.set_loaded(commit).await?;
+        }
+    }
+    Ok(Synced { outcome: done.outcome, commit, notes })
+}

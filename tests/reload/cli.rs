@@ -1,0 +1,144 @@
+//! The commands, as processes.
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::Place;
+use crate::support::Plan;
+use crate::support::Process;
+use crate::support::Server;
+use crate::support::commit;
+use crate::support::git;
+use crate::support::tagalong;
+use crate::support::until;
+
+fn status(config: &std::path::Path) -> Value {
+    let (code, said) = tagalong(config, &["data", "status", "--json"]);
+    assert_eq!(code, 0, "{said}");
+    let all: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    all["datasets"][0].clone()
+}
+
+/// `data sync` replaces an entrypoint script: clone, reconcile, publish, and then it is the app.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_becomes_the_program_behind_it() {
+    let place = Place::new();
+    let config = Plan::new("pod").dataset("publish = \"worktree\"").write(&place);
+    let (code, said) = tagalong(
+        &config,
+        &["data", "sync", "notes", "--once", "--", "sh", "-c", "cat pod-checkout.current/notes/one.md; echo $0 $$; exit 7"],
+    );
+    assert_eq!(code, 7, "{said}");
+    assert!(said.contains("the first note"), "{said}");
+    // The app starts with what was published, so that is what is loaded.
+    let shown = status(&config);
+    assert_eq!((&shown["head"], &shown["loaded"]), (&json!(place.tip()), &json!(place.tip())));
+    // Own work is published too, and without a program behind it nothing is said to be loaded.
+    let own = commit(&Plan::new("pod").checkout(&place), &[("notes/own.md", "ours\n")]);
+    let (code, said) = tagalong(&config, &["data", "sync"]);
+    assert_eq!(code, 0, "{said}");
+    let shown = status(&config);
+    assert_eq!((place.tip(), &shown["head"], shown["loaded"] == json!(own)), (own.clone(), &json!(own), false));
+    let (code, said) = tagalong(&config, &["data", "sync", "--", "/no/such/program"]);
+    assert!(code == 1 && said.contains("/no/such/program cannot be started"), "{code} {said}");
+}
+
+/// Without a remote: with data the app starts all the same; without, one try fails and otherwise it goes on trying.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_without_its_remote() {
+    let place = Place::new();
+    let config = Plan::new("pod").write(&place);
+    let unplugged = place.unplug();
+    let (code, said) = tagalong(&config, &["data", "sync", "--once", "--", "echo", "started"]);
+    assert!(code == 1 && said.contains("The dataset notes is not there") && !said.contains("started"), "{code} {said}");
+    let waiting = Process::start(&config, &["data", "sync"]);
+    until("the first try", async || waiting.log().contains("it is tried again in").then_some(())).await;
+    assert_eq!(waiting.terminate().await.code(), Some(143));
+    let waiting = Process::start(&config, &["data", "sync", "--", "sh", "-c", "echo the app has started"]);
+    until("the first try", async || waiting.log().contains("it is tried again in").then_some(())).await;
+    drop(unplugged);
+    until("the app", async || waiting.log().contains("the app has started").then_some(())).await;
+    let unplugged = place.unplug();
+    let (code, said) = tagalong(&config, &["data", "sync", "--once", "--", "echo", "started"]);
+    assert!(code == 0 && said.contains("fetch-failed") && said.contains("started"), "{code} {said}");
+    drop(unplugged);
+}
+
+/// The daemon pushes what the app commits, follows what others push, and ends cleanly with what is left pushed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_daemon_pushes_and_follows() {
+    let place = Place::new();
+    let mut plan = Plan::new("pod");
+    plan.dataset = "interval_s = 0.3".to_owned();
+    let (config, checkout) = (plan.write(&place), plan.checkout(&place));
+    let daemon = Process::start(&config, &["data", "daemon"]);
+    until("the first load", async || checkout.join("notes/one.md").exists().then_some(())).await;
+    until("the first load", async || (status(&config)["loaded"] == json!(place.tip())).then_some(())).await;
+    let own = commit(&checkout, &[("notes/own.md", "ours\n")]);
+    until("the push", async || (place.tip() == own).then_some(())).await;
+    git(&place.writer(), &["pull", "--quiet", "--rebase", "origin", "main"]);
+    let theirs = place.push(&[("notes/theirs.md", "theirs\n")]);
+    until("the load", async || (status(&config)["loaded"] == json!(theirs)).then_some(())).await;
+    // A second one on the same folder is refused, by name.
+    let (code, said) = tagalong(&config, &["data", "daemon"]);
+    assert!(code == 1 && said.contains("Another tagalong uses the data folder"), "{said}");
+    let last = commit(&checkout, &[("notes/last.md", "last\n")]);
+    assert_eq!(daemon.terminate().await.code(), Some(0));
+    assert_eq!(place.tip(), last);
+}
+
+/// A daemon that was killed leaves nothing that a next one needs a person for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_daemon_is_taken_up() {
+    let place = Place::new();
+    let plan = Plan::new("pod");
+    let (config, checkout) = (plan.write(&place), plan.checkout(&place));
+    let daemon = Process::start(&config, &["data", "daemon"]);
+    until("the first load", async || (status(&config)["loaded"] == json!(place.tip())).then_some(())).await;
+    let unplugged = place.unplug();
+    let own = commit(&checkout, &[("notes/own.md", "ours\n")]);
+    until("a failed push", async || status(&config)["pending"].as_u64().filter(|pending| *pending == 1)).await;
+    daemon.kill();
+    drop(unplugged);
+    let daemon = Process::start(&config, &["data", "daemon"]);
+    until("the backlog", async || (place.tip() == own).then_some(())).await;
+    assert_eq!(daemon.terminate().await.code(), Some(0));
+}
+
+/// All, some, none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_ends_with_who_serves_it() {
+    let place = Place::new();
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}/", listener.local_addr().unwrap())
+    };
+    let alone = Plan::new("pod").write(&place);
+    let server = Server::start(alone.clone()).await;
+    server.until_loaded(&place.tip()).await;
+    let new = place.push(&[("notes/two.md", "two\n")]);
+    let run = async |args: &[&str]| {
+        let (config, args) = (alone.clone(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
+        tokio::task::spawn_blocking(move || tagalong(&config, &args.iter().map(String::as_str).collect::<Vec<_>>())).await.unwrap()
+    };
+    let (code, said) = run(&["reload", "notes", "--commit", &new, "--all-peers"]).await;
+    assert!(code == 0 && said.contains("fast-forwarded") && said.contains(&new), "{code} {said}");
+    let (code, said) = run(&["reload", "notes", "--commit", "0123456789012345678901234567890123456789"]).await;
+    assert!(code == 19 && said.contains("is not in what is loaded"), "{code} {said}");
+    let (code, said) = run(&["reload", "other"]).await;
+    assert!(code == 1 && said.contains("There is no dataset other"), "{code} {said}");
+    let (code, said) = run(&["data", "status"]).await;
+    assert!(code == 0 && said.contains("loaded") && said.contains(&new), "{said}");
+    server.stop().await;
+    Plan::new("pod").table(&format!("[[dataset.notes.peer]]\nurls = [{nobody:?}]")).write(&place);
+    let server = Server::start(alone.clone()).await;
+    let (code, said) = run(&["reload", "notes", "--all-peers"]).await;
+    assert!(code == 18 && said.contains("cannot be reached"), "{code} {said}");
+    let unplugged = place.unplug();
+    let (code, said) = run(&["reload", "notes", "--all-peers", "--json"]).await;
+    assert!(code == 19 && said.contains("\"fetch-failed\""), "{code} {said}");
+    // It waits until the remote is back; the peer never is.
+    let (waited, ()) = tokio::join!(run(&["reload", "notes", "--wait"]), async { drop(unplugged) });
+    assert_eq!(waited.0, 0, "{}", waited.1);
+    server.stop().await;
+}
