@@ -163,6 +163,15 @@ impl Repo {
         self.git(["update-ref", "--no-deref", "-m", "tagalong", name, new.as_str()]).text(cancel).await.map(drop)
     }
 
+    /// Sets all of `names`, or none.
+    pub(super) async fn set_refs(&self, names: &[String], new: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
+        let path = self.own_dir()?.join("refs");
+        let text: String = names.iter().flat_map(|name| ["update ", name, " ", new.as_str(), "\n"]).collect();
+        let written = std::fs::write(&path, text).and_then(|()| File::open(&path));
+        let file = written.map_err(|error| DatasetError::File(path, error))?;
+        self.git(["update-ref", "--no-deref", "-m", "tagalong", "--stdin"]).stdin(file).text(cancel).await.map(drop)
+    }
+
     /// Removes `name` if it stands at `old`.
     pub(super) async fn drop_ref(&self, name: &str, old: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
         self.git(["update-ref", "--no-deref", "-d", name, old.as_str()]).text(cancel).await.map(drop)
