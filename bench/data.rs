@@ -139,7 +139,7 @@ fn long_history(root: &Path) {
 async fn passes(root: &Path, url: &str, rounds: u64, table: &mut Table) {
     let (other, cancel) = (root.join("other"), Cancel::default());
     let (mut ours, mut plain) = (Vec::new(), Vec::new());
-    for round in 0..3 {
+    for round in 0..5 {
         let _ = std::fs::remove_dir_all(root.join("plain"));
         plain.push(timed(|| drop(git(root, &["clone", "-q", "--single-branch", url, "plain"]))));
         let name = format!("ours{round}");

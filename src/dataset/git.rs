@@ -182,6 +182,8 @@ impl Repo {
 #[derive(Debug)]
 pub(super) struct Call {
     command: Command,
+    /// Hides the secrets of the configuration, beside the command's own.
+    mask: Arc<Mask>,
     what: String,
 }
 
@@ -199,7 +201,7 @@ impl Call {
             mask: Arc::clone(&settings.mask),
             lock: None,
         };
-        Self { command, what }
+        Self { command, mask: Arc::clone(&settings.mask), what }
     }
 
     /// Makes it a call that talks to the remote: with its credentials, and `deadline`.
@@ -243,7 +245,8 @@ impl Call {
     }
 
     pub(super) async fn run_bytes(self, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
-        process::capture_bytes(&self.command, cancel).await
+        let (ended, out, err) = process::capture_bytes(&self.command, cancel).await;
+        (ended, out, self.mask.hide(&err))
     }
 
     /// What it wrote, when it ended well.

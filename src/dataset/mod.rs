@@ -37,6 +37,7 @@ use crate::dataset::git::Repo;
 use crate::dataset::heal::Ground;
 use crate::dataset::known::Known;
 use crate::dataset::place::Place;
+use crate::dataset::remote::Pushed;
 use crate::model::Commit;
 use crate::model::CommitName;
 use crate::model::Reconcile;
@@ -292,6 +293,21 @@ impl Dataset {
             *self.known() = Known::new(commit, &lines, Some(before));
         }
         Ok(())
+    }
+
+    /// Whether the remote would let us push, as far as it tells without a push; a hook or a protected branch tells only then.
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub async fn may_push(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
+        let Some(repo) = self.look() else { return Ok(Push::Behind) };
+        let Some(head) = repo.tip(&repo.local_ref(), cancel).await? else { return Ok(Push::Behind) };
+        Ok(match repo.push_dry(&head, cancel).await {
+            // A branch that has moved on was shown to us by the side that takes pushes.
+            Pushed::Done | Pushed::Moved | Pushed::Busy(_) => Push::Done,
+            Pushed::Refused(why) => Push::Refused { why },
+            Pushed::Transient(why) => Push::Waiting { why, next_ms: 0 },
+        })
     }
 
     /// How it stands, without the remote.
