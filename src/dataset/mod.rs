@@ -1,6 +1,6 @@
 //! A dataset: a git checkout that follows a branch of its remote, and never loses work.
 //!
-//! [`Dataset::reconcile`] is where to begin reading: it observes, [`decide`] says what is to be done, and the files beside
+//! [`Dataset::reconcile`] is where to begin reading: it observes, `decide` says what is to be done, and the files beside
 //! it do it. Everything goes through git's own command line. Own refs hold what must survive a restart:
 //!
 //! | ref | what it remembers |
