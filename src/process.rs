@@ -4,6 +4,7 @@
 //! process group, a deadline, and the end of the whole group when it is over, however it ended. Its standard input is
 //! either empty or the host lock's file, so that a child that outlives tagalong still holds the lock.
 
+mod group;
 mod lock;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use tokio::sync::watch;
 use rustix::process::Pid;
 use rustix::process::Signal;
 
+use group::Group;
+
 pub use lock::{Holder, HostLock, LockError, end_holders, holders, holders_of};
 
 pub use crate::model::Mask;
@@ -29,8 +32,6 @@ pub use crate::model::Mask;
 const GRACE: Duration = Duration::from_secs(3);
 /// How long output may still come after the program itself has ended.
 const DRAIN: Duration = Duration::from_millis(500);
-/// How long a killed group may take to be gone. What stays longer hangs in the kernel.
-const GONE: Duration = Duration::from_secs(1);
 /// A longer line is cut here.
 const LONGEST_LINE: usize = 4096;
 /// More lines than this are counted, not kept.
@@ -269,46 +270,6 @@ pub async fn capture_bytes(command: &Command, cancel: &Cancel) -> (Ended, Vec<u8
     }
     let [out, err] = read;
     (ended, out, command.mask.hide(String::from_utf8_lossy(&err).trim()))
-}
-
-/// A process group that ends with this value.
-struct Group(Pid);
-
-impl Group {
-    fn signal(&self, signal: Signal) {
-        // A group that is gone already is what we want.
-        let _ = rustix::process::kill_process_group(self.0, signal);
-    }
-
-    /// Whether one of the group runs. A zombie does not: it only waits for its new parent, which may never look.
-    fn has_living_member(&self) -> bool {
-        let group = self.0.as_raw_nonzero().to_string();
-        // proc(5): state and process group are the first and third field behind the name, which is in parentheses.
-        let lives = |stat: &str| {
-            let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
-            fields.next().is_some_and(|state| !matches!(state, "Z" | "X")) && fields.nth(1) == Some(&group)
-        };
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok()).any(|stat| lives(&stat))
-    }
-
-    /// Ends what is left of the group and waits until it is gone: a signal is sent at once, but it is carried out when the
-    /// kernel next gives that process its turn.
-    async fn end(&self) {
-        self.signal(Signal::KILL);
-        let gone = async {
-            while rustix::process::test_kill_process_group(self.0).is_ok() && self.has_living_member() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        let _ = tokio::time::timeout(GONE, gone).await;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
 }
 
 async fn supervise(command: &Command, cancel: &Cancel, mut read: impl FnMut(Stream, Box<dyn AsyncRead + Send + Unpin>)) -> Ended {

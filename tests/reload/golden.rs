@@ -212,11 +212,9 @@ async fn a_conflict_is_said_with_its_branch() {
     let ours = commit(&checkout, &[("notes/one.md", "ours\n")]);
     drop(unplugged);
     // The push of own commits waits before it tries again, so the remote can move on first.
-    let theirs = loop {
-        commit(&place.writer(), &[("notes/one.md", "theirs\n")]);
-        git(&place.writer(), &["push", "--quiet", "--force", "origin", "main"]);
-        break git(&place.writer(), &["rev-parse", "HEAD"]);
-    };
+    commit(&place.writer(), &[("notes/one.md", "theirs\n")]);
+    git(&place.writer(), &["push", "--quiet", "--force", "origin", "main"]);
+    let theirs = git(&place.writer(), &["rev-parse", "HEAD"]);
     let (status, answer) = server.reload_data(&json!({ "commitHash": theirs })).await;
     assert_eq!(status, 200, "{answer}");
     let shown = server.dataset().await;
