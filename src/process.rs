@@ -104,8 +104,10 @@ pub fn send_signal(pid: i32, name: &str) -> std::io::Result<()> {
         _ => return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "no such signal")),
     };
     // Zero and below mean whole groups of processes.
-    let pid =
-        Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "no process id"))?;
+    let pid = Some(pid)
+        .filter(|pid| *pid > 0)
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "no process id"))?;
     Ok(rustix::process::kill_process(pid, signal)?)
 }
 
