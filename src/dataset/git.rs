@@ -163,6 +163,15 @@ impl Repo {
         self.git(["update-ref", "--no-deref", "-m", "tagalong", name, new.as_str()]).text(cancel).await.map(drop)
     }
 
+    /// Sets all of `names`, or none.
+    pub(super) async fn set_refs(&self, names: &[String], new: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
+        let path = self.own_dir()?.join("refs");
+        let text: String = names.iter().flat_map(|name| ["update ", name, " ", new.as_str(), "\n"]).collect();
+        let written = std::fs::write(&path, text).and_then(|()| File::open(&path));
+        let file = written.map_err(|error| DatasetError::File(path, error))?;
+        self.git(["update-ref", "--no-deref", "-m", "tagalong", "--stdin"]).stdin(file).text(cancel).await.map(drop)
+    }
+
     /// Removes `name` if it stands at `old`.
     pub(super) async fn drop_ref(&self, name: &str, old: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
         self.git(["update-ref", "--no-deref", "-d", name, old.as_str()]).text(cancel).await.map(drop)
@@ -173,6 +182,8 @@ impl Repo {
 #[derive(Debug)]
 pub(super) struct Call {
     command: Command,
+    /// Hides the secrets of the configuration, beside the command's own.
+    mask: Arc<Mask>,
     what: String,
 }
 
@@ -190,7 +201,7 @@ impl Call {
             mask: Arc::clone(&settings.mask),
             lock: None,
         };
-        Self { command, what }
+        Self { command, mask: Arc::clone(&settings.mask), what }
     }
 
     /// Makes it a call that talks to the remote: with its credentials, and `deadline`.
@@ -234,7 +245,8 @@ impl Call {
     }
 
     pub(super) async fn run_bytes(self, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
-        process::capture_bytes(&self.command, cancel).await
+        let (ended, out, err) = process::capture_bytes(&self.command, cancel).await;
+        (ended, out, self.mask.hide(&err))
     }
 
     /// What it wrote, when it ended well.

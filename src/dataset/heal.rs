@@ -57,7 +57,10 @@ impl Ground {
     /// Whatever is found becomes a repository that can be worked with. With `deep` its objects are looked at too, and edits are
     /// parked, as at boot.
     pub(super) async fn heal(&self, deep: bool, ready: &mut Ready, cancel: &Cancel) -> Result<Repo, DatasetError> {
-        match self.place.found()? {
+        let found = self.place.found()?;
+        // git has looked at everything that it has just cloned.
+        let deep = deep && found != Found::Nothing;
+        match found {
             Found::Nothing => {
                 self.clone_anew(cancel).await?;
                 ready.healed.push("There was no data yet: the remote was cloned.".to_owned());

@@ -1,6 +1,6 @@
 //! A dataset: a git checkout that follows a branch of its remote, and never loses work.
 //!
-//! [`Dataset::reconcile`] is where to begin reading: it observes, [`decide`] says what is to be done, and the files beside
+//! [`Dataset::reconcile`] is where to begin reading: it observes, `decide` says what is to be done, and the files beside
 //! it do it. Everything goes through git's own command line. Own refs hold what must survive a restart:
 //!
 //! | ref | what it remembers |
@@ -18,6 +18,7 @@ mod decide;
 mod error;
 mod git;
 mod heal;
+mod known;
 mod locks;
 mod park;
 mod place;
@@ -34,7 +35,9 @@ use std::sync::Arc;
 use crate::config;
 use crate::dataset::git::Repo;
 use crate::dataset::heal::Ground;
+use crate::dataset::known::Known;
 use crate::dataset::place::Place;
+use crate::dataset::remote::Pushed;
 use crate::model::Commit;
 use crate::model::CommitName;
 use crate::model::Reconcile;
@@ -52,6 +55,8 @@ struct Inner {
     settings: Arc<config::Dataset>,
     /// One at a time within this process; the lock file does it between processes.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// What the loaded commit contains.
+    known: std::sync::Mutex<Option<Known>>,
     /// When published work was last looked for on the remote.
     asked: std::sync::Mutex<Option<std::time::Instant>>,
 }
@@ -165,7 +170,12 @@ impl Dataset {
     /// A dataset by its settings. Nothing is touched yet.
     #[must_use]
     pub fn new(settings: config::Dataset) -> Self {
-        Self(Arc::new(Inner { settings: Arc::new(settings), turn: Arc::default(), asked: std::sync::Mutex::default() }))
+        Self(Arc::new(Inner {
+            settings: Arc::new(settings),
+            turn: Arc::default(),
+            known: std::sync::Mutex::default(),
+            asked: std::sync::Mutex::default(),
+        }))
     }
 
     /// What it was made from.
@@ -228,6 +238,9 @@ impl Dataset {
         if loaded.as_str() == wanted.as_str() || (wanted.as_str().len() >= SURE_DIGITS && loaded.as_str().starts_with(wanted.as_str())) {
             return Ok(true);
         }
+        if let Some(known) = self.known().as_ref().filter(|known| known.of == *loaded) {
+            return Ok(known.contains(wanted));
+        }
         let Some(repo) = self.look() else { return Ok(false) };
         if wanted.full().is_some() {
             return repo.is_ancestor(wanted.as_str(), loaded, cancel).await;
@@ -269,10 +282,32 @@ impl Dataset {
     /// # Errors
     /// When it cannot be written.
     pub async fn set_loaded(&self, commit: &Commit) -> Result<(), DatasetError> {
-        match self.look() {
-            Some(repo) => repo.set_ref(LOADED, commit, &Cancel::default()).await,
-            None => Ok(()),
+        let Some(repo) = self.look() else { return Ok(()) };
+        repo.set_ref(LOADED, commit, &Cancel::default()).await?;
+        // Where it is known already, what came on top is learnt at once; else in a quiet moment.
+        let before = self.known().take();
+        if let Some(before) = before
+            && repo.is_ancestor(before.of.as_str(), commit, &Cancel::default()).await?
+        {
+            let lines = repo.git(["rev-list", commit.as_str(), &format!("^{}", before.of)]).text(&Cancel::default()).await?;
+            *self.known() = Known::new(commit, &lines, Some(before));
         }
+        Ok(())
+    }
+
+    /// Whether the remote would let us push, as far as it tells without a push; a hook or a protected branch tells only then.
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub async fn may_push(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
+        let Some(repo) = self.look() else { return Ok(Push::Behind) };
+        let Some(head) = repo.tip(&repo.local_ref(), cancel).await? else { return Ok(Push::Behind) };
+        Ok(match repo.push_dry(&head, cancel).await {
+            // A branch that has moved on was shown to us by the side that takes pushes.
+            Pushed::Done | Pushed::Moved | Pushed::Busy(_) => Push::Done,
+            Pushed::Refused(why) => Push::Refused { why },
+            Pushed::Transient(why) => Push::Waiting { why, next_ms: 0 },
+        })
     }
 
     /// How it stands, without the remote.
@@ -299,14 +334,26 @@ impl Dataset {
         Ok(status)
     }
 
-    /// Keeps the repository quick, for a quiet moment: the graph of commits is written, packs are put together.
+    /// Keeps the repository quick, for a quiet moment: the graph of commits is written, packs are put together, and what the
+    /// loaded commit contains is learnt by heart for [`Self::contains`].
     ///
     /// # Errors
     /// When the repository cannot be worked with.
     pub async fn tend(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let work = self.begin(cancel).await?;
         work.repo.git(["commit-graph", "write", "--reachable", "--split", "--no-progress"]).text(cancel).await?;
-        work.repo.git(["-c", "gc.auto=6700", "gc", "--auto", "--quiet"]).text(cancel).await.map(drop)
+        work.repo.git(["-c", "gc.auto=6700", "gc", "--auto", "--quiet"]).text(cancel).await?;
+        if let Some(loaded) = work.repo.tip(LOADED, cancel).await?
+            && self.known().as_ref().is_none_or(|known| known.of != loaded)
+        {
+            let lines = work.repo.git(["rev-list", loaded.as_str()]).text(cancel).await?;
+            *self.known() = Known::new(&loaded, &lines, None);
+        }
+        Ok(())
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Option<Known>> {
+        self.0.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The repository as it stands, for reading beside whoever works on it.

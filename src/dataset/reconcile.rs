@@ -207,12 +207,13 @@ impl Repo {
     /// Remembers the remote's tip, now that everything of ours stands above it.
     pub(super) async fn remember(&self, tip: &Commit, seen: Option<&Commit>, cancel: &Cancel) -> Result<(), DatasetError> {
         if seen != Some(tip) {
-            self.set_ref(&self.upstream_ref(), tip, cancel).await?;
+            let mut names = vec![self.upstream_ref()];
             // git's own memory of the remote, where it has one: what was purged there must not stay on it.
             let tracking = format!("refs/remotes/origin/{}", self.settings.branch);
             if self.common.join(&tracking).exists() || self.tip(&tracking, cancel).await?.is_some() {
-                self.set_ref(&tracking, tip, cancel).await?;
+                names.push(tracking);
             }
+            self.set_refs(&names, tip, cancel).await?;
         }
         Ok(())
     }

@@ -101,6 +101,15 @@ impl Repo {
         }
     }
 
+    /// Whether the remote would let us write: everything of a push but the writing.
+    pub(super) async fn push_dry(&self, commit: &Commit, cancel: &Cancel) -> Pushed {
+        let refspec = format!("{commit}:{}", self.local_ref());
+        let args =
+            ["push", "--dry-run", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", "--", &self.settings.remote, &refspec];
+        let (ended, out, err) = self.git(args).remote(&self.settings, self.settings.push_deadline).run(cancel).await;
+        pushed(&ended, &out, &err)
+    }
+
     /// Whether the remote is still the one whose tip is remembered. When it is another, what that one had is not known.
     pub(super) fn is_same_remote(&self) -> bool {
         std::fs::read_to_string(self.git_dir.join("tagalong").join("remote")).is_ok_and(|seen| seen == without_user(&self.settings.remote))

@@ -50,14 +50,17 @@ impl Repo {
         let there = self.already_there(own, cancel).await?;
         let tip = Base { commit: own.remote.to_string(), tree: self.object(&format!("{}^{{tree}}", own.remote), cancel).await? };
         let mut carried: BTreeMap<String, Base> = BTreeMap::new();
+        let mut trees: BTreeMap<String, String> = BTreeMap::new();
         for commit in self.own_commits(own, cancel).await? {
             let parts = self.parts(&commit, cancel).await?;
             let onto = parts.parents.iter().find_map(|parent| carried.get(parent)).unwrap_or(&tip);
             let base = base_of(&parts.parents, &carried).cloned();
-            let parent_tree = match &base {
-                Some(base) => self.object(&format!("{base}^{{tree}}"), cancel).await?,
+            let parent_tree = match base.as_ref().map(|base| (base, trees.get(base))) {
+                Some((_, Some(tree))) => tree.clone(),
+                Some((base, None)) => self.object(&format!("{base}^{{tree}}"), cancel).await?,
                 None => String::new(),
             };
+            trees.insert(commit.clone(), parts.tree.clone());
             let was_empty = parts.parents.len() < 2 && parts.tree == parent_tree;
             let parents = new_parents(&parts.parents, &carried, &tip.commit);
             let stays = Base { commit: onto.commit.clone(), tree: onto.tree.clone() };

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use tagalong::config::DatasetLogin;
+use tagalong::dataset::Push;
 use tagalong::model::Reconcile;
 use tagalong::process::holders_of;
 
@@ -150,10 +151,12 @@ on_both_gits! {
         world.expect(Reconcile::InSync).await;
         world.here("own", "o");
         world.expect(Reconcile::Pushed).await;
+        assert_eq!(world.data().may_push(&world.cancel).await.unwrap(), Push::Done);
         // Wrong, then rotated while everything runs.
         *password.lock().unwrap() = Some("second-token-of-many".to_owned());
         let done = world.expect(Reconcile::FetchFailed).await;
         assert!(!done.why.unwrap().contains("first-token"));
+        assert!(matches!(world.data().may_push(&world.cancel).await.unwrap(), Push::Refused { .. }));
         std::fs::write(&file, "second-token-of-many\r\n").unwrap();
         world.here("own", "p");
         world.expect(Reconcile::Pushed).await;

@@ -105,8 +105,8 @@ fn work(world: &World, dice: &mut Dice, pod: usize, round: u64, made: &mut BTree
     if dice.roll(2) == 0 {
         world.follow();
         let subject = format!("remote round {round}");
-        world.write(world.other(), if dice.roll(2) == 0 { "a" } else { "far" }, &format!("{subject}\n"), &subject);
-        if world.try_run(world.other(), &["push", "-q", "origin", "HEAD:refs/heads/main"]) {
+        world.write(&world.other(), if dice.roll(2) == 0 { "a" } else { "far" }, &format!("{subject}\n"), &subject);
+        if world.try_run(&world.other(), &["push", "-q", "origin", "HEAD:refs/heads/main"]) {
             made.insert(subject);
         }
     }

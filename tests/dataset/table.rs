@@ -369,11 +369,18 @@ on_both_gits! {
     async fn names_of_commits_are_never_refs(world: World) {
         world.ready().await;
         let (data, cancel) = (world.data(), &world.cancel);
+        assert_eq!(data.loaded().await.unwrap(), None);
         let first = world.commit_of(&world.dir(), "main");
         world.elsewhere("a", "2\n");
         world.expect(Reconcile::FastForwarded).await;
         let second = world.commit_of(&world.dir(), "main");
         let name = |text: &str| CommitName::parse(text).unwrap();
+        // By git, and then by what is known by heart.
+        for by_heart in [false, true] {
+            if by_heart {
+                data.set_loaded(&second).await.unwrap();
+                data.tend(cancel).await.unwrap();
+            }
         for (wanted, loaded, contained) in [
             (first.as_str(), &first, true),
             (first.as_str(), &second, true),
@@ -384,14 +391,21 @@ on_both_gits! {
             (&"0".repeat(40), &second, false),
             ("ffff", &second, false),
         ] {
-            assert_eq!(data.contains(&name(wanted), loaded, cancel).await.unwrap(), contained, "{wanted}");
+                assert_eq!(data.contains(&name(wanted), loaded, cancel).await.unwrap(), contained, "{wanted}");
+        }
         }
         // A branch that is called like an object.
         world.run(&world.dir(), &["branch", "deadbeef", "main"]);
         assert!(!data.contains(&name("deadbeef"), &second, cancel).await.unwrap());
-        assert_eq!(data.loaded().await.unwrap(), None);
-        data.set_loaded(&second).await.unwrap();
         assert_eq!(world.again().loaded().await.unwrap(), Some(second));
+        // What comes on top of it is known as well.
+        world.elsewhere("a", "3\n");
+        world.expect(Reconcile::FastForwarded).await;
+        let third = world.commit_of(&world.dir(), "main");
+        data.set_loaded(&third).await.unwrap();
+        assert!(data.contains(&name(first.as_str()), &third, cancel).await.unwrap());
+        assert!(data.contains(&name(third.as_str()), &third, cancel).await.unwrap());
+        assert!(!data.contains(&name(&"0".repeat(40)), &third, cancel).await.unwrap());
     }
 
     async fn many_passes_at_once_hold_one_lock(world: World) {

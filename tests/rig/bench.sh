@@ -25,3 +25,4 @@ port=$("$here/registry.sh" up --dir "$dir" | tail -n 1)
 "$here/images.sh" "$port" >/dev/null
 (cd "$root" && cargo build --release --locked)
 "$root/bench/deploy.py" "${CARGO_TARGET_DIR:-$root/target}/release/tagalong" "$port" "${1-20}"
+(cd "$root" && cargo bench --locked --bench data)
