@@ -74,6 +74,9 @@ struct Finished {
     ran: Option<Arc<Ran>>,
 }
 
+/// A part of following a dataset, at work.
+type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Runner {
     pub(super) fn new(plan: &Arc<Reload>, docker: &Docker, common: &Arc<Common>) -> Arc<Self> {
         common.metrics.know_dataset(&plan.data.name);
@@ -185,7 +188,7 @@ impl Runner {
     }
 
     /// Carries a part out until the runner stops. One that breaks is begun anew, so that nobody waits for it for ever.
-    async fn keep_up(self: &Arc<Self>, part: fn(Arc<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>>) {
+    async fn keep_up(self: &Arc<Self>, part: fn(Arc<Self>) -> Part) {
         while let Err(error) = tokio::spawn(part(Arc::clone(self))).await {
             tracing::error!(dataset = %self.name(), %error, "a part of following a dataset broke; it is begun anew");
             tokio::select! {

@@ -118,7 +118,7 @@ async fn every_way_not_to_load_is_one_sentence() {
     let verify = |lines: &str| format!("[dataset.notes.verify]\nwithin_s = 0.3\n{lines}");
     for (table, parts) in [
         (on_change(&format!("url = {:?}\ndeadline_s = 0.3", hangs.url)), vec![hangs.url.clone(), "did not answer within 0.3 s.".into()]),
-        (on_change(&format!("url = {:?}\nretries = 1", nobody)), vec![nobody.clone(), "cannot be reached".into()]),
+        (on_change(&format!("url = {nobody:?}\nretries = 1")), vec![nobody.clone(), "cannot be reached".into()]),
         (on_change(&format!("url = {:?}", refuses.url)), vec![format!("The app answers 403 at {}: not for you.", refuses.url)]),
         (
             on_change("argv = [\"sleep\", \"1000\"]\ndeadline_s = 0.3"),
@@ -206,12 +206,11 @@ async fn the_app_hears_by_signal_and_by_program() {
         let new = place.push(&[("notes/new.md", &format!("number {number}\n"))]);
         let (status, answer) = server.reload(&json!({ "commitHash": new })).await;
         assert_eq!((status, &answer["loaded"]), (200, &json!(new)), "{answer}");
-        match number {
-            0 => assert_eq!(app.commit().await, new),
-            _ => {
-                let expected = format!("notes {new} {}", place.path().join("pod-checkout").display());
-                assert_eq!(std::fs::read_to_string(&said).unwrap(), expected);
-            }
+        if number == 0 {
+            assert_eq!(app.commit().await, new);
+        } else {
+            let expected = format!("notes {new} {}", place.path().join("pod-checkout").display());
+            assert_eq!(std::fs::read_to_string(&said).unwrap(), expected);
         }
         server.stop().await;
     }

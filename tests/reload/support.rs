@@ -1,5 +1,6 @@
 //! A remote, a checkout, an app over it, and a server that follows.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
@@ -16,7 +17,7 @@ use tagalong::app::App;
 use tagalong::config::Config;
 
 /// No wait of a test is longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// What calls of `/api/_internal/reload-data` show.
 pub(crate) const SECRET: &str = "the-reload-secret-of-the-tests";
 
@@ -125,7 +126,6 @@ impl Place {
         let log = self.path().join("git.log");
         std::fs::write(&log, "").unwrap();
         std::fs::write(&file, format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{}'\nexec git \"$@\"\n", log.display())).unwrap();
-        use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
         file
     }
@@ -141,6 +141,13 @@ impl Place {
 pub(crate) struct Unplugged {
     here: PathBuf,
     away: PathBuf,
+}
+
+impl Unplugged {
+    /// Where it is meanwhile.
+    pub(crate) fn away(&self) -> &str {
+        self.away.to_str().unwrap()
+    }
 }
 
 impl Drop for Unplugged {
