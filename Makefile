@@ -1,11 +1,12 @@
 # Everything here works on a bare Debian 12 as root; elsewhere it says what is missing.
 # Programs and caches of the tests go to ~/.cache/tagalong-rig ($TAGALONG_RIG), not into the clone.
 
-.PHONY: help demo demo-down test bench lint
+.PHONY: help demo demo-down demo-data test bench lint
 
 help:
 	@echo "make demo        the story on this machine: a site behind TLS, two releases, a bad one, its undoing"
 	@echo "make demo-down   takes the demo down and leaves nothing of it"
+	@echo "make demo-data   reloads of data: two pods, a push, a conflict, a pod that was away; leaves nothing"
 	@echo "make test        every test, on a real Docker, a real registry and a real proxy"
 	@echo "make lint        formatting, clippy, docs, dependencies, workflows, shell scripts, Dockerfile"
 	@echo "make bench       how quick it is, beside its peers, in one run"
@@ -15,6 +16,9 @@ demo:
 
 demo-down:
 	@tests/demo/demo.sh down
+
+demo-data:
+	@tests/demo/data.sh
 
 test:
 	@tests/rig/test.sh

@@ -1,6 +1,6 @@
 //! Bodies of the HTTP contract, shared by the server and the command line.
 
-mod reload;
+mod datasets;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Tag;
 
-pub use reload::{Dataset, Datasets, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
+pub use datasets::{Dataset, Datasets, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 
 /// `POST /api/v1/deployments`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -6,6 +6,7 @@
 
 mod group;
 mod lock;
+mod other;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,6 +26,7 @@ use rustix::process::Signal;
 use group::Group;
 
 pub use lock::{Holder, HostLock, LockError, end_holders, holders, holders_of};
+pub use other::{replace_by, send_signal};
 
 pub use crate::model::Mask;
 
@@ -90,35 +92,6 @@ impl std::fmt::Display for Ended {
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
         }
     }
-}
-
-/// Sends a signal, named as `kill -l` does, to the process of that id.
-///
-/// # Errors
-/// When there is no such process, it is somebody else's, or the signal is none that a program may be told by.
-pub fn send_signal(pid: i32, name: &str) -> std::io::Result<()> {
-    let signal = match name {
-        "HUP" => Signal::HUP,
-        "USR1" => Signal::USR1,
-        "USR2" => Signal::USR2,
-        "WINCH" => Signal::WINCH,
-        _ => return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "no such signal")),
-    };
-    // Zero and below mean whole groups of processes.
-    let pid =
-        Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "no process id"))?;
-    Ok(rustix::process::kill_process(pid, signal)?)
-}
-
-/// Becomes `argv`, with our environment and our standard streams; it comes back only when that cannot be.
-#[must_use]
-#[allow(clippy::disallowed_methods, reason = "this is the one place")]
-pub fn replace_by(argv: &[String]) -> std::io::Error {
-    use std::os::unix::process::CommandExt as _;
-    let Some((program, args)) = argv.split_first() else {
-        return std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is no program");
-    };
-    std::process::Command::new(program).args(args).exec()
 }
 
 /// Which of its outputs a line came from.

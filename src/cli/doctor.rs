@@ -8,7 +8,10 @@ use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::clock;
 use crate::config::Config;
+use crate::config::Reload;
 use crate::config::Service;
+use crate::dataset::Dataset;
+use crate::dataset::Push;
 use crate::engine::Compose;
 use crate::engine::Server;
 use crate::process::Cancel;
@@ -52,6 +55,9 @@ pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::R
             server = see_docker(&mut doctor, &compose).await;
         }
         see_service(&mut doctor, service, &compose, &registries).await;
+    }
+    for plan in config.datasets.values() {
+        see_dataset(&mut doctor, plan).await;
     }
     if let Some(server) = &server {
         doctor.see("disk", free_space(server));
@@ -101,6 +107,19 @@ async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, 
         };
         doctor.see(&format!("{}: registry of {}", service.name, pin.image), result);
     }
+}
+
+/// The remote is asked whether it would take a push; nothing is pushed.
+async fn see_dataset(doctor: &mut Doctor, plan: &Reload) {
+    let asked = Dataset::new(plan.data.clone()).may_push(&Cancel::default()).await;
+    let result = match asked {
+        Ok(Push::Done) => Ok(format!("{} takes a push of {}", plan.data.remote, plan.data.branch)),
+        Ok(Push::Refused { why }) => Err(format!("{} refuses a push of {}: {why}", plan.data.remote, plan.data.branch)),
+        Ok(Push::Waiting { why, .. }) => Err(format!("{} cannot be asked: {why}", plan.data.remote)),
+        Ok(Push::Working | Push::Behind) => Ok(format!("{} answers; a reconcile is due before a push", plan.data.remote)),
+        Err(error) => Err(error.to_string()),
+    };
+    doctor.see(&format!("{}: remote", plan.data.name), result);
 }
 
 fn can_write(dir: &std::path::Path) -> Result<(), String> {

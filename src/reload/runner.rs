@@ -39,9 +39,6 @@ const TEND: Duration = Duration::from_mins(10);
 /// The longest wait after a reload that did not hold.
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
-/// A part of following a dataset, as it is begun.
-type Part = fn(Arc<Runner>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-
 #[derive(Debug)]
 pub(super) struct Runner {
     pub(super) plan: Arc<Reload>,
@@ -76,6 +73,9 @@ struct Finished {
     up_to: u64,
     ran: Option<Arc<Ran>>,
 }
+
+/// A part of following a dataset, at work.
+type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Runner {
     pub(super) fn new(plan: &Arc<Reload>, docker: &Docker, common: &Arc<Common>) -> Arc<Self> {
@@ -188,7 +188,7 @@ impl Runner {
     }
 
     /// Carries a part out until the runner stops. One that breaks is begun anew, so that nobody waits for it for ever.
-    async fn keep_up(self: &Arc<Self>, part: Part) {
+    async fn keep_up(self: &Arc<Self>, part: fn(Arc<Self>) -> Part) {
         while let Err(error) = tokio::spawn(part(Arc::clone(self))).await {
             tracing::error!(dataset = %self.name(), %error, "a part of following a dataset broke; it is begun anew");
             tokio::select! {

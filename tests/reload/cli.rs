@@ -105,6 +105,22 @@ async fn a_killed_daemon_is_taken_up() {
     assert_eq!(daemon.terminate().await.code(), Some(0));
 }
 
+/// The doctor asks the remote whether it would take a push, and pushes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_says_whether_a_push_is_taken() {
+    let place = Place::new();
+    let config = Plan::new("pod").write(&place);
+    assert_eq!(tagalong(&config, &["data", "sync", "--once"]).0, 0);
+    let tip = place.tip();
+    let (_, said) = tagalong(&config, &["doctor"]);
+    assert!(said.contains("✓ notes: remote: "), "{said}");
+    let unplugged = place.unplug();
+    let (code, said) = tagalong(&config, &["doctor"]);
+    assert!(code == 1 && said.contains("✗ notes: remote: "), "{said}");
+    drop(unplugged);
+    assert_eq!(place.tip(), tip);
+}
+
 /// All, some, none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_ends_with_who_serves_it() {

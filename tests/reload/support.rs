@@ -143,6 +143,13 @@ pub(crate) struct Unplugged {
     away: PathBuf,
 }
 
+impl Unplugged {
+    /// Where it is meanwhile.
+    pub(crate) fn away(&self) -> &str {
+        self.away.to_str().unwrap()
+    }
+}
+
 impl Drop for Unplugged {
     fn drop(&mut self) {
         std::fs::rename(&self.away, &self.here).unwrap();

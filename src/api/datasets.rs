@@ -1,4 +1,4 @@
-//! Bodies of datasets and their reloads.
+//! Bodies about datasets.
 
 use serde::Deserialize;
 use serde::Serialize;
