@@ -147,6 +147,28 @@ expect "what pod one serves" "$commit" "$(version one)"
 wait_for 60 "pod two to hear of it" serves two "$commit"
 tell "pod one was called, pod two heard of it from pod one; both serve $commit"
 
+# notify FORGE: the workflow of that forge, by the real runner, on a push that nobody has told of.
+notify() {
+    local log=$place/notify.log
+    push "$1.md" "a note for $1"
+    printf 'TAGALONG_RELOAD_SECRET=%s\n' "$(<"$place/reload.secret")" >"$place/act.secrets"
+    printf 'TAGALONG_RELOAD_URLS=http://127.0.0.1:%s http://127.0.0.1:%s\n' "${port[one]}" "${port[two]}" >"$place/act.vars"
+    (cd "$place/ada" && XDG_CACHE_HOME=$place/act-cache act push -W "$root/workflows/$1/notify-pods.yml" -P ubuntu-latest=-self-hosted \
+        -P docker=-self-hosted --no-cache-server --secret-file "$place/act.secrets" --var-file "$place/act.vars" </dev/null >"$log" 2>&1) ||
+        die "the workflow of $1 ended red: $(tail -n 20 "$log")"
+    ! grep -qF -- "$(<"$place/reload.secret")" "$log" || die "the workflow of $1 showed the secret"
+    grep -o 'http://127.0.0.1:[0-9]*: 200 .*' "$log" | cut -c 1-120 | shown
+    expect "what pod one serves" "$commit" "$(version one)"
+    expect "what pod two serves" "$commit" "$(version two)"
+}
+if have act; then
+    heading "The workflow that a data repository copies calls both pods"
+    notify github
+    notify forgejo
+else
+    tell "no workflow runner is here (tests/rig/install.sh workflow), so the workflow is not played"
+fi
+
 heading "Two edits of the same line: the one that came later is parked, on the remote, and nothing is lost"
 mv "$place/notes.git" "$place/away.git"
 printf 'as pod one has it\n' >"$place/one-notes/one.md"
