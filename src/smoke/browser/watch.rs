@@ -26,6 +26,8 @@ pub(in crate::smoke) struct Request {
     pub(in crate::smoke) began_s: f64,
     pub(in crate::smoke) took_ms: f64,
     began: f64,
+    /// Which load of a document it belongs to.
+    loader: String,
     /// Why it did not come, in the browser's words.
     pub(in crate::smoke) failed: Option<String>,
     /// Whether the page's own rules or mixed content kept it from being asked for.
@@ -60,9 +62,11 @@ pub(in crate::smoke) struct Watched {
 }
 
 impl Watched {
-    /// How many requests are under way. A stream that stays open does not keep a page from being loaded.
+    /// How many requests are under way. A stream that stays open does not keep a page from being loaded, nor does what the
+    /// browser asks for by itself (its icon).
     pub(in crate::smoke) fn under_way(&self) -> usize {
-        let lasting = |index: &&usize| matches!(self.requests[**index].kind.as_str(), "EventSource" | "WebSocket" | "Media" | "Ping");
+        let lasting =
+            |index: &&usize| matches!(self.requests[**index].kind.as_str(), "EventSource" | "WebSocket" | "Media" | "Ping" | "Other");
         self.open.values().filter(|index| !lasting(index)).count()
     }
 
@@ -77,6 +81,12 @@ impl Watched {
         let id = format!("{} {}", event["sessionId"], params["requestId"]);
         match event["method"].as_str().unwrap_or_default() {
             "Page.loadEventFired" => self.is_loaded = true,
+            // The page has gone elsewhere: nobody tells any more what became of the old one's requests.
+            "Page.frameNavigated" if params["frame"].get("parentId").is_none() => {
+                let loader = text(&params["frame"]["loaderId"]);
+                let requests = &self.requests;
+                self.open.retain(|_, index| requests.get(*index).is_none_or(|request| request.loader == loader));
+            }
             "Network.requestWillBeSent" => self.begins(id, params),
             "Network.responseReceived" => self.answered(&id, &params["response"]),
             "Network.loadingFinished" => self.ends(&id, params, None),
@@ -117,6 +127,7 @@ impl Watched {
             url: text(&request["url"]),
             method: text(&request["method"]),
             kind: text(&params["type"]),
+            loader: text(&params["loaderId"]),
             sent_headers: request["headers"].clone(),
             began_s: params["wallTime"].as_f64().unwrap_or_default(),
             began: params["timestamp"].as_f64().unwrap_or_default(),
