@@ -7,6 +7,10 @@ use tagalong::app::App;
 use tagalong::config::Config;
 use tagalong::http::Need;
 use tagalong::http::ROUTES;
+use tagalong::model::Commit;
+use tagalong::model::DatasetName;
+use tagalong::store::Debt;
+use tagalong::store::LastReload;
 
 use crate::support::Call;
 use crate::support::Database;
@@ -16,7 +20,38 @@ use crate::support::Rig;
 use crate::support::assert_refused;
 use crate::support::folder;
 
-on_both!(the_audit_trail_shows_tampering, no_text_from_outside_forges_a_line, no_secret_is_kept_or_shown);
+on_both!(what_is_owed_to_peers_is_kept, the_audit_trail_shows_tampering, no_text_from_outside_forges_a_line, no_secret_is_kept_or_shown);
+
+/// Debts and outcomes of reloads, as the story of a reload uses them: only the newest commit is owed, and an answer for an
+/// older one settles nothing.
+async fn what_is_owed_to_peers_is_kept(database: Database) {
+    let mut rig = Plan::new(database).start().await;
+    let (name, here) = (DatasetName::parse("notes").unwrap(), "executor");
+    let commit = |digit: &str| Commit::parse(&digit.repeat(40)).unwrap();
+    let peers = ["http://a/".to_owned(), "http://b/".to_owned()];
+    let store = rig.app().deployer().store().clone();
+    store.owe(here, &name, &peers, &commit("1"), 1000).await.unwrap();
+    let first = store.debts(here, &name).await.unwrap();
+    assert_eq!((first.len(), first[0].since_ms, first[0].tries, &first[0].why), (2, 1000, 0, &None));
+    let tried = Debt { tries: 3, next_ms: 5000, why: Some("it is away".into()), ..first[0].clone() };
+    store.put_off(here, &name, &tried).await.unwrap();
+    assert_eq!(store.debts(here, &name).await.unwrap()[0], tried);
+    store.owe(here, &name, &peers[..1], &commit("2"), 2000).await.unwrap();
+    store.settle(here, &name, &peers[0], &commit("1")).await.unwrap();
+    store.settle(here, &name, &peers[1], &commit("1")).await.unwrap();
+    let last = LastReload { outcome: "fast-forwarded".into(), why: None, load_fault: None, at_ms: 7, loaded_ms: Some(7) };
+    store.reloaded(here, &name, &last).await.unwrap();
+    store.reloaded(here, &name, &LastReload { why: Some("away".into()), at_ms: 8, loaded_ms: None, ..last.clone() }).await.unwrap();
+    rig.restart().await;
+    let store = rig.app().deployer().store().clone();
+    let left = store.debts(here, &name).await.unwrap();
+    assert_eq!((left.len(), &left[0].commit, left[0].since_ms), (1, &commit("2"), 1000));
+    let kept = store.last_reload(here, &name).await.unwrap().unwrap();
+    assert_eq!((kept.at_ms, kept.loaded_ms, kept.why.as_deref()), (8, Some(7), Some("away")));
+    store.forgive(here, &name, &peers[0]).await.unwrap();
+    assert_eq!((store.debts(here, &name).await.unwrap(), store.debts("another", &name).await.unwrap()), (vec![], vec![]));
+    rig.finish().await;
+}
 
 /// Everything of a column, one row a line.
 async fn column(rig: &Rig, sql: &'static str) -> Vec<String> {
