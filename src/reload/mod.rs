@@ -17,6 +17,7 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::api;
@@ -46,6 +47,8 @@ struct Common {
 pub struct Reloader {
     runners: RwLock<BTreeMap<DatasetName, Arc<Runner>>>,
     common: Arc<Common>,
+    /// The notes, and when they were taken.
+    noted: Mutex<Option<(Instant, Vec<String>)>>,
 }
 
 /// Why a reload was not even tried.
@@ -124,7 +127,7 @@ impl Reloader {
             .build()?;
         let common = Arc::new(Common { store, metrics, executor, http });
         let runners = config.datasets.iter().map(|(name, plan)| (name.clone(), Runner::new(plan, &config.docker, &common))).collect();
-        Ok(Self { runners: RwLock::new(runners), common })
+        Ok(Self { runners: RwLock::new(runners), common, noted: Mutex::default() })
     }
 
     /// Begins to follow every dataset. It does not wait for any of them.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use crate::api;
 use crate::clock;
@@ -54,11 +55,23 @@ impl Reloader {
         Ok(())
     }
 
-    /// What waits for a person or for somebody else, a sentence each. It names no address, since everybody may read it.
+    /// What waits for a person or for somebody else, a sentence each, as it was a second ago at the earliest. It names no
+    /// address, since everybody may read it; and however many do, git is asked once a second and by one of them.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn notes(&self) -> Result<Vec<String>, StoreError> {
+        const FRESH: Duration = Duration::from_secs(1);
+        let mut noted = self.noted.lock().await;
+        if let Some((_, notes)) = noted.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return Ok(notes.clone());
+        }
+        let notes = self.take_notes().await?;
+        *noted = Some((Instant::now(), notes.clone()));
+        Ok(notes)
+    }
+
+    async fn take_notes(&self) -> Result<Vec<String>, StoreError> {
         let mut notes = Vec::new();
         for dataset in self.datasets().await? {
             let name = &dataset.name;
