@@ -81,14 +81,19 @@ impl Reloader {
             if dataset.last.as_ref().is_some_and(|last| last.load_fault.is_some()) {
                 notes.push(format!("The app does not serve the newest data of {name}."));
             }
-            for (count, what) in [
-                (dataset.parked.len(), "conflicts of {name} are parked and wait for a person"),
-                (dataset.owed.len(), "peers of {name} are owed a commit"),
-                (dataset.aside.len(), "folders of {name} were set aside and wait for a person"),
+            for (count, one, many) in [
+                (dataset.parked.len(), "conflict of {name} is parked and waits", "conflicts of {name} are parked and wait"),
+                (dataset.aside.len(), "folder of {name} was set aside and waits", "folders of {name} were set aside and wait"),
             ] {
                 if count > 0 {
-                    notes.push(format!("{count} {}.", what.replace("{name}", name.as_str())));
+                    let what = if count == 1 { one } else { many };
+                    notes.push(format!("{count} {} for a person.", what.replace("{name}", name.as_str())));
                 }
+            }
+            match dataset.owed.len() {
+                0 => {}
+                1 => notes.push(format!("1 peer of {name} is owed a commit.")),
+                owed => notes.push(format!("{owed} peers of {name} are owed a commit.")),
             }
         }
         Ok(notes)

@@ -86,7 +86,7 @@ async fn a_pod_that_was_away_gets_the_newest_when_it_is_back() {
     assert_eq!((owed.as_array().unwrap().len(), &owed[0]["peer"], &owed[0]["commit"]), (1, &json!(url), &json!(newest)));
     assert!(first.metrics().await.contains("tagalong_dataset_peers_owed{dataset=\"notes\"} 1"));
     let (_, ready) = first.local(reqwest::Method::GET, "/readyz", None).await;
-    assert_eq!(ready["notes"], json!(["1 peers of notes are owed a commit."]));
+    assert_eq!(ready["notes"], json!(["1 peer of notes is owed a commit."]));
     first.stop().await;
     let first = Server::start(file).await;
     let owed: Value = first.dataset().await["owed"].clone();
