@@ -4,6 +4,7 @@
 //! process group, a deadline, and the end of the whole group when it is over, however it ended. Its standard input is
 //! either empty or the host lock's file, so that a child that outlives tagalong still holds the lock.
 
+mod channel;
 mod group;
 mod lock;
 mod other;
@@ -15,6 +16,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use command_fds::CommandFdExt as _;
+use command_fds::FdMapping;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -25,6 +28,7 @@ use rustix::process::Signal;
 
 use group::Group;
 
+pub use channel::{Channel, FarEnd, channel};
 pub use lock::{Holder, HostLock, LockError, end_holders, holders, holders_of};
 pub use other::{replace_by, send_signal};
 
@@ -164,7 +168,12 @@ impl Cancel {
 /// Runs `command` to its end and gives each line of its output to `each` as it comes. When this returns, nothing of its
 /// process group runs any more; dropping it ends the group as well.
 pub async fn run(command: &Command, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Ended {
-    run_for(Reader::People, command, cancel, each).await
+    run_for(Reader::People, command, Vec::new(), cancel, each).await
+}
+
+/// As [`run`], for a program that is spoken to over a [`channel`].
+pub async fn run_with(command: &Command, far: FarEnd, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Ended {
+    run_for(Reader::People, command, far.into_mappings(), cancel, each).await
 }
 
 /// Who reads the output: people get masked lines in bearable number, programs get every byte.
@@ -174,9 +183,9 @@ enum Reader {
     Programs,
 }
 
-async fn run_for(reader: Reader, command: &Command, cancel: &Cancel, mut each: impl FnMut(Stream, String)) -> Ended {
+async fn run_for(reader: Reader, command: &Command, open: Vec<FdMapping>, cancel: &Cancel, mut each: impl FnMut(Stream, String)) -> Ended {
     let (sender, mut lines) = mpsc::channel::<(Stream, String)>(256);
-    let work = supervise(command, cancel, |stream, pipe| {
+    let work = supervise(command, open, cancel, |stream, pipe| {
         let sender = sender.clone();
         let mask = Arc::clone(&command.mask);
         tokio::spawn(async move { split_lines(reader, stream, pipe, &mask, &sender).await });
@@ -206,7 +215,7 @@ pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
     const MOST_BYTES: usize = 32 << 20;
     const KEPT_ERR_LINES: usize = 12;
     let (mut out, mut err) = (String::new(), Vec::<String>::new());
-    let ended = run_for(Reader::Programs, command, cancel, |stream, line| match stream {
+    let ended = run_for(Reader::Programs, command, Vec::new(), cancel, |stream, line| match stream {
         Stream::Out if out.len() + line.len() < MOST_BYTES => {
             out.push_str(&line);
             out.push('\n');
@@ -228,7 +237,7 @@ pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
 pub async fn capture_bytes(command: &Command, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
     const MOST_BYTES: u64 = 256 << 20;
     let (mut readers, mut read) = (Vec::new(), [Vec::new(), Vec::new()]);
-    let ended = supervise(command, cancel, |_, pipe| {
+    let ended = supervise(command, Vec::new(), cancel, |_, pipe| {
         readers.push(tokio::spawn(async move {
             let mut bytes = Vec::new();
             // What was read until an error is what there is.
@@ -245,8 +254,13 @@ pub async fn capture_bytes(command: &Command, cancel: &Cancel) -> (Ended, Vec<u8
     (ended, out, command.mask.hide(String::from_utf8_lossy(&err).trim()))
 }
 
-async fn supervise(command: &Command, cancel: &Cancel, mut read: impl FnMut(Stream, Box<dyn AsyncRead + Send + Unpin>)) -> Ended {
-    let mut child = match start(command) {
+async fn supervise(
+    command: &Command,
+    open: Vec<FdMapping>,
+    cancel: &Cancel,
+    mut read: impl FnMut(Stream, Box<dyn AsyncRead + Send + Unpin>),
+) -> Ended {
+    let mut child = match start(command, open) {
         Ok(child) => child,
         Err(error) => return Ended::NotStarted(format!("{}: {error}", command.program)),
     };
@@ -277,7 +291,7 @@ async fn supervise(command: &Command, cancel: &Cancel, mut read: impl FnMut(Stre
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
-fn start(command: &Command) -> std::io::Result<tokio::process::Child> {
+fn start(command: &Command, open: Vec<FdMapping>) -> std::io::Result<tokio::process::Child> {
     let stdin = match &command.lock {
         Some(file) => Stdio::from(file.try_clone()?),
         None => Stdio::null(),
@@ -288,6 +302,7 @@ fn start(command: &Command) -> std::io::Result<tokio::process::Child> {
     if let Some(dir) = &command.dir {
         start.current_dir(dir);
     }
+    start.fd_mappings(open).map_err(std::io::Error::other)?;
     start.spawn()
 }
 

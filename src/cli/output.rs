@@ -1,10 +1,12 @@
 //! What the terminal gets: colour only where there is one and nobody said no, plain lines elsewhere, JSON when asked.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the command line speaks here and nowhere else")]
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::io::Write as _;
 
 use crate::cli::client::Refusal;
+use crate::journal::misleads;
 use crate::model::Line;
 use crate::model::LineKind;
 
@@ -14,6 +16,8 @@ pub(crate) struct Output {
     json: bool,
     colour: bool,
     live: bool,
+    /// Columns of the terminal; none: lines are as long as they are.
+    columns: Option<usize>,
 }
 
 /// What a text means.
@@ -31,12 +35,17 @@ impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let terminal = std::io::stdout().is_terminal() && std::env::var("TERM").is_ok_and(|term| term != "dumb");
         let no_colour = std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty());
-        Self { json, colour: terminal && !no_colour && !json, live: terminal && !json }
+        Self {
+            json,
+            colour: terminal && !no_colour && !json,
+            live: terminal && !json,
+            columns: columns_of(std::io::stdout()).filter(|_| terminal),
+        }
     }
 
     /// For what does not go to the terminal.
     pub(crate) fn plain() -> Self {
-        Self { json: false, colour: false, live: false }
+        Self { json: false, colour: false, live: false, columns: None }
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -57,21 +66,49 @@ impl Output {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    /// A line of the answer. A reader that has gone away (`| head`) ends it quietly.
-    #[allow(clippy::unused_self, reason = "whoever speaks holds the way of speaking")]
+    /// Lines of the answer, of which a runner takes none for a command.
     pub(crate) fn say(&self, text: &str) {
+        self.exactly(&harmless(text));
+    }
+
+    /// Text that is meant as it stands. A reader that has gone away (`| head`) ends it quietly.
+    #[allow(clippy::unused_self, reason = "whoever speaks holds the way of speaking")]
+    pub(crate) fn exactly(&self, text: &str) {
         if writeln!(std::io::stdout(), "{text}").is_err() {
             std::process::exit(0);
         }
     }
 
     pub(crate) fn json(&self, value: &impl serde::Serialize) {
-        self.say(&serde_json::to_string_pretty(value).unwrap_or_default());
+        self.exactly(&json_text(value));
     }
 
     /// One JSON document on one line.
     pub(crate) fn json_line(&self, value: &impl serde::Serialize) {
-        self.say(&serde_json::to_string(value).unwrap_or_default());
+        self.exactly(&escaped(&serde_json::to_string(value).unwrap_or_default()));
+    }
+
+    /// `text` broken between words so that it fits the terminal behind `indent` columns, which every line gets.
+    pub(crate) fn wrapped(&self, indent: usize, text: &str) -> String {
+        let margin = " ".repeat(indent);
+        let width = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(20));
+        let mut lines = vec![String::new()];
+        let mut used = 0;
+        for word in text.split(' ') {
+            let length = word.chars().count();
+            if used > 0 && used + 1 + length > width {
+                lines.push(String::new());
+                used = 0;
+            }
+            let Some(line) = lines.last_mut() else { break };
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += length;
+        }
+        lines.iter().map(|line| format!("{margin}{line}")).collect::<Vec<_>>().join("\n")
     }
 
     /// Draws `text` over the current line.
@@ -102,10 +139,44 @@ impl Output {
             self.json(&problem.map_or(fallback, |problem| serde_json::to_value(problem).unwrap_or_default()));
             return;
         }
-        let text = format!("{error:#}");
+        let text = harmless(&format!("{error:#}"));
         let label = if self.colour { "\u{1b}[31merror:\u{1b}[0m" } else { "error:" };
         eprintln!("{label} {text}");
     }
+}
+
+/// Columns of the terminal that this is, where it says so.
+pub(crate) fn columns_of(stream: impl std::os::fd::AsFd) -> Option<usize> {
+    rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// `text` in a log that a runner reads: GitHub's takes `##[command]` anywhere in a line and `::command::` at its start for a
+/// command, Forgejo's both at the start (actions/runner, `ActionCommand.cs`; act, `command.go`).
+pub(crate) fn harmless(text: &str) -> String {
+    let broken = text.replace("##[", "# #[");
+    let line = |line: &str| match line.split_once("::") {
+        Some((before, rest)) if before.chars().all(char::is_whitespace) => format!("{before}: :{rest}"),
+        _ => line.to_owned(),
+    };
+    broken.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A value as JSON whose text misleads neither a terminal nor a runner, and reads back as the very same value.
+pub(crate) fn json_text(value: &impl serde::Serialize) -> String {
+    escaped(&serde_json::to_string_pretty(value).unwrap_or_default())
+}
+
+/// Both can stand inside strings alone, where JSON allows any character to be written as its number.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.replace("##[", "#\\u0023[").chars() {
+        if c != '\n' && misleads(c) {
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// `12 s`, `3 min`, `2 h`, `5 d`: how long ago or how long, for people.
@@ -136,5 +207,28 @@ impl Output {
         } else {
             self.say(&format!("{name}: {value}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Output;
+    use super::harmless;
+    use super::json_text;
+
+    #[test]
+    fn no_line_is_a_command_to_a_runner() {
+        assert_eq!(harmless("a ##[error]b\n  ::error::c\nd ::e"), "a # #[error]b\n  : :error::c\nd ::e");
+        let value = "###[add-mask]x \u{202e}\u{9b}31m \u{7f} \n ::error::y";
+        let text = json_text(&value);
+        assert!(!text.contains("##[") && !text.contains(['\u{202e}', '\u{9b}', '\u{7f}', '\n']), "{text}");
+        assert_eq!(serde_json::from_str::<String>(&text).ok().as_deref(), Some(value));
+    }
+
+    #[test]
+    fn words_are_kept_whole() {
+        let output = Output { columns: Some(24), ..Output::plain() };
+        assert_eq!(output.wrapped(2, "one two three four https://long.example/path"), "  one two three four\n  https://long.example/path");
+        assert_eq!(Output::plain().wrapped(2, &"x ".repeat(100)).lines().count(), 1);
     }
 }

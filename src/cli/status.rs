@@ -7,6 +7,7 @@ use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
 use crate::clock;
+use crate::model::Report;
 use crate::model::ServiceName;
 
 #[derive(Debug, clap::Args)]
@@ -54,6 +55,10 @@ fn show(output: &Output, service: &api::Service) {
         }
         None => fact("live", "no verified release yet; deploy a tag, or `tagalong adopt` what runs"),
     }
+    if let Some(report) = service.live.as_ref().and_then(|live| live.report.as_ref()) {
+        let (tone, text) = smoke(report);
+        fact("smoke", &output.paint(tone, &text));
+    }
     for pinned in &service.pinned {
         fact("pinned", pinned);
     }
@@ -81,4 +86,18 @@ fn show(output: &Output, service: &api::Service) {
         let tag = candidate.tag.as_ref().map_or("(no tag)", |tag| tag.as_str());
         fact("back to", &format!("{tag} verified {} ago, {}", duration(clock::now_ms() - candidate.at_ms), candidate.deployment));
     }
+}
+
+/// What the last look at the live release found: how much of it is new, and which rules it is about.
+fn smoke(report: &Report) -> (Tone, String) {
+    let counted = report.findings.len();
+    if counted == 0 {
+        return (Tone::Good, "nothing was found wrong".to_owned());
+    }
+    let new = report.findings.iter().filter(|finding| !finding.known).count();
+    let mut rules: Vec<&str> = report.findings.iter().map(|finding| finding.rule.as_str()).collect();
+    rules.dedup();
+    let since = report.since.as_ref().map_or(String::new(), |since| format!(", {new} of them new since {since}"));
+    let plural = if counted == 1 { "" } else { "s" };
+    (if report.passed() { Tone::Careful } else { Tone::Bad }, format!("{counted} finding{plural}{since}: {}", rules.join(", ")))
 }

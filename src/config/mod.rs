@@ -26,7 +26,7 @@ pub use key::{Key, KeyProof, RefPattern};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::{Secret, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
-pub use smoke::{BrowserPlan, ReleaseCarrier, ReleaseProof, SmokePlan};
+pub use smoke::{BrowserPlan, KnownFindings, ReleaseCarrier, ReleaseProof, SmokePlan};
 pub use stack::{Docker, PinChoice, PinnedImage, Stack};
 
 use crate::model::DatasetName;

@@ -60,6 +60,13 @@ impl Section {
         self.typed(key, "true or false", toml::Value::as_bool).unwrap_or(default)
     }
 
+    /// A flag that may be this word instead, which is none.
+    pub(super) fn flag_or(&mut self, key: &'static str, word: &str, default: bool) -> Option<bool> {
+        let wanted = format!("true, false or \"{word}\"");
+        let pick = |value: &toml::Value| value.as_bool().map(Some).or_else(|| (value.as_str() == Some(word)).then_some(None));
+        self.typed(key, &wanted, pick).unwrap_or(Some(default))
+    }
+
     pub(super) fn whole(&mut self, key: &'static str, default: i64, range: std::ops::RangeInclusive<i64>) -> i64 {
         let Some(number) = self.typed(key, "a whole number", toml::Value::as_integer) else { return default };
         if range.contains(&number) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::BrowserPlan;
+use crate::config::KnownFindings;
 use crate::config::PinChoice;
 use crate::config::PinnedImage;
 use crate::config::ReleaseCarrier;
@@ -291,6 +292,7 @@ pub(super) fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option
         max_body_bytes: (from.whole("max_body_kib", 5120, 1..=51_200) as usize) << 10,
         ca_file: from.path("ca_file"),
         connect_to: from.text("connect_to"),
+        known_findings: from.choice("known_findings", &[("warn", KnownFindings::Warn), ("block", KnownFindings::Block)]),
         browser: read_browser(&mut from),
     };
     from.finish();
@@ -298,14 +300,15 @@ pub(super) fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option
 }
 
 fn read_browser(from: &mut Section) -> Option<BrowserPlan> {
-    let is_wanted = from.flag("browser", false);
+    let is_wanted = from.flag_or("browser", "auto", false);
     let plan = BrowserPlan {
         program: from.path("browser_program"),
+        is_optional: is_wanted.is_none(),
         deadline: from.seconds("browser_deadline_s", 30.0, 1.0..=600.0),
         screenshots: from.path("browser_screenshots"),
         har: from.path("browser_har"),
     };
-    is_wanted.then_some(plan)
+    is_wanted.unwrap_or(true).then_some(plan)
 }
 
 fn smoke_url(text: &str) -> Result<url::Url, String> {

@@ -42,10 +42,21 @@ pub struct SmokePlan {
     pub max_body_bytes: usize,
     /// Roots to trust beside the host's own (PEM).
     pub ca_file: Option<PathBuf>,
+    /// What becomes of a deployment whose page has faults that it had before.
+    pub known_findings: KnownFindings,
     /// A browser that looks at the page as well; none: it is not asked.
     pub browser: Option<BrowserPlan>,
     /// Connect here (`HOST:PORT`) instead of where the address leads; name and certificate stay those of the address.
     pub connect_to: Option<String>,
+}
+
+/// What becomes of a deployment whose page has faults that the running release had as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownFindings {
+    /// It is live with a warning.
+    Warn,
+    /// It is undone as for new ones.
+    Block,
 }
 
 /// How a browser looks at the page.
@@ -53,6 +64,8 @@ pub struct SmokePlan {
 pub struct BrowserPlan {
     /// The program; none: the first Chromium that this host has.
     pub program: Option<PathBuf>,
+    /// Whether the check goes without one where there is none; that is a note then.
+    pub is_optional: bool,
     /// How long it may take in all.
     pub deadline: Duration,
     /// A folder for a screenshot of desktop and of phone size.

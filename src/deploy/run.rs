@@ -12,6 +12,7 @@ use crate::config::Service;
 use crate::deploy::Deployer;
 use crate::deploy::seen;
 use crate::engine::Compose;
+use crate::engine::Container;
 use crate::engine::EngineError;
 use crate::engine::Resolved;
 use crate::executor::HostLock;
@@ -208,7 +209,11 @@ impl<'a> Run<'a> {
             None => self.journal.note("nothing of it runs now"),
         }
         if self.ran_before.is_some() {
-            self.baseline = self.smoke_before().await;
+            let running: Vec<&Container> = self.pinned_of(&containers).filter(|c| seen::is_running(c)).collect();
+            let pins = &self.service.stack.pins;
+            let tag = running.iter().find_map(|c| pins.iter().find_map(|pin| seen::tag_of(c, &pin.image)));
+            let tag = tag.map(|tag| tag.to_string());
+            self.baseline = self.smoke_before(tag).await;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::KnownFindings;
 use crate::config::SmokePlan;
 use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
@@ -15,7 +16,8 @@ use crate::store::Facts;
 
 impl Run<'_> {
     /// Looks at the running release once, so that a fault which it has already is not laid to the new one.
-    pub(super) async fn smoke_before(&mut self) -> Option<Report> {
+    /// `tag` is the release's, where its container tells.
+    pub(super) async fn smoke_before(&mut self, tag: Option<String>) -> Option<Report> {
         let plan = self.service.smoke.clone()?;
         let once = SmokePlan { within: Duration::ZERO, certificate_within: Duration::ZERO, release: None, ..plan };
         let mut quiet = |_| {};
@@ -27,7 +29,7 @@ impl Run<'_> {
         if errors > 0 {
             self.journal.note(format!("the running release has {errors} fault{} already", if errors == 1 { "" } else { "s" }));
         }
-        Some(report)
+        Some(Report { release: tag, ..report })
     }
 
     /// Looks at the page. Without a `[smoke]` table nothing is asked, and the journal says so.
@@ -41,6 +43,8 @@ impl Run<'_> {
         let ordered = self.order.tag.clone().filter(|_| !step.is_undo());
         let release = self.images.first().and_then(|image| image.tag.clone()).or(ordered);
         let release = release.map(|tag| Release { tag, commit: self.order.commit.clone().filter(|_| !step.is_undo()) });
+        // What comes back had its old faults already: they are no reason to bring nothing back.
+        let blocks = plan.known_findings == KnownFindings::Block && !step.is_undo();
         let journal = &mut self.journal;
         let mut say = |line: String| journal.note(line);
         let mut report = tokio::select! {
@@ -52,12 +56,12 @@ impl Run<'_> {
         }
         self.say_findings(&report);
         self.deployer.store.advance(&self.fence, step, &Facts { report: Some(report.clone()), ..Facts::default() }).await?;
-        self.judge(&report)
+        self.judge(&report, blocks)
     }
 
     fn say_findings(&mut self, report: &Report) {
         for finding in &report.findings {
-            let old = if finding.known { " (the release before has it too)" } else { "" };
+            let old = report.newness(finding);
             let text = format!("{}: {}{old}. {}", finding.rule, finding.message.trim_end_matches('.'), finding.fix);
             match finding.severity {
                 Severity::Error => self.journal.error(text),
@@ -70,10 +74,10 @@ impl Run<'_> {
         self.journal.note(format!("{status} after {} ms, {} assets{certificate}", report.duration_ms, report.assets));
     }
 
-    /// New faults undo the release. Faults of the page's content that were there before do not, and are warned of. A page
-    /// that could not be reached before and cannot be reached now is neither the release's fault nor verified.
-    fn judge(&mut self, report: &Report) -> Result<(), Stop> {
-        let new: Vec<&Finding> = report.errors().filter(|finding| !finding.known).collect();
+    /// New faults undo the release. Faults of the page's content that were there before do so where `known_block`; else they
+    /// are warned of. A page that could not be reached before and cannot be reached now is neither the release's fault nor verified.
+    fn judge(&mut self, report: &Report, known_block: bool) -> Result<(), Stop> {
+        let new: Vec<&Finding> = report.errors().filter(|finding| decides(finding, known_block)).collect();
         if !new.is_empty() {
             let more = if new.len() > 1 { format!(" (and {} more)", new.len() - 1) } else { String::new() };
             return Err(Stop::Fault(format!("{}: {}{more}", new[0].rule, new[0].message)));
@@ -86,5 +90,48 @@ impl Run<'_> {
             self.warnings.push(format!("{old} finding{} of the page that the release before had too", if old == 1 { "" } else { "s" }));
         }
         Ok(())
+    }
+}
+
+/// Whether an error undoes the release: it is new, or it is a known one of the page's content where those block.
+fn decides(finding: &Finding, known_block: bool) -> bool {
+    !finding.known || (known_block && finding.element.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decides;
+    use crate::model::Effect;
+    use crate::model::Finding;
+    use crate::model::Report;
+    use crate::model::Severity;
+
+    #[test]
+    fn what_is_known_decides_only_where_it_is_asked_to() {
+        let mut report = Report { release: Some("v2".into()), ..Report::default() };
+        let finding = Finding {
+            rule: "blocked_asset".into(),
+            severity: Severity::Error,
+            message: "x".into(),
+            effect: Effect::Blocked,
+            fix: "y".into(),
+            url: Some("http://a.test/a.css".into()),
+            resolved: Some("http://a.test/a.css".into()),
+            element: Some("link[href]".into()),
+            line: Some(1),
+            known: false,
+        };
+        report.findings = vec![finding];
+        assert!(decides(&report.findings[0], false) && report.newness(&report.findings[0]).is_empty());
+        let mut next = report.clone();
+        next.mark_known(&report);
+        assert_eq!(next.newness(&next.findings[0]), " (known: v2 has it too)");
+        assert!(!decides(&next.findings[0], false) && decides(&next.findings[0], true));
+        // A page that cannot be reached is nobody's content.
+        next.findings[0].element = None;
+        assert!(!decides(&next.findings[0], true));
+        let nothing = Report { release: Some("v2".into()), ..Report::default() };
+        next.mark_known(&nothing);
+        assert_eq!(next.newness(&next.findings[0]), " (new since v2)");
     }
 }

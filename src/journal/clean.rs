@@ -25,13 +25,19 @@ pub fn clean(text: &str) -> String {
                 chars.next();
             }
             '\t' => kept.push('\t'),
-            c if c.is_control() || turns_direction(c) => {
+            c if misleads(c) => {
                 let _ = write!(kept, "{}", c.escape_unicode());
             }
             c => kept.push(c),
         }
     }
     kept
+}
+
+/// Whether `c` can make a terminal or a reader see something else than is written.
+#[must_use]
+pub fn misleads(c: char) -> bool {
+    c.is_control() || turns_direction(c)
 }
 
 fn turns_direction(c: char) -> bool {

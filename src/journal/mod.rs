@@ -27,7 +27,7 @@ use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 
-pub use clean::clean;
+pub use clean::{clean, misleads};
 
 /// How long lines are gathered before they are stored together.
 const GATHER: Duration = Duration::from_millis(40);

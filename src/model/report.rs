@@ -101,6 +101,12 @@ pub struct Report {
     pub certificate: Option<Certificate>,
     /// How many assets the page asks for.
     pub assets: u32,
+    /// The release that was looked at, as a tag, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// The release that ran before the deployment, where it is known: findings that are not `known` are new since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// What is not right, worst first.
     pub findings: Vec<Finding>,
     /// How many more findings of the same rules there were than are listed.
@@ -109,6 +115,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether the finding is new, as it is said to people behind the finding; empty where that is not known.
+    #[must_use]
+    pub fn newness(&self, finding: &Finding) -> String {
+        match (&self.since, finding.known) {
+            (Some(since), true) => format!(" (known: {since} has it too)"),
+            (None, true) => " (known: the release before has it too)".to_owned(),
+            (Some(since), false) => format!(" (new since {since})"),
+            (None, false) => String::new(),
+        }
+    }
+
     /// Whether nothing fails: no finding of severity error.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -120,8 +137,10 @@ impl Report {
         self.findings.iter().filter(|finding| finding.severity == Severity::Error)
     }
 
-    /// Marks every finding that `before` had as well, so that what is new can be told from what is old.
+    /// Marks every finding that `before`, the look at the release before, had as well, so that what is new can be told from
+    /// what is old.
     pub fn mark_known(&mut self, before: &Self) {
+        self.since.clone_from(&before.release);
         for finding in &mut self.findings {
             finding.known = before.findings.iter().any(|old| old.same_fault(finding));
         }

@@ -34,7 +34,7 @@ use crate::smoke::patience::Patience;
 use crate::smoke::sample::Sample;
 
 pub use page::{Asset, AssetKind, PageHeaders, PageScan, When, scan};
-pub use rules::{Rule, Wait, explain, rules};
+pub use rules::{Rule, Wait, explain, is_own_fault, rules};
 
 /// What the page must show when the plan asks for a proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,8 @@ pub async fn check(plan: &SmokePlan, release: Option<&Release>, progress: &mut (
             Next::Stands => {
                 let mut sample = sample;
                 sample.render(plan, progress).await;
-                return sample.into_report(attempts, started.elapsed());
+                let release = release.map(|release| release.tag.to_string());
+                return Report { release, ..sample.into_report(attempts, started.elapsed()) };
             }
             Next::Again { pause, why } => {
                 progress(format!("Look {attempts}: {why} Next look in {} ms.", pause.as_millis()));

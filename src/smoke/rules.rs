@@ -64,6 +64,12 @@ pub fn explain(name: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.name == name)
 }
 
+/// Whether a finding of the rule of this name says that the check, or its browser, could not look: no fault of the page.
+#[must_use]
+pub fn is_own_fault(name: &str) -> bool {
+    matches!(name, "setup" | "browser_failed")
+}
+
 /// Declares each rule as a constant and all of them as one table.
 macro_rules! table {
     ($($id:ident: $name:literal, $severity:ident, $effect:ident, $wait:ident, $meaning:literal, $fix:literal;)*) => {

@@ -21,6 +21,11 @@ use crate::smoke::release;
 use crate::smoke::rules;
 use crate::smoke::tls::Handshake;
 
+/// What a finding's address asks the server for: without the fragment, which the browser keeps and the static check does not.
+fn asked_for(finding: &Finding) -> Option<String> {
+    finding.resolved.as_ref().map(|url| url.split('#').next().unwrap_or_default().to_owned())
+}
+
 /// What one look saw.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
@@ -64,8 +69,8 @@ impl Sample {
         };
         progress("Chromium looks at the page.".to_owned());
         let rendered = browser::look(plan, browser, &self.trusted).await;
-        let known: Vec<Option<String>> = self.findings.iter().map(|finding| finding.resolved.clone()).collect();
-        self.findings.extend(rendered.findings.into_iter().filter(|new| new.resolved.is_none() || !known.contains(&new.resolved)));
+        let known: Vec<String> = self.findings.iter().filter_map(asked_for).collect();
+        self.findings.extend(rendered.findings.into_iter().filter(|new| asked_for(new).is_none_or(|url| !known.contains(&url))));
         self.findings.sort_by_key(|finding| Reverse(finding.severity));
     }
 
@@ -84,6 +89,8 @@ impl Sample {
             duration_ms: took.as_millis() as u64,
             certificate: self.certificate,
             assets: self.assets,
+            release: None,
+            since: None,
             findings: self.findings,
             omitted: self.omitted,
         }

@@ -431,3 +431,34 @@ async fn a_second_server_over_the_same_data_is_refused() {
     assert!(said.contains("Another tagalong uses the data folder"), "{said}");
     world.finish().await;
 }
+
+/// Every page is longer than the plan reads, which is a warning; v3 breaks as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_release_before_had_is_told_from_what_is_new() {
+    let mut world = World::new(&Settings::default()).await;
+    world.reconfigure("within_s = 0.2", "within_s = 0.2\nmax_body_kib = 1").await;
+    is_outcome(&deploy(&world, "v1").await, "live");
+    let second = deploy(&world, "v2").await;
+    is_outcome(&second, "live");
+    let (report, finding) = (&second["report"], &second["report"]["findings"][0]);
+    assert_eq!((&report["release"], &report["since"]), (&json!("v2"), &json!("v1")), "{report}");
+    assert_eq!((&finding["rule"], &finding["known"]), (&json!("truncated"), &json!(true)), "{report}");
+    let said = world.server().journal(second["id"].as_str().unwrap_or_default()).await;
+    assert!(said.contains("(known: v1 has it too)"), "{said}");
+    let shown = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"))
+        .args(["status", "web", "--socket"])
+        .arg(world.path("s"))
+        .arg("--config")
+        .arg(world.path("tagalong.toml"))
+        .output()
+        .expect("the program runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("smoke      1 finding, 0 of them new since v1: truncated"), "{shown}");
+    world.arm("page@v3", "fail");
+    let third = deploy(&world, "v3").await;
+    is_outcome(&third, "rolled_back");
+    let said = world.server().journal(third["id"].as_str().unwrap_or_default()).await;
+    assert!(said.contains("(new since v2)") && said.contains("(known: v2 has it too)"), "{said}");
+    world.disarm("page@v3");
+    world.finish().await;
+}

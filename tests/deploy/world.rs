@@ -338,7 +338,8 @@ fn page(world: &Path, path: &str) -> Answer {
     if meet(world, &format!("page@{tag}")) {
         return Answer::text(500, "<h1>it broke</h1>");
     }
-    Answer::text(200, format!("<!doctype html><title>site</title><h1>{tag}</h1>"))
+    // Longer than the least that a plan can read of a page.
+    Answer::text(200, format!("<!doctype html><title>site</title><h1>{tag}</h1><!-- {} -->", "x".repeat(2000)))
 }
 
 fn config(root: &Path, repository: &str, page: u16, settings: &Settings) -> String {

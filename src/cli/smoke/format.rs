@@ -1,8 +1,11 @@
 //! The forms that a report is given in.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use crate::cli::output::Output;
+use crate::cli::output::harmless;
+use crate::cli::output::json_text;
 use crate::cli::smoke::github;
 use crate::cli::smoke::human;
 use crate::cli::smoke::junit;
@@ -27,14 +30,22 @@ pub(super) enum Format {
 }
 
 impl Format {
-    pub(super) fn render(self, report: &Report, output: &Output) -> String {
-        match self {
-            Self::Human => human::render(report, output),
-            Self::Json => serde_json::to_string_pretty(report).unwrap_or_default(),
+    /// The report as text that ends with a line end. `source` is the repository's file that the page is made from. Nothing in
+    /// the text but the annotations is a command to a runner, printed or not.
+    pub(super) fn render(self, report: &Report, output: &Output, source: Option<&Path>) -> String {
+        let text = match self {
+            Self::Human => harmless(&human::render(report, output)),
+            Self::Json => json_text(report),
             Self::Junit => junit::render(report),
-            Self::Github | Self::Forgejo => github::render(report),
-            Self::Markdown => markdown::render(report),
-        }
+            Self::Github | Self::Forgejo => github::render(report, source),
+            Self::Markdown => harmless(&markdown::render(report)),
+        };
+        text.trim_end().to_owned() + "\n"
+    }
+
+    /// Whether a runner reads it, who then has a summary as well.
+    pub(super) fn is_for_a_runner(self) -> bool {
+        matches!(self, Self::Github | Self::Forgejo)
     }
 }
 

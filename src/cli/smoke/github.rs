@@ -1,14 +1,18 @@
-//! Annotations of a workflow run, by workflow commands: `::error title=…::…`.
+//! Annotations of a workflow run, by workflow commands: `::error file=…,line=…,title=…::…`, escaped as the runner undoes it.
+//! Forgejo's runner reads the same commands and shows them in the log.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
+use crate::cli::output::harmless;
 use crate::cli::smoke::human;
 use crate::journal::clean;
 use crate::model::Report;
 use crate::model::Severity;
 
-/// One line a finding, and a last one that is for the log alone.
-pub(super) fn render(report: &Report) -> String {
+/// One line a finding, and a last one that is for the log alone. With `source` they stand at that file's lines.
+pub(super) fn render(report: &Report, source: Option<&Path>) -> String {
+    let file = source.map(|file| property(&clean(&file.to_string_lossy())));
     let mut text = String::new();
     for finding in &report.findings {
         let command = match finding.severity {
@@ -18,11 +22,15 @@ pub(super) fn render(report: &Report) -> String {
         };
         let title = property(&clean(&format!("smoke: {}", finding.rule)));
         let message = data(&clean(&format!("{} {}", finding.message, finding.fix)));
-        let _ = writeln!(text, "::{command} title={title}::{message}");
+        let place = file.as_ref().map_or(String::new(), |file| {
+            let line = finding.line.filter(|_| finding.element.is_some()).unwrap_or(1);
+            format!("file={file},line={line},")
+        });
+        let _ = writeln!(text, "::{command} {place}title={title}::{message}");
     }
     let verdict = if report.passed() { "passes" } else { "does not pass" };
     let count = report.findings.len() as u32;
-    let _ = writeln!(text, "{} {verdict}: {count} finding{}", plain(&clean(&report.url)), human::plural(count));
+    let _ = writeln!(text, "{} {verdict}: {count} finding{}", harmless(&clean(&report.url)), human::plural(count));
     text
 }
 
@@ -34,9 +42,4 @@ fn data(text: &str) -> String {
 /// A property's value.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
-}
-
-/// A line that is no command, whatever stands in it.
-fn plain(text: &str) -> String {
-    text.trim_start().trim_start_matches("::").to_owned()
 }

@@ -22,11 +22,11 @@ pub(super) fn render(report: &Report, output: &Output) -> String {
         let many = if group.len() > 1 { format!(" ({})", group.len()) } else { String::new() };
         let _ = writeln!(text, "\n  {}{many}: {effect}", output.paint(tone, &format!("{mark} {rule}")));
         for finding in &group {
-            let old = if finding.known { " (known before)" } else { "" };
-            let _ = writeln!(text, "      {}{old}", clean(&finding.message));
+            let old = seen(report, finding);
+            let _ = writeln!(text, "{}", output.wrapped(6, &format!("{}{old}", clean(&finding.message))));
         }
         for fix in fixes(&group) {
-            let _ = writeln!(text, "      {}", output.paint(Tone::Faint, &format!("→ {}", clean(fix))));
+            let _ = writeln!(text, "{}", output.paint(Tone::Faint, &output.wrapped(6, &format!("→ {}", clean(fix)))));
         }
     }
     if report.omitted > 0 {
@@ -46,7 +46,7 @@ fn head(report: &Report, output: &Output) -> String {
         let days = certificate.days_left;
         facts.push(format!("certificate {} by {}, {days} days left", clean(&certificate.subject), clean(&certificate.issuer)));
     }
-    format!("{}{arrived}\n  {}\n", output.paint(Tone::Strong, &clean(&report.url)), facts.join(" · "))
+    format!("{}{arrived}\n{}\n", output.paint(Tone::Strong, &clean(&report.url)), output.wrapped(2, &facts.join(" · ")))
 }
 
 fn verdict(report: &Report, output: &Output) -> String {
@@ -61,6 +61,11 @@ fn verdict(report: &Report, output: &Output) -> String {
     } else {
         output.paint(Tone::Bad, &format!("✗ the page does not pass{said}"))
     }
+}
+
+/// Whether the finding is new, where that is known.
+pub(super) fn seen(report: &Report, finding: &Finding) -> String {
+    clean(&report.newness(finding))
 }
 
 /// The rules that were broken, worst first and each once.

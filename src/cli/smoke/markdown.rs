@@ -20,7 +20,7 @@ pub(super) fn render(report: &Report) -> String {
     }
     text += "\n| | rule | what was seen | what to change |\n|---|---|---|---|\n";
     for finding in &report.findings {
-        let old = if finding.known { " (known before)" } else { "" };
+        let old = escaped(&human::seen(report, finding));
         let (severity, rule) = (human::severity(finding.severity), escaped(&finding.rule));
         let _ = writeln!(text, "| {severity} | {rule} | {}{old} | {} |", escaped(&finding.message), escaped(&finding.fix));
     }
@@ -39,23 +39,33 @@ pub(super) fn render(report: &Report) -> String {
 /// Adds the report to the summary of the step that runs, where a runner asks for one.
 #[allow(clippy::disallowed_methods, reason = "the runner says by its environment where its summary is")]
 pub(super) fn append_summary(report: &Report) -> anyhow::Result<()> {
-    let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|file| !file.is_empty()) else { return Ok(()) };
+    let named = ["GITHUB_STEP_SUMMARY", "FORGEJO_STEP_SUMMARY"].into_iter().filter_map(std::env::var_os);
+    let Some(file) = named.into_iter().find(|file| !file.is_empty()) else { return Ok(()) };
     let written = std::fs::File::options().create(true).append(true).open(&file);
     written.and_then(|mut file| file.write_all(render(report).as_bytes())).context("The step summary cannot be written")
 }
 
-/// Text of the page that means nothing to Markdown or HTML, on one line.
+/// Text of the page that means nothing to Markdown or HTML, on one line. What is long is cut: a summary takes 1 MiB.
 fn escaped(text: &str) -> String {
+    const LONGEST: usize = 600;
     let mut out = String::new();
-    for c in clean(text).chars() {
+    // Forges make a link of an address that begins so.
+    let text = clean(text).replace("www.", "www\u{2060}.");
+    for (at, c) in text.chars().enumerate() {
+        if at == LONGEST {
+            out.push('…');
+            break;
+        }
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            // A mention would notify somebody, and an address would become a link.
-            '@' => out.push_str("&#64;"),
+            // A mention would notify somebody, a number name an issue: forges look for both in the text that comes out.
+            '@' => out.push_str("@\u{2060}"),
+            '#' => out.push_str("\\#\u{2060}"),
+            // An address would become a link.
             ':' => out.push_str("&#58;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '-' | '!' | '|' | '~' => {
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '+' | '-' | '!' | '|' | '~' => {
                 out.push('\\');
                 out.push(c);
             }

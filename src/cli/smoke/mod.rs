@@ -12,10 +12,15 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
 
 use crate::cli::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
+use crate::cli::output::columns_of;
+use crate::cli::output::harmless;
 use crate::cli::smoke::format::Format;
 use crate::journal::clean;
 use crate::model::Report;
@@ -27,7 +32,9 @@ use crate::smoke::Release;
 const NOT_PASSED: u8 = 3;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 the page passes · 3 it does not · 1 the check could not be made · 2 usage")]
+#[command(
+    after_help = "Exit codes: 0 the page passes · 3 it does not · 1 the check could not be made · 2 usage · 129, 130, 143 interrupted by SIGHUP, SIGINT, SIGTERM"
+)]
 pub(crate) struct Args {
     /// The address of the page; with --service it may be left out
     #[arg(required_unless_present_any = ["service", "explain"], conflicts_with = "explain")]
@@ -46,6 +53,9 @@ pub(crate) struct Args {
     /// Write the report to a file as well, once for each format
     #[arg(long, value_name = "FORMAT=FILE", value_parser = format::to_file)]
     output: Vec<(Format, PathBuf)>,
+    /// The repository's file that the page is made from: annotations stand at its lines
+    #[arg(long, value_name = "FILE")]
+    source: Option<PathBuf>,
     /// Say what a rule means and what to change; without a name list all of them
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "")]
     explain: Option<String>,
@@ -62,24 +72,62 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         "To prove a release give --release TAG and where the page shows it: --release-header, --release-json or --release-text."
     );
     let mut progress = Progress::new(output);
-    let report = smoke::check(&plan, release.as_ref(), &mut |line| progress.say(&line)).await;
+    let mut interrupted = Interrupted::new()?;
+    let mut say = |line: String| progress.say(&line);
+    let looked = tokio::select! {
+        report = smoke::check(&plan, release.as_ref(), &mut say) => Ok(report),
+        // The check is dropped with all that it has started.
+        code = interrupted.come() => Err(code),
+    };
     progress.end();
-    let format = if output.is_json() { Format::Json } else { args.format };
-    output.say(format.render(&report, output).trim_end());
-    for (format, file) in &args.output {
-        let text = format.render(&report, &Output::plain());
-        std::fs::write(file, text).with_context(|| format!("The report cannot be written to {}", file.display()))?;
-    }
-    if format == Format::Github || format == Format::Forgejo {
-        markdown::append_summary(&report)?;
-    }
+    let report = match looked {
+        Ok(report) => report,
+        Err(code) => return Ok(code),
+    };
+    tell(output, args, &report)?;
     Ok(exit_code(&report))
 }
 
+/// Prints the report, and writes it to where it was asked for.
+fn tell(output: &Output, args: &Args, report: &Report) -> anyhow::Result<()> {
+    let format = if output.is_json() { Format::Json } else { args.format };
+    output.exactly(format.render(report, output, args.source.as_deref()).trim_end());
+    for (format, file) in &args.output {
+        let text = format.render(report, &Output::plain(), args.source.as_deref());
+        std::fs::write(file, text).with_context(|| format!("The report cannot be written to {}", file.display()))?;
+    }
+    let mut formats = args.output.iter().map(|(format, _)| *format).chain([format]);
+    if formats.any(Format::is_for_a_runner) {
+        markdown::append_summary(report)?;
+    }
+    Ok(())
+}
+
+/// The signals that end a program, as a shell tells them: 128 and their number.
+struct Interrupted {
+    hang_up: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupted {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("Signals cannot be listened to");
+        let (hang_up, interrupt, terminate) = (SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { hang_up: listen(hang_up)?, interrupt: listen(interrupt)?, terminate: listen(terminate)? })
+    }
+
+    async fn come(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.hang_up.recv() => 129,
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
+    }
+}
+
 fn exit_code(report: &Report) -> u8 {
-    // The check itself, or its browser, not the page.
-    let is_ours = |rule: &str| matches!(rule, "setup" | "browser_failed");
-    match report.errors().map(|finding| is_ours(&finding.rule)).reduce(|all, ours| all && ours) {
+    match report.errors().map(|finding| smoke::is_own_fault(&finding.rule)).reduce(|all, ours| all && ours) {
         None => 0,
         Some(true) => 1,
         Some(false) => NOT_PASSED,
@@ -100,33 +148,39 @@ fn explain(output: &Output, name: &str) -> anyhow::Result<u8> {
     for rule in wanted {
         let severity = human::severity(rule.severity);
         output.say(&format!("{} ({severity}; {})", output.paint(Tone::Strong, rule.name), human::effect(rule.effect)));
-        output.say(&format!("  {}\n  {}", rule.meaning, rule.fix));
+        output.say(&format!("{}\n{}", output.wrapped(2, rule.meaning), output.wrapped(2, rule.fix)));
     }
     Ok(0)
 }
 
 /// What happens meanwhile, on standard error: one line that is drawn over on a terminal, a line each elsewhere.
 struct Progress {
-    is_terminal: bool,
+    /// Columns of the terminal; none: there is none.
+    columns: Option<usize>,
     is_quiet: bool,
     drawn: bool,
 }
 
 impl Progress {
     fn new(output: &Output) -> Self {
-        Self { is_terminal: std::io::stderr().is_terminal(), is_quiet: output.is_json(), drawn: false }
+        let columns = std::io::stderr().is_terminal().then(|| columns_of(std::io::stderr()).unwrap_or(80));
+        Self { columns, is_quiet: output.is_json(), drawn: false }
     }
 
     fn say(&mut self, line: &str) {
         if self.is_quiet {
             return;
         }
-        let line = clean(line);
+        let line = harmless(&clean(line));
         let mut err = std::io::stderr();
         // A reader that has gone away takes nothing from the check.
-        let _ = if self.is_terminal { write!(err, "\r\u{1b}[2K{line}") } else { writeln!(err, "{line}") };
+        let _ = match self.columns {
+            // A line that is wider would leave its first part behind.
+            Some(columns) => write!(err, "\r\u{1b}[2K{}", line.chars().take(columns.saturating_sub(1)).collect::<String>()),
+            None => writeln!(err, "{line}"),
+        };
         let _ = err.flush();
-        self.drawn = self.is_terminal;
+        self.drawn = self.columns.is_some();
     }
 
     fn end(&mut self) {

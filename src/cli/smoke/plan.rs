@@ -73,9 +73,9 @@ pub(super) struct Flags {
     /// Connect here, with name and certificate of the address
     #[arg(long, value_name = "HOST:PORT")]
     connect_to: Option<String>,
-    /// Let the Chromium of this host load the page as well
-    #[arg(long)]
-    browser: bool,
+    /// Let the Chromium of this host load the page as well; auto: where there is one
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = ["true", "auto"])]
+    browser: Option<String>,
     /// Its program [default: the first one that is found]
     #[arg(long, value_name = "FILE", requires = "browser")]
     browser_program: Option<PathBuf>,
@@ -165,7 +165,7 @@ impl Flags {
             ("body", text(&self.body)),
             ("ca_file", path(&self.ca_file)),
             ("connect_to", text(&self.connect_to)),
-            ("browser", self.browser.then_some(Value::from(true))),
+            ("browser", self.browser.as_deref().map(|when| if when == "auto" { Value::from(when) } else { Value::from(true) })),
             ("browser_program", path(&self.browser_program)),
             ("browser_deadline_s", self.browser_deadline_s.map(Value::from)),
             ("browser_screenshots", path(&self.browser_screenshots)),

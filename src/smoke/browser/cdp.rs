@@ -1,37 +1,32 @@
-//! The DevTools protocol: calls and their answers, with the events between them.
+//! The DevTools protocol: calls and their answers, with the events between them. Each message is JSON and ends with a zero
+//! byte, as Chromium's `--remote-debugging-pipe` wants it.
 
 use std::collections::VecDeque;
 
-use futures_util::SinkExt as _;
-use futures_util::StreamExt as _;
 use serde_json::Value;
 use serde_json::json;
-use tokio::net::TcpStream;
-use tokio_tungstenite::MaybeTlsStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWriteExt as _;
 
+use crate::process::Channel;
 use crate::smoke::browser::Fault;
 
 /// A screenshot of a large page is one message.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
 
-/// A connection to a browser.
-pub(super) struct Cdp {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+/// A conversation with a browser. When it is dropped, the browser ends by itself.
+pub(in crate::smoke) struct Cdp {
+    channel: Channel,
+    /// What was read and not taken yet: less than a message, or several.
+    pending: Vec<u8>,
     last_id: u64,
     /// Events that came while an answer was waited for, oldest first.
     waiting: VecDeque<Value>,
 }
 
 impl Cdp {
-    pub(super) async fn connect(address: &str) -> Result<Self, Fault> {
-        let config = WebSocketConfig::default().max_message_size(Some(LARGEST_MESSAGE_BYTES)).max_frame_size(Some(LARGEST_MESSAGE_BYTES));
-        let (socket, _) = tokio_tungstenite::connect_async_with_config(address, Some(config), true)
-            .await
-            .map_err(|error| Fault(format!("The browser takes no DevTools connection: {error}.")))?;
-        Ok(Self { socket, last_id: 0, waiting: VecDeque::new() })
+    pub(super) fn new(channel: Channel) -> Self {
+        Self { channel, pending: Vec::new(), last_id: 0, waiting: VecDeque::new() }
     }
 
     /// Calls `method` and gives its result. Events that come first are kept for [`Cdp::event`].
@@ -55,7 +50,7 @@ impl Cdp {
         self.send(session, method, params).await.map(|_| ())
     }
 
-    /// The next event.
+    /// The next event. Nothing is lost when the future is dropped before it comes.
     pub(super) async fn event(&mut self) -> Result<Value, Fault> {
         if let Some(event) = self.waiting.pop_front() {
             return Ok(event);
@@ -80,20 +75,33 @@ impl Cdp {
         if let Some(session) = session {
             message["sessionId"] = session.into();
         }
-        self.socket.send(Message::text(message.to_string())).await.map_err(|error| gone(&error))?;
+        let bytes = [message.to_string().as_bytes(), b"\0"].concat();
+        self.channel.to.write_all(&bytes).await.map_err(|_| gone())?;
         Ok(self.last_id)
     }
 
     async fn receive(&mut self) -> Result<Value, Fault> {
-        while let Some(message) = self.socket.next().await {
-            if let Message::Text(text) = message.map_err(|error| gone(&error))? {
-                return serde_json::from_str(&text).map_err(|error| Fault(format!("The browser does not speak as it should: {error}.")));
+        let mut looked_at = 0;
+        loop {
+            if let Some(end) = self.pending[looked_at..].iter().position(|byte| *byte == 0) {
+                let rest = self.pending.split_off(looked_at + end + 1);
+                let message = std::mem::replace(&mut self.pending, rest);
+                return serde_json::from_slice(&message[..message.len() - 1])
+                    .map_err(|error| Fault(format!("The browser does not speak as it should: {error}.")));
+            }
+            looked_at = self.pending.len();
+            if looked_at > LARGEST_MESSAGE_BYTES {
+                return Err(Fault("The browser sends a message without end.".to_owned()));
+            }
+            self.pending.reserve(64 << 10);
+            let read = self.channel.from.read_buf(&mut self.pending).await;
+            if read.map_err(|error| Fault(format!("The browser cannot be read: {error}.")))? == 0 {
+                return Err(gone());
             }
         }
-        Err(Fault("The browser ended before it was done.".to_owned()))
     }
 }
 
-fn gone(error: &tokio_tungstenite::tungstenite::Error) -> Fault {
-    Fault(format!("The browser ended before it was done: {error}."))
+fn gone() -> Fault {
+    Fault("The browser ended before it was done.".to_owned())
 }

@@ -3,7 +3,7 @@
 //! [`look`] is the story. `program.rs` finds and starts Chromium, `cdp.rs` speaks the DevTools protocol, `watch.rs` keeps what
 //! it reports, `judge.rs` makes findings of that, `har.rs` writes the list of requests.
 
-mod cdp;
+pub(super) mod cdp;
 mod har;
 mod judge;
 pub(super) mod program;
@@ -41,17 +41,42 @@ pub(super) struct Rendered {
 /// Loads the page of `plan` once. `trusted` are the SHA-256 hashes (base64) of the public keys that the plan's own roots
 /// vouch for. When this returns, no process of the browser runs any more and its profile is gone; dropping it ends them too.
 pub(super) async fn look(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Rendered {
-    match tokio::time::timeout(browser.deadline, load(plan, browser, trusted)).await {
+    if browser.is_optional && program::find(browser.program.as_deref()).is_err() {
+        return Rendered {
+            findings: vec![rules::NOT_CHECKED.finding("No Chromium is on this host, so the page was not rendered.".to_owned())],
+        };
+    }
+    let until = Instant::now() + browser.deadline;
+    let (chromium, mut cdp) = match Chromium::start(plan, browser, trusted) {
+        Ok(started) => started,
+        Err(fault) => return failed(fault.0),
+    };
+    let begun = tokio::time::timeout_at(until, Session::open(&mut cdp, plan)).await;
+    let loaded = match begun {
+        Ok(Ok(session)) => tokio::time::timeout_at(until, load(session, plan, browser, until)).await,
+        Ok(Err(fault)) => {
+            drop(cdp);
+            let ended = chromium.end().await;
+            return failed(format!("Chromium does not start. {fault} {}", clean_end(&ended)));
+        }
+        Err(late) => Err(late),
+    };
+    // It ends by itself when nobody can speak to it any more; what is left of it is ended then.
+    drop(cdp);
+    chromium.end().await;
+    match loaded {
         Ok(Ok(rendered)) => rendered,
         Ok(Err(fault)) => failed(fault.0),
         Err(_) => failed(format!("The browser was not done with the page within {} s.", browser.deadline.as_secs())),
     }
 }
 
-async fn load(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Result<Rendered, Fault> {
-    let until = Instant::now() + browser.deadline;
-    let chromium = Chromium::start(plan, browser, trusted).await?;
-    let mut session = Session::open(&chromium.address, plan).await?;
+fn clean_end(ended: &str) -> String {
+    let ended = ended.trim_end_matches([':', ' ', '.']);
+    if ended.is_empty() { String::new() } else { format!("{ended}.") }
+}
+
+async fn load(mut session: Session<'_>, plan: &SmokePlan, browser: &BrowserPlan, until: Instant) -> Result<Rendered, Fault> {
     session.navigate(plan.url.as_str()).await?;
     // What is still loading when half of the time is over is reported as such; the rest is for screenshots.
     let waited = until.checked_sub(browser.deadline / 2).unwrap_or(until);
@@ -60,7 +85,6 @@ async fn load(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Re
         screenshots(&mut session, dir).await?;
     }
     let watched = session.close().await;
-    chromium.end().await;
     if let Some(file) = &browser.har {
         write(file, har::render(plan, &watched).as_bytes())?;
     }
@@ -74,7 +98,7 @@ async fn load(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Re
 /// A desktop and a phone, width and height in CSS pixels.
 const SIZES: [(&str, u32, u32, bool); 2] = [("desktop", 1280, 800, false), ("phone", 390, 844, true)];
 
-async fn screenshots(session: &mut Session, dir: &PathBuf) -> Result<(), Fault> {
+async fn screenshots(session: &mut Session<'_>, dir: &PathBuf) -> Result<(), Fault> {
     std::fs::create_dir_all(dir).map_err(|error| Fault(format!("The folder {} cannot be made: {error}.", dir.display())))?;
     for (name, width, height, is_phone) in SIZES {
         let picture = session.screenshot(width, height, is_phone).await?;

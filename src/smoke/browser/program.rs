@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::config::BrowserPlan;
@@ -14,9 +13,9 @@ use crate::config::SmokePlan;
 use crate::process;
 use crate::process::Cancel;
 use crate::process::Command;
-use crate::process::Ended;
 
 use crate::smoke::browser::Fault;
+use crate::smoke::browser::cdp::Cdp;
 
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/snap/bin";
 const NAMES: [&str; 5] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome"];
@@ -37,67 +36,87 @@ const FLAGS: [&str; 17] = [
     "--disable-extensions",
     "--mute-audio",
     "--window-size=1280,800",
-    "--remote-debugging-port=0",
+    "--remote-debugging-pipe",
     "--blink-settings=doHtmlPreloadScanning=false",
 ];
 
-/// A Chromium of our own, with a profile of its own. Dropping it ends the whole process group.
+/// How long it may take to end by itself once nobody speaks to it any more.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// A Chromium of our own. Dropping it, or what it is spoken to with, ends the whole process group and removes the profile;
+/// it also ends by itself when tagalong is killed, because its pipe is closed then.
 pub(in crate::smoke) struct Chromium {
-    /// Where it takes DevTools connections, as a WebSocket address.
-    pub(in crate::smoke) address: String,
     cancel: Cancel,
-    running: JoinHandle<Ended>,
-    _profile: tempfile::TempDir,
+    running: JoinHandle<String>,
 }
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Ending the task ends the process group.
+        // Ending the task kills the process group, and then removes the profile.
         self.running.abort();
     }
 }
 
 impl Chromium {
-    /// Starts it and waits until it takes connections.
-    pub(in crate::smoke) async fn start(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Result<Self, Fault> {
+    /// Starts it. Whether it came up shows when it is spoken to.
+    pub(in crate::smoke) fn start(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Result<(Self, Cdp), Fault> {
         let program = find(browser.program.as_deref())?;
-        let profile = tempfile::Builder::new().prefix("tagalong-browser-").tempdir();
-        let profile = profile.map_err(|error| Fault(format!("The browser's profile cannot be made: {error}.")))?;
-        let command = command(&program, profile.path(), plan, browser.deadline, trusted);
-        let (cancel, (sender, address)) = (Cancel::default(), oneshot::channel());
-        let (stop, mut sender) = (cancel.clone(), Some(sender));
-        let mut last = String::new();
+        let profile = Profile::new()?;
+        let (near, far) = process::channel().map_err(|error| Fault(format!("No pipe can be made to the browser: {error}.")))?;
+        let command = command(&program, &profile.0, plan, browser.deadline, trusted);
+        let cancel = Cancel::default();
+        let stop = cancel.clone();
         let running = tokio::spawn(async move {
-            let ended = process::run(&command, &stop, |_, line| {
-                if let Some(address) = line.strip_prefix("DevTools listening on ")
-                    && let Some(sender) = sender.take()
-                {
-                    let _ = sender.send(Ok(address.trim().to_owned()));
-                } else if !line.trim().is_empty() {
+            // Dropped last: when the processes of the browser are gone.
+            let _profile = profile;
+            let mut last = String::new();
+            let ended = process::run_with(&command, far, &stop, |_, line| {
+                if !line.trim().is_empty() {
                     last = line;
                 }
             })
             .await;
-            if let Some(sender) = sender.take() {
-                let _ = sender.send(Err(format!("{} ended at once ({ended}): {last}", command.program)));
-            }
-            ended
+            format!("{} {ended}: {last}", command.program)
         });
-        let mut chromium = Self { address: String::new(), cancel, running, _profile: profile };
-        let said = address.await.unwrap_or_else(|_| Err("it was stopped".to_owned()));
-        chromium.address = said.map_err(|why| Fault(format!("Chromium does not start: {why}.")))?;
-        Ok(chromium)
+        Ok((Self { cancel, running }, Cdp::new(near)))
     }
 
-    /// Ends it; afterwards no process of it runs any more.
-    pub(in crate::smoke) async fn end(mut self) {
+    /// Ends it; afterwards no process of it runs any more and its profile is gone. Says how it ended and its last words.
+    pub(in crate::smoke) async fn end(mut self) -> String {
+        // A program that ends by itself says more of why than one that is ended.
+        let by_itself = tokio::time::timeout(PARTING, &mut self.running).await;
+        if let Ok(ended) = by_itself {
+            return ended.unwrap_or_default();
+        }
         self.cancel.cancel();
-        let _ = (&mut self.running).await;
+        (&mut self.running).await.unwrap_or_default()
+    }
+}
+
+/// A folder for one run, in which the browser keeps everything that it writes.
+struct Profile(PathBuf);
+
+impl Profile {
+    fn new() -> Result<Self, Fault> {
+        let made = tempfile::Builder::new().prefix("tagalong-browser-").tempdir();
+        made.map(|dir| Self(dir.keep())).map_err(|error| Fault(format!("The browser's profile cannot be made: {error}.")))
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        // A process that is being killed may still finish making a file.
+        for _ in 0..200 {
+            match std::fs::remove_dir_all(&self.0) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(Duration::from_millis(4)),
+                _ => return,
+            }
+        }
     }
 }
 
 /// The program to run: the one of the plan, or the first that this host has.
-fn find(wanted: Option<&Path>) -> Result<PathBuf, Fault> {
+pub(super) fn find(wanted: Option<&Path>) -> Result<PathBuf, Fault> {
     if let Some(program) = wanted {
         let is_there = program.is_file();
         return if is_there { Ok(program.to_owned()) } else { Err(Fault(format!("There is no browser at {}.", program.display()))) };
@@ -132,7 +151,8 @@ fn command(program: &Path, profile: &Path, plan: &SmokePlan, deadline: Duration,
         env: BTreeMap::from([
             ("PATH".into(), PATH.into()),
             ("HOME".into(), home.clone()),
-            ("XDG_RUNTIME_DIR".into(), home),
+            ("XDG_RUNTIME_DIR".into(), home.clone()),
+            ("TMPDIR".into(), home),
             ("LANG".into(), "C.UTF-8".into()),
         ]),
         dir: Some(profile.to_owned()),

@@ -1,5 +1,6 @@
 //! One page in the browser, from an empty tab to its end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,9 +20,11 @@ use crate::smoke::browser::watch::Watched;
 const DOMAINS: [&str; 4] = ["Network.enable", "Runtime.enable", "Log.enable", "Audits.enable"];
 
 /// A tab.
-pub(in crate::smoke) struct Session {
-    cdp: Cdp,
+pub(in crate::smoke) struct Session<'a> {
+    cdp: &'a mut Cdp,
     id: String,
+    /// The tab's own id, and those of its frames and workers. What another tab still reports is not this one's.
+    ids: BTreeSet<String>,
     target: Value,
     watched: Watched,
     own: Own,
@@ -50,14 +53,14 @@ impl Own {
     }
 }
 
-impl Session {
+impl<'a> Session<'a> {
     /// Opens an empty tab that reports everything.
-    pub(in crate::smoke) async fn open(address: &str, plan: &SmokePlan) -> Result<Self, Fault> {
-        let mut cdp = Cdp::connect(address).await?;
+    pub(in crate::smoke) async fn open(cdp: &'a mut Cdp, plan: &SmokePlan) -> Result<Self, Fault> {
         let target = cdp.call(None, "Target.createTarget", json!({ "url": "about:blank" })).await?;
         let attached = cdp.call(None, "Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true })).await?;
         let id = attached["sessionId"].as_str().unwrap_or_default().to_owned();
-        let mut session = Self { cdp, id: id.clone(), target: target["targetId"].clone(), watched: Watched::default(), own: Own::of(plan) };
+        let (target, ids) = (target["targetId"].clone(), BTreeSet::from([id.clone()]));
+        let mut session = Self { cdp, id: id.clone(), ids, target, watched: Watched::default(), own: Own::of(plan) };
         session.cdp.call(Some(&id), "Page.enable", json!({})).await?;
         session.listen(&id).await?;
         // The page's own process answers this behind all of the above; to go on earlier would lose the first events.
@@ -94,6 +97,9 @@ impl Session {
             match tokio::time::timeout_at(next.min(until), self.cdp.event()).await {
                 Ok(event) => {
                     let event = event?;
+                    if !event["sessionId"].as_str().is_some_and(|id| self.ids.contains(id)) {
+                        continue;
+                    }
                     if self.watched.note(&event) {
                         quiet_since = Instant::now();
                     }
@@ -112,6 +118,7 @@ impl Session {
             // Our own tab is listened to already, and to ask for it twice would lose what comes meanwhile.
             "Target.attachedToTarget" if params["sessionId"] != self.id.as_str() => {
                 let child = params["sessionId"].as_str().unwrap_or_default().to_owned();
+                self.ids.insert(child.clone());
                 self.listen(&child).await
             }
             "Fetch.requestPaused" => {
@@ -154,7 +161,7 @@ impl Session {
     }
 
     /// Closes the tab, and gives what was reported.
-    pub(in crate::smoke) async fn close(mut self) -> Watched {
+    pub(in crate::smoke) async fn close(self) -> Watched {
         let _ = self.cdp.tell(None, "Target.closeTarget", json!({ "targetId": self.target })).await;
         self.watched
     }

@@ -26,7 +26,8 @@ pub(in crate::smoke) struct Request {
     pub(in crate::smoke) began_s: f64,
     pub(in crate::smoke) took_ms: f64,
     began: f64,
-    /// Which load of a document it belongs to.
+    /// The frame and the document in it that asked.
+    frame: String,
     loader: String,
     /// Why it did not come, in the browser's words.
     pub(in crate::smoke) failed: Option<String>,
@@ -62,11 +63,9 @@ pub(in crate::smoke) struct Watched {
 }
 
 impl Watched {
-    /// How many requests are under way. A stream that stays open does not keep a page from being loaded, nor does what the
-    /// browser asks for by itself (its icon).
+    /// How many requests are under way. A stream that stays open does not keep a page from being loaded.
     pub(in crate::smoke) fn under_way(&self) -> usize {
-        let lasting =
-            |index: &&usize| matches!(self.requests[**index].kind.as_str(), "EventSource" | "WebSocket" | "Media" | "Ping" | "Other");
+        let lasting = |index: &&usize| matches!(self.requests[**index].kind.as_str(), "EventSource" | "WebSocket" | "Media" | "Ping");
         self.open.values().filter(|index| !lasting(index)).count()
     }
 
@@ -81,12 +80,7 @@ impl Watched {
         let id = format!("{} {}", event["sessionId"], params["requestId"]);
         match event["method"].as_str().unwrap_or_default() {
             "Page.loadEventFired" => self.is_loaded = true,
-            // The page has gone elsewhere: nobody tells any more what became of the old one's requests.
-            "Page.frameNavigated" if params["frame"].get("parentId").is_none() => {
-                let loader = text(&params["frame"]["loaderId"]);
-                let requests = &self.requests;
-                self.open.retain(|_, index| requests.get(*index).is_none_or(|request| request.loader == loader));
-            }
+            "Page.frameNavigated" => self.leaves(&params["frame"]),
             "Network.requestWillBeSent" => self.begins(id, params),
             "Network.responseReceived" => self.answered(&id, &params["response"]),
             "Network.loadingFinished" => self.ends(&id, params, None),
@@ -113,6 +107,13 @@ impl Watched {
         true
     }
 
+    /// A frame shows another document: what the one before still asked for is given up, and nothing more is said of it.
+    fn leaves(&mut self, frame: &Value) {
+        let (id, loader) = (text(&frame["id"]), text(&frame["loaderId"]));
+        let requests = &self.requests;
+        self.open.retain(|_, index| requests.get(*index).is_none_or(|request| request.frame != id || request.loader == loader));
+    }
+
     fn begins(&mut self, id: String, params: &Value) {
         let request = &params["request"];
         if let Some(redirect) = params.get("redirectResponse") {
@@ -127,6 +128,7 @@ impl Watched {
             url: text(&request["url"]),
             method: text(&request["method"]),
             kind: text(&params["type"]),
+            frame: text(&params["frameId"]),
             loader: text(&params["loaderId"]),
             sent_headers: request["headers"].clone(),
             began_s: params["wallTime"].as_f64().unwrap_or_default(),
@@ -194,7 +196,7 @@ mod tests {
     use super::Watched;
 
     #[test]
-    fn a_redirect_is_a_request_of_its_own_and_streams_do_not_last() {
+    fn a_redirect_is_a_request_of_its_own_and_what_is_given_up_does_not_last() {
         let mut watched = Watched::default();
         let event = |method: &str, params| json!({ "method": method, "sessionId": "s", "params": params });
         let begins =
@@ -208,6 +210,13 @@ mod tests {
         assert_eq!((watched.requests[0].status, watched.requests[0].took_ms), (Some(302), 500.0));
         watched.note(&event("Network.loadingFailed", json!({ "requestId": "1", "errorText": "net::ERR_ABORTED", "canceled": true })));
         assert_eq!((watched.under_way(), &watched.requests[1].failed), (0, &None));
+        let mut icon = begins("Other", "https://a.test/favicon.ico");
+        (icon["frameId"], icon["loaderId"]) = ("f".into(), "old".into());
+        watched.note(&event("Network.requestWillBeSent", icon));
+        watched.note(&event("Page.frameNavigated", json!({ "frame": { "id": "f", "loaderId": "old" } })));
+        assert_eq!(watched.under_way(), 1);
+        watched.note(&event("Page.frameNavigated", json!({ "frame": { "id": "f", "loaderId": "new" } })));
+        assert_eq!(watched.under_way(), 0);
         watched.note(&event("Network.requestWillBeSent", begins("EventSource", "https://a.test/events")));
         assert_eq!(watched.under_way(), 0);
     }

@@ -85,11 +85,11 @@ async fn ask_chromium(pages: &[&str]) -> Vec<Seen> {
     let visitor = Visitor::new(&plan).await.unwrap();
     visitor.get(&plan.url, &Cookies::default()).await.unwrap();
     let trusted: Vec<String> = visitor.handshakes.take().iter().filter_map(certificate::key_hash).collect();
-    let browser = BrowserPlan { program: None, deadline: Duration::from_mins(10), screenshots: None, har: None };
-    let chromium = Chromium::start(&plan, &browser, &trusted).await.unwrap();
+    let browser = BrowserPlan { program: None, is_optional: false, deadline: Duration::from_mins(10), screenshots: None, har: None };
+    let (chromium, mut cdp) = Chromium::start(&plan, &browser, &trusted).unwrap();
     let mut seen = Vec::new();
     for (number, page) in pages.iter().enumerate() {
-        let mut session = Session::open(&chromium.address, &plan).await.unwrap();
+        let mut session = Session::open(&mut cdp, &plan).await.unwrap();
         session.navigate(&format!("https://site.test/dir/page?{number}")).await.unwrap();
         let is_loaded = session.wait_until_loaded(Instant::now() + Duration::from_mins(1), Duration::from_millis(150)).await.unwrap();
         let watched = session.close().await;

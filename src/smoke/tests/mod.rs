@@ -1,6 +1,7 @@
 //! The module as its callers see it.
 
 mod any_bytes;
+mod browser;
 mod certificate;
 mod chromium;
 mod mixed_content;

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
+use crate::config::KnownFindings;
 use crate::config::SmokePlan;
 use crate::model::Report;
 use crate::smoke::Release;
@@ -134,6 +135,7 @@ impl Server {
             assets: true,
             max_body_bytes: 1 << 20,
             ca_file: Some(self.ca_file.clone()),
+            known_findings: KnownFindings::Warn,
             browser: None,
             connect_to: Some(format!("127.0.0.1:{}", self.port)),
         }

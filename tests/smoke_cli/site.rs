@@ -1,0 +1,100 @@
+//! A real https server, and the real binary beside it.
+
+use std::io::Read as _;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+pub(crate) const GOOD: &str = "<!doctype html><title>x</title><p>release 1f0c9e2</p>";
+
+/// An https server for `localhost` that answers everything with one page, as long as the test runs.
+pub(crate) struct Site {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) port: u16,
+    /// The requests, as they came.
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Site {
+    pub(crate) fn new(page: impl Into<String>) -> Self {
+        let page: Arc<str> = page.into().into();
+        let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority_key = rcgen::KeyPair::generate().unwrap();
+        let root = authority.self_signed(&authority_key).unwrap();
+        let issuer = rcgen::Issuer::new(authority, authority_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        leaf.not_after = rcgen::date_time_ymd(2200, 1, 1);
+        let leaf = leaf.signed_by(&key, &issuer).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), root.pem()).unwrap();
+        let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = Arc::new(tls.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (Ok(mut stream), tls, seen, page) = (stream, Arc::clone(&tls), Arc::clone(&seen), Arc::clone(&page)) else { return };
+                std::thread::spawn(move || {
+                    let Ok(mut session) = rustls::ServerConnection::new(tls) else { return };
+                    let mut stream = rustls::Stream::new(&mut session, &mut stream);
+                    let mut request = [0_u8; 8192];
+                    if let Ok(count) = stream.read(&mut request)
+                        && count > 0
+                    {
+                        let request = String::from_utf8_lossy(&request[..count]).into_owned();
+                        let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+                        seen.lock().unwrap().push(request);
+                        if path == "/hang" {
+                            loop {
+                                std::thread::park();
+                            }
+                        }
+                        let (status, page) = if path == "/" { ("200 OK", &*page) } else { ("404 Not Found", "") };
+                        let head = format!(
+                            "HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                            page.len()
+                        );
+                        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.as_bytes()));
+                        stream.conn.send_close_notify();
+                        let _ = stream.flush();
+                    }
+                });
+            }
+        });
+        Self { dir, port, requests }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn look(&self, args: &[&str]) -> Output {
+        let page = format!("https://localhost:{}/", self.port);
+        let ca = self.path("ca.pem").display().to_string();
+        let all: Vec<&str> = ["smoke", &page, "--ca-file", &ca, "--within-s", "1"].iter().chain(args).copied().collect();
+        run(&all, &[])
+    }
+}
+
+pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tagalong"));
+    command.args(args).env_clear().envs(env.iter().copied()).output().unwrap()
+}
+
+pub(crate) fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub(crate) fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
