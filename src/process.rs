@@ -171,7 +171,8 @@ pub async fn run(command: &Command, cancel: &Cancel, each: impl FnMut(Stream, St
     run_for(Reader::People, command, Vec::new(), cancel, each).await
 }
 
-/// As [`run`], for a program that is spoken to over a [`channel`].
+/// As [`run`], for a program that is spoken to over a [`channel`]. The end of the channel tells it to end; when it is to be
+/// stopped all the same, it is killed at once.
 pub async fn run_with(command: &Command, far: FarEnd, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Ended {
     run_for(Reader::People, command, far.into_mappings(), cancel, each).await
 }
@@ -260,6 +261,7 @@ async fn supervise(
     cancel: &Cancel,
     mut read: impl FnMut(Stream, Box<dyn AsyncRead + Send + Unpin>),
 ) -> Ended {
+    let grace = if open.is_empty() { GRACE } else { Duration::ZERO };
     let mut child = match start(command, open) {
         Ok(child) => child,
         Err(error) => return Ended::NotStarted(format!("{}: {error}", command.program)),
@@ -282,8 +284,10 @@ async fn supervise(
         () = tokio::time::sleep(command.deadline) => Ended::Deadline(command.deadline),
         () = cancel.cancelled() => Ended::Cancelled,
     };
-    group.signal(Signal::TERM);
-    let _ = tokio::time::timeout(GRACE, child.wait()).await;
+    if !grace.is_zero() {
+        group.signal(Signal::TERM);
+        let _ = tokio::time::timeout(grace, child.wait()).await;
+    }
     group.signal(Signal::KILL);
     let _ = child.wait().await;
     group.end().await;

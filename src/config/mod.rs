@@ -5,6 +5,7 @@
 mod check;
 mod dataset;
 mod key;
+mod look;
 mod reader;
 mod reload;
 mod secret;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub use dataset::{Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
+pub use look::{Demands, FetchPlan, HostPattern, HttpVersion, RuleLevels};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::{Secret, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};

@@ -12,6 +12,7 @@ use crate::config::ReleaseProof;
 use crate::config::Secret;
 use crate::config::SmokePlan;
 use crate::config::Stack;
+use crate::config::look;
 use crate::config::reader::Section;
 use crate::model::Repository;
 use crate::model::ServiceName;
@@ -289,6 +290,10 @@ pub(super) fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option
         certificate_days: from.whole("certificate_days", 3, 0..=3650),
         timeout: from.seconds("timeout_s", 10.0, 0.1..=300.0),
         assets: from.flag("assets", true),
+        fetch: look::read_fetch(&mut from),
+        samples: from.whole("samples", 3, 1..=20) as u32,
+        demands: look::read_demands(&mut from, pattern),
+        rules: look::read_rules(&mut from),
         max_body_bytes: (from.whole("max_body_kib", 5120, 1..=51_200) as usize) << 10,
         ca_file: from.path("ca_file"),
         connect_to: from.text("connect_to"),

@@ -4,6 +4,9 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Demands;
+use crate::config::FetchPlan;
+use crate::config::RuleLevels;
 use crate::config::Secret;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
@@ -38,6 +41,14 @@ pub struct SmokePlan {
     pub timeout: Duration,
     /// Whether the page's assets are looked at.
     pub assets: bool,
+    /// How they are asked for; none: they are judged by their addresses alone.
+    pub fetch: Option<FetchPlan>,
+    /// How often the page is asked in one look: two builds behind one name show only in some answers.
+    pub samples: u32,
+    /// What the page must be beside its status, headers and body.
+    pub demands: Demands,
+    /// How bad findings of single rules are, where the service says so itself.
+    pub rules: RuleLevels,
     /// How many bytes of the page are read at most.
     pub max_body_bytes: usize,
     /// Roots to trust beside the host's own (PEM).

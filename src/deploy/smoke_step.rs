@@ -119,6 +119,8 @@ mod tests {
             resolved: Some("http://a.test/a.css".into()),
             element: Some("link[href]".into()),
             line: Some(1),
+            column: None,
+            sheet: None,
             known: false,
         };
         report.findings = vec![finding];

@@ -26,6 +26,8 @@ pub enum Effect {
     Upgraded,
     /// The page's own policy rewrites it to https before it is asked.
     Rescued,
+    /// The request brings nothing that can be used; the page goes without.
+    Missing,
     /// The page does not load.
     PageFails,
     /// Nothing that a visitor sees.
@@ -57,6 +59,12 @@ pub struct Finding {
     /// Line in the document, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
+    /// Where in the line it begins, in characters from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+    /// The linked style sheet in which it stands; none: the page itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sheet: Option<String>,
     /// Whether the running release had the very same finding before anything was changed.
     #[serde(default)]
     pub known: bool,

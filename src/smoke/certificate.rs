@@ -112,7 +112,8 @@ fn too_few_days(handshake: &Handshake, fewest_days: i64) -> Option<Finding> {
     let Certificate { subject, days_left, .. } = describe(handshake);
     (days_left < fewest_days).then(|| {
         let ends = if days_left == 1 { "1 day".to_owned() } else { format!("{days_left} days") };
-        rules::CERTIFICATE_DAYS.finding(format!("The certificate of {subject} ends in {ends}; the plan asks for at least {fewest_days}."))
+        rules::certificate_days::RULE
+            .finding(format!("The certificate of {subject} ends in {ends}; the plan asks for at least {fewest_days}."))
     })
 }
 
@@ -121,30 +122,29 @@ fn refused(handshake: &Handshake, error: &TlsError) -> Finding {
     let host = &handshake.host;
     let (subject, issuer) = (&leaf.subject, &leaf.issuer);
     if leaf.is_placeholder() {
-        return rules::CERTIFICATE_PENDING
+        return rules::certificate_pending::RULE
             .finding(format!("{host} shows a placeholder certificate ({subject}, issued by {issuer}): the real one has not come yet."));
     }
     let days = |seconds: i64| (seconds / DAY_S).max(0);
     match error {
         TlsError::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             let ago = days(handshake.at_s.saturating_sub(leaf.not_after_s));
-            rules::CERTIFICATE_EXPIRED.finding(format!("The certificate of {host} ended {ago} days ago (issued by {issuer})."))
+            rules::certificate_expired::RULE.finding(format!("The certificate of {host} ended {ago} days ago (issued by {issuer})."))
         }
         TlsError::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
             let in_days = days(leaf.not_before_s.saturating_sub(handshake.at_s));
-            rules::CERTIFICATE_EXPIRED.finding(format!("The certificate of {host} is not valid yet: it begins in {in_days} days."))
+            rules::certificate_expired::RULE.finding(format!("The certificate of {host} is not valid yet: it begins in {in_days} days."))
         }
         TlsError::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
             let names = if leaf.names.is_empty() { leaf.subject.clone() } else { leaf.names.join(", ") };
-            rules::CERTIFICATE_NAME.finding(format!("The certificate that {host} shows is for {names}, not for {host}."))
+            rules::certificate_name::RULE.finding(format!("The certificate that {host} shows is for {names}, not for {host}."))
         }
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
             let who = if subject == issuer { "itself".to_owned() } else { issuer.clone() };
-            rules::CERTIFICATE_UNTRUSTED
+            rules::certificate_untrusted::RULE
                 .finding(format!("The certificate of {host} ({subject}) was issued by {who}, whom nothing on this host vouches for."))
         }
-        other => {
-            rules::CERTIFICATE_UNTRUSTED.finding(format!("The certificate of {host} ({subject}, issued by {issuer}) is refused: {other}."))
-        }
+        other => rules::certificate_untrusted::RULE
+            .finding(format!("The certificate of {host} ({subject}, issued by {issuer}) is refused: {other}.")),
     }
 }

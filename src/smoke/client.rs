@@ -113,7 +113,7 @@ impl Visitor {
             Ok(Err(error)) => Err(Box::new(fault::finding(url, &error))),
             Err(_) => {
                 let place = fault::place(url);
-                Err(Box::new(rules::TIMEOUT.finding(format!("{place} did not answer in {} ms.", self.timeout.as_millis()))))
+                Err(Box::new(rules::timeout::RULE.finding(format!("{place} did not answer in {} ms.", self.timeout.as_millis()))))
             }
         }
     }
@@ -247,5 +247,5 @@ fn basic_auth(plan: &SmokePlan) -> Option<(String, String)> {
 }
 
 fn setup(message: String) -> Box<Finding> {
-    Box::new(rules::SETUP.finding(message))
+    Box::new(rules::setup::RULE.finding(message))
 }

@@ -22,12 +22,12 @@ fn status(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
         return None;
     }
     let wanted: Vec<String> = plan.status.iter().map(u16::to_string).collect();
-    let mut finding = rules::STATUS.finding(format!("The page answers {} instead of {}.", answer.status, wanted.join(" or ")));
+    let mut finding = rules::status::RULE.finding(format!("The page answers {} instead of {}.", answer.status, wanted.join(" or ")));
     match answer.status {
         401 => "Set basic_auth (or a header) in the plan, or let the check's address through without a login.",
         404 => "Check the path of the address and the proxy's route to the service.",
         502..=504 => "The proxy does not reach the app: look at the app's log, its port and the proxy's target.",
-        _ => rules::STATUS.fix,
+        _ => rules::status::RULE.fix,
     }
     .clone_into(&mut finding.fix);
     Some(finding)
@@ -42,7 +42,7 @@ fn header(answer: &Answer, name: &str, pattern: &regex::Regex) -> Option<Finding
         Some(value) => format!("The header {name} is \"{}\", which does not match {pattern}.", shown(value)),
         None => format!("The header {name} is missing."),
     };
-    let mut finding = rules::HEADER.finding(message);
+    let mut finding = rules::header::RULE.finding(message);
     finding.element = Some(name.to_owned());
     Some(finding)
 }
@@ -57,5 +57,5 @@ fn body(plan: &SmokePlan, answer: &Answer, text: Option<&str>) -> Option<Finding
         Some(text) => format!("The body does not match {pattern}; it begins \"{}\".", shown(text.trim_start())),
         None => format!("The body does not match {pattern}: it came packed, although nobody asked for that."),
     };
-    Some(rules::BODY.finding(message))
+    Some(rules::body::RULE.finding(message))
 }

@@ -18,12 +18,12 @@ pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
         return tls_finding(&place, &tls);
     }
     if error.is_dns() {
-        return rules::DNS.finding(format!("The name in {place} does not resolve: {}.", innermost(error)));
+        return rules::dns::RULE.finding(format!("The name in {place} does not resolve: {}.", innermost(error)));
     }
     if error.is_connect() {
-        return rules::UNREACHABLE.finding(format!("No connection to {place} was made: {}.", innermost(error)));
+        return rules::unreachable::RULE.finding(format!("No connection to {place} was made: {}.", innermost(error)));
     }
-    rules::UNREACHABLE.finding(format!("The answer of {place} broke off: {}.", innermost(error)))
+    rules::unreachable::RULE.finding(format!("The answer of {place} broke off: {}.", innermost(error)))
 }
 
 /// Scheme, host and port: paths and queries may carry secrets and are not repeated.
@@ -40,14 +40,14 @@ fn tls_finding(place: &str, error: &TlsError) -> Finding {
         // Caddy, Traefik with strict SNI, nginx with ssl_reject_handshake: no certificate for this name yet.
         TlsError::AlertReceived(
             alert @ (AlertDescription::InternalError | AlertDescription::UnrecognisedName | AlertDescription::HandshakeFailure),
-        ) => rules::CERTIFICATE_PENDING
+        ) => rules::certificate_pending::RULE
             .finding(format!("{place} has no certificate to show for this name yet: it ended the handshake with the alert {alert:?}.")),
         TlsError::InvalidMessage(_) => {
-            let mut finding = rules::UNREACHABLE.finding(format!("{place} does not speak TLS: {error}."));
+            let mut finding = rules::unreachable::RULE.finding(format!("{place} does not speak TLS: {error}."));
             "Give the proxy's port this name over https, or correct the scheme or port of the address.".clone_into(&mut finding.fix);
             finding
         }
-        other => rules::UNREACHABLE.finding(format!("The TLS handshake with {place} failed: {other}.")),
+        other => rules::unreachable::RULE.finding(format!("The TLS handshake with {place} failed: {other}.")),
     }
 }
 

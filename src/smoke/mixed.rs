@@ -55,11 +55,12 @@ pub(super) async fn look(answer: Answer, text: Option<String>) -> Seen {
     let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be taken apart; its assets are not looked at.") };
     let mut seen = judge(&scan, &answer.url);
     if answer.cut {
-        seen.findings.push(rules::TRUNCATED.finding(format!("Only the first {} bytes of the page were looked at.", answer.body.len())));
+        seen.findings
+            .push(rules::truncated::RULE.finding(format!("Only the first {} bytes of the page were looked at.", answer.body.len())));
     }
     if scan.incomplete {
         let message = "The page's elements stand so deep in one another that only its first part was looked at.";
-        let mut finding = rules::TRUNCATED.finding(message.to_owned());
+        let mut finding = rules::truncated::RULE.finding(message.to_owned());
         "Look at why the page nests its elements thousands deep.".clone_into(&mut finding.fix);
         seen.findings.push(finding);
     }
@@ -67,7 +68,7 @@ pub(super) async fn look(answer: Answer, text: Option<String>) -> Seen {
 }
 
 fn note(severity: Severity, message: &str) -> Seen {
-    let finding = Finding { severity, ..rules::NOT_CHECKED.finding(message.to_owned()) };
+    let finding = Finding { severity, ..rules::not_checked::RULE.finding(message.to_owned()) };
     Seen { findings: vec![finding], ..Seen::default() }
 }
 
@@ -96,8 +97,11 @@ fn looks_like_html(text: &str) -> bool {
 
 fn page_headers(answer: &Answer) -> PageHeaders {
     let values = |name: &str| answer.headers.get_all(name).iter().map(header_text).collect::<Vec<_>>();
+    let policies = values("content-security-policy");
     PageHeaders {
-        upgrades: values("content-security-policy").iter().any(|policy| page::upgrades_insecure_requests(policy)),
+        upgrades: policies.iter().any(|policy| page::upgrades_insecure_requests(policy)),
+        policies,
+        encoding: page::encoding_of(&answer.body, answer.header(CONTENT_TYPE).as_deref()),
         links: values("link"),
     }
 }
@@ -147,6 +151,8 @@ fn finding(asset: &Asset, page: &Url) -> Option<Finding> {
     finding.resolved = Some(shown_url(target.as_str()));
     finding.element = Some(asset.element.clone());
     finding.line = (asset.line > 0).then_some(asset.line);
+    finding.column = (asset.column > 0).then_some(asset.column);
+    finding.sheet = asset.sheet.as_deref().map(str::to_owned);
     Some(finding)
 }
 
@@ -163,11 +169,11 @@ fn rule(asset: &Asset, target: &Url) -> Option<Rule> {
         return None;
     }
     Some(match (asset.kind, place) {
-        (AssetKind::Form, _) => rules::INSECURE_FORM,
-        _ if asset.rescued => rules::RESCUED_ASSET,
-        (_, Place::Private) => rules::PRIVATE_ASSET,
-        (kind, Place::Name) if kind.is_upgraded() => rules::UPGRADED_ASSET,
-        _ => rules::BLOCKED_ASSET,
+        (AssetKind::Form, _) => rules::insecure_form::RULE,
+        _ if asset.rescued => rules::rescued_asset::RULE,
+        (_, Place::Private) => rules::private_asset::RULE,
+        (kind, Place::Name) if kind.is_upgraded() => rules::upgraded_asset::RULE,
+        _ => rules::blocked_asset::RULE,
     })
 }
 
@@ -228,10 +234,10 @@ fn message(asset: &Asset, target: &Url, rule: &Rule) -> String {
     let target = shown(target.as_str());
     let place = if asset.line > 0 { format!("{}, line {}", asset.element, asset.line) } else { asset.element.clone() };
     let what = match rule.name {
-        name if name == rules::BLOCKED_ASSET.name => format!("A browser does not load {target} ({place})"),
-        name if name == rules::UPGRADED_ASSET.name => format!("A browser asks over https for {target} ({place})"),
-        name if name == rules::RESCUED_ASSET.name => format!("Only the page's policy makes {target} ({place}) an https address"),
-        name if name == rules::INSECURE_FORM.name => format!("What is typed into the form goes to {target} ({place})"),
+        name if name == rules::blocked_asset::RULE.name => format!("A browser does not load {target} ({place})"),
+        name if name == rules::upgraded_asset::RULE.name => format!("A browser asks over https for {target} ({place})"),
+        name if name == rules::rescued_asset::RULE.name => format!("Only the page's policy makes {target} ({place}) an https address"),
+        name if name == rules::insecure_form::RULE.name => format!("What is typed into the form goes to {target} ({place})"),
         _ => format!("{target} ({place}) is asked for from a private address"),
     };
     let when = match (asset.kind, asset.when) {
@@ -243,7 +249,7 @@ fn message(asset: &Asset, target: &Url, rule: &Rule) -> String {
 }
 
 fn fix(asset: &Asset, target: &Url, page: &Url, rule: &Rule) -> Option<String> {
-    if rule.name == rules::PRIVATE_ASSET.name || rule.name == rules::RESCUED_ASSET.name {
+    if rule.name == rules::private_asset::RULE.name || rule.name == rules::rescued_asset::RULE.name {
         return None;
     }
     let written_in_full = Url::parse(&asset.written).is_ok();

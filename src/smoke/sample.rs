@@ -116,7 +116,7 @@ impl Sample {
         let last = without_credentials(&answer.url);
         self.final_url = (last != without_credentials(&plan.url)).then(|| last.to_string());
         self.status = Some(answer.status);
-        if !self.findings.iter().all(|finding| finding.rule == rules::CERTIFICATE_DAYS.name) {
+        if !self.findings.iter().all(|finding| finding.rule == rules::certificate_days::RULE.name) {
             // A redirect that is wrong explains the status and the body of its answer.
             return;
         }

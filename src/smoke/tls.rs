@@ -112,7 +112,7 @@ pub(super) async fn client_config(ca_file: Option<&Path>, seen: Handshakes) -> R
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     build(extra, provider, seen).map_err(|error| {
         let message = format!("TLS could not be set up: {error}.");
-        let mut finding = rules::SETUP.finding(message);
+        let mut finding = rules::setup::RULE.finding(message);
         "Install the host's root certificates (the package ca-certificates), or name a PEM file in ca_file.".clone_into(&mut finding.fix);
         Box::new(finding)
     })
@@ -133,7 +133,7 @@ fn build(extra: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>, see
 
 async fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Box<Finding>> {
     let refuse = |why: String| {
-        let mut finding = rules::SETUP.finding(format!("The file {} of ca_file cannot be used: {why}.", path.display()));
+        let mut finding = rules::setup::RULE.finding(format!("The file {} of ca_file cannot be used: {why}.", path.display()));
         "Let ca_file name a readable PEM file with at least one certificate.".clone_into(&mut finding.fix);
         Box::new(finding)
     };

@@ -107,6 +107,7 @@ pub(super) fn effect(effect: Effect) -> &'static str {
         Effect::Blocked => "a browser does not load it",
         Effect::Upgraded => "a browser asks for it over https instead",
         Effect::Rescued => "the page's own policy turns it into https",
+        Effect::Missing => "a browser gets nothing that it can use",
         Effect::PageFails => "visitors do not get the page",
         Effect::Nothing => "visitors see nothing of it",
     }

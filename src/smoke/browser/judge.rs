@@ -18,10 +18,13 @@ pub(super) fn findings(plan: &SmokePlan, watched: &Watched) -> Vec<Finding> {
         watched
             .exceptions
             .iter()
-            .map(|said| rules::BROWSER_EXCEPTION.finding(format!("A script of the page fails: {}", first_lines(said)))),
+            .map(|said| rules::browser_exception::RULE.finding(format!("A script of the page fails: {}", first_lines(said)))),
     );
     findings.extend(
-        watched.console.iter().map(|said| rules::BROWSER_CONSOLE.finding(format!("The page writes to the console: {}", first_lines(said)))),
+        watched
+            .console
+            .iter()
+            .map(|said| rules::browser_console::RULE.finding(format!("The page writes to the console: {}", first_lines(said)))),
     );
     findings
 }
@@ -30,14 +33,14 @@ fn mixed(mixed: &Mixed) -> Finding {
     let (url, kind) = (&mixed.url, &mixed.kind);
     let mut finding = match mixed.resolution.as_str() {
         "MixedContentBlocked" => {
-            rules::BROWSER_BLOCKED.finding(format!("Chromium does not load {url} ({kind}): the page is https and this is http."))
+            rules::browser_blocked::RULE.finding(format!("Chromium does not load {url} ({kind}): the page is https and this is http."))
         }
         "MixedContentAutomaticallyUpgraded" => {
-            rules::BROWSER_UPGRADED.finding(format!("Chromium asks for {url} ({kind}) over https instead."))
+            rules::browser_upgraded::RULE.finding(format!("Chromium asks for {url} ({kind}) over https instead."))
         }
         _ => Finding {
             severity: Severity::Warning,
-            ..rules::BROWSER_BLOCKED.finding(format!("Chromium warns of {url} ({kind}): the page is https and this is http."))
+            ..rules::browser_blocked::RULE.finding(format!("Chromium warns of {url} ({kind}): the page is https and this is http."))
         },
     };
     finding.url = Some(url.clone());
@@ -60,7 +63,7 @@ fn failed(plan: &SmokePlan, request: &Request) -> Option<Finding> {
         _ => return None,
     };
     let is_own = Url::parse(&request.url).is_ok_and(|url| url.origin() == plan.url.origin());
-    let mut finding = rules::BROWSER_REQUEST.finding(format!("{} ({}) does not come: {why}.", request.url, request.kind));
+    let mut finding = rules::browser_request::RULE.finding(format!("{} ({}) does not come: {why}.", request.url, request.kind));
     if !is_own {
         finding.severity = Severity::Warning;
     }

@@ -43,7 +43,7 @@ pub(super) struct Rendered {
 pub(super) async fn look(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Rendered {
     if browser.is_optional && program::find(browser.program.as_deref()).is_err() {
         return Rendered {
-            findings: vec![rules::NOT_CHECKED.finding("No Chromium is on this host, so the page was not rendered.".to_owned())],
+            findings: vec![rules::not_checked::RULE.finding("No Chromium is on this host, so the page was not rendered.".to_owned())],
         };
     }
     let until = Instant::now() + browser.deadline;
@@ -56,13 +56,11 @@ pub(super) async fn look(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[Str
         Ok(Ok(session)) => tokio::time::timeout_at(until, load(session, plan, browser, until)).await,
         Ok(Err(fault)) => {
             drop(cdp);
-            let ended = chromium.end().await;
+            let ended = chromium.end_of_a_failure().await;
             return failed(format!("Chromium does not start. {fault} {}", clean_end(&ended)));
         }
         Err(late) => Err(late),
     };
-    // It ends by itself when nobody can speak to it any more; what is left of it is ended then.
-    drop(cdp);
     chromium.end().await;
     match loaded {
         Ok(Ok(rendered)) => rendered,
@@ -90,7 +88,7 @@ async fn load(mut session: Session<'_>, plan: &SmokePlan, browser: &BrowserPlan,
     }
     let mut findings = judge::findings(plan, &watched);
     if !is_loaded {
-        findings.push(rules::BROWSER_FAILED.finding("The page was still loading when the browser's time was over.".to_owned()));
+        findings.push(rules::browser_failed::RULE.finding("The page was still loading when the browser's time was over.".to_owned()));
     }
     Ok(Rendered { findings })
 }
@@ -112,5 +110,5 @@ fn write(file: &std::path::Path, bytes: &[u8]) -> Result<(), Fault> {
 }
 
 fn failed(why: String) -> Rendered {
-    Rendered { findings: vec![rules::BROWSER_FAILED.finding(why)] }
+    Rendered { findings: vec![rules::browser_failed::RULE.finding(why)] }
 }

@@ -20,7 +20,7 @@ use crate::smoke::browser::cdp::Cdp;
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/snap/bin";
 const NAMES: [&str; 5] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome"];
 /// No background traffic, no dialogs, and no preload scanner: it asks for things that the page itself never does.
-const FLAGS: [&str; 17] = [
+const FLAGS: [&str; 18] = [
     "--headless",
     "--disable-gpu",
     "--disable-quic",
@@ -33,6 +33,8 @@ const FLAGS: [&str; 17] = [
     "--disable-dev-shm-usage",
     "--disable-breakpad",
     "--disable-crash-reporter",
+    // Its crash handlers would leave the process group.
+    "--disable-crashpad-for-testing",
     "--disable-extensions",
     "--mute-audio",
     "--window-size=1280,800",
@@ -40,7 +42,7 @@ const FLAGS: [&str; 17] = [
     "--blink-settings=doHtmlPreloadScanning=false",
 ];
 
-/// How long it may take to end by itself once nobody speaks to it any more.
+/// How long one that did not come up may take to end by itself.
 const PARTING: Duration = Duration::from_secs(2);
 
 /// A Chromium of our own. Dropping it, or what it is spoken to with, ends the whole process group and removes the profile;
@@ -81,15 +83,22 @@ impl Chromium {
         Ok((Self { cancel, running }, Cdp::new(near)))
     }
 
-    /// Ends it; afterwards no process of it runs any more and its profile is gone. Says how it ended and its last words.
-    pub(in crate::smoke) async fn end(mut self) -> String {
-        // A program that ends by itself says more of why than one that is ended.
-        let by_itself = tokio::time::timeout(PARTING, &mut self.running).await;
-        if let Ok(ended) = by_itself {
-            return ended.unwrap_or_default();
-        }
+    /// Ends it; afterwards no process of it runs any more and its profile is gone.
+    pub(in crate::smoke) async fn end(mut self) {
         self.cancel.cancel();
-        (&mut self.running).await.unwrap_or_default()
+        let _ = (&mut self.running).await;
+    }
+
+    /// As [`Chromium::end`], for one that did not come up: it is let end by itself first, because then it says why. Gives how it
+    /// ended and its last words.
+    pub(in crate::smoke) async fn end_of_a_failure(mut self) -> String {
+        match tokio::time::timeout(PARTING, &mut self.running).await {
+            Ok(ended) => ended.unwrap_or_default(),
+            Err(_) => {
+                self.cancel.cancel();
+                (&mut self.running).await.unwrap_or_default()
+            }
+        }
     }
 }
 

@@ -12,11 +12,15 @@ const PRESCAN: usize = 1024;
 
 /// Decodes `bytes` that came with this `Content-Type`.
 pub(crate) fn decode(bytes: &[u8], content_type: Option<&str>) -> String {
-    let encoding = match Encoding::for_bom(bytes) {
+    encoding_of(bytes, content_type).decode(bytes).0.into_owned()
+}
+
+/// The encoding of `bytes` that came with this `Content-Type`.
+pub(crate) fn encoding_of(bytes: &[u8], content_type: Option<&str>) -> &'static Encoding {
+    match Encoding::for_bom(bytes) {
         Some((encoding, _)) => encoding,
         None => declared(content_type).or_else(|| prescan(bytes)).unwrap_or_else(|| guessed(bytes)),
-    };
-    encoding.decode(bytes).0.into_owned()
+    }
 }
 
 fn declared(content_type: Option<&str>) -> Option<&'static Encoding> {

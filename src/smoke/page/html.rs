@@ -1,8 +1,11 @@
 //! Which HTML elements fetch, and what kind of request each makes.
 
 use crate::smoke::page::AssetKind;
+use crate::smoke::page::Cors;
+use crate::smoke::page::Terms;
 use crate::smoke::page::When;
 use crate::smoke::page::srcset;
+use crate::smoke::page::styles;
 use crate::smoke::page::tree::Element;
 use crate::smoke::page::tree::NodeId;
 use crate::smoke::page::tree::Tree;
@@ -29,6 +32,27 @@ pub(super) fn assets(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
         }
         "form" => walk.fetch(element, "action", AssetKind::Form, When::Later),
         _ => {}
+    }
+}
+
+/// What the element says about a request of this kind.
+pub(super) fn terms(element: &Element, kind: AssetKind) -> Terms {
+    let value = |name: &str| element.attribute(name).unwrap_or_default().to_owned();
+    let is_link = element.is_html("link");
+    let rel = if is_link { value("rel").to_ascii_lowercase() } else { String::new() };
+    let has = |word: &str| rel.split_ascii_whitespace().any(|other| other == word);
+    let is_module = has("modulepreload")
+        || (&*element.name == "script" && element.attribute("type").is_some_and(|kind| kind.trim().eq_ignore_ascii_case("module")));
+    let asked = element
+        .attribute("crossorigin")
+        .map(|mode| if mode.trim().eq_ignore_ascii_case("use-credentials") { Cors::Credentials } else { Cors::Anonymous });
+    let takes_integrity = is_link || &*element.name == "script";
+    Terms {
+        cors: asked.or_else(|| is_module.then_some(Cors::Anonymous)).or_else(|| styles::cors_of(kind)),
+        integrity: if takes_integrity { value("integrity") } else { String::new() },
+        media: if is_link { value("media") } else { String::new() },
+        is_module,
+        is_ahead: is_link && !has("stylesheet") && !has("icon") && !has("manifest"),
     }
 }
 

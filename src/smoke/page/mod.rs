@@ -13,15 +13,21 @@ mod property;
 mod selector;
 mod sink;
 mod srcset;
+mod styles;
 mod svg;
 mod tree;
 mod walk;
 
+use std::sync::Arc;
+
+use encoding_rs::Encoding;
+use encoding_rs::UTF_8;
 use url::Url;
 
 pub(super) use data_url::percent_decode;
-pub(super) use decode::decode;
+pub(super) use decode::{decode, encoding_of};
 pub(super) use policy::upgrades_insecure_requests;
+pub use styles::Styles;
 
 /// What kind of request an asset is; browsers decide by it what becomes of http.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +90,42 @@ pub struct Asset {
     pub resolved: Option<Url>,
     /// What kind of request it is.
     pub kind: AssetKind,
-    /// Line in the document, from 1; 0 for an HTTP header.
+    /// Line in the document or its sheet, from 1; 0 for an HTTP header.
     pub line: u32,
+    /// Where in the line its address begins, in characters from 1; 0 where that is not known.
+    pub column: u32,
+    /// The linked style sheet in which it stands; none: the page itself.
+    pub sheet: Option<Arc<str>>,
     /// When it is asked for.
     pub when: When,
     /// Whether `upgrade-insecure-requests` is in force where it stands.
     pub rescued: bool,
+    /// What its element says about the request.
+    pub terms: Terms,
+}
+
+/// What an element says about its request, beside the address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether the answer must allow the page's origin to read it.
+    pub cors: Option<Cors>,
+    /// The `integrity` attribute; empty: none.
+    pub integrity: String,
+    /// The `media` attribute of a style sheet.
+    pub media: String,
+    /// A module script, whose type is judged more strictly.
+    pub is_module: bool,
+    /// It is only fetched ahead of its use: without it the page is slower and no worse.
+    pub is_ahead: bool,
+}
+
+/// The mode of a request across origins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cors {
+    /// Without cookies to other origins.
+    Anonymous,
+    /// With cookies.
+    Credentials,
 }
 
 /// What a scan found.
@@ -99,15 +135,27 @@ pub struct PageScan {
     pub assets: Vec<Asset>,
     /// Whether the scan gave up before the end, because the page is nested beyond all measure.
     pub incomplete: bool,
+    /// With what the linked style sheets are read.
+    pub styles: Styles,
 }
 
 /// What the answer's headers say about the page.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PageHeaders {
     /// Whether a policy with `upgrade-insecure-requests` came with it.
     pub upgrades: bool,
+    /// The policies that came with it, each the value of one header.
+    pub policies: Vec<String>,
+    /// The encoding of the page, in which queries are written.
+    pub encoding: &'static Encoding,
     /// The values of its `Link` headers.
     pub links: Vec<String>,
+}
+
+impl Default for PageHeaders {
+    fn default() -> Self {
+        Self { upgrades: false, policies: Vec::new(), encoding: UTF_8, links: Vec::new() }
+    }
 }
 
 /// Lists what the page `html`, served from `url`, makes a browser ask for.

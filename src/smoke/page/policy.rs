@@ -1,11 +1,45 @@
 //! The page's headers: `Content-Security-Policy` and `Link`.
 
+use url::Url;
+
 /// Whether a policy (the value of one header or `<meta>`) has `upgrade-insecure-requests`.
 pub(crate) fn upgrades_insecure_requests(policy: &str) -> bool {
     let directives = policy.split(',').flat_map(|one| one.split(';'));
     directives
         .filter_map(|directive| directive.split_ascii_whitespace().next())
         .any(|name| name.eq_ignore_ascii_case("upgrade-insecure-requests"))
+}
+
+/// Whether a policy lets `<base>` of the page at `page` lead to `base`.
+///
+/// CSP level 3, `base-uri`: without the directive everything is allowed; hosts are compared with their leading `*.`, schemes
+/// and ports; a path is not looked at.
+pub(super) fn allows_base(policy: &str, page: &Url, base: &Url) -> bool {
+    let directives = policy.split(',').map(|one| {
+        let words = |directive: &str| directive.split_ascii_whitespace().map(str::to_ascii_lowercase).collect::<Vec<_>>();
+        one.split(';').map(words).find(|words| words.first().is_some_and(|name| name == "base-uri"))
+    });
+    directives.flatten().all(|words| words.iter().skip(1).any(|source| is_source_of(source, page, base)))
+}
+
+fn is_source_of(source: &str, page: &Url, url: &Url) -> bool {
+    match source {
+        "*" => matches!(url.scheme(), "http" | "https" | "ws" | "wss") || url.scheme() == page.scheme(),
+        "'self'" => url.origin() == page.origin(),
+        scheme if scheme.ends_with(':') => scheme.strip_suffix(':') == Some(url.scheme()),
+        host => is_host_source_of(host, page, url),
+    }
+}
+
+fn is_host_source_of(source: &str, page: &Url, url: &Url) -> bool {
+    let (scheme, rest) = source.split_once("://").unwrap_or((page.scheme(), source));
+    let place = rest.split('/').next().unwrap_or_default();
+    let (host, port) = place.rsplit_once(':').map_or((place, None), |(host, port)| (host, Some(port)));
+    let is_scheme = scheme == url.scheme() || (scheme == "http" && url.scheme() == "https");
+    let is_port = port.map_or_else(|| url.port().is_none(), |port| port == "*" || port.parse().ok() == url.port_or_known_default());
+    let name = url.host_str().unwrap_or_default();
+    let is_host = host.strip_prefix('*').map_or(name == host, |domain| name.ends_with(domain));
+    is_scheme && is_port && is_host
 }
 
 /// One link of a `Link` header: its target and its parameters, names in lower case.

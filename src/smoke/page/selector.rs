@@ -8,7 +8,7 @@ use cssparser::Token;
 use crate::smoke::page::When;
 
 /// The names on a page, in lower case (classes are compared without case in quirks mode).
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Names {
     /// Elements.
     pub(super) elements: HashSet<String>,

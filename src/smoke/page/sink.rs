@@ -32,7 +32,7 @@ use crate::smoke::page::tree::Tree;
 const PIECE: usize = 4096;
 
 /// The attributes that the walk asks for; all others are forgotten.
-const WANTED: [&str; 34] = [
+const WANTED: [&str; 36] = [
     "action",
     "as",
     "autoplay",
@@ -40,6 +40,7 @@ const WANTED: [&str; 34] = [
     "class",
     "clip-path",
     "content",
+    "crossorigin",
     "cursor",
     "data",
     "disabled",
@@ -51,6 +52,7 @@ const WANTED: [&str; 34] = [
     "http-equiv",
     "id",
     "imagesrcset",
+    "integrity",
     "language",
     "marker-end",
     "marker-mid",
@@ -108,12 +110,13 @@ struct Sink {
     nodes: RefCell<Vec<Node>>,
     nameless: Rc<QualName>,
     line: Cell<u32>,
+    is_quirky: Cell<bool>,
 }
 
 impl Sink {
     fn new() -> Self {
         let nameless = Rc::new(QualName::new(None, ns!(), LocalName::from("")));
-        let sink = Self { nodes: RefCell::new(Vec::new()), nameless, line: Cell::new(1) };
+        let sink = Self { nodes: RefCell::new(Vec::new()), nameless, line: Cell::new(1), is_quirky: Cell::new(false) };
         sink.add(None);
         sink
     }
@@ -129,11 +132,11 @@ impl Sink {
         Handle { id, name: Rc::clone(&self.nameless) }
     }
 
-    /// Text is kept for style elements alone.
+    /// Text is kept for style and script elements alone.
     fn add_text(&self, parent: NodeId, text: &str) {
         let mut nodes = self.nodes.borrow_mut();
         if let Some(element) = nodes[parent as usize].element.as_deref_mut()
-            && &*element.name == "style"
+            && matches!(&*element.name, "style" | "script")
         {
             element.text.push_str(text);
         }
@@ -216,7 +219,7 @@ impl TreeSink for Sink {
     type ElemName<'a> = ExpandedName<'a>;
 
     fn finish(self) -> Tree {
-        Tree { nodes: self.nodes.into_inner(), incomplete: false }
+        Tree { nodes: self.nodes.into_inner(), incomplete: false, is_quirky: self.is_quirky.get() }
     }
 
     fn parse_error(&self, _message: Cow<'static, str>) {}
@@ -277,7 +280,9 @@ impl TreeSink for Sink {
         x.id == y.id
     }
 
-    fn set_quirks_mode(&self, _mode: QuirksMode) {}
+    fn set_quirks_mode(&self, mode: QuirksMode) {
+        self.is_quirky.set(mode == QuirksMode::Quirks);
+    }
 
     fn append_before_sibling(&self, sibling: &Handle, new_node: NodeOrText<Handle>) {
         if let NodeOrText::AppendNode(node) = new_node {

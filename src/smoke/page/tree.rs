@@ -49,7 +49,7 @@ pub(super) struct Element {
     pub(super) line: u32,
     /// Those attributes that the walk asks for.
     pub(super) attributes: Vec<(&'static str, StrTendril)>,
-    /// The text of a style element.
+    /// The text of a style or script element.
     pub(super) text: String,
     /// The content of a `template`, which is no child.
     pub(super) content: NodeId,
@@ -76,6 +76,8 @@ pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
     /// Whether the page was given up before its end.
     pub(super) incomplete: bool,
+    /// Whether browsers lay the page out as of old, because its doctype is missing or of another time.
+    pub(super) is_quirky: bool,
 }
 
 impl Tree {

@@ -1,5 +1,6 @@
 //! Goes through the tree in document order.
 
+use std::borrow::Cow;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -9,6 +10,8 @@ use crate::smoke::page::Asset;
 use crate::smoke::page::AssetKind;
 use crate::smoke::page::PageHeaders;
 use crate::smoke::page::PageScan;
+use crate::smoke::page::Styles;
+use crate::smoke::page::Terms;
 use crate::smoke::page::When;
 use crate::smoke::page::css::Found;
 use crate::smoke::page::css::Sheets;
@@ -18,6 +21,8 @@ use crate::smoke::page::policy;
 use crate::smoke::page::property;
 use crate::smoke::page::selector::Names;
 use crate::smoke::page::sink;
+use crate::smoke::page::styles;
+use crate::smoke::page::styles::Fonts;
 use crate::smoke::page::svg;
 use crate::smoke::page::tree::Element;
 use crate::smoke::page::tree::NodeId;
@@ -38,11 +43,12 @@ const LONGEST_LINE: usize = 4096;
 pub(super) fn scan(html: &str, url: &Url, headers: &PageHeaders) -> PageScan {
     let mut scan = PageScan::default();
     header_links(url, headers, &mut scan);
-    let page = document(html, url, headers.upgrades, (0, Instant::now() + LONGEST));
+    let page = document(html, url, headers, headers.upgrades, (0, Instant::now() + LONGEST));
     scan.incomplete = page.incomplete;
+    scan.styles = page.styles;
     let lines: Vec<&str> = html.lines().collect();
     scan.assets.extend(page.assets.into_iter().map(|mut asset| {
-        asset.line = own_line(&lines, &asset);
+        (asset.line, asset.column) = own_place(&lines, &asset);
         asset
     }));
     scan
@@ -58,16 +64,19 @@ fn header_links(url: &Url, headers: &PageHeaders, scan: &mut PageScan) {
             written: link.target,
             kind,
             line: 0,
+            column: 0,
+            sheet: None,
             when: When::Load,
             rescued: headers.upgrades,
+            terms: Terms { cors: styles::cors_of(kind), is_ahead: true, ..Terms::default() },
         });
     }
 }
 
-fn document(html: &str, url: &Url, rescued: bool, (depth, until): (u8, Instant)) -> PageScan {
+fn document(html: &str, url: &Url, headers: &PageHeaders, rescued: bool, (depth, until): (u8, Instant)) -> PageScan {
     let tree = sink::build(html, until);
     let names = names(&tree);
-    let scripted = names.elements.contains("script");
+    let is_scripted = names.elements.contains("script");
     let mut walk = Walk {
         tree: &tree,
         document: url.clone(),
@@ -76,15 +85,21 @@ fn document(html: &str, url: &Url, rescued: bool, (depth, until): (u8, Instant))
         rescued,
         depth,
         until,
-        scan: PageScan { assets: Vec::new(), incomplete: tree.incomplete },
+        headers,
+        policies: headers.policies.clone(),
+        scan: PageScan { assets: Vec::new(), incomplete: tree.incomplete, styles: Styles::default() },
         sheets: Sheets::new(&names),
         custom: Vec::new(),
     };
     each(&tree, |id, element, in_shadow| walk.element(id, element, in_shadow));
     let Walk { mut scan, sheets, custom, .. } = walk;
-    scan.assets.extend(custom.into_iter().filter(|(name, _)| sheets.used.contains(name)).map(|(_, asset)| asset));
+    let Sheets { used, .. } = sheets;
+    let mut styles = Styles { names, used, custom, is_scripted, is_quirky: tree.is_quirky };
+    scan.assets.extend(styles.come_into_use());
+    styles.merge(scan.styles);
+    scan.styles = styles;
     // Without a script nothing ever comes that a rule could match.
-    scan.assets.retain(|asset| scripted || asset.when != When::Scripted);
+    scan.assets.retain(|asset| is_scripted || asset.when != When::Scripted);
     scan
 }
 
@@ -123,6 +138,8 @@ pub(super) struct Walk<'t> {
     rescued: bool,
     depth: u8,
     until: Instant,
+    headers: &'t PageHeaders,
+    policies: Vec<String>,
     scan: PageScan,
     sheets: Sheets<'t>,
     custom: Vec<(String, Asset)>,
@@ -152,6 +169,7 @@ impl Walk<'_> {
         self.has_base = true;
         if let Ok(base) = self.document.join(href)
             && !matches!(base.scheme(), "data" | "javascript")
+            && self.policies.iter().all(|policy| policy::allows_base(policy, &self.document, &base))
         {
             self.base = base;
         }
@@ -160,9 +178,9 @@ impl Walk<'_> {
     fn set_policy(&mut self, id: NodeId, element: &Element) {
         let is_policy = element.attribute("http-equiv").is_some_and(|name| name.trim().eq_ignore_ascii_case("content-security-policy"));
         let in_head = self.tree.parent_element(id).is_some_and(|parent| parent.is_html("head"));
-        if is_policy && in_head && element.attribute("content").is_some_and(policy::upgrades_insecure_requests) {
-            self.rescued = true;
-        }
+        let Some(policy) = element.attribute("content").filter(|_| is_policy && in_head) else { return };
+        self.rescued |= policy::upgrades_insecure_requests(policy);
+        self.policies.push(policy.to_owned());
     }
 
     /// Takes the attribute `name` as something that is asked for, if it is there and not empty.
@@ -175,7 +193,8 @@ impl Walk<'_> {
     /// Takes one address of the attribute `name`.
     pub(super) fn fetch_url(&mut self, element: &Element, name: &str, written: &str, kind: AssetKind, when: When) {
         let asset = self.asset(format!("{}[{name}]", element.name), element.line, written, kind, when);
-        if let Some(asset) = asset {
+        if let Some(mut asset) = asset {
+            asset.terms = html::terms(element, kind);
             self.scan.assets.push(asset);
         }
     }
@@ -185,8 +204,25 @@ impl Walk<'_> {
         if trimmed.is_empty() {
             return None;
         }
-        let resolved = self.base.join(trimmed).ok();
-        Some(Asset { element, written: trimmed.to_owned(), resolved, kind, line, when, rescued: self.rescued })
+        let terms = Terms { cors: styles::cors_of(kind), ..Terms::default() };
+        Some(Asset {
+            element,
+            written: trimmed.to_owned(),
+            resolved: self.join(trimmed),
+            kind,
+            line,
+            column: 0,
+            sheet: None,
+            when,
+            rescued: self.rescued,
+            terms,
+        })
+    }
+
+    /// Queries are written in the page's own encoding.
+    fn join(&self, written: &str) -> Option<Url> {
+        let encode: &dyn Fn(&str) -> Cow<'_, [u8]> = &|query| self.headers.encoding.output_encoding().encode(query).0.into_owned().into();
+        Url::options().base_url(Some(&self.base)).encoding_override(Some(encode)).parse(written).ok()
     }
 
     fn style_element(&mut self, element: &Element) {
@@ -218,7 +254,7 @@ impl Walk<'_> {
 
     /// Turns what the sheet just read fetches into assets. `sheet` is where it stands, when not in the page itself.
     fn take_sheets(&mut self, element: &str, line: u32, sheet: Option<&Url>) {
-        let mut reached_face = None;
+        let mut fonts = Fonts::default();
         for found in std::mem::take(&mut self.sheets.found) {
             // A bare fragment names something in this page.
             if found.url.starts_with('#') {
@@ -229,13 +265,7 @@ impl Walk<'_> {
             if let Some(sheet) = sheet {
                 asset.resolved = sheet.join(&asset.written).ok();
             }
-            if found.face.is_some() {
-                if reached_face == found.face {
-                    asset.when = When::Later;
-                } else if asset.resolved.as_ref().is_some_and(|url| url.scheme() != "http") {
-                    reached_face = found.face;
-                }
-            }
+            fonts.order(found.face, &mut asset);
             self.keep_found(found, asset, element, at);
         }
     }
@@ -256,8 +286,9 @@ impl Walk<'_> {
         if self.depth >= DEEPEST {
             return;
         }
-        let inner = document(html, url.unwrap_or(&self.base), self.rescued, (self.depth + 1, self.until));
+        let inner = document(html, url.unwrap_or(&self.base), self.headers, self.rescued, (self.depth + 1, self.until));
         self.scan.incomplete |= inner.incomplete;
+        self.scan.styles.merge(inner.styles);
         self.scan.assets.extend(inner.assets.into_iter().map(|mut asset| {
             asset.element = format!("{}[{attribute}] {}", element.name, asset.element);
             asset.line = element.line;
@@ -278,19 +309,23 @@ pub(super) fn is_for_screens(element: &Element) -> bool {
     property::media(element.attribute("media").unwrap_or_default()).is_some()
 }
 
-/// The tree builder knows where a tag ends; the attribute may stand some lines above, but not above the tag's name.
-fn own_line(lines: &[&str], asset: &Asset) -> u32 {
+/// Line and column. The tree builder knows where a tag ends; the attribute may stand some lines above, but not above the
+/// tag's name.
+fn own_place(lines: &[&str], asset: &Asset) -> (u32, u32) {
     let end = asset.line as usize;
     let name = asset.element.split(['[', ' ']).next().unwrap_or_default();
     for index in (end.saturating_sub(LONGEST_TAG_LINES)..end).rev() {
         match lines.get(index) {
             Some(line) if line.len() > LONGEST_LINE => break,
-            Some(line) if line.contains(&asset.written) => return index as u32 + 1,
+            Some(line) if let Some(at) = line.find(&asset.written) => {
+                let column = line.get(..at).map_or(0, |before| before.chars().count() as u32 + 1);
+                return (index as u32 + 1, column);
+            }
             Some(line) if opens(line, name) => break,
             _ => {}
         }
     }
-    asset.line
+    (asset.line, 0)
 }
 
 fn opens(line: &str, name: &str) -> bool {

@@ -288,13 +288,15 @@ fn policies() {
     for (html, wanted) in table {
         assert_eq!(seen(&html), wanted, "{html}");
     }
-    let headers = PageHeaders { upgrades: true, links: vec!["<http://x.test/a>; rel=preload; as=script".to_owned()] };
+    let headers =
+        PageHeaders { upgrades: true, links: vec!["<http://x.test/a>; rel=preload; as=script".to_owned()], ..PageHeaders::default() };
     assert_eq!(seen_with("<img src=http://x.test/b>", &headers), ["rescued_asset Link header", "rescued_asset img[src]"]);
     let headers = PageHeaders {
         upgrades: false,
         links: vec![
             "<http://x.test/a>; rel=preload; as=style, <http://x.test/b>; rel=stylesheet, <http://x.test/c>; rel=preconnect".to_owned(),
         ],
+        ..PageHeaders::default()
     };
     assert_eq!(seen_with("", &headers), ["blocked_asset Link header"]);
 }

@@ -19,7 +19,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
+use crate::config::Demands;
 use crate::config::KnownFindings;
+use crate::config::RuleLevels;
 use crate::config::SmokePlan;
 use crate::model::Report;
 use crate::smoke::Release;
@@ -133,6 +135,10 @@ impl Server {
             certificate_days: 7,
             timeout: Duration::from_secs(5),
             assets: true,
+            fetch: None,
+            samples: 1,
+            demands: Demands { min_body_bytes: 0, max_latency: None, http_version: None, json: Vec::new() },
+            rules: RuleLevels::new(),
             max_body_bytes: 1 << 20,
             ca_file: Some(self.ca_file.clone()),
             known_findings: KnownFindings::Warn,

@@ -1,0 +1,17 @@
+//! `browser_blocked`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// Chromium itself did not load something that the https page asks for over http.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "browser_blocked",
+    severity: Severity::Error,
+    effect: Effect::Blocked,
+    wait: Wait::No,
+    meaning: "Chromium itself did not load something that the https page asks for over http.",
+    fix: "Write https:// instead of http://, or an address without scheme and host; a script may be what asks.",
+};

@@ -1,0 +1,17 @@
+//! `browser_exception`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// A script of the page ends with an exception that nothing catches.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "browser_exception",
+    severity: Severity::Error,
+    effect: Effect::Nothing,
+    wait: Wait::No,
+    meaning: "A script of the page ends with an exception that nothing catches.",
+    fix: "Look at the script where the message says; a part of the page does not work.",
+};

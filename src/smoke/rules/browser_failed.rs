@@ -1,0 +1,17 @@
+//! `browser_failed`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// The browser could not look at the page.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "browser_failed",
+    severity: Severity::Error,
+    effect: Effect::Nothing,
+    wait: Wait::No,
+    meaning: "The browser could not look at the page.",
+    fix: "Install Chromium on this host or correct browser_program; if the page needs longer to load, raise browser_deadline_s.",
+};

@@ -1,0 +1,17 @@
+//! `browser_request`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// Something that the page asks for does not come.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "browser_request",
+    severity: Severity::Error,
+    effect: Effect::Blocked,
+    wait: Wait::No,
+    meaning: "Something that the page asks for does not come.",
+    fix: "Look at the address: the file may be missing in the release, or the page's own policy may forbid it.",
+};

@@ -1,0 +1,17 @@
+//! `browser_upgraded`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// Chromium itself asked over https for something that the page names by http.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "browser_upgraded",
+    severity: Severity::Error,
+    effect: Effect::Upgraded,
+    wait: Wait::No,
+    meaning: "Chromium itself asked over https for something that the page names by http.",
+    fix: "Write https:// instead of http://, or an address without scheme and host; a script may be what asks.",
+};

@@ -1,0 +1,17 @@
+//! `certificate_expired`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// The certificate is past its end, or not valid yet.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "certificate_expired",
+    severity: Severity::Error,
+    effect: Effect::PageFails,
+    wait: Wait::No,
+    meaning: "The certificate is past its end, or not valid yet.",
+    fix: "Renew the certificate and look at why its renewal failed; when it is \"not valid yet\", check the clocks of both hosts.",
+};

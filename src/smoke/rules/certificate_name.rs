@@ -1,0 +1,17 @@
+//! `certificate_name`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// The certificate is for other names.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "certificate_name",
+    severity: Severity::Error,
+    effect: Effect::PageFails,
+    wait: Wait::No,
+    meaning: "The certificate is for other names.",
+    fix: "Add this name to the proxy's router or virtual host, so that a certificate for it is asked for and served.",
+};

@@ -1,0 +1,17 @@
+//! `dns`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// The host's name does not resolve.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "dns",
+    severity: Severity::Error,
+    effect: Effect::PageFails,
+    wait: Wait::Page,
+    meaning: "The host's name does not resolve.",
+    fix: "Check the DNS record of the name and that this host's resolver knows it; for a name that only leads here later, set connect_to.",
+};

@@ -1,0 +1,17 @@
+//! `redirect_to_http`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// The page, asked over https, sends its visitors to http.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "redirect_to_http",
+    severity: Severity::Error,
+    effect: Effect::PageFails,
+    wait: Wait::Confirm,
+    meaning: "The page, asked over https, sends its visitors to http.",
+    fix: "Let the app see that visitors come over https: have the proxy send X-Forwarded-Proto and the app trust it; or make its redirects relative.",
+};

@@ -1,0 +1,17 @@
+//! `timeout`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// The answer did not come in the time of one request.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "timeout",
+    severity: Severity::Error,
+    effect: Effect::PageFails,
+    wait: Wait::Page,
+    meaning: "The answer did not come in the time of one request.",
+    fix: "Look at the log of the app and of the proxy; if the page really needs longer, raise timeout.",
+};
