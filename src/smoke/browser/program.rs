@@ -20,7 +20,7 @@ use crate::smoke::browser::cdp::Cdp;
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/snap/bin";
 const NAMES: [&str; 5] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome"];
 /// No background traffic, no dialogs, and no preload scanner: it asks for things that the page itself never does.
-const FLAGS: [&str; 18] = [
+const FLAGS: [&str; 17] = [
     "--headless",
     "--disable-gpu",
     "--disable-quic",
@@ -33,8 +33,6 @@ const FLAGS: [&str; 18] = [
     "--disable-dev-shm-usage",
     "--disable-breakpad",
     "--disable-crash-reporter",
-    // Its crash handlers would leave the process group.
-    "--disable-crashpad-for-testing",
     "--disable-extensions",
     "--mute-audio",
     "--window-size=1280,800",
