@@ -1,0 +1,1 @@
+//! What a page asks for is fetched, and what comes is judged.
