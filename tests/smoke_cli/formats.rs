@@ -207,7 +207,7 @@ fn annotations_stand_at_the_lines_of_the_source() {
     let site = Site::new(hostile());
     let looked = site.look(&["--format", "github", "--source", "web/a,b:c%\n.html"]);
     let said = out(&looked);
-    assert!(said.contains("::error file=web/a%2Cb%3Ac%25\\u{a}.html,line=2,title=smoke%3A blocked_asset::"), "{said}");
+    assert!(said.contains("::error file=web/a%2Cb%3Ac%25\\u{a}.html,line=2,col=28,title=smoke%3A blocked_asset::"), "{said}");
     assert!(!out(&site.look(&["--format", "github"])).contains("file="));
 }
 
