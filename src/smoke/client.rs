@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use reqwest::Client;
 use reqwest::ClientBuilder;
+use reqwest::Version;
 use reqwest::dns::Addrs;
 use reqwest::dns::Name;
 use reqwest::dns::Resolve;
@@ -17,9 +18,11 @@ use reqwest::header::HOST;
 use reqwest::header::HeaderMap;
 use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
+use tokio::time::Instant;
 use url::Origin;
 use url::Url;
 
+use crate::config::HttpVersion;
 use crate::config::SmokePlan;
 use crate::model::Finding;
 
@@ -45,6 +48,10 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Whether the body went on.
     pub(super) cut: bool,
+    /// The version of HTTP that it came in.
+    pub(super) version: Version,
+    /// How long its head took to come, from looking up the name on.
+    pub(super) head_after: Duration,
 }
 
 impl Answer {
@@ -143,7 +150,9 @@ impl Visitor {
         if own {
             headers.extend(self.own_headers.clone());
         }
+        let asked = Instant::now();
         let mut response = client.get(target).headers(headers).send().await?;
+        let head_after = asked.elapsed();
         let mut body = Vec::new();
         let mut cut = false;
         while let Some(chunk) = response.chunk().await? {
@@ -154,7 +163,8 @@ impl Visitor {
                 break;
             }
         }
-        Ok(Answer { url: url.clone(), status: response.status().as_u16(), headers: response.headers().clone(), body, cut })
+        let (status, version) = (response.status().as_u16(), response.version());
+        Ok(Answer { url: url.clone(), status, headers: response.headers().clone(), body, cut, version, head_after })
     }
 }
 
@@ -187,6 +197,12 @@ fn plain_client(tls: rustls::ClientConfig) -> ClientBuilder {
 fn detour(plan: &SmokePlan, to: &str, mut tls: rustls::ClientConfig) -> Result<Client, Box<Finding>> {
     if plan.url.domain().is_none() {
         return Err(setup("connect_to needs a name in the address; with an IP address there, write the right one.".to_owned()));
+    }
+    if plan.url.port().is_some() && plan.demands.http_version == Some(HttpVersion::Two) {
+        let message = "With connect_to and a port in the address only HTTP/1.1 is spoken, and the plan asks for HTTP/2.";
+        let mut finding = setup(message.to_owned());
+        "Leave the port out of the address and write it into connect_to, or leave http_version out.".clone_into(&mut finding.fix);
+        return Err(finding);
     }
     let mut builder = if plan.url.port().is_some() {
         // With HTTP/2 the port would go astray: it is taken from the address of the connection there.

@@ -4,6 +4,7 @@ mod any_bytes;
 mod browser;
 mod certificate;
 mod chromium;
+mod demands;
 mod mixed_content;
 mod probe;
 mod server;
