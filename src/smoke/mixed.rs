@@ -9,6 +9,7 @@ use reqwest::header::CONTENT_TYPE;
 use url::Host;
 use url::Url;
 
+use crate::config::RuleLevels;
 use crate::model::Finding;
 use crate::model::Severity;
 
@@ -28,7 +29,7 @@ use crate::smoke::rules::Rule;
 const MOST: usize = 200;
 
 /// What the page's assets came to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     /// How many assets the page asks for.
     pub(super) assets: u32,
@@ -38,8 +39,8 @@ pub(super) struct Seen {
     pub(super) omitted: u32,
 }
 
-/// Looks at an accepted answer whose body reads `text`.
-pub(super) async fn look(answer: Answer, text: Option<String>) -> Seen {
+/// Looks at an accepted answer whose body reads `text`. What the service's own `levels` switch off takes no place in the list.
+pub(super) async fn look(answer: Answer, text: Option<String>, levels: &RuleLevels) -> Seen {
     match kind_of(&answer, text.as_deref()) {
         Kind::Html => {}
         Kind::Xhtml => return note(Severity::Note, "The page is XHTML, whose assets are not looked at."),
@@ -53,7 +54,7 @@ pub(super) async fn look(answer: Answer, text: Option<String>) -> Seen {
     // A large page takes a tenth of a second, which the other tasks of this thread should not wait.
     let scanned = tokio::task::spawn_blocking(move || page::scan(&text, &url, &headers)).await;
     let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be taken apart; its assets are not looked at.") };
-    let mut seen = judge(&scan, &answer.url);
+    let mut seen = judge(&scan, &answer.url, levels);
     if answer.cut {
         seen.findings
             .push(rules::truncated::RULE.finding(format!("Only the first {} bytes of the page were looked at.", answer.body.len())));
@@ -107,7 +108,7 @@ fn page_headers(answer: &Answer) -> PageHeaders {
 }
 
 /// The findings of a scan of the page at `page`. A page that is itself served over http mixes nothing.
-pub(super) fn judge(scan: &PageScan, page: &Url) -> Seen {
+pub(super) fn judge(scan: &PageScan, page: &Url, levels: &RuleLevels) -> Seen {
     let assets = scan.assets.iter().filter(|asset| asset.kind != AssetKind::Form).count() as u32;
     let mut seen = Seen { assets, ..Seen::default() };
     if page.scheme() != "https" {
@@ -116,7 +117,7 @@ pub(super) fn judge(scan: &PageScan, page: &Url) -> Seen {
     let mut found: Vec<(Finding, u32)> = Vec::new();
     let mut places = HashMap::new();
     for asset in &scan.assets {
-        let Some(finding) = finding(asset, page) else { continue };
+        let Some(finding) = finding(asset, page).and_then(|finding| rules::settled(finding, levels)) else { continue };
         let key = (finding.rule.clone(), finding.resolved.clone(), finding.element.clone(), finding.severity == Severity::Error);
         let at = *places.entry(key).or_insert(found.len());
         match found.get_mut(at) {

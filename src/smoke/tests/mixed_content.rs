@@ -11,7 +11,7 @@ use crate::smoke::page::scan;
 /// `rule element` of each finding, worst first, `?` behind a warning of a rule that fails otherwise.
 fn seen_with(html: &str, headers: &PageHeaders) -> Vec<String> {
     let page = Url::parse("https://site.test/dir/page").unwrap();
-    let seen = mixed::judge(&scan(html, &page, headers), &page);
+    let seen = mixed::judge(&scan(html, &page, headers), &page, &crate::config::RuleLevels::new());
     let mut lines = Vec::new();
     for finding in seen.findings {
         let lesser = finding.severity == Severity::Warning && matches!(finding.effect, Effect::Blocked | Effect::Upgraded);
@@ -345,7 +345,7 @@ fn findings_name_place_and_cause() {
     let page = Url::parse("https://site.test/").unwrap();
     let html = "<!doctype html>\n<title>x</title>\n<link\n  rel=stylesheet\n  href=http://site.test/a.css\n>\n<style>\np {\n background: url(http://x.test/b)\n}\n</style><p>\n\
                 <base href=http://old.test/><img src=c><img src=c>";
-    let seen = mixed::judge(&scan(html, &page, &PageHeaders::default()), &page);
+    let seen = mixed::judge(&scan(html, &page, &PageHeaders::default()), &page, &crate::config::RuleLevels::new());
     assert_eq!(seen.assets, 4);
     let places: Vec<_> =
         seen.findings.iter().map(|f| (f.element.as_deref().unwrap(), f.line.unwrap(), f.resolved.as_deref().unwrap())).collect();
@@ -372,7 +372,7 @@ fn a_page_over_http_mixes_nothing_and_many_findings_are_cut() {
     }
     let judged = |page: &str| {
         let page = Url::parse(page).unwrap();
-        mixed::judge(&scan(&html, &page, &PageHeaders::default()), &page)
+        mixed::judge(&scan(&html, &page, &PageHeaders::default()), &page, &crate::config::RuleLevels::new())
     };
     let plain = judged("http://site.test/");
     assert_eq!((plain.assets, plain.findings.len()), (500, 0));

@@ -8,3 +8,4 @@ mod demands;
 mod mixed_content;
 mod probe;
 mod server;
+mod several;
