@@ -19,6 +19,7 @@ impl Run<'_> {
     /// `tag` is the release's, where its container tells.
     pub(super) async fn smoke_before(&mut self, tag: Option<String>) -> Option<Report> {
         let plan = self.service.smoke.clone()?;
+        // It is asked as often as the new release will be: a fault that shows in some answers only would else look new.
         let once = SmokePlan { within: Duration::ZERO, certificate_within: Duration::ZERO, release: None, ..plan };
         let mut quiet = |_| {};
         let report = tokio::select! {

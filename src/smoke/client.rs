@@ -7,6 +7,7 @@ use base64::Engine;
 use reqwest::Client;
 use reqwest::ClientBuilder;
 use reqwest::RequestBuilder;
+use reqwest::Version;
 use reqwest::dns::Addrs;
 use reqwest::dns::Name;
 use reqwest::dns::Resolve;
@@ -19,9 +20,11 @@ use reqwest::header::HOST;
 use reqwest::header::HeaderMap;
 use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
+use tokio::time::Instant;
 use url::Origin;
 use url::Url;
 
+use crate::config::HttpVersion;
 use crate::config::SmokePlan;
 use crate::model::Finding;
 
@@ -49,6 +52,10 @@ pub(super) struct Answer {
     pub(super) cut: bool,
     /// Who served it.
     pub(super) server: Option<IpAddr>,
+    /// The version of HTTP that it came in.
+    pub(super) version: Version,
+    /// How long its head took to come, from looking up the name on.
+    pub(super) head_after: Duration,
 }
 
 impl Answer {
@@ -101,6 +108,12 @@ pub(super) struct Transport {
 impl Visitor {
     /// Sets up TLS and headers; nothing is asked yet.
     pub(super) async fn new(plan: &SmokePlan) -> Result<Self, Box<Finding>> {
+        if plan.connect_to.is_some() && plan.url.port().is_some() && plan.demands.http_version == Some(HttpVersion::Two) {
+            let message = "With connect_to and a port in the address only HTTP/1.1 is spoken, and the plan asks for HTTP/2.";
+            let mut finding = setup(message.to_owned());
+            "Leave the port out of the address and write it into connect_to, or leave http_version out.".clone_into(&mut finding.fix);
+            return Err(finding);
+        }
         let handshakes = Handshakes::default();
         let tls = tls::client_config(plan.ca_file.as_deref(), handshakes.clone()).await?;
         // Every look makes its own handshake, so that a new certificate is seen.
@@ -141,7 +154,9 @@ impl Visitor {
         if let Some(line) = cookies.header(url) {
             headers.insert(COOKIE, line);
         }
+        let asked = Instant::now();
         let mut response = self.transport.request(url, headers).send().await?;
+        let head_after = asked.elapsed();
         let mut body = Vec::new();
         let mut cut = false;
         while let Some(chunk) = response.chunk().await? {
@@ -153,7 +168,8 @@ impl Visitor {
             }
         }
         let server = response.remote_addr().map(|address| address.ip());
-        Ok(Answer { url: url.clone(), status: response.status().as_u16(), headers: response.headers().clone(), body, cut, server })
+        let (status, version) = (response.status().as_u16(), response.version());
+        Ok(Answer { url: url.clone(), status, headers: response.headers().clone(), body, cut, server, version, head_after })
     }
 }
 

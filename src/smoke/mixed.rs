@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use crate::config::RuleLevels;
 use crate::model::Finding;
 use crate::model::Severity;
 
@@ -17,8 +18,8 @@ use crate::smoke::rules;
 use crate::smoke::rules::Rule;
 
 /// The findings of a scan of the page at `page`.
-pub(super) fn judge(scan: &PageScan, page: &Url) -> Sum {
-    let mut tally = Tally::default();
+pub(super) fn judge(scan: &PageScan, page: &Url, levels: &RuleLevels) -> Sum {
+    let mut tally = Tally::new(levels);
     scan.assets.iter().filter_map(|asset| finding(asset, page)).for_each(|finding| tally.add(finding));
     tally.finish()
 }

@@ -1,10 +1,11 @@
 //! Looks at a public page from outside, as a browser would: is it there, is its certificate good, does it show the
 //! release, and does a browser load everything it asks for?
 //!
-//! [`check`] is the story. One look is a `Sample` (`sample.rs`): `client.rs` asks hop by hop, `certificate.rs` judges
-//! the handshake, `expect.rs` and `release.rs` compare with the plan, `page/` lists what the page fetches,
-//! `mixed.rs` says what a browser does with each address and `assets/` asks for them. `rules/` holds every rule in a file of
-//! its name, with its meaning and how long it is waited for.
+//! [`check`] is the story. One look (`several.rs`) asks a few times; each answer is a `Sample` (`sample.rs`): `client.rs` asks
+//! hop by hop, `certificate.rs` judges the handshake, `expect.rs` and `release.rs` compare with the plan, `page/` lists what
+//! the page fetches, `mixed.rs` says what a browser does with each address and `assets/` asks for them. `families.rs` tries
+//! IPv4 and IPv6 once. `rules/` holds every rule in a file of its name, with its meaning, how long it is waited for, and its
+//! judgement where that is the rule's alone.
 
 mod assets;
 mod browser;
@@ -12,6 +13,7 @@ mod certificate;
 mod client;
 mod cookies;
 mod expect;
+mod families;
 mod fault;
 mod mixed;
 mod page;
@@ -21,6 +23,7 @@ mod redirect;
 mod release;
 mod rules;
 mod sample;
+mod several;
 mod tls;
 
 #[cfg(test)]
@@ -64,10 +67,11 @@ pub async fn check(plan: &SmokePlan, release: Option<&Release>, progress: &mut (
     let mut before = None;
     loop {
         attempts += 1;
-        let sample = Sample::take(&visitor, plan, release).await;
+        let sample = several::look(&visitor, plan, release).await;
         match patience.after(&sample, before.as_ref()) {
             Next::Stands => {
                 let mut sample = sample;
+                sample.try_families(plan).await;
                 sample.render(plan, progress).await;
                 let release = release.map(|release| release.tag.to_string());
                 return Report { release, ..sample.into_report(attempts, started.elapsed()) };

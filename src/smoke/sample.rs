@@ -3,13 +3,19 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use reqwest::header::HeaderName;
+use sha2::Digest as _;
+use sha2::Sha256;
+
 use crate::config::SmokePlan;
 use crate::model::Certificate;
 use crate::model::Finding;
 use crate::model::Report;
+use crate::model::Severity;
 
 use crate::smoke::Release;
 use crate::smoke::assets;
+use crate::smoke::assets::Seen;
 use crate::smoke::browser;
 use crate::smoke::certificate;
 use crate::smoke::client::Answer;
@@ -17,6 +23,7 @@ use crate::smoke::client::Visitor;
 use crate::smoke::client::without_credentials;
 use crate::smoke::cookies::Cookies;
 use crate::smoke::expect;
+use crate::smoke::families;
 use crate::smoke::redirect;
 use crate::smoke::release;
 use crate::smoke::rules;
@@ -32,7 +39,8 @@ fn asked_for(finding: &Finding) -> Option<String> {
 pub(super) struct Sample {
     url: String,
     final_url: Option<String>,
-    status: Option<u16>,
+    /// The status of the last answer.
+    pub(super) status: Option<u16>,
     certificate: Option<Certificate>,
     assets: u32,
     fetched: u32,
@@ -43,6 +51,10 @@ pub(super) struct Sample {
     trusted: Vec<String>,
     /// Whether the page showed the release, so that nothing old can have answered.
     pub(super) proven: bool,
+    /// Whether there was an answer to judge; else what is found says why there was none.
+    judged: bool,
+    /// The page that was taken apart, as a hash, and what was seen in it.
+    taken_apart: Option<([u8; 32], Seen)>,
 }
 
 impl Sample {
@@ -51,17 +63,49 @@ impl Sample {
         Self { url: without_credentials(&plan.url).to_string(), findings: vec![finding], ..Self::default() }
     }
 
-    /// Looks once.
-    pub(super) async fn take(visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>) -> Self {
+    /// Asks once. A page that is the same as one of `earlier` is not taken apart again.
+    pub(super) async fn take(visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>, earlier: &[Self]) -> Self {
         let mut sample = Self { url: without_credentials(&plan.url).to_string(), ..Self::default() };
         visitor.handshakes.take();
         let walk = redirect::follow(visitor, plan, &plan.url).await;
         sample.note_handshakes(plan, &visitor.handshakes.take(), walk.finding);
         if let Some(answer) = walk.answer {
-            sample.note_answer(visitor, plan, release, answer, walk.cookies).await;
+            sample.note_answer(visitor, plan, release, (answer, walk.cookies), earlier).await;
         }
-        sample.findings.sort_by_key(|finding| Reverse(finding.severity));
+        sample.settle(plan);
         sample
+    }
+
+    /// Makes the findings as bad as the service takes them to be. What kept the page from being seen stays as it is where
+    /// nothing else fails, or a page that nobody saw would pass.
+    fn settle(&mut self, plan: &SmokePlan) {
+        let settled = rules::settle(self.findings.clone(), &plan.rules);
+        if self.judged || settled.iter().any(|finding| finding.severity == Severity::Error) {
+            self.findings = settled;
+        }
+        self.findings.sort_by_key(|finding| Reverse(finding.severity));
+    }
+
+    /// Takes in another answer of the same look; its findings are the caller's.
+    pub(super) fn take_in(&mut self, other: Self) {
+        self.assets = self.assets.max(other.assets);
+        self.omitted = self.omitted.max(other.omitted);
+        self.proven &= other.proven;
+        let (ours, theirs) = (self.certificate.take(), other.certificate);
+        self.certificate = ours.into_iter().chain(theirs).min_by_key(|certificate| certificate.days_left);
+        self.trusted.extend(other.trusted);
+        self.trusted.sort_unstable();
+        self.trusted.dedup();
+    }
+
+    /// Tries IPv4 and IPv6, where there was an answer by one of them.
+    pub(super) async fn try_families(&mut self, plan: &SmokePlan) {
+        if self.status.is_none() || rules::is_off(rules::address_family::RULE.name, &plan.rules) {
+            return;
+        }
+        let lost = families::look(plan).await.and_then(|lost| rules::settled(lost, &plan.rules));
+        self.findings.extend(lost);
+        self.findings.sort_by_key(|finding| Reverse(finding.severity));
     }
 
     /// Lets a browser look too, where the plan asks for it and there is a page to look at. What both saw is listed once.
@@ -70,9 +114,9 @@ impl Sample {
             return;
         };
         progress("Chromium looks at the page.".to_owned());
-        let rendered = browser::look(plan, browser, &self.trusted).await;
+        let rendered = rules::settle(browser::look(plan, browser, &self.trusted).await.findings, &plan.rules);
         let known: Vec<String> = self.findings.iter().filter_map(asked_for).collect();
-        self.findings.extend(rendered.findings.into_iter().filter(|new| asked_for(new).is_none_or(|url| !known.contains(&url))));
+        self.findings.extend(rendered.into_iter().filter(|new| asked_for(new).is_none_or(|url| !known.contains(&url))));
         self.findings.sort_by_key(|finding| Reverse(finding.severity));
     }
 
@@ -115,7 +159,14 @@ impl Sample {
         self.findings.extend(fault.filter(|_| !refused));
     }
 
-    async fn note_answer(&mut self, visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>, answer: Answer, cookies: Cookies) {
+    async fn note_answer(
+        &mut self,
+        visitor: &Visitor,
+        plan: &SmokePlan,
+        release: Option<&Release>,
+        (answer, cookies): (Answer, Cookies),
+        earlier: &[Self],
+    ) {
         let last = without_credentials(&answer.url);
         self.final_url = (last != without_credentials(&plan.url)).then(|| last.to_string());
         self.status = Some(answer.status);
@@ -123,6 +174,7 @@ impl Sample {
             // A redirect that is wrong explains the status and the body of its answer.
             return;
         }
+        self.judged = true;
         let text = answer.text();
         self.findings.extend(expect::findings(plan, &answer, text.as_deref()));
         if let (Some(proof), Some(release)) = (&plan.release, release) {
@@ -131,11 +183,36 @@ impl Sample {
             self.findings.extend(wrong);
         }
         if plan.assets && plan.status.contains(&answer.status) {
-            let seen = assets::look(visitor, plan, answer, text, cookies).await;
+            let page = hash(&answer);
+            let same = earlier.iter().filter_map(|other| other.taken_apart.as_ref()).find(|(other, _)| *other == page);
+            let seen = match same {
+                Some((_, seen)) => seen.clone(),
+                None => assets::look(visitor, plan, answer, text, cookies).await,
+            };
             self.assets = seen.assets;
             self.fetched = seen.fetched;
             self.omitted = seen.omitted;
-            self.findings.extend(seen.findings);
+            self.findings.extend(seen.findings.iter().cloned());
+            self.taken_apart = Some((page, seen));
         }
     }
+}
+
+/// The same for two answers when what they ask a browser for is the same.
+fn hash(answer: &Answer) -> [u8; 32] {
+    const DECIDING: [HeaderName; 4] =
+        [reqwest::header::CONTENT_TYPE, reqwest::header::CONTENT_ENCODING, reqwest::header::CONTENT_SECURITY_POLICY, reqwest::header::LINK];
+    let mut hash = Sha256::new();
+    let mut take = |part: &[u8]| {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    };
+    take(answer.url.as_str().as_bytes());
+    for name in &DECIDING {
+        let values: Vec<_> = answer.headers.get_all(name).iter().collect();
+        take(&values.len().to_le_bytes());
+        values.iter().for_each(|value| take(value.as_bytes()));
+    }
+    take(&answer.body);
+    hash.finalize().into()
 }

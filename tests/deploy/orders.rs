@@ -462,3 +462,17 @@ async fn what_the_release_before_had_is_told_from_what_is_new() {
     world.disarm("page@v3");
     world.finish().await;
 }
+
+/// The page never shows what the plan asks for, and is longer than the plan reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_are_as_bad_as_the_service_says() {
+    let mut world = World::new(&Settings::default()).await;
+    let lax = "within_s = 0.2\nmax_body_kib = 1\nbody = \"never there\"\nrules = { body = \"warning\", truncated = \"off\" }";
+    world.reconfigure("within_s = 0.2", lax).await;
+    let first = deploy(&world, "v1").await;
+    is_outcome(&first, "live");
+    let findings = first["report"]["findings"].as_array().expect("findings");
+    assert_eq!((findings.len(), &findings[0]["rule"], &findings[0]["severity"]), (1, &json!("body"), &json!("warning")), "{first}");
+    assert_eq!(first["report"]["attempts"], 1, "a warning is not waited for: {first}");
+    world.finish().await;
+}

@@ -11,16 +11,28 @@ use std::sync::Mutex;
 
 pub(crate) const GOOD: &str = "<!doctype html><title>x</title><p>release 1f0c9e2</p>";
 
-/// An https server for `localhost` that answers everything with one page, as long as the test runs.
+/// An https server for `localhost`, over IPv4 and IPv6, that answers everything with one page, as long as the test runs.
 pub(crate) struct Site {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) port: u16,
     /// The requests, as they came.
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    page: Arc<str>,
+    tls: Arc<rustls::ServerConfig>,
 }
 
 impl Site {
     pub(crate) fn new(page: impl Into<String>) -> Self {
+        let site = Self::over_ipv4(page);
+        // A machine without IPv6 does not try it either.
+        if let Ok(six) = TcpListener::bind(("::1", site.port)) {
+            site.serve(six);
+        }
+        site
+    }
+
+    /// The same over IPv4 alone.
+    pub(crate) fn over_ipv4(page: impl Into<String>) -> Self {
         let page: Arc<str> = page.into().into();
         let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -39,8 +51,13 @@ impl Site {
         let tls = Arc::new(tls.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
+        let site = Self { dir, port, requests: Arc::default(), page, tls };
+        site.serve(listener);
+        site
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let (seen, tls, page) = (Arc::clone(&self.requests), Arc::clone(&self.tls), Arc::clone(&self.page));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (Ok(mut stream), tls, seen, page) = (stream, Arc::clone(&tls), Arc::clone(&seen), Arc::clone(&page)) else { return };
@@ -71,7 +88,6 @@ impl Site {
                 });
             }
         });
-        Self { dir, port, requests }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

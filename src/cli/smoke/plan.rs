@@ -40,6 +40,24 @@ pub(super) struct Flags {
     /// Leave the page's assets alone
     #[arg(long)]
     no_assets: bool,
+    /// Judge the assets by their addresses alone, without asking for them
+    #[arg(long, conflicts_with = "no_assets")]
+    no_fetch_assets: bool,
+    /// How many assets are asked for at once [default: 12]
+    #[arg(long, value_name = "COUNT", conflicts_with_all = ["no_assets", "no_fetch_assets"])]
+    concurrency: Option<i64>,
+    /// A host that may be asked beside the page's own, or *.HOST for all below it, once for each
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["no_assets", "no_fetch_assets"])]
+    allowed_host: Vec<String>,
+    /// How long all assets may take, in seconds [default: 60]
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["no_assets", "no_fetch_assets"])]
+    assets_within_s: Option<f64>,
+    /// How much of one asset is read [default: 10240]
+    #[arg(long, value_name = "KIB", conflicts_with_all = ["no_assets", "no_fetch_assets"])]
+    max_asset_kib: Option<i64>,
+    /// How often the page is asked in one look, since two builds may stand behind one name [default: 3]
+    #[arg(long, value_name = "COUNT")]
+    samples: Option<i64>,
     /// How much of the page is read [default: 5120]
     #[arg(long, value_name = "KIB")]
     max_body_kib: Option<i64>,
@@ -67,6 +85,21 @@ pub(super) struct Flags {
     /// A pattern that the page must match
     #[arg(long, value_name = "PATTERN")]
     body: Option<String>,
+    /// How many bytes the page must have at least [default: 0]
+    #[arg(long, value_name = "BYTES")]
+    min_body_bytes: Option<i64>,
+    /// When the answer must have begun, connection and handshake included; 0: any time [default: 0]
+    #[arg(long, value_name = "MS")]
+    max_latency_ms: Option<i64>,
+    /// The version of HTTP that must be spoken: 1.1, 2 or any [default: any]
+    #[arg(long, value_name = "VERSION")]
+    http_version: Option<String>,
+    /// A value of the JSON answer (RFC 6901), and a pattern that it must match, once for each
+    #[arg(long, value_name = "POINTER=PATTERN", value_parser = assignment)]
+    expect_json: Vec<(String, String)>,
+    /// How bad a finding of a rule is: off, note, warning or error, once for each
+    #[arg(long, value_name = "RULE=LEVEL", value_parser = assignment)]
+    rule: Vec<(String, String)>,
     /// Roots to trust beside the host's own (PEM)
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -108,8 +141,15 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
+/// Reads `NAME=VALUE`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write both sides of an equals sign")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// The plan of the command line, or of the service that it names.
 pub(super) fn read(global: &Global, args: &Args) -> anyhow::Result<SmokePlan> {
+    args.plan.names_nothing_twice()?;
     let table = args.plan.table(args.page.as_deref());
     let Some(name) = &args.plan.service else {
         let here = std::env::current_dir().context("The folder that this runs in is gone")?;
@@ -123,14 +163,30 @@ pub(super) fn read(global: &Global, args: &Args) -> anyhow::Result<SmokePlan> {
 }
 
 fn flags(table: &Table) -> String {
-    table
-        .keys()
-        .map(|key| if key == "url" { "the address".to_owned() } else { format!("--{}", key.replace('_', "-")) })
-        .collect::<Vec<_>>()
-        .join(", ")
+    let flag = |key: &String| match key.as_str() {
+        "url" => "the address".to_owned(),
+        "assets" | "fetch_assets" => format!("--no-{}", key.replace('_', "-")),
+        "headers" | "expect_headers" | "allowed_hosts" | "rules" => format!("--{}", key.trim_end_matches('s').replace('_', "-")),
+        "release" => "--release-path, --release-header, --release-json, --release-text".to_owned(),
+        _ => format!("--{}", key.replace('_', "-")),
+    };
+    table.keys().map(flag).collect::<Vec<_>>().join(", ")
 }
 
 impl Flags {
+    /// A name that is given twice has one place in the table: the first would be lost.
+    fn names_nothing_twice(&self) -> anyhow::Result<()> {
+        let all =
+            [("header", &self.header), ("expect-header", &self.expect_header), ("expect-json", &self.expect_json), ("rule", &self.rule)];
+        for (flag, pairs) in all {
+            for (at, (name, _)) in pairs.iter().enumerate() {
+                let is_new = pairs[..at].iter().all(|(other, _)| other != name);
+                anyhow::ensure!(is_new, "--{flag} names {} twice; give it once.", name.escape_debug());
+            }
+        }
+        Ok(())
+    }
+
     fn table(&self, page: Option<&str>) -> Table {
         let text = |text: &Option<String>| text.clone().map(Value::from);
         let path = |path: &Option<PathBuf>| path.as_deref().map(Path::to_string_lossy).map(|path| Value::from(path.into_owned()));
@@ -154,6 +210,17 @@ impl Flags {
             ("certificate_days", self.certificate_days.map(Value::from)),
             ("timeout_s", self.timeout_s.map(Value::from)),
             ("assets", self.no_assets.then_some(Value::from(false))),
+            ("fetch_assets", self.no_fetch_assets.then_some(Value::from(false))),
+            ("concurrency", self.concurrency.map(Value::from)),
+            ("allowed_hosts", (!self.allowed_host.is_empty()).then(|| Value::from(self.allowed_host.clone()))),
+            ("assets_within_s", self.assets_within_s.map(Value::from)),
+            ("max_asset_kib", self.max_asset_kib.map(Value::from)),
+            ("samples", self.samples.map(Value::from)),
+            ("min_body_bytes", self.min_body_bytes.map(Value::from)),
+            ("max_latency_ms", self.max_latency_ms.map(Value::from)),
+            ("http_version", text(&self.http_version)),
+            ("expect_json", pairs(&self.expect_json)),
+            ("rules", pairs(&self.rule)),
             ("max_body_kib", self.max_body_kib.map(Value::from)),
             ("user", text(&self.user)),
             ("password_file", path(&self.password_file)),

@@ -47,7 +47,7 @@ pub(super) use tally::{Sum, Tally};
 pub(super) use wanted::Wanted;
 
 /// What the page's assets came to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     /// How many assets the page asks for, those of linked style sheets included where these were fetched.
     pub(super) assets: u32,
@@ -86,7 +86,7 @@ pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, answer: Answer, te
     let is_incomplete = scan.incomplete;
     let mut seen = match &plan.fetch {
         Some(fetch) => ask(visitor, plan, fetch, page, scan).await,
-        None => by_address(&scan, &page.url),
+        None => by_address(&scan, &page.url, plan),
     };
     if answer.cut {
         seen.findings
@@ -102,9 +102,9 @@ pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, answer: Answer, te
 }
 
 /// Judges the addresses alone.
-fn by_address(scan: &PageScan, page: &Url) -> Seen {
+fn by_address(scan: &PageScan, page: &Url, plan: &SmokePlan) -> Seen {
     let assets = scan.assets.iter().filter(|asset| asset.kind != AssetKind::Form).count() as u32;
-    let Sum { findings, omitted } = mixed::judge(scan, page);
+    let Sum { findings, omitted } = mixed::judge(scan, page, &plan.rules);
     Seen { assets, fetched: 0, findings, omitted }
 }
 
@@ -125,7 +125,7 @@ async fn ask(visitor: &Visitor, plan: &SmokePlan, fetch: &FetchPlan, page: Page,
         timeout: round::timeout_of(plan.timeout, fetch),
         max_bytes: fetch.max_bytes,
     };
-    let mut round = Round::new(&page.url, fetch, courier, page.encoding, scan.styles);
+    let mut round = Round::new(&page.url, fetch, courier, &plan.rules, (page.encoding, scan.styles));
     for asset in scan.assets {
         round.take(asset);
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config::FetchPlan;
+use crate::config::RuleLevels;
 use crate::model::Severity;
 
 use crate::smoke::assets::Flaw;
@@ -60,7 +61,7 @@ pub(super) struct Round<'a> {
     /// How many of them were asked for.
     pub(super) fetched: u32,
     /// What is not right.
-    pub(super) tally: Tally,
+    pub(super) tally: Tally<'a>,
 }
 
 /// What is known of something that is wanted.
@@ -79,7 +80,13 @@ type Brought = (Wanted, Result<Got, Missed>);
 
 impl<'a> Round<'a> {
     /// Nothing is asked yet.
-    pub(super) fn new(page: &'a Url, plan: &'a FetchPlan, courier: Courier, encoding: &'static Encoding, styles: Styles) -> Self {
+    pub(super) fn new(
+        page: &'a Url,
+        plan: &'a FetchPlan,
+        courier: Courier,
+        levels: &'a RuleLevels,
+        (encoding, styles): (&'static Encoding, Styles),
+    ) -> Self {
         Self {
             page,
             plan,
@@ -95,7 +102,7 @@ impl<'a> Round<'a> {
             is_over_full: false,
             assets: 0,
             fetched: 0,
-            tally: Tally::default(),
+            tally: Tally::new(levels),
         }
     }
 

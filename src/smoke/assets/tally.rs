@@ -3,8 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use crate::config::RuleLevels;
 use crate::model::Finding;
 use crate::model::Severity;
+
+use crate::smoke::rules;
 
 /// A report lists so many findings about assets; a page with more has one cause for them.
 const MOST: usize = 200;
@@ -21,16 +24,23 @@ pub(in crate::smoke) struct Sum {
     pub(in crate::smoke) omitted: u32,
 }
 
-/// Gathers findings.
-#[derive(Debug, Default)]
-pub(in crate::smoke) struct Tally {
+/// Gathers findings, as bad as the service says. What it has switched off takes no place in the list.
+#[derive(Debug)]
+pub(in crate::smoke) struct Tally<'a> {
+    levels: &'a RuleLevels,
     found: Vec<(Finding, u32)>,
     places: HashMap<Key, usize>,
 }
 
-impl Tally {
+impl<'a> Tally<'a> {
+    /// Nothing found yet.
+    pub(in crate::smoke) fn new(levels: &'a RuleLevels) -> Self {
+        Self { levels, found: Vec::new(), places: HashMap::new() }
+    }
+
     /// Takes a finding, or counts it when the same fault stands there already.
     pub(in crate::smoke) fn add(&mut self, finding: Finding) {
+        let Some(finding) = rules::settled(finding, self.levels) else { return };
         let key = (finding.rule.clone(), finding.resolved.clone(), finding.element.clone(), finding.severity == Severity::Error);
         let at = *self.places.entry(key).or_insert(self.found.len());
         match self.found.get_mut(at) {

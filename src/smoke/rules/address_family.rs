@@ -1,6 +1,9 @@
 //! `address_family`.
 
+use std::net::SocketAddr;
+
 use crate::model::Effect;
+use crate::model::Finding;
 use crate::model::Severity;
 
 use crate::smoke::rules::Rule;
@@ -15,3 +18,16 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     meaning: "The name has IPv4 and IPv6 addresses, and those of one kind take no connection.",
     fix: "Let the proxy listen on both, or remove the A or AAAA record that leads nowhere.",
 };
+
+/// `name` stands for both addresses: `other` takes a connection, and `lost` does not because of `why`.
+pub(in crate::smoke) fn lost(name: &str, lost: SocketAddr, other: SocketAddr, why: &str) -> Finding {
+    let kind = if lost.is_ipv4() { "IPv4" } else { "IPv6" };
+    let (lost, other) = (lost.ip(), other.ip());
+    let message = format!("{name} stands for {other} and {lost}, and {lost} ({kind}) takes no connection: {why}.");
+    let mut finding = RULE.finding(message);
+    if lost.is_loopback() {
+        // This machine's own name for itself: nobody else comes by it.
+        finding.severity = Severity::Note;
+    }
+    finding
+}

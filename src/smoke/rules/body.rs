@@ -1,8 +1,12 @@
 //! `body`.
 
+use crate::config::SmokePlan;
 use crate::model::Effect;
+use crate::model::Finding;
 use crate::model::Severity;
 
+use crate::smoke::client::Answer;
+use crate::smoke::redirect::shown;
 use crate::smoke::rules::Rule;
 use crate::smoke::rules::Wait;
 
@@ -15,3 +19,17 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     meaning: "The body does not match the plan's pattern.",
     fix: "Look at what the page shows now; if that is right, correct body in the plan.",
 };
+
+/// Whether the body of `answer`, which reads `text`, matches the plan's pattern.
+pub(in crate::smoke) fn judge(plan: &SmokePlan, answer: &Answer, text: Option<&str>) -> Option<Finding> {
+    let pattern = plan.body.as_ref()?;
+    let message = match text {
+        Some(text) if pattern.is_match(text) => return None,
+        Some(_) if answer.cut => {
+            format!("The first {} bytes of the body do not match {pattern}; the rest was not read.", answer.body.len())
+        }
+        Some(text) => format!("The body does not match {pattern}; it begins \"{}\".", shown(text.trim_start())),
+        None => format!("The body does not match {pattern}: it came packed, although nobody asked for that."),
+    };
+    Some(RULE.finding(message))
+}

@@ -1,8 +1,13 @@
 //! `header`.
 
+use crate::config::SmokePlan;
 use crate::model::Effect;
+use crate::model::Finding;
 use crate::model::Severity;
 
+use crate::smoke::client::Answer;
+use crate::smoke::client::header_text;
+use crate::smoke::redirect::shown;
 use crate::smoke::rules::Rule;
 use crate::smoke::rules::Wait;
 
@@ -15,3 +20,22 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     meaning: "A header that the plan expects is missing or has another value.",
     fix: "Send the header from the app or the proxy, or correct expect_headers in the plan.",
 };
+
+/// The headers of `answer` that are not as the plan expects.
+pub(in crate::smoke) fn judge(plan: &SmokePlan, answer: &Answer) -> Vec<Finding> {
+    plan.expect_headers.iter().filter_map(|(name, pattern)| missed(answer, name, pattern)).collect()
+}
+
+fn missed(answer: &Answer, name: &str, pattern: &regex::Regex) -> Option<Finding> {
+    let values: Vec<String> = answer.headers.get_all(name).iter().map(header_text).collect();
+    if values.iter().any(|value| pattern.is_match(value)) {
+        return None;
+    }
+    let message = match values.first() {
+        Some(value) => format!("The header {name} is \"{}\", which does not match {pattern}.", shown(value)),
+        None => format!("The header {name} is missing."),
+    };
+    let mut finding = RULE.finding(message);
+    finding.element = Some(name.to_owned());
+    Some(finding)
+}

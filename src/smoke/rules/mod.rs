@@ -47,6 +47,7 @@ pub(super) mod upgraded_asset;
 use crate::config::RuleLevels;
 use crate::model::Effect;
 use crate::model::Finding;
+use crate::model::RuleLevel;
 use crate::model::RuleName;
 use crate::model::Severity;
 
@@ -184,16 +185,27 @@ pub(super) fn flaws(wanted: &Wanted, got: &Got) -> Vec<Flaw> {
 
 /// What the service's own levels leave of `findings`.
 pub(super) fn settle(findings: Vec<Finding>, levels: &RuleLevels) -> Vec<Finding> {
-    let level = |finding: &Finding| RuleName::parse(&finding.rule).ok().and_then(|name| levels.get(&name).copied());
-    let settled = findings.into_iter().filter_map(|mut finding| {
-        match level(&finding) {
-            Some(None) => return None,
-            Some(Some(severity)) => finding.severity = severity,
-            None => {}
-        }
-        Some(finding)
-    });
-    settled.collect()
+    findings.into_iter().filter_map(|finding| settled(finding, levels)).collect()
+}
+
+/// `finding` as bad as the service takes it to be; none: its rule is off.
+pub(super) fn settled(mut finding: Finding, levels: &RuleLevels) -> Option<Finding> {
+    match level(&finding.rule, levels) {
+        Some(None) => return None,
+        Some(Some(severity)) => finding.severity = severity,
+        None => {}
+    }
+    Some(finding)
+}
+
+/// Whether the service wants nothing of the rule of this name.
+pub(super) fn is_off(name: &str, levels: &RuleLevels) -> bool {
+    level(name, levels) == Some(None)
+}
+
+/// What the service says of the rule; none: nothing.
+fn level(name: &str, levels: &RuleLevels) -> Option<RuleLevel> {
+    levels.get(&RuleName::parse(name).ok()?).copied()
 }
 
 #[cfg(test)]

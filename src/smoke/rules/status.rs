@@ -1,8 +1,11 @@
 //! `status`.
 
+use crate::config::SmokePlan;
 use crate::model::Effect;
+use crate::model::Finding;
 use crate::model::Severity;
 
+use crate::smoke::client::Answer;
 use crate::smoke::rules::Rule;
 use crate::smoke::rules::Wait;
 
@@ -15,3 +18,20 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     meaning: "The status is none that the plan accepts.",
     fix: "Look at the log of the app and of the proxy; if this status is right, add it to status in the plan.",
 };
+
+/// Whether the status of `answer` is one that the plan accepts.
+pub(in crate::smoke) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
+    if plan.status.contains(&answer.status) {
+        return None;
+    }
+    let wanted: Vec<String> = plan.status.iter().map(u16::to_string).collect();
+    let mut finding = RULE.finding(format!("The page answers {} instead of {}.", answer.status, wanted.join(" or ")));
+    match answer.status {
+        401 => "Set user and password_file (or a header) in the plan, or let the check's address through without a login.",
+        404 => "Check the path of the address and the proxy's route to the service.",
+        502..=504 => "The proxy does not reach the app: look at the app's log, its port and the proxy's target.",
+        _ => RULE.fix,
+    }
+    .clone_into(&mut finding.fix);
+    Some(finding)
+}

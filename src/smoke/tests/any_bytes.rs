@@ -63,7 +63,7 @@ fn look(bytes: &[u8], content_type: Option<&str>) {
     let page = Url::parse("https://site.test/").unwrap();
     let headers = PageHeaders { links: vec![String::from_utf8_lossy(bytes).into_owned()], ..PageHeaders::default() };
     let scan = scan(&decode(bytes, content_type), &page, &headers);
-    let _ = crate::smoke::mixed::judge(&scan, &page);
+    let _ = crate::smoke::mixed::judge(&scan, &page, &crate::config::RuleLevels::new());
 }
 
 proptest! {

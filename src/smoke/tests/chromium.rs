@@ -46,7 +46,7 @@ type Seen = BTreeSet<String>;
 fn ours(html: &str) -> (Seen, Seen) {
     let page = Url::parse("https://site.test/dir/page").unwrap();
     let (mut must, mut may) = (Seen::new(), Seen::new());
-    for finding in mixed::judge(&scan(html, &page, &PageHeaders::default()), &page).findings {
+    for finding in mixed::judge(&scan(html, &page, &PageHeaders::default()), &page, &crate::config::RuleLevels::new()).findings {
         let Some(effect) = finding.rule.strip_suffix("_asset").filter(|effect| matches!(*effect, "blocked" | "upgraded")) else { continue };
         let line = format!("{effect} {}", finding.resolved.unwrap().split('#').next().unwrap());
         if finding.severity == Severity::Error {

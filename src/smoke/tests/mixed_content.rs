@@ -11,7 +11,7 @@ use crate::smoke::page::scan;
 /// `rule element` of each finding, worst first, `?` behind a warning of a rule that fails otherwise.
 fn seen_with(html: &str, headers: &PageHeaders) -> Vec<String> {
     let page = Url::parse("https://site.test/dir/page").unwrap();
-    let seen = mixed::judge(&scan(html, &page, headers), &page);
+    let seen = mixed::judge(&scan(html, &page, headers), &page, &crate::config::RuleLevels::new());
     let mut lines = Vec::new();
     for finding in seen.findings {
         let lesser = finding.severity == Severity::Warning && matches!(finding.effect, Effect::Blocked | Effect::Upgraded);
@@ -347,7 +347,7 @@ fn findings_name_place_and_cause() {
                 <base href=http://old.test/><img src=c><img src=c>";
     let scanned = scan(html, &page, &PageHeaders::default());
     assert_eq!(scanned.assets.len(), 4);
-    let seen = mixed::judge(&scanned, &page);
+    let seen = mixed::judge(&scanned, &page, &crate::config::RuleLevels::new());
     let places: Vec<_> =
         seen.findings.iter().map(|f| (f.element.as_deref().unwrap(), f.line.unwrap(), f.resolved.as_deref().unwrap())).collect();
     assert_eq!(
@@ -373,7 +373,7 @@ fn a_page_over_http_mixes_nothing_and_many_findings_are_cut() {
     }
     let judged = |page: &str| {
         let page = Url::parse(page).unwrap();
-        mixed::judge(&scan(&html, &page, &PageHeaders::default()), &page)
+        mixed::judge(&scan(&html, &page, &PageHeaders::default()), &page, &crate::config::RuleLevels::new())
     };
     let plain = judged("http://site.test/");
     assert_eq!(plain.findings.len(), 0);

@@ -6,6 +6,8 @@ mod browser;
 mod certificate;
 mod chromium;
 mod chromium_assets;
+mod demands;
 mod mixed_content;
 mod probe;
 mod server;
+mod several;

@@ -177,8 +177,13 @@ async fn serve(stream: tokio::net::TcpStream, talk: Talk, script: &Script, seen:
     match talk {
         Talk::Plain => answer(stream, script, seen).await,
         Talk::Tls(config) => {
-            if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
-                answer(stream, script, seen).await;
+            match TlsAcceptor::from(config).accept(stream).await {
+                Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                    // The client may be gone before it has read everything.
+                    let _ = answer_two(stream, script, seen).await;
+                }
+                Ok(stream) => answer(stream, script, seen).await,
+                Err(_) => {}
             }
         }
         Talk::Alert(number) => {
@@ -202,15 +207,51 @@ async fn answer(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, script: &
         }
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let number = {
-        let mut seen = seen.lock().unwrap();
-        seen.push(head.clone());
-        seen.len() - 1
-    };
-    if let Some(answer) = script(number, &head) {
+    if let Some(answer) = script(count(seen, &head), &head) {
         let _ = stream.write_all(answer.as_bytes()).await;
     }
     let _ = stream.shutdown().await;
+}
+
+/// Keeps the head of a request and gives its number, from 0.
+fn count(seen: &Mutex<Vec<String>>, head: &str) -> usize {
+    let mut seen = seen.lock().unwrap();
+    seen.push(head.to_owned());
+    seen.len() - 1
+}
+
+/// Requests over HTTP/2 (RFC 9113): each is answered with the script's body as html and the status 200.
+async fn answer_two(
+    mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
+    script: &Script,
+    seen: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).await?;
+    stream.write_all(&SETTINGS).await?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let [a, b, c, kind, flags, id @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut payload).await?;
+        match kind {
+            // Headers.
+            1 => {
+                let answer = script(count(seen, "HTTP/2"), "HTTP/2").unwrap_or_default();
+                let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+                // :status 200 and content-type from the static table (RFC 7541).
+                let fields = [&[0x88, 0x0f, 0x10, 9][..], b"text/html"].concat();
+                let frame = |kind: u8, flags: u8, payload: &[u8]| {
+                    [&(payload.len() as u32).to_be_bytes()[1..], &[kind, flags], &id, payload].concat()
+                };
+                stream.write_all(&[frame(1, 4, &fields), frame(0, 1, body.as_bytes())].concat()).await?;
+            }
+            // Settings that are not acknowledged yet.
+            4 if flags == 0 => stream.write_all(&[0, 0, 0, 4, 1, 0, 0, 0, 0]).await?,
+            _ => {}
+        }
+    }
 }
 
 /// An answer with these header lines and this body.
