@@ -187,7 +187,10 @@ impl Sample {
             let same = earlier.iter().filter_map(|other| other.taken_apart.as_ref()).find(|(other, _)| *other == page);
             let seen = match same {
                 Some((_, seen)) => seen.clone(),
-                None => assets::look(visitor, plan, answer, text, cookies).await,
+                None => {
+                    let last = earlier.iter().rev().find_map(|other| other.taken_apart.as_ref()).map(|(_, seen)| seen);
+                    assets::look(visitor, plan, (answer, text), cookies, last).await
+                }
             };
             self.assets = seen.assets;
             self.fetched = seen.fetched;

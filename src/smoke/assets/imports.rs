@@ -11,6 +11,7 @@ use crate::smoke::page::AssetKind;
 const DEEPEST: usize = 32;
 
 /// A sheet that came.
+#[derive(Debug, Clone)]
 struct Sheet {
     /// The address that was asked, which a redirect may have changed.
     asked: Url,
@@ -19,7 +20,7 @@ struct Sheet {
 }
 
 /// The sheets that came, by their addresses.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Imports(HashMap<String, Sheet>);
 
 /// What following an address would do.

@@ -29,6 +29,7 @@ use crate::model::Severity;
 
 use crate::smoke::assets::courier::Courier;
 use crate::smoke::assets::hosts::Hosts;
+use crate::smoke::assets::round::Memory;
 use crate::smoke::assets::round::Round;
 use crate::smoke::client::Answer;
 use crate::smoke::client::Visitor;
@@ -57,6 +58,8 @@ pub(super) struct Seen {
     pub(super) findings: Vec<Finding>,
     /// How many findings more there were.
     pub(super) omitted: u32,
+    /// What was asked for, so that the same look does not ask for it again.
+    memory: Memory,
 }
 
 /// The page as its assets see it.
@@ -67,8 +70,15 @@ struct Page {
     cookies: Cookies,
 }
 
-/// Looks at an accepted answer whose body reads `text`.
-pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, answer: Answer, text: Option<String>, cookies: Cookies) -> Seen {
+/// Looks at an accepted answer whose body reads `text`. `earlier` is what the same look saw of another answer: what was asked
+/// for then is not asked for again.
+pub(super) async fn look(
+    visitor: &Visitor,
+    plan: &SmokePlan,
+    (answer, text): (Answer, Option<String>),
+    cookies: Cookies,
+    earlier: Option<&Seen>,
+) -> Seen {
     match kind_of(&answer, text.as_deref()) {
         Kind::Html => {}
         Kind::Xhtml => return note(Severity::Note, "The page is XHTML, whose assets are not looked at."),
@@ -85,7 +95,7 @@ pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, answer: Answer, te
     let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be taken apart; its assets are not looked at.") };
     let is_incomplete = scan.incomplete;
     let mut seen = match &plan.fetch {
-        Some(fetch) => ask(visitor, plan, fetch, page, scan).await,
+        Some(fetch) => ask(visitor, (plan, fetch), page, scan, earlier).await,
         None => by_address(&scan, &page.url, plan),
     };
     if answer.cut {
@@ -105,11 +115,11 @@ pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, answer: Answer, te
 fn by_address(scan: &PageScan, page: &Url, plan: &SmokePlan) -> Seen {
     let assets = scan.assets.iter().filter(|asset| asset.kind != AssetKind::Form).count() as u32;
     let Sum { findings, omitted } = mixed::judge(scan, page, &plan.rules);
-    Seen { assets, fetched: 0, findings, omitted }
+    Seen { assets, findings, omitted, ..Seen::default() }
 }
 
 /// Judges the addresses and asks for them.
-async fn ask(visitor: &Visitor, plan: &SmokePlan, fetch: &FetchPlan, page: Page, scan: PageScan) -> Seen {
+async fn ask(visitor: &Visitor, (plan, fetch): (&SmokePlan, &FetchPlan), page: Page, scan: PageScan, earlier: Option<&Seen>) -> Seen {
     let hosts = Hosts::new(&plan.url, &page.url, page.server, &fetch.allowed_hosts);
     let resolver = std::sync::Arc::new(hosts.resolver());
     let kept = |builder: ClientBuilder| builder.pool_max_idle_per_host(fetch.concurrency).dns_resolver(std::sync::Arc::clone(&resolver));
@@ -126,13 +136,17 @@ async fn ask(visitor: &Visitor, plan: &SmokePlan, fetch: &FetchPlan, page: Page,
         max_bytes: fetch.max_bytes,
     };
     let mut round = Round::new(&page.url, fetch, courier, &plan.rules, (page.encoding, scan.styles));
+    if let Some(earlier) = earlier {
+        round.recall(earlier.memory.clone());
+    }
     for asset in scan.assets {
         round.take(asset);
     }
     round.run().await;
     let (assets, fetched) = (round.assets, round.fetched);
-    let Sum { findings, omitted } = round.tally.finish();
-    Seen { assets, fetched, findings, omitted }
+    let (tally, memory) = round.into_memory();
+    let Sum { findings, omitted } = tally.finish();
+    Seen { assets, fetched, findings, omitted, memory }
 }
 
 fn note(severity: Severity, message: &str) -> Seen {

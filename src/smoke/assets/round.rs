@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,10 +45,11 @@ pub(super) struct Round<'a> {
     /// The page's encoding, in which sheets are written that do not say theirs.
     encoding: &'static Encoding,
     styles: Styles,
-    imports: Imports,
     courier: Arc<Courier>,
-    known: HashMap<Wanted, State>,
+    memory: Memory,
     queue: VecDeque<Wanted>,
+    /// The sheets whose contents were taken in this round.
+    entered: HashSet<Wanted>,
     /// How many requests may be under way: fewer when a host says that it is asked too much.
     width: usize,
     /// How many addresses each host that was not asked has.
@@ -64,16 +66,32 @@ pub(super) struct Round<'a> {
     pub(super) tally: Tally<'a>,
 }
 
+/// What rounds of the same look know of each other: what came for one is not asked for again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memory {
+    known: HashMap<Wanted, State>,
+    imports: Imports,
+    /// The values of sheets that may name a font.
+    fonts: String,
+}
+
 /// What is known of something that is wanted.
+#[derive(Debug, Clone)]
 enum State {
     /// It is asked for, on behalf of these.
     Open(Vec<Asset>),
     /// It came or did not.
-    Done {
-        flaws: Vec<Flaw>,
-        /// A sheet that was only loaded ahead was not read.
-        is_unread: bool,
-    },
+    Done(Done),
+}
+
+/// What became of something.
+#[derive(Debug, Clone, Default)]
+struct Done {
+    flaws: Vec<Flaw>,
+    /// Whether it is a sheet that was only loaded ahead, and not read.
+    is_unread: bool,
+    /// What a sheet asks for.
+    contents: Arc<[Asset]>,
 }
 
 type Brought = (Wanted, Result<Got, Missed>);
@@ -92,10 +110,10 @@ impl<'a> Round<'a> {
             plan,
             encoding,
             styles,
-            imports: Imports::default(),
             courier: Arc::new(courier),
-            known: HashMap::new(),
+            memory: Memory::default(),
             queue: VecDeque::new(),
+            entered: HashSet::new(),
             width: plan.concurrency,
             elsewhere: BTreeMap::new(),
             fonts: Vec::new(),
@@ -106,6 +124,20 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// Knows what an earlier round found.
+    pub(super) fn recall(&mut self, memory: Memory) {
+        self.fetched = memory.known.len() as u32;
+        self.styles.name_fonts(&memory.fonts);
+        self.memory = memory;
+    }
+
+    /// What a later round should know.
+    pub(super) fn into_memory(mut self) -> (Tally<'a>, Memory) {
+        self.memory.fonts = self.styles.named_fonts().to_owned();
+        self.memory.known.retain(|_, state| matches!(state, State::Done(_)));
+        (self.tally, self.memory)
+    }
+
     /// Judges the asset's address, and puts it into the queue when it is to be asked for.
     pub(super) fn take(&mut self, asset: Asset) {
         self.assets += u32::from(asset.kind != AssetKind::Form);
@@ -113,7 +145,7 @@ impl<'a> Round<'a> {
             self.tally.add(finding);
         }
         let Some(wanted) = Wanted::of(&asset, self.page, self.styles.is_quirky) else { return };
-        match self.imports.link(&asset, &wanted.url) {
+        match self.memory.imports.link(&asset, &wanted.url) {
             Link::Good => {}
             Link::Loop => return self.tally.add(rules::import_loop::finding(&asset)),
             Link::TooDeep => return self.tally.add(rules::import_loop::too_deep(&asset)),
@@ -121,14 +153,16 @@ impl<'a> Round<'a> {
         if !self.courier.hosts.allows(&wanted.url) {
             return self.leave(&wanted.url);
         }
-        match self.known.get_mut(&wanted) {
+        match self.memory.known.get_mut(&wanted) {
             Some(State::Open(assets)) => assets.push(asset),
-            Some(State::Done { is_unread: true, .. }) if !asset.terms.is_ahead => self.ask(wanted, asset),
-            Some(State::Done { flaws, .. }) => {
-                let flaws = flaws.clone();
-                self.blame(&asset, &wanted, &flaws);
+            Some(State::Done(done)) if !done.is_unread || asset.terms.is_ahead => {
+                let done = done.clone();
+                self.blame(&asset, &wanted, &done.flaws);
+                if !asset.terms.is_ahead && !done.contents.is_empty() && self.entered.insert(wanted) {
+                    done.contents.iter().for_each(|inner| self.take(inner.clone()));
+                }
             }
-            None => self.ask(wanted, asset),
+            _ => self.ask(wanted, asset),
         }
     }
 
@@ -160,12 +194,12 @@ impl<'a> Round<'a> {
     }
 
     fn ask(&mut self, wanted: Wanted, asset: Asset) {
-        if self.known.len() >= MOST_REQUESTS {
+        if self.memory.known.len() >= MOST_REQUESTS {
             self.is_over_full = true;
             return;
         }
         self.queue.push_back(wanted.clone());
-        self.known.insert(wanted, State::Open(vec![asset]));
+        self.memory.known.insert(wanted, State::Open(vec![asset]));
     }
 
     fn blame(&mut self, asset: &Asset, wanted: &Wanted, flaws: &[Flaw]) {
@@ -196,7 +230,7 @@ impl<'a> Round<'a> {
         // A task that ended by itself alone cannot fail; one that is stopped is not waited for.
         let Ok((wanted, brought)) = brought else { return };
         self.fetched += 1;
-        let assets = match self.known.insert(wanted.clone(), State::Done { flaws: Vec::new(), is_unread: false }) {
+        let assets = match self.memory.known.insert(wanted.clone(), State::Done(Done::default())) {
             Some(State::Open(assets)) => assets,
             _ => Vec::new(),
         };
@@ -213,6 +247,7 @@ impl<'a> Round<'a> {
             Err(Missed::Elsewhere(url)) => {
                 self.fetched -= 1;
                 self.leave(&url);
+                self.memory.known.remove(&wanted);
                 (Vec::new(), None)
             }
         };
@@ -221,38 +256,40 @@ impl<'a> Round<'a> {
         }
         let link = assets.into_iter().find(|asset| !asset.terms.is_ahead);
         let is_unread = sheet.is_some() && link.is_none();
-        self.known.insert(wanted.clone(), State::Done { flaws, is_unread });
-        if let (Some(sheet), Some(link)) = (sheet, link) {
-            self.read(&wanted, sheet, link).await;
+        let contents: Arc<[Asset]> = match (sheet, link) {
+            (Some(sheet), Some(link)) => self.read(&wanted, sheet, link).await.into(),
+            _ => Arc::default(),
+        };
+        if let Some(State::Done(done)) = self.memory.known.get_mut(&wanted) {
+            *done = Done { flaws, is_unread, contents: Arc::clone(&contents) };
+        }
+        if self.entered.insert(wanted) {
+            contents.iter().for_each(|asset| self.take(asset.clone()));
         }
     }
 
-    /// Reads a style sheet that came, and takes what it asks for.
-    async fn read(&mut self, wanted: &Wanted, sheet: Got, link: Asset) {
+    /// Reads a style sheet that came: what it asks for.
+    async fn read(&mut self, wanted: &Wanted, sheet: Got, link: Asset) -> Vec<Asset> {
         if !sheet.is_whole {
             self.tally.add(rules::truncated::sheet(&link, &wanted.url, sheet.body.len()));
         }
-        self.imports.came(&sheet.url, &wanted.url, &link);
+        self.memory.imports.came(&sheet.url, &wanted.url, &link);
         let text = page::decode_sheet(&sheet.body, sheet.content_type.as_deref(), self.encoding);
         let mut styles = std::mem::take(&mut self.styles);
-        let found = if text.len() < LARGE_SHEET_BYTES {
+        if text.len() < LARGE_SHEET_BYTES {
             let found = styles.read(&text, &sheet.url, &link);
             self.styles = styles;
-            found
-        } else {
-            let is_quirky = styles.is_quirky;
-            let read = tokio::task::spawn_blocking(move || {
-                let found = styles.read(&text, &sheet.url, &link);
-                (styles, found)
-            });
-            let (styles, found) = read.await.unwrap_or_default();
-            self.styles = styles;
-            self.styles.is_quirky = is_quirky;
-            found
-        };
-        for asset in found {
-            self.take(asset);
+            return found;
         }
+        let is_quirky = styles.is_quirky;
+        let read = tokio::task::spawn_blocking(move || {
+            let found = styles.read(&text, &sheet.url, &link);
+            (styles, found)
+        });
+        let (styles, found) = read.await.unwrap_or_default();
+        self.styles = styles;
+        self.styles.is_quirky = is_quirky;
+        found
     }
 
     fn give_up(&mut self, left: usize) {

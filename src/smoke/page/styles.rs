@@ -58,6 +58,16 @@ impl Styles {
         assets
     }
 
+    /// The values that may name a font, so far.
+    pub(in crate::smoke) fn named_fonts(&self) -> &str {
+        &self.fonts
+    }
+
+    /// Takes such values of sheets that are not read again.
+    pub(in crate::smoke) fn name_fonts(&mut self, fonts: &str) {
+        self.fonts.push_str(fonts);
+    }
+
     /// Whether text is shown in this font, as far as the sheets say that were read.
     pub(in crate::smoke) fn show(&self, face: &Face) -> bool {
         face.is_common && !face.family.is_empty() && self.fonts.contains(&*face.family)

@@ -12,6 +12,7 @@ use crate::config::Secret;
 use crate::config::SmokePlan;
 use crate::model::Finding;
 use crate::model::Report;
+use crate::model::RuleName;
 use crate::model::Severity;
 use crate::smoke::tests::server::Server;
 use crate::smoke::tests::server::http;
@@ -281,4 +282,33 @@ async fn what_is_used_by_name_is_found_across_sheets_and_in_their_encoding() {
     let rescued: Vec<_> = report.findings.iter().map(|finding| (finding.rule.as_str(), finding.severity)).collect();
     let warned = ("rescued_asset", Severity::Warning);
     assert_eq!(rescued, [("asset_status", Severity::Error), warned, warned], "the policy of the page holds in its sheets: {report:?}");
+}
+
+#[tokio::test]
+async fn a_page_that_differs_each_time_has_its_assets_asked_once() {
+    let server = Server::https(Box::new(|number, head| {
+        Some(match head.split(' ').nth(1).unwrap_or_default() {
+            "/" => page(&format!(
+                "<!doctype html><meta name=token content={number}><link rel=stylesheet href=/a.css><p><img src=/only-{number}.png>"
+            )),
+            "/a.css" => {
+                http(200, &[CSS], "p { background: url(/missing.png); font: 1em f } @font-face { font-family: f; src: url(/f.woff2) }")
+            }
+            path if path.starts_with("/only") => http(200, &[PNG], "png"),
+            _ => http(404, &[], "no"),
+        })
+    }))
+    .await;
+    let mut plan = server.fetching_plan();
+    plan.samples = 3;
+    // Warnings alone, so that the page is sampled further.
+    plan.rules.insert(RuleName::parse("asset_status").unwrap(), Some(Severity::Warning));
+    let report = look(&plan, None).await;
+    let messages: Vec<&str> = report.findings.iter().map(|finding| finding.message.as_str()).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages.iter().all(|message| message.ends_with("answers 404.")), "seen in every answer: {messages:?}");
+    let asked = asked(&server);
+    let times = |path: &str| asked.iter().filter(|one| *one == path).count();
+    assert_eq!((times("/"), times("/a.css"), times("/missing.png"), times("/f.woff2")), (3, 1, 1, 1), "{asked:?}");
+    assert_eq!(asked.iter().filter(|path| path.starts_with("/only")).count(), 3, "{asked:?}");
 }
