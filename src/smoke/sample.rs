@@ -214,7 +214,9 @@ fn hash(answer: &Answer) -> [u8; 32] {
     for name in &DECIDING {
         let values: Vec<_> = answer.headers.get_all(name).iter().collect();
         take(&values.len().to_le_bytes());
-        values.iter().for_each(|value| take(value.as_bytes()));
+        for value in values {
+            take(value.as_bytes());
+        }
     }
     take(&answer.body);
     hash.finalize().into()

@@ -4,4 +4,5 @@
 mod browser;
 mod formats;
 mod look;
+mod schema;
 mod site;

@@ -6,6 +6,7 @@ mod human;
 mod junit;
 mod markdown;
 mod plan;
+mod schema;
 
 use std::io::IsTerminal as _;
 use std::io::Write as _;
@@ -21,6 +22,7 @@ use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::columns_of;
 use crate::cli::output::harmless;
+use crate::cli::output::json_text;
 use crate::cli::smoke::format::Format;
 use crate::journal::clean;
 use crate::model::Report;
@@ -37,7 +39,7 @@ const NOT_PASSED: u8 = 3;
 )]
 pub(crate) struct Args {
     /// The address of the page; with --service it may be left out
-    #[arg(required_unless_present_any = ["service", "explain"], conflicts_with = "explain")]
+    #[arg(required_unless_present_any = ["service", "explain", "json_schema"], conflicts_with_all = ["explain", "json_schema"])]
     page: Option<String>,
     #[command(flatten)]
     plan: plan::Flags,
@@ -59,11 +61,18 @@ pub(crate) struct Args {
     /// Say what a rule means and what to change; without a name list all of them
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "")]
     explain: Option<String>,
+    /// Print the JSON Schema of the report that --format json prints
+    #[arg(long, conflicts_with = "explain")]
+    json_schema: bool,
 }
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     if let Some(name) = &args.explain {
         return explain(output, name);
+    }
+    if args.json_schema {
+        output.exactly(&json_text(&schema::of_report()));
+        return Ok(0);
     }
     let plan = plan::read(global, args)?;
     let release = args.release.clone().map(|tag| Release { tag, commit: args.commit.clone() });

@@ -211,8 +211,10 @@ fn level(name: &str, levels: &RuleLevels) -> Option<RuleLevel> {
 #[cfg(test)]
 mod tests {
     use super::RuleName;
+    use super::Severity;
     use super::explain;
     use super::rules;
+    use crate::config::SmokePlan;
 
     #[test]
     fn every_rule_has_its_own_name_and_whole_sentences() {
@@ -227,5 +229,54 @@ mod tests {
         assert_eq!(explain("nothing"), None);
         let names: Vec<&str> = rules().iter().map(|rule| rule.name).collect();
         assert_eq!(names, RuleName::ALL, "the model knows the names for the configuration");
+    }
+
+    fn file(name: &str) -> String {
+        std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+    }
+
+    fn word(severity: Severity) -> String {
+        serde_json::to_value(severity).unwrap().as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_readme_names_every_rule_with_its_level_and_meaning() {
+        let readme = file("README.md");
+        let (_, section) = readme.split_once("\n### Rules\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let wanted: Vec<String> =
+            rules().iter().map(|rule| format!("| `{}` | {} | {} |", rule.name, word(rule.severity), rule.meaning)).collect();
+        assert_eq!(rows, wanted);
+    }
+
+    #[test]
+    fn the_annotated_configuration_names_every_rule_with_its_level() {
+        let config = file("config/tagalong.toml");
+        let (_, table) = config.split_once("\n# [service.web.smoke.rules]").unwrap();
+        let table = table.split("\n\n").next().unwrap();
+        let keys: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.contains(" = \"")).collect();
+        let wanted: Vec<String> = rules().iter().map(|rule| format!("{} = \"{}\"", rule.name, word(rule.severity))).collect();
+        assert_eq!(keys, wanted);
+        let plan = SmokePlan::from_table(
+            toml::from_str(&format!("url = \"https://site.test/\"\n[rules]\n{}", keys.join("\n"))).unwrap(),
+            std::path::Path::new("/"),
+        );
+        let levels = plan.unwrap().rules;
+        assert!(levels.iter().all(|(name, level)| *level == explain(name.as_str()).map(|rule| rule.severity)), "{levels:?}");
+        assert_eq!(levels.len(), rules().len());
+    }
+
+    /// A file of its name for each, and none besides.
+    #[test]
+    fn every_rule_has_a_file_of_its_name() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/smoke/rules");
+        let names =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned());
+        let mut files: Vec<String> = names.filter(|name| name != "mod").collect();
+        let mut wanted: Vec<&str> = rules().iter().map(|rule| rule.name).collect();
+        files.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(files, wanted);
     }
 }

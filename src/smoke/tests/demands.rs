@@ -102,10 +102,11 @@ async fn the_version_of_http_is_the_one_that_was_spoken() {
         (&one, HttpVersion::One, None),
         (&one, HttpVersion::Two, Some("The page answers by HTTP/1.1 instead of HTTP/2.")),
     ];
+    let body = Regex::new("<p>(one|two)").unwrap();
     for (server, version, wrong) in table {
         let mut plan = server.plan();
         plan.demands.http_version = Some(version);
-        plan.body = Some(Regex::new("<p>(one|two)").unwrap());
+        plan.body = Some(body.clone());
         let report = look(&plan, None).await;
         assert_eq!(rules(&report), wrong.iter().map(|_| "http_version").collect::<Vec<_>>(), "{report:?}");
         assert_eq!(report.findings.first().map(|finding| finding.message.as_str()), wrong);

@@ -104,7 +104,7 @@ async fn rules_that_are_off_are_neither_waited_for_nor_reported() {
 
 #[tokio::test]
 async fn what_is_off_takes_no_place_in_a_long_list() {
-    let scripts: String = (0..250).map(|n| format!("<script src=http://site.test/{n}></script>")).collect();
+    let scripts = (0..250).map(|n| format!("<script src=http://site.test/{n}></script>")).collect::<Vec<_>>().concat();
     let server = Server::https(Box::new(move |_, _| Some(page(&format!("{scripts}<img src=http://site.test/a>"))))).await;
     let mut plan = SmokePlan { within: Duration::ZERO, ..server.plan() };
     plan.rules = levels(&[("blocked_asset", None)]);
