@@ -26,7 +26,11 @@ pub struct FetchPlan {
 pub struct HostPattern(String);
 
 impl HostPattern {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// It is no host; the sentence says how one is written.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let host = text.strip_prefix("*.").unwrap_or(text);
         let parsed = url::Url::parse(&format!("https://{host}/")).ok().filter(|url| url.path() == "/" && url.username().is_empty());
         let is_host = parsed.is_some() && !host.contains(['/', '@', '?', '#', '*']);

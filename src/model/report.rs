@@ -107,8 +107,11 @@ pub struct Report {
     /// The certificate, when the address is https and a handshake was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
-    /// How many assets the page asks for.
+    /// How many assets the page asks for, those of its linked style sheets included where these were fetched.
     pub assets: u32,
+    /// How many of them were fetched; one that stands there several times is fetched once.
+    #[serde(default)]
+    pub fetched: u32,
     /// The release that was looked at, as a tag, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,

@@ -11,7 +11,7 @@ pub type RuleLevel = Option<Severity>;
 
 impl RuleName {
     /// Every name, in the order in which a look meets the rules.
-    pub const ALL: [&'static str; 42] = [
+    pub const ALL: [&'static str; 43] = [
         "setup",
         "dns",
         "unreachable",
@@ -46,6 +46,7 @@ impl RuleName {
         "asset_type",
         "asset_cors",
         "asset_integrity",
+        "import_loop",
         "browser_blocked",
         "browser_upgraded",
         "browser_request",

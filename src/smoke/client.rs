@@ -1,10 +1,12 @@
 //! Asks for one address at a time and keeps what came back.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine;
 use reqwest::Client;
 use reqwest::ClientBuilder;
+use reqwest::RequestBuilder;
 use reqwest::dns::Addrs;
 use reqwest::dns::Name;
 use reqwest::dns::Resolve;
@@ -45,6 +47,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Whether the body went on.
     pub(super) cut: bool,
+    /// Who served it.
+    pub(super) server: Option<IpAddr>,
 }
 
 impl Answer {
@@ -74,16 +78,24 @@ pub(super) fn header_text(value: &HeaderValue) -> String {
 
 /// The client of one check.
 pub(super) struct Visitor {
+    transport: Transport,
+    tls: rustls::ClientConfig,
+    detour: Option<String>,
+    own_address: Url,
+    timeout: Duration,
+    max_body_bytes: usize,
+    /// The handshakes that were made.
+    pub(super) handshakes: Handshakes,
+}
+
+/// How requests get out.
+pub(super) struct Transport {
     direct: Client,
     /// For the plan's own origin, when it is reached somewhere else.
     via: Option<Client>,
     /// Headers for the plan's own origin alone: they may be secret.
     own_headers: HeaderMap,
     own_origin: Origin,
-    timeout: Duration,
-    max_body_bytes: usize,
-    /// The handshakes that were made.
-    pub(super) handshakes: Handshakes,
 }
 
 impl Visitor {
@@ -91,19 +103,23 @@ impl Visitor {
     pub(super) async fn new(plan: &SmokePlan) -> Result<Self, Box<Finding>> {
         let handshakes = Handshakes::default();
         let tls = tls::client_config(plan.ca_file.as_deref(), handshakes.clone()).await?;
-        let via = match &plan.connect_to {
-            Some(to) => Some(detour(plan, to, tls.clone())?),
-            None => None,
-        };
+        // Every look makes its own handshake, so that a new certificate is seen.
+        let fresh = |builder: ClientBuilder| builder.pool_max_idle_per_host(0);
+        let own = own_headers(plan)?;
         Ok(Self {
-            direct: build(plain_client(tls))?,
-            via,
-            own_headers: own_headers(plan)?,
-            own_origin: plan.url.origin(),
+            transport: Transport::new(&plan.url, &tls, plan.connect_to.as_deref(), own, fresh)?,
+            tls,
+            detour: plan.connect_to.clone(),
+            own_address: plan.url.clone(),
             timeout: plan.timeout,
             max_body_bytes: plan.max_body_bytes,
             handshakes,
         })
+    }
+
+    /// A way out for many requests: `change` says how its connections are kept and how names are resolved.
+    pub(super) fn lasting(&self, change: impl Fn(ClientBuilder) -> ClientBuilder) -> Result<Transport, Box<Finding>> {
+        Transport::new(&self.own_address, &self.tls, self.detour.as_deref(), self.transport.own_headers.clone(), change)
     }
 
     /// Asks for `url` without following redirects.
@@ -119,13 +135,46 @@ impl Visitor {
     }
 
     async fn ask(&self, url: &Url, cookies: &Cookies) -> Result<Answer, reqwest::Error> {
-        let own = url.origin() == self.own_origin;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         if let Some(line) = cookies.header(url) {
             headers.insert(COOKIE, line);
         }
+        let mut response = self.transport.request(url, headers).send().await?;
+        let mut body = Vec::new();
+        let mut cut = false;
+        while let Some(chunk) = response.chunk().await? {
+            let room = self.max_body_bytes.saturating_sub(body.len());
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                cut = true;
+                break;
+            }
+        }
+        let server = response.remote_addr().map(|address| address.ip());
+        Ok(Answer { url: url.clone(), status: response.status().as_u16(), headers: response.headers().clone(), body, cut, server })
+    }
+}
+
+impl Transport {
+    fn new(
+        own: &Url,
+        tls: &rustls::ClientConfig,
+        detour: Option<&str>,
+        own_headers: HeaderMap,
+        change: impl Fn(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Self, Box<Finding>> {
+        let via = match detour {
+            Some(to) => Some(build(via(own, to, tls.clone(), &change)?)?),
+            None => None,
+        };
+        Ok(Self { direct: build(change(plain_client(tls.clone())))?, via, own_headers, own_origin: own.origin() })
+    }
+
+    /// A request for `url`. Redirects are not followed; the plan's own headers go to the plan's own origin alone.
+    pub(super) fn request(&self, url: &Url, mut headers: HeaderMap) -> RequestBuilder {
+        let own = url.origin() == self.own_origin;
         let mut target = without_credentials(url);
         let client = match &self.via {
             Some(via) if own => {
@@ -143,18 +192,7 @@ impl Visitor {
         if own {
             headers.extend(self.own_headers.clone());
         }
-        let mut response = client.get(target).headers(headers).send().await?;
-        let mut body = Vec::new();
-        let mut cut = false;
-        while let Some(chunk) = response.chunk().await? {
-            let room = self.max_body_bytes.saturating_sub(body.len());
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if chunk.len() > room {
-                cut = true;
-                break;
-            }
-        }
-        Ok(Answer { url: url.clone(), status: response.status().as_u16(), headers: response.headers().clone(), body, cut })
+        client.get(target).headers(headers)
     }
 }
 
@@ -179,24 +217,26 @@ fn plain_client(tls: rustls::ClientConfig) -> ClientBuilder {
         .no_proxy()
         .referer(false)
         .user_agent(USER_AGENT)
-        // Every look makes its own handshake, so that a new certificate is seen.
-        .pool_max_idle_per_host(0)
 }
 
 /// A client that connects to `to`, whatever the name.
-fn detour(plan: &SmokePlan, to: &str, mut tls: rustls::ClientConfig) -> Result<Client, Box<Finding>> {
-    if plan.url.domain().is_none() {
+fn via(
+    own: &Url,
+    to: &str,
+    mut tls: rustls::ClientConfig,
+    change: impl Fn(ClientBuilder) -> ClientBuilder,
+) -> Result<ClientBuilder, Box<Finding>> {
+    if own.domain().is_none() {
         return Err(setup("connect_to needs a name in the address; with an IP address there, write the right one.".to_owned()));
     }
-    let mut builder = if plan.url.port().is_some() {
+    let builder = if own.port().is_some() {
         // With HTTP/2 the port would go astray: it is taken from the address of the connection there.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         plain_client(tls).http1_only()
     } else {
         plain_client(tls)
     };
-    builder = builder.dns_resolver(Detour(to.to_owned()));
-    build(builder)
+    Ok(change(builder).dns_resolver(Detour(to.to_owned())))
 }
 
 /// Resolves every name to one place.

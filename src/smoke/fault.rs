@@ -26,6 +26,14 @@ pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
     rules::unreachable::RULE.finding(format!("The answer of {place} broke off: {}.", innermost(error)))
 }
 
+/// The same as the end of a sentence about something at `url`.
+pub(super) fn told(url: &Url, error: &reqwest::Error) -> String {
+    let message = finding(url, error).message;
+    let mut letters = message.trim_end_matches('.').chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
+}
+
 /// Scheme, host and port: paths and queries may carry secrets and are not repeated.
 pub(super) fn place(url: &Url) -> String {
     match (url.host_str(), url.port()) {

@@ -2,9 +2,11 @@
 //! release, and does a browser load everything it asks for?
 //!
 //! [`check`] is the story. One look is a `Sample` (`sample.rs`): `client.rs` asks hop by hop, `certificate.rs` judges
-//! the handshake, `expect.rs` and `release.rs` compare with the plan, `page/` lists what the page fetches and `mixed.rs`
-//! says what a browser does with it. `rules.rs` holds every rule with its meaning and how long it is waited for.
+//! the handshake, `expect.rs` and `release.rs` compare with the plan, `page/` lists what the page fetches,
+//! `mixed.rs` says what a browser does with each address and `assets/` asks for them. `rules/` holds every rule in a file of
+//! its name, with its meaning and how long it is waited for.
 
+mod assets;
 mod browser;
 mod certificate;
 mod client;
@@ -14,6 +16,7 @@ mod fault;
 mod mixed;
 mod page;
 mod patience;
+mod place;
 mod redirect;
 mod release;
 mod rules;
@@ -33,7 +36,7 @@ use crate::smoke::patience::Next;
 use crate::smoke::patience::Patience;
 use crate::smoke::sample::Sample;
 
-pub use page::{Asset, AssetKind, PageHeaders, PageScan, When, scan};
+pub use page::{Asset, AssetKind, Cors, PageHeaders, PageScan, Styles, Terms, When, scan};
 pub use rules::{Rule, Wait, explain, is_own_fault, rules};
 
 /// What the page must show when the plan asks for a proof.

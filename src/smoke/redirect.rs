@@ -18,6 +18,8 @@ pub(super) struct Walk {
     pub(super) answer: Option<Answer>,
     /// What went wrong on the way.
     pub(super) finding: Option<Finding>,
+    /// What was set on the way.
+    pub(super) cookies: Cookies,
 }
 
 /// Asks for `start` and goes where it leads.
@@ -28,21 +30,21 @@ pub(super) async fn follow(visitor: &Visitor, plan: &SmokePlan, start: &Url) -> 
     loop {
         let answer = match visitor.get(&url, &cookies).await {
             Ok(answer) => answer,
-            Err(finding) => return Walk { answer: None, finding: Some(*finding) },
+            Err(finding) => return Walk { answer: None, finding: Some(*finding), cookies },
         };
         seen.push((page_of(&url), cookies.clone()));
         cookies.take(&url, &answer.headers);
-        let Some(location) = location(&answer) else { return Walk { answer: Some(answer), finding: None } };
+        let Some(location) = location(&answer) else { return Walk { answer: Some(answer), finding: None, cookies } };
         let next = match next_hop(&answer, &location) {
             Ok(next) => next,
-            Err(finding) => return Walk { answer: Some(answer), finding: Some(*finding) },
+            Err(finding) => return Walk { answer: Some(answer), finding: Some(*finding), cookies },
         };
         if plan.status.contains(&answer.status) {
             // The plan wants this redirect to be the last answer.
-            return Walk { answer: Some(answer), finding: None };
+            return Walk { answer: Some(answer), finding: None, cookies };
         }
         if let Some(finding) = too_far(plan, &seen, &next, &cookies) {
-            return Walk { answer: Some(answer), finding: Some(finding) };
+            return Walk { answer: Some(answer), finding: Some(finding), cookies };
         }
         url = next;
     }

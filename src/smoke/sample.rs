@@ -9,13 +9,14 @@ use crate::model::Finding;
 use crate::model::Report;
 
 use crate::smoke::Release;
+use crate::smoke::assets;
 use crate::smoke::browser;
 use crate::smoke::certificate;
 use crate::smoke::client::Answer;
 use crate::smoke::client::Visitor;
 use crate::smoke::client::without_credentials;
+use crate::smoke::cookies::Cookies;
 use crate::smoke::expect;
-use crate::smoke::mixed;
 use crate::smoke::redirect;
 use crate::smoke::release;
 use crate::smoke::rules;
@@ -34,6 +35,7 @@ pub(super) struct Sample {
     status: Option<u16>,
     certificate: Option<Certificate>,
     assets: u32,
+    fetched: u32,
     omitted: u32,
     /// What is not right.
     pub(super) findings: Vec<Finding>,
@@ -56,7 +58,7 @@ impl Sample {
         let walk = redirect::follow(visitor, plan, &plan.url).await;
         sample.note_handshakes(plan, &visitor.handshakes.take(), walk.finding);
         if let Some(answer) = walk.answer {
-            sample.note_answer(visitor, plan, release, answer).await;
+            sample.note_answer(visitor, plan, release, answer, walk.cookies).await;
         }
         sample.findings.sort_by_key(|finding| Reverse(finding.severity));
         sample
@@ -89,6 +91,7 @@ impl Sample {
             duration_ms: took.as_millis() as u64,
             certificate: self.certificate,
             assets: self.assets,
+            fetched: self.fetched,
             release: None,
             since: None,
             findings: self.findings,
@@ -112,7 +115,7 @@ impl Sample {
         self.findings.extend(fault.filter(|_| !refused));
     }
 
-    async fn note_answer(&mut self, visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>, answer: Answer) {
+    async fn note_answer(&mut self, visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>, answer: Answer, cookies: Cookies) {
         let last = without_credentials(&answer.url);
         self.final_url = (last != without_credentials(&plan.url)).then(|| last.to_string());
         self.status = Some(answer.status);
@@ -128,8 +131,9 @@ impl Sample {
             self.findings.extend(wrong);
         }
         if plan.assets && plan.status.contains(&answer.status) {
-            let seen = mixed::look(answer, text).await;
+            let seen = assets::look(visitor, plan, answer, text, cookies).await;
             self.assets = seen.assets;
+            self.fetched = seen.fetched;
             self.omitted = seen.omitted;
             self.findings.extend(seen.findings);
         }

@@ -23,6 +23,21 @@ pub(crate) fn encoding_of(bytes: &[u8], content_type: Option<&str>) -> &'static 
     }
 }
 
+/// Decodes a style sheet that came with this `Content-Type`: its mark, the header, `@charset`, and else the encoding of what
+/// links it (CSS Syntax, "the input byte stream").
+pub(crate) fn decode_sheet(bytes: &[u8], content_type: Option<&str>, linked_by: &'static Encoding) -> String {
+    let encoding = declared(content_type).or_else(|| at_charset(bytes)).unwrap_or(linked_by);
+    encoding.decode(bytes).0.into_owned()
+}
+
+/// `@charset "…";` counts as the very first bytes alone. Who says UTF-16 there means UTF-8, since the rule could not be read else.
+fn at_charset(bytes: &[u8]) -> Option<&'static Encoding> {
+    let rest = bytes.strip_prefix(b"@charset \"")?;
+    let label = rest.split(|byte| *byte == b'"').next().filter(|label| rest[label.len()..].starts_with(b"\";"))?;
+    let encoding = Encoding::for_label(label)?;
+    Some(if encoding == UTF_16BE || encoding == UTF_16LE { UTF_8 } else { encoding })
+}
+
 fn declared(content_type: Option<&str>) -> Option<&'static Encoding> {
     charset_of(content_type?.as_bytes())
 }

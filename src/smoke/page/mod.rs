@@ -25,12 +25,12 @@ use encoding_rs::UTF_8;
 use url::Url;
 
 pub(super) use data_url::percent_decode;
-pub(super) use decode::{decode, encoding_of};
+pub(super) use decode::{decode, decode_sheet, encoding_of};
 pub(super) use policy::upgrades_insecure_requests;
 pub use styles::Styles;
 
 /// What kind of request an asset is; browsers decide by it what becomes of http.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AssetKind {
     /// A style sheet.
     Style,

@@ -3,6 +3,8 @@
 use crate::model::Effect;
 use crate::model::Severity;
 
+use crate::smoke::assets::Flaw;
+use crate::smoke::assets::Got;
 use crate::smoke::rules::Rule;
 use crate::smoke::rules::Wait;
 
@@ -15,3 +17,19 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     meaning: "Something that the page asks for is answered with an error.",
     fix: "Look whether the file is in the release under this name and whether the proxy leads there.",
 };
+
+/// What its status says.
+pub(in crate::smoke) fn judge(got: &Got) -> Option<Flaw> {
+    if (200..300).contains(&got.status) {
+        return None;
+    }
+    let flaw = Flaw::of(&RULE, format!("answers {}", got.status));
+    Some(match got.status {
+        429 => flaw.with_fix("The host says that it is asked too much: lower concurrency in the plan.").mild(),
+        401 | 403 => {
+            flaw.with_fix("Let visitors have the file; if the page needs a login, let basic_auth or headers in the plan carry it.")
+        }
+        502..=504 => flaw.with_fix("The proxy does not reach the app: look at the app's log, its port and the proxy's target."),
+        _ => flaw,
+    })
+}

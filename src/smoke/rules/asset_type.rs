@@ -3,6 +3,12 @@
 use crate::model::Effect;
 use crate::model::Severity;
 
+use crate::smoke::assets::Flaw;
+use crate::smoke::assets::Got;
+use crate::smoke::assets::Wanted;
+use crate::smoke::assets::sniff;
+use crate::smoke::page::AssetKind;
+use crate::smoke::redirect::shown;
 use crate::smoke::rules::Rule;
 use crate::smoke::rules::Wait;
 
@@ -15,3 +21,85 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     meaning: "Something that the page asks for comes as another type, and browsers do not use it as what it is asked for.",
     fix: "Send the right Content-Type; where it is text/html, the app answers its own page for a file that is missing.",
 };
+
+/// The types that are JavaScript (MIME Sniffing, JavaScript MIME type).
+const JAVASCRIPT: [&str; 16] = [
+    "application/ecmascript",
+    "application/javascript",
+    "application/x-ecmascript",
+    "application/x-javascript",
+    "text/ecmascript",
+    "text/javascript",
+    "text/javascript1.0",
+    "text/javascript1.1",
+    "text/javascript1.2",
+    "text/javascript1.3",
+    "text/javascript1.4",
+    "text/javascript1.5",
+    "text/jscript",
+    "text/livescript",
+    "text/x-ecmascript",
+    "text/x-javascript",
+];
+
+/// Whether a browser takes it as what it is asked for.
+///
+/// Sources: Fetch Standard ("should response to request be blocked due to nosniff", "… due to its MIME type"), HTML Standard
+/// (link type "stylesheet", fetching a module script, images), and what Chromium does.
+pub(in crate::smoke) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
+    let essence = got.essence.as_str();
+    let is_usable = match wanted.kind {
+        AssetKind::Style => is_usable_style(wanted, got),
+        AssetKind::Script if wanted.is_module => is_module(essence),
+        AssetKind::Script => is_usable_script(got),
+        // Browsers go by the bytes; SVG alone must say that it is an image.
+        AssetKind::Image => !sniff::is_html_document(&got.body) && (essence == "image/svg+xml" || !sniff::is_svg(&got.body)),
+        AssetKind::Font => sniff::is_font(&got.body),
+        AssetKind::Track => sniff::is_web_vtt(&got.body),
+        AssetKind::Media | AssetKind::Manifest => !sniff::is_html_document(&got.body),
+        AssetKind::ImageSet | AssetKind::Icon | AssetKind::Object | AssetKind::Frame | AssetKind::Prefetch | AssetKind::Form => true,
+    };
+    (!is_usable).then(|| flaw(wanted, got))
+}
+
+/// The rule of pages without a doctype holds for their own origin alone.
+fn is_usable_style(wanted: &Wanted, got: &Got) -> bool {
+    let is_css = got.essence == "text/css";
+    is_css || (!got.is_nosniff && (got.essence.is_empty() || (wanted.is_lax && !got.is_foreign && !sniff::is_html_document(&got.body))))
+}
+
+fn is_usable_script(got: &Got) -> bool {
+    let essence = got.essence.as_str();
+    let is_never = ["image/", "audio/", "video/"].iter().any(|kind| essence.starts_with(kind)) || essence == "text/csv";
+    JAVASCRIPT.contains(&essence) || !(is_never || got.is_nosniff || sniff::is_html_document(&got.body))
+}
+
+fn is_module(essence: &str) -> bool {
+    let is_json = essence == "application/json" || essence == "text/json" || essence.ends_with("+json");
+    JAVASCRIPT.contains(&essence) || is_json || matches!(essence, "application/wasm" | "text/css")
+}
+
+fn flaw(wanted: &Wanted, got: &Got) -> Flaw {
+    let what = match wanted.kind {
+        AssetKind::Style => "a style sheet",
+        AssetKind::Script if wanted.is_module => "a module",
+        AssetKind::Script => "a script",
+        AssetKind::Font => "a font",
+        AssetKind::Track => "subtitles in WebVTT",
+        AssetKind::Media => "audio or video",
+        AssetKind::Manifest => "a manifest",
+        _ => "an image",
+    };
+    let comes = match &got.content_type {
+        Some(kind) if !kind.trim().is_empty() => format!("comes as {}", shown(kind.trim())),
+        _ => "comes without a type".to_owned(),
+    };
+    let nosniff = if got.is_nosniff { " with nosniff" } else { "" };
+    if sniff::is_html_document(&got.body) {
+        let flaw = Flaw::of(&RULE, format!("{comes}{nosniff} and is an HTML page, although it is asked for as {what}"));
+        return flaw.with_fix(
+            "Often the app answers its own page for a file that is missing: look whether the file is in the release under this name.",
+        );
+    }
+    Flaw::of(&RULE, format!("{comes}{nosniff}, although it is asked for as {what}"))
+}

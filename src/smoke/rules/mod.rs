@@ -26,6 +26,7 @@ pub(super) mod certificate_untrusted;
 pub(super) mod dns;
 pub(super) mod header;
 pub(super) mod http_version;
+pub(super) mod import_loop;
 pub(super) mod insecure_form;
 pub(super) mod json;
 pub(super) mod latency;
@@ -48,6 +49,10 @@ use crate::model::Effect;
 use crate::model::Finding;
 use crate::model::RuleName;
 use crate::model::Severity;
+
+use crate::smoke::assets::Flaw;
+use crate::smoke::assets::Got;
+use crate::smoke::assets::Wanted;
 
 /// How long a finding is waited for before it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +158,7 @@ const RULES: &[Rule] = &[
     asset_type::RULE,
     asset_cors::RULE,
     asset_integrity::RULE,
+    import_loop::RULE,
     browser_blocked::RULE,
     browser_upgraded::RULE,
     browser_request::RULE,
@@ -162,6 +168,19 @@ const RULES: &[Rule] = &[
     not_checked::RULE,
     truncated::RULE,
 ];
+
+/// What is wrong with something that came. A fault that explains the others stands alone.
+pub(super) fn flaws(wanted: &Wanted, got: &Got) -> Vec<Flaw> {
+    let alone = asset_status::judge(got).or_else(|| asset_cors::judge(got)).or_else(|| asset_empty::judge(wanted, got));
+    let on_the_way = upgraded_asset::judge(got);
+    match alone {
+        Some(flaw) => on_the_way.into_iter().chain([flaw]).collect(),
+        None => {
+            let content = [asset_type::judge(wanted, got), asset_integrity::judge(wanted, got)];
+            on_the_way.into_iter().chain(content.into_iter().flatten()).collect()
+        }
+    }
+}
 
 /// What the service's own levels leave of `findings`.
 pub(super) fn settle(findings: Vec<Finding>, levels: &RuleLevels) -> Vec<Finding> {

@@ -1,8 +1,13 @@
 //! `truncated`.
 
+use url::Url;
+
 use crate::model::Effect;
+use crate::model::Finding;
 use crate::model::Severity;
 
+use crate::smoke::page::Asset;
+use crate::smoke::redirect::shown;
 use crate::smoke::rules::Rule;
 use crate::smoke::rules::Wait;
 
@@ -13,5 +18,27 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     effect: Effect::Nothing,
     wait: Wait::No,
     meaning: "Only the first part of the page was looked at.",
-    fix: "Raise max_body_bytes in the plan so that the whole page is read.",
+    fix: "Raise max_body_kib in the plan so that the whole page is read.",
 };
+
+/// Of the sheet at `url`, linked by `link`, only so many bytes were looked at.
+pub(in crate::smoke) fn sheet(link: &Asset, url: &Url, bytes: usize) -> Finding {
+    let message = format!("Only the first {bytes} bytes of the style sheet {} ({}) were looked at.", shown(url.as_str()), link.place());
+    let mut finding = with_fix(message, "Raise max_asset_kib in the plan so that the whole sheet is read.");
+    link.mark(&mut finding);
+    finding
+}
+
+/// The assets did not come in time.
+pub(in crate::smoke) fn by_time(message: String) -> Finding {
+    with_fix(message, "Look at why they come so slowly; raise assets_within_s or concurrency in the plan when they may.")
+}
+
+/// There are too many assets.
+pub(in crate::smoke) fn by_number(message: String) -> Finding {
+    with_fix(message, "Look at why the page asks for so many.")
+}
+
+fn with_fix(message: String, fix: &str) -> Finding {
+    Finding { fix: fix.to_owned(), ..RULE.finding(message) }
+}

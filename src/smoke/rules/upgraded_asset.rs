@@ -3,6 +3,8 @@
 use crate::model::Effect;
 use crate::model::Severity;
 
+use crate::smoke::assets::Flaw;
+use crate::smoke::assets::Got;
 use crate::smoke::rules::Rule;
 use crate::smoke::rules::Wait;
 
@@ -15,3 +17,10 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     meaning: "An https page asks for something over http that browsers ask for over https instead; it is missing if https does not serve it.",
     fix: "Write https:// instead of http://, or an address without scheme and host.",
 };
+
+/// Whether a redirect leads to http, from where browsers go on over https.
+pub(in crate::smoke) fn judge(got: &Got) -> Option<Flaw> {
+    let http = got.upgraded.as_ref()?;
+    let flaw = Flaw::of(&RULE, format!("is redirected to {http}, and a browser goes on over https")).mild();
+    Some(flaw.with_fix("Let the redirect lead to https: have the proxy send X-Forwarded-Proto and the app trust it."))
+}

@@ -345,8 +345,9 @@ fn findings_name_place_and_cause() {
     let page = Url::parse("https://site.test/").unwrap();
     let html = "<!doctype html>\n<title>x</title>\n<link\n  rel=stylesheet\n  href=http://site.test/a.css\n>\n<style>\np {\n background: url(http://x.test/b)\n}\n</style><p>\n\
                 <base href=http://old.test/><img src=c><img src=c>";
-    let seen = mixed::judge(&scan(html, &page, &PageHeaders::default()), &page);
-    assert_eq!(seen.assets, 4);
+    let scanned = scan(html, &page, &PageHeaders::default());
+    assert_eq!(scanned.assets.len(), 4);
+    let seen = mixed::judge(&scanned, &page);
     let places: Vec<_> =
         seen.findings.iter().map(|f| (f.element.as_deref().unwrap(), f.line.unwrap(), f.resolved.as_deref().unwrap())).collect();
     assert_eq!(
@@ -375,7 +376,7 @@ fn a_page_over_http_mixes_nothing_and_many_findings_are_cut() {
         mixed::judge(&scan(&html, &page, &PageHeaders::default()), &page)
     };
     let plain = judged("http://site.test/");
-    assert_eq!((plain.assets, plain.findings.len()), (500, 0));
+    assert_eq!(plain.findings.len(), 0);
     let secure = judged("https://site.test/");
     assert_eq!((secure.findings.len(), secure.omitted), (200, 300));
 }

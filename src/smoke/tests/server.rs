@@ -16,10 +16,13 @@ use rustls_pki_types::PrivateKeyDer;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use crate::config::Demands;
+use crate::config::FetchPlan;
+use crate::config::HostPattern;
 use crate::config::KnownFindings;
 use crate::config::RuleLevels;
 use crate::config::SmokePlan;
@@ -101,6 +104,24 @@ impl Server {
         Self::start(&authority, move |_| talk.clone(), script).await
     }
 
+    /// As [`Server::https`], and on its own port under the name localhost as well: another origin.
+    pub(super) async fn https_of_two_origins(script: Script) -> Self {
+        let authority = Authority::new("Test Authority");
+        let talk = Talk::Tls(Arc::new(authority.leaf(&["site.test", "localhost"], |_| {})));
+        Self::start(&authority, move |_| talk.clone(), script).await
+    }
+
+    /// A plan that fetches the assets too, also those of localhost.
+    pub(super) fn fetching_plan(&self) -> SmokePlan {
+        let fetch = FetchPlan {
+            concurrency: 12,
+            allowed_hosts: vec![HostPattern::parse("localhost").unwrap()],
+            within: Duration::from_mins(1),
+            max_bytes: 1 << 20,
+        };
+        SmokePlan { fetch: Some(fetch), ..self.plan() }
+    }
+
     /// `talk` says what becomes of the n-th connection.
     pub(super) async fn start(authority: &Authority, talk: impl Fn(usize) -> Talk + Send + 'static, script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -110,10 +131,14 @@ impl Server {
         std::fs::write(&ca_file, &authority.pem).unwrap();
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
         let seen = Arc::clone(&heads);
+        let script = Arc::new(script);
         let serving = tokio::spawn(async move {
+            let mut open = JoinSet::new();
             for connection in 0.. {
                 let Ok((stream, _)) = listener.accept().await else { return };
-                serve(stream, talk(connection), &script, &seen).await;
+                let (talk, script, seen) = (talk(connection), Arc::clone(&script), Arc::clone(&seen));
+                open.spawn(async move { serve(stream, talk, &script, &seen).await });
+                while open.try_join_next().is_some() {}
             }
         });
         Self { port, heads, serving, _folder: folder, ca_file }

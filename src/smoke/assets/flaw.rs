@@ -1,0 +1,63 @@
+//! What is wrong with something that was asked for, wherever it stands.
+
+use crate::model::Finding;
+use crate::model::Severity;
+
+use crate::smoke::assets::Wanted;
+use crate::smoke::assets::stand::shown_url;
+use crate::smoke::page::Asset;
+use crate::smoke::page::AssetKind;
+use crate::smoke::page::When;
+use crate::smoke::rules::Rule;
+
+/// One flaw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::smoke) struct Flaw {
+    rule: &'static Rule,
+    /// The sentence behind the address, without its full stop.
+    says: String,
+    fix: Option<&'static str>,
+    /// A visitor sees nothing of it.
+    is_mild: bool,
+}
+
+impl Flaw {
+    /// A flaw by `rule`; `says` goes on behind the address.
+    pub(in crate::smoke) fn of(rule: &'static Rule, says: String) -> Self {
+        Self { rule, says, fix: None, is_mild: false }
+    }
+
+    /// With another way to mend it than the rule's.
+    pub(in crate::smoke) fn with_fix(self, fix: &'static str) -> Self {
+        Self { fix: Some(fix), ..self }
+    }
+
+    /// As a warning, whatever the rule says.
+    pub(in crate::smoke) fn mild(self) -> Self {
+        Self { is_mild: true, ..self }
+    }
+
+    /// Whether browsers use what came all the same.
+    pub(super) fn is_harmless(&self) -> bool {
+        self.is_mild
+    }
+
+    /// The finding about `asset`, for which `wanted` was asked.
+    pub(super) fn finding(&self, asset: &Asset, wanted: &Wanted) -> Finding {
+        let when = match asset.when {
+            When::Load => "",
+            When::Later => " when a browser comes to need it",
+            When::Scripted => " when a script makes its rule match",
+        };
+        let mut finding = self.rule.finding(format!("{} ({}) {}{when}.", shown_url(wanted.url.as_str()), asset.place(), self.says));
+        let is_beside = asset.when != When::Load || asset.terms.is_ahead || matches!(asset.kind, AssetKind::Icon | AssetKind::Manifest);
+        if (self.is_mild || is_beside) && finding.severity == Severity::Error {
+            finding.severity = Severity::Warning;
+        }
+        if let Some(fix) = self.fix {
+            fix.clone_into(&mut finding.fix);
+        }
+        asset.mark(&mut finding);
+        finding
+    }
+}

@@ -1,0 +1,175 @@
+//! Looks at what an accepted page asks for: is each address one that a browser loads, and does something usable come?
+//!
+//! [`look`] is the story. `page/` lists the addresses and `mixed.rs` judges each by itself; where the plan wants them
+//! fetched, a round (`round.rs`) asks for each once (`wanted.rs`), of the hosts that may be asked (`hosts.rs`), as a browser
+//! would (`courier.rs`), and goes on with what linked sheets name (`imports.rs`). What came is judged by the rules `asset_*`
+//! (`rules/`), which say a `Flaw`; a `Tally` lists each fault once.
+
+mod courier;
+mod flaw;
+mod hosts;
+mod imports;
+mod round;
+pub(super) mod sniff;
+mod stand;
+mod tally;
+mod wanted;
+
+use std::net::IpAddr;
+
+use encoding_rs::Encoding;
+use reqwest::ClientBuilder;
+use reqwest::header::CONTENT_TYPE;
+use url::Url;
+
+use crate::config::FetchPlan;
+use crate::config::SmokePlan;
+use crate::model::Finding;
+use crate::model::Severity;
+
+use crate::smoke::assets::courier::Courier;
+use crate::smoke::assets::hosts::Hosts;
+use crate::smoke::assets::round::Round;
+use crate::smoke::client::Answer;
+use crate::smoke::client::Visitor;
+use crate::smoke::client::header_text;
+use crate::smoke::cookies::Cookies;
+use crate::smoke::mixed;
+use crate::smoke::page;
+use crate::smoke::page::AssetKind;
+use crate::smoke::page::PageHeaders;
+use crate::smoke::page::PageScan;
+use crate::smoke::rules;
+
+pub(super) use courier::Got;
+pub(super) use flaw::Flaw;
+pub(super) use tally::{Sum, Tally};
+pub(super) use wanted::Wanted;
+
+/// What the page's assets came to.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// How many assets the page asks for, those of linked style sheets included where these were fetched.
+    pub(super) assets: u32,
+    /// How many of them were asked for.
+    pub(super) fetched: u32,
+    /// What is not right.
+    pub(super) findings: Vec<Finding>,
+    /// How many findings more there were.
+    pub(super) omitted: u32,
+}
+
+/// The page as its assets see it.
+struct Page {
+    url: Url,
+    server: Option<IpAddr>,
+    encoding: &'static Encoding,
+    cookies: Cookies,
+}
+
+/// Looks at an accepted answer whose body reads `text`.
+pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, answer: Answer, text: Option<String>, cookies: Cookies) -> Seen {
+    match kind_of(&answer, text.as_deref()) {
+        Kind::Html => {}
+        Kind::Xhtml => return note(Severity::Note, "The page is XHTML, whose assets are not looked at."),
+        Kind::Other => return Seen::default(),
+    }
+    let Some(text) = text else {
+        return note(Severity::Warning, "The page came packed, although nobody asked for that; its assets are not looked at.");
+    };
+    let headers = page_headers(&answer);
+    let page = Page { url: answer.url.clone(), server: answer.server, encoding: headers.encoding, cookies };
+    let url = answer.url.clone();
+    // A large page takes a tenth of a second, which the other tasks of this thread should not wait.
+    let scanned = tokio::task::spawn_blocking(move || page::scan(&text, &url, &headers)).await;
+    let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be taken apart; its assets are not looked at.") };
+    let is_incomplete = scan.incomplete;
+    let mut seen = match &plan.fetch {
+        Some(fetch) => ask(visitor, plan, fetch, page, scan).await,
+        None => by_address(&scan, &page.url),
+    };
+    if answer.cut {
+        seen.findings
+            .push(rules::truncated::RULE.finding(format!("Only the first {} bytes of the page were looked at.", answer.body.len())));
+    }
+    if is_incomplete {
+        let message = "The page's elements stand so deep in one another that only its first part was looked at.";
+        let mut finding = rules::truncated::RULE.finding(message.to_owned());
+        "Look at why the page nests its elements thousands deep.".clone_into(&mut finding.fix);
+        seen.findings.push(finding);
+    }
+    seen
+}
+
+/// Judges the addresses alone.
+fn by_address(scan: &PageScan, page: &Url) -> Seen {
+    let assets = scan.assets.iter().filter(|asset| asset.kind != AssetKind::Form).count() as u32;
+    let Sum { findings, omitted } = mixed::judge(scan, page);
+    Seen { assets, fetched: 0, findings, omitted }
+}
+
+/// Judges the addresses and asks for them.
+async fn ask(visitor: &Visitor, plan: &SmokePlan, fetch: &FetchPlan, page: Page, scan: PageScan) -> Seen {
+    let hosts = Hosts::new(&plan.url, &page.url, page.server, &fetch.allowed_hosts);
+    let resolver = std::sync::Arc::new(hosts.resolver());
+    let kept = |builder: ClientBuilder| builder.pool_max_idle_per_host(fetch.concurrency).dns_resolver(std::sync::Arc::clone(&resolver));
+    let transport = match visitor.lasting(kept) {
+        Ok(transport) => transport,
+        Err(finding) => return Seen { findings: vec![*finding], ..Seen::default() },
+    };
+    let courier = Courier {
+        transport,
+        cookies: page.cookies,
+        hosts,
+        page: page.url.clone(),
+        timeout: round::timeout_of(plan.timeout, fetch),
+        max_bytes: fetch.max_bytes,
+    };
+    let mut round = Round::new(&page.url, fetch, courier, page.encoding, scan.styles);
+    for asset in scan.assets {
+        round.take(asset);
+    }
+    round.run().await;
+    let (assets, fetched) = (round.assets, round.fetched);
+    let Sum { findings, omitted } = round.tally.finish();
+    Seen { assets, fetched, findings, omitted }
+}
+
+fn note(severity: Severity, message: &str) -> Seen {
+    let finding = Finding { severity, ..rules::not_checked::RULE.finding(message.to_owned()) };
+    Seen { findings: vec![finding], ..Seen::default() }
+}
+
+enum Kind {
+    Html,
+    Xhtml,
+    Other,
+}
+
+fn kind_of(answer: &Answer, text: Option<&str>) -> Kind {
+    let content_type = answer.header(CONTENT_TYPE).unwrap_or_default();
+    match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "text/html" => Kind::Html,
+        "application/xhtml+xml" => Kind::Xhtml,
+        "" if text.is_some_and(looks_like_html) => Kind::Html,
+        _ => Kind::Other,
+    }
+}
+
+/// Browsers look at the first bytes when the type is missing.
+fn looks_like_html(text: &str) -> bool {
+    let start = text.trim_start_matches(['\u{feff}', ' ', '\t', '\n', '\r', '\u{c}']);
+    let begins = |word: &str| start.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+    ["<!doctype html", "<html", "<head", "<body", "<script", "<div", "<!--"].iter().any(|word| begins(word))
+}
+
+fn page_headers(answer: &Answer) -> PageHeaders {
+    let values = |name: &str| answer.headers.get_all(name).iter().map(header_text).collect::<Vec<_>>();
+    let policies = values("content-security-policy");
+    PageHeaders {
+        upgrades: policies.iter().any(|policy| page::upgrades_insecure_requests(policy)),
+        policies,
+        encoding: page::encoding_of(&answer.body, answer.header(CONTENT_TYPE).as_deref()),
+        links: values("link"),
+    }
+}

@@ -1,0 +1,262 @@
+//! One round of all assets: asks for each once, reads the style sheets that come, and asks for what they name in turn.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use encoding_rs::Encoding;
+use tokio::task::JoinError;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::config::FetchPlan;
+use crate::model::Severity;
+
+use crate::smoke::assets::Flaw;
+use crate::smoke::assets::Got;
+use crate::smoke::assets::Tally;
+use crate::smoke::assets::Wanted;
+use crate::smoke::assets::courier::Courier;
+use crate::smoke::assets::courier::Missed;
+use crate::smoke::assets::imports::Imports;
+use crate::smoke::assets::imports::Link;
+use crate::smoke::mixed;
+use crate::smoke::page;
+use crate::smoke::page::Asset;
+use crate::smoke::page::AssetKind;
+use crate::smoke::page::Styles;
+use crate::smoke::rules;
+
+/// A page that asks for more is not looked at to its end.
+const MOST_REQUESTS: usize = 25_000;
+/// Sheets larger than this are read beside the runtime, whose other tasks should not wait.
+const LARGE_SHEET_BYTES: usize = 128 << 10;
+
+/// The round.
+pub(super) struct Round<'a> {
+    page: &'a Url,
+    plan: &'a FetchPlan,
+    /// The page's encoding, in which sheets are written that do not say theirs.
+    encoding: &'static Encoding,
+    styles: Styles,
+    imports: Imports,
+    courier: Arc<Courier>,
+    known: HashMap<Wanted, State>,
+    queue: VecDeque<Wanted>,
+    /// How many requests may be under way: fewer when a host says that it is asked too much.
+    width: usize,
+    /// How many addresses each host that was not asked has.
+    elsewhere: BTreeMap<String, u32>,
+    /// Whether there were more than a round asks for.
+    is_over_full: bool,
+    /// How many assets there are, those of linked sheets included.
+    pub(super) assets: u32,
+    /// How many of them were asked for.
+    pub(super) fetched: u32,
+    /// What is not right.
+    pub(super) tally: Tally,
+}
+
+/// What is known of something that is wanted.
+enum State {
+    /// It is asked for, on behalf of these.
+    Open(Vec<Asset>),
+    /// It came or did not.
+    Done {
+        flaws: Vec<Flaw>,
+        /// A sheet that was only loaded ahead was not read.
+        is_unread: bool,
+    },
+}
+
+type Brought = (Wanted, Result<Got, Missed>);
+
+impl<'a> Round<'a> {
+    /// Nothing is asked yet.
+    pub(super) fn new(page: &'a Url, plan: &'a FetchPlan, courier: Courier, encoding: &'static Encoding, styles: Styles) -> Self {
+        Self {
+            page,
+            plan,
+            encoding,
+            styles,
+            imports: Imports::default(),
+            courier: Arc::new(courier),
+            known: HashMap::new(),
+            queue: VecDeque::new(),
+            width: plan.concurrency,
+            elsewhere: BTreeMap::new(),
+            is_over_full: false,
+            assets: 0,
+            fetched: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Judges the asset's address, and puts it into the queue when it is to be asked for.
+    pub(super) fn take(&mut self, asset: Asset) {
+        self.assets += u32::from(asset.kind != AssetKind::Form);
+        if let Some(finding) = mixed::finding(&asset, self.page) {
+            self.tally.add(finding);
+        }
+        let Some(wanted) = Wanted::of(&asset, self.page, self.styles.is_quirky) else { return };
+        match self.imports.link(&asset, &wanted.url) {
+            Link::Good => {}
+            Link::Loop => return self.tally.add(rules::import_loop::finding(&asset)),
+            Link::TooDeep => return self.tally.add(rules::import_loop::too_deep(&asset)),
+        }
+        if !self.courier.hosts.allows(&wanted.url) {
+            return self.leave(&wanted.url);
+        }
+        match self.known.get_mut(&wanted) {
+            Some(State::Open(assets)) => assets.push(asset),
+            Some(State::Done { is_unread: true, .. }) if !asset.terms.is_ahead => self.ask(wanted, asset),
+            Some(State::Done { flaws, .. }) => {
+                for flaw in flaws.iter() {
+                    self.tally.add(flaw.finding(&asset, &wanted));
+                }
+            }
+            None => self.ask(wanted, asset),
+        }
+    }
+
+    /// Asks until nothing is left to ask for, or the time is over.
+    pub(super) async fn run(&mut self) {
+        let until = Instant::now() + self.plan.within;
+        let mut under_way: JoinSet<Brought> = JoinSet::new();
+        loop {
+            while under_way.len() < self.width
+                && let Some(wanted) = self.queue.pop_front()
+            {
+                let courier = Arc::clone(&self.courier);
+                under_way.spawn(async move {
+                    let brought = courier.bring(&wanted).await;
+                    (wanted, brought)
+                });
+            }
+            match tokio::time::timeout_at(until, under_way.join_next()).await {
+                Ok(Some(brought)) => self.note(brought).await,
+                Ok(None) => break,
+                Err(_) => {
+                    self.give_up(under_way.len() + self.queue.len());
+                    break;
+                }
+            }
+        }
+        self.say_what_is_left();
+    }
+
+    fn ask(&mut self, wanted: Wanted, asset: Asset) {
+        if self.known.len() >= MOST_REQUESTS {
+            self.is_over_full = true;
+            return;
+        }
+        self.queue.push_back(wanted.clone());
+        self.known.insert(wanted, State::Open(vec![asset]));
+    }
+
+    fn leave(&mut self, url: &Url) {
+        *self.elsewhere.entry(url.host_str().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+
+    async fn note(&mut self, brought: Result<Brought, JoinError>) {
+        // A task that ended by itself alone cannot fail; one that is stopped is not waited for.
+        let Ok((wanted, brought)) = brought else { return };
+        self.fetched += 1;
+        let assets = match self.known.insert(wanted.clone(), State::Done { flaws: Vec::new(), is_unread: false }) {
+            Some(State::Open(assets)) => assets,
+            _ => Vec::new(),
+        };
+        let (flaws, sheet) = match brought {
+            Ok(got) => {
+                if got.was_slowed {
+                    self.width = (self.width / 2).max(1);
+                }
+                let flaws = rules::flaws(&wanted, &got);
+                let is_sheet = wanted.kind == AssetKind::Style && flaws.iter().all(Flaw::is_harmless);
+                (flaws, is_sheet.then_some(got))
+            }
+            Err(Missed::Flawed(flaw)) => (vec![flaw], None),
+            Err(Missed::Elsewhere(url)) => {
+                self.fetched -= 1;
+                self.leave(&url);
+                (Vec::new(), None)
+            }
+        };
+        for asset in &assets {
+            for flaw in &flaws {
+                self.tally.add(flaw.finding(asset, &wanted));
+            }
+        }
+        let link = assets.into_iter().find(|asset| !asset.terms.is_ahead);
+        let is_unread = sheet.is_some() && link.is_none();
+        self.known.insert(wanted.clone(), State::Done { flaws, is_unread });
+        if let (Some(sheet), Some(link)) = (sheet, link) {
+            self.read(&wanted, sheet, link).await;
+        }
+    }
+
+    /// Reads a style sheet that came, and takes what it asks for.
+    async fn read(&mut self, wanted: &Wanted, sheet: Got, link: Asset) {
+        if !sheet.is_whole {
+            self.tally.add(rules::truncated::sheet(&link, &wanted.url, sheet.body.len()));
+        }
+        self.imports.came(&sheet.url, &wanted.url, &link);
+        let text = page::decode_sheet(&sheet.body, sheet.content_type.as_deref(), self.encoding);
+        let mut styles = std::mem::take(&mut self.styles);
+        let found = if text.len() < LARGE_SHEET_BYTES {
+            let found = styles.read(&text, &sheet.url, &link);
+            self.styles = styles;
+            found
+        } else {
+            let is_quirky = styles.is_quirky;
+            let read = tokio::task::spawn_blocking(move || {
+                let found = styles.read(&text, &sheet.url, &link);
+                (styles, found)
+            });
+            let (styles, found) = read.await.unwrap_or_default();
+            self.styles = styles;
+            self.styles.is_quirky = is_quirky;
+            found
+        };
+        for asset in found {
+            self.take(asset);
+        }
+    }
+
+    fn give_up(&mut self, left: usize) {
+        let within = self.plan.within.as_secs_f64();
+        let message = format!("{left} of {} assets did not come in {within} s and were not looked at.", left + self.fetched as usize);
+        self.tally.add(rules::truncated::by_time(message));
+    }
+
+    fn say_what_is_left(&mut self) {
+        if self.is_over_full {
+            let message = format!("The page asks for more than {MOST_REQUESTS} assets; the others were not asked for.");
+            self.tally.add(rules::truncated::by_number(message));
+        }
+        if self.elsewhere.is_empty() {
+            return;
+        }
+        /// So many hosts are named.
+        const NAMED: usize = 5;
+        let count: u32 = self.elsewhere.values().sum();
+        let mut hosts: Vec<(&String, &u32)> = self.elsewhere.iter().collect();
+        hosts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let named: Vec<String> = hosts.iter().take(NAMED).map(|(host, count)| format!("{host} ({count})")).collect();
+        let more = if hosts.len() > NAMED { format!(" and {} more", hosts.len() - NAMED) } else { String::new() };
+        let are = if count == 1 { "One asset of another host was" } else { "Assets of other hosts were" };
+        let message = format!("{are} not asked for: {}{more}.", named.join(", "));
+        let mut finding = rules::not_checked::RULE.finding(message);
+        finding.severity = Severity::Note;
+        "To have them fetched too, name their hosts in allowed_hosts.".clone_into(&mut finding.fix);
+        self.tally.add(finding);
+    }
+}
+
+/// How long one asset may take: as long as one request of the page, however long the round.
+pub(super) fn timeout_of(request: Duration, plan: &FetchPlan) -> Duration {
+    request.min(plan.within)
+}

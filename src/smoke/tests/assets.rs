@@ -1,0 +1,283 @@
+//! What a page asks for is fetched, and what comes is judged. Whether a single answer is one that browsers use is asked of
+//! Chromium itself in `chromium_assets.rs`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::config::FetchPlan;
+use crate::config::Secret;
+use crate::config::SmokePlan;
+use crate::model::Finding;
+use crate::model::Report;
+use crate::model::Severity;
+use crate::smoke::tests::server::Server;
+use crate::smoke::tests::server::http;
+use crate::smoke::tests::server::look;
+use crate::smoke::tests::server::page;
+use crate::smoke::tests::server::rules;
+
+const CSS: &str = "content-type: text/css";
+const PNG: &str = "content-type: image/png";
+
+/// A site of these files: path, header lines and body. What is not there is missing.
+async fn site(html: &str, files: &[(&str, &[&str], &str)]) -> Server {
+    let mut answers: BTreeMap<String, String> =
+        files.iter().map(|(path, headers, body)| ((*path).to_owned(), http(200, headers, body))).collect();
+    answers.insert("/".to_owned(), page(html));
+    Server::https_of_two_origins(Box::new(move |_, head| {
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        Some(answers.get(path).cloned().unwrap_or_else(|| http(404, &["content-type: text/plain"], "not here")))
+    }))
+    .await
+}
+
+fn fetching(server: &Server, change: impl FnOnce(&mut FetchPlan)) -> SmokePlan {
+    let mut plan = server.fetching_plan();
+    plan.fetch.as_mut().map(change);
+    plan
+}
+
+fn asked(server: &Server) -> Vec<String> {
+    let heads = server.heads.lock().unwrap();
+    heads.iter().filter_map(|head| head.split(' ').nth(1).map(str::to_owned)).collect()
+}
+
+/// Rule, severity and place of each finding.
+fn places(report: &Report) -> Vec<(&str, Severity, String)> {
+    let place = |finding: &Finding| {
+        let sheet = finding.sheet.as_deref().map_or(String::new(), |sheet| format!(" in {sheet}"));
+        format!("{}{sheet}:{}", finding.element.as_deref().unwrap_or_default(), finding.line.unwrap_or_default())
+    };
+    report.findings.iter().map(|finding| (finding.rule.as_str(), finding.severity, place(finding))).collect()
+}
+
+#[tokio::test]
+async fn sheets_are_followed_and_their_addresses_are_their_own() {
+    let html = "<!doctype html>\n<link rel=stylesheet href=css/a.css>\n<p class=x>";
+    let files: &[(&str, &[&str], &str)] = &[
+        ("/css/a.css", &[CSS], "@import \"deep/b.css\";\n.x { background: url(a.png) }\n.y { background: url(never.png) }"),
+        ("/css/deep/b.css", &[CSS], ".x {\n list-style: url(b.png);\n cursor: url(http://site.test/c.png), auto }"),
+        ("/css/a.png", &[PNG], "png"),
+    ];
+    let server = site(html, files).await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!(
+        places(&report),
+        [
+            ("upgraded_asset", Severity::Error, "url() in https://site.test/css/deep/b.css:3".to_owned()),
+            ("asset_status", Severity::Error, "url() in https://site.test/css/deep/b.css:2".to_owned()),
+        ]
+        .map(|place| place)
+        .into_iter()
+        .rev()
+        .collect::<Vec<_>>()
+    );
+    assert_eq!(
+        report.findings[0].message,
+        "https://site.test/css/deep/b.png (url() in https://site.test/css/deep/b.css, line 2) answers 404."
+    );
+    assert_eq!((report.assets, report.fetched), (5, 4), "{:?}", asked(&server));
+    assert!(!asked(&server).contains(&"/css/never.png".to_owned()), "no element has that class, and no script can give it");
+}
+
+#[tokio::test]
+async fn sheets_in_a_circle_and_without_end_come_to_an_end() {
+    let html = "<link rel=stylesheet href=/a.css><link rel=stylesheet href=/self.css>";
+    let files: &[(&str, &[&str], &str)] = &[
+        ("/a.css", &[CSS], "@import '/b.css';"),
+        ("/b.css", &[CSS], "@import '/a.css';"),
+        ("/self.css", &[CSS], "@import '';@import '#x';@import 'self.css';"),
+    ];
+    let server = site(html, files).await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert!(report.passed());
+    let loops: Vec<_> = report.findings.iter().filter(|finding| finding.rule == "import_loop").collect();
+    assert_eq!((loops.len(), report.fetched), (2, 3), "{report:?}");
+
+    let endless = Server::https(Box::new(|_, head| {
+        let number = head.split("/s").nth(1).and_then(|rest| rest.split(".css").next()?.parse::<u32>().ok());
+        Some(
+            number.map_or_else(|| page("<link rel=stylesheet href=/s0.css>"), |n| http(200, &[CSS], &format!("@import 's{}.css';", n + 1))),
+        )
+    }))
+    .await;
+    let report = look(&endless.fetching_plan(), None).await;
+    assert_eq!((rules(&report), report.fetched), (vec!["import_loop"], 32));
+    assert!(report.findings[0].message.contains("so deep"), "{report:?}");
+}
+
+#[tokio::test]
+async fn each_address_is_asked_once_and_strangers_not_at_all() {
+    let html = "<img src=/a.png><img src=/a.png#x><img srcset='/a.png 2x'><script src=//strange.test/x></script><script src=//strange.test/y></script>\
+                <img src=data:,><link rel=icon href=/a.png><a href=/page>x</a><form action=/sent></form>";
+    let server = site(html, &[("/a.png", &[PNG], "png")]).await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!(places(&report), [("not_checked", Severity::Note, ":0".to_owned())], "{report:?}");
+    assert_eq!(report.findings[0].message, "Assets of other hosts were not asked for: strange.test (2).");
+    assert_eq!(asked(&server), ["/", "/a.png"]);
+    assert_eq!(report.fetched, 1);
+}
+
+#[tokio::test]
+async fn only_the_own_origin_sees_the_plan_s_secrets_and_the_page_s_cookies() {
+    let server = Server::https_of_two_origins(Box::new(|_, head| {
+        let port = head.split("port=").nth(1).and_then(|rest| rest.split(' ').next());
+        let Some(port) = port.filter(|_| head.starts_with("GET /?")) else { return Some(http(200, &[PNG], "png")) };
+        let html = format!("<img src=/own.png><img src=https://localhost:{port}/other.png>");
+        Some(http(200, &["content-type: text/html", "set-cookie: visit=1"], &html))
+    }))
+    .await;
+    let mut plan = server.fetching_plan();
+    plan.url.set_query(Some(&format!("port={}", server.port)));
+    plan.basic_auth = Some(("staging".to_owned(), Secret::new("hush".to_owned())));
+    let report = look(&plan, None).await;
+    assert_eq!((rules(&report), report.fetched), (vec![], 2), "{report:?}");
+    let heads = server.heads.lock().unwrap().iter().map(|head| head.to_lowercase()).collect::<Vec<_>>();
+    let head = |path: &str| heads.iter().find(|head| head.starts_with(&format!("get {path} "))).unwrap();
+    assert!(head("/own.png").contains("authorization: basic") && head("/own.png").contains("cookie: visit=1"));
+    assert!(head("/own.png").contains(&format!("referer: https://site.test/?port={}\r\n", server.port)));
+    assert!(!head("/other.png").contains("authorization") && !head("/other.png").contains("cookie"));
+    assert!(head("/other.png").contains("referer: https://site.test/\r\n"));
+}
+
+#[tokio::test]
+async fn what_visitors_do_not_miss_is_a_warning() {
+    let html = "<script></script><link rel=preload as=image href=/1><link rel=prefetch href=/2><link rel=icon href=/3><link rel=manifest href=/4>\
+                <style>.later { background: url(/5) } @font-face { font-family: f; src: url(/6.woff2), url(/never.ttf) }</style><video preload=none src=/7></video>";
+    let server = site(html, &[]).await;
+    let report = look(&server.fetching_plan(), None).await;
+    let severities: Vec<_> = report.findings.iter().map(|finding| (finding.url.as_deref().unwrap(), finding.severity)).collect();
+    let warned = ["/1", "/2", "/3", "/4", "/5", "/7"].map(|url| (url, Severity::Warning));
+    assert_eq!(severities[0], ("/6.woff2", Severity::Error));
+    assert_eq!(severities[1..].iter().copied().collect::<std::collections::BTreeSet<_>>(), warned.into_iter().collect(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_is_asked_too_much_is_asked_more_slowly() {
+    let refused = Arc::new(Mutex::new(0));
+    let server = Server::https(Box::new(move |_, head| {
+        if head.starts_with("GET / ") {
+            return Some(page("<img src=/a><img src=/b>"));
+        }
+        let mut refused = refused.lock().unwrap();
+        *refused += 1;
+        Some(if *refused <= 2 { http(429, &["retry-after: 0"], "slowly") } else { http(200, &[PNG], "png") })
+    }))
+    .await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!((rules(&report), report.fetched), (vec![], 2), "{report:?}");
+
+    let server = Server::https(Box::new(|_, head| {
+        Some(if head.starts_with("GET / ") { page("<img src=/a>") } else { http(429, &["retry-after: 0"], "slowly") })
+    }))
+    .await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!((rules(&report), report.passed()), (vec!["asset_status"], true));
+    assert!(report.findings[0].fix.contains("concurrency"), "{report:?}");
+}
+
+#[tokio::test]
+async fn no_more_are_under_way_than_the_plan_says() {
+    let mut html = String::new();
+    for number in 0..60 {
+        let _ = write!(html, "<img src=/{number}.png>");
+    }
+    let open = Arc::new(Mutex::new((0, 0)));
+    let seen = Arc::clone(&open);
+    let server = Server::https(Box::new(move |_, head| {
+        if head.starts_with("GET / ") {
+            return Some(page(&html));
+        }
+        let mut counts = open.lock().unwrap();
+        counts.0 += 1;
+        drop(counts);
+        // Long enough for others to come meanwhile, if they would.
+        std::thread::sleep(Duration::from_millis(2));
+        let mut counts = open.lock().unwrap();
+        counts.1 = counts.1.max(counts.0);
+        counts.0 -= 1;
+        Some(http(200, &[PNG], "png"))
+    }))
+    .await;
+    let report = look(&fetching(&server, |fetch| fetch.concurrency = 3), None).await;
+    assert_eq!((rules(&report), report.fetched), (vec![], 60));
+    assert!(seen.lock().unwrap().1 <= 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 6)]
+async fn what_does_not_come_is_waited_for_only_so_long() {
+    let server = Server::https(Box::new(|_, head| {
+        if head.starts_with("GET / ") {
+            return Some(page("<img src=/hangs><img src=/closes><img src=/short>"));
+        }
+        if head.starts_with("GET /hangs ") {
+            // A promise without content, kept open by the server's own patience.
+            std::thread::sleep(Duration::from_millis(3500));
+        }
+        head.starts_with("GET /short ").then(|| "HTTP/1.1 200 X\r\ncontent-type: image/png\r\ncontent-length: 100\r\n\r\nshort".to_owned())
+    }))
+    .await;
+    let mut plan = server.fetching_plan();
+    plan.timeout = Duration::from_secs(2);
+    let report = look(&plan, None).await;
+    let messages: Vec<_> = report.findings.iter().map(|finding| (finding.rule.as_str(), finding.message.as_str())).collect();
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    assert!(messages.iter().all(|(rule, _)| *rule == "asset_unreachable"), "{messages:?}");
+    let says = |path: &str, what: &str| messages.iter().any(|(_, message)| message.contains(path) && message.contains(what));
+    assert!(says("/short ", "breaks off after 5 bytes") && says("/closes ", "does not come"), "{messages:?}");
+    assert!(says("/hangs ", "did not come in 2000 ms"), "{messages:?}");
+
+    let server = Server::https(Box::new(|_, head| {
+        if !head.starts_with("GET / ") {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        Some(page("<img src=/a><img src=/b>"))
+    }))
+    .await;
+    let plan = fetching(&server, |fetch| fetch.within = Duration::from_millis(100));
+    let report = look(&SmokePlan { timeout: Duration::from_mins(1), ..plan }, None).await;
+    assert!(rules(&report).iter().all(|rule| matches!(*rule, "truncated" | "asset_unreachable")), "{report:?}");
+    assert!(!report.findings.is_empty());
+}
+
+#[tokio::test]
+async fn a_large_sheet_is_read_as_far_as_the_plan_says() {
+    let sheet = format!("p {{ background: url(/first.png) }}\n{}\np {{ list-style: url(/last.png) }}", "/* much ado */".repeat(20_000));
+    let files: &[(&str, &[&str], &str)] = &[("/a.css", &[CSS], &sheet), ("/first.png", &[PNG], "png"), ("/last.png", &[PNG], "png")];
+    let server = site("<!doctype html><link rel=stylesheet href=/a.css><p>", files).await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!((rules(&report), report.fetched), (vec![], 3));
+    let report = look(&fetching(&server, |fetch| fetch.max_bytes = 1000), None).await;
+    assert_eq!((rules(&report), report.fetched), (vec!["truncated"], 2));
+    assert!(report.findings[0].fix.contains("max_asset_kib"));
+}
+
+#[tokio::test]
+async fn what_is_used_by_name_is_found_across_sheets_and_in_their_encoding() {
+    let html = "<!doctype html><link rel=stylesheet href=/a.css><link rel=stylesheet href=/b.css><p>";
+    let files: &[(&str, &[&str], &str)] = &[
+        ("/a.css", &[CSS], "p { background: var(--logo) }"),
+        ("/b.css", &[CSS], ":root { --logo: url(logo.png); --other: url(other.png) }"),
+    ];
+    let server = site(html, files).await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!((rules(&report), report.fetched), (vec!["asset_status"], 3), "{report:?}");
+    assert_eq!(report.findings[0].resolved.as_deref(), Some("https://site.test/logo.png"));
+
+    let policy = "content-security-policy: upgrade-insecure-requests";
+    let server = Server::https(Box::new(move |_, head| {
+        Some(match head.split(' ').nth(1).unwrap_or_default() {
+            "/" => http(200, &["content-type: text/html", policy], "<!doctype html><link rel=stylesheet href=http://site.test/a.css><p>"),
+            "/a.css" => http(200, &[CSS], "p { background: url(http://site.test/missing.png) }"),
+            _ => http(404, &[], "no"),
+        })
+    }))
+    .await;
+    let report = look(&server.fetching_plan(), None).await;
+    let rescued: Vec<_> = report.findings.iter().map(|finding| (finding.rule.as_str(), finding.severity)).collect();
+    let warned = ("rescued_asset", Severity::Warning);
+    assert_eq!(rescued, [("asset_status", Severity::Error), warned, warned], "the policy of the page holds in its sheets: {report:?}");
+}
