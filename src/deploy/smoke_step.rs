@@ -71,7 +71,7 @@ impl Run<'_> {
         }
         let certificate = report.certificate.as_ref().map_or(String::new(), |c| format!(", certificate good for {} days", c.days_left));
         let status = report.status.map_or("no answer".to_owned(), |status| format!("status {status}"));
-        self.journal.note(format!("{status} after {} ms, {} assets{certificate}", report.duration_ms, report.assets));
+        self.journal.note(format!("{status} after {} ms, {}{certificate}", report.duration_ms, report.counted()));
     }
 
     /// New faults undo the release. Faults of the page's content that were there before do so where `known_block`; else they

@@ -137,6 +137,14 @@ impl Report {
         }
     }
 
+    /// The assets in words: `12 assets, 9 fetched`. Of those that are not fetched some stand there twice, and others are on
+    /// hosts that are not asked.
+    #[must_use]
+    pub fn counted(&self) -> String {
+        let assets = format!("{} asset{}", self.assets, if self.assets == 1 { "" } else { "s" });
+        if self.fetched == 0 { assets } else { format!("{assets}, {} fetched", self.fetched) }
+    }
+
     /// Whether nothing fails: no finding of severity error.
     #[must_use]
     pub fn passed(&self) -> bool {

@@ -36,7 +36,7 @@ use crate::smoke::patience::Next;
 use crate::smoke::patience::Patience;
 use crate::smoke::sample::Sample;
 
-pub use page::{Asset, AssetKind, Cors, PageHeaders, PageScan, Styles, Terms, When, scan};
+pub use page::{Asset, AssetKind, Cors, Face, PageHeaders, PageScan, Styles, Terms, When, scan};
 pub use rules::{Rule, Wait, explain, is_own_fault, rules};
 
 /// What the page must show when the plan asks for a proof.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every workflow of workflows/ for real against the demo that is up: a job ends green only for a live release,
-# a rollback holds the service against the next deploy, and a wrong secret gets nowhere.
+# a rollback holds the service against the next deploy, a wrong secret gets nowhere, and a page is looked at from outside.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -42,6 +42,16 @@ job RED 1f0c9e2 'holds demo since' workflows/forgejo/deploy.yml service=demo tag
 job GREEN 2a7d410 'live' workflows/forgejo/rollback.yml service=demo tag=2a7d410
 "$binary" --config "$state/tagalong.toml" release demo >&2
 job RED 2a7d410 'with 404' workflows/github/deploy.yml service=demo tag=1f0c9e2 "url=$TAGALONG_URL/nowhere"
+
+# The smoke workflow needs no server; the runner has the program in its PATH.
+mkdir -p "$state/program"
+ln -sf "$(realpath "$binary")" "$state/program/tagalong"
+PATH=$state/program:$PATH
+page=(--ca-file "$state/ca.crt" --within-s 5 --connect-to "127.0.0.1:$site_port")
+job GREEN 2a7d410 'passes: 0 findings' workflows/github/smoke.yml "url=https://site.localhost:$site_port/" "flags=${page[*]} --release-path /version --release-text" release=2a7d410
+job RED 2a7d410 'should show the tag 1f0c9e2' workflows/github/smoke.yml "url=https://site.localhost:$site_port/" "flags=${page[*]} --release-path /version --release-text" release=1f0c9e2
+job RED 2a7d410 'answers 404 instead of 200' workflows/forgejo/smoke.yml "url=https://site.localhost:$site_port/nowhere" "flags=${page[*]}"
+
 TAGALONG_SECRET=whsec_$(openssl rand -base64 32)
 job RED 2a7d410 'with 401' workflows/github/deploy.yml service=demo tag=1f0c9e2
 printf 'workflows: %d passed, 0 failed\n' "$passed"

@@ -207,7 +207,7 @@ fn annotations_stand_at_the_lines_of_the_source() {
     let site = Site::new(hostile());
     let looked = site.look(&["--format", "github", "--source", "web/a,b:c%\n.html"]);
     let said = out(&looked);
-    assert!(said.contains("::error file=web/a%2Cb%3Ac%25\\u{a}.html,line=2,title=smoke%3A blocked_asset::"), "{said}");
+    assert!(said.contains("::error file=web/a%2Cb%3Ac%25\\u{a}.html,line=2,col=28,title=smoke%3A blocked_asset::"), "{said}");
     assert!(!out(&site.look(&["--format", "github"])).contains("file="));
 }
 
@@ -268,13 +268,15 @@ fn a_check_that_could_not_be_made_is_an_error_and_no_failure() {
 fn the_reference_is_complete() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/smoke.md")).unwrap();
     for rule in tagalong::smoke::rules() {
-        assert!(text.contains(&format!("| `{}` |", rule.name)), "{} is not in docs/smoke.md", rule.name);
+        let severity = format!("{:?}", rule.severity).to_lowercase();
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{}` | {severity} | ", rule.name)));
+        assert!(row.is_some_and(|row| row.ends_with(&format!(" | {} |", rule.meaning))), "{} in docs/smoke.md: {row:?}", rule.name);
     }
     let full = serde_json::json!({
-        "url": "x", "final_url": "x", "status": 200, "attempts": 1, "duration_ms": 1, "assets": 1, "omitted": 0, "release": "x", "since": "x",
+        "url": "x", "final_url": "x", "status": 200, "attempts": 1, "duration_ms": 1, "assets": 1, "fetched": 1, "omitted": 0, "release": "x", "since": "x",
         "certificate": { "subject": "x", "issuer": "x", "days_left": 1 },
         "findings": [{ "rule": "x", "severity": "error", "message": "x", "effect": "blocked", "fix": "x", "url": "x", "resolved": "x",
-            "element": "x", "line": 1, "known": false }],
+            "element": "x", "line": 1, "column": 1, "sheet": "x", "known": false }],
     });
     // It reads and writes back whole, so these are the keys that there are.
     let report: tagalong::model::Report = serde_json::from_value(full.clone()).unwrap();

@@ -23,8 +23,11 @@ pub(super) fn render(report: &Report, source: Option<&Path>) -> String {
         let title = property(&clean(&format!("smoke: {}", finding.rule)));
         let message = data(&clean(&format!("{} {}", finding.message, finding.fix)));
         let place = file.as_ref().map_or(String::new(), |file| {
-            let line = finding.line.filter(|_| finding.element.is_some()).unwrap_or(1);
-            format!("file={file},line={line},")
+            // A line of a linked style sheet is none of the page's source.
+            let is_here = finding.element.is_some() && finding.sheet.is_none();
+            let line = finding.line.filter(|_| is_here).unwrap_or(1);
+            let column = finding.column.filter(|_| is_here).map_or(String::new(), |column| format!("col={column},"));
+            format!("file={file},line={line},{column}")
         });
         let _ = writeln!(text, "::{command} {place}title={title}::{message}");
     }

@@ -41,7 +41,7 @@ fn head(report: &Report, output: &Output) -> String {
     let arrived = report.final_url.as_ref().map_or(String::new(), |url| format!(" → {}", clean(url)));
     let mut facts = vec![report.status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"))];
     facts.push(format!("{} after {} look{}", duration(report.duration_ms as i64), report.attempts, plural(report.attempts)));
-    facts.push(format!("{} asset{}", report.assets, plural(report.assets)));
+    facts.push(report.counted());
     if let Some(certificate) = &report.certificate {
         let days = certificate.days_left;
         facts.push(format!("certificate {} by {}, {days} days left", clean(&certificate.subject), clean(&certificate.issuer)));

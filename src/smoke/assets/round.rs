@@ -28,6 +28,7 @@ use crate::smoke::page;
 use crate::smoke::page::Asset;
 use crate::smoke::page::AssetKind;
 use crate::smoke::page::Styles;
+use crate::smoke::page::When;
 use crate::smoke::rules;
 
 /// A page that asks for more is not looked at to its end.
@@ -50,6 +51,8 @@ pub(super) struct Round<'a> {
     width: usize,
     /// How many addresses each host that was not asked has.
     elsewhere: BTreeMap<String, u32>,
+    /// What is wrong with fonts: how bad that is shows when every sheet was read.
+    fonts: Vec<(Asset, Wanted, Flaw)>,
     /// Whether there were more than a round asks for.
     is_over_full: bool,
     /// How many assets there are, those of linked sheets included.
@@ -88,6 +91,7 @@ impl<'a> Round<'a> {
             queue: VecDeque::new(),
             width: plan.concurrency,
             elsewhere: BTreeMap::new(),
+            fonts: Vec::new(),
             is_over_full: false,
             assets: 0,
             fetched: 0,
@@ -114,9 +118,8 @@ impl<'a> Round<'a> {
             Some(State::Open(assets)) => assets.push(asset),
             Some(State::Done { is_unread: true, .. }) if !asset.terms.is_ahead => self.ask(wanted, asset),
             Some(State::Done { flaws, .. }) => {
-                for flaw in flaws.iter() {
-                    self.tally.add(flaw.finding(&asset, &wanted));
-                }
+                let flaws = flaws.clone();
+                self.blame(&asset, &wanted, &flaws);
             }
             None => self.ask(wanted, asset),
         }
@@ -145,6 +148,7 @@ impl<'a> Round<'a> {
                 }
             }
         }
+        self.blame_fonts();
         self.say_what_is_left();
     }
 
@@ -155,6 +159,26 @@ impl<'a> Round<'a> {
         }
         self.queue.push_back(wanted.clone());
         self.known.insert(wanted, State::Open(vec![asset]));
+    }
+
+    fn blame(&mut self, asset: &Asset, wanted: &Wanted, flaws: &[Flaw]) {
+        for flaw in flaws {
+            if asset.terms.face.is_some() {
+                self.fonts.push((asset.clone(), wanted.clone(), flaw.clone()));
+            } else {
+                self.tally.add(flaw.finding(asset, wanted));
+            }
+        }
+    }
+
+    /// A font in which no text is shown is not asked for by browsers until some script shows some.
+    fn blame_fonts(&mut self) {
+        for (mut asset, wanted, flaw) in std::mem::take(&mut self.fonts) {
+            if !asset.terms.face.as_ref().is_some_and(|face| self.styles.show(face)) {
+                asset.when = When::Later;
+            }
+            self.tally.add(flaw.finding(&asset, &wanted));
+        }
     }
 
     fn leave(&mut self, url: &Url) {
@@ -186,9 +210,7 @@ impl<'a> Round<'a> {
             }
         };
         for asset in &assets {
-            for flaw in &flaws {
-                self.tally.add(flaw.finding(asset, &wanted));
-            }
+            self.blame(asset, &wanted, &flaws);
         }
         let link = assets.into_iter().find(|asset| !asset.terms.is_ahead);
         let is_unread = sheet.is_some() && link.is_none();

@@ -10,6 +10,8 @@ use cssparser::Token;
 
 use crate::smoke::page::AssetKind;
 use crate::smoke::page::When;
+use crate::smoke::page::font::Face;
+use crate::smoke::page::font::FontFace;
 use crate::smoke::page::property;
 use crate::smoke::page::selector;
 use crate::smoke::page::selector::Names;
@@ -28,7 +30,7 @@ pub(super) struct Found {
     /// The custom property that holds it: it is asked for only where `var()` names that.
     pub(super) custom: Option<String>,
     /// Fonts of one `@font-face` share a number: each is asked for when the ones before it failed.
-    pub(super) face: Option<u32>,
+    pub(super) face: Option<(u32, Face)>,
 }
 
 /// What the sheets of a page fetch.
@@ -40,6 +42,8 @@ pub(super) struct Sheets<'n> {
     pub(super) found: Vec<Found>,
     /// The custom properties that some `var()` names.
     pub(super) used: HashSet<String>,
+    /// The values that may name a font, in lower case, each behind a line's end.
+    pub(super) fonts: String,
 }
 
 /// A declaration's value, as far as it fetches.
@@ -56,12 +60,15 @@ struct Declaration {
     value: Value,
 }
 
+/// Longer values name no font.
+const LONGEST_FONT: usize = 500;
+
 type Nothing = Result<(), ParseError<()>>;
 
 impl<'n> Sheets<'n> {
     /// Nothing read yet; `names` are those of the page.
     pub(super) fn new(names: &'n Names) -> Self {
-        Self { names, faces: 0, found: Vec::new(), used: HashSet::new() }
+        Self { names, faces: 0, found: Vec::new(), used: HashSet::new(), fonts: String::new() }
     }
 
     /// Reads a whole sheet under this `media` attribute.
@@ -195,7 +202,7 @@ impl<'n> Sheets<'n> {
                     self.at_rule(parser, &name, when, true, false);
                 }
                 Ok(Token::Ident(name)) if parser.try_parse(Parser::expect_colon).is_ok() => {
-                    if let Some(declaration) = self.declaration(parser, &name) {
+                    if let Some(declaration) = self.declaration(parser, &name, when) {
                         declarations.push(declaration);
                     } else {
                         parser.reset(&before);
@@ -212,16 +219,22 @@ impl<'n> Sheets<'n> {
     }
 
     /// What follows the colon; none when it is a nested rule (`a:hover {`) after all.
-    fn declaration(&mut self, parser: &mut Parser<'_>, name: &str) -> Option<Declaration> {
+    fn declaration(&mut self, parser: &mut Parser<'_>, name: &str, when: Option<When>) -> Option<Declaration> {
         let mut value = Value::default();
         let custom = name.starts_with("--");
         let ends = if custom { Delimiter::Semicolon } else { Delimiter::Semicolon | Delimiter::CurlyBracketBlock };
+        let start = parser.position();
         let _: Nothing = parser.parse_until_before(ends, |parser| {
             self.value(parser, &mut value, false);
             Ok(())
         });
+        let text = parser.slice_from(start);
         if matches!(parser.next(), Ok(Token::CurlyBracketBlock)) {
             return None;
+        }
+        if when == Some(When::Load) && (custom || property::names_fonts(name)) && text.len() < LONGEST_FONT {
+            self.fonts.push('\n');
+            self.fonts.extend(text.chars().map(|c| c.to_ascii_lowercase()));
         }
         Some(Declaration { name: if custom { name.to_owned() } else { name.to_ascii_lowercase() }, value })
     }
@@ -300,50 +313,20 @@ impl<'n> Sheets<'n> {
     }
 
     fn font_face(&mut self, parser: &mut Parser<'_>, when: Option<When>) {
-        let mut last = Vec::new();
-        loop {
-            match parser.next().cloned() {
-                Err(_) => break,
-                Ok(Token::Ident(name)) if parser.try_parse(Parser::expect_colon).is_ok() => {
-                    let mut sources = Vec::new();
-                    let _: Nothing = parser.parse_until_after(Delimiter::Semicolon, |parser| {
-                        sources = font_sources(parser);
-                        Ok(())
-                    });
-                    if name.eq_ignore_ascii_case("src") && !sources.is_empty() {
-                        last = sources;
-                    }
-                }
-                Ok(_) => {}
-            }
-        }
+        let read = FontFace::read(parser);
         self.faces += 1;
-        let (face, Some(when)) = (Some(self.faces), when) else { return };
-        self.found.extend(last.into_iter().map(|(url, line)| Found { url, kind: AssetKind::Font, line, when, custom: None, face }));
+        let (Some(when), face) = (when, read.face()) else { return };
+        let numbered = Some((self.faces, face));
+        let found = read.sources.into_iter().map(|(url, line)| Found {
+            url,
+            kind: AssetKind::Font,
+            line,
+            when,
+            custom: None,
+            face: numbered.clone(),
+        });
+        self.found.extend(found);
     }
-}
-
-/// The addresses of a `src` descriptor whose format browsers know.
-fn font_sources(parser: &mut Parser<'_>) -> Vec<(String, u32)> {
-    let source = |parser: &mut Parser<'_>| -> Result<Option<(String, u32)>, ParseError<()>> {
-        parser.skip_whitespace();
-        let line = parser.current_source_location().line;
-        let url = parser.try_parse(Parser::expect_url).ok().map(|url| url.to_string());
-        let mut known = true;
-        while let Ok(token) = parser.next().cloned() {
-            if let Token::Function(name) = token
-                && name.eq_ignore_ascii_case("format")
-            {
-                let _: Nothing = parser.parse_nested_block(|parser| {
-                    known = parser.expect_ident_or_string().is_ok_and(|format| property::is_known_font(format));
-                    drain(parser);
-                    Ok(())
-                });
-            }
-        }
-        Ok(url.filter(|_| known).map(|url| (url, line)))
-    };
-    parser.parse_comma_separated(source).unwrap_or_default().into_iter().flatten().collect()
 }
 
 /// The prelude of an at-rule as text, and whether a block follows, whose opening is consumed.

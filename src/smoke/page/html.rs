@@ -51,6 +51,7 @@ pub(super) fn terms(element: &Element, kind: AssetKind) -> Terms {
         cors: asked.or_else(|| is_module.then_some(Cors::Anonymous)).or_else(|| styles::cors_of(kind)),
         integrity: if takes_integrity { value("integrity") } else { String::new() },
         media: if is_link { value("media") } else { String::new() },
+        face: None,
         is_module,
         is_ahead: is_link && !has("stylesheet") && !has("icon") && !has("manifest"),
     }

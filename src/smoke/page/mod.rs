@@ -7,6 +7,7 @@
 mod css;
 mod data_url;
 mod decode;
+mod font;
 mod html;
 mod policy;
 mod property;
@@ -26,6 +27,7 @@ use url::Url;
 
 pub(super) use data_url::percent_decode;
 pub(super) use decode::{decode, decode_sheet, encoding_of};
+pub use font::Face;
 pub(super) use policy::upgrades_insecure_requests;
 pub use styles::Styles;
 
@@ -113,6 +115,8 @@ pub struct Terms {
     pub integrity: String,
     /// The `media` attribute of a style sheet.
     pub media: String,
+    /// What a font of a style sheet is for.
+    pub face: Option<Face>,
     /// A module script, whose type is judged more strictly.
     pub is_module: bool,
     /// It is only fetched ahead of its use: without it the page is slower and no worse.

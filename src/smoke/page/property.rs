@@ -49,6 +49,11 @@ pub(super) fn fetches(name: &str) -> bool {
     FETCHING.contains(&name)
 }
 
+/// Whether the property says in which fonts text is shown.
+pub(super) fn names_fonts(name: &str) -> bool {
+    name.eq_ignore_ascii_case("font-family") || name.eq_ignore_ascii_case("font")
+}
+
 /// Whether browsers of today take a font of this `format()`.
 pub(super) fn is_known_font(format: &str) -> bool {
     const KNOWN: [&str; 9] = [

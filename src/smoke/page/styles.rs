@@ -12,6 +12,7 @@ use crate::smoke::page::Terms;
 use crate::smoke::page::When;
 use crate::smoke::page::css::Found;
 use crate::smoke::page::css::Sheets;
+use crate::smoke::page::font::Face;
 use crate::smoke::page::selector::Names;
 
 /// What the style sheets of a page have in common.
@@ -23,6 +24,8 @@ pub struct Styles {
     pub(super) used: HashSet<String>,
     /// What custom properties hold, by their names.
     pub(super) custom: Vec<(String, Asset)>,
+    /// The values that may name a font, in lower case.
+    pub(super) fonts: String,
     /// Whether the page has a script, so that rules may come to match.
     pub(super) is_scripted: bool,
     /// Whether the page has no doctype of today: browsers are laxer about the types of its sheets then.
@@ -34,8 +37,9 @@ impl Styles {
     pub(in crate::smoke) fn read(&mut self, text: &str, url: &Url, link: &Asset) -> Vec<Asset> {
         let mut sheets = Sheets::new(&self.names);
         sheets.sheet(text, &link.terms.media);
-        let Sheets { found, used, .. } = sheets;
+        let Sheets { found, used, fonts: named, .. } = sheets;
         self.used.extend(used);
+        self.fonts.push_str(&named);
         let sheet: Arc<str> = Arc::from(url.as_str());
         let mut assets = Vec::new();
         let mut fonts = Fonts::default();
@@ -54,6 +58,11 @@ impl Styles {
         assets
     }
 
+    /// Whether text is shown in this font, as far as the sheets say that were read.
+    pub(in crate::smoke) fn show(&self, face: &Face) -> bool {
+        face.is_common && !face.family.is_empty() && self.fonts.contains(&*face.family)
+    }
+
     /// Takes out what custom properties hold that some `var()` names by now.
     pub(super) fn come_into_use(&mut self) -> Vec<Asset> {
         let (now, later) = std::mem::take(&mut self.custom).into_iter().partition(|(name, _)| self.used.contains(name));
@@ -68,6 +77,7 @@ impl Styles {
         self.names.classes.extend(other.names.classes);
         self.names.ids.extend(other.names.ids);
         self.used.extend(other.used);
+        self.fonts.push_str(&other.fonts);
         self.custom.extend(other.custom);
         self.is_scripted |= other.is_scripted;
     }
@@ -79,7 +89,7 @@ fn asset_in(sheet: &Arc<str>, url: &Url, found: Found, link: &Asset, fonts: &mut
         AssetKind::Font => "@font-face",
         _ => "url()",
     };
-    let face = found.face;
+    let (number, face) = found.face.unzip();
     let mut asset = Asset {
         element: element.to_owned(),
         resolved: url.join(&found.url).ok(),
@@ -90,9 +100,9 @@ fn asset_in(sheet: &Arc<str>, url: &Url, found: Found, link: &Asset, fonts: &mut
         sheet: Some(Arc::clone(sheet)),
         when: found.when,
         rescued: false,
-        terms: Terms { cors: cors_of(found.kind), media: media_of(found.kind, link), ..Terms::default() },
+        terms: Terms { cors: cors_of(found.kind), media: media_of(found.kind, link), face, ..Terms::default() },
     };
-    fonts.order(face, &mut asset);
+    fonts.order(number, &mut asset);
     asset
 }
 

@@ -93,8 +93,8 @@ fn document(html: &str, url: &Url, headers: &PageHeaders, rescued: bool, (depth,
     };
     each(&tree, |id, element, in_shadow| walk.element(id, element, in_shadow));
     let Walk { mut scan, sheets, custom, .. } = walk;
-    let Sheets { used, .. } = sheets;
-    let mut styles = Styles { names, used, custom, is_scripted, is_quirky: tree.is_quirky };
+    let Sheets { used, fonts, .. } = sheets;
+    let mut styles = Styles { names, used, custom, fonts, is_scripted, is_quirky: tree.is_quirky };
     scan.assets.extend(styles.come_into_use());
     styles.merge(scan.styles);
     scan.styles = styles;
@@ -265,7 +265,9 @@ impl Walk<'_> {
             if let Some(sheet) = sheet {
                 asset.resolved = sheet.join(&asset.written).ok();
             }
-            fonts.order(found.face, &mut asset);
+            let (number, face) = found.face.clone().unzip();
+            asset.terms.face = face;
+            fonts.order(number, &mut asset);
             self.keep_found(found, asset, element, at);
         }
     }

@@ -146,11 +146,12 @@ async fn only_the_own_origin_sees_the_plan_s_secrets_and_the_page_s_cookies() {
 #[tokio::test]
 async fn what_visitors_do_not_miss_is_a_warning() {
     let html = "<script></script><link rel=preload as=image href=/1><link rel=prefetch href=/2><link rel=icon href=/3><link rel=manifest href=/4>\
-                <style>.later { background: url(/5) } @font-face { font-family: f; src: url(/6.woff2), url(/never.ttf) }</style><video preload=none src=/7></video>";
+                <style>.later { background: url(/5) } @font-face { font-family: f; src: url(/6.woff2), url(/never.ttf) } p { font: 12px f }\
+                @font-face { font-family: unused; src: url(/8.woff2) }</style><p><video preload=none src=/7></video>";
     let server = site(html, &[]).await;
     let report = look(&server.fetching_plan(), None).await;
     let severities: Vec<_> = report.findings.iter().map(|finding| (finding.url.as_deref().unwrap(), finding.severity)).collect();
-    let warned = ["/1", "/2", "/3", "/4", "/5", "/7"].map(|url| (url, Severity::Warning));
+    let warned = ["/1", "/2", "/3", "/4", "/5", "/7", "/8.woff2"].map(|url| (url, Severity::Warning));
     assert_eq!(severities[0], ("/6.woff2", Severity::Error));
     assert_eq!(severities[1..].iter().copied().collect::<std::collections::BTreeSet<_>>(), warned.into_iter().collect(), "{report:?}");
 }
