@@ -68,7 +68,7 @@ struct Page {
 }
 
 /// Looks at an accepted answer whose body reads `text`.
-pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, answer: Answer, text: Option<String>, cookies: Cookies) -> Seen {
+pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, mut answer: Answer, text: Option<String>, cookies: Cookies) -> Seen {
     match kind_of(&answer, text.as_deref()) {
         Kind::Html => {}
         Kind::Xhtml => return note(Severity::Note, "The page is XHTML, whose assets are not looked at."),
@@ -79,6 +79,8 @@ pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, answer: Answer, te
     };
     let headers = page_headers(&answer);
     let page = Page { url: answer.url.clone(), server: answer.server, encoding: headers.encoding, cookies };
+    // A large page is held once from here on, as text.
+    let bytes = std::mem::take(&mut answer.body).len();
     let url = answer.url.clone();
     // A large page takes a tenth of a second, which the other tasks of this thread should not wait.
     let scanned = tokio::task::spawn_blocking(move || page::scan(&text, &url, &headers)).await;
@@ -89,8 +91,7 @@ pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, answer: Answer, te
         None => by_address(&scan, &page.url),
     };
     if answer.cut {
-        seen.findings
-            .push(rules::truncated::RULE.finding(format!("Only the first {} bytes of the page were looked at.", answer.body.len())));
+        seen.findings.push(rules::truncated::RULE.finding(format!("Only the first {bytes} bytes of the page were looked at.")));
     }
     if is_incomplete {
         let message = "The page's elements stand so deep in one another that only its first part was looked at.";

@@ -30,6 +30,8 @@ use crate::smoke::page::tree::Tree;
 
 /// The page is fed in pieces of so many bytes.
 const PIECE: usize = 4096;
+/// So many names are shared by all elements that bear them. Pages use fewer; the others get a copy each.
+const MOST_SHARED_NAMES: usize = 64;
 
 /// The attributes that the walk asks for, sorted; all others are forgotten.
 const WANTED: [&str; 36] = [
@@ -108,6 +110,7 @@ struct Handle {
 /// What the tree builder builds with.
 struct Sink {
     nodes: RefCell<Vec<Node>>,
+    names: RefCell<Vec<Rc<QualName>>>,
     nameless: Rc<QualName>,
     line: Cell<u32>,
     is_quirky: Cell<bool>,
@@ -116,7 +119,8 @@ struct Sink {
 impl Sink {
     fn new() -> Self {
         let nameless = Rc::new(QualName::new(None, ns!(), LocalName::from("")));
-        let sink = Self { nodes: RefCell::new(Vec::new()), nameless, line: Cell::new(1), is_quirky: Cell::new(false) };
+        let (nodes, names) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        let sink = Self { nodes, names, nameless, line: Cell::new(1), is_quirky: Cell::new(false) };
         sink.add(None);
         sink
     }
@@ -130,6 +134,18 @@ impl Sink {
 
     fn nameless(&self, id: NodeId) -> Handle {
         Handle { id, name: Rc::clone(&self.nameless) }
+    }
+
+    fn shared(&self, name: QualName) -> Rc<QualName> {
+        let mut names = self.names.borrow_mut();
+        if let Some(known) = names.iter().find(|known| ***known == name) {
+            return Rc::clone(known);
+        }
+        let name = Rc::new(name);
+        if names.len() < MOST_SHARED_NAMES {
+            names.push(Rc::clone(&name));
+        }
+        name
     }
 
     /// Text is kept for style and script elements alone.
@@ -242,7 +258,7 @@ impl TreeSink for Sink {
         let attributes = attributes.into_iter().filter_map(|a| wanted(&a).map(|name| (name, a.value))).collect();
         let element =
             Element { space, name: name.local.clone(), line: self.line.get(), attributes, text: String::new(), content, shadow: None };
-        Handle { id: self.add(Some(Box::new(element))), name: Rc::new(name) }
+        Handle { id: self.add(Some(Box::new(element))), name: self.shared(name) }
     }
 
     fn create_comment(&self, _text: StrTendril) -> Handle {
