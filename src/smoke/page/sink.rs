@@ -125,7 +125,7 @@ impl Sink {
         sink
     }
 
-    fn add(&self, element: Option<Box<Element>>) -> NodeId {
+    fn add(&self, element: Option<Element>) -> NodeId {
         let mut nodes = self.nodes.borrow_mut();
         let id = nodes.len() as NodeId;
         nodes.push(Node { parent: NONE, previous: NONE, next: NONE, first: NONE, last: NONE, element });
@@ -151,7 +151,7 @@ impl Sink {
     /// Text is kept for style and script elements alone.
     fn add_text(&self, parent: NodeId, text: &str) {
         let mut nodes = self.nodes.borrow_mut();
-        if let Some(element) = nodes[parent as usize].element.as_deref_mut()
+        if let Some(element) = nodes[parent as usize].element.as_mut()
             && matches!(&*element.name, "style" | "script")
         {
             element.text.push_str(text);
@@ -258,7 +258,7 @@ impl TreeSink for Sink {
         let attributes = attributes.into_iter().filter_map(|a| wanted(&a).map(|name| (name, a.value))).collect();
         let element =
             Element { space, name: name.local.clone(), line: self.line.get(), attributes, text: String::new(), content, shadow: None };
-        Handle { id: self.add(Some(Box::new(element))), name: self.shared(name) }
+        Handle { id: self.add(Some(element)), name: self.shared(name) }
     }
 
     fn create_comment(&self, _text: StrTendril) -> Handle {
@@ -308,7 +308,7 @@ impl TreeSink for Sink {
 
     fn add_attrs_if_missing(&self, target: &Handle, attributes: Vec<Attribute>) {
         let mut nodes = self.nodes.borrow_mut();
-        let Some(element) = nodes[target.id as usize].element.as_deref_mut() else { return };
+        let Some(element) = nodes[target.id as usize].element.as_mut() else { return };
         for attribute in attributes {
             if let Some(name) = wanted(&attribute)
                 && element.attribute(name).is_none()
@@ -339,7 +339,7 @@ impl TreeSink for Sink {
     fn attach_declarative_shadow(&self, host: &Handle, template: &Handle, _attributes: &[Attribute]) -> bool {
         let mut nodes = self.nodes.borrow_mut();
         let content = nodes[template.id as usize].element.as_ref().map_or(NONE, |element| element.content);
-        match nodes[host.id as usize].element.as_deref_mut() {
+        match nodes[host.id as usize].element.as_mut() {
             Some(element) if content != NONE && may_host_shadow(element) => {
                 element.shadow = Some(content);
                 true
