@@ -23,7 +23,7 @@ quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 wanted = 10_000
 # Scripts and preloads are looked at by lychee only when it is told so, and a server of one's own may be asked as quickly as it answers.
 lychee_finds = ["--no-progress", "--include-verbatim"]
-lychee_checks = ["--max-concurrency", "128", "--host-concurrency", "128", "--host-request-interval", "0ms", "--max-retries", "0"]
+lychee_checks = ["--max-concurrency", "32", "--host-concurrency", "32", "--host-request-interval", "0ms", "--max-retries", "0"]
 filler = "the quick onyx goblin jumps over a lazy dwarf while sphinxes of black quartz judge every vow that was made in the harbour"
 
 
