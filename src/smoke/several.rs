@@ -12,7 +12,7 @@ use crate::smoke::client::Visitor;
 use crate::smoke::sample::Sample;
 
 /// Between two answers, so that a balancer which counts seconds rather than connections moves on as well.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(25);
 /// All pauses of a look together: a good page is not made to wait.
 const ALL_PAUSES: Duration = Duration::from_millis(300);
 

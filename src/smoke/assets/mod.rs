@@ -75,7 +75,7 @@ struct Page {
 pub(super) async fn look(
     visitor: &Visitor,
     plan: &SmokePlan,
-    (answer, text): (Answer, Option<String>),
+    (mut answer, text): (Answer, Option<String>),
     cookies: Cookies,
     earlier: Option<&Seen>,
 ) -> Seen {
@@ -89,6 +89,8 @@ pub(super) async fn look(
     };
     let headers = page_headers(&answer);
     let page = Page { url: answer.url.clone(), server: answer.server, encoding: headers.encoding, cookies };
+    // A large page is held once from here on, as text.
+    let bytes = std::mem::take(&mut answer.body).len();
     let url = answer.url.clone();
     // A large page takes a tenth of a second, which the other tasks of this thread should not wait.
     let scanned = tokio::task::spawn_blocking(move || page::scan(&text, &url, &headers)).await;
@@ -99,8 +101,7 @@ pub(super) async fn look(
         None => by_address(&scan, &page.url, plan),
     };
     if answer.cut {
-        seen.findings
-            .push(rules::truncated::RULE.finding(format!("Only the first {} bytes of the page were looked at.", answer.body.len())));
+        seen.findings.push(rules::truncated::RULE.finding(format!("Only the first {bytes} bytes of the page were looked at.")));
     }
     if is_incomplete {
         let message = "The page's elements stand so deep in one another that only its first part was looked at.";

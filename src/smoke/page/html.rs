@@ -39,8 +39,8 @@ pub(super) fn assets(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
 pub(super) fn terms(element: &Element, kind: AssetKind) -> Terms {
     let value = |name: &str| element.attribute(name).unwrap_or_default().to_owned();
     let is_link = element.is_html("link");
-    let rel = if is_link { value("rel").to_ascii_lowercase() } else { String::new() };
-    let has = |word: &str| rel.split_ascii_whitespace().any(|other| other == word);
+    let rel = element.attribute("rel").filter(|_| is_link).unwrap_or_default();
+    let has = |word: &str| rel.split_ascii_whitespace().any(|other| other.eq_ignore_ascii_case(word));
     let is_module = has("modulepreload")
         || (&*element.name == "script" && element.attribute("type").is_some_and(|kind| kind.trim().eq_ignore_ascii_case("module")));
     let asked = element

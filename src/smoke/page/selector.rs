@@ -19,17 +19,23 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Adds an element with its class attribute and its id.
-    pub(super) fn add(&mut self, element: &str, classes: Option<&str>, id: Option<&str>) {
-        // Most elements repeat names that are there already: ask before making a string.
+    /// Adds an element.
+    pub(super) fn add_element(&mut self, element: &str) {
         insert(&mut self.elements, element);
+    }
+
+    /// Adds the class attribute and the id of an element.
+    pub(super) fn add_attributes(&mut self, classes: Option<&str>, id: Option<&str>) {
         for class in classes.unwrap_or_default().split_ascii_whitespace() {
             insert(&mut self.classes, class);
         }
-        insert(&mut self.ids, id.unwrap_or_default());
+        if let Some(id) = id {
+            insert(&mut self.ids, id);
+        }
     }
 }
 
+/// Most elements repeat names that are there already: it is asked before a string is made.
 fn insert(set: &mut HashSet<String>, name: &str) {
     if !set.contains(name) {
         set.insert(name.to_lowercase());

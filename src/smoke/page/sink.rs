@@ -30,8 +30,10 @@ use crate::smoke::page::tree::Tree;
 
 /// The page is fed in pieces of so many bytes.
 const PIECE: usize = 4096;
+/// So many names are shared by all elements that bear them. Pages use fewer; the others get a copy each.
+const MOST_SHARED_NAMES: usize = 64;
 
-/// The attributes that the walk asks for; all others are forgotten.
+/// The attributes that the walk asks for, sorted; all others are forgotten.
 const WANTED: [&str; 36] = [
     "action",
     "as",
@@ -75,7 +77,7 @@ fn wanted(attribute: &Attribute) -> Option<&'static str> {
     if attribute.name.ns == ns!(xlink) {
         return (&*attribute.name.local == "href").then_some("xlink:href");
     }
-    WANTED.iter().copied().find(|name| *name == &*attribute.name.local)
+    WANTED.binary_search(&&*attribute.name.local).ok().map(|at| WANTED[at])
 }
 
 /// Builds the tree of `html`, or of as much of it as can be read until then.
@@ -108,6 +110,7 @@ struct Handle {
 /// What the tree builder builds with.
 struct Sink {
     nodes: RefCell<Vec<Node>>,
+    names: RefCell<Vec<Rc<QualName>>>,
     nameless: Rc<QualName>,
     line: Cell<u32>,
     is_quirky: Cell<bool>,
@@ -116,12 +119,13 @@ struct Sink {
 impl Sink {
     fn new() -> Self {
         let nameless = Rc::new(QualName::new(None, ns!(), LocalName::from("")));
-        let sink = Self { nodes: RefCell::new(Vec::new()), nameless, line: Cell::new(1), is_quirky: Cell::new(false) };
+        let (nodes, names) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        let sink = Self { nodes, names, nameless, line: Cell::new(1), is_quirky: Cell::new(false) };
         sink.add(None);
         sink
     }
 
-    fn add(&self, element: Option<Box<Element>>) -> NodeId {
+    fn add(&self, element: Option<Element>) -> NodeId {
         let mut nodes = self.nodes.borrow_mut();
         let id = nodes.len() as NodeId;
         nodes.push(Node { parent: NONE, previous: NONE, next: NONE, first: NONE, last: NONE, element });
@@ -132,10 +136,22 @@ impl Sink {
         Handle { id, name: Rc::clone(&self.nameless) }
     }
 
+    fn shared(&self, name: QualName) -> Rc<QualName> {
+        let mut names = self.names.borrow_mut();
+        if let Some(known) = names.iter().find(|known| ***known == name) {
+            return Rc::clone(known);
+        }
+        let name = Rc::new(name);
+        if names.len() < MOST_SHARED_NAMES {
+            names.push(Rc::clone(&name));
+        }
+        name
+    }
+
     /// Text is kept for style and script elements alone.
     fn add_text(&self, parent: NodeId, text: &str) {
         let mut nodes = self.nodes.borrow_mut();
-        if let Some(element) = nodes[parent as usize].element.as_deref_mut()
+        if let Some(element) = nodes[parent as usize].element.as_mut()
             && matches!(&*element.name, "style" | "script")
         {
             element.text.push_str(text);
@@ -242,7 +258,7 @@ impl TreeSink for Sink {
         let attributes = attributes.into_iter().filter_map(|a| wanted(&a).map(|name| (name, a.value))).collect();
         let element =
             Element { space, name: name.local.clone(), line: self.line.get(), attributes, text: String::new(), content, shadow: None };
-        Handle { id: self.add(Some(Box::new(element))), name: Rc::new(name) }
+        Handle { id: self.add(Some(element)), name: self.shared(name) }
     }
 
     fn create_comment(&self, _text: StrTendril) -> Handle {
@@ -292,7 +308,7 @@ impl TreeSink for Sink {
 
     fn add_attrs_if_missing(&self, target: &Handle, attributes: Vec<Attribute>) {
         let mut nodes = self.nodes.borrow_mut();
-        let Some(element) = nodes[target.id as usize].element.as_deref_mut() else { return };
+        let Some(element) = nodes[target.id as usize].element.as_mut() else { return };
         for attribute in attributes {
             if let Some(name) = wanted(&attribute)
                 && element.attribute(name).is_none()
@@ -323,7 +339,7 @@ impl TreeSink for Sink {
     fn attach_declarative_shadow(&self, host: &Handle, template: &Handle, _attributes: &[Attribute]) -> bool {
         let mut nodes = self.nodes.borrow_mut();
         let content = nodes[template.id as usize].element.as_ref().map_or(NONE, |element| element.content);
-        match nodes[host.id as usize].element.as_deref_mut() {
+        match nodes[host.id as usize].element.as_mut() {
             Some(element) if content != NONE && may_host_shadow(element) => {
                 element.shadow = Some(content);
                 true
@@ -337,7 +353,13 @@ impl TreeSink for Sink {
 mod tests {
     use std::time::Instant;
 
+    use super::WANTED;
     use super::build;
+
+    #[test]
+    fn the_attributes_are_sorted_so_that_each_is_found() {
+        assert!(WANTED.is_sorted());
+    }
 
     #[test]
     fn a_page_that_takes_too_long_is_given_up_and_says_so() {

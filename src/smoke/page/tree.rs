@@ -35,7 +35,7 @@ pub(super) struct Node {
     /// The last child.
     pub(super) last: NodeId,
     /// What it is, when it is an element.
-    pub(super) element: Option<Box<Element>>,
+    pub(super) element: Option<Element>,
 }
 
 /// An element.
@@ -83,7 +83,7 @@ pub(super) struct Tree {
 impl Tree {
     /// The element at `id`, if one is there.
     pub(super) fn element(&self, id: NodeId) -> Option<&Element> {
-        self.nodes.get(id as usize).and_then(|node| node.element.as_deref())
+        self.nodes.get(id as usize).and_then(|node| node.element.as_ref())
     }
 
     /// The node's parent.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 use std::time::Instant;
 
+use html5ever::LocalName;
 use url::Url;
 
 use crate::smoke::page::Asset;
@@ -38,6 +39,8 @@ const LONGEST_TAG_LINES: usize = 60;
 const LONGEST: Duration = Duration::from_secs(5);
 /// Longer lines are no place for people to look, and searching them for every asset takes its time.
 const LONGEST_LINE: usize = 4096;
+/// So many kinds of elements are kept at hand while their names are gathered.
+const MOST_KINDS: usize = 64;
 
 /// Lists what the page asks for.
 pub(super) fn scan(html: &str, url: &Url, headers: &PageHeaders) -> PageScan {
@@ -105,12 +108,22 @@ fn document(html: &str, url: &Url, headers: &PageHeaders, rescued: bool, (depth,
 
 fn names(tree: &Tree) -> Names {
     let mut names = Names::default();
-    each(tree, |_, element, _| names.add(&element.name, element.attribute("class"), element.attribute("id")));
+    // Most elements are of a few kinds, which are told apart quicker than looked up.
+    let mut kinds: Vec<&LocalName> = Vec::new();
+    each(tree, |_, element, _| {
+        if !kinds.contains(&&element.name) {
+            names.add_element(&element.name);
+            if kinds.len() < MOST_KINDS {
+                kinds.push(&element.name);
+            }
+        }
+        names.add_attributes(element.attribute("class"), element.attribute("id"));
+    });
     names
 }
 
 /// Calls `visit` for each live element, in document order: shadow roots are live, other templates are not.
-fn each(tree: &Tree, mut visit: impl FnMut(NodeId, &Element, bool)) {
+fn each<'t>(tree: &'t Tree, mut visit: impl FnMut(NodeId, &'t Element, bool)) {
     let mut open = vec![(ROOT, false)];
     while let Some((id, in_shadow)) = open.pop() {
         if let Some(next) = tree.next_sibling(id) {
