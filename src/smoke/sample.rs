@@ -89,6 +89,7 @@ impl Sample {
     /// Takes in another answer of the same look; its findings are the caller's.
     pub(super) fn take_in(&mut self, other: Self) {
         self.assets = self.assets.max(other.assets);
+        self.fetched = self.fetched.max(other.fetched);
         self.omitted = self.omitted.max(other.omitted);
         self.proven &= other.proven;
         let (ours, theirs) = (self.certificate.take(), other.certificate);
