@@ -186,12 +186,12 @@ impl Sample {
         if plan.assets && plan.status.contains(&answer.status) {
             let page = hash(&answer);
             let same = earlier.iter().filter_map(|other| other.taken_apart.as_ref()).find(|(other, _)| *other == page);
-            let seen = match same {
-                Some((_, seen)) => seen.clone(),
-                None => {
-                    let last = earlier.iter().rev().find_map(|other| other.taken_apart.as_ref()).map(|(_, seen)| seen);
-                    assets::look(visitor, plan, (answer, text), cookies, last).await
-                }
+            let seen = if let Some((_, seen)) = same {
+                seen.clone()
+            } else {
+                let last = earlier.iter().rev().find_map(|other| other.taken_apart.as_ref()).map(|(_, seen)| seen);
+                // The story of a whole round is large, and most of the time it is not told.
+                Box::pin(assets::look(visitor, plan, (answer, text), cookies, last)).await
             };
             self.assets = seen.assets;
             self.fetched = seen.fetched;

@@ -173,14 +173,8 @@ const RULES: &[Rule] = &[
 /// What is wrong with something that came. A fault that explains the others stands alone.
 pub(super) fn flaws(wanted: &Wanted, got: &Got) -> Vec<Flaw> {
     let alone = asset_status::judge(got).or_else(|| asset_cors::judge(got)).or_else(|| asset_empty::judge(wanted, got));
-    let on_the_way = upgraded_asset::judge(got);
-    match alone {
-        Some(flaw) => on_the_way.into_iter().chain([flaw]).collect(),
-        None => {
-            let content = [asset_type::judge(wanted, got), asset_integrity::judge(wanted, got)];
-            on_the_way.into_iter().chain(content.into_iter().flatten()).collect()
-        }
-    }
+    let content = if alone.is_some() { [alone, None] } else { [asset_type::judge(wanted, got), asset_integrity::judge(wanted, got)] };
+    upgraded_asset::judge(got).into_iter().chain(content.into_iter().flatten()).collect()
 }
 
 /// What the service's own levels leave of `findings`.
