@@ -17,6 +17,7 @@ use crate::smoke::client::header_text;
 use crate::smoke::page;
 use crate::smoke::page::Asset;
 use crate::smoke::page::AssetKind;
+use crate::smoke::page::Malformed;
 use crate::smoke::page::PageHeaders;
 use crate::smoke::page::PageScan;
 use crate::smoke::page::When;
@@ -41,8 +42,7 @@ pub(super) struct Seen {
 /// Looks at an accepted answer whose body reads `text`.
 pub(super) async fn look(answer: Answer, text: Option<String>) -> Seen {
     match kind_of(&answer, text.as_deref()) {
-        Kind::Html => {}
-        Kind::Xhtml => return note(Severity::Note, "The page is XHTML, whose assets are not looked at."),
+        Kind::Html | Kind::Xhtml => {}
         Kind::Other => return Seen::default(),
     }
     let Some(text) = text else {
@@ -54,6 +54,10 @@ pub(super) async fn look(answer: Answer, text: Option<String>) -> Seen {
     let scanned = tokio::task::spawn_blocking(move || page::scan(&text, &url, &headers)).await;
     let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be taken apart; its assets are not looked at.") };
     let mut seen = judge(&scan, &answer.url);
+    // One that was cut is never whole.
+    if let Some(fault) = scan.malformed.as_ref().filter(|_| !answer.cut) {
+        seen.findings.insert(0, malformed(fault));
+    }
     if answer.cut {
         seen.findings
             .push(rules::truncated::RULE.finding(format!("Only the first {} bytes of the page were looked at.", answer.body.len())));
@@ -72,6 +76,14 @@ fn note(severity: Severity, message: &str) -> Seen {
     Seen { findings: vec![finding], ..Seen::default() }
 }
 
+fn malformed(fault: &Malformed) -> Finding {
+    let message = format!("The page is XHTML and browsers stop reading it in line {}: {}.", fault.line, fault.why);
+    let mut finding = rules::malformed_page::RULE.finding(message.chars().filter(|c| !c.is_control()).take(2000).collect());
+    finding.line = Some(fault.line);
+    finding
+}
+
+#[derive(PartialEq, Eq)]
 enum Kind {
     Html,
     Xhtml,
@@ -103,6 +115,7 @@ fn page_headers(answer: &Answer) -> PageHeaders {
         policies,
         encoding: page::encoding_of(&answer.body, answer.header(CONTENT_TYPE).as_deref()),
         links: values("link"),
+        is_xhtml: kind_of(answer, None) == Kind::Xhtml,
     }
 }
 

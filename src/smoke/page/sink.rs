@@ -75,7 +75,12 @@ fn wanted(attribute: &Attribute) -> Option<&'static str> {
     if attribute.name.ns == ns!(xlink) {
         return (&*attribute.name.local == "href").then_some("xlink:href");
     }
-    WANTED.iter().copied().find(|name| *name == &*attribute.name.local)
+    wanted_name(&attribute.name.local)
+}
+
+/// The name of an attribute that the walk asks for.
+pub(super) fn wanted_name(attribute: &str) -> Option<&'static str> {
+    WANTED.iter().copied().find(|name| *name == attribute)
 }
 
 /// Builds the tree of `html`, or of as much of it as can be read until then.
@@ -100,13 +105,13 @@ pub(super) fn build(html: &str, until: Instant) -> Tree {
 
 /// A node and its name, which the tree builder asks for all the time.
 #[derive(Debug, Clone)]
-struct Handle {
+pub(super) struct Handle {
     id: NodeId,
     name: Rc<QualName>,
 }
 
 /// What the tree builder builds with.
-struct Sink {
+pub(super) struct Sink {
     nodes: RefCell<Vec<Node>>,
     nameless: Rc<QualName>,
     line: Cell<u32>,
@@ -114,18 +119,32 @@ struct Sink {
 }
 
 impl Sink {
-    fn new() -> Self {
+    /// A document without anything in it.
+    pub(super) fn new() -> Self {
         let nameless = Rc::new(QualName::new(None, ns!(), LocalName::from("")));
         let sink = Self { nodes: RefCell::new(Vec::new()), nameless, line: Cell::new(1), is_quirky: Cell::new(false) };
         sink.add(None);
         sink
     }
 
-    fn add(&self, element: Option<Box<Element>>) -> NodeId {
+    /// Adds a node that stands nowhere yet.
+    pub(super) fn add(&self, element: Option<Box<Element>>) -> NodeId {
         let mut nodes = self.nodes.borrow_mut();
         let id = nodes.len() as NodeId;
         nodes.push(Node { parent: NONE, previous: NONE, next: NONE, first: NONE, last: NONE, element });
         id
+    }
+
+    /// Puts the node behind the children of `parent`; those of a `template` are its content.
+    pub(super) fn append_node(&self, parent: NodeId, id: NodeId) {
+        let mut nodes = self.nodes.borrow_mut();
+        let content = nodes[parent as usize].element.as_deref().map_or(NONE, |element| element.content);
+        Self::attach_last(&mut nodes, if content == NONE { parent } else { content }, id);
+    }
+
+    /// The tree as it stands.
+    pub(super) fn into_tree(self) -> Tree {
+        Tree { nodes: self.nodes.into_inner(), incomplete: false, is_quirky: self.is_quirky.get(), malformed: None }
     }
 
     fn nameless(&self, id: NodeId) -> Handle {
@@ -133,7 +152,7 @@ impl Sink {
     }
 
     /// Text is kept for style and script elements alone.
-    fn add_text(&self, parent: NodeId, text: &str) {
+    pub(super) fn add_text(&self, parent: NodeId, text: &str) {
         let mut nodes = self.nodes.borrow_mut();
         if let Some(element) = nodes[parent as usize].element.as_deref_mut()
             && matches!(&*element.name, "style" | "script")
@@ -219,7 +238,7 @@ impl TreeSink for Sink {
     type ElemName<'a> = ExpandedName<'a>;
 
     fn finish(self) -> Tree {
-        Tree { nodes: self.nodes.into_inner(), incomplete: false, is_quirky: self.is_quirky.get() }
+        self.into_tree()
     }
 
     fn parse_error(&self, _message: Cow<'static, str>) {}

@@ -18,12 +18,15 @@ pub fn page(bytes: &[u8]) {
     let content_type = match bytes.first() {
         Some(b'l') => Some("text/html; charset=latin1"),
         Some(b'u') => Some("text/html; charset=utf-8"),
+        Some(b'x') => Some("application/xhtml+xml"),
         _ => None,
     };
-    let text = page::decode(bytes, content_type);
-    let scan = page::scan(&text, &site(), &page::PageHeaders::default());
+    let is_xhtml = bytes.first() == Some(&b'x');
+    let text = page::decode(&bytes[usize::from(content_type.is_some())..], content_type);
+    let headers = page::PageHeaders { is_xhtml, ..page::PageHeaders::default() };
+    let scan = page::scan(&text, &site(), &headers);
     judge(&scan, &text);
-    assert_eq!(scan, page::scan(&text, &site(), &page::PageHeaders::default()), "two scans differ");
+    assert_eq!(scan, page::scan(&text, &site(), &headers), "two scans differ");
 }
 
 /// As HTML and CSS count them.
@@ -74,7 +77,7 @@ pub fn headers(bytes: &[u8]) {
     let encoding = page::encoding_of(body, Some(&content_type));
     let text = page::decode(body, Some(&content_type));
     let upgrades = page::upgrades_insecure_requests(&policy);
-    let headers = page::PageHeaders { upgrades, policies: vec![policy], encoding, links: vec![link] };
+    let headers = page::PageHeaders { upgrades, policies: vec![policy], encoding, links: vec![link], ..page::PageHeaders::default() };
     let html = format!("<base href=//other.test/><img src='a?{text}'>");
     for asset in page::scan(&html, &site(), &headers).assets {
         assert!(asset.line > 0 || asset.element == "Link header", "{asset:?}");
