@@ -103,7 +103,10 @@ impl<'t> Reader<'t> {
         match first {
             Token::Mark('(' | '.') => return Ok(()),
             _ if !begins => return Err(Stop::Broken),
-            Token::Text(specifier) => return self.keep(specifier, found),
+            Token::Text(specifier) => {
+                self.keep(specifier, found);
+                return Ok(());
+            }
             Token::Mark('{') => self.names()?,
             Token::Mark('*') => self.namespace()?,
             Token::Word(_) => {}
@@ -136,15 +139,13 @@ impl<'t> Reader<'t> {
                 self.names()?;
                 let here = self.rest;
                 let (line, before) = (self.line, self.before);
-                match self.token()? {
-                    Some(Token::Word("from")) => self.source(found),
-                    // The list stands alone: what follows is a statement of its own.
-                    _ => {
-                        (self.rest, self.line, self.before) = (here, line, before);
-                        self.open.clear();
-                        Ok(())
-                    }
+                if self.token()? == Some(Token::Word("from")) {
+                    return self.source(found);
                 }
+                // The list stands alone: what follows is a statement of its own.
+                (self.rest, self.line, self.before) = (here, line, before);
+                self.open.clear();
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -169,14 +170,16 @@ impl<'t> Reader<'t> {
 
     fn source(&mut self, found: &mut Vec<Import>) -> Result<(), Stop> {
         match self.token()? {
-            Some(Token::Text(specifier)) => self.keep(specifier, found),
+            Some(Token::Text(specifier)) => {
+                self.keep(specifier, found);
+                Ok(())
+            }
             _ => Err(Stop::Broken),
         }
     }
 
-    fn keep(&mut self, specifier: String, found: &mut Vec<Import>) -> Result<(), Stop> {
+    fn keep(&self, specifier: String, found: &mut Vec<Import>) {
         found.push(Import { specifier, line: self.line });
-        Ok(())
     }
 
     fn token(&mut self) -> Result<Option<Token<'t>>, Stop> {

@@ -52,7 +52,7 @@ pub(super) fn build(text: &str, until: Instant) -> Tree {
     loop {
         let event = reader.read_event();
         let end = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX).min(text.len());
-        builder.line += text.as_bytes().get(at..end).unwrap_or_default().iter().filter(|b| **b == b'\n').count() as u32;
+        builder.line += text.get(at..end).unwrap_or_default().matches('\n').count() as u32;
         at = end.max(at);
         let taken = match event {
             Ok(Event::Eof) => builder.end(),
@@ -119,7 +119,7 @@ struct Builder {
     has_root: bool,
     line: u32,
     entities: Entities,
-    /// A prefix without a namespace: browsers say so on the page, and read on.
+    /// An element's prefix without a namespace: browsers say so on the page, and read on. An attribute's ends the page.
     undeclared: Option<Malformed>,
 }
 
@@ -210,7 +210,7 @@ impl Builder {
         id
     }
 
-    fn attributes(&mut self, reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Result<Vec<(&'static str, StrTendril)>, String> {
+    fn attributes(&self, reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Result<Vec<(&'static str, StrTendril)>, String> {
         let mut seen = HashSet::new();
         let mut found = Vec::new();
         // The library's own look for doubles takes time by the square.
@@ -227,10 +227,7 @@ impl Builder {
             let value = value.map_err(|error| error.to_string())?;
             let (space, local) = reader.resolver().resolve_attribute(attribute.key);
             let name = match space {
-                ResolveResult::Unknown(prefix) => {
-                    self.prefix(&prefix);
-                    None
-                }
+                ResolveResult::Unknown(prefix) => return Err(format!("the prefix {prefix} is not declared")),
                 ResolveResult::Unbound => sink::wanted_name(local.into_inner()),
                 ResolveResult::Bound(space) if space.into_inner() == XLINK && local.into_inner() == "href" => Some("xlink:href"),
                 ResolveResult::Bound(_) => None,

@@ -80,19 +80,19 @@ fn chromiums(watched: &Watched) -> Seen {
 struct Page {
     html: &'static str,
     headers: &'static [&'static str],
-    page_headers: PageHeaders,
+    read_headers: PageHeaders,
 }
 
 fn pages() -> Vec<Page> {
     let plain = TABLES.iter().copied().flatten().map(|(html, _)| Page {
         html,
         headers: &["content-type: text/html; charset=utf-8"],
-        page_headers: PageHeaders::default(),
+        read_headers: PageHeaders::default(),
     });
     let served =
-        SERVED.iter().copied().flatten().map(|page| Page { html: page.html, headers: page.headers, page_headers: page.page_headers() });
+        SERVED.iter().copied().flatten().map(|page| Page { html: page.html, headers: page.headers, read_headers: page.page_headers() });
     let xhtml = PageHeaders { is_xhtml: true, ..PageHeaders::default() };
-    let malformed = MALFORMED.iter().map(|html| Page { html, headers: XHTML, page_headers: xhtml.clone() });
+    let malformed = MALFORMED.iter().map(|html| Page { html, headers: XHTML, read_headers: xhtml.clone() });
     plain.chain(served).chain(malformed).collect()
 }
 
@@ -132,8 +132,8 @@ async fn the_static_check_says_what_chromium_does() {
     let (mut seen, rest) = tokio::join!(ask_chromium(first.to_vec()), ask_chromium(second.to_vec()));
     seen.extend(rest);
     let (mut wrong, mut parted) = (Vec::new(), BTreeSet::new());
-    for (Page { html, page_headers, .. }, chromium) in pages.iter().zip(&seen) {
-        let (must, may) = ours(html, page_headers);
+    for (Page { html, read_headers, .. }, chromium) in pages.iter().zip(&seen) {
+        let (must, may) = ours(html, read_headers);
         let agrees = must.is_subset(chromium) && chromium.iter().all(|line| must.contains(line) || may.contains(line));
         match DISAGREEMENTS.iter().find(|(part, _)| html.contains(part)) {
             Some((part, why)) if !agrees => {
