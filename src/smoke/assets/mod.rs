@@ -80,8 +80,7 @@ pub(super) async fn look(
     earlier: Option<&Seen>,
 ) -> Seen {
     match kind_of(&answer, text.as_deref()) {
-        Kind::Html => {}
-        Kind::Xhtml => return note(Severity::Note, "The page is XHTML, whose assets are not looked at."),
+        Kind::Html | Kind::Xhtml => {}
         Kind::Other => return Seen::default(),
     }
     let Some(text) = text else {
@@ -96,10 +95,13 @@ pub(super) async fn look(
     let scanned = tokio::task::spawn_blocking(move || page::scan(&text, &url, &headers)).await;
     let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be taken apart; its assets are not looked at.") };
     let is_incomplete = scan.incomplete;
+    // One that was cut is never whole.
+    let malformed = scan.malformed.as_ref().filter(|_| !answer.cut).map(rules::malformed_page::finding);
     let mut seen = match &plan.fetch {
         Some(fetch) => ask(visitor, (plan, fetch), page, scan, earlier).await,
         None => by_address(&scan, &page.url, plan),
     };
+    seen.findings.extend(malformed);
     if answer.cut {
         seen.findings.push(rules::truncated::RULE.finding(format!("Only the first {bytes} bytes of the page were looked at.")));
     }
@@ -155,6 +157,7 @@ fn note(severity: Severity, message: &str) -> Seen {
     Seen { findings: vec![finding], ..Seen::default() }
 }
 
+#[derive(PartialEq, Eq)]
 enum Kind {
     Html,
     Xhtml,
@@ -186,5 +189,6 @@ fn page_headers(answer: &Answer) -> PageHeaders {
         policies,
         encoding: page::encoding_of(&answer.body, answer.header(CONTENT_TYPE).as_deref()),
         links: values("link"),
+        is_xhtml: kind_of(answer, None) == Kind::Xhtml,
     }
 }

@@ -4,6 +4,7 @@
 //! it reports, `judge.rs` makes findings of that, `har.rs` writes the list of requests.
 
 pub(super) mod cdp;
+mod console;
 mod har;
 mod judge;
 pub(super) mod program;

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::smoke::browser::console;
+
 /// A page that asks for more than this in the time of one check is told from its first ones.
 const MOST: usize = 20_000;
 
@@ -92,8 +94,7 @@ impl Watched {
                 push(&mut self.exceptions, said.unwrap_or_default());
             }
             "Runtime.consoleAPICalled" if params["type"] == "error" => {
-                let words: Vec<String> = params["args"].as_array().into_iter().flatten().map(argument).collect();
-                push(&mut self.console, &words.join(" "));
+                push(&mut self.console, &console::message(params["args"].as_array().map_or(&[], Vec::as_slice)));
             }
             // Failed requests and mixed content are reported elsewhere, with more to say.
             "Log.entryAdded" if params["entry"]["level"] == "error" => {
@@ -174,14 +175,6 @@ fn push(list: &mut Vec<String>, said: &str) {
     const MOST_SAID: usize = 50;
     if list.len() < MOST_SAID && !list.iter().any(|known| known == said) {
         list.push(said.to_owned());
-    }
-}
-
-fn argument(argument: &Value) -> String {
-    match &argument["value"] {
-        Value::Null => text(&argument["description"]),
-        Value::String(value) => value.clone(),
-        value => value.to_string(),
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn decode(bytes: &[u8], content_type: Option<&str>) -> String {
 pub(crate) fn encoding_of(bytes: &[u8], content_type: Option<&str>) -> &'static Encoding {
     match Encoding::for_bom(bytes) {
         Some((encoding, _)) => encoding,
+        None if is_xml(content_type) => declared(content_type).or_else(|| xml_declared(bytes)).unwrap_or(UTF_8),
         None => declared(content_type).or_else(|| prescan(bytes)).unwrap_or_else(|| guessed(bytes)),
     }
 }
@@ -40,6 +41,20 @@ fn at_charset(bytes: &[u8]) -> Option<&'static Encoding> {
 
 fn declared(content_type: Option<&str>) -> Option<&'static Encoding> {
     charset_of(content_type?.as_bytes())
+}
+
+fn is_xml(content_type: Option<&str>) -> bool {
+    content_type.and_then(|kind| kind.split(';').next()).is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/xhtml+xml"))
+}
+
+/// The encoding that `<?xml … encoding="…"?>` names.
+fn xml_declared(bytes: &[u8]) -> Option<&'static Encoding> {
+    let start = &bytes[..bytes.len().min(PRESCAN)];
+    let declaration = start.strip_prefix(b"<?xml")?;
+    let declaration = &declaration[..find(declaration, b"?>")?];
+    let after = declaration[find(declaration, b"encoding")? + 8..].trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+    let quote = after.first().filter(|b| matches!(b, b'"' | b'\''))?;
+    Encoding::for_label(after[1..].split(|b| b == quote).next()?)
 }
 
 /// The encoding behind `charset=` in a content type.
@@ -156,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_encoding_is_found_where_browsers_look() {
-        let table: [(&[u8], Option<&str>, &str); 12] = [
+        let table: [(&[u8], Option<&str>, &str); 15] = [
             (b"\xEF\xBB\xBFh\xC3\xA9", Some("text/html; charset=iso-8859-1"), "hé"),
             (b"\xFF\xFEh\x00\xE9\x00", None, "hé"),
             (b"\xFE\xFF\x00h\x00\xE9", Some("text/html"), "hé"),
@@ -175,6 +190,9 @@ mod tests {
             ),
             (b"<meta content='text/html; charset=latin1'>\xC3\xA9", None, "<meta content='text/html; charset=latin1'>é"),
             (b"<meta charset=utf-16>\xC3\xA9", None, "<meta charset=utf-16>é"),
+            (b"<?xml version='1.0' encoding = 'latin1'?>\xE9", Some("application/xhtml+xml"), "<?xml version='1.0' encoding = 'latin1'?>é"),
+            (b"<meta charset=latin1>\xC3\xA9", Some("Application/XHTML+xml"), "<meta charset=latin1>é"),
+            (b"<?xml encoding='latin1'?>\xC3\xA9", Some("text/html"), "<?xml encoding='latin1'?>é"),
             (b"\xE9x", None, "éx"),
             (b"\xC3\xA9\xC3", None, "é\u{fffd}"),
         ];

@@ -125,7 +125,8 @@ pub(super) fn is_script(element: &Element) -> bool {
         (Some(kind), _) => kind.trim_matches(|c: char| c.is_ascii_whitespace()).to_ascii_lowercase(),
         (None, Some(language)) => format!("text/{}", language.to_ascii_lowercase()),
     };
-    if kind == "module" {
+    // Browsers do not trim this one.
+    if element.attribute("type").is_some_and(|kind| kind.eq_ignore_ascii_case("module")) {
         return true;
     }
     is_javascript(&kind) && element.attribute("nomodule").is_none() && !is_for_event(element)
@@ -164,7 +165,13 @@ fn is_javascript(kind: &str) -> bool {
 fn image(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
     let set = element.attribute("srcset");
     let candidates = set.map(srcset::parse).unwrap_or_default();
-    let in_set = set.is_some() || parent_is(walk.tree, id, &["picture"]);
+    let in_picture = parent_is(walk.tree, id, &["picture"]);
+    if let Some(picture) = walk.tree.parent(id).filter(|_| in_picture)
+        && last_image(walk, picture) == Some(id)
+    {
+        walk.pictures.insert(picture, None);
+    }
+    let in_set = set.is_some() || in_picture;
     for candidate in &candidates {
         walk.fetch_url(element, "srcset", &candidate.url, AssetKind::ImageSet, When::Load);
     }
@@ -188,7 +195,7 @@ fn media_when(element: &Element) -> When {
 fn source(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
     let Some(parent) = walk.tree.parent_element(id) else { return };
     if parent.is_html("picture") {
-        if is_before_image(walk.tree, id) {
+        if is_before_image(walk, id) {
             for candidate in srcset::parse(element.attribute("srcset").unwrap_or_default()) {
                 walk.fetch_url(element, "srcset", &candidate.url, AssetKind::ImageSet, When::Load);
             }
@@ -198,15 +205,17 @@ fn source(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
     }
 }
 
-fn is_before_image(tree: &Tree, id: NodeId) -> bool {
-    let mut next = tree.next_sibling(id);
-    while let Some(sibling) = next {
-        if tree.element(sibling).is_some_and(|element| element.is_html("img")) {
-            return true;
-        }
-        next = tree.next_sibling(sibling);
-    }
-    false
+fn is_before_image(walk: &mut Walk<'_>, source: NodeId) -> bool {
+    walk.tree.parent(source).is_some_and(|picture| last_image(walk, picture).is_some())
+}
+
+/// The last image of a picture, as long as the walk has not passed it. It is looked for once: a picture may have many sources.
+fn last_image(walk: &mut Walk<'_>, picture: NodeId) -> Option<NodeId> {
+    let tree = walk.tree;
+    *walk.pictures.entry(picture).or_insert_with(|| {
+        let children = std::iter::successors(tree.first_child(picture), |id| tree.next_sibling(*id));
+        children.filter(|id| tree.element(*id).is_some_and(|element| element.is_html("img"))).last()
+    })
 }
 
 fn frame(walk: &mut Walk<'_>, element: &Element) {

@@ -2,15 +2,18 @@
 //!
 //! The HTML goes through a real tree builder (`tree.rs`), because where an element ends up decides whether it fetches;
 //! `walk.rs` goes through the tree in document order and knows `<base>` and the page's policy; `html.rs` and `svg.rs` know
-//! the elements, `css.rs` the style sheets.
+//! the elements, `css.rs` the style sheets, `script.rs` and `import_map.rs` what modules import. `xml.rs` builds the same tree of
+//! a page that is served as XHTML.
 
 mod css;
 mod data_url;
 mod decode;
 mod font;
 mod html;
+mod import_map;
 mod policy;
 mod property;
+mod script;
 mod selector;
 mod sink;
 mod srcset;
@@ -18,6 +21,7 @@ mod styles;
 mod svg;
 mod tree;
 mod walk;
+mod xml;
 
 use std::sync::Arc;
 
@@ -139,8 +143,19 @@ pub struct PageScan {
     pub assets: Vec<Asset>,
     /// Whether the scan gave up before the end, because the page is nested beyond all measure.
     pub incomplete: bool,
+    /// Where browsers stop reading a page of XML, and show their own error instead of the rest.
+    pub malformed: Option<Malformed>,
     /// With what the linked style sheets are read.
     pub styles: Styles,
+}
+
+/// A fault of a page's XML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The line, from 1.
+    pub line: u32,
+    /// What is wrong there, without a full stop.
+    pub why: String,
 }
 
 /// What the answer's headers say about the page.
@@ -154,15 +169,17 @@ pub struct PageHeaders {
     pub encoding: &'static Encoding,
     /// The values of its `Link` headers.
     pub links: Vec<String>,
+    /// Whether it is served as `application/xhtml+xml`.
+    pub is_xhtml: bool,
 }
 
 impl Default for PageHeaders {
     fn default() -> Self {
-        Self { upgrades: false, policies: Vec::new(), encoding: UTF_8, links: Vec::new() }
+        Self { upgrades: false, policies: Vec::new(), encoding: UTF_8, links: Vec::new(), is_xhtml: false }
     }
 }
 
-/// Lists what the page `html`, served from `url`, makes a browser ask for.
+/// Lists what the page `html` (or XHTML, where the headers say so), served from `url`, makes a browser ask for.
 ///
 /// Any text is taken; the time is bounded.
 #[must_use]

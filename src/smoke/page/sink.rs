@@ -77,7 +77,12 @@ fn wanted(attribute: &Attribute) -> Option<&'static str> {
     if attribute.name.ns == ns!(xlink) {
         return (&*attribute.name.local == "href").then_some("xlink:href");
     }
-    WANTED.binary_search(&&*attribute.name.local).ok().map(|at| WANTED[at])
+    wanted_name(&attribute.name.local)
+}
+
+/// The name of an attribute that the walk asks for.
+pub(super) fn wanted_name(attribute: &str) -> Option<&'static str> {
+    WANTED.binary_search(&attribute).ok().map(|at| WANTED[at])
 }
 
 /// Builds the tree of `html`, or of as much of it as can be read until then.
@@ -102,13 +107,13 @@ pub(super) fn build(html: &str, until: Instant) -> Tree {
 
 /// A node and its name, which the tree builder asks for all the time.
 #[derive(Debug, Clone)]
-struct Handle {
+pub(super) struct Handle {
     id: NodeId,
     name: Rc<QualName>,
 }
 
 /// What the tree builder builds with.
-struct Sink {
+pub(super) struct Sink {
     nodes: RefCell<Vec<Node>>,
     names: RefCell<Vec<Rc<QualName>>>,
     nameless: Rc<QualName>,
@@ -117,7 +122,8 @@ struct Sink {
 }
 
 impl Sink {
-    fn new() -> Self {
+    /// A document without anything in it.
+    pub(super) fn new() -> Self {
         let nameless = Rc::new(QualName::new(None, ns!(), LocalName::from("")));
         let (nodes, names) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
         let sink = Self { nodes, names, nameless, line: Cell::new(1), is_quirky: Cell::new(false) };
@@ -125,11 +131,24 @@ impl Sink {
         sink
     }
 
-    fn add(&self, element: Option<Element>) -> NodeId {
+    /// Adds a node that stands nowhere yet.
+    pub(super) fn add(&self, element: Option<Element>) -> NodeId {
         let mut nodes = self.nodes.borrow_mut();
         let id = nodes.len() as NodeId;
         nodes.push(Node { parent: NONE, previous: NONE, next: NONE, first: NONE, last: NONE, element });
         id
+    }
+
+    /// Puts the node behind the children of `parent`; those of a `template` are its content.
+    pub(super) fn append_node(&self, parent: NodeId, id: NodeId) {
+        let mut nodes = self.nodes.borrow_mut();
+        let content = nodes[parent as usize].element.as_ref().map_or(NONE, |element| element.content);
+        Self::attach_last(&mut nodes, if content == NONE { parent } else { content }, id);
+    }
+
+    /// The tree as it stands.
+    pub(super) fn into_tree(self) -> Tree {
+        Tree { nodes: self.nodes.into_inner(), incomplete: false, is_quirky: self.is_quirky.get(), malformed: None }
     }
 
     fn nameless(&self, id: NodeId) -> Handle {
@@ -149,7 +168,7 @@ impl Sink {
     }
 
     /// Text is kept for style and script elements alone.
-    fn add_text(&self, parent: NodeId, text: &str) {
+    pub(super) fn add_text(&self, parent: NodeId, text: &str) {
         let mut nodes = self.nodes.borrow_mut();
         if let Some(element) = nodes[parent as usize].element.as_mut()
             && matches!(&*element.name, "style" | "script")
@@ -235,7 +254,7 @@ impl TreeSink for Sink {
     type ElemName<'a> = ExpandedName<'a>;
 
     fn finish(self) -> Tree {
-        Tree { nodes: self.nodes.into_inner(), incomplete: false, is_quirky: self.is_quirky.get() }
+        self.into_tree()
     }
 
     fn parse_error(&self, _message: Cow<'static, str>) {}

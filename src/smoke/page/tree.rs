@@ -3,6 +3,8 @@
 use html5ever::LocalName;
 use html5ever::tendril::StrTendril;
 
+use crate::smoke::page::Malformed;
+
 /// A node's place in the tree.
 pub(super) type NodeId = u32;
 /// No node.
@@ -78,6 +80,8 @@ pub(super) struct Tree {
     pub(super) incomplete: bool,
     /// Whether browsers lay the page out as of old, because its doctype is missing or of another time.
     pub(super) is_quirky: bool,
+    /// Where and why XML ends early.
+    pub(super) malformed: Option<Malformed>,
 }
 
 impl Tree {

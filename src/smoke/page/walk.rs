@@ -1,6 +1,7 @@
 //! Goes through the tree in document order.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -18,8 +19,10 @@ use crate::smoke::page::css::Found;
 use crate::smoke::page::css::Sheets;
 use crate::smoke::page::data_url;
 use crate::smoke::page::html;
+use crate::smoke::page::import_map::ImportMap;
 use crate::smoke::page::policy;
 use crate::smoke::page::property;
+use crate::smoke::page::script;
 use crate::smoke::page::selector::Names;
 use crate::smoke::page::sink;
 use crate::smoke::page::styles;
@@ -30,6 +33,7 @@ use crate::smoke::page::tree::NodeId;
 use crate::smoke::page::tree::ROOT;
 use crate::smoke::page::tree::Space;
 use crate::smoke::page::tree::Tree;
+use crate::smoke::page::xml;
 
 /// Frames in frames and sheets in sheets are followed so deep.
 const DEEPEST: u8 = 8;
@@ -46,7 +50,10 @@ const MOST_KINDS: usize = 64;
 pub(super) fn scan(html: &str, url: &Url, headers: &PageHeaders) -> PageScan {
     let mut scan = PageScan::default();
     header_links(url, headers, &mut scan);
-    let page = document(html, url, headers, headers.upgrades, (0, Instant::now() + LONGEST));
+    let until = Instant::now() + LONGEST;
+    let tree = if headers.is_xhtml { xml::build(html, until) } else { sink::build(html, until) };
+    let page = document(&tree, url, headers, headers.upgrades, (0, until));
+    scan.malformed = tree.malformed;
     scan.incomplete = page.incomplete;
     scan.styles = page.styles;
     let lines: Vec<&str> = html.lines().collect();
@@ -76,12 +83,11 @@ fn header_links(url: &Url, headers: &PageHeaders, scan: &mut PageScan) {
     }
 }
 
-fn document(html: &str, url: &Url, headers: &PageHeaders, rescued: bool, (depth, until): (u8, Instant)) -> PageScan {
-    let tree = sink::build(html, until);
-    let names = names(&tree);
+fn document(tree: &Tree, url: &Url, headers: &PageHeaders, rescued: bool, (depth, until): (u8, Instant)) -> PageScan {
+    let names = names(tree);
     let is_scripted = names.elements.contains("script");
     let mut walk = Walk {
-        tree: &tree,
+        tree,
         document: url.clone(),
         base: url.clone(),
         has_base: false,
@@ -90,11 +96,13 @@ fn document(html: &str, url: &Url, headers: &PageHeaders, rescued: bool, (depth,
         until,
         headers,
         policies: headers.policies.clone(),
-        scan: PageScan { assets: Vec::new(), incomplete: tree.incomplete, styles: Styles::default() },
+        scan: PageScan { assets: Vec::new(), incomplete: tree.incomplete, ..PageScan::default() },
         sheets: Sheets::new(&names),
         custom: Vec::new(),
+        import_map: ImportMap::default(),
+        pictures: HashMap::new(),
     };
-    each(&tree, |id, element, in_shadow| walk.element(id, element, in_shadow));
+    each(tree, |id, element, in_shadow| walk.element(id, element, in_shadow));
     let Walk { mut scan, sheets, custom, .. } = walk;
     let Sheets { used, fonts, .. } = sheets;
     let mut styles = Styles { names, used, custom, fonts, is_scripted, is_quirky: tree.is_quirky };
@@ -156,6 +164,9 @@ pub(super) struct Walk<'t> {
     scan: PageScan,
     sheets: Sheets<'t>,
     custom: Vec<(String, Asset)>,
+    import_map: ImportMap,
+    /// The last image of each picture that was met, until the walk passes it.
+    pub(super) pictures: HashMap<NodeId, Option<NodeId>>,
 }
 
 impl Walk<'_> {
@@ -165,10 +176,14 @@ impl Walk<'_> {
             Space::Html if element.is_html("meta") => self.set_policy(id, element),
             Space::Html => html::assets(self, id, element),
             Space::Svg => svg::assets(self, element),
+            Space::Other if &*element.name == xml::SHEET => self.fetch(element, "href", AssetKind::Style, When::Load),
             Space::Other => {}
         }
         if &*element.name == "style" && element.space != Space::Other {
             self.style_element(element);
+        }
+        if &*element.name == "script" && element.space != Space::Other {
+            self.inline_script(element);
         }
         if let Some(style) = element.attribute("style") {
             self.sheets.style_attribute(style);
@@ -246,6 +261,29 @@ impl Walk<'_> {
         }
     }
 
+    /// An inline module asks for what it imports, by the import maps above it.
+    fn inline_script(&mut self, element: &Element) {
+        let kind = element.attribute("type").unwrap_or_default();
+        let is_inline = ["src", "href", "xlink:href"].iter().all(|name| element.attribute(name).is_none());
+        if kind.eq_ignore_ascii_case("importmap") && is_inline {
+            return self.import_map.add(&element.text, &self.base, element.line);
+        }
+        if !kind.eq_ignore_ascii_case("module") || !is_inline {
+            return;
+        }
+        for import in script::imports(&element.text) {
+            let Some(resolved) = self.import_map.resolve(&import.specifier, &self.base) else { continue };
+            let (name, written, line) = match resolved.entry {
+                Some(entry) => ("script[type=importmap]", entry.written, entry.line),
+                None => ("script", import.specifier, element.line + import.line),
+            };
+            let Some(mut asset) = self.asset(name.to_owned(), line, &written, AssetKind::Script, When::Load) else { continue };
+            asset.resolved = Some(resolved.url);
+            asset.terms = Terms { integrity: String::new(), ..html::terms(element, AssetKind::Script) };
+            self.scan.assets.push(asset);
+        }
+    }
+
     /// Reads a sheet that stands in a `data:` address.
     pub(super) fn data_sheet(&mut self, element: &str, line: u32, written: &str, media: &str) {
         let Some(url) = self.base.join(written).ok().filter(|_| self.depth < DEEPEST) else { return };
@@ -301,7 +339,8 @@ impl Walk<'_> {
         if self.depth >= DEEPEST {
             return;
         }
-        let inner = document(html, url.unwrap_or(&self.base), self.headers, self.rescued, (self.depth + 1, self.until));
+        let tree = sink::build(html, self.until);
+        let inner = document(&tree, url.unwrap_or(&self.base), self.headers, self.rescued, (self.depth + 1, self.until));
         self.scan.incomplete |= inner.incomplete;
         self.scan.styles.merge(inner.styles);
         self.scan.assets.extend(inner.assets.into_iter().map(|mut asset| {

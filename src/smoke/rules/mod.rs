@@ -30,6 +30,7 @@ pub(super) mod import_loop;
 pub(super) mod insecure_form;
 pub(super) mod json;
 pub(super) mod latency;
+pub(super) mod malformed_page;
 pub(super) mod not_checked;
 pub(super) mod private_asset;
 pub(super) mod redirect_loop;
@@ -152,6 +153,7 @@ const RULES: &[Rule] = &[
     rescued_asset::RULE,
     private_asset::RULE,
     insecure_form::RULE,
+    malformed_page::RULE,
     asset_unreachable::RULE,
     asset_redirect::RULE,
     asset_status::RULE,

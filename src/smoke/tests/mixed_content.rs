@@ -7,9 +7,10 @@ use crate::model::Severity;
 use crate::smoke::mixed;
 use crate::smoke::page::PageHeaders;
 use crate::smoke::page::scan;
+use crate::smoke::tests::modules;
 
 /// `rule element` of each finding, worst first, `?` behind a warning of a rule that fails otherwise.
-fn seen_with(html: &str, headers: &PageHeaders) -> Vec<String> {
+pub(super) fn seen_with(html: &str, headers: &PageHeaders) -> Vec<String> {
     let page = Url::parse("https://site.test/dir/page").unwrap();
     let seen = mixed::judge(&scan(html, &page, headers), &page, &crate::config::RuleLevels::new());
     let mut lines = Vec::new();
@@ -28,10 +29,23 @@ fn seen(html: &str) -> Vec<String> {
 pub(super) type Table = &'static [(&'static str, &'static [&'static str])];
 
 /// Every table; `chromium.rs` asks Chromium as well.
-pub(super) const TABLES: &[Table] =
-    &[LINKS, SCRIPTS, IMAGES, MEDIA_OBJECTS_AND_FRAMES, INERT_AND_LIVE_PLACES, STYLES, SVG, BASE, SPELLINGS_OF_ADDRESSES, FORMS_WARN];
+pub(super) const TABLES: &[Table] = &[
+    LINKS,
+    SCRIPTS,
+    IMAGES,
+    MEDIA_OBJECTS_AND_FRAMES,
+    INERT_AND_LIVE_PLACES,
+    STYLES,
+    SVG,
+    BASE,
+    SPELLINGS_OF_ADDRESSES,
+    FORMS_WARN,
+    modules::IMPORTS,
+    modules::IMPORT_MAPS,
+];
 
-fn holds(table: Table) {
+/// Every page of the table has just what is said of it.
+pub(super) fn holds(table: Table) {
     let wrong: Vec<String> = table
         .iter()
         .filter(|(html, wanted)| seen(html) != *wanted)

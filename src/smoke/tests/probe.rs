@@ -241,7 +241,7 @@ async fn pages_that_are_not_looked_into() {
     let body = "<script src=http://x.test/a></script>";
     let table: [(&[&str], &[&str]); 4] = [
         (&["content-type: application/json"], &[]),
-        (&["content-type: application/xhtml+xml"], &["not_checked"]),
+        (&["content-type: application/xhtml+xml"], &["malformed_page"]),
         (&["content-type: text/html", "content-encoding: br"], &["not_checked"]),
         (&[], &["blocked_asset"]),
     ];
