@@ -89,6 +89,7 @@ impl Sample {
     /// Takes in another answer of the same look; its findings are the caller's.
     pub(super) fn take_in(&mut self, other: Self) {
         self.assets = self.assets.max(other.assets);
+        self.fetched = self.fetched.max(other.fetched);
         self.omitted = self.omitted.max(other.omitted);
         self.proven &= other.proven;
         let (ours, theirs) = (self.certificate.take(), other.certificate);
@@ -185,12 +186,12 @@ impl Sample {
         if plan.assets && plan.status.contains(&answer.status) {
             let page = (plan.samples > 1).then(|| hash(&answer));
             let same = earlier.iter().filter_map(|other| other.taken_apart.as_ref()).find(|(other, _)| Some(*other) == page);
-            let seen = match same {
-                Some((_, seen)) => seen.clone(),
-                None => {
-                    let last = earlier.iter().rev().find_map(|other| other.taken_apart.as_ref()).map(|(_, seen)| seen);
-                    assets::look(visitor, plan, (answer, text), cookies, last).await
-                }
+            let seen = if let Some((_, seen)) = same {
+                seen.clone()
+            } else {
+                let last = earlier.iter().rev().find_map(|other| other.taken_apart.as_ref()).map(|(_, seen)| seen);
+                // The story of a whole round is large, and most of the time it is not told.
+                Box::pin(assets::look(visitor, plan, (answer, text), cookies, last)).await
             };
             self.assets = seen.assets;
             self.fetched = seen.fetched;

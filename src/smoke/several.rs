@@ -11,7 +11,7 @@ use crate::smoke::Release;
 use crate::smoke::client::Visitor;
 use crate::smoke::sample::Sample;
 
-/// Between two answers, so that a balancer which counts seconds rather than connections moves on as well.
+/// Between two answers, so that a balancer has gone on to the next of its servers.
 const PAUSE: Duration = Duration::from_millis(25);
 /// All pauses of a look together: a good page is not made to wait.
 const ALL_PAUSES: Duration = Duration::from_millis(300);

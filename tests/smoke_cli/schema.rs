@@ -30,7 +30,7 @@ fn problems(value: &Value, schema: &Value, root: &Value, at: &str) -> Vec<String
             }
             "enum" if !says.as_array().unwrap().contains(value) => found.push(format!("{at} is none of {says}")),
             "minimum" if value.as_f64().is_some_and(|number| number < says.as_f64().unwrap()) => {
-                found.push(format!("{at} is below {says}"))
+                found.push(format!("{at} is below {says}"));
             }
             "required" if value.is_object() => {
                 let missing = says.as_array().unwrap().iter().filter(|key| value.get(key.as_str().unwrap()).is_none());

@@ -23,7 +23,9 @@ pub(super) fn render(report: &Report, output: &Output) -> String {
         let _ = writeln!(text, "\n  {}{many}: {effect}", output.paint(tone, &format!("{mark} {rule}")));
         for finding in &group {
             let old = seen(report, finding);
-            let _ = writeln!(text, "{}", output.wrapped(6, &format!("{}{old}", clean(&finding.message))));
+            // A missing icon stands beside a missing style sheet, and is not as bad.
+            let less = if finding.severity < worst { format!("{}: ", severity(finding.severity)) } else { String::new() };
+            let _ = writeln!(text, "{}", output.wrapped(6, &format!("{less}{}{old}", clean(&finding.message))));
         }
         for fix in fixes(&group) {
             let _ = writeln!(text, "{}", output.paint(Tone::Faint, &output.wrapped(6, &format!("→ {}", clean(fix)))));

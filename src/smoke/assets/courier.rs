@@ -119,13 +119,11 @@ impl Courier {
                 return flawed(Flaw::of(&rules::asset_unreachable::RULE, format!("did not come in {} ms", self.timeout.as_millis())));
             };
             let (mut got, wait) = brought?;
-            match wait.filter(|_| waits < MOST_WAITS) {
-                Some(wait) => tokio::time::sleep(wait.min(LONGEST_WAIT)).await,
-                None => {
-                    got.was_slowed |= waits > 0;
-                    return Ok(got);
-                }
-            }
+            let Some(wait) = wait.filter(|_| waits < MOST_WAITS) else {
+                got.was_slowed |= waits > 0;
+                return Ok(got);
+            };
+            tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
             waits += 1;
         }
     }

@@ -37,6 +37,8 @@ use crate::smoke::rules;
 const MOST_REQUESTS: usize = 25_000;
 /// Sheets larger than this are read beside the runtime, whose other tasks should not wait.
 const LARGE_SHEET_BYTES: usize = 128 << 10;
+/// So many hosts that were not asked are named.
+const NAMED: usize = 5;
 
 /// The round.
 pub(super) struct Round<'a> {
@@ -306,8 +308,6 @@ impl<'a> Round<'a> {
         if self.elsewhere.is_empty() {
             return;
         }
-        /// So many hosts are named.
-        const NAMED: usize = 5;
         let count: u32 = self.elsewhere.values().sum();
         let mut hosts: Vec<(&String, &u32)> = self.elsewhere.iter().collect();
         hosts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));

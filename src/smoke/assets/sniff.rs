@@ -28,7 +28,7 @@ pub(in crate::smoke) fn is_font(bytes: &[u8]) -> bool {
     [&b"wOFF"[..], b"wOF2", b"\0\x01\0\0", b"OTTO", b"true", b"ttcf"].iter().any(|magic| bytes.starts_with(magic))
 }
 
-/// Whether they begin as WebVTT, the one format of subtitles that browsers read.
+/// Whether they begin as `WebVTT`, the one format of subtitles that browsers read.
 pub(in crate::smoke) fn is_web_vtt(bytes: &[u8]) -> bool {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).starts_with(b"WEBVTT")
 }

@@ -90,13 +90,11 @@ impl Chromium {
     /// As [`Chromium::end`], for one that did not come up: it is let end by itself first, because then it says why. Gives how it
     /// ended and its last words.
     pub(in crate::smoke) async fn end_of_a_failure(mut self) -> String {
-        match tokio::time::timeout(PARTING, &mut self.running).await {
-            Ok(ended) => ended.unwrap_or_default(),
-            Err(_) => {
-                self.cancel.cancel();
-                (&mut self.running).await.unwrap_or_default()
-            }
+        if let Ok(ended) = tokio::time::timeout(PARTING, &mut self.running).await {
+            return ended.unwrap_or_default();
         }
+        self.cancel.cancel();
+        (&mut self.running).await.unwrap_or_default()
     }
 }
 

@@ -60,7 +60,7 @@ impl FontFace {
                     self.sources = sources;
                 }
             }
-            "font-family" => self.family = text(parser).trim_matches(['"', '\'', ' ']).to_owned(),
+            "font-family" => text(parser).trim_matches(['"', '\'', ' ']).clone_into(&mut self.family),
             "unicode-range" => self.range = text(parser),
             _ => {}
         }

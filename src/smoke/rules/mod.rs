@@ -173,14 +173,8 @@ const RULES: &[Rule] = &[
 /// What is wrong with something that came. A fault that explains the others stands alone.
 pub(super) fn flaws(wanted: &Wanted, got: &Got) -> Vec<Flaw> {
     let alone = asset_status::judge(got).or_else(|| asset_cors::judge(got)).or_else(|| asset_empty::judge(wanted, got));
-    let on_the_way = upgraded_asset::judge(got);
-    match alone {
-        Some(flaw) => on_the_way.into_iter().chain([flaw]).collect(),
-        None => {
-            let content = [asset_type::judge(wanted, got), asset_integrity::judge(wanted, got)];
-            on_the_way.into_iter().chain(content.into_iter().flatten()).collect()
-        }
-    }
+    let content = if alone.is_some() { [alone, None] } else { [asset_type::judge(wanted, got), asset_integrity::judge(wanted, got)] };
+    upgraded_asset::judge(got).into_iter().chain(content.into_iter().flatten()).collect()
 }
 
 /// What the service's own levels leave of `findings`.
@@ -240,14 +234,24 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_every_rule_with_its_level_and_meaning() {
+    fn the_readme_names_every_rule_and_the_reference_its_level_and_meaning() {
         let readme = file("README.md");
         let (_, section) = readme.split_once("\n### Rules\n").unwrap();
         let section = section.split("\n## ").next().unwrap();
-        let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
-        let wanted: Vec<String> =
-            rules().iter().map(|rule| format!("| `{}` | {} | {} |", rule.name, word(rule.severity), rule.meaning)).collect();
-        assert_eq!(rows, wanted);
+        let mut named: Vec<&str> =
+            section.lines().filter(|line| !line.starts_with('A')).flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
+        named.retain(|name| !name.contains([' ', '.', '/']));
+        named.sort_unstable();
+        let mut wanted: Vec<&str> = rules().iter().map(|rule| rule.name).collect();
+        wanted.sort_unstable();
+        assert_eq!(named, wanted);
+        let reference = file("docs/smoke.md");
+        let rows: Vec<&str> = reference.split("\n## Rules\n").nth(1).unwrap().lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(rows.len(), rules().len());
+        for (row, rule) in rows.iter().zip(rules()) {
+            assert!(row.starts_with(&format!("| `{}` | {} | ", rule.name, word(rule.severity))), "{row}");
+            assert!(row.ends_with(&format!(" | {} |", rule.meaning)), "{row}");
+        }
     }
 
     #[test]
