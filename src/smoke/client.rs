@@ -157,7 +157,9 @@ impl Visitor {
         let asked = Instant::now();
         let mut response = self.transport.request(url, headers).send().await?;
         let head_after = asked.elapsed();
-        let mut body = Vec::new();
+        // Without the copies that a body makes as it grows; what is announced and does not come takes no memory.
+        let announced = response.content_length().unwrap_or_default().min(self.max_body_bytes as u64);
+        let mut body = Vec::with_capacity(announced as usize);
         let mut cut = false;
         while let Some(chunk) = response.chunk().await? {
             let room = self.max_body_bytes.saturating_sub(body.len());

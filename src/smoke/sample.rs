@@ -53,7 +53,7 @@ pub(super) struct Sample {
     pub(super) proven: bool,
     /// Whether there was an answer to judge; else what is found says why there was none.
     judged: bool,
-    /// The page that was taken apart, as a hash, and what was seen in it.
+    /// The page that was taken apart, as a hash, and what was seen in it, for further answers of the same look.
     taken_apart: Option<([u8; 32], Seen)>,
 }
 
@@ -184,8 +184,8 @@ impl Sample {
             self.findings.extend(wrong);
         }
         if plan.assets && plan.status.contains(&answer.status) {
-            let page = hash(&answer);
-            let same = earlier.iter().filter_map(|other| other.taken_apart.as_ref()).find(|(other, _)| *other == page);
+            let page = (plan.samples > 1).then(|| hash(&answer));
+            let same = earlier.iter().filter_map(|other| other.taken_apart.as_ref()).find(|(other, _)| Some(*other) == page);
             let seen = if let Some((_, seen)) = same {
                 seen.clone()
             } else {
@@ -197,7 +197,7 @@ impl Sample {
             self.fetched = seen.fetched;
             self.omitted = seen.omitted;
             self.findings.extend(seen.findings.iter().cloned());
-            self.taken_apart = Some((page, seen));
+            self.taken_apart = page.map(|page| (page, seen));
         }
     }
 }

@@ -157,7 +157,8 @@ impl Sink {
 
     fn shared(&self, name: QualName) -> Rc<QualName> {
         let mut names = self.names.borrow_mut();
-        if let Some(known) = names.iter().find(|known| ***known == name) {
+        // Most differ in their local part, which is compared first.
+        if let Some(known) = names.iter().find(|known| known.local == name.local && ***known == name) {
             return Rc::clone(known);
         }
         let name = Rc::new(name);

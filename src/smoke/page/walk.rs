@@ -220,7 +220,7 @@ impl Walk<'_> {
 
     /// Takes one address of the attribute `name`.
     pub(super) fn fetch_url(&mut self, element: &Element, name: &str, written: &str, kind: AssetKind, when: When) {
-        let asset = self.asset(format!("{}[{name}]", element.name), element.line, written, kind, when);
+        let asset = self.asset([&*element.name, "[", name, "]"].concat(), element.line, written, kind, when);
         if let Some(mut asset) = asset {
             asset.terms = html::terms(element, kind);
             self.scan.assets.push(asset);
