@@ -1,5 +1,6 @@
 //! Asks for one address at a time and keeps what came back.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ impl Answer {
     }
 
     /// The body as text, read as a browser would. A packed body has none.
-    pub(super) fn text(&self) -> Option<String> {
+    pub(super) fn text(&self) -> Option<Cow<'_, str>> {
         if self.is_packed() {
             return None;
         }

@@ -1,5 +1,7 @@
 //! Whether the page shows the release that was deployed.
 
+use std::borrow::Cow;
+
 use crate::config::ReleaseCarrier;
 use crate::config::ReleaseProof;
 use crate::config::SmokePlan;
@@ -55,17 +57,19 @@ fn wanted(release: &Release) -> String {
     }
 }
 
-fn carried(proof: &ReleaseProof, answer: &Answer) -> Result<String, String> {
+fn carried<'a>(proof: &ReleaseProof, answer: &'a Answer) -> Result<Cow<'a, str>, String> {
     let text = || answer.text().ok_or_else(|| "The answer came packed, although nobody asked for that.".to_owned());
     match &proof.carried_by {
-        ReleaseCarrier::Header(name) => answer.header(name.as_str()).ok_or_else(|| format!("The header {name} is missing.")),
+        ReleaseCarrier::Header(name) => {
+            answer.header(name.as_str()).map(Cow::Owned).ok_or_else(|| format!("The header {name} is missing."))
+        }
         ReleaseCarrier::Text => text(),
         ReleaseCarrier::Json(pointer) => {
             let parsed: serde_json::Value =
                 serde_json::from_str(&text()?).map_err(|_| format!("{} answers with something that is not JSON.", answer.url.path()))?;
             match parsed.pointer(pointer) {
-                Some(serde_json::Value::String(text)) => Ok(text.clone()),
-                Some(other) => Ok(other.to_string()),
+                Some(serde_json::Value::String(text)) => Ok(Cow::Owned(text.clone())),
+                Some(other) => Ok(Cow::Owned(other.to_string())),
                 None => Err(format!("The JSON has no {pointer}.")),
             }
         }

@@ -176,8 +176,7 @@ impl Sample {
             return;
         }
         self.judged = true;
-        let text = answer.text();
-        self.findings.extend(expect::findings(plan, &answer, text.as_deref()));
+        self.findings.extend(expect::findings(plan, &answer, answer.text().as_deref()));
         if let (Some(proof), Some(release)) = (&plan.release, release) {
             let wrong = release::prove(visitor, plan, proof, release, &answer).await;
             self.proven = wrong.is_none();
@@ -191,7 +190,7 @@ impl Sample {
             } else {
                 let last = earlier.iter().rev().find_map(|other| other.taken_apart.as_ref()).map(|(_, seen)| seen);
                 // The story of a whole round is large, and most of the time it is not told.
-                Box::pin(assets::look(visitor, plan, (answer, text), cookies, last)).await
+                Box::pin(assets::look(visitor, plan, answer, cookies, last)).await
             };
             self.assets = seen.assets;
             self.fetched = seen.fetched;

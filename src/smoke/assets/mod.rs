@@ -47,6 +47,9 @@ pub(super) use flaw::Flaw;
 pub(super) use tally::{Sum, Tally};
 pub(super) use wanted::Wanted;
 
+/// What a document is shows in so many.
+const FIRST_BYTES: usize = 1024;
+
 /// What the page's assets came to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
@@ -70,29 +73,21 @@ struct Page {
     cookies: Cookies,
 }
 
-/// Looks at an accepted answer whose body reads `text`. `earlier` is what the same look saw of another answer: what was asked
+/// Looks at an accepted answer. `earlier` is what the same look saw of another answer: what was asked
 /// for then is not asked for again.
-pub(super) async fn look(
-    visitor: &Visitor,
-    plan: &SmokePlan,
-    (mut answer, text): (Answer, Option<String>),
-    cookies: Cookies,
-    earlier: Option<&Seen>,
-) -> Seen {
-    match kind_of(&answer, text.as_deref()) {
-        Kind::Html | Kind::Xhtml => {}
-        Kind::Other => return Seen::default(),
+pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, mut answer: Answer, cookies: Cookies, earlier: Option<&Seen>) -> Seen {
+    if kind_of(&answer) == Kind::Other {
+        return Seen::default();
     }
-    let Some(text) = text else {
+    if answer.is_packed() {
         return note(Severity::Warning, "The page came packed, although nobody asked for that; its assets are not looked at.");
-    };
+    }
     let headers = page_headers(&answer);
     let page = Page { url: answer.url.clone(), server: answer.server, encoding: headers.encoding, cookies };
-    // A large page is held once from here on, as text.
-    let bytes = std::mem::take(&mut answer.body).len();
-    let url = answer.url.clone();
+    let (body, content_type) = (std::mem::take(&mut answer.body), answer.header(CONTENT_TYPE));
+    let (bytes, url) = (body.len(), answer.url.clone());
     // A large page takes a tenth of a second, which the other tasks of this thread should not wait.
-    let scanned = tokio::task::spawn_blocking(move || page::scan(&text, &url, &headers)).await;
+    let scanned = tokio::task::spawn_blocking(move || page::scan(&page::decode(&body, content_type.as_deref()), &url, &headers)).await;
     let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be taken apart; its assets are not looked at.") };
     let is_incomplete = scan.incomplete;
     // One that was cut is never whole.
@@ -164,12 +159,12 @@ enum Kind {
     Other,
 }
 
-fn kind_of(answer: &Answer, text: Option<&str>) -> Kind {
+fn kind_of(answer: &Answer) -> Kind {
     let content_type = answer.header(CONTENT_TYPE).unwrap_or_default();
     match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "text/html" => Kind::Html,
         "application/xhtml+xml" => Kind::Xhtml,
-        "" if text.is_some_and(looks_like_html) => Kind::Html,
+        "" if looks_like_html(&page::decode(&answer.body[..answer.body.len().min(FIRST_BYTES)], None)) => Kind::Html,
         _ => Kind::Other,
     }
 }
@@ -189,6 +184,6 @@ fn page_headers(answer: &Answer) -> PageHeaders {
         policies,
         encoding: page::encoding_of(&answer.body, answer.header(CONTENT_TYPE).as_deref()),
         links: values("link"),
-        is_xhtml: kind_of(answer, None) == Kind::Xhtml,
+        is_xhtml: kind_of(answer) == Kind::Xhtml,
     }
 }

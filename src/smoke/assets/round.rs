@@ -276,15 +276,17 @@ impl<'a> Round<'a> {
             self.tally.add(rules::truncated::sheet(&link, &wanted.url, sheet.body.len()));
         }
         self.memory.imports.came(&sheet.url, &wanted.url, &link);
-        let text = page::decode_sheet(&sheet.body, sheet.content_type.as_deref(), self.encoding);
+        let encoding = self.encoding;
         let mut styles = std::mem::take(&mut self.styles);
-        if text.len() < LARGE_SHEET_BYTES {
+        if sheet.body.len() < LARGE_SHEET_BYTES {
+            let text = page::decode_sheet(&sheet.body, sheet.content_type.as_deref(), encoding);
             let found = styles.read(&text, &sheet.url, &link);
             self.styles = styles;
             return found;
         }
         let is_quirky = styles.is_quirky;
         let read = tokio::task::spawn_blocking(move || {
+            let text = page::decode_sheet(&sheet.body, sheet.content_type.as_deref(), encoding);
             let found = styles.read(&text, &sheet.url, &link);
             (styles, found)
         });

@@ -27,7 +27,7 @@ pub(super) fn read(url: &Url) -> Option<(String, String)> {
         bytes = FORGIVING.decode(&bytes).ok()?;
     }
     let kind = head.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    Some((kind, super::decode(&bytes, Some(head))))
+    Some((kind, super::decode(&bytes, Some(head)).into_owned()))
 }
 
 /// The bytes behind `%XX`; what is no escape stays.

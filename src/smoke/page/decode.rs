@@ -1,5 +1,7 @@
 //! Bytes to text as a browser does it: byte order mark, `Content-Type`, `<meta>`, and else UTF-8 where it fits.
 
+use std::borrow::Cow;
+
 use encoding_rs::Encoding;
 use encoding_rs::UTF_8;
 use encoding_rs::UTF_16BE;
@@ -11,8 +13,8 @@ use encoding_rs::X_USER_DEFINED;
 const PRESCAN: usize = 1024;
 
 /// Decodes `bytes` that came with this `Content-Type`.
-pub(crate) fn decode(bytes: &[u8], content_type: Option<&str>) -> String {
-    encoding_of(bytes, content_type).decode(bytes).0.into_owned()
+pub(crate) fn decode<'b>(bytes: &'b [u8], content_type: Option<&str>) -> Cow<'b, str> {
+    encoding_of(bytes, content_type).decode(bytes).0
 }
 
 /// The encoding of `bytes` that came with this `Content-Type`.
@@ -26,9 +28,9 @@ pub(crate) fn encoding_of(bytes: &[u8], content_type: Option<&str>) -> &'static 
 
 /// Decodes a style sheet that came with this `Content-Type`: its mark, the header, `@charset`, and else the encoding of what
 /// links it (CSS Syntax, "the input byte stream").
-pub(crate) fn decode_sheet(bytes: &[u8], content_type: Option<&str>, linked_by: &'static Encoding) -> String {
+pub(crate) fn decode_sheet<'b>(bytes: &'b [u8], content_type: Option<&str>, linked_by: &'static Encoding) -> Cow<'b, str> {
     let encoding = declared(content_type).or_else(|| at_charset(bytes)).unwrap_or(linked_by);
-    encoding.decode(bytes).0.into_owned()
+    encoding.decode(bytes).0
 }
 
 /// `@charset "…";` counts as the very first bytes alone. Who says UTF-16 there means UTF-8, since the rule could not be read else.
