@@ -35,7 +35,7 @@ enum Stop {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token<'t> {
+enum Lexeme<'t> {
     Word(&'t str),
     Text(String),
     Template,
@@ -84,8 +84,8 @@ impl<'t> Reader<'t> {
     fn statements(&mut self, found: &mut Vec<Import>) -> Result<(), Stop> {
         loop {
             let before = self.before;
-            let Some(token) = self.token()? else { return Ok(()) };
-            let Token::Word(word @ ("import" | "export")) = token else { continue };
+            let Some(token) = self.lexeme()? else { return Ok(()) };
+            let Lexeme::Word(word @ ("import" | "export")) = token else { continue };
             if before == Before::Dot || !self.open.is_empty() {
                 continue;
             }
@@ -99,47 +99,47 @@ impl<'t> Reader<'t> {
 
     /// Behind `import`: a name, a list of names, or `import()` and `import.meta`, which fetch nothing now.
     fn import(&mut self, begins: bool, found: &mut Vec<Import>) -> Result<(), Stop> {
-        let first = self.token()?.ok_or(Stop::Broken)?;
+        let first = self.lexeme()?.ok_or(Stop::Broken)?;
         match first {
-            Token::Mark('(' | '.') => return Ok(()),
+            Lexeme::Mark('(' | '.') => return Ok(()),
             _ if !begins => return Err(Stop::Broken),
-            Token::Text(specifier) => {
+            Lexeme::Text(specifier) => {
                 self.keep(specifier, found);
                 return Ok(());
             }
-            Token::Mark('{') => self.names()?,
-            Token::Mark('*') => self.namespace()?,
-            Token::Word(_) => {}
+            Lexeme::Mark('{') => self.names()?,
+            Lexeme::Mark('*') => self.namespace()?,
+            Lexeme::Word(_) => {}
             _ => return Err(Stop::Broken),
         }
-        let mut next = self.token()?.ok_or(Stop::Broken)?;
-        if matches!(first, Token::Word(_)) && next == Token::Mark(',') {
-            match self.token()?.ok_or(Stop::Broken)? {
-                Token::Mark('{') => self.names()?,
-                Token::Mark('*') => self.namespace()?,
+        let mut next = self.lexeme()?.ok_or(Stop::Broken)?;
+        if matches!(first, Lexeme::Word(_)) && next == Lexeme::Mark(',') {
+            match self.lexeme()?.ok_or(Stop::Broken)? {
+                Lexeme::Mark('{') => self.names()?,
+                Lexeme::Mark('*') => self.namespace()?,
                 _ => return Err(Stop::Broken),
             }
-            next = self.token()?.ok_or(Stop::Broken)?;
+            next = self.lexeme()?.ok_or(Stop::Broken)?;
         }
-        if next == Token::Word("from") { self.source(found) } else { Err(Stop::Broken) }
+        if next == Lexeme::Word("from") { self.source(found) } else { Err(Stop::Broken) }
     }
 
     /// Behind `export`: only `* from` and `{…} from` name another module.
     fn export(&mut self, found: &mut Vec<Import>) -> Result<(), Stop> {
-        match self.token()?.ok_or(Stop::Broken)? {
-            Token::Mark('*') => {
-                let mut next = self.token()?.ok_or(Stop::Broken)?;
-                if next == Token::Word("as") {
-                    self.token()?;
-                    next = self.token()?.ok_or(Stop::Broken)?;
+        match self.lexeme()?.ok_or(Stop::Broken)? {
+            Lexeme::Mark('*') => {
+                let mut next = self.lexeme()?.ok_or(Stop::Broken)?;
+                if next == Lexeme::Word("as") {
+                    self.lexeme()?;
+                    next = self.lexeme()?.ok_or(Stop::Broken)?;
                 }
-                if next == Token::Word("from") { self.source(found) } else { Err(Stop::Broken) }
+                if next == Lexeme::Word("from") { self.source(found) } else { Err(Stop::Broken) }
             }
-            Token::Mark('{') => {
+            Lexeme::Mark('{') => {
                 self.names()?;
                 let here = self.rest;
                 let (line, before) = (self.line, self.before);
-                if self.token()? == Some(Token::Word("from")) {
+                if self.lexeme()? == Some(Lexeme::Word("from")) {
                     return self.source(found);
                 }
                 // The list stands alone: what follows is a statement of its own.
@@ -153,24 +153,24 @@ impl<'t> Reader<'t> {
 
     /// `* as name`, behind the star.
     fn namespace(&mut self) -> Result<(), Stop> {
-        let is_named = self.token()? == Some(Token::Word("as")) && matches!(self.token()?, Some(Token::Word(_)));
+        let is_named = self.lexeme()? == Some(Lexeme::Word("as")) && matches!(self.lexeme()?, Some(Lexeme::Word(_)));
         if is_named { Ok(()) } else { Err(Stop::Broken) }
     }
 
     /// A list of names up to its brace.
     fn names(&mut self) -> Result<(), Stop> {
         loop {
-            match self.token()?.ok_or(Stop::Broken)? {
-                Token::Mark('}') => return Ok(()),
-                Token::Mark(',') | Token::Word(_) | Token::Text(_) => {}
+            match self.lexeme()?.ok_or(Stop::Broken)? {
+                Lexeme::Mark('}') => return Ok(()),
+                Lexeme::Mark(',') | Lexeme::Word(_) | Lexeme::Text(_) => {}
                 _ => return Err(Stop::Broken),
             }
         }
     }
 
     fn source(&mut self, found: &mut Vec<Import>) -> Result<(), Stop> {
-        match self.token()? {
-            Some(Token::Text(specifier)) => {
+        match self.lexeme()? {
+            Some(Lexeme::Text(specifier)) => {
                 self.keep(specifier, found);
                 Ok(())
             }
@@ -182,12 +182,12 @@ impl<'t> Reader<'t> {
         found.push(Import { specifier, line: self.line });
     }
 
-    fn token(&mut self) -> Result<Option<Token<'t>>, Stop> {
+    fn lexeme(&mut self) -> Result<Option<Lexeme<'t>>, Stop> {
         self.is_new_line = false;
         self.space()?;
         let Some(first) = self.rest.chars().next() else { return Ok(None) };
         let token = match first {
-            '"' | '\'' => Token::Text(self.text(first)?),
+            '"' | '\'' => Lexeme::Text(self.text(first)?),
             '`' => {
                 self.advance(1);
                 self.template()?
@@ -196,12 +196,12 @@ impl<'t> Reader<'t> {
             c if is_of_word(c) => self.word(),
             c => return self.mark(c).map(Some),
         };
-        if !matches!(token, Token::Word(_) | Token::Template) {
+        if !matches!(token, Lexeme::Word(_) | Lexeme::Template) {
             self.before = Before::Value;
         }
         let has_head = std::mem::take(&mut self.is_head);
         let is_head = |word: &str| matches!(word, "if" | "for" | "while" | "with") || (has_head && word == "await");
-        self.is_head = matches!(token, Token::Word(word) if is_head(word)) && self.before != Before::Value;
+        self.is_head = matches!(token, Lexeme::Word(word) if is_head(word)) && self.before != Before::Value;
         Ok(Some(token))
     }
 
@@ -254,7 +254,7 @@ impl<'t> Reader<'t> {
     }
 
     /// The text of a template up to its end or to `${`.
-    fn template(&mut self) -> Result<Token<'t>, Stop> {
+    fn template(&mut self) -> Result<Lexeme<'t>, Stop> {
         let mut escaped = false;
         let bytes = self.rest.as_bytes();
         for (at, byte) in bytes.iter().enumerate() {
@@ -264,13 +264,13 @@ impl<'t> Reader<'t> {
                 b'`' => {
                     self.advance(at + 1);
                     self.before = Before::Value;
-                    return Ok(Token::Template);
+                    return Ok(Lexeme::Template);
                 }
                 b'$' if bytes.get(at + 1) == Some(&b'{') => {
                     self.advance(at + 2);
                     self.open.push(Open::Template);
                     self.before = Before::Operator;
-                    return Ok(Token::Template);
+                    return Ok(Lexeme::Template);
                 }
                 _ => {}
             }
@@ -287,7 +287,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn regex(&mut self) -> Result<Token<'t>, Stop> {
+    fn regex(&mut self) -> Result<Lexeme<'t>, Stop> {
         let (mut escaped, mut in_class) = (false, false);
         for (at, c) in self.rest.char_indices().skip(1) {
             match c {
@@ -298,7 +298,7 @@ impl<'t> Reader<'t> {
                 ']' => in_class = false,
                 '/' if !in_class => {
                     self.advance(at + 1);
-                    return Ok(Token::Regex);
+                    return Ok(Lexeme::Regex);
                 }
                 _ => {}
             }
@@ -306,7 +306,7 @@ impl<'t> Reader<'t> {
         Err(Stop::Broken)
     }
 
-    fn word(&mut self) -> Token<'t> {
+    fn word(&mut self) -> Lexeme<'t> {
         let is_number = self.rest.starts_with(|c: char| c.is_ascii_digit());
         let ends = |c: char| !(is_of_word(c) || (is_number && c == '.'));
         let (word, _) = self.rest.split_at(self.rest.find(ends).unwrap_or(self.rest.len()));
@@ -316,10 +316,10 @@ impl<'t> Reader<'t> {
         if !is_name && matches!(word, "if" | "for" | "while" | "with" | "of") {
             self.before = Before::Brace;
         }
-        Token::Word(word)
+        Lexeme::Word(word)
     }
 
-    fn mark(&mut self, mark: char) -> Result<Token<'t>, Stop> {
+    fn mark(&mut self, mark: char) -> Result<Lexeme<'t>, Stop> {
         let is_twice = matches!(mark, '+' | '-') && self.rest.get(1..2).is_some_and(|next| next.starts_with(mark));
         self.advance(mark.len_utf8() + usize::from(is_twice));
         let is_head = std::mem::take(&mut self.is_head);
@@ -351,7 +351,7 @@ impl<'t> Reader<'t> {
             _ if is_twice && was == Before::Value => Before::Value,
             _ => Before::Operator,
         };
-        Ok(Token::Mark(mark))
+        Ok(Lexeme::Mark(mark))
     }
 
     fn opens(&mut self, open: Open, before: Before) -> Before {
