@@ -312,3 +312,40 @@ async fn a_page_that_differs_each_time_has_its_assets_asked_once() {
     assert_eq!((times("/"), times("/a.css"), times("/missing.png"), times("/f.woff2")), (3, 1, 1, 1), "{asked:?}");
     assert_eq!(asked.iter().filter(|path| path.starts_with("/only")).count(), 3, "{asked:?}");
 }
+
+/// Browsers unpack it; its packed bytes are no reason to say that it is something else.
+#[tokio::test]
+async fn what_comes_packed_is_not_judged_by_its_bytes() {
+    let html = "<link rel=stylesheet href=/a.css>\n<video><track default src=/a.vtt></video><style>@font-face{font-family:f;src:url(/a.ttf)}*{font-family:f}</style>x";
+    let gzip = "content-encoding: gzip";
+    let files: &[(&str, &[&str], &str)] = &[
+        ("/a.css", &[CSS, gzip], "p{background:url(/never.png)}"),
+        ("/a.vtt", &["content-type: text/vtt", gzip], "packed"),
+        ("/a.ttf", &["content-type: font/ttf", gzip], "packed"),
+    ];
+    let server = site(html, files).await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!(places(&report), [("not_checked", Severity::Note, "link[href]:1".to_owned())], "{report:?}");
+    assert_eq!(report.fetched, 3);
+}
+
+#[tokio::test]
+async fn what_a_host_says_that_is_asked_too_much_is_no_style_sheet() {
+    let busy = http(429, &[CSS, "retry-after: 0"], "p{background:url(/never.png)}");
+    let server = Server::https(Box::new(move |_, head| {
+        Some(if head.starts_with("GET /a.css") { busy.clone() } else { page("<link rel=stylesheet href=/a.css><p>") })
+    }))
+    .await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!((rules(&report), report.assets), (vec!["asset_status"], 1), "{report:?}");
+    assert!(report.passed());
+}
+
+#[tokio::test]
+async fn a_picture_that_only_counts_is_no_fault() {
+    let server =
+        Server::https(Box::new(|_, head| Some(if head.starts_with("GET /count") { http(204, &[], "") } else { page("<img src=/count>") })))
+            .await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!((rules(&report), report.passed()), (vec!["asset_empty"], true), "{report:?}");
+}
