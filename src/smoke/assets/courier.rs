@@ -235,7 +235,7 @@ impl Courier {
     async fn receive(&self, wanted: &Wanted, trip: Trip, mut response: Response) -> Result<(Got, Option<Duration>), Missed> {
         let headers = response.headers();
         let content_type = headers.get(CONTENT_TYPE).map(header_text);
-        let essence = content_type.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = essence(content_type.as_deref().unwrap_or_default());
         let is_nosniff = headers
             .get(X_CONTENT_TYPE_OPTIONS)
             .is_some_and(|value| header_text(value).split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("nosniff")));
@@ -292,6 +292,12 @@ impl Courier {
 /// Whether it may go on for as long as somebody listens: radio, a camera's pictures, a page that is written bit by bit.
 fn may_stream(wanted: &Wanted, essence: &str) -> bool {
     matches!(wanted.kind, AssetKind::Media | AssetKind::Frame | AssetKind::Object) || essence == "multipart/x-mixed-replace"
+}
+
+/// The type without parameters, in lower case. What is no type at all, and `*/*`, Chromium takes as if none were sent.
+fn essence(content_type: &str) -> String {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence.contains('/') && essence != "*/*" { essence } else { String::new() }
 }
 
 /// Where the answer sends whoever asks.

@@ -79,11 +79,18 @@ fn strongest(integrity: &str) -> Option<(Algorithm, Vec<&str>)> {
     let known = integrity.split_ascii_whitespace().filter_map(|word| {
         let (name, rest) = word.split_once('-')?;
         let algorithm = Algorithm::ALL.into_iter().find(|algorithm| name.eq_ignore_ascii_case(algorithm.name()))?;
-        Some((algorithm, rest.split('?').next().unwrap_or_default()))
+        let hash = rest.split('?').next().unwrap_or_default();
+        is_hash(hash).then_some((algorithm, hash))
     });
     let known: Vec<(Algorithm, &str)> = known.collect();
     let best = known.iter().map(|(algorithm, _)| *algorithm).max()?;
     Some((best, known.into_iter().filter(|(algorithm, _)| *algorithm == best).map(|(_, hash)| hash).collect()))
+}
+
+/// Whether Chromium reads it as a hash: a placeholder that nobody filled in promises nothing.
+fn is_hash(text: &str) -> bool {
+    let plain = text.trim_end_matches('=');
+    !plain.is_empty() && plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte))
 }
 
 /// Both alphabets are taken, with padding or without.

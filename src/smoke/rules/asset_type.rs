@@ -79,8 +79,7 @@ fn is_usable_script(got: &Got) -> bool {
 }
 
 fn is_module(essence: &str) -> bool {
-    let is_json = essence == "application/json" || essence == "text/json" || essence.ends_with("+json");
-    JAVASCRIPT.contains(&essence) || is_json || matches!(essence, "application/wasm" | "text/css")
+    JAVASCRIPT.contains(&essence) || essence == "application/wasm"
 }
 
 fn flaw(wanted: &Wanted, got: &Got) -> Flaw {

@@ -349,3 +349,38 @@ async fn a_picture_that_only_counts_is_no_fault() {
     let report = look(&server.fetching_plan(), None).await;
     assert_eq!((rules(&report), report.passed()), (vec!["asset_empty"], true), "{report:?}");
 }
+
+/// A camera's pictures come for as long as somebody looks.
+#[tokio::test]
+async fn what_never_ends_is_looked_at_and_left() {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let camera =
+        "HTTP/1.1 200 OK\r\ncontent-type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\ncontent-type: image/jpeg\r\n\r\n\u{1}";
+    let serving = tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            let is_camera = head[..read].starts_with(b"GET /camera");
+            let answer = if is_camera { camera.to_owned() } else { page("<img src=/camera>") };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // The camera goes on; the page is over.
+            open.extend(is_camera.then_some(stream));
+        }
+    });
+    let server = Server::https(Box::new(|_, _| None)).await;
+    let plan = SmokePlan {
+        url: url::Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap(),
+        timeout: Duration::from_mins(1),
+        connect_to: None,
+        ..server.fetching_plan()
+    };
+    let report = look(&plan, None).await;
+    serving.abort();
+    assert_eq!((rules(&report), report.fetched), (vec![], 1), "{report:?}");
+}
