@@ -18,6 +18,7 @@ use reqwest::header::ORIGIN;
 use reqwest::header::REFERER;
 use reqwest::header::RETRY_AFTER;
 use reqwest::header::X_CONTENT_TYPE_OPTIONS;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::smoke::assets::Flaw;
@@ -39,6 +40,8 @@ const MOST_HOPS: usize = 20;
 const HEAD_BYTES: usize = 1024;
 /// So much is read of what nobody looks into, to keep the connection; a longer rest costs more than a new one.
 const DRAINED_BYTES: u64 = 1 << 20;
+/// So long is read of what may never end.
+const STREAM_LOOK: Duration = Duration::from_secs(1);
 /// How often a host that says it is asked too much is asked again.
 const MOST_WAITS: u32 = 2;
 /// How long it is waited at most before that.
@@ -63,6 +66,8 @@ pub(in crate::smoke) struct Got {
     pub(in crate::smoke) bytes: u64,
     /// Whether `body` is all of it.
     pub(in crate::smoke) is_whole: bool,
+    /// Whether it is compressed, although nobody asked for that: browsers unpack it, so its bytes tell nothing here.
+    pub(in crate::smoke) is_packed: bool,
     /// Whether it came from another origin than the page's.
     pub(in crate::smoke) is_foreign: bool,
     /// The origin that was told to the other one, and what it answered instead of allowing it.
@@ -228,11 +233,14 @@ impl Courier {
     async fn receive(&self, wanted: &Wanted, trip: Trip, mut response: Response) -> Result<(Got, Option<Duration>), Missed> {
         let headers = response.headers();
         let content_type = headers.get(CONTENT_TYPE).map(header_text);
-        let essence = content_type.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = essence(content_type.as_deref().unwrap_or_default());
         let is_nosniff = headers
             .get(X_CONTENT_TYPE_OPTIONS)
             .is_some_and(|value| header_text(value).split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("nosniff")));
-        let is_packed = headers.contains_key(CONTENT_ENCODING);
+        let is_packed = headers.get_all(CONTENT_ENCODING).iter().any(|value| {
+            let value = header_text(value);
+            !value.trim().is_empty() && !value.trim().eq_ignore_ascii_case("identity")
+        });
         let wait = patience(&response);
         let mut got = Got {
             status: response.status().as_u16(),
@@ -242,6 +250,7 @@ impl Courier {
             body: Vec::new(),
             bytes: 0,
             is_whole: false,
+            is_packed,
             is_foreign: trip.is_foreign,
             refused: trip.refused,
             upgraded: trip.upgraded,
@@ -251,8 +260,17 @@ impl Courier {
         let room = if wanted.is_read_whole() { self.max_bytes } else { HEAD_BYTES };
         let drained = (room as u64).max(DRAINED_BYTES);
         let is_long = response.content_length().is_some_and(|length| length > drained);
+        let looked_at = Instant::now() + STREAM_LOOK;
+        let is_stream = may_stream(wanted, &got.essence);
         loop {
-            let chunk = response.chunk().await.map_err(|error| {
+            let next = response.chunk();
+            let chunk = if is_stream && got.bytes > 0 {
+                let Ok(chunk) = tokio::time::timeout_at(looked_at, next).await else { return Ok((got, wait)) };
+                chunk
+            } else {
+                next.await
+            };
+            let chunk = chunk.map_err(|error| {
                 let why = fault::told(&got.url, &error);
                 Missed::Flawed(Flaw::of(&rules::asset_unreachable::RULE, format!("breaks off after {} bytes: {why}", got.bytes)))
             })?;
@@ -264,9 +282,20 @@ impl Courier {
                 return Ok((got, wait));
             }
         }
-        got.is_whole = got.body.len() as u64 == got.bytes && !is_packed;
+        got.is_whole = got.body.len() as u64 == got.bytes;
         Ok((got, wait))
     }
+}
+
+/// Whether it may go on for as long as somebody listens: radio, a camera's pictures, a page that is written bit by bit.
+fn may_stream(wanted: &Wanted, essence: &str) -> bool {
+    matches!(wanted.kind, AssetKind::Media | AssetKind::Frame | AssetKind::Object) || essence == "multipart/x-mixed-replace"
+}
+
+/// The type without parameters, in lower case. What is no type at all, and `*/*`, Chromium takes as if none were sent.
+fn essence(content_type: &str) -> String {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence.contains('/') && essence != "*/*" { essence } else { String::new() }
 }
 
 /// Where the answer sends whoever asks.

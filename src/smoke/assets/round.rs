@@ -242,7 +242,7 @@ impl<'a> Round<'a> {
                     self.width = (self.width / 2).max(1);
                 }
                 let flaws = rules::flaws(&wanted, &got);
-                let is_sheet = wanted.kind == AssetKind::Style && flaws.iter().all(Flaw::is_harmless);
+                let is_sheet = wanted.kind == AssetKind::Style && (200..300).contains(&got.status) && flaws.iter().all(Flaw::is_harmless);
                 (flaws, is_sheet.then_some(got))
             }
             Err(Missed::Flawed(flaw)) => (vec![flaw], None),
@@ -272,6 +272,10 @@ impl<'a> Round<'a> {
 
     /// Reads a style sheet that came: what it asks for.
     async fn read(&mut self, wanted: &Wanted, sheet: Got, link: Asset) -> Vec<Asset> {
+        if sheet.is_packed {
+            self.tally.add(rules::not_checked::packed_sheet(&link, &wanted.url));
+            return Vec::new();
+        }
         if !sheet.is_whole {
             self.tally.add(rules::truncated::sheet(&link, &wanted.url, sheet.body.len()));
         }

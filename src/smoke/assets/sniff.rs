@@ -2,7 +2,11 @@
 
 /// Whether they begin as an HTML document does: what an app answers for a file that is missing.
 pub(in crate::smoke) fn is_html_document(bytes: &[u8]) -> bool {
-    let start = text_start(bytes);
+    let mut start = text_start(bytes);
+    while let Some(comment) = start.strip_prefix(b"<!--") {
+        let Some(end) = comment.windows(3).position(|window| window == b"-->") else { return false };
+        start = comment[end + 3..].trim_ascii_start();
+    }
     [&b"<!doctype html"[..], b"<html", b"<head", b"<body"].iter().any(|word| begins(start, word))
 }
 
@@ -51,6 +55,7 @@ mod tests {
     #[test]
     fn bytes_tell_what_they_are() {
         assert!(is_html_document(b"\xef\xbb\xbf \n<!DOCTYPE html><p>") && is_html_document(b"<HTML lang=de>"));
+        assert!(is_html_document(b"<!-- build 7 -->\n<!doctype html>") && !is_html_document(b"<!--\nvar a = 1;\n//-->\n"));
         assert!(!is_html_document(b"<!-- a comment --><svg/>") && !is_html_document(b"") && !is_html_document(b"<!doctype"));
         assert!(is_svg(b"<svg xmlns='x'/>") && is_svg(b"<?xml version='1.0'?>\n<!-- a -->\n<!DOCTYPE svg PUBLIC 'x'>\n<svg>"));
         assert!(!is_svg(b"<?xml version='1.0'?><rss>") && !is_svg(b"<!-- never ends <svg") && !is_svg(b"\x89PNG"));

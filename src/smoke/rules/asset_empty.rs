@@ -26,7 +26,8 @@ pub(in crate::smoke) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
     match wanted.kind {
         _ if got.bytes > 0 => None,
         AssetKind::Prefetch => None,
-        // An empty frame may be meant so.
+        // An empty frame may be meant so, and a picture that only counts visits has nothing to show.
+        AssetKind::Image if got.status == 204 => Some(flaw().mild()),
         AssetKind::Frame => Some(flaw().mild()),
         _ => Some(flaw()),
     }

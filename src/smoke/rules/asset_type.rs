@@ -49,8 +49,10 @@ const JAVASCRIPT: [&str; 16] = [
 pub(in crate::smoke) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
     let essence = got.essence.as_str();
     let is_usable = match wanted.kind {
+        // Browsers unpack it before they look at the bytes; style sheets and modules go by their type.
+        _ if got.is_packed && !matches!(wanted.kind, AssetKind::Style | AssetKind::Script) => true,
         AssetKind::Style => is_usable_style(wanted, got),
-        AssetKind::Script if wanted.is_module => is_module(essence),
+        AssetKind::Script if wanted.is_module => is_module(essence) && !sniff::is_html_document(&got.body),
         AssetKind::Script => is_usable_script(got),
         // Browsers go by the bytes; SVG alone must say that it is an image.
         AssetKind::Image => !sniff::is_html_document(&got.body) && (essence == "image/svg+xml" || !sniff::is_svg(&got.body)),
@@ -71,12 +73,13 @@ fn is_usable_style(wanted: &Wanted, got: &Got) -> bool {
 fn is_usable_script(got: &Got) -> bool {
     let essence = got.essence.as_str();
     let is_never = ["image/", "audio/", "video/"].iter().any(|kind| essence.starts_with(kind)) || essence == "text/csv";
-    JAVASCRIPT.contains(&essence) || !(is_never || got.is_nosniff || sniff::is_html_document(&got.body))
+    let is_typed = JAVASCRIPT.contains(&essence) || !(is_never || got.is_nosniff);
+    // Whatever its type: what begins as HTML does is no JavaScript.
+    is_typed && !sniff::is_html_document(&got.body)
 }
 
 fn is_module(essence: &str) -> bool {
-    let is_json = essence == "application/json" || essence == "text/json" || essence.ends_with("+json");
-    JAVASCRIPT.contains(&essence) || is_json || matches!(essence, "application/wasm" | "text/css")
+    JAVASCRIPT.contains(&essence) || essence == "application/wasm"
 }
 
 fn flaw(wanted: &Wanted, got: &Got) -> Flaw {

@@ -312,3 +312,75 @@ async fn a_page_that_differs_each_time_has_its_assets_asked_once() {
     assert_eq!((times("/"), times("/a.css"), times("/missing.png"), times("/f.woff2")), (3, 1, 1, 1), "{asked:?}");
     assert_eq!(asked.iter().filter(|path| path.starts_with("/only")).count(), 3, "{asked:?}");
 }
+
+/// Browsers unpack it; its packed bytes are no reason to say that it is something else.
+#[tokio::test]
+async fn what_comes_packed_is_not_judged_by_its_bytes() {
+    let html = "<link rel=stylesheet href=/a.css>\n<video><track default src=/a.vtt></video><style>@font-face{font-family:f;src:url(/a.ttf)}*{font-family:f}</style>x";
+    let gzip = "content-encoding: gzip";
+    let files: &[(&str, &[&str], &str)] = &[
+        ("/a.css", &[CSS, gzip], "p{background:url(/never.png)}"),
+        ("/a.vtt", &["content-type: text/vtt", gzip], "packed"),
+        ("/a.ttf", &["content-type: font/ttf", gzip], "packed"),
+    ];
+    let server = site(html, files).await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!(places(&report), [("not_checked", Severity::Note, "link[href]:1".to_owned())], "{report:?}");
+    assert_eq!(report.fetched, 3);
+}
+
+#[tokio::test]
+async fn what_a_host_says_that_is_asked_too_much_is_no_style_sheet() {
+    let busy = http(429, &[CSS, "retry-after: 0"], "p{background:url(/never.png)}");
+    let server = Server::https(Box::new(move |_, head| {
+        Some(if head.starts_with("GET /a.css") { busy.clone() } else { page("<link rel=stylesheet href=/a.css><p>") })
+    }))
+    .await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!((rules(&report), report.assets), (vec!["asset_status"], 1), "{report:?}");
+    assert!(report.passed());
+}
+
+#[tokio::test]
+async fn a_picture_that_only_counts_is_no_fault() {
+    let server =
+        Server::https(Box::new(|_, head| Some(if head.starts_with("GET /count") { http(204, &[], "") } else { page("<img src=/count>") })))
+            .await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!((rules(&report), report.passed()), (vec!["asset_empty"], true), "{report:?}");
+}
+
+/// A camera's pictures come for as long as somebody looks.
+#[tokio::test]
+async fn what_never_ends_is_looked_at_and_left() {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let camera =
+        "HTTP/1.1 200 OK\r\ncontent-type: multipart/x-mixed-replace; boundary=b\r\n\r\n--b\r\ncontent-type: image/jpeg\r\n\r\n\u{1}";
+    let serving = tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            let is_camera = head[..read].starts_with(b"GET /camera");
+            let answer = if is_camera { camera.to_owned() } else { page("<img src=/camera>") };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // The camera goes on; the page is over.
+            open.extend(is_camera.then_some(stream));
+        }
+    });
+    let server = Server::https(Box::new(|_, _| None)).await;
+    let plan = SmokePlan {
+        url: url::Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap(),
+        timeout: Duration::from_mins(1),
+        connect_to: None,
+        ..server.fetching_plan()
+    };
+    let report = look(&plan, None).await;
+    serving.abort();
+    assert_eq!((rules(&report), report.fetched), (vec![], 1), "{report:?}");
+}
