@@ -49,7 +49,7 @@ ln -sf "$(realpath "$binary")" "$state/program/tagalong"
 PATH=$state/program:$PATH
 page=(--ca-file "$state/ca.crt" --within-s 5 --connect-to "127.0.0.1:$site_port")
 job GREEN 2a7d410 'passes: 0 findings' workflows/github/smoke.yml "url=https://site.localhost:$site_port/" "flags=${page[*]} --release-path /version --release-text" release=2a7d410
-job RED 2a7d410 'should show the tag 1f0c9e2' workflows/github/smoke.yml "url=https://site.localhost:$site_port/" "flags=${page[*]} --release-path /version --release-text" release=1f0c9e2
+job RED 2a7d410 'does not show the tag 1f0c9e2' workflows/github/smoke.yml "url=https://site.localhost:$site_port/" "flags=${page[*]} --release-path /version --release-text" release=1f0c9e2
 job RED 2a7d410 'answers 404 instead of 200' workflows/forgejo/smoke.yml "url=https://site.localhost:$site_port/nowhere" "flags=${page[*]}"
 
 TAGALONG_SECRET=whsec_$(openssl rand -base64 32)

@@ -189,7 +189,9 @@ impl Courier {
         if wanted.cors.is_some() && trip.is_foreign {
             put(ORIGIN, &self.origin(trip));
         }
-        if let Some(line) = self.cookies.header(&trip.url) {
+        // Without credentials nothing goes to another origin (Fetch Standard, credentials mode "same-origin").
+        let is_anonymous = trip.is_foreign && wanted.cors == Some(Cors::Anonymous);
+        if let Some(line) = self.cookies.header(&trip.url).filter(|_| !is_anonymous) {
             headers.insert(COOKIE, line);
         }
         headers

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 use reqwest::dns::Addrs;
 use reqwest::dns::Name;
@@ -56,13 +57,36 @@ impl Resolve for Guarded {
         Box::pin(async move {
             let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let is_some = !found.is_empty();
-            let allowed: Vec<_> = found.into_iter().filter(|address| may_be_near || !Place::of_ip(address.ip()).is_near()).collect();
+            let allowed: Vec<_> = found.into_iter().filter(|address| may_be_near || !is_near(address.ip())).collect();
             if is_some && allowed.is_empty() {
                 return Err(io::Error::other("it leads to a private address, and the page does not come from one").into());
             }
             let allowed: Addrs = Box::new(allowed.into_iter());
             Ok(allowed)
         })
+    }
+}
+
+/// Whether an address leads to this machine, to a private network, or to nobody in the world: also where an IPv4 address hides in
+/// one of IPv6 (RFC 6052, RFC 3056, RFC 4291), and the networks of RFC 6890 that are not global.
+fn is_near(ip: IpAddr) -> bool {
+    let hidden = match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => match ip.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] | [0, 0, 0, 0, 0, 0, high, low] => {
+                Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
+            }
+            _ => None,
+        },
+    };
+    let is_special = |ip: Ipv4Addr| {
+        let [a, b, c, _] = ip.octets();
+        (a == 198 && (b & 0xfe) == 18) || (a, b, c) == (192, 0, 0) || a >= 224
+    };
+    match (ip, hidden) {
+        (_, Some(hidden)) if is_near(IpAddr::V4(hidden)) => true,
+        (IpAddr::V4(ip), _) if is_special(ip) => true,
+        _ => Place::of_ip(ip).is_near() || ip.is_multicast(),
     }
 }
 
@@ -73,6 +97,7 @@ mod tests {
     use super::Guarded;
     use super::Hosts;
     use super::Resolve;
+    use super::is_near;
 
     #[test]
     fn only_the_page_s_origin_and_allowed_hosts_are_asked() {
@@ -91,6 +116,35 @@ mod tests {
             ("https://10.0.0.7/a.css", false, true),
         ] {
             assert_eq!((far.allows(&url(target)), near.allows(&url(target))), (from_afar, from_near), "{target}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_lead_home_are_known_in_every_dress() {
+        let near = [
+            "127.0.0.1",
+            "10.1.2.3",
+            "169.254.169.254",
+            "100.64.0.1",
+            "198.18.0.1",
+            "192.0.0.8",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+            "2002:a00:1::1",
+            "::10.0.0.1",
+            "ff02::1",
+        ];
+        for ip in near {
+            assert!(is_near(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["93.184.216.34", "198.20.0.1", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"] {
+            assert!(!is_near(ip.parse().unwrap()), "{ip}");
         }
     }
 

@@ -229,8 +229,10 @@ impl<'a> Round<'a> {
     }
 
     async fn note(&mut self, brought: Result<Brought, JoinError>) {
-        // A task that ended by itself alone cannot fail; one that is stopped is not waited for.
-        let Ok((wanted, brought)) = brought else { return };
+        let Ok((wanted, brought)) = brought else {
+            let message = "One asset could not be judged, by a fault of the check itself.".to_owned();
+            return self.tally.add(rules::not_checked::RULE.finding(message));
+        };
         self.fetched += 1;
         let assets = match self.memory.known.insert(wanted.clone(), State::Done(Done::default())) {
             Some(State::Open(assets)) => assets,

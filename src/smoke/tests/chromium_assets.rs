@@ -72,6 +72,7 @@ fn types() -> Vec<Case> {
         case("a style sheet", STYLE, 200, &[css], CSS),
         case("a style sheet as html", STYLE, 200, &[html], HTML),
         case("a style sheet of good content as html", STYLE, 200, &[html], CSS),
+        case("a page as a style sheet", STYLE, 200, &[css], HTML),
         case("a style sheet as text", STYLE, 200, &[plain], CSS),
         case("a style sheet without a type", STYLE, 200, &[], CSS),
         case("a style sheet without a type, nosniff", STYLE, 200, &[nosniff], CSS),
