@@ -8,6 +8,7 @@ use crate::smoke::mixed;
 use crate::smoke::page::PageHeaders;
 use crate::smoke::page::scan;
 use crate::smoke::tests::modules;
+use crate::smoke::tests::rows;
 
 /// `rule element` of each finding, worst first, `?` behind a warning of a rule that fails otherwise.
 pub(super) fn seen_with(html: &str, headers: &PageHeaders) -> Vec<String> {
@@ -42,6 +43,9 @@ pub(super) const TABLES: &[Table] = &[
     FORMS_WARN,
     modules::IMPORTS,
     modules::IMPORT_MAPS,
+    rows::HOSTS,
+    rows::POLICIES,
+    rows::ITEMS,
 ];
 
 /// Every page of the table has just what is said of it.
