@@ -8,6 +8,7 @@ use crate::smoke::mixed;
 use crate::smoke::page::PageHeaders;
 use crate::smoke::page::scan;
 use crate::smoke::tests::modules;
+use crate::smoke::tests::rows;
 
 /// `rule element` of each finding, worst first, `?` behind a warning of a rule that fails otherwise.
 pub(super) fn seen_with(html: &str, headers: &PageHeaders) -> Vec<String> {
@@ -42,6 +43,9 @@ pub(super) const TABLES: &[Table] = &[
     FORMS_WARN,
     modules::IMPORTS,
     modules::IMPORT_MAPS,
+    rows::HOSTS,
+    rows::POLICIES,
+    rows::ITEMS,
 ];
 
 /// Every page of the table has just what is said of it.
@@ -185,7 +189,7 @@ const INERT_AND_LIVE_PLACES: Table = &[
     ("<a download href=http://x.test/ ping=http://x.test/>x</a><meta http-equiv=refresh content='0;url=http://x.test/'>", &[]),
     ("<html xmlns=http://x.test/ xmlns:og=http://x.test/ manifest=http://x.test/><meta property=og:image content=http://x.test/>", &[]),
     ("<div data-src=http://x.test/ itemtype=http://x.test/ itemid=http://x.test/>http://x.test/</div><img usemap=http://x.test/>", &[]),
-    ("<img src=//x.test/a><img src=/a><img src=a><img src=''><img src=https://x.test/a>", &[]),
+    ("<img src=//y.test/a><img src=/a><img src=a><img src=''><img src=https://y.test/a>", &[]),
 ];
 
 #[test]

@@ -11,6 +11,7 @@ mod linear;
 mod mixed_content;
 mod modules;
 mod probe;
+mod rows;
 mod served;
 mod server;
 mod several;

@@ -3,6 +3,7 @@
 use url::Url;
 
 use crate::smoke::page::PageHeaders;
+use crate::smoke::page::encoding_of;
 use crate::smoke::page::scan;
 use crate::smoke::page::upgrades_insecure_requests;
 use crate::smoke::tests::mixed_content::seen_with;
@@ -28,8 +29,8 @@ impl Served {
             upgrades: policies.iter().any(|policy| upgrades_insecure_requests(policy)),
             policies,
             links: values("link"),
+            encoding: encoding_of(self.html.as_bytes(), values("content-type").first().map(String::as_str)),
             is_xhtml: self.headers == XHTML,
-            ..PageHeaders::default()
         }
     }
 }
@@ -38,7 +39,7 @@ const HTML: &str = "content-type: text/html; charset=utf-8";
 pub(super) const XHTML: &[&str] = &["content-type: application/xhtml+xml"];
 
 /// Every table.
-pub(super) const SERVED: &[&[Served]] = &[WELL_FORMED, BY_HEADER];
+pub(super) const SERVED: &[&[Served]] = &[WELL_FORMED, BY_HEADER, ENCODED];
 
 const fn xhtml(html: &'static str, wanted: &'static [&'static str]) -> Served {
     Served { headers: XHTML, html, wanted }
@@ -182,6 +183,16 @@ const BY_HEADER: &[Served] = &[
     html(&[HTML, "link: <http://x.test/a>; rel=preload"], "<p>", &[]),
     html(&[HTML, "link: <http://x.test/a,b>; rel=\"preload\"; as=\"script\", <b>; rel=next"], "<p>", &["blocked_asset Link header"]),
     html(&[HTML, UPGRADES, "link: <http://x.test/a>; rel=preload; as=script"], "<p>", &["rescued_asset Link header"]),
+];
+
+/// An address shows in which encoding its page was read: its query is written in it.
+const ENCODED: &[Served] = &[
+    html(&["content-type: text/html; charset=windows-1252"], "<img src='http://x.test/?&eacute;'>", &["upgraded_asset img[src]"]),
+    html(&["content-type: text/html; charset=shift_jis"], "<img src='http://x.test/?&#x3042;'>", &["upgraded_asset img[src]"]),
+    html(&["content-type: text/html"], "<meta charset=latin1><img src='http://x.test/?&eacute;'>", &["upgraded_asset img[src]"]),
+    html(&["content-type: text/html"], "<meta charset=utf-16><img src='http://x.test/?&eacute;'>", &["upgraded_asset img[src]"]),
+    html(&[HTML], "<meta charset=latin1><img src='http://x.test/?&eacute;'>", &["upgraded_asset img[src]"]),
+    html(&["content-type: text/html; charset=latin1"], "\u{feff}<img src='http://x.test/?&eacute;'>", &["upgraded_asset img[src]"]),
 ];
 
 #[test]
