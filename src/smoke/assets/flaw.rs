@@ -19,12 +19,14 @@ pub(in crate::smoke) struct Flaw {
     fix: Option<&'static str>,
     /// A visitor sees nothing of it.
     is_mild: bool,
+    /// What it is, and says, for an icon or a candidate of `srcset`: browsers upgrade neither.
+    in_a_set: Option<(&'static Rule, String)>,
 }
 
 impl Flaw {
     /// A flaw by `rule`; `says` goes on behind the address.
     pub(in crate::smoke) fn of(rule: &'static Rule, says: String) -> Self {
-        Self { rule, says, fix: None, is_mild: false }
+        Self { rule, says, fix: None, is_mild: false, in_a_set: None }
     }
 
     /// With another way to mend it than the rule's.
@@ -37,6 +39,11 @@ impl Flaw {
         Self { is_mild: true, ..self }
     }
 
+    /// It is a fault by `rule`, and no mild one, for an icon or a candidate of `srcset`.
+    pub(in crate::smoke) fn or_in_a_set(self, rule: &'static Rule, says: String) -> Self {
+        Self { in_a_set: Some((rule, says)), ..self }
+    }
+
     /// Whether browsers use what came all the same.
     pub(super) fn is_harmless(&self) -> bool {
         self.is_mild
@@ -44,6 +51,9 @@ impl Flaw {
 
     /// The finding about `asset`, for which `wanted` was asked.
     pub(super) fn finding(&self, asset: &Asset, wanted: &Wanted) -> Finding {
+        if let Some((rule, says)) = self.in_a_set.as_ref().filter(|_| matches!(asset.kind, AssetKind::ImageSet | AssetKind::Icon)) {
+            return Self::of(rule, says.clone()).finding(asset, wanted);
+        }
         let when = match asset.when {
             When::Load => "",
             When::Later => " when a browser comes to need it",

@@ -7,6 +7,7 @@ use crate::smoke::assets::Flaw;
 use crate::smoke::assets::Got;
 use crate::smoke::rules::Rule;
 use crate::smoke::rules::Wait;
+use crate::smoke::rules::asset_redirect;
 
 /// An https page asks for something over http that browsers ask for over https instead; it is missing if https does not serve it.
 pub(in crate::smoke) const RULE: Rule = Rule {
@@ -22,5 +23,6 @@ pub(in crate::smoke) const RULE: Rule = Rule {
 pub(in crate::smoke) fn judge(got: &Got) -> Option<Flaw> {
     let http = got.upgraded.as_ref()?;
     let flaw = Flaw::of(&RULE, format!("is redirected to {http}, and a browser goes on over https")).mild();
+    let flaw = flaw.or_in_a_set(&asset_redirect::RULE, format!("is redirected to {http}: the page is https and that is http"));
     Some(flaw.with_fix("Let the redirect lead to https: have the proxy send X-Forwarded-Proto and the app trust it."))
 }

@@ -159,6 +159,18 @@ fn terms() -> Vec<Case> {
         case("a foreign script", &other(SCRIPT), 200, &[js], JS),
         case("a redirect", STYLE, 302, &["location: /good.css"], ""),
         case("a redirect to http", STYLE, 302, &["location: http://site.test/good.css"], ""),
+        case("a script's redirect to http", SCRIPT, 302, &["location: http://site.test/good.js"], ""),
+        case("a module's redirect to http", MODULE, 302, &["location: http://site.test/good.js"], ""),
+        case("a font's redirect to http", FONT, 302, &["location: http://site.test/good.woff2"], ""),
+        case("subtitles' redirect to http", TRACK, 302, &["location: http://site.test/good.vtt"], ""),
+        case("a picture's redirect to http", IMAGE, 302, &["location: http://site.test/good.svg"], ""),
+        case(
+            "a picture's redirect to http in a set",
+            "<img srcset=URL onload=ok() onerror=bad()>",
+            302,
+            &["location: http://site.test/good.svg"],
+            "",
+        ),
         case("a redirect to no address", STYLE, 302, &["location: https://"], ""),
         case("a redirect in a circle", STYLE, 302, &["location: ?again"], ""),
     ]
@@ -170,8 +182,12 @@ async fn serve(cases: &Arc<Vec<Case>>) -> Server {
     Server::https_of_two_origins(Box::new(move |_, head| {
         let path = head.split(' ').nth(1).unwrap_or_default();
         let number = |prefix: &str| path.strip_prefix(prefix)?.split('?').next()?.parse::<usize>().ok();
-        if path == "/good.css" {
-            return Some(http(200, &["content-type: text/css"], CSS));
+        match path {
+            "/good.css" => return Some(http(200, &["content-type: text/css"], CSS)),
+            "/good.js" => return Some(http(200, &["content-type: text/javascript"], JS)),
+            "/good.svg" => return Some(http(200, &["content-type: image/svg+xml"], SVG)),
+            "/good.vtt" => return Some(http(200, &["content-type: text/vtt"], VTT)),
+            _ => {}
         }
         if let Some(case) = number("/asset/").and_then(|number| cases.get(number)) {
             return Some(http(case.answer.0, &case.answer.1, case.answer.2));

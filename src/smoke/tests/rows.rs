@@ -25,9 +25,9 @@ pub(super) const HOSTS: Table = &[
     ("<img src=http://[fd00::1]/a>", &["private_asset img[src]"]),
     ("<script src=http://nas.local/a></script>", &["private_asset script[src]"]),
     ("<img src=http://nas.local/a>", &["private_asset img[src]"]),
-    ("<script src=http://192.0.2.1/a></script>", &["blocked_asset script[src]"]),
-    ("<img src=http://192.0.2.1/a>", &["blocked_asset img[src]"]),
-    ("<img src=http://[2001:db8::1]/a>", &["blocked_asset img[src]"]),
+    ("<script src=http://93.184.216.34/a></script>", &["blocked_asset script[src]"]),
+    ("<img src=http://93.184.216.34/a>", &["blocked_asset img[src]"]),
+    ("<img src=http://[2606:2800:220::1]/a>", &["blocked_asset img[src]"]),
     ("<img src=http://nas/a>", &["upgraded_asset img[src]"]),
 ];
 
