@@ -71,6 +71,28 @@ fn chromium_reports_what_scripts_do() {
     assert!(asked.iter().any(|url| url.ends_with("/missing.js")), "{asked:?}");
 }
 
+/// What only the rendered check can see: scripts that ask by other means than `fetch`. A worker at an http address ends as an
+/// exception, and Chromium raises no issue for it.
+#[test]
+fn every_way_in_which_scripts_ask_over_http_is_seen() {
+    let site = Site::new(
+        "<!doctype html><title>x</title><script>\
+         const xhr = new XMLHttpRequest(); xhr.open('GET', 'http://a.test/xhr'); xhr.onerror = () => {}; xhr.send();\
+         new EventSource('http://a.test/events').onerror = event => event.target.close();\
+         navigator.sendBeacon('http://a.test/beacon', 'x');\
+         try { new WebSocket('ws://a.test/socket') } catch {}\
+         import('http://a.test/module.js').catch(() => {});\
+         setTimeout(() => new Worker('http://a.test/worker.js'))</script>",
+    );
+    let place = Place(tempfile::tempdir().unwrap());
+    let rules = rules_of(&place.look(&site, &["--json"]));
+    for path in ["http://a.test/xhr", "http://a.test/events", "http://a.test/beacon", "ws://a.test/socket", "http://a.test/module.js"] {
+        let blocked = format!("browser_blocked Chromium does not load {path}");
+        assert_eq!(rules.iter().filter(|rule| rule.starts_with(&blocked)).count(), 1, "{path}: {rules:#?}");
+    }
+    assert!(rules.iter().any(|rule| rule.starts_with("browser_exception") && rule.contains("worker.js")), "{rules:#?}");
+}
+
 #[test]
 fn credentials_go_to_the_page_alone() {
     let other = Site::new("");
