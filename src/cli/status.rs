@@ -95,9 +95,7 @@ fn smoke(report: &Report) -> (Tone, String) {
         return (Tone::Good, "nothing was found wrong".to_owned());
     }
     let new = report.findings.iter().filter(|finding| !finding.known).count();
-    let mut rules: Vec<&str> = report.findings.iter().map(|finding| finding.rule.as_str()).collect();
-    rules.dedup();
     let since = report.since.as_ref().map_or(String::new(), |since| format!(", {new} of them new since {since}"));
     let plural = if counted == 1 { "" } else { "s" };
-    (if report.passed() { Tone::Careful } else { Tone::Bad }, format!("{counted} finding{plural}{since}: {}", rules.join(", ")))
+    (if report.passed() { Tone::Careful } else { Tone::Bad }, format!("{counted} finding{plural}{since}: {}", report.rules().join(", ")))
 }

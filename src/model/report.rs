@@ -151,6 +151,18 @@ impl Report {
         self.errors().next().is_none()
     }
 
+    /// The rules that were broken, worst first and each once.
+    #[must_use]
+    pub fn rules(&self) -> Vec<&str> {
+        let mut rules: Vec<&str> = Vec::new();
+        for finding in &self.findings {
+            if !rules.contains(&finding.rule.as_str()) {
+                rules.push(&finding.rule);
+            }
+        }
+        rules
+    }
+
     /// The findings that fail the check.
     pub fn errors(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Error)

@@ -155,6 +155,18 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// A check under way, with a folder of its own for what it writes: its browser has come as far as a script that never comes.
+fn hanging() -> (tempfile::TempDir, std::process::Child, Site) {
+    let site = Site::new("<!doctype html><title>x</title><script src=/hang></script>");
+    let place = tempfile::tempdir().unwrap();
+    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"));
+    check.args(["smoke", &format!("https://localhost:{}/", site.port), "--ca-file", site.path("ca.pem").to_str().unwrap()]);
+    check.args(["--no-assets", "--browser", "--browser-deadline-s", "600"]).env_clear().env("TMPDIR", place.path());
+    let check = check.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    until("Chromium asks for the script", || site.requests.lock().unwrap().iter().any(|request| request.starts_with("GET /hang ")));
+    (place, check, site)
+}
+
 /// Whoever stops the check in the middle, however: no process of the browser stays, and nothing on the disk unless tagalong
 /// had no chance to remove it.
 #[test]
@@ -162,14 +174,7 @@ fn an_interrupted_check_leaves_no_browser() {
     for (signal, code, leaves_files) in
         [("INT", Some(130), false), ("TERM", Some(143), false), ("HUP", Some(129), false), ("KILL", None, true)]
     {
-        let site = Site::new("<!doctype html><title>x</title><script src=/hang></script>");
-        let place = tempfile::tempdir().unwrap();
-        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"));
-        check.args(["smoke", &format!("https://localhost:{}/", site.port), "--ca-file", site.path("ca.pem").to_str().unwrap()]);
-        check.args(["--no-assets", "--browser", "--browser-deadline-s", "600"]).env_clear().env("TMPDIR", place.path());
-        let mut check = check.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-        // Chromium has come as far as the script that never comes.
-        until("Chromium asks for the script", || site.requests.lock().unwrap().iter().any(|request| request.starts_with("GET /hang ")));
+        let (place, mut check, _site) = hanging();
         assert!(processes_of(place.path()).len() > 3, "the browser and its processes are found");
         let sent = std::process::Command::new("kill").args([&format!("-{signal}"), &check.id().to_string()]).status().unwrap();
         assert!(sent.success());
@@ -183,13 +188,7 @@ fn an_interrupted_check_leaves_no_browser() {
 /// Nobody but tagalong can speak to the browser: it listens nowhere.
 #[test]
 fn the_browser_opens_no_port() {
-    let site = Site::new("<!doctype html><title>x</title><script src=/hang></script>");
-    let place = tempfile::tempdir().unwrap();
-    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"));
-    check.args(["smoke", &format!("https://localhost:{}/", site.port), "--ca-file", site.path("ca.pem").to_str().unwrap()]);
-    check.args(["--no-assets", "--browser", "--browser-deadline-s", "600"]).env_clear().env("TMPDIR", place.path());
-    let mut check = check.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    until("Chromium asks for the script", || site.requests.lock().unwrap().iter().any(|request| request.starts_with("GET /hang ")));
+    let (place, mut check, _site) = hanging();
     let browsers = processes_of(place.path());
     let sockets: Vec<String> = browsers
         .iter()

@@ -14,7 +14,7 @@ use crate::smoke;
 
 pub(super) fn render(report: &Report, output: &Output) -> String {
     let mut text = head(report, output);
-    for rule in rules_of(report) {
+    for rule in report.rules() {
         let group: Vec<&Finding> = report.findings.iter().filter(|finding| finding.rule == rule).collect();
         let Some(worst) = group.iter().map(|finding| finding.severity).max() else { continue };
         let (mark, tone) = mark(worst);
@@ -68,17 +68,6 @@ fn verdict(report: &Report, output: &Output) -> String {
 /// Whether the finding is new, where that is known.
 pub(super) fn seen(report: &Report, finding: &Finding) -> String {
     clean(&report.newness(finding))
-}
-
-/// The rules that were broken, worst first and each once.
-pub(super) fn rules_of(report: &Report) -> Vec<&str> {
-    let mut rules: Vec<&str> = Vec::new();
-    for finding in &report.findings {
-        if !rules.contains(&finding.rule.as_str()) {
-            rules.push(&finding.rule);
-        }
-    }
-    rules
 }
 
 fn fixes<'a>(group: &[&'a Finding]) -> Vec<&'a str> {

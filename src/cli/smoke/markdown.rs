@@ -27,7 +27,8 @@ pub(super) fn render(report: &Report) -> String {
     if report.omitted > 0 {
         let _ = writeln!(text, "\n… and {} more of these rules", report.omitted);
     }
-    let meant: Vec<String> = human::rules_of(report)
+    let meant: Vec<String> = report
+        .rules()
         .into_iter()
         .filter(|rule| !human::meaning(rule).is_empty())
         .map(|rule| format!("- {}: {}", escaped(rule), escaped(human::meaning(rule))))

@@ -98,13 +98,10 @@ pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, mut answer: Answer
     };
     seen.findings.extend(malformed);
     if answer.cut {
-        seen.findings.push(rules::truncated::RULE.finding(format!("Only the first {bytes} bytes of the page were looked at.")));
+        seen.findings.push(rules::truncated::page(bytes));
     }
     if is_incomplete {
-        let message = "The page's elements stand so deep in one another that only its first part was looked at.";
-        let mut finding = rules::truncated::RULE.finding(message.to_owned());
-        "Look at why the page nests its elements thousands deep.".clone_into(&mut finding.fix);
-        seen.findings.push(finding);
+        seen.findings.push(rules::truncated::by_depth());
     }
     seen
 }
@@ -130,7 +127,7 @@ async fn ask(visitor: &Visitor, (plan, fetch): (&SmokePlan, &FetchPlan), page: P
         cookies: page.cookies,
         hosts,
         page: page.url.clone(),
-        timeout: round::timeout_of(plan.timeout, fetch),
+        timeout: plan.timeout.min(fetch.within),
         max_bytes: fetch.max_bytes,
     };
     let mut round = Round::new(&page.url, fetch, courier, &plan.rules, (page.encoding, scan.styles));

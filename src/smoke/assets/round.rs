@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use encoding_rs::Encoding;
 use tokio::task::JoinError;
@@ -87,7 +86,7 @@ enum State {
 }
 
 /// What became of something.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Done {
     flaws: Vec<Flaw>,
     /// Whether it is a sheet that was only loaded ahead, and not read.
@@ -233,11 +232,7 @@ impl<'a> Round<'a> {
             let message = "One asset could not be judged, by a fault of the check itself.".to_owned();
             return self.tally.add(rules::not_checked::RULE.finding(message));
         };
-        self.fetched += 1;
-        let assets = match self.memory.known.insert(wanted.clone(), State::Done(Done::default())) {
-            Some(State::Open(assets)) => assets,
-            _ => Vec::new(),
-        };
+        let Some(State::Open(assets)) = self.memory.known.remove(&wanted) else { return };
         let (flaws, sheet) = match brought {
             Ok(got) => {
                 if got.was_slowed {
@@ -248,13 +243,9 @@ impl<'a> Round<'a> {
                 (flaws, is_sheet.then_some(got))
             }
             Err(Missed::Flawed(flaw)) => (vec![flaw], None),
-            Err(Missed::Elsewhere(url)) => {
-                self.fetched -= 1;
-                self.leave(&url);
-                self.memory.known.remove(&wanted);
-                (Vec::new(), None)
-            }
+            Err(Missed::Elsewhere(url)) => return self.leave(&url),
         };
+        self.fetched += 1;
         for asset in &assets {
             self.blame(asset, &wanted, &flaws);
         }
@@ -264,9 +255,7 @@ impl<'a> Round<'a> {
             (Some(sheet), Some(link)) => self.read(&wanted, sheet, link).await.into(),
             _ => Arc::default(),
         };
-        if let Some(State::Done(done)) = self.memory.known.get_mut(&wanted) {
-            *done = Done { flaws, is_unread, contents: Arc::clone(&contents) };
-        }
+        self.memory.known.insert(wanted.clone(), State::Done(Done { flaws, is_unread, contents: Arc::clone(&contents) }));
         if self.entered.insert(wanted) {
             contents.iter().for_each(|asset| self.take(asset.clone()));
         }
@@ -282,21 +271,15 @@ impl<'a> Round<'a> {
             self.tally.add(rules::truncated::sheet(&link, &wanted.url, sheet.body.len()));
         }
         self.memory.imports.came(&sheet.url, &wanted.url, &link);
-        let encoding = self.encoding;
+        let (encoding, is_large) = (self.encoding, sheet.body.len() >= LARGE_SHEET_BYTES);
         let mut styles = std::mem::take(&mut self.styles);
-        if sheet.body.len() < LARGE_SHEET_BYTES {
-            let text = page::decode_sheet(&sheet.body, sheet.content_type.as_deref(), encoding);
-            let found = styles.read(&text, &sheet.url, &link);
-            self.styles = styles;
-            return found;
-        }
         let is_quirky = styles.is_quirky;
-        let read = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let text = page::decode_sheet(&sheet.body, sheet.content_type.as_deref(), encoding);
             let found = styles.read(&text, &sheet.url, &link);
             (styles, found)
-        });
-        let (styles, found) = read.await.unwrap_or_default();
+        };
+        let (styles, found) = if is_large { tokio::task::spawn_blocking(read).await.unwrap_or_default() } else { read() };
         self.styles = styles;
         self.styles.is_quirky = is_quirky;
         found
@@ -328,9 +311,4 @@ impl<'a> Round<'a> {
         "To have them fetched too, name their hosts in allowed_hosts.".clone_into(&mut finding.fix);
         self.tally.add(finding);
     }
-}
-
-/// How long one asset may take: as long as one request of the page, however long the round.
-pub(super) fn timeout_of(request: Duration, plan: &FetchPlan) -> Duration {
-    request.min(plan.within)
 }

@@ -139,7 +139,8 @@ fn is_for_event(element: &Element) -> bool {
     !target.trim().eq_ignore_ascii_case("window") || !matches!(event.as_str(), "onload" | "onload()")
 }
 
-fn is_javascript(kind: &str) -> bool {
+/// Whether this type, in lower case and without parameters, is JavaScript (MIME Sniffing, JavaScript MIME type).
+pub(in crate::smoke) fn is_javascript(kind: &str) -> bool {
     const KINDS: [&str; 16] = [
         "application/ecmascript",
         "application/javascript",

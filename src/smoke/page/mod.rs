@@ -32,6 +32,7 @@ use url::Url;
 pub(super) use data_url::percent_decode;
 pub(super) use decode::{decode, decode_sheet, encoding_of};
 pub use font::Face;
+pub(super) use html::is_javascript;
 pub(super) use policy::upgrades_insecure_requests;
 pub use styles::Styles;
 

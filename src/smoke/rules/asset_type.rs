@@ -8,6 +8,7 @@ use crate::smoke::assets::Got;
 use crate::smoke::assets::Wanted;
 use crate::smoke::assets::sniff;
 use crate::smoke::page::AssetKind;
+use crate::smoke::page::is_javascript;
 use crate::smoke::redirect::shown;
 use crate::smoke::rules::Rule;
 use crate::smoke::rules::Wait;
@@ -21,26 +22,6 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     meaning: "Something that the page asks for comes as another type, and browsers do not use it as what it is asked for.",
     fix: "Send the right Content-Type; where it is text/html, the app answers its own page for a file that is missing.",
 };
-
-/// The types that are JavaScript (MIME Sniffing, JavaScript MIME type).
-const JAVASCRIPT: [&str; 16] = [
-    "application/ecmascript",
-    "application/javascript",
-    "application/x-ecmascript",
-    "application/x-javascript",
-    "text/ecmascript",
-    "text/javascript",
-    "text/javascript1.0",
-    "text/javascript1.1",
-    "text/javascript1.2",
-    "text/javascript1.3",
-    "text/javascript1.4",
-    "text/javascript1.5",
-    "text/jscript",
-    "text/livescript",
-    "text/x-ecmascript",
-    "text/x-javascript",
-];
 
 /// Whether a browser takes it as what it is asked for.
 ///
@@ -74,13 +55,13 @@ fn is_usable_style(wanted: &Wanted, got: &Got) -> bool {
 fn is_usable_script(got: &Got) -> bool {
     let essence = got.essence.as_str();
     let is_never = ["image/", "audio/", "video/"].iter().any(|kind| essence.starts_with(kind)) || essence == "text/csv";
-    let is_typed = JAVASCRIPT.contains(&essence) || !(is_never || got.is_nosniff);
+    let is_typed = is_javascript(essence) || !(is_never || got.is_nosniff);
     // Whatever its type: what begins as HTML does is no JavaScript.
     is_typed && !sniff::is_html_document(&got.body)
 }
 
 fn is_module(essence: &str) -> bool {
-    JAVASCRIPT.contains(&essence) || essence == "application/wasm"
+    is_javascript(essence) || essence == "application/wasm"
 }
 
 fn flaw(wanted: &Wanted, got: &Got) -> Flaw {

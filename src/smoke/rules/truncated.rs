@@ -21,6 +21,17 @@ pub(in crate::smoke) const RULE: Rule = Rule {
     fix: "Raise max_body_kib in the plan so that the whole page is read.",
 };
 
+/// Of the page only so many bytes were looked at.
+pub(in crate::smoke) fn page(bytes: usize) -> Finding {
+    RULE.finding(format!("Only the first {bytes} bytes of the page were looked at."))
+}
+
+/// The page's elements stand too deep.
+pub(in crate::smoke) fn by_depth() -> Finding {
+    let message = "The page's elements stand so deep in one another that only its first part was looked at.";
+    with_fix(message.to_owned(), "Look at why the page nests its elements thousands deep.")
+}
+
 /// Of the sheet at `url`, linked by `link`, only so many bytes were looked at.
 pub(in crate::smoke) fn sheet(link: &Asset, url: &Url, bytes: usize) -> Finding {
     let message = format!("Only the first {bytes} bytes of the style sheet {} ({}) were looked at.", shown(url.as_str()), link.place());

@@ -11,9 +11,6 @@ use crate::process;
 use crate::smoke::browser;
 use crate::smoke::browser::program::Chromium;
 use crate::smoke::browser::session::Session;
-use crate::smoke::certificate;
-use crate::smoke::client::Visitor;
-use crate::smoke::cookies::Cookies;
 use crate::smoke::tests::server::Server;
 use crate::smoke::tests::server::page;
 
@@ -68,10 +65,7 @@ impl Marked {
 /// A server whose page never comes to its end, and the key that its certificate is trusted by.
 async fn hanging() -> (Server, Vec<String>) {
     let server = Server::https(Box::new(|_, _| Some(page("<script>for (;;) {}</script>")))).await;
-    let plan = server.plan();
-    let visitor = Visitor::new(&plan).await.unwrap();
-    visitor.get(&plan.url, &Cookies::default()).await.unwrap();
-    let trusted = visitor.handshakes.take().iter().filter_map(certificate::key_hash).collect();
+    let trusted = server.keys().await;
     (server, trusted)
 }
 

@@ -13,9 +13,6 @@ use crate::model::Severity;
 use crate::smoke::browser::program::Chromium;
 use crate::smoke::browser::session::Session;
 use crate::smoke::browser::watch::Watched;
-use crate::smoke::certificate;
-use crate::smoke::client::Visitor;
-use crate::smoke::cookies::Cookies;
 use crate::smoke::mixed;
 use crate::smoke::page::PageHeaders;
 use crate::smoke::page::scan;
@@ -131,9 +128,7 @@ async fn ask_chromium(pages: Vec<Page>) -> Vec<Seen> {
     }))
     .await;
     let plan = SmokePlan { url: Url::parse("https://site.test/dir/page?0").unwrap(), ..server.plan() };
-    let visitor = Visitor::new(&plan).await.unwrap();
-    visitor.get(&plan.url, &Cookies::default()).await.unwrap();
-    let trusted: Vec<String> = visitor.handshakes.take().iter().filter_map(certificate::key_hash).collect();
+    let trusted = server.keys().await;
     let browser = BrowserPlan { program: None, is_optional: false, deadline: Duration::from_mins(10), screenshots: None, har: None };
     // Whatever host a page names, nobody answers and nothing leaves this machine: every other address leads to a closed port.
     let rules = plan.connect_to.as_ref().map(|to| format!("{to},MAP *:80 127.0.0.1:1,MAP *:443 127.0.0.1:1,MAP *:8080 127.0.0.1:1"));

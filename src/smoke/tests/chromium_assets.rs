@@ -14,9 +14,6 @@ use crate::config::BrowserPlan;
 use crate::config::SmokePlan;
 use crate::smoke::browser::program::Chromium;
 use crate::smoke::browser::session::Session;
-use crate::smoke::certificate;
-use crate::smoke::client::Visitor;
-use crate::smoke::cookies::Cookies;
 use crate::smoke::tests::server::Server;
 use crate::smoke::tests::server::http;
 use crate::smoke::tests::server::look;
@@ -214,9 +211,7 @@ fn page_of(server: &Server, number: usize) -> Url {
 /// What the server was told: whether the browser used the asset of each case.
 async fn ask_chromium(server: &Server, cases: usize) -> BTreeMap<usize, bool> {
     let plan = SmokePlan { url: page_of(server, 0), ..server.plan() };
-    let visitor = Visitor::new(&plan).await.unwrap();
-    visitor.get(&plan.url, &Cookies::default()).await.unwrap();
-    let trusted: Vec<String> = visitor.handshakes.take().iter().filter_map(certificate::key_hash).collect();
+    let trusted = server.keys().await;
     let browser = BrowserPlan { program: None, is_optional: false, deadline: Duration::from_mins(10), screenshots: None, har: None };
     let (chromium, mut cdp) = Chromium::start(&plan, &browser, &trusted).unwrap();
     for number in 0..cases {

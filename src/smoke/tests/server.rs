@@ -28,7 +28,10 @@ use crate::config::RuleLevels;
 use crate::config::SmokePlan;
 use crate::model::Report;
 use crate::smoke::Release;
+use crate::smoke::certificate;
 use crate::smoke::check;
+use crate::smoke::client::Visitor;
+use crate::smoke::cookies::Cookies;
 
 /// Answers the n-th request (from 0), whose head is given, with these bytes; none closes the connection.
 pub(super) type Script = Box<dyn Fn(usize, &str) -> Option<String> + Send + Sync>;
@@ -142,6 +145,14 @@ impl Server {
             }
         });
         Self { port, heads, serving, _folder: folder, ca_file }
+    }
+
+    /// The keys by which a browser trusts the server's certificate.
+    pub(super) async fn keys(&self) -> Vec<String> {
+        let plan = self.plan();
+        let visitor = Visitor::new(&plan).await.unwrap();
+        visitor.get(&plan.url, &Cookies::default()).await.unwrap();
+        visitor.handshakes.take().iter().filter_map(certificate::key_hash).collect()
     }
 
     /// A plan for `https://site.test/` that leads here and has short windows.
