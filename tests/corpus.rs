@@ -161,7 +161,14 @@ struct Seen {
 }
 
 fn docker() -> Docker {
-    Docker { program: "docker".into(), path: "/usr/local/bin:/usr/bin:/bin".into(), home: "/root".into(), host: None, config_dir: None }
+    Docker {
+        program: "docker".into(),
+        path: "/usr/local/bin:/usr/bin:/bin".into(),
+        home: "/root".into(),
+        host: None,
+        config_dir: None,
+        wait: std::time::Duration::from_secs(1),
+    }
 }
 
 fn walk(dir: &Path, each: &mut impl FnMut(&Path)) {

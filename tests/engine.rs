@@ -36,7 +36,14 @@ const LONG: Duration = Duration::from_mins(2);
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 fn docker() -> Docker {
-    Docker { program: "docker".into(), path: PATH.into(), home: "/root".into(), host: None, config_dir: None }
+    Docker {
+        program: "docker".into(),
+        path: PATH.into(),
+        home: "/root".into(),
+        host: None,
+        config_dir: None,
+        wait: std::time::Duration::from_secs(1),
+    }
 }
 
 fn command(program: &str, args: &[&str], dir: &Path) -> Command {

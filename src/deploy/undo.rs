@@ -114,11 +114,11 @@ impl Run<'_> {
             self.images.clear();
         }
         self.begin(Step::UndoUp, "undo: docker compose up").await?;
+        // What failed may have waited for Docker in vain: the undo has a time of its own for that.
+        self.compose.ready(&self.cancel).await?;
         self.undo_hook().await?;
         self.fetch_if_gone().await?;
-        self.compose_up().await?;
-        self.health(Step::UndoHealth).await?;
-        self.smoke(Step::UndoSmoke).await
+        self.serve([Step::UndoUp, Step::UndoHealth, Step::UndoSmoke]).await
     }
 
     async fn restore_pin(&mut self) -> Result<(), Stop> {
@@ -132,7 +132,7 @@ impl Run<'_> {
     async fn undo_hook(&mut self) -> Result<(), Stop> {
         let Some(hook) = self.service.hooks.undo.clone() else { return Ok(()) };
         self.journal.note(format!("undo-hook: {}", hook.argv.join(" ")));
-        match self.hook(&hook).await {
+        match self.hook_through_outages(&hook).await {
             Ended::Exit(0) => Ok(()),
             ended => Err(Stop::Fault(format!("the undo-hook {ended}."))),
         }

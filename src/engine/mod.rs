@@ -6,6 +6,7 @@
 
 mod compose;
 mod containers;
+mod daemon;
 mod dotenv;
 mod error;
 mod fields;

@@ -1,6 +1,7 @@
 //! The only place with SQL: SQLite in the data folder by default, PostgreSQL by address, one set of statements for both.
 
 mod audit;
+mod holds;
 mod lines;
 mod orders;
 mod reloads;

@@ -16,6 +16,7 @@ use crate::model::Step;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::audit;
+use crate::store::holds;
 use crate::store::rows;
 
 /// A call that may come again: who sent it, its id, and the SHA-256 of its body in hex.
@@ -279,8 +280,9 @@ pub(super) async fn end_waiting(on: &mut AnyConnection, id: &str, outcome: &Outc
     .bind(Step::Guards.as_str())
     .bind(LineKind::Outcome.as_str())
     .bind(outcome.to_string())
-    .execute(on)
+    .execute(&mut *on)
     .await?;
+    holds::settle(on, id, outcome).await?;
     Ok(true)
 }
 
@@ -292,16 +294,7 @@ async fn take_over(
     limits: &Limits,
 ) -> Result<Option<DeploymentId>, EnqueueError> {
     let now = clock::now_ms();
-    sqlx::query(
-        "INSERT INTO holds (service, deployment, since_ms, until_ms) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (service) DO UPDATE SET deployment = $2, since_ms = $3, until_ms = $4",
-    )
-    .bind(order.service.as_str())
-    .bind(id.as_str())
-    .bind(now)
-    .bind(limits.hold_ms.map(|ms| now + ms))
-    .execute(&mut *on)
-    .await?;
+    holds::take(on, order.service.as_str(), id.as_str(), now, limits.hold_ms.map(|ms| now + ms)).await?;
     let row = sqlx::query("SELECT id FROM deployments WHERE service = $1 AND state = 'running'")
         .bind(order.service.as_str())
         .fetch_optional(&mut *on)

@@ -14,6 +14,7 @@ use crate::store::Deployment;
 use crate::store::Filter;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::holds;
 use crate::store::orders;
 use crate::store::rows;
 
@@ -185,7 +186,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when another run has taken over.
     pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Step, seq: i64) -> Result<(), StoreError> {
+        let is_rollback = holds::is_open(&mut *self.pool.acquire().await?, fence.id.as_str()).await?;
         let mut tx = self.pool.begin().await?;
+        if is_rollback {
+            // Holds are given back in the order in which they are taken: no acceptance comes between.
+            sqlx::query("UPDATE meta SET value = '' WHERE name = 'queue'").execute(&mut *tx).await?;
+        }
         let done = sqlx::query(
             "UPDATE deployments SET state = 'done', outcome = $3, outcome_name = $4, ended_ms = $5,
                verified = CASE WHEN $4 = 'live' THEN 1 ELSE 0 END, lease_ms = NULL
@@ -210,6 +216,7 @@ impl Store {
             .bind(outcome.to_string())
             .execute(&mut *tx)
             .await?;
+        holds::settle(&mut tx, fence.id.as_str(), outcome).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -222,6 +229,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn finish_waiting(&self, id: &DeploymentId, outcome: &Outcome) -> Result<bool, StoreError> {
         let mut tx = self.pool.begin().await?;
+        sqlx::query("UPDATE meta SET value = '' WHERE name = 'queue'").execute(&mut *tx).await?;
         let ended = orders::end_waiting(&mut tx, id.as_str(), outcome).await?;
         tx.commit().await?;
         Ok(ended)
