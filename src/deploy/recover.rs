@@ -47,6 +47,9 @@ impl Run<'_> {
             return Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) });
         }
         self.look_at_the_stack().await?;
+        let stored = self.deployer.store.get(&self.fence.id).await?.and_then(|stored| stored.resolved);
+        let edit = self.resolved.as_ref().zip(stored).and_then(|(now, then)| now.changed_since(&then, &self.images));
+        self.refuse_edit(edit, false)?;
         self.pin().await?;
         self.bring_up().await
     }

@@ -81,6 +81,8 @@ pub(super) struct Run<'a> {
     pub(super) resolved: Option<Resolved>,
     /// Whether something on the host may have changed.
     pub(super) changed: bool,
+    /// Whether `docker compose up` may have begun to replace what ran.
+    pub(super) replaced: bool,
     /// The pin's bytes before it was written.
     pub(super) pin_before: Option<String>,
     /// What ran before, for people; none: nothing did.
@@ -143,6 +145,7 @@ impl<'a> Run<'a> {
             images: stored.images,
             resolved: None,
             changed,
+            replaced: changed && stored.step > Some(Step::Pin),
             pin_before: stored.pin_before,
             ran_before: stored.ran_before,
             baseline: stored.baseline,
@@ -307,6 +310,8 @@ impl<'a> Run<'a> {
     }
 
     async fn compose_up(&mut self) -> Result<(), Stop> {
+        self.refuse_edited(self.step.is_undo()).await?;
+        self.replaced = true;
         let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
         let journal = &mut self.journal;
         self.compose.up(resolved, self.service.deadlines.up, &self.cancel, |_, line| journal.output(line)).await?;

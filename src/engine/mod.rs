@@ -8,6 +8,7 @@ mod compose;
 mod containers;
 mod daemon;
 mod dotenv;
+mod edited;
 mod error;
 mod fields;
 mod files;

@@ -37,6 +37,8 @@ pub struct Deployment {
     pub pin_before: Option<String>,
     /// What ran before, for people.
     pub ran_before: Option<String>,
+    /// The resolved compose configuration at its pin, without its secrets.
+    pub resolved: Option<String>,
     /// What the smoke check of the running release saw before anything changed.
     pub baseline: Option<Report>,
     /// What the last smoke check saw.
@@ -134,6 +136,7 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         barrier: flag("barrier")?,
         pin_before: text("pin_before")?,
         ran_before: text("ran_before")?,
+        resolved: text("resolved")?,
         baseline: json(text("baseline")?)?,
         report: json(text("report")?)?,
         undo_why: text("undo_why")?,

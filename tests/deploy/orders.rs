@@ -648,6 +648,94 @@ async fn a_dead_container_makes_room_for_the_new_one() {
     }
 }
 
+/// Somebody edits the stack while images are pulled. What was looked at is what is landed, or nothing: nothing is touched, the pin
+/// is taken back, and the edit stays where it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_between_preflight_and_up_is_refused() {
+    type Edit = (&'static str, &'static str, &'static str, &'static str);
+    let edits: [Edit; 4] = [
+        ("stack/compose.yaml", "\"COLOUR\":", "\"SHADE\":", "environment.SHADE"),
+        ("stack/compose.yaml", "\"db\":", "\"cache\":", "services.cache"),
+        ("stack/.env", "COLOUR=red", "COLOUR=black", "environment.COLOUR"),
+        ("stack/compose.yaml", "}", "", "compose"),
+    ];
+    for (file, from, to, said) in edits {
+        let world = World::landed(&Settings::default()).await;
+        let before = world.containers();
+        world.arm("pull@v2", "hang");
+        let id = world.server().deploy("v2").await;
+        world.reached("pull@v2").await;
+        let text = std::fs::read_to_string(world.path(file)).expect("a file");
+        let edited = text.replacen(from, to, 1);
+        assert_ne!(text, edited);
+        std::fs::write(world.path(file), &edited).expect("a file");
+        world.disarm("pull@v2");
+        let ended = world.server().outcome(&id).await;
+        assert_eq!((&ended["outcome"], &ended["guard"]), (&json!("refused"), &json!("stack")), "{ended}");
+        let why = ended["why"].as_str().unwrap();
+        assert!(why.contains(said), "{why}");
+        assert_eq!(world.containers(), before);
+        assert_eq!(std::fs::read_to_string(world.path(file)).expect("a file"), edited);
+        assert!(world.env().contains(&format!("WEB_TAG=v1@{}", world.digest("v1"))), "{}", world.env());
+        std::fs::write(world.path(file), text).expect("a file");
+        world.land("v3").await;
+        world.finish().await;
+    }
+}
+
+/// An undo is not stopped by an edit: it would leave the page broken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_does_not_stop_an_undo() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("page@v2", "hang");
+    let id = world.server().deploy("v2").await;
+    world.reached("page@v2").await;
+    let edited = world.env().replace("COLOUR=red", "COLOUR=black");
+    std::fs::write(world.path("stack/.env"), edited).expect("a file");
+    world.arm("page@v2", "fail");
+    is_outcome(&world.server().outcome(&id).await, "rolled_back");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1").replace("COLOUR=red", "COLOUR=black")));
+    let journal = world.server().journal(&id).await;
+    assert!(journal.contains("was edited meanwhile (services.") && journal.contains("come up with it as it is now"), "{journal}");
+    world.disarm("page@v2");
+    world.finish().await;
+}
+
+/// The stack was edited while tagalong was away: before anything was replaced the order is refused, later it is undone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_while_tagalong_was_away_is_noticed() {
+    for (point, outcome) in [("pin", "refused"), ("up@v2", "rolled_back")] {
+        let mut world = World::landed(&Settings::default()).await;
+        let before = world.containers();
+        world.arm(if point == "pin" { "pull@v2" } else { point }, "hang");
+        let id = world.server().deploy("v2").await;
+        let mut lock = None;
+        if point == "pin" {
+            world.reached("pull@v2").await;
+            world.block_files();
+            world.disarm("pull@v2");
+            let pipe = world.files_are_read().await;
+            lock = Some(world.lock_database().await);
+            world.unblock_files(Some(pipe));
+            until("the pin is written", || world.env() == world.env_of("v2")).await;
+        } else {
+            world.reached(point).await;
+        }
+        world.kill();
+        drop(lock);
+        let edited = world.env().replace("COLOUR=red", "COLOUR=black");
+        std::fs::write(world.path("stack/.env"), edited).expect("a file");
+        world.disarm(point);
+        world.start().await;
+        let ended = world.server().outcome(&id).await;
+        is_outcome(&ended, outcome);
+        assert!(ended["why"].as_str().unwrap().contains("environment.COLOUR"), "{ended}");
+        assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1").replace("COLOUR=red", "COLOUR=black")));
+        assert!(outcome != "refused" || before == world.containers());
+        world.finish().await;
+    }
+}
+
 /// Nobody but one tagalong writes in a data folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_over_the_same_data_is_refused() {
