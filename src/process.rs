@@ -29,7 +29,7 @@ use rustix::process::Signal;
 use group::Group;
 
 pub use channel::{Channel, FarEnd, channel};
-pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of};
+pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of, work_left_behind};
 pub use other::{replace_by, send_signal};
 
 pub use crate::model::Mask;
