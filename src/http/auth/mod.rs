@@ -239,13 +239,13 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     let origin = address::Origin::of(request, &config.server.trusted_proxies);
     let limit = origin.limit_key();
     if matches!(origin.via, Via::Plain | Via::Tls)
-        && shared.deployer.store().failed_attempts(&limit).await? >= config.server.failed_attempts_per_min
+        && shared.deployer.store().failed_attempts(&limit) >= config.server.failed_attempts_per_min
     {
         return Err(ApiError::too_many());
     }
     let shown = Shown::of(request);
     if origin.uid().is_none() && shown.is_nothing() {
-        return refuse(shared, &limit).await;
+        return refuse(shared, &limit);
     }
     let (body, room) = read_body(request, payload, config.server.body_limit_bytes, shared).await?;
     let call = format!("{} {}", request.method(), request.path());
@@ -259,7 +259,7 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
         proof.who = Who::Follower(id);
         None
     } else {
-        let Some(key) = shown.key(&config.keys, &proof.body, clock::now_ms()) else { return refuse(shared, &limit).await };
+        let Some(key) = shown.key(&config.keys, &proof.body, clock::now_ms()) else { return refuse(shared, &limit) };
         if shown.is_bearer() && !origin.is_private() {
             return Err(ApiError::forbidden("A bearer token must not travel in the clear; use https, or sign the call instead."));
         }
@@ -271,9 +271,9 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     Ok(proof)
 }
 
-async fn refuse(shared: &Shared, limit_key: &str) -> Result<Proof, ApiError> {
+fn refuse(shared: &Shared, limit_key: &str) -> Result<Proof, ApiError> {
     shared.deployer.metrics().refused_call();
-    shared.deployer.store().count_failed(limit_key).await?;
+    shared.deployer.store().count_failed(limit_key);
     Err(ApiError::unauthorized())
 }
 

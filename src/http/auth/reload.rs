@@ -36,12 +36,12 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
     let config = shared.deployer.config();
     let origin = address::Origin::of(request, &config.server.trusted_proxies);
     let limit_key = origin.limit_key();
-    let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(shared, &limit_key).await) };
+    let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(shared, &limit_key)) };
     if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(refused(shared, &limit_key).await);
+        return Err(refused(shared, &limit_key));
     }
     let is_remote = matches!(origin.via, Via::Plain | Via::Tls);
-    let failed = shared.deployer.store().failed_attempts(&limit_key).await.map_err(|error| Unproven::Other(error.into()))?;
+    let failed = shared.deployer.store().failed_attempts(&limit_key);
     if is_remote && failed >= config.server.failed_attempts_per_min {
         return Err(Unproven::Other(ApiError::too_many()));
     }
@@ -65,7 +65,7 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
     // Every one is looked at whatever the first ones say, so that time tells nothing.
     let meant =
         secrets.iter().fold(None, |found, (name, right)| if scheme::is_secret(&token, right) { found.or(Some(*name)) } else { found });
-    let Some(name) = meant else { return Err(refused(shared, &limit_key).await) };
+    let Some(name) = meant else { return Err(refused(shared, &limit_key)) };
     if !origin.is_private() {
         let why = "The secret must not travel in the clear; use https, or call from this host.";
         return Err(Unproven::Other(ApiError::forbidden(why)));
@@ -74,10 +74,8 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
     Ok((name.clone(), body))
 }
 
-async fn refused(shared: &Shared, limit_key: &str) -> Unproven {
+fn refused(shared: &Shared, limit_key: &str) -> Unproven {
     shared.deployer.metrics().refused_call();
-    if let Err(error) = shared.deployer.store().count_failed(limit_key).await {
-        tracing::warn!(%error, "a failed attempt could not be counted");
-    }
+    shared.deployer.store().count_failed(limit_key);
     Unproven::Unauthorized
 }
