@@ -71,6 +71,8 @@ pub struct Server {
     pub data_dir: PathBuf,
     /// Networks whose forwarded headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Which of their headers are believed.
+    pub forwarded_headers: ForwardedHeaders,
     /// Certificate chain and key (PEM), for TLS of its own.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The largest body that is read.
@@ -85,6 +87,15 @@ pub struct Server {
     pub log_json: bool,
     /// Which log lines are written, in the syntax of `tracing`'s `EnvFilter`.
     pub log_level: String,
+}
+
+/// The headers by which trusted proxies name the caller. One kind is believed, the other passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeaders {
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Standard,
 }
 
 /// Where state is kept.

@@ -2,6 +2,7 @@
 //! the caller only after the scope does.
 
 mod address;
+mod forwarded;
 mod reload;
 mod scheme;
 pub mod token;
@@ -32,6 +33,8 @@ use crate::model::ServiceName;
 use crate::model::Verb;
 use crate::store::Delivery;
 
+pub(super) use address::is_trusted;
+pub(super) use address::subscriber;
 pub use reload::{Unproven, prove_reload};
 pub use scheme::{Shown, sign};
 
@@ -236,7 +239,7 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
         Need::Verb(verb) => verb,
         Need::Open | Need::ReloadSecret => return Err(ApiError::unauthorized()),
     };
-    let origin = address::Origin::of(request, &config.server.trusted_proxies);
+    let origin = address::Origin::of(request, &config.server)?;
     let limit = origin.limit_key();
     if matches!(origin.via, Via::Plain | Via::Tls)
         && shared.deployer.store().failed_attempts(&limit).await? >= config.server.failed_attempts_per_min

@@ -34,7 +34,7 @@ pub enum Unproven {
 /// [`Unproven`], in the order above.
 pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<(DatasetName, Vec<u8>), Unproven> {
     let config = shared.deployer.config();
-    let origin = address::Origin::of(request, &config.server.trusted_proxies);
+    let origin = address::Origin::of(request, &config.server).map_err(Unproven::Other)?;
     let limit_key = origin.limit_key();
     let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(shared, &limit_key).await) };
     if token.is_empty() || token.contains(char::is_whitespace) {
