@@ -101,6 +101,8 @@ fn read_server(mut from: Section) -> Server {
         tls,
         body_limit_bytes: (from.whole("body_limit_kib", 1024, 1..=25_600) as usize) << 10,
         max_waiting: from.whole("max_waiting", 100, 1..=100_000),
+        max_connections: from.whole("max_connections", 2048, 16..=100_000) as usize,
+        max_connections_per_address: from.whole("max_connections_per_address", 512, 1..=100_000) as usize,
         max_followers: from.whole("max_followers", 200, 1..=100_000) as usize,
         failed_attempts_per_min: from.whole("failed_attempts_per_min", 30, 1..=100_000),
         log_json: from.choice("log", &[("text", false), ("json", true)]),

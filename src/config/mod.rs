@@ -79,6 +79,10 @@ pub struct Server {
     pub body_limit_bytes: usize,
     /// How many orders may wait in all.
     pub max_waiting: i64,
+    /// How many connections there may be over TCP.
+    pub max_connections: usize,
+    /// How many of them one address may have that has proven nothing.
+    pub max_connections_per_address: usize,
     /// How many followers there may be.
     pub max_followers: usize,
     /// How many failed attempts an address has a minute.
