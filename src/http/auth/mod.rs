@@ -28,6 +28,7 @@ use crate::http::routes;
 use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::Verb;
+use crate::model::webhook_call;
 use crate::store::Delivery;
 
 pub(super) use address::is_trusted;
@@ -109,7 +110,7 @@ fn proven(
     verb: Verb,
     room: Option<OwnedSemaphorePermit>,
 ) -> Result<Option<Proof>, ApiError> {
-    let call = call_of(request);
+    let call = format!("{} {}", request.method(), path_of(request));
     let bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
     let who = if let Some(uid) = origin.uid() {
         Who::Local(uid)
@@ -117,7 +118,7 @@ fn proven(
         Who::Follower(id)
     } else {
         // What has no body is signed as the call that it is: a signature that was overheard reads that again, and nothing else.
-        let named = serde_json::json!({ "call": call }).to_string();
+        let named = webhook_call(request.method().as_str(), path_of(request));
         let signed: &[u8] = if bodiless && !shown.is_bearer() { named.as_bytes() } else { &body };
         match shown.key(&shared.deployer.config().keys, signed, clock::now_ms()) {
             Some(key) => Who::Key(Box::new(key.clone())),
@@ -135,10 +136,9 @@ fn proven(
     Ok(Some(Proof { who, verb, body, delivery: None, is_signed, call, _room: room }))
 }
 
-/// Method and path, with the query as it was sent.
-fn call_of(request: &HttpRequest) -> String {
-    let path = request.uri().path_and_query().map_or_else(|| request.path(), |all| all.as_str());
-    format!("{} {path}", request.method())
+/// The path, with the query as it was sent.
+fn path_of(request: &HttpRequest) -> &str {
+    request.uri().path_and_query().map_or_else(|| request.path(), |all| all.as_str())
 }
 
 /// Whether `path` is about deployment `id` alone.
