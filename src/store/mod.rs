@@ -6,6 +6,7 @@ mod batch;
 mod desk;
 mod gate;
 mod ledger;
+mod holds;
 mod lines;
 mod many;
 mod orders;
