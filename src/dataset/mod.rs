@@ -11,6 +11,7 @@
 //! | `refs/tagalong/parked/NAME` | work that did not fit and is not on the remote yet |
 //! | `refs/tagalong/published/NAME` | the same, on the remote as `conflicts/NAME` |
 
+mod address;
 mod checkout;
 mod commit;
 mod daemon;
@@ -27,6 +28,7 @@ mod reconcile;
 mod remote;
 mod replay;
 mod rescue;
+mod traces;
 mod unfinished;
 
 use std::path::PathBuf;
@@ -322,8 +324,10 @@ impl Dataset {
         status.remote = repo.tip(&repo.upstream_ref(), cancel).await?;
         status.loaded = repo.tip(LOADED, cancel).await?;
         if let Some(head) = &status.head {
-            let seen = status.remote.iter().map(|seen| format!("^{seen}"));
-            let range: Vec<String> = std::iter::once(head.to_string()).chain(seen).collect();
+            let seen: Vec<String> = status.remote.iter().map(ToString::to_string).collect();
+            let gone = repo.gone(&seen, cancel).await?.tips;
+            let had = seen.iter().map(String::as_str).chain(gone.iter().map(Commit::as_str)).map(|had| format!("^{had}"));
+            let range: Vec<String> = std::iter::once(head.to_string()).chain(had).collect();
             status.pending = repo.count(&range.iter().map(String::as_str).collect::<Vec<_>>(), cancel).await?;
         }
         for (prefix, published) in [(park::PARKED, false), (park::PUBLISHED, true)] {

@@ -8,12 +8,15 @@ use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
 use crate::dataset::remote::Pushed;
 use crate::dataset::remote::conflicts_there;
+use crate::dataset::replay::Own;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
 pub(super) const PARKED: &str = "refs/tagalong/parked/";
 pub(super) const PUBLISHED: &str = "refs/tagalong/published/";
+/// What stays on this host: never pushed.
+pub(super) const KEPT: &str = "refs/tagalong/kept/";
 /// Published work whose branch on the remote a person has removed: kept here, shown no more.
 const SETTLED: &str = "refs/tagalong/settled/";
 /// How many names are tried when others park in the same second.
@@ -84,6 +87,20 @@ impl Repo {
         Ok(Some(Edits { name, tree }))
     }
 
+    /// Keeps `commit` on a local ref that never goes to the remote. The same commit is kept once. Gives the ref.
+    pub(super) async fn keep(&self, commit: &Commit, cancel: &Cancel) -> Result<String, DatasetError> {
+        let taken = self.refs_below(KEPT, cancel).await?;
+        if let Some((name, _)) = taken.iter().find(|(_, at)| at == commit) {
+            return Ok(name.clone());
+        }
+        for name in names().into_iter().map(|name| format!("{KEPT}{name}")) {
+            if self.swap_ref(&name, commit, None, cancel).await? {
+                return Ok(name);
+            }
+        }
+        Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for kept work is free".to_owned() })
+    }
+
     /// Brings parked work to the remote. Afterwards it is a branch there and a ref below `published`.
     pub(super) async fn publish(&self, name: &str, commit: &Commit, cancel: &Cancel) -> Result<(Pushed, String), DatasetError> {
         let (mut name, deadline) = (name.to_owned(), self.settings.push_deadline);
@@ -109,7 +126,7 @@ impl Repo {
     }
 
     /// False when no file could hold a parked ref, which spares most passes a git.
-    fn may_have_parked(&self) -> bool {
+    pub(super) fn may_have_parked(&self) -> bool {
         let folder = self.common.join(PARKED);
         let has_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
         let packed = std::fs::read_to_string(self.common.join("packed-refs")).is_ok_and(|text| text.contains(PARKED));
@@ -126,19 +143,47 @@ impl Repo {
         Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for parked work is free".to_owned() })
     }
 
-    /// Publishes what is parked here alone. Gives the first reason why something is not on the remote, if any.
-    pub(super) async fn publish_parked(&self, cancel: &Cancel) -> Result<Option<Pushed>, DatasetError> {
+    /// Publishes what is parked here alone, `remote` being the branch there now. Gives the first reason why something is not
+    /// on the remote, if any.
+    pub(super) async fn publish_parked(&self, remote: &Commit, cancel: &Cancel) -> Result<Option<Pushed>, DatasetError> {
         let mut first = None;
         if !self.may_have_parked() {
             return Ok(None);
         }
         for (name, commit) in self.refs_below(PARKED, cancel).await? {
+            let Some(commit) = self.without_gone(&name, commit, remote, cancel).await? else { continue };
             match self.publish(&name[PARKED.len()..], &commit, cancel).await?.0 {
                 Pushed::Done => {}
                 other => first = first.or(Some(other)),
             }
         }
         Ok(first)
+    }
+
+    /// Parked work as it may be pushed: what the remote has removed from its history does not come back below it. None when
+    /// nothing of it is our own.
+    async fn without_gone(&self, name: &str, commit: Commit, remote: &Commit, cancel: &Cancel) -> Result<Option<Commit>, DatasetError> {
+        let gone = self.gone_from(&commit, remote, cancel).await?;
+        if gone.tips.is_empty() {
+            return Ok(Some(commit));
+        }
+        let own = Own { local: &commit, remote, gone: &gone.tips };
+        let range = own.range();
+        let args: Vec<&str> = range.iter().map(String::as_str).collect();
+        let (ahead, ours) = (self.count(&args[..2], cancel).await?, self.count(&args, cancel).await?);
+        if ours == ahead {
+            return Ok(Some(commit));
+        }
+        if !gone.is_sure {
+            self.keep(&commit, cancel).await?;
+        }
+        if ours == 0 {
+            self.drop_ref(name, &commit, cancel).await?;
+            return Ok(None);
+        }
+        let laid = self.lay_over(&own, cancel).await?;
+        self.set_ref(name, &laid, cancel).await?;
+        Ok(Some(laid))
     }
 
     /// Work whose branch was removed from the remote is settled.

@@ -9,6 +9,7 @@
 mod folder;
 mod full;
 mod publish;
+mod purged;
 mod push;
 mod remote;
 mod ssh;
