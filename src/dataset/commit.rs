@@ -13,7 +13,7 @@ pub(super) struct Parts {
     pub(super) tree: String,
     pub(super) parents: Vec<String>,
     /// Seconds since 1970 at which it was committed.
-    committed_s: i64,
+    pub(super) committed_s: i64,
     /// The author's line, with its end.
     author: Vec<u8>,
     /// Encoding and every other header that stays true, with their line ends.

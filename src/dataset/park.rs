@@ -1,35 +1,25 @@
 //! Work that does not fit: put on a local ref first, and on the remote as `conflicts/<UTC time>`.
 
-use std::path::Path;
-
 use crate::clock;
 use crate::dataset::DatasetError;
-use crate::dataset::commit::new_commit;
+use crate::dataset::Kept;
 use crate::dataset::git::Repo;
 use crate::dataset::remote::Pushed;
 use crate::dataset::remote::conflicts_there;
 use crate::dataset::replay::Own;
 use crate::model::Commit;
 use crate::process::Cancel;
-use crate::process::Ended;
 
 pub(super) const PARKED: &str = "refs/tagalong/parked/";
 pub(super) const PUBLISHED: &str = "refs/tagalong/published/";
 /// What stays on this host: never pushed.
 pub(super) const KEPT: &str = "refs/tagalong/kept/";
 /// Published work whose branch on the remote a person has removed: kept here, shown no more.
-const SETTLED: &str = "refs/tagalong/settled/";
+pub(super) const SETTLED: &str = "refs/tagalong/settled/";
+/// So many files of what is kept are shown.
+const SHOWN_FILES: usize = 8;
 /// How many names are tried when others park in the same second.
 const NAMES: i64 = 60;
-
-/// Edits that were parked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Edits {
-    /// The name of the parked work.
-    pub(super) name: String,
-    /// The tree that holds the files as they were found.
-    pub(super) tree: String,
-}
 
 impl Repo {
     /// Every ref below `prefix` with its commit.
@@ -56,37 +46,6 @@ impl Repo {
         Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for parked work is free".to_owned() })
     }
 
-    /// Parks what is edited, staged or untracked, as seen through `index`, which then holds it. None when there is nothing.
-    pub(super) async fn park_edits(&self, index: &Path, cancel: &Cancel) -> Result<Option<Edits>, DatasetError> {
-        let tip = self.tip("HEAD", cancel).await?;
-        let tip_tree = match &tip {
-            Some(tip) => self.object(&format!("{tip}^{{tree}}"), cancel).await?,
-            None => self.empty_tree(cancel).await?,
-        };
-        let mut parents: Vec<String> = tip.iter().map(ToString::to_string).collect();
-        // What was staged may differ from what the file says now. An index with unmerged paths has no tree.
-        let staged = match self.git(["write-tree"]).index(index).run(cancel).await {
-            (Ended::Exit(0), out, _) => Some(out.trim().to_owned()),
-            _ => None,
-        };
-        self.git(["add", "-A", "--", "."]).index(index).text(cancel).await?;
-        let tree = self.git(["write-tree"]).index(index).text(cancel).await?.trim().to_owned();
-        let at_s = clock::now_ms() / 1000;
-        let was_staged = staged.filter(|staged| *staged != tip_tree && *staged != tree);
-        if tree == tip_tree && was_staged.is_none() {
-            return Ok(None);
-        }
-        if let Some(staged) = was_staged {
-            let message = format!("Staged changes found in the checkout of {}", self.settings.branch);
-            let commit = self.write_commit(&new_commit(&self.settings, &staged, &parents, at_s, &message), cancel).await?;
-            parents = vec![commit.to_string()];
-        }
-        let message = format!("Uncommitted edits found in the checkout of {}", self.settings.branch);
-        let commit = self.write_commit(&new_commit(&self.settings, &tree, &parents, at_s, &message), cancel).await?;
-        let name = self.park(&commit, cancel).await?;
-        Ok(Some(Edits { name, tree }))
-    }
-
     /// Keeps `commit` on a local ref that never goes to the remote. The same commit is kept once. Gives the ref.
     pub(super) async fn keep(&self, commit: &Commit, cancel: &Cancel) -> Result<String, DatasetError> {
         let taken = self.refs_below(KEPT, cancel).await?;
@@ -99,6 +58,18 @@ impl Repo {
             }
         }
         Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for kept work is free".to_owned() })
+    }
+
+    /// What is kept on this host alone, with the first files of each.
+    pub(super) async fn kept(&self, cancel: &Cancel) -> Result<Vec<Kept>, DatasetError> {
+        let mut all = Vec::new();
+        for (name, commit) in self.refs_below(KEPT, cancel).await? {
+            let files = self.git(["ls-tree", "-r", "-z", "--name-only", commit.as_str()]).text(cancel).await?;
+            let mut files = files.split('\0').filter(|file| !file.is_empty());
+            let holds: Vec<String> = files.by_ref().take(SHOWN_FILES).map(str::to_owned).collect();
+            all.push(Kept { name, commit, holds, more: files.count() as u64 });
+        }
+        Ok(all)
     }
 
     /// Brings parked work to the remote. Afterwards it is a branch there and a ref below `published`.
