@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use crate::dataset::DatasetError;
 use crate::dataset::git::Repo;
 use crate::dataset::git::failed;
+use crate::dataset::git::said;
 use crate::dataset::git::shown;
 use crate::dataset::in_the_way::remove_empty;
 use crate::dataset::locks::IndexLock;
@@ -71,12 +72,12 @@ impl Repo {
     /// Brings the files and `index` from `base` to `to`. Edits that are in the way are parked, all of them, for half of what
     /// belongs together would be no use. git itself checks each file just before it writes it.
     async fn place_files(&self, base: &str, to: &Commit, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
-        if self.read_tree(base, to.as_str(), index, cancel).await? {
+        if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
         // Times that differ while the content does not are no edit.
         self.git(["update-index", "-q", "--refresh"]).index(index).run(cancel).await;
-        if self.read_tree(base, to.as_str(), index, cancel).await? {
+        if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
         self.park_and_place(to.as_str(), index, cancel).await
@@ -84,26 +85,27 @@ impl Repo {
 
     /// Parks all edits and brings files and `index` to `to`. Gives the name of what was parked.
     pub(super) async fn park_and_place(&self, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
-        let mut parked = None;
+        let (mut parked, mut why) = (None, String::new());
         for _ in 0..TRIES {
             let edits = self.park_edits(index, cancel).await?;
             parked = edits.parked.or(parked);
-            if self.read_tree(&edits.tree, to, index, cancel).await? {
-                return Ok(parked);
+            match self.read_tree(&edits.tree, to, index, cancel).await? {
+                None => return Ok(parked),
+                Some(err) => why = err,
             }
         }
-        let why = "files in the way are written again and again".to_owned();
+        let why = format!("files in the way are written again and again: {}", said(&why));
         Err(DatasetError::Git { what: "read-tree".to_owned(), why })
     }
 
-    /// `read-tree -m -u`; false when files or index entries are in the way, and nothing was changed. What no object could bring
-    /// back is moved aside first.
-    pub(super) async fn read_tree(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<bool, DatasetError> {
+    /// `read-tree -m -u`; what it says when files or index entries are in the way, and nothing was changed. What no object could
+    /// bring back is moved aside first.
+    async fn read_tree(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         self.clear_the_way(from, to, index, cancel).await?;
         let (ended, _, err) = self.git(["read-tree", "-m", "-u", from, to]).index(index).run(cancel).await;
         match ended {
-            Ended::Exit(0) => Ok(true),
-            Ended::Exit(128) if in_the_way(&err) => Ok(false),
+            Ended::Exit(0) => Ok(None),
+            Ended::Exit(128) if in_the_way(&err) => Ok(Some(err)),
             ended => Err(failed("read-tree", &ended, &err)),
         }
     }
@@ -112,7 +114,7 @@ impl Repo {
     async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         let index = self.borrowed_index()?;
         self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
-        let done = self.read_tree(from, to, &index, cancel).await?;
+        let done = self.read_tree(from, to, &index, cancel).await?.is_none();
         let own = self.git_dir.join("index");
         if done {
             std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own.clone(), error))?;
@@ -337,7 +339,7 @@ impl Repo {
                 self.update_index(index, &edits.same, cancel).await?;
                 self.git(["write-tree"]).index(index).text(cancel).await?.trim().to_owned()
             };
-            if self.read_tree(&base, tip.as_str(), index, cancel).await? {
+            if self.read_tree(&base, tip.as_str(), index, cancel).await?.is_none() {
                 return Ok(true);
             }
         }

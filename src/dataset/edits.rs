@@ -12,7 +12,9 @@ use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
 use crate::dataset::in_the_way::is_readable;
 use crate::dataset::in_the_way::is_repository;
+use crate::dataset::in_the_way::SUBMODULE;
 use crate::dataset::in_the_way::is_special;
+use crate::dataset::in_the_way::touched;
 use crate::dataset::park::KEPT;
 use crate::dataset::park::PARKED;
 use crate::dataset::park::PUBLISHED;
@@ -89,8 +91,9 @@ impl Repo {
     /// Tracked files that differ from `index`, except what git cannot store; submodules are nobody's edits here.
     async fn edited(&self, index: &Path, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
         let Some(work) = &self.work else { return Ok(BTreeSet::new()) };
-        let out = self.git(["diff-files", "-z", "--name-only", "--ignore-submodules=all"]).index(index).bytes(cancel).await?;
-        let mut paths = paths(&out);
+        let out = self.git(["diff-files", "-z", "--ignore-submodules=all"]).index(index).bytes(cancel).await?;
+        let touched = touched(&out).into_iter().filter(|one| one.old != SUBMODULE);
+        let mut paths: BTreeSet<Vec<u8>> = touched.map(|one| one.path).collect();
         paths.retain(|path| {
             let at = work.join(OsStr::from_bytes(path));
             match at.symlink_metadata() {
@@ -120,12 +123,16 @@ impl Repo {
 
     /// Takes `paths` into `index` as they are on disk, missing ones as gone.
     async fn add(&self, index: &Path, paths: &BTreeSet<Vec<u8>>, cancel: &Cancel) -> Result<(), DatasetError> {
-        if paths.is_empty() {
-            return Ok(());
+        let Some(work) = &self.work else { return Ok(()) };
+        let (there, gone): (Vec<_>, Vec<_>) = paths.iter().partition(|path| is_there(work, path));
+        for (paths, how) in [(gone, "--force-remove"), (there, "--remove")] {
+            if !paths.is_empty() {
+                let list: Vec<u8> = paths.into_iter().flat_map(|path| path.iter().copied().chain([0])).collect();
+                let args = ["update-index", "--add", "--replace", how, "-z", "--stdin"];
+                self.git(args).index(index).stdin(in_memory(&list)?).text(cancel).await?;
+            }
         }
-        let list: Vec<u8> = paths.iter().flat_map(|path| path.iter().copied().chain([0])).collect();
-        let args = ["update-index", "--add", "--remove", "--replace", "-z", "--stdin"];
-        self.git(args).index(index).stdin(in_memory(&list)?).text(cancel).await.map(drop)
+        Ok(())
     }
 
     async fn tree_of(&self, index: &Path, cancel: &Cancel) -> Result<String, DatasetError> {
@@ -204,6 +211,13 @@ impl Repo {
             (at == tree && words.eq(parents)).then(|| name.to_owned())
         }))
     }
+}
+
+/// Whether a file or symlink stands at `path`, and no symlink above it.
+fn is_there(work: &Path, path: &[u8]) -> bool {
+    let at = work.join(OsStr::from_bytes(path));
+    let mut above = at.ancestors().skip(1).take_while(|above| *above != work);
+    at.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) && above.all(|above| above.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
 }
 
 fn paths(out: &[u8]) -> BTreeSet<Vec<u8>> {

@@ -18,13 +18,13 @@ use crate::dataset::place::Place;
 use crate::process::Cancel;
 
 /// The mode of a submodule's commit in a tree.
-const SUBMODULE: &str = "160000";
+pub(super) const SUBMODULE: &str = "160000";
 
 /// One path of `diff-tree` or `diff-index`, both sides.
-struct Touched {
-    path: Vec<u8>,
-    old: String,
-    new: String,
+pub(super) struct Touched {
+    pub(super) path: Vec<u8>,
+    pub(super) old: String,
+    pub(super) new: String,
 }
 
 /// What an index holds: path and mode.
@@ -58,7 +58,17 @@ impl Repo {
         for one in &mut touched {
             one.new.clone_from(&one.old);
         }
-        self.clear(&touched, index, cancel).await
+        // Submodules are not asked, for that would run what their repositories say: only whether each is a folder.
+        let submodules = self.tracked(index, cancel).await?.0.into_iter().filter(|(_, mode)| mode == SUBMODULE);
+        touched.extend(submodules.map(|(path, mode)| Touched { path, old: mode.clone(), new: mode }));
+        self.clear(&touched, index, cancel).await?;
+        if let Some(work) = &self.work {
+            for one in touched.iter().filter(|one| one.new == SUBMODULE) {
+                // As a checkout leaves it: an empty folder. Without it git shows it as deleted, no more.
+                let _ = std::fs::create_dir(work.join(OsStr::from_bytes(&one.path)));
+            }
+        }
+        Ok(())
     }
 
     async fn clear(&self, touched: &[Touched], index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
@@ -69,8 +79,17 @@ impl Repo {
         }
         let tracked = self.tracked(index, cancel).await?;
         let mut found = Found::default();
-        for suspect in &suspects {
-            look(&work, suspect, &tracked, &mut found);
+        for (path, is_above) in &suspects {
+            let at = work.join(OsStr::from_bytes(path));
+            // A folder that stays one is only looked into where something else is to stand.
+            if *is_above && at.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                let is_filled = std::fs::read_dir(&at).is_ok_and(|mut entries| entries.next().is_some());
+                if is_filled && (tracked.mode(path) == Some(SUBMODULE) || !tracked.has_below(path)) {
+                    found.whole.insert(path.clone());
+                }
+            } else {
+                look(&work, path, &tracked, &mut found);
+            }
         }
         let plain: BTreeSet<Vec<u8>> = found.plain.iter().map(|(path, _)| path.clone()).collect();
         let ignored = self.ignored(&plain, cancel).await?;
@@ -129,7 +148,7 @@ impl Tracked {
     }
 }
 
-fn touched(raw: &[u8]) -> Vec<Touched> {
+pub(super) fn touched(raw: &[u8]) -> Vec<Touched> {
     let mut all = Vec::new();
     let mut fields = raw.split(|b| *b == 0);
     while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
@@ -141,18 +160,22 @@ fn touched(raw: &[u8]) -> Vec<Touched> {
     all
 }
 
-/// The paths at which something stands that git's own look before it writes does not protect. Mostly there is none, and
-/// nothing else is asked then.
-fn suspects(work: &Path, touched: &[Touched]) -> BTreeSet<Vec<u8>> {
+/// The paths at which something stands that git's own look before it writes does not protect, and whether a folder is to stand
+/// there. Mostly there is none, and nothing else is asked then.
+fn suspects(work: &Path, touched: &[Touched]) -> BTreeSet<(Vec<u8>, bool)> {
+    let gone: BTreeSet<&[u8]> = touched.iter().filter(|one| one.old == SUBMODULE).map(|one| one.path.as_slice()).collect();
     let (mut suspects, mut folders) = (BTreeSet::new(), BTreeMap::<Vec<u8>, bool>::new());
     for one in touched {
         let is_there = one.new != "000000";
         if is_there {
             for (at, _) in one.path.iter().enumerate().filter(|(_, b)| **b == b'/') {
                 let folder = &one.path[..at];
-                let is_suspect = *folders.entry(folder.to_vec()).or_insert_with(|| is_no_plain_folder(&work.join(OsStr::from_bytes(folder))));
+                let is_suspect = *folders.entry(folder.to_vec()).or_insert_with(|| {
+                    let at = work.join(OsStr::from_bytes(folder));
+                    gone.contains(folder) && at.is_dir() || is_no_plain_folder(&at)
+                });
                 if is_suspect {
-                    suspects.insert(folder.to_vec());
+                    suspects.insert((folder.to_vec(), true));
                     break;
                 }
             }
@@ -162,13 +185,13 @@ fn suspects(work: &Path, touched: &[Touched]) -> BTreeSet<Vec<u8>> {
         let is_plain = meta.is_file() || meta.is_symlink();
         let suspect = if meta.is_dir() {
             // A submodule's folder stays where it is until something else is to stand there.
-            let is_submodule = |mode: &str| mode == SUBMODULE;
-            !(is_submodule(&one.new) || is_submodule(&one.old) && !is_there)
+            let (is, was) = (one.new == SUBMODULE, one.old == SUBMODULE);
+            !(was && (is || !is_there) || is && one.old == "000000")
         } else {
-            !is_plain || one.old == "000000" || meta.is_file() && !is_readable(&path)
+            !is_plain || one.old == "000000" || one.old == SUBMODULE || meta.is_file() && !is_readable(&path)
         };
         if suspect {
-            suspects.insert(one.path.clone());
+            suspects.insert((one.path.clone(), false));
         }
     }
     suspects
@@ -199,9 +222,11 @@ fn look(work: &Path, path: &[u8], tracked: &Tracked, found: &mut Found) {
     let at = work.join(OsStr::from_bytes(path));
     let Ok(meta) = at.symlink_metadata() else { return };
     if !meta.is_dir() {
-        if is_special(meta.file_type()) || meta.is_file() && !is_readable(&at) {
+        // git writes over what stands in place of a submodule without a look.
+        let is_submodule = tracked.mode(path) == Some(SUBMODULE);
+        if is_special(meta.file_type()) || is_submodule || meta.is_file() && !is_readable(&at) {
             found.whole.insert(path.to_vec());
-        } else if tracked.mode(path).is_none_or(|mode| mode == SUBMODULE) {
+        } else if tracked.mode(path).is_none() {
             found.plain.push((path.to_vec(), path.to_vec()));
         }
         return;

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests run programs and say what they saw")]
 
+mod everything;
 mod folder;
 mod full;
 mod publish;
