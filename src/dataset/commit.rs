@@ -59,6 +59,11 @@ impl Parts {
         parts
     }
 
+    /// Whether it is a commit of ours whose message begins so.
+    pub(super) fn is_our_own(&self, settings: &config::Dataset, begins: &str) -> bool {
+        self.author.starts_with(format!("author {} ", identity(settings)).as_bytes()) && self.message.starts_with(begins.as_bytes())
+    }
+
     /// The bytes of the same commit on other parents with another tree: author, date and message are kept to the byte, the
     /// committer is the pseudonym. The time of the committer is kept too, so that doing it twice gives the same commit.
     pub(super) fn again(&self, settings: &config::Dataset, tree: &str, parents: &[String]) -> Vec<u8> {

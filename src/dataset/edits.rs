@@ -22,8 +22,12 @@ use crate::dataset::park::SETTLED;
 use crate::dataset::place::INSIDE;
 use crate::dataset::replay::index_info;
 use crate::dataset::traces::in_memory;
+use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
+
+/// How the messages of our commits of edits begin.
+const FOUND: [&str; 2] = ["Staged changes found in the checkout of", "Uncommitted edits found in the checkout of"];
 
 /// Edits as they were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +76,7 @@ impl Repo {
                     Some(tip) => self.parts(tip.as_str(), cancel).await?.committed_s,
                     None => 0,
                 };
-                let message = format!("Staged changes found in the checkout of {}", self.settings.branch);
+                let message = format!("{} {}", FOUND[0], self.settings.branch);
                 let commit = self.write_commit(&new_commit(&self.settings, &staged, &parents, at_s, &message), cancel).await?;
                 parents = vec![commit.to_string()];
             }
@@ -86,6 +90,37 @@ impl Repo {
             self.note(format!("Files that are not tracked, or that are ignored, are kept here on {name}; they are not pushed."));
         }
         Ok(Edits { parked, tree, same })
+    }
+
+    /// Parked edits as they may be published: rules that the remote has brought since they were parked count as well. Own
+    /// commits are published as somebody has made them.
+    pub(super) async fn without_ignored(&self, commit: &Commit, cancel: &Cancel) -> Result<Commit, DatasetError> {
+        let mut chain = Vec::new();
+        let mut base = Some(commit.to_string());
+        while let Some(at) = base.clone() {
+            let parts = self.parts(&at, cancel).await?;
+            if !FOUND.iter().any(|found| parts.is_our_own(&self.settings, found)) {
+                break;
+            }
+            base = parts.parents.first().cloned();
+            chain.push(parts);
+        }
+        let Some(base_tree) = (match &base {
+            Some(base) if !chain.is_empty() => Some(self.object(&format!("{base}^{{tree}}"), cancel).await?),
+            None => Some(self.empty_tree(cancel).await?),
+            Some(_) => None,
+        }) else {
+            return Ok(commit.clone());
+        };
+        let (mut parents, mut made, mut is_changed) = (base.into_iter().collect::<Vec<_>>(), commit.clone(), false);
+        for parts in chain.iter().rev() {
+            let tree = self.public_tree(&base_tree, &parts.tree, &[], cancel).await?;
+            is_changed |= tree != parts.tree;
+            self.keep_rest(&tree, &parts.tree, &[], cancel).await?;
+            made = self.write_commit(&parts.again(&self.settings, &tree, &parents), cancel).await?;
+            parents = vec![made.to_string()];
+        }
+        Ok(if is_changed { made } else { commit.clone() })
     }
 
     /// Tracked files that differ from `index`, except what git cannot store; submodules are nobody's edits here.
@@ -196,7 +231,7 @@ impl Repo {
         if let Some(name) = self.ref_of(&[PARKED, PUBLISHED, SETTLED], tree, parents, cancel).await? {
             return Ok(name.rsplit('/').next().unwrap_or_default().to_owned());
         }
-        let message = format!("Uncommitted edits found in the checkout of {}", self.settings.branch);
+        let message = format!("{} {}", FOUND[1], self.settings.branch);
         let commit = self.write_commit(&new_commit(&self.settings, tree, parents, clock::now_ms() / 1000, &message), cancel).await?;
         self.park(&commit, cancel).await
     }

@@ -122,7 +122,11 @@ impl Repo {
             return Ok(None);
         }
         for (name, commit) in self.refs_below(PARKED, cancel).await? {
-            let Some(commit) = self.without_gone(&name, commit, remote, cancel).await? else { continue };
+            let fit = self.without_ignored(&commit, cancel).await?;
+            if fit != commit {
+                self.set_ref(&name, &fit, cancel).await?;
+            }
+            let Some(commit) = self.without_gone(&name, fit, remote, cancel).await? else { continue };
             match self.publish(&name[PARKED.len()..], &commit, cancel).await?.0 {
                 Pushed::Done => {}
                 other => first = first.or(Some(other)),

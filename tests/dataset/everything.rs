@@ -391,3 +391,112 @@ on_both_gits! {
         all(&world.git, Has::Submodule, OF_SUBMODULE).await;
     }
 }
+
+/// A file or folder that cannot be changed or moved, until dropped.
+struct Fixed(PathBuf);
+
+impl Fixed {
+    fn new(at: PathBuf) -> Self {
+        let set = std::process::Command::new("chattr").arg("+i").arg(&at).status().unwrap();
+        assert!(set.success(), "this test needs root and a file system with immutable files");
+        Self(at)
+    }
+}
+
+impl Drop for Fixed {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("chattr").arg("-i").arg(&self.0).status();
+    }
+}
+
+/// A file system of its own inside the checkout, until dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(at: PathBuf) -> Self {
+        std::fs::create_dir(&at).unwrap();
+        let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&at).status().unwrap();
+        assert!(mounted.success(), "this test needs root");
+        Self(at)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// The pass is refused and names what is in the way; nothing of the checkout is another than before.
+async fn refused(world: &World, name: &str) {
+    let (head, before) = (world.head(), inventory_of(&world.dir()));
+    let error = world.data().reconcile(&world.cancel).await.unwrap_err().to_string();
+    assert!(error.contains(name), "{error}");
+    assert_eq!((world.head(), inventory_of(&world.dir())), (head, before), "{error}");
+    assert!(world.data().status(&world.cancel).await.unwrap().aside.is_empty(), "{error}");
+}
+
+on_both_gits! {
+    async fn what_cannot_be_moved_refuses_the_reload_and_nothing_is_changed(world: World) {
+        std::fs::write(world.other().join(".gitignore"), "*.ign\n").unwrap();
+        world.elsewhere("tracked", "1\n");
+        world.ready().await;
+        // Moved before the other is found to stay: it goes back.
+        put(&world.dir().join("a.ign"), "can be moved");
+        put(&world.dir().join("b.ign"), "cannot");
+        let fixed = Fixed::new(world.dir().join("b.ign"));
+        for name in ["a.ign", "b.ign"] {
+            std::fs::write(world.other().join(name), "the remote's\n").unwrap();
+            world.run(&world.other(), &["add", "-f", name]);
+        }
+        world.elsewhere("c", "2\n");
+        for _ in 0..2 {
+            refused(&world, "b.ign").await;
+        }
+        world.ready().await;
+        drop(fixed);
+        world.expect(Reconcile::FastForwarded).await;
+        assert_eq!((world.read("a.ign"), world.read("c")), ("the remote's\n".to_owned(), "2\n".to_owned()));
+        // A tracked file that the remote changes.
+        let fixed = Fixed::new(world.dir().join("tracked"));
+        world.elsewhere("tracked", "2\n");
+        let error = world.data().reconcile(&world.cancel).await.unwrap_err().to_string();
+        assert!(error.contains("tracked") && error.contains("not permitted"), "{error}");
+        assert_eq!(world.run(&world.dir(), &["status", "--porcelain"]), "");
+        drop(fixed);
+        world.expect(Reconcile::FastForwarded).await;
+        world.assert_same();
+    }
+
+    async fn a_mount_in_the_way_refuses_the_reload(world: World) {
+        world.ready().await;
+        let mounted = Mounted::new(world.dir().join("m"));
+        repo(&world, &world.dir().join("m/deep"));
+        world.elsewhere("m", "a file\n");
+        refused(&world, "/m ").await;
+        world.ready().await;
+        drop(mounted);
+        world.expect(Reconcile::FastForwarded).await;
+        world.assert_same();
+    }
+
+    async fn an_edit_that_cannot_be_undone_is_parked_once_and_does_not_stop_a_boot(world: World) {
+        world.ready().await;
+        put(&world.dir().join("a"), "edited");
+        let edited = world.read("a");
+        let fixed = Fixed::new(world.dir().join("a"));
+        std::fs::write(world.dir().join("b"), "edited too").unwrap();
+        for boot in 0..3 {
+            let ready = world.again().ready(&world.cancel).await.unwrap();
+            assert!(ready.healed.join(" ").contains("stay as they are"), "{ready:?}");
+            assert_eq!((world.read("a"), world.read("b")), (edited.clone(), "1 b\n2 b\n3 b\n".to_owned()));
+            world.expect(Reconcile::InSync).await;
+            // The first park holds both edits; from the second boot on there is one of the file that stays.
+            assert_eq!(world.conflicts().len(), 1 + usize::from(boot > 0), "boot {boot}");
+        }
+        drop(fixed);
+        world.ready().await;
+        world.assert_same();
+        assert_eq!(world.conflicts().len(), 2);
+    }
+}

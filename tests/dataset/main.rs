@@ -16,4 +16,5 @@ mod remote;
 mod ssh;
 mod storm;
 mod table;
+mod untracked;
 mod world;
