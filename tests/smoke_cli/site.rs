@@ -34,21 +34,9 @@ impl Site {
     /// The same over IPv4 alone.
     pub(crate) fn over_ipv4(page: impl Into<String>) -> Self {
         let page: Arc<str> = page.into().into();
-        let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority_key = rcgen::KeyPair::generate().unwrap();
-        let root = authority.self_signed(&authority_key).unwrap();
-        let issuer = rcgen::Issuer::new(authority, authority_key);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        leaf.not_after = rcgen::date_time_ymd(2200, 1, 1);
-        let leaf = leaf.signed_by(&key, &issuer).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), root.pem()).unwrap();
-        let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let tls = Arc::new(tls.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private).unwrap());
+        let (tls, ca) = certified(&["localhost"]);
+        std::fs::write(dir.path().join("ca.pem"), ca).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let site = Self { dir, port, requests: Arc::default(), page, tls };
@@ -100,6 +88,23 @@ impl Site {
         let all: Vec<&str> = ["smoke", &page, "--ca-file", &ca, "--within-s", "1"].iter().chain(args).copied().collect();
         run(&all, &[])
     }
+}
+
+/// A certificate for these names, and the authority that vouches for it, in PEM.
+pub(crate) fn certified(names: &[&str]) -> (Arc<rustls::ServerConfig>, String) {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut leaf = rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    leaf.not_after = rcgen::date_time_ymd(2200, 1, 1);
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    (Arc::new(tls.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private).unwrap()), root.pem())
 }
 
 pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
