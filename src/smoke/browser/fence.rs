@@ -81,7 +81,8 @@ impl Fence {
             Some(chain) => self.chains.insert(chain.to_owned(), url.clone()),
             None => None,
         };
-        let before = before.filter(|_| params.get("redirectedRequestId").is_some());
+        // Not every hop names the one before it (those of fetch() do not), but all of a chain share its number.
+        let before = before.filter(|before| *before != url);
         let refused = if is_page { self.page_goes(&url) } else { self.asset_goes(&url, before.as_ref()) };
         let refused = match refused {
             None if self.leads_home(&url).await => Some(if is_page { Refused::Left(url, Stray::Near) } else { Refused::Near(url) }),

@@ -127,9 +127,9 @@ impl<'a> Session<'a> {
             }
             "Fetch.requestPaused" => {
                 if let Some(refused) = self.refused(params).await {
-                    // What is aborted leaves the page as it is.
+                    // What is aborted leaves the page as it is, and its load event may never come.
                     let reason = if refused.is_navigation() { "Aborted" } else { "BlockedByClient" };
-                    self.watched.is_loaded |= refused.is_navigation() && !self.watched.is_shown;
+                    self.watched.is_loaded |= refused.is_navigation();
                     let refusal = json!({ "requestId": params["requestId"], "errorReason": reason });
                     return self.cdp.tell(session.as_deref(), "Fetch.failRequest", refusal).await;
                 }

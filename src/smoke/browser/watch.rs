@@ -54,8 +54,6 @@ pub(in crate::smoke) struct Mixed {
 pub(in crate::smoke) struct Watched {
     /// Whether the page's load event came.
     pub(in crate::smoke) is_loaded: bool,
-    /// Whether a document has taken the place of the empty tab.
-    pub(in crate::smoke) is_shown: bool,
     /// Where the browser was kept from going.
     pub(in crate::smoke) refused: BTreeSet<Refused>,
     /// The dialogs that the page opened.
@@ -92,10 +90,7 @@ impl Watched {
         let id = format!("{} {}", event["sessionId"], params["requestId"]);
         match event["method"].as_str().unwrap_or_default() {
             "Page.loadEventFired" => self.is_loaded = true,
-            "Page.frameNavigated" => {
-                self.is_shown |= params["frame"].get("parentId").is_none();
-                self.leaves(&params["frame"]);
-            }
+            "Page.frameNavigated" => self.leaves(&params["frame"]),
             "Network.requestWillBeSent" => self.begins(id, params),
             "Network.responseReceived" => self.answered(&id, &params["response"]),
             "Network.loadingFinished" => self.ends(&id, params, None),
