@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::Weak;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub use clean::{clean, misleads};
 
 /// How long lines are gathered before they are stored together.
 const GATHER: Duration = Duration::from_millis(40);
+/// How long until lines that could not be stored are tried again.
+const AGAIN: Duration = Duration::from_millis(200);
 /// How long the end of a journal waits for a database that does not take its last lines.
 const LAST_TRY: Duration = Duration::from_secs(10);
 
@@ -39,7 +41,8 @@ const LAST_TRY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default)]
 pub struct Hub {
     topics: Arc<Mutex<HashMap<DeploymentId, watch::Sender<i64>>>>,
-    unwritable: Arc<AtomicBool>,
+    /// How many journals wait for a database that does not take their lines.
+    stuck: Arc<AtomicUsize>,
     /// Read by every writer that still has lines to store.
     writing: Arc<RwLock<()>>,
 }
@@ -66,10 +69,26 @@ impl Hub {
         let _all = self.writing.write().await;
     }
 
-    /// Whether lines could not be stored lately: no new order should be taken then.
+    /// Whether lines wait that cannot be stored: no new order should be taken then.
     #[must_use]
     pub fn is_unwritable(&self) -> bool {
-        self.unwritable.load(Ordering::Relaxed)
+        self.stuck.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A journal that waits. However it ends, it does not wait any more.
+struct Stuck(Arc<AtomicUsize>);
+
+impl Stuck {
+    fn of(hub: &Hub) -> Self {
+        hub.stuck.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&hub.stuck))
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -180,22 +199,25 @@ async fn write(store: Store, hub: Hub, fence: Fence, mut lines: mpsc::UnboundedR
             batch.push(line);
         }
         // A full disk is freed again sooner or later: the lines wait, and the API takes no new order meanwhile.
+        let mut stuck = None;
         while let Err(error) = store.append_lines(&fence, &batch).await {
             if matches!(error, StoreError::Fenced) {
                 return;
             }
-            if !hub.unwritable.swap(true, Ordering::Relaxed) {
+            if stuck.is_none() {
                 tracing::error!(deployment = %fence.id, %error, "journal lines cannot be stored");
+                stuck = Some(Stuck::of(&hub));
             }
             if lines.is_closed() && last_try.get_or_insert_with(tokio::time::Instant::now).elapsed() > LAST_TRY {
+                tracing::error!(deployment = %fence.id, lines = batch.len(), "the last lines of a journal are lost");
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(AGAIN).await;
             while let Ok(line) = lines.try_recv() {
                 batch.push(line);
             }
         }
-        hub.unwritable.store(false, Ordering::Relaxed);
+        drop(stuck);
         hub.tell(&fence.id);
     }
 }
