@@ -195,15 +195,14 @@ fn holding(path: &Path) -> Vec<(i32, i32)> {
 fn taker(pid: i32, lock: &std::fs::Metadata) -> Option<i32> {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let is_lock = |open: &std::fs::Metadata| open.dev() == lock.dev() && open.ino() == lock.ino();
-    let open = descriptors.filter(|entry| std::fs::metadata(entry.path()).is_ok_and(|open| is_lock(&open)));
-    open.filter_map(|entry| {
+    let mut open = descriptors.filter(|entry| std::fs::metadata(entry.path()).is_ok_and(|open| is_lock(&open)));
+    open.find_map(|entry| {
         let file = format!("/proc/{pid}/fdinfo/{}", entry.file_name().display());
         let info = std::fs::read_to_string(file).ok()?;
         let line = info.lines().find(|line| line.starts_with("lock:") && line.contains(" FLOCK "))?;
         // "lock:  1: FLOCK  ADVISORY  WRITE PID DEVICE:INODE 0 EOF"
         line.split_whitespace().nth(5)?.parse().ok()
     })
-    .next()
 }
 
 fn command_of(pid: i32) -> String {
