@@ -13,3 +13,4 @@ mod follow;
 mod full;
 mod orders;
 mod record;
+mod values;
