@@ -149,8 +149,9 @@ install_nginx() { RUNLEVEL=1 debian nginx=nginx openssl=openssl; }
 
 install_lychee() { from_cargo lychee "$lychee_version" lychee; }
 
+# The benchmark starts servers of its own; a package would begin one for everybody where no systemd runs.
 install_bench() {
-    debian webhook=webhook hyperfine=hyperfine wrk=wrk hey=hey
+    RUNLEVEL=1 debian webhook=webhook hyperfine=hyperfine wrk=wrk hey=hey
     install_lychee
 }
 
