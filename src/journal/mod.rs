@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::Weak;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -94,11 +95,41 @@ impl Drop for Stuck {
 /// The journal of one deployment that is being carried out here. Giving it a line never waits.
 #[derive(Debug)]
 pub struct Journal {
+    pen: Arc<Pen>,
+    writer: tokio::task::JoinHandle<()>,
+}
+
+/// Writes to a journal beside its owner, until that is closed.
+#[derive(Debug, Clone)]
+pub struct Voice(Weak<Pen>);
+
+impl Voice {
+    /// What a person should look at; nothing when the journal is closed.
+    pub fn warning(&self, text: &str) {
+        if let Some(pen) = self.0.upgrade() {
+            pen.line(LineKind::Warning, text);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pen {
     sender: mpsc::UnboundedSender<Line>,
     mask: Arc<Mask>,
-    step: Step,
-    next_seq: i64,
-    writer: tokio::task::JoinHandle<()>,
+    /// The step that lines belong to, and the number of the next one.
+    at: Mutex<(Step, i64)>,
+}
+
+impl Pen {
+    fn line(&self, kind: LineKind, text: &str) {
+        let text = clean(&self.mask.hide(text));
+        // Lines are sent in the order of their numbers.
+        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = Line { seq: at.1, at_ms: clock::now_ms(), step: at.0, kind, text };
+        at.1 += 1;
+        // The writer ends after this value only.
+        let _ = self.sender.send(line);
+    }
 }
 
 impl Journal {
@@ -111,12 +142,12 @@ impl Journal {
         let (sender, receiver) = mpsc::unbounded_channel();
         let writing = Arc::clone(&hub.writing).read_owned().await;
         let writer = tokio::spawn(write(store.clone(), hub.clone(), fence.clone(), receiver, writing));
-        Ok(Self { sender, mask, step: Step::Guards, next_seq, writer })
+        Ok(Self { pen: Arc::new(Pen { sender, mask, at: Mutex::new((Step::Guards, next_seq)) }), writer })
     }
 
     /// The step that lines belong to from now on; `title` says what happens in it.
     pub fn step(&mut self, step: Step, title: &str) {
-        self.step = step;
+        self.pen.at.lock().unwrap_or_else(PoisonError::into_inner).0 = step;
         self.line(LineKind::Step, title);
     }
 
@@ -140,19 +171,22 @@ impl Journal {
         self.line(LineKind::Output, text.as_ref());
     }
 
+    /// Another hand for this journal.
+    #[must_use]
+    pub fn voice(&self) -> Voice {
+        Voice(Arc::downgrade(&self.pen))
+    }
+
     fn line(&mut self, kind: LineKind, text: &str) {
-        let text = clean(&self.mask.hide(text));
-        let line = Line { seq: self.next_seq, at_ms: clock::now_ms(), step: self.step, kind, text };
-        self.next_seq += 1;
-        // The writer ends after this value only.
-        let _ = self.sender.send(line);
+        self.pen.line(kind, text);
     }
 
     /// Stores what is left and gives the number for the outcome's line.
     pub async fn close(self) -> i64 {
-        drop(self.sender);
+        let next_seq = self.pen.at.lock().unwrap_or_else(PoisonError::into_inner).1;
+        drop(self.pen);
         let _ = self.writer.await;
-        self.next_seq
+        next_seq
     }
 }
 

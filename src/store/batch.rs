@@ -19,6 +19,7 @@ use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::audit::Head;
 use crate::store::gate::Tx;
+use crate::store::holds;
 use crate::store::ledger::Changes;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::New;
@@ -194,11 +195,13 @@ async fn write_deliveries(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i6
 /// Services are held, and what runs there is told to stop.
 async fn write_rollbacks(tx: &mut Tx, changes: &Changes, now_ms: i64) -> Result<(), sqlx::Error> {
     for (service, id, until_ms) in &changes.held {
-        let hold = sqlx::query(
-            "INSERT INTO holds (service, deployment, since_ms, until_ms) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (service) DO UPDATE SET deployment = $2, since_ms = $3, until_ms = $4",
-        );
-        tx.execute(hold.bind(service.as_str()).bind(id.as_str()).bind(now_ms).bind(*until_ms)).await?;
+        holds::take(tx, service.as_str(), id.as_str(), now_ms, *until_ms).await?;
+    }
+    // What was superseded within its own batch gives back what it took, after the next one has taken it.
+    for new in changes.new.iter().filter(|new| changes.held.iter().any(|(_, id, _)| *id == new.id)) {
+        if let Some(by) = &new.superseded_by {
+            holds::settle(tx, new.id.as_str(), &Outcome::Superseded { by: by.clone() }).await?;
+        }
     }
     for (running, by) in &changes.stopped {
         let stop = sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1");

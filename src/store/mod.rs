@@ -5,6 +5,7 @@ mod audit;
 mod batch;
 mod desk;
 mod gate;
+mod holds;
 mod ledger;
 mod lines;
 mod many;

@@ -17,6 +17,7 @@ use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
+use crate::store::holds;
 
 /// A call that may come again: who sent it, its id, and the SHA-256 of its body in hex.
 #[derive(Debug, Clone)]
@@ -178,5 +179,6 @@ pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Res
     .bind(LineKind::Outcome.as_str())
     .bind(outcome.to_string());
     tx.execute(line).await?;
+    holds::settle(tx, id, outcome).await?;
     Ok(true)
 }

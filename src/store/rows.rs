@@ -38,6 +38,8 @@ pub struct Deployment {
     pub pin_before: Option<String>,
     /// What ran before, for people.
     pub ran_before: Option<String>,
+    /// The resolved compose configuration at its pin, without its secrets.
+    pub resolved: Option<String>,
     /// What the smoke check of the running release saw before anything changed.
     pub baseline: Option<Report>,
     /// What the last smoke check saw.
@@ -208,6 +210,7 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         barrier: flag(row, "barrier")?,
         pin_before: text("pin_before")?,
         ran_before: text("ran_before")?,
+        resolved: text("resolved")?,
         baseline: parsed_if_any(row, "baseline", json)?,
         report: parsed_if_any(row, "report", json)?,
         undo_why: text("undo_why")?,

@@ -16,6 +16,7 @@ use crate::store::Filter;
 use crate::store::Listed;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::holds;
 use crate::store::orders;
 use crate::store::rows;
 
@@ -198,7 +199,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when another run has taken over.
     pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Step, seq: i64) -> Result<(), StoreError> {
+        let is_rollback = self.gate.fetch_optional(holds::before(fence.id.as_str())).await?.is_some();
         let mut tx = self.gate.begin().await?;
+        if is_rollback {
+            // Holds are given back in the order in which they are taken: no acceptance comes between.
+            tx.alone("queue").await?;
+        }
         let done = tx
             .execute(
                 sqlx::query(
@@ -228,6 +234,7 @@ impl Store {
             .bind(outcome.to_string()),
         )
         .await?;
+        holds::settle(&mut tx, fence.id.as_str(), outcome).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -240,6 +247,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn finish_waiting(&self, id: &DeploymentId, outcome: &Outcome) -> Result<bool, StoreError> {
         let mut tx = self.gate.begin().await?;
+        tx.alone("queue").await?;
         let ended = orders::end_waiting(&mut tx, id.as_str(), outcome).await?;
         tx.commit().await?;
         Ok(ended)

@@ -101,7 +101,7 @@ pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: we
 pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
-    let (caller, _) = proof.action(&found.order.service)?;
+    let (caller, _) = proof.upon(&found.order)?;
     let (done, message) = shared.deployer.cancel(&found, &caller).await?;
     if done { Ok(HttpResponse::Ok().json(api::Done { message })) } else { Err(ApiError::conflict("ended", message)) }
 }
@@ -109,8 +109,7 @@ pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: 
 pub(super) async fn retry(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
-    let order = &found.order;
-    let (caller, delivery) = proof.order_again(&order.service, order.kind, order.force, order.git_ref.as_deref())?;
+    let (caller, delivery) = proof.upon(&found.order)?;
     let accepted = shared.deployer.retry(&found, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }
