@@ -9,6 +9,7 @@ mod support;
 mod auth;
 mod bounds;
 mod cluster;
+mod connections;
 mod follow;
 mod orders;
 mod record;
