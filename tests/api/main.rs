@@ -12,4 +12,5 @@ mod cluster;
 mod connections;
 mod follow;
 mod orders;
+mod proxies;
 mod record;
