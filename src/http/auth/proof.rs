@@ -13,6 +13,7 @@ use crate::model::OrderKind;
 use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Verb;
+use crate::model::ref_text;
 use crate::store::Delivery;
 
 /// A call whose proof holds.
@@ -119,6 +120,7 @@ impl Proof {
         let ask: api::NewReload =
             serde_json::from_slice(&self.body).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))?;
         let caller = self.allow_dataset(&ask.dataset)?;
+        ask.branch.as_deref().map(ref_text).transpose().map_err(|error| ApiError::bad_request(error.to_string()))?;
         let full = |branch: &String| if branch.starts_with("refs/") { branch.clone() } else { format!("refs/heads/{branch}") };
         let git_ref = ask.branch.as_ref().map(full);
         self.allow_ref(git_ref.as_deref())?;
