@@ -90,7 +90,11 @@ fn capacity(server: &Server) -> Capacity {
     let capacity = Capacity::of(server, open_files);
     if capacity.connections < server.max_connections {
         let connections = capacity.connections;
-        tracing::warn!(open_files, connections, "the limit of open files (ulimit -n, LimitNOFILE) allows fewer connections than max_connections");
+        tracing::warn!(
+            open_files,
+            connections,
+            "the limit of open files (ulimit -n, LimitNOFILE) allows fewer connections than max_connections"
+        );
     }
     capacity
 }

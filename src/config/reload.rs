@@ -359,7 +359,8 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
         }
     };
     let plain_http = from.flag("plain_http", false);
-    let shows_bearer = matches!(credential.as_ref().and_then(|source| source.read().ok()).map(Credential::of), Some(Ok(Credential::Bearer(_))));
+    let shows_bearer =
+        matches!(credential.as_ref().and_then(|source| source.read().ok()).map(Credential::of), Some(Ok(Credential::Bearer(_))));
     let clear = place.as_ref().and_then(|place| place.urls().iter().find(|url| is_in_the_clear(url)));
     if let Some(url) = clear.filter(|_| shows_bearer && !plain_http) {
         from.problem("plain_http", format!("{url} is plain http, so whoever sees the traffic could use the bearer token: use https or a whsec_ secret that signs, or set plain_http = true where you trust every machine on the way."));

@@ -2,7 +2,6 @@
 //!
 //! A line is first stored and then told, so a follower reads everything from the store and nothing can be missed.
 
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -76,8 +76,37 @@ mod tests {
             assert!(ref_text(good).is_ok(), "{good}");
         }
         for bad in [
-            "", "/", "/a", "a/", "a//b", ".a", "a/.b", "a.", "a.lock", "a.LOCK/b", "a..b", "a b", "a~", "a^", "a:b", "a?", "a*", "a[", "a\\b",
-            "a@{b", "@", "-a", "--upload-pack=id", "a\tb", "a\0", "a\u{7f}", "a\u{202e}b", "a\u{200f}", "a\u{2066}", "a\u{61c}", "a\n",
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            ".a",
+            "a/.b",
+            "a.",
+            "a.lock",
+            "a.LOCK/b",
+            "a..b",
+            "a b",
+            "a~",
+            "a^",
+            "a:b",
+            "a?",
+            "a*",
+            "a[",
+            "a\\b",
+            "a@{b",
+            "@",
+            "-a",
+            "--upload-pack=id",
+            "a\tb",
+            "a\0",
+            "a\u{7f}",
+            "a\u{202e}b",
+            "a\u{200f}",
+            "a\u{2066}",
+            "a\u{61c}",
+            "a\n",
         ] {
             assert!(ref_text(bad).is_err(), "{bad:?}");
         }
@@ -85,8 +114,21 @@ mod tests {
             assert!(run_url_text(good).is_ok(), "{good}");
         }
         for bad in [
-            "", "x", "//example.com", "javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "ftp://x", "https://", "https://u:p@x/",
-            "https://u@x/", "https://x/\u{202e}", "java\nscript:x", "https://x/a b", " https://x/", "https://x/\n",
+            "",
+            "x",
+            "//example.com",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "file:///etc/passwd",
+            "ftp://x",
+            "https://",
+            "https://u:p@x/",
+            "https://u@x/",
+            "https://x/\u{202e}",
+            "java\nscript:x",
+            "https://x/a b",
+            " https://x/",
+            "https://x/\n",
         ] {
             assert!(run_url_text(bad).is_err(), "{bad:?}");
         }

@@ -171,5 +171,8 @@ fn is_connected(port: u16) -> bool {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     // The far end is the server's, whose state is 01 as long as it has not closed.
     let far = format!(":{port:04X}");
-    table.lines().filter_map(|line| line.split_whitespace().skip(2).take(2).collect::<Vec<_>>().try_into().ok()).any(|[to, state]: [&str; 2]| to.ends_with(&far) && state == "01")
+    table
+        .lines()
+        .filter_map(|line| line.split_whitespace().skip(2).take(2).collect::<Vec<_>>().try_into().ok())
+        .any(|[to, state]: [&str; 2]| to.ends_with(&far) && state == "01")
 }

@@ -150,7 +150,10 @@ async fn no_text_from_outside_forges_a_line(database: Database) {
         assert_eq!(answer.status, 202);
         let shown = rig.ended(answer.json()["id"].as_str().unwrap()).await;
         // The record keeps what was sent, as data.
-        assert_eq!([&shown["reason"], &shown["ref"], &shown["commit"], &shown["run_url"]], [text, "refs/heads/main", "1f0c", "https://x.test/"]);
+        assert_eq!(
+            [&shown["reason"], &shown["ref"], &shown["commit"], &shown["run_url"]],
+            [text, "refs/heads/main", "1f0c", "https://x.test/"]
+        );
         let log = |accept: &str| {
             let path = format!("/api/v1/deployments/{}/log", shown["id"].as_str().unwrap());
             Call::get(&path).by(rig.key()).header("accept", accept).send(&rig)

@@ -23,7 +23,8 @@ use crate::world::Settings;
 use crate::world::World;
 
 const STRANGERS: usize = 3000;
-const SECRET: [u8; 32] = [7, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31];
+const SECRET: [u8; 32] =
+    [7, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31];
 
 /// What a stranger does with a connection.
 #[derive(Debug, Clone, Copy)]

@@ -213,4 +213,3 @@ impl Proof {
         Ok((caller, self.delivery))
     }
 }
-

@@ -59,10 +59,7 @@ pub(in crate::http) enum Door {
         is_proxy: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
     },
     /// The unix socket. Whoever opens it is believed, so all that is bounded is how many there are.
-    Unix {
-        listener: UnixListener,
-        descriptors: Arc<Semaphore>,
-    },
+    Unix { listener: UnixListener, descriptors: Arc<Semaphore> },
 }
 
 impl Door {

@@ -134,9 +134,8 @@ impl Held {
     }
 
     fn evict_oldest_of(&mut self, owner: &Owner, but: Option<u64>) {
-        let is_one = |(number, entry): &(&u64, &Entry)| {
-            entry.standing == Standing::Stranger && entry.owner == *owner && Some(**number) != but
-        };
+        let is_one =
+            |(number, entry): &(&u64, &Entry)| entry.standing == Standing::Stranger && entry.owner == *owner && Some(**number) != but;
         if let Some(oldest) = self.seats.iter().find(is_one).map(|(number, _)| *number) {
             self.turn_out(oldest);
         }
