@@ -206,6 +206,7 @@ impl App {
         let listening = http::serve(&config.server, capacity, shared).await.context("The server cannot listen")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&deployer).work(stop.clone()));
+        tokio::spawn(deployer.store().clone().share_attempts(stop.clone()));
         reloader.start();
         Ok(Self { listening, deployer, reloader, queue, stop, _data_lock: data_lock })
     }

@@ -149,12 +149,14 @@ fn read_docker(from: Option<Section>) -> Docker {
         home,
         host: None,
         config_dir: None,
+        wait: Duration::from_mins(3),
     };
     let Some(mut from) = from else { return docker };
     docker.program = from.text("program").unwrap_or(docker.program);
     docker.path = from.text("path").unwrap_or(docker.path);
     docker.host = from.text("host");
     docker.config_dir = from.path("config_dir");
+    docker.wait = from.seconds("wait_s", 180.0, 1.0..=3600.0);
     from.finish();
     docker
 }

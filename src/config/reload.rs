@@ -205,6 +205,7 @@ fn read_data(from: &mut Section, name: DatasetName, docker: &Docker, secrets: &m
         push_deadline,
         local_deadline,
         publish: read_publish(from, &dir),
+        push_untracked: from.flag("push_untracked", false),
         git: Git { program: from.text("git").unwrap_or_else(|| "git".to_owned()), path: docker.path.clone(), home: docker.home.clone() },
         ssh_key_file: from.path("ssh_key_file"),
         ssh_known_hosts_file: from.path("ssh_known_hosts_file"),

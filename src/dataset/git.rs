@@ -75,6 +75,8 @@ pub(super) struct Repo {
     pub(super) work: Option<PathBuf>,
     /// The dataset's lock, which children inherit.
     pub(super) lock: Option<Arc<File>>,
+    /// What a person should hear of this piece of work, a sentence each.
+    pub(super) notes: Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl Repo {
@@ -91,7 +93,20 @@ impl Repo {
             return None;
         };
         let common = std::fs::read_to_string(git_dir.join("commondir")).map_or_else(|_| git_dir.clone(), |to| git_dir.join(to.trim_end()));
-        common.join("objects").is_dir().then(|| Self { settings: Arc::clone(settings), git_dir, common, work, lock })
+        common.join("objects").is_dir().then(|| Self { settings: Arc::clone(settings), git_dir, common, work, lock, notes: Arc::default() })
+    }
+
+    /// Says something that a person should hear, once.
+    pub(super) fn note(&self, text: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
+    }
+
+    /// What was to be said since it was taken last.
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Our own folder inside the git folder.
@@ -226,6 +241,12 @@ impl Call {
     /// With this index instead of the repository's.
     pub(super) fn index(self, file: &Path) -> Self {
         self.env("GIT_INDEX_FILE", shown(file))
+    }
+
+    /// With this work tree instead of the repository's.
+    pub(super) fn in_tree(mut self, tree: &Path) -> Self {
+        self.command.dir = Some(tree.to_owned());
+        self.env("GIT_WORK_TREE", shown(tree))
     }
 
     pub(super) fn env(mut self, name: &str, value: impl Into<String>) -> Self {

@@ -65,7 +65,7 @@ mod tests {
     use super::run_url_text;
 
     #[test]
-    fn only_what_they_are_called_gets_through() {
+    fn only_a_commit_and_a_ref_get_through() {
         for good in ["1f0c", "0123456789abcdef0123456789abcdef01234567", &"A".repeat(64)] {
             assert!(commit_text(good).is_ok(), "{good}");
         }
@@ -110,6 +110,10 @@ mod tests {
         ] {
             assert!(ref_text(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn only_the_address_of_a_run_gets_through() {
         for good in ["https://git.example.com/acme/web/actions/runs/7", "http://127.0.0.1:3000/x?y=1#z"] {
             assert!(run_url_text(good).is_ok(), "{good}");
         }

@@ -11,6 +11,7 @@ mod bounds;
 mod cluster;
 mod connections;
 mod follow;
+mod full;
 mod orders;
 mod proxies;
 mod record;

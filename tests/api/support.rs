@@ -131,6 +131,11 @@ impl Plan {
         Rig::start(self, dir, "server", url).await
     }
 
+    /// In this folder, where `server` becomes the data folder, and with this database.
+    pub(crate) async fn start_in(self, dir: tempfile::TempDir, url: Option<String>) -> Rig {
+        Rig::start(self, dir, "server", url).await
+    }
+
     /// Writes the configuration of the server whose data folder is `name`, and returns its path.
     pub(crate) fn write(&self, dir: &Path, name: &str, url: Option<&str>) -> PathBuf {
         let socket = if self.socket { dir.join(format!("{name}.sock")).display().to_string() } else { String::new() };

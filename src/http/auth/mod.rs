@@ -76,17 +76,14 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     if let Some(connection) = connection {
         connection.is_for(&limit);
     }
+    allow_attempt(shared, &origin, &limit)?;
     let shown = Shown::of(request);
     if origin.uid().is_none() && shown.is_nothing() {
-        // Nothing of its body is waited for.
-        place_of(connection)?;
-        allow_attempt(shared, &origin, &limit).await?;
-        return refuse(shared, &limit).await;
+        return refuse(shared, &limit);
     }
     let (body, room) = read_body(request, payload, config.server.body_limit_bytes, shared).await?;
     place_of(connection)?;
-    allow_attempt(shared, &origin, &limit).await?;
-    let Some(mut proof) = proven(request, &shown, &origin, shared, body, verb, room)? else { return refuse(shared, &limit).await };
+    let Some(mut proof) = proven(request, &shown, &origin, shared, body, verb, room)? else { return refuse(shared, &limit) };
     if let Who::Follower(mine) = &proof.who
         && !is_about(request.path(), mine)
     {
@@ -108,10 +105,10 @@ fn place_of(connection: Option<&Rc<Connection>>) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn allow_attempt(shared: &Shared, origin: &address::Origin, limit_key: &str) -> Result<(), ApiError> {
+fn allow_attempt(shared: &Shared, origin: &address::Origin, limit_key: &str) -> Result<(), ApiError> {
     let is_remote = matches!(origin.via, Via::Plain | Via::Tls);
     let most = shared.deployer.config().server.failed_attempts_per_min;
-    if is_remote && shared.deployer.store().failed_attempts(limit_key).await? >= most {
+    if is_remote && shared.deployer.store().failed_attempts(limit_key) >= most {
         return Err(ApiError::too_many());
     }
     Ok(())
@@ -164,9 +161,9 @@ fn is_about(path: &str, id: &DeploymentId) -> bool {
     matches!(rest, Some("" | "/log"))
 }
 
-async fn refuse(shared: &Shared, limit_key: &str) -> Result<Proof, ApiError> {
+fn refuse(shared: &Shared, limit_key: &str) -> Result<Proof, ApiError> {
     shared.deployer.metrics().refused_call();
-    shared.deployer.store().count_failed(limit_key).await?;
+    shared.deployer.store().count_failed(limit_key);
     Err(ApiError::unauthorized())
 }
 

@@ -163,7 +163,7 @@ impl Proof {
     /// # Errors
     /// As [`Proof::action`], and 403 when the key's refs do not cover the order's.
     pub fn upon(self, order: &Order) -> Result<(Caller, Option<Delivery>), ApiError> {
-        self.as_if(&order.service, order.kind, order.force, order.git_ref.as_deref())
+        self.acting(&order.service, order.kind, order.force, order.git_ref.as_deref())
     }
 
     /// The caller of an action that takes away or makes what a rollback makes: it names no ref, so a key that is bound to refs
@@ -172,10 +172,10 @@ impl Proof {
     /// # Errors
     /// As [`Proof::action`].
     pub fn operator(self, service: &ServiceName) -> Result<(Caller, Option<Delivery>), ApiError> {
-        self.as_if(service, OrderKind::Rollback, false, None)
+        self.acting(service, OrderKind::Rollback, false, None)
     }
 
-    fn as_if(
+    fn acting(
         mut self,
         service: &ServiceName,
         kind: OrderKind,

@@ -42,12 +42,12 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
     if let Some(connection) = connection {
         connection.is_for(&limit_key);
     }
-    let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(shared, &limit_key).await) };
+    let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(shared, &limit_key)) };
     if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(refused(shared, &limit_key).await);
+        return Err(refused(shared, &limit_key));
     }
     auth::place_of(connection).map_err(Unproven::Other)?;
-    auth::allow_attempt(shared, &origin, &limit_key).await.map_err(Unproven::Other)?;
+    auth::allow_attempt(shared, &origin, &limit_key).map_err(Unproven::Other)?;
     let sources = config.datasets.iter().filter_map(|(name, dataset)| dataset.secret.as_ref().map(|source| (name, source)));
     let secrets: Vec<(&DatasetName, Secret)> = sources
         .filter_map(|(name, source)| match source.read() {
@@ -68,7 +68,7 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
     // Every one is looked at whatever the first ones say, so that time tells nothing.
     let meant =
         secrets.iter().fold(None, |found, (name, right)| if scheme::is_secret(&token, right) { found.or(Some(*name)) } else { found });
-    let Some(name) = meant else { return Err(refused(shared, &limit_key).await) };
+    let Some(name) = meant else { return Err(refused(shared, &limit_key)) };
     if !origin.is_private() {
         let why = "The secret must not travel in the clear; use https, or call from this host.";
         return Err(Unproven::Other(ApiError::forbidden(why)));
@@ -80,10 +80,8 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
     Ok((name.clone(), body))
 }
 
-async fn refused(shared: &Shared, limit_key: &str) -> Unproven {
+fn refused(shared: &Shared, limit_key: &str) -> Unproven {
     shared.deployer.metrics().refused_call();
-    if let Err(error) = shared.deployer.store().count_failed(limit_key).await {
-        tracing::warn!(%error, "a failed attempt could not be counted");
-    }
+    shared.deployer.store().count_failed(limit_key);
     Unproven::Unauthorized
 }

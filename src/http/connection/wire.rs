@@ -23,7 +23,7 @@ use crate::http::connection::seats::Seat;
 /// How long a connection waits for a further call: of a caller who had proven one, and of a trusted proxy, which keeps its
 /// connections for a minute or more and should be the one to close them.
 const IDLE: Duration = Duration::from_secs(15);
-const IDLE_PROXY: Duration = Duration::from_secs(120);
+const IDLE_PROXY: Duration = Duration::from_mins(2);
 
 /// What is known of one connection.
 #[derive(Debug)]

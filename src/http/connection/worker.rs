@@ -44,7 +44,7 @@ const STOP: Duration = Duration::from_secs(3);
 /// A connection whose place is given to another may still send what is on its way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// While nothing is due a connection is looked at so often, which costs nothing.
-const NOTHING_DUE: Duration = Duration::from_secs(3600);
+const NOTHING_DUE: Duration = Duration::from_hours(1);
 
 /// The thread.
 pub(in crate::http) struct Worker {

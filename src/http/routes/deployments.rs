@@ -87,8 +87,14 @@ pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: we
     let limit = query.limit.unwrap_or(20).clamp(1, 200);
     let filter = Filter { service: query.service, state: query.state, before: query.before, limit };
     let found = shared.deployer.store().list(&filter).await?;
-    let next_before = if found.len() as i64 == limit { found.last().map(|last| last.id.clone()) } else { None };
-    Ok(HttpResponse::Ok().json(api::Deployments { deployments: found.iter().map(deploy::view).collect(), next_before }))
+    let many = found.deployments.len() + found.unreadable.len();
+    let next_before = if many as i64 == limit { found.last } else { None };
+    let unreadable = found.unreadable.iter().map(ToString::to_string).collect();
+    Ok(HttpResponse::Ok().json(api::Deployments {
+        deployments: found.deployments.iter().map(deploy::view).collect(),
+        next_before,
+        unreadable,
+    }))
 }
 
 pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
