@@ -166,12 +166,25 @@ async fn no_text_from_outside_forges_a_line(database: Database) {
     let order = async |text: &str| {
         let rig = Plan::new(database).start().await;
         let calls = rig.dir().join("web/calls");
-        let body = json!({ "service": "web", "tag": "1", "reason": text, "ref": text, "commit": text, "run_url": text });
+        // What is no ref, commit or address is not taken for one.
+        for field in ["ref", "commit", "run_url"] {
+            let mut body = json!({ "service": "web", "tag": "1" });
+            body[field] = text.into();
+            if text != "harmless" || field != "ref" {
+                let answer = Call::post("/api/v1/deployments", &body).by(rig.key()).send(&rig).await;
+                assert_refused(&answer, 400, "bad_request");
+                assert!(!answer.text.contains(|c: char| tagalong::model::misleads(c)), "{}", answer.text);
+            }
+        }
+        let body = json!({ "service": "web", "tag": "1", "reason": text, "ref": "refs/heads/main", "commit": "1f0c", "run_url": "https://x.test/" });
         let answer = Call::post("/api/v1/deployments", &body).by(rig.key()).send(&rig).await;
         assert_eq!(answer.status, 202);
         let shown = rig.ended(answer.json()["id"].as_str().unwrap()).await;
         // The record keeps what was sent, as data.
-        assert_eq!([&shown["reason"], &shown["ref"], &shown["commit"], &shown["run_url"]], [text; 4]);
+        assert_eq!(
+            [&shown["reason"], &shown["ref"], &shown["commit"], &shown["run_url"]],
+            [text, "refs/heads/main", "1f0c", "https://x.test/"]
+        );
         let log = |accept: &str| {
             let path = format!("/api/v1/deployments/{}/log", shown["id"].as_str().unwrap());
             Call::get(&path).by(rig.key()).header("accept", accept).send(&rig)

@@ -19,6 +19,7 @@ use crate::http::error::ApiError;
 use crate::model::CommitName;
 use crate::model::DatasetName;
 use crate::model::Reconcile;
+use crate::model::is_ref;
 use crate::reload::Ask;
 use crate::reload::Done;
 use crate::reload::Load;
@@ -149,6 +150,9 @@ fn read(request: &HttpRequest, body: &[u8]) -> Result<Ask, (StatusCode, &'static
     let branch = text("branch")?;
     if branch.as_ref().is_some_and(|branch| branch.is_empty() || branch.chars().count() > 200) {
         return Err(wrong("body/branch must have 1 to 200 characters"));
+    }
+    if branch.as_deref().is_some_and(|branch| !is_ref(branch)) {
+        return Err(wrong("body/branch must be the name of a branch"));
     }
     let commit = text("commitHash")?.map(|commit| CommitName::parse(&commit));
     let commit = commit.transpose().map_err(|_| wrong("body/commitHash must be a full or abbreviated object name"))?;
