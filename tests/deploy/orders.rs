@@ -736,6 +736,58 @@ async fn an_edit_while_tagalong_was_away_is_noticed() {
     }
 }
 
+/// `docker image prune -a` takes keep-tags that no container uses: status and doctor say so before somebody needs the image, and
+/// the rollback pulls it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_candidate_that_was_pruned_is_named() {
+    let world = World::landed(&Settings::default()).await;
+    world.land("v2").await;
+    let cli = |verb: &str| {
+        let ran = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"))
+            .args([verb, "--socket"])
+            .arg(world.path("s"))
+            .arg("--config")
+            .arg(world.path("tagalong.toml"))
+            .output()
+            .expect("the program runs");
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    assert!(!cli("status").contains("gone from this host"), "{}", cli("status"));
+    assert!(cli("doctor").contains("web: rollback: the images of 1 earlier releases are on this host"), "{}", cli("doctor"));
+    let mut state = world.state();
+    let digest = world.digest("v1");
+    state["images"].as_array_mut().expect("a list").retain(|image| !image.to_string().contains(&digest));
+    std::fs::write(world.path("world/state.json"), state.to_string()).expect("a file");
+    let (_, shown) = world.server().get("/api/v1/services/web").await;
+    assert_eq!(shown["rollback_candidates"][0]["gone"], shown["rollback_candidates"][0]["images"], "{shown}");
+    assert!(cli("status").contains("its image is gone from this host, so going back pulls it again"), "{}", cli("status"));
+    let said = cli("doctor");
+    assert!(said.contains("web: rollback: not on this host any more") && said.contains("without -a"), "{said}");
+    is_outcome(&roll_back(&world, json!("previous")).await, "live");
+    assert_eq!(world.running(), "v1");
+    world.finish().await;
+}
+
+/// Tagalong is killed when the outcome is stored and old images are still being removed: what it leaves behind holds the lock, and
+/// belongs to nothing that a recovery would take up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_ended_deployment_left_behind_is_no_obstacle() {
+    let mut world = World::new(&Settings { service: "keep = 2".into(), ..Settings::default() }).await;
+    for tag in ["v1", "v2"] {
+        world.land(tag).await;
+    }
+    world.arm("rmi", "hang");
+    let id = world.server().deploy("v3").await;
+    is_outcome(&world.server().outcome(&id).await, "live");
+    world.reached("rmi").await;
+    world.kill();
+    world.disarm("rmi");
+    assert!(!tagalong::executor::holders(&world.path("stack")).is_empty(), "something is left");
+    world.start().await;
+    world.land("v4").await;
+    world.finish().await;
+}
+
 /// Nobody but one tagalong writes in a data folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_over_the_same_data_is_refused() {
