@@ -10,9 +10,9 @@ use crate::clock;
 use crate::dataset::DatasetError;
 use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
+use crate::dataset::in_the_way::SUBMODULE;
 use crate::dataset::in_the_way::is_readable;
 use crate::dataset::in_the_way::is_repository;
-use crate::dataset::in_the_way::SUBMODULE;
 use crate::dataset::in_the_way::is_special;
 use crate::dataset::in_the_way::touched;
 use crate::dataset::park::KEPT;
@@ -177,7 +177,8 @@ impl Repo {
     /// `tree` as it may be published: with what only differs as it is written taken from the branch, and without files that
     /// are new in it and that somebody wants to be ignored.
     async fn public_tree(&self, tip_tree: &str, tree: &str, same: &[u8], cancel: &Cancel) -> Result<String, DatasetError> {
-        let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", tip_tree, tree]).bytes(cancel).await?;
+        let raw =
+            self.git(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", tip_tree, tree]).bytes(cancel).await?;
         let hidden = self.ignored(&paths(&raw), cancel).await?;
         if hidden.is_empty() && same.is_empty() {
             return Ok(tree.to_owned());
@@ -200,7 +201,8 @@ impl Repo {
     /// Keeps on a ref of this host what `tree` has and `public` has not. Gives the ref, when there is something.
     async fn keep_rest(&self, public: &str, tree: &str, same: &[u8], cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=AMT", public, tree]).bytes(cancel).await?;
-        let written_otherwise: BTreeSet<&[u8]> = same.split(|b| *b == 0).filter_map(|entry| entry.splitn(2, |b| *b == b'\t').nth(1)).collect();
+        let written_otherwise: BTreeSet<&[u8]> =
+            same.split(|b| *b == 0).filter_map(|entry| entry.splitn(2, |b| *b == b'\t').nth(1)).collect();
         let info: Vec<u8> = index_info(&raw)
             .split_inclusive(|b| *b == 0)
             .filter(|entry| {

@@ -96,7 +96,9 @@ impl Repo {
         found.whole.extend(found.plain.into_iter().filter(|(path, _)| ignored.contains(path)).map(|(_, with)| with));
         // What goes with something above it is not moved by itself.
         let all: Vec<Vec<u8>> = found.whole.iter().cloned().collect();
-        found.whole.retain(|path| !all.iter().any(|above| path.len() > above.len() && path.starts_with(above) && path[above.len()] == b'/'));
+        found
+            .whole
+            .retain(|path| !all.iter().any(|above| path.len() > above.len() && path.starts_with(above) && path[above.len()] == b'/'));
         self.move_aside(&work, &found.whole)
     }
 

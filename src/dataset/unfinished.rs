@@ -81,9 +81,7 @@ impl Repo {
             ready.parked.push(self.park(stood, cancel).await?);
             ready.healed.push("Commits on a detached HEAD were parked.".to_owned());
         }
-        if self.work.is_some()
-            && stood.is_some()
-        {
+        if self.work.is_some() && stood.is_some() {
             self.leave(ready, cancel).await?;
         }
         self.git(["symbolic-ref", "-m", "tagalong", "HEAD", &branch]).text(cancel).await?;
