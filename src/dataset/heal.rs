@@ -37,9 +37,14 @@ pub(super) async fn check_git(settings: &Arc<config::Dataset>, cancel: &Cancel) 
         };
     }
     let version = out.trim().trim_start_matches("git version ").to_owned();
+    if version_of(&out) < OLDEST { Err(DatasetError::GitTooOld(version)) } else { Ok(()) }
+}
+
+/// The first two numbers of what `git version` says.
+pub(super) fn version_of(said: &str) -> (u32, u32) {
+    let version = said.trim().trim_start_matches("git version ");
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found < OLDEST { Err(DatasetError::GitTooOld(version)) } else { Ok(()) }
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// How thoroughly a folder is healed.

@@ -13,6 +13,7 @@
 //! | `refs/tagalong/kept/NAME` | what stays on this host: files that are not tracked, work that may be of another remote |
 
 mod address;
+mod at_once;
 mod checkout;
 mod commit;
 mod daemon;
