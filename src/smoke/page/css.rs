@@ -12,9 +12,11 @@ use crate::smoke::page::AssetKind;
 use crate::smoke::page::When;
 use crate::smoke::page::font::Face;
 use crate::smoke::page::font::FontFace;
+use crate::smoke::page::media;
 use crate::smoke::page::property;
 use crate::smoke::page::selector;
 use crate::smoke::page::selector::Names;
+use crate::smoke::page::supports;
 
 /// One address in a sheet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl<'n> Sheets<'n> {
 
     /// Reads a whole sheet under this `media` attribute.
     pub(super) fn sheet(&mut self, text: &str, media: &str) {
-        self.rules(&mut Parser::new(text), property::media(media), true);
+        self.rules(&mut Parser::new(text), media::media(media).when(), true);
     }
 
     /// Reads the declarations of a style attribute.
@@ -114,10 +116,9 @@ impl<'n> Sheets<'n> {
         }
         let (prelude, has_block) = prelude(parser);
         let inside = match name.as_str() {
-            "media" => selector::both(when, property::media(prelude)),
-            // What a browser lacks is asked for by `not`, mostly by browsers of another time.
-            "supports" if prelude.trim_start().to_ascii_lowercase().starts_with("not") => selector::both(when, Some(When::Later)),
-            "supports" | "layer" | "container" | "scope" | "starting-style" => when,
+            "media" => selector::both(when, media::media(prelude).when()),
+            "supports" => selector::both(when, supports::when(prelude)),
+            "layer" | "container" | "scope" | "starting-style" => when,
             "keyframes" | "-webkit-keyframes" => selector::both(when, Some(When::Later)),
             "font-face" if has_block => {
                 let _: Nothing = parser.parse_nested_block(|parser| {
@@ -150,17 +151,16 @@ impl<'n> Sheets<'n> {
             url = parser.expect_url_or_string().ok().map(|url| url.to_string());
             let start = parser.position();
             drain(parser);
-            parser.slice_from(start).trim().to_ascii_lowercase().clone_into(&mut rest);
+            parser.slice_from(start).trim().clone_into(&mut rest);
             Ok(())
         });
         let has_block = matches!(parser.next(), Ok(Token::CurlyBracketBlock));
-        let fails = rest.split_once("supports(").is_some_and(|(_, condition)| condition.trim_start().starts_with("not"));
         if let Some(url) = url
             && allowed
             && !has_block
-            && !fails
+            && let Some(when) = supports::import_when(&rest)
         {
-            self.found.push(Found { url, kind: AssetKind::Style, line, when: When::Load, custom: None, face: None });
+            self.found.push(Found { url, kind: AssetKind::Style, line, when, custom: None, face: None });
         }
     }
 

@@ -27,10 +27,6 @@ use crate::smoke::tests::server::http;
 const DISAGREEMENTS: &[(&str, &str)] = &[
     ("preload=none autoplay", "headless Chromium does not play by itself and asks for nothing; one with a window asks"),
     (
-        "<video><track src=http://x.test/a>",
-        "a track of another host is refused before it counts as mixed content; the page goes without it either way",
-    ),
-    (
         "supports(not (display:grid))",
         "Chromium raises an issue for a sheet whose condition does not hold; by the standard it is not asked for",
     ),
