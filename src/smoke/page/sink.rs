@@ -35,7 +35,7 @@ const PIECE: usize = 4096;
 const MOST_SHARED_NAMES: usize = 64;
 
 /// The attributes that the walk asks for, sorted; all others are forgotten.
-const WANTED: [&str; 40] = [
+const WANTED: [&str; 41] = [
     "action",
     "as",
     "autoplay",
@@ -54,6 +54,7 @@ const WANTED: [&str; 40] = [
     "for",
     "form",
     "formaction",
+    "hidden",
     "href",
     "http-equiv",
     "id",
@@ -281,9 +282,17 @@ impl TreeSink for Sink {
             _ => Space::Other,
         };
         let content = if flags.template { self.add(None) } else { NONE };
-        let attributes = attributes.into_iter().filter_map(|a| wanted(&a).map(|name| (name, a.value))).collect();
+        let mut others = Vec::new();
+        let attributes = attributes.into_iter().filter_map(|a| match wanted(&a) {
+            Some(name) => Some((name, a.value)),
+            None => {
+                others.push((a.name.local, a.value));
+                None
+            }
+        });
+        let attributes = attributes.collect();
         let element =
-            Element { space, name: name.local.clone(), line: self.line.get(), attributes, text: String::new(), content, shadow: None };
+            Element { space, name: name.local.clone(), line: self.line.get(), attributes, others, text: String::new(), content, shadow: None };
         Handle { id: self.add(Some(element)), name: self.shared(name) }
     }
 

@@ -25,6 +25,8 @@ use crate::smoke::page::media;
 use crate::smoke::page::policy;
 use crate::smoke::page::script;
 use crate::smoke::page::selector::Names;
+use crate::smoke::page::shape::NOBODY;
+use crate::smoke::page::shape::Shape;
 use crate::smoke::page::sink;
 use crate::smoke::page::styles;
 use crate::smoke::page::styles::Fonts;
@@ -99,6 +101,7 @@ struct Place {
 fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> PageScan {
     let Place { rescued, is_scripting, depth, until } = place;
     let names = names(tree);
+    let (shape, numbers) = shape(tree, &names, headers.is_xhtml && depth == 0);
     let is_scripted = is_scripting && names.elements.contains("script");
     let mut walk = Walk {
         tree,
@@ -112,7 +115,9 @@ fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> Page
         headers,
         policies: headers.policies.clone(),
         scan: PageScan { assets: Vec::new(), incomplete: tree.incomplete, ..PageScan::default() },
-        sheets: Sheets::new(&names),
+        sheets: Sheets::new(&names, &shape),
+        shape: &shape,
+        numbers,
         custom: Vec::new(),
         import_map: ImportMap::default(),
         pictures: HashMap::new(),
@@ -120,7 +125,7 @@ fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> Page
     each(tree, |id, element, in_shadow| walk.element(id, element, in_shadow));
     let Walk { mut scan, sheets, custom, .. } = walk;
     let Sheets { used, fonts, .. } = sheets;
-    let mut styles = Styles { names, used, custom, fonts, is_scripted, is_quirky: tree.is_quirky };
+    let mut styles = Styles { names, shape, used, custom, fonts, is_scripted, is_quirky: tree.is_quirky };
     scan.assets.extend(styles.come_into_use());
     styles.merge(scan.styles);
     scan.styles = styles;
@@ -143,6 +148,26 @@ fn names(tree: &Tree) -> Names {
         names.add_attributes(element.attribute("class"), element.attribute("id"));
     });
     names
+}
+
+/// The live elements as selectors see them, those hidden that the page's own sheets hide; and their numbers by their place in
+/// the tree.
+fn shape(tree: &Tree, names: &Names, is_partial: bool) -> (Shape, Vec<u32>) {
+    let mut shape = Shape::new(tree.is_quirky, is_partial);
+    let mut numbers = vec![NOBODY; tree.nodes.len()];
+    let mut last = vec![NOBODY; tree.nodes.len()];
+    let mut sheets = Vec::new();
+    each(tree, |id, element, _| {
+        let parent = tree.parent(id).map_or(ROOT, |parent| parent) as usize;
+        let number = shape.add(element, numbers[parent], last[parent]);
+        (numbers[id as usize], last[parent]) = (number, number);
+        if &*element.name == "style" && element.space != Space::Other && media_when(element) == Some(When::Load) {
+            sheets.push(&element.text);
+        }
+    });
+    let hidden: Vec<u32> = sheets.iter().flat_map(|text| Sheets::hidden(text, names, &shape)).collect();
+    shape.hide(&hidden);
+    (shape, numbers)
 }
 
 /// Calls `visit` for each live element, in document order: shadow roots are live, other templates are not.
@@ -180,6 +205,9 @@ pub(super) struct Walk<'t> {
     policies: Vec<String>,
     scan: PageScan,
     sheets: Sheets<'t>,
+    shape: &'t Shape,
+    /// The numbers of elements in the shape, by their place in the tree.
+    numbers: Vec<u32>,
     custom: Vec<(String, Asset)>,
     import_map: ImportMap,
     /// The pictures that were met.
@@ -203,7 +231,9 @@ impl Walk<'_> {
             self.inline_script(element);
         }
         if let Some(style) = element.attribute("style") {
-            self.sheets.style_attribute(style);
+            let number = self.numbers.get(id as usize).copied().unwrap_or(NOBODY);
+            let is_hidden = self.shape.nodes.get(number as usize).is_some_and(|node| node.is_hidden);
+            self.sheets.style_attribute(style, is_hidden);
             self.take_sheets(&format!("{}[style]", element.name), element.line, None);
         }
     }

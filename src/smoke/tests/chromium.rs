@@ -134,7 +134,7 @@ async fn ask_chromium(pages: Vec<Page>) -> Vec<Seen> {
     for (number, page) in pages.iter().enumerate() {
         let mut said = Seen::new();
         // An issue comes when the browser has time for it: where the two part, it is given more.
-        for quiet in [Duration::from_millis(150), Duration::from_secs(2)] {
+        for quiet in [Duration::from_millis(150), Duration::from_secs(2), Duration::from_secs(8)] {
             let mut session = Session::open(&mut cdp, &plan, None).await.unwrap();
             session.navigate(&format!("https://site.test/dir/page?{number}")).await.unwrap();
             let is_loaded = session.wait_until_loaded(Instant::now() + Duration::from_mins(1), quiet).await.unwrap();
