@@ -11,15 +11,18 @@
 //! | `refs/tagalong/parked/NAME` | work that did not fit and is not on the remote yet |
 //! | `refs/tagalong/published/NAME` | the same, on the remote as `conflicts/NAME` |
 
+mod beneath;
 mod checkout;
 mod commit;
 mod daemon;
 mod decide;
 mod error;
 mod git;
+mod head;
 mod heal;
 mod known;
 mod locks;
+mod own;
 mod park;
 mod place;
 mod publish;
@@ -27,6 +30,7 @@ mod reconcile;
 mod remote;
 mod replay;
 mod rescue;
+mod shape;
 mod unfinished;
 
 use std::path::PathBuf;
@@ -241,7 +245,7 @@ impl Dataset {
         if let Some(known) = self.known().as_ref().filter(|known| known.of == *loaded) {
             return Ok(known.contains(wanted));
         }
-        let Some(repo) = self.look() else { return Ok(false) };
+        let Some(repo) = self.look()? else { return Ok(false) };
         if wanted.full().is_some() {
             return repo.is_ancestor(wanted.as_str(), loaded, cancel).await;
         }
@@ -260,7 +264,7 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn head(&self) -> Result<Option<Commit>, DatasetError> {
-        match self.look() {
+        match self.look()? {
             Some(repo) => repo.tip(&repo.local_ref(), &Cancel::default()).await,
             None => Ok(None),
         }
@@ -271,7 +275,7 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn loaded(&self) -> Result<Option<Commit>, DatasetError> {
-        match self.look() {
+        match self.look()? {
             Some(repo) => repo.tip(LOADED, &Cancel::default()).await,
             None => Ok(None),
         }
@@ -282,7 +286,7 @@ impl Dataset {
     /// # Errors
     /// When it cannot be written.
     pub async fn set_loaded(&self, commit: &Commit) -> Result<(), DatasetError> {
-        let Some(repo) = self.look() else { return Ok(()) };
+        let Some(repo) = self.look()? else { return Ok(()) };
         repo.set_ref(LOADED, commit, &Cancel::default()).await?;
         // Where it is known already, what came on top is learnt at once; else in a quiet moment.
         let before = self.known().take();
@@ -300,7 +304,7 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn may_push(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
-        let Some(repo) = self.look() else { return Ok(Push::Behind) };
+        let Some(repo) = self.look()? else { return Ok(Push::Behind) };
         let Some(head) = repo.tip(&repo.local_ref(), cancel).await? else { return Ok(Push::Behind) };
         Ok(match repo.push_dry(&head, cancel).await {
             // A branch that has moved on was shown to us by the side that takes pushes.
@@ -317,7 +321,7 @@ impl Dataset {
     pub async fn status(&self, cancel: &Cancel) -> Result<Status, DatasetError> {
         let aside = Place::of(&self.0.settings).map(|place| place.asides()).unwrap_or_default();
         let mut status = Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), aside };
-        let Some(repo) = self.look() else { return Ok(status) };
+        let Some(repo) = self.look()? else { return Ok(status) };
         status.head = repo.tip(&repo.local_ref(), cancel).await?;
         status.remote = repo.tip(&repo.upstream_ref(), cancel).await?;
         status.loaded = repo.tip(LOADED, cancel).await?;
@@ -342,7 +346,7 @@ impl Dataset {
     pub async fn tend(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let work = self.begin(cancel).await?;
         work.repo.git(["commit-graph", "write", "--reachable", "--split", "--no-progress"]).text(cancel).await?;
-        work.repo.git(["-c", "gc.auto=6700", "gc", "--auto", "--quiet"]).text(cancel).await?;
+        work.repo.pack_up(cancel).await?;
         if let Some(loaded) = work.repo.tip(LOADED, cancel).await?
             && self.known().as_ref().is_none_or(|known| known.of != loaded)
         {
@@ -357,7 +361,7 @@ impl Dataset {
     }
 
     /// The repository as it stands, for reading beside whoever works on it.
-    fn look(&self) -> Option<Repo> {
+    fn look(&self) -> Result<Option<Repo>, DatasetError> {
         Repo::found(&self.0.settings, &self.0.settings.dir, None)
     }
 

@@ -66,7 +66,7 @@ impl Repo {
             (Ended::Exit(0), out, _) => Some(out.trim().to_owned()),
             _ => None,
         };
-        self.git(["add", "-A", "--", "."]).index(index).text(cancel).await?;
+        self.take_in(index, cancel).await?;
         let tree = self.git(["write-tree"]).index(index).text(cancel).await?.trim().to_owned();
         let at_s = clock::now_ms() / 1000;
         let was_staged = staged.filter(|staged| *staged != tip_tree && *staged != tree);
@@ -112,7 +112,7 @@ impl Repo {
     fn may_have_parked(&self) -> bool {
         let folder = self.common.join(PARKED);
         let has_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-        let packed = std::fs::read_to_string(self.common.join("packed-refs")).is_ok_and(|text| text.contains(PARKED));
+        let packed = self.files().is_ok_and(|files| files.text("packed-refs").is_ok_and(|text| text.contains(PARKED)));
         has_files || packed || self.common.join("reftable").exists()
     }
 
