@@ -78,7 +78,7 @@ impl Repo {
             return Ok(None);
         }
         // Times that differ while the content does not are no edit.
-        self.git(["update-index", "-q", "--refresh"]).index(index).run(cancel).await;
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(index).run(cancel).await;
         if self.read_tree(base, to.as_str(), index, cancel).await? {
             return Ok(None);
         }
@@ -110,7 +110,7 @@ impl Repo {
     /// The same on the repository's own index, whose lock is held: by way of a copy.
     async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         let index = self.borrowed_index()?;
-        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         let done = self.read_tree(from, to, &index, cancel).await?;
         if done {
             self.install_index(&index)?;
@@ -137,12 +137,15 @@ impl Repo {
     /// Takes every file that differs from `index`, or that it does not know and nothing ignores, into it. Not by `git add`: that
     /// asks a folder that is a repository itself how it stands, by that one's own configuration.
     pub(super) async fn take_in(&self, index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
-        let args = ["ls-files", "-z", "--modified", "--deleted", "--others", "--exclude-standard"];
-        let listed = self.git(args).index(index).bytes(cancel).await?;
+        let mut args = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"].map(str::to_owned).to_vec();
+        args.extend(self.without_nested(index, cancel).await?);
+        let changed = self.git(args).index(index).bytes(cancel).await?;
+        let others = self.git(["ls-files", "-z", "--others", "--exclude-standard"]).index(index).bytes(cancel).await?;
         let mut paths = Vec::new();
-        for path in listed.split(|b| *b == 0).filter(|path| !path.is_empty()) {
-            // A repository inside is listed as a folder.
-            paths.extend_from_slice(path.strip_suffix(b"/").unwrap_or(path));
+        // A repository inside is listed as a folder. No object of this one can hold what is in it.
+        let all = changed.split(|b| *b == 0).chain(others.split(|b| *b == 0)).filter(|path| !path.is_empty() && !path.ends_with(b"/"));
+        for path in all {
+            paths.extend_from_slice(path);
             paths.push(0);
         }
         if paths.is_empty() {
@@ -153,6 +156,16 @@ impl Repo {
         let file = std::fs::File::open(&list).map_err(|error| DatasetError::File(list.clone(), error))?;
         let args = ["update-index", "--add", "--remove", "--replace", "-z", "--stdin"];
         self.git(args).index(index).stdin(file).text(cancel).await.map(drop)
+    }
+
+    /// As arguments: every path but the repositories inside that `index` knows. To compare one of them git reads its
+    /// configuration, which is theirs.
+    async fn without_nested(&self, index: &Path, cancel: &Cancel) -> Result<Vec<String>, DatasetError> {
+        let listed = self.git(["ls-files", "-z", "--stage"]).index(index).bytes(cancel).await?;
+        let nested = listed.split(|b| *b == 0).filter(|entry| entry.starts_with(b"160000 "));
+        let path = |entry: &[u8]| entry.splitn(2, |b| *b == b'\t').nth(1).map(|path| String::from_utf8_lossy(path).into_owned());
+        let except = nested.filter_map(path).map(|path| format!(":(exclude,literal){path}"));
+        Ok(["--".to_owned(), ".".to_owned()].into_iter().chain(except).collect())
     }
 
     /// Puts loose objects and small packs together once there are many. Nothing is dropped: what only an index, a log or a
@@ -212,7 +225,8 @@ impl Repo {
                 let old = Commit::parse(from).ok().filter(|from| now.as_ref() == Some(from));
                 if !(now.is_none() || old.is_some()) || !self.swap_ref(&self.local_ref(), &to, old.as_ref(), cancel).await? {
                     let there = self.object(&self.local_ref(), cancel).await?;
-                    let same = self.git(["diff-index", "--cached", "--quiet", &there]).run(cancel).await.0 == Ended::Exit(0);
+                    let same = self.git(["diff-index", "--cached", "--quiet", "--ignore-submodules", &there]).run(cancel).await.0
+                        == Ended::Exit(0);
                     if !same {
                         self.two_way(to.as_str(), &there, cancel).await?;
                     }
@@ -233,7 +247,7 @@ impl Repo {
         }
         let mut differ = [0, 0];
         for (count, tree) in differ.iter_mut().zip([to.as_str(), from]) {
-            *count = self.git(["diff-index", "--cached", "--name-only", tree]).text(cancel).await?.lines().count();
+            *count = self.git(["diff-index", "--cached", "--name-only", "--ignore-submodules", tree]).text(cancel).await?.lines().count();
         }
         Ok(differ[0] < differ[1])
     }
@@ -244,8 +258,9 @@ impl Repo {
         let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", from, to.as_str()]).bytes(cancel).await?;
         let index = self.git_dir.join("index");
         let known = self.entries(&index, cancel).await?;
-        let touched: Vec<Vec<u8>> =
-            self.git(["diff-files", "-z", "--name-only"]).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
+        let mut args = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"].map(str::to_owned).to_vec();
+        args.extend(self.without_nested(&index, cancel).await?);
+        let touched: Vec<Vec<u8>> = self.git(args).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
         let mut back = Vec::new();
         for entry in changes(&raw) {
             let path = path_in(work, &entry.path);
@@ -338,7 +353,7 @@ impl Repo {
             self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
             self.git(["checkout-index", "-a", "-q"]).index(&index).run(cancel).await;
         }
-        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         let mut parked = None;
         for _ in 0..TRIES {
             let edits = self.park_edits(&index, cancel).await?;

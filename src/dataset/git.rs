@@ -258,6 +258,9 @@ impl Call {
         let kept = std::mem::take(&mut self.command.env);
         self.command.env = environment(settings, config);
         self.command.env.extend(kept.into_iter().filter(|(name, _)| !name.starts_with("GIT_CONFIG")));
+        // The remote is no business of the files: their .gitmodules could make every fetch fail.
+        self.command.env.remove("GIT_WORK_TREE");
+        self.command.env.insert("GIT_IMPLICIT_WORK_TREE".to_owned(), "0".to_owned());
         self.command.deadline = deadline;
         self
     }
@@ -354,7 +357,12 @@ pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
 /// What git said, on one line, without advice and bounded.
 pub(super) fn said(err: &str) -> String {
     let lines = err.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:"));
-    let text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !c.is_control()).take(600).collect();
+    let mut text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !c.is_control()).take(600).collect();
+    if err.contains("The requested URL returned error: 30") {
+        text.push_str(
+            "; it is a redirect, and what is shown to one host is not carried to another: set `remote` to the address that it leads to",
+        );
+    }
     text
 }
 

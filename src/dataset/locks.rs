@@ -136,6 +136,10 @@ fn locks_in(dir: &Path, depth: usize) -> Vec<PathBuf> {
 }
 
 fn is_stale(repo: &Repo, path: &Path) -> bool {
+    // A git makes a plain file; a link or a pipe of that name is nobody's lock.
+    if path.symlink_metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        return true;
+    }
     let text =
         path.parent().zip(path.file_name()).and_then(|(folder, name)| Beneath::open(folder).and_then(|folder| folder.read(name)).ok());
     if text.is_some_and(|bytes| bytes == OURS.as_bytes()) {

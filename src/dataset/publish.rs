@@ -227,7 +227,7 @@ impl<'a> Tree<'a> {
         } else if !self.is_whole() {
             return false;
         }
-        self.git(["update-index", "-q", "--refresh"]).run(cancel).await;
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).run(cancel).await;
         let (ended, others, _) = self.git(["ls-files", "-z", "--others", "--exclude-standard"]).run(cancel).await;
         ended != Ended::Exit(0) || !others.is_empty() || !self.is_clean(cancel).await
     }

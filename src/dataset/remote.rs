@@ -225,7 +225,6 @@ pub(super) fn is_damage(err: &str) -> bool {
         "not a git repository",
         "packfile",
         "broken ref",
-        "bad config",
         "unable to resolve reference",
         "bad ref",
         "unable to find",

@@ -93,7 +93,7 @@ impl Repo {
         };
         let lock = IndexLock::take(self, cancel).await?;
         let index = self.borrowed_index()?;
-        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         let edits = self.park_edits(&index, cancel).await?;
         let base = edits.as_ref().map_or(stood.to_string(), |edits| edits.tree.clone());
         ready.parked.extend(edits.map(|edits| edits.name));
