@@ -299,6 +299,18 @@ impl Dataset {
         Ok(())
     }
 
+    /// Forgets what the app has loaded: it is about to start.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn forget_loaded(&self) -> Result<(), DatasetError> {
+        let Some(repo) = self.look()? else { return Ok(()) };
+        if let Some(loaded) = repo.tip(LOADED, &Cancel::default()).await? {
+            repo.drop_ref(LOADED, &loaded, &Cancel::default()).await?;
+        }
+        Ok(())
+    }
+
     /// Whether the remote would let us push, as far as it tells without a push; a hook or a protected branch tells only then.
     ///
     /// # Errors

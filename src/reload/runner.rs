@@ -137,6 +137,12 @@ impl Runner {
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = commit;
     }
 
+    /// How many hex digits a full object name of the repository has; none where there is no commit yet.
+    pub(super) async fn digits(&self) -> Option<usize> {
+        let known = self.loaded().or(self.dataset.head().await.ok().flatten());
+        known.map(|commit| commit.as_str().len())
+    }
+
     /// Whether `commit` is in what the app has loaded: by equality first, then by asking git. Never waits for a reload.
     pub(super) async fn serves(&self, commit: &CommitName) -> bool {
         let Some(loaded) = self.loaded() else { return false };

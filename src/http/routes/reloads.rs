@@ -108,6 +108,7 @@ pub(super) async fn reload_data(request: HttpRequest, payload: web::Payload, sha
         Err(ReloadError::Unknown(_)) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "hot-reload not configured", &trace)
         }
+        Err(ReloadError::NoName(..)) => failure(StatusCode::BAD_REQUEST, "bad_request", NO_NAME, &trace),
         Err(error @ (ReloadError::Stopping(_) | ReloadError::Store(_))) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", &error.to_string(), &trace)
         }
@@ -136,9 +137,11 @@ fn read(request: &HttpRequest, body: &[u8]) -> Result<Ask, (StatusCode, &'static
         return Err(wrong("body/branch must have 1 to 200 characters"));
     }
     let commit = text("commitHash")?.map(|commit| CommitName::parse(&commit));
-    let commit = commit.transpose().map_err(|_| wrong("body/commitHash must be a full or abbreviated object name"))?;
+    let commit = commit.transpose().map_err(|_| wrong(NO_NAME))?;
     Ok(Ask { branch, commit, peers: TellPeers::Later })
 }
+
+const NO_NAME: &str = "body/commitHash must be a full or abbreviated object name";
 
 /// The words that its users know for the outcomes.
 fn their_word(outcome: Option<Reconcile>) -> &'static str {
@@ -157,6 +160,7 @@ fn told(reply: &Reply, trace: &str) -> HttpResponse {
         Done::Ignored => json!({ "noChanges": true, "outcome": "ignored", "durationMs": duration_ms }),
         Done::Contained => json!({ "noChanges": true, "outcome": "in-sync", "head": loaded, "durationMs": duration_ms }),
         Done::Ran(ran) if !ran.is_ok() => return behind(ran, trace),
+        Done::Ran(ran) if !reply.is_ok() => return missing(reply, ran, trace),
         Done::Ran(ran) => {
             let (rebuilt, (from, to)) = (ran.load == Load::Loaded, (&ran.from, &ran.to));
             let mut data = Map::new();
@@ -195,6 +199,14 @@ fn behind(ran: &Ran, trace: &str) -> HttpResponse {
     };
     let error = json!({ "code": code, "message": why, "outcome": their_word(ran.reconciled) });
     HttpResponse::build(status).json(json!({ "success": false, "error": error, "traceId": trace }))
+}
+
+/// All is well but for the commit that was asked for, which is not served.
+fn missing(reply: &Reply, ran: &Ran, trace: &str) -> HttpResponse {
+    let loaded = reply.loaded.as_ref().map(ToString::to_string);
+    let message = reply.missing().unwrap_or_default();
+    let error = json!({ "code": "not_contained", "message": message, "outcome": their_word(ran.reconciled), "loaded": loaded });
+    HttpResponse::build(StatusCode::CONFLICT).json(json!({ "success": false, "error": error, "traceId": trace }))
 }
 
 fn failure(status: StatusCode, code: &str, message: &str, trace: &str) -> HttpResponse {
