@@ -97,7 +97,11 @@ impl Repo {
             return Ok(None);
         }
         let shape = shape::look(&git_dir)?;
-        let own = if dir == settings.dir { Own::of(settings, &git_dir, work.is_none())? } else { Own::passing(settings, &git_dir)? };
+        let own = if dir == settings.dir {
+            Own::of(settings, &git_dir, work.is_none(), lock.is_some())?
+        } else {
+            Own::passing(settings, &git_dir, work.is_none())?
+        };
         let mine = |error| DatasetError::File(own.git.clone(), error);
         own.take_split(&git_dir, &shape.split).map_err(mine)?;
         if !shape.has_fans && (lock.is_some() || dir != settings.dir) {

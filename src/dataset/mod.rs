@@ -108,6 +108,8 @@ pub struct Reconciled {
     pub pushed: u64,
     /// Why, where a person should know.
     pub why: Option<String>,
+    /// Whether the branch lacks what the remote was seen to have, since a push must come first.
+    pub is_behind: bool,
 }
 
 /// How a dataset stands, read from the repository alone.
@@ -224,6 +226,11 @@ impl Dataset {
         };
         if self.is_time_to_settle() && done.outcome != Reconcile::FetchFailed {
             work.repo.settle_published(cancel).await?;
+        }
+        if done.outcome == Reconcile::PushFailed
+            && let (Some(there), Some(here)) = (work.repo.tip(&work.repo.fetched_ref(), cancel).await?, &done.to)
+        {
+            done.is_behind = !work.repo.is_ancestor(there.as_str(), here, cancel).await?;
         }
         if let Some(name) = work.ready.parked.first() {
             done.parked = done.parked.or(Some(format!("conflicts/{name}")));

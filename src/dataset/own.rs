@@ -50,12 +50,15 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// Our git folder for the checkout's `git_dir`; it is made, or brought up to date.
+    /// Our git folder for the checkout's `git_dir`; it is made, or brought up to date. Who only looks makes none that stays.
     ///
     /// # Errors
     /// When there is no folder to make it in.
-    pub(super) fn of(settings: &config::Dataset, git_dir: &Path, is_bare: bool) -> Result<Arc<Self>, DatasetError> {
+    pub(super) fn of(settings: &config::Dataset, git_dir: &Path, is_bare: bool, may_make: bool) -> Result<Arc<Self>, DatasetError> {
         let name = hex(&sha2::Sha256::digest(git_dir.as_os_str().as_bytes())[..8]);
+        if !may_make && !settings.state.join(&name).join("git").is_dir() {
+            return Self::passing(settings, git_dir, is_bare);
+        }
         let (root, passing) = match folder(&settings.state.join(&name)) {
             Ok(()) => (settings.state.join(&name), None),
             // As in an init container without a data folder: for the time of this call it stands elsewhere.
@@ -68,13 +71,12 @@ impl Own {
     }
 
     /// One that goes with the last user of it: for a folder that is looked at once.
-    pub(super) fn passing(settings: &config::Dataset, git_dir: &Path) -> Result<Arc<Self>, DatasetError> {
+    pub(super) fn passing(settings: &config::Dataset, git_dir: &Path, is_bare: bool) -> Result<Arc<Self>, DatasetError> {
         let error = |error| DatasetError::File(settings.state.clone(), error);
-        folder(&settings.state).or_else(|_| std::fs::create_dir_all(std::env::temp_dir())).map_err(error)?;
         let mut builder = tempfile::Builder::new();
         let passing = builder.prefix("passing-").tempdir_in(&settings.state).or_else(|_| builder.tempdir()).map_err(error)?;
         let root = passing.path().to_owned();
-        Self::made(settings, &root, git_dir, false, Some(passing)).map_err(error)
+        Self::made(settings, &root, git_dir, is_bare, Some(passing)).map_err(error)
     }
 
     fn made(

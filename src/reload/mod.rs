@@ -4,6 +4,7 @@
 //! for each dataset, on a call, on a timer, or because the push of own commits found the remote moved on.
 
 mod app;
+mod note;
 mod peers;
 mod run;
 mod runner;

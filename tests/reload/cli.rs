@@ -124,6 +124,35 @@ async fn the_daemon_pushes_and_follows() {
     assert_eq!(place.tip(), last);
 }
 
+/// What a daemon's push is at stands in `data status` as a server's does, and is gone with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_beside_a_daemon_says_what_it_says_under_a_server() {
+    let place = Place::new();
+    let plan = Plan::new("pod");
+    let (config, checkout) = (plan.write(&place), plan.checkout(&place));
+    let hook = place.remote().join("hooks/update");
+    std::fs::write(&hook, "#!/bin/sh\necho 'not here, please' >&2\nexit 1\n").unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(tagalong(&config, &["data", "sync", "--once"]).0, 0);
+    let own = commit(&checkout, &[("notes/own.md", "ours\n")]);
+    let mut shown = Vec::new();
+    for how in [&["data", "daemon"][..], &["serve"][..]] {
+        let running = Process::start(&config, how);
+        let refused = |shown: &Value| shown["push"].as_str().is_some_and(|push| push.contains("not here, please"));
+        until("a refusal", async || Some(status(&config)).filter(|shown| refused(shown) && shown["last"].is_object())).await;
+        let mut seen = status(&config);
+        assert_eq!((&seen["head"], &seen["pending"]), (&json!(own), &json!(1)), "{seen}");
+        for moment in ["at_ms", "loaded_ms"] {
+            seen["last"].as_object_mut().unwrap().remove(moment);
+            seen.as_object_mut().unwrap().remove(moment);
+        }
+        shown.push(seen);
+        assert_eq!(running.terminate().await.code(), Some(0));
+        assert_eq!(status(&config)["push"], json!(null), "nobody pushes any more");
+    }
+    assert_eq!(shown[0], shown[1]);
+}
+
 /// A daemon that was killed leaves nothing that a next one needs a person for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_daemon_is_taken_up() {

@@ -60,6 +60,7 @@ fn refusal(reply: &Reply, why: String) -> ApiError {
     let code = match (&ran.load, ran.reconciled) {
         (Load::Failed(_), _) => "not_loaded",
         (_, Some(Reconcile::FetchFailed)) => "fetch_failed",
+        (_, Some(Reconcile::PushFailed)) => "push_failed",
         (_, Some(Reconcile::RemoteBranchMissing)) => "remote_branch_missing",
         _ => "dataset_unusable",
     };
@@ -194,6 +195,7 @@ fn behind(ran: &Ran, trace: &str) -> HttpResponse {
     let (status, code) = match (&ran.load, ran.reconciled) {
         (Load::Failed(_), _) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         (_, Some(Reconcile::FetchFailed)) => (StatusCode::BAD_GATEWAY, "fetch_failed"),
+        (_, Some(Reconcile::PushFailed)) => (StatusCode::BAD_GATEWAY, "push_failed"),
         (_, Some(Reconcile::RemoteBranchMissing)) => (StatusCode::BAD_GATEWAY, "remote_branch_missing"),
         _ => (StatusCode::BAD_GATEWAY, "dataset_unusable"),
     };
