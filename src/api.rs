@@ -149,6 +149,9 @@ pub struct Deployments {
     /// The value of `before` for the next page; none on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_before: Option<DeploymentId>,
+    /// Which rows of this page do not read, and why: somebody else wrote into the database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 /// How a service stands.

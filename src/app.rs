@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix_web::web;
@@ -17,12 +16,15 @@ use tokio::sync::Semaphore;
 use crate::api;
 use crate::clock;
 use crate::config::Config;
+use crate::config::Server;
 use crate::deploy::Deployer;
 use crate::executor;
 use crate::http;
+use crate::http::Capacity;
 use crate::http::Listening;
 use crate::http::Shared;
 use crate::journal::Hub;
+use crate::process;
 use crate::process::Cancel;
 use crate::reload::Reloader;
 use crate::store;
@@ -80,6 +82,21 @@ fn refuse_links(dir: &Path) -> anyhow::Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+/// As many connections as the configuration asks for, if this process may have so many files open.
+fn capacity(server: &Server) -> Capacity {
+    let open_files = process::raise_open_files();
+    let capacity = Capacity::of(server, open_files);
+    if capacity.connections < server.max_connections {
+        let connections = capacity.connections;
+        tracing::warn!(
+            open_files,
+            connections,
+            "the limit of open files (ulimit -n, LimitNOFILE) allows fewer connections than max_connections"
+        );
+    }
+    capacity
 }
 
 /// The name of this executor and the database.
@@ -181,12 +198,15 @@ impl App {
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let deployer = Arc::new(Deployer::new(Arc::clone(&config), store, Hub::default(), metrics, executor, fingerprint_key));
+        let capacity = capacity(&config.server);
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));
-        let (followers, work) = (AtomicUsize::new(0), (Arc::clone(&deployer), Arc::clone(&reloader)));
-        let shared = web::Data::new(Shared { deployer: work.0, reloader: work.1, token_key, followers, large_bodies });
-        let listening = http::serve(&config.server, shared).await.context("The server cannot listen")?;
+        let work = (Arc::clone(&deployer), Arc::clone(&reloader));
+        let (followers, most_followers) = (Arc::default(), capacity.followers);
+        let shared = web::Data::new(Shared { deployer: work.0, reloader: work.1, token_key, followers, most_followers, large_bodies });
+        let listening = http::serve(&config.server, capacity, shared).await.context("The server cannot listen")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&deployer).work(stop.clone()));
+        tokio::spawn(deployer.store().clone().share_attempts(stop.clone()));
         reloader.start();
         Ok(Self { listening, deployer, reloader, queue, stop, _data_lock: data_lock })
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::Docker;
+use crate::config::ForwardedHeaders;
 use crate::config::Key;
 use crate::config::Registry;
 use crate::config::Reload;
@@ -96,9 +97,13 @@ fn read_server(mut from: Section) -> Server {
         socket_gid: u32::try_from(from.whole("socket_gid", -1, -1..=i64::from(u32::MAX))).ok(),
         data_dir: from.path("data_dir").unwrap_or_else(|| "/var/lib/tagalong".into()),
         trusted_proxies: from.list("trusted_proxies", network),
+        forwarded_headers: from
+            .choice("forwarded_headers", &[("x-forwarded", ForwardedHeaders::XForwarded), ("forwarded", ForwardedHeaders::Standard)]),
         tls,
         body_limit_bytes: (from.whole("body_limit_kib", 1024, 1..=25_600) as usize) << 10,
         max_waiting: from.whole("max_waiting", 100, 1..=100_000),
+        max_connections: from.whole("max_connections", 2048, 16..=100_000) as usize,
+        max_connections_per_address: from.whole("max_connections_per_address", 512, 1..=100_000) as usize,
         max_followers: from.whole("max_followers", 200, 1..=100_000) as usize,
         failed_attempts_per_min: from.whole("failed_attempts_per_min", 30, 1..=100_000),
         log_json: from.choice("log", &[("text", false), ("json", true)]),
@@ -142,12 +147,14 @@ fn read_docker(from: Option<Section>) -> Docker {
         home,
         host: None,
         config_dir: None,
+        wait: Duration::from_mins(3),
     };
     let Some(mut from) = from else { return docker };
     docker.program = from.text("program").unwrap_or(docker.program);
     docker.path = from.text("path").unwrap_or(docker.path);
     docker.host = from.text("host");
     docker.config_dir = from.path("config_dir");
+    docker.wait = from.seconds("wait_s", 180.0, 1.0..=3600.0);
     from.finish();
     docker
 }

@@ -87,6 +87,11 @@ impl Section {
         Duration::from_secs_f64(default)
     }
 
+    /// Whether the key is there, read or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// A text that `parse` takes.
     pub(super) fn parsed<T, E: Display>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text(key)?;

@@ -20,6 +20,7 @@ use crate::config::key;
 use crate::config::reader::Section;
 use crate::config::service;
 use crate::model::DatasetName;
+use crate::model::is_in_the_clear;
 
 /// A dataset of the configuration, and what becomes of its new data.
 #[derive(Debug, Clone)]
@@ -101,6 +102,8 @@ pub struct Peer {
     pub credential: Option<SecretSource>,
     /// How long one try may take.
     pub deadline: Duration,
+    /// Whether a bearer token may travel to them in the clear.
+    pub plain_http: bool,
 }
 
 /// Where peers are.
@@ -110,6 +113,17 @@ pub enum PeerPlace {
     Urls(Vec<url::Url>),
     /// At every address that this one's name has.
     Dns(url::Url),
+}
+
+impl PeerPlace {
+    /// The addresses as they are written.
+    #[must_use]
+    pub fn urls(&self) -> &[url::Url] {
+        match self {
+            Self::Urls(urls) => urls,
+            Self::Dns(url) => std::slice::from_ref(url),
+        }
+    }
 }
 
 /// What a credential is used as.
@@ -192,6 +206,7 @@ fn read_data(from: &mut Section, name: DatasetName, docker: &Docker, secrets: &m
         push_deadline,
         local_deadline,
         publish: read_publish(from, &dir),
+        push_untracked: from.flag("push_untracked", false),
         git: Git { program: from.text("git").unwrap_or_else(|| "git".to_owned()), path: docker.path.clone(), home: docker.home.clone() },
         ssh_key_file: from.path("ssh_key_file"),
         ssh_known_hosts_file: from.path("ssh_known_hosts_file"),
@@ -358,8 +373,15 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
             None
         }
     };
+    let plain_http = from.flag("plain_http", false);
+    let shows_bearer =
+        matches!(credential.as_ref().and_then(|source| source.read().ok()).map(Credential::of), Some(Ok(Credential::Bearer(_))));
+    let clear = place.as_ref().and_then(|place| place.urls().iter().find(|url| is_in_the_clear(url)));
+    if let Some(url) = clear.filter(|_| shows_bearer && !plain_http) {
+        from.problem("plain_http", format!("{url} is plain http, so whoever sees the traffic could use the bearer token: use https or a whsec_ secret that signs, or set plain_http = true where you trust every machine on the way."));
+    }
     from.finish();
-    Some(Peer { place: place?, credential, deadline })
+    Some(Peer { place: place?, credential, deadline, plain_http })
 }
 
 fn address(text: &str) -> Result<url::Url, String> {

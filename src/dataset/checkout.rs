@@ -12,6 +12,8 @@ use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
 use crate::dataset::git::failed;
+use crate::dataset::git::said;
+use crate::dataset::in_the_way::remove_empty;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 use crate::process::Cancel;
@@ -74,35 +76,40 @@ impl Repo {
     /// Brings the files and `index` from `base` to `to`. Edits that are in the way are parked, all of them, for half of what
     /// belongs together would be no use. git itself checks each file just before it writes it.
     async fn place_files(&self, base: &str, to: &Commit, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
-        if self.read_tree(base, to.as_str(), index, cancel).await? {
+        if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
         // Times that differ while the content does not are no edit.
         self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(index).run(cancel).await;
-        if self.read_tree(base, to.as_str(), index, cancel).await? {
+        if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
-        let mut parked = None;
+        self.park_and_place(to.as_str(), index, cancel).await
+    }
+
+    /// Parks all edits and brings files and `index` to `to`. Gives the name of what was parked.
+    pub(super) async fn park_and_place(&self, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
+        let (mut parked, mut why) = (None, String::new());
         for _ in 0..TRIES {
-            if let Some(edits) = self.park_edits(index, cancel).await? {
-                parked = Some(edits.name);
-                if self.read_tree(&edits.tree, to.as_str(), index, cancel).await? {
-                    return Ok(parked);
-                }
-            } else if self.read_tree(base, to.as_str(), index, cancel).await? {
-                return Ok(parked);
+            let edits = self.park_edits(index, cancel).await?;
+            parked = edits.parked.or(parked);
+            match self.read_tree(&edits.tree, to, index, cancel).await? {
+                None => return Ok(parked),
+                Some(err) => why = err,
             }
         }
-        let why = "files in the way are written again and again".to_owned();
+        let why = format!("files in the way are written again and again: {}", said(&why));
         Err(DatasetError::Git { what: "read-tree".to_owned(), why })
     }
 
-    /// `read-tree -m -u`; false when files or index entries are in the way, and nothing was changed.
-    async fn read_tree(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<bool, DatasetError> {
+    /// `read-tree -m -u`; what it says when files or index entries are in the way, and nothing was changed. What no object could
+    /// bring back is moved aside first.
+    async fn read_tree(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
+        self.clear_the_way(from, to, index, cancel).await?;
         let (ended, _, err) = self.git(["read-tree", "-m", "-u", from, to]).index(index).run(cancel).await;
         match ended {
-            Ended::Exit(0) => Ok(true),
-            Ended::Exit(128) if in_the_way(&err) => Ok(false),
+            Ended::Exit(0) => Ok(None),
+            Ended::Exit(128) if in_the_way(&err) => Ok(Some(err)),
             ended => Err(failed("read-tree", &ended, &err)),
         }
     }
@@ -111,7 +118,7 @@ impl Repo {
     async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         let index = self.borrowed_index()?;
         self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
-        let done = self.read_tree(from, to, &index, cancel).await?;
+        let done = self.read_tree(from, to, &index, cancel).await?.is_none();
         if done {
             self.install_index(&index)?;
         }
@@ -134,33 +141,9 @@ impl Repo {
         copied.map(|()| copy).map_err(|error| DatasetError::File(self.git_dir.join("index"), error))
     }
 
-    /// Takes every file that differs from `index`, or that it does not know and nothing ignores, into it. Not by `git add`: that
-    /// asks a folder that is a repository itself how it stands, by that one's own configuration.
-    pub(super) async fn take_in(&self, index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
-        let mut args = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"].map(str::to_owned).to_vec();
-        args.extend(self.without_nested(index, cancel).await?);
-        let changed = self.git(args).index(index).bytes(cancel).await?;
-        let others = self.git(["ls-files", "-z", "--others", "--exclude-standard"]).index(index).bytes(cancel).await?;
-        let mut paths = Vec::new();
-        // A repository inside is listed as a folder. No object of this one can hold what is in it.
-        let all = changed.split(|b| *b == 0).chain(others.split(|b| *b == 0)).filter(|path| !path.is_empty() && !path.ends_with(b"/"));
-        for path in all {
-            paths.extend_from_slice(path);
-            paths.push(0);
-        }
-        if paths.is_empty() {
-            return Ok(());
-        }
-        let list = self.own_dir()?.join("take-in");
-        std::fs::write(&list, paths).map_err(|error| DatasetError::File(list.clone(), error))?;
-        let file = std::fs::File::open(&list).map_err(|error| DatasetError::File(list.clone(), error))?;
-        let args = ["update-index", "--add", "--remove", "--replace", "-z", "--stdin"];
-        self.git(args).index(index).stdin(file).text(cancel).await.map(drop)
-    }
-
     /// As arguments: every path but the repositories inside that `index` knows. To compare one of them git reads its
     /// configuration, which is theirs.
-    async fn without_nested(&self, index: &Path, cancel: &Cancel) -> Result<Vec<String>, DatasetError> {
+    pub(super) async fn without_nested(&self, index: &Path, cancel: &Cancel) -> Result<Vec<String>, DatasetError> {
         let listed = self.git(["ls-files", "-z", "--stage"]).index(index).bytes(cancel).await?;
         let nested = listed.split(|b| *b == 0).filter(|entry| entry.starts_with(b"160000 "));
         let path = |entry: &[u8]| entry.splitn(2, |b| *b == b'\t').nth(1).map(|path| String::from_utf8_lossy(path).into_owned());
@@ -199,17 +182,17 @@ impl Repo {
     }
 
     fn remember_move(&self, from: &str, to: &Commit) -> Result<(), DatasetError> {
-        self.set_note(MOVING, &format!("{from} {to}\n"))
+        self.set_memo(MOVING, &format!("{from} {to}\n"))
     }
 
     fn forget_move(&self) {
         // Found again it is settled again, which changes nothing.
-        self.drop_note(MOVING);
+        self.drop_memo(MOVING);
     }
 
     /// Ends or takes back a move that was cut off. Afterwards index and files are those of one commit again, and edits beside.
     pub(super) async fn settle(&self, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let Some(record) = self.note(MOVING) else { return Ok(false) };
+        let Some(record) = self.memo(MOVING) else { return Ok(false) };
         // Two object names, or it is not from us.
         let parsed = record.trim_end().split_once(' ').and_then(|(from, to)| Some((Commit::parse(from).ok()?, Commit::parse(to).ok()?)));
         let (Some(work), Some((from, to))) = (self.work.clone(), parsed) else {
@@ -261,7 +244,7 @@ impl Repo {
         let mut args = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"].map(str::to_owned).to_vec();
         args.extend(self.without_nested(&index, cancel).await?);
         let touched: Vec<Vec<u8>> = self.git(args).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
-        let mut back = Vec::new();
+        let (mut back, mut folders) = (Vec::new(), Vec::new());
         for entry in changes(&raw) {
             let path = path_in(work, &entry.path);
             let in_index = known.contains(&entry.path);
@@ -271,11 +254,21 @@ impl Repo {
             if !self.is_begun(work, &entry, to, cancel).await? {
                 continue;
             }
-            if in_index {
+            if !in_index {
+                remove_file(work, &entry.path)?;
+            } else if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                folders.push((entry.path, path));
+            } else {
                 back.extend_from_slice(&entry.path);
                 back.push(0);
-            } else {
-                remove_file(work, &entry.path)?;
+            }
+        }
+        // A folder that was begun in place of a file is empty by now; one that holds something is somebody's.
+        for (entry, path) in folders {
+            remove_empty(&path);
+            if path.symlink_metadata().is_err() {
+                back.extend_from_slice(&entry);
+                back.push(0);
             }
         }
         if back.is_empty() {
@@ -354,19 +347,50 @@ impl Repo {
             self.git(["checkout-index", "-a", "-q"]).index(&index).run(cancel).await;
         }
         self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
-        let mut parked = None;
-        for _ in 0..TRIES {
-            let edits = self.park_edits(&index, cancel).await?;
-            let base = edits.as_ref().map_or(tip.as_str(), |edits| edits.tree.as_str()).to_owned();
-            parked = edits.map(|edits| edits.name).or(parked);
-            if self.read_tree(&base, tip.as_str(), &index, cancel).await? {
-                break;
-            }
+        self.remember_rules(cancel).await?;
+        let (mut parked, mut left) = (None, None);
+        match self.unedit(&tip, &index, &mut parked, cancel).await {
+            Ok(true) => {}
+            Ok(false) => left = Some("they are written again and again".to_owned()),
+            // One file that cannot be written must not keep the rest from being served.
+            Err(DatasetError::Git { why, .. }) if is_no_right(&why) => left = Some(why),
+            Err(error @ DatasetError::InTheWay(..)) => left = Some(error.to_string()),
+            Err(error) => return Err(error),
+        }
+        if let Some(why) = left {
+            self.note(format!("Edited files could not be brought back to what the branch has, and stay as they are: {why}"));
+            self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
+            self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         }
         self.install_index(&index)?;
         drop(lock);
         Ok(parked)
     }
+
+    /// Parks the edits and brings files and `index` back to `tip`; false when they are written meanwhile. What is edited only
+    /// in how it is written stays as it is.
+    async fn unedit(&self, tip: &Commit, index: &Path, parked: &mut Option<String>, cancel: &Cancel) -> Result<bool, DatasetError> {
+        self.clear_for(tip.as_str(), index, cancel).await?;
+        for _ in 0..TRIES {
+            let edits = self.park_edits(index, cancel).await?;
+            *parked = edits.parked.or(parked.take());
+            let base = if edits.same.is_empty() {
+                edits.tree
+            } else {
+                self.update_index(index, &edits.same, cancel).await?;
+                self.git(["write-tree"]).index(index).text(cancel).await?.trim().to_owned()
+            };
+            if self.read_tree(&base, tip.as_str(), index, cancel).await?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether git says that a file cannot be written or removed by us, now or ever.
+fn is_no_right(why: &str) -> bool {
+    ["Operation not permitted", "Permission denied", "Device or resource busy"].iter().any(|word| why.contains(word))
 }
 
 /// One path of `diff-tree`.

@@ -84,6 +84,8 @@ pub(super) struct Repo {
     pub(super) lock: Option<Arc<File>>,
     /// The git folder of our own.
     pub(super) own: Arc<Own>,
+    /// What a person should hear of this piece of work, a sentence each.
+    pub(super) notes: Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl Repo {
@@ -107,7 +109,21 @@ impl Repo {
         if !shape.has_fans && (lock.is_some() || dir != settings.dir) {
             own::make_object_folders(&git_dir).map_err(|error| DatasetError::File(git_dir.join("objects"), error))?;
         }
-        Ok(Some(Self { settings: Arc::clone(settings), common: git_dir.clone(), git_dir, work, lock, own }))
+        let (settings, notes) = (Arc::clone(settings), Arc::default());
+        Ok(Some(Self { settings, common: git_dir.clone(), git_dir, work, lock, own, notes }))
+    }
+
+    /// Says something that a person should hear, once.
+    pub(super) fn note(&self, text: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
+    }
+
+    /// What was to be said since it was taken last.
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// The checkout's git folder, for reading and writing beside git.
@@ -121,19 +137,25 @@ impl Repo {
     }
 
     /// What must be kept as long as the checkout is: `tagalong/NAME` in its git folder. Others may have written it.
-    pub(super) fn note(&self, name: &str) -> Option<String> {
+    pub(super) fn memo(&self, name: &str) -> Option<String> {
         self.files().ok()?.text(Path::new(NOTES).join(name)).ok()
     }
 
     /// Writes it down.
-    pub(super) fn set_note(&self, name: &str, text: &str) -> Result<(), DatasetError> {
+    pub(super) fn set_memo(&self, name: &str, text: &str) -> Result<(), DatasetError> {
         let error = |error| DatasetError::File(self.git_dir.join(NOTES).join(name), error);
         self.files()?.made(Path::new(NOTES)).and_then(|notes| notes.write(name, text)).map_err(error)
     }
 
     /// Forgets it. One that stays is found again, and says what was true.
-    pub(super) fn drop_note(&self, name: &str) {
+    pub(super) fn drop_memo(&self, name: &str) {
         let _ = self.files().map(|files| files.remove(Path::new(NOTES).join(name)));
+    }
+
+    /// The folder of those, for what is more than a file.
+    pub(super) fn memos(&self) -> Result<PathBuf, DatasetError> {
+        let dir = self.git_dir.join(NOTES);
+        self.files()?.made(Path::new(NOTES)).map(|_| dir.clone()).map_err(|error| DatasetError::File(dir, error))
     }
 
     pub(super) fn local_ref(&self) -> String {
@@ -152,7 +174,7 @@ impl Repo {
     pub(super) fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
         let mut call = Call::new(&self.settings, args).env("GIT_DIR", shown(&self.own.git));
         if let Some(work) = &self.work {
-            call = call.work(work).index(&self.git_dir.join("index"));
+            call = call.in_tree(work).index(&self.git_dir.join("index"));
         } else {
             call.command.dir = Some(self.own.git.clone());
         }
@@ -269,15 +291,15 @@ impl Call {
         self
     }
 
-    /// With this work tree, and in it.
-    pub(super) fn work(mut self, dir: &Path) -> Self {
-        self.command.dir = Some(dir.to_owned());
-        self.env("GIT_WORK_TREE", shown(dir))
-    }
-
     /// With this index instead of the repository's.
     pub(super) fn index(self, file: &Path) -> Self {
         self.env("GIT_INDEX_FILE", shown(file))
+    }
+
+    /// With this work tree instead of the repository's.
+    pub(super) fn in_tree(mut self, tree: &Path) -> Self {
+        self.command.dir = Some(tree.to_owned());
+        self.env("GIT_WORK_TREE", shown(tree))
     }
 
     pub(super) fn env(mut self, name: &str, value: impl Into<String>) -> Self {

@@ -165,6 +165,7 @@ impl Ground {
         };
         let new = Repo::found(&self.settings, &clone, None)?.ok_or_else(damaged)?;
         let (mut rescued, mut lost) = (Vec::new(), Vec::new());
+        new.take_traces(old, cancel).await?;
         for (name, tip) in old.local_tips().await {
             match new.rescue(old, &name, &tip, cancel).await? {
                 Some(true) => rescued.push(name),

@@ -10,18 +10,24 @@
 //! | `refs/tagalong/loaded` | the commit that the app loaded last |
 //! | `refs/tagalong/parked/NAME` | work that did not fit and is not on the remote yet |
 //! | `refs/tagalong/published/NAME` | the same, on the remote as `conflicts/NAME` |
+//! | `refs/tagalong/kept/NAME` | what stays on this host: files that are not tracked, work that may be of another remote |
 
+mod address;
 mod beneath;
 mod checkout;
 mod commit;
 mod daemon;
 mod decide;
+mod edits;
 mod error;
 mod git;
 mod head;
 mod heal;
+mod ignored;
+mod in_the_way;
 mod known;
 mod locks;
+mod normal;
 mod own;
 mod park;
 mod place;
@@ -31,6 +37,7 @@ mod remote;
 mod replay;
 mod rescue;
 mod shape;
+mod traces;
 mod unfinished;
 
 use std::path::PathBuf;
@@ -125,8 +132,23 @@ pub struct Status {
     pub pending: u64,
     /// Work that was parked and is not settled.
     pub parked: Vec<Parked>,
+    /// What is kept on this host alone.
+    pub kept: Vec<Kept>,
     /// Folders that were set aside.
     pub aside: Vec<PathBuf>,
+}
+
+/// What is kept on a ref of this host and never pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The ref, in full.
+    pub name: String,
+    /// The commit.
+    pub commit: Commit,
+    /// What it holds: the first files of it.
+    pub holds: Vec<String>,
+    /// How many more files it holds.
+    pub more: u64,
 }
 
 /// Work that did not fit and waits for a person.
@@ -199,6 +221,7 @@ impl Dataset {
         heal::check_git(&self.0.settings, cancel).await?;
         let mut work = self.enter(true, cancel).await?;
         let mut ready = std::mem::take(&mut work.ready);
+        ready.healed.extend(work.repo.take_notes());
         if work.repo.tip(&work.repo.local_ref(), cancel).await?.is_none() {
             work.repo.pass(cancel).await?;
         }
@@ -235,6 +258,7 @@ impl Dataset {
         if let Some(name) = work.ready.parked.first() {
             done.parked = done.parked.or(Some(format!("conflicts/{name}")));
         }
+        work.ready.healed.extend(work.repo.take_notes());
         if !work.ready.healed.is_empty() {
             done.why = Some(work.ready.healed.iter().map(String::as_str).chain(done.why.as_deref()).collect::<Vec<_>>().join(" "));
         }
@@ -339,14 +363,16 @@ impl Dataset {
     /// When git cannot be run.
     pub async fn status(&self, cancel: &Cancel) -> Result<Status, DatasetError> {
         let aside = Place::of(&self.0.settings).map(|place| place.asides()).unwrap_or_default();
-        let mut status = Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), aside };
+        let mut status = Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), kept: Vec::new(), aside };
         let Some(repo) = self.look()? else { return Ok(status) };
         status.head = repo.tip(&repo.local_ref(), cancel).await?;
         status.remote = repo.tip(&repo.upstream_ref(), cancel).await?;
         status.loaded = repo.tip(LOADED, cancel).await?;
         if let Some(head) = &status.head {
-            let seen = status.remote.iter().map(|seen| format!("^{seen}"));
-            let range: Vec<String> = std::iter::once(head.to_string()).chain(seen).collect();
+            let seen: Vec<String> = status.remote.iter().map(ToString::to_string).collect();
+            let gone = repo.gone(&seen, cancel).await?.tips;
+            let had = seen.iter().map(String::as_str).chain(gone.iter().map(Commit::as_str)).map(|had| format!("^{had}"));
+            let range: Vec<String> = std::iter::once(head.to_string()).chain(had).collect();
             status.pending = repo.count(&range.iter().map(String::as_str).collect::<Vec<_>>(), cancel).await?;
         }
         for (prefix, published) in [(park::PARKED, false), (park::PUBLISHED, true)] {
@@ -354,6 +380,7 @@ impl Dataset {
                 status.parked.push(Parked { branch: format!("conflicts/{}", &name[prefix.len()..]), commit, published });
             }
         }
+        status.kept = repo.kept(cancel).await?;
         Ok(status)
     }
 

@@ -152,7 +152,7 @@ impl<'a> Tree<'a> {
     }
 
     fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
-        self.repo.git(args).work(&self.path).index(&self.index())
+        self.repo.git(args).in_tree(&self.path).index(&self.index())
     }
 
     fn index(&self) -> PathBuf {

@@ -114,11 +114,16 @@ impl Repo {
 
     /// Whether the remote is still the one whose tip is remembered. When it is another, what that one had is not known.
     pub(super) fn is_same_remote(&self) -> bool {
-        self.note("remote").is_some_and(|seen| seen == without_user(&self.settings.remote))
+        self.memo("remote").is_some_and(|seen| seen == without_user(&self.settings.remote))
+    }
+
+    /// Whether any remote was followed from here already.
+    pub(super) fn is_remote_known(&self) -> bool {
+        self.memo("remote").is_some()
     }
 
     pub(super) fn remember_remote(&self) -> Result<(), DatasetError> {
-        self.set_note("remote", &without_user(&self.settings.remote))
+        self.set_memo("remote", &without_user(&self.settings.remote))
     }
 }
 
@@ -155,7 +160,16 @@ pub(super) async fn ask(settings: &Arc<config::Dataset>, deadline: Duration, can
 
 /// The refs below `conflicts/` that the remote has, with their commits; none when it cannot be asked.
 pub(super) async fn conflicts_there(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Option<Vec<(String, String)>> {
-    let args = ["ls-remote", "--quiet", "--", settings.remote.as_str(), "refs/heads/conflicts/*"];
+    refs_there(settings, "refs/heads/conflicts/*", cancel).await
+}
+
+/// Every branch that the remote has, with its commit; none when it cannot be asked.
+pub(super) async fn branches_there(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Option<Vec<(String, String)>> {
+    refs_there(settings, "refs/heads/*", cancel).await
+}
+
+async fn refs_there(settings: &Arc<config::Dataset>, pattern: &str, cancel: &Cancel) -> Option<Vec<(String, String)>> {
+    let args = ["ls-remote", "--quiet", "--", settings.remote.as_str(), pattern];
     let (ended, out, _) = Call::new(settings, args).remote(settings, settings.fetch_deadline).run(cancel).await;
     let parse = |line: &str| line.split_once('\t').map(|(commit, name)| (name.to_owned(), commit.to_owned()));
     (ended == Ended::Exit(0)).then(|| out.lines().filter_map(parse).collect())

@@ -11,19 +11,19 @@ use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
-/// Which commits are our own: in `local`, and neither in `remote` nor in what the remote was `seen` to have.
+/// Which commits are our own: in `local`, and neither in `remote` nor in what the remote had once and no longer has.
 #[derive(Debug, Clone)]
 pub(super) struct Own<'a> {
     pub(super) local: &'a Commit,
     pub(super) remote: &'a Commit,
-    pub(super) seen: Option<&'a Commit>,
+    pub(super) gone: &'a [Commit],
 }
 
 impl Own<'_> {
     /// As arguments of `rev-list`.
     pub(super) fn range(&self) -> Vec<String> {
         let mut args = vec![self.local.to_string(), format!("^{}", self.remote)];
-        args.extend(self.seen.map(|seen| format!("^{seen}")));
+        args.extend(self.gone.iter().map(|gone| format!("^{gone}")));
         args
     }
 }
@@ -88,9 +88,12 @@ impl Repo {
         let index = self.own_dir()?.join("lay-over");
         let mut tip = own.remote.clone();
         self.git(["read-tree", own.remote.as_str()]).index(&index).text(cancel).await?;
-        for commit in self.own_commits(own, cancel).await? {
-            let parts = self.parts(&commit, cancel).await?;
-            let parent = match parts.parents.first() {
+        let commits = self.own_commits(own, cancel).await?;
+        let ours: BTreeSet<&String> = commits.iter().collect();
+        for commit in &commits {
+            let parts = self.parts(commit, cancel).await?;
+            // Of a merge with the remote's side, what it changes of that: the rest is not ours.
+            let parent = match parts.parents.iter().find(|parent| !ours.contains(parent)).or(parts.parents.first()) {
                 Some(parent) => format!("{parent}^{{tree}}"),
                 None => self.empty_tree(cancel).await?,
             };
@@ -124,8 +127,9 @@ impl Repo {
 
     /// Own commits whose patch the remote has already.
     async fn already_there(&self, own: &Own<'_>, cancel: &Cancel) -> Result<BTreeSet<String>, DatasetError> {
-        let range = format!("{}...{}", own.remote, own.local);
-        let args = ["rev-list", "--cherry-mark", "--right-only", "--no-merges", &range];
+        let mut args = ["rev-list", "--cherry-mark", "--right-only", "--no-merges"].map(str::to_owned).to_vec();
+        args.push(format!("{}...{}", own.remote, own.local));
+        args.extend(own.gone.iter().map(|gone| format!("^{gone}")));
         let out = self.git(args).text(cancel).await?;
         Ok(out.lines().filter_map(|line| line.strip_prefix('=')).map(str::to_owned).collect())
     }

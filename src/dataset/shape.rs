@@ -24,8 +24,9 @@ const BORROWED: &[(&str, usize)] = &[
     ("info", 0),
     ("objects/pack", 0),
     ("objects/info/commit-graphs", 0),
-    ("tagalong", 0),
-    ("worktrees", 0),
+    ("tagalong", usize::MAX),
+    ("worktrees", usize::MAX),
+    ("FETCH_HEAD", 0),
 ];
 
 /// What a look at a git folder gave.

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod cancel;
+mod edited;
 mod enqueue;
 mod guards;
 mod health;

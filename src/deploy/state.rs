@@ -79,8 +79,8 @@ async fn pinned(engine: &Compose) -> Result<Vec<String>, String> {
 fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option<String>) -> Option<String> {
     if let Some(one) = running {
         let step = one.step.map_or("guards", |step| step.as_str());
-        return engine_fault
-            .or_else(|| Some(format!("{} is at {step} since {}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms)))));
+        let fault = engine_fault.map_or(String::new(), |fault| format!("; {fault}"));
+        return Some(format!("{} is at {step} since {}{fault}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms))));
     }
     let holders = executor::holders(&service.stack.dir);
     holders.first().map(|holder| format!("process {} ({}) holds the stack's lock", holder.pid, holder.command)).or(engine_fault)

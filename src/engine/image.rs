@@ -43,11 +43,17 @@ impl Compose {
     /// When Docker does not answer.
     pub async fn image(&self, name: &str, cancel: &Cancel) -> Result<Option<LocalImage>, EngineError> {
         let command = self.docker_command(["image", "inspect", "--format", "{{json .}}", name], QUESTION);
-        let captured = capture(&command, cancel).await;
-        match captured.ended {
-            Ended::Exit(0) => Ok(Some(local(&json(captured.out.trim())?))),
-            Ended::Exit(_) if captured.err.contains("No such image") => Ok(None),
-            ended => Err(EngineError::ended(&format!("looking for the image {name}"), &command.program, &ended, &captured.err)),
+        let mut turn = self.turn();
+        loop {
+            let captured = capture(&command, cancel).await;
+            let done = match captured.ended {
+                Ended::Exit(0) => Ok(Some(local(&json(captured.out.trim())?))),
+                Ended::Exit(_) if captured.err.contains("No such image") => Ok(None),
+                ended => Err(EngineError::ended(&format!("looking for the image {name}"), &command.program, &ended, &captured.err)),
+            };
+            if !self.again(&mut turn, &done, cancel).await? {
+                return done;
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::clock;
 
-pub use crate::process::{Holder, HostLock, LockError, end_holders, holders};
+pub use crate::process::{Holder, HostLock, LockError, end_left_behind, holders};
 
 /// How long a running deployment is this executor's without a sign of life, ms.
 pub const LEASE_MS: i64 = 60_000;

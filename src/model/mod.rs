@@ -2,6 +2,7 @@
 //!
 //! No I/O and no async: everything above may use these.
 
+mod address;
 mod caller;
 mod dataset;
 mod id;
@@ -16,6 +17,7 @@ mod step;
 mod webhook;
 mod word;
 
+pub use address::is_in_the_clear;
 pub use caller::{Caller, Scope, Target, Verb};
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
 pub use id::DeploymentId;
@@ -27,5 +29,5 @@ pub use outcome::{Guard, Outcome, State};
 pub use report::{Certificate, Effect, Finding, Report, Severity};
 pub use rule::{RuleLevel, RuleName};
 pub use step::Step;
-pub use webhook::{webhook_mac, webhook_signature};
+pub use webhook::{webhook_call, webhook_mac, webhook_signature};
 pub use word::{KeyId, ServiceName, WordError};

@@ -10,5 +10,6 @@ mod auth;
 mod bounds;
 mod cluster;
 mod follow;
+mod full;
 mod orders;
 mod record;

@@ -9,8 +9,10 @@ use tagalong::http::Need;
 use tagalong::http::ROUTES;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
+use tagalong::store::AuditFault;
 use tagalong::store::Debt;
 use tagalong::store::LastReload;
+use tagalong::store::Store;
 
 use crate::support::Call;
 use crate::support::Database;
@@ -83,7 +85,7 @@ async fn the_audit_trail_shows_tampering(database: Database) {
     assert_eq!(said[..4], expected);
     assert!(said[4].starts_with(&format!("key:ops outcome web {id} failed, nothing was changed: ")), "{}", said[4]);
     let store = rig.app().deployer().store();
-    let (entries, noted) = store.verify_audit().await.unwrap().unwrap();
+    let (entries, noted) = store.verify_audit(None).await.unwrap().unwrap();
     assert_eq!(entries, 5);
     // Every way to change it, each made good again.
     let columns = ["at_ms", "caller", "action", "target", "detail", "previous", "hash"];
@@ -91,25 +93,51 @@ async fn the_audit_trail_shows_tampering(database: Database) {
         let change = if column == "at_ms" { "at_ms + 1".to_owned() } else { format!("{column} || 'x'") };
         let back = if column == "at_ms" { "at_ms - 1".to_owned() } else { format!("substr({column}, 1, length({column}) - 1)") };
         edit(&rig, &format!("UPDATE audit SET {column} = {change} WHERE seq = 3")).await;
-        assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 3, "{column}");
+        assert_eq!(changed(store).await, 3, "{column}");
         edit(&rig, &format!("UPDATE audit SET {column} = {back} WHERE seq = 3")).await;
-        assert!(store.verify_audit().await.unwrap().is_ok(), "{column}");
+        assert!(store.verify_audit(None).await.unwrap().is_ok(), "{column}");
     }
     // A boundary that moves between two fields.
     edit(&rig, "UPDATE audit SET caller = 'key:opsc', action = 'ancel' WHERE seq = 3").await;
-    assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 3);
+    assert_eq!(changed(store).await, 3);
     edit(&rig, "UPDATE audit SET caller = 'key:ops', action = 'cancel' WHERE seq = 3").await;
-    // The end cut off shows by the hash that a person has noted.
+    // The end cut off shows by the database's own note; with that changed to fit, by the file beside it; with both, by what a
+    // person has noted.
+    let file = rig.data_dir().join(tagalong::store::AUDIT_HEAD_FILE);
+    let head = std::fs::read_to_string(&file).unwrap();
     edit(&rig, "CREATE TABLE kept AS SELECT * FROM audit WHERE seq >= 4").await;
+    edit(&rig, "CREATE TABLE note AS SELECT * FROM meta WHERE name = 'audit_head'").await;
     edit(&rig, "DELETE FROM audit WHERE seq = 5").await;
-    assert_ne!(store.verify_audit().await.unwrap().unwrap(), (entries, noted.clone()));
+    assert!(cut(store, None).await.contains("the database's own note"));
+    edit(&rig, "UPDATE meta SET value = (SELECT '4 ' || hash FROM audit WHERE seq = 4) WHERE name = 'audit_head'").await;
+    assert!(cut(store, None).await.contains("audit-head"));
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(store.verify_audit(None).await.unwrap().unwrap().0, 4);
+    assert!(cut(store, Some(&noted)).await.contains(&noted));
+    std::fs::write(&file, head).unwrap();
     edit(&rig, "INSERT INTO audit SELECT * FROM kept WHERE seq = 5").await;
-    assert_eq!(store.verify_audit().await.unwrap().unwrap(), (entries, noted));
+    edit(&rig, "UPDATE meta SET value = (SELECT value FROM note) WHERE name = 'audit_head'").await;
+    for head in [None, Some(noted.as_str())] {
+        assert_eq!(store.verify_audit(head).await.unwrap().unwrap(), (entries, noted.clone()));
+    }
     edit(&rig, "DELETE FROM audit WHERE seq = 4").await;
-    assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 4);
+    assert_eq!(changed(store).await, 4);
     edit(&rig, "UPDATE audit SET seq = 4 WHERE seq = 5").await;
-    assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 4);
+    assert_eq!(changed(store).await, 4);
     rig.finish().await;
+}
+
+async fn changed(store: &Store) -> i64 {
+    match store.verify_audit(None).await.unwrap().unwrap_err() {
+        AuditFault::Changed { seq } => seq,
+        other => panic!("{other}"),
+    }
+}
+
+async fn cut(store: &Store, noted: Option<&str>) -> String {
+    let fault = store.verify_audit(noted).await.unwrap().unwrap_err();
+    assert!(matches!(fault, AuditFault::Cut { .. } | AuditFault::NotThere { .. }), "{fault}");
+    fault.to_string()
 }
 
 async fn edit(rig: &Rig, statement: &str) {

@@ -217,6 +217,7 @@ on_both_gits! {
     }
 
     async fn edits_staged_unstaged_and_new_are_parked_at_the_start(world: World) {
+        world.set(|settings| settings.push_untracked = true);
         world.ready().await;
         std::fs::write(world.dir().join("a"), "staged").unwrap();
         std::fs::write(world.dir().join("s"), "staged new").unwrap();

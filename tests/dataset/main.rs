@@ -7,12 +7,15 @@
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests run programs and say what they saw")]
 
 mod canary;
+mod everything;
 mod folder;
 mod full;
 mod publish;
+mod purged;
 mod push;
 mod remote;
 mod ssh;
 mod storm;
 mod table;
+mod untracked;
 mod world;

@@ -354,6 +354,7 @@ on_both_gits! {
     }
 
     async fn edits_out_of_the_way_stay_and_edits_in_the_way_are_parked(world: World) {
+        world.set(|settings| settings.push_untracked = true);
         world.ready().await;
         std::fs::write(world.dir().join("b"), "being edited").unwrap();
         std::fs::write(world.dir().join("draft"), "draft").unwrap();

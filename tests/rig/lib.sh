@@ -53,6 +53,7 @@ stop() {
 # free_port FIRST: the first port from FIRST on at which nothing listens on loopback.
 free_port() {
     local port
+    [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] || die "'$1' is no port"
     for ((port = $1; port < $1 + 100; port++)); do
         if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
             printf '%s\n' "$port"

@@ -45,8 +45,8 @@ fn head(report: &Report, output: &Output) -> String {
     facts.push(format!("{} after {} look{}", duration(report.duration_ms as i64), report.attempts, plural(report.attempts)));
     facts.push(report.counted());
     if let Some(certificate) = &report.certificate {
-        let days = certificate.days_left;
-        facts.push(format!("certificate {} by {}, {days} days left", clean(&certificate.subject), clean(&certificate.issuer)));
+        let lasts = certificate.lasts();
+        facts.push(format!("certificate {} by {}, {lasts}", clean(&certificate.subject), clean(&certificate.issuer)));
     }
     format!("{}{arrived}\n{}\n", output.paint(Tone::Strong, &clean(&report.url)), output.wrapped(2, &facts.join(" · ")))
 }

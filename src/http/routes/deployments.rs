@@ -81,8 +81,14 @@ pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: we
     let limit = query.limit.unwrap_or(20).clamp(1, 200);
     let filter = Filter { service: query.service, state: query.state, before: query.before, limit };
     let found = shared.deployer.store().list(&filter).await?;
-    let next_before = if found.len() as i64 == limit { found.last().map(|last| last.id.clone()) } else { None };
-    Ok(HttpResponse::Ok().json(api::Deployments { deployments: found.iter().map(deploy::view).collect(), next_before }))
+    let many = found.deployments.len() + found.unreadable.len();
+    let next_before = if many as i64 == limit { found.last } else { None };
+    let unreadable = found.unreadable.iter().map(ToString::to_string).collect();
+    Ok(HttpResponse::Ok().json(api::Deployments {
+        deployments: found.deployments.iter().map(deploy::view).collect(),
+        next_before,
+        unreadable,
+    }))
 }
 
 pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
@@ -95,7 +101,7 @@ pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: we
 pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
-    let (caller, _) = proof.action(&found.order.service)?;
+    let (caller, _) = proof.upon(&found.order)?;
     let (done, message) = shared.deployer.cancel(&found, &caller).await?;
     if done { Ok(HttpResponse::Ok().json(api::Done { message })) } else { Err(ApiError::conflict("ended", message)) }
 }
@@ -103,8 +109,7 @@ pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: 
 pub(super) async fn retry(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
-    let order = &found.order;
-    let (caller, delivery) = proof.order_again(&order.service, order.kind, order.force, order.git_ref.as_deref())?;
+    let (caller, delivery) = proof.upon(&found.order)?;
     let accepted = shared.deployer.retry(&found, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }

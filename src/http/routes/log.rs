@@ -2,7 +2,7 @@
 //! behind `Last-Event-ID`.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -22,6 +22,7 @@ use crate::deploy;
 use crate::http::Shared;
 use crate::http::auth;
 use crate::http::error::ApiError;
+use crate::http::followers::Place;
 use crate::http::routes::deployments;
 use crate::model::DeploymentId;
 use crate::model::Line;
@@ -63,10 +64,15 @@ pub(super) async fn follow(
     let as_events = header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
     let after = header("last-event-id").and_then(|id| id.parse().ok()).unwrap_or(0);
     let query = web::Query::<LogQuery>::from_query(request.query_string()).map_or(LogQuery { follow: None }, web::Query::into_inner);
-    let seat = Seat::take(&shared)?;
+    let most = shared.deployer.config().server.max_followers.min(shared.most_followers);
+    let place = shared.followers.take(&proof.follows_as(&found.order.caller), most);
+    let Some(place) = place else {
+        return Err(ApiError::busy(format!("{most} read journals already (max_followers); try again.")));
+    };
     let follower = Follower {
         told: shared.deployer.hub().follow(&found.id),
-        _seat: seat,
+        place: Arc::new(place),
+        is_let_go: false,
         shared: shared.clone(),
         id: found.id,
         after,
@@ -77,8 +83,11 @@ pub(super) async fn follow(
         silent_since: tokio::time::Instant::now(),
     };
     let body = stream::unfold(follower, |mut follower| async move {
-        let chunk = follower.next().await?;
-        Some((Ok::<_, actix_web::Error>(chunk), follower))
+        let chunk = match follower.next_or_leave().await? {
+            Ok(chunk) => Ok(chunk),
+            Err(error) => Err(actix_web::Error::from(error)),
+        };
+        Some((chunk, follower))
     });
     let kind = if as_events { "text/event-stream" } else { "text/plain; charset=utf-8" };
     Ok(HttpResponse::Ok()
@@ -88,29 +97,10 @@ pub(super) async fn follow(
         .streaming(body))
 }
 
-/// One of the places for followers; free again when dropped.
-struct Seat(web::Data<Shared>);
-
-impl Seat {
-    fn take(shared: &web::Data<Shared>) -> Result<Self, ApiError> {
-        let limit = shared.deployer.config().server.max_followers;
-        let seat = Self(shared.clone());
-        if shared.followers.fetch_add(1, Ordering::SeqCst) >= limit {
-            return Err(ApiError::busy(format!("{limit} read journals already (max_followers); try again.")));
-        }
-        Ok(seat)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.followers.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 struct Follower {
     told: watch::Receiver<i64>,
-    _seat: Seat,
+    place: Arc<Place>,
+    is_let_go: bool,
     shared: web::Data<Shared>,
     id: DeploymentId,
     after: i64,
@@ -122,6 +112,21 @@ struct Follower {
 }
 
 impl Follower {
+    /// The next piece, unless the place is needed for somebody else. Events may end then, since whoever reads them comes again; a
+    /// text that ended would look whole, so it breaks off.
+    async fn next_or_leave(&mut self) -> Option<Result<Bytes, ApiError>> {
+        if self.is_let_go {
+            return None;
+        }
+        let place = Arc::clone(&self.place);
+        let why = tokio::select! {
+            chunk = self.next() => return chunk.map(Ok),
+            () = place.given_away() => ApiError::busy("Somebody else follows in this place; come again."),
+        };
+        self.is_let_go = true;
+        (!self.as_events).then_some(Err(why))
+    }
+
     /// The next piece of the answer; none when it is whole.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
