@@ -13,8 +13,6 @@ use crate::model::Severity;
 pub struct FetchPlan {
     /// How many requests may be under way at once.
     pub concurrency: usize,
-    /// Hosts that may be asked beside the page's own origin.
-    pub allowed_hosts: Vec<HostPattern>,
     /// How long all of them may take.
     pub within: Duration,
     /// How many bytes of one asset are read at most.
@@ -63,7 +61,7 @@ pub enum HttpVersion {
 /// What a page must be beside its status, headers and body.
 #[derive(Debug, Clone)]
 pub struct Demands {
-    /// Fewer bytes than these are not the page.
+    /// Fewer bytes than these are not the page; 0: it may be empty.
     pub min_body_bytes: usize,
     /// The head of the answer must come in this time.
     pub max_latency: Option<Duration>,
@@ -73,6 +71,19 @@ pub struct Demands {
     pub json: Vec<(String, regex::Regex)>,
 }
 
+/// Reads where to connect, `HOST:PORT`.
+///
+/// # Errors
+/// It is none; the sentence says how one is written.
+pub(super) fn place_to_connect(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let is_host = url::Host::parse(host).is_ok() && !host.is_empty();
+    let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    (is_host && is_port)
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("\"{text}\" is no place to connect to: write HOST:PORT, for instance 127.0.0.1:443 or [::1]:443."))
+}
+
 /// How bad findings of single rules are, where a service says so itself.
 pub type RuleLevels = BTreeMap<RuleName, RuleLevel>;
 
@@ -80,7 +91,6 @@ pub(super) fn read_fetch(from: &mut Section) -> Option<FetchPlan> {
     let is_wanted = from.flag("fetch_assets", true);
     let plan = FetchPlan {
         concurrency: from.whole("concurrency", 12, 1..=64) as usize,
-        allowed_hosts: from.list("allowed_hosts", HostPattern::parse),
         within: from.seconds("assets_within_s", 60.0, 1.0..=3600.0),
         max_bytes: (from.whole("max_asset_kib", 10_240, 1..=102_400) as usize) << 10,
     };
@@ -100,7 +110,7 @@ pub(super) fn read_demands(from: &mut Section, pattern: impl Fn(&str) -> Result<
     }
     let latency_ms = from.whole("max_latency_ms", 0, 0..=600_000);
     Demands {
-        min_body_bytes: from.whole("min_body_bytes", 0, 0..=50_000_000) as usize,
+        min_body_bytes: from.whole("min_body_bytes", 1, 0..=50_000_000) as usize,
         max_latency: (latency_ms > 0).then(|| Duration::from_millis(latency_ms as u64)),
         http_version: from.choice("http_version", &[("any", None), ("1.1", Some(HttpVersion::One)), ("2", Some(HttpVersion::Two))]),
         json,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::BrowserPlan;
+use crate::config::HostPattern;
 use crate::config::KnownFindings;
 use crate::config::PinChoice;
 use crate::config::PinnedImage;
@@ -260,7 +261,13 @@ pub(super) fn read_hook(mut from: Section) -> Hook {
 
 pub(super) fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option<SmokePlan> {
     let url = from.needed("url", "a smoke check needs the public address of the page.", smoke_url);
+    let has_password = from.has("password_file") || from.has("password_env");
     let user = from.text("user");
+    match (&user, has_password) {
+        (Some(_), false) => from.problem("user", "basic authentication needs a password too: give password_file or password_env."),
+        (None, true) => from.problem("user", "a password is given without its user."),
+        _ => {}
+    }
     let password = from.secret("password_file", "password_env");
     let bearer = from.secret("bearer_file", "bearer_env");
     secrets.extend(password.iter().chain(&bearer).cloned());
@@ -280,6 +287,7 @@ pub(super) fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option
         url: url.or_else(|| url::Url::parse("https://invalid.invalid/").ok())?,
         status: if status.is_empty() { vec![200] } else { status },
         max_redirects: from.whole("max_redirects", 5, 0..=20) as u32,
+        allowed_hosts: from.list("allowed_hosts", HostPattern::parse),
         headers,
         basic_auth: user.zip(password),
         expect_headers,
@@ -296,7 +304,7 @@ pub(super) fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option
         rules: look::read_rules(&mut from),
         max_body_bytes: (from.whole("max_body_kib", 5120, 1..=51_200) as usize) << 10,
         ca_file: from.path("ca_file"),
-        connect_to: from.text("connect_to"),
+        connect_to: from.parsed("connect_to", look::place_to_connect),
         known_findings: from.choice("known_findings", &[("warn", KnownFindings::Warn), ("block", KnownFindings::Block)]),
         browser: read_browser(&mut from),
     };
@@ -317,7 +325,13 @@ fn read_browser(from: &mut Section) -> Option<BrowserPlan> {
 }
 
 fn smoke_url(text: &str) -> Result<url::Url, String> {
-    let url = url::Url::parse(text).map_err(|error| format!("it is no address: {error}."))?;
+    let url = match url::Url::parse(text) {
+        Ok(url) if url.host().is_some() || matches!(url.scheme(), "https" | "http") => url,
+        // `example.com`, and `example.com:8443`, which reads like a scheme.
+        _ if is_bare_host(text) => return Err(format!("it does not say how to connect: write https://{text}")),
+        Ok(url) => return Err(format!("it must begin with https:// or http://, not {}:.", url.scheme())),
+        Err(error) => return Err(format!("it is no address: {error}.")),
+    };
     if !matches!(url.scheme(), "https" | "http") {
         return Err(format!("it must begin with https:// or http://, not {}:.", url.scheme()));
     }
@@ -325,6 +339,17 @@ fn smoke_url(text: &str) -> Result<url::Url, String> {
         return Ok(url);
     }
     Err("no credential belongs into an address; give user and password_file.".to_owned())
+}
+
+/// Whether an address would be one with `https://` in front of it.
+fn is_bare_host(text: &str) -> bool {
+    let begins_as_host = text.starts_with(|c: char| c.is_alphanumeric() || c == '[') && !text.contains([' ', '@']);
+    let rest_is_port = text
+        .split(['/', '?', '#'])
+        .next()
+        .and_then(|host| host.rsplit_once(':'))
+        .is_none_or(|(_, port)| port.ends_with(']') || (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())));
+    begins_as_host && rest_is_port && url::Url::parse(&format!("https://{text}")).is_ok()
 }
 
 fn read_release(mut from: Section) -> Option<ReleaseProof> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Demands;
 use crate::config::FetchPlan;
+use crate::config::HostPattern;
 use crate::config::RuleLevels;
 use crate::config::Secret;
 use crate::config::reader::Problems;
@@ -21,6 +22,8 @@ pub struct SmokePlan {
     pub status: Vec<u16>,
     /// How many redirects may be followed.
     pub max_redirects: u32,
+    /// Hosts that may be asked beside the page's own: by redirects and for assets.
+    pub allowed_hosts: Vec<HostPattern>,
     /// Headers to send, by name and value.
     pub headers: Vec<(String, Secret)>,
     /// User and password of HTTP basic authentication.

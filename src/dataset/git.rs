@@ -13,6 +13,7 @@ use crate::config;
 use crate::dataset::DatasetError;
 use crate::model::Commit;
 use crate::model::Mask;
+use crate::model::misleads;
 use crate::process;
 use crate::process::Cancel;
 use crate::process::Command;
@@ -298,7 +299,7 @@ pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
 /// What git said, on one line, without advice and bounded.
 pub(super) fn said(err: &str) -> String {
     let lines = err.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:"));
-    let text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !c.is_control()).take(600).collect();
+    let text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !misleads(*c)).take(600).collect();
     text
 }
 

@@ -70,7 +70,7 @@ impl Run<'_> {
                 Severity::Note => self.journal.note(text),
             }
         }
-        let certificate = report.certificate.as_ref().map_or(String::new(), |c| format!(", certificate good for {} days", c.days_left));
+        let certificate = report.certificate.as_ref().map_or(String::new(), |c| format!(", certificate {}", c.lasts()));
         let status = report.status.map_or("no answer".to_owned(), |status| format!("status {status}"));
         self.journal.note(format!("{status} after {} ms, {}{certificate}", report.duration_ms, report.counted()));
     }

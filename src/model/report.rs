@@ -89,6 +89,20 @@ pub struct Certificate {
     pub days_left: i64,
 }
 
+impl Certificate {
+    /// How long it lasts, as words: `good for 3 days`, `ended 2 days ago`.
+    #[must_use]
+    pub fn lasts(&self) -> String {
+        let days = |count: i64| if count == 1 { "1 day".to_owned() } else { format!("{count} days") };
+        match self.days_left {
+            0 => "good until today".to_owned(),
+            // Less than a day after its end is the first day after it.
+            left @ ..0 => format!("ended {} ago", days(left.saturating_neg())),
+            left => format!("good for {}", days(left)),
+        }
+    }
+}
+
 /// What one smoke check saw.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Report {

@@ -11,7 +11,7 @@ pub type RuleLevel = Option<Severity>;
 
 impl RuleName {
     /// Every name, in the order in which a look meets the rules.
-    pub const ALL: [&'static str; 44] = [
+    pub const ALL: [&'static str; 47] = [
         "setup",
         "dns",
         "unreachable",
@@ -22,11 +22,13 @@ impl RuleName {
         "certificate_untrusted",
         "certificate_days",
         "redirect_to_http",
+        "redirect_elsewhere",
         "redirect_loop",
         "too_many_redirects",
         "bad_redirect",
         "status",
         "header",
+        "content_encoding",
         "body",
         "body_size",
         "json",
@@ -53,6 +55,7 @@ impl RuleName {
         "browser_request",
         "browser_exception",
         "browser_console",
+        "browser_dialog",
         "browser_failed",
         "not_checked",
         "truncated",

@@ -100,6 +100,10 @@ pub(super) fn key_hash(handshake: &Handshake) -> Option<String> {
     Some(STANDARD.encode(Sha256::digest(leaf.public_key().raw)))
 }
 
+fn is_authority(refused: &CertificateError) -> bool {
+    matches!(refused, CertificateError::Other(_)) && format!("{refused:?}").contains("CaUsedAsEndEntity")
+}
+
 /// What is wrong with the certificate, if anything is; `fewest_days` is what the plan asks for.
 pub(super) fn judge(handshake: &Handshake, fewest_days: i64) -> Option<Finding> {
     match &handshake.verdict {
@@ -111,9 +115,14 @@ pub(super) fn judge(handshake: &Handshake, fewest_days: i64) -> Option<Finding> 
 fn too_few_days(handshake: &Handshake, fewest_days: i64) -> Option<Finding> {
     let Certificate { subject, days_left, .. } = describe(handshake);
     (days_left < fewest_days).then(|| {
-        let ends = if days_left == 1 { "1 day".to_owned() } else { format!("{days_left} days") };
+        let ends = match days_left {
+            ..0 => "has ended".to_owned(),
+            0 => "ends today".to_owned(),
+            1 => "ends in 1 day".to_owned(),
+            _ => format!("ends in {days_left} days"),
+        };
         rules::certificate_days::RULE
-            .finding(format!("The certificate of {subject} ends in {ends}; the plan asks for at least {fewest_days}."))
+            .finding(format!("The certificate of {subject} {ends}; the plan asks for at least {fewest_days} days."))
     })
 }
 
@@ -128,18 +137,27 @@ fn refused(handshake: &Handshake, error: &TlsError) -> Finding {
     let days = |seconds: i64| (seconds / DAY_S).max(0);
     match error {
         TlsError::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            let ago = days(handshake.at_s.saturating_sub(leaf.not_after_s));
-            rules::certificate_expired::RULE.finding(format!("The certificate of {host} ended {ago} days ago (issued by {issuer})."))
+            let ago = match days(handshake.at_s.saturating_sub(leaf.not_after_s)) {
+                0 => "today".to_owned(),
+                1 => "1 day ago".to_owned(),
+                days => format!("{days} days ago"),
+            };
+            rules::certificate_expired::RULE.finding(format!("The certificate of {host} ended {ago} (issued by {issuer})."))
         }
         TlsError::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
-            let in_days = days(leaf.not_before_s.saturating_sub(handshake.at_s));
-            rules::certificate_expired::RULE.finding(format!("The certificate of {host} is not valid yet: it begins in {in_days} days."))
+            let begins = match days(leaf.not_before_s.saturating_sub(handshake.at_s)) {
+                0 => "later today".to_owned(),
+                1 => "in 1 day".to_owned(),
+                days => format!("in {days} days"),
+            };
+            rules::certificate_expired::RULE.finding(format!("The certificate of {host} is not valid yet: it begins {begins}."))
         }
         TlsError::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
             let names = if leaf.names.is_empty() { leaf.subject.clone() } else { leaf.names.join(", ") };
             rules::certificate_name::RULE.finding(format!("The certificate that {host} shows is for {names}, not for {host}."))
         }
-        TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // An authority that answers by itself: the verifier minds that first, and a browser that nobody vouches for it.
+        TlsError::InvalidCertificate(refused) if *refused == CertificateError::UnknownIssuer || is_authority(refused) => {
             let who = if subject == issuer { "itself".to_owned() } else { issuer.clone() };
             rules::certificate_untrusted::RULE
                 .finding(format!("The certificate of {host} ({subject}) was issued by {who}, whom nothing on this host vouches for."))

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use base64::Engine;
@@ -14,13 +15,15 @@ use reqwest::dns::Name;
 use reqwest::dns::Resolve;
 use reqwest::dns::Resolving;
 use reqwest::header::ACCEPT;
+use reqwest::header::ACCEPT_ENCODING;
 use reqwest::header::CACHE_CONTROL;
-use reqwest::header::CONTENT_ENCODING;
+use reqwest::header::CONTENT_LENGTH;
 use reqwest::header::COOKIE;
 use reqwest::header::HOST;
 use reqwest::header::HeaderMap;
 use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
+use reqwest::header::TRANSFER_ENCODING;
 use tokio::time::Instant;
 use url::Origin;
 use url::Url;
@@ -31,10 +34,12 @@ use crate::model::Finding;
 
 use crate::smoke::cookies::Cookies;
 use crate::smoke::fault;
+use crate::smoke::hosts::Guarded;
 use crate::smoke::page;
 use crate::smoke::rules;
 use crate::smoke::tls;
 use crate::smoke::tls::Handshakes;
+use crate::smoke::unpack;
 
 const USER_AGENT: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"), " (smoke check)");
 
@@ -47,10 +52,12 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// Its headers.
     pub(super) headers: HeaderMap,
-    /// Its body, up to the plan's `max_body_bytes`.
+    /// Its body, unpacked, up to the plan's `max_body_bytes`.
     pub(super) body: Vec<u8>,
     /// Whether the body went on.
     pub(super) cut: bool,
+    /// What is wrong with how it is packed.
+    pub(super) packing: Packing,
     /// Who served it.
     pub(super) server: Option<IpAddr>,
     /// The version of HTTP that it came in.
@@ -65,18 +72,49 @@ impl Answer {
         self.headers.get(name).map(header_text)
     }
 
-    /// The body as text, read as a browser would. A packed body has none.
+    /// The body as text, read as a browser would. One that cannot be unpacked has none.
     pub(super) fn text(&self) -> Option<Cow<'_, str>> {
-        if self.is_packed() {
+        if self.is_broken() {
             return None;
         }
         Some(page::decode(&self.body, self.header(reqwest::header::CONTENT_TYPE).as_deref()))
     }
 
-    /// Whether the body is compressed, although nobody asked for it.
-    pub(super) fn is_packed(&self) -> bool {
-        self.header(CONTENT_ENCODING).is_some_and(|encoding| !encoding.trim().is_empty() && !encoding.eq_ignore_ascii_case("identity"))
+    /// Whether the body cannot be unpacked.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.packing, Packing::Broken(_))
     }
+}
+
+/// How well a body is packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// It is not, or as it says.
+    Good,
+    /// By a word that no browser knows: they take it as it stands.
+    Unknown(String),
+    /// Not as it says; the words follow "it".
+    Broken(String),
+}
+
+/// Unpacks a body of an answer with these headers, of which `cut` says that it went on: the content, of at most `most` bytes,
+/// and whether that goes on.
+pub(super) fn unpacked(headers: &HeaderMap, body: Vec<u8>, cut: bool, most: usize) -> (Vec<u8>, bool, Packing) {
+    match unpack::codings(headers) {
+        Ok(codings) if codings.is_empty() => (body, cut, Packing::Good),
+        Ok(codings) => match unpack::unpack(&codings, &body, !cut, most) {
+            Ok(unpacked) => (unpacked.bytes, unpacked.is_cut, Packing::Good),
+            Err(why) => (Vec::new(), cut, Packing::Broken(why)),
+        },
+        Err(word) => (body, cut, Packing::Unknown(word)),
+    }
+}
+
+/// Whether an answer with this head lasts until its connection ends, and `error` is only that TLS was not told of that end:
+/// browsers take it for the end all the same.
+pub(super) fn is_end(version: Version, headers: &HeaderMap, error: &reqwest::Error) -> bool {
+    let lasts = version < Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING);
+    lasts && fault::is_cut_off(error)
 }
 
 /// A header's value as text.
@@ -87,11 +125,14 @@ pub(super) fn header_text(value: &HeaderValue) -> String {
 /// The client of one check.
 pub(super) struct Visitor {
     transport: Transport,
+    /// The same, and private addresses are left out.
+    guarded: Transport,
     tls: rustls::ClientConfig,
     detour: Option<String>,
     own_address: Url,
     timeout: Duration,
     max_body_bytes: usize,
+    first: OnceLock<IpAddr>,
     /// The handshakes that were made.
     pub(super) handshakes: Handshakes,
 }
@@ -119,14 +160,17 @@ impl Visitor {
         let tls = tls::client_config(plan.ca_file.as_deref(), handshakes.clone()).await?;
         // Every look makes its own handshake, so that a new certificate is seen.
         let fresh = |builder: ClientBuilder| builder.pool_max_idle_per_host(0);
-        let own = own_headers(plan)?;
+        let guarded = |builder: ClientBuilder| fresh(builder).dns_resolver(Guarded);
+        let (own, detour) = (own_headers(plan)?, plan.connect_to.as_deref());
         Ok(Self {
-            transport: Transport::new(&plan.url, &tls, plan.connect_to.as_deref(), own, fresh)?,
+            transport: Transport::new(&plan.url, &tls, detour, own.clone(), fresh)?,
+            guarded: Transport::new(&plan.url, &tls, detour, own, guarded)?,
             tls,
             detour: plan.connect_to.clone(),
             own_address: plan.url.clone(),
             timeout: plan.timeout,
             max_body_bytes: plan.max_body_bytes,
+            first: OnceLock::new(),
             handshakes,
         })
     }
@@ -136,10 +180,31 @@ impl Visitor {
         Transport::new(&self.own_address, &self.tls, self.detour.as_deref(), self.transport.own_headers.clone(), change)
     }
 
-    /// Asks for `url` without following redirects.
+    /// The address of the server that was asked first in this check; none: nobody answered yet. A name may lead elsewhere by
+    /// the next look, so it is not the first of a look.
+    pub(super) fn first(&self) -> Option<IpAddr> {
+        self.first.get().copied()
+    }
+
+    /// Asks for `url` without following redirects, wherever its name leads.
     pub(super) async fn get(&self, url: &Url, cookies: &Cookies) -> Result<Answer, Box<Finding>> {
-        match tokio::time::timeout(self.timeout, self.ask(url, cookies)).await {
-            Ok(Ok(answer)) => Ok(answer),
+        self.by(&self.transport, url, cookies).await
+    }
+
+    /// The same, and no private address is asked but the plan's own `connect_to`.
+    pub(super) async fn get_from_afar(&self, url: &Url, cookies: &Cookies) -> Result<Answer, Box<Finding>> {
+        self.by(&self.guarded, url, cookies).await
+    }
+
+    async fn by(&self, transport: &Transport, url: &Url, cookies: &Cookies) -> Result<Answer, Box<Finding>> {
+        match tokio::time::timeout(self.timeout, self.ask(transport, url, cookies)).await {
+            Ok(Ok(answer)) => {
+                if let Some(server) = answer.server {
+                    self.first.get_or_init(|| server);
+                }
+                Ok(answer)
+            }
+            Ok(Err(error)) if self.is_detoured(url) => Err(Box::new(fault::on_the_detour(url, self.detour.as_deref(), &error))),
             Ok(Err(error)) => Err(Box::new(fault::finding(url, &error))),
             Err(_) => {
                 let place = fault::place(url);
@@ -148,7 +213,11 @@ impl Visitor {
         }
     }
 
-    async fn ask(&self, url: &Url, cookies: &Cookies) -> Result<Answer, reqwest::Error> {
+    fn is_detoured(&self, url: &Url) -> bool {
+        self.detour.is_some() && url.origin() == self.own_address.origin()
+    }
+
+    async fn ask(&self, transport: &Transport, url: &Url, cookies: &Cookies) -> Result<Answer, reqwest::Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -156,13 +225,18 @@ impl Visitor {
             headers.insert(COOKIE, line);
         }
         let asked = Instant::now();
-        let mut response = self.transport.request(url, headers).send().await?;
+        let mut response = transport.request(url, headers).send().await?;
         let head_after = asked.elapsed();
         // Without the copies that a body makes as it grows; what is announced and does not come takes no memory.
         let announced = response.content_length().unwrap_or_default().min(self.max_body_bytes as u64);
         let mut body = Vec::with_capacity(announced as usize);
         let mut cut = false;
-        while let Some(chunk) = response.chunk().await? {
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Err(error) if !is_end(response.version(), response.headers(), &error) => return Err(error),
+                Ok(None) | Err(_) => break,
+            };
             let room = self.max_body_bytes.saturating_sub(body.len());
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {
@@ -172,7 +246,9 @@ impl Visitor {
         }
         let server = response.remote_addr().map(|address| address.ip());
         let (status, version) = (response.status().as_u16(), response.version());
-        Ok(Answer { url: url.clone(), status, headers: response.headers().clone(), body, cut, server, version, head_after })
+        let headers = response.headers().clone();
+        let (body, cut, packing) = unpacked(&headers, body, cut, self.max_body_bytes);
+        Ok(Answer { url: url.clone(), status, headers, body, cut, packing, server, version, head_after })
     }
 }
 
@@ -208,6 +284,7 @@ impl Transport {
             }
             _ => &self.direct,
         };
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if own {
             headers.extend(self.own_headers.clone());
         }

@@ -11,9 +11,13 @@ pub(super) fn findings(plan: &SmokePlan, answer: &Answer, text: Option<&str>) ->
     let mut found = Vec::new();
     found.extend(rules::status::judge(plan, answer));
     found.extend(rules::header::judge(plan, answer));
-    found.extend(rules::body::judge(plan, answer, text));
-    found.extend(rules::body_size::judge(plan, answer));
-    found.extend(rules::json::judge(plan, answer, text));
+    found.extend(rules::content_encoding::judge(answer));
+    // That it cannot be unpacked says why it cannot be read.
+    if !answer.is_broken() {
+        found.extend(rules::body::judge(plan, answer, text));
+        found.extend(rules::body_size::judge(plan, answer));
+        found.extend(rules::json::judge(plan, answer, text));
+    }
     found.extend(rules::latency::judge(plan, answer));
     found.extend(rules::http_version::judge(plan, answer));
     found

@@ -9,13 +9,17 @@ use url::Url;
 
 use crate::model::Finding;
 
+use crate::smoke::hosts::LeadsHome;
 use crate::smoke::rules;
 
 /// What stopped a request to `url`.
 pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
     let place = place(url);
-    if let Some(tls) = tls_error(error) {
-        return tls_finding(&place, &tls);
+    if let Some(tls) = inside::<TlsError>(error) {
+        return tls_finding(&place, tls);
+    }
+    if let Some(home) = inside::<LeadsHome>(error) {
+        return rules::redirect_elsewhere::by_name(url, home);
     }
     if error.is_dns() {
         return rules::dns::RULE.finding(format!("The name in {place} does not resolve: {}.", innermost(error)));
@@ -23,7 +27,31 @@ pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
     if error.is_connect() {
         return rules::unreachable::RULE.finding(format!("No connection to {place} was made: {}.", innermost(error)));
     }
-    rules::unreachable::RULE.finding(format!("The answer of {place} broke off: {}.", innermost(error)))
+    broken_off(&place, error)
+}
+
+/// The same where the plan says to connect `to` somewhere else.
+pub(super) fn on_the_detour(url: &Url, to: Option<&str>, error: &reqwest::Error) -> Finding {
+    let Some(to) = to.filter(|_| error.is_connect() && inside::<TlsError>(error).is_none()) else { return finding(url, error) };
+    let (rule, what) =
+        if error.is_dns() { (rules::dns::RULE, "does not resolve") } else { (rules::unreachable::RULE, "takes no connection") };
+    let mut finding = rule.finding(format!("{to}, where connect_to says to connect, {what}: {}.", innermost(error)));
+    "Correct connect_to, or leave it out to connect where the address leads.".clone_into(&mut finding.fix);
+    finding
+}
+
+/// The connection was made, and the answer is none or not whole: nothing keeps us away.
+fn broken_off(place: &str, error: &reqwest::Error) -> Finding {
+    let why = if is_cut_off(error) { "the connection ended without the end of TLS (close_notify)".to_owned() } else { innermost(error) };
+    let mut finding = rules::unreachable::RULE.finding(format!("The answer of {place} broke off: {why}."));
+    "Look at why the app or the proxy ends its answer early (a crash, a limit of time or size): the connection itself was made."
+        .clone_into(&mut finding.fix);
+    finding
+}
+
+/// Whether the other side closed the connection without saying so to TLS.
+pub(super) fn is_cut_off(error: &reqwest::Error) -> bool {
+    inside::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// The same as the end of a sentence about something at `url`.
@@ -59,15 +87,15 @@ fn tls_finding(place: &str, error: &TlsError) -> Finding {
     }
 }
 
-/// The TLS error somewhere inside. An `io::Error` hides what it wraps from `source`, so it is opened by hand.
-fn tls_error(error: &(dyn Error + 'static)) -> Option<TlsError> {
+/// The error of this type somewhere inside. An `io::Error` hides what it wraps from `source`, so it is opened by hand.
+fn inside<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(tls) = error.downcast_ref::<TlsError>() {
-            return Some(tls.clone());
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
         }
         if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            return tls_error(inner);
+            return inside(inner);
         }
         next = error.source();
     }
@@ -79,5 +107,7 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     while let Some(source) = last.source() {
         last = source;
     }
-    last.to_string().trim_end_matches('.').to_owned()
+    // Some libraries put a link to their own documentation behind what they say.
+    let said = last.to_string();
+    said.split(": https://").next().unwrap_or(&said).trim_end_matches('.').to_owned()
 }

@@ -15,6 +15,7 @@ mod cookies;
 mod expect;
 mod families;
 mod fault;
+mod hosts;
 mod mixed;
 mod page;
 mod patience;
@@ -25,6 +26,7 @@ mod rules;
 mod sample;
 mod several;
 mod tls;
+mod unpack;
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,19 @@
 //! Follows redirects hop by hop, as far as the plan allows.
 
+use std::net::IpAddr;
+
 use reqwest::header::LOCATION;
 use url::Url;
 
 use crate::config::SmokePlan;
+use crate::model;
 use crate::model::Finding;
 
 use crate::smoke::client::Answer;
 use crate::smoke::client::Visitor;
 use crate::smoke::client::without_credentials;
 use crate::smoke::cookies::Cookies;
+use crate::smoke::hosts::Hosts;
 use crate::smoke::rules;
 
 /// Where a walk along the redirects ended.
@@ -20,33 +24,61 @@ pub(super) struct Walk {
     pub(super) finding: Option<Finding>,
     /// What was set on the way.
     pub(super) cookies: Cookies,
+    /// The hosts that answered, and at which address each did, in order.
+    pub(super) met: Vec<(String, IpAddr)>,
 }
 
-/// Asks for `start` and goes where it leads.
+/// Asks for `start` and goes where it leads, hop by hop: to its own host, and to those that the plan allows. Where the first
+/// server that was asked has a public address, private ones are not asked.
 pub(super) async fn follow(visitor: &Visitor, plan: &SmokePlan, start: &Url) -> Walk {
-    let mut cookies = Cookies::default();
+    let mut walk = Walk { answer: None, finding: None, cookies: Cookies::default(), met: Vec::new() };
     let mut seen: Vec<(Url, Cookies)> = Vec::new();
     let mut url = start.clone();
     loop {
-        let answer = match visitor.get(&url, &cookies).await {
+        let hosts = Hosts::of(plan, visitor.first());
+        let asked =
+            if hosts.may_be_near() { visitor.get(&url, &walk.cookies).await } else { visitor.get_from_afar(&url, &walk.cookies).await };
+        let answer = match asked {
             Ok(answer) => answer,
-            Err(finding) => return Walk { answer: None, finding: Some(*finding), cookies },
+            Err(finding) => return Walk { answer: None, finding: Some(*finding), ..walk },
         };
-        seen.push((page_of(&url), cookies.clone()));
-        cookies.take(&url, &answer.headers);
-        let Some(location) = location(&answer) else { return Walk { answer: Some(answer), finding: None, cookies } };
-        let next = match next_hop(&answer, &location) {
+        walk.met.extend(url.host_str().map(str::to_owned).zip(answer.server));
+        seen.push((page_of(&url), walk.cookies.clone()));
+        walk.cookies.take(&url, &answer.headers);
+        let next = match next((visitor, plan), &answer, &seen, &walk.cookies) {
             Ok(next) => next,
-            Err(finding) => return Walk { answer: Some(answer), finding: Some(*finding), cookies },
+            Err(finding) => return Walk { answer: Some(answer), finding: Some(*finding), ..walk },
         };
-        if plan.status.contains(&answer.status) {
-            // The plan wants this redirect to be the last answer.
-            return Walk { answer: Some(answer), finding: None, cookies };
+        match next {
+            Some(next) => url = next,
+            None => return Walk { answer: Some(answer), ..walk },
         }
-        if let Some(finding) = too_far(plan, &seen, &next, &cookies) {
-            return Walk { answer: Some(answer), finding: Some(finding), cookies };
-        }
-        url = next;
+    }
+}
+
+/// Where the answer leads; none: it is the last.
+fn next(
+    (visitor, plan): (&Visitor, &SmokePlan),
+    answer: &Answer,
+    seen: &[(Url, Cookies)],
+    cookies: &Cookies,
+) -> Result<Option<Url>, Box<Finding>> {
+    let Some(location) = location(answer) else { return Ok(None) };
+    let next = next_hop(answer, &location)?;
+    if plan.status.contains(&answer.status) {
+        // The plan wants this redirect to be the last answer.
+        return Ok(None);
+    }
+    let hosts = Hosts::of(plan, visitor.first());
+    if let Err(stray) = hosts.judge_hop(&next) {
+        let mut finding = rules::redirect_elsewhere::finding(&hosts, without_credentials(&answer.url).as_str(), &next, stray);
+        finding.url = Some(location);
+        finding.element = Some("Location".to_owned());
+        return Err(Box::new(finding));
+    }
+    match too_far(plan, seen, &next, cookies) {
+        Some(finding) => Err(Box::new(finding)),
+        None => Ok(Some(next)),
     }
 }
 
@@ -99,7 +131,7 @@ fn page_of(url: &Url) -> Url {
 
 /// Text from outside, shortened and without control characters.
 pub(super) fn shown(text: &str) -> String {
-    let mut short: String = text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut short = model::shown(&text.chars().take(200).collect::<String>());
     if short.len() < text.len() {
         short.push('…');
     }

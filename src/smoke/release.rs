@@ -58,7 +58,7 @@ fn wanted(release: &Release) -> String {
 }
 
 fn carried<'a>(proof: &ReleaseProof, answer: &'a Answer) -> Result<Cow<'a, str>, String> {
-    let text = || answer.text().ok_or_else(|| "The answer came packed, although nobody asked for that.".to_owned());
+    let text = || answer.text().ok_or_else(|| "The answer cannot be unpacked.".to_owned());
     match &proof.carried_by {
         ReleaseCarrier::Header(name) => {
             answer.header(name.as_str()).map(Cow::Owned).ok_or_else(|| format!("The header {name} is missing."))

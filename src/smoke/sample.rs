@@ -1,6 +1,7 @@
 //! One look at the page and everything that is to be said about it.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::HeaderName;
@@ -21,10 +22,10 @@ use crate::smoke::certificate;
 use crate::smoke::client::Answer;
 use crate::smoke::client::Visitor;
 use crate::smoke::client::without_credentials;
-use crate::smoke::cookies::Cookies;
 use crate::smoke::expect;
 use crate::smoke::families;
 use crate::smoke::redirect;
+use crate::smoke::redirect::Walk;
 use crate::smoke::release;
 use crate::smoke::rules;
 use crate::smoke::tls::Handshake;
@@ -53,6 +54,8 @@ pub(super) struct Sample {
     pub(super) proven: bool,
     /// Whether there was an answer to judge; else what is found says why there was none.
     judged: bool,
+    /// The hosts that answered on the way to the page, and where.
+    met: Vec<(String, IpAddr)>,
     /// The page that was taken apart, as a hash, and what was seen in it, for further answers of the same look.
     taken_apart: Option<([u8; 32], Seen)>,
 }
@@ -67,10 +70,11 @@ impl Sample {
     pub(super) async fn take(visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>, earlier: &[Self]) -> Self {
         let mut sample = Self { url: without_credentials(&plan.url).to_string(), ..Self::default() };
         visitor.handshakes.take();
-        let walk = redirect::follow(visitor, plan, &plan.url).await;
-        sample.note_handshakes(plan, &visitor.handshakes.take(), walk.finding);
-        if let Some(answer) = walk.answer {
-            sample.note_answer(visitor, plan, release, (answer, walk.cookies), earlier).await;
+        let mut walk = redirect::follow(visitor, plan, &plan.url).await;
+        sample.note_handshakes(plan, &visitor.handshakes.take(), walk.finding.take());
+        sample.met.clone_from(&walk.met);
+        if let Some(answer) = walk.answer.take() {
+            sample.note_answer(visitor, plan, release, (answer, walk), earlier).await;
         }
         sample.settle(plan);
         sample
@@ -94,6 +98,7 @@ impl Sample {
         self.proven &= other.proven;
         let (ours, theirs) = (self.certificate.take(), other.certificate);
         self.certificate = ours.into_iter().chain(theirs).min_by_key(|certificate| certificate.days_left);
+        self.met.extend(other.met);
         self.trusted.extend(other.trusted);
         self.trusted.sort_unstable();
         self.trusted.dedup();
@@ -115,7 +120,7 @@ impl Sample {
             return;
         };
         progress("Chromium looks at the page.".to_owned());
-        let rendered = rules::settle(browser::look(plan, browser, &self.trusted).await.findings, &plan.rules);
+        let rendered = rules::settle(browser::look(plan, browser, &self.trusted, &self.met).await.findings, &plan.rules);
         let known: Vec<String> = self.findings.iter().filter_map(asked_for).collect();
         self.findings.extend(rendered.into_iter().filter(|new| asked_for(new).is_none_or(|url| !known.contains(&url))));
         self.findings.sort_by_key(|finding| Reverse(finding.severity));
@@ -165,7 +170,7 @@ impl Sample {
         visitor: &Visitor,
         plan: &SmokePlan,
         release: Option<&Release>,
-        (answer, cookies): (Answer, Cookies),
+        (answer, walk): (Answer, Walk),
         earlier: &[Self],
     ) {
         let last = without_credentials(&answer.url);
@@ -175,7 +180,7 @@ impl Sample {
             // A redirect that is wrong explains the status and the body of its answer.
             return;
         }
-        self.judged = true;
+        self.judged = !answer.is_broken();
         self.findings.extend(expect::findings(plan, &answer, answer.text().as_deref()));
         if let (Some(proof), Some(release)) = (&plan.release, release) {
             let wrong = release::prove(visitor, plan, proof, release, &answer).await;
@@ -190,7 +195,7 @@ impl Sample {
             } else {
                 let last = earlier.iter().rev().find_map(|other| other.taken_apart.as_ref()).map(|(_, seen)| seen);
                 // The story of a whole round is large, and most of the time it is not told.
-                Box::pin(assets::look(visitor, plan, answer, cookies, last)).await
+                Box::pin(assets::look(visitor, plan, answer, walk.cookies, last)).await
             };
             self.assets = seen.assets;
             self.fetched = seen.fetched;

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use rustls::CertificateError;
 use rustls::ClientConfig;
 use rustls::DigitallySignedStruct;
 use rustls::Error as TlsError;
@@ -14,12 +15,16 @@ use rustls::client::Resumption;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::client::danger::ServerCertVerified;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
+use rustls::server::ParsedCertificate;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::ServerName;
 use rustls_pki_types::UnixTime;
 use rustls_pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 use crate::model::Finding;
 
@@ -57,7 +62,36 @@ impl Handshakes {
 #[derive(Debug)]
 struct Recorder {
     inner: Verifier,
+    /// Those of `ca_file`.
+    extra: Vec<CertificateDer<'static>>,
     seen: Handshakes,
+}
+
+impl Recorder {
+    /// A certificate that `ca_file` holds itself is trusted for its own names and time, also one that says it is an authority,
+    /// as those made at home mostly do: what is named there needs nobody who vouches for it. `refused` is what the verifier
+    /// of chains makes of it, which takes no authority for a server.
+    fn named_itself(
+        &self,
+        leaf: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+        refused: TlsError,
+    ) -> Result<ServerCertVerified, TlsError> {
+        if !self.extra.iter().any(|root| root == leaf) {
+            return Err(refused);
+        }
+        let (_, read) = X509Certificate::from_der(leaf).map_err(|_| refused)?;
+        let (validity, now_s) = (read.validity(), i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        if now_s > validity.not_after.timestamp() {
+            return Err(CertificateError::Expired.into());
+        }
+        if now_s < validity.not_before.timestamp() {
+            return Err(CertificateError::NotValidYet.into());
+        }
+        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+        Ok(ServerCertVerified::assertion())
+    }
 }
 
 impl ServerCertVerifier for Recorder {
@@ -70,6 +104,7 @@ impl ServerCertVerifier for Recorder {
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let verdict = self.inner.verify_server_cert(leaf, intermediates, name, ocsp, now);
+        let verdict = verdict.or_else(|refused| self.named_itself(leaf, name, now, refused));
         let handshake = Handshake {
             host: name.to_str().into_owned(),
             leaf: leaf.clone().into_owned(),
@@ -119,11 +154,11 @@ pub(super) async fn client_config(ca_file: Option<&Path>, seen: Handshakes) -> R
 }
 
 fn build(extra: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>, seen: Handshakes) -> Result<ClientConfig, TlsError> {
-    let inner = Verifier::new_with_extra_roots(extra, Arc::clone(&provider))?;
+    let inner = Verifier::new_with_extra_roots(extra.clone(), Arc::clone(&provider))?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Recorder { inner, seen }))
+        .with_custom_certificate_verifier(Arc::new(Recorder { inner, extra, seen }))
         .with_no_client_auth();
     // A resumed session shows no certificate, and we want to see it on every look.
     config.resumption = Resumption::disabled();

@@ -251,3 +251,65 @@ fn frames_and_workers_are_listened_to() {
         assert_eq!(count(part), wanted, "{part}: {rules:#?}");
     }
 }
+
+/// A page stands still while a dialog is open, and the browser with it.
+#[test]
+fn dialogs_are_closed_and_told() {
+    let site = Site::new(
+        "<!doctype html><title>x</title><link rel=icon href=data:,><script>alert('welcome'); const said = confirm('sure?') + '/' + prompt('name?');\
+         console.error('answered ' + said); addEventListener('beforeunload', event => event.preventDefault());\
+         addEventListener('load', () => setTimeout(() => alert('late'), 200))</script>",
+    );
+    let place = Place(tempfile::tempdir().unwrap());
+    let shots = tempfile::tempdir().unwrap();
+    let looked = place.look(&site, &["--json", "--no-assets", "--browser-screenshots", shots.path().to_str().unwrap()]);
+    let rules = rules_of(&looked);
+    for says in ["alert(\"welcome\")", "confirm(\"sure?\")", "prompt(\"name?\")", "alert(\"late\")"] {
+        let dialog = format!("browser_dialog At load the page opens a dialog, {says}");
+        assert_eq!(rules.iter().filter(|rule| rule.starts_with(&dialog)).count(), 1, "{says}: {rules:#?}");
+    }
+    assert!(rules.iter().any(|rule| rule.contains("answered false/null")), "{rules:#?}");
+    assert_eq!((looked.status.code(), rules.len()), (Some(0), 5), "{rules:#?}");
+}
+
+#[test]
+fn the_browser_goes_where_the_check_goes() {
+    let site =
+        Site::new("<!doctype html><title>x</title><link rel=icon href=data:,><img src=/a><script>fetch('/b').catch(() => {})</script>");
+    let other = site.beside("<!doctype html><title>other</title>");
+    let at_other = |path: &str| format!("https://localhost:{}{path}", other.port);
+    site.redirect("/a", at_other("/a"));
+    site.redirect("/b", at_other("/b"));
+    let place = Place(tempfile::tempdir().unwrap());
+    let look = |site: &Site, args: &[&str]| rules_of(&place.look(site, &[&["--json", "--no-fetch-assets"], args].concat()));
+    let kept = format!("not_checked In the browser redirects to other hosts were not followed: localhost:{}.", other.port);
+    assert_eq!(look(&site, &[]), [kept]);
+    assert_eq!((site.asked("/a"), other.asked("/a"), other.asked("/b")), (1, 0, 0));
+    look(&site, &["--allowed-host", &format!("localhost:{}", other.port)]);
+    assert_eq!((other.asked("/a"), other.asked("/b")), (1, 1));
+    // Where the page itself goes.
+    for (script, rule, wanted) in [
+        (format!("location = '{}'", at_other("/c")), "redirect_elsewhere", "In the browser the page leads to https://localhost:"),
+        (
+            "location = 'http://a.test/'".to_owned(),
+            "redirect_to_http",
+            "In the browser the page sends its visitors from https to http://a.test/",
+        ),
+        ("setTimeout(() => location.replace('http://a.test/'), 200)".to_owned(), "redirect_to_http", "In the browser the page sends"),
+        ("location = '/in'".to_owned(), "redirect_elsewhere", "In the browser the page leads to https://localhost:"),
+    ] {
+        let site = Site::new(format!("<!doctype html><title>x</title><link rel=icon href=data:,><script>{script}</script>"));
+        site.redirect("/in", at_other("/in"));
+        let rules = look(&site, &[]);
+        assert_eq!(rules.len(), 1, "{script}: {rules:#?}");
+        assert!(rules[0].starts_with(&format!("{rule} {wanted}")), "{script}: {rules:#?}");
+    }
+    assert_eq!((other.asked("/c"), other.asked("/in")), (0, 0));
+    // Its own pages are its own.
+    let site = Site::new(
+        "<!doctype html><title>x</title><link rel=icon href=data:,><script>if (!sessionStorage.was) { sessionStorage.was = 1; location = '/there' }</script>",
+    );
+    site.redirect("/there", "/");
+    let rules = look(&site, &[]);
+    assert!(!rules.iter().any(|rule| rule.starts_with("redirect")), "{rules:#?}");
+}

@@ -18,6 +18,8 @@ pub(crate) struct Site {
     /// The requests, as they came.
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
     page: Arc<str>,
+    /// Paths that lead elsewhere.
+    redirects: Arc<Mutex<Vec<(String, String)>>>,
     tls: Arc<rustls::ServerConfig>,
 }
 
@@ -31,36 +33,51 @@ impl Site {
         site
     }
 
+    /// Another one on a port of its own, with the same certificate.
+    pub(crate) fn beside(&self, page: impl Into<String>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(self.path("ca.pem"), dir.path().join("ca.pem")).unwrap();
+        let page: Arc<str> = page.into().into();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let site = Self { dir, port, requests: Arc::default(), page, redirects: Arc::default(), tls: Arc::clone(&self.tls) };
+        site.serve(listener);
+        if let Ok(six) = TcpListener::bind(("::1", port)) {
+            site.serve(six);
+        }
+        site
+    }
+
     /// The same over IPv4 alone.
     pub(crate) fn over_ipv4(page: impl Into<String>) -> Self {
         let page: Arc<str> = page.into().into();
-        let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority_key = rcgen::KeyPair::generate().unwrap();
-        let root = authority.self_signed(&authority_key).unwrap();
-        let issuer = rcgen::Issuer::new(authority, authority_key);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        leaf.not_after = rcgen::date_time_ymd(2200, 1, 1);
-        let leaf = leaf.signed_by(&key, &issuer).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), root.pem()).unwrap();
-        let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let tls = Arc::new(tls.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private).unwrap());
+        let (tls, ca) = certified(&["localhost"]);
+        std::fs::write(dir.path().join("ca.pem"), ca).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let site = Self { dir, port, requests: Arc::default(), page, tls };
+        let site = Self { dir, port, requests: Arc::default(), page, redirects: Arc::default(), tls };
         site.serve(listener);
         site
     }
 
+    /// From now on `path` leads to `location`.
+    pub(crate) fn redirect(&self, path: &str, location: impl Into<String>) {
+        self.redirects.lock().unwrap().push((path.to_owned(), location.into()));
+    }
+
+    /// How often `path` was asked.
+    pub(crate) fn asked(&self, path: &str) -> usize {
+        self.requests.lock().unwrap().iter().filter(|request| request.starts_with(&format!("GET {path} "))).count()
+    }
+
     fn serve(&self, listener: TcpListener) {
         let (seen, tls, page) = (Arc::clone(&self.requests), Arc::clone(&self.tls), Arc::clone(&self.page));
+        let redirects = Arc::clone(&self.redirects);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (Ok(mut stream), tls, seen, page) = (stream, Arc::clone(&tls), Arc::clone(&seen), Arc::clone(&page)) else { return };
+                let redirects = Arc::clone(&redirects);
                 std::thread::spawn(move || {
                     let Ok(mut session) = rustls::ServerConnection::new(tls) else { return };
                     let mut stream = rustls::Stream::new(&mut session, &mut stream);
@@ -76,9 +93,16 @@ impl Site {
                                 std::thread::park();
                             }
                         }
-                        let (status, page) = if path == "/" { ("200 OK", &*page) } else { ("404 Not Found", "") };
+                        let to =
+                            redirects.lock().unwrap().iter().find(|(from, _)| *from == path).map(|(_, to)| format!("\r\nlocation: {to}"));
+                        let (status, page) = match &to {
+                            Some(_) => ("302 Found", ""),
+                            None if path == "/" => ("200 OK", &*page),
+                            None => ("404 Not Found", ""),
+                        };
+                        let to = to.unwrap_or_default();
                         let head = format!(
-                            "HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                            "HTTP/1.1 {status}{to}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                             page.len()
                         );
                         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.as_bytes()));
@@ -100,6 +124,23 @@ impl Site {
         let all: Vec<&str> = ["smoke", &page, "--ca-file", &ca, "--within-s", "1"].iter().chain(args).copied().collect();
         run(&all, &[])
     }
+}
+
+/// A certificate for these names, and the authority that vouches for it, in PEM.
+pub(crate) fn certified(names: &[&str]) -> (Arc<rustls::ServerConfig>, String) {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut leaf = rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    leaf.not_after = rcgen::date_time_ymd(2200, 1, 1);
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    (Arc::new(tls.with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private).unwrap()), root.pem())
 }
 
 pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> Output {

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
-use crate::journal::clean;
 use crate::model::Effect;
 use crate::model::Finding;
 use crate::model::Report;
 use crate::model::Severity;
+use crate::model::clean;
 use crate::smoke;
 
 pub(super) fn render(report: &Report, output: &Output) -> String {
@@ -45,8 +45,8 @@ fn head(report: &Report, output: &Output) -> String {
     facts.push(format!("{} after {} look{}", duration(report.duration_ms as i64), report.attempts, plural(report.attempts)));
     facts.push(report.counted());
     if let Some(certificate) = &report.certificate {
-        let days = certificate.days_left;
-        facts.push(format!("certificate {} by {}, {days} days left", clean(&certificate.subject), clean(&certificate.issuer)));
+        let lasts = certificate.lasts();
+        facts.push(format!("certificate {} by {}, {lasts}", clean(&certificate.subject), clean(&certificate.issuer)));
     }
     format!("{}{arrived}\n{}\n", output.paint(Tone::Strong, &clean(&report.url)), output.wrapped(2, &facts.join(" · ")))
 }

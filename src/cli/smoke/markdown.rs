@@ -6,14 +6,14 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use crate::cli::smoke::human;
-use crate::journal::clean;
 use crate::model::Report;
+use crate::model::clean;
 
 pub(super) fn render(report: &Report) -> String {
     let mark = if report.passed() { "✅ passes" } else { "❌ does not pass" };
     let mut text = format!("### {} {mark}\n\n", escaped(&report.url));
     let status = report.status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
-    let certificate = report.certificate.as_ref().map_or(String::new(), |c| format!(", certificate good for {} days", c.days_left));
+    let certificate = report.certificate.as_ref().map_or(String::new(), |c| format!(", certificate {}", c.lasts()));
     let _ = writeln!(text, "{status} after {} ms, {}{certificate}", report.duration_ms, report.counted());
     if report.findings.is_empty() {
         return text;

@@ -46,8 +46,8 @@ pub(super) struct Flags {
     /// How many assets are asked for at once [default: 12]
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["no_assets", "no_fetch_assets"])]
     concurrency: Option<i64>,
-    /// A host that may be asked beside the page's own, or *.HOST for all below it, once for each
-    #[arg(long, value_name = "HOST", conflicts_with_all = ["no_assets", "no_fetch_assets"])]
+    /// A host that may be asked beside the page's own, by redirects and for assets, or *.HOST for all below it, once for each
+    #[arg(long, value_name = "HOST")]
     allowed_host: Vec<String>,
     /// How long all assets may take, in seconds [default: 60]
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["no_assets", "no_fetch_assets"])]

@@ -23,12 +23,15 @@ use url::Url;
 
 use crate::smoke::assets::Flaw;
 use crate::smoke::assets::Wanted;
-use crate::smoke::assets::hosts::Hosts;
+use crate::smoke::client::Packing;
 use crate::smoke::client::Transport;
 use crate::smoke::client::header_text;
+use crate::smoke::client::is_end;
+use crate::smoke::client::unpacked;
 use crate::smoke::client::without_credentials;
 use crate::smoke::cookies::Cookies;
 use crate::smoke::fault;
+use crate::smoke::hosts::Hosts;
 use crate::smoke::page::AssetKind;
 use crate::smoke::page::Cors;
 use crate::smoke::place::Place;
@@ -66,8 +69,8 @@ pub(in crate::smoke) struct Got {
     pub(in crate::smoke) bytes: u64,
     /// Whether `body` is all of it.
     pub(in crate::smoke) is_whole: bool,
-    /// Whether it is compressed, although nobody asked for that: browsers unpack it, so its bytes tell nothing here.
-    pub(in crate::smoke) is_packed: bool,
+    /// What is wrong with how it is packed.
+    pub(in crate::smoke) packing: Packing,
     /// Whether it came from another origin than the page's.
     pub(in crate::smoke) is_foreign: bool,
     /// The origin that was told to the other one, and what it answered instead of allowing it.
@@ -239,10 +242,8 @@ impl Courier {
         let is_nosniff = headers
             .get(X_CONTENT_TYPE_OPTIONS)
             .is_some_and(|value| header_text(value).split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("nosniff")));
-        let is_packed = headers.get_all(CONTENT_ENCODING).iter().any(|value| {
-            let value = header_text(value);
-            !value.trim().is_empty() && !value.trim().eq_ignore_ascii_case("identity")
-        });
+        let (version, headers) = (response.version(), headers.clone());
+        let is_packed = headers.contains_key(CONTENT_ENCODING);
         let wait = patience(&response);
         let mut got = Got {
             status: response.status().as_u16(),
@@ -252,14 +253,14 @@ impl Courier {
             body: Vec::new(),
             bytes: 0,
             is_whole: false,
-            is_packed,
+            packing: Packing::Good,
             is_foreign: trip.is_foreign,
             refused: trip.refused,
             upgraded: trip.upgraded,
             was_slowed: wait.is_some(),
             url: trip.url,
         };
-        let room = if wanted.is_read_whole() { self.max_bytes } else { HEAD_BYTES };
+        let room = if wanted.is_read_whole() || is_packed { self.max_bytes } else { HEAD_BYTES };
         let drained = (room as u64).max(DRAINED_BYTES);
         let is_long = response.content_length().is_some_and(|length| length > drained);
         let looked_at = Instant::now() + STREAM_LOOK;
@@ -272,20 +273,37 @@ impl Courier {
             } else {
                 next.await
             };
-            let chunk = chunk.map_err(|error| {
-                let why = fault::told(&got.url, &error);
-                Missed::Flawed(Flaw::of(&rules::asset_unreachable::RULE, format!("breaks off after {} bytes: {why}", got.bytes)))
-            })?;
-            let Some(chunk) = chunk else { break };
+            let chunk = match chunk {
+                Ok(Some(chunk)) => chunk,
+                Err(error) if !is_end(version, &headers, &error) => {
+                    let why = fault::told(&got.url, &error);
+                    let says = format!("breaks off after {} bytes: {why}", got.bytes);
+                    return Err(Missed::Flawed(Flaw::of(&rules::asset_unreachable::RULE, says)));
+                }
+                Ok(None) | Err(_) => break,
+            };
             let left = room.saturating_sub(got.body.len()).min(chunk.len());
             got.body.extend_from_slice(&chunk[..left]);
             got.bytes += chunk.len() as u64;
             if got.bytes > drained || (is_long && got.body.len() >= room) {
-                return Ok((got, wait));
+                return Ok((got.unpacked(&headers, self.max_bytes), wait));
             }
         }
         got.is_whole = got.body.len() as u64 == got.bytes;
-        Ok((got, wait))
+        Ok((got.unpacked(&headers, self.max_bytes), wait))
+    }
+}
+
+impl Got {
+    /// With its content instead of what it came packed in.
+    fn unpacked(mut self, headers: &HeaderMap, most: usize) -> Self {
+        let packed = self.body.len();
+        let (body, is_cut, packing) = unpacked(headers, std::mem::take(&mut self.body), !self.is_whole, most);
+        if packing == Packing::Good && headers.contains_key(CONTENT_ENCODING) && packed as u64 == self.bytes {
+            self.bytes = body.len() as u64;
+        }
+        (self.body, self.is_whole, self.packing) = (body, !is_cut, packing);
+        self
     }
 }
 

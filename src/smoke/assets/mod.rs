@@ -1,13 +1,12 @@
 //! Looks at what an accepted page asks for: is each address one that a browser loads, and does something usable come?
 //!
 //! [`look`] is the story. `page/` lists the addresses and `mixed.rs` judges each by itself; where the plan wants them
-//! fetched, a round (`round.rs`) asks for each once (`wanted.rs`), of the hosts that may be asked (`hosts.rs`), as a browser
+//! fetched, a round (`round.rs`) asks for each once (`wanted.rs`), of the hosts that may be asked, as a browser
 //! would (`courier.rs`), and goes on with what linked sheets name (`imports.rs`). What came is judged by the rules `asset_*`
 //! (`rules/`), which say a `Flaw`; a `Tally` lists each fault once.
 
 mod courier;
 mod flaw;
-mod hosts;
 mod imports;
 mod round;
 pub(super) mod sniff;
@@ -28,13 +27,14 @@ use crate::model::Finding;
 use crate::model::Severity;
 
 use crate::smoke::assets::courier::Courier;
-use crate::smoke::assets::hosts::Hosts;
 use crate::smoke::assets::round::Memory;
 use crate::smoke::assets::round::Round;
 use crate::smoke::client::Answer;
 use crate::smoke::client::Visitor;
 use crate::smoke::client::header_text;
 use crate::smoke::cookies::Cookies;
+use crate::smoke::hosts::Guarded;
+use crate::smoke::hosts::Hosts;
 use crate::smoke::mixed;
 use crate::smoke::page;
 use crate::smoke::page::AssetKind;
@@ -68,7 +68,8 @@ pub(super) struct Seen {
 /// The page as its assets see it.
 struct Page {
     url: Url,
-    server: Option<IpAddr>,
+    /// The address of the server that was asked first.
+    first: Option<IpAddr>,
     encoding: &'static Encoding,
     cookies: Cookies,
 }
@@ -76,14 +77,11 @@ struct Page {
 /// Looks at an accepted answer. `earlier` is what the same look saw of another answer: what was asked
 /// for then is not asked for again.
 pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, mut answer: Answer, cookies: Cookies, earlier: Option<&Seen>) -> Seen {
-    if kind_of(&answer) == Kind::Other {
+    if kind_of(&answer) == Kind::Other || answer.is_broken() {
         return Seen::default();
     }
-    if answer.is_packed() {
-        return note(Severity::Warning, "The page came packed, although nobody asked for that; its assets are not looked at.");
-    }
     let headers = page_headers(&answer);
-    let page = Page { url: answer.url.clone(), server: answer.server, encoding: headers.encoding, cookies };
+    let page = Page { url: answer.url.clone(), first: visitor.first(), encoding: headers.encoding, cookies };
     let (body, content_type) = (std::mem::take(&mut answer.body), answer.header(CONTENT_TYPE));
     let (bytes, url) = (body.len(), answer.url.clone());
     // A large page takes a tenth of a second, which the other tasks of this thread should not wait.
@@ -115,9 +113,11 @@ fn by_address(scan: &PageScan, page: &Url, plan: &SmokePlan) -> Seen {
 
 /// Judges the addresses and asks for them.
 async fn ask(visitor: &Visitor, (plan, fetch): (&SmokePlan, &FetchPlan), page: Page, scan: PageScan, earlier: Option<&Seen>) -> Seen {
-    let hosts = Hosts::new(&plan.url, &page.url, page.server, &fetch.allowed_hosts);
-    let resolver = std::sync::Arc::new(hosts.resolver());
-    let kept = |builder: ClientBuilder| builder.pool_max_idle_per_host(fetch.concurrency).dns_resolver(std::sync::Arc::clone(&resolver));
+    let hosts = Hosts::of(plan, page.first).with_page(&page.url);
+    let kept = |builder: ClientBuilder| {
+        let builder = builder.pool_max_idle_per_host(fetch.concurrency);
+        if hosts.may_be_near() { builder } else { builder.dns_resolver(Guarded) }
+    };
     let transport = match visitor.lasting(kept) {
         Ok(transport) => transport,
         Err(finding) => return Seen { findings: vec![*finding], ..Seen::default() },

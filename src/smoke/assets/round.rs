@@ -263,10 +263,6 @@ impl<'a> Round<'a> {
 
     /// Reads a style sheet that came: what it asks for.
     async fn read(&mut self, wanted: &Wanted, sheet: Got, link: Asset) -> Vec<Asset> {
-        if sheet.is_packed {
-            self.tally.add(rules::not_checked::packed_sheet(&link, &wanted.url));
-            return Vec::new();
-        }
         if !sheet.is_whole {
             self.tally.add(rules::truncated::sheet(&link, &wanted.url, sheet.body.len()));
         }

@@ -14,6 +14,18 @@ use crate::smoke::browser::Fault;
 /// A screenshot of a large page is one message.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
 
+/// A dialog that a page opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::smoke) struct Dialog {
+    /// `alert`, `confirm`, `prompt` or `beforeunload`.
+    pub(in crate::smoke) kind: String,
+    /// What it says.
+    pub(in crate::smoke) says: String,
+}
+
+/// So many dialogs are kept.
+const MOST_DIALOGS: usize = 20;
+
 /// A conversation with a browser. When it is dropped, the browser ends by itself.
 pub(in crate::smoke) struct Cdp {
     channel: Channel,
@@ -22,11 +34,12 @@ pub(in crate::smoke) struct Cdp {
     last_id: u64,
     /// Events that came while an answer was waited for, oldest first.
     waiting: VecDeque<Value>,
+    dialogs: Vec<Dialog>,
 }
 
 impl Cdp {
     pub(super) fn new(channel: Channel) -> Self {
-        Self { channel, pending: Vec::new(), last_id: 0, waiting: VecDeque::new() }
+        Self { channel, pending: Vec::new(), last_id: 0, waiting: VecDeque::new(), dialogs: Vec::new() }
     }
 
     /// Calls `method` and gives its result. Events that come first are kept for [`Cdp::event`].
@@ -63,6 +76,25 @@ impl Cdp {
         }
     }
 
+    /// The dialogs that were opened so far.
+    pub(super) fn take_dialogs(&mut self) -> Vec<Dialog> {
+        std::mem::take(&mut self.dialogs)
+    }
+
+    /// A page stands still while its dialog is open, and so does every call: it is closed at once, whatever is waited for. A
+    /// page that asks whether it may be left is left, and every other question is answered as by a visitor who closes it.
+    async fn close_dialog(&mut self, opening: &Value) -> Result<(), Fault> {
+        let params = &opening["params"];
+        let text = |name: &str| params[name].as_str().unwrap_or_default().to_owned();
+        let dialog = Dialog { kind: text("type"), says: text("message") };
+        let accept = matches!(dialog.kind.as_str(), "alert" | "beforeunload");
+        if self.dialogs.len() < MOST_DIALOGS && !self.dialogs.contains(&dialog) {
+            self.dialogs.push(dialog);
+        }
+        let session = opening["sessionId"].as_str().map(str::to_owned);
+        self.tell(session.as_deref(), "Page.handleJavaScriptDialog", json!({ "accept": accept })).await
+    }
+
     fn keep(&mut self, message: Value) {
         if message["method"].is_string() {
             self.waiting.push_back(message);
@@ -81,6 +113,16 @@ impl Cdp {
     }
 
     async fn receive(&mut self) -> Result<Value, Fault> {
+        loop {
+            let message = self.next_message().await?;
+            if message["method"] != "Page.javascriptDialogOpening" {
+                return Ok(message);
+            }
+            self.close_dialog(&message).await?;
+        }
+    }
+
+    async fn next_message(&mut self) -> Result<Value, Fault> {
         let mut looked_at = 0;
         loop {
             if let Some(end) = self.pending[looked_at..].iter().position(|byte| *byte == 0) {

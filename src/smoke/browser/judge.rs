@@ -6,14 +6,25 @@ use crate::config::SmokePlan;
 use crate::model::Finding;
 use crate::model::Severity;
 
+use crate::smoke::browser::fence::Refused;
 use crate::smoke::browser::watch::Mixed;
 use crate::smoke::browser::watch::Request;
 use crate::smoke::browser::watch::Watched;
+use crate::smoke::hosts::Hosts;
+use crate::smoke::redirect::shown;
 use crate::smoke::rules;
 
-pub(super) fn findings(plan: &SmokePlan, watched: &Watched) -> Vec<Finding> {
+pub(super) fn findings(plan: &SmokePlan, hosts: &Hosts, watched: &Watched) -> Vec<Finding> {
     let mut findings: Vec<Finding> = watched.mixed.iter().map(mixed).collect();
-    findings.extend(watched.requests.iter().filter_map(|request| failed(plan, request)));
+    findings.extend(watched.refused.iter().filter_map(|refused| kept_away(hosts, refused)));
+    findings.extend(redirected(watched));
+    let is_refused = |request: &&Request| watched.refused.iter().any(|refused| refused.url().as_str() == request.url);
+    findings.extend(watched.requests.iter().filter(|request| !is_refused(request)).filter_map(|request| failed(plan, request)));
+    findings.extend(watched.dialogs.iter().map(|dialog| {
+        let says = first_lines(&shown(&dialog.says));
+        rules::browser_dialog::RULE.finding(format!("At load the page opens a dialog, {}(\"{says}\"), which was closed.", dialog.kind))
+    }));
+    findings.extend(watched.is_over_full.then(rules::truncated::browser));
     findings.extend(
         watched
             .exceptions
@@ -27,6 +38,45 @@ pub(super) fn findings(plan: &SmokePlan, watched: &Watched) -> Vec<Finding> {
             .map(|said| rules::browser_console::RULE.finding(format!("The page writes to the console: {}", first_lines(said)))),
     );
     findings
+}
+
+/// Where the browser was kept from going.
+fn kept_away(hosts: &Hosts, refused: &Refused) -> Option<Finding> {
+    let url = refused.url();
+    let mut finding = match refused {
+        Refused::Downgrade(_) => {
+            rules::redirect_to_http::RULE.finding(format!("In the browser the page sends its visitors from https to {url}."))
+        }
+        Refused::Left(_, stray) => rules::redirect_elsewhere::finding(hosts, "In the browser the page", url, *stray),
+        Refused::Near(_) => {
+            let message = format!("{url} is at a private address, and the page at a public one: the browser was kept from asking for it.");
+            let fix = "Name something that visitors reach; inside that network check the page by its private address.";
+            Finding { severity: Severity::Warning, fix: fix.to_owned(), ..rules::browser_request::RULE.finding(message) }
+        }
+        Refused::Redirected(_) => return None,
+    };
+    finding.resolved = Some(url.to_string());
+    Some(finding)
+}
+
+/// Redirects of what the page asks for to hosts that the plan does not name.
+fn redirected(watched: &Watched) -> Option<Finding> {
+    let hosts: std::collections::BTreeSet<String> = watched
+        .refused
+        .iter()
+        .filter(|refused| matches!(refused, Refused::Redirected(_)))
+        .filter_map(|refused| {
+            let host = refused.url().host_str()?;
+            Some(refused.url().port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+        })
+        .collect();
+    let named = hosts.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    let more = if hosts.len() > 5 { format!(" and {} more", hosts.len() - 5) } else { String::new() };
+    (!hosts.is_empty()).then(|| {
+        let message = format!("In the browser redirects to other hosts were not followed: {named}{more}.");
+        let fix = "To have them followed, name their hosts in allowed_hosts.";
+        Finding { fix: fix.to_owned(), ..rules::not_checked::RULE.finding(message) }
+    })
 }
 
 fn mixed(mixed: &Mixed) -> Finding {

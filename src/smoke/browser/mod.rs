@@ -1,16 +1,18 @@
 //! The rendered check: the Chromium of this host loads the page, and what it reports becomes findings.
 //!
-//! [`look`] is the story. `program.rs` finds and starts Chromium, `cdp.rs` speaks the DevTools protocol, `watch.rs` keeps what
-//! it reports, `judge.rs` makes findings of that, `har.rs` writes the list of requests.
+//! [`look`] is the story. `program.rs` finds and starts Chromium, `cdp.rs` speaks the DevTools protocol, `fence.rs` keeps it
+//! from going where the check does not go, `watch.rs` keeps what it reports, `judge.rs` makes findings of that, `har.rs` writes the list of requests.
 
 pub(super) mod cdp;
 mod console;
+pub(super) mod fence;
 mod har;
 mod judge;
 pub(super) mod program;
 pub(super) mod session;
 pub(super) mod watch;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,8 +22,10 @@ use crate::config::BrowserPlan;
 use crate::config::SmokePlan;
 use crate::model::Finding;
 
+use crate::smoke::browser::fence::Fence;
 use crate::smoke::browser::program::Chromium;
 use crate::smoke::browser::session::Session;
+use crate::smoke::hosts::Hosts;
 use crate::smoke::rules;
 
 /// How long nothing may be asked for before the page counts as loaded.
@@ -40,21 +44,24 @@ pub(super) struct Rendered {
 }
 
 /// Loads the page of `plan` once. `trusted` are the SHA-256 hashes (base64) of the public keys that the plan's own roots
-/// vouch for. When this returns, no process of the browser runs any more and its profile is gone; dropping it ends them too.
-pub(super) async fn look(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Rendered {
+/// vouch for, `met` the hosts that answered on the way to the page. When this returns, no process of the browser runs any more and its profile is gone; dropping it ends them too.
+pub(super) async fn look(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String], met: &[(String, IpAddr)]) -> Rendered {
     if browser.is_optional && program::find(browser.program.as_deref()).is_err() {
         return Rendered {
             findings: vec![rules::not_checked::RULE.finding("No Chromium is on this host, so the page was not rendered.".to_owned())],
         };
     }
     let until = Instant::now() + browser.deadline;
-    let (chromium, mut cdp) = match Chromium::start(plan, browser, trusted) {
+    let fence = Fence::new(plan, met);
+    let hosts = fence.hosts.clone();
+    let pins = if hosts.may_be_near() { &[] } else { met };
+    let (chromium, mut cdp) = match Chromium::start(plan, browser, trusted, pins) {
         Ok(started) => started,
         Err(fault) => return failed(fault.0),
     };
-    let begun = tokio::time::timeout_at(until, Session::open(&mut cdp, plan)).await;
+    let begun = tokio::time::timeout_at(until, Session::open(&mut cdp, plan, Some(fence))).await;
     let loaded = match begun {
-        Ok(Ok(session)) => tokio::time::timeout_at(until, load(session, plan, browser, until)).await,
+        Ok(Ok(session)) => tokio::time::timeout_at(until, load(session, (plan, &hosts), browser, until)).await,
         Ok(Err(fault)) => {
             drop(cdp);
             let ended = chromium.end_of_a_failure().await;
@@ -75,7 +82,12 @@ fn clean_end(ended: &str) -> String {
     if ended.is_empty() { String::new() } else { format!("{ended}.") }
 }
 
-async fn load(mut session: Session<'_>, plan: &SmokePlan, browser: &BrowserPlan, until: Instant) -> Result<Rendered, Fault> {
+async fn load(
+    mut session: Session<'_>,
+    (plan, hosts): (&SmokePlan, &Hosts),
+    browser: &BrowserPlan,
+    until: Instant,
+) -> Result<Rendered, Fault> {
     session.navigate(plan.url.as_str()).await?;
     // What is still loading when half of the time is over is reported as such; the rest is for screenshots.
     let waited = until.checked_sub(browser.deadline / 2).unwrap_or(until);
@@ -87,7 +99,7 @@ async fn load(mut session: Session<'_>, plan: &SmokePlan, browser: &BrowserPlan,
     if let Some(file) = &browser.har {
         write(file, har::render(plan, &watched).as_bytes())?;
     }
-    let mut findings = judge::findings(plan, &watched);
+    let mut findings = judge::findings(plan, hosts, &watched);
     if !is_loaded {
         findings.push(rules::browser_failed::RULE.finding("The page was still loading when the browser's time was over.".to_owned()));
     }

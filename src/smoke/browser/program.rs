@@ -1,6 +1,7 @@
 //! Finding and starting Chromium.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,12 +59,17 @@ impl Drop for Chromium {
 }
 
 impl Chromium {
-    /// Starts it. Whether it came up shows when it is spoken to.
-    pub(in crate::smoke) fn start(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String]) -> Result<(Self, Cdp), Fault> {
+    /// Starts it, with these hosts pinned to these addresses. Whether it came up shows when it is spoken to.
+    pub(in crate::smoke) fn start(
+        plan: &SmokePlan,
+        browser: &BrowserPlan,
+        trusted: &[String],
+        pins: &[(String, IpAddr)],
+    ) -> Result<(Self, Cdp), Fault> {
         let program = find(browser.program.as_deref())?;
         let profile = Profile::new()?;
         let (near, far) = process::channel().map_err(|error| Fault(format!("No pipe can be made to the browser: {error}.")))?;
-        let command = command(&program, &profile.0, plan, browser.deadline, trusted);
+        let command = command((&program, browser.deadline), &profile.0, plan, trusted, pins);
         let cancel = Cancel::default();
         let stop = cancel.clone();
         let running = tokio::spawn(async move {
@@ -132,17 +138,40 @@ pub(super) fn find(wanted: Option<&Path>) -> Result<PathBuf, Fault> {
     })
 }
 
-fn command(program: &Path, profile: &Path, plan: &SmokePlan, deadline: Duration, trusted: &[String]) -> Command {
+/// The first rule that fits counts.
+fn resolver_rules(plan: &SmokePlan, pins: &[(String, IpAddr)]) -> Option<String> {
+    let detour = match (&plan.connect_to, plan.url.host_str(), plan.url.port_or_known_default()) {
+        (Some(to), Some(host), Some(port)) => Some(format!("MAP {host}:{port} {to}")),
+        _ => None,
+    };
+    // The server of the detour says nothing about the other ports of its name.
+    let own = plan.url.host_str().filter(|_| detour.is_some());
+    let pins = pins.iter().filter(|(host, _)| Some(host.as_str()) != own && host.parse::<IpAddr>().is_err() && !host.starts_with('['));
+    let pins = pins.map(|(host, ip)| match ip {
+        IpAddr::V4(ip) => format!("MAP {host} {ip}"),
+        IpAddr::V6(ip) => format!("MAP {host} [{ip}]"),
+    });
+    let rules: Vec<String> = detour.into_iter().chain(pins).collect();
+    (!rules.is_empty()).then(|| format!("--host-resolver-rules={}", rules.join(",")))
+}
+
+fn command(
+    (program, deadline): (&Path, Duration),
+    profile: &Path,
+    plan: &SmokePlan,
+    trusted: &[String],
+    pins: &[(String, IpAddr)],
+) -> Command {
     let mut args: Vec<String> = FLAGS.map(str::to_owned).into();
     args.push(format!("--user-data-dir={}", profile.display()));
     if rustix::process::geteuid().is_root() {
         // Chromium does not start as root with its sandbox. Its profile is empty and goes with it.
         args.push("--no-sandbox".to_owned());
     }
-    if let Some(to) = &plan.connect_to
-        && let (Some(host), Some(port)) = (plan.url.host_str(), plan.url.port_or_known_default())
-    {
-        args.push(format!("--host-resolver-rules=MAP {host}:{port} {to}"));
+    args.extend(resolver_rules(plan, pins));
+    if !pins.is_empty() {
+        // A public page gets nothing from private addresses: judged by what is connected to, whatever its name was before.
+        args.push("--enable-features=LocalNetworkAccessChecks".to_owned());
     }
     if !trusted.is_empty() {
         // Certificates of the plan's own roots, by their keys alone: every other fault still counts.

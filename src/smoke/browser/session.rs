@@ -14,6 +14,8 @@ use crate::config::SmokePlan;
 
 use crate::smoke::browser::Fault;
 use crate::smoke::browser::cdp::Cdp;
+use crate::smoke::browser::fence::Fence;
+use crate::smoke::browser::fence::Refused;
 use crate::smoke::browser::watch::Watched;
 
 /// What every target (the page, its frames and workers) is asked to report.
@@ -28,6 +30,8 @@ pub(in crate::smoke) struct Session<'a> {
     target: Value,
     watched: Watched,
     own: Own,
+    /// Where it may go; none: anywhere.
+    fence: Option<Fence>,
 }
 
 /// What is sent to the plan's own origin alone: it may be secret.
@@ -54,13 +58,13 @@ impl Own {
 }
 
 impl<'a> Session<'a> {
-    /// Opens an empty tab that reports everything.
-    pub(in crate::smoke) async fn open(cdp: &'a mut Cdp, plan: &SmokePlan) -> Result<Self, Fault> {
+    /// Opens an empty tab that reports everything, and goes no further than `fence` allows.
+    pub(in crate::smoke) async fn open(cdp: &'a mut Cdp, plan: &SmokePlan, fence: Option<Fence>) -> Result<Self, Fault> {
         let target = cdp.call(None, "Target.createTarget", json!({ "url": "about:blank" })).await?;
         let attached = cdp.call(None, "Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true })).await?;
         let id = attached["sessionId"].as_str().unwrap_or_default().to_owned();
         let (target, ids) = (target["targetId"].clone(), BTreeSet::from([id.clone()]));
-        let mut session = Self { cdp, id: id.clone(), ids, target, watched: Watched::default(), own: Own::of(plan) };
+        let mut session = Self { cdp, id: id.clone(), ids, target, watched: Watched::default(), own: Own::of(plan), fence };
         session.cdp.call(Some(&id), "Page.enable", json!({})).await?;
         session.listen(&id).await?;
         // The page's own process answers this behind all of the above; to go on earlier would lose the first events.
@@ -73,7 +77,7 @@ impl<'a> Session<'a> {
         for domain in DOMAINS {
             self.cdp.tell(Some(session), domain, json!({})).await?;
         }
-        if self.own.is_needed() {
+        if self.own.is_needed() || self.fence.is_some() {
             self.cdp.tell(Some(session), "Fetch.enable", json!({ "handleAuthRequests": true })).await?;
         }
         let attach = json!({ "autoAttach": true, "waitForDebuggerOnStart": true, "flatten": true });
@@ -122,6 +126,13 @@ impl<'a> Session<'a> {
                 self.listen(&child).await
             }
             "Fetch.requestPaused" => {
+                if let Some(refused) = self.refused(params).await {
+                    // What is aborted leaves the page as it is, and its load event may never come.
+                    let reason = if refused.is_navigation() { "Aborted" } else { "BlockedByClient" };
+                    self.watched.is_loaded |= refused.is_navigation();
+                    let refusal = json!({ "requestId": params["requestId"], "errorReason": reason });
+                    return self.cdp.tell(session.as_deref(), "Fetch.failRequest", refusal).await;
+                }
                 let mut go_on = json!({ "requestId": params["requestId"] });
                 if self.own.is_own(params["request"]["url"].as_str().unwrap_or_default()) {
                     go_on["headers"] = self.headers(&params["request"]["headers"]);
@@ -143,6 +154,11 @@ impl<'a> Session<'a> {
         }
     }
 
+    async fn refused(&mut self, params: &Value) -> Option<Refused> {
+        let main = self.target.clone();
+        self.fence.as_mut()?.judge(params, &main).await
+    }
+
     fn headers(&self, present: &Value) -> Value {
         let is_set = |name: &str| self.own.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
         let kept = present.as_object().into_iter().flatten().filter(|(name, _)| !is_set(name));
@@ -161,8 +177,10 @@ impl<'a> Session<'a> {
     }
 
     /// Closes the tab, and gives what was reported.
-    pub(in crate::smoke) async fn close(self) -> Watched {
+    pub(in crate::smoke) async fn close(mut self) -> Watched {
         let _ = self.cdp.tell(None, "Target.closeTarget", json!({ "targetId": self.target })).await;
+        self.watched.dialogs = self.cdp.take_dialogs();
+        self.watched.refused = self.fence.take().map(|fence| fence.refused).unwrap_or_default();
         self.watched
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::smoke::browser::cdp::Dialog;
 use crate::smoke::browser::console;
+use crate::smoke::browser::fence::Refused;
 
 /// A page that asks for more than this in the time of one check is told from its first ones.
 const MOST: usize = 20_000;
@@ -52,6 +54,12 @@ pub(in crate::smoke) struct Mixed {
 pub(in crate::smoke) struct Watched {
     /// Whether the page's load event came.
     pub(in crate::smoke) is_loaded: bool,
+    /// Where the browser was kept from going.
+    pub(in crate::smoke) refused: BTreeSet<Refused>,
+    /// The dialogs that the page opened.
+    pub(in crate::smoke) dialogs: Vec<Dialog>,
+    /// Whether there was more to keep than is kept.
+    pub(in crate::smoke) is_over_full: bool,
     /// In the order in which they began; a redirect is a request of its own.
     pub(in crate::smoke) requests: Vec<Request>,
     /// Each address and kind once: the browser may report one twice.
@@ -91,16 +99,16 @@ impl Watched {
             "Runtime.exceptionThrown" => {
                 let details = &params["exceptionDetails"];
                 let said = [&details["exception"]["description"], &details["text"]].into_iter().find_map(Value::as_str);
-                push(&mut self.exceptions, said.unwrap_or_default());
+                self.is_over_full |= push(&mut self.exceptions, said.unwrap_or_default());
             }
             "Runtime.consoleAPICalled" if params["type"] == "error" => {
-                push(&mut self.console, &console::message(params["args"].as_array().map_or(&[], Vec::as_slice)));
+                self.is_over_full |= push(&mut self.console, &console::message(params["args"].as_array().map_or(&[], Vec::as_slice)));
             }
             // Failed requests and mixed content are reported elsewhere, with more to say.
             "Log.entryAdded" if params["entry"]["level"] == "error" => {
                 let source = params["entry"]["source"].as_str().unwrap_or_default();
                 if !matches!(source, "network" | "security") {
-                    push(&mut self.console, params["entry"]["text"].as_str().unwrap_or_default());
+                    self.is_over_full |= push(&mut self.console, params["entry"]["text"].as_str().unwrap_or_default());
                 }
             }
             _ => return false,
@@ -121,7 +129,11 @@ impl Watched {
             self.answered(&id, redirect);
             self.ends(&id, params, None);
         }
-        if self.requests.len() >= MOST || text(&request["url"]).starts_with("data:") {
+        if text(&request["url"]).starts_with("data:") {
+            return;
+        }
+        if self.requests.len() >= MOST {
+            self.is_over_full = true;
             return;
         }
         self.open.insert(id, self.requests.len());
@@ -150,11 +162,15 @@ impl Watched {
     fn ends(&mut self, id: &str, params: &Value, failed: Option<String>) {
         let Some(request) = self.open.remove(id).and_then(|index| self.requests.get_mut(index)) else { return };
         request.is_over = true;
+        let (frame, has_failed) = (request.frame.clone(), failed.is_some() && params["canceled"] != true);
         request.took_ms = (params["timestamp"].as_f64().unwrap_or(request.began) - request.began).max(0.0) * 1000.0;
         request.bytes = params["encodedDataLength"].as_f64().unwrap_or_default() as u64;
         request.blocked = params["blockedReason"].as_str().map(str::to_owned);
         // What the page itself gave up is no fault.
         request.failed = failed.filter(|_| params["canceled"] != true || request.blocked.is_some());
+        // The browser has no whole page, and no load event will come.
+        let is_page = request.kind == "Document" && self.requests.first().is_some_and(|first| first.frame == frame);
+        self.is_loaded |= is_page && has_failed;
     }
 
     fn issue(&mut self, issue: &Value) {
@@ -170,12 +186,15 @@ impl Watched {
     }
 }
 
-/// The first ones tell what is wrong.
-fn push(list: &mut Vec<String>, said: &str) {
+/// The first ones tell what is wrong. Whether there is no room for this one.
+fn push(list: &mut Vec<String>, said: &str) -> bool {
     const MOST_SAID: usize = 50;
-    if list.len() < MOST_SAID && !list.iter().any(|known| known == said) {
+    let is_new = !list.iter().any(|known| known == said);
+    if is_new && list.len() < MOST_SAID {
         list.push(said.to_owned());
+        return false;
     }
+    is_new
 }
 
 fn text(value: &Value) -> String {

@@ -30,8 +30,8 @@ pub(in crate::smoke) const RULE: Rule = Rule {
 pub(in crate::smoke) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
     let essence = got.essence.as_str();
     let is_usable = match wanted.kind {
-        // Browsers unpack it before they look at the bytes; style sheets and modules go by their type.
-        _ if got.is_packed && !matches!(wanted.kind, AssetKind::Style | AssetKind::Script) => true,
+        // Of what came packed not even the beginning could be unpacked; style sheets and modules go by their type.
+        _ if got.body.is_empty() && got.bytes > 0 && !matches!(wanted.kind, AssetKind::Style | AssetKind::Script) => true,
         AssetKind::Style => is_usable_style(wanted, got),
         AssetKind::Script if wanted.is_module => is_module(essence) && !sniff::is_html_document(&got.body),
         AssetKind::Script => is_usable_script(got),

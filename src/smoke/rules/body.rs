@@ -29,7 +29,7 @@ pub(in crate::smoke) fn judge(plan: &SmokePlan, answer: &Answer, text: Option<&s
             format!("The first {} bytes of the body do not match {pattern}; the rest was not read.", answer.body.len())
         }
         Some(text) => format!("The body does not match {pattern}; it begins \"{}\".", shown(text.trim_start())),
-        None => format!("The body does not match {pattern}: it came packed, although nobody asked for that."),
+        None => format!("The body does not match {pattern}: it cannot be unpacked."),
     };
     Some(RULE.finding(message))
 }

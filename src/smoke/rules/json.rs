@@ -42,7 +42,7 @@ fn parsed(answer: &Answer, text: Option<&str>) -> Result<Value, Box<Finding>> {
         return Err(Box::new(finding));
     }
     let Some(text) = text else {
-        return Err(Box::new(RULE.finding("The body came packed, although nobody asked for that; it cannot be read as JSON.".to_owned())));
+        return Err(Box::new(RULE.finding("The body cannot be unpacked, so it cannot be read as JSON.".to_owned())));
     };
     // A byte order mark is no part of JSON, and some servers send one (RFC 8259, section 8.1).
     serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|_| {

@@ -14,6 +14,7 @@ pub(super) mod body;
 pub(super) mod body_size;
 pub(super) mod browser_blocked;
 pub(super) mod browser_console;
+pub(super) mod browser_dialog;
 pub(super) mod browser_exception;
 pub(super) mod browser_failed;
 pub(super) mod browser_request;
@@ -23,6 +24,7 @@ pub(super) mod certificate_expired;
 pub(super) mod certificate_name;
 pub(super) mod certificate_pending;
 pub(super) mod certificate_untrusted;
+pub(super) mod content_encoding;
 pub(super) mod dns;
 pub(super) mod header;
 pub(super) mod http_version;
@@ -33,6 +35,7 @@ pub(super) mod latency;
 pub(super) mod malformed_page;
 pub(super) mod not_checked;
 pub(super) mod private_asset;
+pub(super) mod redirect_elsewhere;
 pub(super) mod redirect_loop;
 pub(super) mod redirect_to_http;
 pub(super) mod release;
@@ -136,11 +139,13 @@ const RULES: &[Rule] = &[
     certificate_untrusted::RULE,
     certificate_days::RULE,
     redirect_to_http::RULE,
+    redirect_elsewhere::RULE,
     redirect_loop::RULE,
     too_many_redirects::RULE,
     bad_redirect::RULE,
     status::RULE,
     header::RULE,
+    content_encoding::RULE,
     body::RULE,
     body_size::RULE,
     json::RULE,
@@ -167,6 +172,7 @@ const RULES: &[Rule] = &[
     browser_request::RULE,
     browser_exception::RULE,
     browser_console::RULE,
+    browser_dialog::RULE,
     browser_failed::RULE,
     not_checked::RULE,
     truncated::RULE,
@@ -174,9 +180,12 @@ const RULES: &[Rule] = &[
 
 /// What is wrong with something that came. A fault that explains the others stands alone.
 pub(super) fn flaws(wanted: &Wanted, got: &Got) -> Vec<Flaw> {
-    let alone = asset_status::judge(got).or_else(|| asset_cors::judge(got)).or_else(|| asset_empty::judge(wanted, got));
+    let alone = asset_status::judge(got)
+        .or_else(|| content_encoding::broken(got))
+        .or_else(|| asset_cors::judge(got))
+        .or_else(|| asset_empty::judge(wanted, got));
     let content = if alone.is_some() { [alone, None] } else { [asset_type::judge(wanted, got), asset_integrity::judge(wanted, got)] };
-    upgraded_asset::judge(got).into_iter().chain(content.into_iter().flatten()).collect()
+    upgraded_asset::judge(got).into_iter().chain(content_encoding::unknown(got)).chain(content.into_iter().flatten()).collect()
 }
 
 /// What the service's own levels leave of `findings`.

@@ -50,6 +50,12 @@ pub(in crate::smoke) fn by_number(message: String) -> Finding {
     with_fix(message, "Look at why the page asks for so many.")
 }
 
+/// The browser had more to report than is kept.
+pub(in crate::smoke) fn browser() -> Finding {
+    let message = "The page asks for so much, or makes so many errors, that only the first of what the browser saw is told.";
+    with_fix(message.to_owned(), "Mend what is told first, and look again.")
+}
+
 fn with_fix(message: String, fix: &str) -> Finding {
     Finding { fix: fix.to_owned(), ..RULE.finding(message) }
 }

@@ -93,6 +93,30 @@ async fn days_left_are_told_and_can_fail() {
     assert_eq!((rules(&report), report.status, report.attempts), (vec!["certificate_days"], Some(200), 1));
 }
 
+/// What is made at home with one command mostly says CA:TRUE. curl takes it by --cacert as well.
+#[tokio::test]
+async fn a_certificate_that_ca_file_names_itself_is_trusted_for_its_names_and_its_time() {
+    let old = |p: &mut rcgen::CertificateParams| p.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let table: [(&[&str], bool, &[&str]); 3] =
+        [(&["site.test"], false, &[]), (&["other.test"], false, &["certificate_name"]), (&["site.test"], true, &["certificate_expired"])];
+    for (names, is_old, wanted) in table {
+        let (itself, config) = Authority::of_itself(names, |p| {
+            if is_old {
+                old(p)
+            }
+        });
+        let server = serve(&itself, tls(config)).await;
+        let report = look(&server.plan(), None).await;
+        assert_eq!(rules(&report), wanted, "{report:?}");
+        // Another one of the same name is not it.
+        let (_, other) = Authority::of_itself(names, |_| {});
+        let server = serve(&itself, tls(other)).await;
+        let report = look(&server.plan(), None).await;
+        assert_eq!(rules(&report), ["certificate_untrusted"], "{report:?}");
+        assert!(!report.findings[0].message.contains("Other"), "{report:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_port_that_speaks_no_tls_is_said_so() {
     let trusted = Authority::new("Trusted");

@@ -133,13 +133,13 @@ async fn ask_chromium(pages: Vec<Page>) -> Vec<Seen> {
     // Whatever host a page names, nobody answers and nothing leaves this machine: every other address leads to a closed port.
     let rules = plan.connect_to.as_ref().map(|to| format!("{to},MAP *:80 127.0.0.1:1,MAP *:443 127.0.0.1:1,MAP *:8080 127.0.0.1:1"));
     let closed_in = SmokePlan { connect_to: rules, ..plan.clone() };
-    let (chromium, mut cdp) = Chromium::start(&closed_in, &browser, &trusted).unwrap();
+    let (chromium, mut cdp) = Chromium::start(&closed_in, &browser, &trusted, &[]).unwrap();
     let mut seen = Vec::new();
     for (number, page) in pages.iter().enumerate() {
         let mut said = Seen::new();
         // An issue comes when the browser has time for it: where the two part, it is given more.
         for quiet in [Duration::from_millis(150), Duration::from_secs(2)] {
-            let mut session = Session::open(&mut cdp, &plan).await.unwrap();
+            let mut session = Session::open(&mut cdp, &plan, None).await.unwrap();
             session.navigate(&format!("https://site.test/dir/page?{number}")).await.unwrap();
             let is_loaded = session.wait_until_loaded(Instant::now() + Duration::from_mins(1), quiet).await.unwrap();
             let watched = session.close().await;

@@ -213,9 +213,9 @@ async fn ask_chromium(server: &Server, cases: usize) -> BTreeMap<usize, bool> {
     let plan = SmokePlan { url: page_of(server, 0), ..server.plan() };
     let trusted = server.keys().await;
     let browser = BrowserPlan { program: None, is_optional: false, deadline: Duration::from_mins(10), screenshots: None, har: None };
-    let (chromium, mut cdp) = Chromium::start(&plan, &browser, &trusted).unwrap();
+    let (chromium, mut cdp) = Chromium::start(&plan, &browser, &trusted, &[]).unwrap();
     for number in 0..cases {
-        let mut session = Session::open(&mut cdp, &plan).await.unwrap();
+        let mut session = Session::open(&mut cdp, &plan, None).await.unwrap();
         session.navigate(page_of(server, number).as_str()).await.unwrap();
         session.wait_until_loaded(Instant::now() + Duration::from_mins(1), Duration::from_millis(100)).await.unwrap();
         session.close().await;

@@ -5,6 +5,7 @@ mod assets;
 mod browser;
 mod certificate;
 mod chromium;
+mod chromium_answers;
 mod chromium_assets;
 mod demands;
 mod linear;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use crate::config::HostPattern;
 use crate::config::ReleaseCarrier;
 use crate::config::ReleaseProof;
 use crate::config::Secret;
@@ -174,18 +175,56 @@ async fn credentials_go_to_their_own_origin_alone() {
     let authority = Authority::new("Test Authority");
     let other = Server::start(&authority, |_| Talk::Plain, Box::new(|_, _| Some(page("other")))).await;
     let elsewhere = format!("location: http://127.0.0.1:{}/x", other.port);
-    let own = Server::start(&authority, |_| Talk::Plain, Box::new(move |_, _| Some(http(302, &[&elsewhere], "")))).await;
+    let own =
+        Server::start(&authority, |_| Talk::Plain, Box::new(move |_, _| Some(http(302, &[&elsewhere, "set-cookie: session=secret"], ""))))
+            .await;
     let mut plan = own.plan();
     plan.url = url::Url::parse("http://site.test:8080/").unwrap();
     plan.basic_auth = Some(("user".to_owned(), Secret::new("pass".to_owned())));
     plan.headers = vec![("X-Key".to_owned(), Secret::new("secret".to_owned()))];
     let report = look(&plan, None).await;
-    assert_eq!(rules(&report), [""; 0]);
+    assert_eq!(rules(&report), ["redirect_elsewhere"]);
+    assert!(report.findings[0].fix.contains(&format!("--allowed-host 127.0.0.1:{}", other.port)), "{report:?}");
+    assert_eq!(other.heads.lock().unwrap().len(), 0, "nobody there was asked");
     let own_head = own.heads.lock().unwrap()[0].clone();
     assert!(own_head.contains("authorization: Basic dXNlcjpwYXNz\r\n") && own_head.contains("x-key: secret\r\n"), "{own_head}");
     assert!(own_head.contains("host: site.test:8080\r\n") && own_head.starts_with("GET / HTTP/1.1"), "{own_head}");
+    plan.allowed_hosts = vec![HostPattern::parse("127.0.0.1").unwrap()];
+    let report = look(&plan, None).await;
+    assert_eq!(rules(&report), [""; 0]);
     let other_head = other.heads.lock().unwrap()[0].clone();
-    assert!(!other_head.contains("authorization") && !other_head.contains("x-key"), "{other_head}");
+    assert!(["authorization", "x-key", "cookie"].iter().all(|name| !other_head.contains(name)), "{other_head}");
+    assert_eq!(own.heads.lock().unwrap().len(), 3, "twice, and once more");
+}
+
+#[tokio::test]
+async fn a_redirect_elsewhere_may_be_what_is_wanted() {
+    let server = Server::https(Box::new(|_, _| Some(http(302, &["location: https://login.test/"], "")))).await;
+    let mut plan = server.plan();
+    let report = look(&plan, None).await;
+    assert_eq!((rules(&report), report.status), (vec!["redirect_elsewhere"], Some(302)));
+    plan.rules.insert(crate::model::RuleName::parse("redirect_elsewhere").unwrap(), None);
+    assert!(!look(&plan, None).await.passed(), "a page that nobody saw does not pass");
+    plan.status = vec![302];
+    assert_eq!(rules(&look(&plan, None).await), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_page_without_content_does_not_pass() {
+    for (status, body, min_body_bytes, wanted) in [
+        (200, "", 1, &["body_size"][..]),
+        (200, " \r\n\t", 1, &["body_size"]),
+        (200, "", 0, &[]),
+        (200, ".", 1, &[]),
+        (204, "", 1, &[]),
+        (302, "", 1, &[]),
+        (404, "", 1, &["body_size"]),
+    ] {
+        let server = Server::https(Box::new(move |_, _| Some(http(status, &["content-type: text/html", "location: /in"], body)))).await;
+        let mut plan = server.plan();
+        (plan.status, plan.demands.min_body_bytes) = (vec![status], min_body_bytes);
+        assert_eq!(rules(&look(&plan, None).await), wanted, "{status} {body:?}");
+    }
 }
 
 #[tokio::test]
@@ -239,10 +278,11 @@ async fn the_release_is_proven_where_the_plan_says() {
 #[tokio::test]
 async fn pages_that_are_not_looked_into() {
     let body = "<script src=http://x.test/a></script>";
-    let table: [(&[&str], &[&str]); 4] = [
+    let table: [(&[&str], &[&str]); 5] = [
         (&["content-type: application/json"], &[]),
         (&["content-type: application/xhtml+xml"], &["malformed_page"]),
-        (&["content-type: text/html", "content-encoding: br"], &["not_checked"]),
+        (&["content-type: text/html", "content-encoding: br"], &["content_encoding"]),
+        (&["content-type: text/html", "content-encoding: utf-8"], &["blocked_asset", "content_encoding"]),
         (&[], &["blocked_asset"]),
     ];
     for (headers, wanted) in table {

@@ -36,6 +36,9 @@ use crate::smoke::cookies::Cookies;
 /// Answers the n-th request (from 0), whose head is given, with these bytes; none closes the connection.
 pub(super) type Script = Box<dyn Fn(usize, &str) -> Option<String> + Send + Sync>;
 
+/// The same, with bytes that need not be text.
+pub(super) type Bytes = Box<dyn Fn(usize, &str) -> Option<Vec<u8>> + Send + Sync>;
+
 /// An authority and what it issues.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -51,6 +54,26 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         let pem = params.self_signed(&key).unwrap().pem();
         Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Its own certificate for these names, which says that it is an authority.
+    pub(super) fn of_itself(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (Self, ServerConfig) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(2999, 1, 1);
+        params.distinguished_name.push(DnType::CommonName, "Made at home");
+        change(&mut params);
+        let own = params.self_signed(&key).unwrap();
+        let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.der().clone()], private)
+            .unwrap();
+        (Self { pem: own.pem(), issuer: Issuer::new(params, key) }, config)
     }
 
     /// A leaf for these names, changed by `change` before it is signed.
@@ -78,6 +101,8 @@ pub(super) enum Talk {
     Plain,
     /// Https with this certificate.
     Tls(Arc<ServerConfig>),
+    /// The same, and the connection ends without the end of TLS (close_notify).
+    Cut(Arc<ServerConfig>),
     /// A fatal TLS alert of this number.
     Alert(u8),
 }
@@ -116,17 +141,17 @@ impl Server {
 
     /// A plan that fetches the assets too, also those of localhost.
     pub(super) fn fetching_plan(&self) -> SmokePlan {
-        let fetch = FetchPlan {
-            concurrency: 12,
-            allowed_hosts: vec![HostPattern::parse("localhost").unwrap()],
-            within: Duration::from_mins(1),
-            max_bytes: 1 << 20,
-        };
-        SmokePlan { fetch: Some(fetch), ..self.plan() }
+        let fetch = FetchPlan { concurrency: 12, within: Duration::from_mins(1), max_bytes: 1 << 20 };
+        SmokePlan { fetch: Some(fetch), allowed_hosts: vec![HostPattern::parse("localhost").unwrap()], ..self.plan() }
     }
 
     /// `talk` says what becomes of the n-th connection.
     pub(super) async fn start(authority: &Authority, talk: impl Fn(usize) -> Talk + Send + 'static, script: Script) -> Self {
+        Self::start_with_bytes(authority, talk, Box::new(move |number, head| script(number, head).map(String::into_bytes))).await
+    }
+
+    /// As [`Server::start`].
+    pub(super) async fn start_with_bytes(authority: &Authority, talk: impl Fn(usize) -> Talk + Send + 'static, script: Bytes) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
@@ -161,6 +186,7 @@ impl Server {
             url: Url::parse("https://site.test/").unwrap(),
             status: vec![200],
             max_redirects: 5,
+            allowed_hosts: Vec::new(),
             headers: Vec::new(),
             basic_auth: None,
             expect_headers: Vec::new(),
@@ -184,17 +210,31 @@ impl Server {
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, talk: Talk, script: &Script, seen: &Mutex<Vec<String>>) {
+async fn serve(stream: tokio::net::TcpStream, talk: Talk, script: &Bytes, seen: &Mutex<Vec<String>>) {
     match talk {
-        Talk::Plain => answer(stream, script, seen).await,
+        Talk::Plain => {
+            let mut stream = stream;
+            answer(&mut stream, script, seen).await;
+            let _ = stream.shutdown().await;
+        }
         Talk::Tls(config) => {
             match TlsAcceptor::from(config).accept(stream).await {
                 Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
                     // The client may be gone before it has read everything.
                     let _ = answer_two(stream, script, seen).await;
                 }
-                Ok(stream) => answer(stream, script, seen).await,
+                Ok(mut stream) => {
+                    answer(&mut stream, script, seen).await;
+                    let _ = stream.shutdown().await;
+                }
                 Err(_) => {}
+            }
+        }
+        Talk::Cut(config) => {
+            if let Ok(mut stream) = TlsAcceptor::from(config).accept(stream).await {
+                answer(&mut stream, script, seen).await;
+                let _ = stream.flush().await;
+                let _ = stream.get_mut().0.shutdown().await;
             }
         }
         Talk::Alert(number) => {
@@ -208,7 +248,7 @@ async fn serve(stream: tokio::net::TcpStream, talk: Talk, script: &Script, seen:
 }
 
 /// One request a connection; a client that waits is let go by the end of the stream.
-async fn answer(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, script: &Script, seen: &Mutex<Vec<String>>) {
+async fn answer(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), script: &Bytes, seen: &Mutex<Vec<String>>) {
     let mut head = Vec::new();
     let mut byte = [0; 1];
     while !head.ends_with(b"\r\n\r\n") {
@@ -219,9 +259,8 @@ async fn answer(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, script: &
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     if let Some(answer) = script(count(seen, &head), &head) {
-        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.write_all(&answer).await;
     }
-    let _ = stream.shutdown().await;
 }
 
 /// Keeps the head of a request and gives its number, from 0.
@@ -234,7 +273,7 @@ fn count(seen: &Mutex<Vec<String>>, head: &str) -> usize {
 /// Requests over HTTP/2 (RFC 9113): each is answered with the script's body as html and the status 200.
 async fn answer_two(
     mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
-    script: &Script,
+    script: &Bytes,
     seen: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -250,6 +289,7 @@ async fn answer_two(
             // Headers.
             1 => {
                 let answer = script(count(seen, "HTTP/2"), "HTTP/2").unwrap_or_default();
+                let answer = String::from_utf8(answer).unwrap();
                 let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
                 // :status 200 and content-type from the static table (RFC 7541).
                 let fields = [&[0x88, 0x0f, 0x10, 9][..], b"text/html"].concat();

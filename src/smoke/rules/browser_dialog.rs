@@ -1,0 +1,17 @@
+//! `browser_dialog`.
+
+use crate::model::Effect;
+use crate::model::Severity;
+
+use crate::smoke::rules::Rule;
+use crate::smoke::rules::Wait;
+
+/// The page opens a dialog before its visitor has done anything.
+pub(in crate::smoke) const RULE: Rule = Rule {
+    name: "browser_dialog",
+    severity: Severity::Warning,
+    effect: Effect::Nothing,
+    wait: Wait::No,
+    meaning: "The page opens a dialog before its visitor has done anything.",
+    fix: "Take the alert(), confirm() or prompt() out of what runs at load, or show its text on the page.",
+};
