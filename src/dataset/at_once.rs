@@ -41,7 +41,7 @@ impl Repo {
         }
         let version = self.version(cancel).await?;
         let before = if version >= TAKES_BASE { format!("{base} -- ") } else { String::new() };
-        let list: String = commits.iter().map(|commit| format!("{before}{} {commit}\n", own.remote)).collect();
+        let list: String = commits.iter().flat_map(|commit| [before.as_str(), own.remote.as_str(), " ", commit, "\n"]).collect();
         let Some(trees) = self.merged_trees(&list, commits.len(), cancel).await? else { return Ok(None) };
         if !is_apart && !self.is_one_by_one(own, base, commits, &trees, parts, cancel).await? {
             return Ok(None);
@@ -118,12 +118,12 @@ impl Repo {
         let takes_trees = self.version(cancel).await? >= TAKES_TREES;
         for ((commit, onto), base) in commits.iter().zip(ontos).zip(bases) {
             if takes_trees {
-                list.push_str(&format!("{base} -- {onto} {commit}\n"));
+                list.extend([base, " -- ", onto, " ", commit, "\n"]);
             } else {
                 // A commit of that tree on that base forces the base.
                 let bytes = new_commit(&self.settings, onto, &[base.to_owned()], parts[commit].committed_s, "base");
                 let name = object_name(&bytes, own.remote.as_str().len());
-                list.push_str(&format!("{name} {commit}\n"));
+                list.extend([&name, " ", commit, "\n"]);
                 helpers.push((name, bytes));
             }
         }
@@ -182,10 +182,15 @@ fn straight_from<'a>(own: &Own<'_>, commits: &[String], parts: &'a BTreeMap<Stri
     (is_line && commits.last()? == own.local.as_str()).then(|| parent(&commits[0])).flatten()
 }
 
+/// Bytes as hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// The name of a commit object, of as many hex digits as the repository's names have.
 pub(super) fn object_name(bytes: &[u8], digits: usize) -> String {
     let head = format!("commit {}\0", bytes.len());
-    let hex = |hash: &[u8]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
     if digits == 64 {
         hex(&sha2::Sha256::new().chain_update(head).chain_update(bytes).finalize())
     } else {
