@@ -15,7 +15,7 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Tag;
 
-pub use datasets::{Dataset, Datasets, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
+pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 
 /// `POST /api/v1/deployments`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -142,7 +142,8 @@ impl Client {
 /// Whether a bearer token would be seen on the way to `url`.
 fn is_clear(url: &str) -> anyhow::Result<bool> {
     let parsed = url::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let parsed = parsed.with_context(|| format!("\"{}\" is no address of a server; write https://tagalong.example.com", url.escape_default()))?;
+    let parsed =
+        parsed.with_context(|| format!("\"{}\" is no address of a server; write https://tagalong.example.com", url.escape_default()))?;
     Ok(is_in_the_clear(&parsed))
 }
 

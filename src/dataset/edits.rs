@@ -10,9 +10,9 @@ use crate::clock;
 use crate::dataset::DatasetError;
 use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
+use crate::dataset::in_the_way::SUBMODULE;
 use crate::dataset::in_the_way::is_readable;
 use crate::dataset::in_the_way::is_repository;
-use crate::dataset::in_the_way::SUBMODULE;
 use crate::dataset::in_the_way::is_special;
 use crate::dataset::in_the_way::touched;
 use crate::dataset::park::KEPT;
@@ -126,7 +126,9 @@ impl Repo {
     /// Tracked files that differ from `index`, except what git cannot store; submodules are nobody's edits here.
     async fn edited(&self, index: &Path, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
         let Some(work) = &self.work else { return Ok(BTreeSet::new()) };
-        let out = self.git(["diff-files", "-z", "--ignore-submodules=all"]).index(index).bytes(cancel).await?;
+        let mut args = ["diff-files", "-z", "--ignore-submodules=all"].map(str::to_owned).to_vec();
+        args.extend(self.without_nested(index, cancel).await?);
+        let out = self.git(args).index(index).bytes(cancel).await?;
         let touched = touched(&out).into_iter().filter(|one| one.old != SUBMODULE);
         let mut paths: BTreeSet<Vec<u8>> = touched.map(|one| one.path).collect();
         paths.retain(|path| {
@@ -177,7 +179,8 @@ impl Repo {
     /// `tree` as it may be published: with what only differs as it is written taken from the branch, and without files that
     /// are new in it and that somebody wants to be ignored.
     async fn public_tree(&self, tip_tree: &str, tree: &str, same: &[u8], cancel: &Cancel) -> Result<String, DatasetError> {
-        let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", tip_tree, tree]).bytes(cancel).await?;
+        let raw =
+            self.git(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", tip_tree, tree]).bytes(cancel).await?;
         let hidden = self.ignored(&paths(&raw), cancel).await?;
         if hidden.is_empty() && same.is_empty() {
             return Ok(tree.to_owned());
@@ -200,7 +203,8 @@ impl Repo {
     /// Keeps on a ref of this host what `tree` has and `public` has not. Gives the ref, when there is something.
     async fn keep_rest(&self, public: &str, tree: &str, same: &[u8], cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=AMT", public, tree]).bytes(cancel).await?;
-        let written_otherwise: BTreeSet<&[u8]> = same.split(|b| *b == 0).filter_map(|entry| entry.splitn(2, |b| *b == b'\t').nth(1)).collect();
+        let written_otherwise: BTreeSet<&[u8]> =
+            same.split(|b| *b == 0).filter_map(|entry| entry.splitn(2, |b| *b == b'\t').nth(1)).collect();
         let info: Vec<u8> = index_info(&raw)
             .split_inclusive(|b| *b == 0)
             .filter(|entry| {

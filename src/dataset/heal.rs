@@ -1,6 +1,7 @@
 //! The folder as it is found, brought to a whole repository with the branch checked out. Nothing is deleted: what does not
 //! belong is set aside, and work is parked.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,9 +38,25 @@ pub(super) async fn check_git(settings: &Arc<config::Dataset>, cancel: &Cancel) 
         };
     }
     let version = out.trim().trim_start_matches("git version ").to_owned();
+    if version_of(&out) < OLDEST { Err(DatasetError::GitTooOld(version)) } else { Ok(()) }
+}
+
+/// The first two numbers of what `git version` says.
+pub(super) fn version_of(said: &str) -> (u32, u32) {
+    let version = said.trim().trim_start_matches("git version ");
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found < OLDEST { Err(DatasetError::GitTooOld(version)) } else { Ok(()) }
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// How thoroughly a folder is healed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// What a pass needs.
+    Pass,
+    /// Objects and index are looked at too. Edits stay where they are: an app may be at work.
+    Inspect,
+    /// The same before the app starts: edits are parked.
+    Boot,
 }
 
 /// A dataset's folder under its lock.
@@ -50,35 +67,34 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    fn repo(&self) -> Option<Repo> {
+    fn repo(&self) -> Result<Option<Repo>, DatasetError> {
         Repo::found(&self.settings, &self.place.dir, Some(self.lock.file()))
     }
 
-    /// Whatever is found becomes a repository that can be worked with. With `deep` its objects are looked at too, and edits are
-    /// parked, as at boot.
-    pub(super) async fn heal(&self, deep: bool, ready: &mut Ready, cancel: &Cancel) -> Result<Repo, DatasetError> {
+    /// Whatever is found becomes a repository that can be worked with.
+    pub(super) async fn heal(&self, depth: Depth, ready: &mut Ready, cancel: &Cancel) -> Result<Repo, DatasetError> {
         let found = self.place.found()?;
         // git has looked at everything that it has just cloned.
-        let deep = deep && found != Found::Nothing;
+        let depth = if found == Found::Nothing { Depth::Pass } else { depth };
         match found {
             Found::Nothing => {
                 self.clone_anew(cancel).await?;
                 ready.healed.push("There was no data yet: the remote was cloned.".to_owned());
             }
             Found::Foreign => self.replace("What was there was no repository", ready, cancel).await?,
-            Found::Repository if self.repo().is_none() => self.replace("The repository had no objects", ready, cancel).await?,
+            Found::Repository if self.repo()?.is_none() => self.replace("The repository had no objects", ready, cancel).await?,
             Found::Repository => {}
         }
         let mut repo = self.opened(cancel).await?;
-        if (deep || !repo.has_branch_on_disk()) && !has_commits(&repo, cancel).await {
+        if (depth != Depth::Pass || !repo.has_branch_on_disk()) && !has_commits(&repo, cancel).await {
             self.replace("The repository had no commit, as a clone that was cut off leaves it", ready, cancel).await?;
             repo = self.opened(cancel).await?;
         }
-        match self.mend(&repo, deep, ready, cancel).await {
+        match self.mend(&repo, depth, ready, cancel).await {
             Err(DatasetError::Git { what, why }) if is_damage(&why) => {
                 self.renew(&repo, &format!("git {what}: {why}"), ready, cancel).await?;
                 repo = self.opened(cancel).await?;
-                self.mend(&repo, false, ready, cancel).await?;
+                self.mend(&repo, Depth::Pass, ready, cancel).await?;
             }
             other => other?,
         }
@@ -86,18 +102,21 @@ impl Ground {
     }
 
     async fn opened(&self, cancel: &Cancel) -> Result<Repo, DatasetError> {
-        let repo = self.repo().ok_or_else(|| DatasetError::Damaged(self.place.dir.clone(), "it has no git folder".to_owned()))?;
+        let repo = self.repo()?.ok_or_else(|| DatasetError::Damaged(self.place.dir.clone(), "it has no git folder".to_owned()))?;
         repo.unlock(cancel).await?;
         repo.mend_head()?;
         Ok(repo)
     }
 
     /// Heals what can be healed in place.
-    async fn mend(&self, repo: &Repo, deep: bool, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
+    async fn mend(&self, repo: &Repo, depth: Depth, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         repo.exclude(self.place.not_data())?;
-        if deep {
+        if depth != Depth::Pass {
             repo.mend_index(cancel).await?;
             repo.inspect(cancel).await?;
+        }
+        if depth == Depth::Inspect {
+            repo.make_index(cancel).await?;
         }
         if repo.settle(cancel).await? {
             ready.healed.push("A move of the checkout that had been cut off was ended or taken back.".to_owned());
@@ -111,7 +130,7 @@ impl Ground {
         }
         let unfinished = repo.end_unfinished(ready, cancel).await?;
         let moved = repo.take_branch(ready, cancel).await?;
-        if deep || unfinished || moved {
+        if depth == Depth::Boot || unfinished || moved {
             let parked = repo.clean(cancel).await?;
             if parked.is_some() {
                 ready.healed.push("Edits that were not committed were parked.".to_owned());
@@ -131,13 +150,14 @@ impl Ground {
         let to = self.place.new_clone();
         remote::clone(&self.settings, &to, cancel).await?;
         let gone = || DatasetError::NoBranchYet(self.settings.dir.clone(), self.settings.branch.clone());
-        let repo = Repo::found(&self.settings, &to, None).ok_or_else(gone)?;
+        let repo = Repo::found(&self.settings, &to, None)?.ok_or_else(gone)?;
         // A tag of that name is cloned too when there is no such branch.
         let tip = repo.tip(&repo.local_ref(), cancel).await?.ok_or_else(gone)?;
         repo.set_ref(&repo.upstream_ref(), &tip, cancel).await?;
         repo.set_ref(&repo.fetched_ref(), &tip, cancel).await?;
         repo.remember_remote()?;
         repo.exclude(self.place.not_data())?;
+        repo.fill_first(&tip, cancel).await?;
         Ok(to)
     }
 
@@ -161,7 +181,7 @@ impl Ground {
             }
             Err(error) => return Err(error),
         };
-        let new = Repo::found(&self.settings, &clone, None).ok_or_else(damaged)?;
+        let new = Repo::found(&self.settings, &clone, None)?.ok_or_else(damaged)?;
         let (mut rescued, mut lost) = (Vec::new(), Vec::new());
         new.take_traces(old, cancel).await?;
         for (name, tip) in old.local_tips().await {
@@ -193,8 +213,7 @@ async fn has_commits(repo: &Repo, cancel: &Cancel) -> bool {
     if ended != Ended::Exit(0) || !out.trim().is_empty() {
         return true;
     }
-    let (ended, ..) = repo.git(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).run(cancel).await;
-    ended == Ended::Exit(0) || !rescue::locals_on_disk(repo).is_empty()
+    repo.tip("HEAD", cancel).await.is_ok_and(|tip| tip.is_some()) || !rescue::locals_on_disk(repo).is_empty()
 }
 
 impl Repo {
@@ -204,12 +223,12 @@ impl Repo {
 
     /// A HEAD that a crash left empty is written anew.
     fn mend_head(&self) -> Result<(), DatasetError> {
-        let file = self.git_dir.join("HEAD");
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let text = self.files()?.text("HEAD").unwrap_or_default();
         if text.starts_with("ref: refs/") || Commit::parse(text.trim()).is_ok() {
             return Ok(());
         }
-        std::fs::write(&file, format!("ref: {}\n", self.local_ref())).map_err(|error| DatasetError::File(file, error))
+        let written = self.files()?.write("HEAD", format!("ref: {}\n", self.local_ref()));
+        written.map_err(|error| DatasetError::File(self.git_dir.join("HEAD"), error))
     }
 
     /// An index that cannot be read makes way; the files are compared with the branch instead.
@@ -221,8 +240,10 @@ impl Repo {
         let (ended, _, err) =
             self.git(["ls-files", "-z", "--error-unmatch", "--", ":(top,literal).tagalong-no-such-file"]).run(cancel).await;
         if matches!(ended, Ended::Exit(128)) && (err.contains("index") || err.contains("bad signature")) {
-            let aside = self.own_dir()?.join("index.damaged");
-            std::fs::rename(&index, &aside).map_err(|error| DatasetError::File(index, error))?;
+            let files = self.files()?;
+            let moved =
+                files.made(Path::new("tagalong")).and_then(|_| files.rename(Path::new("index"), Path::new("tagalong/index.damaged")));
+            moved.map_err(|error| DatasetError::File(index, error))?;
         }
         Ok(())
     }
@@ -262,14 +283,14 @@ impl Repo {
 
     /// Names that git must not take for data go into the repository's own exclude file, once.
     fn exclude(&self, names: &[&str]) -> Result<(), DatasetError> {
-        let file = self.common.join("info").join("exclude");
-        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        let files = self.files()?;
+        let old = files.text("info/exclude").unwrap_or_default();
         let new: String = names.iter().filter(|name| !old.lines().any(|line| line == **name)).flat_map(|name| [name, "\n"]).collect();
         if new.is_empty() {
             return Ok(());
         }
-        std::fs::create_dir_all(self.common.join("info"))
-            .and_then(|()| std::fs::write(&file, format!("{old}{new}")))
-            .map_err(|error| DatasetError::File(file, error))
+        let written = files.made(Path::new("info")).and_then(|info| info.write("exclude", format!("{old}{new}")));
+        let written = written.and_then(|()| std::fs::write(self.own.git.join("info/exclude"), format!("{old}{new}")));
+        written.map_err(|error| DatasetError::File(self.git_dir.join("info/exclude"), error))
     }
 }

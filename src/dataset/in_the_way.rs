@@ -52,7 +52,9 @@ impl Repo {
 
     /// The same for what keeps the files from being those of `tip` again, as `index` sees them.
     pub(super) async fn clear_for(&self, tip: &str, index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
-        let raw = self.git(["diff-index", "-z", "--ignore-submodules=all", tip]).index(index).bytes(cancel).await?;
+        let mut args = ["diff-index", "-z", "--ignore-submodules=all", tip].map(str::to_owned).to_vec();
+        args.extend(self.without_nested(index, cancel).await?);
+        let raw = self.git(args).index(index).bytes(cancel).await?;
         let mut touched = touched(&raw);
         // All of it goes back to what the commit has.
         for one in &mut touched {
@@ -96,7 +98,9 @@ impl Repo {
         found.whole.extend(found.plain.into_iter().filter(|(path, _)| ignored.contains(path)).map(|(_, with)| with));
         // What goes with something above it is not moved by itself.
         let all: Vec<Vec<u8>> = found.whole.iter().cloned().collect();
-        found.whole.retain(|path| !all.iter().any(|above| path.len() > above.len() && path.starts_with(above) && path[above.len()] == b'/'));
+        found
+            .whole
+            .retain(|path| !all.iter().any(|above| path.len() > above.len() && path.starts_with(above) && path[above.len()] == b'/'));
         self.move_aside(&work, &found.whole)
     }
 

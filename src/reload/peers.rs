@@ -229,7 +229,10 @@ async fn call(runner: &Runner, target: &Target, commit: Option<&Commit>) -> Resu
         request = match Credential::of(source.read()?)? {
             // The secret is read anew for each call, and may have become a token since the configuration was checked.
             Credential::Bearer(_) if is_in_the_clear(&target.url) && !target.config.plain_http => {
-                return Err("The secret is a bearer token and the address is plain http: use https, a whsec_ secret, or plain_http = true.".to_owned());
+                return Err(
+                    "The secret is a bearer token and the address is plain http: use https, a whsec_ secret, or plain_http = true."
+                        .to_owned(),
+                );
             }
             Credential::Bearer(token) => request.bearer_auth(token.reveal()),
             Credential::Webhook(secret) => {

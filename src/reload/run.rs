@@ -29,6 +29,8 @@ pub struct Ran {
     pub parked: Option<String>,
     /// How many own commits the remote took.
     pub pushed: u64,
+    /// Whether the checkout lacks what the remote has, since own work must be pushed first and was not.
+    pub is_behind: bool,
     /// What readers have of it.
     pub load: Load,
 }
@@ -55,7 +57,7 @@ impl Ran {
     #[must_use]
     pub fn is_ok(&self) -> bool {
         let is_fresh = !matches!(self.reconciled, None | Some(Reconcile::FetchFailed | Reconcile::RemoteBranchMissing));
-        is_fresh && !matches!(self.load, Load::Failed(_))
+        is_fresh && !self.is_behind && !matches!(self.load, Load::Failed(_))
     }
 
     /// Why, where a person should know: what stands in the way of the app comes first.
@@ -92,10 +94,10 @@ impl Story<'_> {
         let done = self.timed("reconcile", self.reconciled()).await;
         match done {
             Ok(ran) => ran,
+            // The folder is as healthy as before: the next pass heals what it must, and leaves a live app's edits alone.
             Err(error) => {
-                self.runner.set_ready(false);
                 let note = Some(error.to_string());
-                Ran { reconciled: None, note, from: None, to: None, parked: None, pushed: 0, load: Load::Nothing }
+                Ran { reconciled: None, note, from: None, to: None, parked: None, pushed: 0, is_behind: false, load: Load::Nothing }
             }
         }
     }
@@ -103,7 +105,8 @@ impl Story<'_> {
     async fn reconciled(&self) -> Result<Ran, DatasetError> {
         let dataset = &self.runner.dataset;
         if !self.runner.is_ready() {
-            let ready = dataset.ready(self.cancel).await?;
+            // Edits are parked once, when the process begins; from then on the app may be at work.
+            let ready = if self.runner.begins() { dataset.ready(self.cancel).await? } else { dataset.ready_beside(self.cancel).await? };
             for healed in &ready.healed {
                 tracing::warn!(dataset = %self.runner.name(), "{healed}");
             }
@@ -111,7 +114,7 @@ impl Story<'_> {
                 tracing::error!(dataset = %self.runner.name(), folder = %aside.display(), "a damaged folder was set aside; look into it");
             }
             self.runner.set_loaded(dataset.loaded().await?);
-            self.runner.set_ready(true);
+            self.runner.set_ready();
         }
         let done = dataset.reconcile(self.cancel).await?;
         Ok(Ran {
@@ -121,6 +124,7 @@ impl Story<'_> {
             to: done.to,
             parked: done.parked,
             pushed: done.pushed,
+            is_behind: done.is_behind,
             load: Load::Nothing,
         })
     }

@@ -28,6 +28,8 @@ use crate::reload::Load;
 use crate::reload::Ran;
 use crate::reload::ReloadError;
 use crate::reload::TellPeers;
+use crate::reload::note;
+use crate::reload::note::Note;
 use crate::reload::peers;
 use crate::reload::run;
 use crate::store::LastReload;
@@ -54,6 +56,8 @@ pub(super) struct Runner {
     loaded: Mutex<Option<Commit>>,
     /// Whether the folder was made ready in this process.
     ready: AtomicBool,
+    /// Whether that was begun.
+    begun: AtomicBool,
     /// Whether this process has seen the app serve what is recorded as loaded.
     known_loaded: AtomicBool,
     /// The commit that peers have heard of, or that one of them has told us.
@@ -91,6 +95,7 @@ impl Runner {
             finished: watch::Sender::default(),
             loaded: Mutex::default(),
             ready: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             known_loaded: AtomicBool::new(false),
             told: Mutex::default(),
             push: watch::Sender::new(Push::Done),
@@ -120,8 +125,13 @@ impl Runner {
         self.ready.load(Ordering::SeqCst)
     }
 
-    pub(super) fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::SeqCst);
+    pub(super) fn set_ready(&self) {
+        self.ready.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether this process has not begun to make the folder ready before; it has from now on.
+    pub(super) fn begins(&self) -> bool {
+        !self.begun.swap(true, Ordering::SeqCst)
     }
 
     pub(super) fn is_known_loaded(&self) -> bool {
@@ -135,6 +145,12 @@ impl Runner {
 
     pub(super) fn set_loaded(&self, commit: Option<Commit>) {
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = commit;
+    }
+
+    /// How many hex digits a full object name of the repository has; none where there is no commit yet.
+    pub(super) async fn digits(&self) -> Option<usize> {
+        let known = self.loaded().or(self.dataset.head().await.ok().flatten());
+        known.map(|commit| commit.as_str().len())
     }
 
     /// Whether `commit` is in what the app has loaded: by equality first, then by asking git. Never waits for a reload.
@@ -172,6 +188,10 @@ impl Runner {
     /// Begins to work, after `before` has ended.
     pub(super) fn start(self: &Arc<Self>, before: Option<Arc<Self>>) {
         self.ended.send_replace(false);
+        // Other settings of the same folder are no new beginning for the app in it.
+        let follows_on =
+            before.as_ref().is_some_and(|before| before.plan.data.dir == self.plan.data.dir && before.begun.load(Ordering::SeqCst));
+        self.begun.store(follows_on, Ordering::SeqCst);
         let runner = Arc::clone(self);
         tokio::spawn(async move {
             if let Some(before) = before {
@@ -308,6 +328,11 @@ impl Runner {
         }
     }
 
+    /// The same, also where another process pushes.
+    pub(super) fn push_seen(&self) -> Option<String> {
+        if *self.ended.borrow() { note::said(&self.plan.data.state) } else { self.push_state() }
+    }
+
     /// Whether the push of own commits waits for something, and for what.
     pub(super) fn push_state(&self) -> Option<String> {
         match &*self.push.borrow() {
@@ -322,9 +347,11 @@ impl Runner {
     /// others are to hear of it.
     async fn push_own(self: Arc<Self>) {
         let mut told = self.push.subscribe();
+        let mut note = Note::keep(&self.plan.data.state);
         let watch = async {
             while told.changed().await.is_ok() {
                 let now = told.borrow_and_update().clone();
+                note.say(self.push_state());
                 let is_due = match now {
                     Push::Behind => self.is_ready(),
                     Push::Done => {

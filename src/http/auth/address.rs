@@ -145,7 +145,12 @@ mod tests {
             ("[::1]:1", vec![("x-forwarded-for", b"\xff")], "0:0:0:0::/64", false),
             // The other kind is passed over, whether it agrees or not.
             ("10.0.0.2:1", vec![("forwarded", b"for=192.0.2.9;proto=https")], "10.0.0.2", false),
-            ("10.0.0.2:1", vec![("x-forwarded-for", b"192.0.2.7"), ("x-forwarded-proto", b"http"), ("forwarded", b"for=1.1.1.1;proto=https")], "192.0.2.7", false),
+            (
+                "10.0.0.2:1",
+                vec![("x-forwarded-for", b"192.0.2.7"), ("x-forwarded-proto", b"http"), ("forwarded", b"for=1.1.1.1;proto=https")],
+                "192.0.2.7",
+                false,
+            ),
         ] {
             assert_eq!(origin("x-forwarded", peer, &headers), (key.to_owned(), private), "{peer} {headers:?}");
         }

@@ -13,8 +13,16 @@ use ipnet::IpNet;
 use crate::config::ForwardedHeaders;
 
 /// Headers by which proxies say that they stand between. Any name that begins with `x-forwarded-` is one as well.
-const OTHERS: [&str; 8] =
-    ["forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip", "x-original-forwarded-for"];
+const OTHERS: [&str; 8] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "x-original-forwarded-for",
+];
 
 /// What the trusted proxies say of the caller.
 #[derive(Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use crate::http::error::ApiError;
 use crate::model::CommitName;
 use crate::model::DatasetName;
 use crate::model::Reconcile;
+use crate::model::is_ref;
 use crate::reload::Ask;
 use crate::reload::Done;
 use crate::reload::Load;
@@ -38,7 +39,8 @@ pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: 
         Some(false) => TellPeers::Never,
     };
     tracing::debug!(dataset = %ask.dataset, %caller, commit = ask.commit_hash.as_ref().map(tracing::field::display), "reload asked for");
-    let reply = shared.reloader.reload(&ask.dataset, &Ask { branch: ask.branch, commit: ask.commit_hash, peers }).await?;
+    let asked = Ask { branch: ask.branch, commit: ask.commit_hash, peers };
+    let reply = reload(&shared, &caller.to_string(), &ask.dataset, &asked).await?;
     let view = reply.view(&ask.dataset);
     if peers == TellPeers::Now {
         let all = view.ok && view.peers.iter().all(|peer| peer.ok);
@@ -51,6 +53,19 @@ pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: 
     Err(refusal(&reply, view.why.unwrap_or_default()))
 }
 
+/// Reloads, and says in the audit trail for whom and what came of it. Calls that nothing was done for leave no entry.
+async fn reload(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &Ask) -> Result<Reply, ReloadError> {
+    let reply = shared.reloader.reload(dataset, ask).await?;
+    if let Done::Ran(ran) = &reply.done {
+        let serves = reply.loaded.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let detail = format!("{}{}, serves {serves}", ran.outcome(), if ran.is_ok() { "" } else { ", did not hold" });
+        if let Err(error) = shared.deployer.store().audit(caller, "reload", dataset.as_str(), &detail).await {
+            tracing::warn!(%dataset, %error, "the reload is not in the audit trail");
+        }
+    }
+    Ok(reply)
+}
+
 /// A reload that did not hold, as a problem whose code names the outcome.
 fn refusal(reply: &Reply, why: String) -> ApiError {
     let Done::Ran(ran) = &reply.done else { return ApiError::conflict("not_contained", why) };
@@ -60,6 +75,7 @@ fn refusal(reply: &Reply, why: String) -> ApiError {
     let code = match (&ran.load, ran.reconciled) {
         (Load::Failed(_), _) => "not_loaded",
         (_, Some(Reconcile::FetchFailed)) => "fetch_failed",
+        (_, Some(Reconcile::PushFailed)) => "push_failed",
         (_, Some(Reconcile::RemoteBranchMissing)) => "remote_branch_missing",
         _ => "dataset_unusable",
     };
@@ -103,11 +119,13 @@ pub(super) async fn reload_data(request: HttpRequest, payload: web::Payload, sha
         Ok(ask) => ask,
         Err((status, code, why)) => return failure(status, code, &why, &trace),
     };
-    match shared.reloader.reload(&dataset, &ask).await {
+    // Who has the secret is who calls.
+    match reload(&shared, &format!("secret:{dataset}"), &dataset, &ask).await {
         Ok(reply) => told(&reply, &trace),
         Err(ReloadError::Unknown(_)) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "hot-reload not configured", &trace)
         }
+        Err(ReloadError::NoName(..)) => failure(StatusCode::BAD_REQUEST, "bad_request", NO_NAME, &trace),
         Err(error @ (ReloadError::Stopping(_) | ReloadError::Store(_))) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", &error.to_string(), &trace)
         }
@@ -135,10 +153,15 @@ fn read(request: &HttpRequest, body: &[u8]) -> Result<Ask, (StatusCode, &'static
     if branch.as_ref().is_some_and(|branch| branch.is_empty() || branch.chars().count() > 200) {
         return Err(wrong("body/branch must have 1 to 200 characters"));
     }
+    if branch.as_deref().is_some_and(|branch| !is_ref(branch)) {
+        return Err(wrong("body/branch must be the name of a branch"));
+    }
     let commit = text("commitHash")?.map(|commit| CommitName::parse(&commit));
-    let commit = commit.transpose().map_err(|_| wrong("body/commitHash must be a full or abbreviated object name"))?;
+    let commit = commit.transpose().map_err(|_| wrong(NO_NAME))?;
     Ok(Ask { branch, commit, peers: TellPeers::Later })
 }
+
+const NO_NAME: &str = "body/commitHash must be a full or abbreviated object name";
 
 /// The words that its users know for the outcomes.
 fn their_word(outcome: Option<Reconcile>) -> &'static str {
@@ -157,6 +180,7 @@ fn told(reply: &Reply, trace: &str) -> HttpResponse {
         Done::Ignored => json!({ "noChanges": true, "outcome": "ignored", "durationMs": duration_ms }),
         Done::Contained => json!({ "noChanges": true, "outcome": "in-sync", "head": loaded, "durationMs": duration_ms }),
         Done::Ran(ran) if !ran.is_ok() => return behind(ran, trace),
+        Done::Ran(ran) if !reply.is_ok() => return missing(reply, ran, trace),
         Done::Ran(ran) => {
             let (rebuilt, (from, to)) = (ran.load == Load::Loaded, (&ran.from, &ran.to));
             let mut data = Map::new();
@@ -190,11 +214,20 @@ fn behind(ran: &Ran, trace: &str) -> HttpResponse {
     let (status, code) = match (&ran.load, ran.reconciled) {
         (Load::Failed(_), _) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         (_, Some(Reconcile::FetchFailed)) => (StatusCode::BAD_GATEWAY, "fetch_failed"),
+        (_, Some(Reconcile::PushFailed)) => (StatusCode::BAD_GATEWAY, "push_failed"),
         (_, Some(Reconcile::RemoteBranchMissing)) => (StatusCode::BAD_GATEWAY, "remote_branch_missing"),
         _ => (StatusCode::BAD_GATEWAY, "dataset_unusable"),
     };
     let error = json!({ "code": code, "message": why, "outcome": their_word(ran.reconciled) });
     HttpResponse::build(status).json(json!({ "success": false, "error": error, "traceId": trace }))
+}
+
+/// All is well but for the commit that was asked for, which is not served.
+fn missing(reply: &Reply, ran: &Ran, trace: &str) -> HttpResponse {
+    let loaded = reply.loaded.as_ref().map(ToString::to_string);
+    let message = reply.missing().unwrap_or_default();
+    let error = json!({ "code": "not_contained", "message": message, "outcome": their_word(ran.reconciled), "loaded": loaded });
+    HttpResponse::build(StatusCode::CONFLICT).json(json!({ "success": false, "error": error, "traceId": trace }))
 }
 
 fn failure(status: StatusCode, code: &str, message: &str, trace: &str) -> HttpResponse {
