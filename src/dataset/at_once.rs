@@ -1,5 +1,6 @@
-//! Carrying a straight line of own commits over in a handful of calls, where they touch other files than the remote did. Then
-//! each one's tree is what a plain merge of it gives, none of them waits for the one before it, and git does them in one go.
+//! Carrying a straight line of own commits over in a handful of calls. Each one's tree is guessed by a plain merge of it with
+//! the remote's tip, which waits for no other. Where they touch other files than the remote did, that is what carrying them
+//! over one by one gives; else a second go carries each over onto the guess for the one before it, and all must agree.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -8,6 +9,7 @@ use sha2::Digest as _;
 
 use crate::dataset::DatasetError;
 use crate::dataset::commit::Parts;
+use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
 use crate::dataset::git::shown;
 use crate::dataset::heal::version_of;
@@ -19,6 +21,8 @@ use crate::process::Ended;
 
 /// The first git whose `merge-tree` can be told the base.
 const TAKES_BASE: (u32, u32) = (2, 40);
+/// The first one that takes trees in place of commits.
+pub(super) const TAKES_TREES: (u32, u32) = (2, 45);
 
 impl Repo {
     /// The new tip of `commits`, oldest first, on the remote's; none where it is not as simple as that.
@@ -30,10 +34,18 @@ impl Repo {
         cancel: &Cancel,
     ) -> Result<Option<Commit>, DatasetError> {
         let Some(base) = straight_from(own, commits, parts).filter(|_| own.gone.is_empty()) else { return Ok(None) };
-        if !self.touch_other_files(own, base, commits, cancel).await? {
+        let is_apart = self.touch_other_files(own, base, commits, cancel).await?;
+        // What is there already is left out, which no merge knows.
+        if !is_apart && !self.already_there(own, cancel).await?.is_empty() {
             return Ok(None);
         }
-        let Some(trees) = self.merged_trees(own, base, commits, cancel).await? else { return Ok(None) };
+        let version = self.version(cancel).await?;
+        let before = if version >= TAKES_BASE { format!("{base} -- ") } else { String::new() };
+        let list: String = commits.iter().flat_map(|commit| [before.as_str(), own.remote.as_str(), " ", commit, "\n"]).collect();
+        let Some(trees) = self.merged_trees(&list, commits.len(), cancel).await? else { return Ok(None) };
+        if !is_apart && !self.is_one_by_one(own, base, commits, &trees, parts, cancel).await? {
+            return Ok(None);
+        }
         let mut last_tree = self.object(&format!("{}^{{tree}}", own.remote), cancel).await?;
         let mut old_tree = self.object(&format!("{base}^{{tree}}"), cancel).await?;
         let (mut tip, mut written) = (own.remote.to_string(), Vec::new());
@@ -68,9 +80,9 @@ impl Repo {
         Ok(all)
     }
 
-    /// Whether git's `merge-tree` can be told which base to take.
-    pub(super) async fn takes_base(&self, cancel: &Cancel) -> Result<bool, DatasetError> {
-        Ok(version_of(&self.git(["version"]).text(cancel).await?) >= TAKES_BASE)
+    /// The first two numbers of git's version.
+    pub(super) async fn version(&self, cancel: &Cancel) -> Result<(u32, u32), DatasetError> {
+        Ok(version_of(&self.git(["version"]).text(cancel).await?))
     }
 
     /// Whether no path that an own commit touches is one, above one or below one that the remote has changed since `base`.
@@ -89,16 +101,38 @@ impl Repo {
         }))
     }
 
-    /// The tree of each commit merged with the remote's tip; none when one does not fit.
-    async fn merged_trees(
+    /// Whether each commit, carried over onto the tree of the one before it, gives its own of `trees`.
+    async fn is_one_by_one(
         &self,
         own: &Own<'_>,
         base: &str,
         commits: &[String],
+        trees: &[String],
+        parts: &BTreeMap<String, Parts>,
         cancel: &Cancel,
-    ) -> Result<Option<Vec<String>>, DatasetError> {
-        let before = if self.takes_base(cancel).await? { format!("{base} -- ") } else { String::new() };
-        let list: String = commits.iter().map(|commit| format!("{before}{} {commit}\n", own.remote)).collect();
+    ) -> Result<bool, DatasetError> {
+        let remote_tree = self.object(&format!("{}^{{tree}}", own.remote), cancel).await?;
+        let ontos = std::iter::once(&remote_tree).chain(trees);
+        let bases = std::iter::once(base).chain(commits.iter().map(String::as_str));
+        let (mut list, mut helpers) = (String::new(), Vec::new());
+        let takes_trees = self.version(cancel).await? >= TAKES_TREES;
+        for ((commit, onto), base) in commits.iter().zip(ontos).zip(bases) {
+            if takes_trees {
+                list.extend([base, " -- ", onto, " ", commit, "\n"]);
+            } else {
+                // A commit of that tree on that base forces the base.
+                let bytes = new_commit(&self.settings, onto, &[base.to_owned()], parts[commit].committed_s, "base");
+                let name = object_name(&bytes, own.remote.as_str().len());
+                list.extend([&name, " ", commit, "\n"]);
+                helpers.push((name, bytes));
+            }
+        }
+        self.write_commits(&helpers, cancel).await?;
+        Ok(self.merged_trees(&list, commits.len(), cancel).await?.as_deref() == Some(trees))
+    }
+
+    /// The tree of each of `count` merges, one a line; none when one does not fit.
+    async fn merged_trees(&self, list: &str, count: usize, cancel: &Cancel) -> Result<Option<Vec<String>>, DatasetError> {
         let args = ["merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages"];
         let (ended, out, _) = self.git(args).stdin(in_memory(list.as_bytes())?).run(cancel).await;
         if ended == Ended::Cancelled {
@@ -108,11 +142,14 @@ impl Repo {
         let fields: Vec<&str> = out.split('\0').map(str::trim_start).collect();
         let trees: Vec<String> =
             fields.chunks_exact(3).filter(|fields| fields[0] == "1" && fields[2].is_empty()).map(|fields| fields[1].to_owned()).collect();
-        Ok((ended == Ended::Exit(0) && trees.len() == commits.len()).then_some(trees))
+        Ok((ended == Ended::Exit(0) && trees.len() == count).then_some(trees))
     }
 
     /// Writes commit objects whose names are known.
-    async fn write_commits(&self, commits: &[(String, Vec<u8>)], cancel: &Cancel) -> Result<(), DatasetError> {
+    pub(super) async fn write_commits(&self, commits: &[(String, Vec<u8>)], cancel: &Cancel) -> Result<(), DatasetError> {
+        if commits.is_empty() {
+            return Ok(());
+        }
         let folder = self.own_dir()?.join("commits");
         let error = |error| DatasetError::File(folder.clone(), error);
         // Left over from a pass that was cut off.
@@ -145,10 +182,15 @@ fn straight_from<'a>(own: &Own<'_>, commits: &[String], parts: &'a BTreeMap<Stri
     (is_line && commits.last()? == own.local.as_str()).then(|| parent(&commits[0])).flatten()
 }
 
+/// Bytes as hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// The name of a commit object, of as many hex digits as the repository's names have.
-fn object_name(bytes: &[u8], digits: usize) -> String {
+pub(super) fn object_name(bytes: &[u8], digits: usize) -> String {
     let head = format!("commit {}\0", bytes.len());
-    let hex = |hash: &[u8]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
     if digits == 64 {
         hex(&sha2::Sha256::new().chain_update(head).chain_update(bytes).finalize())
     } else {

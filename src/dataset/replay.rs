@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use crate::dataset::DatasetError;
+use crate::dataset::at_once::TAKES_TREES;
+use crate::dataset::at_once::object_name;
 use crate::dataset::commit::Parts;
 use crate::dataset::git::Repo;
 use crate::dataset::git::failed;
@@ -53,10 +55,10 @@ impl Repo {
             return Ok(Carried::Tip(tip));
         }
         let there = self.already_there(own, cancel).await?;
-        let (takes_base, outer) = (self.takes_base(cancel).await?, outer_parents(&parts));
+        let (takes_trees, outer) = (self.version(cancel).await? >= TAKES_TREES, outer_parents(&parts));
         parts.extend(self.all_parts(&outer, cancel).await?);
         let tip = Base { commit: own.remote.to_string(), tree: self.object(&format!("{}^{{tree}}", own.remote), cancel).await? };
-        let mut carried: BTreeMap<String, Base> = BTreeMap::new();
+        let (mut carried, mut written) = (BTreeMap::<String, Base>::new(), Vec::new());
         for commit in commits {
             let Some(this) = parts.get(&commit) else { continue };
             let onto = this.parents.iter().find_map(|parent| carried.get(parent)).unwrap_or(&tip);
@@ -68,16 +70,19 @@ impl Repo {
                 carried.insert(commit, stays);
                 continue;
             }
-            let Some(tree) = self.merged((&commit, this), base.filter(|_| takes_base), base, onto, cancel).await? else {
+            let Some(tree) = self.merged((&commit, this), base.filter(|_| takes_trees), base, onto, cancel).await? else {
                 return Ok(Carried::Conflict(commit));
             };
             if tree == onto.tree && !was_empty && parents.len() < 2 {
                 carried.insert(commit, stays);
                 continue;
             }
-            let made = self.write_commit(&this.again(&self.settings, &tree, &parents), cancel).await?;
-            carried.insert(commit, Base { commit: made.to_string(), tree });
+            let bytes = this.again(&self.settings, &tree, &parents);
+            let made = object_name(&bytes, tip.commit.len());
+            carried.insert(commit, Base { commit: made.clone(), tree });
+            written.push((made, bytes));
         }
+        self.write_commits(&written, cancel).await?;
         let last = carried.get(own.local.as_str()).map_or(&tip.commit, |base| &base.commit);
         Commit::parse(last).map(Carried::Tip).map_err(|error| DatasetError::Git { what: "merge-tree".to_owned(), why: error.to_string() })
     }
@@ -126,7 +131,7 @@ impl Repo {
     }
 
     /// Own commits whose patch the remote has already.
-    async fn already_there(&self, own: &Own<'_>, cancel: &Cancel) -> Result<BTreeSet<String>, DatasetError> {
+    pub(super) async fn already_there(&self, own: &Own<'_>, cancel: &Cancel) -> Result<BTreeSet<String>, DatasetError> {
         let mut args = ["rev-list", "--cherry-mark", "--right-only", "--no-merges"].map(str::to_owned).to_vec();
         args.push(format!("{}...{}", own.remote, own.local));
         args.extend(own.gone.iter().map(|gone| format!("^{gone}")));
@@ -146,7 +151,7 @@ impl Repo {
     ) -> Result<Option<String>, DatasetError> {
         let mut args: Vec<String> = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"].map(str::to_owned).to_vec();
         if let Some(told) = told {
-            args.extend([format!("--merge-base={told}"), onto.commit.clone()]);
+            args.extend([format!("--merge-base={told}"), onto.tree.clone()]);
         } else {
             let base: Vec<String> = base.cloned().into_iter().collect();
             let helper = crate::dataset::commit::new_commit(&self.settings, &onto.tree, &base, parts.committed_s, "base");

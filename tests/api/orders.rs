@@ -143,6 +143,10 @@ async fn fifty_orders_at_once_leave_one_running_and_one_waiting(database: Databa
     rig.finish().await;
 }
 
+/// Nothing can be landed here, so no rollback keeps its hold: this leaves the service as one does that has become live.
+const HOLD: &str = "INSERT INTO holds (service, deployment, since_ms)
+    SELECT service, id, 1 FROM deployments WHERE kind = 'rollback' ORDER BY id DESC LIMIT 1";
+
 async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
     let rig = Plan::new(database).start().await;
     let gate = rig.gate("web");
@@ -155,23 +159,26 @@ async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
     assert_eq!((&accepted["superseded"], &accepted["preempted"]), (&json!(waiting), &json!(running)));
     let stopped = rig.ended(&running).await;
     assert_eq!((&stopped["outcome"], &stopped["by"]), (&json!("cancelled"), &json!(format!("rollback {id}"))));
-    // CI's orders are refused from the acceptance on; another service's are not.
+    // CI's orders are refused from the acceptance on.
     let refused = deploy(&rig, json!({ "service": "web", "tag": "3" })).await;
     assert_refused(&refused, 422, "held");
     assert!(refused.text.contains(&id), "{}", refused.text);
+    drop(gate);
+    // Nothing can be landed here, so it came to nothing, and the service is held by nobody, as before.
+    assert_eq!(rig.ended(&id).await["outcome"], "failed");
+    rig.ended(&id_of(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await)).await;
+    assert_eq!(rig.execute(HOLD).await, 1);
+    assert_refused(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await, 422, "held");
     assert_eq!(deploy(&rig, json!({ "service": "db", "tag": "3" })).await.status, 202);
     let forced = id_of(&deploy(&rig, json!({ "service": "web", "tag": "3", "force": true })).await);
+    // A dry run takes no waiting order's place, so the forced one has to have ended.
+    rig.ended(&forced).await;
+    assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3", "dry_run": true })).await.status, 202);
     assert!(Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json()["held"].as_str().unwrap().contains(&id));
     for message in ["web takes orders again.", "web was not held."] {
         assert_eq!(rig.act(rig.key(), "/api/v1/services/web/release").await.json()["message"], message);
     }
-    let next = deploy(&rig, json!({ "service": "web", "tag": "3" })).await;
-    assert_eq!((next.status, &next.json()["superseded"]), (202, &json!(forced)));
-    drop(gate);
-    rig.ended(&id).await;
-    // A dry run takes no waiting order's place, so that one has to have ended.
-    rig.ended(&id_of(&next)).await;
-    assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3", "dry_run": true })).await.status, 202);
+    assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3" })).await.status, 202);
     rig.finish().await;
 }
 
@@ -194,14 +201,17 @@ async fn ci_overrules_no_rollback(database: Database) {
     // A newer rollback takes it.
     let rollback = roll_back(&rig, json!({ "service": "web", "to": { "tag": "0" } })).await;
     assert_eq!((&rollback.json()["superseded"], &rollback.json()["preempted"]), (&json!(waiting), &json!(running)));
+    drop(gate);
+    rig.ended(&id_of(&rollback)).await;
+    assert_eq!(rig.execute(HOLD).await, 1);
     // What was sent once to end one hold does not end the next.
     let release =
         || Call::post("/api/v1/services/web/release", &json!({ "call": "POST /api/v1/services/web/release" })).by(rig.key()).id("once");
     assert_eq!(release().send(&rig).await.json()["message"], "web takes orders again.");
-    assert_eq!(roll_back(&rig, json!({ "service": "web", "to": { "tag": "0" } })).await.status, 202);
+    rig.ended(&id_of(&roll_back(&rig, json!({ "service": "web", "to": { "tag": "0" } })).await)).await;
+    assert_eq!(rig.execute(HOLD).await, 1);
     assert_eq!(release().send(&rig).await.json()["message"], "This very call was carried out before; nothing was changed.");
     assert_refused(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await, 422, "held");
-    drop(gate);
     rig.finish().await;
 }
 

@@ -143,6 +143,16 @@ on_both_gits! {
         }
     }
 
+    async fn a_lock_that_is_dated_in_the_future_is_stale_like_any_other(world: World) {
+        world.ready().await;
+        let lock = world.dir().join(".git/index.lock");
+        let file = std::fs::File::create(&lock).unwrap();
+        file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_hours(48)).unwrap();
+        world.elsewhere("a", "2\n");
+        world.expect(Reconcile::FastForwarded).await;
+        world.assert_same();
+    }
+
     async fn an_interrupted_rebase_is_ended_and_all_is_kept(world: World) {
         world.ready().await;
         let (one, two) = (world.here("x", "1"), world.here("a", "own\n"));
