@@ -1,17 +1,12 @@
 //! Registries: what a tag means there, and whether this host can run it.
 
 mod login;
+mod wire;
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use oci_client::Reference;
-use oci_client::client::ClientConfig;
-use oci_client::client::ClientProtocol;
-use oci_client::errors::OciDistributionError;
-use oci_client::errors::OciErrorCode;
 use oci_client::manifest::OciManifest;
 use oci_client::secrets::RegistryAuth;
 
@@ -20,6 +15,8 @@ use crate::config::Registry;
 use crate::model::Digest;
 use crate::model::Repository;
 use crate::model::Tag;
+use crate::registry::wire::Fault;
+use crate::registry::wire::Session;
 
 pub use login::docker_config;
 
@@ -69,8 +66,7 @@ pub struct Resolved {
 pub struct Registries {
     docker: Docker,
     known: Vec<Registry>,
-    /// One client a registry: making one reads every root certificate of the host.
-    clients: Mutex<HashMap<String, oci_client::Client>>,
+    http: Mutex<Option<reqwest::Client>>,
 }
 
 impl std::fmt::Debug for Registries {
@@ -83,7 +79,7 @@ impl Registries {
     /// Over the configured registries.
     #[must_use]
     pub fn new(docker: Docker, known: Vec<Registry>) -> Self {
-        Self { docker, known, clients: Mutex::default() }
+        Self { docker, known, http: Mutex::default() }
     }
 
     /// The configured entry for an image's registry.
@@ -105,13 +101,12 @@ impl Registries {
         platform: (&str, &str),
     ) -> Result<Resolved, RegistryError> {
         let reference = reference(image, tag, digest);
-        let host = reference.resolve_registry().to_owned();
-        let auth = self.auth(image, &host).await;
-        let client = self.client(&host);
-        let fault = |error| explain(error, &reference, &host);
-        let (manifest, digest) = client.pull_manifest(&reference, &auth).await.map_err(fault)?;
-        let digest = Digest::parse(&digest).map_err(|error| RegistryError::Unreachable { host: host.clone(), why: error.to_string() })?;
-        let single = match manifest {
+        let mut session = self.session(image, &reference).await?;
+        let host = session.host.clone();
+        let fault = |fault| explain(fault, &reference, &host);
+        let named = reference.digest().or(reference.tag()).unwrap_or("latest");
+        let (body, digest) = session.manifest(named).await.map_err(fault)?;
+        let single = match manifest(&body).map_err(fault)? {
             OciManifest::Image(single) => single,
             OciManifest::ImageIndex(index) => {
                 let entry = pick(&index.manifests, platform).ok_or_else(|| RegistryError::Platform {
@@ -119,18 +114,15 @@ impl Registries {
                     has: platforms(&index.manifests),
                     wanted: format!("{}/{}", platform.0, platform.1),
                 })?;
-                let by_digest = Reference::with_digest(reference.registry().to_owned(), reference.repository().to_owned(), entry);
-                match client.pull_manifest(&by_digest, &auth).await.map_err(fault)?.0 {
+                let entry = Digest::parse(&entry).map_err(|error| fault(Fault::Other(error.to_string())))?;
+                match manifest(&session.manifest(&entry.to_string()).await.map_err(fault)?.0).map_err(fault)? {
                     OciManifest::Image(single) => single,
-                    OciManifest::ImageIndex(_) => {
-                        return Err(RegistryError::Unreachable { host, why: "an index within an index.".to_owned() });
-                    }
+                    OciManifest::ImageIndex(_) => return Err(fault(Fault::Other("an index within an index.".to_owned()))),
                 }
             }
         };
-        let size_bytes = single.layers.iter().map(|layer| layer.size.unsigned_abs()).sum();
-        let mut config = Vec::new();
-        client.pull_blob(&reference, &single.config, &mut config).await.map_err(fault)?;
+        let size_bytes = single.layers.iter().map(|layer| layer.size.unsigned_abs()).fold(0, u64::saturating_add);
+        let config = session.config(&single.config.digest).await.map_err(fault)?;
         let config: serde_json::Value = serde_json::from_slice(&config).unwrap_or_default();
         let has = format!("{}/{}", config["os"].as_str().unwrap_or("linux"), config["architecture"].as_str().unwrap_or("amd64"));
         let wanted = format!("{}/{}", platform.0, platform.1);
@@ -148,31 +140,25 @@ impl Registries {
     /// [`RegistryError`].
     pub async fn ping(&self, image: &Repository) -> Result<(), RegistryError> {
         let reference = reference(image, None, None);
-        let host = reference.resolve_registry().to_owned();
-        let auth = self.auth(image, &host).await;
-        match self.client(&host).list_tags(&reference, &auth, Some(1), None).await {
-            Ok(_) => Ok(()),
-            Err(error) => match explain(error, &reference, &host) {
-                RegistryError::NotFound(_) => Ok(()),
-                other => Err(other),
-            },
+        let mut session = self.session(image, &reference).await?;
+        match session.ping().await {
+            Ok(()) | Err(Fault::NotFound) => Ok(()),
+            Err(fault) => Err(explain(fault, &reference, &session.host)),
         }
     }
 
-    fn client(&self, host: &str) -> oci_client::Client {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.entry(host.to_owned()).or_insert_with(|| self.new_client(host)).clone()
-    }
-
-    fn new_client(&self, host: &str) -> oci_client::Client {
-        let plain = is_loopback(host) || self.known.iter().any(|entry| entry.plain_http && entry.host == host);
-        oci_client::Client::new(ClientConfig {
-            protocol: if plain { ClientProtocol::HttpsExcept(vec![host.to_owned()]) } else { ClientProtocol::Https },
-            connect_timeout: Some(Duration::from_secs(10)),
-            read_timeout: Some(Duration::from_secs(20)),
-            user_agent: concat!("tagalong/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        })
+    async fn session(&self, image: &Repository, reference: &Reference) -> Result<Session, RegistryError> {
+        let host = reference.resolve_registry().to_owned();
+        let http = {
+            let mut kept = self.http.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*kept {
+                Some(http) => http.clone(),
+                None => kept.insert(wire::client().map_err(|fault| explain(fault, reference, &host))?).clone(),
+            }
+        };
+        let is_plain = is_loopback(&host) || self.known.iter().any(|entry| entry.plain_http && entry.host == host);
+        let auth = self.auth(image, &host).await;
+        Ok(Session { http, is_plain, repository: reference.repository().to_owned(), auth, authorization: None, host })
     }
 
     async fn auth(&self, image: &Repository, host: &str) -> RegistryAuth {
@@ -223,42 +209,16 @@ fn platforms(entries: &[oci_client::manifest::ImageIndexEntry]) -> String {
     if all.is_empty() { "no platform that it names".to_owned() } else { all.join(", ") }
 }
 
-fn explain(error: OciDistributionError, reference: &Reference, host: &str) -> RegistryError {
-    let not_found = || RegistryError::NotFound(reference.to_string());
-    match error {
-        OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => {
-            RegistryError::Unauthorized(host.to_owned())
-        }
-        OciDistributionError::RegistryError { ref envelope, .. } => {
-            let codes: Vec<&OciErrorCode> = envelope.errors.iter().map(|error| &error.code).collect();
-            let any = |wanted: &[OciErrorCode]| codes.iter().any(|code| wanted.contains(code));
-            if any(&[OciErrorCode::ManifestUnknown, OciErrorCode::NameUnknown, OciErrorCode::NotFound]) {
-                not_found()
-            } else if any(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
-                RegistryError::Unauthorized(host.to_owned())
-            } else {
-                RegistryError::Unreachable { host: host.to_owned(), why: format!("{error}.") }
-            }
-        }
-        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => not_found(),
-        OciDistributionError::ServerError { code: 401 | 403, .. } => RegistryError::Unauthorized(host.to_owned()),
-        error => RegistryError::Unreachable { host: host.to_owned(), why: format!("{}.", chain(&error)) },
+fn explain(fault: Fault, reference: &Reference, host: &str) -> RegistryError {
+    match fault {
+        Fault::NotFound => RegistryError::NotFound(reference.to_string()),
+        Fault::Unauthorized => RegistryError::Unauthorized(host.to_owned()),
+        Fault::Other(why) => RegistryError::Unreachable { host: host.to_owned(), why },
     }
 }
 
-/// An error with what caused it: the reason stands in the last of them.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
+fn manifest(body: &[u8]) -> Result<OciManifest, Fault> {
+    serde_json::from_slice(body).map_err(|error| Fault::Other(format!("its manifest does not read: {error}.")))
 }
 
 #[cfg(test)]
@@ -273,5 +233,73 @@ mod tests {
         for host in ["registry.example.com", "10.0.0.1:5000", "localhost.example.com", "0.0.0.0:5000"] {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    /// A registry of one answer: other people's API, as hostile as it can be.
+    async fn against(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Result<super::Resolved, super::RegistryError> {
+        use tokio::io::AsyncReadExt as _;
+        use tokio::io::AsyncWriteExt as _;
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut head = vec![0; 4096];
+                let read = stream.read(&mut head).await.unwrap_or(0);
+                let bytes = answer(&String::from_utf8_lossy(&head[..read]));
+                if bytes.is_empty() {
+                    let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+                    while stream.write_all(&chunk).await.is_ok() {}
+                }
+                let _ = stream.write_all(&bytes).await;
+            }
+        });
+        let text = "[docker]\nprogram = \"/bin/false\"\n";
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("server.toml");
+        std::fs::write(&file, format!("version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\n{text}")).expect("a file");
+        let config = crate::config::Config::load(&file).expect("a configuration");
+        let registries = super::Registries::new(config.docker, Vec::new());
+        let image = super::Repository::parse(&format!("127.0.0.1:{port}/acme/web")).expect("a name");
+        let tag = super::Tag::parse("v1").expect("a tag");
+        let found = registries.resolve(&image, Some(&tag), None, ("linux", "amd64")).await;
+        serving.abort();
+        found
+    }
+
+    fn says(found: Result<super::Resolved, super::RegistryError>) -> String {
+        found.map_or_else(|error| error.to_string(), |found| found.digest.to_string())
+    }
+
+    #[tokio::test]
+    async fn what_a_registry_says_is_bounded_and_its_sums_are_checked() {
+        let whole = |headers: &str, body: &str| {
+            format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).into_bytes()
+        };
+        assert!(says(against(|_| Vec::new()).await).contains("larger than 4096 KiB"));
+        let announced = |_: &str| b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n".to_vec();
+        assert!(says(against(announced).await).contains("larger than 4096 KiB"));
+        let wrong = format!("docker-content-digest: sha256:{}\r\n", "0".repeat(64));
+        assert!(says(against(move |_| whole(&wrong, "{}")).await).contains("has the digest sha256:44136fa355b3678a"));
+        // A configuration that is not the one that the manifest names.
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[],"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","size":2,"digest":"sha256:{}"}}}}"#,
+            "1".repeat(64)
+        );
+        let given = move |head: &str| if head.contains("/manifests/") { whole("", &manifest) } else { whole("", "{}") };
+        assert!(says(against(given).await).contains("a blob has the digest sha256:44136fa355b3678a"));
+        let endless_token = |head: &str| match head.contains("/v2/") {
+            true => {
+                let host =
+                    head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("host: ").map(str::to_owned)).unwrap_or_default();
+                format!("HTTP/1.1 401 x\r\nwww-authenticate: Bearer realm=\"http://{host}/token\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into_bytes()
+            }
+            false => Vec::new(),
+        };
+        assert!(says(against(endless_token).await).contains("larger than 64 KiB"));
+        let elsewhere = |_: &str| b"HTTP/1.1 401 x\r\nwww-authenticate: Bearer realm=\"ftp://x/\"\r\ncontent-length: 0\r\n\r\n".to_vec();
+        assert!(says(against(elsewhere).await).contains("no https address where a token is to be had"));
     }
 }
