@@ -20,6 +20,7 @@ demo-down:
 
 demo-data:
 	@tests/demo/data.sh
+	@tests/demo/readme.sh
 
 test:
 	@tests/rig/test.sh

@@ -87,6 +87,7 @@ fn settings(root: &Path, remote: &str, name: &str) -> config::Dataset {
     config::Dataset {
         name: DatasetName::parse("bench").unwrap(),
         dir: root.join(name),
+        state: root.join(format!("{name}-state")),
         remote: format!("file://{}", root.join(remote).display()),
         branch: "main".to_owned(),
         committer_name: "bench".to_owned(),

@@ -68,6 +68,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let mask = Arc::new(Mask::new(secrets.iter().map(Secret::reveal)));
     for dataset in &mut datasets {
         dataset.data.mask = Arc::clone(&mask);
+        dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
     Ok(Config { server, store, docker, retention, registries, keys, services, datasets, mask })

@@ -196,6 +196,8 @@ fn read_data(from: &mut Section, name: DatasetName, docker: &Docker, secrets: &m
     let (committer_name, committer_email) = read_committer(from.section("committer"));
     let (fetch_deadline, push_deadline, local_deadline) = read_deadlines(from.section("deadlines"));
     Dataset {
+        // Known when the server's section is read too.
+        state: PathBuf::new(),
         name,
         remote,
         branch: from.parsed("branch", branch).unwrap_or_else(|| "main".to_owned()),

@@ -9,16 +9,21 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
 use crate::dataset::git::failed;
 use crate::dataset::git::said;
-use crate::dataset::git::shown;
 use crate::dataset::in_the_way::remove_empty;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
+/// The note that says which move is under way.
+const MOVING: &str = "moving";
+/// So many objects and packs are put together: git's own numbers.
+const MANY_LOOSE: u64 = 6700;
+const MANY_PACKS: u64 = 50;
 /// How often it is tried while somebody keeps writing into files that are in the way.
 const TRIES: usize = 8;
 
@@ -56,8 +61,7 @@ impl Repo {
                 return Err(error);
             }
         };
-        let own = self.git_dir.join("index");
-        std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own.clone(), error))?;
+        self.install_index(&index)?;
         if !self.swap_ref(&self.local_ref(), to, from, cancel).await? {
             let now = self.object(&self.local_ref(), cancel).await?;
             self.two_way(to.as_str(), &now, cancel).await?;
@@ -76,7 +80,7 @@ impl Repo {
             return Ok(None);
         }
         // Times that differ while the content does not are no edit.
-        self.git(["update-index", "-q", "--refresh"]).index(index).run(cancel).await;
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(index).run(cancel).await;
         if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
@@ -113,59 +117,89 @@ impl Repo {
     /// The same on the repository's own index, whose lock is held: by way of a copy.
     async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         let index = self.borrowed_index()?;
-        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         let done = self.read_tree(from, to, &index, cancel).await?.is_none();
-        let own = self.git_dir.join("index");
         if done {
-            std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own.clone(), error))?;
+            self.install_index(&index)?;
         }
         Ok(done)
     }
 
-    /// A copy of the index, with its time, by which git knows which entries it must look at again.
+    /// A copy of the index in our own folder, with its time, by which git knows which entries it must look at again.
     pub(super) fn borrowed_index(&self) -> Result<PathBuf, DatasetError> {
-        let (own, copy) = (self.git_dir.join("index"), self.own_dir()?.join("index"));
+        let copy = self.own_dir()?.join("index");
         let _ = std::fs::remove_file(&copy);
         let _ = std::fs::remove_file(copy.with_extension("lock"));
-        if own.exists() {
-            let copied = || {
-                std::fs::copy(&own, &copy)?;
-                let time = std::fs::metadata(&own)?.modified()?;
-                std::fs::File::options().write(true).open(&copy)?.set_modified(time)
-            };
-            copied().map_err(|error| DatasetError::File(copy.clone(), error))?;
-        }
-        Ok(copy)
+        let copied = match self.files()?.file("index") {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(copy),
+            found => found.and_then(|mut own| {
+                let mut to = std::fs::File::create(&copy)?;
+                std::io::copy(&mut own, &mut to)?;
+                to.set_modified(own.metadata()?.modified()?)
+            }),
+        };
+        copied.map(|()| copy).map_err(|error| DatasetError::File(self.git_dir.join("index"), error))
     }
 
-    fn record(&self) -> PathBuf {
-        self.git_dir.join("tagalong").join("moving")
+    /// As arguments: every path but the repositories inside that `index` knows. To compare one of them git reads its
+    /// configuration, which is theirs.
+    pub(super) async fn without_nested(&self, index: &Path, cancel: &Cancel) -> Result<Vec<String>, DatasetError> {
+        let listed = self.git(["ls-files", "-z", "--stage"]).index(index).bytes(cancel).await?;
+        let nested = listed.split(|b| *b == 0).filter(|entry| entry.starts_with(b"160000 "));
+        let path = |entry: &[u8]| entry.splitn(2, |b| *b == b'\t').nth(1).map(|path| String::from_utf8_lossy(path).into_owned());
+        let except = nested.filter_map(path).map(|path| format!(":(exclude,literal){path}"));
+        Ok(["--".to_owned(), ".".to_owned()].into_iter().chain(except).collect())
+    }
+
+    /// Puts loose objects and small packs together once there are many. Nothing is dropped: what only an index, a log or a
+    /// worktree of the app leads to cannot be seen from here. Where somebody keeps an index over the packs, they tend them too.
+    pub(super) async fn pack_up(&self, cancel: &Cancel) -> Result<(), DatasetError> {
+        if self.files()?.has("objects/pack/multi-pack-index") {
+            return Ok(());
+        }
+        let counted = self.git(["count-objects", "-v"]).text(cancel).await?;
+        let count = |name: &str| {
+            let line = counted.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            line.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        if count("count") > MANY_LOOSE || count("packs") > MANY_PACKS {
+            self.git(["repack", "-d", "-l", "-q", "-n", "--geometric=2"]).text(cancel).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the files and the index of a clone that nobody works in yet.
+    pub(super) async fn fill_first(&self, tip: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
+        let Some(_) = &self.work else { return Ok(()) };
+        let index = self.own_dir()?.join("index");
+        self.git(["read-tree", "-m", "-u", tip.as_str()]).index(&index).text(cancel).await?;
+        self.install_index(&index)
+    }
+
+    /// Makes `index`, which is ours, the checkout's. Its lock is held.
+    pub(super) fn install_index(&self, index: &Path) -> Result<(), DatasetError> {
+        self.files()?.bring(index, "index").map_err(|error| DatasetError::File(self.git_dir.join("index"), error))
     }
 
     fn remember_move(&self, from: &str, to: &Commit) -> Result<(), DatasetError> {
-        let record = self.own_dir()?.join("moving");
-        let whole = record.with_extension("new");
-        std::fs::write(&whole, format!("{from} {to}\n"))
-            .and_then(|()| std::fs::rename(&whole, &record))
-            .map_err(|error| DatasetError::File(record.clone(), error))
+        self.set_memo(MOVING, &format!("{from} {to}\n"))
     }
 
     fn forget_move(&self) {
         // Found again it is settled again, which changes nothing.
-        let _ = std::fs::remove_file(self.record());
+        self.drop_memo(MOVING);
     }
 
     /// Ends or takes back a move that was cut off. Afterwards index and files are those of one commit again, and edits beside.
     pub(super) async fn settle(&self, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let Ok(record) = std::fs::read_to_string(self.record()) else { return Ok(false) };
-        let (Some(work), Some((from, to))) = (self.work.clone(), record.trim_end().split_once(' ')) else {
+        let Some(record) = self.memo(MOVING) else { return Ok(false) };
+        // Two object names, or it is not from us.
+        let parsed = record.trim_end().split_once(' ').and_then(|(from, to)| Some((Commit::parse(from).ok()?, Commit::parse(to).ok()?)));
+        let (Some(work), Some((from, to))) = (self.work.clone(), parsed) else {
             self.forget_move();
             return Ok(false);
         };
-        let Ok(to) = Commit::parse(to) else {
-            self.forget_move();
-            return Ok(false);
-        };
+        let from = from.as_str();
         let lock = IndexLock::take(self, cancel).await?;
         let now = self.tip(&self.local_ref(), cancel).await?;
         if now.as_ref() != Some(&to) {
@@ -174,7 +208,8 @@ impl Repo {
                 let old = Commit::parse(from).ok().filter(|from| now.as_ref() == Some(from));
                 if !(now.is_none() || old.is_some()) || !self.swap_ref(&self.local_ref(), &to, old.as_ref(), cancel).await? {
                     let there = self.object(&self.local_ref(), cancel).await?;
-                    let same = self.git(["diff-index", "--cached", "--quiet", &there]).run(cancel).await.0 == Ended::Exit(0);
+                    let same = self.git(["diff-index", "--cached", "--quiet", "--ignore-submodules", &there]).run(cancel).await.0
+                        == Ended::Exit(0);
                     if !same {
                         self.two_way(to.as_str(), &there, cancel).await?;
                     }
@@ -195,7 +230,7 @@ impl Repo {
         }
         let mut differ = [0, 0];
         for (count, tree) in differ.iter_mut().zip([to.as_str(), from]) {
-            *count = self.git(["diff-index", "--cached", "--name-only", tree]).text(cancel).await?.lines().count();
+            *count = self.git(["diff-index", "--cached", "--name-only", "--ignore-submodules", tree]).text(cancel).await?.lines().count();
         }
         Ok(differ[0] < differ[1])
     }
@@ -206,20 +241,21 @@ impl Repo {
         let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", from, to.as_str()]).bytes(cancel).await?;
         let index = self.git_dir.join("index");
         let known = self.entries(&index, cancel).await?;
-        let touched: Vec<Vec<u8>> =
-            self.git(["diff-files", "-z", "--name-only"]).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
+        let mut args = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"].map(str::to_owned).to_vec();
+        args.extend(self.without_nested(&index, cancel).await?);
+        let touched: Vec<Vec<u8>> = self.git(args).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
         let (mut back, mut folders) = (Vec::new(), Vec::new());
         for entry in changes(&raw) {
             let path = path_in(work, &entry.path);
             let in_index = known.contains(&entry.path);
-            if in_index && !touched.contains(&entry.path) || !in_index && path.symlink_metadata().is_err() {
+            if in_index && !touched.contains(&entry.path) || !in_index && path.symlink_metadata().is_err() || leads_out(work, &entry.path) {
                 continue;
             }
-            if !self.is_begun(&path, &entry, to, cancel).await? {
+            if !self.is_begun(work, &entry, to, cancel).await? {
                 continue;
             }
             if !in_index {
-                remove_file(&path)?;
+                remove_file(work, &entry.path)?;
             } else if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
                 folders.push((entry.path, path));
             } else {
@@ -245,7 +281,8 @@ impl Repo {
     }
 
     /// Whether what stands at `path` is the new content, or the beginning of it.
-    async fn is_begun(&self, path: &Path, entry: &Change, to: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
+    async fn is_begun(&self, work: &Path, entry: &Change, to: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
+        let path = &path_in(work, &entry.path);
         let found = match path.symlink_metadata() {
             Err(_) => return Ok(true),
             Ok(meta) if meta.is_symlink() => {
@@ -253,7 +290,9 @@ impl Repo {
                 std::fs::read_link(path).map(|to| to.as_os_str().as_bytes().to_vec())
             }
             Ok(meta) if meta.is_dir() => return Ok(true),
-            Ok(_) => std::fs::read(path),
+            // A pipe or a device was never written by git.
+            Ok(meta) if !meta.is_file() => return Ok(false),
+            Ok(_) => Beneath::open(work).and_then(|folder| folder.read(relative(&entry.path))),
         };
         let found = found.map_err(|error| DatasetError::File(path.to_owned(), error))?;
         if entry.gone {
@@ -277,9 +316,12 @@ impl Repo {
 
     /// The commit that a full ref stands at; none when there is no such ref.
     pub(super) async fn tip(&self, name: &str, cancel: &Cancel) -> Result<Option<Commit>, DatasetError> {
+        if name == "HEAD" {
+            return Box::pin(self.head_commit(cancel)).await;
+        }
         // Most refs stand in files of their own, and a pass asks often.
         if name.starts_with("refs/")
-            && let Ok(text) = std::fs::read_to_string(self.common.join(name))
+            && let Ok(text) = self.files()?.text(name)
             && let Ok(commit) = Commit::parse(text.trim_end())
         {
             return Ok(Some(commit));
@@ -320,7 +362,7 @@ impl Repo {
             self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
             self.git(["checkout-index", "-a", "-q"]).index(&index).run(cancel).await;
         }
-        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         self.remember_rules(cancel).await?;
         let (mut parked, mut left) = (None, None);
         match self.unedit(&tip, &index, &mut parked, cancel).await {
@@ -334,10 +376,9 @@ impl Repo {
         if let Some(why) = left {
             self.note(format!("Edited files could not be brought back to what the branch has, and stay as they are: {why}"));
             self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
-            self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+            self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         }
-        let own = self.git_dir.join("index");
-        std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own.clone(), error))?;
+        self.install_index(&index)?;
         drop(lock);
         Ok(parked)
     }
@@ -395,10 +436,24 @@ fn path_in(work: &Path, path: &[u8]) -> PathBuf {
     work.join(std::ffi::OsStr::from_bytes(path))
 }
 
-fn remove_file(path: &Path) -> Result<(), DatasetError> {
-    match std::fs::remove_file(path) {
+fn relative(path: &[u8]) -> &Path {
+    use std::os::unix::ffi::OsStrExt as _;
+    Path::new(std::ffi::OsStr::from_bytes(path))
+}
+
+/// Whether a link stands on the way to `path`: what is behind it is not ours to touch.
+fn leads_out(work: &Path, path: &[u8]) -> bool {
+    let folder = relative(path).parent().unwrap_or(Path::new(""));
+    match Beneath::open(work).and_then(|work| work.at(folder)) {
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        Ok(_) => false,
+    }
+}
+
+fn remove_file(work: &Path, path: &[u8]) -> Result<(), DatasetError> {
+    match Beneath::open(work).and_then(|folder| folder.remove(relative(path))) {
         Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => Ok(()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DatasetError::File(PathBuf::from(shown(path)), error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DatasetError::File(path_in(work, path), error)),
         _ => Ok(()),
     }
 }

@@ -90,7 +90,7 @@ fn header(tree: &str, parents: &[String]) -> Vec<u8> {
     ["tree ", tree, "\n"].into_iter().chain(parents).collect::<String>().into_bytes()
 }
 
-fn identity(settings: &config::Dataset) -> String {
+pub(super) fn identity(settings: &config::Dataset) -> String {
     let clean = |text: &str| text.chars().filter(|c| !matches!(c, '<' | '>' | '\n' | '\0')).collect::<String>();
     format!("{} <{}>", clean(&settings.committer_name), clean(&settings.committer_email))
 }

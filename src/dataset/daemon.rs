@@ -1,6 +1,6 @@
 //! The push daemon: own commits reach the remote by themselves.
 
-use std::path::PathBuf;
+use std::io::Read as _;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -11,7 +11,9 @@ use crate::clock;
 use crate::dataset::Dataset;
 use crate::dataset::DatasetError;
 use crate::dataset::Push;
+use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
+use crate::dataset::git::git_folder;
 use crate::dataset::park::PARKED;
 use crate::dataset::remote::Fetched;
 use crate::dataset::remote::Pushed;
@@ -112,17 +114,22 @@ impl Dataset {
     /// What tells that a ref has moved, without a git: the files that git writes it to.
     fn marks(&self) -> Vec<Mark> {
         let settings = &self.0.settings;
-        let Some(repo) = Repo::found(settings, &settings.dir, None) else { return Vec::new() };
-        let files = [repo.common.join(repo.local_ref()), repo.common.join("packed-refs"), repo.common.join("reftable/tables.list")];
-        files.into_iter().map(|file| (std::fs::read_to_string(&file).unwrap_or_default(), modified(&file))).collect()
+        let Ok(Some((git_dir, _))) = git_folder(&settings.dir) else { return Vec::new() };
+        let Ok(files) = Beneath::open(&git_dir) else { return Vec::new() };
+        let branch = format!("refs/heads/{}", settings.branch);
+        let mark = |name: &str| {
+            let found = files.file(name).and_then(|mut file| {
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
+                Ok((text, Some(file.metadata()?.modified()?)))
+            });
+            found.unwrap_or_default()
+        };
+        [branch.as_str(), "packed-refs", "reftable/tables.list"].into_iter().map(mark).collect()
     }
 }
 
 type Mark = (String, Option<std::time::SystemTime>);
-
-fn modified(file: &PathBuf) -> Option<std::time::SystemTime> {
-    std::fs::metadata(file).and_then(|meta| meta.modified()).ok()
-}
 
 /// `wait`, a quarter shorter or longer, so that many hosts do not try at once.
 fn jitter(wait: Duration) -> Duration {

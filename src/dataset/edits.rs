@@ -126,7 +126,9 @@ impl Repo {
     /// Tracked files that differ from `index`, except what git cannot store; submodules are nobody's edits here.
     async fn edited(&self, index: &Path, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
         let Some(work) = &self.work else { return Ok(BTreeSet::new()) };
-        let out = self.git(["diff-files", "-z", "--ignore-submodules=all"]).index(index).bytes(cancel).await?;
+        let mut args = ["diff-files", "-z", "--ignore-submodules=all"].map(str::to_owned).to_vec();
+        args.extend(self.without_nested(index, cancel).await?);
+        let out = self.git(args).index(index).bytes(cancel).await?;
         let touched = touched(&out).into_iter().filter(|one| one.old != SUBMODULE);
         let mut paths: BTreeSet<Vec<u8>> = touched.map(|one| one.path).collect();
         paths.retain(|path| {

@@ -19,6 +19,16 @@ pub enum DatasetError {
     /// A file or folder cannot be used.
     #[error("{0} cannot be used: {1}.")]
     File(PathBuf, #[source] std::io::Error),
+    /// The checkout's git folder leads elsewhere.
+    #[error(
+        "{0} is a file that leads to a git folder elsewhere: a dataset needs a repository of its own in its folder, no linked worktree and no submodule. Set `dir` to another folder, or move this one away."
+    )]
+    Elsewhere(PathBuf),
+    /// Something in the checkout's git folder is neither a plain file nor a folder.
+    #[error(
+        "{0} is {1}: in the git folder of a dataset only plain files and folders are read or written. Put back what belongs there, or move the folder away, and it is cloned anew."
+    )]
+    NotPlain(PathBuf, &'static str),
     /// Another process works on the dataset.
     #[error(transparent)]
     Locked(#[from] LockError),

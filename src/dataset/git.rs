@@ -1,4 +1,4 @@
-//! How git is called: its command line as values, in an environment of our own making.
+//! How git is called: its command line as values, in an environment of our own making, by a git folder of our own (`own.rs`).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,6 +11,10 @@ use base64::Engine as _;
 
 use crate::config;
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::Beneath;
+use crate::dataset::own;
+use crate::dataset::own::Own;
+use crate::dataset::shape;
 use crate::model::Commit;
 use crate::model::Mask;
 use crate::model::misleads;
@@ -19,10 +23,12 @@ use crate::process::Cancel;
 use crate::process::Command;
 use crate::process::Ended;
 
+/// The folder in the checkout's git folder for our notes.
+const NOTES: &str = "tagalong";
+
 /// What the user's and the host's configuration must not change. Credentials, proxies, rewritten addresses and ssh stay
 /// theirs. Given by the environment, which is stronger than every file.
 const FIXED: &[(&str, &str)] = &[
-    ("safe.directory", "*"),
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("core.autocrlf", "false"),
@@ -51,7 +57,8 @@ const FIXED: &[(&str, &str)] = &[
     ("merge.directoryRenames", "conflict"),
     ("merge.renormalize", "false"),
     ("diff.renames", "true"),
-    ("diff.ignoreSubmodules", "none"),
+    // To ask a folder that is a repository itself whether it is edited, git would work by that one's own configuration.
+    ("diff.ignoreSubmodules", "dirty"),
     ("diff.external", ""),
     ("status.showUntrackedFiles", "all"),
     ("gc.auto", "0"),
@@ -60,40 +67,51 @@ const FIXED: &[(&str, &str)] = &[
     ("checkout.workers", "1"),
     ("worktree.useRelativePaths", "false"),
     ("extensions.worktreeConfig", "false"),
-    ("http.followRedirects", "initial"),
+    // What is shown to one host is not carried to another.
+    ("http.followRedirects", "false"),
 ];
 
 /// A repository on this host, as one piece of work sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Repo {
     pub(super) settings: Arc<config::Dataset>,
-    /// The git folder.
+    /// The checkout's git folder. git is never shown it: others write it.
     pub(super) git_dir: PathBuf,
-    /// Where objects and refs are: the same, except in a linked worktree.
+    /// Where objects and refs are: the same.
     pub(super) common: PathBuf,
     /// The work tree; none in a bare repository.
     pub(super) work: Option<PathBuf>,
     /// The dataset's lock, which children inherit.
     pub(super) lock: Option<Arc<File>>,
+    /// The git folder of our own.
+    pub(super) own: Arc<Own>,
     /// What a person should hear of this piece of work, a sentence each.
     pub(super) notes: Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl Repo {
     /// The repository that stands in `dir`: with a work tree, or bare; none when there is none.
-    pub(super) fn found(settings: &Arc<config::Dataset>, dir: &Path, lock: Option<Arc<File>>) -> Option<Self> {
-        let dot = dir.join(".git");
-        let (git_dir, work) = if dot.is_dir() {
-            (dot, Some(dir.to_owned()))
-        } else if let Ok(text) = std::fs::read_to_string(&dot) {
-            (dir.join(text.strip_prefix("gitdir: ")?.trim_end()), Some(dir.to_owned()))
-        } else if dir.join("HEAD").is_file() && dir.join("objects").is_dir() {
-            (dir.to_owned(), None)
+    ///
+    /// # Errors
+    /// When its git folder is somewhere else, or holds what is neither a plain file nor a folder.
+    pub(super) fn found(settings: &Arc<config::Dataset>, dir: &Path, lock: Option<Arc<File>>) -> Result<Option<Self>, DatasetError> {
+        let Some((git_dir, work)) = git_folder(dir)? else { return Ok(None) };
+        if !git_dir.join("objects").symlink_metadata().is_ok_and(|meta| meta.is_dir() || meta.is_symlink()) {
+            return Ok(None);
+        }
+        let shape = shape::look(&git_dir)?;
+        let own = if dir == settings.dir {
+            Own::of(settings, &git_dir, work.is_none(), lock.is_some())?
         } else {
-            return None;
+            Own::passing(settings, &git_dir, work.is_none())?
         };
-        let common = std::fs::read_to_string(git_dir.join("commondir")).map_or_else(|_| git_dir.clone(), |to| git_dir.join(to.trim_end()));
-        common.join("objects").is_dir().then(|| Self { settings: Arc::clone(settings), git_dir, common, work, lock, notes: Arc::default() })
+        let mine = |error| DatasetError::File(own.git.clone(), error);
+        own.take_split(&git_dir, &shape.split).map_err(mine)?;
+        if !shape.has_fans && (lock.is_some() || dir != settings.dir) {
+            own::make_object_folders(&git_dir).map_err(|error| DatasetError::File(git_dir.join("objects"), error))?;
+        }
+        let (settings, notes) = (Arc::clone(settings), Arc::default());
+        Ok(Some(Self { settings, common: git_dir.clone(), git_dir, work, lock, own, notes }))
     }
 
     /// Says something that a person should hear, once.
@@ -109,11 +127,36 @@ impl Repo {
         std::mem::take(&mut *self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Our own folder inside the git folder.
+    /// The checkout's git folder, for reading and writing beside git.
+    pub(super) fn files(&self) -> Result<Beneath, DatasetError> {
+        Beneath::open(&self.git_dir).map_err(|error| DatasetError::File(self.git_dir.clone(), error))
+    }
+
+    /// A folder of our own, outside the checkout, for what is only needed while the dataset's lock is held.
     pub(super) fn own_dir(&self) -> Result<PathBuf, DatasetError> {
-        let dir = self.git_dir.join("tagalong");
-        std::fs::create_dir_all(&dir).map_err(|error| DatasetError::File(dir.clone(), error))?;
-        Ok(dir)
+        Ok(self.own.scratch.clone())
+    }
+
+    /// What must be kept as long as the checkout is: `tagalong/NAME` in its git folder. Others may have written it.
+    pub(super) fn memo(&self, name: &str) -> Option<String> {
+        self.files().ok()?.text(Path::new(NOTES).join(name)).ok()
+    }
+
+    /// Writes it down.
+    pub(super) fn set_memo(&self, name: &str, text: &str) -> Result<(), DatasetError> {
+        let error = |error| DatasetError::File(self.git_dir.join(NOTES).join(name), error);
+        self.files()?.made(Path::new(NOTES)).and_then(|notes| notes.write(name, text)).map_err(error)
+    }
+
+    /// Forgets it. One that stays is found again, and says what was true.
+    pub(super) fn drop_memo(&self, name: &str) {
+        let _ = self.files().map(|files| files.remove(Path::new(NOTES).join(name)));
+    }
+
+    /// The folder of those, for what is more than a file.
+    pub(super) fn memos(&self) -> Result<PathBuf, DatasetError> {
+        let dir = self.git_dir.join(NOTES);
+        self.files()?.made(Path::new(NOTES)).map(|_| dir.clone()).map_err(|error| DatasetError::File(dir, error))
     }
 
     pub(super) fn local_ref(&self) -> String {
@@ -130,13 +173,14 @@ impl Repo {
 
     /// `git ARGS` in this repository.
     pub(super) fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
-        let mut call = Call::new(&self.settings, args);
-        call.command.env.insert("GIT_DIR".to_owned(), shown(&self.git_dir));
+        let mut call = Call::new(&self.settings, args).env("GIT_DIR", shown(&self.own.git));
         if let Some(work) = &self.work {
-            call.command.env.insert("GIT_WORK_TREE".to_owned(), shown(work));
+            call = call.in_tree(work).index(&self.git_dir.join("index"));
+        } else {
+            call.command.dir = Some(self.own.git.clone());
         }
-        call.command.dir = Some(self.work.clone().unwrap_or_else(|| self.git_dir.clone()));
         call.command.lock.clone_from(&self.lock);
+        call.keep = Some((Arc::clone(&self.own), self.git_dir.clone()));
         call
     }
 
@@ -164,11 +208,14 @@ impl Repo {
 
     /// Moves `name` from `old` to `new`, or makes it when there is no `old`. False when it stood elsewhere: nothing was changed.
     pub(super) async fn swap_ref(&self, name: &str, new: &Commit, old: Option<&Commit>, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let zero = "0".repeat(new.as_str().len());
+        let (zero, before) = ("0".repeat(new.as_str().len()), old);
         let old = old.map_or(zero.as_str(), Commit::as_str);
         let call = self.git(["update-ref", "--no-deref", "-m", "tagalong", name, new.as_str(), old]);
         match call.run(cancel).await {
-            (Ended::Exit(0), ..) => Ok(true),
+            (Ended::Exit(0), ..) => {
+                self.log_branch(name, before, new);
+                Ok(true)
+            }
             (Ended::Exit(_), _, err) if err.contains("but expected") || err.contains("reference already exists") => Ok(false),
             (ended, _, err) => Err(failed("update-ref", &ended, &err)),
         }
@@ -201,6 +248,8 @@ pub(super) struct Call {
     /// Hides the secrets of the configuration, beside the command's own.
     mask: Arc<Mask>,
     what: String,
+    /// The folder by which git works, kept while it does, and the checkout's own.
+    keep: Option<(Arc<Own>, PathBuf)>,
 }
 
 impl Call {
@@ -217,12 +266,14 @@ impl Call {
             mask: Arc::clone(&settings.mask),
             lock: None,
         };
-        Self { command, mask: Arc::clone(&settings.mask), what }
+        Self { command, mask: Arc::clone(&settings.mask), what, keep: None }
     }
 
     /// Makes it a call that talks to the remote: with its credentials, and `deadline`.
     pub(super) fn remote(mut self, settings: &Arc<config::Dataset>, deadline: Duration) -> Self {
         let mut config: Vec<(String, String)> = FIXED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        // Stronger than any other word about this address.
+        config.push((format!("http.{}.followRedirects", settings.remote), "false".to_owned()));
         if let Some(login) = &settings.login {
             // A file that cannot be read becomes a refusal by the remote, which is shown.
             let secret = std::fs::read_to_string(&login.secret_file).unwrap_or_default();
@@ -234,6 +285,9 @@ impl Call {
         let kept = std::mem::take(&mut self.command.env);
         self.command.env = environment(settings, config);
         self.command.env.extend(kept.into_iter().filter(|(name, _)| !name.starts_with("GIT_CONFIG")));
+        // The remote is no business of the files: their .gitmodules could make every fetch fail.
+        self.command.env.remove("GIT_WORK_TREE");
+        self.command.env.insert("GIT_IMPLICIT_WORK_TREE".to_owned(), "0".to_owned());
         self.command.deadline = deadline;
         self
     }
@@ -267,7 +321,15 @@ impl Call {
     }
 
     pub(super) async fn run_bytes(self, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
-        let (ended, out, err) = process::capture_bytes(&self.command, cancel).await;
+        let mut done = process::capture_bytes(&self.command, cancel).await;
+        if let (Some((_, git_dir)), Ended::Exit(code)) = (&self.keep, &done.0)
+            && *code != 0
+            && is_without_folder(&done.2)
+            && own::make_object_folders(git_dir).is_ok()
+        {
+            done = process::capture_bytes(&self.command, cancel).await;
+        }
+        let (ended, out, err) = done;
         (ended, out, self.mask.hide(&err))
     }
 
@@ -285,6 +347,29 @@ impl Call {
     }
 }
 
+/// Whether git misses a folder of loose objects: a git of the app that tidied up has just removed it.
+fn is_without_folder(err: &str) -> bool {
+    err.lines().any(|line| !line.starts_with("remote:") && line.contains("unable to create temporary file: No such file"))
+}
+
+/// The git folder and the work tree of the repository in `dir`; none when there is no repository.
+///
+/// # Errors
+/// When `.git` is no folder but leads elsewhere.
+pub(super) fn git_folder(dir: &Path) -> Result<Option<(PathBuf, Option<PathBuf>)>, DatasetError> {
+    let dot = dir.join(".git");
+    match dot.symlink_metadata().map(|meta| meta.file_type()) {
+        Ok(kind) if kind.is_dir() => Ok(Some((dot, Some(dir.to_owned())))),
+        Ok(kind) if kind.is_file() => {
+            let text = Beneath::open(dir).and_then(|folder| folder.text(".git")).unwrap_or_default();
+            if text.trim_start().starts_with("gitdir:") { Err(DatasetError::Elsewhere(dot)) } else { Ok(None) }
+        }
+        Ok(kind) => Err(DatasetError::NotPlain(dot, shape::word(kind))),
+        Err(_) if dir.join("HEAD").is_file() && dir.join("objects").is_dir() => Ok(Some((dir.to_owned(), None))),
+        Err(_) => Ok(None),
+    }
+}
+
 /// The error of a git that did not end as it should.
 pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
     let what = what.to_owned();
@@ -299,7 +384,12 @@ pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
 /// What git said, on one line, without advice and bounded.
 pub(super) fn said(err: &str) -> String {
     let lines = err.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:"));
-    let text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !misleads(*c)).take(600).collect();
+    let mut text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !misleads(*c)).take(600).collect();
+    if err.contains("The requested URL returned error: 30") {
+        text.push_str(
+            "; it is a redirect, and what is shown to one host is not carried to another: set `remote` to the address that it leads to",
+        );
+    }
     text
 }
 
@@ -314,6 +404,7 @@ fn environment(settings: &config::Dataset, config: Vec<(String, String)>) -> BTr
         ("GIT_ADVICE".to_owned(), "0".to_owned()),
         ("GIT_OPTIONAL_LOCKS".to_owned(), "0".to_owned()),
         ("GIT_NO_REPLACE_OBJECTS".to_owned(), "1".to_owned()),
+        ("GIT_ATTR_NOSYSTEM".to_owned(), "1".to_owned()),
         ("GIT_SSH_COMMAND".to_owned(), ssh(settings)),
     ]);
     for role in ["AUTHOR", "COMMITTER"] {

@@ -1,6 +1,7 @@
 //! The folder as it is found, brought to a whole repository with the branch checked out. Nothing is deleted: what does not
 //! belong is set aside, and work is parked.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    fn repo(&self) -> Option<Repo> {
+    fn repo(&self) -> Result<Option<Repo>, DatasetError> {
         Repo::found(&self.settings, &self.place.dir, Some(self.lock.file()))
     }
 
@@ -81,7 +82,7 @@ impl Ground {
                 ready.healed.push("There was no data yet: the remote was cloned.".to_owned());
             }
             Found::Foreign => self.replace("What was there was no repository", ready, cancel).await?,
-            Found::Repository if self.repo().is_none() => self.replace("The repository had no objects", ready, cancel).await?,
+            Found::Repository if self.repo()?.is_none() => self.replace("The repository had no objects", ready, cancel).await?,
             Found::Repository => {}
         }
         let mut repo = self.opened(cancel).await?;
@@ -101,7 +102,7 @@ impl Ground {
     }
 
     async fn opened(&self, cancel: &Cancel) -> Result<Repo, DatasetError> {
-        let repo = self.repo().ok_or_else(|| DatasetError::Damaged(self.place.dir.clone(), "it has no git folder".to_owned()))?;
+        let repo = self.repo()?.ok_or_else(|| DatasetError::Damaged(self.place.dir.clone(), "it has no git folder".to_owned()))?;
         repo.unlock(cancel).await?;
         repo.mend_head()?;
         Ok(repo)
@@ -149,13 +150,14 @@ impl Ground {
         let to = self.place.new_clone();
         remote::clone(&self.settings, &to, cancel).await?;
         let gone = || DatasetError::NoBranchYet(self.settings.dir.clone(), self.settings.branch.clone());
-        let repo = Repo::found(&self.settings, &to, None).ok_or_else(gone)?;
+        let repo = Repo::found(&self.settings, &to, None)?.ok_or_else(gone)?;
         // A tag of that name is cloned too when there is no such branch.
         let tip = repo.tip(&repo.local_ref(), cancel).await?.ok_or_else(gone)?;
         repo.set_ref(&repo.upstream_ref(), &tip, cancel).await?;
         repo.set_ref(&repo.fetched_ref(), &tip, cancel).await?;
         repo.remember_remote()?;
         repo.exclude(self.place.not_data())?;
+        repo.fill_first(&tip, cancel).await?;
         Ok(to)
     }
 
@@ -179,7 +181,7 @@ impl Ground {
             }
             Err(error) => return Err(error),
         };
-        let new = Repo::found(&self.settings, &clone, None).ok_or_else(damaged)?;
+        let new = Repo::found(&self.settings, &clone, None)?.ok_or_else(damaged)?;
         let (mut rescued, mut lost) = (Vec::new(), Vec::new());
         new.take_traces(old, cancel).await?;
         for (name, tip) in old.local_tips().await {
@@ -211,8 +213,7 @@ async fn has_commits(repo: &Repo, cancel: &Cancel) -> bool {
     if ended != Ended::Exit(0) || !out.trim().is_empty() {
         return true;
     }
-    let (ended, ..) = repo.git(["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).run(cancel).await;
-    ended == Ended::Exit(0) || !rescue::locals_on_disk(repo).is_empty()
+    repo.tip("HEAD", cancel).await.is_ok_and(|tip| tip.is_some()) || !rescue::locals_on_disk(repo).is_empty()
 }
 
 impl Repo {
@@ -222,12 +223,12 @@ impl Repo {
 
     /// A HEAD that a crash left empty is written anew.
     fn mend_head(&self) -> Result<(), DatasetError> {
-        let file = self.git_dir.join("HEAD");
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let text = self.files()?.text("HEAD").unwrap_or_default();
         if text.starts_with("ref: refs/") || Commit::parse(text.trim()).is_ok() {
             return Ok(());
         }
-        std::fs::write(&file, format!("ref: {}\n", self.local_ref())).map_err(|error| DatasetError::File(file, error))
+        let written = self.files()?.write("HEAD", format!("ref: {}\n", self.local_ref()));
+        written.map_err(|error| DatasetError::File(self.git_dir.join("HEAD"), error))
     }
 
     /// An index that cannot be read makes way; the files are compared with the branch instead.
@@ -239,8 +240,10 @@ impl Repo {
         let (ended, _, err) =
             self.git(["ls-files", "-z", "--error-unmatch", "--", ":(top,literal).tagalong-no-such-file"]).run(cancel).await;
         if matches!(ended, Ended::Exit(128)) && (err.contains("index") || err.contains("bad signature")) {
-            let aside = self.own_dir()?.join("index.damaged");
-            std::fs::rename(&index, &aside).map_err(|error| DatasetError::File(index, error))?;
+            let files = self.files()?;
+            let moved =
+                files.made(Path::new("tagalong")).and_then(|_| files.rename(Path::new("index"), Path::new("tagalong/index.damaged")));
+            moved.map_err(|error| DatasetError::File(index, error))?;
         }
         Ok(())
     }
@@ -280,14 +283,14 @@ impl Repo {
 
     /// Names that git must not take for data go into the repository's own exclude file, once.
     fn exclude(&self, names: &[&str]) -> Result<(), DatasetError> {
-        let file = self.common.join("info").join("exclude");
-        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        let files = self.files()?;
+        let old = files.text("info/exclude").unwrap_or_default();
         let new: String = names.iter().filter(|name| !old.lines().any(|line| line == **name)).flat_map(|name| [name, "\n"]).collect();
         if new.is_empty() {
             return Ok(());
         }
-        std::fs::create_dir_all(self.common.join("info"))
-            .and_then(|()| std::fs::write(&file, format!("{old}{new}")))
-            .map_err(|error| DatasetError::File(file, error))
+        let written = files.made(Path::new("info")).and_then(|info| info.write("exclude", format!("{old}{new}")));
+        let written = written.and_then(|()| std::fs::write(self.own.git.join("info/exclude"), format!("{old}{new}")));
+        written.map_err(|error| DatasetError::File(self.git_dir.join("info/exclude"), error))
     }
 }

@@ -54,10 +54,10 @@ impl Repo {
                 rules.push((path.to_vec(), std::fs::read(&file).unwrap_or_default()));
             }
         }
-        let exclude = std::fs::read(self.common.join("info/exclude")).unwrap_or_default();
+        let exclude = self.files()?.read("info/exclude").unwrap_or_default();
         let mut hash = DefaultHasher::new();
         (&rules, &exclude).hash(&mut hash);
-        let set = self.own_dir()?.join("ignores").join(format!("{:016x}", hash.finish()));
+        let set = self.memos()?.join("ignores").join(format!("{:016x}", hash.finish()));
         write_set(&set, &rules)?;
         // Written last and anew each time: its time says when the set was seen.
         let file = set.join("exclude");

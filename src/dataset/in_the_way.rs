@@ -52,7 +52,9 @@ impl Repo {
 
     /// The same for what keeps the files from being those of `tip` again, as `index` sees them.
     pub(super) async fn clear_for(&self, tip: &str, index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
-        let raw = self.git(["diff-index", "-z", "--ignore-submodules=all", tip]).index(index).bytes(cancel).await?;
+        let mut args = ["diff-index", "-z", "--ignore-submodules=all", tip].map(str::to_owned).to_vec();
+        args.extend(self.without_nested(index, cancel).await?);
+        let raw = self.git(args).index(index).bytes(cancel).await?;
         let mut touched = touched(&raw);
         // All of it goes back to what the commit has.
         for one in &mut touched {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use crate::clock;
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
 use crate::process::Cancel;
 
@@ -31,7 +32,7 @@ impl IndexLock {
         let path = repo.git_dir.join("index.lock");
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            match std::fs::File::options().write(true).create_new(true).open(&path) {
+            match repo.files()?.create("index.lock") {
                 Ok(mut file) => {
                     let lock = Self(path.clone());
                     return file.write_all(OURS.as_bytes()).map(|()| lock).map_err(|error| DatasetError::File(path, error));
@@ -95,6 +96,7 @@ impl Repo {
             .into_iter()
             .flatten()
             .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()))
             .flat_map(|folder| {
                 std::fs::read_dir(folder.path()).into_iter().flatten().flatten().map(|file| file.path()).chain([folder.path()])
             })
@@ -104,7 +106,7 @@ impl Repo {
             return;
         }
         for path in begun {
-            if path.is_dir() {
+            if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
                 // A later sweep does it.
                 let _ = std::fs::remove_dir_all(&path);
             } else {
@@ -139,10 +141,16 @@ fn locks_in(dir: &Path, depth: usize) -> Vec<PathBuf> {
 }
 
 fn is_stale(repo: &Repo, path: &Path) -> bool {
-    if std::fs::read(path).is_ok_and(|bytes| bytes == OURS.as_bytes()) {
+    // A git makes a plain file; a link or a pipe of that name is nobody's lock.
+    if path.symlink_metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
         return true;
     }
-    let Some(made) = std::fs::metadata(path).and_then(|meta| meta.modified()).ok() else { return false };
+    let text =
+        path.parent().zip(path.file_name()).and_then(|(folder, name)| Beneath::open(folder).and_then(|folder| folder.read(name)).ok());
+    if text.is_some_and(|bytes| bytes == OURS.as_bytes()) {
+        return true;
+    }
+    let Some(made) = path.symlink_metadata().and_then(|meta| meta.modified()).ok() else { return false };
     let made_ms = made.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     // One dated later than now says nothing of its age by that: a clock was wrong. It is judged by how long we have seen it.
     let age_ms = clock::now_ms() - made_ms;
@@ -168,7 +176,7 @@ fn remove(path: &Path) {
 
 /// A git of somebody else that works in this repository, as far as can be seen: by its folder, its open files or its words.
 fn at_work(repo: &Repo) -> Option<String> {
-    let places: Vec<PathBuf> = [Some(&repo.git_dir), Some(&repo.common), repo.work.as_ref()]
+    let places: Vec<PathBuf> = [Some(&repo.git_dir), Some(&repo.own.git), repo.work.as_ref()]
         .into_iter()
         .flatten()
         .filter_map(|dir| dir.canonicalize().ok())

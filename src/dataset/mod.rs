@@ -14,6 +14,7 @@
 
 mod address;
 mod at_once;
+mod beneath;
 mod checkout;
 mod commit;
 mod daemon;
@@ -21,12 +22,14 @@ mod decide;
 mod edits;
 mod error;
 mod git;
+mod head;
 mod heal;
 mod ignored;
 mod in_the_way;
 mod known;
 mod locks;
 mod normal;
+mod own;
 mod park;
 mod place;
 mod publish;
@@ -34,6 +37,7 @@ mod reconcile;
 mod remote;
 mod replay;
 mod rescue;
+mod shape;
 mod traces;
 mod unfinished;
 
@@ -113,6 +117,8 @@ pub struct Reconciled {
     pub pushed: u64,
     /// Why, where a person should know.
     pub why: Option<String>,
+    /// Whether the branch lacks what the remote was seen to have, since a push must come first.
+    pub is_behind: bool,
 }
 
 /// How a dataset stands, read from the repository alone.
@@ -259,6 +265,11 @@ impl Dataset {
         if self.is_time_to_settle() && done.outcome != Reconcile::FetchFailed {
             work.repo.settle_published(cancel).await?;
         }
+        if done.outcome == Reconcile::PushFailed
+            && let (Some(there), Some(here)) = (work.repo.tip(&work.repo.fetched_ref(), cancel).await?, &done.to)
+        {
+            done.is_behind = !work.repo.is_ancestor(there.as_str(), here, cancel).await?;
+        }
         if let Some(name) = work.ready.parked.first() {
             done.parked = done.parked.or(Some(format!("conflicts/{name}")));
         }
@@ -280,7 +291,7 @@ impl Dataset {
         if let Some(known) = self.known().as_ref().filter(|known| known.of == *loaded) {
             return Ok(known.contains(wanted));
         }
-        let Some(repo) = self.look() else { return Ok(false) };
+        let Some(repo) = self.look()? else { return Ok(false) };
         if wanted.full().is_some() {
             return repo.is_ancestor(wanted.as_str(), loaded, cancel).await;
         }
@@ -299,7 +310,7 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn head(&self) -> Result<Option<Commit>, DatasetError> {
-        match self.look() {
+        match self.look()? {
             Some(repo) => repo.tip(&repo.local_ref(), &Cancel::default()).await,
             None => Ok(None),
         }
@@ -310,7 +321,7 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn loaded(&self) -> Result<Option<Commit>, DatasetError> {
-        match self.look() {
+        match self.look()? {
             Some(repo) => repo.tip(LOADED, &Cancel::default()).await,
             None => Ok(None),
         }
@@ -321,7 +332,7 @@ impl Dataset {
     /// # Errors
     /// When it cannot be written.
     pub async fn set_loaded(&self, commit: &Commit) -> Result<(), DatasetError> {
-        let Some(repo) = self.look() else { return Ok(()) };
+        let Some(repo) = self.look()? else { return Ok(()) };
         repo.set_ref(LOADED, commit, &Cancel::default()).await?;
         // Where it is known already, what came on top is learnt at once; else in a quiet moment.
         let before = self.known().take();
@@ -334,12 +345,24 @@ impl Dataset {
         Ok(())
     }
 
+    /// Forgets what the app has loaded: it is about to start.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn forget_loaded(&self) -> Result<(), DatasetError> {
+        let Some(repo) = self.look()? else { return Ok(()) };
+        if let Some(loaded) = repo.tip(LOADED, &Cancel::default()).await? {
+            repo.drop_ref(LOADED, &loaded, &Cancel::default()).await?;
+        }
+        Ok(())
+    }
+
     /// Whether the remote would let us push, as far as it tells without a push; a hook or a protected branch tells only then.
     ///
     /// # Errors
     /// When git cannot be run.
     pub async fn may_push(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
-        let Some(repo) = self.look() else { return Ok(Push::Behind) };
+        let Some(repo) = self.look()? else { return Ok(Push::Behind) };
         let Some(head) = repo.tip(&repo.local_ref(), cancel).await? else { return Ok(Push::Behind) };
         Ok(match repo.push_dry(&head, cancel).await {
             // A branch that has moved on was shown to us by the side that takes pushes.
@@ -356,7 +379,7 @@ impl Dataset {
     pub async fn status(&self, cancel: &Cancel) -> Result<Status, DatasetError> {
         let aside = Place::of(&self.0.settings).map(|place| place.asides()).unwrap_or_default();
         let mut status = Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), kept: Vec::new(), aside };
-        let Some(repo) = self.look() else { return Ok(status) };
+        let Some(repo) = self.look()? else { return Ok(status) };
         status.head = repo.tip(&repo.local_ref(), cancel).await?;
         status.remote = repo.tip(&repo.upstream_ref(), cancel).await?;
         status.loaded = repo.tip(LOADED, cancel).await?;
@@ -384,7 +407,7 @@ impl Dataset {
     pub async fn tend(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let work = self.begin(cancel).await?;
         work.repo.git(["commit-graph", "write", "--reachable", "--split", "--no-progress"]).text(cancel).await?;
-        work.repo.git(["-c", "gc.auto=6700", "gc", "--auto", "--quiet"]).text(cancel).await?;
+        work.repo.pack_up(cancel).await?;
         if let Some(loaded) = work.repo.tip(LOADED, cancel).await?
             && self.known().as_ref().is_none_or(|known| known.of != loaded)
         {
@@ -399,7 +422,7 @@ impl Dataset {
     }
 
     /// The repository as it stands, for reading beside whoever works on it.
-    fn look(&self) -> Option<Repo> {
+    fn look(&self) -> Result<Option<Repo>, DatasetError> {
         Repo::found(&self.0.settings, &self.0.settings.dir, None)
     }
 

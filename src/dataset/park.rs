@@ -100,7 +100,7 @@ impl Repo {
     pub(super) fn may_have_parked(&self) -> bool {
         let folder = self.common.join(PARKED);
         let has_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-        let packed = std::fs::read_to_string(self.common.join("packed-refs")).is_ok_and(|text| text.contains(PARKED));
+        let packed = self.files().is_ok_and(|files| files.text("packed-refs").is_ok_and(|text| text.contains(PARKED)));
         has_files || packed || self.common.join("reftable").exists()
     }
 

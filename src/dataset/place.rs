@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::clock;
 use crate::config;
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::plain_folder;
 
 /// Our own folder's name inside a dataset's folder.
 pub(super) const INSIDE: &str = ".tagalong";
@@ -45,7 +46,8 @@ impl Place {
         };
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         let side = if inside { dir.join(INSIDE) } else { parent.join(format!(".{name}.tagalong")) };
-        std::fs::create_dir_all(&side).map_err(|error| DatasetError::File(side.clone(), error))?;
+        std::fs::create_dir_all(side.parent().unwrap_or(Path::new("/"))).map_err(|error| DatasetError::File(side.clone(), error))?;
+        plain_folder(&side).map_err(|error| DatasetError::File(side.clone(), error))?;
         Ok(Self { dir, side, inside })
     }
 
@@ -89,7 +91,7 @@ impl Place {
     /// A new folder's path for what is set aside.
     fn aside(&self, what: &str) -> Result<PathBuf, DatasetError> {
         let asides = self.side.join("aside");
-        std::fs::create_dir_all(&asides).map_err(|error| DatasetError::File(asides.clone(), error))?;
+        plain_folder(&asides).map_err(|error| DatasetError::File(asides.clone(), error))?;
         let name = format!("{}{what}", clock::utc(clock::now_ms()).replace(':', "-"));
         let to = asides.join(&name);
         Ok(if to.symlink_metadata().is_ok() { asides.join(format!("{name}-{}", clock::new_id())) } else { to })

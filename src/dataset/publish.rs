@@ -2,6 +2,9 @@
 //!
 //! A worktree is named by its commit. It begins as hard links to the files of the one before, so that only what changed is
 //! written: a change always makes a new file, for git unlinks before it writes.
+//!
+//! What is known of a worktree (its index, that it is whole, when it was left) stands in a record in our own folder. The `.git`
+//! in it is for readers who ask git which commit they have; it is written and never read here.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -13,14 +16,20 @@ use crate::config::Publish;
 use crate::dataset::Dataset;
 use crate::dataset::DatasetError;
 use crate::dataset::Snapshot;
+use crate::dataset::Work;
+use crate::dataset::beneath::Beneath;
+use crate::dataset::beneath::plain_folder;
+use crate::dataset::git::Call;
 use crate::dataset::git::Repo;
-use crate::dataset::git::shown;
+use crate::dataset::place::Place;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
-/// In a worktree's git folder: it is whole. Its time says when the symlink last left it.
-const WHOLE: &str = "tagalong-whole";
+/// In a worktree's record: it is whole. Its time says when the symlink last left it.
+const WHOLE: &str = "whole";
+/// The folder of the records, in our own.
+const RECORDS: &str = "published";
 
 impl Dataset {
     /// A whole worktree of `commit`, beside the one that is served; in place, the checkout itself. Made once.
@@ -36,12 +45,18 @@ impl Dataset {
         let path = dir.join(commit.as_str());
         let snapshot = Snapshot { commit: commit.clone(), path };
         std::fs::create_dir_all(dir).map_err(|error| DatasetError::File(dir.clone(), error))?;
-        if !is_whole(&snapshot.path) {
-            work.repo.remove_worktree(&snapshot.path, cancel).await?;
-            let before = self.current().await.filter(|now| is_whole(&now.path));
-            if let Err(error) = work.repo.fill(&snapshot, before.as_ref(), cancel).await {
+        let tree = Tree::of(&work, dir, commit)?;
+        let now = self.current().await;
+        let is_served = now.as_ref().is_some_and(|now| now.commit == *commit);
+        if !tree.is_whole() && !(is_served && tree.adopt(cancel).await) {
+            tree.remove()?;
+            let before = match now {
+                Some(now) => Some(Tree::of(&work, dir, &now.commit)?).filter(Tree::is_whole),
+                None => None,
+            };
+            if let Err(error) = tree.fill(before.as_ref(), cancel).await {
                 // The next try removes what is left.
-                let _ = work.repo.remove_worktree(&snapshot.path, &Cancel::default()).await;
+                let _ = tree.remove();
                 return Err(error);
             }
         }
@@ -70,8 +85,10 @@ impl Dataset {
         }
         // Without it the swap would only not survive the loss of power.
         let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
-        if let Some(before) = before.filter(|before| before.path != snapshot.path) {
-            touch(&before.path);
+        if let Some(before) = before.filter(|before| before.path != snapshot.path)
+            && let Ok(records) = records(&Place::of(&self.0.settings)?)
+        {
+            touch(&records.join(before.commit.as_str()));
         }
         Ok(())
     }
@@ -80,9 +97,11 @@ impl Dataset {
     pub async fn current(&self) -> Option<Snapshot> {
         match &self.0.settings.publish {
             Publish::InPlace => Some(Snapshot { commit: self.head().await.ok()??, path: self.0.settings.dir.clone() }),
-            Publish::Worktree { link, .. } => {
+            Publish::Worktree { link, dir, .. } => {
                 let path = link.canonicalize().ok()?;
-                let commit = Commit::parse(path.file_name()?.to_str()?).ok()?;
+                // A link that was turned to another place serves nothing of ours.
+                let is_ours = path.parent() == dir.canonicalize().ok().as_deref();
+                let commit = Commit::parse(path.file_name()?.to_str()?).ok().filter(|_| is_ours)?;
                 Some(Snapshot { commit, path })
             }
         }
@@ -101,13 +120,14 @@ impl Dataset {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(commit) = name.to_str().and_then(|name| Commit::parse(name).ok()) else { continue };
-            if serving.as_ref() == Some(&commit) || needed.contains(&commit) || !left_since(&entry.path(), *keep) {
+            let tree = Tree::of(&work, dir, &commit)?;
+            if serving.as_ref() == Some(&commit) || needed.contains(&commit) || !tree.was_left_since(*keep) {
                 continue;
             }
-            if work.repo.is_edited(&entry.path(), cancel).await {
-                set_worktree_aside(&entry.path(), &work.place.side)?;
+            if tree.is_edited(cancel).await {
+                set_worktree_aside(&tree.path, &work.place.side)?;
             }
-            work.repo.remove_worktree(&entry.path(), cancel).await?;
+            tree.remove()?;
             gone += 1;
         }
         remove_temporaries(link);
@@ -115,54 +135,135 @@ impl Dataset {
     }
 }
 
-impl Repo {
-    async fn fill(&self, snapshot: &Snapshot, before: Option<&Snapshot>, cancel: &Cancel) -> Result<(), DatasetError> {
-        let (path, commit) = (shown(&snapshot.path), snapshot.commit.as_str());
-        self.git(["worktree", "prune"]).text(cancel).await?;
-        self.git(["worktree", "add", "--detach", "--no-checkout", "-f", &path, commit]).text(cancel).await?;
-        let admin =
-            admin_of(&snapshot.path).ok_or_else(|| DatasetError::Damaged(snapshot.path.clone(), "it has no git folder".to_owned()))?;
-        let at = Self { git_dir: admin.clone(), common: self.common.clone(), work: Some(snapshot.path.clone()), ..self.clone() };
+/// A published worktree: an exact child of the configured folder, and its record.
+struct Tree<'a> {
+    repo: &'a Repo,
+    /// The folder of all worktrees.
+    dir: &'a Path,
+    commit: Commit,
+    path: PathBuf,
+    record: PathBuf,
+}
+
+impl<'a> Tree<'a> {
+    fn of(work: &'a Work, dir: &'a Path, commit: &Commit) -> Result<Self, DatasetError> {
+        let record = records(&work.place)?.join(commit.as_str());
+        Ok(Self { repo: &work.repo, dir, commit: commit.clone(), path: dir.join(commit.as_str()), record })
+    }
+
+    fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
+        self.repo.git(args).in_tree(&self.path).index(&self.index())
+    }
+
+    fn index(&self) -> PathBuf {
+        self.record.join("index")
+    }
+
+    fn is_whole(&self) -> bool {
+        self.record.join(WHOLE).symlink_metadata().is_ok_and(|meta| meta.is_file()) && is_folder(&self.path)
+    }
+
+    async fn fill(&self, before: Option<&Self>, cancel: &Cancel) -> Result<(), DatasetError> {
+        std::fs::create_dir(&self.path).map_err(|error| DatasetError::File(self.path.clone(), error))?;
+        plain_folder(&self.record).map_err(|error| DatasetError::File(self.record.clone(), error))?;
         let linked = match before {
-            Some(before) => link_all(before, &snapshot.path, &admin).is_ok() && at.is_clean(cancel).await,
+            Some(before) => link_all(before, self).is_ok() && self.is_clean(cancel).await,
             None => false,
         };
         match before.filter(|_| linked) {
-            Some(before) => at.git(["read-tree", "-m", "-u", before.commit.as_str(), commit]).text(cancel).await?,
-            None => at.git(["read-tree", "--reset", "-u", commit]).text(cancel).await?,
+            Some(before) => self.git(["read-tree", "-m", "-u", before.commit.as_str(), self.commit.as_str()]).text(cancel).await?,
+            None => self.git(["read-tree", "--reset", "-u", self.commit.as_str()]).text(cancel).await?,
         };
-        let mark = admin.join(WHOLE);
+        self.tell_readers()?;
+        let mark = self.record.join(WHOLE);
         std::fs::write(&mark, "").map_err(|error| DatasetError::File(mark, error))
     }
 
-    async fn is_clean(&self, cancel: &Cancel) -> bool {
-        self.git(["diff-files", "--quiet"]).run(cancel).await.0 == Ended::Exit(0)
+    /// Takes over one that readers have, that is whole, and that an older tagalong made.
+    async fn adopt(&self, cancel: &Cancel) -> bool {
+        let is_old = self.record.symlink_metadata().is_err() && is_folder(&self.path);
+        is_old && !self.is_edited(cancel).await && std::fs::write(self.record.join(WHOLE), "").is_ok()
     }
 
-    /// Whether somebody has changed or added a file in the worktree at `path`. One that cannot be asked counts as edited.
-    async fn is_edited(&self, path: &Path, cancel: &Cancel) -> bool {
-        if !is_whole(path) {
+    /// A reader who asks git in the worktree gets its commit, from a git folder as `git worktree add` makes it.
+    fn tell_readers(&self) -> Result<(), DatasetError> {
+        if self.repo.own.is_reftable {
+            return Ok(());
+        }
+        let told = || {
+            let admin = Path::new("worktrees").join(self.commit.as_str());
+            let (home, here) = (self.repo.git_dir.canonicalize()?, self.path.canonicalize()?);
+            let files = Beneath::open(&self.repo.git_dir)?;
+            files.remove_all(&admin)?;
+            let theirs = files.made(&admin)?;
+            theirs.write("HEAD", format!("{}\n", self.commit))?;
+            theirs.write("commondir", "../..\n")?;
+            theirs.write("gitdir", format!("{}\n", here.join(".git").display()))?;
+            let copy = self.record.join("copy");
+            copy_file(&self.index(), &copy)?;
+            theirs.bring(&copy, "index")?;
+            Beneath::open(&self.path)?.write(".git", format!("gitdir: {}\n", home.join(admin).display()))
+        };
+        told().map_err(|error| DatasetError::File(self.path.join(".git"), error))
+    }
+
+    async fn is_clean(&self, cancel: &Cancel) -> bool {
+        self.git(["diff-files", "--quiet", "--ignore-submodules=dirty"]).run(cancel).await.0 == Ended::Exit(0)
+    }
+
+    /// Whether somebody has changed or added a file in it. One that cannot be asked counts as edited, one that was never whole
+    /// does not.
+    async fn is_edited(&self, cancel: &Cancel) -> bool {
+        if !is_folder(&self.path) {
             return false;
         }
-        let Some(admin) = admin_of(path) else { return true };
-        let at = Self { git_dir: admin, common: self.common.clone(), work: Some(path.to_owned()), ..self.clone() };
-        let (ended, out, _) = at.git(["status", "--porcelain", "-z", "--ignored=no"]).run(cancel).await;
-        ended != Ended::Exit(0) || !out.is_empty()
+        if self.record.symlink_metadata().is_err() {
+            // Of an older tagalong, or not ours at all: it is compared with its commit.
+            let read =
+                plain_folder(&self.record).is_ok() && self.git(["read-tree", self.commit.as_str()]).run(cancel).await.0 == Ended::Exit(0);
+            if !read {
+                return true;
+            }
+        } else if !self.is_whole() {
+            return false;
+        }
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).run(cancel).await;
+        let (ended, others, _) = self.git(["ls-files", "-z", "--others", "--exclude-standard"]).run(cancel).await;
+        ended != Ended::Exit(0) || !others.is_empty() || !self.is_clean(cancel).await
     }
 
-    /// Removes the worktree at `path`, in whatever state it is.
-    async fn remove_worktree(&self, path: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
-        let admin = admin_of(path);
-        match std::fs::remove_dir_all(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(DatasetError::File(path.to_owned(), error)),
-            _ => {}
-        }
-        if let Some(admin) = admin.filter(|admin| admin.starts_with(self.common.join("worktrees"))) {
-            // `worktree prune` does what is left.
-            let _ = std::fs::remove_dir_all(admin);
-        }
-        self.git(["worktree", "prune"]).text(cancel).await.map(drop)
+    /// Removes it, in whatever state it is: by its name below the folder of all worktrees, whatever stands in its `.git`.
+    fn remove(&self) -> Result<(), DatasetError> {
+        let name = self.commit.as_str();
+        Beneath::open_real(self.dir)
+            .and_then(|dir| dir.remove_all(name))
+            .and_then(|()| Beneath::open(&self.repo.git_dir)?.remove_all(Path::new("worktrees").join(name)))
+            .and_then(|()| Beneath::open_real(self.record.parent().unwrap_or(Path::new("/")))?.remove_all(name))
+            .map_err(|error| DatasetError::File(self.path.clone(), error))
     }
+
+    fn was_left_since(&self, keep: Duration) -> bool {
+        let mark = if self.is_whole() { self.record.join(WHOLE) } else { self.path.clone() };
+        let Ok(left) = mark.symlink_metadata().and_then(|meta| meta.modified()) else { return true };
+        let left_ms = left.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        clock::now_ms() - left_ms >= keep.as_millis() as i64
+    }
+}
+
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+}
+
+/// The folder of the records.
+fn records(place: &Place) -> Result<PathBuf, DatasetError> {
+    let records = place.side.join(RECORDS);
+    plain_folder(&records).map_err(|error| DatasetError::File(records.clone(), error))?;
+    Ok(records)
+}
+
+fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::copy(from, to)?;
+    std::fs::File::options().write(true).open(to)?.set_modified(std::fs::metadata(from)?.modified()?)
 }
 
 /// What somebody has edited is kept whole, out of the way.
@@ -172,19 +273,9 @@ fn set_worktree_aside(path: &Path, side: &Path) -> Result<(), DatasetError> {
     std::fs::create_dir_all(&asides).and_then(|()| std::fs::rename(path, &to)).map_err(|error| DatasetError::File(to, error))
 }
 
-/// The git folder of a worktree.
-fn admin_of(path: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(path.join(".git")).ok()?;
-    Some(PathBuf::from(text.strip_prefix("gitdir: ")?.trim_end())).filter(|admin| admin.is_dir())
-}
-
-fn is_whole(path: &Path) -> bool {
-    admin_of(path).is_some_and(|admin| admin.join(WHOLE).exists())
-}
-
 /// Links every file of `from` into `to`, and takes its index along.
-fn link_all(from: &Snapshot, to: &Path, admin: &Path) -> std::io::Result<()> {
-    let mut folders = vec![(from.path.clone(), to.to_owned())];
+fn link_all(from: &Tree<'_>, to: &Tree<'_>) -> std::io::Result<()> {
+    let mut folders = vec![(from.path.clone(), to.path.clone())];
     while let Some((from, to)) = folders.pop() {
         for entry in std::fs::read_dir(&from)? {
             let entry = entry?;
@@ -200,25 +291,15 @@ fn link_all(from: &Snapshot, to: &Path, admin: &Path) -> std::io::Result<()> {
             }
         }
     }
-    let old = admin_of(&from.path).map(|admin| admin.join("index")).ok_or(std::io::ErrorKind::NotFound)?;
-    let new = admin.join("index");
-    std::fs::copy(&old, &new)?;
-    std::fs::File::options().write(true).open(&new)?.set_modified(std::fs::metadata(&old)?.modified()?)
+    copy_file(&from.index(), &to.index())
 }
 
-/// Notes that the symlink leaves the worktree at `path` now.
-fn touch(path: &Path) {
-    if let Some(admin) = admin_of(path) {
+/// Notes that the symlink leaves the worktree of this record now.
+fn touch(record: &Path) {
+    if record.join(WHOLE).symlink_metadata().is_ok() {
         // Without it the worktree goes a little earlier, or stays until its next leaving.
-        let _ = std::fs::write(admin.join(WHOLE), "left");
+        let _ = std::fs::write(record.join(WHOLE), "left");
     }
-}
-
-fn left_since(path: &Path, keep: Duration) -> bool {
-    let mark = admin_of(path).map_or_else(|| path.to_owned(), |admin| admin.join(WHOLE));
-    let Ok(left) = std::fs::metadata(&mark).and_then(|meta| meta.modified()) else { return true };
-    let left_ms = left.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-    clock::now_ms() - left_ms >= keep.as_millis() as i64
 }
 
 fn temporary(link: &Path) -> String {

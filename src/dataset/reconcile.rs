@@ -34,7 +34,8 @@ impl Repo {
     pub(super) async fn pass(&self, cancel: &Cancel) -> Result<Reconciled, DatasetError> {
         self.trust_what_was_seen(cancel).await?;
         let from = self.tip(&self.local_ref(), cancel).await?;
-        let mut story = Reconciled { outcome: Reconcile::InSync, from: from.clone(), to: from, parked: None, pushed: 0, why: None };
+        let mut story =
+            Reconciled { outcome: Reconcile::InSync, from: from.clone(), to: from, parked: None, pushed: 0, why: None, is_behind: false };
         let mut remote = None;
         for _ in 0..ROUNDS {
             let tip = match remote.take() {
@@ -57,7 +58,7 @@ impl Repo {
             }
         }
         let why = "the remote moved again and again while own commits were pushed".to_owned();
-        self.told(story, Reconcile::FetchFailed, Some(why), cancel).await
+        self.told(story, Reconcile::PushFailed, Some(why), cancel).await
     }
 
     /// Ends the story: parked work of earlier passes goes out, and what stands now is read.
@@ -182,7 +183,7 @@ impl Repo {
             Pushed::Transient(_) | Pushed::Busy(_) if cancel.is_cancelled() => Err(DatasetError::Cancelled),
             Pushed::Transient(why) | Pushed::Busy(why) => {
                 story.outcome = Reconcile::InSync;
-                Ok(Round::Over(Reconcile::FetchFailed, Some(format!("own commits could not be pushed: {why}"))))
+                Ok(Round::Over(Reconcile::PushFailed, Some(format!("own commits could not be pushed: {why}"))))
             }
         }
     }
@@ -208,7 +209,7 @@ impl Repo {
             Pushed::Transient(_) | Pushed::Busy(_) if cancel.is_cancelled() => return Err(DatasetError::Cancelled),
             Pushed::Transient(why) | Pushed::Busy(why) => {
                 let why = format!("own work does not fit, and conflicts/{name} could not be pushed yet: {why}");
-                return Ok(Round::Over(Reconcile::FetchFailed, Some(why)));
+                return Ok(Round::Over(Reconcile::PushFailed, Some(why)));
             }
         }
         let round = self.follow(Some(local), (remote, remote), Reconcile::ConflictParked, story, cancel).await?;
@@ -253,7 +254,7 @@ fn weightier(a: Reconcile, b: Reconcile) -> Reconcile {
         Reconcile::FollowedRewrite => 3,
         Reconcile::Rebased => 4,
         Reconcile::ConflictParked => 5,
-        Reconcile::PushRefused | Reconcile::FetchFailed | Reconcile::RemoteBranchMissing => 6,
+        Reconcile::PushRefused | Reconcile::PushFailed | Reconcile::FetchFailed | Reconcile::RemoteBranchMissing => 6,
     };
     if weight(b) > weight(a) { b } else { a }
 }

@@ -58,7 +58,9 @@ impl Repo {
 
     /// Makes a shallow repository whole.
     pub(super) async fn unshallow(&self, cancel: &Cancel) -> Result<Fetched, DatasetError> {
-        self.fetch_with(&["--unshallow"], cancel).await
+        let fetched = self.fetch_with(&["--unshallow"], cancel).await?;
+        self.own.made_whole(&self.git_dir).map_err(|error| DatasetError::File(self.git_dir.join("shallow"), error))?;
+        Ok(fetched)
     }
 
     async fn fetch_with(&self, more: &[&str], cancel: &Cancel) -> Result<Fetched, DatasetError> {
@@ -116,17 +118,16 @@ impl Repo {
 
     /// Whether the remote is still the one whose tip is remembered. When it is another, what that one had is not known.
     pub(super) fn is_same_remote(&self) -> bool {
-        std::fs::read_to_string(self.git_dir.join("tagalong").join("remote")).is_ok_and(|seen| seen == without_user(&self.settings.remote))
+        self.memo("remote").is_some_and(|seen| seen == without_user(&self.settings.remote))
     }
 
     /// Whether any remote was followed from here already.
     pub(super) fn is_remote_known(&self) -> bool {
-        self.git_dir.join("tagalong").join("remote").exists()
+        self.memo("remote").is_some()
     }
 
     pub(super) fn remember_remote(&self) -> Result<(), DatasetError> {
-        let file = self.own_dir()?.join("remote");
-        std::fs::write(&file, without_user(&self.settings.remote)).map_err(|error| DatasetError::File(file, error))
+        self.set_memo("remote", &without_user(&self.settings.remote))
     }
 }
 
@@ -196,7 +197,8 @@ pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &C
     let to_text = crate::dataset::git::shown(to);
     let branch = settings.branch.as_str();
     let mut args = vec!["clone", "--quiet", "--single-branch", "--branch", branch, "--no-tags", "--origin", "origin", "--template="];
-    args.extend(["--no-hardlinks", "--", settings.remote.as_str(), to_text.as_str()]);
+    // What the history says about its files must not decide how they get here: they are written by our own git folder.
+    args.extend(["--no-checkout", "--no-hardlinks", "--", settings.remote.as_str(), to_text.as_str()]);
     let call = Call::new(settings, args).remote(settings, settings.fetch_deadline);
     let (ended, _, err) = call.run(cancel).await;
     match ended {
@@ -254,7 +256,6 @@ pub(super) fn is_damage(err: &str) -> bool {
         "not a git repository",
         "packfile",
         "broken ref",
-        "bad config",
         "unable to resolve reference",
         "bad ref",
         "unable to find",

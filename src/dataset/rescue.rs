@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::dataset::DatasetError;
 use crate::dataset::git::Repo;
 use crate::dataset::git::shown;
+use crate::dataset::head::Head;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
@@ -22,13 +23,14 @@ impl Repo {
         let mut tips: Vec<(String, Commit)> = out.lines().filter_map(parse).collect();
         for path in locals_on_disk(self) {
             let name = path.strip_prefix(&self.common).map(shown).unwrap_or_default();
-            if let Ok(commit) = Commit::parse(std::fs::read_to_string(&path).unwrap_or_default().trim())
+            let text = self.files().ok().and_then(|files| files.text(&name).ok()).unwrap_or_default();
+            if let Ok(commit) = Commit::parse(text.trim())
                 && tips.iter().all(|(at, _)| *at != name)
             {
                 tips.push((name, commit));
             }
         }
-        if let Ok(commit) = Commit::parse(std::fs::read_to_string(self.git_dir.join("HEAD")).unwrap_or_default().trim()) {
+        if let Ok(Head::Detached(commit)) = self.head(&cancel).await {
             tips.push(("refs/heads/detached".to_owned(), commit));
         }
         let is_work = |name: &str| {
@@ -44,7 +46,7 @@ impl Repo {
     /// Takes along what a damaged repository knows of what the remote had, so that it does not count as own work here.
     pub(super) async fn take_traces(&self, old: &Self, cancel: &Cancel) -> Result<(), DatasetError> {
         let names = old.had_names().await;
-        let from = shown(&old.common);
+        let from = shown(&old.own.git);
         for name in names.iter().collect::<BTreeSet<_>>().into_iter().take(MOST_TRACES) {
             if self.tip(name, cancel).await?.is_none() {
                 // What cannot be read there is not below any work that can.
@@ -63,7 +65,8 @@ impl Repo {
         {
             return Ok(None);
         }
-        let from = shown(&old.common);
+        // By our own folder, for git believes what stands in the other.
+        let from = shown(&old.own.git);
         let to = if name == self.local_ref() { "refs/tagalong/rescued".to_owned() } else { name.to_owned() };
         let refspec = format!("+{name}:{to}");
         let args =

@@ -123,15 +123,9 @@ impl Repo {
 
     /// Notes further names that the remote had.
     pub(super) fn note_all_had(&self, names: &[String]) -> Result<(), DatasetError> {
-        let file = self.own_dir()?.join(NOTED);
-        let before = std::fs::read_to_string(&file).unwrap_or_default();
+        let before = self.memo(NOTED).unwrap_or_default();
         let new: String = names.iter().filter(|name| !before.contains(name.as_str())).flat_map(|name| [name, "\n"]).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let mut open =
-            std::fs::File::options().create(true).append(true).open(&file).map_err(|error| DatasetError::File(file.clone(), error))?;
-        open.write_all(new.as_bytes()).map_err(|error| DatasetError::File(file, error))
+        if new.is_empty() { Ok(()) } else { self.set_memo(NOTED, &format!("{before}{new}")) }
     }
 
     /// Every name that a trace of the remote has.
@@ -141,13 +135,13 @@ impl Repo {
     }
 
     pub(super) fn has_noted(&self) -> bool {
-        self.git_dir.join("tagalong").join(NOTED).exists()
+        self.memo(NOTED).is_some()
     }
 
     /// What was noted is followed by now.
     pub(super) fn forget_had(&self) {
         // One that stays only says again what was true once.
-        let _ = std::fs::remove_file(self.git_dir.join("tagalong").join(NOTED));
+        self.drop_memo(NOTED);
     }
 
     /// The refs by which git itself remembers the branch of the remote that is followed.
@@ -182,7 +176,7 @@ impl Repo {
             traces.extend(self.of_logs(&configured));
         }
         traces.extend(self.of_fetch_heads());
-        let mut noted = vec![std::fs::read_to_string(self.git_dir.join("tagalong").join(NOTED)).unwrap_or_default()];
+        let mut noted = vec![self.memo(NOTED).unwrap_or_default()];
         for name in [self.upstream_ref(), self.fetched_ref()] {
             noted.extend(self.tip(&name, cancel).await?.map(|tip| tip.to_string()));
         }
@@ -193,9 +187,9 @@ impl Repo {
 
     /// The remotes of the repository's configuration, read from the file: nothing of it is carried out.
     async fn configured(&self, cancel: &Cancel) -> Vec<Configured> {
-        let file = crate::dataset::git::shown(&self.common.join("config"));
-        let args = ["config", "--file", &file, "-z", "--get-regexp", r"^remote\..*\.(url|pushurl|fetch)$"];
-        let (ended, out, _) = self.git(args).run(cancel).await;
+        let Ok(text) = self.files().and_then(|files| in_memory(&files.read("config").unwrap_or_default())) else { return Vec::new() };
+        let args = ["config", "--file", "-", "--no-includes", "-z", "--get-regexp", r"^remote\..*\.(url|pushurl|fetch)$"];
+        let (ended, out, _) = self.git(args).stdin(text).run(cancel).await;
         if ended != Ended::Exit(0) {
             return Vec::new();
         }
@@ -250,7 +244,7 @@ impl Repo {
 
     /// What `packed-refs` says, also where a loose ref says something newer by now.
     fn of_packed_refs(&self, configured: &[Configured]) -> Vec<Trace> {
-        let text = std::fs::read_to_string(self.common.join("packed-refs")).unwrap_or_default();
+        let text = self.files().ok().and_then(|files| files.text("packed-refs").ok()).unwrap_or_default();
         let lines = text.lines().filter_map(|line| line.split_once(' ')).filter(|(commit, _)| is_name(commit));
         lines.filter_map(|(commit, name)| self.trace(name, vec![commit.to_owned()], configured)).collect()
     }
@@ -261,14 +255,14 @@ impl Repo {
         let logs = self.common.join("logs");
         for path in files_below(&logs.join("refs")) {
             let name = path.strip_prefix(&logs).map(crate::dataset::git::shown).unwrap_or_default();
-            let text = std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+            let text = self.read_in(&path);
             let names = text.lines().flat_map(|line| line.splitn(3, ' ').take(2)).filter(|name| is_name(name)).map(str::to_owned).collect();
             traces.extend(self.trace(&name, names, configured));
         }
         let mut own = vec![logs.join("HEAD"), self.git_dir.join("logs/HEAD"), logs.join(self.local_ref())];
         own.extend(self.worktrees().into_iter().map(|tree| tree.join("logs/HEAD")));
         for path in own {
-            let text = std::fs::read(&path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+            let text = self.read_in(&path);
             let entries =
                 text.lines().filter_map(|line| line.split_once('\t')).filter_map(|(head, said)| Some((head.split(' ').nth(1)?, said)));
             traces.extend(self.taken_over(path.ends_with(self.local_ref()), entries, configured));
@@ -351,7 +345,7 @@ impl Repo {
         files.extend(self.worktrees().into_iter().map(|tree| tree.join("FETCH_HEAD")));
         let mut traces = Vec::new();
         for file in files {
-            let text = std::fs::read(&file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+            let text = self.read_in(&file);
             for line in text.lines() {
                 let mut fields = line.splitn(3, '\t');
                 let (Some(name), Some(_), Some(what)) = (fields.next(), fields.next(), fields.next()) else { continue };
@@ -367,6 +361,12 @@ impl Repo {
             }
         }
         traces
+    }
+
+    /// The text of a plain file in the checkout's git folder; nothing when there is none.
+    fn read_in(&self, path: &std::path::Path) -> String {
+        let name = path.strip_prefix(&self.git_dir).unwrap_or(path);
+        self.files().ok().and_then(|files| files.text(name).ok()).unwrap_or_default()
     }
 
     /// The git folders of linked worktrees.

@@ -1,8 +1,11 @@
 //! What somebody began in the checkout and did not end: a merge, a rebase, commits on a detached HEAD.
 
+use std::path::Path;
+
 use crate::dataset::DatasetError;
 use crate::dataset::Ready;
 use crate::dataset::git::Repo;
+use crate::dataset::head::Head;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 use crate::process::Cancel;
@@ -35,7 +38,7 @@ impl Repo {
             return Ok(false);
         }
         for stash in ["rebase-merge/autostash", "rebase-apply/autostash", "MERGE_AUTOSTASH"] {
-            let text = std::fs::read_to_string(self.git_dir.join(stash)).unwrap_or_default();
+            let text = self.files()?.text(stash).unwrap_or_default();
             if let Ok(commit) = Commit::parse(text.trim())
                 && self.tip(commit.as_str(), cancel).await?.is_some()
             {
@@ -43,19 +46,16 @@ impl Repo {
             }
         }
         // The edits are read before the notes go, so that a kill between the two finds them again.
-        if let Some(merging) =
-            std::fs::read_to_string(self.git_dir.join("MERGE_HEAD")).ok().and_then(|text| Commit::parse(text.lines().next()?).ok())
+        if let Some(merging) = self.files()?.text("MERGE_HEAD").ok().and_then(|text| Commit::parse(text.lines().next()?).ok())
             && self.tip(merging.as_str(), cancel).await?.is_some()
             && !self.is_kept(&merging, cancel).await?
         {
             ready.parked.push(self.park(&merging, cancel).await?);
         }
-        let notes = self.own_dir()?.join(format!("unfinished-{}", crate::clock::new_id()));
-        let error = |error| DatasetError::File(notes.clone(), error);
-        std::fs::create_dir_all(&notes).map_err(error)?;
-        for name in &left {
-            std::fs::rename(self.git_dir.join(name), notes.join(name)).map_err(error)?;
-        }
+        let notes = Path::new("tagalong").join(format!("unfinished-{}", crate::clock::new_id()));
+        let files = self.files()?;
+        let moved = files.made(&notes).and_then(|_| left.iter().try_for_each(|name| files.rename(Path::new(name), &notes.join(name))));
+        moved.map_err(|error| DatasetError::File(self.git_dir.join(&notes), error))?;
         ready.healed.push(format!("An operation that had been cut off was ended ({}).", left.join(", ")));
         Ok(true)
     }
@@ -63,18 +63,12 @@ impl Repo {
     /// HEAD goes to the branch. Commits that only a detached HEAD held are parked. True when it stood elsewhere.
     pub(super) async fn take_branch(&self, ready: &mut Ready, cancel: &Cancel) -> Result<bool, DatasetError> {
         let branch = self.local_ref();
-        // Read as a file, since every pass asks; where refs are kept in another way it says something else.
-        if std::fs::read_to_string(self.git_dir.join("HEAD"))
-            .is_ok_and(|text| text.trim_end().strip_prefix("ref: ") == Some(branch.as_str()))
-        {
-            return Ok(false);
-        }
-        let (_, at, _) = self.git(["symbolic-ref", "--quiet", "HEAD"]).run(cancel).await;
-        if at.trim() == branch {
+        let head = self.head(cancel).await?;
+        if head == Head::On(branch.clone()) {
             return Ok(false);
         }
         let stood = self.tip("HEAD", cancel).await?;
-        if at.trim().is_empty()
+        if !matches!(head, Head::On(_))
             && let Some(stood) = &stood
             && !self.is_kept(stood, cancel).await?
         {
@@ -84,7 +78,7 @@ impl Repo {
         if self.work.is_some() && stood.is_some() {
             self.leave(ready, cancel).await?;
         }
-        self.git(["symbolic-ref", "-m", "tagalong", "HEAD", &branch]).text(cancel).await?;
+        self.set_head(cancel).await?;
         ready.healed.push(format!("The checkout was not on {}: it is now.", self.settings.branch));
         Ok(true)
     }
@@ -97,10 +91,9 @@ impl Repo {
         };
         let lock = IndexLock::take(self, cancel).await?;
         let index = self.borrowed_index()?;
-        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         ready.parked.extend(self.park_and_place(&to, &index, cancel).await?);
-        let own = self.git_dir.join("index");
-        std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own, error))?;
+        self.install_index(&index)?;
         drop(lock);
         Ok(())
     }

@@ -140,6 +140,7 @@ impl From<ReloadError> for ApiError {
         let detail = error.to_string();
         match error {
             ReloadError::Unknown(_) => Self::new(StatusCode::NOT_FOUND, "unknown_dataset", detail),
+            ReloadError::NoName(..) => Self::bad_request(detail),
             ReloadError::Stopping(_) => Self::busy(detail),
             ReloadError::Store(error) => error.into(),
         }

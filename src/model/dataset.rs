@@ -117,11 +117,13 @@ pub enum Reconcile {
     FetchFailed,
     /// The remote refused what was pushed.
     PushRefused,
+    /// The remote was read, but what was pushed did not get through; it is tried again.
+    PushFailed,
 }
 
 impl Reconcile {
     /// Every outcome, for metrics that show zero before the first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InSync,
         Self::FastForwarded,
         Self::Pushed,
@@ -131,6 +133,7 @@ impl Reconcile {
         Self::RemoteBranchMissing,
         Self::FetchFailed,
         Self::PushRefused,
+        Self::PushFailed,
     ];
 
     /// What stands in the place of an outcome when nothing could be done with a dataset at all.
@@ -160,6 +163,7 @@ impl Reconcile {
             Self::RemoteBranchMissing => "remote-branch-missing",
             Self::FetchFailed => "fetch-failed",
             Self::PushRefused => "push-refused",
+            Self::PushFailed => "push-failed",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! for each dataset, on a call, on a timer, or because the push of own commits found the remote moved on.
 
 mod app;
+mod note;
 mod peers;
 mod run;
 mod runner;
@@ -33,6 +34,9 @@ use crate::telemetry::Metrics;
 pub use run::{Load, Ran};
 pub use sync::{Synced, sync};
 
+/// So many hex digits have full object names at least; a longer one is asked about.
+const SHORTEST_FULL: usize = 40;
+
 /// What every dataset needs.
 #[derive(Debug)]
 struct Common {
@@ -60,6 +64,9 @@ pub enum ReloadError {
     /// The server stops, or its configuration has changed meanwhile.
     #[error("The dataset {0} is being stopped; try again.")]
     Stopping(DatasetName),
+    /// What was asked for can be the name of no commit in this repository.
+    #[error("{0} is no object name of the dataset {1}, whose names have {2} hex digits.")]
+    NoName(CommitName, DatasetName, usize),
     /// The database does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -190,6 +197,11 @@ impl Reloader {
             let loaded = runner.loaded();
             return Ok(Reply { done: Done::Ignored, loaded, contained: None, peers: Vec::new(), took: began.elapsed() });
         }
+        if let Some(commit) = ask.commit.as_ref().filter(|commit| commit.as_str().len() > SHORTEST_FULL)
+            && let Some(digits) = runner.digits().await.filter(|digits| commit.as_str().len() > *digits)
+        {
+            return Err(ReloadError::NoName(commit.clone(), name.clone(), digits));
+        }
         let is_loaded = match &ask.commit {
             Some(commit) => runner.serves(commit).await,
             None => false,
@@ -219,6 +231,13 @@ impl Reply {
         held && self.contained != Some(false)
     }
 
+    /// Why it is not enough that a reload held: it did not bring the commit that was asked for.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        let text = "the commit that was asked for is not in what is loaded: the remote's branch does not have it, or not yet";
+        (self.contained == Some(false)).then(|| text.to_owned())
+    }
+
     /// The body of the API.
     #[must_use]
     pub fn view(&self, dataset: &DatasetName) -> api::Reloaded {
@@ -227,7 +246,7 @@ impl Reply {
             Done::Ignored | Done::Contained => None,
         };
         let text = |commit: Option<&Commit>| commit.map(ToString::to_string);
-        let missing = (self.contained == Some(false)).then(|| "the commit that was asked for is not in what is loaded".to_owned());
+        let missing = self.missing();
         api::Reloaded {
             dataset: dataset.clone(),
             outcome: self.outcome().to_owned(),

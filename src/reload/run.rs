@@ -29,6 +29,8 @@ pub struct Ran {
     pub parked: Option<String>,
     /// How many own commits the remote took.
     pub pushed: u64,
+    /// Whether the checkout lacks what the remote has, since own work must be pushed first and was not.
+    pub is_behind: bool,
     /// What readers have of it.
     pub load: Load,
 }
@@ -55,7 +57,7 @@ impl Ran {
     #[must_use]
     pub fn is_ok(&self) -> bool {
         let is_fresh = !matches!(self.reconciled, None | Some(Reconcile::FetchFailed | Reconcile::RemoteBranchMissing));
-        is_fresh && !matches!(self.load, Load::Failed(_))
+        is_fresh && !self.is_behind && !matches!(self.load, Load::Failed(_))
     }
 
     /// Why, where a person should know: what stands in the way of the app comes first.
@@ -95,7 +97,7 @@ impl Story<'_> {
             // The folder is as healthy as before: the next pass heals what it must, and leaves a live app's edits alone.
             Err(error) => {
                 let note = Some(error.to_string());
-                Ran { reconciled: None, note, from: None, to: None, parked: None, pushed: 0, load: Load::Nothing }
+                Ran { reconciled: None, note, from: None, to: None, parked: None, pushed: 0, is_behind: false, load: Load::Nothing }
             }
         }
     }
@@ -122,6 +124,7 @@ impl Story<'_> {
             to: done.to,
             parked: done.parked,
             pushed: done.pushed,
+            is_behind: done.is_behind,
             load: Load::Nothing,
         })
     }

@@ -28,6 +28,8 @@ use crate::reload::Load;
 use crate::reload::Ran;
 use crate::reload::ReloadError;
 use crate::reload::TellPeers;
+use crate::reload::note;
+use crate::reload::note::Note;
 use crate::reload::peers;
 use crate::reload::run;
 use crate::store::LastReload;
@@ -143,6 +145,12 @@ impl Runner {
 
     pub(super) fn set_loaded(&self, commit: Option<Commit>) {
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = commit;
+    }
+
+    /// How many hex digits a full object name of the repository has; none where there is no commit yet.
+    pub(super) async fn digits(&self) -> Option<usize> {
+        let known = self.loaded().or(self.dataset.head().await.ok().flatten());
+        known.map(|commit| commit.as_str().len())
     }
 
     /// Whether `commit` is in what the app has loaded: by equality first, then by asking git. Never waits for a reload.
@@ -320,6 +328,11 @@ impl Runner {
         }
     }
 
+    /// The same, also where another process pushes.
+    pub(super) fn push_seen(&self) -> Option<String> {
+        if *self.ended.borrow() { note::said(&self.plan.data.state) } else { self.push_state() }
+    }
+
     /// Whether the push of own commits waits for something, and for what.
     pub(super) fn push_state(&self) -> Option<String> {
         match &*self.push.borrow() {
@@ -334,9 +347,11 @@ impl Runner {
     /// others are to hear of it.
     async fn push_own(self: Arc<Self>) {
         let mut told = self.push.subscribe();
+        let mut note = Note::keep(&self.plan.data.state);
         let watch = async {
             while told.changed().await.is_ok() {
                 let now = told.borrow_and_update().clone();
+                note.say(self.push_state());
                 let is_due = match now {
                     Push::Behind => self.is_ready(),
                     Push::Done => {

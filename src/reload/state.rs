@@ -118,7 +118,7 @@ async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
         loaded: text(runner.loaded().or_else(|| status.as_ref()?.loaded.clone())),
         loaded_ms: last.as_ref().and_then(|last| last.loaded_ms),
         pending: status.as_ref().map_or(0, |status| status.pending),
-        push: runner.push_state(),
+        push: runner.push_seen(),
         parked: parked
             .map(|one| api::Parked { branch: one.branch.clone(), commit: one.commit.to_string(), published: one.published })
             .collect(),

@@ -19,13 +19,17 @@ pub struct Synced {
 }
 
 /// Makes a dataset ready, brings it together with its remote and publishes it. A remote that cannot be reached is no error
-/// where there is data. With `app_follows`, what is published counts as loaded: the app starts with it.
+/// where there is data. With `app_follows` the app is about to start: from now on nothing counts as loaded, until it says so
+/// to whoever asks it, or was told.
 ///
 /// # Errors
 /// When there is no data to publish, or nothing can be done with the folder; nothing was lost.
 pub async fn sync(plan: &Reload, app_follows: bool, cancel: &Cancel) -> Result<Synced, DatasetError> {
     let dataset = Dataset::new(plan.data.clone());
     let ready = dataset.ready(cancel).await?;
+    if app_follows {
+        dataset.forget_loaded().await?;
+    }
     let mut notes = ready.healed;
     notes.extend(ready.parked.iter().map(|name| format!("work is parked as {name}; a person must merge it")));
     notes.extend(ready.aside.iter().map(|folder| format!("{} was set aside; look into it", folder.display())));
@@ -37,9 +41,6 @@ pub async fn sync(plan: &Reload, app_follows: bool, cancel: &Cancel) -> Result<S
         let staged = dataset.stage(commit, cancel).await?;
         dataset.flip(&staged).await?;
         dataset.tidy(&[], cancel).await?;
-        if app_follows {
-            dataset.set_loaded(commit).await?;
-        }
     }
     Ok(Synced { outcome: done.outcome, commit, notes })
 }

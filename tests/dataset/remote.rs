@@ -22,7 +22,7 @@ use crate::world::World;
 use crate::world::on_both_gits;
 
 /// A server of `git http-backend` over one folder, which wants this password of any user; none: it never answers.
-fn serve(git: String, folder: PathBuf, password: Arc<Mutex<Option<String>>>) -> u16 {
+pub(crate) fn serve(git: String, folder: PathBuf, password: Arc<Mutex<Option<String>>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -39,6 +39,25 @@ fn serve(git: String, folder: PathBuf, password: Arc<Mutex<Option<String>>>) -> 
         }
     });
     port
+}
+
+/// A server that sends everybody to `to`, and keeps what it was shown as a credential.
+fn redirect(to: String) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, seen) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let kept = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut target = String::new();
+            let _ = reader.read_line(&mut target);
+            let lines = reader.lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            kept.lock().unwrap().extend(lines.filter(|line| line.to_ascii_lowercase().starts_with("authorization:")));
+            let path = target.split(' ').nth(1).unwrap_or("/").to_owned();
+            let _ = write!(stream, "HTTP/1.1 302 Found\r\nLocation: {to}{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    (port, seen)
 }
 
 fn answer(mut stream: &TcpStream, git: &str, folder: &std::path::Path, wanted: &str) -> Option<()> {
@@ -118,6 +137,29 @@ on_both_gits! {
         // The lock is free, and the old remote is read again.
         world.set(|settings| { settings.remote = format!("file://{}/remote.git", settings.dir.parent().unwrap().display()); settings.fetch_deadline = Duration::from_mins(1); });
         world.expect(Reconcile::Pushed).await;
+    }
+
+    async fn a_password_does_not_follow_a_redirect(world: World) {
+        world.ready().await;
+        let secret = world.path("secret");
+        std::fs::write(&secret, "s3cret\n").unwrap();
+        // What it leads to would take anything, and notes what it is shown.
+        let (other, shown) = redirect("http://127.0.0.1:1".to_owned());
+        let (port, first) = redirect(format!("http://127.0.0.1:{other}"));
+        // Not even when the operator allows it for every address: it is our password.
+        std::fs::write(world.path("home/.gitconfig"), format!("[http]\n followRedirects = true\n[http \"http://127.0.0.1:{port}\"]\n followRedirects = true\n")).unwrap();
+        world.set(|settings| {
+            settings.remote = format!("http://127.0.0.1:{port}/remote.git");
+            settings.login = Some(DatasetLogin { user: "u".to_owned(), secret_file: secret });
+        });
+        let done = world.expect(Reconcile::FetchFailed).await;
+        let why = done.why.unwrap();
+        assert!(why.contains("redirect"), "{why}");
+        assert!(!first.lock().unwrap().is_empty(), "the remote itself gets it");
+        assert_eq!(*shown.lock().unwrap(), [""; 0], "nobody else does");
+        world.here("own", "o");
+        assert!(matches!(world.data().may_push(&world.cancel).await.unwrap(), Push::Waiting { why, .. } if why.contains("redirect")));
+        assert_eq!(*shown.lock().unwrap(), [""; 0]);
     }
 
     async fn a_remote_that_is_not_there_or_no_repository_is_an_outcome(world: World) {

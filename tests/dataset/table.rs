@@ -359,6 +359,30 @@ on_both_gits! {
         assert_eq!((world.read("own"), world.read("raced")), ("o".to_owned(), "r".to_owned()));
     }
 
+    async fn a_push_that_fails_is_no_failed_fetch(world: World) {
+        world.ready().await;
+        let own = world.here("own", "o");
+        // The remote can be read, and has no room.
+        let hook = world.remote().join("hooks/pre-receive");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, "#!/bin/sh\nkill -KILL $PPID\n").unwrap();
+        crate::world::executable(&hook);
+        let done = world.expect(Reconcile::PushFailed).await;
+        assert!(!done.is_behind && done.why.as_ref().unwrap().contains("could not be pushed"), "{done:?}");
+        assert_eq!(world.data().status(&world.cancel).await.unwrap().pending, 1);
+        // Work that does not fit must be there first: then what is served is old, and it is said.
+        std::fs::remove_file(&hook).unwrap();
+        world.elsewhere("own", "theirs");
+        std::fs::write(&hook, "#!/bin/sh\nkill -KILL $PPID\n").unwrap();
+        crate::world::executable(&hook);
+        let done = world.expect(Reconcile::PushFailed).await;
+        assert!(done.is_behind, "{done:?}");
+        assert_eq!(world.head(), own);
+        std::fs::remove_file(&hook).unwrap();
+        world.expect(Reconcile::ConflictParked).await;
+        assert!(world.is_kept(&world.remote(), &own));
+    }
+
     async fn a_refused_push_is_told_apart_and_tried_again_later(world: World) {
         world.ready().await;
         let tip = world.here("own", "o");

@@ -253,6 +253,7 @@ pub(crate) fn settings(root: &Path, git: &str) -> config::Dataset {
     config::Dataset {
         name: DatasetName::parse("data").unwrap(),
         dir: root.join("data"),
+        state: root.join("state"),
         remote: format!("file://{}", root.join("remote.git").display()),
         branch: "main".to_owned(),
         committer_name: "data bot".to_owned(),

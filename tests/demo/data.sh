@@ -159,6 +159,17 @@ notify() {
     grep -o 'http://127.0.0.1:[0-9]*: 200 .*' "$log" | cut -c 1-120 | shown
     expect "what pod one serves" "$commit" "$(version one)"
     expect "what pod two serves" "$commit" "$(version two)"
+    # A commit that no server serves, by a push to a branch that they do not follow or to none: red.
+    local lone
+    lone=$(as ada -C "$place/ada" commit-tree -m "nobody has it" 'HEAD^{tree}')
+    as ada -C "$place/ada" update-ref refs/heads/main "$lone"
+    if (cd "$place/ada" && XDG_CACHE_HOME=$place/act-cache act push -W "$root/workflows/$1/notify-pods.yml" -P ubuntu-latest=-self-hosted \
+        -P docker=-self-hosted --no-cache-server --secret-file "$place/act.secrets" --var-file "$place/act.vars" </dev/null >"$log" 2>&1); then
+        die "the workflow of $1 ended green for a commit that no server has: $(tail -n 20 "$log")"
+    fi
+    grep -q 'not_contained' "$log" || die "the workflow of $1 ended red for another reason: $(tail -n 20 "$log")"
+    as ada -C "$place/ada" update-ref refs/heads/main "$commit"
+    tell "and ends red for a commit that no server has"
 }
 if have act; then
     heading "The workflow that a data repository copies calls both pods"

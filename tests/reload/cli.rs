@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::support::Place;
 use crate::support::Plan;
 use crate::support::Process;
+use crate::support::Running;
 use crate::support::Server;
 use crate::support::commit;
 use crate::support::git;
@@ -30,9 +31,9 @@ async fn a_sync_becomes_the_program_behind_it() {
     );
     assert_eq!(code, 7, "{said}");
     assert!(said.contains("the first note"), "{said}");
-    // The app starts with what was published, so that is what is loaded.
+    // The app has only been started: nobody has seen it serve anything.
     let shown = status(&config);
-    assert_eq!((&shown["head"], &shown["loaded"]), (&json!(place.tip()), &json!(place.tip())));
+    assert_eq!((&shown["head"], &shown["loaded"]), (&json!(place.tip()), &json!(null)));
     // Own work is published too, and without a program behind it nothing is said to be loaded.
     let own = commit(&Plan::new("pod").checkout(&place), &[("notes/own.md", "ours\n")]);
     let (code, said) = tagalong(&config, &["data", "sync"]);
@@ -41,6 +42,42 @@ async fn a_sync_becomes_the_program_behind_it() {
     assert_eq!((place.tip(), &shown["head"], shown["loaded"] == json!(own)), (own.clone(), &json!(own), false));
     let (code, said) = tagalong(&config, &["data", "sync", "--", "/no/such/program"]);
     assert!(code == 1 && said.contains("/no/such/program cannot be started"), "{code} {said}");
+}
+
+/// What was published for an app that is not there is not served: not before it, and not by the word of its last life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_says_nothing_about_an_app_that_is_not_there() {
+    let place = Place::new();
+    let checkout = Plan::new("pod").checkout(&place);
+    git(place.path(), &["clone", "--quiet", "remote.git", "pod-checkout"]);
+    let app = Running::app(&checkout, "127.0.0.1:0").await;
+    let listen = format!("127.0.0.1:{}", app.port);
+    let config = Plan::new("pod").over(&app).write(&place);
+    let text = std::fs::read_to_string(&config).unwrap().replace("within_s = 20", "within_s = 0.2");
+    std::fs::write(&config, text).unwrap();
+    let server = Server::start(config.clone()).await;
+    server.until_loaded(&place.tip()).await;
+    server.stop().await;
+    drop(app);
+    let (code, said) = tagalong(&config, &["data", "sync", "--once", "--", "sh", "-c", "exit 3"]);
+    assert_eq!(code, 3, "{said}");
+    let server = Server::start(config.clone()).await;
+    let tip = place.tip();
+    let (file, wanted) = (config.clone(), tip.clone());
+    let reload = |more: &'static [&str]| {
+        let (file, wanted) = (file.clone(), wanted.clone());
+        tokio::task::spawn_blocking(move || tagalong(&file, &[&["reload", "notes", "--commit", &wanted], more].concat()))
+    };
+    let (code, said) = reload(&[]).await.unwrap();
+    assert!(code == 19 && !said.contains("serves"), "{code} {said}");
+    assert_eq!(server.dataset().await["loaded"], json!(null));
+    // It waits for the app.
+    let waiting = reload(&["--wait", "--wait-s", "60"]);
+    let app = Running::app(&checkout, &listen).await;
+    let (code, said) = waiting.await.unwrap();
+    assert!(code == 0 && said.contains(&format!("serves {tip}")), "{code} {said}");
+    assert_eq!(app.commit().await, tip);
+    server.stop().await;
 }
 
 /// Without a remote: with data the app starts all the same; without, one try fails and otherwise it goes on trying.
@@ -85,6 +122,35 @@ async fn the_daemon_pushes_and_follows() {
     let last = commit(&checkout, &[("notes/last.md", "last\n")]);
     assert_eq!(daemon.terminate().await.code(), Some(0));
     assert_eq!(place.tip(), last);
+}
+
+/// What a daemon's push is at stands in `data status` as a server's does, and is gone with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_beside_a_daemon_says_what_it_says_under_a_server() {
+    let place = Place::new();
+    let plan = Plan::new("pod");
+    let (config, checkout) = (plan.write(&place), plan.checkout(&place));
+    let hook = place.remote().join("hooks/update");
+    std::fs::write(&hook, "#!/bin/sh\necho 'not here, please' >&2\nexit 1\n").unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(tagalong(&config, &["data", "sync", "--once"]).0, 0);
+    let own = commit(&checkout, &[("notes/own.md", "ours\n")]);
+    let mut shown = Vec::new();
+    for how in [&["data", "daemon"][..], &["serve"][..]] {
+        let running = Process::start(&config, how);
+        let refused = |shown: &Value| shown["push"].as_str().is_some_and(|push| push.contains("not here, please"));
+        until("a refusal", async || Some(status(&config)).filter(|shown| refused(shown) && shown["last"].is_object())).await;
+        let mut seen = status(&config);
+        assert_eq!((&seen["head"], &seen["pending"]), (&json!(own), &json!(1)), "{seen}");
+        for moment in ["at_ms", "loaded_ms"] {
+            seen["last"].as_object_mut().unwrap().remove(moment);
+            seen.as_object_mut().unwrap().remove(moment);
+        }
+        shown.push(seen);
+        assert_eq!(running.terminate().await.code(), Some(0));
+        assert_eq!(status(&config)["push"], json!(null), "nobody pushes any more");
+    }
+    assert_eq!(shown[0], shown[1]);
 }
 
 /// A daemon that was killed leaves nothing that a next one needs a person for.

@@ -193,6 +193,65 @@ async fn every_case_has_its_answer() {
     server.stop().await;
 }
 
+/// A commit that is not served is never a success, whatever it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_loaded_is_not_called_so() {
+    let place = Place::new();
+    let server = Server::start(Plan::new("pod").with_secret(&place).write(&place)).await;
+    let tip = place.tip();
+    server.until_loaded(&tip).await;
+    let missing = "the commit that was asked for is not in what is loaded: the remote's branch does not have it, or not yet";
+    let conflict = |loaded: &str| {
+        format!(
+            r#"{{"success":false,"error":{{"code":"not_contained","message":"{missing}","outcome":"in-sync","loaded":"{loaded}"}},"traceId":"*"}}"#
+        )
+    };
+    // Nowhere; in a repository but on no branch; on another branch of the remote; a tree; the first digits of nothing.
+    let lone = git(&place.remote(), &["commit-tree", "-m", "lone", "main^{tree}"]);
+    let other = git(&place.remote(), &["commit-tree", "-p", "main", "-m", "other", "main^{tree}"]);
+    git(&place.remote(), &["update-ref", "refs/heads/other", &other]);
+    let tree = git(&place.remote(), &["rev-parse", "main^{tree}"]);
+    for name in ["0123456789012345678901234567890123456789", &lone, &other, &other[..10], &tree, "00000000"] {
+        for branch in [json!({ "commitHash": name }), json!({ "commitHash": name, "branch": "main" })] {
+            assert_eq!(proven(&server, &branch.to_string()).await, (409, conflict(&tip)), "{branch}");
+        }
+        let (status, answer) = server.reload(&json!({ "commitHash": name })).await;
+        assert_eq!((status, &answer["code"]), (409, &json!("not_contained")), "{answer}");
+    }
+    // More digits than any name of this repository has.
+    let none = r#"{"success":false,"error":{"code":"bad_request","message":"body/commitHash must be a full or abbreviated object name"},"traceId":"*"}"#;
+    for name in [format!("{tip}0"), "a".repeat(41), "a".repeat(63), "a".repeat(64)] {
+        assert_eq!(proven(&server, &json!({ "commitHash": name }).to_string()).await, (400, none.to_owned()), "{name}");
+        let (status, answer) = server.reload(&json!({ "commitHash": name })).await;
+        assert_eq!((status, &answer["code"]), (400, &json!("bad_request")), "{answer}");
+    }
+    // Once the branch has it, it is served.
+    git(&place.remote(), &["update-ref", "refs/heads/main", &other]);
+    let (status, answer) = server.reload_data(&json!({ "commitHash": other })).await;
+    assert_eq!((status, &answer["data"]["rebuilt"], &answer["data"]["loaded"]), (200, &json!(true), &json!(other)), "{answer}");
+    server.stop().await;
+}
+
+/// Object names of a repository with SHA-256 are as long as they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn longer_names_are_names_where_the_repository_has_them() {
+    let place = Place::new();
+    for folder in ["remote.git", "writer"] {
+        std::fs::remove_dir_all(place.path().join(folder)).unwrap();
+    }
+    git(place.path(), &["init", "--quiet", "--bare", "--object-format=sha256", "--initial-branch=main", "remote.git"]);
+    git(place.path(), &["clone", "--quiet", "remote.git", "writer"]);
+    git(&place.writer(), &["checkout", "--quiet", "-B", "main"]);
+    let tip = place.push(&[("notes/one.md", "1\n")]);
+    let server = Server::start(Plan::new("pod").with_secret(&place).write(&place)).await;
+    server.until_loaded(&tip).await;
+    for name in [&tip[..], &tip[..50], &tip[..41], &tip[..40], &tip[..8]] {
+        assert_eq!(server.reload_data(&json!({ "commitHash": name })).await.0, 200, "{name}");
+    }
+    assert_eq!(server.reload_data(&json!({ "commitHash": "a".repeat(41) })).await.0, 409);
+    server.stop().await;
+}
+
 /// The answer of a reload that ran.
 fn ran(rebuilt: &str, outcome: &str, from: &str, to: &str, ours: &str) -> String {
     let no_changes = rebuilt.is_empty();

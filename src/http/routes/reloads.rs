@@ -75,6 +75,7 @@ fn refusal(reply: &Reply, why: String) -> ApiError {
     let code = match (&ran.load, ran.reconciled) {
         (Load::Failed(_), _) => "not_loaded",
         (_, Some(Reconcile::FetchFailed)) => "fetch_failed",
+        (_, Some(Reconcile::PushFailed)) => "push_failed",
         (_, Some(Reconcile::RemoteBranchMissing)) => "remote_branch_missing",
         _ => "dataset_unusable",
     };
@@ -124,6 +125,7 @@ pub(super) async fn reload_data(request: HttpRequest, payload: web::Payload, sha
         Err(ReloadError::Unknown(_)) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "hot-reload not configured", &trace)
         }
+        Err(ReloadError::NoName(..)) => failure(StatusCode::BAD_REQUEST, "bad_request", NO_NAME, &trace),
         Err(error @ (ReloadError::Stopping(_) | ReloadError::Store(_))) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", &error.to_string(), &trace)
         }
@@ -155,9 +157,11 @@ fn read(request: &HttpRequest, body: &[u8]) -> Result<Ask, (StatusCode, &'static
         return Err(wrong("body/branch must be the name of a branch"));
     }
     let commit = text("commitHash")?.map(|commit| CommitName::parse(&commit));
-    let commit = commit.transpose().map_err(|_| wrong("body/commitHash must be a full or abbreviated object name"))?;
+    let commit = commit.transpose().map_err(|_| wrong(NO_NAME))?;
     Ok(Ask { branch, commit, peers: TellPeers::Later })
 }
+
+const NO_NAME: &str = "body/commitHash must be a full or abbreviated object name";
 
 /// The words that its users know for the outcomes.
 fn their_word(outcome: Option<Reconcile>) -> &'static str {
@@ -176,6 +180,7 @@ fn told(reply: &Reply, trace: &str) -> HttpResponse {
         Done::Ignored => json!({ "noChanges": true, "outcome": "ignored", "durationMs": duration_ms }),
         Done::Contained => json!({ "noChanges": true, "outcome": "in-sync", "head": loaded, "durationMs": duration_ms }),
         Done::Ran(ran) if !ran.is_ok() => return behind(ran, trace),
+        Done::Ran(ran) if !reply.is_ok() => return missing(reply, ran, trace),
         Done::Ran(ran) => {
             let (rebuilt, (from, to)) = (ran.load == Load::Loaded, (&ran.from, &ran.to));
             let mut data = Map::new();
@@ -209,11 +214,20 @@ fn behind(ran: &Ran, trace: &str) -> HttpResponse {
     let (status, code) = match (&ran.load, ran.reconciled) {
         (Load::Failed(_), _) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
         (_, Some(Reconcile::FetchFailed)) => (StatusCode::BAD_GATEWAY, "fetch_failed"),
+        (_, Some(Reconcile::PushFailed)) => (StatusCode::BAD_GATEWAY, "push_failed"),
         (_, Some(Reconcile::RemoteBranchMissing)) => (StatusCode::BAD_GATEWAY, "remote_branch_missing"),
         _ => (StatusCode::BAD_GATEWAY, "dataset_unusable"),
     };
     let error = json!({ "code": code, "message": why, "outcome": their_word(ran.reconciled) });
     HttpResponse::build(status).json(json!({ "success": false, "error": error, "traceId": trace }))
+}
+
+/// All is well but for the commit that was asked for, which is not served.
+fn missing(reply: &Reply, ran: &Ran, trace: &str) -> HttpResponse {
+    let loaded = reply.loaded.as_ref().map(ToString::to_string);
+    let message = reply.missing().unwrap_or_default();
+    let error = json!({ "code": "not_contained", "message": message, "outcome": their_word(ran.reconciled), "loaded": loaded });
+    HttpResponse::build(StatusCode::CONFLICT).json(json!({ "success": false, "error": error, "traceId": trace }))
 }
 
 fn failure(status: StatusCode, code: &str, message: &str, trace: &str) -> HttpResponse {

@@ -1,0 +1,76 @@
+//! What the push of own commits is at, for `tagalong data status` in another process: a file that is locked as long as somebody
+//! stands for what it says.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// The note of whoever pushes.
+#[derive(Debug)]
+pub(super) struct Note {
+    file: Option<File>,
+    said: Option<String>,
+}
+
+const NAME: &str = "push";
+
+impl Note {
+    /// The note below `state`. Where none can be kept, others see nothing of the push, and nothing else is lost.
+    pub(super) fn keep(state: &Path) -> Self {
+        let open = || {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
+            let file = File::options().write(true).create(true).truncate(false).open(state.join(NAME))?;
+            file.try_lock()?;
+            file.set_len(0)?;
+            Ok::<_, std::io::Error>(file)
+        };
+        Self { file: open().ok(), said: None }
+    }
+
+    /// Says it from now on.
+    pub(super) fn say(&mut self, text: Option<String>) {
+        if let Some(file) = self.file.as_ref().filter(|_| self.said != text) {
+            let bytes = text.as_deref().unwrap_or_default().as_bytes();
+            // Read between the two it says nothing for a moment.
+            let _ = file.set_len(0).and_then(|()| file.write_all_at(bytes, 0));
+            self.said = text;
+        }
+    }
+}
+
+/// What is said below `state` by somebody who lives.
+pub(super) fn said(state: &Path) -> Option<String> {
+    let mut file = File::open(state.join(NAME)).ok()?;
+    if file.try_lock_shared().is_ok() {
+        return None;
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    Some(text).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Note;
+    use super::said;
+
+    #[test]
+    fn it_is_said_as_long_as_somebody_stands_for_it() {
+        let state = tempfile::tempdir().expect("a folder");
+        let state = state.path().join("of/it");
+        assert_eq!(said(&state), None);
+        let mut note = Note::keep(&state);
+        assert_eq!(said(&state), None);
+        for text in ["refused: a long story", "short"] {
+            note.say(Some(text.to_owned()));
+            assert_eq!(said(&state).as_deref(), Some(text));
+        }
+        note.say(None);
+        assert_eq!(said(&state), None);
+        note.say(Some("again".to_owned()));
+        drop(note);
+        assert_eq!(said(&state), None);
+    }
+}
