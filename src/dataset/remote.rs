@@ -79,6 +79,9 @@ impl Repo {
             (Ended::Exit(_), _, err) if is_local_fault(&err) => Err(failed("fetch", &Ended::Exit(128), &err)),
             (Ended::Exit(_), _, err) => match ask(&self.settings, deadline, cancel).await? {
                 Ask::NoBranch => Ok(Fetched::NoBranch),
+                Ask::There | Ask::Unreachable(_) if is_refusal_of_access(&err) => {
+                    Ok(Fetched::Unreachable(with_credential(&self.settings, &said(&err))))
+                }
                 Ask::There | Ask::Unreachable(_) => Ok(Fetched::Unreachable(said(&err))),
             },
             (ended, _, err) => Ok(Fetched::Unreachable(format!("git fetch {ended}. {}", said(&err)).trim_end().to_owned())),
@@ -97,6 +100,7 @@ impl Repo {
             match pushed(&ended, &out, &err) {
                 Pushed::Busy(why) if wait > BUSY_WAIT * 16 => return Pushed::Transient(why),
                 Pushed::Busy(_) => tokio::time::sleep(wait).await,
+                Pushed::Refused(why) if is_refusal_of_access(&err) => return Pushed::Refused(with_credential(&self.settings, &why)),
                 other => return other,
             }
             wait *= 2;
@@ -136,6 +140,16 @@ fn without_user(remote: &str) -> String {
         }
         None => remote.to_owned(),
     }
+}
+
+/// `why` with what was shown to the remote: where it comes from, never what it is.
+fn with_credential(settings: &config::Dataset, why: &str) -> String {
+    let shown = match (&settings.login, &settings.ssh_key_file) {
+        (Some(login), _) => format!("user \"{}\" with password_file {}", login.user, login.secret_file.display()),
+        (None, Some(key)) => format!("ssh_key_file {}", key.display()),
+        (None, None) => format!("what git's and ssh's own configuration in {} gives, for no login is configured", settings.git.home),
+    };
+    format!("{why} (it was shown {shown})")
 }
 
 /// The remote's answer to whether it has the branch.
@@ -195,6 +209,9 @@ pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &C
     }
     match ask(settings, settings.fetch_deadline, cancel).await? {
         Ask::NoBranch => Err(DatasetError::NoBranchYet(settings.dir.clone(), settings.branch.clone())),
+        Ask::Unreachable(why) if is_refusal_of_access(&why) => {
+            Err(DatasetError::NothingYet(settings.dir.clone(), with_credential(settings, &why)))
+        }
         Ask::Unreachable(why) => Err(DatasetError::NothingYet(settings.dir.clone(), why)),
         Ask::There => Err(DatasetError::NothingYet(settings.dir.clone(), format!("git clone {ended}. {}", said(&err)))),
     }

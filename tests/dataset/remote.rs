@@ -186,7 +186,8 @@ on_both_gits! {
         world.ready().await;
         world.set(|settings| settings.remote = format!("http://127.0.0.1:{port}/remote.git"));
         let done = world.expect(Reconcile::FetchFailed).await;
-        assert!(done.why.unwrap().contains("could not read Username"));
+        let why = done.why.unwrap();
+        assert!(why.contains("could not read Username") && why.contains("no login is configured"), "{why}");
         let file = world.path("token");
         std::fs::write(&file, "first-token-of-many\n").unwrap();
         world.set(|settings| settings.login = Some(DatasetLogin { user: "robot".to_owned(), secret_file: file.clone() }));
@@ -197,7 +198,8 @@ on_both_gits! {
         // Wrong, then rotated while everything runs.
         *password.lock().unwrap() = Some("second-token-of-many".to_owned());
         let done = world.expect(Reconcile::FetchFailed).await;
-        assert!(!done.why.unwrap().contains("first-token"));
+        let why = done.why.unwrap();
+        assert!(!why.contains("first-token") && why.contains(&format!("user \"robot\" with password_file {}", file.display())), "{why}");
         assert!(matches!(world.data().may_push(&world.cancel).await.unwrap(), Push::Refused { .. }));
         std::fs::write(&file, "second-token-of-many\r\n").unwrap();
         world.here("own", "p");
