@@ -19,7 +19,7 @@ use crate::dataset::Snapshot;
 use crate::dataset::Work;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::plain_folder;
-use crate::dataset::git::Call;
+use crate::dataset::call::Call;
 use crate::dataset::git::Repo;
 use crate::dataset::place::Place;
 use crate::model::Commit;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use crate::dataset::DatasetError;
+use crate::dataset::call::failed;
 use crate::dataset::commit::Parts;
 use crate::dataset::git::Repo;
-use crate::dataset::git::failed;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
