@@ -1,8 +1,9 @@
 //! A dataset's passes beside plain git, in turn, on one remote of 10,000 files and 100 MB.
 //!
 //!     cargo bench --bench data [-- ROUNDS]
+//!     cargo bench --bench data -- carried     only what is carried over
 //!
-//! Plain git is `git clone`, and `git fetch` with `git merge --ff-only` in a checkout of its own. Printed are medians, ratios
+//! Plain git is `git clone`, `git rebase` with a fetch before and a push after it, and `git fetch` with `git merge --ff-only` in a checkout of its own. Printed are medians, ratios
 //! and limits; it ends with status 1 when a limit is missed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench ends when something is wrong")]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "it runs programs and says what it measured")]
@@ -229,12 +230,66 @@ async fn pre_check(root: &Path, rounds: u64, table: &mut Table) {
     }
 }
 
+/// Own commits over a remote that has moved on, on a long history, beside `git rebase`: in other files than the remote's, and
+/// in the same file.
+async fn carried_over(root: &Path, table: &mut Table) {
+    for (what, count, file, limit) in
+        [("500 own commits, other files", 500, "own", 1.0), ("100 own commits, the same file", 100, "shared", 1.5)]
+    {
+        let (mut ours, mut plain) = (Vec::new(), Vec::new());
+        for round in 0..3 {
+            let at = root.join(format!("carry-{file}-{round}"));
+            std::fs::create_dir(&at).unwrap();
+            git(&at, &["clone", "-q", "--bare", &root.join("long.git").display().to_string(), "remote.git"]);
+            git(&at, &["clone", "-q", "remote.git", "other"]);
+            let lines = |first: &str, last: &str| format!("{first}\n{}{last}\n", "line\n".repeat(9));
+            std::fs::write(at.join("other/shared"), lines("first", "last")).unwrap();
+            git(&at.join("other"), &["add", "-A"]);
+            git(&at.join("other"), &["commit", "-q", "-m", "shared"]);
+            git(&at.join("other"), &["push", "-q"]);
+            let data = Dataset::new(settings(&at, "remote.git", "data"));
+            data.ready(&Cancel::default()).await.unwrap();
+            for n in 0..count {
+                let text = lines("first", &format!("ours {n}"));
+                std::fs::write(at.join("data").join(file), text).unwrap();
+                git(&at.join("data"), &["add", file]);
+                git(&at.join("data"), &["commit", "-q", "-m", &format!("own {n}")]);
+            }
+            std::fs::write(at.join("other/shared"), lines("theirs", "last")).unwrap();
+            git(&at.join("other"), &["commit", "-q", "-a", "-m", "theirs"]);
+            git(&at.join("other"), &["push", "-q"]);
+            // The same beside it, with a remote of its own.
+            git(&at, &["clone", "-q", "--bare", "remote.git", "second.git"]);
+            git(&at, &["clone", "-q", "data", "plain"]);
+            git(&at.join("plain"), &["remote", "set-url", "origin", &format!("file://{}", at.join("second.git").display())]);
+            plain.push(timed(|| {
+                git(&at.join("plain"), &["fetch", "-q", "origin"]);
+                git(&at.join("plain"), &["rebase", "-q", "origin/main"]);
+                git(&at.join("plain"), &["push", "-q", "origin", "main"]);
+            }));
+            let began = Instant::now();
+            let done = data.reconcile(&Cancel::default()).await.unwrap();
+            ours.push(began.elapsed());
+            assert_eq!((done.outcome, done.pushed), (Reconcile::Rebased, count));
+            assert_eq!(git(&at.join("data"), &["rev-parse", "HEAD^{tree}"]), git(&at.join("plain"), &["rev-parse", "HEAD^{tree}"]));
+            std::fs::remove_dir_all(&at).unwrap();
+        }
+        table.ratio(what, median(ours), median(plain), limit);
+    }
+}
+
 #[tokio::main]
 async fn main() -> std::process::ExitCode {
+    let only_carried = std::env::args().any(|arg| arg == "carried");
     let rounds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(15_u64);
     let base = if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
     let root = tempfile::Builder::new().prefix("tagalong-bench-").tempdir_in(base).unwrap();
     let (root, mut table) = (root.path(), Table(true));
+    if only_carried {
+        long_history(root);
+        carried_over(root, &mut table).await;
+        return std::process::ExitCode::from(u8::from(!table.0));
+    }
     println!("{}, {FILES} files of {FILE_BYTES} bytes, {rounds} rounds", git(root, &["version"]));
     git(root, &["init", "-q", "-b", "main", "other"]);
     let other = root.join("other");
@@ -251,6 +306,7 @@ async fn main() -> std::process::ExitCode {
     passes(root, &url, rounds, &mut table).await;
     published(root, rounds, &mut table).await;
     pre_check(root, rounds, &mut table).await;
+    carried_over(root, &mut table).await;
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let kib: f64 = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok()).unwrap();
     table.bound("memory of this process", kib / 1024.0, "MiB", 20.0);

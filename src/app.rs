@@ -1,8 +1,9 @@
 //! Builds everything from the configuration; starts and stops it in order.
 
+mod data_dir;
+
 use std::fs::File;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ use crate::store;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
+pub use data_dir::{ASIDE, close_data_dir, lock_data_dir};
+
 /// How much the large bodies that are read at a time may take together.
 const LARGE_BODIES_BYTES: usize = 4 << 20;
 
@@ -45,43 +48,6 @@ pub struct App {
     queue: tokio::task::JoinHandle<()>,
     stop: Cancel,
     _data_lock: File,
-}
-
-/// The data folder, made if it is missing and locked against a second server.
-///
-/// # Errors
-/// When it cannot be made, another tagalong uses it, or something in it is a symbolic link.
-pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("The data folder {} cannot be made; set server.data_dir to one that can.", dir.display()))?;
-    refuse_links(dir)?;
-    let path = dir.join("lock");
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .with_context(|| format!("{} cannot be written; tagalong needs to write in server.data_dir.", path.display()))?;
-    file.try_lock().map_err(|_| {
-        anyhow::anyhow!("Another tagalong uses the data folder {}; stop it, or give this one a folder of its own.", dir.display())
-    })?;
-    Ok(file)
-}
-
-/// Nothing in the data folder may lead out of it.
-fn refuse_links(dir: &Path) -> anyhow::Result<()> {
-    let entries = std::fs::read_dir(dir).with_context(|| format!("The data folder {} cannot be read.", dir.display()))?;
-    match entries.flatten().find(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
-        Some(link) => anyhow::bail!(
-            "{} is a symbolic link; the data folder holds plain files only, so put the file itself there.",
-            link.path().display()
-        ),
-        None => Ok(()),
-    }
 }
 
 /// As many connections as the configuration asks for, if this process may have so many files open.

@@ -21,6 +21,7 @@ use crate::config::reader::Section;
 use crate::config::service;
 use crate::model::DatasetName;
 use crate::model::is_in_the_clear;
+use crate::model::is_ref;
 
 /// A dataset of the configuration, and what becomes of its new data.
 #[derive(Debug, Clone)]
@@ -244,22 +245,9 @@ fn names_a_program(text: &str) -> bool {
     text.split_once("::").is_some_and(|(helper, _)| helper.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
 }
 
-/// The rules of [git-check-ref-format](https://git-scm.com/docs/git-check-ref-format), as far as they matter for a branch.
 fn branch(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix("refs/heads/").unwrap_or(text);
-    let part_ok = |part: &str| !part.is_empty() && !part.starts_with('.') && !has_end(part, ".lock");
-    let wrong = bare.starts_with('-')
-        || bare.ends_with('.')
-        || bare.contains("..")
-        || bare.contains("@{")
-        || bare == "@"
-        || bare.contains(|c: char| c.is_control() || " ~^:?*[\\".contains(c))
-        || !bare.split('/').all(part_ok);
-    if wrong { Err(format!("\"{}\" is no name of a branch.", text.escape_default())) } else { Ok(bare.to_owned()) }
-}
-
-fn has_end(part: &str, end: &str) -> bool {
-    part.len() >= end.len() && part.is_char_boundary(part.len() - end.len()) && part[part.len() - end.len()..].eq_ignore_ascii_case(end)
+    if is_ref(bare) { Ok(bare.to_owned()) } else { Err(format!("\"{}\" is no name of a branch.", text.escape_default())) }
 }
 
 fn read_publish(from: &mut Section, dir: &std::path::Path) -> Publish {

@@ -16,6 +16,7 @@ use crate::dataset::DatasetError;
 use crate::dataset::own;
 use crate::dataset::own::Own;
 use crate::model::Mask;
+use crate::model::misleads;
 use crate::process;
 use crate::process::Cancel;
 use crate::process::Command;
@@ -191,7 +192,7 @@ pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
 /// What git said, on one line, without advice and bounded.
 pub(super) fn said(err: &str) -> String {
     let lines = err.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:"));
-    let mut text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !c.is_control()).take(600).collect();
+    let mut text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !misleads(*c)).take(600).collect();
     if err.contains("The requested URL returned error: 30") {
         text.push_str(
             "; it is a redirect, and what is shown to one host is not carried to another: set `remote` to the address that it leads to",

@@ -196,6 +196,22 @@ impl Repo {
         }
     }
 
+    /// An index that was lost is made anew: of the branch, beside the files as they are.
+    pub(super) async fn make_index(&self, cancel: &Cancel) -> Result<(), DatasetError> {
+        let (Some(_), Some(tip)) = (&self.work, self.tip(&self.local_ref(), cancel).await?) else { return Ok(()) };
+        if self.git_dir.join("index").exists() {
+            return Ok(());
+        }
+        let lock = IndexLock::take(self, cancel).await?;
+        let index = self.borrowed_index()?;
+        self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
+        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        let own = self.git_dir.join("index");
+        std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own, error))?;
+        drop(lock);
+        Ok(())
+    }
+
     /// Makes index and files those of the branch: edits and untracked files are parked, then cleaned away. Gives the name of
     /// what was parked.
     pub(super) async fn clean(&self, cancel: &Cancel) -> Result<Option<String>, DatasetError> {

@@ -84,7 +84,9 @@ impl Repo {
 
     /// A folder of our own, outside the checkout, for what is only needed while the dataset's lock is held.
     pub(super) fn own_dir(&self) -> Result<PathBuf, DatasetError> {
-        Ok(self.own.scratch.clone())
+        let scratch = &self.own.scratch;
+        std::fs::create_dir_all(scratch).map_err(|error| DatasetError::File(scratch.clone(), error))?;
+        Ok(scratch.clone())
     }
 
     /// What must be kept as long as the checkout is: `tagalong/NAME` in its git folder. Others may have written it.

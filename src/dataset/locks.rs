@@ -1,9 +1,13 @@
 //! git's own locks in a repository: waited for while somebody lives who may hold them, removed when nobody does.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::clock;
 use crate::dataset::DatasetError;
@@ -15,6 +19,7 @@ use crate::process::Cancel;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How old a lock must be when no git is seen: its owner may be a library in another program.
 const STALE_AFTER_MS: i64 = 5_000;
+const STALE_AFTER: Duration = Duration::from_millis(STALE_AFTER_MS as u64);
 /// What our own lock files say. Only one tagalong at a time works on a dataset, so one that is found has no owner.
 const OURS: &str = "tagalong\n";
 
@@ -147,7 +152,21 @@ fn is_stale(repo: &Repo, path: &Path) -> bool {
     }
     let Some(made) = path.symlink_metadata().and_then(|meta| meta.modified()).ok() else { return false };
     let made_ms = made.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-    clock::now_ms() - made_ms > STALE_AFTER_MS && at_work(repo).is_none()
+    // One dated later than now says nothing of its age by that: a clock was wrong. It is judged by how long we have seen it.
+    let age_ms = clock::now_ms() - made_ms;
+    let is_old = if age_ms < 0 { seen_for(path) > STALE_AFTER } else { age_ms > STALE_AFTER_MS };
+    is_old && at_work(repo).is_none()
+}
+
+/// How long the file at `path` has been seen to be the same, since this process saw it first.
+fn seen_for(path: &Path) -> Duration {
+    use std::os::unix::fs::MetadataExt as _;
+    static SEEN: Mutex<BTreeMap<(PathBuf, u64, i64), Instant>> = Mutex::new(BTreeMap::new());
+    let Ok(meta) = path.metadata() else { return Duration::ZERO };
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    // Those that are gone are forgotten.
+    seen.retain(|(path, ..), _| path.exists());
+    seen.entry((path.to_owned(), meta.ino(), meta.ctime())).or_insert_with(Instant::now).elapsed()
 }
 
 fn remove(path: &Path) {

@@ -13,6 +13,7 @@
 //! | `refs/tagalong/kept/NAME` | what stays on this host: files that are not tracked, work that may be of another remote |
 
 mod address;
+mod at_once;
 mod beneath;
 mod call;
 mod checkout;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::dataset::git::Repo;
+use crate::dataset::heal::Depth;
 use crate::dataset::heal::Ground;
 use crate::dataset::known::Known;
 use crate::dataset::place::Place;
@@ -114,8 +116,20 @@ impl Dataset {
     /// # Errors
     /// When that cannot be had; nothing was lost.
     pub async fn ready(&self, cancel: &Cancel) -> Result<Ready, DatasetError> {
+        self.made_ready(Depth::Boot, cancel).await
+    }
+
+    /// As [`Self::ready`], where an app may be at work already: edits that are not committed stay where they are.
+    ///
+    /// # Errors
+    /// When a whole repository cannot be had; nothing was lost.
+    pub async fn ready_beside(&self, cancel: &Cancel) -> Result<Ready, DatasetError> {
+        self.made_ready(Depth::Inspect, cancel).await
+    }
+
+    async fn made_ready(&self, depth: Depth, cancel: &Cancel) -> Result<Ready, DatasetError> {
         heal::check_git(&self.0.settings, cancel).await?;
-        let mut work = self.enter(true, cancel).await?;
+        let mut work = self.enter(depth, cancel).await?;
         let mut ready = std::mem::take(&mut work.ready);
         ready.healed.extend(work.repo.take_notes());
         if work.repo.tip(&work.repo.local_ref(), cancel).await?.is_none() {
@@ -134,11 +148,12 @@ impl Dataset {
     /// # Errors
     /// When the repository here cannot be worked with. That the remote could not be read, or refused, is an outcome.
     pub async fn reconcile(&self, cancel: &Cancel) -> Result<Reconciled, DatasetError> {
-        let mut work = self.enter(false, cancel).await?;
+        let mut work = self.enter(Depth::Pass, cancel).await?;
         let mut done = match work.repo.pass(cancel).await {
             Err(DatasetError::Git { why, .. }) if remote::is_damage(&why) => {
                 drop(work);
-                work = self.enter(true, cancel).await?;
+                // An app may be at work: what it has not committed stays.
+                work = self.enter(Depth::Inspect, cancel).await?;
                 work.repo.pass(cancel).await?
             }
             other => other?,
@@ -309,10 +324,10 @@ impl Dataset {
 
     /// Takes the lock; the repository may be worked on. For work that a whole repository is needed for.
     async fn begin(&self, cancel: &Cancel) -> Result<Work, DatasetError> {
-        self.enter(false, cancel).await
+        self.enter(Depth::Pass, cancel).await
     }
 
-    async fn enter(&self, deep: bool, cancel: &Cancel) -> Result<Work, DatasetError> {
+    async fn enter(&self, depth: Depth, cancel: &Cancel) -> Result<Work, DatasetError> {
         let settings = &self.0.settings;
         let turn = tokio::select! {
             turn = Arc::clone(&self.0.turn).lock_owned() => turn,
@@ -327,7 +342,7 @@ impl Dataset {
         };
         let ground = Ground { settings: Arc::clone(settings), place, lock };
         let mut ready = Ready::default();
-        let repo = ground.heal(deep, &mut ready, cancel).await?;
+        let repo = ground.heal(depth, &mut ready, cancel).await?;
         Ok(Work { repo, place: ground.place, ready, _turn: turn })
     }
 

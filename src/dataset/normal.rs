@@ -10,6 +10,7 @@ use std::path::Path;
 use sha2::Digest as _;
 
 use crate::dataset::DatasetError;
+use crate::dataset::at_once::hex;
 use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
@@ -97,7 +98,7 @@ impl Repo {
             }
         };
         // One that cannot be read is judged as an edit.
-        Ok(hashed().is_ok_and(|hash| wanted == Some(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>().as_str())))
+        Ok(hashed().is_ok_and(|hash| wanted == Some(hex(&hash).as_str())))
     }
 }
 

@@ -217,7 +217,7 @@ impl Repo {
     /// Which remote a ref follows, and whether it is the branch; none when it follows none.
     fn follower(&self, name: &str, configured: &[Configured]) -> Option<(Whose, bool)> {
         for one in configured {
-            for branch in one.prefixes.iter().filter_map(|prefix| name.strip_prefix(prefix.as_str())) {
+            if let Some(branch) = one.prefixes.iter().find_map(|prefix| name.strip_prefix(prefix.as_str())) {
                 return Some((one.whose, branch == self.settings.branch));
             }
         }

@@ -104,6 +104,12 @@ impl Deployer {
         &self.hub
     }
 
+    /// The name that runs of this server carry.
+    #[must_use]
+    pub fn executor(&self) -> &str {
+        &self.executor
+    }
+
     /// The metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {

@@ -6,8 +6,10 @@ use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
 use crate::executor;
 use crate::executor::HostLock;
+use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::Outcome;
+use crate::model::State;
 use crate::model::Step;
 
 impl Run<'_> {
@@ -23,7 +25,21 @@ impl Run<'_> {
                 if ended == 1 { "" } else { "es" }
             ));
         }
+        self.end_leavings_of_ended().await;
         HostLock::take(&dir, self.fence.id.as_str(), Duration::from_secs(20)).await.map_err(|error| error.to_string())
+    }
+
+    /// Tagalong may have been ended just after it had stored an outcome, with a program of that deployment still running. No
+    /// recovery comes for one that has ended, so whoever wants the lock next ends what is left.
+    async fn end_leavings_of_ended(&mut self) {
+        let dir = self.service.stack.dir.clone();
+        let Some(work) = executor::work_left_behind(&dir) else { return };
+        let Ok(id) = DeploymentId::parse(&work) else { return };
+        if let Ok(Some(old)) = self.deployer.store.get(&id).await
+            && matches!(old.state, State::Done { .. })
+        {
+            executor::end_left_behind(&dir, &work).await;
+        }
     }
 
     /// Enters the story where the earlier life was. Before the pin it begins anew; from the pin on it finishes what it can,

@@ -61,7 +61,7 @@ impl Deployer {
                 )
             }),
             blocked,
-            rollback_candidates: candidates(&verified, service.keep),
+            rollback_candidates: candidates(&engine, &verified, service.keep).await,
         })
     }
 }
@@ -87,19 +87,24 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
 }
 
 /// The verified releases before the live one, each content once, newest first.
-fn candidates(verified: &[Deployment], keep: usize) -> Vec<api::Candidate> {
+async fn candidates(engine: &Compose, verified: &[Deployment], keep: usize) -> Vec<api::Candidate> {
     let mut seen: Vec<&Deployment> = Vec::new();
     for one in verified {
         if !seen.iter().any(|newer| same_content(&newer.images, &one.images)) {
             seen.push(one);
         }
     }
-    let older = seen.into_iter().skip(1).take(keep.saturating_sub(1));
+    let older: Vec<&Deployment> = seen.into_iter().skip(1).take(keep.saturating_sub(1)).collect();
+    let images: Vec<&ImageRef> = older.iter().flat_map(|one| &one.images).collect();
+    // A Docker that does not answer is said elsewhere.
+    let gone = engine.gone(&images, &Cancel::default()).await.unwrap_or_default();
     older
+        .into_iter()
         .map(|one| api::Candidate {
             deployment: one.id.clone(),
             tag: one.images.first().and_then(|image| image.tag.clone()),
             images: one.images.iter().map(ToString::to_string).collect(),
+            gone: one.images.iter().filter(|image| gone.contains(image)).map(ToString::to_string).collect(),
             at_ms: one.ended_ms.unwrap_or(one.created_ms),
         })
         .collect()

@@ -127,17 +127,21 @@ fn app(
     App::new()
         .app_data(shared)
         .wrap_fn(|mut request, service| {
-            let turn = Turn::begin(request.conn_data::<Rc<Connection>>().cloned());
+            let connection = request.conn_data::<Rc<Connection>>().cloned();
+            let is_over = connection.as_ref().is_some_and(|connection| connection.is_closing());
+            let turn = Turn::begin(connection);
             let unread = Unread::of(&mut request);
             let shared = request.app_data::<web::Data<Shared>>().cloned();
-            let answer = service.call(request);
+            // Calls that were sent behind one which ended the connection are not even looked at.
+            let answer = if is_over { None } else { Some(service.call(request)) };
             async move {
+                let Some(answer) = answer else { return std::future::pending().await };
                 let mut answer = answer.await?;
                 let route = answer.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
                 if let Some(shared) = shared {
                     shared.deployer.metrics().request(&route, answer.status().as_u16());
                 }
-                if !turn.stays() || !unread.is_read() {
+                if !turn.stays(unread.is_read()) {
                     answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
                 answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));

@@ -49,7 +49,7 @@ impl Unread {
 
     /// `answer`, which keeps the request's body, and the connection's turn, until it is written.
     pub(super) fn behind(self, answer: BoxBody, turn: Turn) -> Answer {
-        Answer { answer, _unread: self, _turn: turn }
+        Answer { body: answer, _unread: self, _turn: turn }
     }
 }
 
@@ -67,7 +67,7 @@ impl Stream for Unread {
 
 /// An answer's body with the request's behind it.
 pub(super) struct Answer {
-    answer: BoxBody,
+    body: BoxBody,
     _unread: Unread,
     _turn: Turn,
 }
@@ -76,10 +76,10 @@ impl MessageBody for Answer {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
-        self.answer.size()
+        self.body.size()
     }
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().answer).poll_next(context)
+        Pin::new(&mut self.get_mut().body).poll_next(context)
     }
 }

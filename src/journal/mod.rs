@@ -2,8 +2,6 @@
 //!
 //! A line is first stored and then told, so a follower reads everything from the store and nothing can be missed.
 
-mod clean;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -28,7 +26,7 @@ use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 
-pub use clean::{clean, misleads};
+pub use crate::model::clean;
 
 /// How long lines are gathered before they are stored together.
 const GATHER: Duration = Duration::from_millis(40);

@@ -212,6 +212,14 @@ fn command_of(pid: i32) -> String {
     words.join(" ").chars().take(80).collect()
 }
 
+/// For what the lock of `dir` was taken by a tagalong that has died, where something that it started still holds it.
+#[must_use]
+pub fn work_left_behind(dir: &Path) -> Option<String> {
+    let path = dir.join(NAME);
+    let owner = Owner::read(&path);
+    (!owner.work.is_empty() && !left_behind(&path, |now| *now == owner && !now.is_me()).is_empty()).then_some(owner.work)
+}
+
 /// Ends what a tagalong that has died, or an earlier run of this one, left of `work` in `dir`: every process group that still
 /// holds the lock which was taken for it. Returns how many processes there were. What belongs to other work, or to another
 /// tagalong that lives (over a copy of the data folder, say), is left alone.

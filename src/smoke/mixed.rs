@@ -27,7 +27,7 @@ pub(super) fn judge(scan: &PageScan, page: &Url, levels: &RuleLevels) -> Sum {
 /// What is wrong with the address of one asset. A page that is itself served over http mixes nothing.
 pub(super) fn finding(asset: &Asset, page: &Url) -> Option<Finding> {
     let target = asset.resolved.as_ref().filter(|_| page.scheme() == "https")?;
-    let rule = rule(asset, target)?;
+    let rule = rule(asset, target, page)?;
     let mut finding = rule.finding(message(asset, target, &rule));
     if asset.when != When::Load && finding.severity == Severity::Error {
         finding.severity = Severity::Warning;
@@ -39,7 +39,7 @@ pub(super) fn finding(asset: &Asset, page: &Url) -> Option<Finding> {
     Some(finding)
 }
 
-fn rule(asset: &Asset, target: &Url) -> Option<Rule> {
+fn rule(asset: &Asset, target: &Url, page: &Url) -> Option<Rule> {
     if target.scheme() != "http" {
         return None;
     }
@@ -49,6 +49,8 @@ fn rule(asset: &Asset, target: &Url) -> Option<Rule> {
     }
     Some(match (asset.kind, place) {
         (AssetKind::Form, _) => rules::insecure_form::RULE,
+        // A policy rewrites only what stays on the page's own host.
+        (AssetKind::Refresh, _) if !asset.rescued || target.host() != page.host() => rules::redirect_to_http::RULE,
         _ if asset.rescued => rules::rescued_asset::RULE,
         (_, Place::Private) => rules::private_asset::RULE,
         (kind, Place::Name) if kind.is_upgraded() => rules::upgraded_asset::RULE,
@@ -64,10 +66,11 @@ fn message(asset: &Asset, target: &Url, rule: &Rule) -> String {
         name if name == rules::upgraded_asset::RULE.name => format!("A browser asks over https for {target} ({place})"),
         name if name == rules::rescued_asset::RULE.name => format!("Only the page's policy makes {target} ({place}) an https address"),
         name if name == rules::insecure_form::RULE.name => format!("What is typed into the form goes to {target} ({place})"),
+        name if name == rules::redirect_to_http::RULE.name => format!("The page sends its visitors on to {target} ({place})"),
         _ => format!("{target} ({place}) is asked for from a private address"),
     };
     let when = match (asset.kind, asset.when) {
-        (AssetKind::Form, _) | (_, When::Load) => "",
+        (AssetKind::Form | AssetKind::Refresh, _) | (_, When::Load) => "",
         (_, When::Later) => ", when it comes to need it",
         (_, When::Scripted) => ", when a script makes its rule match",
     };

@@ -80,9 +80,22 @@ impl StoreError {
         }
     }
 
+    /// Whether a row is at fault that somebody else wrote: trying again changes nothing.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Shared(error) => error.is_unreadable(),
+            Self::Value { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether something was wrong that one of several rows alone may be at fault for: it does not fit any more, or the database
     /// does not take what stands in it.
     fn may_be_one_rows_fault(&self) -> bool {
+        if self.is_unreadable() {
+            return true;
+        }
         let Self::Query(sqlx::Error::Database(error)) = self else { return false };
         let code = error.code().unwrap_or_default();
         // SQLITE_FULL, TOOBIG, CONSTRAINT (and its kinds), MISMATCH, RANGE; PostgreSQL's classes of data and constraints.

@@ -305,11 +305,8 @@ async fn what_was_answered_202_is_there_whatever_the_disk_does(database: Databas
         assert_eq!(number(&rig, &query).await, expected, "{query}");
     }
     rig.app().deployer().store().verify_audit(None).await.unwrap().unwrap();
-    for query in [
-        "UPDATE deployments SET state = 'done', outcome = '{\"outcome\":\"failed\",\"why\":\"\"}', outcome_name = 'failed', ended_ms = 1 WHERE service LIKE 'nobody%' AND state = 'queued'",
-    ] {
-        rig.execute(query).await;
-    }
+    // What nobody carries out would wait for ever.
+    rig.execute("DELETE FROM deployments WHERE service LIKE 'nobody%'").await;
     rig.finish().await;
 }
 

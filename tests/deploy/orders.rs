@@ -320,7 +320,7 @@ async fn a_rollback_to_nothing_holds_nothing(database: Database) {
     world.land("v2").await;
     let nowhere = json!({"tag": "never-pushed"});
     assert_eq!(world.hold().await, None);
-    is_outcome(&roll_back(&world, nowhere.clone()).await, "refused");
+    is_outcome(&roll_back(&world, nowhere).await, "refused");
     assert_eq!(world.hold().await, None);
     let (status, _) = world.server().post("/api/v1/deployments", json!({"service": "web", "tag": "v3", "dry_run": true})).await;
     assert_eq!(status, 202);
@@ -330,21 +330,41 @@ async fn a_rollback_to_nothing_holds_nothing(database: Database) {
     is_outcome(&world.server().outcome(&first).await, "live");
     let held = world.hold().await;
     assert!(held.as_ref().is_some_and(|(by, since, until)| *by == first && *until == Some(since + 3_600_000)), "{held:?}");
-    // Refused, failed, cancelled while it waits or runs, superseded: each time as it was.
-    is_outcome(&roll_back(&world, nowhere.clone()).await, "refused");
-    assert_eq!(world.hold().await, held);
-    world.arm("pull@v5", "fail");
-    is_outcome(&roll_back(&world, json!({"tag": "v5"})).await, "failed");
-    assert_eq!(world.hold().await, held);
+    come_to_nothing_while_they_run(&mut world, &held).await;
+    come_to_nothing_while_they_wait(&world, &held).await;
+
+    // What a person has ended stays ended.
     world.arm("pull@v5", "hang");
     world.forget("pull@v5");
     let running = world.server().roll_back(json!({"tag": "v5"})).await;
     world.reached("pull@v5").await;
-    assert_ne!(world.hold().await, held);
+    let (status, _) = world.server().post("/api/v1/services/web/release", json!({"call": "POST /api/v1/services/web/release"})).await;
+    assert_eq!(status, 200);
+    world.arm("pull@v5", "fail");
+    is_outcome(&world.server().outcome(&running).await, "failed");
+    assert_eq!(world.hold().await, None);
+    world.finish().await;
+}
+
+type Held = Option<(String, i64, Option<i64>)>;
+
+/// Refused, failed, cancelled by another one that is refused, and failed after a restart: each time the hold is as it was.
+async fn come_to_nothing_while_they_run(world: &mut World, held: &Held) {
+    let nowhere = json!({"tag": "never-pushed"});
+    is_outcome(&roll_back(world, nowhere.clone()).await, "refused");
+    assert_eq!(world.hold().await, *held);
+    world.arm("pull@v5", "fail");
+    is_outcome(&roll_back(world, json!({"tag": "v5"})).await, "failed");
+    assert_eq!(world.hold().await, *held);
+    world.arm("pull@v5", "hang");
+    world.forget("pull@v5");
+    let running = world.server().roll_back(json!({"tag": "v5"})).await;
+    world.reached("pull@v5").await;
+    assert_ne!(world.hold().await, *held);
     let pre_empting = world.server().roll_back(nowhere.clone()).await;
     is_outcome(&world.server().outcome(&running).await, "cancelled");
     is_outcome(&world.server().outcome(&pre_empting).await, "refused");
-    assert_eq!(world.hold().await, held, "neither of the two changed anything");
+    assert_eq!(world.hold().await, *held, "neither of the two changed anything");
 
     world.forget("pull@v5");
     let running = world.server().roll_back(json!({"tag": "v5"})).await;
@@ -353,9 +373,11 @@ async fn a_rollback_to_nothing_holds_nothing(database: Database) {
     world.arm("pull@v5", "fail");
     world.start().await;
     is_outcome(&world.server().outcome(&running).await, "failed");
-    assert_eq!(world.hold().await, held, "a restart forgets nothing of it");
+    assert_eq!(world.hold().await, *held, "a restart forgets nothing of it");
+}
 
-    // v6 is being undone, which nothing interrupts: rollbacks wait behind it.
+/// One that another takes the place of, and that one cancelled. v6 is being undone, which nothing interrupts: they wait behind it.
+async fn come_to_nothing_while_they_wait(world: &World, held: &Held) {
     world.arm("page@v6", "hang");
     let id = world.server().order("/api/v1/deployments", json!({"service": "web", "tag": "v6", "force": true})).await;
     world.reached("page@v6").await;
@@ -369,21 +391,9 @@ async fn a_rollback_to_nothing_holds_nothing(database: Database) {
     let (status, _) = world.server().post(&format!("/api/v1/deployments/{waits}/cancel"), json!({})).await;
     assert_eq!(status, 200);
     is_outcome(&world.server().outcome(&waits).await, "cancelled");
-    assert_eq!(world.hold().await, held);
+    assert_eq!(world.hold().await, *held);
     world.disarm("up@v1");
     is_outcome(&world.server().outcome(&id).await, "rolled_back");
-
-    // What a person has ended stays ended.
-    world.arm("pull@v5", "hang");
-    world.forget("pull@v5");
-    let running = world.server().roll_back(json!({"tag": "v5"})).await;
-    world.reached("pull@v5").await;
-    let (status, _) = world.server().post("/api/v1/services/web/release", json!({"call": "POST /api/v1/services/web/release"})).await;
-    assert_eq!(status, 200);
-    world.arm("pull@v5", "fail");
-    is_outcome(&world.server().outcome(&running).await, "failed");
-    assert_eq!(world.hold().await, None);
-    world.finish().await;
 }
 
 async fn until_done(world: &World) {
@@ -621,6 +631,7 @@ async fn a_dead_container_makes_room_for_the_new_one() {
         world.arm("up@v2", "hang");
         let id = world.server().deploy("v2").await;
         world.reached("up@v2").await;
+        until("the stand-in has taken the old one away", || world.running() == "nothing").await;
         world.arm("removal", "2");
         let mut half_way = world.state();
         let all = half_way["containers"].as_array_mut().expect("a list");
@@ -734,6 +745,58 @@ async fn an_edit_while_tagalong_was_away_is_noticed() {
         assert!(outcome != "refused" || before == world.containers());
         world.finish().await;
     }
+}
+
+/// `docker image prune -a` takes keep-tags that no container uses: status and doctor say so before somebody needs the image, and
+/// the rollback pulls it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_candidate_that_was_pruned_is_named() {
+    let world = World::landed(&Settings::default()).await;
+    world.land("v2").await;
+    let cli = |verb: &str| {
+        let ran = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"))
+            .args([verb, "--socket"])
+            .arg(world.path("s"))
+            .arg("--config")
+            .arg(world.path("tagalong.toml"))
+            .output()
+            .expect("the program runs");
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    assert!(!cli("status").contains("gone from this host"), "{}", cli("status"));
+    assert!(cli("doctor").contains("web: rollback: the images of 1 earlier releases are on this host"), "{}", cli("doctor"));
+    let mut state = world.state();
+    let digest = world.digest("v1");
+    state["images"].as_array_mut().expect("a list").retain(|image| !image.to_string().contains(&digest));
+    std::fs::write(world.path("world/state.json"), state.to_string()).expect("a file");
+    let (_, shown) = world.server().get("/api/v1/services/web").await;
+    assert_eq!(shown["rollback_candidates"][0]["gone"], shown["rollback_candidates"][0]["images"], "{shown}");
+    assert!(cli("status").contains("its image is gone from this host, so going back pulls it again"), "{}", cli("status"));
+    let said = cli("doctor");
+    assert!(said.contains("web: rollback: not on this host any more") && said.contains("without -a"), "{said}");
+    is_outcome(&roll_back(&world, json!("previous")).await, "live");
+    assert_eq!(world.running(), "v1");
+    world.finish().await;
+}
+
+/// Tagalong is killed when the outcome is stored and old images are still being removed: what it leaves behind holds the lock, and
+/// belongs to nothing that a recovery would take up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_ended_deployment_left_behind_is_no_obstacle() {
+    let mut world = World::new(&Settings { service: "keep = 2".into(), ..Settings::default() }).await;
+    for tag in ["v1", "v2"] {
+        world.land(tag).await;
+    }
+    world.arm("rmi", "hang");
+    let id = world.server().deploy("v3").await;
+    is_outcome(&world.server().outcome(&id).await, "live");
+    world.reached("rmi").await;
+    world.kill();
+    world.disarm("rmi");
+    assert!(!tagalong::executor::holders(&world.path("stack")).is_empty(), "something is left");
+    world.start().await;
+    world.land("v4").await;
+    world.finish().await;
 }
 
 /// Nobody but one tagalong writes in a data folder.

@@ -125,6 +125,12 @@ impl World {
         self.server = Some(Server::start(self.dir.path()).await);
     }
 
+    /// Starts tagalong again, where it may have so many files open and no more.
+    pub(crate) async fn restart_with_open_files(&mut self, limit: u32) {
+        self.stop();
+        self.server = Some(Server::start_with_open_files(self.dir.path(), limit).await);
+    }
+
     /// Ends tagalong by SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.server.take().expect("the server runs").kill();

@@ -24,14 +24,17 @@ use crate::cli::output::columns_of;
 use crate::cli::output::harmless;
 use crate::cli::output::json_text;
 use crate::cli::smoke::format::Format;
-use crate::journal::clean;
+use crate::cli::smoke::plan::Usage;
 use crate::model::Report;
 use crate::model::Tag;
+use crate::model::clean;
 use crate::smoke;
 use crate::smoke::Release;
 
 /// The check was made and the page did not pass.
 const NOT_PASSED: u8 = 3;
+/// The program was called wrongly, as clap ends.
+const USAGE: u8 = 2;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -67,6 +70,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
+    match looked_at(global, output, args).await {
+        Err(error) if error.is::<Usage>() => {
+            output.failure(&error);
+            Ok(USAGE)
+        }
+        other => other,
+    }
+}
+
+async fn looked_at(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     if let Some(name) = &args.explain {
         return explain(output, name);
     }
@@ -76,10 +89,10 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     }
     let plan = plan::read(global, args)?;
     let release = args.release.clone().map(|tag| Release { tag, commit: args.commit.clone() });
-    anyhow::ensure!(
-        release.is_some() == plan.release.is_some() || args.plan.service.is_some(),
-        "To prove a release give --release TAG and where the page shows it: --release-header, --release-json or --release-text."
-    );
+    if release.is_some() != plan.release.is_some() && args.plan.service.is_none() {
+        let how = "To prove a release give --release TAG and where the page shows it: --release-header, --release-json or --release-text.";
+        return Err(Usage(how.to_owned()).into());
+    }
     let mut progress = Progress::new(output);
     let mut interrupted = Interrupted::new()?;
     let mut say = |line: String| progress.say(&line);
@@ -146,7 +159,9 @@ fn exit_code(report: &Report) -> u8 {
 fn explain(output: &Output, name: &str) -> anyhow::Result<u8> {
     let known = || smoke::rules().iter().map(|rule| rule.name).collect::<Vec<_>>().join(", ");
     let wanted: Vec<_> = smoke::rules().iter().filter(|rule| name.is_empty() || rule.name == name).collect();
-    anyhow::ensure!(!wanted.is_empty(), "There is no rule {}; the rules are {}.", clean(name), known());
+    if wanted.is_empty() {
+        return Err(Usage(format!("There is no rule {}; the rules are {}.", clean(name), known())).into());
+    }
     if output.is_json() {
         let all = wanted.iter().map(|rule| {
             serde_json::json!({ "rule": rule.name, "severity": rule.severity, "effect": rule.effect, "meaning": rule.meaning, "fix": rule.fix })

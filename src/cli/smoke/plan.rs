@@ -135,6 +135,11 @@ pub(super) struct Flags {
     release_text: bool,
 }
 
+/// What is wrong with how the program was called.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
+
 /// Reads `NAME: VALUE`.
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write NAME: VALUE")?;
@@ -153,9 +158,11 @@ pub(super) fn read(global: &Global, args: &Args) -> anyhow::Result<SmokePlan> {
     let table = args.plan.table(args.page.as_deref());
     let Some(name) = &args.plan.service else {
         let here = std::env::current_dir().context("The folder that this runs in is gone")?;
-        return SmokePlan::from_table(table, &here).map_err(|problems| anyhow::anyhow!("{}", problems.join("\n")));
+        return SmokePlan::from_table(table, &here).map_err(|problems| Usage(problems.join("\n")).into());
     };
-    anyhow::ensure!(table.is_empty(), "The configuration says how {name} is looked at; leave out {}.", flags(&table));
+    if !table.is_empty() {
+        return Err(Usage(format!("The configuration says how {name} is looked at; leave out {}.", flags(&table))).into());
+    }
     let config = Config::load(&global.config)?;
     let service = config.service(name).with_context(|| format!("There is no service {name} in {}", global.config.display()))?;
     let plan = Arc::clone(service).smoke.clone();
@@ -175,13 +182,15 @@ fn flags(table: &Table) -> String {
 
 impl Flags {
     /// A name that is given twice has one place in the table: the first would be lost.
-    fn names_nothing_twice(&self) -> anyhow::Result<()> {
+    fn names_nothing_twice(&self) -> Result<(), Usage> {
         let all =
             [("header", &self.header), ("expect-header", &self.expect_header), ("expect-json", &self.expect_json), ("rule", &self.rule)];
         for (flag, pairs) in all {
             for (at, (name, _)) in pairs.iter().enumerate() {
                 let is_new = pairs[..at].iter().all(|(other, _)| other != name);
-                anyhow::ensure!(is_new, "--{flag} names {} twice; give it once.", name.escape_debug());
+                if !is_new {
+                    return Err(Usage(format!("--{flag} names {} twice; give it once.", name.escape_debug())));
+                }
             }
         }
         Ok(())

@@ -76,16 +76,13 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
     if let Some(connection) = connection {
         connection.is_for(&limit);
     }
-    if matches!(origin.via, Via::Plain | Via::Tls)
-        && shared.deployer.store().failed_attempts(&limit) >= config.server.failed_attempts_per_min
-    {
-        return Err(ApiError::too_many());
-    }
+    allow_attempt(shared, &origin, &limit)?;
     let shown = Shown::of(request);
     if origin.uid().is_none() && shown.is_nothing() {
         return refuse(shared, &limit);
     }
     let (body, room) = read_body(request, payload, config.server.body_limit_bytes, shared).await?;
+    place_of(connection)?;
     let Some(mut proof) = proven(request, &shown, &origin, shared, body, verb, room)? else { return refuse(shared, &limit) };
     if let Who::Follower(mine) = &proof.who
         && !is_about(request.path(), mine)
@@ -94,10 +91,27 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
         return Err(ApiError::forbidden(READ_TOKEN));
     }
     proof.delivery = delivery(&proof, request)?;
-    if connection.is_some_and(|connection| !connection.prove()) {
-        return Err(ApiError::busy("Too many connections come at once; try again."));
+    if let Some(connection) = connection {
+        connection.prove();
     }
     Ok(proof)
+}
+
+/// From here on what is left to do is ours, so the connection keeps its place.
+fn place_of(connection: Option<&Rc<Connection>>) -> Result<(), ApiError> {
+    if connection.is_some_and(|connection| !connection.serve()) {
+        return Err(ApiError::busy("Too many connections come at once; try again."));
+    }
+    Ok(())
+}
+
+fn allow_attempt(shared: &Shared, origin: &address::Origin, limit_key: &str) -> Result<(), ApiError> {
+    let is_remote = matches!(origin.via, Via::Plain | Via::Tls);
+    let most = shared.deployer.config().server.failed_attempts_per_min;
+    if is_remote && shared.deployer.store().failed_attempts(limit_key) >= most {
+        return Err(ApiError::too_many());
+    }
+    Ok(())
 }
 
 /// Who shows `shown`; none when it does not hold.

@@ -13,6 +13,7 @@ use crate::model::OrderKind;
 use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Verb;
+use crate::model::ref_text;
 use crate::store::Delivery;
 
 /// A call whose proof holds.
@@ -119,6 +120,7 @@ impl Proof {
         let ask: api::NewReload =
             serde_json::from_slice(&self.body).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))?;
         let caller = self.allow_dataset(&ask.dataset)?;
+        ask.branch.as_deref().map(ref_text).transpose().map_err(|error| ApiError::bad_request(error.to_string()))?;
         let full = |branch: &String| if branch.starts_with("refs/") { branch.clone() } else { format!("refs/heads/{branch}") };
         let git_ref = ask.branch.as_ref().map(full);
         self.allow_ref(git_ref.as_deref())?;
@@ -161,7 +163,7 @@ impl Proof {
     /// # Errors
     /// As [`Proof::action`], and 403 when the key's refs do not cover the order's.
     pub fn upon(self, order: &Order) -> Result<(Caller, Option<Delivery>), ApiError> {
-        self.as_if(&order.service, order.kind, order.force, order.git_ref.as_deref())
+        self.acting(&order.service, order.kind, order.force, order.git_ref.as_deref())
     }
 
     /// The caller of an action that takes away or makes what a rollback makes: it names no ref, so a key that is bound to refs
@@ -170,10 +172,10 @@ impl Proof {
     /// # Errors
     /// As [`Proof::action`].
     pub fn operator(self, service: &ServiceName) -> Result<(Caller, Option<Delivery>), ApiError> {
-        self.as_if(service, OrderKind::Rollback, false, None)
+        self.acting(service, OrderKind::Rollback, false, None)
     }
 
-    fn as_if(
+    fn acting(
         mut self,
         service: &ServiceName,
         kind: OrderKind,

@@ -10,7 +10,6 @@ use crate::config::Secret;
 use crate::http::Shared;
 use crate::http::auth;
 use crate::http::auth::Shown;
-use crate::http::auth::Via;
 use crate::http::auth::address;
 use crate::http::auth::scheme;
 use crate::http::connection::Connection;
@@ -47,11 +46,8 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
     if token.is_empty() || token.contains(char::is_whitespace) {
         return Err(refused(shared, &limit_key));
     }
-    let is_remote = matches!(origin.via, Via::Plain | Via::Tls);
-    let failed = shared.deployer.store().failed_attempts(&limit_key);
-    if is_remote && failed >= config.server.failed_attempts_per_min {
-        return Err(Unproven::Other(ApiError::too_many()));
-    }
+    auth::place_of(connection).map_err(Unproven::Other)?;
+    auth::allow_attempt(shared, &origin, &limit_key).map_err(Unproven::Other)?;
     let sources = config.datasets.iter().filter_map(|(name, dataset)| dataset.secret.as_ref().map(|source| (name, source)));
     let secrets: Vec<(&DatasetName, Secret)> = sources
         .filter_map(|(name, source)| match source.read() {
@@ -77,8 +73,8 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
         let why = "The secret must not travel in the clear; use https, or call from this host.";
         return Err(Unproven::Other(ApiError::forbidden(why)));
     }
-    if connection.is_some_and(|connection| !connection.prove()) {
-        return Err(Unproven::Other(ApiError::busy("Too many connections come at once; try again.")));
+    if let Some(connection) = connection {
+        connection.prove();
     }
     let (body, _room) = auth::read_body(request, payload, config.server.body_limit_bytes, shared).await.map_err(Unproven::Other)?;
     Ok((name.clone(), body))

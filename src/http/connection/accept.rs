@@ -19,6 +19,11 @@ use crate::http::connection::seats::Seats;
 
 /// Connections that were told to leave and have not yet: they hold a descriptor, and no place.
 const LEAVING: usize = 64;
+/// Connections that were taken and not looked at yet. More wait in the kernel, where they cannot push anybody out: who has a
+/// place loses it by being slow, not by our being so.
+const UNSEEN: usize = 16;
+/// How soon a place is looked for again.
+const RETRY: Duration = Duration::from_millis(5);
 /// How long nothing is taken when the machine has no descriptor or memory left.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -29,6 +34,8 @@ pub(in crate::http) struct Arrival {
     pub(super) is_proxy: bool,
     /// Its descriptor, as far as the bound is concerned; given back when the connection is closed.
     pub(super) descriptor: OwnedSemaphorePermit,
+    /// Until its worker has looked at it.
+    pub(super) waiting: OwnedSemaphorePermit,
 }
 
 pub(super) enum Socket {
@@ -70,28 +77,37 @@ impl Door {
             Self::Tcp { listener, tls, seats, descriptors, is_proxy } => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                let mut workers = arrivals.iter().cycle();
+                let (mut workers, unseen) = (arrivals.iter().cycle(), Arc::new(Semaphore::new(UNSEEN)));
                 loop {
-                    let descriptor = permit(&descriptors).await;
+                    let (descriptor, waiting) = (permit(&descriptors).await, permit(&unseen).await);
                     let Some((stream, peer)) = taken(listener.accept().await).await else { continue };
                     let (Ok(stream), is_proxy) = (stream.into_std(), is_proxy(peer)) else { continue };
-                    // Where every place is held by a call whose proof holds, the connection is closed.
-                    let Some(seat) = seats.take(peer.ip(), is_proxy) else { continue };
+                    let seat = place(&seats, peer, is_proxy).await;
                     let socket = Socket::Tcp(stream, peer, tls.clone());
-                    give(workers.next(), Arrival { socket, seat: Some(seat), is_proxy, descriptor });
+                    give(workers.next(), Arrival { socket, seat, is_proxy, descriptor, waiting });
                 }
             }
             Self::Unix { listener, descriptors } => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::UnixListener::from_std(listener)?;
-                let mut workers = arrivals.iter().cycle();
+                let (mut workers, unseen) = (arrivals.iter().cycle(), Arc::new(Semaphore::new(UNSEEN)));
                 loop {
-                    let descriptor = permit(&descriptors).await;
+                    let (descriptor, waiting) = (permit(&descriptors).await, permit(&unseen).await);
                     let Some((stream, _)) = taken(listener.accept().await).await else { continue };
                     let Ok(stream) = stream.into_std() else { continue };
-                    give(workers.next(), Arrival { socket: Socket::Unix(stream), seat: None, is_proxy: false, descriptor });
+                    give(workers.next(), Arrival { socket: Socket::Unix(stream), seat: None, is_proxy: false, descriptor, waiting });
                 }
             }
+        }
+    }
+}
+
+/// A place, as soon as there is one: where all are held by calls that are being answered, the next of them to end gives it.
+async fn place(seats: &Arc<Seats>, peer: SocketAddr, is_proxy: bool) -> Option<Seat> {
+    loop {
+        match seats.take(peer.ip(), is_proxy) {
+            None => tokio::time::sleep(RETRY).await,
+            taken => return taken,
         }
     }
 }

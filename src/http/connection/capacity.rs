@@ -24,7 +24,7 @@ impl Capacity {
             connections,
             of_one_address: server.max_connections_per_address.min(connections / 2),
             over_socket: (open_files / 8).clamp(8, 256),
-            followers: server.max_followers.min(connections / 4 * 3),
+            followers: server.max_followers.min(connections / 2),
         }
     }
 }
@@ -42,7 +42,7 @@ mod tests {
         std::fs::write(&file, text).expect("a file");
         let server = Config::load(&file).expect("a configuration").server;
         let small = Capacity::of(&server, 1024);
-        assert_eq!(small, Capacity { connections: 512, of_one_address: 256, over_socket: 128, followers: 384 });
-        assert_eq!(Capacity::of(&server, 65_536), Capacity { connections: 2000, of_one_address: 1000, over_socket: 256, followers: 1500 });
+        assert_eq!(small, Capacity { connections: 512, of_one_address: 256, over_socket: 128, followers: 256 });
+        assert_eq!(Capacity::of(&server, 65_536), Capacity { connections: 2000, of_one_address: 512, over_socket: 256, followers: 1000 });
     }
 }

@@ -51,6 +51,11 @@ impl Pace {
         self.phase.set(Phase::Call);
     }
 
+    /// Whether a further call has begun.
+    pub(super) fn has_more_calls(&self) -> bool {
+        self.phase.get() == Phase::Call
+    }
+
     /// The answer is made; it may still be on its way out.
     pub(super) fn call_ends(&self) {
         self.phase.set(Phase::Between(Instant::now() + self.idle));

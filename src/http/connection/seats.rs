@@ -1,6 +1,6 @@
 //! Who has a place among the connections. A new connection always gets one as long as somebody else can be asked to leave: the
 //! oldest of whoever holds the most and has not proven anything, then the one that has been idle for longest. So strangers take
-//! places from each other, and never from a call whose proof holds.
+//! places from each other, and never from a call that is being answered.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -11,11 +11,16 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use crate::http::auth::subscriber;
 use crate::http::connection::Capacity;
+
+/// So long everybody may keep a place: enough for a call that is sent at once to come.
+const TENURE: Duration = Duration::from_millis(50);
 
 /// The places.
 #[derive(Debug)]
@@ -46,14 +51,15 @@ enum Standing {
     Stranger,
     /// Waits for the next call of somebody who had proven the last one.
     Idle,
-    /// A call whose proof holds is being answered.
-    Proven,
+    /// Its call is read whole, and its proof is looked at or holds.
+    Served,
 }
 
 #[derive(Debug)]
 struct Entry {
     owner: Owner,
     standing: Standing,
+    since: Instant,
     leave: Arc<Notify>,
 }
 
@@ -76,7 +82,8 @@ impl Seats {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection from `peer`; none when every place is held by a call whose proof holds.
+    /// A place for a connection from `peer`; none when every place is held by a call that
+    /// is being answered, or by somebody who has only just come.
     pub(in crate::http) fn take(self: &Arc<Self>, peer: IpAddr, is_proxy: bool) -> Option<Seat> {
         let mut held = self.held();
         let owner = if is_proxy { Owner::Proxy(held.next) } else { Owner::Subscriber(subscriber(peer)) };
@@ -87,7 +94,7 @@ impl Seats {
             return None;
         }
         let leave = Arc::new(Notify::new());
-        let number = held.insert(Entry { owner, standing: Standing::Stranger, leave: Arc::clone(&leave) });
+        let number = held.insert(Entry { owner, standing: Standing::Stranger, since: Instant::now(), leave: Arc::clone(&leave) });
         Some(Seat { seats: Arc::clone(self), number: AtomicU64::new(number), is_proxy, leave })
     }
 }
@@ -120,33 +127,40 @@ impl Held {
         Some(entry)
     }
 
-    fn turn_out(&mut self, number: Option<u64>) -> bool {
-        let entry = number.and_then(|number| self.remove(number));
-        entry.is_some_and(|entry| {
+    fn turn_out(&mut self, number: u64) {
+        if let Some(entry) = self.remove(number) {
             entry.leave.notify_one();
-            true
-        })
+        }
     }
 
     fn evict_oldest_of(&mut self, owner: &Owner, but: Option<u64>) {
         let is_one =
             |(number, entry): &(&u64, &Entry)| entry.standing == Standing::Stranger && entry.owner == *owner && Some(**number) != but;
-        let oldest = self.seats.iter().find(is_one).map(|(number, _)| *number);
-        self.turn_out(oldest);
+        if let Some(oldest) = self.seats.iter().find(is_one).map(|(number, _)| *number) {
+            self.turn_out(oldest);
+        }
     }
 
-    /// The oldest of whoever has the most strangers, else the one that is idle for longest.
+    /// Turns out the oldest of whoever has the most strangers, else the one that is idle for longest. False when nobody has been
+    /// there for so long that it can be asked of them.
     fn evict(&mut self) -> bool {
         let (mut most, mut victim) = (0, None);
-        for (number, entry) in self.seats.iter().filter(|(_, entry)| entry.standing == Standing::Stranger) {
+        for (number, entry) in self.seats.iter().filter(|(_, entry)| entry.may_go(Standing::Stranger)) {
             let count = self.count(&entry.owner);
             if count > most {
                 (most, victim) = (count, Some(*number));
             }
         }
-        let idle = || self.seats.iter().find(|(_, entry)| entry.standing == Standing::Idle).map(|(number, _)| *number);
-        let victim = victim.or_else(idle);
-        self.turn_out(victim)
+        let idle = || self.seats.iter().find(|(_, entry)| entry.may_go(Standing::Idle)).map(|(number, _)| *number);
+        let Some(victim) = victim.or_else(idle) else { return false };
+        self.turn_out(victim);
+        true
+    }
+}
+
+impl Entry {
+    fn may_go(&self, standing: Standing) -> bool {
+        self.standing == standing && self.since.elapsed() >= TENURE
     }
 }
 
@@ -164,9 +178,10 @@ impl Seat {
         }
     }
 
-    /// The proof holds: the place is kept until the call is answered. False when it was given away already.
-    pub(in crate::http) fn prove(&self) -> bool {
-        self.change(|entry| entry.standing = Standing::Proven).is_some()
+    /// The call is read whole, and what is left to do is ours: the place is kept until it is answered. False when it was given
+    /// away already.
+    pub(in crate::http) fn serve(&self) -> bool {
+        self.change(|entry| entry.standing = Standing::Served).is_some()
     }
 
     /// The call was answered. `stays`: another may come.
@@ -234,22 +249,26 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_crowd_makes_room_then_the_longest_idle_and_never_a_proven_call() {
+    fn the_largest_crowd_makes_room_then_the_longest_idle_and_never_a_call_that_is_answered() {
         let seats = seats(4, 3);
+        let wait = || std::thread::sleep(super::TENURE);
         let idle = take(&seats, "192.0.2.1").expect("a place");
-        assert!(idle.prove());
+        assert!(idle.serve());
         idle.answered(true);
         let proven = take(&seats, "192.0.2.2").expect("a place");
-        assert!(proven.prove());
+        assert!(proven.serve());
         let crowd: Vec<Seat> = (0..2).map(|_| take(&seats, "192.0.2.3").expect("a place")).collect();
+        assert!(take(&seats, "192.0.2.4").is_none(), "nobody has been there for long");
+        wait();
         let good = take(&seats, "192.0.2.4").expect("a place");
         assert!(gone(&crowd[0]) && !gone(&crowd[1]));
-        assert!(good.prove() && crowd[1].prove());
+        assert!(good.serve() && crowd[1].serve());
+        wait();
         let last = take(&seats, "192.0.2.5").expect("a place");
-        assert!(gone(&idle) && last.prove());
+        assert!(gone(&idle) && last.serve());
         assert!(take(&seats, "192.0.2.6").is_none(), "all four are proven");
         // Who was turned out before its proof was looked at learns it, and orders nothing.
-        assert!(!idle.prove() && !crowd[0].prove());
+        assert!(!idle.serve() && !crowd[0].serve());
         drop(proven);
         assert!(take(&seats, "192.0.2.6").is_some());
     }

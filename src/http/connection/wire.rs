@@ -23,7 +23,7 @@ use crate::http::connection::seats::Seat;
 /// How long a connection waits for a further call: of a caller who had proven one, and of a trusted proxy, which keeps its
 /// connections for a minute or more and should be the one to close them.
 const IDLE: Duration = Duration::from_secs(15);
-const IDLE_PROXY: Duration = Duration::from_secs(120);
+const IDLE_PROXY: Duration = Duration::from_mins(2);
 
 /// What is known of one connection.
 #[derive(Debug)]
@@ -34,12 +34,13 @@ pub(in crate::http) struct Connection {
     seat: Option<Seat>,
     is_proxy: bool,
     is_proven: Cell<bool>,
+    is_closing: Cell<bool>,
 }
 
 impl Connection {
     pub(super) fn new(via: Via, seat: Option<Seat>, is_proxy: bool) -> Self {
         let pace = Pace::new(if is_proxy { IDLE_PROXY } else { IDLE });
-        Self { via, pace, seat, is_proxy, is_proven: Cell::new(false) }
+        Self { via, pace, seat, is_proxy, is_proven: Cell::default(), is_closing: Cell::default() }
     }
 
     /// The call is for this subscriber, as far as a trusted proxy knows.
@@ -49,10 +50,20 @@ impl Connection {
         }
     }
 
-    /// The call's proof holds. False when the place was given away meanwhile: then nothing may be done for it.
-    pub(in crate::http) fn prove(&self) -> bool {
+    /// The call is read whole, and what is left to do is ours. False when the place was given away meanwhile: then nothing may be
+    /// done for it.
+    pub(in crate::http) fn serve(&self) -> bool {
+        self.seat.as_ref().is_none_or(Seat::serve)
+    }
+
+    /// The call's proof holds.
+    pub(in crate::http) fn prove(&self) {
         self.is_proven.set(true);
-        self.seat.as_ref().is_none_or(Seat::prove)
+    }
+
+    /// Whether the last answer said that the connection ends with it.
+    pub(in crate::http) fn is_closing(&self) -> bool {
+        self.is_closing.get()
     }
 
     /// Ends when the place was given to somebody else.
@@ -80,10 +91,12 @@ impl Turn {
         Self { connection, stays: Cell::new(false) }
     }
 
-    /// Whether a further call may come on this connection: only where somebody has proven who they are, or is a proxy.
-    pub(in crate::http) fn stays(&self) -> bool {
-        let stays = |connection: &Rc<Connection>| connection.is_proven.get() || connection.is_proxy;
-        self.stays.set(self.connection.as_ref().is_some_and(stays));
+    /// Whether a further call may come on this connection once this one is answered, whose body `is_read` to its end: only where
+    /// somebody has proven who they are, or is a proxy.
+    pub(in crate::http) fn stays(&self, is_read: bool) -> bool {
+        let Some(connection) = &self.connection else { return false };
+        self.stays.set(is_read && (connection.is_proven.get() || connection.is_proxy));
+        connection.is_closing.set(!self.stays.get());
         self.stays.get()
     }
 }

@@ -18,6 +18,7 @@ use actix_http::body::BoxBody;
 use actix_http::body::MessageBody;
 use actix_service::Service;
 use actix_service::ServiceFactory;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::mpsc::unbounded_channel;
@@ -43,7 +44,7 @@ const STOP: Duration = Duration::from_secs(3);
 /// A connection whose place is given to another may still send what is on its way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// While nothing is due a connection is looked at so often, which costs nothing.
-const NOTHING_DUE: Duration = Duration::from_secs(3600);
+const NOTHING_DUE: Duration = Duration::from_hours(1);
 
 /// The thread.
 pub(in crate::http) struct Worker {
@@ -132,7 +133,7 @@ async fn hold<F, E>(arrival: Arrival, call: impl FnOnce(Wire, Option<SocketAddr>
 where
     F: Future<Output = Result<(), E>>,
 {
-    let Arrival { socket, seat, is_proxy, descriptor } = arrival;
+    let Arrival { socket, seat, is_proxy, descriptor, waiting } = arrival;
     let via = match &socket {
         Socket::Tcp(_, _, None) => Via::Plain,
         Socket::Tcp(_, _, Some(_)) => Via::Tls,
@@ -146,7 +147,7 @@ where
         let _ = call(Wire::new(line, Rc::clone(&connection)), peer).await;
         Ok(())
     };
-    let ended = until_cut(&connection, served).await;
+    let ended = until_cut(&connection, served, Some(waiting)).await;
     drop(descriptor);
     ended
 }
@@ -173,13 +174,24 @@ async fn open(socket: Socket) -> io::Result<(Line, Option<SocketAddr>)> {
 }
 
 /// `served`, as far as the connection keeps its time and its place. Dropping it closes the connection.
-async fn until_cut<T>(connection: &Connection, served: impl Future<Output = io::Result<T>>) -> io::Result<()> {
+async fn until_cut<T>(
+    connection: &Connection,
+    served: impl Future<Output = io::Result<T>>,
+    mut waiting: Option<OwnedSemaphorePermit>,
+) -> io::Result<()> {
     let (mut served, mut given_away) = (pin!(served), pin!(connection.given_away()));
     let mut alarm = pin!(tokio::time::sleep(NOTHING_DUE));
     let leave_by: Cell<Option<Instant>> = Cell::new(None);
     poll_fn(|context| {
-        if let Poll::Ready(ended) = served.as_mut().poll(context) {
+        let polled = served.as_mut().poll(context);
+        // It had its turn, so the next one may be taken.
+        waiting.take();
+        if let Poll::Ready(ended) = polled {
             return Poll::Ready(ended.map(|_| ()));
+        }
+        if connection.is_closing() && connection.pace.has_more_calls() && !connection.pace.waits_to_write() {
+            // Its answer is out, and what was sent behind it nobody looks at.
+            return Poll::Ready(Ok(()));
         }
         if leave_by.get().is_none() && given_away.as_mut().poll(context).is_ready() {
             let now = Instant::now();

@@ -16,6 +16,9 @@ use crate::http::error::ApiError;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
 use crate::model::ServiceName;
+use crate::model::commit_text;
+use crate::model::ref_text;
+use crate::model::run_url_text;
 use crate::store;
 use crate::store::Deployment;
 use crate::store::Filter;
@@ -28,7 +31,10 @@ pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: 
     if ask.force {
         proof.allow_force(&ask.service)?;
     }
-    check_texts([&ask.commit, &ask.git_ref, &ask.run_url, &ask.reason])?;
+    check_text(ask.reason.as_deref())?;
+    for (given, check) in [(&ask.commit, commit_text as fn(&str) -> _), (&ask.git_ref, ref_text), (&ask.run_url, run_url_text)] {
+        given.as_deref().map(check).transpose().map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
     let accepted = shared.deployer.order_deployment(ask, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }
@@ -37,7 +43,7 @@ pub(super) async fn roll_back(request: HttpRequest, payload: web::Payload, share
     let proof = auth::prove(&request, payload, &shared).await?;
     // A rollback names no ref, so a key that is bound to refs may not order one.
     let (ask, caller, delivery) = proof.order(|ask: &api::NewRollback| &ask.service, |_| None)?;
-    check_texts([&ask.reason])?;
+    check_text(ask.reason.as_deref())?;
     let accepted = shared.deployer.order_rollback(ask, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }
@@ -130,13 +136,11 @@ pub(super) fn accepted_answer(accepted: store::Accepted, shared: &Shared) -> Htt
         .json(api::Accepted { id: accepted.id, location, superseded: accepted.superseded, preempted: accepted.preempted })
 }
 
-/// Texts for the record: bounded, so that a record stays a record.
-fn check_texts<const N: usize>(texts: [&Option<String>; N]) -> Result<(), ApiError> {
+/// A text for the record: bounded, so that a record stays a record.
+fn check_text(reason: Option<&str>) -> Result<(), ApiError> {
     const LONGEST: usize = 2000;
-    match texts.into_iter().flatten().find(|text| text.len() > LONGEST || text.contains('\0')) {
-        Some(_) => {
-            Err(ApiError::bad_request(format!("commit, ref, run_url and reason must be shorter than {LONGEST} bytes and without NUL.")))
-        }
+    match reason.filter(|text| text.len() > LONGEST || text.contains('\0')) {
+        Some(_) => Err(ApiError::bad_request(format!("The reason must be shorter than {LONGEST} bytes and without NUL."))),
         None => Ok(()),
     }
 }

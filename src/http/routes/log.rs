@@ -29,13 +29,14 @@ use crate::model::Line;
 use crate::model::LineKind;
 use crate::model::Outcome;
 use crate::model::State;
+use crate::store::Deployment;
 use crate::store::StoreError;
 
 /// How many lines are read at a time.
 const PAGE: i64 = 500;
 /// How often a silent stream shows that it lives, and looks for itself.
 const ALIVE: Duration = Duration::from_secs(10);
-/// How often a deployment of another server is looked at.
+/// How often a deployment is looked at that may be another server's; of one that runs here every change is told.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -73,6 +74,7 @@ pub(super) async fn follow(
         told: shared.deployer.hub().follow(&found.id),
         place: Arc::new(place),
         is_let_go: false,
+        runs_here: false,
         shared: shared.clone(),
         id: found.id,
         after,
@@ -101,6 +103,7 @@ struct Follower {
     told: watch::Receiver<i64>,
     place: Arc<Place>,
     is_let_go: bool,
+    runs_here: bool,
     shared: web::Data<Shared>,
     id: DeploymentId,
     after: i64,
@@ -143,9 +146,9 @@ impl Follower {
                 return None;
             }
             if self.pending.is_empty() && !self.ended {
-                // What is running elsewhere tells nobody here, so it is looked at as well.
-                let _ = tokio::time::timeout(LOOK, self.told.changed()).await;
-                if self.pending.is_empty() && self.silent_since.elapsed() > ALIVE {
+                let look = if self.runs_here { ALIVE } else { LOOK };
+                let _ = tokio::time::timeout(look, self.told.changed()).await;
+                if self.pending.is_empty() && self.silent_since.elapsed() >= ALIVE {
                     self.silent_since = tokio::time::Instant::now();
                     if self.as_events {
                         return Some(Bytes::from_static(b": still here\n\n"));
@@ -167,6 +170,8 @@ impl Follower {
             let text = if self.as_events { event(&line) } else { text(&line) };
             self.pending.push_back(Bytes::from(text));
         }
+        let mine = |stored: &Deployment| stored.executor.as_deref() == Some(self.shared.deployer.executor());
+        self.runs_here = stored.as_ref().is_some_and(|stored| matches!(stored.state, State::Running { .. }) && mine(stored));
         let Some(stored) = stored else {
             self.ended = true;
             return Ok(());

@@ -37,7 +37,6 @@ use crate::smoke::hosts::Guarded;
 use crate::smoke::hosts::Hosts;
 use crate::smoke::mixed;
 use crate::smoke::page;
-use crate::smoke::page::AssetKind;
 use crate::smoke::page::PageHeaders;
 use crate::smoke::page::PageScan;
 use crate::smoke::rules;
@@ -106,7 +105,7 @@ pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, mut answer: Answer
 
 /// Judges the addresses alone.
 fn by_address(scan: &PageScan, page: &Url, plan: &SmokePlan) -> Seen {
-    let assets = scan.assets.iter().filter(|asset| asset.kind != AssetKind::Form).count() as u32;
+    let assets = scan.assets.iter().filter(|asset| !asset.kind.is_navigation()).count() as u32;
     let Sum { findings, omitted } = mixed::judge(scan, page, &plan.rules);
     Seen { assets, findings, omitted, ..Seen::default() }
 }

@@ -141,7 +141,7 @@ impl<'a> Round<'a> {
 
     /// Judges the asset's address, and puts it into the queue when it is to be asked for.
     pub(super) fn take(&mut self, asset: Asset) {
-        self.assets += u32::from(asset.kind != AssetKind::Form);
+        self.assets += u32::from(!asset.kind.is_navigation());
         if let Some(finding) = mixed::finding(&asset, self.page) {
             self.tally.add(finding);
         }

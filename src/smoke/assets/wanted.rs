@@ -32,7 +32,7 @@ impl Wanted {
     pub(super) fn of(asset: &Asset, page: &Url, is_quirky: bool) -> Option<Self> {
         let mut url = asset.resolved.as_ref().filter(|url| matches!(url.scheme(), "http" | "https"))?.clone();
         let is_fallback = asset.kind == AssetKind::Font && asset.when == When::Later;
-        if asset.kind == AssetKind::Form || is_fallback || url.host().is_none() {
+        if asset.kind.is_navigation() || is_fallback || url.host().is_none() {
             return None;
         }
         if page.scheme() == "https" && url.scheme() == "http" && Place::of(&url) != Place::Loopback {

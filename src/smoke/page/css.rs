@@ -1,7 +1,9 @@
 //! What a style sheet or a style attribute fetches. The tokenizer is cssparser's: escapes, bad urls and unclosed blocks
 //! come out as in browsers.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use cssparser::Delimiter;
 use cssparser::ParseError;
@@ -12,9 +14,14 @@ use crate::smoke::page::AssetKind;
 use crate::smoke::page::When;
 use crate::smoke::page::font::Face;
 use crate::smoke::page::font::FontFace;
+use crate::smoke::page::matching;
+use crate::smoke::page::matching::List;
+use crate::smoke::page::media;
 use crate::smoke::page::property;
 use crate::smoke::page::selector;
 use crate::smoke::page::selector::Names;
+use crate::smoke::page::shape::Shape;
+use crate::smoke::page::supports;
 
 /// One address in a sheet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +44,12 @@ pub(super) struct Found {
 #[derive(Debug)]
 pub(super) struct Sheets<'n> {
     names: &'n Names,
+    shape: &'n Shape,
     faces: u32,
+    /// Who is hidden is looked for, and nothing else.
+    is_hiding: bool,
+    /// The selectors of rules that give no box.
+    hides: Vec<Arc<List>>,
     /// The addresses, in order.
     pub(super) found: Vec<Found>,
     /// The custom properties that some `var()` names.
@@ -58,7 +70,31 @@ struct Value {
 struct Declaration {
     name: String,
     value: Value,
+    /// `none` or `normal`.
+    is_nothing: bool,
 }
+
+/// The selectors of a rule and of those around it.
+struct Context<'c> {
+    text: &'c str,
+    parent: Option<&'c Context<'c>>,
+    depth: u8,
+    list: OnceCell<Arc<List>>,
+}
+
+impl Context<'_> {
+    /// They are read when something in the rule is asked for: most rules ask for nothing.
+    fn list(&self) -> Arc<List> {
+        let read = || {
+            let parent = self.parent.map(Context::list);
+            Arc::new(matching::read(self.text, parent.as_ref()))
+        };
+        Arc::clone(self.list.get_or_init(read))
+    }
+}
+
+/// Rules in rules are looked at so deep; nobody writes so many.
+const DEEPEST_RULE: u8 = 10;
 
 /// Longer values name no font.
 const LONGEST_FONT: usize = 500;
@@ -66,19 +102,30 @@ const LONGEST_FONT: usize = 500;
 type Nothing = Result<(), ParseError<()>>;
 
 impl<'n> Sheets<'n> {
-    /// Nothing read yet; `names` are those of the page.
-    pub(super) fn new(names: &'n Names) -> Self {
-        Self { names, faces: 0, found: Vec::new(), used: HashSet::new(), fonts: String::new() }
+    /// Nothing read yet; `names` and `shape` are those of the page.
+    pub(super) fn new(names: &'n Names, shape: &'n Shape) -> Self {
+        let (found, used, fonts) = (Vec::new(), HashSet::new(), String::new());
+        Self { names, shape, faces: 0, is_hiding: false, hides: Vec::new(), found, used, fonts }
+    }
+
+    /// The elements of `shape` to which the sheet `text` gives no box.
+    pub(super) fn hidden(text: &str, names: &Names, shape: &Shape) -> Vec<u32> {
+        if !text.contains("none") {
+            return Vec::new();
+        }
+        let mut sheets = Sheets { is_hiding: true, ..Sheets::new(names, shape) };
+        sheets.sheet(text, "");
+        sheets.hides.iter().flat_map(|list| matching::matched(list, shape)).collect()
     }
 
     /// Reads a whole sheet under this `media` attribute.
     pub(super) fn sheet(&mut self, text: &str, media: &str) {
-        self.rules(&mut Parser::new(text), property::media(media), true);
+        self.rules(&mut Parser::new(text), media::media(media).when(), None, true);
     }
 
-    /// Reads the declarations of a style attribute.
-    pub(super) fn style_attribute(&mut self, text: &str) {
-        self.block(&mut Parser::new(text), Some(When::Load));
+    /// Reads the declarations of a style attribute, of an element that has a box or not.
+    pub(super) fn style_attribute(&mut self, text: &str, is_hidden: bool) {
+        self.block(&mut Parser::new(text), Some(if is_hidden { When::Later } else { When::Load }), None);
     }
 
     /// Reads the value of a presentation attribute.
@@ -88,25 +135,32 @@ impl<'n> Sheets<'n> {
         self.keep(value, Some(When::Load), None);
     }
 
-    fn rules(&mut self, parser: &mut Parser<'_>, when: Option<When>, top: bool) {
+    fn rules(&mut self, parser: &mut Parser<'_>, when: Option<When>, context: Option<&Context<'_>>, top: bool) {
         let mut imports = top;
         loop {
             let before = parser.state();
             match parser.next().cloned() {
                 Err(_) => return,
                 Ok(Token::CDO | Token::CDC) if top => {}
-                Ok(Token::AtKeyword(name)) => imports = self.at_rule(parser, &name, when, false, imports) && imports,
+                Ok(Token::AtKeyword(name)) => imports = self.at_rule(parser, (&name, context), when, false, imports) && imports,
                 Ok(_) => {
                     imports = false;
                     parser.reset(&before);
-                    self.qualified_rule(parser, when, false);
+                    self.qualified_rule(parser, when, context, false);
                 }
             }
         }
     }
 
     /// Returns whether `@import` may still follow.
-    fn at_rule(&mut self, parser: &mut Parser<'_>, name: &str, when: Option<When>, nested: bool, imports: bool) -> bool {
+    fn at_rule(
+        &mut self,
+        parser: &mut Parser<'_>,
+        (name, context): (&str, Option<&Context<'_>>),
+        when: Option<When>,
+        nested: bool,
+        imports: bool,
+    ) -> bool {
         let name = name.to_ascii_lowercase();
         if name == "import" {
             self.import(parser, imports);
@@ -114,10 +168,9 @@ impl<'n> Sheets<'n> {
         }
         let (prelude, has_block) = prelude(parser);
         let inside = match name.as_str() {
-            "media" => selector::both(when, property::media(prelude)),
-            // What a browser lacks is asked for by `not`, mostly by browsers of another time.
-            "supports" if prelude.trim_start().to_ascii_lowercase().starts_with("not") => selector::both(when, Some(When::Later)),
-            "supports" | "layer" | "container" | "scope" | "starting-style" => when,
+            "media" => selector::both(when, media::media(prelude).when()),
+            "supports" => selector::both(when, supports::when(prelude)),
+            "layer" | "container" | "scope" | "starting-style" => when,
             "keyframes" | "-webkit-keyframes" => selector::both(when, Some(When::Later)),
             "font-face" if has_block => {
                 let _: Nothing = parser.parse_nested_block(|parser| {
@@ -132,8 +185,8 @@ impl<'n> Sheets<'n> {
             let _: Nothing = parser.parse_nested_block(|parser| {
                 match name.as_str() {
                     "keyframes" | "-webkit-keyframes" => self.keyframes(parser, inside),
-                    _ if nested => self.block(parser, inside),
-                    _ => self.rules(parser, inside, false),
+                    _ if nested => self.block(parser, inside, context),
+                    _ => self.rules(parser, inside, context, false),
                 }
                 Ok(())
             });
@@ -150,30 +203,35 @@ impl<'n> Sheets<'n> {
             url = parser.expect_url_or_string().ok().map(|url| url.to_string());
             let start = parser.position();
             drain(parser);
-            parser.slice_from(start).trim().to_ascii_lowercase().clone_into(&mut rest);
+            parser.slice_from(start).trim().clone_into(&mut rest);
             Ok(())
         });
         let has_block = matches!(parser.next(), Ok(Token::CurlyBracketBlock));
-        let fails = rest.split_once("supports(").is_some_and(|(_, condition)| condition.trim_start().starts_with("not"));
         if let Some(url) = url
             && allowed
             && !has_block
-            && !fails
+            && let Some(when) = supports::import_when(&rest)
         {
-            self.found.push(Found { url, kind: AssetKind::Style, line, when: When::Load, custom: None, face: None });
+            self.found.push(Found { url, kind: AssetKind::Style, line, when, custom: None, face: None });
         }
     }
 
-    fn qualified_rule(&mut self, parser: &mut Parser<'_>, when: Option<When>, nested: bool) {
+    fn qualified_rule(&mut self, parser: &mut Parser<'_>, when: Option<When>, parent: Option<&Context<'_>>, nested: bool) {
         let ends = if nested { Delimiter::CurlyBracketBlock | Delimiter::Semicolon } else { Delimiter::CurlyBracketBlock };
         let mut matches = When::Load;
+        let start = parser.position();
         let _: Nothing = parser.parse_until_before(ends, |parser| {
             matches = selector::when(parser, self.names);
             Ok(())
         });
+        let text = parser.slice_from(start);
+        let depth = parent.map_or(0, |parent| parent.depth + 1);
+        let context = Context { text, parent, depth: depth.min(DEEPEST_RULE), list: OnceCell::new() };
         if let Ok(Token::CurlyBracketBlock) = parser.next() {
             let _: Nothing = parser.parse_nested_block(|parser| {
-                self.block(parser, selector::both(when, Some(matches)));
+                // Deeper than that only the names count.
+                let context = if depth < DEEPEST_RULE { Some(&context) } else { None };
+                self.block(parser, selector::both(when, Some(matches)), context);
                 Ok(())
             });
         }
@@ -183,7 +241,7 @@ impl<'n> Sheets<'n> {
         while let Ok(token) = parser.next() {
             if matches!(token, Token::CurlyBracketBlock) {
                 let _: Nothing = parser.parse_nested_block(|parser| {
-                    self.block(parser, when);
+                    self.block(parser, when, None);
                     Ok(())
                 });
             }
@@ -191,7 +249,7 @@ impl<'n> Sheets<'n> {
     }
 
     /// The inside of a style rule: declarations and nested rules.
-    fn block(&mut self, parser: &mut Parser<'_>, when: Option<When>) {
+    fn block(&mut self, parser: &mut Parser<'_>, when: Option<When>, context: Option<&Context<'_>>) {
         let mut declarations: Vec<Declaration> = Vec::new();
         loop {
             let before = parser.state();
@@ -199,23 +257,23 @@ impl<'n> Sheets<'n> {
                 Err(_) => break,
                 Ok(Token::Semicolon) => {}
                 Ok(Token::AtKeyword(name)) => {
-                    self.at_rule(parser, &name, when, true, false);
+                    self.at_rule(parser, (&name, context), when, true, false);
                 }
                 Ok(Token::Ident(name)) if parser.try_parse(Parser::expect_colon).is_ok() => {
                     if let Some(declaration) = self.declaration(parser, &name, when) {
                         declarations.push(declaration);
                     } else {
                         parser.reset(&before);
-                        self.qualified_rule(parser, when, true);
+                        self.qualified_rule(parser, when, context, true);
                     }
                 }
                 Ok(_) => {
                     parser.reset(&before);
-                    self.qualified_rule(parser, when, true);
+                    self.qualified_rule(parser, when, context, true);
                 }
             }
         }
-        self.keep_last(declarations, when);
+        self.keep_last(declarations, when, context);
     }
 
     /// What follows the colon; none when it is a nested rule (`a:hover {`) after all.
@@ -236,14 +294,17 @@ impl<'n> Sheets<'n> {
             self.fonts.push('\n');
             self.fonts.extend(text.chars().map(|c| c.to_ascii_lowercase()));
         }
-        Some(Declaration { name: if custom { name.to_owned() } else { name.to_ascii_lowercase() }, value })
+        let word = text.trim().split('!').next().unwrap_or_default().trim_end();
+        let is_nothing = word.eq_ignore_ascii_case("none") || word.eq_ignore_ascii_case("normal");
+        Some(Declaration { name: if custom { name.to_owned() } else { name.to_ascii_lowercase() }, value, is_nothing })
     }
 
     /// Of several declarations of one property in one block the last counts.
-    fn keep_last(&mut self, declarations: Vec<Declaration>, when: Option<When>) {
+    fn keep_last(&mut self, declarations: Vec<Declaration>, when: Option<When>, context: Option<&Context<'_>>) {
+        let when = self.refined(&declarations, when, context);
         let mut decided: HashSet<String> = HashSet::new();
         let mut kept = Vec::new();
-        for Declaration { name, value } in declarations.into_iter().rev() {
+        for Declaration { name, value, .. } in declarations.into_iter().rev() {
             if value.broken || decided.contains(&name) {
                 continue;
             }
@@ -259,6 +320,26 @@ impl<'n> Sheets<'n> {
                 self.keep(value, when, None);
             }
         }
+    }
+
+    /// `when`, as the selectors of the rule and the box that it gives say, where something in it is asked for.
+    fn refined(&mut self, declarations: &[Declaration], when: Option<When>, context: Option<&Context<'_>>) -> Option<When> {
+        let last = |name: &str| declarations.iter().rev().find(|declaration| declaration.name == name);
+        let is_boxless = last("display").is_some_and(|display| display.is_nothing);
+        if self.is_hiding {
+            self.hides.extend(context.filter(|_| is_boxless && when == Some(When::Load)).map(Context::list));
+            return None;
+        }
+        if declarations.iter().all(|declaration| declaration.value.urls.is_empty()) {
+            return when;
+        }
+        let has_content = last("content").is_some_and(|content| !content.is_nothing);
+        let matched = match context {
+            Some(context) if when != Some(When::Scripted) => matching::when(&context.list(), self.shape, has_content),
+            _ => Some(When::Load),
+        };
+        let when = selector::both(when, matched);
+        if is_boxless { selector::both(when, Some(When::Later)) } else { when }
     }
 
     fn keep(&mut self, value: Value, when: Option<When>, custom: Option<&str>) {

@@ -4,6 +4,9 @@ use crate::smoke::page::AssetKind;
 use crate::smoke::page::Cors;
 use crate::smoke::page::Terms;
 use crate::smoke::page::When;
+use crate::smoke::page::media;
+use crate::smoke::page::media::Holds;
+use crate::smoke::page::selector;
 use crate::smoke::page::srcset;
 use crate::smoke::page::styles;
 use crate::smoke::page::tree::Element;
@@ -16,14 +19,16 @@ use crate::smoke::page::walk::Walk;
 pub(super) fn assets(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
     match &*element.name {
         "link" => link(walk, element),
-        "script" if is_script(element) => walk.fetch(element, "src", AssetKind::Script, When::Load),
+        "script" if walk.is_scripting && is_script(element) => walk.fetch(element, "src", AssetKind::Script, When::Load),
         "img" => image(walk, id, element),
-        "input" if element.attribute("type").is_some_and(|kind| kind.eq_ignore_ascii_case("image")) => {
-            walk.fetch(element, "src", AssetKind::Image, When::Load);
-        }
+        "input" | "button" => control(walk, id, element),
         "video" | "audio" => media(walk, element),
         "source" => source(walk, id, element),
-        "track" if parent_is(walk.tree, id, &["video", "audio"]) => walk.fetch(element, "src", AssetKind::Track, When::Load),
+        // One that is not the default is asked for when a visitor chooses it.
+        "track" if parent_is(walk.tree, id, &["video", "audio"]) => {
+            let when = if element.attribute("default").is_some() { When::Load } else { When::Later };
+            walk.fetch(element, "src", AssetKind::Track, when);
+        }
         "object" if !is_fallback(walk.tree, id) => walk.fetch(element, "data", AssetKind::Object, When::Load),
         "embed" if !is_fallback(walk.tree, id) => walk.fetch(element, "src", AssetKind::Object, When::Load),
         "iframe" | "frame" => frame(walk, element),
@@ -33,6 +38,25 @@ pub(super) fn assets(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
         "form" => walk.fetch(element, "action", AssetKind::Form, When::Later),
         _ => {}
     }
+}
+
+/// A button's picture, and where it sends its form instead of the form's own address.
+fn control(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
+    let kind = element.attribute("type").unwrap_or_default().to_ascii_lowercase();
+    let is_image = element.is_html("input") && kind == "image";
+    if is_image {
+        walk.fetch(element, "src", AssetKind::Image, When::Load);
+    }
+    let sends = is_image || kind == "submit" || (element.is_html("button") && !matches!(kind.as_str(), "button" | "reset"));
+    if sends && element.attribute("formaction").is_some() && (element.attribute("form").is_some() || is_below(walk.tree, id, "form")) {
+        walk.fetch(element, "formaction", AssetKind::Form, When::Later);
+    }
+}
+
+/// Whether the documents of a frame run scripts.
+pub(super) fn may_script(frame: &Element) -> bool {
+    let allows = |sandbox: &str| sandbox.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("allow-scripts"));
+    frame.attribute("sandbox").is_none_or(allows)
 }
 
 /// What the element says about a request of this kind.
@@ -76,16 +100,16 @@ fn link(walk: &mut Walk<'_>, element: &Element) {
         return walk.fetch(element, "href", AssetKind::Manifest, When::Later);
     }
     let Some(kind) = preload_kind(&rel, element.attribute("as")) else { return };
-    if has("preload") && !walk::is_for_screens(element) {
-        return;
-    }
+    // What is loaded ahead for other screens is not loaded here.
+    let when = if has("preload") { walk::media_when(element) } else { Some(When::Load) };
+    let Some(when) = when else { return };
     let candidates = element.attribute("imagesrcset").filter(|_| has("preload") && kind == AssetKind::Image);
     let candidates = candidates.map(srcset::parse).unwrap_or_default();
     for candidate in &candidates {
-        walk.fetch_url(element, "imagesrcset", &candidate.url, kind, When::Load);
+        walk.fetch_url(element, "imagesrcset", &candidate.url, kind, when);
     }
     if !candidates.iter().any(|candidate| candidate.replaces_src) {
-        walk.fetch(element, "href", kind, When::Load);
+        walk.fetch(element, "href", kind, when);
     }
 }
 
@@ -166,18 +190,23 @@ pub(in crate::smoke) fn is_javascript(kind: &str) -> bool {
 fn image(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
     let set = element.attribute("srcset");
     let candidates = set.map(srcset::parse).unwrap_or_default();
-    let in_picture = parent_is(walk.tree, id, &["picture"]);
-    if let Some(picture) = walk.tree.parent(id).filter(|_| in_picture)
-        && last_image(walk, picture) == Some(id)
-    {
-        walk.pictures.insert(picture, None);
-    }
-    let in_set = set.is_some() || in_picture;
+    let picture = walk.tree.parent(id).filter(|_| parent_is(walk.tree, id, &["picture"]));
+    let in_set = set.is_some() || picture.is_some();
+    let when = picture.map_or(Some(When::Load), |picture| {
+        let picture = picture_of(walk, picture);
+        let rest = picture.rest;
+        if picture.last_image == Some(id) {
+            picture.last_image = None;
+        }
+        rest
+    });
+    // A source that every browser takes leaves nothing for the image itself.
+    let Some(when) = when else { return };
     for candidate in &candidates {
-        walk.fetch_url(element, "srcset", &candidate.url, AssetKind::ImageSet, When::Load);
+        walk.fetch_url(element, "srcset", &candidate.url, AssetKind::ImageSet, when);
     }
     if !candidates.iter().any(|candidate| candidate.replaces_src) {
-        walk.fetch(element, "src", if in_set { AssetKind::ImageSet } else { AssetKind::Image }, When::Load);
+        walk.fetch(element, "src", if in_set { AssetKind::ImageSet } else { AssetKind::Image }, when);
     }
 }
 
@@ -195,27 +224,77 @@ fn media_when(element: &Element) -> When {
 
 fn source(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
     let Some(parent) = walk.tree.parent_element(id) else { return };
+    let kind = essence(element.attribute("type").unwrap_or_default());
     if parent.is_html("picture") {
-        if is_before_image(walk, id) {
-            for candidate in srcset::parse(element.attribute("srcset").unwrap_or_default()) {
-                walk.fetch_url(element, "srcset", &candidate.url, AssetKind::ImageSet, When::Load);
-            }
-        }
+        source_of_picture(walk, id, element, &kind);
     } else if (parent.is_html("video") || parent.is_html("audio")) && parent.attribute("src").is_none() {
-        walk.fetch(element, "src", AssetKind::Media, media_when(parent));
+        let when = if kind.is_empty() || is_known_medium(&kind) { media_when(parent) } else { When::Later };
+        walk.fetch(element, "src", AssetKind::Media, when);
     }
 }
 
-fn is_before_image(walk: &mut Walk<'_>, source: NodeId) -> bool {
-    walk.tree.parent(source).is_some_and(|picture| last_image(walk, picture).is_some())
+fn essence(kind: &str) -> String {
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The last image of a picture, as long as the walk has not passed it. It is looked for once: a picture may have many sources.
-fn last_image(walk: &mut Walk<'_>, picture: NodeId) -> Option<NodeId> {
+/// Whether every browser plays this type; others leave its source out.
+fn is_known_medium(kind: &str) -> bool {
+    const KNOWN: [&str; 12] = [
+        "audio/aac",
+        "audio/flac",
+        "audio/mp3",
+        "audio/mp4",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/wav",
+        "audio/webm",
+        "audio/x-wav",
+        "application/ogg",
+        "video/mp4",
+        "video/webm",
+    ];
+    KNOWN.contains(&kind)
+}
+
+/// A picture and what has been read of it.
+pub(super) struct Picture {
+    /// Its last image, as long as the walk has not passed it. It is looked for once: a picture may have many sources.
+    last_image: Option<NodeId>,
+    /// When browsers come to what stands behind the sources so far; none: never.
+    rest: Option<When>,
+}
+
+/// The first source that fits is taken, and nothing behind it (HTML Standard, "update the source set").
+fn source_of_picture(walk: &mut Walk<'_>, id: NodeId, element: &Element, kind: &str) {
+    const KNOWN_TO_ALL: [&str; 9] =
+        ["", "image/bmp", "image/gif", "image/jpeg", "image/jpg", "image/png", "image/svg+xml", "image/webp", "image/x-icon"];
+    const KNOWN_TO_MOST: [&str; 2] = ["image/apng", "image/avif"];
+    let candidates = srcset::parse(element.attribute("srcset").unwrap_or_default());
+    let Some(picture) = walk.tree.parent(id) else { return };
+    let picture = picture_of(walk, picture);
+    if candidates.is_empty() || picture.last_image.is_none() {
+        return;
+    }
+    let media = media::media(element.attribute("media").unwrap_or_default());
+    let (rest, is_known) = (picture.rest, KNOWN_TO_ALL.contains(&kind) || KNOWN_TO_MOST.contains(&kind));
+    let when = selector::both(rest, if is_known { media.when() } else { selector::both(media.when(), Some(When::Later)) });
+    picture.rest = match media {
+        Holds::Always if KNOWN_TO_ALL.contains(&kind) => None,
+        Holds::Always | Holds::Here if is_known => selector::both(rest, Some(When::Later)),
+        _ => rest,
+    };
+    let Some(when) = when else { return };
+    for candidate in candidates {
+        walk.fetch_url(element, "srcset", &candidate.url, AssetKind::ImageSet, when);
+    }
+}
+
+fn picture_of<'w>(walk: &'w mut Walk<'_>, picture: NodeId) -> &'w mut Picture {
     let tree = walk.tree;
-    *walk.pictures.entry(picture).or_insert_with(|| {
+    walk.pictures.entry(picture).or_insert_with(|| {
         let children = std::iter::successors(tree.first_child(picture), |id| tree.next_sibling(*id));
-        children.filter(|id| tree.element(*id).is_some_and(|element| element.is_html("img"))).last()
+        let last_image = children.filter(|id| tree.element(*id).is_some_and(|element| element.is_html("img"))).last();
+        Picture { last_image, rest: Some(When::Load) }
     })
 }
 
@@ -228,6 +307,15 @@ fn frame(walk: &mut Walk<'_>, element: &Element) {
     if let Some((url, html)) = inner {
         walk.frame_content(element, "src", &html, Some(&url));
     }
+}
+
+fn is_below(tree: &Tree, id: NodeId, name: &str) -> bool {
+    /// A control deeper than this below its form does not occur.
+    const LEVELS: usize = 64;
+    std::iter::successors(tree.parent(id), |id| tree.parent(*id))
+        .take(LEVELS)
+        .filter_map(|id| tree.element(id))
+        .any(|element| element.is_html(name))
 }
 
 fn parent_is(tree: &Tree, id: NodeId, names: &[&str]) -> bool {

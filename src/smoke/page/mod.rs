@@ -11,13 +11,17 @@ mod decode;
 mod font;
 mod html;
 mod import_map;
+mod matching;
+mod media;
 mod policy;
 mod property;
 mod script;
 mod selector;
+mod shape;
 mod sink;
 mod srcset;
 mod styles;
+mod supports;
 mod svg;
 mod tree;
 mod walk;
@@ -65,6 +69,8 @@ pub enum AssetKind {
     Prefetch,
     /// Where a form is sent: no asset, but it leaves the page.
     Form,
+    /// Where `<meta http-equiv=refresh>` sends visitors: no asset either.
+    Refresh,
 }
 
 impl AssetKind {
@@ -72,6 +78,12 @@ impl AssetKind {
     #[must_use]
     pub fn is_upgraded(self) -> bool {
         matches!(self, Self::Image | Self::Media)
+    }
+
+    /// Whether it takes visitors to another page and is nothing of this one.
+    #[must_use]
+    pub fn is_navigation(self) -> bool {
+        matches!(self, Self::Form | Self::Refresh)
     }
 }
 

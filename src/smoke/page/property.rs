@@ -1,6 +1,4 @@
-//! Which CSS properties fetch, and which media and fonts count.
-
-use crate::smoke::page::When;
+//! Which CSS properties fetch, and which fonts count.
 
 /// Properties whose `url()` browsers ask for; each as an image.
 const FETCHING: [&str; 34] = [
@@ -68,38 +66,4 @@ pub(super) fn is_known_font(format: &str) -> bool {
         "woff2-variations",
     ];
     KNOWN.contains(&format.to_ascii_lowercase().as_str())
-}
-
-/// When rules under these media queries count; none: never on a screen.
-///
-/// Features (widths, colours) are taken as true: some visitor's screen has them.
-pub(super) fn media(queries: &str) -> Option<When> {
-    const OTHER: [&str; 10] = ["aural", "braille", "embossed", "handheld", "print", "projection", "speech", "tty", "tv", "-"];
-    let never = |query: &str| {
-        let lower = query.to_ascii_lowercase();
-        let words: Vec<&str> = lower.split(|c: char| c.is_ascii_whitespace() || c == '(').filter(|word| !word.is_empty()).collect();
-        match words.as_slice() {
-            ["not", kind, ..] => matches!(*kind, "all" | "screen") && words.len() == 2,
-            ["only", kind, ..] | [kind, ..] => OTHER.contains(kind),
-            [] => false,
-        }
-    };
-    if queries.split(',').all(never) { None } else { Some(When::Load) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::media;
-
-    #[test]
-    fn only_media_that_no_screen_is_are_left_out() {
-        for screen in
-            ["", "all", "screen", "print, screen", "(max-width: 9em)", "not print", "only screen and (color)", "not screen and (color)"]
-        {
-            assert!(media(screen).is_some(), "{screen}");
-        }
-        for paper in ["print", "Print and (color)", "only print", "print,speech", "not all", " not screen"] {
-            assert!(media(paper).is_none(), "{paper}");
-        }
-    }
 }

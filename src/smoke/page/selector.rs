@@ -95,7 +95,7 @@ pub(super) fn when(parser: &mut Parser<'_>, names: &Names) -> When {
                 reading = Reading::NEW;
             }
             (Token::Delim('.'), Token::Ident(class)) => reading.present &= has(&names.classes, class),
-            (Token::Colon, Token::Ident(pseudo)) => reading.state |= has_state(pseudo),
+            (Token::Colon, Token::Ident(pseudo)) => reading.state |= is_state(pseudo),
             (Token::Delim('|'), Token::Ident(_)) => {}
             (_, Token::Ident(element)) => reading.present &= has(&names.elements, element),
             (_, Token::IDHash(id) | Token::Hash(id)) => reading.present &= has(&names.ids, id),
@@ -110,7 +110,8 @@ fn has(set: &HashSet<String>, name: &str) -> bool {
     set.contains(&name.to_lowercase())
 }
 
-fn has_state(pseudo: &str) -> bool {
+/// Whether a pseudo-class holds only when a visitor does something.
+pub(super) fn is_state(pseudo: &str) -> bool {
     STATES.iter().any(|state| state.eq_ignore_ascii_case(pseudo))
 }
 
@@ -122,7 +123,8 @@ fn rank(when: When) -> u8 {
     }
 }
 
-fn sooner(a: When, b: When) -> When {
+/// The earlier of two.
+pub(super) fn sooner(a: When, b: When) -> When {
     if rank(a) <= rank(b) { a } else { b }
 }
 

@@ -19,6 +19,7 @@ use html5ever::ns;
 use html5ever::parse_document;
 use html5ever::tendril::StrTendril;
 use html5ever::tendril::TendrilSink;
+use html5ever::tree_builder::TreeBuilderOpts;
 
 use crate::smoke::page::tree::Element;
 use crate::smoke::page::tree::NONE;
@@ -34,7 +35,7 @@ const PIECE: usize = 4096;
 const MOST_SHARED_NAMES: usize = 64;
 
 /// The attributes that the walk asks for, sorted; all others are forgotten.
-const WANTED: [&str; 36] = [
+const WANTED: [&str; 41] = [
     "action",
     "as",
     "autoplay",
@@ -45,11 +46,15 @@ const WANTED: [&str; 36] = [
     "crossorigin",
     "cursor",
     "data",
+    "default",
     "disabled",
     "event",
     "fill",
     "filter",
     "for",
+    "form",
+    "formaction",
+    "hidden",
     "href",
     "http-equiv",
     "id",
@@ -65,6 +70,7 @@ const WANTED: [&str; 36] = [
     "poster",
     "preload",
     "rel",
+    "sandbox",
     "src",
     "srcdoc",
     "srcset",
@@ -85,12 +91,13 @@ pub(super) fn wanted_name(attribute: &str) -> Option<&'static str> {
     WANTED.binary_search(&attribute).ok().map(|at| WANTED[at])
 }
 
-/// Builds the tree of `html`, or of as much of it as can be read until then.
+/// Builds the tree of `html`, or of as much of it as can be read until then. Without scripting what stands in `noscript` counts.
 ///
 /// A tree builder looks up and down the open elements again and again, so a page that only nests takes time by its
 /// square: it is fed in pieces and given up when the time is over.
-pub(super) fn build(html: &str, until: Instant) -> Tree {
-    let mut parser = parse_document(Sink::new(), ParseOpts::default());
+pub(super) fn build(html: &str, is_scripting: bool, until: Instant) -> Tree {
+    let tree_builder = TreeBuilderOpts { scripting_enabled: is_scripting, ..TreeBuilderOpts::default() };
+    let mut parser = parse_document(Sink::new(), ParseOpts { tree_builder, ..ParseOpts::default() });
     let mut rest = html;
     let mut incomplete = false;
     while !rest.is_empty() {
@@ -275,9 +282,25 @@ impl TreeSink for Sink {
             _ => Space::Other,
         };
         let content = if flags.template { self.add(None) } else { NONE };
-        let attributes = attributes.into_iter().filter_map(|a| wanted(&a).map(|name| (name, a.value))).collect();
-        let element =
-            Element { space, name: name.local.clone(), line: self.line.get(), attributes, text: String::new(), content, shadow: None };
+        let mut others = Vec::new();
+        let attributes = attributes.into_iter().filter_map(|a| match wanted(&a) {
+            Some(name) => Some((name, a.value)),
+            None => {
+                others.push((a.name.local, a.value));
+                None
+            }
+        });
+        let attributes = attributes.collect();
+        let element = Element {
+            space,
+            name: name.local.clone(),
+            line: self.line.get(),
+            attributes,
+            others,
+            text: String::new(),
+            content,
+            shadow: None,
+        };
         Handle { id: self.add(Some(element)), name: self.shared(name) }
     }
 
@@ -383,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_page_that_takes_too_long_is_given_up_and_says_so() {
-        assert!(build(&"<p>".repeat(4000), Instant::now()).incomplete);
-        assert!(!build("<p>", Instant::now()).incomplete);
+        assert!(build(&"<p>".repeat(4000), true, Instant::now()).incomplete);
+        assert!(!build("<p>", true, Instant::now()).incomplete);
     }
 }

@@ -14,12 +14,15 @@ use crate::smoke::page::css::Found;
 use crate::smoke::page::css::Sheets;
 use crate::smoke::page::font::Face;
 use crate::smoke::page::selector::Names;
+use crate::smoke::page::shape::Shape;
 
 /// What the style sheets of a page have in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Styles {
     /// The names on the page.
     pub(super) names: Names,
+    /// The elements of the page.
+    pub(super) shape: Shape,
     /// The custom properties that some `var()` names.
     pub(super) used: HashSet<String>,
     /// What custom properties hold, by their names.
@@ -35,7 +38,9 @@ pub struct Styles {
 impl Styles {
     /// What the sheet `text` at `url`, linked by `link`, asks for. Its addresses are relative to it and not to the page.
     pub(in crate::smoke) fn read(&mut self, text: &str, url: &Url, link: &Asset) -> Vec<Asset> {
-        let mut sheets = Sheets::new(&self.names);
+        let hidden = Sheets::hidden(text, &self.names, &self.shape);
+        self.shape.hide(&hidden);
+        let mut sheets = Sheets::new(&self.names, &self.shape);
         sheets.sheet(text, &link.terms.media);
         let Sheets { found, used, fonts: named, .. } = sheets;
         self.used.extend(used);
@@ -83,6 +88,7 @@ impl Styles {
 
     /// Takes what a document inside the page brought.
     pub(super) fn merge(&mut self, other: Self) {
+        self.shape.merge(&other.shape);
         self.names.elements.extend(other.names.elements);
         self.names.classes.extend(other.names.classes);
         self.names.ids.extend(other.names.ids);

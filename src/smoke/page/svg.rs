@@ -11,7 +11,7 @@ use crate::smoke::page::walk::Walk;
 pub(super) fn assets(walk: &mut Walk<'_>, element: &Element) {
     match &*element.name {
         "image" | "feImage" | "use" => href(walk, element, AssetKind::Image),
-        "script" if html::is_script(element) => href(walk, element, AssetKind::Script),
+        "script" if walk.is_scripting && html::is_script(element) => href(walk, element, AssetKind::Script),
         _ => {}
     }
     for name in PRESENTATION {

@@ -51,6 +51,8 @@ pub(super) struct Element {
     pub(super) line: u32,
     /// Those attributes that the walk asks for.
     pub(super) attributes: Vec<(&'static str, StrTendril)>,
+    /// The others, at which selectors may look.
+    pub(super) others: Vec<(LocalName, StrTendril)>,
     /// The text of a style or script element.
     pub(super) text: String,
     /// The content of a `template`, which is no child.

@@ -19,11 +19,14 @@ use crate::smoke::page::css::Found;
 use crate::smoke::page::css::Sheets;
 use crate::smoke::page::data_url;
 use crate::smoke::page::html;
+use crate::smoke::page::html::Picture;
 use crate::smoke::page::import_map::ImportMap;
+use crate::smoke::page::media;
 use crate::smoke::page::policy;
-use crate::smoke::page::property;
 use crate::smoke::page::script;
 use crate::smoke::page::selector::Names;
+use crate::smoke::page::shape::NOBODY;
+use crate::smoke::page::shape::Shape;
 use crate::smoke::page::sink;
 use crate::smoke::page::styles;
 use crate::smoke::page::styles::Fonts;
@@ -37,6 +40,8 @@ use crate::smoke::page::xml;
 
 /// Frames in frames and sheets in sheets are followed so deep.
 const DEEPEST: u8 = 8;
+/// Who is sent elsewhere so soon does not stay on the page.
+const SOON_S: u64 = 5;
 /// A tag may span so many lines for its attributes' own lines to be found.
 const LONGEST_TAG_LINES: usize = 60;
 /// A page that takes longer to be taken apart, its frames included, is nested beyond all measure.
@@ -51,8 +56,8 @@ pub(super) fn scan(html: &str, url: &Url, headers: &PageHeaders) -> PageScan {
     let mut scan = PageScan::default();
     header_links(url, headers, &mut scan);
     let until = Instant::now() + LONGEST;
-    let tree = if headers.is_xhtml { xml::build(html, until) } else { sink::build(html, until) };
-    let page = document(&tree, url, headers, headers.upgrades, (0, until));
+    let tree = if headers.is_xhtml { xml::build(html, until) } else { sink::build(html, true, until) };
+    let page = document(&tree, url, headers, Place { rescued: headers.upgrades, is_scripting: true, depth: 0, until });
     scan.malformed = tree.malformed;
     scan.incomplete = page.incomplete;
     scan.styles = page.styles;
@@ -83,21 +88,36 @@ fn header_links(url: &Url, headers: &PageHeaders, scan: &mut PageScan) {
     }
 }
 
-fn document(tree: &Tree, url: &Url, headers: &PageHeaders, rescued: bool, (depth, until): (u8, Instant)) -> PageScan {
+/// What a document has from where it stands.
+#[derive(Clone, Copy)]
+struct Place {
+    rescued: bool,
+    /// Whether its scripts run: not in a frame whose sandbox forbids it.
+    is_scripting: bool,
+    depth: u8,
+    until: Instant,
+}
+
+fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> PageScan {
+    let Place { rescued, is_scripting, depth, until } = place;
     let names = names(tree);
-    let is_scripted = names.elements.contains("script");
+    let (shape, numbers) = shape(tree, &names, headers.is_xhtml && depth == 0);
+    let is_scripted = is_scripting && names.elements.contains("script");
     let mut walk = Walk {
         tree,
         document: url.clone(),
         base: url.clone(),
         has_base: false,
         rescued,
+        is_scripting,
         depth,
         until,
         headers,
         policies: headers.policies.clone(),
         scan: PageScan { assets: Vec::new(), incomplete: tree.incomplete, ..PageScan::default() },
-        sheets: Sheets::new(&names),
+        sheets: Sheets::new(&names, &shape),
+        shape: &shape,
+        numbers,
         custom: Vec::new(),
         import_map: ImportMap::default(),
         pictures: HashMap::new(),
@@ -105,7 +125,7 @@ fn document(tree: &Tree, url: &Url, headers: &PageHeaders, rescued: bool, (depth
     each(tree, |id, element, in_shadow| walk.element(id, element, in_shadow));
     let Walk { mut scan, sheets, custom, .. } = walk;
     let Sheets { used, fonts, .. } = sheets;
-    let mut styles = Styles { names, used, custom, fonts, is_scripted, is_quirky: tree.is_quirky };
+    let mut styles = Styles { names, shape, used, custom, fonts, is_scripted, is_quirky: tree.is_quirky };
     scan.assets.extend(styles.come_into_use());
     styles.merge(scan.styles);
     scan.styles = styles;
@@ -128,6 +148,26 @@ fn names(tree: &Tree) -> Names {
         names.add_attributes(element.attribute("class"), element.attribute("id"));
     });
     names
+}
+
+/// The live elements as selectors see them, those hidden that the page's own sheets hide; and their numbers by their place in
+/// the tree.
+fn shape(tree: &Tree, names: &Names, is_partial: bool) -> (Shape, Vec<u32>) {
+    let mut shape = Shape::new(tree.is_quirky, is_partial);
+    let mut numbers = vec![NOBODY; tree.nodes.len()];
+    let mut last = vec![NOBODY; tree.nodes.len()];
+    let mut sheets = Vec::new();
+    each(tree, |id, element, _| {
+        let parent = tree.parent(id).map_or(ROOT, |parent| parent) as usize;
+        let number = shape.add(element, numbers[parent], last[parent]);
+        (numbers[id as usize], last[parent]) = (number, number);
+        if &*element.name == "style" && element.space != Space::Other && media_when(element) == Some(When::Load) {
+            sheets.push(&element.text);
+        }
+    });
+    let hidden: Vec<u32> = sheets.iter().flat_map(|text| Sheets::hidden(text, names, &shape)).collect();
+    shape.hide(&hidden);
+    (shape, numbers)
 }
 
 /// Calls `visit` for each live element, in document order: shadow roots are live, other templates are not.
@@ -157,16 +197,21 @@ pub(super) struct Walk<'t> {
     base: Url,
     has_base: bool,
     rescued: bool,
+    /// Whether scripts run.
+    pub(super) is_scripting: bool,
     depth: u8,
     until: Instant,
     headers: &'t PageHeaders,
     policies: Vec<String>,
     scan: PageScan,
     sheets: Sheets<'t>,
+    shape: &'t Shape,
+    /// The numbers of elements in the shape, by their place in the tree.
+    numbers: Vec<u32>,
     custom: Vec<(String, Asset)>,
     import_map: ImportMap,
-    /// The last image of each picture that was met, until the walk passes it.
-    pub(super) pictures: HashMap<NodeId, Option<NodeId>>,
+    /// The pictures that were met.
+    pub(super) pictures: HashMap<NodeId, Picture>,
 }
 
 impl Walk<'_> {
@@ -182,11 +227,13 @@ impl Walk<'_> {
         if &*element.name == "style" && element.space != Space::Other {
             self.style_element(element);
         }
-        if &*element.name == "script" && element.space != Space::Other {
+        if &*element.name == "script" && element.space != Space::Other && self.is_scripting {
             self.inline_script(element);
         }
         if let Some(style) = element.attribute("style") {
-            self.sheets.style_attribute(style);
+            let number = self.numbers.get(id as usize).copied().unwrap_or(NOBODY);
+            let is_hidden = self.shape.nodes.get(number as usize).is_some_and(|node| node.is_hidden);
+            self.sheets.style_attribute(style, is_hidden);
             self.take_sheets(&format!("{}[style]", element.name), element.line, None);
         }
     }
@@ -204,11 +251,21 @@ impl Walk<'_> {
     }
 
     fn set_policy(&mut self, id: NodeId, element: &Element) {
+        if element.attribute("http-equiv").is_some_and(|name| name.trim().eq_ignore_ascii_case("refresh")) {
+            return self.refresh(element);
+        }
         let is_policy = element.attribute("http-equiv").is_some_and(|name| name.trim().eq_ignore_ascii_case("content-security-policy"));
         let in_head = self.tree.parent_element(id).is_some_and(|parent| parent.is_html("head"));
         let Some(policy) = element.attribute("content").filter(|_| is_policy && in_head) else { return };
         self.rescued |= policy::upgrades_insecure_requests(policy);
         self.policies.push(policy.to_owned());
+    }
+
+    /// Where the page sends its visitors by itself; a frame takes nobody along.
+    fn refresh(&mut self, element: &Element) {
+        let Some((delay_s, url)) = element.attribute("content").and_then(refresh).filter(|_| self.depth == 0) else { return };
+        let when = if delay_s <= SOON_S { When::Load } else { When::Later };
+        self.fetch_url(element, "content", url, AssetKind::Refresh, when);
     }
 
     /// Takes the attribute `name` as something that is asked for, if it is there and not empty.
@@ -337,10 +394,13 @@ impl Walk<'_> {
     /// Looks into a frame whose document stands in the page.
     pub(super) fn frame_content(&mut self, element: &Element, attribute: &str, html: &str, url: Option<&Url>) {
         if self.depth >= DEEPEST {
+            self.scan.incomplete = true;
             return;
         }
-        let tree = sink::build(html, self.until);
-        let inner = document(&tree, url.unwrap_or(&self.base), self.headers, self.rescued, (self.depth + 1, self.until));
+        let is_scripting = self.is_scripting && html::may_script(element);
+        let tree = sink::build(html, is_scripting, self.until);
+        let place = Place { rescued: self.rescued, is_scripting, depth: self.depth + 1, until: self.until };
+        let inner = document(&tree, url.unwrap_or(&self.base), self.headers, place);
         self.scan.incomplete |= inner.incomplete;
         self.scan.styles.merge(inner.styles);
         self.scan.assets.extend(inner.assets.into_iter().map(|mut asset| {
@@ -358,9 +418,27 @@ impl Walk<'_> {
     }
 }
 
-/// Whether rules under a `media` attribute count on a screen.
-pub(super) fn is_for_screens(element: &Element) -> bool {
-    property::media(element.attribute("media").unwrap_or_default()).is_some()
+/// When rules under a `media` attribute count; none: never.
+pub(super) fn media_when(element: &Element) -> Option<When> {
+    media::media(element.attribute("media").unwrap_or_default()).when()
+}
+
+/// The seconds and the address of a refresh (HTML Standard, "shared declarative refresh steps"); none: it stays where it is.
+fn refresh(content: &str) -> Option<(u64, &str)> {
+    let content = content.trim_start();
+    let digits = content.find(|c: char| !c.is_ascii_digit()).unwrap_or(content.len());
+    let (seconds, rest) = content.split_at(digits);
+    let seconds = if seconds.is_empty() && rest.starts_with('.') { 0 } else { seconds.parse().ok()? };
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let rest = rest.strip_prefix(|c: char| matches!(c, ';' | ',') || c.is_ascii_whitespace())?;
+    let rest = rest.trim_start_matches(|c: char| matches!(c, ';' | ',') || c.is_ascii_whitespace());
+    let named = rest.get(..3).filter(|word| word.eq_ignore_ascii_case("url")).and_then(|_| rest[3..].trim_start().strip_prefix('='));
+    let url = named.unwrap_or(rest).trim_start();
+    let url = match url.chars().next() {
+        Some(quote @ ('"' | '\'')) => url[1..].split(quote).next().unwrap_or_default(),
+        _ => url,
+    };
+    (!url.is_empty()).then_some((seconds, url))
 }
 
 /// Line and column. The tree builder knows where a tag ends; the attribute may stand some lines above, but not above the

@@ -204,7 +204,7 @@ impl Builder {
 
     fn insert(&mut self, space: Space, name: &str, attributes: Vec<(&'static str, StrTendril)>, content: NodeId) -> NodeId {
         let name = LocalName::from(name);
-        let element = Element { space, name, line: self.line, attributes, text: String::new(), content, shadow: None };
+        let element = Element { space, name, line: self.line, attributes, others: Vec::new(), text: String::new(), content, shadow: None };
         let id = self.sink.add(Some(element));
         self.sink.append_node(self.open.last().copied().unwrap_or(ROOT), id);
         id

@@ -40,7 +40,13 @@ pub(in crate::smoke) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
         AssetKind::Font => sniff::is_font(&got.body),
         AssetKind::Track => sniff::is_web_vtt(&got.body),
         AssetKind::Media | AssetKind::Manifest => !sniff::is_html_document(&got.body),
-        AssetKind::ImageSet | AssetKind::Icon | AssetKind::Object | AssetKind::Frame | AssetKind::Prefetch | AssetKind::Form => true,
+        AssetKind::ImageSet
+        | AssetKind::Icon
+        | AssetKind::Object
+        | AssetKind::Frame
+        | AssetKind::Prefetch
+        | AssetKind::Form
+        | AssetKind::Refresh => true,
     };
     (!is_usable).then(|| flaw(wanted, got))
 }

@@ -208,6 +208,14 @@ fn page_of(server: &Server, number: usize) -> Url {
     Url::parse(&format!("https://site.test/page/{number}?port={}", server.port)).unwrap()
 }
 
+fn is_told(server: &Server, number: usize) -> bool {
+    let heads = server.heads.lock().unwrap();
+    heads
+        .iter()
+        .filter_map(|head| head.split(' ').nth(1)?.strip_prefix("/told/")?.split_once('/'))
+        .any(|(_, told)| told == number.to_string())
+}
+
 /// What the server was told: whether the browser used the asset of each case.
 async fn ask_chromium(server: &Server, cases: usize) -> BTreeMap<usize, bool> {
     let plan = SmokePlan { url: page_of(server, 0), ..server.plan() };
@@ -217,7 +225,11 @@ async fn ask_chromium(server: &Server, cases: usize) -> BTreeMap<usize, bool> {
     for number in 0..cases {
         let mut session = Session::open(&mut cdp, &plan, None).await.unwrap();
         session.navigate(page_of(server, number).as_str()).await.unwrap();
-        session.wait_until_loaded(Instant::now() + Duration::from_mins(1), Duration::from_millis(100)).await.unwrap();
+        // The page tells the server; until then the tab is kept open, however long a loaded machine takes.
+        let until = Instant::now() + Duration::from_mins(1);
+        while !is_told(server, number) && Instant::now() < until {
+            session.wait_until_loaded(Instant::now() + Duration::from_millis(100), Duration::from_millis(50)).await.unwrap();
+        }
         session.close().await;
     }
     chromium.end().await;

@@ -7,6 +7,7 @@ use crate::model::Severity;
 use crate::smoke::mixed;
 use crate::smoke::page::PageHeaders;
 use crate::smoke::page::scan;
+use crate::smoke::tests::conditions;
 use crate::smoke::tests::modules;
 use crate::smoke::tests::rows;
 
@@ -41,6 +42,12 @@ pub(super) const TABLES: &[Table] = &[
     BASE,
     SPELLINGS_OF_ADDRESSES,
     FORMS_WARN,
+    conditions::SUPPORTS,
+    conditions::MEDIA,
+    conditions::CHOICES,
+    conditions::SANDBOXES,
+    conditions::SELECTORS,
+    conditions::UNSEEN,
     modules::IMPORTS,
     modules::IMPORT_MAPS,
     rows::HOSTS,
@@ -150,7 +157,7 @@ const MEDIA_OBJECTS_AND_FRAMES: Table = &[
     ("<video src=/b><source src=http://x.test/a></video>", &[]),
     ("<video preload=none src=http://x.test/a></video>", &["upgraded_asset video[src]?"]),
     ("<video preload=none autoplay src=http://x.test/a></video>", &["upgraded_asset video[src]"]),
-    ("<video><track src=http://x.test/a></video>", &["blocked_asset track[src]"]),
+    ("<video><track src=http://x.test/a></video>", &["blocked_asset track[src]?"]),
     ("<object data=http://x.test/a></object>", &["blocked_asset object[data]"]),
     ("<embed src=http://x.test/a>", &["blocked_asset embed[src]"]),
     ("<object data=/a><embed src=http://x.test/a></object>", &[]),
@@ -186,7 +193,14 @@ const INERT_AND_LIVE_PLACES: Table = &[
     ("<!-- <img src=http://x.test/a> --><!--[if IE]><img src=http://x.test/a><![endif]-->", &[]),
     ("<![if !IE]><img src=http://x.test/a><![endif]>", &["upgraded_asset img[src]"]),
     ("<a href=http://x.test/><map><area href=http://x.test/></map><q cite=http://x.test/></q></a>", &[]),
-    ("<a download href=http://x.test/ ping=http://x.test/>x</a><meta http-equiv=refresh content='0;url=http://x.test/'>", &[]),
+    ("<a download href=http://x.test/ ping=http://x.test/>x</a><meta property=refresh content='0;url=http://x.test/'>", &[]),
+    ("<meta http-equiv=Refresh content='0; URL=\"http://x.test/\"'>", &["redirect_to_http meta[content]"]),
+    ("<body><meta http-equiv=refresh content='600,http://x.test/'>", &["redirect_to_http meta[content]"]),
+    (
+        "<meta http-equiv=refresh content='0;url=/a'><meta http-equiv=refresh content=30><meta http-equiv=refresh content='a;url=http://x.test/'>",
+        &[],
+    ),
+    ("<noscript><meta http-equiv=refresh content='0;url=http://x.test/'></noscript>", &[]),
     ("<html xmlns=http://x.test/ xmlns:og=http://x.test/ manifest=http://x.test/><meta property=og:image content=http://x.test/>", &[]),
     ("<div data-src=http://x.test/ itemtype=http://x.test/ itemid=http://x.test/>http://x.test/</div><img usemap=http://x.test/>", &[]),
     ("<img src=//y.test/a><img src=/a><img src=a><img src=''><img src=https://y.test/a>", &[]),
@@ -217,9 +231,9 @@ const STYLES: Table = &[
     ("<p style='--a:url(http://x.test/a);background:var(--a)'>", &["upgraded_asset p[style]"]),
     ("<p style='--a:url(http://x.test/a)'>", &[]),
     ("<style>p{background:url(http://x.test/a)}</style><p>", IMAGE),
-    ("<style>@media print{p{background:url(http://x.test/a)}}</style><p>", &[]),
+    ("<style>@media print{p{background:url(http://x.test/a)}}</style><p>", &["upgraded_asset style?"]),
     ("<style>@media screen{p{background:url(http://x.test/a)}}</style><p>", IMAGE),
-    ("<style media=print>p{background:url(http://x.test/a)}</style><p>", &[]),
+    ("<style media=print>p{background:url(http://x.test/a)}</style><p>", &["upgraded_asset style?"]),
     ("<style>p{& b{background:url(http://x.test/a)}}</style><p><b>", IMAGE),
     ("<style>p{b:hover{background:url(http://x.test/a)}}</style><p><b>", &["upgraded_asset style?"]),
     ("<style>.no{background:url(http://x.test/a)}</style><p>", &[]),
@@ -241,7 +255,7 @@ const STYLES: Table = &[
     ("<style>@font-face{src:url(/a),url(http://x.test/b)}</style>", &["blocked_asset style?"]),
     ("<style>@font-face{src:url(http://x.test/a);src:url(/a)}</style>", &[]),
     ("<style>@-moz-document url(http://x.test/){p{background:url(http://x.test/a)}}</style><p>", &[]),
-    ("<style>@supports not (display:grid){p{background:url(http://x.test/a)}}</style><p>", &["upgraded_asset style?"]),
+    ("<style>@supports not (display:grid){p{background:url(http://x.test/a)}}</style><p>", &[]),
     ("<link rel=stylesheet href='data:text/css,@import \"http://x.test/a\"'>", &["blocked_asset link[href]"]),
     ("<style>@import 'data:text/css,@import%20\"http://x.test/a\"';</style>", SHEET),
 ];
@@ -349,7 +363,19 @@ fn spellings_of_addresses() {
 }
 
 const FORMS_WARN: Table = &[
-    ("<form action=http://x.test/a><button formaction=http://x.test/b></button></form>", &["insecure_form form[action]"]),
+    (
+        "<form action=http://x.test/a><button formaction=http://x.test/b></button></form>",
+        &["insecure_form form[action]", "insecure_form button[formaction]"],
+    ),
+    (
+        "<form action=/a><input type=submit formaction=http://x.test/b><input type=image src=/c formaction=http://x.test/d></form>",
+        &["insecure_form input[formaction]", "insecure_form input[formaction]"],
+    ),
+    ("<form action=/a><button type=button formaction=http://x.test/b></button><input formaction=http://x.test/c></form>", &[]),
+    (
+        "<button formaction=http://x.test/b></button><form id=f></form><button form=f formaction=http://x.test/c></button>",
+        &["insecure_form button[formaction]"],
+    ),
     ("<form action=/a></form><form action=''></form><input formaction=http://x.test/b>", &[]),
 ];
 

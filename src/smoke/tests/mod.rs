@@ -7,6 +7,7 @@ mod certificate;
 mod chromium;
 mod chromium_answers;
 mod chromium_assets;
+mod conditions;
 mod demands;
 mod linear;
 mod mixed_content;

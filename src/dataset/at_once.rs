@@ -1,0 +1,199 @@
+//! Carrying a straight line of own commits over in a handful of calls. Each one's tree is guessed by a plain merge of it with
+//! the remote's tip, which waits for no other. Where they touch other files than the remote did, that is what carrying them
+//! over one by one gives; else a second go carries each over onto the guess for the one before it, and all must agree.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use sha2::Digest as _;
+
+use crate::dataset::DatasetError;
+use crate::dataset::call::in_memory;
+use crate::dataset::call::shown;
+use crate::dataset::commit::Parts;
+use crate::dataset::commit::new_commit;
+use crate::dataset::git::Repo;
+use crate::dataset::heal::version_of;
+use crate::dataset::replay::Own;
+use crate::model::Commit;
+use crate::process::Cancel;
+use crate::process::Ended;
+
+/// The first git whose `merge-tree` can be told the base.
+const TAKES_BASE: (u32, u32) = (2, 40);
+/// The first one that takes trees in place of commits.
+pub(super) const TAKES_TREES: (u32, u32) = (2, 45);
+
+impl Repo {
+    /// The new tip of `commits`, oldest first, on the remote's; none where it is not as simple as that.
+    pub(super) async fn carry_at_once(
+        &self,
+        own: &Own<'_>,
+        commits: &[String],
+        parts: &BTreeMap<String, Parts>,
+        cancel: &Cancel,
+    ) -> Result<Option<Commit>, DatasetError> {
+        let Some(base) = straight_from(own, commits, parts).filter(|_| own.gone.is_empty()) else { return Ok(None) };
+        let is_apart = self.touch_other_files(own, base, commits, cancel).await?;
+        // What is there already is left out, which no merge knows.
+        if !is_apart && !self.already_there(own, cancel).await?.is_empty() {
+            return Ok(None);
+        }
+        let version = self.version(cancel).await?;
+        let before = if version >= TAKES_BASE { format!("{base} -- ") } else { String::new() };
+        let list: String = commits.iter().flat_map(|commit| [before.as_str(), own.remote.as_str(), " ", commit, "\n"]).collect();
+        let Some(trees) = self.merged_trees(&list, commits.len(), cancel).await? else { return Ok(None) };
+        if !is_apart && !self.is_one_by_one(own, base, commits, &trees, parts, cancel).await? {
+            return Ok(None);
+        }
+        let mut last_tree = self.object(&format!("{}^{{tree}}", own.remote), cancel).await?;
+        let mut old_tree = self.object(&format!("{base}^{{tree}}"), cancel).await?;
+        let (mut tip, mut written) = (own.remote.to_string(), Vec::new());
+        for (commit, tree) in commits.iter().zip(trees) {
+            let parts = &parts[commit];
+            // One that became empty falls away, one that was empty stays.
+            if tree != last_tree || parts.tree == old_tree {
+                let bytes = parts.again(&self.settings, &tree, &[tip]);
+                tip = object_name(&bytes, own.remote.as_str().len());
+                written.push((tip.clone(), bytes));
+            }
+            (last_tree, old_tree) = (tree, parts.tree.clone());
+        }
+        self.write_commits(&written, cancel).await?;
+        Commit::parse(&tip).map(Some).map_err(|error| DatasetError::Git { what: "hash-object".to_owned(), why: error.to_string() })
+    }
+
+    /// Every commit of `names`, taken apart, by one call.
+    pub(super) async fn all_parts(&self, names: &[String], cancel: &Cancel) -> Result<BTreeMap<String, Parts>, DatasetError> {
+        let list: String = names.iter().flat_map(|name| [name, "\n"]).collect();
+        let out = self.git(["cat-file", "--batch"]).stdin(in_memory(list.as_bytes())?).bytes(cancel).await?;
+        let (mut all, mut rest) = (BTreeMap::new(), out.as_slice());
+        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+            let head = String::from_utf8_lossy(&rest[..end]).into_owned();
+            let unreadable = || DatasetError::Git { what: "cat-file".to_owned(), why: format!("unable to read sha1 file: {head}") };
+            let [name, "commit", size] = head.split(' ').collect::<Vec<_>>()[..] else { return Err(unreadable()) };
+            let size: usize = size.parse().map_err(|_| unreadable())?;
+            let bytes = rest.get(end + 1..end + 1 + size).ok_or_else(unreadable)?;
+            all.insert(name.to_owned(), Parts::parse(bytes));
+            rest = rest.get(end + 2 + size..).unwrap_or_default();
+        }
+        Ok(all)
+    }
+
+    /// The first two numbers of git's version.
+    pub(super) async fn version(&self, cancel: &Cancel) -> Result<(u32, u32), DatasetError> {
+        Ok(version_of(&self.git(["version"]).text(cancel).await?))
+    }
+
+    /// Whether no path that an own commit touches is one, above one or below one that the remote has changed since `base`.
+    async fn touch_other_files(&self, own: &Own<'_>, base: &str, commits: &[String], cancel: &Cancel) -> Result<bool, DatasetError> {
+        let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", base, own.remote.as_str()];
+        let theirs = self.git(args).bytes(cancel).await?;
+        let theirs: BTreeSet<&[u8]> = theirs.split(|b| *b == 0).filter(|path| !path.is_empty()).collect();
+        let list: String = commits.iter().flat_map(|name| [name, "\n"]).collect();
+        let args = ["diff-tree", "--stdin", "-r", "-z", "--no-renames", "--name-only", "--no-commit-id"];
+        let ours = self.git(args).stdin(in_memory(list.as_bytes())?).bytes(cancel).await?;
+        Ok(ours.split(|b| *b == 0).filter(|path| !path.is_empty()).collect::<BTreeSet<_>>().into_iter().all(|path| {
+            let below: Vec<u8> = path.iter().copied().chain([b'/']).collect();
+            let is_above = theirs.range(below.as_slice()..).next().is_some_and(|other| other.starts_with(&below));
+            let is_below = path.iter().enumerate().any(|(at, b)| *b == b'/' && theirs.contains(&path[..at]));
+            !theirs.contains(path) && !is_above && !is_below
+        }))
+    }
+
+    /// Whether each commit, carried over onto the tree of the one before it, gives its own of `trees`.
+    async fn is_one_by_one(
+        &self,
+        own: &Own<'_>,
+        base: &str,
+        commits: &[String],
+        trees: &[String],
+        parts: &BTreeMap<String, Parts>,
+        cancel: &Cancel,
+    ) -> Result<bool, DatasetError> {
+        let remote_tree = self.object(&format!("{}^{{tree}}", own.remote), cancel).await?;
+        let ontos = std::iter::once(&remote_tree).chain(trees);
+        let bases = std::iter::once(base).chain(commits.iter().map(String::as_str));
+        let (mut list, mut helpers) = (String::new(), Vec::new());
+        let takes_trees = self.version(cancel).await? >= TAKES_TREES;
+        for ((commit, onto), base) in commits.iter().zip(ontos).zip(bases) {
+            if takes_trees {
+                list.extend([base, " -- ", onto, " ", commit, "\n"]);
+            } else {
+                // A commit of that tree on that base forces the base.
+                let bytes = new_commit(&self.settings, onto, &[base.to_owned()], parts[commit].committed_s, "base");
+                let name = object_name(&bytes, own.remote.as_str().len());
+                list.extend([&name, " ", commit, "\n"]);
+                helpers.push((name, bytes));
+            }
+        }
+        self.write_commits(&helpers, cancel).await?;
+        Ok(self.merged_trees(&list, commits.len(), cancel).await?.as_deref() == Some(trees))
+    }
+
+    /// The tree of each of `count` merges, one a line; none when one does not fit.
+    async fn merged_trees(&self, list: &str, count: usize, cancel: &Cancel) -> Result<Option<Vec<String>>, DatasetError> {
+        let args = ["merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages"];
+        let (ended, out, _) = self.git(args).stdin(in_memory(list.as_bytes())?).run(cancel).await;
+        if ended == Ended::Cancelled {
+            return Err(DatasetError::Cancelled);
+        }
+        // A clean one is `1`, its tree, and nothing more. Whatever else it says, one after the other finds out.
+        let fields: Vec<&str> = out.split('\0').map(str::trim_start).collect();
+        let trees: Vec<String> =
+            fields.chunks_exact(3).filter(|fields| fields[0] == "1" && fields[2].is_empty()).map(|fields| fields[1].to_owned()).collect();
+        Ok((ended == Ended::Exit(0) && trees.len() == count).then_some(trees))
+    }
+
+    /// Writes commit objects whose names are known.
+    pub(super) async fn write_commits(&self, commits: &[(String, Vec<u8>)], cancel: &Cancel) -> Result<(), DatasetError> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let folder = self.own_dir()?.join("commits");
+        let error = |error| DatasetError::File(folder.clone(), error);
+        // Left over from a pass that was cut off.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).map_err(error)?;
+        let mut list = String::new();
+        for (name, bytes) in commits {
+            let file = folder.join(name);
+            std::fs::write(&file, bytes).map_err(error)?;
+            list.push_str(&shown(&file));
+            list.push('\n');
+        }
+        let args = ["hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-paths"];
+        let out = self.git(args).stdin(in_memory(list.as_bytes())?).text(cancel).await?;
+        let _ = std::fs::remove_dir_all(&folder);
+        if out.lines().eq(commits.iter().map(|(name, _)| name.as_str())) {
+            return Ok(());
+        }
+        Err(DatasetError::Git { what: "hash-object".to_owned(), why: "it gave other names than the commits have".to_owned() })
+    }
+}
+
+/// The commit that a straight line of own commits begins on; none when there is a merge or a root among them.
+fn straight_from<'a>(own: &Own<'_>, commits: &[String], parts: &'a BTreeMap<String, Parts>) -> Option<&'a str> {
+    let parent = |commit: &String| match parts.get(commit)?.parents.as_slice() {
+        [parent] => Some(parent.as_str()),
+        _ => None,
+    };
+    let is_line = commits.windows(2).all(|two| parent(&two[1]) == Some(two[0].as_str()));
+    (is_line && commits.last()? == own.local.as_str()).then(|| parent(&commits[0])).flatten()
+}
+
+/// Bytes as hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// The name of a commit object, of as many hex digits as the repository's names have.
+pub(super) fn object_name(bytes: &[u8], digits: usize) -> String {
+    let head = format!("commit {}\0", bytes.len());
+    if digits == 64 {
+        hex(&sha2::Sha256::new().chain_update(head).chain_update(bytes).finalize())
+    } else {
+        hex(&sha1::Sha1::new().chain_update(head).chain_update(bytes).finalize())
+    }
+}
