@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use sha2::Digest as _;
 
 use crate::dataset::DatasetError;
+use crate::dataset::call::in_memory;
+use crate::dataset::call::shown;
 use crate::dataset::commit::Parts;
 use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
-use crate::dataset::git::shown;
 use crate::dataset::heal::version_of;
 use crate::dataset::replay::Own;
-use crate::dataset::traces::in_memory;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;

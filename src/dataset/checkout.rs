@@ -4,23 +4,18 @@
 //! the index, then the branch by compare-and-swap: wherever it is killed, nothing is committed that reverts the remote's
 //! work. What it was about to do stands in `tagalong/moving`, and [`Repo::settle`] undoes or ends it.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
-use crate::dataset::beneath::Beneath;
+use crate::dataset::call::failed;
+use crate::dataset::call::said;
 use crate::dataset::git::Repo;
-use crate::dataset::git::failed;
-use crate::dataset::git::said;
-use crate::dataset::in_the_way::remove_empty;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
-/// The note that says which move is under way.
-const MOVING: &str = "moving";
 /// So many objects and packs are put together: git's own numbers.
 const MANY_LOOSE: u64 = 6700;
 const MANY_PACKS: u64 = 50;
@@ -115,7 +110,7 @@ impl Repo {
     }
 
     /// The same on the repository's own index, whose lock is held: by way of a copy.
-    async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
+    pub(super) async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         let index = self.borrowed_index()?;
         self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         let done = self.read_tree(from, to, &index, cancel).await?.is_none();
@@ -179,139 +174,6 @@ impl Repo {
     /// Makes `index`, which is ours, the checkout's. Its lock is held.
     pub(super) fn install_index(&self, index: &Path) -> Result<(), DatasetError> {
         self.files()?.bring(index, "index").map_err(|error| DatasetError::File(self.git_dir.join("index"), error))
-    }
-
-    fn remember_move(&self, from: &str, to: &Commit) -> Result<(), DatasetError> {
-        self.set_memo(MOVING, &format!("{from} {to}\n"))
-    }
-
-    fn forget_move(&self) {
-        // Found again it is settled again, which changes nothing.
-        self.drop_memo(MOVING);
-    }
-
-    /// Ends or takes back a move that was cut off. Afterwards index and files are those of one commit again, and edits beside.
-    pub(super) async fn settle(&self, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let Some(record) = self.memo(MOVING) else { return Ok(false) };
-        // Two object names, or it is not from us.
-        let parsed = record.trim_end().split_once(' ').and_then(|(from, to)| Some((Commit::parse(from).ok()?, Commit::parse(to).ok()?)));
-        let (Some(work), Some((from, to))) = (self.work.clone(), parsed) else {
-            self.forget_move();
-            return Ok(false);
-        };
-        let from = from.as_str();
-        let lock = IndexLock::take(self, cancel).await?;
-        let now = self.tip(&self.local_ref(), cancel).await?;
-        if now.as_ref() != Some(&to) {
-            if self.index_is_nearer(&to, from, cancel).await? {
-                // Files and index had arrived. The branch follows if nobody moved it, else they go where it is.
-                let old = Commit::parse(from).ok().filter(|from| now.as_ref() == Some(from));
-                if !(now.is_none() || old.is_some()) || !self.swap_ref(&self.local_ref(), &to, old.as_ref(), cancel).await? {
-                    let there = self.object(&self.local_ref(), cancel).await?;
-                    let same = self.git(["diff-index", "--cached", "--quiet", "--ignore-submodules", &there]).run(cancel).await.0
-                        == Ended::Exit(0);
-                    if !same {
-                        self.two_way(to.as_str(), &there, cancel).await?;
-                    }
-                }
-            } else {
-                self.take_back(&work, from, &to, cancel).await?;
-            }
-        }
-        self.forget_move();
-        drop(lock);
-        Ok(true)
-    }
-
-    /// Whether the index holds the new tree rather than the old one.
-    async fn index_is_nearer(&self, to: &Commit, from: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
-        if !self.git_dir.join("index").exists() {
-            return Ok(false);
-        }
-        let mut differ = [0, 0];
-        for (count, tree) in differ.iter_mut().zip([to.as_str(), from]) {
-            *count = self.git(["diff-index", "--cached", "--name-only", "--ignore-submodules", tree]).text(cancel).await?.lines().count();
-        }
-        Ok(differ[0] < differ[1])
-    }
-
-    /// Puts every file that a cut-off move had written, or had begun to write, back to what the index says. A file is one of
-    /// those when its bytes are the beginning of the new content, or it is missing: nobody's edit is touched.
-    async fn take_back(&self, work: &Path, from: &str, to: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
-        let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", from, to.as_str()]).bytes(cancel).await?;
-        let index = self.git_dir.join("index");
-        let known = self.entries(&index, cancel).await?;
-        let mut args = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"].map(str::to_owned).to_vec();
-        args.extend(self.without_nested(&index, cancel).await?);
-        let touched: Vec<Vec<u8>> = self.git(args).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
-        let (mut back, mut folders) = (Vec::new(), Vec::new());
-        for entry in changes(&raw) {
-            let path = path_in(work, &entry.path);
-            let in_index = known.contains(&entry.path);
-            if in_index && !touched.contains(&entry.path) || !in_index && path.symlink_metadata().is_err() || leads_out(work, &entry.path) {
-                continue;
-            }
-            if !self.is_begun(work, &entry, to, cancel).await? {
-                continue;
-            }
-            if !in_index {
-                remove_file(work, &entry.path)?;
-            } else if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-                folders.push((entry.path, path));
-            } else {
-                back.extend_from_slice(&entry.path);
-                back.push(0);
-            }
-        }
-        // A folder that was begun in place of a file is empty by now; one that holds something is somebody's.
-        for (entry, path) in folders {
-            remove_empty(&path);
-            if path.symlink_metadata().is_err() {
-                back.extend_from_slice(&entry);
-                back.push(0);
-            }
-        }
-        if back.is_empty() {
-            return Ok(());
-        }
-        let list = self.own_dir()?.join("back");
-        std::fs::write(&list, back).map_err(|error| DatasetError::File(list.clone(), error))?;
-        let file = std::fs::File::open(&list).map_err(|error| DatasetError::File(list.clone(), error))?;
-        self.git(["checkout-index", "-f", "-q", "-z", "--stdin"]).index(&index).stdin(file).text(cancel).await.map(drop)
-    }
-
-    /// Whether what stands at `path` is the new content, or the beginning of it.
-    async fn is_begun(&self, work: &Path, entry: &Change, to: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let path = &path_in(work, &entry.path);
-        let found = match path.symlink_metadata() {
-            Err(_) => return Ok(true),
-            Ok(meta) if meta.is_symlink() => {
-                use std::os::unix::ffi::OsStrExt as _;
-                std::fs::read_link(path).map(|to| to.as_os_str().as_bytes().to_vec())
-            }
-            Ok(meta) if meta.is_dir() => return Ok(true),
-            // A pipe or a device was never written by git.
-            Ok(meta) if !meta.is_file() => return Ok(false),
-            Ok(_) => Beneath::open(work).and_then(|folder| folder.read(relative(&entry.path))),
-        };
-        let found = found.map_err(|error| DatasetError::File(path.to_owned(), error))?;
-        if entry.gone {
-            return Ok(false);
-        }
-        // By the bytes of the object, and where the repository converts line ends by those that git would write.
-        let plain = self.git(["cat-file", "blob", &entry.object]).bytes(cancel).await?;
-        if plain.starts_with(&found) {
-            return Ok(true);
-        }
-        let name = format!("{to}:{}", String::from_utf8_lossy(&entry.path));
-        let (ended, written, _) = self.git(["cat-file", "--filters", &name]).run_bytes(cancel).await;
-        Ok(ended == Ended::Exit(0) && written.starts_with(&found))
-    }
-
-    /// The paths that `index` holds.
-    async fn entries(&self, index: &Path, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
-        let out = self.git(["ls-files", "-z"]).index(index).bytes(cancel).await?;
-        Ok(out.split(|b| *b == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
     }
 
     /// The commit that a full ref stands at; none when there is no such ref.
@@ -407,55 +269,6 @@ impl Repo {
 /// Whether git says that a file cannot be written or removed by us, now or ever.
 fn is_no_right(why: &str) -> bool {
     ["Operation not permitted", "Permission denied", "Device or resource busy"].iter().any(|word| why.contains(word))
-}
-
-/// One path of `diff-tree`.
-struct Change {
-    path: Vec<u8>,
-    object: String,
-    gone: bool,
-}
-
-fn changes(raw: &[u8]) -> Vec<Change> {
-    let mut changes = Vec::new();
-    let mut fields = raw.split(|b| *b == 0);
-    while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
-        let meta = String::from_utf8_lossy(meta).into_owned();
-        if let [_, mode, _, object, _] = meta.trim_start_matches(':').split(' ').collect::<Vec<_>>()[..] {
-            // A commit of a submodule is no content of ours.
-            if mode != "160000" {
-                changes.push(Change { path: path.to_vec(), object: object.to_owned(), gone: mode == "000000" });
-            }
-        }
-    }
-    changes
-}
-
-fn path_in(work: &Path, path: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt as _;
-    work.join(std::ffi::OsStr::from_bytes(path))
-}
-
-fn relative(path: &[u8]) -> &Path {
-    use std::os::unix::ffi::OsStrExt as _;
-    Path::new(std::ffi::OsStr::from_bytes(path))
-}
-
-/// Whether a link stands on the way to `path`: what is behind it is not ours to touch.
-fn leads_out(work: &Path, path: &[u8]) -> bool {
-    let folder = relative(path).parent().unwrap_or(Path::new(""));
-    match Beneath::open(work).and_then(|work| work.at(folder)) {
-        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
-        Ok(_) => false,
-    }
-}
-
-fn remove_file(work: &Path, path: &[u8]) -> Result<(), DatasetError> {
-    match Beneath::open(work).and_then(|folder| folder.remove(relative(path))) {
-        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => Ok(()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DatasetError::File(path_in(work, path), error)),
-        _ => Ok(()),
-    }
 }
 
 /// Whether git says that edits, staged changes or untracked files are in the way.

@@ -2,8 +2,8 @@
 
 use crate::config;
 use crate::dataset::DatasetError;
+use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
-use crate::dataset::git::shown;
 use crate::model::Commit;
 use crate::process::Cancel;
 

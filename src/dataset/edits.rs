@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::clock;
 use crate::dataset::DatasetError;
+use crate::dataset::call::in_memory;
 use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
 use crate::dataset::in_the_way::SUBMODULE;
@@ -21,7 +22,6 @@ use crate::dataset::park::PUBLISHED;
 use crate::dataset::park::SETTLED;
 use crate::dataset::place::INSIDE;
 use crate::dataset::replay::index_info;
-use crate::dataset::traces::in_memory;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;

@@ -10,10 +10,10 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
+use crate::dataset::call::failed;
+use crate::dataset::call::in_memory;
+use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
-use crate::dataset::git::failed;
-use crate::dataset::git::shown;
-use crate::dataset::traces::in_memory;
 use crate::process::Cancel;
 use crate::process::Ended;
 

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
+use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
-use crate::dataset::git::shown;
 use crate::dataset::place::INSIDE;
 use crate::dataset::place::Place;
 use crate::process::Cancel;

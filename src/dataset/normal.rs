@@ -11,9 +11,9 @@ use sha2::Digest as _;
 
 use crate::dataset::DatasetError;
 use crate::dataset::at_once::hex;
+use crate::dataset::call::in_memory;
+use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
-use crate::dataset::git::shown;
-use crate::dataset::traces::in_memory;
 use crate::process::Cancel;
 
 /// How a pointer of Git LFS begins ([its specification](https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md)), and the

@@ -200,7 +200,7 @@ impl Traits {
             format!("[core]\n\trepositoryformatversion = 1\n\tbare = {is_bare}\n\tlogallrefupdates = {logs}\n\tmultipackindex = false\n");
         for (name, value) in &self.0 {
             if let Some((section, key)) = name.split_once('.') {
-                text.push_str(&format!("[{section}]\n\t{key} = {value}\n"));
+                text.extend(["[", section, "]\n\t", key, " = ", value, "\n"]);
             }
         }
         text
@@ -229,7 +229,7 @@ fn put(at: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::dataset::Snapshot;
 use crate::dataset::Work;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::plain_folder;
-use crate::dataset::git::Call;
+use crate::dataset::call::Call;
 use crate::dataset::git::Repo;
 use crate::dataset::place::Place;
 use crate::model::Commit;
@@ -48,7 +48,8 @@ impl Dataset {
         let tree = Tree::of(&work, dir, commit)?;
         let now = self.current().await;
         let is_served = now.as_ref().is_some_and(|now| now.commit == *commit);
-        if !tree.is_whole() && !(is_served && tree.adopt(cancel).await) {
+        let is_there = tree.is_whole() || is_served && tree.adopt(cancel).await;
+        if !is_there {
             tree.remove()?;
             let before = match now {
                 Some(now) => Some(Tree::of(&work, dir, &now.commit)?).filter(Tree::is_whole),

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::config;
 use crate::dataset::DatasetError;
-use crate::dataset::git::Call;
+use crate::dataset::call::Call;
+use crate::dataset::call::failed;
+use crate::dataset::call::said;
 use crate::dataset::git::Repo;
-use crate::dataset::git::failed;
-use crate::dataset::git::said;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
@@ -194,7 +194,7 @@ async fn refs_there(settings: &Arc<config::Dataset>, pattern: &str, cancel: &Can
 /// # Errors
 /// When there is no such branch, or the remote cannot be read.
 pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
-    let to_text = crate::dataset::git::shown(to);
+    let to_text = crate::dataset::call::shown(to);
     let branch = settings.branch.as_str();
     let mut args = vec!["clone", "--quiet", "--single-branch", "--branch", branch, "--no-tags", "--origin", "origin", "--template="];
     // What the history says about its files must not decide how they get here: they are written by our own git folder.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
+use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
-use crate::dataset::git::shown;
 use crate::dataset::head::Head;
 use crate::model::Commit;
 use crate::process::Cancel;

@@ -126,3 +126,18 @@ fn kind_of(path: &Path) -> Result<Option<FileType>, DatasetError> {
         Err(error) => Err(DatasetError::File(PathBuf::from(path), error)),
     }
 }
+
+/// Every plain file below `dir`.
+pub(super) fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found
+}

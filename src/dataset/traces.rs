@@ -6,14 +6,14 @@
 //! is none: it says where the branch stood, which may be our own work.
 
 use std::collections::BTreeSet;
-use std::io::Seek as _;
-use std::io::Write as _;
 
 use crate::dataset::DatasetError;
 use crate::dataset::address;
+use crate::dataset::call::failed;
+use crate::dataset::call::in_memory;
 use crate::dataset::git::Repo;
-use crate::dataset::git::failed;
 use crate::dataset::remote;
+use crate::dataset::shape::files_below;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
@@ -254,7 +254,7 @@ impl Repo {
         let mut traces = Vec::new();
         let logs = self.common.join("logs");
         for path in files_below(&logs.join("refs")) {
-            let name = path.strip_prefix(&logs).map(crate::dataset::git::shown).unwrap_or_default();
+            let name = path.strip_prefix(&logs).map(crate::dataset::call::shown).unwrap_or_default();
             let text = self.read_in(&path);
             let names = text.lines().flat_map(|line| line.splitn(3, ' ').take(2)).filter(|name| is_name(name)).map(str::to_owned).collect();
             traces.extend(self.trace(&name, names, configured));
@@ -394,29 +394,4 @@ fn followed_below(refspec: &str) -> Option<String> {
 /// A whole object name that is not the one of nothing.
 fn is_name(text: &str) -> bool {
     Commit::parse(text).is_ok() && text.bytes().any(|b| b != b'0')
-}
-
-fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(kind) if kind.is_file() => found.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-/// A file that only we see, to be read from its beginning.
-pub(super) fn in_memory(bytes: &[u8]) -> Result<std::fs::File, DatasetError> {
-    let made = || {
-        let mut file = std::fs::File::from(rustix::fs::memfd_create("tagalong", rustix::fs::MemfdFlags::CLOEXEC)?);
-        file.write_all(bytes)?;
-        file.rewind()?;
-        Ok(file)
-    };
-    made().map_err(|error| DatasetError::File(std::path::PathBuf::from("a file in memory"), error))
 }

@@ -1,0 +1,260 @@
+//! One call of git: a command line as a value, in an environment of our own making.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Seek as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+
+use crate::config;
+use crate::dataset::DatasetError;
+use crate::dataset::own;
+use crate::dataset::own::Own;
+use crate::model::Mask;
+use crate::model::misleads;
+use crate::process;
+use crate::process::Cancel;
+use crate::process::Command;
+use crate::process::Ended;
+
+/// What the user's and the host's configuration must not change. Credentials, proxies, rewritten addresses and ssh stay
+/// theirs. Given by the environment, which is stronger than every file.
+const FIXED: &[(&str, &str)] = &[
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.autocrlf", "false"),
+    ("core.safecrlf", "false"),
+    ("core.attributesFile", "/dev/null"),
+    ("core.excludesFile", "/dev/null"),
+    ("core.symlinks", "true"),
+    ("core.splitIndex", "false"),
+    ("core.trustCtime", "false"),
+    ("commit.gpgSign", "false"),
+    ("push.gpgSign", "false"),
+    ("push.followTags", "false"),
+    ("push.pushOption", ""),
+    ("push.recurseSubmodules", "no"),
+    ("push.useForceIfIncludes", "false"),
+    ("push.negotiate", "false"),
+    ("submodule.recurse", "false"),
+    ("fetch.recurseSubmodules", "false"),
+    ("fetch.prune", "false"),
+    ("fetch.pruneTags", "false"),
+    ("fetch.all", "false"),
+    ("fetch.writeCommitGraph", "false"),
+    ("fetch.bundleURI", ""),
+    ("transfer.hideRefs", ""),
+    ("merge.renames", "true"),
+    ("merge.directoryRenames", "conflict"),
+    ("merge.renormalize", "false"),
+    ("diff.renames", "true"),
+    // To ask a folder that is a repository itself whether it is edited, git would work by that one's own configuration.
+    ("diff.ignoreSubmodules", "dirty"),
+    ("diff.external", ""),
+    ("status.showUntrackedFiles", "all"),
+    ("gc.auto", "0"),
+    ("gc.autoDetach", "false"),
+    ("maintenance.auto", "false"),
+    ("checkout.workers", "1"),
+    ("worktree.useRelativePaths", "false"),
+    ("extensions.worktreeConfig", "false"),
+    // What is shown to one host is not carried to another.
+    ("http.followRedirects", "false"),
+];
+
+/// One call of git, to be run.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) command: Command,
+    /// Hides the secrets of the configuration, beside the command's own.
+    mask: Arc<Mask>,
+    what: String,
+    /// The folder by which git works, kept while it does, and the checkout's own.
+    pub(super) keep: Option<(Arc<Own>, PathBuf)>,
+}
+
+impl Call {
+    /// `git ARGS` outside any repository.
+    pub(super) fn new<S: Into<String>>(settings: &Arc<config::Dataset>, args: impl IntoIterator<Item = S>) -> Self {
+        let args: Vec<String> = args.into_iter().map(Into::into).collect();
+        let what = args.first().cloned().unwrap_or_default();
+        let command = Command {
+            program: settings.git.program.clone(),
+            args,
+            env: environment(settings, FIXED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
+            dir: Some(PathBuf::from("/")),
+            deadline: settings.local_deadline,
+            mask: Arc::clone(&settings.mask),
+            lock: None,
+        };
+        Self { command, mask: Arc::clone(&settings.mask), what, keep: None }
+    }
+
+    /// Makes it a call that talks to the remote: with its credentials, and `deadline`.
+    pub(super) fn remote(mut self, settings: &Arc<config::Dataset>, deadline: Duration) -> Self {
+        let mut config: Vec<(String, String)> = FIXED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        // Stronger than any other word about this address.
+        config.push((format!("http.{}.followRedirects", settings.remote), "false".to_owned()));
+        if let Some(login) = &settings.login {
+            // A file that cannot be read becomes a refusal by the remote, which is shown.
+            let secret = std::fs::read_to_string(&login.secret_file).unwrap_or_default();
+            let secret = secret.trim_end();
+            let pair = base64::engine::general_purpose::STANDARD.encode(format!("{}:{secret}", login.user));
+            self.command.mask = Arc::new(Mask::new([secret, pair.as_str()]));
+            config.push((format!("http.{}.extraHeader", settings.remote), format!("Authorization: Basic {pair}")));
+        }
+        let kept = std::mem::take(&mut self.command.env);
+        self.command.env = environment(settings, config);
+        self.command.env.extend(kept.into_iter().filter(|(name, _)| !name.starts_with("GIT_CONFIG")));
+        // The remote is no business of the files: their .gitmodules could make every fetch fail.
+        self.command.env.remove("GIT_WORK_TREE");
+        self.command.env.insert("GIT_IMPLICIT_WORK_TREE".to_owned(), "0".to_owned());
+        self.command.deadline = deadline;
+        self
+    }
+
+    /// With this index instead of the repository's.
+    pub(super) fn index(self, file: &Path) -> Self {
+        self.env("GIT_INDEX_FILE", shown(file))
+    }
+
+    /// With this work tree instead of the repository's.
+    pub(super) fn in_tree(mut self, tree: &Path) -> Self {
+        self.command.dir = Some(tree.to_owned());
+        self.env("GIT_WORK_TREE", shown(tree))
+    }
+
+    pub(super) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.command.env.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// With this as its standard input, instead of the lock.
+    pub(super) fn stdin(mut self, file: File) -> Self {
+        self.command.lock = Some(Arc::new(file));
+        self
+    }
+
+    /// How it ended, what it wrote, and its last lines of standard error, masked.
+    pub(super) async fn run(self, cancel: &Cancel) -> (Ended, String, String) {
+        let (ended, out, err) = self.run_bytes(cancel).await;
+        (ended, String::from_utf8_lossy(&out).into_owned(), err)
+    }
+
+    pub(super) async fn run_bytes(self, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
+        let mut done = process::capture_bytes(&self.command, cancel).await;
+        if let (Some((_, git_dir)), Ended::Exit(code)) = (&self.keep, &done.0)
+            && *code != 0
+            && is_without_folder(&done.2)
+            && own::make_object_folders(git_dir).is_ok()
+        {
+            done = process::capture_bytes(&self.command, cancel).await;
+        }
+        let (ended, out, err) = done;
+        (ended, out, self.mask.hide(&err))
+    }
+
+    /// What it wrote, when it ended well.
+    pub(super) async fn text(self, cancel: &Cancel) -> Result<String, DatasetError> {
+        self.bytes(cancel).await.map(|out| String::from_utf8_lossy(&out).into_owned())
+    }
+
+    pub(super) async fn bytes(self, cancel: &Cancel) -> Result<Vec<u8>, DatasetError> {
+        let what = self.what.clone();
+        match self.run_bytes(cancel).await {
+            (Ended::Exit(0), out, _) => Ok(out),
+            (ended, _, err) => Err(failed(&what, &ended, &err)),
+        }
+    }
+}
+
+/// Whether git misses a folder of loose objects: a git of the app that tidied up has just removed it.
+fn is_without_folder(err: &str) -> bool {
+    err.lines().any(|line| !line.starts_with("remote:") && line.contains("unable to create temporary file: No such file"))
+}
+
+/// The error of a git that did not end as it should.
+pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
+    let what = what.to_owned();
+    match ended {
+        Ended::Cancelled => DatasetError::Cancelled,
+        Ended::NotStarted(why) => DatasetError::GitMissing(why.clone()),
+        Ended::Exit(_) if !err.is_empty() => DatasetError::Git { what, why: said(err) },
+        ended => DatasetError::Git { what, why: format!("it {ended}. {}", said(err)).trim_end().to_owned() },
+    }
+}
+
+/// What git said, on one line, without advice and bounded.
+pub(super) fn said(err: &str) -> String {
+    let lines = err.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:"));
+    let mut text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !misleads(*c)).take(600).collect();
+    if err.contains("The requested URL returned error: 30") {
+        text.push_str(
+            "; it is a redirect, and what is shown to one host is not carried to another: set `remote` to the address that it leads to",
+        );
+    }
+    text
+}
+
+fn environment(settings: &config::Dataset, config: Vec<(String, String)>) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::from([
+        ("PATH".to_owned(), settings.git.path.clone()),
+        ("HOME".to_owned(), settings.git.home.clone()),
+        ("LC_ALL".to_owned(), "C".to_owned()),
+        ("TZ".to_owned(), "UTC".to_owned()),
+        ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
+        ("GIT_ASKPASS".to_owned(), String::new()),
+        ("GIT_ADVICE".to_owned(), "0".to_owned()),
+        ("GIT_OPTIONAL_LOCKS".to_owned(), "0".to_owned()),
+        ("GIT_NO_REPLACE_OBJECTS".to_owned(), "1".to_owned()),
+        ("GIT_ATTR_NOSYSTEM".to_owned(), "1".to_owned()),
+        ("GIT_SSH_COMMAND".to_owned(), ssh(settings)),
+    ]);
+    for role in ["AUTHOR", "COMMITTER"] {
+        env.insert(format!("GIT_{role}_NAME"), settings.committer_name.clone());
+        env.insert(format!("GIT_{role}_EMAIL"), settings.committer_email.clone());
+    }
+    env.insert("GIT_CONFIG_COUNT".to_owned(), config.len().to_string());
+    for (number, (key, value)) in config.into_iter().enumerate() {
+        env.insert(format!("GIT_CONFIG_KEY_{number}"), key);
+        env.insert(format!("GIT_CONFIG_VALUE_{number}"), value);
+    }
+    env
+}
+
+/// ssh that never asks and leaves no process behind; everything else is the user's own configuration.
+fn ssh(settings: &config::Dataset) -> String {
+    let mut words = vec!["ssh -o BatchMode=yes -o ConnectTimeout=15 -o ControlMaster=no -o ControlPath=none".to_owned()];
+    if let Some(key) = &settings.ssh_key_file {
+        words.push(format!("-o IdentitiesOnly=yes -i {}", quoted(&shown(key))));
+    }
+    if let Some(known) = &settings.ssh_known_hosts_file {
+        words.push(format!("-o UserKnownHostsFile={}", quoted(&shown(known))));
+    }
+    words.join(" ")
+}
+
+/// For the shell by which git starts ssh.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+pub(super) fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A file that only we see, to be read from its beginning.
+pub(super) fn in_memory(bytes: &[u8]) -> Result<std::fs::File, DatasetError> {
+    let made = || {
+        let mut file = std::fs::File::from(rustix::fs::memfd_create("tagalong", rustix::fs::MemfdFlags::CLOEXEC)?);
+        file.write_all(bytes)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    made().map_err(|error| DatasetError::File(std::path::PathBuf::from("a file in memory"), error))
+}
