@@ -70,7 +70,12 @@ enum Pseudo {
     Not(List),
     /// `&`
     Parent(Option<Arc<List>>),
-    Nth { a: i32, b: i32, is_of_type: bool, is_last: bool },
+    Nth {
+        a: i32,
+        b: i32,
+        is_of_type: bool,
+        is_last: bool,
+    },
     Root,
     State,
     True,
@@ -268,7 +273,8 @@ pub(super) fn read(text: &str, parent: Option<&Arc<List>>) -> List {
 fn list(parser: &mut Parser<'_>, parent: Option<&Arc<List>>, is_nested: bool, depth: u8) -> List {
     let mut found = List::default();
     loop {
-        let mut reading = Reading { parent, done: Vec::new(), compound: Compound { is_empty: true, ..Compound::default() }, names_parent: false };
+        let mut reading =
+            Reading { parent, done: Vec::new(), compound: Compound { is_empty: true, ..Compound::default() }, names_parent: false };
         let is_over = reading.read(parser, depth);
         found.0.extend(reading.finish(is_nested));
         if is_over {
@@ -428,7 +434,9 @@ fn pseudo_of(name: &str) -> Pseudo {
         "last-child" => nth(false, true),
         "first-of-type" => nth(true, false),
         "only-child" => Pseudo::Any(List(
-            [Compound { pseudos: vec![nth(false, false), nth(false, true)], ..Compound::default() }].map(|compound| Complex(vec![(compound, ' ')])).into(),
+            [Compound { pseudos: vec![nth(false, false), nth(false, true)], ..Compound::default() }]
+                .map(|compound| Complex(vec![(compound, ' ')]))
+                .into(),
         )),
         "defined" | "link" | "any-link" | "enabled" | "scope" => Pseudo::True,
         name if selector::is_state(name) => Pseudo::State,

@@ -129,8 +129,7 @@ impl Shape {
             attributes: (node.attributes.0 + attributes, node.attributes.1 + attributes),
             ..node.clone()
         }));
-        for (mine, theirs) in
-            [(&mut self.by_name, &other.by_name), (&mut self.by_class, &other.by_class), (&mut self.by_id, &other.by_id)]
+        for (mine, theirs) in [(&mut self.by_name, &other.by_name), (&mut self.by_class, &other.by_class), (&mut self.by_id, &other.by_id)]
         {
             for (symbol, list) in theirs {
                 mine.entry(own(*symbol)).or_default().extend(list.iter().map(|number| moved(*number)));

@@ -291,8 +291,16 @@ impl TreeSink for Sink {
             }
         });
         let attributes = attributes.collect();
-        let element =
-            Element { space, name: name.local.clone(), line: self.line.get(), attributes, others, text: String::new(), content, shadow: None };
+        let element = Element {
+            space,
+            name: name.local.clone(),
+            line: self.line.get(),
+            attributes,
+            others,
+            text: String::new(),
+            content,
+            shadow: None,
+        };
         Handle { id: self.add(Some(element)), name: self.shared(name) }
     }
 

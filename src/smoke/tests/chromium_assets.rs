@@ -210,7 +210,10 @@ fn page_of(server: &Server, number: usize) -> Url {
 
 fn is_told(server: &Server, number: usize) -> bool {
     let heads = server.heads.lock().unwrap();
-    heads.iter().filter_map(|head| head.split(' ').nth(1)?.strip_prefix("/told/")?.split_once('/')).any(|(_, told)| told == number.to_string())
+    heads
+        .iter()
+        .filter_map(|head| head.split(' ').nth(1)?.strip_prefix("/told/")?.split_once('/'))
+        .any(|(_, told)| told == number.to_string())
 }
 
 /// What the server was told: whether the browser used the asset of each case.
