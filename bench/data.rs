@@ -94,6 +94,7 @@ fn settings(root: &Path, remote: &str, name: &str) -> config::Dataset {
         push_deadline: Duration::from_mins(5),
         local_deadline: Duration::from_mins(5),
         publish: config::Publish::InPlace,
+        push_untracked: false,
         git: config::Git { program: "git".to_owned(), path: std::env::var("PATH").unwrap(), home: "/nonexistent".to_owned() },
         ssh_key_file: None,
         ssh_known_hosts_file: None,

@@ -15,7 +15,7 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Tag;
 
-pub use datasets::{Dataset, Datasets, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
+pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 
 /// `POST /api/v1/deployments`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -149,6 +149,9 @@ pub struct Deployments {
     /// The value of `before` for the next page; none on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_before: Option<DeploymentId>,
+    /// Which rows of this page do not read, and why: somebody else wrote into the database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
 }
 
 /// How a service stands.
@@ -210,6 +213,9 @@ pub struct Candidate {
     pub tag: Option<Tag>,
     /// Its images.
     pub images: Vec<String>,
+    /// Those of them that are not on the host any more, so that going back has to pull them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
     /// When it was verified, ms since 1970 (UTC).
     pub at_ms: i64,
 }

@@ -1,11 +1,11 @@
 //! Builds everything from the configuration; starts and stops it in order.
 
+mod data_dir;
+
 use std::fs::File;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix_web::web;
@@ -17,17 +17,22 @@ use tokio::sync::Semaphore;
 use crate::api;
 use crate::clock;
 use crate::config::Config;
+use crate::config::Server;
 use crate::deploy::Deployer;
 use crate::executor;
 use crate::http;
+use crate::http::Capacity;
 use crate::http::Listening;
 use crate::http::Shared;
 use crate::journal::Hub;
+use crate::process;
 use crate::process::Cancel;
 use crate::reload::Reloader;
 use crate::store;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+
+pub use data_dir::{ASIDE, close_data_dir, lock_data_dir};
 
 /// How much the large bodies that are read at a time may take together.
 const LARGE_BODIES_BYTES: usize = 4 << 20;
@@ -45,41 +50,19 @@ pub struct App {
     _data_lock: File,
 }
 
-/// The data folder, made if it is missing and locked against a second server.
-///
-/// # Errors
-/// When it cannot be made, another tagalong uses it, or something in it is a symbolic link.
-pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("The data folder {} cannot be made; set server.data_dir to one that can.", dir.display()))?;
-    refuse_links(dir)?;
-    let path = dir.join("lock");
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .with_context(|| format!("{} cannot be written; tagalong needs to write in server.data_dir.", path.display()))?;
-    file.try_lock().map_err(|_| {
-        anyhow::anyhow!("Another tagalong uses the data folder {}; stop it, or give this one a folder of its own.", dir.display())
-    })?;
-    Ok(file)
-}
-
-/// Nothing in the data folder may lead out of it.
-fn refuse_links(dir: &Path) -> anyhow::Result<()> {
-    let entries = std::fs::read_dir(dir).with_context(|| format!("The data folder {} cannot be read.", dir.display()))?;
-    match entries.flatten().find(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
-        Some(link) => anyhow::bail!(
-            "{} is a symbolic link; the data folder holds plain files only, so put the file itself there.",
-            link.path().display()
-        ),
-        None => Ok(()),
+/// As many connections as the configuration asks for, if this process may have so many files open.
+fn capacity(server: &Server) -> Capacity {
+    let open_files = process::raise_open_files();
+    let capacity = Capacity::of(server, open_files);
+    if capacity.connections < server.max_connections {
+        let connections = capacity.connections;
+        tracing::warn!(
+            open_files,
+            connections,
+            "the limit of open files (ulimit -n, LimitNOFILE) allows fewer connections than max_connections"
+        );
     }
+    capacity
 }
 
 /// The name of this executor and the database.
@@ -181,12 +164,15 @@ impl App {
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let deployer = Arc::new(Deployer::new(Arc::clone(&config), store, Hub::default(), metrics, executor, fingerprint_key));
+        let capacity = capacity(&config.server);
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));
-        let (followers, work) = (AtomicUsize::new(0), (Arc::clone(&deployer), Arc::clone(&reloader)));
-        let shared = web::Data::new(Shared { deployer: work.0, reloader: work.1, token_key, followers, large_bodies });
-        let listening = http::serve(&config.server, shared).await.context("The server cannot listen")?;
+        let work = (Arc::clone(&deployer), Arc::clone(&reloader));
+        let (followers, most_followers) = (Arc::default(), capacity.followers);
+        let shared = web::Data::new(Shared { deployer: work.0, reloader: work.1, token_key, followers, most_followers, large_bodies });
+        let listening = http::serve(&config.server, capacity, shared).await.context("The server cannot listen")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&deployer).work(stop.clone()));
+        tokio::spawn(deployer.store().clone().share_attempts(stop.clone()));
         reloader.start();
         Ok(Self { listening, deployer, reloader, queue, stop, _data_lock: data_lock })
     }

@@ -5,6 +5,7 @@
 //! either empty or the host lock's file, so that a child that outlives tagalong still holds the lock.
 
 mod channel;
+mod files;
 mod group;
 mod lock;
 mod other;
@@ -29,7 +30,8 @@ use rustix::process::Signal;
 use group::Group;
 
 pub use channel::{Channel, FarEnd, channel};
-pub use lock::{Holder, HostLock, LockError, end_holders, holders, holders_of};
+pub use files::raise_open_files;
+pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of, work_left_behind};
 pub use other::{replace_by, send_signal};
 
 pub use crate::model::Mask;

@@ -1,5 +1,7 @@
 //! Logs and metrics.
 
+use std::fmt::Write as _;
+use std::io::Write;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -17,13 +19,43 @@ use crate::model::Outcome;
 use crate::model::Reconcile;
 use crate::model::ServiceName;
 use crate::model::Step;
+use crate::model::misleads;
 
 /// Begins logging to standard error, as text or JSON, filtered by `level` (the syntax of `tracing`'s `EnvFilter`).
 pub fn start_logging(json: bool, level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log(std::io::stderr())).with_ansi(false);
     // A second start in one process (tests) keeps the first.
     let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
+}
+
+/// Where log lines go. Whatever words from outside an event carries, it stays one line and shows what is written: a character that
+/// misleads is written as its number, in the way that JSON reads back.
+struct Log<W>(W);
+
+impl<W: Write> Write for Log<W> {
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let (line, end) = text.strip_suffix('\n').map_or((text.as_ref(), ""), |line| (line, "\n"));
+        if line.contains(misleads) {
+            let mut plain = String::with_capacity(text.len() + 16);
+            for c in line.chars() {
+                if misleads(c) {
+                    let _ = write!(plain, "\\u{:04x}", u32::from(c));
+                } else {
+                    plain.push(c);
+                }
+            }
+            self.0.write_all((plain + end).as_bytes())?;
+        } else {
+            self.0.write_all(text.as_bytes())?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -235,4 +267,14 @@ fn register_datasets(registry: &mut Registry) -> (DatasetMetrics, Family<PhaseLa
         Family::clone(&datasets.loaded_age),
     );
     (datasets, phases)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_event_is_more_than_a_line() {
+        let mut log = super::Log(Vec::new());
+        std::io::Write::write_all(&mut log, "a \u{1b}[31m\u{202e}b\r\nINFO forged\n".as_bytes()).expect("a vector takes all");
+        assert_eq!(String::from_utf8_lossy(&log.0), "a \\u001b[31m\\u202eb\\u000d\\u000aINFO forged\n");
+    }
 }

@@ -161,7 +161,14 @@ struct Seen {
 }
 
 fn docker() -> Docker {
-    Docker { program: "docker".into(), path: "/usr/local/bin:/usr/bin:/bin".into(), home: "/root".into(), host: None, config_dir: None }
+    Docker {
+        program: "docker".into(),
+        path: "/usr/local/bin:/usr/bin:/bin".into(),
+        home: "/root".into(),
+        host: None,
+        config_dir: None,
+        wait: std::time::Duration::from_secs(1),
+    }
 }
 
 fn walk(dir: &Path, each: &mut impl FnMut(&Path)) {
@@ -262,12 +269,27 @@ async fn check(case: &Case) -> Result<(), String> {
                 nothing_else_changed(before, &after, &resolved, &refs)?;
             }
         }
+        let edit = engine.edited(&resolved, &refs, b"key", &cancel).await.map_err(|error| format!("edited: {error}"))?;
+        hold!(edit.is_none(), "nobody edited it, and yet: {edit:?}");
         let again = engine.resolve(b"key", &cancel).await.map_err(|error| format!("resolving again: {error}"))?;
         hold!(again.mode == resolved.mode && again.uses == resolved.uses, "a second resolve says {:?}: {}", again.mode, again.why_mode);
     }
     changed_files(case, &untouched)?;
 
     let stored = PinBytes::from_text(&snapshot.to_text())?;
+    let pinned = case.refs("2a7d410", 'b');
+    engine.unpin(&stored, &pinned).await.map_err(|error| format!("unpin: {error}"))?;
+    hold!(case.files() == untouched, "unpin did not bring the old bytes back");
+    // A line that a person adds to .env meanwhile stays; the pin goes all the same.
+    engine.pin(&resolved, &pinned).await.map_err(|error| format!("pin: {error}"))?;
+    let (env, before) = (case.dir().join(".env"), engine.current().await.map_err(|error| error.to_string())?);
+    let mut text = std::fs::read(&env).unwrap_or_default();
+    text.extend_from_slice(if text.is_empty() || text.ends_with(b"\n") { b"ADDED=x\n" } else { b"\nADDED=x\n" });
+    std::fs::write(&env, text).unwrap();
+    engine.unpin(&stored, &pinned).await.map_err(|error| format!("unpin beside an edit: {error}"))?;
+    hold!(std::fs::read_to_string(&env).is_ok_and(|text| text.contains("ADDED=x")), "unpin took a person's line away");
+    let current = engine.current().await.map_err(|error| error.to_string())?;
+    hold!(current != before, "unpin left the pin: {current:?}");
     engine.restore(&stored).await.map_err(|error| format!("restore: {error}"))?;
     hold!(case.files() == untouched, "restore did not bring the old bytes back");
     Ok(())

@@ -36,7 +36,14 @@ const LONG: Duration = Duration::from_mins(2);
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 fn docker() -> Docker {
-    Docker { program: "docker".into(), path: PATH.into(), home: "/root".into(), host: None, config_dir: None }
+    Docker {
+        program: "docker".into(),
+        path: PATH.into(),
+        home: "/root".into(),
+        host: None,
+        config_dir: None,
+        wait: std::time::Duration::from_secs(1),
+    }
 }
 
 fn command(program: &str, args: &[&str], dir: &Path) -> Command {
@@ -264,6 +271,62 @@ async fn a_deployment_touches_only_what_it_pins() {
     same_lives(&by_hand, &rig.there(&engine).await, &["web", "worker", "migrate", "exporter"]);
     engine.restore(&untouched).await.unwrap();
     assert_eq!(std::fs::read_to_string(rig.dir().join(".env")).unwrap(), "# ours\nDB_PASSWORD=hunter22\n");
+}
+
+/// Wherever somebody edits a stack after it was looked at: it is noticed, and its path is named. What is no edit is none.
+#[tokio::test]
+async fn an_edit_is_noticed_wherever_it_is_made() {
+    const FILES: [(&str, &str); 6] = [
+        (
+            "compose.yaml",
+            "include: [more.yaml]\nservices:\n  web:\n    image: acme/web:${WEB_TAG}\n    environment: {COLOUR: \"${COLOUR}\"}\n    env_file: web.env\n    \
+             volumes: [\"./site:/srv\"]\n  base:\n    extends: {file: base.yaml, service: base}\n  extra:\n    image: acme/extra:1\n    profiles: [extra]\n",
+        ),
+        ("more.yaml", "services:\n  more:\n    image: acme/more:1\n"),
+        ("base.yaml", "services:\n  base:\n    image: acme/base:1\n    command: [serve]\n"),
+        ("web.env", "MODE=blue\n"),
+        (".env", "# ours\nCOLOUR=red\nWEB_TAG=old\n"),
+        ("notes.txt", "none of compose's\n"),
+    ];
+    let cases = [
+        ("compose.yaml", "./site:/srv", "./other:/srv", "services.web.volumes.0.source"),
+        ("compose.yaml", "acme/extra:1\n    profiles: [extra]", "acme/extra:1", "the service extra is switched on by its profile"),
+        ("more.yaml", "acme/more:1", "acme/more:2", "services.more.image"),
+        ("more.yaml", "services:", "services:\n  fresh:\n    image: acme/fresh:1", "services.fresh.image"),
+        ("base.yaml", "[serve]", "[serve, --fast]", "services.base.command"),
+        ("web.env", "blue", "green", "services.web.environment.MODE"),
+        (".env", "COLOUR=red", "COLOUR=black", "services.web.environment.COLOUR"),
+        (".env", "WEB_TAG=", "WEB_TAG=x", "the pin of acme/web is x"),
+        (".env", "# ours", "COMPOSE_PROFILES=extra", "the service extra is switched on by its profile"),
+        ("compose.yaml", "services:", "services: [", "compose"),
+        ("compose.override.yaml", "", "services: {web: {user: \"7\"}}\n", "compose.override.yaml now"),
+        ("notes.txt", "none", "still none", ""),
+        (".env", "# ours", "# ours, and a remark", ""),
+        ("more.yaml", "services:\n", "services:\n\n  # a remark\n", ""),
+    ];
+    let digest = "0".repeat(64);
+    let reference = ImageRef::parse(&format!("acme/web:new@sha256:{digest}")).unwrap();
+    for (file, from, to, path) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in FILES {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) };
+        let stack =
+            Stack { dir: folder.path().into(), files: Vec::new(), project: "edited".into(), pins: vec![pin], mode: PinChoice::Auto };
+        let (engine, cancel, refs) = (Compose::new(docker(), stack, Arc::default(), None), Cancel::default(), [reference.clone()]);
+        let resolved = engine.resolve(b"key", &cancel).await.unwrap();
+        assert_eq!(resolved.mode, PinMode::Env, "{}", resolved.why_mode);
+        engine.pin(&resolved, &refs).await.unwrap();
+        assert_eq!(engine.edited(&resolved, &refs, b"key", &cancel).await.unwrap(), None);
+        let path_of = folder.path().join(file);
+        let text = std::fs::read_to_string(&path_of).unwrap_or_default();
+        assert!(text.contains(from), "{file}: {text}");
+        std::fs::write(&path_of, if from.is_empty() { to.to_owned() } else { text.replacen(from, to, 1) }).unwrap();
+        let said = engine.edited(&resolved, &refs, b"key", &cancel).await.unwrap().unwrap_or_default();
+        assert!(said.contains(path) && said.is_empty() == path.is_empty(), "{file} {to}: {said}");
+        assert!(!said.contains("green") && !said.contains("black"), "a value may be a secret: {said}");
+    }
 }
 
 #[tokio::test]

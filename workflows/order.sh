@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Sends one signed order to tagalong and follows it to its end. Needs bash, curl and openssl.
 # Kept in workflows/order.sh; workflows/inline.sh puts it into each workflow, which so needs no checkout.
+#
+# What inputs, the forge and the server say is text and nothing else: it is never an operand of arithmetic (which runs what
+# stands in a subscript), and reaches the log only where the runner takes it for no command.
 set -euo pipefail
 
 # Text for a workflow command: one line, as the runner decodes it.
@@ -13,6 +16,31 @@ command_text() {
 fail() {
   printf '::error title=tagalong::%s\n' "$(command_text "$*")"
   exit 1
+}
+
+# A line of the log with other people's words in it: the runner finds "##[command]" anywhere in a line.
+say() {
+  local text=${1//[[:cntrl:]]/ }
+  text=${text//'##['/'# #['}
+  printf '%s\n' "$text"
+}
+
+# number TEXT MOST FALLBACK: a whole number in decimal, at most MOST; FALLBACK where TEXT is none.
+number() {
+  if [[ ! $1 =~ ^[0-9]+$ ]]; then
+    printf '%s' "$3"
+  elif ((${#1} > 9 || 10#$1 > $2)); then
+    printf '%s' "$2"
+  else
+    printf '%s' "$((10#$1))"
+  fi
+}
+
+# Text inside HTML.
+html() {
+  local text=${1//[[:cntrl:]]/ }
+  text=${text//'&'/'&amp;'} text=${text//'<'/'&lt;'} text=${text//'>'/'&gt;'}
+  printf '%s' "$text"
 }
 
 # A JSON string; control characters have no business in any field and become spaces.
@@ -28,7 +56,8 @@ field() {
   [[ $2 =~ $pattern ]] || return 0
   text=${BASH_REMATCH[1]}
   text=${text//\\\//\/} text=${text//\\\"/\"}
-  printf -v text '%b' "$text"
+  # The dot keeps line ends at the end, which a substitution would take away.
+  text=$(printf '%b.' "$text") text=${text%.}
   printf '%s' "${text//[[:cntrl:]]/ }"
 }
 
@@ -39,7 +68,7 @@ order_body() {
     if [[ ${TAG:-} ]]; then body+=",\"to\":{\"tag\":$(json "$TAG")}"; fi
   else
     body+=",\"tag\":$(json "$TAG"),\"commit\":$(json "$COMMIT"),\"ref\":$(json "$REF"),\"run_url\":$(json "$RUN_URL")"
-    [[ $RUN_NUMBER =~ ^[0-9]+$ ]] && body+=",\"run_number\":$RUN_NUMBER"
+    [[ $RUN_NUMBER =~ ^[1-9][0-9]{0,17}$ ]] && body+=",\"run_number\":$RUN_NUMBER"
   fi
   if [[ ${REASON:-} ]]; then body+=",\"reason\":$(json "$REASON")"; fi
   printf '%s}' "$body"
@@ -63,7 +92,7 @@ hmac() {
 post() {
   local time
   time=$(date +%s)
-  curl --silent --show-error --max-time 60 --output "$work/answer" --dump-header "$work/headers" --write-out '%{http_code}' \
+  curl --globoff --silent --show-error --max-time 60 --output "$work/answer" --dump-header "$work/headers" --write-out '%{http_code}' \
     --header 'content-type: application/json' --header "webhook-id: $id" --header "webhook-timestamp: $time" \
     --header "webhook-signature: v1,$(printf '%s' "$id.$time.$body" | hmac)" \
     --data-binary "$body" "$TAGALONG_URL/api/v1/$ORDER" || true
@@ -84,10 +113,9 @@ send() {
         if ((++tries >= 8 || SECONDS >= deadline)); then
           fail "$TAGALONG_URL did not take the order in $tries tries; the last answer was $status $(field detail "$answer")"
         fi
-        pause=$(header retry-after)
-        [[ $pause =~ ^[0-9]+$ ]] || pause=$((1 << (tries < 5 ? tries : 5)))
-        echo "no answer yet ($status $(field detail "$answer")), trying again in $((pause < 60 ? pause : 60)) s"
-        sleep "$((pause < 60 ? pause : 60))"
+        pause=$(number "$(header retry-after)" 60 "$((1 << (tries < 5 ? tries : 5)))")
+        say "no answer yet ($status $(field detail "$answer")), trying again in $pause s"
+        sleep "$pause"
         ;;
       422)
         # A guard's word, said before anything was queued: the same as a deployment that ended refused.
@@ -109,15 +137,17 @@ event() {
   local kind text
   if [[ $event_name == outcome ]]; then
     outcome=$(field outcome "$event_data")
+    [[ $outcome =~ ^[a-z_]{1,32}$ ]] || outcome=unknown
     summary=$(field summary "$event_data")
     return
   fi
   kind=$(field kind "$event_data")
   text=$(field text "$event_data")
   case $kind in
-    step) printf '== %s\n' "$text" ;;
+    step) say "== $text" ;;
     outcome) ;; # said by the last event
-    *) printf '   %s%s\n' "$([[ $kind == warning || $kind == error ]] && echo "$kind: ")" "$text" ;;
+    warning | error) say "   $kind: $text" ;;
+    *) say "   $text" ;;
   esac
   if [[ $kind == warning ]] && ((${#warnings[@]} < 8)); then warnings+=("$text"); fi
   if [[ $kind == error ]] && ((${#errors[@]} < 8)); then errors+=("$text"); fi
@@ -125,7 +155,15 @@ event() {
 
 # Reads the journal from the line after $last on, until the outcome or until the connection ends.
 follow_once() {
-  local line event_name='' event_data='' event_id=''
+  local line event_name='' event_data='' event_id='' path="/api/v1/deployments/$deployment/log" time read proof
+  if [[ $TAGALONG_URL == https:* ]]; then
+    proof="Authorization: Bearer $token"
+  else
+    # A token must not travel in the clear; a signature is good for this call alone.
+    time=$(date +%s) read="read-$(openssl rand -hex 12)"
+    printf -v proof 'webhook-id: %s"\nheader = "webhook-timestamp: %s"\nheader = "webhook-signature: v1,%s' \
+      "$read" "$time" "$(printf '%s' "$read.$time.{\"call\":\"GET $path\"}" | hmac)"
+  fi
   while IFS= read -r line; do
     line=${line%$'\r'}
     case $line in
@@ -134,22 +172,21 @@ follow_once() {
       data:*) event_data=${line#data:} event_data=${event_data# } ;;
       '')
         if [[ $event_data ]]; then event; fi
-        if [[ $event_id =~ ^[0-9]+$ ]]; then last=$event_id; fi
+        if [[ $event_id =~ ^[0-9]{1,18}$ ]]; then last=$event_id; fi
         event_name='' event_data='' event_id=''
         if [[ $outcome ]]; then return; fi
         ;;
     esac
   done < <(
-    curl --silent --show-error --fail --no-buffer --connect-timeout 20 --max-time $((deadline - SECONDS)) \
+    curl --globoff --silent --show-error --fail --no-buffer --connect-timeout 20 --max-time $((deadline - SECONDS)) \
       --speed-limit 1 --speed-time 90 --header 'accept: text/event-stream' --header "last-event-id: $last" \
-      --config <(printf 'header = "Authorization: Bearer %s"\n' "$token") \
-      "$TAGALONG_URL/api/v1/deployments/$deployment/log" 2>"$work/curl" && true
+      --config <(printf 'header = "%s"\n' "$proof") "$TAGALONG_URL$path" 2>"$work/curl" && true
     echo $? >"$work/ended"
   )
 }
 
 follow() {
-  local fence pauses=0 before
+  local pauses=0 before
   # Journal lines are other people's words: nothing in them may be taken for a command to the runner.
   fence=$(openssl rand -hex 16)
   echo "::stop-commands::$fence"
@@ -162,7 +199,12 @@ follow() {
     if [[ $last != "$before" ]]; then pauses=0; fi
     sleep $((pauses < 15 ? ++pauses : 15))
   done
-  echo "::$fence::"
+  end_fence
+}
+
+end_fence() {
+  if [[ $fence ]]; then echo "::$fence::"; fi
+  fence=
 }
 
 report() {
@@ -175,7 +217,8 @@ report() {
   fi
   if [[ ${GITHUB_OUTPUT:-} ]]; then printf 'deployment=%s\noutcome=%s\n' "$deployment" "$outcome" >>"$GITHUB_OUTPUT"; fi
   if [[ ${GITHUB_STEP_SUMMARY:-} ]]; then
-    printf '### %s: %s\n\n%s\n' "$what" "$outcome" "$summary" | sed 's/&/\&amp;/g; s/</\&lt;/g' >>"$GITHUB_STEP_SUMMARY"
+    # HTML, because no Markdown is read inside it.
+    printf '<h3>%s: %s</h3>\n<pre>%s</pre>\n' "$(html "$what")" "$outcome" "$(html "$summary")" >>"$GITHUB_STEP_SUMMARY"
   fi
   case $outcome in
     live | dry_run) printf '::notice title=%s::%s\n' "$title" "$(command_text "$summary")" ;;
@@ -198,15 +241,18 @@ exit_code() {
 
 main() {
   TAGALONG_URL=${TAGALONG_URL%/}
-  [[ $TAGALONG_URL =~ ^https?:// ]] || fail "give the address of the tagalong server: input url, or the variable TAGALONG_URL"
+  [[ $TAGALONG_URL =~ ^https?://[^[:space:][:cntrl:]]+$ ]] || fail "give the address of the tagalong server: input url, or the variable TAGALONG_URL"
   [[ ${TAGALONG_SECRET:-} == whsec_* ]] || fail "the secret TAGALONG_SECRET is missing, or is not one that begins with whsec_"
   key_hex=$(printf '%s' "${TAGALONG_SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \n')
   ((${#key_hex} >= 48 && ${#key_hex} <= 128)) || fail "the secret TAGALONG_SECRET is not whsec_ and the base64 of 24 to 64 bytes"
   printf -v key_hex '%-128s' "$key_hex"
   key_hex=${key_hex// /0}
+  local minutes=${TIMEOUT_MINUTES:-30}
+  [[ $minutes =~ ^[0-9]{1,4}$ ]] || fail "the input timeout_minutes must be a whole number of minutes, at most 9999; it is '$minutes'"
+  deadline=$((SECONDS + 10#$minutes * 60))
+  fence=
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
-  deadline=$((SECONDS + ${TIMEOUT_MINUTES:-30} * 60))
+  trap 'end_fence; rm -rf "$work"' EXIT
   body=$(order_body)
   # A repeated try of this run is the same order; a re-run by a person is a new one.
   id="run-$GITHUB_RUN_ID-${GITHUB_RUN_ATTEMPT:-1}-$(printf '%s' "$ORDER$body" | openssl dgst -sha256 -r | cut -c 1-16)"

@@ -98,6 +98,9 @@ pub struct Dataset {
     pub push: Option<String>,
     /// Work that did not fit and waits for a person.
     pub parked: Vec<Parked>,
+    /// What is kept on refs of its host and never pushed.
+    #[serde(default)]
+    pub kept: Vec<Kept>,
     /// Folders that were set aside and that a person should look at.
     pub aside: Vec<String>,
     /// What peers are owed.
@@ -119,6 +122,19 @@ pub struct Parked {
     pub commit: String,
     /// Whether the remote has it.
     pub published: bool,
+}
+
+/// What is kept on a ref of its host and never pushed.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Kept {
+    /// The ref, in full.
+    pub name: String,
+    /// Its commit.
+    pub commit: String,
+    /// The first files of it.
+    pub holds: Vec<String>,
+    /// How many more it holds.
+    pub more: u64,
 }
 
 /// What a peer is owed.

@@ -8,14 +8,18 @@ use crate::store::Store;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
     /// Read the whole trail and say whether an entry was changed or removed
-    Verify,
+    Verify {
+        /// A hash that was noted elsewhere: the trail must still have its entry
+        #[arg(long, value_name = "HASH")]
+        head: Option<String>,
+    },
 }
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
-    let Args::Verify = args;
+    let Args::Verify { head } = args;
     let config = Config::load(&global.config)?;
     let store = Store::open(&config.server.data_dir, config.store.postgres.as_ref()).await?;
-    let (entries, last) = store.verify_audit().await??;
+    let (entries, last) = store.verify_audit(head.as_deref()).await??;
     output.fact("entries", &entries.to_string());
     output.fact("last hash", &last);
     Ok(0)

@@ -1,9 +1,11 @@
 //! `tagalong backup`.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 
+use crate::app;
 use crate::cli::Global;
 use crate::cli::output::Output;
 use crate::config::Config;
@@ -21,13 +23,17 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     anyhow::ensure!(config.store.postgres.is_none(), "The state is in PostgreSQL; back it up with pg_dump.");
     let data_dir = &config.server.data_dir;
     anyhow::ensure!(data_dir.join(SQLITE_FILE).exists(), "{} holds no database yet; start `tagalong serve` first.", data_dir.display());
-    std::fs::create_dir(&args.folder)
+    // What it holds is as secret as the data folder.
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&args.folder)
         .with_context(|| format!("The folder {} cannot be made; name one that does not exist", args.folder.display()))?;
     let store = Store::open(data_dir, None).await?;
     store.copy_to(&args.folder.join(SQLITE_FILE)).await?;
     store.close().await;
     let id = data_dir.join("executor-id");
     std::fs::copy(&id, args.folder.join("executor-id")).with_context(|| format!("{} cannot be copied", id.display()))?;
+    app::close_data_dir(&args.folder)?;
     output.fact("backup", &args.folder.display().to_string());
     Ok(0)
 }

@@ -14,6 +14,8 @@ use crate::cli::Global;
 use crate::clock;
 use crate::config::Secret;
 use crate::http::auth;
+use crate::model::is_in_the_clear;
+use crate::model::webhook_call;
 
 /// What the server answered instead of what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +54,18 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(10));
+        let mut builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(10));
         let key = read_key(global.key_file.as_deref())?;
         if let Some(url) = &global.url {
+            if is_clear(url)? {
+                anyhow::ensure!(
+                    global.plain_http || !matches!(key, Key::Bearer(_)),
+                    "{url} is plain http, so whoever sees the traffic could use the bearer token: give an https:// address, a key that signs (whsec_…), or --plain-http where you trust every machine on the way."
+                );
+            } else if url.starts_with("http://") {
+                // This host itself: no proxy of the environment stands between.
+                builder = builder.no_proxy();
+            }
             let http = builder.build().context("The HTTP client cannot be made")?;
             return Ok(Self { http, base: url.trim_end_matches('/').to_owned(), key, place: url.clone() });
         }
@@ -85,14 +96,17 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Vec<u8>, headers: &[(&str, String)]) -> anyhow::Result<Response> {
+        let is_read = method == Method::GET;
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         match &self.key {
             Key::None => {}
             Key::Bearer(token) => request = request.bearer_auth(token.reveal()),
             Key::Webhook(secret) => {
                 let (id, now_s) = (format!("msg_{}", clock::new_id()), clock::now_ms() / 1000);
+                let reads = webhook_call("GET", path).into_bytes();
+                let signed = if is_read { &reads } else { &body };
                 request = request
-                    .header("webhook-signature", auth::sign(secret, &id, now_s, &body))
+                    .header("webhook-signature", auth::sign(secret, &id, now_s, signed))
                     .header("webhook-id", id)
                     .header("webhook-timestamp", now_s);
             }
@@ -123,6 +137,14 @@ impl Client {
             format!("No tagalong answers at {}", self.place)
         }
     }
+}
+
+/// Whether a bearer token would be seen on the way to `url`.
+fn is_clear(url: &str) -> anyhow::Result<bool> {
+    let parsed = url::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let parsed =
+        parsed.with_context(|| format!("\"{}\" is no address of a server; write https://tagalong.example.com", url.escape_default()))?;
+    Ok(is_in_the_clear(&parsed))
 }
 
 /// The socket of the configuration, when that can be read; else where it is by default.

@@ -217,6 +217,13 @@ fn show(output: &Output, dataset: &api::Dataset) {
         let place = if parked.published { "on the remote" } else { "here, and goes to the remote as soon as that takes it" };
         fact("parked", &careful(&format!("{} ({}) {place}; merge it, then remove the branch", parked.branch, parked.commit)));
     }
+    for kept in &dataset.kept {
+        let more = if kept.more == 0 { String::new() } else { format!(" and {} more", kept.more) };
+        let files: Vec<String> = kept.holds.iter().map(|file| file.escape_debug().to_string()).collect();
+        let text =
+            format!("{} on this host alone: {}{more}; take what is needed, then `git update-ref -d` it", kept.name, files.join(", "));
+        fact("kept", &careful(&text));
+    }
     for folder in &dataset.aside {
         fact("aside", &careful(&format!("{folder}; look into it, then remove it")));
     }

@@ -8,6 +8,9 @@ use crate::cli::output::Output;
 use crate::model::Digest;
 use crate::model::ServiceName;
 use crate::model::Tag;
+use crate::model::commit_text;
+use crate::model::ref_text;
+use crate::model::run_url_text;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -22,13 +25,13 @@ pub(crate) struct Args {
     #[arg(long)]
     digest: Option<Digest>,
     /// The commit that was built
-    #[arg(long)]
+    #[arg(long, value_parser = commit_text)]
     commit: Option<String>,
     /// The git ref that it was built from
-    #[arg(long = "ref", value_name = "REF")]
+    #[arg(long = "ref", value_name = "REF", value_parser = ref_text)]
     git_ref: Option<String>,
     /// Where the workflow run can be seen
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = run_url_text)]
     run_url: Option<String>,
     /// The forge's run number: a lower one than the live release's is refused
     #[arg(long, value_name = "N")]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api;
 use crate::cli::Global;
+use crate::cli::client::Client;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::clock;
@@ -56,6 +58,7 @@ pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::R
         }
         see_service(&mut doctor, service, &compose, &registries).await;
     }
+    see_candidates(&mut doctor, global).await;
     for plan in config.datasets.values() {
         see_dataset(&mut doctor, plan).await;
     }
@@ -106,6 +109,24 @@ async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, 
             Err(_) => Err("The registry does not answer within 15 s; check the network and its name.".to_owned()),
         };
         doctor.see(&format!("{}: registry of {}", service.name, pin.image), result);
+    }
+}
+
+/// What can be rolled back to stands in the record, so the server is asked; where none runs yet there is nothing to go back to.
+async fn see_candidates(doctor: &mut Doctor, global: &Global) {
+    let Ok(client) = Client::new(global) else { return };
+    let Ok(all) = client.get::<api::Services>("/api/v1/services").await else { return };
+    for service in all.services.iter().filter(|service| !service.rollback_candidates.is_empty()) {
+        let gone: Vec<String> = service.rollback_candidates.iter().flat_map(|candidate| candidate.gone.clone()).collect();
+        let result = if gone.is_empty() {
+            Ok(format!("the images of {} earlier releases are on this host", service.rollback_candidates.len()))
+        } else {
+            Err(format!(
+                "not on this host any more: {}. A rollback to it needs the registry. Clean up by `docker image prune` without -a (-a takes the keep-tags too).",
+                gone.join(", ")
+            ))
+        };
+        doctor.see(&format!("{}: rollback", service.name), result);
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         output.json(&page);
         return Ok(0);
     }
-    if page.deployments.is_empty() {
+    if page.deployments.is_empty() && page.unreadable.is_empty() {
         output.say(&format!("{} has no deployments yet.", args.service));
     }
     for one in &page.deployments {
@@ -38,6 +38,9 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         let tag = one.tag.as_ref().map_or("-", |tag| tag.as_str());
         let shown = output.paint(tone, &format!("{word:<15}"));
         output.say(&format!("{}  {}  {shown}  {:<8}  {tag:<16}  {}", one.id, clock::local(one.created_ms), one.kind.as_str(), one.caller));
+    }
+    for fault in &page.unreadable {
+        output.say(&format!("{} {fault}", output.paint(Tone::Bad, "!")));
     }
     Ok(0)
 }

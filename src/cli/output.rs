@@ -6,9 +6,9 @@ use std::io::IsTerminal as _;
 use std::io::Write as _;
 
 use crate::cli::client::Refusal;
-use crate::journal::misleads;
 use crate::model::Line;
 use crate::model::LineKind;
+use crate::model::misleads;
 
 /// How to speak.
 #[derive(Debug, Clone, Copy)]
@@ -66,9 +66,9 @@ impl Output {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    /// Lines of the answer, of which a runner takes none for a command.
+    /// Lines of the answer, of which a runner takes none for a command, and nothing in them misleads a reader.
     pub(crate) fn say(&self, text: &str) {
-        self.exactly(&harmless(text));
+        self.exactly(&visible(&harmless(text), self.colour));
     }
 
     /// Text that is meant as it stands. A reader that has gone away (`| head`) ends it quietly.
@@ -139,7 +139,7 @@ impl Output {
             self.json(&problem.map_or(fallback, |problem| serde_json::to_value(problem).unwrap_or_default()));
             return;
         }
-        let text = harmless(&format!("{error:#}"));
+        let text = visible(&harmless(&format!("{error:#}")), false);
         let label = if self.colour { "\u{1b}[31merror:\u{1b}[0m" } else { "error:" };
         eprintln!("{label} {text}");
     }
@@ -159,6 +159,30 @@ pub(crate) fn harmless(text: &str) -> String {
         _ => line.to_owned(),
     };
     broken.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What [`Output::paint`] writes around a text.
+const OURS: [&str; 6] = ["\u{1b}[32m", "\u{1b}[31m", "\u{1b}[33m", "\u{1b}[2m", "\u{1b}[1m", "\u{1b}[0m"];
+
+/// `text` with what misleads a terminal or a reader written as its number; ends of lines and, where there is `colour`, our own
+/// colours stay.
+fn visible(text: &str, colour: bool) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some(ours) = OURS.iter().find(|ours| colour && rest.starts_with(**ours)) {
+            kept.push_str(ours);
+            rest = &rest[ours.len()..];
+            continue;
+        }
+        if misleads(c) && c != '\n' && c != '\t' {
+            let _ = write!(kept, "{}", c.escape_unicode());
+        } else {
+            kept.push(c);
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    kept
 }
 
 /// A value as JSON whose text misleads neither a terminal nor a runner, and reads back as the very same value.
@@ -215,6 +239,7 @@ mod tests {
     use super::Output;
     use super::harmless;
     use super::json_text;
+    use super::visible;
 
     #[test]
     fn no_line_is_a_command_to_a_runner() {
@@ -223,6 +248,16 @@ mod tests {
         let text = json_text(&value);
         assert!(!text.contains("##[") && !text.contains(['\u{202e}', '\u{9b}', '\u{7f}', '\n']), "{text}");
         assert_eq!(serde_json::from_str::<String>(&text).ok().as_deref(), Some(value));
+    }
+
+    #[test]
+    fn no_words_from_outside_steer_a_terminal() {
+        let all = "a\u{1b}[31mb\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}1m\u{202e}\u{2066}\u{200e}\u{61c}\r\u{8}\nc\td";
+        let text = visible(all, false);
+        assert!(!text.contains(|c: char| crate::model::misleads(c) && c != '\n' && c != '\t'), "{text:?}");
+        assert!(text.ends_with("\nc\td") && text.contains("\\u{202e}"), "{text:?}");
+        let text = visible(all, true);
+        assert_eq!(text.matches('\u{1b}').count(), 1, "{text:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::cli::output::Tone;
 use crate::cli::output::duration;
 use crate::model::CommitName;
 use crate::model::DatasetName;
+use crate::model::ref_text;
 
 /// Some serve the new data, some do not.
 const SOME: u8 = 18;
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SHA")]
     commit: Option<CommitName>,
     /// The branch that moved; another one than the dataset's is ignored
-    #[arg(long)]
+    #[arg(long, value_parser = ref_text)]
     branch: Option<String>,
     /// Call every peer too, and show what each says
     #[arg(long)]

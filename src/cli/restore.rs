@@ -9,6 +9,7 @@ use crate::cli::Global;
 use crate::cli::output::Output;
 use crate::clock;
 use crate::config::Config;
+use crate::store::AUDIT_HEAD_FILE;
 use crate::store::SQLITE_FILE;
 
 #[derive(Debug, clap::Args)]
@@ -31,9 +32,9 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
     );
     let data_dir = &config.server.data_dir;
     let _lock = app::lock_data_dir(data_dir)?;
-    let aside = data_dir.join(format!("before-restore-{}", clock::now_ms()));
+    let aside = data_dir.join(format!("{}{}", app::ASIDE, clock::now_ms()));
     std::fs::create_dir(&aside)?;
-    for name in [SQLITE_FILE, "tagalong.db-wal", "tagalong.db-shm", "executor-id"] {
+    for name in [SQLITE_FILE, "tagalong.db-wal", "tagalong.db-shm", "executor-id", AUDIT_HEAD_FILE] {
         let old = data_dir.join(name);
         if old.exists() {
             std::fs::rename(&old, aside.join(name)).with_context(|| format!("{} cannot be moved aside", old.display()))?;
@@ -43,6 +44,7 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
             std::fs::copy(&new, &old).with_context(|| format!("{} cannot be written", old.display()))?;
         }
     }
+    app::close_data_dir(data_dir)?;
     output.fact("restored", &data_dir.display().to_string());
     output.fact("moved aside", &aside.display().to_string());
     Ok(0)

@@ -9,14 +9,19 @@ use crate::cli::Global;
 use crate::cli::output::Output;
 use crate::clock;
 use crate::http::auth;
+use crate::model::webhook_call;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The body, or - for standard input
-    body: String,
-    /// Print a ready curl line for this path, e.g. /api/v1/deployments
+    #[arg(required_unless_present_any = ["get", "curl"])]
+    body: Option<String>,
+    /// Print a ready curl line for this path, e.g. /api/v1/deployments; without a body it reads
     #[arg(long, value_name = "PATH")]
     curl: Option<String>,
+    /// Sign the reading of this path and query, e.g. /api/v1/services: it is what stands in the place of a body
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["body", "curl"])]
+    get: Option<String>,
 }
 
 pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
@@ -24,11 +29,16 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
     let text = std::fs::read_to_string(file).with_context(|| format!("The key file {} cannot be read", file.display()))?;
     let encoded = text.trim().strip_prefix("whsec_").context("The key file holds no signing secret (whsec_…).")?;
     let secret = base64::engine::general_purpose::STANDARD.decode(encoded).context("What stands behind whsec_ is no base64")?;
-    let mut body = args.body.clone();
-    if body == "-" {
-        body.clear();
-        std::io::stdin().read_to_string(&mut body).context("Standard input cannot be read")?;
-    }
+    let reads = args.get.as_ref().or(args.curl.as_ref()).filter(|_| args.body.is_none());
+    let body = match (reads, args.body.as_deref()) {
+        (Some(path), _) => webhook_call("GET", path),
+        (None, Some("-")) => {
+            let mut body = String::new();
+            std::io::stdin().read_to_string(&mut body).context("Standard input cannot be read")?;
+            body
+        }
+        (None, body) => body.unwrap_or_default().to_owned(),
+    };
     let (id, now_s) = (format!("msg_{}", clock::new_id()), clock::now_ms() / 1000);
     let signature = auth::sign(&secret, &id, now_s, body.as_bytes());
     if output.is_json() {
@@ -40,9 +50,12 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
         return Ok(0);
     };
     let url = global.url.as_deref().unwrap_or("http://127.0.0.1:8787").trim_end_matches('/');
-    let quoted = body.replace('\'', "'\\''");
-    output.say(&format!(
-        "curl -sS -H 'content-type: application/json' -H 'webhook-id: {id}' -H 'webhook-timestamp: {now_s}' -H 'webhook-signature: {signature}' --data-raw '{quoted}' '{url}{path}'"
-    ));
+    let quoted = |text: &str| text.replace('\'', "'\\''");
+    let data = match reads {
+        Some(_) => String::new(),
+        None => format!(" -H 'content-type: application/json' --data-raw '{}'", quoted(&body)),
+    };
+    let headers = format!("-H 'webhook-id: {id}' -H 'webhook-timestamp: {now_s}' -H 'webhook-signature: {signature}'");
+    output.say(&format!("curl -sS {headers}{data} '{}'", quoted(&format!("{url}{path}"))));
     Ok(0)
 }

@@ -84,7 +84,9 @@ fn show(output: &Output, service: &api::Service) {
     }
     for candidate in &service.rollback_candidates {
         let tag = candidate.tag.as_ref().map_or("(no tag)", |tag| tag.as_str());
-        fact("back to", &format!("{tag} verified {} ago, {}", duration(clock::now_ms() - candidate.at_ms), candidate.deployment));
+        let missing = output.paint(Tone::Careful, "; its image is gone from this host, so going back pulls it again");
+        let missing = if candidate.gone.is_empty() { "" } else { missing.as_str() };
+        fact("back to", &format!("{tag} verified {} ago, {}{missing}", duration(clock::now_ms() - candidate.at_ms), candidate.deployment));
     }
 }
 

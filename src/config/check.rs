@@ -8,8 +8,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::Digest as _;
+
 use crate::config::Config;
 use crate::config::Docker;
+use crate::config::ForwardedHeaders;
 use crate::config::Key;
 use crate::config::Registry;
 use crate::config::Reload;
@@ -18,6 +21,7 @@ use crate::config::Secret;
 use crate::config::Server;
 use crate::config::Service;
 use crate::config::Store;
+use crate::config::key::is_monotonous;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
 use crate::model::Mask;
@@ -95,9 +99,13 @@ fn read_server(mut from: Section) -> Server {
         socket_gid: u32::try_from(from.whole("socket_gid", -1, -1..=i64::from(u32::MAX))).ok(),
         data_dir: from.path("data_dir").unwrap_or_else(|| "/var/lib/tagalong".into()),
         trusted_proxies: from.list("trusted_proxies", network),
+        forwarded_headers: from
+            .choice("forwarded_headers", &[("x-forwarded", ForwardedHeaders::XForwarded), ("forwarded", ForwardedHeaders::Standard)]),
         tls,
         body_limit_bytes: (from.whole("body_limit_kib", 1024, 1..=25_600) as usize) << 10,
         max_waiting: from.whole("max_waiting", 100, 1..=100_000),
+        max_connections: from.whole("max_connections", 2048, 16..=100_000) as usize,
+        max_connections_per_address: from.whole("max_connections_per_address", 512, 1..=100_000) as usize,
         max_followers: from.whole("max_followers", 200, 1..=100_000) as usize,
         failed_attempts_per_min: from.whole("failed_attempts_per_min", 30, 1..=100_000),
         log_json: from.choice("log", &[("text", false), ("json", true)]),
@@ -141,12 +149,14 @@ fn read_docker(from: Option<Section>) -> Docker {
         home,
         host: None,
         config_dir: None,
+        wait: Duration::from_mins(3),
     };
     let Some(mut from) = from else { return docker };
     docker.program = from.text("program").unwrap_or(docker.program);
     docker.path = from.text("path").unwrap_or(docker.path);
     docker.host = from.text("host");
     docker.config_dir = from.path("config_dir");
+    docker.wait = from.seconds("wait_s", 180.0, 1.0..=3600.0);
     from.finish();
     docker
 }
@@ -173,8 +183,30 @@ fn read_registry(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Registr
     Some(Registry { host: host?, login: user.zip(password), plain_http })
 }
 
+/// A secret says who calls, so each is somebody's alone; and what is one byte over and over is none.
+fn check_secrets(root: &Section, keys: &[Key], datasets: &[Reload]) {
+    let key = |key: &Key| (format!("the key {}", key.id), key.proof.fingerprints(), key.proof.is_monotonous());
+    let dataset = |dataset: &Reload| {
+        let secret = dataset.secret.as_ref()?.read().ok()?;
+        let bytes = secret.reveal().as_bytes();
+        Some((format!("the reload secret of {}", dataset.data.name), vec![sha2::Sha256::digest(bytes).into()], is_monotonous(bytes)))
+    };
+    let all: Vec<(String, Vec<[u8; 32]>, bool)> = keys.iter().map(key).chain(datasets.iter().filter_map(dataset)).collect();
+    for (at, (name, prints, is_monotonous)) in all.iter().enumerate() {
+        if *is_monotonous {
+            root.problem("key", format!("{name} is one byte over and over, so anybody can guess it; make one with `tagalong key new`."));
+        }
+        // Two datasets with one secret are told apart below, in words of their own.
+        let other = all[..at].iter().find(|(_, others, _)| others.iter().any(|print| prints.contains(print)));
+        if let Some((other, ..)) = other.filter(|(other, ..)| !(other.starts_with("the reload") && name.starts_with("the reload"))) {
+            root.problem("key", format!("{other} and {name} have the same secret, so nobody could tell who calls; give each its own."));
+        }
+    }
+}
+
 /// What no table can know alone.
 fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
+    check_secrets(root, keys, datasets);
     for (key, scope) in keys.iter().flat_map(|key| key.scopes.iter().map(move |scope| (key, scope))) {
         let Target::One(name) = &scope.target else { continue };
         let is_dataset = datasets.iter().any(|dataset| dataset.data.name.as_str() == name.as_str());

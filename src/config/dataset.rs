@@ -30,6 +30,8 @@ pub struct Dataset {
     pub local_deadline: Duration,
     /// How readers get at the data.
     pub publish: Publish,
+    /// Whether parked files that are in no index go to the remote as well; else they stay on a ref of this host.
+    pub push_untracked: bool,
     /// How git is run.
     pub git: Git,
     /// The private key for ssh; none: what the user's own ssh configuration says.

@@ -34,6 +34,37 @@ pub enum KeyProof {
     Webhook(Vec<u8>),
 }
 
+impl KeyProof {
+    /// What two keys that the same secret proves have in common, in whichever scheme each takes it.
+    pub(super) fn fingerprints(&self) -> Vec<[u8; 32]> {
+        match self {
+            Self::Bearer(digest) => vec![*digest],
+            Self::Webhook(bytes) => {
+                let text = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes));
+                vec![sha2::Sha256::digest(bytes).into(), sha2::Sha256::digest(text).into()]
+            }
+        }
+    }
+
+    /// Whether it is one byte over and over; of a digest alone nobody can say.
+    pub(super) fn is_monotonous(&self) -> bool {
+        match self {
+            Self::Bearer(digest) => monotonous_digests().any(|one| one == *digest),
+            Self::Webhook(bytes) => is_monotonous(bytes),
+        }
+    }
+}
+
+/// Whether `bytes` are one byte over and over.
+pub(super) fn is_monotonous(bytes: &[u8]) -> bool {
+    bytes.windows(2).all(|pair| pair[0] == pair[1])
+}
+
+/// Of every visible character, as long as tokens are.
+fn monotonous_digests() -> impl Iterator<Item = [u8; 32]> {
+    (b'!'..=b'~').flat_map(|byte| (24..=64).map(move |length| sha2::Sha256::digest(vec![byte; length]).into()))
+}
+
 impl std::fmt::Debug for KeyProof {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -71,12 +71,18 @@ pub struct Server {
     pub data_dir: PathBuf,
     /// Networks whose forwarded headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Which of their headers are believed.
+    pub forwarded_headers: ForwardedHeaders,
     /// Certificate chain and key (PEM), for TLS of its own.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The largest body that is read.
     pub body_limit_bytes: usize,
     /// How many orders may wait in all.
     pub max_waiting: i64,
+    /// How many connections there may be over TCP.
+    pub max_connections: usize,
+    /// How many of them one address may have that has proven nothing.
+    pub max_connections_per_address: usize,
     /// How many followers there may be.
     pub max_followers: usize,
     /// How many failed attempts an address has a minute.
@@ -85,6 +91,15 @@ pub struct Server {
     pub log_json: bool,
     /// Which log lines are written, in the syntax of `tracing`'s `EnvFilter`.
     pub log_level: String,
+}
+
+/// The headers by which trusted proxies name the caller. One kind is believed, the other passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedHeaders {
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Standard,
 }
 
 /// Where state is kept.

@@ -234,11 +234,21 @@ impl Section {
     /// Reports every key that nobody asked for.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
-            let near = self.known.iter().find(|known| distance(known, key) <= 2);
+            let near = nearest(&self.known, key);
             let hint = near.map_or_else(|| format!("known here: {}", self.known.join(", ")), |near| format!("did you mean {near}?"));
             self.problem(key, format!("there is no such key; {hint}"));
         }
     }
+}
+
+/// The known key that `key` is most likely a slip of: a third of its letters may differ, two at most, or it is the beginning of one.
+fn nearest(known: &[&'static str], key: &str) -> Option<&'static str> {
+    let allowed = (key.chars().count() / 3).min(2);
+    let by_distance =
+        known.iter().map(|known| (distance(known, key), *known)).filter(|(far, _)| *far <= allowed).min_by_key(|(far, _)| *far);
+    let is_unit = |end: &str| matches!(end, "_s" | "_kib" | "_days" | "_file" | "_env" | "_per_min");
+    let without_unit = || known.iter().copied().find(|known| known.strip_prefix(key).is_some_and(is_unit));
+    by_distance.map(|(_, known)| known).or_else(without_unit)
 }
 
 /// How many letters differ (Levenshtein).
@@ -255,4 +265,40 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn only_what_is_near_is_suggested_and_the_nearest_of_it() {
+        let known =
+            ["url", "dir", "keep", "files", "up_s", "pull_s", "user", "fetch_s", "interval_s", "variable", "token_file", "password_file"];
+        for (key, wanted) in [
+            ("varable", Some("variable")),
+            ("varibles", Some("variable")),
+            ("interval", Some("interval_s")),
+            ("token", Some("token_file")),
+            ("password", Some("password_file")),
+            ("file", Some("files")),
+            ("ulr", None),
+            ("pulls", Some("pull_s")),
+            ("pul_s", Some("pull_s")),
+            // Not near: whoever wrote them meant something else.
+            ("id", None),
+            ("up", Some("up_s")),
+            ("x", None),
+            ("", None),
+            ("env", None),
+            ("kept", None),
+            ("deep", Some("keep")),
+            ("fire", None),
+            ("timeout", None),
+            ("use", Some("user")),
+            ("branch", None),
+        ] {
+            assert_eq!(nearest(&known, key), wanted, "{key}");
+        }
+    }
 }

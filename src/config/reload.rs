@@ -20,6 +20,8 @@ use crate::config::key;
 use crate::config::reader::Section;
 use crate::config::service;
 use crate::model::DatasetName;
+use crate::model::is_in_the_clear;
+use crate::model::is_ref;
 
 /// A dataset of the configuration, and what becomes of its new data.
 #[derive(Debug, Clone)]
@@ -101,6 +103,8 @@ pub struct Peer {
     pub credential: Option<SecretSource>,
     /// How long one try may take.
     pub deadline: Duration,
+    /// Whether a bearer token may travel to them in the clear.
+    pub plain_http: bool,
 }
 
 /// Where peers are.
@@ -110,6 +114,17 @@ pub enum PeerPlace {
     Urls(Vec<url::Url>),
     /// At every address that this one's name has.
     Dns(url::Url),
+}
+
+impl PeerPlace {
+    /// The addresses as they are written.
+    #[must_use]
+    pub fn urls(&self) -> &[url::Url] {
+        match self {
+            Self::Urls(urls) => urls,
+            Self::Dns(url) => std::slice::from_ref(url),
+        }
+    }
 }
 
 /// What a credential is used as.
@@ -190,6 +205,7 @@ fn read_data(from: &mut Section, name: DatasetName, docker: &Docker, secrets: &m
         push_deadline,
         local_deadline,
         publish: read_publish(from, &dir),
+        push_untracked: from.flag("push_untracked", false),
         git: Git { program: from.text("git").unwrap_or_else(|| "git".to_owned()), path: docker.path.clone(), home: docker.home.clone() },
         ssh_key_file: from.path("ssh_key_file"),
         ssh_known_hosts_file: from.path("ssh_known_hosts_file"),
@@ -227,22 +243,9 @@ fn names_a_program(text: &str) -> bool {
     text.split_once("::").is_some_and(|(helper, _)| helper.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
 }
 
-/// The rules of [git-check-ref-format](https://git-scm.com/docs/git-check-ref-format), as far as they matter for a branch.
 fn branch(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix("refs/heads/").unwrap_or(text);
-    let part_ok = |part: &str| !part.is_empty() && !part.starts_with('.') && !has_end(part, ".lock");
-    let wrong = bare.starts_with('-')
-        || bare.ends_with('.')
-        || bare.contains("..")
-        || bare.contains("@{")
-        || bare == "@"
-        || bare.contains(|c: char| c.is_control() || " ~^:?*[\\".contains(c))
-        || !bare.split('/').all(part_ok);
-    if wrong { Err(format!("\"{}\" is no name of a branch.", text.escape_default())) } else { Ok(bare.to_owned()) }
-}
-
-fn has_end(part: &str, end: &str) -> bool {
-    part.len() >= end.len() && part.is_char_boundary(part.len() - end.len()) && part[part.len() - end.len()..].eq_ignore_ascii_case(end)
+    if is_ref(bare) { Ok(bare.to_owned()) } else { Err(format!("\"{}\" is no name of a branch.", text.escape_default())) }
 }
 
 fn read_publish(from: &mut Section, dir: &std::path::Path) -> Publish {
@@ -356,8 +359,15 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
             None
         }
     };
+    let plain_http = from.flag("plain_http", false);
+    let shows_bearer =
+        matches!(credential.as_ref().and_then(|source| source.read().ok()).map(Credential::of), Some(Ok(Credential::Bearer(_))));
+    let clear = place.as_ref().and_then(|place| place.urls().iter().find(|url| is_in_the_clear(url)));
+    if let Some(url) = clear.filter(|_| shows_bearer && !plain_http) {
+        from.problem("plain_http", format!("{url} is plain http, so whoever sees the traffic could use the bearer token: use https or a whsec_ secret that signs, or set plain_http = true where you trust every machine on the way."));
+    }
     from.finish();
-    Some(Peer { place: place?, credential, deadline })
+    Some(Peer { place: place?, credential, deadline, plain_http })
 }
 
 fn address(text: &str) -> Result<url::Url, String> {

@@ -1,6 +1,7 @@
 //! A service's stack and how Docker is reached: the checked form.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::model::Repository;
 
@@ -52,4 +53,6 @@ pub struct Docker {
     pub host: Option<String>,
     /// `DOCKER_CONFIG`, when credentials and plugins are not in `HOME`.
     pub config_dir: Option<PathBuf>,
+    /// How long a deployment waits for a daemon that does not answer.
+    pub wait: Duration,
 }

@@ -218,3 +218,62 @@ fn two_datasets_need_two_reload_secrets_and_each_is_read_anew() {
     assert_eq!(source.read().map(|secret| secret.reveal().to_owned()), Ok("another-one-of-24-bytes-or-more".to_owned()));
     assert!(!format!("{config:?}").contains("0123456789abcdef"));
 }
+
+#[test]
+fn a_secret_is_somebodys_alone_and_not_one_byte_over_and_over() {
+    let folder = folder();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    let whsec = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    write("one", whsec);
+    write("zeros", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    write("token", "tk-0123456789abcdef0123456789abcdef");
+    write("same", &"x".repeat(32));
+    let key = |id: &str, what: &str| format!("[[key]]\nid = \"{id}\"\n{what}\nscopes = [\"read\"]\n");
+    let dataset = |secret: &str| with_dataset(&format!("reload_secret_file = \"{secret}\""));
+    let found = |text: String| check(&text, folder.path()).err().unwrap_or_default();
+    let both =
+        |one: &str, two: &str| dataset("none-such").replace("reload_secret_file = \"none-such\"", "") + &key("a", one) + &key("b", two);
+    let sha =
+        sha2::Digest::finalize(sha2::Digest::chain_update(<sha2::Sha256 as sha2::Digest>::new(), "tk-0123456789abcdef0123456789abcdef"));
+    let sha = sha.iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
+    for (one, two) in [
+        ("secret_file = \"one\"".to_owned(), "secret_file = \"one\"".to_owned()),
+        ("token_file = \"token\"".to_owned(), "token_file = \"token\"".to_owned()),
+        ("token_file = \"token\"".to_owned(), format!("token_sha256 = \"{sha}\"")),
+        ("secret_file = \"one\"".to_owned(), "token_file = \"one\"".to_owned()),
+    ] {
+        let problems = found(both(&one, &two));
+        assert!(problems.len() == 1 && problems[0].contains("the key a and the key b have the same secret"), "{one} {two}: {problems:?}");
+        assert!(!problems[0].contains("0123456789abcdef"), "{problems:?}");
+    }
+    assert_eq!(found(both("secret_file = \"one\"", "token_file = \"token\"")), Vec::<String>::new());
+    let problems = found(dataset("token") + &key("a", "token_file = \"token\""));
+    assert!(problems.len() == 1 && problems[0].contains("the key a and the reload secret of content have the same secret"), "{problems:?}");
+    for (text, name) in [
+        (dataset("token") + &key("a", "secret_file = \"zeros\""), "the key a"),
+        (dataset("token") + &key("a", "token_file = \"same\""), "the key a"),
+        (dataset("same"), "the reload secret of content"),
+    ] {
+        let problems = found(text);
+        assert!(problems.len() == 1 && problems[0].contains(&format!("{name} is one byte over and over")), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_bearer_token_goes_to_a_peer_in_the_clear_only_when_that_is_said() {
+    let folder = folder();
+    std::fs::write(folder.path().join("token"), "tk-0123456789abcdef0123456789abcdef").expect("a file");
+    std::fs::write(folder.path().join("whsec"), "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").expect("a file");
+    let peer = |place: &str, more: &str| with_dataset(&format!("[[dataset.content.peer]]\n{place}\n{more}"));
+    let (far, dns) = ("urls = [\"http://pod.example.com:8787\"]", "dns = \"http://pods.example.internal:8787\"");
+    for place in [far, dns] {
+        let problems = check(&peer(place, "secret_file = \"token\""), folder.path()).expect_err("in the clear");
+        assert!(problems.len() == 1 && problems[0].contains("peer[0].plain_http"), "{problems:?}");
+        for more in ["secret_file = \"whsec\"", "secret_file = \"token\"\nplain_http = true", ""] {
+            assert!(check(&peer(place, more), folder.path()).is_ok(), "{place} {more}");
+        }
+    }
+    for place in ["urls = [\"https://pod.example.com\"]", "urls = [\"http://127.0.0.1:8787\"]"] {
+        assert!(check(&peer(place, "secret_file = \"token\""), folder.path()).is_ok(), "{place}");
+    }
+}

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use crate::dataset::DatasetError;
 use crate::dataset::git::Repo;
 use crate::dataset::git::failed;
+use crate::dataset::git::said;
 use crate::dataset::git::shown;
+use crate::dataset::in_the_way::remove_empty;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 use crate::process::Cancel;
@@ -70,35 +72,40 @@ impl Repo {
     /// Brings the files and `index` from `base` to `to`. Edits that are in the way are parked, all of them, for half of what
     /// belongs together would be no use. git itself checks each file just before it writes it.
     async fn place_files(&self, base: &str, to: &Commit, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
-        if self.read_tree(base, to.as_str(), index, cancel).await? {
+        if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
         // Times that differ while the content does not are no edit.
         self.git(["update-index", "-q", "--refresh"]).index(index).run(cancel).await;
-        if self.read_tree(base, to.as_str(), index, cancel).await? {
+        if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
-        let mut parked = None;
+        self.park_and_place(to.as_str(), index, cancel).await
+    }
+
+    /// Parks all edits and brings files and `index` to `to`. Gives the name of what was parked.
+    pub(super) async fn park_and_place(&self, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
+        let (mut parked, mut why) = (None, String::new());
         for _ in 0..TRIES {
-            if let Some(edits) = self.park_edits(index, cancel).await? {
-                parked = Some(edits.name);
-                if self.read_tree(&edits.tree, to.as_str(), index, cancel).await? {
-                    return Ok(parked);
-                }
-            } else if self.read_tree(base, to.as_str(), index, cancel).await? {
-                return Ok(parked);
+            let edits = self.park_edits(index, cancel).await?;
+            parked = edits.parked.or(parked);
+            match self.read_tree(&edits.tree, to, index, cancel).await? {
+                None => return Ok(parked),
+                Some(err) => why = err,
             }
         }
-        let why = "files in the way are written again and again".to_owned();
+        let why = format!("files in the way are written again and again: {}", said(&why));
         Err(DatasetError::Git { what: "read-tree".to_owned(), why })
     }
 
-    /// `read-tree -m -u`; false when files or index entries are in the way, and nothing was changed.
-    async fn read_tree(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<bool, DatasetError> {
+    /// `read-tree -m -u`; what it says when files or index entries are in the way, and nothing was changed. What no object could
+    /// bring back is moved aside first.
+    async fn read_tree(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
+        self.clear_the_way(from, to, index, cancel).await?;
         let (ended, _, err) = self.git(["read-tree", "-m", "-u", from, to]).index(index).run(cancel).await;
         match ended {
-            Ended::Exit(0) => Ok(true),
-            Ended::Exit(128) if in_the_way(&err) => Ok(false),
+            Ended::Exit(0) => Ok(None),
+            Ended::Exit(128) if in_the_way(&err) => Ok(Some(err)),
             ended => Err(failed("read-tree", &ended, &err)),
         }
     }
@@ -107,7 +114,7 @@ impl Repo {
     async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         let index = self.borrowed_index()?;
         self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
-        let done = self.read_tree(from, to, &index, cancel).await?;
+        let done = self.read_tree(from, to, &index, cancel).await?.is_none();
         let own = self.git_dir.join("index");
         if done {
             std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own.clone(), error))?;
@@ -201,7 +208,7 @@ impl Repo {
         let known = self.entries(&index, cancel).await?;
         let touched: Vec<Vec<u8>> =
             self.git(["diff-files", "-z", "--name-only"]).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
-        let mut back = Vec::new();
+        let (mut back, mut folders) = (Vec::new(), Vec::new());
         for entry in changes(&raw) {
             let path = path_in(work, &entry.path);
             let in_index = known.contains(&entry.path);
@@ -211,11 +218,21 @@ impl Repo {
             if !self.is_begun(&path, &entry, to, cancel).await? {
                 continue;
             }
-            if in_index {
+            if !in_index {
+                remove_file(&path)?;
+            } else if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+                folders.push((entry.path, path));
+            } else {
                 back.extend_from_slice(&entry.path);
                 back.push(0);
-            } else {
-                remove_file(&path)?;
+            }
+        }
+        // A folder that was begun in place of a file is empty by now; one that holds something is somebody's.
+        for (entry, path) in folders {
+            remove_empty(&path);
+            if path.symlink_metadata().is_err() {
+                back.extend_from_slice(&entry);
+                back.push(0);
             }
         }
         if back.is_empty() {
@@ -275,6 +292,22 @@ impl Repo {
         }
     }
 
+    /// An index that was lost is made anew: of the branch, beside the files as they are.
+    pub(super) async fn make_index(&self, cancel: &Cancel) -> Result<(), DatasetError> {
+        let (Some(_), Some(tip)) = (&self.work, self.tip(&self.local_ref(), cancel).await?) else { return Ok(()) };
+        if self.git_dir.join("index").exists() {
+            return Ok(());
+        }
+        let lock = IndexLock::take(self, cancel).await?;
+        let index = self.borrowed_index()?;
+        self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
+        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        let own = self.git_dir.join("index");
+        std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own, error))?;
+        drop(lock);
+        Ok(())
+    }
+
     /// Makes index and files those of the branch: edits and untracked files are parked, then cleaned away. Gives the name of
     /// what was parked.
     pub(super) async fn clean(&self, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
@@ -288,20 +321,51 @@ impl Repo {
             self.git(["checkout-index", "-a", "-q"]).index(&index).run(cancel).await;
         }
         self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
-        let mut parked = None;
-        for _ in 0..TRIES {
-            let edits = self.park_edits(&index, cancel).await?;
-            let base = edits.as_ref().map_or(tip.as_str(), |edits| edits.tree.as_str()).to_owned();
-            parked = edits.map(|edits| edits.name).or(parked);
-            if self.read_tree(&base, tip.as_str(), &index, cancel).await? {
-                break;
-            }
+        self.remember_rules(cancel).await?;
+        let (mut parked, mut left) = (None, None);
+        match self.unedit(&tip, &index, &mut parked, cancel).await {
+            Ok(true) => {}
+            Ok(false) => left = Some("they are written again and again".to_owned()),
+            // One file that cannot be written must not keep the rest from being served.
+            Err(DatasetError::Git { why, .. }) if is_no_right(&why) => left = Some(why),
+            Err(error @ DatasetError::InTheWay(..)) => left = Some(error.to_string()),
+            Err(error) => return Err(error),
+        }
+        if let Some(why) = left {
+            self.note(format!("Edited files could not be brought back to what the branch has, and stay as they are: {why}"));
+            self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
+            self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
         }
         let own = self.git_dir.join("index");
         std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own.clone(), error))?;
         drop(lock);
         Ok(parked)
     }
+
+    /// Parks the edits and brings files and `index` back to `tip`; false when they are written meanwhile. What is edited only
+    /// in how it is written stays as it is.
+    async fn unedit(&self, tip: &Commit, index: &Path, parked: &mut Option<String>, cancel: &Cancel) -> Result<bool, DatasetError> {
+        self.clear_for(tip.as_str(), index, cancel).await?;
+        for _ in 0..TRIES {
+            let edits = self.park_edits(index, cancel).await?;
+            *parked = edits.parked.or(parked.take());
+            let base = if edits.same.is_empty() {
+                edits.tree
+            } else {
+                self.update_index(index, &edits.same, cancel).await?;
+                self.git(["write-tree"]).index(index).text(cancel).await?.trim().to_owned()
+            };
+            if self.read_tree(&base, tip.as_str(), index, cancel).await?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether git says that a file cannot be written or removed by us, now or ever.
+fn is_no_right(why: &str) -> bool {
+    ["Operation not permitted", "Permission denied", "Device or resource busy"].iter().any(|word| why.contains(word))
 }
 
 /// One path of `diff-tree`.

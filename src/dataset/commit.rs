@@ -13,7 +13,7 @@ pub(super) struct Parts {
     pub(super) tree: String,
     pub(super) parents: Vec<String>,
     /// Seconds since 1970 at which it was committed.
-    committed_s: i64,
+    pub(super) committed_s: i64,
     /// The author's line, with its end.
     author: Vec<u8>,
     /// Encoding and every other header that stays true, with their line ends.
@@ -57,6 +57,11 @@ impl Parts {
             }
         }
         parts
+    }
+
+    /// Whether it is a commit of ours whose message begins so.
+    pub(super) fn is_our_own(&self, settings: &config::Dataset, begins: &str) -> bool {
+        self.author.starts_with(format!("author {} ", identity(settings)).as_bytes()) && self.message.starts_with(begins.as_bytes())
     }
 
     /// The bytes of the same commit on other parents with another tree: author, date and message are kept to the byte, the

@@ -12,7 +12,10 @@ use crate::dataset::Dataset;
 use crate::dataset::DatasetError;
 use crate::dataset::Push;
 use crate::dataset::git::Repo;
+use crate::dataset::park::PARKED;
+use crate::dataset::remote::Fetched;
 use crate::dataset::remote::Pushed;
+use crate::model::Commit;
 use crate::process::Cancel;
 
 /// How often the branch's file is looked at.
@@ -130,7 +133,10 @@ fn jitter(wait: Duration) -> Duration {
 impl Repo {
     /// Pushes what stands above the remote's tip as last seen, without a fetch: the lease tells when the remote has moved.
     async fn push_pending(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
-        let parked = self.publish_parked(cancel).await?;
+        let parked = match self.publish_after_a_look(cancel).await? {
+            Ok(parked) => parked,
+            Err(push) => return Ok(push),
+        };
         loop {
             let (local, seen) = (self.tip(&self.local_ref(), cancel).await?, self.tip(&self.upstream_ref(), cancel).await?);
             let (Some(local), Some(seen)) = (local, seen) else { return Ok(Push::Behind) };
@@ -145,7 +151,7 @@ impl Repo {
                     Some(Pushed::Transient(why) | Pushed::Busy(why)) => Push::Waiting { why, next_ms: 0 },
                 });
             }
-            if !self.is_ancestor(seen.as_str(), &local, cancel).await? {
+            if !self.is_ancestor(seen.as_str(), &local, cancel).await? || self.holds_gone(&local, &seen, cancel).await? {
                 return Ok(Push::Behind);
             }
             match self.push(&local, &self.local_ref(), Some(&seen), self.settings.push_deadline, cancel).await {
@@ -154,6 +160,30 @@ impl Repo {
                 Pushed::Refused(why) => return Ok(Push::Refused { why }),
                 Pushed::Transient(why) | Pushed::Busy(why) => return Ok(Push::Waiting { why, next_ms: 0 }),
             }
+        }
+    }
+
+    /// Whether anything in `local` above `seen` may be the remote's: then a reconcile finds out.
+    async fn holds_gone(&self, local: &Commit, seen: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
+        let gone = self.gone(&[seen.to_string()], cancel).await?;
+        if gone.tips.is_empty() {
+            return Ok(false);
+        }
+        let range = [local.to_string(), format!("^{seen}")];
+        let above = self.count(&[&range[0], &range[1]], cancel).await?;
+        let own: Vec<String> = range.into_iter().chain(gone.tips.iter().map(|tip| format!("^{tip}"))).collect();
+        Ok(self.count(&own.iter().map(String::as_str).collect::<Vec<_>>(), cancel).await? < above)
+    }
+
+    /// Publishes what is parked, after a look at what the remote has now: no lease guards those branches.
+    async fn publish_after_a_look(&self, cancel: &Cancel) -> Result<Result<Option<Pushed>, Push>, DatasetError> {
+        if !self.may_have_parked() || self.refs_below(PARKED, cancel).await?.is_empty() {
+            return Ok(Ok(None));
+        }
+        match self.fetch(cancel).await? {
+            Fetched::Tip(remote) => Ok(Ok(self.publish_parked(&remote, cancel).await?)),
+            Fetched::NoBranch => Ok(Err(Push::Behind)),
+            Fetched::Unreachable(why) => Ok(Err(Push::Waiting { why, next_ms: 0 })),
         }
     }
 }

@@ -42,6 +42,9 @@ pub enum DatasetError {
     /// The repository is damaged.
     #[error("The repository in {0} is damaged: {1}")]
     Damaged(PathBuf, String),
+    /// Something in the checkout is in the way of the remote's files and stays there.
+    #[error("{0} is in the way of the remote's files and cannot be moved aside: {1}. Move it away; nothing is changed until then.")]
+    InTheWay(PathBuf, #[source] std::io::Error),
     /// The place of the symlink is taken.
     #[error("{0} is not a symlink: move what is there, or set `link` to another path.")]
     NotALink(PathBuf),

@@ -13,6 +13,7 @@ use crate::config;
 use crate::dataset::DatasetError;
 use crate::model::Commit;
 use crate::model::Mask;
+use crate::model::misleads;
 use crate::process;
 use crate::process::Cancel;
 use crate::process::Command;
@@ -74,6 +75,8 @@ pub(super) struct Repo {
     pub(super) work: Option<PathBuf>,
     /// The dataset's lock, which children inherit.
     pub(super) lock: Option<Arc<File>>,
+    /// What a person should hear of this piece of work, a sentence each.
+    pub(super) notes: Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl Repo {
@@ -90,7 +93,20 @@ impl Repo {
             return None;
         };
         let common = std::fs::read_to_string(git_dir.join("commondir")).map_or_else(|_| git_dir.clone(), |to| git_dir.join(to.trim_end()));
-        common.join("objects").is_dir().then(|| Self { settings: Arc::clone(settings), git_dir, common, work, lock })
+        common.join("objects").is_dir().then(|| Self { settings: Arc::clone(settings), git_dir, common, work, lock, notes: Arc::default() })
+    }
+
+    /// Says something that a person should hear, once.
+    pub(super) fn note(&self, text: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
+    }
+
+    /// What was to be said since it was taken last.
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Our own folder inside the git folder.
@@ -227,6 +243,12 @@ impl Call {
         self.env("GIT_INDEX_FILE", shown(file))
     }
 
+    /// With this work tree instead of the repository's.
+    pub(super) fn in_tree(mut self, tree: &Path) -> Self {
+        self.command.dir = Some(tree.to_owned());
+        self.env("GIT_WORK_TREE", shown(tree))
+    }
+
     pub(super) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.command.env.insert(name.to_owned(), value.into());
         self
@@ -277,7 +299,7 @@ pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
 /// What git said, on one line, without advice and bounded.
 pub(super) fn said(err: &str) -> String {
     let lines = err.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:"));
-    let text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !c.is_control()).take(600).collect();
+    let text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !misleads(*c)).take(600).collect();
     text
 }
 

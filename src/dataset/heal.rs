@@ -37,9 +37,25 @@ pub(super) async fn check_git(settings: &Arc<config::Dataset>, cancel: &Cancel) 
         };
     }
     let version = out.trim().trim_start_matches("git version ").to_owned();
+    if version_of(&out) < OLDEST { Err(DatasetError::GitTooOld(version)) } else { Ok(()) }
+}
+
+/// The first two numbers of what `git version` says.
+pub(super) fn version_of(said: &str) -> (u32, u32) {
+    let version = said.trim().trim_start_matches("git version ");
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found < OLDEST { Err(DatasetError::GitTooOld(version)) } else { Ok(()) }
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// How thoroughly a folder is healed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// What a pass needs.
+    Pass,
+    /// Objects and index are looked at too. Edits stay where they are: an app may be at work.
+    Inspect,
+    /// The same before the app starts: edits are parked.
+    Boot,
 }
 
 /// A dataset's folder under its lock.
@@ -54,12 +70,11 @@ impl Ground {
         Repo::found(&self.settings, &self.place.dir, Some(self.lock.file()))
     }
 
-    /// Whatever is found becomes a repository that can be worked with. With `deep` its objects are looked at too, and edits are
-    /// parked, as at boot.
-    pub(super) async fn heal(&self, deep: bool, ready: &mut Ready, cancel: &Cancel) -> Result<Repo, DatasetError> {
+    /// Whatever is found becomes a repository that can be worked with.
+    pub(super) async fn heal(&self, depth: Depth, ready: &mut Ready, cancel: &Cancel) -> Result<Repo, DatasetError> {
         let found = self.place.found()?;
         // git has looked at everything that it has just cloned.
-        let deep = deep && found != Found::Nothing;
+        let depth = if found == Found::Nothing { Depth::Pass } else { depth };
         match found {
             Found::Nothing => {
                 self.clone_anew(cancel).await?;
@@ -70,15 +85,15 @@ impl Ground {
             Found::Repository => {}
         }
         let mut repo = self.opened(cancel).await?;
-        if (deep || !repo.has_branch_on_disk()) && !has_commits(&repo, cancel).await {
+        if (depth != Depth::Pass || !repo.has_branch_on_disk()) && !has_commits(&repo, cancel).await {
             self.replace("The repository had no commit, as a clone that was cut off leaves it", ready, cancel).await?;
             repo = self.opened(cancel).await?;
         }
-        match self.mend(&repo, deep, ready, cancel).await {
+        match self.mend(&repo, depth, ready, cancel).await {
             Err(DatasetError::Git { what, why }) if is_damage(&why) => {
                 self.renew(&repo, &format!("git {what}: {why}"), ready, cancel).await?;
                 repo = self.opened(cancel).await?;
-                self.mend(&repo, false, ready, cancel).await?;
+                self.mend(&repo, Depth::Pass, ready, cancel).await?;
             }
             other => other?,
         }
@@ -93,11 +108,14 @@ impl Ground {
     }
 
     /// Heals what can be healed in place.
-    async fn mend(&self, repo: &Repo, deep: bool, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
+    async fn mend(&self, repo: &Repo, depth: Depth, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         repo.exclude(self.place.not_data())?;
-        if deep {
+        if depth != Depth::Pass {
             repo.mend_index(cancel).await?;
             repo.inspect(cancel).await?;
+        }
+        if depth == Depth::Inspect {
+            repo.make_index(cancel).await?;
         }
         if repo.settle(cancel).await? {
             ready.healed.push("A move of the checkout that had been cut off was ended or taken back.".to_owned());
@@ -111,7 +129,7 @@ impl Ground {
         }
         let unfinished = repo.end_unfinished(ready, cancel).await?;
         let moved = repo.take_branch(ready, cancel).await?;
-        if deep || unfinished || moved {
+        if depth == Depth::Boot || unfinished || moved {
             let parked = repo.clean(cancel).await?;
             if parked.is_some() {
                 ready.healed.push("Edits that were not committed were parked.".to_owned());
@@ -163,6 +181,7 @@ impl Ground {
         };
         let new = Repo::found(&self.settings, &clone, None).ok_or_else(damaged)?;
         let (mut rescued, mut lost) = (Vec::new(), Vec::new());
+        new.take_traces(old, cancel).await?;
         for (name, tip) in old.local_tips().await {
             match new.rescue(old, &name, &tip, cancel).await? {
                 Some(true) => rescued.push(name),

@@ -10,16 +10,23 @@
 //! | `refs/tagalong/loaded` | the commit that the app loaded last |
 //! | `refs/tagalong/parked/NAME` | work that did not fit and is not on the remote yet |
 //! | `refs/tagalong/published/NAME` | the same, on the remote as `conflicts/NAME` |
+//! | `refs/tagalong/kept/NAME` | what stays on this host: files that are not tracked, work that may be of another remote |
 
+mod address;
+mod at_once;
 mod checkout;
 mod commit;
 mod daemon;
 mod decide;
+mod edits;
 mod error;
 mod git;
 mod heal;
+mod ignored;
+mod in_the_way;
 mod known;
 mod locks;
+mod normal;
 mod park;
 mod place;
 mod publish;
@@ -27,6 +34,7 @@ mod reconcile;
 mod remote;
 mod replay;
 mod rescue;
+mod traces;
 mod unfinished;
 
 use std::path::PathBuf;
@@ -34,6 +42,7 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::dataset::git::Repo;
+use crate::dataset::heal::Depth;
 use crate::dataset::heal::Ground;
 use crate::dataset::known::Known;
 use crate::dataset::place::Place;
@@ -119,8 +128,23 @@ pub struct Status {
     pub pending: u64,
     /// Work that was parked and is not settled.
     pub parked: Vec<Parked>,
+    /// What is kept on this host alone.
+    pub kept: Vec<Kept>,
     /// Folders that were set aside.
     pub aside: Vec<PathBuf>,
+}
+
+/// What is kept on a ref of this host and never pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The ref, in full.
+    pub name: String,
+    /// The commit.
+    pub commit: Commit,
+    /// What it holds: the first files of it.
+    pub holds: Vec<String>,
+    /// How many more files it holds.
+    pub more: u64,
 }
 
 /// Work that did not fit and waits for a person.
@@ -190,9 +214,22 @@ impl Dataset {
     /// # Errors
     /// When that cannot be had; nothing was lost.
     pub async fn ready(&self, cancel: &Cancel) -> Result<Ready, DatasetError> {
+        self.made_ready(Depth::Boot, cancel).await
+    }
+
+    /// As [`Self::ready`], where an app may be at work already: edits that are not committed stay where they are.
+    ///
+    /// # Errors
+    /// When a whole repository cannot be had; nothing was lost.
+    pub async fn ready_beside(&self, cancel: &Cancel) -> Result<Ready, DatasetError> {
+        self.made_ready(Depth::Inspect, cancel).await
+    }
+
+    async fn made_ready(&self, depth: Depth, cancel: &Cancel) -> Result<Ready, DatasetError> {
         heal::check_git(&self.0.settings, cancel).await?;
-        let mut work = self.enter(true, cancel).await?;
+        let mut work = self.enter(depth, cancel).await?;
         let mut ready = std::mem::take(&mut work.ready);
+        ready.healed.extend(work.repo.take_notes());
         if work.repo.tip(&work.repo.local_ref(), cancel).await?.is_none() {
             work.repo.pass(cancel).await?;
         }
@@ -209,11 +246,12 @@ impl Dataset {
     /// # Errors
     /// When the repository here cannot be worked with. That the remote could not be read, or refused, is an outcome.
     pub async fn reconcile(&self, cancel: &Cancel) -> Result<Reconciled, DatasetError> {
-        let mut work = self.enter(false, cancel).await?;
+        let mut work = self.enter(Depth::Pass, cancel).await?;
         let mut done = match work.repo.pass(cancel).await {
             Err(DatasetError::Git { why, .. }) if remote::is_damage(&why) => {
                 drop(work);
-                work = self.enter(true, cancel).await?;
+                // An app may be at work: what it has not committed stays.
+                work = self.enter(Depth::Inspect, cancel).await?;
                 work.repo.pass(cancel).await?
             }
             other => other?,
@@ -224,6 +262,7 @@ impl Dataset {
         if let Some(name) = work.ready.parked.first() {
             done.parked = done.parked.or(Some(format!("conflicts/{name}")));
         }
+        work.ready.healed.extend(work.repo.take_notes());
         if !work.ready.healed.is_empty() {
             done.why = Some(work.ready.healed.iter().map(String::as_str).chain(done.why.as_deref()).collect::<Vec<_>>().join(" "));
         }
@@ -316,14 +355,16 @@ impl Dataset {
     /// When git cannot be run.
     pub async fn status(&self, cancel: &Cancel) -> Result<Status, DatasetError> {
         let aside = Place::of(&self.0.settings).map(|place| place.asides()).unwrap_or_default();
-        let mut status = Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), aside };
+        let mut status = Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), kept: Vec::new(), aside };
         let Some(repo) = self.look() else { return Ok(status) };
         status.head = repo.tip(&repo.local_ref(), cancel).await?;
         status.remote = repo.tip(&repo.upstream_ref(), cancel).await?;
         status.loaded = repo.tip(LOADED, cancel).await?;
         if let Some(head) = &status.head {
-            let seen = status.remote.iter().map(|seen| format!("^{seen}"));
-            let range: Vec<String> = std::iter::once(head.to_string()).chain(seen).collect();
+            let seen: Vec<String> = status.remote.iter().map(ToString::to_string).collect();
+            let gone = repo.gone(&seen, cancel).await?.tips;
+            let had = seen.iter().map(String::as_str).chain(gone.iter().map(Commit::as_str)).map(|had| format!("^{had}"));
+            let range: Vec<String> = std::iter::once(head.to_string()).chain(had).collect();
             status.pending = repo.count(&range.iter().map(String::as_str).collect::<Vec<_>>(), cancel).await?;
         }
         for (prefix, published) in [(park::PARKED, false), (park::PUBLISHED, true)] {
@@ -331,6 +372,7 @@ impl Dataset {
                 status.parked.push(Parked { branch: format!("conflicts/{}", &name[prefix.len()..]), commit, published });
             }
         }
+        status.kept = repo.kept(cancel).await?;
         Ok(status)
     }
 
@@ -363,10 +405,10 @@ impl Dataset {
 
     /// Takes the lock; the repository may be worked on. For work that a whole repository is needed for.
     async fn begin(&self, cancel: &Cancel) -> Result<Work, DatasetError> {
-        self.enter(false, cancel).await
+        self.enter(Depth::Pass, cancel).await
     }
 
-    async fn enter(&self, deep: bool, cancel: &Cancel) -> Result<Work, DatasetError> {
+    async fn enter(&self, depth: Depth, cancel: &Cancel) -> Result<Work, DatasetError> {
         let settings = &self.0.settings;
         let turn = tokio::select! {
             turn = Arc::clone(&self.0.turn).lock_owned() => turn,
@@ -381,7 +423,7 @@ impl Dataset {
         };
         let ground = Ground { settings: Arc::clone(settings), place, lock };
         let mut ready = Ready::default();
-        let repo = ground.heal(deep, &mut ready, cancel).await?;
+        let repo = ground.heal(depth, &mut ready, cancel).await?;
         Ok(Work { repo, place: ground.place, ready, _turn: turn })
     }
 

@@ -1,32 +1,25 @@
 //! Work that does not fit: put on a local ref first, and on the remote as `conflicts/<UTC time>`.
 
-use std::path::Path;
-
 use crate::clock;
 use crate::dataset::DatasetError;
-use crate::dataset::commit::new_commit;
+use crate::dataset::Kept;
 use crate::dataset::git::Repo;
 use crate::dataset::remote::Pushed;
 use crate::dataset::remote::conflicts_there;
+use crate::dataset::replay::Own;
 use crate::model::Commit;
 use crate::process::Cancel;
-use crate::process::Ended;
 
 pub(super) const PARKED: &str = "refs/tagalong/parked/";
 pub(super) const PUBLISHED: &str = "refs/tagalong/published/";
+/// What stays on this host: never pushed.
+pub(super) const KEPT: &str = "refs/tagalong/kept/";
 /// Published work whose branch on the remote a person has removed: kept here, shown no more.
-const SETTLED: &str = "refs/tagalong/settled/";
+pub(super) const SETTLED: &str = "refs/tagalong/settled/";
+/// So many files of what is kept are shown.
+const SHOWN_FILES: usize = 8;
 /// How many names are tried when others park in the same second.
 const NAMES: i64 = 60;
-
-/// Edits that were parked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Edits {
-    /// The name of the parked work.
-    pub(super) name: String,
-    /// The tree that holds the files as they were found.
-    pub(super) tree: String,
-}
 
 impl Repo {
     /// Every ref below `prefix` with its commit.
@@ -53,35 +46,30 @@ impl Repo {
         Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for parked work is free".to_owned() })
     }
 
-    /// Parks what is edited, staged or untracked, as seen through `index`, which then holds it. None when there is nothing.
-    pub(super) async fn park_edits(&self, index: &Path, cancel: &Cancel) -> Result<Option<Edits>, DatasetError> {
-        let tip = self.tip("HEAD", cancel).await?;
-        let tip_tree = match &tip {
-            Some(tip) => self.object(&format!("{tip}^{{tree}}"), cancel).await?,
-            None => self.empty_tree(cancel).await?,
-        };
-        let mut parents: Vec<String> = tip.iter().map(ToString::to_string).collect();
-        // What was staged may differ from what the file says now. An index with unmerged paths has no tree.
-        let staged = match self.git(["write-tree"]).index(index).run(cancel).await {
-            (Ended::Exit(0), out, _) => Some(out.trim().to_owned()),
-            _ => None,
-        };
-        self.git(["add", "-A", "--", "."]).index(index).text(cancel).await?;
-        let tree = self.git(["write-tree"]).index(index).text(cancel).await?.trim().to_owned();
-        let at_s = clock::now_ms() / 1000;
-        let was_staged = staged.filter(|staged| *staged != tip_tree && *staged != tree);
-        if tree == tip_tree && was_staged.is_none() {
-            return Ok(None);
+    /// Keeps `commit` on a local ref that never goes to the remote. The same commit is kept once. Gives the ref.
+    pub(super) async fn keep(&self, commit: &Commit, cancel: &Cancel) -> Result<String, DatasetError> {
+        let taken = self.refs_below(KEPT, cancel).await?;
+        if let Some((name, _)) = taken.iter().find(|(_, at)| at == commit) {
+            return Ok(name.clone());
         }
-        if let Some(staged) = was_staged {
-            let message = format!("Staged changes found in the checkout of {}", self.settings.branch);
-            let commit = self.write_commit(&new_commit(&self.settings, &staged, &parents, at_s, &message), cancel).await?;
-            parents = vec![commit.to_string()];
+        for name in names().into_iter().map(|name| format!("{KEPT}{name}")) {
+            if self.swap_ref(&name, commit, None, cancel).await? {
+                return Ok(name);
+            }
         }
-        let message = format!("Uncommitted edits found in the checkout of {}", self.settings.branch);
-        let commit = self.write_commit(&new_commit(&self.settings, &tree, &parents, at_s, &message), cancel).await?;
-        let name = self.park(&commit, cancel).await?;
-        Ok(Some(Edits { name, tree }))
+        Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for kept work is free".to_owned() })
+    }
+
+    /// What is kept on this host alone, with the first files of each.
+    pub(super) async fn kept(&self, cancel: &Cancel) -> Result<Vec<Kept>, DatasetError> {
+        let mut all = Vec::new();
+        for (name, commit) in self.refs_below(KEPT, cancel).await? {
+            let files = self.git(["ls-tree", "-r", "-z", "--name-only", commit.as_str()]).text(cancel).await?;
+            let mut files = files.split('\0').filter(|file| !file.is_empty());
+            let holds: Vec<String> = files.by_ref().take(SHOWN_FILES).map(str::to_owned).collect();
+            all.push(Kept { name, commit, holds, more: files.count() as u64 });
+        }
+        Ok(all)
     }
 
     /// Brings parked work to the remote. Afterwards it is a branch there and a ref below `published`.
@@ -109,7 +97,7 @@ impl Repo {
     }
 
     /// False when no file could hold a parked ref, which spares most passes a git.
-    fn may_have_parked(&self) -> bool {
+    pub(super) fn may_have_parked(&self) -> bool {
         let folder = self.common.join(PARKED);
         let has_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
         let packed = std::fs::read_to_string(self.common.join("packed-refs")).is_ok_and(|text| text.contains(PARKED));
@@ -126,19 +114,51 @@ impl Repo {
         Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for parked work is free".to_owned() })
     }
 
-    /// Publishes what is parked here alone. Gives the first reason why something is not on the remote, if any.
-    pub(super) async fn publish_parked(&self, cancel: &Cancel) -> Result<Option<Pushed>, DatasetError> {
+    /// Publishes what is parked here alone, `remote` being the branch there now. Gives the first reason why something is not
+    /// on the remote, if any.
+    pub(super) async fn publish_parked(&self, remote: &Commit, cancel: &Cancel) -> Result<Option<Pushed>, DatasetError> {
         let mut first = None;
         if !self.may_have_parked() {
             return Ok(None);
         }
         for (name, commit) in self.refs_below(PARKED, cancel).await? {
+            let fit = self.without_ignored(&commit, cancel).await?;
+            if fit != commit {
+                self.set_ref(&name, &fit, cancel).await?;
+            }
+            let Some(commit) = self.without_gone(&name, fit, remote, cancel).await? else { continue };
             match self.publish(&name[PARKED.len()..], &commit, cancel).await?.0 {
                 Pushed::Done => {}
                 other => first = first.or(Some(other)),
             }
         }
         Ok(first)
+    }
+
+    /// Parked work as it may be pushed: what the remote has removed from its history does not come back below it. None when
+    /// nothing of it is our own.
+    async fn without_gone(&self, name: &str, commit: Commit, remote: &Commit, cancel: &Cancel) -> Result<Option<Commit>, DatasetError> {
+        let gone = self.gone_from(&commit, remote, cancel).await?;
+        if gone.tips.is_empty() {
+            return Ok(Some(commit));
+        }
+        let own = Own { local: &commit, remote, gone: &gone.tips };
+        let range = own.range();
+        let args: Vec<&str> = range.iter().map(String::as_str).collect();
+        let (ahead, ours) = (self.count(&args[..2], cancel).await?, self.count(&args, cancel).await?);
+        if ours == ahead {
+            return Ok(Some(commit));
+        }
+        if !gone.is_sure {
+            self.keep(&commit, cancel).await?;
+        }
+        if ours == 0 {
+            self.drop_ref(name, &commit, cancel).await?;
+            return Ok(None);
+        }
+        let laid = self.lay_over(&own, cancel).await?;
+        self.set_ref(name, &laid, cancel).await?;
+        Ok(Some(laid))
     }
 
     /// Work whose branch was removed from the remote is settled.

@@ -86,15 +86,25 @@ impl Place {
         Ok(paths)
     }
 
-    /// Moves everything that the dataset's folder holds into a new folder, whose path is returned. Nothing is ever deleted.
-    pub(super) fn set_aside(&self) -> Result<PathBuf, DatasetError> {
+    /// A new folder's path for what is set aside.
+    fn aside(&self, what: &str) -> Result<PathBuf, DatasetError> {
         let asides = self.side.join("aside");
         std::fs::create_dir_all(&asides).map_err(|error| DatasetError::File(asides.clone(), error))?;
-        let name = clock::utc(clock::now_ms()).replace(':', "-");
-        let mut to = asides.join(&name);
-        if to.symlink_metadata().is_ok() {
-            to = asides.join(format!("{name}-{}", clock::new_id()));
-        }
+        let name = format!("{}{what}", clock::utc(clock::now_ms()).replace(':', "-"));
+        let to = asides.join(&name);
+        Ok(if to.symlink_metadata().is_ok() { asides.join(format!("{name}-{}", clock::new_id())) } else { to })
+    }
+
+    /// A new folder for what was in the way of the remote's files.
+    pub(super) fn new_aside(&self) -> Result<PathBuf, DatasetError> {
+        let to = self.aside("-in-the-way")?;
+        std::fs::create_dir(&to).map_err(|error| DatasetError::File(to.clone(), error))?;
+        Ok(to)
+    }
+
+    /// Moves everything that the dataset's folder holds into a new folder, whose path is returned. Nothing is ever deleted.
+    pub(super) fn set_aside(&self) -> Result<PathBuf, DatasetError> {
+        let to = self.aside("")?;
         let error = |error| DatasetError::File(to.clone(), error);
         if !self.inside && std::fs::rename(&self.dir, &to).is_ok() {
             return Ok(to);

@@ -12,6 +12,7 @@ use crate::dataset::remote::Fetched;
 use crate::dataset::remote::Pushed;
 use crate::dataset::replay::Carried;
 use crate::dataset::replay::Own;
+use crate::dataset::traces::Gone;
 use crate::model::Commit;
 use crate::model::Reconcile;
 use crate::process::Cancel;
@@ -69,8 +70,9 @@ impl Repo {
     ) -> Result<Reconciled, DatasetError> {
         story.outcome = outcome;
         story.why = story.why.or(why);
-        if !matches!(outcome, Reconcile::FetchFailed)
-            && let Some(Pushed::Refused(why) | Pushed::Transient(why) | Pushed::Busy(why)) = self.publish_parked(cancel).await?
+        if !matches!(outcome, Reconcile::FetchFailed | Reconcile::RemoteBranchMissing)
+            && let Some(remote) = self.tip(&self.fetched_ref(), cancel).await?
+            && let Some(Pushed::Refused(why) | Pushed::Transient(why) | Pushed::Busy(why)) = self.publish_parked(&remote, cancel).await?
         {
             story.why = story.why.or(Some(format!("parked work is not on the remote yet: {why}")));
         }
@@ -80,23 +82,31 @@ impl Repo {
 
     async fn round(&self, remote: &Commit, story: &mut Reconciled, cancel: &Cancel) -> Result<Round, DatasetError> {
         let seen = self.tip(&self.upstream_ref(), cancel).await?;
-        let facts = self.observe(remote, seen.as_ref(), cancel).await?;
+        let (facts, gone) = self.observe(remote, cancel).await?;
         let local = facts.local.clone();
+        if let Some(local) = local.as_ref().filter(|_| facts.own < facts.ahead && !gone.is_sure) {
+            // It may be the work of somebody who followed another remote: it stays here, and here alone.
+            let name = self.keep(local, cancel).await?;
+            story.why = Some(format!(
+                "commits that came from a remote with another address, and that {} does not have, stay on {name} here",
+                self.settings.remote
+            ));
+        }
         match decide(&facts) {
             Next::Rest => {
                 self.remember(remote, seen.as_ref(), cancel).await?;
                 Ok(Round::Over(Reconcile::InSync, None))
             }
-            Next::FastForward => self.follow(local.as_ref(), remote, Reconcile::FastForwarded, story, cancel).await,
-            Next::FollowRewrite => self.follow(local.as_ref(), remote, Reconcile::FollowedRewrite, story, cancel).await,
+            Next::FastForward => self.follow(local.as_ref(), (remote, remote), Reconcile::FastForwarded, story, cancel).await,
+            Next::FollowRewrite => self.follow(local.as_ref(), (remote, remote), Reconcile::FollowedRewrite, story, cancel).await,
             Next::Push => self.push_own(&facts, seen.as_ref(), story, cancel).await,
             Next::CarryOver | Next::Park => {
                 let Some(local) = local else { return Ok(Round::Again { fetch: true }) };
-                let own = Own { local: &local, remote, seen: seen.as_ref() };
+                let own = Own { local: &local, remote, gone: &gone.tips };
                 if decide(&facts) == Next::CarryOver
                     && let Carried::Tip(tip) = self.carry_over(&own, cancel).await?
                 {
-                    return self.follow(Some(&local), &tip, Reconcile::Rebased, story, cancel).await;
+                    return self.follow(Some(&local), (&tip, remote), Reconcile::Rebased, story, cancel).await;
                 }
                 let parked = if facts.own < facts.ahead { self.lay_over(&own, cancel).await? } else { local.clone() };
                 self.park_and_follow(&local, &parked, remote, story, cancel).await
@@ -105,32 +115,32 @@ impl Repo {
     }
 
     /// What the decision needs to know.
-    async fn observe(&self, remote: &Commit, seen: Option<&Commit>, cancel: &Cancel) -> Result<Facts, DatasetError> {
+    async fn observe(&self, remote: &Commit, cancel: &Cancel) -> Result<(Facts, Gone), DatasetError> {
         let local = self.tip(&self.local_ref(), cancel).await?;
         let mut facts = Facts { local: local.clone(), remote: remote.clone(), ahead: 0, own: 0, behind: 0, related: true };
-        let Some(local) = local.filter(|local| local != remote) else { return Ok(facts) };
+        let mut gone = Gone::default();
+        let Some(local) = local.filter(|local| local != remote) else { return Ok((facts, gone)) };
         let range = format!("{local}...{remote}");
         let sides = self.git(["rev-list", "--count", "--left-right", &range]).text(cancel).await?;
         let mut sides = sides.split_whitespace().map(|side| side.parse().unwrap_or(0));
         (facts.ahead, facts.behind) = (sides.next().unwrap_or(0), sides.next().unwrap_or(0));
         if facts.ahead > 0 {
-            let range = Own { local: &local, remote, seen }.range();
+            gone = self.gone_from(&local, remote, cancel).await?;
+            let range = Own { local: &local, remote, gone: &gone.tips }.range();
             facts.own = self.count(&range.iter().map(String::as_str).collect::<Vec<_>>(), cancel).await?;
         }
         if facts.own > 0 && (facts.behind > 0 || facts.own < facts.ahead) {
-            let mut bases = self.git(["merge-base", local.as_str(), remote.as_str()]).run(cancel).await.0 == Ended::Exit(0);
-            if !bases && let Some(seen) = seen {
-                bases = self.git(["merge-base", local.as_str(), seen.as_str()]).run(cancel).await.0 == Ended::Exit(0);
-            }
-            facts.related = bases;
+            let others = std::iter::once(remote).chain(&gone.tips).map(Commit::as_str);
+            let args: Vec<&str> = ["merge-base", local.as_str()].into_iter().chain(others).collect();
+            facts.related = self.git(args).run(cancel).await.0 == Ended::Exit(0);
         }
-        Ok(facts)
+        Ok((facts, gone))
     }
 
     async fn follow(
         &self,
         from: Option<&Commit>,
-        to: &Commit,
+        (to, remote): (&Commit, &Commit),
         outcome: Reconcile,
         story: &mut Reconciled,
         cancel: &Cancel,
@@ -138,6 +148,8 @@ impl Repo {
         if from == Some(to) {
             return Ok(Round::Again { fetch: true });
         }
+        // What the branch stands on from now on is the remote's, also when that is gone before the next look.
+        self.note_had(remote)?;
         if let Moved::Done { parked } = self.go(from, to, cancel).await? {
             story.outcome = weightier(story.outcome, outcome);
             if let Some(name) = parked {
@@ -199,31 +211,33 @@ impl Repo {
                 return Ok(Round::Over(Reconcile::FetchFailed, Some(why)));
             }
         }
-        let round = self.follow(Some(local), remote, Reconcile::ConflictParked, story, cancel).await?;
+        let round = self.follow(Some(local), (remote, remote), Reconcile::ConflictParked, story, cancel).await?;
         story.parked = Some(format!("conflicts/{name}"));
         Ok(round)
     }
 
     /// Remembers the remote's tip, now that everything of ours stands above it.
     pub(super) async fn remember(&self, tip: &Commit, seen: Option<&Commit>, cancel: &Cancel) -> Result<(), DatasetError> {
-        if seen != Some(tip) {
-            let mut names = vec![self.upstream_ref()];
+        // Something noted: the branch was moved, perhaps back to where the remote was seen last.
+        if seen != Some(tip) || self.has_noted() {
             // git's own memory of the remote, where it has one: what was purged there must not stay on it.
-            let tracking = format!("refs/remotes/origin/{}", self.settings.branch);
-            if self.common.join(&tracking).exists() || self.tip(&tracking, cancel).await?.is_some() {
-                names.push(tracking);
-            }
+            let mut names = self.tracking_refs(cancel).await?;
+            names.push(self.upstream_ref());
             self.set_refs(&names, tip, cancel).await?;
         }
-        Ok(())
+        self.forget_had();
+        if self.is_same_remote() { Ok(()) } else { self.remember_remote() }
     }
 
     /// What an address that is no longer used was seen to have says nothing about the one in use.
     async fn trust_what_was_seen(&self, cancel: &Cancel) -> Result<(), DatasetError> {
-        if !self.is_same_remote() {
-            if let Some(seen) = self.tip(&self.upstream_ref(), cancel).await? {
-                self.drop_ref(&self.upstream_ref(), &seen, cancel).await?;
+        if self.is_remote_known() && !self.is_same_remote() {
+            for name in [self.upstream_ref(), self.fetched_ref()] {
+                if let Some(seen) = self.tip(&name, cancel).await? {
+                    self.drop_ref(&name, &seen, cancel).await?;
+                }
             }
+            self.forget_had();
             self.remember_remote()?;
         }
         Ok(())

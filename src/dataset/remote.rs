@@ -115,6 +115,11 @@ impl Repo {
         std::fs::read_to_string(self.git_dir.join("tagalong").join("remote")).is_ok_and(|seen| seen == without_user(&self.settings.remote))
     }
 
+    /// Whether any remote was followed from here already.
+    pub(super) fn is_remote_known(&self) -> bool {
+        self.git_dir.join("tagalong").join("remote").exists()
+    }
+
     pub(super) fn remember_remote(&self) -> Result<(), DatasetError> {
         let file = self.own_dir()?.join("remote");
         std::fs::write(&file, without_user(&self.settings.remote)).map_err(|error| DatasetError::File(file, error))
@@ -154,7 +159,16 @@ pub(super) async fn ask(settings: &Arc<config::Dataset>, deadline: Duration, can
 
 /// The refs below `conflicts/` that the remote has, with their commits; none when it cannot be asked.
 pub(super) async fn conflicts_there(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Option<Vec<(String, String)>> {
-    let args = ["ls-remote", "--quiet", "--", settings.remote.as_str(), "refs/heads/conflicts/*"];
+    refs_there(settings, "refs/heads/conflicts/*", cancel).await
+}
+
+/// Every branch that the remote has, with its commit; none when it cannot be asked.
+pub(super) async fn branches_there(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Option<Vec<(String, String)>> {
+    refs_there(settings, "refs/heads/*", cancel).await
+}
+
+async fn refs_there(settings: &Arc<config::Dataset>, pattern: &str, cancel: &Cancel) -> Option<Vec<(String, String)>> {
+    let args = ["ls-remote", "--quiet", "--", settings.remote.as_str(), pattern];
     let (ended, out, _) = Call::new(settings, args).remote(settings, settings.fetch_deadline).run(cancel).await;
     let parse = |line: &str| line.split_once('\t').map(|(commit, name)| (name.to_owned(), commit.to_owned()));
     (ended == Ended::Exit(0)).then(|| out.lines().filter_map(parse).collect())

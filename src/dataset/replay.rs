@@ -11,19 +11,19 @@ use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
-/// Which commits are our own: in `local`, and neither in `remote` nor in what the remote was `seen` to have.
+/// Which commits are our own: in `local`, and neither in `remote` nor in what the remote had once and no longer has.
 #[derive(Debug, Clone)]
 pub(super) struct Own<'a> {
     pub(super) local: &'a Commit,
     pub(super) remote: &'a Commit,
-    pub(super) seen: Option<&'a Commit>,
+    pub(super) gone: &'a [Commit],
 }
 
 impl Own<'_> {
     /// As arguments of `rev-list`.
     pub(super) fn range(&self) -> Vec<String> {
         let mut args = vec![self.local.to_string(), format!("^{}", self.remote)];
-        args.extend(self.seen.map(|seen| format!("^{seen}")));
+        args.extend(self.gone.iter().map(|gone| format!("^{gone}")));
         args
     }
 }
@@ -47,35 +47,35 @@ impl Repo {
     /// Carries the own commits over onto the remote's tip, merges among them, all or none. A commit whose patch is already
     /// there is left out, one that was empty from the start stays.
     pub(super) async fn carry_over(&self, own: &Own<'_>, cancel: &Cancel) -> Result<Carried, DatasetError> {
+        let commits = self.own_commits(own, cancel).await?;
+        let mut parts = self.all_parts(&commits, cancel).await?;
+        if let Some(tip) = self.carry_at_once(own, &commits, &parts, cancel).await? {
+            return Ok(Carried::Tip(tip));
+        }
         let there = self.already_there(own, cancel).await?;
+        let (takes_base, outer) = (self.takes_base(cancel).await?, outer_parents(&parts));
+        parts.extend(self.all_parts(&outer, cancel).await?);
         let tip = Base { commit: own.remote.to_string(), tree: self.object(&format!("{}^{{tree}}", own.remote), cancel).await? };
         let mut carried: BTreeMap<String, Base> = BTreeMap::new();
-        let mut trees: BTreeMap<String, String> = BTreeMap::new();
-        for commit in self.own_commits(own, cancel).await? {
-            let parts = self.parts(&commit, cancel).await?;
-            let onto = parts.parents.iter().find_map(|parent| carried.get(parent)).unwrap_or(&tip);
-            let base = base_of(&parts.parents, &carried).cloned();
-            let parent_tree = match base.as_ref().map(|base| (base, trees.get(base))) {
-                Some((_, Some(tree))) => tree.clone(),
-                Some((base, None)) => self.object(&format!("{base}^{{tree}}"), cancel).await?,
-                None => String::new(),
-            };
-            trees.insert(commit.clone(), parts.tree.clone());
-            let was_empty = parts.parents.len() < 2 && parts.tree == parent_tree;
-            let parents = new_parents(&parts.parents, &carried, &tip.commit);
+        for commit in commits {
+            let Some(this) = parts.get(&commit) else { continue };
+            let onto = this.parents.iter().find_map(|parent| carried.get(parent)).unwrap_or(&tip);
+            let base = base_of(&this.parents, &carried);
+            let was_empty = this.parents.len() < 2 && base.and_then(|base| parts.get(base)).is_some_and(|base| base.tree == this.tree);
+            let parents = new_parents(&this.parents, &carried, &tip.commit);
             let stays = Base { commit: onto.commit.clone(), tree: onto.tree.clone() };
             if !was_empty && there.contains(&commit) {
                 carried.insert(commit, stays);
                 continue;
             }
-            let Some(tree) = self.merged(&parts, base.as_deref(), onto, &commit, cancel).await? else {
+            let Some(tree) = self.merged((&commit, this), base.filter(|_| takes_base), base, onto, cancel).await? else {
                 return Ok(Carried::Conflict(commit));
             };
             if tree == onto.tree && !was_empty && parents.len() < 2 {
                 carried.insert(commit, stays);
                 continue;
             }
-            let made = self.write_commit(&parts.again(&self.settings, &tree, &parents), cancel).await?;
+            let made = self.write_commit(&this.again(&self.settings, &tree, &parents), cancel).await?;
             carried.insert(commit, Base { commit: made.to_string(), tree });
         }
         let last = carried.get(own.local.as_str()).map_or(&tip.commit, |base| &base.commit);
@@ -88,9 +88,12 @@ impl Repo {
         let index = self.own_dir()?.join("lay-over");
         let mut tip = own.remote.clone();
         self.git(["read-tree", own.remote.as_str()]).index(&index).text(cancel).await?;
-        for commit in self.own_commits(own, cancel).await? {
-            let parts = self.parts(&commit, cancel).await?;
-            let parent = match parts.parents.first() {
+        let commits = self.own_commits(own, cancel).await?;
+        let ours: BTreeSet<&String> = commits.iter().collect();
+        for commit in &commits {
+            let parts = self.parts(commit, cancel).await?;
+            // Of a merge with the remote's side, what it changes of that: the rest is not ours.
+            let parent = match parts.parents.iter().find(|parent| !ours.contains(parent)).or(parts.parents.first()) {
                 Some(parent) => format!("{parent}^{{tree}}"),
                 None => self.empty_tree(cancel).await?,
             };
@@ -124,33 +127,45 @@ impl Repo {
 
     /// Own commits whose patch the remote has already.
     async fn already_there(&self, own: &Own<'_>, cancel: &Cancel) -> Result<BTreeSet<String>, DatasetError> {
-        let range = format!("{}...{}", own.remote, own.local);
-        let args = ["rev-list", "--cherry-mark", "--right-only", "--no-merges", &range];
+        let mut args = ["rev-list", "--cherry-mark", "--right-only", "--no-merges"].map(str::to_owned).to_vec();
+        args.push(format!("{}...{}", own.remote, own.local));
+        args.extend(own.gone.iter().map(|gone| format!("^{gone}")));
         let out = self.git(args).text(cancel).await?;
         Ok(out.lines().filter_map(|line| line.strip_prefix('=')).map(str::to_owned).collect())
     }
 
-    /// The tree of `commit` on top of `onto`; none when it does not fit. A commit that has `onto`'s tree
-    /// and `base` as its parent forces the base, which git 2.39 has no option for.
+    /// The tree of `commit` on top of `onto`; none when it does not fit. Where git cannot be told the base, a commit that has
+    /// `onto`'s tree and the base as its parent forces it; dated as the commit is, for git walks all history above a date.
     async fn merged(
         &self,
-        parts: &Parts,
-        base: Option<&str>,
+        (commit, parts): (&str, &Parts),
+        told: Option<&String>,
+        base: Option<&String>,
         onto: &Base,
-        commit: &str,
         cancel: &Cancel,
     ) -> Result<Option<String>, DatasetError> {
-        let base: Vec<String> = base.map(str::to_owned).into_iter().collect();
-        let helper = crate::dataset::commit::new_commit(&self.settings, &onto.tree, &base, 0, "base");
-        let helper = self.write_commit(&helper, cancel).await?;
-        let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", "--allow-unrelated-histories"];
-        let (ended, out, err) = self.git(args.into_iter().chain([helper.as_str(), commit])).run(cancel).await;
+        let mut args: Vec<String> = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"].map(str::to_owned).to_vec();
+        if let Some(told) = told {
+            args.extend([format!("--merge-base={told}"), onto.commit.clone()]);
+        } else {
+            let base: Vec<String> = base.cloned().into_iter().collect();
+            let helper = crate::dataset::commit::new_commit(&self.settings, &onto.tree, &base, parts.committed_s, "base");
+            args.extend(["--allow-unrelated-histories".to_owned(), self.write_commit(&helper, cancel).await?.to_string()]);
+        }
+        args.push(commit.to_owned());
+        let (ended, out, err) = self.git(args).run(cancel).await;
         match ended {
             Ended::Exit(0) => Ok(Some(out.split('\0').next().unwrap_or_default().trim().to_owned())),
             Ended::Exit(1) => Ok(None),
             ended => Err(failed("merge-tree", &ended, &format!("{err} (commit {commit}, tree {})", parts.tree))),
         }
     }
+}
+
+/// Parents of own commits that are not own.
+fn outer_parents(parts: &BTreeMap<String, Parts>) -> Vec<String> {
+    let parents = parts.values().flat_map(|parts| &parts.parents).filter(|parent| !parts.contains_key(*parent));
+    parents.cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What a commit is compared with to see what it changes. Of a merge with the remote's side, that side: then what it changes is

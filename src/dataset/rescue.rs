@@ -1,5 +1,6 @@
 //! Work that a damaged repository holds and that can still be read.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
@@ -8,6 +9,9 @@ use crate::dataset::git::shown;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
+
+/// So many traces of the remote are taken along from a damaged repository.
+const MOST_TRACES: usize = 64;
 
 impl Repo {
     /// The tips that exist here alone, of a repository that may be damaged: read by git, and from the files where git gives up.
@@ -35,6 +39,20 @@ impl Repo {
         };
         tips.retain(|(name, _)| is_work(name));
         tips
+    }
+
+    /// Takes along what a damaged repository knows of what the remote had, so that it does not count as own work here.
+    pub(super) async fn take_traces(&self, old: &Self, cancel: &Cancel) -> Result<(), DatasetError> {
+        let names = old.had_names().await;
+        let from = shown(&old.common);
+        for name in names.iter().collect::<BTreeSet<_>>().into_iter().take(MOST_TRACES) {
+            if self.tip(name, cancel).await?.is_none() {
+                // What cannot be read there is not below any work that can.
+                let args = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
+                self.git(args.into_iter().chain(["--", &from, name.as_str()])).run(cancel).await;
+            }
+        }
+        self.note_all_had(&names)
     }
 
     /// Brings the work at `tip` over from a damaged repository. None when it is here already; false when it cannot be read.

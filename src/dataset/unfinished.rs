@@ -81,18 +81,16 @@ impl Repo {
             ready.parked.push(self.park(stood, cancel).await?);
             ready.healed.push("Commits on a detached HEAD were parked.".to_owned());
         }
-        if self.work.is_some()
-            && let Some(stood) = stood
-        {
-            self.leave(&stood, ready, cancel).await?;
+        if self.work.is_some() && stood.is_some() {
+            self.leave(ready, cancel).await?;
         }
         self.git(["symbolic-ref", "-m", "tagalong", "HEAD", &branch]).text(cancel).await?;
         ready.healed.push(format!("The checkout was not on {}: it is now.", self.settings.branch));
         Ok(true)
     }
 
-    /// Parks the edits made on top of `stood` and brings the files to the branch, before HEAD follows.
-    async fn leave(&self, stood: &Commit, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
+    /// Parks the edits made where HEAD stands and brings the files to the branch, before HEAD follows.
+    async fn leave(&self, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         let to = match self.tip(&self.local_ref(), cancel).await? {
             Some(to) => to.to_string(),
             None => self.empty_tree(cancel).await?,
@@ -100,10 +98,7 @@ impl Repo {
         let lock = IndexLock::take(self, cancel).await?;
         let index = self.borrowed_index()?;
         self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
-        let edits = self.park_edits(&index, cancel).await?;
-        let base = edits.as_ref().map_or(stood.to_string(), |edits| edits.tree.clone());
-        ready.parked.extend(edits.map(|edits| edits.name));
-        self.git(["read-tree", "-m", "-u", &base, &to]).index(&index).text(cancel).await?;
+        ready.parked.extend(self.park_and_place(&to, &index, cancel).await?);
         let own = self.git_dir.join("index");
         std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own, error))?;
         drop(lock);

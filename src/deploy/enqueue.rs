@@ -74,10 +74,9 @@ impl Deployer {
         delivery: Option<Delivery>,
     ) -> Result<Accepted, OrderError> {
         let service = self.service(&ask.service)?;
-        if let Some(accepted) = self.answered(delivery.as_ref()).await? {
-            return Ok(accepted);
+        if let Err(refusal) = check_digest(&service, &ask) {
+            return self.answered(delivery.as_ref()).await?.ok_or(refusal);
         }
-        check_digest(&service, &ask)?;
         let order = Order {
             kind: OrderKind::Deploy,
             service: ask.service,
@@ -184,11 +183,9 @@ impl Deployer {
         images: &[ImageRef],
         delivery: Option<&Delivery>,
     ) -> Result<Accepted, OrderError> {
-        check_tag(service, &order, images)?;
-        if self.hub.is_unwritable() {
-            return Err(OrderError::Busy(
-                "The journal cannot be written, most likely because the disk is full; free some space and try again.".into(),
-            ));
+        if let Err(refusal) = self.may_be_placed(service, &order, images) {
+            // What was accepted before gets its first answer, whatever has changed since.
+            return self.answered(delivery).await?.ok_or(refusal);
         }
         let limits = Limits { max_waiting: self.config().server.max_waiting, hold_ms: service.hold.map(|hold| hold.as_millis() as i64) };
         let accepted = self.store.enqueue(&order, images, delivery, &limits).await?;
@@ -205,6 +202,16 @@ impl Deployer {
         }
         self.wake.notify_one();
         Ok(accepted)
+    }
+
+    fn may_be_placed(&self, service: &Service, order: &Order, images: &[ImageRef]) -> Result<(), OrderError> {
+        check_tag(service, order, images)?;
+        if self.hub.is_unwritable() {
+            return Err(OrderError::Busy(
+                "The journal cannot be written, most likely because the disk is full; free some space and try again.".into(),
+            ));
+        }
+        Ok(())
     }
 
     /// Where a rollback goes: the images of a verified release where the record has one.

@@ -147,12 +147,13 @@ impl Run<'_> {
     /// The last lines of containers that are not good, so that the reason stands in the journal.
     async fn say_last_lines(&mut self) {
         const LINES: u32 = 6;
-        // The order may be cancelled already, and just then the reason is wanted.
+        // The order may be cancelled already, and just then the reason is wanted; it is not worth waiting for Docker.
         let patience = crate::process::Cancel::default();
-        let Ok(containers) = self.compose.containers(&patience).await else { return };
+        let compose = self.compose.impatient();
+        let Ok(containers) = compose.containers(&patience).await else { return };
         let bad: Vec<Container> = self.pinned_of(&containers).filter(|c| c.health != Health::Healthy).cloned().collect();
         for container in bad {
-            for line in self.compose.tail(&container.id, LINES, &patience).await.unwrap_or_default() {
+            for line in compose.tail(&container.id, LINES, &patience).await.unwrap_or_default() {
                 self.journal.output(format!("{} | {line}", container.name));
             }
         }

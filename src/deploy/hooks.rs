@@ -6,6 +6,7 @@ use crate::config::Hook;
 use crate::config::HookKind;
 use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
+use crate::engine::EngineError;
 use crate::engine::HookPlace;
 use crate::model::Guard;
 use crate::model::Step;
@@ -17,7 +18,7 @@ impl Run<'_> {
     pub(super) async fn before_hook(&mut self) -> Result<(), Stop> {
         let Some(hook) = self.service.hooks.before.clone() else { return Ok(()) };
         self.begin(Step::BeforeHook, &format!("before-hook: {}", hook.argv.join(" "))).await?;
-        match self.hook(&hook).await {
+        match self.hook_through_outages(&hook).await {
             Ended::Exit(0) => Ok(()),
             Ended::Cancelled => Err(Stop::Cancelled),
             ended => Err(Stop::Refused(Guard::BeforeHook, format!("the before-hook {ended}."))),
@@ -37,7 +38,23 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Runs a hook; it is told what is landed by its environment.
+    /// Runs a hook that may run twice, as before the pin and in an undo it does after a restart of tagalong too: when Docker went
+    /// away while it ran and it failed, it is run again.
+    pub(super) async fn hook_through_outages(&mut self, hook: &Hook) -> Ended {
+        const MOST_TIMES: u32 = 3;
+        for _ in 1..MOST_TIMES {
+            let outages = self.compose.outages();
+            let ended = self.hook(hook).await;
+            let has_failed = matches!(ended, Ended::Exit(1..) | Ended::Signal(_) | Ended::Deadline(_));
+            if !has_failed || !self.compose.was_away(outages).await {
+                return ended;
+            }
+            self.journal.warning(format!("the hook {ended}; Docker was away meanwhile, so it is run again"));
+        }
+        self.hook(hook).await
+    }
+
+    /// Runs a hook, once Docker answers; it is told what is landed by its environment.
     pub(super) async fn hook(&mut self, hook: &Hook) -> Ended {
         let images: Vec<String> = self.images.iter().map(ToString::to_string).collect();
         let known = [
@@ -54,6 +71,11 @@ impl Run<'_> {
             HookKind::Run(image) => HookPlace::Run(image.clone()),
         };
         let Some(resolved) = &self.resolved else { return Ended::NotStarted("the stack was not resolved".into()) };
+        match self.compose.ready(&self.cancel).await {
+            Err(EngineError::Cancelled { .. }) => return Ended::Cancelled,
+            Err(error) => return Ended::NotStarted(error.to_string()),
+            Ok(()) => {}
+        }
         let command = match self.compose.hook(resolved, &place, &hook.argv, &env, hook.deadline).await {
             Ok(command) => command,
             Err(error) => return Ended::NotStarted(error.to_string()),

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod cancel;
+mod edited;
 mod enqueue;
 mod guards;
 mod health;
@@ -101,6 +102,12 @@ impl Deployer {
     #[must_use]
     pub fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// The name that runs of this server carry.
+    #[must_use]
+    pub fn executor(&self) -> &str {
+        &self.executor
     }
 
     /// The metrics.

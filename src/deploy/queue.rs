@@ -29,9 +29,17 @@ impl Deployer {
     pub async fn work(self: Arc<Self>, stop: Cancel) {
         let mut tasks = JoinSet::new();
         let mut swept: Option<tokio::time::Instant> = None;
+        let mut renewed: Option<tokio::time::Instant> = None;
         loop {
             if let Err(error) = self.round(&mut tasks).await {
                 tracing::error!(%error, "the queue could not be read; it is tried again");
+            }
+            // Not in every round: there is one for each order that comes.
+            if renewed.is_none_or(|at| at.elapsed() >= ROUND) {
+                match self.keep_what_runs().await {
+                    Ok(()) => renewed = Some(tokio::time::Instant::now()),
+                    Err(error) => tracing::error!(%error, "what runs could not be looked after; it is tried again"),
+                }
             }
             if swept.is_none_or(|at| at.elapsed() > SWEEP) {
                 self.sweep().await;
@@ -49,7 +57,7 @@ impl Deployer {
         self.hub.settled().await;
     }
 
-    /// One round: take up what was left, take what waits, and stop what others cancelled.
+    /// One round: take up what was left, and take what waits.
     async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
         let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
@@ -60,11 +68,17 @@ impl Deployer {
         for deployment in self.store.claim(&services, &self.executor, executor::LEASE_MS).await? {
             self.start(deployment, false, tasks);
         }
-        if !self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-            self.store.renew(&self.executor, executor::LEASE_MS).await?;
-            self.stop_cancelled(&services).await?;
-        }
         Ok(())
+    }
+
+    /// Keeps the lease of what runs here, and stops what others cancelled.
+    async fn keep_what_runs(&self) -> Result<(), StoreError> {
+        if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return Ok(());
+        }
+        let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
+        self.store.renew(&self.executor, executor::LEASE_MS).await?;
+        self.stop_cancelled(&services).await
     }
 
     fn start(self: &Arc<Self>, deployment: Deployment, recovered: bool, tasks: &mut JoinSet<()>) {

@@ -6,13 +6,11 @@ use crate::deploy::run::Run;
 use crate::deploy::run::Stop;
 use crate::executor;
 use crate::executor::HostLock;
+use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::Outcome;
+use crate::model::State;
 use crate::model::Step;
-use crate::process::Cancel;
-
-/// How long Docker may take to come up after a reboot.
-const DOCKER_PATIENCE: Duration = Duration::from_mins(3);
 
 impl Run<'_> {
     /// Takes the stack's lock. After a restart, what the earlier life left running is ended first: it holds the lock by the
@@ -20,20 +18,34 @@ impl Run<'_> {
     pub(super) async fn take_lock(&mut self, recovered: bool) -> Result<HostLock, String> {
         let dir = self.service.stack.dir.clone();
         if recovered {
-            let ended = executor::end_holders(&dir).await;
+            let ended = executor::end_left_behind(&dir, self.fence.id.as_str()).await;
             self.journal.warning(format!(
                 "tagalong was ended while it carried this out; going on after {} process{} ended",
                 ended,
                 if ended == 1 { "" } else { "es" }
             ));
         }
-        HostLock::take(&dir, Duration::from_secs(20)).await.map_err(|error| error.to_string())
+        self.end_leavings_of_ended().await;
+        HostLock::take(&dir, self.fence.id.as_str(), Duration::from_secs(20)).await.map_err(|error| error.to_string())
+    }
+
+    /// Tagalong may have been ended just after it had stored an outcome, with a program of that deployment still running. No
+    /// recovery comes for one that has ended, so whoever wants the lock next ends what is left.
+    async fn end_leavings_of_ended(&mut self) {
+        let dir = self.service.stack.dir.clone();
+        let Some(work) = executor::work_left_behind(&dir) else { return };
+        let Ok(id) = DeploymentId::parse(&work) else { return };
+        if let Ok(Some(old)) = self.deployer.store.get(&id).await
+            && matches!(old.state, State::Done { .. })
+        {
+            executor::end_left_behind(&dir, &work).await;
+        }
     }
 
     /// Enters the story where the earlier life was. Before the pin it begins anew; from the pin on it finishes what it can,
     /// and undoes it when it does not hold; an undo is taken up as an undo.
     pub(super) async fn resume(&mut self, step: Step) -> Result<Outcome, Stop> {
-        self.wait_for_docker().await?;
+        self.compose.ready(&self.cancel).await?;
         if self.order.kind == OrderKind::Adopt || !step.changes_the_host() {
             return self.land().await;
         }
@@ -51,21 +63,10 @@ impl Run<'_> {
             return Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) });
         }
         self.look_at_the_stack().await?;
+        let stored = self.deployer.store.get(&self.fence.id).await?.and_then(|stored| stored.resolved);
+        let edit = self.resolved.as_ref().zip(stored).and_then(|(now, then)| now.changed_since(&then, &self.images));
+        self.refuse_edit(edit, false)?;
         self.pin().await?;
         self.bring_up().await
-    }
-
-    async fn wait_for_docker(&mut self) -> Result<(), Stop> {
-        let until = tokio::time::Instant::now() + DOCKER_PATIENCE;
-        while let Err(error) = self.compose.server(&Cancel::default()).await {
-            if tokio::time::Instant::now() >= until {
-                return Err(Stop::Fault(error.to_string()));
-            }
-            tokio::select! {
-                () = self.cancel.cancelled() => return Err(Stop::Cancelled),
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            }
-        }
-        Ok(())
     }
 }

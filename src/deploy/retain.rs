@@ -6,6 +6,7 @@ use crate::config::Service;
 use crate::deploy::Deployer;
 use crate::deploy::run::Run;
 use crate::engine::Compose;
+use crate::engine::EngineError;
 use crate::model::ImageRef;
 use crate::process::Cancel;
 use crate::store::StoreError;
@@ -26,11 +27,19 @@ impl Run<'_> {
 impl Deployer {
     /// Removes images of `service` that are neither among its last verified ones nor needed by another service.
     pub(super) async fn retain(&self, service: &Service, compose: &Compose) {
+        // The lock is held meanwhile, so a Docker that went away just now is waited for once, not for each image.
+        if compose.ready(&Cancel::default()).await.is_err() {
+            return tracing::warn!(service = %service.name, "old images stay: Docker does not answer; it is tried again after the next release");
+        }
+        let compose = &compose.impatient();
         match self.no_longer_needed(service).await {
             Ok(old) => {
                 for image in old {
                     if let Err(error) = compose.forget(&service.name, &image, &Cancel::default()).await {
                         tracing::warn!(service = %service.name, image = %image, %error, "an old image stays; it is tried again after the next release");
+                        if matches!(error, EngineError::Daemon { .. }) {
+                            return;
+                        }
                     }
                 }
             }

@@ -30,6 +30,9 @@ use crate::store::Facts;
 use crate::store::Fence;
 use crate::store::StoreError;
 
+/// What is done at the step up, for people.
+const UP: &str = "docker compose up";
+
 /// Why the story stops before its end.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -78,6 +81,8 @@ pub(super) struct Run<'a> {
     pub(super) resolved: Option<Resolved>,
     /// Whether something on the host may have changed.
     pub(super) changed: bool,
+    /// Whether `docker compose up` may have begun to replace what ran.
+    pub(super) replaced: bool,
     /// The pin's bytes before it was written.
     pub(super) pin_before: Option<String>,
     /// What ran before, for people; none: nothing did.
@@ -107,7 +112,9 @@ pub(super) async fn carry_out(deployer: &Deployer, deployment: Deployment, recov
     let mut run = Run::new(deployer, service, journal, cancel, fence, deployment);
     let (outcome, lock) = match run.take_lock(recovered).await {
         Ok(lock) => {
-            run.compose = Compose::new(config.docker.clone(), run.service.stack.clone(), Arc::clone(&config.mask), Some(lock.file()));
+            let compose = Compose::new(config.docker.clone(), run.service.stack.clone(), Arc::clone(&config.mask), Some(lock.file()));
+            let voice = run.journal.voice();
+            run.compose = compose.patient(move |line| voice.warning(line));
             (run.find_outcome(resume_at).await, Some(lock))
         }
         Err(why) => (
@@ -138,6 +145,7 @@ impl<'a> Run<'a> {
             images: stored.images,
             resolved: None,
             changed,
+            replaced: changed && stored.step > Some(Step::Pin),
             pin_before: stored.pin_before,
             ran_before: stored.ran_before,
             baseline: stored.baseline,
@@ -187,9 +195,8 @@ impl<'a> Run<'a> {
 
     /// The second half, where a restart may enter: everything in it can be done again.
     pub(super) async fn bring_up(&mut self) -> Result<Outcome, Stop> {
-        self.up().await?;
-        self.health(Step::Health).await?;
-        self.smoke(Step::Smoke).await?;
+        self.begin(Step::Up, UP).await?;
+        self.serve([Step::Up, Step::Health, Step::Smoke]).await?;
         self.verified().await?;
         self.after_hook().await?;
         Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) })
@@ -213,7 +220,12 @@ impl<'a> Run<'a> {
             let pins = &self.service.stack.pins;
             let tag = running.iter().find_map(|c| pins.iter().find_map(|pin| seen::tag_of(c, &pin.image)));
             let tag = tag.map(|tag| tag.to_string());
-            self.baseline = self.smoke_before(tag).await;
+            let outages = self.compose.outages();
+            self.baseline = self.smoke_before(tag.clone()).await;
+            if self.baseline.as_ref().is_some_and(|report| report.errors().count() > 0) && self.compose.was_away(outages).await {
+                self.compose.ready(&self.cancel).await?;
+                self.baseline = self.smoke_before(tag).await;
+            }
         }
         Ok(())
     }
@@ -273,12 +285,33 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn up(&mut self) -> Result<(), Stop> {
-        self.begin(Step::Up, "docker compose up").await?;
-        self.compose_up().await
+    /// What is pinned is brought up, is healthy, and was looked at, at `steps`; the first of them has begun. Where Docker went away
+    /// meanwhile, whatever failed is no fault of the release: once Docker is back, all of it is done again.
+    pub(super) async fn serve(&mut self, steps: [Step; 3]) -> Result<(), Stop> {
+        const MOST_OUTAGES: u32 = 5;
+        let [up, health, smoke] = steps;
+        for _ in 0..MOST_OUTAGES {
+            let outages = self.compose.outages();
+            let why = match self.serve_once(health, smoke).await {
+                Err(Stop::Fault(why) | Stop::OldFault(why)) if self.compose.was_away(outages).await => why,
+                done => return done,
+            };
+            self.journal.warning(format!("{}. Docker was away meanwhile, so this is done again", why.trim_end_matches('.')));
+            self.compose.ready(&self.cancel).await?;
+            self.begin(up, UP).await?;
+        }
+        self.serve_once(health, smoke).await
     }
 
-    pub(super) async fn compose_up(&mut self) -> Result<(), Stop> {
+    async fn serve_once(&mut self, health: Step, smoke: Step) -> Result<(), Stop> {
+        self.compose_up().await?;
+        self.health(health).await?;
+        self.smoke(smoke).await
+    }
+
+    async fn compose_up(&mut self) -> Result<(), Stop> {
+        self.refuse_edited(self.step.is_undo()).await?;
+        self.replaced = true;
         let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
         let journal = &mut self.journal;
         self.compose.up(resolved, self.service.deadlines.up, &self.cancel, |_, line| journal.output(line)).await?;

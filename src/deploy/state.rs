@@ -61,7 +61,7 @@ impl Deployer {
                 )
             }),
             blocked,
-            rollback_candidates: candidates(&verified, service.keep),
+            rollback_candidates: candidates(&engine, &verified, service.keep).await,
         })
     }
 }
@@ -79,27 +79,32 @@ async fn pinned(engine: &Compose) -> Result<Vec<String>, String> {
 fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option<String>) -> Option<String> {
     if let Some(one) = running {
         let step = one.step.map_or("guards", |step| step.as_str());
-        return engine_fault
-            .or_else(|| Some(format!("{} is at {step} since {}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms)))));
+        let fault = engine_fault.map_or(String::new(), |fault| format!("; {fault}"));
+        return Some(format!("{} is at {step} since {}{fault}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms))));
     }
     let holders = executor::holders(&service.stack.dir);
     holders.first().map(|holder| format!("process {} ({}) holds the stack's lock", holder.pid, holder.command)).or(engine_fault)
 }
 
 /// The verified releases before the live one, each content once, newest first.
-fn candidates(verified: &[Deployment], keep: usize) -> Vec<api::Candidate> {
+async fn candidates(engine: &Compose, verified: &[Deployment], keep: usize) -> Vec<api::Candidate> {
     let mut seen: Vec<&Deployment> = Vec::new();
     for one in verified {
         if !seen.iter().any(|newer| same_content(&newer.images, &one.images)) {
             seen.push(one);
         }
     }
-    let older = seen.into_iter().skip(1).take(keep.saturating_sub(1));
+    let older: Vec<&Deployment> = seen.into_iter().skip(1).take(keep.saturating_sub(1)).collect();
+    let images: Vec<&ImageRef> = older.iter().flat_map(|one| &one.images).collect();
+    // A Docker that does not answer is said elsewhere.
+    let gone = engine.gone(&images, &Cancel::default()).await.unwrap_or_default();
     older
+        .into_iter()
         .map(|one| api::Candidate {
             deployment: one.id.clone(),
             tag: one.images.first().and_then(|image| image.tag.clone()),
             images: one.images.iter().map(ToString::to_string).collect(),
+            gone: one.images.iter().filter(|image| gone.contains(image)).map(ToString::to_string).collect(),
             at_ms: one.ended_ms.unwrap_or(one.created_ms),
         })
         .collect()

@@ -19,6 +19,11 @@ use crate::store::Facts;
 impl Run<'_> {
     /// From a story that stopped to an outcome.
     pub(super) async fn not_landed(&mut self, stop: Stop) -> Result<Outcome, Stop> {
+        let is_fault = matches!(stop, Stop::Refused(..) | Stop::Fault(_));
+        if self.changed && !self.replaced && is_fault && self.restore_pin().await.is_ok() {
+            // Nothing but the pin was changed: without it, what ran goes on as it was.
+            self.changed = false;
+        }
         if !self.changed {
             return self.unchanged(stop).await;
         }
@@ -114,17 +119,18 @@ impl Run<'_> {
             self.images.clear();
         }
         self.begin(Step::UndoUp, "undo: docker compose up").await?;
+        // What failed may have waited for Docker in vain: the undo has a time of its own for that.
+        self.compose.ready(&self.cancel).await?;
         self.undo_hook().await?;
         self.fetch_if_gone().await?;
-        self.compose_up().await?;
-        self.health(Step::UndoHealth).await?;
-        self.smoke(Step::UndoSmoke).await
+        self.serve([Step::UndoUp, Step::UndoHealth, Step::UndoSmoke]).await
     }
 
-    async fn restore_pin(&mut self) -> Result<(), Stop> {
+    /// What the pin has changed in the stack's files is as it was; what somebody else has written there since stays.
+    pub(super) async fn restore_pin(&mut self) -> Result<(), Stop> {
         let Some(before) = &self.pin_before else { return Ok(()) };
         let bytes = PinBytes::from_text(before).map_err(Stop::Fault)?;
-        self.compose.restore(&bytes).await?;
+        self.compose.unpin(&bytes, &self.images).await?;
         Ok(())
     }
 
@@ -132,7 +138,7 @@ impl Run<'_> {
     async fn undo_hook(&mut self) -> Result<(), Stop> {
         let Some(hook) = self.service.hooks.undo.clone() else { return Ok(()) };
         self.journal.note(format!("undo-hook: {}", hook.argv.join(" ")));
-        match self.hook(&hook).await {
+        match self.hook_through_outages(&hook).await {
             Ended::Exit(0) => Ok(()),
             ended => Err(Stop::Fault(format!("the undo-hook {ended}."))),
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::config::Docker;
 use crate::config::Stack;
+use crate::engine::daemon::Patience;
 use crate::engine::error::EngineError;
 use crate::process::Cancel;
 use crate::process::Command;
@@ -41,6 +42,8 @@ pub struct Compose {
     pub(super) stack: Stack,
     pub(super) mask: Arc<Mask>,
     pub(super) lock: Option<Arc<File>>,
+    /// Waits for a daemon that is away; none: its absence is a fault at once.
+    pub(super) patience: Option<Arc<Patience>>,
 }
 
 impl Compose {
@@ -48,7 +51,7 @@ impl Compose {
     /// get as standard input, so that one which outlives us still holds it.
     #[must_use]
     pub fn new(docker: Docker, stack: Stack, mask: Arc<Mask>, lock: Option<Arc<File>>) -> Self {
-        Self { docker, stack, mask, lock }
+        Self { docker, stack, mask, lock, patience: None }
     }
 
     /// The stack it was made for.
@@ -110,17 +113,40 @@ impl Compose {
         env
     }
 
-    /// The output of a program that answers a question.
+    /// The output of a program that answers a question, or that may do what it does twice.
     pub(super) async fn ask(&self, command: &Command, what: &str, cancel: &Cancel) -> Result<String, EngineError> {
-        let captured = capture(command, cancel).await;
-        match captured.ended {
-            Ended::Exit(0) => Ok(captured.out),
-            ended => Err(EngineError::ended(what, &command.program, &ended, &captured.err)),
+        let mut turn = self.turn();
+        loop {
+            let captured = capture(command, cancel).await;
+            let done = match captured.ended {
+                Ended::Exit(0) => Ok(captured.out),
+                ended => Err(EngineError::ended(what, &command.program, &ended, &captured.err)),
+            };
+            if !self.again(&mut turn, &done, cancel).await? {
+                return done;
+            }
         }
     }
 
-    /// Runs a program to its end, giving on each line it writes.
+    /// Runs a program to its end, giving on each line it writes; once more where Docker went away meanwhile.
     pub(super) async fn carry_out(
+        &self,
+        command: &Command,
+        what: &str,
+        cancel: &Cancel,
+        mut each: impl FnMut(Stream, String),
+    ) -> Result<(), EngineError> {
+        let mut turn = self.turn();
+        loop {
+            let done = self.carry_out_once(command, what, cancel, &mut each).await;
+            if !self.again(&mut turn, &done, cancel).await? {
+                return done;
+            }
+        }
+    }
+
+    /// Runs a program that must not be run twice without another look.
+    pub(super) async fn carry_out_once(
         &self,
         command: &Command,
         what: &str,
@@ -161,6 +187,7 @@ pub(super) fn shown(path: &Path) -> String {
 pub(super) mod tests {
     use std::path::PathBuf;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use crate::config::Docker;
     use crate::config::PinChoice;
@@ -172,7 +199,14 @@ pub(super) mod tests {
 
     /// An engine for tests of values: no program is run.
     pub(in crate::engine) fn engine(dir: &str) -> Compose {
-        let docker = Docker { program: "docker".into(), path: "/usr/bin".into(), home: "/home/t".into(), host: None, config_dir: None };
+        let docker = Docker {
+            program: "docker".into(),
+            path: "/usr/bin".into(),
+            home: "/home/t".into(),
+            host: None,
+            config_dir: None,
+            wait: Duration::ZERO,
+        };
         let pins = vec![PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) }];
         let stack = Stack { dir: dir.into(), files: Vec::new(), project: "site".into(), pins, mode: PinChoice::Auto };
         Compose::new(docker, stack, Arc::default(), None)

@@ -47,6 +47,8 @@ pub struct Container {
     pub oom_killed: bool,
     /// How often Docker has restarted it.
     pub restarts: u64,
+    /// When it was made, as Docker writes it.
+    pub created_at: String,
     /// When it was started, as Docker writes it; `0001-01-01T00:00:00Z`: never.
     pub started_at: String,
     /// What its health check says.
@@ -67,6 +69,16 @@ impl Compose {
     /// # Errors
     /// When Docker does not answer.
     pub async fn containers(&self, cancel: &Cancel) -> Result<Vec<Container>, EngineError> {
+        let mut turn = self.turn();
+        loop {
+            let done = self.list(cancel).await;
+            if !self.again(&mut turn, &done, cancel).await? {
+                return done;
+            }
+        }
+    }
+
+    async fn list(&self, cancel: &Cancel) -> Result<Vec<Container>, EngineError> {
         let what = format!("listing the containers of {}", self.stack.project);
         let label = format!("label=com.docker.compose.project={}", self.stack.project);
         let list = self.docker_command(["ps", "-aq", "--no-trunc", "--filter", &label], QUESTION);
@@ -104,6 +116,7 @@ impl Compose {
             exit_code: number(&["State", "ExitCode"]),
             oom_killed: at(value, &["State", "OOMKilled"]).and_then(Value::as_bool).unwrap_or_default(),
             restarts: number(&["RestartCount"]).unsigned_abs(),
+            created_at: text(value, &["Created"]).to_owned(),
             started_at: text(value, &["State", "StartedAt"]).to_owned(),
             health: match text(value, &["State", "Health", "Status"]) {
                 "starting" => Health::Starting,
@@ -148,6 +161,7 @@ pub(super) mod tests {
             exit_code,
             oom_killed: false,
             restarts: 0,
+            created_at: text(),
             started_at: text(),
             health: Health::Unchecked,
             health_output: text(),

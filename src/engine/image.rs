@@ -13,6 +13,8 @@ use crate::engine::fields::items;
 use crate::engine::fields::json;
 use crate::engine::fields::members;
 use crate::engine::fields::text;
+use crate::engine::project::same_repository;
+use crate::model::ImageRef;
 use crate::process::Cancel;
 use crate::process::Ended;
 use crate::process::capture;
@@ -43,12 +45,40 @@ impl Compose {
     /// When Docker does not answer.
     pub async fn image(&self, name: &str, cancel: &Cancel) -> Result<Option<LocalImage>, EngineError> {
         let command = self.docker_command(["image", "inspect", "--format", "{{json .}}", name], QUESTION);
-        let captured = capture(&command, cancel).await;
-        match captured.ended {
-            Ended::Exit(0) => Ok(Some(local(&json(captured.out.trim())?))),
-            Ended::Exit(_) if captured.err.contains("No such image") => Ok(None),
-            ended => Err(EngineError::ended(&format!("looking for the image {name}"), &command.program, &ended, &captured.err)),
+        let mut turn = self.turn();
+        loop {
+            let captured = capture(&command, cancel).await;
+            let done = match captured.ended {
+                Ended::Exit(0) => Ok(Some(local(&json(captured.out.trim())?))),
+                Ended::Exit(_) if captured.err.contains("No such image") => Ok(None),
+                ended => Err(EngineError::ended(&format!("looking for the image {name}"), &command.program, &ended, &captured.err)),
+            };
+            if !self.again(&mut turn, &done, cancel).await? {
+                return done;
+            }
         }
+    }
+
+    /// Which of `wanted` are not on this host any more, from one listing.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn gone<'a>(&self, wanted: &[&'a ImageRef], cancel: &Cancel) -> Result<Vec<&'a ImageRef>, EngineError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let format = "{{.Repository}} {{.Digest}} {{.ID}}";
+        let command = self.docker_command(["images", "--digests", "--no-trunc", "--format", format], QUESTION);
+        let listed = self.ask(&command, "listing the images on this host", cancel).await?;
+        let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split(' ').collect()).collect();
+        let is_here = |image: &ImageRef| {
+            rows.iter().any(|row| match row.as_slice() {
+                [_, _, id] if image.loaded => *id == image.digest.as_str(),
+                [repository, digest, _] => *digest == image.digest.as_str() && same_repository(repository, image.repository.as_str()),
+                _ => false,
+            })
+        };
+        Ok(wanted.iter().copied().filter(|image| !is_here(image)).collect())
     }
 
     /// Which of `names` are on this host.

@@ -6,7 +6,9 @@
 
 mod compose;
 mod containers;
+mod daemon;
 mod dotenv;
+mod edited;
 mod error;
 mod fields;
 mod files;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::engine::compose::Compose;
 use crate::engine::compose::QUESTION;
+use crate::engine::dotenv::DotEnv;
 use crate::engine::error::EngineError;
 use crate::engine::fields::json;
 use crate::engine::fields::text;
@@ -155,6 +156,45 @@ impl Compose {
             }
         }
         Ok(())
+    }
+
+    /// Takes the pin of `refs` back where `before` had another: the files get the bytes of [`Compose::snapshot`], or, where
+    /// somebody has edited them since, only what the pin had changed in them. Doing it twice is no fault.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub async fn unpin(&self, before: &PinBytes, refs: &[ImageRef]) -> Result<(), EngineError> {
+        let (before, refs) = (before.clone(), refs.to_vec());
+        self.on_disk(move |engine| engine.write_unpinned(&before, &refs)).await
+    }
+
+    fn write_unpinned(&self, before: &PinBytes, refs: &[ImageRef]) -> Result<(), EngineError> {
+        let path = self.stack.dir.join(".env");
+        let wrong = |why: String| EngineError::Stack(format!("{}: {why}", path.display()));
+        let old = before.0.iter().find(|(name, _)| *name == ".env").and_then(|(_, bytes)| bytes.clone()).unwrap_or_default();
+        let (old, mut now) = (DotEnv::parse(old).map_err(wrong)?, self.dotenv()?);
+        let mut pinned = old.clone();
+        let mut keys: Vec<(String, String)> = Vec::new();
+        for pin in &self.stack.pins {
+            let reference = refs.iter().find(|reference| same_repository(reference.repository.as_str(), pin.image.as_str()));
+            keys.extend(reference.zip(pin.variable.clone()).map(|(reference, variable)| (variable, reference.pin())));
+        }
+        keys.extend(now.value("COMPOSE_FILE").filter(|value| value.contains(LISTED)).map(|value| ("COMPOSE_FILE".to_owned(), value)));
+        let ours: Vec<_> =
+            keys.into_iter().filter(|(key, value)| now.value(key).as_ref() == Some(value) && old.value(key) != now.value(key)).collect();
+        for (key, value) in &ours {
+            pinned = pinned.set(key, value).map_err(wrong)?;
+        }
+        if pinned.bytes() == now.bytes() {
+            return self.write_pin_bytes(before);
+        }
+        for (key, _) in &ours {
+            // Compose takes an empty value for one that is not set.
+            now = now.set(key, &old.value(key).unwrap_or_default()).map_err(wrong)?;
+        }
+        replace::replace(&path, now.bytes(), 0o600)?;
+        let others = before.0.iter().filter(|(name, _)| *name != ".env").cloned().collect();
+        self.write_pin_bytes(&PinBytes(others))
     }
 
     /// Writes `refs`, one for each image that changes; the others stay as they are. Take a [`Compose::snapshot`] first.

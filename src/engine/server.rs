@@ -43,6 +43,16 @@ impl Compose {
     /// # Errors
     /// [`EngineError::Daemon`] when it does not answer.
     pub async fn server(&self, cancel: &Cancel) -> Result<Server, EngineError> {
+        let mut turn = self.turn();
+        loop {
+            let done = self.introduced(cancel).await;
+            if !self.again(&mut turn, &done, cancel).await? {
+                return done;
+            }
+        }
+    }
+
+    async fn introduced(&self, cancel: &Cancel) -> Result<Server, EngineError> {
         let command = self.docker_command(["info", "--format", "{{json .}}"], QUESTION);
         let info = json(&self.ask(&command, "docker info", cancel).await?)?;
         let errors: Vec<&str> = items(&info, &["ServerErrors"]).filter_map(Value::as_str).collect();

@@ -15,7 +15,7 @@ use crate::process::Stream;
 impl Compose {
     /// Runs what is pinned. Where nothing that is pinned has a container yet, the whole active stack is started; else only the
     /// services that use a pin (and those that live in one of them), after the dependencies of theirs that do not run.
-    /// Nothing is pulled; a container of any other service stays as it is.
+    /// Nothing is pulled; a container of any other service stays as it is. What an earlier `up` left half done is mended first.
     ///
     /// # Errors
     /// When compose ends badly: a dependency that does not become healthy, a port that is taken, a missing image.
@@ -27,14 +27,11 @@ impl Compose {
         mut each: impl FnMut(Stream, String),
     ) -> Result<(), EngineError> {
         let files = self.files_with_ours(resolved).await?;
-        let mut there = self.containers(cancel).await?;
-        if self.mend(&resolved.touched(), &there, cancel, &mut each).await? {
-            there = self.containers(cancel).await?;
-        }
+        let there = self.mend(&resolved.touched(), cancel, &mut each).await?;
         let until = Instant::now() + deadline;
         for args in Plan::new(resolved, &there).calls() {
             let command = self.compose_command(&files, &args, until.saturating_duration_since(Instant::now()));
-            self.carry_out(&command, "docker compose up", cancel, &mut each).await.map_err(|error| error.of_limit(deadline))?;
+            self.carry_out_once(&command, "docker compose up", cancel, &mut each).await.map_err(|error| error.of_limit(deadline))?;
         }
         Ok(())
     }

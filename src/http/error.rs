@@ -109,6 +109,10 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the database does not answer a request");
+        if error.is_unreadable() {
+            // Trying again changes nothing; the text names column and row.
+            return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", error.to_string());
+        }
         Self::busy(if error.is_disk_full() {
             "The disk under the database is full; free some space and try again."
         } else {

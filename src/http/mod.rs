@@ -1,20 +1,23 @@
 //! The HTTP contract: actix and statuses, and nobody else knows of them.
 
 pub mod auth;
+mod connection;
 mod error;
+mod followers;
 mod openapi;
 mod routes;
 mod serve;
 mod unread;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::Semaphore;
 
 use crate::deploy::Deployer;
 use crate::reload::Reloader;
 
+pub use connection::Capacity;
+pub use followers::Followers;
 pub use openapi::openapi;
 pub use routes::{Need, ROUTES, Route};
 pub use serve::{Listening, serve};
@@ -28,8 +31,10 @@ pub struct Shared {
     pub reloader: Arc<Reloader>,
     /// Signs the tokens that followers read with.
     pub token_key: Vec<u8>,
-    /// How many follow a journal now.
-    pub followers: AtomicUsize,
+    /// Who follows a journal now.
+    pub followers: Arc<Followers>,
+    /// How many may at most, as far as this process can have connections.
+    pub most_followers: usize,
     /// Places for bodies that are large.
     pub large_bodies: Arc<Semaphore>,
 }

@@ -5,21 +5,39 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::rc::Rc;
+use std::sync::Arc;
 
+use actix_http::ConnectionType;
+use actix_service::IntoServiceFactory as _;
+use actix_service::ServiceFactoryExt as _;
+use actix_service::map_config;
 use actix_web::App;
-use actix_web::HttpServer;
-use actix_web::dev::ServerHandle;
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::AppConfig;
 use actix_web::dev::Service as _;
-use actix_web::http::KeepAlive;
+use actix_web::dev::ServiceFactory;
+use actix_web::dev::ServiceRequest;
+use actix_web::dev::ServiceResponse;
+use actix_web::http::header;
 use actix_web::web;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::config::Server;
+use crate::http::Capacity;
 use crate::http::Shared;
-use crate::http::auth::Via;
+use crate::http::auth;
+use crate::http::connection::Arrivals;
+use crate::http::connection::Connection;
+use crate::http::connection::Door;
+use crate::http::connection::Seats;
+use crate::http::connection::Turn;
+use crate::http::connection::Worker;
 use crate::http::routes;
 use crate::http::unread::Unread;
 
@@ -27,24 +45,37 @@ use crate::http::unread::Unread;
 /// own, for every connection; orders are small, and a large body comes through it in a few more round trips.
 const RECEIVE_BYTES: usize = 4 << 10;
 
+/// What the kernel keeps of answers that nobody reads, for each connection.
+const SEND_BYTES: usize = 64 << 10;
+
 /// How many connections may wait to be taken.
 const WAITING_CONNECTIONS: i32 = 1024;
+
+/// Threads that serve connections.
+const WORKERS: usize = 2;
 
 /// A server that is bound; it serves until it is stopped.
 pub struct Listening {
     /// The TCP addresses, with the ports that port 0 became.
     pub addresses: Vec<SocketAddr>,
-    /// Stops it.
-    pub handle: ServerHandle,
-    /// Ends when it has stopped.
-    pub ended: tokio::task::JoinHandle<std::io::Result<()>>,
+    doors: Vec<JoinHandle<std::io::Result<()>>>,
+    workers: Vec<Worker>,
+    stopping: watch::Sender<bool>,
     socket: Option<PathBuf>,
 }
 
 impl Listening {
     /// Stops taking calls; those that are being answered get a few seconds.
     pub async fn stop(self) {
-        self.handle.stop(true).await;
+        for door in self.doors {
+            door.abort();
+            // It holds the workers' ends until it is gone.
+            let _ = door.await;
+        }
+        self.stopping.send_replace(true);
+        for worker in self.workers {
+            worker.ended().await;
+        }
         if let Some(socket) = &self.socket {
             // Somebody else may have removed it.
             let _ = std::fs::remove_file(socket);
@@ -52,81 +83,82 @@ impl Listening {
     }
 }
 
-/// Binds everything that `config` names, first; then serves.
+/// Binds everything that `config` names, first; then serves, with as many connections as `capacity` says.
 ///
 /// # Errors
 /// When an address or the socket cannot be bound, or the TLS files do not read; the text names which.
-pub async fn serve(config: &Server, shared: web::Data<Shared>) -> std::io::Result<Listening> {
+pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared>) -> std::io::Result<Listening> {
     let listeners = config.listen.iter().map(bind).collect::<std::io::Result<Vec<_>>>()?;
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let app = move || {
-        App::new()
-            .app_data(shared.clone())
-            .wrap_fn(|mut request, service| {
-                let unread = Unread::of(&mut request);
-                let shared = request.app_data::<web::Data<Shared>>().cloned();
-                let answer = service.call(request);
-                async move {
-                    let mut answer = answer.await?;
-                    let route = answer.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
-                    if let Some(shared) = shared {
-                        shared.deployer.metrics().request(&route, answer.status().as_u16());
-                    }
-                    let headers = answer.headers_mut();
-                    headers.insert(
-                        actix_web::http::header::X_CONTENT_TYPE_OPTIONS,
-                        actix_web::http::header::HeaderValue::from_static("nosniff"),
-                    );
-                    Ok(answer.map_body(|_, body| unread.behind(body)))
-                }
-            })
-            .configure(routes::configure)
-            .default_service(web::to(routes::unknown))
-    };
-    let mut server = HttpServer::new(app)
-        .workers(2)
-        .max_connections(2048)
-        .client_request_timeout(Duration::from_secs(4))
-        .client_disconnect_timeout(Duration::from_secs(1))
-        // The time for a request's head counts for the first one of a connection only, so there is no second one.
-        .keep_alive(KeepAlive::Disabled)
-        // A follower that has gone is gone: its place must not wait for the next line.
-        .h1_allow_half_closed(false)
-        .shutdown_timeout(3)
-        .disable_signals()
-        .on_connect(|connection, data| {
-            data.insert(via(connection));
-        });
-    let tls = config.tls.as_ref().map(|(chain, key)| tls_config(chain, key)).transpose()?;
-    for listener in listeners {
-        server = match &tls {
-            Some(tls) => server.listen_rustls_0_23(listener, tls.clone())?,
-            None => server.listen(listener)?,
-        };
-    }
+    let tls = config.tls.as_ref().map(|(chain, key)| tls_config(chain, key)).transpose()?.map(Arc::new);
+    let (seats, descriptors) = (Seats::new(capacity), Door::descriptors(capacity.connections));
+    let deployer = Arc::clone(&shared.deployer);
+    let is_proxy: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync> =
+        Arc::new(move |peer| auth::is_trusted(&deployer.config().server, peer.ip().to_canonical()));
+    let mut doors: Vec<Door> = listeners
+        .into_iter()
+        .map(|listener| {
+            let (seats, descriptors) = (Arc::clone(&seats), Arc::clone(&descriptors));
+            Door::Tcp { listener, tls: tls.clone(), seats, descriptors, is_proxy: Arc::clone(&is_proxy) }
+        })
+        .collect();
     if let Some(socket) = &config.socket {
-        server = server.listen_uds(bind_socket(socket, config.socket_gid)?)?;
+        let listener = bind_socket(socket, config.socket_gid)?;
+        doors.push(Door::Unix { listener, descriptors: Door::descriptors(capacity.over_socket) });
     }
-    let running = server.run();
-    let handle = running.handle();
-    Ok(Listening { addresses, handle, ended: tokio::spawn(running), socket: config.socket.clone() })
+    let (stopping, stops) = watch::channel(false);
+    let worker = |_| {
+        let shared = shared.clone();
+        Worker::start(stops.clone(), move || {
+            map_config(app(shared).into_factory().map_err(|error: Error| error.error_response()), |()| AppConfig::default())
+        })
+    };
+    let workers = (0..WORKERS).map(worker).collect::<std::io::Result<Vec<_>>>()?;
+    let arrivals = || -> Arrivals { workers.iter().map(|worker| worker.arrivals.clone()).collect() };
+    let doors = doors.into_iter().map(|door| tokio::spawn(door.serve(arrivals()))).collect();
+    Ok(Listening { addresses, doors, workers, stopping, socket: config.socket.clone() })
+}
+
+/// Every route, and what holds for each answer: it is counted, no browser guesses its type, and the connection stays open only
+/// for those who have proven who they are, or for a proxy, and only when the call's body was read to its end.
+fn app(
+    shared: web::Data<Shared>,
+) -> App<impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = Error, InitError = ()>> {
+    App::new()
+        .app_data(shared)
+        .wrap_fn(|mut request, service| {
+            let connection = request.conn_data::<Rc<Connection>>().cloned();
+            let is_over = connection.as_ref().is_some_and(|connection| connection.is_closing());
+            let turn = Turn::begin(connection);
+            let unread = Unread::of(&mut request);
+            let shared = request.app_data::<web::Data<Shared>>().cloned();
+            // Calls that were sent behind one which ended the connection are not even looked at.
+            let answer = if is_over { None } else { Some(service.call(request)) };
+            async move {
+                let Some(answer) = answer else { return std::future::pending().await };
+                let mut answer = answer.await?;
+                let route = answer.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
+                if let Some(shared) = shared {
+                    shared.deployer.metrics().request(&route, answer.status().as_u16());
+                }
+                if !turn.stays(unread.is_read()) {
+                    answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                }
+                answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+                Ok(answer.map_body(|_, body| unread.behind(body, turn)))
+            }
+        })
+        .configure(routes::configure)
+        .default_service(web::to(routes::unknown))
 }
 
 fn bind(address: &SocketAddr) -> std::io::Result<TcpListener> {
     let listener = TcpListener::bind(address).map_err(|error| named(&format!("{address} cannot be listened on"), &error))?;
     rustix::net::sockopt::set_socket_recv_buffer_size(&listener, RECEIVE_BYTES)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BYTES)?;
     // The library's own 128 overflow in a burst, and whoever comes then waits a second for the next try.
     rustix::net::listen(&listener, WAITING_CONNECTIONS)?;
     Ok(listener)
-}
-
-/// How a connection came in.
-fn via(connection: &dyn std::any::Any) -> Via {
-    if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::UnixStream>() {
-        // A peer that cannot be named gets the id of nobody; it has come past the file's mode all the same.
-        return Via::Socket { uid: stream.peer_cred().map_or(65534, |peer| peer.uid()) };
-    }
-    if connection.is::<actix_web::rt::net::TcpStream>() { Via::Plain } else { Via::Tls }
 }
 
 /// The socket, for its owner and the configured group only. A stale file of a killed server is replaced.

@@ -4,6 +4,7 @@
 //! pour into a refused call for ever. What a handler let go of is therefore kept until the answer is written, and then actix
 //! closes.
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,21 +21,35 @@ use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use futures_util::Stream;
 
+use crate::http::connection::Turn;
+
 /// A request's body, held by the handler and by the answer.
 #[derive(Clone)]
-pub(super) struct Unread(Rc<RefCell<Payload>>);
+pub(super) struct Unread(Rc<Body>);
+
+struct Body {
+    payload: RefCell<Payload>,
+    is_read: Cell<bool>,
+}
 
 impl Unread {
     /// The body of `request`, which the handler reads as before.
     pub(super) fn of(request: &mut ServiceRequest) -> Self {
-        let unread = Self(Rc::new(RefCell::new(request.take_payload())));
+        let payload = request.take_payload();
+        let is_read = Cell::new(matches!(payload, Payload::None));
+        let unread = Self(Rc::new(Body { payload: RefCell::new(payload), is_read }));
         request.set_payload(Payload::Stream { payload: Box::pin(unread.clone()) });
         unread
     }
 
-    /// `answer`, which keeps the request's body until it is written.
-    pub(super) fn behind(self, answer: BoxBody) -> Answer {
-        Answer { answer, _unread: self }
+    /// Whether nothing of the body is left, so that the connection may carry another call.
+    pub(super) fn is_read(&self) -> bool {
+        self.0.is_read.get()
+    }
+
+    /// `answer`, which keeps the request's body, and the connection's turn, until it is written.
+    pub(super) fn behind(self, answer: BoxBody, turn: Turn) -> Answer {
+        Answer { body: answer, _unread: self, _turn: turn }
     }
 }
 
@@ -42,24 +57,29 @@ impl Stream for Unread {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_next(context)
+        let chunk = Pin::new(&mut *self.0.payload.borrow_mut()).poll_next(context);
+        if matches!(chunk, Poll::Ready(None)) {
+            self.0.is_read.set(true);
+        }
+        chunk
     }
 }
 
 /// An answer's body with the request's behind it.
 pub(super) struct Answer {
-    answer: BoxBody,
+    body: BoxBody,
     _unread: Unread,
+    _turn: Turn,
 }
 
 impl MessageBody for Answer {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
-        self.answer.size()
+        self.body.size()
     }
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().answer).poll_next(context)
+        Pin::new(&mut self.get_mut().body).poll_next(context)
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! A line is first stored and then told, so a follower reads everything from the store and nothing can be missed.
 
-mod clean;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
+use std::sync::Weak;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -27,10 +26,12 @@ use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 
-pub use clean::{clean, misleads};
+pub use crate::model::clean;
 
 /// How long lines are gathered before they are stored together.
 const GATHER: Duration = Duration::from_millis(40);
+/// How long until lines that could not be stored are tried again.
+const AGAIN: Duration = Duration::from_millis(200);
 /// How long the end of a journal waits for a database that does not take its last lines.
 const LAST_TRY: Duration = Duration::from_secs(10);
 
@@ -38,7 +39,8 @@ const LAST_TRY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default)]
 pub struct Hub {
     topics: Arc<Mutex<HashMap<DeploymentId, watch::Sender<i64>>>>,
-    unwritable: Arc<AtomicBool>,
+    /// How many journals wait for a database that does not take their lines.
+    stuck: Arc<AtomicUsize>,
     /// Read by every writer that still has lines to store.
     writing: Arc<RwLock<()>>,
 }
@@ -65,21 +67,67 @@ impl Hub {
         let _all = self.writing.write().await;
     }
 
-    /// Whether lines could not be stored lately: no new order should be taken then.
+    /// Whether lines wait that cannot be stored: no new order should be taken then.
     #[must_use]
     pub fn is_unwritable(&self) -> bool {
-        self.unwritable.load(Ordering::Relaxed)
+        self.stuck.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A journal that waits. However it ends, it does not wait any more.
+struct Stuck(Arc<AtomicUsize>);
+
+impl Stuck {
+    fn of(hub: &Hub) -> Self {
+        hub.stuck.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&hub.stuck))
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// The journal of one deployment that is being carried out here. Giving it a line never waits.
 #[derive(Debug)]
 pub struct Journal {
+    pen: Arc<Pen>,
+    writer: tokio::task::JoinHandle<()>,
+}
+
+/// Writes to a journal beside its owner, until that is closed.
+#[derive(Debug, Clone)]
+pub struct Voice(Weak<Pen>);
+
+impl Voice {
+    /// What a person should look at; nothing when the journal is closed.
+    pub fn warning(&self, text: &str) {
+        if let Some(pen) = self.0.upgrade() {
+            pen.line(LineKind::Warning, text);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pen {
     sender: mpsc::UnboundedSender<Line>,
     mask: Arc<Mask>,
-    step: Step,
-    next_seq: i64,
-    writer: tokio::task::JoinHandle<()>,
+    /// The step that lines belong to, and the number of the next one.
+    at: Mutex<(Step, i64)>,
+}
+
+impl Pen {
+    fn line(&self, kind: LineKind, text: &str) {
+        let text = clean(&self.mask.hide(text));
+        // Lines are sent in the order of their numbers.
+        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = Line { seq: at.1, at_ms: clock::now_ms(), step: at.0, kind, text };
+        at.1 += 1;
+        // The writer ends after this value only.
+        let _ = self.sender.send(line);
+    }
 }
 
 impl Journal {
@@ -92,12 +140,12 @@ impl Journal {
         let (sender, receiver) = mpsc::unbounded_channel();
         let writing = Arc::clone(&hub.writing).read_owned().await;
         let writer = tokio::spawn(write(store.clone(), hub.clone(), fence.clone(), receiver, writing));
-        Ok(Self { sender, mask, step: Step::Guards, next_seq, writer })
+        Ok(Self { pen: Arc::new(Pen { sender, mask, at: Mutex::new((Step::Guards, next_seq)) }), writer })
     }
 
     /// The step that lines belong to from now on; `title` says what happens in it.
     pub fn step(&mut self, step: Step, title: &str) {
-        self.step = step;
+        self.pen.at.lock().unwrap_or_else(PoisonError::into_inner).0 = step;
         self.line(LineKind::Step, title);
     }
 
@@ -121,19 +169,22 @@ impl Journal {
         self.line(LineKind::Output, text.as_ref());
     }
 
+    /// Another hand for this journal.
+    #[must_use]
+    pub fn voice(&self) -> Voice {
+        Voice(Arc::downgrade(&self.pen))
+    }
+
     fn line(&mut self, kind: LineKind, text: &str) {
-        let text = clean(&self.mask.hide(text));
-        let line = Line { seq: self.next_seq, at_ms: clock::now_ms(), step: self.step, kind, text };
-        self.next_seq += 1;
-        // The writer ends after this value only.
-        let _ = self.sender.send(line);
+        self.pen.line(kind, text);
     }
 
     /// Stores what is left and gives the number for the outcome's line.
     pub async fn close(self) -> i64 {
-        drop(self.sender);
+        let next_seq = self.pen.at.lock().unwrap_or_else(PoisonError::into_inner).1;
+        drop(self.pen);
         let _ = self.writer.await;
-        self.next_seq
+        next_seq
     }
 }
 
@@ -146,22 +197,25 @@ async fn write(store: Store, hub: Hub, fence: Fence, mut lines: mpsc::UnboundedR
             batch.push(line);
         }
         // A full disk is freed again sooner or later: the lines wait, and the API takes no new order meanwhile.
+        let mut stuck = None;
         while let Err(error) = store.append_lines(&fence, &batch).await {
             if matches!(error, StoreError::Fenced) {
                 return;
             }
-            if !hub.unwritable.swap(true, Ordering::Relaxed) {
+            if stuck.is_none() {
                 tracing::error!(deployment = %fence.id, %error, "journal lines cannot be stored");
+                stuck = Some(Stuck::of(&hub));
             }
             if lines.is_closed() && last_try.get_or_insert_with(tokio::time::Instant::now).elapsed() > LAST_TRY {
+                tracing::error!(deployment = %fence.id, lines = batch.len(), "the last lines of a journal are lost");
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(AGAIN).await;
             while let Ok(line) = lines.try_recv() {
                 batch.push(line);
             }
         }
-        hub.unwritable.store(false, Ordering::Relaxed);
+        drop(stuck);
         hub.tell(&fence.id);
     }
 }

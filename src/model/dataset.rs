@@ -136,6 +136,17 @@ impl Reconcile {
     /// What stands in the place of an outcome when nothing could be done with a dataset at all.
     pub const UNUSABLE: &'static str = "unusable";
 
+    /// Reads what is recorded of a reload: an outcome's text form, or [`Reconcile::UNUSABLE`].
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn parse_outcome(given: &str) -> Result<&'static str, WordError> {
+        let mut names = Self::ALL.into_iter().map(Self::as_str).chain([Self::UNUSABLE]);
+        names
+            .find(|name| *name == given)
+            .ok_or_else(|| WordError::new("The outcome", given, "it is one of the outcomes of a reload in the README"))
+    }
+
     /// The text form.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -14,6 +14,14 @@ impl DeploymentId {
         Self(ulid::Ulid::from_parts(at_ms, random).to_string())
     }
 
+    /// `fresh`, or where it would not sort behind `last` the id next to `last`: orders of one moment, or of a clock that was set
+    /// back, keep the order in which they came.
+    #[must_use]
+    pub fn after(last: Option<&Self>, fresh: Self) -> Self {
+        let next = last.filter(|last| **last >= fresh).and_then(|last| ulid::Ulid::from_string(&last.0).ok());
+        next.and_then(|last| last.0.checked_add(1)).map_or(fresh, |next| Self(ulid::Ulid(next).to_string()))
+    }
+
     /// Takes `given` as an id; lower case is taken as upper case.
     ///
     /// # Errors
@@ -30,3 +38,19 @@ impl DeploymentId {
     }
 }
 text_form!(DeploymentId);
+
+#[cfg(test)]
+mod tests {
+    use super::DeploymentId;
+
+    #[test]
+    fn the_next_id_sorts_behind_the_last_whatever_the_clock_says() {
+        let last = DeploymentId::from_parts(2000, u128::MAX);
+        let earlier = DeploymentId::from_parts(1000, 7);
+        let next = DeploymentId::after(Some(&last), earlier.clone());
+        assert!(next > last, "{next}");
+        assert_eq!(DeploymentId::after(Some(&earlier), last.clone()), last);
+        assert_eq!(DeploymentId::after(Some(&last), last.clone()), next);
+        assert_eq!(DeploymentId::after(None, earlier.clone()), earlier);
+    }
+}

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::model::Step;
+use crate::model::word::WordError;
 
 /// What kind of line it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -41,10 +42,13 @@ impl LineKind {
         }
     }
 
-    /// Reads the text form; what it does not know is a note.
-    #[must_use]
-    pub fn parse(given: &str) -> Self {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == given).unwrap_or(Self::Note)
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// When it is no kind of line.
+    pub fn parse(given: &str) -> Result<Self, WordError> {
+        let error = || WordError::new("The kind of line", given, "it is step, note, warning, error, output or outcome");
+        Self::ALL.into_iter().find(|kind| kind.as_str() == given).ok_or_else(error)
     }
 }
 

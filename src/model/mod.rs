@@ -2,6 +2,7 @@
 //!
 //! No I/O and no async: everything above may use these.
 
+mod address;
 mod caller;
 mod dataset;
 mod id;
@@ -9,13 +10,16 @@ mod image;
 mod line;
 mod mask;
 mod order;
+mod origin;
 mod outcome;
+mod plain;
 mod report;
 mod rule;
 mod step;
 mod webhook;
 mod word;
 
+pub use address::is_in_the_clear;
 pub use caller::{Caller, Scope, Target, Verb};
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
 pub use id::DeploymentId;
@@ -23,9 +27,11 @@ pub use image::{Digest, ImageRef, Repository, Tag};
 pub use line::{Line, LineKind};
 pub use mask::Mask;
 pub use order::{Order, OrderKind, RollbackTo};
+pub use origin::{commit_text, is_ref, ref_text, run_url_text};
 pub use outcome::{Guard, Outcome, State};
+pub use plain::{clean, misleads, shown};
 pub use report::{Certificate, Effect, Finding, Report, Severity};
 pub use rule::{RuleLevel, RuleName};
 pub use step::Step;
-pub use webhook::{webhook_mac, webhook_signature};
+pub use webhook::{webhook_call, webhook_mac, webhook_signature};
 pub use word::{KeyId, ServiceName, WordError};

@@ -9,6 +9,7 @@ use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::ServiceName;
 use crate::model::Tag;
+use crate::model::word::WordError;
 
 /// What an order wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -33,13 +34,16 @@ impl OrderKind {
         }
     }
 
-    /// Reads the text form; what it does not know is a deploy.
-    #[must_use]
-    pub fn parse(given: &str) -> Self {
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// When it is no kind of order.
+    pub fn parse(given: &str) -> Result<Self, WordError> {
         match given {
-            "rollback" => Self::Rollback,
-            "adopt" => Self::Adopt,
-            _ => Self::Deploy,
+            "deploy" => Ok(Self::Deploy),
+            "rollback" => Ok(Self::Rollback),
+            "adopt" => Ok(Self::Adopt),
+            _ => Err(WordError::new("The kind of order", given, "it is deploy, rollback or adopt")),
         }
     }
 }

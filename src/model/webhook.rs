@@ -17,6 +17,13 @@ pub fn webhook_mac(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> [u
     mac.finalize().into_bytes().into()
 }
 
+/// What is signed in the place of a body for a call that has none, `path` with its query: `{"call":"GET /api/v1/…"}`. So a
+/// signature that was overheard is good for that very call, and for no other.
+#[must_use]
+pub fn webhook_call(method: &str, path: &str) -> String {
+    serde_json::json!({ "call": format!("{method} {path}") }).to_string()
+}
+
 /// The value of `webhook-signature` for a call: `v1,` and the base64 of [`webhook_mac`].
 #[must_use]
 pub fn webhook_signature(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> String {

@@ -44,11 +44,12 @@ pub enum LockError {
 }
 
 impl HostLock {
-    /// Takes the lock of `dir`, waiting for it at most `patience`.
+    /// Takes the lock of `dir` for `work`, waiting for it at most `patience`. From then on the file says who has it and for what
+    /// ([`end_left_behind`] reads it).
     ///
     /// # Errors
     /// When the file cannot be made, or somebody else still has the lock; the text names them.
-    pub async fn take(dir: &Path, patience: Duration) -> Result<Self, LockError> {
+    pub async fn take(dir: &Path, work: &str, patience: Duration) -> Result<Self, LockError> {
         let path = dir.join(NAME);
         let file = open(&path)?;
         let until = tokio::time::Instant::now() + patience;
@@ -58,7 +59,7 @@ impl HostLock {
             }
             tokio::time::sleep(AGAIN).await;
         }
-        Ok(Self { file: Arc::new(file) })
+        Ok(Self::taken(file, work))
     }
 
     /// Takes the lock that is the file `path`, waiting at most `patience` for a living owner. The children of an owner that
@@ -71,12 +72,12 @@ impl HostLock {
         let until = tokio::time::Instant::now() + patience;
         let mut seen_dead = None;
         while !tried(&file, path)? {
-            let owner = std::fs::read_to_string(path).unwrap_or_default();
-            if is_alive(&owner) {
+            let owner = Owner::read(path);
+            if owner.is_alive() {
                 seen_dead = None;
             } else if seen_dead.as_ref() == Some(&owner) {
                 // Seen twice, because a new owner writes its name just after it has taken the lock.
-                end(|| holders_of(path)).await;
+                end(path, |_| true).await;
             } else {
                 seen_dead = Some(owner);
             }
@@ -85,9 +86,14 @@ impl HostLock {
             }
             tokio::time::sleep(AGAIN).await;
         }
+        Ok(Self::taken(file, ""))
+    }
+
+    fn taken(file: File, work: &str) -> Self {
+        let name = identity(rustix::process::getpid()).unwrap_or_default();
         // Without its owner's name it is still a lock; only the death of its owner would go unseen.
-        let _ = file.set_len(0).and_then(|()| file.write_all_at(identity(rustix::process::getpid()).unwrap_or_default().as_bytes(), 0));
-        Ok(Self { file: Arc::new(file) })
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(format!("{name} {work}").trim_end().as_bytes(), 0));
+        Self { file: Arc::new(file) }
     }
 
     /// The descriptor that children get as their standard input.
@@ -119,9 +125,35 @@ fn identity(pid: Pid) -> Option<String> {
     alive.then(|| fields.nth(18).map(|start| format!("{} {start}", pid.as_raw_nonzero()))).flatten()
 }
 
-fn is_alive(owner: &str) -> bool {
-    let pid = owner.split(' ').next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
-    pid.and_then(identity).is_some_and(|now| now == owner)
+/// What a lock file says: the process that took the lock last, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owner {
+    pid: i32,
+    /// `PID START`.
+    name: String,
+    work: String,
+}
+
+impl Owner {
+    /// A file that says nothing (one of an older tagalong, say) names no process.
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let mut words = text.splitn(3, ' ');
+        let (pid, start, work) = (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        Self { pid: pid.parse().unwrap_or_default(), name: format!("{pid} {start}"), work: work.to_owned() }
+    }
+
+    fn is_alive(&self) -> bool {
+        Pid::from_raw(self.pid).and_then(identity).is_some_and(|now| now == self.name)
+    }
+
+    fn is_me(&self) -> bool {
+        self.pid == my_pid() && self.is_alive()
+    }
+}
+
+fn my_pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 fn names(holders: &[Holder]) -> String {
@@ -131,7 +163,8 @@ fn names(holders: &[Holder]) -> String {
     holders.iter().map(|holder| format!("process {} ({})", holder.pid, holder.command)).collect::<Vec<_>>().join(", ")
 }
 
-/// Every other process that has the lock file of `dir` open as its standard input, or is a tagalong that has it open.
+/// Every other process that holds the lock of `dir`: who took it, and every child that inherited it. A process that only reads
+/// the file, or waits for the lock, is none.
 #[must_use]
 pub fn holders(dir: &Path) -> Vec<Holder> {
     holders_of(&dir.join(NAME))
@@ -140,16 +173,37 @@ pub fn holders(dir: &Path) -> Vec<Holder> {
 /// The same for the lock that is the file `path`.
 #[must_use]
 pub fn holders_of(path: &Path) -> Vec<Holder> {
-    let Ok(lock) = std::fs::metadata(path) else { return Vec::new() };
-    let me = rustix::process::getpid().as_raw_nonzero().get();
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| *pid != me && has_open(*pid, &lock)).map(|pid| Holder { pid, command: command_of(pid) }).collect()
+    holding(path)
+        .into_iter()
+        .map(|(pid, _)| pid)
+        .filter(|pid| *pid != my_pid())
+        .map(|pid| Holder { pid, command: command_of(pid) })
+        .collect()
 }
 
-fn has_open(pid: i32, lock: &std::fs::Metadata) -> bool {
+/// The processes that hold the lock `path`, each with the id of the one that took it; 0 where the kernel cannot name that one
+/// any more (it has ended, and this is a container).
+fn holding(path: &Path) -> Vec<(i32, i32)> {
+    let Ok(lock) = std::fs::metadata(path) else { return Vec::new() };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| Some((pid, taker(pid, &lock)?))).collect()
+}
+
+/// Who took the lock that one of the descriptors of `pid` holds. The kernel shows a lock with exactly those descriptors that
+/// were inherited from the one that took it (proc(5), `fdinfo`), so that nobody is believed to hold it who does not.
+fn taker(pid: i32, lock: &std::fs::Metadata) -> Option<i32> {
     let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    descriptors.filter_map(|entry| std::fs::metadata(entry.path()).ok()).any(|open| open.dev() == lock.dev() && open.ino() == lock.ino())
+    let is_lock = |open: &std::fs::Metadata| open.dev() == lock.dev() && open.ino() == lock.ino();
+    let open = descriptors.filter(|entry| std::fs::metadata(entry.path()).is_ok_and(|open| is_lock(&open)));
+    open.filter_map(|entry| {
+        let file = format!("/proc/{pid}/fdinfo/{}", entry.file_name().display());
+        let info = std::fs::read_to_string(file).ok()?;
+        let line = info.lines().find(|line| line.starts_with("lock:") && line.contains(" FLOCK "))?;
+        // "lock:  1: FLOCK  ADVISORY  WRITE PID DEVICE:INODE 0 EOF"
+        line.split_whitespace().nth(5)?.parse().ok()
+    })
+    .next()
 }
 
 fn command_of(pid: i32) -> String {
@@ -158,42 +212,60 @@ fn command_of(pid: i32) -> String {
     words.join(" ").chars().take(80).collect()
 }
 
-/// Ends what a killed tagalong has left behind in `dir`: every process group that still holds its lock. Returns how many
-/// processes there were. A folder's lock held by another *living* tagalong is left alone.
-pub async fn end_holders(dir: &Path) -> usize {
-    end(|| holders(dir)).await
+/// For what the lock of `dir` was taken by a tagalong that has died, where something that it started still holds it.
+#[must_use]
+pub fn work_left_behind(dir: &Path) -> Option<String> {
+    let path = dir.join(NAME);
+    let owner = Owner::read(&path);
+    (!owner.work.is_empty() && !left_behind(&path, |now| *now == owner && !now.is_me()).is_empty()).then_some(owner.work)
 }
 
-async fn end(holders: impl Fn() -> Vec<Holder>) -> usize {
+/// Ends what a tagalong that has died, or an earlier run of this one, left of `work` in `dir`: every process group that still
+/// holds the lock which was taken for it. Returns how many processes there were. What belongs to other work, or to another
+/// tagalong that lives (over a copy of the data folder, say), is left alone.
+pub async fn end_left_behind(dir: &Path, work: &str) -> usize {
+    // Older versions wrote nothing into the file.
+    end(&dir.join(NAME), |owner| owner.work == work || owner.pid == 0).await
+}
+
+/// The processes that hold the lock `path` while the one that took it is gone, or is this very process.
+fn left_behind(path: &Path, is_meant: impl Fn(&Owner) -> bool) -> Vec<i32> {
+    let owner = Owner::read(path);
+    let all = holding(path);
+    if !is_meant(&owner) || (owner.is_alive() && !owner.is_me()) {
+        return Vec::new();
+    }
+    let is_left = |taker: i32| {
+        let is_named = taker == 0 || owner.pid == 0 || taker == owner.pid;
+        is_named && (taker == my_pid() || !all.iter().any(|(pid, _)| *pid == taker))
+    };
+    all.iter().filter(|(pid, taker)| *pid != my_pid() && is_left(*taker)).map(|(pid, _)| *pid).collect()
+}
+
+async fn end(path: &Path, is_meant: impl Fn(&Owner) -> bool) -> usize {
     let mut seen = 0;
     for signal in [Signal::TERM, Signal::KILL, Signal::KILL] {
-        let left: Vec<Holder> = holders().into_iter().filter(|holder| !is_tagalong(holder)).collect();
+        let left = left_behind(path, &is_meant);
         if left.is_empty() {
             break;
         }
         seen = seen.max(left.len());
-        for holder in &left {
-            let Some(pid) = Pid::from_raw(holder.pid) else { continue };
+        for pid in left.into_iter().filter_map(Pid::from_raw) {
             // A process that has gone meanwhile is what we want.
             let _ = match rustix::process::getpgid(Some(pid)) {
+                Ok(group) if group == rustix::process::getpgrp() => rustix::process::kill_process(pid, signal),
                 Ok(group) => rustix::process::kill_process_group(group, signal),
                 Err(error) => Err(error),
             };
         }
         for _ in 0..20 {
-            if holders().iter().all(is_tagalong) {
+            if left_behind(path, &is_meant).is_empty() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
     seen
-}
-
-fn is_tagalong(holder: &Holder) -> bool {
-    let program = std::fs::read_link(format!("/proc/{}/exe", holder.pid)).unwrap_or_default();
-    let ours = std::fs::read_link("/proc/self/exe").unwrap_or_default();
-    program == ours || program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tagalong"))
 }
 
 #[cfg(test)]
@@ -203,7 +275,7 @@ mod tests {
     use std::time::Duration;
 
     use super::HostLock;
-    use super::end_holders;
+    use super::end_left_behind;
     use super::holders;
     use crate::process;
     use crate::process::Cancel;
@@ -213,7 +285,7 @@ mod tests {
     #[tokio::test]
     async fn a_surviving_child_holds_the_lock_until_it_is_ended() {
         let dir = tempfile::tempdir().expect("a folder");
-        let lock = HostLock::take(dir.path(), Duration::ZERO).await.expect("the lock");
+        let lock = HostLock::take(dir.path(), "d1", Duration::ZERO).await.expect("the lock");
         let command = Command {
             program: "sh".into(),
             // A shell gives its background children /dev/null unless told otherwise. A session of its own: it leaves the group, as a program that outlives a killed tagalong does.
@@ -231,8 +303,10 @@ mod tests {
         drop(command);
         drop(lock);
         assert!(!holders(dir.path()).is_empty(), "the child holds it");
-        assert!(HostLock::take(dir.path(), Duration::ZERO).await.is_err());
-        assert!(end_holders(dir.path()).await >= 1);
-        assert!(HostLock::take(dir.path(), Duration::from_secs(5)).await.is_ok());
+        assert!(HostLock::take(dir.path(), "d1", Duration::ZERO).await.is_err());
+        assert_eq!(end_left_behind(dir.path(), "d2").await, 0, "it is of other work");
+        assert!(!holders(dir.path()).is_empty());
+        assert!(end_left_behind(dir.path(), "d1").await >= 1);
+        assert!(HostLock::take(dir.path(), "d2", Duration::from_secs(5)).await.is_ok());
     }
 }

@@ -96,6 +96,7 @@ mod tests {
             home: "/nowhere".into(),
             host: None,
             config_dir: Some(folder.to_owned()),
+            wait: std::time::Duration::from_secs(1),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::config::OnChange;
 use crate::config::SecretSource;
 use crate::config::SignalTo;
 use crate::dataset::Snapshot;
+use crate::model;
 use crate::process;
 use crate::process::Cancel;
 use crate::process::Captured;
@@ -175,6 +176,5 @@ pub(super) fn shown(runner: &Runner, text: &str) -> String {
     let hidden = runner.plan.data.mask.hide(text.trim());
     let short: String = hidden.chars().take(SHOWN).collect();
     let dots = if short.len() < hidden.len() { "…" } else { "" };
-    let clean: String = short.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{clean}{dots}")
+    format!("{}{dots}", model::shown(&short))
 }

@@ -15,6 +15,7 @@ use crate::config::Peer;
 use crate::config::PeerPlace;
 use crate::model::Commit;
 use crate::model::CommitName;
+use crate::model::is_in_the_clear;
 use crate::model::webhook_signature;
 use crate::reload::Done;
 use crate::reload::app;
@@ -226,6 +227,13 @@ async fn call(runner: &Runner, target: &Target, commit: Option<&Commit>) -> Resu
     let mut request = http.post(url).timeout(target.config.deadline).header("content-type", "application/json");
     if let Some(source) = &target.config.credential {
         request = match Credential::of(source.read()?)? {
+            // The secret is read anew for each call, and may have become a token since the configuration was checked.
+            Credential::Bearer(_) if is_in_the_clear(&target.url) && !target.config.plain_http => {
+                return Err(
+                    "The secret is a bearer token and the address is plain http: use https, a whsec_ secret, or plain_http = true."
+                        .to_owned(),
+                );
+            }
             Credential::Bearer(token) => request.bearer_auth(token.reveal()),
             Credential::Webhook(secret) => {
                 let (id, now_s) = (format!("msg_{}", clock::new_id()), clock::now_ms() / 1000);

@@ -92,8 +92,8 @@ impl Story<'_> {
         let done = self.timed("reconcile", self.reconciled()).await;
         match done {
             Ok(ran) => ran,
+            // The folder is as healthy as before: the next pass heals what it must, and leaves a live app's edits alone.
             Err(error) => {
-                self.runner.set_ready(false);
                 let note = Some(error.to_string());
                 Ran { reconciled: None, note, from: None, to: None, parked: None, pushed: 0, load: Load::Nothing }
             }
@@ -103,7 +103,8 @@ impl Story<'_> {
     async fn reconciled(&self) -> Result<Ran, DatasetError> {
         let dataset = &self.runner.dataset;
         if !self.runner.is_ready() {
-            let ready = dataset.ready(self.cancel).await?;
+            // Edits are parked once, when the process begins; from then on the app may be at work.
+            let ready = if self.runner.begins() { dataset.ready(self.cancel).await? } else { dataset.ready_beside(self.cancel).await? };
             for healed in &ready.healed {
                 tracing::warn!(dataset = %self.runner.name(), "{healed}");
             }
@@ -111,7 +112,7 @@ impl Story<'_> {
                 tracing::error!(dataset = %self.runner.name(), folder = %aside.display(), "a damaged folder was set aside; look into it");
             }
             self.runner.set_loaded(dataset.loaded().await?);
-            self.runner.set_ready(true);
+            self.runner.set_ready();
         }
         let done = dataset.reconcile(self.cancel).await?;
         Ok(Ran {

@@ -54,6 +54,8 @@ pub(super) struct Runner {
     loaded: Mutex<Option<Commit>>,
     /// Whether the folder was made ready in this process.
     ready: AtomicBool,
+    /// Whether that was begun.
+    begun: AtomicBool,
     /// Whether this process has seen the app serve what is recorded as loaded.
     known_loaded: AtomicBool,
     /// The commit that peers have heard of, or that one of them has told us.
@@ -91,6 +93,7 @@ impl Runner {
             finished: watch::Sender::default(),
             loaded: Mutex::default(),
             ready: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             known_loaded: AtomicBool::new(false),
             told: Mutex::default(),
             push: watch::Sender::new(Push::Done),
@@ -120,8 +123,13 @@ impl Runner {
         self.ready.load(Ordering::SeqCst)
     }
 
-    pub(super) fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::SeqCst);
+    pub(super) fn set_ready(&self) {
+        self.ready.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether this process has not begun to make the folder ready before; it has from now on.
+    pub(super) fn begins(&self) -> bool {
+        !self.begun.swap(true, Ordering::SeqCst)
     }
 
     pub(super) fn is_known_loaded(&self) -> bool {
@@ -172,6 +180,10 @@ impl Runner {
     /// Begins to work, after `before` has ended.
     pub(super) fn start(self: &Arc<Self>, before: Option<Arc<Self>>) {
         self.ended.send_replace(false);
+        // Other settings of the same folder are no new beginning for the app in it.
+        let follows_on =
+            before.as_ref().is_some_and(|before| before.plan.data.dir == self.plan.data.dir && before.begun.load(Ordering::SeqCst));
+        self.begun.store(follows_on, Ordering::SeqCst);
         let runner = Arc::clone(self);
         tokio::spawn(async move {
             if let Some(before) = before {

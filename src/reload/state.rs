@@ -122,6 +122,11 @@ async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
         parked: parked
             .map(|one| api::Parked { branch: one.branch.clone(), commit: one.commit.to_string(), published: one.published })
             .collect(),
+        kept: status
+            .iter()
+            .flat_map(|status| &status.kept)
+            .map(|one| api::Kept { name: one.name.clone(), commit: one.commit.to_string(), holds: one.holds.clone(), more: one.more })
+            .collect(),
         aside: status.iter().flat_map(|status| &status.aside).map(|folder| folder.display().to_string()).collect(),
         owed: owed
             .into_iter()

@@ -6,6 +6,7 @@ use reqwest::header::LOCATION;
 use url::Url;
 
 use crate::config::SmokePlan;
+use crate::model;
 use crate::model::Finding;
 
 use crate::smoke::client::Answer;
@@ -130,7 +131,7 @@ fn page_of(url: &Url) -> Url {
 
 /// Text from outside, shortened and without control characters.
 pub(super) fn shown(text: &str) -> String {
-    let mut short: String = text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut short = model::shown(&text.chars().take(200).collect::<String>());
     if short.len() < text.len() {
         short.push('…');
     }

@@ -1,20 +1,89 @@
-//! The audit trail: who did what with which result, each entry bound to the one before it.
+//! The audit trail: who did what with which result, each entry bound to the one before it. Its head, the number and hash of
+//! the last entry, is kept apart as well: in a row of its own, and in a file beside the database.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use sha2::Digest as _;
 use sha2::Sha256;
-use sqlx::AnyConnection;
 use sqlx::Row as _;
 
 use crate::clock;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::gate::Gate;
+use crate::store::gate::Tx;
+use crate::store::many;
 
 /// Where the trail does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Entry {seq} of the audit trail was changed, or one before it was removed.")]
-pub struct AuditFault {
-    /// The first entry that does not fit.
-    pub seq: i64,
+pub enum AuditFault {
+    /// An entry does not fit.
+    #[error("Entry {seq} of the audit trail was changed, or one before it was removed.")]
+    Changed {
+        /// The first one that does not fit.
+        seq: i64,
+    },
+    /// The end is missing, or the trail was written anew.
+    #[error(
+        "The audit trail ends with entry {entries} and has no entry {seq} with the hash {hash}, which {place} names: its end was cut off, or it was written anew."
+    )]
+    Cut {
+        /// How many entries there are.
+        entries: i64,
+        /// The entry that is missing.
+        seq: i64,
+        /// Its hash.
+        hash: String,
+        /// Where it is noted.
+        place: String,
+    },
+    /// The head that a person noted is in no entry.
+    #[error("No entry of the audit trail has the hash {hash}: its end was cut off, it was written anew, or the hash is another trail's.")]
+    NotThere {
+        /// What was noted.
+        hash: String,
+    },
+}
+
+/// What is entered.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) caller: String,
+    pub(super) action: &'static str,
+    pub(super) target: String,
+    pub(super) detail: String,
+}
+
+/// The last entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    seq: i64,
+    hash: String,
+}
+
+impl Head {
+    fn parse(text: &str) -> Option<Self> {
+        let (seq, hash) = text.trim_end_matches('\n').split_once(' ')?;
+        Some(Self { seq: seq.parse().ok()?, hash: hash.to_owned() })
+    }
+
+    async fn stored(gate: &Gate) -> Result<Self, StoreError> {
+        let row = gate.fetch_one(sqlx::query("SELECT value FROM meta WHERE name = 'audit_head'")).await?;
+        Self::of(&row.try_get::<String, _>("value")?)
+    }
+
+    fn of(value: &str) -> Result<Self, StoreError> {
+        Self::parse(value).ok_or_else(|| StoreError::Value {
+            place: "meta.audit_head".to_owned(),
+            why: format!("\"{}\" is not the number and hash of an audit entry", value.escape_default()),
+        })
+    }
 }
 
 /// SHA-256 over the fields, each with its length before it, so that no two different entries read the same.
@@ -29,28 +98,103 @@ fn entry_hash(seq: i64, at_ms: i64, fields: [&str; 5]) -> String {
     hash.finalize().iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"))
 }
 
-/// Adds an entry within a transaction, so that what was done and its entry are both on disk or neither.
-pub(super) async fn append(on: &mut AnyConnection, caller: &str, action: &str, target: &str, detail: &str) -> Result<(), sqlx::Error> {
-    // Writing first makes writers wait for each other here, so that no two take the same number.
-    sqlx::query("UPDATE meta SET value = '' WHERE name = 'audit'").execute(&mut *on).await?;
-    let last = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(&mut *on).await?;
-    let (seq, previous): (i64, String) = match last {
-        Some(row) => (row.try_get::<i64, _>("seq")? + 1, row.try_get("hash")?),
-        None => (1, String::new()),
-    };
+/// Adds entries within a transaction, so that what was done and its entry are both on disk or neither. The head that is
+/// returned is to be given to [`HeadFile::note`] after the commit.
+pub(super) async fn append(tx: &mut Tx, entries: &[Entry]) -> Result<Head, StoreError> {
+    // Two servers that append at once must not take the same number.
+    tx.alone("audit").await?;
+    // Never from the trail's own last row: an end that was cut off would be grown over.
+    let row = tx.fetch_optional(sqlx::query("SELECT value FROM meta WHERE name = 'audit_head'")).await?;
+    let mut head = Head::of(&row.ok_or(sqlx::Error::RowNotFound)?.try_get::<String, _>("value")?)?;
     let at_ms = clock::now_ms();
-    sqlx::query("INSERT INTO audit (seq, at_ms, caller, action, target, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
-        .bind(seq)
-        .bind(at_ms)
-        .bind(caller)
-        .bind(action)
-        .bind(target)
-        .bind(detail)
-        .bind(&previous)
-        .bind(entry_hash(seq, at_ms, [caller, action, target, detail, &previous]))
-        .execute(on)
-        .await?;
-    Ok(())
+    for part in many::parts(entries) {
+        let mut insert = many::insert("audit (seq, at_ms, caller, action, target, detail, previous, hash)", 8, part.len(), "");
+        for Entry { caller, action, target, detail } in part {
+            let seq = head.seq + 1;
+            let hash = entry_hash(seq, at_ms, [caller, action, target, detail, &head.hash]);
+            insert = insert.bind(seq).bind(at_ms).bind(caller.as_str()).bind(*action).bind(target.as_str()).bind(detail.as_str());
+            insert = insert.bind(head.hash).bind(hash.clone());
+            head = Head { seq, hash };
+        }
+        tx.execute(insert).await?;
+    }
+    let value = format!("{} {}", head.seq, head.hash);
+    tx.execute(sqlx::query("UPDATE meta SET value = $1 WHERE name = 'audit_head'").bind(value)).await?;
+    Ok(head)
+}
+
+/// The file beside the database that names the last entry. It is written after the commit, so it may be behind, never ahead.
+#[derive(Debug)]
+pub(super) struct HeadFile {
+    path: PathBuf,
+    state: Mutex<Noted>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    seq: i64,
+    file: Option<File>,
+    /// Whether what an earlier life noted was looked for in the trail.
+    is_checked: bool,
+    /// A fault was found or told: the file stays as it is.
+    is_left: bool,
+}
+
+impl HeadFile {
+    pub(super) fn in_folder(data_dir: &Path) -> Self {
+        Self { path: data_dir.join(AUDIT_HEAD_FILE), state: Mutex::default() }
+    }
+
+    fn read(&self) -> Option<Head> {
+        std::fs::read_to_string(&self.path).ok().as_deref().and_then(Head::parse)
+    }
+
+    /// Notes the last entry, unless a later one is noted. What an earlier life noted and the trail no longer has is said, and
+    /// stays in the file.
+    pub(super) async fn note(&self, gate: &Gate, head: &Head) {
+        let is_checked = self.state.lock().unwrap_or_else(PoisonError::into_inner).is_checked;
+        if !is_checked {
+            let is_lost = match self.read() {
+                Some(noted) => is_lost(gate, &noted).await,
+                None => false,
+            };
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            (state.is_checked, state.is_left) = (true, is_lost);
+            if is_lost {
+                tracing::error!(file = %self.path.display(), "the audit trail has not the entry that this file names: its end was cut off; see `tagalong audit verify`");
+            }
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_left || head.seq <= state.seq {
+            return;
+        }
+        state.seq = head.seq;
+        if let Err(error) = write_head(&self.path, &mut state.file, head) {
+            state.is_left = true;
+            tracing::warn!(file = %self.path.display(), %error, "the head of the audit trail cannot be noted beside the database");
+        }
+    }
+}
+
+/// The name of the file.
+pub const AUDIT_HEAD_FILE: &str = "audit-head";
+
+async fn is_lost(gate: &Gate, noted: &Head) -> bool {
+    if noted.seq == 0 {
+        return false;
+    }
+    let row = gate.fetch_optional(sqlx::query("SELECT hash FROM audit WHERE seq = $1").bind(noted.seq)).await;
+    // A database that does not answer says nothing of the trail.
+    row.is_ok_and(|row| row.and_then(|row| row.try_get::<String, _>("hash").ok()).as_deref() != Some(noted.hash.as_str()))
+}
+
+/// Written over in place, always as long: it takes no new room, so a full disk does not stop it.
+fn write_head(path: &Path, file: &mut Option<File>, head: &Head) -> std::io::Result<()> {
+    if file.is_none() {
+        *file = Some(File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?);
+    }
+    let Some(file) = file else { return Ok(()) };
+    file.write_all_at(format!("{:020} {}\n", head.seq, head.hash).as_bytes(), 0)
 }
 
 impl Store {
@@ -58,23 +202,30 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn audit(&self, caller: &str, action: &str, target: &str, detail: &str) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
-        append(&mut tx, caller, action, target, detail).await?;
+    pub async fn audit(&self, caller: &str, action: &'static str, target: &str, detail: &str) -> Result<(), StoreError> {
+        let entry = Entry { caller: caller.to_owned(), action, target: target.to_owned(), detail: detail.to_owned() };
+        let mut tx = self.gate.begin().await?;
+        let head = append(&mut tx, &[entry]).await?;
         tx.commit().await?;
+        self.head.note(&self.gate, &head).await;
         Ok(())
     }
 
-    /// Reads the whole trail and returns how many entries hold and the hash of the last, which a person can note elsewhere.
+    /// Reads the whole trail and returns how many entries hold and the hash of the last, which a person can note elsewhere. It
+    /// must have the entries that the database's own note, the file beside it and `noted` (the hash of one) name.
     ///
     /// # Errors
-    /// When the database does not answer; the inner error is the first entry that does not fit.
-    pub async fn verify_audit(&self) -> Result<Result<(i64, String), AuditFault>, StoreError> {
-        let (mut seq, mut previous) = (0_i64, String::new());
+    /// When the database does not answer; the inner error says where the trail does not hold.
+    pub async fn verify_audit(&self, noted: Option<&str>) -> Result<Result<(i64, String), AuditFault>, StoreError> {
+        // Read first: the trail may grow meanwhile.
+        let mut heads = vec![("the database's own note".to_owned(), Head::stored(&self.gate).await?)];
+        heads.extend(self.head.read().map(|head| (format!("the file {}", self.head.path.display()), head)));
+        heads.retain(|(_, head)| head.seq > 0);
+        let (mut seq, mut previous, mut is_there) = (0_i64, String::new(), noted.is_none());
         loop {
-            let rows = sqlx::query("SELECT * FROM audit WHERE seq > $1 ORDER BY seq LIMIT 500").bind(seq).fetch_all(&self.pool).await?;
+            let rows = self.gate.fetch_all(sqlx::query("SELECT * FROM audit WHERE seq > $1 ORDER BY seq LIMIT 500").bind(seq)).await?;
             if rows.is_empty() {
-                return Ok(Ok((seq, previous)));
+                break;
             }
             for row in rows {
                 seq += 1;
@@ -84,10 +235,19 @@ impl Store {
                 let (before, hash) = (text("previous")?, text("hash")?);
                 let right = entry_hash(stored_seq, at_ms, [&caller, &action, &target, &detail, &before]);
                 if stored_seq != seq || before != previous || hash != right {
-                    return Ok(Err(AuditFault { seq }));
+                    return Ok(Err(AuditFault::Changed { seq }));
                 }
+                is_there |= noted == Some(hash.as_str());
+                heads.retain(|(_, head)| head.seq != seq || head.hash != hash);
                 previous = hash;
             }
+        }
+        if let Some((place, head)) = heads.into_iter().next() {
+            return Ok(Err(AuditFault::Cut { entries: seq, seq: head.seq, hash: head.hash, place }));
+        }
+        match noted {
+            Some(hash) if !is_there => Ok(Err(AuditFault::NotThere { hash: hash.to_owned() })),
+            _ => Ok(Ok((seq, previous))),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::model::Step;
 use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::rows;
 
 impl Store {
     /// Stores lines of one run of a deployment in one transaction.
@@ -17,19 +18,15 @@ impl Store {
     /// [`StoreError::Fenced`] when another run has taken over, which numbers its lines from here on; or when the database
     /// does not answer. None of them is stored then.
     pub async fn append_lines(&self, fence: &Fence, lines: &[Line]) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.gate.begin().await?;
         // The row is locked until the lines are there, so nobody takes over in between.
-        let mine = sqlx::query("UPDATE deployments SET fence = fence WHERE id = $1 AND fence = $2")
-            .bind(fence.id.as_str())
-            .bind(fence.number)
-            .execute(&mut *tx)
-            .await?;
-        if mine.rows_affected() != 1 {
+        let mine = sqlx::query("UPDATE deployments SET fence = fence WHERE id = $1 AND fence = $2");
+        if tx.execute(mine.bind(fence.id.as_str()).bind(fence.number)).await? != 1 {
             return Err(StoreError::Fenced);
         }
         for line in lines {
             // A line that a run stored before it was taken over stays as it is.
-            sqlx::query(
+            let insert = sqlx::query(
                 "INSERT INTO lines (deployment, seq, at_ms, step, kind, text) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
             )
             .bind(fence.id.as_str())
@@ -37,9 +34,8 @@ impl Store {
             .bind(line.at_ms)
             .bind(line.step.as_str())
             .bind(line.kind.as_str())
-            .bind(&line.text)
-            .execute(&mut *tx)
-            .await?;
+            .bind(&line.text);
+            tx.execute(insert).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -50,19 +46,15 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn lines_after(&self, id: &DeploymentId, seq: i64, limit: i64) -> Result<Vec<Line>, StoreError> {
-        let rows = sqlx::query("SELECT seq, at_ms, step, kind, text FROM lines WHERE deployment = $1 AND seq > $2 ORDER BY seq LIMIT $3")
-            .bind(id.as_str())
-            .bind(seq)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await?;
+        let select = "SELECT deployment, seq, at_ms, step, kind, text FROM lines WHERE deployment = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+        let rows = self.gate.fetch_all(sqlx::query(select).bind(id.as_str()).bind(seq).bind(limit)).await?;
         rows.iter()
             .map(|row| {
                 Ok(Line {
                     seq: row.try_get("seq")?,
                     at_ms: row.try_get("at_ms")?,
-                    step: Step::parse(&row.try_get::<String, _>("step")?).map_err(|error| StoreError::Value(error.to_string()))?,
-                    kind: LineKind::parse(&row.try_get::<String, _>("kind")?),
+                    step: rows::parsed(row, "lines", "step", Step::parse)?,
+                    kind: rows::parsed(row, "lines", "kind", LineKind::parse)?,
                     text: row.try_get("text")?,
                 })
             })
@@ -74,10 +66,8 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn last_seq(&self, id: &DeploymentId) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS last FROM lines WHERE deployment = $1")
-            .bind(id.as_str())
-            .fetch_one(&self.pool)
-            .await?;
+        let last = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS last FROM lines WHERE deployment = $1").bind(id.as_str());
+        let row = self.gate.fetch_one(last).await?;
         Ok(row.try_get("last")?)
     }
 }

@@ -1,7 +1,14 @@
 //! The only place with SQL: SQLite in the data folder by default, PostgreSQL by address, one set of statements for both.
 
+mod attempts;
 mod audit;
+mod batch;
+mod desk;
+mod gate;
+mod holds;
+mod ledger;
 mod lines;
+mod many;
 mod orders;
 mod reloads;
 mod rows;
@@ -9,22 +16,26 @@ mod runs;
 mod small;
 
 use std::borrow::Cow;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use sqlx::AnyPool;
-use sqlx::Executor as _;
-use sqlx::any::AnyPoolOptions;
+use sqlx::Connection as _;
 use sqlx::migrate::Migration;
 use sqlx::migrate::MigrationType;
 use sqlx::migrate::Migrator;
 
 use crate::config::Secret;
 
-pub use audit::AuditFault;
+use attempts::Attempts;
+use audit::HeadFile;
+use desk::Desk;
+use gate::Gate;
+
+pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use orders::{Accepted, Delivery, EnqueueError, Limits, Released};
 pub use reloads::{Debt, LastReload};
-pub use rows::{Deployment, Filter, Hold};
+pub use rows::{Deployment, Filter, Hold, Listed};
 pub use runs::{Facts, Fence};
 
 /// The database did not do what was asked.
@@ -39,9 +50,20 @@ pub enum StoreError {
     /// A statement failed: the disk is full, or the server is gone.
     #[error("The database does not answer as it should: {0}.")]
     Query(#[from] sqlx::Error),
-    /// A row does not read back: somebody else wrote it.
-    #[error("The database holds a value that is none of ours: {0}.")]
-    Value(String),
+    /// A row does not read: somebody else wrote it.
+    #[error("The database holds a value that is none of ours, in {place}: {why}. Mend the row or restore a backup.")]
+    Value {
+        /// Table, column and row.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What was committed is not there.
+    #[error("The database has answered a COMMIT and does not have what was committed; look at its disk and its log.")]
+    NotKept,
+    /// The same fault for all that were to be written together.
+    #[error(transparent)]
+    Shared(Arc<StoreError>),
     /// Another executor has taken the deployment over; this one must stop.
     #[error("Another server has taken this deployment over.")]
     Fenced,
@@ -51,15 +73,46 @@ impl StoreError {
     /// Whether the disk under the database is full: SQLite's result code `SQLITE_FULL`, PostgreSQL's `disk_full`.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Shared(error) => error.is_disk_full(),
+            Self::Query(sqlx::Error::Database(error)) => matches!(error.code().as_deref(), Some("13" | "53100")),
+            _ => false,
+        }
+    }
+
+    /// Whether a row is at fault that somebody else wrote: trying again changes nothing.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Shared(error) => error.is_unreadable(),
+            Self::Value { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether something was wrong that one of several rows alone may be at fault for: it does not fit any more, or the database
+    /// does not take what stands in it.
+    fn may_be_one_rows_fault(&self) -> bool {
+        if self.is_unreadable() {
+            return true;
+        }
         let Self::Query(sqlx::Error::Database(error)) = self else { return false };
-        matches!(error.code().as_deref(), Some("13" | "53100"))
+        let code = error.code().unwrap_or_default();
+        // SQLITE_FULL, TOOBIG, CONSTRAINT (and its kinds), MISMATCH, RANGE; PostgreSQL's classes of data and constraints.
+        let sqlite = code.parse::<u32>().is_ok_and(|code| code < 5000 && matches!(code & 0xff, 13 | 18 | 19 | 20 | 25));
+        sqlite || code == "53100" || (code.len() == 5 && (code.starts_with("22") || code.starts_with("23") || code.starts_with("54")))
     }
 }
 
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: AnyPool,
+    gate: Arc<Gate>,
+    desk: Arc<Desk>,
+    attempts: Arc<Attempts>,
+    head: Arc<HeadFile>,
+    /// When a trial write was made last, and how it went.
+    probed: Arc<tokio::sync::Mutex<Option<(tokio::time::Instant, Result<(), Arc<StoreError>>)>>>,
     /// Whether it is a file of ours.
     is_sqlite: bool,
 }
@@ -79,25 +132,23 @@ impl Store {
             Some(url) => url.reveal().to_owned(),
             None => format!("sqlite://{}?mode=rwc", data_dir.join(SQLITE_FILE).display()),
         };
-        let options = AnyPoolOptions::new()
-            .max_connections(if is_sqlite { 2 } else { 8 })
-            .min_connections(0)
-            .idle_timeout(Duration::from_mins(1))
-            .acquire_timeout(Duration::from_secs(10))
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    if is_sqlite {
-                        // FULL: what was answered with 202 survives a power cut. The cache is kept small on purpose.
-                        connection
-                            .execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 8000; PRAGMA cache_size = -512;")
-                            .await?;
-                    }
-                    Ok(())
-                })
-            });
-        let pool = options.connect(&url).await.map_err(StoreError::Open)?;
-        migrations().run(&pool).await.map_err(StoreError::Migrate)?;
-        Ok(Self { pool, is_sqlite })
+        if is_sqlite {
+            // SQLite gives the files beside it the mode of the database, and an existing one keeps its own.
+            let made = std::fs::File::options().append(true).create(true).mode(0o600).open(data_dir.join(SQLITE_FILE));
+            made.map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
+        }
+        let gate = Gate::new(&url, is_sqlite).map_err(StoreError::Open)?;
+        let mut connection = gate.fresh().await.map_err(StoreError::Open)?;
+        migrations().run(&mut connection).await.map_err(StoreError::Migrate)?;
+        connection.close().await.map_err(StoreError::Open)?;
+        Ok(Self {
+            gate: Arc::new(gate),
+            desk: Arc::default(),
+            attempts: Arc::default(),
+            head: Arc::new(HeadFile::in_folder(data_dir)),
+            probed: Arc::default(),
+            is_sqlite,
+        })
     }
 
     /// Whether this is SQLite, so that one server alone uses it.
@@ -108,12 +159,19 @@ impl Store {
 
     /// Closes every connection; what was committed is on disk.
     pub async fn close(&self) {
-        self.pool.close().await;
+        if let Err(error) = self.settle_attempts().await {
+            tracing::warn!(%error, "the last failed attempts could not be stored");
+        }
+        self.gate.close().await;
     }
 }
 
 fn migrations() -> Migrator {
-    let files = [("first", include_str!("migrations/1_first.sql")), ("reloads", include_str!("migrations/2_reloads.sql"))];
+    let files = [
+        ("first", include_str!("migrations/1_first.sql")),
+        ("reloads", include_str!("migrations/2_reloads.sql")),
+        ("door", include_str!("migrations/3_door.sql")),
+    ];
     let step = |(at, (name, sql)): (usize, (&'static str, &'static str))| {
         Migration::new(at as i64 + 1, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
     };

@@ -1,6 +1,5 @@
-//! Orders: accepted in one transaction, with everything that an acceptance changes.
+//! Orders: what is asked of the store and what it answers, and how a hold and a waiting order end.
 
-use sqlx::AnyConnection;
 use sqlx::Row as _;
 
 use crate::clock;
@@ -9,14 +8,16 @@ use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::LineKind;
 use crate::model::Order;
-use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::audit;
-use crate::store::rows;
+use crate::store::audit::Entry;
+use crate::store::gate::Statement;
+use crate::store::gate::Tx;
+use crate::store::holds;
 
 /// A call that may come again: who sent it, its id, and the SHA-256 of its body in hex.
 #[derive(Debug, Clone)]
@@ -93,69 +94,54 @@ impl From<sqlx::Error> for EnqueueError {
     }
 }
 
-impl Store {
-    /// Accepts `order`: when this returns, it is on disk, a waiting order of the service is superseded, and, for a
-    /// rollback, the running one is told to stop and the service is held. A repeated delivery gets its first answer.
-    ///
-    /// `images` are what a rollback found in the record; empty where they are still to be resolved.
-    ///
-    /// # Errors
-    /// [`EnqueueError`]; nothing has changed then.
-    pub async fn enqueue(
-        &self,
-        order: &Order,
-        images: &[ImageRef],
-        delivery: Option<&Delivery>,
-        limits: &Limits,
-    ) -> Result<Accepted, EnqueueError> {
-        let mut tx = self.pool.begin().await?;
-        // The first statement writes, so that two acceptances never both read first and then wait for each other.
-        sqlx::query("UPDATE meta SET value = '' WHERE name = 'queue'").execute(&mut *tx).await?;
-        if let Some(delivery) = delivery
-            && let Some(first) = first_answer(&mut tx, delivery).await?
-        {
-            return Ok(Accepted { id: first, repeated: true, superseded: None, preempted: None });
-        }
-        if order.kind == OrderKind::Deploy && !order.force && !order.dry_run {
-            refuse_held(&mut tx, order).await?;
-            refuse_late(&mut tx, order).await?;
-        }
-        let id = clock::new_id();
-        let superseded = supersede_waiting(&mut tx, order, &id).await?;
-        if superseded.is_none() {
-            refuse_full(&mut tx, limits).await?;
-        }
-        insert(&mut tx, &id, order, images).await?;
-        let preempted = if order.kind == OrderKind::Rollback { take_over(&mut tx, order, &id, limits).await? } else { None };
-        if let Some(delivery) = delivery {
-            remember(&mut tx, delivery, id.as_str()).await?;
-        }
-        let what = order.tag.as_ref().map_or("what runs", |tag| tag.as_str());
-        let detail = format!("{} {what} as {id}", order.kind.as_str());
-        audit::append(&mut tx, &order.caller.to_string(), "order", order.service.as_str(), &detail).await?;
-        tx.commit().await?;
-        Ok(Accepted { id, repeated: false, superseded, preempted })
-    }
+/// An order as the desk takes it.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) order: Order,
+    pub(super) images: Vec<ImageRef>,
+    pub(super) delivery: Option<Delivery>,
+    pub(super) limits: Limits,
+}
 
+impl Delivery {
+    /// The deployment that this delivery made when it came before with the body `body_sha256`.
+    pub(super) fn answer(&self, body_sha256: &str, deployment: &str) -> Result<Option<DeploymentId>, EnqueueError> {
+        if body_sha256 != self.body_sha256 {
+            return Err(EnqueueError::IdReused);
+        }
+        let place = || format!("deliveries.deployment of {} {}", self.caller, self.id);
+        let parsed = DeploymentId::parse(deployment).map_err(|error| StoreError::Value { place: place(), why: error.to_string() });
+        Ok(Some(parsed?))
+    }
+}
+
+impl Store {
     /// Ends the hold of `service` and says so in the audit trail. A repeated delivery changes nothing: what was sent once to
     /// end one hold does not end the next.
     ///
     /// # Errors
     /// [`EnqueueError::IdReused`], or when the database does not answer; nothing has changed then.
     pub async fn release(&self, service: &ServiceName, caller: &str, delivery: Option<&Delivery>) -> Result<Released, EnqueueError> {
-        let mut tx = self.pool.begin().await?;
-        sqlx::query("UPDATE meta SET value = '' WHERE name = 'queue'").execute(&mut *tx).await?;
+        let mut tx = self.gate.begin().await?;
+        tx.alone("queue").await?;
         if let Some(delivery) = delivery {
-            if seen(&mut tx, delivery).await?.is_some() {
+            if let Some(row) = tx.fetch_optional(seen(delivery)).await? {
+                if row.try_get::<String, _>("body_sha256")? != delivery.body_sha256 {
+                    return Err(EnqueueError::IdReused);
+                }
                 return Ok(Released::Before);
             }
             // It made no deployment.
-            remember(&mut tx, delivery, "").await?;
+            let remember = sqlx::query("INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms) VALUES ($1, $2, $3, '', $4)");
+            let remember = remember.bind(&delivery.caller).bind(&delivery.id).bind(&delivery.body_sha256).bind(clock::now_ms());
+            tx.execute(remember).await?;
         }
-        let done = sqlx::query("DELETE FROM holds WHERE service = $1").bind(service.as_str()).execute(&mut *tx).await?;
-        audit::append(&mut tx, caller, "release", service.as_str(), "").await?;
+        let ended = tx.execute(sqlx::query("DELETE FROM holds WHERE service = $1").bind(service.as_str())).await?;
+        let entry = Entry { caller: caller.to_owned(), action: "release", target: service.to_string(), detail: String::new() };
+        let head = audit::append(&mut tx, &[entry]).await?;
         tx.commit().await?;
-        Ok(if done.rows_affected() > 0 { Released::Now } else { Released::NotHeld })
+        self.head.note(&self.gate, &head).await;
+        Ok(if ended > 0 { Released::Now } else { Released::NotHeld })
     }
 
     /// The answer that `delivery` got before, if it came before.
@@ -163,114 +149,27 @@ impl Store {
     /// # Errors
     /// When the id came with another body, or the database does not answer.
     pub async fn answered(&self, delivery: &Delivery) -> Result<Option<DeploymentId>, EnqueueError> {
-        let mut connection = self.pool.acquire().await?;
-        first_answer(&mut connection, delivery).await
+        let Some(row) = self.gate.fetch_optional(seen(delivery)).await? else { return Ok(None) };
+        delivery.answer(&row.try_get::<String, _>("body_sha256")?, &row.try_get::<String, _>("deployment")?)
     }
-}
-
-async fn first_answer(on: &mut AnyConnection, delivery: &Delivery) -> Result<Option<DeploymentId>, EnqueueError> {
-    let Some(id) = seen(on, delivery).await? else { return Ok(None) };
-    Ok(Some(DeploymentId::parse(&id).map_err(|error| StoreError::Value(error.to_string()))?))
 }
 
 /// What a delivery made when it came before.
-async fn seen(on: &mut AnyConnection, delivery: &Delivery) -> Result<Option<String>, EnqueueError> {
-    let row = sqlx::query("SELECT body_sha256, deployment FROM deliveries WHERE caller = $1 AND id = $2")
-        .bind(&delivery.caller)
-        .bind(&delivery.id)
-        .fetch_optional(on)
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    if row.try_get::<String, _>("body_sha256")? != delivery.body_sha256 {
-        return Err(EnqueueError::IdReused);
-    }
-    Ok(Some(row.try_get("deployment")?))
-}
-
-async fn remember(on: &mut AnyConnection, delivery: &Delivery, deployment: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms) VALUES ($1, $2, $3, $4, $5)")
-        .bind(&delivery.caller)
-        .bind(&delivery.id)
-        .bind(&delivery.body_sha256)
-        .bind(deployment)
-        .bind(clock::now_ms())
-        .execute(on)
-        .await?;
-    Ok(())
-}
-
-async fn refuse_held(on: &mut AnyConnection, order: &Order) -> Result<(), EnqueueError> {
-    let row = sqlx::query("SELECT deployment, since_ms FROM holds WHERE service = $1 AND (until_ms IS NULL OR until_ms > $2)")
-        .bind(order.service.as_str())
-        .bind(clock::now_ms())
-        .fetch_optional(on)
-        .await?;
-    let Some(row) = row else { return Ok(()) };
-    let (by, since): (String, i64) = (row.try_get("deployment")?, row.try_get("since_ms")?);
-    let why = format!(
-        "The rollback {by} holds {service} since {since}; `tagalong release {service}` lets CI deploy again, or force this order.",
-        service = order.service,
-        since = clock::utc(since)
-    );
-    Err(EnqueueError::Refused { guard: Guard::Held, why })
-}
-
-async fn refuse_late(on: &mut AnyConnection, order: &Order) -> Result<(), EnqueueError> {
-    let Some(mine) = order.run_number else { return Ok(()) };
-    let row = sqlx::query(
-        "SELECT run_number, id FROM deployments WHERE service = $1 AND verified = 1 AND kind = 'deploy' AND run_number IS NOT NULL
-         ORDER BY id DESC LIMIT 1",
-    )
-    .bind(order.service.as_str())
-    .fetch_optional(on)
-    .await?;
-    let Some(row) = row else { return Ok(()) };
-    let (live, id): (i64, String) = (row.try_get("run_number")?, row.try_get("id")?);
-    if mine >= live {
-        return Ok(());
-    }
-    let why = format!("Run {mine} is older than run {live}, which deployment {id} landed; force the order to land it all the same.");
-    Err(EnqueueError::Refused { guard: Guard::Late, why })
-}
-
-async fn refuse_full(on: &mut AnyConnection, limits: &Limits) -> Result<(), EnqueueError> {
-    let row = sqlx::query("SELECT COUNT(*) AS waiting FROM deployments WHERE state = 'queued'").fetch_one(on).await?;
-    let waiting: i64 = row.try_get("waiting")?;
-    if waiting >= limits.max_waiting { Err(EnqueueError::Full(waiting)) } else { Ok(()) }
-}
-
-async fn supersede_waiting(on: &mut AnyConnection, order: &Order, by: &DeploymentId) -> Result<Option<DeploymentId>, EnqueueError> {
-    let row = sqlx::query("SELECT id, kind FROM deployments WHERE service = $1 AND state = 'queued'")
-        .bind(order.service.as_str())
-        .fetch_optional(&mut *on)
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let (old, kind): (String, String) = (row.try_get("id")?, row.try_get("kind")?);
-    // What changes nothing takes nobody's place, and CI takes no operator's.
-    let is_rollback_kept = order.kind == OrderKind::Deploy && kind == OrderKind::Rollback.as_str();
-    if order.dry_run || order.kind == OrderKind::Adopt || is_rollback_kept {
-        return Err(EnqueueError::Waiting(order.service.clone()));
-    }
-    let outcome = Outcome::Superseded { by: by.clone() };
-    end_waiting(on, &old, &outcome).await?;
-    Ok(DeploymentId::parse(&old).ok())
+fn seen(delivery: &Delivery) -> Statement<'_> {
+    let statement = sqlx::query("SELECT body_sha256, deployment FROM deliveries WHERE caller = $1 AND id = $2");
+    statement.bind(&delivery.caller).bind(&delivery.id)
 }
 
 /// Ends a deployment that still waits, with the outcome as the last line of its journal. Returns whether it still waited.
-pub(super) async fn end_waiting(on: &mut AnyConnection, id: &str, outcome: &Outcome) -> Result<bool, sqlx::Error> {
+pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Result<bool, sqlx::Error> {
     let sql = "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'queued'";
-    let done = sqlx::query(sql)
-        .bind(id)
-        .bind(serde_json::to_string(outcome).unwrap_or_default())
-        .bind(outcome.name())
-        .bind(clock::now_ms())
-        .execute(&mut *on)
-        .await?;
-    if done.rows_affected() != 1 {
+    let ended =
+        sqlx::query(sql).bind(id).bind(serde_json::to_string(outcome).unwrap_or_default()).bind(outcome.name()).bind(clock::now_ms());
+    if tx.execute(ended).await? != 1 {
         return Ok(false);
     }
     // Whoever follows it is told by its last line.
-    sqlx::query(
+    let line = sqlx::query(
         "INSERT INTO lines (deployment, seq, at_ms, step, kind, text)
          SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4, $5 FROM lines WHERE deployment = $1",
     )
@@ -278,66 +177,8 @@ pub(super) async fn end_waiting(on: &mut AnyConnection, id: &str, outcome: &Outc
     .bind(clock::now_ms())
     .bind(Step::Guards.as_str())
     .bind(LineKind::Outcome.as_str())
-    .bind(outcome.to_string())
-    .execute(on)
-    .await?;
+    .bind(outcome.to_string());
+    tx.execute(line).await?;
+    holds::settle(tx, id, outcome).await?;
     Ok(true)
-}
-
-/// A rollback stops what runs and holds the service from now on.
-async fn take_over(
-    on: &mut AnyConnection,
-    order: &Order,
-    id: &DeploymentId,
-    limits: &Limits,
-) -> Result<Option<DeploymentId>, EnqueueError> {
-    let now = clock::now_ms();
-    sqlx::query(
-        "INSERT INTO holds (service, deployment, since_ms, until_ms) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (service) DO UPDATE SET deployment = $2, since_ms = $3, until_ms = $4",
-    )
-    .bind(order.service.as_str())
-    .bind(id.as_str())
-    .bind(now)
-    .bind(limits.hold_ms.map(|ms| now + ms))
-    .execute(&mut *on)
-    .await?;
-    let row = sqlx::query("SELECT id FROM deployments WHERE service = $1 AND state = 'running'")
-        .bind(order.service.as_str())
-        .fetch_optional(&mut *on)
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let running: String = row.try_get("id")?;
-    sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1")
-        .bind(&running)
-        .bind(format!("rollback {id}"))
-        .execute(&mut *on)
-        .await?;
-    Ok(DeploymentId::parse(&running).ok())
-}
-
-async fn insert(on: &mut AnyConnection, id: &DeploymentId, order: &Order, images: &[ImageRef]) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO deployments (id, service, kind, state, tag, digest, commit_id, git_ref, run_url, run_number, reason,
-           force, dry_run, caller, verified, barrier, attempts, fence, created_ms, images)
-         VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, 0, $14, $15)",
-    )
-    .bind(id.as_str())
-    .bind(order.service.as_str())
-    .bind(order.kind.as_str())
-    .bind(order.tag.as_ref().map(|tag| tag.as_str().to_owned()))
-    .bind(order.digest.as_ref().map(|digest| digest.as_str().to_owned()))
-    .bind(&order.commit)
-    .bind(&order.git_ref)
-    .bind(&order.run_url)
-    .bind(order.run_number)
-    .bind(&order.reason)
-    .bind(i64::from(order.force))
-    .bind(i64::from(order.dry_run))
-    .bind(order.caller.to_string())
-    .bind(clock::now_ms())
-    .bind((!images.is_empty()).then(|| rows::images_text(images)))
-    .execute(on)
-    .await?;
-    Ok(())
 }

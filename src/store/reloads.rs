@@ -5,8 +5,10 @@ use sqlx::any::AnyRow;
 
 use crate::model::Commit;
 use crate::model::DatasetName;
+use crate::model::Reconcile;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::rows;
 
 /// How the last reload of a dataset ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +43,9 @@ pub struct Debt {
 }
 
 fn debt(row: &AnyRow) -> Result<Debt, StoreError> {
-    let commit: String = row.try_get("commit_id")?;
     Ok(Debt {
         peer: row.try_get("peer")?,
-        commit: Commit::parse(&commit).map_err(|error| StoreError::Value(error.to_string()))?,
+        commit: rows::parsed(row, "debts", "commit_id", Commit::parse)?,
         since_ms: row.try_get("since_ms")?,
         tries: row.try_get("tries")?,
         next_ms: row.try_get("next_ms")?,
@@ -58,7 +59,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn reloaded(&self, executor: &str, dataset: &DatasetName, last: &LastReload) -> Result<(), StoreError> {
-        sqlx::query(
+        self.gate.write(sqlx::query(
             "INSERT INTO datasets (executor, dataset, outcome, why, load_fault, at_ms, loaded_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)
              ON CONFLICT (executor, dataset) DO UPDATE SET outcome = excluded.outcome, why = excluded.why,
              load_fault = excluded.load_fault, at_ms = excluded.at_ms, loaded_ms = COALESCE(excluded.loaded_ms, datasets.loaded_ms)",
@@ -69,9 +70,7 @@ impl Store {
         .bind(last.why.clone())
         .bind(last.load_fault.clone())
         .bind(last.at_ms)
-        .bind(last.loaded_ms)
-        .execute(&self.pool)
-        .await?;
+        .bind(last.loaded_ms)).await?;
         Ok(())
     }
 
@@ -80,14 +79,19 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn last_reload(&self, executor: &str, dataset: &DatasetName) -> Result<Option<LastReload>, StoreError> {
-        let row = sqlx::query("SELECT outcome, why, load_fault, at_ms, loaded_ms FROM datasets WHERE executor = $1 AND dataset = $2")
-            .bind(executor)
-            .bind(dataset.as_str())
-            .fetch_optional(&self.pool)
+        let row = self
+            .gate
+            .fetch_optional(
+                sqlx::query(
+                    "SELECT dataset, outcome, why, load_fault, at_ms, loaded_ms FROM datasets WHERE executor = $1 AND dataset = $2",
+                )
+                .bind(executor)
+                .bind(dataset.as_str()),
+            )
             .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(LastReload {
-            outcome: row.try_get("outcome")?,
+            outcome: rows::parsed(&row, "datasets", "outcome", Reconcile::parse_outcome)?.to_owned(),
             why: row.try_get("why")?,
             load_fault: row.try_get("load_fault")?,
             at_ms: row.try_get("at_ms")?,
@@ -107,18 +111,19 @@ impl Store {
         commit: &Commit,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.gate.begin().await?;
         for peer in peers {
-            sqlx::query(
-                "INSERT INTO debts (executor, dataset, peer, commit_id, since_ms, tries, next_ms) VALUES ($1, $2, $3, $4, $5, 0, $5)
+            tx.execute(
+                sqlx::query(
+                    "INSERT INTO debts (executor, dataset, peer, commit_id, since_ms, tries, next_ms) VALUES ($1, $2, $3, $4, $5, 0, $5)
                  ON CONFLICT (executor, dataset, peer) DO UPDATE SET commit_id = excluded.commit_id, next_ms = excluded.next_ms",
+                )
+                .bind(executor)
+                .bind(dataset.as_str())
+                .bind(peer)
+                .bind(commit.as_str())
+                .bind(now_ms),
             )
-            .bind(executor)
-            .bind(dataset.as_str())
-            .bind(peer)
-            .bind(commit.as_str())
-            .bind(now_ms)
-            .execute(&mut *tx)
             .await?;
         }
         tx.commit().await?;
@@ -130,10 +135,11 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn debts(&self, executor: &str, dataset: &DatasetName) -> Result<Vec<Debt>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM debts WHERE executor = $1 AND dataset = $2 ORDER BY peer")
-            .bind(executor)
-            .bind(dataset.as_str())
-            .fetch_all(&self.pool)
+        let rows = self
+            .gate
+            .fetch_all(
+                sqlx::query("SELECT * FROM debts WHERE executor = $1 AND dataset = $2 ORDER BY peer").bind(executor).bind(dataset.as_str()),
+            )
             .await?;
         rows.iter().map(debt).collect()
     }
@@ -143,12 +149,14 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn settle(&self, executor: &str, dataset: &DatasetName, peer: &str, commit: &Commit) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM debts WHERE executor = $1 AND dataset = $2 AND peer = $3 AND commit_id = $4")
-            .bind(executor)
-            .bind(dataset.as_str())
-            .bind(peer)
-            .bind(commit.as_str())
-            .execute(&self.pool)
+        self.gate
+            .write(
+                sqlx::query("DELETE FROM debts WHERE executor = $1 AND dataset = $2 AND peer = $3 AND commit_id = $4")
+                    .bind(executor)
+                    .bind(dataset.as_str())
+                    .bind(peer)
+                    .bind(commit.as_str()),
+            )
             .await?;
         Ok(())
     }
@@ -158,7 +166,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn put_off(&self, executor: &str, dataset: &DatasetName, debt: &Debt) -> Result<(), StoreError> {
-        sqlx::query(
+        self.gate.write(sqlx::query(
             "UPDATE debts SET tries = $5, next_ms = $6, why = $7 WHERE executor = $1 AND dataset = $2 AND peer = $3 AND commit_id = $4",
         )
         .bind(executor)
@@ -167,9 +175,7 @@ impl Store {
         .bind(debt.commit.as_str())
         .bind(debt.tries)
         .bind(debt.next_ms)
-        .bind(debt.why.clone())
-        .execute(&self.pool)
-        .await?;
+        .bind(debt.why.clone())).await?;
         Ok(())
     }
 
@@ -178,11 +184,13 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn forgive(&self, executor: &str, dataset: &DatasetName, peer: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM debts WHERE executor = $1 AND dataset = $2 AND peer = $3")
-            .bind(executor)
-            .bind(dataset.as_str())
-            .bind(peer)
-            .execute(&self.pool)
+        self.gate
+            .write(
+                sqlx::query("DELETE FROM debts WHERE executor = $1 AND dataset = $2 AND peer = $3")
+                    .bind(executor)
+                    .bind(dataset.as_str())
+                    .bind(peer),
+            )
             .await?;
         Ok(())
     }

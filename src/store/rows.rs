@@ -9,6 +9,7 @@ use crate::model::Digest;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
+use crate::model::Outcome;
 use crate::model::Report;
 use crate::model::ServiceName;
 use crate::model::State;
@@ -37,6 +38,8 @@ pub struct Deployment {
     pub pin_before: Option<String>,
     /// What ran before, for people.
     pub ran_before: Option<String>,
+    /// The resolved compose configuration at its pin, without its secrets.
+    pub resolved: Option<String>,
     /// What the smoke check of the running release saw before anything changed.
     pub baseline: Option<Report>,
     /// What the last smoke check saw.
@@ -83,13 +86,68 @@ pub struct Filter {
     pub limit: i64,
 }
 
-fn value<T>(parsed: Result<T, impl std::fmt::Display>) -> Result<T, StoreError> {
-    parsed.map_err(|error| StoreError::Value(error.to_string()))
+/// What `column` of a row of `table` holds, read by `parse`.
+///
+/// # Errors
+/// [`StoreError::Value`] with column and row, when it is none of ours.
+pub(super) fn parsed<T, E: std::fmt::Display>(
+    row: &AnyRow,
+    table: &str,
+    column: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, StoreError> {
+    parse(&row.try_get::<String, _>(column)?).map_err(|error| wrong(row, table, column, &error))
 }
 
-/// Reads what `json_of` wrote; NULL is the default.
-fn json<T: serde::de::DeserializeOwned>(text: Option<String>) -> Result<Option<T>, StoreError> {
-    text.map(|text| value(serde_json::from_str(&text))).transpose()
+/// [`parsed`] where nothing may stand as well.
+fn parsed_if_any<T, E: std::fmt::Display>(
+    row: &AnyRow,
+    column: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, StoreError> {
+    let text: Option<String> = row.try_get(column)?;
+    text.map(|text| parse(&text).map_err(|error| wrong(row, "deployments", column, &error))).transpose()
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+/// Column and row of a value that is none of ours.
+pub(super) fn wrong(row: &AnyRow, table: &str, column: &str, why: &dyn std::fmt::Display) -> StoreError {
+    let name = |column: &str| row.try_get::<String, _>(column).ok();
+    let number = row.try_get::<i64, _>("seq").ok().map(|seq| format!(" line {seq}"));
+    let whose = ["id", "deployment", "dataset", "service"].into_iter().find_map(name).unwrap_or_default();
+    let place = format!("{table}.{column} of {}{}", whose.escape_default(), number.unwrap_or_default());
+    StoreError::Value { place, why: why.to_string() }
+}
+
+/// A flag is 0 or 1.
+fn flag(row: &AnyRow, column: &str) -> Result<bool, StoreError> {
+    match row.try_get::<i64, _>(column)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(wrong(row, "deployments", column, &format!("{other} is neither 0 nor 1"))),
+    }
+}
+
+/// The state, which must agree with the columns beside it.
+fn state(row: &AnyRow, step: Option<Step>) -> Result<State, StoreError> {
+    let name: String = row.try_get("state")?;
+    let outcome = parsed_if_any(row, "outcome", json::<Outcome>)?;
+    let outcome_name: Option<String> = row.try_get("outcome_name")?;
+    if outcome.as_ref().map(Outcome::name) != outcome_name.as_deref() {
+        let why = format!("\"{}\" is not the name of the outcome", outcome_name.unwrap_or_default().escape_default());
+        return Err(wrong(row, "deployments", "outcome_name", &why));
+    }
+    match (name.as_str(), outcome) {
+        ("queued", None) => Ok(State::Queued),
+        ("running", None) => Ok(State::Running { step: step.ok_or_else(|| wrong(row, "deployments", "step", &"it runs, at no step"))? }),
+        ("done", Some(outcome)) => Ok(State::Done { outcome }),
+        ("done", None) => Err(wrong(row, "deployments", "outcome", &"it has ended, with no outcome")),
+        ("queued" | "running", Some(_)) => Err(wrong(row, "deployments", "outcome", &"it has not ended, and has an outcome")),
+        (other, _) => Err(wrong(row, "deployments", "state", &format!("\"{}\" is no state", other.escape_default()))),
+    }
 }
 
 /// The images as one JSON list of references.
@@ -97,51 +155,70 @@ pub(super) fn images_text(images: &[ImageRef]) -> String {
     serde_json::Value::from(images.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string()
 }
 
+/// A list of deployments, and what is wrong with the rows that do not read: one of them hides no other.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Those that read.
+    pub deployments: Vec<Deployment>,
+    /// The others.
+    pub unreadable: Vec<StoreError>,
+    /// The last one, whether it reads or not.
+    pub last: Option<DeploymentId>,
+}
+
+/// Every row that reads, and the faults of those that do not.
+pub(super) fn listed(rows: &[AnyRow]) -> Listed {
+    let mut listed = Listed::default();
+    for row in rows {
+        match deployment(row) {
+            Ok(read) => listed.deployments.push(read),
+            Err(error) => listed.unreadable.push(error),
+        }
+    }
+    listed.last = rows.last().and_then(|row| parsed(row, "deployments", "id", DeploymentId::parse).ok());
+    listed
+}
+
 pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
+    let table = "deployments";
     let text = |column: &str| row.try_get::<Option<String>, _>(column);
     let number = |column: &str| row.try_get::<Option<i64>, _>(column);
-    let flag = |column: &str| number(column).map(|number| number == Some(1));
-    let step = text("step")?.map(|step| value(Step::parse(&step))).transpose()?;
-    let state = match row.try_get::<String, _>("state")?.as_str() {
-        "queued" => State::Queued,
-        "running" => State::Running { step: step.unwrap_or(Step::Guards) },
-        _ => {
-            State::Done { outcome: json(text("outcome")?)?.ok_or_else(|| StoreError::Value("an ended deployment without outcome".into()))? }
-        }
-    };
-    let references: Vec<String> = json(text("images")?)?.unwrap_or_default();
+    let step = parsed_if_any(row, "step", Step::parse)?;
+    let references: Vec<String> = parsed_if_any(row, "images", json)?.unwrap_or_default();
+    let image = |text: &String| ImageRef::parse(text).map_err(|error| wrong(row, table, "images", &error));
     let order = Order {
-        kind: OrderKind::parse(&row.try_get::<String, _>("kind")?),
-        service: value(ServiceName::parse(&row.try_get::<String, _>("service")?))?,
-        tag: text("tag")?.map(|tag| value(Tag::parse(&tag))).transpose()?,
-        digest: text("digest")?.map(|digest| value(Digest::parse(&digest))).transpose()?,
+        kind: parsed(row, table, "kind", OrderKind::parse)?,
+        service: parsed(row, table, "service", ServiceName::parse)?,
+        tag: parsed_if_any(row, "tag", Tag::parse)?,
+        digest: parsed_if_any(row, "digest", Digest::parse)?,
         commit: text("commit_id")?,
         git_ref: text("git_ref")?,
         run_url: text("run_url")?,
         run_number: number("run_number")?,
         reason: text("reason")?,
-        force: flag("force")?,
-        dry_run: flag("dry_run")?,
-        caller: value(Caller::parse(&row.try_get::<String, _>("caller")?))?,
+        force: flag(row, "force")?,
+        dry_run: flag(row, "dry_run")?,
+        caller: parsed(row, table, "caller", Caller::parse)?,
     };
     Ok(Deployment {
-        id: value(DeploymentId::parse(&row.try_get::<String, _>("id")?))?,
+        id: parsed(row, table, "id", DeploymentId::parse)?,
         order,
-        state,
+        state: state(row, step)?,
         step,
-        images: references.iter().map(|text| value(ImageRef::parse(text))).collect::<Result<_, _>>()?,
-        verified: flag("verified")?,
-        barrier: flag("barrier")?,
+        images: references.iter().map(image).collect::<Result<_, _>>()?,
+        verified: flag(row, "verified")?,
+        barrier: flag(row, "barrier")?,
         pin_before: text("pin_before")?,
         ran_before: text("ran_before")?,
-        baseline: json(text("baseline")?)?,
-        report: json(text("report")?)?,
+        resolved: text("resolved")?,
+        baseline: parsed_if_any(row, "baseline", json)?,
+        report: parsed_if_any(row, "report", json)?,
         undo_why: text("undo_why")?,
         cancel_by: text("cancel_by")?,
-        attempts: number("attempts")?.unwrap_or_default(),
+        attempts: row.try_get("attempts")?,
         executor: text("executor")?,
-        fence: number("fence")?.unwrap_or_default(),
-        created_ms: number("created_ms")?.unwrap_or_default(),
+        fence: row.try_get("fence")?,
+        created_ms: row.try_get("created_ms")?,
         started_ms: number("started_ms")?,
         ended_ms: number("ended_ms")?,
     })

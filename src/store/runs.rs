@@ -1,6 +1,7 @@
 //! Deployments while they are carried out, and looking at them.
 
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
 use crate::clock;
 use crate::model::DeploymentId;
@@ -12,8 +13,10 @@ use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Deployment;
 use crate::store::Filter;
+use crate::store::Listed;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::holds;
 use crate::store::orders;
 use crate::store::rows;
 
@@ -53,6 +56,15 @@ fn text<T: serde::Serialize>(value: Option<&T>) -> Option<String> {
     value.and_then(|value| serde_json::to_string(value).ok())
 }
 
+/// The deployments that read. Those that do not are said, and left to a person: they stop nothing else.
+fn readable(rows: &[AnyRow]) -> Vec<Deployment> {
+    let listed = rows::listed(rows);
+    for error in listed.unreadable {
+        tracing::error!(%error, "a deployment is not carried out");
+    }
+    listed.deployments
+}
+
 impl Store {
     /// Takes the oldest waiting orders of `services` whose service has nothing running, each for this executor.
     ///
@@ -60,33 +72,29 @@ impl Store {
     /// When the database does not answer.
     pub async fn claim(&self, services: &[ServiceName], executor: &str, lease_ms: i64) -> Result<Vec<Deployment>, StoreError> {
         let waiting = sqlx::query(
-            "SELECT id, service FROM deployments AS d WHERE state = 'queued'
+            "SELECT * FROM deployments AS d WHERE state = 'queued'
              AND NOT EXISTS (SELECT 1 FROM deployments AS r WHERE r.service = d.service AND r.state = 'running') ORDER BY id",
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        );
         let mut claimed = Vec::new();
-        for row in waiting {
-            let (id, service): (String, String) = (row.try_get("id")?, row.try_get("service")?);
-            if !services.iter().any(|mine| mine.as_str() == service) {
+        for waiting in readable(&self.gate.fetch_all(waiting).await?) {
+            let (id, service) = (waiting.id.as_str(), waiting.order.service.as_str());
+            if !services.contains(&waiting.order.service) {
                 continue;
             }
-            let taken = sqlx::query(
+            let taken = self.gate.write(sqlx::query(
                 "UPDATE deployments SET state = 'running', step = $4, executor = $2, lease_ms = $3, fence = fence + 1, attempts = attempts + 1,
                    started_ms = COALESCE(started_ms, $5)
                  WHERE id = $1 AND state = 'queued'
                    AND NOT EXISTS (SELECT 1 FROM deployments AS r WHERE r.service = $6 AND r.state = 'running')",
             )
-            .bind(&id)
+            .bind(id)
             .bind(executor)
             .bind(clock::now_ms() + lease_ms)
             .bind(Step::Guards.as_str())
             .bind(clock::now_ms())
-            .bind(&service)
-            .execute(&self.pool)
-            .await;
+            .bind(service)).await;
             match taken {
-                Ok(done) if done.rows_affected() == 1 => claimed.extend(self.get_text(&id).await?),
+                Ok(1) => claimed.extend(self.get(&waiting.id).await?),
                 Ok(_) => {}
                 // Another server was quicker: the unique index says so.
                 Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
@@ -109,30 +117,31 @@ impl Store {
         at_work: &[DeploymentId],
         lease_ms: i64,
     ) -> Result<Vec<Deployment>, StoreError> {
-        let rows = sqlx::query("SELECT id, service, executor, lease_ms, fence FROM deployments WHERE state = 'running' ORDER BY id")
-            .fetch_all(&self.pool)
-            .await?;
+        let running = self.gate.fetch_all(sqlx::query("SELECT * FROM deployments WHERE state = 'running' ORDER BY id")).await?;
         let mut taken = Vec::new();
-        for row in rows {
-            let (id, service, fence): (String, String, i64) = (row.try_get("id")?, row.try_get("service")?, row.try_get("fence")?);
-            let is_own = row.try_get::<Option<String>, _>("executor")?.as_deref() == Some(executor);
+        for row in running {
+            let Some(left) = readable(std::slice::from_ref(&row)).pop() else { continue };
+            let is_own = left.executor.as_deref() == Some(executor);
             let expired = row.try_get::<Option<i64>, _>("lease_ms")?.is_none_or(|lease| lease < clock::now_ms());
-            let wanted = if is_own { !at_work.iter().any(|one| one.as_str() == id) } else { expired };
-            if !wanted || !services.iter().any(|mine| mine.as_str() == service) {
+            let wanted = if is_own { !at_work.contains(&left.id) } else { expired };
+            if !wanted || !services.contains(&left.order.service) {
                 continue;
             }
-            let done = sqlx::query(
-                "UPDATE deployments SET executor = $3, lease_ms = $4, fence = fence + 1, attempts = attempts + 1
+            let done = self
+                .gate
+                .write(
+                    sqlx::query(
+                        "UPDATE deployments SET executor = $3, lease_ms = $4, fence = fence + 1, attempts = attempts + 1
                  WHERE id = $1 AND fence = $2 AND state = 'running'",
-            )
-            .bind(&id)
-            .bind(fence)
-            .bind(executor)
-            .bind(clock::now_ms() + lease_ms)
-            .execute(&self.pool)
-            .await?;
-            if done.rows_affected() == 1 {
-                taken.extend(self.get_text(&id).await?);
+                    )
+                    .bind(left.id.as_str())
+                    .bind(left.fence)
+                    .bind(executor)
+                    .bind(clock::now_ms() + lease_ms),
+                )
+                .await?;
+            if done == 1 {
+                taken.extend(self.get(&left.id).await?);
             }
         }
         Ok(taken)
@@ -143,10 +152,12 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn renew(&self, executor: &str, lease_ms: i64) -> Result<(), StoreError> {
-        sqlx::query("UPDATE deployments SET lease_ms = $2 WHERE executor = $1 AND state = 'running'")
-            .bind(executor)
-            .bind(clock::now_ms() + lease_ms)
-            .execute(&self.pool)
+        self.gate
+            .write(
+                sqlx::query("UPDATE deployments SET lease_ms = $2 WHERE executor = $1 AND state = 'running'")
+                    .bind(executor)
+                    .bind(clock::now_ms() + lease_ms),
+            )
             .await?;
         Ok(())
     }
@@ -156,28 +167,31 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when another run has taken over.
     pub async fn advance(&self, fence: &Fence, step: Step, facts: &Facts) -> Result<(), StoreError> {
-        let done = sqlx::query(
-            "UPDATE deployments SET step = $3, images = COALESCE($4, images), barrier = COALESCE($5, barrier),
+        let done = self
+            .gate
+            .write(
+                sqlx::query(
+                    "UPDATE deployments SET step = $3, images = COALESCE($4, images), barrier = COALESCE($5, barrier),
                pin_before = COALESCE($6, pin_before), ran_before = COALESCE($7, ran_before), resolved = COALESCE($8, resolved),
                baseline = COALESCE($9, baseline), report = COALESCE($10, report), undo_why = COALESCE($11, undo_why),
                verified = COALESCE($12, verified)
              WHERE id = $1 AND fence = $2 AND state = 'running'",
-        )
-        .bind(fence.id.as_str())
-        .bind(fence.number)
-        .bind(step.as_str())
-        .bind(facts.images.as_deref().map(rows::images_text))
-        .bind(facts.barrier.map(i64::from))
-        .bind(facts.pin_before.clone())
-        .bind(facts.ran_before.clone())
-        .bind(facts.resolved.clone())
-        .bind(text(facts.baseline.as_ref()))
-        .bind(text(facts.report.as_ref()))
-        .bind(facts.undo_why.clone())
-        .bind(facts.verified.map(i64::from))
-        .execute(&self.pool)
-        .await?;
-        if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Fenced) }
+                )
+                .bind(fence.id.as_str())
+                .bind(fence.number)
+                .bind(step.as_str())
+                .bind(facts.images.as_deref().map(rows::images_text))
+                .bind(facts.barrier.map(i64::from))
+                .bind(facts.pin_before.clone())
+                .bind(facts.ran_before.clone())
+                .bind(facts.resolved.clone())
+                .bind(text(facts.baseline.as_ref()))
+                .bind(text(facts.report.as_ref()))
+                .bind(facts.undo_why.clone())
+                .bind(facts.verified.map(i64::from)),
+            )
+            .await?;
+        if done == 1 { Ok(()) } else { Err(StoreError::Fenced) }
     }
 
     /// Ends a run with `outcome`, whose text becomes line `seq` of the journal: both or neither.
@@ -185,31 +199,42 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when another run has taken over.
     pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Step, seq: i64) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
-        let done = sqlx::query(
-            "UPDATE deployments SET state = 'done', outcome = $3, outcome_name = $4, ended_ms = $5,
+        let is_rollback = self.gate.fetch_optional(holds::before(fence.id.as_str())).await?.is_some();
+        let mut tx = self.gate.begin().await?;
+        if is_rollback {
+            // Holds are given back in the order in which they are taken: no acceptance comes between.
+            tx.alone("queue").await?;
+        }
+        let done = tx
+            .execute(
+                sqlx::query(
+                    "UPDATE deployments SET state = 'done', outcome = $3, outcome_name = $4, ended_ms = $5,
                verified = CASE WHEN $4 = 'live' THEN 1 ELSE 0 END, lease_ms = NULL
              WHERE id = $1 AND fence = $2 AND state = 'running'",
-        )
-        .bind(fence.id.as_str())
-        .bind(fence.number)
-        .bind(serde_json::to_string(outcome).unwrap_or_default())
-        .bind(outcome.name())
-        .bind(clock::now_ms())
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() != 1 {
+                )
+                .bind(fence.id.as_str())
+                .bind(fence.number)
+                .bind(serde_json::to_string(outcome).unwrap_or_default())
+                .bind(outcome.name())
+                .bind(clock::now_ms()),
+            )
+            .await?;
+        if done != 1 {
             return Err(StoreError::Fenced);
         }
-        sqlx::query("INSERT INTO lines (deployment, seq, at_ms, step, kind, text) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING")
+        tx.execute(
+            sqlx::query(
+                "INSERT INTO lines (deployment, seq, at_ms, step, kind, text) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            )
             .bind(fence.id.as_str())
             .bind(seq)
             .bind(clock::now_ms())
             .bind(step.as_str())
             .bind(LineKind::Outcome.as_str())
-            .bind(outcome.to_string())
-            .execute(&mut *tx)
-            .await?;
+            .bind(outcome.to_string()),
+        )
+        .await?;
+        holds::settle(&mut tx, fence.id.as_str(), outcome).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -221,7 +246,8 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn finish_waiting(&self, id: &DeploymentId, outcome: &Outcome) -> Result<bool, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.gate.begin().await?;
+        tx.alone("queue").await?;
         let ended = orders::end_waiting(&mut tx, id.as_str(), outcome).await?;
         tx.commit().await?;
         Ok(ended)
@@ -232,12 +258,15 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn ask_cancel(&self, id: &DeploymentId, by: &str) -> Result<bool, StoreError> {
-        let done = sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1 AND state = 'running'")
-            .bind(id.as_str())
-            .bind(by)
-            .execute(&self.pool)
+        let done = self
+            .gate
+            .write(
+                sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1 AND state = 'running'")
+                    .bind(id.as_str())
+                    .bind(by),
+            )
             .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 
     /// One deployment.
@@ -245,30 +274,29 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn get(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
-        self.get_text(id.as_str()).await
-    }
-
-    async fn get_text(&self, id: &str) -> Result<Option<Deployment>, StoreError> {
-        let row = sqlx::query("SELECT * FROM deployments WHERE id = $1").bind(id).fetch_optional(&self.pool).await?;
+        let row = self.gate.fetch_optional(sqlx::query("SELECT * FROM deployments WHERE id = $1").bind(id.as_str())).await?;
         row.as_ref().map(rows::deployment).transpose()
     }
 
-    /// Deployments, newest first.
+    /// Deployments, newest first. A row that does not read hides no other.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn list(&self, filter: &Filter) -> Result<Vec<Deployment>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT * FROM deployments WHERE ($1 IS NULL OR service = $1) AND ($2 IS NULL OR state = $2 OR outcome_name = $2)
+    pub async fn list(&self, filter: &Filter) -> Result<Listed, StoreError> {
+        let rows = self
+            .gate
+            .fetch_all(
+                sqlx::query(
+                    "SELECT * FROM deployments WHERE ($1 IS NULL OR service = $1) AND ($2 IS NULL OR state = $2 OR outcome_name = $2)
              AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
-        )
-        .bind(filter.service.as_ref().map(|name| name.as_str().to_owned()))
-        .bind(filter.state.clone())
-        .bind(filter.before.as_ref().map(|id| id.as_str().to_owned()))
-        .bind(filter.limit)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(rows::deployment).collect()
+                )
+                .bind(filter.service.as_ref().map(|name| name.as_str().to_owned()))
+                .bind(filter.state.clone())
+                .bind(filter.before.as_ref().map(|id| id.as_str().to_owned()))
+                .bind(filter.limit),
+            )
+            .await?;
+        Ok(rows::listed(&rows))
     }
 
     /// The verified deployments of a service, newest first.
@@ -276,9 +304,12 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn verified(&self, service: &ServiceName) -> Result<Vec<Deployment>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM deployments WHERE service = $1 AND verified = 1 ORDER BY id DESC LIMIT 200")
-            .bind(service.as_str())
-            .fetch_all(&self.pool)
+        let rows = self
+            .gate
+            .fetch_all(
+                sqlx::query("SELECT * FROM deployments WHERE service = $1 AND verified = 1 ORDER BY id DESC LIMIT 200")
+                    .bind(service.as_str()),
+            )
             .await?;
         rows.iter().map(rows::deployment).collect()
     }
@@ -288,9 +319,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn unfinished(&self, service: &ServiceName) -> Result<Vec<Deployment>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM deployments WHERE service = $1 AND state <> 'done' ORDER BY id")
-            .bind(service.as_str())
-            .fetch_all(&self.pool)
+        let rows = self
+            .gate
+            .fetch_all(sqlx::query("SELECT * FROM deployments WHERE service = $1 AND state <> 'done' ORDER BY id").bind(service.as_str()))
             .await?;
         rows.iter().map(rows::deployment).collect()
     }
@@ -300,14 +331,12 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn last_change(&self, service: &ServiceName) -> Result<Option<Deployment>, StoreError> {
-        let row = sqlx::query(
+        let row = self.gate.fetch_optional(sqlx::query(
             "SELECT * FROM deployments WHERE service = $1 AND state = 'done'
              AND (outcome_name IN ('live', 'rolled_back', 'rollback_failed', 'broken', 'held') OR (outcome_name = 'cancelled' AND pin_before IS NOT NULL))
              ORDER BY id DESC LIMIT 1",
         )
-        .bind(service.as_str())
-        .fetch_optional(&self.pool)
-        .await?;
+        .bind(service.as_str())).await?;
         row.as_ref().map(rows::deployment).transpose()
     }
 
@@ -316,13 +345,18 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn counts(&self) -> Result<(i64, i64), StoreError> {
-        let rows = sqlx::query("SELECT state, COUNT(*) AS many FROM deployments WHERE state <> 'done' GROUP BY state")
-            .fetch_all(&self.pool)
+        let rows = self
+            .gate
+            .fetch_all(sqlx::query("SELECT state, COUNT(*) AS many FROM deployments WHERE state <> 'done' GROUP BY state"))
             .await?;
         let mut counts = (0, 0);
         for row in rows {
             let many: i64 = row.try_get("many")?;
-            if row.try_get::<String, _>("state")? == "queued" { counts.0 = many } else { counts.1 = many }
+            match row.try_get::<String, _>("state")?.as_str() {
+                "queued" => counts.0 = many,
+                "running" => counts.1 = many,
+                other => return Err(rows::wrong(&row, "deployments", "state", &format!("\"{}\" is no state", other.escape_default()))),
+            }
         }
         Ok(counts)
     }

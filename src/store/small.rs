@@ -1,8 +1,12 @@
-//! Holds, failed attempts, named values, retention, backup.
+//! Holds, named values, trial writes, retention, backup.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Row as _;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::model::DeploymentId;
@@ -10,6 +14,10 @@ use crate::model::ServiceName;
 use crate::store::Hold;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::rows;
+
+/// How long the answer to a trial write holds.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 impl Store {
     /// What holds a service now.
@@ -17,46 +25,17 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn hold(&self, service: &ServiceName) -> Result<Option<Hold>, StoreError> {
-        let row =
-            sqlx::query("SELECT deployment, since_ms, until_ms FROM holds WHERE service = $1 AND (until_ms IS NULL OR until_ms > $2)")
-                .bind(service.as_str())
-                .bind(clock::now_ms())
-                .fetch_optional(&self.pool)
-                .await?;
-        let Some(row) = row else { return Ok(None) };
-        let deployment =
-            DeploymentId::parse(&row.try_get::<String, _>("deployment")?).map_err(|error| StoreError::Value(error.to_string()))?;
-        Ok(Some(Hold { deployment, since_ms: row.try_get("since_ms")?, until_ms: row.try_get("until_ms")? }))
-    }
-
-    /// Counts one failed attempt of `address` in this minute and returns how many it has.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn count_failed(&self, address: &str) -> Result<i64, StoreError> {
-        let minute = clock::now_ms() / 60_000;
-        sqlx::query(
-            "INSERT INTO attempts (address, minute, failed) VALUES ($1, $2, 1)
-             ON CONFLICT (address, minute) DO UPDATE SET failed = attempts.failed + 1",
-        )
-        .bind(address)
-        .bind(minute)
-        .execute(&self.pool)
-        .await?;
-        self.failed_attempts(address).await
-    }
-
-    /// How many failed attempts `address` has in this minute.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn failed_attempts(&self, address: &str) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT failed FROM attempts WHERE address = $1 AND minute = $2")
-            .bind(address)
-            .bind(clock::now_ms() / 60_000)
-            .fetch_optional(&self.pool)
+        let row = self
+            .gate
+            .fetch_optional(
+                sqlx::query("SELECT deployment, since_ms, until_ms FROM holds WHERE service = $1 AND (until_ms IS NULL OR until_ms > $2)")
+                    .bind(service.as_str())
+                    .bind(clock::now_ms()),
+            )
             .await?;
-        Ok(row.map(|row| row.try_get("failed")).transpose()?.unwrap_or(0))
+        let Some(row) = row else { return Ok(None) };
+        let deployment = rows::parsed(&row, "holds", "deployment", DeploymentId::parse)?;
+        Ok(Some(Hold { deployment, since_ms: row.try_get("since_ms")?, until_ms: row.try_get("until_ms")? }))
     }
 
     /// The value of that name, made by `first` when there is none yet; every server of one database sees the same.
@@ -64,22 +43,28 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn named_value(&self, name: &str, first: impl FnOnce() -> String + Send) -> Result<String, StoreError> {
-        sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
-            .bind(name)
-            .bind(first())
-            .execute(&self.pool)
+        self.gate
+            .write(sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING").bind(name).bind(first()))
             .await?;
-        let row = sqlx::query("SELECT value FROM meta WHERE name = $1").bind(name).fetch_one(&self.pool).await?;
+        let row = self.gate.fetch_one(sqlx::query("SELECT value FROM meta WHERE name = $1").bind(name)).await?;
         Ok(row.try_get("value")?)
     }
 
-    /// Whether the database takes a write.
+    /// Whether the database takes a write: tried over a new connection, at most every five seconds; whoever asks in between, or
+    /// at the same time, gets the same answer.
     ///
     /// # Errors
     /// When it does not.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        sqlx::query("UPDATE meta SET value = '' WHERE name = 'queue'").execute(&self.pool).await?;
-        Ok(())
+        let mut last = self.probed.lock().await;
+        if let Some((at, answer)) = last.as_ref()
+            && at.elapsed() < PROBE_EVERY
+        {
+            return answer.clone().map_err(StoreError::Shared);
+        }
+        let answer = self.gate.probe(&clock::now_ms().to_string()).await.map_err(|error| Arc::new(StoreError::from(error)));
+        *last = Some((Instant::now(), answer.clone()));
+        answer.map_err(StoreError::Shared)
     }
 
     /// Forgets what is older than these times (ms since 1970): journals with their ended deployments, though never a
@@ -88,25 +73,30 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn forget_older(&self, journal_ms: i64, deliveries_ms: i64) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM lines WHERE deployment IN (SELECT id FROM deployments WHERE state = 'done' AND ended_ms < $1)")
-            .bind(journal_ms)
-            .execute(&self.pool)
+        self.gate
+            .write_long(
+                sqlx::query("DELETE FROM lines WHERE deployment IN (SELECT id FROM deployments WHERE state = 'done' AND ended_ms < $1)")
+                    .bind(journal_ms),
+            )
             .await?;
-        sqlx::query("DELETE FROM deployments WHERE state = 'done' AND verified = 0 AND ended_ms < $1")
-            .bind(journal_ms)
-            .execute(&self.pool)
+        self.gate
+            .write_long(sqlx::query("DELETE FROM deployments WHERE state = 'done' AND verified = 0 AND ended_ms < $1").bind(journal_ms))
             .await?;
-        sqlx::query("DELETE FROM deliveries WHERE at_ms < $1").bind(deliveries_ms).execute(&self.pool).await?;
-        sqlx::query("DELETE FROM attempts WHERE minute < $1").bind(clock::now_ms() / 60_000 - 60).execute(&self.pool).await?;
+        self.gate.write_long(sqlx::query("DELETE FROM deliveries WHERE at_ms < $1").bind(deliveries_ms)).await?;
+        self.gate.write_long(sqlx::query("DELETE FROM attempts WHERE minute < $1").bind(clock::now_ms() / 60_000 - 60)).await?;
         Ok(())
     }
 
-    /// Writes a whole copy of the SQLite database to `file`, which must not exist, while others go on writing.
+    /// Writes a whole copy of the SQLite database to `file`, which must not exist, while others go on writing. Nobody but its
+    /// owner may read it.
     ///
     /// # Errors
     /// When it cannot be written, or the database is PostgreSQL.
     pub async fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
-        sqlx::query("VACUUM INTO $1").bind(file.display().to_string()).execute(&self.pool).await?;
+        // SQLite fills an empty file, and keeps its mode.
+        let made = std::fs::File::options().write(true).create_new(true).mode(0o600).open(file);
+        made.map_err(|error| StoreError::Query(sqlx::Error::Io(error)))?;
+        self.gate.write_long(sqlx::query("VACUUM INTO $1").bind(file.display().to_string())).await?;
         Ok(())
     }
 }

@@ -37,6 +37,7 @@ on_both!(
     every_key_may_do_what_its_scopes_say_on_every_route,
     a_read_token_reads_its_own_deployment,
     a_retry_needs_what_the_order_needed,
+    a_cancel_needs_what_the_order_needed,
 );
 
 /// Two datasets called as the services are, so that every route has something to be about. Nothing is at their remote.
@@ -493,7 +494,7 @@ async fn a_key_acts_for_its_refs_only() {
         (Some("refs/heads/feature"), 403),
         (Some("main"), 403),
         (Some("refs/tags/v1"), 202),
-        (Some("refs/tags/*"), 202),
+        (Some("refs/tags/*"), 400),
         (Some(""), 403),
     ] {
         assert_eq!(order(git_ref).send(&rig).await.status, status, "{git_ref:?}");
@@ -536,6 +537,109 @@ async fn a_retry_needs_what_the_order_needed(database: Database) {
     rig.finish().await;
 }
 
+/// Whoever may not order it may not call it off: not another ref's order, not an operator's rollback, and no forced one.
+async fn a_cancel_needs_what_the_order_needed(database: Database) {
+    let mut plan = Plan::new(database);
+    plan.keys.push(Key::signing("deployer", &["deploy:*"]));
+    plan.keys.push(Key::signing("main", &["deploy:*", "rollback:*"]).with("refs = [\"refs/heads/main\"]"));
+    plan.keys.push(Key::signing("operator", &["rollback:*"]));
+    let rig = plan.start().await;
+    let keys = &rig.plan.keys;
+    let gate = rig.gate("web");
+    for (path, body, may) in [
+        ("/api/v1/deployments", json!({ "service": "web", "tag": "1", "ref": "refs/heads/other" }), [true, false, false]),
+        ("/api/v1/deployments", json!({ "service": "web", "tag": "1", "ref": "refs/heads/main" }), [true, true, false]),
+        ("/api/v1/deployments", json!({ "service": "web", "tag": "1" }), [true, false, false]),
+        ("/api/v1/deployments", json!({ "service": "web", "tag": "1", "force": true }), [false, false, false]),
+        ("/api/v1/rollbacks", json!({ "service": "web", "to": { "tag": "1" } }), [false, false, true]),
+    ] {
+        for (key, may) in keys[1..].iter().zip(may) {
+            let ordered = Call::post(path, &body).by(rig.key()).send(&rig).await;
+            assert_eq!(ordered.status, 202, "{}", ordered.text);
+            let id = ordered.json()["id"].as_str().unwrap().to_owned();
+            let cancel = format!("/api/v1/deployments/{id}/cancel");
+            let answer = rig.act(key, &cancel).await;
+            if may {
+                assert_eq!(answer.status, 200, "{} cancels {body}: {}", key.id, answer.text);
+            } else {
+                assert_refused(&answer, 403, "forbidden");
+                assert_ne!(rig.show(&id).await["outcome"], "cancelled");
+                assert_eq!(rig.act(rig.key(), &cancel).await.status, 200);
+            }
+            rig.ended(&id).await;
+            assert_eq!(rig.act(rig.key(), "/api/v1/services/web/release").await.status, 200);
+        }
+    }
+    // A hold is a rollback's: who is bound to refs may not end it.
+    assert_refused(&rig.act(&keys[2], "/api/v1/services/web/release").await, 403, "forbidden");
+    drop(gate);
+    rig.finish().await;
+}
+
+/// What reads is signed as the call that it is: overheard, it reads that again, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signature_that_reads_is_good_for_its_path_and_query_only() {
+    let rig = Plan::new(Database::Sqlite).start().await;
+    let before = rig.rows().await;
+    let get = |path: &str| Call::get(path).by(rig.key());
+    let signed = |path: &str| format!("{{\"call\":\"GET {path}\"}}");
+    for path in ["/api/v1/deployments", "/api/v1/deployments?service=web&limit=1", "/api/v1/services/web"] {
+        assert_eq!(get(path).send(&rig).await.status, 200, "{path}");
+        assert_eq!(get(path).signed_as(&signed(path)).send(&rig).await.status, 200, "{path}");
+        for other in [
+            "/api/v1/deployments?service=db",
+            "/api/v1/deployments?service=web&limit=2",
+            "/api/v1/services",
+            "/metrics",
+            "/api/v1/services/db",
+        ] {
+            assert_refused(&get(other).signed_as(&signed(path)).send(&rig).await, 401, "unauthorized");
+        }
+        for wrong in ["", "{}", &format!("{{\"call\":\"POST {path}\"}}"), &format!("{{\"call\":\"HEAD {path}\"}}")] {
+            assert_refused(&get(path).signed_as(wrong).send(&rig).await, 401, "unauthorized");
+        }
+    }
+    // It carries no body, and orders nothing.
+    let with_body = Call::new(Method::GET, "/api/v1/services", b"{}".to_vec()).by(rig.key()).send(&rig).await;
+    assert_refused(&with_body, 400, "bad_request");
+    let read = signed("/api/v1/services/web/adopt");
+    let act = Call::new(Method::POST, "/api/v1/services/web/adopt", read.clone().into_bytes()).by(rig.key()).signed_as(&read);
+    assert_refused(&act.send(&rig).await, 400, "bad_request");
+    assert_eq!(rig.rows().await, before);
+    rig.finish().await;
+}
+
+/// Whoever has a read token learns of nothing but its deployment: what is there and what is not answer alike.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_token_tells_nothing_of_what_exists() {
+    let rig = with_datasets(Plan::new(Database::Sqlite)).start().await;
+    let mine = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" })).by(rig.key()).send(&rig).await;
+    let read = mine.header(tagalong::api::READ_TOKEN_HEADER).to_owned();
+    let id = mine.json()["id"].as_str().unwrap().to_owned();
+    let other = rig.order("web", "2").await;
+    let asked = async |path: &str| {
+        let answer = Call::get(path).header("authorization", format!("Bearer {read}")).send(&rig).await;
+        (answer.status, answer.text)
+    };
+    let refused = asked(&format!("/api/v1/deployments/{other}")).await;
+    assert_eq!(refused.0, 403);
+    let unknown = clock::new_id();
+    let mut paths = vec!["/api/v1/deployments".to_owned(), "/api/v1/deployments?service=nothing".into(), "/metrics".into()];
+    for id in [other.as_str(), unknown.as_str(), "nothing", &format!("{id}x"), &format!("{id}%00"), &id.to_lowercase()] {
+        paths.extend([format!("/api/v1/deployments/{id}"), format!("/api/v1/deployments/{id}/log?follow=false")]);
+    }
+    for name in ["web", "db", "nothing", "No%20Name"] {
+        paths.extend([format!("/api/v1/services/{name}"), format!("/api/v1/datasets/{name}")]);
+    }
+    for path in &paths {
+        assert_eq!(asked(path).await, refused, "{path}");
+    }
+    assert_eq!(asked(&format!("/api/v1/deployments/{id}")).await.0, 200);
+    rig.ended(&id).await;
+    rig.ended(&other).await;
+    rig.finish().await;
+}
+
 /// A bearer token may not travel in the clear; a signature may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bearer_token_is_refused_in_the_clear() {
@@ -552,9 +656,20 @@ async fn a_bearer_token_is_refused_in_the_clear() {
     assert_refused(&send("127.0.0.1", proxied(robot, "http")).await, 403, "forbidden");
     assert_refused(&send("127.0.0.1", proxied(robot, "https, http")).await, 403, "forbidden");
     assert_eq!(send("127.0.0.1", proxied(signing, "http")).await.status, 200);
+    // A read token is one as well.
+    let ordered = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" })).by(signing).send(&rig).await;
+    let id = ordered.json()["id"].as_str().unwrap().to_owned();
+    let read = |proto: &str| {
+        let call =
+            Call::get(&format!("/api/v1/deployments/{id}")).header("x-forwarded-for", "192.0.2.7").header("x-forwarded-proto", proto);
+        call.header("authorization", format!("Bearer {}", ordered.header(tagalong::api::READ_TOKEN_HEADER)))
+    };
+    assert_eq!(send("127.0.0.1", read("https")).await.status, 200);
+    assert_refused(&send("127.0.0.1", read("http")).await, 403, "forbidden");
     // From an address that is no loopback, whatever it says of itself.
     let Some(own) = own_address() else { return println!("this machine has no address but loopback") };
     assert_refused(&send(&own, call(robot)).await, 403, "forbidden");
+    assert_refused(&send(&own, read("https")).await, 403, "forbidden");
     assert_refused(&send(&own, proxied(robot, "https")).await, 403, "forbidden");
     assert_eq!(send(&own, call(signing)).await.status, 200);
     rig.finish().await;
@@ -609,7 +724,17 @@ async fn the_socket_is_its_owners() {
     let answer = send(order.clone()).await;
     assert_eq!(answer.status, 202);
     assert_eq!(send(order).await.text, answer.text);
+    // Whom a proxy serves is not whoever may open the socket.
+    let before = rig.rows().await;
+    for (name, value) in
+        [("x-forwarded-for", "127.0.0.1"), ("Forwarded", "for=127.0.0.1"), ("x-real-ip", "::1"), ("x-forwarded-proto", "https")]
+    {
+        let call = Call::post("/api/v1/deployments", &json!({ "service": "db", "tag": "1" })).header(name, value);
+        assert_refused(&send(call).await, 403, "forbidden");
+        assert_refused(&send(Call::get("/api/v1/services").header(name, value)).await, 403, "forbidden");
+    }
     let shown = rig.ended(answer.json()["id"].as_str().unwrap()).await;
+    assert!(rig.rows().await[0] == before[0], "an order came through");
     assert_eq!(shown["caller"], format!("local:{}", rustix::process::getuid().as_raw()));
     rig.finish().await;
     assert!(!socket.exists());

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use crate::support::Answer;
 use crate::support::Call;
 use crate::support::Database;
+use crate::support::Key;
 use crate::support::PATIENCE;
 use crate::support::Plan;
 use crate::support::Rig;
@@ -338,6 +339,43 @@ async fn followers_are_bounded() {
     rig.finish().await;
 }
 
+/// B4: one who holds every place gives one up as soon as somebody else wants to follow, and comes again behind its last line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_caller_keeps_no_other_from_following() {
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.server += "\nmax_followers = 20";
+    plan.keys.push(Key::signing("greedy", &["read"]));
+    plan.keys.push(Key::signing("other", &["read"]));
+    let rig = plan.start().await;
+    let gate = rig.gate("web");
+    let ordered = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" })).by(rig.key()).send(&rig).await;
+    let (id, read) = (ordered.json()["id"].as_str().unwrap().to_owned(), ordered.header(tagalong::api::READ_TOKEN_HEADER).to_owned());
+    let follow = async |key: Option<&Key>, kind: &str| {
+        let call = Call::get(&format!("/api/v1/deployments/{id}/log")).header("accept", kind);
+        let call = match key {
+            Some(key) => call.by(key),
+            None => call.header("authorization", format!("Bearer {read}")),
+        };
+        call.open(&rig).await
+    };
+    let (greedy, other) = (&rig.plan.keys[1], &rig.plan.keys[2]);
+    let mut held = Vec::new();
+    for kind in ["text/plain", "text/event-stream"] {
+        while follow(Some(greedy), kind).await.status() == 200 && held.len() < 20 {
+            held.push(follow(Some(greedy), kind).await);
+        }
+    }
+    assert_eq!(follow(Some(greedy), "text/plain").await.status(), 503);
+    // Half of them are the other's, for the asking; what is ordered by a third counts as theirs, whoever has the token.
+    let others = join_all((0..8).map(|_| follow(Some(other), "text/event-stream"))).await;
+    assert!(others.iter().all(|one| one.status() == 200));
+    let tokens = join_all((0..4).map(|_| follow(None, "text/event-stream"))).await;
+    assert!(tokens.iter().all(|one| one.status() == 200));
+    drop((others, tokens, held, gate));
+    rig.ended(&id).await;
+    rig.finish().await;
+}
+
 /// A call that comes from `address` by the trusted proxy.
 async fn from(rig: &Rig, address: &str, is_proven: bool) -> Answer {
     let call = Call::get("/api/v1/deployments").header("x-forwarded-for", address).header("x-forwarded-proto", "https");
@@ -365,7 +403,12 @@ async fn failed_attempts_are_limited_by_address(database: Database) {
             for n in 0..LIMIT {
                 seen.push(from(every[n % every.len()], &host(n), false).await.status);
             }
+            let told = Instant::now();
             for rig in &every {
+                // What the other server counted is known here within a second.
+                while from(rig, &host(99), true).await.status != 429 {
+                    assert!(told.elapsed() < Duration::from_secs(1), "{address} is not limited on every server");
+                }
                 let refused = from(rig, &host(99), true).await;
                 seen.push(if refused.header("retry-after") == "60" { refused.status } else { 0 });
                 // Nobody else is concerned: another address, another /64, the proxy itself.

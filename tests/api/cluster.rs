@@ -2,6 +2,7 @@
 
 use std::io::BufRead as _;
 use std::io::BufReader;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
@@ -42,6 +43,16 @@ impl Cluster {
 
     /// The address of a new, empty database.
     pub(crate) async fn new_database() -> String {
+        Self::make("").await
+    }
+
+    /// The address of a new, empty database whose tables lie in `folder`, which the server must be able to write.
+    #[allow(dead_code, reason = "of those who share this, the disk is full for one only")]
+    pub(crate) async fn new_database_in(folder: &Path) -> String {
+        Self::make(&folder.display().to_string()).await
+    }
+
+    async fn make(folder: &str) -> String {
         static CLUSTER: OnceLock<Cluster> = OnceLock::new();
         static LAST: AtomicU32 = AtomicU32::new(0);
         sqlx::any::install_default_drivers();
@@ -49,7 +60,13 @@ impl Cluster {
         let name = format!("t{}", LAST.fetch_add(1, Ordering::Relaxed));
         let url = |name: &str| format!("postgres://tagalong@localhost/{name}?host={}", cluster.dir);
         let pool = AnyPool::connect(&url("postgres")).await.unwrap();
-        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&pool).await.unwrap();
+        let mut place = String::new();
+        if !folder.is_empty() {
+            let space = format!("CREATE TABLESPACE small{name} LOCATION '{folder}'");
+            sqlx::query(sqlx::AssertSqlSafe(space)).execute(&pool).await.unwrap();
+            place = format!(" TABLESPACE small{name}");
+        }
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}{place}"))).execute(&pool).await.unwrap();
         pool.close().await;
         url(&name)
     }

@@ -143,6 +143,10 @@ async fn fifty_orders_at_once_leave_one_running_and_one_waiting(database: Databa
     rig.finish().await;
 }
 
+/// Nothing can be landed here, so no rollback keeps its hold: this leaves the service as one does that has become live.
+const HOLD: &str = "INSERT INTO holds (service, deployment, since_ms)
+    SELECT service, id, 1 FROM deployments WHERE kind = 'rollback' ORDER BY id DESC LIMIT 1";
+
 async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
     let rig = Plan::new(database).start().await;
     let gate = rig.gate("web");
@@ -155,12 +159,15 @@ async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
     assert_eq!((&accepted["superseded"], &accepted["preempted"]), (&json!(waiting), &json!(running)));
     let stopped = rig.ended(&running).await;
     assert_eq!((&stopped["outcome"], &stopped["by"]), (&json!("cancelled"), &json!(format!("rollback {id}"))));
-    // CI's orders are refused from the acceptance on, also after the rollback has ended.
+    // CI's orders are refused from the acceptance on.
     let refused = deploy(&rig, json!({ "service": "web", "tag": "3" })).await;
     assert_refused(&refused, 422, "held");
     assert!(refused.text.contains(&id), "{}", refused.text);
     drop(gate);
-    rig.ended(&id).await;
+    // Nothing can be landed here, so it came to nothing, and the service is held by nobody, as before.
+    assert_eq!(rig.ended(&id).await["outcome"], "failed");
+    rig.ended(&id_of(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await)).await;
+    assert_eq!(rig.execute(HOLD).await, 1);
     assert_refused(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await, 422, "held");
     assert_eq!(deploy(&rig, json!({ "service": "db", "tag": "3" })).await.status, 202);
     let forced = id_of(&deploy(&rig, json!({ "service": "web", "tag": "3", "force": true })).await);
@@ -196,11 +203,13 @@ async fn ci_overrules_no_rollback(database: Database) {
     assert_eq!((&rollback.json()["superseded"], &rollback.json()["preempted"]), (&json!(waiting), &json!(running)));
     drop(gate);
     rig.ended(&id_of(&rollback)).await;
+    assert_eq!(rig.execute(HOLD).await, 1);
     // What was sent once to end one hold does not end the next.
     let release =
         || Call::post("/api/v1/services/web/release", &json!({ "call": "POST /api/v1/services/web/release" })).by(rig.key()).id("once");
     assert_eq!(release().send(&rig).await.json()["message"], "web takes orders again.");
     rig.ended(&id_of(&roll_back(&rig, json!({ "service": "web", "to": { "tag": "0" } })).await)).await;
+    assert_eq!(rig.execute(HOLD).await, 1);
     assert_eq!(release().send(&rig).await.json()["message"], "This very call was carried out before; nothing was changed.");
     assert_refused(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await, 422, "held");
     rig.finish().await;
@@ -254,7 +263,11 @@ async fn what_does_not_read_is_refused_and_not_recorded(database: Database) {
         with("run_number", 1e300.into()),
         with("reason", "x".repeat(2001).into()),
         with("ref", "a\0b".into()),
+        with("ref", "refs/heads/a..b".into()),
+        with("ref", "".into()),
         with("commit", "\0".into()),
+        with("commit", "main".into()),
+        with("run_url", "javascript:alert(1)".into()),
         with("force", "yes".into()),
     ] {
         assert_refused(&deploy(&rig, body).await, 400, "bad_request");

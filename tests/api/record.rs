@@ -1,5 +1,8 @@
 //! What is recorded and shown: the audit trail, no forged line, no secret, the contract itself.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use serde_json::Value;
 use serde_json::json;
 use sqlx::Row as _;
@@ -9,8 +12,10 @@ use tagalong::http::Need;
 use tagalong::http::ROUTES;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
+use tagalong::store::AuditFault;
 use tagalong::store::Debt;
 use tagalong::store::LastReload;
+use tagalong::store::Store;
 
 use crate::support::Call;
 use crate::support::Database;
@@ -83,7 +88,7 @@ async fn the_audit_trail_shows_tampering(database: Database) {
     assert_eq!(said[..4], expected);
     assert!(said[4].starts_with(&format!("key:ops outcome web {id} failed, nothing was changed: ")), "{}", said[4]);
     let store = rig.app().deployer().store();
-    let (entries, noted) = store.verify_audit().await.unwrap().unwrap();
+    let (entries, noted) = store.verify_audit(None).await.unwrap().unwrap();
     assert_eq!(entries, 5);
     // Every way to change it, each made good again.
     let columns = ["at_ms", "caller", "action", "target", "detail", "previous", "hash"];
@@ -91,25 +96,51 @@ async fn the_audit_trail_shows_tampering(database: Database) {
         let change = if column == "at_ms" { "at_ms + 1".to_owned() } else { format!("{column} || 'x'") };
         let back = if column == "at_ms" { "at_ms - 1".to_owned() } else { format!("substr({column}, 1, length({column}) - 1)") };
         edit(&rig, &format!("UPDATE audit SET {column} = {change} WHERE seq = 3")).await;
-        assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 3, "{column}");
+        assert_eq!(changed(store).await, 3, "{column}");
         edit(&rig, &format!("UPDATE audit SET {column} = {back} WHERE seq = 3")).await;
-        assert!(store.verify_audit().await.unwrap().is_ok(), "{column}");
+        assert!(store.verify_audit(None).await.unwrap().is_ok(), "{column}");
     }
     // A boundary that moves between two fields.
     edit(&rig, "UPDATE audit SET caller = 'key:opsc', action = 'ancel' WHERE seq = 3").await;
-    assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 3);
+    assert_eq!(changed(store).await, 3);
     edit(&rig, "UPDATE audit SET caller = 'key:ops', action = 'cancel' WHERE seq = 3").await;
-    // The end cut off shows by the hash that a person has noted.
+    // The end cut off shows by the database's own note; with that changed to fit, by the file beside it; with both, by what a
+    // person has noted.
+    let file = rig.data_dir().join(tagalong::store::AUDIT_HEAD_FILE);
+    let head = std::fs::read_to_string(&file).unwrap();
     edit(&rig, "CREATE TABLE kept AS SELECT * FROM audit WHERE seq >= 4").await;
+    edit(&rig, "CREATE TABLE note AS SELECT * FROM meta WHERE name = 'audit_head'").await;
     edit(&rig, "DELETE FROM audit WHERE seq = 5").await;
-    assert_ne!(store.verify_audit().await.unwrap().unwrap(), (entries, noted.clone()));
+    assert!(cut(store, None).await.contains("the database's own note"));
+    edit(&rig, "UPDATE meta SET value = (SELECT '4 ' || hash FROM audit WHERE seq = 4) WHERE name = 'audit_head'").await;
+    assert!(cut(store, None).await.contains("audit-head"));
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(store.verify_audit(None).await.unwrap().unwrap().0, 4);
+    assert!(cut(store, Some(&noted)).await.contains(&noted));
+    std::fs::write(&file, head).unwrap();
     edit(&rig, "INSERT INTO audit SELECT * FROM kept WHERE seq = 5").await;
-    assert_eq!(store.verify_audit().await.unwrap().unwrap(), (entries, noted));
+    edit(&rig, "UPDATE meta SET value = (SELECT value FROM note) WHERE name = 'audit_head'").await;
+    for head in [None, Some(noted.as_str())] {
+        assert_eq!(store.verify_audit(head).await.unwrap().unwrap(), (entries, noted.clone()));
+    }
     edit(&rig, "DELETE FROM audit WHERE seq = 4").await;
-    assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 4);
+    assert_eq!(changed(store).await, 4);
     edit(&rig, "UPDATE audit SET seq = 4 WHERE seq = 5").await;
-    assert_eq!(store.verify_audit().await.unwrap().unwrap_err().seq, 4);
+    assert_eq!(changed(store).await, 4);
     rig.finish().await;
+}
+
+async fn changed(store: &Store) -> i64 {
+    match store.verify_audit(None).await.unwrap().unwrap_err() {
+        AuditFault::Changed { seq } => seq,
+        other => panic!("{other}"),
+    }
+}
+
+async fn cut(store: &Store, noted: Option<&str>) -> String {
+    let fault = store.verify_audit(noted).await.unwrap().unwrap_err();
+    assert!(matches!(fault, AuditFault::Cut { .. } | AuditFault::NotThere { .. }), "{fault}");
+    fault.to_string()
 }
 
 async fn edit(rig: &Rig, statement: &str) {
@@ -135,12 +166,25 @@ async fn no_text_from_outside_forges_a_line(database: Database) {
     let order = async |text: &str| {
         let rig = Plan::new(database).start().await;
         let calls = rig.dir().join("web/calls");
-        let body = json!({ "service": "web", "tag": "1", "reason": text, "ref": text, "commit": text, "run_url": text });
+        // What is no ref, commit or address is not taken for one.
+        for field in ["ref", "commit", "run_url"] {
+            let mut body = json!({ "service": "web", "tag": "1" });
+            body[field] = text.into();
+            if text != "harmless" || field != "ref" {
+                let answer = Call::post("/api/v1/deployments", &body).by(rig.key()).send(&rig).await;
+                assert_refused(&answer, 400, "bad_request");
+                assert!(!answer.text.contains(|c: char| tagalong::model::misleads(c)), "{}", answer.text);
+            }
+        }
+        let body = json!({ "service": "web", "tag": "1", "reason": text, "ref": "refs/heads/main", "commit": "1f0c", "run_url": "https://x.test/" });
         let answer = Call::post("/api/v1/deployments", &body).by(rig.key()).send(&rig).await;
         assert_eq!(answer.status, 202);
         let shown = rig.ended(answer.json()["id"].as_str().unwrap()).await;
         // The record keeps what was sent, as data.
-        assert_eq!([&shown["reason"], &shown["ref"], &shown["commit"], &shown["run_url"]], [text; 4]);
+        assert_eq!(
+            [&shown["reason"], &shown["ref"], &shown["commit"], &shown["run_url"]],
+            [text, "refs/heads/main", "1f0c", "https://x.test/"]
+        );
         let log = |accept: &str| {
             let path = format!("/api/v1/deployments/{}/log", shown["id"].as_str().unwrap());
             Call::get(&path).by(rig.key()).header("accept", accept).send(&rig)
@@ -296,10 +340,91 @@ async fn health_and_metrics_tell_how_it_stands() {
     rig.finish().await;
 }
 
+/// Names and modes of everything in a folder, itself first.
+fn modes(dir: &Path) -> Vec<(String, u32)> {
+    let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+    let mut found = vec![(String::new(), mode(dir))];
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            found.extend(modes(&entry.path()).into_iter().map(|(inner, mode)| (format!("{name}/{inner}"), mode)));
+        } else {
+            found.push((name, mode(&entry.path())));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Point by point: a folder that was open to all, with files that were, and a process whose umask hides nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
+async fn what_is_kept_is_closed_to_others_whatever_was_there_before() {
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let open = |path: &Path, mode: u32| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let dir = folder();
+    let data = dir.path().join("server");
+    std::fs::create_dir(&data).unwrap();
+    open(&data, 0o2777);
+    let mut rig = Plan::new(Database::Sqlite).start_in(dir, None).await;
+    let id = rig.order("web", "1").await;
+    rig.ended(&id).await;
+    let closed = |found: &[(String, u32)]| {
+        found
+            .iter()
+            .filter(|(name, mode)| *mode != if name.is_empty() || name.ends_with('/') { 0o700 } else { 0o600 })
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let all = modes(&data);
+    assert_eq!(closed(&all), [], "made");
+    let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["", "audit-head", "executor-id", "lock", "tagalong.db", "tagalong.db-shm", "tagalong.db-wal"]);
+    let old = data.join("before-restore-1");
+    std::fs::create_dir(&old).unwrap();
+    std::fs::write(old.join("tagalong.db"), "").unwrap();
+    for (name, _) in &all {
+        open(&data.join(name), 0o666);
+    }
+    for (folder, mode) in [(&old, 0o755), (&data, 0o755)] {
+        open(folder, mode);
+    }
+    rig.restart().await;
+    assert_eq!(closed(&modes(&data)), [], "mended");
+    let backup = rig.dir().join("backup");
+    let tagalong = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"));
+        command.args(["--config", &rig.config_file.display().to_string()]).args(args).output().unwrap()
+    };
+    let made = tagalong(&["backup", &backup.display().to_string()]);
+    assert!(made.status.success(), "{made:?}");
+    let kept = modes(&backup);
+    assert_eq!(closed(&kept), [], "backup");
+    assert_eq!(kept.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["", "executor-id", "tagalong.db"]);
+    rig.stop().await;
+}
+
+/// What is another user's is not ours to close.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_belongs_to_another_user_is_refused_by_name() {
+    for name in ["", "lock", "tagalong.db", "executor-id", "audit-head"] {
+        let dir = folder();
+        let data = dir.path().join("server");
+        std::fs::create_dir(&data).unwrap();
+        let path = if name.is_empty() { data.clone() } else { data.join(name) };
+        if !name.is_empty() {
+            std::fs::write(&path, "").unwrap();
+        }
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        let config = Config::load(&Plan::new(Database::Sqlite).write(dir.path(), "server", None)).unwrap();
+        let error = App::start(config).await.err().map_or_else(|| panic!("{name} was taken"), |error| error.to_string());
+        assert!(error.starts_with(&path.display().to_string()) && error.contains("belongs to the user 65534"), "{error}");
+    }
+}
+
 /// F1: one server a data folder, and nothing in the folder leads out of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_folder_is_one_servers_alone() {
-    use std::os::unix::fs::PermissionsExt as _;
     let rig = Plan::new(Database::Sqlite).start().await;
     assert_eq!(std::fs::metadata(rig.data_dir()).unwrap().permissions().mode() & 0o777, 0o700);
     let start = async || App::start(Config::load(&rig.config_file).unwrap()).await.err().map(|error| error.to_string());

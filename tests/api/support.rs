@@ -131,6 +131,11 @@ impl Plan {
         Rig::start(self, dir, "server", url).await
     }
 
+    /// In this folder, where `server` becomes the data folder, and with this database.
+    pub(crate) async fn start_in(self, dir: tempfile::TempDir, url: Option<String>) -> Rig {
+        Rig::start(self, dir, "server", url).await
+    }
+
     /// Writes the configuration of the server whose data folder is `name`, and returns its path.
     pub(crate) fn write(&self, dir: &Path, name: &str, url: Option<&str>) -> PathBuf {
         let socket = if self.socket { dir.join(format!("{name}.sock")).display().to_string() } else { String::new() };
@@ -357,12 +362,13 @@ pub(crate) struct Call {
     key: Option<Key>,
     id: String,
     off_s: i64,
+    signed: Option<Vec<u8>>,
 }
 
 impl Call {
     pub(crate) fn new(method: Method, path: &str, body: Vec<u8>) -> Self {
         let id = format!("msg_{}", clock::new_id());
-        Self { method, path: path.to_owned(), body, headers: Vec::new(), key: None, id, off_s: 0 }
+        Self { method, path: path.to_owned(), body, headers: Vec::new(), key: None, id, off_s: 0, signed: None }
     }
 
     pub(crate) fn get(path: &str) -> Self {
@@ -381,6 +387,11 @@ impl Call {
     /// With this delivery id.
     pub(crate) fn id(self, id: &str) -> Self {
         Self { id: id.to_owned(), ..self }
+    }
+
+    /// Signed as if this were what is sent.
+    pub(crate) fn signed_as(self, signed: &str) -> Self {
+        Self { signed: Some(signed.as_bytes().to_vec()), ..self }
     }
 
     /// Signed at a time that is so many seconds off.
@@ -407,9 +418,13 @@ impl Call {
     }
 
     pub(crate) async fn try_open(self, http: &reqwest::Client, base: &str) -> reqwest::Result<reqwest::Response> {
+        // What reads has no body, and is signed as the call that it is.
+        let call = json!({ "call": format!("{} {}", self.method, self.path) }).to_string().into_bytes();
+        let reads = matches!(self.method, Method::GET | Method::HEAD);
+        let signed = self.signed.as_ref().unwrap_or(if reads { &call } else { &self.body });
+        let proof: Vec<_> = self.key.iter().flat_map(|key| key.proof(&self.id, clock::now_ms() / 1000 + self.off_s, signed)).collect();
         let mut request = http.request(self.method, format!("{base}{}", self.path));
-        let proof = self.key.iter().flat_map(|key| key.proof(&self.id, clock::now_ms() / 1000 + self.off_s, &self.body));
-        for (name, value) in proof.chain(self.headers) {
+        for (name, value) in proof.into_iter().chain(self.headers) {
             request = request.header(name, value);
         }
         request.body(self.body).send().await

@@ -217,6 +217,7 @@ on_both_gits! {
     }
 
     async fn edits_staged_unstaged_and_new_are_parked_at_the_start(world: World) {
+        world.set(|settings| settings.push_untracked = true);
         world.ready().await;
         std::fs::write(world.dir().join("a"), "staged").unwrap();
         std::fs::write(world.dir().join("s"), "staged new").unwrap();
@@ -247,6 +248,53 @@ on_both_gits! {
         world.assert_same();
         world.expect(Reconcile::InSync).await;
         assert_eq!(parked_file(&world, &world.conflicts()[0], "a"), "edited");
+    }
+
+    async fn a_damaged_index_beside_an_app_leaves_its_edits(world: World) {
+        world.ready().await;
+        std::fs::write(world.dir().join("a"), "being edited").unwrap();
+        std::fs::write(world.dir().join("draft"), "new").unwrap();
+        std::fs::write(world.dir().join(".git/index"), "garbage").unwrap();
+        world.elsewhere("b", "2\n");
+        world.expect(Reconcile::FastForwarded).await;
+        assert_eq!((world.read("a"), world.read("b"), world.read("draft")), ("being edited".into(), "2\n".into(), "new".into()));
+        assert_eq!(world.run(&world.dir(), &["status", "--porcelain"]), " M a\n?? draft");
+    }
+
+    async fn line_ends_and_large_files_written_otherwise_are_no_edits(world: World) {
+        // Lines that were committed before the rule that converts them, and a pointer of Git LFS whose file is there.
+        let file = "large\n".repeat(9);
+        std::fs::write(world.path("large"), &file).unwrap();
+        let hash = std::process::Command::new("sha256sum").arg(world.path("large")).output().unwrap().stdout;
+        let hash = String::from_utf8(hash).unwrap()[..64].to_owned();
+        std::fs::write(world.other().join("lfs"), format!("version https://git-lfs.github.com/spec/v1\noid sha256:{hash}\nsize {}\n", file.len())).unwrap();
+        std::fs::write(world.other().join("crlf.txt"), "one\r\ntwo\r\n").unwrap();
+        world.elsewhere("plain.txt", "one\ntwo\n");
+        std::fs::write(world.other().join(".gitattributes"), "* text=auto\ncrlf.txt text\nlfs filter=lfs -text\n").unwrap();
+        world.run(&world.other(), &["add", ".gitattributes"]);
+        world.run(&world.other(), &["commit", "-q", "-m", "rules"]);
+        world.run(&world.other(), &["push", "-q", "origin", "HEAD:refs/heads/main"]);
+        world.ready().await;
+        std::fs::write(world.dir().join("lfs"), &file).unwrap();
+        // As an editor on another system writes it; and times that say nothing.
+        std::fs::write(world.dir().join("plain.txt"), "one\r\ntwo\r\n").unwrap();
+        std::fs::write(world.dir().join("crlf.txt"), "one\r\ntwo\r\n").unwrap();
+        for _ in 0..3 {
+            let ready = world.again().ready(&world.cancel).await.unwrap();
+            assert_eq!((ready.parked, world.read("lfs")), (vec![], file.clone()));
+            world.expect(Reconcile::InSync).await;
+            assert_eq!(world.conflicts(), Vec::<String>::new());
+        }
+        // An edit among them is one, and alone.
+        std::fs::write(world.dir().join("crlf.txt"), "one\r\nthree\r\n").unwrap();
+        assert_eq!(world.ready().await.parked.len(), 1);
+        world.expect(Reconcile::InSync).await;
+        assert_eq!(world.run(&world.remote(), &["diff", "--name-only", "main", &world.conflicts()[0]]), "crlf.txt");
+        // And what the remote changes arrives.
+        world.run(&world.other(), &["config", "core.autocrlf", "false"]);
+        world.elsewhere("crlf.txt", "four\n");
+        world.expect(Reconcile::FastForwarded).await;
+        assert_eq!((world.read("crlf.txt"), world.conflicts().len()), ("four\n".to_owned(), 1));
     }
 
     async fn damaged_objects_without_own_work_are_cloned_anew(world: World) {

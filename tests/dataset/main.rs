@@ -6,12 +6,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests run programs and say what they saw")]
 
+mod everything;
 mod folder;
 mod full;
 mod publish;
+mod purged;
 mod push;
 mod remote;
 mod ssh;
 mod storm;
 mod table;
+mod untracked;
 mod world;

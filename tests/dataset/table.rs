@@ -112,6 +112,48 @@ on_both_gits! {
         world.assert_same();
     }
 
+    async fn many_commits_are_carried_over_as_a_rebase_would(world: World) {
+        world.ready().await;
+        for n in 0..30 {
+            world.here(&format!("own/{}", n % 7), &format!("{n}\n"));
+        }
+        world.run(&world.dir(), &["commit", "-q", "--allow-empty", "-m", "empty on purpose"]);
+        world.here("last", "l");
+        // In other files: all of it at once. In the same file, one after the other; the result is the same.
+        for (round, file) in ["far/away", "own/3"].into_iter().enumerate() {
+            if round == 1 {
+                std::fs::write(world.dir().join("shared"), "1\n2\n3\n4\n5\n6\n7\n").unwrap();
+                world.commit(&world.dir(), "shared");
+                world.expect(Reconcile::Pushed).await;
+                world.follow();
+                for n in 0..5 {
+                    world.here("shared", &format!("1\n2\n3\n4\n5\n6\nours {n}\n"));
+                }
+                std::fs::write(world.other().join("shared"), "theirs\n2\n3\n4\n5\n6\n7\n").unwrap();
+            }
+            let theirs = world.elsewhere(file, "theirs\n");
+            let by_git = world.path(&format!("by-git-{round}"));
+            world.run(world.root.path(), &["clone", "-q", &world.dir().display().to_string(), &by_git.display().to_string()]);
+            world.run(&by_git, &["fetch", "-q", &world.remote().display().to_string(), "main"]);
+            world.run(&by_git, &["rebase", "-q", &theirs]);
+            world.expect(Reconcile::Rebased).await;
+            let story = |dir: &std::path::Path| world.run(dir, &["log", "--reverse", "--format=%T %an %ae %at %s", "main"]);
+            assert_eq!(story(&world.dir()), story(&by_git));
+            world.assert_same();
+        }
+    }
+
+    async fn what_the_remote_did_too_and_was_undone_here_stays_undone(world: World) {
+        world.ready().await;
+        world.here("a", "1 a\n2 a\nboth\n");
+        world.here("x", "x");
+        world.here("a", "1 a\n2 a\n3 a\n");
+        world.elsewhere("a", "1 a\n2 a\nboth\n");
+        world.expect(Reconcile::Rebased).await;
+        assert_eq!(world.read("a"), "1 a\n2 a\n3 a\n");
+        world.assert_same();
+    }
+
     async fn merges_in_local_work_survive(world: World) {
         world.ready().await;
         let dir = world.dir();
@@ -330,6 +372,7 @@ on_both_gits! {
     }
 
     async fn edits_out_of_the_way_stay_and_edits_in_the_way_are_parked(world: World) {
+        world.set(|settings| settings.push_untracked = true);
         world.ready().await;
         std::fs::write(world.dir().join("b"), "being edited").unwrap();
         std::fs::write(world.dir().join("draft"), "draft").unwrap();

@@ -261,6 +261,7 @@ pub(crate) fn settings(root: &Path, git: &str) -> config::Dataset {
         push_deadline: PATIENCE,
         local_deadline: PATIENCE,
         publish: config::Publish::InPlace,
+        push_untracked: false,
         git: config::Git { program: git.to_owned(), path: std::env::var("PATH").unwrap(), home: root.join("home").display().to_string() },
         ssh_key_file: None,
         ssh_known_hosts_file: None,

@@ -39,7 +39,7 @@ containers() {
 neighbours() { containers --filter label=com.docker.compose.service=db && containers --filter label=com.docker.compose.service=worker; }
 
 programs() {
-    heading "Programs, Docker and a registry"
+    heading "Programs, Docker and a registry (on a bare machine: one to three minutes)"
     "$root/tests/rig/install.sh" docker registry proxy
     mkdir -p "$state"
     if ! "$root/tests/rig/docker.sh" status; then
@@ -62,8 +62,8 @@ binary() {
     binary=${TAGALONG_BIN:-}
     if [[ ! $binary ]]; then
         have cargo || die "missing: cargo, to build tagalong (Rust 1.95 or newer)"
-        tell "cargo build --release --locked (some minutes the first time)"
-        (cd "$root" && cargo build --quiet --release --locked)
+        # The release build and no quicker one: what runs here is what ships.
+        (cd "$root" && built "$state/build.log" --release --locked) || die "tagalong could not be built: see above, or $state/build.log"
         binary=$target/release/tagalong
     fi
     printf '%s\n' "$binary" >"$state/binary"

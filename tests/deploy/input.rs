@@ -172,7 +172,8 @@ async fn a_full_disk_under_the_database() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_docker_that_does_not_answer() {
-    let world = World::landed(&Settings::default()).await;
+    let mut world = World::landed(&Settings::default()).await;
+    world.reconfigure("wait_s = 25", "wait_s = 1").await;
     world.arm("daemon", "fail");
     fails_untouched(&world, &["the Docker daemon does not answer", "docker.host"]).await;
     world.disarm("daemon");
@@ -186,6 +187,7 @@ async fn a_docker_host_where_nothing_listens() {
     let mut world = World::landed(&Settings::default()).await;
     let stand_in = format!("program = \"{}\"", world.path("docker").display());
     let dead = format!("host = \"unix://{}\"", world.path("dead.sock").display());
+    world.reconfigure("wait_s = 25", "wait_s = 1").await;
     world.reconfigure(&stand_in, &dead).await;
     fails_untouched(&world, &["the Docker daemon does not answer", "Cannot connect to the Docker daemon at unix://", "docker.host"]).await;
     world.reconfigure(&dead, &stand_in).await;

@@ -9,6 +9,7 @@
 
 #[path = "../api/cluster.rs"]
 mod cluster;
+mod flood;
 mod input;
 mod orders;
 mod outside;

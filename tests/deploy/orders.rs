@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::cluster::Database;
 use crate::support::Server;
+use crate::support::host;
 use crate::support::until;
 use crate::world::ENV;
 use crate::world::Settings;
@@ -310,6 +312,111 @@ async fn a_rollback_holds_the_service_until_it_is_released() {
     world.finish().await;
 }
 
+/// A rollback that came to nothing leaves the hold as it was: none, another one's, and one that somebody ended meanwhile stays
+/// ended. However it came to nothing, and also when tagalong was ended meanwhile.
+async fn a_rollback_to_nothing_holds_nothing(database: Database) {
+    let settings = Settings { service: "hold_s = 3600".into(), database, ..Settings::default() };
+    let mut world = World::landed(&settings).await;
+    world.land("v2").await;
+    let nowhere = json!({"tag": "never-pushed"});
+    assert_eq!(world.hold().await, None);
+    is_outcome(&roll_back(&world, nowhere).await, "refused");
+    assert_eq!(world.hold().await, None);
+    let (status, _) = world.server().post("/api/v1/deployments", json!({"service": "web", "tag": "v3", "dry_run": true})).await;
+    assert_eq!(status, 202);
+    until_done(&world).await;
+
+    let first = world.server().roll_back(json!("previous")).await;
+    is_outcome(&world.server().outcome(&first).await, "live");
+    let held = world.hold().await;
+    assert!(held.as_ref().is_some_and(|(by, since, until)| *by == first && *until == Some(since + 3_600_000)), "{held:?}");
+    come_to_nothing_while_they_run(&mut world, &held).await;
+    come_to_nothing_while_they_wait(&world, &held).await;
+
+    // What a person has ended stays ended.
+    world.arm("pull@v5", "hang");
+    world.forget("pull@v5");
+    let running = world.server().roll_back(json!({"tag": "v5"})).await;
+    world.reached("pull@v5").await;
+    let (status, _) = world.server().post("/api/v1/services/web/release", json!({"call": "POST /api/v1/services/web/release"})).await;
+    assert_eq!(status, 200);
+    world.arm("pull@v5", "fail");
+    is_outcome(&world.server().outcome(&running).await, "failed");
+    assert_eq!(world.hold().await, None);
+    world.finish().await;
+}
+
+type Held = Option<(String, i64, Option<i64>)>;
+
+/// Refused, failed, cancelled by another one that is refused, and failed after a restart: each time the hold is as it was.
+async fn come_to_nothing_while_they_run(world: &mut World, held: &Held) {
+    let nowhere = json!({"tag": "never-pushed"});
+    is_outcome(&roll_back(world, nowhere.clone()).await, "refused");
+    assert_eq!(world.hold().await, *held);
+    world.arm("pull@v5", "fail");
+    is_outcome(&roll_back(world, json!({"tag": "v5"})).await, "failed");
+    assert_eq!(world.hold().await, *held);
+    world.arm("pull@v5", "hang");
+    world.forget("pull@v5");
+    let running = world.server().roll_back(json!({"tag": "v5"})).await;
+    world.reached("pull@v5").await;
+    assert_ne!(world.hold().await, *held);
+    let pre_empting = world.server().roll_back(nowhere.clone()).await;
+    is_outcome(&world.server().outcome(&running).await, "cancelled");
+    is_outcome(&world.server().outcome(&pre_empting).await, "refused");
+    assert_eq!(world.hold().await, *held, "neither of the two changed anything");
+
+    world.forget("pull@v5");
+    let running = world.server().roll_back(json!({"tag": "v5"})).await;
+    world.reached("pull@v5").await;
+    world.kill();
+    world.arm("pull@v5", "fail");
+    world.start().await;
+    is_outcome(&world.server().outcome(&running).await, "failed");
+    assert_eq!(world.hold().await, *held, "a restart forgets nothing of it");
+}
+
+/// One that another takes the place of, and that one cancelled. v6 is being undone, which nothing interrupts: they wait behind it.
+async fn come_to_nothing_while_they_wait(world: &World, held: &Held) {
+    world.arm("page@v6", "hang");
+    let id = world.server().order("/api/v1/deployments", json!({"service": "web", "tag": "v6", "force": true})).await;
+    world.reached("page@v6").await;
+    world.arm("up@v1", "hang");
+    world.arm("page@v6", "fail");
+    world.reached("up@v1").await;
+    let superseded = world.server().roll_back(json!({"tag": "v7"})).await;
+    let waits = world.server().roll_back(json!({"tag": "v8"})).await;
+    is_outcome(&world.server().outcome(&superseded).await, "superseded");
+    assert_eq!(world.hold().await.map(|(by, ..)| by).as_ref(), Some(&waits));
+    let (status, _) = world.server().post(&format!("/api/v1/deployments/{waits}/cancel"), json!({})).await;
+    assert_eq!(status, 200);
+    is_outcome(&world.server().outcome(&waits).await, "cancelled");
+    assert_eq!(world.hold().await, *held);
+    world.disarm("up@v1");
+    is_outcome(&world.server().outcome(&id).await, "rolled_back");
+}
+
+async fn until_done(world: &World) {
+    let (_, all) = world.server().get("/api/v1/deployments?limit=100").await;
+    for one in all["deployments"].as_array().expect("a list") {
+        world.server().outcome(one["id"].as_str().expect("an id")).await;
+    }
+}
+
+mod a_rollback_to_nothing_holds_nothing_on {
+    use crate::cluster::Database;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sqlite() {
+        super::a_rollback_to_nothing_holds_nothing(Database::Sqlite).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn postgres() {
+        super::a_rollback_to_nothing_holds_nothing(Database::Postgres).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_releases_stay_on_the_host_and_older_ones_go() {
     let world = world_with("keep = 2").await;
@@ -420,6 +527,275 @@ async fn after_a_reboot_docker_is_waited_for() {
     assert_eq!(world.server().show(&id).await["state"], "running");
     world.disarm("daemon");
     is_outcome(&world.server().outcome(&id).await, "live");
+    world.finish().await;
+}
+
+/// Somebody copied the data folder and started a second server over the copy: what the first one is at stays its own. Nor is
+/// anybody ended who only reads the lock file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recovery_ends_nothing_that_belongs_to_a_living_server() {
+    sqlx::any::install_default_drivers();
+    let world = World::landed(&Settings::default()).await;
+    world.arm("up@v2", "hang");
+    let id = world.server().deploy("v2").await;
+    world.reached("up@v2").await;
+    let working = std::fs::read_to_string(world.path("world/reached/up@v2")).expect("a process id");
+    let mut reader = std::process::Command::new("tail")
+        .args(["-f", &world.path("stack/.tagalong.lock").display().to_string()])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+
+    let copy = tempfile::tempdir().expect("a folder");
+    let config = std::fs::read_to_string(world.path("tagalong.toml")).expect("a file");
+    let stack = world.path("stack").display().to_string();
+    let config = config.replace("dir = \"stack\"", &format!("dir = \"{stack}\""));
+    std::fs::write(copy.path().join("tagalong.toml"), config).expect("a file");
+    let (from, to) = (world.path(""), copy.path().display().to_string());
+    host("sh", &["-c", &format!("cd {} && cp -r data page.password {to}", from.display())]);
+    let second = Server::start(copy.path()).await;
+    // The line is written when it has looked for what it may end; from then on it waits for the lock.
+    let file = format!("sqlite://{}", copy.path().join("data/tagalong.db").display());
+    let said = "SELECT text FROM lines WHERE text LIKE '%was ended while it carried this out%'";
+    let mut record = <sqlx::AnyConnection as sqlx::Connection>::connect(&file).await.expect("the copy");
+    while sqlx::query(said).fetch_optional(&mut record).await.expect("an answer").is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for pid in [working.trim(), &reader.id().to_string()] {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(!state.is_empty() && !state.contains(") Z"), "process {pid} was ended: {}", second.log());
+    }
+    second.kill();
+    world.disarm("up@v2");
+    is_outcome(&world.server().outcome(&id).await, "live");
+    assert_eq!(world.running(), "v2");
+    reader.kill().expect("it lives");
+    reader.wait().expect("a child");
+    world.finish().await;
+}
+
+/// A Docker that stays away is waited for no longer than the configuration says, and the pin says then what comes up with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn docker_is_not_waited_for_without_end() {
+    let mut world = World::landed(&Settings::default()).await;
+    world.reconfigure("wait_s = 25", "wait_s = 2").await;
+    world.arm("up@v2", "hang");
+    let id = world.server().deploy("v2").await;
+    world.reached("up@v2").await;
+    world.arm("daemon", "fail");
+    let ended = world.server().outcome(&id).await;
+    is_outcome(&ended, "rollback_failed");
+    assert!(ended["and"].as_str().unwrap().contains("it was waited for since 20"), "{ended}");
+    assert_eq!(world.env(), world.env_of("v1"));
+    world.disarm("daemon");
+    world.disarm("up@v2");
+    world.land("v3").await;
+    world.finish().await;
+}
+
+/// Docker is away while the order is cancelled: nothing waits for it that has nothing to bring back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_docker_is_cancelled() {
+    let world = World::landed(&Settings::default()).await;
+    for (point, changed) in [("pull@v2", false), ("up@v2", true)] {
+        world.arm(point, "hang");
+        let id = world.server().deploy("v2").await;
+        world.reached(point).await;
+        world.forget("daemon");
+        world.arm("daemon", "fail");
+        world.reached("daemon").await;
+        let (status, answer) = world.server().post(&format!("/api/v1/deployments/{id}/cancel"), json!({})).await;
+        assert_eq!(status, 200, "{answer}");
+        if changed {
+            // What was changed is brought back, for which Docker is needed.
+            world.disarm(point);
+            world.disarm("daemon");
+        }
+        let ended = world.server().outcome(&id).await;
+        is_outcome(&ended, "cancelled");
+        assert_eq!((&ended["changed"], &ended["brought_back"]), (&json!(changed), &json!(changed)), "{ended}");
+        assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
+        world.disarm(point);
+        world.disarm("daemon");
+        world.forget(point);
+    }
+    world.finish().await;
+}
+
+/// Docker was ended while compose replaced a container: the old one is dead, the new one has compose's first name, and a removal
+/// is still under way. The new one stays, and gets its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_container_makes_room_for_the_new_one() {
+    for state in ["dead", "removing"] {
+        let world = World::landed(&Settings::default()).await;
+        world.arm("up@v2", "hang");
+        let id = world.server().deploy("v2").await;
+        world.reached("up@v2").await;
+        until("the stand-in has taken the old one away", || world.running() == "nothing").await;
+        world.arm("removal", "2");
+        let mut half_way = world.state();
+        let all = half_way["containers"].as_array_mut().expect("a list");
+        let like = all[0].clone();
+        let made = |state: &str, id: &str, name: &str| {
+            let mut one = like.clone();
+            for (key, value) in [("state", state), ("id", id), ("name", name), ("service", "web")] {
+                one[key] = json!(value);
+            }
+            one
+        };
+        all.extend([made(state, "old", "site-web-1"), made("created", "new", "0123456789ab_site-web-1")]);
+        std::fs::write(world.path("world/state.json"), half_way.to_string()).expect("a file");
+        world.arm("daemon", "fail");
+        world.reached("daemon").await;
+        world.disarm("up@v2");
+        world.disarm("daemon");
+        is_outcome(&world.server().outcome(&id).await, "live");
+        let journal = world.server().journal(&id).await;
+        assert!(journal.contains("site-web-1 is removed by force") && journal.contains("site-web-1 gets its name back"), "{journal}");
+        assert!(!journal.contains("0123456789ab_site-web-1 is removed"), "{journal}");
+        assert!(!world.state().to_string().contains("0123456789ab"), "{}", world.state());
+        assert_eq!(world.running(), "v2");
+        world.finish().await;
+    }
+}
+
+/// Somebody edits the stack while images are pulled. What was looked at is what is landed, or nothing: nothing is touched, the pin
+/// is taken back, and the edit stays where it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_between_preflight_and_up_is_refused() {
+    type Edit = (&'static str, &'static str, &'static str, &'static str);
+    let edits: [Edit; 4] = [
+        ("stack/compose.yaml", "\"COLOUR\":", "\"SHADE\":", "environment.SHADE"),
+        ("stack/compose.yaml", "\"db\":", "\"cache\":", "services.cache"),
+        ("stack/.env", "COLOUR=red", "COLOUR=black", "environment.COLOUR"),
+        ("stack/compose.yaml", "}", "", "compose"),
+    ];
+    for (file, from, to, said) in edits {
+        let world = World::landed(&Settings::default()).await;
+        let before = world.containers();
+        world.arm("pull@v2", "hang");
+        let id = world.server().deploy("v2").await;
+        world.reached("pull@v2").await;
+        let text = std::fs::read_to_string(world.path(file)).expect("a file");
+        let edited = text.replacen(from, to, 1);
+        assert_ne!(text, edited);
+        std::fs::write(world.path(file), &edited).expect("a file");
+        world.disarm("pull@v2");
+        let ended = world.server().outcome(&id).await;
+        assert_eq!((&ended["outcome"], &ended["guard"]), (&json!("refused"), &json!("stack")), "{ended}");
+        let why = ended["why"].as_str().unwrap();
+        assert!(why.contains(said), "{why}");
+        assert_eq!(world.containers(), before);
+        assert_eq!(std::fs::read_to_string(world.path(file)).expect("a file"), edited);
+        assert!(world.env().contains(&format!("WEB_TAG=v1@{}", world.digest("v1"))), "{}", world.env());
+        std::fs::write(world.path(file), text).expect("a file");
+        world.land("v3").await;
+        world.finish().await;
+    }
+}
+
+/// An undo is not stopped by an edit: it would leave the page broken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_does_not_stop_an_undo() {
+    let world = World::landed(&Settings::default()).await;
+    world.arm("page@v2", "hang");
+    let id = world.server().deploy("v2").await;
+    world.reached("page@v2").await;
+    let edited = world.env().replace("COLOUR=red", "COLOUR=black");
+    std::fs::write(world.path("stack/.env"), edited).expect("a file");
+    world.arm("page@v2", "fail");
+    is_outcome(&world.server().outcome(&id).await, "rolled_back");
+    assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1").replace("COLOUR=red", "COLOUR=black")));
+    let journal = world.server().journal(&id).await;
+    assert!(journal.contains("was edited meanwhile (services.") && journal.contains("come up with it as it is now"), "{journal}");
+    world.disarm("page@v2");
+    world.finish().await;
+}
+
+/// The stack was edited while tagalong was away: before anything was replaced the order is refused, later it is undone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_while_tagalong_was_away_is_noticed() {
+    for (point, outcome) in [("pin", "refused"), ("up@v2", "rolled_back")] {
+        let mut world = World::landed(&Settings::default()).await;
+        let before = world.containers();
+        world.arm(if point == "pin" { "pull@v2" } else { point }, "hang");
+        let id = world.server().deploy("v2").await;
+        let mut lock = None;
+        if point == "pin" {
+            world.reached("pull@v2").await;
+            world.block_files();
+            world.disarm("pull@v2");
+            let pipe = world.files_are_read().await;
+            lock = Some(world.lock_database().await);
+            world.unblock_files(Some(pipe));
+            until("the pin is written", || world.env() == world.env_of("v2")).await;
+        } else {
+            world.reached(point).await;
+        }
+        world.kill();
+        drop(lock);
+        let edited = world.env().replace("COLOUR=red", "COLOUR=black");
+        std::fs::write(world.path("stack/.env"), edited).expect("a file");
+        world.disarm(point);
+        world.start().await;
+        let ended = world.server().outcome(&id).await;
+        is_outcome(&ended, outcome);
+        assert!(ended["why"].as_str().unwrap().contains("environment.COLOUR"), "{ended}");
+        assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1").replace("COLOUR=red", "COLOUR=black")));
+        assert!(outcome != "refused" || before == world.containers());
+        world.finish().await;
+    }
+}
+
+/// `docker image prune -a` takes keep-tags that no container uses: status and doctor say so before somebody needs the image, and
+/// the rollback pulls it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_candidate_that_was_pruned_is_named() {
+    let world = World::landed(&Settings::default()).await;
+    world.land("v2").await;
+    let cli = |verb: &str| {
+        let ran = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"))
+            .args([verb, "--socket"])
+            .arg(world.path("s"))
+            .arg("--config")
+            .arg(world.path("tagalong.toml"))
+            .output()
+            .expect("the program runs");
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    assert!(!cli("status").contains("gone from this host"), "{}", cli("status"));
+    assert!(cli("doctor").contains("web: rollback: the images of 1 earlier releases are on this host"), "{}", cli("doctor"));
+    let mut state = world.state();
+    let digest = world.digest("v1");
+    state["images"].as_array_mut().expect("a list").retain(|image| !image.to_string().contains(&digest));
+    std::fs::write(world.path("world/state.json"), state.to_string()).expect("a file");
+    let (_, shown) = world.server().get("/api/v1/services/web").await;
+    assert_eq!(shown["rollback_candidates"][0]["gone"], shown["rollback_candidates"][0]["images"], "{shown}");
+    assert!(cli("status").contains("its image is gone from this host, so going back pulls it again"), "{}", cli("status"));
+    let said = cli("doctor");
+    assert!(said.contains("web: rollback: not on this host any more") && said.contains("without -a"), "{said}");
+    is_outcome(&roll_back(&world, json!("previous")).await, "live");
+    assert_eq!(world.running(), "v1");
+    world.finish().await;
+}
+
+/// Tagalong is killed when the outcome is stored and old images are still being removed: what it leaves behind holds the lock, and
+/// belongs to nothing that a recovery would take up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_ended_deployment_left_behind_is_no_obstacle() {
+    let mut world = World::new(&Settings { service: "keep = 2".into(), ..Settings::default() }).await;
+    for tag in ["v1", "v2"] {
+        world.land(tag).await;
+    }
+    world.arm("rmi", "hang");
+    let id = world.server().deploy("v3").await;
+    is_outcome(&world.server().outcome(&id).await, "live");
+    world.reached("rmi").await;
+    world.kill();
+    world.disarm("rmi");
+    assert!(!tagalong::executor::holders(&world.path("stack")).is_empty(), "something is left");
+    world.start().await;
+    world.land("v4").await;
     world.finish().await;
 }
 

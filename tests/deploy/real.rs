@@ -234,6 +234,15 @@ impl Site {
         ended
     }
 
+    /// The same for one that waits for a daemon to come up again.
+    async fn ended_at_last(&self, id: &str) -> Value {
+        let until = tokio::time::Instant::now() + Duration::from_mins(3);
+        while self.server().show(id).await["state"] != "done" && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.ended(id).await
+    }
+
     fn env(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("stack/.env")).expect("a file")
     }
@@ -371,36 +380,46 @@ async fn killed_during_smoke(images: Arc<Images>) {
     site.finish().await;
 }
 
-/// The bridge of the daemon below; names of interfaces are short.
-const BRIDGE: &str = "tagalong-test";
-
 /// A daemon of our own: its images may be pruned and it may be stopped without hurting anybody.
 struct Daemon {
     dir: PathBuf,
     process: Child,
     docker: Docker,
+    number: u32,
+    /// Whether containers go on while it is away.
+    keeps: bool,
+}
+
+static DAEMONS: AtomicU32 = AtomicU32::new(0);
+
+/// The bridge of such a daemon; names of interfaces are short.
+fn bridge(number: u32) -> String {
+    format!("tagalong-test{number}")
 }
 
 impl Daemon {
-    async fn start(dir: &Path) -> Self {
+    async fn start(dir: &Path, keeps: bool) -> Self {
         let docker = Docker { host: Some(format!("unix://{}", dir.join("s").display())) };
-        let daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir), docker };
+        let number = DAEMONS.fetch_add(1, Ordering::SeqCst);
+        let daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir, number, keeps), docker, number, keeps };
         daemon.answers().await;
         daemon
     }
 
-    fn spawn(dir: &Path) -> Child {
+    fn spawn(dir: &Path, number: u32, keeps: bool) -> Child {
         let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log");
         let at = |name: &str| dir.join(name).display().to_string();
         // With "none" a daemon removes docker0, which is another's; a bridge of its own leaves that alone.
-        if !Path::new("/sys/class/net").join(BRIDGE).exists() {
-            host("ip", &["link", "add", BRIDGE, "type", "bridge"]);
-            host("ip", &["addr", "add", "10.213.77.1/24", "dev", BRIDGE]);
+        let bridge = bridge(number);
+        if !Path::new("/sys/class/net").join(&bridge).exists() {
+            host("ip", &["link", "add", &bridge, "type", "bridge"]);
+            host("ip", &["addr", "add", &format!("10.213.{}.1/24", 77 + number), "dev", &bridge]);
         }
         Command::new("dockerd")
             .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid"), "-H", &format!("unix://{}", at("s"))])
-            // Containers go on while it is away, and none of the host's network rules are its own.
-            .args(["--live-restore", "--bridge", BRIDGE, "--iptables=false", "--ip-masq=false", "--log-level=warn"])
+            // None of the host's network rules are its own.
+            .args(keeps.then_some("--live-restore"))
+            .args(["--bridge", &bridge, "--iptables=false", "--ip-masq=false", "--log-level=warn"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -413,8 +432,16 @@ impl Daemon {
     }
 
     async fn start_again(&mut self) {
-        self.process = Self::spawn(&self.dir);
+        self.process = Self::spawn(&self.dir, self.number, self.keeps);
         self.answers().await;
+    }
+
+    /// As an out-of-memory killer ends it; the containerd that it has started ends with it.
+    fn kill(&mut self) {
+        self.process.kill().expect("it lives until now");
+        self.process.wait().expect("a child");
+        // Where nobody reaps it, the next dockerd would take it for one that lives.
+        std::fs::remove_file(self.dir.join("exec/containerd/containerd.pid")).expect("a file");
     }
 
     fn stop(&mut self) {
@@ -432,7 +459,7 @@ impl Drop for Daemon {
             self.docker.tries(&["rm", "-f", container]);
         }
         self.stop();
-        let _ = Command::new("ip").args(["link", "del", BRIDGE]).status();
+        let _ = Command::new("ip").args(["link", "del", &bridge(self.number)]).status();
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
         let ours = self.dir.display().to_string();
         for mount in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|mount| mount.starts_with(&ours)) {
@@ -496,7 +523,7 @@ async fn images_that_were_loaded(images: Arc<Images>) {
 
 async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut daemon = Daemon::start(dir.path()).await;
+    let mut daemon = Daemon::start(dir.path(), true).await;
     let docker = daemon.docker.clone();
     let (gate, upstream) = (Arc::new(Gate::default()), format!("127.0.0.1:{}", images.port));
     let blobs = Arc::clone(&gate);
@@ -520,13 +547,12 @@ async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     gate.met().await;
     assert_eq!(site.server().show(&id).await["step"], "pull");
     daemon.stop();
-    let failed = site.ended(&id).await;
-    is_outcome(&failed, "failed");
     gate.open();
     daemon.start_again().await;
-    assert_eq!((before, env), (site.containers(), site.env()));
-    site.serves(&images.tag("two")).await;
-    is_outcome(&site.deploy(&images.tag("five")).await, "live");
+    let ended = site.ended(&id).await;
+    is_outcome(&ended, "live");
+    assert!(ended["journal"].to_string().contains("Docker "), "{ended:#}");
+    assert_ne!((before, env), (site.containers(), site.env()));
     site.serves(&images.tag("five")).await;
 
     // Somebody else prunes the images, and the registry is gone; two is on the host all the same.
@@ -536,6 +562,70 @@ async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     site.serves(&images.tag("two")).await;
     site.bear_a_hand_run();
     assert_eq!(neighbours, site.neighbours());
+    site.finish().await;
+    drop(daemon);
+}
+
+/// Docker is killed or stopped in the middle of up, health, smoke and the undo, and containers go with it: the deployment waits
+/// for it and goes on, and no half-replaced container is left.
+async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut daemon = Daemon::start(dir.path(), false).await;
+    let docker = daemon.docker.clone();
+    // The old container takes its time to end, so compose can be met at its work.
+    let slow = json!({"stop_signal": "SIGTERM", "stop_grace_period": "4s"});
+    let site = Site::make(&images, &docker, &images.port, slow).await;
+    let tag = |name: &str| images.tag(name);
+    is_outcome(&site.deploy(&tag("one")).await, "live");
+    let stack = site.dir.path().join("stack");
+    let is_up = |holder: &executor::Holder| cmdline(holder.pid).contains(" up -d ");
+    let cases = [
+        ("up", "two", "live", "two"),
+        ("health", "one", "live", "one"),
+        ("smoke", "two", "live", "two"),
+        ("undo", "three", "rolled_back", "two"),
+    ];
+    for (number, (step, name, outcome, serves)) in cases.into_iter().enumerate() {
+        if step == "smoke" {
+            site.page.shut();
+        }
+        let id = site.order(&tag(name)).await;
+        match step {
+            "up" => until("compose is at work", || executor::holders(&stack).iter().any(is_up)).await,
+            "smoke" => {
+                // The page is looked at once before, as it is.
+                site.page.met().await;
+                site.page.open();
+                let new = tag(name);
+                until("it is up", || site.env().contains(&new) && site.containers().contains_key("web")).await;
+                site.page.shut();
+                site.page.met().await;
+            }
+            "undo" => {
+                while site.server().show(&id).await["step"] != "undo_up" {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            step => {
+                while site.server().show(&id).await["step"] != step {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+        if number % 2 == 0 {
+            daemon.kill()
+        } else {
+            daemon.stop()
+        }
+        site.page.open();
+        daemon.start_again().await;
+        let ended = site.ended_at_last(&id).await;
+        is_outcome(&ended, outcome);
+        assert!(ended["journal"].to_string().contains("Docker "), "{step}: {ended:#}");
+        site.serves(&tag(serves)).await;
+        let names = docker.says(&["ps", "-a", "--format", "{{.Names}} {{.Status}}"]);
+        assert!(!names.contains("_steps") && !names.contains("Dead") && !names.contains("Removal"), "{step}: {names}");
+    }
     site.finish().await;
     drop(daemon);
 }
@@ -554,7 +644,7 @@ async fn the_story_on_docker_itself() {
             });
         })*};
     }
-    case!(landing_and_what_does_not_hold killed_during_up killed_during_smoke a_daemon_that_is_pruned_and_stopped images_that_were_loaded);
+    case!(landing_and_what_does_not_hold killed_during_up killed_during_smoke a_daemon_that_is_pruned_and_stopped a_daemon_that_is_killed_in_the_middle images_that_were_loaded);
     let ended = cases.join_all().await;
     println!(
         "on Docker: {}",

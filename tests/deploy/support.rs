@@ -49,12 +49,23 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it answers.
     pub(crate) async fn start(dir: &Path) -> Self {
+        Self::start_by(dir, Command::new(env!("CARGO_BIN_EXE_tagalong"))).await
+    }
+
+    /// The same, where it may have so many files open and no more.
+    pub(crate) async fn start_with_open_files(dir: &Path, limit: u32) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_tagalong")]);
+        Self::start_by(dir, command).await
+    }
+
+    async fn start_by(dir: &Path, mut command: Command) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let log = dir.join("serve.log");
         let writer = File::options().create(true).append(true).open(&log).expect("a log");
         let socket = dir.join("s");
         let _ = std::fs::remove_file(&socket);
-        let child = Command::new(env!("CARGO_BIN_EXE_tagalong"))
+        let child = command
             .args(["serve", "--config"])
             .arg(dir.join("tagalong.toml"))
             .stdin(Stdio::null())
@@ -122,6 +133,15 @@ impl Server {
         let (status, answer) = self.post(path, body).await;
         assert_eq!(status, 202, "{answer}");
         answer["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Orders `tag` and gives the deployment's id and its read token.
+    pub(crate) async fn deploy_with_token(&self, tag: &str) -> (String, String) {
+        let call = self.http.post("http://tagalong/api/v1/deployments").body(json!({"service": "web", "tag": tag}).to_string());
+        let answer = call.send().await.expect("an answer");
+        let token = answer.headers()[tagalong::api::READ_TOKEN_HEADER].to_str().expect("a text").to_owned();
+        let body: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
+        (body["id"].as_str().expect("an id").to_owned(), token)
     }
 
     /// Orders `tag` and gives the deployment's id.

@@ -321,6 +321,36 @@ async fn is_preempted(place: Place, database: Database) {
     world.finish().await;
 }
 
+/// The steps at and behind which Docker is asked: all but the after-hook, whose failure is a warning.
+static ASKING: [Place; 12] =
+    [PLACES[0], PLACES[1], PLACES[2], PLACES[3], PLACES[4], PLACES[5], PLACES[6], PLACES[7], PLACES[9], PLACES[10], PLACES[11], PLACES[12]];
+
+/// Docker is ended in the middle of a step, and with it what has no restart policy; it comes back after a while.
+async fn docker_goes_away(place: Place) {
+    let world = World::landed(&Settings::default()).await;
+    let before = world.containers();
+    let (id, pipe) = stopped_at(&world, place).await;
+    world.forget("daemon");
+    world.arm("daemon", "fail");
+    if place.point == FILES || matches!(place.step, "preflight" | "resolve") {
+        goes_on(&world, place, pipe);
+    }
+    world.reached("daemon").await;
+    let said = world.server().get("/api/v1/services/web").await.1["blocked"].to_string();
+    assert!(said.contains(&format!("{id} is at")) && said.contains("the Docker daemon does not answer"), "{said}");
+    world.end_web();
+    if place.point != FILES {
+        world.disarm(place.point);
+    }
+    world.disarm("daemon");
+    judge(&world, &before, &id, &when_it_is_killed(place)).await;
+    let journal = world.server().journal(&id).await;
+    let said = ["Docker was away", "Docker answers again"];
+    assert!(said.iter().any(|words| journal.contains(words)), "{journal}");
+    assert_eq!(world.containers()["web"]["state"], "running");
+    world.finish().await;
+}
+
 /// Runs `case` for every one of `places`, some at a time, and says how often each was met.
 async fn at<F: Future<Output = ()> + Send + 'static>(
     places: &'static [Place],
@@ -362,6 +392,11 @@ async fn every_step_may_hang() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_step_may_be_cancelled() {
     at(&PLACES, "is cancelled", is_cancelled).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn docker_may_go_away_at_every_step() {
+    at(&ASKING, "Docker goes away", docker_goes_away).await;
 }
 
 /// What hangs on the record alone, on each database.

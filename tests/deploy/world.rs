@@ -125,6 +125,12 @@ impl World {
         self.server = Some(Server::start(self.dir.path()).await);
     }
 
+    /// Starts tagalong again, where it may have so many files open and no more.
+    pub(crate) async fn restart_with_open_files(&mut self, limit: u32) {
+        self.stop();
+        self.server = Some(Server::start_with_open_files(self.dir.path(), limit).await);
+    }
+
     /// Ends tagalong by SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.server.take().expect("the server runs").kill();
@@ -236,6 +242,17 @@ impl World {
         std::fs::read_to_string(self.path("stack/.env")).expect("a file")
     }
 
+    /// As Docker leaves a container that it has ended with itself, where nothing says that it is to be started again.
+    pub(crate) fn end_web(&self) {
+        let mut state = self.state();
+        for one in state["containers"].as_array_mut().expect("a list") {
+            if one["service"] == "web" {
+                one["state"] = json!("exited");
+            }
+        }
+        std::fs::write(self.path("world/state.json"), state.to_string()).expect("a file");
+    }
+
     /// `.env` as it is when `tag` is pinned.
     pub(crate) fn env_of(&self, tag: &str) -> String {
         ENV.replace("WEB_TAG=v1", &format!("WEB_TAG={tag}@{}", self.digest(tag)))
@@ -266,12 +283,24 @@ impl World {
         }
     }
 
-    /// Nobody can write to the database until the answer is dropped.
-    pub(crate) async fn lock_database(&self) -> sqlx::AnyConnection {
+    async fn database(&self) -> sqlx::AnyConnection {
         use sqlx::Connection as _;
         sqlx::any::install_default_drivers();
         let file = format!("sqlite://{}", self.path("data/tagalong.db").display());
-        let mut connection = sqlx::AnyConnection::connect(self.url.as_ref().unwrap_or(&file)).await.expect("the database");
+        sqlx::AnyConnection::connect(self.url.as_ref().unwrap_or(&file)).await.expect("the database")
+    }
+
+    /// Who holds the service, since when and until when, as it is stored.
+    pub(crate) async fn hold(&self) -> Option<(String, i64, Option<i64>)> {
+        use sqlx::Row as _;
+        let sql = "SELECT deployment, since_ms, until_ms FROM holds WHERE service = 'web'";
+        let row = sqlx::query(sql).fetch_optional(&mut self.database().await).await.expect("an answer")?;
+        Some((row.get("deployment"), row.get("since_ms"), row.get("until_ms")))
+    }
+
+    /// Nobody can write to the database until the answer is dropped.
+    pub(crate) async fn lock_database(&self) -> sqlx::AnyConnection {
+        let mut connection = self.database().await;
         let statements = match self.url {
             None => ["PRAGMA busy_timeout = 20000", "BEGIN IMMEDIATE"],
             Some(_) => ["BEGIN", "LOCK TABLE deployments IN EXCLUSIVE MODE"],
@@ -317,7 +346,11 @@ fn meet(world: &Path, point: &str) -> bool {
     if !fault().is_empty() {
         let _ = std::fs::write(world.join("reached").join(point), "");
     }
+    let docker_is_away = || world.join("faults/daemon").exists() && point.starts_with("page");
     while fault() == "hang" {
+        if docker_is_away() {
+            return true;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
     fault() == "fail"
@@ -335,7 +368,8 @@ fn page(world: &Path, path: &str) -> Answer {
     if path == "/version" {
         return Answer::text(200, tag);
     }
-    if meet(world, &format!("page@{tag}")) {
+    let is_up = web.is_some_and(|web| web["state"] == "running");
+    if !is_up || meet(world, &format!("page@{tag}")) {
         return Answer::text(500, "<h1>it broke</h1>");
     }
     // Longer than the least that a plan can read of a page.
@@ -354,6 +388,7 @@ data_dir = "data"
 log_level = "debug"
 [docker]
 program = "{docker}"
+wait_s = 25
 [service.web]
 dir = "stack"
 files = ["compose.yaml"]

@@ -6,6 +6,7 @@
 mod support;
 
 mod cli;
+mod drafts;
 mod flight;
 mod golden;
 mod peers;

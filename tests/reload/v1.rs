@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
+use sqlx::Row as _;
 
 use crate::support::Place;
 use crate::support::Plan;
@@ -62,6 +63,22 @@ async fn a_reload_answers_what_it_did() {
     assert_eq!((status, &shown["loaded"], &shown["last"]["outcome"]), (200, &json!(second), &json!("remote-branch-missing")), "{shown}");
     let (status, all) = call(&server, Method::GET, "/api/v1/datasets", &json!(null)).await;
     assert_eq!((status, &all["datasets"][0]["name"]), (200, &json!("notes")));
+    // Who had what done stands in the audit trail; what nothing was done for does not.
+    let entries = format!("sqlite://{}", place.path().join("pod-data").join(tagalong::store::SQLITE_FILE).display());
+    let pool = sqlx::AnyPool::connect(&entries).await.unwrap();
+    let rows = sqlx::query("SELECT caller || ' ' || action || ' ' || target || ' ' || detail FROM audit ORDER BY seq")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let expected = [
+        format!("key:robot reload notes fast-forwarded, serves {second}"),
+        format!("key:robot reload notes in-sync, serves {second}"),
+        format!("key:robot reload notes fetch-failed, did not hold, serves {second}"),
+        format!("key:robot reload notes remote-branch-missing, did not hold, serves {second}"),
+    ];
+    assert_eq!(said, expected);
     server.stop().await;
 }
 

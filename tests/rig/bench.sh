@@ -8,7 +8,7 @@ root=$(cd "$here/../.." && pwd)
 # shellcheck source=tests/rig/lib.sh
 . "$here/lib.sh"
 
-"$here/install.sh" docker registry nginx lychee browser
+"$here/install.sh" docker registry nginx bench browser
 dir=$(mktemp -d)
 started_docker=
 finish() {
@@ -26,5 +26,6 @@ port=$("$here/registry.sh" up --dir "$dir" | tail -n 1)
 (cd "$root" && cargo build --release --locked)
 tagalong=${CARGO_TARGET_DIR:-$root/target}/release/tagalong
 "$root/bench/deploy.py" "$tagalong" "$port" "${1-20}"
+"$root/bench/door.py" "$tagalong" "$port"
 "$root/bench/smoke.py" "$tagalong" "${1-20}"
 (cd "$root" && cargo bench --locked --bench data)

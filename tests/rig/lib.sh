@@ -25,6 +25,66 @@ wait_for() {
     done
 }
 
+# slowly WHAT LOG COMMAND…: runs the command with its output in the file LOG, and says every 15 s that it still runs and since
+# when. The status is the command's.
+slowly() {
+    local what=$1 log=$2 began=$SECONDS ticker code=0
+    shift 2
+    (
+        # Nothing of this may hold the script's streams once that has ended.
+        exec </dev/null >/dev/null
+        for ((ticks = 1; ; ticks++)); do
+            sleep 1 2>/dev/null
+            kill -0 $$ 2>/dev/null || exit 0
+            ((ticks % 15)) || say "    $what: $((SECONDS - began)) s so far"
+        done
+    ) &
+    ticker=$!
+    "$@" >"$log" 2>&1 || code=$?
+    kill "$ticker" 2>/dev/null || true
+    wait "$ticker" 2>/dev/null || true
+    return "$code"
+}
+
+# built LOG ARGUMENT…: cargo build with these arguments, in the folder that it stands in. A terminal sees cargo's own progress;
+# elsewhere a line every 15 s says how far it is. Everything cargo says is in LOG.
+built() {
+    local log=$1 all cores began=$SECONDS
+    shift
+    cores=$(nproc)
+    # Measured on two cores; a build that has been made before takes seconds.
+    say "    cargo build $*: the first time about $((14 / cores > 2 ? 14 / cores : 2)) min on the $cores cores here, and it fetches its crates; later some seconds"
+    if [[ -t 2 ]]; then
+        cargo build "$@" || return 1
+    else
+        all=$(cargo tree --locked --edges normal,build --prefix none --format '{p}' 2>/dev/null | sed 's/ (\*)$//' | sort -u | wc -l) || all=0
+        cargo build "$@" 2>&1 | tee "$log" | compiled "$all" || return 1
+    fi
+    say "    built in $((SECONDS - began)) s"
+}
+
+# compiled ALL: reads what cargo says and says now and then how far it is; what cargo complains of is given on as it is.
+compiled() {
+    local line made=0 next=$((SECONDS + 15)) began=$SECONDS status what='fetching crates'
+    while :; do
+        status=0
+        IFS= read -r -t 15 line || status=$?
+        # More than 128: nothing was said for 15 s; else it has ended.
+        if ((status > 0 && status <= 128)); then break; fi
+        if ((status == 0)); then
+            case $line in
+                *Compiling\ *) made=$((made + 1)) what="compiling ${line##*Compiling }" what=${what%% (*} ;;
+                *Download* | *Updating* | *Locking* | *Finished* | *Fresh*) ;;
+                *) say "$line" ;;
+            esac
+        fi
+        if ((SECONDS >= next)); then
+            say "    $made of about $1 crates, $((SECONDS - began)) s so far; $what"
+            next=$((SECONDS + 15))
+        fi
+    done
+}
+
 # alive PIDFILE NAME: the process noted in the file runs, and is still the program of that name.
 alive() {
     local pid
@@ -53,6 +113,7 @@ stop() {
 # free_port FIRST: the first port from FIRST on at which nothing listens on loopback.
 free_port() {
     local port
+    [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] || die "'$1' is no port"
     for ((port = $1; port < $1 + 100; port++)); do
         if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
             printf '%s\n' "$port"

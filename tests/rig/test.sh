@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 cd "$here/../.."
 
-"$here/install.sh" docker registry proxy tests browser
+"$here/install.sh" docker registry proxy nginx tests browser workflow
 if ! "$here/docker.sh" status 2>/dev/null; then
     trap '"$here/docker.sh" down' EXIT
     "$here/docker.sh" up

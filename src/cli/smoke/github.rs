@@ -6,9 +6,9 @@ use std::path::Path;
 
 use crate::cli::output::harmless;
 use crate::cli::smoke::human;
-use crate::journal::clean;
 use crate::model::Report;
 use crate::model::Severity;
+use crate::model::clean;
 
 /// One line a finding, and a last one that is for the log alone. With `source` they stand at that file's lines.
 pub(super) fn render(report: &Report, source: Option<&Path>) -> String {

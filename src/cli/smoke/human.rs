@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
-use crate::journal::clean;
 use crate::model::Effect;
 use crate::model::Finding;
 use crate::model::Report;
 use crate::model::Severity;
+use crate::model::clean;
 use crate::smoke;
 
 pub(super) fn render(report: &Report, output: &Output) -> String {

@@ -7,10 +7,10 @@ use quick_xml::events::BytesStart;
 use quick_xml::events::BytesText;
 use quick_xml::events::Event;
 
-use crate::journal::clean;
 use crate::model::Finding;
 use crate::model::Report;
 use crate::model::Severity;
+use crate::model::clean;
 use crate::smoke;
 
 /// The report as one test suite. Warnings and notes are output of a test that passes.

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use anyhow::Context as _;
 
 use crate::cli::smoke::human;
-use crate::journal::clean;
 use crate::model::Report;
+use crate::model::clean;
 
 pub(super) fn render(report: &Report) -> String {
     let mark = if report.passed() { "✅ passes" } else { "❌ does not pass" };

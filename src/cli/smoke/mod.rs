@@ -25,9 +25,9 @@ use crate::cli::output::harmless;
 use crate::cli::output::json_text;
 use crate::cli::smoke::format::Format;
 use crate::cli::smoke::plan::Usage;
-use crate::journal::clean;
 use crate::model::Report;
 use crate::model::Tag;
+use crate::model::clean;
 use crate::smoke;
 use crate::smoke::Release;
 

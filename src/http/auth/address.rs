@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use ipnet::IpNet;
 
+use crate::config::Server;
 use crate::http::auth::Via;
+use crate::http::auth::forwarded;
+use crate::http::error::ApiError;
 
 /// Where a call comes from.
 #[derive(Debug)]
@@ -13,31 +15,34 @@ pub(super) struct Origin {
     pub(super) via: Via,
     /// The caller's own address; none over the unix socket.
     client: Option<IpAddr>,
-    /// Whether a trusted proxy stands between and says that it was asked over https.
-    proxy_says_https: Option<bool>,
+    is_private: bool,
 }
 
 impl Origin {
-    pub(super) fn of(request: &HttpRequest, trusted: &[IpNet]) -> Self {
+    /// # Errors
+    /// 403 for a call over the unix socket that a proxy passed on: whoever opens the socket may do everything, and that is not
+    /// whoever the proxy serves.
+    pub(super) fn of(request: &HttpRequest, server: &Server) -> Result<Self, ApiError> {
         let via = request.conn_data::<Via>().copied().unwrap_or(Via::Plain);
-        let peer = request.peer_addr().map(|peer| canonical(peer.ip()));
-        let Some(proxy) = peer.filter(|peer| trusted.iter().any(|net| net.contains(peer))) else {
-            return Self { via, client: peer, proxy_says_https: None };
+        let forwarded = forwarded::any_header(request.headers());
+        if matches!(via, Via::Socket { .. }) {
+            return match forwarded {
+                Some(name) => Err(ApiError::forbidden(format!(
+                    "A call over the unix socket must not carry {name}: let the proxy call an address of `listen` that is in trusted_proxies."
+                ))),
+                None => Ok(Self { via, client: None, is_private: true }),
+            };
+        }
+        let Some(peer) = request.peer_addr().map(|peer| peer.ip().to_canonical()) else {
+            return Ok(Self { via, client: None, is_private: false });
         };
-        let all = |name: &str| -> Vec<String> {
-            let values = request.headers().get_all(name).filter_map(|value| value.to_str().ok());
-            values.flat_map(|value| value.split(',')).map(|part| part.trim().to_owned()).collect()
-        };
-        // RFC 7239, or the older pair of headers; the last entry is the one that our own proxy wrote.
-        let forwarded = all("forwarded");
-        let (hops, scheme): (Vec<String>, Option<String>) = if forwarded.is_empty() {
-            (all("x-forwarded-for"), all("x-forwarded-proto").pop())
-        } else {
-            (forwarded.iter().filter_map(|entry| field(entry, "for")).collect(), forwarded.last().and_then(|entry| field(entry, "proto")))
-        };
-        let addresses: Vec<IpAddr> = hops.iter().map_while(|hop| hop_address(hop)).collect();
-        let client = addresses.iter().rev().find(|ip| !trusted.iter().any(|net| net.contains(*ip))).or(addresses.first()).copied();
-        Self { via, client: Some(client.unwrap_or(proxy)), proxy_says_https: Some(scheme.as_deref() == Some("https")) }
+        if is_trusted(server, peer) {
+            let claim = forwarded::claim(request.headers(), server.forwarded_headers, peer, &server.trusted_proxies);
+            return Ok(Self { via, client: Some(claim.client), is_private: claim.is_https });
+        }
+        // A proxy that nobody configured may itself have been called in the clear.
+        let is_private = forwarded.is_none() && (via == Via::Tls || peer.is_loopback());
+        Ok(Self { via, client: Some(peer), is_private })
     }
 
     /// The user on the other end of the unix socket.
@@ -50,77 +55,176 @@ impl Origin {
 
     /// Whether nobody on the way can read what is sent.
     pub(super) fn is_private(&self) -> bool {
-        match (self.via, self.proxy_says_https) {
-            (Via::Socket { .. } | Via::Tls, _) => true,
-            (Via::Plain, Some(https)) => https,
-            (Via::Plain, None) => self.client.is_some_and(|ip| ip.is_loopback()),
-        }
+        self.is_private
     }
 
     /// What failed attempts are counted under: the address, or for IPv6 its /64, which is what one subscriber has.
     pub(super) fn limit_key(&self) -> String {
-        match self.client {
-            Some(IpAddr::V6(ip)) => {
-                let s = ip.segments();
-                format!("{:x}:{:x}:{:x}:{:x}::/64", s[0], s[1], s[2], s[3])
-            }
-            Some(IpAddr::V4(ip)) => ip.to_string(),
-            None => "socket".to_owned(),
+        self.client.map_or_else(|| "socket".to_owned(), subscriber)
+    }
+}
+
+/// Whether `peer` is a proxy whose headers are believed.
+pub(in crate::http) fn is_trusted(server: &Server, peer: IpAddr) -> bool {
+    server.trusted_proxies.iter().any(|net| net.contains(&peer))
+}
+
+/// The address, or for IPv6 its /64.
+pub(in crate::http) fn subscriber(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => {
+            let s = ip.segments();
+            format!("{:x}:{:x}:{:x}:{:x}::/64", s[0], s[1], s[2], s[3])
         }
+        IpAddr::V4(ip) => ip.to_string(),
     }
-}
-
-/// An IPv4 address that came over a dual-stack listener is that IPv4 address.
-fn canonical(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(six) => six.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
-    }
-}
-
-fn field(entry: &str, name: &str) -> Option<String> {
-    entry.split(';').find_map(|pair| {
-        let (key, value) = pair.trim().split_once('=')?;
-        key.eq_ignore_ascii_case(name).then(|| value.trim_matches('"').to_ascii_lowercase())
-    })
-}
-
-/// `1.2.3.4`, `1.2.3.4:80`, `::1` or `[::1]:80`.
-fn hop_address(hop: &str) -> Option<IpAddr> {
-    let bare = hop.trim_start_matches('[');
-    let bare = bare.split(']').next().unwrap_or(bare);
-    let parsed = bare.parse().ok().or_else(|| bare.rsplit_once(':').and_then(|(host, _)| host.parse().ok()));
-    parsed.map(canonical)
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderMap;
+    use actix_web::http::header::HeaderName;
+    use actix_web::http::header::HeaderValue;
     use actix_web::test::TestRequest;
 
     use super::Origin;
+    use crate::config::Config;
+    use crate::config::Server;
 
-    fn origin(peer: &str, headers: &[(&str, &str)]) -> Origin {
-        let mut request = TestRequest::default().peer_addr(peer.parse().expect("an address"));
+    fn server(kind: &str) -> Server {
+        let text = format!(
+            "version = 1\n[server]\nlog = \"text\"\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"10.0.0.0/8\", \"fd00::/8\"]\nforwarded_headers = {kind:?}\n"
+        );
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("server.toml");
+        std::fs::write(&file, text).expect("a file");
+        Config::load(&file).expect("a configuration").server
+    }
+
+    fn origin(kind: &str, peer: &str, headers: &[(&str, &[u8])]) -> (String, bool) {
+        let mut map = HeaderMap::new();
         for (name, value) in headers {
-            request = request.append_header((*name, *value));
+            map.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), HeaderValue::from_bytes(value).expect("a value"));
         }
-        Origin::of(&request.to_http_request(), &["10.0.0.0/8".parse().expect("a network")])
+        let mut request = TestRequest::default().peer_addr(peer.parse().expect("an address"));
+        for (name, value) in &map {
+            request = request.append_header((name.clone(), value.clone()));
+        }
+        let found = Origin::of(&request.to_http_request(), &server(kind)).expect("no socket");
+        (found.limit_key(), found.is_private())
+    }
+
+    /// Proxy 10.0.0.2 sends these lists of addresses and protocols.
+    fn x_forwarded(addresses: &[&str], protos: &[&str]) -> (String, bool) {
+        let addresses = addresses.iter().map(|value| ("x-forwarded-for", value.as_bytes()));
+        let all: Vec<_> = addresses.chain(protos.iter().map(|value| ("x-forwarded-proto", value.as_bytes()))).collect();
+        origin("x-forwarded", "10.0.0.2:1", &all)
+    }
+
+    fn standard(lines: &[&str]) -> (String, bool) {
+        let all: Vec<_> = lines.iter().map(|line| ("forwarded", line.as_bytes())).collect();
+        origin("forwarded", "10.0.0.2:1", &all)
     }
 
     #[test]
     fn forwarded_headers_count_only_from_trusted_proxies() {
+        let https: (&str, &[u8]) = ("x-forwarded-proto", b"https");
         for (peer, headers, key, private) in [
-            ("192.0.2.1:1", vec![("x-forwarded-for", "127.0.0.1"), ("x-forwarded-proto", "https")], "192.0.2.1", false),
-            ("10.0.0.2:1", vec![("x-forwarded-for", "127.0.0.1, 192.0.2.7"), ("x-forwarded-proto", "https")], "192.0.2.7", true),
-            ("10.0.0.2:1", vec![("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "http")], "192.0.2.7", false),
-            ("10.0.0.2:1", vec![("x-forwarded-for", "192.0.2.7, 10.0.0.9"), ("x-forwarded-proto", "https")], "192.0.2.7", true),
-            ("10.0.0.2:1", vec![("forwarded", "for=\"[2001:db8:1:2:3::4]:99\";proto=https")], "2001:db8:1:2::/64", true),
+            ("192.0.2.1:1", vec![("x-forwarded-for", &b"127.0.0.1"[..]), https], "192.0.2.1", false),
             ("10.0.0.2:1", vec![], "10.0.0.2", false),
-            ("127.0.0.1:1", vec![], "127.0.0.1", true),
+            ("[::ffff:10.0.0.2]:1", vec![("x-forwarded-for", b"192.0.2.7"), https], "192.0.2.7", true),
             ("[::ffff:192.0.2.3]:1", vec![], "192.0.2.3", false),
+            ("127.0.0.1:1", vec![], "127.0.0.1", true),
+            ("[::1]:1", vec![], "0:0:0:0::/64", true),
+            // A proxy on this host that nobody configured: whatever it says, it may have been called in the clear.
+            ("127.0.0.1:1", vec![https], "127.0.0.1", false),
+            ("127.0.0.1:1", vec![("x-forwarded-host", b"x")], "127.0.0.1", false),
+            ("127.0.0.1:1", vec![("forwarded", b"proto=https")], "127.0.0.1", false),
+            ("127.0.0.1:1", vec![("x-real-ip", b"127.0.0.1")], "127.0.0.1", false),
+            ("127.0.0.1:1", vec![("via", b"1.1 squid")], "127.0.0.1", false),
+            ("[::1]:1", vec![("x-forwarded-for", b"\xff")], "0:0:0:0::/64", false),
+            // The other kind is passed over, whether it agrees or not.
+            ("10.0.0.2:1", vec![("forwarded", b"for=192.0.2.9;proto=https")], "10.0.0.2", false),
+            (
+                "10.0.0.2:1",
+                vec![("x-forwarded-for", b"192.0.2.7"), ("x-forwarded-proto", b"http"), ("forwarded", b"for=1.1.1.1;proto=https")],
+                "192.0.2.7",
+                false,
+            ),
         ] {
-            let found = origin(peer, &headers);
-            assert_eq!((found.limit_key().as_str(), found.is_private()), (key, private), "{peer} {headers:?}");
+            assert_eq!(origin("x-forwarded", peer, &headers), (key.to_owned(), private), "{peer} {headers:?}");
+        }
+        let both: [(&str, &[u8]); 3] = [("x-forwarded-for", b"1.1.1.1"), https, ("forwarded", b"for=192.0.2.7;proto=http")];
+        assert_eq!(origin("forwarded", "10.0.0.2:1", &both), ("192.0.2.7".to_owned(), false));
+    }
+
+    #[test]
+    fn the_list_is_walked_from_the_right_to_the_first_hop_that_is_not_trusted_or_not_readable() {
+        for (addresses, protos, key, private) in [
+            (vec!["127.0.0.1, 192.0.2.7"], vec!["https"], "192.0.2.7", true),
+            (vec!["127.0.0.1", "192.0.2.7"], vec!["https"], "192.0.2.7", true),
+            (vec!["garbage, 192.0.2.7"], vec!["https"], "192.0.2.7", true),
+            (vec!["1.1.1.1, 192.0.2.7, 10.0.0.9"], vec!["https"], "192.0.2.7", true),
+            (vec!["10.0.0.7, 10.0.0.9"], vec!["https"], "10.0.0.7", true),
+            // Not readable: the hop that wrote it is all that is known, and it does not vouch for https.
+            (vec!["192.0.2.7, garbage"], vec!["https"], "10.0.0.2", false),
+            (vec!["192.0.2.7, garbage, 10.0.0.9"], vec!["https"], "10.0.0.9", false),
+            (vec!["192.0.2.7,"], vec!["https"], "10.0.0.2", false),
+            (vec![""], vec!["https"], "10.0.0.2", false),
+            (vec![], vec!["https"], "10.0.0.2", false),
+            (vec!["\"192.0.2.7\""], vec!["https"], "10.0.0.2", false),
+            (vec!["192.0.2.7:x"], vec!["https"], "10.0.0.2", false),
+            (vec!["192.0.2.7:99999"], vec!["https"], "10.0.0.2", false),
+            (vec!["192.0.2.07"], vec!["https"], "10.0.0.2", false),
+            (vec!["[2001:db8::1]x"], vec!["https"], "10.0.0.2", false),
+            (vec!["2001:db8::1%eth0"], vec!["https"], "10.0.0.2", false),
+            // Hidden on purpose.
+            (vec!["1.1.1.1, unknown"], vec!["https"], "10.0.0.2", true),
+            (vec!["1.1.1.1, _gazonk"], vec!["http"], "10.0.0.2", false),
+            // Every way to write an address.
+            (vec!["192.0.2.7:443"], vec!["HTTPS"], "192.0.2.7", true),
+            (vec!["2001:db8:1:2:3::4"], vec!["https"], "2001:db8:1:2::/64", true),
+            (vec!["[2001:db8:1:2:3::4]"], vec!["https"], "2001:db8:1:2::/64", true),
+            (vec!["[2001:db8:1:2:3::4]:99"], vec!["https"], "2001:db8:1:2::/64", true),
+            (vec!["::ffff:192.0.2.7"], vec!["https"], "192.0.2.7", true),
+            (vec!["1.1.1.1, ::ffff:10.0.0.4"], vec!["https"], "1.1.1.1", true),
+            (vec!["fe80::1%eth0"], vec!["https"], "fe80:0:0:0::/64", true),
+            // Protocols belong to the hops when there are as many of both.
+            (vec!["1.1.1.1, 192.0.2.7"], vec!["https, http"], "192.0.2.7", false),
+            (vec!["1.1.1.1, 192.0.2.7"], vec!["http", "https"], "192.0.2.7", true),
+            (vec!["192.0.2.7, 10.0.0.9"], vec!["https, http"], "192.0.2.7", true),
+            (vec!["192.0.2.7"], vec!["https, https"], "192.0.2.7", false),
+            (vec!["1.1.1.1, 1.1.1.2, 192.0.2.7"], vec!["https, https"], "192.0.2.7", false),
+            (vec!["192.0.2.7"], vec![], "192.0.2.7", false),
+            (vec!["192.0.2.7"], vec!["httpsx"], "192.0.2.7", false),
+        ] {
+            assert_eq!(x_forwarded(&addresses, &protos), (key.to_owned(), private), "{addresses:?} {protos:?}");
+        }
+    }
+
+    #[test]
+    fn the_standard_header_is_read_by_its_grammar_and_the_same_walk() {
+        for (lines, key, private) in [
+            (vec!["for=192.0.2.7;proto=https"], "192.0.2.7", true),
+            (vec!["For=\"[2001:db8:1:2:3::4]:99\"; Proto=HTTPS;by=_x"], "2001:db8:1:2::/64", true),
+            (vec!["for=1.1.1.1;proto=https, for=192.0.2.7;proto=http"], "192.0.2.7", false),
+            (vec!["for=1.1.1.1;proto=https", "for=192.0.2.7;proto=http"], "192.0.2.7", false),
+            (vec!["for=192.0.2.7;proto=https, for=10.0.0.9;proto=http"], "192.0.2.7", true),
+            (vec!["for=unknown;proto=https"], "10.0.0.2", true),
+            (vec!["for=\"_gazonk:_p\";proto=https"], "10.0.0.2", true),
+            // A client cannot swallow what the proxy appends, nor tell it twice.
+            (vec!["for=\"1.1.1.1, for=192.0.2.7;proto=https"], "10.0.0.2", false),
+            (vec!["for=\"1.1.1.1", "for=192.0.2.7;proto=https"], "192.0.2.7", true),
+            (vec!["for=\"x\\, for=\"[2001:db8::1]\";proto=https"], "10.0.0.2", false),
+            (vec!["for=192.0.2.7;for=1.1.1.1;proto=https"], "10.0.0.2", false),
+            (vec!["for=192.0.2.7;proto=http;proto=https"], "10.0.0.2", false),
+            (vec!["proto=https"], "10.0.0.2", false),
+            (vec!["for=192.0.2.7, "], "10.0.0.2", false),
+            (vec!["192.0.2.7"], "10.0.0.2", false),
+            (vec!["for=\"[fe80::1%eth0]:80\";proto=https"], "fe80:0:0:0::/64", true),
+            (vec!["for=192.0.2.7;;proto=https;"], "192.0.2.7", true),
+        ] {
+            assert_eq!(standard(&lines), (key.to_owned(), private), "{lines:?}");
         }
     }
 }

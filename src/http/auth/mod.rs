@@ -1,11 +1,13 @@
-//! Who calls. Authority stands in a handler's hands only as a [`Proof`]: it comes after the proof holds, and gives the body and
-//! the caller only after the scope does.
+//! Who calls. Authority stands in a handler's hands only as a [`Proof`].
 
 mod address;
+mod forwarded;
+mod proof;
 mod reload;
 mod scheme;
 pub mod token;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,22 +18,22 @@ use futures_util::StreamExt as _;
 use sha2::Digest as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::api;
 use crate::clock;
-use crate::config::Key;
 use crate::http::Need;
 use crate::http::Shared;
+use crate::http::auth::proof::Who;
+use crate::http::connection::Connection;
 use crate::http::error::ApiError;
 use crate::http::routes;
 use crate::model::Caller;
-use crate::model::DatasetName;
 use crate::model::DeploymentId;
-use crate::model::OrderKind;
-use crate::model::Scope;
-use crate::model::ServiceName;
 use crate::model::Verb;
+use crate::model::webhook_call;
 use crate::store::Delivery;
 
+pub(super) use address::is_trusted;
+pub(super) use address::subscriber;
+pub use proof::Proof;
 pub use reload::{Unproven, prove_reload};
 pub use scheme::{Shown, sign};
 
@@ -39,6 +41,10 @@ pub use scheme::{Shown, sign};
 const BODY_DEADLINE: Duration = Duration::from_secs(8);
 /// Up to here a body needs no room of its own; an order is far smaller.
 const SMALL_BYTES: usize = 16 << 10;
+
+const IN_THE_CLEAR: &str = "A bearer or read token must not travel in the clear; use https, or sign the call instead. Behind a proxy: \
+    trusted_proxies must name it, and it must send what forwarded_headers says.";
+const READ_TOKEN: &str = "A read token is for the deployment it came with.";
 
 /// How a connection came in; set when it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,178 +60,6 @@ pub enum Via {
     Plain,
 }
 
-/// A call whose proof holds.
-#[derive(Debug)]
-pub struct Proof {
-    who: Who,
-    verb: Verb,
-    body: Vec<u8>,
-    delivery: Option<Delivery>,
-    is_signed: bool,
-    call: String,
-    /// Held as long as a large body is.
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-#[derive(Debug)]
-enum Who {
-    /// Somebody on the host: everything is allowed.
-    Local(u32),
-    Key(Box<Key>),
-    /// A follower with a read token of one deployment.
-    Follower(DeploymentId),
-}
-
-impl Proof {
-    /// The caller, when their scope covers this route's verb on `service`.
-    ///
-    /// # Errors
-    /// 403, naming the caller's own scopes.
-    pub fn allow(&self, service: Option<&ServiceName>) -> Result<Caller, ApiError> {
-        self.allow_verb(self.verb, service)
-    }
-
-    /// Whether the caller may force an order of `service`. To pass a hold or land an older release is to overrule whoever
-    /// rolled back, so it needs what a rollback needs.
-    ///
-    /// # Errors
-    /// 403, naming the caller's own scopes.
-    pub fn allow_force(&self, service: &ServiceName) -> Result<(), ApiError> {
-        self.allow_verb(Verb::Rollback, Some(service)).map(|_| ())
-    }
-
-    fn allow_verb(&self, verb: Verb, service: Option<&ServiceName>) -> Result<Caller, ApiError> {
-        match &self.who {
-            Who::Local(uid) => Ok(Caller::Local(*uid)),
-            Who::Key(key) if key.scopes.iter().any(|scope| scope.covers(verb, service)) => Ok(Caller::Key(key.id.clone())),
-            Who::Key(key) => {
-                let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
-                let target = service.map_or(String::new(), |service| format!(":{service}"));
-                Err(ApiError::forbidden(format!("The key {} may {}; this needs {}{target}.", key.id, scopes.join(", "), verb.as_str())))
-            }
-            Who::Follower(_) => Err(ApiError::forbidden("A read token is for the deployment it came with.")),
-        }
-    }
-
-    /// Whether the caller may read deployment `id` of `service`.
-    ///
-    /// # Errors
-    /// 403.
-    pub fn allow_deployment(&self, id: &DeploymentId, service: &ServiceName) -> Result<(), ApiError> {
-        match &self.who {
-            Who::Follower(mine) if mine == id => Ok(()),
-            _ => self.allow(Some(service)).map(|_| ()),
-        }
-    }
-
-    /// Which services the caller may read.
-    #[must_use]
-    pub fn may_read(&self, service: &ServiceName) -> bool {
-        self.allow(Some(service)).is_ok()
-    }
-
-    /// The caller, when their scope covers this route's verb on a dataset.
-    ///
-    /// # Errors
-    /// 403, naming the caller's own scopes.
-    pub fn allow_dataset(&self, dataset: &DatasetName) -> Result<Caller, ApiError> {
-        // Services and datasets share the words of scopes.
-        self.allow(ServiceName::parse(dataset.as_str()).ok().as_ref())
-    }
-
-    /// Whether the caller may read a dataset.
-    #[must_use]
-    pub fn may_read_dataset(&self, dataset: &DatasetName) -> bool {
-        self.allow_dataset(dataset).is_ok()
-    }
-
-    /// The body as what is asked of a dataset, and its caller.
-    ///
-    /// # Errors
-    /// 400 when the body does not read, 403 when the scope does not cover the dataset or the key's refs not the branch.
-    pub fn reload(&self) -> Result<(api::NewReload, Caller), ApiError> {
-        let ask: api::NewReload =
-            serde_json::from_slice(&self.body).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))?;
-        let caller = self.allow_dataset(&ask.dataset)?;
-        let full = |branch: &String| if branch.starts_with("refs/") { branch.clone() } else { format!("refs/heads/{branch}") };
-        let git_ref = ask.branch.as_ref().map(full);
-        self.allow_ref(git_ref.as_deref())?;
-        Ok((ask, caller))
-    }
-
-    /// The body as an order, its caller and its delivery, when the scope covers the service that `service_of` names.
-    ///
-    /// # Errors
-    /// 400 when the body does not read, 403 when the scope does not cover it or the key's refs do not.
-    pub fn order<T: serde::de::DeserializeOwned>(
-        &self,
-        service_of: impl Fn(&T) -> &ServiceName,
-        ref_of: impl Fn(&T) -> Option<&str>,
-    ) -> Result<(T, Caller, Option<Delivery>), ApiError> {
-        let body: T =
-            serde_json::from_slice(&self.body).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))?;
-        let caller = self.allow(Some(service_of(&body)))?;
-        self.allow_ref(ref_of(&body))?;
-        Ok((body, caller, self.delivery.clone()))
-    }
-
-    fn allow_ref(&self, named: Option<&str>) -> Result<(), ApiError> {
-        if let Who::Key(key) = &self.who
-            && !key.refs.is_empty()
-            && !named.is_some_and(|named| key.refs.iter().any(|pattern| pattern.matches(named)))
-        {
-            return Err(ApiError::forbidden(format!(
-                "The key {} may not act for the ref {}; its refs are set in the configuration.",
-                key.id,
-                named.unwrap_or("none").escape_default()
-            )));
-        }
-        Ok(())
-    }
-
-    /// The caller of an action that orders `kind` once more, for the ref that was named then: it needs what that order needs.
-    ///
-    /// # Errors
-    /// As [`Proof::action`], and 403 when the key's refs do not cover the order's.
-    pub fn order_again(
-        mut self,
-        service: &ServiceName,
-        kind: OrderKind,
-        force: bool,
-        git_ref: Option<&str>,
-    ) -> Result<(Caller, Option<Delivery>), ApiError> {
-        self.verb = match kind {
-            OrderKind::Deploy => Verb::Deploy,
-            OrderKind::Rollback | OrderKind::Adopt => Verb::Rollback,
-        };
-        self.allow(Some(service))?;
-        if force {
-            self.allow_force(service)?;
-        }
-        self.allow_ref(git_ref)?;
-        self.action(service)
-    }
-
-    /// The caller of an action that has no body of its own. A signature covers only the body, so a signed action names itself
-    /// in it, `{"call": "POST /api/v1/…"}`: what was signed for one action cannot be sent to another.
-    ///
-    /// # Errors
-    /// 400 when a signed body does not name this call, 403 when the scope does not cover it.
-    pub fn action(self, service: &ServiceName) -> Result<(Caller, Option<Delivery>), ApiError> {
-        let caller = self.allow(Some(service))?;
-        if self.is_signed {
-            let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
-            if body["call"].as_str() != Some(&self.call) {
-                return Err(ApiError::bad_request(format!(
-                    "The signed body must be {{\"call\":\"{}\"}}, so that it is good for this call only.",
-                    self.call
-                )));
-            }
-        }
-        Ok((caller, self.delivery))
-    }
-}
-
 /// Checks who calls. The signature is checked over the raw body, before any of it is read as JSON.
 ///
 /// # Errors
@@ -236,44 +70,100 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
         Need::Verb(verb) => verb,
         Need::Open | Need::ReloadSecret => return Err(ApiError::unauthorized()),
     };
-    let origin = address::Origin::of(request, &config.server.trusted_proxies);
+    let origin = address::Origin::of(request, &config.server)?;
     let limit = origin.limit_key();
-    if matches!(origin.via, Via::Plain | Via::Tls)
-        && shared.deployer.store().failed_attempts(&limit).await? >= config.server.failed_attempts_per_min
-    {
-        return Err(ApiError::too_many());
+    let connection = request.conn_data::<Rc<Connection>>();
+    if let Some(connection) = connection {
+        connection.is_for(&limit);
     }
+    allow_attempt(shared, &origin, &limit)?;
     let shown = Shown::of(request);
     if origin.uid().is_none() && shown.is_nothing() {
-        return refuse(shared, &limit).await;
+        return refuse(shared, &limit);
     }
     let (body, room) = read_body(request, payload, config.server.body_limit_bytes, shared).await?;
-    let call = format!("{} {}", request.method(), request.path());
-    let mut proof = Proof { who: Who::Local(0), verb, body, delivery: None, is_signed: false, call, _room: room };
-    let delivery_id = if let Some(uid) = origin.uid() {
-        proof.who = Who::Local(uid);
-        header(request, "idempotency-key")
-    } else if let Some(id) =
-        shown.read_token().filter(|_| request.method() == Method::GET).and_then(|given| token::check(&shared.token_key, given))
+    place_of(connection)?;
+    let Some(mut proof) = proven(request, &shown, &origin, shared, body, verb, room)? else { return refuse(shared, &limit) };
+    if let Who::Follower(mine) = &proof.who
+        && !is_about(request.path(), mine)
     {
-        proof.who = Who::Follower(id);
-        None
-    } else {
-        let Some(key) = shown.key(&config.keys, &proof.body, clock::now_ms()) else { return refuse(shared, &limit).await };
-        if shown.is_bearer() && !origin.is_private() {
-            return Err(ApiError::forbidden("A bearer token must not travel in the clear; use https, or sign the call instead."));
-        }
-        proof.who = Who::Key(Box::new(key.clone()));
-        proof.is_signed = !shown.is_bearer();
-        if proof.is_signed { header(request, "webhook-id") } else { header(request, "idempotency-key") }
-    };
-    proof.delivery = delivery(&proof, delivery_id)?;
+        // Before anything is looked up: it must not tell what else there is.
+        return Err(ApiError::forbidden(READ_TOKEN));
+    }
+    proof.delivery = delivery(&proof, request)?;
+    if let Some(connection) = connection {
+        connection.prove();
+    }
     Ok(proof)
 }
 
-async fn refuse(shared: &Shared, limit_key: &str) -> Result<Proof, ApiError> {
+/// From here on what is left to do is ours, so the connection keeps its place.
+fn place_of(connection: Option<&Rc<Connection>>) -> Result<(), ApiError> {
+    if connection.is_some_and(|connection| !connection.serve()) {
+        return Err(ApiError::busy("Too many connections come at once; try again."));
+    }
+    Ok(())
+}
+
+fn allow_attempt(shared: &Shared, origin: &address::Origin, limit_key: &str) -> Result<(), ApiError> {
+    let is_remote = matches!(origin.via, Via::Plain | Via::Tls);
+    let most = shared.deployer.config().server.failed_attempts_per_min;
+    if is_remote && shared.deployer.store().failed_attempts(limit_key) >= most {
+        return Err(ApiError::too_many());
+    }
+    Ok(())
+}
+
+/// Who shows `shown`; none when it does not hold.
+fn proven(
+    request: &HttpRequest,
+    shown: &Shown,
+    origin: &address::Origin,
+    shared: &Shared,
+    body: Vec<u8>,
+    verb: Verb,
+    room: Option<OwnedSemaphorePermit>,
+) -> Result<Option<Proof>, ApiError> {
+    let call = format!("{} {}", request.method(), path_of(request));
+    let bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
+    let who = if let Some(uid) = origin.uid() {
+        Who::Local(uid)
+    } else if let Some(id) = shown.read_token().filter(|_| bodiless).and_then(|given| token::check(&shared.token_key, given)) {
+        Who::Follower(id)
+    } else {
+        // What has no body is signed as the call that it is: a signature that was overheard reads that again, and nothing else.
+        let named = webhook_call(request.method().as_str(), path_of(request));
+        let signed: &[u8] = if bodiless && !shown.is_bearer() { named.as_bytes() } else { &body };
+        match shown.key(&shared.deployer.config().keys, signed, clock::now_ms()) {
+            Some(key) => Who::Key(Box::new(key.clone())),
+            None => return Ok(None),
+        }
+    };
+    let is_bearer = origin.uid().is_none() && shown.is_bearer();
+    if is_bearer && !origin.is_private() {
+        return Err(ApiError::forbidden(IN_THE_CLEAR));
+    }
+    let is_signed = origin.uid().is_none() && !shown.is_bearer();
+    if is_signed && bodiless && !body.is_empty() {
+        return Err(ApiError::bad_request("A signed call that reads has no body: its signature covers {\"call\":\"GET /api/v1/…\"}."));
+    }
+    Ok(Some(Proof { who, verb, body, delivery: None, is_signed, call, _room: room }))
+}
+
+/// The path, with the query as it was sent.
+fn path_of(request: &HttpRequest) -> &str {
+    request.uri().path_and_query().map_or_else(|| request.path(), |all| all.as_str())
+}
+
+/// Whether `path` is about deployment `id` alone.
+fn is_about(path: &str, id: &DeploymentId) -> bool {
+    let rest = path.strip_prefix("/api/v1/deployments/").and_then(|rest| rest.strip_prefix(id.as_str()));
+    matches!(rest, Some("" | "/log"))
+}
+
+fn refuse(shared: &Shared, limit_key: &str) -> Result<Proof, ApiError> {
     shared.deployer.metrics().refused_call();
-    shared.deployer.store().count_failed(limit_key).await?;
+    shared.deployer.store().count_failed(limit_key);
     Err(ApiError::unauthorized())
 }
 
@@ -281,8 +171,8 @@ fn header(request: &HttpRequest, name: &str) -> Option<String> {
     request.headers().get(name)?.to_str().ok().map(str::to_owned)
 }
 
-fn delivery(proof: &Proof, id: Option<String>) -> Result<Option<Delivery>, ApiError> {
-    let Some(id) = id else { return Ok(None) };
+fn delivery(proof: &Proof, request: &HttpRequest) -> Result<Option<Delivery>, ApiError> {
+    let Some(id) = header(request, if proof.is_signed { "webhook-id" } else { "idempotency-key" }) else { return Ok(None) };
     if id.is_empty() || id.len() > 128 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
         return Err(ApiError::bad_request("The Idempotency-Key must be up to 128 letters, digits, - and _."));
     }

@@ -1,6 +1,8 @@
 //! The proof of `/api/_internal/reload-data`, in the order that its users rely on: whoever shows nothing learns nothing, not even
 //! whether a secret is set; then whether one is; then whether it is the right one; only then is the body looked at.
 
+use std::rc::Rc;
+
 use actix_web::HttpRequest;
 use actix_web::web::Payload;
 
@@ -8,9 +10,9 @@ use crate::config::Secret;
 use crate::http::Shared;
 use crate::http::auth;
 use crate::http::auth::Shown;
-use crate::http::auth::Via;
 use crate::http::auth::address;
 use crate::http::auth::scheme;
+use crate::http::connection::Connection;
 use crate::http::error::ApiError;
 use crate::model::DatasetName;
 
@@ -34,17 +36,18 @@ pub enum Unproven {
 /// [`Unproven`], in the order above.
 pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<(DatasetName, Vec<u8>), Unproven> {
     let config = shared.deployer.config();
-    let origin = address::Origin::of(request, &config.server.trusted_proxies);
+    let origin = address::Origin::of(request, &config.server).map_err(Unproven::Other)?;
     let limit_key = origin.limit_key();
-    let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(shared, &limit_key).await) };
+    let connection = request.conn_data::<Rc<Connection>>();
+    if let Some(connection) = connection {
+        connection.is_for(&limit_key);
+    }
+    let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(shared, &limit_key)) };
     if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(refused(shared, &limit_key).await);
+        return Err(refused(shared, &limit_key));
     }
-    let is_remote = matches!(origin.via, Via::Plain | Via::Tls);
-    let failed = shared.deployer.store().failed_attempts(&limit_key).await.map_err(|error| Unproven::Other(error.into()))?;
-    if is_remote && failed >= config.server.failed_attempts_per_min {
-        return Err(Unproven::Other(ApiError::too_many()));
-    }
+    auth::place_of(connection).map_err(Unproven::Other)?;
+    auth::allow_attempt(shared, &origin, &limit_key).map_err(Unproven::Other)?;
     let sources = config.datasets.iter().filter_map(|(name, dataset)| dataset.secret.as_ref().map(|source| (name, source)));
     let secrets: Vec<(&DatasetName, Secret)> = sources
         .filter_map(|(name, source)| match source.read() {
@@ -65,19 +68,20 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
     // Every one is looked at whatever the first ones say, so that time tells nothing.
     let meant =
         secrets.iter().fold(None, |found, (name, right)| if scheme::is_secret(&token, right) { found.or(Some(*name)) } else { found });
-    let Some(name) = meant else { return Err(refused(shared, &limit_key).await) };
+    let Some(name) = meant else { return Err(refused(shared, &limit_key)) };
     if !origin.is_private() {
         let why = "The secret must not travel in the clear; use https, or call from this host.";
         return Err(Unproven::Other(ApiError::forbidden(why)));
+    }
+    if let Some(connection) = connection {
+        connection.prove();
     }
     let (body, _room) = auth::read_body(request, payload, config.server.body_limit_bytes, shared).await.map_err(Unproven::Other)?;
     Ok((name.clone(), body))
 }
 
-async fn refused(shared: &Shared, limit_key: &str) -> Unproven {
+fn refused(shared: &Shared, limit_key: &str) -> Unproven {
     shared.deployer.metrics().refused_call();
-    if let Err(error) = shared.deployer.store().count_failed(limit_key).await {
-        tracing::warn!(%error, "a failed attempt could not be counted");
-    }
+    shared.deployer.store().count_failed(limit_key);
     Unproven::Unauthorized
 }

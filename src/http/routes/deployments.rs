@@ -16,6 +16,9 @@ use crate::http::error::ApiError;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
 use crate::model::ServiceName;
+use crate::model::commit_text;
+use crate::model::ref_text;
+use crate::model::run_url_text;
 use crate::store;
 use crate::store::Deployment;
 use crate::store::Filter;
@@ -28,7 +31,10 @@ pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: 
     if ask.force {
         proof.allow_force(&ask.service)?;
     }
-    check_texts([&ask.commit, &ask.git_ref, &ask.run_url, &ask.reason])?;
+    check_text(ask.reason.as_deref())?;
+    for (given, check) in [(&ask.commit, commit_text as fn(&str) -> _), (&ask.git_ref, ref_text), (&ask.run_url, run_url_text)] {
+        given.as_deref().map(check).transpose().map_err(|error| ApiError::bad_request(error.to_string()))?;
+    }
     let accepted = shared.deployer.order_deployment(ask, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }
@@ -37,7 +43,7 @@ pub(super) async fn roll_back(request: HttpRequest, payload: web::Payload, share
     let proof = auth::prove(&request, payload, &shared).await?;
     // A rollback names no ref, so a key that is bound to refs may not order one.
     let (ask, caller, delivery) = proof.order(|ask: &api::NewRollback| &ask.service, |_| None)?;
-    check_texts([&ask.reason])?;
+    check_text(ask.reason.as_deref())?;
     let accepted = shared.deployer.order_rollback(ask, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }
@@ -81,8 +87,14 @@ pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: we
     let limit = query.limit.unwrap_or(20).clamp(1, 200);
     let filter = Filter { service: query.service, state: query.state, before: query.before, limit };
     let found = shared.deployer.store().list(&filter).await?;
-    let next_before = if found.len() as i64 == limit { found.last().map(|last| last.id.clone()) } else { None };
-    Ok(HttpResponse::Ok().json(api::Deployments { deployments: found.iter().map(deploy::view).collect(), next_before }))
+    let many = found.deployments.len() + found.unreadable.len();
+    let next_before = if many as i64 == limit { found.last } else { None };
+    let unreadable = found.unreadable.iter().map(ToString::to_string).collect();
+    Ok(HttpResponse::Ok().json(api::Deployments {
+        deployments: found.deployments.iter().map(deploy::view).collect(),
+        next_before,
+        unreadable,
+    }))
 }
 
 pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
@@ -95,7 +107,7 @@ pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: we
 pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
-    let (caller, _) = proof.action(&found.order.service)?;
+    let (caller, _) = proof.upon(&found.order)?;
     let (done, message) = shared.deployer.cancel(&found, &caller).await?;
     if done { Ok(HttpResponse::Ok().json(api::Done { message })) } else { Err(ApiError::conflict("ended", message)) }
 }
@@ -103,8 +115,7 @@ pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: 
 pub(super) async fn retry(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
-    let order = &found.order;
-    let (caller, delivery) = proof.order_again(&order.service, order.kind, order.force, order.git_ref.as_deref())?;
+    let (caller, delivery) = proof.upon(&found.order)?;
     let accepted = shared.deployer.retry(&found, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }
@@ -125,13 +136,11 @@ pub(super) fn accepted_answer(accepted: store::Accepted, shared: &Shared) -> Htt
         .json(api::Accepted { id: accepted.id, location, superseded: accepted.superseded, preempted: accepted.preempted })
 }
 
-/// Texts for the record: bounded, so that a record stays a record.
-fn check_texts<const N: usize>(texts: [&Option<String>; N]) -> Result<(), ApiError> {
+/// A text for the record: bounded, so that a record stays a record.
+fn check_text(reason: Option<&str>) -> Result<(), ApiError> {
     const LONGEST: usize = 2000;
-    match texts.into_iter().flatten().find(|text| text.len() > LONGEST || text.contains('\0')) {
-        Some(_) => {
-            Err(ApiError::bad_request(format!("commit, ref, run_url and reason must be shorter than {LONGEST} bytes and without NUL.")))
-        }
+    match reason.filter(|text| text.len() > LONGEST || text.contains('\0')) {
+        Some(_) => Err(ApiError::bad_request(format!("The reason must be shorter than {LONGEST} bytes and without NUL."))),
         None => Ok(()),
     }
 }

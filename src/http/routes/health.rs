@@ -1,8 +1,11 @@
 //! Whether the server is well, its metrics and its contract.
 
+use std::sync::LazyLock;
+
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::web;
+use actix_web::web::Bytes;
 
 use crate::api;
 use crate::http::Shared;
@@ -41,8 +44,11 @@ pub(super) async fn metrics(request: HttpRequest, payload: web::Payload, shared:
     Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(metrics.text()))
 }
 
+/// Made once: whoever asks has shown nothing, and to make it is work.
+static CONTRACT: LazyLock<Bytes> = LazyLock::new(|| serde_json::to_vec(&openapi::openapi()).unwrap_or_default().into());
+
 pub(super) async fn openapi_json() -> HttpResponse {
-    HttpResponse::Ok().json(openapi::openapi())
+    HttpResponse::Ok().content_type("application/json").body(CONTRACT.clone())
 }
 
 pub(in crate::http) async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {

@@ -2,7 +2,7 @@
 //! behind `Last-Event-ID`.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -22,19 +22,21 @@ use crate::deploy;
 use crate::http::Shared;
 use crate::http::auth;
 use crate::http::error::ApiError;
+use crate::http::followers::Place;
 use crate::http::routes::deployments;
 use crate::model::DeploymentId;
 use crate::model::Line;
 use crate::model::LineKind;
 use crate::model::Outcome;
 use crate::model::State;
+use crate::store::Deployment;
 use crate::store::StoreError;
 
 /// How many lines are read at a time.
 const PAGE: i64 = 500;
 /// How often a silent stream shows that it lives, and looks for itself.
 const ALIVE: Duration = Duration::from_secs(10);
-/// How often a deployment of another server is looked at.
+/// How often a deployment is looked at that may be another server's; of one that runs here every change is told.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -63,10 +65,16 @@ pub(super) async fn follow(
     let as_events = header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
     let after = header("last-event-id").and_then(|id| id.parse().ok()).unwrap_or(0);
     let query = web::Query::<LogQuery>::from_query(request.query_string()).map_or(LogQuery { follow: None }, web::Query::into_inner);
-    let seat = Seat::take(&shared)?;
+    let most = shared.deployer.config().server.max_followers.min(shared.most_followers);
+    let place = shared.followers.take(&proof.follows_as(&found.order.caller), most);
+    let Some(place) = place else {
+        return Err(ApiError::busy(format!("{most} read journals already (max_followers); try again.")));
+    };
     let follower = Follower {
         told: shared.deployer.hub().follow(&found.id),
-        _seat: seat,
+        place: Arc::new(place),
+        is_let_go: false,
+        runs_here: false,
         shared: shared.clone(),
         id: found.id,
         after,
@@ -77,8 +85,11 @@ pub(super) async fn follow(
         silent_since: tokio::time::Instant::now(),
     };
     let body = stream::unfold(follower, |mut follower| async move {
-        let chunk = follower.next().await?;
-        Some((Ok::<_, actix_web::Error>(chunk), follower))
+        let chunk = match follower.next_or_leave().await? {
+            Ok(chunk) => Ok(chunk),
+            Err(error) => Err(actix_web::Error::from(error)),
+        };
+        Some((chunk, follower))
     });
     let kind = if as_events { "text/event-stream" } else { "text/plain; charset=utf-8" };
     Ok(HttpResponse::Ok()
@@ -88,29 +99,11 @@ pub(super) async fn follow(
         .streaming(body))
 }
 
-/// One of the places for followers; free again when dropped.
-struct Seat(web::Data<Shared>);
-
-impl Seat {
-    fn take(shared: &web::Data<Shared>) -> Result<Self, ApiError> {
-        let limit = shared.deployer.config().server.max_followers;
-        let seat = Self(shared.clone());
-        if shared.followers.fetch_add(1, Ordering::SeqCst) >= limit {
-            return Err(ApiError::busy(format!("{limit} read journals already (max_followers); try again.")));
-        }
-        Ok(seat)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.followers.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 struct Follower {
     told: watch::Receiver<i64>,
-    _seat: Seat,
+    place: Arc<Place>,
+    is_let_go: bool,
+    runs_here: bool,
     shared: web::Data<Shared>,
     id: DeploymentId,
     after: i64,
@@ -122,6 +115,21 @@ struct Follower {
 }
 
 impl Follower {
+    /// The next piece, unless the place is needed for somebody else. Events may end then, since whoever reads them comes again; a
+    /// text that ended would look whole, so it breaks off.
+    async fn next_or_leave(&mut self) -> Option<Result<Bytes, ApiError>> {
+        if self.is_let_go {
+            return None;
+        }
+        let place = Arc::clone(&self.place);
+        let why = tokio::select! {
+            chunk = self.next() => return chunk.map(Ok),
+            () = place.given_away() => ApiError::busy("Somebody else follows in this place; come again."),
+        };
+        self.is_let_go = true;
+        (!self.as_events).then_some(Err(why))
+    }
+
     /// The next piece of the answer; none when it is whole.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -138,9 +146,9 @@ impl Follower {
                 return None;
             }
             if self.pending.is_empty() && !self.ended {
-                // What is running elsewhere tells nobody here, so it is looked at as well.
-                let _ = tokio::time::timeout(LOOK, self.told.changed()).await;
-                if self.pending.is_empty() && self.silent_since.elapsed() > ALIVE {
+                let look = if self.runs_here { ALIVE } else { LOOK };
+                let _ = tokio::time::timeout(look, self.told.changed()).await;
+                if self.pending.is_empty() && self.silent_since.elapsed() >= ALIVE {
                     self.silent_since = tokio::time::Instant::now();
                     if self.as_events {
                         return Some(Bytes::from_static(b": still here\n\n"));
@@ -162,6 +170,8 @@ impl Follower {
             let text = if self.as_events { event(&line) } else { text(&line) };
             self.pending.push_back(Bytes::from(text));
         }
+        let mine = |stored: &Deployment| stored.executor.as_deref() == Some(self.shared.deployer.executor());
+        self.runs_here = stored.as_ref().is_some_and(|stored| matches!(stored.state, State::Running { .. }) && mine(stored));
         let Some(stored) = stored else {
             self.ended = true;
             return Ok(());

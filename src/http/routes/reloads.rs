@@ -19,6 +19,7 @@ use crate::http::error::ApiError;
 use crate::model::CommitName;
 use crate::model::DatasetName;
 use crate::model::Reconcile;
+use crate::model::is_ref;
 use crate::reload::Ask;
 use crate::reload::Done;
 use crate::reload::Load;
@@ -38,7 +39,8 @@ pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: 
         Some(false) => TellPeers::Never,
     };
     tracing::debug!(dataset = %ask.dataset, %caller, commit = ask.commit_hash.as_ref().map(tracing::field::display), "reload asked for");
-    let reply = shared.reloader.reload(&ask.dataset, &Ask { branch: ask.branch, commit: ask.commit_hash, peers }).await?;
+    let asked = Ask { branch: ask.branch, commit: ask.commit_hash, peers };
+    let reply = reload(&shared, &caller.to_string(), &ask.dataset, &asked).await?;
     let view = reply.view(&ask.dataset);
     if peers == TellPeers::Now {
         let all = view.ok && view.peers.iter().all(|peer| peer.ok);
@@ -49,6 +51,19 @@ pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: 
         return Ok(HttpResponse::Ok().json(view));
     }
     Err(refusal(&reply, view.why.unwrap_or_default()))
+}
+
+/// Reloads, and says in the audit trail for whom and what came of it. Calls that nothing was done for leave no entry.
+async fn reload(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &Ask) -> Result<Reply, ReloadError> {
+    let reply = shared.reloader.reload(dataset, ask).await?;
+    if let Done::Ran(ran) = &reply.done {
+        let serves = reply.loaded.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let detail = format!("{}{}, serves {serves}", ran.outcome(), if ran.is_ok() { "" } else { ", did not hold" });
+        if let Err(error) = shared.deployer.store().audit(caller, "reload", dataset.as_str(), &detail).await {
+            tracing::warn!(%dataset, %error, "the reload is not in the audit trail");
+        }
+    }
+    Ok(reply)
 }
 
 /// A reload that did not hold, as a problem whose code names the outcome.
@@ -103,7 +118,8 @@ pub(super) async fn reload_data(request: HttpRequest, payload: web::Payload, sha
         Ok(ask) => ask,
         Err((status, code, why)) => return failure(status, code, &why, &trace),
     };
-    match shared.reloader.reload(&dataset, &ask).await {
+    // Who has the secret is who calls.
+    match reload(&shared, &format!("secret:{dataset}"), &dataset, &ask).await {
         Ok(reply) => told(&reply, &trace),
         Err(ReloadError::Unknown(_)) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "hot-reload not configured", &trace)
@@ -134,6 +150,9 @@ fn read(request: &HttpRequest, body: &[u8]) -> Result<Ask, (StatusCode, &'static
     let branch = text("branch")?;
     if branch.as_ref().is_some_and(|branch| branch.is_empty() || branch.chars().count() > 200) {
         return Err(wrong("body/branch must have 1 to 200 characters"));
+    }
+    if branch.as_deref().is_some_and(|branch| !is_ref(branch)) {
+        return Err(wrong("body/branch must be the name of a branch"));
     }
     let commit = text("commitHash")?.map(|commit| CommitName::parse(&commit));
     let commit = commit.transpose().map_err(|_| wrong("body/commitHash must be a full or abbreviated object name"))?;

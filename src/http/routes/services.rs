@@ -12,7 +12,6 @@ use crate::http::Shared;
 use crate::http::auth;
 use crate::http::error::ApiError;
 use crate::http::routes::deployments::accepted_answer;
-use crate::model::OrderKind;
 use crate::model::ServiceName;
 use crate::store::Released;
 
@@ -41,7 +40,7 @@ pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: we
 pub(super) async fn adopt(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let service = find(&shared, &name)?;
-    let (caller, delivery) = proof.order_again(&service.name, OrderKind::Adopt, false, None)?;
+    let (caller, delivery) = proof.operator(&service.name)?;
     let accepted = shared.deployer.order_adoption(&service.name, caller, delivery).await?;
     Ok(accepted_answer(accepted, &shared))
 }
@@ -49,7 +48,7 @@ pub(super) async fn adopt(request: HttpRequest, payload: web::Payload, shared: w
 pub(super) async fn release(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let service = find(&shared, &name)?;
-    let (caller, delivery) = proof.action(&service.name)?;
+    let (caller, delivery) = proof.operator(&service.name)?;
     let message = match shared.deployer.release(&service.name, &caller, delivery.as_ref()).await? {
         Released::Now => format!("{} takes orders again.", service.name),
         Released::NotHeld => format!("{} was not held.", service.name),

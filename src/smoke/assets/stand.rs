@@ -1,6 +1,7 @@
 //! How an asset's place is told.
 
 use crate::model::Finding;
+use crate::model::misleads;
 
 use crate::smoke::page::Asset;
 
@@ -28,5 +29,5 @@ impl Asset {
 
 /// An address without what would mislead a reader, and not too long for a report.
 pub(super) fn shown_url(url: &str) -> String {
-    url.chars().take(LONGEST_URL).filter(|c| !c.is_control()).collect()
+    url.chars().take(LONGEST_URL).filter(|c| !misleads(*c)).collect()
 }

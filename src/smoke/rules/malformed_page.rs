@@ -3,6 +3,7 @@
 use crate::model::Effect;
 use crate::model::Finding;
 use crate::model::Severity;
+use crate::model::misleads;
 
 use crate::smoke::page::Malformed;
 use crate::smoke::rules::Rule;
@@ -21,7 +22,7 @@ pub(in crate::smoke) const RULE: Rule = Rule {
 /// What stopped the reader of XML.
 pub(in crate::smoke) fn finding(fault: &Malformed) -> Finding {
     let message = format!("The page is XHTML and browsers stop reading it in line {}: {}.", fault.line, fault.why);
-    let mut finding = RULE.finding(message.chars().filter(|c| !c.is_control()).take(2000).collect());
+    let mut finding = RULE.finding(message.chars().filter(|c| !misleads(*c)).take(2000).collect());
     finding.line = Some(fault.line);
     finding
 }

@@ -40,6 +40,12 @@ pub fn misleads(c: char) -> bool {
     c.is_control() || turns_direction(c)
 }
 
+/// `text` with every character that [`misleads`] replaced by a space: for words within a sentence.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    text.chars().map(|c| if misleads(c) { ' ' } else { c }).collect()
+}
+
 fn turns_direction(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }

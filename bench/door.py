@@ -1,0 +1,284 @@
+#!/usr/bin/env python3
+"""What a call costs at the door, beside Debian's `webhook` (which forks /bin/true), in turn, in one run.
+
+    bench/door.py TAGALONG REGISTRY_PORT [SECONDS]
+
+refuse       a signed order whose signature is wrong, from many addresses: wrk with 16 connections; the ratio of the rates
+accept       signed orders, each with an id of its own: answered 202 after they are on disk. Afterwards the server is killed and
+             every 202 must be in its database
+while it pulls  50 orders a second, while the same service is deployed from images that must be pulled each time
+
+Printed: the rates, the time from when an order was due to its answer, and the most memory that each server held.
+"""
+import base64, concurrent.futures, hashlib, hmac, http.client, json, os, pathlib, re, secrets, shutil, socket, sqlite3, statistics, subprocess, sys, tempfile, threading, time
+
+tagalong, registry = os.path.abspath(sys.argv[1]), sys.argv[2]
+seconds = int(sys.argv[3]) if len(sys.argv) > 3 else 5
+rounds, connections, per_second, pull_seconds = 3, 16, 50, 20
+work = pathlib.Path(tempfile.mkdtemp(prefix="tagalong-bench-"))
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+site, large = f"127.0.0.1:{registry}/acme/site", f"127.0.0.1:{registry}/acme/large"
+key = secrets.token_bytes(32)
+missed = []
+
+
+def docker(*args, check=True):
+    return subprocess.run(["docker", *args], check=check, capture_output=True, text=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def memory(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+
+def wait_for(port):
+    for _ in range(200):
+        try:
+            return socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+    sys.exit(f"nothing listens on {port}")
+
+
+def signed(body, call):
+    now = str(int(time.time()))
+    mac = hmac.new(key, f"{call}.{now}.".encode() + body, hashlib.sha256).digest()
+    return now, "v1," + base64.b64encode(mac).decode()
+
+
+def order(service, tag):
+    return json.dumps({"service": service, "tag": tag}).encode()
+
+
+# --- the two servers -----------------------------------------------------------------------------------------------------------
+
+
+def stack(name, image):
+    folder = work / name
+    folder.mkdir()
+    (folder / "compose.yml").write_text(f"name: tagalong-bench-{name}\nservices:\n  web:\n    image: {image}:${{TAG}}\n    stop_signal: SIGKILL\n")
+    (folder / ".env").write_text("TAG=1f0c9e2\n")
+    return f'[service.{name}]\ndir = "{folder}"\nproject = "tagalong-bench-{name}"\nimage = "{image}"\nvariable = "TAG"\n'
+
+
+def start_tagalong(port):
+    (work / "ci.secret").write_text("whsec_" + base64.b64encode(key).decode())
+    (work / "tagalong.toml").write_text(
+        f'version = 1\n[server]\nlisten = ["127.0.0.1:{port}"]\nsocket = "{work}/tagalong.sock"\ndata_dir = "{work}/data"\n'
+        f'trusted_proxies = ["127.0.0.1"]\n[[key]]\nid = "ci"\nsecret_file = "ci.secret"\nscopes = ["deploy:*", "read"]\n'
+        # What runs stays where it is, so that every order waits, and takes the place of the one before it.
+        + stack("web", site)
+        + '[service.web.before]\nargv = ["sleep", "600"]\n'
+        + stack("large", large)
+    )
+    log = (work / "tagalong.log").open("w")
+    server = subprocess.Popen([tagalong, "--config", str(work / "tagalong.toml"), "serve"], stdout=log, stderr=log)
+    wait_for(port)
+    return server
+
+
+def start_webhook(port):
+    rule = {"match": {"type": "payload-hmac-sha256", "secret": key.hex(), "parameter": {"source": "header", "name": "X-Hub-Signature-256"}}}
+    hook = {"id": "deploy", "execute-command": "/bin/true", "trigger-rule": rule, "trigger-rule-mismatch-http-response-code": 401}
+    (work / "hooks.json").write_text(json.dumps([hook]))
+    server = subprocess.Popen(["webhook", "-hooks", str(work / "hooks.json"), "-ip", "127.0.0.1", "-port", str(port)], **quiet)
+    wait_for(port)
+    return server
+
+
+# --- load ----------------------------------------------------------------------------------------------------------------------
+
+lua = """
+local mode, file, body = %(mode)q, %(file)q, %(body)q
+local threads = 0
+function setup(thread) thread:set("number", threads); threads = threads + 1 end
+local lines, at = {}, 0
+function init()
+  if file ~= "" then
+    local n = 0
+    for line in io.lines(file) do
+      if n %% 2 == number then lines[#lines + 1] = line end
+      n = n + 1
+    end
+  end
+end
+function request()
+  at = at + 1
+  local headers = { ["content-type"] = "application/json", ["x-forwarded-proto"] = "https" }
+  if mode == "webhook" then
+    headers["X-Hub-Signature-256"] = %(webhook)q
+    return wrk.format("POST", "/hooks/deploy", headers, body)
+  end
+  if mode == "refuse" then
+    headers["webhook-id"], headers["webhook-timestamp"], headers["webhook-signature"] = "msg_wrong", %(now)q, %(wrong)q
+    headers["x-forwarded-for"] = "198.51." .. (at %% 250) .. "." .. (math.floor(at / 250) %% 250)
+  else
+    local line = lines[at] or error("too few orders were signed")
+    headers["webhook-id"], headers["webhook-timestamp"], headers["webhook-signature"] = line:match("(%%S+) (%%S+) (%%S+)")
+  end
+  return wrk.format("POST", "/api/v1/deployments", headers, body)
+end
+function done(summary, latency)
+  io.write(string.format("RESULT %%d %%d %%d %%f %%d\\n", summary.requests, summary.errors.status,
+    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout, summary.duration / 1e6, latency:percentile(99)))
+end
+"""
+
+
+def load(port, mode, body, file="", good=True):
+    """Requests a second of wrk. All must be answered, and all well, or all refused."""
+    mac = "sha256=" + hmac.new(key.hex().encode(), body, hashlib.sha256).hexdigest()
+    values = {
+        "mode": mode, "file": file, "body": body.decode(), "now": str(int(time.time())),
+        "webhook": mac if good else "sha256=" + "0" * 64, "wrong": "v1," + base64.b64encode(bytes(32)).decode(),
+    }
+    script = work / "load.lua"
+    script.write_text(re.sub(r"%\((\w+)\)q", lambda m: json.dumps(values[m[1]]), lua).replace("%%", "%"))
+    command = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}/"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    result = re.search(r"RESULT (\d+) (\d+) (\d+) ([\d.]+) (\d+)", found.stdout)
+    if not result:
+        sys.exit(found.stdout + found.stderr)
+    requests, refused, broken, took = int(result[1]), int(result[2]), int(result[3]), float(result[4])
+    wrong = refused if good else requests - refused
+    if wrong or broken > connections:
+        sys.exit(f"{mode}: {wrong} of {requests} answers were not as they should be, {broken} connections broke\n{found.stdout}")
+    return requests / took, requests
+
+
+def sign_many(path, body, many):
+    with path.open("w") as out:
+        for _ in range(many):
+            call = "msg_" + secrets.token_hex(12)
+            out.write(f"{call} {' '.join(signed(body, call))}\n")
+
+
+def hold(what, figure, value, limit, unit, at_least):
+    kept = value >= limit if at_least else value <= limit
+    if not kept:
+        missed.append(what)
+    print(f"{what:<16} {figure:<24} {value:8.2f} {unit:<4} (limit {limit:g}{'' if kept else ', MISSED'})")
+
+
+# --- what is measured ----------------------------------------------------------------------------------------------------------
+
+
+def refuse(ours, theirs):
+    body, rates = order("web", "1f0c9e2"), {"tagalong": [], "webhook": []}
+    for _ in range(rounds):
+        rates["webhook"].append(load(theirs, "webhook", body, good=False)[0])
+        rates["tagalong"].append(load(ours, "refuse", body, good=False)[0])
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    print(f"refuse           webhook {medians['webhook']:.0f}/s, tagalong {medians['tagalong']:.0f}/s")
+    hold("refuse", "tagalong / webhook", medians["tagalong"] / medians["webhook"], 1.5, "", True)
+
+
+def accept(ours, theirs):
+    body, rates, taken = order("web", "1f0c9e2"), {"tagalong": [], "webhook": []}, 0
+    for _ in range(rounds):
+        sign_many(work / "orders", body, seconds * 8000)
+        rates["webhook"].append(load(theirs, "webhook", body)[0])
+        rate, many = load(ours, "accept", body, str(work / "orders"))
+        rates["tagalong"].append(rate)
+        taken += many
+    print(f"accept           webhook {statistics.median(rates['webhook']):.0f}/s (nothing is stored)")
+    hold("accept", "stored, per second", statistics.median(rates["tagalong"]), 2000, "", True)
+    return taken
+
+
+def build_large():
+    tags = []
+    for number in range(2):
+        folder = work / f"image{number}"
+        folder.mkdir()
+        (folder / "noise").write_bytes(secrets.token_bytes(150 << 20))
+        (folder / "Dockerfile").write_text(f"FROM {site}:1f0c9e2\nCOPY noise /noise\n")
+        tags.append(f"large{number}")
+        docker("build", "-q", "-t", f"{large}:{tags[-1]}", str(folder))
+        docker("push", "-q", f"{large}:{tags[-1]}")
+        docker("image", "rm", "-f", f"{large}:{tags[-1]}")
+        (folder / "noise").unlink()
+    return tags
+
+
+def forget(tags, over):
+    """What does not run is not kept, so that the next deployment pulls it again."""
+    while not over.wait(0.5):
+        listed = docker("image", "ls", "-q", "--no-trunc", large, check=False).stdout.split()
+        used = docker("ps", "-q", "--no-trunc", "--format", "{{.Image}}", check=False).stdout
+        for image in set(listed):
+            if image not in used:
+                docker("image", "rm", "-f", image, check=False)
+
+
+def send(port, service, tag, due):
+    body, call = order(service, tag), "msg_" + secrets.token_hex(12)
+    now, signature = signed(body, call)
+    headers = {"content-type": "application/json", "webhook-id": call, "webhook-timestamp": now, "webhook-signature": signature}
+    for wait in [due - time.monotonic()]:
+        if wait > 0:
+            time.sleep(wait)
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    line.request("POST", "/api/v1/deployments", body, headers)
+    status = line.getresponse().status
+    took = time.monotonic() - due
+    line.close()
+    assert status == 202, status
+    return took
+
+
+def while_it_pulls(port, tags):
+    over = threading.Event()
+    janitor = threading.Thread(target=forget, args=(tags, over))
+    janitor.start()
+    began = time.monotonic() + 0.5
+    with concurrent.futures.ThreadPoolExecutor(connections) as pool:
+        orders = range(per_second * pull_seconds)
+        sent = [pool.submit(send, port, "large", tags[n // per_second % 2], began + n / per_second) for n in orders]
+        took = sorted(one.result() for one in sent)
+    over.set()
+    janitor.join()
+    with sqlite3.connect(work / "data" / "tagalong.db") as db:
+        pulls = db.execute("SELECT COUNT(*) FROM lines JOIN deployments ON id = deployment WHERE service = 'large' AND lines.step = 'pull' AND lines.kind = 'step'").fetchone()[0]
+    print(f"while it pulls   {len(took)} orders beside {pulls} pulls, median {took[len(took) // 2] * 1000:.1f} ms, worst {took[-1] * 1000:.0f} ms")
+    if not pulls:
+        missed.append("nothing was pulled")
+    hold("while it pulls", "p99", took[len(took) * 99 // 100] * 1000, 20, "ms", False)
+
+
+servers = []
+try:
+    ours, theirs = free_port(), free_port()
+    servers = [start_tagalong(ours), start_webhook(theirs)]
+    print(f"{rounds} rounds of {seconds} s with {connections} connections · {subprocess.run(['webhook', '-version'], capture_output=True, text=True).stdout.strip()}")
+    refuse(ours, theirs)
+    taken = accept(ours, theirs)
+    while_it_pulls(ours, build_large())
+    peak = memory(servers[0].pid)
+    servers[0].kill()
+    servers[0].wait()
+    with sqlite3.connect(work / "data" / "tagalong.db") as db:
+        stored = db.execute("SELECT COUNT(*) FROM deployments WHERE service = 'web'").fetchone()[0]
+    print(f"stored           {stored} orders in the database after SIGKILL, {taken} were answered 202")
+    if stored < taken:
+        missed.append("stored")
+    print(f"memory           webhook, peak {memory(servers[1].pid):.1f} MiB")
+    hold("memory", "tagalong, peak", peak, 40, "MiB", False)
+    print("every limit holds" if not missed else f"A LIMIT IS MISSED: {', '.join(missed)}")
+    sys.exit(1 if missed else 0)
+finally:
+    for server in servers:
+        server.kill()
+        server.wait()
+    for name in ("web", "large"):
+        if (work / name).exists():
+            subprocess.run(["docker", "compose", "down", "-v", "-t", "0"], cwd=work / name, **quiet)
+    for image in set(docker("image", "ls", "-q", "--no-trunc", large, check=False).stdout.split()):
+        docker("image", "rm", "-f", image, check=False)
+    shutil.rmtree(work)

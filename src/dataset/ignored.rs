@@ -1,0 +1,134 @@
+//! What somebody wants to be ignored: by the rules of the work tree, of the branch, of the remote, and of earlier passes. Such
+//! a file is never pushed, also when the rule that hid it is gone by now.
+
+use std::collections::BTreeSet;
+use std::hash::DefaultHasher;
+use std::hash::Hash as _;
+use std::hash::Hasher as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::dataset::DatasetError;
+use crate::dataset::git::Repo;
+use crate::dataset::git::failed;
+use crate::dataset::git::shown;
+use crate::dataset::traces::in_memory;
+use crate::process::Cancel;
+use crate::process::Ended;
+
+/// The name of a file of rules.
+pub(super) const RULES: &[u8] = b".gitignore";
+/// So many sets of rules of earlier passes are remembered.
+const SETS: usize = 24;
+
+impl Repo {
+    /// Those of `paths` (of files) that any set of rules ignores.
+    pub(super) async fn ignored(&self, paths: &BTreeSet<Vec<u8>>, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
+        let mut ignored = BTreeSet::new();
+        let Some(work) = self.work.clone().filter(|_| !paths.is_empty()) else { return Ok(ignored) };
+        // Not as a pattern, whatever it begins with.
+        let list: Vec<u8> = paths.iter().flat_map(|path| b"./".iter().chain(path).copied().chain([0])).collect();
+        self.ask_rules(&work, Path::new("/dev/null"), &list, &mut ignored, cancel).await?;
+        for set in self.remembered_sets() {
+            self.ask_rules(&set.join("tree"), &set.join("exclude"), &list, &mut ignored, cancel).await?;
+        }
+        for name in ["HEAD".to_owned(), self.local_ref(), self.fetched_ref()] {
+            if let Some(tip) = self.tip(&name, cancel).await? {
+                let set = self.own_dir()?.join("ignores-of-a-commit");
+                self.write_rules_of(tip.as_str(), &set, cancel).await?;
+                self.ask_rules(&set.join("tree"), Path::new("/dev/null"), &list, &mut ignored, cancel).await?;
+            }
+        }
+        Ok(ignored)
+    }
+
+    /// Remembers the rules of the work tree as they are now, also across restarts.
+    pub(super) async fn remember_rules(&self, cancel: &Cancel) -> Result<(), DatasetError> {
+        let Some(work) = self.work.clone() else { return Ok(()) };
+        let found = self.git(["ls-files", "-z", "--cached", "--others", "--", ":(glob)**/.gitignore"]).bytes(cancel).await?;
+        let mut rules = Vec::new();
+        for path in found.split(|b| *b == 0).filter(|path| !path.is_empty()).collect::<BTreeSet<_>>() {
+            let file = work.join(std::ffi::OsStr::from_bytes(path));
+            if file.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+                rules.push((path.to_vec(), std::fs::read(&file).unwrap_or_default()));
+            }
+        }
+        let exclude = std::fs::read(self.common.join("info/exclude")).unwrap_or_default();
+        let mut hash = DefaultHasher::new();
+        (&rules, &exclude).hash(&mut hash);
+        let set = self.own_dir()?.join("ignores").join(format!("{:016x}", hash.finish()));
+        write_set(&set, &rules)?;
+        // Written last and anew each time: its time says when the set was seen.
+        let file = set.join("exclude");
+        std::fs::write(&file, exclude).map_err(|error| DatasetError::File(file, error))?;
+        for old in self.remembered_sets().into_iter().skip(SETS) {
+            // One that stays hides what it hid.
+            let _ = std::fs::remove_dir_all(old);
+        }
+        Ok(())
+    }
+
+    /// The sets of earlier passes, the newest first.
+    fn remembered_sets(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.git_dir.join("tagalong").join("ignores")).into_iter().flatten().flatten();
+        let mut sets: Vec<_> = entries
+            .filter_map(|entry| Some((std::fs::metadata(entry.path().join("exclude")).ok()?.modified().ok()?, entry.path())))
+            .collect();
+        sets.sort();
+        sets.into_iter().rev().map(|(_, path)| path).collect()
+    }
+
+    /// The rules of a commit, as a folder.
+    async fn write_rules_of(&self, commit: &str, set: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
+        // Left over from a pass that was cut off.
+        let _ = std::fs::remove_dir_all(set);
+        let tree = self.git(["ls-tree", "-r", "-z", commit]).bytes(cancel).await?;
+        let mut rules = Vec::new();
+        for entry in tree.split(|b| *b == 0) {
+            let Some(at) = entry.iter().position(|b| *b == b'\t') else { continue };
+            let (meta, path) = (String::from_utf8_lossy(&entry[..at]).into_owned(), &entry[at + 1..]);
+            let is_rules = path == RULES || path.ends_with(b"/.gitignore");
+            if let (true, [mode, _, object]) = (is_rules, &meta.split(' ').collect::<Vec<_>>()[..])
+                && mode.starts_with("100")
+            {
+                rules.push((path.to_vec(), self.git(["cat-file", "blob", object]).bytes(cancel).await?));
+            }
+        }
+        write_set(set, &rules)
+    }
+
+    /// Adds what the rules in `tree`, and those in the file `exclude`, ignore of `list`.
+    async fn ask_rules(
+        &self,
+        tree: &Path,
+        exclude: &Path,
+        list: &[u8],
+        ignored: &mut BTreeSet<Vec<u8>>,
+        cancel: &Cancel,
+    ) -> Result<(), DatasetError> {
+        let rules = format!("core.excludesFile={}", shown(exclude));
+        let call = self.git(["-c", &rules, "check-ignore", "-z", "--no-index", "--stdin"]).in_tree(tree).stdin(in_memory(list)?);
+        match call.run_bytes(cancel).await {
+            (Ended::Exit(0 | 1), out, _) => {
+                ignored.extend(out.split(|b| *b == 0).filter_map(|path| path.strip_prefix(b"./")).map(<[u8]>::to_vec));
+                Ok(())
+            }
+            (ended, _, err) => Err(failed("check-ignore", &ended, &err)),
+        }
+    }
+}
+
+fn write_set(set: &Path, rules: &[(Vec<u8>, Vec<u8>)]) -> Result<(), DatasetError> {
+    let tree = set.join("tree");
+    let written = || {
+        std::fs::create_dir_all(&tree)?;
+        for (path, text) in rules {
+            let file = tree.join(std::ffi::OsStr::from_bytes(path));
+            std::fs::create_dir_all(file.parent().unwrap_or(&tree))?;
+            std::fs::write(file, text)?;
+        }
+        Ok(())
+    };
+    written().map_err(|error| DatasetError::File(tree.clone(), error))
+}

@@ -1,0 +1,17 @@
+//! Connections: how many there may be and of whom, how long each part of one may take, and when one stays for a further call.
+//! actix speaks HTTP over them; it counts no addresses, times only the first head, and lets an answer wait for ever.
+
+mod accept;
+mod capacity;
+mod pace;
+mod seats;
+mod wire;
+mod worker;
+
+pub(super) use accept::Arrivals;
+pub(super) use accept::Door;
+pub use capacity::Capacity;
+pub(super) use seats::Seats;
+pub(super) use wire::Connection;
+pub(super) use wire::Turn;
+pub(super) use worker::Worker;

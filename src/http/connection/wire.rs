@@ -1,0 +1,185 @@
+//! The stream under actix: what goes in and out is seen by the connection's [`Pace`].
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+use tokio::net::UnixStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::http::auth::Via;
+use crate::http::connection::pace::Pace;
+use crate::http::connection::seats::Seat;
+
+/// How long a connection waits for a further call: of a caller who had proven one, and of a trusted proxy, which keeps its
+/// connections for a minute or more and should be the one to close them.
+const IDLE: Duration = Duration::from_secs(15);
+const IDLE_PROXY: Duration = Duration::from_mins(2);
+
+/// What is known of one connection.
+#[derive(Debug)]
+pub(in crate::http) struct Connection {
+    pub(in crate::http) via: Via,
+    pub(super) pace: Pace,
+    /// None over the unix socket, which has places of its own.
+    seat: Option<Seat>,
+    is_proxy: bool,
+    is_proven: Cell<bool>,
+    is_closing: Cell<bool>,
+}
+
+impl Connection {
+    pub(super) fn new(via: Via, seat: Option<Seat>, is_proxy: bool) -> Self {
+        let pace = Pace::new(if is_proxy { IDLE_PROXY } else { IDLE });
+        Self { via, pace, seat, is_proxy, is_proven: Cell::default(), is_closing: Cell::default() }
+    }
+
+    /// The call is for this subscriber, as far as a trusted proxy knows.
+    pub(in crate::http) fn is_for(&self, subscriber: &str) {
+        if let Some(seat) = &self.seat {
+            seat.is_for(subscriber);
+        }
+    }
+
+    /// The call is read whole, and what is left to do is ours. False when the place was given away meanwhile: then nothing may be
+    /// done for it.
+    pub(in crate::http) fn serve(&self) -> bool {
+        self.seat.as_ref().is_none_or(Seat::serve)
+    }
+
+    /// The call's proof holds.
+    pub(in crate::http) fn prove(&self) {
+        self.is_proven.set(true);
+    }
+
+    /// Whether the last answer said that the connection ends with it.
+    pub(in crate::http) fn is_closing(&self) -> bool {
+        self.is_closing.get()
+    }
+
+    /// Ends when the place was given to somebody else.
+    pub(super) async fn given_away(&self) {
+        match &self.seat {
+            Some(seat) => seat.given_away().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// One call on a connection; over when dropped.
+#[derive(Debug)]
+pub(in crate::http) struct Turn {
+    connection: Option<Rc<Connection>>,
+    stays: Cell<bool>,
+}
+
+impl Turn {
+    pub(in crate::http) fn begin(connection: Option<Rc<Connection>>) -> Self {
+        if let Some(connection) = &connection {
+            connection.pace.call_begins();
+            connection.is_proven.set(false);
+        }
+        Self { connection, stays: Cell::new(false) }
+    }
+
+    /// Whether a further call may come on this connection once this one is answered, whose body `is_read` to its end: only where
+    /// somebody has proven who they are, or is a proxy.
+    pub(in crate::http) fn stays(&self, is_read: bool) -> bool {
+        let Some(connection) = &self.connection else { return false };
+        self.stays.set(is_read && (connection.is_proven.get() || connection.is_proxy));
+        connection.is_closing.set(!self.stays.get());
+        self.stays.get()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.pace.call_ends();
+            if let Some(seat) = &connection.seat {
+                seat.answered(self.stays.get());
+            }
+        }
+    }
+}
+
+/// What bytes come over.
+pub(super) enum Line {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+}
+
+/// A stream that keeps its connection's time.
+pub(super) struct Wire {
+    line: Line,
+    pub(super) connection: Rc<Connection>,
+}
+
+impl Wire {
+    pub(super) fn new(line: Line, connection: Rc<Connection>) -> Self {
+        Self { line, connection }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = match &mut self.line {
+            Line::Tcp(line) => Pin::new(line).poll_read(context, buffer),
+            Line::Tls(line) => Pin::new(line).poll_read(context, buffer),
+            Line::Unix(line) => Pin::new(line).poll_read(context, buffer),
+        };
+        ready!(read)?;
+        if buffer.filled().len() > before {
+            self.connection.pace.has_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = match &mut self.line {
+            Line::Tcp(line) => Pin::new(line).poll_write(context, bytes),
+            Line::Tls(line) => Pin::new(line).poll_write(context, bytes),
+            Line::Unix(line) => Pin::new(line).poll_write(context, bytes),
+        };
+        match &wrote {
+            Poll::Ready(Ok(count)) => self.connection.pace.has_written(*count),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.connection.pace.must_wait_to_write(),
+        }
+        wrote
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = match &mut self.line {
+            Line::Tcp(line) => Pin::new(line).poll_flush(context),
+            Line::Tls(line) => Pin::new(line).poll_flush(context),
+            Line::Unix(line) => Pin::new(line).poll_flush(context),
+        };
+        match &flushed {
+            Poll::Ready(_) => self.connection.pace.is_written(),
+            Poll::Pending => self.connection.pace.must_wait_to_write(),
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.line {
+            Line::Tcp(line) => Pin::new(line).poll_shutdown(context),
+            Line::Tls(line) => Pin::new(line).poll_shutdown(context),
+            Line::Unix(line) => Pin::new(line).poll_shutdown(context),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A thread that serves connections: actix's applications stay on the thread that they are made on.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use actix_http::HttpService;
+use actix_http::KeepAlive;
+use actix_http::Request;
+use actix_http::Response;
+use actix_http::body::BoxBody;
+use actix_http::body::MessageBody;
+use actix_service::Service;
+use actix_service::ServiceFactory;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+use crate::http::auth::Via;
+use crate::http::connection::accept::Arrival;
+use crate::http::connection::accept::Socket;
+use crate::http::connection::wire::Connection;
+use crate::http::connection::wire::Line;
+use crate::http::connection::wire::Wire;
+
+/// For the first head; whoever is slower is answered 408.
+const FIRST_HEAD: Duration = Duration::from_secs(4);
+/// For the end of a connection that is being closed.
+const CLOSE: Duration = Duration::from_secs(1);
+/// How long a stop waits for calls that are being answered.
+const STOP: Duration = Duration::from_secs(3);
+/// A connection whose place is given to another may still send what is on its way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// While nothing is due a connection is looked at so often, which costs nothing.
+const NOTHING_DUE: Duration = Duration::from_hours(1);
+
+/// The thread.
+pub(in crate::http) struct Worker {
+    /// Where connections go.
+    pub(in crate::http) arrivals: UnboundedSender<Arrival>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts it. It ends when every sender of arrivals is gone, `stopping` says true, and its calls are answered or out of time.
+    ///
+    /// # Errors
+    /// When the thread or its runtime cannot be made.
+    pub(in crate::http) fn start<F, S, B>(stopping: watch::Receiver<bool>, app: F) -> io::Result<Self>
+    where
+        F: FnOnce() -> S + Send + 'static,
+        S: ServiceFactory<Request, Config = ()> + 'static,
+        S::Future: 'static,
+        S::Error: Into<Response<BoxBody>> + 'static,
+        S::InitError: std::fmt::Debug,
+        S::Response: Into<Response<B>> + 'static,
+        B: MessageBody + 'static,
+    {
+        let (arrivals, arriving) = unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let serve = move || LocalSet::new().block_on(&runtime, serve(app(), arriving, stopping));
+        let thread = std::thread::Builder::new().name("http".to_owned()).spawn(serve)?;
+        Ok(Self { arrivals, thread })
+    }
+
+    /// Waits until it has ended.
+    pub(in crate::http) async fn ended(self) {
+        drop(self.arrivals);
+        let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("a thread that served connections ended badly");
+        }
+    }
+}
+
+async fn serve<S, B>(app: S, mut arriving: UnboundedReceiver<Arrival>, stopping: watch::Receiver<bool>)
+where
+    S: ServiceFactory<Request, Config = ()> + 'static,
+    S::Future: 'static,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    B: MessageBody + 'static,
+{
+    let stop = stopping.clone();
+    let http = HttpService::build()
+        .client_request_timeout(FIRST_HEAD)
+        .client_disconnect_timeout(CLOSE)
+        // When an idle connection is closed is the pace's affair.
+        .keep_alive(KeepAlive::Os)
+        // A follower that has gone is gone: its place must not wait for the next line.
+        .h1_allow_half_closed(false)
+        .graceful_shutdown_signal(move || stopped(stop.clone()))
+        .on_connect_ext(|wire: &Wire, data| {
+            data.insert(wire.connection.via);
+            data.insert(Rc::clone(&wire.connection));
+        })
+        .h1(app);
+    let Ok(service) = http.new_service(()).await else { return };
+    let service = Rc::new(service);
+    let mut open = JoinSet::new();
+    while let Some(arrival) = arriving.recv().await {
+        while open.try_join_next().is_some() {}
+        let service = Rc::clone(&service);
+        open.spawn_local(async move {
+            // How a connection ends is its own affair.
+            let _ = hold(arrival, |wire, peer| service.call((wire, peer))).await;
+        });
+    }
+    stopped(stopping).await;
+    let _ = tokio::time::timeout(STOP, async { while open.join_next().await.is_some() {} }).await;
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // A sender that is gone has stopped as well.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// Serves one connection until it ends or is cut.
+async fn hold<F, E>(arrival: Arrival, call: impl FnOnce(Wire, Option<SocketAddr>) -> F) -> io::Result<()>
+where
+    F: Future<Output = Result<(), E>>,
+{
+    let Arrival { socket, seat, is_proxy, descriptor, waiting } = arrival;
+    let via = match &socket {
+        Socket::Tcp(_, _, None) => Via::Plain,
+        Socket::Tcp(_, _, Some(_)) => Via::Tls,
+        // A peer that cannot be named gets the id of nobody; it has come past the file's mode all the same.
+        Socket::Unix(stream) => Via::Socket { uid: rustix::net::sockopt::socket_peercred(stream).map_or(65534, |peer| peer.uid.as_raw()) },
+    };
+    let connection = Rc::new(Connection::new(via, seat, is_proxy));
+    let served = async {
+        let (line, peer) = open(socket).await?;
+        // What went wrong with a connection is told to nobody: strangers would fill the log.
+        let _ = call(Wire::new(line, Rc::clone(&connection)), peer).await;
+        Ok(())
+    };
+    let ended = until_cut(&connection, served, Some(waiting)).await;
+    drop(descriptor);
+    ended
+}
+
+/// The stream, with its TLS handshake behind it.
+async fn open(socket: Socket) -> io::Result<(Line, Option<SocketAddr>)> {
+    match socket {
+        Socket::Unix(stream) => {
+            stream.set_nonblocking(true)?;
+            Ok((Line::Unix(tokio::net::UnixStream::from_std(stream)?), None))
+        }
+        Socket::Tcp(stream, peer, tls) => {
+            stream.set_nonblocking(true)?;
+            // Answers are written whole; on a connection that stays open the last part must not wait for an acknowledgement.
+            stream.set_nodelay(true)?;
+            let stream = tokio::net::TcpStream::from_std(stream)?;
+            let line = match tls {
+                None => Line::Tcp(stream),
+                Some(tls) => Line::Tls(Box::new(TlsAcceptor::from(tls).accept(stream).await?)),
+            };
+            Ok((line, Some(peer)))
+        }
+    }
+}
+
+/// `served`, as far as the connection keeps its time and its place. Dropping it closes the connection.
+async fn until_cut<T>(
+    connection: &Connection,
+    served: impl Future<Output = io::Result<T>>,
+    mut waiting: Option<OwnedSemaphorePermit>,
+) -> io::Result<()> {
+    let (mut served, mut given_away) = (pin!(served), pin!(connection.given_away()));
+    let mut alarm = pin!(tokio::time::sleep(NOTHING_DUE));
+    let leave_by: Cell<Option<Instant>> = Cell::new(None);
+    poll_fn(|context| {
+        let polled = served.as_mut().poll(context);
+        // It had its turn, so the next one may be taken.
+        waiting.take();
+        if let Poll::Ready(ended) = polled {
+            return Poll::Ready(ended.map(|_| ()));
+        }
+        if connection.is_closing() && connection.pace.has_more_calls() && !connection.pace.waits_to_write() {
+            // Its answer is out, and what was sent behind it nobody looks at.
+            return Poll::Ready(Ok(()));
+        }
+        if leave_by.get().is_none() && given_away.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            leave_by.set(Some(if connection.pace.waits_to_write() { now + LAST_WORDS } else { now }));
+        }
+        let due = connection.pace.cut_at().into_iter().chain(leave_by.get()).min();
+        let due = due.unwrap_or_else(|| alarm.deadline().max(Instant::now() + NOTHING_DUE / 2));
+        if due != alarm.deadline() {
+            alarm.as_mut().reset(due);
+        }
+        alarm.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    })
+    .await
+}

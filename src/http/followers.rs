@@ -1,0 +1,109 @@
+//! Who follows journals now. One caller may have every place while nobody else wants one; when all are taken, whoever has two
+//! more than the caller that comes gives up the oldest. A follower that is let go comes again behind the last line that it has.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use tokio::sync::Notify;
+
+/// Everybody who follows.
+#[derive(Debug, Default)]
+pub struct Followers(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    next: u64,
+    /// The oldest first.
+    places: BTreeMap<u64, (String, Arc<Notify>)>,
+}
+
+/// One place; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    followers: Arc<Followers>,
+    number: u64,
+    leave: Arc<Notify>,
+}
+
+impl Followers {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Nothing in here panics half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for `caller` among `most`; none when nobody has so many that one must be given up.
+    pub(super) fn take(self: &Arc<Self>, caller: &str, most: usize) -> Option<Place> {
+        let mut held = self.held();
+        if held.places.len() >= most && !held.make_room_for(caller) {
+            return None;
+        }
+        let (number, leave) = (held.next, Arc::new(Notify::new()));
+        held.next += 1;
+        held.places.insert(number, (caller.to_owned(), Arc::clone(&leave)));
+        Some(Place { followers: Arc::clone(self), number, leave })
+    }
+}
+
+impl Held {
+    fn make_room_for(&mut self, caller: &str) -> bool {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for (holder, _) in self.places.values() {
+            *counts.entry(holder).or_default() += 1;
+        }
+        let mine = counts.get(caller).copied().unwrap_or(0);
+        // Two more, so that giving one up does not turn the tables.
+        let largest = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count >= mine + 2);
+        let Some((largest, _)) = largest else { return false };
+        let oldest = self.places.iter().find(|(_, (holder, _))| holder == largest).map(|(number, _)| *number);
+        if let Some((_, leave)) = oldest.and_then(|number| self.places.remove(&number)) {
+            leave.notify_one();
+        }
+        true
+    }
+}
+
+impl Place {
+    /// Ends when the place was given to somebody else.
+    pub(super) async fn given_away(&self) {
+        self.leave.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.followers.held().places.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+
+    use super::Followers;
+    use super::Place;
+
+    #[test]
+    fn one_caller_may_have_all_places_and_keeps_none_from_another() {
+        let followers = Arc::new(Followers::default());
+        let take = |caller: &str| followers.take(caller, 4);
+        let gone = |place: &Place| place.given_away().now_or_never().is_some();
+        let greedy: Vec<Place> = (0..4).map(|_| take("greedy").expect("a place")).collect();
+        assert!(take("greedy").is_none());
+        let other = take("other").expect("a place");
+        assert_eq!(greedy.iter().map(gone).collect::<Vec<_>>(), [true, false, false, false]);
+        let second = take("other").expect("a place");
+        assert!(take("other").is_none() && take("greedy").is_none(), "two and two");
+        // A third gets one of theirs, and then everybody has what is fair.
+        let third = take("third").expect("a place");
+        assert!(take("third").is_none());
+        drop((third, other));
+        assert!(take("greedy").is_some());
+        drop(second);
+    }
+}

@@ -1,0 +1,211 @@
+//! A batch of orders within one transaction: the facts are read together, each order is decided by itself, and what was
+//! decided is written together.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use crate::clock;
+use crate::model::DeploymentId;
+use crate::model::LineKind;
+use crate::model::OrderKind;
+use crate::model::Outcome;
+use crate::model::ServiceName;
+use crate::model::Step;
+use crate::store::StoreError;
+use crate::store::audit;
+use crate::store::audit::Entry;
+use crate::store::audit::Head;
+use crate::store::gate::Tx;
+use crate::store::holds;
+use crate::store::ledger::Changes;
+use crate::store::ledger::Ledger;
+use crate::store::ledger::New;
+use crate::store::ledger::Queued;
+use crate::store::many;
+use crate::store::orders;
+use crate::store::orders::Accepted;
+use crate::store::orders::Asked;
+use crate::store::orders::EnqueueError;
+use crate::store::rows;
+
+/// What was decided about each order of a batch, in their order.
+pub(super) type Decided = Vec<Result<Accepted, EnqueueError>>;
+
+/// Decides about `batch` and writes what was decided, up to but without the commit. The audit trail's head is none where
+/// nothing is to be written.
+pub(super) async fn carry(tx: &mut Tx, batch: &[&Asked]) -> Result<(Decided, Option<Head>), StoreError> {
+    tx.alone("queue").await?;
+    let mut ledger = facts(tx, batch).await?;
+    let (mut changes, now_ms) = (Changes::default(), clock::now_ms());
+    let decided = batch.iter().enumerate().map(|(at, asked)| ledger.decide(at, asked, now_ms, &mut changes)).collect();
+    if changes.new.is_empty() {
+        return Ok((decided, None));
+    }
+    for (old, by) in &changes.superseded {
+        orders::end_waiting(tx, old.as_str(), &Outcome::Superseded { by: by.clone() }).await?;
+    }
+    write_deployments(tx, &changes.new, batch, now_ms).await?;
+    write_superseded_lines(tx, &changes.new, now_ms).await?;
+    write_deliveries(tx, &changes.new, batch, now_ms).await?;
+    write_rollbacks(tx, &changes, now_ms).await?;
+    let entries: Vec<Entry> = changes.new.iter().map(|new| entry(new, batch[new.at])).collect();
+    let head = audit::append(tx, &entries).await?;
+    Ok((decided, Some(head)))
+}
+
+fn entry(new: &New, asked: &Asked) -> Entry {
+    let order = &asked.order;
+    let what = order.tag.as_ref().map_or("what runs", |tag| tag.as_str());
+    let detail = format!("{} {what} as {}", order.kind.as_str(), new.id);
+    Entry { caller: order.caller.to_string(), action: "order", target: order.service.to_string(), detail }
+}
+
+async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
+    let services: BTreeSet<&ServiceName> = batch.iter().map(|asked| &asked.order.service).collect();
+    let names: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
+    let mut ledger = Ledger { seen: seen(tx, batch).await?, ..Ledger::default() };
+    let row = tx.fetch_optional(sqlx::query("SELECT id FROM deployments ORDER BY id DESC LIMIT 1")).await?;
+    ledger.last_id = row.map(|row| rows::parsed(&row, "deployments", "id", DeploymentId::parse)).transpose()?;
+    let row = tx.fetch_optional(sqlx::query("SELECT COUNT(*) AS waiting FROM deployments WHERE state = 'queued'")).await?;
+    ledger.waiting = row.ok_or(sqlx::Error::RowNotFound)?.try_get("waiting")?;
+    for row in of_services(tx, "SELECT id, service, kind FROM deployments WHERE state = 'queued' AND service IN", &names).await? {
+        let queued = Queued { id: id_of(&row)?, kind: rows::parsed(&row, "deployments", "kind", OrderKind::parse)? };
+        ledger.queued.insert(service_of(&row)?, queued);
+    }
+    if batch.iter().any(|asked| asked.order.kind == OrderKind::Rollback) {
+        for row in of_services(tx, "SELECT id, service FROM deployments WHERE state = 'running' AND service IN", &names).await? {
+            ledger.running.insert(service_of(&row)?, id_of(&row)?);
+        }
+    }
+    for row in of_services(tx, "SELECT service, deployment, since_ms, until_ms FROM holds WHERE service IN", &names).await? {
+        let until: Option<i64> = row.try_get("until_ms")?;
+        if until.is_none_or(|until| until > clock::now_ms()) {
+            let service = rows::parsed(&row, "holds", "service", ServiceName::parse)?;
+            ledger.holds.insert(service, (row.try_get("deployment")?, row.try_get("since_ms")?));
+        }
+    }
+    let numbered: BTreeSet<&ServiceName> =
+        batch.iter().filter(|asked| asked.order.run_number.is_some() && !asked.order.force).map(|asked| &asked.order.service).collect();
+    for service in numbered {
+        let landed = sqlx::query(
+            "SELECT run_number, id FROM deployments WHERE service = $1 AND verified = 1 AND kind = 'deploy' AND run_number IS NOT NULL
+             ORDER BY id DESC LIMIT 1",
+        );
+        if let Some(row) = tx.fetch_optional(landed.bind(service.as_str())).await? {
+            ledger.landed.insert(service.clone(), (row.try_get("run_number")?, row.try_get("id")?));
+        }
+    }
+    Ok(ledger)
+}
+
+async fn of_services(tx: &mut Tx, select: &'static str, names: &[&str]) -> Result<Vec<AnyRow>, sqlx::Error> {
+    let names = many::padded(names);
+    tx.fetch_all(names.iter().fold(many::among(select, 1, names.len()), |query, name| query.bind(*name))).await
+}
+
+fn id_of(row: &AnyRow) -> Result<DeploymentId, StoreError> {
+    rows::parsed(row, "deployments", "id", DeploymentId::parse)
+}
+
+fn service_of(row: &AnyRow) -> Result<ServiceName, StoreError> {
+    rows::parsed(row, "deployments", "service", ServiceName::parse)
+}
+
+/// The deliveries of the batch that came before: body and deployment, by caller and id.
+async fn seen(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, String), (String, String)>, StoreError> {
+    let deliveries: Vec<_> = batch.iter().filter_map(|asked| asked.delivery.as_ref()).collect();
+    if deliveries.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let deliveries = many::padded(&deliveries);
+    let select = "SELECT caller, id, body_sha256, deployment FROM deliveries WHERE (caller, id) IN";
+    let query = many::among(select, 2, deliveries.len());
+    let rows = tx.fetch_all(deliveries.iter().fold(query, |query, one| query.bind(&one.caller).bind(&one.id))).await?;
+    let text = |row: &AnyRow, column: &str| row.try_get::<String, _>(column);
+    rows.iter().map(|row| Ok(((text(row, "caller")?, text(row, "id")?), (text(row, "body_sha256")?, text(row, "deployment")?)))).collect()
+}
+
+async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i64) -> Result<(), sqlx::Error> {
+    let table = "deployments (id, service, kind, state, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, run_url, \
+                 run_number, reason, force, dry_run, caller, verified, barrier, attempts, fence, created_ms, images)";
+    for part in many::parts(new) {
+        let mut insert = many::insert(table, 23, part.len(), "");
+        for one in part {
+            let Asked { order, images, .. } = batch[one.at];
+            let outcome = one.superseded_by.clone().map(|by| Outcome::Superseded { by });
+            insert = insert
+                .bind(one.id.to_string())
+                .bind(order.service.to_string())
+                .bind(order.kind.as_str())
+                .bind(if outcome.is_some() { "done" } else { "queued" })
+                .bind(outcome.as_ref().map(|outcome| serde_json::to_string(outcome).unwrap_or_default()))
+                .bind(outcome.as_ref().map(Outcome::name))
+                .bind(outcome.as_ref().map(|_| now_ms))
+                .bind(order.tag.as_ref().map(ToString::to_string))
+                .bind(order.digest.as_ref().map(ToString::to_string))
+                .bind(order.commit.clone())
+                .bind(order.git_ref.clone())
+                .bind(order.run_url.clone())
+                .bind(order.run_number)
+                .bind(order.reason.clone())
+                .bind(i64::from(order.force))
+                .bind(i64::from(order.dry_run))
+                .bind(order.caller.to_string())
+                .bind(0_i64)
+                .bind(0_i64)
+                .bind(0_i64)
+                .bind(0_i64)
+                .bind(now_ms)
+                .bind((!images.is_empty()).then(|| rows::images_text(images)));
+        }
+        tx.execute(insert).await?;
+    }
+    Ok(())
+}
+
+/// Whoever follows an order that was superseded within its own batch is told by its only line.
+async fn write_superseded_lines(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
+    let lines: Vec<(&str, String)> =
+        new.iter().filter_map(|new| Some((new.id.as_str(), Outcome::Superseded { by: new.superseded_by.clone()? }.to_string()))).collect();
+    for part in many::parts(&lines) {
+        let mut insert = many::insert("lines (deployment, seq, at_ms, step, kind, text)", 6, part.len(), "");
+        for (id, text) in part {
+            insert = insert.bind(*id).bind(1_i64).bind(now_ms).bind(Step::Guards.as_str()).bind(LineKind::Outcome.as_str()).bind(text);
+        }
+        tx.execute(insert).await?;
+    }
+    Ok(())
+}
+
+async fn write_deliveries(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i64) -> Result<(), sqlx::Error> {
+    let made: Vec<_> = new.iter().filter_map(|new| Some((batch[new.at].delivery.as_ref()?, new.id.as_str()))).collect();
+    for part in many::parts(&made) {
+        let mut insert = many::insert("deliveries (caller, id, body_sha256, deployment, at_ms)", 5, part.len(), "");
+        for (delivery, id) in part {
+            insert = insert.bind(&delivery.caller).bind(&delivery.id).bind(&delivery.body_sha256).bind(*id).bind(now_ms);
+        }
+        tx.execute(insert).await?;
+    }
+    Ok(())
+}
+
+/// Services are held, and what runs there is told to stop.
+async fn write_rollbacks(tx: &mut Tx, changes: &Changes, now_ms: i64) -> Result<(), sqlx::Error> {
+    for (service, id, until_ms) in &changes.held {
+        holds::take(tx, service.as_str(), id.as_str(), now_ms, *until_ms).await?;
+    }
+    // What was superseded within its own batch gives back what it took, after the next one has taken it.
+    for new in changes.new.iter().filter(|new| changes.held.iter().any(|(_, id, _)| *id == new.id)) {
+        if let Some(by) = &new.superseded_by {
+            holds::settle(tx, new.id.as_str(), &Outcome::Superseded { by: by.clone() }).await?;
+        }
+    }
+    for (running, by) in &changes.stopped {
+        let stop = sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1");
+        tx.execute(stop.bind(running.as_str()).bind(format!("rollback {by}"))).await?;
+    }
+    Ok(())
+}

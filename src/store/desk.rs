@@ -1,0 +1,169 @@
+//! Where orders are accepted. Those that come while others are being committed are taken together by the next commit, so the
+//! disk is waited for once; each is decided by itself, in the order in which they came, and answered after its own commit has
+//! been read back over another connection.
+
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use sqlx::Row as _;
+use tokio::sync::oneshot;
+
+use crate::model::ImageRef;
+use crate::model::Order;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::batch;
+use crate::store::batch::Decided;
+use crate::store::many;
+use crate::store::orders::Accepted;
+use crate::store::orders::Asked;
+use crate::store::orders::Delivery;
+use crate::store::orders::EnqueueError;
+use crate::store::orders::Limits;
+
+/// How many orders one commit takes.
+const MOST: usize = 32;
+
+type Answer = Result<Accepted, EnqueueError>;
+
+/// The orders that wait for the next commit.
+#[derive(Debug, Default)]
+pub(super) struct Desk(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    orders: VecDeque<(Asked, oneshot::Sender<Answer>)>,
+    is_at_work: bool,
+}
+
+impl Desk {
+    /// Puts an order last. Returns whether nobody is at work, so that the caller must see to it.
+    fn put(&self, asked: Asked, answer: oneshot::Sender<Answer>) -> bool {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.orders.push_back((asked, answer));
+        !std::mem::replace(&mut waiting.is_at_work, true)
+    }
+
+    /// The next orders; when there are none, the work ends.
+    fn take(&self) -> Vec<(Asked, oneshot::Sender<Answer>)> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let many = waiting.orders.len().min(MOST);
+        waiting.is_at_work = many > 0;
+        waiting.orders.drain(..many).collect()
+    }
+}
+
+/// Whatever breaks the work off, the next order begins it anew.
+struct AtWork {
+    desk: Arc<Desk>,
+    is_over: bool,
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.desk.0.lock().unwrap_or_else(PoisonError::into_inner).is_at_work = false;
+        }
+    }
+}
+
+impl Store {
+    /// Accepts `order`: when this returns, it is on disk, a waiting order of the service is superseded, and, for a
+    /// rollback, the running one is told to stop and the service is held. A repeated delivery gets its first answer. A caller
+    /// that stops waiting takes nothing back.
+    ///
+    /// `images` are what a rollback found in the record; empty where they are still to be resolved.
+    ///
+    /// # Errors
+    /// [`EnqueueError`]; nothing has changed then, unless the database did not say whether it had.
+    pub async fn enqueue(
+        &self,
+        order: &Order,
+        images: &[ImageRef],
+        delivery: Option<&Delivery>,
+        limits: &Limits,
+    ) -> Result<Accepted, EnqueueError> {
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked { order: order.clone(), images: images.to_vec(), delivery: delivery.cloned(), limits: limits.clone() };
+        if self.desk.put(asked, answer) {
+            tokio::spawn(self.clone().accept());
+        }
+        answered.await.unwrap_or_else(|_| Err(StoreError::from(sqlx::Error::WorkerCrashed).into()))
+    }
+
+    /// Accepts what waits until nothing does.
+    async fn accept(self) {
+        let mut at_work = AtWork { desk: Arc::clone(&self.desk), is_over: false };
+        loop {
+            let (asked, answers): (Vec<_>, Vec<_>) = self.desk.take().into_iter().unzip();
+            if asked.is_empty() {
+                // Whoever comes from here on begins anew, and may have begun already.
+                at_work.is_over = true;
+                return;
+            }
+            let together: Vec<&Asked> = asked.iter().collect();
+            for (answer, decided) in answers.into_iter().zip(self.accept_together(&together).await) {
+                // Who has gone has gone; the order stays.
+                let _ = answer.send(decided);
+            }
+        }
+    }
+
+    /// Accepts a batch in one commit. What one order alone may be at fault for is tried again with each by itself.
+    async fn accept_together(&self, batch: &[&Asked]) -> Decided {
+        let error = match self.accept_once(batch).await {
+            Ok(decided) => return decided,
+            Err(error) => error,
+        };
+        if batch.len() > 1 && error.may_be_one_rows_fault() {
+            let mut decided = Vec::with_capacity(batch.len());
+            for asked in batch {
+                decided.push(match self.accept_once(&[asked]).await {
+                    Ok(mut one) => one.remove(0),
+                    Err(error) => Err(error.into()),
+                });
+            }
+            return decided;
+        }
+        let shared = Arc::new(error);
+        batch.iter().map(|_| Err(StoreError::Shared(Arc::clone(&shared)).into())).collect()
+    }
+
+    async fn accept_once(&self, batch: &[&Asked]) -> Result<Decided, StoreError> {
+        let mut tx = self.gate.begin().await?;
+        let (decided, head) = batch::carry(&mut tx, batch).await?;
+        let committed = tx.commit().await;
+        let Some(head) = head else {
+            committed?;
+            return Ok(decided);
+        };
+        // A COMMIT that was not answered may have been carried out all the same: what is there tells, not the answer.
+        let there = match self.read_back(&decided).await {
+            Ok(there) => there,
+            Err(_) if committed.is_ok() => self.read_back(&decided).await?,
+            Err(error) => return Err(committed.err().map_or(error, StoreError::from)),
+        };
+        if !there {
+            committed?;
+            tracing::error!("orders were committed, and another connection does not find them");
+            return Err(StoreError::NotKept);
+        }
+        self.head.note(&self.gate, &head).await;
+        Ok(decided)
+    }
+
+    /// Whether all that was accepted is there for somebody else.
+    async fn read_back(&self, decided: &Decided) -> Result<bool, StoreError> {
+        let mut wanted: HashSet<&str> = decided.iter().flatten().filter(|one| !one.repeated).map(|one| one.id.as_str()).collect();
+        let ids: Vec<&str> = wanted.iter().copied().collect();
+        let ids = many::padded(&ids);
+        let query = many::among("SELECT id FROM deployments WHERE id IN", 1, ids.len());
+        for row in self.gate.fetch_all(ids.iter().fold(query, |query, id| query.bind(*id))).await? {
+            wanted.remove(row.try_get::<String, _>("id")?.as_str());
+        }
+        Ok(wanted.is_empty())
+    }
+}

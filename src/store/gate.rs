@@ -1,0 +1,229 @@
+//! The one way to the database. What reads does so over connections that cannot write. What writes does so over a connection
+//! that serves again only after its transaction ended in a COMMIT that succeeded; whatever else happens to it (an error, a
+//! time-out, a caller that went away, a refusal), it is closed and nobody gets it again. The library's own count of open
+//! transactions is not relied on: SQLite rolls back by itself when the disk is full, and then the count is wrong for good.
+
+use std::time::Duration;
+
+use sqlx::Any;
+use sqlx::AnyConnection;
+use sqlx::AnyPool;
+use sqlx::ConnectOptions as _;
+use sqlx::Connection as _;
+use sqlx::Executor as _;
+use sqlx::any::AnyArguments;
+use sqlx::any::AnyConnectOptions;
+use sqlx::any::AnyPoolOptions;
+use sqlx::any::AnyRow;
+use sqlx::pool::PoolConnection;
+use sqlx::query::Query;
+
+/// How long one statement may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a statement may take that goes through a whole table.
+const LONG_DEADLINE: Duration = Duration::from_mins(10);
+
+/// A statement with its values.
+pub(super) type Statement<'q> = Query<'q, Any, AnyArguments>;
+
+/// The connections, some that only read and some that write.
+#[derive(Debug)]
+pub(super) struct Gate {
+    readers: AnyPool,
+    writers: AnyPool,
+    options: AnyConnectOptions,
+    is_sqlite: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Read,
+    Write,
+}
+
+impl Gate {
+    /// Opens nothing yet; a connection is made when it is first needed.
+    pub(super) fn new(url: &str, is_sqlite: bool) -> Result<Self, sqlx::Error> {
+        let options: AnyConnectOptions = url.parse()?;
+        let pool = |most: u32, purpose: Use| {
+            AnyPoolOptions::new()
+                .max_connections(most)
+                .min_connections(0)
+                .idle_timeout(Duration::from_mins(1))
+                .acquire_timeout(Duration::from_secs(10))
+                // A file is always there; a server may have been restarted since.
+                .test_before_acquire(!is_sqlite)
+                .after_connect(move |connection, _| Box::pin(prepare(connection, is_sqlite, purpose)))
+                .connect_lazy_with(options.clone())
+        };
+        // SQLite has one writer at a time, so a second would only wait in a place where nobody is first.
+        let (readers, writers) = (pool(if is_sqlite { 2 } else { 4 }, Use::Read), pool(if is_sqlite { 1 } else { 4 }, Use::Write));
+        Ok(Self { readers, writers, options, is_sqlite })
+    }
+
+    /// A connection of its own, outside the pools, that may write.
+    pub(super) async fn fresh(&self) -> Result<AnyConnection, sqlx::Error> {
+        let mut connection = self.options.connect().await?;
+        prepare(&mut connection, self.is_sqlite, Use::Write).await?;
+        Ok(connection)
+    }
+
+    pub(super) async fn fetch_all(&self, statement: Statement<'_>) -> Result<Vec<AnyRow>, sqlx::Error> {
+        let mut lease = Lease::of(&self.readers).await?;
+        let rows = in_time(DEADLINE, statement.fetch_all(&mut *lease.connection)).await?;
+        lease.is_good = true;
+        Ok(rows)
+    }
+
+    pub(super) async fn fetch_optional(&self, statement: Statement<'_>) -> Result<Option<AnyRow>, sqlx::Error> {
+        let mut lease = Lease::of(&self.readers).await?;
+        let row = in_time(DEADLINE, statement.fetch_optional(&mut *lease.connection)).await?;
+        lease.is_good = true;
+        Ok(row)
+    }
+
+    pub(super) async fn fetch_one(&self, statement: Statement<'_>) -> Result<AnyRow, sqlx::Error> {
+        self.fetch_optional(statement).await?.ok_or(sqlx::Error::RowNotFound)
+    }
+
+    /// One statement that is a transaction of its own: when this returns, it is on disk. Returns how many rows it changed.
+    pub(super) async fn write(&self, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
+        self.write_within(DEADLINE, statement).await
+    }
+
+    /// [`Gate::write`] for a statement that goes through a whole table.
+    pub(super) async fn write_long(&self, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
+        self.write_within(LONG_DEADLINE, statement).await
+    }
+
+    async fn write_within(&self, deadline: Duration, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
+        let mut lease = Lease::of(&self.writers).await?;
+        let done = in_time(deadline, statement.execute(&mut *lease.connection)).await?;
+        lease.is_good = true;
+        Ok(done.rows_affected())
+    }
+
+    /// Begins a transaction. On SQLite it is the only one that writes from here on.
+    pub(super) async fn begin(&self) -> Result<Tx, sqlx::Error> {
+        let mut lease = Lease::of(&self.writers).await?;
+        in_time(DEADLINE, lease.connection.execute(begin_sql(self.is_sqlite))).await?;
+        Ok(Tx { lease, is_sqlite: self.is_sqlite, is_whole: true })
+    }
+
+    /// Whether a write is taken, tried over a connection that has no past: the store's own may be fine and a new one not.
+    pub(super) async fn probe(&self, mark: &str) -> Result<(), sqlx::Error> {
+        in_time(DEADLINE, async {
+            let mut connection = self.fresh().await?;
+            connection.execute(begin_sql(self.is_sqlite)).await?;
+            // SQLite writes nothing where nothing changes, so the value is another each time.
+            sqlx::query("UPDATE meta SET value = $1 WHERE name = 'probe'").bind(mark).execute(&mut connection).await?;
+            connection.execute("COMMIT").await?;
+            connection.close().await
+        })
+        .await
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+}
+
+fn begin_sql(is_sqlite: bool) -> &'static str {
+    // At once, so that two that both read first do not then wait for each other.
+    if is_sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }
+}
+
+async fn prepare(connection: &mut AnyConnection, is_sqlite: bool, purpose: Use) -> Result<(), sqlx::Error> {
+    let settings = match (is_sqlite, purpose) {
+        // FULL: what was answered with 202 survives a power cut. The cache is kept small on purpose.
+        (true, Use::Write) => "PRAGMA busy_timeout = 8000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -512;",
+        (true, Use::Read) => "PRAGMA busy_timeout = 8000; PRAGMA cache_size = -512; PRAGMA query_only = ON;",
+        // A server may be set up to answer a COMMIT before it is on disk; whoever stops in the middle holds nobody up for long.
+        (false, Use::Write) => {
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
+             SET idle_in_transaction_session_timeout = '30s';"
+        }
+        (false, Use::Read) => "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    };
+    connection.execute(settings).await?;
+    Ok(())
+}
+
+async fn in_time<T>(deadline: Duration, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let late = |_| sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {} s", deadline.as_secs())));
+    tokio::time::timeout(deadline, work).await.map_err(late)?
+}
+
+/// A connection of a pool that goes back to it only when everything went well.
+struct Lease {
+    connection: PoolConnection<Any>,
+    is_good: bool,
+}
+
+impl Lease {
+    async fn of(pool: &AnyPool) -> Result<Self, sqlx::Error> {
+        Ok(Self { connection: pool.acquire().await?, is_good: false })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.is_good {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// A transaction. When it is dropped before [`Tx::commit`] has said that it is on disk, its connection is closed, which
+/// takes everything back, and is not used again.
+pub(super) struct Tx {
+    lease: Lease,
+    is_sqlite: bool,
+    /// Whether every statement so far was carried out. After one that was not, SQLite may have taken back all of it.
+    is_whole: bool,
+}
+
+impl Tx {
+    /// Makes writers of several servers wait for each other here until this transaction ends. SQLite has one writer anyway.
+    pub(super) async fn alone(&mut self, name: &str) -> Result<(), sqlx::Error> {
+        if !self.is_sqlite {
+            self.execute(sqlx::query("UPDATE meta SET value = '' WHERE name = $1").bind(name)).await?;
+        }
+        Ok(())
+    }
+
+    /// Carries out a statement. Returns how many rows it changed.
+    pub(super) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
+        let done = in_time(DEADLINE, statement.execute(&mut *self.lease.connection)).await;
+        self.is_whole &= done.is_ok();
+        Ok(done?.rows_affected())
+    }
+
+    pub(super) async fn fetch_all(&mut self, statement: Statement<'_>) -> Result<Vec<AnyRow>, sqlx::Error> {
+        let done = in_time(DEADLINE, statement.fetch_all(&mut *self.lease.connection)).await;
+        self.is_whole &= done.is_ok();
+        done
+    }
+
+    pub(super) async fn fetch_optional(&mut self, statement: Statement<'_>) -> Result<Option<AnyRow>, sqlx::Error> {
+        let done = in_time(DEADLINE, statement.fetch_optional(&mut *self.lease.connection)).await;
+        self.is_whole &= done.is_ok();
+        done
+    }
+
+    /// Ends it: when this returns, all of it is on disk.
+    ///
+    /// # Errors
+    /// When a statement before was not carried out, and nothing is kept; or when the COMMIT was not answered well, and
+    /// only a look over another connection can tell.
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        if !self.is_whole {
+            // PostgreSQL answers the COMMIT of a failed transaction with success, and keeps nothing.
+            return Err(sqlx::Error::Protocol("a statement of the transaction was not carried out".into()));
+        }
+        in_time(DEADLINE, self.lease.connection.execute("COMMIT")).await?;
+        self.lease.is_good = true;
+        Ok(())
+    }
+}

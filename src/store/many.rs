@@ -1,0 +1,67 @@
+//! Statements over many rows at once. The number of rows is rounded, so that few different statements are prepared and kept.
+
+use std::fmt::Write as _;
+
+use sqlx::AssertSqlSafe;
+
+use crate::store::gate::Statement;
+
+/// How many rows one statement has at most.
+const MOST: usize = 32;
+
+/// `all` in parts whose lengths are powers of two.
+pub(super) fn parts<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let length = rest.len().min(MOST);
+        let length = if length == 0 { return None } else { 1 << length.ilog2() };
+        let (part, more) = rest.split_at(length);
+        rest = more;
+        Some(part)
+    })
+}
+
+/// `INSERT INTO table (columns) VALUES ($1, …), …` and `after`, for `rows` rows of `columns` values; they are bound row by row.
+pub(super) fn insert(table: &'static str, columns: usize, rows: usize, after: &'static str) -> Statement<'static> {
+    sqlx::query(AssertSqlSafe(format!("INSERT INTO {table} VALUES {}{after}", tuples(columns, rows))))
+}
+
+/// `select`, which ends with `IN`, and a list of `rows` places, each for `columns` values.
+pub(super) fn among(select: &'static str, columns: usize, rows: usize) -> Statement<'static> {
+    sqlx::query(AssertSqlSafe(format!("{select} (VALUES {})", tuples(columns, rows))))
+}
+
+/// `values`, the last one again until there are a power of two: for [`among`], where a second time changes nothing.
+pub(super) fn padded<T: Copy>(values: &[T]) -> Vec<T> {
+    let mut padded = values.to_vec();
+    if let Some(last) = values.last() {
+        padded.resize(values.len().next_power_of_two(), *last);
+    }
+    padded
+}
+
+fn tuples(columns: usize, rows: usize) -> String {
+    let mut text = String::with_capacity(rows * columns * 5);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            let _ = write!(text, "{}${}", if column == 0 { "" } else { ", " }, row * columns + column + 1);
+        }
+        text.push(')');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn parts_are_powers_of_two_and_keep_the_order() {
+        let all: Vec<usize> = (0..77).collect();
+        let lengths: Vec<usize> = super::parts(&all).map(<[usize]>::len).collect();
+        assert_eq!(lengths, [32, 32, 8, 4, 1]);
+        assert_eq!(super::parts(&all).flatten().copied().collect::<Vec<_>>(), all);
+        assert_eq!(super::parts::<u8>(&[]).count(), 0);
+        assert_eq!(super::tuples(2, 2), "($1, $2), ($3, $4)");
+        assert_eq!(super::padded(&[1, 2, 3]), [1, 2, 3, 3]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Words in the database that are none of ours: each is an error that names its column and row, and hides nothing else.
+
+use serde_json::json;
+use tagalong::model::Commit;
+use tagalong::model::DatasetName;
+use tagalong::model::DeploymentId;
+use tagalong::model::ServiceName;
+use tagalong::store::Delivery;
+use tagalong::store::LastReload;
+use tagalong::store::StoreError;
+
+use crate::support::Call;
+use crate::support::Database;
+use crate::support::Plan;
+use crate::support::Rig;
+
+on_both!(a_word_that_is_none_of_ours_is_an_error_that_names_it, a_row_that_does_not_read_stops_no_other);
+
+async fn change(rig: &Rig, statement: &str) {
+    assert_eq!(rig.execute(Box::leak(statement.to_owned().into_boxed_str())).await, 1, "{statement}");
+}
+
+fn is_named<T: std::fmt::Debug>(found: Result<T, StoreError>, place: &str) {
+    match found {
+        Err(StoreError::Value { place: named, .. }) => assert_eq!(named, place),
+        other => panic!("{place}: {other:?}"),
+    }
+}
+
+async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let mut ids = Vec::new();
+    for service in ["web", "db", "web"] {
+        ids.push(rig.order(service, "1").await);
+        rig.ended(&ids[ids.len() - 1]).await;
+    }
+    let (id, store) = (ids[0].as_str(), rig.app().deployer().store());
+    let parsed: DeploymentId = id.parse().unwrap();
+    let columns = [
+        ("service", "'No Such'"),
+        ("kind", "'promote'"),
+        ("kind", "''"),
+        ("state", "'paused'"),
+        ("state", "'Done'"),
+        ("step", "'guard'"),
+        ("outcome", "'live'"),
+        ("outcome", "'{\"outcome\":\"won\"}'"),
+        ("outcome", "NULL"),
+        ("outcome_name", "'live'"),
+        ("tag", "'a b'"),
+        ("digest", "'sha256:x'"),
+        ("force", "2"),
+        ("dry_run", "-1"),
+        ("verified", "7"),
+        ("barrier", "2"),
+        ("caller", "'root'"),
+        ("images", "'[\"x\"]'"),
+        ("images", "'x'"),
+        ("baseline", "'{}'"),
+        ("report", "'[]'"),
+    ];
+    for (column, value) in columns {
+        let keep = format!("CREATE TABLE kept AS SELECT * FROM deployments WHERE id = '{id}'");
+        rig.execute(Box::leak(keep.into_boxed_str())).await;
+        change(&rig, &format!("UPDATE deployments SET {column} = {value} WHERE id = '{id}'")).await;
+        // An outcome that is gone or another shows by the name beside it.
+        let named = if (column, value) == ("outcome", "NULL") { "outcome_name" } else { column };
+        is_named(store.get(&parsed).await, &format!("deployments.{named} of {id}"));
+        let shown = Call::get(&format!("/api/v1/deployments/{id}")).by(rig.key()).send(&rig).await;
+        assert_eq!(shown.code(), (500, "unreadable".to_owned()), "{column}");
+        assert!(shown.text.contains(&format!("deployments.{named} of {id}")), "{}", shown.text);
+        let page = Call::get("/api/v1/deployments").by(rig.key()).send(&rig).await.json();
+        let listed: Vec<&str> = page["deployments"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+        assert_eq!(listed, [ids[2].as_str(), ids[1].as_str()], "{column}");
+        assert!(page["unreadable"][0].as_str().unwrap().contains(&format!("deployments.{named} of {id}")), "{page}");
+        let one = Call::get("/api/v1/deployments?limit=1").by(rig.key()).send(&rig).await.json();
+        assert_eq!(one["next_before"], json!(ids[2]));
+        change(&rig, &format!("DELETE FROM deployments WHERE id = '{id}'")).await;
+        change(&rig, "INSERT INTO deployments SELECT * FROM kept").await;
+        rig.execute("DROP TABLE kept").await;
+        assert!(store.get(&parsed).await.unwrap().is_some(), "{column}");
+    }
+    for (column, value) in [("step", "pulling"), ("kind", "info")] {
+        let old = rig.show(id).await;
+        let before = store.lines_after(&parsed, 0, 100).await.unwrap();
+        let was = if column == "step" { before[0].step.as_str() } else { before[0].kind.as_str() };
+        change(&rig, &format!("UPDATE lines SET {column} = '{value}' WHERE deployment = '{id}' AND seq = 1")).await;
+        is_named(store.lines_after(&parsed, 0, 100).await, &format!("lines.{column} of {id} line 1"));
+        assert!(!store.lines_after(&parsed, 1, 100).await.unwrap().is_empty());
+        change(&rig, &format!("UPDATE lines SET {column} = '{was}' WHERE deployment = '{id}' AND seq = 1")).await;
+        assert_eq!(rig.show(id).await, old);
+    }
+    others(&rig).await;
+    rig.finish().await;
+}
+
+/// Tables beside deployments and their lines.
+async fn others(rig: &Rig) {
+    let store = rig.app().deployer().store();
+    let (notes, web) = (DatasetName::parse("notes").unwrap(), ServiceName::parse("web").unwrap());
+    let last = LastReload { outcome: "in-sync".into(), why: None, load_fault: None, at_ms: 1, loaded_ms: None };
+    store.reloaded("here", &notes, &last).await.unwrap();
+    change(rig, "UPDATE datasets SET outcome = 'fine'").await;
+    is_named(store.last_reload("here", &notes).await, "datasets.outcome of notes");
+    store.owe("here", &notes, &["http://a/".into()], &Commit::parse(&"a".repeat(40)).unwrap(), 1).await.unwrap();
+    change(rig, "UPDATE debts SET commit_id = 'main'").await;
+    is_named(store.debts("here", &notes).await, "debts.commit_id of notes");
+    change(rig, "INSERT INTO holds (service, deployment, since_ms) VALUES ('web', 'x', 1)").await;
+    is_named(store.hold(&web).await, "holds.deployment of x");
+    change(rig, "DELETE FROM holds").await;
+    change(rig, "INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms) VALUES ('key:ci', 'one', 'b', 'x', 1)").await;
+    let delivery = Delivery { caller: "key:ci".into(), id: "one".into(), body_sha256: "b".into() };
+    let answered = store.answered(&delivery).await.map_err(|error| match error {
+        tagalong::store::EnqueueError::Store(error) => error,
+        other => panic!("{other}"),
+    });
+    is_named(answered, "deliveries.deployment of key:ci one");
+    change(rig, "UPDATE meta SET value = 'x' WHERE name = 'audit_head'").await;
+    is_named(store.verify_audit(None).await, "meta.audit_head");
+    change(
+        rig,
+        "UPDATE meta SET value = (SELECT CAST(seq AS TEXT) || ' ' || hash FROM audit ORDER BY seq DESC LIMIT 1) WHERE name = 'audit_head'",
+    )
+    .await;
+}
+
+/// A waiting and a running row of one service that do not read: another service's orders are carried out, and neither is taken.
+async fn a_row_that_does_not_read_stops_no_other(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let first = rig.order("web", "1").await;
+    rig.ended(&first).await;
+    for (id, state) in [("01000000000000000000000001", "queued"), ("01000000000000000000000002", "running")] {
+        let columns = "service, tag, caller, force, dry_run, verified, barrier, attempts, fence, created_ms";
+        change(
+            &rig,
+            &format!("INSERT INTO deployments (id, state, step, kind, {columns}) SELECT '{id}', '{state}', 'pull', 'promote', {columns} FROM deployments WHERE id = '{first}'"),
+        )
+        .await;
+    }
+    let next = rig.order("db", "1").await;
+    rig.ended(&next).await;
+    assert_eq!(rig.count("SELECT COUNT(*) FROM deployments WHERE kind = 'promote' AND executor IS NULL AND fence = (SELECT MAX(fence) FROM deployments WHERE kind = 'promote')").await, 2);
+    let refused = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "2" })).by(rig.key()).send(&rig).await;
+    assert_eq!(refused.code(), (500, "unreadable".to_owned()), "{}", refused.text);
+    assert_eq!(rig.execute("DELETE FROM deployments WHERE kind = 'promote'").await, 2);
+    rig.finish().await;
+}
