@@ -1,5 +1,6 @@
 //! Brings one asset, hop by hop, as a browser would ask for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Response;
@@ -71,6 +72,8 @@ pub(in crate::smoke) struct Got {
     pub(in crate::smoke) is_whole: bool,
     /// What is wrong with how it is packed.
     pub(in crate::smoke) packing: Packing,
+    /// The last answer's headers.
+    pub(in crate::smoke) headers: HeaderMap,
     /// Whether it came from another origin than the page's.
     pub(in crate::smoke) is_foreign: bool,
     /// The origin that was told to the other one, and what it answered instead of allowing it.
@@ -91,9 +94,10 @@ pub(super) enum Missed {
 }
 
 /// Brings assets of one page.
+#[derive(Clone)]
 pub(super) struct Courier {
     /// How requests get out.
-    pub(super) transport: Transport,
+    pub(super) transport: Arc<Transport>,
     /// What was set on the way to the page.
     pub(super) cookies: Cookies,
     /// Who may be asked.
@@ -254,6 +258,7 @@ impl Courier {
             bytes: 0,
             is_whole: false,
             packing: Packing::Good,
+            headers: headers.clone(),
             is_foreign: trip.is_foreign,
             refused: trip.refused,
             upgraded: trip.upgraded,

@@ -14,11 +14,16 @@ mod stand;
 mod tally;
 mod wanted;
 
+use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use encoding_rs::Encoding;
 use reqwest::ClientBuilder;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::header::HeaderMap;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::config::FetchPlan;
@@ -37,6 +42,7 @@ use crate::smoke::hosts::Guarded;
 use crate::smoke::hosts::Hosts;
 use crate::smoke::mixed;
 use crate::smoke::page;
+use crate::smoke::page::Asset;
 use crate::smoke::page::PageHeaders;
 use crate::smoke::page::PageScan;
 use crate::smoke::rules;
@@ -46,6 +52,9 @@ pub(super) use flaw::Flaw;
 pub(super) use tally::{Sum, Tally};
 pub(super) use wanted::Wanted;
 
+/// Framed documents are looked into up to so many, and so deep in one another.
+const MOST_FRAMES: usize = 10;
+const DEEPEST_FRAME: u8 = 3;
 /// What a document is shows in so many.
 const FIRST_BYTES: usize = 1024;
 
@@ -76,10 +85,11 @@ struct Page {
 /// Looks at an accepted answer. `earlier` is what the same look saw of another answer: what was asked
 /// for then is not asked for again.
 pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, mut answer: Answer, cookies: Cookies, earlier: Option<&Seen>) -> Seen {
-    if kind_of(&answer) == Kind::Other || answer.is_broken() {
+    let kind = kind_of(answer.header(CONTENT_TYPE).as_deref(), &answer.body);
+    if kind == Kind::Other || answer.is_broken() {
         return Seen::default();
     }
-    let headers = page_headers(&answer);
+    let headers = page_headers(&answer.headers, &answer.body, kind);
     let page = Page { url: answer.url.clone(), first: visitor.first(), encoding: headers.encoding, cookies };
     let (body, content_type) = (std::mem::take(&mut answer.body), answer.header(CONTENT_TYPE));
     let (bytes, url) = (body.len(), answer.url.clone());
@@ -110,7 +120,7 @@ fn by_address(scan: &PageScan, page: &Url, plan: &SmokePlan) -> Seen {
     Seen { assets, findings, omitted, ..Seen::default() }
 }
 
-/// Judges the addresses and asks for them.
+/// Judges the addresses and asks for them, and for what the documents in frames of the page's own origin ask for.
 async fn ask(visitor: &Visitor, (plan, fetch): (&SmokePlan, &FetchPlan), page: Page, scan: PageScan, earlier: Option<&Seen>) -> Seen {
     let hosts = Hosts::of(plan, page.first).with_page(&page.url);
     let kept = |builder: ClientBuilder| {
@@ -118,7 +128,7 @@ async fn ask(visitor: &Visitor, (plan, fetch): (&SmokePlan, &FetchPlan), page: P
         if hosts.may_be_near() { builder } else { builder.dns_resolver(Guarded) }
     };
     let transport = match visitor.lasting(kept) {
-        Ok(transport) => transport,
+        Ok(transport) => Arc::new(transport),
         Err(finding) => return Seen { findings: vec![*finding], ..Seen::default() },
     };
     let courier = Courier {
@@ -129,18 +139,98 @@ async fn ask(visitor: &Visitor, (plan, fetch): (&SmokePlan, &FetchPlan), page: P
         timeout: plan.timeout.min(fetch.within),
         max_bytes: fetch.max_bytes,
     };
-    let mut round = Round::new(&page.url, fetch, courier, &plan.rules, (page.encoding, scan.styles));
-    if let Some(earlier) = earlier {
-        round.recall(earlier.memory.clone());
+    let until = Instant::now() + fetch.within;
+    let memory = earlier.map(|earlier| earlier.memory.clone());
+    let judged = Judged { url: page.url.clone(), encoding: page.encoding, scan };
+    let (mut seen, frames) = round(judged, (plan, fetch), courier.clone(), memory, until).await;
+    let mut waiting: VecDeque<_> = frames.into_iter().map(|frame| (frame, 1)).collect();
+    let mut looked = HashSet::new();
+    while let Some(((got, link), depth)) = waiting.pop_front() {
+        if looked.contains(&got.url) {
+            continue;
+        }
+        if looked.len() == MOST_FRAMES || depth > DEEPEST_FRAME {
+            let message = format!(
+                "The page has more framed documents than {MOST_FRAMES}, or deeper than {DEEPEST_FRAME}; the others were not looked into."
+            );
+            seen.findings.extend(rules::settled(rules::truncated::by_number(message), &plan.rules));
+            break;
+        }
+        looked.insert(got.url.clone());
+        let Some(judged) = document(&got, &link).await else { continue };
+        let courier = Courier { page: judged.url.clone(), ..courier.clone() };
+        let (inner, frames) = round(judged, (plan, fetch), courier, Some(seen.memory.for_a_frame()), until).await;
+        waiting.extend(frames.into_iter().map(|frame| (frame, depth + 1)));
+        seen.take_in(inner);
+    }
+    seen
+}
+
+/// A document that is judged.
+struct Judged {
+    url: Url,
+    encoding: &'static Encoding,
+    scan: PageScan,
+}
+
+/// One round for one document.
+async fn round(
+    judged: Judged,
+    (plan, fetch): (&SmokePlan, &FetchPlan),
+    courier: Courier,
+    memory: Option<Memory>,
+    until: Instant,
+) -> (Seen, Vec<(Arc<Got>, Asset)>) {
+    let Judged { url, encoding, scan } = judged;
+    let mut round = Round::new(&url, fetch, courier, &plan.rules, (encoding, scan.styles));
+    if let Some(memory) = memory {
+        round.recall(memory);
     }
     for asset in scan.assets {
         round.take(asset);
     }
-    round.run().await;
+    round.run(until).await;
     let (assets, fetched) = (round.assets, round.fetched);
-    let (tally, memory) = round.into_memory();
+    let (tally, memory, frames) = round.into_memory();
     let Sum { findings, omitted } = tally.finish();
-    Seen { assets, fetched, findings, omitted, memory }
+    (Seen { assets, fetched, findings, omitted, memory }, frames)
+}
+
+impl Seen {
+    /// Takes what was seen of a document in a frame.
+    fn take_in(&mut self, inner: Self) {
+        self.assets += inner.assets;
+        self.omitted += inner.omitted;
+        for finding in inner.findings {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
+        }
+        self.memory.learn(inner.memory);
+        self.fetched = self.fetched.max(self.memory.len() as u32);
+    }
+}
+
+/// Takes a framed document apart: what it asks for stands in it, and not in the page.
+async fn document(got: &Arc<Got>, link: &Asset) -> Option<Judged> {
+    let kind = kind_of(got.content_type.as_deref(), &got.body);
+    if kind == Kind::Other {
+        return None;
+    }
+    let mut headers = page_headers(&got.headers, &got.body, kind);
+    // A policy holds for what the page frames as well (Upgrade Insecure Requests, section 3.3).
+    headers.upgrades |= link.rescued;
+    (headers.is_framed, headers.is_sandboxed) = (true, link.terms.is_sandboxed);
+    let (encoding, url, document) = (headers.encoding, got.url.clone(), Arc::clone(got));
+    let scanned = tokio::task::spawn_blocking(move || {
+        page::scan(&page::decode(&document.body, document.content_type.as_deref()), &document.url, &headers)
+    });
+    let mut scan = scanned.await.ok()?;
+    let place: Arc<str> = Arc::from(url.as_str());
+    for asset in &mut scan.assets {
+        asset.sheet.get_or_insert_with(|| Arc::clone(&place));
+    }
+    Some(Judged { url, encoding, scan })
 }
 
 fn note(severity: Severity, message: &str) -> Seen {
@@ -148,19 +238,18 @@ fn note(severity: Severity, message: &str) -> Seen {
     Seen { findings: vec![finding], ..Seen::default() }
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Html,
     Xhtml,
     Other,
 }
 
-fn kind_of(answer: &Answer) -> Kind {
-    let content_type = answer.header(CONTENT_TYPE).unwrap_or_default();
-    match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+fn kind_of(content_type: Option<&str>, body: &[u8]) -> Kind {
+    match content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "text/html" => Kind::Html,
         "application/xhtml+xml" => Kind::Xhtml,
-        "" if looks_like_html(&page::decode(&answer.body[..answer.body.len().min(FIRST_BYTES)], None)) => Kind::Html,
+        "" if looks_like_html(&page::decode(&body[..body.len().min(FIRST_BYTES)], None)) => Kind::Html,
         _ => Kind::Other,
     }
 }
@@ -172,14 +261,15 @@ fn looks_like_html(text: &str) -> bool {
     ["<!doctype html", "<html", "<head", "<body", "<script", "<div", "<!--"].iter().any(|word| begins(word))
 }
 
-fn page_headers(answer: &Answer) -> PageHeaders {
-    let values = |name: &str| answer.headers.get_all(name).iter().map(header_text).collect::<Vec<_>>();
+fn page_headers(headers: &HeaderMap, body: &[u8], kind: Kind) -> PageHeaders {
+    let values = |name: &str| headers.get_all(name).iter().map(header_text).collect::<Vec<_>>();
     let policies = values("content-security-policy");
     PageHeaders {
         upgrades: policies.iter().any(|policy| page::upgrades_insecure_requests(policy)),
         policies,
-        encoding: page::encoding_of(&answer.body, answer.header(CONTENT_TYPE).as_deref()),
+        encoding: page::encoding_of(body, headers.get(CONTENT_TYPE).map(header_text).as_deref()),
         links: values("link"),
-        is_xhtml: kind_of(answer) == Kind::Xhtml,
+        is_xhtml: kind == Kind::Xhtml,
+        ..PageHeaders::default()
     }
 }

@@ -57,6 +57,10 @@ pub(super) struct Round<'a> {
     elsewhere: BTreeMap<String, u32>,
     /// What is wrong with fonts: how bad that is shows when every sheet was read.
     fonts: Vec<(Asset, Wanted, Flaw)>,
+    /// The framed documents that are to be judged, and the frame of each.
+    frames: Vec<(Arc<Got>, Asset)>,
+    /// How many frames brought documents of other origins.
+    foreign_frames: u32,
     /// Whether there were more than a round asks for.
     is_over_full: bool,
     /// How many assets there are, those of linked sheets included.
@@ -72,8 +76,32 @@ pub(super) struct Round<'a> {
 pub(super) struct Memory {
     known: HashMap<Wanted, State>,
     imports: Imports,
+    /// The documents of frames that came.
+    documents: HashMap<Wanted, Arc<Got>>,
     /// The values of sheets that may name a font.
     fonts: String,
+}
+
+impl Memory {
+    /// What a document in a frame may know: sheets are read anew with its own elements.
+    pub(super) fn for_a_frame(&self) -> Self {
+        let mut memory = self.clone();
+        memory.known.retain(|wanted, _| wanted.kind != AssetKind::Style);
+        memory
+    }
+
+    /// Takes what the round of a frame learned.
+    pub(super) fn learn(&mut self, other: Self) {
+        for (wanted, state) in other.known.into_iter().filter(|(wanted, _)| wanted.kind != AssetKind::Style) {
+            self.known.entry(wanted).or_insert(state);
+        }
+        self.documents.extend(other.documents);
+    }
+
+    /// How much was asked for.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
 }
 
 /// What is known of something that is wanted.
@@ -118,6 +146,8 @@ impl<'a> Round<'a> {
             width: plan.concurrency,
             elsewhere: BTreeMap::new(),
             fonts: Vec::new(),
+            frames: Vec::new(),
+            foreign_frames: 0,
             is_over_full: false,
             assets: 0,
             fetched: 0,
@@ -133,10 +163,10 @@ impl<'a> Round<'a> {
     }
 
     /// What a later round should know.
-    pub(super) fn into_memory(mut self) -> (Tally<'a>, Memory) {
+    pub(super) fn into_memory(mut self) -> (Tally<'a>, Memory, Vec<(Arc<Got>, Asset)>) {
         self.memory.fonts = self.styles.named_fonts().to_owned();
         self.memory.known.retain(|_, state| matches!(state, State::Done(_)));
-        (self.tally, self.memory)
+        (self.tally, self.memory, self.frames)
     }
 
     /// Judges the asset's address, and puts it into the queue when it is to be asked for.
@@ -159,6 +189,7 @@ impl<'a> Round<'a> {
             Some(State::Done(done)) if !done.is_unread || asset.terms.is_ahead => {
                 let done = done.clone();
                 self.blame(&asset, &wanted, &done.flaws);
+                self.frame(&wanted, &asset);
                 if !asset.terms.is_ahead && !done.contents.is_empty() && self.entered.insert(wanted) {
                     done.contents.iter().for_each(|inner| self.take(inner.clone()));
                 }
@@ -167,9 +198,17 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// A frame whose document came is judged once.
+    fn frame(&mut self, wanted: &Wanted, asset: &Asset) {
+        if let Some(got) = self.memory.documents.get(wanted)
+            && self.entered.insert(wanted.clone())
+        {
+            self.frames.push((Arc::clone(got), asset.clone()));
+        }
+    }
+
     /// Asks until nothing is left to ask for, or the time is over.
-    pub(super) async fn run(&mut self) {
-        let until = Instant::now() + self.plan.within;
+    pub(super) async fn run(&mut self, until: Instant) {
         let mut under_way: JoinSet<Brought> = JoinSet::new();
         loop {
             while under_way.len() < self.width
@@ -224,7 +263,11 @@ impl<'a> Round<'a> {
     }
 
     fn leave(&mut self, url: &Url) {
-        *self.elsewhere.entry(url.host_str().unwrap_or_default().to_owned()).or_default() += 1;
+        let host = url.host_str().unwrap_or_default();
+        let is_own = self.page.host_str() == Some(host);
+        let port = url.port_or_known_default().filter(|_| is_own || url.port().is_some());
+        let place = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        *self.elsewhere.entry(place).or_default() += 1;
     }
 
     async fn note(&mut self, brought: Result<Brought, JoinError>) {
@@ -239,7 +282,8 @@ impl<'a> Round<'a> {
                     self.width = (self.width / 2).max(1);
                 }
                 let flaws = rules::flaws(&wanted, &got);
-                let is_sheet = wanted.kind == AssetKind::Style && (200..300).contains(&got.status) && flaws.iter().all(Flaw::is_harmless);
+                let is_read = matches!(wanted.kind, AssetKind::Style | AssetKind::Frame);
+                let is_sheet = is_read && (200..300).contains(&got.status) && flaws.iter().all(Flaw::is_harmless);
                 (flaws, is_sheet.then_some(got))
             }
             Err(Missed::Flawed(flaw)) => (vec![flaw], None),
@@ -249,15 +293,37 @@ impl<'a> Round<'a> {
         for asset in &assets {
             self.blame(asset, &wanted, &flaws);
         }
+        let (sheet, document) = match sheet {
+            Some(got) if wanted.kind == AssetKind::Frame => (None, Some(got)),
+            sheet => (sheet, None),
+        };
+        if let Some(got) = document {
+            self.note_document(&wanted, got, assets.first());
+        }
         let link = assets.into_iter().find(|asset| !asset.terms.is_ahead);
         let is_unread = sheet.is_some() && link.is_none();
         let contents: Arc<[Asset]> = match (sheet, link) {
             (Some(sheet), Some(link)) => self.read(&wanted, sheet, link).await.into(),
             _ => Arc::default(),
         };
+        if wanted.kind == AssetKind::Frame {
+            self.memory.known.insert(wanted, State::Done(Done { flaws, is_unread: false, contents }));
+            return;
+        }
         self.memory.known.insert(wanted.clone(), State::Done(Done { flaws, is_unread, contents: Arc::clone(&contents) }));
         if self.entered.insert(wanted) {
             contents.iter().for_each(|asset| self.take(asset.clone()));
+        }
+    }
+
+    fn note_document(&mut self, wanted: &Wanted, got: Got, asset: Option<&Asset>) {
+        if got.url.origin() != self.page.origin() {
+            self.foreign_frames += 1;
+            return;
+        }
+        self.memory.documents.insert(wanted.clone(), Arc::new(got));
+        if let Some(asset) = asset {
+            self.frame(wanted, asset);
         }
     }
 
@@ -292,6 +358,10 @@ impl<'a> Round<'a> {
             let message = format!("The page asks for more than {MOST_REQUESTS} assets; the others were not asked for.");
             self.tally.add(rules::truncated::by_number(message));
         }
+        if self.foreign_frames > 0 {
+            let message = format!("What stands in frames from other origins ({}) was not looked into.", self.foreign_frames);
+            self.tally.add(rules::not_checked::RULE.finding(message));
+        }
         if self.elsewhere.is_empty() {
             return;
         }
@@ -300,7 +370,13 @@ impl<'a> Round<'a> {
         hosts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let named: Vec<String> = hosts.iter().take(NAMED).map(|(host, count)| format!("{host} ({count})")).collect();
         let more = if hosts.len() > NAMED { format!(" and {} more", hosts.len() - NAMED) } else { String::new() };
-        let are = if count == 1 { "One asset of another host was" } else { "Assets of other hosts were" };
+        let is_own = self.elsewhere.keys().all(|place| self.page.host_str().is_some_and(|host| place.split(':').next() == Some(host)));
+        let are = match (count, is_own) {
+            (1, true) => "One asset of another port of the page's host was",
+            (1, false) => "One asset of another host was",
+            (_, true) => "Assets of other ports of the page's host were",
+            (_, false) => "Assets of other hosts were",
+        };
         let message = format!("{are} not asked for: {}{more}.", named.join(", "));
         let mut finding = rules::not_checked::RULE.finding(message);
         finding.severity = Severity::Note;

@@ -23,6 +23,8 @@ pub(in crate::smoke) struct Wanted {
     pub(in crate::smoke) is_module: bool,
     /// Whether `upgrade-insecure-requests` is in force.
     pub(in crate::smoke) is_rescued: bool,
+    /// A document of the page's own origin in a frame, which is judged like the page.
+    pub(in crate::smoke) is_document: bool,
     /// A style sheet of a page without a doctype of today: browsers are laxer about its type.
     pub(in crate::smoke) is_lax: bool,
 }
@@ -49,6 +51,7 @@ impl Wanted {
         };
         let is_style = kind == AssetKind::Style;
         Some(Self {
+            is_document: kind == AssetKind::Frame && url.origin() == page.origin(),
             url,
             kind,
             cors: asset.terms.cors,
@@ -61,6 +64,6 @@ impl Wanted {
 
     /// Whether all of it is looked at.
     pub(super) fn is_read_whole(&self) -> bool {
-        self.kind == AssetKind::Style || !self.integrity.is_empty()
+        self.kind == AssetKind::Style || self.is_document || !self.integrity.is_empty()
     }
 }

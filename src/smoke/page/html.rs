@@ -77,6 +77,7 @@ pub(super) fn terms(element: &Element, kind: AssetKind) -> Terms {
         media: if is_link { value("media") } else { String::new() },
         face: None,
         is_module,
+        is_sandboxed: kind == AssetKind::Frame && !may_script(element),
         is_ahead: is_link && !has("stylesheet") && !has("icon") && !has("manifest"),
     }
 }

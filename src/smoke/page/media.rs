@@ -126,13 +126,13 @@ fn query(parser: &mut Parser<'_>, visitor: Visitor) -> Truth {
     };
     let first = first.to_ascii_lowercase();
     let (is_negated, kind) = match first.as_str() {
-        "not" | "only" => match parser.next().cloned() {
-            Ok(Token::Ident(kind)) => (first == "not", kind.to_ascii_lowercase()),
-            _ => {
+        "not" | "only" => {
+            let Ok(Token::Ident(kind)) = parser.next().cloned() else {
                 parser.reset(&start);
                 return ended(parser, visitor, |parser, visitor| condition(parser, &|parser| feature(parser, visitor), 0));
-            }
-        },
+            };
+            (first == "not", kind.to_ascii_lowercase())
+        }
         _ => (false, first),
     };
     let mut holds = match kind.as_str() {
@@ -314,12 +314,11 @@ fn length(value: &[Token<'_>]) -> Option<f64> {
         [Token::Dimension { value, unit, .. }] => {
             let unit = match unit.to_ascii_lowercase().as_str() {
                 "px" | "dppx" | "x" => 1.0,
-                "em" | "rem" => 16.0,
+                "em" | "rem" | "pc" => 16.0,
                 "in" => 96.0,
                 "cm" => 96.0 / 2.54,
                 "mm" => 9.6 / 2.54,
                 "pt" => 96.0 / 72.0,
-                "pc" => 16.0,
                 "dpi" => 1.0 / 96.0,
                 "dpcm" => 2.54 / 96.0,
                 _ => return None,

@@ -113,7 +113,7 @@ pub struct Asset {
     pub line: u32,
     /// Where in the line its address begins, in characters from 1; 0 where that is not known.
     pub column: u32,
-    /// The linked style sheet in which it stands; none: the page itself.
+    /// The linked style sheet or the framed document in which it stands; none: the page itself.
     pub sheet: Option<Arc<str>>,
     /// When it is asked for.
     pub when: When,
@@ -136,6 +136,8 @@ pub struct Terms {
     pub face: Option<Face>,
     /// A module script, whose type is judged more strictly.
     pub is_module: bool,
+    /// A frame whose sandbox keeps scripts from running.
+    pub is_sandboxed: bool,
     /// It is only fetched ahead of its use: without it the page is slower and no worse.
     pub is_ahead: bool,
 }
@@ -184,11 +186,23 @@ pub struct PageHeaders {
     pub links: Vec<String>,
     /// Whether it is served as `application/xhtml+xml`.
     pub is_xhtml: bool,
+    /// Whether it stands in a frame of another page.
+    pub is_framed: bool,
+    /// Whether a sandbox keeps its scripts from running.
+    pub is_sandboxed: bool,
 }
 
 impl Default for PageHeaders {
     fn default() -> Self {
-        Self { upgrades: false, policies: Vec::new(), encoding: UTF_8, links: Vec::new(), is_xhtml: false }
+        Self {
+            upgrades: false,
+            policies: Vec::new(),
+            encoding: UTF_8,
+            links: Vec::new(),
+            is_xhtml: false,
+            is_framed: false,
+            is_sandboxed: false,
+        }
     }
 }
 

@@ -283,12 +283,13 @@ impl TreeSink for Sink {
         };
         let content = if flags.template { self.add(None) } else { NONE };
         let mut others = Vec::new();
-        let attributes = attributes.into_iter().filter_map(|a| match wanted(&a) {
-            Some(name) => Some((name, a.value)),
-            None => {
+        let attributes = attributes.into_iter().filter_map(|a| {
+            let name = wanted(&a);
+            if name.is_none() {
                 others.push((a.name.local, a.value));
-                None
+                return None;
             }
+            name.map(|name| (name, a.value))
         });
         let attributes = attributes.collect();
         let element = Element {

@@ -56,8 +56,10 @@ pub(super) fn scan(html: &str, url: &Url, headers: &PageHeaders) -> PageScan {
     let mut scan = PageScan::default();
     header_links(url, headers, &mut scan);
     let until = Instant::now() + LONGEST;
-    let tree = if headers.is_xhtml { xml::build(html, until) } else { sink::build(html, true, until) };
-    let page = document(&tree, url, headers, Place { rescued: headers.upgrades, is_scripting: true, depth: 0, until });
+    let is_scripting = !headers.is_sandboxed;
+    let tree = if headers.is_xhtml { xml::build(html, until) } else { sink::build(html, is_scripting, until) };
+    let place = Place { rescued: headers.upgrades, is_scripting, depth: u8::from(headers.is_framed), until };
+    let page = document(&tree, url, headers, place);
     scan.malformed = tree.malformed;
     scan.incomplete = page.incomplete;
     scan.styles = page.styles;
@@ -101,7 +103,7 @@ struct Place {
 fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> PageScan {
     let Place { rescued, is_scripting, depth, until } = place;
     let names = names(tree);
-    let (shape, numbers) = shape(tree, &names, headers.is_xhtml && depth == 0);
+    let (shape, numbers) = shape(tree, &names, headers.is_xhtml && depth <= u8::from(headers.is_framed));
     let is_scripted = is_scripting && names.elements.contains("script");
     let mut walk = Walk {
         tree,

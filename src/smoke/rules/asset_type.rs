@@ -55,7 +55,9 @@ pub(in crate::smoke) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
 fn is_usable_style(wanted: &Wanted, got: &Got) -> bool {
     // An app that types its own page by the file's ending says text/css, and no rule of that applies.
     let is_css = got.essence == "text/css" && !sniff::is_html_document(&got.body);
-    is_css || (!got.is_nosniff && (got.essence.is_empty() || (wanted.is_lax && !got.is_foreign && !sniff::is_html_document(&got.body))))
+    // One without a type is taken; one whose type cannot be read is not, by Chromium 148 on.
+    let is_untyped = got.content_type.as_deref().is_none_or(|kind| kind.trim().is_empty());
+    is_css || (!got.is_nosniff && (is_untyped || (wanted.is_lax && !got.is_foreign && !sniff::is_html_document(&got.body))))
 }
 
 fn is_usable_script(got: &Got) -> bool {

@@ -53,7 +53,7 @@ fn near(message: String) -> Finding {
     finding
 }
 
-/// How allowed_hosts names the place of `url`.
+/// How `allowed_hosts` names the place of `url`.
 fn pattern_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))

@@ -401,3 +401,81 @@ async fn what_never_ends_is_looked_at_and_left() {
     serving.abort();
     assert_eq!((rules(&report), report.fetched), (vec![], 1), "{report:?}");
 }
+
+#[tokio::test]
+async fn framed_documents_of_the_own_origin_are_judged_like_the_page() {
+    let html = "<!doctype html><link rel=stylesheet href=/s.css><iframe src=/frame></iframe><iframe sandbox src=/boxed></iframe><b>";
+    let page = "content-type: text/html";
+    let files: &[(&str, &[&str], &str)] = &[
+        ("/s.css", &[CSS], "b { background: url(/page.png) } i { background: url(/inner.png) }"),
+        ("/page.png", &[PNG], "png"),
+        (
+            "/frame",
+            &[page],
+            "<!doctype html>\n<link rel=stylesheet href=/s.css><i><script src=http://x.test/a></script><iframe src=/deep></iframe>",
+        ),
+        ("/deep", &[page], "<!doctype html><img src=/gone.png><iframe src=/frame></iframe>"),
+        ("/boxed", &[page], "<!doctype html><script src=http://x.test/b></script><noscript><img src=/without.png></noscript>"),
+    ];
+    let server = site(html, files).await;
+    let report = look(&server.fetching_plan(), None).await;
+    let mut seen: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| (finding.rule.as_str(), finding.url.as_deref().unwrap_or_default(), finding.sheet.as_deref().unwrap_or_default()))
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [
+            ("asset_status", "/gone.png", "https://site.test/deep"),
+            ("asset_status", "/inner.png", "https://site.test/s.css"),
+            ("asset_status", "/without.png", "https://site.test/boxed"),
+            ("blocked_asset", "http://x.test/a", "https://site.test/frame"),
+        ],
+        "{report:#?}"
+    );
+    let blocked = report.findings.iter().find(|finding| finding.rule == "blocked_asset").unwrap();
+    assert!(blocked.message.contains("(script[src] in https://site.test/frame, line 2)"), "{}", blocked.message);
+    let plan = SmokePlan { samples: 3, ..server.fetching_plan() };
+    assert!(
+        look(&plan, None).await.findings.iter().all(|finding| !finding.message.contains("answers.")),
+        "each answer has the same frames"
+    );
+}
+
+#[tokio::test]
+async fn frames_come_to_an_end_and_those_of_others_are_noted() {
+    let server = Server::https(Box::new(|_, head| {
+        let number = head.split("/f").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+        let mut html = String::from("<!doctype html>");
+        match number {
+            None => (0..20).for_each(|n| {
+                let _ = write!(html, "<iframe src=/f{n}></iframe>");
+            }),
+            Some(n) => {
+                let _ = write!(html, "<iframe src=/f{}></iframe>", n + 100);
+            }
+        }
+        Some(page(&html))
+    }))
+    .await;
+    let report = look(&server.fetching_plan(), None).await;
+    assert_eq!(rules(&report), ["truncated"], "{report:#?}");
+    assert!(report.findings[0].message.contains("framed documents"), "{report:#?}");
+
+    let server = Server::https_of_two_origins(Box::new(|_, head| {
+        let port = head.split("port=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("1").to_owned();
+        Some(if head.starts_with("GET /?") {
+            page(&format!("<iframe src=https://localhost:{port}/other></iframe>"))
+        } else {
+            page("<img src=/gone>")
+        })
+    }))
+    .await;
+    let mut plan = server.fetching_plan();
+    plan.url.set_query(Some(&format!("port={}", server.port)));
+    let report = look(&plan, None).await;
+    assert_eq!((rules(&report), report.fetched), (vec!["not_checked"], 1), "{report:#?}");
+    assert!(report.findings[0].message.contains("frames from other origins"), "{report:#?}");
+}

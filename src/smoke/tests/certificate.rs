@@ -102,7 +102,7 @@ async fn a_certificate_that_ca_file_names_itself_is_trusted_for_its_names_and_it
     for (names, is_old, wanted) in table {
         let (itself, config) = Authority::of_itself(names, |p| {
             if is_old {
-                old(p)
+                old(p);
             }
         });
         let server = serve(&itself, tls(config)).await;

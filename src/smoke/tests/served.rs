@@ -31,6 +31,7 @@ impl Served {
             links: values("link"),
             encoding: encoding_of(self.html.as_bytes(), values("content-type").first().map(String::as_str)),
             is_xhtml: self.headers == XHTML,
+            ..PageHeaders::default()
         }
     }
 }

@@ -101,7 +101,7 @@ pub(super) enum Talk {
     Plain,
     /// Https with this certificate.
     Tls(Arc<ServerConfig>),
-    /// The same, and the connection ends without the end of TLS (close_notify).
+    /// The same, and the connection ends without the end of TLS (`close_notify`).
     Cut(Arc<ServerConfig>),
     /// A fatal TLS alert of this number.
     Alert(u8),
