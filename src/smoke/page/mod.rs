@@ -15,6 +15,7 @@ mod matching;
 mod media;
 mod policy;
 mod property;
+mod refresh;
 mod script;
 mod selector;
 mod shape;
