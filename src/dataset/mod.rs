@@ -52,6 +52,7 @@ use crate::dataset::heal::Depth;
 use crate::dataset::heal::Ground;
 use crate::dataset::known::Known;
 use crate::dataset::place::Place;
+use crate::dataset::remote::Ask;
 use crate::dataset::remote::Pushed;
 use crate::model::Commit;
 use crate::model::CommitName;
@@ -258,13 +259,26 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn may_push(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
-        let Some(repo) = self.look()? else { return Ok(Push::Behind) };
-        let Some(head) = repo.tip(&repo.local_ref(), cancel).await? else { return Ok(Push::Behind) };
+        let head = match self.look()? {
+            Some(repo) => repo.tip(&repo.local_ref(), cancel).await?.map(|head| (repo, head)),
+            None => None,
+        };
+        let Some((repo, head)) = head else { return self.may_read(cancel).await };
         Ok(match repo.push_dry(&head, cancel).await {
             // A branch that has moved on was shown to us by the side that takes pushes.
             Pushed::Done | Pushed::Moved | Pushed::Busy(_) => Push::Done,
             Pushed::Refused(why) => Push::Refused { why },
             Pushed::Transient(why) => Push::Waiting { why, next_ms: 0 },
+        })
+    }
+
+    /// Where nothing is here that could be pushed, all that can be asked is whether the remote has the branch.
+    async fn may_read(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
+        let settings = &self.0.settings;
+        Ok(match remote::ask(settings, settings.fetch_deadline, cancel).await? {
+            Ask::There => Push::Behind,
+            Ask::NoBranch => Push::Waiting { why: format!("it has no branch {}", settings.branch), next_ms: 0 },
+            Ask::Unreachable(why) => Push::Waiting { why, next_ms: 0 },
         })
     }
 
