@@ -1,6 +1,5 @@
 //! The folder as it is found, sentence by sentence.
 
-use std::os::unix::process::CommandExt as _;
 
 use tagalong::dataset::DatasetError;
 use tagalong::dataset::Ready;
