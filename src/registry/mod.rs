@@ -290,13 +290,16 @@ mod tests {
         );
         let given = move |head: &str| if head.contains("/manifests/") { whole("", &manifest) } else { whole("", "{}") };
         assert!(says(against(given).await).contains("a blob has the digest sha256:44136fa355b3678a"));
-        let endless_token = |head: &str| match head.contains("/v2/") {
-            true => {
-                let host =
-                    head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("host: ").map(str::to_owned)).unwrap_or_default();
-                format!("HTTP/1.1 401 x\r\nwww-authenticate: Bearer realm=\"http://{host}/token\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into_bytes()
+        let endless_token = |head: &str| {
+            if !head.contains("/v2/") {
+                return Vec::new();
             }
-            false => Vec::new(),
+            let host =
+                head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("host: ").map(str::to_owned)).unwrap_or_default();
+            format!(
+                "HTTP/1.1 401 x\r\nwww-authenticate: Bearer realm=\"http://{host}/token\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
+            .into_bytes()
         };
         assert!(says(against(endless_token).await).contains("larger than 64 KiB"));
         let elsewhere = |_: &str| b"HTTP/1.1 401 x\r\nwww-authenticate: Bearer realm=\"ftp://x/\"\r\ncontent-length: 0\r\n\r\n".to_vec();

@@ -33,7 +33,8 @@ pub(super) struct Attempts(Mutex<Minute>);
 
 #[derive(Debug, Default)]
 struct Minute {
-    minute: i64,
+    /// Minutes since 1970.
+    number: i64,
     by_address: HashMap<Box<str>, Count>,
     /// The minute of which older ones were last forgotten in the database.
     swept: i64,
@@ -51,11 +52,11 @@ struct Count {
 
 impl Minute {
     fn turn_to(&mut self, minute: i64) {
-        if self.minute != minute {
+        if self.number != minute {
             // What is not settled yet of a minute that is over counts for nothing any more.
             self.by_address.clear();
             self.by_address.shrink_to(MOST_ADDRESSES / 4);
-            self.minute = minute;
+            self.number = minute;
         }
     }
 
@@ -87,7 +88,7 @@ impl Attempts {
 
     fn of(&self, address: &str, minute: i64) -> i64 {
         let now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.minute == minute { now.by_address.get(address).map_or(0, |count| count.all) } else { 0 }
+        if now.number == minute { now.by_address.get(address).map_or(0, |count| count.all) } else { 0 }
     }
 
     /// What is to be settled, those with the most attempts first, and whether older minutes are to be forgotten.
@@ -117,7 +118,7 @@ impl Attempts {
     /// Takes over what the database has: `settled` of it are ours and were open.
     fn take(&self, minute: i64, settled: &[(Box<str>, i64)], stored: &[(String, i64)], is_swept: bool) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.minute != minute {
+        if now.number != minute {
             return;
         }
         if is_swept {

@@ -104,6 +104,9 @@ impl StoreError {
     }
 }
 
+/// When a trial write was made, and how it went.
+type Probed = (tokio::time::Instant, Result<(), Arc<StoreError>>);
+
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -111,8 +114,8 @@ pub struct Store {
     desk: Arc<Desk>,
     attempts: Arc<Attempts>,
     head: Arc<HeadFile>,
-    /// When a trial write was made last, and how it went.
-    probed: Arc<tokio::sync::Mutex<Option<(tokio::time::Instant, Result<(), Arc<StoreError>>)>>>,
+    /// The last trial write.
+    probed: Arc<tokio::sync::Mutex<Option<Probed>>>,
     /// Whether it is a file of ours.
     is_sqlite: bool,
 }

@@ -15,13 +15,16 @@ use crate::smoke::page::When;
 use crate::smoke::page::font::Face;
 use crate::smoke::page::font::FontFace;
 use crate::smoke::page::matching;
-use crate::smoke::page::matching::List;
 use crate::smoke::page::media;
 use crate::smoke::page::property;
 use crate::smoke::page::selector;
 use crate::smoke::page::selector::Names;
+use crate::smoke::page::selector_list::Context;
+use crate::smoke::page::selector_list::List;
 use crate::smoke::page::shape::Shape;
 use crate::smoke::page::supports;
+use crate::smoke::page::tokens::drain;
+use crate::smoke::page::tokens::prelude;
 
 /// One address in a sheet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,25 +75,6 @@ struct Declaration {
     value: Value,
     /// `none` or `normal`.
     is_nothing: bool,
-}
-
-/// The selectors of a rule and of those around it.
-struct Context<'c> {
-    text: &'c str,
-    parent: Option<&'c Context<'c>>,
-    depth: u8,
-    list: OnceCell<Arc<List>>,
-}
-
-impl Context<'_> {
-    /// They are read when something in the rule is asked for: most rules ask for nothing.
-    fn list(&self) -> Arc<List> {
-        let read = || {
-            let parent = self.parent.map(Context::list);
-            Arc::new(matching::read(self.text, parent.as_ref()))
-        };
-        Arc::clone(self.list.get_or_init(read))
-    }
 }
 
 /// Rules in rules are looked at so deep; nobody writes so many.
@@ -408,19 +392,4 @@ impl<'n> Sheets<'n> {
         });
         self.found.extend(found);
     }
-}
-
-/// The prelude of an at-rule as text, and whether a block follows, whose opening is consumed.
-fn prelude<'i>(parser: &mut Parser<'i>) -> (&'i str, bool) {
-    let start = parser.position();
-    let _: Nothing = parser.parse_until_before(Delimiter::Semicolon | Delimiter::CurlyBracketBlock, |parser| {
-        drain(parser);
-        Ok(())
-    });
-    let text = parser.slice_from(start);
-    (text, matches!(parser.next(), Ok(Token::CurlyBracketBlock)))
-}
-
-fn drain(parser: &mut Parser<'_>) {
-    while parser.next().is_ok() {}
 }

@@ -8,6 +8,7 @@ use cssparser::Parser;
 use cssparser::Token;
 
 use crate::smoke::page::property;
+use crate::smoke::page::tokens::drain;
 
 /// What a font file is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,10 +95,6 @@ fn text(parser: &mut Parser<'_>) -> String {
     let start = parser.position();
     drain(parser);
     parser.slice_from(start).trim().to_ascii_lowercase()
-}
-
-fn drain(parser: &mut Parser<'_>) {
-    while parser.next().is_ok() {}
 }
 
 /// Whether one of the ranges (`u+0-7f, u+00??`) has the letter `e`.

@@ -87,6 +87,26 @@ pub(super) struct Tree {
 }
 
 impl Tree {
+    /// Calls `visit` for each live element, in document order: shadow roots are live, other templates are not. It is told
+    /// whether the element stands in a shadow root.
+    pub(super) fn each_live<'t>(&'t self, mut visit: impl FnMut(NodeId, &'t Element, bool)) {
+        let mut open = vec![(ROOT, false)];
+        while let Some((id, in_shadow)) = open.pop() {
+            if let Some(next) = self.next_sibling(id) {
+                open.push((next, in_shadow));
+            }
+            if let Some(child) = self.first_child(id) {
+                open.push((child, in_shadow));
+            }
+            if let Some(element) = self.element(id) {
+                visit(id, element, in_shadow);
+                if let Some(child) = element.shadow.and_then(|content| self.first_child(content)) {
+                    open.push((child, true));
+                }
+            }
+        }
+    }
+
     /// The element at `id`, if one is there.
     pub(super) fn element(&self, id: NodeId) -> Option<&Element> {
         self.nodes.get(id as usize).and_then(|node| node.element.as_ref())

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 use std::time::Instant;
 
-use html5ever::LocalName;
 use url::Url;
 
 use crate::smoke::page::Asset;
@@ -46,8 +45,6 @@ const DEEPEST: u8 = 8;
 const SOON_S: u64 = 5;
 /// A page that takes longer to be taken apart, its frames included, is nested beyond all measure.
 const LONGEST: Duration = Duration::from_secs(5);
-/// So many kinds of elements are kept at hand while their names are gathered.
-const MOST_KINDS: usize = 64;
 
 /// Lists what the page asks for.
 pub(super) fn scan(html: &str, url: &Url, headers: &PageHeaders) -> PageScan {
@@ -100,7 +97,7 @@ struct Place {
 
 fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> PageScan {
     let Place { rescued, is_scripting, depth, until } = place;
-    let names = names(tree);
+    let names = Names::of(tree);
     let (shape, numbers) = shape(tree, &names, headers.is_xhtml && depth <= u8::from(headers.is_framed));
     let is_scripted = is_scripting && names.elements.contains("script");
     let mut walk = Walk {
@@ -122,7 +119,7 @@ fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> Page
         import_map: ImportMap::default(),
         pictures: HashMap::new(),
     };
-    each(tree, |id, element, in_shadow| walk.element(id, element, in_shadow));
+    tree.each_live(|id, element, in_shadow| walk.element(id, element, in_shadow));
     let Walk { mut scan, sheets, custom, .. } = walk;
     let Sheets { used, fonts, .. } = sheets;
     let mut styles = Styles { names, shape, used, custom, fonts, is_scripted, is_quirky: tree.is_quirky };
@@ -134,22 +131,6 @@ fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> Page
     scan
 }
 
-fn names(tree: &Tree) -> Names {
-    let mut names = Names::default();
-    // Most elements are of a few kinds, which are told apart quicker than looked up.
-    let mut kinds: Vec<&LocalName> = Vec::new();
-    each(tree, |_, element, _| {
-        if !kinds.contains(&&element.name) {
-            names.add_element(&element.name);
-            if kinds.len() < MOST_KINDS {
-                kinds.push(&element.name);
-            }
-        }
-        names.add_attributes(element.attribute("class"), element.attribute("id"));
-    });
-    names
-}
-
 /// The live elements as selectors see them, those hidden that the page's own sheets hide; and their numbers by their place in
 /// the tree.
 fn shape(tree: &Tree, names: &Names, is_partial: bool) -> (Shape, Vec<u32>) {
@@ -157,7 +138,7 @@ fn shape(tree: &Tree, names: &Names, is_partial: bool) -> (Shape, Vec<u32>) {
     let mut numbers = vec![NOBODY; tree.nodes.len()];
     let mut last = vec![NOBODY; tree.nodes.len()];
     let mut sheets = Vec::new();
-    each(tree, |id, element, _| {
+    tree.each_live(|id, element, _| {
         let parent = tree.parent(id).map_or(ROOT, |parent| parent) as usize;
         let number = shape.add(element, numbers[parent], last[parent]);
         (numbers[id as usize], last[parent]) = (number, number);
@@ -168,25 +149,6 @@ fn shape(tree: &Tree, names: &Names, is_partial: bool) -> (Shape, Vec<u32>) {
     let hidden: Vec<u32> = sheets.iter().flat_map(|text| Sheets::hidden(text, names, &shape)).collect();
     shape.hide(&hidden);
     (shape, numbers)
-}
-
-/// Calls `visit` for each live element, in document order: shadow roots are live, other templates are not.
-fn each<'t>(tree: &'t Tree, mut visit: impl FnMut(NodeId, &'t Element, bool)) {
-    let mut open = vec![(ROOT, false)];
-    while let Some((id, in_shadow)) = open.pop() {
-        if let Some(next) = tree.next_sibling(id) {
-            open.push((next, in_shadow));
-        }
-        if let Some(child) = tree.first_child(id) {
-            open.push((child, in_shadow));
-        }
-        if let Some(element) = tree.element(id) {
-            visit(id, element, in_shadow);
-            if let Some(child) = element.shadow.and_then(|content| tree.first_child(content)) {
-                open.push((child, true));
-            }
-        }
-    }
 }
 
 /// What the walk knows where it stands.
