@@ -1,6 +1,5 @@
 //! The folder as it is found, sentence by sentence.
 
-
 use tagalong::dataset::DatasetError;
 use tagalong::dataset::Ready;
 use tagalong::model::Reconcile;
