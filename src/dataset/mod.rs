@@ -30,11 +30,13 @@ mod in_the_way;
 mod known;
 mod locks;
 mod normal;
+mod outward;
 mod own;
 mod park;
 mod place;
 mod publish;
 mod reconcile;
+mod refusal;
 mod remote;
 mod replay;
 mod rescue;
@@ -61,6 +63,7 @@ use crate::process::Cancel;
 use crate::process::HostLock;
 
 pub use error::DatasetError;
+pub use outward::told as told_links;
 pub use values::{Kept, Parked, Push, Ready, Reconciled, Snapshot, Status};
 
 /// One dataset of this host. Clones share its lock.
@@ -288,7 +291,8 @@ impl Dataset {
     /// When git cannot be run.
     pub async fn status(&self, cancel: &Cancel) -> Result<Status, DatasetError> {
         let aside = Place::of(&self.0.settings).map(|place| place.asides()).unwrap_or_default();
-        let mut status = Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), kept: Vec::new(), aside };
+        let mut status =
+            Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), kept: Vec::new(), outward: Vec::new(), aside };
         let Some(repo) = self.look()? else { return Ok(status) };
         status.head = repo.tip(&repo.local_ref(), cancel).await?;
         status.remote = repo.tip(&repo.upstream_ref(), cancel).await?;
@@ -306,6 +310,11 @@ impl Dataset {
             }
         }
         status.kept = repo.kept(cancel).await?;
+        if self.0.settings.publish != config::Publish::InPlace
+            && let Some(served) = self.current().await
+        {
+            status.outward = self.links_out(&served);
+        }
         Ok(status)
     }
 

@@ -230,7 +230,9 @@ on_both_gits! {
 
     async fn a_cancelled_pass_ends_at_once_and_leaves_nothing(world: World) {
         world.ready().await;
-        let port = serve(world.git.clone(), world.root.path().to_owned(), Arc::new(Mutex::new(None)));
+        // Somebody who never answers, so that git is still at work when it is looked for.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
         world.set(|settings| settings.remote = format!("http://127.0.0.1:{port}/remote.git"));
         let cancel = tagalong::process::Cancel::default();
         let stop = async {
