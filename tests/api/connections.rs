@@ -22,7 +22,7 @@ fn call(key: Option<&Key>, path: &str, more: &str) -> String {
     let (id, now_s) = (format!("msg_{}", clock::new_id()), clock::now_ms() / 1000);
     let signed = json!({ "call": format!("GET {path}") }).to_string();
     let proof = key.map_or(Vec::new(), |key| key.proof(&id, now_s, signed.as_bytes()));
-    let proof: String = proof.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let proof = proof.iter().fold(String::new(), |all, (name, value)| all + &format!("{name}: {value}\r\n"));
     format!("GET {path} HTTP/1.1\r\nhost: x\r\n{proof}{more}\r\n")
 }
 

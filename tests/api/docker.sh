@@ -2,12 +2,9 @@
 # A stand-in for the docker client, for tests of the HTTP contract: it says that a daemon is there and that nothing runs.
 # It writes down how it was called, waits while a test holds the lock of the file `gate` in the stack's folder, and fails
 # with the text of the file `fail` where there is one.
-{
-    printf '%s\n' "$@"
-    echo --
-    env
-    echo '=='
-} >>calls
+# In one write, since several are called at a time.
+call=$(printf '%s\n' "$@" -- && env && echo '==')
+printf '%s\n' "$call" >>calls
 case $1 in
     info)
         flock -s gate true
@@ -18,6 +15,8 @@ case $1 in
         echo '{"ServerVersion":"27.0.0","OSType":"linux","Architecture":"x86_64","Driver":"overlay2","DockerRootDir":"/"}'
         ;;
     ps) ;;
+    # A daemon that never goes away; whoever listens ends this.
+    events) exec sleep 3600 ;;
     *)
         echo "the stand-in knows no docker $1" >&2
         exit 1

@@ -31,6 +31,31 @@ fn is_named<T: std::fmt::Debug>(found: Result<T, StoreError>, place: &str) {
     }
 }
 
+/// Columns of a deployment, and values that are none of ours, in SQL.
+const COLUMNS: [(&str, &str); 21] = [
+    ("service", "'No Such'"),
+    ("kind", "'promote'"),
+    ("kind", "''"),
+    ("state", "'paused'"),
+    ("state", "'Done'"),
+    ("step", "'guard'"),
+    ("outcome", "'live'"),
+    ("outcome", "'{\"outcome\":\"won\"}'"),
+    ("outcome", "NULL"),
+    ("outcome_name", "'live'"),
+    ("tag", "'a b'"),
+    ("digest", "'sha256:x'"),
+    ("force", "2"),
+    ("dry_run", "-1"),
+    ("verified", "7"),
+    ("barrier", "2"),
+    ("caller", "'root'"),
+    ("images", "'[\"x\"]'"),
+    ("images", "'x'"),
+    ("baseline", "'{}'"),
+    ("report", "'[]'"),
+];
+
 async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Database) {
     let rig = Plan::new(database).start().await;
     let mut ids = Vec::new();
@@ -40,30 +65,7 @@ async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Databas
     }
     let (id, store) = (ids[0].as_str(), rig.app().deployer().store());
     let parsed: DeploymentId = id.parse().unwrap();
-    let columns = [
-        ("service", "'No Such'"),
-        ("kind", "'promote'"),
-        ("kind", "''"),
-        ("state", "'paused'"),
-        ("state", "'Done'"),
-        ("step", "'guard'"),
-        ("outcome", "'live'"),
-        ("outcome", "'{\"outcome\":\"won\"}'"),
-        ("outcome", "NULL"),
-        ("outcome_name", "'live'"),
-        ("tag", "'a b'"),
-        ("digest", "'sha256:x'"),
-        ("force", "2"),
-        ("dry_run", "-1"),
-        ("verified", "7"),
-        ("barrier", "2"),
-        ("caller", "'root'"),
-        ("images", "'[\"x\"]'"),
-        ("images", "'x'"),
-        ("baseline", "'{}'"),
-        ("report", "'[]'"),
-    ];
-    for (column, value) in columns {
+    for (column, value) in COLUMNS {
         let keep = format!("CREATE TABLE kept AS SELECT * FROM deployments WHERE id = '{id}'");
         rig.execute(Box::leak(keep.into_boxed_str())).await;
         change(&rig, &format!("UPDATE deployments SET {column} = {value} WHERE id = '{id}'")).await;

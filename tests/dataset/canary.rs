@@ -70,9 +70,9 @@ impl Trap {
         let called = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&called);
         std::thread::spawn(move || {
-            listener.incoming().for_each(|_| {
+            for _ in listener.incoming() {
                 count.fetch_add(1, Ordering::SeqCst);
-            })
+            }
         });
         let trap = Self { program, ran, outside, called, host };
         trap.set();
@@ -88,7 +88,7 @@ impl Trap {
         let _ = std::fs::remove_file(&self.ran);
         self.called.store(0, Ordering::SeqCst);
         let file = std::fs::File::options().write(true).open(self.secret()).unwrap();
-        file.set_times(std::fs::FileTimes::new().set_accessed(long_ago()).set_modified(long_ago() + Duration::from_secs(60))).unwrap();
+        file.set_times(std::fs::FileTimes::new().set_accessed(long_ago()).set_modified(long_ago() + Duration::from_mins(1))).unwrap();
     }
 
     /// What was touched since.
@@ -105,7 +105,7 @@ impl Trap {
         if meta.accessed().unwrap() != long_ago() {
             found.push("the file outside was read".to_owned());
         }
-        if meta.modified().unwrap() != long_ago() + Duration::from_secs(60) || std::fs::read_dir(&self.outside).unwrap().count() != 1 {
+        if meta.modified().unwrap() != long_ago() + Duration::from_mins(1) || std::fs::read_dir(&self.outside).unwrap().count() != 1 {
             found.push("the folder outside was written to".to_owned());
         }
         found
@@ -136,11 +136,10 @@ fn line(key: &str, word: &str, trap: &Trap, remote: &str) -> String {
         ("alias", ..) => ("rev-list", format!("!{program}")),
         ("pager", ..) => ("fetch", program.to_string()),
         ("credential", "*", _) => ("helper", format!("!{program}")),
-        ("credential", ..) => (name, format!("!{program}")),
+        ("credential", ..) | ("submodule", "update", _) => (name, format!("!{program}")),
         ("http", "*", _) => ("proxy", trap.host.clone()),
         ("http", "extraHeader", _) => (name, "X-Canary: 1".to_owned()),
         ("http", "curloptResolve", _) => (name, format!("127.0.0.1:80:{}", trap.host)),
-        ("submodule", "update", _) => (name, format!("!{program}")),
         ("url", ..) => (name, remote.to_owned()),
         ("protocol", ..) => (name, "always".to_owned()),
         ("core", "hooksPath", _) => (name, trap.program.parent().unwrap().join("hooks").display().to_string()),

@@ -330,7 +330,9 @@ async fn everything(git: &str, base: Has, things: &[(&str, Make)], target: Has, 
     std::fs::write(world.other().join(".gitignore"), "*.ign\n").unwrap();
     world.run(&world.other(), &["add", "-A"]);
     let names: Vec<String> = things.iter().map(|(name, _)| format!("x-{name}")).collect();
-    names.iter().for_each(|name| have(&world, name, base));
+    for name in &names {
+        have(&world, name, base);
+    }
     push(&world, "base");
     world.ready().await;
     for ((_, make), name) in things.iter().zip(&names) {
@@ -339,7 +341,9 @@ async fn everything(git: &str, base: Has, things: &[(&str, Make)], target: Has, 
     let mut before = inventory_of(&world.dir());
     // The remote's own, which it changes.
     before.remove(Path::new(".gitignore"));
-    names.iter().for_each(|name| have(&world, name, target));
+    for name in &names {
+        have(&world, name, target);
+    }
     push(&world, "target");
     if is_boot {
         world.ready().await;
@@ -349,7 +353,9 @@ async fn everything(git: &str, base: Has, things: &[(&str, Make)], target: Has, 
     assert_eq!(world.head(), world.remote_tip(), "{case}");
     if base != target || is_boot {
         // Else nothing was in the way.
-        names.iter().for_each(|name| assert_follows(&world, name, target, &format!("{case}: {name}")));
+        for name in &names {
+            assert_follows(&world, name, target, &format!("{case}: {name}"));
+        }
     }
     assert_all_there(&world, &before, &case).await;
     // Boots after it change nothing more.
@@ -365,7 +371,9 @@ async fn everything(git: &str, base: Has, things: &[(&str, Make)], target: Has, 
         assert_eq!(kept(&world).await, settled, "{case}: it is stable");
     }
     assert_all_there(&world, &before, &case).await;
-    names.iter().for_each(|name| assert_follows(&world, name, target, &format!("{case}: {name}, booted")));
+    for name in &names {
+        assert_follows(&world, name, target, &format!("{case}: {name}, booted"));
+    }
     names.iter().map(|name| world.dir().join(name)).filter(|at| at.is_dir()).for_each(|at| mode(&at, 0o700));
 }
 

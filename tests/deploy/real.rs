@@ -613,9 +613,9 @@ async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
             }
         }
         if number % 2 == 0 {
-            daemon.kill()
+            daemon.kill();
         } else {
-            daemon.stop()
+            daemon.stop();
         }
         site.page.open();
         daemon.start_again().await;

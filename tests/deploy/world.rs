@@ -408,7 +408,7 @@ deadline_s = {health}
         service = settings.service,
         resolve = limit("resolve", "30"),
         preflight = limit("preflight", "30"),
-        pull = limit("pull", "30"),
+        pull = limit("pull", "120"),
         up = limit("up", "30"),
         health = limit("health", "30"),
     );

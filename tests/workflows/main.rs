@@ -180,7 +180,7 @@ impl Run {
         log
     }
 
-    /// Reads the log as the runner does: "::name…::" begins a line, "##[name]" may stand anywhere in one, and nothing counts
+    /// Reads the log as the runner does: `::name…::` begins a line, `##[name]` may stand anywhere in one, and nothing counts
     /// between a "stop-commands" and its word.
     fn judge(&self, log: &str) {
         assert!(!self.canary().exists(), "{}: it was run: {log}", self.what);

@@ -161,7 +161,7 @@ impl Proof {
     /// force and ref.
     ///
     /// # Errors
-    /// As [`Proof::action`], and 403 when the key's refs do not cover the order's.
+    /// 400 when a signed body does not name this call, 403 when the scope or the key's refs do not cover it.
     pub fn upon(self, order: &Order) -> Result<(Caller, Option<Delivery>), ApiError> {
         self.acting(&order.service, order.kind, order.force, order.git_ref.as_deref())
     }
@@ -170,7 +170,7 @@ impl Proof {
     /// may not do it.
     ///
     /// # Errors
-    /// As [`Proof::action`].
+    /// 400 when a signed body does not name this call, 403 when the scope or the key's refs do not cover it.
     pub fn operator(self, service: &ServiceName) -> Result<(Caller, Option<Delivery>), ApiError> {
         self.acting(service, OrderKind::Rollback, false, None)
     }
