@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::clock;
 use crate::config;
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::plain_folder;
 
 /// Our own folder's name inside a dataset's folder.
@@ -97,11 +98,18 @@ impl Place {
         Ok(if to.symlink_metadata().is_ok() { asides.join(format!("{name}-{}", clock::new_id())) } else { to })
     }
 
-    /// A new folder for what was in the way of the remote's files.
-    pub(super) fn new_aside(&self) -> Result<PathBuf, DatasetError> {
+    /// A new folder for what was in the way of the remote's files, and the same held open.
+    pub(super) fn new_aside(&self) -> Result<(PathBuf, Beneath), DatasetError> {
         let to = self.aside("-in-the-way")?;
-        std::fs::create_dir(&to).map_err(|error| DatasetError::File(to.clone(), error))?;
-        Ok(to)
+        let made = self.open_side().and_then(|side| side.made(to.strip_prefix(&self.side).unwrap_or(&to)));
+        let made = made.map_err(|error| DatasetError::File(to.clone(), error))?;
+        Ok((to, made))
+    }
+
+    /// Our own folder, held open: where it stands in the checkout, others may put a link in its place.
+    pub(super) fn open_side(&self) -> std::io::Result<Beneath> {
+        let parent = Beneath::open_real(self.side.parent().unwrap_or(Path::new("/")))?;
+        parent.at(Path::new(self.side.file_name().unwrap_or_default()))
     }
 
     /// Moves everything that the dataset's folder holds into a new folder, whose path is returned. Nothing is ever deleted.
