@@ -140,6 +140,22 @@ impl Beneath {
         folder.place(name, |file| file.write_all(bytes.as_ref()))
     }
 
+    /// Puts a copy of the plain file `from` at `to` below another folder, with its time.
+    pub(super) fn copy_to(&self, from: &Path, other: &Self, to: &Path) -> std::io::Result<()> {
+        let mut old = self.file(from)?;
+        let (folder, name) = other.holder(to)?;
+        folder.place(name, |new| {
+            std::io::copy(&mut old, new)?;
+            new.set_modified(old.metadata()?.modified()?)
+        })
+    }
+
+    /// Gives what has the name `from` a second name `to` below another folder; of a link the link.
+    pub(super) fn link_to(&self, from: &Path, other: &Self, to: &Path) -> std::io::Result<()> {
+        let ((old, from), (new, to)) = (self.holder(from)?, other.holder(to)?);
+        Ok(rustix::fs::linkat(&old.0, from, &new.0, to, AtFlags::empty())?)
+    }
+
     /// Moves the file `from`, which is ours, to `path`: from another file system as a copy with its time.
     pub(super) fn bring(&self, from: &Path, path: impl AsRef<Path>) -> std::io::Result<()> {
         let (folder, name) = self.holder(path.as_ref())?;

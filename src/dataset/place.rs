@@ -13,6 +13,8 @@ use crate::dataset::beneath::plain_folder;
 
 /// Our own folder's name inside a dataset's folder.
 pub(super) const INSIDE: &str = ".tagalong";
+/// In our own folder: what was set aside.
+pub(super) const ASIDE: &str = "aside";
 
 /// The places of one dataset.
 #[derive(Debug, Clone)]
@@ -91,7 +93,7 @@ impl Place {
 
     /// A new folder's path for what is set aside.
     fn aside(&self, what: &str) -> Result<PathBuf, DatasetError> {
-        let asides = self.side.join("aside");
+        let asides = self.side.join(ASIDE);
         plain_folder(&asides).map_err(|error| DatasetError::File(asides.clone(), error))?;
         let name = format!("{}{what}", clock::utc(clock::now_ms()).replace(':', "-"));
         let to = asides.join(&name);
@@ -155,7 +157,7 @@ impl Place {
     /// Every folder that was set aside, oldest first.
     pub(super) fn asides(&self) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> =
-            std::fs::read_dir(self.side.join("aside")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+            std::fs::read_dir(self.side.join(ASIDE)).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         all.sort();
         all
     }
