@@ -16,6 +16,7 @@ use crate::dataset::call::failed;
 use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
+use crate::dataset::take_back::leads_out;
 use crate::process::Cancel;
 use crate::process::Ended;
 
@@ -30,8 +31,11 @@ impl Repo {
         let mut ignored = BTreeSet::new();
         let Some(work) = self.work.clone().filter(|_| !paths.is_empty()) else { return Ok(ignored) };
         // Not as a pattern, whatever it begins with.
-        let list: Vec<u8> = paths.iter().flat_map(|path| b"./".iter().chain(path).copied().chain([0])).collect();
-        self.ask_rules(&work, Path::new("/dev/null"), &list, &mut ignored, cancel).await?;
+        let listed = |path: &Vec<u8>| b"./".iter().chain(path).copied().chain([0]).collect::<Vec<u8>>();
+        // git refuses to be asked of what is behind a link. The work tree's rules are among those of earlier passes as well.
+        let here: Vec<u8> = paths.iter().filter(|path| !leads_out(&work, path)).flat_map(listed).collect();
+        self.ask_rules(&work, Path::new("/dev/null"), &here, &mut ignored, cancel).await?;
+        let list: Vec<u8> = paths.iter().flat_map(listed).collect();
         for set in self.remembered_sets() {
             self.ask_rules(&set.join("tree"), &set.join("exclude"), &list, &mut ignored, cancel).await?;
         }
