@@ -2,6 +2,8 @@
 
 mod datasets;
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -85,6 +87,10 @@ pub struct Accepted {
 
 /// The header of a 202 that carries the read token for following.
 pub const READ_TOKEN_HEADER: &str = "tagalong-read-token";
+
+/// How long a server keeps a caller's connection open that nothing is asked over. Whoever uses one again gives it up sooner, or
+/// it may be closed under the next call.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(15);
 
 /// A deployment.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -101,6 +101,9 @@ pub struct Dataset {
     /// What is kept on refs of its host and never pushed.
     #[serde(default)]
     pub kept: Vec<Kept>,
+    /// Symbolic links of the published data that lead out of it.
+    #[serde(default)]
+    pub outward: Vec<String>,
     /// Folders that were set aside and that a person should look at.
     pub aside: Vec<String>,
     /// What peers are owed.

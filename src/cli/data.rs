@@ -19,6 +19,7 @@ use crate::cli::output::duration;
 use crate::clock;
 use crate::config::Config;
 use crate::config::Reload;
+use crate::dataset::told_links;
 use crate::model::DatasetName;
 use crate::process;
 use crate::process::Cancel;
@@ -223,6 +224,9 @@ fn show(output: &Output, dataset: &api::Dataset) {
         let text =
             format!("{} on this host alone: {}{more}; take what is needed, then `git update-ref -d` it", kept.name, files.join(", "));
         fact("kept", &careful(&text));
+    }
+    if let Some(text) = told_links(&dataset.outward) {
+        fact("links", &careful(&text));
     }
     for folder in &dataset.aside {
         fact("aside", &careful(&format!("{folder}; look into it, then remove it")));

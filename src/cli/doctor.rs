@@ -134,10 +134,14 @@ async fn see_candidates(doctor: &mut Doctor, global: &Global) {
 async fn see_dataset(doctor: &mut Doctor, plan: &Reload) {
     let asked = Dataset::new(plan.data.clone()).may_push(&Cancel::default()).await;
     let result = match asked {
-        Ok(Push::Done) => Ok(format!("{} takes a push of {}", plan.data.remote, plan.data.branch)),
+        Ok(Push::Done) => {
+            Ok(format!("{} lets {} be pushed, unless a hook or a protected branch there refuses it", plan.data.remote, plan.data.branch))
+        }
         Ok(Push::Refused { why }) => Err(format!("{} refuses a push of {}: {why}", plan.data.remote, plan.data.branch)),
         Ok(Push::Waiting { why, .. }) => Err(format!("{} cannot be asked: {why}", plan.data.remote)),
-        Ok(Push::Working | Push::Behind) => Ok(format!("{} answers; a reconcile is due before a push", plan.data.remote)),
+        Ok(Push::Working | Push::Behind) => {
+            Ok(format!("{} has the branch {}; whether it takes a push is asked once the data is here", plan.data.remote, plan.data.branch))
+        }
         Err(error) => Err(error.to_string()),
     };
     doctor.see(&format!("{}: remote", plan.data.name), result);

@@ -15,6 +15,7 @@ use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
 use crate::dataset::git::git_folder;
 use crate::dataset::park::PARKED;
+use crate::dataset::refusal;
 use crate::dataset::remote::Fetched;
 use crate::dataset::remote::Pushed;
 use crate::model::Commit;
@@ -30,8 +31,8 @@ const LONGEST_BURST: Duration = Duration::from_secs(3);
 const SLOW: Duration = Duration::from_secs(30);
 /// The first wait after a failure, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// The wait after a refusal.
-const REFUSED: Duration = Duration::from_mins(5);
+/// So long after a refusal has ended it is surely over.
+const MARGIN: Duration = Duration::from_millis(50);
 /// How long the last push may take once it was told to stop.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -51,7 +52,7 @@ impl Dataset {
                     failures = 0;
                     SLOW
                 }
-                Push::Refused { .. } => jitter(REFUSED),
+                Push::Refused { .. } => self.refused_for(),
                 Push::Waiting { .. } => {
                     failures = (failures + 1).min(16);
                     jitter((BACK_OFF.0 * 2_u32.pow(failures.min(7) - 1)).min(BACK_OFF.1))
@@ -73,6 +74,12 @@ impl Dataset {
             .await
             .unwrap_or(Push::Waiting { why: "it was stopped".to_owned(), next_ms: 0 });
         tell.send_replace(now);
+    }
+
+    /// How long until a refused push may be tried again.
+    fn refused_for(&self) -> Duration {
+        let noted = self.look().ok().flatten().and_then(|repo| repo.next_try());
+        noted.map_or_else(|| jitter(refusal::WAIT), |wait| wait + MARGIN)
     }
 
     /// One try. `cancel` ends the wait for the lock, not a push that runs.
@@ -132,7 +139,7 @@ impl Dataset {
 type Mark = (String, Option<std::time::SystemTime>);
 
 /// `wait`, a quarter shorter or longer, so that many hosts do not try at once.
-fn jitter(wait: Duration) -> Duration {
+pub(super) fn jitter(wait: Duration) -> Duration {
     let [random] = clock::random_bytes::<1>();
     wait.mul_f64(0.75 + f64::from(random) / 512.0)
 }

@@ -30,11 +30,13 @@ mod in_the_way;
 mod known;
 mod locks;
 mod normal;
+mod outward;
 mod own;
 mod park;
 mod place;
 mod publish;
 mod reconcile;
+mod refusal;
 mod remote;
 mod replay;
 mod rescue;
@@ -52,6 +54,7 @@ use crate::dataset::heal::Depth;
 use crate::dataset::heal::Ground;
 use crate::dataset::known::Known;
 use crate::dataset::place::Place;
+use crate::dataset::remote::Ask;
 use crate::dataset::remote::Pushed;
 use crate::model::Commit;
 use crate::model::CommitName;
@@ -60,6 +63,7 @@ use crate::process::Cancel;
 use crate::process::HostLock;
 
 pub use error::DatasetError;
+pub use outward::told as told_links;
 pub use values::{Kept, Parked, Push, Ready, Reconciled, Snapshot, Status};
 
 /// One dataset of this host. Clones share its lock.
@@ -258,13 +262,26 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn may_push(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
-        let Some(repo) = self.look()? else { return Ok(Push::Behind) };
-        let Some(head) = repo.tip(&repo.local_ref(), cancel).await? else { return Ok(Push::Behind) };
+        let head = match self.look()? {
+            Some(repo) => repo.tip(&repo.local_ref(), cancel).await?.map(|head| (repo, head)),
+            None => None,
+        };
+        let Some((repo, head)) = head else { return self.may_read(cancel).await };
         Ok(match repo.push_dry(&head, cancel).await {
             // A branch that has moved on was shown to us by the side that takes pushes.
             Pushed::Done | Pushed::Moved | Pushed::Busy(_) => Push::Done,
             Pushed::Refused(why) => Push::Refused { why },
             Pushed::Transient(why) => Push::Waiting { why, next_ms: 0 },
+        })
+    }
+
+    /// Where nothing is here that could be pushed, all that can be asked is whether the remote has the branch.
+    async fn may_read(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
+        let settings = &self.0.settings;
+        Ok(match remote::ask(settings, settings.fetch_deadline, cancel).await? {
+            Ask::There => Push::Behind,
+            Ask::NoBranch => Push::Waiting { why: format!("it has no branch {}", settings.branch), next_ms: 0 },
+            Ask::Unreachable(why) => Push::Waiting { why, next_ms: 0 },
         })
     }
 
@@ -274,7 +291,8 @@ impl Dataset {
     /// When git cannot be run.
     pub async fn status(&self, cancel: &Cancel) -> Result<Status, DatasetError> {
         let aside = Place::of(&self.0.settings).map(|place| place.asides()).unwrap_or_default();
-        let mut status = Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), kept: Vec::new(), aside };
+        let mut status =
+            Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), kept: Vec::new(), outward: Vec::new(), aside };
         let Some(repo) = self.look()? else { return Ok(status) };
         status.head = repo.tip(&repo.local_ref(), cancel).await?;
         status.remote = repo.tip(&repo.upstream_ref(), cancel).await?;
@@ -292,6 +310,11 @@ impl Dataset {
             }
         }
         status.kept = repo.kept(cancel).await?;
+        if self.0.settings.publish != config::Publish::InPlace
+            && let Some(served) = self.current().await
+        {
+            status.outward = self.links_out(&served);
+        }
         Ok(status)
     }
 

@@ -22,6 +22,7 @@ use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::plain_folder;
 use crate::dataset::call::Call;
 use crate::dataset::git::Repo;
+use crate::dataset::outward;
 use crate::dataset::place::ASIDE;
 use crate::dataset::place::Place;
 use crate::model::Commit;
@@ -51,19 +52,31 @@ impl Dataset {
         let now = self.current().await;
         let is_served = now.as_ref().is_some_and(|now| now.commit == *commit);
         let is_there = tree.is_whole() || is_served && tree.adopt(cancel).await;
+        let before = match now {
+            Some(now) if !is_served => Some(Tree::of(&work, dir, &now.commit)?).filter(Tree::is_whole),
+            _ => None,
+        };
         if !is_there {
             tree.remove()?;
-            let before = match now {
-                Some(now) => Some(Tree::of(&work, dir, &now.commit)?).filter(Tree::is_whole),
-                None => None,
-            };
             if let Err(error) = tree.fill(before.as_ref(), cancel).await {
                 // The next try removes what is left.
                 let _ = tree.remove();
                 return Err(error);
             }
         }
+        if !outward::is_noted(&tree.record) {
+            let before = before.as_ref().map(|before| (before.record.as_path(), &before.commit));
+            outward::note_links(&work.repo, &tree.record, commit, before, cancel).await?;
+        }
         Ok(snapshot)
+    }
+
+    /// The symbolic links of a published worktree that lead out of it; in place, nothing is looked at.
+    #[must_use]
+    pub fn links_out(&self, snapshot: &Snapshot) -> Vec<String> {
+        let Publish::Worktree { .. } = &self.0.settings.publish else { return Vec::new() };
+        let Ok(place) = Place::of(&self.0.settings) else { return Vec::new() };
+        outward::leading_out(&snapshot.path, &place.side.join(RECORDS).join(snapshot.commit.as_str()))
     }
 
     /// Swaps the symlink to `snapshot`. Readers see the old worktree or the new one, never none.

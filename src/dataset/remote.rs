@@ -89,8 +89,18 @@ impl Repo {
     }
 
     /// Pushes `commit` to `to` (a full ref), which must stand at `at` there; none: it must not be there. What is pushed
-    /// always contains `at`, so nothing is ever pushed by force: the lease only makes the remote's answer exact.
+    /// always contains `at`, so nothing is ever pushed by force: the lease only makes the remote's answer exact. Where the remote
+    /// has refused that ref lately, it is not asked again.
     pub(super) async fn push(&self, commit: &Commit, to: &str, at: Option<&Commit>, deadline: Duration, cancel: &Cancel) -> Pushed {
+        if let Some(why) = self.held_back(to) {
+            return Pushed::Refused(why);
+        }
+        let answer = self.push_now(commit, to, at, deadline, cancel).await;
+        self.note_answer(to, &answer);
+        answer
+    }
+
+    async fn push_now(&self, commit: &Commit, to: &str, at: Option<&Commit>, deadline: Duration, cancel: &Cancel) -> Pushed {
         let lease = format!("--force-with-lease={to}:{}", at.map_or("", Commit::as_str));
         let refspec = format!("{commit}:{to}");
         let args = ["push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", &lease, "--", &self.settings.remote, &refspec];

@@ -52,6 +52,8 @@ pub struct Status {
     pub parked: Vec<Parked>,
     /// What is kept on this host alone.
     pub kept: Vec<Kept>,
+    /// Links of what is published that lead out of it.
+    pub outward: Vec<String>,
     /// Folders that were set aside.
     pub aside: Vec<PathBuf>,
 }

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -61,8 +63,11 @@ pub struct Listening {
     doors: Vec<JoinHandle<std::io::Result<()>>>,
     workers: Vec<Worker>,
     stopping: watch::Sender<bool>,
-    socket: Option<PathBuf>,
+    socket: Option<(PathBuf, FileId)>,
 }
+
+/// Which file a path led to: device and inode.
+type FileId = (u64, u64);
 
 impl Listening {
     /// Stops taking calls; those that are being answered get a few seconds.
@@ -76,7 +81,9 @@ impl Listening {
         for worker in self.workers {
             worker.ended().await;
         }
-        if let Some(socket) = &self.socket {
+        if let Some((socket, mine)) = &self.socket
+            && file_id(socket).is_ok_and(|there| there == *mine)
+        {
             // Somebody else may have removed it.
             let _ = std::fs::remove_file(socket);
         }
@@ -106,6 +113,7 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
         let listener = bind_socket(socket, config.socket_gid)?;
         doors.push(Door::Unix { listener, descriptors: Door::descriptors(capacity.over_socket) });
     }
+    let socket = config.socket.as_ref().map(|socket| Ok::<_, std::io::Error>((socket.clone(), file_id(socket)?))).transpose()?;
     let (stopping, stops) = watch::channel(false);
     let worker = |_| {
         let shared = shared.clone();
@@ -116,7 +124,7 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
     let workers = (0..WORKERS).map(worker).collect::<std::io::Result<Vec<_>>>()?;
     let arrivals = || -> Arrivals { workers.iter().map(|worker| worker.arrivals.clone()).collect() };
     let doors = doors.into_iter().map(|door| tokio::spawn(door.serve(arrivals()))).collect();
-    Ok(Listening { addresses, doors, workers, stopping, socket: config.socket.clone() })
+    Ok(Listening { addresses, doors, workers, stopping, socket })
 }
 
 /// Every route, and what holds for each answer: it is counted, no browser guesses its type, and the connection stays open only
@@ -161,11 +169,22 @@ fn bind(address: &SocketAddr) -> std::io::Result<TcpListener> {
     Ok(listener)
 }
 
+fn file_id(path: &Path) -> std::io::Result<FileId> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
 /// The socket, for its owner and the configured group only. A stale file of a killed server is replaced.
 fn bind_socket(path: &Path, gid: Option<u32>) -> std::io::Result<std::os::unix::net::UnixListener> {
     let fault = |error: std::io::Error| named(&format!("the socket {} cannot be made", path.display()), &error);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(fault)?;
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::AddrInUse,
+            format!("another server answers at the socket {}: stop it, or set server.socket to a path of its own", path.display()),
+        ));
     }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),

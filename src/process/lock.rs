@@ -62,8 +62,9 @@ impl HostLock {
         Ok(Self::taken(file, work))
     }
 
-    /// Takes the lock that is the file `path`, waiting at most `patience` for a living owner. The children of an owner that
-    /// has died are ended instead of being waited for: the file says who owns it, by process id and start time.
+    /// Takes the lock that is the file `path`, waiting at most `patience` for a living owner. What an owner that has died left
+    /// behind is ended instead of being waited for. The file and the kernel must agree that the owner is dead: the file by process
+    /// id and start time, the kernel by who took the lock that a process holds.
     ///
     /// # Errors
     /// When the file cannot be made, or somebody else still has the lock; the text names them.
@@ -77,7 +78,7 @@ impl HostLock {
                 seen_dead = None;
             } else if seen_dead.as_ref() == Some(&owner) {
                 // Seen twice, because a new owner writes its name just after it has taken the lock.
-                end(path, |_| true).await;
+                end(|| orphans(path)).await;
             } else {
                 seen_dead = Some(owner);
             }
@@ -224,7 +225,8 @@ pub fn work_left_behind(dir: &Path) -> Option<String> {
 /// tagalong that lives (over a copy of the data folder, say), is left alone.
 pub async fn end_left_behind(dir: &Path, work: &str) -> usize {
     // Older versions wrote nothing into the file.
-    end(&dir.join(NAME), |owner| owner.work == work || owner.pid == 0).await
+    let path = dir.join(NAME);
+    end(|| left_behind(&path, |owner| owner.work == work || owner.pid == 0)).await
 }
 
 /// The processes that hold the lock `path` while the one that took it is gone, or is this very process.
@@ -241,15 +243,36 @@ fn left_behind(path: &Path, is_meant: impl Fn(&Owner) -> bool) -> Vec<i32> {
     all.iter().filter(|(pid, taker)| *pid != my_pid() && is_left(*taker)).map(|(pid, _)| *pid).collect()
 }
 
-async fn end(path: &Path, is_meant: impl Fn(&Owner) -> bool) -> usize {
+/// The processes that hold the lock `path` though the one that took it has died, whether or not that one came to write its name
+/// into the file (a full disk keeps it from that).
+fn orphans(path: &Path) -> Vec<i32> {
+    let owner = Owner::read(path);
+    if owner.is_alive() {
+        return Vec::new();
+    }
+    let all = holding(path);
+    let is_left = |pid: i32, taker: i32| {
+        let has_let_go = !all.iter().any(|(holder, _)| *holder == taker);
+        pid != my_pid() && has_let_go && (taker == owner.pid || has_died_before(taker, pid))
+    };
+    all.iter().filter(|(pid, taker)| is_left(*pid, *taker)).map(|(pid, _)| *pid).collect()
+}
+
+/// Whether `taker` has died: a process of that number that began later than `pid`, which got the lock from it, is another one.
+fn has_died_before(taker: i32, pid: i32) -> bool {
+    let began = |pid: i32| Pid::from_raw(pid).and_then(identity)?.split_once(' ')?.1.parse::<u64>().ok();
+    began(taker).is_none_or(|taker| began(pid).is_some_and(|pid| pid < taker))
+}
+
+async fn end(left: impl Fn() -> Vec<i32>) -> usize {
     let mut seen = 0;
     for signal in [Signal::TERM, Signal::KILL, Signal::KILL] {
-        let left = left_behind(path, &is_meant);
-        if left.is_empty() {
+        let left_now = left();
+        if left_now.is_empty() {
             break;
         }
-        seen = seen.max(left.len());
-        for pid in left.into_iter().filter_map(Pid::from_raw) {
+        seen = seen.max(left_now.len());
+        for pid in left_now.into_iter().filter_map(Pid::from_raw) {
             // A process that has gone meanwhile is what we want.
             let _ = match rustix::process::getpgid(Some(pid)) {
                 Ok(group) if group == rustix::process::getpgrp() => rustix::process::kill_process(pid, signal),
@@ -258,7 +281,7 @@ async fn end(path: &Path, is_meant: impl Fn(&Owner) -> bool) -> usize {
             };
         }
         for _ in 0..20 {
-            if left_behind(path, &is_meant).is_empty() {
+            if left().is_empty() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -130,6 +130,7 @@ impl Reloader {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(5))
+            .pool_idle_timeout(api::IDLE_CONNECTION / 2)
             .user_agent(concat!("tagalong/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let common = Arc::new(Common { store, metrics, executor, http });

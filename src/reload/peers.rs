@@ -269,6 +269,7 @@ fn client(runner: &Runner, target: &Target) -> reqwest::Result<reqwest::Client> 
         (Some(at), Some(host)) => reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(5))
+            .pool_idle_timeout(api::IDLE_CONNECTION / 2)
             .resolve(host, at)
             .build(),
         _ => Ok(runner.common.http.clone()),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::config::Publish;
 use crate::dataset::DatasetError;
 use crate::dataset::Snapshot;
+use crate::dataset::told_links;
 use crate::model::Commit;
 use crate::model::Reconcile;
 use crate::process::Cancel;
@@ -76,7 +77,10 @@ pub(super) async fn run(runner: &Runner, cancel: &Cancel) -> Ran {
     let mut ran = story.reconcile().await;
     if let Some(commit) = story.to_load(&ran).await {
         ran.load = match story.load(&commit).await {
-            Ok(()) => Load::Loaded,
+            Ok(told) => {
+                ran.note = told_both(ran.note.take(), told);
+                Load::Loaded
+            }
             Err(why) => Load::Failed(why),
         };
     }
@@ -147,8 +151,8 @@ impl Story<'_> {
         Some(head)
     }
 
-    /// Brings `commit` to the readers, or leaves them what they have.
-    async fn load(&self, commit: &Commit) -> Result<(), String> {
+    /// Brings `commit` to the readers, or leaves them what they have. Gives what a person should know of it.
+    async fn load(&self, commit: &Commit) -> Result<Option<String>, String> {
         let staged = self.timed("stage", self.runner.dataset.stage(commit, self.cancel)).await.map_err(said)?;
         self.timed("check", app::check(self.runner, &staged, self.cancel)).await?;
         let before = self.runner.dataset.current().await;
@@ -156,7 +160,8 @@ impl Story<'_> {
         if let Err(why) = self.show(&staged).await {
             return Err(self.swap_back(before.as_ref(), &staged, why).await);
         }
-        self.record(commit).await.map_err(said)
+        self.record(commit).await.map_err(said)?;
+        Ok(told_links(&self.runner.dataset.links_out(&staged)))
     }
 
     /// The app hears of `staged` and is asked whether it serves it.
@@ -193,6 +198,14 @@ impl Story<'_> {
         self.runner.common.metrics.phase(self.runner.name(), phase, took);
         tracing::debug!(dataset = %self.runner.name(), phase, took_ms = took.as_millis() as u64, "phase of a reload");
         done
+    }
+}
+
+/// Both sentences, where there are two.
+fn told_both(first: Option<String>, second: Option<String>) -> Option<String> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(format!("{first} {second}")),
+        (first, second) => first.or(second),
     }
 }
 

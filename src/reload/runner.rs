@@ -153,13 +153,25 @@ impl Runner {
         known.map(|commit| commit.as_str().len())
     }
 
-    /// Whether `commit` is in what the app has loaded: by equality first, then by asking git. Never waits for a reload.
+    /// Whether `commit` is in what the app has loaded: by equality first, then by asking git. Never waits for a reload; but where
+    /// one has ended while git was asked, its commit counts.
     pub(super) async fn serves(&self, commit: &CommitName) -> bool {
-        let Some(loaded) = self.loaded() else { return false };
+        loop {
+            let Some(loaded) = self.loaded() else { return false };
+            if self.is_in(commit, &loaded).await {
+                return true;
+            }
+            if self.loaded().as_ref() == Some(&loaded) {
+                return false;
+            }
+        }
+    }
+
+    async fn is_in(&self, commit: &CommitName, loaded: &Commit) -> bool {
         if commit.as_str() == loaded.as_str() {
             return true;
         }
-        match self.dataset.contains(commit, &loaded, &self.stop).await {
+        match self.dataset.contains(commit, loaded, &self.stop).await {
             Ok(contained) => contained,
             Err(error) => {
                 // Then a reload says what is true.

@@ -127,6 +127,7 @@ async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
             .flat_map(|status| &status.kept)
             .map(|one| api::Kept { name: one.name.clone(), commit: one.commit.to_string(), holds: one.holds.clone(), more: one.more })
             .collect(),
+        outward: status.iter().flat_map(|status| &status.outward).cloned().collect(),
         aside: status.iter().flat_map(|status| &status.aside).map(|folder| folder.display().to_string()).collect(),
         owed: owed
             .into_iter()

@@ -3,6 +3,7 @@
 use crate::config::Reload;
 use crate::dataset::Dataset;
 use crate::dataset::DatasetError;
+use crate::dataset::told_links;
 use crate::model::Commit;
 use crate::model::Reconcile;
 use crate::process::Cancel;
@@ -40,6 +41,7 @@ pub async fn sync(plan: &Reload, app_follows: bool, cancel: &Cancel) -> Result<S
     if let Some(commit) = &commit {
         let staged = dataset.stage(commit, cancel).await?;
         dataset.flip(&staged).await?;
+        notes.extend(told_links(&dataset.links_out(&staged)));
         dataset.tidy(&[], cancel).await?;
     }
     Ok(Synced { outcome: done.outcome, commit, notes })

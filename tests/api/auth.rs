@@ -733,6 +733,13 @@ async fn the_socket_is_its_owners() {
         assert_refused(&send(call).await, 403, "forbidden");
         assert_refused(&send(Call::get("/api/v1/services").header(name, value)).await, 403, "forbidden");
     }
+    // Another server does not take it from one that answers.
+    let other = rig.dir().join("other.toml");
+    std::fs::write(&other, "version = 1\n[server]\nlisten = []\nsocket = \"server.sock\"\ndata_dir = \"other-data\"\n").unwrap();
+    let started = tagalong::app::App::start(tagalong::config::Config::load(&other).unwrap()).await;
+    let why = started.err().map(|error| format!("{error:#}")).unwrap_or_default();
+    assert!(why.contains("another server answers at the socket") && why.contains("server.socket"), "{why}");
+    assert_eq!(send(Call::get("/api/v1/services")).await.status, 200);
     let shown = rig.ended(answer.json()["id"].as_str().unwrap()).await;
     assert!(rig.rows().await[0] == before[0], "an order came through");
     assert_eq!(shown["caller"], format!("local:{}", rustix::process::getuid().as_raw()));

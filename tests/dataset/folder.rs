@@ -1,7 +1,5 @@
 //! The folder as it is found, sentence by sentence.
 
-use std::os::unix::process::CommandExt as _;
-
 use tagalong::dataset::DatasetError;
 use tagalong::dataset::Ready;
 use tagalong::model::Reconcile;
@@ -429,15 +427,34 @@ on_both_gits! {
 
     async fn a_dead_owners_child_does_not_block(world: World) {
         world.ready().await;
-        // A child that holds the lock on its standard input, and whose owner is gone.
-        let lock = world.path(".data.tagalong/lock");
-        std::fs::write(&lock, "999999999 1").unwrap();
-        let file = std::fs::File::options().read(true).write(true).open(&lock).unwrap();
-        file.lock().unwrap();
-        let mut child = std::process::Command::new("sleep").arg("1000").stdin(file).process_group(0).spawn().unwrap();
+        let (called, slow) = (world.path("called"), world.path("slow-git"));
+        // A git in a session of its own, which nobody ends who ends only groups.
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in *' fetch '*)\n exec 3<&0\n setsid sh -c 'echo $$ >{at}.new; mv {at}.new {at}; exec sleep 1000' <&3 &\n wait;;\nesac\nexec {git} \"$@\"\n",
+            at = called.display(),
+            git = world.git
+        );
+        std::fs::write(&slow, script).unwrap();
+        crate::world::executable(&slow);
+        let mut owner = crate::storm::start_with(&world.dir(), &world.settings().remote, &slow.display().to_string());
+        crate::world::until("the owner's git is called", || called.exists()).await;
+        let child = std::fs::read_to_string(&called).unwrap().trim().to_owned();
+        let lives = || std::fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z"));
         world.elsewhere("a", "2\n");
+
+        let mut hurried = world.settings().clone();
+        for deadline in [&mut hurried.fetch_deadline, &mut hurried.push_deadline, &mut hurried.local_deadline] {
+            *deadline = std::time::Duration::from_millis(300);
+        }
+        let error = tagalong::dataset::Dataset::new(hurried).reconcile(&Cancel::default()).await.unwrap_err();
+        assert!(matches!(error, DatasetError::Locked(_)), "{error}");
+        assert!(lives(), "it belongs to a living owner");
+
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+        assert!(lives(), "it outlives its owner");
         world.expect(Reconcile::FastForwarded).await;
-        assert!(!child.wait().unwrap().success(), "it was ended");
+        assert!(!lives(), "it was ended");
     }
 
     async fn a_living_owner_is_waited_for(world: World) {

@@ -148,3 +148,35 @@ on_both_gits! {
         assert_eq!(world.data().tidy(&[], &world.cancel).await.unwrap(), 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_that_lead_outside_are_known() {
+    let mut world = World::new("/usr/bin/git");
+    publish(&mut world, Duration::from_hours(1));
+    world.ready().await;
+    serve(&world).await;
+    let outward = async || world.data().status(&world.cancel).await.unwrap().outward;
+    assert_eq!(outward().await, Vec::<String>::new());
+    let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, world.other().join(name)).unwrap();
+    link("/etc/hostname", "host");
+    link("a", "inside");
+    std::fs::create_dir_all(world.other().join("deep/er")).unwrap();
+    link("../../../up", "deep/er/up");
+    link("deep/er", "turn");
+    world.elsewhere("x", "1");
+    world.expect(Reconcile::FastForwarded).await;
+    serve(&world).await;
+    assert_eq!(outward().await, ["deep/er/up", "host"]);
+    // One is new and looks harmless, one is gone, and one stays.
+    link("turn/../../../x", "late");
+    std::fs::remove_file(world.other().join("host")).unwrap();
+    world.elsewhere("x", "2");
+    world.expect(Reconcile::FastForwarded).await;
+    serve(&world).await;
+    assert_eq!(outward().await, ["deep/er/up", "late"]);
+    // Where nothing is known of the one before, all are looked at.
+    let now = world.data().current().await.unwrap();
+    std::fs::remove_file(world.path(".data.tagalong/published").join(now.commit.as_str()).join("links")).unwrap();
+    serve(&world).await;
+    assert_eq!(outward().await, ["deep/er/up", "late"]);
+}

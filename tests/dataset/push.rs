@@ -138,8 +138,9 @@ on_both_gits! {
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert!(std::fs::read_to_string(&tried).unwrap().lines().count() <= 2);
         world.take_all();
+        world.let_the_refusal_end();
         daemon.wake.notify_one();
-        until("a call makes it try again", || world.remote_tip() == tip).await;
+        until("it is tried again", || world.remote_tip() == tip).await;
         daemon.stop().await;
     }
 
@@ -237,9 +238,63 @@ on_both_gits! {
         let mut daemon = Daemon::start(&world);
         daemon.until("it is refused", |now| matches!(now, Push::Refused { .. })).await;
         world.take_all();
+        world.let_the_refusal_end();
         daemon.wake.notify_one();
         daemon.until("it rests", |now| *now == Push::Done).await;
         assert_eq!(world.conflicts().len(), 1);
         daemon.stop().await;
+    }
+
+    /// One refusal is one push, whoever asks afterwards and however often: passes, another process, the daemon with a call and
+    /// a new commit, its last try, a boot, a rebase over what others pushed, parked work.
+    async fn a_refused_push_is_not_tried_again_on_any_path(world: World) {
+        world.ready().await;
+        world.refuse_and_count();
+        world.here("own", "1");
+        let done = world.expect(Reconcile::PushRefused).await;
+        assert!(done.why.unwrap().contains("not today"));
+        assert_eq!(world.refused("refs/heads/main"), 1);
+        for _ in 0..3 {
+            let why = world.expect(Reconcile::PushRefused).await.why.unwrap();
+            assert!(why.contains("not today") && why.contains("it is tried again after 20"), "{why}");
+        }
+        let mut daemon = Daemon::start(&world);
+        daemon.until("it is refused", |now| matches!(now, Push::Refused { .. })).await;
+        for n in 0..3 {
+            daemon.now.mark_unchanged();
+            world.here("own", &format!("daemon {n}"));
+            daemon.wake.notify_one();
+            daemon.now.changed().await.unwrap();
+        }
+        assert!(matches!(daemon.stop().await, Push::Refused { .. }));
+        world.again().ready(&world.cancel).await.unwrap();
+        assert_eq!(world.again().reconcile(&world.cancel).await.unwrap().outcome, Reconcile::PushRefused);
+        // Somebody who may push does.
+        std::fs::rename(world.remote().join("hooks/pre-receive"), world.path("hook")).unwrap();
+        world.elsewhere("far", "1");
+        std::fs::rename(world.path("hook"), world.remote().join("hooks/pre-receive")).unwrap();
+        world.expect(Reconcile::PushRefused).await;
+        assert_eq!(world.read("far"), "1");
+        assert_eq!(world.refused("refs/heads/main"), 1);
+        // Another branch is another question, asked once as well.
+        std::fs::rename(world.remote().join("hooks/pre-receive"), world.path("hook")).unwrap();
+        world.follow();
+        world.elsewhere("own", "theirs");
+        std::fs::rename(world.path("hook"), world.remote().join("hooks/pre-receive")).unwrap();
+        world.expect(Reconcile::ConflictParked).await;
+        world.expect(Reconcile::InSync).await;
+        world.again().ready(&world.cancel).await.unwrap();
+        let daemon = Daemon::start(&world);
+        daemon.stop().await;
+        assert_eq!((world.refused("refs/heads/main"), world.refused("refs/heads/conflicts/")), (1, 1));
+        // When its time has come, and with another credential, it is asked again.
+        world.let_the_refusal_end();
+        world.expect(Reconcile::InSync).await;
+        assert_eq!(world.refused("refs/heads/conflicts/"), 2);
+        let key = world.path("key");
+        world.set(|settings| settings.ssh_key_file = Some(key));
+        world.expect(Reconcile::InSync).await;
+        world.expect(Reconcile::InSync).await;
+        assert_eq!(world.refused("refs/heads/conflicts/"), 3);
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use tagalong::config::DatasetLogin;
+use tagalong::dataset::Dataset;
 use tagalong::dataset::Push;
 use tagalong::model::Reconcile;
 use tagalong::process::holders_of;
@@ -195,6 +196,16 @@ on_both_gits! {
         world.here("own", "o");
         world.expect(Reconcile::Pushed).await;
         assert_eq!(world.data().may_push(&world.cancel).await.unwrap(), Push::Done);
+        // Where nothing is here yet, the remote is asked all the same.
+        let dir = world.path("not-here-yet");
+        let dataset = |remote: String| {
+            let mut settings = world.settings().clone();
+            (settings.dir, settings.remote) = (dir.clone(), remote);
+            Dataset::new(settings)
+        };
+        assert_eq!(dataset(world.settings().remote.clone()).may_push(&world.cancel).await.unwrap(), Push::Behind);
+        let nowhere = dataset("http://127.0.0.1:1/nowhere.git".to_owned()).may_push(&world.cancel).await.unwrap();
+        assert!(matches!(&nowhere, Push::Waiting { why, .. } if why.contains("127.0.0.1")), "{nowhere:?}");
         // Wrong, then rotated while everything runs.
         *password.lock().unwrap() = Some("second-token-of-many".to_owned());
         let done = world.expect(Reconcile::FetchFailed).await;
@@ -219,7 +230,9 @@ on_both_gits! {
 
     async fn a_cancelled_pass_ends_at_once_and_leaves_nothing(world: World) {
         world.ready().await;
-        let port = serve(world.git.clone(), world.root.path().to_owned(), Arc::new(Mutex::new(None)));
+        // Somebody who never answers, so that git is still at work when it is looked for.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
         world.set(|settings| settings.remote = format!("http://127.0.0.1:{port}/remote.git"));
         let cancel = tagalong::process::Cancel::default();
         let stop = async {

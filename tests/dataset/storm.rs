@@ -70,9 +70,14 @@ async fn pod() {
 
 fn start(world: &World, pod: usize) -> Child {
     let settings = settings_of(world, pod);
+    start_with(&settings.dir, &settings.remote, &world.git)
+}
+
+/// A process that follows `remote` in `dir` by this git.
+pub(crate) fn start_with(dir: &Path, remote: &str, git: &str) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "storm::pod", "--ignored", "--nocapture"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env("STORM_DIR", &settings.dir).env("STORM_REMOTE", &settings.remote).env("STORM_GIT", &world.git);
+    command.env("STORM_DIR", dir).env("STORM_REMOTE", remote).env("STORM_GIT", git);
     command.spawn().unwrap()
 }
 

@@ -250,6 +250,7 @@ on_both_gits! {
         assert_eq!((status.parked.len(), status.parked[0].published), (1, false));
         assert!(world.expect(Reconcile::InSync).await.why.unwrap().contains("not here, please"));
         world.take_all();
+        world.let_the_refusal_end();
         let again = world.again();
         assert_eq!(again.reconcile(&world.cancel).await.unwrap().outcome, Reconcile::InSync);
         assert_eq!(world.conflicts().len(), 1);
@@ -391,6 +392,7 @@ on_both_gits! {
         assert!(done.why.unwrap().contains("not here, please"));
         assert_eq!((world.head(), world.data().status(&world.cancel).await.unwrap().pending), (tip, 1));
         world.take_all();
+        world.let_the_refusal_end();
         world.expect(Reconcile::Pushed).await;
         world.assert_same();
     }

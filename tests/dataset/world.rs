@@ -243,6 +243,28 @@ impl World {
         executable(&hook);
     }
 
+    /// Refuses every push, and notes the refs of each.
+    pub(crate) fn refuse_and_count(&self) {
+        let hook = self.remote().join("hooks/pre-receive");
+        std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        std::fs::write(&hook, format!("#!/bin/sh\ncat >>{}\necho 'not today' >&2\nexit 1\n", self.path("pushes").display())).unwrap();
+        executable(&hook);
+    }
+
+    /// How often a push to `name` came to the remote that refuses and counts.
+    pub(crate) fn refused(&self, name: &str) -> usize {
+        std::fs::read_to_string(self.path("pushes")).unwrap_or_default().lines().filter(|line| line.contains(name)).count()
+    }
+
+    /// The clock stands where refused pushes may be tried again.
+    pub(crate) fn let_the_refusal_end(&self) {
+        let file = self.dir().join(".git/tagalong/refused");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let old = text.lines().map(|line| line.split_once(' ').unwrap().1).fold(String::new(), |old, rest| old + "1 " + rest + "\n");
+        assert_ne!(old, text);
+        std::fs::write(file, old).unwrap();
+    }
+
     pub(crate) fn take_all(&self) {
         std::fs::remove_file(self.remote().join("hooks/update")).unwrap();
     }

@@ -7,7 +7,9 @@ use crate::support::Place;
 use crate::support::Plan;
 use crate::support::Running;
 use crate::support::Server;
+use crate::support::commit;
 use crate::support::git;
+use crate::support::tagalong;
 use crate::support::until;
 
 /// A check that stops while its gate is there, and says that it has come so far.
@@ -53,6 +55,42 @@ async fn two_hundred_deliveries_make_one_load() {
         println!("200 deliveries: {fetched} fetches, 1 load, {rebuilt} answered by it");
     }
     server.stop().await;
+}
+
+/// Reload calls, the alias, restarts, `data sync` and the push of new commits: a refused push is asked of the remote once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_push_is_asked_once_by_all_callers() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let (hook, log) = (place.remote().join("hooks/pre-receive"), place.path().join("pushes"));
+    let plan = || Plan::new("pod").with_secret(&place);
+    let server = Server::start(plan().write(&place)).await;
+    server.until_loaded(&place.tip()).await;
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, format!("#!/bin/sh\ncat >>{}\necho 'not today' >&2\nexit 1\n", log.display())).unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let checkout = plan().checkout(&place);
+    let is_refused = |shown: &serde_json::Value| shown["push"].as_str().is_some_and(|push| push.contains("not today"));
+    let pushes = || std::fs::read_to_string(&log).unwrap_or_default().lines().count();
+    for n in 0..3 {
+        commit(&checkout, &[("own.md", &format!("{n}\n"))]);
+        server.until("the refusal to be shown", is_refused).await;
+        let (_, answer) = server.reload(&json!({})).await;
+        assert_eq!(answer["outcome"], "push-refused", "{answer}");
+        let (_, answer) = server.reload_data(&json!({ "branch": "main" })).await;
+        assert_eq!(answer["data"]["outcome"], "push-refused", "{answer}");
+    }
+    assert_eq!(pushes(), 1);
+    // The last push of a stop, and what a boot does.
+    server.stop().await;
+    let (code, said) = tagalong(&plan().write(&place), &["data", "sync"]);
+    assert!(code == 0 && said.contains("not today"), "{code}: {said}");
+    let server = Server::start(plan().write(&place)).await;
+    server.until("the refusal to be shown", is_refused).await;
+    let (_, answer) = server.reload(&json!({})).await;
+    assert_eq!(answer["outcome"], "push-refused", "{answer}");
+    server.stop().await;
+    assert_eq!(pushes(), 1);
 }
 
 /// A push that lands while a reload runs is not forgotten, and whoever asks meanwhile is answered by the next one.

@@ -29,6 +29,21 @@ fn served(place: &Place) -> String {
     link.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
+/// A link in the data that leads out of it is said where a person looks: in the answer and in how the dataset stands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_published_link_that_leads_outside_is_said() {
+    let place = Place::new();
+    let server = Server::start(Plan::new("pod").dataset("publish = \"worktree\"").write(&place)).await;
+    server.until_loaded(&place.tip()).await;
+    std::os::unix::fs::symlink("/etc/hostname", place.writer().join("notes/host")).unwrap();
+    let new = place.push(&[]);
+    let (status, answer) = server.reload(&json!({ "commitHash": new })).await;
+    assert_eq!((status, &answer["loaded"]), (200, &json!(new)), "{answer}");
+    assert!(answer["why"].as_str().unwrap().contains("lead out of it, to files of this host: notes/host."), "{answer}");
+    assert_eq!(server.dataset().await["outward"], json!(["notes/host"]));
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_get_a_whole_worktree_or_keep_the_old_one() {
     let place = Place::new();

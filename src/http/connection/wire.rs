@@ -16,13 +16,14 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::api;
 use crate::http::auth::Via;
 use crate::http::connection::pace::Pace;
 use crate::http::connection::seats::Seat;
 
 /// How long a connection waits for a further call: of a caller who had proven one, and of a trusted proxy, which keeps its
 /// connections for a minute or more and should be the one to close them.
-const IDLE: Duration = Duration::from_secs(15);
+const IDLE: Duration = api::IDLE_CONNECTION;
 const IDLE_PROXY: Duration = Duration::from_mins(2);
 
 /// What is known of one connection.

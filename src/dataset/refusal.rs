@@ -1,0 +1,100 @@
+//! When a push that the remote has refused is tried again. Every push of a branch goes through here, whoever asks for it, and the
+//! answer survives a restart: calls, a timer, a new commit and an app that restarts in a loop are no reason to ask the remote
+//! again. Another address or credential is.
+
+use std::hash::DefaultHasher;
+use std::hash::Hash as _;
+use std::hash::Hasher as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::clock;
+use crate::config;
+use crate::dataset::daemon::jitter;
+use crate::dataset::git::Repo;
+use crate::dataset::remote::Pushed;
+
+/// How long a refused ref is left alone.
+pub(super) const WAIT: Duration = Duration::from_mins(5);
+/// A wait that ends later than this was noted by a clock that was wrong.
+const LONGEST_MS: i64 = 2 * 5 * 60 * 1000;
+/// One line for each refused ref: until when (ms), to whom we were shown as what, the ref, and what the remote said.
+const MEMO: &str = "refused";
+
+struct Refusal {
+    until_ms: i64,
+    shown: String,
+    to: String,
+    why: String,
+}
+
+impl Refusal {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.splitn(4, ' ');
+        let until_ms = words.next()?.parse().ok()?;
+        let (shown, to, why) = (words.next()?.to_owned(), words.next()?.to_owned(), words.next()?.to_owned());
+        Some(Self { until_ms, shown, to, why })
+    }
+
+    fn line(&self) -> String {
+        format!("{} {} {} {}\n", self.until_ms, self.shown, self.to, self.why.replace('\n', " "))
+    }
+}
+
+impl Repo {
+    /// Why nothing is pushed to the ref `to` now; none when it may be tried.
+    pub(super) fn held_back(&self, to: &str) -> Option<String> {
+        let refusal = self.refusals().into_iter().find(|refusal| refusal.to == to)?;
+        let until = clock::utc(refusal.until_ms);
+        Some(format!("{}; it is tried again after {until}, or at once with another address or credential", refusal.why))
+    }
+
+    /// Notes what the remote answered to a push to `to`.
+    pub(super) fn note_answer(&self, to: &str, answer: &Pushed) {
+        let mut refusals = self.refusals();
+        let before = refusals.len();
+        refusals.retain(|refusal| refusal.to != to);
+        match answer {
+            Pushed::Refused(why) => refusals.push(Refusal {
+                until_ms: clock::now_ms() + jitter(WAIT).as_millis() as i64,
+                shown: shown(&self.settings),
+                to: to.to_owned(),
+                why: why.clone(),
+            }),
+            _ if refusals.len() == before => return,
+            _ => {}
+        }
+        let lines: String = refusals.iter().map(Refusal::line).collect();
+        if let Err(error) = self.set_memo(MEMO, &lines) {
+            tracing::warn!(dataset = %self.settings.name, %error, "that the remote refused a push could not be noted; it is tried again early");
+        }
+    }
+
+    /// How long until the first refused push may be tried again; none when none waits.
+    pub(super) fn next_try(&self) -> Option<Duration> {
+        let next_ms = self.refusals().iter().map(|refusal| refusal.until_ms).min()?;
+        Some(Duration::from_millis((next_ms - clock::now_ms()).max(0) as u64))
+    }
+
+    /// The refusals that still count.
+    fn refusals(&self) -> Vec<Refusal> {
+        let Some(text) = self.memo(MEMO) else { return Vec::new() };
+        let (now_ms, shown) = (clock::now_ms(), shown(&self.settings));
+        let counts = |refusal: &Refusal| (now_ms..=now_ms + LONGEST_MS).contains(&refusal.until_ms) && refusal.shown == shown;
+        text.lines().filter_map(Refusal::parse).filter(counts).collect()
+    }
+}
+
+/// Tells one address with its credential from another, and says neither.
+fn shown(settings: &config::Dataset) -> String {
+    let written = |file: &Path| file.metadata().and_then(|meta| Ok((meta.len(), meta.modified()?))).ok();
+    let mut hash = DefaultHasher::new();
+    settings.remote.hash(&mut hash);
+    if let Some(login) = &settings.login {
+        (&login.user, &login.secret_file, written(&login.secret_file)).hash(&mut hash);
+    }
+    if let Some(key) = &settings.ssh_key_file {
+        (key, written(key)).hash(&mut hash);
+    }
+    format!("{:016x}", hash.finish())
+}
