@@ -24,6 +24,11 @@ use crate::model::misleads;
 /// Begins logging to standard error, as text or JSON, filtered by `level` (the syntax of `tracing`'s `EnvFilter`).
 pub fn start_logging(json: bool, level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // It tells of every head that does not read, and who sends those are strangers: they would fill the disk.
+    let filter = match "actix_http=off".parse() {
+        Ok(silence) => filter.add_directive(silence),
+        Err(_) => filter,
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Log(std::io::stderr())).with_ansi(false);
     // A second start in one process (tests) keeps the first.
     let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };

@@ -2,7 +2,9 @@
 //! a new file that takes the old one's name. So a link, a pipe or a device that was put there leads nowhere and holds nobody up.
 
 use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::File;
+use std::fs::Metadata;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
@@ -12,6 +14,7 @@ use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
+use rustix::fs::Access;
 use rustix::fs::AtFlags;
 use rustix::fs::CWD;
 use rustix::fs::Mode;
@@ -90,6 +93,40 @@ impl Beneath {
         self.holder(path.as_ref()).is_ok_and(|(folder, name)| rustix::fs::statat(&folder.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
     }
 
+    /// What has that name, of a link the link.
+    pub(super) fn meta(&self, path: impl AsRef<Path>) -> std::io::Result<Metadata> {
+        let (folder, name) = self.holder(path.as_ref())?;
+        folder.path().join(name).symlink_metadata()
+    }
+
+    pub(super) fn is_folder(&self, path: impl AsRef<Path>) -> bool {
+        self.meta(path).is_ok_and(|meta| meta.is_dir())
+    }
+
+    /// Whether the file of that name may be read.
+    pub(super) fn is_readable(&self, path: impl AsRef<Path>) -> bool {
+        let may = |(folder, name): (Self, &OsStr)| rustix::fs::accessat(&folder.0, name, Access::READ_OK, AtFlags::empty()).is_ok();
+        self.holder(path.as_ref()).is_ok_and(may)
+    }
+
+    /// The names in the folder at `path`.
+    pub(super) fn names(&self, path: impl AsRef<Path>) -> std::io::Result<Vec<OsString>> {
+        let folder = self.at(path.as_ref())?;
+        std::fs::read_dir(folder.path())?.map(|entry| entry.map(|entry| entry.file_name())).collect()
+    }
+
+    /// Makes the folder `path`, whose parent is there.
+    pub(super) fn make_folder(&self, path: impl AsRef<Path>) -> std::io::Result<()> {
+        let (folder, name) = self.holder(path.as_ref())?;
+        Ok(rustix::fs::mkdirat(&folder.0, name, Mode::from_raw_mode(0o777))?)
+    }
+
+    /// Moves what has the name `from` to `to` below another folder; of a link the link.
+    pub(super) fn move_to(&self, from: &Path, other: &Self, to: &Path) -> std::io::Result<()> {
+        let ((old, from), (new, to)) = (self.holder(from)?, other.holder(to)?);
+        Ok(rustix::fs::renameat(&old.0, from, &new.0, to)?)
+    }
+
     /// Makes a file that must not be there yet, as git makes its locks.
     pub(super) fn create(&self, path: impl AsRef<Path>) -> std::io::Result<File> {
         let (folder, name) = self.holder(path.as_ref())?;
@@ -101,6 +138,22 @@ impl Beneath {
     pub(super) fn write(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         let (folder, name) = self.holder(path.as_ref())?;
         folder.place(name, |file| file.write_all(bytes.as_ref()))
+    }
+
+    /// Puts a copy of the plain file `from` at `to` below another folder, with its time.
+    pub(super) fn copy_to(&self, from: &Path, other: &Self, to: &Path) -> std::io::Result<()> {
+        let mut old = self.file(from)?;
+        let (folder, name) = other.holder(to)?;
+        folder.place(name, |new| {
+            std::io::copy(&mut old, new)?;
+            new.set_modified(old.metadata()?.modified()?)
+        })
+    }
+
+    /// Gives what has the name `from` a second name `to` below another folder; of a link the link.
+    pub(super) fn link_to(&self, from: &Path, other: &Self, to: &Path) -> std::io::Result<()> {
+        let ((old, from), (new, to)) = (self.holder(from)?, other.holder(to)?);
+        Ok(rustix::fs::linkat(&old.0, from, &new.0, to, AtFlags::empty())?)
     }
 
     /// Moves the file `from`, which is ours, to `path`: from another file system as a copy with its time.
@@ -143,8 +196,7 @@ impl Beneath {
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        let ((old, from), (new, to)) = (self.holder(from)?, self.holder(to)?);
-        Ok(rustix::fs::renameat(&old.0, from, &new.0, to)?)
+        self.move_to(from, self, to)
     }
 
     /// Removes a file, or a link as such.
@@ -186,6 +238,13 @@ fn parts(path: &Path) -> std::io::Result<Vec<&OsStr>> {
     path.components().map(part).collect()
 }
 
+/// Whether git would ever check out something at `path`, which stands in an index or a tree that others may have written by
+/// hand: git's own rule (`verify_path`). All else leads out of the work tree or into a git folder.
+pub(super) fn stays_below(path: &[u8]) -> bool {
+    let part = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.eq_ignore_ascii_case(b".git") && !part.contains(&0);
+    path.split(|b| *b == b'/').all(part)
+}
+
 /// Makes the folder `path`, whose parent is there. What has its name and is no folder is refused.
 pub(super) fn plain_folder(path: &Path) -> std::io::Result<()> {
     match std::fs::create_dir(path) {
@@ -225,6 +284,16 @@ mod tests {
         assert!(here.at(Path::new("folder")).is_err());
         assert_eq!(std::fs::read_to_string(outside.join("precious")).expect("it is there"), "p");
         assert_eq!((here.text("twin").expect("a file"), here.text("file").expect("a file")), ("x".to_owned(), "x".to_owned()));
+    }
+
+    #[test]
+    fn what_git_would_not_check_out_is_no_path() {
+        for path in ["a", "a/b.git", ".gitignore", "..a/b..", "a/.github"] {
+            assert!(super::stays_below(path.as_bytes()), "{path}");
+        }
+        for path in ["", "/a", "a/", "a//b", "../a", "a/../b", "./a", ".git", "a/.GIT/config", "a/.."] {
+            assert!(!super::stays_below(path.as_bytes()), "{path}");
+        }
     }
 
     #[test]

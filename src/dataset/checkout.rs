@@ -8,6 +8,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::stays_below;
 use crate::dataset::call::failed;
 use crate::dataset::call::said;
 use crate::dataset::git::Repo;
@@ -141,7 +142,11 @@ impl Repo {
     pub(super) async fn without_nested(&self, index: &Path, cancel: &Cancel) -> Result<Vec<String>, DatasetError> {
         let listed = self.git(["ls-files", "-z", "--stage"]).index(index).bytes(cancel).await?;
         let nested = listed.split(|b| *b == 0).filter(|entry| entry.starts_with(b"160000 "));
-        let path = |entry: &[u8]| entry.splitn(2, |b| *b == b'\t').nth(1).map(|path| String::from_utf8_lossy(path).into_owned());
+        // git refuses to be asked of one that leads out of the work tree, and checks nothing out there.
+        let path = |entry: &[u8]| {
+            let path = entry.splitn(2, |b| *b == b'\t').nth(1).filter(|path| stays_below(path))?;
+            Some(String::from_utf8_lossy(path).into_owned())
+        };
         let except = nested.filter_map(path).map(|path| format!(":(exclude,literal){path}"));
         Ok(["--".to_owned(), ".".to_owned()].into_iter().chain(except).collect())
     }

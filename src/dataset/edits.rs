@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::clock;
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::stays_below;
 use crate::dataset::call::in_memory;
 use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
@@ -260,5 +261,5 @@ fn is_there(work: &Path, path: &[u8]) -> bool {
 }
 
 fn paths(out: &[u8]) -> BTreeSet<Vec<u8>> {
-    out.split(|b| *b == 0).filter(|path| !path.is_empty() && !path.ends_with(b"/")).map(<[u8]>::to_vec).collect()
+    out.split(|b| *b == 0).filter(|path| !path.ends_with(b"/") && stays_below(path)).map(<[u8]>::to_vec).collect()
 }

@@ -10,10 +10,13 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::Beneath;
+use crate::dataset::beneath::stays_below;
 use crate::dataset::call::failed;
 use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
+use crate::dataset::take_back::leads_out;
 use crate::process::Cancel;
 use crate::process::Ended;
 
@@ -28,8 +31,11 @@ impl Repo {
         let mut ignored = BTreeSet::new();
         let Some(work) = self.work.clone().filter(|_| !paths.is_empty()) else { return Ok(ignored) };
         // Not as a pattern, whatever it begins with.
-        let list: Vec<u8> = paths.iter().flat_map(|path| b"./".iter().chain(path).copied().chain([0])).collect();
-        self.ask_rules(&work, Path::new("/dev/null"), &list, &mut ignored, cancel).await?;
+        let listed = |path: &Vec<u8>| b"./".iter().chain(path).copied().chain([0]).collect::<Vec<u8>>();
+        // git refuses to be asked of what is behind a link. The work tree's rules are among those of earlier passes as well.
+        let here: Vec<u8> = paths.iter().filter(|path| !leads_out(&work, path)).flat_map(listed).collect();
+        self.ask_rules(&work, Path::new("/dev/null"), &here, &mut ignored, cancel).await?;
+        let list: Vec<u8> = paths.iter().flat_map(listed).collect();
         for set in self.remembered_sets() {
             self.ask_rules(&set.join("tree"), &set.join("exclude"), &list, &mut ignored, cancel).await?;
         }
@@ -48,10 +54,11 @@ impl Repo {
         let Some(work) = self.work.clone() else { return Ok(()) };
         let found = self.git(["ls-files", "-z", "--cached", "--others", "--", ":(glob)**/.gitignore"]).bytes(cancel).await?;
         let mut rules = Vec::new();
-        for path in found.split(|b| *b == 0).filter(|path| !path.is_empty()).collect::<BTreeSet<_>>() {
-            let file = work.join(std::ffi::OsStr::from_bytes(path));
-            if file.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
-                rules.push((path.to_vec(), std::fs::read(&file).unwrap_or_default()));
+        let work = Beneath::open_real(&work).map_err(|error| DatasetError::File(work, error))?;
+        for path in found.split(|b| *b == 0).filter(|path| stays_below(path)).collect::<BTreeSet<_>>() {
+            let file = Path::new(std::ffi::OsStr::from_bytes(path));
+            if work.meta(file).is_ok_and(|meta| meta.is_file()) {
+                rules.push((path.to_vec(), work.read(file).unwrap_or_default()));
             }
         }
         let exclude = self.files()?.read("info/exclude").unwrap_or_default();
@@ -91,6 +98,7 @@ impl Repo {
             let is_rules = path == RULES || path.ends_with(b"/.gitignore");
             if let (true, [mode, _, object]) = (is_rules, &meta.split(' ').collect::<Vec<_>>()[..])
                 && mode.starts_with("100")
+                && stays_below(path)
             {
                 rules.push((path.to_vec(), self.git(["cat-file", "blob", object]).bytes(cancel).await?));
             }

@@ -1,6 +1,9 @@
 //! What lies in a checkout where the remote's files are to be, and could not be brought back from an object: folders with a
 //! repository of their own, submodules that are filled, ignored files, special files, what cannot be read. It is moved aside
 //! whole, under its own path, into a folder that `data status` lists; where that cannot be done nothing is changed at all.
+//!
+//! The paths come from indexes and trees that others may have written: what is behind a link, or not below the work tree, is
+//! neither looked at nor touched. git passes over it as well.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -11,6 +14,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::Beneath;
+use crate::dataset::beneath::stays_below;
 use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
 use crate::dataset::place::INSIDE;
@@ -64,28 +69,29 @@ impl Repo {
         let submodules = self.tracked(index, cancel).await?.0.into_iter().filter(|(_, mode)| mode == SUBMODULE);
         touched.extend(submodules.map(|(path, mode)| Touched { path, old: mode.clone(), new: mode }));
         self.clear(&touched, index, cancel).await?;
-        if let Some(work) = &self.work {
+        if let Some(work) = self.work_tree()? {
             for one in touched.iter().filter(|one| one.new == SUBMODULE) {
                 // As a checkout leaves it: an empty folder. Without it git shows it as deleted, no more.
-                let _ = std::fs::create_dir(work.join(OsStr::from_bytes(&one.path)));
+                let _ = work.make_folder(as_path(&one.path));
             }
         }
         Ok(())
     }
 
     async fn clear(&self, touched: &[Touched], index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
-        let Some(work) = self.work.clone() else { return Ok(()) };
-        let suspects = suspects(&work, touched);
+        let Some(work) = self.work_tree()? else { return Ok(()) };
+        // Our own folder may stand in the checkout, whatever an index says of it.
+        let is_ours = |path: &[u8]| path.split(|b| *b == b'/').next() == Some(INSIDE.as_bytes());
+        let suspects = suspects(&work, touched.iter().filter(|one| !is_ours(&one.path)));
         if suspects.is_empty() {
             return Ok(());
         }
         let tracked = self.tracked(index, cancel).await?;
         let mut found = Found::default();
         for (path, is_above) in &suspects {
-            let at = work.join(OsStr::from_bytes(path));
             // A folder that stays one is only looked into where something else is to stand.
-            if *is_above && at.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-                let is_filled = std::fs::read_dir(&at).is_ok_and(|mut entries| entries.next().is_some());
+            if *is_above && work.is_folder(as_path(path)) {
+                let is_filled = work.names(as_path(path)).is_ok_and(|names| !names.is_empty());
                 if is_filled && (tracked.mode(path) == Some(SUBMODULE) || !tracked.has_below(path)) {
                     found.whole.insert(path.clone());
                 }
@@ -104,37 +110,43 @@ impl Repo {
         self.move_aside(&work, &found.whole)
     }
 
+    /// The work tree, held open.
+    fn work_tree(&self) -> Result<Option<Beneath>, DatasetError> {
+        let open = |work: &PathBuf| Beneath::open_real(work).map_err(|error| DatasetError::File(work.clone(), error));
+        self.work.as_ref().map(open).transpose()
+    }
+
     async fn tracked(&self, index: &Path, cancel: &Cancel) -> Result<Tracked, DatasetError> {
         let out = self.git(["ls-files", "-s", "-z"]).index(index).bytes(cancel).await?;
         let parse = |entry: &[u8]| {
             let at = entry.iter().position(|b| *b == b'\t')?;
             let mode = String::from_utf8_lossy(&entry[..at]).split(' ').next()?.to_owned();
-            Some((entry[at + 1..].to_vec(), mode))
+            Some((entry[at + 1..].to_vec(), mode)).filter(|(path, _)| stays_below(path))
         };
         Ok(Tracked(out.split(|b| *b == 0).filter_map(parse).collect()))
     }
 
     /// All of `paths`, or none of them.
-    fn move_aside(&self, work: &Path, paths: &BTreeSet<Vec<u8>>) -> Result<(), DatasetError> {
+    fn move_aside(&self, work: &Beneath, paths: &BTreeSet<Vec<u8>>) -> Result<(), DatasetError> {
         if paths.is_empty() {
             return Ok(());
         }
-        let folder = Place::of(&self.settings)?.new_aside()?;
-        let mut moved = Vec::<(PathBuf, PathBuf)>::new();
-        for path in paths {
-            let (from, to) = (work.join(OsStr::from_bytes(path)), folder.join(OsStr::from_bytes(path)));
-            let done = std::fs::create_dir_all(to.parent().unwrap_or(&folder)).and_then(|()| std::fs::rename(&from, &to));
+        let (folder, aside) = Place::of(&self.settings)?.new_aside()?;
+        let mut moved = Vec::<&Path>::new();
+        for path in paths.iter().map(|path| as_path(path)) {
+            let done = aside.made(path.parent().unwrap_or(Path::new(""))).and_then(|_| work.move_to(path, &aside, path));
             if let Err(error) = done {
-                for (from, to) in moved.iter().rev() {
+                for path in moved.iter().rev() {
                     // What cannot go back stays in the folder, which is listed.
-                    let _ = std::fs::rename(to, from);
+                    let _ = aside.move_to(path, work, path);
                 }
                 remove_empty(&folder);
-                return Err(DatasetError::InTheWay(from, error));
+                let at = self.work.as_deref().unwrap_or(Path::new("")).join(path);
+                return Err(DatasetError::InTheWay(at, error));
             }
-            moved.push((from, to));
+            moved.push(path);
         }
-        let names: Vec<String> = moved.iter().map(|(from, _)| shown(from.strip_prefix(work).unwrap_or(from))).collect();
+        let names: Vec<String> = moved.iter().map(|path| shown(path)).collect();
         self.note(format!("In the way of the remote's files and moved aside whole to {}: {}.", folder.display(), names.join(", ")));
         Ok(())
     }
@@ -152,12 +164,15 @@ impl Tracked {
     }
 }
 
+/// What `diff-tree` or `diff-index` said, of paths at which git would check something out.
 pub(super) fn touched(raw: &[u8]) -> Vec<Touched> {
     let mut all = Vec::new();
     let mut fields = raw.split(|b| *b == 0);
     while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
         let meta = String::from_utf8_lossy(meta).into_owned();
-        if let [old, new, ..] = meta.trim_start_matches(':').split(' ').collect::<Vec<_>>()[..] {
+        if let [old, new, ..] = meta.trim_start_matches(':').split(' ').collect::<Vec<_>>()[..]
+            && stays_below(path)
+        {
             all.push(Touched { path: path.to_vec(), old: old.to_owned(), new: new.to_owned() });
         }
     }
@@ -166,8 +181,8 @@ pub(super) fn touched(raw: &[u8]) -> Vec<Touched> {
 
 /// The paths at which something stands that git's own look before it writes does not protect, and whether a folder is to stand
 /// there. Mostly there is none, and nothing else is asked then.
-fn suspects(work: &Path, touched: &[Touched]) -> BTreeSet<(Vec<u8>, bool)> {
-    let gone: BTreeSet<&[u8]> = touched.iter().filter(|one| one.old == SUBMODULE).map(|one| one.path.as_slice()).collect();
+fn suspects<'a>(work: &Beneath, touched: impl Iterator<Item = &'a Touched> + Clone) -> BTreeSet<(Vec<u8>, bool)> {
+    let gone: BTreeSet<&[u8]> = touched.clone().filter(|one| one.old == SUBMODULE).map(|one| one.path.as_slice()).collect();
     let (mut suspects, mut folders) = (BTreeSet::new(), BTreeMap::<Vec<u8>, bool>::new());
     for one in touched {
         let is_there = one.new != "000000";
@@ -175,8 +190,7 @@ fn suspects(work: &Path, touched: &[Touched]) -> BTreeSet<(Vec<u8>, bool)> {
             for (at, _) in one.path.iter().enumerate().filter(|(_, b)| **b == b'/') {
                 let folder = &one.path[..at];
                 let is_suspect = *folders.entry(folder.to_vec()).or_insert_with(|| {
-                    let at = work.join(OsStr::from_bytes(folder));
-                    gone.contains(folder) && at.is_dir() || is_no_plain_folder(&at)
+                    gone.contains(folder) && work.is_folder(as_path(folder)) || is_no_plain_folder(work, as_path(folder))
                 });
                 if is_suspect {
                     suspects.insert((folder.to_vec(), true));
@@ -184,15 +198,15 @@ fn suspects(work: &Path, touched: &[Touched]) -> BTreeSet<(Vec<u8>, bool)> {
                 }
             }
         }
-        let path = work.join(OsStr::from_bytes(&one.path));
-        let Ok(meta) = path.symlink_metadata() else { continue };
+        // Behind a link there is nothing of the checkout.
+        let Ok(meta) = work.meta(as_path(&one.path)) else { continue };
         let is_plain = meta.is_file() || meta.is_symlink();
         let suspect = if meta.is_dir() {
             // A submodule's folder stays where it is until something else is to stand there.
             let (is, was) = (one.new == SUBMODULE, one.old == SUBMODULE);
             !(was && (is || !is_there) || is && one.old == "000000")
         } else {
-            !is_plain || one.old == "000000" || one.old == SUBMODULE || meta.is_file() && !is_readable(&path)
+            !is_plain || one.old == "000000" || one.old == SUBMODULE || meta.is_file() && !work.is_readable(as_path(&one.path))
         };
         if suspect {
             suspects.insert((one.path.clone(), false));
@@ -202,8 +216,12 @@ fn suspects(work: &Path, touched: &[Touched]) -> BTreeSet<(Vec<u8>, bool)> {
 }
 
 /// Whether `path` is there and no folder, or one with a repository of its own.
-fn is_no_plain_folder(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|meta| !meta.is_dir() || is_repository(path))
+fn is_no_plain_folder(work: &Beneath, path: &Path) -> bool {
+    work.meta(path).is_ok_and(|meta| !meta.is_dir() || work.at(path).is_ok_and(|folder| is_repository(&folder.path())))
+}
+
+fn as_path(path: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(path))
 }
 
 /// Whether the folder holds a repository, with files or bare.
@@ -222,33 +240,31 @@ pub(super) fn is_special(kind: FileType) -> bool {
 }
 
 /// Looks at what stands at `path`.
-fn look(work: &Path, path: &[u8], tracked: &Tracked, found: &mut Found) {
-    let at = work.join(OsStr::from_bytes(path));
-    let Ok(meta) = at.symlink_metadata() else { return };
+fn look(work: &Beneath, path: &[u8], tracked: &Tracked, found: &mut Found) {
+    let Ok(meta) = work.meta(as_path(path)) else { return };
     if !meta.is_dir() {
         // git writes over what stands in place of a submodule without a look.
         let is_submodule = tracked.mode(path) == Some(SUBMODULE);
-        if is_special(meta.file_type()) || is_submodule || meta.is_file() && !is_readable(&at) {
+        if is_special(meta.file_type()) || is_submodule || meta.is_file() && !work.is_readable(as_path(path)) {
             found.whole.insert(path.to_vec());
         } else if tracked.mode(path).is_none() {
             found.plain.push((path.to_vec(), path.to_vec()));
         }
         return;
     }
-    let Ok(entries) = std::fs::read_dir(&at) else {
+    let (Ok(here), Ok(names)) = (work.at(as_path(path)), work.names(as_path(path))) else {
         found.whole.insert(path.to_vec());
         return;
     };
-    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
     let is_ours = tracked.has_below(path);
-    if tracked.mode(path) == Some(SUBMODULE) || is_repository(&at) && !is_ours {
+    if tracked.mode(path) == Some(SUBMODULE) || is_repository(&here.path()) && !is_ours {
         if !names.is_empty() {
             found.whole.insert(path.to_vec());
         }
         return;
     }
     let mut inside = Found::default();
-    for name in names.iter().filter(|name| !(path.is_empty() && *name == INSIDE)) {
+    for name in &names {
         let below: Vec<u8> = path.iter().copied().chain([b'/']).chain(name.as_bytes().iter().copied()).collect();
         look(work, &below, tracked, &mut inside);
     }

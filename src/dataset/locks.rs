@@ -106,12 +106,8 @@ impl Repo {
             return;
         }
         for path in begun {
-            if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-                // A later sweep does it.
-                let _ = std::fs::remove_dir_all(&path);
-            } else {
-                remove(&path);
-            }
+            // What somebody has turned into a link meanwhile is not followed. A later sweep does what is left.
+            let _ = Beneath::open_real(&self.common).and_then(|common| common.remove_all(path.strip_prefix(&self.common).unwrap_or(&path)));
         }
     }
 

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use crate::clock;
 use crate::config;
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::plain_folder;
 
 /// Our own folder's name inside a dataset's folder.
 pub(super) const INSIDE: &str = ".tagalong";
+/// In our own folder: what was set aside.
+pub(super) const ASIDE: &str = "aside";
 
 /// The places of one dataset.
 #[derive(Debug, Clone)]
@@ -90,18 +93,25 @@ impl Place {
 
     /// A new folder's path for what is set aside.
     fn aside(&self, what: &str) -> Result<PathBuf, DatasetError> {
-        let asides = self.side.join("aside");
+        let asides = self.side.join(ASIDE);
         plain_folder(&asides).map_err(|error| DatasetError::File(asides.clone(), error))?;
         let name = format!("{}{what}", clock::utc(clock::now_ms()).replace(':', "-"));
         let to = asides.join(&name);
         Ok(if to.symlink_metadata().is_ok() { asides.join(format!("{name}-{}", clock::new_id())) } else { to })
     }
 
-    /// A new folder for what was in the way of the remote's files.
-    pub(super) fn new_aside(&self) -> Result<PathBuf, DatasetError> {
+    /// A new folder for what was in the way of the remote's files, and the same held open.
+    pub(super) fn new_aside(&self) -> Result<(PathBuf, Beneath), DatasetError> {
         let to = self.aside("-in-the-way")?;
-        std::fs::create_dir(&to).map_err(|error| DatasetError::File(to.clone(), error))?;
-        Ok(to)
+        let made = self.open_side().and_then(|side| side.made(to.strip_prefix(&self.side).unwrap_or(&to)));
+        let made = made.map_err(|error| DatasetError::File(to.clone(), error))?;
+        Ok((to, made))
+    }
+
+    /// Our own folder, held open: where it stands in the checkout, others may put a link in its place.
+    pub(super) fn open_side(&self) -> std::io::Result<Beneath> {
+        let parent = Beneath::open_real(self.side.parent().unwrap_or(Path::new("/")))?;
+        parent.at(Path::new(self.side.file_name().unwrap_or_default()))
     }
 
     /// Moves everything that the dataset's folder holds into a new folder, whose path is returned. Nothing is ever deleted.
@@ -147,7 +157,7 @@ impl Place {
     /// Every folder that was set aside, oldest first.
     pub(super) fn asides(&self) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> =
-            std::fs::read_dir(self.side.join("aside")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+            std::fs::read_dir(self.side.join(ASIDE)).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         all.sort();
         all
     }

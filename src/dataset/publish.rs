@@ -5,8 +5,9 @@
 //!
 //! What is known of a worktree (its index, that it is whole, when it was left) stands in a record in our own folder. The `.git`
 //! in it is for readers who ask git which commit they have; it is written and never read here.
+//!
+//! Our own folder may stand in the checkout, where others write: no link is followed in it.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::dataset::beneath::plain_folder;
 use crate::dataset::call::Call;
 use crate::dataset::git::Repo;
 use crate::dataset::outward;
+use crate::dataset::place::ASIDE;
 use crate::dataset::place::Place;
 use crate::model::Commit;
 use crate::process::Cancel;
@@ -100,9 +102,11 @@ impl Dataset {
         // Without it the swap would only not survive the loss of power.
         let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
         if let Some(before) = before.filter(|before| before.path != snapshot.path)
-            && let Ok(records) = records(&Place::of(&self.0.settings)?)
+            && let Ok(record) = Place::of(&self.0.settings)?.open_side().and_then(|side| side.at(&record_of(&before.commit)))
+            && record.has(WHOLE)
         {
-            touch(&records.join(before.commit.as_str()));
+            // Its time says when. Without it the worktree goes a little earlier, or stays until its next leaving.
+            let _ = record.write(WHOLE, "left");
         }
         Ok(())
     }
@@ -139,7 +143,7 @@ impl Dataset {
                 continue;
             }
             if tree.is_edited(cancel).await {
-                set_worktree_aside(&tree.path, &work.place.side)?;
+                tree.set_aside()?;
             }
             tree.remove()?;
             gone += 1;
@@ -152,6 +156,7 @@ impl Dataset {
 /// A published worktree: an exact child of the configured folder, and its record.
 struct Tree<'a> {
     repo: &'a Repo,
+    place: &'a Place,
     /// The folder of all worktrees.
     dir: &'a Path,
     commit: Commit,
@@ -161,8 +166,10 @@ struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     fn of(work: &'a Work, dir: &'a Path, commit: &Commit) -> Result<Self, DatasetError> {
-        let record = records(&work.place)?.join(commit.as_str());
-        Ok(Self { repo: &work.repo, dir, commit: commit.clone(), path: dir.join(commit.as_str()), record })
+        let records = work.place.side.join(RECORDS);
+        plain_folder(&records).map_err(|error| DatasetError::File(records.clone(), error))?;
+        let (path, record) = (dir.join(commit.as_str()), records.join(commit.as_str()));
+        Ok(Self { repo: &work.repo, place: &work.place, dir, commit: commit.clone(), path, record })
     }
 
     fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
@@ -173,13 +180,31 @@ impl<'a> Tree<'a> {
         self.record.join("index")
     }
 
+    /// Its files, held open.
+    fn files(&self) -> std::io::Result<Beneath> {
+        Beneath::open_real(self.dir)?.at(Path::new(self.commit.as_str()))
+    }
+
+    /// Its record, held open; made when it is missing.
+    fn made_record(&self) -> std::io::Result<Beneath> {
+        self.place.open_side()?.made(&record_of(&self.commit))
+    }
+
+    fn mark_whole(&self) -> Result<(), DatasetError> {
+        let marked = self.made_record().and_then(|record| record.write(WHOLE, ""));
+        marked.map_err(|error| DatasetError::File(self.record.join(WHOLE), error))
+    }
+
+    /// An index that is a link is not from us, and git would write to where it leads.
     fn is_whole(&self) -> bool {
-        self.record.join(WHOLE).symlink_metadata().is_ok_and(|meta| meta.is_file()) && is_folder(&self.path)
+        let record = self.place.open_side().and_then(|side| side.at(&record_of(&self.commit)));
+        let is_plain = |record: &Beneath, name| record.meta(name).is_ok_and(|meta| meta.is_file());
+        record.is_ok_and(|record| is_plain(&record, WHOLE) && is_plain(&record, "index")) && is_folder(&self.path)
     }
 
     async fn fill(&self, before: Option<&Self>, cancel: &Cancel) -> Result<(), DatasetError> {
         std::fs::create_dir(&self.path).map_err(|error| DatasetError::File(self.path.clone(), error))?;
-        plain_folder(&self.record).map_err(|error| DatasetError::File(self.record.clone(), error))?;
+        self.made_record().map_err(|error| DatasetError::File(self.record.clone(), error))?;
         let linked = match before {
             Some(before) => link_all(before, self).is_ok() && self.is_clean(cancel).await,
             None => false,
@@ -189,14 +214,13 @@ impl<'a> Tree<'a> {
             None => self.git(["read-tree", "--reset", "-u", self.commit.as_str()]).text(cancel).await?,
         };
         self.tell_readers()?;
-        let mark = self.record.join(WHOLE);
-        std::fs::write(&mark, "").map_err(|error| DatasetError::File(mark, error))
+        self.mark_whole()
     }
 
     /// Takes over one that readers have, that is whole, and that an older tagalong made.
     async fn adopt(&self, cancel: &Cancel) -> bool {
         let is_old = self.record.symlink_metadata().is_err() && is_folder(&self.path);
-        is_old && !self.is_edited(cancel).await && std::fs::write(self.record.join(WHOLE), "").is_ok()
+        is_old && !self.is_edited(cancel).await && self.mark_whole().is_ok()
     }
 
     /// A reader who asks git in the worktree gets its commit, from a git folder as `git worktree add` makes it.
@@ -213,10 +237,8 @@ impl<'a> Tree<'a> {
             theirs.write("HEAD", format!("{}\n", self.commit))?;
             theirs.write("commondir", "../..\n")?;
             theirs.write("gitdir", format!("{}\n", here.join(".git").display()))?;
-            let copy = self.record.join("copy");
-            copy_file(&self.index(), &copy)?;
-            theirs.bring(&copy, "index")?;
-            Beneath::open(&self.path)?.write(".git", format!("gitdir: {}\n", home.join(admin).display()))
+            self.made_record()?.copy_to(Path::new("index"), &theirs, Path::new("index"))?;
+            self.files()?.write(".git", format!("gitdir: {}\n", home.join(admin).display()))
         };
         told().map_err(|error| DatasetError::File(self.path.join(".git"), error))
     }
@@ -233,8 +255,7 @@ impl<'a> Tree<'a> {
         }
         if self.record.symlink_metadata().is_err() {
             // Of an older tagalong, or not ours at all: it is compared with its commit.
-            let read =
-                plain_folder(&self.record).is_ok() && self.git(["read-tree", self.commit.as_str()]).run(cancel).await.0 == Ended::Exit(0);
+            let read = self.made_record().is_ok() && self.git(["read-tree", self.commit.as_str()]).run(cancel).await.0 == Ended::Exit(0);
             if !read {
                 return true;
             }
@@ -252,8 +273,18 @@ impl<'a> Tree<'a> {
         Beneath::open_real(self.dir)
             .and_then(|dir| dir.remove_all(name))
             .and_then(|()| Beneath::open(&self.repo.git_dir)?.remove_all(Path::new("worktrees").join(name)))
-            .and_then(|()| Beneath::open_real(self.record.parent().unwrap_or(Path::new("/")))?.remove_all(name))
+            .and_then(|()| self.place.open_side()?.remove_all(record_of(&self.commit)))
             .map_err(|error| DatasetError::File(self.path.clone(), error))
+    }
+
+    /// What somebody has edited is kept whole, out of the way.
+    fn set_aside(&self) -> Result<(), DatasetError> {
+        let (name, to) = (self.commit.as_str(), format!("worktree-{}-{}", clock::new_id(), self.commit));
+        let moved = || {
+            let aside = self.place.open_side()?.made(Path::new(ASIDE))?;
+            Beneath::open_real(self.dir)?.move_to(Path::new(name), &aside, Path::new(&to))
+        };
+        moved().map_err(|error| DatasetError::File(self.place.side.join(ASIDE).join(&to), error))
     }
 
     fn was_left_since(&self, keep: Duration) -> bool {
@@ -268,52 +299,30 @@ fn is_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
 }
 
-/// The folder of the records.
-fn records(place: &Place) -> Result<PathBuf, DatasetError> {
-    let records = place.side.join(RECORDS);
-    plain_folder(&records).map_err(|error| DatasetError::File(records.clone(), error))?;
-    Ok(records)
-}
-
-fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::copy(from, to)?;
-    std::fs::File::options().write(true).open(to)?.set_modified(std::fs::metadata(from)?.modified()?)
-}
-
-/// What somebody has edited is kept whole, out of the way.
-fn set_worktree_aside(path: &Path, side: &Path) -> Result<(), DatasetError> {
-    let asides = side.join("aside");
-    let to = asides.join(format!("worktree-{}-{}", clock::new_id(), path.file_name().unwrap_or_default().to_string_lossy()));
-    std::fs::create_dir_all(&asides).and_then(|()| std::fs::rename(path, &to)).map_err(|error| DatasetError::File(to, error))
+/// The record of a commit's worktree, in our own folder.
+fn record_of(commit: &Commit) -> PathBuf {
+    Path::new(RECORDS).join(commit.as_str())
 }
 
 /// Links every file of `from` into `to`, and takes its index along.
 fn link_all(from: &Tree<'_>, to: &Tree<'_>) -> std::io::Result<()> {
-    let mut folders = vec![(from.path.clone(), to.path.clone())];
-    while let Some((from, to)) = folders.pop() {
-        for entry in std::fs::read_dir(&from)? {
-            let entry = entry?;
-            let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-            if entry.file_name().as_bytes() == b".git" {
+    let (old, new) = (from.files()?, to.files()?);
+    let mut folders = vec![PathBuf::new()];
+    while let Some(path) = folders.pop() {
+        let (old, new) = (old.at(&path)?, new.at(&path)?);
+        for name in old.names("")? {
+            if name == ".git" {
                 continue;
             }
-            if kind.is_dir() {
-                std::fs::create_dir(&target)?;
-                folders.push((entry.path(), target));
+            if old.is_folder(&name) {
+                new.make_folder(&name)?;
+                folders.push(path.join(&name));
             } else {
-                std::fs::hard_link(entry.path(), &target)?;
+                old.link_to(Path::new(&name), &new, Path::new(&name))?;
             }
         }
     }
-    copy_file(&from.index(), &to.index())
-}
-
-/// Notes that the symlink leaves the worktree of this record now.
-fn touch(record: &Path) {
-    if record.join(WHOLE).symlink_metadata().is_ok() {
-        // Without it the worktree goes a little earlier, or stays until its next leaving.
-        let _ = std::fs::write(record.join(WHOLE), "left");
-    }
+    from.made_record()?.copy_to(Path::new("index"), &to.made_record()?, Path::new("index"))
 }
 
 fn temporary(link: &Path) -> String {

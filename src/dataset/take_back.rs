@@ -184,9 +184,9 @@ fn relative(path: &[u8]) -> &Path {
 }
 
 /// Whether a link stands on the way to `path`: what is behind it is not ours to touch.
-fn leads_out(work: &Path, path: &[u8]) -> bool {
+pub(super) fn leads_out(work: &Path, path: &[u8]) -> bool {
     let folder = relative(path).parent().unwrap_or(Path::new(""));
-    match Beneath::open(work).and_then(|work| work.at(folder)) {
+    match Beneath::open_real(work).and_then(|work| work.at(folder)) {
         Err(error) => error.kind() != std::io::ErrorKind::NotFound,
         Ok(_) => false,
     }

@@ -82,6 +82,8 @@ pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> 
         return refuse(shared, &limit);
     }
     let (body, room) = read_body(request, payload, config.server.body_limit_bytes, shared).await?;
+    // Bodies come at a time, so others of this address may have failed while this one came.
+    allow_attempt(shared, &origin, &limit)?;
     place_of(connection)?;
     let Some(mut proof) = proven(request, &shown, &origin, shared, body, verb, room)? else { return refuse(shared, &limit) };
     if let Who::Follower(mine) = &proof.who
