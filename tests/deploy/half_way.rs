@@ -167,3 +167,24 @@ async fn it_has_a_barrier() {
     assert_eq!((world.running(), world.env()), ("v3".into(), world.env_of("v3")));
     world.finish().await;
 }
+
+/// A rollback that is cancelled while v3 is still being pinned, which nothing interrupts: it keeps its turn for what v3 leaves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_cancelled_while_it_waits() {
+    let world = World::landed(&Settings::default()).await;
+    world.land("v2").await;
+    world.arm("pull@v3", "hang");
+    let stopped = world.server().deploy("v3").await;
+    world.reached("pull@v3").await;
+    world.block_files();
+    world.disarm("pull@v3");
+    let pipe = world.files_are_read().await;
+    let rollback = world.server().roll_back(json!({"tag": "v5"})).await;
+    let (status, answer) = world.server().post(&format!("/api/v1/deployments/{rollback}/cancel"), json!({})).await;
+    assert!(status == 200 && answer.to_string().contains("at its turn"), "{answer}");
+    assert_eq!(world.server().show(&rollback).await["state"], "queued");
+    world.unblock_files(Some(pipe));
+    v2_is_back(&world, &stopped, &rollback, "cancelled").await;
+    is_cancelled(&world.server().show(&rollback).await, true, true);
+    world.finish().await;
+}
