@@ -8,7 +8,8 @@ accept       signed orders, each with an id of its own: answered 202 after they 
              every 202 must be in its database
 while it pulls  50 orders a second, while the same service is deployed from images that must be pulled each time
 
-Printed: the rates, the time from when an order was due to its answer, and the most memory that each server held.
+Printed: the rates, the time from when an order was due to its answer, what the disk takes for one small write that is to be
+durable (each commit waits for one) at the same time, and the most memory that each server held.
 """
 import base64, concurrent.futures, hashlib, hmac, http.client, json, os, pathlib, re, secrets, shutil, socket, sqlite3, statistics, subprocess, sys, tempfile, threading, time
 
@@ -166,6 +167,31 @@ def hold(what, figure, value, limit, unit, at_least):
     print(f"{what:<16} {figure:<24} {value:8.2f} {unit:<4} (limit {limit:g}{'' if kept else ', MISSED'})")
 
 
+class Disk(threading.Thread):
+    """What fdatasync of 4 KiB takes on the file system of the data folder, four times a second while it runs."""
+
+    def __enter__(self):
+        self.over, self.took = threading.Event(), []
+        self.start()
+        return self
+
+    def run(self):
+        with (work / "probe").open("wb", buffering=0) as file:
+            while not self.over.wait(0.25):
+                file.seek(0)
+                file.write(bytes(4096))
+                began = time.monotonic()
+                os.fdatasync(file.fileno())
+                self.took.append((time.monotonic() - began) * 1000)
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+    def __str__(self):
+        return f"fdatasync median {statistics.median(self.took):.1f} ms, worst {max(self.took):.1f} ms, load {os.getloadavg()[0]:.1f}"
+
+
 # --- what is measured ----------------------------------------------------------------------------------------------------------
 
 
@@ -184,9 +210,11 @@ def accept(ours, theirs):
     for _ in range(rounds):
         sign_many(work / "orders", body, seconds * 8000)
         rates["webhook"].append(load(theirs, "webhook", body)[0])
-        rate, many = load(ours, "accept", body, str(work / "orders"))
+        with Disk() as disk:
+            rate, many = load(ours, "accept", body, str(work / "orders"))
         rates["tagalong"].append(rate)
         taken += many
+        print(f"accept           {rate:.0f}/s; {disk}")
     print(f"accept           webhook {statistics.median(rates['webhook']):.0f}/s (nothing is stored)")
     hold("accept", "stored, per second", statistics.median(rates["tagalong"]), 2000, "", True)
     return taken
@@ -238,7 +266,7 @@ def while_it_pulls(port, tags):
     janitor = threading.Thread(target=forget, args=(tags, over))
     janitor.start()
     began = time.monotonic() + 0.5
-    with concurrent.futures.ThreadPoolExecutor(connections) as pool:
+    with Disk() as disk, concurrent.futures.ThreadPoolExecutor(connections) as pool:
         orders = range(per_second * pull_seconds)
         sent = [pool.submit(send, port, "large", tags[n // per_second % 2], began + n / per_second) for n in orders]
         took = sorted(one.result() for one in sent)
@@ -246,7 +274,7 @@ def while_it_pulls(port, tags):
     janitor.join()
     with sqlite3.connect(work / "data" / "tagalong.db") as db:
         pulls = db.execute("SELECT COUNT(*) FROM lines JOIN deployments ON id = deployment WHERE service = 'large' AND lines.step = 'pull' AND lines.kind = 'step'").fetchone()[0]
-    print(f"while it pulls   {len(took)} orders beside {pulls} pulls, median {took[len(took) // 2] * 1000:.1f} ms, worst {took[-1] * 1000:.0f} ms")
+    print(f"while it pulls   {len(took)} orders beside {pulls} pulls, median {took[len(took) // 2] * 1000:.1f} ms, worst {took[-1] * 1000:.0f} ms; {disk}")
     if not pulls:
         missed.append("nothing was pulled")
     hold("while it pulls", "p99", took[len(took) * 99 // 100] * 1000, 20, "ms", False)

@@ -54,7 +54,10 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).connect_timeout(Duration::from_secs(10)).pool_idle_timeout(api::IDLE_CONNECTION / 2);
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(api::IDLE_CONNECTION / 2);
         let key = read_key(global.key_file.as_deref())?;
         if let Some(url) = &global.url {
             if is_clear(url)? {

@@ -134,7 +134,7 @@ impl Repo {
     /// The tree of each of `count` merges, one a line; none when one does not fit.
     async fn merged_trees(&self, list: &str, count: usize, cancel: &Cancel) -> Result<Option<Vec<String>>, DatasetError> {
         let args = ["merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages"];
-        let (ended, out, _) = self.git(args).stdin(in_memory(list.as_bytes())?).run(cancel).await;
+        let (ended, out, _) = self.git_without_files(args).stdin(in_memory(list.as_bytes())?).run(cancel).await;
         if ended == Ended::Cancelled {
             return Err(DatasetError::Cancelled);
         }

@@ -212,6 +212,8 @@ fn environment(settings: &config::Dataset, config: Vec<(String, String)>) -> BTr
         ("GIT_ADVICE".to_owned(), "0".to_owned()),
         ("GIT_OPTIONAL_LOCKS".to_owned(), "0".to_owned()),
         ("GIT_NO_REPLACE_OBJECTS".to_owned(), "1".to_owned()),
+        // A missing object is missing: nothing is fetched from where a repository says.
+        ("GIT_NO_LAZY_FETCH".to_owned(), "1".to_owned()),
         ("GIT_ATTR_NOSYSTEM".to_owned(), "1".to_owned()),
         ("GIT_SSH_COMMAND".to_owned(), ssh(settings)),
     ]);

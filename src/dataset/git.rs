@@ -136,6 +136,12 @@ impl Repo {
         call
     }
 
+    /// `git ARGS` over objects alone. Of the checkout's files it sees none: a merge looks into nested repositories, and believes
+    /// what their configuration says.
+    pub(super) fn git_without_files<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
+        self.git(args).in_tree(&self.own.empty())
+    }
+
     /// The object that `name` means; `name` is a full ref or an expression over an object name.
     pub(super) async fn object(&self, name: &str, cancel: &Cancel) -> Result<String, DatasetError> {
         Ok(self.git(["rev-parse", "--verify", "--end-of-options", name]).text(cancel).await?.trim().to_owned())

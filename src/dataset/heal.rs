@@ -10,6 +10,7 @@ use crate::dataset::DatasetError;
 use crate::dataset::Ready;
 use crate::dataset::call::Call;
 use crate::dataset::call::failed;
+use crate::dataset::damage::LOOKS;
 use crate::dataset::git::Repo;
 use crate::dataset::place::Found;
 use crate::dataset::place::Place;
@@ -24,6 +25,9 @@ use crate::process::HostLock;
 
 /// A repository of at most this size is looked at whole at every start; it takes about a second.
 const ALWAYS_WHOLE_BYTES: u64 = 64 << 20;
+
+/// So often the folder that was set aside is read again while an app goes on committing there.
+const LATE_ROUNDS: usize = 20;
 
 /// The oldest git that has `merge-tree --write-tree`.
 const OLDEST: (u32, u32) = (2, 38);
@@ -90,7 +94,7 @@ impl Ground {
             self.replace("The repository had no commit, as a clone that was cut off leaves it", ready, cancel).await?;
             repo = self.opened(cancel).await?;
         }
-        match self.mend(&repo, depth, ready, cancel).await {
+        match self.mend_until_sure(&repo, depth, ready, cancel).await {
             Err(DatasetError::Git { what, why }) if is_damage(&why) => {
                 self.renew(&repo, &format!("git {what}: {why}"), ready, cancel).await?;
                 repo = self.opened(cancel).await?;
@@ -106,6 +110,21 @@ impl Ground {
         repo.unlock(cancel).await?;
         repo.mend_head()?;
         Ok(repo)
+    }
+
+    /// Mends until it works or has failed of the same damage twice: what git says while an app writes may be untrue a moment
+    /// later. An fsck has been asked more than once already.
+    async fn mend_until_sure(&self, repo: &Repo, depth: Depth, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
+        let mut before: Option<String> = None;
+        for _ in 1..LOOKS {
+            match self.mend(repo, depth, ready, cancel).await {
+                Err(DatasetError::Git { what, why }) if is_damage(&why) && what != "fsck" && before.as_ref() != Some(&why) => {
+                    before = Some(why);
+                }
+                other => return other,
+            }
+        }
+        self.mend(repo, depth, ready, cancel).await
     }
 
     /// Heals what can be healed in place.
@@ -184,7 +203,8 @@ impl Ground {
         let new = Repo::found(&self.settings, &clone, None)?.ok_or_else(damaged)?;
         let (mut rescued, mut lost) = (Vec::new(), Vec::new());
         new.take_traces(old, cancel).await?;
-        for (name, tip) in old.local_tips().await {
+        let tips = old.local_tips().await;
+        for (name, tip) in tips.clone() {
             match new.rescue(old, &name, &tip, cancel).await? {
                 Some(true) => rescued.push(name),
                 Some(false) => lost.push(format!("{name} at {tip}")),
@@ -193,6 +213,7 @@ impl Ground {
         }
         let aside = self.place.set_aside()?;
         self.place.install(&clone)?;
+        self.carry_late(&aside, tips, &mut rescued, &mut lost, cancel).await;
         let mut text =
             vec![format!("The repository was damaged ({why}): it was set aside whole in {}, and the remote was cloned.", aside.display())];
         if !rescued.is_empty() {
@@ -204,6 +225,39 @@ impl Ground {
         ready.healed.push(text.join(" "));
         ready.aside.push(aside);
         Ok(())
+    }
+
+    /// Carries over what an app has put into the old folder after its tips were read, until nothing more is added. What cannot
+    /// be carried is told: the new clone stands already.
+    async fn carry_late(
+        &self,
+        aside: &Path,
+        mut seen: Vec<(String, Commit)>,
+        rescued: &mut Vec<String>,
+        lost: &mut Vec<String>,
+        cancel: &Cancel,
+    ) {
+        let (Ok(Some(new)), Ok(Some(old))) = (self.repo(), Repo::found(&self.settings, aside, None)) else {
+            lost.push(format!("whatever was committed last in {}, which cannot be read again", aside.display()));
+            return;
+        };
+        for _ in 0..LATE_ROUNDS {
+            old.until_written(cancel).await;
+            let mut late = old.local_tips().await;
+            late.retain(|tip| !seen.contains(tip));
+            if late.is_empty() {
+                return;
+            }
+            for (name, tip) in late {
+                match new.rescue_late(&old, &name, &tip, cancel).await {
+                    Ok(true) => rescued.push(name.clone()),
+                    Ok(false) => {}
+                    Err(_) => lost.push(format!("{name} at {tip}")),
+                }
+                seen.push((name, tip));
+            }
+        }
+        lost.push(format!("whatever is still being committed in {}", aside.display()));
     }
 }
 
@@ -265,20 +319,12 @@ impl Repo {
         if same_boot && self.objects_bytes() > ALWAYS_WHOLE_BYTES {
             args.push("--connectivity-only");
         }
-        match self.git(args).run(cancel).await {
-            (Ended::Exit(0), ..) => {
-                // Not written, it is looked at again the next time.
-                let _ = std::fs::write(&file, boot);
-                Ok(())
-            }
-            // One that is too large to be looked at whole in time is worked with as it is.
-            (Ended::Deadline(_), ..) => Ok(()),
-            (ended @ Ended::Exit(_), out, err) => {
-                let text = format!("{err}\n{out}");
-                if is_damage(&text) { Err(failed("fsck", &ended, &text)) } else { Ok(()) }
-            }
-            (ended, _, err) => Err(failed("fsck", &ended, &err)),
+        // One that is too large to be looked at whole in time is worked with as it is.
+        if self.look_until_sure(&args, cancel).await? {
+            // Not written, it is looked at again the next time.
+            let _ = std::fs::write(&file, boot);
         }
+        Ok(())
     }
 
     /// Names that git must not take for data go into the repository's own exclude file, once.

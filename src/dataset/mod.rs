@@ -19,6 +19,7 @@ mod call;
 mod checkout;
 mod commit;
 mod daemon;
+mod damage;
 mod decide;
 mod edits;
 mod error;

@@ -32,7 +32,7 @@ use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 
 /// Another layout needs another number, so that folders of an older tagalong are made anew.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 /// No program is run over any file's content.
 const ATTRIBUTES: &str = "* -filter\n";
 
@@ -98,6 +98,7 @@ impl Own {
         let mark = format!("{LAYOUT}\n{}\n{}\n{config}", git_dir.display(), settings.branch);
         if std::fs::read_to_string(self.git.join("whole")).unwrap_or_default() != mark {
             folder(&self.scratch)?;
+            folder(&self.empty())?;
             folder(&self.git.join("objects/info"))?;
             folder(&self.git.join("info"))?;
             for (name, to) in links(git_dir) {
@@ -114,6 +115,11 @@ impl Own {
             put(&self.git.join("info/exclude"), &exclude)?;
         }
         Ok(())
+    }
+
+    /// A folder with nothing in it: the work tree of calls that need no files.
+    pub(super) fn empty(&self) -> PathBuf {
+        self.scratch.join("empty")
     }
 
     /// Takes over the parts of a split index, which git looks for in its own folder.

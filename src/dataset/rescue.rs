@@ -2,14 +2,27 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::dataset::DatasetError;
+use crate::dataset::call::failed;
 use crate::dataset::call::shown;
+use crate::dataset::checkout::Moved;
 use crate::dataset::git::Repo;
 use crate::dataset::head::Head;
+use crate::dataset::park::KEPT;
+use crate::dataset::park::PARKED;
+use crate::dataset::park::SETTLED;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
+
+/// Where work is fetched to before it has its place.
+const LATE: &str = "refs/tagalong/rescued";
+/// So long a git that was at work when its folder was set aside is waited for.
+const WRITING: Duration = Duration::from_secs(3);
+const WRITING_POLL: Duration = Duration::from_millis(20);
 
 /// So many traces of the remote are taken along from a damaged repository.
 const MOST_TRACES: usize = 64;
@@ -35,7 +48,9 @@ impl Repo {
         }
         let is_work = |name: &str| {
             name.starts_with("refs/heads/")
-                || name.starts_with("refs/tagalong/parked/")
+                || name.starts_with(PARKED)
+                || name.starts_with(KEPT)
+                || name.starts_with(SETTLED)
                 || name.starts_with("refs/stash")
                 || name.starts_with("refs/tags/")
         };
@@ -82,6 +97,51 @@ impl Repo {
             self.drop_ref("refs/tagalong/rescued", tip, cancel).await?;
         }
         Ok(Some(true))
+    }
+
+    /// As [`Self::rescue`], into a clone that stands in its place already: an app may have worked in it. What does not follow
+    /// on what is here is parked, or kept where it never was to be pushed. False when it was here already.
+    pub(super) async fn rescue_late(&self, old: &Self, name: &str, tip: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
+        let here = self.tip(name, cancel).await?;
+        if let Some(here) = &here
+            && self.is_ancestor(tip.as_str(), here, cancel).await?
+        {
+            return Ok(false);
+        }
+        let (from, refspec) = (shown(&old.own.git), format!("+{tip}:{LATE}"));
+        let args = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
+        let (ended, _, err) = self.git(args.into_iter().chain(["--", &from, &refspec])).run(cancel).await;
+        if ended != Ended::Exit(0) {
+            return Err(failed("fetch", &ended, &err));
+        }
+        let follows = match &here {
+            Some(here) => self.is_ancestor(here.as_str(), tip, cancel).await?,
+            None => true,
+        };
+        let is_moved = if !follows {
+            false
+        } else if name == self.local_ref() {
+            matches!(self.go(here.as_ref(), tip, cancel).await, Ok(Moved::Done { .. }))
+        } else {
+            self.swap_ref(name, tip, here.as_ref(), cancel).await?
+        };
+        match () {
+            () if is_moved => {}
+            () if name.starts_with("refs/heads/") || name.starts_with("refs/stash") || name.starts_with(PARKED) => {
+                self.park(tip, cancel).await?;
+            }
+            () => drop(self.keep(tip, cancel).await?),
+        }
+        self.drop_ref(LATE, tip, cancel).await?;
+        Ok(true)
+    }
+
+    /// Until no git holds the index, for a while: one that began a commit before its folder was moved ends it there.
+    pub(super) async fn until_written(&self, cancel: &Cancel) {
+        let (began, lock) = (Instant::now(), self.git_dir.join("index.lock"));
+        while lock.exists() && began.elapsed() < WRITING && !cancel.is_cancelled() {
+            tokio::time::sleep(WRITING_POLL).await;
+        }
     }
 }
 

@@ -216,7 +216,7 @@ impl Deployer {
 
     /// Where a rollback goes: the images of a verified release where the record has one.
     async fn rollback_target(&self, service: &Service, ask: &api::NewRollback) -> Result<RollbackTarget, OrderError> {
-        let verified = self.store.verified(&service.name).await?;
+        let (verified, unreadable) = readable(self.store.verified(&service.name).await?);
         let none = |why: String| OrderError::Refused { guard: Guard::NoTarget, why };
         let found = match &ask.to {
             RollbackTo::Previous => self.previous(service, &verified).await?,
@@ -225,6 +225,12 @@ impl Deployer {
             }
             RollbackTo::Deployment(id) => verified.iter().find(|old| &old.id == id),
         };
+        if let Some((newer, error)) = unreadable.filter(|_| !ask.force) {
+            // It may be the one that is wanted, or one that must not be rolled back past.
+            if !verified[..newer].iter().any(|one| found.is_some_and(|found| found.id == one.id)) {
+                return Err(error.into());
+            }
+        }
         let target = match (found, &ask.to) {
             (Some(old), _) => {
                 let tag = old.order.tag.clone().or_else(|| old.images.first().and_then(|image| image.tag.clone()));
@@ -270,6 +276,21 @@ struct RollbackTarget {
     tag: Option<crate::model::Tag>,
     images: Vec<ImageRef>,
     commit: Option<String>,
+}
+
+/// The releases that read; and how many of them are newer than the first that does not, with its fault.
+fn readable(verified: Vec<Result<Deployment, StoreError>>) -> (Vec<Deployment>, Option<(usize, StoreError)>) {
+    let (mut read, mut unreadable) = (Vec::new(), None);
+    for one in verified {
+        match one {
+            Ok(one) => read.push(one),
+            Err(error) => {
+                tracing::error!(%error, "a verified release is none to go back to");
+                unreadable.get_or_insert((read.len(), error));
+            }
+        }
+    }
+    (read, unreadable)
 }
 
 /// Whether two releases are the same content, whatever their tags.

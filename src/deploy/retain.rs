@@ -9,6 +9,7 @@ use crate::engine::Compose;
 use crate::engine::EngineError;
 use crate::model::ImageRef;
 use crate::process::Cancel;
+use crate::store::Deployment;
 use crate::store::StoreError;
 
 impl Run<'_> {
@@ -51,7 +52,9 @@ impl Deployer {
         let mut needed: HashSet<String> = HashSet::new();
         let mut old: Vec<ImageRef> = Vec::new();
         let mut releases = 0;
-        for one in self.store.verified(&service.name).await? {
+        // A record that does not read may name an image that is needed: then none is removed.
+        let all = |found: Vec<Result<Deployment, StoreError>>| found.into_iter().collect::<Result<Vec<_>, _>>();
+        for one in all(self.store.verified(&service.name).await?)? {
             let is_new = one.images.iter().any(|image| !needed.contains(&image.by_digest()));
             if is_new && releases < service.keep {
                 releases += 1;
@@ -61,7 +64,7 @@ impl Deployer {
             }
         }
         for other in self.config().services.values().filter(|other| other.name != service.name) {
-            let kept = self.store.verified(&other.name).await?;
+            let kept = all(self.store.verified(&other.name).await?)?;
             needed.extend(kept.iter().take(other.keep).flat_map(|one| one.images.iter().map(ImageRef::by_digest)));
             needed.extend(self.store.unfinished(&other.name).await?.iter().flat_map(|one| one.images.iter().map(ImageRef::by_digest)));
         }

@@ -24,13 +24,17 @@ impl Deployer {
     /// When the database does not answer. A Docker that does not answer is said in `blocked`.
     pub async fn service_state(&self, service: &Service) -> Result<api::Service, StoreError> {
         let verified = self.store.verified(&service.name).await?;
+        for error in verified.iter().filter_map(|one| one.as_ref().err()) {
+            tracing::error!(service = %service.name, %error, "a verified release is not shown");
+        }
         let unfinished = self.store.unfinished(&service.name).await?;
         let hold = self.store.hold(&service.name).await?;
         let engine = self.engine(service);
         let pinned = pinned(&engine).await;
         let containers = engine.containers(&Cancel::default()).await;
         let running = unfinished.iter().find(|one| matches!(one.state, State::Running { .. }));
-        let live = verified.first();
+        // The one behind a record that does not read is not the one that serves.
+        let live = verified.first().and_then(|one| one.as_ref().ok());
         let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
         let blocked = blocked(service, running, fault);
         let containers = containers.unwrap_or_default();
@@ -61,7 +65,7 @@ impl Deployer {
                 )
             }),
             blocked,
-            rollback_candidates: candidates(&engine, &verified, service.keep).await,
+            rollback_candidates: candidates(&engine, live, verified.iter().flatten(), service.keep).await,
         })
     }
 }
@@ -87,14 +91,19 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
 }
 
 /// The verified releases before the live one, each content once, newest first.
-async fn candidates(engine: &Compose, verified: &[Deployment], keep: usize) -> Vec<api::Candidate> {
-    let mut seen: Vec<&Deployment> = Vec::new();
+async fn candidates<'a>(
+    engine: &Compose,
+    live: Option<&'a Deployment>,
+    verified: impl Iterator<Item = &'a Deployment>,
+    keep: usize,
+) -> Vec<api::Candidate> {
+    let mut older: Vec<&Deployment> = Vec::new();
     for one in verified {
-        if !seen.iter().any(|newer| same_content(&newer.images, &one.images)) {
-            seen.push(one);
+        if !live.iter().chain(&older).any(|newer| same_content(&newer.images, &one.images)) {
+            older.push(one);
         }
     }
-    let older: Vec<&Deployment> = seen.into_iter().skip(1).take(keep.saturating_sub(1)).collect();
+    older.truncate(keep.saturating_sub(1));
     let images: Vec<&ImageRef> = older.iter().flat_map(|one| &one.images).collect();
     // A Docker that does not answer is said elsewhere.
     let gone = engine.gone(&images, &Cancel::default()).await.unwrap_or_default();

@@ -129,10 +129,23 @@ impl Run<'_> {
     }
 
     /// The last verified release. It may be the very content that did not hold this time: then it gets a second chance,
-    /// and no older release comes up by itself.
-    async fn previous_verified(&self) -> Result<Option<Deployment>, Stop> {
-        let verified = self.deployer.store.verified(&self.service.name).await?;
-        Ok(verified.into_iter().find(|old| old.id != self.fence.id && !old.images.is_empty()))
+    /// and no older release comes up by itself. Where its record does not read, there is none: what ran comes back by the
+    /// pin's old bytes.
+    async fn previous_verified(&mut self) -> Result<Option<Deployment>, Stop> {
+        for old in self.deployer.store.verified(&self.service.name).await? {
+            match old {
+                Ok(old) if old.id == self.fence.id || old.images.is_empty() => {}
+                Ok(old) => return Ok(Some(old)),
+                Err(error) => {
+                    tracing::error!(deployment = %self.fence.id, %error, "the record of the previous release does not read");
+                    self.journal.error(format!(
+                        "The record of the previous release does not read, so what ran before comes back as it was pinned. {error}"
+                    ));
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// What can be returned to, for people; none: nothing.

@@ -1,15 +1,22 @@
 //! Where orders are accepted. Those that come while others are being committed are taken together by the next commit, so the
 //! disk is waited for once; each is decided by itself, in the order in which they came, and answered after its own commit has
 //! been read back over another connection.
+//!
+//! Callers that were answered together tend to come again together. Without a moment's patience they would split into halves,
+//! each of which waits for the other's commit; so the next batch waits for as many as there were, but only for a part of the
+//! time that a commit takes.
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use sqlx::Row as _;
+use tokio::sync::Notify;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::model::ImageRef;
 use crate::model::Order;
@@ -29,27 +36,64 @@ const MOST: usize = 32;
 
 type Answer = Result<Accepted, EnqueueError>;
 
+/// The next batch waits for those who were answered at most for this part of the time that the last one took.
+const PATIENCE: u32 = 2;
+/// A commit that took longer says nothing of the next one.
+const MOST_PATIENCE: Duration = Duration::from_millis(20);
+
 /// The orders that wait for the next commit.
 #[derive(Debug, Default)]
-pub(super) struct Desk(Mutex<Waiting>);
+pub(super) struct Desk {
+    waiting: Mutex<Waiting>,
+    /// Told when as many wait as are hoped for.
+    enough: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
     orders: VecDeque<(Asked, oneshot::Sender<Answer>)>,
     is_at_work: bool,
+    /// How many the next batch waits for.
+    hoped_for: usize,
 }
 
 impl Desk {
     /// Puts an order last. Returns whether nobody is at work, so that the caller must see to it.
     fn put(&self, asked: Asked, answer: oneshot::Sender<Answer>) -> bool {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.orders.push_back((asked, answer));
+        if waiting.orders.len() >= waiting.hoped_for {
+            self.enough.notify_one();
+        }
         !std::mem::replace(&mut waiting.is_at_work, true)
+    }
+
+    /// Hopes for `answered` orders beside those that wait by now: whoever is answered may come again at once.
+    fn hope(&self, answered: usize) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.hoped_for = (waiting.orders.len() + answered).min(MOST);
+    }
+
+    /// Waits until as many are there as are hoped for, or `patience` ends.
+    async fn gather(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        loop {
+            let told = self.enough.notified();
+            {
+                let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if waiting.orders.len() >= waiting.hoped_for {
+                    return;
+                }
+            }
+            if tokio::time::timeout_at(until, told).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// The next orders; when there are none, the work ends.
     fn take(&self) -> Vec<(Asked, oneshot::Sender<Answer>)> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let many = waiting.orders.len().min(MOST);
         waiting.is_at_work = many > 0;
         waiting.orders.drain(..many).collect()
@@ -65,7 +109,7 @@ struct AtWork {
 impl Drop for AtWork {
     fn drop(&mut self) {
         if !self.is_over {
-            self.desk.0.lock().unwrap_or_else(PoisonError::into_inner).is_at_work = false;
+            self.desk.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_at_work = false;
         }
     }
 }
@@ -97,15 +141,22 @@ impl Store {
     /// Accepts what waits until nothing does.
     async fn accept(self) {
         let mut at_work = AtWork { desk: Arc::clone(&self.desk), is_over: false };
+        let mut patience = Duration::ZERO;
+        self.desk.hope(0);
         loop {
+            self.desk.gather(patience).await;
             let (asked, answers): (Vec<_>, Vec<_>) = self.desk.take().into_iter().unzip();
             if asked.is_empty() {
                 // Whoever comes from here on begins anew, and may have begun already.
                 at_work.is_over = true;
                 return;
             }
+            let began = Instant::now();
             let together: Vec<&Asked> = asked.iter().collect();
-            for (answer, decided) in answers.into_iter().zip(self.accept_together(&together).await) {
+            let decided = self.accept_together(&together).await;
+            patience = began.elapsed().min(MOST_PATIENCE) / PATIENCE;
+            self.desk.hope(answers.len());
+            for (answer, decided) in answers.into_iter().zip(decided) {
                 // Who has gone has gone; the order stays.
                 let _ = answer.send(decided);
             }

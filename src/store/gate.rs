@@ -3,6 +3,10 @@
 //! time-out, a caller that went away, a refusal), it is closed and nobody gets it again. The library's own count of open
 //! transactions is not relied on: SQLite rolls back by itself when the disk is full, and then the count is wrong for good.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::Any;
@@ -23,6 +27,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// How long a statement may take that goes through a whole table.
 const LONG_DEADLINE: Duration = Duration::from_mins(10);
 
+/// After so many writes SQLite's log is brought home into the database, beside the writes that follow.
+const WRITES_A_CHECKPOINT: u32 = 64;
+
 /// A statement with its values.
 pub(super) type Statement<'q> = Query<'q, Any, AnyArguments>;
 
@@ -33,6 +40,14 @@ pub(super) struct Gate {
     writers: AnyPool,
     options: AnyConnectOptions,
     is_sqlite: bool,
+    log: Arc<Log>,
+}
+
+/// How much of SQLite's log may still have to be brought home.
+#[derive(Debug, Default)]
+struct Log {
+    writes: AtomicU32,
+    is_being_brought: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +73,31 @@ impl Gate {
         };
         // SQLite has one writer at a time, so a second would only wait in a place where nobody is first.
         let (readers, writers) = (pool(if is_sqlite { 2 } else { 4 }, Use::Read), pool(if is_sqlite { 1 } else { 4 }, Use::Write));
-        Ok(Self { readers, writers, options, is_sqlite })
+        Ok(Self { readers, writers, options, is_sqlite, log: Arc::default() })
+    }
+
+    /// Counts a write. SQLite lets the writer bring the log home that it finds large, and it would be answered only after two
+    /// more waits for the disk. So that is done here, beside it; only a log that grows all the same is left to the writer.
+    fn count_write(&self) {
+        let log = &self.log;
+        let is_due = self.is_sqlite && log.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_A_CHECKPOINT;
+        if !is_due || log.is_being_brought.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        log.writes.store(0, Ordering::Relaxed);
+        let (log, options) = (Arc::clone(log), self.options.clone());
+        tokio::spawn(async move {
+            let checkpoint = async {
+                let mut connection = options.connect().await?;
+                connection.execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -512; PRAGMA wal_checkpoint(PASSIVE)").await?;
+                connection.close().await
+            };
+            // It is tried again after as many more writes.
+            if let Err(error) = in_time(LONG_DEADLINE, checkpoint).await {
+                tracing::debug!(%error, "the log of the database was not brought home");
+            }
+            log.is_being_brought.store(false, Ordering::Release);
+        });
     }
 
     /// A connection of its own, outside the pools, that may write.
@@ -100,6 +139,7 @@ impl Gate {
         let mut lease = Lease::of(&self.writers).await?;
         let done = in_time(deadline, statement.execute(&mut *lease.connection)).await?;
         lease.is_good = true;
+        self.count_write();
         Ok(done.rows_affected())
     }
 
@@ -107,6 +147,7 @@ impl Gate {
     pub(super) async fn begin(&self) -> Result<Tx, sqlx::Error> {
         let mut lease = Lease::of(&self.writers).await?;
         in_time(DEADLINE, lease.connection.execute(begin_sql(self.is_sqlite))).await?;
+        self.count_write();
         Ok(Tx { lease, is_sqlite: self.is_sqlite, is_whole: true })
     }
 
@@ -137,7 +178,10 @@ fn begin_sql(is_sqlite: bool) -> &'static str {
 async fn prepare(connection: &mut AnyConnection, is_sqlite: bool, purpose: Use) -> Result<(), sqlx::Error> {
     let settings = match (is_sqlite, purpose) {
         // FULL: what was answered with 202 survives a power cut. The cache is kept small on purpose.
-        (true, Use::Write) => "PRAGMA busy_timeout = 8000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -512;",
+        (true, Use::Write) => {
+            "PRAGMA busy_timeout = 8000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -512; \
+             PRAGMA wal_autocheckpoint = 4000;"
+        }
         (true, Use::Read) => "PRAGMA busy_timeout = 8000; PRAGMA cache_size = -512; PRAGMA query_only = ON;",
         // A server may be set up to answer a COMMIT before it is on disk; whoever stops in the middle holds nobody up for long.
         (false, Use::Write) => {

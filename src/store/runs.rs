@@ -300,11 +300,12 @@ impl Store {
         Ok(rows::listed(&rows))
     }
 
-    /// The verified deployments of a service, newest first.
+    /// The verified deployments of a service, newest first. One that does not read stands in its place as its fault, so that
+    /// nobody takes the one behind it for the newer.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn verified(&self, service: &ServiceName) -> Result<Vec<Deployment>, StoreError> {
+    pub async fn verified(&self, service: &ServiceName) -> Result<Vec<Result<Deployment, StoreError>>, StoreError> {
         let rows = self
             .gate
             .fetch_all(
@@ -312,7 +313,7 @@ impl Store {
                     .bind(service.as_str()),
             )
             .await?;
-        rows.iter().map(rows::deployment).collect()
+        Ok(rows.iter().map(rows::deployment).collect())
     }
 
     /// The running and the waiting deployment of a service.

@@ -316,7 +316,9 @@ impl Rig {
         until("the end of all orders", async || (store.counts().await.unwrap() == (0, 0)).then_some(())).await;
         assert_eq!(self.count("SELECT COUNT(*) FROM deployments WHERE outcome IS NULL OR ended_ms IS NULL").await, 0);
         for service in &self.plan.services {
-            assert_eq!(executor::holders(&self.dir().join(service)), [], "{service}");
+            // A killed program may need a moment until it is gone, and holds the lock until then.
+            let stack = self.dir().join(service);
+            until("the lock of the stack is free", async || executor::holders(&stack).is_empty().then_some(())).await;
             ServiceName::parse(service).unwrap();
         }
         let pool = self.database().await;

@@ -14,7 +14,11 @@ use crate::support::Database;
 use crate::support::Plan;
 use crate::support::Rig;
 
-on_both!(a_word_that_is_none_of_ours_is_an_error_that_names_it, a_row_that_does_not_read_stops_no_other);
+on_both!(
+    a_word_that_is_none_of_ours_is_an_error_that_names_it,
+    a_row_that_does_not_read_stops_no_other,
+    a_release_that_does_not_read_is_none_to_go_back_to
+);
 
 async fn change(rig: &Rig, statement: &str) {
     assert_eq!(rig.execute(Box::leak(statement.to_owned().into_boxed_str())).await, 1, "{statement}");
@@ -145,5 +149,61 @@ async fn a_row_that_does_not_read_stops_no_other(database: Database) {
     let refused = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "2" })).by(rig.key()).send(&rig).await;
     assert_eq!(refused.code(), (500, "unreadable".to_owned()), "{}", refused.text);
     assert_eq!(rig.execute("DELETE FROM deployments WHERE kind = 'promote'").await, 2);
+    rig.finish().await;
+}
+
+/// Three verified releases, the middle one of which does not read: what is newer can be gone back to, what is older only when
+/// it is forced, for the one between may say that it must not be rolled back past.
+async fn a_release_that_does_not_read_is_none_to_go_back_to(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let order = rig.order("web", "1").await;
+    rig.ended(&order).await;
+    let ids = [1, 2, 3].map(|n| format!("0100000000000000000000000{n}"));
+    for (n, id) in (1..).zip(&ids) {
+        let columns = "service, state, step, caller, force, dry_run, barrier, attempts, fence, created_ms, ended_ms";
+        let digest = n.to_string().repeat(64);
+        change(
+            &rig,
+            &format!(
+                "INSERT INTO deployments (id, tag, verified, outcome, outcome_name, kind, images, {columns})
+                 SELECT '{id}', '{n}', 1, '{{\"outcome\":\"live\",\"warnings\":[]}}', 'live', 'deploy', '[\"127.0.0.1:1/acme/web:{n}@sha256:{digest}\"]', {columns}
+                 FROM deployments WHERE id = '{order}'"
+            ),
+        )
+        .await;
+    }
+    let (store, web) = (rig.app().deployer().store(), ServiceName::parse("web").unwrap());
+    assert!(store.verified(&web).await.unwrap().iter().all(Result::is_ok), "{:?}", store.verified(&web).await);
+    let state = async || {
+        let shown = Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json();
+        let candidates = shown["rollback_candidates"].as_array().unwrap().iter().map(|one| one["tag"].as_str().unwrap().to_owned());
+        (shown["live"]["id"].clone(), candidates.collect::<Vec<_>>())
+    };
+    assert_eq!(state().await, (json!(ids[2]), vec!["2".to_owned(), "1".to_owned()]));
+    change(&rig, &format!("UPDATE deployments SET kind = 'promote' WHERE id = '{}'", ids[1])).await;
+    let found = store.verified(&web).await.unwrap();
+    assert_eq!(found.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(state().await, (json!(ids[2]), vec!["1".to_owned()]));
+    let back = async |to: serde_json::Value, force: bool| {
+        let body = json!({ "service": "web", "to": to, "force": force });
+        Call::post("/api/v1/rollbacks", &body).by(rig.key()).send(&rig).await
+    };
+    for to in
+        [json!("previous"), json!({ "tag": "2" }), json!({ "tag": "1" }), json!({ "deployment": ids[1] }), json!({ "deployment": ids[0] })]
+    {
+        let answer = back(to.clone(), false).await;
+        assert_eq!(answer.code(), (500, "unreadable".to_owned()), "{to}");
+        assert!(answer.text.contains(&format!("deployments.kind of {}", ids[1])), "{}", answer.text);
+    }
+    for (to, force) in [(json!({ "tag": "3" }), false), (json!({ "deployment": ids[2] }), false), (json!({ "deployment": ids[0] }), true)] {
+        let answer = back(to.clone(), force).await;
+        assert_eq!(answer.status, 202, "{to}: {}", answer.text);
+        rig.ended(answer.json()["id"].as_str().unwrap()).await;
+    }
+    // Nothing behind the newest one that does not read is taken for what serves.
+    change(&rig, &format!("UPDATE deployments SET kind = 'deploy' WHERE id = '{}'", ids[1])).await;
+    change(&rig, &format!("UPDATE deployments SET kind = 'promote' WHERE id = '{}'", ids[2])).await;
+    assert_eq!(state().await, (json!(null), vec!["2".to_owned(), "1".to_owned()]));
+    change(&rig, "DELETE FROM deployments WHERE kind = 'promote'").await;
     rig.finish().await;
 }

@@ -434,6 +434,46 @@ on_both_gits! {
         }
     }
 
+    async fn a_nested_repository_in_the_way_of_a_merge_is_not_asked(world: World) {
+        let trap = Trap::new(&world);
+        // One that ends by itself, or git would talk to it for ever.
+        std::fs::write(&trap.program, format!("#!/bin/sh\necho ran >>{}\nexit 1\n", trap.ran.display())).unwrap();
+        let link = |digit: &str| format!("160000,{},sub", digit.repeat(40));
+        let give = |dir: &Path, digit: &str| {
+            world.run(dir, &["update-index", "--add", "--cacheinfo", &link(digit)]);
+            world.run(dir, &["commit", "-q", "-m", digit]);
+        };
+        let remote_gives = |digit: &str| {
+            world.follow();
+            give(&world.other(), digit);
+            world.run(&world.other(), &["push", "-q", "origin", "HEAD:refs/heads/main"]);
+        };
+        remote_gives("1");
+        world.ready().await;
+        remote_gives("2");
+        // All three sides differ, and the commits are missing in what stands there: git would fetch them, as its configuration says.
+        let sub = world.dir().join("sub");
+        let _ = std::fs::remove_dir_all(&sub);
+        std::fs::create_dir(&sub).unwrap();
+        world.run(&sub, &["init", "-q"]);
+        let config = format!(
+            "[core]\nrepositoryformatversion = 1\n[extensions]\npartialClone = origin\n[remote \"origin\"]\npromisor = true\n\
+             partialclonefilter = blob:none\nfetch = +refs/heads/*:refs/remotes/origin/*\nurl = {}\nuploadpack = {}\n",
+            world.remote().display(),
+            trap.program.display()
+        );
+        std::fs::write(sub.join(".git/config"), config).unwrap();
+        give(&world.dir(), "3");
+        // Else this could not fail.
+        world.try_run(&world.dir(), &["fetch", "-q", "--no-recurse-submodules", "origin", "main"]);
+        trap.set();
+        world.try_run(&world.dir(), &["merge-tree", "--write-tree", "HEAD", "FETCH_HEAD"]);
+        assert!(!trap.touched().is_empty());
+        trap.set();
+        let _ = world.data().reconcile(&world.cancel).await;
+        assert_eq!(trap.touched(), Vec::<String>::new());
+    }
+
     async fn what_is_no_plain_file_leads_nowhere_and_holds_nobody_up(world: World) {
         for (name, plant) in PLANTS {
             let world = World::new(&world.git);

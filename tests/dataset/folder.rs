@@ -472,7 +472,7 @@ on_both_gits! {
 }
 
 /// Writes rubbish over one object, which is made loose first.
-fn damage(world: &World, name: &str) {
+pub(crate) fn damage(world: &World, name: &str) {
     let dir = world.dir();
     let object = world.run(&dir, &["rev-parse", name]);
     let packs = dir.join(".git/objects/pack");

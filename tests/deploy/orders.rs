@@ -239,6 +239,24 @@ async fn an_unadopted_stack_comes_back_and_is_said_to_be_unverified() {
     world.finish().await;
 }
 
+/// Nobody can say what the record of the last verified release said, and no older one comes up in its place: what ran does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undo_brings_back_what_ran_where_the_record_of_it_does_not_read() {
+    let mut world = World::new(&Settings::default()).await;
+    world.land("v1").await;
+    world.push("v0", &[]);
+    world.land("v0").await;
+    let spoilt = "UPDATE deployments SET kind = 'promote' WHERE id = (SELECT MAX(id) FROM deployments WHERE verified = 1)";
+    sqlx::query(spoilt).execute(&mut world.database().await).await.expect("it is spoilt");
+    world.arm("page@v2", "fail");
+    let back = deploy(&world, "v2").await;
+    assert_eq!((&back["outcome"], &back["verified_before"]), (&json!("rolled_back"), &json!(false)), "{back}");
+    assert_eq!((world.running(), world.env()), ("v0".into(), world.env_of("v0")));
+    let mended = "UPDATE deployments SET kind = 'deploy' WHERE kind = 'promote'";
+    sqlx::query(mended).execute(&mut world.database().await).await.expect("it is mended");
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_adopted_stack_is_what_a_deployment_goes_back_to() {
     let world = by_hand(&Settings::default()).await;

@@ -73,7 +73,12 @@ impl Server {
             .stderr(writer)
             .spawn()
             .expect("tagalong starts");
-        let http = reqwest::Client::builder().unix_socket(socket.clone()).pool_idle_timeout(tagalong::api::IDLE_CONNECTION / 2).timeout(PATIENCE).build().expect("a client");
+        let http = reqwest::Client::builder()
+            .unix_socket(socket.clone())
+            .pool_idle_timeout(tagalong::api::IDLE_CONNECTION / 2)
+            .timeout(PATIENCE)
+            .build()
+            .expect("a client");
         let mut server = Self { child, http, log };
         until("tagalong listens", || {
             let ended = server.child.try_wait().expect("a child");

@@ -283,7 +283,7 @@ impl World {
         }
     }
 
-    async fn database(&self) -> sqlx::AnyConnection {
+    pub(crate) async fn database(&self) -> sqlx::AnyConnection {
         use sqlx::Connection as _;
         sqlx::any::install_default_drivers();
         let file = format!("sqlite://{}", self.path("data/tagalong.db").display());
