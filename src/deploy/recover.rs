@@ -51,6 +51,7 @@ impl Run<'_> {
         }
         self.changed = true;
         if step.is_undo() {
+            self.owe_again().await?;
             let stored = self.deployer.store.get(&self.fence.id).await?;
             let why = stored.and_then(|stored| stored.undo_why).unwrap_or_else(|| "it did not hold".to_owned());
             return self.undo(why).await;

@@ -24,7 +24,8 @@ impl Run<'_> {
             // Nothing but the pin was changed: without it, what ran goes on as it was.
             self.changed = false;
         }
-        if !self.changed {
+        let owes = !self.changed && self.take_up_the_pre_empted(&stop).await?;
+        if !self.changed && !owes {
             return self.unchanged(stop).await;
         }
         let (why, cancelled) = match stop {
@@ -36,10 +37,11 @@ impl Run<'_> {
         self.journal.error(&why);
         let by = if cancelled { self.cancelled_by().await? } else { String::new() };
         if cancelled && by.starts_with("rollback ") {
-            // The rollback brings its own release up; bringing another one up before it would only keep the page broken longer.
+            // The rollback brings its own release up, and where it comes to nothing it undoes this one as well
+            // (`take_up_the_pre_empted`): bringing another one up before it would only keep the page broken longer.
             return Ok(Outcome::Cancelled { by, changed: true, brought_back: false });
         }
-        if self.service.on_failure == OnFailure::Hold && !cancelled {
+        if self.service.on_failure == OnFailure::Hold && !cancelled && !owes {
             return Ok(Outcome::Held { why: format!("{why} It is left as it is (on_failure = \"hold\").") });
         }
         if self.barrier && !self.order.force {
@@ -52,6 +54,43 @@ impl Run<'_> {
             Outcome::RolledBack { .. } if cancelled => Outcome::Cancelled { by, changed: true, brought_back: true },
             other => other,
         })
+    }
+
+    /// Whether this is a rollback that changed nothing while the deployment that it stopped half-way is still up and pinned, and
+    /// nobody else brings the last verified release back. Then that change is this rollback's from now on: it is undone as if
+    /// that deployment had been cancelled, whatever `on_failure` says, and the hold stays since the service was changed under it.
+    async fn take_up_the_pre_empted(&mut self, stop: &Stop) -> Result<bool, Stop> {
+        if matches!(stop, Stop::Lost(_)) {
+            return Ok(false);
+        }
+        let Some(left) = self.deployer.left_half_way(&self.order).await? else { return Ok(false) };
+        if matches!(stop, Stop::Cancelled) && self.cancelled_by().await?.starts_with("rollback ") {
+            // That rollback finds it as well.
+            return Ok(false);
+        }
+        self.journal.warning(format!("{} was stopped half-way for this rollback, and what it changed is still there", left.id));
+        self.owe(left);
+        self.changed = true;
+        Ok(true)
+    }
+
+    /// An earlier life may have been undoing what a pre-empted deployment had left: then the record has that one's pin.
+    pub(super) async fn owe_again(&mut self) -> Result<(), Stop> {
+        if let Some(left) = self.deployer.left_half_way(&self.order).await?
+            && left.pin_before == self.pin_before
+        {
+            self.owe(left);
+        }
+        Ok(())
+    }
+
+    /// The change of `left` is undone from what stood before it, not before this order.
+    fn owe(&mut self, left: Deployment) {
+        self.pin_before = left.pin_before;
+        self.ran_before = left.ran_before;
+        self.baseline = left.baseline;
+        self.barrier = left.barrier;
+        self.images = left.images;
     }
 
     async fn unchanged(&self, stop: Stop) -> Result<Outcome, Stop> {
@@ -117,9 +156,18 @@ impl Run<'_> {
         }
     }
 
+    /// What the next start needs to take the undo up. The images stay those that were ordered: a retry lands them.
+    fn undo_facts(&self, why: &str) -> Facts {
+        Facts {
+            undo_why: Some(why.to_owned()),
+            pin_before: self.pin_before.clone(),
+            ran_before: self.ran_before.clone(),
+            ..Facts::default()
+        }
+    }
+
     async fn bring_back(&mut self, previous: Option<&Deployment>, why: &str) -> Result<(), Stop> {
-        let facts = Facts { undo_why: Some(why.to_owned()), ..Facts::default() };
-        self.begin_with(Step::UndoPin, "undo: the previous release comes back", &facts).await?;
+        self.begin_with(Step::UndoPin, "undo: the previous release comes back", &self.undo_facts(why)).await?;
         if self.resolved.is_none() {
             self.look_at_the_stack().await?;
         }
@@ -159,7 +207,7 @@ impl Run<'_> {
 
     /// Nothing to return to: the files get their old bytes, and the record says what still runs.
     async fn broken(&mut self, why: String) -> Result<Outcome, Stop> {
-        self.begin(Step::UndoPin, "undo: there is nothing to return to").await?;
+        self.begin_with(Step::UndoPin, "undo: there is nothing to return to", &self.undo_facts(&why)).await?;
         let restored = match self.restore_pin().await {
             Ok(()) => "the pin has its old bytes back",
             Err(Stop::Fault(fault)) => {

@@ -253,7 +253,8 @@ impl Store {
         Ok(ended)
     }
 
-    /// Records that a running deployment is to be cancelled. Returns whether it still ran.
+    /// Records that a deployment is to be cancelled: a running one now, a waiting one at its turn. Returns whether it had not
+    /// ended yet.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -261,7 +262,7 @@ impl Store {
         let done = self
             .gate
             .write(
-                sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1 AND state = 'running'")
+                sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1 AND state <> 'done'")
                     .bind(id.as_str())
                     .bind(by),
             )
@@ -334,7 +335,7 @@ impl Store {
     pub async fn last_change(&self, service: &ServiceName) -> Result<Option<Deployment>, StoreError> {
         let row = self.gate.fetch_optional(sqlx::query(
             "SELECT * FROM deployments WHERE service = $1 AND state = 'done'
-             AND (outcome_name IN ('live', 'rolled_back', 'rollback_failed', 'broken', 'held') OR (outcome_name = 'cancelled' AND pin_before IS NOT NULL))
+             AND (outcome_name IN ('live', 'rolled_back', 'rollback_failed', 'broken', 'held') OR (outcome_name = 'cancelled' AND outcome LIKE '%\"changed\":true%'))
              ORDER BY id DESC LIMIT 1",
         )
         .bind(service.as_str())).await?;

@@ -1,7 +1,8 @@
 //! The deploy story from outside: the real binary is called over HTTP, and what it leaves behind is looked at.
 //!
 //! `table.rs` fails, stalls and kills every step on a stand-in for docker (the script `docker` beside it) and looks at what
-//! runs; `world.rs` is the host that is made of stand-ins. `orders.rs` is what callers do to each other, `input.rs` is bad
+//! runs; `world.rs` is the host that is made of stand-ins. `orders.rs` is what callers do to each other (`half_way.rs`: a rollback
+//! that stops a deployment and comes to nothing), `input.rs` is bad
 //! input with real files, `real.rs` is Docker itself.
 //! They need root (mounts, immutable files, a second daemon), `docker` with a daemon that answers, and `docker-registry`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -10,6 +11,7 @@
 #[path = "../api/cluster.rs"]
 mod cluster;
 mod flood;
+mod half_way;
 mod input;
 mod orders;
 mod outside;
