@@ -7,6 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
+use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
 use crate::model::misleads;
@@ -46,7 +47,7 @@ pub(super) async fn note_links(
     }
     let file = record.join(LINKS);
     let bytes: Vec<u8> = links.into_iter().flat_map(|link| link.into_iter().chain([0])).collect();
-    std::fs::write(&file, bytes).map_err(|error| DatasetError::File(file, error))
+    Beneath::open(record).and_then(|record| record.write(LINKS, bytes)).map_err(|error| DatasetError::File(file, error))
 }
 
 /// Whether the links of this record were noted.
