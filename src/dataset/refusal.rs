@@ -17,7 +17,7 @@ use crate::dataset::remote::Pushed;
 /// How long a refused ref is left alone.
 pub(super) const WAIT: Duration = Duration::from_mins(5);
 /// A wait that ends later than this was noted by a clock that was wrong.
-const LONGEST_MS: i64 = 2 * 5 * 60 * 1000;
+const LONGEST_MS: i64 = 2 * WAIT.as_millis() as i64;
 /// One line for each refused ref: until when (ms), to whom we were shown as what, the ref, and what the remote said.
 const MEMO: &str = "refused";
 
