@@ -14,10 +14,13 @@
 //! | 6 | `http` | actix and statuses |
 //! | 5 | `deploy` `reload` | orders, their queue, the story, undo, recovery · the story of a reload, peers |
 //! | 4 | `executor` | who carries orders out, on which host, under which lock |
-//! | 3 | `engine` `dataset` `smoke` `journal` | tools over one or two things below |
+//! | 3 | `engine` `dataset` `journal` | tools over one or two things below |
 //! | 2 | `store` `registry` | one outside thing each |
-//! | 1 | `process` `config` `api` `telemetry` `clock` `hot` | edges |
+//! | 1 | `process` `config` `api` `telemetry` `clock` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
+//!
+//! Beside the house stand the crates of the workspace, which know nothing of it: `smoke` looks at a page from outside, over
+//! `process`, the only place that runs programs; `text` lies below both; `hot` is for apps that serve what is reloaded.
 
 pub mod api;
 pub mod app;
@@ -28,13 +31,12 @@ pub mod dataset;
 pub mod deploy;
 pub mod engine;
 pub mod executor;
-pub mod hot;
 pub mod http;
 pub mod journal;
 pub mod model;
-pub mod process;
 pub mod registry;
 pub mod reload;
-pub mod smoke;
 pub mod store;
 pub mod telemetry;
+
+pub use ::process;
