@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::api;
 use crate::config::Service;
-use crate::deploy::Deployer;
 use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::Guard;
@@ -15,6 +14,7 @@ use crate::model::Outcome;
 use crate::model::RollbackTo;
 use crate::model::ServiceName;
 use crate::model::State;
+use crate::orders::Deployer;
 use crate::store::Accepted;
 use crate::store::Delivery;
 use crate::store::Deployment;
