@@ -10,8 +10,8 @@ use smoke::SmokePlan;
 
 use crate::config::KnownFindings;
 use crate::config::Smoke;
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
+use crate::landing::run::Run;
+use crate::landing::stop::Stop;
 use crate::model::Step;
 use crate::store::Facts;
 
@@ -57,7 +57,7 @@ impl Run<'_> {
             report.mark_known(before);
         }
         self.say_findings(&report);
-        self.deployer.store.advance(&self.fence, step, &Facts { report: Some(report.clone()), ..Facts::default() }).await?;
+        self.host.store.advance(&self.fence, step, &Facts { report: Some(report.clone()), ..Facts::default() }).await?;
         self.judge(&report, blocks)
     }
 

@@ -5,14 +5,13 @@ use std::time::Duration;
 use crate::api;
 use crate::clock;
 use crate::config::Service;
-use crate::deploy::Deployer;
-use crate::deploy::enqueue::same_content;
-use crate::deploy::seen;
 use crate::engine::Compose;
 use crate::engine::PinnedNow;
-use crate::executor;
+use crate::landing;
 use crate::model::ImageRef;
 use crate::model::State;
+use crate::orders::Deployer;
+use crate::orders::enqueue::same_content;
 use crate::process::Cancel;
 use crate::store::Deployment;
 use crate::store::StoreError;
@@ -48,7 +47,7 @@ impl Deployer {
                     service: container.service.clone(),
                     name: container.name.clone(),
                     state: container.state.clone(),
-                    health: seen::health_word(container).map(str::to_owned),
+                    health: landing::health_word(container).map(str::to_owned),
                     image_id: container.image_id.clone(),
                     started_at: container.started_at.clone(),
                 })
@@ -58,7 +57,7 @@ impl Deployer {
             waiting: unfinished.iter().find(|one| matches!(one.state, State::Queued)).map(view),
             held: hold.map(|hold| {
                 format!(
-                    "the rollback {} holds it since {}; `tagalong release {}` lets CI deploy again",
+                    "the rollback {} holds it since {}; `tagalong resume {}` lets CI deploy again",
                     hold.deployment,
                     clock::utc(hold.since_ms),
                     service.name
@@ -86,7 +85,7 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
         let fault = engine_fault.map_or(String::new(), |fault| format!("; {fault}"));
         return Some(format!("{} is at {step} since {}{fault}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms))));
     }
-    let holders = executor::holders(&service.stack.dir);
+    let holders = landing::holders(&service.stack.dir);
     holders.first().map(|holder| format!("process {} ({}) holds the stack's lock", holder.pid, holder.command)).or(engine_fault)
 }
 
