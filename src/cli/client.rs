@@ -125,9 +125,37 @@ impl Client {
             return Ok(answer);
         }
         let status = answer.status();
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
+        let clock_there = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp().as_second());
         let text = answer.text().await.unwrap_or_default();
         let problem: Result<api::Problem, _> = serde_json::from_str(&text);
-        Err(problem.map_or_else(|_| anyhow::anyhow!("The server at {} answered {status}.", self.place), |problem| Refusal(problem).into()))
+        let Ok(mut problem) = problem else { anyhow::bail!("The server at {} answered {status}.", self.place) };
+        if status == reqwest::StatusCode::UNAUTHORIZED {
+            problem.detail = self.why_unproven(clock_there);
+        }
+        Err(Refusal(problem).into())
+    }
+
+    /// What a caller can look at when the server believes no proof: it never says itself which part was wrong.
+    fn why_unproven(&self, clock_there: Option<i64>) -> String {
+        const LIMIT_S: i64 = 300;
+        let off_s = clock_there.map(|there| clock::now_ms() / 1000 - there);
+        match &self.key {
+            Key::None => format!("{} asks for a key, and none was given; name its file with --key-file, or set TAGALONG_SECRET.", self.place),
+            Key::Webhook(_) if off_s.is_some_and(|off_s| off_s.abs() >= LIMIT_S) => format!(
+                "Authentication failed: the clock of this host is {} s off that of {}, and a signature holds for {LIMIT_S} s; start a time service.",
+                off_s.unwrap_or_default(),
+                self.place
+            ),
+            Key::Webhook(_) => format!(
+                "Authentication failed: {} does not know this signing secret, or the key is not valid at this time; compare the key file with the [[key]] of the server.",
+                self.place
+            ),
+            Key::Bearer(_) => format!(
+                "Authentication failed: {} does not know this bearer token, the key is not valid at this time, or the call came over plain http; compare the key file with the [[key]] of the server.",
+                self.place
+            ),
+        }
     }
 
     fn unreachable(&self) -> String {
