@@ -76,7 +76,10 @@ fn check_version(root: &mut Section) {
     match root.whole("version", 0, 0..=i64::MAX) {
         1 => {}
         0 => root.problem("version", "the first line must say version = 1."),
-        newer => root.problem("version", format!("it is {newer}, and this tagalong reads version 1 alone; install a newer tagalong, or write version = 1.")),
+        newer => root.problem(
+            "version",
+            format!("it is {newer}, and this tagalong reads version 1 alone; install a newer tagalong, or write version = 1."),
+        ),
     }
 }
 
