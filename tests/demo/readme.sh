@@ -18,7 +18,7 @@ finish() {
 trap finish EXIT
 
 mkdir "$place/home" "$place/tmp"
-awk '/^### Five-minute start, with a bare repository/ { found = 1 } found && /^```$/ { exit } inside { print } found && /^```bash$/ { inside = 1 }' \
+awk '/^## Five-minute start, with a bare repository/ { found = 1 } found && /^```$/ { exit } inside { print } found && /^```bash$/ { inside = 1 }' \
     "$root/docs/data.md" >"$place/block"
 [[ $(wc -l <"$place/block") -gt 20 ]] || die "the five-minute start for data was not found"
 
