@@ -54,17 +54,3 @@ fn the_annotated_configuration_is_made_from_the_catalogue() {
     assert!(read.iter().all(|(name, level)| *level == Some(name.rule().severity)), "{read:?}");
     assert_eq!(read.len(), rules().len());
 }
-
-#[test]
-fn the_readme_names_every_rule() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, section) = readme.split_once("\n### Rules\n").unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let mut named: Vec<&str> =
-        section.lines().filter(|line| !line.starts_with('A')).flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
-    named.retain(|name| !name.contains([' ', '.', '/']));
-    named.sort_unstable();
-    let mut wanted: Vec<&str> = rules().iter().map(|rule| rule.name).collect();
-    wanted.sort_unstable();
-    assert_eq!(named, wanted);
-}
