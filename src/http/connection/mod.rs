@@ -3,6 +3,7 @@
 
 mod accept;
 mod capacity;
+mod head;
 mod pace;
 mod seats;
 mod wire;
@@ -14,4 +15,4 @@ pub use capacity::Capacity;
 pub(super) use seats::Seats;
 pub(super) use wire::Connection;
 pub(super) use wire::Turn;
-pub(super) use worker::Worker;
+pub(super) use worker::{Worker, serve};
