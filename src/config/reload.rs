@@ -195,7 +195,7 @@ fn read_data(from: &mut Section, name: DatasetName, docker: &Docker, secrets: &m
     let login = read_login(from, secrets);
     // git shows the password to a remote that asks for it; other schemes have no such login.
     let over_http = url::Url::parse(&remote).ok().filter(|url| url.scheme() == "http" && login.is_some());
-    read_plain_http(from, over_http.as_ref().map_or(&[], std::slice::from_ref), "password", "use https or ssh");
+    read_plain_http(from, over_http.as_slice(), "password", "use https or ssh");
     let (committer_name, committer_email) = read_committer(from.section("committer"));
     let (fetch_deadline, push_deadline, local_deadline) = read_deadlines(from.section("deadlines"));
     Dataset {
@@ -312,8 +312,8 @@ fn read_argv(from: &mut Section) -> Vec<String> {
 fn read_on_change(mut from: Section, secrets: &mut Vec<Secret>) -> Option<OnChange> {
     let url = from.parsed("url", address);
     let credential = from.secret_source("token_file", "token_env", secrets);
-    let shown_to = url.as_ref().filter(|_| credential.is_some());
-    read_plain_http(&mut from, shown_to.map_or(&[], std::slice::from_ref), "bearer token", "use https");
+    let shown_to = if credential.is_some() { url.as_slice() } else { &[] };
+    read_plain_http(&mut from, shown_to, "bearer token", "use https");
     let (pid_file, container) = (from.path("pid_file"), from.text("container"));
     let argv = from.texts("argv");
     let signal = from.parsed("signal", signal_name).unwrap_or_else(|| "HUP".to_owned());
@@ -344,8 +344,8 @@ fn signal_name(text: &str) -> Result<String, String> {
 fn read_verify(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Verify> {
     let url = from.needed("url", "it needs the address where the app says which commit it serves.", address);
     let credential = from.secret_source("token_file", "token_env", secrets);
-    let shown_to = url.as_ref().filter(|_| credential.is_some());
-    read_plain_http(&mut from, shown_to.map_or(&[], std::slice::from_ref), "bearer token", "use https");
+    let shown_to = if credential.is_some() { url.as_slice() } else { &[] };
+    read_plain_http(&mut from, shown_to, "bearer token", "use https");
     let within = from.seconds("within_s", 30.0, 0.1..=3600.0);
     let carried_by = service::read_carrier(&mut from);
     from.finish();
