@@ -8,8 +8,9 @@ use actix_web::http::header::HOST;
 use actix_web::http::header::HeaderValue;
 
 use crate::config::Server;
-use crate::http::auth::Via;
 use crate::http::auth::forwarded;
+use crate::http::connection::Via;
+use crate::http::connection::subscriber;
 use crate::http::error::ApiError;
 use crate::model::is_in_the_clear;
 
@@ -81,17 +82,6 @@ fn is_from_here(request: &HttpRequest) -> bool {
 /// Whether `peer` is a proxy whose headers are believed.
 pub(in crate::http) fn is_trusted(server: &Server, peer: IpAddr) -> bool {
     server.trusted_proxies.iter().any(|net| net.contains(&peer))
-}
-
-/// The address, or for IPv6 its /64.
-pub(in crate::http) fn subscriber(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => {
-            let s = ip.segments();
-            format!("{:x}:{:x}:{:x}:{:x}::/64", s[0], s[1], s[2], s[3])
-        }
-        IpAddr::V4(ip) => ip.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -17,24 +17,9 @@ pub mod token;
 mod who;
 
 pub(super) use address::is_trusted;
-pub(super) use address::subscriber;
 pub(super) use handler::{Handler, by_reload_secret, open, proven};
 pub use need::Need;
 pub(super) use need::Needs;
 pub(super) use proven::{Ask, Call, Json, Line, NoBody, Proven};
 pub(super) use reload::{Told, Unproven};
 pub use scheme::{Shown, sign};
-
-/// How a connection came in; set when it is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// The unix socket, opened by this user: the file's mode has let them.
-    Socket {
-        /// The user's id.
-        uid: u32,
-    },
-    /// TLS of our own.
-    Tls,
-    /// Plain TCP.
-    Plain,
-}

@@ -17,7 +17,6 @@ use tokio::net::UnixStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::api;
-use crate::http::auth::Via;
 use crate::http::connection::head::Head;
 use crate::http::connection::pace::Pace;
 use crate::http::connection::seats::Seat;
@@ -26,6 +25,20 @@ use crate::http::connection::seats::Seat;
 /// connections for a minute or more and should be the one to close them.
 const IDLE: Duration = api::IDLE_CONNECTION;
 const IDLE_PROXY: Duration = Duration::from_mins(2);
+
+/// How a connection came in; set when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Via {
+    /// The unix socket, opened by this user: the file's mode has let them.
+    Socket {
+        /// The user's id.
+        uid: u32,
+    },
+    /// TLS of our own.
+    Tls,
+    /// Plain TCP.
+    Plain,
+}
 
 /// To whoever sends a head that is too large.
 const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";

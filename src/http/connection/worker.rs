@@ -28,11 +28,11 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use crate::http::auth::Via;
 use crate::http::connection::accept::Arrival;
 use crate::http::connection::accept::Socket;
 use crate::http::connection::wire::Connection;
 use crate::http::connection::wire::Line;
+use crate::http::connection::wire::Via;
 use crate::http::connection::wire::Wire;
 
 /// For the first head; whoever is slower is answered 408.
