@@ -35,7 +35,7 @@ use gate::Gate;
 
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
-pub use orders::{Accepted, Delivery, EnqueueError, Limits, Released};
+pub use orders::{Accepted, Delivery, EnqueueError, Limits, Resumed};
 pub use reloads::{Debt, LastReload};
 pub use rows::{Deployment, Filter, Hold, Listed};
 pub use runs::{Facts, Fence};

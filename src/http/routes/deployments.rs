@@ -7,7 +7,6 @@ use utoipa::openapi::path::Parameter;
 use utoipa::openapi::path::ParameterIn;
 
 use crate::api;
-use crate::deploy;
 use crate::http::Shared;
 use crate::http::auth::Ask;
 use crate::http::auth::Call;
@@ -27,6 +26,7 @@ use crate::model::Verb;
 use crate::model::commit_text;
 use crate::model::ref_text;
 use crate::model::run_url_text;
+use crate::orders;
 use crate::store;
 use crate::store::Deployment;
 use crate::store::Filter;
@@ -131,7 +131,7 @@ pub(super) async fn list(proven: Proven<Listed>, shared: web::Data<Shared>) -> A
     let next_before = if many as i64 == filter.limit { found.last } else { None };
     let unreadable = found.unreadable.iter().map(ToString::to_string).collect();
     Ok(HttpResponse::Ok().json(api::Deployments {
-        deployments: found.deployments.iter().map(deploy::view).collect(),
+        deployments: found.deployments.iter().map(orders::view).collect(),
         next_before,
         unreadable,
     }))
@@ -158,7 +158,7 @@ impl Ask for ReadOne {
 }
 
 pub(super) async fn show(proven: Proven<ReadOne>, _: web::Data<Shared>) -> Answer {
-    Ok(HttpResponse::Ok().json(deploy::view(&proven.ask.0)))
+    Ok(HttpResponse::Ok().json(orders::view(&proven.ask.0)))
 }
 
 /// A deployment that is called off or ordered once more: it needs what its order needed, verb, force and ref.

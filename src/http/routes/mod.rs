@@ -65,7 +65,7 @@ pub static ROUTES: LazyLock<[Route; 21]> = LazyLock::new(|| [
     route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
     route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
     route(Method::POST, "/api/v1/services/{name}/adopt", "Take over what runs", (202, Some("Accepted")), proven(services::adopt)),
-    route(Method::POST, "/api/v1/services/{name}/release", "End the hold of a rollback", (200, Some("Done")), proven(services::release)),
+    route(Method::POST, "/api/v1/services/{name}/resume", "End the hold of a rollback", (200, Some("Done")), proven(services::resume)),
     route(Method::POST, "/api/v1/reloads", "Bring what is new in a dataset to its readers", (200, Some("Reloaded")), proven(reloads::create)).body("NewReload"),
     route(Method::POST, "/api/_internal/reload-data", "The same, as data repositories have long called it", (200, None), auth::by_reload_secret(reloads::reload_data)),
     route(Method::GET, "/api/v1/datasets", "Show every dataset", (200, Some("Datasets")), proven(reloads::list)),

@@ -20,7 +20,7 @@ use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Target;
 use crate::model::Verb;
-use crate::store::Released;
+use crate::store::Resumed;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -97,12 +97,12 @@ pub(super) async fn adopt(proven: Proven<Operate>, shared: web::Data<Shared>) ->
     Ok(accepted_answer(accepted, line, &shared))
 }
 
-pub(super) async fn release(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
+pub(super) async fn resume(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
     let service = &proven.ask.0;
-    let message = match shared.deployer.release(&service.name, &proven.caller, proven.delivery.as_ref()).await? {
-        Released::Now => format!("{} takes orders again.", service.name),
-        Released::NotHeld => format!("{} was not held.", service.name),
-        Released::Before => "This very call was carried out before; nothing was changed.".to_owned(),
+    let message = match shared.deployer.resume(&service.name, &proven.caller, proven.delivery.as_ref()).await? {
+        Resumed::Now => format!("{} takes orders again.", service.name),
+        Resumed::NotHeld => format!("{} was not held.", service.name),
+        Resumed::Before => "This very call was carried out before; nothing was changed.".to_owned(),
     };
     Ok(HttpResponse::Ok().json(api::Done { message }))
 }
