@@ -10,7 +10,7 @@ use reqwest::Method;
 use reqwest::Response;
 
 use crate::api;
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::clock;
 use crate::config::Secret;
 use crate::http::auth;

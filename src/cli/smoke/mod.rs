@@ -19,7 +19,7 @@ use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::columns_of;
@@ -86,7 +86,7 @@ async fn looked_at(global: &Global, output: &Output, args: &Args) -> anyhow::Res
         output.exactly(&json_text(&schema::of_report()));
         return Ok(0);
     }
-    let plan = plan::read(global, args)?;
+    let plan = plan::read(global, args.page.as_deref(), &args.plan)?;
     let release = args.release.as_ref().map(|tag| Release { tag: tag.to_string(), commit: args.commit.clone() });
     if release.is_some() != plan.release.is_some() && args.plan.service.is_none() {
         let how = "To prove a release give --release TAG and where the page shows it: --release-header, --release-json or --release-text.";

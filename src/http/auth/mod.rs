@@ -1,8 +1,8 @@
 //! Who calls, and what for. A handler gets its caller and what was asked in one piece, [`Proven`], which is made after proof and
 //! scope; the router takes no other handlers.
 //!
-//! Begin with `proven.rs`. Each file uses those that are named behind it: `handler` → `proven`, `reload` → `proof` → `attempt`,
-//! `scheme`, `who` → `address`, `token`, `need`.
+//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `proven` · `reload` → `proof` → `attempt` · `scheme` ·
+//! `who` → `address` · `token` · `need`.
 
 mod address;
 mod attempt;

@@ -97,8 +97,7 @@ struct Place {
 
 fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> PageScan {
     let Place { rescued, is_scripting, depth, until } = place;
-    let names = Names::of(tree);
-    let (shape, numbers) = shape(tree, &names, headers.is_xhtml && depth <= u8::from(headers.is_framed));
+    let (shape, names, numbers) = shape(tree, headers.is_xhtml && depth <= u8::from(headers.is_framed));
     let is_scripted = is_scripting && names.elements.contains("script");
     let mut walk = Walk {
         tree,
@@ -131,9 +130,9 @@ fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> Page
     scan
 }
 
-/// The live elements as selectors see them, those hidden that the page's own sheets hide; and their numbers by their place in
-/// the tree.
-fn shape(tree: &Tree, names: &Names, is_partial: bool) -> (Shape, Vec<u32>) {
+/// The live elements as selectors see them, those hidden that the page's own sheets hide; their names; and their numbers by their
+/// place in the tree.
+fn shape(tree: &Tree, is_partial: bool) -> (Shape, Names, Vec<u32>) {
     let mut shape = Shape::new(tree.is_quirky, is_partial);
     let mut numbers = vec![NOBODY; tree.nodes.len()];
     let mut last = vec![NOBODY; tree.nodes.len()];
@@ -146,9 +145,10 @@ fn shape(tree: &Tree, names: &Names, is_partial: bool) -> (Shape, Vec<u32>) {
             sheets.push(&element.text);
         }
     });
-    let hidden: Vec<u32> = sheets.iter().flat_map(|text| Sheets::hidden(text, names, &shape)).collect();
+    let names = shape.names();
+    let hidden: Vec<u32> = sheets.iter().flat_map(|text| Sheets::hidden(text, &names, &shape)).collect();
     shape.hide(&hidden);
-    (shape, numbers)
+    (shape, names, numbers)
 }
 
 /// What the walk knows where it stands.
