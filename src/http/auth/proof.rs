@@ -63,7 +63,7 @@ impl Proof {
         if scheme.is_bearer() && !is_private {
             return Err(ApiError::forbidden(IN_THE_CLEAR));
         }
-        if scheme == Scheme::Signature && attempt.is_bodiless() && !body.bytes.is_empty() {
+        if scheme == Scheme::Signed && attempt.is_bodiless() && !body.bytes.is_empty() {
             return Err(ApiError::bad_request("A signed call that reads has no body: its signature covers {\"call\":\"GET /api/v1/…\"}."));
         }
         let call = format!("{} {}", attempt.request.method(), attempt.path());
@@ -93,13 +93,13 @@ fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, W
     let scheme = shown.scheme()?;
     // What has no body is signed as the call that it is: a signature that was overheard reads that again, and nothing else.
     let call = webhook_call(attempt.request.method().as_str(), attempt.path());
-    let signed = if is_bodiless && scheme == Scheme::Signature { call.as_bytes() } else { body };
+    let signed = if is_bodiless && scheme == Scheme::Signed { call.as_bytes() } else { body };
     let key = shown.key(&attempt.config.keys, signed, clock::now_ms())?;
     Some((scheme, Who::Key(Box::new(key.clone()))))
 }
 
 fn delivery(attempt: &Attempt<'_>, who: &Who, scheme: Scheme, call: &str, body: &[u8]) -> Result<Option<Delivery>, ApiError> {
-    let header = if scheme == Scheme::Signature { "webhook-id" } else { "idempotency-key" };
+    let header = if scheme == Scheme::Signed { "webhook-id" } else { "idempotency-key" };
     let (Some(id), Some(caller)) = (attempt.header(header), who.caller()) else { return Ok(None) };
     if id.is_empty() || id.len() > 128 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
         return Err(ApiError::bad_request("The Idempotency-Key must be up to 128 letters, digits, - and _."));

@@ -108,7 +108,7 @@ pub(in crate::http) struct NoBody;
 impl Body for NoBody {
     fn of(call: &Call<'_>) -> Result<Self, ApiError> {
         let Proof { scheme, body, call: own, .. } = call.proof;
-        if *scheme == Scheme::Signature && !call.attempt.is_bodiless() {
+        if *scheme == Scheme::Signed && !call.attempt.is_bodiless() {
             let named: serde_json::Value = serde_json::from_slice(&body.bytes).unwrap_or_default();
             if named["call"].as_str() != Some(own) {
                 let why = format!("The signed body must be {{\"call\":\"{own}\"}}, so that it is good for this call only.");
@@ -141,7 +141,7 @@ impl Line {
     /// signed call gets none, for the first may have come in the clear, and whoever overheard it may be who repeats it; who can
     /// sign needs none.
     pub(in crate::http) fn read_token(self, accepted: &Accepted, key: &[u8]) -> Option<String> {
-        let is_callers_own = self.is_private && !(accepted.repeated && self.scheme == Scheme::Signature);
+        let is_callers_own = self.is_private && !(accepted.repeated && self.scheme == Scheme::Signed);
         is_callers_own.then(|| token::make(key, &accepted.id))
     }
 }

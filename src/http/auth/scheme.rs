@@ -30,7 +30,7 @@ pub(super) enum Scheme {
     /// A token that came with the 202 of one deployment.
     ReadToken,
     /// Standard Webhooks.
-    Signature,
+    Signed,
 }
 
 impl Scheme {
@@ -38,7 +38,7 @@ impl Scheme {
     pub(super) fn is_bearer(self) -> bool {
         match self {
             Self::Bearer | Self::ReadToken => true,
-            Self::Socket | Self::Signature => false,
+            Self::Socket | Self::Signed => false,
         }
     }
 }
@@ -103,7 +103,7 @@ impl Shown {
         match self {
             Self::Nothing | Self::Malformed => None,
             Self::Bearer(_) => Some(Scheme::Bearer),
-            Self::Signed { .. } => Some(Scheme::Signature),
+            Self::Signed { .. } => Some(Scheme::Signed),
         }
     }
 
