@@ -5,6 +5,7 @@
 
 pub(super) mod cdp;
 mod console;
+mod fault;
 pub(super) mod fence;
 mod har;
 mod judge;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::browser::fault::Fault;
 use crate::browser::fence::Fence;
 use crate::browser::program::Chromium;
 use crate::browser::session::Session;
@@ -29,11 +31,6 @@ use crate::rules;
 
 /// How long nothing may be asked for before the page counts as loaded.
 const QUIET: Duration = Duration::from_millis(500);
-
-/// Why the browser could not look; a whole sentence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Fault(String);
 
 /// What the browser saw.
 #[derive(Debug, Default)]

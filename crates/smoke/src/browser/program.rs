@@ -11,8 +11,8 @@ use process::Cancel;
 use process::Command;
 use tokio::task::JoinHandle;
 
-use crate::browser::Fault;
 use crate::browser::cdp::Cdp;
+use crate::browser::fault::Fault;
 use crate::plan::BrowserPlan;
 use crate::plan::SmokePlan;
 
