@@ -24,6 +24,7 @@ use crate::executor::Here;
 use crate::http;
 use crate::http::Capacity;
 use crate::http::Listening;
+use crate::http::Repeats;
 use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Host;
@@ -174,7 +175,15 @@ impl App {
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));
         let work = (Arc::clone(&deployer), Arc::clone(&reloader));
         let (followers, most_followers) = (Arc::default(), capacity.followers);
-        let shared = web::Data::new(Shared { deployer: work.0, reloader: work.1, token_key, followers, most_followers, large_bodies });
+        let shared = web::Data::new(Shared {
+            deployer: work.0,
+            reloader: work.1,
+            token_key,
+            followers,
+            repeats: Repeats::default(),
+            most_followers,
+            large_bodies,
+        });
         let listening = http::serve(&config.server, capacity, shared).await.context("The server cannot listen")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&deployer).work(stop.clone()));
