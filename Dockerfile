@@ -9,6 +9,7 @@ WORKDIR /src
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY config config
+COPY crates crates
 COPY src src
 RUN cargo build --release --locked --bin tagalong
 
