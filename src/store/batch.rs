@@ -121,9 +121,8 @@ async fn seen(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, String),
         return Ok(HashMap::new());
     }
     let deliveries = many::padded(&deliveries);
-    let select = "SELECT d.caller, d.id, d.body_sha256, d.deployment FROM";
-    let join = "CROSS JOIN deliveries AS d WHERE d.caller = asked.column1 AND d.id = asked.column2";
-    let query = many::joined(select, 2, deliveries.len(), join);
+    let select = "SELECT caller, id, body_sha256, deployment FROM deliveries WHERE (caller, id) IN";
+    let query = many::among(select, 2, deliveries.len());
     let rows = tx.fetch_all(deliveries.iter().fold(query, |query, one| query.bind(&one.caller).bind(&one.id))).await?;
     let text = |row: &AnyRow, column: &str| row.try_get::<String, _>(column);
     rows.iter().map(|row| Ok(((text(row, "caller")?, text(row, "id")?), (text(row, "body_sha256")?, text(row, "deployment")?)))).collect()

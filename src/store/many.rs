@@ -31,14 +31,7 @@ pub(super) fn among(select: &'static str, columns: usize, rows: usize) -> Statem
     sqlx::query(AssertSqlSafe(format!("{select} (VALUES {})", tuples(columns, rows))))
 }
 
-/// `select`, which ends with `FROM`, then the list `asked` of `rows` places, each for `columns` values, and `join`, which says
-/// what of them is meant. For each place an index is asked: SQLite goes through the whole table for pairs behind an `IN`, and
-/// takes the list of a `CROSS JOIN` first.
-pub(super) fn joined(select: &'static str, columns: usize, rows: usize, join: &'static str) -> Statement<'static> {
-    sqlx::query(AssertSqlSafe(format!("{select} (VALUES {}) AS asked {join}", tuples(columns, rows))))
-}
-
-/// `values`, the last one again until there are a power of two: for [`among`] and [`joined`], where a second time changes nothing.
+/// `values`, the last one again until there are a power of two: for [`among`], where a second time changes nothing.
 pub(super) fn padded<T: Copy>(values: &[T]) -> Vec<T> {
     let mut padded = values.to_vec();
     if let Some(last) = values.last() {

@@ -71,10 +71,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn claim(&self, services: &[ServiceName], executor: &str, lease_ms: i64) -> Result<Vec<Deployment>, StoreError> {
-        // The few that are meant are sorted: by the bare id SQLite would go through all that ever were.
         let waiting = sqlx::query(
             "SELECT * FROM deployments AS d WHERE state = 'queued'
-             AND NOT EXISTS (SELECT 1 FROM deployments AS r WHERE r.service = d.service AND r.state = 'running') ORDER BY id || ''",
+             AND NOT EXISTS (SELECT 1 FROM deployments AS r WHERE r.service = d.service AND r.state = 'running') ORDER BY id",
         );
         let mut claimed = Vec::new();
         for waiting in readable(&self.gate.fetch_all(waiting).await?) {
@@ -118,7 +117,7 @@ impl Store {
         at_work: &[DeploymentId],
         lease_ms: i64,
     ) -> Result<Vec<Deployment>, StoreError> {
-        let running = self.gate.fetch_all(sqlx::query("SELECT * FROM deployments WHERE state = 'running' ORDER BY id || ''")).await?;
+        let running = self.gate.fetch_all(sqlx::query("SELECT * FROM deployments WHERE state = 'running' ORDER BY id")).await?;
         let mut taken = Vec::new();
         for row in running {
             let Some(left) = readable(std::slice::from_ref(&row)).pop() else { continue };
@@ -324,13 +323,7 @@ impl Store {
     pub async fn unfinished(&self, service: &ServiceName) -> Result<Vec<Deployment>, StoreError> {
         let rows = self
             .gate
-            .fetch_all(
-                sqlx::query(
-                    "SELECT * FROM (SELECT * FROM deployments WHERE service = $1 AND state = 'running'
-                       UNION ALL SELECT * FROM deployments WHERE service = $1 AND state = 'queued') AS unfinished ORDER BY id || ''",
-                )
-                .bind(service.as_str()),
-            )
+            .fetch_all(sqlx::query("SELECT * FROM deployments WHERE service = $1 AND state <> 'done' ORDER BY id").bind(service.as_str()))
             .await?;
         rows.iter().map(rows::deployment).collect()
     }
