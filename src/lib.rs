@@ -14,7 +14,7 @@
 //! | 6 | `http` | actix and statuses |
 //! | 5 | `deploy` `reload` | orders, their queue, the story, undo, recovery · the story of a reload, peers |
 //! | 4 | `executor` | who carries orders out, on which host, under which lock |
-//! | 3 | `engine` `dataset` `smoke` `journal` | tools over one or two things below |
+//! | 3 | `engine` `dataset` `smoke` `journal` `outbox` | tools over one or two things below |
 //! | 2 | `store` `registry` | one outside thing each |
 //! | 1 | `process` `config` `api` `telemetry` `clock` `hot` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
@@ -32,6 +32,7 @@ pub mod hot;
 pub mod http;
 pub mod journal;
 pub mod model;
+pub mod outbox;
 pub mod process;
 pub mod registry;
 pub mod reload;

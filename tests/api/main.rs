@@ -13,6 +13,7 @@ mod connections;
 mod follow;
 mod full;
 mod orders;
+mod outbox;
 mod proxies;
 mod record;
 mod values;

@@ -4,9 +4,12 @@ use serde_json::json;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
 use tagalong::model::DeploymentId;
+use tagalong::model::Lane;
+use tagalong::model::Message;
 use tagalong::model::ServiceName;
 use tagalong::store::Delivery;
 use tagalong::store::LastReload;
+use tagalong::store::Owe;
 use tagalong::store::StoreError;
 
 use crate::support::Call;
@@ -108,9 +111,11 @@ async fn others(rig: &Rig) {
     store.reloaded("here", &notes, &last).await.unwrap();
     change(rig, "UPDATE datasets SET outcome = 'fine'").await;
     is_named(store.last_reload("here", &notes).await, "datasets.outcome of notes");
-    store.owe("here", &notes, &["http://a/".into()], &Commit::parse(&"a".repeat(40)).unwrap(), 1).await.unwrap();
-    change(rig, "UPDATE debts SET commit_id = 'main'").await;
-    is_named(store.debts("here", &notes).await, "debts.commit_id of notes");
+    let lane = Lane::Peers { executor: "here".into(), dataset: notes.clone() };
+    let message = Message::Commit(Commit::parse(&"a".repeat(40)).unwrap());
+    store.owe(&lane, &[Owe { receiver: "http://a/".into(), key: "newest".into(), message }], 1, 1).await.unwrap();
+    change(rig, "UPDATE outbox SET message = 'commit main'").await;
+    is_named(store.owed(&lane).await, "outbox.message of http://a/");
     change(rig, "INSERT INTO holds (service, deployment, since_ms) VALUES ('web', 'x', 1)").await;
     is_named(store.hold(&web).await, "holds.deployment of x");
     change(rig, "DELETE FROM holds").await;
