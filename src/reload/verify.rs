@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use smoke::ReleaseCarrier;
 use tokio::time::Instant;
 
 use crate::clock::Backoff;
-use crate::config::ReleaseCarrier;
 use crate::config::Verify;
 use crate::model::Commit;
 use crate::model::CommitName;

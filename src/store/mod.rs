@@ -34,7 +34,7 @@ use desk::Desk;
 use gate::Gate;
 
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
-pub use orders::{Accepted, Delivery, EnqueueError, Limits, Released};
+pub use orders::{Accepted, Delivery, EnqueueError, Limits, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
 pub use reloads::LastReload;
 pub use rows::{Deployment, Filter, Hold, Listed};
