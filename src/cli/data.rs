@@ -157,7 +157,7 @@ async fn daemon(global: &Global) -> anyhow::Result<u8> {
         tokio::select! {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
-            _ = again.recv() => daemon.reload(&global.config),
+            _ = again.recv() => daemon.read_again(&global.config),
         }
     }
     tracing::info!("stopping; own commits get one last try");

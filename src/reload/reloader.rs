@@ -70,9 +70,9 @@ impl Reloader {
         }
     }
 
-    /// Puts another configuration in force: a dataset that is the same goes on untouched, one that has changed begins anew when
+    /// The configuration was read again: a dataset that is the same goes on untouched, one that has changed begins anew when
     /// what runs for it has ended.
-    pub fn set_config(&self, config: &Config) {
+    pub fn read_again(&self, config: &Config) {
         let mut runners = self.runners.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut *runners);
         for (name, plan) in &config.datasets {

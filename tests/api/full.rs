@@ -133,7 +133,7 @@ fn delivery(round: usize) -> Delivery {
 
 /// What must be there before the disk is full.
 async fn prepare(site: &str, rig: &Rig, round: usize) -> Option<DeploymentId> {
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     if matches!(site, "settle" | "put off" | "forgive") {
         store.owe(&lane(round), &[owe("http://a/".into())], 1, 1).await.unwrap();
     }
@@ -246,7 +246,7 @@ async fn run_through(rig: &Rig, small: &Small, round: usize) -> bool {
     let id = rig.order("db", &format!("r{round}")).await;
     empty_log(rig).await;
     small.fill(0);
-    let (hub, filled) = (rig.app().deployer().hub(), Instant::now());
+    let (hub, filled) = (&rig.app().shared().hub, Instant::now());
     let hit = until("the run meets the full disk, or ends", async || {
         let is_done = rig.show(&id).await["state"] == "done";
         // Or it could not even begin.
@@ -279,7 +279,7 @@ async fn what_was_answered_202_is_there_whatever_the_disk_does(database: Databas
         empty_log(&rig).await;
         // From nothing to enough for one, so that it ends at another page each time.
         small.fill([0, 1, 2, 3, 5, 8, 12, 16, 24, 32][(round / SITES.len() + round) % 10]);
-        match write(site, rig.app().deployer().store(), round, waiting.as_ref()).await {
+        match write(site, &rig.app().shared().store, round, waiting.as_ref()).await {
             Ok(()) => kept.extend(seen(site, round, waiting.as_ref())),
             Err(error) => {
                 assert!(matches!(error, StoreError::Query(_) | StoreError::Shared(_)), "{site}: {error}");
@@ -311,7 +311,7 @@ async fn what_was_answered_202_is_there_whatever_the_disk_does(database: Databas
     for (query, expected) in kept {
         assert_eq!(number(&rig, &query).await, expected, "{query}");
     }
-    rig.app().deployer().store().verify_audit(None).await.unwrap().unwrap();
+    rig.app().shared().store.verify_audit(None).await.unwrap().unwrap();
     // What nobody carries out would wait for ever.
     rig.execute("DELETE FROM deployments WHERE service LIKE 'nobody%'").await;
     rig.finish().await;
@@ -323,7 +323,7 @@ async fn a_call_that_is_given_up_leaves_no_transaction_open(database: Database) 
     let rig = Plan::new(database).start().await;
     let gate = rig.gate("web");
     rig.order_running("web", "first").await;
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let mut given_up = 0;
     for round in 0..ROUNDS {
         let mut write = Box::pin(store.audit("tagalong", "given up", "x", "y"));
@@ -368,7 +368,7 @@ async fn orders_that_come_together_are_each_decided_by_themselves(database: Data
     let rig = Plan::new(database).start().await;
     let gate = rig.gate("web");
     let running = rig.order_running("web", "first").await;
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let limits = Limits { max_waiting: 100, hold_ms: None };
     let ask = async |tag: &str, reason: &str, id: &str, body: &str| {
         let delivery = Delivery { caller: "tagalong".into(), id: id.into(), body_sha256: body.into() };

@@ -50,7 +50,7 @@ fn owe(receiver: &str, key: &str, n: usize) -> Owe {
 }
 
 fn store(rig: &Rig) -> Store {
-    rig.app().deployer().store().clone()
+    rig.app().shared().store.clone()
 }
 
 /// The outbox of the server that is called `holder`.

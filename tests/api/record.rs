@@ -42,7 +42,7 @@ async fn what_is_owed_to_peers_is_kept(database: Database) {
     let owes = |peers: &[&str], digit: &str| -> Vec<Owe> {
         peers.iter().map(|peer| Owe { receiver: (*peer).into(), key: "newest".into(), message: commit(digit) }).collect()
     };
-    let store = rig.app().deployer().store().clone();
+    let store = rig.app().shared().store.clone();
     let older = store.owe(&lane(here), &owes(&["http://a/", "http://b/"], "1"), 1000, 1000).await.unwrap();
     let first = store.owed(&lane(here)).await.unwrap();
     assert_eq!(first, older);
@@ -61,7 +61,7 @@ async fn what_is_owed_to_peers_is_kept(database: Database) {
     store.reloaded(here, &name, &last).await.unwrap();
     store.reloaded(here, &name, &LastReload { why: Some("away".into()), at_ms: 8, loaded_ms: None, ..last.clone() }).await.unwrap();
     rig.restart().await;
-    let store = rig.app().deployer().store().clone();
+    let store = rig.app().shared().store.clone();
     let left = store.owed(&lane(here)).await.unwrap();
     assert_eq!((left.len(), &left[0].message, left[0].since_ms), (1, &commit("2"), 1000));
     let kept = store.last_reload(here, &name).await.unwrap().unwrap();
@@ -100,7 +100,7 @@ async fn the_audit_trail_shows_tampering(database: Database) {
     ];
     assert_eq!(said[..4], expected);
     assert!(said[4].starts_with(&format!("key:ops outcome web {id} failed, nothing was changed: ")), "{}", said[4]);
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let (entries, noted) = store.verify_audit(None).await.unwrap().unwrap();
     assert_eq!(entries, 5);
     // Every way to change it, each made good again.

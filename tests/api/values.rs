@@ -66,7 +66,7 @@ async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Databas
         ids.push(rig.order(service, "1").await);
         rig.ended(&ids[ids.len() - 1]).await;
     }
-    let (id, store) = (ids[0].as_str(), rig.app().deployer().store());
+    let (id, store) = (ids[0].as_str(), &rig.app().shared().store);
     let parsed: DeploymentId = id.parse().unwrap();
     for (column, value) in COLUMNS {
         let keep = format!("CREATE TABLE kept AS SELECT * FROM deployments WHERE id = '{id}'");
@@ -105,7 +105,7 @@ async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Databas
 
 /// Tables beside deployments and their lines.
 async fn others(rig: &Rig) {
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let (notes, web) = (DatasetName::parse("notes").unwrap(), ServiceName::parse("web").unwrap());
     let last = LastReload { outcome: "in-sync".into(), why: None, load_fault: None, at_ms: 1, loaded_ms: None };
     store.reloaded("here", &notes, &last).await.unwrap();
@@ -177,7 +177,7 @@ async fn a_release_that_does_not_read_is_none_to_go_back_to(database: Database) 
         )
         .await;
     }
-    let (store, web) = (rig.app().deployer().store(), ServiceName::parse("web").unwrap());
+    let (store, web) = (&rig.app().shared().store, ServiceName::parse("web").unwrap());
     assert!(store.verified(&web).await.unwrap().iter().all(Result::is_ok), "{:?}", store.verified(&web).await);
     let state = async || {
         let shown = Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json();

@@ -65,7 +65,7 @@ pub enum Via {
 /// # Errors
 /// 401 for every proof that does not hold, with one body; 413 and 408 for bodies that are too large or too slow; 429.
 pub async fn prove(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<Proof, ApiError> {
-    let config = shared.deployer.config();
+    let config = shared.config.now();
     let verb = match routes::need_of(request) {
         Need::Verb(verb) => verb,
         Need::Open | Need::ReloadSecret => return Err(ApiError::unauthorized()),
@@ -109,8 +109,8 @@ fn place_of(connection: Option<&Rc<Connection>>) -> Result<(), ApiError> {
 
 fn allow_attempt(shared: &Shared, origin: &address::Origin, limit_key: &str) -> Result<(), ApiError> {
     let is_remote = matches!(origin.via, Via::Plain | Via::Tls);
-    let most = shared.deployer.config().server.failed_attempts_per_min;
-    if is_remote && shared.deployer.store().failed_attempts(limit_key) >= most {
+    let most = shared.config.now().server.failed_attempts_per_min;
+    if is_remote && shared.store.failed_attempts(limit_key) >= most {
         return Err(ApiError::too_many());
     }
     Ok(())
@@ -136,7 +136,7 @@ fn proven(
         // What has no body is signed as the call that it is: a signature that was overheard reads that again, and nothing else.
         let named = webhook_call(request.method().as_str(), path_of(request));
         let signed: &[u8] = if bodiless && !shown.is_bearer() { named.as_bytes() } else { &body };
-        match shown.key(&shared.deployer.config().keys, signed, clock::now_ms()) {
+        match shown.key(&shared.config.now().keys, signed, clock::now_ms()) {
             Some(key) => Who::Key(Box::new(key.clone())),
             None => return Ok(None),
         }
@@ -164,8 +164,8 @@ fn is_about(path: &str, id: &DeploymentId) -> bool {
 }
 
 fn refuse(shared: &Shared, limit_key: &str) -> Result<Proof, ApiError> {
-    shared.deployer.metrics().refused_call();
-    shared.deployer.store().count_failed(limit_key);
+    shared.metrics.refused_call();
+    shared.store.count_failed(limit_key);
     Err(ApiError::unauthorized())
 }
 

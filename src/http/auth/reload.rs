@@ -35,7 +35,7 @@ pub enum Unproven {
 /// # Errors
 /// [`Unproven`], in the order above.
 pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<(DatasetName, Vec<u8>), Unproven> {
-    let config = shared.deployer.config();
+    let config = shared.config.now();
     let origin = address::Origin::of(request, &config.server).map_err(Unproven::Other)?;
     let limit_key = origin.limit_key();
     let connection = request.conn_data::<Rc<Connection>>();
@@ -81,7 +81,7 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
 }
 
 fn refused(shared: &Shared, limit_key: &str) -> Unproven {
-    shared.deployer.metrics().refused_call();
-    shared.deployer.store().count_failed(limit_key);
+    shared.metrics.refused_call();
+    shared.store.count_failed(limit_key);
     Unproven::Unauthorized
 }

@@ -86,7 +86,7 @@ pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: we
     }
     let limit = query.limit.unwrap_or(20).clamp(1, 200);
     let filter = Filter { service: query.service, state: query.state, before: query.before, limit };
-    let found = shared.deployer.store().list(&filter).await?;
+    let found = shared.store.list(&filter).await?;
     let many = found.deployments.len() + found.unreadable.len();
     let next_before = if many as i64 == limit { found.last } else { None };
     let unreadable = found.unreadable.iter().map(ToString::to_string).collect();
@@ -124,7 +124,7 @@ pub(super) async fn retry(request: HttpRequest, payload: web::Payload, shared: w
 pub(super) async fn find(shared: &Shared, id: &str) -> Result<Deployment, ApiError> {
     let missing = || ApiError::not_found(format!("There is no deployment {}; `tagalong history` lists them.", id.escape_default()));
     let id = DeploymentId::parse(id).map_err(|_| missing())?;
-    shared.deployer.store().get(&id).await?.ok_or_else(missing)
+    shared.store.get(&id).await?.ok_or_else(missing)
 }
 
 /// 202: the order is on disk.

@@ -65,13 +65,13 @@ pub(super) async fn follow(
     let as_events = header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
     let after = header("last-event-id").and_then(|id| id.parse().ok()).unwrap_or(0);
     let query = web::Query::<LogQuery>::from_query(request.query_string()).map_or(LogQuery { follow: None }, web::Query::into_inner);
-    let most = shared.deployer.config().server.max_followers.min(shared.most_followers);
+    let most = shared.config.now().server.max_followers.min(shared.most_followers);
     let place = shared.followers.take(&proof.follows_as(&found.order.caller), most);
     let Some(place) = place else {
         return Err(ApiError::busy(format!("{most} read journals already (max_followers); try again.")));
     };
     let follower = Follower {
-        told: shared.deployer.hub().follow(&found.id),
+        told: shared.hub.follow(&found.id),
         place: Arc::new(place),
         is_let_go: false,
         runs_here: false,
@@ -161,7 +161,7 @@ impl Follower {
     /// Reads what is new. The state is read before the lines, so that no line can come behind an end.
     async fn read(&mut self) -> Result<(), StoreError> {
         self.told.mark_unchanged();
-        let store = self.shared.deployer.store();
+        let store = &self.shared.store;
         let stored = store.get(&self.id).await?;
         let lines = store.lines_after(&self.id, self.after, PAGE).await?;
         let more = lines.len() as i64 == PAGE;

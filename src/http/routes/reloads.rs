@@ -59,7 +59,7 @@ async fn reload(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &Ask)
     if let Done::Ran(ran) = &reply.done {
         let serves = reply.loaded.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         let detail = format!("{}{}, serves {serves}", ran.outcome(), if ran.is_ok() { "" } else { ", did not hold" });
-        if let Err(error) = shared.deployer.store().audit(caller, "reload", dataset.as_str(), &detail).await {
+        if let Err(error) = shared.store.audit(caller, "reload", dataset.as_str(), &detail).await {
             tracing::warn!(%dataset, %error, "the reload is not in the audit trail");
         }
     }
@@ -97,7 +97,7 @@ pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: we
     let proof = auth::prove(&request, payload, &shared).await?;
     let missing = || ApiError::not_found(format!("There is no dataset {}; `tagalong data status` lists them.", name.escape_default()));
     let name = DatasetName::parse(&name).map_err(|_| missing())?;
-    if !shared.deployer.config().datasets.contains_key(&name) {
+    if !shared.config.now().datasets.contains_key(&name) {
         return Err(missing());
     }
     proof.allow_dataset(&name)?;

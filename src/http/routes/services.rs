@@ -19,7 +19,7 @@ type Answer = Result<HttpResponse, ApiError>;
 
 pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
-    let config = shared.deployer.config();
+    let config = shared.config.now();
     let mut services = Vec::new();
     for service in config.services.values().filter(|service| proof.may_read(&service.name)) {
         services.push(shared.deployer.service_state(service).await?);
@@ -60,5 +60,5 @@ pub(super) async fn resume(request: HttpRequest, payload: web::Payload, shared: 
 fn find(shared: &Shared, name: &str) -> Result<Arc<Service>, ApiError> {
     let missing = || ApiError::not_found(format!("There is no service {}; `tagalong status` lists them.", name.escape_default()));
     let name = ServiceName::parse(name).map_err(|_| missing())?;
-    shared.deployer.config().service(&name).cloned().ok_or_else(missing)
+    shared.config.now().service(&name).cloned().ok_or_else(missing)
 }
