@@ -7,7 +7,6 @@ use crate::clock;
 use crate::config::Service;
 use crate::deploy::Deployer;
 use crate::deploy::enqueue::same_content;
-use crate::deploy::seen;
 use crate::engine::Compose;
 use crate::engine::PinnedNow;
 use crate::executor;
@@ -47,8 +46,8 @@ impl Deployer {
                 .map(|container| api::Container {
                     service: container.service.clone(),
                     name: container.name.clone(),
-                    state: container.state.clone(),
-                    health: seen::health_word(container).map(str::to_owned),
+                    state: container.state.to_string(),
+                    health: container.health.word().map(str::to_owned),
                     image_id: container.image_id.clone(),
                     started_at: container.started_at.clone(),
                 })
