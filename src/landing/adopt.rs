@@ -19,7 +19,7 @@ impl Run<'_> {
         for pin in self.service.stack.pins.clone() {
             let used = self.resolved.as_ref().and_then(|resolved| resolved.uses.iter().find(|used| used.pin.image == pin.image));
             let using = used.map(|used| used.services.clone()).unwrap_or_default();
-            let Some(container) = containers.iter().find(|c| seen::is_running(c) && using.contains(&c.service)) else {
+            let Some(container) = containers.iter().find(|c| c.is_running() && using.contains(&c.service)) else {
                 return Err(Stop::Refused(Guard::NothingRuns, format!("no container of {} runs; deploy a tag instead.", pin.image)));
             };
             let found = self.compose.image(&container.image_id, &self.cancel).await?;

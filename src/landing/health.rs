@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::engine::Container;
+use crate::engine::ContainerState;
 use crate::engine::Health;
 use crate::landing::run::Run;
 use crate::landing::seen;
@@ -83,16 +84,18 @@ impl Run<'_> {
     }
 
     fn standing(&self, container: &Container, restarts: u64, began: Instant) -> Standing {
-        if container.oom_killed && !seen::is_running(container) {
+        if container.oom_killed && !container.is_running() {
             return Standing::Bad(format!("{} ran out of memory and was ended by the kernel; raise its memory limit.", container.name));
         }
         let one_shot =
             self.resolved.as_ref().is_some_and(|resolved| resolved.service(&container.service).is_some_and(|service| service.one_shot));
-        match container.state.as_str() {
-            "exited" if one_shot && container.exit_code == 0 => return Standing::Good,
-            "exited" | "dead" => return Standing::Bad(format!("{} ended with status {}.", container.name, container.exit_code)),
-            "running" if one_shot => return Standing::Waiting("it still works".into()),
-            "running" => {}
+        match &container.state {
+            ContainerState::Exited if one_shot && container.exit_code == 0 => return Standing::Good,
+            ContainerState::Exited | ContainerState::Dead => {
+                return Standing::Bad(format!("{} ended with status {}.", container.name, container.exit_code));
+            }
+            ContainerState::Running if one_shot => return Standing::Waiting("it still works".into()),
+            ContainerState::Running => {}
             other => {
                 return if restarts >= 2 {
                     Standing::Bad(format!("{} restarts again and again, last with status {}.", container.name, container.exit_code))
@@ -101,15 +104,21 @@ impl Run<'_> {
                 };
             }
         }
-        match seen::health_word(container) {
-            Some("healthy") => Standing::Good,
-            Some("unhealthy") => Standing::Bad(format!("{} is unhealthy: {}", container.name, container.health_output.trim())),
-            Some(other) if restarts >= 2 => Standing::Bad(format!("{} restarted {restarts} times and is {other}.", container.name)),
-            Some(other) => Standing::Waiting(format!("it is {other}; last check: {}", container.health_output.trim())),
-            None if restarts >= 2 => {
+        match &container.health {
+            Health::Healthy => Standing::Good,
+            Health::Unhealthy => Standing::Bad(format!("{} is unhealthy: {}", container.name, container.health_output.trim())),
+            unsure @ (Health::Starting | Health::Unknown(_)) => {
+                let word = unsure.word().unwrap_or_default();
+                if restarts >= 2 {
+                    Standing::Bad(format!("{} restarted {restarts} times and is {word}.", container.name))
+                } else {
+                    Standing::Waiting(format!("it is {word}; last check: {}", container.health_output.trim()))
+                }
+            }
+            Health::Unchecked if restarts >= 2 => {
                 Standing::Bad(format!("{} restarted {restarts} times, last with status {}.", container.name, container.exit_code))
             }
-            None => {
+            Health::Unchecked => {
                 let up = seen::running_for(container).min(began.elapsed() + self.service.health.settle);
                 if up >= self.service.health.settle {
                     Standing::Good

@@ -34,7 +34,6 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use run::carry_out;
-pub use seen::health_word;
 pub use undo::left_half_way;
 
 /// Who holds the lock of a stack's folder: it is taken here, by every run.

@@ -201,14 +201,14 @@ impl<'a> Run<'a> {
         self.look_at_the_stack().await?;
         let containers = self.compose.containers(&self.cancel).await?;
         let running: Vec<String> =
-            self.pinned_of(&containers).filter(|c| seen::is_running(c)).map(|c| format!("{} ({})", c.service, c.image)).collect();
+            self.pinned_of(&containers).filter(|c| c.is_running()).map(|c| format!("{} ({})", c.service, c.image)).collect();
         self.ran_before = (!running.is_empty()).then(|| running.join(", "));
         match &self.ran_before {
             Some(what) => self.journal.note(format!("runs now: {what}")),
             None => self.journal.note("nothing of it runs now"),
         }
         if self.ran_before.is_some() {
-            let running: Vec<&Container> = self.pinned_of(&containers).filter(|c| seen::is_running(c)).collect();
+            let running: Vec<&Container> = self.pinned_of(&containers).filter(|c| c.is_running()).collect();
             let pins = &self.service.stack.pins;
             let tag = running.iter().find_map(|c| pins.iter().find_map(|pin| seen::tag_of(c, &pin.image)));
             let tag = tag.map(|tag| tag.to_string());

@@ -4,28 +4,12 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::engine::Container;
-use crate::engine::Health;
 use crate::engine::LocalImage;
 use crate::engine::Resolved;
 use crate::model::Digest;
 use crate::model::ImageRef;
 use crate::model::Repository;
 use crate::model::Tag;
-
-pub(super) fn is_running(container: &Container) -> bool {
-    container.state == "running"
-}
-
-/// Docker's own word for the health of a container; none where it has no check.
-#[must_use]
-pub fn health_word(container: &Container) -> Option<&'static str> {
-    match container.health {
-        Health::Unchecked => None,
-        Health::Starting => Some("starting"),
-        Health::Healthy => Some("healthy"),
-        Health::Unhealthy => Some("unhealthy"),
-    }
-}
 
 /// How long it has been up since its last start.
 pub(super) fn running_for(container: &Container) -> Duration {

@@ -6,7 +6,6 @@
 use crate::config::OnFailure;
 use crate::engine::PinBytes;
 use crate::landing::run::Run;
-use crate::landing::seen;
 use crate::landing::stop::Stop;
 use crate::model::ImageRef;
 use crate::model::Order;
@@ -237,7 +236,7 @@ impl Run<'_> {
             Err(stop) => return Err(stop),
         };
         let containers = self.compose.containers(&self.cancel).await.unwrap_or_default();
-        let still: Vec<String> = containers.iter().filter(|c| seen::is_running(c)).map(|c| format!("{} ({})", c.name, c.image)).collect();
+        let still: Vec<String> = containers.iter().filter(|c| c.is_running()).map(|c| format!("{} ({})", c.name, c.image)).collect();
         let runs = if still.is_empty() { "nothing runs".to_owned() } else { format!("still up: {}", still.join(", ")) };
         Ok(Outcome::Broken { why, runs: format!("{restored}; {runs}") })
     }
