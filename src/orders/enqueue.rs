@@ -20,7 +20,7 @@ use crate::store::Delivery;
 use crate::store::Deployment;
 use crate::store::EnqueueError;
 use crate::store::Limits;
-use crate::store::Released;
+use crate::store::Resumed;
 use crate::store::StoreError;
 
 /// Why an order was not taken. Nothing was recorded or changed.
@@ -162,8 +162,8 @@ impl Deployer {
     ///
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
-    pub async fn release(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Released, OrderError> {
-        Ok(self.store.release(service, &caller.to_string(), delivery).await?)
+    pub async fn resume(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Resumed, OrderError> {
+        Ok(self.store.resume(service, &caller.to_string(), delivery).await?)
     }
 
     async fn answered(&self, delivery: Option<&Delivery>) -> Result<Option<Accepted>, OrderError> {

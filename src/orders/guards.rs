@@ -32,6 +32,6 @@ pub(super) fn at_the_turn(turn: &Turn<'_>) -> Option<Objection> {
     }
     let hold = hold.filter(|_| !order.force && !order.dry_run)?;
     let why =
-        format!("the rollback {} holds {}; `tagalong release {}` lets CI deploy again.", hold.deployment, order.service, order.service);
+        format!("the rollback {} holds {}; `tagalong resume {}` lets CI deploy again.", hold.deployment, order.service, order.service);
     Some(Objection { guard: Guard::Held, why })
 }

@@ -57,7 +57,7 @@ impl Deployer {
             waiting: unfinished.iter().find(|one| matches!(one.state, State::Queued)).map(view),
             held: hold.map(|hold| {
                 format!(
-                    "the rollback {} holds it since {}; `tagalong release {}` lets CI deploy again",
+                    "the rollback {} holds it since {}; `tagalong resume {}` lets CI deploy again",
                     hold.deployment,
                     clock::utc(hold.since_ms),
                     service.name
