@@ -1,22 +1,32 @@
 //! The story of one release on one host: what is ordered is resolved, pinned, brought up, looked at, and undone when it does not
 //! hold. It knows the host, and neither queue nor callers.
 //!
-//! Begin with `run.rs`: its story function reads aloud what one run does.
+//! Begin with `run.rs`: its story function reads aloud what one run does. `release.rs` has the values that its steps hand on,
+//! `undo.rs` the other story.
 
 mod adopt;
-mod edited;
+mod bring_up;
 mod health;
 mod hooks;
+mod lock;
+mod past;
+mod pin;
+mod preflight;
 mod pull;
+mod record;
+mod release;
 mod resolve;
 mod restart;
 mod retain;
 mod run;
 mod seen;
+mod site;
 mod smoke_step;
+mod stack;
 mod stop;
 mod undo;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::RwLock;
@@ -26,15 +36,14 @@ use tokio::sync::OnceCell;
 use crate::config::Config;
 use crate::config::Service;
 use crate::engine::Server;
-use crate::journal::Hub;
 use crate::model::Guard;
+use crate::model::ServiceName;
 use crate::registry::Registries;
 use crate::store::Deployment;
-use crate::store::Store;
-use crate::telemetry::Metrics;
 
-pub use run::carry_out;
-pub use undo::left_half_way;
+pub use past::left_half_way;
+pub use record::{Books, Record};
+pub use run::land;
 
 /// Who holds the lock of a stack's folder: it is taken here, by every run.
 pub use crate::process::{Holder, holders};
@@ -42,35 +51,45 @@ pub use crate::process::{Holder, holders};
 /// What every run on this host shares.
 #[derive(Debug)]
 pub struct Host {
-    registries: RwLock<Arc<Registries>>,
+    live: RwLock<Arc<Live>>,
     /// Who the Docker daemon is: it does not change while a server lives.
     docker: OnceCell<Server>,
-    store: Store,
-    hub: Hub,
-    metrics: Arc<Metrics>,
     /// Keys the fingerprints that stand for secret values in stored configurations.
     fingerprint_key: Vec<u8>,
+}
+
+/// What of the configuration is in force for all runs.
+#[derive(Debug)]
+struct Live {
+    registries: Registries,
+    /// How many verified releases of each service stay on the host.
+    keeps: BTreeMap<ServiceName, usize>,
+}
+
+impl Live {
+    fn of(config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            registries: Registries::new(config.docker.clone(), config.registries.clone()),
+            keeps: config.services.values().map(|service| (service.name.clone(), service.keep)).collect(),
+        })
+    }
 }
 
 impl Host {
     /// A host on which nothing was carried out yet.
     #[must_use]
-    pub fn new(config: &Config, store: Store, hub: Hub, metrics: Arc<Metrics>, fingerprint_key: Vec<u8>) -> Self {
-        Self { registries: RwLock::new(registries(config)), docker: OnceCell::new(), store, hub, metrics, fingerprint_key }
+    pub fn new(config: &Config, fingerprint_key: Vec<u8>) -> Self {
+        Self { live: RwLock::new(Live::of(config)), docker: OnceCell::new(), fingerprint_key }
     }
 
-    /// Every run from now on asks the registries as `config` says.
+    /// Every run from now on asks the registries and keeps images as `config` says.
     pub fn set_config(&self, config: &Config) {
-        *self.registries.write().unwrap_or_else(PoisonError::into_inner) = registries(config);
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Live::of(config);
     }
 
-    fn registries(&self) -> Arc<Registries> {
-        Arc::clone(&self.registries.read().unwrap_or_else(PoisonError::into_inner))
+    fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn registries(config: &Config) -> Arc<Registries> {
-    Arc::new(Registries::new(config.docker.clone(), config.registries.clone()))
 }
 
 /// An order whose turn it is, and which is this executor's now.

@@ -41,7 +41,7 @@ pub(super) struct Ground {
 }
 
 /// A change of the host, as the record has it: whoever has one can undo it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Change {
     /// What was pinned.
     pub(super) release: Release,

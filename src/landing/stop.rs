@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::engine::EngineError;
 use crate::landing::Objection;
 use crate::model::Guard;
-use crate::model::RuleName;
 use crate::process::Ended;
 use crate::process::LockError;
 use crate::registry::RegistryError;
@@ -105,7 +104,7 @@ pub(super) enum Fault {
     #[error("{rule}: {message}{more}")]
     Page {
         /// The rule that found it.
-        rule: RuleName,
+        rule: String,
         /// What it found.
         message: String,
         /// How many more there are, in words.

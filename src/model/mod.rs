@@ -4,6 +4,7 @@
 
 mod address;
 mod caller;
+mod cancelled;
 mod dataset;
 mod id;
 mod image;
@@ -21,6 +22,7 @@ mod word;
 
 pub use address::is_in_the_clear;
 pub use caller::{Caller, Scope, Target, Verb};
+pub use cancelled::CancelledBy;
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
 pub use id::DeploymentId;
 pub use image::{Digest, ImageRef, Repository, Tag};
