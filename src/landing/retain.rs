@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::config::Service;
 use crate::engine::Compose;
 use crate::engine::EngineError;
-use crate::landing::Host;
+use crate::landing::host::Host;
 use crate::landing::past::Past;
 use crate::landing::site::Site;
 use crate::model::ImageRef;

@@ -4,12 +4,12 @@
 //! A rollback, an adoption and a restart enter by the same function, [`land`]. Whatever goes wrong from the pin on is `undo.rs`'s.
 
 use crate::engine::Compose;
-use crate::landing::Claimed;
-use crate::landing::Host;
-use crate::landing::Objection;
 use crate::landing::adopt::adopt;
 use crate::landing::bring_up::bring_up;
+use crate::landing::claimed::Claimed;
+use crate::landing::claimed::Objection;
 use crate::landing::hooks;
+use crate::landing::host::Host;
 use crate::landing::lock;
 use crate::landing::lock::Stake;
 use crate::landing::pin::may_replace;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::Service;
 use crate::engine::Compose;
-use crate::landing::Host;
+use crate::landing::host::Host;
 use crate::landing::record::Record;
 use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;

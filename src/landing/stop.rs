@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::EngineError;
-use crate::landing::Objection;
+use crate::landing::claimed::Objection;
 use crate::model::Guard;
 use crate::process::Ended;
 use crate::process::LockError;

@@ -6,8 +6,8 @@
 
 use crate::config::OnFailure;
 use crate::engine::Resolved;
-use crate::landing::Objection;
 use crate::landing::bring_up;
+use crate::landing::claimed::Objection;
 use crate::landing::hooks;
 use crate::landing::pin;
 use crate::landing::pull;
