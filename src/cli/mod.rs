@@ -25,6 +25,7 @@ mod serve;
 mod sign;
 mod smoke;
 mod status;
+mod which;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
 //! Everything that can be known before anything changes, the running page's own faults among it.
 
+use smoke::Report;
+
 use crate::engine::Container;
 use crate::landing::release::Ground;
 use crate::landing::release::Release;
@@ -8,7 +10,6 @@ use crate::landing::site::Site;
 use crate::landing::smoke_step;
 use crate::landing::stack;
 use crate::landing::stop::Stop;
-use crate::model::Report;
 use crate::model::Step;
 use crate::store::Facts;
 

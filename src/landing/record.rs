@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use smoke::Report;
+
 use crate::clock;
 use crate::journal::Hub;
 use crate::journal::Journal;
@@ -12,7 +14,6 @@ use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::Mask;
 use crate::model::Outcome;
-use crate::model::Report;
 use crate::model::State;
 use crate::model::Step;
 use crate::store::Deployment;

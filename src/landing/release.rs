@@ -1,9 +1,10 @@
 //! What the steps hand on, each to those behind it: what was not resolved cannot be pinned, and what was not pinned cannot be
 //! undone.
 
+use smoke::Report;
+
 use crate::engine::Resolved;
 use crate::model::ImageRef;
-use crate::model::Report;
 use crate::model::Step;
 use crate::store::Deployment;
 

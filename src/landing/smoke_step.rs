@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
+use smoke::Finding;
+use smoke::Release;
+use smoke::Report;
+use smoke::Severity;
+use smoke::SmokePlan;
+
 use crate::config::KnownFindings;
-use crate::config::SmokePlan;
+use crate::config::Smoke;
 use crate::landing::release::Leg;
 use crate::landing::release::Way;
 use crate::landing::site::Site;
 use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
-use crate::model::Finding;
-use crate::model::Report;
-use crate::model::Severity;
-use crate::smoke;
-use crate::smoke::Release;
 
 /// Looks at the running release once, so that a fault which it has already is not laid to the new one.
 /// `tag` is the release's, where its container tells.
 pub(super) async fn look_before(site: &mut Site<'_>, tag: Option<String>) -> Option<Report> {
-    let plan = site.service.smoke.clone()?;
+    let plan = site.service.smoke.clone()?.plan;
     // It is asked as often as the new release will be: a fault that shows in some answers only would else look new.
     let once = SmokePlan { within: Duration::ZERO, certificate_within: Duration::ZERO, release: None, ..plan };
     let mut quiet = |_| {};
@@ -36,7 +37,7 @@ pub(super) async fn look_before(site: &mut Site<'_>, tag: Option<String>) -> Opt
 /// Looks at the page, and gives what a person should look at all the same. Without a `[smoke]` table nothing is asked, and the
 /// journal says so.
 pub(super) async fn smoke(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<String>, Stop> {
-    let Some(plan) = site.service.smoke.clone() else {
+    let Some(Smoke { plan, known_findings }) = site.service.smoke.clone() else {
         site.record.journal.note("no page is looked at: the service has no [smoke] table");
         return Ok(None);
     };
@@ -55,7 +56,7 @@ pub(super) async fn smoke(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<S
     say_findings(site, &report);
     site.record.keep_report(step, &report).await?;
     // What comes back had its old faults already: they are no reason to bring nothing back.
-    judge(&report, plan.known_findings == KnownFindings::Block && leg.way == Way::Landing)
+    judge(&report, known_findings == KnownFindings::Block && leg.way == Way::Landing)
 }
 
 /// The release that the page should show.
@@ -64,7 +65,7 @@ fn wanted(site: &Site<'_>, leg: &Leg<'_>) -> Option<Release> {
     let ordered = Some(&site.order).filter(|_| leg.way == Way::Landing);
     let pinned = leg.images.first().and_then(|image| image.tag.clone());
     let tag = pinned.or_else(|| ordered.and_then(|order| order.tag.clone()))?;
-    Some(Release { tag, commit: ordered.and_then(|order| order.commit.clone()) })
+    Some(Release { tag: tag.to_string(), commit: ordered.and_then(|order| order.commit.clone()) })
 }
 
 fn say_findings(site: &mut Site<'_>, report: &Report) {
@@ -106,11 +107,12 @@ fn decides(finding: &Finding, known_block: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use smoke::Effect;
+    use smoke::Finding;
+    use smoke::Report;
+    use smoke::Severity;
+
     use super::decides;
-    use crate::model::Effect;
-    use crate::model::Finding;
-    use crate::model::Report;
-    use crate::model::Severity;
 
     #[test]
     fn what_is_known_decides_only_where_it_is_asked_to() {
