@@ -19,7 +19,7 @@ use crate::process::HostLock;
 use crate::process::LockError;
 
 /// How long it is tried at a time; in between it is looked at who holds it, and whether the order is still wanted.
-const BOUT: Duration = Duration::from_millis(500);
+const BOUT: Duration = Duration::from_secs(1);
 /// How often the journal says that it is still waited for.
 const SAY: Duration = Duration::from_secs(30);
 /// How long until a lock file that cannot be opened is tried again; it becomes twice as long each time, up to the second.

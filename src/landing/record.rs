@@ -10,6 +10,7 @@ use crate::clock;
 use crate::journal::Hub;
 use crate::journal::Journal;
 use crate::landing::past::Past;
+use crate::landing::stop::Fault;
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::Mask;
@@ -77,6 +78,13 @@ impl Record {
     pub(super) async fn keep_report(&self, step: Step, report: &Report) -> Result<(), StoreError> {
         let facts = Facts { report: Some(report.clone()), ..Facts::default() };
         self.books.store.advance(&self.fence, step, &facts).await
+    }
+
+    /// Tells log and metrics what was at fault.
+    pub(super) fn count(&self, fault: &Fault) {
+        let (kind, service) = (fault.kind(), self.past.service());
+        tracing::warn!(deployment = %self.fence.id, service = %service, kind = kind.as_str(), %fault, "a step failed");
+        self.books.metrics.fault(service, kind);
     }
 
     /// Who stops this run.

@@ -158,6 +158,9 @@ async fn stake(site: &Site<'_>, entry: &Entry) -> Result<Stake, StoreError> {
 /// From an order that did not get the lock to an outcome: it has touched nothing.
 async fn without_lock(site: &mut Site<'_>, stake: Stake, stop: Stop) -> Result<Outcome, StoreError> {
     let changed = stake == Stake::Own;
+    if let Stop::Fault(fault) = &stop {
+        site.record.count(fault);
+    }
     Ok(match stop {
         Stop::Lost(error) => return Err(error),
         Stop::Cancelled => Outcome::Cancelled { by: site.record.cancelled_by().await?, changed, brought_back: false },

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::engine::EngineError;
 use crate::landing::claimed::Objection;
+use crate::model::FaultKind;
 use crate::model::Guard;
 use crate::process::Ended;
 use crate::process::LockError;
@@ -116,33 +117,6 @@ pub(super) enum Fault {
     /// This process was ended at it again and again.
     #[error("tagalong was ended {0} times while it carried this out; retry it when the host is well.")]
     EndedOften(i64),
-}
-
-/// What kind of thing failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FaultKind {
-    Container,
-    Engine,
-    Hook,
-    Image,
-    Page,
-    Registry,
-    Tagalong,
-}
-
-impl FaultKind {
-    /// Its name in the log.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Container => "container",
-            Self::Engine => "engine",
-            Self::Hook => "hook",
-            Self::Image => "image",
-            Self::Page => "page",
-            Self::Registry => "registry",
-            Self::Tagalong => "tagalong",
-        }
-    }
 }
 
 impl Fault {

@@ -64,7 +64,7 @@ pub(super) async fn nothing_changed(site: &mut Site<'_>, stop: Stop) -> Result<O
     Ok(match stop {
         Stop::Refused(Objection { guard, why }) => Outcome::Refused { guard, why },
         Stop::Fault(fault) => {
-            tracing::info!(deployment = %site.record.id(), kind = fault.kind().as_str(), "a step failed before anything was changed");
+            site.record.count(&fault);
             Outcome::Failed { why: fault.to_string() }
         }
         Stop::OldFault(why) => Outcome::Failed { why },
@@ -113,7 +113,7 @@ pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop
         Stop::Cancelled => ("it was cancelled".to_owned(), Some(site.record.cancelled_by().await?)),
         Stop::Refused(Objection { why, .. }) => (why, None),
         Stop::Fault(fault) => {
-            tracing::info!(deployment = %site.record.id(), kind = fault.kind().as_str(), "a step failed after the host was changed");
+            site.record.count(&fault);
             (fault.to_string(), None)
         }
     };
@@ -162,7 +162,10 @@ async fn undo(site: &mut Site<'_>, unwinding: Unwinding, why: String) -> Result<
         }
         Err(Stop::Lost(error)) => Err(error),
         Err(Stop::Refused(Objection { why: and, .. })) => Ok(Outcome::RollbackFailed { why, and }),
-        Err(Stop::Fault(fault)) => Ok(Outcome::RollbackFailed { why, and: fault.to_string() }),
+        Err(Stop::Fault(fault)) => {
+            site.record.count(&fault);
+            Ok(Outcome::RollbackFailed { why, and: fault.to_string() })
+        }
         Err(Stop::Cancelled) => Ok(Outcome::RollbackFailed { why, and: "the undo was stopped.".into() }),
     }
 }
