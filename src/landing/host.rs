@@ -1,6 +1,7 @@
 //! The host: what every run on it shares.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::RwLock;
@@ -26,6 +27,8 @@ pub struct Host {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) registries: Registries,
+    /// Where files are that are needed only for a moment.
+    pub(super) passing_dir: PathBuf,
     /// How many verified releases of each service stay on the host.
     pub(super) keeps: BTreeMap<ServiceName, usize>,
 }
@@ -34,6 +37,7 @@ impl Live {
     fn of(config: &Config) -> Arc<Self> {
         Arc::new(Self {
             registries: Registries::new(config.docker.clone(), config.registries.clone()),
+            passing_dir: config.server.passing_dir(),
             keeps: config.services.values().map(|service| (service.name.clone(), service.keep)).collect(),
         })
     }

@@ -10,6 +10,7 @@ use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 use crate::model::ImageRef;
 use crate::model::Step;
+use crate::process::Passing;
 use crate::registry;
 
 /// Afterwards everything that `up` starts is on the host, so that `up` needs no registry.
@@ -53,10 +54,10 @@ async fn fetch(site: &mut Site<'_>, image: &ImageRef, left: Duration, limit: Dur
     }
     let live = site.host.live();
     let login = live.registries.configured(&image.repository).and_then(|entry| Some((entry.host.clone(), entry.login.clone()?)));
-    let folder = login.map(|(host, (user, password))| registry::docker_config(&host, &user, &password));
+    let folder = login.map(|(host, (user, password))| registry::docker_config(&live.passing_dir, &host, &user, &password));
     let folder = folder.transpose().map_err(Fault::Login)?;
     let journal = &mut site.record.journal;
-    let folder = folder.as_ref().map(tempfile::TempDir::path);
+    let folder = folder.as_ref().map(Passing::path);
     let pulled = site.engine.pull(image, folder, left, &site.cancel, |_, line| journal.output(line)).await;
     pulled.map_err(|error| error.of_limit(limit))?;
     Ok(())
