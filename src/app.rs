@@ -28,6 +28,7 @@ use crate::http::Listening;
 use crate::http::Repeats;
 use crate::http::Shared;
 use crate::journal::Hub;
+use crate::landing::Books;
 use crate::landing::Host;
 use crate::orders::Deployer;
 use crate::process;
@@ -171,8 +172,8 @@ impl App {
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let hub = Hub::default();
-        let host = Host::new(&config, store.clone(), hub.clone(), Arc::clone(&metrics), fingerprint_key);
-        let executor = Executor::Here(Here::new(executor, host));
+        let books = Books { store: store.clone(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
+        let executor = Executor::Here(Here::new(executor, Host::new(&config, fingerprint_key), books));
         let deployer = Arc::new(Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor));
         let capacity = capacity(&config.server);
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));

@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::engine::compose::Compose;
-use crate::engine::compose::QUESTION;
-use crate::engine::containers::Container;
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::QUESTION;
+use crate::engine::container::Container;
+use crate::engine::container::ContainerState;
 use crate::engine::error::EngineError;
 use crate::process::Cancel;
 use crate::process::Stream;
@@ -72,7 +73,7 @@ impl Compose {
 
     async fn carry_mend_out(&self, mend: &Mend<'_>, cancel: &Cancel) -> Result<(), EngineError> {
         let commands: &[&[&str]] = match mend {
-            Mend::Remove(one) if one.state == "running" => &[&["stop", &one.id], &["rm", "-f", &one.id]],
+            Mend::Remove(one) if one.is_running() => &[&["stop", &one.id], &["rm", "-f", &one.id]],
             Mend::Clear(one) | Mend::Remove(one) => &[&["rm", "-f", &one.id]],
             Mend::Rename(one, to) => &[&["rename", &one.id, to]],
         };
@@ -121,7 +122,7 @@ fn mends<'a>(touched: &[&str], there: &'a [Container]) -> Vec<Mend<'a>> {
     for place in places {
         let mut all: Vec<&Container> = there.iter().filter(|one| one.name == place || temporary_for(one) == Some(place)).collect();
         // What runs stays before what ran, and that before what never did; else the newest does.
-        all.sort_by_key(|one| (one.state == "running", was_started(one), one.created_at.parse::<jiff::Timestamp>().ok()));
+        all.sort_by_key(|one| (one.is_running(), was_started(one), one.created_at.parse::<jiff::Timestamp>().ok()));
         let Some(kept) = all.pop() else { continue };
         mends.extend(all.into_iter().map(Mend::Remove));
         if mends.is_empty() && kept.name != place {
@@ -132,7 +133,7 @@ fn mends<'a>(touched: &[&str], there: &'a [Container]) -> Vec<Mend<'a>> {
 }
 
 fn is_given_up(container: &Container) -> bool {
-    ["dead", "removing"].contains(&container.state.as_str())
+    matches!(container.state, ContainerState::Dead | ContainerState::Removing)
 }
 
 fn was_started(container: &Container) -> bool {
@@ -147,10 +148,10 @@ fn temporary_for(container: &Container) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::containers::Container;
-    use crate::engine::containers::tests::container;
-    use crate::engine::mend::Mend;
-    use crate::engine::mend::mends;
+    use crate::engine::compose::containers::tests::container;
+    use crate::engine::compose::mend::Mend;
+    use crate::engine::compose::mend::mends;
+    use crate::engine::container::Container;
 
     fn made(name: &str, state: &str, minute: u8) -> Container {
         let created_at = format!("2026-01-01T00:{minute:02}:00Z");

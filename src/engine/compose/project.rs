@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::config::PinnedImage;
-use crate::engine::fields::at;
-use crate::engine::fields::items;
-use crate::engine::fields::members;
-use crate::engine::fields::text;
+use crate::engine::compose::fields::at;
+use crate::engine::compose::fields::items;
+use crate::engine::compose::fields::members;
+use crate::engine::compose::fields::text;
 use crate::model::ImageRef;
 
 /// How the pin is held.
@@ -238,8 +238,8 @@ pub(super) fn same_repository(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::project::repository;
-    use crate::engine::project::same_repository;
+    use crate::engine::compose::project::repository;
+    use crate::engine::compose::project::same_repository;
 
     #[test]
     fn repositories_of_references() {

@@ -1,7 +1,7 @@
 //! Keep-tags: what a routine `docker image prune` must not take.
 
-use crate::engine::compose::Compose;
-use crate::engine::compose::QUESTION;
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
 use crate::model::ServiceName;

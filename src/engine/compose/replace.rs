@@ -105,9 +105,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use crate::engine::replace::read;
-    use crate::engine::replace::remove;
-    use crate::engine::replace::replace;
+    use crate::engine::compose::replace::read;
+    use crate::engine::compose::replace::remove;
+    use crate::engine::compose::replace::replace;
     use crate::process::Cancel;
     use crate::process::Command;
     use crate::process::capture;

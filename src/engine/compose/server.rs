@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::engine::compose::Compose;
-use crate::engine::compose::QUESTION;
+use crate::engine::compose::fields::items;
+use crate::engine::compose::fields::json;
+use crate::engine::compose::fields::text;
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
-use crate::engine::fields::items;
-use crate::engine::fields::json;
-use crate::engine::fields::text;
 use crate::process::Cancel;
 
 /// The version of compose that our tests run on.
@@ -115,7 +115,7 @@ fn judge(said: &str) -> Result<ComposeVersion, EngineError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::server::judge;
+    use crate::engine::compose::server::judge;
 
     #[test]
     fn versions_with_a_known_hole_are_refused() {

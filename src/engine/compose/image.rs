@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::engine::compose::Compose;
-use crate::engine::compose::QUESTION;
+use crate::engine::compose::fields::at;
+use crate::engine::compose::fields::items;
+use crate::engine::compose::fields::json;
+use crate::engine::compose::fields::members;
+use crate::engine::compose::fields::text;
+use crate::engine::compose::project::same_repository;
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
-use crate::engine::fields::at;
-use crate::engine::fields::items;
-use crate::engine::fields::json;
-use crate::engine::fields::members;
-use crate::engine::fields::text;
-use crate::engine::project::same_repository;
 use crate::model::ImageRef;
 use crate::process::Cancel;
 use crate::process::Ended;

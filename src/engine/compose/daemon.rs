@@ -12,7 +12,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::clock;
-use crate::engine::compose::Compose;
+use crate::engine::compose::stack::Compose;
 use crate::engine::error::EngineError;
 use crate::process::Cancel;
 use crate::process::capture;

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::config::PinChoice;
-use crate::engine::compose::Compose;
-use crate::engine::compose::shown;
-use crate::engine::dotenv::DotEnv;
+use crate::engine::compose::dotenv::DotEnv;
+use crate::engine::compose::files::HandFiles;
+use crate::engine::compose::files::same;
+use crate::engine::compose::replace;
+use crate::engine::compose::sources::Sources;
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::shown;
 use crate::engine::error::EngineError;
-use crate::engine::files::HandFiles;
-use crate::engine::files::same;
-use crate::engine::replace;
-use crate::engine::sources::Sources;
 
 /// Variables that mean something to docker, to compose or to the programs themselves.
 const TAKEN: [&str; 4] = ["PATH", "HOME", "LANG", "PWD"];

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use saphyr::LoadableYamlNode as _;
 use saphyr::Yaml;
 
-use crate::engine::dotenv::expand;
+use crate::engine::compose::dotenv::expand;
+use crate::engine::compose::replace;
 use crate::engine::error::EngineError;
-use crate::engine::replace;
 
 /// More files than this are no stack that a person wrote.
 const MOST_FILES: usize = 200;
@@ -178,8 +178,8 @@ pub(super) fn is_remote(path: &str) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use crate::engine::sources::Sources;
-    use crate::engine::sources::is_remote;
+    use crate::engine::compose::sources::Sources;
+    use crate::engine::compose::sources::is_remote;
 
     #[test]
     fn what_would_be_fetched_is_known_by_its_spelling() {

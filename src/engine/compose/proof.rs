@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::config::PinnedImage;
-use crate::engine::project::repository;
-use crate::engine::project::same_repository;
+use crate::engine::compose::project::repository;
+use crate::engine::compose::project::same_repository;
 
 /// The value that stands for pin number `index` while compose resolves the stack; it has the form of a real pin. `run`
 /// tells one resolution from another.
@@ -121,10 +121,10 @@ mod tests {
     use serde_json::json;
 
     use crate::config::PinnedImage;
-    use crate::engine::proof::difference;
-    use crate::engine::proof::marker;
-    use crate::engine::proof::objection;
-    use crate::engine::proof::without_markers;
+    use crate::engine::compose::proof::difference;
+    use crate::engine::compose::proof::marker;
+    use crate::engine::compose::proof::objection;
+    use crate::engine::compose::proof::without_markers;
     use crate::model::ImageRef;
     use crate::model::Repository;
 

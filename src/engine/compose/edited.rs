@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::engine::compose::Compose;
-use crate::engine::compose::shown;
+use crate::engine::compose::project::PinMode;
+use crate::engine::compose::project::Resolved;
+use crate::engine::compose::project::same_repository;
+use crate::engine::compose::proof::leaves;
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::shown;
 use crate::engine::error::EngineError;
-use crate::engine::project::PinMode;
-use crate::engine::project::Resolved;
-use crate::engine::project::same_repository;
-use crate::engine::proof::leaves;
 use crate::model::ImageRef;
 use crate::process::Cancel;
 

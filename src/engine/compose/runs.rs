@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::engine::compose::Compose;
-use crate::engine::compose::QUESTION;
-use crate::engine::compose::shown;
+use crate::engine::compose::fields::json;
+use crate::engine::compose::fields::members;
+use crate::engine::compose::files::LISTED;
+use crate::engine::compose::ground::Ground;
+use crate::engine::compose::proof::marker;
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::QUESTION;
+use crate::engine::compose::stack::shown;
 use crate::engine::error::EngineError;
-use crate::engine::fields::json;
-use crate::engine::fields::members;
-use crate::engine::files::LISTED;
-use crate::engine::ground::Ground;
-use crate::engine::proof::marker;
 use crate::process::Cancel;
 use crate::process::Captured;
 use crate::process::Command;

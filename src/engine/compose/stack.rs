@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::Docker;
 use crate::config::Stack;
-use crate::engine::daemon::Patience;
+use crate::engine::compose::daemon::Patience;
 use crate::engine::error::EngineError;
 use crate::process::Cancel;
 use crate::process::Command;
@@ -199,8 +199,8 @@ pub(super) mod tests {
     use crate::config::PinChoice;
     use crate::config::PinnedImage;
     use crate::config::Stack;
-    use crate::engine::compose::Compose;
-    use crate::engine::compose::QUESTION;
+    use crate::engine::compose::stack::Compose;
+    use crate::engine::compose::stack::QUESTION;
     use crate::model::Repository;
 
     /// An engine for tests of values: no program is run.

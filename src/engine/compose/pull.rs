@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::engine::compose::Compose;
-use crate::engine::compose::shown;
+use crate::engine::compose::project::Resolved;
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::shown;
+use crate::engine::compose::up::Plan;
 use crate::engine::error::EngineError;
-use crate::engine::project::Resolved;
-use crate::engine::up::Plan;
 use crate::model::ImageRef;
 use crate::process::Cancel;
 use crate::process::Command;
@@ -94,9 +94,9 @@ impl Layers {
 mod tests {
     use std::path::Path;
 
-    use crate::engine::compose::QUESTION;
-    use crate::engine::compose::tests::engine;
-    use crate::engine::pull::Layers;
+    use crate::engine::compose::pull::Layers;
+    use crate::engine::compose::stack::QUESTION;
+    use crate::engine::compose::stack::tests::engine;
     use crate::model::ImageRef;
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::engine::compose::Compose;
+use crate::engine::compose::project::Resolved;
+use crate::engine::compose::stack::Compose;
 use crate::engine::error::EngineError;
-use crate::engine::project::Resolved;
 use crate::process::Command;
 
 /// Where a hook runs.

@@ -47,7 +47,7 @@ fn fingerprint(value: &Value, key: &[u8]) -> String {
 mod tests {
     use serde_json::json;
 
-    use crate::engine::redact::redacted;
+    use crate::engine::compose::redact::redacted;
 
     #[test]
     fn values_that_may_be_secret_become_fingerprints() {

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::engine::compose::shown;
-use crate::engine::dotenv::DotEnv;
+use crate::engine::compose::dotenv::DotEnv;
+use crate::engine::compose::replace;
+use crate::engine::compose::sources;
+use crate::engine::compose::stack::shown;
 use crate::engine::error::EngineError;
-use crate::engine::replace;
-use crate::engine::sources;
 
 const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 const OVERRIDES: [&str; 4] =
@@ -97,9 +97,9 @@ fn found(dir: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use crate::engine::dotenv::DotEnv;
-    use crate::engine::files::HandFiles;
-    use crate::engine::files::MARK;
+    use crate::engine::compose::dotenv::DotEnv;
+    use crate::engine::compose::files::HandFiles;
+    use crate::engine::compose::files::MARK;
 
     /// The files and ours among them, as names, in a folder with `files` and this `.env`.
     fn find(files: &[(&str, &str)], dotenv: &str) -> (String, Option<String>) {

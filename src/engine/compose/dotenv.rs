@@ -282,9 +282,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use crate::engine::dotenv::DotEnv;
-    use crate::engine::dotenv::expand;
-    use crate::engine::dotenv::mentions;
+    use crate::engine::compose::dotenv::DotEnv;
+    use crate::engine::compose::dotenv::expand;
+    use crate::engine::compose::dotenv::mentions;
     use crate::process::Cancel;
     use crate::process::Command;
     use crate::process::capture;

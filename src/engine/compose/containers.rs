@@ -2,66 +2,19 @@
 
 use serde_json::Value;
 
-use crate::engine::compose::Compose;
-use crate::engine::compose::QUESTION;
+use crate::engine::compose::fields::at;
+use crate::engine::compose::fields::items;
+use crate::engine::compose::fields::json;
+use crate::engine::compose::fields::text;
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::QUESTION;
+use crate::engine::container::Container;
+use crate::engine::container::ContainerState;
+use crate::engine::container::Health;
 use crate::engine::error::EngineError;
-use crate::engine::fields::at;
-use crate::engine::fields::items;
-use crate::engine::fields::json;
-use crate::engine::fields::text;
 use crate::process::Cancel;
 use crate::process::Ended;
 use crate::process::capture;
-
-/// What Docker's health check says of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// It has none.
-    Unchecked,
-    /// Not yet known.
-    Starting,
-    /// It passes.
-    Healthy,
-    /// It fails.
-    Unhealthy,
-}
-
-/// One container of the stack's project.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Container {
-    /// Its id, 64 hex digits.
-    pub id: String,
-    /// Its name, without a leading slash.
-    pub name: String,
-    /// The service it belongs to.
-    pub service: String,
-    /// The id of the image it was made from: what really runs.
-    pub image_id: String,
-    /// The image as the compose file named it when the container was made.
-    pub image: String,
-    /// `created`, `running`, `paused`, `restarting`, `exited`, `dead`, `removing`.
-    pub state: String,
-    /// Its exit code; 0 while it runs.
-    pub exit_code: i64,
-    /// Whether the kernel ended it for want of memory.
-    pub oom_killed: bool,
-    /// How often Docker has restarted it.
-    pub restarts: u64,
-    /// When it was made, as Docker writes it.
-    pub created_at: String,
-    /// When it was started, as Docker writes it; `0001-01-01T00:00:00Z`: never.
-    pub started_at: String,
-    /// What its health check says.
-    pub health: Health,
-    /// What the last health check wrote, masked.
-    pub health_output: String,
-    /// Why it could not be started, masked; empty in the usual case.
-    pub error: String,
-    /// Whether it was made by `docker compose run`.
-    pub is_one_off: bool,
-    /// Whether compose made it to take the place of another.
-    pub is_replacement: bool,
-}
 
 impl Compose {
     /// All containers of the project, running or not, by service and name.
@@ -112,18 +65,13 @@ impl Compose {
             service: label("com.docker.compose.service").to_owned(),
             image_id: text(value, &["Image"]).to_owned(),
             image: text(value, &["Config", "Image"]).to_owned(),
-            state: text(value, &["State", "Status"]).to_owned(),
+            state: ContainerState::of(text(value, &["State", "Status"])),
             exit_code: number(&["State", "ExitCode"]),
             oom_killed: at(value, &["State", "OOMKilled"]).and_then(Value::as_bool).unwrap_or_default(),
             restarts: number(&["RestartCount"]).unsigned_abs(),
             created_at: text(value, &["Created"]).to_owned(),
             started_at: text(value, &["State", "StartedAt"]).to_owned(),
-            health: match text(value, &["State", "Health", "Status"]) {
-                "starting" => Health::Starting,
-                "healthy" => Health::Healthy,
-                "unhealthy" => Health::Unhealthy,
-                _ => Health::Unchecked,
-            },
+            health: Health::of(text(value, &["State", "Health", "Status"])),
             health_output: self.mask.hide(last.trim()),
             error: self.mask.hide(text(value, &["State", "Error"])),
             is_one_off: label("com.docker.compose.oneoff") == "True",
@@ -145,8 +93,9 @@ impl Compose {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use crate::engine::containers::Container;
-    use crate::engine::containers::Health;
+    use crate::engine::container::Container;
+    use crate::engine::container::ContainerState;
+    use crate::engine::container::Health;
 
     /// A container for tests of values: no program is run.
     pub(in crate::engine) fn container(service: &str, state: &str, exit_code: i64) -> Container {
@@ -157,7 +106,7 @@ pub(super) mod tests {
             service: service.to_owned(),
             image_id: text(),
             image: text(),
-            state: state.to_owned(),
+            state: ContainerState::of(state),
             exit_code,
             oom_killed: false,
             restarts: 0,

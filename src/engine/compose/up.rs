@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::engine::compose::Compose;
-use crate::engine::containers::Container;
+use crate::engine::compose::project::Condition;
+use crate::engine::compose::project::Resolved;
+use crate::engine::compose::stack::Compose;
+use crate::engine::container::Container;
+use crate::engine::container::ContainerState;
 use crate::engine::error::EngineError;
-use crate::engine::project::Condition;
-use crate::engine::project::Resolved;
 use crate::process::Cancel;
 use crate::process::Stream;
 
@@ -94,8 +95,9 @@ fn missing_dependencies(resolved: &Resolved, touched: &[&str], there: &[Containe
         for (name, condition) in hosts.chain(needs) {
             let is_active = resolved.service(name).is_some_and(|service| service.active);
             let is_there = there.iter().any(|container| {
-                let did_its_work = condition == Condition::Completed && container.state == "exited" && container.exit_code == 0;
-                container.service == *name && !container.is_one_off && (container.state == "running" || did_its_work)
+                let did_its_work =
+                    condition == Condition::Completed && container.state == ContainerState::Exited && container.exit_code == 0;
+                container.service == *name && !container.is_one_off && (container.is_running() || did_its_work)
             });
             if is_active && !is_there && !touched.contains(&name.as_str()) {
                 missing.insert(name.clone());
@@ -115,13 +117,13 @@ mod tests {
     use serde_json::json;
 
     use crate::config::PinnedImage;
-    use crate::engine::containers::Container;
-    use crate::engine::containers::tests::container;
-    use crate::engine::project::PinMode;
-    use crate::engine::project::Resolved;
-    use crate::engine::project::Use;
-    use crate::engine::project::services;
-    use crate::engine::up::Plan;
+    use crate::engine::compose::containers::tests::container;
+    use crate::engine::compose::project::PinMode;
+    use crate::engine::compose::project::Resolved;
+    use crate::engine::compose::project::Use;
+    use crate::engine::compose::project::services;
+    use crate::engine::compose::up::Plan;
+    use crate::engine::container::Container;
     use crate::model::Repository;
 
     /// web and migrate are pinned; web needs db (which needs disk), migrate (to end well), seed (to end well) and mail,
