@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use dataset::{Dataset, DatasetLogin, Git, Publish};
+pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
 pub use look::{Demands, FetchPlan, HostPattern, HttpVersion, RuleLevels};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};

@@ -13,7 +13,6 @@ use crate::dataset::call::shown;
 use crate::dataset::commit::Parts;
 use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
-use crate::dataset::heal::version_of;
 use crate::dataset::replay::Own;
 use crate::model::Commit;
 use crate::process::Cancel;
@@ -80,11 +79,6 @@ impl Repo {
         Ok(all)
     }
 
-    /// The first two numbers of git's version.
-    pub(super) async fn version(&self, cancel: &Cancel) -> Result<(u32, u32), DatasetError> {
-        Ok(version_of(&self.git(["version"]).text(cancel).await?))
-    }
-
     /// Whether no path that an own commit touches is one, above one or below one that the remote has changed since `base`.
     async fn touch_other_files(&self, own: &Own<'_>, base: &str, commits: &[String], cancel: &Cancel) -> Result<bool, DatasetError> {
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", base, own.remote.as_str()];
@@ -133,8 +127,8 @@ impl Repo {
 
     /// The tree of each of `count` merges, one a line; none when one does not fit.
     async fn merged_trees(&self, list: &str, count: usize, cancel: &Cancel) -> Result<Option<Vec<String>>, DatasetError> {
-        let args = ["merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages"];
-        let (ended, out, _) = self.git_without_files(args).stdin(in_memory(list.as_bytes())?).run(cancel).await;
+        let args = ["merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages"].map(str::to_owned).to_vec();
+        let (ended, out, _) = self.git_merging(args, cancel).await.stdin(in_memory(list.as_bytes())?).run(cancel).await;
         if ended == Ended::Cancelled {
             return Err(DatasetError::Cancelled);
         }

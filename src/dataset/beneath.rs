@@ -223,6 +223,11 @@ impl Beneath {
         }
     }
 
+    /// The folder itself, for git to be confined to.
+    pub(super) fn into_folder(self) -> OwnedFd {
+        self.0
+    }
+
     /// A path that leads to this very folder, whatever becomes of its name.
     pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))

@@ -76,7 +76,7 @@ impl Repo {
             return Ok(None);
         }
         // Times that differ while the content does not are no edit.
-        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(index).run(cancel).await;
+        self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(index).run(cancel).await;
         if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
@@ -102,7 +102,7 @@ impl Repo {
     /// bring back is moved aside first.
     async fn read_tree(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         self.clear_the_way(from, to, index, cancel).await?;
-        let (ended, _, err) = self.git(["read-tree", "-m", "-u", from, to]).index(index).run(cancel).await;
+        let (ended, _, err) = self.git_on_files(["read-tree", "-m", "-u", from, to]).index(index).run(cancel).await;
         match ended {
             Ended::Exit(0) => Ok(None),
             Ended::Exit(128) if in_the_way(&err) => Ok(Some(err)),
@@ -113,7 +113,7 @@ impl Repo {
     /// The same on the repository's own index, whose lock is held: by way of a copy.
     pub(super) async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         let index = self.borrowed_index()?;
-        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
+        self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         let done = self.read_tree(from, to, &index, cancel).await?.is_none();
         if done {
             self.install_index(&index)?;
@@ -172,7 +172,7 @@ impl Repo {
     pub(super) async fn fill_first(&self, tip: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
         let Some(_) = &self.work else { return Ok(()) };
         let index = self.own_dir()?.join("index");
-        self.git(["read-tree", "-m", "-u", tip.as_str()]).index(&index).text(cancel).await?;
+        self.git_on_files(["read-tree", "-m", "-u", tip.as_str()]).index(&index).text(cancel).await?;
         self.install_index(&index)
     }
 
@@ -210,7 +210,7 @@ impl Repo {
         let lock = IndexLock::take(self, cancel).await?;
         let index = self.borrowed_index()?;
         self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
-        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        self.git_on_files(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
         let own = self.git_dir.join("index");
         std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own, error))?;
         drop(lock);
@@ -227,9 +227,9 @@ impl Repo {
         if !had_index {
             // Never checked out, or the index was lost: what is missing then is no edit.
             self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
-            self.git(["checkout-index", "-a", "-q"]).index(&index).run(cancel).await;
+            self.git_on_files(["checkout-index", "-a", "-q"]).index(&index).run(cancel).await;
         }
-        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
+        self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         self.remember_rules(cancel).await?;
         let (mut parked, mut left) = (None, None);
         match self.unedit(&tip, &index, &mut parked, cancel).await {
@@ -243,7 +243,7 @@ impl Repo {
         if let Some(why) = left {
             self.note(format!("Edited files could not be brought back to what the branch has, and stay as they are: {why}"));
             self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
-            self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
+            self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         }
         self.install_index(&index)?;
         drop(lock);

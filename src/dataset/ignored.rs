@@ -52,7 +52,7 @@ impl Repo {
     /// Remembers the rules of the work tree as they are now, also across restarts.
     pub(super) async fn remember_rules(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let Some(work) = self.work.clone() else { return Ok(()) };
-        let found = self.git(["ls-files", "-z", "--cached", "--others", "--", ":(glob)**/.gitignore"]).bytes(cancel).await?;
+        let found = self.git_on_files(["ls-files", "-z", "--cached", "--others", "--", ":(glob)**/.gitignore"]).bytes(cancel).await?;
         let mut rules = Vec::new();
         let work = Beneath::open_real(&work).map_err(|error| DatasetError::File(work, error))?;
         for path in found.split(|b| *b == 0).filter(|path| stays_below(path)).collect::<BTreeSet<_>>() {
@@ -116,7 +116,7 @@ impl Repo {
         cancel: &Cancel,
     ) -> Result<(), DatasetError> {
         let rules = format!("core.excludesFile={}", shown(exclude));
-        let call = self.git(["-c", &rules, "check-ignore", "-z", "--no-index", "--stdin"]).in_tree(tree).stdin(in_memory(list)?);
+        let call = self.git_on_files(["-c", &rules, "check-ignore", "-z", "--no-index", "--stdin"]).in_tree(tree).stdin(in_memory(list)?);
         match call.run_bytes(cancel).await {
             (Ended::Exit(0 | 1), out, _) => {
                 ignored.extend(out.split(|b| *b == 0).filter_map(|path| path.strip_prefix(b"./")).map(<[u8]>::to_vec));

@@ -59,7 +59,7 @@ impl Repo {
     pub(super) async fn clear_for(&self, tip: &str, index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
         let mut args = ["diff-index", "-z", "--ignore-submodules=all", tip].map(str::to_owned).to_vec();
         args.extend(self.without_nested(index, cancel).await?);
-        let raw = self.git(args).index(index).bytes(cancel).await?;
+        let raw = self.git_on_files(args).index(index).bytes(cancel).await?;
         let mut touched = touched(&raw);
         // All of it goes back to what the commit has.
         for one in &mut touched {

@@ -66,7 +66,7 @@ impl Repo {
         }
         self.update_index(&index, &info, cancel).await?;
         let prefix = format!("--prefix={}/", shown(&tree));
-        self.git(["checkout-index", "-a", "-f", "-q", &prefix]).index(&index).text(cancel).await?;
+        self.git_on_files(["checkout-index", "-a", "-f", "-q", &prefix]).index(&index).text(cancel).await?;
         let list: Vec<u8> = changed.iter().flat_map(|one| one.path.iter().copied().chain([0])).collect();
         self.git(["update-index", "-z", "--stdin"]).index(&index).in_tree(&tree).stdin(in_memory(&list)?).text(cancel).await?;
         let out = self.git(["ls-files", "-s", "-z"]).index(&index).bytes(cancel).await?;

@@ -122,6 +122,11 @@ impl Own {
         self.scratch.join("empty")
     }
 
+    /// The folder that both stand in.
+    pub(super) fn root(&self) -> &Path {
+        self.git.parent().unwrap_or(Path::new("/"))
+    }
+
     /// Takes over the parts of a split index, which git looks for in its own folder.
     pub(super) fn take_split(&self, git_dir: &Path, names: &[std::ffi::OsString]) -> std::io::Result<()> {
         names.iter().try_for_each(|name| link(&self.git.join(name), &git_dir.join(name)))

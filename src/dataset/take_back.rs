@@ -79,7 +79,7 @@ impl Repo {
         let known = self.entries(&index, cancel).await?;
         let mut args = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"].map(str::to_owned).to_vec();
         args.extend(self.without_nested(&index, cancel).await?);
-        let touched: Vec<Vec<u8>> = self.git(args).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
+        let touched: Vec<Vec<u8>> = self.git_on_files(args).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
         let (mut back, mut folders) = (Vec::new(), Vec::new());
         for entry in changes(&raw) {
             let path = path_in(work, &entry.path);
@@ -113,7 +113,7 @@ impl Repo {
         let list = self.own_dir()?.join("back");
         std::fs::write(&list, back).map_err(|error| DatasetError::File(list.clone(), error))?;
         let file = std::fs::File::open(&list).map_err(|error| DatasetError::File(list.clone(), error))?;
-        self.git(["checkout-index", "-f", "-q", "-z", "--stdin"]).index(&index).stdin(file).text(cancel).await.map(drop)
+        self.git_on_files(["checkout-index", "-f", "-q", "-z", "--stdin"]).index(&index).stdin(file).text(cancel).await.map(drop)
     }
 
     /// Whether what stands at `path` is the new content, or the beginning of it.
@@ -140,7 +140,7 @@ impl Repo {
             return Ok(true);
         }
         let name = format!("{to}:{}", String::from_utf8_lossy(&entry.path));
-        let (ended, written, _) = self.git(["cat-file", "--filters", &name]).run_bytes(cancel).await;
+        let (ended, written, _) = self.git_on_files(["cat-file", "--filters", &name]).run_bytes(cancel).await;
         Ok(ended == Ended::Exit(0) && written.starts_with(&found))
     }
 

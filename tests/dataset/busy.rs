@@ -80,7 +80,11 @@ on_both_gits! {
         world.here("own", "o");
         damage(&world, "main~2^{tree}");
         let program = commits_late(&world);
-        world.set(|settings| settings.git.program = program);
+        // It works in the checkout as an app does, and notes that it did.
+        world.set(|settings| {
+            settings.git.program = program;
+            settings.git.confine = tagalong::config::Confine::Never;
+        });
         let ready = world.ready().await;
         assert_eq!(ready.aside.len(), 1, "{ready:?}");
         let late = world.run(&ready.aside[0], &["rev-parse", "refs/heads/main"]);
