@@ -223,6 +223,21 @@ impl Beneath {
         }
     }
 
+    /// Where the link of that name leads.
+    pub(super) fn link_target(&self, path: impl AsRef<Path>) -> std::io::Result<Vec<u8>> {
+        let (folder, name) = self.holder(path.as_ref())?;
+        Ok(rustix::fs::readlinkat(&folder.0, name, Vec::new())?.into_bytes())
+    }
+
+    /// Removes the folder at `path` and those in it, as far as they hold nothing.
+    pub(super) fn remove_empty(&self, path: &Path) {
+        for name in self.names(path).unwrap_or_default().iter().filter(|name| self.is_folder(path.join(name))) {
+            self.remove_empty(&path.join(name));
+        }
+        // One that holds something stays.
+        let _ = self.holder(path).map(|(folder, name)| rustix::fs::unlinkat(&folder.0, name, AtFlags::REMOVEDIR));
+    }
+
     /// The folder itself, for git to be confined to.
     pub(super) fn into_folder(self) -> OwnedFd {
         self.0

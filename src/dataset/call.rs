@@ -128,7 +128,7 @@ impl Call {
     }
 
     /// With that configuration, and free to run the programs that it names.
-    pub(super) fn as_configured(mut self) -> Self {
+    pub(super) fn by_configuration(mut self) -> Self {
         for name in ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"] {
             self.command.env.remove(name);
         }

@@ -211,8 +211,7 @@ impl Repo {
         let index = self.borrowed_index()?;
         self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
         self.git_on_files(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
-        let own = self.git_dir.join("index");
-        std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own, error))?;
+        self.install_index(&index)?;
         drop(lock);
         Ok(())
     }

@@ -165,7 +165,7 @@ impl Repo {
             Call::new(&self.settings, args).run(cancel).await.0 == Ended::Exit(0)
         };
         let call = self.git(args);
-        if *self.has_drivers.get_or_init(ask).await { call.as_configured() } else { call }
+        if *self.has_drivers.get_or_init(ask).await { call.by_configuration() } else { call }
     }
 
     /// The first two numbers of git's version.

@@ -154,8 +154,8 @@ pub(super) fn locals_on_disk(repo: &Repo) -> Vec<PathBuf> {
     let mut folders = vec![repo.common.join("refs")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() { folders.push(path) } else { found.push(path) }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder { folders.push(entry.path()) } else { found.push(entry.path()) }
         }
     }
     found

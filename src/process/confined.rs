@@ -82,7 +82,9 @@ impl Confinement {
             rules = rules.add_rule(PathBeneath::new(folder.as_ref(), all))?;
         }
         let files = |access| access & AccessFs::from_file(ASKED);
-        for (path, access) in DEVICES.iter().map(|path| (PathBuf::from(path), files(all))).chain(own_files(program).map(|path| (path, read))) {
+        for (path, access) in
+            DEVICES.iter().map(|path| (PathBuf::from(path), files(all))).chain(own_files(program).map(|path| (path, read)))
+        {
             // One that is not there is not needed either.
             if let Ok(opened) = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
                 rules = rules.add_rule(PathBeneath::new(opened, if path.is_dir() { access } else { files(access) }))?;
@@ -153,7 +155,15 @@ mod tests {
         symlink(&outside, inside.join("link")).expect("a link");
         let within = Confinement::default().with(open(&inside));
         let at = inside.display();
-        for script in ["cat link/secret", "ls link/", "echo x >link/new", "echo x >>link/secret", "rm link/secret", "ln link/secret here", "mv link/secret here"] {
+        for script in [
+            "cat link/secret",
+            "ls link/",
+            "echo x >link/new",
+            "echo x >>link/secret",
+            "rm link/secret",
+            "ln link/secret here",
+            "mv link/secret here",
+        ] {
             let script = format!("cd {at} && {script}");
             let before = std::fs::read_dir(&outside).expect("a folder").count();
             assert_ne!(sh(&script, Some(&within)).await.0, Ended::Exit(0), "{script}");
