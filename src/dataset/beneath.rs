@@ -156,7 +156,7 @@ impl Beneath {
         Ok(rustix::fs::linkat(&old.0, from, &new.0, to, AtFlags::empty())?)
     }
 
-    /// Moves the file `from`, which is ours, to `path`: from another file system as a copy with its time.
+    /// Moves the file `from`, which is ours, to `path`: from another file system as a copy with its time, on the disk by then.
     pub(super) fn bring(&self, from: &Path, path: impl AsRef<Path>) -> std::io::Result<()> {
         let (folder, name) = self.holder(path.as_ref())?;
         match rustix::fs::renameat(CWD, from, &folder.0, name) {
@@ -167,7 +167,8 @@ impl Beneath {
             let mut old = File::open(from)?;
             std::io::copy(&mut old, to)?;
             to.set_permissions(old.metadata()?.permissions())?;
-            to.set_modified(old.metadata()?.modified()?)
+            to.set_modified(old.metadata()?.modified()?)?;
+            to.sync_all()
         })?;
         std::fs::remove_file(from)
     }

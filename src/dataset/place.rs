@@ -4,12 +4,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock;
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::plain_folder;
+use crate::process::HostLock;
+use crate::process::LockError;
 
 /// Our own folder's name inside a dataset's folder.
 pub(super) const INSIDE: &str = ".tagalong";
@@ -54,8 +57,16 @@ impl Place {
         Ok(Self { dir, side, inside })
     }
 
-    pub(super) fn lock(&self) -> PathBuf {
-        self.side.join("lock")
+    /// Takes the dataset's lock, waiting at most `patience` for whoever has it.
+    pub(super) async fn take_lock(&self, patience: Duration) -> Result<HostLock, DatasetError> {
+        let path = self.side.join("lock");
+        // By way of the open folder, which others may have swapped for a link by now.
+        let side = self.open_side().map_err(|error| DatasetError::File(path.clone(), error))?;
+        let taken = HostLock::take_over(&side.path().join("lock"), patience).await;
+        taken.map_err(|error| match error {
+            LockError::File(_, error) => LockError::File(path, error).into(),
+            LockError::Taken(_, by) => LockError::Taken(path, by).into(),
+        })
     }
 
     /// A folder name for a new clone that is not used yet. Clones that were cut off are removed: nobody ever worked in them.
