@@ -14,15 +14,15 @@ use crate::world::on_both_gits;
 /// So long an app commits in a tight loop.
 const BUSY: Duration = Duration::from_secs(8);
 
-/// A git that, once, right after it has carried the branch's work into the new clone, adds `late` in the checkout and runs each of
+/// A git that, once, right after it was called with words like `after`, adds `late` in the checkout and runs each of
 /// `then` there.
-fn commits_late(world: &World, then: &[&str]) -> String {
+fn commits_late(world: &World, after: &str, then: &[&str]) -> String {
     let (program, real, data) = (world.path("git"), &world.git, world.dir());
     let git = format!("env -i PATH=\"$PATH\" HOME={} {real} -c user.name=a -c user.email=a@b.invalid", world.root.path().display());
     let then: String = then.iter().map(|words| format!(" && {git} {words} </dev/null")).collect();
     let script = format!(
         "#!/bin/sh\n{real} \"$@\"; code=$?\n\
-         case \"$*\" in *'-d refs/tagalong/rescued'*)\n\
+         case \"$*\" in *'{after}'*)\n\
          if [ ! -e {marker} ]; then : >{marker}; cd {data} && echo l >late && {git} add late{then}; fi;;\n\
          esac\nexit $code\n",
         marker = world.path("committed").display(),
@@ -79,7 +79,8 @@ on_both_gits! {
         world.expect(Reconcile::FastForwarded).await;
         world.here("own", "o");
         damage(&world, "main~2^{tree}");
-        let program = commits_late(&world, &["commit -q -m late"]);
+        // The branch's work was just carried into the new clone.
+        let program = commits_late(&world, "-d refs/tagalong/rescued", &["commit -q -m late"]);
         // It works in the checkout as an app does, and notes that it did.
         world.set(|settings| {
             settings.git.program = program;
@@ -102,8 +103,8 @@ on_both_gits! {
         let own = world.here("own", "o");
         world.run(&world.dir(), &["tag", "mark"]);
         damage(&world, "main~2^{tree}");
-        // The branch is rewritten, and a tag is moved to where the work was not before.
-        let program = commits_late(&world, &["commit -q --amend -m late", "tag -f mark"]);
+        // Once both are carried over, the branch is rewritten and the tag is moved.
+        let program = commits_late(&world, "+refs/tags/mark:", &["commit -q --amend -m late", "tag -f mark"]);
         world.set(|settings| {
             settings.git.program = program;
             settings.git.confine = tagalong::config::Confine::Never;
