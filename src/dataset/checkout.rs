@@ -187,11 +187,15 @@ impl Repo {
             return Box::pin(self.head_commit(cancel)).await;
         }
         // Most refs stand in files of their own, and a pass asks often.
-        if name.starts_with("refs/")
-            && let Ok(text) = self.files()?.text(name)
-            && let Ok(commit) = Commit::parse(text.trim_end())
-        {
-            return Ok(Some(commit));
+        if name.starts_with("refs/") {
+            match self.files()?.text(name) {
+                Ok(text) if Commit::parse(text.trim_end()).is_ok() => return Ok(Commit::parse(text.trim_end()).ok()),
+                // A tag may be an object of its own.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.own.is_reftable && !name.starts_with("refs/tags/") => {
+                    return Ok(self.packed_tip(name));
+                }
+                _ => {}
+            }
         }
         match self.git(["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).run(cancel).await {
             (Ended::Exit(0), out, _) => Ok(Commit::parse(out.trim()).ok()),
@@ -199,6 +203,12 @@ impl Repo {
             (Ended::Exit(128), _, err) if err.contains("Needed a single revision") => Ok(None),
             (ended, _, err) => Err(failed("rev-parse", &ended, &err)),
         }
+    }
+
+    /// What `packed-refs` says of a ref that has no file of its own.
+    fn packed_tip(&self, name: &str) -> Option<Commit> {
+        let text = self.files().ok()?.text("packed-refs").ok()?;
+        text.lines().find_map(|line| line.split_once(' ').filter(|(_, at)| *at == name).and_then(|(commit, _)| Commit::parse(commit).ok()))
     }
 
     /// An index that was lost is made anew: of the branch, beside the files as they are.

@@ -14,6 +14,7 @@ use crate::dataset::beneath::Beneath;
 use crate::dataset::call::Call;
 use crate::dataset::call::failed;
 use crate::dataset::call::shown;
+use crate::dataset::configured::Configured;
 use crate::dataset::own;
 use crate::dataset::own::Own;
 use crate::dataset::shape;
@@ -48,6 +49,8 @@ pub(super) struct Repo {
     has_drivers: Arc<OnceCell<bool>>,
     /// git's version, once it was asked.
     version: Arc<OnceCell<(u32, u32)>>,
+    /// The remotes of its configuration, once it was read (`traces.rs`).
+    pub(super) configured: Arc<OnceCell<Vec<Configured>>>,
 }
 
 impl Repo {
@@ -73,8 +76,19 @@ impl Repo {
         }
         let reach = Arc::new(Reach::of(settings, dir, work.is_some(), &own)?);
         let settings = Arc::clone(settings);
-        let (notes, has_drivers, version) = (Arc::default(), Arc::default(), Arc::default());
-        Ok(Some(Self { settings, common: git_dir.clone(), git_dir, work, lock, own, reach, notes, has_drivers, version }))
+        Ok(Some(Self {
+            settings,
+            common: git_dir.clone(),
+            git_dir,
+            work,
+            lock,
+            own,
+            reach,
+            notes: Arc::default(),
+            has_drivers: Arc::default(),
+            version: Arc::default(),
+            configured: Arc::default(),
+        }))
     }
 
     /// Says something that a person should hear, once.

@@ -18,6 +18,7 @@ mod beneath;
 mod call;
 mod checkout;
 mod commit;
+mod configured;
 mod daemon;
 mod damage;
 mod decide;

@@ -19,7 +19,7 @@ const BUSY: Duration = Duration::from_secs(8);
 fn commits_late(world: &World, after: &str, then: &[&str]) -> String {
     let (program, real, data) = (world.path("git"), &world.git, world.dir());
     let git = format!("env -i PATH=\"$PATH\" HOME={} {real} -c user.name=a -c user.email=a@b.invalid", world.root.path().display());
-    let then: String = then.iter().map(|words| format!(" && {git} {words} </dev/null")).collect();
+    let then = then.iter().fold(String::new(), |all, words| all + " && " + &git + " " + words + " </dev/null");
     let script = format!(
         "#!/bin/sh\n{real} \"$@\"; code=$?\n\
          case \"$*\" in *'{after}'*)\n\
