@@ -1,0 +1,55 @@
+//! Cancelling.
+
+use crate::landing;
+use crate::model::Caller;
+use crate::model::Order;
+use crate::model::OrderKind;
+use crate::model::Outcome;
+use crate::model::State;
+use crate::model::Step;
+use crate::orders::Deployer;
+use crate::store::Deployment;
+use crate::store::StoreError;
+
+impl Deployer {
+    /// Cancels a deployment for `caller`: one that waits ends at once, one that runs stops what it does and brings back what it
+    /// changed. A rollback that waits has stopped what ran, which may leave its change behind: then it keeps its turn and, without
+    /// landing anything, brings the last verified release back. Returns what came of it, as one sentence, and whether anything did.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn cancel(&self, deployment: &Deployment, caller: &Caller) -> Result<(bool, String), StoreError> {
+        let id = &deployment.id;
+        self.store.audit(&caller.to_string(), "cancel", deployment.order.service.as_str(), id.as_str()).await?;
+        let outcome = Outcome::Cancelled { by: caller.to_string(), changed: false, brought_back: false };
+        let keeps_its_turn = self.may_be_left_half_way(&deployment.order).await?;
+        if matches!(deployment.state, State::Queued) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
+            self.metrics.ended(&deployment.order.service, &outcome, 0);
+            self.hub.tell(id);
+            return Ok((true, format!("{id} waited and is cancelled; nothing was changed.")));
+        }
+        if self.store.ask_cancel(id, &caller.to_string()).await? {
+            if let Some(cancel) = self.cancel_of(id) {
+                cancel.cancel();
+            }
+            if keeps_its_turn && matches!(deployment.state, State::Queued) {
+                let then = "at its turn it lands nothing, and brings the last verified release back where the deployment that it stopped left its change";
+                return Ok((true, format!("{id} is cancelled; {then}.")));
+            }
+            return Ok((true, format!("{id} is told to stop; follow it to see what it brings back.")));
+        }
+        Ok((false, format!("{id} has ended already, so there is nothing to cancel.")))
+    }
+
+    /// Whether what ran when the rollback `order` came is still there half-way, or may be once it has stopped.
+    async fn may_be_left_half_way(&self, order: &Order) -> Result<bool, StoreError> {
+        if order.kind != OrderKind::Rollback {
+            return Ok(false);
+        }
+        // What runs is asked for before what has ended, so that nothing slips through in between.
+        let unfinished = self.store.unfinished(&order.service).await?;
+        // Nothing interrupts an undo, so it leaves nothing to this rollback.
+        let may_stop = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.step.is_some_and(Step::is_undo);
+        Ok(unfinished.iter().any(may_stop) || landing::left_half_way(&self.store, order).await?.is_some())
+    }
+}

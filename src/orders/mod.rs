@@ -1,0 +1,96 @@
+//! Orders and what becomes of them: accepted, held back by guards, queued, given to an executor, cancelled, shown.
+
+mod cancel;
+mod enqueue;
+mod guards;
+mod queue;
+mod state;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::engine::Compose;
+use crate::executor::Executor;
+use crate::journal::Hub;
+use crate::model::DeploymentId;
+use crate::process::Cancel;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+
+pub use enqueue::OrderError;
+pub use state::view;
+
+/// Everything that deployments need, shared by the API and the queue.
+#[derive(Debug)]
+pub struct Deployer {
+    config: RwLock<Arc<Config>>,
+    store: Store,
+    hub: Hub,
+    metrics: Arc<Metrics>,
+    executor: Executor,
+    /// Orders have come, or a place is free.
+    wake: Notify,
+    /// What is carried out in this process, and how to stop it.
+    running: Mutex<HashMap<DeploymentId, Cancel>>,
+}
+
+impl Deployer {
+    /// A deployer over `store` that carries nothing out yet.
+    #[must_use]
+    pub fn new(config: Arc<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
+        Self { config: RwLock::new(config), store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default() }
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another configuration in force: for every order from now on, not for what runs.
+    pub fn set_config(&self, config: Arc<Config>) {
+        self.executor.set_config(&config);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        self.wake.notify_one();
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The followers of journals.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The name that runs of this server carry.
+    #[must_use]
+    pub fn executor(&self) -> &str {
+        self.executor.id()
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The engine over a service's stack, for looking only: it holds no lock.
+    fn engine(&self, service: &crate::config::Service) -> Compose {
+        let config = self.config();
+        Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None)
+    }
+
+    fn cancel_of(&self, id: &DeploymentId) -> Option<Cancel> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}

@@ -1,0 +1,141 @@
+//! The queue: whatever waits is taken when its service is free. It takes no input, runs on event and on timer, and the next
+//! round is its retry.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::config::Service;
+use crate::executor;
+use crate::landing::Claimed;
+use crate::landing::Objection;
+use crate::model::DeploymentId;
+use crate::model::ServiceName;
+use crate::model::State;
+use crate::orders::Deployer;
+use crate::orders::guards;
+use crate::orders::guards::Turn;
+use crate::process::Cancel;
+use crate::store::Deployment;
+use crate::store::StoreError;
+
+/// How often it looks by itself.
+const ROUND: Duration = Duration::from_secs(2);
+/// How often old things are forgotten.
+const SWEEP: Duration = Duration::from_hours(1);
+
+impl Deployer {
+    /// Carries out orders until `stop`. First it finishes or undoes what an earlier life of this executor left. When this
+    /// returns, nothing that it started runs any more; what it was at is taken up by the next start.
+    pub async fn work(self: Arc<Self>, stop: Cancel) {
+        let mut tasks = JoinSet::new();
+        let mut swept: Option<tokio::time::Instant> = None;
+        let mut renewed: Option<tokio::time::Instant> = None;
+        loop {
+            if let Err(error) = self.round(&mut tasks).await {
+                tracing::error!(%error, "the queue could not be read; it is tried again");
+            }
+            // Not in every round: there is one for each order that comes.
+            if renewed.is_none_or(|at| at.elapsed() >= ROUND) {
+                match self.keep_what_runs().await {
+                    Ok(()) => renewed = Some(tokio::time::Instant::now()),
+                    Err(error) => tracing::error!(%error, "what runs could not be looked after; it is tried again"),
+                }
+            }
+            if swept.is_none_or(|at| at.elapsed() > SWEEP) {
+                self.sweep().await;
+                swept = Some(tokio::time::Instant::now());
+            }
+            while tasks.try_join_next().is_some() {}
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(ROUND) => {}
+            }
+        }
+        // Dropping a run ends its process groups; its row stays running and the next start takes it up.
+        tasks.shutdown().await;
+        self.hub.settled().await;
+    }
+
+    /// One round: take up what was left, and take what waits.
+    async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
+        let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
+        let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        for deployment in self.store.reclaim(&services, self.executor.id(), &at_work, executor::LEASE_MS).await? {
+            tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "taking up a deployment that was left unfinished");
+            self.start(deployment, true, tasks);
+        }
+        for deployment in self.store.claim(&services, self.executor.id(), executor::LEASE_MS).await? {
+            self.start(deployment, false, tasks);
+        }
+        Ok(())
+    }
+
+    /// Keeps the lease of what runs here, and stops what others cancelled.
+    async fn keep_what_runs(&self) -> Result<(), StoreError> {
+        if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return Ok(());
+        }
+        let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
+        self.store.renew(self.executor.id(), executor::LEASE_MS).await?;
+        self.stop_cancelled(&services).await
+    }
+
+    fn start(self: &Arc<Self>, deployment: Deployment, recovered: bool, tasks: &mut JoinSet<()>) {
+        let cancel = Cancel::default();
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(deployment.id.clone(), cancel.clone());
+        let deployer = Arc::clone(self);
+        tasks.spawn(async move {
+            let id = deployment.id.clone();
+            deployer.carry_out(deployment, recovered, cancel).await;
+            deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            deployer.wake.notify_one();
+        });
+    }
+
+    async fn carry_out(&self, deployment: Deployment, recovered: bool, cancel: Cancel) {
+        let config = self.config();
+        let Some(service) = config.service(&deployment.order.service).cloned() else { return };
+        let objection = match self.objection(&deployment, &service).await {
+            Ok(objection) => objection,
+            Err(error) => {
+                return tracing::error!(deployment = %deployment.id, %error, "the guards could not be asked; the next round tries again");
+            }
+        };
+        self.executor.carry_out(config, Claimed { deployment, service, recovered, objection }, cancel).await;
+    }
+
+    async fn objection(&self, deployment: &Deployment, service: &Service) -> Result<Option<Objection>, StoreError> {
+        let hold = self.store.hold(&service.name).await?;
+        let turn = Turn { deployment, max_wait: service.max_wait, hold: hold.as_ref(), now_ms: clock::now_ms() };
+        Ok(guards::at_the_turn(&turn))
+    }
+
+    /// A cancel may have been asked of another server of the same database.
+    async fn stop_cancelled(&self, services: &[ServiceName]) -> Result<(), StoreError> {
+        for service in services {
+            for deployment in self.store.unfinished(service).await? {
+                if deployment.cancel_by.is_some()
+                    && matches!(deployment.state, State::Running { .. })
+                    && let Some(cancel) = self.cancel_of(&deployment.id)
+                {
+                    cancel.cancel();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self) {
+        let retention = self.config().retention.clone();
+        let now = clock::now_ms();
+        let (journal, deliveries) = (now - retention.journal.as_millis() as i64, now - retention.deliveries.as_millis() as i64);
+        if let Err(error) = self.store.forget_older(journal, deliveries).await {
+            tracing::warn!(%error, "old journals could not be forgotten; it is tried again in an hour");
+        }
+    }
+}

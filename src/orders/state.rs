@@ -1,0 +1,169 @@
+//! How a service stands, for people and programs.
+
+use std::time::Duration;
+
+use crate::api;
+use crate::clock;
+use crate::config::Service;
+use crate::engine::Compose;
+use crate::engine::PinnedNow;
+use crate::landing;
+use crate::model::ImageRef;
+use crate::model::State;
+use crate::orders::Deployer;
+use crate::orders::enqueue::same_content;
+use crate::process::Cancel;
+use crate::store::Deployment;
+use crate::store::StoreError;
+
+impl Deployer {
+    /// How a service stands: what is pinned, what runs, what waits and why nothing happens.
+    ///
+    /// # Errors
+    /// When the database does not answer. A Docker that does not answer is said in `blocked`.
+    pub async fn service_state(&self, service: &Service) -> Result<api::Service, StoreError> {
+        let verified = self.store.verified(&service.name).await?;
+        for error in verified.iter().filter_map(|one| one.as_ref().err()) {
+            tracing::error!(service = %service.name, %error, "a verified release is not shown");
+        }
+        let unfinished = self.store.unfinished(&service.name).await?;
+        let hold = self.store.hold(&service.name).await?;
+        let engine = self.engine(service);
+        let pinned = pinned(&engine).await;
+        let containers = engine.containers(&Cancel::default()).await;
+        let running = unfinished.iter().find(|one| matches!(one.state, State::Running { .. }));
+        // The one behind a record that does not read is not the one that serves.
+        let live = verified.first().and_then(|one| one.as_ref().ok());
+        let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
+        let blocked = blocked(service, running, fault);
+        let containers = containers.unwrap_or_default();
+        Ok(api::Service {
+            name: service.name.clone(),
+            drift: pinned.as_ref().ok().filter(|_| running.is_none()).and_then(|pinned| drift(pinned, live)),
+            pinned: pinned.unwrap_or_default(),
+            containers: containers
+                .iter()
+                .map(|container| api::Container {
+                    service: container.service.clone(),
+                    name: container.name.clone(),
+                    state: container.state.clone(),
+                    health: landing::health_word(container).map(str::to_owned),
+                    image_id: container.image_id.clone(),
+                    started_at: container.started_at.clone(),
+                })
+                .collect(),
+            live: live.map(view),
+            running: running.map(view),
+            waiting: unfinished.iter().find(|one| matches!(one.state, State::Queued)).map(view),
+            held: hold.map(|hold| {
+                format!(
+                    "the rollback {} holds it since {}; `tagalong resume {}` lets CI deploy again",
+                    hold.deployment,
+                    clock::utc(hold.since_ms),
+                    service.name
+                )
+            }),
+            blocked,
+            rollback_candidates: candidates(&engine, live, verified.iter().flatten(), service.keep).await,
+        })
+    }
+}
+
+/// What the stack's files pin, or why they cannot be read.
+async fn pinned(engine: &Compose) -> Result<Vec<String>, String> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let read = tokio::time::timeout(PATIENCE, engine.current()).await;
+    let read = read.map_err(|_| format!("the stack's files could not be read within {} s", PATIENCE.as_secs()))?;
+    let text = |pin: PinnedNow| pin.value.map_or_else(|| format!("{} (nothing)", pin.image), |value| format!("{}:{value}", pin.image));
+    Ok(read.map_err(|error| error.to_string())?.into_iter().map(text).collect())
+}
+
+/// Why nothing happens, or what does: who is at which step since when.
+fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option<String>) -> Option<String> {
+    if let Some(one) = running {
+        let step = one.step.map_or("guards", |step| step.as_str());
+        let fault = engine_fault.map_or(String::new(), |fault| format!("; {fault}"));
+        return Some(format!("{} is at {step} since {}{fault}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms))));
+    }
+    let holders = landing::holders(&service.stack.dir);
+    holders.first().map(|holder| format!("process {} ({}) holds the stack's lock", holder.pid, holder.command)).or(engine_fault)
+}
+
+/// The verified releases before the live one, each content once, newest first.
+async fn candidates<'a>(
+    engine: &Compose,
+    live: Option<&'a Deployment>,
+    verified: impl Iterator<Item = &'a Deployment>,
+    keep: usize,
+) -> Vec<api::Candidate> {
+    let mut older: Vec<&Deployment> = Vec::new();
+    for one in verified {
+        if !live.iter().chain(&older).any(|newer| same_content(&newer.images, &one.images)) {
+            older.push(one);
+        }
+    }
+    older.truncate(keep.saturating_sub(1));
+    let images: Vec<&ImageRef> = older.iter().flat_map(|one| &one.images).collect();
+    // A Docker that does not answer is said elsewhere.
+    let gone = engine.gone(&images, &Cancel::default()).await.unwrap_or_default();
+    older
+        .into_iter()
+        .map(|one| api::Candidate {
+            deployment: one.id.clone(),
+            tag: one.images.first().and_then(|image| image.tag.clone()),
+            images: one.images.iter().map(ToString::to_string).collect(),
+            gone: one.images.iter().filter(|image| gone.contains(image)).map(ToString::to_string).collect(),
+            at_ms: one.ended_ms.unwrap_or(one.created_ms),
+        })
+        .collect()
+}
+
+/// Where the pin is not what was last verified.
+fn drift(pinned: &[String], live: Option<&Deployment>) -> Option<String> {
+    let live = live?;
+    let missing: Vec<String> =
+        live.images.iter().filter(|image| !pinned.iter().any(|pin| is_pinned(image, pin))).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "the last verified release is {}, but the stack pins {}",
+        missing.join(", "),
+        if pinned.is_empty() { "nothing".into() } else { pinned.join(", ") }
+    ))
+}
+
+/// Whether `pin` means the image: by its digest, or by the tag that a loaded one has alone.
+fn is_pinned(image: &ImageRef, pin: &str) -> bool {
+    image.loaded_name().map_or_else(|| pin.contains(image.digest.as_str()), |name| pin == name)
+}
+
+/// A stored deployment as the API shows it.
+#[must_use]
+pub fn view(stored: &Deployment) -> api::Deployment {
+    let summary = match &stored.state {
+        State::Done { outcome } => Some(outcome.to_string()),
+        _ => None,
+    };
+    api::Deployment {
+        id: stored.id.clone(),
+        service: stored.order.service.clone(),
+        kind: stored.order.kind,
+        state: stored.state.clone(),
+        summary,
+        tag: stored.order.tag.clone(),
+        images: stored.images.iter().map(ToString::to_string).collect(),
+        verified: stored.verified,
+        commit: stored.order.commit.clone(),
+        git_ref: stored.order.git_ref.clone(),
+        run_url: stored.order.run_url.clone(),
+        run_number: stored.order.run_number,
+        reason: stored.order.reason.clone(),
+        caller: stored.order.caller.to_string(),
+        ran_before: stored.ran_before.clone(),
+        report: stored.report.clone(),
+        created_ms: stored.created_ms,
+        started_ms: stored.started_ms,
+        ended_ms: stored.ended_ms,
+    }
+}
