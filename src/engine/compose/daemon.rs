@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
 use crate::clock;
+use crate::engine::compose::events::Need;
 use crate::engine::compose::stack::Compose;
 use crate::engine::error::EngineError;
 use crate::process::Cancel;
@@ -25,8 +25,6 @@ const SILENCE: Duration = Duration::from_secs(10);
 const SAY: Duration = Duration::from_secs(30);
 /// How often one call is made again: a daemon that comes and goes must not keep it up for ever.
 const MOST_TIMES: u32 = 5;
-/// The watching client lives at most so long, and is begun anew then.
-const WATCH: Duration = Duration::from_hours(24);
 
 /// How often something may still be done again, and how many outages were seen when it was begun.
 pub(super) struct Turn {
@@ -38,42 +36,31 @@ pub(super) struct Turn {
 pub(super) struct Patience {
     limit: Duration,
     tell: Box<dyn Fn(&str) + Send + Sync>,
-    /// Counts outages that were seen.
-    outages: Arc<AtomicU32>,
     /// It was waited for in vain, and has not answered since.
     given_up: AtomicBool,
     /// One waits, and the others with it.
     waiting: tokio::sync::Mutex<()>,
-    watch: tokio::task::JoinHandle<()>,
+    _events: Need,
 }
 
 impl std::fmt::Debug for Patience {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Patience").field("limit", &self.limit).field("outages", &self.outages).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Patience {
-    fn drop(&mut self) {
-        self.watch.abort();
+        f.debug_struct("Patience").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
 impl Compose {
     /// The same engine, which waits at most the configured time for a daemon that does not answer, and says so by `tell`.
-    /// As long as it lives, a client listens to the daemon: the end of that line is an outage, however short.
+    /// As long as it lives, the host's events are listened to: the end of that line is an outage, however short.
     #[must_use]
     pub fn patient(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
         let engine = self.impatient();
-        let outages = Arc::new(AtomicU32::new(0));
-        let watch = tokio::spawn(watch(engine.clone(), Arc::clone(&outages)));
         let patience = Patience {
-            limit: self.docker.wait,
+            limit: self.host.docker().wait,
             tell: Box::new(tell),
-            outages,
             given_up: AtomicBool::new(false),
             waiting: tokio::sync::Mutex::default(),
-            watch,
+            _events: Need::new(&self.host),
         };
         Self { patience: Some(Arc::new(patience)), ..engine }
     }
@@ -87,7 +74,7 @@ impl Compose {
     /// How many outages were seen so far; compare it by [`Compose::was_away`].
     #[must_use]
     pub fn outages(&self) -> u32 {
-        self.patience.as_ref().map_or(0, |patience| patience.outages.load(Ordering::SeqCst))
+        self.host.outages()
     }
 
     /// Whether the daemon was away at a time after `since`, or is away now. One that was waited for in vain counts no more.
@@ -121,7 +108,7 @@ impl Compose {
         let mut said: Option<Instant> = None;
         while let Some(why) = self.absence().await {
             if said.is_none() {
-                patience.outages.fetch_add(1, Ordering::SeqCst);
+                self.host.count_outage();
                 (patience.tell)(&format!(
                     "Docker does not answer ({why}). It is waited for since {}, at most {} s (docker.wait_s)",
                     began.1,
@@ -196,28 +183,4 @@ impl Compose {
             _ => None,
         }
     }
-}
-
-/// Counts the times that the daemon ended the line of a client which listens to it. Where it may not be listened to (a proxy
-/// before its socket), nothing is counted, and failures alone tell of outages.
-async fn watch(engine: Compose, outages: Arc<AtomicU32>) {
-    const SHORT: Duration = Duration::from_secs(1);
-    let mut denied = 0;
-    while denied < 3 {
-        let began = Instant::now();
-        let command = engine.docker_command(["events", "--filter", "type=daemon"], WATCH);
-        let said = capture(&command, &Cancel::default()).await.err;
-        if is_line_lost(&said) {
-            outages.fetch_add(1, Ordering::SeqCst);
-            denied = 0;
-        } else if began.elapsed() < SHORT && engine.absence().await.is_none() {
-            denied += 1;
-        }
-        tokio::time::sleep(SHORT).await;
-    }
-}
-
-/// What a client says whose connection was cut; one that could not connect at all says something else.
-fn is_line_lost(said: &str) -> bool {
-    ["EOF", "connection reset", "closed network connection", "error during connect"].iter().any(|words| said.contains(words))
 }
