@@ -233,7 +233,7 @@ pub struct Services {
     pub services: Vec<Service>,
 }
 
-/// The answer to a cancel or a release of a hold.
+/// The answer to a cancel, or to the end of a hold.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Done {
     /// What came of it, as one sentence.

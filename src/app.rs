@@ -18,15 +18,20 @@ use crate::api;
 use crate::clock;
 use crate::config::Config;
 use crate::config::Server;
-use crate::deploy::Deployer;
+use crate::engine;
 use crate::executor;
+use crate::executor::Executor;
+use crate::executor::Here;
 use crate::http;
 use crate::http::Capacity;
 use crate::http::Listening;
 use crate::http::Shared;
 use crate::journal::Hub;
+use crate::landing::Host;
+use crate::orders::Deployer;
 use crate::process;
 use crate::process::Cancel;
+use crate::process::HostLock;
 use crate::reload::Reloader;
 use crate::store;
 use crate::store::Store;
@@ -63,6 +68,20 @@ fn capacity(server: &Server) -> Capacity {
         );
     }
     capacity
+}
+
+/// The Docker daemon of the configuration. Who listens to its events is found by a lock in the data folder when we have died,
+/// and what an earlier life has left listening is ended here.
+async fn daemon(config: &Config) -> engine::Daemon {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let (docker, mask) = (config.docker.clone(), Arc::clone(&config.mask));
+    match HostLock::take_over(&config.server.data_dir.join("events.lock"), PATIENCE).await {
+        Ok(lock) => engine::Daemon::leashed(docker, mask, lock.file()),
+        Err(error) => {
+            tracing::warn!(%error, "a client that listens to Docker's events may outlive this process");
+            engine::Daemon::new(docker, mask)
+        }
+    }
 }
 
 /// The name of this executor and the database.
@@ -163,7 +182,11 @@ impl App {
         let fingerprint_key = store.named_value("fingerprint_key", random).await?.into_bytes();
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
-        let deployer = Arc::new(Deployer::new(Arc::clone(&config), store, Hub::default(), metrics, executor, fingerprint_key));
+        let hub = Hub::default();
+        let daemon = daemon(&config).await;
+        let host = Host::new(&config, daemon, store.clone(), hub.clone(), Arc::clone(&metrics), fingerprint_key);
+        let executor = Executor::Here(Here::new(executor, host));
+        let deployer = Arc::new(Deployer::new(Arc::clone(&config), store, hub, metrics, executor));
         let capacity = capacity(&config.server);
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));
         let work = (Arc::clone(&deployer), Arc::clone(&reloader));

@@ -9,12 +9,14 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tagalong::config::ComposeStack;
 use tagalong::config::Docker;
 use tagalong::config::PinChoice;
 use tagalong::config::PinnedImage;
 use tagalong::config::Stack;
-use tagalong::engine::Compose;
 use tagalong::engine::Container;
+use tagalong::engine::Daemon;
+use tagalong::engine::Engine;
 use tagalong::engine::EngineError;
 use tagalong::engine::Forgotten;
 use tagalong::engine::Health;
@@ -114,17 +116,18 @@ impl Rig {
         dir
     }
 
-    fn engine(&self) -> Compose {
+    fn engine(&self) -> Engine {
         let pin = PinnedImage {
             image: Repository::parse(&format!("127.0.0.1:{}/acme/web", self.port)).unwrap(),
             variable: Some("WEB_TAG".into()),
         };
-        let stack = Stack { dir: self.dir(), files: Vec::new(), project: self.project.clone(), pins: vec![pin], mode: PinChoice::Auto };
-        Compose::new(docker(), stack, Arc::default(), None)
+        let stack =
+            ComposeStack { dir: self.dir(), files: Vec::new(), project: self.project.clone(), pins: vec![pin], mode: PinChoice::Auto };
+        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack))
     }
 
     /// Pins, pulls and brings up, as the deploy story does.
-    async fn deploy(&self, engine: &Compose, reference: &ImageRef) -> Resolved {
+    async fn deploy(&self, engine: &Engine, reference: &ImageRef) -> Resolved {
         let cancel = Cancel::default();
         let refs = std::slice::from_ref(reference);
         let resolved = engine.resolve(b"key", &cancel).await.unwrap();
@@ -136,12 +139,12 @@ impl Rig {
         resolved
     }
 
-    async fn there(&self, engine: &Compose) -> BTreeMap<String, Container> {
+    async fn there(&self, engine: &Engine) -> BTreeMap<String, Container> {
         engine.containers(&Cancel::default()).await.unwrap().into_iter().map(|container| (container.name.clone(), container)).collect()
     }
 
     /// The one container of `service`.
-    async fn only(&self, engine: &Compose, service: &str) -> Container {
+    async fn only(&self, engine: &Engine, service: &str) -> Container {
         let mut found: Vec<Container> = self.there(engine).await.into_values().filter(|container| container.service == service).collect();
         assert_eq!(found.len(), 1, "{service}");
         found.remove(0)
@@ -313,8 +316,9 @@ async fn an_edit_is_noticed_wherever_it_is_made() {
         }
         let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) };
         let stack =
-            Stack { dir: folder.path().into(), files: Vec::new(), project: "edited".into(), pins: vec![pin], mode: PinChoice::Auto };
-        let (engine, cancel, refs) = (Compose::new(docker(), stack, Arc::default(), None), Cancel::default(), [reference.clone()]);
+            ComposeStack { dir: folder.path().into(), files: Vec::new(), project: "edited".into(), pins: vec![pin], mode: PinChoice::Auto };
+        let (engine, cancel, refs) =
+            (Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack)), Cancel::default(), [reference.clone()]);
         let resolved = engine.resolve(b"key", &cancel).await.unwrap();
         assert_eq!(resolved.mode, PinMode::Env, "{}", resolved.why_mode);
         engine.pin(&resolved, &refs).await.unwrap();
@@ -511,14 +515,15 @@ async fn hooks_run_where_they_are_meant() {
 async fn the_host_is_asked_and_its_absence_said() {
     let folder = tempfile::tempdir().unwrap();
     let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: None };
-    let stack = Stack { dir: folder.path().into(), files: Vec::new(), project: "nothing".into(), pins: vec![pin], mode: PinChoice::Auto };
+    let stack =
+        ComposeStack { dir: folder.path().into(), files: Vec::new(), project: "nothing".into(), pins: vec![pin], mode: PinChoice::Auto };
     let (mut docker, cancel) = (docker(), Cancel::default());
-    let engine = |docker: &Docker| Compose::new(docker.clone(), stack.clone(), Arc::new(Mask::default()), None);
+    let engine = |docker: &Docker| Engine::new(&Daemon::new(docker.clone(), Arc::default()), &stack);
 
     let server = engine(&docker).server(&cancel).await.unwrap();
     assert!(server.os == "linux" && !server.version.is_empty() && server.root_dir.starts_with('/'), "{server:?}");
     assert!(["amd64", "arm64"].contains(&server.arch.as_str()), "{server:?}");
-    assert!(engine(&docker).compose_version(&cancel).await.is_ok());
+    assert!(engine(&docker).version(&cancel).await.is_ok());
     assert_eq!(engine(&docker).containers(&cancel).await.unwrap(), []);
 
     docker.host = Some("tcp://127.0.0.1:1".into());

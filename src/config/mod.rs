@@ -29,7 +29,7 @@ pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify
 pub use secret::{Secret, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use smoke::{BrowserPlan, KnownFindings, ReleaseCarrier, ReleaseProof, SmokePlan};
-pub use stack::{Docker, PinChoice, PinnedImage, Stack};
+pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
 
 use crate::model::DatasetName;
 use crate::model::Mask;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::BrowserPlan;
+use crate::config::ComposeStack;
 use crate::config::HostPattern;
 use crate::config::KnownFindings;
 use crate::config::PinChoice;
@@ -24,7 +25,7 @@ use crate::model::Tag;
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
-    /// Its compose files and what is pinned in them.
+    /// What it runs on, and what is pinned of it.
     pub stack: Stack,
     /// Tags that may be landed; none: any.
     pub tag_pattern: Option<regex::Regex>,
@@ -178,7 +179,7 @@ fn read_stack(from: &mut Section) -> Stack {
     if mode == PinChoice::Env && pins.iter().any(|pin| pin.variable.is_none()) {
         from.problem("variable", "pin = \"env\" needs the name of the variable in .env that holds the tag.");
     }
-    Stack { dir: dir.unwrap_or_default(), files, project: project.unwrap_or_default(), pins, mode }
+    Stack::Compose(ComposeStack { dir: dir.unwrap_or_default(), files, project: project.unwrap_or_default(), pins, mode })
 }
 
 /// A pattern that must match all of a tag, not some of it.

@@ -111,7 +111,7 @@ impl Ledger {
         let service = &asked.order.service;
         let Some((by, since)) = self.holds.get(service) else { return Ok(()) };
         let why = format!(
-            "The rollback {by} holds {service} since {since}; `tagalong release {service}` lets CI deploy again, or force this order.",
+            "The rollback {by} holds {service} since {since}; `tagalong resume {service}` lets CI deploy again, or force this order.",
             since = clock::utc(*since)
         );
         Err(EnqueueError::Refused { guard: Guard::Held, why })

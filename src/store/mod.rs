@@ -33,7 +33,7 @@ use desk::Desk;
 use gate::Gate;
 
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
-pub use orders::{Accepted, Delivery, EnqueueError, Limits, Released};
+pub use orders::{Accepted, Delivery, EnqueueError, Limits, Resumed};
 pub use reloads::{Debt, LastReload};
 pub use rows::{Deployment, Filter, Hold, Listed};
 pub use runs::{Facts, Fence};

@@ -567,11 +567,11 @@ async fn a_cancel_needs_what_the_order_needed(database: Database) {
                 assert_eq!(rig.act(rig.key(), &cancel).await.status, 200);
             }
             rig.ended(&id).await;
-            assert_eq!(rig.act(rig.key(), "/api/v1/services/web/release").await.status, 200);
+            assert_eq!(rig.act(rig.key(), "/api/v1/services/web/resume").await.status, 200);
         }
     }
     // A hold is a rollback's: who is bound to refs may not end it.
-    assert_refused(&rig.act(&keys[2], "/api/v1/services/web/release").await, 403, "forbidden");
+    assert_refused(&rig.act(&keys[2], "/api/v1/services/web/resume").await, 403, "forbidden");
     drop(gate);
     rig.finish().await;
 }

@@ -176,7 +176,7 @@ farewell() {
                    tagalong status
                    tagalong history demo
                    tagalong rollback demo
-                   tagalong release demo
+                   tagalong resume demo
                    tagalong deploy demo $bad --wait
     take it down   make demo-down
 TEXT

@@ -38,6 +38,14 @@ pub struct Observed {
     pub age: Duration,
 }
 
+impl Observed {
+    /// What was looked at just now.
+    #[must_use]
+    pub fn now(containers: Vec<Container>) -> Self {
+        Self { containers: Arc::new(containers), age: Duration::ZERO }
+    }
+}
+
 impl Compose {
     /// How the stack stands, seen at most `at_most` ago. Docker is asked only where that is not known: nothing listens to its events,
     /// one of them told of the stack, or the last look is too old. What decides an outcome is asked by [`Compose::containers`].
@@ -47,14 +55,14 @@ impl Compose {
     pub async fn observed(&self, at_most: Duration, cancel: &Cancel) -> Result<Observed, EngineError> {
         let project = self.stack.project.as_str();
         // A deployment listens for itself.
-        let with_others = self.patience.is_none() && self.host.memory().ask(project, Instant::now());
-        attend(&self.host);
-        let recall = || self.host.memory().recall(project, at_most, Instant::now()).map(|(containers, age)| Observed { containers, age });
+        let with_others = self.patience.is_none() && self.daemon.memory().ask(project, Instant::now());
+        attend(&self.daemon);
+        let recall = || self.daemon.memory().recall(project, at_most, Instant::now()).map(|(containers, age)| Observed { containers, age });
         if let Some(known) = recall() {
             return Ok(known);
         }
         if self.patience.is_none() {
-            let _alone = self.host.looking().lock().await;
+            let _alone = self.daemon.looking().lock().await;
             if let Some(known) = recall() {
                 return Ok(known);
             }
@@ -65,17 +73,15 @@ impl Compose {
                 }
             }
         }
-        Ok(Observed { containers: Arc::new(self.containers(cancel).await?), age: Duration::ZERO })
+        Ok(Observed::now(self.containers(cancel).await?))
     }
 
     /// Waits until something happens to the stack behind `since`, at most `at_most`. Where nothing listens to Docker's events it
     /// ends after a moment, so that whoever waits looks again and again.
     pub async fn changed(&self, since: Instant, at_most: Duration) {
-        let mut news = self.host.news().subscribe();
-        let at_most = if self.host.memory().is_listening() { at_most } else { at_most.min(UNHEARD) };
-        let heard = async {
-            while !self.host.memory().has_heard(&self.stack.project, since) && news.changed().await.is_ok() {}
-        };
+        let mut news = self.daemon.news().subscribe();
+        let at_most = if self.daemon.memory().is_listening() { at_most } else { at_most.min(UNHEARD) };
+        let heard = async { while !self.daemon.memory().has_heard(&self.stack.project, since) && news.changed().await.is_ok() {} };
         let _ = tokio::time::timeout(at_most, heard).await;
     }
 
@@ -95,12 +101,12 @@ impl Compose {
 
     async fn list(&self, cancel: &Cancel) -> Result<Vec<Container>, EngineError> {
         let project = self.stack.project.as_str();
-        self.host.memory().begin(project);
+        self.daemon.memory().begin(project);
         let looked = Instant::now();
         let found = self.look(&format!("label={PROJECT}={project}"), project, cancel).await?;
         let mut containers: Vec<Container> = found.into_iter().map(|(_, container)| container).collect();
         containers.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
-        self.host.memory().keep(project, &containers, looked);
+        self.daemon.memory().keep(project, &containers, looked);
         Ok(containers)
     }
 
@@ -114,7 +120,7 @@ impl Compose {
         for containers in all.values_mut() {
             containers.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
         }
-        self.host.memory().keep_all(all, looked);
+        self.daemon.memory().keep_all(all, looked);
         Ok(())
     }
 
@@ -132,7 +138,8 @@ impl Compose {
             );
             let captured = capture(&inspect, cancel).await;
             // One that went between the two calls makes the status 1; the others are there all the same.
-            let is_partial = captured.ended == Ended::Exit(1) && captured.err.contains("No such container") && !captured.out.trim().is_empty();
+            let is_partial =
+                captured.ended == Ended::Exit(1) && captured.err.contains("No such container") && !captured.out.trim().is_empty();
             if captured.ended != Ended::Exit(0) && !is_partial {
                 return Err(EngineError::ended(&what, &inspect.program, &captured.ended, &captured.err));
             }
@@ -161,8 +168,8 @@ impl Compose {
             created_at: text(value, &["Created"]).to_owned(),
             started_at: text(value, &["State", "StartedAt"]).to_owned(),
             health: Health::of(text(value, &["State", "Health", "Status"])),
-            health_output: self.host.mask().hide(last.trim()),
-            error: self.host.mask().hide(text(value, &["State", "Error"])),
+            health_output: self.daemon.mask().hide(last.trim()),
+            error: self.daemon.mask().hide(text(value, &["State", "Error"])),
             is_one_off: label("com.docker.compose.oneoff") == "True",
             is_replacement: !label("com.docker.compose.replace").is_empty(),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::clock;
-use crate::engine::compose::host::Host;
+use crate::engine::compose::daemon::Daemon;
 use crate::engine::compose::memory::WANTED;
 use crate::process::Cancel;
 use crate::process::Command;
@@ -27,19 +27,18 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Where one may not listen (a proxy before the socket), it is not tried for ever.
 const MOST_DENIED: u32 = 3;
 /// What changes how a container stands. What health checks do all day long is not among it.
-const MEANT: [&str; 11] =
-    ["create", "start", "restart", "die", "oom", "pause", "unpause", "rename", "destroy", "health_status", "update"];
+const MEANT: [&str; 11] = ["create", "start", "restart", "die", "oom", "pause", "unpause", "rename", "destroy", "health_status", "update"];
 
 /// As long as it lives, the host's events are listened to.
 #[derive(Debug)]
-pub(super) struct Need(Host);
+pub(super) struct Need(Daemon);
 
 impl Need {
     /// From now on `host` is listened to.
-    pub(super) fn new(host: &Host) -> Self {
-        host.memory().need();
-        attend(host);
-        Self(host.clone())
+    pub(super) fn new(daemon: &Daemon) -> Self {
+        daemon.memory().need();
+        attend(daemon);
+        Self(daemon.clone())
     }
 }
 
@@ -51,62 +50,62 @@ impl Drop for Need {
 }
 
 /// Afterwards one attends to the host's memory, until nobody wants it any more.
-pub(super) fn attend(host: &Host) {
-    if !std::mem::replace(&mut host.memory().is_attended, true) {
-        tokio::spawn(attendant(host.clone()));
+pub(super) fn attend(daemon: &Daemon) {
+    if !std::mem::replace(&mut daemon.memory().is_attended, true) {
+        tokio::spawn(attendant(daemon.clone()));
     }
 }
 
-async fn attendant(host: Host) {
+async fn attendant(daemon: Daemon) {
     let mut denied = 0;
     loop {
         let wants_events = {
-            let mut memory = host.memory();
+            let mut memory = daemon.memory();
             if !memory.is_wanted(Instant::now()) {
                 return memory.clear();
             }
             memory.wants_events(Instant::now())
         };
         if wants_events && denied < MOST_DENIED {
-            denied = if is_denied(&host).await { denied + 1 } else { 0 };
-            wait(&host, PAUSE).await;
+            denied = if is_denied(&daemon).await { denied + 1 } else { 0 };
+            wait(&daemon, PAUSE).await;
         } else {
-            wait(&host, WANTED).await;
+            wait(&daemon, WANTED).await;
         }
     }
 }
 
 /// A while, or less where something is new.
-async fn wait(host: &Host, at_most: Duration) {
-    let mut news = host.news().subscribe();
+async fn wait(daemon: &Daemon, at_most: Duration) {
+    let mut news = daemon.news().subscribe();
     // A sender that is gone is as good as one that says something.
     let _ = tokio::time::timeout(at_most, news.changed()).await;
 }
 
 /// Listens until the line ends, is found to be dead, or nobody wants to know any more. Whether the daemon answers and does not let us listen.
-async fn is_denied(host: &Host) -> bool {
+async fn is_denied(daemon: &Daemon) -> bool {
     let began = Instant::now();
-    let command = listening(host);
-    host.memory().listens(true);
-    host.news().send_replace(());
-    let mut said = String::new();
+    let command = listening(daemon);
+    daemon.memory().listens(true);
+    daemon.news().send_replace(());
+    let (mut said, never) = (String::new(), Cancel::default());
     let ended = tokio::select! {
-        ended = follow(&command, &Cancel::default(), |stream, line| hear(host, stream, &line, &mut said)) => Some(ended),
-        () = unwanted(host) => None,
+        ended = follow(&command, &never, |stream, line| hear(daemon, stream, &line, &mut said)) => Some(ended),
+        () = unwanted(daemon) => None,
     };
-    host.memory().listens(false);
-    host.news().send_replace(());
+    daemon.memory().listens(false);
+    daemon.news().send_replace(());
     match ended {
         None | Some(Ended::Deadline(_)) => false,
         Some(_) if is_line_lost(&said) => {
-            host.count_outage();
+            daemon.count_outage();
             false
         }
-        Some(_) => began.elapsed() < PAUSE && answers(host).await,
+        Some(_) => began.elapsed() < PAUSE && answers(daemon).await,
     }
 }
 
-fn listening(host: &Host) -> Command {
+fn listening(daemon: &Daemon) -> Command {
     let since = (clock::now_ms() / 1000 - BEFORE_S).to_string();
     let mut args: Vec<String> = ["events", "--since", &since, "--format", r#"{{index .Actor.Attributes "com.docker.compose.project"}}"#]
         .map(str::to_owned)
@@ -115,16 +114,16 @@ fn listening(host: &Host) -> Command {
     for filter in ["type=container".to_owned(), "label=com.docker.compose.project".to_owned()].into_iter().chain(kinds) {
         args.extend(["--filter".to_owned(), filter]);
     }
-    let mut command = host.command(args, LONGEST);
-    command.lock = host.leash();
+    let mut command = daemon.command(args, LONGEST);
+    command.lock = daemon.leash();
     command
 }
 
-fn hear(host: &Host, stream: Stream, line: &str, said: &mut String) {
+fn hear(daemon: &Daemon, stream: Stream, line: &str, said: &mut String) {
     match stream {
         Stream::Out => {
-            host.memory().hear(line.trim(), Instant::now());
-            host.news().send_replace(());
+            daemon.memory().hear(line.trim(), Instant::now());
+            daemon.news().send_replace(());
         }
         // Its last words count.
         Stream::Err => line.clone_into(said),
@@ -132,17 +131,17 @@ fn hear(host: &Host, stream: Stream, line: &str, said: &mut String) {
 }
 
 /// Ends when nobody wants events any more, or when they do not come any more.
-async fn unwanted(host: &Host) {
-    while host.memory().wants_events(Instant::now()) {
-        if host.memory().is_deaf(Instant::now()) {
+async fn unwanted(daemon: &Daemon) {
+    while daemon.memory().wants_events(Instant::now()) {
+        if daemon.memory().is_deaf(Instant::now()) {
             return tracing::warn!("Docker's events do not come any more, though the line stands; it is listened to anew");
         }
-        wait(host, PAUSE).await;
+        wait(daemon, PAUSE).await;
     }
 }
 
-async fn answers(host: &Host) -> bool {
-    let asked = capture(&host.command(["info", "--format", "{{json .}}"], SILENCE), &Cancel::default()).await;
+async fn answers(daemon: &Daemon) -> bool {
+    let asked = capture(&daemon.command(["info", "--format", "{{json .}}"], SILENCE), &Cancel::default()).await;
     asked.ended == Ended::Exit(0)
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Sources {
     pub(super) env_files: BTreeSet<PathBuf>,
     /// Every text in them that mentions a variable.
     pub(super) templates: Vec<String>,
+    /// The files of variables that an `include` brings along, whether they are there or not; absolute.
+    dotenvs: BTreeSet<PathBuf>,
     read: BTreeSet<(PathBuf, PathBuf)>,
 }
 
@@ -36,6 +38,12 @@ impl Sources {
             sources.file(file, dir, values)?;
         }
         Ok(sources)
+    }
+
+    /// Every file that compose reads of the stack, besides `.env`, whether it is there or not.
+    pub(super) fn files(&self) -> BTreeSet<&Path> {
+        let others = self.env_files.iter().chain(&self.dotenvs).map(PathBuf::as_path);
+        self.read.iter().map(|(file, _)| file.as_path()).chain(others).collect()
     }
 
     fn file(&mut self, file: &Path, dir: &Path, values: &BTreeMap<String, String>) -> Result<(), EngineError> {
@@ -53,7 +61,9 @@ impl Sources {
         let found = Reader { file, dir, values };
         for document in &documents {
             self.templates(document);
+            self.dotenvs.extend(found.dotenvs(document));
             for (path, base) in found.included(document)? {
+                self.dotenvs.extend([base.as_path(), path.parent().unwrap_or(dir)].map(|folder| folder.join(".env")));
                 self.file(&path, &base, values)?;
             }
             self.services(&found, document)?;
@@ -130,6 +140,22 @@ impl Reader<'_> {
     }
 
     /// `written` as a path on this host.
+    /// The `env_file` of the entries of `include`. From which folder they are meant depends on their entry: each is given from both.
+    fn dotenvs(&self, document: &Yaml<'_>) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let entries = document.as_mapping_get("include").map(untagged).and_then(|include| include.as_sequence());
+        for entry in entries.into_iter().flatten().map(untagged) {
+            let base =
+                entry.as_mapping_get("project_directory").and_then(Yaml::as_str).map(|base| self.dir.join(expand(base, self.values)));
+            for path in entry.as_mapping_get("env_file").map(paths).unwrap_or_default() {
+                let path = expand(&path, self.values);
+                files.extend(base.iter().map(|base| base.join(&path)));
+                files.push(self.dir.join(path));
+            }
+        }
+        files
+    }
+
     fn local(&self, what: &str, written: &str, dir: &Path) -> Result<PathBuf, EngineError> {
         let path = expand(written, self.values);
         if is_remote(&path) || is_remote(written) {

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Stack;
-use crate::engine::compose::daemon::Patience;
-use crate::engine::compose::host::Host;
+use crate::config::ComposeStack;
+use crate::engine::compose::daemon::Daemon;
+use crate::engine::compose::patience::Patience;
 use crate::engine::error::EngineError;
 use crate::process::Cancel;
 use crate::process::Command;
@@ -23,25 +23,24 @@ pub(super) const QUESTION: Duration = Duration::from_mins(1);
 /// A stack on a daemon.
 #[derive(Debug, Clone)]
 pub struct Compose {
-    pub(super) host: Host,
-    pub(super) stack: Stack,
+    pub(super) daemon: Daemon,
+    pub(super) stack: ComposeStack,
     pub(super) lock: Option<Arc<File>>,
     /// Waits for a daemon that is away; none: its absence is a fault at once.
     pub(super) patience: Option<Arc<Patience>>,
 }
 
 impl Compose {
-    /// The engine of `stack` on `host`. `lock`, the host lock's file, is what its programs get as standard input, so that one
-    /// which outlives us still holds it.
+    /// The engine of `stack` on `daemon`.
     #[must_use]
-    pub fn new(host: &Host, stack: Stack, lock: Option<Arc<File>>) -> Self {
-        Self { host: host.clone(), stack, lock, patience: None }
+    pub fn new(daemon: &Daemon, stack: ComposeStack) -> Self {
+        Self { daemon: daemon.clone(), stack, lock: None, patience: None }
     }
 
-    /// The stack it was made for.
+    /// The same engine, whose programs hold `lock`.
     #[must_use]
-    pub fn stack(&self) -> &Stack {
-        &self.stack
+    pub fn locked(self, lock: Arc<File>) -> Self {
+        Self { lock: Some(lock), ..self }
     }
 
     /// Carries out `work` on the stack's files. They may lie on a disk that hangs, so no thread that others need waits for it.
@@ -62,7 +61,7 @@ impl Compose {
 
     /// `docker ARGS`.
     pub(super) fn docker_command<S: Into<String>>(&self, args: impl IntoIterator<Item = S>, deadline: Duration) -> Command {
-        let mut command = self.host.command(args, deadline);
+        let mut command = self.daemon.command(args, deadline);
         command.env.insert("PWD".to_owned(), shown(&self.stack.dir));
         command.dir = Some(self.stack.dir.clone());
         command.lock.clone_from(&self.lock);
@@ -154,11 +153,11 @@ pub(super) mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use crate::config::ComposeStack;
     use crate::config::Docker;
     use crate::config::PinChoice;
     use crate::config::PinnedImage;
-    use crate::config::Stack;
-    use crate::engine::compose::host::Host;
+    use crate::engine::compose::daemon::Daemon;
     use crate::engine::compose::stack::Compose;
     use crate::engine::compose::stack::QUESTION;
     use crate::model::Repository;
@@ -181,8 +180,8 @@ pub(super) mod tests {
 
     fn on(docker: Docker, dir: &str) -> Compose {
         let pins = vec![PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) }];
-        let stack = Stack { dir: dir.into(), files: Vec::new(), project: "site".into(), pins, mode: PinChoice::Auto };
-        Compose::new(&Host::new(docker, Arc::default()), stack, None)
+        let stack = ComposeStack { dir: dir.into(), files: Vec::new(), project: "site".into(), pins, mode: PinChoice::Auto };
+        Compose::new(&Daemon::new(docker, Arc::default()), stack)
     }
 
     #[test]
@@ -213,7 +212,9 @@ pub(super) mod tests {
                     COMPOSE_PROGRESS COMPOSE_REMOVE_ORPHANS DOCKER_CLI_HINTS HOME LANG PATH PWD";
         assert_eq!(names(&engine("/srv/site")), ours);
         let host = Some("unix:///run/user/1000/docker.sock".into());
-        let env = on(Docker { host, config_dir: Some("/etc/tagalong/docker".into()), ..docker() }, "/srv/site").docker_command(["ps"], QUESTION).env;
+        let env = on(Docker { host, config_dir: Some("/etc/tagalong/docker".into()), ..docker() }, "/srv/site")
+            .docker_command(["ps"], QUESTION)
+            .env;
         assert_eq!(env.get("DOCKER_HOST").map(String::as_str), Some("unix:///run/user/1000/docker.sock"));
         assert_eq!(env.get("DOCKER_CONFIG").map(String::as_str), Some("/etc/tagalong/docker"));
     }

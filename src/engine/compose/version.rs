@@ -19,9 +19,9 @@ const PLUGINS: [&str; 4] = [
     "/usr/libexec/docker/cli-plugins",
 ];
 
-/// The compose plugin.
+/// The programs that drive an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ComposeVersion {
+pub struct Version {
     /// As it says itself, `2.40.3`.
     pub version: String,
     /// What a person should know about it: that our tests do not run on it. None: they do.
@@ -32,7 +32,7 @@ pub struct ComposeVersion {
 #[derive(Debug)]
 pub(super) struct Known {
     files: Vec<FileTraits>,
-    version: ComposeVersion,
+    version: Version,
 }
 
 /// What tells one file from another that takes its place: where it is, device, inode, size, and when it was written and changed.
@@ -45,20 +45,20 @@ impl Compose {
     ///
     /// # Errors
     /// [`EngineError::Host`] when there is none, or one from 2.34.0 to 2.40.1, which CVE-2025-62725 makes unfit.
-    pub async fn compose_version(&self, cancel: &Cancel) -> Result<ComposeVersion, EngineError> {
+    pub async fn version(&self, cancel: &Cancel) -> Result<Version, EngineError> {
         let files = self.on_disk(|engine| Ok(engine.who_answers())).await?;
-        if let Some(known) = self.host.version().as_ref().filter(|known| files.as_ref() == Some(&known.files)) {
+        if let Some(known) = self.daemon.known_version().as_ref().filter(|known| files.as_ref() == Some(&known.files)) {
             return Ok(known.version.clone());
         }
         let command = self.docker_command(["compose", "version", "--short"], QUESTION);
         let version = judge(self.ask(&command, "docker compose version", cancel).await?.trim())?;
-        *self.host.version() = files.map(|files| Known { files, version: version.clone() });
+        *self.daemon.known_version() = files.map(|files| Known { files, version: version.clone() });
         Ok(version)
     }
 
     /// The files that decide which compose answers; none where others may, which we do not know of.
     fn who_answers(&self) -> Option<Vec<FileTraits>> {
-        let docker = self.host.docker();
+        let docker = self.daemon.docker();
         let settings = docker.config_dir.clone().unwrap_or_else(|| Path::new(&docker.home).join(".docker"));
         let config = settings.join("config.json");
         if std::fs::read_to_string(&config).is_ok_and(|text| text.contains("cliPluginsExtraDirs")) {
@@ -81,7 +81,7 @@ fn traits(path: PathBuf) -> FileTraits {
     FileTraits(path, numbers)
 }
 
-fn judge(said: &str) -> Result<ComposeVersion, EngineError> {
+fn judge(said: &str) -> Result<Version, EngineError> {
     let plain = said.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default();
     let mut parts = plain.split('.').map(|part| part.parse::<u32>().ok());
     let (Some(Some(major)), minor, patch) = (parts.next(), parts.next().flatten(), parts.next().flatten()) else {
@@ -102,7 +102,7 @@ fn judge(said: &str) -> Result<ComposeVersion, EngineError> {
     let tested = format!("{}.{}.{}", TESTED.0, TESTED.1, TESTED.2);
     let note =
         (version != TESTED).then(|| format!("Docker Compose {said} is {age} than {tested}, the version that tagalong is tested with"));
-    Ok(ComposeVersion { version: said.to_owned(), note })
+    Ok(Version { version: said.to_owned(), note })
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Cancelling.
 
-use crate::deploy::Deployer;
+use crate::landing;
 use crate::model::Caller;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::State;
 use crate::model::Step;
+use crate::orders::Deployer;
 use crate::store::Deployment;
 use crate::store::StoreError;
 
@@ -49,18 +50,6 @@ impl Deployer {
         let unfinished = self.store.unfinished(&order.service).await?;
         // Nothing interrupts an undo, so it leaves nothing to this rollback.
         let may_stop = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.step.is_some_and(Step::is_undo);
-        Ok(unfinished.iter().any(may_stop) || self.left_half_way(order).await?.is_some())
-    }
-
-    /// The deployment that was stopped half-way for a rollback and whose change nobody has brought back yet, where the rollback
-    /// `order` has to.
-    pub(super) async fn left_half_way(&self, order: &Order) -> Result<Option<Deployment>, StoreError> {
-        if order.kind != OrderKind::Rollback {
-            return Ok(None);
-        }
-        let last = self.store.last_change(&order.service).await?;
-        let is_left =
-            |one: &Deployment| matches!(one.state, State::Done { outcome: Outcome::Cancelled { changed: true, brought_back: false, .. } });
-        Ok(last.filter(is_left))
+        Ok(unfinished.iter().any(may_stop) || landing::left_half_way(&self.store, order).await?.is_some())
     }
 }

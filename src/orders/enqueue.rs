@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::api;
 use crate::config::Service;
-use crate::deploy::Deployer;
 use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::Guard;
@@ -15,12 +14,13 @@ use crate::model::Outcome;
 use crate::model::RollbackTo;
 use crate::model::ServiceName;
 use crate::model::State;
+use crate::orders::Deployer;
 use crate::store::Accepted;
 use crate::store::Delivery;
 use crate::store::Deployment;
 use crate::store::EnqueueError;
 use crate::store::Limits;
-use crate::store::Released;
+use crate::store::Resumed;
 use crate::store::StoreError;
 
 /// Why an order was not taken. Nothing was recorded or changed.
@@ -162,8 +162,8 @@ impl Deployer {
     ///
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
-    pub async fn release(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Released, OrderError> {
-        Ok(self.store.release(service, &caller.to_string(), delivery).await?)
+    pub async fn resume(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Resumed, OrderError> {
+        Ok(self.store.resume(service, &caller.to_string(), delivery).await?)
     }
 
     async fn answered(&self, delivery: Option<&Delivery>) -> Result<Option<Accepted>, OrderError> {
@@ -309,7 +309,7 @@ fn check_tag(service: &Service, order: &Order, images: &[ImageRef]) -> Result<()
 }
 
 fn check_digest(service: &Service, ask: &api::NewDeployment) -> Result<(), OrderError> {
-    if ask.digest.is_some() && service.stack.pins.len() > 1 {
+    if ask.digest.is_some() && service.stack.pins().len() > 1 {
         let why = format!("{} pins several images, so one digest does not say which is meant; leave it out.", service.name);
         return Err(OrderError::Refused { guard: Guard::DigestMismatch, why });
     }

@@ -1,4 +1,4 @@
-//! `tagalong release`.
+//! `tagalong resume`.
 
 use crate::api;
 use crate::cli::Global;
@@ -13,7 +13,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
-    let done: api::Done = Client::new(global)?.act(&format!("/api/v1/services/{}/release", args.service)).await?;
+    let done: api::Done = Client::new(global)?.act(&format!("/api/v1/services/{}/resume", args.service)).await?;
     output.done(&done);
     Ok(0)
 }

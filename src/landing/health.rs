@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
-use crate::deploy::seen;
 use crate::engine::Container;
 use crate::engine::ContainerState;
 use crate::engine::Health;
+use crate::engine::Observed;
+use crate::landing::run::Run;
+use crate::landing::seen;
+use crate::landing::stop::Stop;
 use crate::model::Step;
 
-/// How often containers are looked at.
+/// How often it is judged how containers stand.
 const LOOK: Duration = Duration::from_millis(200);
+/// How old what is observed may be while it is waited for: so late an event is noticed that never came.
+const UNHEARD: Duration = Duration::from_secs(3);
 /// How often the journal says what is still missing.
 const SAY: Duration = Duration::from_secs(4);
 
@@ -25,6 +28,30 @@ enum Standing {
     Waiting(String),
     /// It will not become good.
     Bad(String),
+}
+
+/// What a wait for containers began with, and what it has seen.
+struct Waited {
+    began: Instant,
+    said: Instant,
+    /// The ids of the pinned images; empty for an old release that was never pinned.
+    wanted_ids: Vec<String>,
+    step: Step,
+    first_restarts: HashMap<String, u64>,
+}
+
+impl Waited {
+    fn for_images(wanted_ids: Vec<String>, step: Step) -> Self {
+        Self { began: Instant::now(), said: Instant::now(), wanted_ids, step, first_restarts: HashMap::new() }
+    }
+}
+
+/// What follows from how the containers stand.
+enum Verdict {
+    /// So many, which are all, are good; or one will not become so.
+    Decided(Result<usize, Stop>),
+    /// For what it is waited.
+    Waiting(Vec<String>),
 }
 
 impl Run<'_> {
@@ -39,48 +66,63 @@ impl Run<'_> {
         result
     }
 
+    /// What is observed is waited for; what decides is a look of its own.
     async fn wait_until_good(&mut self, step: Step) -> Result<(), Stop> {
-        let wanted_ids = self.wanted_image_ids().await?;
-        let began = Instant::now();
-        let mut said = Instant::now();
-        let mut first_restarts: HashMap<String, u64> = HashMap::new();
-        loop {
-            let containers = self.compose.containers(&self.cancel).await?;
-            let mine: Vec<Container> = self.pinned_of(&containers).cloned().collect();
-            let mut waiting = self.missing_services(&mine);
-            for container in &mine {
-                check_image(container, &wanted_ids, step)?;
-                let restarts = container.restarts.saturating_sub(*first_restarts.entry(container.id.clone()).or_insert(container.restarts));
-                match self.standing(container, restarts, began) {
-                    Standing::Good => {}
-                    Standing::Bad(why) => return Err(Stop::Fault(why)),
-                    Standing::Waiting(why) if began.elapsed() >= self.service.health.deadline_of(&container.service) => {
-                        let limit = self.service.health.deadline_of(&container.service).as_secs();
-                        return Err(Stop::Fault(format!("{} did not become good within {limit} s: {why}.", container.name)));
-                    }
-                    Standing::Waiting(why) => waiting.push(format!("{}: {why}", container.name)),
+        let mut looked = Instant::now();
+        let (wanted_ids, first) = tokio::join!(self.wanted_image_ids(), self.compose.containers(&self.cancel));
+        let (mut waited, mut seen) = (Waited::for_images(wanted_ids?, step), Observed::now(first?));
+        let good = loop {
+            let waiting = match self.how_they_stand(&mut waited, &seen.containers) {
+                Verdict::Decided(verdict) if seen.age.is_zero() => break verdict?,
+                Verdict::Decided(_) => {
+                    looked = Instant::now();
+                    seen = Observed::now(self.compose.containers(&self.cancel).await?);
+                    continue;
                 }
-            }
-            if waiting.is_empty() {
-                self.journal.note(format!(
-                    "{} good",
-                    if mine.len() == 1 { "1 container is".into() } else { format!("{} containers are", mine.len()) }
-                ));
-                return Ok(());
-            }
-            if began.elapsed() > self.service.health.deadline && mine.is_empty() {
-                return Err(Stop::Fault(format!("no container came up: {}.", waiting.join("; "))));
-            }
-            if said.elapsed() >= SAY {
-                said = Instant::now();
-                self.journal.note(format!("waiting {} s: {}", began.elapsed().as_secs(), waiting.join("; ")));
+                Verdict::Waiting(waiting) => waiting,
+            };
+            if waited.said.elapsed() >= SAY {
+                waited.said = Instant::now();
+                self.journal.note(format!("waiting {} s: {}", waited.began.elapsed().as_secs(), waiting.join("; ")));
                 self.say_last_lines().await;
             }
             tokio::select! {
                 () = self.cancel.cancelled() => return Err(Stop::Cancelled),
-                () = tokio::time::sleep(LOOK) => {}
+                // Time passes for what is only waited for, too.
+                () = self.compose.changed(looked, LOOK) => {}
+            }
+            looked = Instant::now();
+            seen = self.compose.observed(UNHEARD, &self.cancel).await?;
+        };
+        self.journal.note(if good == 1 { "1 container is good".to_owned() } else { format!("{good} containers are good") });
+        Ok(())
+    }
+
+    fn how_they_stand(&self, waited: &mut Waited, containers: &[Container]) -> Verdict {
+        let mine: Vec<Container> = self.pinned_of(containers).cloned().collect();
+        let mut waiting = self.missing_services(&mine);
+        for container in &mine {
+            if let Err(stop) = check_image(container, &waited.wanted_ids, waited.step) {
+                return Verdict::Decided(Err(stop));
+            }
+            let first = *waited.first_restarts.entry(container.id.clone()).or_insert(container.restarts);
+            match self.standing(container, container.restarts.saturating_sub(first), waited.began) {
+                Standing::Good => {}
+                Standing::Bad(why) => return Verdict::Decided(Err(Stop::Fault(why))),
+                Standing::Waiting(why) if waited.began.elapsed() >= self.service.health.deadline_of(&container.service) => {
+                    let limit = self.service.health.deadline_of(&container.service).as_secs();
+                    return Verdict::Decided(Err(Stop::Fault(format!("{} did not become good within {limit} s: {why}.", container.name))));
+                }
+                Standing::Waiting(why) => waiting.push(format!("{}: {why}", container.name)),
             }
         }
+        if waiting.is_empty() {
+            return Verdict::Decided(Ok(mine.len()));
+        }
+        if waited.began.elapsed() > self.service.health.deadline && mine.is_empty() {
+            return Verdict::Decided(Err(Stop::Fault(format!("no container came up: {}.", waiting.join("; ")))));
+        }
+        Verdict::Waiting(waiting)
     }
 
     fn standing(&self, container: &Container, restarts: u64, began: Instant) -> Standing {
@@ -145,9 +187,9 @@ impl Run<'_> {
     }
 
     /// The ids of the pinned images; empty for an old release that was never pinned.
-    async fn wanted_image_ids(&mut self) -> Result<Vec<String>, Stop> {
+    async fn wanted_image_ids(&self) -> Result<Vec<String>, Stop> {
         let mut ids = Vec::new();
-        for image in self.images.clone() {
+        for image in &self.images {
             ids.extend(self.compose.image(&image.by_digest(), &self.cancel).await?.map(|found| found.id));
         }
         Ok(ids)

@@ -8,12 +8,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::clock;
-use crate::deploy::Deployer;
-use crate::deploy::run;
+use crate::config::Service;
 use crate::executor;
+use crate::landing::Claimed;
+use crate::landing::Objection;
 use crate::model::DeploymentId;
 use crate::model::ServiceName;
 use crate::model::State;
+use crate::orders::Deployer;
+use crate::orders::guards;
+use crate::orders::guards::Turn;
 use crate::process::Cancel;
 use crate::store::Deployment;
 use crate::store::StoreError;
@@ -61,11 +65,11 @@ impl Deployer {
     async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
         let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        for deployment in self.store.reclaim(&services, &self.executor, &at_work, executor::LEASE_MS).await? {
+        for deployment in self.store.reclaim(&services, self.executor.id(), &at_work, executor::LEASE_MS).await? {
             tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "taking up a deployment that was left unfinished");
             self.start(deployment, true, tasks);
         }
-        for deployment in self.store.claim(&services, &self.executor, executor::LEASE_MS).await? {
+        for deployment in self.store.claim(&services, self.executor.id(), executor::LEASE_MS).await? {
             self.start(deployment, false, tasks);
         }
         Ok(())
@@ -77,7 +81,7 @@ impl Deployer {
             return Ok(());
         }
         let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
-        self.store.renew(&self.executor, executor::LEASE_MS).await?;
+        self.store.renew(self.executor.id(), executor::LEASE_MS).await?;
         self.stop_cancelled(&services).await
     }
 
@@ -87,10 +91,28 @@ impl Deployer {
         let deployer = Arc::clone(self);
         tasks.spawn(async move {
             let id = deployment.id.clone();
-            run::carry_out(&deployer, deployment, recovered, cancel).await;
+            deployer.carry_out(deployment, recovered, cancel).await;
             deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             deployer.wake.notify_one();
         });
+    }
+
+    async fn carry_out(&self, deployment: Deployment, recovered: bool, cancel: Cancel) {
+        let config = self.config();
+        let Some(service) = config.service(&deployment.order.service).cloned() else { return };
+        let objection = match self.objection(&deployment, &service).await {
+            Ok(objection) => objection,
+            Err(error) => {
+                return tracing::error!(deployment = %deployment.id, %error, "the guards could not be asked; the next round tries again");
+            }
+        };
+        self.executor.carry_out(config, Claimed { deployment, service, recovered, objection }, cancel).await;
+    }
+
+    async fn objection(&self, deployment: &Deployment, service: &Service) -> Result<Option<Objection>, StoreError> {
+        let hold = self.store.hold(&service.name).await?;
+        let turn = Turn { deployment, max_wait: service.max_wait, hold: hold.as_ref(), now_ms: clock::now_ms() };
+        Ok(guards::at_the_turn(&turn))
     }
 
     /// A cancel may have been asked of another server of the same database.

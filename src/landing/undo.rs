@@ -4,16 +4,36 @@
 //! no before-hook.
 
 use crate::config::OnFailure;
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
 use crate::engine::PinBytes;
+use crate::landing::run::Run;
+use crate::landing::stop::Stop;
 use crate::model::ImageRef;
+use crate::model::Order;
+use crate::model::OrderKind;
 use crate::model::Outcome;
+use crate::model::State;
 use crate::model::Step;
 use crate::process::Cancel;
 use crate::process::Ended;
 use crate::store::Deployment;
 use crate::store::Facts;
+use crate::store::Store;
+use crate::store::StoreError;
+
+/// The deployment that was stopped half-way for a rollback and whose change nobody has brought back yet, where the rollback
+/// `order` has to.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn left_half_way(store: &Store, order: &Order) -> Result<Option<Deployment>, StoreError> {
+    if order.kind != OrderKind::Rollback {
+        return Ok(None);
+    }
+    let last = store.last_change(&order.service).await?;
+    let is_left =
+        |one: &Deployment| matches!(one.state, State::Done { outcome: Outcome::Cancelled { changed: true, brought_back: false, .. } });
+    Ok(last.filter(is_left))
+}
 
 impl Run<'_> {
     /// From a story that stopped to an outcome.
@@ -62,7 +82,7 @@ impl Run<'_> {
         if matches!(stop, Stop::Lost(_)) {
             return Ok(false);
         }
-        let Some(left) = self.deployer.left_half_way(&self.order).await? else { return Ok(false) };
+        let Some(left) = left_half_way(&self.host.store, &self.order).await? else { return Ok(false) };
         if matches!(stop, Stop::Cancelled) && self.cancelled_by().await?.starts_with("rollback ") {
             // That rollback finds it as well.
             return Ok(false);
@@ -75,7 +95,7 @@ impl Run<'_> {
 
     /// An earlier life may have been undoing what a pre-empted deployment had left: then the record has that one's pin.
     pub(super) async fn owe_again(&mut self) -> Result<(), Stop> {
-        if let Some(left) = self.deployer.left_half_way(&self.order).await?
+        if let Some(left) = left_half_way(&self.host.store, &self.order).await?
             && left.pin_before == self.pin_before
         {
             self.owe(left);
@@ -102,7 +122,7 @@ impl Run<'_> {
     }
 
     async fn cancelled_by(&self) -> Result<String, Stop> {
-        let stored = self.deployer.store.get(&self.fence.id).await?;
+        let stored = self.host.store.get(&self.fence.id).await?;
         Ok(stored.and_then(|stored| stored.cancel_by).unwrap_or_else(|| "its caller".to_owned()))
     }
 
@@ -131,7 +151,7 @@ impl Run<'_> {
     /// and no older release comes up by itself. Where its record does not read, there is none: what ran comes back by the
     /// pin's old bytes.
     async fn previous_verified(&mut self) -> Result<Option<Deployment>, Stop> {
-        for old in self.deployer.store.verified(&self.service.name).await? {
+        for old in self.host.store.verified(&self.service.name).await? {
             match old {
                 Ok(old) if old.id == self.fence.id || old.images.is_empty() => {}
                 Ok(old) => return Ok(Some(old)),

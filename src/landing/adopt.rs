@@ -1,8 +1,8 @@
 //! Adoption: what runs is looked at and recorded, and nothing is changed.
 
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
-use crate::deploy::seen;
+use crate::landing::run::Run;
+use crate::landing::seen;
+use crate::landing::stop::Stop;
 use crate::model::Digest;
 use crate::model::Guard;
 use crate::model::ImageRef;
@@ -16,7 +16,7 @@ impl Run<'_> {
         self.look_at_the_stack().await?;
         let containers = self.compose.containers(&self.cancel).await?;
         let mut images = Vec::new();
-        for pin in self.service.stack.pins.clone() {
+        for pin in self.service.stack.pins().to_vec() {
             let used = self.resolved.as_ref().and_then(|resolved| resolved.uses.iter().find(|used| used.pin.image == pin.image));
             let using = used.map(|used| used.services.clone()).unwrap_or_default();
             let Some(container) = containers.iter().find(|c| c.is_running() && using.contains(&c.service)) else {
