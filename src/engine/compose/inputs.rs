@@ -53,13 +53,10 @@ impl Compose {
     }
 
     pub(super) fn inputs(&self, ground: &Ground) -> Result<Option<Inputs>, EngineError> {
-        let names_others = ground.dotenv.value("COMPOSE_ENV_FILES").is_some();
-        let Some(unpinned) = self.without_pins(&ground.dotenv).filter(|_| !names_others) else { return Ok(None) };
+        let are_others_named = ground.sources.is_computed || ground.dotenv.value("COMPOSE_ENV_FILES").is_some();
+        let Some(unpinned) = self.without_pins(&ground.dotenv).filter(|_| !are_others_named) else { return Ok(None) };
         let mut files = BTreeMap::new();
         for file in ground.sources.files() {
-            if file.as_os_str().to_string_lossy().contains('$') {
-                return Ok(None);
-            }
             files.insert(file.to_owned(), fingerprint_of(file)?);
         }
         Ok(Some(Inputs {
@@ -155,7 +152,7 @@ mod tests {
         {
             let dir = stack();
             write(dir.path(), name, text);
-            assert_eq!(inputs(dir.path()), None, "{name}");
+            assert_eq!(inputs(dir.path()), None, "{text}");
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Sources {
     pub(super) templates: Vec<String>,
     /// The files of variables that an `include` brings along, whether they are there or not; absolute.
     dotenvs: BTreeSet<PathBuf>,
+    /// Whether the name of one of these files is computed, so that compose may mean another one.
+    pub(super) is_computed: bool,
     read: BTreeSet<(PathBuf, PathBuf)>,
 }
 
@@ -61,6 +63,7 @@ impl Sources {
         let found = Reader { file, dir, values };
         for document in &documents {
             self.templates(document);
+            self.is_computed |= document.as_mapping_get("include").is_some_and(is_template);
             self.dotenvs.extend(found.dotenvs(document));
             for (path, base) in found.included(document)? {
                 self.dotenvs.extend([base.as_path(), path.parent().unwrap_or(dir)].map(|folder| folder.join(".env")));
@@ -82,6 +85,7 @@ impl Sources {
                 Some("include") if untagged(value).is_sequence() => {}
                 Some("extends") => {
                     if let Some(base) = untagged(value).as_mapping_get("file").and_then(Yaml::as_str) {
+                        self.is_computed |= base.contains('$');
                         let path = reader.local("extends", base, reader.dir)?;
                         // Relative paths in a file that is extended are meant from its own folder.
                         let folder = path.parent().unwrap_or(reader.dir).to_path_buf();
@@ -91,6 +95,7 @@ impl Sources {
                     }
                 }
                 Some("env_file" | "label_file") => {
+                    self.is_computed |= is_template(value);
                     self.env_files.extend(paths(value).iter().map(|path| reader.dir.join(expand(path, reader.values))));
                 }
                 _ => self.services(reader, value)?,
@@ -173,6 +178,14 @@ fn untagged<'a, 'y>(node: &'a Yaml<'y>) -> &'a Yaml<'y> {
         Yaml::Tagged(_, inner) => untagged(inner),
         node => node,
     }
+}
+
+/// Whether a text in it mentions a variable.
+fn is_template(node: &Yaml<'_>) -> bool {
+    let node = untagged(node);
+    node.as_str().is_some_and(|text| text.contains('$'))
+        || node.as_sequence().into_iter().flatten().any(is_template)
+        || node.as_mapping().into_iter().flatten().any(|(_, value)| is_template(value))
 }
 
 /// A path, several, or mappings with `path`.
