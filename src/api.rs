@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
+use smoke::Report;
 use utoipa::ToSchema;
 
 use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::OrderKind;
-use crate::model::Report;
 use crate::model::RollbackTo;
 use crate::model::ServiceName;
 use crate::model::State;

@@ -31,7 +31,6 @@ use crate::landing::Host;
 use crate::orders::Deployer;
 use crate::process;
 use crate::process::Cancel;
-use crate::process::HostLock;
 use crate::reload::Reloader;
 use crate::store;
 use crate::store::Store;
@@ -70,12 +69,10 @@ fn capacity(server: &Server) -> Capacity {
     capacity
 }
 
-/// The Docker daemon of the configuration. Who listens to its events is found by a lock in the data folder when we have died,
-/// and what an earlier life has left listening is ended here.
+/// The Docker daemon of the configuration. Who listens to its events is found by a lock in the data folder when we have died.
 async fn daemon(config: &Config) -> engine::Daemon {
-    const PATIENCE: Duration = Duration::from_secs(5);
     let (docker, mask) = (config.docker.clone(), Arc::clone(&config.mask));
-    match HostLock::take_over(&config.server.data_dir.join("events.lock"), PATIENCE).await {
+    match data_dir::events_lock(&config.server.data_dir).await {
         Ok(lock) => engine::Daemon::leashed(docker, mask, lock.file()),
         Err(error) => {
             tracing::warn!(%error, "a client that listens to Docker's events may outlive this process");

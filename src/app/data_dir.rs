@@ -41,6 +41,18 @@ pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// The lock that whoever listens to Docker's events holds. What an earlier life left listening is ended.
+///
+/// # Errors
+/// When the file cannot be made, or somebody else has the lock.
+pub(super) async fn events_lock(dir: &Path) -> Result<HostLock, LockError> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let path = dir.join("events.lock");
+    let made = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    made.map_err(|error| LockError::File(path.clone(), error))?;
+    HostLock::take_over(&path, PATIENCE).await
+}
+
 /// Sets the modes of the data folder (0700), of every file in it and of everything that was moved aside in it (0600, folders
 /// 0700). Other folders in it are left as they are: nobody comes to them through this one.
 ///

@@ -1,13 +1,14 @@
 //! `tagalong status`.
 
+use smoke::Report;
+
 use crate::api;
-use crate::cli::Global;
 use crate::cli::client::Client;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
 use crate::clock;
-use crate::model::Report;
 use crate::model::ServiceName;
 
 #[derive(Debug, clap::Args)]

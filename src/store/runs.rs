@@ -1,5 +1,6 @@
 //! Deployments while they are carried out, and looking at them.
 
+use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -8,7 +9,6 @@ use crate::model::DeploymentId;
 use crate::model::ImageRef;
 use crate::model::LineKind;
 use crate::model::Outcome;
-use crate::model::Report;
 use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Deployment;

@@ -26,6 +26,8 @@ use crate::process::capture;
 const PROJECT: &str = "com.docker.compose.project";
 /// So many containers are inspected by one program, so that neither its arguments nor its answer grow without end.
 const MOST_AT_ONCE: usize = 200;
+/// How long one waits for the look of another who asked just before.
+const BEHIND: Duration = Duration::from_secs(2);
 /// How often one looks who waits and hears nothing.
 const UNHEARD: Duration = Duration::from_millis(200);
 
@@ -61,16 +63,15 @@ impl Compose {
         if let Some(known) = recall() {
             return Ok(known);
         }
-        if self.patience.is_none() {
-            let _alone = self.daemon.looking().lock().await;
+        if with_others {
+            // A daemon that hangs holds up the one who asks it, and nobody behind.
+            let _alone = tokio::time::timeout(BEHIND, self.daemon.looking().lock()).await;
             if let Some(known) = recall() {
                 return Ok(known);
             }
-            if with_others {
-                self.look_at_all(cancel).await?;
-                if let Some(known) = recall() {
-                    return Ok(known);
-                }
+            self.look_at_all(cancel).await?;
+            if let Some(known) = recall() {
+                return Ok(known);
             }
         }
         Ok(Observed::now(self.containers(cancel).await?))
