@@ -8,8 +8,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
+
+use crate::process::HostLock;
+use crate::process::LockError;
 
 /// How the folders begin that `tagalong restore` moves what was there into.
 pub const ASIDE: &str = "before-restore-";

@@ -5,6 +5,7 @@
 mod address;
 mod caller;
 mod dataset;
+mod debt;
 mod id;
 mod image;
 mod line;
@@ -18,6 +19,7 @@ mod word;
 pub use address::is_in_the_clear;
 pub use caller::{Caller, Scope, Target, Verb};
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
+pub use debt::{Lane, Message};
 pub use id::DeploymentId;
 pub use image::{Digest, ImageRef, Repository, Tag};
 pub use line::{Line, LineKind};
