@@ -31,7 +31,7 @@ pub use look::{KnownFindings, Smoke};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
-pub use stack::{Docker, PinChoice, PinnedImage, Stack};
+pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
 pub use text::Secret;
 
 use crate::model::DatasetName;

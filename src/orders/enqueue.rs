@@ -310,7 +310,7 @@ fn check_tag(service: &Service, order: &Order, images: &[ImageRef]) -> Result<()
 }
 
 fn check_digest(service: &Service, ask: &api::NewDeployment) -> Result<(), OrderError> {
-    if ask.digest.is_some() && service.stack.pins.len() > 1 {
+    if ask.digest.is_some() && service.stack.pins().len() > 1 {
         let why = format!("{} pins several images, so one digest does not say which is meant; leave it out.", service.name);
         return Err(OrderError::Refused { guard: Guard::DigestMismatch, why });
     }

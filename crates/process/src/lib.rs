@@ -75,6 +75,17 @@ impl Command {
         let words = std::iter::once(self.program.as_str()).chain(self.args.iter().map(String::as_str));
         self.mask.hide(&words.collect::<Vec<_>>().join(" "))
     }
+
+    /// The program's file: looked up in the `PATH` it will get, so that our own `PATH` plays no part.
+    #[must_use]
+    pub fn program_path(&self) -> PathBuf {
+        if self.program.contains('/') {
+            return PathBuf::from(&self.program);
+        }
+        let path = self.env.get("PATH").map_or("", String::as_str);
+        let found = path.split(':').map(|dir| PathBuf::from(dir).join(&self.program)).find(|file| file.is_file());
+        found.unwrap_or_else(|| PathBuf::from(&self.program))
+    }
 }
 
 /// How a command ended.
@@ -181,6 +192,11 @@ pub async fn run(command: &Command, cancel: &Cancel, each: impl FnMut(Stream, St
 /// stopped all the same, it is killed at once.
 pub async fn run_with(command: &Command, far: FarEnd, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Ended {
     run_for(Reader::People, command, far.into_mappings(), cancel, each).await
+}
+
+/// As [`run`], for a program that may tell us things for as long as it lives: no line is left out, and none is masked.
+pub async fn follow(command: &Command, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Ended {
+    run_for(Reader::Programs, command, Vec::new(), cancel, each).await
 }
 
 /// Who reads the output: people get masked lines in bearable number, programs get every byte.
@@ -308,7 +324,7 @@ fn start(command: &Command, open: Vec<FdMapping>, within: Option<&Confinement>) 
         Some(file) => Stdio::from(file.try_clone()?),
         None => Stdio::null(),
     };
-    let program = program_path(command);
+    let program = command.program_path();
     let mut start = tokio::process::Command::new(&program);
     start.args(&command.args).env_clear().envs(&command.env);
     start.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
@@ -320,16 +336,6 @@ fn start(command: &Command, open: Vec<FdMapping>, within: Option<&Confinement>) 
         Some(within) => within.spawn(&program, start),
         None => start.spawn(),
     }
-}
-
-/// The program looked up in the `PATH` it will get, so that our own `PATH` plays no part.
-fn program_path(command: &Command) -> PathBuf {
-    if command.program.contains('/') {
-        return PathBuf::from(&command.program);
-    }
-    let path = command.env.get("PATH").map_or("", String::as_str);
-    let found = path.split(':').map(|dir| PathBuf::from(dir).join(&command.program)).find(|file| file.is_file());
-    found.unwrap_or_else(|| PathBuf::from(&command.program))
 }
 
 fn how(status: std::io::Result<std::process::ExitStatus>) -> Ended {
