@@ -3,6 +3,7 @@
 mod attempts;
 mod audit;
 mod batch;
+mod deliveries;
 mod desk;
 mod gate;
 mod holds;
@@ -34,6 +35,7 @@ use desk::Desk;
 use gate::Gate;
 
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
+pub use deliveries::Came;
 pub use orders::{Accepted, Delivery, EnqueueError, Limits, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
 pub use reloads::LastReload;
