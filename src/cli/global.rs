@@ -20,9 +20,6 @@ pub(crate) struct Global {
     /// The file that holds the key: a whsec_… secret to sign with, or a bearer token.
     #[arg(long, global = true, env = "TAGALONG_KEY_FILE", value_name = "FILE")]
     pub(super) key_file: Option<PathBuf>,
-    /// Send a bearer token to an http:// address of another host; whoever sees the traffic can then use it.
-    #[arg(long, global = true, env = "TAGALONG_PLAIN_HTTP")]
-    pub(super) plain_http: bool,
     /// Print JSON, one document or one line of it at a time.
     #[arg(long, global = true)]
     pub(super) json: bool,

@@ -5,6 +5,7 @@
 mod check;
 mod dataset;
 mod key;
+mod live;
 mod look;
 mod reader;
 mod reload;
@@ -25,6 +26,7 @@ use text::Mask;
 
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
+pub use live::Live;
 pub use look::{KnownFindings, Smoke};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::SecretSource;
@@ -91,6 +93,14 @@ pub struct Server {
     pub log_json: bool,
     /// Which log lines are written, in the syntax of `tracing`'s `EnvFilter`.
     pub log_level: String,
+}
+
+impl Server {
+    /// The folder for what is needed only for a moment.
+    #[must_use]
+    pub fn passing_dir(&self) -> PathBuf {
+        self.data_dir.join("passing")
+    }
 }
 
 /// The headers by which trusted proxies name the caller. One kind is believed, the other passed over.

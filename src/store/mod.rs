@@ -3,6 +3,7 @@
 mod attempts;
 mod audit;
 mod batch;
+mod deliveries;
 mod desk;
 mod gate;
 mod holds;
@@ -10,6 +11,7 @@ mod ledger;
 mod lines;
 mod many;
 mod orders;
+mod outbox;
 mod reloads;
 mod rows;
 mod runs;
@@ -33,8 +35,10 @@ use desk::Desk;
 use gate::Gate;
 
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
+pub use deliveries::Came;
 pub use orders::{Accepted, Delivery, EnqueueError, Limits, Resumed};
-pub use reloads::{Debt, LastReload};
+pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use reloads::LastReload;
 pub use rows::{Deployment, Filter, Hold, Listed};
 pub use runs::{Facts, Fence};
 
@@ -174,6 +178,7 @@ fn migrations() -> Migrator {
         ("first", include_str!("migrations/1_first.sql")),
         ("reloads", include_str!("migrations/2_reloads.sql")),
         ("door", include_str!("migrations/3_door.sql")),
+        ("outbox", include_str!("migrations/5_outbox.sql")),
     ];
     let step = |(at, (name, sql)): (usize, (&'static str, &'static str))| {
         Migration::new(at as i64 + 1, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

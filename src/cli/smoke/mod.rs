@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use smoke::Release;
 use smoke::Report;
+use smoke::RuleName;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -156,11 +157,12 @@ fn exit_code(report: &Report) -> u8 {
 }
 
 fn explain(output: &Output, name: &str) -> anyhow::Result<u8> {
-    let known = || smoke::rules().iter().map(|rule| rule.name).collect::<Vec<_>>().join(", ");
-    let wanted: Vec<_> = smoke::rules().iter().filter(|rule| name.is_empty() || rule.name == name).collect();
-    if wanted.is_empty() {
-        return Err(Usage(format!("There is no rule {}; the rules are {}.", clean(name), known())).into());
-    }
+    let wanted = if name.is_empty() {
+        smoke::rules()
+    } else {
+        let known = RuleName::parse(name).map_err(|why| Usage(format!("That cannot be explained: {why}")))?;
+        std::slice::from_ref(known.rule())
+    };
     if output.is_json() {
         let all = wanted.iter().map(|rule| {
             serde_json::json!({ "rule": rule.name, "severity": rule.severity, "effect": rule.effect, "meaning": rule.meaning, "fix": rule.fix })
@@ -169,8 +171,8 @@ fn explain(output: &Output, name: &str) -> anyhow::Result<u8> {
         return Ok(0);
     }
     for rule in wanted {
-        let severity = human::severity(rule.severity);
-        output.say(&format!("{} ({severity}; {})", output.paint(Tone::Strong, rule.name), human::effect(rule.effect)));
+        let severity = rule.severity.as_str();
+        output.say(&format!("{} ({severity}; {})", output.paint(Tone::Strong, rule.name), rule.effect.in_words()));
         output.say(&format!("{}\n{}", output.wrapped(2, rule.meaning), output.wrapped(2, rule.fix)));
     }
     Ok(0)
