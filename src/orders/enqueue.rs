@@ -173,7 +173,7 @@ impl Deployer {
     }
 
     pub(super) fn service(&self, name: &ServiceName) -> Result<Arc<Service>, OrderError> {
-        self.config().service(name).cloned().ok_or_else(|| OrderError::UnknownService(name.clone()))
+        self.config.now().service(name).cloned().ok_or_else(|| OrderError::UnknownService(name.clone()))
     }
 
     async fn place(
@@ -187,7 +187,8 @@ impl Deployer {
             // What was accepted before gets its first answer, whatever has changed since.
             return self.answered(delivery).await?.ok_or(refusal);
         }
-        let limits = Limits { max_waiting: self.config().server.max_waiting, hold_ms: service.hold.map(|hold| hold.as_millis() as i64) };
+        let limits =
+            Limits { max_waiting: self.config.now().server.max_waiting, hold_ms: service.hold.map(|hold| hold.as_millis() as i64) };
         let accepted = self.store.enqueue(&order, images, delivery, &limits).await?;
         if accepted.repeated {
             return Ok(accepted);

@@ -63,7 +63,7 @@ impl Deployer {
 
     /// One round: take up what was left, and take what waits.
     async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
-        let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
+        let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         for deployment in self.store.reclaim(&services, self.executor.id(), &at_work, executor::LEASE_MS).await? {
             tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "taking up a deployment that was left unfinished");
@@ -80,7 +80,7 @@ impl Deployer {
         if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return Ok(());
         }
-        let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
+        let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
         self.store.renew(self.executor.id(), executor::LEASE_MS).await?;
         self.stop_cancelled(&services).await
     }
@@ -98,7 +98,7 @@ impl Deployer {
     }
 
     async fn carry_out(&self, deployment: Deployment, recovered: bool, cancel: Cancel) {
-        let config = self.config();
+        let config = self.config.now();
         let Some(service) = config.service(&deployment.order.service).cloned() else { return };
         let objection = match self.objection(&deployment, &service).await {
             Ok(objection) => objection,
@@ -131,7 +131,7 @@ impl Deployer {
     }
 
     async fn sweep(&self) {
-        let retention = self.config().retention.clone();
+        let retention = self.config.now().retention.clone();
         let now = clock::now_ms();
         let (journal, deliveries) = (now - retention.journal.as_millis() as i64, now - retention.deliveries.as_millis() as i64);
         if let Err(error) = self.store.forget_older(journal, deliveries).await {

@@ -11,6 +11,7 @@ mod ledger;
 mod lines;
 mod many;
 mod orders;
+mod outbox;
 mod reloads;
 mod rows;
 mod runs;
@@ -36,7 +37,8 @@ use gate::Gate;
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
 pub use orders::{Accepted, Delivery, EnqueueError, Limits, Resumed};
-pub use reloads::{Debt, LastReload};
+pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use reloads::LastReload;
 pub use rows::{Deployment, Filter, Hold, Listed};
 pub use runs::{Facts, Fence};
 
@@ -176,6 +178,7 @@ fn migrations() -> Migrator {
         ("first", include_str!("migrations/1_first.sql")),
         ("reloads", include_str!("migrations/2_reloads.sql")),
         ("door", include_str!("migrations/3_door.sql")),
+        ("outbox", include_str!("migrations/5_outbox.sql")),
     ];
     let step = |(at, (name, sql)): (usize, (&'static str, &'static str))| {
         Migration::new(at as i64 + 1, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

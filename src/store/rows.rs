@@ -118,7 +118,7 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Err
 pub(super) fn wrong(row: &AnyRow, table: &str, column: &str, why: &dyn std::fmt::Display) -> StoreError {
     let name = |column: &str| row.try_get::<String, _>(column).ok();
     let number = row.try_get::<i64, _>("seq").ok().map(|seq| format!(" line {seq}"));
-    let whose = ["id", "deployment", "dataset", "service"].into_iter().find_map(name).unwrap_or_default();
+    let whose = ["id", "deployment", "dataset", "service", "receiver"].into_iter().find_map(name).unwrap_or_default();
     let place = format!("{table}.{column} of {}{}", whose.escape_default(), number.unwrap_or_default());
     StoreError::Value { place, why: why.to_string() }
 }

@@ -85,7 +85,7 @@ async fn log(rig: &Rig, id: &str, query: &str) -> Answer {
 async fn many_lines(rig: &Rig, id: &str) {
     let line = |seq| Line { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq}") };
     let lines: Vec<Line> = (1..=1234).map(line).collect();
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let fence = |number| Fence { id: id.parse().unwrap(), number };
     let present = store.get(&id.parse().unwrap()).await.unwrap().unwrap().fence;
     // A run that another has taken over writes no line any more.
@@ -93,7 +93,7 @@ async fn many_lines(rig: &Rig, id: &str) {
     assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
     for some in lines.chunks(100) {
         store.append_lines(&fence(present), some).await.unwrap();
-        rig.app().deployer().hub().tell(&id.parse().unwrap());
+        rig.app().shared().hub.tell(&id.parse().unwrap());
     }
 }
 
@@ -118,7 +118,7 @@ async fn a_follower_that_comes_back_misses_and_repeats_nothing(database: Databas
     let rest = last.rest().await;
     let (outcome, lines) = rest.split_last().unwrap();
     seen.extend(lines.iter().map(|event| event.id.unwrap()));
-    let stored = rig.app().deployer().store().last_seq(&waiting.parse().unwrap()).await.unwrap();
+    let stored = rig.app().shared().store.last_seq(&waiting.parse().unwrap()).await.unwrap();
     assert!(stored > 1234);
     assert_eq!(seen, (1..=stored).collect::<Vec<_>>());
     assert_eq!((outcome.name.as_str(), &outcome.data["outcome"]), ("outcome", &json!("failed")));

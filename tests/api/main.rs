@@ -14,6 +14,7 @@ mod desk;
 mod follow;
 mod full;
 mod orders;
+mod outbox;
 mod proxies;
 mod record;
 mod values;

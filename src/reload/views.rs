@@ -10,10 +10,11 @@ use crate::api;
 use crate::clock;
 use crate::model::Commit;
 use crate::model::DatasetName;
+use crate::model::Message;
 use crate::process::Cancel;
-use crate::reload::Common;
-use crate::reload::ReloadError;
-use crate::reload::Reloader;
+use crate::reload::reloader::ReloadError;
+use crate::reload::reloader::Reloader;
+use crate::reload::runner::Common;
 use crate::reload::runner::Runner;
 use crate::store::StoreError;
 use crate::telemetry::DatasetNow;
@@ -95,6 +96,11 @@ impl Reloader {
                 1 => notes.push(format!("1 peer of {name} is owed a commit.")),
                 owed => notes.push(format!("{owed} peers of {name} are owed a commit.")),
             }
+            match dataset.owed.iter().filter(|owed| owed.refused_ms.is_some()).count() {
+                0 => {}
+                1 => notes.push(format!("1 peer of {name} refuses the commit that it is owed and waits for a person.")),
+                refused => notes.push(format!("{refused} peers of {name} refuse the commit that they are owed and wait for a person.")),
+            }
         }
         Ok(notes)
     }
@@ -103,7 +109,7 @@ impl Reloader {
 async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
     let Common { store, executor, .. } = &*runner.common;
     let last = store.last_reload(executor, runner.name()).await?;
-    let owed = store.debts(executor, runner.name()).await?;
+    let owed = runner.owed().await?;
     let text = |commit: Option<Commit>| commit.map(|commit| commit.to_string());
     let (status, fault) = match runner.dataset.status(&Cancel::default()).await {
         Ok(status) => (Some(status), None),
@@ -131,12 +137,10 @@ async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
         aside: status.iter().flat_map(|status| &status.aside).map(|folder| folder.display().to_string()).collect(),
         owed: owed
             .into_iter()
-            .map(|debt| api::Owed {
-                peer: debt.peer,
-                commit: debt.commit.to_string(),
-                since_ms: debt.since_ms,
-                tries: debt.tries,
-                why: debt.why,
+            .map(|debt| {
+                let Message::Commit(commit) = debt.message;
+                let (since_ms, refused_ms) = (debt.since_ms, debt.refused_ms);
+                api::Owed { peer: debt.receiver, commit: commit.to_string(), since_ms, tries: debt.tries, why: debt.why, refused_ms }
             })
             .collect(),
         last: last.map(|last| api::LastReload { outcome: last.outcome, why: last.why, load_fault: last.load_fault, at_ms: last.at_ms }),
