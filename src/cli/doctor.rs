@@ -10,6 +10,7 @@ use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::clock;
 use crate::config::Config;
+use crate::config::Confine;
 use crate::config::Reload;
 use crate::config::Service;
 use crate::dataset::Dataset;
@@ -18,6 +19,7 @@ use crate::engine::Daemon;
 use crate::engine::Engine;
 use crate::engine::Server;
 use crate::process::Cancel;
+use crate::process::can_confine;
 use crate::registry::Registries;
 
 #[derive(Debug, clap::Args)]
@@ -160,6 +162,25 @@ async fn see_dataset(doctor: &mut Doctor, plan: &Reload) {
         Err(error) => Err(error.to_string()),
     };
     doctor.see(&format!("{}: remote", plan.data.name), result);
+    doctor.see(&format!("{}: confinement", plan.data.name), confinement(plan.data.git.confine, can_confine()));
+}
+
+/// What whoever may write a checkout can make git touch elsewhere.
+fn confinement(wanted: Confine, is_possible: bool) -> Result<String, String> {
+    // Missing, it is what the kernel has always done: no hard links to what is not one's own.
+    if std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|value| value.trim() == "0") {
+        return Err("fs.protected_hardlinks is 0, so whoever may write the checkout can put others' files into it by hard links, and they are parked and pushed; set it to 1 with sysctl.".to_owned());
+    }
+    let open = "whoever may write the checkout can, by a folder swapped for a link at the right moment, have files elsewhere read or written with tagalong's rights";
+    match (wanted, is_possible) {
+        (Confine::WherePossible | Confine::Always, true) => Ok("git can touch the checkout and tagalong's own folder only".to_owned()),
+        (Confine::Never, _) => Ok(format!("git is not confined, as configured: {open}")),
+        (Confine::WherePossible, false) => Ok(format!("this kernel has no Landlock: {open}; confine = \"always\" refuses to work so")),
+        (Confine::Always, false) => Err(
+            "this kernel has no Landlock (Linux 5.13 or newer), so nothing is done with the checkout; make it available, or set confine = \"where_possible\"."
+                .to_owned(),
+        ),
+    }
 }
 
 /// Before the first start the folder need not be there; systemd makes it as `StateDirectory`, `tagalong serve` elsewhere.

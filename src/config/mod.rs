@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use text::Mask;
 
-pub use dataset::{Dataset, DatasetLogin, Git, Publish};
+pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};

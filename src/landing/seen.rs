@@ -1,4 +1,4 @@
-//! What the engine shows, read for a deployment's purposes.
+//! What the engine shows, read for a release's purposes.
 
 use std::time::Duration;
 
@@ -10,6 +10,12 @@ use crate::model::Digest;
 use crate::model::ImageRef;
 use crate::model::Repository;
 use crate::model::Tag;
+
+/// The containers of services that use the pin; those of one-off runs are not meant.
+pub(super) fn pinned<'c>(resolved: &Resolved, containers: &'c [Container]) -> impl Iterator<Item = &'c Container> + use<'c> {
+    let services: Vec<String> = resolved.touched().into_iter().map(str::to_owned).collect();
+    containers.iter().filter(move |container| !container.is_one_off && services.contains(&container.service))
+}
 
 /// How long it has been up since its last start.
 pub(super) fn running_for(container: &Container) -> Duration {
@@ -28,13 +34,4 @@ pub(super) fn tag_of(container: &Container, repository: &Repository) -> Option<T
 pub(super) fn digest_of(image: &LocalImage, repository: &Repository) -> Option<Digest> {
     let known = image.repo_digests.iter().filter_map(|text| ImageRef::parse(text).ok());
     known.into_iter().find(|known| &known.repository == repository).map(|known| known.digest)
-}
-
-/// `env` or `override`, and why.
-pub(super) fn mode_text(resolved: &Resolved) -> String {
-    format!("{} ({})", resolved.mode.as_str(), resolved.why_mode)
-}
-
-pub(super) fn pinned_services(resolved: &Resolved) -> Vec<&str> {
-    resolved.uses.iter().flat_map(|used| used.services.iter().map(String::as_str)).collect()
 }

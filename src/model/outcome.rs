@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::Step;
 
@@ -121,7 +122,7 @@ pub enum Outcome {
     /// Somebody cancelled it, or an operator's rollback took over.
     Cancelled {
         /// Who, or by what.
-        by: String,
+        by: CancelledBy,
         /// Whether anything had been changed.
         changed: bool,
         /// Whether the change was brought back and verified.
@@ -226,6 +227,7 @@ mod tests {
     use super::Guard;
     use super::Outcome;
     use super::State;
+    use crate::model::CancelledBy;
     use crate::model::DeploymentId;
     use crate::model::Step;
 
@@ -240,7 +242,7 @@ mod tests {
             Outcome::Failed { why: s() },
             Outcome::Broken { why: s(), runs: s() },
             Outcome::Held { why: s() },
-            Outcome::Cancelled { by: s(), changed: true, brought_back: false },
+            Outcome::Cancelled { by: CancelledBy::Nameless, changed: true, brought_back: false },
             Outcome::DryRun { would_pin: s() },
         ]
     }

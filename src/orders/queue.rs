@@ -106,7 +106,7 @@ impl Deployer {
                 return tracing::error!(deployment = %deployment.id, %error, "the guards could not be asked; the next round tries again");
             }
         };
-        self.executor.carry_out(config, Claimed { deployment, service, recovered, objection }, cancel).await;
+        self.executor.carry_out(&config, Claimed { deployment, service, recovered, objection }, cancel).await;
     }
 
     async fn objection(&self, deployment: &Deployment, service: &Service) -> Result<Option<Objection>, StoreError> {

@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::model::Caller;
+use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::ImageRef;
@@ -47,7 +48,7 @@ pub struct Deployment {
     /// Why it is being undone.
     pub undo_why: Option<String>,
     /// Who cancelled it.
-    pub cancel_by: Option<String>,
+    pub cancel_by: Option<CancelledBy>,
     /// How often it was begun.
     pub attempts: i64,
     /// Which executor has it.
@@ -214,7 +215,7 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         baseline: parsed_if_any(row, "baseline", json)?,
         report: parsed_if_any(row, "report", json)?,
         undo_why: text("undo_why")?,
-        cancel_by: text("cancel_by")?,
+        cancel_by: parsed_if_any(row, "cancel_by", CancelledBy::parse)?,
         attempts: row.try_get("attempts")?,
         executor: text("executor")?,
         fence: row.try_get("fence")?,

@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::clock;
+use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::ImageRef;
 use crate::model::LineKind;
@@ -258,13 +259,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ask_cancel(&self, id: &DeploymentId, by: &str) -> Result<bool, StoreError> {
+    pub async fn ask_cancel(&self, id: &DeploymentId, by: &CancelledBy) -> Result<bool, StoreError> {
         let done = self
             .gate
             .write(
                 sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1 AND state <> 'done'")
                     .bind(id.as_str())
-                    .bind(by),
+                    .bind(by.to_string()),
             )
             .await?;
         Ok(done == 1)

@@ -177,7 +177,7 @@ async fn write(site: &str, store: &Store, round: usize, waiting: Option<&Deploym
             Err(other) => panic!("{other}"),
         },
         "cancel" => {
-            let outcome = Outcome::Cancelled { by: noise(9000), changed: false, brought_back: false };
+            let outcome = Outcome::Failed { why: noise(9000) };
             store.finish_waiting(waiting.unwrap(), &outcome).await.map(|still_waited| assert!(still_waited))
         }
         other => panic!("{other}"),

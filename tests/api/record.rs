@@ -361,6 +361,8 @@ async fn health_and_metrics_tell_how_it_stands() {
     drop(gate);
     let ended = "tagalong_deployments_total{service=\"web\",outcome=\"failed\"} 2";
     crate::support::until("both to end", async || metrics().await.contains(ended).then_some(())).await;
+    let (text, fault) = (metrics().await, "tagalong_faults_total{service=\"web\",kind=\"");
+    assert!(text.lines().any(|have| have.starts_with(fault) && have.ends_with(" 2")), "{text}");
     rig.finish().await;
 }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::fs::TryLockError;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,6 +107,8 @@ impl HostLock {
 
 fn open(path: &Path) -> Result<File, LockError> {
     let mut options = File::options();
+    // It may stand where others write: a link leads to no lock.
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
     options.read(true).write(true).create(true).truncate(false).open(path).map_err(|error| LockError::File(path.to_owned(), error))
 }
 
@@ -210,6 +213,16 @@ fn command_of(pid: i32) -> String {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<String> = bytes.split(|b| *b == 0).filter(|w| !w.is_empty()).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
     words.join(" ").chars().take(80).collect()
+}
+
+/// For what the lock of `dir` is held by a tagalong that lives: this one, or another.
+#[must_use]
+pub fn work_under_way(dir: &Path) -> Option<String> {
+    let path = dir.join(NAME);
+    let owner = Owner::read(&path);
+    // Whoever else locks the file leaves what stands in it.
+    let is_takers = |(_, taker): &(i32, i32)| [0, owner.pid].contains(taker);
+    (!owner.work.is_empty() && owner.is_alive() && holding(&path).iter().any(is_takers)).then_some(owner.work)
 }
 
 /// For what the lock of `dir` was taken by a tagalong that has died, where something that it started still holds it.
