@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-
 use crate::dataset::DatasetError;
 use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
