@@ -43,7 +43,7 @@ const DEFAULT_CONFIG: &str = "/etc/tagalong/tagalong.toml";
 #[derive(Debug, Parser)]
 #[command(name = "tagalong", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 held · 17 cancelled · 18 only some serve the data · 19 nobody does"
+    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 needs operator · 17 cancelled · 18 only some serve the data · 19 nobody does"
 )]
 struct Cli {
     #[command(flatten)]

@@ -16,6 +16,7 @@ use crate::http::error::ApiError;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
 use crate::model::ServiceName;
+use crate::model::State;
 use crate::model::commit_text;
 use crate::model::ref_text;
 use crate::model::run_url_text;
@@ -48,15 +49,13 @@ pub(super) async fn roll_back(request: HttpRequest, payload: web::Payload, share
     Ok(accepted_answer(accepted, &shared))
 }
 
-const STATES: [&str; 3] = ["queued", "running", "done"];
-
 #[derive(serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// Those of one service only.
     #[param(value_type = Option<String>)]
     service: Option<ServiceName>,
-    /// `queued`, `running`, `done`, or the name of an outcome.
+    /// `waiting`, `running`, `done`, or the name of an outcome.
     state: Option<String>,
     /// Those older than this deployment: `next_before` of the page before.
     #[param(value_type = Option<String>)]
@@ -77,10 +76,10 @@ pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: we
         .into_inner();
     proof.allow(query.service.as_ref())?;
     if let Some(unknown) =
-        query.state.as_ref().filter(|state| !STATES.contains(&state.as_str()) && !Outcome::NAMES.contains(&state.as_str()))
+        query.state.as_ref().filter(|state| !State::NAMES.contains(&state.as_str()) && !Outcome::NAMES.contains(&state.as_str()))
     {
         return Err(ApiError::bad_request(format!(
-            "There is no state {}; it is queued, running, done or an outcome.",
+            "There is no state {}; it is waiting, running, done or an outcome.",
             unknown.escape_default()
         )));
     }
