@@ -47,7 +47,7 @@ def group(n):
         f'<p><img src="a/{n}-11.jpg" alt="">text',
         f'<p class="note"><img src="/a/{n}-12.svg" alt=""></p>',
         f'<img srcset="/a/{n}-13.png 480w, /a/{n}-14.png 960w" alt="">',
-        f'<picture><source srcset="/a/{n}-15.webp" type="image/webp"><img src="/a/{n}-16.png" alt=""></picture>',
+        f'<picture><source srcset="/a/{n}-15.webp" media="(prefers-color-scheme: dark)"><img src="/a/{n}-16.png" alt=""></picture>',
         f'<div style="background: url(/a/{n}-17.png) no-repeat">block</div>',
         f'<video src="/a/{n}-18.mp4" poster="/a/{n}-19.jpg"></video>',
     ]

@@ -1,7 +1,7 @@
 //! tagalong: a companion for GitHub and Forgejo Actions runners.
 //!
 //! CI calls it with a tag; it pins the tag, brings the release up, looks at it from outside, and undoes it when it does
-//! not hold. `deploy/run.rs` is where to begin reading.
+//! not hold. `landing/run.rs` is where to begin reading.
 //!
 //! # The house
 //! A module uses only floors below its own; two modules on one floor do not use each other. A test reads this table and
@@ -9,11 +9,12 @@
 //!
 //! | floor | modules | what they know |
 //! |---|---|---|
-//! | 8 | `cli` | the terminal |
-//! | 7 | `app` | builds everything from the configuration; orderly start and stop |
-//! | 6 | `http` | actix and statuses |
-//! | 5 | `deploy` `reload` | orders, their queue, the story, undo, recovery · the story of a reload, peers |
-//! | 4 | `executor` | who carries orders out, on which host, under which lock |
+//! | 9 | `cli` | the terminal |
+//! | 8 | `app` | builds everything from the configuration; orderly start and stop |
+//! | 7 | `http` | actix and statuses |
+//! | 6 | `orders` `reload` | who may have what done, and when: acceptance, guards, queue, cancel, views · the story of a reload, peers |
+//! | 5 | `executor` | places: an order is carried out here |
+//! | 4 | `landing` | one host: the story of a release, its undo, the stack's lock, what a restart takes up |
 //! | 3 | `engine` `dataset` `smoke` `journal` | tools over one or two things below |
 //! | 2 | `store` `registry` | one outside thing each |
 //! | 1 | `process` `config` `api` `telemetry` `clock` `hot` | edges |
@@ -25,13 +26,14 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dataset;
-pub mod deploy;
 pub mod engine;
 pub mod executor;
 pub mod hot;
 pub mod http;
 pub mod journal;
+pub mod landing;
 pub mod model;
+pub mod orders;
 pub mod process;
 pub mod registry;
 pub mod reload;

@@ -54,6 +54,12 @@ impl Compose {
         Self { docker, stack, mask, lock, patience: None }
     }
 
+    /// The same engine, whose programs hold `lock`.
+    #[must_use]
+    pub fn locked(self, lock: Arc<File>) -> Self {
+        Self { lock: Some(lock), ..self }
+    }
+
     /// The stack it was made for.
     #[must_use]
     pub fn stack(&self) -> &Stack {

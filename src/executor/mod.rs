@@ -1,15 +1,53 @@
-//! Who carries orders out: this process, on this host, one at a time in each stack's folder.
+//! Who carries orders out: this process, on this host.
+
+mod here;
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::clock;
+use crate::config::Config;
+use crate::landing::Claimed;
+use crate::process::Cancel;
 
-pub use crate::process::{Holder, HostLock, LockError, end_left_behind, holders, work_left_behind};
+pub use here::Here;
 
 /// How long a running deployment is this executor's without a sign of life, ms.
 pub const LEASE_MS: i64 = 60_000;
+
+/// A place where orders are carried out.
+#[derive(Debug)]
+pub enum Executor {
+    /// This process, on this host.
+    Here(Here),
+}
+
+impl Executor {
+    /// The name that runs of this executor carry.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Here(here) => here.id(),
+        }
+    }
+
+    /// Carries an order out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told; or
+    /// it could not be, and the next round takes it up.
+    pub async fn carry_out(&self, config: Arc<Config>, claimed: Claimed, cancel: Cancel) {
+        match self {
+            Self::Here(here) => here.carry_out(config, claimed, cancel).await,
+        }
+    }
+
+    /// Puts another configuration in force: for every order from now on, not for what runs.
+    pub fn set_config(&self, config: &Config) {
+        match self {
+            Self::Here(here) => here.set_config(config),
+        }
+    }
+}
 
 /// The id of this executor: made once and kept in the data folder.
 ///

@@ -8,8 +8,8 @@ use actix_web::http::header::RETRY_AFTER;
 use actix_web::http::header::WWW_AUTHENTICATE;
 
 use crate::api;
-use crate::deploy::OrderError;
 use crate::model::Refusal;
+use crate::orders::OrderError;
 use crate::reload::ReloadError;
 use crate::store::StoreError;
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::deploy::Deployer;
+use crate::orders::Deployer;
 use crate::reload::Reloader;
 
 pub use connection::Capacity;

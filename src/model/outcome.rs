@@ -178,9 +178,11 @@ impl Outcome {
     #[must_use]
     pub fn is_change(&self) -> bool {
         match self {
-            Self::Live { .. } | Self::RolledBack { .. } | Self::RollbackFailed { .. } | Self::Broken { .. } | Self::NeedsOperator { .. } => {
-                true
-            }
+            Self::Live { .. }
+            | Self::RolledBack { .. }
+            | Self::RollbackFailed { .. }
+            | Self::Broken { .. }
+            | Self::NeedsOperator { .. } => true,
             Self::Cancelled { changed, .. } => *changed,
             Self::Superseded { .. } | Self::Refused { .. } | Self::Failed { .. } | Self::DryRun { .. } => false,
         }

@@ -76,7 +76,9 @@ pub enum Refusal {
         service: ServiceName,
     },
     /// A release on the way back says that it must not be rolled back past.
-    #[error("{release} of {service} says that it must not be rolled back past (a migration, say); force the rollback if the data allows it.")]
+    #[error(
+        "{release} of {service} says that it must not be rolled back past (a migration, say); force the rollback if the data allows it."
+    )]
     Barrier {
         /// Its tag.
         release: String,

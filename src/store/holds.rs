@@ -173,9 +173,8 @@ pub(super) async fn follow(tx: &mut Tx, service: &str, id: &str, outcome: &Outco
         Outcome::NeedsOperator { .. } => {
             let hold = Hold { kind: HoldKind::NeedsOperator, by: id.to_owned(), since_ms: clock::now_ms(), until_ms: None };
             // A rollback that waits holds the service already, and gives this back if it comes to nothing.
-            let remember = sqlx::query(
-                "UPDATE meta SET value = $2 WHERE name = (SELECT 'hold_before/' || deployment FROM holds WHERE service = $1)",
-            );
+            let remember =
+                sqlx::query("UPDATE meta SET value = $2 WHERE name = (SELECT 'hold_before/' || deployment FROM holds WHERE service = $1)");
             if tx.execute(remember.bind(service).bind(remembered(&hold))).await? == 0 {
                 put(tx, service, &hold).await?;
             }

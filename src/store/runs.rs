@@ -33,7 +33,7 @@ const FIRST_RUN: i64 = 1;
 pub struct Turn {
     /// The deployment, which is running from now on.
     pub deployment: Deployment,
-    /// What held its service.
+    /// What holds its service, or held it until its time was over.
     pub hold: Option<Hold>,
 }
 
@@ -135,7 +135,7 @@ impl Store {
         executor: &str,
         at_work: &[DeploymentId],
         lease_ms: i64,
-    ) -> Result<Vec<Deployment>, StoreError> {
+    ) -> Result<Vec<Turn>, StoreError> {
         let running = sqlx::query(select_deployments!("WHERE d.state = 'running' ORDER BY d.id"));
         let mut taken = Vec::new();
         for row in self.gate.fetch_all(running).await? {
@@ -151,9 +151,13 @@ impl Store {
                  WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running'",
             );
             let take = take.bind(left.id.as_str()).bind(left.run).bind(left.fence).bind(executor);
-            if self.gate.write(take.bind(clock::now_ms() + lease_ms)).await? == 1 {
-                taken.extend(self.get(&left.id).await?);
+            let mut tx = self.gate.begin().await?;
+            if tx.execute(take.bind(clock::now_ms() + lease_ms)).await? != 1 {
+                continue;
             }
+            let hold = holds::of(&mut tx, left.order.service.as_str()).await?;
+            tx.commit().await?;
+            taken.extend(self.get(&left.id).await?.map(|deployment| Turn { deployment, hold }));
         }
         Ok(taken)
     }

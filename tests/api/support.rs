@@ -18,8 +18,8 @@ use sqlx::Row as _;
 use tagalong::app::App;
 use tagalong::clock;
 use tagalong::config::Config;
-use tagalong::executor;
 use tagalong::http::auth;
+use tagalong::landing;
 use tagalong::model::ServiceName;
 
 use crate::cluster::Cluster;
@@ -318,7 +318,7 @@ impl Rig {
         for service in &self.plan.services {
             // A killed program may need a moment until it is gone, and holds the lock until then.
             let stack = self.dir().join(service);
-            until("the lock of the stack is free", async || executor::holders(&stack).is_empty().then_some(())).await;
+            until("the lock of the stack is free", async || landing::holders(&stack).is_empty().then_some(())).await;
             ServiceName::parse(service).unwrap();
         }
         let pool = self.database().await;

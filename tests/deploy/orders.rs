@@ -811,7 +811,7 @@ async fn what_an_ended_deployment_left_behind_is_no_obstacle() {
     world.reached("rmi").await;
     world.kill();
     world.disarm("rmi");
-    assert!(!tagalong::executor::holders(&world.path("stack")).is_empty(), "something is left");
+    assert!(!tagalong::landing::holders(&world.path("stack")).is_empty(), "something is left");
     world.start().await;
     world.land("v4").await;
     world.finish().await;

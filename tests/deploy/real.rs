@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::json;
-use tagalong::executor;
+use tagalong::landing;
 
 use crate::outside;
 use crate::outside::Answer;
@@ -289,7 +289,7 @@ impl Site {
 
     async fn finish(self) {
         let stack = self.dir.path().join("stack");
-        until("nothing holds the stack's lock", || executor::holders(&stack).is_empty()).await;
+        until("nothing holds the stack's lock", || landing::holders(&stack).is_empty()).await;
         let (_, all) = self.server().get("/api/v1/deployments?limit=100").await;
         assert!(all["deployments"].as_array().expect("a list").iter().all(|one| one["state"] == "done"), "{all}");
     }
@@ -348,8 +348,8 @@ async fn killed_during_up(images: Arc<Images>) {
     let neighbours = site.neighbours();
     let id = site.order(&images.tag("two")).await;
     let stack = site.dir.path().join("stack");
-    let is_up = |holder: &executor::Holder| holder.command.contains("compose") && cmdline(holder.pid).contains(" up -d ");
-    until("compose is at work", || executor::holders(&stack).iter().any(is_up)).await;
+    let is_up = |holder: &landing::Holder| holder.command.contains("compose") && cmdline(holder.pid).contains(" up -d ");
+    until("compose is at work", || landing::holders(&stack).iter().any(is_up)).await;
     assert_eq!(site.server().show(&id).await["step"], "up");
     site.kill_and_start().await;
     is_outcome(&site.ended(&id).await, "live");
@@ -578,7 +578,7 @@ async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
     let tag = |name: &str| images.tag(name);
     is_outcome(&site.deploy(&tag("one")).await, "live");
     let stack = site.dir.path().join("stack");
-    let is_up = |holder: &executor::Holder| cmdline(holder.pid).contains(" up -d ");
+    let is_up = |holder: &landing::Holder| cmdline(holder.pid).contains(" up -d ");
     let cases = [
         ("up", "two", "live", "two"),
         ("health", "one", "live", "one"),
@@ -591,7 +591,7 @@ async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
         }
         let id = site.order(&tag(name)).await;
         match step {
-            "up" => until("compose is at work", || executor::holders(&stack).iter().any(is_up)).await,
+            "up" => until("compose is at work", || landing::holders(&stack).iter().any(is_up)).await,
             "smoke" => {
                 // The page is looked at once before, as it is.
                 site.page.met().await;

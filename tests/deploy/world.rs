@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::json;
-use tagalong::executor;
+use tagalong::landing;
 
 use crate::cluster::Cluster;
 use crate::cluster::Database;
@@ -315,7 +315,7 @@ impl World {
     /// was started still lives, and no secret stands in a journal.
     pub(crate) async fn finish(self) {
         let stack = self.path("stack");
-        until("nothing holds the stack's lock", || executor::holders(&stack).is_empty()).await;
+        until("nothing holds the stack's lock", || landing::holders(&stack).is_empty()).await;
         let (_, all) = self.server().get("/api/v1/deployments?limit=100").await;
         for one in all["deployments"].as_array().expect("a list") {
             assert_eq!(one["state"], "done", "{one}");

@@ -8,7 +8,6 @@ use utoipa::openapi::path::Parameter;
 use utoipa::openapi::path::ParameterIn;
 
 use crate::api;
-use crate::deploy;
 use crate::http::Shared;
 use crate::http::auth;
 use crate::http::auth::token;
@@ -20,6 +19,7 @@ use crate::model::State;
 use crate::model::commit_text;
 use crate::model::ref_text;
 use crate::model::run_url_text;
+use crate::orders;
 use crate::store;
 use crate::store::Deployment;
 use crate::store::Filter;
@@ -90,7 +90,7 @@ pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: we
     let next_before = if many as i64 == limit { found.last } else { None };
     let unreadable = found.unreadable.iter().map(ToString::to_string).collect();
     Ok(HttpResponse::Ok().json(api::Deployments {
-        deployments: found.deployments.iter().map(deploy::view).collect(),
+        deployments: found.deployments.iter().map(orders::view).collect(),
         next_before,
         unreadable,
     }))
@@ -100,7 +100,7 @@ pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: we
     let proof = auth::prove(&request, payload, &shared).await?;
     let found = find(&shared, &id).await?;
     proof.allow_deployment(&found.id, &found.order.service)?;
-    Ok(HttpResponse::Ok().json(deploy::view(&found)))
+    Ok(HttpResponse::Ok().json(orders::view(&found)))
 }
 
 pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {

@@ -18,7 +18,6 @@ use utoipa::openapi::path::ParameterBuilder;
 use utoipa::openapi::path::ParameterIn;
 
 use crate::clock;
-use crate::deploy;
 use crate::http::Shared;
 use crate::http::auth;
 use crate::http::error::ApiError;
@@ -29,6 +28,7 @@ use crate::model::Line;
 use crate::model::LineKind;
 use crate::model::Outcome;
 use crate::model::State;
+use crate::orders;
 use crate::store::Deployment;
 use crate::store::StoreError;
 
@@ -184,7 +184,7 @@ impl Follower {
             State::Done { outcome } => {
                 self.ended = true;
                 if self.as_events {
-                    self.pending.push_back(Bytes::from(outcome_event(&deploy::view(&stored), outcome)));
+                    self.pending.push_back(Bytes::from(outcome_event(&orders::view(&stored), outcome)));
                 }
             }
             State::Waiting { .. } | State::Running { .. } => self.ended = !self.live,

@@ -17,7 +17,8 @@ pub(super) fn is_running(container: &Container) -> bool {
 }
 
 /// Docker's own word for the health of a container; none where it has no check.
-pub(super) fn health_word(container: &Container) -> Option<&'static str> {
+#[must_use]
+pub fn health_word(container: &Container) -> Option<&'static str> {
     match container.health {
         Health::Unchecked => None,
         Health::Starting => Some("starting"),

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
-use crate::executor;
-use crate::executor::HostLock;
+use crate::landing::run::Run;
+use crate::landing::stop::Stop;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::State;
 use crate::model::Step;
+use crate::process;
+use crate::process::HostLock;
 
 impl Run<'_> {
     /// Takes the stack's lock. After a restart, what the earlier life left running is ended first: it holds the lock by the
@@ -18,7 +18,7 @@ impl Run<'_> {
     pub(super) async fn take_lock(&mut self, recovered: bool) -> Result<HostLock, String> {
         let dir = self.service.stack.dir.clone();
         if recovered {
-            let ended = executor::end_left_behind(&dir, self.fence.id.as_str()).await;
+            let ended = process::end_left_behind(&dir, self.fence.id.as_str()).await;
             self.journal.warning(format!(
                 "tagalong was ended while it carried this out; going on after {} process{} ended",
                 ended,
@@ -33,12 +33,12 @@ impl Run<'_> {
     /// recovery comes for one that has ended, so whoever wants the lock next ends what is left.
     async fn end_leavings_of_ended(&mut self) {
         let dir = self.service.stack.dir.clone();
-        let Some(work) = executor::work_left_behind(&dir) else { return };
+        let Some(work) = process::work_left_behind(&dir) else { return };
         let Ok(id) = DeploymentId::parse(&work) else { return };
-        if let Ok(Some(old)) = self.deployer.store.get(&id).await
+        if let Ok(Some(old)) = self.host.store.get(&id).await
             && matches!(old.state, State::Done { .. })
         {
-            executor::end_left_behind(&dir, &work).await;
+            process::end_left_behind(&dir, &work).await;
         }
     }
 
@@ -52,7 +52,7 @@ impl Run<'_> {
         self.changed = true;
         if step.is_undo() {
             self.owe_again().await?;
-            let stored = self.deployer.store.get(&self.fence.id).await?;
+            let stored = self.host.store.get(&self.fence.id).await?;
             let why = stored.and_then(|stored| stored.undo_why).unwrap_or_else(|| "it did not hold".to_owned());
             return self.undo(why).await;
         }
@@ -64,7 +64,7 @@ impl Run<'_> {
             return Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) });
         }
         self.look_at_the_stack().await?;
-        let stored = self.deployer.store.get(&self.fence.id).await?.and_then(|stored| stored.resolved);
+        let stored = self.host.store.get(&self.fence.id).await?.and_then(|stored| stored.resolved);
         let edit = self.resolved.as_ref().zip(stored).and_then(|(now, then)| now.changed_since(&then, &self.images));
         self.refuse_edit(edit, false)?;
         self.pin().await?;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
-use crate::deploy::seen;
 use crate::engine::Server;
+use crate::landing::run::Run;
+use crate::landing::seen;
+use crate::landing::stop::Stop;
 use crate::model::Digest;
 use crate::model::Guard;
 use crate::model::ImageRef;
@@ -27,8 +27,8 @@ impl Run<'_> {
             return Ok(());
         }
         let tag = self.order.tag.clone().ok_or_else(|| Stop::Fault("the order names no tag.".into()))?;
-        let server = self.deployer.docker.get_or_try_init(|| self.compose.server(&self.cancel)).await?.clone();
-        let registries = self.deployer.registries();
+        let server = self.host.docker.get_or_try_init(|| self.compose.server(&self.cancel)).await?.clone();
+        let registries = self.host.registries();
         let mut images = Vec::new();
         for pin in self.service.stack.pins.clone() {
             let asked = registries.resolve(&pin.image, Some(&tag), None, (&server.os, &server.arch));

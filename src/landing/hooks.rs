@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::config::Hook;
 use crate::config::HookKind;
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
 use crate::engine::EngineError;
 use crate::engine::HookPlace;
+use crate::landing::run::Run;
+use crate::landing::stop::Stop;
 use crate::model::Guard;
 use crate::model::Step;
 use crate::process;

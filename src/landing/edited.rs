@@ -4,15 +4,15 @@
 //! the order, and the old release goes on; later it is a reason to undo. An undo itself is never stopped by one: that would
 //! leave the page broken. It brings the previous images up with the files as they are then, and says so.
 
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
+use crate::landing::run::Run;
+use crate::landing::stop::Stop;
 use crate::model::Guard;
 
 impl Run<'_> {
     /// Right before `up`: the stack is what preflight saw, with the pin.
     pub(super) async fn refuse_edited(&mut self, is_undo: bool) -> Result<(), Stop> {
         let Some(resolved) = &self.resolved else { return Ok(()) };
-        let asked = self.compose.edited(resolved, &self.images, &self.deployer.fingerprint_key, &self.cancel);
+        let asked = self.compose.edited(resolved, &self.images, &self.host.fingerprint_key, &self.cancel);
         let edit = match self.within(self.service.deadlines.preflight, "docker compose", asked).await {
             Ok(Ok(edit)) => edit,
             // What cannot be compared must not keep the page broken.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::KnownFindings;
 use crate::config::SmokePlan;
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
+use crate::landing::run::Run;
+use crate::landing::stop::Stop;
 use crate::model::Finding;
 use crate::model::Report;
 use crate::model::Severity;
@@ -56,7 +56,7 @@ impl Run<'_> {
             report.mark_known(before);
         }
         self.say_findings(&report);
-        self.deployer.store.advance(&self.fence, step, &Facts { report: Some(report.clone()), ..Facts::default() }).await?;
+        self.host.store.advance(&self.fence, step, &Facts { report: Some(report.clone()), ..Facts::default() }).await?;
         self.judge(&report, blocks)
     }
 

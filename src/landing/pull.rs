@@ -3,8 +3,8 @@
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
+use crate::landing::run::Run;
+use crate::landing::stop::Stop;
 use crate::model::ImageRef;
 use crate::model::Step;
 use crate::registry;
@@ -53,7 +53,7 @@ impl Run<'_> {
             let why = format!("{name}, which `docker load` brought, is not on this host any more; load it again.");
             return Err(Stop::Fault(why));
         }
-        let registries = self.deployer.registries();
+        let registries = self.host.registries();
         let login = registries.configured(&image.repository).and_then(|entry| Some((entry.host.clone(), entry.login.clone()?)));
         let folder = login.map(|(host, (user, password))| registry::docker_config(&host, &user, &password));
         let folder = folder.transpose().map_err(|error| Stop::Fault(format!("the registry's login cannot be written: {error}.")))?;

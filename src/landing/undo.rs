@@ -4,17 +4,43 @@
 //! no before-hook.
 
 use crate::config::OnFailure;
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
-use crate::deploy::seen;
 use crate::engine::PinBytes;
+use crate::landing::run::Run;
+use crate::landing::seen;
+use crate::landing::stop::Stop;
 use crate::model::ImageRef;
+use crate::model::Order;
+use crate::model::OrderKind;
 use crate::model::Outcome;
+use crate::model::State;
 use crate::model::Step;
 use crate::process::Cancel;
 use crate::process::Ended;
 use crate::store::Deployment;
 use crate::store::Facts;
+use crate::store::Store;
+use crate::store::StoreError;
+
+/// The deployment that was stopped half-way for a rollback and whose change nobody has brought back yet, where the rollback
+/// `order` has to.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn left_half_way(store: &Store, order: &Order) -> Result<Option<Deployment>, StoreError> {
+    if order.kind != OrderKind::Rollback {
+        return Ok(None);
+    }
+    let last = match store.last_change(&order.service).await?.transpose() {
+        Ok(last) => last,
+        Err(error) => {
+            tracing::error!(service = %order.service, %error, "what the last change left does not read, so nobody brings it back");
+            None
+        }
+    };
+    let is_left =
+        |one: &Deployment| matches!(one.state, State::Done { outcome: Outcome::Cancelled { changed: true, brought_back: false, .. } });
+    Ok(last.filter(is_left))
+}
 
 impl Run<'_> {
     /// From a story that stopped to an outcome.
@@ -30,7 +56,7 @@ impl Run<'_> {
         }
         let (why, cancelled) = match stop {
             Stop::Lost(error) => return Err(Stop::Lost(error)),
-            Stop::OldFault(why) => return Ok(Outcome::Held { why }),
+            Stop::OldFault(why) => return Ok(Outcome::NeedsOperator { why }),
             Stop::Cancelled => (String::from("it was cancelled"), true),
             Stop::Refused(_, why) | Stop::Fault(why) => (why, false),
         };
@@ -41,11 +67,11 @@ impl Run<'_> {
             // (`take_up_the_pre_empted`): bringing another one up before it would only keep the page broken longer.
             return Ok(Outcome::Cancelled { by, changed: true, brought_back: false });
         }
-        if self.service.on_failure == OnFailure::Hold && !cancelled && !owes {
-            return Ok(Outcome::Held { why: format!("{why} It is left as it is (on_failure = \"hold\").") });
+        if self.service.on_failure == OnFailure::Leave && !cancelled && !owes {
+            return Ok(Outcome::NeedsOperator { why: format!("{why} It is left as it is (on_failure = \"leave\").") });
         }
         if self.barrier && !self.order.force {
-            return Ok(Outcome::Held {
+            return Ok(Outcome::NeedsOperator {
                 why: format!("{why} The release says that it must not be rolled back past, so it is left for a person."),
             });
         }
@@ -63,7 +89,7 @@ impl Run<'_> {
         if matches!(stop, Stop::Lost(_)) {
             return Ok(false);
         }
-        let Some(left) = self.deployer.left_half_way(&self.order).await? else { return Ok(false) };
+        let Some(left) = left_half_way(&self.host.store, &self.order).await? else { return Ok(false) };
         if matches!(stop, Stop::Cancelled) && self.cancelled_by().await?.starts_with("rollback ") {
             // That rollback finds it as well.
             return Ok(false);
@@ -76,7 +102,7 @@ impl Run<'_> {
 
     /// An earlier life may have been undoing what a pre-empted deployment had left: then the record has that one's pin.
     pub(super) async fn owe_again(&mut self) -> Result<(), Stop> {
-        if let Some(left) = self.deployer.left_half_way(&self.order).await?
+        if let Some(left) = left_half_way(&self.host.store, &self.order).await?
             && left.pin_before == self.pin_before
         {
             self.owe(left);
@@ -103,7 +129,7 @@ impl Run<'_> {
     }
 
     async fn cancelled_by(&self) -> Result<String, Stop> {
-        let stored = self.deployer.store.get(&self.fence.id).await?;
+        let stored = self.host.store.get(&self.fence.id).await?;
         Ok(stored.and_then(|stored| stored.cancel_by).unwrap_or_else(|| "its caller".to_owned()))
     }
 
@@ -132,7 +158,7 @@ impl Run<'_> {
     /// and no older release comes up by itself. Where its record does not read, there is none: what ran comes back by the
     /// pin's old bytes.
     async fn previous_verified(&mut self) -> Result<Option<Deployment>, Stop> {
-        for old in self.deployer.store.verified(&self.service.name).await? {
+        for old in self.host.store.verified(&self.service.name).await? {
             match old {
                 Ok(old) if old.id == self.fence.id || old.images.is_empty() => {}
                 Ok(old) => return Ok(Some(old)),

@@ -5,16 +5,17 @@ use std::time::Duration;
 use crate::api;
 use crate::clock;
 use crate::config::Service;
-use crate::deploy::Deployer;
-use crate::deploy::enqueue::same_content;
-use crate::deploy::seen;
 use crate::engine::Compose;
 use crate::engine::PinnedNow;
-use crate::executor;
+use crate::landing;
 use crate::model::ImageRef;
 use crate::model::State;
+use crate::orders::Deployer;
+use crate::orders::enqueue::same_content;
 use crate::process::Cancel;
 use crate::store::Deployment;
+use crate::store::Hold;
+use crate::store::HoldKind;
 use crate::store::StoreError;
 
 impl Deployer {
@@ -32,15 +33,17 @@ impl Deployer {
         let engine = self.engine(service);
         let pinned = pinned(&engine).await;
         let containers = engine.containers(&Cancel::default()).await;
-        let running = unfinished.iter().find(|one| matches!(one.state, State::Running { .. }));
+        let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
         // The one behind a record that does not read is not the one that serves.
         let live = verified.first().and_then(|one| one.as_ref().ok());
         let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
-        let blocked = blocked(service, running, fault);
+        // One that does not read may be at work, so nothing is said as if nothing ran.
+        let may_run = unfinished.unreadable.first();
+        let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));
         let containers = containers.unwrap_or_default();
         Ok(api::Service {
             name: service.name.clone(),
-            drift: pinned.as_ref().ok().filter(|_| running.is_none()).and_then(|pinned| drift(pinned, live)),
+            drift: pinned.as_ref().ok().filter(|_| running.is_none() && may_run.is_none()).and_then(|pinned| drift(pinned, live)),
             pinned: pinned.unwrap_or_default(),
             containers: containers
                 .iter()
@@ -48,26 +51,29 @@ impl Deployer {
                     service: container.service.clone(),
                     name: container.name.clone(),
                     state: container.state.clone(),
-                    health: seen::health_word(container).map(str::to_owned),
+                    health: landing::health_word(container).map(str::to_owned),
                     image_id: container.image_id.clone(),
                     started_at: container.started_at.clone(),
                 })
                 .collect(),
             live: live.map(view),
             running: running.map(view),
-            waiting: unfinished.iter().find(|one| matches!(one.state, State::Queued)).map(view),
-            held: hold.map(|hold| {
-                format!(
-                    "the rollback {} holds it since {}; `tagalong release {}` lets CI deploy again",
-                    hold.deployment,
-                    clock::utc(hold.since_ms),
-                    service.name
-                )
-            }),
+            waiting: unfinished.deployments.iter().find(|one| matches!(one.state, State::Waiting { .. })).map(view),
+            held: hold.map(|hold| held(service, &hold)),
             blocked,
             rollback_candidates: candidates(&engine, live, verified.iter().flatten(), service.keep).await,
         })
     }
+}
+
+/// Why CI's orders are refused.
+fn held(service: &Service, hold: &Hold) -> String {
+    let since = clock::utc(hold.since_ms);
+    let why = match hold.kind {
+        HoldKind::Rollback => format!("the rollback {} holds it since {since}", hold.by),
+        HoldKind::NeedsOperator => format!("deployment {} left it for a person, at {since}", hold.by),
+    };
+    format!("{why}; `tagalong release {}` lets CI deploy again", service.name)
 }
 
 /// What the stack's files pin, or why they cannot be read.
@@ -86,7 +92,7 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
         let fault = engine_fault.map_or(String::new(), |fault| format!("; {fault}"));
         return Some(format!("{} is at {step} since {}{fault}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms))));
     }
-    let holders = executor::holders(&service.stack.dir);
+    let holders = landing::holders(&service.stack.dir);
     holders.first().map(|holder| format!("process {} ({}) holds the stack's lock", holder.pid, holder.command)).or(engine_fault)
 }
 

@@ -8,15 +8,19 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::clock;
+use crate::config::Config;
 use crate::config::Service;
-use crate::deploy::Deployer;
-use crate::deploy::seen;
 use crate::engine::Compose;
 use crate::engine::Container;
 use crate::engine::EngineError;
 use crate::engine::Resolved;
-use crate::executor::HostLock;
 use crate::journal::Journal;
+use crate::landing::Claimed;
+use crate::landing::Host;
+use crate::landing::Objection;
+use crate::landing::retain;
+use crate::landing::seen;
+use crate::landing::stop::Stop;
 use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::Order;
@@ -25,7 +29,7 @@ use crate::model::Outcome;
 use crate::model::Report;
 use crate::model::Step;
 use crate::process::Cancel;
-use crate::store::Deployment;
+use crate::process::HostLock;
 use crate::store::Facts;
 use crate::store::Fence;
 use crate::store::StoreError;
@@ -33,40 +37,11 @@ use crate::store::StoreError;
 /// What is done at the step up, for people.
 const UP: &str = "docker compose up";
 
-/// Why the story stops before its end.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// A guard says no: nothing may have been changed by then.
-    Refused(Guard, String),
-    /// Something failed.
-    Fault(String),
-    /// The page has a fault that it had before anything changed: no reason to undo, and no success either.
-    OldFault(String),
-    /// It was cancelled.
-    Cancelled,
-    /// Another server has taken over, or the database is gone: this run must not write any more.
-    Lost(StoreError),
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        Self::Lost(error)
-    }
-}
-
-impl From<EngineError> for Stop {
-    fn from(error: EngineError) -> Self {
-        match error {
-            EngineError::Cancelled { .. } => Self::Cancelled,
-            EngineError::Stack(why) => Self::Refused(Guard::Stack, why),
-            error => Self::Fault(error.to_string()),
-        }
-    }
-}
-
 /// One deployment that is being carried out.
 pub(super) struct Run<'a> {
-    pub(super) deployer: &'a Deployer,
+    pub(super) host: &'a Host,
+    pub(super) config: Arc<Config>,
+    pub(super) objection: Option<Objection>,
     pub(super) service: Arc<Service>,
     pub(super) compose: Compose,
     pub(super) journal: Journal,
@@ -74,7 +49,6 @@ pub(super) struct Run<'a> {
     pub(super) fence: Fence,
     pub(super) order: Order,
     pub(super) attempts: i64,
-    pub(super) created_ms: i64,
     /// The exact images, once they are known.
     pub(super) images: Vec<ImageRef>,
     /// What the stack resolves to, once it is known.
@@ -94,27 +68,23 @@ pub(super) struct Run<'a> {
     step_began: Instant,
 }
 
-/// Carries a deployment out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told.
-pub(super) async fn carry_out(deployer: &Deployer, deployment: Deployment, recovered: bool, cancel: Cancel) {
-    let id = deployment.id.clone();
-    let fence = Fence { id: id.clone(), number: deployment.fence };
-    let name = deployment.order.service.clone();
-    let config = deployer.config();
-    let Some(service) = config.service(&name).cloned() else { return };
-    let journal = match Journal::open(deployer.store(), deployer.hub(), &fence, Arc::clone(&config.mask)).await {
+/// Carries an order out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told.
+pub async fn carry_out(host: &Host, config: Arc<Config>, claimed: Claimed, cancel: Cancel) {
+    let (id, recovered) = (claimed.deployment.id.clone(), claimed.recovered);
+    let fence = claimed.deployment.fence();
+    let journal = match Journal::open(&host.store, &host.hub, &fence, Arc::clone(&config.mask)).await {
         Ok(journal) => journal,
         Err(error) => return tracing::error!(deployment = %id, %error, "the journal could not be opened; the next round tries again"),
     };
-    if deployment.cancel_by.is_some() {
+    if claimed.deployment.cancel_by.is_some() {
         cancel.cancel();
     }
-    let resume_at = deployment.step.filter(|_| recovered);
-    let mut run = Run::new(deployer, service, journal, cancel, fence, deployment);
+    let resume_at = claimed.deployment.step.filter(|_| recovered);
+    let mut run = Run::new(host, config, journal, cancel, fence, claimed);
     let (outcome, lock) = match run.take_lock(recovered).await {
         Ok(lock) => {
-            let compose = Compose::new(config.docker.clone(), run.service.stack.clone(), Arc::clone(&config.mask), Some(lock.file()));
             let voice = run.journal.voice();
-            run.compose = compose.patient(move |line| voice.warning(line));
+            run.compose = run.compose.locked(lock.file()).patient(move |line| voice.warning(line));
             (run.find_outcome(resume_at).await, Some(lock))
         }
         Err(why) => (
@@ -131,17 +101,19 @@ pub(super) async fn carry_out(deployer: &Deployer, deployment: Deployment, recov
 }
 
 impl<'a> Run<'a> {
-    fn new(deployer: &'a Deployer, service: Arc<Service>, journal: Journal, cancel: Cancel, fence: Fence, stored: Deployment) -> Self {
-        let compose = deployer.engine(&service);
+    fn new(host: &'a Host, config: Arc<Config>, journal: Journal, cancel: Cancel, fence: Fence, claimed: Claimed) -> Self {
+        let Claimed { deployment: stored, service, objection, .. } = claimed;
+        let compose = Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None);
         let changed = stored.pin_before.is_some();
         Self {
-            deployer,
+            host,
+            config,
+            objection,
             compose,
             journal,
             cancel,
             fence,
             attempts: stored.attempts,
-            created_ms: stored.created_ms,
             images: stored.images,
             resolved: None,
             changed,
@@ -178,7 +150,7 @@ impl<'a> Run<'a> {
 
     /// The story.
     pub(super) async fn land(&mut self) -> Result<Outcome, Stop> {
-        self.guards().await?;
+        self.asked()?;
         if self.order.kind == OrderKind::Adopt {
             return self.adopt().await;
         }
@@ -200,6 +172,26 @@ impl<'a> Run<'a> {
         self.verified().await?;
         self.after_hook().await?;
         Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) })
+    }
+
+    /// The order whose turn it is, which a guard may have something against.
+    fn asked(&mut self) -> Result<(), Stop> {
+        let tag = self.order.tag.as_ref().map_or_else(|| "the recorded image".to_owned(), ToString::to_string);
+        let title = match self.order.kind {
+            OrderKind::Deploy => format!("{} → {tag}", self.service.name),
+            OrderKind::Rollback => format!("{} back to {tag}", self.service.name),
+            OrderKind::Adopt => format!("{}: adopt what runs", self.service.name),
+        };
+        self.journal.step(Step::Guards, &title);
+        let why = self.order.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        self.journal.note(format!("ordered by {}{why}", self.order.caller));
+        if self.attempts > 3 {
+            let times = self.attempts - 1;
+            return Err(Stop::Fault(format!(
+                "tagalong was ended {times} times while it carried this out; retry it when the host is well."
+            )));
+        }
+        self.objection.take().map_or(Ok(()), |Objection { guard, why }| Err(Stop::Refused(guard, why)))
     }
 
     /// Everything that can be known before anything changes, the running page's own faults among it.
@@ -234,9 +226,8 @@ impl<'a> Run<'a> {
     pub(super) async fn look_at_the_stack(&mut self) -> Result<(), Stop> {
         let (version, resolved) = {
             let compose = &self.compose;
-            let asked = async {
-                tokio::join!(compose.compose_version(&self.cancel), compose.resolve(&self.deployer.fingerprint_key, &self.cancel))
-            };
+            let asked =
+                async { tokio::join!(compose.compose_version(&self.cancel), compose.resolve(&self.host.fingerprint_key, &self.cancel)) };
             self.within(self.service.deadlines.preflight, "docker compose", asked).await?
         };
         let version = version.map_err(|error| match error {
@@ -335,10 +326,10 @@ impl<'a> Run<'a> {
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        self.deployer.metrics.step(self.step, self.step_began.elapsed());
+        self.host.metrics.step(self.step, self.step_began.elapsed());
         (self.step, self.step_began) = (step, Instant::now());
         self.journal.step(step, title);
-        self.deployer.store.advance(&self.fence, step, facts).await?;
+        self.host.store.advance(&self.fence, step, facts).await?;
         Ok(())
     }
 
@@ -357,9 +348,9 @@ impl<'a> Run<'a> {
 
     /// Stores and tells the outcome, then lets go of the lock and removes images that nothing needs any more.
     async fn end(self, outcome: &Outcome, lock: Option<HostLock>) {
-        let Run { deployer, .. } = self;
+        let (host, config) = (self.host, Arc::clone(&self.config));
         let id = self.fence.id.clone();
-        deployer.metrics.step(self.step, self.step_began.elapsed());
+        host.metrics.step(self.step, self.step_began.elapsed());
         let (service, fence, step) = (Arc::clone(&self.service), self.fence.clone(), self.step);
         let compose = self.compose.clone();
         let caller = self.order.caller.to_string();
@@ -368,21 +359,21 @@ impl<'a> Run<'a> {
             if self.images.is_empty() { format!("{id} {outcome}") } else { format!("{id} {}{before}: {outcome}", self.images_text()) };
         let seq = self.journal.close().await;
         // What happened on the host has happened: the record is tried until it is written or somebody else owns it.
-        while let Err(error) = deployer.store.finish(&fence, outcome, step, seq).await {
+        while let Err(error) = host.store.finish(&fence, outcome, step, seq).await {
             if matches!(error, StoreError::Fenced) {
                 return;
             }
             tracing::error!(deployment = %id, %error, "the outcome cannot be stored; it is tried again");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        deployer.hub.tell(&id);
-        deployer.metrics.ended(&service.name, outcome, clock::now_ms());
-        if let Err(error) = deployer.store.audit(&caller, "outcome", service.name.as_str(), &detail).await {
+        host.hub.tell(&id);
+        host.metrics.ended(&service.name, outcome, clock::now_ms());
+        if let Err(error) = host.store.audit(&caller, "outcome", service.name.as_str(), &detail).await {
             tracing::warn!(deployment = %id, %error, "the outcome is not in the audit trail");
         }
         tracing::info!(deployment = %id, service = %service.name, outcome = outcome.name(), detail = %outcome, "deployment ended");
         if matches!(outcome, Outcome::Live { .. }) {
-            deployer.retain(&service, &compose).await;
+            retain::retain(&host.store, &config, &service, &compose).await;
         }
         drop(lock);
     }

@@ -1,8 +1,8 @@
 //! Adoption: what runs is looked at and recorded, and nothing is changed.
 
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
-use crate::deploy::seen;
+use crate::landing::run::Run;
+use crate::landing::seen;
+use crate::landing::stop::Stop;
 use crate::model::Digest;
 use crate::model::Guard;
 use crate::model::ImageRef;

@@ -1,12 +1,13 @@
 //! Cancelling.
 
-use crate::deploy::Deployer;
+use crate::landing;
 use crate::model::Caller;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::State;
 use crate::model::Step;
+use crate::orders::Deployer;
 use crate::store::Deployment;
 use crate::store::StoreError;
 
@@ -22,7 +23,7 @@ impl Deployer {
         self.store.audit(&caller.to_string(), "cancel", deployment.order.service.as_str(), id.as_str()).await?;
         let outcome = Outcome::Cancelled { by: caller.to_string(), changed: false, brought_back: false };
         let keeps_its_turn = self.may_be_left_half_way(&deployment.order).await?;
-        if matches!(deployment.state, State::Queued) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
+        if matches!(deployment.state, State::Waiting { .. }) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
             self.metrics.ended(&deployment.order.service, &outcome, 0);
             self.hub.tell(id);
             return Ok((true, format!("{id} waited and is cancelled; nothing was changed.")));
@@ -31,7 +32,7 @@ impl Deployer {
             if let Some(cancel) = self.cancel_of(id) {
                 cancel.cancel();
             }
-            if keeps_its_turn && matches!(deployment.state, State::Queued) {
+            if keeps_its_turn && matches!(deployment.state, State::Waiting { .. }) {
                 let then = "at its turn it lands nothing, and brings the last verified release back where the deployment that it stopped left its change";
                 return Ok((true, format!("{id} is cancelled; {then}.")));
             }
@@ -49,18 +50,10 @@ impl Deployer {
         let unfinished = self.store.unfinished(&order.service).await?;
         // Nothing interrupts an undo, so it leaves nothing to this rollback.
         let may_stop = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.step.is_some_and(Step::is_undo);
-        Ok(unfinished.iter().any(may_stop) || self.left_half_way(order).await?.is_some())
-    }
-
-    /// The deployment that was stopped half-way for a rollback and whose change nobody has brought back yet, where the rollback
-    /// `order` has to.
-    pub(super) async fn left_half_way(&self, order: &Order) -> Result<Option<Deployment>, StoreError> {
-        if order.kind != OrderKind::Rollback {
-            return Ok(None);
+        for error in &unfinished.unreadable {
+            tracing::error!(service = %order.service, %error, "what does not read is taken for something that runs");
         }
-        let last = self.store.last_change(&order.service).await?;
-        let is_left =
-            |one: &Deployment| matches!(one.state, State::Done { outcome: Outcome::Cancelled { changed: true, brought_back: false, .. } });
-        Ok(last.filter(is_left))
+        let may_run = !unfinished.unreadable.is_empty() || unfinished.deployments.iter().any(may_stop);
+        Ok(may_run || landing::left_half_way(&self.store, order).await?.is_some())
     }
 }

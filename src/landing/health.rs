@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::deploy::run::Run;
-use crate::deploy::run::Stop;
-use crate::deploy::seen;
 use crate::engine::Container;
 use crate::engine::Health;
+use crate::landing::run::Run;
+use crate::landing::seen;
+use crate::landing::stop::Stop;
 use crate::model::Step;
 
 /// How often containers are looked at.

@@ -1,24 +1,10 @@
-//! Orders and what becomes of them: accepted, queued, carried out, undone, recovered.
-//!
-//! Begin with `run.rs`: its story function reads aloud what one deployment does.
+//! Orders and what becomes of them: accepted, held back by guards, queued, given to an executor, cancelled, shown.
 
-mod adopt;
 mod cancel;
-mod edited;
 mod enqueue;
 mod guards;
-mod health;
-mod hooks;
-mod pull;
 mod queue;
-mod recover;
-mod resolve;
-mod retain;
-mod run;
-mod seen;
-mod smoke_step;
 mod state;
-mod undo;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,56 +13,41 @@ use std::sync::PoisonError;
 use std::sync::RwLock;
 
 use tokio::sync::Notify;
-use tokio::sync::OnceCell;
 
 use crate::config::Config;
 use crate::engine::Compose;
-use crate::engine::Server;
+use crate::executor::Executor;
 use crate::journal::Hub;
 use crate::model::DeploymentId;
 use crate::process::Cancel;
-use crate::registry::Registries;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-pub use enqueue::OrderError;
+pub use guards::at_the_door;
 pub use state::view;
+
+/// Why an order was not taken.
+pub use crate::store::OrderError;
 
 /// Everything that deployments need, shared by the API and the queue.
 #[derive(Debug)]
 pub struct Deployer {
     config: RwLock<Arc<Config>>,
-    registries: RwLock<Arc<Registries>>,
-    /// Who the Docker daemon is: it does not change while a server lives.
-    docker: OnceCell<Server>,
     store: Store,
     hub: Hub,
     metrics: Arc<Metrics>,
-    executor: String,
+    executor: Executor,
     /// Orders have come, or a place is free.
     wake: Notify,
     /// What is carried out in this process, and how to stop it.
     running: Mutex<HashMap<DeploymentId, Cancel>>,
-    /// Keys the fingerprints that stand for secret values in stored configurations.
-    fingerprint_key: Vec<u8>,
 }
 
 impl Deployer {
     /// A deployer over `store` that carries nothing out yet.
     #[must_use]
-    pub fn new(config: Arc<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: String, fingerprint_key: Vec<u8>) -> Self {
-        Self {
-            registries: RwLock::new(registries(&config)),
-            docker: OnceCell::new(),
-            config: RwLock::new(config),
-            store,
-            hub,
-            metrics,
-            executor,
-            wake: Notify::new(),
-            running: Mutex::default(),
-            fingerprint_key,
-        }
+    pub fn new(config: Arc<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
+        Self { config: RwLock::new(config), store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default() }
     }
 
     /// The configuration in force.
@@ -87,7 +58,7 @@ impl Deployer {
 
     /// Puts another configuration in force: for every order from now on, not for what runs.
     pub fn set_config(&self, config: Arc<Config>) {
-        *self.registries.write().unwrap_or_else(PoisonError::into_inner) = registries(&config);
+        self.executor.set_config(&config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         self.wake.notify_one();
     }
@@ -107,17 +78,13 @@ impl Deployer {
     /// The name that runs of this server carry.
     #[must_use]
     pub fn executor(&self) -> &str {
-        &self.executor
+        self.executor.id()
     }
 
     /// The metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
-    }
-
-    fn registries(&self) -> Arc<Registries> {
-        Arc::clone(&self.registries.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The engine over a service's stack, for looking only: it holds no lock.
@@ -129,8 +96,4 @@ impl Deployer {
     fn cancel_of(&self, id: &DeploymentId) -> Option<Cancel> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
-}
-
-fn registries(config: &Config) -> Arc<Registries> {
-    Arc::new(Registries::new(config.docker.clone(), config.registries.clone()))
 }
