@@ -12,6 +12,7 @@ mod cluster;
 mod connections;
 mod follow;
 mod full;
+mod migrations;
 mod orders;
 mod proxies;
 mod record;
