@@ -8,19 +8,18 @@ use crate::model::Caller;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
-use crate::model::Outcome;
 use crate::model::Refusal;
-use crate::model::RollbackTo;
 use crate::model::ServiceName;
 use crate::model::State;
 use crate::orders::Deployer;
 use crate::orders::guards;
+use crate::orders::way_back::Releases;
+use crate::orders::way_back::way_back;
 use crate::store::Accepted;
 use crate::store::Delivery;
 use crate::store::Deployment;
 use crate::store::OrderError;
 use crate::store::Released;
-use crate::store::StoreError;
 use crate::store::Terms;
 
 impl Deployer {
@@ -61,7 +60,13 @@ impl Deployer {
         if let Some(accepted) = self.answered(delivery.as_ref()).await? {
             return Ok(accepted);
         }
-        let target = self.rollback_target(&service, &ask).await?;
+        let releases = Releases {
+            verified: self.store.verified(&service.name).await?,
+            // What runs is asked for before what has ended, so that nothing slips through in between.
+            unfinished: self.store.unfinished(&service.name).await?,
+            last_change: self.store.last_change(&service.name).await?,
+        };
+        let target = way_back(&service.name, &ask, releases)?;
         let order = Order {
             kind: OrderKind::Rollback,
             service: ask.service,
@@ -167,94 +172,4 @@ impl Deployer {
         self.wake.notify_one();
         Ok(accepted)
     }
-
-    /// Where a rollback goes: the images of a verified release where the record has one.
-    async fn rollback_target(&self, service: &Service, ask: &api::NewRollback) -> Result<RollbackTarget, OrderError> {
-        let (verified, unreadable) = readable(self.store.verified(&service.name).await?);
-        let found = match &ask.to {
-            RollbackTo::Previous => self.previous(service, &verified).await?,
-            RollbackTo::Tag(tag) => {
-                verified.iter().find(|old| old.order.tag.as_ref() == Some(tag) || old.images.iter().any(|i| i.tag.as_ref() == Some(tag)))
-            }
-            RollbackTo::Deployment(id) => verified.iter().find(|old| &old.id == id),
-        };
-        if let Some((newer, error)) = unreadable.filter(|_| !ask.force) {
-            // It may be the one that is wanted, or one that must not be rolled back past.
-            if !verified[..newer].iter().any(|one| found.is_some_and(|found| found.id == one.id)) {
-                return Err(error.into());
-            }
-        }
-        let target = match (found, &ask.to) {
-            (Some(old), _) => {
-                let tag = old.order.tag.clone().or_else(|| old.images.first().and_then(|image| image.tag.clone()));
-                RollbackTarget { tag, images: old.images.clone(), commit: old.order.commit.clone() }
-            }
-            // A tag that never ran here is asked for at the registry, like any deployment.
-            (None, RollbackTo::Tag(tag)) => RollbackTarget { tag: Some(tag.clone()), images: Vec::new(), commit: None },
-            (None, RollbackTo::Previous) => return Err(Refusal::NoPrevious(service.name.clone()).into()),
-            (None, RollbackTo::Deployment(id)) => {
-                return Err(Refusal::NoRelease { id: id.clone(), service: service.name.clone() }.into());
-            }
-        };
-        refuse_past_barrier(service, &verified, found, ask.force)?;
-        Ok(target)
-    }
-
-    /// The verified release to go back to: the last one while a newer is under way or did not hold, else the one before it.
-    async fn previous<'a>(&self, service: &Service, verified: &'a [Deployment]) -> Result<Option<&'a Deployment>, OrderError> {
-        let Some(last) = verified.first() else { return Ok(None) };
-        // One at its after-hook is verified and serves already, so it is what is gone back from.
-        let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && one.id != last.id;
-        let unfinished = self.store.unfinished(&service.name).await?;
-        let last_change = self.store.last_change(&service.name).await?;
-        for error in unfinished.unreadable.iter().chain(last_change.iter().filter_map(|change| change.as_ref().err())) {
-            tracing::error!(service = %service.name, %error, "what does not read may have changed the service, so the last verified release is gone back to");
-        }
-        let under_way = !unfinished.unreadable.is_empty() || unfinished.deployments.iter().any(is_under_way);
-        // An undo that held left the last verified release serving, so going back means the one before it.
-        let undone = |change: &Deployment| {
-            matches!(&change.state, State::Done { outcome: Outcome::RolledBack { .. } | Outcome::Cancelled { brought_back: true, .. } })
-        };
-        let is_of_last = |change: Result<Deployment, StoreError>| change.is_ok_and(|change| change.id == last.id || undone(&change));
-        let serving = matches!(last.state, State::Running { .. }) || last_change.is_none_or(is_of_last);
-        if under_way || !serving {
-            return Ok(Some(last));
-        }
-        Ok(verified.iter().find(|old| !same_content(&old.images, &last.images)))
-    }
-}
-
-struct RollbackTarget {
-    tag: Option<crate::model::Tag>,
-    images: Vec<ImageRef>,
-    commit: Option<String>,
-}
-
-/// The releases that read; and how many of them are newer than the first that does not, with its fault.
-fn readable(verified: Vec<Result<Deployment, StoreError>>) -> (Vec<Deployment>, Option<(usize, StoreError)>) {
-    let (mut read, mut unreadable) = (Vec::new(), None);
-    for one in verified {
-        match one {
-            Ok(one) => read.push(one),
-            Err(error) => {
-                tracing::error!(%error, "a verified release is none to go back to");
-                unreadable.get_or_insert((read.len(), error));
-            }
-        }
-    }
-    (read, unreadable)
-}
-
-/// Whether two releases are the same content, whatever their tags.
-pub(super) fn same_content(a: &[ImageRef], b: &[ImageRef]) -> bool {
-    a.len() == b.len() && a.iter().all(|image| b.iter().any(|other| other.repository == image.repository && other.digest == image.digest))
-}
-
-/// A release that must not be rolled back past stops a rollback to one before it.
-fn refuse_past_barrier(service: &Service, verified: &[Deployment], target: Option<&Deployment>, force: bool) -> Result<(), Refusal> {
-    let Some(target) = target.filter(|_| !force) else { return Ok(()) };
-    let newer = verified.iter().take_while(|one| one.id > target.id);
-    let Some(barrier) = newer.into_iter().find(|one| one.barrier && !same_content(&one.images, &target.images)) else { return Ok(()) };
-    let release = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
-    Err(Refusal::Barrier { release, service: service.name.clone() })
 }

@@ -85,3 +85,122 @@ fn has_a_place(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
         Some(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::at_the_door;
+    use super::at_the_turn;
+    use crate::model::Guard;
+    use crate::model::Order;
+    use crate::model::OrderKind;
+    use crate::model::Refusal;
+    use crate::orders::sample::landed;
+    use crate::orders::sample::order;
+    use crate::orders::sample::web;
+    use crate::store::AtTheDoor;
+    use crate::store::Hold;
+    use crate::store::HoldKind;
+    use crate::store::Landed;
+    use crate::store::Terms;
+    use crate::store::Turn;
+
+    const NOW_MS: i64 = 1_000_000;
+
+    fn terms() -> Terms {
+        let tag_pattern = regex::Regex::new("^v[0-9]$").ok();
+        Terms { max_waiting: 3, hold_ms: None, tag_pattern, pins: 2, door: at_the_door }
+    }
+
+    fn hold(kind: HoldKind, until_ms: Option<i64>) -> Hold {
+        Hold { kind, by: "X".into(), since_ms: 0, until_ms }
+    }
+
+    /// What speaks against the order at the door, where the facts are changed by `change`.
+    fn at_door(order: &Order, change: impl FnOnce(&mut AtTheDoor<'_>)) -> Option<Refusal> {
+        let terms = terms();
+        let mut facts =
+            AtTheDoor { order, is_recorded: false, terms: &terms, hold: None, landed: None, waits: None, waiting: 0, now_ms: NOW_MS };
+        change(&mut facts);
+        at_the_door(&facts).err()
+    }
+
+    fn overruling(kind: OrderKind) -> [Order; 2] {
+        [Order { force: true, ..order(kind) }, Order { dry_run: true, ..order(kind) }]
+    }
+
+    #[test]
+    fn tags_and_digests_are_looked_at_unless_they_are_recorded() {
+        let odd = Order { tag: "latest".parse().ok(), ..order(OrderKind::Rollback) };
+        assert_eq!(at_door(&odd, |_| {}).and_then(|refusal| refusal.guard()), Some(Guard::TagPattern));
+        assert_eq!(at_door(&odd, |facts| facts.is_recorded = true), None);
+        let digest = format!("sha256:{}", "a".repeat(64)).parse().ok();
+        let one = Order { digest, ..order(OrderKind::Deploy) };
+        assert_eq!(at_door(&one, |_| {}), Some(Refusal::ManyImages(web())));
+    }
+
+    #[test]
+    fn a_hold_keeps_ci_away_until_its_time_is_over_and_nobody_else() {
+        for (kind, guard) in [(HoldKind::Rollback, Guard::Held), (HoldKind::NeedsOperator, Guard::NeedsOperator)] {
+            let (for_ever, over) = (hold(kind, None), hold(kind, Some(NOW_MS)));
+            let refused = |order: &Order, hold: &Hold| at_door(order, |facts| facts.hold = Some(hold)).and_then(|refusal| refusal.guard());
+            assert_eq!(refused(&order(OrderKind::Deploy), &for_ever), Some(guard));
+            assert_eq!(refused(&order(OrderKind::Deploy), &over), None);
+            for other in overruling(OrderKind::Deploy).iter().chain(&[order(OrderKind::Rollback), order(OrderKind::Adopt)]) {
+                assert_eq!(refused(other, &for_ever), None, "{other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_older_run_is_late_unless_it_is_forced() {
+        let live = Landed { run_number: 10, by: "X".into() };
+        let late = |run_number: Option<i64>, order: Order| at_door(&Order { run_number, ..order }, |facts| facts.landed = Some(&live));
+        assert_eq!(late(Some(9), order(OrderKind::Deploy)), Some(Refusal::Late { mine: 9, live: 10, by: "X".into() }));
+        for run_number in [Some(10), Some(11), None] {
+            assert_eq!(late(run_number, order(OrderKind::Deploy)), None);
+        }
+        for other in overruling(OrderKind::Deploy) {
+            assert_eq!(late(Some(9), other), None);
+        }
+    }
+
+    #[test]
+    fn who_takes_whose_place() {
+        let takes = |order: &Order, waits: OrderKind| at_door(order, |facts| (facts.waits, facts.waiting) = (Some(waits), 3)).is_none();
+        assert!(takes(&order(OrderKind::Deploy), OrderKind::Deploy) && takes(&order(OrderKind::Rollback), OrderKind::Rollback));
+        assert!(takes(&order(OrderKind::Rollback), OrderKind::Deploy));
+        let [forced, dry] = overruling(OrderKind::Deploy);
+        for (keeps, waits) in [
+            (order(OrderKind::Deploy), OrderKind::Rollback),
+            (forced, OrderKind::Rollback),
+            (dry, OrderKind::Deploy),
+            (order(OrderKind::Adopt), OrderKind::Deploy),
+        ] {
+            assert!(!takes(&keeps, waits), "{keeps:?}");
+        }
+        assert_eq!(at_door(&order(OrderKind::Deploy), |facts| facts.waiting = 3), Some(Refusal::Full(3)));
+    }
+
+    #[test]
+    fn at_the_turn_age_and_holds_are_asked_about() {
+        let turn = |change: &dyn Fn(&mut Turn)| {
+            let mut turn = Turn { deployment: landed(1), hold: None };
+            change(&mut turn);
+            at_the_turn(&turn, Duration::from_secs(999), NOW_MS).err().and_then(|refusal| refusal.guard())
+        };
+        assert_eq!(turn(&|_| {}), Some(Guard::Age));
+        assert_eq!(turn(&|turn| turn.deployment.created_ms = 1000), None);
+        // One that was begun before has had its turn, and an operator's order may be old.
+        assert_eq!(turn(&|turn| turn.deployment.attempts = 2), None);
+        assert_eq!(turn(&|turn| turn.deployment.order.kind = OrderKind::Rollback), None);
+        let held = |force: bool| {
+            turn(&|turn| {
+                turn.hold = Some(hold(HoldKind::NeedsOperator, None));
+                (turn.deployment.created_ms, turn.deployment.order.force) = (NOW_MS, force);
+            })
+        };
+        assert_eq!((held(false), held(true)), (Some(Guard::NeedsOperator), None));
+    }
+}

@@ -4,7 +4,10 @@ mod cancel;
 mod enqueue;
 mod guards;
 mod queue;
+#[cfg(test)]
+mod sample;
 mod state;
+mod way_back;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use crate::landing;
 use crate::model::ImageRef;
 use crate::model::State;
 use crate::orders::Deployer;
-use crate::orders::enqueue::same_content;
+use crate::orders::way_back::same_content;
 use crate::process::Cancel;
 use crate::store::Deployment;
 use crate::store::Hold;

@@ -138,7 +138,7 @@ pub(super) async fn take(tx: &mut Tx, service: &str, id: &str, since_ms: i64, un
 }
 
 /// What held the service before the deployment `id`; no row where it is no rollback, or has ended.
-pub(super) fn before(id: &str) -> Statement<'static> {
+fn before(id: &str) -> Statement<'static> {
     sqlx::query("SELECT value FROM meta WHERE name = $1").bind(name(id))
 }
 

@@ -206,12 +206,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when another executor has taken over.
     pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Step, seq: i64) -> Result<(), StoreError> {
-        let is_rollback = self.gate.fetch_optional(holds::before(fence.id.as_str())).await?.is_some();
         let mut tx = self.gate.begin().await?;
-        if is_rollback || matches!(outcome, Outcome::NeedsOperator { .. }) {
-            // Holds are given back in the order in which they are taken: no acceptance comes between.
-            tx.alone("queue").await?;
-        }
+        // Holds are given back in the order in which they are taken: no acceptance comes between.
+        tx.alone("queue").await?;
         let now_ms = clock::now_ms();
         let service = end_run(&mut tx, fence, outcome, now_ms).await?.ok_or(StoreError::Fenced)?;
         let ended = sqlx::query(
