@@ -8,6 +8,7 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY config config
+COPY crates crates
 COPY src src
 RUN cargo build --release --locked --bin tagalong
 

@@ -4,7 +4,7 @@
     bench/deploy.py TAGALONG REGISTRY_PORT [ROUNDS]
 
 The script is `docker compose pull && docker compose up -d --wait` after the tag was written to .env; tagalong is
-`tagalong deploy --wait` with smoke off. Both land the same two images (with a healthcheck) alternately, each on a stack of
+`tagalong deploy` with smoke off. Both land the same two images (with a healthcheck) alternately, each on a stack of
 its own. Printed: medians, the ratio, tagalong's own time (from the order to the outcome, less its child processes and the
 wait for Docker's healthcheck), and the server's memory before and after.
 """
@@ -84,7 +84,7 @@ def serve(program, data):
 
 
 def deploy(env, tag):
-    subprocess.run([tagalong, "deploy", "web", tag, "--wait"], env=env, check=True, **quiet)
+    subprocess.run([tagalong, "deploy", "web", tag], env=env, check=True, **quiet)
 
 
 try:

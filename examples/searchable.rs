@@ -24,10 +24,10 @@ use actix_web::HttpResponse;
 use actix_web::HttpServer;
 use actix_web::web;
 use clap::Parser;
+use hot::Hot;
+use hot::HotError;
+use hot::Reloaded;
 use serde_json::json;
-use tagalong::hot::Hot;
-use tagalong::hot::HotError;
-use tagalong::hot::Reloaded;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
+use smoke::Report;
 use utoipa::ToSchema;
 
 use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::OrderKind;
-use crate::model::Report;
 use crate::model::RollbackTo;
 use crate::model::ServiceName;
 use crate::model::State;
@@ -233,7 +233,7 @@ pub struct Services {
     pub services: Vec<Service>,
 }
 
-/// The answer to a cancel or a release of a hold.
+/// The answer to a cancel, or to the end of a hold.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Done {
     /// What came of it, as one sentence.

@@ -15,10 +15,13 @@
 //! | 6 | `orders` `reload` | who may have what done, and when: acceptance, guards, queue, cancel, views · the story of a reload, peers |
 //! | 5 | `executor` | places: an order is carried out here |
 //! | 4 | `landing` | one host: the story of a release, its undo, the stack's lock, what a restart takes up |
-//! | 3 | `engine` `dataset` `smoke` `journal` | tools over one or two things below |
+//! | 3 | `engine` `dataset` `journal` | tools over one or two things below |
 //! | 2 | `store` `registry` | one outside thing each |
-//! | 1 | `process` `config` `api` `telemetry` `clock` `hot` | edges |
+//! | 1 | `process` `config` `api` `telemetry` `clock` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
+//!
+//! Beside the house stand the crates of the workspace, which know nothing of it: `smoke` looks at a page from outside, over
+//! `process`, the only place that runs programs; `text` lies below both; `hot` is for apps that serve what is reloaded.
 
 pub mod api;
 pub mod app;
@@ -28,15 +31,14 @@ pub mod config;
 pub mod dataset;
 pub mod engine;
 pub mod executor;
-pub mod hot;
 pub mod http;
 pub mod journal;
 pub mod landing;
 pub mod model;
 pub mod orders;
-pub mod process;
 pub mod registry;
 pub mod reload;
-pub mod smoke;
 pub mod store;
 pub mod telemetry;
+
+pub use ::process;

@@ -4,16 +4,19 @@ use crate::api;
 use crate::cli::Global;
 use crate::cli::client::Client;
 use crate::cli::output::Output;
-use crate::model::DeploymentId;
+use crate::cli::which::Which;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The deployment
-    id: DeploymentId,
+    /// The deployment: its id or a unique part of it, or a service for its newest one
+    #[arg(value_name = "ID|SERVICE", value_parser = Which::parse)]
+    which: Which,
 }
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
-    let done: api::Done = Client::new(global)?.act(&format!("/api/v1/deployments/{}/cancel", args.id)).await?;
+    let client = Client::new(global)?;
+    let id = args.which.find(&client).await?;
+    let done: api::Done = client.act(&format!("/api/v1/deployments/{id}/cancel")).await?;
     output.done(&done);
     Ok(0)
 }

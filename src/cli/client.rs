@@ -72,7 +72,10 @@ impl Client {
             let http = builder.build().context("The HTTP client cannot be made")?;
             return Ok(Self { http, base: url.trim_end_matches('/').to_owned(), key, place: url.clone() });
         }
-        let socket = global.socket.clone().unwrap_or_else(|| configured_socket(&global.config));
+        let socket = match &global.socket {
+            Some(socket) => socket.clone(),
+            None => configured_socket(&global.config)?,
+        };
         let place = socket.display().to_string();
         let http = builder.unix_socket(socket).build().context("The HTTP client cannot be made")?;
         Ok(Self { http, base: "http://tagalong".to_owned(), key: Key::None, place })
@@ -125,9 +128,39 @@ impl Client {
             return Ok(answer);
         }
         let status = answer.status();
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
+        let clock_there = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp().as_second());
         let text = answer.text().await.unwrap_or_default();
         let problem: Result<api::Problem, _> = serde_json::from_str(&text);
-        Err(problem.map_or_else(|_| anyhow::anyhow!("The server at {} answered {status}.", self.place), |problem| Refusal(problem).into()))
+        let Ok(mut problem) = problem else { anyhow::bail!("The server at {} answered {status}.", self.place) };
+        if status == reqwest::StatusCode::UNAUTHORIZED {
+            problem.detail = self.why_unproven(clock_there);
+        }
+        Err(Refusal(problem).into())
+    }
+
+    /// What a caller can look at when the server believes no proof: it never says itself which part was wrong.
+    fn why_unproven(&self, clock_there: Option<i64>) -> String {
+        const LIMIT_S: i64 = 300;
+        let off_s = clock_there.map(|there| clock::now_ms() / 1000 - there);
+        match &self.key {
+            Key::None => {
+                format!("{} asks for a key, and none was given; name its file with --key-file, or set TAGALONG_SECRET.", self.place)
+            }
+            Key::Webhook(_) if off_s.is_some_and(|off_s| off_s.abs() >= LIMIT_S) => format!(
+                "Authentication failed: the clock of this host is {} s off that of {}, and a signature holds for {LIMIT_S} s; start a time service.",
+                off_s.unwrap_or_default(),
+                self.place
+            ),
+            Key::Webhook(_) => format!(
+                "Authentication failed: {} does not know this signing secret, or the key is not valid at this time; compare the key file with the [[key]] of the server.",
+                self.place
+            ),
+            Key::Bearer(_) => format!(
+                "Authentication failed: {} does not know this bearer token, the key is not valid at this time, or the call came over plain http; compare the key file with the [[key]] of the server.",
+                self.place
+            ),
+        }
     }
 
     fn unreachable(&self) -> String {
@@ -150,13 +183,29 @@ fn is_clear(url: &str) -> anyhow::Result<bool> {
     Ok(is_in_the_clear(&parsed))
 }
 
-/// The socket of the configuration, when that can be read; else where it is by default.
-fn configured_socket(config: &Path) -> PathBuf {
-    let text = std::fs::read_to_string(config).unwrap_or_default();
-    let table: toml::Table = text.parse().unwrap_or_default();
+/// The socket of the configuration; where there is no configuration, or it names none, the usual place.
+///
+/// # Errors
+/// When the configuration is there and cannot be read: the usual place may be another server's.
+fn configured_socket(config: &Path) -> anyhow::Result<PathBuf> {
+    const USUAL: &str = "/run/tagalong/tagalong.sock";
+    let text = match std::fs::read_to_string(config) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(USUAL.into()),
+        Err(error) => anyhow::bail!(
+            "The configuration {} cannot be read ({error}), so the server's socket is not known; name it with --socket.",
+            config.display()
+        ),
+    };
+    let table: toml::Table = text.parse().map_err(|_| {
+        anyhow::anyhow!(
+            "The configuration {} has an error (`tagalong check` shows it), so the server's socket is not known; name it with --socket.",
+            config.display()
+        )
+    })?;
     let socket = table.get("server").and_then(|server| server.get("socket")).and_then(toml::Value::as_str);
     // A relative path starts at the configuration's folder, as it does for the server.
-    config.parent().unwrap_or(Path::new("")).join(socket.unwrap_or("/run/tagalong/tagalong.sock"))
+    Ok(config.parent().unwrap_or(Path::new("")).join(socket.unwrap_or(USUAL)))
 }
 
 #[allow(clippy::disallowed_methods, reason = "a workflow gives its secret by the environment")]

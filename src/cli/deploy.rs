@@ -18,9 +18,9 @@ pub(crate) struct Args {
     service: ServiceName,
     /// The tag to land
     tag: Tag,
-    /// Follow it and end with the exit code of its outcome
-    #[arg(long, short)]
-    wait: bool,
+    /// Return as soon as the order is accepted
+    #[arg(long)]
+    no_wait: bool,
     /// The digest that the tag must have
     #[arg(long)]
     digest: Option<Digest>,
@@ -62,5 +62,5 @@ pub(crate) async fn run(global: &Global, output: &Output, args: Args) -> anyhow:
         force: args.force,
     };
     let accepted: api::Accepted = client.post("/api/v1/deployments", &ask).await?;
-    follow::accepted(&client, output, &accepted, args.wait).await
+    follow::accepted(&client, output, &accepted, !args.no_wait).await
 }

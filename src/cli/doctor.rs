@@ -48,10 +48,14 @@ pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::R
     let config = Config::load(&global.config)?;
     let mut doctor = Doctor { findings: Vec::new() };
     doctor.see("configuration", Ok(format!("{} services, {} keys", config.services.len(), config.keys.len())));
-    doctor.see("data folder", can_write(&config.server.data_dir).map(|()| config.server.data_dir.display().to_string()));
+    doctor.see("data folder", data_folder(&config.server.data_dir));
     let registries = Registries::new(config.docker.clone(), config.registries.clone());
     let mut server: Option<Server> = None;
     for service in config.services.values() {
+        // Programs run in the stack's folder: without it nothing can be said of Docker, and the folder is what is missing.
+        if !see_folder(&mut doctor, service) {
+            continue;
+        }
         let compose = Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None);
         if server.is_none() {
             server = see_docker(&mut doctor, &compose).await;
@@ -84,15 +88,24 @@ async fn see_docker(doctor: &mut Doctor, compose: &Compose) -> Option<Server> {
     server.ok()
 }
 
-async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, registries: &Registries) {
+/// Whether the stack's folder is there at all.
+fn see_folder(doctor: &mut Doctor, service: &Service) -> bool {
     let dir = &service.stack.dir;
     let folder = if dir.is_dir() {
         can_write(dir).map(|()| dir.display().to_string())
     } else {
-        Err(format!("{} is not there; in a container, mount it at the same path as on the host.", dir.display()))
+        Err(format!(
+            "{} is not there; correct service.{}.dir, or put the compose files there. In a container, mount the folder at the same path as on the host.",
+            dir.display(),
+            service.name
+        ))
     };
     doctor.see(&format!("{}: folder", service.name), folder);
-    let env = dir.join(".env");
+    dir.is_dir()
+}
+
+async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, registries: &Registries) {
+    let env = service.stack.dir.join(".env");
     if env.exists() {
         doctor.see(&format!("{}: .env", service.name), can_be_replaced(&env));
     }
@@ -147,6 +160,14 @@ async fn see_dataset(doctor: &mut Doctor, plan: &Reload) {
     doctor.see(&format!("{}: remote", plan.data.name), result);
 }
 
+/// Before the first start the folder need not be there; systemd makes it as `StateDirectory`, `tagalong serve` elsewhere.
+fn data_folder(dir: &std::path::Path) -> Result<String, String> {
+    if !dir.exists() {
+        return Ok(format!("{} is not there yet; the first start of `tagalong serve` makes it", dir.display()));
+    }
+    can_write(dir).map(|()| dir.display().to_string())
+}
+
 fn can_write(dir: &std::path::Path) -> Result<(), String> {
     tempfile::NamedTempFile::new_in(dir)
         .map(|_| ())
@@ -178,7 +199,7 @@ fn free_space(server: &Server) -> Result<String, String> {
 /// Signatures hold for five minutes, so a clock that is off refuses every call.
 async fn clock_off(config: &Config) -> Result<String, String> {
     const LIMIT_S: i64 = 60;
-    let Some(plan) = config.services.values().find_map(|service| service.smoke.as_ref()) else {
+    let Some(plan) = config.services.values().find_map(|service| service.smoke.as_ref()).map(|smoke| &smoke.plan) else {
         return Ok("not compared: no service has a page to ask".to_owned());
     };
     let client = reqwest::Client::builder()

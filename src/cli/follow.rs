@@ -21,8 +21,23 @@ use crate::model::Step;
 /// How long a server may be away (a restart of its own) before following is given up.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Shows the journal of `id` from its first line and returns the exit code of its outcome.
+/// The exit code of a command that a person interrupted: 128 and the signal's number, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// Shows the journal of `id` from its first line and returns the exit code of its outcome. A person's Ctrl-C ends the following
+/// and nothing else, and is told so.
 pub(crate) async fn follow(client: &Client, output: &Output, id: &DeploymentId) -> anyhow::Result<u8> {
+    tokio::select! {
+        code = to_the_end(client, output, id) => code,
+        _ = tokio::signal::ctrl_c() => {
+            output.redraw("");
+            output.notice(&format!("{id} goes on without this terminal. Follow it: tagalong logs {id} -f. Stop it: tagalong cancel {id}."));
+            Ok(INTERRUPTED)
+        }
+    }
+}
+
+async fn to_the_end(client: &Client, output: &Output, id: &DeploymentId) -> anyhow::Result<u8> {
     let path = format!("/api/v1/deployments/{id}/log");
     let mut view = View { output, after: 0, step: None, began: Instant::now() };
     let mut away_since: Option<Instant> = None;
@@ -125,8 +140,13 @@ impl View<'_> {
 /// Says that an order was taken, and follows it when `wait` is set.
 pub(crate) async fn accepted(client: &Client, output: &Output, accepted: &api::Accepted, wait: bool) -> anyhow::Result<u8> {
     if wait {
-        if let Some(old) = accepted.superseded.as_ref().filter(|_| !output.is_json()) {
-            output.say(&format!("{old} waited and is superseded"));
+        if output.is_json() {
+            output.json_line(accepted);
+        } else {
+            output.say(&format!("{} is accepted", accepted.id));
+            if let Some(old) = &accepted.superseded {
+                output.say(&format!("{old} waited and is superseded"));
+            }
         }
         return follow(client, output, &accepted.id).await;
     }

@@ -42,7 +42,9 @@ pub(crate) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
         format!("whsec_{}", STANDARD.encode(clock::random_bytes::<32>()))
     };
     let file_key = if *bearer { "token_file" } else { "secret_file" };
-    let file = out.as_ref().map_or_else(|| format!("{id}.secret"), |out| out.display().to_string());
+    // A relative path in the configuration starts at the configuration's folder, which need not be this one.
+    let whole = out.as_ref().map(|out| std::path::absolute(out).unwrap_or_else(|_| out.clone()));
+    let file = whole.map_or_else(|| format!("{id}.secret"), |out| out.display().to_string());
     if let Some(out) = out {
         let mut file = std::fs::OpenOptions::new()
             .write(true)

@@ -5,13 +5,14 @@ use crate::cli::Global;
 use crate::cli::client::Client;
 use crate::cli::follow;
 use crate::cli::output::Output;
-use crate::model::DeploymentId;
+use crate::cli::which::Which;
 use crate::model::State;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The deployment
-    id: DeploymentId,
+    /// The deployment: its id or a unique part of it, or a service for its newest one
+    #[arg(value_name = "ID|SERVICE", value_parser = Which::parse)]
+    which: Which,
     /// Follow it to its end and end with the exit code of its outcome
     #[arg(long, short)]
     follow: bool,
@@ -19,13 +20,14 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let client = Client::new(global)?;
-    let deployment: api::Deployment = client.get(&format!("/api/v1/deployments/{}", args.id)).await?;
+    let id = args.which.find(&client).await?;
+    let deployment: api::Deployment = client.get(&format!("/api/v1/deployments/{id}")).await?;
     let ended = matches!(deployment.state, State::Done { .. });
     if args.follow || ended {
-        let code = follow::follow(&client, output, &args.id).await?;
+        let code = follow::follow(&client, output, &id).await?;
         // Reading an old journal is no failure, whatever it tells.
         return Ok(if args.follow { code } else { 0 });
     }
-    follow::so_far(&client, output, &args.id).await?;
+    follow::so_far(&client, output, &id).await?;
     Ok(0)
 }

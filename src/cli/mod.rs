@@ -16,15 +16,16 @@ mod key;
 mod logs;
 mod man;
 mod output;
-mod release;
 mod reload;
 mod restore;
+mod resume;
 mod retry;
 mod rollback;
 mod serve;
 mod sign;
 mod smoke;
 mod status;
+mod which;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -103,7 +104,7 @@ enum Command {
     /// Take over what runs: look at it and record it as verified, change nothing
     Adopt(adopt::Args),
     /// End the hold that a rollback put on a service
-    Release(release::Args),
+    Resume(resume::Args),
     /// Bring what is new in a dataset to its readers, here and at its peers
     Reload(reload::Args),
     /// Datasets beside an app: sync, daemon, status
@@ -170,7 +171,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Cancel(args) => cancel::run(global, output, &args).await,
         Command::Retry(args) => retry::run(global, output, &args).await,
         Command::Adopt(args) => adopt::run(global, output, &args).await,
-        Command::Release(args) => release::run(global, output, &args).await,
+        Command::Resume(args) => resume::run(global, output, &args).await,
         Command::Reload(args) => reload::run(global, output, args).await,
         Command::Data(args) => data::run(global, output, args).await,
         Command::Backup(args) => backup::run(global, output, &args).await,

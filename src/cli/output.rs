@@ -132,6 +132,12 @@ impl Output {
         self.say(&format!("{} {}", self.paint(Tone::Faint, &step), self.paint(tone, &format!("{mark} {}", line.text))));
     }
 
+    /// Words beside the answer, for a person: to standard error, so that a program that reads the answer is not misled.
+    #[allow(clippy::unused_self, reason = "whoever speaks holds the way of speaking")]
+    pub(crate) fn notice(&self, text: &str) {
+        eprintln!("{}", visible(&harmless(text), false));
+    }
+
     pub(crate) fn failure(&self, error: &anyhow::Error) {
         if self.json {
             let problem = error.downcast_ref::<Refusal>().map(Refusal::problem);

@@ -5,19 +5,21 @@ use crate::cli::Global;
 use crate::cli::client::Client;
 use crate::cli::follow;
 use crate::cli::output::Output;
-use crate::model::DeploymentId;
+use crate::cli::which::Which;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The ended deployment
-    id: DeploymentId,
-    /// Follow it and end with the exit code of its outcome
-    #[arg(long, short)]
-    wait: bool,
+    /// The ended deployment: its id or a unique part of it, or a service for its newest one
+    #[arg(value_name = "ID|SERVICE", value_parser = Which::parse)]
+    which: Which,
+    /// Return as soon as the order is accepted
+    #[arg(long)]
+    no_wait: bool,
 }
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let client = Client::new(global)?;
-    let accepted: api::Accepted = client.act(&format!("/api/v1/deployments/{}/retry", args.id)).await?;
-    follow::accepted(&client, output, &accepted, args.wait).await
+    let id = args.which.find(&client).await?;
+    let accepted: api::Accepted = client.act(&format!("/api/v1/deployments/{id}/retry")).await?;
+    follow::accepted(&client, output, &accepted, !args.no_wait).await
 }

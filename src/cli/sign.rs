@@ -24,6 +24,15 @@ pub(crate) struct Args {
     get: Option<String>,
 }
 
+/// The first address of the configuration, where there is one: as the server of this host is called without a proxy.
+fn configured_address(config: &std::path::Path) -> String {
+    let table: toml::Table = std::fs::read_to_string(config).unwrap_or_default().parse().unwrap_or_default();
+    let server = table.get("server");
+    let listen = server.and_then(|server| server.get("listen")?.as_array()?.first()?.as_str());
+    let scheme = if server.is_some_and(|server| server.get("tls_key_file").is_some()) { "https" } else { "http" };
+    format!("{scheme}://{}", listen.unwrap_or("127.0.0.1:8787"))
+}
+
 pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let file = global.key_file.as_ref().context("Name the file of the secret with --key-file.")?;
     let text = std::fs::read_to_string(file).with_context(|| format!("The key file {} cannot be read", file.display()))?;
@@ -49,7 +58,8 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
         output.say(&format!("webhook-id: {id}\nwebhook-timestamp: {now_s}\nwebhook-signature: {signature}"));
         return Ok(0);
     };
-    let url = global.url.as_deref().unwrap_or("http://127.0.0.1:8787").trim_end_matches('/');
+    let url = global.url.clone().unwrap_or_else(|| configured_address(&global.config));
+    let url = url.trim_end_matches('/');
     let quoted = |text: &str| text.replace('\'', "'\\''");
     let data = match reads {
         Some(_) => String::new(),

@@ -1,5 +1,7 @@
 //! `tagalong status`.
 
+use smoke::Report;
+
 use crate::api;
 use crate::cli::Global;
 use crate::cli::client::Client;
@@ -7,7 +9,6 @@ use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
 use crate::clock;
-use crate::model::Report;
 use crate::model::ServiceName;
 
 #[derive(Debug, clap::Args)]

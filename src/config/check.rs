@@ -35,9 +35,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| vec![syntax(text, &error)])?;
     let problems: Problems = Rc::new(RefCell::new(Vec::new()));
     let mut root = Section::root(table, folder, &problems);
-    if root.whole("version", 0, 1..=1) == 0 {
-        root.problem("version", "the first line must say version = 1.");
-    }
+    check_version(&mut root);
     let mut secrets = Vec::new();
     let server = root.section("server").map(read_server);
     if server.is_none() {
@@ -72,6 +70,17 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
     Ok(Config { server, store, docker, retention, registries, keys, services, datasets, mask })
+}
+
+fn check_version(root: &mut Section) {
+    match root.whole("version", 0, 0..=i64::MAX) {
+        1 => {}
+        0 => root.problem("version", "the first line must say version = 1."),
+        newer => root.problem(
+            "version",
+            format!("it is {newer}, and this tagalong reads version 1 alone; install a newer tagalong, or write version = 1."),
+        ),
+    }
 }
 
 fn syntax(text: &str, error: &toml::de::Error) -> String {

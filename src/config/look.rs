@@ -1,81 +1,180 @@
-//! How closely a page is looked at: its assets, further expectations, and how bad each rule is.
+//! How a service's public page is looked at: reads the table, key by key.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::reader::Section;
-use crate::model::RuleLevel;
-use crate::model::RuleName;
-use crate::model::Severity;
+use smoke::BrowserPlan;
+use smoke::Demands;
+use smoke::FetchPlan;
+use smoke::HostPattern;
+use smoke::HttpVersion;
+use smoke::ReleaseCarrier;
+use smoke::ReleaseProof;
+use smoke::RuleLevel;
+use smoke::RuleLevels;
+use smoke::RuleName;
+use smoke::Severity;
+use smoke::SmokePlan;
+use text::Secret;
 
-/// How the page's assets are asked for.
+use crate::config::reader::Problems;
+use crate::config::reader::Section;
+
+/// How a service's public page is looked at, and what becomes of what is found.
 #[derive(Debug, Clone)]
-pub struct FetchPlan {
-    /// How many requests may be under way at once.
-    pub concurrency: usize,
-    /// How long all of them may take.
-    pub within: Duration,
-    /// How many bytes of one asset are read at most.
-    pub max_bytes: usize,
+pub struct Smoke {
+    /// What to ask and what to expect.
+    pub plan: SmokePlan,
+    /// What becomes of a deployment whose page has faults that it had before.
+    pub known_findings: KnownFindings,
 }
 
-/// A host that may be asked: `cdn.example.com`, with a port, or `*.example.com` for everything below.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPattern(String);
+/// What becomes of a deployment whose page has faults that the running release had as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownFindings {
+    /// It is live with a warning.
+    Warn,
+    /// It is undone as for new ones.
+    Block,
+}
 
-impl HostPattern {
-    /// Reads a pattern.
+impl Smoke {
+    /// What `table`, with the keys of `[service.x.smoke]`, describes; paths are relative to `folder`.
     ///
     /// # Errors
-    /// It is no host; the sentence says how one is written.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let host = text.strip_prefix("*.").unwrap_or(text);
-        let parsed = url::Url::parse(&format!("https://{host}/")).ok().filter(|url| url.path() == "/" && url.username().is_empty());
-        let is_host = parsed.is_some() && !host.contains(['/', '@', '?', '#', '*']);
-        is_host.then(|| Self(text.to_ascii_lowercase())).ok_or_else(|| {
-            format!("\"{text}\" is no host: write cdn.example.com, cdn.example.com:8443 or *.example.com, without https://.")
-        })
+    /// Every problem of the table at once.
+    pub fn from_table(table: toml::Table, folder: &Path) -> Result<Self, Vec<String>> {
+        let problems = Problems::default();
+        let smoke = read(Section::root(table, folder, &problems), &mut Vec::new());
+        let problems = problems.take();
+        smoke.filter(|_| problems.is_empty()).ok_or(problems)
     }
+}
 
-    /// Whether the host of `url` is meant.
-    #[must_use]
-    pub fn matches(&self, url: &url::Url) -> bool {
-        let Some(name) = url.host_str() else { return false };
-        let with_port = format!("{name}:{}", url.port_or_known_default().unwrap_or_default());
-        match self.0.strip_prefix('*') {
-            Some(below) => name.ends_with(below) || with_port.ends_with(below),
-            None => self.0 == name || self.0 == with_port,
+/// Reads `[service.x.smoke]`.
+pub(super) fn read(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Smoke> {
+    let url = from.needed("url", "a smoke check needs the public address of the page.", smoke_url);
+    let has_password = from.has("password_file") || from.has("password_env");
+    let user = from.text("user");
+    match (&user, has_password) {
+        (Some(_), false) => from.problem("user", "basic authentication needs a password too: give password_file or password_env."),
+        (None, true) => from.problem("user", "a password is given without its user."),
+        _ => {}
+    }
+    let password = from.secret("password_file", "password_env");
+    let bearer = from.secret("bearer_file", "bearer_env");
+    secrets.extend(password.iter().chain(&bearer).cloned());
+    let mut headers: Vec<(String, Secret)> =
+        from.texts_by_name("headers").into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+    headers.extend(bearer.map(|token| ("Authorization".to_owned(), Secret::new(format!("Bearer {}", token.reveal())))));
+    let mut expect_headers = Vec::new();
+    for (name, value) in from.texts_by_name("expect_headers") {
+        match pattern(&value) {
+            Ok(value) => expect_headers.push((name, value)),
+            Err(why) => from.problem("expect_headers", why),
+        }
+    }
+    let status = from.list("status", |text| text.parse::<u16>().map_err(|_| format!("\"{text}\" is no status: write \"200\".")));
+    let plan = SmokePlan {
+        // An address that cannot be read is a problem already; the rest is read all the same.
+        url: url.or_else(|| url::Url::parse("https://invalid.invalid/").ok())?,
+        status: if status.is_empty() { vec![200] } else { status },
+        max_redirects: from.whole("max_redirects", 5, 0..=20) as u32,
+        allowed_hosts: from.list("allowed_hosts", HostPattern::parse),
+        headers,
+        basic_auth: user.zip(password),
+        expect_headers,
+        body: from.parsed("body", pattern),
+        release: from.section("release").and_then(read_release),
+        within: from.seconds("within_s", 30.0, 0.0..=3600.0),
+        certificate_within: from.seconds("certificate_within_s", 120.0, 0.0..=3600.0),
+        certificate_days: from.whole("certificate_days", 3, 0..=3650),
+        timeout: from.seconds("timeout_s", 10.0, 0.1..=300.0),
+        assets: from.flag("assets", true),
+        fetch: read_fetch(&mut from),
+        samples: from.whole("samples", 3, 1..=20) as u32,
+        demands: read_demands(&mut from, pattern),
+        rules: read_rules(&mut from),
+        max_body_bytes: (from.whole("max_body_kib", 5120, 1..=51_200) as usize) << 10,
+        ca_file: from.path("ca_file"),
+        connect_to: from.parsed("connect_to", place_to_connect),
+        browser: read_browser(&mut from),
+    };
+    let known_findings = from.choice("known_findings", &[("warn", KnownFindings::Warn), ("block", KnownFindings::Block)]);
+    from.finish();
+    Some(Smoke { plan, known_findings })
+}
+
+fn read_browser(from: &mut Section) -> Option<BrowserPlan> {
+    let is_wanted = from.flag_or("browser", "auto", false);
+    let plan = BrowserPlan {
+        program: from.path("browser_program"),
+        is_optional: is_wanted.is_none(),
+        deadline: from.seconds("browser_deadline_s", 30.0, 1.0..=600.0),
+        screenshots: from.path("browser_screenshots"),
+        har: from.path("browser_har"),
+    };
+    is_wanted.unwrap_or(true).then_some(plan)
+}
+
+fn smoke_url(text: &str) -> Result<url::Url, String> {
+    let url = match url::Url::parse(text) {
+        Ok(url) if url.host().is_some() || matches!(url.scheme(), "https" | "http") => url,
+        // `example.com`, and `example.com:8443`, which reads like a scheme.
+        _ if is_bare_host(text) => return Err(format!("it does not say how to connect: write https://{text}")),
+        Ok(url) => return Err(format!("it must begin with https:// or http://, not {}:.", url.scheme())),
+        Err(error) => return Err(format!("it is no address: {error}.")),
+    };
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(format!("it must begin with https:// or http://, not {}:.", url.scheme()));
+    }
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(url);
+    }
+    Err("no credential belongs into an address; give user and password_file.".to_owned())
+}
+
+/// Whether an address would be one with `https://` in front of it.
+fn is_bare_host(text: &str) -> bool {
+    let begins_as_host = text.starts_with(|c: char| c.is_alphanumeric() || c == '[') && !text.contains([' ', '@']);
+    let rest_is_port = text
+        .split(['/', '?', '#'])
+        .next()
+        .and_then(|host| host.rsplit_once(':'))
+        .is_none_or(|(_, port)| port.ends_with(']') || (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())));
+    begins_as_host && rest_is_port && url::Url::parse(&format!("https://{text}")).is_ok()
+}
+
+fn read_release(mut from: Section) -> Option<ReleaseProof> {
+    let carried_by = read_carrier(&mut from);
+    let proof = ReleaseProof { path: from.text("path"), carried_by: carried_by? };
+    from.finish();
+    Some(proof)
+}
+
+/// What of an answer carries a release or a commit.
+pub(super) fn read_carrier(from: &mut Section) -> Option<ReleaseCarrier> {
+    let (header, json, text) = (from.text("header"), from.text("json"), from.flag("text", false));
+    match (header, json, text) {
+        (Some(name), None, false) => Some(ReleaseCarrier::Header(name)),
+        (None, Some(pointer), false) => Some(ReleaseCarrier::Json(pointer)),
+        (None, None, true) => Some(ReleaseCarrier::Text),
+        _ => {
+            from.problem("text", "give exactly one of header = \"NAME\", json = \"/POINTER\" and text = true.");
+            None
         }
     }
 }
 
-/// The protocol of the page's last answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpVersion {
-    /// HTTP/1.1.
-    One,
-    /// HTTP/2.
-    Two,
-}
-
-/// What a page must be beside its status, headers and body.
-#[derive(Debug, Clone)]
-pub struct Demands {
-    /// Fewer bytes than these are not the page; 0: it may be empty.
-    pub min_body_bytes: usize,
-    /// The head of the answer must come in this time.
-    pub max_latency: Option<Duration>,
-    /// The protocol that must be spoken.
-    pub http_version: Option<HttpVersion>,
-    /// Values of a JSON body: pointer (RFC 6901) and a pattern.
-    pub json: Vec<(String, regex::Regex)>,
+fn pattern(text: &str) -> Result<regex::Regex, String> {
+    regex::Regex::new(text).map_err(|error| format!("it is no regular expression: {error}."))
 }
 
 /// Reads where to connect, `HOST:PORT`.
 ///
 /// # Errors
 /// It is none; the sentence says how one is written.
-pub(super) fn place_to_connect(text: &str) -> Result<String, String> {
+fn place_to_connect(text: &str) -> Result<String, String> {
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
     let is_host = url::Host::parse(host).is_ok() && !host.is_empty();
     let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
@@ -84,10 +183,7 @@ pub(super) fn place_to_connect(text: &str) -> Result<String, String> {
         .ok_or_else(|| format!("\"{text}\" is no place to connect to: write HOST:PORT, for instance 127.0.0.1:443 or [::1]:443."))
 }
 
-/// How bad findings of single rules are, where a service says so itself.
-pub type RuleLevels = BTreeMap<RuleName, RuleLevel>;
-
-pub(super) fn read_fetch(from: &mut Section) -> Option<FetchPlan> {
+fn read_fetch(from: &mut Section) -> Option<FetchPlan> {
     let is_wanted = from.flag("fetch_assets", true);
     let plan = FetchPlan {
         concurrency: from.whole("concurrency", 12, 1..=64) as usize,
@@ -97,7 +193,7 @@ pub(super) fn read_fetch(from: &mut Section) -> Option<FetchPlan> {
     is_wanted.then_some(plan)
 }
 
-pub(super) fn read_demands(from: &mut Section, pattern: impl Fn(&str) -> Result<regex::Regex, String>) -> Demands {
+fn read_demands(from: &mut Section, pattern: impl Fn(&str) -> Result<regex::Regex, String>) -> Demands {
     let mut json = Vec::new();
     for (pointer, value) in from.texts_by_name("expect_json") {
         if !pointer.starts_with('/') {
@@ -117,7 +213,7 @@ pub(super) fn read_demands(from: &mut Section, pattern: impl Fn(&str) -> Result<
     }
 }
 
-pub(super) fn read_rules(from: &mut Section) -> RuleLevels {
+fn read_rules(from: &mut Section) -> RuleLevels {
     let mut levels = RuleLevels::new();
     for (name, level) in from.texts_by_name("rules") {
         match read_rule(&name, &level) {
@@ -146,30 +242,7 @@ fn read_rule(name: &str, level: &str) -> Result<(RuleName, RuleLevel), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::HostPattern;
     use super::read_rule;
-
-    #[test]
-    fn hosts_are_matched_whole_or_below() {
-        let url = |text: &str| url::Url::parse(text).unwrap();
-        let table = [
-            ("cdn.test", "https://cdn.test/a", true),
-            ("CDN.test", "https://cdn.test:8443/a", true),
-            ("cdn.test:8443", "https://cdn.test:8443/a", true),
-            ("cdn.test:8443", "https://cdn.test/a", false),
-            ("cdn.test:443", "https://cdn.test/a", true),
-            ("*.test", "https://a.b.test/", true),
-            ("*.cdn.test", "https://cdn.test/", false),
-            ("dn.test", "https://cdn.test/", false),
-            ("[::1]", "https://[::1]/", true),
-        ];
-        for (pattern, target, matches) in table {
-            assert_eq!(HostPattern::parse(pattern).unwrap().matches(&url(target)), matches, "{pattern} {target}");
-        }
-        for wrong in ["https://cdn.test", "cdn.test/x", "", "*", "a@b", "*.*.test", "a b"] {
-            assert!(HostPattern::parse(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn an_unknown_rule_is_refused_with_the_list() {

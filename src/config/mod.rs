@@ -10,7 +10,6 @@ mod reader;
 mod reload;
 mod secret;
 mod service;
-mod smoke;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -22,17 +21,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use text::Mask;
+
 pub use dataset::{Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
-pub use look::{Demands, FetchPlan, HostPattern, HttpVersion, RuleLevels};
+pub use look::{KnownFindings, Smoke};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
-pub use secret::{Secret, SecretSource};
+pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
-pub use smoke::{BrowserPlan, KnownFindings, ReleaseCarrier, ReleaseProof, SmokePlan};
 pub use stack::{Docker, PinChoice, PinnedImage, Stack};
+pub use text::Secret;
 
 use crate::model::DatasetName;
-use crate::model::Mask;
 use crate::model::ServiceName;
 
 /// Everything, checked.

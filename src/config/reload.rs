@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smoke::ReleaseCarrier;
 use subtle::ConstantTimeEq as _;
 
 use crate::config::Dataset;
@@ -13,12 +14,11 @@ use crate::config::Git;
 use crate::config::Hook;
 use crate::config::HookKind;
 use crate::config::Publish;
-use crate::config::ReleaseCarrier;
 use crate::config::Secret;
 use crate::config::SecretSource;
 use crate::config::key;
+use crate::config::look;
 use crate::config::reader::Section;
-use crate::config::service;
 use crate::model::DatasetName;
 use crate::model::is_in_the_clear;
 use crate::model::is_ref;
@@ -340,7 +340,7 @@ fn read_verify(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Verify> {
     let url = from.needed("url", "it needs the address where the app says which commit it serves.", address);
     let credential = from.secret_source("token_file", "token_env", secrets);
     let within = from.seconds("within_s", 30.0, 0.1..=3600.0);
-    let carried_by = service::read_carrier(&mut from);
+    let carried_by = look::read_carrier(&mut from);
     from.finish();
     Some(Verify { url: url?, carried_by: carried_by?, credential, within })
 }

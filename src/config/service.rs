@@ -3,15 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::BrowserPlan;
-use crate::config::HostPattern;
-use crate::config::KnownFindings;
+use text::Secret;
+
 use crate::config::PinChoice;
 use crate::config::PinnedImage;
-use crate::config::ReleaseCarrier;
-use crate::config::ReleaseProof;
-use crate::config::Secret;
-use crate::config::SmokePlan;
+use crate::config::Smoke;
 use crate::config::Stack;
 use crate::config::look;
 use crate::config::reader::Section;
@@ -45,7 +41,7 @@ pub struct Service {
     /// What healthy means.
     pub health: Health,
     /// How its page is looked at; none: not at all.
-    pub smoke: Option<SmokePlan>,
+    pub smoke: Option<Smoke>,
     /// Its hooks.
     pub hooks: Hooks,
 }
@@ -142,7 +138,7 @@ impl Service {
             no_rollback_past: from.list("no_rollback_past", Tag::parse),
             deadlines: read_deadlines(from.section("deadlines")),
             health: read_health(from.section("health")),
-            smoke: from.section("smoke").and_then(|section| read_smoke(section, secrets)),
+            smoke: from.section("smoke").and_then(|section| look::read(section, secrets)),
             hooks: Hooks {
                 before: from.section("before").map(read_hook),
                 after: from.section("after").map(read_hook),
@@ -184,10 +180,6 @@ fn read_stack(from: &mut Section) -> Stack {
 /// A pattern that must match all of a tag, not some of it.
 fn whole_pattern(text: &str) -> Result<regex::Regex, String> {
     regex::Regex::new(&format!("^(?:{text})$")).map_err(|error| format!("it is no regular expression: {error}."))
-}
-
-fn pattern(text: &str) -> Result<regex::Regex, String> {
-    regex::Regex::new(text).map_err(|error| format!("it is no regular expression: {error}."))
 }
 
 fn variable_name(text: &str) -> Result<String, String> {
@@ -257,118 +249,4 @@ pub(super) fn read_hook(mut from: Section) -> Hook {
     let hook = Hook { kind, argv, deadline: from.seconds("deadline_s", 300.0, 1.0..=86_400.0) };
     from.finish();
     hook
-}
-
-pub(super) fn read_smoke(mut from: Section, secrets: &mut Vec<Secret>) -> Option<SmokePlan> {
-    let url = from.needed("url", "a smoke check needs the public address of the page.", smoke_url);
-    let has_password = from.has("password_file") || from.has("password_env");
-    let user = from.text("user");
-    match (&user, has_password) {
-        (Some(_), false) => from.problem("user", "basic authentication needs a password too: give password_file or password_env."),
-        (None, true) => from.problem("user", "a password is given without its user."),
-        _ => {}
-    }
-    let password = from.secret("password_file", "password_env");
-    let bearer = from.secret("bearer_file", "bearer_env");
-    secrets.extend(password.iter().chain(&bearer).cloned());
-    let mut headers: Vec<(String, Secret)> =
-        from.texts_by_name("headers").into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
-    headers.extend(bearer.map(|token| ("Authorization".to_owned(), Secret::new(format!("Bearer {}", token.reveal())))));
-    let mut expect_headers = Vec::new();
-    for (name, value) in from.texts_by_name("expect_headers") {
-        match pattern(&value) {
-            Ok(value) => expect_headers.push((name, value)),
-            Err(why) => from.problem("expect_headers", why),
-        }
-    }
-    let status = from.list("status", |text| text.parse::<u16>().map_err(|_| format!("\"{text}\" is no status: write \"200\".")));
-    let plan = SmokePlan {
-        // An address that cannot be read is a problem already; the rest is read all the same.
-        url: url.or_else(|| url::Url::parse("https://invalid.invalid/").ok())?,
-        status: if status.is_empty() { vec![200] } else { status },
-        max_redirects: from.whole("max_redirects", 5, 0..=20) as u32,
-        allowed_hosts: from.list("allowed_hosts", HostPattern::parse),
-        headers,
-        basic_auth: user.zip(password),
-        expect_headers,
-        body: from.parsed("body", pattern),
-        release: from.section("release").and_then(read_release),
-        within: from.seconds("within_s", 30.0, 0.0..=3600.0),
-        certificate_within: from.seconds("certificate_within_s", 120.0, 0.0..=3600.0),
-        certificate_days: from.whole("certificate_days", 3, 0..=3650),
-        timeout: from.seconds("timeout_s", 10.0, 0.1..=300.0),
-        assets: from.flag("assets", true),
-        fetch: look::read_fetch(&mut from),
-        samples: from.whole("samples", 3, 1..=20) as u32,
-        demands: look::read_demands(&mut from, pattern),
-        rules: look::read_rules(&mut from),
-        max_body_bytes: (from.whole("max_body_kib", 5120, 1..=51_200) as usize) << 10,
-        ca_file: from.path("ca_file"),
-        connect_to: from.parsed("connect_to", look::place_to_connect),
-        known_findings: from.choice("known_findings", &[("warn", KnownFindings::Warn), ("block", KnownFindings::Block)]),
-        browser: read_browser(&mut from),
-    };
-    from.finish();
-    Some(plan)
-}
-
-fn read_browser(from: &mut Section) -> Option<BrowserPlan> {
-    let is_wanted = from.flag_or("browser", "auto", false);
-    let plan = BrowserPlan {
-        program: from.path("browser_program"),
-        is_optional: is_wanted.is_none(),
-        deadline: from.seconds("browser_deadline_s", 30.0, 1.0..=600.0),
-        screenshots: from.path("browser_screenshots"),
-        har: from.path("browser_har"),
-    };
-    is_wanted.unwrap_or(true).then_some(plan)
-}
-
-fn smoke_url(text: &str) -> Result<url::Url, String> {
-    let url = match url::Url::parse(text) {
-        Ok(url) if url.host().is_some() || matches!(url.scheme(), "https" | "http") => url,
-        // `example.com`, and `example.com:8443`, which reads like a scheme.
-        _ if is_bare_host(text) => return Err(format!("it does not say how to connect: write https://{text}")),
-        Ok(url) => return Err(format!("it must begin with https:// or http://, not {}:.", url.scheme())),
-        Err(error) => return Err(format!("it is no address: {error}.")),
-    };
-    if !matches!(url.scheme(), "https" | "http") {
-        return Err(format!("it must begin with https:// or http://, not {}:.", url.scheme()));
-    }
-    if url.username().is_empty() && url.password().is_none() {
-        return Ok(url);
-    }
-    Err("no credential belongs into an address; give user and password_file.".to_owned())
-}
-
-/// Whether an address would be one with `https://` in front of it.
-fn is_bare_host(text: &str) -> bool {
-    let begins_as_host = text.starts_with(|c: char| c.is_alphanumeric() || c == '[') && !text.contains([' ', '@']);
-    let rest_is_port = text
-        .split(['/', '?', '#'])
-        .next()
-        .and_then(|host| host.rsplit_once(':'))
-        .is_none_or(|(_, port)| port.ends_with(']') || (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())));
-    begins_as_host && rest_is_port && url::Url::parse(&format!("https://{text}")).is_ok()
-}
-
-fn read_release(mut from: Section) -> Option<ReleaseProof> {
-    let carried_by = read_carrier(&mut from);
-    let proof = ReleaseProof { path: from.text("path"), carried_by: carried_by? };
-    from.finish();
-    Some(proof)
-}
-
-/// What of an answer carries a release or a commit.
-pub(super) fn read_carrier(from: &mut Section) -> Option<ReleaseCarrier> {
-    let (header, json, text) = (from.text("header"), from.text("json"), from.flag("text", false));
-    match (header, json, text) {
-        (Some(name), None, false) => Some(ReleaseCarrier::Header(name)),
-        (None, Some(pointer), false) => Some(ReleaseCarrier::Json(pointer)),
-        (None, None, true) => Some(ReleaseCarrier::Text),
-        _ => {
-            from.problem("text", "give exactly one of header = \"NAME\", json = \"/POINTER\" and text = true.");
-            None
-        }
-    }
 }

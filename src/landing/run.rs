@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use smoke::Report;
+
 use crate::clock;
 use crate::config::Config;
 use crate::config::Service;
@@ -26,7 +28,6 @@ use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
-use crate::model::Report;
 use crate::model::Step;
 use crate::process::Cancel;
 use crate::process::HostLock;

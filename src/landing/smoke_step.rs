@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
+use smoke::Finding;
+use smoke::Release;
+use smoke::Report;
+use smoke::Severity;
+use smoke::SmokePlan;
+
 use crate::config::KnownFindings;
-use crate::config::SmokePlan;
+use crate::config::Smoke;
 use crate::landing::run::Run;
 use crate::landing::stop::Stop;
-use crate::model::Finding;
-use crate::model::Report;
-use crate::model::Severity;
 use crate::model::Step;
-use crate::smoke;
-use crate::smoke::Release;
 use crate::store::Facts;
 
 impl Run<'_> {
     /// Looks at the running release once, so that a fault which it has already is not laid to the new one.
     /// `tag` is the release's, where its container tells.
     pub(super) async fn smoke_before(&mut self, tag: Option<String>) -> Option<Report> {
-        let plan = self.service.smoke.clone()?;
+        let plan = self.service.smoke.clone()?.plan;
         // It is asked as often as the new release will be: a fault that shows in some answers only would else look new.
         let once = SmokePlan { within: Duration::ZERO, certificate_within: Duration::ZERO, release: None, ..plan };
         let mut quiet = |_| {};
@@ -35,7 +36,7 @@ impl Run<'_> {
 
     /// Looks at the page. Without a `[smoke]` table nothing is asked, and the journal says so.
     pub(super) async fn smoke(&mut self, step: Step) -> Result<(), Stop> {
-        let Some(plan) = self.service.smoke.clone() else {
+        let Some(Smoke { plan, known_findings }) = self.service.smoke.clone() else {
             self.journal.note("no page is looked at: the service has no [smoke] table");
             return Ok(());
         };
@@ -43,9 +44,9 @@ impl Run<'_> {
         // What comes back without having been verified has no tag that we know; the order's is the one that did not hold.
         let ordered = self.order.tag.clone().filter(|_| !step.is_undo());
         let release = self.images.first().and_then(|image| image.tag.clone()).or(ordered);
-        let release = release.map(|tag| Release { tag, commit: self.order.commit.clone().filter(|_| !step.is_undo()) });
+        let release = release.map(|tag| Release { tag: tag.to_string(), commit: self.order.commit.clone().filter(|_| !step.is_undo()) });
         // What comes back had its old faults already: they are no reason to bring nothing back.
-        let blocks = plan.known_findings == KnownFindings::Block && !step.is_undo();
+        let blocks = known_findings == KnownFindings::Block && !step.is_undo();
         let journal = &mut self.journal;
         let mut say = |line: String| journal.note(line);
         let mut report = tokio::select! {
@@ -101,11 +102,12 @@ fn decides(finding: &Finding, known_block: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use smoke::Effect;
+    use smoke::Finding;
+    use smoke::Report;
+    use smoke::Severity;
+
     use super::decides;
-    use crate::model::Effect;
-    use crate::model::Finding;
-    use crate::model::Report;
-    use crate::model::Severity;
 
     #[test]
     fn what_is_known_decides_only_where_it_is_asked_to() {

@@ -147,7 +147,7 @@ impl Reconcile {
         let mut names = Self::ALL.into_iter().map(Self::as_str).chain([Self::UNUSABLE]);
         names
             .find(|name| *name == given)
-            .ok_or_else(|| WordError::new("The outcome", given, "it is one of the outcomes of a reload in the README"))
+            .ok_or_else(|| WordError::new("The outcome", given, "it is one of the outcomes of a reload in docs/data.md"))
     }
 
     /// The text form.

@@ -1,8 +1,9 @@
 //! Where an order says that it comes from: commit, ref and workflow run. They stand in records, in the environment of hooks and in
 //! links, so they are what they are called before they get there.
 
+use text::misleads;
+
 use crate::model::dataset::CommitName;
-use crate::model::plain::misleads;
 use crate::model::word::WordError;
 
 /// The longest ref and address that are taken, bytes.

@@ -25,7 +25,7 @@ pub enum Refusal {
     #[error("{0} pins several images, so one digest does not say which is meant; leave it out.")]
     ManyImages(ServiceName),
     /// A rollback holds the service.
-    #[error("The rollback {by} holds {service} since {since}; `tagalong release {service}` lets CI deploy again, or force this order.")]
+    #[error("The rollback {by} holds {service} since {since}; `tagalong resume {service}` lets CI deploy again, or force this order.")]
     Held {
         /// Which service.
         service: ServiceName,
@@ -36,7 +36,7 @@ pub enum Refusal {
     },
     /// A deployment left the service for a person.
     #[error(
-        "Deployment {by} left {service} for a person, at {since}; `tagalong release {service}` lets CI deploy again, or force this order."
+        "Deployment {by} left {service} for a person, at {since}; `tagalong resume {service}` lets CI deploy again, or force this order."
     )]
     NeedsOperator {
         /// Which service.

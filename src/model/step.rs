@@ -88,7 +88,7 @@ impl Step {
         Self::ALL
             .into_iter()
             .find(|step| step.as_str() == given)
-            .ok_or_else(|| WordError::new("The step", given, "it is one of the step names in the README"))
+            .ok_or_else(|| WordError::new("The step", given, "it is one of the step names in docs/architecture.md"))
     }
 
     /// Whether something on the host may have changed once this step has begun.

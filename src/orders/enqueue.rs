@@ -19,7 +19,7 @@ use crate::store::Accepted;
 use crate::store::Delivery;
 use crate::store::Deployment;
 use crate::store::OrderError;
-use crate::store::Released;
+use crate::store::Resumed;
 use crate::store::Terms;
 
 impl Deployer {
@@ -125,8 +125,8 @@ impl Deployer {
     ///
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
-    pub async fn release(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Released, OrderError> {
-        Ok(self.store.release(service, &caller.to_string(), delivery).await?)
+    pub async fn resume(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Resumed, OrderError> {
+        Ok(self.store.resume(service, &caller.to_string(), delivery).await?)
     }
 
     async fn answered(&self, delivery: Option<&Delivery>) -> Result<Option<Accepted>, OrderError> {

@@ -118,12 +118,15 @@ mod tests {
     }
 
     /// What speaks against the order at the door, where the facts are changed by `change`.
-    fn at_door(order: &Order, change: impl FnOnce(&mut AtTheDoor<'_>)) -> Option<Refusal> {
-        let terms = terms();
-        let mut facts =
-            AtTheDoor { order, is_recorded: false, terms: &terms, hold: None, landed: None, waits: None, waiting: 0, now_ms: NOW_MS };
+    fn at_door<'a>(order: &'a Order, change: impl FnOnce(&mut AtTheDoor<'a>)) -> Option<Refusal> {
+        let terms: &'static Terms = Box::leak(Box::new(terms()));
+        let mut facts = AtTheDoor { order, is_recorded: false, terms, hold: None, landed: None, waits: None, waiting: 0, now_ms: NOW_MS };
         change(&mut facts);
         at_the_door(&facts).err()
+    }
+
+    fn refused<'a>(order: &'a Order, hold: &'a Hold) -> Option<Guard> {
+        at_door(order, |facts| facts.hold = Some(hold)).and_then(|refusal| refusal.guard())
     }
 
     fn overruling(kind: OrderKind) -> [Order; 2] {
@@ -144,7 +147,6 @@ mod tests {
     fn a_hold_keeps_ci_away_until_its_time_is_over_and_nobody_else() {
         for (kind, guard) in [(HoldKind::Rollback, Guard::Held), (HoldKind::NeedsOperator, Guard::NeedsOperator)] {
             let (for_ever, over) = (hold(kind, None), hold(kind, Some(NOW_MS)));
-            let refused = |order: &Order, hold: &Hold| at_door(order, |facts| facts.hold = Some(hold)).and_then(|refusal| refusal.guard());
             assert_eq!(refused(&order(OrderKind::Deploy), &for_ever), Some(guard));
             assert_eq!(refused(&order(OrderKind::Deploy), &over), None);
             for other in overruling(OrderKind::Deploy).iter().chain(&[order(OrderKind::Rollback), order(OrderKind::Adopt)]) {

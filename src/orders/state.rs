@@ -73,7 +73,7 @@ fn held(service: &Service, hold: &Hold) -> String {
         HoldKind::Rollback => format!("the rollback {} holds it since {since}", hold.by),
         HoldKind::NeedsOperator => format!("deployment {} left it for a person, at {since}", hold.by),
     };
-    format!("{why}; `tagalong release {}` lets CI deploy again", service.name)
+    format!("{why}; `tagalong resume {}` lets CI deploy again", service.name)
 }
 
 /// What the stack's files pin, or why they cannot be read.

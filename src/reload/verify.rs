@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use smoke::ReleaseCarrier;
 use tokio::time::Instant;
 
-use crate::config::ReleaseCarrier;
 use crate::config::Verify;
 use crate::model::Commit;
 use crate::model::CommitName;

@@ -37,7 +37,7 @@ use gate::Gate;
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use door::{AtTheDoor, Landed, Terms};
 pub use holds::{Hold, HoldKind};
-pub use orders::{Accepted, Delivery, OrderError, Released};
+pub use orders::{Accepted, Delivery, OrderError, Resumed};
 pub use reloads::{Debt, LastReload};
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};

@@ -46,7 +46,7 @@ pub struct Accepted {
 
 /// What came of ending a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Released {
+pub enum Resumed {
     /// There was one, and it has ended.
     Now,
     /// There was none.
@@ -99,7 +99,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Refusal::IdReused`], or when the database does not answer; nothing has changed then.
-    pub async fn release(&self, service: &ServiceName, caller: &str, delivery: Option<&Delivery>) -> Result<Released, OrderError> {
+    pub async fn resume(&self, service: &ServiceName, caller: &str, delivery: Option<&Delivery>) -> Result<Resumed, OrderError> {
         let mut tx = self.gate.begin().await?;
         tx.alone("queue").await?;
         if let Some(delivery) = delivery {
@@ -107,7 +107,7 @@ impl Store {
                 if row.try_get::<String, _>("body_sha256")? != delivery.body_sha256 {
                     return Err(Refusal::IdReused.into());
                 }
-                return Ok(Released::Before);
+                return Ok(Resumed::Before);
             }
             // It made no deployment.
             let remember = sqlx::query("INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms) VALUES ($1, $2, $3, '', $4)");
@@ -115,11 +115,11 @@ impl Store {
             tx.execute(remember).await?;
         }
         let ended = tx.execute(sqlx::query("DELETE FROM holds WHERE service = $1").bind(service.as_str())).await?;
-        let entry = Entry { caller: caller.to_owned(), action: "release", target: service.to_string(), detail: String::new() };
+        let entry = Entry { caller: caller.to_owned(), action: "resume", target: service.to_string(), detail: String::new() };
         let head = audit::append(&mut tx, &[entry]).await?;
         tx.commit().await?;
         self.head.note(&self.gate, &head).await;
-        Ok(if ended > 0 { Released::Now } else { Released::NotHeld })
+        Ok(if ended > 0 { Resumed::Now } else { Resumed::NotHeld })
     }
 
     /// The answer that `delivery` got before, if it came before.

@@ -1,5 +1,6 @@
 //! Rows as values.
 
+use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -10,7 +11,6 @@ use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
-use crate::model::Report;
 use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Step;

@@ -1,5 +1,6 @@
 //! Deployments while they are carried out, each by its run on a host.
 
+use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -9,7 +10,6 @@ use crate::model::ImageRef;
 use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::Outcome;
-use crate::model::Report;
 use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Deployment;

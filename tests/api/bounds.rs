@@ -253,7 +253,7 @@ async fn no_body_ends_the_server() {
         ("more behind the end", b"{\"service\":\"web\",\"tag\":\"1\"}{}".to_vec()),
         ("nothing", Vec::new()),
     ];
-    let paths = ["/api/v1/deployments", "/api/v1/rollbacks", "/api/v1/services/web/release", "/api/v1/services/web/adopt"];
+    let paths = ["/api/v1/deployments", "/api/v1/rollbacks", "/api/v1/services/web/resume", "/api/v1/services/web/adopt"];
     for (path, (what, body)) in paths.iter().flat_map(|path| bodies.iter().map(move |body| (path, body))) {
         let call = Call::new(reqwest::Method::POST, path, body.clone()).by(rig.key());
         let answer = call.send(&rig).await;
@@ -301,7 +301,7 @@ async fn orders_that_wait_are_bounded(database: Database) {
     assert_eq!(answer.header("retry-after"), "10");
     assert_eq!(rig.rows().await, before);
     // A newer order of the same service takes a place that is taken already.
-    assert_eq!(rig.act(rig.key(), "/api/v1/services/web/release").await.status, 200);
+    assert_eq!(rig.act(rig.key(), "/api/v1/services/web/resume").await.status, 200);
     let newer = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "3" })).by(rig.key()).send(&rig).await;
     assert_eq!((newer.status, &newer.json()["superseded"]), (202, &json!(waiting)));
     drop(gates);

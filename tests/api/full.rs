@@ -111,7 +111,7 @@ fn noise(bytes: usize) -> String {
 }
 
 /// What is written beside orders.
-const SITES: [&str; 10] = ["audit", "named value", "reload", "debts", "settle", "put off", "forgive", "attempts", "release", "cancel"];
+const SITES: [&str; 10] = ["audit", "named value", "reload", "debts", "settle", "put off", "forgive", "attempts", "resume", "cancel"];
 
 fn dataset(round: usize) -> DatasetName {
     DatasetName::parse(&format!("d{round}")).unwrap()
@@ -122,7 +122,7 @@ fn commit() -> Commit {
 }
 
 fn delivery(round: usize) -> Delivery {
-    Delivery { caller: "key:full".into(), id: format!("release{round}"), body_sha256: noise(64) }
+    Delivery { caller: "key:full".into(), id: format!("resume{round}"), body_sha256: noise(64) }
 }
 
 /// What must be there before the disk is full.
@@ -166,7 +166,7 @@ async fn write(site: &str, store: &Store, round: usize, waiting: Option<&Deploym
             }
             store.settle_attempts().await
         }
-        "release" => match store.release(&service, "tagalong", Some(&delivery(round))).await {
+        "resume" => match store.resume(&service, "tagalong", Some(&delivery(round))).await {
             Ok(_) => Ok(()),
             Err(OrderError::Store(error)) => Err(error),
             Err(other) => panic!("{other}"),
@@ -189,7 +189,7 @@ fn seen(site: &str, round: usize, waiting: Option<&DeploymentId>) -> Option<(Str
         "debts" => (debts, 40),
         "settle" | "forgive" => (debts, 0),
         "put off" => (format!("{debts} AND why IS NOT NULL"), 1),
-        "release" => (format!("SELECT COUNT(*) FROM deliveries WHERE id = 'release{round}'"), 1),
+        "resume" => (format!("SELECT COUNT(*) FROM deliveries WHERE id = 'resume{round}'"), 1),
         "cancel" => {
             let lines = "(SELECT COUNT(*) FROM lines WHERE kind = 'outcome' AND lines.deployment = deployments.id)";
             (format!("SELECT {lines} FROM deployments WHERE outcome_name = 'cancelled' AND id = '{}'", waiting?), 1)

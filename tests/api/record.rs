@@ -73,7 +73,7 @@ async fn the_audit_trail_shows_tampering(database: Database) {
     let gate = rig.gate("web");
     let id = rig.order_running("web", "1").await;
     let waiting = rig.order("web", "2").await;
-    for path in [format!("/api/v1/deployments/{waiting}/cancel"), "/api/v1/services/web/release".to_owned()] {
+    for path in [format!("/api/v1/deployments/{waiting}/cancel"), "/api/v1/services/web/resume".to_owned()] {
         assert_eq!(rig.act(rig.key(), &path).await.status, 200);
     }
     drop(gate);

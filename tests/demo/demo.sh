@@ -140,8 +140,8 @@ first_release() {
 }
 
 second_release() {
-    heading "Release $better from the command line: tagalong deploy demo $better --wait"
-    tagalong deploy demo "$better" --wait | shown
+    heading "Release $better from the command line: tagalong deploy demo $better"
+    tagalong deploy demo "$better" | shown
     expect "what the proxy serves" "$better" "$(page /version)"
     diff <(grep -v '^SITE_TAG=' "$here/stack/env") <(grep -v '^SITE_TAG=' "$state/stack/.env") || surprise "another line of .env was changed"
 }
@@ -149,7 +149,7 @@ second_release() {
 bad_release() {
     heading "Release $bad: its health check is green, but a browser would block its stylesheet"
     local code=0
-    tagalong deploy demo "$bad" --wait | shown || code=$?
+    tagalong deploy demo "$bad" | shown || code=$?
     expect "the exit code" 10 "$code"
     expect "what the proxy serves" "$better" "$(page /version)"
     tell "exit code $code: rolled back, and $better serves again"
@@ -176,8 +176,8 @@ farewell() {
                    tagalong status
                    tagalong history demo
                    tagalong rollback demo
-                   tagalong release demo
-                   tagalong deploy demo $bad --wait
+                   tagalong resume demo
+                   tagalong deploy demo $bad
     take it down   make demo-down
 TEXT
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The five-minute start for data, as README has it: as a script, and pasted into an interactive bash on a terminal; with an
+# The five-minute start for data, as docs/data.md has it: as a script, and pasted into an interactive bash on a terminal; with an
 # empty home, no git identity, and a program on the port that it would like to have.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,9 +18,9 @@ finish() {
 trap finish EXIT
 
 mkdir "$place/home" "$place/tmp"
-awk '/^### Five-minute start, with a bare repository/ { found = 1 } found && /^```$/ { exit } inside { print } found && /^```bash$/ { inside = 1 }' \
-    "$root/README.md" >"$place/block"
-[[ $(wc -l <"$place/block") -gt 20 ]] || die "README's five-minute start for data was not found"
+awk '/^## Five-minute start, with a bare repository/ { found = 1 } found && /^```$/ { exit } inside { print } found && /^```bash$/ { inside = 1 }' \
+    "$root/docs/data.md" >"$place/block"
+[[ $(wc -l <"$place/block") -gt 20 ]] || die "the five-minute start for data was not found"
 
 # What a machine has where nobody has set anything up, but for Rust.
 bare() {
@@ -35,7 +35,7 @@ holds() {
     [[ -z $(ls "$place/tmp") ]] || die "$1: something of it is left: $(ls "$place/tmp")"
 }
 
-say "README's five-minute start for data, as a script"
+say "the five-minute start for data, as a script"
 bare bash "$place/block" >"$place/script.out" 2>&1 || die "as a script it ended with $?"
 holds script
 
@@ -55,4 +55,4 @@ wait_for 30 "somebody to take port 8080" in_use
 bare script --quiet --return --command "bash --noprofile --norc -i" /dev/null <"$place/paste" >"$place/pasted.out" 2>&1 ||
     die "pasted it ended with $?"
 holds pasted
-say "README's five-minute start for data holds"
+say "the five-minute start for data holds"

@@ -186,7 +186,7 @@ async fn on_failure_leave_leaves_the_release_for_a_person() {
 }
 
 async fn take_orders_again(world: &World) {
-    let (status, _) = world.server().post("/api/v1/services/web/release", json!({"call": "POST /api/v1/services/web/release"})).await;
+    let (status, _) = world.server().post("/api/v1/services/web/resume", json!({"call": "POST /api/v1/services/web/resume"})).await;
     assert_eq!(status, 200);
 }
 
@@ -389,8 +389,8 @@ async fn a_rollback_holds_the_service_until_it_is_released() {
     let (status, refusal) = world.server().post("/api/v1/deployments", order.clone()).await;
     assert_eq!((status, &refusal["code"]), (422, &json!("held")), "{refusal}");
     let (_, shown) = world.server().get("/api/v1/services/web").await;
-    assert!(shown["held"].as_str().unwrap().contains("tagalong release web"), "{shown}");
-    let (status, _) = world.server().post("/api/v1/services/web/release", json!({"call": "POST /api/v1/services/web/release"})).await;
+    assert!(shown["held"].as_str().unwrap().contains("tagalong resume web"), "{shown}");
+    let (status, _) = world.server().post("/api/v1/services/web/resume", json!({"call": "POST /api/v1/services/web/resume"})).await;
     assert_eq!(status, 200);
     world.land("v3").await;
     world.finish().await;
@@ -422,7 +422,7 @@ async fn a_rollback_to_nothing_holds_nothing(database: Database) {
     world.forget("pull@v5");
     let running = world.server().roll_back(json!({"tag": "v5"})).await;
     world.reached("pull@v5").await;
-    let (status, _) = world.server().post("/api/v1/services/web/release", json!({"call": "POST /api/v1/services/web/release"})).await;
+    let (status, _) = world.server().post("/api/v1/services/web/resume", json!({"call": "POST /api/v1/services/web/resume"})).await;
     assert_eq!(status, 200);
     world.arm("pull@v5", "fail");
     is_outcome(&world.server().outcome(&running).await, "failed");

@@ -9,18 +9,18 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/lib.sh"
 cd "$here/../.."
 
-format() { cargo fmt --check; }
+format() { cargo fmt --all --check; }
 
-clippy() { cargo clippy --locked --all-targets -- -D warnings; }
+clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 
-docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items; }
+docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items; }
 
 # The database of known vulnerabilities is a git repository that not every machine can reach. Where it cannot be fetched,
 # that check is not done, and this says so; everything else about the dependencies is checked all the same.
 dependencies() {
-    cargo deny --locked --log-level error check licenses bans sources || return 1
+    cargo deny --locked --workspace --log-level error check licenses bans sources || return 1
     if cargo deny --log-level error fetch db >"$rig/advisories.log" 2>&1; then
-        cargo deny --locked --log-level error check --disable-fetch advisories || return 1
+        cargo deny --locked --workspace --log-level error check --disable-fetch advisories || return 1
     else
         say "advisories: NOT CHECKED, the advisory database cannot be reached from this machine"
     fi

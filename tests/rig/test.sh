@@ -14,8 +14,8 @@ if ! "$here/docker.sh" status 2>/dev/null; then
 fi
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --no-fail-fast "$@"
-    cargo test --locked --doc
+    cargo nextest run --locked --workspace --no-fail-fast "$@"
+    cargo test --locked --workspace --doc
 else
-    cargo test --locked "$@"
+    cargo test --locked --workspace "$@"
 fi

@@ -153,7 +153,7 @@ fn junit_is_whole(xml: &str) {
     for (what, element) in [("tests", "testcase"), ("failures", "failure"), ("errors", "error")] {
         assert_eq!(suite[what], counts.get(element).copied().unwrap_or(0).to_string(), "{what}: {xml}");
     }
-    assert_eq!(suite["tests"], tagalong::smoke::rules().len().to_string());
+    assert_eq!(suite["tests"], smoke::rules().len().to_string());
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_check_that_could_not_be_made_is_an_error_and_no_failure() {
 #[test]
 fn the_reference_is_complete() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/smoke.md")).unwrap();
-    for rule in tagalong::smoke::rules() {
+    for rule in smoke::rules() {
         let severity = format!("{:?}", rule.severity).to_lowercase();
         let row = text.lines().find(|line| line.starts_with(&format!("| `{}` | {severity} | ", rule.name)));
         assert!(row.is_some_and(|row| row.ends_with(&format!(" | {} |", rule.meaning))), "{} in docs/smoke.md: {row:?}", rule.name);
@@ -279,7 +279,7 @@ fn the_reference_is_complete() {
             "element": "x", "line": 1, "column": 1, "sheet": "x", "known": false }],
     });
     // It reads and writes back whole, so these are the keys that there are.
-    let report: tagalong::model::Report = serde_json::from_value(full.clone()).unwrap();
+    let report: smoke::Report = serde_json::from_value(full.clone()).unwrap();
     assert_eq!(serde_json::to_value(&report).unwrap(), full);
     let keys =
         [&full, &full["certificate"], &full["findings"][0]].map(|object| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>());

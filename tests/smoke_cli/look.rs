@@ -62,7 +62,7 @@ fn bad_input_is_one_sentence() {
 #[test]
 fn every_rule_is_explained() {
     let all = out(&run(&["smoke", "--explain"], &[]));
-    for rule in tagalong::smoke::rules() {
+    for rule in smoke::rules() {
         let one = out(&run(&["smoke", "--explain", rule.name], &[]));
         assert!(one.contains(rule.meaning) && one.contains(rule.fix), "{one}");
         assert!(all.contains(&one), "{}", rule.name);

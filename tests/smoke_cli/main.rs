@@ -3,6 +3,7 @@
 
 mod afar;
 mod browser;
+mod documents;
 mod formats;
 mod look;
 mod schema;

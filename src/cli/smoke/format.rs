@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use smoke::Report;
+
 use crate::cli::output::Output;
 use crate::cli::output::harmless;
 use crate::cli::output::json_text;
@@ -10,7 +12,6 @@ use crate::cli::smoke::github;
 use crate::cli::smoke::human;
 use crate::cli::smoke::junit;
 use crate::cli::smoke::markdown;
-use crate::model::Report;
 
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use smoke::Report;
+use smoke::Severity;
+
 use crate::cli::output::harmless;
 use crate::cli::smoke::human;
-use crate::model::Report;
-use crate::model::Severity;
 use crate::model::clean;
 
 /// One line a finding, and a last one that is for the log alone. With `source` they stand at that file's lines.

@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
+use smoke::Effect;
+use smoke::Finding;
+use smoke::Report;
+use smoke::Severity;
+
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
-use crate::model::Effect;
-use crate::model::Finding;
-use crate::model::Report;
-use crate::model::Severity;
 use crate::model::clean;
-use crate::smoke;
 
 pub(super) fn render(report: &Report, output: &Output) -> String {
     let mut text = head(report, output);

@@ -6,12 +6,11 @@ use quick_xml::events::BytesEnd;
 use quick_xml::events::BytesStart;
 use quick_xml::events::BytesText;
 use quick_xml::events::Event;
+use smoke::Finding;
+use smoke::Report;
+use smoke::Severity;
 
-use crate::model::Finding;
-use crate::model::Report;
-use crate::model::Severity;
 use crate::model::clean;
-use crate::smoke;
 
 /// The report as one test suite. Warnings and notes are output of a test that passes.
 pub(super) fn render(report: &Report) -> String {

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anyhow::Context as _;
+use smoke::Report;
 
 use crate::cli::smoke::human;
-use crate::model::Report;
 use crate::model::clean;
 
 pub(super) fn render(report: &Report) -> String {

@@ -13,6 +13,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use smoke::Release;
+use smoke::Report;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -25,11 +27,8 @@ use crate::cli::output::harmless;
 use crate::cli::output::json_text;
 use crate::cli::smoke::format::Format;
 use crate::cli::smoke::plan::Usage;
-use crate::model::Report;
 use crate::model::Tag;
 use crate::model::clean;
-use crate::smoke;
-use crate::smoke::Release;
 
 /// The check was made and the page did not pass.
 const NOT_PASSED: u8 = 3;
@@ -88,7 +87,7 @@ async fn looked_at(global: &Global, output: &Output, args: &Args) -> anyhow::Res
         return Ok(0);
     }
     let plan = plan::read(global, args)?;
-    let release = args.release.clone().map(|tag| Release { tag, commit: args.commit.clone() });
+    let release = args.release.as_ref().map(|tag| Release { tag: tag.to_string(), commit: args.commit.clone() });
     if release.is_some() != plan.release.is_some() && args.plan.service.is_none() {
         let how = "To prove a release give --release TAG and where the page shows it: --release-header, --release-json or --release-text.";
         return Err(Usage(how.to_owned()).into());

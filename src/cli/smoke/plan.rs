@@ -2,16 +2,16 @@
 
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
+use smoke::SmokePlan;
 use toml::Table;
 use toml::Value;
 
 use crate::cli::Global;
 use crate::cli::smoke::Args;
 use crate::config::Config;
-use crate::config::SmokePlan;
+use crate::config::Smoke;
 use crate::model::ServiceName;
 
 #[derive(Debug, clap::Args)]
@@ -158,15 +158,17 @@ pub(super) fn read(global: &Global, args: &Args) -> anyhow::Result<SmokePlan> {
     let table = args.plan.table(args.page.as_deref());
     let Some(name) = &args.plan.service else {
         let here = std::env::current_dir().context("The folder that this runs in is gone")?;
-        return SmokePlan::from_table(table, &here).map_err(|problems| Usage(problems.join("\n")).into());
+        return Smoke::from_table(table, &here).map(|smoke| smoke.plan).map_err(|problems| Usage(problems.join("\n")).into());
     };
     if !table.is_empty() {
         return Err(Usage(format!("The configuration says how {name} is looked at; leave out {}.", flags(&table))).into());
     }
     let config = Config::load(&global.config)?;
     let service = config.service(name).with_context(|| format!("There is no service {name} in {}", global.config.display()))?;
-    let plan = Arc::clone(service).smoke.clone();
-    plan.with_context(|| format!("{name} has no [service.{name}.smoke] table in {}", global.config.display()))
+    let smoke = service.smoke.as_ref();
+    smoke
+        .map(|smoke| smoke.plan.clone())
+        .with_context(|| format!("{name} has no [service.{name}.smoke] table in {}", global.config.display()))
 }
 
 fn flags(table: &Table) -> String {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::PartialSchema as _;
 use utoipa::ToSchema as _;
 
-use crate::model::Report;
+use smoke::Report;
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// Where an OpenAPI file has its schemas.

@@ -81,7 +81,7 @@ pub static ROUTES: [Route; 21] = [
     route(Method::GET, "/api/v1/services", READ, "Show every service", None, (200, Some("Services")), || web::route().to(services::list)),
     route(Method::GET, "/api/v1/services/{name}", READ, "Show a service", None, (200, Some("Service")), || web::route().to(services::show)),
     route(Method::POST, "/api/v1/services/{name}/adopt", ROLLBACK, "Take over what runs", None, (202, Some("Accepted")), || web::route().to(services::adopt)),
-    route(Method::POST, "/api/v1/services/{name}/release", ROLLBACK, "End the hold of a rollback", None, (200, Some("Done")), || web::route().to(services::release)),
+    route(Method::POST, "/api/v1/services/{name}/resume", ROLLBACK, "End the hold of a rollback", None, (200, Some("Done")), || web::route().to(services::resume)),
     route(Method::POST, "/api/v1/reloads", RELOAD, "Bring what is new in a dataset to its readers", Some("NewReload"), (200, Some("Reloaded")), || web::route().to(reloads::create)),
     route(Method::POST, "/api/_internal/reload-data", Need::ReloadSecret, "The same, as data repositories have long called it", None, (200, None), || web::route().to(reloads::reload_data)),
     route(Method::GET, "/api/v1/datasets", READ, "Show every dataset", None, (200, Some("Datasets")), || web::route().to(reloads::list)),

@@ -13,7 +13,7 @@ use crate::http::auth;
 use crate::http::error::ApiError;
 use crate::http::routes::deployments::accepted_answer;
 use crate::model::ServiceName;
-use crate::store::Released;
+use crate::store::Resumed;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -45,14 +45,14 @@ pub(super) async fn adopt(request: HttpRequest, payload: web::Payload, shared: w
     Ok(accepted_answer(accepted, &shared))
 }
 
-pub(super) async fn release(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
+pub(super) async fn resume(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
     let proof = auth::prove(&request, payload, &shared).await?;
     let service = find(&shared, &name)?;
     let (caller, delivery) = proof.operator(&service.name)?;
-    let message = match shared.deployer.release(&service.name, &caller, delivery.as_ref()).await? {
-        Released::Now => format!("{} takes orders again.", service.name),
-        Released::NotHeld => format!("{} was not held.", service.name),
-        Released::Before => "This very call was carried out before; nothing was changed.".to_owned(),
+    let message = match shared.deployer.resume(&service.name, &caller, delivery.as_ref()).await? {
+        Resumed::Now => format!("{} takes orders again.", service.name),
+        Resumed::NotHeld => format!("{} was not held.", service.name),
+        Resumed::Before => "This very call was carried out before; nothing was changed.".to_owned(),
     };
     Ok(HttpResponse::Ok().json(api::Done { message }))
 }

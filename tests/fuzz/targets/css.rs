@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tagalong_fuzz::smoke::css(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tagalong_fuzz::css(bytes));

@@ -1,0 +1,112 @@
+//! Why no answer came: the transport's errors as findings.
+
+use std::error::Error;
+use std::io;
+
+use rustls::AlertDescription;
+use rustls::Error as TlsError;
+use url::Url;
+
+use crate::hosts::LeadsHome;
+use crate::report::Finding;
+use crate::rules;
+
+/// What stopped a request to `url`.
+pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
+    let place = place(url);
+    if let Some(tls) = inside::<TlsError>(error) {
+        return tls_finding(&place, tls);
+    }
+    if let Some(home) = inside::<LeadsHome>(error) {
+        return rules::redirect_elsewhere::by_name(url, home);
+    }
+    if error.is_dns() {
+        return rules::dns::RULE.finding(format!("The name in {place} does not resolve: {}.", innermost(error)));
+    }
+    if error.is_connect() {
+        return rules::unreachable::RULE.finding(format!("No connection to {place} was made: {}.", innermost(error)));
+    }
+    broken_off(&place, error)
+}
+
+/// The same where the plan says to connect `to` somewhere else.
+pub(super) fn on_the_detour(url: &Url, to: Option<&str>, error: &reqwest::Error) -> Finding {
+    let Some(to) = to.filter(|_| error.is_connect() && inside::<TlsError>(error).is_none()) else { return finding(url, error) };
+    let (rule, what) =
+        if error.is_dns() { (rules::dns::RULE, "does not resolve") } else { (rules::unreachable::RULE, "takes no connection") };
+    let mut finding = rule.finding(format!("{to}, where connect_to says to connect, {what}: {}.", innermost(error)));
+    "Correct connect_to, or leave it out to connect where the address leads.".clone_into(&mut finding.fix);
+    finding
+}
+
+/// The connection was made, and the answer is none or not whole: nothing keeps us away.
+fn broken_off(place: &str, error: &reqwest::Error) -> Finding {
+    let why = if is_cut_off(error) { "the connection ended without the end of TLS (close_notify)".to_owned() } else { innermost(error) };
+    let mut finding = rules::unreachable::RULE.finding(format!("The answer of {place} broke off: {why}."));
+    "Look at why the app or the proxy ends its answer early (a crash, a limit of time or size): the connection itself was made."
+        .clone_into(&mut finding.fix);
+    finding
+}
+
+/// Whether the other side closed the connection without saying so to TLS.
+pub(super) fn is_cut_off(error: &reqwest::Error) -> bool {
+    inside::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+}
+
+/// The same as the end of a sentence about something at `url`.
+pub(super) fn told(url: &Url, error: &reqwest::Error) -> String {
+    let message = finding(url, error).message;
+    let mut letters = message.trim_end_matches('.').chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
+}
+
+/// Scheme, host and port: paths and queries may carry secrets and are not repeated.
+pub(super) fn place(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{}://{host}:{port}", url.scheme()),
+        (Some(host), None) => format!("{}://{host}", url.scheme()),
+        (None, _) => format!("{}:", url.scheme()),
+    }
+}
+
+fn tls_finding(place: &str, error: &TlsError) -> Finding {
+    match error {
+        // Caddy, Traefik with strict SNI, nginx with ssl_reject_handshake: no certificate for this name yet.
+        TlsError::AlertReceived(
+            alert @ (AlertDescription::InternalError | AlertDescription::UnrecognisedName | AlertDescription::HandshakeFailure),
+        ) => rules::certificate_pending::RULE
+            .finding(format!("{place} has no certificate to show for this name yet: it ended the handshake with the alert {alert:?}.")),
+        TlsError::InvalidMessage(_) => {
+            let mut finding = rules::unreachable::RULE.finding(format!("{place} does not speak TLS: {error}."));
+            "Give the proxy's port this name over https, or correct the scheme or port of the address.".clone_into(&mut finding.fix);
+            finding
+        }
+        other => rules::unreachable::RULE.finding(format!("The TLS handshake with {place} failed: {other}.")),
+    }
+}
+
+/// The error of this type somewhere inside. An `io::Error` hides what it wraps from `source`, so it is opened by hand.
+fn inside<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            return inside(inner);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    // Some libraries put a link to their own documentation behind what they say.
+    let said = last.to_string();
+    said.split(": https://").next().unwrap_or(&said).trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,92 @@
+//! Mixed content: what a browser does with each http address of an https page.
+
+use url::Url;
+
+use crate::assets::Sum;
+use crate::assets::Tally;
+use crate::page::Asset;
+use crate::page::AssetKind;
+use crate::page::PageScan;
+use crate::page::When;
+use crate::place::Place;
+use crate::plan::RuleLevels;
+use crate::redirect::shown;
+use crate::report::Finding;
+use crate::report::Severity;
+use crate::rules;
+use crate::rules::Rule;
+
+/// The findings of a scan of the page at `page`.
+pub(super) fn judge(scan: &PageScan, page: &Url, levels: &RuleLevels) -> Sum {
+    let mut tally = Tally::new(levels);
+    scan.assets.iter().filter_map(|asset| finding(asset, page)).for_each(|finding| tally.add(finding));
+    tally.finish()
+}
+
+/// What is wrong with the address of one asset. A page that is itself served over http mixes nothing.
+pub(super) fn finding(asset: &Asset, page: &Url) -> Option<Finding> {
+    let target = asset.resolved.as_ref().filter(|_| page.scheme() == "https")?;
+    let rule = rule(asset, target, page)?;
+    let mut finding = rule.finding(message(asset, target, &rule));
+    if asset.when != When::Load && finding.severity == Severity::Error {
+        finding.severity = Severity::Warning;
+    }
+    if let Some(fix) = fix(asset, target, page, &rule) {
+        finding.fix = fix;
+    }
+    asset.mark(&mut finding);
+    Some(finding)
+}
+
+fn rule(asset: &Asset, target: &Url, page: &Url) -> Option<Rule> {
+    if target.scheme() != "http" {
+        return None;
+    }
+    let place = Place::of(target);
+    if place == Place::Loopback {
+        return None;
+    }
+    Some(match (asset.kind, place) {
+        (AssetKind::Form, _) => rules::insecure_form::RULE,
+        // A policy rewrites only what stays on the page's own host.
+        (AssetKind::Refresh, _) if !asset.rescued || target.host() != page.host() => rules::redirect_to_http::RULE,
+        _ if asset.rescued => rules::rescued_asset::RULE,
+        (_, Place::Private) => rules::private_asset::RULE,
+        (kind, Place::Name) if kind.is_upgraded() => rules::upgraded_asset::RULE,
+        _ => rules::blocked_asset::RULE,
+    })
+}
+
+fn message(asset: &Asset, target: &Url, rule: &Rule) -> String {
+    let target = shown(target.as_str());
+    let place = asset.place();
+    let what = match rule.name {
+        name if name == rules::blocked_asset::RULE.name => format!("A browser does not load {target} ({place})"),
+        name if name == rules::upgraded_asset::RULE.name => format!("A browser asks over https for {target} ({place})"),
+        name if name == rules::rescued_asset::RULE.name => format!("Only the page's policy makes {target} ({place}) an https address"),
+        name if name == rules::insecure_form::RULE.name => format!("What is typed into the form goes to {target} ({place})"),
+        name if name == rules::redirect_to_http::RULE.name => format!("The page sends its visitors on to {target} ({place})"),
+        _ => format!("{target} ({place}) is asked for from a private address"),
+    };
+    let when = match (asset.kind, asset.when) {
+        (AssetKind::Form | AssetKind::Refresh, _) | (_, When::Load) => "",
+        (_, When::Later) => ", when it comes to need it",
+        (_, When::Scripted) => ", when a script makes its rule match",
+    };
+    format!("{what}{when}: the page is https and this is http.")
+}
+
+fn fix(asset: &Asset, target: &Url, page: &Url, rule: &Rule) -> Option<String> {
+    if rule.name == rules::private_asset::RULE.name || rule.name == rules::rescued_asset::RULE.name {
+        return None;
+    }
+    let written_in_full = Url::parse(&asset.written).is_ok();
+    if !written_in_full && target.host() != page.host() {
+        return Some("The address comes from <base href>: write https:// there.".to_owned());
+    }
+    (target.host() == page.host()).then(|| {
+        "The app takes itself for an http site: have the proxy send X-Forwarded-Proto: https and the app trust it, or set the app's own address \
+         to https; or write addresses without scheme and host."
+            .to_owned()
+    })
+}

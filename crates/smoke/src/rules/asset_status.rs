@@ -1,0 +1,34 @@
+//! `asset_status`.
+
+use crate::assets::Flaw;
+use crate::assets::Got;
+use crate::report::Effect;
+use crate::report::Severity;
+use crate::rules::Rule;
+use crate::rules::Wait;
+
+/// Something that the page asks for is answered with an error.
+pub(crate) const RULE: Rule = Rule {
+    name: "asset_status",
+    severity: Severity::Error,
+    effect: Effect::Missing,
+    wait: Wait::Confirm,
+    meaning: "Something that the page asks for is answered with an error.",
+    fix: "Look whether the file is in the release under this name and whether the proxy leads there.",
+};
+
+/// What its status says.
+pub(crate) fn judge(got: &Got) -> Option<Flaw> {
+    if (200..300).contains(&got.status) {
+        return None;
+    }
+    let flaw = Flaw::of(&RULE, format!("answers {}", got.status));
+    Some(match got.status {
+        429 => flaw.with_fix("The host says that it is asked too much: lower concurrency in the plan.").mild(),
+        401 | 403 => {
+            flaw.with_fix("Let visitors have the file; if the page needs a login, let basic_auth or headers in the plan carry it.")
+        }
+        502..=504 => flaw.with_fix("The proxy does not reach the app: look at the app's log, its port and the proxy's target."),
+        _ => flaw,
+    })
+}

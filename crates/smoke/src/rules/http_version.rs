@@ -1,0 +1,50 @@
+//! `http_version`.
+
+use reqwest::Version;
+
+use crate::client::Answer;
+use crate::plan::HttpVersion;
+use crate::plan::SmokePlan;
+use crate::report::Effect;
+use crate::report::Finding;
+use crate::report::Severity;
+use crate::rules::Rule;
+use crate::rules::Wait;
+
+/// The page is served by another version of HTTP than the plan asks for.
+pub(crate) const RULE: Rule = Rule {
+    name: "http_version",
+    severity: Severity::Error,
+    effect: Effect::Nothing,
+    wait: Wait::No,
+    meaning: "The page is served by another version of HTTP than the plan asks for.",
+    fix: "Switch the version on in the proxy (for HTTP/2 by ALPN over TLS), or correct http_version in the plan.",
+};
+
+/// Whether `answer` came in the plan's version of HTTP.
+pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
+    let wanted = plan.demands.http_version?;
+    let is_spoken = match wanted {
+        HttpVersion::One => answer.version == Version::HTTP_11,
+        HttpVersion::Two => answer.version == Version::HTTP_2,
+    };
+    if is_spoken {
+        return None;
+    }
+    let mut finding = RULE.finding(format!("The page answers by {} instead of {}.", spoken(answer.version), written(wanted)));
+    if wanted == HttpVersion::Two && answer.url.scheme() == "http" {
+        "Browsers speak HTTP/2 only over TLS: give the address as https, or leave http_version out.".clone_into(&mut finding.fix);
+    }
+    Some(finding)
+}
+
+fn spoken(version: Version) -> String {
+    if version == Version::HTTP_2 { written(HttpVersion::Two).to_owned() } else { format!("{version:?}") }
+}
+
+fn written(version: HttpVersion) -> &'static str {
+    match version {
+        HttpVersion::One => "HTTP/1.1",
+        HttpVersion::Two => "HTTP/2",
+    }
+}

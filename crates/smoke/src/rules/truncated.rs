@@ -1,0 +1,60 @@
+//! `truncated`.
+
+use url::Url;
+
+use crate::page::Asset;
+use crate::redirect::shown;
+use crate::report::Effect;
+use crate::report::Finding;
+use crate::report::Severity;
+use crate::rules::Rule;
+use crate::rules::Wait;
+
+/// Only the first part of the page was looked at.
+pub(crate) const RULE: Rule = Rule {
+    name: "truncated",
+    severity: Severity::Warning,
+    effect: Effect::Nothing,
+    wait: Wait::No,
+    meaning: "Only the first part of the page was looked at.",
+    fix: "Raise max_body_kib in the plan so that the whole page is read.",
+};
+
+/// Of the page only so many bytes were looked at.
+pub(crate) fn page(bytes: usize) -> Finding {
+    RULE.finding(format!("Only the first {bytes} bytes of the page were looked at."))
+}
+
+/// The page's elements stand too deep.
+pub(crate) fn by_depth() -> Finding {
+    let message = "The page's elements stand so deep in one another that only its first part was looked at.";
+    with_fix(message.to_owned(), "Look at why the page nests its elements thousands deep.")
+}
+
+/// Of the sheet at `url`, linked by `link`, only so many bytes were looked at.
+pub(crate) fn sheet(link: &Asset, url: &Url, bytes: usize) -> Finding {
+    let message = format!("Only the first {bytes} bytes of the style sheet {} ({}) were looked at.", shown(url.as_str()), link.place());
+    let mut finding = with_fix(message, "Raise max_asset_kib in the plan so that the whole sheet is read.");
+    link.mark(&mut finding);
+    finding
+}
+
+/// The assets did not come in time.
+pub(crate) fn by_time(message: String) -> Finding {
+    with_fix(message, "Look at why they come so slowly; raise assets_within_s or concurrency in the plan when they may.")
+}
+
+/// There are too many assets.
+pub(crate) fn by_number(message: String) -> Finding {
+    with_fix(message, "Look at why the page asks for so many.")
+}
+
+/// The browser had more to report than is kept.
+pub(crate) fn browser() -> Finding {
+    let message = "The page asks for so much, or makes so many errors, that only the first of what the browser saw is told.";
+    with_fix(message.to_owned(), "Mend what is told first, and look again.")
+}
+
+fn with_fix(message: String, fix: &str) -> Finding {
+    Finding { fix: fix.to_owned(), ..RULE.finding(message) }
+}
