@@ -103,7 +103,7 @@ enum Command {
     Retry(retry::Args),
     /// Take over what runs: look at it and record it as verified, change nothing
     Adopt(adopt::Args),
-    /// End the hold that a rollback put on a service
+    /// Let CI deploy again after a rollback, or after an outcome that was left for a person
     Resume(resume::Args),
     /// Bring what is new in a dataset to its readers, here and at its peers
     Reload(reload::Args),

@@ -126,7 +126,7 @@ impl Deployer {
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
     pub async fn resume(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Resumed, OrderError> {
-        Ok(self.store.resume(service, &caller.to_string(), delivery).await?)
+        self.store.resume(service, &caller.to_string(), delivery).await
     }
 
     async fn answered(&self, delivery: Option<&Delivery>) -> Result<Option<Accepted>, OrderError> {

@@ -77,12 +77,13 @@ fn is_late(order: &Order, landed: Option<&Landed>) -> Result<(), Refusal> {
 /// What changes nothing takes nobody's place, and CI takes no operator's.
 fn has_a_place(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
     let AtTheDoor { order, terms, waiting, .. } = facts;
+    let keeps = |waits: OrderKind| {
+        order.dry_run || order.kind == OrderKind::Adopt || (order.kind == OrderKind::Deploy && waits == OrderKind::Rollback)
+    };
     match facts.waits {
+        Some(waits) if keeps(waits) => Err(Refusal::Waiting(order.service.clone())),
         None if *waiting >= terms.max_waiting => Err(Refusal::Full(*waiting)),
-        None => Ok(()),
-        Some(_) if order.dry_run || order.kind == OrderKind::Adopt => Err(Refusal::Waiting(order.service.clone())),
-        Some(OrderKind::Rollback) if order.kind == OrderKind::Deploy => Err(Refusal::Waiting(order.service.clone())),
-        Some(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 
