@@ -120,7 +120,7 @@ async fn others(rig: &Rig) {
     let delivery = Delivery { caller: "key:ci".into(), id: "one".into(), body_sha256: "b".into() };
     let answered = store.answered(&delivery).await.map_err(|error| match error {
         tagalong::store::OrderError::Store(error) => error,
-        other => panic!("{other}"),
+        refused @ tagalong::store::OrderError::Refused(_) => panic!("{refused}"),
     });
     is_named(answered, "deliveries.deployment of key:ci one");
     change(rig, "UPDATE meta SET value = 'x' WHERE name = 'audit_head'").await;
