@@ -24,12 +24,14 @@ use crate::executor::Here;
 use crate::http;
 use crate::http::Capacity;
 use crate::http::Listening;
+use crate::http::Repeats;
 use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Host;
 use crate::orders::Deployer;
 use crate::process;
 use crate::process::Cancel;
+use crate::process::Passing;
 use crate::reload::Reloader;
 use crate::store;
 use crate::store::Store;
@@ -68,8 +70,9 @@ fn capacity(server: &Server) -> Capacity {
     capacity
 }
 
-/// The name of this executor and the database.
+/// The name of this executor and the database. What earlier lives left that was needed only for a moment is gone afterwards.
 async fn record(config: &Config) -> anyhow::Result<(String, Store)> {
+    process::remove_passing(&config.server.passing_dir());
     let executor = executor::executor_id(&config.server.data_dir).context("The file executor-id in server.data_dir cannot be written.")?;
     let store = Store::open(&config.server.data_dir, config.store.postgres.as_ref()).await?;
     Ok((executor, store))
@@ -123,7 +126,7 @@ impl Daemon {
 pub struct Record {
     reloader: Arc<Reloader>,
     /// Where nothing was recorded yet, an empty record stands for it.
-    _empty: Option<tempfile::TempDir>,
+    _empty: Option<Passing>,
 }
 
 impl Record {
@@ -135,7 +138,7 @@ impl Record {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = &config.server.data_dir;
         let is_there = config.store.postgres.is_some() || dir.join(store::SQLITE_FILE).exists();
-        let empty = if is_there { None } else { Some(tempfile::tempdir().context("No temporary folder can be made")?) };
+        let empty = if is_there { None } else { Some(Passing::anywhere().context("No temporary folder can be made")?) };
         let store = Store::open(empty.as_ref().map_or(dir, |empty| empty.path()), config.store.postgres.as_ref()).await?;
         let executor = std::fs::read_to_string(dir.join("executor-id")).unwrap_or_default().trim().to_owned();
         Ok(Self { reloader: datasets(config, &store, &Arc::new(Metrics::new([])), executor)?, _empty: empty })
@@ -174,7 +177,15 @@ impl App {
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));
         let work = (Arc::clone(&deployer), Arc::clone(&reloader));
         let (followers, most_followers) = (Arc::default(), capacity.followers);
-        let shared = web::Data::new(Shared { deployer: work.0, reloader: work.1, token_key, followers, most_followers, large_bodies });
+        let shared = web::Data::new(Shared {
+            deployer: work.0,
+            reloader: work.1,
+            token_key,
+            followers,
+            repeats: Repeats::default(),
+            most_followers,
+            large_bodies,
+        });
         let listening = http::serve(&config.server, capacity, shared).await.context("The server cannot listen")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&deployer).work(stop.clone()));

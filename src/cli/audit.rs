@@ -1,6 +1,6 @@
 //! `tagalong audit`.
 
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::config::Config;
 use crate::store::Store;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use crate::app;
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::config::Config;
 use crate::store::SQLITE_FILE;

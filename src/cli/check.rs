@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::config::Config;

@@ -10,7 +10,7 @@ use reqwest::Method;
 use reqwest::Response;
 
 use crate::api;
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::clock;
 use crate::config::Secret;
 use crate::http::auth;
@@ -62,8 +62,8 @@ impl Client {
         if let Some(url) = &global.url {
             if is_clear(url)? {
                 anyhow::ensure!(
-                    global.plain_http || !matches!(key, Key::Bearer(_)),
-                    "{url} is plain http, so whoever sees the traffic could use the bearer token: give an https:// address, a key that signs (whsec_…), or --plain-http where you trust every machine on the way."
+                    !matches!(key, Key::Bearer(_)),
+                    "{url} is plain http, so whoever sees the traffic could use the bearer token, and the server would refuse it: give an https:// address or a key that signs (whsec_…)."
                 );
             } else if url.starts_with("http://") {
                 // This host itself: no proxy of the environment stands between.

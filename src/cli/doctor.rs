@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api;
-use crate::cli::Global;
 use crate::cli::client::Client;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::clock;

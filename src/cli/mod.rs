@@ -11,6 +11,7 @@ mod data;
 mod deploy;
 mod doctor;
 mod follow;
+mod global;
 mod history;
 mod key;
 mod logs;
@@ -27,7 +28,6 @@ mod smoke;
 mod status;
 mod which;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,10 +35,8 @@ use clap::CommandFactory as _;
 use clap::Parser;
 use clap::Subcommand;
 
+use crate::cli::global::Global;
 use crate::cli::output::Output;
-
-/// Where the configuration is looked for.
-const DEFAULT_CONFIG: &str = "/etc/tagalong/tagalong.toml";
 
 /// Lands a tag on docker compose, verifies it from outside, and undoes it when it does not hold.
 #[derive(Debug, Parser)]
@@ -51,36 +49,6 @@ struct Cli {
     global: Global,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options of every subcommand.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Global {
-    /// The configuration file.
-    #[arg(long, global = true, env = "TAGALONG_CONFIG", default_value = DEFAULT_CONFIG, value_name = "FILE")]
-    config: PathBuf,
-    /// The server's unix socket [default: the one in the configuration].
-    #[arg(long, global = true, env = "TAGALONG_SOCKET", value_name = "PATH")]
-    socket: Option<PathBuf>,
-    /// The server's address, when it is not on this host.
-    #[arg(long, global = true, env = "TAGALONG_URL", value_name = "URL")]
-    url: Option<String>,
-    /// The file that holds the key: a whsec_… secret to sign with, or a bearer token.
-    #[arg(long, global = true, env = "TAGALONG_KEY_FILE", value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Send a bearer token to an http:// address of another host; whoever sees the traffic can then use it.
-    #[arg(long, global = true, env = "TAGALONG_PLAIN_HTTP")]
-    plain_http: bool,
-    /// Print JSON, one document or one line of it at a time.
-    #[arg(long, global = true)]
-    json: bool,
-}
-
-impl Global {
-    /// Whether the server is asked over the socket of this host.
-    fn is_here(&self) -> bool {
-        self.url.is_none()
-    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::api;
-use crate::cli::Global;
 use crate::cli::client::Client;
 use crate::cli::client::Refusal;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;

@@ -1,8 +1,8 @@
 //! `tagalong resume`.
 
 use crate::api;
-use crate::cli::Global;
 use crate::cli::client::Client;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::model::ServiceName;
 

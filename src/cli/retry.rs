@@ -1,9 +1,9 @@
 //! `tagalong retry`.
 
 use crate::api;
-use crate::cli::Global;
 use crate::cli::client::Client;
 use crate::cli::follow;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::which::Which;
 

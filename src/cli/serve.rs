@@ -4,7 +4,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
 use crate::app::App;
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::config::Config;
 use crate::telemetry;
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use anyhow::Context as _;
 use base64::Engine as _;
 
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::clock;
 use crate::http::auth;

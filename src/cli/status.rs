@@ -3,8 +3,8 @@
 use smoke::Report;
 
 use crate::api;
-use crate::cli::Global;
 use crate::cli::client::Client;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;

@@ -24,10 +24,10 @@ use crate::config::Store;
 use crate::config::key::is_monotonous;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
+use crate::model::DatasetName;
 use crate::model::Mask;
 use crate::model::ServiceName;
 use crate::model::Target;
-use crate::model::Verb;
 
 const DAY_S: u64 = 86_400;
 
@@ -218,12 +218,12 @@ fn check_secrets(root: &Section, keys: &[Key], datasets: &[Reload]) {
 fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
     check_secrets(root, keys, datasets);
     for (key, scope) in keys.iter().flat_map(|key| key.scopes.iter().map(move |scope| (key, scope))) {
-        let Target::One(name) = &scope.target else { continue };
-        let is_dataset = datasets.iter().any(|dataset| dataset.data.name.as_str() == name.as_str());
-        let (there, what) = match scope.verb {
-            Verb::Reload => (is_dataset, "dataset"),
-            Verb::Read => (is_dataset || services.contains_key(name), "service"),
-            Verb::Deploy | Verb::Rollback => (services.contains_key(name), "service"),
+        let is_dataset = |name: &DatasetName| datasets.iter().any(|dataset| dataset.data.name == *name);
+        let (there, what, name) = match &scope.target {
+            Target::Everything | Target::Services | Target::Datasets => continue,
+            Target::Service(name) => (services.contains_key(name), "service", name.as_str()),
+            Target::Dataset(name) => (is_dataset(name), "dataset", name.as_str()),
+            Target::Named(name, dataset) => (services.contains_key(name) || is_dataset(dataset), "service", name.as_str()),
         };
         if !there {
             root.problem("key", format!("the key {} has the scope {scope}, but there is no [{what}.{name}].", key.id));

@@ -242,13 +242,24 @@ fn read_rule(name: &str, level: &str) -> Result<(RuleName, RuleLevel), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use smoke::SmokePlan;
+
+    use super::Smoke;
     use super::read_rule;
 
     #[test]
-    fn an_unknown_rule_is_refused_with_the_list() {
-        let why = read_rule("assets", "off").unwrap_err();
-        assert!(why.starts_with("there is no rule \"assets\"; the rules are setup, dns, "), "{why}");
+    fn an_unknown_rule_is_refused_with_the_one_that_was_meant() {
+        assert_eq!(read_rule("asset_typ", "off").unwrap_err(), "there is no rule \"asset_typ\"; did you mean asset_type?");
         assert!(read_rule("asset_type", "loud").is_err() && read_rule("setup", "off").is_err());
         assert_eq!(read_rule("asset_type", "off").unwrap().1, None);
+    }
+
+    #[test]
+    fn a_table_that_says_nothing_is_the_checkers_own_plan() {
+        let table = toml::from_str("url = \"https://site.test/\"").unwrap();
+        let plan = Smoke::from_table(table, Path::new("/")).unwrap().plan;
+        assert_eq!(format!("{plan:?}"), format!("{:?}", SmokePlan::new(url::Url::parse("https://site.test/").unwrap())));
     }
 }

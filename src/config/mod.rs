@@ -93,6 +93,14 @@ pub struct Server {
     pub log_level: String,
 }
 
+impl Server {
+    /// The folder for what is needed only for a moment.
+    #[must_use]
+    pub fn passing_dir(&self) -> PathBuf {
+        self.data_dir.join("passing")
+    }
+}
+
 /// The headers by which trusted proxies name the caller. One kind is believed, the other passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardedHeaders {

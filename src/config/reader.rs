@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use text::nearest;
+
 use crate::config::Secret;
 use crate::config::SecretSource;
 
@@ -234,42 +236,23 @@ impl Section {
     /// Reports every key that nobody asked for.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
-            let near = nearest(&self.known, key);
+            let near = meant(&self.known, key);
             let hint = near.map_or_else(|| format!("known here: {}", self.known.join(", ")), |near| format!("did you mean {near}?"));
             self.problem(key, format!("there is no such key; {hint}"));
         }
     }
 }
 
-/// The known key that `key` is most likely a slip of: a third of its letters may differ, two at most, or it is the beginning of one.
-fn nearest(known: &[&'static str], key: &str) -> Option<&'static str> {
-    let allowed = (key.chars().count() / 3).min(2);
-    let by_distance =
-        known.iter().map(|known| (distance(known, key), *known)).filter(|(far, _)| *far <= allowed).min_by_key(|(far, _)| *far);
+/// The known key that `key` is most likely a slip of, or the beginning of.
+fn meant(known: &[&'static str], key: &str) -> Option<&'static str> {
     let is_unit = |end: &str| matches!(end, "_s" | "_kib" | "_days" | "_file" | "_env" | "_per_min");
     let without_unit = || known.iter().copied().find(|known| known.strip_prefix(key).is_some_and(is_unit));
-    by_distance.map(|(_, known)| known).or_else(without_unit)
-}
-
-/// How many letters differ (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut corner = i;
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let swap = corner + usize::from(from != *to);
-            corner = row[j + 1];
-            row[j + 1] = swap.min(row[j] + 1).min(corner + 1);
-        }
-    }
-    row[b.len()]
+    nearest(known.iter().copied(), key).or_else(without_unit)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::meant;
 
     #[test]
     fn only_what_is_near_is_suggested_and_the_nearest_of_it() {
@@ -298,7 +281,7 @@ mod tests {
             ("use", Some("user")),
             ("branch", None),
         ] {
-            assert_eq!(nearest(&known, key), wanted, "{key}");
+            assert_eq!(meant(&known, key), wanted, "{key}");
         }
     }
 }

@@ -193,6 +193,9 @@ fn read_data(from: &mut Section, name: DatasetName, docker: &Docker, secrets: &m
     }
     let remote = from.needed("remote", "every dataset needs the address of its repository.", remote).unwrap_or_default();
     let login = read_login(from, secrets);
+    // git shows the password to a remote that asks for it; other schemes have no such login.
+    let over_http = url::Url::parse(&remote).ok().filter(|url| url.scheme() == "http" && login.is_some());
+    read_plain_http(from, over_http.as_slice(), "password", "use https or ssh");
     let (committer_name, committer_email) = read_committer(from.section("committer"));
     let (fetch_deadline, push_deadline, local_deadline) = read_deadlines(from.section("deadlines"));
     Dataset {
@@ -309,6 +312,8 @@ fn read_argv(from: &mut Section) -> Vec<String> {
 fn read_on_change(mut from: Section, secrets: &mut Vec<Secret>) -> Option<OnChange> {
     let url = from.parsed("url", address);
     let credential = from.secret_source("token_file", "token_env", secrets);
+    let shown_to = if credential.is_some() { url.as_slice() } else { &[] };
+    read_plain_http(&mut from, shown_to, "bearer token", "use https");
     let (pid_file, container) = (from.path("pid_file"), from.text("container"));
     let argv = from.texts("argv");
     let signal = from.parsed("signal", signal_name).unwrap_or_else(|| "HUP".to_owned());
@@ -339,6 +344,8 @@ fn signal_name(text: &str) -> Result<String, String> {
 fn read_verify(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Verify> {
     let url = from.needed("url", "it needs the address where the app says which commit it serves.", address);
     let credential = from.secret_source("token_file", "token_env", secrets);
+    let shown_to = if credential.is_some() { url.as_slice() } else { &[] };
+    read_plain_http(&mut from, shown_to, "bearer token", "use https");
     let within = from.seconds("within_s", 30.0, 0.1..=3600.0);
     let carried_by = look::read_carrier(&mut from);
     from.finish();
@@ -361,15 +368,22 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
             None
         }
     };
-    let plain_http = from.flag("plain_http", false);
     let shows_bearer =
         matches!(credential.as_ref().and_then(|source| source.read().ok()).map(Credential::of), Some(Ok(Credential::Bearer(_))));
-    let clear = place.as_ref().and_then(|place| place.urls().iter().find(|url| is_in_the_clear(url)));
-    if let Some(url) = clear.filter(|_| shows_bearer && !plain_http) {
-        from.problem("plain_http", format!("{url} is plain http, so whoever sees the traffic could use the bearer token: use https or a whsec_ secret that signs, or set plain_http = true where you trust every machine on the way."));
-    }
+    let urls = place.as_ref().filter(|_| shows_bearer).map_or(&[][..], PeerPlace::urls);
+    let plain_http = read_plain_http(&mut from, urls, "bearer token", "use https or a whsec_ secret that signs");
     from.finish();
     Some(Peer { place: place?, credential, deadline, plain_http })
+}
+
+/// Whether a secret may travel in the clear to other hosts, as the table says. Where it would and may not, to one of `urls`, that
+/// is a problem.
+fn read_plain_http(from: &mut Section, urls: &[url::Url], secret: &str, instead: &str) -> bool {
+    let plain_http = from.flag("plain_http", false);
+    if let Some(url) = urls.iter().find(|url| is_in_the_clear(url)).filter(|_| !plain_http) {
+        from.problem("plain_http", format!("{url} is plain http, so whoever sees the traffic could use the {secret}: {instead}, or set plain_http = true where you trust every machine on the way."));
+    }
+    plain_http
 }
 
 fn address(text: &str) -> Result<url::Url, String> {

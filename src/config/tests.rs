@@ -277,3 +277,35 @@ fn a_bearer_token_goes_to_a_peer_in_the_clear_only_when_that_is_said() {
         assert!(check(&peer(place, "secret_file = \"token\""), folder.path()).is_ok(), "{place}");
     }
 }
+
+#[test]
+fn every_secret_of_a_dataset_goes_in_the_clear_only_when_that_is_said() {
+    let folder = folder();
+    std::fs::write(folder.path().join("token"), "tk-0123456789abcdef0123456789abcdef").expect("a file");
+    let on_change = |url: &str, more: &str| with_dataset(&format!("[dataset.content.on_change]\nurl = {url:?}\n{more}"));
+    let verify = |url: &str, more: &str| with_dataset(&format!("[dataset.content.verify]\nurl = {url:?}\ntext = true\n{more}"));
+    let (far, here, secure) = ("http://app.example.com:8080/x", "http://127.0.0.1:8080/x", "https://app.example.com/x");
+    let token = "token_file = \"token\"";
+    for (name, table) in [("on_change", &on_change as &dyn Fn(&str, &str) -> String), ("verify", &verify)] {
+        let problems = check(&table(far, token), folder.path()).expect_err("in the clear");
+        assert!(problems.len() == 1 && problems[0].contains(&format!("{name}.plain_http: {far} is plain http")), "{problems:?}");
+        for (url, more) in [(far, ""), (far, "token_file = \"token\"\nplain_http = true"), (here, token), (secure, token)] {
+            assert!(check(&table(url, more), folder.path()).is_ok(), "{name} {url} {more}");
+        }
+    }
+    let remote = |url: &str, more: &str| {
+        let login = format!("password_file = \"token\"\n{more}");
+        format!("version = 1\n[server]\n[dataset.content]\ndir = \"x\"\nremote = {url:?}\n{login}")
+    };
+    let problems = check(&remote("http://git.example.com/x.git", ""), folder.path()).expect_err("in the clear");
+    assert!(problems.len() == 1 && problems[0].contains("dataset.content.plain_http"), "{problems:?}");
+    for (url, more) in [
+        ("http://git.example.com/x.git", "plain_http = true"),
+        ("http://127.0.0.1:3000/x.git", ""),
+        ("https://git.example.com/x.git", ""),
+        ("ssh://git@git.example.com/x.git", ""),
+        ("git@git.example.com:x.git", ""),
+    ] {
+        assert!(check(&remote(url, more), folder.path()).is_ok(), "{url} {more}");
+    }
+}

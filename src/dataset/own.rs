@@ -30,6 +30,7 @@ use crate::clock;
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
+use crate::process::Passing;
 
 /// Another layout needs another number, so that folders of an older tagalong are made anew.
 const LAYOUT: &str = "2";
@@ -46,7 +47,7 @@ pub(super) struct Own {
     /// Whether the checkout keeps its refs in tables.
     pub(super) is_reftable: bool,
     /// Removed when this goes.
-    _passing: Option<tempfile::TempDir>,
+    _passing: Option<Passing>,
 }
 
 impl Own {
@@ -62,7 +63,7 @@ impl Own {
         let (root, passing) = match folder(&settings.state.join(&name)) {
             Ok(()) => (settings.state.join(&name), None),
             // As in an init container without a data folder: for the time of this call it stands elsewhere.
-            Err(error) => match tempfile::Builder::new().prefix("tagalong-").tempdir() {
+            Err(error) => match Passing::anywhere() {
                 Ok(passing) => (passing.path().to_owned(), Some(passing)),
                 Err(_) => return Err(DatasetError::File(settings.state.clone(), error)),
             },
@@ -73,8 +74,7 @@ impl Own {
     /// One that goes with the last user of it: for a folder that is looked at once.
     pub(super) fn passing(settings: &config::Dataset, git_dir: &Path, is_bare: bool) -> Result<Arc<Self>, DatasetError> {
         let error = |error| DatasetError::File(settings.state.clone(), error);
-        let mut builder = tempfile::Builder::new();
-        let passing = builder.prefix("passing-").tempdir_in(&settings.state).or_else(|_| builder.tempdir()).map_err(error)?;
+        let passing = Passing::within(&settings.state).or_else(|_| Passing::anywhere()).map_err(error)?;
         let root = passing.path().to_owned();
         Self::made(settings, &root, git_dir, is_bare, Some(passing)).map_err(error)
     }
@@ -84,7 +84,7 @@ impl Own {
         root: &Path,
         git_dir: &Path,
         is_bare: bool,
-        passing: Option<tempfile::TempDir>,
+        passing: Option<Passing>,
     ) -> std::io::Result<Arc<Self>> {
         let traits = Traits::read(&Beneath::open(git_dir)?.text("config").unwrap_or_default());
         let (git, scratch, is_reftable) = (root.join("git"), root.join("scratch"), traits.is_reftable());

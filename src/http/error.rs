@@ -14,8 +14,8 @@ use crate::reload::ReloadError;
 use crate::store::StoreError;
 
 /// An answer that is no success (RFC 9457).
-#[derive(Debug)]
-pub struct ApiError {
+#[derive(Debug, Clone)]
+pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     detail: String,
@@ -29,57 +29,57 @@ impl ApiError {
 
     /// The one answer to every call without a proof that holds: it says nothing of what was wrong.
     #[must_use]
-    pub fn unauthorized() -> Self {
+    pub(super) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "The call shows no proof that holds; sign it or send a bearer token.")
     }
 
     /// Proven, but not allowed.
-    pub fn forbidden(detail: impl Into<String>) -> Self {
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
     /// The body does not read.
-    pub fn bad_request(detail: impl Into<String>) -> Self {
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
 
     /// There is no such thing.
-    pub fn not_found(detail: impl Into<String>) -> Self {
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
     /// The state of things does not allow it.
-    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
     /// The body is larger than `limit_bytes`.
     #[must_use]
-    pub fn too_large(limit_bytes: usize) -> Self {
+    pub(super) fn too_large(limit_bytes: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("The body is larger than {limit_bytes} bytes (body_limit_kib)."))
     }
 
     /// The body did not come in time.
     #[must_use]
-    pub fn too_slow() -> Self {
+    pub(super) fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body did not come within 8 seconds.")
     }
 
     /// Too many failed attempts from one address.
     #[must_use]
-    pub fn too_many() -> Self {
+    pub(super) fn too_many() -> Self {
         let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many failed attempts from this address; wait a minute.");
         Self { retry_after_s: Some(60), ..error }
     }
 
     /// What is served is not as new as it should be, since something behind this server does not do its part.
-    pub fn behind(code: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn behind(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, code, detail)
     }
 
     /// The same answer as the users of `/api/_internal/reload-data` know answers.
     #[must_use]
-    pub fn in_envelope(&self, trace: &str) -> HttpResponse {
+    pub(super) fn in_envelope(&self, trace: &str) -> HttpResponse {
         let error = serde_json::json!({ "code": self.code, "message": self.detail });
         self.headers().json(serde_json::json!({ "success": false, "error": error, "traceId": trace }))
     }
@@ -101,7 +101,7 @@ impl ApiError {
     }
 
     /// No room for now.
-    pub fn busy(detail: impl Into<String>) -> Self {
+    pub(super) fn busy(detail: impl Into<String>) -> Self {
         Self { retry_after_s: Some(10), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
     }
 }

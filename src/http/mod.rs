@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod followers;
 mod openapi;
+mod repeats;
 mod routes;
 mod serve;
 mod unread;
@@ -16,10 +17,12 @@ use tokio::sync::Semaphore;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
 
+pub use auth::Need;
 pub use connection::Capacity;
 pub use followers::Followers;
 pub use openapi::openapi;
-pub use routes::{Need, ROUTES, Route};
+pub use repeats::Repeats;
+pub use routes::{ROUTES, Route};
 pub use serve::{Listening, serve};
 
 /// What every request may need.
@@ -33,7 +36,9 @@ pub struct Shared {
     pub token_key: Vec<u8>,
     /// Who follows a journal now.
     pub followers: Arc<Followers>,
-    /// How many may at most, as far as this process can have connections.
+    /// What was answered to calls that may come again.
+    pub repeats: Repeats,
+    /// How many may follow at most, as far as this process can have connections.
     pub most_followers: usize,
     /// Places for bodies that are large.
     pub large_bodies: Arc<Semaphore>,

@@ -34,6 +34,7 @@ use crate::config::Server;
 use crate::http::Capacity;
 use crate::http::Shared;
 use crate::http::auth;
+use crate::http::connection;
 use crate::http::connection::Arrivals;
 use crate::http::connection::Connection;
 use crate::http::connection::Door;
@@ -116,9 +117,10 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
     let socket = config.socket.as_ref().map(|socket| Ok::<_, std::io::Error>((socket.clone(), file_id(socket)?))).transpose()?;
     let (stopping, stops) = watch::channel(false);
     let worker = |_| {
-        let shared = shared.clone();
-        Worker::start(stops.clone(), move || {
-            map_config(app(shared).into_factory().map_err(|error: Error| error.error_response()), |()| AppConfig::default())
+        let (shared, stops) = (shared.clone(), stops.clone());
+        Worker::start(move |arriving| {
+            let app = map_config(app(shared).into_factory().map_err(|error: Error| error.error_response()), |()| AppConfig::default());
+            connection::serve(app, arriving, stops)
         })
     };
     let workers = (0..WORKERS).map(worker).collect::<std::io::Result<Vec<_>>>()?;

@@ -7,6 +7,7 @@ use crate::landing::run::Run;
 use crate::landing::stop::Stop;
 use crate::model::ImageRef;
 use crate::model::Step;
+use crate::process::Passing;
 use crate::registry;
 
 impl Run<'_> {
@@ -55,11 +56,12 @@ impl Run<'_> {
         }
         let registries = self.host.registries();
         let login = registries.configured(&image.repository).and_then(|entry| Some((entry.host.clone(), entry.login.clone()?)));
-        let folder = login.map(|(host, (user, password))| registry::docker_config(&host, &user, &password));
+        let place = self.config.server.passing_dir();
+        let folder = login.map(|(host, (user, password))| registry::docker_config(&place, &host, &user, &password));
         let folder = folder.transpose().map_err(|error| Stop::Fault(format!("the registry's login cannot be written: {error}.")))?;
         let journal = &mut self.journal;
         self.compose
-            .pull(image, folder.as_ref().map(tempfile::TempDir::path), left, &self.cancel, |_, line| journal.output(line))
+            .pull(image, folder.as_ref().map(Passing::path), left, &self.cancel, |_, line| journal.output(line))
             .await
             .map_err(|error| error.of_limit(limit))?;
         Ok(())

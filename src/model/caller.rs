@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::DatasetName;
 use crate::model::KeyId;
 use crate::model::ServiceName;
 use crate::model::word::WordError;
@@ -36,16 +37,38 @@ impl Verb {
     }
 }
 
-/// What a scope is about.
+/// What a scope is about. A dataset is no service: whoever may deploy the service `web` reads no dataset of that name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// Every service (written `*`, or left out after `read`).
-    All,
-    /// One service or dataset.
-    One(ServiceName),
+    /// Every service and every dataset (`read`, `read:*`).
+    Everything,
+    /// Every service (`deploy:*`, `rollback:*`), and what belongs to no one service.
+    Services,
+    /// One service.
+    Service(ServiceName),
+    /// Every dataset (`reload:*`).
+    Datasets,
+    /// One dataset.
+    Dataset(DatasetName),
+    /// The service and the dataset of one name (`read:NAME`).
+    Named(ServiceName, DatasetName),
 }
 
-/// A verb and a target: `deploy:web`, `rollback:*`, `read`.
+impl Target {
+    /// Whether `asked` is part of this.
+    fn has(&self, asked: &Self) -> bool {
+        match (self, asked) {
+            (Self::Everything, _)
+            | (Self::Services, Self::Services | Self::Service(_))
+            | (Self::Datasets, Self::Datasets | Self::Dataset(_)) => true,
+            (Self::Service(mine) | Self::Named(mine, _), Self::Service(asked)) => mine == asked,
+            (Self::Dataset(mine) | Self::Named(_, mine), Self::Dataset(asked)) => mine == asked,
+            _ => false,
+        }
+    }
+}
+
+/// A verb and a target: `deploy:web`, `rollback:*`, `read`. Keys hold scopes, and what is asked for needs some.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// What may be done.
@@ -67,36 +90,45 @@ impl Scope {
                 "it is deploy:SERVICE, rollback:SERVICE, reload:DATASET, read:SERVICE or read, with * for all",
             )
         };
-        let (verb, target) = given.split_once(':').unwrap_or((given, ""));
+        let (verb, name) = given.split_once(':').map_or((given, None), |(verb, name)| (verb, Some(name)));
         let verb = Verb::ALL.into_iter().find(|v| v.as_str() == verb).ok_or_else(error)?;
-        let target = match target {
-            "" if verb == Verb::Read && !given.contains(':') => Target::All,
-            "*" => Target::All,
-            name => Target::One(ServiceName::parse(name).map_err(|_| error())?),
+        let service = |name: &str| ServiceName::parse(name).map_err(|_| error());
+        let dataset = |name: &str| DatasetName::parse(name).map_err(|_| error());
+        let target = match (verb, name) {
+            (Verb::Read, None | Some("*")) => Target::Everything,
+            (Verb::Read, Some(name)) => Target::Named(service(name)?, dataset(name)?),
+            (Verb::Deploy | Verb::Rollback, Some("*")) => Target::Services,
+            (Verb::Deploy | Verb::Rollback, Some(name)) => Target::Service(service(name)?),
+            (Verb::Reload, Some("*")) => Target::Datasets,
+            (Verb::Reload, Some(name)) => Target::Dataset(dataset(name)?),
+            (_, None) => return Err(error()),
         };
         Ok(Self { verb, target })
     }
 
-    /// Whether this scope lets `verb` be done to `service`; `None` means to what belongs to no one service.
+    /// What needs `verb` on one service.
+    #[must_use]
+    pub fn on(verb: Verb, service: &ServiceName) -> Self {
+        Self { verb, target: Target::Service(service.clone()) }
+    }
+
+    /// Whether whoever holds this may do what needs `asked`.
     /// Who may order a deployment or a rollback of a service may also read it.
     #[must_use]
-    pub fn covers(&self, verb: Verb, service: Option<&ServiceName>) -> bool {
-        let verb_ok = self.verb == verb || (verb == Verb::Read && matches!(self.verb, Verb::Deploy | Verb::Rollback));
-        let target_ok = match (&self.target, service) {
-            (Target::All, _) => true,
-            (Target::One(mine), Some(asked)) => mine == asked,
-            (Target::One(_), None) => false,
-        };
-        verb_ok && target_ok
+    pub fn covers(&self, asked: &Self) -> bool {
+        let verb_ok = self.verb == asked.verb || (asked.verb == Verb::Read && matches!(self.verb, Verb::Deploy | Verb::Rollback));
+        verb_ok && self.target.has(&asked.target)
     }
 }
 
 impl std::fmt::Display for Scope {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.target {
-            Target::All => write!(f, "{}:*", self.verb.as_str()),
-            Target::One(name) => write!(f, "{}:{name}", self.verb.as_str()),
-        }
+        let name = match &self.target {
+            Target::Everything | Target::Services | Target::Datasets => "*",
+            Target::Service(name) | Target::Named(name, _) => name.as_str(),
+            Target::Dataset(name) => name.as_str(),
+        };
+        write!(f, "{}:{name}", self.verb.as_str())
     }
 }
 
@@ -142,24 +174,51 @@ impl Caller {
 mod tests {
     use super::Caller;
     use super::Scope;
+    use super::Target;
     use super::Verb;
+    use crate::model::DatasetName;
     use crate::model::ServiceName;
 
     #[test]
     fn scopes_cover_their_verb_and_target_only() {
-        let web = ServiceName::parse("web").ok();
-        let db = ServiceName::parse("db").ok();
-        let may = |scope: &str, verb, service: &Option<ServiceName>| Scope::parse(scope).is_ok_and(|s| s.covers(verb, service.as_ref()));
+        let service = |name: &str| Target::Service(ServiceName::parse(name).expect("a name"));
+        let dataset = |name: &str| Target::Dataset(DatasetName::parse(name).expect("a name"));
+        let (web, db) = (service("web"), service("db"));
+        let may =
+            |scope: &str, verb, target: &Target| Scope::parse(scope).expect("a scope").covers(&Scope { verb, target: target.clone() });
         assert!(may("deploy:web", Verb::Deploy, &web));
         assert!(may("deploy:web", Verb::Read, &web));
         assert!(!may("deploy:web", Verb::Rollback, &web));
         assert!(!may("deploy:web", Verb::Deploy, &db));
-        assert!(!may("deploy:web", Verb::Read, &None));
+        assert!(!may("deploy:web", Verb::Read, &Target::Services));
         assert!(may("deploy:*", Verb::Deploy, &db));
-        assert!(may("read", Verb::Read, &None));
+        assert!(may("deploy:*", Verb::Read, &Target::Services));
         assert!(!may("read", Verb::Deploy, &web));
-        for bad in ["", "deploy", "deploy:", "write:web", "read:", "deploy:We b"] {
+        // A dataset is no service, whatever it is called.
+        for (scope, verb, target, expected) in [
+            ("deploy:web", Verb::Read, dataset("web"), false),
+            ("deploy:*", Verb::Read, dataset("web"), false),
+            ("rollback:*", Verb::Read, Target::Datasets, false),
+            ("reload:web", Verb::Reload, dataset("web"), true),
+            ("reload:web", Verb::Reload, dataset("db"), false),
+            ("reload:*", Verb::Reload, dataset("db"), true),
+            ("reload:*", Verb::Read, dataset("db"), false),
+            ("read:web", Verb::Read, dataset("web"), true),
+            ("read:web", Verb::Read, web.clone(), true),
+            ("read:web", Verb::Read, dataset("db"), false),
+            ("read:web", Verb::Read, Target::Services, false),
+            ("read:web", Verb::Read, Target::Datasets, false),
+        ] {
+            assert_eq!(may(scope, verb, &target), expected, "{scope} {verb:?} {target:?}");
+        }
+        for everything in [&web, &dataset("web"), &Target::Services, &Target::Datasets] {
+            assert!(may("read", Verb::Read, everything) && may("read:*", Verb::Read, everything));
+        }
+        for bad in ["", "deploy", "deploy:", "write:web", "read:", "deploy:We b", "reload", "reload:", "reload:We b"] {
             assert!(Scope::parse(bad).is_err(), "{bad}");
+        }
+        for text in ["deploy:web", "rollback:*", "reload:web", "reload:*", "read:web", "read:*"] {
+            assert_eq!(Scope::parse(text).map(|scope| scope.to_string()), Ok(text.to_owned()));
         }
     }
 

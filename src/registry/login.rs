@@ -1,9 +1,12 @@
 //! Credentials of registries: from Docker's own configuration, its helpers among it, and the other way round for `docker pull`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Seek as _;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +20,7 @@ use crate::config::Secret;
 use crate::process;
 use crate::process::Cancel;
 use crate::process::Command;
+use crate::process::Passing;
 
 /// What Docker would send to `host`: from its `config.json`, its credential helpers among it; anonymous where it has none.
 pub(super) async fn of_docker(docker: &Docker, host: &str) -> RegistryAuth {
@@ -67,16 +71,18 @@ async fn of_helper(docker: &Docker, helper: &str, host: &str) -> Option<Registry
     Some(RegistryAuth::Basic(answer["Username"].as_str()?.to_owned(), answer["Secret"].as_str()?.to_owned()))
 }
 
-/// A folder for `DOCKER_CONFIG` that holds one login, readable by nobody else and gone with the value: so that a
+/// A folder in `place` for `DOCKER_CONFIG` that holds one login, readable by nobody else and gone with the value: so that a
 /// password never stands on a command line.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn docker_config(host: &str, user: &str, password: &Secret) -> std::io::Result<tempfile::TempDir> {
-    let folder = tempfile::Builder::new().prefix("tagalong-login-").permissions(PermissionsExt::from_mode(0o700)).tempdir()?;
+pub fn docker_config(place: &Path, host: &str, user: &str, password: &Secret) -> std::io::Result<Passing> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(place)?;
+    let folder = Passing::within(place)?;
     let auth = STANDARD.encode(format!("{user}:{}", password.reveal()));
     let config = serde_json::json!({ "auths": { host: { "auth": auth } } });
-    std::fs::write(folder.path().join("config.json"), config.to_string())?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(folder.path().join("config.json"))?;
+    file.write_all(config.to_string().as_bytes())?;
     Ok(folder)
 }
 
@@ -102,9 +108,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_written_login_is_read_back_and_private() {
-        let folder = docker_config("registry.example.com", "robot", &Secret::new("pass:word".into())).expect("a folder");
-        let mode = std::fs::metadata(folder.path()).expect("it is there").permissions().mode();
-        assert_eq!(mode & 0o077, 0);
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = docker_config(&place.path().join("passing"), "registry.example.com", "robot", &Secret::new("pass:word".into()))
+            .expect("a folder");
+        for path in [folder.path(), &folder.path().join("config.json")] {
+            assert_eq!(std::fs::metadata(path).expect("it is there").permissions().mode() & 0o077, 0);
+        }
         let read = of_docker(&docker(folder.path()), "registry.example.com").await;
         assert_eq!(read, RegistryAuth::Basic("robot".into(), "pass:word".into()));
         assert_eq!(of_docker(&docker(folder.path()), "other.example.com").await, RegistryAuth::Anonymous);

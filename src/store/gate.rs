@@ -15,6 +15,7 @@ use sqlx::AnyPool;
 use sqlx::ConnectOptions as _;
 use sqlx::Connection as _;
 use sqlx::Executor as _;
+use sqlx::Row as _;
 use sqlx::any::AnyArguments;
 use sqlx::any::AnyConnectOptions;
 use sqlx::any::AnyPoolOptions;
@@ -29,6 +30,10 @@ const LONG_DEADLINE: Duration = Duration::from_mins(10);
 
 /// After so many writes SQLite's log is brought home into the database, beside the writes that follow.
 const WRITES_A_CHECKPOINT: u32 = 64;
+
+/// The log is begun anew, and the disk spared a file that grows, only when all of it is home. What is written during a pass is
+/// left to the next, which has little to do.
+const PASSES: usize = 4;
 
 /// A statement with its values.
 pub(super) type Statement<'q> = Query<'q, Any, AnyArguments>;
@@ -89,7 +94,14 @@ impl Gate {
         tokio::spawn(async move {
             let checkpoint = async {
                 let mut connection = options.connect().await?;
-                connection.execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -512; PRAGMA wal_checkpoint(PASSIVE)").await?;
+                connection.execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -512").await?;
+                for _ in 0..PASSES {
+                    let row = connection.fetch_one("PRAGMA wal_checkpoint(PASSIVE)").await?;
+                    let (there, home): (i64, i64) = (row.try_get("log")?, row.try_get("checkpointed")?);
+                    if there == home {
+                        break;
+                    }
+                }
                 connection.close().await
             };
             // It is tried again after as many more writes.

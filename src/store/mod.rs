@@ -3,6 +3,7 @@
 mod attempts;
 mod audit;
 mod batch;
+mod deliveries;
 mod deployments;
 mod desk;
 mod door;
@@ -35,6 +36,7 @@ use desk::Desk;
 use gate::Gate;
 
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
+pub use deliveries::Came;
 pub use door::{AtTheDoor, Landed, Terms};
 pub use holds::{Hold, HoldKind};
 pub use orders::{Accepted, Delivery, OrderError, Resumed};

@@ -33,9 +33,11 @@ use crate::support::until;
 
 on_both!(
     without_proof_there_is_one_answer_and_no_record,
+    no_route_answers_without_proof_and_scope,
     a_signature_holds_for_five_minutes,
     every_key_may_do_what_its_scopes_say_on_every_route,
     a_read_token_reads_its_own_deployment,
+    a_read_token_is_its_callers_alone,
     a_retry_needs_what_the_order_needed,
     a_cancel_needs_what_the_order_needed,
 );
@@ -149,6 +151,45 @@ fn what_is_open_tells_nothing() {
     let hidden: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::ReloadSecret).map(|route| route.path).collect();
     assert_eq!(hidden, ["/api/_internal/reload-data"], "tests/reload has its requests and answers");
     assert_eq!(open, ["/healthz", "/healthz", "/readyz", "/readyz", "/api/v1/openapi.json"]);
+}
+
+/// Every operation of the contract that the server itself gives out, and the one that is not in it: nothing without a proof, and
+/// nothing with a proof of another scope, whatever the proof is made of.
+async fn no_route_answers_without_proof_and_scope(database: Database) {
+    const OPEN: [&str; 3] = ["/healthz", "/readyz", "/api/v1/openapi.json"];
+    let mut plan = with_datasets(Plan::new(database));
+    plan.keys.push(Key::signing("elsewhere", &["reload:db"]));
+    plan.keys.push(Key::bearer("far", &["reload:db"]));
+    let rig = plan.start().await;
+    let gate = rig.gate("web");
+    let id = rig.order_running("web", "1").await;
+    let before = rig.rows().await;
+    let contract = Call::get("/api/v1/openapi.json").send(&rig).await.json();
+    let mut walked = std::collections::BTreeSet::new();
+    for (path, method) in contract["paths"].as_object().unwrap().iter().flat_map(|(path, all)| {
+        all.as_object().unwrap().keys().filter(|key| ["get", "head", "post"].contains(&key.as_str())).map(move |method| (path, method))
+    }) {
+        let is_it = |route: &&Route| route.path == path && route.method.as_str().eq_ignore_ascii_case(method);
+        let route = ROUTES.iter().find(is_it).unwrap_or_else(|| panic!("{method} {path} is not in the table"));
+        walked.insert((route.method.to_string(), route.path));
+        let call = call_of(route, "web", &id);
+        let answer = call.clone().send(&rig).await;
+        if OPEN.contains(&route.path) {
+            assert_eq!(answer.status, 200, "{method} {path}");
+            continue;
+        }
+        assert_refused(&answer, 401, "unauthorized");
+        for key in &rig.plan.keys[1..] {
+            assert_refused(&call.clone().by(key).send(&rig).await, 403, "forbidden");
+        }
+    }
+    let hidden = Call::post("/api/_internal/reload-data", &json!({})).send(&rig).await;
+    assert_eq!((hidden.status, hidden.json()["error"]["code"].as_str()), (401, Some("unauthorized")), "{hidden:?}");
+    walked.insert(("POST".to_owned(), "/api/_internal/reload-data"));
+    assert_eq!(walked, ROUTES.iter().map(|route| (route.method.to_string(), route.path)).collect());
+    assert_eq!(rig.rows().await, before);
+    drop(gate);
+    rig.finish().await;
 }
 
 /// A5: the window; what is signed at its edge is tried again when the second has changed meanwhile.
@@ -333,12 +374,40 @@ async fn a_rotation_loses_no_call() {
     rig.finish().await;
 }
 
-/// Whether one of `scopes` lets `verb` be done to `service`, written down once more.
-fn may(scopes: &[&str], verb: Verb, service: Option<&str>) -> bool {
+/// What a call is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    Service(&'static str),
+    Dataset(&'static str),
+    Services,
+    Datasets,
+}
+
+impl About {
+    fn of(route: &Route, name: &'static str) -> Self {
+        let of_one = route.body.is_some() || route.path.contains('{');
+        match (route.path.contains("/datasets") || route.path.contains("/reloads"), of_one) {
+            (true, true) => Self::Dataset(name),
+            (true, false) => Self::Datasets,
+            (false, true) => Self::Service(name),
+            (false, false) => Self::Services,
+        }
+    }
+}
+
+/// Whether one of `scopes` lets `verb` be done to `about`, written down once more.
+fn may(scopes: &[&str], verb: Verb, about: About) -> bool {
     scopes.iter().any(|scope| {
         let (mine, target) = scope.split_once(':').unwrap_or((scope, "*"));
         let verb_ok = mine == verb.as_str() || (verb == Verb::Read && (mine == "deploy" || mine == "rollback"));
-        verb_ok && (target == "*" || Some(target) == service)
+        // A dataset is no service, whatever it is called.
+        let is_of_datasets = matches!(about, About::Dataset(_) | About::Datasets);
+        let kind_ok = mine == "read" || (mine == "reload") == is_of_datasets;
+        let name_ok = match about {
+            About::Service(name) | About::Dataset(name) => target == "*" || target == name,
+            About::Services | About::Datasets => target == "*",
+        };
+        verb_ok && kind_ok && name_ok
     })
 }
 
@@ -367,12 +436,11 @@ async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database)
     let mut counts = (0, 0);
     for (key, (route, verb)) in rig.plan.keys.iter().flat_map(|key| protected().map(move |route| (key, route))) {
         for (service, id) in &ids {
-            let of_a_service = route.body.is_some() || route.path.contains('{');
-            let about = of_a_service.then_some(*service);
             let allowed = match route.path {
-                // It shows what may be read.
-                "/api/v1/services" | "/api/v1/datasets" => ["web", "db"].iter().any(|service| may(&key.scopes, verb, Some(service))),
-                _ => may(&key.scopes, verb, about),
+                // They show what may be read.
+                "/api/v1/services" => ["web", "db"].iter().any(|name| may(&key.scopes, verb, About::Service(name))),
+                "/api/v1/datasets" => ["web", "db"].iter().any(|name| may(&key.scopes, verb, About::Dataset(name))),
+                _ => may(&key.scopes, verb, About::of(route, service)),
             };
             let call = call_of(route, service, id);
             let call = if route.path.ends_with("/log") { call.path_end("?follow=false") } else { call };
@@ -383,10 +451,10 @@ async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database)
     }
     for (key, service) in rig.plan.keys.iter().flat_map(|key| [(key, "web"), (key, "db")]) {
         let answer = Call::get(&format!("/api/v1/deployments?service={service}")).by(key).send(&rig).await;
-        assert_scope(&answer, may(&key.scopes, Verb::Read, Some(service)), key, service);
+        assert_scope(&answer, may(&key.scopes, Verb::Read, About::Service(service)), key, service);
         let listed = Call::get("/api/v1/services").by(key).send(&rig).await;
         let shown = listed.status == 200 && listed.text.contains(&format!("\"name\":\"{service}\""));
-        assert_eq!(shown, may(&key.scopes, Verb::Read, Some(service)), "{} lists {service}", key.id);
+        assert_eq!(shown, may(&key.scopes, Verb::Read, About::Service(service)), "{} lists {service}", key.id);
     }
     println!("{} calls allowed, {} refused", counts.0, counts.1);
     drop(gates);
@@ -657,7 +725,8 @@ async fn a_bearer_token_is_refused_in_the_clear() {
     assert_refused(&send("127.0.0.1", proxied(robot, "https, http")).await, 403, "forbidden");
     assert_eq!(send("127.0.0.1", proxied(signing, "http")).await.status, 200);
     // A read token is one as well.
-    let ordered = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" })).by(signing).send(&rig).await;
+    let order = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" })).by(signing);
+    let ordered = order.header("x-forwarded-for", "192.0.2.7").header("x-forwarded-proto", "https").send(&rig).await;
     let id = ordered.json()["id"].as_str().unwrap().to_owned();
     let read = |proto: &str| {
         let call =
@@ -672,6 +741,44 @@ async fn a_bearer_token_is_refused_in_the_clear() {
     assert_refused(&send(&own, read("https")).await, 403, "forbidden");
     assert_refused(&send(&own, proxied(robot, "https")).await, 403, "forbidden");
     assert_eq!(send(&own, call(signing)).await.status, 200);
+    rig.finish().await;
+}
+
+/// A read token is given where nobody can read it on its way, and not to who repeats a signed call: whoever overheard it could.
+async fn a_read_token_is_its_callers_alone(database: Database) {
+    let mut plan = Plan::new(database);
+    plan.server += "\ntrusted_proxies = [\"127.0.0.1\"]";
+    plan.keys.push(Key::bearer("robot", &["deploy:*", "rollback:*"]));
+    let rig = plan.start().await;
+    let gate = rig.gate("web");
+    let (signing, robot) = (rig.key(), &rig.plan.keys[1]);
+    let asked = async |call: Call, proto: &str| {
+        let answer = call.header("x-forwarded-for", "192.0.2.7").header("x-forwarded-proto", proto).send(&rig).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        (answer.json()["id"].as_str().unwrap().to_owned(), !answer.header(tagalong::api::READ_TOKEN_HEADER).is_empty())
+    };
+    let order = |id: &str, key: &Key| {
+        let call = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" })).by(key).id(id);
+        call.header("idempotency-key", id)
+    };
+    for (id, key, protos) in [
+        // Overheard, and sent again over https.
+        ("clear", signing, [("http", false), ("https", false), ("http", false)]),
+        ("private", signing, [("https", true), ("http", false), ("https", false)]),
+        // A bearer never came in the clear.
+        ("bearer", robot, [("https", true), ("https", true), ("https", true)]),
+    ] {
+        let mut first = None;
+        for (turn, (proto, given)) in protos.into_iter().enumerate() {
+            let (deployment, is_given) = asked(order(id, key), proto).await;
+            assert_eq!(is_given, given, "{id}, call {turn} over {proto}");
+            assert_eq!(*first.get_or_insert(deployment.clone()), deployment);
+        }
+    }
+    // Every other answer that carries one is made at the same place.
+    let rollback = |id: &str| Call::post("/api/v1/rollbacks", &json!({ "service": "web", "to": { "tag": "1" } })).by(signing).id(id);
+    assert!(!asked(rollback("back-1"), "http").await.1 && asked(rollback("back-2"), "https").await.1);
+    drop(gate);
     rig.finish().await;
 }
 

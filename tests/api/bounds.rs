@@ -149,22 +149,34 @@ async fn few_large_bodies_are_kept_at_a_time() {
 struct Server {
     child: std::process::Child,
     address: SocketAddr,
+    /// What it says, read as it comes, so that it never waits for us.
+    log: Option<std::thread::JoinHandle<Vec<String>>>,
 }
 
 impl Server {
-    #[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
     fn start() -> (Self, tempfile::TempDir) {
+        Self::start_with(&Plan::new(Database::Sqlite))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
+    fn start_with(plan: &Plan) -> (Self, tempfile::TempDir) {
         let dir = folder();
-        let config = Plan::new(Database::Sqlite).write(dir.path(), "server", None);
+        let config = plan.write(dir.path(), "server", None);
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"));
         let mut child = command.arg("--config").arg(config).arg("serve").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        // It says where it serves; whatever else it says is read, so that it never waits for us.
+        // It says where it serves.
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let line = said.find(|line| line.contains("addresses=[")).expect("it serves");
-        std::thread::spawn(move || said.count());
+        let log = Some(std::thread::spawn(move || said.collect()));
         let (_, rest) = line.split_once("addresses=[").unwrap();
         let address = rest.split(']').next().unwrap().parse().unwrap();
-        (Self { child, address }, dir)
+        (Self { child, address, log }, dir)
+    }
+
+    /// Ends it; all that it has said since it served.
+    fn ended(mut self) -> Vec<String> {
+        let _ = self.child.kill();
+        self.log.take().unwrap().join().unwrap()
     }
 
     /// The most memory that it ever had.
@@ -376,9 +388,12 @@ async fn one_caller_keeps_no_other_from_following() {
 }
 
 /// A call that comes from `address` by the trusted proxy.
-async fn from(rig: &Rig, address: &str, is_proven: bool) -> Answer {
+async fn from(rig: &Rig, address: &str, key: Option<&Key>) -> Answer {
     let call = Call::get("/api/v1/deployments").header("x-forwarded-for", address).header("x-forwarded-proto", "https");
-    if is_proven { call.by(rig.key()).send(rig).await } else { call.send(rig).await }
+    match key {
+        Some(key) => call.by(key).send(rig).await,
+        None => call.send(rig).await,
+    }
 }
 
 /// B5
@@ -386,7 +401,11 @@ async fn failed_attempts_are_limited_by_address(database: Database) {
     const LIMIT: usize = 5;
     let mut plan = Plan::new(database);
     plan.server = format!("failed_attempts_per_min = {LIMIT}\ntrusted_proxies = [\"127.0.0.1\"]");
+    plan.keys.push(Key::bearer("robot", &["read"]));
     let rig = plan.start().await;
+    let (signing, robot) = (Some(rig.key()), Some(&rig.plan.keys[1]));
+    // Of the same name and another secret.
+    let guess = Key::signing("ops", &[]);
     let other = if database == Database::Postgres { Some(rig.beside().await) } else { None };
     let every: Vec<&Rig> = std::iter::once(&rig).chain(&other).collect();
     // Attempts count by the minute: when one ends on the way, it is done once more, from other addresses.
@@ -400,25 +419,28 @@ async fn failed_attempts_are_limited_by_address(database: Database) {
             // Only an IPv6 address may change its last part; what stands left of what our proxy saw is anybody's word.
             let host = |n: usize| if at == 1 { format!("{address}{n}") } else { format!("{address}1") };
             for n in 0..LIMIT {
-                seen.push(from(every[n % every.len()], &host(n), false).await.status);
+                seen.push(from(every[n % every.len()], &host(n), if n % 2 == 0 { None } else { Some(&guess) }).await.status);
             }
             let told = Instant::now();
             for rig in &every {
                 // What the other server counted is known here within a second.
-                while from(rig, &host(99), true).await.status != 429 {
+                while from(rig, &host(99), robot).await.status != 429 {
                     assert!(told.elapsed() < Duration::from_secs(1), "{address} is not limited on every server");
                 }
-                let refused = from(rig, &host(99), true).await;
-                seen.push(if refused.header("retry-after") == "60" { refused.status } else { 0 });
+                for refused in [from(rig, &host(99), robot).await, from(rig, &host(99), Some(&guess)).await] {
+                    seen.push(if refused.header("retry-after") == "60" { refused.status } else { 0 });
+                }
+                // Nobody guesses a signing secret, so who has the right one is not kept out by a neighbour.
+                seen.push(from(rig, &host(99), signing).await.status);
                 // Nobody else is concerned: another address, another /64, the proxy itself.
                 for elsewhere in ["203.0.113.5".to_owned(), format!("2001:db8:{turn}:3::1"), "10.9.9.9".to_owned()] {
-                    seen.push(from(rig, &elsewhere, true).await.status);
+                    seen.push(from(rig, &elsewhere, robot).await.status);
                 }
                 seen.push(Call::get("/api/v1/deployments").by(rig.key()).send(rig).await.status);
             }
         }
         (clock::now_ms() / 60_000 == minute).then(|| {
-            let one = [vec![401; LIMIT], [429, 200, 200, 200, 200].repeat(every.len())].concat();
+            let one = [vec![401; LIMIT], [429, 429, 200, 200, 200, 200, 200].repeat(every.len())].concat();
             assert_eq!(seen, one.repeat(attackers.len()));
         })
     })
@@ -427,4 +449,81 @@ async fn failed_attempts_are_limited_by_address(database: Database) {
         other.stop().await;
     }
     rig.finish().await;
+}
+
+/// B5: guesses that are sent all at once, and whose bodies come only when all of them are under way, get no more tries than those
+/// that come one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_at_once_are_no_more_guesses() {
+    const LIMIT: usize = 5;
+    const GUESSES: usize = 40;
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.server = format!("failed_attempts_per_min = {LIMIT}");
+    plan.keys.push(Key::bearer("robot", &["deploy:web"]));
+    let rig = plan.start().await;
+    let body = json!({ "service": "web", "tag": "1" }).to_string();
+    let path = "/api/v1/deployments";
+    let under_way = async |key: &Key| {
+        let proof = key.proof(&format!("msg_{}", clock::new_id()), clock::now_ms() / 1000, body.as_bytes());
+        let proof = proof.iter().fold(String::new(), |all, (name, value)| all + &format!("{name}: {value}\r\n"));
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n{proof}\r\n");
+        let mut stream = connect(rig.address(), &head).await;
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).await.unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream
+    };
+    let status = async |stream: &mut TcpStream| {
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let answer = all_of(stream).await;
+        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    until("a whole minute", async || {
+        let minute = clock::now_ms() / 60_000;
+        let guesses: Vec<Key> = (0..GUESSES).map(|_| Key::bearer("robot", &[])).collect();
+        let mut streams = join_all(guesses.iter().map(&under_way)).await;
+        let mut right = under_way(&rig.plan.keys[1]).await;
+        let tried = join_all(streams.iter_mut().map(status)).await;
+        let right = status(&mut right).await;
+        let count = |wanted: u16| tried.iter().filter(|status| **status == wanted).count();
+        (clock::now_ms() / 60_000 == minute).then(|| {
+            assert_eq!((count(401), count(429)), (LIMIT, GUESSES - LIMIT), "{tried:?}");
+            // What could have been a guess is not even looked at.
+            assert_eq!(right, 429);
+        })
+    })
+    .await;
+    assert_eq!(rig.count("SELECT COUNT(*) FROM deployments").await, 0);
+    rig.finish().await;
+}
+
+/// What strangers send as a head stands in no log, at whatever level: the HTTP library would tell of each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_head_of_a_stranger_stands_in_the_log() {
+    const MARK: &str = "mark-of-a-stranger";
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.server += "\nlog_level = \"trace\"";
+    let (server, _dir) = Server::start_with(&plan);
+    for head in [
+        format!("{MARK}\r\n\r\n"),
+        format!("GET /{MARK} HTTP/9.9\r\nhost: x\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\n{MARK}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: {MARK}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: {MARK}\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{MARK}\r\n"),
+        format!("GET / HTTP/1.1\r\nhost: x\r\nexpect: {MARK}\r\nupgrade: {MARK}\r\nconnection: upgrade\r\n\r\n"),
+        format!("\u{16}\u{3}\u{1}{MARK}\r\n\r\n"),
+        format!("GET /{MARK} HTTP/1.1\r\nhost: {MARK}\r\nauthorization: Bearer {MARK}\r\nuser-agent: {MARK}\r\n\r\n"),
+        format!("GET /api/v1/services?{MARK} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {MARK}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", MARK.repeat(2000)),
+    ] {
+        let mut stream = connect(server.address, &head).await;
+        let _ = stream.shutdown().await;
+        all_of(&mut stream).await;
+    }
+    let said = server.ended();
+    let guilty: Vec<&String> = said.iter().filter(|line| line.contains(MARK) || line.contains("actix_http")).collect();
+    assert!(guilty.is_empty(), "{guilty:#?}");
+    assert!(said.iter().any(|line| line.contains("TRACE") || line.contains("DEBUG")), "the log is not at its lowest level: {said:#?}");
 }

@@ -176,3 +176,42 @@ fn is_connected(port: u16) -> bool {
         .filter_map(|line| line.split_whitespace().skip(2).take(2).collect::<Vec<_>>().try_into().ok())
         .any(|[to, state]: [&str; 2]| to.ends_with(&far) && state == "01")
 }
+
+/// A head is read anew with each byte of it that comes, so it is bounded; a body that comes in the same breath is not counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_is_bounded() {
+    let rig = Plan::new(Database::Sqlite).start().await;
+    let pour = async |first: &str, piece: &str, pieces: usize| {
+        let mut stream = TcpStream::connect(rig.address()).await.unwrap();
+        stream.write_all(first.as_bytes()).await.unwrap();
+        let mut sent = 0;
+        let mut answer = Vec::new();
+        while sent < pieces {
+            let (mut from, mut to) = stream.split();
+            tokio::select! {
+                biased;
+                read = from.read_buf(&mut answer) => if read.unwrap_or(0) == 0 || !answer.is_empty() { break },
+                wrote = to.write_all(piece.as_bytes()) => if wrote.is_err() { break } else { sent += 1 },
+            }
+        }
+        // A reset is an end as well.
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the connection stays open");
+        (sent, String::from_utf8_lossy(&answer).into_owned())
+    };
+    for first in ["GET /healthz HTTP/1.1\r\nx: ", "GET /", "GET /healthz HTTP/1.1\r\nhost: x\r\n", "\r\n\r\nGET /healthz HTTP/1.1\r\nx: "] {
+        let piece = if first.ends_with("x\r\n") { "x: y\r\n".repeat(20) } else { "x".repeat(120) };
+        let (sent, answer) = pour(first, &piece, 100_000).await;
+        // What the kernel took meanwhile counts as well.
+        assert!(sent * piece.len() < 1 << 20, "{} bytes were taken", sent * piece.len());
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    }
+    // The second and third head of a connection are bounded like the first.
+    let large = format!("x: {}\r\n", "y".repeat(15_000));
+    let mut good = TcpStream::connect(rig.address()).await.unwrap();
+    assert_eq!(ask(&mut good, &call(Some(rig.key()), "/api/v1/services", &large)).await, Some((200, false)));
+    assert_eq!(ask(&mut good, &call(Some(rig.key()), "/api/v1/services", &large)).await, Some((200, false)));
+    let larger = format!("x: {}\r\n", "y".repeat(17_000));
+    let ended = ask(&mut good, &call(Some(rig.key()), "/api/v1/services", &larger)).await;
+    assert!(matches!(ended, None | Some((431, true))), "{ended:?}");
+    rig.finish().await;
+}

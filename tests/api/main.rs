@@ -10,6 +10,7 @@ mod auth;
 mod bounds;
 mod cluster;
 mod connections;
+mod desk;
 mod follow;
 mod full;
 mod migrations;

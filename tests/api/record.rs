@@ -84,7 +84,7 @@ async fn the_audit_trail_shows_tampering(database: Database) {
         format!("key:ops order web deploy 1 as {id}"),
         format!("key:ops order web deploy 2 as {waiting}"),
         format!("key:ops cancel web {waiting}"),
-        "key:ops release web ".to_owned(),
+        "key:ops resume web ".to_owned(),
     ];
     assert_eq!(said[..4], expected);
     assert!(said[4].starts_with(&format!("key:ops outcome web {id} failed, nothing was changed: ")), "{}", said[4]);

@@ -245,10 +245,14 @@ impl Rig {
         Gate(file)
     }
 
+    /// Where the database is.
+    pub(crate) fn database_url(&self) -> String {
+        self.url.clone().unwrap_or_else(|| format!("sqlite://{}", self.data_dir().join(tagalong::store::SQLITE_FILE).display()))
+    }
+
     /// The database, by a connection of our own.
     pub(crate) async fn database(&self) -> AnyPool {
-        let file = format!("sqlite://{}", self.data_dir().join(tagalong::store::SQLITE_FILE).display());
-        sqlx::pool::PoolOptions::new().max_connections(1).connect(self.url.as_deref().unwrap_or(&file)).await.unwrap()
+        sqlx::pool::PoolOptions::new().max_connections(1).connect(&self.database_url()).await.unwrap()
     }
 
     pub(crate) async fn count(&self, what: &'static str) -> i64 {

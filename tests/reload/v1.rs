@@ -1,9 +1,14 @@
 //! `POST /api/v1/reloads` and `GET /api/v1/datasets`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
 use sqlx::Row as _;
+use tagalong::clock;
+use tagalong::http::auth::sign;
 
 use crate::support::Place;
 use crate::support::Plan;
@@ -112,5 +117,86 @@ async fn a_key_reloads_what_its_scopes_and_refs_say() {
     for path in ["/api/v1/datasets/other", "/api/v1/datasets/..%2fnotes"] {
         assert_eq!(call(&server, Method::GET, path, &json!(null)).await.0, 404, "{path}");
     }
+    server.stop().await;
+}
+
+fn secret() -> Vec<u8> {
+    (0..32).collect()
+}
+
+/// A signed call as it stands on the wire, to be sent as often as somebody likes.
+#[derive(Clone)]
+struct Signed {
+    headers: [(&'static str, String); 3],
+    body: String,
+}
+
+impl Signed {
+    fn new(id: &str, body: &Value) -> Self {
+        let (body, now_s) = (body.to_string(), clock::now_ms() / 1000);
+        let signature = sign(&secret(), id, now_s, body.as_bytes());
+        Self { headers: [("webhook-id", id.to_owned()), ("webhook-timestamp", now_s.to_string()), ("webhook-signature", signature)], body }
+    }
+
+    async fn send(&self, server: &Server) -> (u16, Value) {
+        let call = server.http.post(server.url("/api/v1/reloads"));
+        let call = self.headers.iter().fold(call, |call, (name, value)| call.header(*name, value));
+        let answer = call.body(self.body.clone()).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+}
+
+/// A signed reload that is sent again, by whoever overheard it, gets its first answer, and nothing is done for it: not while it
+/// runs, not afterwards, not after a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_reload_is_carried_out_once() {
+    let place = Place::new();
+    std::fs::write(place.path().join("key.secret"), format!("whsec_{}", STANDARD.encode(secret()))).unwrap();
+    let key = "[[key]]\nid = \"robot\"\nsecret_file = \"key.secret\"\nscopes = [\"reload:*\"]\n";
+    let git = place.counting_git();
+    let file = Plan::new("pod").dataset(&format!("git = {git:?}")).table(key).write(&place);
+    let server = Server::start(file.clone()).await;
+    server.until_loaded(&place.tip()).await;
+    let new = place.push(&[("notes/two.md", "two\n")]);
+    let before = place.calls("fetch");
+    let call = Signed::new("once", &json!({ "dataset": "notes" }));
+    let answers = join_all((0..8).map(|_| call.send(&server))).await;
+    let (status, first) = answers[0].clone();
+    assert_eq!((status, &first["loaded"]), (200, &json!(new)), "{first}");
+    assert!(answers.iter().all(|answer| *answer == (200, first.clone())), "{answers:?}");
+    let fetched = place.calls("fetch");
+    assert!(fetched > before);
+    // Whatever has come meanwhile: the answer is the first one's, and the remote is not asked.
+    place.push(&[("notes/three.md", "three\n")]);
+    assert_eq!(call.send(&server).await, (200, first));
+    assert_eq!(place.calls("fetch"), fetched);
+    let other = Signed::new("once", &json!({ "dataset": "notes", "branch": "main" }));
+    let (status, answer) = other.send(&server).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("id_reused")), "{answer}");
+    // What nothing was done for is not remembered: the very same call may come again.
+    let unknown = Signed::new("nothing", &json!({ "dataset": "other" }));
+    for _ in 0..2 {
+        assert_eq!(unknown.send(&server).await.0, 404);
+    }
+    // What did not hold was done all the same.
+    let unplugged = place.unplug();
+    let fails = Signed::new("fails", &json!({ "dataset": "notes" }));
+    let answer = fails.send(&server).await;
+    assert_eq!((answer.0, &answer.1["code"]), (502, &json!("fetch_failed")), "{answer:?}");
+    drop(unplugged);
+    assert_eq!(fails.send(&server).await, answer);
+    server.stop().await;
+    let server = Server::start(file).await;
+    server.until_loaded(&place.tip()).await;
+    let fetched = place.calls("fetch");
+    for again in [&call, &fails] {
+        let (status, answer) = again.send(&server).await;
+        assert_eq!((status, &answer["code"]), (409, &json!("repeated")), "{answer}");
+    }
+    assert_eq!(other.send(&server).await.1["code"], "id_reused");
+    assert_eq!(place.calls("fetch"), fetched);
+    // One of its own is carried out.
+    assert_eq!(Signed::new("twice", &json!({ "dataset": "notes" })).send(&server).await.0, 200);
+    assert!(place.calls("fetch") > fetched);
     server.stop().await;
 }

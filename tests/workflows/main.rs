@@ -227,6 +227,7 @@ fn good(server: &Server) -> BTreeMap<String, String> {
         ("TAGALONG_URL", &address),
         ("URLS", &address),
         ("SECRET", "reload-secret"),
+        ("PLAIN_HTTP", ""),
         ("BRANCH", "main"),
         ("URL", "http://127.0.0.1:1/"),
         ("RELEASE", ""),
@@ -347,6 +348,31 @@ fn no_answer_to_a_reload_is_run_or_taken_for_a_command() {
         *server.answers.lock().unwrap() = Answers { status: 200, body: hostile(&run.canary()).remove(at), ..Answers::good() };
         let log = run.go(&script, &env);
         assert!(log.contains("server http://127.0.0.1:"), "{log}");
+    }
+}
+
+/// The secret of a reload is a bearer token: it goes to another machine in the clear only where that is said.
+#[test]
+fn a_reload_secret_is_not_sent_in_the_clear() {
+    let server = Server::start();
+    for file in ["github/notify-pods.yml", "forgejo/notify-pods.yml"] {
+        let (names, script) = step(file);
+        let mut env: BTreeMap<String, String> = good(&server).into_iter().filter(|(name, _)| names.contains(name)).collect();
+        for (urls, said, is_refused) in [
+            ("http://pods.invalid/", "", true),
+            ("http://pods.invalid/", "yes", true),
+            ("http://127.0.0.1.pods.invalid/", "", true),
+            ("http://localhost@pods.invalid/", "", true),
+            ("http://pods.invalid/", "true", false),
+            ("https://pods.invalid/", "", false),
+            ("http://localhost:1", "", false),
+        ] {
+            env.insert("URLS".into(), urls.into());
+            env.insert("PLAIN_HTTP".into(), said.into());
+            let log = Run::new(format!("{file} {urls} {said}")).go(&script, &env);
+            assert_eq!(log.contains("is plain http, so"), is_refused, "{urls} {said}: {log}");
+            assert_eq!(log.contains(&format!("server {urls}: ")), !is_refused, "{urls} {said}: {log}");
+        }
     }
 }
 

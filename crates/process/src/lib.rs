@@ -9,6 +9,7 @@ mod files;
 mod group;
 mod lock;
 mod other;
+mod passing;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,6 +34,7 @@ pub use channel::{Channel, FarEnd, channel};
 pub use files::raise_open_files;
 pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of, work_left_behind};
 pub use other::{replace_by, send_signal};
+pub use passing::{Passing, remove_passing};
 
 pub use text::Mask;
 

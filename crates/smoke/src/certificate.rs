@@ -10,9 +10,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use crate::catalogue;
 use crate::report::Certificate;
 use crate::report::Finding;
-use crate::rules;
 use crate::tls::Handshake;
 
 const DAY_S: i64 = 86_400;
@@ -120,8 +120,7 @@ fn too_few_days(handshake: &Handshake, fewest_days: i64) -> Option<Finding> {
             1 => "ends in 1 day".to_owned(),
             _ => format!("ends in {days_left} days"),
         };
-        rules::certificate_days::RULE
-            .finding(format!("The certificate of {subject} {ends}; the plan asks for at least {fewest_days} days."))
+        catalogue::CERTIFICATE_DAYS.finding(format!("The certificate of {subject} {ends}; the plan asks for at least {fewest_days} days."))
     })
 }
 
@@ -130,7 +129,7 @@ fn refused(handshake: &Handshake, error: &TlsError) -> Finding {
     let host = &handshake.host;
     let (subject, issuer) = (&leaf.subject, &leaf.issuer);
     if leaf.is_placeholder() {
-        return rules::certificate_pending::RULE
+        return catalogue::CERTIFICATE_PENDING
             .finding(format!("{host} shows a placeholder certificate ({subject}, issued by {issuer}): the real one has not come yet."));
     }
     let days = |seconds: i64| (seconds / DAY_S).max(0);
@@ -141,7 +140,7 @@ fn refused(handshake: &Handshake, error: &TlsError) -> Finding {
                 1 => "1 day ago".to_owned(),
                 days => format!("{days} days ago"),
             };
-            rules::certificate_expired::RULE.finding(format!("The certificate of {host} ended {ago} (issued by {issuer})."))
+            catalogue::CERTIFICATE_EXPIRED.finding(format!("The certificate of {host} ended {ago} (issued by {issuer})."))
         }
         TlsError::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
             let begins = match days(leaf.not_before_s.saturating_sub(handshake.at_s)) {
@@ -149,19 +148,19 @@ fn refused(handshake: &Handshake, error: &TlsError) -> Finding {
                 1 => "in 1 day".to_owned(),
                 days => format!("in {days} days"),
             };
-            rules::certificate_expired::RULE.finding(format!("The certificate of {host} is not valid yet: it begins {begins}."))
+            catalogue::CERTIFICATE_EXPIRED.finding(format!("The certificate of {host} is not valid yet: it begins {begins}."))
         }
         TlsError::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
             let names = if leaf.names.is_empty() { leaf.subject.clone() } else { leaf.names.join(", ") };
-            rules::certificate_name::RULE.finding(format!("The certificate that {host} shows is for {names}, not for {host}."))
+            catalogue::CERTIFICATE_NAME.finding(format!("The certificate that {host} shows is for {names}, not for {host}."))
         }
         // An authority that answers by itself: the verifier minds that first, and a browser that nobody vouches for it.
         TlsError::InvalidCertificate(refused) if *refused == CertificateError::UnknownIssuer || is_authority(refused) => {
             let who = if subject == issuer { "itself".to_owned() } else { issuer.clone() };
-            rules::certificate_untrusted::RULE
+            catalogue::CERTIFICATE_UNTRUSTED
                 .finding(format!("The certificate of {host} ({subject}) was issued by {who}, whom nothing on this host vouches for."))
         }
-        other => rules::certificate_untrusted::RULE
+        other => catalogue::CERTIFICATE_UNTRUSTED
             .finding(format!("The certificate of {host} ({subject}, issued by {issuer}) is refused: {other}.")),
     }
 }

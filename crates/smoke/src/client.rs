@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use url::Origin;
 use url::Url;
 
+use crate::catalogue;
 use crate::cookies::Cookies;
 use crate::fault;
 use crate::hosts::Guarded;
@@ -35,7 +36,6 @@ use crate::page;
 use crate::plan::HttpVersion;
 use crate::plan::SmokePlan;
 use crate::report::Finding;
-use crate::rules;
 use crate::tls;
 use crate::tls::Handshakes;
 use crate::unpack;
@@ -207,7 +207,7 @@ impl Visitor {
             Ok(Err(error)) => Err(Box::new(fault::finding(url, &error))),
             Err(_) => {
                 let place = fault::place(url);
-                Err(Box::new(rules::timeout::RULE.finding(format!("{place} did not answer in {} ms.", self.timeout.as_millis()))))
+                Err(Box::new(catalogue::TIMEOUT.finding(format!("{place} did not answer in {} ms.", self.timeout.as_millis()))))
             }
         }
     }
@@ -382,5 +382,5 @@ fn basic_auth(plan: &SmokePlan) -> Option<(String, String)> {
 }
 
 fn setup(message: String) -> Box<Finding> {
-    Box::new(rules::setup::RULE.finding(message))
+    Box::new(catalogue::SETUP.finding(message))
 }

@@ -7,6 +7,7 @@ use rustls::AlertDescription;
 use rustls::Error as TlsError;
 use url::Url;
 
+use crate::catalogue;
 use crate::hosts::LeadsHome;
 use crate::report::Finding;
 use crate::rules;
@@ -21,10 +22,10 @@ pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
         return rules::redirect_elsewhere::by_name(url, home);
     }
     if error.is_dns() {
-        return rules::dns::RULE.finding(format!("The name in {place} does not resolve: {}.", innermost(error)));
+        return catalogue::DNS.finding(format!("The name in {place} does not resolve: {}.", innermost(error)));
     }
     if error.is_connect() {
-        return rules::unreachable::RULE.finding(format!("No connection to {place} was made: {}.", innermost(error)));
+        return catalogue::UNREACHABLE.finding(format!("No connection to {place} was made: {}.", innermost(error)));
     }
     broken_off(&place, error)
 }
@@ -32,8 +33,7 @@ pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
 /// The same where the plan says to connect `to` somewhere else.
 pub(super) fn on_the_detour(url: &Url, to: Option<&str>, error: &reqwest::Error) -> Finding {
     let Some(to) = to.filter(|_| error.is_connect() && inside::<TlsError>(error).is_none()) else { return finding(url, error) };
-    let (rule, what) =
-        if error.is_dns() { (rules::dns::RULE, "does not resolve") } else { (rules::unreachable::RULE, "takes no connection") };
+    let (rule, what) = if error.is_dns() { (catalogue::DNS, "does not resolve") } else { (catalogue::UNREACHABLE, "takes no connection") };
     let mut finding = rule.finding(format!("{to}, where connect_to says to connect, {what}: {}.", innermost(error)));
     "Correct connect_to, or leave it out to connect where the address leads.".clone_into(&mut finding.fix);
     finding
@@ -42,7 +42,7 @@ pub(super) fn on_the_detour(url: &Url, to: Option<&str>, error: &reqwest::Error)
 /// The connection was made, and the answer is none or not whole: nothing keeps us away.
 fn broken_off(place: &str, error: &reqwest::Error) -> Finding {
     let why = if is_cut_off(error) { "the connection ended without the end of TLS (close_notify)".to_owned() } else { innermost(error) };
-    let mut finding = rules::unreachable::RULE.finding(format!("The answer of {place} broke off: {why}."));
+    let mut finding = catalogue::UNREACHABLE.finding(format!("The answer of {place} broke off: {why}."));
     "Look at why the app or the proxy ends its answer early (a crash, a limit of time or size): the connection itself was made."
         .clone_into(&mut finding.fix);
     finding
@@ -75,14 +75,14 @@ fn tls_finding(place: &str, error: &TlsError) -> Finding {
         // Caddy, Traefik with strict SNI, nginx with ssl_reject_handshake: no certificate for this name yet.
         TlsError::AlertReceived(
             alert @ (AlertDescription::InternalError | AlertDescription::UnrecognisedName | AlertDescription::HandshakeFailure),
-        ) => rules::certificate_pending::RULE
+        ) => catalogue::CERTIFICATE_PENDING
             .finding(format!("{place} has no certificate to show for this name yet: it ended the handshake with the alert {alert:?}.")),
         TlsError::InvalidMessage(_) => {
-            let mut finding = rules::unreachable::RULE.finding(format!("{place} does not speak TLS: {error}."));
+            let mut finding = catalogue::UNREACHABLE.finding(format!("{place} does not speak TLS: {error}."));
             "Give the proxy's port this name over https, or correct the scheme or port of the address.".clone_into(&mut finding.fix);
             finding
         }
-        other => rules::unreachable::RULE.finding(format!("The TLS handshake with {place} failed: {other}.")),
+        other => catalogue::UNREACHABLE.finding(format!("The TLS handshake with {place} failed: {other}.")),
     }
 }
 

@@ -4,11 +4,12 @@
 //! [`check`] is the story. One look (`several.rs`) asks a few times; each answer is a `Sample` (`sample.rs`): `client.rs` asks
 //! hop by hop, `certificate.rs` judges the handshake, `expect.rs` and `release.rs` compare with the plan, `page/` lists what
 //! the page fetches, `mixed.rs` says what a browser does with each address and `assets/` asks for them. `families.rs` tries
-//! IPv4 and IPv6 once. `rules/` holds every rule in a file of its name, with its meaning, how long it is waited for, and its
-//! judgement where that is the rule's alone.
+//! IPv4 and IPv6 once. `catalogue.rs` holds every rule with its meaning and how long it is waited for, `rules/` how they judge
+//! where that is a rule's alone.
 
 mod assets;
 mod browser;
+mod catalogue;
 mod certificate;
 mod client;
 mod cookies;
@@ -17,7 +18,6 @@ mod families;
 mod fault;
 mod hosts;
 mod mixed;
-mod name;
 mod page;
 mod patience;
 mod place;
@@ -41,11 +41,10 @@ use crate::patience::Next;
 use crate::patience::Patience;
 use crate::sample::Sample;
 
-pub use name::{RuleLevel, RuleName};
+pub use catalogue::{Rule, RuleLevel, RuleName, Wait, explain, is_own_fault, rules};
 pub use page::{Asset, AssetKind, Cors, Face, PageHeaders, PageScan, Styles, Terms, When, scan};
 pub use plan::{BrowserPlan, Demands, FetchPlan, HostPattern, HttpVersion, Release, ReleaseCarrier, ReleaseProof, RuleLevels, SmokePlan};
 pub use report::{Certificate, Effect, Finding, Report, Severity};
-pub use rules::{Rule, Wait, explain, is_own_fault, rules};
 
 /// Looks at the page of `plan` until it is right, until waiting makes no sense or until the time of the plan is over,
 /// and says what was seen last. `progress` gets one sentence for every look that is followed by another.

@@ -4,6 +4,8 @@ use url::Url;
 
 use crate::assets::Sum;
 use crate::assets::Tally;
+use crate::catalogue;
+use crate::catalogue::Rule;
 use crate::page::Asset;
 use crate::page::AssetKind;
 use crate::page::PageScan;
@@ -13,8 +15,6 @@ use crate::plan::RuleLevels;
 use crate::redirect::shown;
 use crate::report::Finding;
 use crate::report::Severity;
-use crate::rules;
-use crate::rules::Rule;
 
 /// The findings of a scan of the page at `page`.
 pub(super) fn judge(scan: &PageScan, page: &Url, levels: &RuleLevels) -> Sum {
@@ -47,13 +47,13 @@ fn rule(asset: &Asset, target: &Url, page: &Url) -> Option<Rule> {
         return None;
     }
     Some(match (asset.kind, place) {
-        (AssetKind::Form, _) => rules::insecure_form::RULE,
+        (AssetKind::Form, _) => catalogue::INSECURE_FORM,
         // A policy rewrites only what stays on the page's own host.
-        (AssetKind::Refresh, _) if !asset.rescued || target.host() != page.host() => rules::redirect_to_http::RULE,
-        _ if asset.rescued => rules::rescued_asset::RULE,
-        (_, Place::Private) => rules::private_asset::RULE,
-        (kind, Place::Name) if kind.is_upgraded() => rules::upgraded_asset::RULE,
-        _ => rules::blocked_asset::RULE,
+        (AssetKind::Refresh, _) if !asset.rescued || target.host() != page.host() => catalogue::REDIRECT_TO_HTTP,
+        _ if asset.rescued => catalogue::RESCUED_ASSET,
+        (_, Place::Private) => catalogue::PRIVATE_ASSET,
+        (kind, Place::Name) if kind.is_upgraded() => catalogue::UPGRADED_ASSET,
+        _ => catalogue::BLOCKED_ASSET,
     })
 }
 
@@ -61,11 +61,11 @@ fn message(asset: &Asset, target: &Url, rule: &Rule) -> String {
     let target = shown(target.as_str());
     let place = asset.place();
     let what = match rule.name {
-        name if name == rules::blocked_asset::RULE.name => format!("A browser does not load {target} ({place})"),
-        name if name == rules::upgraded_asset::RULE.name => format!("A browser asks over https for {target} ({place})"),
-        name if name == rules::rescued_asset::RULE.name => format!("Only the page's policy makes {target} ({place}) an https address"),
-        name if name == rules::insecure_form::RULE.name => format!("What is typed into the form goes to {target} ({place})"),
-        name if name == rules::redirect_to_http::RULE.name => format!("The page sends its visitors on to {target} ({place})"),
+        name if name == catalogue::BLOCKED_ASSET.name => format!("A browser does not load {target} ({place})"),
+        name if name == catalogue::UPGRADED_ASSET.name => format!("A browser asks over https for {target} ({place})"),
+        name if name == catalogue::RESCUED_ASSET.name => format!("Only the page's policy makes {target} ({place}) an https address"),
+        name if name == catalogue::INSECURE_FORM.name => format!("What is typed into the form goes to {target} ({place})"),
+        name if name == catalogue::REDIRECT_TO_HTTP.name => format!("The page sends its visitors on to {target} ({place})"),
         _ => format!("{target} ({place}) is asked for from a private address"),
     };
     let when = match (asset.kind, asset.when) {
@@ -77,7 +77,7 @@ fn message(asset: &Asset, target: &Url, rule: &Rule) -> String {
 }
 
 fn fix(asset: &Asset, target: &Url, page: &Url, rule: &Rule) -> Option<String> {
-    if rule.name == rules::private_asset::RULE.name || rule.name == rules::rescued_asset::RULE.name {
+    if rule.name == catalogue::PRIVATE_ASSET.name || rule.name == catalogue::RESCUED_ASSET.name {
         return None;
     }
     let written_in_full = Url::parse(&asset.written).is_ok();

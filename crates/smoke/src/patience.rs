@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::catalogue::Wait;
+use crate::catalogue::explain;
 use crate::plan::SmokePlan;
 use crate::report::Severity;
-use crate::rules::Wait;
-use crate::rules::explain;
 use crate::sample::Sample;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use text::Secret;
 
-use crate::name::RuleLevel;
-use crate::name::RuleName;
+use crate::catalogue::RuleLevel;
+use crate::catalogue::RuleName;
 
 /// What to ask and what to expect.
 #[derive(Debug, Clone)]

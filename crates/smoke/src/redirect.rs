@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use reqwest::header::LOCATION;
 use url::Url;
 
+use crate::catalogue;
 use crate::client::Answer;
 use crate::client::Visitor;
 use crate::client::without_credentials;
@@ -97,12 +98,12 @@ fn next_hop(answer: &Answer, location: &str) -> Result<Url, Box<Finding>> {
         Ok(next) if matches!(next.scheme(), "http" | "https") && next.host().is_some() => without_credentials(&next),
         _ => {
             return Err(told(
-                rules::bad_redirect::RULE.finding(format!("{from} redirects to \"{}\", which is no web address.", shown(location))),
+                catalogue::BAD_REDIRECT.finding(format!("{from} redirects to \"{}\", which is no web address.", shown(location))),
             ));
         }
     };
     if answer.url.scheme() == "https" && next.scheme() == "http" {
-        let mut finding = rules::redirect_to_http::RULE.finding(format!("{from} redirects from https to {next}."));
+        let mut finding = catalogue::REDIRECT_TO_HTTP.finding(format!("{from} redirects from https to {next}."));
         finding.resolved = Some(next.to_string());
         return Err(told(finding));
     }
@@ -112,12 +113,12 @@ fn next_hop(answer: &Answer, location: &str) -> Result<Url, Box<Finding>> {
 fn too_far(plan: &SmokePlan, seen: &[(Url, Cookies)], next: &Url, cookies: &Cookies) -> Option<Finding> {
     // The same address with other cookies is another page: logins and consent pages do that once.
     if seen.iter().any(|(url, held)| *url == page_of(next) && held == cookies) {
-        return Some(rules::redirect_loop::RULE.finding(format!("The redirects come back to {next} after {} hops.", seen.len())));
+        return Some(catalogue::REDIRECT_LOOP.finding(format!("The redirects come back to {next} after {} hops.", seen.len())));
     }
     let most = plan.max_redirects as usize;
     (seen.len() > most).then(|| {
         let message = format!("There are more than {most} redirects; the next one leads to {next}.");
-        rules::too_many_redirects::RULE.finding(message)
+        catalogue::TOO_MANY_REDIRECTS.finding(message)
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::catalogue;
 use crate::client::Answer;
 use crate::client::Visitor;
 use crate::plan::Release;
@@ -11,7 +12,6 @@ use crate::plan::SmokePlan;
 use crate::redirect;
 use crate::redirect::shown;
 use crate::report::Finding;
-use crate::rules;
 
 /// Shorter pieces of a commit's hex digits prove nothing.
 const SHORTEST_COMMIT: usize = 7;
@@ -20,13 +20,13 @@ const SHORTEST_COMMIT: usize = 7;
 pub(super) async fn prove(visitor: &Visitor, plan: &SmokePlan, proof: &ReleaseProof, release: &Release, page: &Answer) -> Option<Finding> {
     let Some(path) = &proof.path else { return compare(proof, release, page) };
     let Ok(url) = plan.url.join(path) else {
-        return Some(rules::setup::RULE.finding(format!("The path \"{}\" of the release proof is no address.", shown(path))));
+        return Some(catalogue::SETUP.finding(format!("The path \"{}\" of the release proof is no address.", shown(path))));
     };
     let walk = redirect::follow(visitor, plan, &url).await;
     match (walk.finding, walk.answer) {
         (Some(finding), _) => Some(finding),
         (None, Some(answer)) if !(200..300).contains(&answer.status) => {
-            Some(rules::release::RULE.finding(format!("{} answers {}, so it does not show the release.", answer.url.path(), answer.status)))
+            Some(catalogue::RELEASE.finding(format!("{} answers {}, so it does not show the release.", answer.url.path(), answer.status)))
         }
         (None, answer) => answer.and_then(|answer| compare(proof, release, &answer)),
     }
@@ -36,7 +36,7 @@ fn compare(proof: &ReleaseProof, release: &Release, answer: &Answer) -> Option<F
     let wanted = wanted(release);
     let seen = match carried(proof, answer) {
         Ok(seen) => seen,
-        Err(why) => return Some(rules::release::RULE.finding(format!("{why} It should show {wanted}."))),
+        Err(why) => return Some(catalogue::RELEASE.finding(format!("{why} It should show {wanted}."))),
     };
     if shows(&seen, release) {
         return None;
@@ -46,7 +46,7 @@ fn compare(proof: &ReleaseProof, release: &Release, answer: &Answer) -> Option<F
         ReleaseCarrier::Header(name) => format!("The header {name} says \"{}\"; it should show {wanted}.", shown(&seen)),
         ReleaseCarrier::Json(pointer) => format!("{pointer} says \"{}\"; it should show {wanted}.", shown(&seen)),
     };
-    Some(rules::release::RULE.finding(message))
+    Some(catalogue::RELEASE.finding(message))
 }
 
 fn wanted(release: &Release) -> String {

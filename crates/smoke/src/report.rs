@@ -16,6 +16,18 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// The one word for it: in reports, in a configuration and to people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// What a browser does with the thing that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -32,6 +44,21 @@ pub enum Effect {
     PageFails,
     /// Nothing that a visitor sees.
     Nothing,
+}
+
+impl Effect {
+    /// What a browser does, as the end of a sentence.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Blocked => "a browser does not load it",
+            Self::Upgraded => "a browser asks for it over https instead",
+            Self::Rescued => "the page's own policy turns it into https",
+            Self::Missing => "a browser gets nothing that it can use",
+            Self::PageFails => "visitors do not get the page",
+            Self::Nothing => "visitors see nothing of it",
+        }
+    }
 }
 
 /// One thing that is not right.
@@ -188,6 +215,18 @@ impl Report {
         self.since.clone_from(&before.release);
         for finding in &mut self.findings {
             finding.known = before.findings.iter().any(|old| old.same_fault(finding));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Severity;
+
+    #[test]
+    fn a_severity_has_one_word() {
+        for severity in [Severity::Note, Severity::Warning, Severity::Error] {
+            assert_eq!(serde_json::to_value(severity).unwrap(), severity.as_str());
         }
     }
 }

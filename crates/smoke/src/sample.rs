@@ -11,6 +11,7 @@ use sha2::Sha256;
 use crate::assets;
 use crate::assets::Seen;
 use crate::browser;
+use crate::catalogue;
 use crate::certificate;
 use crate::client::Answer;
 use crate::client::Visitor;
@@ -105,7 +106,7 @@ impl Sample {
 
     /// Tries IPv4 and IPv6, where there was an answer by one of them.
     pub(super) async fn try_families(&mut self, plan: &SmokePlan) {
-        if self.status.is_none() || rules::is_off(rules::address_family::RULE.name, &plan.rules) {
+        if self.status.is_none() || rules::is_off(catalogue::ADDRESS_FAMILY.name, &plan.rules) {
             return;
         }
         let lost = families::look(plan).await.and_then(|lost| rules::settled(lost, &plan.rules));
@@ -175,7 +176,7 @@ impl Sample {
         let last = without_credentials(&answer.url);
         self.final_url = (last != without_credentials(&plan.url)).then(|| last.to_string());
         self.status = Some(answer.status);
-        if !self.findings.iter().all(|finding| finding.rule == rules::certificate_days::RULE.name) {
+        if !self.findings.iter().all(|finding| finding.rule == catalogue::CERTIFICATE_DAYS.name) {
             // A redirect that is wrong explains the status and the body of its answer.
             return;
         }

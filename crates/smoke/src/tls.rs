@@ -26,8 +26,8 @@ use rustls_platform_verifier::Verifier;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use crate::catalogue;
 use crate::report::Finding;
-use crate::rules;
 
 /// One handshake: the leaf that was shown, for which name, when, and what the verifier said.
 #[derive(Debug, Clone)]
@@ -146,7 +146,7 @@ pub(super) async fn client_config(ca_file: Option<&Path>, seen: Handshakes) -> R
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     build(extra, provider, seen).map_err(|error| {
         let message = format!("TLS could not be set up: {error}.");
-        let mut finding = rules::setup::RULE.finding(message);
+        let mut finding = catalogue::SETUP.finding(message);
         "Install the host's root certificates (the package ca-certificates), or name a PEM file in ca_file.".clone_into(&mut finding.fix);
         Box::new(finding)
     })
@@ -167,7 +167,7 @@ fn build(extra: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>, see
 
 async fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Box<Finding>> {
     let refuse = |why: String| {
-        let mut finding = rules::setup::RULE.finding(format!("The file {} of ca_file cannot be used: {why}.", path.display()));
+        let mut finding = catalogue::SETUP.finding(format!("The file {} of ca_file cannot be used: {why}.", path.display()));
         "Let ca_file name a readable PEM file with at least one certificate.".clone_into(&mut finding.fix);
         Box::new(finding)
     };

@@ -1,11 +1,14 @@
-//! What text may not do: text from outside must not mislead whoever reads it, and a secret must not be seen in any.
+//! What text may not do: text from outside must not mislead whoever reads it, and a secret must not be seen in any. And what a slip
+//! of the pen was meant to be.
 //!
 //! No I/O and no async.
 
 mod mask;
+mod near;
 mod plain;
 mod secret;
 
 pub use mask::Mask;
+pub use near::nearest;
 pub use plain::{clean, misleads, shown};
 pub use secret::Secret;

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use smoke::Effect;
 use smoke::Finding;
 use smoke::Report;
 use smoke::Severity;
@@ -18,13 +17,13 @@ pub(super) fn render(report: &Report, output: &Output) -> String {
         let group: Vec<&Finding> = report.findings.iter().filter(|finding| finding.rule == rule).collect();
         let Some(worst) = group.iter().map(|finding| finding.severity).max() else { continue };
         let (mark, tone) = mark(worst);
-        let effect = effect(group[0].effect);
+        let effect = group[0].effect.in_words();
         let many = if group.len() > 1 { format!(" ({})", group.len()) } else { String::new() };
         let _ = writeln!(text, "\n  {}{many}: {effect}", output.paint(tone, &format!("{mark} {rule}")));
         for finding in &group {
             let old = seen(report, finding);
             // A missing icon stands beside a missing style sheet, and is not as bad.
-            let less = if finding.severity < worst { format!("{}: ", severity(finding.severity)) } else { String::new() };
+            let less = if finding.severity < worst { format!("{}: ", finding.severity.as_str()) } else { String::new() };
             let _ = writeln!(text, "{}", output.wrapped(6, &format!("{less}{}{old}", clean(&finding.message))));
         }
         for fix in fixes(&group) {
@@ -81,26 +80,6 @@ fn mark(severity: Severity) -> (&'static str, Tone) {
         Severity::Error => ("✗", Tone::Bad),
         Severity::Warning => ("!", Tone::Careful),
         Severity::Note => ("·", Tone::Faint),
-    }
-}
-
-pub(super) fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
-    }
-}
-
-/// What a browser does, as the end of a sentence.
-pub(super) fn effect(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Blocked => "a browser does not load it",
-        Effect::Upgraded => "a browser asks for it over https instead",
-        Effect::Rescued => "the page's own policy turns it into https",
-        Effect::Missing => "a browser gets nothing that it can use",
-        Effect::PageFails => "visitors do not get the page",
-        Effect::Nothing => "visitors see nothing of it",
     }
 }
 

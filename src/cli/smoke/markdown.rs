@@ -21,7 +21,7 @@ pub(super) fn render(report: &Report) -> String {
     text += "\n| | rule | what was seen | what to change |\n|---|---|---|---|\n";
     for finding in &report.findings {
         let old = escaped(&human::seen(report, finding));
-        let (severity, rule) = (human::severity(finding.severity), escaped(&finding.rule));
+        let (severity, rule) = (finding.severity.as_str(), escaped(&finding.rule));
         let _ = writeln!(text, "| {severity} | {rule} | {}{old} | {} |", escaped(&finding.message), escaped(&finding.fix));
     }
     if report.omitted > 0 {

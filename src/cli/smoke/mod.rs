@@ -15,11 +15,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use smoke::Release;
 use smoke::Report;
+use smoke::RuleName;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
-use crate::cli::Global;
+use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::columns_of;
@@ -86,7 +87,7 @@ async fn looked_at(global: &Global, output: &Output, args: &Args) -> anyhow::Res
         output.exactly(&json_text(&schema::of_report()));
         return Ok(0);
     }
-    let plan = plan::read(global, args)?;
+    let plan = plan::read(global, args.page.as_deref(), &args.plan)?;
     let release = args.release.as_ref().map(|tag| Release { tag: tag.to_string(), commit: args.commit.clone() });
     if release.is_some() != plan.release.is_some() && args.plan.service.is_none() {
         let how = "To prove a release give --release TAG and where the page shows it: --release-header, --release-json or --release-text.";
@@ -156,11 +157,12 @@ fn exit_code(report: &Report) -> u8 {
 }
 
 fn explain(output: &Output, name: &str) -> anyhow::Result<u8> {
-    let known = || smoke::rules().iter().map(|rule| rule.name).collect::<Vec<_>>().join(", ");
-    let wanted: Vec<_> = smoke::rules().iter().filter(|rule| name.is_empty() || rule.name == name).collect();
-    if wanted.is_empty() {
-        return Err(Usage(format!("There is no rule {}; the rules are {}.", clean(name), known())).into());
-    }
+    let wanted = if name.is_empty() {
+        smoke::rules()
+    } else {
+        let known = RuleName::parse(name).map_err(|why| Usage(format!("That cannot be explained: {why}")))?;
+        std::slice::from_ref(known.rule())
+    };
     if output.is_json() {
         let all = wanted.iter().map(|rule| {
             serde_json::json!({ "rule": rule.name, "severity": rule.severity, "effect": rule.effect, "meaning": rule.meaning, "fix": rule.fix })
@@ -169,8 +171,8 @@ fn explain(output: &Output, name: &str) -> anyhow::Result<u8> {
         return Ok(0);
     }
     for rule in wanted {
-        let severity = human::severity(rule.severity);
-        output.say(&format!("{} ({severity}; {})", output.paint(Tone::Strong, rule.name), human::effect(rule.effect)));
+        let severity = rule.severity.as_str();
+        output.say(&format!("{} ({severity}; {})", output.paint(Tone::Strong, rule.name), rule.effect.in_words()));
         output.say(&format!("{}\n{}", output.wrapped(2, rule.meaning), output.wrapped(2, rule.fix)));
     }
     Ok(0)

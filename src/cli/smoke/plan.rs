@@ -8,8 +8,7 @@ use smoke::SmokePlan;
 use toml::Table;
 use toml::Value;
 
-use crate::cli::Global;
-use crate::cli::smoke::Args;
+use crate::cli::global::Global;
 use crate::config::Config;
 use crate::config::Smoke;
 use crate::model::ServiceName;
@@ -153,15 +152,15 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 /// The plan of the command line, or of the service that it names.
-pub(super) fn read(global: &Global, args: &Args) -> anyhow::Result<SmokePlan> {
-    args.plan.names_nothing_twice()?;
-    let table = args.plan.table(args.page.as_deref());
-    let Some(name) = &args.plan.service else {
+pub(super) fn read(global: &Global, page: Option<&str>, flags: &Flags) -> anyhow::Result<SmokePlan> {
+    flags.names_nothing_twice()?;
+    let table = flags.table(page);
+    let Some(name) = &flags.service else {
         let here = std::env::current_dir().context("The folder that this runs in is gone")?;
         return Smoke::from_table(table, &here).map(|smoke| smoke.plan).map_err(|problems| Usage(problems.join("\n")).into());
     };
     if !table.is_empty() {
-        return Err(Usage(format!("The configuration says how {name} is looked at; leave out {}.", flags(&table))).into());
+        return Err(Usage(format!("The configuration says how {name} is looked at; leave out {}.", names_of_flags(&table))).into());
     }
     let config = Config::load(&global.config)?;
     let service = config.service(name).with_context(|| format!("There is no service {name} in {}", global.config.display()))?;
@@ -171,7 +170,7 @@ pub(super) fn read(global: &Global, args: &Args) -> anyhow::Result<SmokePlan> {
         .with_context(|| format!("{name} has no [service.{name}.smoke] table in {}", global.config.display()))
 }
 
-fn flags(table: &Table) -> String {
+fn names_of_flags(table: &Table) -> String {
     let flag = |key: &String| match key.as_str() {
         "url" => "the address".to_owned(),
         "assets" | "fetch_assets" => format!("--no-{}", key.replace('_', "-")),

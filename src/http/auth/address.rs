@@ -3,11 +3,16 @@
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
+use actix_web::http::Version;
+use actix_web::http::header::HOST;
+use actix_web::http::header::HeaderValue;
 
 use crate::config::Server;
-use crate::http::auth::Via;
 use crate::http::auth::forwarded;
+use crate::http::connection::Via;
+use crate::http::connection::subscriber;
 use crate::http::error::ApiError;
+use crate::model::is_in_the_clear;
 
 /// Where a call comes from.
 #[derive(Debug)]
@@ -41,7 +46,7 @@ impl Origin {
             return Ok(Self { via, client: Some(claim.client), is_private: claim.is_https });
         }
         // A proxy that nobody configured may itself have been called in the clear.
-        let is_private = forwarded.is_none() && (via == Via::Tls || peer.is_loopback());
+        let is_private = forwarded.is_none() && (via == Via::Tls || peer.is_loopback() && is_from_here(request));
         Ok(Self { via, client: Some(peer), is_private })
     }
 
@@ -64,20 +69,19 @@ impl Origin {
     }
 }
 
+/// Whether a call over loopback is from this host as far as can be seen, and not passed on by a proxy that adds no header: those
+/// pass on the name that they were called by, or speak HTTP/1.0.
+fn is_from_here(request: &HttpRequest) -> bool {
+    let names_here = |host: &HeaderValue| {
+        let url = host.to_str().ok().and_then(|host| url::Url::parse(&format!("http://{host}")).ok());
+        url.is_some_and(|url| !is_in_the_clear(&url))
+    };
+    request.version() >= Version::HTTP_11 && request.headers().get_all(HOST).all(names_here)
+}
+
 /// Whether `peer` is a proxy whose headers are believed.
 pub(in crate::http) fn is_trusted(server: &Server, peer: IpAddr) -> bool {
     server.trusted_proxies.iter().any(|net| net.contains(&peer))
-}
-
-/// The address, or for IPv6 its /64.
-pub(in crate::http) fn subscriber(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => {
-            let s = ip.segments();
-            format!("{:x}:{:x}:{:x}:{:x}::/64", s[0], s[1], s[2], s[3])
-        }
-        IpAddr::V4(ip) => ip.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -143,6 +147,13 @@ mod tests {
             ("127.0.0.1:1", vec![("x-real-ip", b"127.0.0.1")], "127.0.0.1", false),
             ("127.0.0.1:1", vec![("via", b"1.1 squid")], "127.0.0.1", false),
             ("[::1]:1", vec![("x-forwarded-for", b"\xff")], "0:0:0:0::/64", false),
+            ("127.0.0.1:1", vec![("host", b"tagalong.example.com")], "127.0.0.1", false),
+            ("127.0.0.1:1", vec![("host", b"10.0.0.1:8787")], "127.0.0.1", false),
+            ("127.0.0.1:1", vec![("host", b"local host")], "127.0.0.1", false),
+            ("127.0.0.1:1", vec![("host", b"localhost"), ("host", b"tagalong.example.com")], "127.0.0.1", false),
+            ("127.0.0.1:1", vec![("host", b"127.0.0.1:8787")], "127.0.0.1", true),
+            ("[::1]:1", vec![("host", b"[::1]:8787")], "0:0:0:0::/64", true),
+            ("127.0.0.1:1", vec![("host", b"localhost:8787")], "127.0.0.1", true),
             // The other kind is passed over, whether it agrees or not.
             ("10.0.0.2:1", vec![("forwarded", b"for=192.0.2.9;proto=https")], "10.0.0.2", false),
             (
@@ -156,6 +167,32 @@ mod tests {
         }
         let both: [(&str, &[u8]); 3] = [("x-forwarded-for", b"1.1.1.1"), https, ("forwarded", b"for=192.0.2.7;proto=http")];
         assert_eq!(origin("forwarded", "10.0.0.2:1", &both), ("192.0.2.7".to_owned(), false));
+    }
+
+    /// Of a proxy on this host that nobody configured, every header that only a proxy adds gives it away, and none that callers
+    /// send of themselves does.
+    #[test]
+    fn a_proxy_is_known_by_what_only_proxies_add() {
+        let private = |name: &str| origin("x-forwarded", "127.0.0.1:1", &[("host", b"localhost"), (name, b"x")]).1;
+        for name in "Forwarded Forwarded-For Forwarded-Proto Via X-Forwarded X-Forwarded-For X_Forwarded_For X-Forwarded-Client-Cert \
+            X-Real-IP X_Real_IP X-RealIP X-Client-IP Client-IP Fly-Client-IP True-Client-IP X-Cluster-Client-IP X-Azure-ClientIP \
+            X-Originating-IP X-Remote-IP X-Remote-Addr X-ProxyUser-Ip Proxy-Client-IP WL-Proxy-Client-IP WL-Proxy-SSL X-Original-URI \
+            X-Original-Forwarded-For X-Original-Host X-Rewrite-URL X-Scheme X-Url-Scheme X-SSL X-Https Front-End-Https \
+            SSL-Client-Cert Surrogate-Capability CDN-Loop CF-Ray CF-Visitor CF-IPCountry CF-Connecting-IP Cloudfront-Viewer-Country \
+            Akamai-Origin-Hop X-Akamai-Edgescape Fastly-FF X-Varnish X-Envoy-External-Address X-Envoy-Expected-Rq-Timeout-Ms \
+            X-Amzn-Trace-Id X-ARR-LOG-ID X-Azure-FDID X-AppEngine-Country X-Cloud-Trace-Context Proxy-Connection"
+            .split_whitespace()
+        {
+            assert!(!private(name), "{name}");
+        }
+        for name in "User-Agent Accept Accept-Encoding Accept-Language Authorization Cache-Control Connection Content-Type Cookie Origin \
+            Expect Referer Idempotency-Key Last-Event-ID Webhook-Id Webhook-Timestamp Webhook-Signature X-GitHub-Event X-GitHub-Hook-ID \
+            X-Hub-Signature-256 X-Forgejo-Event X-Gitea-Signature X-Request-Id Traceparent Tracestate Sec-Fetch-Site Sec-Fetch-Mode \
+            Sec-CH-UA-Platform Upgrade-Insecure-Requests Priority DNT TE Pragma If-None-Match Range X-Requested-With"
+            .split_whitespace()
+        {
+            assert!(private(name), "{name}");
+        }
     }
 
     #[test]

@@ -8,20 +8,23 @@
 use std::net::IpAddr;
 
 use actix_web::http::header::HeaderMap;
+use actix_web::http::header::HeaderName;
 use ipnet::IpNet;
 
 use crate::config::ForwardedHeaders;
 
-/// Headers by which proxies say that they stand between. Any name that begins with `x-forwarded-` is one as well.
-const OTHERS: [&str; 8] = [
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "x-original-forwarded-for",
+/// Words that stand in the names of headers which only proxies add: what they forward and for whom, and who they are themselves.
+/// There is no list of all such headers, so it is their words that are known: `X-Forwarded`, `Forwarded-For`, `X_FORWARDED_FOR`,
+/// `CF-Ray`, `CDN-Loop`, `X-Envoy-External-Address`, `X-Amzn-Trace-Id`, `Front-End-Https`, `X-Original-URI` …
+#[rustfmt::skip]
+const WORDS: &[&str] = &[
+    // what is told of the caller and of the call
+    "forwarded", "forward", "forwarder", "via", "hop", "hops", "ip", "ips", "addr", "address", "clientip", "realip", "remoteip",
+    "sourceip", "userip", "original", "originating", "remote", "rewrite", "scheme", "proto", "protocol", "https", "ssl", "tls", "loop",
+    // who tells it
+    "proxy", "proxied", "proxyuser", "gateway", "ingress", "upstream", "frontend", "front", "edge", "surrogate", "balancer", "lb",
+    "cdn", "cf", "cloudflare", "cloudfront", "akamai", "fastly", "envoy", "istio", "amzn", "azure", "arr", "appengine", "cloud",
+    "varnish", "squid", "haproxy", "nginx", "traefik", "waf",
 ];
 
 /// What the trusted proxies say of the caller.
@@ -43,8 +46,12 @@ enum Node {
 
 /// The first header of `headers` that a proxy writes.
 pub(super) fn any_header(headers: &HeaderMap) -> Option<&str> {
-    let is_one = |name: &&str| OTHERS.contains(name) || name.starts_with("x-forwarded-");
-    headers.keys().map(actix_web::http::header::HeaderName::as_str).find(is_one)
+    headers.keys().map(HeaderName::as_str).find(|name| is_proxys(name))
+}
+
+/// Names come in lower case; some proxies write `_` where others write `-`.
+fn is_proxys(name: &str) -> bool {
+    name.split(['-', '_', '.']).any(|word| WORDS.contains(&word))
 }
 
 /// What `headers`, sent by the trusted `proxy`, say of the caller.

@@ -1,18 +1,16 @@
 //! The proof of `/api/_internal/reload-data`, in the order that its users rely on: whoever shows nothing learns nothing, not even
 //! whether a secret is set; then whether one is; then whether it is the right one; only then is the body looked at.
 
-use std::rc::Rc;
-
 use actix_web::HttpRequest;
-use actix_web::web::Payload;
+use actix_web::dev::Payload;
+use actix_web::http::header::CONTENT_TYPE;
 
+use crate::config::Config;
 use crate::config::Secret;
 use crate::http::Shared;
-use crate::http::auth;
-use crate::http::auth::Shown;
-use crate::http::auth::address;
+use crate::http::auth::attempt::Attempt;
 use crate::http::auth::scheme;
-use crate::http::connection::Connection;
+use crate::http::auth::scheme::Shown;
 use crate::http::error::ApiError;
 use crate::model::DatasetName;
 
@@ -21,7 +19,7 @@ const SHORTEST_SECRET: usize = 24;
 
 /// Why a call is not answered.
 #[derive(Debug)]
-pub enum Unproven {
+pub(in crate::http) enum Unproven {
     /// It shows nothing, or something wrong: one answer for both.
     Unauthorized,
     /// It shows something, and no dataset has a secret.
@@ -30,26 +28,70 @@ pub enum Unproven {
     Other(ApiError),
 }
 
-/// The dataset whose secret the call shows, and the call's body.
-///
-/// # Errors
-/// [`Unproven`], in the order above.
-pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<(DatasetName, Vec<u8>), Unproven> {
-    let config = shared.deployer.config();
-    let origin = address::Origin::of(request, &config.server).map_err(Unproven::Other)?;
-    let limit_key = origin.limit_key();
-    let connection = request.conn_data::<Rc<Connection>>();
-    if let Some(connection) = connection {
-        connection.is_for(&limit_key);
+impl From<ApiError> for Unproven {
+    fn from(error: ApiError) -> Self {
+        Self::Other(error)
     }
-    let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(shared, &limit_key)) };
-    if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(refused(shared, &limit_key));
+}
+
+/// What was told about a dataset by somebody who has its secret.
+#[derive(Debug)]
+pub(in crate::http) struct Told {
+    dataset: DatasetName,
+    body: Vec<u8>,
+    content_type: Option<String>,
+}
+
+impl Told {
+    /// The dataset whose secret the call shows, and the call's body.
+    ///
+    /// # Errors
+    /// [`Unproven`], in the order above.
+    pub(super) async fn of(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<Self, Unproven> {
+        let attempt = Attempt::of(request, shared)?;
+        let Shown::Bearer(token) = Shown::of(request) else { return Err(refused(&attempt)) };
+        if token.is_empty() || token.contains(char::is_whitespace) {
+            return Err(refused(&attempt));
+        }
+        attempt.keep_place()?;
+        if attempt.is_spent() {
+            return Err(ApiError::too_many().into());
+        }
+        let secrets = secrets(&attempt.config);
+        if secrets.is_empty() {
+            return Err(Unproven::NotConfigured);
+        }
+        // Every one is looked at whatever the first ones say, so that time tells nothing.
+        let meant =
+            secrets.iter().fold(None, |found, (name, right)| if scheme::is_secret(&token, right) { found.or(Some(*name)) } else { found });
+        let Some(name) = meant else { return Err(refused(&attempt)) };
+        if !attempt.origin.is_private() {
+            let why = "The secret must not travel in the clear; use https, or call from this host.";
+            return Err(ApiError::forbidden(why).into());
+        }
+        attempt.hold();
+        let body = attempt.body(payload, false).await?.bytes;
+        let content_type = attempt.header(CONTENT_TYPE.as_str()).map(str::to_owned);
+        Ok(Self { dataset: name.clone(), body, content_type })
     }
-    auth::place_of(connection).map_err(Unproven::Other)?;
-    auth::allow_attempt(shared, &origin, &limit_key).map_err(Unproven::Other)?;
+
+    pub(in crate::http) fn dataset(&self) -> &DatasetName {
+        &self.dataset
+    }
+
+    pub(in crate::http) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    pub(in crate::http) fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
+    }
+}
+
+/// The secrets as they are now, by dataset.
+fn secrets(config: &Config) -> Vec<(&DatasetName, Secret)> {
     let sources = config.datasets.iter().filter_map(|(name, dataset)| dataset.secret.as_ref().map(|source| (name, source)));
-    let secrets: Vec<(&DatasetName, Secret)> = sources
+    sources
         .filter_map(|(name, source)| match source.read() {
             Ok(secret) if secret.reveal().len() >= SHORTEST_SECRET => Some((name, secret)),
             Ok(_) => {
@@ -61,27 +103,10 @@ pub async fn prove_reload(request: &HttpRequest, payload: Payload, shared: &Shar
                 None
             }
         })
-        .collect();
-    if secrets.is_empty() {
-        return Err(Unproven::NotConfigured);
-    }
-    // Every one is looked at whatever the first ones say, so that time tells nothing.
-    let meant =
-        secrets.iter().fold(None, |found, (name, right)| if scheme::is_secret(&token, right) { found.or(Some(*name)) } else { found });
-    let Some(name) = meant else { return Err(refused(shared, &limit_key)) };
-    if !origin.is_private() {
-        let why = "The secret must not travel in the clear; use https, or call from this host.";
-        return Err(Unproven::Other(ApiError::forbidden(why)));
-    }
-    if let Some(connection) = connection {
-        connection.prove();
-    }
-    let (body, _room) = auth::read_body(request, payload, config.server.body_limit_bytes, shared).await.map_err(Unproven::Other)?;
-    Ok((name.clone(), body))
+        .collect()
 }
 
-fn refused(shared: &Shared, limit_key: &str) -> Unproven {
-    shared.deployer.metrics().refused_call();
-    shared.deployer.store().count_failed(limit_key);
+fn refused(attempt: &Attempt<'_>) -> Unproven {
+    attempt.fail();
     Unproven::Unauthorized
 }

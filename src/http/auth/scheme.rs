@@ -20,6 +20,29 @@ pub use crate::model::webhook_signature as sign;
 /// ([Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)).
 const WINDOW_S: i64 = 300;
 
+/// How somebody proves who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// They opened the unix socket.
+    Socket,
+    /// A bearer token of a key.
+    Bearer,
+    /// A token that came with the 202 of one deployment.
+    ReadToken,
+    /// Standard Webhooks.
+    Signed,
+}
+
+impl Scheme {
+    /// Whether whoever sees the call can use what it shows.
+    pub(super) fn is_bearer(self) -> bool {
+        match self {
+            Self::Bearer | Self::ReadToken => true,
+            Self::Socket | Self::Signed => false,
+        }
+    }
+}
+
 /// What a request shows.
 #[derive(Debug)]
 pub enum Shown {
@@ -71,8 +94,17 @@ impl Shown {
         matches!(self, Self::Nothing | Self::Malformed)
     }
 
-    pub(super) fn is_bearer(&self) -> bool {
-        matches!(self, Self::Bearer(_))
+    pub(super) fn is_signed(&self) -> bool {
+        matches!(self, Self::Signed { .. })
+    }
+
+    /// How a key that is shown is proven.
+    pub(super) fn scheme(&self) -> Option<Scheme> {
+        match self {
+            Self::Nothing | Self::Malformed => None,
+            Self::Bearer(_) => Some(Scheme::Bearer),
+            Self::Signed { .. } => Some(Scheme::Signed),
+        }
     }
 
     pub(super) fn read_token(&self) -> Option<&str> {

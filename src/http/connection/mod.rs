@@ -3,6 +3,7 @@
 
 mod accept;
 mod capacity;
+mod head;
 mod pace;
 mod seats;
 mod wire;
@@ -11,7 +12,6 @@ mod worker;
 pub(super) use accept::Arrivals;
 pub(super) use accept::Door;
 pub use capacity::Capacity;
-pub(super) use seats::Seats;
-pub(super) use wire::Connection;
-pub(super) use wire::Turn;
-pub(super) use worker::Worker;
+pub(super) use seats::{Seats, subscriber};
+pub(super) use wire::{Connection, Turn, Via};
+pub(super) use worker::{Worker, serve};

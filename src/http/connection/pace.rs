@@ -40,10 +40,17 @@ impl Pace {
         Self { phase: Cell::new(Phase::Head(Instant::now() + FIRST_HEAD)), write_until: Cell::default(), idle }
     }
 
-    pub(super) fn has_read(&self) {
-        if matches!(self.phase.get(), Phase::Between(_)) {
+    /// Something has come. Returns whether it is the beginning of a further head.
+    pub(super) fn has_read(&self) -> bool {
+        let is_first = matches!(self.phase.get(), Phase::Between(_));
+        if is_first {
             self.phase.set(Phase::Head(Instant::now() + LATER_HEAD));
         }
+        is_first
+    }
+
+    pub(super) fn is_in_head(&self) -> bool {
+        matches!(self.phase.get(), Phase::Head(_))
     }
 
     /// A head was whole.

@@ -16,7 +16,6 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::http::auth::subscriber;
 use crate::http::connection::Capacity;
 
 /// So long everybody may keep a place: enough for a call that is sent at once to come.
@@ -215,6 +214,17 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let number = self.number.load(Ordering::SeqCst);
         self.seats.held().remove(number);
+    }
+}
+
+/// The address, or for IPv6 its /64.
+pub(in crate::http) fn subscriber(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => {
+            let s = ip.segments();
+            format!("{:x}:{:x}:{:x}:{:x}::/64", s[0], s[1], s[2], s[3])
+        }
+        IpAddr::V4(ip) => ip.to_string(),
     }
 }
 

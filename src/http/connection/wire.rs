@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::api;
-use crate::http::auth::Via;
+use crate::http::connection::head::Head;
 use crate::http::connection::pace::Pace;
 use crate::http::connection::seats::Seat;
 
@@ -26,11 +26,29 @@ use crate::http::connection::seats::Seat;
 const IDLE: Duration = api::IDLE_CONNECTION;
 const IDLE_PROXY: Duration = Duration::from_mins(2);
 
+/// How a connection came in; set when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Via {
+    /// The unix socket, opened by this user: the file's mode has let them.
+    Socket {
+        /// The user's id.
+        uid: u32,
+    },
+    /// TLS of our own.
+    Tls,
+    /// Plain TCP.
+    Plain,
+}
+
+/// To whoever sends a head that is too large.
+const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 /// What is known of one connection.
 #[derive(Debug)]
 pub(in crate::http) struct Connection {
     pub(in crate::http) via: Via,
     pub(super) pace: Pace,
+    head: Cell<Head>,
     /// None over the unix socket, which has places of its own.
     seat: Option<Seat>,
     is_proxy: bool,
@@ -41,7 +59,7 @@ pub(in crate::http) struct Connection {
 impl Connection {
     pub(super) fn new(via: Via, seat: Option<Seat>, is_proxy: bool) -> Self {
         let pace = Pace::new(if is_proxy { IDLE_PROXY } else { IDLE });
-        Self { via, pace, seat, is_proxy, is_proven: Cell::default(), is_closing: Cell::default() }
+        Self { via, pace, head: Cell::default(), seat, is_proxy, is_proven: Cell::default(), is_closing: Cell::default() }
     }
 
     /// The call is for this subscriber, as far as a trusted proxy knows.
@@ -65,6 +83,20 @@ impl Connection {
     /// Whether the last answer said that the connection ends with it.
     pub(in crate::http) fn is_closing(&self) -> bool {
         self.is_closing.get()
+    }
+
+    /// Notes what has come. False when it is more of a head than is taken.
+    fn has_read(&self, come: &[u8]) -> bool {
+        if self.pace.has_read() {
+            self.head.set(Head::default());
+        }
+        if !self.pace.is_in_head() {
+            return true;
+        }
+        let mut head = self.head.get();
+        let is_bearable = head.take(come);
+        self.head.set(head);
+        is_bearable
     }
 
     /// Ends when the place was given to somebody else.
@@ -141,10 +173,16 @@ impl AsyncRead for Wire {
             Line::Unix(line) => Pin::new(line).poll_read(context, buffer),
         };
         ready!(read)?;
-        if buffer.filled().len() > before {
-            self.connection.pace.has_read();
+        let come = &buffer.filled()[before..];
+        if come.is_empty() || self.connection.has_read(come) {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        if !self.connection.pace.waits_to_write() {
+            // Whoever reads it knows why; the connection ends in any case.
+            let _ = self.as_mut().poll_write(context, TOO_LARGE);
+            let _ = self.poll_flush(context);
+        }
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too large")))
     }
 }
 

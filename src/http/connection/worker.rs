@@ -28,11 +28,11 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use crate::http::auth::Via;
 use crate::http::connection::accept::Arrival;
 use crate::http::connection::accept::Socket;
 use crate::http::connection::wire::Connection;
 use crate::http::connection::wire::Line;
+use crate::http::connection::wire::Via;
 use crate::http::connection::wire::Wire;
 
 /// For the first head; whoever is slower is answered 408.
@@ -46,6 +46,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// While nothing is due a connection is looked at so often, which costs nothing.
 const NOTHING_DUE: Duration = Duration::from_hours(1);
 
+/// Where connections come from.
+pub(in crate::http) struct Arriving(UnboundedReceiver<Arrival>);
+
 /// The thread.
 pub(in crate::http) struct Worker {
     /// Where connections go.
@@ -54,24 +57,18 @@ pub(in crate::http) struct Worker {
 }
 
 impl Worker {
-    /// Starts it. It ends when every sender of arrivals is gone, `stopping` says true, and its calls are answered or out of time.
+    /// Starts it. It ends when `work` does, which is [`serve`] of an application that is made there.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub(in crate::http) fn start<F, S, B>(stopping: watch::Receiver<bool>, app: F) -> io::Result<Self>
+    pub(in crate::http) fn start<F>(work: impl FnOnce(Arriving) -> F + Send + 'static) -> io::Result<Self>
     where
-        F: FnOnce() -> S + Send + 'static,
-        S: ServiceFactory<Request, Config = ()> + 'static,
-        S::Future: 'static,
-        S::Error: Into<Response<BoxBody>> + 'static,
-        S::InitError: std::fmt::Debug,
-        S::Response: Into<Response<B>> + 'static,
-        B: MessageBody + 'static,
+        F: Future<Output = ()>,
     {
         let (arrivals, arriving) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let serve = move || LocalSet::new().block_on(&runtime, serve(app(), arriving, stopping));
-        let thread = std::thread::Builder::new().name("http".to_owned()).spawn(serve)?;
+        let work = move || LocalSet::new().block_on(&runtime, work(Arriving(arriving)));
+        let thread = std::thread::Builder::new().name("http".to_owned()).spawn(work)?;
         Ok(Self { arrivals, thread })
     }
 
@@ -85,7 +82,9 @@ impl Worker {
     }
 }
 
-async fn serve<S, B>(app: S, mut arriving: UnboundedReceiver<Arrival>, stopping: watch::Receiver<bool>)
+/// Serves what comes with `app` until every sender of arrivals is gone, `stopping` says true, and its calls are answered or out of
+/// time.
+pub(in crate::http) async fn serve<S, B>(app: S, mut arriving: Arriving, stopping: watch::Receiver<bool>)
 where
     S: ServiceFactory<Request, Config = ()> + 'static,
     S::Future: 'static,
@@ -111,7 +110,7 @@ where
     let Ok(service) = http.new_service(()).await else { return };
     let service = Rc::new(service);
     let mut open = JoinSet::new();
-    while let Some(arrival) = arriving.recv().await {
+    while let Some(arrival) = arriving.0.recv().await {
         while open.try_join_next().is_some() {}
         let service = Rc::clone(&service);
         open.spawn_local(async move {

@@ -1,6 +1,5 @@
 //! `/api/v1/deployments` and `/api/v1/rollbacks`.
 
-use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::web;
 use utoipa::IntoParams as _;
@@ -9,13 +8,22 @@ use utoipa::openapi::path::ParameterIn;
 
 use crate::api;
 use crate::http::Shared;
-use crate::http::auth;
-use crate::http::auth::token;
+use crate::http::auth::Ask;
+use crate::http::auth::Call;
+use crate::http::auth::Json;
+use crate::http::auth::Line;
+use crate::http::auth::Needs;
+use crate::http::auth::NoBody;
+use crate::http::auth::Proven;
 use crate::http::error::ApiError;
+use crate::model::Caller;
 use crate::model::DeploymentId;
+use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::State;
+use crate::model::Target;
+use crate::model::Verb;
 use crate::model::commit_text;
 use crate::model::ref_text;
 use crate::model::run_url_text;
@@ -26,27 +34,48 @@ use crate::store::Filter;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let (ask, caller, delivery) = proof.order(|ask: &api::NewDeployment| &ask.service, |ask| ask.git_ref.as_deref())?;
-    if ask.force {
-        proof.allow_force(&ask.service)?;
+impl Ask for api::NewDeployment {
+    const VERB: Verb = Verb::Deploy;
+    type Body = Json<Self>;
+
+    async fn read(_: &Call<'_>, body: Json<Self>) -> Result<Self, ApiError> {
+        Ok(body.0)
     }
+
+    fn needs(&self) -> Needs {
+        Needs::to_order(OrderKind::Deploy, &self.service, self.force, self.git_ref.as_deref())
+    }
+}
+
+pub(super) async fn create(proven: Proven<api::NewDeployment>, shared: web::Data<Shared>) -> Answer {
+    let Proven { ask, caller, delivery, line } = proven;
     check_text(ask.reason.as_deref())?;
     for (given, check) in [(&ask.commit, commit_text as fn(&str) -> _), (&ask.git_ref, ref_text), (&ask.run_url, run_url_text)] {
         given.as_deref().map(check).transpose().map_err(|error| ApiError::bad_request(error.to_string()))?;
     }
     let accepted = shared.deployer.order_deployment(ask, caller, delivery).await?;
-    Ok(accepted_answer(accepted, &shared))
+    Ok(accepted_answer(accepted, line, &shared))
 }
 
-pub(super) async fn roll_back(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    // A rollback names no ref, so a key that is bound to refs may not order one.
-    let (ask, caller, delivery) = proof.order(|ask: &api::NewRollback| &ask.service, |_| None)?;
+impl Ask for api::NewRollback {
+    const VERB: Verb = Verb::Rollback;
+    type Body = Json<Self>;
+
+    async fn read(_: &Call<'_>, body: Json<Self>) -> Result<Self, ApiError> {
+        Ok(body.0)
+    }
+
+    /// A rollback names no ref, so a key that is bound to refs may not order one.
+    fn needs(&self) -> Needs {
+        Needs::to_order(OrderKind::Rollback, &self.service, self.force, None)
+    }
+}
+
+pub(super) async fn roll_back(proven: Proven<api::NewRollback>, shared: web::Data<Shared>) -> Answer {
+    let Proven { ask, caller, delivery, line } = proven;
     check_text(ask.reason.as_deref())?;
     let accepted = shared.deployer.order_rollback(ask, caller, delivery).await?;
-    Ok(accepted_answer(accepted, &shared))
+    Ok(accepted_answer(accepted, line, &shared))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -69,25 +98,36 @@ pub(super) fn list_takes() -> Vec<Parameter> {
     ListQuery::into_params(|| Some(ParameterIn::Query))
 }
 
-pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let query = web::Query::<ListQuery>::from_query(request.query_string())
-        .map_err(|error| ApiError::bad_request(format!("The query does not read: {error}.")))?
-        .into_inner();
-    proof.allow(query.service.as_ref())?;
+/// Deployments of one service, or of all.
+pub(super) struct Listed(Filter);
+
+impl Ask for Listed {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        let ListQuery { service, state, before, limit } = call.query()?;
+        Ok(Self(Filter { service, state, before, limit: limit.unwrap_or(20).clamp(1, 200) }))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_read(self.0.service.clone().map_or(Target::Services, Target::Service))
+    }
+}
+
+pub(super) async fn list(proven: Proven<Listed>, shared: web::Data<Shared>) -> Answer {
+    let Listed(filter) = proven.ask;
     if let Some(unknown) =
-        query.state.as_ref().filter(|state| !State::NAMES.contains(&state.as_str()) && !Outcome::NAMES.contains(&state.as_str()))
+        filter.state.as_ref().filter(|state| !State::NAMES.contains(&state.as_str()) && !Outcome::NAMES.contains(&state.as_str()))
     {
         return Err(ApiError::bad_request(format!(
             "There is no state {}; it is waiting, running, done or an outcome.",
             unknown.escape_default()
         )));
     }
-    let limit = query.limit.unwrap_or(20).clamp(1, 200);
-    let filter = Filter { service: query.service, state: query.state, before: query.before, limit };
     let found = shared.deployer.store().list(&filter).await?;
     let many = found.deployments.len() + found.unreadable.len();
-    let next_before = if many as i64 == limit { found.last } else { None };
+    let next_before = if many as i64 == filter.limit { found.last } else { None };
     let unreadable = found.unreadable.iter().map(ToString::to_string).collect();
     Ok(HttpResponse::Ok().json(api::Deployments {
         deployments: found.deployments.iter().map(orders::view).collect(),
@@ -96,43 +136,75 @@ pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: we
     }))
 }
 
-pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let found = find(&shared, &id).await?;
-    proof.allow_deployment(&found.id, &found.order.service)?;
-    Ok(HttpResponse::Ok().json(orders::view(&found)))
+/// A deployment that is read.
+pub(super) struct ReadOne(pub(super) Deployment);
+
+impl Ask for ReadOne {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        Ok(Self(find(call).await?))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_read(Target::Service(self.0.order.service.clone()))
+    }
+
+    fn ordered_by(&self) -> Option<&Caller> {
+        Some(&self.0.order.caller)
+    }
 }
 
-pub(super) async fn cancel(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let found = find(&shared, &id).await?;
-    let (caller, _) = proof.upon(&found.order)?;
-    let (done, message) = shared.deployer.cancel(&found, &caller).await?;
+pub(super) async fn show(proven: Proven<ReadOne>, _: web::Data<Shared>) -> Answer {
+    Ok(HttpResponse::Ok().json(orders::view(&proven.ask.0)))
+}
+
+/// A deployment that is called off or ordered once more: it needs what its order needed, verb, force and ref.
+pub(super) struct ActUpon(Deployment);
+
+impl Ask for ActUpon {
+    const VERB: Verb = Verb::Deploy;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        Ok(Self(find(call).await?))
+    }
+
+    fn needs(&self) -> Needs {
+        let order = &self.0.order;
+        Needs::to_order(order.kind, &order.service, order.force, order.git_ref.as_deref())
+    }
+}
+
+pub(super) async fn cancel(proven: Proven<ActUpon>, shared: web::Data<Shared>) -> Answer {
+    let (done, message) = shared.deployer.cancel(&proven.ask.0, &proven.caller).await?;
     if done { Ok(HttpResponse::Ok().json(api::Done { message })) } else { Err(ApiError::conflict("ended", message)) }
 }
 
-pub(super) async fn retry(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, id: web::Path<String>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let found = find(&shared, &id).await?;
-    let (caller, delivery) = proof.upon(&found.order)?;
-    let accepted = shared.deployer.retry(&found, caller, delivery).await?;
-    Ok(accepted_answer(accepted, &shared))
+pub(super) async fn retry(proven: Proven<ActUpon>, shared: web::Data<Shared>) -> Answer {
+    let Proven { ask: ActUpon(old), caller, delivery, line } = proven;
+    let accepted = shared.deployer.retry(&old, caller, delivery).await?;
+    Ok(accepted_answer(accepted, line, &shared))
 }
 
-/// The deployment of that id.
-pub(super) async fn find(shared: &Shared, id: &str) -> Result<Deployment, ApiError> {
+/// The deployment that the path names.
+async fn find(call: &Call<'_>) -> Result<Deployment, ApiError> {
+    let id = call.part("id");
     let missing = || ApiError::not_found(format!("There is no deployment {}; `tagalong history` lists them.", id.escape_default()));
     let id = DeploymentId::parse(id).map_err(|_| missing())?;
-    shared.deployer.store().get(&id).await?.ok_or_else(missing)
+    call.shared().deployer.store().get(&id).await?.ok_or_else(missing)
 }
 
 /// 202: the order is on disk.
-pub(super) fn accepted_answer(accepted: store::Accepted, shared: &Shared) -> HttpResponse {
+pub(super) fn accepted_answer(accepted: store::Accepted, line: Line, shared: &Shared) -> HttpResponse {
     let location = format!("/api/v1/deployments/{}", accepted.id);
-    HttpResponse::Accepted()
-        .insert_header(("location", location.clone()))
-        .insert_header((api::READ_TOKEN_HEADER, token::make(&shared.token_key, &accepted.id)))
-        .json(api::Accepted { id: accepted.id, location, superseded: accepted.superseded, preempted: accepted.preempted })
+    let mut answer = HttpResponse::Accepted();
+    answer.insert_header(("location", location.clone()));
+    if let Some(token) = line.read_token(&accepted, &shared.token_key) {
+        answer.insert_header((api::READ_TOKEN_HEADER, token));
+    }
+    answer.json(api::Accepted { id: accepted.id, location, superseded: accepted.superseded, preempted: accepted.preempted })
 }
 
 /// A text for the record: bounded, so that a record stays a record.

@@ -9,13 +9,19 @@ use actix_web::web::Bytes;
 
 use crate::api;
 use crate::http::Shared;
-use crate::http::auth;
+use crate::http::auth::Ask;
+use crate::http::auth::Call;
+use crate::http::auth::Needs;
+use crate::http::auth::NoBody;
+use crate::http::auth::Proven;
 use crate::http::error::ApiError;
 use crate::http::openapi;
+use crate::model::Target;
+use crate::model::Verb;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-pub(super) async fn healthz() -> HttpResponse {
+pub(super) async fn healthz(_: web::Data<Shared>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("ok\n")
 }
 
@@ -34,9 +40,23 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     if readiness.ready { HttpResponse::Ok().json(readiness) } else { HttpResponse::ServiceUnavailable().json(readiness) }
 }
 
-pub(super) async fn metrics(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    proof.allow(None)?;
+/// What belongs to no one service.
+pub(super) struct Numbers;
+
+impl Ask for Numbers {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(_: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        Ok(Self)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_read(Target::Services)
+    }
+}
+
+pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
     let (waiting, running) = shared.deployer.store().counts().await?;
     shared.reloader.measure().await?;
     let metrics = shared.deployer.metrics();
@@ -47,7 +67,7 @@ pub(super) async fn metrics(request: HttpRequest, payload: web::Payload, shared:
 /// Made once: whoever asks has shown nothing, and to make it is work.
 static CONTRACT: LazyLock<Bytes> = LazyLock::new(|| serde_json::to_vec(&openapi::openapi()).unwrap_or_default().into());
 
-pub(super) async fn openapi_json() -> HttpResponse {
+pub(super) async fn openapi_json(_: web::Data<Shared>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(CONTRACT.clone())
 }
 

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::web;
 use actix_web::web::Bytes;
@@ -19,15 +18,21 @@ use utoipa::openapi::path::ParameterIn;
 
 use crate::clock;
 use crate::http::Shared;
-use crate::http::auth;
+use crate::http::auth::Ask;
+use crate::http::auth::Call;
+use crate::http::auth::Needs;
+use crate::http::auth::NoBody;
+use crate::http::auth::Proven;
 use crate::http::error::ApiError;
 use crate::http::followers::Place;
-use crate::http::routes::deployments;
+use crate::http::routes::deployments::ReadOne;
+use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::Line;
 use crate::model::LineKind;
 use crate::model::Outcome;
 use crate::model::State;
+use crate::model::Verb;
 use crate::orders;
 use crate::store::Deployment;
 use crate::store::StoreError;
@@ -52,21 +57,43 @@ pub(super) fn takes() -> Vec<Parameter> {
     takes
 }
 
-pub(super) async fn follow(
-    request: HttpRequest,
-    payload: web::Payload,
-    shared: web::Data<Shared>,
-    id: web::Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let found = deployments::find(&shared, &id).await?;
-    proof.allow_deployment(&found.id, &found.order.service)?;
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let as_events = header("accept").is_some_and(|accept| accept.contains("text/event-stream"));
-    let after = header("last-event-id").and_then(|id| id.parse().ok()).unwrap_or(0);
-    let query = web::Query::<LogQuery>::from_query(request.query_string()).map_or(LogQuery { follow: None }, web::Query::into_inner);
+/// A journal that is read.
+pub(super) struct Follow {
+    deployment: ReadOne,
+    as_events: bool,
+    /// The last line that is known already.
+    after: i64,
+    /// Whether until the outcome.
+    live: bool,
+}
+
+impl Ask for Follow {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, body: NoBody) -> Result<Self, ApiError> {
+        let query = call.query().unwrap_or(LogQuery { follow: None });
+        Ok(Self {
+            deployment: ReadOne::read(call, body).await?,
+            as_events: call.header("accept").is_some_and(|accept| accept.contains("text/event-stream")),
+            after: call.header("last-event-id").and_then(|id| id.parse().ok()).unwrap_or(0),
+            live: query.follow.unwrap_or(true),
+        })
+    }
+
+    fn needs(&self) -> Needs {
+        self.deployment.needs()
+    }
+
+    fn ordered_by(&self) -> Option<&Caller> {
+        self.deployment.ordered_by()
+    }
+}
+
+pub(super) async fn follow(proven: Proven<Follow>, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let Proven { ask: Follow { deployment: ReadOne(found), as_events, after, live }, caller, .. } = proven;
     let most = shared.deployer.config().server.max_followers.min(shared.most_followers);
-    let place = shared.followers.take(&proof.follows_as(&found.order.caller), most);
+    let place = shared.followers.take(&caller.to_string(), most);
     let Some(place) = place else {
         return Err(ApiError::busy(format!("{most} read journals already (max_followers); try again.")));
     };
@@ -79,7 +106,7 @@ pub(super) async fn follow(
         id: found.id,
         after,
         as_events,
-        live: query.follow.unwrap_or(true),
+        live,
         pending: VecDeque::new(),
         ended: false,
         silent_since: tokio::time::Instant::now(),

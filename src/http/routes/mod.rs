@@ -1,4 +1,4 @@
-//! All routes on one screen: what each needs stands beside it, and the OpenAPI file is made from here.
+//! All routes on one screen; the OpenAPI file is made from here. What each needs, its handler's first argument says ([`auth`]).
 
 mod deployments;
 mod health;
@@ -6,23 +6,17 @@ mod log;
 mod reloads;
 mod services;
 
-use actix_web::HttpRequest;
+use std::sync::LazyLock;
+
 use actix_web::http::Method;
 use actix_web::web;
 use utoipa::openapi::path::Parameter;
 
-use crate::model::Verb;
-
-/// What a call must prove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
-    /// Nothing: it tells nothing that is not public.
-    Open,
-    /// A key with this verb on the service concerned.
-    Verb(Verb),
-    /// The reload secret of a dataset, which says the dataset too. Such a route does not stand in the contract.
-    ReloadSecret,
-}
+use crate::http::auth;
+use crate::http::auth::Handler;
+use crate::http::auth::Need;
+use crate::http::auth::open;
+use crate::http::auth::proven;
 
 /// One route.
 #[derive(Debug)]
@@ -41,58 +35,48 @@ pub struct Route {
     pub answer: (u16, Option<&'static str>),
     /// What it takes besides its path and body.
     pub takes: fn() -> Vec<Parameter>,
-    handler: fn() -> actix_web::Route,
+    handler: Handler,
 }
 
-const fn route(
-    method: Method,
-    path: &'static str,
-    need: Need,
-    summary: &'static str,
-    body: Option<&'static str>,
-    answer: (u16, Option<&'static str>),
-    handler: fn() -> actix_web::Route,
-) -> Route {
-    Route { method, path, need, summary, body, answer, takes: Vec::new, handler }
+fn route(method: Method, path: &'static str, summary: &'static str, answer: (u16, Option<&'static str>), handler: Handler) -> Route {
+    Route { method, path, need: handler.need(), summary, body: None, answer, takes: Vec::new, handler }
 }
 
 impl Route {
-    const fn taking(mut self, takes: fn() -> Vec<Parameter>) -> Self {
-        self.takes = takes;
-        self
+    fn body(self, schema: &'static str) -> Self {
+        Self { body: Some(schema), ..self }
+    }
+
+    fn taking(self, takes: fn() -> Vec<Parameter>) -> Self {
+        Self { takes, ..self }
     }
 }
 
-const DEPLOY: Need = Need::Verb(Verb::Deploy);
-const ROLLBACK: Need = Need::Verb(Verb::Rollback);
-const READ: Need = Need::Verb(Verb::Read);
-const RELOAD: Need = Need::Verb(Verb::Reload);
-
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: [Route; 21] = [
-    route(Method::POST, "/api/v1/deployments", DEPLOY, "Order a deployment", Some("NewDeployment"), (202, Some("Accepted")), || web::route().to(deployments::create)),
-    route(Method::GET, "/api/v1/deployments", READ, "List deployments, newest first", None, (200, Some("Deployments")), || web::route().to(deployments::list)).taking(deployments::list_takes),
-    route(Method::GET, "/api/v1/deployments/{id}", READ, "Show a deployment", None, (200, Some("Deployment")), || web::route().to(deployments::show)),
-    route(Method::POST, "/api/v1/deployments/{id}/cancel", DEPLOY, "Cancel a deployment", None, (200, Some("Done")), || web::route().to(deployments::cancel)),
-    route(Method::POST, "/api/v1/deployments/{id}/retry", DEPLOY, "Order an ended deployment once more", None, (202, Some("Accepted")), || web::route().to(deployments::retry)),
-    route(Method::GET, "/api/v1/deployments/{id}/log", READ, "Follow a journal, as text or server-sent events", None, (200, None), || web::route().to(log::follow)).taking(log::takes),
-    route(Method::POST, "/api/v1/rollbacks", ROLLBACK, "Order a rollback", Some("NewRollback"), (202, Some("Accepted")), || web::route().to(deployments::roll_back)),
-    route(Method::GET, "/api/v1/services", READ, "Show every service", None, (200, Some("Services")), || web::route().to(services::list)),
-    route(Method::GET, "/api/v1/services/{name}", READ, "Show a service", None, (200, Some("Service")), || web::route().to(services::show)),
-    route(Method::POST, "/api/v1/services/{name}/adopt", ROLLBACK, "Take over what runs", None, (202, Some("Accepted")), || web::route().to(services::adopt)),
-    route(Method::POST, "/api/v1/services/{name}/resume", ROLLBACK, "End the hold of a rollback", None, (200, Some("Done")), || web::route().to(services::resume)),
-    route(Method::POST, "/api/v1/reloads", RELOAD, "Bring what is new in a dataset to its readers", Some("NewReload"), (200, Some("Reloaded")), || web::route().to(reloads::create)),
-    route(Method::POST, "/api/_internal/reload-data", Need::ReloadSecret, "The same, as data repositories have long called it", None, (200, None), || web::route().to(reloads::reload_data)),
-    route(Method::GET, "/api/v1/datasets", READ, "Show every dataset", None, (200, Some("Datasets")), || web::route().to(reloads::list)),
-    route(Method::GET, "/api/v1/datasets/{name}", READ, "Show a dataset", None, (200, Some("Dataset")), || web::route().to(reloads::show)),
-    route(Method::GET, "/metrics", READ, "Metrics in the OpenMetrics text format", None, (200, None), || web::route().to(health::metrics)),
-    route(Method::GET, "/healthz", Need::Open, "Whether the process answers", None, (200, None), || web::route().to(health::healthz)),
-    route(Method::HEAD, "/healthz", Need::Open, "Whether the process answers", None, (200, None), || web::route().to(health::healthz)),
-    route(Method::GET, "/readyz", Need::Open, "Whether orders are taken", None, (200, Some("Readiness")), || web::route().to(health::readyz)),
-    route(Method::HEAD, "/readyz", Need::Open, "Whether orders are taken", None, (200, Some("Readiness")), || web::route().to(health::readyz)),
-    route(Method::GET, "/api/v1/openapi.json", Need::Open, "This contract", None, (200, None), || web::route().to(health::openapi_json)),
-];
+pub static ROUTES: LazyLock<[Route; 21]> = LazyLock::new(|| [
+    route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
+    route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
+    route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
+    route(Method::POST, "/api/v1/deployments/{id}/cancel", "Cancel a deployment", (200, Some("Done")), proven(deployments::cancel)),
+    route(Method::POST, "/api/v1/deployments/{id}/retry", "Order an ended deployment once more", (202, Some("Accepted")), proven(deployments::retry)),
+    route(Method::GET, "/api/v1/deployments/{id}/log", "Follow a journal, as text or server-sent events", (200, None), proven(log::follow)).taking(log::takes),
+    route(Method::POST, "/api/v1/rollbacks", "Order a rollback", (202, Some("Accepted")), proven(deployments::roll_back)).body("NewRollback"),
+    route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
+    route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
+    route(Method::POST, "/api/v1/services/{name}/adopt", "Take over what runs", (202, Some("Accepted")), proven(services::adopt)),
+    route(Method::POST, "/api/v1/services/{name}/resume", "End the hold of a rollback", (200, Some("Done")), proven(services::resume)),
+    route(Method::POST, "/api/v1/reloads", "Bring what is new in a dataset to its readers", (200, Some("Reloaded")), proven(reloads::create)).body("NewReload"),
+    route(Method::POST, "/api/_internal/reload-data", "The same, as data repositories have long called it", (200, None), auth::by_reload_secret(reloads::reload_data)),
+    route(Method::GET, "/api/v1/datasets", "Show every dataset", (200, Some("Datasets")), proven(reloads::list)),
+    route(Method::GET, "/api/v1/datasets/{name}", "Show a dataset", (200, Some("Dataset")), proven(reloads::show)),
+    route(Method::GET, "/metrics", "Metrics in the OpenMetrics text format", (200, None), proven(health::metrics)),
+    route(Method::GET, "/healthz", "Whether the process answers", (200, None), open(health::healthz)),
+    route(Method::HEAD, "/healthz", "Whether the process answers", (200, None), open(health::healthz)),
+    route(Method::GET, "/readyz", "Whether orders are taken", (200, Some("Readiness")), open(health::readyz)),
+    route(Method::HEAD, "/readyz", "Whether orders are taken", (200, Some("Readiness")), open(health::readyz)),
+    route(Method::GET, "/api/v1/openapi.json", "This contract", (200, None), open(health::openapi_json)),
+]);
 
 /// Registers every route.
 pub(super) fn configure(app: &mut web::ServiceConfig) {
@@ -102,16 +86,9 @@ pub(super) fn configure(app: &mut web::ServiceConfig) {
         let resource = ROUTES
             .iter()
             .filter(|route| route.path == path)
-            .fold(web::resource(path), |resource, route| resource.route((route.handler)().method(route.method.clone())));
+            .fold(web::resource(path), |resource, route| resource.route(route.handler.route().method(route.method.clone())));
         app.service(resource.default_service(web::to(health::unknown)));
     }
 }
 
 pub(in crate::http) use health::unknown;
-
-/// What the route of `request` needs. A route that is not in the table needs what nobody has.
-pub(super) fn need_of(request: &HttpRequest) -> Need {
-    let pattern = request.match_pattern();
-    let route = ROUTES.iter().find(|route| Some(route.path) == pattern.as_deref() && route.method == *request.method());
-    route.map_or(Need::Open, |route| route.need)
-}

@@ -1,10 +1,8 @@
 //! `/api/v1/reloads`, `/api/v1/datasets`, and `/api/_internal/reload-data` as its users have called it since before there was a
 //! tagalong: same questions, same words in the answers, ours beside them.
 
-use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web;
 use serde_json::Map;
 use serde_json::Value;
@@ -13,48 +11,83 @@ use serde_json::json;
 use crate::api;
 use crate::clock;
 use crate::http::Shared;
-use crate::http::auth;
+use crate::http::auth::Ask;
+use crate::http::auth::Call;
+use crate::http::auth::Json;
+use crate::http::auth::Needs;
+use crate::http::auth::NoBody;
+use crate::http::auth::Proven;
+use crate::http::auth::Told;
 use crate::http::auth::Unproven;
 use crate::http::error::ApiError;
+use crate::http::repeats;
+use crate::model::Caller;
 use crate::model::CommitName;
 use crate::model::DatasetName;
 use crate::model::Reconcile;
+use crate::model::Scope;
+use crate::model::Target;
+use crate::model::Verb;
 use crate::model::is_ref;
-use crate::reload::Ask;
+use crate::model::ref_text;
+use crate::reload;
 use crate::reload::Done;
 use crate::reload::Load;
 use crate::reload::Ran;
 use crate::reload::ReloadError;
 use crate::reload::Reply;
 use crate::reload::TellPeers;
+use crate::store::Delivery;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-pub(super) async fn create(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let (ask, caller) = proof.reload()?;
+impl Ask for api::NewReload {
+    const VERB: Verb = Verb::Reload;
+    type Body = Json<Self>;
+
+    async fn read(_: &Call<'_>, body: Json<Self>) -> Result<Self, ApiError> {
+        Ok(body.0)
+    }
+
+    fn needs(&self) -> Needs {
+        let full = |branch: &String| if branch.starts_with("refs/") { branch.clone() } else { format!("refs/heads/{branch}") };
+        Needs::to_act(Verb::Reload, Target::Dataset(self.dataset.clone()), self.branch.as_ref().map(full))
+    }
+}
+
+pub(super) async fn create(proven: Proven<api::NewReload>, shared: web::Data<Shared>) -> Answer {
+    let Proven { ask, caller, delivery, .. } = proven;
+    ask.branch.as_deref().map(ref_text).transpose().map_err(|error| ApiError::bad_request(error.to_string()))?;
+    // Servers on one database each have a checkout of their own, and may be told by the very same call.
+    let here = |delivery: Delivery| Delivery { caller: format!("{} {}", delivery.caller, shared.deployer.executor()), ..delivery };
+    let work = create_once(shared.clone(), caller, ask);
+    let (status, view) = repeats::once(&shared, delivery.map(here), work).await?;
+    Ok(HttpResponse::build(status).json(view))
+}
+
+/// The answer, once something was done.
+async fn create_once(shared: web::Data<Shared>, caller: Caller, ask: api::NewReload) -> Result<repeats::Answer, ApiError> {
     let peers = match ask.all_peers {
         None => TellPeers::Later,
         Some(true) => TellPeers::Now,
         Some(false) => TellPeers::Never,
     };
     tracing::debug!(dataset = %ask.dataset, %caller, commit = ask.commit_hash.as_ref().map(tracing::field::display), "reload asked for");
-    let asked = Ask { branch: ask.branch, commit: ask.commit_hash, peers };
-    let reply = reload(&shared, &caller.to_string(), &ask.dataset, &asked).await?;
+    let asked = reload::Ask { branch: ask.branch, commit: ask.commit_hash, peers };
+    let reply = carry_out(&shared, &caller.to_string(), &ask.dataset, &asked).await?;
     let view = reply.view(&ask.dataset);
     if peers == TellPeers::Now {
         let all = view.ok && view.peers.iter().all(|peer| peer.ok);
-        let status = if all { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-        return Ok(HttpResponse::build(status).json(view));
+        return Ok(Ok((if all { StatusCode::OK } else { StatusCode::MULTI_STATUS }, view)));
     }
     if view.ok {
-        return Ok(HttpResponse::Ok().json(view));
+        return Ok(Ok((StatusCode::OK, view)));
     }
-    Err(refusal(&reply, view.why.unwrap_or_default()))
+    Ok(Err(refusal(&reply, view.why.unwrap_or_default())))
 }
 
 /// Reloads, and says in the audit trail for whom and what came of it. Calls that nothing was done for leave no entry.
-async fn reload(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &Ask) -> Result<Reply, ReloadError> {
+async fn carry_out(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &reload::Ask) -> Result<Reply, ReloadError> {
     let reply = shared.reloader.reload(dataset, ask).await?;
     if let Done::Ran(ran) = &reply.done {
         let serves = reply.loaded.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
@@ -82,46 +115,78 @@ fn refusal(reply: &Reply, why: String) -> ApiError {
     ApiError::behind(code, why)
 }
 
-pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let mut datasets = shared.reloader.datasets().await?;
-    let any = !datasets.is_empty();
-    datasets.retain(|dataset| proof.may_read_dataset(&dataset.name));
-    if datasets.is_empty() && any {
-        proof.allow(None)?;
-    }
-    Ok(HttpResponse::Ok().json(api::Datasets { datasets }))
+/// The datasets that the caller may read.
+pub(super) struct Readable {
+    datasets: Vec<api::Dataset>,
+    is_any_hidden: bool,
 }
 
-pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let missing = || ApiError::not_found(format!("There is no dataset {}; `tagalong data status` lists them.", name.escape_default()));
-    let name = DatasetName::parse(&name).map_err(|_| missing())?;
-    if !shared.deployer.config().datasets.contains_key(&name) {
-        return Err(missing());
+/// What needs reading a dataset.
+fn reading(dataset: &DatasetName) -> Scope {
+    Scope { verb: Verb::Read, target: Target::Dataset(dataset.clone()) }
+}
+
+impl Ask for Readable {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        let mut datasets = call.shared().reloader.datasets().await?;
+        let all = datasets.len();
+        datasets.retain(|dataset| call.may(&reading(&dataset.name)));
+        Ok(Self { is_any_hidden: datasets.len() < all, datasets })
     }
-    proof.allow_dataset(&name)?;
-    Ok(HttpResponse::Ok().json(shared.reloader.dataset(&name).await?))
+
+    fn needs(&self) -> Needs {
+        if self.datasets.is_empty() && self.is_any_hidden { Needs::to_read(Target::Datasets) } else { Needs::only_proof() }
+    }
+}
+
+pub(super) async fn list(proven: Proven<Readable>, _: web::Data<Shared>) -> Answer {
+    Ok(HttpResponse::Ok().json(api::Datasets { datasets: proven.ask.datasets }))
+}
+
+/// A dataset that is read.
+pub(super) struct ReadOne(DatasetName);
+
+impl Ask for ReadOne {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        let name = call.part("name");
+        let missing = || ApiError::not_found(format!("There is no dataset {}; `tagalong data status` lists them.", name.escape_default()));
+        let found = DatasetName::parse(name).map_err(|_| missing())?;
+        if call.shared().deployer.config().datasets.contains_key(&found) { Ok(Self(found)) } else { Err(missing()) }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_read(Target::Dataset(self.0.clone()))
+    }
+}
+
+pub(super) async fn show(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
+    Ok(HttpResponse::Ok().json(shared.reloader.dataset(&proven.ask.0).await?))
 }
 
 /// `POST /api/_internal/reload-data`.
-pub(super) async fn reload_data(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> HttpResponse {
+pub(super) async fn reload_data(told: Result<Told, Unproven>, shared: web::Data<Shared>) -> HttpResponse {
     let trace = clock::new_id().to_string();
-    let (dataset, body) = match auth::prove_reload(&request, payload, &shared).await {
-        Ok(proven) => proven,
+    let told = match told {
+        Ok(told) => told,
         Err(Unproven::Unauthorized) => return failure(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication required", &trace),
         Err(Unproven::NotConfigured) => {
             return failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "hot-reload not configured", &trace);
         }
         Err(Unproven::Other(error)) => return error.in_envelope(&trace),
     };
-    let ask = match read(&request, &body) {
-        Ok(ask) => ask,
+    let (dataset, ask) = match read(&told) {
+        Ok(ask) => (told.dataset(), ask),
         Err((status, code, why)) => return failure(status, code, &why, &trace),
     };
     // Who has the secret is who calls.
-    match reload(&shared, &format!("secret:{dataset}"), &dataset, &ask).await {
-        Ok(reply) => told(&reply, &trace),
+    match carry_out(&shared, &format!("secret:{dataset}"), dataset, &ask).await {
+        Ok(reply) => answer(&reply, &trace),
         Err(ReloadError::Unknown(_)) => {
             failure(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", "hot-reload not configured", &trace)
         }
@@ -133,16 +198,16 @@ pub(super) async fn reload_data(request: HttpRequest, payload: web::Payload, sha
 }
 
 /// The body, when there is one. Fields that nobody knows are passed over, as they have always been.
-fn read(request: &HttpRequest, body: &[u8]) -> Result<Ask, (StatusCode, &'static str, String)> {
+fn read(told: &Told) -> Result<reload::Ask, (StatusCode, &'static str, String)> {
     let wrong = |why: &str| (StatusCode::BAD_REQUEST, "bad_request", why.to_owned());
-    if body.is_empty() {
-        return Ok(Ask::default());
+    if told.body().is_empty() {
+        return Ok(reload::Ask::default());
     }
-    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
+    let kind = told.content_type().unwrap_or("application/json");
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "body must be application/json".to_owned()));
     }
-    let given: Value = serde_json::from_slice(body).map_err(|_| wrong("body must be JSON"))?;
+    let given: Value = serde_json::from_slice(told.body()).map_err(|_| wrong("body must be JSON"))?;
     let Value::Object(fields) = given else { return Err(wrong("body must be an object")) };
     let text = |name: &str| match fields.get(name) {
         None => Ok(None),
@@ -158,7 +223,7 @@ fn read(request: &HttpRequest, body: &[u8]) -> Result<Ask, (StatusCode, &'static
     }
     let commit = text("commitHash")?.map(|commit| CommitName::parse(&commit));
     let commit = commit.transpose().map_err(|_| wrong(NO_NAME))?;
-    Ok(Ask { branch, commit, peers: TellPeers::Later })
+    Ok(reload::Ask { branch, commit, peers: TellPeers::Later })
 }
 
 const NO_NAME: &str = "body/commitHash must be a full or abbreviated object name";
@@ -173,7 +238,7 @@ fn their_word(outcome: Option<Reconcile>) -> &'static str {
     }
 }
 
-fn told(reply: &Reply, trace: &str) -> HttpResponse {
+fn answer(reply: &Reply, trace: &str) -> HttpResponse {
     let duration_ms = reply.took.as_millis() as u64;
     let loaded = reply.loaded.as_ref().map(ToString::to_string);
     let data = match &reply.done {

@@ -2,54 +2,104 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::web;
 
 use crate::api;
 use crate::config::Service;
 use crate::http::Shared;
-use crate::http::auth;
+use crate::http::auth::Ask;
+use crate::http::auth::Call;
+use crate::http::auth::Needs;
+use crate::http::auth::NoBody;
+use crate::http::auth::Proven;
 use crate::http::error::ApiError;
 use crate::http::routes::deployments::accepted_answer;
+use crate::model::OrderKind;
+use crate::model::Scope;
 use crate::model::ServiceName;
+use crate::model::Target;
+use crate::model::Verb;
 use crate::store::Resumed;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-pub(super) async fn list(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let config = shared.deployer.config();
-    let mut services = Vec::new();
-    for service in config.services.values().filter(|service| proof.may_read(&service.name)) {
-        services.push(shared.deployer.service_state(service).await?);
+/// The services that the caller may read.
+pub(super) struct Readable {
+    services: Vec<Arc<Service>>,
+    is_any_hidden: bool,
+}
+
+impl Ask for Readable {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        let config = call.shared().deployer.config();
+        let may_read = |service: &&Arc<Service>| call.may(&Scope::on(Verb::Read, &service.name));
+        let services: Vec<Arc<Service>> = config.services.values().filter(may_read).cloned().collect();
+        Ok(Self { is_any_hidden: services.len() < config.services.len(), services })
     }
-    if services.is_empty() && !config.services.is_empty() {
-        proof.allow(None)?;
+
+    fn needs(&self) -> Needs {
+        if self.services.is_empty() && self.is_any_hidden { Needs::to_read(Target::Services) } else { Needs::only_proof() }
+    }
+}
+
+pub(super) async fn list(proven: Proven<Readable>, shared: web::Data<Shared>) -> Answer {
+    let mut services = Vec::new();
+    for service in &proven.ask.services {
+        services.push(shared.deployer.service_state(service).await?);
     }
     Ok(HttpResponse::Ok().json(api::Services { services }))
 }
 
-pub(super) async fn show(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let service = find(&shared, &name)?;
-    proof.allow(Some(&service.name))?;
-    Ok(HttpResponse::Ok().json(shared.deployer.service_state(&service).await?))
+/// A service that is read.
+pub(super) struct ReadOne(Arc<Service>);
+
+impl Ask for ReadOne {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        Ok(Self(find(call)?))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_read(Target::Service(self.0.name.clone()))
+    }
 }
 
-pub(super) async fn adopt(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let service = find(&shared, &name)?;
-    let (caller, delivery) = proof.operator(&service.name)?;
+pub(super) async fn show(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
+    Ok(HttpResponse::Ok().json(shared.deployer.service_state(&proven.ask.0).await?))
+}
+
+/// A service of which something is taken or made that a rollback makes.
+pub(super) struct Operate(Arc<Service>);
+
+impl Ask for Operate {
+    const VERB: Verb = Verb::Rollback;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        Ok(Self(find(call)?))
+    }
+
+    /// It names no ref, so a key that is bound to refs may not do it.
+    fn needs(&self) -> Needs {
+        Needs::to_order(OrderKind::Rollback, &self.0.name, false, None)
+    }
+}
+
+pub(super) async fn adopt(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
+    let Proven { ask: Operate(service), caller, delivery, line } = proven;
     let accepted = shared.deployer.order_adoption(&service.name, caller, delivery).await?;
-    Ok(accepted_answer(accepted, &shared))
+    Ok(accepted_answer(accepted, line, &shared))
 }
 
-pub(super) async fn resume(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>, name: web::Path<String>) -> Answer {
-    let proof = auth::prove(&request, payload, &shared).await?;
-    let service = find(&shared, &name)?;
-    let (caller, delivery) = proof.operator(&service.name)?;
-    let message = match shared.deployer.resume(&service.name, &caller, delivery.as_ref()).await? {
+pub(super) async fn resume(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
+    let service = &proven.ask.0;
+    let message = match shared.deployer.resume(&service.name, &proven.caller, proven.delivery.as_ref()).await? {
         Resumed::Now => format!("{} takes orders again.", service.name),
         Resumed::NotHeld => format!("{} was not held.", service.name),
         Resumed::Before => "This very call was carried out before; nothing was changed.".to_owned(),
@@ -57,8 +107,10 @@ pub(super) async fn resume(request: HttpRequest, payload: web::Payload, shared: 
     Ok(HttpResponse::Ok().json(api::Done { message }))
 }
 
-fn find(shared: &Shared, name: &str) -> Result<Arc<Service>, ApiError> {
+/// The service that the path names.
+fn find(call: &Call<'_>) -> Result<Arc<Service>, ApiError> {
+    let name = call.part("name");
     let missing = || ApiError::not_found(format!("There is no service {}; `tagalong status` lists them.", name.escape_default()));
     let name = ServiceName::parse(name).map_err(|_| missing())?;
-    shared.deployer.config().service(&name).cloned().ok_or_else(missing)
+    call.shared().deployer.config().service(&name).cloned().ok_or_else(missing)
 }

@@ -24,6 +24,7 @@ use url::Url;
 
 use crate::assets::Flaw;
 use crate::assets::Wanted;
+use crate::catalogue;
 use crate::client::Packing;
 use crate::client::Transport;
 use crate::client::header_text;
@@ -36,7 +37,6 @@ use crate::hosts::Hosts;
 use crate::page::AssetKind;
 use crate::page::Cors;
 use crate::place::Place;
-use crate::rules;
 
 /// As many as the Fetch Standard allows (HTTP-redirect fetch, step 7).
 const MOST_HOPS: usize = 20;
@@ -128,7 +128,7 @@ impl Courier {
         loop {
             let flawed = |flaw| Err(Missed::Flawed(flaw));
             let Ok(brought) = tokio::time::timeout(self.timeout, self.travel(wanted)).await else {
-                return flawed(Flaw::of(&rules::asset_unreachable::RULE, format!("did not come in {} ms", self.timeout.as_millis())));
+                return flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, format!("did not come in {} ms", self.timeout.as_millis())));
             };
             let (mut got, wait) = brought?;
             let Some(wait) = wait.filter(|_| waits < MOST_WAITS) else {
@@ -167,7 +167,7 @@ impl Courier {
             answered => answered,
         };
         answered.map_err(|error| {
-            Missed::Flawed(Flaw::of(&rules::asset_unreachable::RULE, format!("does not come: {}", fault::told(&trip.url, &error))))
+            Missed::Flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, format!("does not come: {}", fault::told(&trip.url, &error))))
         })
     }
 
@@ -210,7 +210,7 @@ impl Courier {
 
     /// Goes on to where a redirect leads.
     fn turn(&self, wanted: &Wanted, trip: &mut Trip, location: &str) -> Result<(), Missed> {
-        let flawed = |says: String| Err(Missed::Flawed(Flaw::of(&rules::asset_redirect::RULE, says)));
+        let flawed = |says: String| Err(Missed::Flawed(Flaw::of(&catalogue::ASSET_REDIRECT, says)));
         let mut next = match trip.url.join(location) {
             Ok(next) if matches!(next.scheme(), "http" | "https") && next.host().is_some() => without_credentials(&next),
             _ => return flawed(format!("is redirected to \"{}\", which is no web address", crate::redirect::shown(location))),
@@ -283,7 +283,7 @@ impl Courier {
                 Err(error) if !is_end(version, &headers, &error) => {
                     let why = fault::told(&got.url, &error);
                     let says = format!("breaks off after {} bytes: {why}", got.bytes);
-                    return Err(Missed::Flawed(Flaw::of(&rules::asset_unreachable::RULE, says)));
+                    return Err(Missed::Flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, says)));
                 }
                 Ok(None) | Err(_) => break,
             };

@@ -2,12 +2,12 @@
 
 use crate::assets::Wanted;
 use crate::assets::stand::shown_url;
+use crate::catalogue::Rule;
 use crate::page::Asset;
 use crate::page::AssetKind;
 use crate::page::When;
 use crate::report::Finding;
 use crate::report::Severity;
-use crate::rules::Rule;
 
 /// One flaw.
 #[derive(Debug, Clone, PartialEq, Eq)]

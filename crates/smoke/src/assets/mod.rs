@@ -29,6 +29,7 @@ use url::Url;
 use crate::assets::courier::Courier;
 use crate::assets::round::Memory;
 use crate::assets::round::Round;
+use crate::catalogue;
 use crate::client::Answer;
 use crate::client::Visitor;
 use crate::client::header_text;
@@ -233,7 +234,7 @@ async fn document(got: &Arc<Got>, link: &Asset) -> Option<Judged> {
 }
 
 fn note(severity: Severity, message: &str) -> Seen {
-    let finding = Finding { severity, ..rules::not_checked::RULE.finding(message.to_owned()) };
+    let finding = Finding { severity, ..catalogue::NOT_CHECKED.finding(message.to_owned()) };
     Seen { findings: vec![finding], ..Seen::default() }
 }
 

@@ -20,6 +20,7 @@ use crate::assets::courier::Courier;
 use crate::assets::courier::Missed;
 use crate::assets::imports::Imports;
 use crate::assets::imports::Link;
+use crate::catalogue;
 use crate::mixed;
 use crate::page;
 use crate::page::Asset;
@@ -272,7 +273,7 @@ impl<'a> Round<'a> {
     async fn note(&mut self, brought: Result<Brought, JoinError>) {
         let Ok((wanted, brought)) = brought else {
             let message = "One asset could not be judged, by a fault of the check itself.".to_owned();
-            return self.tally.add(rules::not_checked::RULE.finding(message));
+            return self.tally.add(catalogue::NOT_CHECKED.finding(message));
         };
         let Some(State::Open(assets)) = self.memory.known.remove(&wanted) else { return };
         let (flaws, sheet) = match brought {
@@ -359,7 +360,7 @@ impl<'a> Round<'a> {
         }
         if self.foreign_frames > 0 {
             let message = format!("What stands in frames from other origins ({}) was not looked into.", self.foreign_frames);
-            self.tally.add(rules::not_checked::RULE.finding(message));
+            self.tally.add(catalogue::NOT_CHECKED.finding(message));
         }
         if self.elsewhere.is_empty() {
             return;
@@ -377,7 +378,7 @@ impl<'a> Round<'a> {
             (_, false) => "Assets of other hosts were",
         };
         let message = format!("{are} not asked for: {}{more}.", named.join(", "));
-        let mut finding = rules::not_checked::RULE.finding(message);
+        let mut finding = catalogue::NOT_CHECKED.finding(message);
         finding.severity = Severity::Note;
         "To have them fetched too, name their hosts in allowed_hosts.".clone_into(&mut finding.fix);
         self.tally.add(finding);

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::browser::Fault;
+use crate::browser::fault::Fault;
 
 /// A screenshot of a large page is one message.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;

@@ -6,6 +6,7 @@ use crate::browser::fence::Refused;
 use crate::browser::watch::Mixed;
 use crate::browser::watch::Request;
 use crate::browser::watch::Watched;
+use crate::catalogue;
 use crate::hosts::Hosts;
 use crate::plan::SmokePlan;
 use crate::redirect::shown;
@@ -21,20 +22,20 @@ pub(super) fn findings(plan: &SmokePlan, hosts: &Hosts, watched: &Watched) -> Ve
     findings.extend(watched.requests.iter().filter(|request| !is_refused(request)).filter_map(|request| failed(plan, request)));
     findings.extend(watched.dialogs.iter().map(|dialog| {
         let says = first_lines(&shown(&dialog.says));
-        rules::browser_dialog::RULE.finding(format!("At load the page opens a dialog, {}(\"{says}\"), which was closed.", dialog.kind))
+        catalogue::BROWSER_DIALOG.finding(format!("At load the page opens a dialog, {}(\"{says}\"), which was closed.", dialog.kind))
     }));
     findings.extend(watched.is_over_full.then(rules::truncated::browser));
     findings.extend(
         watched
             .exceptions
             .iter()
-            .map(|said| rules::browser_exception::RULE.finding(format!("A script of the page fails: {}", first_lines(said)))),
+            .map(|said| catalogue::BROWSER_EXCEPTION.finding(format!("A script of the page fails: {}", first_lines(said)))),
     );
     findings.extend(
         watched
             .console
             .iter()
-            .map(|said| rules::browser_console::RULE.finding(format!("The page writes to the console: {}", first_lines(said)))),
+            .map(|said| catalogue::BROWSER_CONSOLE.finding(format!("The page writes to the console: {}", first_lines(said)))),
     );
     findings
 }
@@ -44,13 +45,13 @@ fn kept_away(hosts: &Hosts, refused: &Refused) -> Option<Finding> {
     let url = refused.url();
     let mut finding = match refused {
         Refused::Downgrade(_) => {
-            rules::redirect_to_http::RULE.finding(format!("In the browser the page sends its visitors from https to {url}."))
+            catalogue::REDIRECT_TO_HTTP.finding(format!("In the browser the page sends its visitors from https to {url}."))
         }
         Refused::Left(_, stray) => rules::redirect_elsewhere::finding(hosts, "In the browser the page", url, *stray),
         Refused::Near(_) => {
             let message = format!("{url} is at a private address, and the page at a public one: the browser was kept from asking for it.");
             let fix = "Name something that visitors reach; inside that network check the page by its private address.";
-            Finding { severity: Severity::Warning, fix: fix.to_owned(), ..rules::browser_request::RULE.finding(message) }
+            Finding { severity: Severity::Warning, fix: fix.to_owned(), ..catalogue::BROWSER_REQUEST.finding(message) }
         }
         Refused::Redirected(_) => return None,
     };
@@ -74,7 +75,7 @@ fn redirected(watched: &Watched) -> Option<Finding> {
     (!hosts.is_empty()).then(|| {
         let message = format!("In the browser redirects to other hosts were not followed: {named}{more}.");
         let fix = "To have them followed, name their hosts in allowed_hosts.";
-        Finding { fix: fix.to_owned(), ..rules::not_checked::RULE.finding(message) }
+        Finding { fix: fix.to_owned(), ..catalogue::NOT_CHECKED.finding(message) }
     })
 }
 
@@ -82,14 +83,14 @@ fn mixed(mixed: &Mixed) -> Finding {
     let (url, kind) = (&mixed.url, &mixed.kind);
     let mut finding = match mixed.resolution.as_str() {
         "MixedContentBlocked" => {
-            rules::browser_blocked::RULE.finding(format!("Chromium does not load {url} ({kind}): the page is https and this is http."))
+            catalogue::BROWSER_BLOCKED.finding(format!("Chromium does not load {url} ({kind}): the page is https and this is http."))
         }
         "MixedContentAutomaticallyUpgraded" => {
-            rules::browser_upgraded::RULE.finding(format!("Chromium asks for {url} ({kind}) over https instead."))
+            catalogue::BROWSER_UPGRADED.finding(format!("Chromium asks for {url} ({kind}) over https instead."))
         }
         _ => Finding {
             severity: Severity::Warning,
-            ..rules::browser_blocked::RULE.finding(format!("Chromium warns of {url} ({kind}): the page is https and this is http."))
+            ..catalogue::BROWSER_BLOCKED.finding(format!("Chromium warns of {url} ({kind}): the page is https and this is http."))
         },
     };
     finding.url = Some(url.clone());
@@ -112,7 +113,7 @@ fn failed(plan: &SmokePlan, request: &Request) -> Option<Finding> {
         _ => return None,
     };
     let is_own = Url::parse(&request.url).is_ok_and(|url| url.origin() == plan.url.origin());
-    let mut finding = rules::browser_request::RULE.finding(format!("{} ({}) does not come: {why}.", request.url, request.kind));
+    let mut finding = catalogue::BROWSER_REQUEST.finding(format!("{} ({}) does not come: {why}.", request.url, request.kind));
     if !is_own {
         finding.severity = Severity::Warning;
     }

@@ -5,6 +5,7 @@
 
 pub(super) mod cdp;
 mod console;
+mod fault;
 pub(super) mod fence;
 mod har;
 mod judge;
@@ -18,22 +19,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::browser::fault::Fault;
 use crate::browser::fence::Fence;
 use crate::browser::program::Chromium;
 use crate::browser::session::Session;
+use crate::catalogue;
 use crate::hosts::Hosts;
 use crate::plan::BrowserPlan;
 use crate::plan::SmokePlan;
 use crate::report::Finding;
-use crate::rules;
 
 /// How long nothing may be asked for before the page counts as loaded.
 const QUIET: Duration = Duration::from_millis(500);
-
-/// Why the browser could not look; a whole sentence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Fault(String);
 
 /// What the browser saw.
 #[derive(Debug, Default)]
@@ -47,7 +44,7 @@ pub(super) struct Rendered {
 pub(super) async fn look(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String], met: &[(String, IpAddr)]) -> Rendered {
     if browser.is_optional && program::find(browser.program.as_deref()).is_err() {
         return Rendered {
-            findings: vec![rules::not_checked::RULE.finding("No Chromium is on this host, so the page was not rendered.".to_owned())],
+            findings: vec![catalogue::NOT_CHECKED.finding("No Chromium is on this host, so the page was not rendered.".to_owned())],
         };
     }
     let until = Instant::now() + browser.deadline;
@@ -100,7 +97,7 @@ async fn load(
     }
     let mut findings = judge::findings(plan, hosts, &watched);
     if !is_loaded {
-        findings.push(rules::browser_failed::RULE.finding("The page was still loading when the browser's time was over.".to_owned()));
+        findings.push(catalogue::BROWSER_FAILED.finding("The page was still loading when the browser's time was over.".to_owned()));
     }
     Ok(Rendered { findings })
 }
@@ -122,5 +119,5 @@ fn write(file: &std::path::Path, bytes: &[u8]) -> Result<(), Fault> {
 }
 
 fn failed(why: String) -> Rendered {
-    Rendered { findings: vec![rules::browser_failed::RULE.finding(why)] }
+    Rendered { findings: vec![catalogue::BROWSER_FAILED.finding(why)] }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use process::Cancel;
 use process::Command;
+use process::Passing;
 use tokio::task::JoinHandle;
 
-use crate::browser::Fault;
 use crate::browser::cdp::Cdp;
+use crate::browser::fault::Fault;
 use crate::plan::BrowserPlan;
 use crate::plan::SmokePlan;
 
@@ -65,9 +66,10 @@ impl Chromium {
         pins: &[(String, IpAddr)],
     ) -> Result<(Self, Cdp), Fault> {
         let program = find(browser.program.as_deref())?;
-        let profile = Profile::new()?;
+        // The browser keeps everything that it writes there.
+        let profile = Passing::anywhere().map_err(|error| Fault(format!("The browser's profile cannot be made: {error}.")))?;
         let (near, far) = process::channel().map_err(|error| Fault(format!("No pipe can be made to the browser: {error}.")))?;
-        let command = command((&program, browser.deadline), &profile.0, plan, trusted, pins);
+        let command = command((&program, browser.deadline), profile.path(), plan, trusted, pins);
         let cancel = Cancel::default();
         let stop = cancel.clone();
         let running = tokio::spawn(async move {
@@ -99,28 +101,6 @@ impl Chromium {
         }
         self.cancel.cancel();
         (&mut self.running).await.unwrap_or_default()
-    }
-}
-
-/// A folder for one run, in which the browser keeps everything that it writes.
-struct Profile(PathBuf);
-
-impl Profile {
-    fn new() -> Result<Self, Fault> {
-        let made = tempfile::Builder::new().prefix("tagalong-browser-").tempdir();
-        made.map(|dir| Self(dir.keep())).map_err(|error| Fault(format!("The browser's profile cannot be made: {error}.")))
-    }
-}
-
-impl Drop for Profile {
-    fn drop(&mut self) {
-        // A process that is being killed may still finish making a file.
-        for _ in 0..200 {
-            match std::fs::remove_dir_all(&self.0) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => std::thread::sleep(Duration::from_millis(4)),
-                _ => return,
-            }
-        }
     }
 }
 

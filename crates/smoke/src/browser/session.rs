@@ -10,8 +10,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::browser::Fault;
 use crate::browser::cdp::Cdp;
+use crate::browser::fault::Fault;
 use crate::browser::fence::Fence;
 use crate::browser::fence::Refused;
 use crate::browser::watch::Watched;

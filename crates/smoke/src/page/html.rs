@@ -1,25 +1,24 @@
 //! Which HTML elements fetch, and what kind of request each makes.
 
 use crate::page::AssetKind;
-use crate::page::Cors;
-use crate::page::Terms;
 use crate::page::When;
+use crate::page::gather::Framed;
+use crate::page::gather::Picture;
+use crate::page::gather::Walk;
 use crate::page::media;
 use crate::page::media::Holds;
 use crate::page::selector;
 use crate::page::srcset;
-use crate::page::styles;
+use crate::page::terms;
 use crate::page::tree::Element;
 use crate::page::tree::NodeId;
 use crate::page::tree::Tree;
-use crate::page::walk;
-use crate::page::walk::Walk;
 
 /// Takes what an HTML element asks for.
 pub(super) fn assets(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
     match &*element.name {
         "link" => link(walk, element),
-        "script" if walk.is_scripting && is_script(element) => walk.fetch(element, "src", AssetKind::Script, When::Load),
+        "script" if walk.is_scripting && terms::is_script(element) => walk.fetch(element, "src", AssetKind::Script, When::Load),
         "img" => image(walk, id, element),
         "input" | "button" => control(walk, id, element),
         "video" | "audio" => media(walk, element),
@@ -31,7 +30,7 @@ pub(super) fn assets(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
         }
         "object" if !is_fallback(walk.tree, id) => walk.fetch(element, "data", AssetKind::Object, When::Load),
         "embed" if !is_fallback(walk.tree, id) => walk.fetch(element, "src", AssetKind::Object, When::Load),
-        "iframe" | "frame" => frame(walk, element),
+        "iframe" | "frame" => frame(walk, id, element),
         "body" | "table" | "thead" | "tbody" | "tfoot" | "tr" | "td" | "th" => {
             walk.fetch(element, "background", AssetKind::Image, When::Load);
         }
@@ -53,35 +52,6 @@ fn control(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
     }
 }
 
-/// Whether the documents of a frame run scripts.
-pub(super) fn may_script(frame: &Element) -> bool {
-    let allows = |sandbox: &str| sandbox.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case("allow-scripts"));
-    frame.attribute("sandbox").is_none_or(allows)
-}
-
-/// What the element says about a request of this kind.
-pub(super) fn terms(element: &Element, kind: AssetKind) -> Terms {
-    let value = |name: &str| element.attribute(name).unwrap_or_default().to_owned();
-    let is_link = element.is_html("link");
-    let rel = element.attribute("rel").filter(|_| is_link).unwrap_or_default();
-    let has = |word: &str| rel.split_ascii_whitespace().any(|other| other.eq_ignore_ascii_case(word));
-    let is_module = has("modulepreload")
-        || (&*element.name == "script" && element.attribute("type").is_some_and(|kind| kind.trim().eq_ignore_ascii_case("module")));
-    let asked = element
-        .attribute("crossorigin")
-        .map(|mode| if mode.trim().eq_ignore_ascii_case("use-credentials") { Cors::Credentials } else { Cors::Anonymous });
-    let takes_integrity = is_link || &*element.name == "script";
-    Terms {
-        cors: asked.or_else(|| is_module.then_some(Cors::Anonymous)).or_else(|| styles::cors_of(kind)),
-        integrity: if takes_integrity { value("integrity") } else { String::new() },
-        media: if is_link { value("media") } else { String::new() },
-        face: None,
-        is_module,
-        is_sandboxed: kind == AssetKind::Frame && !may_script(element),
-        is_ahead: is_link && !has("stylesheet") && !has("icon") && !has("manifest"),
-    }
-}
-
 fn link(walk: &mut Walk<'_>, element: &Element) {
     let rel = element.attribute("rel").unwrap_or_default().to_ascii_lowercase();
     let words: Vec<&str> = rel.split_ascii_whitespace().collect();
@@ -100,9 +70,9 @@ fn link(walk: &mut Walk<'_>, element: &Element) {
         // Browsers without a window do not ask for it, and no visitor misses it on the page.
         return walk.fetch(element, "href", AssetKind::Manifest, When::Later);
     }
-    let Some(kind) = preload_kind(&rel, element.attribute("as")) else { return };
+    let Some(kind) = terms::preload_kind(&rel, element.attribute("as")) else { return };
     // What is loaded ahead for other screens is not loaded here.
-    let when = if has("preload") { walk::media_when(element) } else { Some(When::Load) };
+    let when = if has("preload") { terms::media_when(element) } else { Some(When::Load) };
     let Some(when) = when else { return };
     let candidates = element.attribute("imagesrcset").filter(|_| has("preload") && kind == AssetKind::Image);
     let candidates = candidates.map(srcset::parse).unwrap_or_default();
@@ -117,74 +87,6 @@ fn link(walk: &mut Walk<'_>, element: &Element) {
 fn is_live_sheet(element: &Element) -> bool {
     let kind = element.attribute("type").map(|kind| kind.split(';').next().unwrap_or_default().trim());
     element.attribute("disabled").is_none() && kind.is_none_or(|kind| kind.is_empty() || kind.eq_ignore_ascii_case("text/css"))
-}
-
-/// What a link with this `rel` and `as` fetches ahead of its use, if anything.
-pub(super) fn preload_kind(rel: &str, destination: Option<&str>) -> Option<AssetKind> {
-    let rel = rel.to_ascii_lowercase();
-    let has = |word: &str| rel.split_ascii_whitespace().any(|other| other == word);
-    let destination = destination.unwrap_or_default().to_ascii_lowercase();
-    if has("modulepreload") {
-        const MODULES: [&str; 9] =
-            ["", "audioworklet", "json", "paintworklet", "script", "serviceworker", "sharedworker", "style", "worker"];
-        return MODULES.contains(&destination.as_str()).then_some(AssetKind::Script);
-    }
-    if has("preload") {
-        return match destination.as_str() {
-            "style" => Some(AssetKind::Style),
-            "script" => Some(AssetKind::Script),
-            "font" => Some(AssetKind::Font),
-            "image" => Some(AssetKind::Image),
-            "track" => Some(AssetKind::Track),
-            "fetch" => Some(AssetKind::Prefetch),
-            _ => None,
-        };
-    }
-    has("prefetch").then_some(AssetKind::Prefetch)
-}
-
-/// Whether a script element, of HTML or SVG, is run: a data block or a type of another time asks for nothing.
-pub(super) fn is_script(element: &Element) -> bool {
-    let kind = match (element.attribute("type"), element.attribute("language")) {
-        (Some(""), _) | (None, None | Some("")) => "text/javascript".to_owned(),
-        (Some(kind), _) => kind.trim_matches(|c: char| c.is_ascii_whitespace()).to_ascii_lowercase(),
-        (None, Some(language)) => format!("text/{}", language.to_ascii_lowercase()),
-    };
-    // Browsers do not trim this one.
-    if element.attribute("type").is_some_and(|kind| kind.eq_ignore_ascii_case("module")) {
-        return true;
-    }
-    is_javascript(&kind) && element.attribute("nomodule").is_none() && !is_for_event(element)
-}
-
-/// `<script for=… event=…>` was a handler once; browsers run it only for the load of the window.
-fn is_for_event(element: &Element) -> bool {
-    let (Some(target), Some(event)) = (element.attribute("for"), element.attribute("event")) else { return false };
-    let event = event.trim().to_ascii_lowercase();
-    !target.trim().eq_ignore_ascii_case("window") || !matches!(event.as_str(), "onload" | "onload()")
-}
-
-/// Whether this type, in lower case and without parameters, is JavaScript (MIME Sniffing, JavaScript MIME type).
-pub(crate) fn is_javascript(kind: &str) -> bool {
-    const KINDS: [&str; 16] = [
-        "application/ecmascript",
-        "application/javascript",
-        "application/x-ecmascript",
-        "application/x-javascript",
-        "text/ecmascript",
-        "text/javascript",
-        "text/javascript1.0",
-        "text/javascript1.1",
-        "text/javascript1.2",
-        "text/javascript1.3",
-        "text/javascript1.4",
-        "text/javascript1.5",
-        "text/jscript",
-        "text/livescript",
-        "text/x-ecmascript",
-        "text/x-javascript",
-    ];
-    KINDS.contains(&kind)
 }
 
 /// `src` is asked for like a candidate of `srcset` where there is one or a `<picture>` around it.
@@ -257,14 +159,6 @@ fn is_known_medium(kind: &str) -> bool {
     KNOWN.contains(&kind)
 }
 
-/// A picture and what has been read of it.
-pub(super) struct Picture {
-    /// Its last image, as long as the walk has not passed it. It is looked for once: a picture may have many sources.
-    last_image: Option<NodeId>,
-    /// When browsers come to what stands behind the sources so far; none: never.
-    rest: Option<When>,
-}
-
 /// The first source that fits is taken, and nothing behind it (HTML Standard, "update the source set").
 fn source_of_picture(walk: &mut Walk<'_>, id: NodeId, element: &Element, kind: &str) {
     const KNOWN_TO_ALL: [&str; 9] =
@@ -299,14 +193,14 @@ fn picture_of<'w>(walk: &'w mut Walk<'_>, picture: NodeId) -> &'w mut Picture {
     })
 }
 
-fn frame(walk: &mut Walk<'_>, element: &Element) {
+fn frame(walk: &mut Walk<'_>, id: NodeId, element: &Element) {
     if let Some(html) = element.attribute("srcdoc").filter(|_| element.is_html("iframe")) {
-        return walk.frame_content(element, "srcdoc", html, None);
+        return walk.framed.push(Framed { id, attribute: "srcdoc", html: html.to_owned(), url: None });
     }
     walk.fetch(element, "src", AssetKind::Frame, When::Load);
     let inner = element.attribute("src").and_then(|src| walk.data_document(src));
     if let Some((url, html)) = inner {
-        walk.frame_content(element, "src", &html, Some(&url));
+        walk.framed.push(Framed { id, attribute: "src", html, url: Some(url) });
     }
 }
 

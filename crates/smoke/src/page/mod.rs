@@ -2,13 +2,14 @@
 //!
 //! The HTML goes through a real tree builder (`tree.rs`), because where an element ends up decides whether it fetches;
 //! `walk.rs` goes through the tree in document order and knows `<base>` and the page's policy; `html.rs` and `svg.rs` know
-//! the elements, `css.rs` the style sheets, `script.rs` and `import_map.rs` what modules import. `xml.rs` builds the same tree of
+//! the elements, `terms.rs` what they say about a request, `gather.rs` keeps what was found, `css.rs` the style sheets, `script.rs` and `import_map.rs` what modules import. `xml.rs` builds the same tree of
 //! a page that is served as XHTML.
 
 mod css;
 mod data_url;
 mod decode;
 mod font;
+mod gather;
 mod html;
 mod import_map;
 mod matching;
@@ -25,6 +26,7 @@ mod srcset;
 mod styles;
 mod supports;
 mod svg;
+mod terms;
 mod tokens;
 mod tree;
 mod walk;
@@ -39,9 +41,9 @@ use url::Url;
 pub(super) use data_url::percent_decode;
 pub(super) use decode::{decode, decode_sheet, encoding_of};
 pub use font::Face;
-pub(super) use html::is_javascript;
 pub(super) use policy::upgrades_insecure_requests;
 pub use styles::Styles;
+pub(super) use terms::is_javascript;
 
 /// What kind of request an asset is; browsers decide by it what becomes of http.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,10 +4,8 @@ use std::collections::HashSet;
 
 use cssparser::Parser;
 use cssparser::Token;
-use html5ever::LocalName;
 
 use crate::page::When;
-use crate::page::tree::Tree;
 
 /// The names on a page, in lower case (classes are compared without case in quirks mode).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,27 +18,7 @@ pub(super) struct Names {
     pub(super) ids: HashSet<String>,
 }
 
-/// So many kinds of elements are kept at hand while their names are gathered.
-const MOST_KINDS: usize = 64;
-
 impl Names {
-    /// The names of the live elements of `tree`.
-    pub(super) fn of(tree: &Tree) -> Self {
-        let mut names = Self::default();
-        // Most elements are of a few kinds, which are told apart quicker than looked up.
-        let mut kinds: Vec<&LocalName> = Vec::new();
-        tree.each_live(|_, element, _| {
-            if !kinds.contains(&&element.name) {
-                names.add_element(&element.name);
-                if kinds.len() < MOST_KINDS {
-                    kinds.push(&element.name);
-                }
-            }
-            names.add_attributes(element.attribute("class"), element.attribute("id"));
-        });
-        names
-    }
-
     /// Adds an element.
     pub(super) fn add_element(&mut self, element: &str) {
         insert(&mut self.elements, element);

@@ -2,7 +2,11 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::ops::Range;
 
+use html5ever::LocalName;
+
+use crate::page::selector::Names;
 use crate::page::tree::Element;
 use crate::page::tree::Space;
 
@@ -28,16 +32,32 @@ pub(super) struct Node {
     id: u32,
 }
 
+/// Whose name, class or id a word is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Bearers {
+    names: Vec<u32>,
+    classes: Vec<u32>,
+    ids: Vec<u32>,
+}
+
 /// The elements in document order.
+///
+/// A large page has some hundred thousand elements, of few kinds and with few attributes: what most of them need is found without
+/// hashing a text and without an allocation of their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     symbols: HashMap<Box<str>, u32>,
+    /// By symbol.
+    bearers: Vec<Bearers>,
+    /// The symbols of the first kinds of elements, and of the first names of attributes.
+    kinds: Vec<(LocalName, u32)>,
+    known_names: Vec<(&'static str, u32)>,
+    other_names: Vec<(LocalName, u32)>,
     pub(super) nodes: Vec<Node>,
     classes: Vec<u32>,
-    attributes: Vec<(u32, Box<str>)>,
-    by_name: HashMap<u32, Vec<u32>>,
-    by_class: HashMap<u32, Vec<u32>>,
-    by_id: HashMap<u32, Vec<u32>>,
+    /// The symbol of each attribute's name, and where in `values` its value stands.
+    attributes: Vec<(u32, Range<u32>)>,
+    values: String,
     /// Whether names of classes and ids are compared without case, as on pages of old.
     is_quirky: bool,
     /// Whether only those attributes are known that ask for something.
@@ -48,6 +68,8 @@ pub(super) struct Shape {
 
 /// Longer values are not kept; nobody selects by them.
 const LONGEST_VALUE: usize = 200;
+/// So many kinds are told apart one by one, which is quicker than looking them up.
+const MOST_KINDS: usize = 64;
 
 impl Shape {
     /// Nothing yet.
@@ -58,23 +80,26 @@ impl Shape {
     /// Adds an element below `parent`, behind `previous`, and gives its number.
     pub(super) fn add(&mut self, element: &Element, parent: u32, previous: u32) -> u32 {
         let number = self.nodes.len() as u32;
-        let name = self.symbol(&element.name.to_ascii_lowercase());
-        self.by_name.entry(name).or_default().push(number);
+        let name = self.kind(&element.name);
+        self.bearers[name as usize].names.push(number);
         let first_class = self.classes.len() as u32;
         for class in element.attribute("class").unwrap_or_default().split_ascii_whitespace() {
             let class = self.symbol_in_case(class);
             self.classes.push(class);
-            self.by_class.entry(class).or_default().push(number);
+            self.bearers[class as usize].classes.push(number);
         }
         let id = element.attribute("id").map_or(NOBODY, |id| self.symbol_in_case(id));
         if id != NOBODY {
-            self.by_id.entry(id).or_default().push(number);
+            self.bearers[id as usize].ids.push(number);
         }
         let first_attribute = self.attributes.len() as u32;
-        let known = element.attributes.iter().map(|(name, value)| (*name, &**value));
-        for (name, value) in known.chain(element.others.iter().map(|(name, value)| (&**name, &**value))) {
-            let name = self.symbol(name);
-            self.attributes.push((name, if value.len() > LONGEST_VALUE { Box::default() } else { value.into() }));
+        for (name, value) in &element.attributes {
+            let name = self.known_name(name);
+            self.keep(name, value);
+        }
+        for (name, value) in &element.others {
+            let name = self.other_name(name);
+            self.keep(name, value);
         }
         let above = self.nodes.get(parent as usize).is_some_and(|parent| parent.is_hidden);
         let index = self.nodes.get_mut(previous as usize).map_or(1, |previous| {
@@ -113,12 +138,14 @@ impl Shape {
     /// Takes in the elements of a document inside the page, which stand by themselves.
     pub(super) fn merge(&mut self, other: &Self) {
         let words: HashMap<u32, &str> = other.symbols.iter().map(|(word, symbol)| (*symbol, &**word)).collect();
-        let (numbers, classes, attributes) = (self.nodes.len() as u32, self.classes.len() as u32, self.attributes.len() as u32);
+        let (numbers, classes) = (self.nodes.len() as u32, self.classes.len() as u32);
+        let (attributes, values) = (self.attributes.len() as u32, self.values.len() as u32);
         let mut own = |symbol: u32| words.get(&symbol).map_or(NOBODY, |word| self.symbol(word));
         let translated: HashMap<u32, u32> = words.keys().map(|symbol| (*symbol, own(*symbol))).collect();
         let own = |symbol: u32| translated.get(&symbol).copied().unwrap_or(NOBODY);
         self.classes.extend(other.classes.iter().map(|class| own(*class)));
-        self.attributes.extend(other.attributes.iter().map(|(name, value)| (own(*name), value.clone())));
+        self.attributes.extend(other.attributes.iter().map(|(name, at)| (own(*name), at.start + values..at.end + values)));
+        self.values.push_str(&other.values);
         let moved = |number: u32| if number == NOBODY { NOBODY } else { number + numbers };
         self.nodes.extend(other.nodes.iter().map(|node| Node {
             parent: moved(node.parent),
@@ -129,11 +156,11 @@ impl Shape {
             attributes: (node.attributes.0 + attributes, node.attributes.1 + attributes),
             ..node.clone()
         }));
-        for (mine, theirs) in [(&mut self.by_name, &other.by_name), (&mut self.by_class, &other.by_class), (&mut self.by_id, &other.by_id)]
-        {
-            for (symbol, list) in theirs {
-                mine.entry(own(*symbol)).or_default().extend(list.iter().map(|number| moved(*number)));
-            }
+        for (symbol, theirs) in other.bearers.iter().enumerate() {
+            let Some(mine) = self.bearers.get_mut(own(symbol as u32) as usize) else { continue };
+            mine.names.extend(theirs.names.iter().map(|number| moved(*number)));
+            mine.classes.extend(theirs.classes.iter().map(|number| moved(*number)));
+            mine.ids.extend(theirs.ids.iter().map(|number| moved(*number)));
         }
         self.left.set(self.left.get().saturating_add(other.left.get()));
     }
@@ -147,15 +174,15 @@ impl Shape {
 
     /// The elements of this name, class or id.
     pub(super) fn named(&self, name: &str) -> &[u32] {
-        self.find(name).and_then(|name| self.by_name.get(&name)).map_or(&[], Vec::as_slice)
+        self.find(name).map_or(&[], |name| &self.bearers[name as usize].names)
     }
 
     pub(super) fn of_class(&self, class: &str) -> &[u32] {
-        self.find_in_case(class).and_then(|class| self.by_class.get(&class)).map_or(&[], Vec::as_slice)
+        self.find_in_case(class).map_or(&[], |class| &self.bearers[class as usize].classes)
     }
 
     pub(super) fn of_id(&self, id: &str) -> &[u32] {
-        self.find_in_case(id).and_then(|id| self.by_id.get(&id)).map_or(&[], Vec::as_slice)
+        self.find_in_case(id).map_or(&[], |id| &self.bearers[id as usize].ids)
     }
 
     pub(super) fn has_name(&self, number: u32, name: &str) -> bool {
@@ -178,7 +205,63 @@ impl Shape {
     pub(super) fn attribute(&self, number: u32, name: &str) -> Option<&str> {
         let name = self.find(&name.to_ascii_lowercase())?;
         let (first, end) = self.nodes[number as usize].attributes;
-        self.attributes[first as usize..end as usize].iter().find(|(other, _)| *other == name).map(|(_, value)| &**value)
+        let (_, at) = self.attributes[first as usize..end as usize].iter().find(|(other, _)| *other == name)?;
+        Some(&self.values[at.start as usize..at.end as usize])
+    }
+
+    /// The names that the elements, their classes and their ids have.
+    pub(super) fn names(&self) -> Names {
+        let mut names = Names::default();
+        for (word, symbol) in &self.symbols {
+            let bearers = &self.bearers[*symbol as usize];
+            if !bearers.names.is_empty() {
+                names.add_element(word);
+            }
+            names.add_attributes(Some(&**word).filter(|_| !bearers.classes.is_empty()), Some(&**word).filter(|_| !bearers.ids.is_empty()));
+        }
+        names
+    }
+
+    fn keep(&mut self, name: u32, value: &str) {
+        let start = self.values.len() as u32;
+        if value.len() <= LONGEST_VALUE {
+            self.values.push_str(value);
+        }
+        self.attributes.push((name, start..self.values.len() as u32));
+    }
+
+    /// The symbol of an element's name, which is compared without case.
+    fn kind(&mut self, name: &LocalName) -> u32 {
+        if let Some((_, symbol)) = self.kinds.iter().find(|(kind, _)| kind == name) {
+            return *symbol;
+        }
+        let symbol = self.symbol(&name.to_ascii_lowercase());
+        if self.kinds.len() < MOST_KINDS {
+            self.kinds.push((name.clone(), symbol));
+        }
+        symbol
+    }
+
+    fn known_name(&mut self, name: &'static str) -> u32 {
+        if let Some((_, symbol)) = self.known_names.iter().find(|(known, _)| std::ptr::eq(*known, name)) {
+            return *symbol;
+        }
+        let symbol = self.symbol(name);
+        if self.known_names.len() < MOST_KINDS {
+            self.known_names.push((name, symbol));
+        }
+        symbol
+    }
+
+    fn other_name(&mut self, name: &LocalName) -> u32 {
+        if let Some((_, symbol)) = self.other_names.iter().find(|(other, _)| other == name) {
+            return *symbol;
+        }
+        let symbol = self.symbol(name);
+        if self.other_names.len() < MOST_KINDS {
+            self.other_names.push((name.clone(), symbol));
+        }
+        symbol
     }
 
     fn symbol(&mut self, text: &str) -> u32 {
@@ -187,6 +270,7 @@ impl Shape {
         }
         let next = self.symbols.len() as u32;
         self.symbols.insert(text.into(), next);
+        self.bearers.push(Bearers::default());
         next
     }
 

@@ -2,16 +2,16 @@
 
 use crate::page::AssetKind;
 use crate::page::When;
-use crate::page::html;
+use crate::page::gather::Walk;
 use crate::page::property::PRESENTATION;
+use crate::page::terms;
 use crate::page::tree::Element;
-use crate::page::walk::Walk;
 
 /// Takes what an SVG element asks for.
 pub(super) fn assets(walk: &mut Walk<'_>, element: &Element) {
     match &*element.name {
         "image" | "feImage" | "use" => href(walk, element, AssetKind::Image),
-        "script" if walk.is_scripting && html::is_script(element) => href(walk, element, AssetKind::Script),
+        "script" if walk.is_scripting && terms::is_script(element) => href(walk, element, AssetKind::Script),
         _ => {}
     }
     for name in PRESENTATION {

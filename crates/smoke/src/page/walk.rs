@@ -1,6 +1,5 @@
 //! Goes through the tree in document order.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 use std::time::Instant;
@@ -14,13 +13,12 @@ use crate::page::PageScan;
 use crate::page::Styles;
 use crate::page::Terms;
 use crate::page::When;
-use crate::page::css::Found;
 use crate::page::css::Sheets;
-use crate::page::data_url;
+use crate::page::gather::DEEPEST;
+use crate::page::gather::Framed;
+use crate::page::gather::Walk;
 use crate::page::html;
-use crate::page::html::Picture;
 use crate::page::import_map::ImportMap;
-use crate::page::media;
 use crate::page::policy;
 use crate::page::refresh::own_place;
 use crate::page::refresh::refresh;
@@ -30,8 +28,8 @@ use crate::page::shape::NOBODY;
 use crate::page::shape::Shape;
 use crate::page::sink;
 use crate::page::styles;
-use crate::page::styles::Fonts;
 use crate::page::svg;
+use crate::page::terms;
 use crate::page::tree::Element;
 use crate::page::tree::NodeId;
 use crate::page::tree::ROOT;
@@ -39,8 +37,6 @@ use crate::page::tree::Space;
 use crate::page::tree::Tree;
 use crate::page::xml;
 
-/// Frames in frames and sheets in sheets are followed so deep.
-const DEEPEST: u8 = 8;
 /// Who is sent elsewhere so soon does not stay on the page.
 const SOON_S: u64 = 5;
 /// A page that takes longer to be taken apart, its frames included, is nested beyond all measure.
@@ -69,7 +65,7 @@ pub(super) fn scan(html: &str, url: &Url, headers: &PageHeaders) -> PageScan {
 /// Browsers take preloads from the `Link` header, and no style sheets.
 fn header_links(url: &Url, headers: &PageHeaders, scan: &mut PageScan) {
     for link in headers.links.iter().flat_map(|header| policy::links(header)) {
-        let Some(kind) = html::preload_kind(link.param("rel").unwrap_or_default(), link.param("as")) else { continue };
+        let Some(kind) = terms::preload_kind(link.param("rel").unwrap_or_default(), link.param("as")) else { continue };
         scan.assets.push(Asset {
             element: "Link header".to_owned(),
             resolved: url.join(&link.target).ok(),
@@ -97,8 +93,7 @@ struct Place {
 
 fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> PageScan {
     let Place { rescued, is_scripting, depth, until } = place;
-    let names = Names::of(tree);
-    let (shape, numbers) = shape(tree, &names, headers.is_xhtml && depth <= u8::from(headers.is_framed));
+    let (shape, names, numbers) = shape(tree, headers.is_xhtml && depth <= u8::from(headers.is_framed));
     let is_scripted = is_scripting && names.elements.contains("script");
     let mut walk = Walk {
         tree,
@@ -118,8 +113,14 @@ fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> Page
         custom: Vec::new(),
         import_map: ImportMap::default(),
         pictures: HashMap::new(),
+        framed: Vec::new(),
     };
-    tree.each_live(|id, element, in_shadow| walk.element(id, element, in_shadow));
+    tree.each_live(|id, element, in_shadow| {
+        walk.element(id, element, in_shadow);
+        for framed in std::mem::take(&mut walk.framed) {
+            walk.frame_content(&framed);
+        }
+    });
     let Walk { mut scan, sheets, custom, .. } = walk;
     let Sheets { used, fonts, .. } = sheets;
     let mut styles = Styles { names, shape, used, custom, fonts, is_scripted, is_quirky: tree.is_quirky };
@@ -131,9 +132,9 @@ fn document(tree: &Tree, url: &Url, headers: &PageHeaders, place: Place) -> Page
     scan
 }
 
-/// The live elements as selectors see them, those hidden that the page's own sheets hide; and their numbers by their place in
-/// the tree.
-fn shape(tree: &Tree, names: &Names, is_partial: bool) -> (Shape, Vec<u32>) {
+/// The live elements as selectors see them, those hidden that the page's own sheets hide; their names; and their numbers by their
+/// place in the tree.
+fn shape(tree: &Tree, is_partial: bool) -> (Shape, Names, Vec<u32>) {
     let mut shape = Shape::new(tree.is_quirky, is_partial);
     let mut numbers = vec![NOBODY; tree.nodes.len()];
     let mut last = vec![NOBODY; tree.nodes.len()];
@@ -142,38 +143,14 @@ fn shape(tree: &Tree, names: &Names, is_partial: bool) -> (Shape, Vec<u32>) {
         let parent = tree.parent(id).map_or(ROOT, |parent| parent) as usize;
         let number = shape.add(element, numbers[parent], last[parent]);
         (numbers[id as usize], last[parent]) = (number, number);
-        if &*element.name == "style" && element.space != Space::Other && media_when(element) == Some(When::Load) {
+        if &*element.name == "style" && element.space != Space::Other && terms::media_when(element) == Some(When::Load) {
             sheets.push(&element.text);
         }
     });
-    let hidden: Vec<u32> = sheets.iter().flat_map(|text| Sheets::hidden(text, names, &shape)).collect();
+    let names = shape.names();
+    let hidden: Vec<u32> = sheets.iter().flat_map(|text| Sheets::hidden(text, &names, &shape)).collect();
     shape.hide(&hidden);
-    (shape, numbers)
-}
-
-/// What the walk knows where it stands.
-pub(super) struct Walk<'t> {
-    /// The tree.
-    pub(super) tree: &'t Tree,
-    document: Url,
-    base: Url,
-    has_base: bool,
-    rescued: bool,
-    /// Whether scripts run.
-    pub(super) is_scripting: bool,
-    depth: u8,
-    until: Instant,
-    headers: &'t PageHeaders,
-    policies: Vec<String>,
-    scan: PageScan,
-    sheets: Sheets<'t>,
-    shape: &'t Shape,
-    /// The numbers of elements in the shape, by their place in the tree.
-    numbers: Vec<u32>,
-    custom: Vec<(String, Asset)>,
-    import_map: ImportMap,
-    /// The pictures that were met.
-    pub(super) pictures: HashMap<NodeId, Picture>,
+    (shape, names, numbers)
 }
 
 impl Walk<'_> {
@@ -230,48 +207,6 @@ impl Walk<'_> {
         self.fetch_url(element, "content", url, AssetKind::Refresh, when);
     }
 
-    /// Takes the attribute `name` as something that is asked for, if it is there and not empty.
-    pub(super) fn fetch(&mut self, element: &Element, name: &str, kind: AssetKind, when: When) {
-        if let Some(written) = element.attribute(name) {
-            self.fetch_url(element, name, written, kind, when);
-        }
-    }
-
-    /// Takes one address of the attribute `name`.
-    pub(super) fn fetch_url(&mut self, element: &Element, name: &str, written: &str, kind: AssetKind, when: When) {
-        let asset = self.asset([&*element.name, "[", name, "]"].concat(), element.line, written, kind, when);
-        if let Some(mut asset) = asset {
-            asset.terms = html::terms(element, kind);
-            self.scan.assets.push(asset);
-        }
-    }
-
-    fn asset(&self, element: String, line: u32, written: &str, kind: AssetKind, when: When) -> Option<Asset> {
-        let trimmed = written.trim_matches(|c: char| c <= ' ');
-        if trimmed.is_empty() {
-            return None;
-        }
-        let terms = Terms { cors: styles::cors_of(kind), ..Terms::default() };
-        Some(Asset {
-            element,
-            written: trimmed.to_owned(),
-            resolved: self.join(trimmed),
-            kind,
-            line,
-            column: 0,
-            sheet: None,
-            when,
-            rescued: self.rescued,
-            terms,
-        })
-    }
-
-    /// Queries are written in the page's own encoding.
-    fn join(&self, written: &str) -> Option<Url> {
-        let encode: &dyn Fn(&str) -> Cow<'_, [u8]> = &|query| self.headers.encoding.output_encoding().encode(query).0.into_owned().into();
-        Url::options().base_url(Some(&self.base)).encoding_override(Some(encode)).parse(written).ok()
-    }
-
     fn style_element(&mut self, element: &Element) {
         let is_css = element.attribute("type").is_none_or(|kind| kind.is_empty() || kind.eq_ignore_ascii_case("text/css"));
         if is_css {
@@ -298,89 +233,28 @@ impl Walk<'_> {
             };
             let Some(mut asset) = self.asset(name.to_owned(), line, &written, AssetKind::Script, When::Load) else { continue };
             asset.resolved = Some(resolved.url);
-            asset.terms = Terms { integrity: String::new(), ..html::terms(element, AssetKind::Script) };
+            asset.terms = Terms { integrity: String::new(), ..terms::terms(element, AssetKind::Script) };
             self.scan.assets.push(asset);
         }
     }
 
-    /// Reads a sheet that stands in a `data:` address.
-    pub(super) fn data_sheet(&mut self, element: &str, line: u32, written: &str, media: &str) {
-        let Some(url) = self.base.join(written).ok().filter(|_| self.depth < DEEPEST) else { return };
-        if let Some((kind, text)) = data_url::read(&url)
-            && kind == "text/css"
-        {
-            self.sheets.sheet(&text, media);
-            self.depth += 1;
-            self.take_sheets(element, line, Some(&url));
-            self.depth -= 1;
-        }
-    }
-
-    /// Reads an SVG presentation attribute.
-    pub(super) fn presentation(&mut self, element: &Element, name: &str, value: &str) {
-        self.sheets.attribute_value(value);
-        self.take_sheets(&format!("{}[{name}]", element.name), element.line, None);
-    }
-
-    /// Turns what the sheet just read fetches into assets. `sheet` is where it stands, when not in the page itself.
-    fn take_sheets(&mut self, element: &str, line: u32, sheet: Option<&Url>) {
-        let mut fonts = Fonts::default();
-        for found in std::mem::take(&mut self.sheets.found) {
-            // A bare fragment names something in this page.
-            if found.url.starts_with('#') {
-                continue;
-            }
-            let at = if sheet.is_none() { line + found.line } else { line };
-            let Some(mut asset) = self.asset(element.to_owned(), at, &found.url, found.kind, found.when) else { continue };
-            if let Some(sheet) = sheet {
-                asset.resolved = sheet.join(&asset.written).ok();
-            }
-            let (number, face) = found.face.clone().unzip();
-            asset.terms.face = face;
-            fonts.order(number, &mut asset);
-            self.keep_found(found, asset, element, at);
-        }
-    }
-
-    fn keep_found(&mut self, found: Found, asset: Asset, element: &str, line: u32) {
-        let nested = found.kind == AssetKind::Style && asset.resolved.as_ref().is_some_and(|url| url.scheme() == "data");
-        match found.custom {
-            Some(name) => self.custom.push((name, asset)),
-            None => self.scan.assets.push(asset),
-        }
-        if nested {
-            self.data_sheet(element, line, &found.url, "");
-        }
-    }
-
     /// Looks into a frame whose document stands in the page.
-    pub(super) fn frame_content(&mut self, element: &Element, attribute: &str, html: &str, url: Option<&Url>) {
+    fn frame_content(&mut self, framed: &Framed) {
         if self.depth >= DEEPEST {
             self.scan.incomplete = true;
             return;
         }
-        let is_scripting = self.is_scripting && html::may_script(element);
-        let tree = sink::build(html, is_scripting, self.until);
+        let Some(element) = self.tree.element(framed.id) else { return };
+        let is_scripting = self.is_scripting && terms::may_script(element);
+        let tree = sink::build(&framed.html, is_scripting, self.until);
         let place = Place { rescued: self.rescued, is_scripting, depth: self.depth + 1, until: self.until };
-        let inner = document(&tree, url.unwrap_or(&self.base), self.headers, place);
+        let inner = document(&tree, framed.url.as_ref().unwrap_or(&self.base), self.headers, place);
         self.scan.incomplete |= inner.incomplete;
         self.scan.styles.merge(inner.styles);
         self.scan.assets.extend(inner.assets.into_iter().map(|mut asset| {
-            asset.element = format!("{}[{attribute}] {}", element.name, asset.element);
+            asset.element = format!("{}[{}] {}", element.name, framed.attribute, asset.element);
             asset.line = element.line;
             asset
         }));
     }
-
-    /// The HTML in a `data:` address.
-    pub(super) fn data_document(&self, written: &str) -> Option<(Url, String)> {
-        let url = self.base.join(written).ok()?;
-        let (kind, text) = data_url::read(&url)?;
-        (kind == "text/html").then_some((url, text))
-    }
-}
-
-/// When rules under a `media` attribute count; none: never.
-pub(super) fn media_when(element: &Element) -> Option<When> {
-    media::media(element.attribute("media").unwrap_or_default()).when()
 }

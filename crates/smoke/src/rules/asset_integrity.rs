@@ -11,20 +11,7 @@ use sha2::Sha512;
 use crate::assets::Flaw;
 use crate::assets::Got;
 use crate::assets::Wanted;
-use crate::report::Effect;
-use crate::report::Severity;
-use crate::rules::Rule;
-use crate::rules::Wait;
-
-/// The content is not what the integrity attribute promises, so browsers do not use it.
-pub(crate) const RULE: Rule = Rule {
-    name: "asset_integrity",
-    severity: Severity::Error,
-    effect: Effect::Missing,
-    wait: Wait::Confirm,
-    meaning: "The content is not what the integrity attribute promises, so browsers do not use it.",
-    fix: "Build page and file together, so that the hash is the file's; or leave out integrity.",
-};
+use crate::catalogue::ASSET_INTEGRITY;
 
 /// Whether it is what the `integrity` attribute promises.
 ///
@@ -34,7 +21,7 @@ pub(crate) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
     let promised = strongest(&wanted.integrity);
     let (algorithm, hashes) = promised?;
     if got.is_foreign && wanted.cors.is_none() {
-        let flaw = Flaw::of(&RULE, "has an integrity attribute, and browsers may not read it to check that".to_owned());
+        let flaw = Flaw::of(&ASSET_INTEGRITY, "has an integrity attribute, and browsers may not read it to check that".to_owned());
         return Some(flaw.with_fix("Add crossorigin to the element, and let the other host send Access-Control-Allow-Origin."));
     }
     if !got.is_whole {
@@ -42,7 +29,8 @@ pub(crate) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
     }
     let actual = STANDARD.encode(algorithm.digest(&got.body));
     let fits = hashes.iter().any(|hash| bytes_of(hash).is_some_and(|hash| hash == algorithm.digest(&got.body)));
-    (!fits).then(|| Flaw::of(&RULE, format!("is not what its integrity attribute promises: it is {}-{actual}", algorithm.name())))
+    (!fits)
+        .then(|| Flaw::of(&ASSET_INTEGRITY, format!("is not what its integrity attribute promises: it is {}-{actual}", algorithm.name())))
 }
 
 /// The kinds of hashes that browsers know, weakest first.

@@ -2,27 +2,14 @@
 
 use crate::assets::Flaw;
 use crate::assets::Got;
-use crate::report::Effect;
-use crate::report::Severity;
-use crate::rules::Rule;
-use crate::rules::Wait;
-
-/// Something that the page asks for is answered with an error.
-pub(crate) const RULE: Rule = Rule {
-    name: "asset_status",
-    severity: Severity::Error,
-    effect: Effect::Missing,
-    wait: Wait::Confirm,
-    meaning: "Something that the page asks for is answered with an error.",
-    fix: "Look whether the file is in the release under this name and whether the proxy leads there.",
-};
+use crate::catalogue::ASSET_STATUS;
 
 /// What its status says.
 pub(crate) fn judge(got: &Got) -> Option<Flaw> {
     if (200..300).contains(&got.status) {
         return None;
     }
-    let flaw = Flaw::of(&RULE, format!("answers {}", got.status));
+    let flaw = Flaw::of(&ASSET_STATUS, format!("answers {}", got.status));
     Some(match got.status {
         429 => flaw.with_fix("The host says that it is asked too much: lower concurrency in the plan.").mild(),
         401 | 403 => {

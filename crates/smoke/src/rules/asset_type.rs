@@ -4,23 +4,10 @@ use crate::assets::Flaw;
 use crate::assets::Got;
 use crate::assets::Wanted;
 use crate::assets::sniff;
+use crate::catalogue::ASSET_TYPE;
 use crate::page::AssetKind;
 use crate::page::is_javascript;
 use crate::redirect::shown;
-use crate::report::Effect;
-use crate::report::Severity;
-use crate::rules::Rule;
-use crate::rules::Wait;
-
-/// Something that the page asks for comes as another type, and browsers do not use it as what it is asked for.
-pub(crate) const RULE: Rule = Rule {
-    name: "asset_type",
-    severity: Severity::Error,
-    effect: Effect::Missing,
-    wait: Wait::Confirm,
-    meaning: "Something that the page asks for comes as another type, and browsers do not use it as what it is asked for.",
-    fix: "Send the right Content-Type; where it is text/html, the app answers its own page for a file that is missing.",
-};
 
 /// Whether a browser takes it as what it is asked for.
 ///
@@ -88,10 +75,10 @@ fn flaw(wanted: &Wanted, got: &Got) -> Flaw {
     };
     let nosniff = if got.is_nosniff { " with nosniff" } else { "" };
     if sniff::is_html_document(&got.body) {
-        let flaw = Flaw::of(&RULE, format!("{comes}{nosniff} and is an HTML page, although it is asked for as {what}"));
+        let flaw = Flaw::of(&ASSET_TYPE, format!("{comes}{nosniff} and is an HTML page, although it is asked for as {what}"));
         return flaw.with_fix(
             "Often the app answers its own page for a file that is missing: look whether the file is in the release under this name.",
         );
     }
-    Flaw::of(&RULE, format!("{comes}{nosniff}, although it is asked for as {what}"))
+    Flaw::of(&ASSET_TYPE, format!("{comes}{nosniff}, although it is asked for as {what}"))
 }

@@ -1,22 +1,9 @@
 //! `body_size`.
 
+use crate::catalogue::BODY_SIZE;
 use crate::client::Answer;
 use crate::plan::SmokePlan;
-use crate::report::Effect;
 use crate::report::Finding;
-use crate::report::Severity;
-use crate::rules::Rule;
-use crate::rules::Wait;
-
-/// The page is empty, or smaller than the plan allows.
-pub(crate) const RULE: Rule = Rule {
-    name: "body_size",
-    severity: Severity::Error,
-    effect: Effect::Nothing,
-    wait: Wait::Page,
-    meaning: "The page is empty, or smaller than the plan allows.",
-    fix: "Look at what the page shows now; if it is right and so small, lower min_body_bytes in the plan.",
-};
 
 /// Whether the body of `answer` has as many bytes as the plan asks for.
 pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
@@ -28,9 +15,9 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
         return None;
     }
     if !answer.cut {
-        return Some(RULE.finding(format!("The body has {size} bytes; the plan asks for at least {fewest}.")));
+        return Some(BODY_SIZE.finding(format!("The body has {size} bytes; the plan asks for at least {fewest}.")));
     }
-    let mut finding = RULE.finding(format!("Only {size} bytes of the body were read; the plan asks for at least {fewest}."));
+    let mut finding = BODY_SIZE.finding(format!("Only {size} bytes of the body were read; the plan asks for at least {fewest}."));
     "Raise max_body_kib above min_body_bytes, or lower min_body_bytes.".clone_into(&mut finding.fix);
     Some(finding)
 }
@@ -41,7 +28,7 @@ fn empty(answer: &Answer) -> Option<Finding> {
     let has_content = !matches!(answer.status, 100..200 | 204 | 205 | 300..400);
     let is_empty = answer.body.trim_ascii().is_empty() && !answer.cut && !answer.is_broken();
     (has_content && is_empty).then(|| {
-        let mut finding = RULE.finding("The page is empty: its visitors see nothing.".to_owned());
+        let mut finding = BODY_SIZE.finding("The page is empty: its visitors see nothing.".to_owned());
         "Look at why the app answers without content; if that is right (a health check, say), set min_body_bytes to 0."
             .clone_into(&mut finding.fix);
         finding

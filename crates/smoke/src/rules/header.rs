@@ -1,24 +1,11 @@
 //! `header`.
 
+use crate::catalogue::HEADER;
 use crate::client::Answer;
 use crate::client::header_text;
 use crate::plan::SmokePlan;
 use crate::redirect::shown;
-use crate::report::Effect;
 use crate::report::Finding;
-use crate::report::Severity;
-use crate::rules::Rule;
-use crate::rules::Wait;
-
-/// A header that the plan expects is missing or has another value.
-pub(crate) const RULE: Rule = Rule {
-    name: "header",
-    severity: Severity::Error,
-    effect: Effect::Nothing,
-    wait: Wait::Page,
-    meaning: "A header that the plan expects is missing or has another value.",
-    fix: "Send the header from the app or the proxy, or correct expect_headers in the plan.",
-};
 
 /// The headers of `answer` that are not as the plan expects.
 pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Vec<Finding> {
@@ -34,7 +21,7 @@ fn missed(answer: &Answer, name: &str, pattern: &regex::Regex) -> Option<Finding
         Some(value) => format!("The header {name} is \"{}\", which does not match {pattern}.", shown(value)),
         None => format!("The header {name} is missing."),
     };
-    let mut finding = RULE.finding(message);
+    let mut finding = HEADER.finding(message);
     finding.element = Some(name.to_owned());
     Some(finding)
 }

@@ -2,24 +2,11 @@
 
 use reqwest::Version;
 
+use crate::catalogue::HTTP_VERSION;
 use crate::client::Answer;
 use crate::plan::HttpVersion;
 use crate::plan::SmokePlan;
-use crate::report::Effect;
 use crate::report::Finding;
-use crate::report::Severity;
-use crate::rules::Rule;
-use crate::rules::Wait;
-
-/// The page is served by another version of HTTP than the plan asks for.
-pub(crate) const RULE: Rule = Rule {
-    name: "http_version",
-    severity: Severity::Error,
-    effect: Effect::Nothing,
-    wait: Wait::No,
-    meaning: "The page is served by another version of HTTP than the plan asks for.",
-    fix: "Switch the version on in the proxy (for HTTP/2 by ALPN over TLS), or correct http_version in the plan.",
-};
 
 /// Whether `answer` came in the plan's version of HTTP.
 pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
@@ -31,7 +18,7 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
     if is_spoken {
         return None;
     }
-    let mut finding = RULE.finding(format!("The page answers by {} instead of {}.", spoken(answer.version), written(wanted)));
+    let mut finding = HTTP_VERSION.finding(format!("The page answers by {} instead of {}.", spoken(answer.version), written(wanted)));
     if wanted == HttpVersion::Two && answer.url.scheme() == "http" {
         "Browsers speak HTTP/2 only over TLS: give the address as https, or leave http_version out.".clone_into(&mut finding.fix);
     }

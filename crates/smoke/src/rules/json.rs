@@ -2,24 +2,11 @@
 
 use serde_json::Value;
 
+use crate::catalogue::JSON;
 use crate::client::Answer;
 use crate::plan::SmokePlan;
 use crate::redirect::shown;
-use crate::report::Effect;
 use crate::report::Finding;
-use crate::report::Severity;
-use crate::rules::Rule;
-use crate::rules::Wait;
-
-/// A value of the JSON answer is missing or is not what the plan expects.
-pub(crate) const RULE: Rule = Rule {
-    name: "json",
-    severity: Severity::Error,
-    effect: Effect::Nothing,
-    wait: Wait::Page,
-    meaning: "A value of the JSON answer is missing or is not what the plan expects.",
-    fix: "Look at what the address answers now; if that is right, correct expect_json in the plan.",
-};
 
 /// What the plan expects of the JSON in `answer`, whose body reads `text`, and does not find there.
 pub(crate) fn judge(plan: &SmokePlan, answer: &Answer, text: Option<&str>) -> Vec<Finding> {
@@ -36,17 +23,17 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer, text: Option<&str>) -> Ve
 fn parsed(answer: &Answer, text: Option<&str>) -> Result<Value, Box<Finding>> {
     if answer.cut {
         let read = answer.body.len();
-        let mut finding = RULE.finding(format!("Only the first {read} bytes of the body were read, which is not the whole JSON."));
+        let mut finding = JSON.finding(format!("Only the first {read} bytes of the body were read, which is not the whole JSON."));
         "Raise max_body_kib in the plan, or let expect_json ask a smaller address.".clone_into(&mut finding.fix);
         return Err(Box::new(finding));
     }
     let Some(text) = text else {
-        return Err(Box::new(RULE.finding("The body cannot be unpacked, so it cannot be read as JSON.".to_owned())));
+        return Err(Box::new(JSON.finding("The body cannot be unpacked, so it cannot be read as JSON.".to_owned())));
     };
     // A byte order mark is no part of JSON, and some servers send one (RFC 8259, section 8.1).
     serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|_| {
         let begins = if text.trim().is_empty() { "it is empty".to_owned() } else { format!("it begins \"{}\"", shown(text.trim_start())) };
-        Box::new(RULE.finding(format!("The body is not JSON: {begins}.")))
+        Box::new(JSON.finding(format!("The body is not JSON: {begins}.")))
     })
 }
 
@@ -61,7 +48,7 @@ fn missed(json: &Value, pointer: &str, pattern: &regex::Regex) -> Option<Finding
             format!("{pointer} of the JSON is \"{}\", which does not match {pattern}.", shown(&value))
         }
     };
-    let mut finding = RULE.finding(message);
+    let mut finding = JSON.finding(message);
     finding.element = Some(pointer.to_owned());
     Some(finding)
 }

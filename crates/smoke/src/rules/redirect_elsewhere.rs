@@ -2,25 +2,12 @@
 
 use url::Url;
 
+use crate::catalogue::REDIRECT_ELSEWHERE;
 use crate::fault;
 use crate::hosts::Hosts;
 use crate::hosts::LeadsHome;
 use crate::hosts::Stray;
-use crate::report::Effect;
 use crate::report::Finding;
-use crate::report::Severity;
-use crate::rules::Rule;
-use crate::rules::Wait;
-
-/// A redirect leads to another host or to a private address, which the check does not ask unless the plan names it.
-pub(crate) const RULE: Rule = Rule {
-    name: "redirect_elsewhere",
-    severity: Severity::Error,
-    effect: Effect::Nothing,
-    wait: Wait::Confirm,
-    meaning: "A redirect leads to another host or to a private address, which the check does not ask unless the plan names it.",
-    fix: "If visitors belong there, name the host in allowed_hosts (--allowed-host) or give the final address; if the redirect itself is right, accept its status.",
-};
 
 /// What a visitor is led by, `from` somewhere, to `to`, where the check does not go because of `stray`.
 pub(crate) fn finding(hosts: &Hosts, from: &str, to: &Url, stray: Stray) -> Finding {
@@ -28,7 +15,7 @@ pub(crate) fn finding(hosts: &Hosts, from: &str, to: &Url, stray: Stray) -> Find
     let mut finding = match stray {
         Stray::Elsewhere => {
             let what = if hosts.is_own_host(to) { "another port of its host" } else { "another host" };
-            let mut finding = RULE.finding(format!("{from} leads to {to}: {what}, which the check does not ask."));
+            let mut finding = REDIRECT_ELSEWHERE.finding(format!("{from} leads to {to}: {what}, which the check does not ask."));
             finding.fix = format!(
                 "If visitors belong there, add \"{name}\" to allowed_hosts (--allowed-host {name}) or give the final address; if the redirect \
                  itself is right, accept its status."
@@ -47,7 +34,7 @@ pub(crate) fn by_name(url: &Url, home: &LeadsHome) -> Finding {
 }
 
 fn near(message: String) -> Finding {
-    let mut finding = RULE.finding(message);
+    let mut finding = REDIRECT_ELSEWHERE.finding(message);
     "Correct the redirect or the DNS record of that name: visitors outside that network get nothing there.".clone_into(&mut finding.fix);
     finding
 }

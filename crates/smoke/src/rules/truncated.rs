@@ -2,27 +2,14 @@
 
 use url::Url;
 
+use crate::catalogue::TRUNCATED;
 use crate::page::Asset;
 use crate::redirect::shown;
-use crate::report::Effect;
 use crate::report::Finding;
-use crate::report::Severity;
-use crate::rules::Rule;
-use crate::rules::Wait;
-
-/// Only the first part of the page was looked at.
-pub(crate) const RULE: Rule = Rule {
-    name: "truncated",
-    severity: Severity::Warning,
-    effect: Effect::Nothing,
-    wait: Wait::No,
-    meaning: "Only the first part of the page was looked at.",
-    fix: "Raise max_body_kib in the plan so that the whole page is read.",
-};
 
 /// Of the page only so many bytes were looked at.
 pub(crate) fn page(bytes: usize) -> Finding {
-    RULE.finding(format!("Only the first {bytes} bytes of the page were looked at."))
+    TRUNCATED.finding(format!("Only the first {bytes} bytes of the page were looked at."))
 }
 
 /// The page's elements stand too deep.
@@ -56,5 +43,5 @@ pub(crate) fn browser() -> Finding {
 }
 
 fn with_fix(message: String, fix: &str) -> Finding {
-    Finding { fix: fix.to_owned(), ..RULE.finding(message) }
+    Finding { fix: fix.to_owned(), ..TRUNCATED.finding(message) }
 }

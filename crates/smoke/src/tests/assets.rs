@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use text::Secret;
 
-use crate::name::RuleName;
+use crate::catalogue::RuleName;
 use crate::plan::FetchPlan;
 use crate::plan::SmokePlan;
 use crate::report::Finding;

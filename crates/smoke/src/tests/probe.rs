@@ -202,7 +202,7 @@ async fn a_redirect_elsewhere_may_be_what_is_wanted() {
     let mut plan = server.plan();
     let report = look(&plan, None).await;
     assert_eq!((rules(&report), report.status), (vec!["redirect_elsewhere"], Some(302)));
-    plan.rules.insert(crate::name::RuleName::parse("redirect_elsewhere").unwrap(), None);
+    plan.rules.insert(crate::catalogue::RuleName::parse("redirect_elsewhere").unwrap(), None);
     assert!(!look(&plan, None).await.passed(), "a page that nobody saw does not pass");
     plan.status = vec![302];
     assert_eq!(rules(&look(&plan, None).await), [""; 0]);

@@ -8,8 +8,8 @@ use regex::Regex;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
 
+use crate::catalogue::RuleName;
 use crate::families::try_both;
-use crate::name::RuleName;
 use crate::plan::Release;
 use crate::plan::ReleaseCarrier;
 use crate::plan::ReleaseProof;

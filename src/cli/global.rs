@@ -1,0 +1,33 @@
+//! Options of every subcommand.
+
+use std::path::PathBuf;
+
+/// Where the configuration is looked for.
+const DEFAULT_CONFIG: &str = "/etc/tagalong/tagalong.toml";
+
+/// Options of every subcommand.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Global {
+    /// The configuration file.
+    #[arg(long, global = true, env = "TAGALONG_CONFIG", default_value = DEFAULT_CONFIG, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// The server's unix socket [default: the one in the configuration].
+    #[arg(long, global = true, env = "TAGALONG_SOCKET", value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+    /// The server's address, when it is not on this host.
+    #[arg(long, global = true, env = "TAGALONG_URL", value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// The file that holds the key: a whsec_… secret to sign with, or a bearer token.
+    #[arg(long, global = true, env = "TAGALONG_KEY_FILE", value_name = "FILE")]
+    pub(super) key_file: Option<PathBuf>,
+    /// Print JSON, one document or one line of it at a time.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+impl Global {
+    /// Whether the server is asked over the socket of this host.
+    pub(super) fn is_here(&self) -> bool {
+        self.url.is_none()
+    }
+}

@@ -1,0 +1,139 @@
+//! One attempt to prove who calls: where it comes from, what it may cost, and what becomes of it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use futures_util::StreamExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::config::Config;
+use crate::http::Shared;
+use crate::http::auth::address::Origin;
+use crate::http::connection::Connection;
+use crate::http::error::ApiError;
+
+/// How long a body may take.
+const BODY_DEADLINE: Duration = Duration::from_secs(8);
+/// Up to here a body needs no room of its own; an order is far smaller.
+const SMALL_BYTES: usize = 16 << 10;
+
+/// A call of which nothing is known yet but where it comes from.
+pub(super) struct Attempt<'r> {
+    pub(super) request: &'r HttpRequest,
+    pub(super) shared: &'r Shared,
+    pub(super) config: Arc<Config>,
+    pub(super) origin: Origin,
+    limit_key: String,
+}
+
+/// A body, read whole.
+#[derive(Debug)]
+pub(super) struct ReadBody {
+    pub(super) bytes: Vec<u8>,
+    /// Held as long as a large body is.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl<'r> Attempt<'r> {
+    /// # Errors
+    /// 403 for a call over the unix socket that a proxy passed on.
+    pub(super) fn of(request: &'r HttpRequest, shared: &'r Shared) -> Result<Self, ApiError> {
+        let config = shared.deployer.config();
+        let origin = Origin::of(request, &config.server)?;
+        let attempt = Self { limit_key: origin.limit_key(), request, shared, config, origin };
+        if let Some(connection) = attempt.connection() {
+            connection.is_for(&attempt.limit_key);
+        }
+        Ok(attempt)
+    }
+
+    fn connection(&self) -> Option<&'r Rc<Connection>> {
+        self.request.conn_data::<Rc<Connection>>()
+    }
+
+    /// Whether so many attempts from there have failed that no more are looked at.
+    pub(super) fn is_spent(&self) -> bool {
+        let most = self.config.server.failed_attempts_per_min;
+        self.origin.uid().is_none() && self.shared.deployer.store().failed_attempts(&self.limit_key) >= most
+    }
+
+    /// From here on what is left to do is ours, so the connection keeps its place.
+    ///
+    /// # Errors
+    /// 503 when the place was given away meanwhile.
+    pub(super) fn keep_place(&self) -> Result<(), ApiError> {
+        if self.connection().is_some_and(|connection| !connection.serve()) {
+            return Err(ApiError::busy("Too many connections come at once; try again."));
+        }
+        Ok(())
+    }
+
+    /// It has failed, which counts.
+    pub(super) fn fail(&self) {
+        self.shared.deployer.metrics().refused_call();
+        self.shared.deployer.store().count_failed(&self.limit_key);
+    }
+
+    /// It has held, so the connection may carry further calls.
+    pub(super) fn hold(&self) {
+        if let Some(connection) = self.connection() {
+            connection.prove();
+        }
+    }
+
+    /// Reads the body up to the configured bound, or as far as a small one: what is announced larger is refused unread, what comes
+    /// larger is cut off, and what dribbles is ended. Few large bodies are read at a time, since whoever sends them has proven
+    /// nothing yet.
+    ///
+    /// # Errors
+    /// 413, 408, 503; 400 when it breaks off.
+    pub(super) async fn body(&self, payload: Payload, is_small: bool) -> Result<ReadBody, ApiError> {
+        let most = self.config.server.body_limit_bytes;
+        self.body_within(payload, if is_small { most.min(SMALL_BYTES) } else { most }).await
+    }
+
+    async fn body_within(&self, mut payload: Payload, limit_bytes: usize) -> Result<ReadBody, ApiError> {
+        let announced = self.header("content-length").and_then(|length| length.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > limit_bytes) {
+            return Err(ApiError::too_large(limit_bytes));
+        }
+        let (mut bytes, mut room) = (Vec::new(), None);
+        let read = async {
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.map_err(|error| ApiError::bad_request(format!("The body broke off: {error}.")))?;
+                let length = bytes.len() + chunk.len();
+                if length > limit_bytes {
+                    return Err(ApiError::too_large(limit_bytes));
+                }
+                if length > SMALL_BYTES && room.is_none() {
+                    let place = Arc::clone(&self.shared.large_bodies).try_acquire_owned();
+                    room = Some(place.map_err(|_| ApiError::busy("Too many large bodies come at once; try again."))?);
+                    bytes.reserve_exact(limit_bytes - bytes.len());
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok(())
+        };
+        tokio::time::timeout(BODY_DEADLINE, read).await.map_err(|_| ApiError::too_slow())??;
+        Ok(ReadBody { bytes, _room: room })
+    }
+
+    /// Whether it is a call that reads: it has no body that could be signed.
+    pub(super) fn is_bodiless(&self) -> bool {
+        matches!(*self.request.method(), Method::GET | Method::HEAD)
+    }
+
+    /// The path, with the query as it was sent.
+    pub(super) fn path(&self) -> &'r str {
+        self.request.uri().path_and_query().map_or_else(|| self.request.path(), |all| all.as_str())
+    }
+
+    /// The header of that name, when it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&'r str> {
+        self.request.headers().get(name)?.to_str().ok()
+    }
+}

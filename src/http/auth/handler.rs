@@ -1,0 +1,72 @@
+//! What the router takes. A handler is one of three kinds, each of which says by its arguments what was proven before it: none of
+//! them sees the request itself, so none can get at a caller or a body by another way.
+
+use std::future::Future;
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::dev::Payload;
+use actix_web::web;
+
+use crate::http::Shared;
+use crate::http::auth::need::Need;
+use crate::http::auth::proven::Ask;
+use crate::http::auth::proven::Proven;
+use crate::http::auth::reload::Told;
+use crate::http::auth::reload::Unproven;
+use crate::http::error::ApiError;
+
+/// A handler, and what it needs.
+pub(in crate::http) struct Handler {
+    need: Need,
+    route: Box<dyn Fn() -> actix_web::Route + Send + Sync>,
+}
+
+impl Handler {
+    pub(in crate::http) fn need(&self) -> Need {
+        self.need
+    }
+
+    /// Another one for each worker.
+    pub(in crate::http) fn route(&self) -> actix_web::Route {
+        (self.route)()
+    }
+}
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Handler({:?})", self.need)
+    }
+}
+
+/// For callers who have shown who they are and may have done what they ask.
+pub(in crate::http) fn proven<A, F, Fut>(handler: F) -> Handler
+where
+    A: Ask + 'static,
+    F: Fn(Proven<A>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, ApiError>> + 'static,
+{
+    Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(handler)) }
+}
+
+/// For anybody.
+pub(in crate::http) fn open<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HttpResponse> + 'static,
+{
+    Handler { need: Need::Open, route: Box::new(move || web::route().to(handler)) }
+}
+
+/// For whoever shows the reload secret of a dataset.
+pub(in crate::http) fn by_reload_secret<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(Result<Told, Unproven>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HttpResponse> + 'static,
+{
+    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        handler(Told::of(&request, payload, &shared).await, shared).await
+    };
+    Handler { need: Need::ReloadSecret, route: Box::new(move || web::route().to(with_proof)) }
+}

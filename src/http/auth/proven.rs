@@ -1,0 +1,183 @@
+//! Authority as a type: a handler gets its caller and what was asked from [`Proven`], which nobody can make but the extractor
+//! here, and which it makes only after the proof, the scopes and the refs.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::FromRequest;
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::web;
+use serde::de::DeserializeOwned;
+
+use crate::http::Shared;
+use crate::http::auth::attempt::Attempt;
+use crate::http::auth::need::Needs;
+use crate::http::auth::proof::Proof;
+use crate::http::auth::scheme::Scheme;
+use crate::http::auth::token;
+use crate::http::auth::who::READ_TOKEN;
+use crate::http::auth::who::Who;
+use crate::http::error::ApiError;
+use crate::model::Caller;
+use crate::model::Scope;
+use crate::model::Verb;
+use crate::store::Accepted;
+use crate::store::Delivery;
+
+/// The part of a path that names a deployment.
+const DEPLOYMENT: &str = "id";
+
+/// What a route is asked for.
+pub(in crate::http) trait Ask: Sized {
+    /// What it needs, as far as that is known of the route alone; for the contract.
+    const VERB: Verb;
+
+    /// What its body is.
+    type Body: Body;
+
+    /// What the call asks for.
+    ///
+    /// # Errors
+    /// 400 when it does not read, 404 when what it is about is not there.
+    async fn read(call: &Call<'_>, body: Self::Body) -> Result<Self, ApiError>;
+
+    /// What its caller must be allowed to do.
+    fn needs(&self) -> Needs;
+
+    /// Who ordered the deployment that is read, where its read token is proof enough.
+    fn ordered_by(&self) -> Option<&Caller> {
+        None
+    }
+}
+
+/// A call whose proof holds, as an [`Ask`] reads it.
+pub(in crate::http) struct Call<'r> {
+    attempt: &'r Attempt<'r>,
+    proof: &'r Proof,
+}
+
+impl<'r> Call<'r> {
+    pub(in crate::http) fn shared(&self) -> &'r Shared {
+        self.attempt.shared
+    }
+
+    /// The part `{name}` of the path.
+    pub(in crate::http) fn part(&self, name: &str) -> &'r str {
+        self.attempt.request.match_info().get(name).unwrap_or_default()
+    }
+
+    /// # Errors
+    /// 400 when the query is none of a `T`.
+    pub(in crate::http) fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        let query = web::Query::<T>::from_query(self.attempt.request.query_string());
+        query.map(web::Query::into_inner).map_err(|error| ApiError::bad_request(format!("The query does not read: {error}.")))
+    }
+
+    pub(in crate::http) fn header(&self, name: &str) -> Option<&'r str> {
+        self.attempt.header(name)
+    }
+
+    /// Whether the caller may do what needs `scope`; for lists, which show what may be read.
+    pub(in crate::http) fn may(&self, scope: &Scope) -> bool {
+        self.proof.who.may(scope)
+    }
+}
+
+/// What the body of a call is.
+pub(in crate::http) trait Body: Sized {
+    /// # Errors
+    /// 400 when it is none.
+    fn of(call: &Call<'_>) -> Result<Self, ApiError>;
+}
+
+/// JSON.
+pub(in crate::http) struct Json<T>(pub(in crate::http) T);
+
+impl<T: DeserializeOwned> Body for Json<T> {
+    fn of(call: &Call<'_>) -> Result<Self, ApiError> {
+        let body = serde_json::from_slice(&call.proof.body.bytes);
+        body.map(Self).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))
+    }
+}
+
+/// None of its own. A signature covers only the body, so a signed call that acts names itself in it, `{"call": "POST /api/v1/…"}`:
+/// what was signed for one action cannot be sent to another. One that only reads is signed so without it.
+pub(in crate::http) struct NoBody;
+
+impl Body for NoBody {
+    fn of(call: &Call<'_>) -> Result<Self, ApiError> {
+        let Proof { scheme, body, call: own, .. } = call.proof;
+        if *scheme == Scheme::Signed && !call.attempt.is_bodiless() {
+            let named: serde_json::Value = serde_json::from_slice(&body.bytes).unwrap_or_default();
+            if named["call"].as_str() != Some(own) {
+                let why = format!("The signed body must be {{\"call\":\"{own}\"}}, so that it is good for this call only.");
+                return Err(ApiError::bad_request(why));
+            }
+        }
+        Ok(Self)
+    }
+}
+
+/// What was asked, by a caller who has shown who they are and may have it done.
+#[derive(Debug)]
+pub(in crate::http) struct Proven<A> {
+    pub(in crate::http) ask: A,
+    pub(in crate::http) caller: Caller,
+    /// What makes a repeat of the call known.
+    pub(in crate::http) delivery: Option<Delivery>,
+    pub(in crate::http) line: Line,
+}
+
+/// What is known of the way of an answer. Nobody else can make one, and so nobody else can make a [`Proven`].
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Line {
+    is_private: bool,
+    scheme: Scheme,
+}
+
+impl Line {
+    /// A token that reads what was accepted, where only the caller gets it: over a way that nobody can read. The repeat of a
+    /// signed call gets none, for the first may have come in the clear, and whoever overheard it may be who repeats it; who can
+    /// sign needs none.
+    pub(in crate::http) fn read_token(self, accepted: &Accepted, key: &[u8]) -> Option<String> {
+        let is_callers_own = self.is_private && !(accepted.repeated && self.scheme == Scheme::Signed);
+        is_callers_own.then(|| token::make(key, &accepted.id))
+    }
+}
+
+impl<A: Ask> Proven<A> {
+    async fn of(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<Self, ApiError> {
+        let attempt = Attempt::of(request, shared)?;
+        let proof = Proof::of(&attempt, payload).await?;
+        let call = Call { attempt: &attempt, proof: &proof };
+        if let Who::Follower(mine) = &proof.who
+            && call.part(DEPLOYMENT) != mine.as_str()
+        {
+            // Before anything is looked up: it must not tell what else there is.
+            return Err(ApiError::forbidden(READ_TOKEN));
+        }
+        attempt.hold();
+        let ask = A::read(&call, A::Body::of(&call)?).await?;
+        let caller = match (&proof.who, ask.ordered_by()) {
+            (Who::Follower(_), Some(ordered_by)) => ordered_by.clone(),
+            (who, _) => who.allowed(&ask.needs())?,
+        };
+        let line = Line { is_private: proof.is_private, scheme: proof.scheme };
+        Ok(Self { ask, caller, delivery: proof.delivery, line })
+    }
+}
+
+impl<A: Ask + 'static> FromRequest for Proven<A> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            // Where the server's own state is missing nobody can be known.
+            let shared = request.app_data::<web::Data<Shared>>().ok_or_else(ApiError::unauthorized)?;
+            Self::of(&request, payload, shared).await
+        })
+    }
+}

@@ -1,0 +1,71 @@
+//! Whom a proof names, and what they may do.
+
+use crate::config::Key;
+use crate::http::auth::need::GitRef;
+use crate::http::auth::need::Needs;
+use crate::http::error::ApiError;
+use crate::model::Caller;
+use crate::model::DeploymentId;
+use crate::model::Scope;
+
+pub(super) const READ_TOKEN: &str = "A read token is for the deployment it came with.";
+
+/// Whom a proof names. Whatever else will prove somebody (a forge, its OIDC, a user, an agent) becomes an arm of this.
+#[derive(Debug)]
+pub(super) enum Who {
+    /// Somebody on the host, by user id: everything is allowed.
+    Host(u32),
+    /// A key of the configuration.
+    Key(Box<Key>),
+    /// Whoever has the read token of this deployment; they read it for whoever ordered it.
+    Follower(DeploymentId),
+}
+
+impl Who {
+    /// The name in records; a follower has none of its own.
+    pub(super) fn caller(&self) -> Option<Caller> {
+        match self {
+            Self::Host(uid) => Some(Caller::Local(*uid)),
+            Self::Key(key) => Some(Caller::Key(key.id.clone())),
+            Self::Follower(_) => None,
+        }
+    }
+
+    /// Whether what needs `scope` is allowed.
+    pub(super) fn may(&self, scope: &Scope) -> bool {
+        match self {
+            Self::Host(_) => true,
+            Self::Key(key) => key.scopes.iter().any(|mine| mine.covers(scope)),
+            Self::Follower(_) => false,
+        }
+    }
+
+    /// The caller, who may do all of it.
+    ///
+    /// # Errors
+    /// 403, naming the caller's own scopes, or the ref that the key is not for.
+    pub(super) fn allowed(&self, needs: &Needs) -> Result<Caller, ApiError> {
+        let caller = self.caller().ok_or_else(|| ApiError::forbidden(READ_TOKEN))?;
+        let missing = needs.scopes.iter().find(|scope| !self.may(scope));
+        let Self::Key(key) = self else { return Ok(caller) };
+        if let Some(missing) = missing {
+            let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
+            return Err(ApiError::forbidden(format!("The key {} may {}; this needs {missing}.", key.id, scopes.join(", "))));
+        }
+        if let Some(GitRef(named)) = &needs.acts_for
+            && !is_for(key, named.as_deref())
+        {
+            return Err(ApiError::forbidden(format!(
+                "The key {} may not act for the ref {}; its refs are set in the configuration.",
+                key.id,
+                named.as_deref().unwrap_or("none").escape_default()
+            )));
+        }
+        Ok(caller)
+    }
+}
+
+/// Whether `key` may act for `git_ref`. One that is bound to refs may do nothing that names none.
+fn is_for(key: &Key, git_ref: Option<&str>) -> bool {
+    key.refs.is_empty() || git_ref.is_some_and(|named| key.refs.iter().any(|pattern| pattern.matches(named)))
+}
