@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::api;
 use crate::clock;
 use crate::config::Config;
+use crate::config::Live;
 use crate::config::Server;
 use crate::executor;
 use crate::executor::Executor;
@@ -27,6 +28,7 @@ use crate::http::Listening;
 use crate::http::Repeats;
 use crate::http::Shared;
 use crate::journal::Hub;
+use crate::landing::Books;
 use crate::landing::Host;
 use crate::orders::Deployer;
 use crate::process;
@@ -48,8 +50,7 @@ const STOP_DATASETS: Duration = Duration::from_secs(20);
 /// A server that serves and carries out orders.
 pub struct App {
     listening: Listening,
-    deployer: Arc<Deployer>,
-    reloader: Arc<Reloader>,
+    shared: web::Data<Shared>,
     queue: tokio::task::JoinHandle<()>,
     stop: Cancel,
     _data_lock: File,
@@ -105,10 +106,10 @@ impl Daemon {
     }
 
     /// Puts a changed configuration in force. Data folder and database stay.
-    pub fn reload(&self, file: &Path) {
+    pub fn read_again(&self, file: &Path) {
         match Config::load(file) {
             Ok(config) => {
-                self.reloader.set_config(&config);
+                self.reloader.read_again(&config);
                 tracing::info!(file = %file.display(), "the configuration was read again");
             }
             Err(error) => tracing::error!(%error, "the configuration stays as it was"),
@@ -161,7 +162,8 @@ impl App {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         // Both sides of TLS use the same provider; a second start in one process keeps the first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let config = Arc::new(config);
+        let live = Live::new(config);
+        let config = live.now();
         let data_lock = lock_data_dir(&config.server.data_dir)?;
         let (executor, store) = record(&config).await?;
         let random = || STANDARD.encode(clock::random_bytes::<32>());
@@ -170,28 +172,30 @@ impl App {
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let hub = Hub::default();
-        let host = Host::new(&config, store.clone(), hub.clone(), Arc::clone(&metrics), fingerprint_key);
-        let executor = Executor::Here(Here::new(executor, host));
-        let deployer = Arc::new(Deployer::new(Arc::clone(&config), store, hub, metrics, executor));
+        let books = Books { store: store.clone(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
+        let executor = Executor::Here(Here::new(executor, Host::new(&config, fingerprint_key), books));
+        let deployer = Arc::new(Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor));
         let capacity = capacity(&config.server);
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));
-        let work = (Arc::clone(&deployer), Arc::clone(&reloader));
-        let (followers, most_followers) = (Arc::default(), capacity.followers);
         let shared = web::Data::new(Shared {
-            deployer: work.0,
-            reloader: work.1,
+            config: live,
+            store,
+            hub,
+            metrics,
+            deployer,
+            reloader,
             token_key,
-            followers,
+            followers: Arc::default(),
             repeats: Repeats::default(),
-            most_followers,
+            most_followers: capacity.followers,
             large_bodies,
         });
-        let listening = http::serve(&config.server, capacity, shared).await.context("The server cannot listen")?;
+        let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server cannot listen")?;
         let stop = Cancel::default();
-        let queue = tokio::spawn(Arc::clone(&deployer).work(stop.clone()));
-        tokio::spawn(deployer.store().clone().share_attempts(stop.clone()));
-        reloader.start();
-        Ok(Self { listening, deployer, reloader, queue, stop, _data_lock: data_lock })
+        let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));
+        tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
+        shared.reloader.start();
+        Ok(Self { listening, shared, queue, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
@@ -200,18 +204,19 @@ impl App {
         &self.listening.addresses
     }
 
-    /// The work, for what runs in the same process.
+    /// What requests are answered from, for what runs in the same process.
     #[must_use]
-    pub fn deployer(&self) -> &Arc<Deployer> {
-        &self.deployer
+    pub fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Puts a changed configuration in force without losing a request. Addresses, data folder and database stay.
-    pub fn reload(&self, file: &Path) {
+    pub fn read_again(&self, file: &Path) {
         match Config::load(file) {
             Ok(config) => {
-                self.reloader.set_config(&config);
-                self.deployer.set_config(Arc::new(config));
+                self.shared.reloader.read_again(&config);
+                self.shared.config.read_again(config);
+                self.shared.deployer.read_again();
                 tracing::info!(file = %file.display(), "the configuration was read again");
             }
             Err(error) => tracing::error!(%error, "the configuration stays as it was"),
@@ -222,8 +227,8 @@ impl App {
     pub async fn stop(self) {
         self.listening.stop().await;
         self.stop.cancel();
-        let datasets = tokio::time::timeout(STOP_DATASETS, self.reloader.stop());
+        let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());
         let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), datasets);
-        self.deployer.store().close().await;
+        self.shared.store.close().await;
     }
 }

@@ -1,9 +1,13 @@
 //! The only place that asks for the time of day and for randomness.
 
+mod backoff;
+
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
 use crate::model::DeploymentId;
+
+pub use backoff::{Backoff, spread};
 
 /// Now, in ms since 1970 (UTC).
 #[must_use]

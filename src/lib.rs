@@ -15,7 +15,7 @@
 //! | 6 | `orders` `reload` | who may have what done, and when: acceptance, guards, queue, cancel, views · the story of a reload, peers |
 //! | 5 | `executor` | places: an order is carried out here |
 //! | 4 | `landing` | one host: the story of a release, its undo, the stack's lock, what a restart takes up |
-//! | 3 | `engine` `dataset` `journal` | tools over one or two things below |
+//! | 3 | `engine` `dataset` `journal` `outbox` | tools over one or two things below |
 //! | 2 | `store` `registry` | one outside thing each |
 //! | 1 | `process` `config` `api` `telemetry` `clock` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
@@ -36,6 +36,7 @@ pub mod journal;
 pub mod landing;
 pub mod model;
 pub mod orders;
+pub mod outbox;
 pub mod registry;
 pub mod reload;
 pub mod store;

@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use prometheus_client::registry::Unit;
 
 use crate::model::DatasetName;
+use crate::model::FaultKind;
 use crate::model::Outcome;
 use crate::model::Reconcile;
 use crate::model::ServiceName;
@@ -67,6 +68,12 @@ impl<W: Write> Write for Log<W> {
 struct OutcomeLabels {
     service: String,
     outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabels {
+    service: String,
+    kind: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -135,6 +142,7 @@ pub struct Metrics {
     deployments: Family<OutcomeLabels, Counter>,
     steps: Family<StepLabels, Histogram>,
     requests: Family<RouteLabels, Counter>,
+    faults: Family<FaultLabels, Counter>,
     refused_calls: Counter,
     waiting: Gauge,
     running: Gauge,
@@ -152,9 +160,11 @@ impl Metrics {
         let buckets = || Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0]);
         let steps: Family<StepLabels, Histogram> = Family::new_with_constructor(buckets);
         let (deployments, requests, last_live) = (Family::default(), Family::default(), Family::default());
+        let faults: Family<FaultLabels, Counter> = Family::default();
         let (refused_calls, waiting, running, journal_unwritable) =
             (Counter::default(), Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("deployments", "Ended deployments by service and outcome", Family::clone(&deployments));
+        registry.register("faults", "What was at fault when a release did not land or did not come back", faults.clone());
         registry.register_with_unit("step", "How long steps took", Unit::Seconds, steps.clone());
         registry.register("http_requests", "Answered requests by route and status", Family::clone(&requests));
         registry.register("refused_calls", "Calls without a proof that holds", refused_calls.clone());
@@ -168,6 +178,7 @@ impl Metrics {
             deployments,
             steps,
             requests,
+            faults,
             refused_calls,
             waiting,
             running,
@@ -191,6 +202,11 @@ impl Metrics {
         if matches!(outcome, Outcome::Live { .. }) {
             self.last_live.get_or_create(&ServiceLabels { service: service.to_string() }).set(now_ms as f64 / 1000.0);
         }
+    }
+
+    /// Counts what was at fault.
+    pub fn fault(&self, service: &ServiceName, kind: FaultKind) {
+        self.faults.get_or_create(&FaultLabels { service: service.to_string(), kind: kind.as_str().to_owned() }).inc();
     }
 
     /// Counts how long a step took.

@@ -429,7 +429,7 @@ async fn a_release_that_does_not_come_up_is_seen() {
     assert!(matches!(&error, EngineError::Failed { why, .. } if why.contains("is unhealthy")), "{error}");
     assert!(lines.iter().any(|line| line.contains("Recreated")), "{lines:?}");
     let sick = rig.only(&engine, "web").await;
-    assert_eq!((sick.health, sick.health_output.contains("404")), (Health::Unhealthy, true), "{sick:?}");
+    assert_eq!((&sick.health, sick.health_output.contains("404")), (&Health::Unhealthy, true), "{sick:?}");
 
     engine.pin(&resolved, &web[2..]).await.unwrap();
     let stop = cancel.clone();
@@ -449,7 +449,7 @@ async fn a_release_that_does_not_come_up_is_seen() {
             break bad;
         }
     };
-    assert_eq!(bad.exit_code, i64::from(bad.state != "running"), "{bad:?}");
+    assert_eq!(bad.exit_code, i64::from(!bad.is_running()), "{bad:?}");
     assert!(engine.tail(&bad.id, 3, &cancel).await.unwrap().iter().any(|line| line.contains("/data is missing")));
 
     engine.pin(&resolved, &web[..1]).await.unwrap();

@@ -154,6 +154,10 @@ pub struct Owed {
     /// What stood in the way the last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Since when it is not tried any more, because the peer refuses it (ms since 1970, UTC). It is tried again with a newer
+    /// commit, a changed configuration or after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_ms: Option<i64>,
 }
 
 /// How the last reload of a dataset ended.

@@ -17,6 +17,7 @@ use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
 use crate::clock;
+use crate::clock::Backoff;
 use crate::config::Config;
 use crate::config::Reload;
 use crate::dataset::told_links;
@@ -26,8 +27,8 @@ use crate::process::Cancel;
 use crate::reload;
 use crate::telemetry;
 
-/// The longest wait between two tries of a sync.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The waits between two tries of a sync.
+const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 /// Exit code of what SIGTERM has ended, as shells write it.
 const TERMINATED: u8 = 143;
 
@@ -100,7 +101,7 @@ async fn sync(global: &Global, output: &Output, args: SyncArgs) -> anyhow::Resul
 }
 
 async fn sync_one(output: &Output, plan: &Reload, args: &SyncArgs, cancel: &Cancel) -> anyhow::Result<()> {
-    let mut pause = Duration::from_secs(1);
+    let mut again = AGAIN;
     loop {
         let why = match reload::sync(plan, !args.command.is_empty(), cancel).await {
             Ok(synced) if synced.commit.is_some() => {
@@ -113,9 +114,10 @@ async fn sync_one(output: &Output, plan: &Reload, args: &SyncArgs, cancel: &Canc
         if args.once || cancel.is_cancelled() {
             return Err(why);
         }
+        let pause = again.fail();
         output.failure(&why.context(format!("it is tried again in {} s", pause.as_secs())));
         tokio::select! {
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = tokio::time::sleep(pause) => {}
             () = cancel.cancelled() => {}
         }
     }
@@ -155,7 +157,7 @@ async fn daemon(global: &Global) -> anyhow::Result<u8> {
         tokio::select! {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
-            _ = again.recv() => daemon.reload(&global.config),
+            _ = again.recv() => daemon.read_again(&global.config),
         }
     }
     tracing::info!("stopping; own commits get one last try");
@@ -232,10 +234,23 @@ fn show(output: &Output, dataset: &api::Dataset) {
         fact("aside", &careful(&format!("{folder}; look into it, then remove it")));
     }
     for owed in &dataset.owed {
-        let why = owed.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-        fact("owed", &careful(&format!("{} gets {} for {}, {} tries{why}", owed.peer, owed.commit, ago(owed.since_ms), owed.tries)));
+        let (tone, text) = told_owed(&dataset.name, owed);
+        fact("owed", &output.paint(tone, &text));
     }
     if let Some(fault) = &dataset.fault {
         fact("fault", &output.paint(Tone::Bad, fault));
+    }
+}
+
+/// What a peer is owed, and whether somebody must look into it.
+fn told_owed(dataset: &DatasetName, owed: &api::Owed) -> (Tone, String) {
+    let ago = |at_ms: i64| duration(clock::now_ms() - at_ms);
+    let why = owed.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    match owed.refused_ms {
+        Some(at_ms) => {
+            let refused = format!("{} refused {} {} ago{why}", owed.peer, owed.commit, ago(at_ms));
+            (Tone::Bad, format!("{refused} It is not called again before the next commit, or `tagalong reload {dataset} --all-peers`"))
+        }
+        None => (Tone::Careful, format!("{} gets {} for {}, {} tries{why}", owed.peer, owed.commit, ago(owed.since_ms), owed.tries)),
     }
 }

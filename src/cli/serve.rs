@@ -16,7 +16,7 @@ pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
     telemetry::start_logging(config.server.log_json, &config.server.log_level);
     let socket = config.server.socket.clone();
     let services = config.services.len();
-    let (mut stop, mut interrupt, mut reload) =
+    let (mut stop, mut interrupt, mut again) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
     let app = App::start(config).await?;
     let socket = socket.map_or_else(|| "none".to_owned(), |socket| socket.display().to_string());
@@ -25,7 +25,7 @@ pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
         tokio::select! {
             _ = stop.recv() => break,
             _ = interrupt.recv() => break,
-            _ = reload.recv() => app.reload(&global.config),
+            _ = again.recv() => app.read_again(&global.config),
         }
     }
     tracing::info!("stopping; what is being carried out is taken up by the next start");

@@ -5,6 +5,7 @@
 mod check;
 mod dataset;
 mod key;
+mod live;
 mod look;
 mod reader;
 mod reload;
@@ -25,6 +26,7 @@ use text::Mask;
 
 pub use dataset::{Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
+pub use live::Live;
 pub use look::{KnownFindings, Smoke};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::SecretSource;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::clock::Backoff;
 use crate::dataset::Dataset;
 use crate::dataset::DatasetError;
 use crate::dataset::Push;
@@ -29,8 +30,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const LONGEST_BURST: Duration = Duration::from_secs(3);
 /// Without any event it is looked at again.
 const SLOW: Duration = Duration::from_secs(30);
-/// The first wait after a failure, and the longest.
-const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// The waits after failures.
+const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1)).spread();
 /// So long after a refusal has ended it is surely over.
 const MARGIN: Duration = Duration::from_millis(50);
 /// How long the last push may take once it was told to stop.
@@ -42,21 +43,18 @@ impl Dataset {
     ///
     /// After [`Push::Behind`] the caller reconciles and wakes it. Every failure is told and tried again.
     pub async fn push_forever(&self, wake: &Notify, tell: &watch::Sender<Push>, cancel: &Cancel) {
-        let mut failures = 0_u32;
+        let mut again = AGAIN;
         while !cancel.is_cancelled() {
             let before = self.marks();
             tell.send_if_modified(|now| matches!(now, Push::Done).then(|| *now = Push::Working).is_some());
             let now = self.try_push(cancel).await;
             let wait = match &now {
                 Push::Done | Push::Working | Push::Behind => {
-                    failures = 0;
+                    again.reset();
                     SLOW
                 }
                 Push::Refused { .. } => self.refused_for(),
-                Push::Waiting { .. } => {
-                    failures = (failures + 1).min(16);
-                    jitter((BACK_OFF.0 * 2_u32.pow(failures.min(7) - 1)).min(BACK_OFF.1))
-                }
+                Push::Waiting { .. } => again.fail(),
             };
             tell.send_replace(match now {
                 Push::Waiting { why, .. } => Push::Waiting { why, next_ms: wait.as_millis() as u64 },
@@ -79,7 +77,7 @@ impl Dataset {
     /// How long until a refused push may be tried again.
     fn refused_for(&self) -> Duration {
         let noted = self.look().ok().flatten().and_then(|repo| repo.next_try());
-        noted.map_or_else(|| jitter(refusal::WAIT), |wait| wait + MARGIN)
+        noted.map_or_else(|| clock::spread(refusal::WAIT), |wait| wait + MARGIN)
     }
 
     /// One try. `cancel` ends the wait for the lock, not a push that runs.
@@ -137,12 +135,6 @@ impl Dataset {
 }
 
 type Mark = (String, Option<std::time::SystemTime>);
-
-/// `wait`, a quarter shorter or longer, so that many hosts do not try at once.
-pub(super) fn jitter(wait: Duration) -> Duration {
-    let [random] = clock::random_bytes::<1>();
-    wait.mul_f64(0.75 + f64::from(random) / 512.0)
-}
 
 impl Repo {
     /// Pushes what stands above the remote's tip as last seen, without a fetch: the lease tells when the remote has moved.

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::config;
-use crate::dataset::daemon::jitter;
 use crate::dataset::git::Repo;
 use crate::dataset::remote::Pushed;
 
@@ -56,7 +55,7 @@ impl Repo {
         refusals.retain(|refusal| refusal.to != to);
         match answer {
             Pushed::Refused(why) => refusals.push(Refusal {
-                until_ms: clock::now_ms() + jitter(WAIT).as_millis() as i64,
+                until_ms: clock::now_ms() + clock::spread(WAIT).as_millis() as i64,
                 shown: shown(&self.settings),
                 to: to.to_owned(),
                 why: why.clone(),

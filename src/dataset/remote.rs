@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Backoff;
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::call::Call;
@@ -14,8 +15,10 @@ use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
-/// The first wait while somebody else writes the same ref on the remote; it doubles, five times.
-const BUSY_WAIT: Duration = Duration::from_millis(50);
+/// The waits while somebody else writes the same ref on the remote.
+const WHILE_BUSY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(800));
+/// How many of them there are.
+const BUSY_WAITS: u32 = 5;
 
 /// What a fetch brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,16 +107,16 @@ impl Repo {
         let lease = format!("--force-with-lease={to}:{}", at.map_or("", Commit::as_str));
         let refspec = format!("{commit}:{to}");
         let args = ["push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", &lease, "--", &self.settings.remote, &refspec];
-        let mut wait = BUSY_WAIT;
+        let (mut again, mut left) = (WHILE_BUSY, BUSY_WAITS);
         loop {
             let (ended, out, err) = self.git(args).remote(&self.settings, deadline).run(cancel).await;
             match pushed(&ended, &out, &err) {
-                Pushed::Busy(why) if wait > BUSY_WAIT * 16 => return Pushed::Transient(why),
-                Pushed::Busy(_) => tokio::time::sleep(wait).await,
+                Pushed::Busy(why) if left == 0 => return Pushed::Transient(why),
+                Pushed::Busy(_) => tokio::time::sleep(again.fail()).await,
                 Pushed::Refused(why) if is_refusal_of_access(&err) => return Pushed::Refused(with_credential(&self.settings, &why)),
                 other => return other,
             }
-            wait *= 2;
+            left -= 1;
         }
     }
 

@@ -1,40 +1,14 @@
-//! The compose engine: a stack of services on one Docker daemon, driven by its command line alone.
+//! What a stack runs on, behind one set of calls.
 //!
-//! [`Compose`] holds one stack. [`Compose::resolve`] says how the stack can be pinned and proves it; [`Compose::pin`] writes
-//! the pin, [`Compose::prove`] asks compose whether it holds for a person too, [`Compose::restore`] brings the old bytes
-//! back; [`Compose::up`] touches only what uses the pin. Commands are values; nothing of our own environment reaches them.
+//! [`compose`] drives Docker Compose.
 
-mod compose;
-mod containers;
-mod daemon;
-mod dotenv;
-mod edited;
+pub mod compose;
+mod container;
 mod error;
-mod fields;
-mod files;
-mod ground;
-mod hook;
-mod image;
-mod kept;
-mod mend;
-mod pin;
-mod project;
-mod proof;
-mod pull;
-mod redact;
-mod replace;
-mod resolve;
-mod runs;
-mod server;
-mod sources;
-mod up;
 
-pub use compose::Compose;
-pub use containers::{Container, Health};
+pub use compose::{
+    Compose, ComposeVersion, Condition, Dependency, Forgotten, HookPlace, LocalImage, PinBytes, PinMode, PinnedNow, Resolved, Server,
+    Service, Use,
+};
+pub use container::{Container, ContainerState, Health};
 pub use error::EngineError;
-pub use hook::HookPlace;
-pub use image::LocalImage;
-pub use kept::Forgotten;
-pub use pin::{PinBytes, PinnedNow};
-pub use project::{Condition, Dependency, PinMode, Resolved, Service, Use};
-pub use server::{ComposeVersion, Server};

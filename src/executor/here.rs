@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::engine::Compose;
 use crate::landing;
+use crate::landing::Books;
 use crate::landing::Claimed;
 use crate::landing::Host;
+use crate::landing::Record;
+use crate::model::Outcome;
 use crate::process::Cancel;
 
 /// Carries orders out in this process.
@@ -13,22 +17,31 @@ use crate::process::Cancel;
 pub struct Here {
     id: String,
     host: Host,
+    books: Books,
 }
 
 impl Here {
-    /// The executor `id`, which works on `host`.
+    /// The executor `id`, which works on `host` and writes into `books`.
     #[must_use]
-    pub fn new(id: String, host: Host) -> Self {
-        Self { id, host }
+    pub fn new(id: String, host: Host, books: Books) -> Self {
+        Self { id, host, books }
     }
 
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
-    pub(super) async fn carry_out(&self, config: Arc<Config>, claimed: Claimed, cancel: Cancel) {
-        // What a run keeps in mind is large, and whoever waits for it need not be.
-        Box::pin(landing::carry_out(&self.host, config, claimed, cancel)).await;
+    pub(super) async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
+        let record = match Record::open(&self.books, &claimed.deployment, Arc::clone(&config.mask)).await {
+            Ok(record) => record,
+            Err(error) => {
+                let id = &claimed.deployment.id;
+                tracing::error!(deployment = %id, %error, "the journal could not be opened; the next round tries again");
+                return None;
+            }
+        };
+        let engine = Compose::new(config.docker.clone(), claimed.service.stack.clone(), Arc::clone(&config.mask), None);
+        landing::land(&self.host, claimed, engine, record, cancel).await
     }
 
     pub(super) fn set_config(&self, config: &Config) {

@@ -5,11 +5,11 @@ mod here;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::clock;
 use crate::config::Config;
 use crate::landing::Claimed;
+use crate::model::Outcome;
 use crate::process::Cancel;
 
 pub use here::Here;
@@ -33,9 +33,9 @@ impl Executor {
         }
     }
 
-    /// Carries an order out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told; or
+    /// Carries an order out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told; none:
     /// it could not be, and the next round takes it up.
-    pub async fn carry_out(&self, config: Arc<Config>, claimed: Claimed, cancel: Cancel) {
+    pub async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
         match self {
             Self::Here(here) => here.carry_out(config, claimed, cancel).await,
         }

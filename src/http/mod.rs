@@ -14,8 +14,13 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::config::Config;
+use crate::config::Live;
+use crate::journal::Hub;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
+use crate::store::Store;
+use crate::telemetry::Metrics;
 
 pub use auth::Need;
 pub use connection::Capacity;
@@ -28,6 +33,14 @@ pub use serve::{Listening, serve};
 /// What every request may need.
 #[derive(Debug)]
 pub struct Shared {
+    /// The configuration in force.
+    pub config: Live<Config>,
+    /// The database.
+    pub store: Store,
+    /// The followers of journals.
+    pub hub: Hub,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// The work.
     pub deployer: Arc<Deployer>,
     /// The datasets.

@@ -64,7 +64,7 @@ pub(super) async fn once(
 }
 
 async fn first(shared: &Shared, delivery: &Delivery, work: impl Future<Output = Result<Answer, ApiError>>) -> Answer {
-    let store = shared.deployer.store();
+    let store = &shared.store;
     let not_done = match store.remember(delivery).await {
         Ok(Came::OtherBody) => reused(),
         Ok(Came::Before) => ApiError::conflict(

@@ -100,9 +100,9 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let tls = config.tls.as_ref().map(|(chain, key)| tls_config(chain, key)).transpose()?.map(Arc::new);
     let (seats, descriptors) = (Seats::new(capacity), Door::descriptors(capacity.connections));
-    let deployer = Arc::clone(&shared.deployer);
+    let live = shared.config.clone();
     let is_proxy: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync> =
-        Arc::new(move |peer| auth::is_trusted(&deployer.config().server, peer.ip().to_canonical()));
+        Arc::new(move |peer| auth::is_trusted(&live.now().server, peer.ip().to_canonical()));
     let mut doors: Vec<Door> = listeners
         .into_iter()
         .map(|listener| {
@@ -149,7 +149,7 @@ fn app(
                 let mut answer = answer.await?;
                 let route = answer.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
                 if let Some(shared) = shared {
-                    shared.deployer.metrics().request(&route, answer.status().as_u16());
+                    shared.metrics.request(&route, answer.status().as_u16());
                 }
                 if !turn.stays(unread.is_read()) {
                     answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);

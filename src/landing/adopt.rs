@@ -1,48 +1,60 @@
 //! Adoption: what runs is looked at and recorded, and nothing is changed.
 
-use crate::landing::run::Run;
+use crate::engine::Container;
+use crate::engine::Resolved;
+use crate::landing::bring_up;
+use crate::landing::health;
+use crate::landing::release::Leg;
+use crate::landing::release::Way;
 use crate::landing::seen;
+use crate::landing::site::Site;
+use crate::landing::smoke_step;
+use crate::landing::stack;
 use crate::landing::stop::Stop;
 use crate::model::Digest;
 use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::Outcome;
+use crate::model::Repository;
 use crate::model::Step;
 
-impl Run<'_> {
-    /// What runs is smoked and recorded; nothing is changed.
-    pub(super) async fn adopt(&mut self) -> Result<Outcome, Stop> {
-        self.begin(Step::Preflight, "what runs now").await?;
-        self.look_at_the_stack().await?;
-        let containers = self.compose.containers(&self.cancel).await?;
-        let mut images = Vec::new();
-        for pin in self.service.stack.pins.clone() {
-            let used = self.resolved.as_ref().and_then(|resolved| resolved.uses.iter().find(|used| used.pin.image == pin.image));
-            let using = used.map(|used| used.services.clone()).unwrap_or_default();
-            let Some(container) = containers.iter().find(|c| seen::is_running(c) && using.contains(&c.service)) else {
-                return Err(Stop::Refused(Guard::NothingRuns, format!("no container of {} runs; deploy a tag instead.", pin.image)));
-            };
-            let found = self.compose.image(&container.image_id, &self.cancel).await?;
-            let tag = seen::tag_of(container, &pin.image);
-            let known = found.as_ref().and_then(|image| seen::digest_of(image, &pin.image));
-            let loaded = known.is_none() && self.service.loaded_images && tag.is_some();
-            let own = found.filter(|_| loaded).and_then(|image| Digest::parse(&image.id).ok());
-            let digest = known.or(own).ok_or_else(|| {
-                Stop::Refused(
-                    Guard::NotFound,
-                    format!(
-                        "the image that {} runs has no digest of {}: it was built here; push it and deploy its tag.",
-                        container.name, pin.image
-                    ),
-                )
-            })?;
-            images.push(ImageRef { repository: pin.image.clone(), tag, digest, loaded });
-        }
-        self.images = images;
-        self.journal.note(format!("runs {}", self.images_text()));
-        self.health(Step::Health).await?;
-        self.smoke(Step::Smoke).await?;
-        self.verified().await?;
-        Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) })
+/// What runs is smoked and recorded; nothing is changed.
+pub(super) async fn adopt(site: &mut Site<'_>) -> Result<Outcome, Stop> {
+    site.begin(Step::Preflight, "what runs now").await?;
+    let resolved = stack::look(site).await?;
+    let containers = site.engine.containers(&site.cancel).await?;
+    let mut images = Vec::new();
+    for pin in site.service.stack.pins.clone() {
+        let container = running(&resolved, &containers, &pin.image)?;
+        images.push(image_of(site, container, &pin.image).await?);
     }
+    site.record.journal.note(format!("runs {}", images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    let leg = Leg { way: Way::Landing, images: &images, resolved: &resolved, baseline: None };
+    health::health(site, &leg).await?;
+    let mut warnings = Vec::from_iter(smoke_step::smoke(site, &leg).await?);
+    warnings.extend(bring_up::verified(site, &images).await?);
+    Ok(Outcome::Live { warnings })
+}
+
+/// A container that runs `image`.
+fn running<'c>(resolved: &Resolved, containers: &'c [Container], image: &Repository) -> Result<&'c Container, Stop> {
+    let used = resolved.uses.iter().find(|used| used.pin.image == *image);
+    let is_one = |one: &&Container| one.is_running() && used.is_some_and(|used| used.services.contains(&one.service));
+    let none = || Stop::refused(Guard::NothingRuns, format!("no container of {image} runs; deploy a tag instead."));
+    containers.iter().find(is_one).ok_or_else(none)
+}
+
+/// The image that a container was made from, as it would be pinned.
+async fn image_of(site: &Site<'_>, container: &Container, repository: &Repository) -> Result<ImageRef, Stop> {
+    let found = site.engine.image(&container.image_id, &site.cancel).await?;
+    let tag = seen::tag_of(container, repository);
+    let known = found.as_ref().and_then(|image| seen::digest_of(image, repository));
+    let loaded = known.is_none() && site.service.loaded_images && tag.is_some();
+    let own = found.filter(|_| loaded).and_then(|image| Digest::parse(&image.id).ok());
+    let unknown = || {
+        let why =
+            format!("the image that {} runs has no digest of {repository}: it was built here; push it and deploy its tag.", container.name);
+        Stop::refused(Guard::NotFound, why)
+    };
+    Ok(ImageRef { repository: repository.clone(), tag, digest: known.or(own).ok_or_else(unknown)?, loaded })
 }

@@ -4,17 +4,24 @@ use std::collections::HashMap;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::config;
 use crate::engine::Container;
+use crate::engine::ContainerState;
 use crate::engine::Health;
-use crate::landing::run::Run;
+use crate::landing::release::Leg;
+use crate::landing::release::Way;
 use crate::landing::seen;
+use crate::landing::site::Site;
+use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
-use crate::model::Step;
+use crate::process::Cancel;
 
 /// How often containers are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// How often the journal says what is still missing.
 const SAY: Duration = Duration::from_secs(4);
+/// A container that Docker has started again so often does not become good by itself.
+const RESTARTS: u64 = 2;
 
 /// How one container stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,145 +33,155 @@ enum Standing {
     Bad(String),
 }
 
-impl Run<'_> {
-    /// Waits until every container that uses the pin is good: healthy where it has a healthcheck, up and unrestarted for the
-    /// settle time where it has none, ended well where it is a one-shot. What runs must be the pinned image.
-    pub(super) async fn health(&mut self, step: Step) -> Result<(), Stop> {
-        self.begin(step, "containers become healthy").await?;
-        let result = self.wait_until_good(step).await;
-        if let Err(Stop::Fault(_) | Stop::Cancelled) = &result {
-            self.say_last_lines().await;
-        }
-        result
+/// Waits until every container that uses the pin is good: healthy where it has a healthcheck, up and unrestarted for the
+/// settle time where it has none, ended well where it is a one-shot. What runs must be the pinned image.
+pub(super) async fn health(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop> {
+    site.begin(leg.way.health(), "containers become healthy").await?;
+    let result = wait_until_good(site, leg).await;
+    if let Err(Stop::Fault(_) | Stop::Cancelled) = &result {
+        say_last_lines(site, leg).await;
     }
+    result
+}
 
-    async fn wait_until_good(&mut self, step: Step) -> Result<(), Stop> {
-        let wanted_ids = self.wanted_image_ids().await?;
-        let began = Instant::now();
-        let mut said = Instant::now();
-        let mut first_restarts: HashMap<String, u64> = HashMap::new();
-        loop {
-            let containers = self.compose.containers(&self.cancel).await?;
-            let mine: Vec<Container> = self.pinned_of(&containers).cloned().collect();
-            let mut waiting = self.missing_services(&mine);
-            for container in &mine {
-                check_image(container, &wanted_ids, step)?;
-                let restarts = container.restarts.saturating_sub(*first_restarts.entry(container.id.clone()).or_insert(container.restarts));
-                match self.standing(container, restarts, began) {
-                    Standing::Good => {}
-                    Standing::Bad(why) => return Err(Stop::Fault(why)),
-                    Standing::Waiting(why) if began.elapsed() >= self.service.health.deadline_of(&container.service) => {
-                        let limit = self.service.health.deadline_of(&container.service).as_secs();
-                        return Err(Stop::Fault(format!("{} did not become good within {limit} s: {why}.", container.name)));
-                    }
-                    Standing::Waiting(why) => waiting.push(format!("{}: {why}", container.name)),
-                }
-            }
-            if waiting.is_empty() {
-                self.journal.note(format!(
-                    "{} good",
-                    if mine.len() == 1 { "1 container is".into() } else { format!("{} containers are", mine.len()) }
-                ));
-                return Ok(());
-            }
-            if began.elapsed() > self.service.health.deadline && mine.is_empty() {
-                return Err(Stop::Fault(format!("no container came up: {}.", waiting.join("; "))));
-            }
-            if said.elapsed() >= SAY {
-                said = Instant::now();
-                self.journal.note(format!("waiting {} s: {}", began.elapsed().as_secs(), waiting.join("; ")));
-                self.say_last_lines().await;
-            }
-            tokio::select! {
-                () = self.cancel.cancelled() => return Err(Stop::Cancelled),
-                () = tokio::time::sleep(LOOK) => {}
-            }
+async fn wait_until_good(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop> {
+    let mut watch = Watch::over(site, leg).await?;
+    let (began, mut said) = (watch.began, Instant::now());
+    loop {
+        let containers = site.engine.containers(&site.cancel).await?;
+        let mine: Vec<&Container> = seen::pinned(leg.resolved, &containers).collect();
+        let waiting = watch.look(&mine)?;
+        if waiting.is_empty() {
+            let many = if mine.len() == 1 { "1 container is".into() } else { format!("{} containers are", mine.len()) };
+            site.record.journal.note(format!("{many} good"));
+            return Ok(());
+        }
+        if mine.is_empty() && began.elapsed() > site.service.health.deadline {
+            return Err(Fault::Container(format!("no container came up: {}.", waiting.join("; "))).into());
+        }
+        if said.elapsed() >= SAY {
+            said = Instant::now();
+            site.record.journal.note(format!("waiting {} s: {}", began.elapsed().as_secs(), waiting.join("; ")));
+            say_last_lines(site, leg).await;
+        }
+        tokio::select! {
+            () = site.cancel.cancelled() => return Err(Stop::Cancelled),
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
+}
 
-    fn standing(&self, container: &Container, restarts: u64, began: Instant) -> Standing {
-        if container.oom_killed && !seen::is_running(container) {
-            return Standing::Bad(format!("{} ran out of memory and was ended by the kernel; raise its memory limit.", container.name));
-        }
-        let one_shot =
-            self.resolved.as_ref().is_some_and(|resolved| resolved.service(&container.service).is_some_and(|service| service.one_shot));
-        match container.state.as_str() {
-            "exited" if one_shot && container.exit_code == 0 => return Standing::Good,
-            "exited" | "dead" => return Standing::Bad(format!("{} ended with status {}.", container.name, container.exit_code)),
-            "running" if one_shot => return Standing::Waiting("it still works".into()),
-            "running" => {}
-            other => {
-                return if restarts >= 2 {
-                    Standing::Bad(format!("{} restarts again and again, last with status {}.", container.name, container.exit_code))
-                } else {
-                    Standing::Waiting(format!("it is {other}"))
-                };
-            }
-        }
-        match seen::health_word(container) {
-            Some("healthy") => Standing::Good,
-            Some("unhealthy") => Standing::Bad(format!("{} is unhealthy: {}", container.name, container.health_output.trim())),
-            Some(other) if restarts >= 2 => Standing::Bad(format!("{} restarted {restarts} times and is {other}.", container.name)),
-            Some(other) => Standing::Waiting(format!("it is {other}; last check: {}", container.health_output.trim())),
-            None if restarts >= 2 => {
-                Standing::Bad(format!("{} restarted {restarts} times, last with status {}.", container.name, container.exit_code))
-            }
-            None => {
-                let up = seen::running_for(container).min(began.elapsed() + self.service.health.settle);
-                if up >= self.service.health.settle {
-                    Standing::Good
-                } else {
-                    Standing::Waiting(format!(
-                        "it has no healthcheck and is up for {} of {} s",
-                        up.as_secs(),
-                        self.service.health.settle.as_secs()
-                    ))
-                }
-            }
-        }
-    }
-
-    /// The containers of services that use the pin; those of one-off runs are not meant.
-    pub(super) fn pinned_of<'c>(&self, containers: &'c [Container]) -> impl Iterator<Item = &'c Container> + use<'c> {
-        let services: Vec<String> = self.resolved.iter().flat_map(|resolved| resolved.touched()).map(str::to_owned).collect();
-        containers.iter().filter(move |container| !container.is_one_off && services.contains(&container.service))
-    }
-
-    fn missing_services(&self, mine: &[Container]) -> Vec<String> {
-        let active = self.resolved.iter().flat_map(|resolved| resolved.touched());
-        active.filter(|name| !mine.iter().any(|c| c.service == *name)).map(|name| format!("{name}: it has no container")).collect()
-    }
-
+/// What containers are judged by while they are waited for.
+struct Watch<'a> {
+    leg: &'a Leg<'a>,
+    rules: config::Health,
     /// The ids of the pinned images; empty for an old release that was never pinned.
-    async fn wanted_image_ids(&mut self) -> Result<Vec<String>, Stop> {
-        let mut ids = Vec::new();
-        for image in self.images.clone() {
-            ids.extend(self.compose.image(&image.by_digest(), &self.cancel).await?.map(|found| found.id));
+    wanted_ids: Vec<String>,
+    began: Instant,
+    /// How often each had been restarted when it was first seen.
+    first_restarts: HashMap<String, u64>,
+}
+
+impl<'a> Watch<'a> {
+    async fn over(site: &Site<'_>, leg: &'a Leg<'a>) -> Result<Self, Stop> {
+        let mut wanted_ids = Vec::new();
+        for image in leg.images {
+            wanted_ids.extend(site.engine.image(&image.by_digest(), &site.cancel).await?.map(|found| found.id));
         }
-        Ok(ids)
+        Ok(Self { leg, rules: site.service.health.clone(), wanted_ids, began: Instant::now(), first_restarts: HashMap::new() })
     }
 
-    /// The last lines of containers that are not good, so that the reason stands in the journal.
-    async fn say_last_lines(&mut self) {
-        const LINES: u32 = 6;
-        // The order may be cancelled already, and just then the reason is wanted; it is not worth waiting for Docker.
-        let patience = crate::process::Cancel::default();
-        let compose = self.compose.impatient();
-        let Ok(containers) = compose.containers(&patience).await else { return };
-        let bad: Vec<Container> = self.pinned_of(&containers).filter(|c| c.health != Health::Healthy).cloned().collect();
-        for container in bad {
-            for line in compose.tail(&container.id, LINES, &patience).await.unwrap_or_default() {
-                self.journal.output(format!("{} | {line}", container.name));
+    /// What is still waited for; empty when all are good.
+    fn look(&mut self, mine: &[&Container]) -> Result<Vec<String>, Fault> {
+        let active = self.leg.resolved.touched().into_iter();
+        let missing = active.filter(|name| !mine.iter().any(|one| one.service == *name));
+        let mut waiting: Vec<String> = missing.map(|name| format!("{name}: it has no container")).collect();
+        for container in mine {
+            self.check_image(container)?;
+            let limit = self.rules.deadline_of(&container.service);
+            match self.standing(container) {
+                Standing::Good => {}
+                Standing::Bad(why) => return Err(Fault::Container(why)),
+                Standing::Waiting(why) if self.began.elapsed() >= limit => {
+                    let why = format!("{} did not become good within {} s: {why}.", container.name, limit.as_secs());
+                    return Err(Fault::Container(why));
+                }
+                Standing::Waiting(why) => waiting.push(format!("{}: {why}", container.name)),
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// A tag may move and a file may be edited at any moment: what counts is the image that runs.
+    fn check_image(&self, container: &Container) -> Result<(), Fault> {
+        if self.wanted_ids.is_empty() || self.wanted_ids.contains(&container.image_id) {
+            return Ok(());
+        }
+        let what = match self.leg.way {
+            Way::Landing => "the pinned image",
+            Way::Unwinding => "the previous image",
+        };
+        let why = format!("{} runs {}, not {what}; somebody else changed the stack meanwhile.", container.name, container.image_id);
+        Err(Fault::Container(why))
+    }
+
+    fn standing(&mut self, container: &Container) -> Standing {
+        let name = &container.name;
+        let first = self.first_restarts.entry(container.id.clone()).or_insert(container.restarts);
+        let restarts = container.restarts.saturating_sub(*first);
+        if container.oom_killed && !container.is_running() {
+            return Standing::Bad(format!("{name} ran out of memory and was ended by the kernel; raise its memory limit."));
+        }
+        let one_shot = self.leg.resolved.service(&container.service).is_some_and(|service| service.one_shot);
+        match &container.state {
+            ContainerState::Exited if one_shot && container.exit_code == 0 => Standing::Good,
+            ContainerState::Exited | ContainerState::Dead => Standing::Bad(format!("{name} ended with status {}.", container.exit_code)),
+            ContainerState::Running if one_shot => Standing::Waiting("it still works".into()),
+            ContainerState::Running => self.standing_of_running(container, restarts),
+            _ if restarts >= RESTARTS => {
+                Standing::Bad(format!("{name} restarts again and again, last with status {}.", container.exit_code))
+            }
+            other => Standing::Waiting(format!("it is {other}")),
+        }
+    }
+
+    fn standing_of_running(&self, container: &Container, restarts: u64) -> Standing {
+        let name = &container.name;
+        match &container.health {
+            Health::Healthy => Standing::Good,
+            Health::Unhealthy => Standing::Bad(format!("{name} is unhealthy: {}", container.health_output.trim())),
+            unsure @ (Health::Starting | Health::Unknown(_)) => {
+                let word = unsure.word().unwrap_or_default();
+                if restarts >= RESTARTS {
+                    return Standing::Bad(format!("{name} restarted {restarts} times and is {word}."));
+                }
+                Standing::Waiting(format!("it is {word}; last check: {}", container.health_output.trim()))
+            }
+            Health::Unchecked if restarts >= RESTARTS => {
+                Standing::Bad(format!("{name} restarted {restarts} times, last with status {}.", container.exit_code))
+            }
+            Health::Unchecked => {
+                let settle = self.rules.settle;
+                let up = seen::running_for(container).min(self.began.elapsed() + settle);
+                if up >= settle {
+                    return Standing::Good;
+                }
+                Standing::Waiting(format!("it has no healthcheck and is up for {} of {} s", up.as_secs(), settle.as_secs()))
             }
         }
     }
 }
 
-/// A tag may move and a file may be edited at any moment: what counts is the image that runs.
-fn check_image(container: &Container, wanted_ids: &[String], step: Step) -> Result<(), Stop> {
-    if wanted_ids.is_empty() || wanted_ids.contains(&container.image_id) {
-        return Ok(());
+/// The last lines of containers that are not good, so that the reason stands in the journal.
+async fn say_last_lines(site: &mut Site<'_>, leg: &Leg<'_>) {
+    const LINES: u32 = 6;
+    // The order may be cancelled already, and just then the reason is wanted; it is not worth waiting for Docker.
+    let patience = Cancel::default();
+    let engine = site.engine.impatient();
+    let Ok(containers) = engine.containers(&patience).await else { return };
+    for container in seen::pinned(leg.resolved, &containers).filter(|one| one.health != Health::Healthy) {
+        for line in engine.tail(&container.id, LINES, &patience).await.unwrap_or_default() {
+            site.record.journal.output(format!("{} | {line}", container.name));
+        }
     }
-    let what = if step.is_undo() { "the previous image" } else { "the pinned image" };
-    Err(Stop::Fault(format!("{} runs {}, not {what}; somebody else changed the stack meanwhile.", container.name, container.image_id)))
 }

@@ -3,67 +3,62 @@
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::landing::run::Run;
+use crate::landing::release::Ground;
+use crate::landing::release::Release;
+use crate::landing::site::Site;
+use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 use crate::model::ImageRef;
 use crate::model::Step;
 use crate::process::Passing;
 use crate::registry;
 
-impl Run<'_> {
-    /// Afterwards everything that `up` starts is on the host, so that `up` needs no registry.
-    pub(super) async fn pull(&mut self) -> Result<(), Stop> {
-        self.begin(Step::Pull, "images").await?;
-        let (limit, until) = (self.service.deadlines.pull, Instant::now() + self.service.deadlines.pull);
-        for image in self.images.clone() {
-            if self.compose.image(&image.by_digest(), &self.cancel).await?.is_some() {
-                self.journal.note(format!("{} is on this host", image.by_digest()));
-                self.compose.name_loaded(&image, &self.cancel).await?;
-                continue;
-            }
-            self.fetch(&image, until.saturating_duration_since(Instant::now()), limit).await?;
+/// Afterwards everything that `up` starts is on the host, so that `up` needs no registry.
+pub(super) async fn pull(site: &mut Site<'_>, release: &Release, ground: &Ground) -> Result<(), Stop> {
+    site.begin(Step::Pull, "images").await?;
+    let (limit, until) = (site.service.deadlines.pull, Instant::now() + site.service.deadlines.pull);
+    for image in &release.images {
+        if site.engine.image(&image.by_digest(), &site.cancel).await?.is_some() {
+            site.record.journal.note(format!("{} is on this host", image.by_digest()));
+            site.engine.name_loaded(image, &site.cancel).await?;
+            continue;
         }
-        if let Some(resolved) = &self.resolved {
-            let left = until.saturating_duration_since(Instant::now());
-            let journal = &mut self.journal;
-            self.compose
-                .pull_missing(resolved, left, &self.cancel, |_, line| journal.output(line))
-                .await
-                .map_err(|error| error.of_limit(limit))?;
-        }
-        Ok(())
+        fetch(site, image, until.saturating_duration_since(Instant::now()), limit).await?;
     }
+    let left = until.saturating_duration_since(Instant::now());
+    let journal = &mut site.record.journal;
+    let missing = site.engine.pull_missing(&ground.resolved, left, &site.cancel, |_, line| journal.output(line)).await;
+    missing.map_err(|error| error.of_limit(limit))?;
+    Ok(())
+}
 
-    /// For the undo: verified images are kept on the host, and one that somebody removed by force all the same is asked for
-    /// at the registry.
-    pub(super) async fn fetch_if_gone(&mut self) -> Result<(), Stop> {
-        let limit = self.service.deadlines.pull;
-        for image in self.images.clone() {
-            if self.compose.image(&image.by_digest(), &self.cancel).await?.is_none() {
-                self.journal.warning(format!("{} is not on this host any more; it is pulled", image.by_digest()));
-                self.fetch(&image, limit, limit).await?;
-            }
-            self.compose.name_loaded(&image, &self.cancel).await?;
+/// For the undo: verified images are kept on the host, and one that somebody removed by force all the same is asked for
+/// at the registry.
+pub(super) async fn fetch_if_gone(site: &mut Site<'_>, images: &[ImageRef]) -> Result<(), Stop> {
+    let limit = site.service.deadlines.pull;
+    for image in images {
+        if site.engine.image(&image.by_digest(), &site.cancel).await?.is_none() {
+            site.record.journal.warning(format!("{} is not on this host any more; it is pulled", image.by_digest()));
+            fetch(site, image, limit, limit).await?;
         }
-        Ok(())
+        site.engine.name_loaded(image, &site.cancel).await?;
     }
+    Ok(())
+}
 
-    /// One image from its registry, with the login that the configuration has for it.
-    async fn fetch(&mut self, image: &ImageRef, left: Duration, limit: Duration) -> Result<(), Stop> {
-        if let Some(name) = image.loaded_name() {
-            let why = format!("{name}, which `docker load` brought, is not on this host any more; load it again.");
-            return Err(Stop::Fault(why));
-        }
-        let registries = self.host.registries();
-        let login = registries.configured(&image.repository).and_then(|entry| Some((entry.host.clone(), entry.login.clone()?)));
-        let place = self.config.server.passing_dir();
-        let folder = login.map(|(host, (user, password))| registry::docker_config(&place, &host, &user, &password));
-        let folder = folder.transpose().map_err(|error| Stop::Fault(format!("the registry's login cannot be written: {error}.")))?;
-        let journal = &mut self.journal;
-        self.compose
-            .pull(image, folder.as_ref().map(Passing::path), left, &self.cancel, |_, line| journal.output(line))
-            .await
-            .map_err(|error| error.of_limit(limit))?;
-        Ok(())
+/// One image from its registry, with the login that the configuration has for it.
+async fn fetch(site: &mut Site<'_>, image: &ImageRef, left: Duration, limit: Duration) -> Result<(), Stop> {
+    if let Some(name) = image.loaded_name() {
+        let why = format!("{name}, which `docker load` brought, is not on this host any more; load it again.");
+        return Err(Fault::Image(why).into());
     }
+    let live = site.host.live();
+    let login = live.registries.configured(&image.repository).and_then(|entry| Some((entry.host.clone(), entry.login.clone()?)));
+    let folder = login.map(|(host, (user, password))| registry::docker_config(&live.passing_dir, &host, &user, &password));
+    let folder = folder.transpose().map_err(Fault::Login)?;
+    let journal = &mut site.record.journal;
+    let folder = folder.as_ref().map(Passing::path);
+    let pulled = site.engine.pull(image, folder, left, &site.cancel, |_, line| journal.output(line)).await;
+    pulled.map_err(|error| error.of_limit(limit))?;
+    Ok(())
 }

@@ -1,73 +1,78 @@
 //! After a restart: what an earlier life was at is finished or undone.
 
-use std::time::Duration;
-
-use crate::landing::run::Run;
+use crate::landing::bring_up;
+use crate::landing::pin;
+use crate::landing::release::Change;
+use crate::landing::release::Pinned;
+use crate::landing::retain;
+use crate::landing::site::Site;
+use crate::landing::stack;
 use crate::landing::stop::Stop;
-use crate::model::DeploymentId;
+use crate::landing::undo;
 use crate::model::OrderKind;
 use crate::model::Outcome;
-use crate::model::State;
 use crate::model::Step;
-use crate::process;
-use crate::process::HostLock;
+use crate::store::Deployment;
 
-impl Run<'_> {
-    /// Takes the stack's lock. After a restart, what the earlier life left running is ended first: it holds the lock by the
-    /// descriptor that it inherited, and is found by it.
-    pub(super) async fn take_lock(&mut self, recovered: bool) -> Result<HostLock, String> {
-        let dir = self.service.stack.dir.clone();
-        if recovered {
-            let ended = process::end_left_behind(&dir, self.fence.id.as_str()).await;
-            self.journal.warning(format!(
-                "tagalong was ended while it carried this out; going on after {} process{} ended",
-                ended,
-                if ended == 1 { "" } else { "es" }
-            ));
-        }
-        self.end_leavings_of_ended().await;
-        HostLock::take(&dir, self.fence.id.as_str(), Duration::from_secs(20)).await.map_err(|error| error.to_string())
-    }
+/// What an earlier life left behind the pin.
+pub(super) struct Left {
+    pub(super) change: Change,
+    /// The step that it was at.
+    step: Step,
+    /// The resolved configuration at the pin, as it is stored.
+    resolved: Option<String>,
+    /// Why it was undoing its change, where it was.
+    undo_why: Option<String>,
+}
 
-    /// Tagalong may have been ended just after it had stored an outcome, with a program of that deployment still running. No
-    /// recovery comes for one that has ended, so whoever wants the lock next ends what is left.
-    async fn end_leavings_of_ended(&mut self) {
-        let dir = self.service.stack.dir.clone();
-        let Some(work) = process::work_left_behind(&dir) else { return };
-        let Ok(id) = DeploymentId::parse(&work) else { return };
-        if let Ok(Some(old)) = self.host.store.get(&id).await
-            && matches!(old.state, State::Done { .. })
-        {
-            process::end_left_behind(&dir, &work).await;
-        }
+impl Left {
+    /// What the record has of it; none: nothing was changed, and the story begins anew.
+    pub(super) fn recorded(deployment: &Deployment) -> Option<Self> {
+        let step = deployment.step.filter(|step| step.changes_the_host() && deployment.order.kind != OrderKind::Adopt)?;
+        let (resolved, undo_why) = (deployment.resolved.clone(), deployment.undo_why.clone());
+        Some(Self { change: Change::recorded(deployment)?, step, resolved, undo_why })
     }
+}
 
-    /// Enters the story where the earlier life was. Before the pin it begins anew; from the pin on it finishes what it can,
-    /// and undoes it when it does not hold; an undo is taken up as an undo.
-    pub(super) async fn resume(&mut self, step: Step) -> Result<Outcome, Stop> {
-        self.compose.ready(&self.cancel).await?;
-        if self.order.kind == OrderKind::Adopt || !step.changes_the_host() {
-            return self.land().await;
-        }
-        self.changed = true;
-        if step.is_undo() {
-            self.owe_again().await?;
-            let stored = self.host.store.get(&self.fence.id).await?;
-            let why = stored.and_then(|stored| stored.undo_why).unwrap_or_else(|| "it did not hold".to_owned());
-            return self.undo(why).await;
-        }
-        if step == Step::AfterHook {
-            if self.service.hooks.after.is_some() {
-                self.warnings.push("the after-hook may have been cut short by a restart".into());
-            }
-            self.keep_images().await;
-            return Ok(Outcome::Live { warnings: std::mem::take(&mut self.warnings) });
-        }
-        self.look_at_the_stack().await?;
-        let stored = self.host.store.get(&self.fence.id).await?.and_then(|stored| stored.resolved);
-        let edit = self.resolved.as_ref().zip(stored).and_then(|(now, then)| now.changed_since(&then, &self.images));
-        self.refuse_edit(edit, false)?;
-        self.pin().await?;
-        self.bring_up().await
+/// Goes on where the earlier life was: it finishes what it can, and undoes it when it does not hold; an undo is taken up as an
+/// undo.
+pub(super) async fn go_on(site: &mut Site<'_>, left: Left) -> Result<Outcome, Stop> {
+    if left.step.is_undo() {
+        let why = left.undo_why.unwrap_or_else(|| "it did not hold".to_owned());
+        return Ok(undo::take_up(site, left.change, why).await?);
     }
+    if left.step == Step::AfterHook {
+        return Ok(live(site, &left.change).await);
+    }
+    let pinned = match pin_again(site, &left).await {
+        Ok(pinned) => pinned,
+        // Containers are not touched before the step up.
+        Err(stop) if left.step == Step::Pin => return undo::take_back(site, left.change.into(), stop).await,
+        Err(stop) => return Ok(undo::unwind(site, left.change.into(), stop).await?),
+    };
+    match bring_up::bring_up(site, &pinned).await {
+        Ok(outcome) => Ok(outcome),
+        Err(stop) => Ok(undo::unwind(site, pinned.into(), stop).await?),
+    }
+}
+
+/// It was verified already.
+async fn live(site: &mut Site<'_>, change: &Change) -> Outcome {
+    let cut_short = site.service.hooks.after.is_some().then(|| "the after-hook may have been cut short by a restart".to_owned());
+    let mut warnings = Vec::from_iter(cut_short);
+    warnings.extend(retain::keep(site, &change.release.images).await);
+    Outcome::Live { warnings }
+}
+
+/// What was pinned is pinned, as far as the stack is still what it was.
+async fn pin_again(site: &mut Site<'_>, left: &Left) -> Result<Pinned, Stop> {
+    site.engine.ready(&site.cancel).await?;
+    let (resolved, change) = (stack::look(site).await?, left.change.clone());
+    let edit = left.resolved.as_ref().and_then(|then| resolved.changed_since(then, &change.release.images));
+    if let Some(edit) = edit {
+        return Err(stack::refuse_edit(site, &edit));
+    }
+    let pinned = pin::write(site, Pinned { change, resolved }).await?;
+    pin::may_replace(site, &pinned).await?;
+    Ok(pinned)
 }

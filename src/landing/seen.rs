@@ -1,10 +1,9 @@
-//! What the engine shows, read for a deployment's purposes.
+//! What the engine shows, read for a release's purposes.
 
 use std::time::Duration;
 
 use crate::clock;
 use crate::engine::Container;
-use crate::engine::Health;
 use crate::engine::LocalImage;
 use crate::engine::Resolved;
 use crate::model::Digest;
@@ -12,19 +11,10 @@ use crate::model::ImageRef;
 use crate::model::Repository;
 use crate::model::Tag;
 
-pub(super) fn is_running(container: &Container) -> bool {
-    container.state == "running"
-}
-
-/// Docker's own word for the health of a container; none where it has no check.
-#[must_use]
-pub fn health_word(container: &Container) -> Option<&'static str> {
-    match container.health {
-        Health::Unchecked => None,
-        Health::Starting => Some("starting"),
-        Health::Healthy => Some("healthy"),
-        Health::Unhealthy => Some("unhealthy"),
-    }
+/// The containers of services that use the pin; those of one-off runs are not meant.
+pub(super) fn pinned<'c>(resolved: &Resolved, containers: &'c [Container]) -> impl Iterator<Item = &'c Container> + use<'c> {
+    let services: Vec<String> = resolved.touched().into_iter().map(str::to_owned).collect();
+    containers.iter().filter(move |container| !container.is_one_off && services.contains(&container.service))
 }
 
 /// How long it has been up since its last start.
@@ -44,13 +34,4 @@ pub(super) fn tag_of(container: &Container, repository: &Repository) -> Option<T
 pub(super) fn digest_of(image: &LocalImage, repository: &Repository) -> Option<Digest> {
     let known = image.repo_digests.iter().filter_map(|text| ImageRef::parse(text).ok());
     known.into_iter().find(|known| &known.repository == repository).map(|known| known.digest)
-}
-
-/// `env` or `override`, and why.
-pub(super) fn mode_text(resolved: &Resolved) -> String {
-    format!("{} ({})", resolved.mode.as_str(), resolved.why_mode)
-}
-
-pub(super) fn pinned_services(resolved: &Resolved) -> Vec<&str> {
-    resolved.uses.iter().flat_map(|used| used.services.iter().map(String::as_str)).collect()
 }

@@ -1,16 +1,23 @@
 //! Why a story stops before its end.
 
+use std::time::Duration;
+
 use crate::engine::EngineError;
+use crate::landing::claimed::Objection;
+use crate::model::FaultKind;
 use crate::model::Guard;
+use crate::process::Ended;
+use crate::process::LockError;
+use crate::registry::RegistryError;
 use crate::store::StoreError;
 
 /// Why the story stops before its end.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// A guard says no: nothing may have been changed by then.
-    Refused(Guard, String),
+    Refused(Objection),
     /// Something failed.
-    Fault(String),
+    Fault(Fault),
     /// The page has a fault that it had before anything changed: no reason to undo, and no success either.
     OldFault(String),
     /// It was cancelled.
@@ -19,9 +26,21 @@ pub(super) enum Stop {
     Lost(StoreError),
 }
 
+impl Stop {
+    pub(super) fn refused(guard: Guard, why: impl Into<String>) -> Self {
+        Self::Refused(Objection { guard, why: why.into() })
+    }
+}
+
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         Self::Lost(error)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
     }
 }
 
@@ -29,8 +48,88 @@ impl From<EngineError> for Stop {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Cancelled { .. } => Self::Cancelled,
-            EngineError::Stack(why) => Self::Refused(Guard::Stack, why),
-            error => Self::Fault(error.to_string()),
+            EngineError::Stack(why) => Self::refused(Guard::Stack, why),
+            error => Self::Fault(Fault::Engine(error)),
+        }
+    }
+}
+
+impl From<RegistryError> for Stop {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::NotFound(_) => Self::refused(Guard::NotFound, error.to_string()),
+            RegistryError::Platform { .. } => Self::refused(Guard::Platform, error.to_string()),
+            RegistryError::Unauthorized(_) | RegistryError::Unreachable { .. } => Self::Fault(Fault::Registry(error)),
+        }
+    }
+}
+
+/// What failed, as one sentence.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The engine did not do what it was asked.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// The registry did not.
+    #[error(transparent)]
+    Registry(RegistryError),
+    /// Somebody was waited for in vain.
+    #[error("{who} did not answer within {} s.", limit.as_secs())]
+    Silence {
+        /// Who.
+        who: &'static str,
+        /// How long.
+        limit: Duration,
+    },
+    /// The images are not to be had on this host.
+    #[error("{0}")]
+    Image(String),
+    /// The login for a pull cannot be handed to docker.
+    #[error("the registry's login cannot be written: {0}.")]
+    Login(#[source] std::io::Error),
+    /// The stack's lock was not had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A hook that decides ended badly.
+    #[error("the {name}-hook {ended}.")]
+    Hook {
+        /// Which.
+        name: &'static str,
+        /// How.
+        ended: Ended,
+    },
+    /// A container does not become good.
+    #[error("{0}")]
+    Container(String),
+    /// The page has an error.
+    #[error("{rule}: {message}{more}")]
+    Page {
+        /// The rule that found it.
+        rule: String,
+        /// What it found.
+        message: String,
+        /// How many more there are, in words.
+        more: String,
+    },
+    /// The record of the order or of its pin does not say what is needed.
+    #[error("{0}")]
+    Record(String),
+    /// This process was ended at it again and again.
+    #[error("tagalong was ended {0} times while it carried this out; retry it when the host is well.")]
+    EndedOften(i64),
+}
+
+impl Fault {
+    /// What kind of thing failed.
+    pub(super) fn kind(&self) -> FaultKind {
+        match self {
+            Self::Container(_) => FaultKind::Container,
+            Self::Engine(_) | Self::Silence { .. } => FaultKind::Engine,
+            Self::Hook { .. } => FaultKind::Hook,
+            Self::Image(_) => FaultKind::Image,
+            Self::Page { .. } => FaultKind::Page,
+            Self::Registry(_) | Self::Login(_) => FaultKind::Registry,
+            Self::Lock(_) | Self::Record(_) | Self::EndedOften(_) => FaultKind::Tagalong,
         }
     }
 }

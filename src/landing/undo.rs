@@ -1,250 +1,249 @@
 //! What happens to a release that did not land: nothing was changed, or the previous one comes back.
 //!
 //! The undo is a short story of its own: pin · up · health · smoke of the stored previous release. No registry, no resolve,
-//! no before-hook.
+//! no before-hook. It is a state of the run, [`Unwinding`], made of a [`Change`] and of nothing else: only what was changed
+//! can be undone.
 
 use crate::config::OnFailure;
-use crate::engine::PinBytes;
-use crate::landing::run::Run;
-use crate::landing::seen;
+use crate::engine::Resolved;
+use crate::landing::bring_up;
+use crate::landing::claimed::Objection;
+use crate::landing::hooks;
+use crate::landing::pin;
+use crate::landing::pull;
+use crate::landing::release::Change;
+use crate::landing::release::Leg;
+use crate::landing::release::Pinned;
+use crate::landing::release::Way;
+use crate::landing::site::Site;
+use crate::landing::stack;
 use crate::landing::stop::Stop;
+use crate::model::CancelledBy;
 use crate::model::ImageRef;
-use crate::model::Order;
-use crate::model::OrderKind;
 use crate::model::Outcome;
-use crate::model::State;
 use crate::model::Step;
 use crate::process::Cancel;
-use crate::process::Ended;
 use crate::store::Deployment;
 use crate::store::Facts;
-use crate::store::Store;
 use crate::store::StoreError;
 
-/// The deployment that was stopped half-way for a rollback and whose change nobody has brought back yet, where the rollback
-/// `order` has to.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn left_half_way(store: &Store, order: &Order) -> Result<Option<Deployment>, StoreError> {
-    if order.kind != OrderKind::Rollback {
-        return Ok(None);
-    }
-    let last = match store.last_change(&order.service).await?.transpose() {
-        Ok(last) => last,
-        Err(error) => {
-            tracing::error!(service = %order.service, %error, "what the last change left does not read, so nobody brings it back");
-            None
-        }
-    };
-    let is_left =
-        |one: &Deployment| matches!(one.state, State::Done { outcome: Outcome::Cancelled { changed: true, brought_back: false, .. } });
-    Ok(last.filter(is_left))
+/// A change that is being undone.
+pub(super) struct Unwinding {
+    change: Change,
+    /// What the stack resolves to, where this run has looked at it already.
+    resolved: Option<Resolved>,
+    whose: Whose,
 }
 
-impl Run<'_> {
-    /// From a story that stopped to an outcome.
-    pub(super) async fn not_landed(&mut self, stop: Stop) -> Result<Outcome, Stop> {
-        let is_fault = matches!(stop, Stop::Refused(..) | Stop::Fault(_));
-        if self.changed && !self.replaced && is_fault && self.restore_pin().await.is_ok() {
-            // Nothing but the pin was changed: without it, what ran goes on as it was.
-            self.changed = false;
-        }
-        let owes = !self.changed && self.take_up_the_pre_empted(&stop).await?;
-        if !self.changed && !owes {
-            return self.unchanged(stop).await;
-        }
-        let (why, cancelled) = match stop {
-            Stop::Lost(error) => return Err(Stop::Lost(error)),
-            Stop::OldFault(why) => return Ok(Outcome::NeedsOperator { why }),
-            Stop::Cancelled => (String::from("it was cancelled"), true),
-            Stop::Refused(_, why) | Stop::Fault(why) => (why, false),
-        };
-        self.journal.error(&why);
-        let by = if cancelled { self.cancelled_by().await? } else { String::new() };
-        if cancelled && by.starts_with("rollback ") {
-            // The rollback brings its own release up, and where it comes to nothing it undoes this one as well
-            // (`take_up_the_pre_empted`): bringing another one up before it would only keep the page broken longer.
-            return Ok(Outcome::Cancelled { by, changed: true, brought_back: false });
-        }
-        if self.service.on_failure == OnFailure::Leave && !cancelled && !owes {
-            return Ok(Outcome::NeedsOperator { why: format!("{why} It is left as it is (on_failure = \"leave\").") });
-        }
-        if self.barrier && !self.order.force {
-            return Ok(Outcome::NeedsOperator {
-                why: format!("{why} The release says that it must not be rolled back past, so it is left for a person."),
-            });
-        }
-        let outcome = self.undo(why).await?;
-        Ok(match outcome {
-            Outcome::RolledBack { .. } if cancelled => Outcome::Cancelled { by, changed: true, brought_back: true },
-            other => other,
-        })
-    }
+/// Who has changed what is being undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// This very order.
+    Own,
+    /// A deployment that this rollback stopped half-way.
+    PreEmpted,
+}
 
-    /// Whether this is a rollback that changed nothing while the deployment that it stopped half-way is still up and pinned, and
-    /// nobody else brings the last verified release back. Then that change is this rollback's from now on: it is undone as if
-    /// that deployment had been cancelled, whatever `on_failure` says, and the hold stays since the service was changed under it.
-    async fn take_up_the_pre_empted(&mut self, stop: &Stop) -> Result<bool, Stop> {
-        if matches!(stop, Stop::Lost(_)) {
-            return Ok(false);
+impl From<Pinned> for Unwinding {
+    fn from(pinned: Pinned) -> Self {
+        Self { change: pinned.change, resolved: Some(pinned.resolved), whose: Whose::Own }
+    }
+}
+
+impl From<Change> for Unwinding {
+    fn from(change: Change) -> Self {
+        Self { change, resolved: None, whose: Whose::Own }
+    }
+}
+
+/// From a story that stopped with nothing changed to an outcome.
+pub(super) async fn nothing_changed(site: &mut Site<'_>, stop: Stop) -> Result<Outcome, StoreError> {
+    if let Some(left) = pre_empted(site, &stop).await? {
+        return unwind(site, left, stop).await;
+    }
+    Ok(match stop {
+        Stop::Refused(Objection { guard, why }) => Outcome::Refused { guard, why },
+        Stop::Fault(fault) => {
+            site.record.count(&fault);
+            Outcome::Failed { why: fault.to_string() }
         }
-        let Some(left) = left_half_way(&self.host.store, &self.order).await? else { return Ok(false) };
-        if matches!(stop, Stop::Cancelled) && self.cancelled_by().await?.starts_with("rollback ") {
-            // That rollback finds it as well.
-            return Ok(false);
+        Stop::OldFault(why) => Outcome::Failed { why },
+        Stop::Cancelled => Outcome::Cancelled { by: site.record.cancelled_by().await?, changed: false, brought_back: false },
+        Stop::Lost(error) => return Err(error),
+    })
+}
+
+/// Where this is a rollback that changed nothing, the change of the deployment that it stopped half-way, which is still up and
+/// pinned: nobody else brings the last verified release back. That change is this rollback's from now on: it is undone as if
+/// that deployment had been cancelled, whatever `on_failure` says, and the hold stays since the service was changed under it.
+async fn pre_empted(site: &mut Site<'_>, stop: &Stop) -> Result<Option<Unwinding>, StoreError> {
+    if matches!(stop, Stop::Lost(_)) {
+        return Ok(None);
+    }
+    let Some(left) = site.record.past.left_half_way(&site.order).await? else { return Ok(None) };
+    if matches!(stop, Stop::Cancelled) && is_for_a_rollback(&site.record.cancelled_by().await?) {
+        // That rollback finds it as well.
+        return Ok(None);
+    }
+    site.record.journal.warning(format!("{} was stopped half-way for this rollback, and what it changed is still there", left.id));
+    Ok(Change::recorded(&left).map(|change| Unwinding { change, resolved: None, whose: Whose::PreEmpted }))
+}
+
+fn is_for_a_rollback(by: &CancelledBy) -> bool {
+    matches!(by, CancelledBy::Rollback(_))
+}
+
+/// From a story that stopped when nothing but the pin was changed: without it, what ran goes on as it was.
+///
+/// # Errors
+/// `stop` itself, when the pin is taken back and nothing is changed any more.
+pub(super) async fn take_back(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop) -> Result<Outcome, Stop> {
+    let is_fault = matches!(stop, Stop::Refused(_) | Stop::Fault(_));
+    if is_fault && pin::take_back(site, &unwinding.change).await.is_ok() {
+        return Err(stop);
+    }
+    Ok(unwind(site, unwinding, stop).await?)
+}
+
+/// From a story that stopped after the host was changed to an outcome.
+pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop) -> Result<Outcome, StoreError> {
+    let (why, by) = match stop {
+        Stop::Lost(error) => return Err(error),
+        Stop::OldFault(why) => return Ok(Outcome::NeedsOperator { why }),
+        Stop::Cancelled => ("it was cancelled".to_owned(), Some(site.record.cancelled_by().await?)),
+        Stop::Refused(Objection { why, .. }) => (why, None),
+        Stop::Fault(fault) => {
+            site.record.count(&fault);
+            (fault.to_string(), None)
         }
-        self.journal.warning(format!("{} was stopped half-way for this rollback, and what it changed is still there", left.id));
-        self.owe(left);
-        self.changed = true;
-        Ok(true)
+    };
+    site.record.journal.error(&why);
+    if let Some(by) = by.as_ref().filter(|by| is_for_a_rollback(by)) {
+        // The rollback brings its own release up, and where it comes to nothing it undoes this one as well ([`pre_empted`]):
+        // bringing another one up before it would only keep the page broken longer.
+        return Ok(Outcome::Cancelled { by: by.clone(), changed: true, brought_back: false });
     }
+    if site.service.on_failure == OnFailure::Leave && by.is_none() && unwinding.whose == Whose::Own {
+        return Ok(Outcome::NeedsOperator { why: format!("{why} It is left as it is (on_failure = \"leave\").") });
+    }
+    if unwinding.change.release.barrier && !site.order.force {
+        return Ok(Outcome::NeedsOperator {
+            why: format!("{why} The release says that it must not be rolled back past, so it is left for a person."),
+        });
+    }
+    Ok(match (undo(site, unwinding, why).await?, by) {
+        (Outcome::RolledBack { .. }, Some(by)) => Outcome::Cancelled { by, changed: true, brought_back: true },
+        (other, _) => other,
+    })
+}
 
-    /// An earlier life may have been undoing what a pre-empted deployment had left: then the record has that one's pin.
-    pub(super) async fn owe_again(&mut self) -> Result<(), Stop> {
-        if let Some(left) = left_half_way(&self.host.store, &self.order).await?
-            && left.pin_before == self.pin_before
-        {
-            self.owe(left);
+/// An undo that an earlier life had begun is taken up. That life may have been undoing what a pre-empted deployment had left:
+/// then the record has that one's pin.
+pub(super) async fn take_up(site: &mut Site<'_>, change: Change, why: String) -> Result<Outcome, StoreError> {
+    let left = site.record.past.left_half_way(&site.order).await?;
+    let left = left.as_ref().and_then(Change::recorded).filter(|left| left.before == change.before);
+    undo(site, left.unwrap_or(change).into(), why).await
+}
+
+/// The undo. It is not cancelled by what cancelled the deployment.
+async fn undo(site: &mut Site<'_>, unwinding: Unwinding, why: String) -> Result<Outcome, StoreError> {
+    site.cancel = Cancel::default();
+    let previous = previous_verified(site).await?;
+    let Some(to) = way_back(&unwinding.change, previous.as_ref()) else {
+        return broken(site, &unwinding.change, why).await;
+    };
+    let rolled_back = |why| Outcome::RolledBack { why, to, verified_before: previous.is_some() };
+    match bring_back(site, unwinding, previous.as_ref(), &why).await {
+        Ok(()) => Ok(rolled_back(why)),
+        // The page had this fault before anything changed, and has it again: the previous release is back.
+        Err(Stop::OldFault(old)) => {
+            site.record.journal.warning(old);
+            Ok(rolled_back(why))
         }
-        Ok(())
+        Err(Stop::Lost(error)) => Err(error),
+        Err(Stop::Refused(Objection { why: and, .. })) => Ok(Outcome::RollbackFailed { why, and }),
+        Err(Stop::Fault(fault)) => {
+            site.record.count(&fault);
+            Ok(Outcome::RollbackFailed { why, and: fault.to_string() })
+        }
+        Err(Stop::Cancelled) => Ok(Outcome::RollbackFailed { why, and: "the undo was stopped.".into() }),
     }
+}
 
-    /// The change of `left` is undone from what stood before it, not before this order.
-    fn owe(&mut self, left: Deployment) {
-        self.pin_before = left.pin_before;
-        self.ran_before = left.ran_before;
-        self.baseline = left.baseline;
-        self.barrier = left.barrier;
-        self.images = left.images;
-    }
-
-    async fn unchanged(&self, stop: Stop) -> Result<Outcome, Stop> {
-        Ok(match stop {
-            Stop::Refused(guard, why) => Outcome::Refused { guard, why },
-            Stop::Fault(why) | Stop::OldFault(why) => Outcome::Failed { why },
-            Stop::Cancelled => Outcome::Cancelled { by: self.cancelled_by().await?, changed: false, brought_back: false },
-            Stop::Lost(error) => return Err(Stop::Lost(error)),
-        })
-    }
-
-    async fn cancelled_by(&self) -> Result<String, Stop> {
-        let stored = self.host.store.get(&self.fence.id).await?;
-        Ok(stored.and_then(|stored| stored.cancel_by).unwrap_or_else(|| "its caller".to_owned()))
-    }
-
-    /// The undo. It is not cancelled by what cancelled the deployment.
-    pub(super) async fn undo(&mut self, why: String) -> Result<Outcome, Stop> {
-        self.cancel = Cancel::default();
-        let previous = self.previous_verified().await?;
-        let Some(to) = self.way_back(previous.as_ref()) else {
-            return self.broken(why).await;
-        };
-        let brought_back = self.bring_back(previous.as_ref(), &why).await;
-        match brought_back {
-            Ok(()) => Ok(Outcome::RolledBack { why, to, verified_before: previous.is_some() }),
-            // The page had this fault before anything changed, and has it again: the previous release is back.
-            Err(Stop::OldFault(old)) => {
-                self.journal.warning(old);
-                Ok(Outcome::RolledBack { why, to, verified_before: previous.is_some() })
+/// The last verified release. It may be the very content that did not hold this time: then it gets a second chance,
+/// and no older release comes up by itself. Where its record does not read, there is none: what ran comes back by the
+/// pin's old bytes.
+async fn previous_verified(site: &mut Site<'_>) -> Result<Option<Deployment>, StoreError> {
+    for old in site.record.past.verified().await? {
+        match old {
+            Ok(old) if old.id == *site.record.id() || old.images.is_empty() => {}
+            Ok(old) => return Ok(Some(old)),
+            Err(error) => {
+                tracing::error!(deployment = %site.record.id(), %error, "the record of the previous release does not read");
+                site.record.journal.error(format!(
+                    "The record of the previous release does not read, so what ran before comes back as it was pinned. {error}"
+                ));
+                return Ok(None);
             }
-            Err(Stop::Lost(error)) => Err(Stop::Lost(error)),
-            Err(Stop::Refused(_, and) | Stop::Fault(and)) => Ok(Outcome::RollbackFailed { why, and }),
-            Err(Stop::Cancelled) => Ok(Outcome::RollbackFailed { why, and: "the undo was stopped.".into() }),
         }
     }
+    Ok(None)
+}
 
-    /// The last verified release. It may be the very content that did not hold this time: then it gets a second chance,
-    /// and no older release comes up by itself. Where its record does not read, there is none: what ran comes back by the
-    /// pin's old bytes.
-    async fn previous_verified(&mut self) -> Result<Option<Deployment>, Stop> {
-        for old in self.host.store.verified(&self.service.name).await? {
-            match old {
-                Ok(old) if old.id == self.fence.id || old.images.is_empty() => {}
-                Ok(old) => return Ok(Some(old)),
-                Err(error) => {
-                    tracing::error!(deployment = %self.fence.id, %error, "the record of the previous release does not read");
-                    self.journal.error(format!(
-                        "The record of the previous release does not read, so what ran before comes back as it was pinned. {error}"
-                    ));
-                    return Ok(None);
-                }
-            }
+/// What can be returned to, for people; none: nothing.
+fn way_back(change: &Change, previous: Option<&Deployment>) -> Option<String> {
+    match previous {
+        Some(old) => Some(old.images.iter().map(ImageRef::named).collect::<Vec<_>>().join(", ")),
+        None => change.ran_before.clone(),
+    }
+}
+
+/// What the next start needs to take the undo up. The images stay those that were ordered: a retry lands them.
+fn undo_facts(change: &Change, why: &str) -> Facts {
+    Facts {
+        undo_why: Some(why.to_owned()),
+        pin_before: Some(change.before.clone()),
+        ran_before: change.ran_before.clone(),
+        ..Facts::default()
+    }
+}
+
+/// The short story: pin · up · health · smoke.
+async fn bring_back(site: &mut Site<'_>, unwinding: Unwinding, previous: Option<&Deployment>, why: &str) -> Result<(), Stop> {
+    let Unwinding { change, resolved, .. } = unwinding;
+    site.begin_with(Step::UndoPin, "undo: the previous release comes back", &undo_facts(&change, why)).await?;
+    let resolved = match resolved {
+        Some(resolved) => resolved,
+        None => stack::look(site).await?,
+    };
+    let images = previous.map_or(&[][..], |old| &old.images);
+    match previous {
+        Some(_) => site.engine.pin(&resolved, images).await?,
+        None => pin::take_back(site, &change).await?,
+    }
+    let leg = Leg { way: Way::Unwinding, images, resolved: &resolved, baseline: change.baseline.as_ref() };
+    site.begin(leg.way.up(), "undo: docker compose up").await?;
+    // What failed may have waited for Docker in vain: the undo has a time of its own for that.
+    site.engine.ready(&site.cancel).await?;
+    hooks::undo(site, images, &resolved).await?;
+    pull::fetch_if_gone(site, images).await?;
+    stack::unedited(site, &leg).await?;
+    bring_up::serve(site, &leg).await?;
+    Ok(())
+}
+
+/// Nothing to return to: the files get their old bytes, and the record says what still runs.
+async fn broken(site: &mut Site<'_>, change: &Change, why: String) -> Result<Outcome, StoreError> {
+    site.record.begin(Step::UndoPin, "undo: there is nothing to return to", &undo_facts(change, &why)).await?;
+    let restored = match pin::take_back(site, change).await {
+        Ok(()) => "the pin has its old bytes back",
+        Err(fault) => {
+            site.record.journal.error(fault.to_string());
+            "the pin could not be restored"
         }
-        Ok(None)
-    }
-
-    /// What can be returned to, for people; none: nothing.
-    fn way_back(&self, previous: Option<&Deployment>) -> Option<String> {
-        match previous {
-            Some(old) => Some(old.images.iter().map(ImageRef::named).collect::<Vec<_>>().join(", ")),
-            None => self.ran_before.clone(),
-        }
-    }
-
-    /// What the next start needs to take the undo up. The images stay those that were ordered: a retry lands them.
-    fn undo_facts(&self, why: &str) -> Facts {
-        Facts {
-            undo_why: Some(why.to_owned()),
-            pin_before: self.pin_before.clone(),
-            ran_before: self.ran_before.clone(),
-            ..Facts::default()
-        }
-    }
-
-    async fn bring_back(&mut self, previous: Option<&Deployment>, why: &str) -> Result<(), Stop> {
-        self.begin_with(Step::UndoPin, "undo: the previous release comes back", &self.undo_facts(why)).await?;
-        if self.resolved.is_none() {
-            self.look_at_the_stack().await?;
-        }
-        if let Some(old) = previous {
-            self.images.clone_from(&old.images);
-            let resolved = self.resolved.as_ref().ok_or_else(|| Stop::Fault("the stack was not resolved.".into()))?;
-            self.compose.pin(resolved, &old.images).await?;
-        } else {
-            self.restore_pin().await?;
-            self.images.clear();
-        }
-        self.begin(Step::UndoUp, "undo: docker compose up").await?;
-        // What failed may have waited for Docker in vain: the undo has a time of its own for that.
-        self.compose.ready(&self.cancel).await?;
-        self.undo_hook().await?;
-        self.fetch_if_gone().await?;
-        self.serve([Step::UndoUp, Step::UndoHealth, Step::UndoSmoke]).await
-    }
-
-    /// What the pin has changed in the stack's files is as it was; what somebody else has written there since stays.
-    pub(super) async fn restore_pin(&mut self) -> Result<(), Stop> {
-        let Some(before) = &self.pin_before else { return Ok(()) };
-        let bytes = PinBytes::from_text(before).map_err(Stop::Fault)?;
-        self.compose.unpin(&bytes, &self.images).await?;
-        Ok(())
-    }
-
-    /// The `undo` hook may restore a backup, so the previous release must not start before it has ended well.
-    async fn undo_hook(&mut self) -> Result<(), Stop> {
-        let Some(hook) = self.service.hooks.undo.clone() else { return Ok(()) };
-        self.journal.note(format!("undo-hook: {}", hook.argv.join(" ")));
-        match self.hook_through_outages(&hook).await {
-            Ended::Exit(0) => Ok(()),
-            ended => Err(Stop::Fault(format!("the undo-hook {ended}."))),
-        }
-    }
-
-    /// Nothing to return to: the files get their old bytes, and the record says what still runs.
-    async fn broken(&mut self, why: String) -> Result<Outcome, Stop> {
-        self.begin_with(Step::UndoPin, "undo: there is nothing to return to", &self.undo_facts(&why)).await?;
-        let restored = match self.restore_pin().await {
-            Ok(()) => "the pin has its old bytes back",
-            Err(Stop::Fault(fault)) => {
-                self.journal.error(fault);
-                "the pin could not be restored"
-            }
-            Err(stop) => return Err(stop),
-        };
-        let containers = self.compose.containers(&self.cancel).await.unwrap_or_default();
-        let still: Vec<String> = containers.iter().filter(|c| seen::is_running(c)).map(|c| format!("{} ({})", c.name, c.image)).collect();
-        let runs = if still.is_empty() { "nothing runs".to_owned() } else { format!("still up: {}", still.join(", ")) };
-        Ok(Outcome::Broken { why, runs: format!("{restored}; {runs}") })
-    }
+    };
+    let containers = site.engine.containers(&site.cancel).await.unwrap_or_default();
+    let still: Vec<String> = containers.iter().filter(|one| one.is_running()).map(|one| format!("{} ({})", one.name, one.image)).collect();
+    let runs = if still.is_empty() { "nothing runs".to_owned() } else { format!("still up: {}", still.join(", ")) };
+    Ok(Outcome::Broken { why, runs: format!("{restored}; {runs}") })
 }

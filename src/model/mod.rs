@@ -4,7 +4,10 @@
 
 mod address;
 mod caller;
+mod cancelled;
 mod dataset;
+mod debt;
+mod fault;
 mod id;
 mod image;
 mod line;
@@ -19,7 +22,10 @@ mod word;
 
 pub use address::is_in_the_clear;
 pub use caller::{Caller, Scope, Target, Verb};
+pub use cancelled::CancelledBy;
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
+pub use debt::{Lane, Message};
+pub use fault::FaultKind;
 pub use id::DeploymentId;
 pub use image::{Digest, ImageRef, Repository, Tag};
 pub use line::{Line, LineDraft, LineKind};

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 
 /// What refused an order. Each name stands in the API, the README and the metrics.
@@ -123,7 +124,7 @@ pub enum Outcome {
     /// Somebody cancelled it, or an operator's rollback took over.
     Cancelled {
         /// Who, or by what.
-        by: String,
+        by: CancelledBy,
         /// Whether anything had been changed.
         changed: bool,
         /// Whether the change was brought back and verified.
@@ -222,6 +223,7 @@ impl std::fmt::Display for Outcome {
 pub(super) mod tests {
     use super::Guard;
     use super::Outcome;
+    use crate::model::CancelledBy;
     use crate::model::DeploymentId;
 
     pub(in crate::model) fn one_of_each() -> Vec<Outcome> {
@@ -235,7 +237,7 @@ pub(super) mod tests {
             Outcome::Failed { why: s() },
             Outcome::Broken { why: s(), runs: s() },
             Outcome::NeedsOperator { why: s() },
-            Outcome::Cancelled { by: s(), changed: true, brought_back: false },
+            Outcome::Cancelled { by: CancelledBy::Nameless, changed: true, brought_back: false },
             Outcome::DryRun { would_pin: s() },
         ]
     }

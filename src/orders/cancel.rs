@@ -2,6 +2,7 @@
 
 use crate::landing;
 use crate::model::Caller;
+use crate::model::CancelledBy;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
@@ -21,14 +22,15 @@ impl Deployer {
     pub async fn cancel(&self, deployment: &Deployment, caller: &Caller) -> Result<(bool, String), StoreError> {
         let id = &deployment.id;
         self.store.audit(&caller.to_string(), "cancel", deployment.order.service.as_str(), id.as_str()).await?;
-        let outcome = Outcome::Cancelled { by: caller.to_string(), changed: false, brought_back: false };
+        let by = CancelledBy::Caller(caller.clone());
+        let outcome = Outcome::Cancelled { by: by.clone(), changed: false, brought_back: false };
         let keeps_its_turn = self.may_be_left_half_way(&deployment.order).await?;
         if matches!(deployment.state, State::Waiting { .. }) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
             self.metrics.ended(&deployment.order.service, &outcome, 0);
             self.hub.tell(id);
             return Ok((true, format!("{id} waited and is cancelled; nothing was changed.")));
         }
-        if self.store.ask_cancel(id, &caller.to_string()).await? {
+        if self.store.ask_cancel(id, &by).await? {
             if let Some(cancel) = self.cancel_of(id) {
                 cancel.cancel();
             }

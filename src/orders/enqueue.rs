@@ -136,7 +136,7 @@ impl Deployer {
     }
 
     pub(super) fn service(&self, name: &ServiceName) -> Result<Arc<Service>, OrderError> {
-        self.config().service(name).cloned().ok_or_else(|| Refusal::UnknownService(name.clone()).into())
+        self.config.now().service(name).cloned().ok_or_else(|| Refusal::UnknownService(name.clone()).into())
     }
 
     async fn place(
@@ -151,7 +151,7 @@ impl Deployer {
             return self.answered(delivery).await?.ok_or(Refusal::Unwritable.into());
         }
         let terms = Terms {
-            max_waiting: self.config().server.max_waiting,
+            max_waiting: self.config.now().server.max_waiting,
             hold_ms: service.hold.map(|hold| hold.as_millis() as i64),
             tag_pattern: service.tag_pattern.clone(),
             pins: service.stack.pins.len(),

@@ -13,11 +13,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::RwLock;
 
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::config::Live;
 use crate::engine::Compose;
 use crate::executor::Executor;
 use crate::journal::Hub;
@@ -35,7 +35,7 @@ pub use crate::store::OrderError;
 /// Everything that deployments need, shared by the API and the queue.
 #[derive(Debug)]
 pub struct Deployer {
-    config: RwLock<Arc<Config>>,
+    config: Live<Config>,
     store: Store,
     hub: Hub,
     metrics: Arc<Metrics>,
@@ -49,33 +49,14 @@ pub struct Deployer {
 impl Deployer {
     /// A deployer over `store` that carries nothing out yet.
     #[must_use]
-    pub fn new(config: Arc<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
-        Self { config: RwLock::new(config), store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default() }
+    pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
+        Self { config, store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default() }
     }
 
-    /// The configuration in force.
-    #[must_use]
-    pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Puts another configuration in force: for every order from now on, not for what runs.
-    pub fn set_config(&self, config: Arc<Config>) {
-        self.executor.set_config(&config);
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    /// The configuration was read again: it holds for every order from now on, not for what runs.
+    pub fn read_again(&self) {
+        self.executor.set_config(&self.config.now());
         self.wake.notify_one();
-    }
-
-    /// The database.
-    #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// The followers of journals.
-    #[must_use]
-    pub fn hub(&self) -> &Hub {
-        &self.hub
     }
 
     /// The name that runs of this server carry.
@@ -84,15 +65,9 @@ impl Deployer {
         self.executor.id()
     }
 
-    /// The metrics.
-    #[must_use]
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
     /// The engine over a service's stack, for looking only: it holds no lock.
     fn engine(&self, service: &crate::config::Service) -> Compose {
-        let config = self.config();
+        let config = self.config.now();
         Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None)
     }
 

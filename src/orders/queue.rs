@@ -61,7 +61,7 @@ impl Deployer {
 
     /// One round: take up what was left, and take what waits.
     async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
-        let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
+        let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         for turn in self.store.reclaim(&services, self.executor.id(), &at_work, executor::LEASE_MS).await? {
             let deployment = &turn.deployment;
@@ -79,7 +79,7 @@ impl Deployer {
         if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return Ok(());
         }
-        let services: Vec<ServiceName> = self.config().services.keys().cloned().collect();
+        let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
         self.store.renew(self.executor.id(), executor::LEASE_MS).await?;
         self.stop_cancelled(&services).await
     }
@@ -97,11 +97,11 @@ impl Deployer {
     }
 
     async fn carry_out(&self, turn: Turn, recovered: bool, cancel: Cancel) {
-        let config = self.config();
+        let config = self.config.now();
         let Some(service) = config.service(&turn.deployment.order.service).cloned() else { return };
         let refusal = guards::at_the_turn(&turn, service.max_wait, clock::now_ms()).err();
         let objection = refusal.and_then(|refusal| Some(Objection { guard: refusal.guard()?, why: refusal.to_string() }));
-        self.executor.carry_out(config, Claimed { deployment: turn.deployment, service, recovered, objection }, cancel).await;
+        self.executor.carry_out(&config, Claimed { deployment: turn.deployment, service, recovered, objection }, cancel).await;
     }
 
     /// A cancel may have been asked of another server of the same database.
@@ -121,7 +121,7 @@ impl Deployer {
     }
 
     async fn sweep(&self) {
-        let retention = self.config().retention.clone();
+        let retention = self.config.now().retention.clone();
         let now = clock::now_ms();
         let (journal, deliveries) = (now - retention.journal.as_millis() as i64, now - retention.deliveries.as_millis() as i64);
         if let Err(error) = self.store.forget_older(journal, deliveries).await {

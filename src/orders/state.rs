@@ -50,8 +50,8 @@ impl Deployer {
                 .map(|container| api::Container {
                     service: container.service.clone(),
                     name: container.name.clone(),
-                    state: container.state.clone(),
-                    health: landing::health_word(container).map(str::to_owned),
+                    state: container.state.to_string(),
+                    health: container.health.word().map(str::to_owned),
                     image_id: container.image_id.clone(),
                     started_at: container.started_at.clone(),
                 })

@@ -5,94 +5,51 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Publish;
+use crate::config::Reload;
+use crate::dataset::Dataset;
 use crate::dataset::DatasetError;
 use crate::dataset::Snapshot;
 use crate::dataset::told_links;
 use crate::model::Commit;
-use crate::model::Reconcile;
 use crate::process::Cancel;
-use crate::reload::app;
-use crate::reload::runner::Runner;
-use crate::reload::verify;
+use crate::reload::app::App;
+use crate::reload::ran::Load;
+use crate::reload::ran::Ran;
+use crate::reload::watched::Watched;
+use crate::telemetry::Metrics;
 
-/// What one reload came to.
-#[derive(Debug, Clone)]
-pub struct Ran {
-    /// How checkout and remote were brought together; none: nothing could be done with the dataset.
-    pub reconciled: Option<Reconcile>,
-    /// Why, where a person should know.
-    pub note: Option<String>,
-    /// The checkout before.
-    pub from: Option<Commit>,
-    /// The checkout now.
-    pub to: Option<Commit>,
-    /// The branch of the remote where work is parked that did not fit.
-    pub parked: Option<String>,
-    /// How many own commits the remote took.
-    pub pushed: u64,
-    /// Whether the checkout lacks what the remote has, since own work must be pushed first and was not.
-    pub is_behind: bool,
-    /// What readers have of it.
-    pub load: Load,
-}
-
-/// What readers have of a reload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Load {
-    /// There was nothing to load.
-    Nothing,
-    /// The app serves the new commit.
-    Loaded,
-    /// It does not: the old data is served on, and the next reload tries again.
-    Failed(String),
-}
-
-impl Ran {
-    /// The outcome's text form.
-    #[must_use]
-    pub fn outcome(&self) -> &'static str {
-        self.reconciled.map_or(Reconcile::UNUSABLE, Reconcile::as_str)
-    }
-
-    /// Whether what is served is as new as it can be had.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        let is_fresh = !matches!(self.reconciled, None | Some(Reconcile::FetchFailed | Reconcile::RemoteBranchMissing));
-        is_fresh && !self.is_behind && !matches!(self.load, Load::Failed(_))
-    }
-
-    /// Why, where a person should know: what stands in the way of the app comes first.
-    #[must_use]
-    pub fn why(&self) -> Option<String> {
-        match &self.load {
-            Load::Failed(why) => Some(why.clone()),
-            Load::Nothing | Load::Loaded => self.note.clone(),
-        }
-    }
-}
-
-/// One reload, told: reconcile · stage · check · flip · tell the app · verify · swap back when it does not hold · record.
-pub(super) async fn run(runner: &Runner, cancel: &Cancel) -> Ran {
-    let story = Story { runner, cancel };
-    let mut ran = story.reconcile().await;
-    if let Some(commit) = story.to_load(&ran).await {
-        ran.load = match story.load(&commit).await {
-            Ok(told) => {
-                ran.note = told_both(ran.note.take(), told);
-                Load::Loaded
-            }
-            Err(why) => Load::Failed(why),
-        };
-    }
-    ran
-}
-
-struct Story<'a> {
-    runner: &'a Runner,
-    cancel: &'a Cancel,
+/// All that one reload needs.
+pub(super) struct Story<'a> {
+    /// What is wanted.
+    pub(super) plan: &'a Reload,
+    /// The checkout.
+    pub(super) dataset: &'a Dataset,
+    /// Who reads it.
+    pub(super) app: &'a App,
+    /// What is known of both.
+    pub(super) watched: &'a Watched,
+    /// What is counted.
+    pub(super) metrics: &'a Metrics,
+    /// Ends it.
+    pub(super) cancel: &'a Cancel,
 }
 
 impl Story<'_> {
+    /// One reload, told: reconcile · stage · check · flip · tell the app · verify · swap back when it does not hold · record.
+    pub(super) async fn run(&self) -> Ran {
+        let mut ran = self.reconcile().await;
+        if let Some(commit) = self.to_load(&ran).await {
+            ran.load = match self.load(&commit).await {
+                Ok(told) => {
+                    ran.note = told_both(ran.note.take(), told);
+                    Load::Loaded
+                }
+                Err(why) => Load::Failed(why),
+            };
+        }
+        ran
+    }
+
     /// Brings checkout and remote together. The folder is made ready first where that has not been done yet.
     async fn reconcile(&self) -> Ran {
         let done = self.timed("reconcile", self.reconciled()).await;
@@ -107,18 +64,18 @@ impl Story<'_> {
     }
 
     async fn reconciled(&self) -> Result<Ran, DatasetError> {
-        let dataset = &self.runner.dataset;
-        if !self.runner.is_ready() {
+        let (dataset, name) = (self.dataset, &self.plan.data.name);
+        if !self.watched.is_ready() {
             // Edits are parked once, when the process begins; from then on the app may be at work.
-            let ready = if self.runner.begins() { dataset.ready(self.cancel).await? } else { dataset.ready_beside(self.cancel).await? };
+            let ready = if self.watched.begins() { dataset.ready(self.cancel).await? } else { dataset.ready_beside(self.cancel).await? };
             for healed in &ready.healed {
-                tracing::warn!(dataset = %self.runner.name(), "{healed}");
+                tracing::warn!(dataset = %name, "{healed}");
             }
             for aside in &ready.aside {
-                tracing::error!(dataset = %self.runner.name(), folder = %aside.display(), "a damaged folder was set aside; look into it");
+                tracing::error!(dataset = %name, folder = %aside.display(), "a damaged folder was set aside; look into it");
             }
-            self.runner.set_loaded(dataset.loaded().await?);
-            self.runner.set_ready();
+            self.watched.set_loaded(dataset.loaded().await?);
+            self.watched.set_ready();
         }
         let done = dataset.reconcile(self.cancel).await?;
         Ok(Ran {
@@ -135,16 +92,16 @@ impl Story<'_> {
 
     /// The commit that readers should have and do not.
     async fn to_load(&self, ran: &Ran) -> Option<Commit> {
-        let (head, loaded) = (ran.to.clone()?, self.runner.loaded());
+        let (head, loaded) = (ran.to.clone()?, self.watched.loaded());
         if loaded.as_ref() == Some(&head) {
             return None;
         }
         // Where the app reads the checkout itself, what it has committed there it knows. Only a reload brings in what is not
         // its own, and the first one of a process cannot know what the last process left unloaded.
-        let own_only = self.runner.plan.data.publish == Publish::InPlace && ran.from == ran.to && self.runner.is_known_loaded();
+        let own_only = self.plan.data.publish == Publish::InPlace && ran.from == ran.to && self.watched.is_known_loaded();
         if own_only && loaded.is_some() {
             if let Err(error) = self.record(&head).await {
-                tracing::warn!(dataset = %self.runner.name(), %error, "the loaded commit could not be recorded");
+                tracing::warn!(dataset = %self.plan.data.name, %error, "the loaded commit could not be recorded");
             }
             return None;
         }
@@ -153,21 +110,21 @@ impl Story<'_> {
 
     /// Brings `commit` to the readers, or leaves them what they have. Gives what a person should know of it.
     async fn load(&self, commit: &Commit) -> Result<Option<String>, String> {
-        let staged = self.timed("stage", self.runner.dataset.stage(commit, self.cancel)).await.map_err(said)?;
-        self.timed("check", app::check(self.runner, &staged, self.cancel)).await?;
-        let before = self.runner.dataset.current().await;
-        self.timed("flip", self.runner.dataset.flip(&staged)).await.map_err(said)?;
+        let staged = self.timed("stage", self.dataset.stage(commit, self.cancel)).await.map_err(said)?;
+        self.timed("check", self.app.check(&staged, self.cancel)).await?;
+        let before = self.dataset.current().await;
+        self.timed("flip", self.dataset.flip(&staged)).await.map_err(said)?;
         if let Err(why) = self.show(&staged).await {
             return Err(self.swap_back(before.as_ref(), &staged, why).await);
         }
         self.record(commit).await.map_err(said)?;
-        Ok(told_links(&self.runner.dataset.links_out(&staged)))
+        Ok(told_links(&self.dataset.links_out(&staged)))
     }
 
     /// The app hears of `staged` and is asked whether it serves it.
     async fn show(&self, staged: &Snapshot) -> Result<(), String> {
-        self.timed("tell", app::tell(self.runner, staged, self.cancel)).await?;
-        self.timed("verify", verify::serves(self.runner, &staged.commit, self.cancel)).await
+        self.timed("tell", self.app.tell(staged, self.cancel)).await?;
+        self.timed("verify", self.app.serves(&staged.commit, self.cancel)).await
     }
 
     /// Readers get back what they had, and the app hears of that too: it may have loaded half of the new.
@@ -175,10 +132,10 @@ impl Story<'_> {
         let Some(before) = before.filter(|before| *before != staged && before.path != staged.path) else {
             return why;
         };
-        if let Err(error) = self.runner.dataset.flip(before).await {
+        if let Err(error) = self.dataset.flip(before).await {
             return format!("{why} The old data could not be put back: {error}");
         }
-        match app::tell(self.runner, before, self.cancel).await {
+        match self.app.tell(before, self.cancel).await {
             Ok(()) => format!("{why} Readers have {} again.", before.commit),
             Err(error) => format!("{why} Readers have {} again, but the app could not be told: {error}", before.commit),
         }
@@ -186,8 +143,8 @@ impl Story<'_> {
 
     /// From now on `commit` counts as loaded.
     async fn record(&self, commit: &Commit) -> Result<(), DatasetError> {
-        self.runner.dataset.set_loaded(commit).await?;
-        self.runner.set_loaded(Some(commit.clone()));
+        self.dataset.set_loaded(commit).await?;
+        self.watched.set_loaded(Some(commit.clone()));
         Ok(())
     }
 
@@ -195,8 +152,8 @@ impl Story<'_> {
         let began = Instant::now();
         let done = work.await;
         let took: Duration = began.elapsed();
-        self.runner.common.metrics.phase(self.runner.name(), phase, took);
-        tracing::debug!(dataset = %self.runner.name(), phase, took_ms = took.as_millis() as u64, "phase of a reload");
+        self.metrics.phase(&self.plan.data.name, phase, took);
+        tracing::debug!(dataset = %self.plan.data.name, phase, took_ms = took.as_millis() as u64, "phase of a reload");
         done
     }
 }

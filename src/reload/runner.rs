@@ -3,79 +3,62 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::api;
 use crate::clock;
+use crate::clock::Backoff;
 use crate::config::Docker;
 use crate::config::Reload;
 use crate::dataset::Dataset;
-use crate::dataset::Push;
 use crate::model::Commit;
 use crate::model::CommitName;
 use crate::model::DatasetName;
 use crate::process::Cancel;
-use crate::reload::Common;
-use crate::reload::Load;
-use crate::reload::Ran;
-use crate::reload::ReloadError;
-use crate::reload::TellPeers;
-use crate::reload::note;
-use crate::reload::note::Note;
-use crate::reload::peers;
-use crate::reload::run;
+use crate::reload::app::App;
+use crate::reload::peers::Peers;
+use crate::reload::push::Pusher;
+use crate::reload::ran::Load;
+use crate::reload::ran::Ran;
+use crate::reload::reply::Done;
+use crate::reload::reply::TellPeers;
+use crate::reload::run::Story;
+use crate::reload::watched::Watched;
+use crate::store::Debt;
 use crate::store::LastReload;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::telemetry::Metrics;
 
-/// The first wait after a reload that did not hold; each further one is twice as long.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The waits after a reload that did not hold.
+const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+/// A part that has broken rests so long before it is begun anew.
+const REST: Duration = Duration::from_secs(1);
 /// How often a repository is kept quick at most.
 const TEND: Duration = Duration::from_mins(10);
-/// The longest wait after a reload that did not hold.
-const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
+/// What every dataset needs.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) store: Store,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) executor: String,
+    pub(super) http: reqwest::Client,
+}
+
+/// One dataset that is followed.
 #[derive(Debug)]
 pub(super) struct Runner {
     pub(super) plan: Arc<Reload>,
-    pub(super) docker: Docker,
     pub(super) dataset: Dataset,
     pub(super) common: Arc<Common>,
-    /// How many have asked.
-    asked: AtomicU64,
-    /// Whether one of those who wait wants peers to hear of what is new.
-    tell_peers: AtomicBool,
-    wake: Notify,
-    finished: watch::Sender<Finished>,
-    loaded: Mutex<Option<Commit>>,
-    /// Whether the folder was made ready in this process.
-    ready: AtomicBool,
-    /// Whether that was begun.
-    begun: AtomicBool,
-    /// Whether this process has seen the app serve what is recorded as loaded.
-    known_loaded: AtomicBool,
-    /// The commit that peers have heard of, or that one of them has told us.
-    told: Mutex<Option<Commit>>,
-    /// What the push of own commits is at.
-    push: watch::Sender<Push>,
-    wake_push: Notify,
-    /// Something is owed to a peer.
-    pub(super) owed: Notify,
+    watched: Watched,
+    app: App,
+    peers: Peers,
+    pusher: Pusher,
     stop: Cancel,
-    ended: watch::Sender<bool>,
-}
-
-/// The last reload that ended, and how many had asked when it began.
-#[derive(Debug, Clone, Default)]
-struct Finished {
-    up_to: u64,
-    ran: Option<Arc<Ran>>,
 }
 
 /// A part of following a dataset, at work.
@@ -84,25 +67,16 @@ type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 impl Runner {
     pub(super) fn new(plan: &Arc<Reload>, docker: &Docker, common: &Arc<Common>) -> Arc<Self> {
         common.metrics.know_dataset(&plan.data.name);
+        let (dataset, http) = (Dataset::new(plan.data.clone()), &common.http);
         Arc::new(Self {
-            plan: Arc::clone(plan),
-            docker: docker.clone(),
-            dataset: Dataset::new(plan.data.clone()),
-            common: Arc::clone(common),
-            asked: AtomicU64::new(0),
-            tell_peers: AtomicBool::new(false),
-            wake: Notify::new(),
-            finished: watch::Sender::default(),
-            loaded: Mutex::default(),
-            ready: AtomicBool::new(false),
-            begun: AtomicBool::new(false),
-            known_loaded: AtomicBool::new(false),
-            told: Mutex::default(),
-            push: watch::Sender::new(Push::Done),
-            wake_push: Notify::new(),
-            owed: Notify::new(),
+            watched: Watched::default(),
+            app: App { plan: Arc::clone(plan), docker: docker.clone(), dataset: dataset.clone(), http: http.clone() },
+            peers: Peers::new(Arc::clone(plan), http.clone(), common.store.clone(), &common.executor),
+            pusher: Pusher::new(dataset.clone(), plan.data.state.clone()),
             stop: Cancel::default(),
-            ended: watch::Sender::new(true),
+            plan: Arc::clone(plan),
+            common: Arc::clone(common),
+            dataset,
         })
     }
 
@@ -113,7 +87,7 @@ impl Runner {
     /// Whether it is made from the same settings. Patterns and secrets have no equality; what is shown of them has, and secrets
     /// in files are read anew anyway.
     pub(super) fn is_for(&self, plan: &Reload, docker: &Docker) -> bool {
-        format!("{:?} {:?}", self.plan, self.docker) == format!("{plan:?} {docker:?}")
+        format!("{:?} {:?}", self.plan, self.app.docker) == format!("{plan:?} {docker:?}")
     }
 
     /// Whether it follows that branch.
@@ -121,30 +95,9 @@ impl Runner {
         branch.strip_prefix("refs/heads/").unwrap_or(branch) == self.plan.data.branch
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn set_ready(&self) {
-        self.ready.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether this process has not begun to make the folder ready before; it has from now on.
-    pub(super) fn begins(&self) -> bool {
-        !self.begun.swap(true, Ordering::SeqCst)
-    }
-
-    pub(super) fn is_known_loaded(&self) -> bool {
-        self.known_loaded.load(Ordering::SeqCst)
-    }
-
     /// The commit that the app has loaded last.
     pub(super) fn loaded(&self) -> Option<Commit> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn set_loaded(&self, commit: Option<Commit>) {
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = commit;
+        self.watched.loaded()
     }
 
     /// How many hex digits a full object name of the repository has; none where there is no commit yet.
@@ -181,29 +134,37 @@ impl Runner {
         }
     }
 
-    /// The next reload that begins: what it came to.
-    pub(super) async fn ask(&self, peers: TellPeers) -> Result<Arc<Ran>, ReloadError> {
-        let mut finished = self.finished.subscribe();
-        if peers != TellPeers::Never {
-            self.tell_peers.store(true, Ordering::SeqCst);
-        }
-        let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        self.wake.notify_one();
-        let stopping = || ReloadError::Stopping(self.name().clone());
-        let answer = tokio::select! {
-            answer = finished.wait_for(|finished| finished.up_to >= mine) => answer.map_err(|_| stopping())?.ran.clone(),
+    /// The next reload that begins: what it came to; none: this stops.
+    pub(super) async fn ask(&self, peers: TellPeers) -> Option<Arc<Ran>> {
+        let mine = self.watched.ask(peers != TellPeers::Never);
+        tokio::select! {
+            answer = self.watched.answer_to(mine) => answer,
             () = self.stop.cancelled() => None,
+        }
+    }
+
+    /// Calls every peer now, about what was asked for or else what is there, and returns what each said.
+    pub(super) async fn tell_peers(&self, done: &Done, asked: Option<&CommitName>) -> Result<Vec<api::PeerAnswer>, StoreError> {
+        let ours = match done {
+            Done::Ran(ran) => ran.to.clone(),
+            Done::Contained => self.loaded(),
+            Done::Ignored => return Ok(Vec::new()),
         };
-        answer.ok_or_else(stopping)
+        self.peers.tell_now(asked.and_then(CommitName::full).or(ours).as_ref()).await
+    }
+
+    /// What peers are owed, and what they have refused.
+    pub(super) async fn owed(&self) -> Result<Vec<Debt>, StoreError> {
+        self.peers.owed().await
     }
 
     /// Begins to work, after `before` has ended.
     pub(super) fn start(self: &Arc<Self>, before: Option<Arc<Self>>) {
-        self.ended.send_replace(false);
+        self.watched.set_runs(true);
         // Other settings of the same folder are no new beginning for the app in it.
-        let follows_on =
-            before.as_ref().is_some_and(|before| before.plan.data.dir == self.plan.data.dir && before.begun.load(Ordering::SeqCst));
-        self.begun.store(follows_on, Ordering::SeqCst);
+        if before.as_ref().is_some_and(|before| before.plan.data.dir == self.plan.data.dir && before.watched.has_begun()) {
+            self.watched.begins();
+        }
         let runner = Arc::clone(self);
         tokio::spawn(async move {
             if let Some(before) = before {
@@ -212,10 +173,10 @@ impl Runner {
             }
             tokio::join!(
                 runner.keep_up(|runner| Box::pin(runner.work())),
-                runner.keep_up(|runner| Box::pin(peers::settle_debts(runner))),
-                runner.keep_up(|runner| Box::pin(runner.push_own())),
+                runner.keep_up(|runner| Box::pin(async move { runner.peers.keep_telling(&runner.stop).await })),
+                runner.keep_up(|runner| Box::pin(async move { runner.pusher.keep_pushing(&runner.watched, &runner.stop).await })),
             );
-            runner.ended.send_replace(true);
+            runner.watched.set_runs(false);
         });
     }
 
@@ -224,7 +185,7 @@ impl Runner {
         while let Err(error) = tokio::spawn(part(Arc::clone(self))).await {
             tracing::error!(dataset = %self.name(), %error, "a part of following a dataset broke; it is begun anew");
             tokio::select! {
-                () = tokio::time::sleep(FIRST_RETRY) => {}
+                () = tokio::time::sleep(REST) => {}
                 () = self.stop.cancelled() => return,
             }
         }
@@ -234,69 +195,74 @@ impl Runner {
         self.stop.cancel();
     }
 
-    pub(super) fn stop_signal(&self) -> &Cancel {
-        &self.stop
-    }
-
     /// Ends when nothing of it runs any more.
     pub(super) async fn ended(&self) {
-        // The sender lives as long as this does.
-        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+        self.watched.has_ended().await;
     }
 
     async fn work(self: Arc<Self>) {
-        if let Ok(Some(last)) = self.common.store.last_reload(&self.common.executor, self.name()).await {
-            tracing::debug!(dataset = %self.name(), outcome = last.outcome, "the last reload before this start");
-        }
-        let mut retry: Option<Duration> = None;
-        let (mut first, mut tended) = (true, None);
+        let (mut again, mut tended) = (AGAIN, None);
+        // The first one waits for nothing, and is no news to anybody.
+        let mut next = None;
         loop {
-            if !first {
-                let pause = [self.plan.every, retry].into_iter().flatten().min();
-                let asked_or_due = async {
-                    match pause {
-                        Some(pause) => tokio::time::sleep(pause).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    () = self.wake.notified() => if self.finished.borrow().up_to == self.asked.load(Ordering::SeqCst) { continue },
-                    () = asked_or_due => self.tell_peers.store(true, Ordering::SeqCst),
-                }
+            if let Some(retry) = next {
+                self.asked_or_due(retry).await;
             }
-            first = false;
-            // Whoever asks from here on is answered by the next one.
-            let up_to = self.asked.load(Ordering::SeqCst);
-            let tell_peers = self.tell_peers.swap(false, Ordering::SeqCst);
+            if self.stop.is_cancelled() {
+                return;
+            }
+            let turn = self.watched.begin();
             let began = Instant::now();
-            let ran = run::run(&self, &self.stop).await;
+            let ran = self.story().run().await;
             if self.stop.is_cancelled() {
                 return;
             }
             let held = !matches!(ran.load, Load::Failed(_)) && ran.reconciled.is_some();
-            let is_behind = *self.push.borrow() == Push::Behind && !ran.is_ok();
-            retry = if held && !is_behind { None } else { Some(retry.map_or(FIRST_RETRY, |last| (last * 2).min(LONGEST_RETRY))) };
-            self.known_loaded.store(held, Ordering::SeqCst);
+            let is_settled = held && (ran.is_ok() || !self.pusher.is_behind());
+            if is_settled {
+                again.reset();
+            }
+            next = Some((!is_settled).then(|| again.fail()));
+            self.watched.set_known_loaded(held);
             self.record(&ran, began.elapsed()).await;
-            self.pass_on(&ran, tell_peers).await;
-            if ran.is_ok() && *self.push.borrow() != Push::Done {
-                self.wake_push.notify_one();
+            self.pass_on(&ran, turn.tell_peers).await;
+            if ran.is_ok() {
+                self.pusher.go_on();
             }
             let has_loaded = ran.load == Load::Loaded;
-            self.finished.send_replace(Finished { up_to, ran: Some(Arc::new(ran)) });
+            self.watched.answer(&turn, ran);
             if has_loaded {
                 self.keep_house(&mut tended).await;
             }
         }
     }
 
+    /// Waits until a reload is asked for, or due: after `retry`, or by the timer.
+    async fn asked_or_due(&self, retry: Option<Duration>) {
+        let pause = [self.plan.every, retry].into_iter().flatten().min();
+        let due = async {
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.watched.is_asked() => {}
+            () = due => self.watched.is_due(),
+        }
+    }
+
+    fn story(&self) -> Story<'_> {
+        let (plan, dataset, app, watched) = (&*self.plan, &self.dataset, &self.app, &self.watched);
+        Story { plan, dataset, app, watched, metrics: &self.common.metrics, cancel: &self.stop }
+    }
+
     /// What is new is owed to peers: unless it came from one of them, who tells the others, and nothing of ours was added.
     async fn pass_on(&self, ran: &Ran, tell_peers: bool) {
         let Some(commit) = &ran.to else { return };
-        let before = self.told.lock().unwrap_or_else(PoisonError::into_inner).replace(commit.clone());
-        if before.as_ref() != Some(commit) && (tell_peers || ran.pushed > 0) {
-            peers::owe_all(self, commit).await;
+        if self.watched.tell(commit) && (tell_peers || ran.pushed > 0) {
+            self.peers.owe_all(commit).await;
         }
     }
 
@@ -340,48 +306,8 @@ impl Runner {
         }
     }
 
-    /// The same, also where another process pushes.
+    /// What the push of own commits waits for, also where another process pushes.
     pub(super) fn push_seen(&self) -> Option<String> {
-        if *self.ended.borrow() { note::said(&self.plan.data.state) } else { self.push_state() }
-    }
-
-    /// Whether the push of own commits waits for something, and for what.
-    pub(super) fn push_state(&self) -> Option<String> {
-        match &*self.push.borrow() {
-            Push::Done | Push::Working => None,
-            Push::Waiting { why, next_ms } => Some(format!("tried again in {} s: {}", next_ms.div_ceil(1000), why.trim_end())),
-            Push::Refused { why } => Some(format!("refused by the remote, tried again slowly: {}", why.trim_end())),
-            Push::Behind => Some("waits for a reconcile: the remote has moved on".to_owned()),
-        }
-    }
-
-    /// Own commits go to the remote as they are made; where it has moved on a reload is due, and where it has taken something
-    /// others are to hear of it.
-    async fn push_own(self: Arc<Self>) {
-        let mut told = self.push.subscribe();
-        let mut note = Note::keep(&self.plan.data.state);
-        let watch = async {
-            while told.changed().await.is_ok() {
-                let now = told.borrow_and_update().clone();
-                note.say(self.push_state());
-                let is_due = match now {
-                    Push::Behind => self.is_ready(),
-                    Push::Done => {
-                        let head = self.dataset.head().await.ok().flatten();
-                        self.is_ready() && head.is_some() && head != *self.told.lock().unwrap_or_else(PoisonError::into_inner)
-                    }
-                    Push::Working | Push::Waiting { .. } | Push::Refused { .. } => false,
-                };
-                if is_due {
-                    self.tell_peers.store(true, Ordering::SeqCst);
-                    self.asked.fetch_add(1, Ordering::SeqCst);
-                    self.wake.notify_one();
-                }
-            }
-        };
-        tokio::select! {
-            () = self.dataset.push_forever(&self.wake_push, &self.push, &self.stop) => {}
-            () = watch => {}
-        }
+        if self.watched.runs() { self.pusher.state() } else { self.pusher.noted() }
     }
 }

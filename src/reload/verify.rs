@@ -5,96 +5,96 @@ use std::time::Duration;
 use smoke::ReleaseCarrier;
 use tokio::time::Instant;
 
+use crate::clock::Backoff;
 use crate::config::Verify;
 use crate::model::Commit;
 use crate::model::CommitName;
 use crate::process::Cancel;
-use crate::reload::app;
-use crate::reload::runner::Runner;
+use crate::reload::app::App;
+use crate::reload::call;
 
-/// The first wait between two questions; each further one is twice as long, up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// The longest wait between two questions.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The waits between two questions.
+const AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 /// The longest that one question may take.
 const ONE_QUESTION: Duration = Duration::from_secs(10);
 /// An abbreviation that is shorter says too little.
 const SHORTEST_COMMIT: usize = 7;
 
-/// When this returns well, the app says that it serves `wanted`, or a commit that has it.
-///
-/// # Errors
-/// One sentence: what it says instead.
-pub(super) async fn serves(runner: &Runner, wanted: &Commit, cancel: &Cancel) -> Result<(), String> {
-    let Some(verify) = &runner.plan.verify else { return Ok(()) };
-    let until = Instant::now() + verify.within;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let asked = tokio::select! {
-            asked = ask(runner, verify, left.clamp(Duration::from_millis(100), ONE_QUESTION)) => asked,
-            () = cancel.cancelled() => return Err("tagalong is being stopped.".to_owned()),
-        };
-        let why = match asked {
-            Ok(said) if is_served(runner, verify, &said, wanted, cancel).await => return Ok(()),
-            Ok(said) => format!("{} says {}, not {wanted}", verify.url, app::shown(runner, &said)),
-            Err(why) => why,
-        };
-        if Instant::now() >= until {
-            return Err(format!(
-                "The app does not serve the new data after {} s: {}.",
-                verify.within.as_secs_f64(),
-                why.trim_end_matches('.')
-            ));
+impl App {
+    /// When this returns well, the app says that it serves `wanted`, or a commit that has it.
+    ///
+    /// # Errors
+    /// One sentence: what it says instead.
+    pub(super) async fn serves(&self, wanted: &Commit, cancel: &Cancel) -> Result<(), String> {
+        let Some(verify) = &self.plan.verify else { return Ok(()) };
+        let until = Instant::now() + verify.within;
+        let mut again = AGAIN;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let asked = tokio::select! {
+                asked = self.ask(verify, left.clamp(Duration::from_millis(100), ONE_QUESTION)) => asked,
+                () = cancel.cancelled() => return Err("tagalong is being stopped.".to_owned()),
+            };
+            let why = match asked {
+                Ok(said) if self.is_served(verify, &said, wanted, cancel).await => return Ok(()),
+                Ok(said) => format!("{} says {}, not {wanted}", verify.url, call::shown(&self.plan.data.mask, &said)),
+                Err(why) => why,
+            };
+            if Instant::now() >= until {
+                return Err(format!(
+                    "The app does not serve the new data after {} s: {}.",
+                    verify.within.as_secs_f64(),
+                    why.trim_end_matches('.')
+                ));
+            }
+            tokio::time::sleep(again.fail().min(until.saturating_duration_since(Instant::now()))).await;
         }
-        tokio::time::sleep(pause.min(until.saturating_duration_since(Instant::now()))).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
 
-/// What the app says at the place where the commit should stand.
-async fn ask(runner: &Runner, verify: &Verify, deadline: Duration) -> Result<String, String> {
-    let mut request = runner.common.http.get(verify.url.clone()).timeout(deadline).header("cache-control", "no-cache");
-    if let Some(source) = &verify.credential {
-        request = request.bearer_auth(source.read()?.reveal());
-    }
-    let answer = request.send().await.map_err(|error| app::unanswered(&verify.url, &error, deadline))?;
-    if !answer.status().is_success() {
-        return Err(format!("{} answers {}", verify.url, answer.status().as_u16()));
-    }
-    match &verify.carried_by {
-        ReleaseCarrier::Header(name) => {
-            let value = answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            value.ok_or_else(|| format!("the answer of {} has no header {name}", verify.url))
+    /// What the app says at the place where the commit should stand.
+    async fn ask(&self, verify: &Verify, deadline: Duration) -> Result<String, String> {
+        let mut request = self.http.get(verify.url.clone()).timeout(deadline).header("cache-control", "no-cache");
+        if let Some(source) = &verify.credential {
+            request = request.bearer_auth(source.read()?.reveal());
         }
-        ReleaseCarrier::Text => app::text_of(answer).await.map_err(|error| app::unanswered(&verify.url, &error, deadline)),
-        ReleaseCarrier::Json(pointer) => {
-            let text = app::text_of(answer).await.map_err(|error| app::unanswered(&verify.url, &error, deadline))?;
-            let json: serde_json::Value = serde_json::from_str(&text).map_err(|_| {
-                let begin: String = text.chars().take(40).collect();
-                format!("the answer of {} is no JSON, it begins with \"{}\"", verify.url, begin.escape_default())
-            })?;
-            let value = json.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
-            value.ok_or_else(|| format!("the JSON of {} has no text at {pointer}", verify.url))
+        let answer = request.send().await.map_err(|error| call::unanswered(&verify.url, &error, deadline))?;
+        if !answer.status().is_success() {
+            return Err(format!("{} answers {}", verify.url, answer.status().as_u16()));
+        }
+        match &verify.carried_by {
+            ReleaseCarrier::Header(name) => {
+                let value = answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+                value.ok_or_else(|| format!("the answer of {} has no header {name}", verify.url))
+            }
+            ReleaseCarrier::Text => call::text_of(answer).await.map_err(|error| call::unanswered(&verify.url, &error, deadline)),
+            ReleaseCarrier::Json(pointer) => {
+                let text = call::text_of(answer).await.map_err(|error| call::unanswered(&verify.url, &error, deadline))?;
+                let json: serde_json::Value = serde_json::from_str(&text).map_err(|_| {
+                    let begin: String = text.chars().take(40).collect();
+                    format!("the answer of {} is no JSON, it begins with \"{}\"", verify.url, begin.escape_default())
+                })?;
+                let value = json.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
+                value.ok_or_else(|| format!("the JSON of {} has no text at {pointer}", verify.url))
+            }
         }
     }
-}
 
-/// Whether `said` names `wanted`, or a commit that has it: an app that writes may have gone on.
-async fn is_served(runner: &Runner, verify: &Verify, said: &str, wanted: &Commit, cancel: &Cancel) -> bool {
-    let words = |c: char| !c.is_ascii_hexdigit();
-    let mut named = match verify.carried_by {
-        ReleaseCarrier::Text => said.split(words).collect::<Vec<_>>(),
-        ReleaseCarrier::Header(_) | ReleaseCarrier::Json(_) => vec![said.trim()],
-    };
-    named.retain(|word| word.len() >= SHORTEST_COMMIT);
-    if named.iter().any(|word| wanted.as_str().starts_with(&word.to_ascii_lowercase())) {
-        return true;
-    }
-    for newer in named.into_iter().filter_map(|word| Commit::parse(word).ok()) {
-        if runner.dataset.contains(&CommitName::from(wanted.clone()), &newer, cancel).await.unwrap_or(false) {
+    /// Whether `said` names `wanted`, or a commit that has it: an app that writes may have gone on.
+    async fn is_served(&self, verify: &Verify, said: &str, wanted: &Commit, cancel: &Cancel) -> bool {
+        let words = |c: char| !c.is_ascii_hexdigit();
+        let mut named = match verify.carried_by {
+            ReleaseCarrier::Text => said.split(words).collect::<Vec<_>>(),
+            ReleaseCarrier::Header(_) | ReleaseCarrier::Json(_) => vec![said.trim()],
+        };
+        named.retain(|word| word.len() >= SHORTEST_COMMIT);
+        if named.iter().any(|word| wanted.as_str().starts_with(&word.to_ascii_lowercase())) {
             return true;
         }
+        for newer in named.into_iter().filter_map(|word| Commit::parse(word).ok()) {
+            if self.dataset.contains(&CommitName::from(wanted.clone()), &newer, cancel).await.unwrap_or(false) {
+                return true;
+            }
+        }
+        false
     }
-    false
 }

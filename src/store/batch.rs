@@ -8,6 +8,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::clock;
+use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::LineKind;
 use crate::model::OrderKind;
@@ -203,7 +204,7 @@ async fn write_rollbacks(tx: &mut Tx, changes: &Changes, now_ms: i64) -> Result<
     }
     for (running, by) in &changes.stopped {
         let stop = sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1");
-        tx.execute(stop.bind(running.as_str()).bind(format!("rollback {by}"))).await?;
+        tx.execute(stop.bind(running.as_str()).bind(CancelledBy::Rollback(by.clone()).to_string())).await?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use sqlx::Row as _;
 
+use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
 use crate::model::ServiceName;
@@ -34,9 +35,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ask_cancel(&self, id: &DeploymentId, by: &str) -> Result<bool, StoreError> {
+    pub async fn ask_cancel(&self, id: &DeploymentId, by: &CancelledBy) -> Result<bool, StoreError> {
         let ask = sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1 AND state <> 'done'");
-        Ok(self.gate.write(ask.bind(id.as_str()).bind(by)).await? == 1)
+        Ok(self.gate.write(ask.bind(id.as_str()).bind(by.to_string())).await? == 1)
     }
 
     /// One deployment.

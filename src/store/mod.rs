@@ -13,6 +13,7 @@ mod ledger;
 mod lines;
 mod many;
 mod orders;
+mod outbox;
 mod reloads;
 mod rows;
 mod runs;
@@ -40,7 +41,8 @@ pub use deliveries::Came;
 pub use door::{AtTheDoor, Landed, Terms};
 pub use holds::{Hold, HoldKind};
 pub use orders::{Accepted, Delivery, OrderError, Resumed};
-pub use reloads::{Debt, LastReload};
+pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use reloads::LastReload;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};
 
@@ -187,6 +189,7 @@ fn migrations() -> Migrator {
         ("reloads", include_str!("migrations/2_reloads.sql")),
         ("door", include_str!("migrations/3_door.sql")),
         ("runs", include_str!("migrations/4_runs.sql")),
+        ("outbox", include_str!("migrations/5_outbox.sql")),
     ];
     let step = |(at, (name, sql)): (usize, (&'static str, &'static str))| {
         Migration::new(at as i64 + 1, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::model::Caller;
+use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::ImageRef;
@@ -48,7 +49,7 @@ pub struct Deployment {
     /// Why it is being undone.
     pub undo_why: Option<String>,
     /// Who cancelled it.
-    pub cancel_by: Option<String>,
+    pub cancel_by: Option<CancelledBy>,
     /// Its run; 0: it has none yet.
     pub run: i64,
     /// How often its run was begun.
@@ -129,7 +130,7 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Err
 pub(super) fn wrong(row: &AnyRow, table: &str, column: &str, why: &dyn std::fmt::Display) -> StoreError {
     let name = |column: &str| row.try_get::<String, _>(column).ok();
     let number = row.try_get::<i64, _>("position").ok().map(|position| format!(" line {position}"));
-    let whose = ["id", "deployment", "dataset", "service"].into_iter().find_map(name).unwrap_or_default();
+    let whose = ["id", "deployment", "dataset", "service", "receiver"].into_iter().find_map(name).unwrap_or_default();
     let place = format!("{table}.{column} of {}{}", whose.escape_default(), number.unwrap_or_default());
     StoreError::Value { place, why: why.to_string() }
 }
@@ -260,7 +261,7 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         baseline: parsed_if_any(row, "runs", "baseline", json)?,
         report: parsed_if_any(row, "runs", "report", json)?,
         undo_why: text("undo_why")?,
-        cancel_by: text("cancel_by")?,
+        cancel_by: parsed_if_any(row, "deployments", "cancel_by", CancelledBy::parse)?,
         run: number("run")?.unwrap_or(0),
         attempts: number("attempts")?.unwrap_or(0),
         executor: text("executor")?,

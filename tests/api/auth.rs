@@ -357,19 +357,19 @@ async fn a_rotation_loses_no_call() {
             let mut next = rig.plan.clone();
             next.keys.rotate_left(turn % 4);
             next.write(rig.dir(), "server", None);
-            rig.app().reload(&rig.config_file);
+            rig.app().read_again(&rig.config_file);
         }
     };
     futures_util::future::join(calls, reloads).await;
     assert_eq!(answered.load(Ordering::SeqCst), CALLS);
     // A file that does not hold changes nothing; one without the old key ends it.
     std::fs::write(&rig.config_file, "version = 2").unwrap();
-    rig.app().reload(&rig.config_file);
+    rig.app().read_again(&rig.config_file);
     assert_eq!(status(&old).await, 200);
     let mut last = rig.plan.clone();
     last.keys.remove(0);
     last.write(rig.dir(), "server", None);
-    rig.app().reload(&rig.config_file);
+    rig.app().read_again(&rig.config_file);
     assert_eq!((status(&old).await, status(&new).await), (401, 200));
     rig.finish().await;
 }

@@ -80,7 +80,7 @@ async fn a_connection_stays_for_who_has_proven_who_they_are() {
         assert_eq!(ask(&mut stream, &twice).await, Some((status, true)), "{path}");
         assert_eq!(answer(&mut stream).await, None, "{path}");
     }
-    let asked = rig.app().deployer().metrics().text();
+    let asked = rig.app().shared().metrics.text();
     let openapi = asked.lines().find(|line| line.contains("openapi.json") && line.contains("_total")).unwrap_or_default().to_owned();
     assert!(openapi.ends_with(" 1"), "{openapi}: {asked}");
     rig.finish().await;

@@ -85,7 +85,7 @@ async fn log(rig: &Rig, id: &str, query: &str) -> Answer {
 async fn many_lines(rig: &Rig, id: &str) {
     let line = |seq| LineDraft { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq}") };
     let lines: Vec<LineDraft> = (1..=1234).map(line).collect();
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let waiting = store.get(&id.parse().unwrap()).await.unwrap().unwrap();
     // Who has no run writes none of its lines.
     for run in [0, 1] {
@@ -94,7 +94,7 @@ async fn many_lines(rig: &Rig, id: &str) {
     }
     for some in lines.chunks(100) {
         store.append_own_lines(&waiting.id, some).await.unwrap();
-        rig.app().deployer().hub().tell(&id.parse().unwrap());
+        rig.app().shared().hub.tell(&id.parse().unwrap());
     }
 }
 
@@ -119,7 +119,7 @@ async fn a_follower_that_comes_back_misses_and_repeats_nothing(database: Databas
     let rest = last.rest().await;
     let (outcome, lines) = rest.split_last().unwrap();
     seen.extend(lines.iter().map(|event| event.id.unwrap()));
-    let stored = rig.app().deployer().store().last_position(&waiting.parse().unwrap()).await.unwrap();
+    let stored = rig.app().shared().store.last_position(&waiting.parse().unwrap()).await.unwrap();
     assert!(stored > 1234);
     assert_eq!(seen, (1..=stored).collect::<Vec<_>>());
     assert_eq!((outcome.name.as_str(), &outcome.data["outcome"]), ("outcome", &json!("failed")));

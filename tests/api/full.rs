@@ -16,6 +16,8 @@ use tagalong::model::Caller;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
 use tagalong::model::DeploymentId;
+use tagalong::model::Lane;
+use tagalong::model::Message;
 use tagalong::model::Order;
 use tagalong::model::OrderKind;
 use tagalong::model::Outcome;
@@ -25,9 +27,11 @@ use tagalong::orders;
 use tagalong::store::Delivery;
 use tagalong::store::LastReload;
 use tagalong::store::OrderError;
+use tagalong::store::Owe;
 use tagalong::store::Store;
 use tagalong::store::StoreError;
 use tagalong::store::Terms;
+use tagalong::store::Wait;
 
 use crate::cluster::Cluster;
 use crate::support::Call;
@@ -117,8 +121,12 @@ fn dataset(round: usize) -> DatasetName {
     DatasetName::parse(&format!("d{round}")).unwrap()
 }
 
-fn commit() -> Commit {
-    Commit::parse(&"a".repeat(40)).unwrap()
+fn lane(round: usize) -> Lane {
+    Lane::Peers { executor: "full".into(), dataset: dataset(round) }
+}
+
+fn owe(receiver: String) -> Owe {
+    Owe { receiver, key: "newest".into(), message: Message::Commit(Commit::parse(&"a".repeat(40)).unwrap()) }
 }
 
 fn delivery(round: usize) -> Delivery {
@@ -127,9 +135,9 @@ fn delivery(round: usize) -> Delivery {
 
 /// What must be there before the disk is full.
 async fn prepare(site: &str, rig: &Rig, round: usize) -> Option<DeploymentId> {
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     if matches!(site, "settle" | "put off" | "forgive") {
-        store.owe("full", &dataset(round), &["http://a/".into()], &commit(), 1).await.unwrap();
+        store.owe(&lane(round), &[owe("http://a/".into())], 1, 1).await.unwrap();
     }
     if site != "cancel" {
         return None;
@@ -141,7 +149,7 @@ async fn prepare(site: &str, rig: &Rig, round: usize) -> Option<DeploymentId> {
 
 async fn write(site: &str, store: &Store, round: usize, waiting: Option<&DeploymentId>) -> Result<(), StoreError> {
     let (name, service) = (dataset(round), ServiceName::parse("web").unwrap());
-    let debt = || async { store.debts("full", &name).await.map(|debts| debts[0].clone()) };
+    let debt = || async { store.owed(&lane(round)).await.map(|debts| debts[0].clone()) };
     match site {
         "audit" => store.audit("tagalong", "full", &format!("t{round}"), &noise(9000)).await,
         "named value" => store.named_value(&format!("n{round}"), || noise(9000)).await.map(|_| ()),
@@ -150,16 +158,15 @@ async fn write(site: &str, store: &Store, round: usize, waiting: Option<&Deploym
             store.reloaded("full", &name, &last).await
         }
         "debts" => {
-            let peers: Vec<String> = (0..40).map(|n| format!("http://{n}.{}/", noise(200))).collect();
-            store.owe("full", &name, &peers, &commit(), 1).await
+            let peers: Vec<Owe> = (0..40).map(|n| owe(format!("http://{n}.{}/", noise(200)))).collect();
+            store.owe(&lane(round), &peers, 1, 1).await.map(|_| ())
         }
-        "settle" => store.settle("full", &name, "http://a/", &commit()).await,
+        "settle" => store.settle(&lane(round), &debt().await?).await,
         "put off" => {
-            let mut debt = debt().await?;
-            debt.why = Some(noise(9000));
-            store.put_off("full", &name, &debt).await
+            let wait = Wait { next_ms: 2, quiet_ms: None, why: noise(9000) };
+            store.put_off(&lane(round), &debt().await?, "full", &wait).await
         }
-        "forgive" => store.forgive("full", &name, "http://a/").await,
+        "forgive" => store.forgive(&lane(round), "http://a/").await,
         "attempts" => {
             for _ in 0..300 {
                 store.count_failed(&format!("{round}.{}", noise(40)));
@@ -172,7 +179,7 @@ async fn write(site: &str, store: &Store, round: usize, waiting: Option<&Deploym
             Err(other) => panic!("{other}"),
         },
         "cancel" => {
-            let outcome = Outcome::Cancelled { by: noise(9000), changed: false, brought_back: false };
+            let outcome = Outcome::Failed { why: noise(9000) };
             store.finish_waiting(waiting.unwrap(), &outcome).await.map(|still_waited| assert!(still_waited))
         }
         other => panic!("{other}"),
@@ -181,7 +188,7 @@ async fn write(site: &str, store: &Store, round: usize, waiting: Option<&Deploym
 
 /// How to see from outside that a write was kept: a query and the number that it gives.
 fn seen(site: &str, round: usize, waiting: Option<&DeploymentId>) -> Option<(String, i64)> {
-    let debts = format!("SELECT COUNT(*) FROM debts WHERE dataset = 'd{round}'");
+    let debts = format!("SELECT COUNT(*) FROM outbox WHERE lane = 'peers/full/d{round}'");
     Some(match site {
         "audit" => (format!("SELECT COUNT(*) FROM audit WHERE target = 't{round}'"), 1),
         "named value" => (format!("SELECT COUNT(*) FROM meta WHERE name = 'n{round}'"), 1),
@@ -241,7 +248,7 @@ async fn run_through(rig: &Rig, small: &Small, round: usize) -> bool {
     let id = rig.order("db", &format!("r{round}")).await;
     empty_log(rig).await;
     small.fill(0);
-    let (hub, filled) = (rig.app().deployer().hub(), Instant::now());
+    let (hub, filled) = (&rig.app().shared().hub, Instant::now());
     let hit = until("the run meets the full disk, or ends", async || {
         let is_done = rig.show(&id).await["state"] == "done";
         // Or it could not even begin.
@@ -274,7 +281,7 @@ async fn what_was_answered_202_is_there_whatever_the_disk_does(database: Databas
         empty_log(&rig).await;
         // From nothing to enough for one, so that it ends at another page each time.
         small.fill([0, 1, 2, 3, 5, 8, 12, 16, 24, 32][(round / SITES.len() + round) % 10]);
-        match write(site, rig.app().deployer().store(), round, waiting.as_ref()).await {
+        match write(site, &rig.app().shared().store, round, waiting.as_ref()).await {
             Ok(()) => kept.extend(seen(site, round, waiting.as_ref())),
             Err(error) => {
                 assert!(matches!(error, StoreError::Query(_) | StoreError::Shared(_)), "{site}: {error}");
@@ -306,7 +313,7 @@ async fn what_was_answered_202_is_there_whatever_the_disk_does(database: Databas
     for (query, expected) in kept {
         assert_eq!(number(&rig, &query).await, expected, "{query}");
     }
-    rig.app().deployer().store().verify_audit(None).await.unwrap().unwrap();
+    rig.app().shared().store.verify_audit(None).await.unwrap().unwrap();
     // What nobody carries out would wait for ever.
     rig.execute("DELETE FROM deployments WHERE service LIKE 'nobody%'").await;
     rig.finish().await;
@@ -318,7 +325,7 @@ async fn a_call_that_is_given_up_leaves_no_transaction_open(database: Database) 
     let rig = Plan::new(database).start().await;
     let gate = rig.gate("web");
     rig.order_running("web", "first").await;
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let mut given_up = 0;
     for round in 0..ROUNDS {
         let mut write = Box::pin(store.audit("tagalong", "given up", "x", "y"));
@@ -367,7 +374,7 @@ async fn orders_that_come_together_are_each_decided_by_themselves(database: Data
     let rig = Plan::new(database).start().await;
     let gate = rig.gate("web");
     let running = rig.order_running("web", "first").await;
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let terms = terms(100);
     let ask = async |tag: &str, reason: &str, id: &str, body: &str| {
         let delivery = Delivery { caller: "tagalong".into(), id: id.into(), body_sha256: body.into() };

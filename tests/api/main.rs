@@ -15,6 +15,7 @@ mod follow;
 mod full;
 mod migrations;
 mod orders;
+mod outbox;
 mod proxies;
 mod record;
 mod values;

@@ -59,7 +59,7 @@ const OLD: [Old; 15] = [
         "deploy",
         "done",
         Some("up"),
-        Some(r#"{"outcome":"cancelled","by":"rollback x","changed":true,"brought_back":false}"#),
+        Some(r#"{"outcome":"cancelled","by":"rollback 01000000000000000000000013","changed":true,"brought_back":false}"#),
         1,
         0,
     ),
@@ -222,7 +222,7 @@ async fn what_an_earlier_version_wrote_is_carried_over(database: Database) {
     for number in [13, 14, 15] {
         rig.ended(&id(number).to_string()).await;
     }
-    let store = rig.app().deployer().store().clone();
+    let store = rig.app().shared().store.clone();
     assert_eq!(store.get(&id(13)).await.unwrap().map(|one| (one.run, one.attempts > 2, one.fence > 4)), Some((1, true, true)));
     let lines = store.lines_after(&id(13), 0, 100).await.unwrap();
     assert!(lines.len() > 3 && lines.iter().zip(1..).all(|(line, n)| (line.run, line.seq, line.position) == (1, n, n)), "{lines:?}");
@@ -276,7 +276,7 @@ async fn a_service_runs_on_several_hosts(database: Database) {
     let bring_back = "UPDATE runs SET host = 'local' WHERE host = 'second'";
     assert_eq!(rig.execute(bring_back).await, 1);
     let waiting = rig.order("web", "3").await;
-    let store = rig.app().deployer().store().clone();
+    let store = rig.app().shared().store.clone();
     let services = [ServiceName::parse("web").unwrap()];
     assert!(store.claim(&services, "another", 1000).await.unwrap().is_empty());
     assert_eq!(rig.show(&waiting).await["state"], "waiting");

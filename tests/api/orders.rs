@@ -136,7 +136,7 @@ async fn fifty_orders_at_once_leave_one_running_and_one_waiting(database: Databa
     pool.close().await;
     drop(gate);
     rig.ended(&running).await;
-    rig.app().deployer().store().probe().await.unwrap();
+    rig.app().shared().store.probe().await.unwrap();
     until("the last one", async || (rig.count("SELECT COUNT(*) FROM deployments WHERE state <> 'done'").await == 0).then_some(())).await;
     assert_eq!(rig.count("SELECT COUNT(*) FROM deployments WHERE outcome_name = 'superseded'").await, 49);
     assert_eq!(rig.count("SELECT COUNT(*) FROM deployments WHERE outcome_name = 'failed'").await, 2);
@@ -332,7 +332,7 @@ async fn a_waiting_and_a_running_one_are_cancelled(database: Database) {
         let ended = rig.ended(id).await;
         assert_eq!((&ended["outcome"], &ended["by"], &ended["changed"]), (&json!("cancelled"), &json!("key:ops"), &json!(false)));
         assert_refused(&rig.act(rig.key(), &path).await, 409, "ended");
-        let lines = rig.app().deployer().store().lines_after(&id.parse().unwrap(), 0, 100).await.unwrap();
+        let lines = rig.app().shared().store.lines_after(&id.parse().unwrap(), 0, 100).await.unwrap();
         assert_eq!(lines.last().unwrap().text, "cancelled by key:ops, nothing was changed");
     }
     drop(gate);
@@ -363,7 +363,7 @@ async fn a_restart_takes_up_what_ran_and_what_waited(database: Database) {
     let running = rig.order_running("web", "1").await;
     let waiting = rig.order("web", "2").await;
     let notes = async |rig: &Rig| {
-        let lines = rig.app().deployer().store().lines_after(&running.parse().unwrap(), 0, 100).await.unwrap();
+        let lines = rig.app().shared().store.lines_after(&running.parse().unwrap(), 0, 100).await.unwrap();
         lines.iter().filter(|line| line.text.starts_with("tagalong was ended while it carried this out")).count()
     };
     for attempts in 2..4 {

@@ -13,10 +13,14 @@ use tagalong::http::Need;
 use tagalong::http::ROUTES;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
+use tagalong::model::Lane;
+use tagalong::model::Message;
 use tagalong::store::AuditFault;
 use tagalong::store::Debt;
 use tagalong::store::LastReload;
+use tagalong::store::Owe;
 use tagalong::store::Store;
+use tagalong::store::Wait;
 
 use crate::support::Call;
 use crate::support::Database;
@@ -33,29 +37,37 @@ on_both!(what_is_owed_to_peers_is_kept, the_audit_trail_shows_tampering, no_text
 async fn what_is_owed_to_peers_is_kept(database: Database) {
     let mut rig = Plan::new(database).start().await;
     let (name, here) = (DatasetName::parse("notes").unwrap(), "executor");
-    let commit = |digit: &str| Commit::parse(&digit.repeat(40)).unwrap();
-    let peers = ["http://a/".to_owned(), "http://b/".to_owned()];
-    let store = rig.app().deployer().store().clone();
-    store.owe(here, &name, &peers, &commit("1"), 1000).await.unwrap();
-    let first = store.debts(here, &name).await.unwrap();
+    let commit = |digit: &str| Message::Commit(Commit::parse(&digit.repeat(40)).unwrap());
+    let lane = |executor: &str| Lane::Peers { executor: executor.to_owned(), dataset: name.clone() };
+    let owes = |peers: &[&str], digit: &str| -> Vec<Owe> {
+        peers.iter().map(|peer| Owe { receiver: (*peer).into(), key: "newest".into(), message: commit(digit) }).collect()
+    };
+    let store = rig.app().shared().store.clone();
+    let older = store.owe(&lane(here), &owes(&["http://a/", "http://b/"], "1"), 1000, 1000).await.unwrap();
+    let first = store.owed(&lane(here)).await.unwrap();
+    assert_eq!(first, older);
     assert_eq!((first.len(), first[0].since_ms, first[0].tries, &first[0].why), (2, 1000, 0, &None));
+    for _ in 0..3 {
+        let tried = store.owed(&lane(here)).await.unwrap();
+        let wait = Wait { next_ms: 5000, quiet_ms: None, why: "it is away".into() };
+        store.put_off(&lane(here), &tried[0], here, &wait).await.unwrap();
+    }
     let tried = Debt { tries: 3, next_ms: 5000, why: Some("it is away".into()), ..first[0].clone() };
-    store.put_off(here, &name, &tried).await.unwrap();
-    assert_eq!(store.debts(here, &name).await.unwrap()[0], tried);
-    store.owe(here, &name, &peers[..1], &commit("2"), 2000).await.unwrap();
-    store.settle(here, &name, &peers[0], &commit("1")).await.unwrap();
-    store.settle(here, &name, &peers[1], &commit("1")).await.unwrap();
+    assert_eq!(store.owed(&lane(here)).await.unwrap()[0], tried);
+    store.owe(&lane(here), &owes(&["http://a/"], "2"), 2000, 2000).await.unwrap();
+    store.settle(&lane(here), &older[0]).await.unwrap();
+    store.settle(&lane(here), &older[1]).await.unwrap();
     let last = LastReload { outcome: "fast-forwarded".into(), why: None, load_fault: None, at_ms: 7, loaded_ms: Some(7) };
     store.reloaded(here, &name, &last).await.unwrap();
     store.reloaded(here, &name, &LastReload { why: Some("away".into()), at_ms: 8, loaded_ms: None, ..last.clone() }).await.unwrap();
     rig.restart().await;
-    let store = rig.app().deployer().store().clone();
-    let left = store.debts(here, &name).await.unwrap();
-    assert_eq!((left.len(), &left[0].commit, left[0].since_ms), (1, &commit("2"), 1000));
+    let store = rig.app().shared().store.clone();
+    let left = store.owed(&lane(here)).await.unwrap();
+    assert_eq!((left.len(), &left[0].message, left[0].since_ms), (1, &commit("2"), 1000));
     let kept = store.last_reload(here, &name).await.unwrap().unwrap();
     assert_eq!((kept.at_ms, kept.loaded_ms, kept.why.as_deref()), (8, Some(7), Some("away")));
-    store.forgive(here, &name, &peers[0]).await.unwrap();
-    assert_eq!((store.debts(here, &name).await.unwrap(), store.debts("another", &name).await.unwrap()), (vec![], vec![]));
+    store.forgive(&lane(here), "http://a/").await.unwrap();
+    assert_eq!((store.owed(&lane(here)).await.unwrap(), store.owed(&lane("another")).await.unwrap()), (vec![], vec![]));
     rig.finish().await;
 }
 
@@ -88,7 +100,7 @@ async fn the_audit_trail_shows_tampering(database: Database) {
     ];
     assert_eq!(said[..4], expected);
     assert!(said[4].starts_with(&format!("key:ops outcome web {id} failed, nothing was changed: ")), "{}", said[4]);
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let (entries, noted) = store.verify_audit(None).await.unwrap().unwrap();
     assert_eq!(entries, 5);
     // Every way to change it, each made good again.
@@ -349,6 +361,8 @@ async fn health_and_metrics_tell_how_it_stands() {
     drop(gate);
     let ended = "tagalong_deployments_total{service=\"web\",outcome=\"failed\"} 2";
     crate::support::until("both to end", async || metrics().await.contains(ended).then_some(())).await;
+    let (text, fault) = (metrics().await, "tagalong_faults_total{service=\"web\",kind=\"");
+    assert!(text.lines().any(|have| have.starts_with(fault) && have.ends_with(" 2")), "{text}");
     rig.finish().await;
 }
 

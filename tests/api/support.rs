@@ -291,7 +291,7 @@ impl Rig {
     pub(crate) async fn order_running(&self, service: &str, tag: &str) -> String {
         let id = self.order(service, tag).await;
         self.until(&id, |shown| shown["state"] == "running" && shown["step"] == "resolve").await;
-        let store = self.app().deployer().store();
+        let store = &self.app().shared().store;
         until("its first lines", async || (store.last_position(&id.parse().unwrap()).await.unwrap() == 3).then_some(())).await;
         id
     }
@@ -316,7 +316,7 @@ impl Rig {
 
     /// Waits until all orders have ended, checks what must hold after every test, and stops the server.
     pub(crate) async fn finish(self) {
-        let store = self.app().deployer().store().clone();
+        let store = self.app().shared().store.clone();
         until("the end of all orders", async || (store.counts().await.unwrap() == (0, 0)).then_some(())).await;
         assert_eq!(self.count("SELECT COUNT(*) FROM deployments WHERE outcome IS NULL OR ended_ms IS NULL").await, 0);
         for service in &self.plan.services {

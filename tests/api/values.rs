@@ -4,9 +4,12 @@ use serde_json::json;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
 use tagalong::model::DeploymentId;
+use tagalong::model::Lane;
+use tagalong::model::Message;
 use tagalong::model::ServiceName;
 use tagalong::store::Delivery;
 use tagalong::store::LastReload;
+use tagalong::store::Owe;
 use tagalong::store::StoreError;
 
 use crate::support::Call;
@@ -64,7 +67,7 @@ async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Databas
         ids.push(rig.order(service, "1").await);
         rig.ended(&ids[ids.len() - 1]).await;
     }
-    let (id, store) = (ids[0].as_str(), rig.app().deployer().store());
+    let (id, store) = (ids[0].as_str(), &rig.app().shared().store);
     let parsed: DeploymentId = id.parse().unwrap();
     for (table, column, value) in COLUMNS {
         let key = if table == "runs" { "deployment" } else { "id" };
@@ -104,15 +107,17 @@ async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Databas
 
 /// Tables beside deployments and their lines.
 async fn others(rig: &Rig) {
-    let store = rig.app().deployer().store();
+    let store = &rig.app().shared().store;
     let (notes, web) = (DatasetName::parse("notes").unwrap(), ServiceName::parse("web").unwrap());
     let last = LastReload { outcome: "in-sync".into(), why: None, load_fault: None, at_ms: 1, loaded_ms: None };
     store.reloaded("here", &notes, &last).await.unwrap();
     change(rig, "UPDATE datasets SET outcome = 'fine'").await;
     is_named(store.last_reload("here", &notes).await, "datasets.outcome of notes");
-    store.owe("here", &notes, &["http://a/".into()], &Commit::parse(&"a".repeat(40)).unwrap(), 1).await.unwrap();
-    change(rig, "UPDATE debts SET commit_id = 'main'").await;
-    is_named(store.debts("here", &notes).await, "debts.commit_id of notes");
+    let lane = Lane::Peers { executor: "here".into(), dataset: notes.clone() };
+    let message = Message::Commit(Commit::parse(&"a".repeat(40)).unwrap());
+    store.owe(&lane, &[Owe { receiver: "http://a/".into(), key: "newest".into(), message }], 1, 1).await.unwrap();
+    change(rig, "UPDATE outbox SET message = 'commit main'").await;
+    is_named(store.owed(&lane).await, "outbox.message of http://a/");
     change(rig, "INSERT INTO holds (service, deployment, since_ms) VALUES ('web', 'x', 1)").await;
     is_named(store.hold(&web).await, "holds.deployment of x");
     change(rig, "DELETE FROM holds").await;
@@ -158,7 +163,7 @@ async fn a_row_that_does_not_read_stops_no_other(database: Database) {
     assert_eq!(rig.count("SELECT COUNT(*) FROM runs WHERE executor IS NULL AND fence = (SELECT MIN(fence) FROM runs)").await, 1);
     // Whoever asks what is under way is told of both, and never that nothing is.
     let web = ServiceName::parse("web").unwrap();
-    let found = rig.app().deployer().store().unfinished(&web).await.unwrap();
+    let found = rig.app().shared().store.unfinished(&web).await.unwrap();
     assert_eq!((found.deployments.len(), found.unreadable.len()), (0, 2), "{found:?}");
     let shown = Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json();
     assert!(shown["blocked"].as_str().unwrap().contains(&format!("deployments.kind of {waits}")), "{shown}");
@@ -197,7 +202,7 @@ async fn a_release_that_does_not_read_is_none_to_go_back_to(database: Database) 
         )
         .await;
     }
-    let (store, web) = (rig.app().deployer().store(), ServiceName::parse("web").unwrap());
+    let (store, web) = (&rig.app().shared().store, ServiceName::parse("web").unwrap());
     assert!(store.verified(&web).await.unwrap().iter().all(Result::is_ok), "{:?}", store.verified(&web).await);
     let state = async || {
         let shown = Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json();

@@ -1,7 +1,6 @@
 //! The push daemon, sentence by sentence.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tagalong::dataset::Push;
 use tagalong::model::Reconcile;
@@ -135,7 +134,12 @@ on_both_gits! {
         let mut daemon = Daemon::start(&world);
         let tip = world.here("x", "1");
         daemon.until("it is refused", |now| matches!(now, Push::Refused { why } if why.contains("not here, please"))).await;
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        // However often it is woken, the remote is left alone.
+        for _ in 0..5 {
+            daemon.now.mark_unchanged();
+            daemon.wake.notify_one();
+            daemon.now.changed().await.unwrap();
+        }
         assert!(std::fs::read_to_string(&tried).unwrap().lines().count() <= 2);
         world.take_all();
         world.let_the_refusal_end();
@@ -175,13 +179,15 @@ on_both_gits! {
         world.ready().await;
         let hook = world.remote().join("hooks/pre-receive");
         std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
-        std::fs::write(&hook, "#!/bin/sh\ntouch pushing\nwhile [ ! -e go ]; do sleep 0.02; done\n").unwrap();
+        std::fs::write(&hook, "#!/bin/sh\nwhile [ ! -e go ]; do echo x >>pushing; sleep 0.02; done\n").unwrap();
         crate::world::executable(&hook);
         let daemon = Daemon::start(&world);
         let tip = world.here("x", "1");
-        until("a push runs", || world.remote().join("pushing").exists()).await;
+        let rounds = || std::fs::read(world.remote().join("pushing")).unwrap_or_default().len();
+        until("a push runs", || rounds() > 0).await;
         daemon.cancel.cancel();
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let before = rounds();
+        until("the push to go on", || rounds() > before + 20).await;
         std::fs::write(world.remote().join("go"), "").unwrap();
         assert_eq!(daemon.stop().await, Push::Done);
         assert_eq!(world.remote_tip(), tip);

@@ -2,11 +2,36 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
+use rustix::fs::inotify;
 use tagalong::model::CommitName;
 use tagalong::model::Reconcile;
 
 use crate::world::World;
 use crate::world::on_both_gits;
+use crate::world::until;
+
+/// How often a file was opened, by whomever.
+struct Looks {
+    events: std::os::fd::OwnedFd,
+    count: usize,
+}
+
+impl Looks {
+    fn at(file: &std::path::Path) -> Self {
+        let events = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&events, file, inotify::WatchFlags::OPEN).unwrap();
+        Self { events, count: 0 }
+    }
+
+    fn count(&mut self) -> usize {
+        let mut room = [std::mem::MaybeUninit::uninit(); 1024];
+        let mut reader = inotify::Reader::new(&self.events, &mut room);
+        while reader.next().is_ok() {
+            self.count += 1;
+        }
+        self.count
+    }
+}
 
 on_both_gits! {
     async fn the_same_touches_no_file(world: World) {
@@ -419,12 +444,14 @@ on_both_gits! {
         world.ready().await;
         world.elsewhere("a", "remote\n");
         let lock = world.dir().join(".git/index.lock");
-        std::fs::write(&lock, "").unwrap();
+        // By its age alone it would be nobody's.
+        std::fs::File::create(&lock).unwrap().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
+        let mut looks = Looks::at(&lock);
         // A git that lives and works here, as its folder shows.
         let mut app = world.command(&world.dir(), &["cat-file", "--batch"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
         let pass = world.data().reconcile(&world.cancel);
         let release = async {
-            tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+            until("the lock to be looked at again and again", || looks.count() >= 5).await;
             assert_eq!(world.read("a"), "1 a\n2 a\n3 a\n", "nothing moved under the lock");
             std::fs::remove_file(&lock).unwrap();
             app.kill().unwrap();

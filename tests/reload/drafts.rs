@@ -56,7 +56,7 @@ async fn a_pass_that_failed_leaves_a_live_apps_drafts_where_they_are() {
     }
     // Other settings of the same folder are no new start of the app.
     plan().dataset("grace_s = 5").write(&place);
-    server.app().reload(&server.file);
+    server.app().read_again(&server.file);
     let new = place.push(&[("notes/two.md", "more\n")]);
     let (status, answer) = server.reload(&json!({ "commitHash": new })).await;
     assert_eq!((status, &answer["loaded"]), (200, &json!(new)), "{answer}");

@@ -150,19 +150,19 @@ async fn a_changed_configuration_loses_no_call() {
     let server = Server::start(Plan::new("pod").write(&place)).await;
     server.until_loaded(&place.tip()).await;
     let new = place.push(&[("notes/two.md", "two\n")]);
-    server.app().reload(&server.file);
+    server.app().read_again(&server.file);
     let (status, answer) = server.reload(&json!({ "commitHash": new })).await;
     assert_eq!((status, &answer["loaded"]), (200, &json!(new)), "{answer}");
     // Another check: the dataset begins anew.
     Plan::new("pod").table("[dataset.notes.check]\nargv = [\"false\"]").write(&place);
-    server.app().reload(&server.file);
+    server.app().read_again(&server.file);
     let newer = place.push(&[("notes/three.md", "three\n")]);
     let (status, answer) = server.reload(&json!({ "commitHash": newer })).await;
     assert_eq!((status, &answer["code"]), (502, &json!("not_loaded")), "{answer}");
     // Gone from the configuration, gone from the API.
     std::fs::write(&server.file, "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\nsocket = \"pod.sock\"\ndata_dir = \"pod-data\"\n")
         .unwrap();
-    server.app().reload(&server.file);
+    server.app().read_again(&server.file);
     let (status, answer) = server.reload(&json!({})).await;
     assert_eq!((status, &answer["code"]), (404, &json!("unknown_dataset")), "{answer}");
     server.stop().await;

@@ -1,7 +1,14 @@
 //! Others hear of what is new, and one that was away gets it when it is back.
 
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
 use serde_json::Value;
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::Place;
 use crate::support::Plan;
@@ -129,4 +136,78 @@ async fn every_address_of_a_name_is_called() {
     .await;
     first.stop().await;
     second.stop().await;
+}
+
+/// Somebody else's server, which gives each call the next of `answers`, and the last one for ever; an empty one never comes.
+struct Foreign {
+    url: String,
+    calls: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Foreign {
+    async fn start(answers: &'static [&'static str]) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/hooks/data", listener.local_addr().unwrap());
+        let calls = Arc::<Mutex<Vec<Instant>>>::default();
+        let noted = Arc::clone(&calls);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut call = Vec::new();
+                while !call.ends_with(b"}") && stream.read_buf(&mut call).await.is_ok_and(|more| more > 0) {}
+                let nth = {
+                    let mut noted = noted.lock().unwrap();
+                    noted.push(Instant::now());
+                    noted.len() - 1
+                };
+                let answer = answers[nth.min(answers.len() - 1)];
+                if answer.is_empty() {
+                    tokio::spawn(async move { stream.read_to_end(&mut Vec::new()).await });
+                    continue;
+                }
+                stream
+                    .write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}").as_bytes())
+                    .await
+                    .unwrap();
+            }
+        });
+        Self { url, calls }
+    }
+
+    fn calls(&self) -> Vec<Instant> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+/// One peer that never answers, one that refuses and one that asks for silence: each is met in its own time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_hangs_refuses_or_wants_silence_delays_nobody() {
+    const SILENCE: Duration = Duration::from_secs(2);
+    let place = Place::new();
+    let hangs = Foreign::start(&[""]).await;
+    let refuses = Foreign::start(&["422 Unprocessable Content"]).await;
+    let busy = Foreign::start(&["429 Too Many Requests\r\nretry-after: 2", "200 OK"]).await;
+    let plan = with_peers(pod(&place, "first", port()), &[hangs.url.clone(), refuses.url.clone(), busy.url.clone()]);
+    let first = Server::start(plan.write(&place)).await;
+    first.until_loaded(&place.tip()).await;
+    let new = place.push(&[("notes/two.md", "two\n")]);
+    assert_eq!(first.reload(&json!({ "commitHash": new })).await.0, 200);
+    let is_owed = |shown: &Value, url: &str| shown["owed"].as_array().unwrap().iter().any(|owed| owed["peer"] == url);
+    let is_refused = |shown: &Value| {
+        let mut owed = shown["owed"].as_array().unwrap().iter();
+        owed.any(|owed| owed["peer"] == refuses.url.as_str() && owed["refused_ms"].is_i64())
+    };
+    first.until("the one that wanted silence to have it", |shown| !is_owed(shown, &busy.url) && is_refused(shown)).await;
+    let (of_busy, of_hanging) = (busy.calls(), hangs.calls());
+    assert_eq!((of_busy.len(), of_hanging.len(), refuses.calls().len()), (2, 1, 1));
+    assert!(of_busy[1] - of_busy[0] >= SILENCE, "{of_busy:?}");
+    assert!(is_owed(&first.dataset().await, &hangs.url));
+    let (_, ready) = first.local(reqwest::Method::GET, "/readyz", None).await;
+    let notes = ["2 peers of notes are owed a commit.", "1 peer of notes refuses the commit that it is owed and waits for a person."];
+    assert_eq!(ready["notes"], json!(notes));
+    // The next commit is another question.
+    let newer = place.push(&[("notes/three.md", "three\n")]);
+    assert_eq!(first.reload(&json!({ "commitHash": newer })).await.0, 200);
+    until("the one that refuses to be asked again", async || (refuses.calls().len() == 2).then_some(())).await;
+    first.until("the one that is well to have it", |shown| !is_owed(shown, &busy.url)).await;
+    first.stop().await;
 }

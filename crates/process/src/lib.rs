@@ -32,7 +32,7 @@ use group::Group;
 
 pub use channel::{Channel, FarEnd, channel};
 pub use files::raise_open_files;
-pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of, work_left_behind};
+pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of, work_left_behind, work_under_way};
 pub use other::{replace_by, send_signal};
 pub use passing::{Passing, remove_passing};
 

@@ -212,6 +212,16 @@ fn command_of(pid: i32) -> String {
     words.join(" ").chars().take(80).collect()
 }
 
+/// For what the lock of `dir` is held by a tagalong that lives: this one, or another.
+#[must_use]
+pub fn work_under_way(dir: &Path) -> Option<String> {
+    let path = dir.join(NAME);
+    let owner = Owner::read(&path);
+    // Whoever else locks the file leaves what stands in it.
+    let is_takers = |(_, taker): &(i32, i32)| [0, owner.pid].contains(taker);
+    (!owner.work.is_empty() && owner.is_alive() && holding(&path).iter().any(is_takers)).then_some(owner.work)
+}
+
 /// For what the lock of `dir` was taken by a tagalong that has died, where something that it started still holds it.
 #[must_use]
 pub fn work_left_behind(dir: &Path) -> Option<String> {

@@ -42,7 +42,7 @@ impl<'r> Attempt<'r> {
     /// # Errors
     /// 403 for a call over the unix socket that a proxy passed on.
     pub(super) fn of(request: &'r HttpRequest, shared: &'r Shared) -> Result<Self, ApiError> {
-        let config = shared.deployer.config();
+        let config = shared.config.now();
         let origin = Origin::of(request, &config.server)?;
         let attempt = Self { limit_key: origin.limit_key(), request, shared, config, origin };
         if let Some(connection) = attempt.connection() {
@@ -58,7 +58,7 @@ impl<'r> Attempt<'r> {
     /// Whether so many attempts from there have failed that no more are looked at.
     pub(super) fn is_spent(&self) -> bool {
         let most = self.config.server.failed_attempts_per_min;
-        self.origin.uid().is_none() && self.shared.deployer.store().failed_attempts(&self.limit_key) >= most
+        self.origin.uid().is_none() && self.shared.store.failed_attempts(&self.limit_key) >= most
     }
 
     /// From here on what is left to do is ours, so the connection keeps its place.
@@ -74,8 +74,8 @@ impl<'r> Attempt<'r> {
 
     /// It has failed, which counts.
     pub(super) fn fail(&self) {
-        self.shared.deployer.metrics().refused_call();
-        self.shared.deployer.store().count_failed(&self.limit_key);
+        self.shared.metrics.refused_call();
+        self.shared.store.count_failed(&self.limit_key);
     }
 
     /// It has held, so the connection may carry further calls.

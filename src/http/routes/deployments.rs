@@ -125,7 +125,7 @@ pub(super) async fn list(proven: Proven<Listed>, shared: web::Data<Shared>) -> A
             unknown.escape_default()
         )));
     }
-    let found = shared.deployer.store().list(&filter).await?;
+    let found = shared.store.list(&filter).await?;
     let many = found.deployments.len() + found.unreadable.len();
     let next_before = if many as i64 == filter.limit { found.last } else { None };
     let unreadable = found.unreadable.iter().map(ToString::to_string).collect();
@@ -193,7 +193,7 @@ async fn find(call: &Call<'_>) -> Result<Deployment, ApiError> {
     let id = call.part("id");
     let missing = || ApiError::not_found(format!("There is no deployment {}; `tagalong history` lists them.", id.escape_default()));
     let id = DeploymentId::parse(id).map_err(|_| missing())?;
-    call.shared().deployer.store().get(&id).await?.ok_or_else(missing)
+    call.shared().store.get(&id).await?.ok_or_else(missing)
 }
 
 /// 202: the order is on disk.

@@ -27,11 +27,11 @@ pub(super) async fn healthz(_: web::Data<Shared>) -> HttpResponse {
 
 pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     let mut problems = Vec::new();
-    if let Err(error) = shared.deployer.store().probe().await {
+    if let Err(error) = shared.store.probe().await {
         tracing::warn!(%error, "not ready: the database takes no write");
         problems.push("The database takes no write.".to_owned());
     }
-    if shared.deployer.hub().is_unwritable() {
+    if shared.hub.is_unwritable() {
         problems.push("The journal cannot be written; most likely the disk is full.".to_owned());
     }
     // What a dataset waits for is no reason to send nobody here.
@@ -57,10 +57,10 @@ impl Ask for Numbers {
 }
 
 pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
-    let (waiting, running) = shared.deployer.store().counts().await?;
+    let (waiting, running) = shared.store.counts().await?;
     shared.reloader.measure().await?;
-    let metrics = shared.deployer.metrics();
-    metrics.set_now(waiting, running, shared.deployer.hub().is_unwritable());
+    let metrics = &shared.metrics;
+    metrics.set_now(waiting, running, shared.hub.is_unwritable());
     Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(metrics.text()))
 }
 

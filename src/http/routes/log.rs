@@ -92,13 +92,13 @@ impl Ask for Follow {
 
 pub(super) async fn follow(proven: Proven<Follow>, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let Proven { ask: Follow { deployment: ReadOne(found), as_events, after, live }, caller, .. } = proven;
-    let most = shared.deployer.config().server.max_followers.min(shared.most_followers);
+    let most = shared.config.now().server.max_followers.min(shared.most_followers);
     let place = shared.followers.take(&caller.to_string(), most);
     let Some(place) = place else {
         return Err(ApiError::busy(format!("{most} read journals already (max_followers); try again.")));
     };
     let follower = Follower {
-        told: shared.deployer.hub().follow(&found.id),
+        told: shared.hub.follow(&found.id),
         place: Arc::new(place),
         is_let_go: false,
         runs_here: false,
@@ -189,7 +189,7 @@ impl Follower {
     /// Reads what is new. The state is read before the lines, so that no line can come behind an end.
     async fn read(&mut self) -> Result<(), StoreError> {
         self.told.mark_unchanged();
-        let store = self.shared.deployer.store();
+        let store = &self.shared.store;
         let stored = store.get(&self.id).await?;
         let lines = store.lines_after(&self.id, self.after, PAGE).await?;
         let more = lines.len() as i64 == PAGE;

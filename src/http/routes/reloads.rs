@@ -92,7 +92,7 @@ async fn carry_out(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &r
     if let Done::Ran(ran) = &reply.done {
         let serves = reply.loaded.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         let detail = format!("{}{}, serves {serves}", ran.outcome(), if ran.is_ok() { "" } else { ", did not hold" });
-        if let Err(error) = shared.deployer.store().audit(caller, "reload", dataset.as_str(), &detail).await {
+        if let Err(error) = shared.store.audit(caller, "reload", dataset.as_str(), &detail).await {
             tracing::warn!(%dataset, %error, "the reload is not in the audit trail");
         }
     }
@@ -157,7 +157,7 @@ impl Ask for ReadOne {
         let name = call.part("name");
         let missing = || ApiError::not_found(format!("There is no dataset {}; `tagalong data status` lists them.", name.escape_default()));
         let found = DatasetName::parse(name).map_err(|_| missing())?;
-        if call.shared().deployer.config().datasets.contains_key(&found) { Ok(Self(found)) } else { Err(missing()) }
+        if call.shared().config.now().datasets.contains_key(&found) { Ok(Self(found)) } else { Err(missing()) }
     }
 
     fn needs(&self) -> Needs {

@@ -35,7 +35,7 @@ impl Ask for Readable {
     type Body = NoBody;
 
     async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
-        let config = call.shared().deployer.config();
+        let config = call.shared().config.now();
         let may_read = |service: &&Arc<Service>| call.may(&Scope::on(Verb::Read, &service.name));
         let services: Vec<Arc<Service>> = config.services.values().filter(may_read).cloned().collect();
         Ok(Self { is_any_hidden: services.len() < config.services.len(), services })
@@ -112,5 +112,5 @@ fn find(call: &Call<'_>) -> Result<Arc<Service>, ApiError> {
     let name = call.part("name");
     let missing = || ApiError::not_found(format!("There is no service {}; `tagalong status` lists them.", name.escape_default()));
     let name = ServiceName::parse(name).map_err(|_| missing())?;
-    call.shared().deployer.config().service(&name).cloned().ok_or_else(missing)
+    call.shared().config.now().service(&name).cloned().ok_or_else(missing)
 }

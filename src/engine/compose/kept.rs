@@ -1,0 +1,89 @@
+//! Keep-tags: what a routine `docker image prune` must not take.
+
+use crate::engine::compose::stack::Compose;
+use crate::engine::compose::stack::QUESTION;
+use crate::engine::error::EngineError;
+use crate::model::ImageRef;
+use crate::model::ServiceName;
+use crate::process::Cancel;
+
+/// The registry part of keep-tags. It names no host, so nothing is ever pulled or pushed by it.
+const KEEP: &str = "tagalong.keep";
+
+/// What became of an image that is no longer kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forgotten {
+    /// Its keep-tag and its digest are gone; its layers too, unless something else names it.
+    Gone,
+    /// It was not on the host.
+    NotHere,
+    /// A container uses it (its name), running or not: nothing was removed.
+    InUse(String),
+}
+
+impl Compose {
+    /// Gives the image a keep-tag of `service`, so that it survives `docker image prune`. Doing it twice is no fault.
+    ///
+    /// # Errors
+    /// When the image is not on the host.
+    pub async fn keep(&self, service: &ServiceName, reference: &ImageRef, cancel: &Cancel) -> Result<(), EngineError> {
+        let command = self.docker_command(["tag".to_owned(), reference.by_digest(), keep_tag(service, reference)], QUESTION);
+        self.ask(&command, &format!("keeping {reference}"), cancel).await.map(|_| ())
+    }
+
+    /// Afterwards the tag of a loaded image names this very content on this host, whatever was loaded under it since.
+    ///
+    /// # Errors
+    /// When the image is not on the host.
+    pub async fn name_loaded(&self, reference: &ImageRef, cancel: &Cancel) -> Result<(), EngineError> {
+        let Some(name) = reference.loaded_name() else { return Ok(()) };
+        let command = self.docker_command(["tag".to_owned(), reference.by_digest(), name], QUESTION);
+        self.ask(&command, &format!("naming {reference}"), cancel).await.map(|_| ())
+    }
+
+    /// Takes the keep-tag of `service` and, unless another service keeps the same image, the digest away. An image that a
+    /// container of any project uses stays whole; nothing is ever forced.
+    ///
+    /// # Errors
+    /// When Docker does not do it.
+    pub async fn forget(&self, service: &ServiceName, reference: &ImageRef, cancel: &Cancel) -> Result<Forgotten, EngineError> {
+        let (keep, digest) = (keep_tag(service, reference), reference.by_digest());
+        let image = match self.image(&digest, cancel).await? {
+            Some(image) => Some(image),
+            None => self.image(&keep, cancel).await?,
+        };
+        let Some(image) = image else { return Ok(Forgotten::NotHere) };
+        let ancestor = format!("ancestor={}", image.id);
+        let users = self.docker_command(["ps", "-a", "--filter", &ancestor, "--format", "{{.Names}}"], QUESTION);
+        let users = self.ask(&users, "listing the containers that use an image", cancel).await?;
+        if let Some(user) = users.lines().next() {
+            return Ok(Forgotten::InUse(user.to_owned()));
+        }
+        let is_kept_by_others = image.tags.iter().any(|tag| tag.starts_with(KEEP) && *tag != keep);
+        let mut names = Vec::new();
+        if image.tags.contains(&keep) {
+            names.push(keep);
+        }
+        let name = reference.loaded_name().unwrap_or(digest);
+        if !is_kept_by_others && image.repo_digests.iter().chain(&image.tags).any(|known| *known == name) {
+            names.push(name);
+        }
+        for name in names {
+            self.untag(&name, cancel).await?;
+        }
+        Ok(Forgotten::Gone)
+    }
+
+    async fn untag(&self, name: &str, cancel: &Cancel) -> Result<(), EngineError> {
+        let command = self.docker_command(["rmi", name], QUESTION);
+        match self.ask(&command, &format!("removing the name {name}"), cancel).await {
+            // The last name took the others with it.
+            Err(EngineError::Failed { why, .. }) if why.contains("No such image") => Ok(()),
+            done => done.map(|_| ()),
+        }
+    }
+}
+
+fn keep_tag(service: &ServiceName, reference: &ImageRef) -> String {
+    format!("{KEEP}/{service}:{}", reference.digest.short())
+}

@@ -1,0 +1,255 @@
+//! One stack on one daemon, and the commands that it is driven with.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Docker;
+use crate::config::Stack;
+use crate::engine::compose::daemon::Patience;
+use crate::engine::error::EngineError;
+use crate::process::Cancel;
+use crate::process::Command;
+use crate::process::Ended;
+use crate::process::Mask;
+use crate::process::Stream;
+use crate::process::capture;
+use crate::process::run;
+
+/// How long a question to docker may take.
+pub(super) const QUESTION: Duration = Duration::from_mins(1);
+
+/// Settings of compose that we decide, whatever `.env` says: plain output, no menu, nothing fetched that a compose file
+/// names, and no container removed that the stack no longer mentions.
+const SETTINGS: [(&str, &str); 8] = [
+    ("COMPOSE_ANSI", "never"),
+    ("COMPOSE_EXPERIMENTAL_GIT_REMOTE", "false"),
+    ("COMPOSE_EXPERIMENTAL_OCI_REMOTE", "false"),
+    ("COMPOSE_IGNORE_ORPHANS", "true"),
+    ("COMPOSE_MENU", "false"),
+    ("COMPOSE_PROGRESS", "plain"),
+    ("COMPOSE_REMOVE_ORPHANS", "false"),
+    ("DOCKER_CLI_HINTS", "false"),
+];
+
+/// A stack on a daemon.
+#[derive(Debug, Clone)]
+pub struct Compose {
+    pub(super) docker: Docker,
+    pub(super) stack: Stack,
+    pub(super) mask: Arc<Mask>,
+    pub(super) lock: Option<Arc<File>>,
+    /// Waits for a daemon that is away; none: its absence is a fault at once.
+    pub(super) patience: Option<Arc<Patience>>,
+}
+
+impl Compose {
+    /// The engine of `stack`. `mask` hides secrets in what its programs say; `lock`, the host lock's file, is what they
+    /// get as standard input, so that one which outlives us still holds it.
+    #[must_use]
+    pub fn new(docker: Docker, stack: Stack, mask: Arc<Mask>, lock: Option<Arc<File>>) -> Self {
+        Self { docker, stack, mask, lock, patience: None }
+    }
+
+    /// The same engine, whose programs hold `lock`.
+    #[must_use]
+    pub fn locked(self, lock: Arc<File>) -> Self {
+        Self { lock: Some(lock), ..self }
+    }
+
+    /// The stack it was made for.
+    #[must_use]
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// Carries out `work` on the stack's files. They may lie on a disk that hangs, so no thread that others need waits for it.
+    pub(super) async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let engine = self.clone();
+        match tokio::task::spawn_blocking(move || work(&engine)).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The process ends: nobody reads the answer.
+                Err(_) => Err(EngineError::Cancelled { what: format!("reading the files in {}", self.stack.dir.display()) }),
+            },
+        }
+    }
+
+    /// `docker ARGS`.
+    pub(super) fn docker_command<S: Into<String>>(&self, args: impl IntoIterator<Item = S>, deadline: Duration) -> Command {
+        Command {
+            program: self.docker.program.clone(),
+            args: args.into_iter().map(Into::into).collect(),
+            env: self.env(),
+            dir: Some(self.stack.dir.clone()),
+            deadline,
+            mask: Arc::clone(&self.mask),
+            lock: self.lock.clone(),
+        }
+    }
+
+    /// `docker compose -p PROJECT --project-directory DIR -f FILE… ARGS`.
+    pub(super) fn compose_command(&self, files: &[PathBuf], args: &[&str], deadline: Duration) -> Command {
+        let mut all = vec!["compose".to_owned(), "-p".to_owned(), self.stack.project.clone()];
+        all.extend(["--project-directory".to_owned(), shown(&self.stack.dir)]);
+        all.extend(files.iter().flat_map(|file| ["-f".to_owned(), shown(file)]));
+        all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self.docker_command(all, deadline)
+    }
+
+    fn env(&self) -> BTreeMap<String, String> {
+        let mut env: BTreeMap<String, String> = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        env.insert("PATH".to_owned(), self.docker.path.clone());
+        env.insert("HOME".to_owned(), self.docker.home.clone());
+        env.insert("LANG".to_owned(), "C.UTF-8".to_owned());
+        env.insert("PWD".to_owned(), shown(&self.stack.dir));
+        if let Some(host) = &self.docker.host {
+            env.insert("DOCKER_HOST".to_owned(), host.clone());
+        }
+        if let Some(dir) = &self.docker.config_dir {
+            env.insert("DOCKER_CONFIG".to_owned(), shown(dir));
+        }
+        env
+    }
+
+    /// The output of a program that answers a question, or that may do what it does twice.
+    pub(super) async fn ask(&self, command: &Command, what: &str, cancel: &Cancel) -> Result<String, EngineError> {
+        let mut turn = self.turn();
+        loop {
+            let captured = capture(command, cancel).await;
+            let done = match captured.ended {
+                Ended::Exit(0) => Ok(captured.out),
+                ended => Err(EngineError::ended(what, &command.program, &ended, &captured.err)),
+            };
+            if !self.again(&mut turn, &done, cancel).await? {
+                return done;
+            }
+        }
+    }
+
+    /// Runs a program to its end, giving on each line it writes; once more where Docker went away meanwhile.
+    pub(super) async fn carry_out(
+        &self,
+        command: &Command,
+        what: &str,
+        cancel: &Cancel,
+        mut each: impl FnMut(Stream, String),
+    ) -> Result<(), EngineError> {
+        let mut turn = self.turn();
+        loop {
+            let done = self.carry_out_once(command, what, cancel, &mut each).await;
+            if !self.again(&mut turn, &done, cancel).await? {
+                return done;
+            }
+        }
+    }
+
+    /// Runs a program that must not be run twice without another look.
+    pub(super) async fn carry_out_once(
+        &self,
+        command: &Command,
+        what: &str,
+        cancel: &Cancel,
+        mut each: impl FnMut(Stream, String),
+    ) -> Result<(), EngineError> {
+        let mut last = Vec::<String>::new();
+        let ended = run(command, cancel, |stream, line| {
+            if stream == Stream::Err && !line.trim().is_empty() {
+                if last.len() == 6 {
+                    last.remove(0);
+                }
+                last.push(line.trim().to_owned());
+            }
+            each(stream, line);
+        })
+        .await;
+        match ended {
+            Ended::Exit(0) => Ok(()),
+            ended => Err(EngineError::ended(what, &command.program, &ended, &why(&last))),
+        }
+    }
+}
+
+/// Compose writes its progress to standard error as well: what went wrong stands in the last line that is no progress.
+fn why(last: &[String]) -> String {
+    const PROGRESS: [&str; 5] = ["Container ", "Network ", "Volume ", "Image ", "Service "];
+    let words: Vec<&str> = last.iter().map(String::as_str).filter(|line| !PROGRESS.iter().any(|start| line.starts_with(start))).collect();
+    if words.is_empty() { last.join("; ") } else { words.join("; ") }
+}
+
+/// A path as an argument or for a message.
+pub(super) fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::config::Docker;
+    use crate::config::PinChoice;
+    use crate::config::PinnedImage;
+    use crate::config::Stack;
+    use crate::engine::compose::stack::Compose;
+    use crate::engine::compose::stack::QUESTION;
+    use crate::model::Repository;
+
+    /// An engine for tests of values: no program is run.
+    pub(in crate::engine) fn engine(dir: &str) -> Compose {
+        let docker = Docker {
+            program: "docker".into(),
+            path: "/usr/bin".into(),
+            home: "/home/t".into(),
+            host: None,
+            config_dir: None,
+            wait: Duration::ZERO,
+        };
+        let pins = vec![PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) }];
+        let stack = Stack { dir: dir.into(), files: Vec::new(), project: "site".into(), pins, mode: PinChoice::Auto };
+        Compose::new(docker, stack, Arc::default(), None)
+    }
+
+    #[test]
+    fn commands_name_project_folder_and_files() {
+        let engine = engine("/srv/site");
+        let files = [PathBuf::from("/srv/site/compose.yaml"), PathBuf::from("/srv/site/prod.yaml")];
+        let command = engine.compose_command(&files, &["config", "--format", "json"], QUESTION);
+        let words =
+            "docker compose -p site --project-directory /srv/site -f /srv/site/compose.yaml -f /srv/site/prod.yaml config --format json";
+        assert_eq!(command.shown(), words);
+        assert_eq!(command.dir, Some("/srv/site".into()));
+    }
+
+    #[test]
+    fn the_lock_is_handed_down() {
+        let mut engine = engine("/srv/site");
+        let lock = Arc::new(tempfile::tempfile().unwrap());
+        engine.lock = Some(Arc::clone(&lock));
+        for command in [engine.docker_command(["pull"], QUESTION), engine.compose_command(&[], &["up"], QUESTION)] {
+            assert!(command.lock.is_some_and(|held| Arc::ptr_eq(&held, &lock)));
+        }
+    }
+
+    #[test]
+    fn the_environment_is_ours_alone() {
+        let mut engine = engine("/srv/site");
+        let names = |engine: &Compose| engine.docker_command(["ps"], QUESTION).env.into_keys().collect::<Vec<_>>().join(" ");
+        let ours = "COMPOSE_ANSI COMPOSE_EXPERIMENTAL_GIT_REMOTE COMPOSE_EXPERIMENTAL_OCI_REMOTE COMPOSE_IGNORE_ORPHANS COMPOSE_MENU \
+                    COMPOSE_PROGRESS COMPOSE_REMOVE_ORPHANS DOCKER_CLI_HINTS HOME LANG PATH PWD";
+        assert_eq!(names(&engine), ours);
+        engine.docker.host = Some("unix:///run/user/1000/docker.sock".into());
+        engine.docker.config_dir = Some("/etc/tagalong/docker".into());
+        let env = engine.docker_command(["ps"], QUESTION).env;
+        assert_eq!(env.get("DOCKER_HOST").map(String::as_str), Some("unix:///run/user/1000/docker.sock"));
+        assert_eq!(env.get("DOCKER_CONFIG").map(String::as_str), Some("/etc/tagalong/docker"));
+    }
+}

@@ -1,0 +1,57 @@
+//! The second half of the story, where a restart may enter: everything in it can be done again.
+
+use crate::landing::health;
+use crate::landing::hooks;
+use crate::landing::release::Leg;
+use crate::landing::release::Pinned;
+use crate::landing::retain;
+use crate::landing::site::Site;
+use crate::landing::smoke_step;
+use crate::landing::stack;
+use crate::landing::stop::Stop;
+use crate::model::ImageRef;
+use crate::model::Outcome;
+use crate::model::Step;
+use crate::store::Facts;
+
+/// Brings up what is pinned and looks at it; when this returns well, it is verified and recorded as such. Its step up has begun.
+pub(super) async fn bring_up(site: &mut Site<'_>, pinned: &Pinned) -> Result<Outcome, Stop> {
+    let leg = pinned.leg();
+    let mut warnings = Vec::from_iter(serve(site, &leg).await?);
+    warnings.extend(verified(site, leg.images).await?);
+    warnings.extend(hooks::after(site, &leg).await);
+    Ok(Outcome::Live { warnings })
+}
+
+/// What is pinned is brought up, is healthy, and was looked at; its step up has begun. Where Docker went away meanwhile, whatever
+/// failed is no fault of the release: once Docker is back, all of it is done again. Gives what a person should look at.
+pub(super) async fn serve(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<String>, Stop> {
+    const MOST_OUTAGES: u32 = 5;
+    for _ in 0..MOST_OUTAGES {
+        let outages = site.engine.outages();
+        let why = match serve_once(site, leg).await {
+            Err(Stop::Fault(fault)) if site.engine.was_away(outages).await => fault.to_string(),
+            Err(Stop::OldFault(why)) if site.engine.was_away(outages).await => why,
+            done => return done,
+        };
+        site.record.journal.warning(format!("{}. Docker was away meanwhile, so this is done again", why.trim_end_matches('.')));
+        site.engine.ready(&site.cancel).await?;
+        site.begin(leg.way.up(), stack::UP).await?;
+        stack::unedited(site, leg).await?;
+    }
+    serve_once(site, leg).await
+}
+
+async fn serve_once(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<String>, Stop> {
+    let journal = &mut site.record.journal;
+    site.engine.up(leg.resolved, site.service.deadlines.up, &site.cancel, |_, line| journal.output(line)).await?;
+    health::health(site, leg).await?;
+    smoke_step::smoke(site, leg).await
+}
+
+/// From here on the release counts as verified, whatever the after-hook does. Gives what a person should look at.
+pub(super) async fn verified(site: &mut Site<'_>, images: &[ImageRef]) -> Result<Vec<String>, Stop> {
+    let facts = Facts { verified: Some(true), images: Some(images.to_vec()), ..Facts::default() };
+    site.begin_with(Step::AfterHook, "verified", &facts).await?;
+    Ok(retain::keep(site, images).await)
+}

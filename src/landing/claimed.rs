@@ -1,0 +1,29 @@
+//! What a run begins with.
+
+use std::sync::Arc;
+
+use crate::config::Service;
+use crate::model::Guard;
+use crate::store::Deployment;
+
+/// An order whose turn it is, and which is this executor's now.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The order and what the record has of it.
+    pub deployment: Deployment,
+    /// Its service, as it is configured now.
+    pub service: Arc<Service>,
+    /// Whether an earlier life began it already.
+    pub recovered: bool,
+    /// What speaks against it at its turn: it ends refused then, unless it has changed the host already.
+    pub objection: Option<Objection>,
+}
+
+/// Why a guard says no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// Which guard.
+    pub guard: Guard,
+    /// Why.
+    pub why: String,
+}

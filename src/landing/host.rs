@@ -1,0 +1,61 @@
+//! The host: what every run on it shares.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+use tokio::sync::OnceCell;
+
+use crate::config::Config;
+use crate::engine::Server;
+use crate::model::ServiceName;
+use crate::registry::Registries;
+
+/// What every run on this host shares.
+#[derive(Debug)]
+pub struct Host {
+    live: RwLock<Arc<Live>>,
+    /// Who the Docker daemon is: it does not change while a server lives.
+    pub(super) docker: OnceCell<Server>,
+    /// Keys the fingerprints that stand for secret values in stored configurations.
+    pub(super) fingerprint_key: Vec<u8>,
+}
+
+/// What of the configuration is in force for all runs.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) registries: Registries,
+    /// Where files are that are needed only for a moment.
+    pub(super) passing_dir: PathBuf,
+    /// How many verified releases of each service stay on the host.
+    pub(super) keeps: BTreeMap<ServiceName, usize>,
+}
+
+impl Live {
+    fn of(config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            registries: Registries::new(config.docker.clone(), config.registries.clone()),
+            passing_dir: config.server.passing_dir(),
+            keeps: config.services.values().map(|service| (service.name.clone(), service.keep)).collect(),
+        })
+    }
+}
+
+impl Host {
+    /// A host on which nothing was carried out yet.
+    #[must_use]
+    pub fn new(config: &Config, fingerprint_key: Vec<u8>) -> Self {
+        Self { live: RwLock::new(Live::of(config)), docker: OnceCell::new(), fingerprint_key }
+    }
+
+    /// Every run from now on asks the registries and keeps images as `config` says.
+    pub fn set_config(&self, config: &Config) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Live::of(config);
+    }
+
+    pub(super) fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,138 @@
+//! The lock of a stack's folder: one run at a time, whoever carries it out.
+//!
+//! What tagalong itself holds it for is an order that ends by itself, so it is waited for. What a stranger holds it for nobody can
+//! know: the journal names him, and he is waited for as long as an order may wait at all.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::landing::site::Site;
+use crate::landing::stop::Fault;
+use crate::landing::stop::Stop;
+use crate::model::CancelledBy;
+use crate::model::DeploymentId;
+use crate::model::State;
+use crate::process;
+use crate::process::HostLock;
+use crate::process::LockError;
+
+/// How long it is tried at a time; in between it is looked at who holds it, and whether the order is still wanted.
+const BOUT: Duration = Duration::from_secs(1);
+/// How often the journal says that it is still waited for.
+const SAY: Duration = Duration::from_secs(30);
+/// How long until a lock file that cannot be opened is tried again; it becomes twice as long each time, up to the second.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// What a run that does not get the lock leaves undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stake {
+    /// Nothing: it has changed nothing.
+    Nothing,
+    /// A change of this very order, which has to be finished or brought back.
+    Own,
+    /// A change that somebody else left half-way for this order.
+    PreEmpted,
+}
+
+/// Takes the lock.
+///
+/// # Errors
+/// When it cannot be had within the time that an order may wait, or the order is cancelled meanwhile and leaves nothing undone
+/// that is not somebody else's by now.
+pub(super) async fn take(site: &mut Site<'_>, stake: Stake) -> Result<HostLock, Stop> {
+    let dir = site.service.stack.dir.clone();
+    let mut wait = Wait { began: Instant::now(), said: None, pause: AGAIN.0 };
+    loop {
+        end_leavings_of_ended(site, &dir).await;
+        let error = match HostLock::take(&dir, site.record.id().as_str(), BOUT).await {
+            Ok(lock) => return Ok(lock),
+            Err(error) => error,
+        };
+        if site.cancel.is_cancelled() && may_go(site, stake).await? {
+            return Err(Stop::Cancelled);
+        }
+        match &error {
+            // With nothing changed it is better said at once.
+            LockError::File(..) if stake == Stake::Nothing => return Err(Fault::Lock(error).into()),
+            LockError::File(..) => {
+                wait.say(site, &format!("{error} What was changed waits for that, at most {}", bound(site)));
+                wait.rest().await;
+            }
+            LockError::Taken(..) if is_ours(site, &dir).await => {
+                wait.say(site, &format!("{} is still locked for another order, which is waited for", dir.display()));
+                continue;
+            }
+            LockError::Taken(..) => {
+                let said = error.to_string();
+                wait.say(site, &format!("{} It is waited for, at most {}", said, bound(site)));
+            }
+        }
+        if wait.began.elapsed() >= site.service.max_wait {
+            return Err(Fault::Lock(error).into());
+        }
+    }
+}
+
+fn bound(site: &Site<'_>) -> String {
+    format!("{} s (max_wait_s)", site.service.max_wait.as_secs())
+}
+
+/// How long it has been waited, and what was said of it.
+struct Wait {
+    began: Instant,
+    /// The last words of it, and when.
+    said: Option<(String, Instant)>,
+    /// How long until the next try.
+    pause: Duration,
+}
+
+impl Wait {
+    /// Says it when it is new, or was not said for a while.
+    fn say(&mut self, site: &mut Site<'_>, words: &str) {
+        let is_known = self.said.as_ref().is_some_and(|(known, at)| known == words && at.elapsed() < SAY);
+        if !is_known {
+            site.record.journal.warning(words);
+            self.said = Some((words.to_owned(), Instant::now()));
+        }
+    }
+
+    async fn rest(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(AGAIN.1);
+    }
+}
+
+/// Whether a cancelled order may end without the lock: nothing is left undone, or the rollback that stops it takes it up.
+async fn may_go(site: &Site<'_>, stake: Stake) -> Result<bool, Stop> {
+    Ok(stake == Stake::Nothing || matches!(site.record.cancelled_by().await?, CancelledBy::Rollback(_)))
+}
+
+/// Whether a tagalong that lives holds the lock for an order that is in the record.
+async fn is_ours(site: &Site<'_>, dir: &Path) -> bool {
+    let Some(id) = process::work_under_way(dir).and_then(|work| DeploymentId::parse(&work).ok()) else { return false };
+    // A server over a copy of the data folder may be at this very order, and is a stranger.
+    id != *site.record.id() && site.record.state_of(&id).await.is_some()
+}
+
+/// Ends what an earlier life of this order left running: it holds the lock by the descriptor that it inherited, and is found by
+/// it.
+pub(super) async fn end_left_behind(site: &mut Site<'_>) {
+    let ended = process::end_left_behind(&site.service.stack.dir, site.record.id().as_str()).await;
+    site.record.journal.warning(format!(
+        "tagalong was ended while it carried this out; going on after {} process{} ended",
+        ended,
+        if ended == 1 { "" } else { "es" }
+    ));
+}
+
+/// Tagalong may have been ended just after it had stored an outcome, with a program of that deployment still running. No
+/// recovery comes for one that has ended, so whoever wants the lock next ends what is left.
+async fn end_leavings_of_ended(site: &Site<'_>, dir: &Path) {
+    let Some(work) = process::work_left_behind(dir) else { return };
+    let Ok(id) = DeploymentId::parse(&work) else { return };
+    if matches!(site.record.state_of(&id).await, Some(State::Done { .. })) {
+        process::end_left_behind(dir, &work).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! Everything that can be known before anything changes, the running page's own faults among it.
+
+use smoke::Report;
+
+use crate::engine::Container;
+use crate::landing::release::Ground;
+use crate::landing::release::Release;
+use crate::landing::seen;
+use crate::landing::site::Site;
+use crate::landing::smoke_step;
+use crate::landing::stack;
+use crate::landing::stop::Stop;
+use crate::model::Step;
+use crate::store::Facts;
+
+/// What `release` is landed on: the stack, what runs, and how its page looks.
+pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<Ground, Stop> {
+    let facts = Facts { images: Some(release.images.clone()), barrier: Some(release.barrier), ..Facts::default() };
+    site.begin_with(Step::Preflight, "whether it can be landed", &facts).await?;
+    let resolved = stack::look(site).await?;
+    let containers = site.engine.containers(&site.cancel).await?;
+    let running: Vec<&Container> = seen::pinned(&resolved, &containers).filter(|one| one.is_running()).collect();
+    if running.is_empty() {
+        site.record.journal.note("nothing of it runs now");
+        return Ok(Ground { resolved, ran_before: None, baseline: None });
+    }
+    let ran_before = running.iter().map(|one| format!("{} ({})", one.service, one.image)).collect::<Vec<_>>().join(", ");
+    site.record.journal.note(format!("runs now: {ran_before}"));
+    let pins = &site.service.stack.pins;
+    let tag = running.iter().find_map(|one| pins.iter().find_map(|pin| seen::tag_of(one, &pin.image)));
+    let baseline = look_at_the_page(site, tag.map(|tag| tag.to_string())).await?;
+    Ok(Ground { resolved, ran_before: Some(ran_before), baseline })
+}
+
+/// A look while Docker was away says nothing of the release that ran, so it is done again.
+async fn look_at_the_page(site: &mut Site<'_>, tag: Option<String>) -> Result<Option<Report>, Stop> {
+    let outages = site.engine.outages();
+    let baseline = smoke_step::look_before(site, tag.clone()).await;
+    let has_faults = baseline.as_ref().is_some_and(|report| report.errors().count() > 0);
+    if !has_faults || !site.engine.was_away(outages).await {
+        return Ok(baseline);
+    }
+    site.engine.ready(&site.cancel).await?;
+    Ok(smoke_step::look_before(site, tag).await)
+}

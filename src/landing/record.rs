@@ -1,0 +1,138 @@
+//! What a run writes and reads about itself: its journal, its step and facts, its outcome. Nothing of it reaches another run.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use smoke::Report;
+
+use crate::clock;
+use crate::journal::Hub;
+use crate::journal::Journal;
+use crate::landing::past::Past;
+use crate::landing::stop::Fault;
+use crate::model::CancelledBy;
+use crate::model::DeploymentId;
+use crate::model::Mask;
+use crate::model::Outcome;
+use crate::model::State;
+use crate::model::Step;
+use crate::store::Deployment;
+use crate::store::Facts;
+use crate::store::Fence;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::telemetry::Metrics;
+
+/// Where runs are recorded and told.
+#[derive(Debug, Clone)]
+pub struct Books {
+    /// The database.
+    pub store: Store,
+    /// Who follows a journal.
+    pub hub: Hub,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The record of one run. What it writes is refused once another has taken the run over.
+#[derive(Debug)]
+pub struct Record {
+    pub(super) journal: Journal,
+    pub(super) past: Past,
+    books: Books,
+    fence: Fence,
+    /// The step it is at, and since when.
+    at: (Step, Instant),
+}
+
+impl Record {
+    /// Goes on with the record of `deployment`, behind the last stored line.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open(books: &Books, deployment: &Deployment, mask: Arc<Mask>) -> Result<Self, StoreError> {
+        let fence = deployment.fence();
+        Ok(Self {
+            journal: Journal::open(&books.store, &books.hub, &fence, mask).await?,
+            past: Past::new(books.store.clone(), deployment.order.service.clone()),
+            books: books.clone(),
+            fence,
+            at: (deployment.step.unwrap_or(Step::Guards), Instant::now()),
+        })
+    }
+
+    pub(super) fn id(&self) -> &DeploymentId {
+        &self.fence.id
+    }
+
+    /// Says and stores that `step` begins, with what is known by then: when this returns, both are on disk.
+    pub(super) async fn begin(&mut self, step: Step, title: &str, facts: &Facts) -> Result<(), StoreError> {
+        let (ended, began) = std::mem::replace(&mut self.at, (step, Instant::now()));
+        self.books.metrics.step(ended, began.elapsed());
+        self.journal.step(step, title);
+        self.books.store.advance(&self.fence, step, facts).await
+    }
+
+    /// Stores what a look at the page has found.
+    pub(super) async fn keep_report(&self, step: Step, report: &Report) -> Result<(), StoreError> {
+        let facts = Facts { report: Some(report.clone()), ..Facts::default() };
+        self.books.store.advance(&self.fence, step, &facts).await
+    }
+
+    /// Tells log and metrics what was at fault.
+    pub(super) fn count(&self, fault: &Fault) {
+        let (kind, service) = (fault.kind(), self.past.service());
+        tracing::warn!(deployment = %self.fence.id, service = %service, kind = kind.as_str(), %fault, "a step failed");
+        self.books.metrics.fault(service, kind);
+    }
+
+    /// Who stops this run.
+    pub(super) async fn cancelled_by(&self) -> Result<CancelledBy, StoreError> {
+        let stored = self.books.store.get(&self.fence.id).await?;
+        Ok(stored.and_then(|stored| stored.cancel_by).unwrap_or(CancelledBy::Nameless))
+    }
+
+    /// How the deployment `id` stands; none: there is none, or it cannot be told now.
+    pub(super) async fn state_of(&self, id: &DeploymentId) -> Option<State> {
+        self.books.store.get(id).await.ok().flatten().map(|other| other.state)
+    }
+
+    /// Stores and tells the outcome. What happened on the host has happened: it is tried until it is written or somebody else
+    /// has taken the run over. Returns the past that this run belongs to from now on; none: it is somebody else's.
+    pub(super) async fn end(self, outcome: &Outcome) -> Option<Past> {
+        let Self { journal, past, books, fence, at: (step, began) } = self;
+        books.metrics.step(step, began.elapsed());
+        let seq = journal.close().await;
+        while let Err(error) = books.store.finish(&fence, outcome, step, seq).await {
+            if matches!(error, StoreError::Fenced) {
+                return None;
+            }
+            tracing::error!(deployment = %fence.id, %error, "the outcome cannot be stored; it is tried again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        books.hub.tell(&fence.id);
+        books.metrics.ended(past.service(), outcome, clock::now_ms());
+        tracing::info!(deployment = %fence.id, service = %past.service(), outcome = outcome.name(), detail = %outcome, "deployment ended");
+        books.audit(&fence.id, outcome).await;
+        Some(past)
+    }
+}
+
+impl Books {
+    /// An entry of the audit trail: what was ordered, over what, and how it ended.
+    async fn audit(&self, id: &DeploymentId, outcome: &Outcome) {
+        let written = async {
+            let Some(Deployment { order, images, ran_before, .. }) = self.store.get(id).await? else { return Ok(()) };
+            let images: Vec<String> = images.iter().map(ToString::to_string).collect();
+            let before = ran_before.map_or(String::new(), |before| format!(" over {before}"));
+            let detail =
+                if images.is_empty() { format!("{id} {outcome}") } else { format!("{id} {}{before}: {outcome}", images.join(", ")) };
+            self.store.audit(&order.caller.to_string(), "outcome", order.service.as_str(), &detail).await
+        };
+        let written: Result<(), StoreError> = written.await;
+        if let Err(error) = written {
+            tracing::warn!(deployment = %id, %error, "the outcome is not in the audit trail");
+        }
+    }
+}

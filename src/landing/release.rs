@@ -1,0 +1,125 @@
+//! What the steps hand on, each to those behind it: what was not resolved cannot be pinned, and what was not pinned cannot be
+//! undone.
+
+use smoke::Report;
+
+use crate::engine::Resolved;
+use crate::model::ImageRef;
+use crate::model::Step;
+use crate::store::Deployment;
+
+/// What is to be landed. Made by the step resolve, or read from the record.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Release {
+    /// The exact images.
+    pub(super) images: Vec<ImageRef>,
+    /// Whether it must not be rolled back past.
+    pub(super) barrier: bool,
+}
+
+impl Release {
+    /// What the record has of it.
+    pub(super) fn recorded(deployment: &Deployment) -> Self {
+        Self { images: deployment.images.clone(), barrier: deployment.barrier }
+    }
+}
+
+impl std::fmt::Display for Release {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// What a release is landed on. Made by the step preflight.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// What the stack resolves to, and how it is pinned.
+    pub(super) resolved: Resolved,
+    /// What runs, for people; none: nothing does.
+    pub(super) ran_before: Option<String>,
+    /// What a look at the running page has found.
+    pub(super) baseline: Option<Report>,
+}
+
+/// A change of the host, as the record has it: whoever has one can undo it.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    /// What was pinned.
+    pub(super) release: Release,
+    /// The pin's bytes before, as the engine gave them.
+    pub(super) before: String,
+    /// What ran before, for people; none: nothing did.
+    pub(super) ran_before: Option<String>,
+    /// What a look at the page before has found.
+    pub(super) baseline: Option<Report>,
+}
+
+impl Change {
+    /// The change that the record has of `deployment`; none: it never came to its pin.
+    pub(super) fn recorded(deployment: &Deployment) -> Option<Self> {
+        Some(Self {
+            release: Release::recorded(deployment),
+            before: deployment.pin_before.clone()?,
+            ran_before: deployment.ran_before.clone(),
+            baseline: deployment.baseline.clone(),
+        })
+    }
+}
+
+/// A release that is pinned. Made by the step pin.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    pub(super) change: Change,
+    pub(super) resolved: Resolved,
+}
+
+impl Pinned {
+    /// The way on: this release is brought up.
+    pub(super) fn leg(&self) -> Leg<'_> {
+        let Self { change, resolved } = self;
+        Leg { way: Way::Landing, images: &change.release.images, resolved, baseline: change.baseline.as_ref() }
+    }
+}
+
+/// Which way things go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// What was ordered is landed.
+    Landing,
+    /// What was there before comes back.
+    Unwinding,
+}
+
+impl Way {
+    pub(super) fn up(self) -> Step {
+        match self {
+            Self::Landing => Step::Up,
+            Self::Unwinding => Step::UndoUp,
+        }
+    }
+
+    pub(super) fn health(self) -> Step {
+        match self {
+            Self::Landing => Step::Health,
+            Self::Unwinding => Step::UndoHealth,
+        }
+    }
+
+    pub(super) fn smoke(self) -> Step {
+        match self {
+            Self::Landing => Step::Smoke,
+            Self::Unwinding => Step::UndoSmoke,
+        }
+    }
+}
+
+/// Up, health and smoke: what is brought up, and which way things go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leg<'a> {
+    pub(super) way: Way,
+    /// What is pinned; empty where it was never pinned by us.
+    pub(super) images: &'a [ImageRef],
+    pub(super) resolved: &'a Resolved,
+    /// What a look at the page has found before anything changed.
+    pub(super) baseline: Option<&'a Report>,
+}

@@ -1,0 +1,50 @@
+//! What every step has at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Service;
+use crate::engine::Compose;
+use crate::landing::host::Host;
+use crate::landing::record::Record;
+use crate::landing::stop::Fault;
+use crate::landing::stop::Stop;
+use crate::model::Order;
+use crate::model::Step;
+use crate::process::Cancel;
+use crate::store::Facts;
+
+/// What every step has at hand.
+pub(super) struct Site<'a> {
+    pub(super) host: &'a Host,
+    pub(super) service: Arc<Service>,
+    pub(super) order: Order,
+    pub(super) engine: Compose,
+    pub(super) record: Record,
+    /// What stops it.
+    pub(super) cancel: Cancel,
+}
+
+impl Site<'_> {
+    /// Says and stores that a step begins.
+    pub(super) async fn begin(&mut self, step: Step, title: &str) -> Result<(), Stop> {
+        self.begin_with(step, title, &Facts::default()).await
+    }
+
+    /// [`Site::begin`], with what is known by then.
+    pub(super) async fn begin_with(&mut self, step: Step, title: &str, facts: &Facts) -> Result<(), Stop> {
+        if self.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        Ok(self.record.begin(step, title, facts).await?)
+    }
+
+    /// `work`, ended at `limit` or when the order is cancelled.
+    pub(super) async fn within<T>(&self, limit: Duration, who: &'static str, work: impl Future<Output = T>) -> Result<T, Stop> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.cancel.cancelled() => Err(Stop::Cancelled),
+            () = tokio::time::sleep(limit) => Err(Fault::Silence { who, limit }.into()),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What is owed to others: stored before it is told, and told until the receiver has it.
+//!
+//! A [`Lane`] is a kind of receivers with somebody who knows how to tell them; its [`Outbox`] is the one reconciler for all of
+//! them. It takes no input: what is owed stands in the store, an event or a timer wakes it, and the next round is the retry.
+//!
+//! - Everything is told at least once. What is newer takes the place of what is owed under the same key.
+//! - A receiver gets one thing after the other, in the order in which they were owed. One that hangs keeps nobody else waiting.
+//! - Of several servers on one database one tells a receiver at a time; when that one is gone, another does.
+//! - What is refused for good is kept to be seen, and is not tried again before something newer is owed or [`Outbox::revive`].
+//! - A receiver that asks for silence gets it, whatever else is owed to it meanwhile.
+
+mod told;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::Notify;
+
+use crate::clock;
+use crate::clock::Backoff;
+use crate::model::Lane;
+use crate::process::Cancel;
+use crate::store::Claimed;
+use crate::store::Debt;
+use crate::store::Owe;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::Wait;
+
+pub use told::{Told, retry_after};
+
+/// How often it is looked without any event: another server may have left something behind.
+const SLOW: Duration = Duration::from_secs(30);
+/// The waits after a database that did not answer.
+const STORE_AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).spread();
+/// So long after telling must be over another server may tell: clocks differ, and the end must be recorded.
+const MARGIN: Duration = Duration::from_secs(30);
+/// No receiver is left alone for longer, whatever it asks for.
+const LONGEST_SILENCE: Duration = Duration::from_hours(24);
+
+/// One lane, and who tells its receivers here.
+#[derive(Debug)]
+pub struct Outbox {
+    store: Store,
+    lane: Lane,
+    holder: String,
+    terms: Terms,
+    wake: Notify,
+}
+
+/// How a lane's receivers are told.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// How long telling one of them may take.
+    pub deadline: Duration,
+    /// The waits after what could not be told.
+    pub again: Backoff,
+}
+
+impl Outbox {
+    /// The outbox of `lane`; whoever tells its receivers here is called `holder`, a name of this server alone.
+    #[must_use]
+    pub fn new(store: Store, lane: Lane, holder: String, terms: Terms) -> Self {
+        Self { store, lane, holder, terms, wake: Notify::new() }
+    }
+
+    /// Owes each of `all`: when this returns, that survives a restart. They are told `after` this at the earliest. Gives what is
+    /// owed now.
+    ///
+    /// # Errors
+    /// When the database does not answer; then nothing of it is owed.
+    pub async fn owe(&self, all: &[Owe], after: Duration) -> Result<Vec<Debt>, StoreError> {
+        let now_ms = clock::now_ms();
+        let owed = self.store.owe(&self.lane, all, now_ms, now_ms + millis(after)).await?;
+        self.wake.notify_one();
+        Ok(owed)
+    }
+
+    /// What is owed, and what was refused, by receiver and in order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn owed(&self) -> Result<Vec<Debt>, StoreError> {
+        self.store.owed(&self.lane).await
+    }
+
+    /// What waits or was refused is tried at once: what stood in the way may be another now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn revive(&self) -> Result<(), StoreError> {
+        self.store.revive(&self.lane).await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Tells what is owed, by `tell`, until `stop`: each receiver in its own time, what is due at once, what failed after a wait.
+    pub async fn keep_telling<F>(&self, tell: impl Fn(Debt) -> F + Sync, stop: &Cancel)
+    where
+        F: Future<Output = Told> + Send,
+    {
+        let (mut telling, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
+        let mut faults = STORE_AGAIN;
+        while !stop.is_cancelled() {
+            let wait = match self.claim(&busy).await {
+                Ok(claimed) => {
+                    faults.reset();
+                    for debt in claimed.debts {
+                        busy.insert(debt.receiver.clone());
+                        telling.push(self.in_time(debt.clone(), tell(debt)));
+                    }
+                    claimed.next_ms.map_or(SLOW, |at_ms| until(at_ms).min(SLOW))
+                }
+                Err(error) => {
+                    tracing::warn!(lane = %self.lane, %error, "what is owed could not be read; it is tried again");
+                    faults.fail()
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some((debt, told)) = telling.next() => {
+                    busy.remove(&debt.receiver);
+                    if let Err(error) = self.record(&debt, told).await {
+                        tracing::warn!(lane = %self.lane, receiver = debt.receiver, %error, "what became of a debt could not be recorded; it may be told twice");
+                    }
+                }
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        drop(telling);
+        if let Err(error) = self.store.let_go(&self.lane, &self.holder).await {
+            tracing::debug!(lane = %self.lane, %error, "what was being told is left to the end of its lease");
+        }
+    }
+
+    async fn claim(&self, busy: &BTreeSet<String>) -> Result<Claimed, StoreError> {
+        let lease_ms = clock::now_ms() + millis(self.terms.deadline + MARGIN);
+        self.store.take_due(&self.lane, &self.holder, busy, lease_ms).await
+    }
+
+    async fn in_time(&self, debt: Debt, telling: impl Future<Output = Told>) -> (Debt, Told) {
+        let limit = self.terms.deadline;
+        let late = |_| Told::NotNow { why: format!("It did not answer within {} s.", limit.as_secs_f64()), after: None };
+        let told = tokio::time::timeout(limit, telling).await.unwrap_or_else(late);
+        (debt, told)
+    }
+
+    /// Records what the receiver made of `debt`.
+    ///
+    /// # Errors
+    /// When the database does not answer; then it is told again.
+    pub async fn record(&self, debt: &Debt, told: Told) -> Result<(), StoreError> {
+        let (lane, receiver, message) = (&self.lane, &debt.receiver, &debt.message);
+        match told {
+            Told::Taken => self.store.settle(lane, debt).await,
+            Told::Gone => self.store.forgive(lane, receiver).await,
+            Told::Refused { why } => {
+                tracing::error!(%lane, receiver, %message, %why, "a receiver refuses what it is owed; it is not told again");
+                self.store.refuse(lane, debt, &self.holder, &why).await
+            }
+            Told::NotNow { why, after } => {
+                let (now_ms, tries) = (clock::now_ms(), debt.tries + 1);
+                tracing::warn!(%lane, receiver, %message, tries, %why, "a receiver could not be told what it is owed; it is tried again");
+                let wait = self.terms.again.after(u32::try_from(tries).unwrap_or(u32::MAX));
+                let quiet_ms = after.map(|after| now_ms + millis(after.min(LONGEST_SILENCE)));
+                self.store.put_off(lane, debt, &self.holder, &Wait { next_ms: now_ms + millis(wait), quiet_ms, why }).await
+            }
+        }?;
+        self.wake.notify_one();
+        Ok(())
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
+}
+
+/// How long until then; never nothing, so that a clock which stands still makes no hot loop.
+fn until(at_ms: i64) -> Duration {
+    Duration::from_millis((at_ms - clock::now_ms()).max(1) as u64)
+}

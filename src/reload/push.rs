@@ -1,0 +1,84 @@
+//! Own commits go to the remote as they are made.
+
+use std::path::PathBuf;
+
+use tokio::sync::Notify;
+use tokio::sync::watch;
+
+use crate::dataset::Dataset;
+use crate::dataset::Push;
+use crate::process::Cancel;
+use crate::reload::note;
+use crate::reload::note::Note;
+use crate::reload::watched::Watched;
+
+/// The push of own commits.
+#[derive(Debug)]
+pub(super) struct Pusher {
+    dataset: Dataset,
+    /// Where it is noted for other processes what it is at.
+    notes: PathBuf,
+    now: watch::Sender<Push>,
+    wake: Notify,
+}
+
+impl Pusher {
+    pub(super) fn new(dataset: Dataset, notes: PathBuf) -> Self {
+        Self { dataset, notes, now: watch::Sender::new(Push::Done), wake: Notify::new() }
+    }
+
+    /// Pushes until `stop`. Where the remote has moved on a reload is asked for, and where it has taken something, so that others
+    /// hear of it.
+    pub(super) async fn keep_pushing(&self, watched: &Watched, stop: &Cancel) {
+        let mut told = self.now.subscribe();
+        let mut note = Note::keep(&self.notes);
+        let watch = async {
+            while told.changed().await.is_ok() {
+                let now = told.borrow_and_update().clone();
+                note.say(self.state());
+                let is_due = match now {
+                    Push::Behind => watched.is_ready(),
+                    Push::Done => {
+                        let head = self.dataset.head().await.ok().flatten();
+                        watched.is_ready() && head.is_some_and(|head| watched.is_news(&head))
+                    }
+                    Push::Working | Push::Waiting { .. } | Push::Refused { .. } => false,
+                };
+                if is_due {
+                    watched.ask(true);
+                }
+            }
+        };
+        tokio::select! {
+            () = self.dataset.push_forever(&self.wake, &self.now, stop) => {}
+            () = watch => {}
+        }
+    }
+
+    /// Whether it waits for a reload.
+    pub(super) fn is_behind(&self) -> bool {
+        *self.now.borrow() == Push::Behind
+    }
+
+    /// A reload has ended well: what waited for it goes on.
+    pub(super) fn go_on(&self) {
+        if *self.now.borrow() != Push::Done {
+            self.wake.notify_one();
+        }
+    }
+
+    /// What it waits for; none: it does not.
+    pub(super) fn state(&self) -> Option<String> {
+        match &*self.now.borrow() {
+            Push::Done | Push::Working => None,
+            Push::Waiting { why, next_ms } => Some(format!("tried again in {} s: {}", next_ms.div_ceil(1000), why.trim_end())),
+            Push::Refused { why } => Some(format!("refused by the remote, tried again slowly: {}", why.trim_end())),
+            Push::Behind => Some("waits for a reconcile: the remote has moved on".to_owned()),
+        }
+    }
+
+    /// The same, of whichever process pushes.
+    pub(super) fn noted(&self) -> Option<String> {
+        note::said(&self.notes)
+    }
+}

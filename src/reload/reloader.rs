@@ -1,0 +1,151 @@
+//! Every dataset of this server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::model::CommitName;
+use crate::model::DatasetName;
+use crate::reload::call;
+use crate::reload::reply::Ask;
+use crate::reload::reply::Done;
+use crate::reload::reply::Reply;
+use crate::reload::reply::TellPeers;
+use crate::reload::runner::Common;
+use crate::reload::runner::Runner;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::telemetry::Metrics;
+
+/// So many hex digits have full object names at least; a longer one is asked about.
+const SHORTEST_FULL: usize = 40;
+
+/// Every dataset of this server.
+#[derive(Debug)]
+pub struct Reloader {
+    runners: RwLock<BTreeMap<DatasetName, Arc<Runner>>>,
+    pub(super) common: Arc<Common>,
+    /// The notes, and when they were taken.
+    pub(super) noted: Mutex<Option<(Instant, Vec<String>)>>,
+}
+
+/// Why a reload was not even tried.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// There is no such dataset.
+    #[error("There is no dataset {0}; `tagalong data status` lists the datasets.")]
+    Unknown(DatasetName),
+    /// The server stops, or its configuration has changed meanwhile.
+    #[error("The dataset {0} is being stopped; try again.")]
+    Stopping(DatasetName),
+    /// What was asked for can be the name of no commit in this repository.
+    #[error("{0} is no object name of the dataset {1}, whose names have {2} hex digits.")]
+    NoName(CommitName, DatasetName, usize),
+    /// The database does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Reloader {
+    /// The datasets of `config`; nothing runs before [`Reloader::start`].
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(config: &Config, store: Store, metrics: Arc<Metrics>, executor: String) -> reqwest::Result<Self> {
+        let http = call::client().build()?;
+        let common = Arc::new(Common { store, metrics, executor, http });
+        let runners = config.datasets.iter().map(|(name, plan)| (name.clone(), Runner::new(plan, &config.docker, &common))).collect();
+        Ok(Self { runners: RwLock::new(runners), common, noted: Mutex::default() })
+    }
+
+    /// Begins to follow every dataset. It does not wait for any of them.
+    pub fn start(&self) {
+        for runner in self.all() {
+            runner.start(None);
+        }
+    }
+
+    /// The configuration was read again: a dataset that is the same goes on untouched, one that has changed begins anew when
+    /// what runs for it has ended.
+    pub fn read_again(&self, config: &Config) {
+        let mut runners = self.runners.write().unwrap_or_else(PoisonError::into_inner);
+        let mut old = std::mem::take(&mut *runners);
+        for (name, plan) in &config.datasets {
+            let before = old.remove(name);
+            let runner = match before {
+                Some(runner) if runner.is_for(plan, &config.docker) => runner,
+                before => {
+                    let runner = Runner::new(plan, &config.docker, &self.common);
+                    runner.start(before);
+                    runner
+                }
+            };
+            runners.insert(name.clone(), runner);
+        }
+        for gone in old.into_values() {
+            gone.cancel();
+        }
+    }
+
+    /// Stops following. When this returns, nothing that it started runs any more.
+    pub async fn stop(&self) {
+        let all = self.all();
+        for runner in &all {
+            runner.cancel();
+        }
+        for runner in all {
+            runner.ended().await;
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Runner>> {
+        self.runners.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(super) fn runner(&self, name: &DatasetName) -> Result<Arc<Runner>, ReloadError> {
+        let runners = self.runners.read().unwrap_or_else(PoisonError::into_inner);
+        runners.get(name).cloned().ok_or_else(|| ReloadError::Unknown(name.clone()))
+    }
+
+    /// Brings what is new to the readers of `name`. The answer is of a reload that began after this was called; a commit that is
+    /// loaded already is answered without lock or fetch.
+    ///
+    /// # Errors
+    /// [`ReloadError`]. A reload that did not hold is no error but a [`Reply`].
+    pub async fn reload(&self, name: &DatasetName, ask: &Ask) -> Result<Reply, ReloadError> {
+        let (runner, began) = (self.runner(name)?, Instant::now());
+        if ask.branch.as_deref().is_some_and(|branch| !runner.follows(branch)) {
+            let loaded = runner.loaded();
+            return Ok(Reply { done: Done::Ignored, loaded, contained: None, peers: Vec::new(), took: began.elapsed() });
+        }
+        if let Some(commit) = ask.commit.as_ref().filter(|commit| commit.as_str().len() > SHORTEST_FULL)
+            && let Some(digits) = runner.digits().await.filter(|digits| commit.as_str().len() > *digits)
+        {
+            return Err(ReloadError::NoName(commit.clone(), name.clone(), digits));
+        }
+        let is_loaded = match &ask.commit {
+            Some(commit) => runner.serves(commit).await,
+            None => false,
+        };
+        let done = if is_loaded {
+            Done::Contained
+        } else {
+            Done::Ran(runner.ask(ask.peers).await.ok_or_else(|| ReloadError::Stopping(name.clone()))?)
+        };
+        let contained = match &ask.commit {
+            Some(commit) => Some(is_loaded || runner.serves(commit).await),
+            None => None,
+        };
+        let loaded = runner.loaded();
+        let peers = match ask.peers {
+            TellPeers::Now => runner.tell_peers(&done, ask.commit.as_ref()).await?,
+            TellPeers::Later | TellPeers::Never => Vec::new(),
+        };
+        Ok(Reply { done, loaded, contained, peers, took: began.elapsed() })
+    }
+}

@@ -1,0 +1,303 @@
+//! What is owed to others, until they have it.
+
+use std::collections::BTreeSet;
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use crate::clock;
+use crate::model::Lane;
+use crate::model::Message;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::gate::Statement;
+use crate::store::gate::Tx;
+use crate::store::rows;
+
+/// So much is kept for one receiver; of more the oldest is given up, what was refused before anything else.
+pub const MOST_OWED: i64 = 1000;
+
+/// Something that is to be owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owe {
+    /// Who is to have it.
+    pub receiver: String,
+    /// What it is about: it takes the place of what is owed under the same key.
+    pub key: String,
+    /// What the receiver is to be told.
+    pub message: Message,
+}
+
+/// Something that is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Debt {
+    /// Who is to have it.
+    pub receiver: String,
+    /// What it is about.
+    pub key: String,
+    /// Nothing else that was ever owed has this number; what came later has a higher one.
+    pub number: i64,
+    /// What the receiver is to be told.
+    pub message: Message,
+    /// Since when it has not had the newest (ms since 1970, UTC).
+    pub since_ms: i64,
+    /// How often it was tried.
+    pub tries: i64,
+    /// When it is tried next.
+    pub next_ms: i64,
+    /// Until when the receiver asked to be left alone.
+    pub quiet_ms: i64,
+    /// What stood in the way the last time.
+    pub why: Option<String>,
+    /// Since when it is not tried any more, because the receiver has refused it.
+    pub refused_ms: Option<i64>,
+}
+
+impl Debt {
+    /// When it may be tried.
+    #[must_use]
+    pub fn due_ms(&self) -> i64 {
+        self.next_ms.max(self.quiet_ms)
+    }
+}
+
+/// When something that could not be told is tried again, and why not now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// When (ms since 1970, UTC).
+    pub next_ms: i64,
+    /// Until when the receiver wants to be told nothing at all.
+    pub quiet_ms: Option<i64>,
+    /// What stood in the way.
+    pub why: String,
+}
+
+/// What its holder is to tell now.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// The oldest debt of each receiver whose debt is due.
+    pub debts: Vec<Debt>,
+    /// When the next one is due; none: nothing else is owed.
+    pub next_ms: Option<i64>,
+}
+
+/// The first debt of a receiver, and until when another holder may be telling it something.
+struct First {
+    debt: Debt,
+    taken_ms: i64,
+}
+
+impl First {
+    fn due_ms(&self) -> i64 {
+        self.debt.due_ms().max(self.taken_ms)
+    }
+}
+
+fn debt(row: &AnyRow) -> Result<Debt, StoreError> {
+    Ok(Debt {
+        receiver: row.try_get("receiver")?,
+        key: row.try_get("key")?,
+        number: row.try_get("number")?,
+        message: rows::parsed(row, "outbox", "message", Message::parse)?,
+        since_ms: row.try_get("since_ms")?,
+        tries: row.try_get("tries")?,
+        next_ms: row.try_get("next_ms")?,
+        quiet_ms: row.try_get("quiet_ms")?,
+        why: row.try_get("why")?,
+        refused_ms: row.try_get("refused_ms")?,
+    })
+}
+
+/// Makes servers wait for each other here until the transaction ends, and gives `many` numbers that nothing else has had:
+/// the last of them.
+async fn numbers(tx: &mut Tx, many: usize) -> Result<i64, StoreError> {
+    let next = "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + $1 AS TEXT) WHERE name = 'outbox'";
+    tx.execute(sqlx::query(next).bind(many as i64)).await?;
+    let last = tx.fetch_optional(sqlx::query("SELECT CAST(value AS BIGINT) AS number FROM meta WHERE name = 'outbox'")).await?;
+    Ok(last.ok_or(sqlx::Error::RowNotFound)?.try_get("number")?)
+}
+
+/// The first debt of each receiver: whoever may tell nobody two things at once looks at no others.
+fn firsts(lane: &Lane, holder: &str) -> Statement<'static> {
+    sqlx::query(
+        "SELECT outbox.*, (SELECT MAX(other.lease_ms) FROM outbox AS other
+             WHERE other.lane = outbox.lane AND other.receiver = outbox.receiver AND other.holder <> $2) AS taken_ms
+         FROM outbox WHERE lane = $1 AND refused_ms IS NULL AND number = (SELECT MIN(other.number) FROM outbox AS other
+             WHERE other.lane = outbox.lane AND other.receiver = outbox.receiver AND other.refused_ms IS NULL)
+         ORDER BY number",
+    )
+    .bind(lane.to_string())
+    .bind(holder.to_owned())
+}
+
+/// Those that read. One that does not is said and hides no other.
+fn readable(rows: &[AnyRow]) -> Result<Vec<First>, StoreError> {
+    let mut all = Vec::new();
+    for row in rows {
+        match debt(row) {
+            Ok(debt) => all.push(First { debt, taken_ms: row.try_get::<Option<i64>, _>("taken_ms")?.unwrap_or_default() }),
+            Err(error) if error.is_unreadable() => tracing::error!(%error, "something that is owed cannot be told"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+impl Store {
+    /// Owes each of `all`, behind what its receiver is owed already, and in place of what is owed under the same key, however
+    /// that stands. It is tried from `due_ms` on, unless the receiver asked for a longer silence. Gives what is owed now.
+    ///
+    /// # Errors
+    /// When the database does not answer; then nothing of it is owed.
+    pub async fn owe(&self, lane: &Lane, all: &[Owe], since_ms: i64, due_ms: i64) -> Result<Vec<Debt>, StoreError> {
+        let lane = lane.to_string();
+        let mut tx = self.gate.begin().await?;
+        let first = numbers(&mut tx, all.len()).await? - all.len() as i64 + 1;
+        let mut owed = Vec::new();
+        for (number, owe) in (first..).zip(all) {
+            let insert = sqlx::query(
+                "INSERT INTO outbox (lane, receiver, key, number, message, since_ms, tries, next_ms, quiet_ms, lease_ms)
+                 VALUES ($1, $2, $3, $4, $5, $6, 0, $7,
+                     COALESCE((SELECT MAX(quiet_ms) FROM outbox WHERE lane = $1 AND receiver = $2), 0), 0)
+                 ON CONFLICT (lane, receiver, key) DO UPDATE SET number = excluded.number, message = excluded.message,
+                     next_ms = excluded.next_ms, refused_ms = NULL
+                 RETURNING *",
+            );
+            let insert = insert.bind(&lane).bind(&owe.receiver).bind(&owe.key).bind(number).bind(owe.message.to_string());
+            let row = tx.fetch_optional(insert.bind(since_ms).bind(due_ms)).await?;
+            owed.push(debt(&row.ok_or(sqlx::Error::RowNotFound)?)?);
+        }
+        bound(&mut tx, &lane).await?;
+        tx.commit().await?;
+        Ok(owed)
+    }
+
+    /// What is owed, and what was refused, by receiver and in order.
+    ///
+    /// # Errors
+    /// When the database does not answer, or holds something that is no debt.
+    pub async fn owed(&self, lane: &Lane) -> Result<Vec<Debt>, StoreError> {
+        let all = sqlx::query("SELECT * FROM outbox WHERE lane = $1 ORDER BY receiver, number").bind(lane.to_string());
+        self.gate.fetch_all(all).await?.iter().map(debt).collect()
+    }
+
+    /// Takes what is due for `holder`: the oldest debt of each receiver, but of none that is in `busy` or that another holder
+    /// may be telling something. Until `lease_ms` no other holder gets anything of those receivers.
+    ///
+    /// # Errors
+    /// When the database does not answer; then nothing was taken.
+    pub async fn take_due(&self, lane: &Lane, holder: &str, busy: &BTreeSet<String>, lease_ms: i64) -> Result<Claimed, StoreError> {
+        let now_ms = clock::now_ms();
+        let mut firsts_seen = readable(&self.gate.fetch_all(firsts(lane, holder)).await?)?;
+        firsts_seen.retain(|first| !busy.contains(&first.debt.receiver));
+        if firsts_seen.iter().all(|first| first.due_ms() > now_ms) {
+            return Ok(Claimed { debts: Vec::new(), next_ms: firsts_seen.iter().map(First::due_ms).min() });
+        }
+        let mut tx = self.gate.begin().await?;
+        numbers(&mut tx, 0).await?;
+        let mut claimed = Claimed::default();
+        for first in readable(&tx.fetch_all(firsts(lane, holder)).await?)? {
+            if busy.contains(&first.debt.receiver) {
+                continue;
+            }
+            if first.due_ms() > now_ms {
+                claimed.next_ms = Some(claimed.next_ms.map_or(first.due_ms(), |next_ms| next_ms.min(first.due_ms())));
+                continue;
+            }
+            let take = "UPDATE outbox SET holder = $5, lease_ms = $6 WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4";
+            tx.execute(of(take, lane, &first.debt).bind(holder).bind(lease_ms)).await?;
+            claimed.debts.push(first.debt);
+        }
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    /// The receiver has it: it is owed no more, unless something newer is under the same key by now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn settle(&self, lane: &Lane, debt: &Debt) -> Result<(), StoreError> {
+        let settle = "DELETE FROM outbox WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4";
+        self.gate.write(of(settle, lane, debt)).await?;
+        Ok(())
+    }
+
+    /// The receiver does not have it yet: it is tried again when `wait` says, unless another holder has it by now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn put_off(&self, lane: &Lane, debt: &Debt, holder: &str, wait: &Wait) -> Result<(), StoreError> {
+        let mut tx = self.gate.begin().await?;
+        let put_off = "UPDATE outbox SET tries = $6, next_ms = $7, why = $8, holder = NULL, lease_ms = 0
+             WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4 AND COALESCE(holder, $5) = $5";
+        tx.execute(of(put_off, lane, debt).bind(holder).bind(debt.tries + 1).bind(wait.next_ms).bind(&wait.why)).await?;
+        if let Some(quiet_ms) = wait.quiet_ms {
+            let quiet = sqlx::query("UPDATE outbox SET quiet_ms = $3 WHERE lane = $1 AND receiver = $2 AND quiet_ms < $3");
+            tx.execute(quiet.bind(lane.to_string()).bind(&debt.receiver).bind(quiet_ms)).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The receiver has refused it for good: it is kept, is not tried any more and holds up nothing behind it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn refuse(&self, lane: &Lane, debt: &Debt, holder: &str, why: &str) -> Result<(), StoreError> {
+        let refuse = "UPDATE outbox SET tries = $6, refused_ms = $7, why = $8, holder = NULL, lease_ms = 0
+             WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4 AND COALESCE(holder, $5) = $5";
+        self.gate.write(of(refuse, lane, debt).bind(holder).bind(debt.tries + 1).bind(clock::now_ms()).bind(why)).await?;
+        Ok(())
+    }
+
+    /// The receiver is gone for good: nothing is owed to it any more.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forgive(&self, lane: &Lane, receiver: &str) -> Result<(), StoreError> {
+        let forgive = sqlx::query("DELETE FROM outbox WHERE lane = $1 AND receiver = $2");
+        self.gate.write(forgive.bind(lane.to_string()).bind(receiver)).await?;
+        Ok(())
+    }
+
+    /// What was refused or waits is due from now on, since whatever stood in the way may have changed. A receiver that asked for
+    /// silence keeps it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn revive(&self, lane: &Lane) -> Result<(), StoreError> {
+        let revive = "UPDATE outbox SET refused_ms = NULL, next_ms = $2 WHERE lane = $1 AND (refused_ms IS NOT NULL OR next_ms > $2)";
+        self.gate.write(sqlx::query(revive).bind(lane.to_string()).bind(clock::now_ms())).await?;
+        Ok(())
+    }
+
+    /// `holder` tells nobody anything any more: others may at once.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn let_go(&self, lane: &Lane, holder: &str) -> Result<(), StoreError> {
+        let let_go = sqlx::query("UPDATE outbox SET holder = NULL, lease_ms = 0 WHERE lane = $1 AND holder = $2");
+        self.gate.write(let_go.bind(lane.to_string()).bind(holder)).await?;
+        Ok(())
+    }
+}
+
+/// A statement over one debt: lane, receiver, key and number are its first values.
+fn of<'q>(statement: &'static str, lane: &Lane, debt: &'q Debt) -> Statement<'q> {
+    sqlx::query(statement).bind(lane.to_string()).bind(&debt.receiver).bind(&debt.key).bind(debt.number)
+}
+
+/// Gives up what is too much.
+async fn bound(tx: &mut Tx, lane: &str) -> Result<(), StoreError> {
+    let crowded = sqlx::query("SELECT receiver, COUNT(*) AS owed FROM outbox WHERE lane = $1 GROUP BY receiver HAVING COUNT(*) > $2");
+    for row in tx.fetch_all(crowded.bind(lane).bind(MOST_OWED)).await? {
+        let (receiver, owed): (String, i64) = (row.try_get("receiver")?, row.try_get("owed")?);
+        let oldest = sqlx::query(
+            "DELETE FROM outbox WHERE lane = $1 AND receiver = $2 AND number IN (SELECT number FROM outbox
+             WHERE lane = $1 AND receiver = $2 ORDER BY CASE WHEN refused_ms IS NULL THEN 1 ELSE 0 END, number LIMIT $3)",
+        );
+        let given_up = tx.execute(oldest.bind(lane).bind(&receiver).bind(owed - MOST_OWED)).await?;
+        tracing::error!(lane, receiver, given_up, "more is owed than is kept for one receiver; the oldest was given up");
+    }
+    Ok(())
+}
