@@ -97,7 +97,12 @@ fn settings(root: &Path, remote: &str, name: &str) -> config::Dataset {
         local_deadline: Duration::from_mins(5),
         publish: config::Publish::InPlace,
         push_untracked: false,
-        git: config::Git { program: "git".to_owned(), path: std::env::var("PATH").unwrap(), home: "/nonexistent".to_owned() },
+        git: config::Git {
+            program: "git".to_owned(),
+            path: std::env::var("PATH").unwrap(),
+            home: "/nonexistent".to_owned(),
+            confine: config::Confine::Always,
+        },
         ssh_key_file: None,
         ssh_known_hosts_file: None,
         login: None,

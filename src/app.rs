@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
 use crate::config::Server;
+use crate::engine;
 use crate::executor;
 use crate::executor::Executor;
 use crate::executor::Here;
@@ -69,6 +70,18 @@ fn capacity(server: &Server) -> Capacity {
         );
     }
     capacity
+}
+
+/// The Docker daemon of the configuration. Who listens to its events is found by a lock in the data folder when we have died.
+async fn daemon(config: &Config) -> engine::Daemon {
+    let (docker, mask) = (config.docker.clone(), Arc::clone(&config.mask));
+    match data_dir::events_lock(&config.server.data_dir).await {
+        Ok(lock) => engine::Daemon::leashed(docker, mask, lock.file()),
+        Err(error) => {
+            tracing::warn!(%error, "a client that listens to Docker's events may outlive this process");
+            engine::Daemon::new(docker, mask)
+        }
+    }
 }
 
 /// The name of this executor and the database. What earlier lives left that was needed only for a moment is gone afterwards.
@@ -172,8 +185,9 @@ impl App {
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let hub = Hub::default();
+        let host = Host::new(&config, daemon(&config).await, fingerprint_key);
         let books = Books { store: store.clone(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
-        let executor = Executor::Here(Here::new(executor, Host::new(&config, fingerprint_key), books));
+        let executor = Executor::Here(Here::new(executor, host, books));
         let deployer = Arc::new(Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor));
         let capacity = capacity(&config.server);
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));

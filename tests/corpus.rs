@@ -13,11 +13,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use tagalong::config::ComposeStack;
 use tagalong::config::Docker;
 use tagalong::config::PinChoice;
 use tagalong::config::PinnedImage;
 use tagalong::config::Stack;
-use tagalong::engine::Compose;
+use tagalong::engine::Daemon;
+use tagalong::engine::Engine;
 use tagalong::engine::EngineError;
 use tagalong::engine::PinBytes;
 use tagalong::engine::PinnedNow;
@@ -88,9 +90,9 @@ impl Case {
         self.folder.path().join("site")
     }
 
-    fn engine(&self) -> Compose {
+    fn engine(&self) -> Engine {
         let pin = |pin: &ExpectPin| PinnedImage { image: Repository::parse(&pin.image).unwrap(), variable: pin.variable.clone() };
-        let stack = Stack {
+        let stack = ComposeStack {
             dir: self.dir(),
             files: self.expect.files.clone(),
             project: "site".into(),
@@ -101,7 +103,7 @@ impl Case {
                 _ => PinChoice::Auto,
             },
         };
-        Compose::new(docker(), stack, Arc::default(), None)
+        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack))
     }
 
     fn refs(&self, tag: &str, fill: char) -> Vec<ImageRef> {

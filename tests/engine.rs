@@ -1,4 +1,5 @@
-//! The engine on real Docker: what a deployment touches, and that a person's own `docker compose up -d` agrees.
+//! What every engine promises (`src/engine/calls.rs`), on a real one: what a deployment touches, and that a person's own command
+//! (`docker compose up -d`) agrees. Another engine gets its own `Rig::engine`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::similar_names, reason = "tests end at the first surprise")]
 
 use std::collections::BTreeMap;
@@ -8,17 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
+use tagalong::config::ComposeStack;
 use tagalong::config::Docker;
 use tagalong::config::PinChoice;
 use tagalong::config::PinnedImage;
 use tagalong::config::Stack;
-use tagalong::engine::Compose;
 use tagalong::engine::Container;
+use tagalong::engine::ContainerState;
+use tagalong::engine::Daemon;
+use tagalong::engine::Engine;
 use tagalong::engine::EngineError;
 use tagalong::engine::Forgotten;
 use tagalong::engine::Health;
 use tagalong::engine::HookPlace;
+use tagalong::engine::Observed;
 use tagalong::engine::PinMode;
 use tagalong::engine::Resolved;
 use tagalong::model::Digest;
@@ -28,7 +34,6 @@ use tagalong::model::ServiceName;
 use tagalong::process::Cancel;
 use tagalong::process::Command;
 use tagalong::process::Ended;
-use tagalong::process::Mask;
 use tagalong::process::Stream;
 use tagalong::process::capture;
 
@@ -114,17 +119,31 @@ impl Rig {
         dir
     }
 
-    fn engine(&self) -> Compose {
+    fn engine(&self) -> Engine {
+        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(self.stack()))
+    }
+
+    fn stack(&self) -> ComposeStack {
         let pin = PinnedImage {
             image: Repository::parse(&format!("127.0.0.1:{}/acme/web", self.port)).unwrap(),
             variable: Some("WEB_TAG".into()),
         };
-        let stack = Stack { dir: self.dir(), files: Vec::new(), project: self.project.clone(), pins: vec![pin], mode: PinChoice::Auto };
-        Compose::new(docker(), stack, Arc::default(), None)
+        ComposeStack { dir: self.dir(), files: Vec::new(), project: self.project.clone(), pins: vec![pin], mode: PinChoice::Auto }
+    }
+
+    /// An engine whose every program is written down, and how to count those whose words begin with something.
+    fn counted(&self) -> (Engine, impl Fn(&str) -> usize + use<>) {
+        let (program, calls) = (self.folder.path().join("docker"), self.folder.path().join("calls"));
+        std::fs::write(&program, format!("#!/bin/sh\necho \"$*\" >>{}\nexec docker \"$@\"\n", calls.display())).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let daemon = Daemon::new(Docker { program: program.display().to_string(), ..docker() }, Arc::default());
+        let count =
+            move |words: &str| std::fs::read_to_string(&calls).unwrap_or_default().lines().filter(|line| line.starts_with(words)).count();
+        (Engine::new(&daemon, &Stack::Compose(self.stack())), count)
     }
 
     /// Pins, pulls and brings up, as the deploy story does.
-    async fn deploy(&self, engine: &Compose, reference: &ImageRef) -> Resolved {
+    async fn deploy(&self, engine: &Engine, reference: &ImageRef) -> Resolved {
         let cancel = Cancel::default();
         let refs = std::slice::from_ref(reference);
         let resolved = engine.resolve(b"key", &cancel).await.unwrap();
@@ -136,12 +155,12 @@ impl Rig {
         resolved
     }
 
-    async fn there(&self, engine: &Compose) -> BTreeMap<String, Container> {
+    async fn there(&self, engine: &Engine) -> BTreeMap<String, Container> {
         engine.containers(&Cancel::default()).await.unwrap().into_iter().map(|container| (container.name.clone(), container)).collect()
     }
 
     /// The one container of `service`.
-    async fn only(&self, engine: &Compose, service: &str) -> Container {
+    async fn only(&self, engine: &Engine, service: &str) -> Container {
         let mut found: Vec<Container> = self.there(engine).await.into_values().filter(|container| container.service == service).collect();
         assert_eq!(found.len(), 1, "{service}");
         found.remove(0)
@@ -273,6 +292,85 @@ async fn a_deployment_touches_only_what_it_pins() {
     assert_eq!(std::fs::read_to_string(rig.dir().join(".env")).unwrap(), "# ours\nDB_PASSWORD=hunter22\n");
 }
 
+#[tokio::test]
+async fn what_is_observed_is_not_asked_for() {
+    let rig = Rig::new(&[("compose.yaml", "services: {web: {image: 'REGISTRY/acme/web:${WEB_TAG:-none}', stop_signal: SIGKILL}}\n")]).await;
+    let web = rig.images("web", &["one"]).await;
+    rig.deploy(&rig.engine(), &web[0]).await;
+    let ((engine, count), cancel) = (rig.counted(), Cancel::default());
+    let engine = engine.patient(|_| {});
+    let looks = || count("ps") + count("inspect");
+    let until = async |what: &str, is_so: &dyn Fn(&Observed) -> bool| {
+        let began = Instant::now();
+        loop {
+            let seen = engine.observed(LONG, &cancel).await.unwrap();
+            if is_so(&seen) {
+                return seen;
+            }
+            assert!(began.elapsed() < LONG, "{what}: {seen:?}");
+            engine.changed(began, Duration::from_millis(50)).await;
+        }
+    };
+    let is_good = |seen: &Observed| seen.containers.len() == 1 && seen.containers[0].health == Health::Healthy;
+    until("it is listened to, and the web is good", &|seen| is_good(seen) && !seen.age.is_zero()).await;
+    let before = looks();
+    for _ in 0..100 {
+        assert!(is_good(&engine.observed(LONG, &cancel).await.unwrap()));
+    }
+    assert_eq!(looks(), before, "nobody asks for what is known");
+
+    // It is told of what happens, and only then it is looked again.
+    let (since, name) = (Instant::now(), format!("{}-web-1", rig.project));
+    sh("docker", &["stop", "-t", "0", &name], &rig.dir()).await;
+    engine.changed(since, LONG).await;
+    assert!(since.elapsed() < LONG / 2, "an event came");
+    until("it has ended", &|seen| seen.containers[0].state == ContainerState::Exited).await;
+    assert!(engine.containers(&cancel).await.unwrap()[0].state == ContainerState::Exited && count("events") == 1);
+
+    // Where the line is cut, a look takes its place, and it is listened to anew.
+    let own = Path::new("/proc").read_dir().unwrap().flatten().filter(|process| {
+        let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let is_events = String::from_utf8_lossy(&words).starts_with("docker\0events");
+        is_events && stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some(&std::process::id().to_string()))
+    });
+    let own: Vec<String> = own.map(|process| process.file_name().display().to_string()).collect();
+    assert_eq!(own.len(), 1, "{own:?}");
+    sh("kill", &["-KILL", &own[0]], &rig.dir()).await;
+    sh("docker", &["start", &name], &rig.dir()).await;
+    until("it runs again", &|seen| seen.containers[0].is_running()).await;
+    until("it is listened to anew", &|seen| is_good(seen) && !seen.age.is_zero() && count("events") == 2).await;
+}
+
+#[tokio::test]
+async fn what_cannot_have_changed_is_not_asked_for() {
+    let rig = Rig::new(&[("compose.yaml", "services: {web: {image: 'REGISTRY/acme/web:${WEB_TAG:-none}'}}\n")]).await;
+    let web = rig.images("web", &["one"]).await;
+    let ((engine, count), cancel) = (rig.counted(), Cancel::default());
+    let refs = std::slice::from_ref(&web[0]);
+    let resolved = engine.resolve(b"key", &cancel).await.unwrap();
+    engine.pin(&resolved, refs).await.unwrap();
+    let before = count("compose");
+    assert_eq!(engine.edited(&resolved, refs, b"key", &cancel).await.unwrap(), None);
+    assert_eq!(count("compose"), before, "nothing that compose reads has changed");
+    let file = rig.dir().join("compose.yaml");
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "# a remark\n").unwrap();
+    assert_eq!(engine.edited(&resolved, refs, b"key", &cancel).await.unwrap(), None);
+    assert!(count("compose") > before, "what has changed is asked for");
+
+    let asked = || count("compose version");
+    let first = engine.version(&cancel).await.unwrap();
+    assert_eq!((engine.version(&cancel).await.unwrap(), asked()), (first, 1));
+    // Another program takes the place of the one that answered.
+    let program = rig.folder.path().join("docker");
+    std::fs::copy(&program, rig.folder.path().join("fresh")).unwrap();
+    std::fs::rename(rig.folder.path().join("fresh"), &program).unwrap();
+    engine.version(&cancel).await.unwrap();
+    assert_eq!(asked(), 2);
+    assert_eq!(engine.pull_missing(&resolved, LONG, &cancel, |_, _| {}).await.unwrap(), Vec::<String>::new());
+    assert_eq!(count("ps") + count("inspect") + count("image"), 0, "there is nothing besides the pinned image");
+}
+
 /// Wherever somebody edits a stack after it was looked at: it is noticed, and its path is named. What is no edit is none.
 #[tokio::test]
 async fn an_edit_is_noticed_wherever_it_is_made() {
@@ -313,8 +411,9 @@ async fn an_edit_is_noticed_wherever_it_is_made() {
         }
         let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) };
         let stack =
-            Stack { dir: folder.path().into(), files: Vec::new(), project: "edited".into(), pins: vec![pin], mode: PinChoice::Auto };
-        let (engine, cancel, refs) = (Compose::new(docker(), stack, Arc::default(), None), Cancel::default(), [reference.clone()]);
+            ComposeStack { dir: folder.path().into(), files: Vec::new(), project: "edited".into(), pins: vec![pin], mode: PinChoice::Auto };
+        let (engine, cancel, refs) =
+            (Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack)), Cancel::default(), [reference.clone()]);
         let resolved = engine.resolve(b"key", &cancel).await.unwrap();
         assert_eq!(resolved.mode, PinMode::Env, "{}", resolved.why_mode);
         engine.pin(&resolved, &refs).await.unwrap();
@@ -511,14 +610,15 @@ async fn hooks_run_where_they_are_meant() {
 async fn the_host_is_asked_and_its_absence_said() {
     let folder = tempfile::tempdir().unwrap();
     let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: None };
-    let stack = Stack { dir: folder.path().into(), files: Vec::new(), project: "nothing".into(), pins: vec![pin], mode: PinChoice::Auto };
+    let stack =
+        ComposeStack { dir: folder.path().into(), files: Vec::new(), project: "nothing".into(), pins: vec![pin], mode: PinChoice::Auto };
     let (mut docker, cancel) = (docker(), Cancel::default());
-    let engine = |docker: &Docker| Compose::new(docker.clone(), stack.clone(), Arc::new(Mask::default()), None);
+    let engine = |docker: &Docker| Engine::new(&Daemon::new(docker.clone(), Arc::default()), &Stack::Compose(stack.clone()));
 
     let server = engine(&docker).server(&cancel).await.unwrap();
     assert!(server.os == "linux" && !server.version.is_empty() && server.root_dir.starts_with('/'), "{server:?}");
     assert!(["amd64", "arm64"].contains(&server.arch.as_str()), "{server:?}");
-    assert!(engine(&docker).compose_version(&cancel).await.is_ok());
+    assert!(engine(&docker).version(&cancel).await.is_ok());
     assert_eq!(engine(&docker).containers(&cancel).await.unwrap(), []);
 
     docker.host = Some("tcp://127.0.0.1:1".into());

@@ -8,8 +8,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
+
+use crate::process::HostLock;
+use crate::process::LockError;
 
 /// How the folders begin that `tagalong restore` moves what was there into.
 pub const ASIDE: &str = "before-restore-";
@@ -39,6 +43,18 @@ pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
         anyhow::anyhow!("Another tagalong uses the data folder {}; stop it, or give this one a folder of its own.", dir.display())
     })?;
     Ok(file)
+}
+
+/// The lock that whoever listens to Docker's events holds. What an earlier life left listening is ended.
+///
+/// # Errors
+/// When the file cannot be made, or somebody else has the lock.
+pub(super) async fn events_lock(dir: &Path) -> Result<HostLock, LockError> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let path = dir.join("events.lock");
+    let made = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    made.map_err(|error| LockError::File(path.clone(), error))?;
+    HostLock::take_over(&path, PATIENCE).await
 }
 
 /// Sets the modes of the data folder (0700), of every file in it and of everything that was moved aside in it (0600, folders

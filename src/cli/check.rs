@@ -6,7 +6,8 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::config::Config;
-use crate::engine::Compose;
+use crate::engine::Daemon;
+use crate::engine::Engine;
 use crate::process::Cancel;
 
 #[derive(Debug, clap::Args)]
@@ -18,10 +19,11 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let config = Config::load(&global.config)?;
+    let daemon = Daemon::new(config.docker.clone(), Arc::clone(&config.mask));
     let mut stacks = serde_json::Map::new();
     let mut failed = 0_u8;
     for service in config.services.values().filter(|_| !args.config_only) {
-        let compose = Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None);
+        let compose = Engine::new(&daemon, &service.stack);
         let found = match compose.resolve(b"check", &Cancel::default()).await {
             Ok(resolved) => {
                 let pinned: Vec<&str> = resolved.uses.iter().flat_map(|used| used.services.iter().map(String::as_str)).collect();

@@ -10,13 +10,16 @@ use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::clock;
 use crate::config::Config;
+use crate::config::Confine;
 use crate::config::Reload;
 use crate::config::Service;
 use crate::dataset::Dataset;
 use crate::dataset::Push;
-use crate::engine::Compose;
+use crate::engine::Daemon;
+use crate::engine::Engine;
 use crate::engine::Server;
 use crate::process::Cancel;
+use crate::process::can_confine;
 use crate::registry::Registries;
 
 #[derive(Debug, clap::Args)]
@@ -49,6 +52,7 @@ pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::R
     let mut doctor = Doctor { findings: Vec::new() };
     doctor.see("configuration", Ok(format!("{} services, {} keys", config.services.len(), config.keys.len())));
     doctor.see("data folder", data_folder(&config.server.data_dir));
+    let daemon = Daemon::new(config.docker.clone(), Arc::clone(&config.mask));
     let registries = Registries::new(config.docker.clone(), config.registries.clone());
     let mut server: Option<Server> = None;
     for service in config.services.values() {
@@ -56,7 +60,7 @@ pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::R
         if !see_folder(&mut doctor, service) {
             continue;
         }
-        let compose = Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None);
+        let compose = Engine::new(&daemon, &service.stack);
         if server.is_none() {
             server = see_docker(&mut doctor, &compose).await;
         }
@@ -74,13 +78,13 @@ pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::R
     Ok(u8::from(doctor.findings.iter().any(|finding| !finding.ok)))
 }
 
-async fn see_docker(doctor: &mut Doctor, compose: &Compose) -> Option<Server> {
+async fn see_docker(doctor: &mut Doctor, compose: &Engine) -> Option<Server> {
     let server = compose.server(&Cancel::default()).await;
     doctor.see("docker", server.as_ref().map(|s| format!("engine {} on {}/{}", s.version, s.os, s.arch)).map_err(ToString::to_string));
     doctor.see(
         "compose",
         compose
-            .compose_version(&Cancel::default())
+            .version(&Cancel::default())
             .await
             .map(|v| v.note.map_or_else(|| v.version.clone(), |note| format!("{}: {note}", v.version)))
             .map_err(|error| error.to_string()),
@@ -90,7 +94,7 @@ async fn see_docker(doctor: &mut Doctor, compose: &Compose) -> Option<Server> {
 
 /// Whether the stack's folder is there at all.
 fn see_folder(doctor: &mut Doctor, service: &Service) -> bool {
-    let dir = &service.stack.dir;
+    let dir = service.stack.dir();
     let folder = if dir.is_dir() {
         can_write(dir).map(|()| dir.display().to_string())
     } else {
@@ -104,8 +108,8 @@ fn see_folder(doctor: &mut Doctor, service: &Service) -> bool {
     dir.is_dir()
 }
 
-async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, registries: &Registries) {
-    let env = service.stack.dir.join(".env");
+async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Engine, registries: &Registries) {
+    let env = service.stack.dir().join(".env");
     if env.exists() {
         doctor.see(&format!("{}: .env", service.name), can_be_replaced(&env));
     }
@@ -114,7 +118,7 @@ async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Compose, 
         &format!("{}: stack", service.name),
         stack.map(|resolved| format!("pinned by {}", resolved.mode.as_str())).map_err(|error| error.to_string()),
     );
-    for pin in &service.stack.pins {
+    for pin in service.stack.pins() {
         let asked = tokio::time::timeout(Duration::from_secs(15), registries.ping(&pin.image)).await;
         let result = match asked {
             Ok(Ok(())) => Ok("answers".to_owned()),
@@ -158,6 +162,25 @@ async fn see_dataset(doctor: &mut Doctor, plan: &Reload) {
         Err(error) => Err(error.to_string()),
     };
     doctor.see(&format!("{}: remote", plan.data.name), result);
+    doctor.see(&format!("{}: confinement", plan.data.name), confinement(plan.data.git.confine, can_confine()));
+}
+
+/// What whoever may write a checkout can make git touch elsewhere.
+fn confinement(wanted: Confine, is_possible: bool) -> Result<String, String> {
+    // Missing, it is what the kernel has always done: no hard links to what is not one's own.
+    if std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|value| value.trim() == "0") {
+        return Err("fs.protected_hardlinks is 0, so whoever may write the checkout can put others' files into it by hard links, and they are parked and pushed; set it to 1 with sysctl.".to_owned());
+    }
+    let open = "whoever may write the checkout can, by a folder swapped for a link at the right moment, have files elsewhere read or written with tagalong's rights";
+    match (wanted, is_possible) {
+        (Confine::WherePossible | Confine::Always, true) => Ok("git can touch the checkout and tagalong's own folder only".to_owned()),
+        (Confine::Never, _) => Ok(format!("git is not confined, as configured: {open}")),
+        (Confine::WherePossible, false) => Ok(format!("this kernel has no Landlock: {open}; confine = \"always\" refuses to work so")),
+        (Confine::Always, false) => Err(
+            "this kernel has no Landlock (Linux 5.13 or newer), so nothing is done with the checkout; make it available, or set confine = \"where_possible\"."
+                .to_owned(),
+        ),
+    }
 }
 
 /// Before the first start the folder need not be there; systemd makes it as `StateDirectory`, `tagalong serve` elsewhere.

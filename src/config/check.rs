@@ -244,12 +244,16 @@ fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName,
     }
     let mut seen: BTreeMap<(&Path, &str), &ServiceName> = BTreeMap::new();
     for service in services.values() {
-        for pin in &service.stack.pins {
-            if let Some(other) = seen.insert((&service.stack.dir, pin.image.as_str()), &service.name)
+        for pin in service.stack.pins() {
+            if let Some(other) = seen.insert((service.stack.dir(), pin.image.as_str()), &service.name)
                 && other != &service.name
             {
-                let why =
-                    format!("{other} and {} both pin {} in {}; one service pins it.", service.name, pin.image, service.stack.dir.display());
+                let why = format!(
+                    "{other} and {} both pin {} in {}; one service pins it.",
+                    service.name,
+                    pin.image,
+                    service.stack.dir().display()
+                );
                 root.problem("service", why);
             }
         }

@@ -72,6 +72,19 @@ pub struct Git {
     pub path: String,
     /// `HOME` of every git: its configuration there may give credentials, proxies and rewritten addresses.
     pub home: String,
+    /// Whether the kernel keeps git to the checkout.
+    pub confine: Confine,
+}
+
+/// Whether a git that works on a checkout may touch nothing but the checkout and our own folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confine {
+    /// Where the kernel can keep it to that.
+    WherePossible,
+    /// Else nothing is done with the checkout at all.
+    Always,
+    /// Not: for a git that needs files elsewhere.
+    Never,
 }
 
 /// A login for http and https. The file is read before every call, so a rotated secret is picked up.

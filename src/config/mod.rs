@@ -24,14 +24,14 @@ use std::time::Duration;
 
 use text::Mask;
 
-pub use dataset::{Dataset, DatasetLogin, Git, Publish};
+pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
-pub use stack::{Docker, PinChoice, PinnedImage, Stack};
+pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
 pub use text::Secret;
 
 use crate::model::DatasetName;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use smoke::ReleaseCarrier;
 use subtle::ConstantTimeEq as _;
 
+use crate::config::Confine;
 use crate::config::Dataset;
 use crate::config::DatasetLogin;
 use crate::config::Docker;
@@ -211,13 +212,19 @@ fn read_data(from: &mut Section, name: DatasetName, docker: &Docker, secrets: &m
         local_deadline,
         publish: read_publish(from, &dir),
         push_untracked: from.flag("push_untracked", false),
-        git: Git { program: from.text("git").unwrap_or_else(|| "git".to_owned()), path: docker.path.clone(), home: docker.home.clone() },
+        git: read_git(from, docker),
         ssh_key_file: from.path("ssh_key_file"),
         ssh_known_hosts_file: from.path("ssh_known_hosts_file"),
         login,
         mask: Arc::default(),
         dir,
     }
+}
+
+fn read_git(from: &mut Section, docker: &Docker) -> Git {
+    let program = from.text("git").unwrap_or_else(|| "git".to_owned());
+    let words = [("where_possible", Confine::WherePossible), ("always", Confine::Always), ("never", Confine::Never)];
+    Git { program, path: docker.path.clone(), home: docker.home.clone(), confine: from.choice("confine", &words) }
 }
 
 fn read_login(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<DatasetLogin> {

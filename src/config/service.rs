@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use text::Secret;
 
+use crate::config::ComposeStack;
 use crate::config::PinChoice;
 use crate::config::PinnedImage;
 use crate::config::Smoke;
@@ -20,7 +21,7 @@ use crate::model::Tag;
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
-    /// Its compose files and what is pinned in them.
+    /// What it runs on, and what is pinned of it.
     pub stack: Stack,
     /// Tags that may be landed; none: any.
     pub tag_pattern: Option<regex::Regex>,
@@ -174,7 +175,7 @@ fn read_stack(from: &mut Section) -> Stack {
     if mode == PinChoice::Env && pins.iter().any(|pin| pin.variable.is_none()) {
         from.problem("variable", "pin = \"env\" needs the name of the variable in .env that holds the tag.");
     }
-    Stack { dir: dir.unwrap_or_default(), files, project: project.unwrap_or_default(), pins, mode }
+    Stack::Compose(ComposeStack { dir: dir.unwrap_or_default(), files, project: project.unwrap_or_default(), pins, mode })
 }
 
 /// A pattern that must match all of a tag, not some of it.

@@ -1,13 +1,39 @@
 //! A service's stack and how Docker is reached: the checked form.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::Repository;
 
+/// What a service runs on, and what tagalong pins of it.
+#[derive(Debug, Clone)]
+pub enum Stack {
+    /// A project of Docker Compose.
+    Compose(ComposeStack),
+}
+
+impl Stack {
+    /// The folder on this host whose lock says that one at a time works on the stack, and in which its hooks run.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        match self {
+            Self::Compose(stack) => &stack.dir,
+        }
+    }
+
+    /// What is pinned: at least one.
+    #[must_use]
+    pub fn pins(&self) -> &[PinnedImage] {
+        match self {
+            Self::Compose(stack) => &stack.pins,
+        }
+    }
+}
+
 /// The compose files of a service and what tagalong pins in them.
 #[derive(Debug, Clone)]
-pub struct Stack {
+pub struct ComposeStack {
     /// The folder, absolute: the project directory, where `.env` stands.
     pub dir: PathBuf,
     /// The compose files, relative to `dir`; empty: what compose finds by itself there.

@@ -13,7 +13,6 @@ use crate::dataset::call::shown;
 use crate::dataset::commit::Parts;
 use crate::dataset::commit::new_commit;
 use crate::dataset::git::Repo;
-use crate::dataset::heal::version_of;
 use crate::dataset::replay::Own;
 use crate::model::Commit;
 use crate::process::Cancel;
@@ -43,11 +42,12 @@ impl Repo {
         let before = if version >= TAKES_BASE { format!("{base} -- ") } else { String::new() };
         let list: String = commits.iter().flat_map(|commit| [before.as_str(), own.remote.as_str(), " ", commit, "\n"]).collect();
         let Some(trees) = self.merged_trees(&list, commits.len(), cancel).await? else { return Ok(None) };
-        if !is_apart && !self.is_one_by_one(own, base, commits, &trees, parts, cancel).await? {
+        let ends = self.all_parts(&[base.to_owned(), own.remote.to_string()], cancel).await?;
+        let remote_tree = ends[own.remote.as_str()].tree.clone();
+        if !is_apart && !self.is_one_by_one((base, &remote_tree), commits, &trees, parts, cancel).await? {
             return Ok(None);
         }
-        let mut last_tree = self.object(&format!("{}^{{tree}}", own.remote), cancel).await?;
-        let mut old_tree = self.object(&format!("{base}^{{tree}}"), cancel).await?;
+        let (mut last_tree, mut old_tree) = (remote_tree, ends[base].tree.clone());
         let (mut tip, mut written) = (own.remote.to_string(), Vec::new());
         for (commit, tree) in commits.iter().zip(trees) {
             let parts = &parts[commit];
@@ -80,39 +80,39 @@ impl Repo {
         Ok(all)
     }
 
-    /// The first two numbers of git's version.
-    pub(super) async fn version(&self, cancel: &Cancel) -> Result<(u32, u32), DatasetError> {
-        Ok(version_of(&self.git(["version"]).text(cancel).await?))
-    }
-
     /// Whether no path that an own commit touches is one, above one or below one that the remote has changed since `base`.
     async fn touch_other_files(&self, own: &Own<'_>, base: &str, commits: &[String], cancel: &Cancel) -> Result<bool, DatasetError> {
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", base, own.remote.as_str()];
         let theirs = self.git(args).bytes(cancel).await?;
         let theirs: BTreeSet<&[u8]> = theirs.split(|b| *b == 0).filter(|path| !path.is_empty()).collect();
+        let are_apart = |ours: &[u8]| {
+            ours.split(|b| *b == 0).filter(|path| !path.is_empty()).collect::<BTreeSet<_>>().into_iter().all(|path| {
+                let below: Vec<u8> = path.iter().copied().chain([b'/']).collect();
+                let is_above = theirs.range(below.as_slice()..).next().is_some_and(|other| other.starts_with(&below));
+                let is_below = path.iter().enumerate().any(|(at, b)| *b == b'/' && theirs.contains(&path[..at]));
+                !theirs.contains(path) && !is_above && !is_below
+            })
+        };
+        // What has come of all of them tells mostly; what one of them did and another undid is seen only one by one.
+        let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", base, own.local.as_str()];
+        if !are_apart(&self.git(args).bytes(cancel).await?) {
+            return Ok(false);
+        }
         let list: String = commits.iter().flat_map(|name| [name, "\n"]).collect();
         let args = ["diff-tree", "--stdin", "-r", "-z", "--no-renames", "--name-only", "--no-commit-id"];
-        let ours = self.git(args).stdin(in_memory(list.as_bytes())?).bytes(cancel).await?;
-        Ok(ours.split(|b| *b == 0).filter(|path| !path.is_empty()).collect::<BTreeSet<_>>().into_iter().all(|path| {
-            let below: Vec<u8> = path.iter().copied().chain([b'/']).collect();
-            let is_above = theirs.range(below.as_slice()..).next().is_some_and(|other| other.starts_with(&below));
-            let is_below = path.iter().enumerate().any(|(at, b)| *b == b'/' && theirs.contains(&path[..at]));
-            !theirs.contains(path) && !is_above && !is_below
-        }))
+        Ok(are_apart(&self.git(args).stdin(in_memory(list.as_bytes())?).bytes(cancel).await?))
     }
 
     /// Whether each commit, carried over onto the tree of the one before it, gives its own of `trees`.
     async fn is_one_by_one(
         &self,
-        own: &Own<'_>,
-        base: &str,
+        (base, remote_tree): (&str, &String),
         commits: &[String],
         trees: &[String],
         parts: &BTreeMap<String, Parts>,
         cancel: &Cancel,
     ) -> Result<bool, DatasetError> {
-        let remote_tree = self.object(&format!("{}^{{tree}}", own.remote), cancel).await?;
-        let ontos = std::iter::once(&remote_tree).chain(trees);
+        let ontos = std::iter::once(remote_tree).chain(trees);
         let bases = std::iter::once(base).chain(commits.iter().map(String::as_str));
         let (mut list, mut helpers) = (String::new(), Vec::new());
         let takes_trees = self.version(cancel).await? >= TAKES_TREES;
@@ -122,7 +122,7 @@ impl Repo {
             } else {
                 // A commit of that tree on that base forces the base.
                 let bytes = new_commit(&self.settings, onto, &[base.to_owned()], parts[commit].committed_s, "base");
-                let name = object_name(&bytes, own.remote.as_str().len());
+                let name = object_name(&bytes, remote_tree.len());
                 list.extend([&name, " ", commit, "\n"]);
                 helpers.push((name, bytes));
             }
@@ -133,8 +133,8 @@ impl Repo {
 
     /// The tree of each of `count` merges, one a line; none when one does not fit.
     async fn merged_trees(&self, list: &str, count: usize, cancel: &Cancel) -> Result<Option<Vec<String>>, DatasetError> {
-        let args = ["merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages"];
-        let (ended, out, _) = self.git_without_files(args).stdin(in_memory(list.as_bytes())?).run(cancel).await;
+        let args = ["merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages"].map(str::to_owned).to_vec();
+        let (ended, out, _) = self.git_merging(args, cancel).await.stdin(in_memory(list.as_bytes())?).run(cancel).await;
         if ended == Ended::Cancelled {
             return Err(DatasetError::Cancelled);
         }

@@ -156,7 +156,7 @@ impl Beneath {
         Ok(rustix::fs::linkat(&old.0, from, &new.0, to, AtFlags::empty())?)
     }
 
-    /// Moves the file `from`, which is ours, to `path`: from another file system as a copy with its time.
+    /// Moves the file `from`, which is ours, to `path`: from another file system as a copy with its time, on the disk by then.
     pub(super) fn bring(&self, from: &Path, path: impl AsRef<Path>) -> std::io::Result<()> {
         let (folder, name) = self.holder(path.as_ref())?;
         match rustix::fs::renameat(CWD, from, &folder.0, name) {
@@ -167,7 +167,8 @@ impl Beneath {
             let mut old = File::open(from)?;
             std::io::copy(&mut old, to)?;
             to.set_permissions(old.metadata()?.permissions())?;
-            to.set_modified(old.metadata()?.modified()?)
+            to.set_modified(old.metadata()?.modified()?)?;
+            to.sync_all()
         })?;
         std::fs::remove_file(from)
     }
@@ -221,6 +222,26 @@ impl Beneath {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
+    }
+
+    /// Where the link of that name leads.
+    pub(super) fn link_target(&self, path: impl AsRef<Path>) -> std::io::Result<Vec<u8>> {
+        let (folder, name) = self.holder(path.as_ref())?;
+        Ok(rustix::fs::readlinkat(&folder.0, name, Vec::new())?.into_bytes())
+    }
+
+    /// Removes the folder at `path` and those in it, as far as they hold nothing.
+    pub(super) fn remove_empty(&self, path: &Path) {
+        for name in self.names(path).unwrap_or_default().iter().filter(|name| self.is_folder(path.join(name))) {
+            self.remove_empty(&path.join(name));
+        }
+        // One that holds something stays.
+        let _ = self.holder(path).map(|(folder, name)| rustix::fs::unlinkat(&folder.0, name, AtFlags::REMOVEDIR));
+    }
+
+    /// The folder itself, for git to be confined to.
+    pub(super) fn into_folder(self) -> OwnedFd {
+        self.0
     }
 
     /// A path that leads to this very folder, whatever becomes of its name.

@@ -20,6 +20,7 @@ use crate::model::misleads;
 use crate::process;
 use crate::process::Cancel;
 use crate::process::Command;
+use crate::process::Confinement;
 use crate::process::Ended;
 
 /// What the user's and the host's configuration must not change. Credentials, proxies, rewritten addresses and ssh stay
@@ -74,6 +75,8 @@ pub(super) struct Call {
     /// Hides the secrets of the configuration, beside the command's own.
     mask: Arc<Mask>,
     what: String,
+    /// What it may touch; none where that cannot be kept, or where it runs what the operator says.
+    pub(super) within: Option<Confinement>,
     /// The folder by which git works, kept while it does, and the checkout's own.
     pub(super) keep: Option<(Arc<Own>, PathBuf)>,
 }
@@ -92,7 +95,7 @@ impl Call {
             mask: Arc::clone(&settings.mask),
             lock: None,
         };
-        Self { command, mask: Arc::clone(&settings.mask), what, keep: None }
+        Self { command, mask: Arc::clone(&settings.mask), what, within: None, keep: None }
     }
 
     /// Makes it a call that talks to the remote: with its credentials, and `deadline`.
@@ -115,6 +118,27 @@ impl Call {
         self.command.env.remove("GIT_WORK_TREE");
         self.command.env.insert("GIT_IMPLICIT_WORK_TREE".to_owned(), "0".to_owned());
         self.command.deadline = deadline;
+        self.within = None;
+        self
+    }
+
+    /// Without a word of the user's and the host's configuration: its work is ours alone.
+    pub(super) fn by_itself(self) -> Self {
+        self.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1")
+    }
+
+    /// With that configuration, and free to run the programs that it names.
+    pub(super) fn by_configuration(mut self) -> Self {
+        for name in ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"] {
+            self.command.env.remove(name);
+        }
+        self.within = None;
+        self
+    }
+
+    /// Where it is confined, the folders of `more` too.
+    pub(super) fn reaching(mut self, more: &Confinement) -> Self {
+        self.within = self.within.map(|within| within.and(more));
         self
     }
 
@@ -147,13 +171,13 @@ impl Call {
     }
 
     pub(super) async fn run_bytes(self, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
-        let mut done = process::capture_bytes(&self.command, cancel).await;
+        let mut done = process::capture_bytes(&self.command, self.within.as_ref(), cancel).await;
         if let (Some((_, git_dir)), Ended::Exit(code)) = (&self.keep, &done.0)
             && *code != 0
             && is_without_folder(&done.2)
             && own::make_object_folders(git_dir).is_ok()
         {
-            done = process::capture_bytes(&self.command, cancel).await;
+            done = process::capture_bytes(&self.command, self.within.as_ref(), cancel).await;
         }
         let (ended, out, err) = done;
         (ended, out, self.mask.hide(&err))

@@ -76,7 +76,7 @@ impl Repo {
             return Ok(None);
         }
         // Times that differ while the content does not are no edit.
-        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(index).run(cancel).await;
+        self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(index).run(cancel).await;
         if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
@@ -102,7 +102,7 @@ impl Repo {
     /// bring back is moved aside first.
     async fn read_tree(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         self.clear_the_way(from, to, index, cancel).await?;
-        let (ended, _, err) = self.git(["read-tree", "-m", "-u", from, to]).index(index).run(cancel).await;
+        let (ended, _, err) = self.git_on_files(["read-tree", "-m", "-u", from, to]).index(index).run(cancel).await;
         match ended {
             Ended::Exit(0) => Ok(None),
             Ended::Exit(128) if in_the_way(&err) => Ok(Some(err)),
@@ -113,7 +113,7 @@ impl Repo {
     /// The same on the repository's own index, whose lock is held: by way of a copy.
     pub(super) async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         let index = self.borrowed_index()?;
-        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
+        self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         let done = self.read_tree(from, to, &index, cancel).await?.is_none();
         if done {
             self.install_index(&index)?;
@@ -172,7 +172,7 @@ impl Repo {
     pub(super) async fn fill_first(&self, tip: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
         let Some(_) = &self.work else { return Ok(()) };
         let index = self.own_dir()?.join("index");
-        self.git(["read-tree", "-m", "-u", tip.as_str()]).index(&index).text(cancel).await?;
+        self.git_on_files(["read-tree", "-m", "-u", tip.as_str()]).index(&index).text(cancel).await?;
         self.install_index(&index)
     }
 
@@ -187,11 +187,15 @@ impl Repo {
             return Box::pin(self.head_commit(cancel)).await;
         }
         // Most refs stand in files of their own, and a pass asks often.
-        if name.starts_with("refs/")
-            && let Ok(text) = self.files()?.text(name)
-            && let Ok(commit) = Commit::parse(text.trim_end())
-        {
-            return Ok(Some(commit));
+        if name.starts_with("refs/") {
+            match self.files()?.text(name) {
+                Ok(text) if Commit::parse(text.trim_end()).is_ok() => return Ok(Commit::parse(text.trim_end()).ok()),
+                // A tag may be an object of its own.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.own.is_reftable && !name.starts_with("refs/tags/") => {
+                    return Ok(self.packed_tip(name));
+                }
+                _ => {}
+            }
         }
         match self.git(["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).run(cancel).await {
             (Ended::Exit(0), out, _) => Ok(Commit::parse(out.trim()).ok()),
@@ -199,6 +203,12 @@ impl Repo {
             (Ended::Exit(128), _, err) if err.contains("Needed a single revision") => Ok(None),
             (ended, _, err) => Err(failed("rev-parse", &ended, &err)),
         }
+    }
+
+    /// What `packed-refs` says of a ref that has no file of its own.
+    fn packed_tip(&self, name: &str) -> Option<Commit> {
+        let text = self.files().ok()?.text("packed-refs").ok()?;
+        text.lines().find_map(|line| line.split_once(' ').filter(|(_, at)| *at == name).and_then(|(commit, _)| Commit::parse(commit).ok()))
     }
 
     /// An index that was lost is made anew: of the branch, beside the files as they are.
@@ -210,9 +220,8 @@ impl Repo {
         let lock = IndexLock::take(self, cancel).await?;
         let index = self.borrowed_index()?;
         self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
-        self.git(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
-        let own = self.git_dir.join("index");
-        std::fs::rename(&index, &own).map_err(|error| DatasetError::File(own, error))?;
+        self.git_on_files(["update-index", "-q", "--refresh"]).index(&index).run(cancel).await;
+        self.install_index(&index)?;
         drop(lock);
         Ok(())
     }
@@ -227,9 +236,9 @@ impl Repo {
         if !had_index {
             // Never checked out, or the index was lost: what is missing then is no edit.
             self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
-            self.git(["checkout-index", "-a", "-q"]).index(&index).run(cancel).await;
+            self.git_on_files(["checkout-index", "-a", "-q"]).index(&index).run(cancel).await;
         }
-        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
+        self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         self.remember_rules(cancel).await?;
         let (mut parked, mut left) = (None, None);
         match self.unedit(&tip, &index, &mut parked, cancel).await {
@@ -243,7 +252,7 @@ impl Repo {
         if let Some(why) = left {
             self.note(format!("Edited files could not be brought back to what the branch has, and stay as they are: {why}"));
             self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
-            self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
+            self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         }
         self.install_index(&index)?;
         drop(lock);

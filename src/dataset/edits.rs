@@ -129,7 +129,7 @@ impl Repo {
         let Some(work) = &self.work else { return Ok(BTreeSet::new()) };
         let mut args = ["diff-files", "-z", "--ignore-submodules=all"].map(str::to_owned).to_vec();
         args.extend(self.without_nested(index, cancel).await?);
-        let out = self.git(args).index(index).bytes(cancel).await?;
+        let out = self.git_on_files(args).index(index).bytes(cancel).await?;
         let touched = touched(&out).into_iter().filter(|one| one.old != SUBMODULE);
         let mut paths: BTreeSet<Vec<u8>> = touched.map(|one| one.path).collect();
         paths.retain(|path| {
@@ -146,7 +146,7 @@ impl Repo {
     /// Plain files that are in no index, that nobody wants to be ignored, and that belong to no repository of their own.
     async fn untracked(&self, index: &Path, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
         let Some(work) = &self.work else { return Ok(BTreeSet::new()) };
-        let out = self.git(["ls-files", "-z", "--others", "--exclude-standard"]).index(index).bytes(cancel).await?;
+        let out = self.git_on_files(["ls-files", "-z", "--others", "--exclude-standard"]).index(index).bytes(cancel).await?;
         let mut paths = paths(&out);
         paths.retain(|path| {
             let at = work.join(OsStr::from_bytes(path));
@@ -167,7 +167,7 @@ impl Repo {
             if !paths.is_empty() {
                 let list: Vec<u8> = paths.into_iter().flat_map(|path| path.iter().copied().chain([0])).collect();
                 let args = ["update-index", "--add", "--replace", how, "-z", "--stdin"];
-                self.git(args).index(index).stdin(in_memory(&list)?).text(cancel).await?;
+                self.git_on_files(args).index(index).stdin(in_memory(&list)?).text(cancel).await?;
             }
         }
         Ok(())

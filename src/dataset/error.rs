@@ -29,6 +29,11 @@ pub enum DatasetError {
         "{0} is {1}: in the git folder of a dataset only plain files and folders are read or written. Put back what belongs there, or move the folder away, and it is cloned anew."
     )]
     NotPlain(PathBuf, &'static str),
+    /// The configuration wants git to be confined, and the kernel cannot.
+    #[error(
+        "{0} is not touched: `confine = \"always\"`, and this kernel cannot confine git (Landlock, Linux 5.13 or newer; a container's seccomp profile may hide it). Make Landlock available, or set `confine = \"where_possible\"`."
+    )]
+    NotConfined(PathBuf),
     /// Another process works on the dataset.
     #[error(transparent)]
     Locked(#[from] LockError),

@@ -5,18 +5,24 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use crate::config;
+use crate::config::Confine;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::call::Call;
 use crate::dataset::call::failed;
 use crate::dataset::call::shown;
+use crate::dataset::configured::Configured;
 use crate::dataset::own;
 use crate::dataset::own::Own;
 use crate::dataset::shape;
 use crate::model::Commit;
 use crate::process::Cancel;
+use crate::process::Confinement;
 use crate::process::Ended;
+use crate::process::can_confine;
 
 /// The folder in the checkout's git folder for our notes.
 const NOTES: &str = "tagalong";
@@ -35,8 +41,16 @@ pub(super) struct Repo {
     pub(super) lock: Option<Arc<File>>,
     /// The git folder of our own.
     pub(super) own: Arc<Own>,
+    /// What git may touch, held open since the repository was found.
+    pub(super) reach: Arc<Reach>,
     /// What a person should hear of this piece of work, a sentence each.
     pub(super) notes: Arc<std::sync::Mutex<Vec<String>>>,
+    /// Whether the operator's configuration names merge drivers, once that was asked.
+    has_drivers: Arc<OnceCell<bool>>,
+    /// git's version, once it was asked.
+    version: Arc<OnceCell<(u32, u32)>>,
+    /// The remotes of its configuration, once it was read (`traces.rs`).
+    pub(super) configured: Arc<OnceCell<Vec<Configured>>>,
 }
 
 impl Repo {
@@ -60,8 +74,21 @@ impl Repo {
         if !shape.has_fans && (lock.is_some() || dir != settings.dir) {
             own::make_object_folders(&git_dir).map_err(|error| DatasetError::File(git_dir.join("objects"), error))?;
         }
-        let (settings, notes) = (Arc::clone(settings), Arc::default());
-        Ok(Some(Self { settings, common: git_dir.clone(), git_dir, work, lock, own, notes }))
+        let reach = Arc::new(Reach::of(settings, dir, work.is_some(), &own)?);
+        let settings = Arc::clone(settings);
+        Ok(Some(Self {
+            settings,
+            common: git_dir.clone(),
+            git_dir,
+            work,
+            lock,
+            own,
+            reach,
+            notes: Arc::default(),
+            has_drivers: Arc::default(),
+            version: Arc::default(),
+            configured: Arc::default(),
+        }))
     }
 
     /// Says something that a person should hear, once.
@@ -123,23 +150,42 @@ impl Repo {
         format!("refs/tagalong/fetched/{}", self.settings.branch)
     }
 
-    /// `git ARGS` in this repository.
+    /// `git ARGS` in this repository: over objects, refs and an index. Of the checkout's files it sees none, and can touch none:
+    /// to look into a nested repository is to believe what its configuration says.
     pub(super) fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
-        let mut call = Call::new(&self.settings, args).env("GIT_DIR", shown(&self.own.git));
-        if let Some(work) = &self.work {
-            call = call.in_tree(work).index(&self.git_dir.join("index"));
-        } else {
-            call.command.dir = Some(self.own.git.clone());
-        }
+        let mut call = Call::new(&self.settings, args).env("GIT_DIR", shown(&self.own.git)).by_itself();
+        call = call.in_tree(&self.own.empty()).index(&self.git_dir.join("index"));
         call.command.lock.clone_from(&self.lock);
+        call.within.clone_from(&self.reach.repository);
         call.keep = Some((Arc::clone(&self.own), self.git_dir.clone()));
         call
     }
 
-    /// `git ARGS` over objects alone. Of the checkout's files it sees none: a merge looks into nested repositories, and believes
-    /// what their configuration says.
-    pub(super) fn git_without_files<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
-        self.git(args).in_tree(&self.own.empty())
+    /// The same over the checkout's files too, where it has any.
+    pub(super) fn git_on_files<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
+        let mut call = self.git(args);
+        if let Some(work) = &self.work {
+            call = call.in_tree(work);
+            call.within.clone_from(&self.reach.files);
+        }
+        call
+    }
+
+    /// The same for a merge of trees. Drivers of the operator's configuration are run, where there are any; what they need is not
+    /// known here.
+    pub(super) async fn git_merging(&self, args: Vec<String>, cancel: &Cancel) -> Call {
+        let ask = async || {
+            let args = ["config", "--name-only", "--get-regexp", r"^merge\..*\.driver$"];
+            Call::new(&self.settings, args).run(cancel).await.0 == Ended::Exit(0)
+        };
+        let call = self.git(args);
+        if *self.has_drivers.get_or_init(ask).await { call.by_configuration() } else { call }
+    }
+
+    /// The first two numbers of git's version.
+    pub(super) async fn version(&self, cancel: &Cancel) -> Result<(u32, u32), DatasetError> {
+        let ask = async || Ok(version_of(&Call::new(&self.settings, ["version"]).text(cancel).await?));
+        self.version.get_or_try_init(ask).await.copied()
     }
 
     /// The object that `name` means; `name` is a full ref or an expression over an object name.
@@ -197,6 +243,41 @@ impl Repo {
     pub(super) async fn drop_ref(&self, name: &str, old: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
         self.git(["update-ref", "--no-deref", "-d", name, old.as_str()]).text(cancel).await.map(drop)
     }
+}
+
+/// What the gits of one piece of work may touch; none where it is not kept.
+#[derive(Debug)]
+pub(super) struct Reach {
+    /// The checkout's git folder, and ours.
+    pub(super) repository: Option<Confinement>,
+    /// The checkout's files too.
+    pub(super) files: Option<Confinement>,
+}
+
+impl Reach {
+    fn of(settings: &config::Dataset, dir: &Path, has_files: bool, own: &Own) -> Result<Self, DatasetError> {
+        match settings.git.confine {
+            Confine::WherePossible | Confine::Always if can_confine() => {}
+            Confine::Always => return Err(DatasetError::NotConfined(dir.to_owned())),
+            Confine::WherePossible | Confine::Never => return Ok(Self { repository: None, files: None }),
+        }
+        let opened = || {
+            let (work, own) = (Beneath::open_real(dir)?, Confinement::default().with(Beneath::open_real(own.root())?.into_folder()));
+            if !has_files {
+                return Ok(Self { repository: Some(own.with(work.into_folder())), files: None });
+            }
+            let git = work.at(Path::new(".git"))?.into_folder();
+            Ok(Self { repository: Some(own.clone().with(git)), files: Some(own.with(work.into_folder())) })
+        };
+        opened().map_err(|error| DatasetError::File(dir.to_owned(), error))
+    }
+}
+
+/// The first two numbers of what `git version` says.
+pub(super) fn version_of(said: &str) -> (u32, u32) {
+    let version = said.trim().trim_start_matches("git version ");
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// The git folder and the work tree of the repository in `dir`; none when there is no repository.

@@ -12,6 +12,7 @@ use crate::dataset::call::Call;
 use crate::dataset::call::failed;
 use crate::dataset::damage::LOOKS;
 use crate::dataset::git::Repo;
+use crate::dataset::git::version_of;
 use crate::dataset::place::Found;
 use crate::dataset::place::Place;
 use crate::dataset::remote;
@@ -43,13 +44,6 @@ pub(super) async fn check_git(settings: &Arc<config::Dataset>, cancel: &Cancel) 
     }
     let version = out.trim().trim_start_matches("git version ").to_owned();
     if version_of(&out) < OLDEST { Err(DatasetError::GitTooOld(version)) } else { Ok(()) }
-}
-
-/// The first two numbers of what `git version` says.
-pub(super) fn version_of(said: &str) -> (u32, u32) {
-    let version = said.trim().trim_start_matches("git version ");
-    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// How thoroughly a folder is healed.

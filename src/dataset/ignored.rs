@@ -22,6 +22,8 @@ use crate::process::Ended;
 
 /// The name of a file of rules.
 pub(super) const RULES: &[u8] = b".gitignore";
+/// Where those of earlier passes are, in the checkout's git folder: others may write there.
+const SETS_IN: &str = "tagalong/ignores";
 /// So many sets of rules of earlier passes are remembered.
 const SETS: usize = 24;
 
@@ -52,7 +54,7 @@ impl Repo {
     /// Remembers the rules of the work tree as they are now, also across restarts.
     pub(super) async fn remember_rules(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let Some(work) = self.work.clone() else { return Ok(()) };
-        let found = self.git(["ls-files", "-z", "--cached", "--others", "--", ":(glob)**/.gitignore"]).bytes(cancel).await?;
+        let found = self.git_on_files(["ls-files", "-z", "--cached", "--others", "--", ":(glob)**/.gitignore"]).bytes(cancel).await?;
         let mut rules = Vec::new();
         let work = Beneath::open_real(&work).map_err(|error| DatasetError::File(work, error))?;
         for path in found.split(|b| *b == 0).filter(|path| stays_below(path)).collect::<BTreeSet<_>>() {
@@ -64,32 +66,33 @@ impl Repo {
         let exclude = self.files()?.read("info/exclude").unwrap_or_default();
         let mut hash = DefaultHasher::new();
         (&rules, &exclude).hash(&mut hash);
-        let set = self.memos()?.join("ignores").join(format!("{:016x}", hash.finish()));
-        write_set(&set, &rules)?;
+        let (memos, files) = (self.memos()?, self.files()?);
+        let set = Path::new(SETS_IN).join(format!("{:016x}", hash.finish()));
+        let made = files.made(&set).map_err(|error| DatasetError::File(memos.clone(), error))?;
+        write_set(&made, &rules, &memos)?;
         // Written last and anew each time: its time says when the set was seen.
-        let file = set.join("exclude");
-        std::fs::write(&file, exclude).map_err(|error| DatasetError::File(file, error))?;
+        made.write("exclude", exclude).map_err(|error| DatasetError::File(memos, error))?;
         for old in self.remembered_sets().into_iter().skip(SETS) {
             // One that stays hides what it hid.
-            let _ = std::fs::remove_dir_all(old);
+            let _ = files.remove_all(old.strip_prefix(&self.git_dir).unwrap_or(&old));
         }
         Ok(())
     }
 
     /// The sets of earlier passes, the newest first.
     fn remembered_sets(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.git_dir.join("tagalong").join("ignores")).into_iter().flatten().flatten();
-        let mut sets: Vec<_> = entries
-            .filter_map(|entry| Some((std::fs::metadata(entry.path().join("exclude")).ok()?.modified().ok()?, entry.path())))
-            .collect();
+        let Ok(files) = self.files() else { return Vec::new() };
+        let names = files.names(SETS_IN).unwrap_or_default().into_iter().map(|name| Path::new(SETS_IN).join(name));
+        let mut sets: Vec<_> = names.filter_map(|set| Some((files.meta(set.join("exclude")).ok()?.modified().ok()?, set))).collect();
         sets.sort();
-        sets.into_iter().rev().map(|(_, path)| path).collect()
+        sets.into_iter().rev().map(|(_, set)| self.git_dir.join(set)).collect()
     }
 
     /// The rules of a commit, as a folder.
     async fn write_rules_of(&self, commit: &str, set: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
         // Left over from a pass that was cut off.
         let _ = std::fs::remove_dir_all(set);
+        let made = std::fs::create_dir(set).and_then(|()| Beneath::open(set)).map_err(|error| DatasetError::File(set.to_owned(), error))?;
         let tree = self.git(["ls-tree", "-r", "-z", commit]).bytes(cancel).await?;
         let mut rules = Vec::new();
         for entry in tree.split(|b| *b == 0) {
@@ -103,7 +106,7 @@ impl Repo {
                 rules.push((path.to_vec(), self.git(["cat-file", "blob", object]).bytes(cancel).await?));
             }
         }
-        write_set(set, &rules)
+        write_set(&made, &rules, set)
     }
 
     /// Adds what the rules in `tree`, and those in the file `exclude`, ignore of `list`.
@@ -116,7 +119,7 @@ impl Repo {
         cancel: &Cancel,
     ) -> Result<(), DatasetError> {
         let rules = format!("core.excludesFile={}", shown(exclude));
-        let call = self.git(["-c", &rules, "check-ignore", "-z", "--no-index", "--stdin"]).in_tree(tree).stdin(in_memory(list)?);
+        let call = self.git_on_files(["-c", &rules, "check-ignore", "-z", "--no-index", "--stdin"]).in_tree(tree).stdin(in_memory(list)?);
         match call.run_bytes(cancel).await {
             (Ended::Exit(0 | 1), out, _) => {
                 ignored.extend(out.split(|b| *b == 0).filter_map(|path| path.strip_prefix(b"./")).map(<[u8]>::to_vec));
@@ -127,16 +130,16 @@ impl Repo {
     }
 }
 
-fn write_set(set: &Path, rules: &[(Vec<u8>, Vec<u8>)]) -> Result<(), DatasetError> {
-    let tree = set.join("tree");
+/// Writes rules into the folder `set`, which messages call `shown`.
+fn write_set(set: &Beneath, rules: &[(Vec<u8>, Vec<u8>)], shown: &Path) -> Result<(), DatasetError> {
     let written = || {
-        std::fs::create_dir_all(&tree)?;
+        let tree = set.made(Path::new("tree"))?;
         for (path, text) in rules {
-            let file = tree.join(std::ffi::OsStr::from_bytes(path));
-            std::fs::create_dir_all(file.parent().unwrap_or(&tree))?;
-            std::fs::write(file, text)?;
+            let file = Path::new(std::ffi::OsStr::from_bytes(path));
+            tree.made(file.parent().unwrap_or(Path::new("")))?;
+            tree.write(file, text)?;
         }
         Ok(())
     };
-    written().map_err(|error| DatasetError::File(tree.clone(), error))
+    written().map_err(|error| DatasetError::File(shown.to_owned(), error))
 }

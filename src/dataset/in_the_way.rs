@@ -59,7 +59,7 @@ impl Repo {
     pub(super) async fn clear_for(&self, tip: &str, index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
         let mut args = ["diff-index", "-z", "--ignore-submodules=all", tip].map(str::to_owned).to_vec();
         args.extend(self.without_nested(index, cancel).await?);
-        let raw = self.git(args).index(index).bytes(cancel).await?;
+        let raw = self.git_on_files(args).index(index).bytes(cancel).await?;
         let mut touched = touched(&raw);
         // All of it goes back to what the commit has.
         for one in &mut touched {
@@ -131,7 +131,8 @@ impl Repo {
         if paths.is_empty() {
             return Ok(());
         }
-        let (folder, aside) = Place::of(&self.settings)?.new_aside()?;
+        let place = Place::of(&self.settings)?;
+        let (folder, aside) = place.new_aside()?;
         let mut moved = Vec::<&Path>::new();
         for path in paths.iter().map(|path| as_path(path)) {
             let done = aside.made(path.parent().unwrap_or(Path::new(""))).and_then(|_| work.move_to(path, &aside, path));
@@ -140,7 +141,7 @@ impl Repo {
                     // What cannot go back stays in the folder, which is listed.
                     let _ = aside.move_to(path, work, path);
                 }
-                remove_empty(&folder);
+                place.drop_empty_aside(&folder);
                 let at = self.work.as_deref().unwrap_or(Path::new("")).join(path);
                 return Err(DatasetError::InTheWay(at, error));
             }
@@ -277,15 +278,4 @@ fn look(work: &Beneath, path: &[u8], tracked: &Tracked, found: &mut Found) {
     } else {
         found.plain.extend(inside.plain.into_iter().map(|(file, _)| (file, path.to_vec())));
     }
-}
-
-/// Removes folders that hold nothing.
-pub(super) fn remove_empty(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_empty(&entry.path());
-        }
-    }
-    // One that holds something stays.
-    let _ = std::fs::remove_dir(folder);
 }

@@ -1,7 +1,9 @@
 //! git's own locks in a repository: waited for while somebody lives who may hold them, removed when nobody does.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -20,28 +22,34 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How old a lock must be when no git is seen: its owner may be a library in another program.
 const STALE_AFTER_MS: i64 = 5_000;
 const STALE_AFTER: Duration = Duration::from_millis(STALE_AFTER_MS as u64);
+/// A lock that was not looked at for so long is another one by now.
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
 /// What our own lock files say. Only one tagalong at a time works on a dataset, so one that is found has no owner.
 const OURS: &str = "tagalong\n";
 
 /// The repository's `index.lock`, held until dropped.
 #[derive(Debug)]
-pub(super) struct IndexLock(PathBuf);
+pub(super) struct IndexLock(Beneath);
+
+/// Its name.
+const INDEX_LOCK: &str = "index.lock";
 
 impl IndexLock {
     pub(super) async fn take(repo: &Repo, cancel: &Cancel) -> Result<Self, DatasetError> {
-        let path = repo.git_dir.join("index.lock");
+        let path = repo.git_dir.join(INDEX_LOCK);
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            match repo.files()?.create("index.lock") {
+            let files = repo.files()?;
+            match files.create(INDEX_LOCK) {
                 Ok(mut file) => {
-                    let lock = Self(path.clone());
+                    let lock = Self(files);
                     return file.write_all(OURS.as_bytes()).map(|()| lock).map_err(|error| DatasetError::File(path, error));
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(DatasetError::File(path, error)),
             }
-            if is_stale(repo, &path) {
-                remove(&path);
+            if is_stale(repo, &files, Path::new(INDEX_LOCK)) {
+                remove(&files, Path::new(INDEX_LOCK));
                 continue;
             }
             if cancel.is_cancelled() {
@@ -57,7 +65,7 @@ impl IndexLock {
 
 impl Drop for IndexLock {
     fn drop(&mut self) {
-        remove(&self.0);
+        remove(&self.0, Path::new(INDEX_LOCK));
     }
 }
 
@@ -65,15 +73,15 @@ impl Repo {
     /// Removes the locks of gits that were killed, and the half packs of killed fetches; a living git's are waited for.
     pub(super) async fn unlock(&self, cancel: &Cancel) -> Result<bool, DatasetError> {
         let until = tokio::time::Instant::now() + PATIENCE;
-        let mut removed = false;
+        let (mut removed, files) = (false, self.files()?);
         loop {
             let mut held = None;
-            for path in self.lock_files() {
-                if is_stale(self, &path) {
-                    remove(&path);
+            for path in lock_files(&files) {
+                if is_stale(self, &files, &path) {
+                    remove(&files, &path);
                     removed = true;
                 } else {
-                    held = Some(path);
+                    held = Some(self.git_dir.join(path));
                 }
             }
             let Some(path) = held else { break };
@@ -91,14 +99,13 @@ impl Repo {
 
     /// Removes what a killed git had begun to write, when no git is at work.
     pub(super) fn sweep(&self) {
-        let objects = self.common.join("objects");
-        let begun: Vec<PathBuf> = std::fs::read_dir(&objects)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()))
+        let Ok(files) = self.files() else { return };
+        let objects = Path::new("objects");
+        let folders = files.names(objects).unwrap_or_default().into_iter().map(|name| objects.join(name));
+        let begun: Vec<PathBuf> = folders
             .flat_map(|folder| {
-                std::fs::read_dir(folder.path()).into_iter().flatten().flatten().map(|file| file.path()).chain([folder.path()])
+                let inside: Vec<PathBuf> = files.names(&folder).unwrap_or_default().iter().map(|name| folder.join(name)).collect();
+                inside.into_iter().chain([folder])
             })
             .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("tmp_")))
             .collect();
@@ -106,68 +113,66 @@ impl Repo {
             return;
         }
         for path in begun {
-            // What somebody has turned into a link meanwhile is not followed. A later sweep does what is left.
-            let _ = Beneath::open_real(&self.common).and_then(|common| common.remove_all(path.strip_prefix(&self.common).unwrap_or(&path)));
+            // A later sweep does what is left.
+            let _ = files.remove_all(&path);
         }
-    }
-
-    fn lock_files(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for dir in [&self.git_dir, &self.common] {
-            found.extend(locks_in(dir, 0));
-        }
-        for folder in ["refs", "objects/info", "reftable", "logs/refs"] {
-            found.extend(locks_in(&self.common.join(folder), 8));
-        }
-        found
     }
 }
 
-fn locks_in(dir: &Path, depth: usize) -> Vec<PathBuf> {
+/// Every lock in the checkout's git folder, by its path there.
+fn lock_files(files: &Beneath) -> Vec<PathBuf> {
+    let folders = [("", 0), ("refs", 8), ("objects/info", 8), ("reftable", 8), ("logs/refs", 8)];
+    folders.into_iter().flat_map(|(folder, depth)| locks_in(files, Path::new(folder), depth)).collect()
+}
+
+fn locks_in(files: &Beneath, folder: &Path, depth: usize) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() && depth > 0 => found.extend(locks_in(&path, depth - 1)),
-            Ok(kind) if kind.is_file() && path.extension().is_some_and(|ending| ending == "lock") => found.push(path),
+    for path in files.names(folder).unwrap_or_default().into_iter().map(|name| folder.join(name)) {
+        match files.meta(&path) {
+            Ok(meta) if meta.is_dir() && depth > 0 => found.extend(locks_in(files, &path, depth - 1)),
+            Ok(meta) if meta.is_file() && path.extension().is_some_and(|ending| ending == "lock") => found.push(path),
             _ => {}
         }
     }
     found
 }
 
-fn is_stale(repo: &Repo, path: &Path) -> bool {
+fn is_stale(repo: &Repo, files: &Beneath, path: &Path) -> bool {
+    let Ok(meta) = files.meta(path) else { return false };
     // A git makes a plain file; a link or a pipe of that name is nobody's lock.
-    if path.symlink_metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+    if !meta.is_file() && !meta.is_dir() {
         return true;
     }
-    let text =
-        path.parent().zip(path.file_name()).and_then(|(folder, name)| Beneath::open(folder).and_then(|folder| folder.read(name)).ok());
-    if text.is_some_and(|bytes| bytes == OURS.as_bytes()) {
+    if files.read(path).is_ok_and(|bytes| bytes == OURS.as_bytes()) {
         return true;
     }
-    let Some(made) = path.symlink_metadata().and_then(|meta| meta.modified()).ok() else { return false };
+    let Ok(made) = meta.modified() else { return false };
     let made_ms = made.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     // One dated later than now says nothing of its age by that: a clock was wrong. It is judged by how long we have seen it.
     let age_ms = clock::now_ms() - made_ms;
-    let is_old = if age_ms < 0 { seen_for(path) > STALE_AFTER } else { age_ms > STALE_AFTER_MS };
+    let is_old = if age_ms < 0 { seen_for(&meta) > STALE_AFTER } else { age_ms > STALE_AFTER_MS };
     is_old && at_work(repo).is_none()
 }
 
-/// How long the file at `path` has been seen to be the same, since this process saw it first.
-fn seen_for(path: &Path) -> Duration {
-    use std::os::unix::fs::MetadataExt as _;
-    static SEEN: Mutex<BTreeMap<(PathBuf, u64, i64), Instant>> = Mutex::new(BTreeMap::new());
-    let Ok(meta) = path.metadata() else { return Duration::ZERO };
-    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    // Those that are gone are forgotten.
-    seen.retain(|(path, ..), _| path.exists());
-    seen.entry((path.to_owned(), meta.ino(), meta.ctime())).or_insert_with(Instant::now).elapsed()
+/// When a file was looked at.
+struct Seen {
+    first: Instant,
+    last: Instant,
 }
 
-fn remove(path: &Path) {
+/// How long a file has been seen to be the same, since this process saw it first.
+fn seen_for(meta: &Metadata) -> Duration {
+    static SEEN: Mutex<BTreeMap<(u64, u64, i64), Seen>> = Mutex::new(BTreeMap::new());
+    let (now, mut all) = (Instant::now(), SEEN.lock().unwrap_or_else(PoisonError::into_inner));
+    all.retain(|_, seen| now - seen.last < FORGOTTEN_AFTER);
+    let seen = all.entry((meta.dev(), meta.ino(), meta.ctime())).or_insert(Seen { first: now, last: now });
+    seen.last = now;
+    now - seen.first
+}
+
+fn remove(files: &Beneath, path: &Path) {
     // One that is gone already is what we want.
-    let _ = std::fs::remove_file(path);
+    let _ = files.remove(path);
 }
 
 /// A git of somebody else that works in this repository, as far as can be seen: by its folder, its open files or its words.

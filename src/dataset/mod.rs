@@ -18,6 +18,7 @@ mod beneath;
 mod call;
 mod checkout;
 mod commit;
+mod configured;
 mod daemon;
 mod damage;
 mod decide;
@@ -28,6 +29,7 @@ mod head;
 mod heal;
 mod ignored;
 mod in_the_way;
+mod incoming;
 mod known;
 mod locks;
 mod normal;
@@ -61,7 +63,6 @@ use crate::model::Commit;
 use crate::model::CommitName;
 use crate::model::Reconcile;
 use crate::process::Cancel;
-use crate::process::HostLock;
 
 pub use error::DatasetError;
 pub use outward::told as told_links;
@@ -359,9 +360,8 @@ impl Dataset {
         };
         let place = Place::of(settings)?;
         let patience = settings.fetch_deadline + settings.push_deadline + settings.local_deadline;
-        let path = place.lock();
         let lock = tokio::select! {
-            lock = HostLock::take_over(&path, patience) => lock?,
+            lock = place.take_lock(patience) => lock?,
             () = cancel.cancelled() => return Err(DatasetError::Cancelled),
         };
         let ground = Ground { settings: Arc::clone(settings), place, lock };

@@ -11,6 +11,7 @@ use sha2::Digest as _;
 
 use crate::dataset::DatasetError;
 use crate::dataset::at_once::hex;
+use crate::dataset::beneath::Beneath;
 use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
@@ -55,8 +56,9 @@ impl Repo {
             let _ = (std::fs::remove_dir_all(&tree), std::fs::remove_file(&index));
         };
         clear();
+        let files = Beneath::open_real(work).map_err(|error| DatasetError::File(work.to_owned(), error))?;
         for one in changed {
-            take_attributes(work, &tree, &one.path).map_err(|error| DatasetError::File(tree.clone(), error))?;
+            take_attributes(&files, &tree, &one.path).map_err(|error| DatasetError::File(tree.clone(), error))?;
         }
         let mut info = Vec::new();
         for one in changed {
@@ -66,7 +68,7 @@ impl Repo {
         }
         self.update_index(&index, &info, cancel).await?;
         let prefix = format!("--prefix={}/", shown(&tree));
-        self.git(["checkout-index", "-a", "-f", "-q", &prefix]).index(&index).text(cancel).await?;
+        self.git_on_files(["checkout-index", "-a", "-f", "-q", &prefix]).index(&index).text(cancel).await?;
         let list: Vec<u8> = changed.iter().flat_map(|one| one.path.iter().copied().chain([0])).collect();
         self.git(["update-index", "-z", "--stdin"]).index(&index).in_tree(&tree).stdin(in_memory(&list)?).text(cancel).await?;
         let out = self.git(["ls-files", "-s", "-z"]).index(&index).bytes(cancel).await?;
@@ -88,7 +90,7 @@ impl Repo {
         let Some(rest) = pointer.strip_prefix(LFS.0) else { return Ok(false) };
         let wanted = rest.lines().find_map(|line| line.strip_prefix("oid sha256:"));
         let hashed = || {
-            let mut file = std::fs::File::open(work.join(OsStr::from_bytes(&one.path)))?;
+            let mut file = Beneath::open_real(work)?.file(Path::new(OsStr::from_bytes(&one.path)))?;
             let (mut hash, mut chunk) = (sha2::Sha256::new(), vec![0; 64 << 10]);
             loop {
                 match file.read(&mut chunk)? {
@@ -103,12 +105,12 @@ impl Repo {
 }
 
 /// The rules by which the file at `path` is written, as they stand in the work tree.
-fn take_attributes(work: &Path, tree: &Path, path: &[u8]) -> std::io::Result<()> {
+fn take_attributes(work: &Beneath, tree: &Path, path: &[u8]) -> std::io::Result<()> {
     for folder in Path::new(OsStr::from_bytes(path)).ancestors().skip(1) {
-        let (from, to) = (work.join(folder).join(".gitattributes"), tree.join(folder).join(".gitattributes"));
+        let (from, to) = (folder.join(".gitattributes"), tree.join(folder).join(".gitattributes"));
         std::fs::create_dir_all(tree.join(folder))?;
-        if from.symlink_metadata().is_ok_and(|meta| meta.is_file()) && !to.exists() {
-            std::fs::copy(from, to)?;
+        if work.meta(&from).is_ok_and(|meta| meta.is_file()) && !to.exists() {
+            std::fs::write(to, work.read(&from)?)?;
         }
     }
     Ok(())

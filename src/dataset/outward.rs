@@ -28,7 +28,7 @@ pub(super) async fn note_links(
     before: Option<(&Path, &Commit)>,
     cancel: &Cancel,
 ) -> Result<(), DatasetError> {
-    let known = before.and_then(|(record, at)| Some((std::fs::read(record.join(LINKS)).ok()?, at)));
+    let known = before.and_then(|(record, at)| Some((noted(record)?, at)));
     let mut links: BTreeSet<Vec<u8>> = BTreeSet::new();
     if let Some((bytes, at)) = known {
         links.extend(names(&bytes));
@@ -57,10 +57,14 @@ pub(super) fn is_noted(record: &Path) -> bool {
 
 /// The links noted in `record` that lead out of the folder `tree`, in order, as they can be shown.
 pub(super) fn leading_out(tree: &Path, record: &Path) -> Vec<String> {
-    let noted = std::fs::read(record.join(LINKS)).unwrap_or_default();
+    let noted = noted(record).unwrap_or_default();
     let links = names(&noted).map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(&name)));
     let shown = |link: PathBuf| link.to_string_lossy().chars().filter(|c| !misleads(*c)).collect();
     links.filter(|link| leads_out(tree, link)).map(shown).collect()
+}
+
+fn noted(record: &Path) -> Option<Vec<u8>> {
+    Beneath::open(record).and_then(|record| record.read(LINKS)).ok()
 }
 
 /// What is said of `links`, which lead out of the data; none when there are none.

@@ -9,6 +9,7 @@
 //! | `refs`, `packed-refs`, `reftable`, `shallow`, split indexes | links into the checkout, so that values and locks are the checkout's own |
 //! | `objects/pack`, `objects/00` to `ff`, the graph of commits | the same |
 //! | `objects/info`, `hooks`, `worktrees`, `logs`, `modules` | nothing: no alternates, no hooks, no other folder |
+//! | `objects` itself | a link to `borrowed` beside it: git looks for refs beside a folder that is called `objects` |
 //! | `config` | ours; of the checkout's own only words of a closed set ([`Traits`]) |
 //! | `info/attributes` | no filter, for no file: it is stronger than every `.gitattributes` |
 //! | `info/exclude` | a copy of the checkout's, for it holds patterns alone |
@@ -33,7 +34,7 @@ use crate::dataset::beneath::Beneath;
 use crate::process::Passing;
 
 /// Another layout needs another number, so that folders of an older tagalong are made anew.
-const LAYOUT: &str = "2";
+const LAYOUT: &str = "3";
 /// No program is run over any file's content.
 const ATTRIBUTES: &str = "* -filter\n";
 
@@ -96,11 +97,16 @@ impl Own {
     fn ensure(&self, settings: &config::Dataset, git_dir: &Path, config: &str) -> std::io::Result<()> {
         let theirs = Beneath::open(git_dir)?;
         let mark = format!("{LAYOUT}\n{}\n{}\n{config}", git_dir.display(), settings.branch);
-        if std::fs::read_to_string(self.git.join("whole")).unwrap_or_default() != mark {
+        let old = std::fs::read_to_string(self.git.join("whole")).unwrap_or_default();
+        if old != mark {
+            if old.lines().next() != Some(LAYOUT) && self.git.symlink_metadata().is_ok() {
+                std::fs::remove_dir_all(&self.git)?;
+            }
             folder(&self.scratch)?;
             folder(&self.empty())?;
-            folder(&self.git.join("objects/info"))?;
+            folder(&self.root().join("borrowed/info"))?;
             folder(&self.git.join("info"))?;
+            link(&self.git.join("objects"), &self.root().join("borrowed"))?;
             for (name, to) in links(git_dir) {
                 link(&self.git.join(name), &to)?;
             }
@@ -122,6 +128,21 @@ impl Own {
         self.scratch.join("empty")
     }
 
+    /// The folder that both stand in.
+    pub(super) fn root(&self) -> &Path {
+        self.git.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Where objects come in that git must not put into the checkout itself.
+    pub(super) fn incoming(&self) -> PathBuf {
+        self.root().join("incoming")
+    }
+
+    /// Shows git again which commits have no parents here.
+    pub(super) fn show_shallow(&self, git_dir: &Path) -> std::io::Result<()> {
+        link(&self.git.join("shallow"), &git_dir.join("shallow"))
+    }
+
     /// Takes over the parts of a split index, which git looks for in its own folder.
     pub(super) fn take_split(&self, git_dir: &Path, names: &[std::ffi::OsString]) -> std::io::Result<()> {
         names.iter().try_for_each(|name| link(&self.git.join(name), &git_dir.join(name)))
@@ -135,7 +156,7 @@ impl Own {
                 theirs.create("shallow.lock")?;
                 theirs.remove("shallow").and(theirs.remove("shallow.lock"))?;
             }
-            link(&self.git.join("shallow"), &git_dir.join("shallow"))?;
+            self.show_shallow(git_dir)?;
         }
         Ok(())
     }

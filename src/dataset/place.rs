@@ -4,12 +4,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock;
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::plain_folder;
+use crate::process::HostLock;
+use crate::process::LockError;
 
 /// Our own folder's name inside a dataset's folder.
 pub(super) const INSIDE: &str = ".tagalong";
@@ -54,16 +57,25 @@ impl Place {
         Ok(Self { dir, side, inside })
     }
 
-    pub(super) fn lock(&self) -> PathBuf {
-        self.side.join("lock")
+    /// Takes the dataset's lock, waiting at most `patience` for whoever has it.
+    pub(super) async fn take_lock(&self, patience: Duration) -> Result<HostLock, DatasetError> {
+        let path = self.side.join("lock");
+        // By way of the open folder, which others may have swapped for a link by now.
+        let side = self.open_side().map_err(|error| DatasetError::File(path.clone(), error))?;
+        let taken = HostLock::take_over(&side.path().join("lock"), patience).await;
+        taken.map_err(|error| match error {
+            LockError::File(_, error) => LockError::File(path, error).into(),
+            LockError::Taken(_, by) => LockError::Taken(path, by).into(),
+        })
     }
 
     /// A folder name for a new clone that is not used yet. Clones that were cut off are removed: nobody ever worked in them.
     pub(super) fn new_clone(&self) -> PathBuf {
-        for entry in std::fs::read_dir(&self.side).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with("clone-") {
+        if let Ok(side) = self.open_side() {
+            let names = side.names("").unwrap_or_default();
+            for name in names.iter().filter(|name| name.to_string_lossy().starts_with("clone-")) {
                 // One that stays is only in the way of the disk.
-                let _ = std::fs::remove_dir_all(entry.path());
+                let _ = side.remove_all(name);
             }
         }
         self.side.join(format!("clone-{}", clock::new_id()))
@@ -108,6 +120,11 @@ impl Place {
         Ok((to, made))
     }
 
+    /// Removes a folder of [`Self::new_aside`] that nothing came into.
+    pub(super) fn drop_empty_aside(&self, folder: &Path) {
+        let _ = self.open_side().map(|side| side.remove_empty(folder.strip_prefix(&self.side).unwrap_or(folder)));
+    }
+
     /// Our own folder, held open: where it stands in the checkout, others may put a link in its place.
     pub(super) fn open_side(&self) -> std::io::Result<Beneath> {
         let parent = Beneath::open_real(self.side.parent().unwrap_or(Path::new("/")))?;
@@ -121,9 +138,12 @@ impl Place {
         if !self.inside && std::fs::rename(&self.dir, &to).is_ok() {
             return Ok(to);
         }
-        std::fs::create_dir(&to).map_err(error)?;
+        let side = self.open_side().map_err(error)?;
+        let aside = side.made(to.strip_prefix(&self.side).unwrap_or(&to)).map_err(error)?;
+        let dir = Beneath::open_real(&self.dir).map_err(error)?;
         for path in self.entries()? {
-            let moved = std::fs::rename(&path, to.join(path.file_name().unwrap_or_default()));
+            let name = Path::new(path.file_name().unwrap_or_default());
+            let moved = dir.move_to(name, &aside, name);
             // A volume's own lost+found may belong to root alone; it is empty or it is no business of ours.
             if !path.ends_with("lost+found") {
                 moved.map_err(error)?;
@@ -144,13 +164,16 @@ impl Place {
             }
         }
         std::fs::create_dir_all(&self.dir).map_err(error)?;
-        let mut all: Vec<PathBuf> = std::fs::read_dir(clone).map_err(error)?.flatten().map(|entry| entry.path()).collect();
-        all.sort_by_key(|path| path.ends_with(".git"));
-        for path in all {
-            std::fs::rename(&path, self.dir.join(path.file_name().unwrap_or_default())).map_err(error)?;
+        let side = self.open_side().map_err(error)?;
+        let name = Path::new(clone.file_name().unwrap_or_default());
+        let (from, dir) = (side.at(name).map_err(error)?, Beneath::open_real(&self.dir).map_err(error)?);
+        let mut all = from.names("").map_err(error)?;
+        all.sort_by_key(|name| name == ".git");
+        for name in all.iter().map(Path::new) {
+            from.move_to(name, &dir, name).map_err(error)?;
         }
         // Empty by now; a later clone removes it if it stays.
-        let _ = std::fs::remove_dir(clone);
+        side.remove_empty(name);
         Ok(())
     }
 

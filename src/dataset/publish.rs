@@ -27,10 +27,13 @@ use crate::dataset::place::ASIDE;
 use crate::dataset::place::Place;
 use crate::model::Commit;
 use crate::process::Cancel;
+use crate::process::Confinement;
 use crate::process::Ended;
 
 /// In a worktree's record: it is whole. Its time says when the symlink last left it.
 const WHOLE: &str = "whole";
+/// The index that git works on, in a folder that only we write.
+const INDEX: &str = "published-index";
 /// The folder of the records, in our own.
 const RECORDS: &str = "published";
 
@@ -172,12 +175,36 @@ impl<'a> Tree<'a> {
         Ok(Self { repo: &work.repo, place: &work.place, dir, commit: commit.clone(), path, record })
     }
 
+    /// `git ARGS` over its files, and a copy of its index in our own folder.
     fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
-        self.repo.git(args).in_tree(&self.path).index(&self.index())
+        let call = self.repo.git(args).in_tree(&self.path).index(&self.index());
+        match self.files() {
+            Ok(files) => call.reaching(&Confinement::default().with(files.into_folder())),
+            // Then git finds nothing there either.
+            Err(_) => call,
+        }
     }
 
     fn index(&self) -> PathBuf {
-        self.record.join("index")
+        self.repo.own.scratch.join(INDEX)
+    }
+
+    /// Makes the index of this tree, or of the one that it begins as, the one that git works on.
+    fn borrow_index(&self, of: &Self) -> std::io::Result<()> {
+        self.forget_index();
+        let scratch = Beneath::open_real(&self.repo.own.scratch)?;
+        self.place.open_side()?.at(&record_of(&of.commit))?.copy_to(Path::new("index"), &scratch, Path::new(INDEX))
+    }
+
+    fn forget_index(&self) {
+        // Left over from another tree, or a git that was killed.
+        let _ = (std::fs::remove_file(self.index()), std::fs::remove_file(self.index().with_extension("lock")));
+    }
+
+    /// Makes the index that git worked on the tree's.
+    fn keep_index(&self) -> Result<(), DatasetError> {
+        let kept = self.made_record().and_then(|record| record.bring(&self.index(), "index"));
+        kept.map_err(|error| DatasetError::File(self.record.join("index"), error))
     }
 
     /// Its files, held open.
@@ -203,16 +230,21 @@ impl<'a> Tree<'a> {
     }
 
     async fn fill(&self, before: Option<&Self>, cancel: &Cancel) -> Result<(), DatasetError> {
-        std::fs::create_dir(&self.path).map_err(|error| DatasetError::File(self.path.clone(), error))?;
+        let made = Beneath::open_real(self.dir).and_then(|dir| dir.make_folder(self.commit.as_str()));
+        made.map_err(|error| DatasetError::File(self.path.clone(), error))?;
+        self.forget_index();
         self.made_record().map_err(|error| DatasetError::File(self.record.clone(), error))?;
         let linked = match before {
             Some(before) => link_all(before, self).is_ok() && self.is_clean(cancel).await,
             None => false,
         };
-        match before.filter(|_| linked) {
-            Some(before) => self.git(["read-tree", "-m", "-u", before.commit.as_str(), self.commit.as_str()]).text(cancel).await?,
-            None => self.git(["read-tree", "--reset", "-u", self.commit.as_str()]).text(cancel).await?,
-        };
+        if let Some(before) = before.filter(|_| linked) {
+            self.git(["read-tree", "-m", "-u", before.commit.as_str(), self.commit.as_str()]).text(cancel).await?;
+        } else {
+            self.forget_index();
+            self.git(["read-tree", "--reset", "-u", self.commit.as_str()]).text(cancel).await?;
+        }
+        self.keep_index()?;
         self.tell_readers()?;
         self.mark_whole()
     }
@@ -220,7 +252,7 @@ impl<'a> Tree<'a> {
     /// Takes over one that readers have, that is whole, and that an older tagalong made.
     async fn adopt(&self, cancel: &Cancel) -> bool {
         let is_old = self.record.symlink_metadata().is_err() && is_folder(&self.path);
-        is_old && !self.is_edited(cancel).await && self.mark_whole().is_ok()
+        is_old && !self.is_edited(cancel).await && self.keep_index().is_ok() && self.mark_whole().is_ok()
     }
 
     /// A reader who asks git in the worktree gets its commit, from a git folder as `git worktree add` makes it.
@@ -255,12 +287,15 @@ impl<'a> Tree<'a> {
         }
         if self.record.symlink_metadata().is_err() {
             // Of an older tagalong, or not ours at all: it is compared with its commit.
+            self.forget_index();
             let read = self.made_record().is_ok() && self.git(["read-tree", self.commit.as_str()]).run(cancel).await.0 == Ended::Exit(0);
             if !read {
                 return true;
             }
         } else if !self.is_whole() {
             return false;
+        } else if self.borrow_index(self).is_err() {
+            return true;
         }
         self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).run(cancel).await;
         let (ended, others, _) = self.git(["ls-files", "-z", "--others", "--exclude-standard"]).run(cancel).await;
@@ -322,7 +357,7 @@ fn link_all(from: &Tree<'_>, to: &Tree<'_>) -> std::io::Result<()> {
             }
         }
     }
-    from.made_record()?.copy_to(Path::new("index"), &to.made_record()?, Path::new("index"))
+    to.borrow_index(from)
 }
 
 fn temporary(link: &Path) -> String {

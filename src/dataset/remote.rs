@@ -61,22 +61,21 @@ impl Repo {
 
     /// Makes a shallow repository whole.
     pub(super) async fn unshallow(&self, cancel: &Cancel) -> Result<Fetched, DatasetError> {
+        let error = |error| DatasetError::File(self.git_dir.join("shallow"), error);
+        self.own.show_shallow(&self.git_dir).map_err(error)?;
         let fetched = self.fetch_with(&["--unshallow"], cancel).await?;
-        self.own.made_whole(&self.git_dir).map_err(|error| DatasetError::File(self.git_dir.join("shallow"), error))?;
+        self.own.made_whole(&self.git_dir).map_err(error)?;
         Ok(fetched)
     }
 
     async fn fetch_with(&self, more: &[&str], cancel: &Cancel) -> Result<Fetched, DatasetError> {
-        let refspec = format!("+{}:{}", self.local_ref(), self.fetched_ref());
-        let mut args = vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules"];
+        let branch = self.local_ref();
+        let mut args = vec!["fetch", "--quiet", "--no-tags", "--no-auto-gc", "--no-recurse-submodules"];
         args.extend(more);
-        args.extend(["--", self.settings.remote.as_str(), refspec.as_str()]);
+        args.extend(["--", self.settings.remote.as_str(), branch.as_str()]);
         let deadline = self.settings.fetch_deadline;
-        match self.git(args).remote(&self.settings, deadline).run(cancel).await {
-            (Ended::Exit(0), ..) => {
-                let nothing = || DatasetError::Git { what: "fetch".to_owned(), why: "it brought nothing".to_owned() };
-                self.tip(&self.fetched_ref(), cancel).await?.map(Fetched::Tip).ok_or_else(nothing)
-            }
+        match self.fetching(&args)?.run(cancel).await {
+            (Ended::Exit(0), ..) => self.take_in(cancel).await.map(Fetched::Tip),
             (Ended::Cancelled, ..) => Err(DatasetError::Cancelled),
             (ended @ Ended::NotStarted(_), _, err) => Err(failed("fetch", &ended, &err)),
             (Ended::Exit(_), _, err) if is_local_fault(&err) => Err(failed("fetch", &Ended::Exit(128), &err)),
@@ -97,6 +96,9 @@ impl Repo {
     pub(super) async fn push(&self, commit: &Commit, to: &str, at: Option<&Commit>, deadline: Duration, cancel: &Cancel) -> Pushed {
         if let Some(why) = self.held_back(to) {
             return Pushed::Refused(why);
+        }
+        if let Err(error) = self.is_all_here(commit, at, cancel).await {
+            return Pushed::Transient(error.to_string());
         }
         let answer = self.push_now(commit, to, at, deadline, cancel).await;
         self.note_answer(to, &answer);

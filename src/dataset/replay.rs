@@ -158,7 +158,7 @@ impl Repo {
             args.extend(["--allow-unrelated-histories".to_owned(), self.write_commit(&helper, cancel).await?.to_string()]);
         }
         args.push(commit.to_owned());
-        let (ended, out, err) = self.git_without_files(args).run(cancel).await;
+        let (ended, out, err) = self.git_merging(args, cancel).await.run(cancel).await;
         match ended {
             Ended::Exit(0) => Ok(Some(out.split('\0').next().unwrap_or_default().trim().to_owned())),
             Ended::Exit(1) => Ok(None),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::dataset::DatasetError;
+use crate::dataset::call::Call;
 use crate::dataset::call::failed;
 use crate::dataset::call::shown;
 use crate::dataset::checkout::Moved;
@@ -61,15 +62,24 @@ impl Repo {
     /// Takes along what a damaged repository knows of what the remote had, so that it does not count as own work here.
     pub(super) async fn take_traces(&self, old: &Self, cancel: &Cancel) -> Result<(), DatasetError> {
         let names = old.had_names().await;
-        let from = shown(&old.own.git);
         for name in names.iter().collect::<BTreeSet<_>>().into_iter().take(MOST_TRACES) {
             if self.tip(name, cancel).await?.is_none() {
                 // What cannot be read there is not below any work that can.
-                let args = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
-                self.git(args.into_iter().chain(["--", &from, name.as_str()])).run(cancel).await;
+                self.fetch_from(old, name).run(cancel).await;
             }
         }
         self.note_all_had(&names)
+    }
+
+    /// `git fetch` of `what` out of another repository of ours: by our own folder for it, for git believes what stands in the other.
+    fn fetch_from(&self, old: &Self, what: &str) -> Call {
+        let from = shown(&old.own.git);
+        let args = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
+        let call = self.git(args.into_iter().chain(["--", &from, what]));
+        match &old.reach.repository {
+            Some(theirs) => call.reaching(theirs),
+            None => call,
+        }
     }
 
     /// Brings the work at `tip` over from a damaged repository. None when it is here already; false when it cannot be read.
@@ -80,13 +90,8 @@ impl Repo {
         {
             return Ok(None);
         }
-        // By our own folder, for git believes what stands in the other.
-        let from = shown(&old.own.git);
         let to = if name == self.local_ref() { "refs/tagalong/rescued".to_owned() } else { name.to_owned() };
-        let refspec = format!("+{name}:{to}");
-        let args =
-            ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", &from, &refspec];
-        let (ended, ..) = self.git(args).run(cancel).await;
+        let (ended, ..) = self.fetch_from(old, &format!("+{name}:{to}")).run(cancel).await;
         if ended != Ended::Exit(0) {
             return Ok(Some(false));
         }
@@ -108,9 +113,7 @@ impl Repo {
         {
             return Ok(false);
         }
-        let (from, refspec) = (shown(&old.own.git), format!("+{tip}:{LATE}"));
-        let args = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
-        let (ended, _, err) = self.git(args.into_iter().chain(["--", &from, &refspec])).run(cancel).await;
+        let (ended, _, err) = self.fetch_from(old, &format!("+{tip}:{LATE}")).run(cancel).await;
         if ended != Ended::Exit(0) {
             return Err(failed("fetch", &ended, &err));
         }
@@ -151,8 +154,8 @@ pub(super) fn locals_on_disk(repo: &Repo) -> Vec<PathBuf> {
     let mut folders = vec![repo.common.join("refs")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() { folders.push(path) } else { found.push(path) }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder { folders.push(entry.path()) } else { found.push(entry.path()) }
         }
     }
     found

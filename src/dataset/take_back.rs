@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
-use crate::dataset::in_the_way::remove_empty;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 use crate::process::Cancel;
@@ -79,30 +77,31 @@ impl Repo {
         let known = self.entries(&index, cancel).await?;
         let mut args = ["diff-files", "-z", "--name-only", "--ignore-submodules=dirty"].map(str::to_owned).to_vec();
         args.extend(self.without_nested(&index, cancel).await?);
-        let touched: Vec<Vec<u8>> = self.git(args).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
+        let touched: Vec<Vec<u8>> = self.git_on_files(args).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
+        let files = Beneath::open_real(work).map_err(|error| DatasetError::File(work.to_owned(), error))?;
         let (mut back, mut folders) = (Vec::new(), Vec::new());
         for entry in changes(&raw) {
-            let path = path_in(work, &entry.path);
+            let path = relative(&entry.path);
             let in_index = known.contains(&entry.path);
-            if in_index && !touched.contains(&entry.path) || !in_index && path.symlink_metadata().is_err() || leads_out(work, &entry.path) {
+            if in_index && !touched.contains(&entry.path) || !in_index && !files.has(path) || leads_out(work, &entry.path) {
                 continue;
             }
-            if !self.is_begun(work, &entry, to, cancel).await? {
+            if !self.is_begun(&files, &entry, to, cancel).await? {
                 continue;
             }
             if !in_index {
-                remove_file(work, &entry.path)?;
-            } else if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-                folders.push((entry.path, path));
+                remove_file(&files, &entry.path).map_err(|error| DatasetError::File(work.join(path), error))?;
+            } else if files.is_folder(path) {
+                folders.push(entry.path);
             } else {
                 back.extend_from_slice(&entry.path);
                 back.push(0);
             }
         }
         // A folder that was begun in place of a file is empty by now; one that holds something is somebody's.
-        for (entry, path) in folders {
-            remove_empty(&path);
-            if path.symlink_metadata().is_err() {
+        for entry in folders {
+            files.remove_empty(relative(&entry));
+            if !files.has(relative(&entry)) {
                 back.extend_from_slice(&entry);
                 back.push(0);
             }
@@ -113,22 +112,19 @@ impl Repo {
         let list = self.own_dir()?.join("back");
         std::fs::write(&list, back).map_err(|error| DatasetError::File(list.clone(), error))?;
         let file = std::fs::File::open(&list).map_err(|error| DatasetError::File(list.clone(), error))?;
-        self.git(["checkout-index", "-f", "-q", "-z", "--stdin"]).index(&index).stdin(file).text(cancel).await.map(drop)
+        self.git_on_files(["checkout-index", "-f", "-q", "-z", "--stdin"]).index(&index).stdin(file).text(cancel).await.map(drop)
     }
 
     /// Whether what stands at `path` is the new content, or the beginning of it.
-    async fn is_begun(&self, work: &Path, entry: &Change, to: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let path = &path_in(work, &entry.path);
-        let found = match path.symlink_metadata() {
+    async fn is_begun(&self, files: &Beneath, entry: &Change, to: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
+        let path = relative(&entry.path);
+        let found = match files.meta(path) {
             Err(_) => return Ok(true),
-            Ok(meta) if meta.is_symlink() => {
-                use std::os::unix::ffi::OsStrExt as _;
-                std::fs::read_link(path).map(|to| to.as_os_str().as_bytes().to_vec())
-            }
+            Ok(meta) if meta.is_symlink() => files.link_target(path),
             Ok(meta) if meta.is_dir() => return Ok(true),
             // A pipe or a device was never written by git.
             Ok(meta) if !meta.is_file() => return Ok(false),
-            Ok(_) => Beneath::open(work).and_then(|folder| folder.read(relative(&entry.path))),
+            Ok(_) => files.read(path),
         };
         let found = found.map_err(|error| DatasetError::File(path.to_owned(), error))?;
         if entry.gone {
@@ -140,7 +136,7 @@ impl Repo {
             return Ok(true);
         }
         let name = format!("{to}:{}", String::from_utf8_lossy(&entry.path));
-        let (ended, written, _) = self.git(["cat-file", "--filters", &name]).run_bytes(cancel).await;
+        let (ended, written, _) = self.git_on_files(["cat-file", "--filters", &name]).run_bytes(cancel).await;
         Ok(ended == Ended::Exit(0) && written.starts_with(&found))
     }
 
@@ -173,11 +169,6 @@ fn changes(raw: &[u8]) -> Vec<Change> {
     changes
 }
 
-fn path_in(work: &Path, path: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt as _;
-    work.join(std::ffi::OsStr::from_bytes(path))
-}
-
 fn relative(path: &[u8]) -> &Path {
     use std::os::unix::ffi::OsStrExt as _;
     Path::new(std::ffi::OsStr::from_bytes(path))
@@ -192,10 +183,9 @@ pub(super) fn leads_out(work: &Path, path: &[u8]) -> bool {
     }
 }
 
-fn remove_file(work: &Path, path: &[u8]) -> Result<(), DatasetError> {
-    match Beneath::open(work).and_then(|folder| folder.remove(relative(path))) {
-        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => Ok(()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DatasetError::File(path_in(work, path), error)),
-        _ => Ok(()),
+fn remove_file(files: &Beneath, path: &[u8]) -> std::io::Result<()> {
+    match files.remove(relative(path)) {
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::IsADirectory | std::io::ErrorKind::NotFound) => Ok(()),
+        other => other,
     }
 }

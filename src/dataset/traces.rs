@@ -11,6 +11,8 @@ use crate::dataset::DatasetError;
 use crate::dataset::address;
 use crate::dataset::call::failed;
 use crate::dataset::call::in_memory;
+use crate::dataset::configured::Configured;
+use crate::dataset::configured::Whose;
 use crate::dataset::git::Repo;
 use crate::dataset::remote;
 use crate::dataset::shape::files_below;
@@ -30,17 +32,6 @@ pub(super) struct Gone {
     pub(super) is_sure: bool,
 }
 
-/// Whose trace it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    /// The remote's that is followed.
-    Ours,
-    /// A remote's that nothing is configured of.
-    Unknown,
-    /// That of a remote with another address.
-    Others,
-}
-
 /// Names of commits that a remote had.
 #[derive(Debug)]
 struct Trace {
@@ -48,15 +39,6 @@ struct Trace {
     /// Whether it is of the branch that is followed; a commit on another branch may still be there.
     is_branch: bool,
     names: Vec<String>,
-}
-
-/// A remote as the repository's configuration has it.
-#[derive(Debug)]
-struct Configured {
-    name: String,
-    whose: Whose,
-    /// Where its branches are followed: what stands before the branch's name.
-    prefixes: Vec<String>,
 }
 
 impl Repo {
@@ -147,13 +129,13 @@ impl Repo {
     /// The refs by which git itself remembers the branch of the remote that is followed.
     pub(super) async fn tracking_refs(&self, cancel: &Cancel) -> Result<Vec<String>, DatasetError> {
         let mut names = BTreeSet::from([format!("refs/remotes/origin/{}", self.settings.branch)]);
-        for one in self.configured(cancel).await.into_iter().filter(|one| one.whose == Whose::Ours) {
+        for one in self.configured(cancel).await.iter().filter(|one| one.whose == Whose::Ours) {
             names.extend(one.prefixes.iter().map(|prefix| format!("{prefix}{}", self.settings.branch)));
         }
         if !self.is_remote_known() {
             // Those of another address are none of ours before anything was followed.
-            let others = self.configured(cancel).await.into_iter().filter(|one| one.whose == Whose::Others);
-            for prefix in others.flat_map(|one| one.prefixes) {
+            let others = self.configured(cancel).await.iter().filter(|one| one.whose == Whose::Others);
+            for prefix in others.flat_map(|one| &one.prefixes) {
                 names.remove(&format!("{prefix}{}", self.settings.branch));
             }
         }
@@ -168,12 +150,12 @@ impl Repo {
 
     async fn traces(&self, cancel: &Cancel) -> Result<Vec<Trace>, DatasetError> {
         let configured = self.configured(cancel).await;
-        let mut traces = self.of_refs(&configured, cancel).await?;
-        traces.extend(self.of_packed_refs(&configured));
+        let mut traces = self.of_refs(configured, cancel).await?;
+        traces.extend(self.of_packed_refs(configured));
         if self.common.join("reftable").exists() {
-            traces.extend(self.of_reftable_logs(&configured, cancel).await);
+            traces.extend(self.of_reftable_logs(configured, cancel).await);
         } else {
-            traces.extend(self.of_logs(&configured));
+            traces.extend(self.of_logs(configured));
         }
         traces.extend(self.of_fetch_heads());
         let mut noted = vec![self.memo(NOTED).unwrap_or_default()];
@@ -186,7 +168,11 @@ impl Repo {
     }
 
     /// The remotes of the repository's configuration, read from the file: nothing of it is carried out.
-    async fn configured(&self, cancel: &Cancel) -> Vec<Configured> {
+    async fn configured(&self, cancel: &Cancel) -> &[Configured] {
+        self.configured.get_or_init(|| self.read_configured(cancel)).await
+    }
+
+    async fn read_configured(&self, cancel: &Cancel) -> Vec<Configured> {
         let Ok(text) = self.files().and_then(|files| in_memory(&files.read("config").unwrap_or_default())) else { return Vec::new() };
         let args = ["config", "--file", "-", "--no-includes", "-z", "--get-regexp", r"^remote\..*\.(url|pushurl|fetch)$"];
         let (ended, out, _) = self.git(args).stdin(text).run(cancel).await;

@@ -91,7 +91,7 @@ impl Repo {
         };
         let lock = IndexLock::take(self, cancel).await?;
         let index = self.borrowed_index()?;
-        self.git(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
+        self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         ready.parked.extend(self.park_and_place(&to, &index, cancel).await?);
         self.install_index(&index)?;
         drop(lock);

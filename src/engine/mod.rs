@@ -1,14 +1,16 @@
-//! What a stack runs on, behind one set of calls.
+//! What a stack runs on: every engine behind one set of calls, [`Engine`].
 //!
-//! [`compose`] drives Docker Compose.
+//! What only one engine knows (files and variables of compose, its versions, its daemon) stays in that engine's folder.
 
-pub mod compose;
+mod calls;
+mod compose;
 mod container;
 mod error;
 
+pub use calls::Engine;
 pub use compose::{
-    Compose, ComposeVersion, Condition, Dependency, Forgotten, HookPlace, LocalImage, PinBytes, PinMode, PinnedNow, Resolved, Server,
-    Service, Use,
+    Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, LocalImage, Observed, PinBytes, PinMode, PinnedNow, Resolved, Server,
+    Service, Use, Version,
 };
 pub use container::{Container, ContainerState, Health};
 pub use error::EngineError;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::engine::Compose;
+use crate::config::Service;
+use crate::engine::Engine;
 use crate::landing;
 use crate::landing::Books;
 use crate::landing::Claimed;
@@ -40,8 +41,12 @@ impl Here {
                 return None;
             }
         };
-        let engine = Compose::new(config.docker.clone(), claimed.service.stack.clone(), Arc::clone(&config.mask), None);
+        let engine = self.host.engine(&claimed.service);
         landing::land(&self.host, claimed, engine, record, cancel).await
+    }
+
+    pub(super) fn engine(&self, service: &Service) -> Engine {
+        self.host.engine(service)
     }
 
     pub(super) fn set_config(&self, config: &Config) {

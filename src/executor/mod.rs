@@ -8,6 +8,8 @@ use std::path::Path;
 
 use crate::clock;
 use crate::config::Config;
+use crate::config::Service;
+use crate::engine::Engine;
 use crate::landing::Claimed;
 use crate::model::Outcome;
 use crate::process::Cancel;
@@ -38,6 +40,14 @@ impl Executor {
     pub async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
         match self {
             Self::Here(here) => here.carry_out(config, claimed, cancel).await,
+        }
+    }
+
+    /// The engine of a service's stack, for looking only.
+    #[must_use]
+    pub fn engine(&self, service: &Service) -> Engine {
+        match self {
+            Self::Here(here) => here.engine(service),
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) async fn adopt(site: &mut Site<'_>) -> Result<Outcome, Stop> {
     let resolved = stack::look(site).await?;
     let containers = site.engine.containers(&site.cancel).await?;
     let mut images = Vec::new();
-    for pin in site.service.stack.pins.clone() {
+    for pin in site.service.stack.pins().to_vec() {
         let container = running(&resolved, &containers, &pin.image)?;
         images.push(image_of(site, container, &pin.image).await?);
     }

@@ -9,6 +9,9 @@ use std::sync::RwLock;
 use tokio::sync::OnceCell;
 
 use crate::config::Config;
+use crate::config::Service;
+use crate::engine::Daemon;
+use crate::engine::Engine;
 use crate::engine::Server;
 use crate::model::ServiceName;
 use crate::registry::Registries;
@@ -17,6 +20,7 @@ use crate::registry::Registries;
 #[derive(Debug)]
 pub struct Host {
     live: RwLock<Arc<Live>>,
+    daemon: RwLock<Daemon>,
     /// Who the Docker daemon is: it does not change while a server lives.
     pub(super) docker: OnceCell<Server>,
     /// Keys the fingerprints that stand for secret values in stored configurations.
@@ -44,15 +48,23 @@ impl Live {
 }
 
 impl Host {
-    /// A host on which nothing was carried out yet.
+    /// A host, whose Docker is `daemon`, on which nothing was carried out yet.
     #[must_use]
-    pub fn new(config: &Config, fingerprint_key: Vec<u8>) -> Self {
-        Self { live: RwLock::new(Live::of(config)), docker: OnceCell::new(), fingerprint_key }
+    pub fn new(config: &Config, daemon: Daemon, fingerprint_key: Vec<u8>) -> Self {
+        Self { live: RwLock::new(Live::of(config)), daemon: RwLock::new(daemon), docker: OnceCell::new(), fingerprint_key }
     }
 
-    /// Every run from now on asks the registries and keeps images as `config` says.
+    /// Every run from now on asks Docker and the registries and keeps images as `config` says.
     pub fn set_config(&self, config: &Config) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Live::of(config);
+        let mut daemon = self.daemon.write().unwrap_or_else(PoisonError::into_inner);
+        *daemon = daemon.configured(config.docker.clone(), Arc::clone(&config.mask));
+    }
+
+    /// The engine of a service's stack. It holds no lock and waits for nothing: it is for looking only, until it gets both.
+    #[must_use]
+    pub fn engine(&self, service: &Service) -> Engine {
+        Engine::new(&self.daemon.read().unwrap_or_else(PoisonError::into_inner), &service.stack)
     }
 
     pub(super) fn live(&self) -> Arc<Live> {

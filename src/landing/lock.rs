@@ -42,7 +42,7 @@ pub(super) enum Stake {
 /// When it cannot be had within the time that an order may wait, or the order is cancelled meanwhile and leaves nothing undone
 /// that is not somebody else's by now.
 pub(super) async fn take(site: &mut Site<'_>, stake: Stake) -> Result<HostLock, Stop> {
-    let dir = site.service.stack.dir.clone();
+    let dir = site.service.stack.dir().to_owned();
     let mut wait = Wait { began: Instant::now(), said: None, pause: AGAIN.0 };
     loop {
         end_leavings_of_ended(site, &dir).await;
@@ -119,7 +119,7 @@ async fn is_ours(site: &Site<'_>, dir: &Path) -> bool {
 /// Ends what an earlier life of this order left running: it holds the lock by the descriptor that it inherited, and is found by
 /// it.
 pub(super) async fn end_left_behind(site: &mut Site<'_>) {
-    let ended = process::end_left_behind(&site.service.stack.dir, site.record.id().as_str()).await;
+    let ended = process::end_left_behind(site.service.stack.dir(), site.record.id().as_str()).await;
     site.record.journal.warning(format!(
         "tagalong was ended while it carried this out; going on after {} process{} ended",
         ended,

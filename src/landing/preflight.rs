@@ -26,7 +26,7 @@ pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<
     }
     let ran_before = running.iter().map(|one| format!("{} ({})", one.service, one.image)).collect::<Vec<_>>().join(", ");
     site.record.journal.note(format!("runs now: {ran_before}"));
-    let pins = &site.service.stack.pins;
+    let pins = site.service.stack.pins();
     let tag = running.iter().find_map(|one| pins.iter().find_map(|pin| seen::tag_of(one, &pin.image)));
     let baseline = look_at_the_page(site, tag.map(|tag| tag.to_string())).await?;
     Ok(Ground { resolved, ran_before: Some(ran_before), baseline })

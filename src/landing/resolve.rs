@@ -31,7 +31,7 @@ pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Re
     let tag = site.order.tag.clone().ok_or_else(|| Fault::Record("the order names no tag.".into()))?;
     let server = site.host.docker.get_or_try_init(|| site.engine.server(&site.cancel)).await?.clone();
     let mut release = Release { images: Vec::new(), barrier: recorded.barrier };
-    for pin in site.service.stack.pins.clone() {
+    for pin in site.service.stack.pins().to_vec() {
         let (image, barrier) = match ask(site, &pin.image, &tag, &server).await? {
             Ok(found) => at_the_registry(site, &pin.image, &tag, found, &server)?,
             Err(silence) => on_this_host(site, &pin.image, &tag, silence, &server).await?,

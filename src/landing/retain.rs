@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::config::Service;
-use crate::engine::Compose;
+use crate::engine::Engine;
 use crate::engine::EngineError;
 use crate::landing::host::Host;
 use crate::landing::past::Past;
@@ -27,16 +27,17 @@ pub(super) async fn keep(site: &mut Site<'_>, images: &[ImageRef]) -> Vec<String
 }
 
 /// Removes images of `service` that are neither among its last verified ones nor needed by another service.
-pub(super) async fn retain(host: &Host, past: &Past, service: &Service, engine: &Compose) {
+pub(super) async fn retain(host: &Host, past: &Past, service: &Service, engine: &Engine) {
+    let old = match no_longer_needed(host, past, service).await {
+        Ok(old) if old.is_empty() => return,
+        Ok(old) => old,
+        Err(error) => return tracing::warn!(service = %service.name, %error, "old images stay: the record could not be read"),
+    };
     // The lock is held meanwhile, so a Docker that went away just now is waited for once, not for each image.
     if engine.ready(&Cancel::default()).await.is_err() {
         return tracing::warn!(service = %service.name, "old images stay: Docker does not answer; it is tried again after the next release");
     }
     let engine = &engine.impatient();
-    let old = match no_longer_needed(host, past, service).await {
-        Ok(old) => old,
-        Err(error) => return tracing::warn!(service = %service.name, %error, "old images stay: the record could not be read"),
-    };
     for image in old {
         if let Err(error) = engine.forget(&service.name, &image, &Cancel::default()).await {
             tracing::warn!(service = %service.name, image = %image, %error, "an old image stays; it is tried again after the next release");

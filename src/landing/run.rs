@@ -3,7 +3,7 @@
 //! [`story`] reads aloud what happens: each step takes what the ones before it gave, and its details stand in a file of its name.
 //! A rollback, an adoption and a restart enter by the same function, [`land`]. Whatever goes wrong from the pin on is `undo.rs`'s.
 
-use crate::engine::Compose;
+use crate::engine::Engine;
 use crate::landing::adopt::adopt;
 use crate::landing::bring_up::bring_up;
 use crate::landing::claimed::Claimed;
@@ -38,7 +38,7 @@ const MOST_ATTEMPTS: i64 = 3;
 
 /// Carries an order out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told; none:
 /// this run must not or cannot say how it ended, and the next round takes it up.
-pub async fn land(host: &Host, claimed: Claimed, engine: Compose, record: Record, cancel: Cancel) -> Option<Outcome> {
+pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record, cancel: Cancel) -> Option<Outcome> {
     let Claimed { deployment, service, recovered, objection } = claimed;
     if deployment.cancel_by.is_some() {
         cancel.cancel();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Service;
-use crate::engine::Compose;
+use crate::engine::Engine;
 use crate::landing::host::Host;
 use crate::landing::record::Record;
 use crate::landing::stop::Fault;
@@ -19,7 +19,7 @@ pub(super) struct Site<'a> {
     pub(super) host: &'a Host,
     pub(super) service: Arc<Service>,
     pub(super) order: Order,
-    pub(super) engine: Compose,
+    pub(super) engine: Engine,
     pub(super) record: Record,
     /// What stops it.
     pub(super) cancel: Cancel,

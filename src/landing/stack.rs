@@ -19,7 +19,7 @@ pub(super) const UP: &str = "docker compose up";
 pub(super) async fn look(site: &mut Site<'_>) -> Result<Resolved, Stop> {
     let (version, resolved) = {
         let (engine, cancel) = (&site.engine, &site.cancel);
-        let asked = async { tokio::join!(engine.compose_version(cancel), engine.resolve(&site.host.fingerprint_key, cancel)) };
+        let asked = async { tokio::join!(engine.version(cancel), engine.resolve(&site.host.fingerprint_key, cancel)) };
         site.within(site.service.deadlines.preflight, "docker compose", asked).await?
     };
     let version = version.map_err(|error| match error {
@@ -52,7 +52,7 @@ pub(super) async fn unedited(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), S
         (None, _) => Ok(()),
         (Some(edit), Way::Landing) => Err(refuse_edit(site, &edit)),
         (Some(edit), Way::Unwinding) => {
-            let dir = site.service.stack.dir.display();
+            let dir = site.service.stack.dir().display();
             site.record
                 .journal
                 .warning(format!("the stack in {dir} was edited meanwhile ({edit}); the previous images come up with it as it is now"));
@@ -65,7 +65,7 @@ pub(super) async fn unedited(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), S
 pub(super) fn refuse_edit(site: &Site<'_>, edit: &str) -> Stop {
     let why = format!(
         "the stack in {} was edited after it had been looked at: {edit}. Finish the edit, look at it with `tagalong check`, and give the order again.",
-        site.service.stack.dir.display()
+        site.service.stack.dir().display()
     );
     Stop::refused(Guard::Stack, why)
 }

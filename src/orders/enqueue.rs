@@ -154,7 +154,7 @@ impl Deployer {
             max_waiting: self.config.now().server.max_waiting,
             hold_ms: service.hold.map(|hold| hold.as_millis() as i64),
             tag_pattern: service.tag_pattern.clone(),
-            pins: service.stack.pins.len(),
+            pins: service.stack.pins().len(),
             door: guards::at_the_door,
         };
         let accepted = self.store.enqueue(&order, images, delivery, &terms).await?;

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::config::Live;
-use crate::engine::Compose;
+use crate::engine::Engine;
 use crate::executor::Executor;
 use crate::journal::Hub;
 use crate::model::DeploymentId;
@@ -66,9 +66,8 @@ impl Deployer {
     }
 
     /// The engine over a service's stack, for looking only: it holds no lock.
-    fn engine(&self, service: &crate::config::Service) -> Compose {
-        let config = self.config.now();
-        Compose::new(config.docker.clone(), service.stack.clone(), Arc::clone(&config.mask), None)
+    fn engine(&self, service: &crate::config::Service) -> Engine {
+        self.executor.engine(service)
     }
 
     fn cancel_of(&self, id: &DeploymentId) -> Option<Cancel> {

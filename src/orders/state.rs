@@ -1,11 +1,14 @@
 //! How a service stands, for people and programs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api;
 use crate::clock;
 use crate::config::Service;
-use crate::engine::Compose;
+use crate::engine::Container;
+use crate::engine::Engine;
+use crate::engine::EngineError;
 use crate::engine::PinnedNow;
 use crate::landing;
 use crate::model::ImageRef;
@@ -32,13 +35,13 @@ impl Deployer {
         let hold = self.store.hold(&service.name).await?;
         let engine = self.engine(service);
         let pinned = pinned(&engine).await;
-        let containers = engine.containers(&Cancel::default()).await;
         let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
+        // One that does not read may be at work, so nothing is said as if nothing ran.
+        let may_run = unfinished.unreadable.first();
+        let containers = seen(&engine, running.is_some() || may_run.is_some()).await;
         // The one behind a record that does not read is not the one that serves.
         let live = verified.first().and_then(|one| one.as_ref().ok());
         let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
-        // One that does not read may be at work, so nothing is said as if nothing ran.
-        let may_run = unfinished.unreadable.first();
         let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));
         let containers = containers.unwrap_or_default();
         Ok(api::Service {
@@ -76,8 +79,15 @@ fn held(service: &Service, hold: &Hold) -> String {
     format!("{why}; `tagalong resume {}` lets CI deploy again", service.name)
 }
 
+/// The stack's containers: as they were observed, but where something changes them just now.
+async fn seen(engine: &Engine, changes: bool) -> Result<Arc<Vec<Container>>, EngineError> {
+    const AGE: Duration = Duration::from_secs(30);
+    let at_most = if changes { Duration::ZERO } else { AGE };
+    Ok(engine.observed(at_most, &Cancel::default()).await?.containers)
+}
+
 /// What the stack's files pin, or why they cannot be read.
-async fn pinned(engine: &Compose) -> Result<Vec<String>, String> {
+async fn pinned(engine: &Engine) -> Result<Vec<String>, String> {
     const PATIENCE: Duration = Duration::from_secs(5);
     let read = tokio::time::timeout(PATIENCE, engine.current()).await;
     let read = read.map_err(|_| format!("the stack's files could not be read within {} s", PATIENCE.as_secs()))?;
@@ -92,13 +102,13 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
         let fault = engine_fault.map_or(String::new(), |fault| format!("; {fault}"));
         return Some(format!("{} is at {step} since {}{fault}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms))));
     }
-    let holders = landing::holders(&service.stack.dir);
+    let holders = landing::holders(service.stack.dir());
     holders.first().map(|holder| format!("process {} ({}) holds the stack's lock", holder.pid, holder.command)).or(engine_fault)
 }
 
 /// The verified releases before the live one, each content once, newest first.
 async fn candidates<'a>(
-    engine: &Compose,
+    engine: &Engine,
     live: Option<&'a Deployment>,
     verified: impl Iterator<Item = &'a Deployment>,
     keep: usize,

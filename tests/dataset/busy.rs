@@ -14,19 +14,19 @@ use crate::world::on_both_gits;
 /// So long an app commits in a tight loop.
 const BUSY: Duration = Duration::from_secs(8);
 
-/// A git that, once, commits `late` in the checkout right after it has carried the branch's work into the new clone.
-fn commits_late(world: &World) -> String {
+/// A git that, once, right after it was called with words like `after`, adds `late` in the checkout and runs each of
+/// `then` there.
+fn commits_late(world: &World, after: &str, then: &[&str]) -> String {
     let (program, real, data) = (world.path("git"), &world.git, world.dir());
+    let git = format!("env -i PATH=\"$PATH\" HOME={} {real} -c user.name=a -c user.email=a@b.invalid", world.root.path().display());
+    let then = then.iter().fold(String::new(), |all, words| all + " && " + &git + " " + words + " </dev/null");
     let script = format!(
         "#!/bin/sh\n{real} \"$@\"; code=$?\n\
-         case \"$*\" in *'-d refs/tagalong/rescued'*)\n\
-         if [ ! -e {marker} ]; then : >{marker}; cd {data} && echo l >late && \
-         env -i PATH=\"$PATH\" HOME={home} {real} add late && \
-         env -i PATH=\"$PATH\" HOME={home} {real} -c user.name=a -c user.email=a@b.invalid commit -q -m late </dev/null; fi;;\n\
+         case \"$*\" in *'{after}'*)\n\
+         if [ ! -e {marker} ]; then : >{marker}; cd {data} && echo l >late && {git} add late{then}; fi;;\n\
          esac\nexit $code\n",
         marker = world.path("committed").display(),
         data = data.display(),
-        home = world.root.path().display(),
     );
     std::fs::write(&program, script).unwrap();
     crate::world::executable(&program);
@@ -79,8 +79,13 @@ on_both_gits! {
         world.expect(Reconcile::FastForwarded).await;
         world.here("own", "o");
         damage(&world, "main~2^{tree}");
-        let program = commits_late(&world);
-        world.set(|settings| settings.git.program = program);
+        // The branch's work was just carried into the new clone.
+        let program = commits_late(&world, "-d refs/tagalong/rescued", &["commit -q -m late"]);
+        // It works in the checkout as an app does, and notes that it did.
+        world.set(|settings| {
+            settings.git.program = program;
+            settings.git.confine = tagalong::config::Confine::Never;
+        });
         let ready = world.ready().await;
         assert_eq!(ready.aside.len(), 1, "{ready:?}");
         let late = world.run(&ready.aside[0], &["rev-parse", "refs/heads/main"]);
@@ -88,6 +93,37 @@ on_both_gits! {
         assert_eq!((world.head(), world.read("own"), world.read("late")), (late.clone(), "o".to_owned(), "l\n".to_owned()));
         world.expect(Reconcile::Pushed).await;
         assert_eq!(world.remote_tip(), late);
+        world.assert_same();
+    }
+
+    async fn late_work_that_does_not_follow_is_parked_or_kept(world: World) {
+        world.ready().await;
+        world.elsewhere("later", "l");
+        world.expect(Reconcile::FastForwarded).await;
+        let own = world.here("own", "o");
+        world.run(&world.dir(), &["tag", "mark"]);
+        damage(&world, "main~2^{tree}");
+        // Once both are carried over, the branch is rewritten and the tag is moved.
+        let program = commits_late(&world, "+refs/tags/mark:", &["commit -q --amend -m late", "tag -f mark"]);
+        world.set(|settings| {
+            settings.git.program = program;
+            settings.git.confine = tagalong::config::Confine::Never;
+        });
+        let ready = world.ready().await;
+        assert_eq!(ready.aside.len(), 1, "{ready:?}");
+        let late = world.run(&ready.aside[0], &["rev-parse", "refs/heads/main"]);
+        assert_ne!(late, own);
+        assert!(ready.healed.iter().any(|text| text.contains("refs/heads/main") && text.contains("refs/tags/mark")), "{ready:?}");
+        // The branch and the tag stay as they were carried over first, for somebody may build on them by now.
+        assert_eq!((world.head(), world.run(&world.dir(), &["rev-parse", "mark"])), (own.clone(), own.clone()));
+        let refs = |below: &str| world.run(&world.dir(), &["for-each-ref", "--format=%(objectname)", below]);
+        assert_eq!((refs("refs/tagalong/parked/"), refs("refs/tagalong/kept/")), (late.clone(), late.clone()));
+        assert_eq!(refs("refs/tagalong/rescued"), "");
+        world.expect(Reconcile::Pushed).await;
+        assert_eq!((world.remote_tip(), world.conflicts().len()), (own, 1));
+        assert_eq!(world.run(&world.remote(), &["rev-parse", &world.conflicts()[0]]), late);
+        // Once more there is nothing to do.
+        assert_eq!(world.ready().await.aside, Vec::<std::path::PathBuf>::new());
         world.assert_same();
     }
 

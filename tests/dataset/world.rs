@@ -285,7 +285,12 @@ pub(crate) fn settings(root: &Path, git: &str) -> config::Dataset {
         local_deadline: PATIENCE,
         publish: config::Publish::InPlace,
         push_untracked: false,
-        git: config::Git { program: git.to_owned(), path: std::env::var("PATH").unwrap(), home: root.join("home").display().to_string() },
+        git: config::Git {
+            program: git.to_owned(),
+            path: std::env::var("PATH").unwrap(),
+            home: root.join("home").display().to_string(),
+            confine: config::Confine::Always,
+        },
         ssh_key_file: None,
         ssh_known_hosts_file: None,
         login: None,

@@ -5,6 +5,7 @@
 //! either empty or the host lock's file, so that a child that outlives tagalong still holds the lock.
 
 mod channel;
+mod confined;
 mod files;
 mod group;
 mod lock;
@@ -31,6 +32,7 @@ use rustix::process::Signal;
 use group::Group;
 
 pub use channel::{Channel, FarEnd, channel};
+pub use confined::{Confinement, can_confine};
 pub use files::raise_open_files;
 pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of, work_left_behind, work_under_way};
 pub use other::{replace_by, send_signal};
@@ -72,6 +74,17 @@ impl Command {
     pub fn shown(&self) -> String {
         let words = std::iter::once(self.program.as_str()).chain(self.args.iter().map(String::as_str));
         self.mask.hide(&words.collect::<Vec<_>>().join(" "))
+    }
+
+    /// The program's file: looked up in the `PATH` it will get, so that our own `PATH` plays no part.
+    #[must_use]
+    pub fn program_path(&self) -> PathBuf {
+        if self.program.contains('/') {
+            return PathBuf::from(&self.program);
+        }
+        let path = self.env.get("PATH").map_or("", String::as_str);
+        let found = path.split(':').map(|dir| PathBuf::from(dir).join(&self.program)).find(|file| file.is_file());
+        found.unwrap_or_else(|| PathBuf::from(&self.program))
     }
 }
 
@@ -181,6 +194,11 @@ pub async fn run_with(command: &Command, far: FarEnd, cancel: &Cancel, each: imp
     run_for(Reader::People, command, far.into_mappings(), cancel, each).await
 }
 
+/// As [`run`], for a program that may tell us things for as long as it lives: no line is left out, and none is masked.
+pub async fn follow(command: &Command, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Ended {
+    run_for(Reader::Programs, command, Vec::new(), cancel, each).await
+}
+
 /// Who reads the output: people get masked lines in bearable number, programs get every byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reader {
@@ -190,7 +208,7 @@ enum Reader {
 
 async fn run_for(reader: Reader, command: &Command, open: Vec<FdMapping>, cancel: &Cancel, mut each: impl FnMut(Stream, String)) -> Ended {
     let (sender, mut lines) = mpsc::channel::<(Stream, String)>(256);
-    let work = supervise(command, open, cancel, |stream, pipe| {
+    let work = supervise(command, open, None, cancel, |stream, pipe| {
         let sender = sender.clone();
         let mask = Arc::clone(&command.mask);
         tokio::spawn(async move { split_lines(reader, stream, pipe, &mask, &sender).await });
@@ -238,11 +256,12 @@ pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
 }
 
 /// Runs `command` and keeps every byte of its standard output, for output that is no text. The masked last part of its
-/// standard error comes with it.
-pub async fn capture_bytes(command: &Command, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
+/// standard error comes with it. Given a confinement, it may touch nothing else; where the kernel cannot keep that it is not
+/// started ([`can_confine`]).
+pub async fn capture_bytes(command: &Command, within: Option<&Confinement>, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
     const MOST_BYTES: u64 = 256 << 20;
     let (mut readers, mut read) = (Vec::new(), [Vec::new(), Vec::new()]);
-    let ended = supervise(command, Vec::new(), cancel, |_, pipe| {
+    let ended = supervise(command, Vec::new(), within, cancel, |_, pipe| {
         readers.push(tokio::spawn(async move {
             let mut bytes = Vec::new();
             // What was read until an error is what there is.
@@ -262,11 +281,12 @@ pub async fn capture_bytes(command: &Command, cancel: &Cancel) -> (Ended, Vec<u8
 async fn supervise(
     command: &Command,
     open: Vec<FdMapping>,
+    within: Option<&Confinement>,
     cancel: &Cancel,
     mut read: impl FnMut(Stream, Box<dyn AsyncRead + Send + Unpin>),
 ) -> Ended {
     let grace = if open.is_empty() { GRACE } else { Duration::ZERO };
-    let mut child = match start(command, open) {
+    let mut child = match start(command, open, within) {
         Ok(child) => child,
         Err(error) => return Ended::NotStarted(format!("{}: {error}", command.program)),
     };
@@ -299,29 +319,23 @@ async fn supervise(
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
-fn start(command: &Command, open: Vec<FdMapping>) -> std::io::Result<tokio::process::Child> {
+fn start(command: &Command, open: Vec<FdMapping>, within: Option<&Confinement>) -> std::io::Result<tokio::process::Child> {
     let stdin = match &command.lock {
         Some(file) => Stdio::from(file.try_clone()?),
         None => Stdio::null(),
     };
-    let mut start = tokio::process::Command::new(program_path(command));
+    let program = command.program_path();
+    let mut start = tokio::process::Command::new(&program);
     start.args(&command.args).env_clear().envs(&command.env);
     start.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     if let Some(dir) = &command.dir {
         start.current_dir(dir);
     }
     start.fd_mappings(open).map_err(std::io::Error::other)?;
-    start.spawn()
-}
-
-/// The program looked up in the `PATH` it will get, so that our own `PATH` plays no part.
-fn program_path(command: &Command) -> PathBuf {
-    if command.program.contains('/') {
-        return PathBuf::from(&command.program);
+    match within {
+        Some(within) => within.spawn(&program, start),
+        None => start.spawn(),
     }
-    let path = command.env.get("PATH").map_or("", String::as_str);
-    let found = path.split(':').map(|dir| PathBuf::from(dir).join(&command.program)).find(|file| file.is_file());
-    found.unwrap_or_else(|| PathBuf::from(&command.program))
 }
 
 fn how(status: std::io::Result<std::process::ExitStatus>) -> Ended {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::fs::TryLockError;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,6 +107,8 @@ impl HostLock {
 
 fn open(path: &Path) -> Result<File, LockError> {
     let mut options = File::options();
+    // It may stand where others write: a link leads to no lock.
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
     options.read(true).write(true).create(true).truncate(false).open(path).map_err(|error| LockError::File(path.to_owned(), error))
 }
 

@@ -1,7 +1,13 @@
 //! What of a stack is really there.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
 use serde_json::Value;
 
+use crate::engine::compose::events::attend;
 use crate::engine::compose::fields::at;
 use crate::engine::compose::fields::items;
 use crate::engine::compose::fields::json;
@@ -16,7 +22,70 @@ use crate::process::Cancel;
 use crate::process::Ended;
 use crate::process::capture;
 
+/// The label by which compose marks what belongs to a project.
+const PROJECT: &str = "com.docker.compose.project";
+/// So many containers are inspected by one program, so that neither its arguments nor its answer grow without end.
+const MOST_AT_ONCE: usize = 200;
+/// How long one waits for the look of another who asked just before.
+const BEHIND: Duration = Duration::from_secs(2);
+/// How often one looks who waits and hears nothing.
+const UNHEARD: Duration = Duration::from_millis(200);
+
+/// How a stack stands, as it was seen last.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Its containers, running or not, by service and name.
+    pub containers: Arc<Vec<Container>>,
+    /// How long ago they were looked at; zero: just now, on behalf of this very question.
+    pub age: Duration,
+}
+
+impl Observed {
+    /// What was looked at just now.
+    #[must_use]
+    pub fn now(containers: Vec<Container>) -> Self {
+        Self { containers: Arc::new(containers), age: Duration::ZERO }
+    }
+}
+
 impl Compose {
+    /// How the stack stands, seen at most `at_most` ago. Docker is asked only where that is not known: nothing listens to its events,
+    /// one of them told of the stack, or the last look is too old. What decides an outcome is asked by [`Compose::containers`].
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn observed(&self, at_most: Duration, cancel: &Cancel) -> Result<Observed, EngineError> {
+        let project = self.stack.project.as_str();
+        // A deployment listens for itself.
+        let with_others = self.patience.is_none() && self.daemon.memory().ask(project, Instant::now());
+        attend(&self.daemon);
+        let recall = || self.daemon.memory().recall(project, at_most, Instant::now()).map(|(containers, age)| Observed { containers, age });
+        if let Some(known) = recall() {
+            return Ok(known);
+        }
+        if with_others {
+            // A daemon that hangs holds up the one who asks it, and nobody behind.
+            let _alone = tokio::time::timeout(BEHIND, self.daemon.looking().lock()).await;
+            if let Some(known) = recall() {
+                return Ok(known);
+            }
+            self.look_at_all(cancel).await?;
+            if let Some(known) = recall() {
+                return Ok(known);
+            }
+        }
+        Ok(Observed::now(self.containers(cancel).await?))
+    }
+
+    /// Waits until something happens to the stack behind `since`, at most `at_most`. Where nothing listens to Docker's events it
+    /// ends after a moment, so that whoever waits looks again and again.
+    pub async fn changed(&self, since: Instant, at_most: Duration) {
+        let mut news = self.daemon.news().subscribe();
+        let at_most = if self.daemon.memory().is_listening() { at_most } else { at_most.min(UNHEARD) };
+        let heard = async { while !self.daemon.memory().has_heard(&self.stack.project, since) && news.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(at_most, heard).await;
+    }
+
     /// All containers of the project, running or not, by service and name.
     ///
     /// # Errors
@@ -32,27 +101,55 @@ impl Compose {
     }
 
     async fn list(&self, cancel: &Cancel) -> Result<Vec<Container>, EngineError> {
-        let what = format!("listing the containers of {}", self.stack.project);
-        let label = format!("label=com.docker.compose.project={}", self.stack.project);
-        let list = self.docker_command(["ps", "-aq", "--no-trunc", "--filter", &label], QUESTION);
-        let ids = self.ask(&list, &what, cancel).await?;
-        if ids.trim().is_empty() {
-            return Ok(Vec::new());
-        }
-        let inspect = self.docker_command(
-            ["inspect", "--type", "container", "--format", "{{json .}}"].into_iter().chain(ids.split_whitespace()),
-            QUESTION,
-        );
-        let captured = capture(&inspect, cancel).await;
-        // One that went between the two calls makes the status 1; the others are there all the same.
-        let is_partial = captured.ended == Ended::Exit(1) && captured.err.contains("No such container") && !captured.out.trim().is_empty();
-        if captured.ended != Ended::Exit(0) && !is_partial {
-            return Err(EngineError::ended(&what, &inspect.program, &captured.ended, &captured.err));
-        }
-        let lines = captured.out.lines().filter(|line| !line.trim().is_empty());
-        let mut containers = lines.map(|line| Ok(self.container(&json(line)?))).collect::<Result<Vec<_>, EngineError>>()?;
+        let project = self.stack.project.as_str();
+        self.daemon.memory().begin(project);
+        let looked = Instant::now();
+        let found = self.look(&format!("label={PROJECT}={project}"), project, cancel).await?;
+        let mut containers: Vec<Container> = found.into_iter().map(|(_, container)| container).collect();
         containers.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
+        self.daemon.memory().keep(project, &containers, looked);
         Ok(containers)
+    }
+
+    /// All projects of the host are looked at, and what is found is kept for those who ask next.
+    async fn look_at_all(&self, cancel: &Cancel) -> Result<(), EngineError> {
+        let looked = Instant::now();
+        let mut all: HashMap<String, Vec<Container>> = HashMap::new();
+        for (project, container) in self.look(&format!("label={PROJECT}"), "this host", cancel).await? {
+            all.entry(project).or_default().push(container);
+        }
+        for containers in all.values_mut() {
+            containers.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
+        }
+        self.daemon.memory().keep_all(all, looked);
+        Ok(())
+    }
+
+    /// The containers that `filter` means, each with its project. `whose` says it for people.
+    async fn look(&self, filter: &str, whose: &str, cancel: &Cancel) -> Result<Vec<(String, Container)>, EngineError> {
+        let what = format!("listing the containers of {whose}");
+        let list = self.docker_command(["ps", "-aq", "--no-trunc", "--filter", filter], QUESTION);
+        let ids = self.ask(&list, &what, cancel).await?;
+        let ids: Vec<&str> = ids.split_whitespace().collect();
+        let mut found = Vec::new();
+        for ids in ids.chunks(MOST_AT_ONCE) {
+            let inspect = self.docker_command(
+                ["inspect", "--type", "container", "--format", "{{json .}}"].into_iter().chain(ids.iter().copied()),
+                QUESTION,
+            );
+            let captured = capture(&inspect, cancel).await;
+            // One that went between the two calls makes the status 1; the others are there all the same.
+            let is_partial =
+                captured.ended == Ended::Exit(1) && captured.err.contains("No such container") && !captured.out.trim().is_empty();
+            if captured.ended != Ended::Exit(0) && !is_partial {
+                return Err(EngineError::ended(&what, &inspect.program, &captured.ended, &captured.err));
+            }
+            for line in captured.out.lines().filter(|line| !line.trim().is_empty()) {
+                let value = json(line)?;
+                found.push((text(&value, &["Config", "Labels", PROJECT]).to_owned(), self.container(&value)));
+            }
+        }
+        Ok(found)
     }
 
     fn container(&self, value: &Value) -> Container {
@@ -72,8 +169,8 @@ impl Compose {
             created_at: text(value, &["Created"]).to_owned(),
             started_at: text(value, &["State", "StartedAt"]).to_owned(),
             health: Health::of(text(value, &["State", "Health", "Status"])),
-            health_output: self.mask.hide(last.trim()),
-            error: self.mask.hide(text(value, &["State", "Error"])),
+            health_output: self.daemon.mask().hide(last.trim()),
+            error: self.daemon.mask().hide(text(value, &["State", "Error"])),
             is_one_off: label("com.docker.compose.oneoff") == "True",
             is_replacement: !label("com.docker.compose.replace").is_empty(),
         }

@@ -1,223 +1,150 @@
-//! A Docker daemon that goes away while an order is carried out (a restart, an upgrade), and comes back.
-//!
-//! An engine made [`Compose::patient`] waits for it, within a time, in the one place through which docker is asked and told:
-//! what can be done again is done again. What cannot (`docker compose up`, hooks) asks here whether its failure was the
-//! daemon's going away.
+//! A Docker daemon: how it is reached, and what its engines know of it together.
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
-use crate::clock;
-use crate::engine::compose::stack::Compose;
-use crate::engine::error::EngineError;
-use crate::process::Cancel;
-use crate::process::capture;
+use tokio::sync::watch;
 
-/// How often a daemon that is away is asked.
-const ASK: Duration = Duration::from_millis(500);
-/// One that says nothing for so long is away.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How often it is said that it is still waited for.
-const SAY: Duration = Duration::from_secs(30);
-/// How often one call is made again: a daemon that comes and goes must not keep it up for ever.
-const MOST_TIMES: u32 = 5;
-/// The watching client lives at most so long, and is begun anew then.
-const WATCH: Duration = Duration::from_hours(24);
+use crate::config::Docker;
+use crate::engine::compose::memory::Memory;
+use crate::engine::compose::version::Known;
+use crate::process::Command;
+use crate::process::Mask;
 
-/// How often something may still be done again, and how many outages were seen when it was begun.
-pub(super) struct Turn {
-    left: u32,
-    since: u32,
+/// Settings of compose that we decide, whatever `.env` says: plain output, no menu, nothing fetched that a compose file
+/// names, and no container removed that the stack no longer mentions.
+const SETTINGS: [(&str, &str); 8] = [
+    ("COMPOSE_ANSI", "never"),
+    ("COMPOSE_EXPERIMENTAL_GIT_REMOTE", "false"),
+    ("COMPOSE_EXPERIMENTAL_OCI_REMOTE", "false"),
+    ("COMPOSE_IGNORE_ORPHANS", "true"),
+    ("COMPOSE_MENU", "false"),
+    ("COMPOSE_PROGRESS", "plain"),
+    ("COMPOSE_REMOVE_ORPHANS", "false"),
+    ("DOCKER_CLI_HINTS", "false"),
+];
+
+/// A Docker daemon as its engines know it. Its clones know the same.
+#[derive(Debug, Clone)]
+pub struct Daemon(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    docker: Docker,
+    mask: Arc<Mask>,
+    /// Counts outages of the daemon that were seen.
+    outages: AtomicU32,
+    /// The compose plugin that answered last.
+    version: Mutex<Option<Known>>,
+    memory: Mutex<Memory>,
+    /// Told of whatever happens on the host.
+    news: watch::Sender<()>,
+    /// One looks on behalf of others who would ask the same.
+    looking: tokio::sync::Mutex<()>,
+    /// What the client that listens holds, so that it is found and ended when we die.
+    leash: Option<Arc<File>>,
 }
 
-/// What a patient engine knows of its daemon.
-pub(super) struct Patience {
-    limit: Duration,
-    tell: Box<dyn Fn(&str) + Send + Sync>,
-    /// Counts outages that were seen.
-    outages: Arc<AtomicU32>,
-    /// It was waited for in vain, and has not answered since.
-    given_up: AtomicBool,
-    /// One waits, and the others with it.
-    waiting: tokio::sync::Mutex<()>,
-    watch: tokio::task::JoinHandle<()>,
-}
-
-impl std::fmt::Debug for Patience {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Patience").field("limit", &self.limit).field("outages", &self.outages).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Patience {
-    fn drop(&mut self) {
-        self.watch.abort();
-    }
-}
-
-impl Compose {
-    /// The same engine, which waits at most the configured time for a daemon that does not answer, and says so by `tell`.
-    /// As long as it lives, a client listens to the daemon: the end of that line is an outage, however short.
+impl Daemon {
+    /// The daemon that `docker` reaches. Nothing is asked of it yet. `mask` hides secrets in what its programs say.
     #[must_use]
-    pub fn patient(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        let engine = self.impatient();
-        let outages = Arc::new(AtomicU32::new(0));
-        let watch = tokio::spawn(watch(engine.clone(), Arc::clone(&outages)));
-        let patience = Patience {
-            limit: self.docker.wait,
-            tell: Box::new(tell),
-            outages,
-            given_up: AtomicBool::new(false),
-            waiting: tokio::sync::Mutex::default(),
-            watch,
-        };
-        Self { patience: Some(Arc::new(patience)), ..engine }
+    pub fn new(docker: Docker, mask: Arc<Mask>) -> Self {
+        Self::held(docker, mask, None)
     }
 
-    /// The same engine, which waits for nothing.
+    /// The same, whose client that listens to events holds `leash`, a lock's file: it is found by it when we have died.
     #[must_use]
-    pub fn impatient(&self) -> Self {
-        Self { patience: None, ..self.clone() }
+    pub fn leashed(docker: Docker, mask: Arc<Mask>, leash: Arc<File>) -> Self {
+        Self::held(docker, mask, Some(leash))
     }
 
-    /// How many outages were seen so far; compare it by [`Compose::was_away`].
+    /// What takes the place of this one when the configuration is read again. What runs goes on with this one.
     #[must_use]
-    pub fn outages(&self) -> u32 {
-        self.patience.as_ref().map_or(0, |patience| patience.outages.load(Ordering::SeqCst))
+    pub fn configured(&self, docker: Docker, mask: Arc<Mask>) -> Self {
+        Self::held(docker, mask, self.leash())
     }
 
-    /// Whether the daemon was away at a time after `since`, or is away now. One that was waited for in vain counts no more.
-    pub async fn was_away(&self, since: u32) -> bool {
-        let Some(patience) = &self.patience else { return false };
-        if patience.given_up.load(Ordering::SeqCst) {
-            return false;
-        }
-        // The end of the listener's line may be read a little later than what it made fail: the question takes longer.
-        self.outages() != since || self.absence().await.is_some() || self.outages() != since
+    fn held(docker: Docker, mask: Arc<Mask>, leash: Option<Arc<File>>) -> Self {
+        Self(Arc::new(Inner {
+            docker,
+            mask,
+            outages: AtomicU32::new(0),
+            version: Mutex::default(),
+            memory: Mutex::default(),
+            news: watch::Sender::new(()),
+            looking: tokio::sync::Mutex::default(),
+            leash,
+        }))
     }
 
-    /// Waits until the daemon answers; at once where it does.
-    ///
-    /// # Errors
-    /// [`EngineError::Daemon`] when it does not within the configured time, [`EngineError::Cancelled`] when the order was
-    /// cancelled meanwhile.
-    pub async fn ready(&self, cancel: &Cancel) -> Result<(), EngineError> {
-        self.waited(cancel).await.map(|_| ())
+    pub(super) fn docker(&self) -> &Docker {
+        &self.0.docker
     }
 
-    /// As [`Compose::ready`]; whether it had to be waited for.
-    async fn waited(&self, cancel: &Cancel) -> Result<bool, EngineError> {
-        let Some(patience) = &self.patience else { return Ok(false) };
-        let began = (Instant::now(), clock::utc(clock::now_ms()));
-        let cancelled = || EngineError::Cancelled { what: "waiting for Docker".to_owned() };
-        let _alone = tokio::select! {
-            alone = patience.waiting.lock() => alone,
-            () = cancel.cancelled() => return Err(cancelled()),
-        };
-        let mut said: Option<Instant> = None;
-        while let Some(why) = self.absence().await {
-            if said.is_none() {
-                patience.outages.fetch_add(1, Ordering::SeqCst);
-                (patience.tell)(&format!(
-                    "Docker does not answer ({why}). It is waited for since {}, at most {} s (docker.wait_s)",
-                    began.1,
-                    patience.limit.as_secs()
-                ));
-            } else if said.is_some_and(|at| at.elapsed() >= SAY) {
-                (patience.tell)(&format!("Docker is still waited for, since {} ({} s)", began.1, began.0.elapsed().as_secs()));
-            }
-            if said.is_none_or(|at| at.elapsed() >= SAY) {
-                said = Some(Instant::now());
-            }
-            if began.0.elapsed() >= patience.limit {
-                patience.given_up.store(true, Ordering::SeqCst);
-                return Err(EngineError::Daemon { why: format!("{why}; it was waited for since {}", began.1) });
-            }
-            tokio::select! {
-                () = cancel.cancelled() => return Err(cancelled()),
-                () = tokio::time::sleep(ASK) => {}
-            }
-        }
-        patience.given_up.store(false, Ordering::SeqCst);
-        if said.is_some() {
-            (patience.tell)(&format!("Docker answers again after {} s; going on", began.0.elapsed().as_secs()));
-        }
-        Ok(said.is_some())
+    pub(super) fn mask(&self) -> &Arc<Mask> {
+        &self.0.mask
     }
 
-    /// The beginning of something that may be done more than once.
-    pub(super) fn turn(&self) -> Turn {
-        Turn { left: MOST_TIMES, since: self.outages() }
+    pub(super) fn outages(&self) -> u32 {
+        self.0.outages.load(Ordering::SeqCst)
     }
 
-    /// Whether what came to `done` is to be done again: it failed because the daemon was away, and that is back by now.
-    ///
-    /// # Errors
-    /// As [`Compose::ready`].
-    pub(super) async fn again<T: Sync>(
-        &self,
-        turn: &mut Turn,
-        done: &Result<T, EngineError>,
-        cancel: &Cancel,
-    ) -> Result<bool, EngineError> {
-        let is_outage = match done {
-            _ if self.patience.is_none() || turn.left == 0 => false,
-            Err(EngineError::Daemon { .. }) => !self.has_given_up(),
-            Err(EngineError::Failed { .. } | EngineError::Deadline { .. }) => self.was_away(turn.since).await,
-            _ => false,
-        };
-        let (true, Some(patience), Err(error)) = (is_outage, &self.patience, done) else { return Ok(false) };
-        if !self.waited(cancel).await? {
-            (patience.tell)(&format!("{error}. Docker was away for a moment, so this is done again"));
-        }
-        tokio::select! {
-            () = cancel.cancelled() => return Err(EngineError::Cancelled { what: "waiting for Docker".to_owned() }),
-            () = tokio::time::sleep(ASK) => {}
-        }
-        *turn = Turn { left: turn.left - 1, since: self.outages() };
-        Ok(true)
+    pub(super) fn count_outage(&self) {
+        self.0.outages.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn has_given_up(&self) -> bool {
-        self.patience.as_ref().is_some_and(|patience| patience.given_up.load(Ordering::SeqCst))
+    pub(super) fn known_version(&self) -> MutexGuard<'_, Option<Known>> {
+        self.0.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the daemon cannot be reached now; none: it can. What else a client may complain of is another matter.
-    async fn absence(&self) -> Option<String> {
-        let command = self.docker_command(["info", "--format", "{{json .}}"], SILENCE);
-        let captured = capture(&command, &Cancel::default()).await;
-        match EngineError::ended("docker info", &command.program, &captured.ended, &captured.err) {
-            EngineError::Daemon { why } => Some(why),
-            EngineError::Deadline { limit, .. } => Some(format!("it said nothing for {} s", limit.as_secs())),
-            _ => None,
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn news(&self) -> &watch::Sender<()> {
+        &self.0.news
+    }
+
+    pub(super) fn looking(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.looking
+    }
+
+    pub(super) fn leash(&self) -> Option<Arc<File>> {
+        self.0.leash.clone()
+    }
+
+    /// `docker ARGS`, in no folder and without a lock.
+    pub(super) fn command<S: Into<String>>(&self, args: impl IntoIterator<Item = S>, deadline: Duration) -> Command {
+        Command {
+            program: self.docker().program.clone(),
+            args: args.into_iter().map(Into::into).collect(),
+            env: self.env(),
+            dir: None,
+            deadline,
+            mask: Arc::clone(self.mask()),
+            lock: None,
         }
     }
-}
 
-/// Counts the times that the daemon ended the line of a client which listens to it. Where it may not be listened to (a proxy
-/// before its socket), nothing is counted, and failures alone tell of outages.
-async fn watch(engine: Compose, outages: Arc<AtomicU32>) {
-    const SHORT: Duration = Duration::from_secs(1);
-    let mut denied = 0;
-    while denied < 3 {
-        let began = Instant::now();
-        let command = engine.docker_command(["events", "--filter", "type=daemon"], WATCH);
-        let said = capture(&command, &Cancel::default()).await.err;
-        if is_line_lost(&said) {
-            outages.fetch_add(1, Ordering::SeqCst);
-            denied = 0;
-        } else if began.elapsed() < SHORT && engine.absence().await.is_none() {
-            denied += 1;
+    fn env(&self) -> BTreeMap<String, String> {
+        let docker = self.docker();
+        let mut env: BTreeMap<String, String> = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        env.insert("PATH".to_owned(), docker.path.clone());
+        env.insert("HOME".to_owned(), docker.home.clone());
+        env.insert("LANG".to_owned(), "C.UTF-8".to_owned());
+        if let Some(host) = &docker.host {
+            env.insert("DOCKER_HOST".to_owned(), host.clone());
         }
-        tokio::time::sleep(SHORT).await;
+        if let Some(dir) = &docker.config_dir {
+            env.insert("DOCKER_CONFIG".to_owned(), dir.to_string_lossy().into_owned());
+        }
+        env
     }
-}
-
-/// What a client says whose connection was cut; one that could not connect at all says something else.
-fn is_line_lost(said: &str) -> bool {
-    ["EOF", "connection reset", "closed network connection", "error during connect"].iter().any(|words| said.contains(words))
 }

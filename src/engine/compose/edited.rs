@@ -19,18 +19,20 @@ const NAMED: usize = 4;
 
 impl Compose {
     /// What of the stack is not as `resolved` has it any more, with `refs` pinned, as words for people; none: it is unchanged.
-    /// Compose is asked once more, so that an edit counts wherever it was made: a compose file, one that is included or
-    /// extended, `.env`, an `env_file`. `key` is the one that `resolved` was made with.
+    /// An edit counts wherever it was made: a compose file, one that is included or extended, `.env`, an `env_file`. Where any of
+    /// them has changed compose is asked once more what it makes of them. `key` is the one that `resolved` was made with.
     ///
     /// # Errors
     /// When compose cannot be asked. What it does not accept any more is a change.
     pub async fn edited(&self, resolved: &Resolved, refs: &[ImageRef], key: &[u8], cancel: &Cancel) -> Result<Option<String>, EngineError> {
-        let now = match self.resolve(key, cancel).await {
-            Ok(now) => now,
-            Err(EngineError::Stack(why)) => return Ok(Some(why)),
-            Err(error) => return Err(error),
-        };
-        let mut changes = resolved.changes(&now);
+        let mut changes = Vec::new();
+        if !self.is_of_the_same(resolved).await {
+            match self.resolve(key, cancel).await {
+                Ok(now) => changes = resolved.changes(&now),
+                Err(EngineError::Stack(why)) => return Ok(Some(why)),
+                Err(error) => return Err(error),
+            }
+        }
         for pinned in self.current().await? {
             let wanted = refs.iter().find(|wanted| same_repository(wanted.repository.as_str(), pinned.image.as_str()));
             if let Some(wanted) = wanted.filter(|wanted| pinned.value.as_deref() != Some(wanted.pin().as_str())) {
@@ -39,6 +41,13 @@ impl Compose {
             }
         }
         Ok(listed(&changes))
+    }
+
+    /// Whether everything that compose made `resolved` of is as it was then, but for the pin.
+    async fn is_of_the_same(&self, resolved: &Resolved) -> bool {
+        let Some(inputs) = &resolved.inputs else { return false };
+        let now = self.on_disk(Self::inputs_now).await;
+        now.is_ok_and(|now| now.is_some_and(|now| inputs.make_the_same(&now, resolved.mode)))
     }
 }
 

@@ -81,6 +81,19 @@ impl Compose {
         Ok(wanted.iter().copied().filter(|image| !is_here(image)).collect())
     }
 
+    /// Whether all of `names` are on this host, by one question.
+    pub(super) async fn are_known(&self, names: &BTreeSet<&str>, cancel: &Cancel) -> Result<bool, EngineError> {
+        if names.is_empty() {
+            return Ok(true);
+        }
+        let args = ["image", "inspect", "--format", "{{.Id}}"].into_iter().chain(names.iter().copied());
+        match self.ask(&self.docker_command(args, QUESTION), "looking for images", cancel).await {
+            Ok(_) => Ok(true),
+            Err(EngineError::Failed { why, .. }) if why.contains("No such image") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Which of `names` are on this host.
     pub(super) async fn known<'a>(&self, names: &BTreeSet<&'a str>, cancel: &Cancel) -> Result<BTreeSet<&'a str>, EngineError> {
         let mut known = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The compose engine: a stack of services on one Docker daemon, driven by its command line alone.
+//! Docker Compose: a stack of services on one Docker daemon, driven by its command line alone.
 //!
 //! [`Compose`] holds one stack. [`Compose::resolve`] says how the stack can be pinned and proves it; [`Compose::pin`] writes
 //! the pin, [`Compose::prove`] asks compose whether it holds for a person too, [`Compose::restore`] brings the old bytes
@@ -8,13 +8,17 @@ mod containers;
 mod daemon;
 mod dotenv;
 mod edited;
+mod events;
 mod fields;
 mod files;
 mod ground;
 mod hook;
 mod image;
+mod inputs;
 mod kept;
+mod memory;
 mod mend;
+mod patience;
 mod pin;
 mod project;
 mod proof;
@@ -27,11 +31,16 @@ mod server;
 mod sources;
 mod stack;
 mod up;
+mod version;
 
+pub use containers::Observed;
+pub use daemon::Daemon;
 pub use hook::HookPlace;
+
 pub use image::LocalImage;
 pub use kept::Forgotten;
 pub use pin::{PinBytes, PinnedNow};
 pub use project::{Condition, Dependency, PinMode, Resolved, Service, Use};
-pub use server::{ComposeVersion, Server};
+pub use server::Server;
 pub use stack::Compose;
+pub use version::Version;

@@ -10,6 +10,7 @@ use crate::engine::compose::fields::at;
 use crate::engine::compose::fields::items;
 use crate::engine::compose::fields::members;
 use crate::engine::compose::fields::text;
+use crate::engine::compose::inputs::Inputs;
 use crate::model::ImageRef;
 
 /// How the pin is held.
@@ -108,6 +109,8 @@ pub struct Resolved {
     pub(super) keeps_dotenv: bool,
     pub(super) config: Value,
     pub(super) files: Vec<PathBuf>,
+    /// What compose made it of; none where that is not known to be all.
+    pub(super) inputs: Option<Inputs>,
 }
 
 impl Resolved {

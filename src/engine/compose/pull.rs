@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::engine::compose::project::Resolved;
+use crate::engine::compose::project::Service;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::shown;
 use crate::engine::compose::up::Plan;
@@ -54,10 +55,13 @@ impl Compose {
         cancel: &Cancel,
         mut each: impl FnMut(Stream, String),
     ) -> Result<Vec<String>, EngineError> {
+        let others = |service: &&Service| service.active && service.pinned.is_none() && !service.builds;
+        let others: Vec<(&str, &str)> = resolved.services.iter().filter(others).filter_map(named).collect();
+        if self.are_known(&others.iter().map(|(_, image)| *image).collect(), cancel).await? {
+            return Ok(Vec::new());
+        }
         let plan = Plan::new(resolved, &self.containers(cancel).await?);
-        let others = resolved.services.iter().filter(|service| service.active && service.pinned.is_none() && !service.builds);
-        let others = others.filter(|service| plan.starts(&service.name));
-        let wanted: Vec<(&str, &str)> = others.filter_map(|service| Some((service.name.as_str(), service.image.as_deref()?))).collect();
+        let wanted: Vec<(&str, &str)> = others.into_iter().filter(|(service, _)| plan.starts(service)).collect();
         let images: BTreeSet<&str> = wanted.iter().map(|(_, image)| *image).collect();
         let there = self.known(&images, cancel).await?;
         let missing: Vec<&str> = wanted.iter().filter(|(_, image)| !there.contains(*image)).map(|(service, _)| *service).collect();
@@ -68,6 +72,11 @@ impl Compose {
         }
         Ok(missing.into_iter().map(str::to_owned).collect())
     }
+}
+
+/// A service and its image, where that has a name.
+fn named(service: &Service) -> Option<(&str, &str)> {
+    Some((service.name.as_str(), service.image.as_deref()?))
 }
 
 /// What `docker pull` says about single layers, made into a count.

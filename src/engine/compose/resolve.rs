@@ -35,9 +35,23 @@ impl Compose {
     /// # Errors
     /// [`EngineError::Stack`] when the stack cannot be pinned as configured, with what to change in it.
     pub async fn resolve(&self, key: &[u8], cancel: &Cancel) -> Result<Resolved, EngineError> {
-        let ground = self.on_disk(Self::ground).await?;
-        let objection = match self.marked_runs(&ground, cancel).await? {
-            Ok(runs) => return self.resolved(&ground, &runs, key, PinMode::Env, self.why_env()),
+        let (ground, before) = self
+            .on_disk(|engine| {
+                let ground = engine.ground()?;
+                let inputs = engine.inputs(&ground)?;
+                Ok((ground, inputs))
+            })
+            .await?;
+        let mut resolved = self.resolve_on(&ground, key, cancel).await?;
+        // Edited while compose read it, it may be neither the one nor the other.
+        let after = self.on_disk(Self::inputs_now).await.ok().flatten();
+        resolved.inputs = before.filter(|before| Some(before) == after.as_ref());
+        Ok(resolved)
+    }
+
+    async fn resolve_on(&self, ground: &Ground, key: &[u8], cancel: &Cancel) -> Result<Resolved, EngineError> {
+        let objection = match self.marked_runs(ground, cancel).await? {
+            Ok(runs) => return self.resolved(ground, &runs, key, PinMode::Env, self.why_env()),
             Err(objection) => objection,
         };
         let why = match self.stack.mode {
@@ -45,8 +59,8 @@ impl Compose {
             PinChoice::Override if ground.hand.ours(&self.stack.dir).is_none() => "the configuration asks for it".to_owned(),
             _ => objection,
         };
-        let runs = self.runs(&ground, false, cancel).await?;
-        self.resolved(&ground, &runs, key, PinMode::Override, why)
+        let runs = self.runs(ground, false, cancel).await?;
+        self.resolved(ground, &runs, key, PinMode::Override, why)
     }
 
     /// What compose makes of the stack with markers in place of the pins, or what speaks against mode `env`.
@@ -137,6 +151,7 @@ impl Compose {
             keeps_dotenv,
             config: redacted(&ours, key),
             files: ground.files.clone(),
+            inputs: None,
         })
     }
 

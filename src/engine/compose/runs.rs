@@ -82,14 +82,14 @@ impl Compose {
         match &captured.ended {
             Ended::Exit(0) => Ok(Ok(json(&captured.out)?)),
             Ended::Exit(_) => Ok(Err(captured.err)),
-            ended => Err(EngineError::ended(&self.what(), &self.docker.program, ended, &captured.err)),
+            ended => Err(EngineError::ended(&self.what(), &self.daemon.docker().program, ended, &captured.err)),
         }
     }
 
     fn our_answer(&self, captured: &Captured) -> Result<Value, EngineError> {
         match &captured.ended {
             Ended::Exit(0) => json(&captured.out),
-            ended => match EngineError::ended(&self.what(), &self.docker.program, ended, &captured.err) {
+            ended => match EngineError::ended(&self.what(), &self.daemon.docker().program, ended, &captured.err) {
                 EngineError::Failed { why, .. } => {
                     Err(EngineError::Stack(format!("compose does not accept the stack in {}: {why}", self.stack.dir.display())))
                 }

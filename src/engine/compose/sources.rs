@@ -22,6 +22,10 @@ pub(super) struct Sources {
     pub(super) env_files: BTreeSet<PathBuf>,
     /// Every text in them that mentions a variable.
     pub(super) templates: Vec<String>,
+    /// The files of variables that an `include` brings along, whether they are there or not; absolute.
+    dotenvs: BTreeSet<PathBuf>,
+    /// Whether the name of one of these files is computed, so that compose may mean another one.
+    pub(super) is_computed: bool,
     read: BTreeSet<(PathBuf, PathBuf)>,
 }
 
@@ -36,6 +40,12 @@ impl Sources {
             sources.file(file, dir, values)?;
         }
         Ok(sources)
+    }
+
+    /// Every file that compose reads of the stack, besides `.env`, whether it is there or not.
+    pub(super) fn files(&self) -> BTreeSet<&Path> {
+        let others = self.env_files.iter().chain(&self.dotenvs).map(PathBuf::as_path);
+        self.read.iter().map(|(file, _)| file.as_path()).chain(others).collect()
     }
 
     fn file(&mut self, file: &Path, dir: &Path, values: &BTreeMap<String, String>) -> Result<(), EngineError> {
@@ -53,7 +63,10 @@ impl Sources {
         let found = Reader { file, dir, values };
         for document in &documents {
             self.templates(document);
+            self.is_computed |= document.as_mapping_get("include").is_some_and(is_template);
+            self.dotenvs.extend(found.dotenvs(document));
             for (path, base) in found.included(document)? {
+                self.dotenvs.extend([base.as_path(), path.parent().unwrap_or(dir)].map(|folder| folder.join(".env")));
                 self.file(&path, &base, values)?;
             }
             self.services(&found, document)?;
@@ -72,6 +85,7 @@ impl Sources {
                 Some("include") if untagged(value).is_sequence() => {}
                 Some("extends") => {
                     if let Some(base) = untagged(value).as_mapping_get("file").and_then(Yaml::as_str) {
+                        self.is_computed |= base.contains('$');
                         let path = reader.local("extends", base, reader.dir)?;
                         // Relative paths in a file that is extended are meant from its own folder.
                         let folder = path.parent().unwrap_or(reader.dir).to_path_buf();
@@ -81,6 +95,7 @@ impl Sources {
                     }
                 }
                 Some("env_file" | "label_file") => {
+                    self.is_computed |= is_template(value);
                     self.env_files.extend(paths(value).iter().map(|path| reader.dir.join(expand(path, reader.values))));
                 }
                 _ => self.services(reader, value)?,
@@ -130,6 +145,22 @@ impl Reader<'_> {
     }
 
     /// `written` as a path on this host.
+    /// The `env_file` of the entries of `include`. From which folder they are meant depends on their entry: each is given from both.
+    fn dotenvs(&self, document: &Yaml<'_>) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let entries = document.as_mapping_get("include").map(untagged).and_then(|include| include.as_sequence());
+        for entry in entries.into_iter().flatten().map(untagged) {
+            let base =
+                entry.as_mapping_get("project_directory").and_then(Yaml::as_str).map(|base| self.dir.join(expand(base, self.values)));
+            for path in entry.as_mapping_get("env_file").map(paths).unwrap_or_default() {
+                let path = expand(&path, self.values);
+                files.extend(base.iter().map(|base| base.join(&path)));
+                files.push(self.dir.join(path));
+            }
+        }
+        files
+    }
+
     fn local(&self, what: &str, written: &str, dir: &Path) -> Result<PathBuf, EngineError> {
         let path = expand(written, self.values);
         if is_remote(&path) || is_remote(written) {
@@ -147,6 +178,14 @@ fn untagged<'a, 'y>(node: &'a Yaml<'y>) -> &'a Yaml<'y> {
         Yaml::Tagged(_, inner) => untagged(inner),
         node => node,
     }
+}
+
+/// Whether a text in it mentions a variable.
+fn is_template(node: &Yaml<'_>) -> bool {
+    let node = untagged(node);
+    node.as_str().is_some_and(|text| text.contains('$'))
+        || node.as_sequence().into_iter().flatten().any(is_template)
+        || node.as_mapping().into_iter().flatten().any(|(_, value)| is_template(value))
 }
 
 /// A path, several, or mappings with `path`.

@@ -1,20 +1,18 @@
 //! One stack on one daemon, and the commands that it is driven with.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Docker;
-use crate::config::Stack;
-use crate::engine::compose::daemon::Patience;
+use crate::config::ComposeStack;
+use crate::engine::compose::daemon::Daemon;
+use crate::engine::compose::patience::Patience;
 use crate::engine::error::EngineError;
 use crate::process::Cancel;
 use crate::process::Command;
 use crate::process::Ended;
-use crate::process::Mask;
 use crate::process::Stream;
 use crate::process::capture;
 use crate::process::run;
@@ -22,48 +20,27 @@ use crate::process::run;
 /// How long a question to docker may take.
 pub(super) const QUESTION: Duration = Duration::from_mins(1);
 
-/// Settings of compose that we decide, whatever `.env` says: plain output, no menu, nothing fetched that a compose file
-/// names, and no container removed that the stack no longer mentions.
-const SETTINGS: [(&str, &str); 8] = [
-    ("COMPOSE_ANSI", "never"),
-    ("COMPOSE_EXPERIMENTAL_GIT_REMOTE", "false"),
-    ("COMPOSE_EXPERIMENTAL_OCI_REMOTE", "false"),
-    ("COMPOSE_IGNORE_ORPHANS", "true"),
-    ("COMPOSE_MENU", "false"),
-    ("COMPOSE_PROGRESS", "plain"),
-    ("COMPOSE_REMOVE_ORPHANS", "false"),
-    ("DOCKER_CLI_HINTS", "false"),
-];
-
 /// A stack on a daemon.
 #[derive(Debug, Clone)]
 pub struct Compose {
-    pub(super) docker: Docker,
-    pub(super) stack: Stack,
-    pub(super) mask: Arc<Mask>,
+    pub(super) daemon: Daemon,
+    pub(super) stack: ComposeStack,
     pub(super) lock: Option<Arc<File>>,
     /// Waits for a daemon that is away; none: its absence is a fault at once.
     pub(super) patience: Option<Arc<Patience>>,
 }
 
 impl Compose {
-    /// The engine of `stack`. `mask` hides secrets in what its programs say; `lock`, the host lock's file, is what they
-    /// get as standard input, so that one which outlives us still holds it.
+    /// The engine of `stack` on `daemon`.
     #[must_use]
-    pub fn new(docker: Docker, stack: Stack, mask: Arc<Mask>, lock: Option<Arc<File>>) -> Self {
-        Self { docker, stack, mask, lock, patience: None }
+    pub fn new(daemon: &Daemon, stack: ComposeStack) -> Self {
+        Self { daemon: daemon.clone(), stack, lock: None, patience: None }
     }
 
     /// The same engine, whose programs hold `lock`.
     #[must_use]
     pub fn locked(self, lock: Arc<File>) -> Self {
         Self { lock: Some(lock), ..self }
-    }
-
-    /// The stack it was made for.
-    #[must_use]
-    pub fn stack(&self) -> &Stack {
-        &self.stack
     }
 
     /// Carries out `work` on the stack's files. They may lie on a disk that hangs, so no thread that others need waits for it.
@@ -84,15 +61,11 @@ impl Compose {
 
     /// `docker ARGS`.
     pub(super) fn docker_command<S: Into<String>>(&self, args: impl IntoIterator<Item = S>, deadline: Duration) -> Command {
-        Command {
-            program: self.docker.program.clone(),
-            args: args.into_iter().map(Into::into).collect(),
-            env: self.env(),
-            dir: Some(self.stack.dir.clone()),
-            deadline,
-            mask: Arc::clone(&self.mask),
-            lock: self.lock.clone(),
-        }
+        let mut command = self.daemon.command(args, deadline);
+        command.env.insert("PWD".to_owned(), shown(&self.stack.dir));
+        command.dir = Some(self.stack.dir.clone());
+        command.lock.clone_from(&self.lock);
+        command
     }
 
     /// `docker compose -p PROJECT --project-directory DIR -f FILE… ARGS`.
@@ -102,21 +75,6 @@ impl Compose {
         all.extend(files.iter().flat_map(|file| ["-f".to_owned(), shown(file)]));
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         self.docker_command(all, deadline)
-    }
-
-    fn env(&self) -> BTreeMap<String, String> {
-        let mut env: BTreeMap<String, String> = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        env.insert("PATH".to_owned(), self.docker.path.clone());
-        env.insert("HOME".to_owned(), self.docker.home.clone());
-        env.insert("LANG".to_owned(), "C.UTF-8".to_owned());
-        env.insert("PWD".to_owned(), shown(&self.stack.dir));
-        if let Some(host) = &self.docker.host {
-            env.insert("DOCKER_HOST".to_owned(), host.clone());
-        }
-        if let Some(dir) = &self.docker.config_dir {
-            env.insert("DOCKER_CONFIG".to_owned(), shown(dir));
-        }
-        env
     }
 
     /// The output of a program that answers a question, or that may do what it does twice.
@@ -195,27 +153,35 @@ pub(super) mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use crate::config::ComposeStack;
     use crate::config::Docker;
     use crate::config::PinChoice;
     use crate::config::PinnedImage;
-    use crate::config::Stack;
+    use crate::engine::compose::daemon::Daemon;
     use crate::engine::compose::stack::Compose;
     use crate::engine::compose::stack::QUESTION;
     use crate::model::Repository;
 
     /// An engine for tests of values: no program is run.
     pub(in crate::engine) fn engine(dir: &str) -> Compose {
-        let docker = Docker {
+        on(docker(), dir)
+    }
+
+    fn docker() -> Docker {
+        Docker {
             program: "docker".into(),
             path: "/usr/bin".into(),
             home: "/home/t".into(),
             host: None,
             config_dir: None,
             wait: Duration::ZERO,
-        };
+        }
+    }
+
+    fn on(docker: Docker, dir: &str) -> Compose {
         let pins = vec![PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) }];
-        let stack = Stack { dir: dir.into(), files: Vec::new(), project: "site".into(), pins, mode: PinChoice::Auto };
-        Compose::new(docker, stack, Arc::default(), None)
+        let stack = ComposeStack { dir: dir.into(), files: Vec::new(), project: "site".into(), pins, mode: PinChoice::Auto };
+        Compose::new(&Daemon::new(docker, Arc::default()), stack)
     }
 
     #[test]
@@ -241,14 +207,14 @@ pub(super) mod tests {
 
     #[test]
     fn the_environment_is_ours_alone() {
-        let mut engine = engine("/srv/site");
         let names = |engine: &Compose| engine.docker_command(["ps"], QUESTION).env.into_keys().collect::<Vec<_>>().join(" ");
         let ours = "COMPOSE_ANSI COMPOSE_EXPERIMENTAL_GIT_REMOTE COMPOSE_EXPERIMENTAL_OCI_REMOTE COMPOSE_IGNORE_ORPHANS COMPOSE_MENU \
                     COMPOSE_PROGRESS COMPOSE_REMOVE_ORPHANS DOCKER_CLI_HINTS HOME LANG PATH PWD";
-        assert_eq!(names(&engine), ours);
-        engine.docker.host = Some("unix:///run/user/1000/docker.sock".into());
-        engine.docker.config_dir = Some("/etc/tagalong/docker".into());
-        let env = engine.docker_command(["ps"], QUESTION).env;
+        assert_eq!(names(&engine("/srv/site")), ours);
+        let host = Some("unix:///run/user/1000/docker.sock".into());
+        let env = on(Docker { host, config_dir: Some("/etc/tagalong/docker".into()), ..docker() }, "/srv/site")
+            .docker_command(["ps"], QUESTION)
+            .env;
         assert_eq!(env.get("DOCKER_HOST").map(String::as_str), Some("unix:///run/user/1000/docker.sock"));
         assert_eq!(env.get("DOCKER_CONFIG").map(String::as_str), Some("/etc/tagalong/docker"));
     }

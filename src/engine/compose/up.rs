@@ -153,6 +153,7 @@ mod tests {
             keeps_dotenv: false,
             config,
             files: Vec::new(),
+            inputs: None,
         }
     }
 

@@ -1,0 +1,79 @@
+//! What the remote sends. The git that talks to it runs what the operator has named (ssh, credential helpers) and can be kept to no
+//! folder. So it writes nothing in the checkout: new objects come into a folder of ours, and are moved from there, through opened
+//! folders. And nothing is sent that a git which is kept to the checkout has not read there: a link that somebody puts into it at
+//! the right moment shows the remote no other repository.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::dataset::DatasetError;
+use crate::dataset::beneath::Beneath;
+use crate::dataset::call::Call;
+use crate::dataset::call::failed;
+use crate::dataset::call::shown;
+use crate::dataset::git::Repo;
+use crate::model::Commit;
+use crate::process::Cancel;
+use crate::process::Ended;
+
+impl Repo {
+    /// `git ARGS`, a fetch, by which new objects come into our own folder. What an earlier one left there is gone.
+    pub(super) fn fetching(&self, args: &[&str]) -> Result<Call, DatasetError> {
+        let incoming = self.own.incoming();
+        let made = match std::fs::remove_dir_all(&incoming) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => std::fs::create_dir(&incoming),
+        };
+        made.map_err(|error| DatasetError::File(incoming.clone(), error))?;
+        let call = self.git(args.iter().copied()).remote(&self.settings, self.settings.fetch_deadline);
+        let known = shown(&self.own.git.join("objects")).replace('\\', "\\\\").replace('"', "\\\"");
+        Ok(call.env("GIT_OBJECT_DIRECTORY", shown(&incoming)).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", format!("\"{known}\"")))
+    }
+
+    /// Moves what came into the checkout, and what was fetched onto `fetched_ref`. Gives that.
+    pub(super) async fn take_in(&self, cancel: &Cancel) -> Result<Commit, DatasetError> {
+        let checkout = self.files()?;
+        let moved = || {
+            let (from, to) = (Beneath::open_real(&self.own.incoming())?, checkout.at(Path::new("objects"))?);
+            let mut files = Vec::new();
+            for folder in from.names("")?.into_iter().map(PathBuf::from) {
+                files.extend(from.names(&folder)?.into_iter().map(|name| folder.join(name)));
+            }
+            // A pack is one once its index is there.
+            files.sort_by_key(|file| file.extension().is_some_and(|ending| ending == "idx"));
+            for file in files {
+                to.made(file.parent().unwrap_or(Path::new("")))?;
+                to.bring(&from.path().join(&file), &file)?;
+            }
+            Ok(())
+        };
+        moved().map_err(|error: std::io::Error| DatasetError::File(self.git_dir.join("objects"), error))?;
+        let text = std::fs::read_to_string(self.own.git.join("FETCH_HEAD")).unwrap_or_default();
+        let nothing = || DatasetError::Git { what: "fetch".to_owned(), why: "it brought nothing".to_owned() };
+        let tip = text.split('\t').next().and_then(|name| Commit::parse(name).ok()).ok_or_else(nothing)?;
+        if self.tip(&self.fetched_ref(), cancel).await?.as_ref() != Some(&tip) {
+            self.set_ref(&self.fetched_ref(), &tip, cancel).await?;
+        }
+        Ok(tip)
+    }
+
+    /// Whether everything of `commit` that the remote may lack, which has `at`, stands in the checkout itself.
+    ///
+    /// # Errors
+    /// When it does not, or cannot be read.
+    pub(super) async fn is_all_here(&self, commit: &Commit, at: Option<&Commit>, cancel: &Cancel) -> Result<(), DatasetError> {
+        if self.reach.repository.is_none() {
+            return Ok(());
+        }
+        let there = match at {
+            Some(at) => Some(at.clone()),
+            None => self.tip(&self.fetched_ref(), cancel).await?,
+        };
+        let but = there.iter().map(|there| format!("^{there}"));
+        let args = ["rev-list", "--objects", "--quiet", commit.as_str()].map(str::to_owned);
+        match self.git(args.into_iter().chain(but)).run(cancel).await {
+            (Ended::Exit(0), ..) => Ok(()),
+            (ended, _, err) => Err(failed("rev-list", &ended, &err)),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The one stream of a host's events.
+//!
+//! It is listened to while something is deployed, and while somebody asks again and again how things stand. The end of its line
+//! is an outage of the daemon, however short. What it says is only *that* something happened to a project: what, a look finds out.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::clock;
+use crate::engine::compose::daemon::Daemon;
+use crate::engine::compose::memory::WANTED;
+use crate::process::Cancel;
+use crate::process::Command;
+use crate::process::Ended;
+use crate::process::Stream;
+use crate::process::capture;
+use crate::process::follow;
+
+/// The listening client lives at most so long, and is begun anew then: one whose line is dead without an end is not kept.
+const LONGEST: Duration = Duration::from_mins(10);
+/// A new client is told what happened since so long before it, so that nothing is missed in between, nor by clocks that differ.
+const BEFORE_S: i64 = 5;
+/// Between two clients.
+const PAUSE: Duration = Duration::from_secs(1);
+/// One that says nothing for so long is away.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Where one may not listen (a proxy before the socket), it is not tried for ever.
+const MOST_DENIED: u32 = 3;
+/// What changes how a container stands. What health checks do all day long is not among it.
+const MEANT: [&str; 11] = ["create", "start", "restart", "die", "oom", "pause", "unpause", "rename", "destroy", "health_status", "update"];
+
+/// As long as it lives, the host's events are listened to.
+#[derive(Debug)]
+pub(super) struct Need(Daemon);
+
+impl Need {
+    /// From now on `host` is listened to.
+    pub(super) fn new(daemon: &Daemon) -> Self {
+        daemon.memory().need();
+        attend(daemon);
+        Self(daemon.clone())
+    }
+}
+
+impl Drop for Need {
+    fn drop(&mut self) {
+        self.0.memory().need_no_more();
+        self.0.news().send_replace(());
+    }
+}
+
+/// Afterwards one attends to the host's memory, until nobody wants it any more.
+pub(super) fn attend(daemon: &Daemon) {
+    if !std::mem::replace(&mut daemon.memory().is_attended, true) {
+        tokio::spawn(attendant(daemon.clone()));
+    }
+}
+
+async fn attendant(daemon: Daemon) {
+    let mut denied = 0;
+    loop {
+        let wants_events = {
+            let mut memory = daemon.memory();
+            if !memory.is_wanted(Instant::now()) {
+                return memory.clear();
+            }
+            memory.wants_events(Instant::now())
+        };
+        if wants_events && denied < MOST_DENIED {
+            denied = if is_denied(&daemon).await { denied + 1 } else { 0 };
+            wait(&daemon, PAUSE).await;
+        } else {
+            wait(&daemon, WANTED).await;
+        }
+    }
+}
+
+/// A while, or less where something is new.
+async fn wait(daemon: &Daemon, at_most: Duration) {
+    let mut news = daemon.news().subscribe();
+    // A sender that is gone is as good as one that says something.
+    let _ = tokio::time::timeout(at_most, news.changed()).await;
+}
+
+/// Listens until the line ends, is found to be dead, or nobody wants to know any more. Whether the daemon answers and does not let us listen.
+async fn is_denied(daemon: &Daemon) -> bool {
+    let began = Instant::now();
+    let command = listening(daemon);
+    daemon.memory().listens(true);
+    daemon.news().send_replace(());
+    let (mut said, never) = (String::new(), Cancel::default());
+    let ended = tokio::select! {
+        ended = follow(&command, &never, |stream, line| hear(daemon, stream, &line, &mut said)) => Some(ended),
+        () = unwanted(daemon) => None,
+    };
+    daemon.memory().listens(false);
+    daemon.news().send_replace(());
+    match ended {
+        None | Some(Ended::Deadline(_)) => false,
+        Some(_) if is_line_lost(&said) => {
+            daemon.count_outage();
+            false
+        }
+        Some(_) => began.elapsed() < PAUSE && answers(daemon).await,
+    }
+}
+
+fn listening(daemon: &Daemon) -> Command {
+    let since = (clock::now_ms() / 1000 - BEFORE_S).to_string();
+    let mut args: Vec<String> = ["events", "--since", &since, "--format", r#"{{index .Actor.Attributes "com.docker.compose.project"}}"#]
+        .map(str::to_owned)
+        .to_vec();
+    let kinds = MEANT.map(|kind| format!("event={kind}"));
+    for filter in ["type=container".to_owned(), "label=com.docker.compose.project".to_owned()].into_iter().chain(kinds) {
+        args.extend(["--filter".to_owned(), filter]);
+    }
+    let mut command = daemon.command(args, LONGEST);
+    command.lock = daemon.leash();
+    command
+}
+
+fn hear(daemon: &Daemon, stream: Stream, line: &str, said: &mut String) {
+    match stream {
+        Stream::Out => {
+            daemon.memory().hear(line.trim(), Instant::now());
+            daemon.news().send_replace(());
+        }
+        // Its last words count.
+        Stream::Err => line.clone_into(said),
+    }
+}
+
+/// Ends when nobody wants events any more, or when they do not come any more.
+async fn unwanted(daemon: &Daemon) {
+    while daemon.memory().wants_events(Instant::now()) {
+        if daemon.memory().is_deaf(Instant::now()) {
+            return tracing::warn!("Docker's events do not come any more, though the line stands; it is listened to anew");
+        }
+        wait(daemon, PAUSE).await;
+    }
+}
+
+async fn answers(daemon: &Daemon) -> bool {
+    let asked = capture(&daemon.command(["info", "--format", "{{json .}}"], SILENCE), &Cancel::default()).await;
+    asked.ended == Ended::Exit(0)
+}
+
+/// What a client says whose connection was cut; one that could not connect at all says something else.
+fn is_line_lost(said: &str) -> bool {
+    ["EOF", "connection reset", "closed network connection", "error during connect"].iter().any(|words| said.contains(words))
+}
