@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
 use tagalong::config;
 use tagalong::dataset::Dataset;
 use tagalong::model::Commit;
 use tagalong::model::CommitName;
 use tagalong::model::DatasetName;
 use tagalong::model::Reconcile;
-use tagalong::process::Cancel;
 
 const FILES: usize = 10_000;
 const FILE_BYTES: usize = 10_000;

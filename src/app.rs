@@ -12,6 +12,8 @@ use actix_web::web;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use process::Cancel;
+use process::Passing;
 use tokio::sync::Semaphore;
 
 use crate::api;
@@ -32,9 +34,6 @@ use crate::journal::Hub;
 use crate::landing::Books;
 use crate::landing::Host;
 use crate::orders::Deployer;
-use crate::process;
-use crate::process::Cancel;
-use crate::process::Passing;
 use crate::reload::Reloader;
 use crate::store;
 use crate::store::Store;
@@ -74,7 +73,8 @@ fn capacity(server: &Server) -> Capacity {
 
 /// The Docker daemon of the configuration. Who listens to its events is found by a lock in the data folder when we have died.
 async fn daemon(config: &Config) -> engine::Daemon {
-    let (docker, mask) = (config.docker.clone(), Arc::clone(&config.mask));
+    let docker = config.docker.clone();
+    let mask = Arc::clone(&config.mask);
     match data_dir::events_lock(&config.server.data_dir).await {
         Ok(lock) => engine::Daemon::leashed(docker, mask, lock.file()),
         Err(error) => {

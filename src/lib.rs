@@ -41,5 +41,3 @@ pub mod registry;
 pub mod reload;
 pub mod store;
 pub mod telemetry;
-
-pub use ::process;

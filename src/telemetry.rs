@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use prometheus_client::registry::Unit;
+use text::misleads;
 
 use crate::model::DatasetName;
 use crate::model::FaultKind;
@@ -20,7 +21,6 @@ use crate::model::Outcome;
 use crate::model::Reconcile;
 use crate::model::ServiceName;
 use crate::model::Step;
-use crate::model::misleads;
 
 /// Begins logging to standard error, as text or JSON, filtered by `level` (the syntax of `tracing`'s `EnvFilter`).
 pub fn start_logging(json: bool, level: &str) {
@@ -159,10 +159,14 @@ impl Metrics {
         let mut registry = Registry::with_prefix("tagalong");
         let buckets = || Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0]);
         let steps: Family<StepLabels, Histogram> = Family::new_with_constructor(buckets);
-        let (deployments, requests, last_live) = (Family::default(), Family::default(), Family::default());
+        let deployments = Family::default();
+        let requests = Family::default();
+        let last_live = Family::default();
         let faults: Family<FaultLabels, Counter> = Family::default();
-        let (refused_calls, waiting, running, journal_unwritable) =
-            (Counter::default(), Gauge::default(), Gauge::default(), Gauge::default());
+        let refused_calls = Counter::default();
+        let waiting = Gauge::default();
+        let running = Gauge::default();
+        let journal_unwritable = Gauge::default();
         registry.register("deployments", "Ended deployments by service and outcome", Family::clone(&deployments));
         registry.register("faults", "What was at fault when a release did not land or did not come back", faults.clone());
         registry.register_with_unit("step", "How long steps took", Unit::Seconds, steps.clone());

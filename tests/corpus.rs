@@ -13,6 +13,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use process::Cancel;
+use process::Command;
+use process::capture;
 use tagalong::config::ComposeStack;
 use tagalong::config::Docker;
 use tagalong::config::PinChoice;
@@ -28,9 +31,6 @@ use tagalong::model::Digest;
 use tagalong::model::ImageRef;
 use tagalong::model::Repository;
 use tagalong::model::Tag;
-use tagalong::process::Cancel;
-use tagalong::process::Command;
-use tagalong::process::capture;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,6 +11,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+use process::Command;
+use process::Ended;
+use process::Stream;
+use process::capture;
 use tagalong::config::ComposeStack;
 use tagalong::config::Docker;
 use tagalong::config::PinChoice;
@@ -31,11 +36,6 @@ use tagalong::model::Digest;
 use tagalong::model::ImageRef;
 use tagalong::model::Repository;
 use tagalong::model::ServiceName;
-use tagalong::process::Cancel;
-use tagalong::process::Command;
-use tagalong::process::Ended;
-use tagalong::process::Stream;
-use tagalong::process::capture;
 
 const LONG: Duration = Duration::from_mins(2);
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::process::HostLock;
-use crate::process::LockError;
+use process::HostLock;
+use process::LockError;
 
 /// How the folders begin that `tagalong restore` moves what was there into.
 pub const ASIDE: &str = "before-restore-";
@@ -97,7 +97,8 @@ fn close_entries(dir: &Path) -> anyhow::Result<()> {
 }
 
 fn close(path: &Path, meta: &Metadata, mode: u32) -> anyhow::Result<()> {
-    let (owner, mine) = (meta.uid(), rustix::process::geteuid().as_raw());
+    let owner = meta.uid();
+    let mine = rustix::process::geteuid().as_raw();
     anyhow::ensure!(
         owner == mine,
         "{path} belongs to the user {owner}, who could read and change what tagalong keeps there; tagalong runs as the user {mine}. \

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use process::Cancel;
+
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::config::Config;
 use crate::engine::Daemon;
 use crate::engine::Engine;
-use crate::process::Cancel;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

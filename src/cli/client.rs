@@ -8,11 +8,11 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use reqwest::Method;
 use reqwest::Response;
+use text::Secret;
 
 use crate::api;
 use crate::cli::global::Global;
 use crate::clock;
-use crate::config::Secret;
 use crate::http::auth;
 use crate::model::is_in_the_clear;
 use crate::model::webhook_call;
@@ -108,7 +108,8 @@ impl Client {
             Key::None => {}
             Key::Bearer(token) => request = request.bearer_auth(token.reveal()),
             Key::Webhook(secret) => {
-                let (id, now_s) = (format!("msg_{}", clock::new_id()), clock::now_ms() / 1000);
+                let id = format!("msg_{}", clock::new_id());
+                let now_s = clock::now_ms() / 1000;
                 let reads = webhook_call("GET", path).into_bytes();
                 let signed = if is_read { &reads } else { &body };
                 request = request

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use process::Cancel;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
@@ -22,8 +23,6 @@ use crate::config::Config;
 use crate::config::Reload;
 use crate::dataset::told_links;
 use crate::model::DatasetName;
-use crate::process;
-use crate::process::Cancel;
 use crate::reload;
 use crate::telemetry;
 
@@ -75,7 +74,8 @@ async fn sync(global: &Global, output: &Output, args: SyncArgs) -> anyhow::Resul
     let config = Config::load(&global.config)?;
     telemetry::start_logging(config.server.log_json, "warn");
     let plans = chosen(&config, args.dataset.as_ref())?;
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let cancel = Cancel::default();
     let work = async {
         for plan in &plans {
@@ -149,8 +149,9 @@ async fn daemon(global: &Global) -> anyhow::Result<u8> {
     let config = Config::load(&global.config)?;
     telemetry::start_logging(config.server.log_json, &config.server.log_level);
     chosen(&config, None)?;
-    let (mut stop, mut interrupt, mut again) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    let mut stop = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut again = signal(SignalKind::hangup())?;
     let daemon = Daemon::start(&config).await?;
     tracing::info!(datasets = config.datasets.len(), version = env!("CARGO_PKG_VERSION"), "following");
     loop {

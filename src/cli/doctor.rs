@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::Cancel;
+use process::can_confine;
+
 use crate::api;
 use crate::cli::client::Client;
 use crate::cli::global::Global;
@@ -18,8 +21,6 @@ use crate::dataset::Push;
 use crate::engine::Daemon;
 use crate::engine::Engine;
 use crate::engine::Server;
-use crate::process::Cancel;
-use crate::process::can_confine;
 use crate::registry::Registries;
 
 #[derive(Debug, clap::Args)]

@@ -113,7 +113,8 @@ impl View<'_> {
         }
         self.output.redraw("");
         if line.kind == LineKind::Step {
-            (self.step, self.began) = (Some(line.step), Instant::now());
+            self.step = Some(line.step);
+            self.began = Instant::now();
         }
         self.output.line(&line);
         Ok(None)

@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::io::Write as _;
 
+use text::misleads;
+
 use crate::cli::client::Refusal;
 use crate::model::Line;
 use crate::model::LineKind;
-use crate::model::misleads;
 
 /// How to speak.
 #[derive(Debug, Clone, Copy)]
@@ -260,7 +261,7 @@ mod tests {
     fn no_words_from_outside_steer_a_terminal() {
         let all = "a\u{1b}[31mb\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}1m\u{202e}\u{2066}\u{200e}\u{61c}\r\u{8}\nc\td";
         let text = visible(all, false);
-        assert!(!text.contains(|c: char| crate::model::misleads(c) && c != '\n' && c != '\t'), "{text:?}");
+        assert!(!text.contains(|c: char| text::misleads(c) && c != '\n' && c != '\t'), "{text:?}");
         assert!(text.ends_with("\nc\td") && text.contains("\\u{202e}"), "{text:?}");
         let text = visible(all, true);
         assert_eq!(text.matches('\u{1b}').count(), 1, "{text:?}");

@@ -16,8 +16,9 @@ pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
     telemetry::start_logging(config.server.log_json, &config.server.log_level);
     let socket = config.server.socket.clone();
     let services = config.services.len();
-    let (mut stop, mut interrupt, mut again) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    let mut stop = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut again = signal(SignalKind::hangup())?;
     let app = App::start(config).await?;
     let socket = socket.map_or_else(|| "none".to_owned(), |socket| socket.display().to_string());
     tracing::info!(addresses = ?app.addresses(), %socket, services, version = env!("CARGO_PKG_VERSION"), "serving");

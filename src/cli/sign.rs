@@ -48,7 +48,8 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
         }
         (None, body) => body.unwrap_or_default().to_owned(),
     };
-    let (id, now_s) = (format!("msg_{}", clock::new_id()), clock::now_ms() / 1000);
+    let id = format!("msg_{}", clock::new_id());
+    let now_s = clock::now_ms() / 1000;
     let signature = auth::sign(&secret, &id, now_s, body.as_bytes());
     if output.is_json() {
         output.json(&serde_json::json!({ "webhook-id": id, "webhook-timestamp": now_s.to_string(), "webhook-signature": signature }));

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::Digest as _;
+use text::Mask;
+use text::Secret;
 
 use crate::config::Config;
 use crate::config::Docker;
@@ -17,7 +19,6 @@ use crate::config::Key;
 use crate::config::Registry;
 use crate::config::Reload;
 use crate::config::Retention;
-use crate::config::Secret;
 use crate::config::Server;
 use crate::config::Service;
 use crate::config::Store;
@@ -25,7 +26,6 @@ use crate::config::key::is_monotonous;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
 use crate::model::DatasetName;
-use crate::model::Mask;
 use crate::model::ServiceName;
 use crate::model::Target;
 
@@ -183,7 +183,8 @@ fn read_retention(from: Option<Section>) -> Retention {
 fn read_registry(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Registry> {
     let missing = "every registry needs its host, as image names begin with it.";
     let host = from.needed("host", missing, |text| Ok::<_, String>(text.to_owned()));
-    let (user, password) = (from.text("user"), from.secret("password_file", "password_env"));
+    let user = from.text("user");
+    let password = from.secret("password_file", "password_env");
     secrets.extend(password.iter().cloned());
     if user.is_some() != password.is_some() {
         from.problem("user", "a login needs both user and password_file.");
@@ -230,7 +231,8 @@ fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName,
         }
     }
     for (at, dataset) in datasets.iter().enumerate() {
-        let (mine, earlier) = (&dataset.data, &datasets[..at]);
+        let mine = &dataset.data;
+        let earlier = &datasets[..at];
         if let Some(other) = earlier.iter().find(|other| other.data.dir == mine.dir) {
             root.problem(
                 "dataset",

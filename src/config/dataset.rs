@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use text::Mask;
+
 use crate::model::DatasetName;
-use crate::model::Mask;
 
 /// A dataset of the configuration.
 #[derive(Debug, Clone)]

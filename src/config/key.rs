@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use sha2::Digest as _;
+use text::Secret;
 
-use crate::config::Secret;
 use crate::config::reader::Section;
 use crate::model::KeyId;
 use crate::model::Scope;
@@ -114,7 +114,8 @@ impl Key {
             from.problem("scopes", "a key without scopes may do nothing; write scopes = [\"deploy:SERVICE\"].");
         }
         let refs = from.list("refs", RefPattern::parse);
-        let (not_before_ms, not_after_ms) = (from.parsed("not_before", instant), from.parsed("not_after", instant));
+        let not_before_ms = from.parsed("not_before", instant);
+        let not_after_ms = from.parsed("not_after", instant);
         if matches!((not_before_ms, not_after_ms), (Some(from), Some(to)) if from >= to) {
             from.problem("not_after", "it must be later than not_before.");
         }

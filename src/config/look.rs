@@ -154,7 +154,9 @@ fn read_release(mut from: Section) -> Option<ReleaseProof> {
 
 /// What of an answer carries a release or a commit.
 pub(super) fn read_carrier(from: &mut Section) -> Option<ReleaseCarrier> {
-    let (header, json, text) = (from.text("header"), from.text("json"), from.flag("text", false));
+    let header = from.text("header");
+    let json = from.text("json");
+    let text = from.flag("text", false);
     match (header, json, text) {
         (Some(name), None, false) => Some(ReleaseCarrier::Header(name)),
         (None, Some(pointer), false) => Some(ReleaseCarrier::Json(pointer)),

@@ -9,6 +9,7 @@ mod live;
 mod look;
 mod reader;
 mod reload;
+mod remote;
 mod secret;
 mod service;
 mod stack;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use text::Mask;
+use text::Secret;
 
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use key::{Key, KeyProof, RefPattern};
@@ -32,7 +34,6 @@ pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify
 pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
-pub use text::Secret;
 
 use crate::model::DatasetName;
 use crate::model::ServiceName;

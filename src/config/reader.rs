@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use text::Secret;
 use text::nearest;
 
-use crate::config::Secret;
 use crate::config::SecretSource;
 
 /// Everything that is wrong, each a whole sentence that begins with the path of its key.
@@ -142,7 +142,8 @@ impl Section {
     /// A secret, named by a file (`KEY_file`) or a variable of the environment (`KEY_env`), never written here.
     #[allow(clippy::disallowed_methods, reason = "config/ alone reads the environment")]
     pub(super) fn secret(&mut self, file_key: &'static str, env_key: &'static str) -> Option<Secret> {
-        let (file, env) = (self.path(file_key), self.text(env_key));
+        let file = self.path(file_key);
+        let env = self.text(env_key);
         let text = match (file, env) {
             (None, None) => return None,
             (Some(_), Some(_)) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use smoke::ReleaseCarrier;
 use subtle::ConstantTimeEq as _;
+use text::Secret;
 
 use crate::config::Confine;
 use crate::config::Dataset;
@@ -15,14 +16,14 @@ use crate::config::Git;
 use crate::config::Hook;
 use crate::config::HookKind;
 use crate::config::Publish;
-use crate::config::Secret;
 use crate::config::SecretSource;
 use crate::config::key;
 use crate::config::look;
 use crate::config::reader::Section;
+use crate::config::remote::branch;
+use crate::config::remote::remote;
 use crate::model::DatasetName;
 use crate::model::is_in_the_clear;
-use crate::model::is_ref;
 
 /// A dataset of the configuration, and what becomes of its new data.
 #[derive(Debug, Clone)]
@@ -228,36 +229,14 @@ fn read_git(from: &mut Section, docker: &Docker) -> Git {
 }
 
 fn read_login(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<DatasetLogin> {
-    let (user, secret_file) = (from.text("user"), from.path("password_file"));
+    let user = from.text("user");
+    let secret_file = from.path("password_file");
     let file = secret_file.as_ref()?;
     match std::fs::read_to_string(file) {
         Ok(text) => secrets.push(Secret::new(text.trim_end().to_owned())),
         Err(error) => from.problem("password_file", format!("{} cannot be read: {error}.", file.display())),
     }
     Some(DatasetLogin { user: user.unwrap_or_else(|| "git".to_owned()), secret_file: secret_file? })
-}
-
-/// An address without a credential: it stands in logs and in process lists.
-fn remote(text: &str) -> Result<String, String> {
-    let secret = url::Url::parse(text).is_ok_and(|url| url.password().is_some());
-    match text {
-        "" => Err("every dataset needs the address of its repository.".to_owned()),
-        _ if secret => Err("no credential belongs into an address; give user and password_file.".to_owned()),
-        _ if text.starts_with('-') || text.contains(char::is_control) || names_a_program(text) => {
-            Err(format!("\"{}\" is no address of a repository.", text.escape_default()))
-        }
-        _ => Ok(text.to_owned()),
-    }
-}
-
-/// `HELPER::ADDRESS` runs a program of that name ([gitremote-helpers](https://git-scm.com/docs/gitremote-helpers)).
-fn names_a_program(text: &str) -> bool {
-    text.split_once("::").is_some_and(|(helper, _)| helper.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
-}
-
-fn branch(text: &str) -> Result<String, String> {
-    let bare = text.strip_prefix("refs/heads/").unwrap_or(text);
-    if is_ref(bare) { Ok(bare.to_owned()) } else { Err(format!("\"{}\" is no name of a branch.", text.escape_default())) }
 }
 
 fn read_publish(from: &mut Section, dir: &std::path::Path) -> Publish {
@@ -267,7 +246,8 @@ fn read_publish(from: &mut Section, dir: &std::path::Path) -> Publish {
         name.push(end);
         PathBuf::from(name)
     };
-    let (link, folder) = (from.path("link"), from.path("worktrees"));
+    let link = from.path("link");
+    let folder = from.path("worktrees");
     let keep = from.seconds("grace_s", 60.0, 0.0..=86_400.0);
     if !worktree {
         if link.is_some() || folder.is_some() {
@@ -279,7 +259,8 @@ fn read_publish(from: &mut Section, dir: &std::path::Path) -> Publish {
 }
 
 fn read_committer(from: Option<Section>) -> (String, String) {
-    let (mut name, mut email) = ("tagalong".to_owned(), "tagalong@localhost".to_owned());
+    let mut name = "tagalong".to_owned();
+    let mut email = "tagalong@localhost".to_owned();
     let Some(mut from) = from else { return (name, email) };
     let word = |text: &str| {
         let wrong = text.trim().is_empty() || text.contains(|c: char| c.is_control() || c == '<' || c == '>');
@@ -292,7 +273,9 @@ fn read_committer(from: Option<Section>) -> (String, String) {
 }
 
 fn read_deadlines(from: Option<Section>) -> (Duration, Duration, Duration) {
-    let (mut fetch, mut push, mut local) = (Duration::from_mins(1), Duration::from_mins(1), Duration::from_mins(2));
+    let mut fetch = Duration::from_mins(1);
+    let mut push = Duration::from_mins(1);
+    let mut local = Duration::from_mins(2);
     let Some(mut from) = from else { return (fetch, push, local) };
     for (key, slot) in [("fetch_s", &mut fetch), ("push_s", &mut push), ("local_s", &mut local)] {
         *slot = from.seconds(key, slot.as_secs_f64(), 1.0..=86_400.0);
@@ -321,7 +304,8 @@ fn read_on_change(mut from: Section, secrets: &mut Vec<Secret>) -> Option<OnChan
     let credential = from.secret_source("token_file", "token_env", secrets);
     let shown_to = if credential.is_some() { url.as_slice() } else { &[] };
     read_plain_http(&mut from, shown_to, "bearer token", "use https");
-    let (pid_file, container) = (from.path("pid_file"), from.text("container"));
+    let pid_file = from.path("pid_file");
+    let container = from.text("container");
     let argv = from.texts("argv");
     let signal = from.parsed("signal", signal_name).unwrap_or_else(|| "HUP".to_owned());
     let deadline = from.seconds("deadline_s", 30.0, 0.1..=3600.0);

@@ -5,6 +5,9 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
@@ -15,8 +18,6 @@ use crate::dataset::git::Repo;
 use crate::dataset::git::TAKES_TREES;
 use crate::dataset::range::Own;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// The first git whose `merge-tree` can be told the base.
 const TAKES_BASE: (u32, u32) = (2, 40);
@@ -45,8 +46,10 @@ impl Repo {
         if !is_apart && !self.is_one_by_one((base, &remote_tree), commits, &trees, parts, cancel).await? {
             return Ok(None);
         }
-        let (mut last_tree, mut old_tree) = (remote_tree, ends[base].tree.clone());
-        let (mut tip, mut written) = (own.remote.to_string(), Vec::new());
+        let mut last_tree = remote_tree;
+        let mut old_tree = ends[base].tree.clone();
+        let mut tip = own.remote.to_string();
+        let mut written = Vec::new();
         for (commit, tree) in commits.iter().zip(trees) {
             let parts = &parts[commit];
             // One that became empty falls away, one that was empty stays.
@@ -55,7 +58,8 @@ impl Repo {
                 tip = object_name(&bytes, own.remote.as_str().len());
                 written.push((tip.clone(), bytes));
             }
-            (last_tree, old_tree) = (tree, parts.tree.clone());
+            last_tree = tree;
+            old_tree = parts.tree.clone();
         }
         self.write_commits(&written, cancel).await?;
         Commit::parse(&tip).map(Some).map_err(|error| DatasetError::Git { what: "hash-object".to_owned(), why: error.to_string() })
@@ -65,7 +69,8 @@ impl Repo {
     pub(super) async fn all_parts(&self, names: &[String], cancel: &Cancel) -> Result<BTreeMap<String, Parts>, DatasetError> {
         let list: String = names.iter().flat_map(|name| [name, "\n"]).collect();
         let out = self.git(["cat-file", "--batch"]).stdin(in_memory(list.as_bytes())?).bytes(cancel).await?;
-        let (mut all, mut rest) = (BTreeMap::new(), out.as_slice());
+        let mut all = BTreeMap::new();
+        let mut rest = out.as_slice();
         while let Some(end) = rest.iter().position(|b| *b == b'\n') {
             let head = String::from_utf8_lossy(&rest[..end]).into_owned();
             let unreadable = || DatasetError::Git { what: "cat-file".to_owned(), why: format!("unable to read sha1 file: {head}") };
@@ -112,7 +117,8 @@ impl Repo {
     ) -> Result<bool, DatasetError> {
         let ontos = std::iter::once(remote_tree).chain(trees);
         let bases = std::iter::once(base).chain(commits.iter().map(String::as_str));
-        let (mut list, mut helpers) = (String::new(), Vec::new());
+        let mut list = String::new();
+        let mut helpers = Vec::new();
         let takes_trees = self.version(cancel).await? >= TAKES_TREES;
         for ((commit, onto), base) in commits.iter().zip(ontos).zip(bases) {
             if takes_trees {

@@ -186,7 +186,8 @@ impl Beneath {
     /// Adds `bytes` to a plain file that has no second name, which could be outside; one that is missing is made.
     pub(super) fn append(&self, path: impl AsRef<Path>, bytes: &[u8]) -> std::io::Result<()> {
         let path = path.as_ref();
-        let (folder, name) = (self.made(path.parent().unwrap_or(Path::new("")))?, path.file_name().unwrap_or_default());
+        let folder = self.made(path.parent().unwrap_or(Path::new("")))?;
+        let name = path.file_name().unwrap_or_default();
         let flags = PLAIN | OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
         let mut file = File::from(rustix::fs::openat(&folder.0, name, flags, Mode::from_raw_mode(0o666))?);
         let meta = file.metadata()?;

@@ -10,18 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
+use process::Cancel;
+use process::Command;
+use process::Confinement;
+use process::Ended;
+use text::Mask;
+use text::misleads;
 
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::own;
 use crate::dataset::own::Own;
-use crate::model::Mask;
-use crate::model::misleads;
-use crate::process;
-use crate::process::Cancel;
-use crate::process::Command;
-use crate::process::Confinement;
-use crate::process::Ended;
 
 /// What the user's and the host's configuration must not change. Credentials, proxies, rewritten addresses and ssh stay
 /// theirs. Given by the environment, which is stronger than every file.

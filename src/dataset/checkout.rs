@@ -7,6 +7,9 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::stays_below;
 use crate::dataset::call::failed;
@@ -14,8 +17,6 @@ use crate::dataset::call::said;
 use crate::dataset::git::Repo;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// So many objects and packs are put together: git's own numbers.
 const MANY_LOOSE: u64 = 6700;
@@ -85,7 +86,8 @@ impl Repo {
 
     /// Parks all edits and brings files and `index` to `to`. Gives the name of what was parked.
     pub(super) async fn park_and_place(&self, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
-        let (mut parked, mut why) = (None, String::new());
+        let mut parked = None;
+        let mut why = String::new();
         for _ in 0..TRIES {
             let edits = self.park_edits(index, cancel).await?;
             parked = edits.parked.or(parked);
@@ -240,7 +242,8 @@ impl Repo {
         }
         self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         self.remember_rules(cancel).await?;
-        let (mut parked, mut left) = (None, None);
+        let mut parked = None;
+        let mut left = None;
         match self.unedit(&tip, &index, &mut parked, cancel).await {
             Ok(true) => {}
             Ok(false) => left = Some("they are written again and again".to_owned()),

@@ -1,5 +1,6 @@
 //! A commit object as bytes: what is kept when it is carried over, and how a new one is written.
 
+use process::Cancel;
 use sha2::Digest as _;
 
 use crate::config;
@@ -7,7 +8,6 @@ use crate::dataset::DatasetError;
 use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
-use crate::process::Cancel;
 
 /// A commit, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
+use process::Cancel;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,7 +21,6 @@ use crate::dataset::refusal;
 use crate::dataset::remote::Fetched;
 use crate::dataset::remote::Pushed;
 use crate::model::Commit;
-use crate::process::Cancel;
 
 /// How often the branch's file is looked at.
 const LOOK: Duration = Duration::from_millis(150);
@@ -106,12 +106,14 @@ impl Dataset {
             tokio::time::sleep(LOOK).await;
             last = self.marks();
         }
-        let (began, mut since) = (Instant::now(), Instant::now());
+        let began = Instant::now();
+        let mut since = Instant::now();
         while since.elapsed() < QUIET && began.elapsed() < LONGEST_BURST {
             tokio::time::sleep(LOOK / 3).await;
             let now = self.marks();
             if now != last {
-                (last, since) = (now, Instant::now());
+                last = now;
+                since = Instant::now();
             }
         }
     }
@@ -144,7 +146,8 @@ impl Repo {
             Err(push) => return Ok(push),
         };
         loop {
-            let (local, seen) = (self.tip(&self.local_ref(), cancel).await?, self.tip(&self.upstream_ref(), cancel).await?);
+            let local = self.tip(&self.local_ref(), cancel).await?;
+            let seen = self.tip(&self.upstream_ref(), cancel).await?;
             let (Some(local), Some(seen)) = (local, seen) else { return Ok(Push::Behind) };
             if !self.is_same_remote() {
                 return Ok(Push::Behind);

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::call::failed;
 use crate::dataset::call::in_memory;
 use crate::dataset::git::Repo;
 use crate::dataset::remote::is_damage;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// So often a repository is looked at before its damage is believed.
 pub(super) const LOOKS: usize = 3;
@@ -80,7 +81,8 @@ impl Repo {
 
     /// Of what git has `said`, the objects that cannot be read now, and every line about damage of another kind.
     async fn still_damaged(&self, said: &str, cancel: &Cancel) -> Result<BTreeSet<String>, DatasetError> {
-        let (mut found, mut missed) = (BTreeSet::new(), BTreeSet::new());
+        let mut found = BTreeSet::new();
+        let mut missed = BTreeSet::new();
         for line in said.lines().filter(|line| is_damage(line)) {
             let names = names_in(line);
             if names.is_empty() || !ABSENCE.iter().any(|word| line.contains(word)) {

@@ -6,6 +6,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::clock;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::stays_below;
@@ -24,8 +27,6 @@ use crate::dataset::park::SETTLED;
 use crate::dataset::place::INSIDE;
 use crate::dataset::replay::index_info;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// How the messages of our commits of edits begin.
 const FOUND: [&str; 2] = ["Staged changes found in the checkout of", "Uncommitted edits found in the checkout of"];
@@ -113,7 +114,9 @@ impl Repo {
         }) else {
             return Ok(commit.clone());
         };
-        let (mut parents, mut made, mut is_changed) = (base.into_iter().collect::<Vec<_>>(), commit.clone(), false);
+        let mut parents = base.into_iter().collect::<Vec<_>>();
+        let mut made = commit.clone();
+        let mut is_changed = false;
         for parts in chain.iter().rev() {
             let tree = self.public_tree(&base_tree, &parts.tree, &[], cancel).await?;
             is_changed |= tree != parts.tree;
@@ -247,7 +250,8 @@ impl Repo {
         let out = self.git(args).text(cancel).await?;
         Ok(out.lines().find_map(|line| {
             let mut words = line.split(' ').filter(|word| !word.is_empty());
-            let (at, name) = (words.next()?, words.next()?);
+            let at = words.next()?;
+            let name = words.next()?;
             (at == tree && words.eq(parents)).then(|| name.to_owned())
         }))
     }

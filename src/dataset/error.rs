@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::process::LockError;
+use process::LockError;
 
 /// Nothing could be done with a dataset. Each is one sentence that names what to change; nothing was lost.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,10 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use process::Cancel;
+use process::Confinement;
+use process::Ended;
+use process::can_confine;
 use tokio::sync::OnceCell;
 
 use crate::config;
@@ -19,10 +23,6 @@ use crate::dataset::own;
 use crate::dataset::own::Own;
 use crate::dataset::shape;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Confinement;
-use crate::process::Ended;
-use crate::process::can_confine;
 
 /// The first git whose `merge-tree` takes trees in place of commits.
 pub(super) const TAKES_TREES: (u32, u32) = (2, 45);
@@ -215,7 +215,8 @@ impl Repo {
 
     /// Moves `name` from `old` to `new`, or makes it when there is no `old`. False when it stood elsewhere: nothing was changed.
     pub(super) async fn swap_ref(&self, name: &str, new: &Commit, old: Option<&Commit>, cancel: &Cancel) -> Result<bool, DatasetError> {
-        let (zero, before) = ("0".repeat(new.as_str().len()), old);
+        let zero = "0".repeat(new.as_str().len());
+        let before = old;
         let old = old.map_or(zero.as_str(), Commit::as_str);
         let call = self.git(["update-ref", "--no-deref", "-m", "tagalong", name, new.as_str(), old]);
         match call.run(cancel).await {
@@ -265,7 +266,8 @@ impl Reach {
             Confine::WherePossible | Confine::Never => return Ok(Self { repository: None, files: None }),
         }
         let opened = || {
-            let (work, own) = (Beneath::open_real(dir)?, Confinement::default().with(Beneath::open_real(own.root())?.into_folder()));
+            let work = Beneath::open_real(dir)?;
+            let own = Confinement::default().with(Beneath::open_real(own.root())?.into_folder());
             if !has_files {
                 return Ok(Self { repository: Some(own.with(work.into_folder())), files: None });
             }

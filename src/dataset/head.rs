@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::clock;
 use crate::dataset::DatasetError;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// Where HEAD stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +57,8 @@ impl Repo {
         if self.own.is_reftable {
             return self.git(["symbolic-ref", "-m", "tagalong", "HEAD", &branch]).text(cancel).await.map(drop);
         }
-        let (files, before) = (self.files()?, self.head_commit(cancel).await?);
+        let files = self.files()?;
+        let before = self.head_commit(cancel).await?;
         let put = || {
             files.create("HEAD.lock")?.write_all(format!("ref: {branch}\n").as_bytes())?;
             files.rename(Path::new("HEAD.lock"), Path::new("HEAD"))
@@ -75,7 +77,8 @@ impl Repo {
             return;
         }
         let zero = "0".repeat(now.as_str().len());
-        let (who, at_s) = (crate::dataset::commit::identity(&self.settings), clock::now_ms() / 1000);
+        let who = crate::dataset::commit::identity(&self.settings);
+        let at_s = clock::now_ms() / 1000;
         let line = format!("{} {now} {who} {at_s} +0000\ttagalong\n", before.map_or(zero.as_str(), Commit::as_str));
         let _ = files.append(Path::new("logs").join(name), line.as_bytes());
     }

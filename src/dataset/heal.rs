@@ -5,6 +5,10 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use process::Cancel;
+use process::Ended;
+use process::HostLock;
+
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::Ready;
@@ -20,9 +24,6 @@ use crate::dataset::remote::Fetched;
 use crate::dataset::remote::is_damage;
 use crate::dataset::rescue;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
-use crate::process::HostLock;
 
 /// A repository of at most this size is looked at whole at every start; it takes about a second.
 const ALWAYS_WHOLE_BYTES: u64 = 64 << 20;
@@ -195,7 +196,8 @@ impl Ground {
             Err(error) => return Err(error),
         };
         let new = Repo::found(&self.settings, &clone, None)?.ok_or_else(damaged)?;
-        let (mut rescued, mut lost) = (Vec::new(), Vec::new());
+        let mut rescued = Vec::new();
+        let mut lost = Vec::new();
         new.take_traces(old, cancel).await?;
         let tips = old.local_tips().await;
         for (name, tip) in tips.clone() {

@@ -9,6 +9,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::stays_below;
@@ -17,8 +20,6 @@ use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
 use crate::dataset::take_back::leads_out;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// The name of a file of rules.
 pub(super) const RULES: &[u8] = b".gitignore";
@@ -66,7 +67,8 @@ impl Repo {
         let exclude = self.files()?.read("info/exclude").unwrap_or_default();
         let mut hash = DefaultHasher::new();
         (&rules, &exclude).hash(&mut hash);
-        let (memos, files) = (self.memos()?, self.files()?);
+        let memos = self.memos()?;
+        let files = self.files()?;
         let set = Path::new(SETS_IN).join(format!("{:016x}", hash.finish()));
         let made = files.made(&set).map_err(|error| DatasetError::File(memos.clone(), error))?;
         write_set(&made, &rules, &memos)?;
@@ -97,7 +99,8 @@ impl Repo {
         let mut rules = Vec::new();
         for entry in tree.split(|b| *b == 0) {
             let Some(at) = entry.iter().position(|b| *b == b'\t') else { continue };
-            let (meta, path) = (String::from_utf8_lossy(&entry[..at]).into_owned(), &entry[at + 1..]);
+            let meta = String::from_utf8_lossy(&entry[..at]).into_owned();
+            let path = &entry[at + 1..];
             let is_rules = path == RULES || path.ends_with(b"/.gitignore");
             if let (true, [mode, _, object]) = (is_rules, &meta.split(' ').collect::<Vec<_>>()[..])
                 && mode.starts_with("100")

@@ -13,6 +13,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
+use process::Cancel;
+
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::stays_below;
@@ -20,7 +22,6 @@ use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
 use crate::dataset::place::INSIDE;
 use crate::dataset::place::Place;
-use crate::process::Cancel;
 
 /// The mode of a submodule's commit in a tree.
 pub(super) const SUBMODULE: &str = "160000";
@@ -204,7 +205,8 @@ fn suspects<'a>(work: &Beneath, touched: impl Iterator<Item = &'a Touched> + Clo
         let is_plain = meta.is_file() || meta.is_symlink();
         let suspect = if meta.is_dir() {
             // A submodule's folder stays where it is until something else is to stand there.
-            let (is, was) = (one.new == SUBMODULE, one.old == SUBMODULE);
+            let is = one.new == SUBMODULE;
+            let was = one.old == SUBMODULE;
             !(was && (is || !is_there) || is && one.old == "000000")
         } else {
             !is_plain || one.old == "000000" || one.old == SUBMODULE || meta.is_file() && !work.is_readable(as_path(&one.path))

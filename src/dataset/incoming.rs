@@ -6,6 +6,9 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::call::Call;
@@ -13,8 +16,6 @@ use crate::dataset::call::failed;
 use crate::dataset::call::shown;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 impl Repo {
     /// `git ARGS`, a fetch, by which new objects come into our own folder. What an earlier one left there is gone.
@@ -34,7 +35,8 @@ impl Repo {
     pub(super) async fn take_in(&self, cancel: &Cancel) -> Result<Commit, DatasetError> {
         let checkout = self.files()?;
         let moved = || {
-            let (from, to) = (Beneath::open_real(&self.own.incoming())?, checkout.at(Path::new("objects"))?);
+            let from = Beneath::open_real(&self.own.incoming())?;
+            let to = checkout.at(Path::new("objects"))?;
             let mut files = Vec::new();
             for folder in from.names("")?.into_iter().map(PathBuf::from) {
                 files.extend(from.names(&folder)?.into_iter().map(|name| folder.join(name)));

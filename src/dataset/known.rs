@@ -27,7 +27,8 @@ impl Known {
 
     /// Whether a commit of that name, or of one that begins so, is contained.
     pub(super) fn contains(&self, wanted: &CommitName) -> bool {
-        let (from, to) = (packed(wanted.as_str(), '0'), packed(wanted.as_str(), 'f'));
+        let from = packed(wanted.as_str(), '0');
+        let to = packed(wanted.as_str(), 'f');
         let whole = self.of.as_str().len() == wanted.as_str().len();
         let at = self.names.partition_point(|name| *name < from);
         self.names.get(at).is_some_and(|name| if whole { *name == from } else { *name <= to })

@@ -11,11 +11,12 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+
 use crate::clock;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
-use crate::process::Cancel;
 
 /// How long a living git is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -73,7 +74,8 @@ impl Repo {
     /// Removes the locks of gits that were killed, and the half packs of killed fetches; a living git's are waited for.
     pub(super) async fn unlock(&self, cancel: &Cancel) -> Result<bool, DatasetError> {
         let until = tokio::time::Instant::now() + PATIENCE;
-        let (mut removed, files) = (false, self.files()?);
+        let mut removed = false;
+        let files = self.files()?;
         loop {
             let mut held = None;
             for path in lock_files(&files) {
@@ -163,7 +165,8 @@ struct Seen {
 /// How long a file has been seen to be the same, since this process saw it first.
 fn seen_for(meta: &Metadata) -> Duration {
     static SEEN: Mutex<BTreeMap<(u64, u64, i64), Seen>> = Mutex::new(BTreeMap::new());
-    let (now, mut all) = (Instant::now(), SEEN.lock().unwrap_or_else(PoisonError::into_inner));
+    let now = Instant::now();
+    let mut all = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|_, seen| now - seen.last < FORGOTTEN_AFTER);
     let seen = all.entry((meta.dev(), meta.ino(), meta.ctime())).or_insert(Seen { first: now, last: now });
     seen.last = now;

@@ -52,6 +52,8 @@ mod values;
 
 use std::sync::Arc;
 
+use process::Cancel;
+
 use crate::config;
 use crate::dataset::git::Repo;
 use crate::dataset::heal::Depth;
@@ -63,7 +65,6 @@ use crate::dataset::remote::Pushed;
 use crate::model::Commit;
 use crate::model::CommitName;
 use crate::model::Reconcile;
-use crate::process::Cancel;
 
 pub use error::DatasetError;
 pub use outward::told as told_links;

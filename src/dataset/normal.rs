@@ -7,6 +7,7 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use process::Cancel;
 use sha2::Digest as _;
 
 use crate::dataset::DatasetError;
@@ -15,7 +16,6 @@ use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
 use crate::dataset::commit::hex;
 use crate::dataset::git::Repo;
-use crate::process::Cancel;
 
 /// How a pointer of Git LFS begins ([its specification](https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md)), and the
 /// length that one has at most.
@@ -50,7 +50,8 @@ impl Repo {
 
     /// What `git add` stores of the branch's versions once they are checked out.
     async fn stored_of_branch(&self, work: &Path, changed: &[Changed], cancel: &Cancel) -> Result<BTreeMap<Vec<u8>, String>, DatasetError> {
-        let (tree, index) = (self.own_dir()?.join("as-checked-out"), self.own_dir()?.join("as-checked-out-index"));
+        let tree = self.own_dir()?.join("as-checked-out");
+        let index = self.own_dir()?.join("as-checked-out-index");
         let clear = || {
             // Left over from a pass that was cut off.
             let _ = (std::fs::remove_dir_all(&tree), std::fs::remove_file(&index));
@@ -91,7 +92,8 @@ impl Repo {
         let wanted = rest.lines().find_map(|line| line.strip_prefix("oid sha256:"));
         let hashed = || {
             let mut file = Beneath::open_real(work)?.file(Path::new(OsStr::from_bytes(&one.path)))?;
-            let (mut hash, mut chunk) = (sha2::Sha256::new(), vec![0; 64 << 10]);
+            let mut hash = sha2::Sha256::new();
+            let mut chunk = vec![0; 64 << 10];
             loop {
                 match file.read(&mut chunk)? {
                     0 => return Ok::<_, std::io::Error>(hash.finalize()),
@@ -107,7 +109,8 @@ impl Repo {
 /// The rules by which the file at `path` is written, as they stand in the work tree.
 fn take_attributes(work: &Beneath, tree: &Path, path: &[u8]) -> std::io::Result<()> {
     for folder in Path::new(OsStr::from_bytes(path)).ancestors().skip(1) {
-        let (from, to) = (folder.join(".gitattributes"), tree.join(folder).join(".gitattributes"));
+        let from = folder.join(".gitattributes");
+        let to = tree.join(folder).join(".gitattributes");
         std::fs::create_dir_all(tree.join(folder))?;
         if work.meta(&from).is_ok_and(|meta| meta.is_file()) && !to.exists() {
             std::fs::write(to, work.read(&from)?)?;

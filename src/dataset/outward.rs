@@ -6,12 +6,13 @@ use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
+use process::Cancel;
+use text::misleads;
+
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
-use crate::model::misleads;
-use crate::process::Cancel;
 
 /// In a worktree's record: every link of its commit, each ended by a NUL.
 const LINKS: &str = "links";
@@ -83,7 +84,8 @@ fn names(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 /// Follows `link` by hand as far as it stays in `tree`, so that nothing outside is ever asked.
 fn leads_out(tree: &Path, link: &Path) -> bool {
     let mut ahead: Vec<PathBuf> = steps(link);
-    let (mut at, mut followed) = (PathBuf::new(), 0);
+    let mut at = PathBuf::new();
+    let mut followed = 0;
     while let Some(step) = ahead.pop() {
         match step.components().next() {
             Some(Component::RootDir | Component::Prefix(_)) => return true,

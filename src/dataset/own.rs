@@ -25,13 +25,13 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use process::Passing;
 use sha2::Digest as _;
 
 use crate::clock;
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
-use crate::process::Passing;
 
 /// Another layout needs another number, so that folders of an older tagalong are made anew.
 const LAYOUT: &str = "3";
@@ -88,7 +88,9 @@ impl Own {
         passing: Option<Passing>,
     ) -> std::io::Result<Arc<Self>> {
         let traits = Traits::read(&Beneath::open(git_dir)?.text("config").unwrap_or_default());
-        let (git, scratch, is_reftable) = (root.join("git"), root.join("scratch"), traits.is_reftable());
+        let git = root.join("git");
+        let scratch = root.join("scratch");
+        let is_reftable = traits.is_reftable();
         let own = Self { git, scratch, is_reftable, _passing: passing };
         own.ensure(settings, git_dir, &traits.config(is_bare))?;
         Ok(Arc::new(own))
@@ -200,12 +202,14 @@ const KNOWN: &[(&str, &[&str])] = &[
 
 impl Traits {
     fn read(text: &str) -> Self {
-        let (mut section, mut found) = (String::new(), BTreeMap::new());
+        let mut section = String::new();
+        let mut found = BTreeMap::new();
         for line in text.lines().map(str::trim) {
             if let Some(name) = line.strip_prefix('[') {
                 section = name.split(']').next().unwrap_or_default().trim().to_ascii_lowercase();
             } else if let Some((key, value)) = line.split_once('=') {
-                let (key, value) = (format!("{section}.{}", key.trim().to_ascii_lowercase()), value.trim().to_ascii_lowercase());
+                let key = format!("{section}.{}", key.trim().to_ascii_lowercase());
+                let value = value.trim().to_ascii_lowercase();
                 if let Some((name, _)) = KNOWN.iter().find(|(name, values)| *name == key && values.contains(&value.as_str())) {
                     found.insert(*name, value);
                 }

@@ -1,5 +1,7 @@
 //! Work that does not fit: put on a local ref first, and on the remote as `conflicts/<UTC time>`.
 
+use process::Cancel;
+
 use crate::clock;
 use crate::dataset::DatasetError;
 use crate::dataset::Kept;
@@ -8,7 +10,6 @@ use crate::dataset::range::Own;
 use crate::dataset::remote::Pushed;
 use crate::dataset::remote::conflicts_there;
 use crate::model::Commit;
-use crate::process::Cancel;
 
 pub(super) const PARKED: &str = "refs/tagalong/parked/";
 pub(super) const PUBLISHED: &str = "refs/tagalong/published/";
@@ -74,7 +75,8 @@ impl Repo {
 
     /// Brings parked work to the remote. Afterwards it is a branch there and a ref below `published`.
     pub(super) async fn publish(&self, name: &str, commit: &Commit, cancel: &Cancel) -> Result<(Pushed, String), DatasetError> {
-        let (mut name, deadline) = (name.to_owned(), self.settings.push_deadline);
+        let mut name = name.to_owned();
+        let deadline = self.settings.push_deadline;
         for _ in 0..NAMES {
             let branch = format!("refs/heads/conflicts/{name}");
             match self.push(commit, &branch, None, deadline, cancel).await {
@@ -145,7 +147,8 @@ impl Repo {
         let own = Own { local: &commit, remote, gone: &gone.tips };
         let range = own.range();
         let args: Vec<&str> = range.iter().map(String::as_str).collect();
-        let (ahead, ours) = (self.count(&args[..2], cancel).await?, self.count(&args, cancel).await?);
+        let ahead = self.count(&args[..2], cancel).await?;
+        let ours = self.count(&args, cancel).await?;
         if ours == ahead {
             return Ok(Some(commit));
         }

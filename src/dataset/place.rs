@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::HostLock;
+use process::LockError;
+
 use crate::clock;
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::plain_folder;
-use crate::process::HostLock;
-use crate::process::LockError;
 
 /// Our own folder's name inside a dataset's folder.
 pub(super) const INSIDE: &str = ".tagalong";
@@ -166,7 +167,8 @@ impl Place {
         std::fs::create_dir_all(&self.dir).map_err(error)?;
         let side = self.open_side().map_err(error)?;
         let name = Path::new(clone.file_name().unwrap_or_default());
-        let (from, dir) = (side.at(name).map_err(error)?, Beneath::open_real(&self.dir).map_err(error)?);
+        let from = side.at(name).map_err(error)?;
+        let dir = Beneath::open_real(&self.dir).map_err(error)?;
         let mut all = from.names("").map_err(error)?;
         all.sort_by_key(|name| name == ".git");
         for name in all.iter().map(Path::new) {

@@ -12,6 +12,10 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use process::Cancel;
+use process::Confinement;
+use process::Ended;
+
 use crate::clock;
 use crate::config::Publish;
 use crate::dataset::Dataset;
@@ -26,9 +30,6 @@ use crate::dataset::outward;
 use crate::dataset::place::ASIDE;
 use crate::dataset::place::Place;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Confinement;
-use crate::process::Ended;
 
 /// In a worktree's record: it is whole. Its time says when the symlink last left it.
 const WHOLE: &str = "whole";
@@ -171,7 +172,8 @@ impl<'a> Tree<'a> {
     fn of(work: &'a Work, dir: &'a Path, commit: &Commit) -> Result<Self, DatasetError> {
         let records = work.place.side.join(RECORDS);
         plain_folder(&records).map_err(|error| DatasetError::File(records.clone(), error))?;
-        let (path, record) = (dir.join(commit.as_str()), records.join(commit.as_str()));
+        let path = dir.join(commit.as_str());
+        let record = records.join(commit.as_str());
         Ok(Self { repo: &work.repo, place: &work.place, dir, commit: commit.clone(), path, record })
     }
 
@@ -262,7 +264,8 @@ impl<'a> Tree<'a> {
         }
         let told = || {
             let admin = Path::new("worktrees").join(self.commit.as_str());
-            let (home, here) = (self.repo.git_dir.canonicalize()?, self.path.canonicalize()?);
+            let home = self.repo.git_dir.canonicalize()?;
+            let here = self.path.canonicalize()?;
             let files = Beneath::open(&self.repo.git_dir)?;
             files.remove_all(&admin)?;
             let theirs = files.made(&admin)?;
@@ -314,7 +317,8 @@ impl<'a> Tree<'a> {
 
     /// What somebody has edited is kept whole, out of the way.
     fn set_aside(&self) -> Result<(), DatasetError> {
-        let (name, to) = (self.commit.as_str(), format!("worktree-{}-{}", clock::new_id(), self.commit));
+        let name = self.commit.as_str();
+        let to = format!("worktree-{}-{}", clock::new_id(), self.commit);
         let moved = || {
             let aside = self.place.open_side()?.made(Path::new(ASIDE))?;
             Beneath::open_real(self.dir)?.move_to(Path::new(name), &aside, Path::new(&to))
@@ -341,10 +345,12 @@ fn record_of(commit: &Commit) -> PathBuf {
 
 /// Links every file of `from` into `to`, and takes its index along.
 fn link_all(from: &Tree<'_>, to: &Tree<'_>) -> std::io::Result<()> {
-    let (old, new) = (from.files()?, to.files()?);
+    let old = from.files()?;
+    let new = to.files()?;
     let mut folders = vec![PathBuf::new()];
     while let Some(path) = folders.pop() {
-        let (old, new) = (old.at(&path)?, new.at(&path)?);
+        let old = old.at(&path)?;
+        let new = new.at(&path)?;
         for name in old.names("")? {
             if name == ".git" {
                 continue;

@@ -1,5 +1,8 @@
 //! One pass: the branch here and the remote's become the same, and no work is lost.
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::Reconciled;
 use crate::dataset::checkout::Moved;
@@ -15,8 +18,6 @@ use crate::dataset::replay::Carried;
 use crate::dataset::traces::Gone;
 use crate::model::Commit;
 use crate::model::Reconcile;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// How often a pass begins again because somebody was quicker, here or at the remote.
 const ROUNDS: usize = 12;
@@ -124,7 +125,8 @@ impl Repo {
         let range = format!("{local}...{remote}");
         let sides = self.git(["rev-list", "--count", "--left-right", &range]).text(cancel).await?;
         let mut sides = sides.split_whitespace().map(|side| side.parse().unwrap_or(0));
-        (facts.ahead, facts.behind) = (sides.next().unwrap_or(0), sides.next().unwrap_or(0));
+        facts.ahead = sides.next().unwrap_or(0);
+        facts.behind = sides.next().unwrap_or(0);
         if facts.ahead > 0 {
             gone = self.gone_from(&local, remote, cancel).await?;
             let range = Own { local: &local, remote, gone: &gone.tips }.range();

@@ -31,7 +31,9 @@ impl Refusal {
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.splitn(4, ' ');
         let until_ms = words.next()?.parse().ok()?;
-        let (shown, to, why) = (words.next()?.to_owned(), words.next()?.to_owned(), words.next()?.to_owned());
+        let shown = words.next()?.to_owned();
+        let to = words.next()?.to_owned();
+        let why = words.next()?.to_owned();
         Some(Self { until_ms, shown, to, why })
     }
 
@@ -78,7 +80,8 @@ impl Repo {
     /// The refusals that still count.
     fn refusals(&self) -> Vec<Refusal> {
         let Some(text) = self.memo(MEMO) else { return Vec::new() };
-        let (now_ms, shown) = (clock::now_ms(), shown(&self.settings));
+        let now_ms = clock::now_ms();
+        let shown = shown(&self.settings);
         let counts = |refusal: &Refusal| (now_ms..=now_ms + LONGEST_MS).contains(&refusal.until_ms) && refusal.shown == shown;
         text.lines().filter_map(Refusal::parse).filter(counts).collect()
     }

@@ -4,6 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::clock::Backoff;
 use crate::config;
 use crate::dataset::DatasetError;
@@ -12,8 +15,6 @@ use crate::dataset::call::failed;
 use crate::dataset::call::said;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// The waits while somebody else writes the same ref on the remote.
 const WHILE_BUSY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(800));
@@ -109,7 +110,8 @@ impl Repo {
         let lease = format!("--force-with-lease={to}:{}", at.map_or("", Commit::as_str));
         let refspec = format!("{commit}:{to}");
         let args = ["push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", &lease, "--", &self.settings.remote, &refspec];
-        let (mut again, mut left) = (WHILE_BUSY, BUSY_WAITS);
+        let mut again = WHILE_BUSY;
+        let mut left = BUSY_WAITS;
         loop {
             let (ended, out, err) = self.git(args).remote(&self.settings, deadline).run(cancel).await;
             match pushed(&ended, &out, &err) {
@@ -335,10 +337,11 @@ fn is_refusal_of_access(err: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use process::Ended;
+
     use super::Pushed;
     use super::is_damage;
     use super::pushed;
-    use crate::process::Ended;
 
     fn line(summary: &str) -> Pushed {
         pushed(&Ended::Exit(1), &format!("To x\n!\ta:refs/heads/main\t{summary}\nDone\n"), "error: failed to push some refs to 'x'")

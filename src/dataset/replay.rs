@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::call::failed;
 use crate::dataset::commit::Parts;
@@ -11,8 +14,6 @@ use crate::dataset::git::Repo;
 use crate::dataset::git::TAKES_TREES;
 use crate::dataset::range::Own;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// What became of carrying over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +40,12 @@ impl Repo {
             return Ok(Carried::Tip(tip));
         }
         let there = self.already_there(own, cancel).await?;
-        let (takes_trees, outer) = (self.version(cancel).await? >= TAKES_TREES, outer_parents(&parts));
+        let takes_trees = self.version(cancel).await? >= TAKES_TREES;
+        let outer = outer_parents(&parts);
         parts.extend(self.all_parts(&outer, cancel).await?);
         let tip = Base { commit: own.remote.to_string(), tree: self.object(&format!("{}^{{tree}}", own.remote), cancel).await? };
-        let (mut carried, mut written) = (BTreeMap::<String, Base>::new(), Vec::new());
+        let mut carried = BTreeMap::<String, Base>::new();
+        let mut written = Vec::new();
         for commit in commits {
             let Some(this) = parts.get(&commit) else { continue };
             let onto = this.parents.iter().find_map(|parent| carried.get(parent)).unwrap_or(&tip);

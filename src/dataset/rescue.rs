@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::call::Call;
 use crate::dataset::call::failed;
@@ -16,8 +19,6 @@ use crate::dataset::park::KEPT;
 use crate::dataset::park::PARKED;
 use crate::dataset::park::SETTLED;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// Where work is fetched to before it has its place.
 const LATE: &str = "refs/tagalong/rescued";
@@ -141,7 +142,8 @@ impl Repo {
 
     /// Until no git holds the index, for a while: one that began a commit before its folder was moved ends it there.
     pub(super) async fn until_written(&self, cancel: &Cancel) {
-        let (began, lock) = (Instant::now(), self.git_dir.join("index.lock"));
+        let began = Instant::now();
+        let lock = self.git_dir.join("index.lock");
         while lock.exists() && began.elapsed() < WRITING && !cancel.is_cancelled() {
             tokio::time::sleep(WRITING_POLL).await;
         }

@@ -129,7 +129,8 @@ fn kind_of(path: &Path) -> Result<Option<FileType>, DatasetError> {
 
 /// Every plain file below `dir`.
 pub(super) fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.file_type() {

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// The note that says which move is under way.
 const MOVING: &str = "moving";
@@ -79,7 +80,8 @@ impl Repo {
         args.extend(self.without_nested(&index, cancel).await?);
         let touched: Vec<Vec<u8>> = self.git_on_files(args).bytes(cancel).await?.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
         let files = Beneath::open_real(work).map_err(|error| DatasetError::File(work.to_owned(), error))?;
-        let (mut back, mut folders) = (Vec::new(), Vec::new());
+        let mut back = Vec::new();
+        let mut folders = Vec::new();
         for entry in changes(&raw) {
             let path = relative(&entry.path);
             let in_index = known.contains(&entry.path);

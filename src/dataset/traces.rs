@@ -7,6 +7,9 @@
 
 use std::collections::BTreeSet;
 
+use process::Cancel;
+use process::Ended;
+
 use crate::dataset::DatasetError;
 use crate::dataset::address;
 use crate::dataset::call::failed;
@@ -17,8 +20,6 @@ use crate::dataset::git::Repo;
 use crate::dataset::remote;
 use crate::dataset::shape::files_below;
 use crate::model::Commit;
-use crate::process::Cancel;
-use crate::process::Ended;
 
 /// Notes of traces that the repository itself does not keep, in our own folder: an object name a line.
 const NOTED: &str = "had";
@@ -52,7 +53,9 @@ impl Repo {
     /// is not gone.
     pub(super) async fn gone_from(&self, local: &Commit, remote: &Commit, cancel: &Cancel) -> Result<Gone, DatasetError> {
         let traces = self.counted(cancel).await?;
-        let (of_branch, of_all, is_sure) = (names_of(&traces, true), names_of(&traces, false), is_sure(&traces));
+        let of_branch = names_of(&traces, true);
+        let of_all = names_of(&traces, false);
+        let is_sure = is_sure(&traces);
         let now = [remote.to_string()];
         let branch = self.gone_of(&of_branch, &now, is_sure, cancel).await?;
         if of_branch == of_all {

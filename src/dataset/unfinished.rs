@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use process::Cancel;
+
 use crate::dataset::DatasetError;
 use crate::dataset::Ready;
 use crate::dataset::git::Repo;
 use crate::dataset::head::Head;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
-use crate::process::Cancel;
 
 /// What a merge, a rebase and their like leave in the git folder while they are not ended.
 const UNFINISHED: [&str; 15] = [

@@ -15,6 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+use process::Command;
+use process::Stream;
+
 use crate::config::Stack;
 use crate::engine::compose::Compose;
 use crate::engine::compose::Daemon;
@@ -31,9 +35,6 @@ use crate::engine::container::Container;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
 use crate::model::ServiceName;
-use crate::process::Cancel;
-use crate::process::Command;
-use crate::process::Stream;
 
 /// A stack on what it runs on.
 #[derive(Debug, Clone)]

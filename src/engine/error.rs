@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::process::Ended;
+use process::Ended;
 
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +109,9 @@ fn is_plugin_missing(said: &str) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use process::Ended;
+
     use crate::engine::error::EngineError;
-    use crate::process::Ended;
 
     #[test]
     fn ends_become_sentences() {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use process::Cancel;
+
 use crate::config::Config;
 use crate::config::Service;
 use crate::engine::Engine;
@@ -11,7 +13,6 @@ use crate::landing::Claimed;
 use crate::landing::Host;
 use crate::landing::Record;
 use crate::model::Outcome;
-use crate::process::Cancel;
 
 /// Carries orders out in this process.
 #[derive(Debug)]

@@ -6,13 +6,14 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use process::Cancel;
+
 use crate::clock;
 use crate::config::Config;
 use crate::config::Service;
 use crate::engine::Engine;
 use crate::landing::Claimed;
 use crate::model::Outcome;
-use crate::process::Cancel;
 
 pub use here::Here;
 

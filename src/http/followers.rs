@@ -41,7 +41,8 @@ impl Followers {
         if held.places.len() >= most && !held.make_room_for(caller) {
             return None;
         }
-        let (number, leave) = (held.next, Arc::new(Notify::new()));
+        let number = held.next;
+        let leave = Arc::new(Notify::new());
         held.next += 1;
         held.places.insert(number, (caller.to_owned(), Arc::clone(&leave)));
         Some(Place { followers: Arc::clone(self), number, leave })

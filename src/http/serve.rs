@@ -99,14 +99,16 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
     let listeners = config.listen.iter().map(bind).collect::<std::io::Result<Vec<_>>>()?;
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let tls = config.tls.as_ref().map(|(chain, key)| tls_config(chain, key)).transpose()?.map(Arc::new);
-    let (seats, descriptors) = (Seats::new(capacity), Door::descriptors(capacity.connections));
+    let seats = Seats::new(capacity);
+    let descriptors = Door::descriptors(capacity.connections);
     let live = shared.config.clone();
     let is_proxy: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync> =
         Arc::new(move |peer| auth::is_trusted(&live.now().server, peer.ip().to_canonical()));
     let mut doors: Vec<Door> = listeners
         .into_iter()
         .map(|listener| {
-            let (seats, descriptors) = (Arc::clone(&seats), Arc::clone(&descriptors));
+            let seats = Arc::clone(&seats);
+            let descriptors = Arc::clone(&descriptors);
             Door::Tcp { listener, tls: tls.clone(), seats, descriptors, is_proxy: Arc::clone(&is_proxy) }
         })
         .collect();
@@ -117,7 +119,8 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
     let socket = config.socket.as_ref().map(|socket| Ok::<_, std::io::Error>((socket.clone(), file_id(socket)?))).transpose()?;
     let (stopping, stops) = watch::channel(false);
     let worker = |_| {
-        let (shared, stops) = (shared.clone(), stops.clone());
+        let shared = shared.clone();
+        let stops = stops.clone();
         Worker::start(move |arriving| {
             let app = map_config(app(shared).into_factory().map_err(|error: Error| error.error_response()), |()| AppConfig::default());
             connection::serve(app, arriving, stops)

@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use text::Mask;
 use tokio::sync::OwnedRwLockReadGuard;
 use tokio::sync::RwLock;
 use tokio::sync::mpsc;
@@ -20,13 +21,12 @@ use crate::clock;
 use crate::model::DeploymentId;
 use crate::model::LineDraft;
 use crate::model::LineKind;
-use crate::model::Mask;
 use crate::model::Step;
 use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 
-pub use crate::model::clean;
+pub use text::clean;
 
 /// How long lines are gathered before they are stored together.
 const GATHER: Duration = Duration::from_millis(40);

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+
 use crate::config;
 use crate::engine::Container;
 use crate::engine::ContainerState;
@@ -15,7 +17,6 @@ use crate::landing::seen;
 use crate::landing::site::Site;
 use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
-use crate::process::Cancel;
 
 /// How often it is judged how containers stand.
 const LOOK: Duration = Duration::from_millis(200);
@@ -50,14 +51,17 @@ pub(super) async fn health(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Sto
 /// What is observed is waited for; what decides is a look of its own.
 async fn wait_until_good(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop> {
     let mut watch = Watch::over(site, leg).await?;
-    let (began, mut said) = (watch.began, Instant::now());
-    let (mut looked, mut observed) = (Instant::now(), Observed::now(site.engine.containers(&site.cancel).await?));
+    let began = watch.began;
+    let mut said = Instant::now();
+    let mut looked = Instant::now();
+    let mut observed = Observed::now(site.engine.containers(&site.cancel).await?);
     loop {
         let mine: Vec<&Container> = seen::pinned(leg.resolved, &observed.containers).collect();
         let judged = watch.look(&mine);
         let is_over = mine.is_empty() && began.elapsed() > site.service.health.deadline;
         if !observed.age.is_zero() && (is_over || judged.as_ref().map_or(true, Vec::is_empty)) {
-            (looked, observed) = (Instant::now(), Observed::now(site.engine.containers(&site.cancel).await?));
+            looked = Instant::now();
+            observed = Observed::now(site.engine.containers(&site.cancel).await?);
             continue;
         }
         let waiting = judged?;
@@ -79,7 +83,8 @@ async fn wait_until_good(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop>
             // Where nothing happens, time passes all the same for what is waited for.
             () = site.engine.changed(looked, LOOK) => {}
         }
-        (looked, observed) = (Instant::now(), site.engine.observed(UNHEARD, &site.cancel).await?);
+        looked = Instant::now();
+        observed = site.engine.observed(UNHEARD, &site.cancel).await?;
     }
 }
 

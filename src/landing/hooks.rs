@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use process::Ended;
+
 use crate::config::Hook;
 use crate::config::HookKind;
 use crate::engine::EngineError;
@@ -16,8 +18,6 @@ use crate::landing::stop::Stop;
 use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::Step;
-use crate::process;
-use crate::process::Ended;
 
 /// A failing `before` hook stops the deployment with nothing changed.
 pub(super) async fn before(site: &mut Site<'_>, release: &Release, ground: &Ground) -> Result<(), Stop> {

@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use process::HostLock;
+use process::LockError;
 use tokio::time::Instant;
 
 use crate::landing::site::Site;
@@ -14,9 +16,6 @@ use crate::landing::stop::Stop;
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::State;
-use crate::process;
-use crate::process::HostLock;
-use crate::process::LockError;
 
 /// How long it is tried at a time; in between it is looked at who holds it, and whether the order is still wanted.
 const BOUT: Duration = Duration::from_secs(1);

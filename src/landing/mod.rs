@@ -35,4 +35,4 @@ pub use record::{Books, Record};
 pub use run::land;
 
 /// Who holds the lock of a stack's folder: it is taken here, by every run.
-pub use crate::process::{Holder, holders};
+pub use process::{Holder, holders};

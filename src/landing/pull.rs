@@ -3,6 +3,8 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Passing;
+
 use crate::landing::release::Ground;
 use crate::landing::release::Release;
 use crate::landing::site::Site;
@@ -10,13 +12,13 @@ use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 use crate::model::ImageRef;
 use crate::model::Step;
-use crate::process::Passing;
 use crate::registry;
 
 /// Afterwards everything that `up` starts is on the host, so that `up` needs no registry.
 pub(super) async fn pull(site: &mut Site<'_>, release: &Release, ground: &Ground) -> Result<(), Stop> {
     site.begin(Step::Pull, "images").await?;
-    let (limit, until) = (site.service.deadlines.pull, Instant::now() + site.service.deadlines.pull);
+    let limit = site.service.deadlines.pull;
+    let until = Instant::now() + site.service.deadlines.pull;
     for image in &release.images {
         if site.engine.image(&image.by_digest(), &site.cancel).await?.is_some() {
             site.record.journal.note(format!("{} is on this host", image.by_digest()));

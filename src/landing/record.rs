@@ -5,6 +5,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use smoke::Report;
+use text::Mask;
 
 use crate::clock;
 use crate::journal::Hub;
@@ -13,7 +14,6 @@ use crate::landing::past::Past;
 use crate::landing::stop::Fault;
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
-use crate::model::Mask;
 use crate::model::Outcome;
 use crate::model::State;
 use crate::model::Step;
@@ -82,7 +82,8 @@ impl Record {
 
     /// Tells log and metrics what was at fault.
     pub(super) fn count(&self, fault: &Fault) {
-        let (kind, service) = (fault.kind(), self.past.service());
+        let kind = fault.kind();
+        let service = self.past.service();
         tracing::warn!(deployment = %self.fence.id, service = %service, kind = kind.as_str(), %fault, "a step failed");
         self.books.metrics.fault(service, kind);
     }

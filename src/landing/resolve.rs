@@ -131,7 +131,8 @@ fn check_disk(site: &mut Site<'_>, image: &Repository, packed_bytes: u64, root: 
         site.record.journal.note(format!("{} cannot be seen from here, so free space is not checked", root.display()));
         return Ok(());
     };
-    let (free_bytes, wanted_bytes) = (free.f_bavail * free.f_frsize, packed_bytes * 3 + MARGIN_BYTES);
+    let free_bytes = free.f_bavail * free.f_frsize;
+    let wanted_bytes = packed_bytes * 3 + MARGIN_BYTES;
     let mib = |bytes: u64| bytes >> 20;
     if free_bytes < wanted_bytes {
         let why = format!(

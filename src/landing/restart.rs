@@ -29,7 +29,8 @@ impl Left {
     /// What the record has of it; none: nothing was changed, and the story begins anew.
     pub(super) fn recorded(deployment: &Deployment) -> Option<Self> {
         let step = deployment.step.filter(|step| step.changes_the_host() && deployment.order.kind != OrderKind::Adopt)?;
-        let (resolved, undo_why) = (deployment.resolved.clone(), deployment.undo_why.clone());
+        let resolved = deployment.resolved.clone();
+        let undo_why = deployment.undo_why.clone();
         Some(Self { change: Change::recorded(deployment)?, step, resolved, undo_why })
     }
 }
@@ -67,7 +68,8 @@ async fn live(site: &mut Site<'_>, change: &Change) -> Outcome {
 /// What was pinned is pinned, as far as the stack is still what it was.
 async fn pin_again(site: &mut Site<'_>, left: &Left) -> Result<Pinned, Stop> {
     site.engine.ready(&site.cancel).await?;
-    let (resolved, change) = (stack::look(site).await?, left.change.clone());
+    let resolved = stack::look(site).await?;
+    let change = left.change.clone();
     let edit = left.resolved.as_ref().and_then(|then| resolved.changed_since(then, &change.release.images));
     if let Some(edit) = edit {
         return Err(stack::refuse_edit(site, &edit));

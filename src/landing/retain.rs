@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use process::Cancel;
+
 use crate::config::Service;
 use crate::engine::Engine;
 use crate::engine::EngineError;
@@ -9,7 +11,6 @@ use crate::landing::host::Host;
 use crate::landing::past::Past;
 use crate::landing::site::Site;
 use crate::model::ImageRef;
-use crate::process::Cancel;
 use crate::store::Deployment;
 use crate::store::StoreError;
 

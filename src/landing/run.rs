@@ -3,6 +3,9 @@
 //! [`story`] reads aloud what happens: each step takes what the ones before it gave, and its details stand in a file of its name.
 //! A rollback, an adoption and a restart enter by the same function, [`land`]. Whatever goes wrong from the pin on is `undo.rs`'s.
 
+use process::Cancel;
+use process::HostLock;
+
 use crate::engine::Engine;
 use crate::landing::adopt::adopt;
 use crate::landing::bring_up::bring_up;
@@ -29,8 +32,6 @@ use crate::landing::undo;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Step;
-use crate::process::Cancel;
-use crate::process::HostLock;
 use crate::store::StoreError;
 
 /// How often an order is begun from its beginning.
@@ -91,9 +92,10 @@ async fn enter(site: &mut Site<'_>, entry: Entry) -> (Result<Outcome, StoreError
     };
     let voice = site.record.journal.voice();
     site.engine = site.engine.clone().locked(lock.file()).patient(move |line| voice.warning(line));
+    // What a story keeps in mind is large, and whoever waits for it need not be.
     let told = match entry {
-        Entry::Anew(anew) => story(site, anew).await,
-        Entry::Behind(left) => restart::go_on(site, *left).await,
+        Entry::Anew(anew) => Box::pin(story(site, anew)).await,
+        Entry::Behind(left) => Box::pin(restart::go_on(site, *left)).await,
     };
     let ended = match told {
         Ok(outcome) => Ok(outcome),
@@ -130,7 +132,9 @@ async fn asked(site: &mut Site<'_>, anew: Anew) -> Result<Release, Stop> {
     if anew.recovered {
         site.engine.ready(&site.cancel).await?;
     }
-    let (service, order, journal) = (&site.service.name, &site.order, &mut site.record.journal);
+    let service = &site.service.name;
+    let order = &site.order;
+    let journal = &mut site.record.journal;
     let tag = order.tag.as_ref().map_or_else(|| "the recorded image".to_owned(), ToString::to_string);
     let title = match order.kind {
         OrderKind::Deploy => format!("{service} → {tag}"),

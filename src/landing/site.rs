@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::Cancel;
+
 use crate::config::Service;
 use crate::engine::Engine;
 use crate::landing::host::Host;
@@ -11,7 +13,6 @@ use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 use crate::model::Order;
 use crate::model::Step;
-use crate::process::Cancel;
 use crate::store::Facts;
 
 /// What every step has at hand.

@@ -18,7 +18,8 @@ pub(super) const UP: &str = "docker compose up";
 /// What the compose files resolve to and how they are pinned.
 pub(super) async fn look(site: &mut Site<'_>) -> Result<Resolved, Stop> {
     let (version, resolved) = {
-        let (engine, cancel) = (&site.engine, &site.cancel);
+        let engine = &site.engine;
+        let cancel = &site.cancel;
         let asked = async { tokio::join!(engine.version(cancel), engine.resolve(&site.host.fingerprint_key, cancel)) };
         site.within(site.service.deadlines.preflight, "docker compose", asked).await?
     };

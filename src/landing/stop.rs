@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use process::Ended;
+use process::LockError;
+
 use crate::engine::EngineError;
 use crate::landing::claimed::Objection;
 use crate::model::FaultKind;
 use crate::model::Guard;
-use crate::process::Ended;
-use crate::process::LockError;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 

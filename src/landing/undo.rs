@@ -4,6 +4,8 @@
 //! no before-hook. It is a state of the run, [`Unwinding`], made of a [`Change`] and of nothing else: only what was changed
 //! can be undone.
 
+use process::Cancel;
+
 use crate::config::OnFailure;
 use crate::engine::Resolved;
 use crate::landing::bring_up;
@@ -22,7 +24,6 @@ use crate::model::CancelledBy;
 use crate::model::ImageRef;
 use crate::model::Outcome;
 use crate::model::Step;
-use crate::process::Cancel;
 use crate::store::Deployment;
 use crate::store::Facts;
 use crate::store::StoreError;

@@ -35,6 +35,5 @@ pub use outcome::{Guard, Outcome};
 pub use refusal::Refusal;
 pub use state::{State, WaitsFor};
 pub use step::Step;
-pub use text::{Mask, clean, misleads, shown};
 pub use webhook::{webhook_call, webhook_mac, webhook_signature};
 pub use word::{KeyId, ServiceName, WordError};

@@ -58,7 +58,9 @@ fn is_allowed_tag(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
 
 fn is_held(order: &Order, hold: Option<&Hold>, now_ms: i64) -> Result<(), Refusal> {
     let Some(hold) = hold.filter(|hold| hold.holds_at(now_ms)) else { return Ok(()) };
-    let (service, by, since) = (order.service.clone(), hold.by.clone(), clock::utc(hold.since_ms));
+    let service = order.service.clone();
+    let by = hold.by.clone();
+    let since = clock::utc(hold.since_ms);
     Err(match hold.kind {
         HoldKind::Rollback => Refusal::Held { service, by, since },
         HoldKind::NeedsOperator => Refusal::NeedsOperator { service, by, since },

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use process::Cancel;
 use tokio::sync::Notify;
 
 use crate::config::Config;
@@ -22,7 +23,6 @@ use crate::engine::Engine;
 use crate::executor::Executor;
 use crate::journal::Hub;
 use crate::model::DeploymentId;
-use crate::process::Cancel;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use process::Cancel;
 use tokio::task::JoinSet;
 
 use crate::clock;
@@ -16,7 +17,6 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::orders::Deployer;
 use crate::orders::guards;
-use crate::process::Cancel;
 use crate::store::StoreError;
 use crate::store::Turn;
 
@@ -123,7 +123,8 @@ impl Deployer {
     async fn sweep(&self) {
         let retention = self.config.now().retention.clone();
         let now = clock::now_ms();
-        let (journal, deliveries) = (now - retention.journal.as_millis() as i64, now - retention.deliveries.as_millis() as i64);
+        let journal = now - retention.journal.as_millis() as i64;
+        let deliveries = now - retention.deliveries.as_millis() as i64;
         if let Err(error) = self.store.forget_older(journal, deliveries).await {
             tracing::warn!(%error, "old journals could not be forgotten; it is tried again in an hour");
         }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::Cancel;
+
 use crate::api;
 use crate::clock;
 use crate::config::Service;
@@ -15,7 +17,6 @@ use crate::model::ImageRef;
 use crate::model::State;
 use crate::orders::Deployer;
 use crate::orders::way_back::same_content;
-use crate::process::Cancel;
 use crate::store::Deployment;
 use crate::store::Hold;
 use crate::store::HoldKind;

@@ -62,7 +62,8 @@ pub(super) fn way_back(service: &ServiceName, ask: &api::NewRollback, releases: 
 
 /// The releases that read; and how many of them are newer than the first that does not, with its fault.
 fn readable(verified: Vec<Result<Deployment, StoreError>>) -> (Vec<Deployment>, Option<(usize, StoreError)>) {
-    let (mut read, mut unreadable) = (Vec::new(), None);
+    let mut read = Vec::new();
+    let mut unreadable = None;
     for one in verified {
         match one {
             Ok(one) => read.push(one),

@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use process::Cancel;
 use tokio::sync::Notify;
 
 use crate::clock;
 use crate::clock::Backoff;
 use crate::model::Lane;
-use crate::process::Cancel;
 use crate::store::Claimed;
 use crate::store::Debt;
 use crate::store::Owe;
@@ -101,7 +101,8 @@ impl Outbox {
     where
         F: Future<Output = Told> + Send,
     {
-        let (mut telling, mut busy) = (FuturesUnordered::new(), BTreeSet::new());
+        let mut telling = FuturesUnordered::new();
+        let mut busy = BTreeSet::new();
         let mut faults = STORE_AGAIN;
         while !stop.is_cancelled() {
             let wait = match self.claim(&busy).await {
@@ -153,7 +154,9 @@ impl Outbox {
     /// # Errors
     /// When the database does not answer; then it is told again.
     pub async fn record(&self, debt: &Debt, told: Told) -> Result<(), StoreError> {
-        let (lane, receiver, message) = (&self.lane, &debt.receiver, &debt.message);
+        let lane = &self.lane;
+        let receiver = &debt.receiver;
+        let message = &debt.message;
         match told {
             Told::Taken => self.store.settle(lane, debt).await,
             Told::Gone => self.store.forgive(lane, receiver).await,
@@ -162,7 +165,8 @@ impl Outbox {
                 self.store.refuse(lane, debt, &self.holder, &why).await
             }
             Told::NotNow { why, after } => {
-                let (now_ms, tries) = (clock::now_ms(), debt.tries + 1);
+                let now_ms = clock::now_ms();
+                let tries = debt.tries + 1;
                 tracing::warn!(%lane, receiver, %message, tries, %why, "a receiver could not be told what it is owed; it is tried again");
                 let wait = self.terms.again.after(u32::try_from(tries).unwrap_or(u32::MAX));
                 let quiet_ms = after.map(|after| now_ms + millis(after.min(LONGEST_SILENCE)));

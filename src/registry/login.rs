@@ -14,13 +14,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci_client::secrets::RegistryAuth;
+use process::Cancel;
+use process::Command;
+use process::Passing;
+use text::Secret;
 
 use crate::config::Docker;
-use crate::config::Secret;
-use crate::process;
-use crate::process::Cancel;
-use crate::process::Command;
-use crate::process::Passing;
 
 /// What Docker would send to `host`: from its `config.json`, its credential helpers among it; anonymous where it has none.
 pub(super) async fn of_docker(docker: &Docker, host: &str) -> RegistryAuth {
@@ -88,10 +87,11 @@ pub fn docker_config(place: &Path, host: &str, user: &str, password: &Secret) ->
 
 #[cfg(test)]
 mod tests {
+    use text::Secret;
+
     use super::docker_config;
     use super::of_docker;
     use crate::config::Docker;
-    use crate::config::Secret;
     use oci_client::secrets::RegistryAuth;
     use std::os::unix::fs::PermissionsExt as _;
 

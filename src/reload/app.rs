@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::Cancel;
+use process::Captured;
+use process::Command;
 use serde_json::json;
 
 use crate::clock::Backoff;
@@ -14,10 +17,6 @@ use crate::config::SecretSource;
 use crate::config::SignalTo;
 use crate::dataset::Dataset;
 use crate::dataset::Snapshot;
-use crate::process;
-use crate::process::Cancel;
-use crate::process::Captured;
-use crate::process::Command;
 use crate::reload::call;
 
 /// The waits between two tries of a call.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use text::Mask;
+
 use crate::api;
-use crate::model;
-use crate::model::Mask;
 
 /// So much of an answer is shown.
 const SHOWN: usize = 300;
@@ -49,5 +49,5 @@ pub(super) fn shown(mask: &Mask, text: &str) -> String {
     let hidden = mask.hide(text.trim());
     let short: String = hidden.chars().take(SHOWN).collect();
     let dots = if short.len() < hidden.len() { "…" } else { "" };
-    format!("{}{dots}", model::shown(&short))
+    format!("{}{dots}", text::shown(&short))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use process::Cancel;
 
 use crate::api;
 use crate::clock;
@@ -16,7 +17,6 @@ use crate::model::Message;
 use crate::outbox::Outbox;
 use crate::outbox::Terms;
 use crate::outbox::Told;
-use crate::process::Cancel;
 use crate::reload::target;
 use crate::reload::target::Answer;
 use crate::reload::target::LOOK_UP;

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use process::Cancel;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 
 use crate::dataset::Dataset;
 use crate::dataset::Push;
-use crate::process::Cancel;
 use crate::reload::note;
 use crate::reload::note::Note;
 use crate::reload::watched::Watched;

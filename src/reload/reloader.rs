@@ -118,7 +118,8 @@ impl Reloader {
     /// # Errors
     /// [`ReloadError`]. A reload that did not hold is no error but a [`Reply`].
     pub async fn reload(&self, name: &DatasetName, ask: &Ask) -> Result<Reply, ReloadError> {
-        let (runner, began) = (self.runner(name)?, Instant::now());
+        let runner = self.runner(name)?;
+        let began = Instant::now();
         if ask.branch.as_deref().is_some_and(|branch| !runner.follows(branch)) {
             let loaded = runner.loaded();
             return Ok(Reply { done: Done::Ignored, loaded, contained: None, peers: Vec::new(), took: began.elapsed() });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use process::Cancel;
 use tokio::time::Instant;
 
 use crate::config::Publish;
@@ -11,7 +12,6 @@ use crate::dataset::DatasetError;
 use crate::dataset::Snapshot;
 use crate::dataset::told_links;
 use crate::model::Commit;
-use crate::process::Cancel;
 use crate::reload::app::App;
 use crate::reload::ran::Load;
 use crate::reload::ran::Ran;
@@ -64,7 +64,8 @@ impl Story<'_> {
     }
 
     async fn reconciled(&self) -> Result<Ran, DatasetError> {
-        let (dataset, name) = (self.dataset, &self.plan.data.name);
+        let dataset = self.dataset;
+        let name = &self.plan.data.name;
         if !self.watched.is_ready() {
             // Edits are parked once, when the process begins; from then on the app may be at work.
             let ready = if self.watched.begins() { dataset.ready(self.cancel).await? } else { dataset.ready_beside(self.cancel).await? };
@@ -92,7 +93,8 @@ impl Story<'_> {
 
     /// The commit that readers should have and do not.
     async fn to_load(&self, ran: &Ran) -> Option<Commit> {
-        let (head, loaded) = (ran.to.clone()?, self.watched.loaded());
+        let head = ran.to.clone()?;
+        let loaded = self.watched.loaded();
         if loaded.as_ref() == Some(&head) {
             return None;
         }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::Cancel;
 use tokio::time::Instant;
 
 use crate::api;
@@ -16,7 +17,6 @@ use crate::dataset::Dataset;
 use crate::model::Commit;
 use crate::model::CommitName;
 use crate::model::DatasetName;
-use crate::process::Cancel;
 use crate::reload::app::App;
 use crate::reload::peers::Peers;
 use crate::reload::push::Pusher;
@@ -67,7 +67,8 @@ type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 impl Runner {
     pub(super) fn new(plan: &Arc<Reload>, docker: &Docker, common: &Arc<Common>) -> Arc<Self> {
         common.metrics.know_dataset(&plan.data.name);
-        let (dataset, http) = (Dataset::new(plan.data.clone()), &common.http);
+        let dataset = Dataset::new(plan.data.clone());
+        let http = &common.http;
         Arc::new(Self {
             watched: Watched::default(),
             app: App { plan: Arc::clone(plan), docker: docker.clone(), dataset: dataset.clone(), http: http.clone() },
@@ -201,7 +202,8 @@ impl Runner {
     }
 
     async fn work(self: Arc<Self>) {
-        let (mut again, mut tended) = (AGAIN, None);
+        let mut again = AGAIN;
+        let mut tended = None;
         // The first one waits for nothing, and is no news to anybody.
         let mut next = None;
         loop {
@@ -254,7 +256,10 @@ impl Runner {
     }
 
     fn story(&self) -> Story<'_> {
-        let (plan, dataset, app, watched) = (&*self.plan, &self.dataset, &self.app, &self.watched);
+        let plan = &*self.plan;
+        let dataset = &self.dataset;
+        let app = &self.app;
+        let watched = &self.watched;
         Story { plan, dataset, app, watched, metrics: &self.common.metrics, cancel: &self.stop }
     }
 
@@ -281,9 +286,13 @@ impl Runner {
 
     /// What a reload came to is stored, counted and, where a person should know, said.
     async fn record(&self, ran: &Ran, took: Duration) {
-        let (dataset, outcome, took_ms) = (self.name(), ran.outcome(), took.as_millis() as u64);
+        let dataset = self.name();
+        let outcome = ran.outcome();
+        let took_ms = took.as_millis() as u64;
         let text = |commit: &Option<Commit>| commit.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        let (from, to, why) = (text(&ran.from), text(&ran.to), ran.why().unwrap_or_default());
+        let from = text(&ran.from);
+        let to = text(&ran.to);
+        let why = ran.why().unwrap_or_default();
         if let Load::Failed(why) = &ran.load {
             tracing::error!(%dataset, outcome, to, %why, took_ms, "the new data is not served; the old is, and it is tried again");
         } else if ran.parked.is_some() {

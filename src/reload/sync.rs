@@ -1,12 +1,13 @@
 //! What an entrypoint does before the app starts: the folder is there, healed, as new as it can be had, and published.
 
+use process::Cancel;
+
 use crate::config::Reload;
 use crate::dataset::Dataset;
 use crate::dataset::DatasetError;
 use crate::dataset::told_links;
 use crate::model::Commit;
 use crate::model::Reconcile;
-use crate::process::Cancel;
 
 /// What a sync came to.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
+use text::Mask;
 
 use crate::api;
 use crate::clock;
@@ -13,7 +14,6 @@ use crate::config::PeerPlace;
 use crate::config::Reload;
 use crate::model::Commit;
 use crate::model::CommitName;
-use crate::model::Mask;
 use crate::model::is_in_the_clear;
 use crate::model::webhook_signature;
 use crate::outbox::Told;
@@ -89,7 +89,8 @@ impl Target {
     /// Calls it. An address without a path is a tagalong; one with a path is called as `/api/_internal/reload-data` is.
     pub(super) async fn call(&self, plan: &Reload, commit: Option<&Commit>, http: &reqwest::Client) -> Answer {
         let is_tagalong = self.url.path() == "/";
-        let (mut url, body) = (self.url.clone(), body(plan, commit, is_tagalong));
+        let mut url = self.url.clone();
+        let body = body(plan, commit, is_tagalong);
         if is_tagalong {
             url.set_path("/api/v1/reloads");
         }
@@ -119,7 +120,8 @@ impl Target {
             }
             Credential::Bearer(token) => Ok(request.bearer_auth(token.reveal())),
             Credential::Webhook(secret) => {
-                let (id, now_s) = (format!("msg_{}", clock::new_id()), clock::now_ms() / 1000);
+                let id = format!("msg_{}", clock::new_id());
+                let now_s = clock::now_ms() / 1000;
                 let signature = webhook_signature(&secret, &id, now_s, body);
                 Ok(request.header("webhook-signature", signature).header("webhook-id", id).header("webhook-timestamp", now_s))
             }
@@ -138,7 +140,8 @@ impl Target {
 fn body(plan: &Reload, commit: Option<&Commit>, is_tagalong: bool) -> Vec<u8> {
     let branch = plan.data.branch.as_str();
     if is_tagalong {
-        let (dataset, commit_hash) = (plan.data.name.clone(), commit.cloned().map(CommitName::from));
+        let dataset = plan.data.name.clone();
+        let commit_hash = commit.cloned().map(CommitName::from);
         let ask = api::NewReload { dataset, branch: Some(branch.to_owned()), commit_hash, all_peers: Some(false) };
         return serde_json::to_vec(&ask).unwrap_or_default();
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use process::Cancel;
 use smoke::ReleaseCarrier;
 use tokio::time::Instant;
 
@@ -9,7 +10,6 @@ use crate::clock::Backoff;
 use crate::config::Verify;
 use crate::model::Commit;
 use crate::model::CommitName;
-use crate::process::Cancel;
 use crate::reload::app::App;
 use crate::reload::call;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use process::Cancel;
 use tokio::time::Instant;
 
 use crate::api;
@@ -11,7 +12,6 @@ use crate::clock;
 use crate::model::Commit;
 use crate::model::DatasetName;
 use crate::model::Message;
-use crate::process::Cancel;
 use crate::reload::reloader::ReloadError;
 use crate::reload::reloader::Reloader;
 use crate::reload::runner::Common;
@@ -139,7 +139,8 @@ async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
             .into_iter()
             .map(|debt| {
                 let Message::Commit(commit) = debt.message;
-                let (since_ms, refused_ms) = (debt.since_ms, debt.refused_ms);
+                let since_ms = debt.since_ms;
+                let refused_ms = debt.refused_ms;
                 api::Owed { peer: debt.receiver, commit: commit.to_string(), since_ms, tries: debt.tries, why: debt.why, refused_ms }
             })
             .collect(),

@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use process::Cancel;
 use sqlx::Row as _;
 
 use crate::clock;
-use crate::process::Cancel;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::many;
@@ -65,7 +65,8 @@ impl Minute {
         let mut counts: Vec<i64> = self.by_address.values().map(|count| count.all).collect();
         let middle = counts.len() / 2;
         let (_, median, _) = counts.select_nth_unstable(middle);
-        let (median, mut equal) = (*median, self.by_address.len() / 4);
+        let median = *median;
+        let mut equal = self.by_address.len() / 4;
         self.by_address.retain(|_, count| {
             // Of many that have the same number some stay.
             let stays = count.all > median || (count.all == median && equal > 0);
@@ -83,7 +84,8 @@ impl Attempts {
             now.make_room();
         }
         let count = now.by_address.entry(address.into()).or_default();
-        (count.all, count.open) = (count.all + 1, count.open + 1);
+        count.all += 1;
+        count.open += 1;
     }
 
     fn of(&self, address: &str, minute: i64) -> i64 {

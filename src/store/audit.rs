@@ -159,7 +159,8 @@ impl HeadFile {
                 None => false,
             };
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            (state.is_checked, state.is_left) = (true, is_lost);
+            state.is_checked = true;
+            state.is_left = is_lost;
             if is_lost {
                 tracing::error!(file = %self.path.display(), "the audit trail has not the entry that this file names: its end was cut off; see `tagalong audit verify`");
             }
@@ -221,7 +222,9 @@ impl Store {
         let mut heads = vec![("the database's own note".to_owned(), Head::stored(&self.gate).await?)];
         heads.extend(self.head.read().map(|head| (format!("the file {}", self.head.path.display()), head)));
         heads.retain(|(_, head)| head.seq > 0);
-        let (mut seq, mut previous, mut is_there) = (0_i64, String::new(), noted.is_none());
+        let mut seq = 0_i64;
+        let mut previous = String::new();
+        let mut is_there = noted.is_none();
         loop {
             let rows = self.gate.fetch_all(sqlx::query("SELECT * FROM audit WHERE seq > $1 ORDER BY seq LIMIT 500").bind(seq)).await?;
             if rows.is_empty() {
@@ -231,8 +234,12 @@ impl Store {
                 seq += 1;
                 let text = |column: &str| row.try_get::<String, _>(column);
                 let (stored_seq, at_ms): (i64, i64) = (row.try_get("seq")?, row.try_get("at_ms")?);
-                let (caller, action, target, detail) = (text("caller")?, text("action")?, text("target")?, text("detail")?);
-                let (before, hash) = (text("previous")?, text("hash")?);
+                let caller = text("caller")?;
+                let action = text("action")?;
+                let target = text("target")?;
+                let detail = text("detail")?;
+                let before = text("previous")?;
+                let hash = text("hash")?;
                 let right = entry_hash(stored_seq, at_ms, [&caller, &action, &target, &detail, &before]);
                 if stored_seq != seq || before != previous || hash != right {
                     return Ok(Err(AuditFault::Changed { seq }));

@@ -42,7 +42,8 @@ pub(super) type Decided = Vec<Result<Accepted, OrderError>>;
 pub(super) async fn carry(tx: &mut Tx, batch: &[&Asked]) -> Result<(Decided, Option<Head>), StoreError> {
     tx.alone("queue").await?;
     let mut ledger = facts(tx, batch).await?;
-    let (mut changes, now_ms) = (Changes::default(), clock::now_ms());
+    let mut changes = Changes::default();
+    let now_ms = clock::now_ms();
     let decided = batch.iter().enumerate().map(|(at, asked)| ledger.decide(at, asked, now_ms, &mut changes)).collect();
     if changes.new.is_empty() {
         return Ok((decided, None));

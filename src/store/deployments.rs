@@ -103,7 +103,8 @@ impl Store {
     /// When the database does not answer.
     pub async fn counts(&self) -> Result<(i64, i64), StoreError> {
         let counts = sqlx::query("SELECT state, COUNT(*) AS many FROM deployments WHERE state <> 'done' GROUP BY state");
-        let (mut waiting, mut running) = (0, 0);
+        let mut waiting = 0;
+        let mut running = 0;
         for row in self.gate.fetch_all(counts).await? {
             let many: i64 = row.try_get("many")?;
             match row.try_get::<String, _>("state")?.as_str() {

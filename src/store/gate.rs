@@ -77,7 +77,8 @@ impl Gate {
                 .connect_lazy_with(options.clone())
         };
         // SQLite has one writer at a time, so a second would only wait in a place where nobody is first.
-        let (readers, writers) = (pool(if is_sqlite { 2 } else { 4 }, Use::Read), pool(if is_sqlite { 1 } else { 4 }, Use::Write));
+        let readers = pool(if is_sqlite { 2 } else { 4 }, Use::Read);
+        let writers = pool(if is_sqlite { 1 } else { 4 }, Use::Write);
         Ok(Self { readers, writers, options, is_sqlite, log: Arc::default() })
     }
 
@@ -90,7 +91,8 @@ impl Gate {
             return;
         }
         log.writes.store(0, Ordering::Relaxed);
-        let (log, options) = (Arc::clone(log), self.options.clone());
+        let log = Arc::clone(log);
+        let options = self.options.clone();
         tokio::spawn(async move {
             let checkpoint = async {
                 let mut connection = options.connect().await?;

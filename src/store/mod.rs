@@ -29,7 +29,7 @@ use sqlx::migrate::Migration;
 use sqlx::migrate::MigrationType;
 use sqlx::migrate::Migrator;
 
-use crate::config::Secret;
+use text::Secret;
 
 use attempts::Attempts;
 use audit::HeadFile;

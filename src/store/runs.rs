@@ -98,7 +98,8 @@ impl Store {
     /// Begins a run of `waiting`; what holds the service, unless another server was quicker.
     async fn take(&self, waiting: &Deployment, executor: &str, lease_ms: i64) -> Result<Option<Option<Hold>>, StoreError> {
         let mut tx = self.gate.begin().await?;
-        let (now_ms, service) = (clock::now_ms(), waiting.order.service.as_str());
+        let now_ms = clock::now_ms();
+        let service = waiting.order.service.as_str();
         let running = sqlx::query(
             "UPDATE deployments SET state = 'running', waits_for = NULL, started_ms = COALESCE(started_ms, $2) WHERE id = $1 AND state = 'waiting'
                AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = $3 AND b.state = 'running')",

@@ -8,7 +8,6 @@ use sqlx::Connection as _;
 use sqlx::migrate::Migration;
 use sqlx::migrate::MigrationType;
 use sqlx::migrate::Migrator;
-use tagalong::config::Secret;
 use tagalong::model::DeploymentId;
 use tagalong::model::Outcome;
 use tagalong::model::ServiceName;
@@ -20,6 +19,7 @@ use tagalong::store::Filter;
 use tagalong::store::HoldKind;
 use tagalong::store::SQLITE_FILE;
 use tagalong::store::Store;
+use text::Secret;
 
 use crate::cluster::Cluster;
 use crate::support::Database;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use process::Cancel;
 use tagalong::clock;
 use tagalong::clock::Backoff;
 use tagalong::model::Commit;
@@ -14,7 +15,6 @@ use tagalong::model::Message;
 use tagalong::outbox::Outbox;
 use tagalong::outbox::Terms;
 use tagalong::outbox::Told;
-use tagalong::process::Cancel;
 use tagalong::store::Debt;
 use tagalong::store::MOST_OWED;
 use tagalong::store::Owe;

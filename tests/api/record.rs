@@ -186,7 +186,7 @@ async fn no_text_from_outside_forges_a_line(database: Database) {
             if text != "harmless" || field != "ref" {
                 let answer = Call::post("/api/v1/deployments", &body).by(rig.key()).send(&rig).await;
                 assert_refused(&answer, 400, "bad_request");
-                assert!(!answer.text.contains(|c: char| tagalong::model::misleads(c)), "{}", answer.text);
+                assert!(!answer.text.contains(|c: char| text::misleads(c)), "{}", answer.text);
             }
         }
         let body = json!({ "service": "web", "tag": "1", "reason": text, "ref": "refs/heads/main", "commit": "1f0c", "run_url": "https://x.test/" });

@@ -1,9 +1,9 @@
 //! The folder as it is found, sentence by sentence.
 
+use process::Cancel;
 use tagalong::dataset::DatasetError;
 use tagalong::dataset::Ready;
 use tagalong::model::Reconcile;
-use tagalong::process::Cancel;
 
 use crate::world::World;
 use crate::world::on_both_gits;
@@ -464,7 +464,7 @@ on_both_gits! {
                 *deadline = std::time::Duration::from_millis(300);
             }
         });
-        let held = tagalong::process::HostLock::take_over(&world.path(".data.tagalong/lock"), std::time::Duration::ZERO).await.unwrap();
+        let held = process::HostLock::take_over(&world.path(".data.tagalong/lock"), std::time::Duration::ZERO).await.unwrap();
         let error = world.data().reconcile(&Cancel::default()).await.unwrap_err();
         assert!(matches!(error, DatasetError::Locked(_)), "{error}");
         drop(held);

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use process::Cancel;
 use tagalong::dataset::Push;
 use tagalong::model::Reconcile;
-use tagalong::process::Cancel;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use process::Cancel;
 use tagalong::dataset::Push;
 use tagalong::model::Reconcile;
-use tagalong::process::Cancel;
 use tokio::sync::Notify;
 use tokio::sync::watch;
 

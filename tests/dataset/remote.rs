@@ -13,11 +13,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use base64::Engine as _;
+use process::holders_of;
 use tagalong::config::DatasetLogin;
 use tagalong::dataset::Dataset;
 use tagalong::dataset::Push;
 use tagalong::model::Reconcile;
-use tagalong::process::holders_of;
 
 use crate::world::World;
 use crate::world::on_both_gits;
@@ -234,7 +234,7 @@ on_both_gits! {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = silent.local_addr().unwrap().port();
         world.set(|settings| settings.remote = format!("http://127.0.0.1:{port}/remote.git"));
-        let cancel = tagalong::process::Cancel::default();
+        let cancel = process::Cancel::default();
         let stop = async {
             crate::world::until("git runs", || !holders_of(&world.path(".data.tagalong/lock")).is_empty()).await;
             cancel.cancel();

@@ -6,11 +6,11 @@ use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
 
+use process::holders_of;
 use rustix::process::Pid;
 use rustix::process::Signal;
 use rustix::process::kill_process;
 use tagalong::model::Reconcile;
-use tagalong::process::holders_of;
 
 use crate::world::World;
 use crate::world::on_both_gits;

@@ -12,11 +12,11 @@ use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+use process::holders_of;
 use tagalong::config;
 use tagalong::dataset::Dataset;
 use tagalong::model::Reconcile;
-use tagalong::process::Cancel;
-use tagalong::process::holders_of;
 
 use crate::world::World;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
 use tagalong::config;
 use tagalong::dataset::Dataset;
 use tagalong::dataset::Ready;
@@ -16,7 +17,6 @@ use tagalong::dataset::Reconciled;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
 use tagalong::model::Reconcile;
-use tagalong::process::Cancel;
 
 /// Longer than anything takes here that will happen at all.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

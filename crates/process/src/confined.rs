@@ -76,7 +76,8 @@ impl Confinement {
     }
 
     fn rules(&self, program: &Path) -> Result<RulesetCreated, landlock::RulesetError> {
-        let (all, read) = (AccessFs::from_all(ASKED), AccessFs::from_read(ASKED));
+        let all = AccessFs::from_all(ASKED);
+        let read = AccessFs::from_read(ASKED);
         let mut rules = Ruleset::default().handle_access(all)?.create()?;
         for folder in &self.0 {
             rules = rules.add_rule(PathBeneath::new(folder.as_ref(), all))?;

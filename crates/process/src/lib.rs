@@ -8,6 +8,7 @@ mod channel;
 mod confined;
 mod files;
 mod group;
+mod lines;
 mod lock;
 mod other;
 mod passing;
@@ -30,6 +31,8 @@ use rustix::process::Pid;
 use rustix::process::Signal;
 
 use group::Group;
+use lines::Reader;
+use lines::split_lines;
 
 pub use channel::{Channel, FarEnd, channel};
 pub use confined::{Confinement, can_confine};
@@ -44,10 +47,6 @@ pub use text::Mask;
 const GRACE: Duration = Duration::from_secs(3);
 /// How long output may still come after the program itself has ended.
 const DRAIN: Duration = Duration::from_millis(500);
-/// A longer line is cut here.
-const LONGEST_LINE: usize = 4096;
-/// More lines than this are counted, not kept.
-const MOST_LINES: usize = 20_000;
 
 /// A program to run, as a value.
 #[derive(Debug, Clone)]
@@ -199,13 +198,6 @@ pub async fn follow(command: &Command, cancel: &Cancel, each: impl FnMut(Stream,
     run_for(Reader::Programs, command, Vec::new(), cancel, each).await
 }
 
-/// Who reads the output: people get masked lines in bearable number, programs get every byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reader {
-    People,
-    Programs,
-}
-
 async fn run_for(reader: Reader, command: &Command, open: Vec<FdMapping>, cancel: &Cancel, mut each: impl FnMut(Stream, String)) -> Ended {
     let (sender, mut lines) = mpsc::channel::<(Stream, String)>(256);
     let work = supervise(command, open, None, cancel, |stream, pipe| {
@@ -237,7 +229,8 @@ async fn run_for(reader: Reader, command: &Command, open: Vec<FdMapping>, cancel
 pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
     const MOST_BYTES: usize = 32 << 20;
     const KEPT_ERR_LINES: usize = 12;
-    let (mut out, mut err) = (String::new(), Vec::<String>::new());
+    let mut out = String::new();
+    let mut err = Vec::<String>::new();
     let ended = run_for(Reader::Programs, command, Vec::new(), cancel, |stream, line| match stream {
         Stream::Out if out.len() + line.len() < MOST_BYTES => {
             out.push_str(&line);
@@ -260,7 +253,8 @@ pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
 /// started ([`can_confine`]).
 pub async fn capture_bytes(command: &Command, within: Option<&Confinement>, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
     const MOST_BYTES: u64 = 256 << 20;
-    let (mut readers, mut read) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let mut readers = Vec::new();
+    let mut read = [Vec::new(), Vec::new()];
     let ended = supervise(command, Vec::new(), within, cancel, |_, pipe| {
         readers.push(tokio::spawn(async move {
             let mut bytes = Vec::new();
@@ -346,55 +340,6 @@ fn how(status: std::io::Result<std::process::ExitStatus>) -> Ended {
             (None, signal) => Ended::Signal(signal.unwrap_or_default()),
         },
         Err(error) => Ended::NotStarted(error.to_string()),
-    }
-}
-
-/// Whole lines (ended by LF or CR, as progress bars write them) are masked and sent; a secret that came in two chunks is
-/// whole again by then. Bytes that are no UTF-8 become replacement characters.
-async fn split_lines(
-    reader: Reader,
-    stream: Stream,
-    mut pipe: Box<dyn AsyncRead + Send + Unpin>,
-    mask: &Mask,
-    to: &mpsc::Sender<(Stream, String)>,
-) {
-    let (mut pending, mut chunk, mut sent) = (Vec::<u8>::new(), vec![0_u8; 16 << 10], 0_usize);
-    let (longest, most) = match reader {
-        Reader::People => (LONGEST_LINE * 4, MOST_LINES),
-        Reader::Programs => (8 << 20, usize::MAX),
-    };
-    loop {
-        let count = pipe.read(&mut chunk).await.unwrap_or(0);
-        pending.extend_from_slice(&chunk[..count]);
-        let ended = count == 0;
-        while let Some(end) = line_end(&pending, ended, longest) {
-            let rest = pending.split_off(end);
-            let line = std::mem::replace(&mut pending, rest);
-            let text = String::from_utf8_lossy(&line);
-            let text = text.trim_end_matches(['\n', '\r']);
-            let text = if reader == Reader::People { mask.hide(text) } else { text.to_owned() };
-            sent += 1;
-            if sent <= most && to.send((stream, text)).await.is_err() {
-                return;
-            }
-        }
-        if ended {
-            break;
-        }
-    }
-    if sent > most {
-        let _ = to.send((stream, format!("… {} more lines were not kept", sent - most))).await;
-    }
-}
-
-fn line_end(pending: &[u8], ended: bool, longest: usize) -> Option<usize> {
-    match pending.iter().position(|b| *b == b'\n' || *b == b'\r') {
-        // CR LF is one end: wait for the byte behind a CR that stands last.
-        Some(at) if pending[at] == b'\r' && at + 1 == pending.len() && !ended => None,
-        Some(at) if pending[at] == b'\r' && pending.get(at + 1) == Some(&b'\n') => Some(at + 2),
-        Some(at) => Some(at + 1),
-        None if pending.len() > longest => Some(longest),
-        None => (ended && !pending.is_empty()).then_some(pending.len()),
     }
 }
 

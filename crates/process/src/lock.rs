@@ -143,7 +143,9 @@ impl Owner {
     fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let mut words = text.splitn(3, ' ');
-        let (pid, start, work) = (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let pid = words.next().unwrap_or_default();
+        let start = words.next().unwrap_or_default();
+        let work = words.next().unwrap_or_default();
         Self { pid: pid.parse().unwrap_or_default(), name: format!("{pid} {start}"), work: work.to_owned() }
     }
 

@@ -127,7 +127,8 @@ fn too_few_days(handshake: &Handshake, fewest_days: i64) -> Option<Finding> {
 fn refused(handshake: &Handshake, error: &TlsError) -> Finding {
     let leaf = Leaf::read(&handshake.leaf);
     let host = &handshake.host;
-    let (subject, issuer) = (&leaf.subject, &leaf.issuer);
+    let subject = &leaf.subject;
+    let issuer = &leaf.issuer;
     if leaf.is_placeholder() {
         return catalogue::CERTIFICATE_PENDING
             .finding(format!("{host} shows a placeholder certificate ({subject}, issued by {issuer}): the real one has not come yet."));

@@ -158,7 +158,8 @@ impl Visitor {
         // Every look makes its own handshake, so that a new certificate is seen.
         let fresh = |builder: ClientBuilder| builder.pool_max_idle_per_host(0);
         let guarded = |builder: ClientBuilder| fresh(builder).dns_resolver(Guarded);
-        let (own, detour) = (own_headers(plan)?, plan.connect_to.as_deref());
+        let own = own_headers(plan)?;
+        let detour = plan.connect_to.as_deref();
         Ok(Self {
             transport: Transport::new(&plan.url, &tls, detour, own.clone(), fresh)?,
             guarded: Transport::new(&plan.url, &tls, detour, own, guarded)?,
@@ -242,7 +243,8 @@ impl Visitor {
             }
         }
         let server = response.remote_addr().map(|address| address.ip());
-        let (status, version) = (response.status().as_u16(), response.version());
+        let status = response.status().as_u16();
+        let version = response.version();
         let headers = response.headers().clone();
         let (body, cut, packing) = unpacked(&headers, body, cut, self.max_body_bytes);
         Ok(Answer { url: url.clone(), status, headers, body, cut, packing, server, version, head_after })

@@ -96,7 +96,8 @@ impl Sample {
         self.fetched = self.fetched.max(other.fetched);
         self.omitted = self.omitted.max(other.omitted);
         self.proven &= other.proven;
-        let (ours, theirs) = (self.certificate.take(), other.certificate);
+        let ours = self.certificate.take();
+        let theirs = other.certificate;
         self.certificate = ours.into_iter().chain(theirs).min_by_key(|certificate| certificate.days_left);
         self.met.extend(other.met);
         self.trusted.extend(other.trusted);

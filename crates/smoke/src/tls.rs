@@ -81,7 +81,8 @@ impl Recorder {
             return Err(refused);
         }
         let (_, read) = X509Certificate::from_der(leaf).map_err(|_| refused)?;
-        let (validity, now_s) = (read.validity(), i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        let validity = read.validity();
+        let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if now_s > validity.not_after.timestamp() {
             return Err(CertificateError::Expired.into());
         }

@@ -151,7 +151,8 @@ fn behind_gzip_head(packed: &[u8]) -> Result<&[u8], &'static str> {
     let Some(rest) = packed.strip_prefix(&[0x1f, 0x8b, 8]) else {
         return Err(if [0x1f, 0x8b, 8].starts_with(packed) { EARLY } else { "it does not begin as gzip does" });
     };
-    let (flags, mut rest) = (*rest.first().ok_or(EARLY)?, rest.get(7..).ok_or(EARLY)?);
+    let flags = *rest.first().ok_or(EARLY)?;
+    let mut rest = rest.get(7..).ok_or(EARLY)?;
     if flags & 0x04 != 0 {
         let length = rest.get(..2).ok_or(EARLY)?;
         rest = rest.get(2 + usize::from(u16::from_le_bytes([length[0], length[1]]))..).ok_or(EARLY)?;

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use smoke::Report;
 use smoke::Severity;
+use text::clean;
 
 use crate::cli::output::harmless;
 use crate::cli::smoke::human;
-use crate::model::clean;
 
 /// One line a finding, and a last one that is for the log alone. With `source` they stand at that file's lines.
 pub(super) fn render(report: &Report, source: Option<&Path>) -> String {

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use smoke::Finding;
 use smoke::Report;
 use smoke::Severity;
+use text::clean;
 
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
-use crate::model::clean;
 
 pub(super) fn render(report: &Report, output: &Output) -> String {
     let mut text = head(report, output);
@@ -52,7 +52,9 @@ fn head(report: &Report, output: &Output) -> String {
 
 fn verdict(report: &Report, output: &Output) -> String {
     let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count() as u32;
-    let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
+    let errors = count(Severity::Error);
+    let warnings = count(Severity::Warning);
+    let notes = count(Severity::Note);
     let counted = [(errors, "error"), (warnings, "warning"), (notes, "note")];
     let said: Vec<String> =
         counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}{}", plural(count))).collect();

@@ -10,7 +10,7 @@ use smoke::Finding;
 use smoke::Report;
 use smoke::Severity;
 
-use crate::model::clean;
+use text::clean;
 
 /// The report as one test suite. Warnings and notes are output of a test that passes.
 pub(super) fn render(report: &Report) -> String {
@@ -30,8 +30,10 @@ fn legal(text: &str) -> String {
 fn write(writer: &mut Writer<Vec<u8>>, report: &Report) -> std::io::Result<()> {
     let names: Vec<&str> = smoke::rules().iter().map(|rule| rule.name).collect();
     let count = |wanted: &str| names.iter().filter(|name| verdict(name, &of_rule(report, name)) == Some(wanted)).count().to_string();
-    let (failures, errors) = (count("failure"), count("error"));
-    let (tests, time) = (names.len().to_string(), format!("{:.3}", report.duration_ms as f64 / 1000.0));
+    let failures = count("failure");
+    let errors = count("error");
+    let tests = names.len().to_string();
+    let time = format!("{:.3}", report.duration_ms as f64 / 1000.0);
     let totals = [("tests", tests.as_str()), ("failures", &failures), ("errors", &errors), ("time", &time)];
     let url = legal(&report.url);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;

@@ -5,9 +5,9 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use smoke::Report;
+use text::clean;
 
 use crate::cli::smoke::human;
-use crate::model::clean;
 
 pub(super) fn render(report: &Report) -> String {
     let mark = if report.passed() { "✅ passes" } else { "❌ does not pass" };
@@ -21,7 +21,8 @@ pub(super) fn render(report: &Report) -> String {
     text += "\n| | rule | what was seen | what to change |\n|---|---|---|---|\n";
     for finding in &report.findings {
         let old = escaped(&human::seen(report, finding));
-        let (severity, rule) = (finding.severity.as_str(), escaped(&finding.rule));
+        let severity = finding.severity.as_str();
+        let rule = escaped(&finding.rule);
         let _ = writeln!(text, "| {severity} | {rule} | {}{old} | {} |", escaped(&finding.message), escaped(&finding.fix));
     }
     if report.omitted > 0 {

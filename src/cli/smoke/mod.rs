@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use smoke::Release;
 use smoke::Report;
 use smoke::RuleName;
+use text::clean;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -29,7 +30,6 @@ use crate::cli::output::json_text;
 use crate::cli::smoke::format::Format;
 use crate::cli::smoke::plan::Usage;
 use crate::model::Tag;
-use crate::model::clean;
 
 /// The check was made and the page did not pass.
 const NOT_PASSED: u8 = 3;
@@ -135,7 +135,9 @@ struct Interrupted {
 impl Interrupted {
     fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("Signals cannot be listened to");
-        let (hang_up, interrupt, terminate) = (SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate());
+        let hang_up = SignalKind::hangup();
+        let interrupt = SignalKind::interrupt();
+        let terminate = SignalKind::terminate();
         Ok(Self { hang_up: listen(hang_up)?, interrupt: listen(interrupt)?, terminate: listen(terminate)? })
     }
 

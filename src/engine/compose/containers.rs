@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+use process::Ended;
+use process::capture;
 use serde_json::Value;
 
 use crate::engine::compose::events::attend;
@@ -18,9 +21,6 @@ use crate::engine::container::Container;
 use crate::engine::container::ContainerState;
 use crate::engine::container::Health;
 use crate::engine::error::EngineError;
-use crate::process::Cancel;
-use crate::process::Ended;
-use crate::process::capture;
 
 /// The label by which compose marks what belongs to a project.
 const PROJECT: &str = "com.docker.compose.project";

@@ -10,13 +10,13 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use process::Command;
+use process::Mask;
 use tokio::sync::watch;
 
 use crate::config::Docker;
 use crate::engine::compose::known::Known;
 use crate::engine::compose::memory::Memory;
-use crate::process::Command;
-use crate::process::Mask;
 
 /// Settings of compose that we decide, whatever `.env` says: plain output, no menu, nothing fetched that a compose file
 /// names, and no container removed that the stack no longer mentions.

@@ -78,7 +78,8 @@ impl DotEnv {
             _ => self.with_line(key, value),
         };
         let changed = Self::parse(changed)?;
-        let (mut before, mut after) = (self.raw_values(), changed.raw_values());
+        let mut before = self.raw_values();
+        let mut after = changed.raw_values();
         before.retain(|(name, _)| name != key);
         after.retain(|(name, _)| name != key);
         if changed.value(key).as_deref() == Some(value) && before == after {
@@ -200,7 +201,8 @@ fn escaped(value: &str, quote: Option<u8>) -> String {
 }
 
 fn unescape(raw: &str) -> String {
-    let (mut text, mut chars) = (String::new(), raw.chars());
+    let mut text = String::new();
+    let mut chars = raw.chars();
     while let Some(c) = chars.next() {
         match (c, c == '\\') {
             (_, true) => match chars.next() {
@@ -219,7 +221,8 @@ fn unescape(raw: &str) -> String {
 
 /// `text` with `$NAME`, `${NAME}`, `${NAME:-…}`, `${NAME-…}`, `${NAME:+…}` and `${NAME+…}` replaced; `$$` is `$`.
 pub(super) fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
-    let (mut out, mut rest) = (String::new(), text);
+    let mut out = String::new();
+    let mut rest = text;
     while let Some((before, behind)) = rest.split_once('$') {
         out.push_str(before);
         if let Some(behind) = behind.strip_prefix('$') {
@@ -280,14 +283,14 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use process::Cancel;
+    use process::Command;
+    use process::capture;
     use proptest::prelude::*;
 
     use crate::engine::compose::dotenv::DotEnv;
     use crate::engine::compose::dotenv::expand;
     use crate::engine::compose::dotenv::mentions;
-    use crate::process::Cancel;
-    use crate::process::Command;
-    use crate::process::capture;
 
     const PIN: &str = "1f0c9e2@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use process::Cancel;
 use serde_json::Value;
 
 use crate::engine::compose::mode::PinMode;
@@ -12,7 +13,6 @@ use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::shown;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
-use crate::process::Cancel;
 
 /// So many changes are named; the rest is counted.
 const NAMED: usize = 4;
@@ -90,7 +90,8 @@ fn differences(one: &Value, other: &Value) -> Vec<String> {
         leaves(value, "", &mut |path, leaf| drop(all.insert(path.to_owned(), leaf.to_owned())));
         all
     };
-    let (one, other) = (flat(one), flat(other));
+    let one = flat(one);
+    let other = flat(other);
     let mut paths: Vec<&String> = one.iter().filter(|(path, leaf)| other.get(*path) != Some(leaf)).map(|(path, _)| path).collect();
     paths.extend(other.keys().filter(|path| !one.contains_key(*path)));
     paths.sort();

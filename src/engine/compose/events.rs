@@ -6,15 +6,16 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+use process::Command;
+use process::Ended;
+use process::Stream;
+use process::capture;
+use process::follow;
+
 use crate::clock;
 use crate::engine::compose::daemon::Daemon;
 use crate::engine::compose::memory::WANTED;
-use crate::process::Cancel;
-use crate::process::Command;
-use crate::process::Ended;
-use crate::process::Stream;
-use crate::process::capture;
-use crate::process::follow;
 
 /// The listening client lives at most so long, and is begun anew then: one whose line is dead without an end is not kept.
 const LONGEST: Duration = Duration::from_mins(10);
@@ -88,7 +89,8 @@ async fn is_denied(daemon: &Daemon) -> bool {
     let command = listening(daemon);
     daemon.memory().listens(true);
     daemon.news().send_replace(());
-    let (mut said, never) = (String::new(), Cancel::default());
+    let mut said = String::new();
+    let never = Cancel::default();
     let ended = tokio::select! {
         ended = follow(&command, &never, |stream, line| hear(daemon, stream, &line, &mut said)) => Some(ended),
         () = unwanted(daemon) => None,

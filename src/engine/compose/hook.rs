@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use process::Command;
+
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::stack::Compose;
 use crate::engine::error::EngineError;
-use crate::process::Command;
 
 /// Where a hook runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

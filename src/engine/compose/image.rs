@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use process::Cancel;
+use process::Ended;
+use process::capture;
 use serde_json::Value;
 
 use crate::engine::compose::fields::at;
@@ -15,9 +18,6 @@ use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
-use crate::process::Cancel;
-use crate::process::Ended;
-use crate::process::capture;
 
 /// An image on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]

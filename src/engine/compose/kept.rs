@@ -1,11 +1,12 @@
 //! Keep-tags: what a routine `docker image prune` must not take.
 
+use process::Cancel;
+
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
 use crate::model::ServiceName;
-use crate::process::Cancel;
 
 /// The registry part of keep-tags. It names no host, so nothing is ever pulled or pushed by it.
 const KEEP: &str = "tagalong.keep";
@@ -47,7 +48,8 @@ impl Compose {
     /// # Errors
     /// When Docker does not do it.
     pub async fn forget(&self, service: &ServiceName, reference: &ImageRef, cancel: &Cancel) -> Result<Forgotten, EngineError> {
-        let (keep, digest) = (keep_tag(service, reference), reference.by_digest());
+        let keep = keep_tag(service, reference);
+        let digest = reference.by_digest();
         let image = match self.image(&digest, cancel).await? {
             Some(image) => Some(image),
             None => self.image(&keep, cancel).await?,

@@ -35,7 +35,8 @@ impl FileTraits {
 pub(super) fn traits(path: PathBuf) -> FileTraits {
     let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
     let numbers = std::fs::metadata(&path).ok().map(|file| {
-        let (written, changed) = (nanoseconds(file.mtime(), file.mtime_nsec()), nanoseconds(file.ctime(), file.ctime_nsec()));
+        let written = nanoseconds(file.mtime(), file.mtime_nsec());
+        let changed = nanoseconds(file.ctime(), file.ctime_nsec());
         [file.dev().into(), file.ino().into(), file.size().into(), written, changed]
     });
     FileTraits(path, numbers)

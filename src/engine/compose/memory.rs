@@ -97,7 +97,10 @@ impl Memory {
 
     /// Events are listened to from now on, or no more. Whatever was known may have been missed in between.
     pub(super) fn listens(&mut self, is_listening: bool) {
-        (self.is_listening, self.projects, self.all, self.suspected) = (is_listening, HashMap::new(), None, None);
+        self.is_listening = is_listening;
+        self.projects = HashMap::new();
+        self.all = None;
+        self.suspected = None;
     }
 
     /// Nobody wants it any more: it holds nothing afterwards.
@@ -107,7 +110,8 @@ impl Memory {
 
     /// Something has happened to `project`.
     pub(super) fn hear(&mut self, project: &str, now: Instant) {
-        (self.heard, self.suspected) = (Some(now), None);
+        self.heard = Some(now);
+        self.suspected = None;
         match self.projects.get_mut(project) {
             Some(seen) => seen.heard = Some(now),
             // One that nobody has asked for yet, and that the look at all did not find.
@@ -131,7 +135,8 @@ impl Memory {
     pub(super) fn keep(&mut self, project: &str, containers: &[Container], looked: Instant) {
         let Some(seen) = self.projects.get_mut(project).filter(|seen| seen.looked.is_none_or(|before| before < looked)) else { return };
         let is_news = seen.holds_since().is_some() && how_they_stand(&seen.containers) != how_they_stand(containers);
-        (seen.containers, seen.looked) = (Arc::new(containers.to_vec()), Some(looked));
+        seen.containers = Arc::new(containers.to_vec());
+        seen.looked = Some(looked);
         if is_news && self.is_listening {
             self.suspected.get_or_insert(looked);
         }

@@ -9,13 +9,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+use process::Stream;
+
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::container::Container;
 use crate::engine::container::ContainerState;
 use crate::engine::error::EngineError;
-use crate::process::Cancel;
-use crate::process::Stream;
 
 /// How long Docker may take to finish a removal.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -45,7 +46,9 @@ impl Compose {
         cancel: &Cancel,
         each: &mut impl FnMut(Stream, String),
     ) -> Result<Vec<Container>, EngineError> {
-        let (until, mut said, mut last) = (Instant::now() + PATIENCE, BTreeSet::new(), String::new());
+        let until = Instant::now() + PATIENCE;
+        let mut said = BTreeSet::new();
+        let mut last = String::new();
         loop {
             let there = self.containers(cancel).await?;
             let mends = mends(touched, &there);

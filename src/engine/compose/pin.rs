@@ -4,6 +4,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use base64::Engine as _;
+use process::Cancel;
 use saphyr::LoadableYamlNode as _;
 use saphyr::Yaml;
 use serde::Deserialize;
@@ -30,7 +31,6 @@ use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
 use crate::model::Repository;
-use crate::process::Cancel;
 
 const BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::STANDARD;
 /// Every file that a pin can change, in the order in which they are brought back.
@@ -164,7 +164,8 @@ impl Compose {
     /// # Errors
     /// When a file cannot be read or written.
     pub async fn unpin(&self, before: &PinBytes, refs: &[ImageRef]) -> Result<(), EngineError> {
-        let (before, refs) = (before.clone(), refs.to_vec());
+        let before = before.clone();
+        let refs = refs.to_vec();
         self.on_disk(move |engine| engine.write_unpinned(&before, &refs)).await
     }
 
@@ -172,7 +173,8 @@ impl Compose {
         let path = self.stack.dir.join(".env");
         let wrong = |why: String| EngineError::Stack(format!("{}: {why}", path.display()));
         let old = before.0.iter().find(|(name, _)| *name == ".env").and_then(|(_, bytes)| bytes.clone()).unwrap_or_default();
-        let (old, mut now) = (DotEnv::parse(old).map_err(wrong)?, self.dotenv()?);
+        let old = DotEnv::parse(old).map_err(wrong)?;
+        let mut now = self.dotenv()?;
         let mut pinned = old.clone();
         let mut keys: Vec<(String, String)> = Vec::new();
         for pin in &self.stack.pins {
@@ -202,7 +204,8 @@ impl Compose {
     /// # Errors
     /// When a file cannot be written: its old bytes are still there.
     pub async fn pin(&self, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
-        let (resolved, refs) = (resolved.clone(), refs.to_vec());
+        let resolved = resolved.clone();
+        let refs = refs.to_vec();
         self.on_disk(move |engine| engine.write_pin(&resolved, &refs)).await
     }
 
@@ -256,7 +259,8 @@ impl Compose {
 
     /// Where the override file stands, and what `COMPOSE_FILE` becomes if it has to name it first.
     pub(super) fn place(&self, ground: &Ground, keeps_dotenv: bool) -> Result<Place, EngineError> {
-        let (dir, hand) = (&self.stack.dir, &ground.hand);
+        let dir = &self.stack.dir;
+        let hand = &ground.hand;
         if let Some(file) = hand.ours(dir) {
             return Ok(Place { file, compose_file: None });
         }

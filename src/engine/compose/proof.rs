@@ -31,7 +31,9 @@ pub(super) fn without_markers(value: &Value, run: u8, pins: usize) -> Value {
 /// Why the variable of `pin` would reach more or less than the image of the services that use it; none: it reaches just that.
 pub(super) fn objection(config: &Value, pin: &PinnedImage, marker: &str) -> Option<String> {
     let variable = pin.variable.as_deref().unwrap_or_default();
-    let (mut exact, mut elsewhere, mut without) = (0_usize, Vec::new(), Vec::new());
+    let mut exact = 0_usize;
+    let mut elsewhere = Vec::new();
+    let mut without = Vec::new();
     leaves(config, "", &mut |path, leaf| {
         // A fragment that anchors copy from: its copies are judged.
         if path.starts_with("x-") {
@@ -83,7 +85,8 @@ pub(super) fn leaves(value: &Value, path: &str, each: &mut impl FnMut(&str, &str
 /// where they agree. Images of `pinned` services may differ, since the pin itself is in one of them.
 pub(super) fn difference(hand: &Value, ours: &Value, pinned: &BTreeSet<String>) -> Option<String> {
     let services = |config: &Value| config.get("services").and_then(Value::as_object).cloned().unwrap_or_default();
-    let (by_hand, by_us) = (services(hand), services(ours));
+    let by_hand = services(hand);
+    let by_us = services(ours);
     for (name, service) in &by_hand {
         let Some(other) = by_us.get(name) else { return Some(format!("services.{name}")) };
         let skip = if pinned.contains(name) { "image" } else { "" };

@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use process::Cancel;
+use process::Command;
+use process::Stream;
+
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::project::Service;
 use crate::engine::compose::stack::Compose;
@@ -11,9 +15,6 @@ use crate::engine::compose::stack::shown;
 use crate::engine::compose::up::Plan;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
-use crate::process::Cancel;
-use crate::process::Command;
-use crate::process::Stream;
 
 impl Compose {
     /// Pulls `reference` by its digest. `docker_config` is a folder with the credentials to use, where the host's own are

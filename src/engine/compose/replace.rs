@@ -105,12 +105,13 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use process::Cancel;
+    use process::Command;
+    use process::capture;
+
     use crate::engine::compose::replace::read;
     use crate::engine::compose::replace::remove;
     use crate::engine::compose::replace::replace;
-    use crate::process::Cancel;
-    use crate::process::Command;
-    use crate::process::capture;
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<String> =

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use process::Cancel;
 use serde_json::Value;
 
 use crate::config::PinChoice;
@@ -26,7 +27,6 @@ use crate::engine::compose::redact::redacted;
 use crate::engine::compose::runs::Runs;
 use crate::engine::compose::stack::Compose;
 use crate::engine::error::EngineError;
-use crate::process::Cancel;
 
 impl Compose {
     /// Reads the stack and proves how it can be pinned; nothing is changed. Two runs of compose in the usual case.

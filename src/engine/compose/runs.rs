@@ -2,6 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use process::Cancel;
+use process::Captured;
+use process::Command;
+use process::Ended;
+use process::capture;
 use serde_json::Value;
 
 use crate::engine::compose::fields::json;
@@ -13,11 +18,6 @@ use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::compose::stack::shown;
 use crate::engine::error::EngineError;
-use crate::process::Cancel;
-use crate::process::Captured;
-use crate::process::Command;
-use crate::process::Ended;
-use crate::process::capture;
 
 /// What compose made of the stack.
 pub(super) struct Runs {

@@ -1,5 +1,6 @@
 //! The daemon and the compose plugin of the host.
 
+use process::Cancel;
 use serde_json::Value;
 
 use crate::engine::compose::fields::items;
@@ -8,7 +9,6 @@ use crate::engine::compose::fields::text;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
-use crate::process::Cancel;
 
 /// The Docker daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]

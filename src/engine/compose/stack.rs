@@ -6,16 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use process::Cancel;
+use process::Command;
+use process::Ended;
+use process::Stream;
+use process::capture;
+use process::run;
+
 use crate::config::ComposeStack;
 use crate::engine::compose::daemon::Daemon;
 use crate::engine::compose::patience::Patience;
 use crate::engine::error::EngineError;
-use crate::process::Cancel;
-use crate::process::Command;
-use crate::process::Ended;
-use crate::process::Stream;
-use crate::process::capture;
-use crate::process::run;
 
 /// How long a question to docker may take.
 pub(super) const QUESTION: Duration = Duration::from_mins(1);

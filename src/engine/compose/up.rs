@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+use process::Stream;
+
 use crate::engine::compose::project::Condition;
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::stack::Compose;
 use crate::engine::container::Container;
 use crate::engine::container::ContainerState;
 use crate::engine::error::EngineError;
-use crate::process::Cancel;
-use crate::process::Stream;
 
 impl Compose {
     /// Runs what is pinned. Where nothing that is pinned has a container yet, the whole active stack is started; else only the
@@ -87,7 +88,8 @@ fn call<'a>(options: &'static str, services: &[&'a str]) -> Vec<&'a str> {
 
 /// The dependencies of `touched`, also theirs, that do not run and have not done what they are there for.
 fn missing_dependencies(resolved: &Resolved, touched: &[&str], there: &[Container]) -> BTreeSet<String> {
-    let (mut missing, mut seen) = (BTreeSet::new(), touched.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
+    let mut missing = BTreeSet::new();
+    let mut seen = touched.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     let mut queue: Vec<String> = touched.iter().map(|name| (*name).to_owned()).collect();
     while let Some(service) = queue.pop().and_then(|name| resolved.service(&name)) {
         let hosts = service.lives_in.iter().map(|host| (host, Condition::Started));

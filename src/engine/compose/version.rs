@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use process::Cancel;
+
 use crate::engine::compose::known::FileTraits;
 use crate::engine::compose::known::Known;
 use crate::engine::compose::known::Version;
@@ -10,7 +12,6 @@ use crate::engine::compose::known::traits;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
-use crate::process::Cancel;
 
 /// The version of compose that our tests run on.
 const TESTED: (u32, u32, u32) = (2, 40, 3);

@@ -10,14 +10,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use process::Cancel;
+use process::capture;
+
 use crate::clock;
 use crate::engine::compose::events::Need;
 use crate::engine::compose::patience::Patience;
 use crate::engine::compose::patience::Turn;
 use crate::engine::compose::stack::Compose;
 use crate::engine::error::EngineError;
-use crate::process::Cancel;
-use crate::process::capture;
 
 /// How often a daemon that is away is asked.
 const ASK: Duration = Duration::from_millis(500);

@@ -101,7 +101,8 @@ impl<'r> Attempt<'r> {
         if announced.is_some_and(|length| length > limit_bytes) {
             return Err(ApiError::too_large(limit_bytes));
         }
-        let (mut bytes, mut room) = (Vec::new(), None);
+        let mut bytes = Vec::new();
+        let mut room = None;
         let read = async {
             while let Some(chunk) = payload.next().await {
                 let chunk = chunk.map_err(|error| ApiError::bad_request(format!("The body broke off: {error}.")))?;

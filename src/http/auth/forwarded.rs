@@ -81,7 +81,8 @@ fn entries<'h>(headers: &'h HeaderMap, name: &'static str) -> Vec<&'h str> {
 /// One `X-Forwarded-Proto` is the word of the proxy in front. Several belong to the hops one by one; where their numbers differ,
 /// nobody can say whose is whose, so none counts.
 fn x_forwarded(headers: &HeaderMap) -> Vec<(Node, bool)> {
-    let (hops, protos) = (entries(headers, "x-forwarded-for"), entries(headers, "x-forwarded-proto"));
+    let hops = entries(headers, "x-forwarded-for");
+    let protos = entries(headers, "x-forwarded-proto");
     let is_https = |at: usize| match protos.as_slice() {
         [one] => one.eq_ignore_ascii_case("https"),
         several => several.len() == hops.len() && several[at].eq_ignore_ascii_case("https"),
@@ -98,7 +99,10 @@ fn standard(headers: &HeaderMap) -> Vec<(Node, bool)> {
 /// The parts of `text` between `by`, as far as it does not stand in quotes; none when a quote is not closed. A client that opens a
 /// quote thus spoils its own line, and cannot swallow what the proxy appends.
 fn split(text: &str, by: char) -> Option<Vec<&str>> {
-    let (mut parts, mut start, mut is_quoted, mut is_escaped) = (Vec::new(), 0, false, false);
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut is_quoted = false;
+    let mut is_escaped = false;
     for (at, c) in text.char_indices() {
         if is_escaped {
             is_escaped = false;
@@ -117,7 +121,8 @@ fn split(text: &str, by: char) -> Option<Vec<&str>> {
 
 fn element(text: &str) -> (Node, bool) {
     let unreadable = (Node::Unreadable, false);
-    let (mut from, mut proto) = (None, None);
+    let mut from = None;
+    let mut proto = None;
     for pair in split(text, ';').unwrap_or_default().into_iter().map(str::trim).filter(|pair| !pair.is_empty()) {
         let Some((name, value)) = pair.split_once('=') else { return unreadable };
         let (true, Some(value)) = (is_token(name), unquoted(value)) else { return unreadable };
@@ -144,7 +149,8 @@ fn unquoted(value: &str) -> Option<String> {
         // Addresses with a port stand unquoted in the headers of some proxies.
         return value.bytes().all(|b| b == b':' || is_token(&char::from(b).to_string())).then(|| value.to_owned());
     };
-    let (mut plain, mut chars) = (String::new(), inner.chars());
+    let mut plain = String::new();
+    let mut chars = inner.chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => plain.push(chars.next()?),

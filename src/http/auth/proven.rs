@@ -173,7 +173,8 @@ impl<A: Ask + 'static> FromRequest for Proven<A> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
+        let request = request.clone();
+        let payload = payload.take();
         Box::pin(async move {
             // Where the server's own state is missing nobody can be known.
             let shared = request.app_data::<web::Data<Shared>>().ok_or_else(ApiError::unauthorized)?;

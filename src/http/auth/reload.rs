@@ -4,9 +4,9 @@
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
+use text::Secret;
 
 use crate::config::Config;
-use crate::config::Secret;
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::scheme;

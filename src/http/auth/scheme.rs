@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::Digest as _;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
+use text::Secret;
 
 use crate::config::Key;
 use crate::config::KeyProof;
-use crate::config::Secret;
 use crate::http::auth::token;
 use crate::model::webhook_mac;
 

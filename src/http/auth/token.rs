@@ -27,7 +27,9 @@ pub fn make(key: &[u8], id: &DeploymentId) -> String {
 #[must_use]
 pub fn check(key: &[u8], given: &str) -> Option<DeploymentId> {
     let mut parts = given.strip_prefix(PREFIX)?.splitn(3, '_');
-    let (id, until_ms, shown) = (DeploymentId::parse(parts.next()?).ok()?, parts.next()?.parse().ok()?, parts.next()?);
+    let id = DeploymentId::parse(parts.next()?).ok()?;
+    let until_ms = parts.next()?.parse().ok()?;
+    let shown = parts.next()?;
     let holds = bool::from(mac(key, &id, until_ms).as_bytes().ct_eq(shown.as_bytes()));
     (holds && clock::now_ms() < until_ms).then_some(id)
 }

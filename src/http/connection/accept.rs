@@ -77,9 +77,11 @@ impl Door {
             Self::Tcp { listener, tls, seats, descriptors, is_proxy } => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                let (mut workers, unseen) = (arrivals.iter().cycle(), Arc::new(Semaphore::new(UNSEEN)));
+                let mut workers = arrivals.iter().cycle();
+                let unseen = Arc::new(Semaphore::new(UNSEEN));
                 loop {
-                    let (descriptor, waiting) = (permit(&descriptors).await, permit(&unseen).await);
+                    let descriptor = permit(&descriptors).await;
+                    let waiting = permit(&unseen).await;
                     let Some((stream, peer)) = taken(listener.accept().await).await else { continue };
                     let (Ok(stream), is_proxy) = (stream.into_std(), is_proxy(peer)) else { continue };
                     let seat = place(&seats, peer, is_proxy).await;
@@ -90,9 +92,11 @@ impl Door {
             Self::Unix { listener, descriptors } => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::UnixListener::from_std(listener)?;
-                let (mut workers, unseen) = (arrivals.iter().cycle(), Arc::new(Semaphore::new(UNSEEN)));
+                let mut workers = arrivals.iter().cycle();
+                let unseen = Arc::new(Semaphore::new(UNSEEN));
                 loop {
-                    let (descriptor, waiting) = (permit(&descriptors).await, permit(&unseen).await);
+                    let descriptor = permit(&descriptors).await;
+                    let waiting = permit(&unseen).await;
                     let Some((stream, _)) = taken(listener.accept().await).await else { continue };
                     let Ok(stream) = stream.into_std() else { continue };
                     give(workers.next(), Arrival { socket: Socket::Unix(stream), seat: None, is_proxy: false, descriptor, waiting });

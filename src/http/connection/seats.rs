@@ -143,11 +143,13 @@ impl Held {
     /// Turns out the oldest of whoever has the most strangers, else the one that is idle for longest. False when nobody has been
     /// there for so long that it can be asked of them.
     fn evict(&mut self) -> bool {
-        let (mut most, mut victim) = (0, None);
+        let mut most = 0;
+        let mut victim = None;
         for (number, entry) in self.seats.iter().filter(|(_, entry)| entry.may_go(Standing::Stranger)) {
             let count = self.count(&entry.owner);
             if count > most {
-                (most, victim) = (count, Some(*number));
+                most = count;
+                victim = Some(*number);
             }
         }
         let idle = || self.seats.iter().find(|(_, entry)| entry.may_go(Standing::Idle)).map(|(number, _)| *number);

@@ -178,7 +178,8 @@ async fn until_cut<T>(
     served: impl Future<Output = io::Result<T>>,
     mut waiting: Option<OwnedSemaphorePermit>,
 ) -> io::Result<()> {
-    let (mut served, mut given_away) = (pin!(served), pin!(connection.given_away()));
+    let mut served = pin!(served);
+    let mut given_away = pin!(connection.given_away());
     let mut alarm = pin!(tokio::time::sleep(NOTHING_DUE));
     let leave_by: Cell<Option<Instant>> = Cell::new(None);
     poll_fn(|context| {

@@ -246,7 +246,8 @@ impl Courier {
         let is_nosniff = headers
             .get(X_CONTENT_TYPE_OPTIONS)
             .is_some_and(|value| header_text(value).split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("nosniff")));
-        let (version, headers) = (response.version(), headers.clone());
+        let version = response.version();
+        let headers = headers.clone();
         let is_packed = headers.contains_key(CONTENT_ENCODING);
         let wait = patience(&response);
         let mut got = Got {
@@ -307,7 +308,9 @@ impl Got {
         if packing == Packing::Good && headers.contains_key(CONTENT_ENCODING) && packed as u64 == self.bytes {
             self.bytes = body.len() as u64;
         }
-        (self.body, self.is_whole, self.packing) = (body, !is_cut, packing);
+        self.body = body;
+        self.is_whole = !is_cut;
+        self.packing = packing;
         self
     }
 }

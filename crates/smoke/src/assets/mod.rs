@@ -92,8 +92,10 @@ pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, mut answer: Answer
     }
     let headers = page_headers(&answer.headers, &answer.body, kind);
     let page = Page { url: answer.url.clone(), first: visitor.first(), encoding: headers.encoding, cookies };
-    let (body, content_type) = (std::mem::take(&mut answer.body), answer.header(CONTENT_TYPE));
-    let (bytes, url) = (body.len(), answer.url.clone());
+    let body = std::mem::take(&mut answer.body);
+    let content_type = answer.header(CONTENT_TYPE);
+    let bytes = body.len();
+    let url = answer.url.clone();
     // A large page takes a tenth of a second, which the other tasks of this thread should not wait.
     let scanned = tokio::task::spawn_blocking(move || page::scan(&page::decode(&body, content_type.as_deref()), &url, &headers)).await;
     let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be taken apart; its assets are not looked at.") };
@@ -191,7 +193,8 @@ async fn round(
         round.take(asset);
     }
     round.run(until).await;
-    let (assets, fetched) = (round.assets, round.fetched);
+    let assets = round.assets;
+    let fetched = round.fetched;
     let (tally, memory, frames) = round.into_memory();
     let Sum { findings, omitted } = tally.finish();
     (Seen { assets, fetched, findings, omitted, memory }, frames)
@@ -221,8 +224,11 @@ async fn document(got: &Arc<Got>, link: &Asset) -> Option<Judged> {
     let mut headers = page_headers(&got.headers, &got.body, kind);
     // A policy holds for what the page frames as well (Upgrade Insecure Requests, section 3.3).
     headers.upgrades |= link.rescued;
-    (headers.is_framed, headers.is_sandboxed) = (true, link.terms.is_sandboxed);
-    let (encoding, url, document) = (headers.encoding, got.url.clone(), Arc::clone(got));
+    headers.is_framed = true;
+    headers.is_sandboxed = link.terms.is_sandboxed;
+    let encoding = headers.encoding;
+    let url = got.url.clone();
+    let document = Arc::clone(got);
     let scanned = tokio::task::spawn_blocking(move || {
         page::scan(&page::decode(&document.body, document.content_type.as_deref()), &document.url, &headers)
     });

@@ -334,7 +334,8 @@ impl<'a> Round<'a> {
             self.tally.add(rules::truncated::sheet(&link, &wanted.url, sheet.body.len()));
         }
         self.memory.imports.came(&sheet.url, &wanted.url, &link);
-        let (encoding, is_large) = (self.encoding, sheet.body.len() >= LARGE_SHEET_BYTES);
+        let encoding = self.encoding;
+        let is_large = sheet.body.len() >= LARGE_SHEET_BYTES;
         let mut styles = std::mem::take(&mut self.styles);
         let is_quirky = styles.is_quirky;
         let read = move || {

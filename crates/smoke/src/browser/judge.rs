@@ -80,7 +80,8 @@ fn redirected(watched: &Watched) -> Option<Finding> {
 }
 
 fn mixed(mixed: &Mixed) -> Finding {
-    let (url, kind) = (&mixed.url, &mixed.kind);
+    let url = &mixed.url;
+    let kind = &mixed.kind;
     let mut finding = match mixed.resolution.as_str() {
         "MixedContentBlocked" => {
             catalogue::BROWSER_BLOCKED.finding(format!("Chromium does not load {url} ({kind}): the page is https and this is http."))

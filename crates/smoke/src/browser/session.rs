@@ -62,7 +62,8 @@ impl<'a> Session<'a> {
         let target = cdp.call(None, "Target.createTarget", json!({ "url": "about:blank" })).await?;
         let attached = cdp.call(None, "Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true })).await?;
         let id = attached["sessionId"].as_str().unwrap_or_default().to_owned();
-        let (target, ids) = (target["targetId"].clone(), BTreeSet::from([id.clone()]));
+        let target = target["targetId"].clone();
+        let ids = BTreeSet::from([id.clone()]);
         let mut session = Self { cdp, id: id.clone(), ids, target, watched: Watched::default(), own: Own::of(plan), fence };
         session.cdp.call(Some(&id), "Page.enable", json!({})).await?;
         session.listen(&id).await?;

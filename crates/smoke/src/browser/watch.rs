@@ -118,7 +118,8 @@ impl Watched {
 
     /// A frame shows another document: what the one before still asked for is given up, and nothing more is said of it.
     fn leaves(&mut self, frame: &Value) {
-        let (id, loader) = (text(&frame["id"]), text(&frame["loaderId"]));
+        let id = text(&frame["id"]);
+        let loader = text(&frame["loaderId"]);
         let requests = &self.requests;
         self.open.retain(|_, index| requests.get(*index).is_none_or(|request| request.frame != id || request.loader == loader));
     }
@@ -162,7 +163,8 @@ impl Watched {
     fn ends(&mut self, id: &str, params: &Value, failed: Option<String>) {
         let Some(request) = self.open.remove(id).and_then(|index| self.requests.get_mut(index)) else { return };
         request.is_over = true;
-        let (frame, has_failed) = (request.frame.clone(), failed.is_some() && params["canceled"] != true);
+        let frame = request.frame.clone();
+        let has_failed = failed.is_some() && params["canceled"] != true;
         request.took_ms = (params["timestamp"].as_f64().unwrap_or(request.began) - request.began).max(0.0) * 1000.0;
         request.bytes = params["encodedDataLength"].as_f64().unwrap_or_default() as u64;
         request.blocked = params["blockedReason"].as_str().map(str::to_owned);

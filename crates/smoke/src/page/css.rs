@@ -88,7 +88,9 @@ type Nothing = Result<(), ParseError<()>>;
 impl<'n> Sheets<'n> {
     /// Nothing read yet; `names` and `shape` are those of the page.
     pub(super) fn new(names: &'n Names, shape: &'n Shape) -> Self {
-        let (found, used, fonts) = (Vec::new(), HashSet::new(), String::new());
+        let found = Vec::new();
+        let used = HashSet::new();
+        let fonts = String::new();
         Self { names, shape, faces: 0, is_hiding: false, hides: Vec::new(), found, used, fonts }
     }
 

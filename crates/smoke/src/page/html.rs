@@ -171,7 +171,8 @@ fn source_of_picture(walk: &mut Walk<'_>, id: NodeId, element: &Element, kind: &
         return;
     }
     let media = media::media(element.attribute("media").unwrap_or_default());
-    let (rest, is_known) = (picture.rest, KNOWN_TO_ALL.contains(&kind) || KNOWN_TO_MOST.contains(&kind));
+    let rest = picture.rest;
+    let is_known = KNOWN_TO_ALL.contains(&kind) || KNOWN_TO_MOST.contains(&kind);
     let when = selector::both(rest, if is_known { media.when() } else { selector::both(media.when(), Some(When::Later)) });
     picture.rest = match media {
         Holds::Always if KNOWN_TO_ALL.contains(&kind) => None,

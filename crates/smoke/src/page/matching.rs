@@ -159,7 +159,8 @@ impl Attribute {
         let Some((operator, value, is_caseless)) = &self.value else { return true };
         // Values of most attributes of HTML that are compared here, `type` among them, have no case.
         let fold = |text: &str| if *is_caseless || self.name == "type" { text.to_ascii_lowercase() } else { text.to_owned() };
-        let (actual, value) = (fold(actual), fold(value));
+        let actual = fold(actual);
+        let value = fold(value);
         match operator {
             '=' => actual == value,
             '~' => !value.is_empty() && actual.split_ascii_whitespace().any(|word| word == value),

@@ -272,7 +272,8 @@ fn range(words: &[Token<'_>], visitor: Visitor) -> Truth {
     let at = words.iter().position(|word| matches!(word, Token::Ident(_)))?;
     let Token::Ident(name) = &words[at] else { return None };
     let mine = number(&name.to_ascii_lowercase(), visitor)?;
-    let (before, after) = (&words[..at], &words[at + 1..]);
+    let before = &words[..at];
+    let after = &words[at + 1..];
     let mut holds = Some(true);
     if !before.is_empty() {
         let (value, side, is_equal) = match before {

@@ -8,6 +8,7 @@
 mod css;
 mod data_url;
 mod decode;
+mod escape;
 mod font;
 mod gather;
 mod html;

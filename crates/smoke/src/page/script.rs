@@ -3,6 +3,8 @@
 //!
 //! Where the text is not certain to be what it seems, nothing more is said of it: a browser runs no script that it cannot read.
 
+use crate::page::escape::escape;
+
 /// One module that a script imports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Import {
@@ -138,12 +140,15 @@ impl<'t> Reader<'t> {
             Lexeme::Mark('{') => {
                 self.names()?;
                 let here = self.rest;
-                let (line, before) = (self.line, self.before);
+                let line = self.line;
+                let before = self.before;
                 if self.lexeme()? == Some(Lexeme::Word("from")) {
                     return self.source(found);
                 }
                 // The list stands alone: what follows is a statement of its own.
-                (self.rest, self.line, self.before) = (here, line, before);
+                self.rest = here;
+                self.line = line;
+                self.before = before;
                 self.open.clear();
                 Ok(())
             }
@@ -288,7 +293,8 @@ impl<'t> Reader<'t> {
     }
 
     fn regex(&mut self) -> Result<Lexeme<'t>, Stop> {
-        let (mut escaped, mut in_class) = (false, false);
+        let mut escaped = false;
+        let mut in_class = false;
         for (at, c) in self.rest.char_indices().skip(1) {
             match c {
                 '\n' => break,
@@ -368,33 +374,6 @@ fn is_operator(word: &str) -> bool {
     const WORDS: [&str; 13] =
         ["await", "case", "default", "delete", "do", "else", "in", "instanceof", "new", "return", "throw", "typeof", "void"];
     WORDS.contains(&word) || word == "yield"
-}
-
-/// Adds what the escape behind a backslash stands for, and says how many characters it has.
-fn escape(after: &str, text: &mut String) -> Option<usize> {
-    let first = after.chars().next()?;
-    let hex = |digits: &str| u32::from_str_radix(digits, 16).ok().and_then(char::from_u32);
-    match first {
-        'x' => text.push(hex(after.get(1..3)?)?),
-        'u' if after.starts_with("u{") => {
-            let end = after.find('}')?;
-            text.push(hex(after.get(2..end)?)?);
-            return Some(end + 1);
-        }
-        'u' => text.push(hex(after.get(1..5)?)?),
-        'n' => text.push('\n'),
-        't' => text.push('\t'),
-        'r' => text.push('\r'),
-        '\n' => {}
-        // Numbers of old times are refused in modules.
-        '1'..='9' => return None,
-        other => text.push(other),
-    }
-    Some(match first {
-        'x' => 3,
-        'u' => 5,
-        _ => 1,
-    })
 }
 
 #[cfg(test)]

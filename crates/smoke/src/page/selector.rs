@@ -130,6 +130,7 @@ pub(super) fn sooner(a: When, b: When) -> When {
 
 /// What holds when both must: the later of them; none is never.
 pub(super) fn both(a: Option<When>, b: Option<When>) -> Option<When> {
-    let (a, b) = (a?, b?);
+    let a = a?;
+    let b = b?;
     Some(if rank(a) >= rank(b) { a } else { b })
 }

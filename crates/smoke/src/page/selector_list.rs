@@ -191,7 +191,8 @@ impl Reading<'_> {
                 }
             }
             Ok(Token::Function(name)) => {
-                let (name, parent) = (name.to_ascii_lowercase(), self.parent);
+                let name = name.to_ascii_lowercase();
+                let parent = self.parent;
                 let mut read = Pseudo::Unsure;
                 let _: Result<(), cssparser::ParseError<()>> = parser.parse_nested_block(|parser| {
                     if !is_part && depth < DEEPEST {

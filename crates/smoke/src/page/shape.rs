@@ -138,8 +138,10 @@ impl Shape {
     /// Takes in the elements of a document inside the page, which stand by themselves.
     pub(super) fn merge(&mut self, other: &Self) {
         let words: HashMap<u32, &str> = other.symbols.iter().map(|(word, symbol)| (*symbol, &**word)).collect();
-        let (numbers, classes) = (self.nodes.len() as u32, self.classes.len() as u32);
-        let (attributes, values) = (self.attributes.len() as u32, self.values.len() as u32);
+        let numbers = self.nodes.len() as u32;
+        let classes = self.classes.len() as u32;
+        let attributes = self.attributes.len() as u32;
+        let values = self.values.len() as u32;
         let mut own = |symbol: u32| words.get(&symbol).map_or(NOBODY, |word| self.symbol(word));
         let translated: HashMap<u32, u32> = words.keys().map(|symbol| (*symbol, own(*symbol))).collect();
         let own = |symbol: u32| translated.get(&symbol).copied().unwrap_or(NOBODY);

@@ -132,8 +132,7 @@ impl Sink {
     /// A document without anything in it.
     pub(super) fn new() -> Self {
         let nameless = Rc::new(QualName::new(None, ns!(), LocalName::from("")));
-        let (nodes, names) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
-        let sink = Self { nodes, names, nameless, line: Cell::new(1), is_quirky: Cell::new(false) };
+        let sink = Self { nodes: RefCell::default(), names: RefCell::default(), nameless, line: Cell::new(1), is_quirky: Cell::new(false) };
         sink.add(None);
         sink
     }
@@ -189,7 +188,9 @@ impl Sink {
         let (parent, previous, next) = {
             let node = &mut nodes[id as usize];
             let links = (node.parent, node.previous, node.next);
-            (node.parent, node.previous, node.next) = (NONE, NONE, NONE);
+            node.parent = NONE;
+            node.previous = NONE;
+            node.next = NONE;
             links
         };
         if previous != NONE {
@@ -208,7 +209,8 @@ impl Sink {
         Self::detach(nodes, id);
         let last = nodes[parent as usize].last;
         let node = &mut nodes[id as usize];
-        (node.parent, node.previous) = (parent, last);
+        node.parent = parent;
+        node.previous = last;
         if last == NONE {
             nodes[parent as usize].first = id;
         } else {
@@ -219,9 +221,12 @@ impl Sink {
 
     fn attach_before(nodes: &mut [Node], sibling: NodeId, id: NodeId) {
         Self::detach(nodes, id);
-        let (parent, previous) = (nodes[sibling as usize].parent, nodes[sibling as usize].previous);
+        let parent = nodes[sibling as usize].parent;
+        let previous = nodes[sibling as usize].previous;
         let node = &mut nodes[id as usize];
-        (node.parent, node.previous, node.next) = (parent, previous, sibling);
+        node.parent = parent;
+        node.previous = previous;
+        node.next = sibling;
         nodes[sibling as usize].previous = id;
         if previous != NONE {
             nodes[previous as usize].next = id;

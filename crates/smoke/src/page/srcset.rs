@@ -61,7 +61,9 @@ fn descriptors(text: &str) -> (Vec<&str>, &str) {
 
 /// Whether the candidate is valid (none: it is not) and stands for what `src` would.
 fn judge(descriptors: &[&str]) -> Option<bool> {
-    let (mut width, mut density, mut height) = (false, None, false);
+    let mut width = false;
+    let mut density = None;
+    let mut height = false;
     for descriptor in descriptors {
         let mut chars = descriptor.chars();
         let unit = chars.next_back()?;

@@ -91,7 +91,8 @@ impl Entities {
         let mut own = HashMap::new();
         for declaration in doctype.split("<!ENTITY").skip(1) {
             let mut words = declaration.trim_start().splitn(2, |c: char| c.is_ascii_whitespace());
-            let (name, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default().trim_start());
+            let name = words.next().unwrap_or_default();
+            let rest = words.next().unwrap_or_default().trim_start();
             let value = rest.chars().next().filter(|c| matches!(c, '"' | '\'')).and_then(|quote| rest.get(1..)?.split(quote).next());
             own.insert(name.to_owned(), value.filter(|value| !value.contains(['&', '%', '<'])).unwrap_or_default().to_owned());
         }

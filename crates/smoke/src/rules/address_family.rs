@@ -9,7 +9,8 @@ use crate::report::Severity;
 /// `name` stands for both addresses: `other` takes a connection, and `lost` does not because of `why`.
 pub(crate) fn lost(name: &str, lost: SocketAddr, other: SocketAddr, why: &str) -> Finding {
     let kind = if lost.is_ipv4() { "IPv4" } else { "IPv6" };
-    let (lost, other) = (lost.ip(), other.ip());
+    let lost = lost.ip();
+    let other = other.ip();
     let message = format!("{name} stands for {other} and {lost}, and {lost} ({kind}) takes no connection: {why}.");
     let mut finding = ADDRESS_FAMILY.finding(message);
     if lost.is_loopback() {

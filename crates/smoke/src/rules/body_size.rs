@@ -7,7 +7,8 @@ use crate::report::Finding;
 
 /// Whether the body of `answer` has as many bytes as the plan asks for.
 pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
-    let (fewest, size) = (plan.demands.min_body_bytes, answer.body.len());
+    let fewest = plan.demands.min_body_bytes;
+    let size = answer.body.len();
     if fewest == 1 {
         return empty(answer);
     }

@@ -9,7 +9,8 @@ use crate::report::Finding;
 pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
     let longest = plan.demands.max_latency?;
     (answer.head_after > longest).then(|| {
-        let (took_ms, longest_ms) = (answer.head_after.as_millis(), longest.as_millis());
+        let took_ms = answer.head_after.as_millis();
+        let longest_ms = longest.as_millis();
         LATENCY.finding(format!("The answer began after {took_ms} ms, with its connection and handshake; the plan allows {longest_ms} ms."))
     })
 }
