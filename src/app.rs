@@ -185,8 +185,9 @@ impl App {
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let hub = Hub::default();
+        let host = Host::new(&config, daemon(&config).await, fingerprint_key);
         let books = Books { store: store.clone(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
-        let executor = Executor::Here(Here::new(executor, Host::new(&config, daemon(&config).await, fingerprint_key), books));
+        let executor = Executor::Here(Here::new(executor, host, books));
         let deployer = Arc::new(Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor));
         let capacity = capacity(&config.server);
         let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));

@@ -5,23 +5,21 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use sha2::Digest as _;
-
 use crate::dataset::DatasetError;
 use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
 use crate::dataset::commit::Parts;
 use crate::dataset::commit::new_commit;
+use crate::dataset::commit::object_name;
 use crate::dataset::git::Repo;
-use crate::dataset::replay::Own;
+use crate::dataset::git::TAKES_TREES;
+use crate::dataset::range::Own;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
 
 /// The first git whose `merge-tree` can be told the base.
 const TAKES_BASE: (u32, u32) = (2, 40);
-/// The first one that takes trees in place of commits.
-pub(super) const TAKES_TREES: (u32, u32) = (2, 45);
 
 impl Repo {
     /// The new tip of `commits`, oldest first, on the remote's; none where it is not as simple as that.
@@ -180,20 +178,4 @@ fn straight_from<'a>(own: &Own<'_>, commits: &[String], parts: &'a BTreeMap<Stri
     };
     let is_line = commits.windows(2).all(|two| parent(&two[1]) == Some(two[0].as_str()));
     (is_line && commits.last()? == own.local.as_str()).then(|| parent(&commits[0])).flatten()
-}
-
-/// Bytes as hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
-/// The name of a commit object, of as many hex digits as the repository's names have.
-pub(super) fn object_name(bytes: &[u8], digits: usize) -> String {
-    let head = format!("commit {}\0", bytes.len());
-    if digits == 64 {
-        hex(&sha2::Sha256::new().chain_update(head).chain_update(bytes).finalize())
-    } else {
-        hex(&sha1::Sha1::new().chain_update(head).chain_update(bytes).finalize())
-    }
 }

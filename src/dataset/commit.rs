@@ -1,5 +1,7 @@
 //! A commit object as bytes: what is kept when it is carried over, and how a new one is written.
 
+use sha2::Digest as _;
+
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::call::shown;
@@ -106,6 +108,22 @@ impl Repo {
         std::fs::write(&file, bytes).map_err(|error| DatasetError::File(file.clone(), error))?;
         let name = self.git(["hash-object", "-t", "commit", "-w", "--no-filters", "--", &shown(&file)]).text(cancel).await?;
         Commit::parse(name.trim()).map_err(|error| DatasetError::Git { what: "hash-object".to_owned(), why: error.to_string() })
+    }
+}
+
+/// Bytes as hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// The name of a commit object, of as many hex digits as the repository's names have.
+pub(super) fn object_name(bytes: &[u8], digits: usize) -> String {
+    let head = format!("commit {}\0", bytes.len());
+    if digits == 64 {
+        hex(&sha2::Sha256::new().chain_update(head).chain_update(bytes).finalize())
+    } else {
+        hex(&sha1::Sha1::new().chain_update(head).chain_update(bytes).finalize())
     }
 }
 

@@ -24,6 +24,9 @@ use crate::process::Confinement;
 use crate::process::Ended;
 use crate::process::can_confine;
 
+/// The first git whose `merge-tree` takes trees in place of commits.
+pub(super) const TAKES_TREES: (u32, u32) = (2, 45);
+
 /// The folder in the checkout's git folder for our notes.
 const NOTES: &str = "tagalong";
 

@@ -38,6 +38,7 @@ mod own;
 mod park;
 mod place;
 mod publish;
+mod range;
 mod reconcile;
 mod refusal;
 mod remote;

@@ -10,10 +10,10 @@ use std::path::Path;
 use sha2::Digest as _;
 
 use crate::dataset::DatasetError;
-use crate::dataset::at_once::hex;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::call::in_memory;
 use crate::dataset::call::shown;
+use crate::dataset::commit::hex;
 use crate::dataset::git::Repo;
 use crate::process::Cancel;
 

@@ -4,9 +4,9 @@ use crate::clock;
 use crate::dataset::DatasetError;
 use crate::dataset::Kept;
 use crate::dataset::git::Repo;
+use crate::dataset::range::Own;
 use crate::dataset::remote::Pushed;
 use crate::dataset::remote::conflicts_there;
-use crate::dataset::replay::Own;
 use crate::model::Commit;
 use crate::process::Cancel;
 

@@ -4,31 +4,15 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use crate::dataset::DatasetError;
-use crate::dataset::at_once::TAKES_TREES;
-use crate::dataset::at_once::object_name;
 use crate::dataset::call::failed;
 use crate::dataset::commit::Parts;
+use crate::dataset::commit::object_name;
 use crate::dataset::git::Repo;
+use crate::dataset::git::TAKES_TREES;
+use crate::dataset::range::Own;
 use crate::model::Commit;
 use crate::process::Cancel;
 use crate::process::Ended;
-
-/// Which commits are our own: in `local`, and neither in `remote` nor in what the remote had once and no longer has.
-#[derive(Debug, Clone)]
-pub(super) struct Own<'a> {
-    pub(super) local: &'a Commit,
-    pub(super) remote: &'a Commit,
-    pub(super) gone: &'a [Commit],
-}
-
-impl Own<'_> {
-    /// As arguments of `rev-list`.
-    pub(super) fn range(&self) -> Vec<String> {
-        let mut args = vec![self.local.to_string(), format!("^{}", self.remote)];
-        args.extend(self.gone.iter().map(|gone| format!("^{gone}")));
-        args
-    }
-}
 
 /// What became of carrying over.
 #[derive(Debug, Clone, PartialEq, Eq)]

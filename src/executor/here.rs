@@ -41,7 +41,7 @@ impl Here {
                 return None;
             }
         };
-        let engine = self.engine(&claimed.service);
+        let engine = self.host.engine(&claimed.service);
         landing::land(&self.host, claimed, engine, record, cancel).await
     }
 

@@ -92,8 +92,8 @@ async fn enter(site: &mut Site<'_>, entry: Entry) -> (Result<Outcome, StoreError
     let voice = site.record.journal.voice();
     site.engine = site.engine.clone().locked(lock.file()).patient(move |line| voice.warning(line));
     let told = match entry {
-        Entry::Anew(anew) => story(site, anew).await,
-        Entry::Behind(left) => restart::go_on(site, *left).await,
+        Entry::Anew(anew) => Box::pin(story(site, anew)).await,
+        Entry::Behind(left) => Box::pin(restart::go_on(site, *left)).await,
     };
     let ended = match told {
         Ok(outcome) => Ok(outcome),

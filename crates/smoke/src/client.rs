@@ -39,6 +39,9 @@ use crate::report::Finding;
 use crate::tls;
 use crate::tls::Handshakes;
 use crate::unpack;
+use crate::written;
+use crate::written::header_text;
+use crate::written::without_credentials;
 
 const USER_AGENT: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"), " (smoke check)");
 
@@ -114,11 +117,6 @@ pub(super) fn unpacked(headers: &HeaderMap, body: Vec<u8>, cut: bool, most: usiz
 pub(super) fn is_end(version: Version, headers: &HeaderMap, error: &reqwest::Error) -> bool {
     let lasts = version < Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING);
     lasts && fault::is_cut_off(error)
-}
-
-/// A header's value as text.
-pub(super) fn header_text(value: &HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
 /// The client of one check.
@@ -206,7 +204,7 @@ impl Visitor {
             Ok(Err(error)) if self.is_detoured(url) => Err(Box::new(fault::on_the_detour(url, self.detour.as_deref(), &error))),
             Ok(Err(error)) => Err(Box::new(fault::finding(url, &error))),
             Err(_) => {
-                let place = fault::place(url);
+                let place = written::origin_text(url);
                 Err(Box::new(catalogue::TIMEOUT.finding(format!("{place} did not answer in {} ms.", self.timeout.as_millis()))))
             }
         }
@@ -289,14 +287,6 @@ impl Transport {
         }
         client.get(target).headers(headers)
     }
-}
-
-/// `url` without user and password, which belong into no report and no request but the plan's own.
-pub(super) fn without_credentials(url: &Url) -> Url {
-    let mut url = url.clone();
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url
 }
 
 fn authority(url: &Url) -> String {

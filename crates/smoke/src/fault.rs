@@ -11,10 +11,11 @@ use crate::catalogue;
 use crate::hosts::LeadsHome;
 use crate::report::Finding;
 use crate::rules;
+use crate::written;
 
 /// What stopped a request to `url`.
 pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
-    let place = place(url);
+    let place = written::origin_text(url);
     if let Some(tls) = inside::<TlsError>(error) {
         return tls_finding(&place, tls);
     }
@@ -54,20 +55,11 @@ pub(super) fn is_cut_off(error: &reqwest::Error) -> bool {
 }
 
 /// The same as the end of a sentence about something at `url`.
-pub(super) fn told(url: &Url, error: &reqwest::Error) -> String {
+pub(super) fn clause(url: &Url, error: &reqwest::Error) -> String {
     let message = finding(url, error).message;
     let mut letters = message.trim_end_matches('.').chars();
     let first = letters.next().map(|letter| letter.to_ascii_lowercase());
     first.into_iter().chain(letters).collect()
-}
-
-/// Scheme, host and port: paths and queries may carry secrets and are not repeated.
-pub(super) fn place(url: &Url) -> String {
-    match (url.host_str(), url.port()) {
-        (Some(host), Some(port)) => format!("{}://{host}:{port}", url.scheme()),
-        (Some(host), None) => format!("{}://{host}", url.scheme()),
-        (None, _) => format!("{}:", url.scheme()),
-    }
 }
 
 fn tls_finding(place: &str, error: &TlsError) -> Finding {

@@ -30,6 +30,7 @@ mod sample;
 mod several;
 mod tls;
 mod unpack;
+mod written;
 
 #[cfg(test)]
 mod tests;

@@ -8,12 +8,12 @@ use url::Url;
 use crate::catalogue;
 use crate::client::Answer;
 use crate::client::Visitor;
-use crate::client::without_credentials;
 use crate::cookies::Cookies;
 use crate::hosts::Hosts;
 use crate::plan::SmokePlan;
 use crate::report::Finding;
 use crate::rules;
+use crate::written::without_credentials;
 
 /// Where a walk along the redirects ended.
 pub(super) struct Walk {

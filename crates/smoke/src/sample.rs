@@ -15,7 +15,6 @@ use crate::catalogue;
 use crate::certificate;
 use crate::client::Answer;
 use crate::client::Visitor;
-use crate::client::without_credentials;
 use crate::expect;
 use crate::families;
 use crate::plan::Release;
@@ -29,6 +28,7 @@ use crate::report::Report;
 use crate::report::Severity;
 use crate::rules;
 use crate::tls::Handshake;
+use crate::written::without_credentials;
 
 /// What a finding's address asks the server for: without the fragment, which the browser keeps and the static check does not.
 fn asked_for(finding: &Finding) -> Option<String> {

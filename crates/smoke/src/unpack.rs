@@ -7,7 +7,7 @@ use flate2::read::ZlibDecoder;
 use reqwest::header::CONTENT_ENCODING;
 use reqwest::header::HeaderMap;
 
-use crate::client::header_text;
+use crate::written::header_text;
 
 /// Nobody packs a body more often in earnest.
 const MOST_LAYERS: usize = 3;

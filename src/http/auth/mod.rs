@@ -1,4 +1,4 @@
-//! Who calls, and what for. A handler gets its caller and what was asked in one piece, [`Proven`], which is made after proof and
+//! Who calls, and what for. A handler gets its caller and what was asked in one piece, `Proven`, which is made after proof and
 //! scope; the router takes no other handlers.
 //!
 //! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `proven` · `reload` → `proof` → `attempt` · `scheme` ·

@@ -27,16 +27,16 @@ use crate::assets::Wanted;
 use crate::catalogue;
 use crate::client::Packing;
 use crate::client::Transport;
-use crate::client::header_text;
 use crate::client::is_end;
 use crate::client::unpacked;
-use crate::client::without_credentials;
 use crate::cookies::Cookies;
 use crate::fault;
 use crate::hosts::Hosts;
 use crate::page::AssetKind;
 use crate::page::Cors;
 use crate::place::Place;
+use crate::written::header_text;
+use crate::written::without_credentials;
 
 /// As many as the Fetch Standard allows (HTTP-redirect fetch, step 7).
 const MOST_HOPS: usize = 20;
@@ -167,7 +167,7 @@ impl Courier {
             answered => answered,
         };
         answered.map_err(|error| {
-            Missed::Flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, format!("does not come: {}", fault::told(&trip.url, &error))))
+            Missed::Flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, format!("does not come: {}", fault::clause(&trip.url, &error))))
         })
     }
 
@@ -281,7 +281,7 @@ impl Courier {
             let chunk = match chunk {
                 Ok(Some(chunk)) => chunk,
                 Err(error) if !is_end(version, &headers, &error) => {
-                    let why = fault::told(&got.url, &error);
+                    let why = fault::clause(&got.url, &error);
                     let says = format!("breaks off after {} bytes: {why}", got.bytes);
                     return Err(Missed::Flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, says)));
                 }

@@ -8,6 +8,7 @@
 mod courier;
 mod flaw;
 mod imports;
+mod judge;
 mod round;
 pub(super) mod sniff;
 mod stand;
@@ -32,7 +33,6 @@ use crate::assets::round::Round;
 use crate::catalogue;
 use crate::client::Answer;
 use crate::client::Visitor;
-use crate::client::header_text;
 use crate::cookies::Cookies;
 use crate::hosts::Guarded;
 use crate::hosts::Hosts;
@@ -46,6 +46,7 @@ use crate::plan::SmokePlan;
 use crate::report::Finding;
 use crate::report::Severity;
 use crate::rules;
+use crate::written::header_text;
 
 pub(super) use courier::Got;
 pub(super) use flaw::Flaw;

@@ -20,6 +20,7 @@ use crate::assets::courier::Courier;
 use crate::assets::courier::Missed;
 use crate::assets::imports::Imports;
 use crate::assets::imports::Link;
+use crate::assets::judge;
 use crate::catalogue;
 use crate::mixed;
 use crate::page;
@@ -281,7 +282,7 @@ impl<'a> Round<'a> {
                 if got.was_slowed {
                     self.width = (self.width / 2).max(1);
                 }
-                let flaws = rules::flaws(&wanted, &got);
+                let flaws = judge::flaws(&wanted, &got);
                 let is_read = matches!(wanted.kind, AssetKind::Style | AssetKind::Frame);
                 let is_sheet = is_read && (200..300).contains(&got.status) && flaws.iter().all(Flaw::is_harmless);
                 (flaws, is_sheet.then_some(got))

@@ -2,10 +2,10 @@
 
 use crate::catalogue::HEADER;
 use crate::client::Answer;
-use crate::client::header_text;
 use crate::plan::SmokePlan;
 use crate::redirect::shown;
 use crate::report::Finding;
+use crate::written::header_text;
 
 /// The headers of `answer` that are not as the plan expects.
 pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Vec<Finding> {

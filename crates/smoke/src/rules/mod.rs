@@ -20,23 +20,10 @@ pub(super) mod status;
 pub(super) mod truncated;
 pub(super) mod upgraded_asset;
 
-use crate::assets::Flaw;
-use crate::assets::Got;
-use crate::assets::Wanted;
 use crate::catalogue::RuleLevel;
 use crate::catalogue::RuleName;
 use crate::plan::RuleLevels;
 use crate::report::Finding;
-
-/// What is wrong with something that came. A fault that explains the others stands alone.
-pub(super) fn flaws(wanted: &Wanted, got: &Got) -> Vec<Flaw> {
-    let alone = asset_status::judge(got)
-        .or_else(|| content_encoding::broken(got))
-        .or_else(|| asset_cors::judge(got))
-        .or_else(|| asset_empty::judge(wanted, got));
-    let content = if alone.is_some() { [alone, None] } else { [asset_type::judge(wanted, got), asset_integrity::judge(wanted, got)] };
-    upgraded_asset::judge(got).into_iter().chain(content_encoding::unknown(got)).chain(content.into_iter().flatten()).collect()
-}
 
 /// What the service's own levels leave of `findings`.
 pub(super) fn settle(findings: Vec<Finding>, levels: &RuleLevels) -> Vec<Finding> {

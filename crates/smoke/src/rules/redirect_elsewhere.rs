@@ -3,11 +3,11 @@
 use url::Url;
 
 use crate::catalogue::REDIRECT_ELSEWHERE;
-use crate::fault;
 use crate::hosts::Hosts;
 use crate::hosts::LeadsHome;
 use crate::hosts::Stray;
 use crate::report::Finding;
+use crate::written;
 
 /// What a visitor is led by, `from` somewhere, to `to`, where the check does not go because of `stray`.
 pub(crate) fn finding(hosts: &Hosts, from: &str, to: &Url, stray: Stray) -> Finding {
@@ -30,7 +30,7 @@ pub(crate) fn finding(hosts: &Hosts, from: &str, to: &Url, stray: Stray) -> Find
 
 /// The name in `url` stands for private addresses alone.
 pub(crate) fn by_name(url: &Url, home: &LeadsHome) -> Finding {
-    near(format!("The name in {} cannot be asked: {home}.", fault::place(url)))
+    near(format!("The name in {} cannot be asked: {home}.", written::origin_text(url)))
 }
 
 fn near(message: String) -> Finding {
