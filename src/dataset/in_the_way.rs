@@ -185,7 +185,8 @@ pub(super) fn touched(raw: &[u8]) -> Vec<Touched> {
 /// there. Mostly there is none, and nothing else is asked then.
 fn suspects<'a>(work: &Beneath, touched: impl Iterator<Item = &'a Touched> + Clone) -> BTreeSet<(Vec<u8>, bool)> {
     let gone: BTreeSet<&[u8]> = touched.clone().filter(|one| one.old == SUBMODULE).map(|one| one.path.as_slice()).collect();
-    let (mut suspects, mut folders) = (BTreeSet::new(), BTreeMap::<Vec<u8>, bool>::new());
+    let mut suspects = BTreeSet::new();
+    let mut folders = BTreeMap::<Vec<u8>, bool>::new();
     for one in touched {
         let is_there = one.new != "000000";
         if is_there {

@@ -120,13 +120,14 @@ impl Daemon {
         self.0.leash.clone()
     }
 
-    /// `docker ARGS`, in no folder and without a lock.
+    /// `docker ARGS`, in no stack's folder and without a lock.
     pub(super) fn command<S: Into<String>>(&self, args: impl IntoIterator<Item = S>, deadline: Duration) -> Command {
         Command {
             program: self.docker().program.clone(),
             args: args.into_iter().map(Into::into).collect(),
             env: self.env(),
-            dir: None,
+            // No folder of anybody's is kept busy by it.
+            dir: Some("/".into()),
             deadline,
             mask: Arc::clone(self.mask()),
             lock: None,

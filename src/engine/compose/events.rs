@@ -87,7 +87,7 @@ async fn wait(daemon: &Daemon, at_most: Duration) {
 async fn is_denied(daemon: &Daemon) -> bool {
     let began = Instant::now();
     let command = listening(daemon);
-    daemon.memory().listens(true);
+    daemon.memory().listens(Instant::now());
     daemon.news().send_replace(());
     let mut said = String::new();
     let never = Cancel::default();
@@ -95,7 +95,7 @@ async fn is_denied(daemon: &Daemon) -> bool {
         ended = follow(&command, &never, |stream, line| hear(daemon, stream, &line, &mut said)) => Some(ended),
         () = unwanted(daemon) => None,
     };
-    daemon.memory().listens(false);
+    daemon.memory().listens_no_more();
     daemon.news().send_replace(());
     match ended {
         None | Some(Ended::Deadline(_)) => false,

@@ -19,6 +19,8 @@ pub(super) const WANTED: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(1);
 /// An event may come so much later than a look that shows what it tells of.
 const LATE: Duration = Duration::from_secs(2);
+/// A client that listens says nothing until something happens; by then its line surely stands.
+const STANDS: Duration = Duration::from_secs(10);
 /// Without events a look is good for its neighbours only: the services of one page.
 const UNHEARD: Duration = Duration::from_millis(500);
 
@@ -48,7 +50,9 @@ pub(super) struct Memory {
     asked: Option<(Instant, Instant, String)>,
     /// Whether one attends to this memory; it ends when nobody wants it any more.
     pub(super) is_attended: bool,
-    is_listening: bool,
+    /// From when on events are surely heard: the first that came proves the line, and so does time. None: nobody listens.
+    surely: Option<Instant>,
+    has_proof: bool,
     projects: HashMap<String, Seen>,
     /// When the last look at all projects was begun: those that it did not find have nothing.
     all: Option<Instant>,
@@ -92,15 +96,22 @@ impl Memory {
     }
 
     pub(super) fn is_listening(&self) -> bool {
-        self.is_listening
+        self.surely.is_some()
     }
 
-    /// Events are listened to from now on, or no more. Whatever was known may have been missed in between.
-    pub(super) fn listens(&mut self, is_listening: bool) {
-        self.is_listening = is_listening;
+    /// A client begins to listen. Whatever was known may have been missed in between.
+    pub(super) fn listens(&mut self, now: Instant) {
+        self.listens_no_more();
+        self.surely = Some(now + STANDS);
+    }
+
+    /// Nobody listens any more.
+    pub(super) fn listens_no_more(&mut self) {
         self.projects = HashMap::new();
         self.all = None;
         self.suspected = None;
+        self.surely = None;
+        self.has_proof = false;
     }
 
     /// Nobody wants it any more: it holds nothing afterwards.
@@ -112,6 +123,9 @@ impl Memory {
     pub(super) fn hear(&mut self, project: &str, now: Instant) {
         self.heard = Some(now);
         self.suspected = None;
+        if !std::mem::replace(&mut self.has_proof, true) && self.surely.is_some_and(|surely| now < surely) {
+            self.surely = Some(now);
+        }
         match self.projects.get_mut(project) {
             Some(seen) => seen.heard = Some(now),
             // One that nobody has asked for yet, and that the look at all did not find.
@@ -137,7 +151,7 @@ impl Memory {
         let is_news = seen.holds_since().is_some() && how_they_stand(&seen.containers) != how_they_stand(containers);
         seen.containers = Arc::new(containers.to_vec());
         seen.looked = Some(looked);
-        if is_news && self.is_listening {
+        if is_news && self.is_listening() {
             self.suspected.get_or_insert(looked);
         }
     }
@@ -161,11 +175,12 @@ impl Memory {
 
     /// How `project` stands, where that is known and was looked at no longer than `at_most` ago; and how long ago.
     pub(super) fn recall(&self, project: &str, at_most: Duration, now: Instant) -> Option<(Arc<Vec<Container>>, Duration)> {
-        let at_most = if self.is_listening { at_most } else { at_most.min(UNHEARD) };
         let (containers, looked) = match self.projects.get(project) {
             Some(seen) => (Arc::clone(&seen.containers), seen.holds_since()?),
             None => (Arc::default(), self.all?),
         };
+        let is_heard = self.surely.is_some_and(|surely| looked >= surely);
+        let at_most = if is_heard { at_most } else { at_most.min(UNHEARD) };
         let age = now.duration_since(looked);
         (age <= at_most).then_some((containers, age))
     }
@@ -190,6 +205,7 @@ mod tests {
 
     use crate::engine::compose::containers::tests::container;
     use crate::engine::compose::memory::Memory;
+    use crate::engine::compose::memory::STANDS;
     use crate::engine::compose::memory::UNHEARD;
     use crate::engine::compose::memory::WANTED;
     use crate::engine::container::Container;
@@ -206,8 +222,10 @@ mod tests {
 
     fn attended() -> (Memory, Instant) {
         let mut memory = Memory { is_attended: true, ..Memory::default() };
-        memory.listens(true);
-        (memory, Instant::now())
+        let start = Instant::now();
+        memory.listens(start);
+        memory.hear("another", start);
+        (memory, start + Duration::from_millis(1))
     }
 
     #[test]
@@ -267,13 +285,32 @@ mod tests {
     #[test]
     fn without_events_a_look_is_good_for_a_moment() {
         let (mut memory, start) = attended();
-        memory.listens(false);
+        memory.listens_no_more();
         memory.begin("site");
         memory.keep("site", &one("web"), start);
         assert!(memory.recall("site", LONG, start + UNHEARD).is_some());
         assert!(memory.recall("site", LONG, start + seconds(1)).is_none());
-        memory.listens(true);
+        memory.listens(start);
         assert!(memory.recall("site", LONG, start).is_none(), "what happened in between was not heard");
+    }
+
+    #[test]
+    fn a_line_that_may_not_stand_yet_proves_nothing() {
+        let (mut memory, start) = attended();
+        memory.listens(start);
+        memory.begin("site");
+        memory.keep("site", &one("web"), start + seconds(1));
+        assert!(memory.recall("site", LONG, start + seconds(1)).is_some());
+        assert!(memory.recall("site", LONG, start + seconds(3)).is_none(), "what happened meanwhile may not have been heard");
+        let mut by_time = memory;
+        by_time.keep("site", &one("web"), start + STANDS);
+        assert!(by_time.recall("site", LONG, start + STANDS + seconds(9)).is_some());
+        let (mut memory, start) = attended();
+        memory.listens(start);
+        memory.hear("another", start + seconds(2));
+        memory.begin("site");
+        memory.keep("site", &one("web"), start + seconds(2));
+        assert!(memory.recall("site", LONG, start + seconds(9)).is_some(), "an event has proven the line");
     }
 
     #[test]

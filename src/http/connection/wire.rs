@@ -43,6 +43,10 @@ pub(in crate::http) enum Via {
 /// To whoever sends a head that is too large.
 const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
+/// So much of a body that nobody reads is taken from the line before the connection is closed: a line that is closed with bytes
+/// unread is reset, and whoever still sends would not read why (RFC 9112, section 9.6).
+const MOST_UNREAD: usize = 16 << 20;
+
 /// What is known of one connection.
 #[derive(Debug)]
 pub(in crate::http) struct Connection {
@@ -54,12 +58,23 @@ pub(in crate::http) struct Connection {
     is_proxy: bool,
     is_proven: Cell<bool>,
     is_closing: Cell<bool>,
+    /// How much of a body that nobody reads is still let go of before the connection is closed.
+    lets_go: Cell<usize>,
 }
 
 impl Connection {
     pub(super) fn new(via: Via, seat: Option<Seat>, is_proxy: bool) -> Self {
         let pace = Pace::new(if is_proxy { IDLE_PROXY } else { IDLE });
-        Self { via, pace, head: Cell::default(), seat, is_proxy, is_proven: Cell::default(), is_closing: Cell::default() }
+        Self {
+            via,
+            pace,
+            head: Cell::default(),
+            seat,
+            is_proxy,
+            is_proven: Cell::default(),
+            is_closing: Cell::default(),
+            lets_go: Cell::default(),
+        }
     }
 
     /// The call is for this subscriber, as far as a trusted proxy knows.
@@ -130,6 +145,7 @@ impl Turn {
         let Some(connection) = &self.connection else { return false };
         self.stays.set(is_read && (connection.is_proven.get() || connection.is_proxy));
         connection.is_closing.set(!self.stays.get());
+        connection.lets_go.set(if is_read { 0 } else { MOST_UNREAD });
         self.stays.get()
     }
 }
@@ -161,6 +177,28 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(line: Line, connection: Rc<Connection>) -> Self {
         Self { line, connection }
+    }
+}
+
+impl Wire {
+    /// Takes what still comes from the line, until the other side ends it, or too much came; who closes the connection bounds the
+    /// time.
+    fn poll_let_go(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0_u8; 4096];
+        loop {
+            let left = self.connection.lets_go.get();
+            let mut buffer = ReadBuf::new(&mut scratch);
+            if left == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let read = match &mut self.line {
+                Line::Tcp(line) => Pin::new(line).poll_read(context, &mut buffer),
+                Line::Tls(line) => Pin::new(line).poll_read(context, &mut buffer),
+                Line::Unix(line) => Pin::new(line).poll_read(context, &mut buffer),
+            };
+            let is_over = ready!(read).is_err() || buffer.filled().is_empty();
+            self.connection.lets_go.set(if is_over { 0 } else { left.saturating_sub(buffer.filled().len()) });
+        }
     }
 }
 
@@ -215,10 +253,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.line {
+        let ended = match &mut self.line {
             Line::Tcp(line) => Pin::new(line).poll_shutdown(context),
             Line::Tls(line) => Pin::new(line).poll_shutdown(context),
             Line::Unix(line) => Pin::new(line).poll_shutdown(context),
-        }
+        };
+        ready!(ended)?;
+        self.poll_let_go(context)
     }
 }

@@ -3,9 +3,13 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what is wrong by ending")]
 
+mod imports;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
+
+use imports::Imports;
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -86,4 +90,39 @@ fn every_file_keeps_to_its_budget() {
         .map(|(file, lines)| format!("{}: {lines} lines", file.display()))
         .collect();
     assert!(too_long.is_empty(), "{too_long:#?}");
+}
+
+/// What of a source file is no comment and no test.
+fn product_text(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).expect("a source");
+    let is_test = file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs");
+    let product = text.lines().take_while(|line| !is_test && !line.starts_with("#[cfg(test)]"));
+    product.filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |all, line| all + line + "\n")
+}
+
+#[test]
+fn files_use_each_other_in_one_direction() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (source, at_least) in [("src", 500), ("crates/smoke/src", 200)] {
+        let imports = Imports::of(&root.join(source));
+        assert!(imports.count() > at_least, "{source}: only {} uses were found: the test reads the wrong thing", imports.count());
+        assert!(imports.circles().is_empty(), "{source}: {:#?}", imports.circles());
+    }
+}
+
+/// A tuple on both sides of `=` says how many values there are and not what they have to do with each other.
+#[test]
+fn no_tuple_only_hides_how_many_values_there_are() {
+    let mut all = Vec::new();
+    files(&source(), &mut all);
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("crates"), &mut all);
+    let pattern = regex::Regex::new(r"(?m)^ *(let )?\((mut )?[a-z_][\w.]*(, (mut )?[a-z_][\w.]*)+\) = \(").expect("a pattern");
+    let found: Vec<String> = all
+        .iter()
+        .flat_map(|file| {
+            let text = product_text(file);
+            pattern.find_iter(&text).map(|found| format!("{}: {}", file.display(), found.as_str().trim())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
 }
