@@ -48,7 +48,7 @@ pub struct NewDeployment {
     /// Stop after preflight and say what would be pinned.
     #[serde(default)]
     pub dry_run: bool,
-    /// Land it although the service is held or a newer release is live.
+    /// Land it although the service is held, was left for a person, or a newer release is live.
     #[serde(default)]
     pub force: bool,
 }

@@ -118,7 +118,7 @@ send() {
         sleep "$pause"
         ;;
       422)
-        # A guard's word, said before anything was queued: the same as a deployment that ended refused.
+        # A guard's word, said before anything was accepted: the same as a deployment that ended refused.
         outcome=refused summary=$(field detail "$answer") deployment=''
         return
         ;;
@@ -232,7 +232,7 @@ report() {
 
 # The same numbers as `tagalong deploy` ends with.
 exit_code() {
-  local names=(rolled_back rollback_failed superseded refused failed broken held cancelled) i
+  local names=(rolled_back rollback_failed superseded refused failed broken needs_operator cancelled) i
   case $outcome in live | dry_run) return 0 ;; esac
   for i in "${!names[@]}"; do
     if [[ ${names[i]} == "$outcome" ]]; then return $((10 + i)); fi

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Stop after preflight and say what would be pinned
     #[arg(long)]
     dry_run: bool,
-    /// Land it although the service is held or a newer release is live
+    /// Land it although the service is held, was left for a person, or a newer release is live
     #[arg(long)]
     force: bool,
 }

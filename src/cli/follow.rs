@@ -87,6 +87,7 @@ async fn one_stream(client: &Client, path: &str, view: &mut View<'_>) -> anyhow:
 
 struct View<'a> {
     output: &'a Output,
+    /// The position of the last line that was shown.
     after: i64,
     step: Option<Step>,
     began: Instant,
@@ -105,7 +106,7 @@ impl View<'_> {
             return Ok(Some((serde_json::from_value(value).context("The outcome does not read")?, summary)));
         }
         let line: Line = serde_json::from_str(data).context("A line does not read")?;
-        self.after = line.seq;
+        self.after = line.position;
         if self.output.is_json() {
             self.output.json_line(&line);
             return Ok(None);

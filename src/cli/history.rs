@@ -9,6 +9,7 @@ use crate::cli::output::duration;
 use crate::clock;
 use crate::model::ServiceName;
 use crate::model::State;
+use crate::model::WaitsFor;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -43,7 +44,8 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
 /// A line of facts; and a second one for why it was ordered and why it did not go well, where there is something to say.
 fn show(output: &Output, one: &api::Deployment) {
     let (word, tone) = match &one.state {
-        State::Queued => ("waiting".to_owned(), Tone::Faint),
+        State::Waiting { waits_for: WaitsFor::Turn } => ("waiting".to_owned(), Tone::Faint),
+        State::Waiting { waits_for } => (format!("for {}", waits_for.as_str()), Tone::Faint),
         State::Running { step } => (format!("at {step}"), Tone::Strong),
         State::Done { outcome } if outcome.is_success() => (outcome.name().to_owned(), Tone::Good),
         State::Done { outcome } => (outcome.name().to_owned(), Tone::Bad),

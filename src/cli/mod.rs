@@ -42,7 +42,7 @@ use crate::cli::output::Output;
 #[derive(Debug, Parser)]
 #[command(name = "tagalong", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 held · 17 cancelled · 18 only some serve the data · 19 nobody does"
+    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 needs operator · 17 cancelled · 18 only some serve the data · 19 nobody does"
 )]
 struct Cli {
     #[command(flatten)]
@@ -71,7 +71,7 @@ enum Command {
     Retry(retry::Args),
     /// Take over what runs: look at it and record it as verified, change nothing
     Adopt(adopt::Args),
-    /// End the hold that a rollback put on a service
+    /// Let CI deploy again after a rollback, or after an outcome that was left for a person
     Resume(resume::Args),
     /// Bring what is new in a dataset to its readers, here and at its peers
     Reload(reload::Args),

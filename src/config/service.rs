@@ -53,7 +53,7 @@ pub enum OnFailure {
     /// The previous release comes back.
     Undo,
     /// It stays for a person.
-    Hold,
+    Leave,
 }
 
 /// How long each step may take.
@@ -132,7 +132,7 @@ impl Service {
             stack,
             tag_pattern: from.parsed("tag_pattern", whole_pattern),
             loaded_images: from.flag("loaded_images", false),
-            on_failure: from.choice("on_failure", &[("undo", OnFailure::Undo), ("hold", OnFailure::Hold)]),
+            on_failure: from.choice("on_failure", &[("undo", OnFailure::Undo), ("leave", OnFailure::Leave)]),
             keep: from.whole("keep", 5, 2..=1000) as usize,
             max_wait: from.seconds("max_wait_s", 3600.0, 1.0..=604_800.0),
             hold: (!hold.is_zero()).then_some(hold),

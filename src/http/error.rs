@@ -8,7 +8,7 @@ use actix_web::http::header::RETRY_AFTER;
 use actix_web::http::header::WWW_AUTHENTICATE;
 
 use crate::api;
-use crate::model::Guard;
+use crate::model::Refusal;
 use crate::orders::OrderError;
 use crate::reload::ReloadError;
 use crate::store::StoreError;
@@ -123,14 +123,24 @@ impl From<StoreError> for ApiError {
 
 impl From<OrderError> for ApiError {
     fn from(error: OrderError) -> Self {
-        let detail = error.to_string();
         match error {
-            OrderError::UnknownService(_) => Self::new(StatusCode::NOT_FOUND, "unknown_service", detail),
-            OrderError::Refused { guard, .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, guard_code(guard), detail),
-            OrderError::NotEnded(_) => Self::conflict("not_ended", detail),
-            OrderError::IdReused => Self::conflict("id_reused", detail),
-            OrderError::Busy(_) => Self::busy(detail),
+            OrderError::Refused(refusal) => refusal.into(),
             OrderError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        if let Some(guard) = refusal.guard() {
+            return Self::new(StatusCode::UNPROCESSABLE_ENTITY, guard.as_str(), detail);
+        }
+        match refusal {
+            Refusal::UnknownService(_) => Self::new(StatusCode::NOT_FOUND, "unknown_service", detail),
+            Refusal::NotEnded(_) => Self::conflict("not_ended", detail),
+            Refusal::IdReused => Self::conflict("id_reused", detail),
+            _ => Self::busy(detail),
         }
     }
 }
@@ -145,10 +155,6 @@ impl From<ReloadError> for ApiError {
             ReloadError::Store(error) => error.into(),
         }
     }
-}
-
-fn guard_code(guard: Guard) -> &'static str {
-    guard.as_str()
 }
 
 impl std::fmt::Display for ApiError {

@@ -1,4 +1,4 @@
-//! The journal: lines of a deployment, stored in batches and told to whoever follows.
+//! The journal: lines of a deployment and its runs, stored in batches and told to whoever follows.
 //!
 //! A line is first stored and then told, so a follower reads everything from the store and nothing can be missed.
 
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::model::DeploymentId;
-use crate::model::Line;
+use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::Mask;
 use crate::model::Step;
@@ -90,7 +90,7 @@ impl Drop for Stuck {
     }
 }
 
-/// The journal of one deployment that is being carried out here. Giving it a line never waits.
+/// The journal of one run that is being carried out here. Giving it a line never waits.
 #[derive(Debug)]
 pub struct Journal {
     pen: Arc<Pen>,
@@ -112,7 +112,7 @@ impl Voice {
 
 #[derive(Debug)]
 struct Pen {
-    sender: mpsc::UnboundedSender<Line>,
+    sender: mpsc::UnboundedSender<LineDraft>,
     mask: Arc<Mask>,
     /// The step that lines belong to, and the number of the next one.
     at: Mutex<(Step, i64)>,
@@ -123,7 +123,7 @@ impl Pen {
         let text = clean(&self.mask.hide(text));
         // Lines are sent in the order of their numbers.
         let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = Line { seq: at.1, at_ms: clock::now_ms(), step: at.0, kind, text };
+        let line = LineDraft { seq: at.1, at_ms: clock::now_ms(), step: at.0, kind, text };
         at.1 += 1;
         // The writer ends after this value only.
         let _ = self.sender.send(line);
@@ -131,12 +131,12 @@ impl Pen {
 }
 
 impl Journal {
-    /// Goes on behind the last stored line of the deployment. A run that another has taken over stores nothing any more.
+    /// Goes on behind the last stored line of the run. One that another executor has taken over stores nothing any more.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn open(store: &Store, hub: &Hub, fence: &Fence, mask: Arc<Mask>) -> Result<Self, StoreError> {
-        let next_seq = store.last_seq(&fence.id).await? + 1;
+        let next_seq = store.last_seq(fence).await? + 1;
         let (sender, receiver) = mpsc::unbounded_channel();
         let writing = Arc::clone(&hub.writing).read_owned().await;
         let writer = tokio::spawn(write(store.clone(), hub.clone(), fence.clone(), receiver, writing));
@@ -188,7 +188,7 @@ impl Journal {
     }
 }
 
-async fn write(store: Store, hub: Hub, fence: Fence, mut lines: mpsc::UnboundedReceiver<Line>, _writing: OwnedRwLockReadGuard<()>) {
+async fn write(store: Store, hub: Hub, fence: Fence, mut lines: mpsc::UnboundedReceiver<LineDraft>, _writing: OwnedRwLockReadGuard<()>) {
     let mut last_try = None;
     while let Some(first) = lines.recv().await {
         let mut batch = vec![first];

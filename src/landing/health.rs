@@ -49,43 +49,38 @@ pub(super) async fn health(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Sto
 
 /// What is observed is waited for; what decides is a look of its own.
 async fn wait_until_good(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop> {
-    let mut looked = Instant::now();
-    let (watch, first) = tokio::join!(Watch::over(site, leg), site.engine.containers(&site.cancel));
-    let (mut watch, mut seen) = (watch?, Observed::now(first?));
-    let mut said = Instant::now();
-    let good = loop {
-        let waiting = match watch.judge(&seen.containers) {
-            Verdict::Decided(verdict) if seen.age.is_zero() => break verdict?,
-            Verdict::Decided(_) => {
-                looked = Instant::now();
-                seen = Observed::now(site.engine.containers(&site.cancel).await?);
-                continue;
-            }
-            Verdict::Waiting(waiting) => waiting,
-        };
+    let mut watch = Watch::over(site, leg).await?;
+    let (began, mut said) = (watch.began, Instant::now());
+    let (mut looked, mut observed) = (Instant::now(), Observed::now(site.engine.containers(&site.cancel).await?));
+    loop {
+        let mine: Vec<&Container> = seen::pinned(leg.resolved, &observed.containers).collect();
+        let judged = watch.look(&mine);
+        let is_over = mine.is_empty() && began.elapsed() > site.service.health.deadline;
+        if !observed.age.is_zero() && (is_over || judged.as_ref().map_or(true, Vec::is_empty)) {
+            (looked, observed) = (Instant::now(), Observed::now(site.engine.containers(&site.cancel).await?));
+            continue;
+        }
+        let waiting = judged?;
+        if waiting.is_empty() {
+            let many = if mine.len() == 1 { "1 container is".into() } else { format!("{} containers are", mine.len()) };
+            site.record.journal.note(format!("{many} good"));
+            return Ok(());
+        }
+        if is_over {
+            return Err(Fault::Container(format!("no container came up: {}.", waiting.join("; "))).into());
+        }
         if said.elapsed() >= SAY {
             said = Instant::now();
-            site.record.journal.note(format!("waiting {} s: {}", watch.began.elapsed().as_secs(), waiting.join("; ")));
+            site.record.journal.note(format!("waiting {} s: {}", began.elapsed().as_secs(), waiting.join("; ")));
             say_last_lines(site, leg).await;
         }
         tokio::select! {
             () = site.cancel.cancelled() => return Err(Stop::Cancelled),
-            // Time passes for what is only waited for, too.
+            // Where nothing happens, time passes all the same for what is waited for.
             () = site.engine.changed(looked, LOOK) => {}
         }
-        looked = Instant::now();
-        seen = site.engine.observed(UNHEARD, &site.cancel).await?;
-    };
-    site.record.journal.note(if good == 1 { "1 container is good".to_owned() } else { format!("{good} containers are good") });
-    Ok(())
-}
-
-/// What follows from how the containers stand.
-enum Verdict {
-    /// So many, which are all, are good; or one will not become so.
-    Decided(Result<usize, Fault>),
-    /// For what it is waited.
-    Waiting(Vec<String>),
+        (looked, observed) = (Instant::now(), site.engine.observed(UNHEARD, &site.cancel).await?);
+    }
 }
 
 /// What containers are judged by while they are waited for.
@@ -106,18 +101,6 @@ impl<'a> Watch<'a> {
             wanted_ids.extend(site.engine.image(&image.by_digest(), &site.cancel).await?.map(|found| found.id));
         }
         Ok(Self { leg, rules: site.service.health.clone(), wanted_ids, began: Instant::now(), first_restarts: HashMap::new() })
-    }
-
-    fn judge(&mut self, containers: &[Container]) -> Verdict {
-        let mine: Vec<&Container> = seen::pinned(self.leg.resolved, containers).collect();
-        match self.look(&mine) {
-            Err(fault) => Verdict::Decided(Err(fault)),
-            Ok(waiting) if waiting.is_empty() => Verdict::Decided(Ok(mine.len())),
-            Ok(waiting) if mine.is_empty() && self.began.elapsed() > self.rules.deadline => {
-                Verdict::Decided(Err(Fault::Container(format!("no container came up: {}.", waiting.join("; ")))))
-            }
-            Ok(waiting) => Verdict::Waiting(waiting),
-        }
     }
 
     /// What is still waited for; empty when all are good.

@@ -20,7 +20,6 @@ use crate::registry::Registries;
 #[derive(Debug)]
 pub struct Host {
     live: RwLock<Arc<Live>>,
-    daemon: RwLock<Daemon>,
     /// Who the Docker daemon is: it does not change while a server lives.
     pub(super) docker: OnceCell<Server>,
     /// Keys the fingerprints that stand for secret values in stored configurations.
@@ -30,6 +29,7 @@ pub struct Host {
 /// What of the configuration is in force for all runs.
 #[derive(Debug)]
 pub(super) struct Live {
+    daemon: Daemon,
     pub(super) registries: Registries,
     /// Where files are that are needed only for a moment.
     pub(super) passing_dir: PathBuf,
@@ -38,8 +38,9 @@ pub(super) struct Live {
 }
 
 impl Live {
-    fn of(config: &Config) -> Arc<Self> {
+    fn of(config: &Config, daemon: Daemon) -> Arc<Self> {
         Arc::new(Self {
+            daemon,
             registries: Registries::new(config.docker.clone(), config.registries.clone()),
             passing_dir: config.server.passing_dir(),
             keeps: config.services.values().map(|service| (service.name.clone(), service.keep)).collect(),
@@ -51,20 +52,19 @@ impl Host {
     /// A host, whose Docker is `daemon`, on which nothing was carried out yet.
     #[must_use]
     pub fn new(config: &Config, daemon: Daemon, fingerprint_key: Vec<u8>) -> Self {
-        Self { live: RwLock::new(Live::of(config)), daemon: RwLock::new(daemon), docker: OnceCell::new(), fingerprint_key }
+        Self { live: RwLock::new(Live::of(config, daemon)), docker: OnceCell::new(), fingerprint_key }
     }
 
     /// Every run from now on asks Docker and the registries and keeps images as `config` says.
     pub fn set_config(&self, config: &Config) {
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Live::of(config);
-        let mut daemon = self.daemon.write().unwrap_or_else(PoisonError::into_inner);
-        *daemon = daemon.configured(config.docker.clone(), Arc::clone(&config.mask));
+        let daemon = self.live().daemon.configured(config.docker.clone(), Arc::clone(&config.mask));
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Live::of(config, daemon);
     }
 
     /// The engine of a service's stack. It holds no lock and waits for nothing: it is for looking only, until it gets both.
     #[must_use]
     pub fn engine(&self, service: &Service) -> Engine {
-        Engine::new(&self.daemon.read().unwrap_or_else(PoisonError::into_inner), &service.stack)
+        Engine::new(&self.live().daemon, &service.stack)
     }
 
     pub(super) fn live(&self) -> Arc<Live> {

@@ -6,6 +6,7 @@ use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::State;
 use crate::store::Deployment;
+use crate::store::Listed;
 use crate::store::Store;
 use crate::store::StoreError;
 
@@ -35,8 +36,8 @@ impl Past {
         self.store.verified(&self.service).await
     }
 
-    /// What waits or is carried out.
-    pub(super) async fn unfinished(&self) -> Result<Vec<Deployment>, StoreError> {
+    /// What waits or is carried out, and what does not read and may be either.
+    pub(super) async fn unfinished(&self) -> Result<Listed, StoreError> {
         self.store.unfinished(&self.service).await
     }
 
@@ -55,7 +56,13 @@ pub async fn left_half_way(store: &Store, order: &Order) -> Result<Option<Deploy
     if order.kind != OrderKind::Rollback {
         return Ok(None);
     }
-    let last = store.last_change(&order.service).await?;
+    let last = match store.last_change(&order.service).await?.transpose() {
+        Ok(last) => last,
+        Err(error) => {
+            tracing::error!(service = %order.service, %error, "what the last change left does not read, so nobody brings it back");
+            None
+        }
+    };
     let is_left =
         |one: &Deployment| matches!(one.state, State::Done { outcome: Outcome::Cancelled { changed: true, brought_back: false, .. } });
     Ok(last.filter(is_left))

@@ -52,7 +52,7 @@ impl Record {
     /// # Errors
     /// When the database does not answer.
     pub async fn open(books: &Books, deployment: &Deployment, mask: Arc<Mask>) -> Result<Self, StoreError> {
-        let fence = Fence { id: deployment.id.clone(), number: deployment.fence };
+        let fence = deployment.fence();
         Ok(Self {
             journal: Journal::open(&books.store, &books.hub, &fence, mask).await?,
             past: Past::new(books.store.clone(), deployment.order.service.clone()),

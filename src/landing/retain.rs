@@ -67,7 +67,11 @@ async fn no_longer_needed(host: &Host, past: &Past, service: &Service) -> Result
         let other = past.of(name);
         let kept = all(other.verified().await?)?;
         needed.extend(kept.iter().take(*keep).flat_map(|one| one.images.iter().map(ImageRef::by_digest)));
-        needed.extend(other.unfinished().await?.iter().flat_map(|one| one.images.iter().map(ImageRef::by_digest)));
+        let mut unfinished = other.unfinished().await?;
+        if let Some(error) = unfinished.unreadable.pop() {
+            return Err(error);
+        }
+        needed.extend(unfinished.deployments.iter().flat_map(|one| one.images.iter().map(ImageRef::by_digest)));
     }
     let mut seen = HashSet::new();
     old.retain(|image| !needed.contains(&image.by_digest()) && seen.insert(image.by_digest()));

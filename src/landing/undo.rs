@@ -109,7 +109,7 @@ pub(super) async fn take_back(site: &mut Site<'_>, unwinding: Unwinding, stop: S
 pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop) -> Result<Outcome, StoreError> {
     let (why, by) = match stop {
         Stop::Lost(error) => return Err(error),
-        Stop::OldFault(why) => return Ok(Outcome::Held { why }),
+        Stop::OldFault(why) => return Ok(Outcome::NeedsOperator { why }),
         Stop::Cancelled => ("it was cancelled".to_owned(), Some(site.record.cancelled_by().await?)),
         Stop::Refused(Objection { why, .. }) => (why, None),
         Stop::Fault(fault) => {
@@ -123,11 +123,11 @@ pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop
         // bringing another one up before it would only keep the page broken longer.
         return Ok(Outcome::Cancelled { by: by.clone(), changed: true, brought_back: false });
     }
-    if site.service.on_failure == OnFailure::Hold && by.is_none() && unwinding.whose == Whose::Own {
-        return Ok(Outcome::Held { why: format!("{why} It is left as it is (on_failure = \"hold\").") });
+    if site.service.on_failure == OnFailure::Leave && by.is_none() && unwinding.whose == Whose::Own {
+        return Ok(Outcome::NeedsOperator { why: format!("{why} It is left as it is (on_failure = \"leave\").") });
     }
     if unwinding.change.release.barrier && !site.order.force {
-        return Ok(Outcome::Held {
+        return Ok(Outcome::NeedsOperator {
             why: format!("{why} The release says that it must not be rolled back past, so it is left for a person."),
         });
     }

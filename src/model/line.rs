@@ -52,10 +52,29 @@ impl LineKind {
     }
 }
 
-/// One line of a deployment's journal, numbered from 1 without gaps.
+/// A line before it is stored: whoever writes it numbers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineDraft {
+    /// Its number within its run, from 1 without gaps.
+    pub seq: i64,
+    /// When, in ms since 1970 (UTC).
+    pub at_ms: i64,
+    /// The step it belongs to.
+    pub step: Step,
+    /// What kind of line it is.
+    pub kind: LineKind,
+    /// The text: one line, control characters escaped, secrets masked.
+    pub text: String,
+}
+
+/// One stored line of a deployment's journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Line {
-    /// Its number within the deployment.
+    /// Its place among all lines of the deployment: greater than that of every line that was stored before.
+    pub position: i64,
+    /// The run that wrote it; 0: it is the deployment's own.
+    pub run: i64,
+    /// Its number within the run.
     pub seq: i64,
     /// When, in ms since 1970 (UTC).
     pub at_ms: i64,

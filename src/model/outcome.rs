@@ -1,4 +1,4 @@
-//! States of a deployment and how it can end.
+//! How a deployment can end.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -6,7 +6,6 @@ use utoipa::ToSchema;
 
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
-use crate::model::Step;
 
 /// What refused an order. Each name stands in the API, the README and the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -16,6 +15,8 @@ pub enum Guard {
     TagPattern,
     /// A rollback holds the service.
     Held,
+    /// The last deployment left the service for a person.
+    NeedsOperator,
     /// A newer release is live.
     Late,
     /// The order waited longer than `max_wait_s`.
@@ -49,6 +50,7 @@ impl Guard {
         match self {
             Self::TagPattern => "tag_pattern",
             Self::Held => "held",
+            Self::NeedsOperator => "needs_operator",
             Self::Late => "late",
             Self::Age => "age",
             Self::Barrier => "barrier",
@@ -115,7 +117,7 @@ pub enum Outcome {
         runs: String,
     },
     /// Left as it is for a person.
-    Held {
+    NeedsOperator {
         /// Why.
         why: String,
     },
@@ -147,7 +149,7 @@ impl Outcome {
             Self::Refused { .. } => "refused",
             Self::Failed { .. } => "failed",
             Self::Broken { .. } => "broken",
-            Self::Held { .. } => "held",
+            Self::NeedsOperator { .. } => "needs_operator",
             Self::Cancelled { .. } => "cancelled",
             Self::DryRun { .. } => "dry_run",
         }
@@ -155,7 +157,7 @@ impl Outcome {
 
     /// Every name, for metrics that show zero before the first.
     pub const NAMES: [&'static str; 10] =
-        ["live", "rolled_back", "rollback_failed", "superseded", "refused", "failed", "broken", "held", "cancelled", "dry_run"];
+        ["live", "rolled_back", "rollback_failed", "superseded", "refused", "failed", "broken", "needs_operator", "cancelled", "dry_run"];
 
     /// The CLI's exit code.
     #[must_use]
@@ -168,8 +170,22 @@ impl Outcome {
             Self::Refused { .. } => 13,
             Self::Failed { .. } => 14,
             Self::Broken { .. } => 15,
-            Self::Held { .. } => 16,
+            Self::NeedsOperator { .. } => 16,
             Self::Cancelled { .. } => 17,
+        }
+    }
+
+    /// Whether what the service runs, or what is known of it, may be another since: an adoption counts as well.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Live { .. }
+            | Self::RolledBack { .. }
+            | Self::RollbackFailed { .. }
+            | Self::Broken { .. }
+            | Self::NeedsOperator { .. } => true,
+            Self::Cancelled { changed, .. } => *changed,
+            Self::Superseded { .. } | Self::Refused { .. } | Self::Failed { .. } | Self::DryRun { .. } => false,
         }
     }
 
@@ -194,7 +210,7 @@ impl std::fmt::Display for Outcome {
             Self::Refused { guard, why } => write!(f, "refused ({}), nothing was changed: {why}", guard.as_str()),
             Self::Failed { why } => write!(f, "failed, nothing was changed: {why}"),
             Self::Broken { why, runs } => write!(f, "broken, with nothing to return to: {why}; {runs}"),
-            Self::Held { why } => write!(f, "held for a person: {why}"),
+            Self::NeedsOperator { why } => write!(f, "left for a person: {why}"),
             Self::Cancelled { by, changed: false, .. } => write!(f, "cancelled by {by}, nothing was changed"),
             Self::Cancelled { by, brought_back: true, .. } => write!(f, "cancelled by {by}, the previous release serves again"),
             Self::Cancelled { by, .. } => write!(f, "cancelled by {by}, the change was not brought back"),
@@ -203,35 +219,14 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// Where a deployment stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum State {
-    /// It waits for its turn.
-    Queued,
-    /// It is being carried out.
-    Running {
-        /// The step it is at.
-        step: Step,
-    },
-    /// It has ended.
-    Done {
-        /// How.
-        #[serde(flatten)]
-        outcome: Outcome,
-    },
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::Guard;
     use super::Outcome;
-    use super::State;
     use crate::model::CancelledBy;
     use crate::model::DeploymentId;
-    use crate::model::Step;
 
-    fn one_of_each() -> Vec<Outcome> {
+    pub(in crate::model) fn one_of_each() -> Vec<Outcome> {
         let s = || "because".to_owned();
         vec![
             Outcome::Live { warnings: vec![s()] },
@@ -241,7 +236,7 @@ mod tests {
             Outcome::Refused { guard: Guard::Disk, why: s() },
             Outcome::Failed { why: s() },
             Outcome::Broken { why: s(), runs: s() },
-            Outcome::Held { why: s() },
+            Outcome::NeedsOperator { why: s() },
             Outcome::Cancelled { by: CancelledBy::Nameless, changed: true, brought_back: false },
             Outcome::DryRun { would_pin: s() },
         ]
@@ -257,15 +252,5 @@ mod tests {
             assert!(text.starts_with(&format!("{{\"outcome\":\"{}\"", outcome.name())), "{text}");
         }
         assert_eq!(one_of_each().iter().map(Outcome::name).collect::<Vec<_>>(), Outcome::NAMES);
-    }
-
-    #[test]
-    fn states_round_trip() {
-        let mut states = vec![State::Queued, State::Running { step: Step::Up }];
-        states.extend(one_of_each().into_iter().map(|outcome| State::Done { outcome }));
-        for state in states {
-            let text = serde_json::to_string(&state).unwrap_or_default();
-            assert_eq!(serde_json::from_str::<State>(&text).ok(), Some(state), "{text}");
-        }
     }
 }

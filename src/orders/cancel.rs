@@ -25,7 +25,7 @@ impl Deployer {
         let by = CancelledBy::Caller(caller.clone());
         let outcome = Outcome::Cancelled { by: by.clone(), changed: false, brought_back: false };
         let keeps_its_turn = self.may_be_left_half_way(&deployment.order).await?;
-        if matches!(deployment.state, State::Queued) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
+        if matches!(deployment.state, State::Waiting { .. }) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
             self.metrics.ended(&deployment.order.service, &outcome, 0);
             self.hub.tell(id);
             return Ok((true, format!("{id} waited and is cancelled; nothing was changed.")));
@@ -34,7 +34,7 @@ impl Deployer {
             if let Some(cancel) = self.cancel_of(id) {
                 cancel.cancel();
             }
-            if keeps_its_turn && matches!(deployment.state, State::Queued) {
+            if keeps_its_turn && matches!(deployment.state, State::Waiting { .. }) {
                 let then = "at its turn it lands nothing, and brings the last verified release back where the deployment that it stopped left its change";
                 return Ok((true, format!("{id} is cancelled; {then}.")));
             }
@@ -52,6 +52,10 @@ impl Deployer {
         let unfinished = self.store.unfinished(&order.service).await?;
         // Nothing interrupts an undo, so it leaves nothing to this rollback.
         let may_stop = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.step.is_some_and(Step::is_undo);
-        Ok(unfinished.iter().any(may_stop) || landing::left_half_way(&self.store, order).await?.is_some())
+        for error in &unfinished.unreadable {
+            tracing::error!(service = %order.service, %error, "what does not read is taken for something that runs");
+        }
+        let may_run = !unfinished.unreadable.is_empty() || unfinished.deployments.iter().any(may_stop);
+        Ok(may_run || landing::left_half_way(&self.store, order).await?.is_some())
     }
 }

@@ -1,37 +1,209 @@
-//! What is asked when an order's turn comes, before anything is touched: the order may have waited long, and the world may have
-//! moved on since it was accepted.
+//! Whether an order is taken, and whether it is carried out when its turn comes: by facts alone.
 
 use std::time::Duration;
 
-use crate::landing::Objection;
-use crate::model::Guard;
+use crate::clock;
+use crate::model::Order;
 use crate::model::OrderKind;
-use crate::store::Deployment;
+use crate::model::Refusal;
+use crate::store::AtTheDoor;
 use crate::store::Hold;
+use crate::store::HoldKind;
+use crate::store::Landed;
+use crate::store::Turn;
 
-/// What the guards at the turn judge by.
-pub(super) struct Turn<'a> {
-    pub(super) deployment: &'a Deployment,
-    /// How long an order may wait.
-    pub(super) max_wait: Duration,
-    /// What holds the service now.
-    pub(super) hold: Option<&'a Hold>,
-    pub(super) now_ms: i64,
+/// Whether an order is taken that was not taken before.
+///
+/// # Errors
+/// Why it is not.
+pub fn at_the_door(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
+    is_allowed_tag(facts)?;
+    if is_of_ci(facts.order) {
+        is_held(facts.order, facts.hold, facts.now_ms)?;
+        is_late(facts.order, facts.landed)?;
+    }
+    has_a_place(facts)
 }
 
-/// What speaks against the order at its turn. Only what CI asks for is asked about: an operator knows what he does.
-pub(super) fn at_the_turn(turn: &Turn<'_>) -> Option<Objection> {
-    let Turn { deployment: Deployment { order, attempts, created_ms, .. }, max_wait, hold, now_ms } = turn;
-    if order.kind != OrderKind::Deploy {
-        return None;
+/// Whether an order is carried out at its turn: it may have waited long, and the world may have moved on since it was taken.
+pub(super) fn at_the_turn(turn: &Turn, max_wait: Duration, now_ms: i64) -> Result<(), Refusal> {
+    let deployment = &turn.deployment;
+    let waited_ms = now_ms - deployment.created_ms;
+    // An operator knows what he does, and what has begun already has had its turn.
+    if deployment.order.kind == OrderKind::Deploy && deployment.attempts == 1 && waited_ms > max_wait.as_millis() as i64 {
+        return Err(Refusal::Age { waited_s: waited_ms / 1000, most_s: max_wait.as_secs() });
     }
-    let waited_ms = now_ms - created_ms;
-    if *attempts == 1 && waited_ms > max_wait.as_millis() as i64 {
-        let why = format!("the order waited {} s, longer than max_wait_s = {}.", waited_ms / 1000, max_wait.as_secs());
-        return Some(Objection { guard: Guard::Age, why });
+    if is_of_ci(&deployment.order) { is_held(&deployment.order, turn.hold.as_ref(), now_ms) } else { Ok(()) }
+}
+
+/// What CI asks for by itself: nobody has said that it overrules anybody, and it is to change something.
+fn is_of_ci(order: &Order) -> bool {
+    order.kind == OrderKind::Deploy && !order.force && !order.dry_run
+}
+
+/// A tag that is taken from the registry must be one that may be landed; one from the record was.
+fn is_allowed_tag(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
+    let AtTheDoor { order, terms, .. } = facts;
+    let service = || order.service.clone();
+    if order.kind == OrderKind::Deploy && order.digest.is_some() && terms.pins > 1 {
+        return Err(Refusal::ManyImages(service()));
     }
-    let hold = hold.filter(|_| !order.force && !order.dry_run)?;
-    let why =
-        format!("the rollback {} holds {}; `tagalong resume {}` lets CI deploy again.", hold.deployment, order.service, order.service);
-    Some(Objection { guard: Guard::Held, why })
+    match (&terms.tag_pattern, &order.tag) {
+        (Some(pattern), Some(tag)) if !facts.is_recorded && !pattern.is_match(tag.as_str()) => {
+            Err(Refusal::TagPattern { tag: tag.clone(), pattern: pattern.as_str().to_owned(), service: service() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_held(order: &Order, hold: Option<&Hold>, now_ms: i64) -> Result<(), Refusal> {
+    let Some(hold) = hold.filter(|hold| hold.holds_at(now_ms)) else { return Ok(()) };
+    let (service, by, since) = (order.service.clone(), hold.by.clone(), clock::utc(hold.since_ms));
+    Err(match hold.kind {
+        HoldKind::Rollback => Refusal::Held { service, by, since },
+        HoldKind::NeedsOperator => Refusal::NeedsOperator { service, by, since },
+    })
+}
+
+fn is_late(order: &Order, landed: Option<&Landed>) -> Result<(), Refusal> {
+    match (order.run_number, landed) {
+        (Some(mine), Some(landed)) if mine < landed.run_number => {
+            Err(Refusal::Late { mine, live: landed.run_number, by: landed.by.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What changes nothing takes nobody's place, and CI takes no operator's.
+fn has_a_place(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
+    let AtTheDoor { order, terms, waiting, .. } = facts;
+    let keeps = |waits: OrderKind| {
+        order.dry_run || order.kind == OrderKind::Adopt || (order.kind == OrderKind::Deploy && waits == OrderKind::Rollback)
+    };
+    match facts.waits {
+        Some(waits) if keeps(waits) => Err(Refusal::Waiting(order.service.clone())),
+        None if *waiting >= terms.max_waiting => Err(Refusal::Full(*waiting)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::at_the_door;
+    use super::at_the_turn;
+    use crate::model::Guard;
+    use crate::model::Order;
+    use crate::model::OrderKind;
+    use crate::model::Refusal;
+    use crate::orders::sample::landed;
+    use crate::orders::sample::order;
+    use crate::orders::sample::web;
+    use crate::store::AtTheDoor;
+    use crate::store::Hold;
+    use crate::store::HoldKind;
+    use crate::store::Landed;
+    use crate::store::Terms;
+    use crate::store::Turn;
+
+    const NOW_MS: i64 = 1_000_000;
+
+    fn terms() -> Terms {
+        let tag_pattern = regex::Regex::new("^v[0-9]$").ok();
+        Terms { max_waiting: 3, hold_ms: None, tag_pattern, pins: 2, door: at_the_door }
+    }
+
+    fn hold(kind: HoldKind, until_ms: Option<i64>) -> Hold {
+        Hold { kind, by: "X".into(), since_ms: 0, until_ms }
+    }
+
+    /// What speaks against the order at the door, where the facts are changed by `change`.
+    fn at_door<'a>(order: &'a Order, change: impl FnOnce(&mut AtTheDoor<'a>)) -> Option<Refusal> {
+        let terms: &'static Terms = Box::leak(Box::new(terms()));
+        let mut facts = AtTheDoor { order, is_recorded: false, terms, hold: None, landed: None, waits: None, waiting: 0, now_ms: NOW_MS };
+        change(&mut facts);
+        at_the_door(&facts).err()
+    }
+
+    fn refused<'a>(order: &'a Order, hold: &'a Hold) -> Option<Guard> {
+        at_door(order, |facts| facts.hold = Some(hold)).and_then(|refusal| refusal.guard())
+    }
+
+    fn overruling(kind: OrderKind) -> [Order; 2] {
+        [Order { force: true, ..order(kind) }, Order { dry_run: true, ..order(kind) }]
+    }
+
+    #[test]
+    fn tags_and_digests_are_looked_at_unless_they_are_recorded() {
+        let odd = Order { tag: "latest".parse().ok(), ..order(OrderKind::Rollback) };
+        assert_eq!(at_door(&odd, |_| {}).and_then(|refusal| refusal.guard()), Some(Guard::TagPattern));
+        assert_eq!(at_door(&odd, |facts| facts.is_recorded = true), None);
+        let digest = format!("sha256:{}", "a".repeat(64)).parse().ok();
+        let one = Order { digest, ..order(OrderKind::Deploy) };
+        assert_eq!(at_door(&one, |_| {}), Some(Refusal::ManyImages(web())));
+    }
+
+    #[test]
+    fn a_hold_keeps_ci_away_until_its_time_is_over_and_nobody_else() {
+        for (kind, guard) in [(HoldKind::Rollback, Guard::Held), (HoldKind::NeedsOperator, Guard::NeedsOperator)] {
+            let (for_ever, over) = (hold(kind, None), hold(kind, Some(NOW_MS)));
+            assert_eq!(refused(&order(OrderKind::Deploy), &for_ever), Some(guard));
+            assert_eq!(refused(&order(OrderKind::Deploy), &over), None);
+            for other in overruling(OrderKind::Deploy).iter().chain(&[order(OrderKind::Rollback), order(OrderKind::Adopt)]) {
+                assert_eq!(refused(other, &for_ever), None, "{other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_older_run_is_late_unless_it_is_forced() {
+        let live = Landed { run_number: 10, by: "X".into() };
+        let late = |run_number: Option<i64>, order: Order| at_door(&Order { run_number, ..order }, |facts| facts.landed = Some(&live));
+        assert_eq!(late(Some(9), order(OrderKind::Deploy)), Some(Refusal::Late { mine: 9, live: 10, by: "X".into() }));
+        for run_number in [Some(10), Some(11), None] {
+            assert_eq!(late(run_number, order(OrderKind::Deploy)), None);
+        }
+        for other in overruling(OrderKind::Deploy) {
+            assert_eq!(late(Some(9), other), None);
+        }
+    }
+
+    #[test]
+    fn who_takes_whose_place() {
+        let takes = |order: &Order, waits: OrderKind| at_door(order, |facts| (facts.waits, facts.waiting) = (Some(waits), 3)).is_none();
+        assert!(takes(&order(OrderKind::Deploy), OrderKind::Deploy) && takes(&order(OrderKind::Rollback), OrderKind::Rollback));
+        assert!(takes(&order(OrderKind::Rollback), OrderKind::Deploy));
+        let [forced, dry] = overruling(OrderKind::Deploy);
+        for (keeps, waits) in [
+            (order(OrderKind::Deploy), OrderKind::Rollback),
+            (forced, OrderKind::Rollback),
+            (dry, OrderKind::Deploy),
+            (order(OrderKind::Adopt), OrderKind::Deploy),
+        ] {
+            assert!(!takes(&keeps, waits), "{keeps:?}");
+        }
+        assert_eq!(at_door(&order(OrderKind::Deploy), |facts| facts.waiting = 3), Some(Refusal::Full(3)));
+    }
+
+    #[test]
+    fn at_the_turn_age_and_holds_are_asked_about() {
+        let turn = |change: &dyn Fn(&mut Turn)| {
+            let mut turn = Turn { deployment: landed(1), hold: None };
+            change(&mut turn);
+            at_the_turn(&turn, Duration::from_secs(999), NOW_MS).err().and_then(|refusal| refusal.guard())
+        };
+        assert_eq!(turn(&|_| {}), Some(Guard::Age));
+        assert_eq!(turn(&|turn| turn.deployment.created_ms = 1000), None);
+        // One that was begun before has had its turn, and an operator's order may be old.
+        assert_eq!(turn(&|turn| turn.deployment.attempts = 2), None);
+        assert_eq!(turn(&|turn| turn.deployment.order.kind = OrderKind::Rollback), None);
+        let held = |force: bool| {
+            turn(&|turn| {
+                turn.hold = Some(hold(HoldKind::NeedsOperator, None));
+                (turn.deployment.created_ms, turn.deployment.order.force) = (NOW_MS, force);
+            })
+        };
+        assert_eq!((held(false), held(true)), (Some(Guard::NeedsOperator), None));
+    }
 }

@@ -4,7 +4,10 @@ mod cancel;
 mod enqueue;
 mod guards;
 mod queue;
+#[cfg(test)]
+mod sample;
 mod state;
+mod way_back;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,8 +26,11 @@ use crate::process::Cancel;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-pub use enqueue::OrderError;
+pub use guards::at_the_door;
 pub use state::view;
+
+/// Why an order was not taken.
+pub use crate::store::OrderError;
 
 /// Everything that deployments need, shared by the API and the queue.
 #[derive(Debug)]

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::clock;
-use crate::config::Service;
 use crate::executor;
 use crate::landing::Claimed;
 use crate::landing::Objection;
@@ -17,10 +16,9 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::orders::Deployer;
 use crate::orders::guards;
-use crate::orders::guards::Turn;
 use crate::process::Cancel;
-use crate::store::Deployment;
 use crate::store::StoreError;
+use crate::store::Turn;
 
 /// How often it looks by itself.
 const ROUND: Duration = Duration::from_secs(2);
@@ -65,12 +63,13 @@ impl Deployer {
     async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
         let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        for deployment in self.store.reclaim(&services, self.executor.id(), &at_work, executor::LEASE_MS).await? {
+        for turn in self.store.reclaim(&services, self.executor.id(), &at_work, executor::LEASE_MS).await? {
+            let deployment = &turn.deployment;
             tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "taking up a deployment that was left unfinished");
-            self.start(deployment, true, tasks);
+            self.start(turn, true, tasks);
         }
-        for deployment in self.store.claim(&services, self.executor.id(), executor::LEASE_MS).await? {
-            self.start(deployment, false, tasks);
+        for turn in self.store.claim(&services, self.executor.id(), executor::LEASE_MS).await? {
+            self.start(turn, false, tasks);
         }
         Ok(())
     }
@@ -85,40 +84,31 @@ impl Deployer {
         self.stop_cancelled(&services).await
     }
 
-    fn start(self: &Arc<Self>, deployment: Deployment, recovered: bool, tasks: &mut JoinSet<()>) {
+    fn start(self: &Arc<Self>, turn: Turn, recovered: bool, tasks: &mut JoinSet<()>) {
         let cancel = Cancel::default();
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(deployment.id.clone(), cancel.clone());
+        let id = turn.deployment.id.clone();
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), cancel.clone());
         let deployer = Arc::clone(self);
         tasks.spawn(async move {
-            let id = deployment.id.clone();
-            deployer.carry_out(deployment, recovered, cancel).await;
+            deployer.carry_out(turn, recovered, cancel).await;
             deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             deployer.wake.notify_one();
         });
     }
 
-    async fn carry_out(&self, deployment: Deployment, recovered: bool, cancel: Cancel) {
+    async fn carry_out(&self, turn: Turn, recovered: bool, cancel: Cancel) {
         let config = self.config.now();
-        let Some(service) = config.service(&deployment.order.service).cloned() else { return };
-        let objection = match self.objection(&deployment, &service).await {
-            Ok(objection) => objection,
-            Err(error) => {
-                return tracing::error!(deployment = %deployment.id, %error, "the guards could not be asked; the next round tries again");
-            }
-        };
-        self.executor.carry_out(&config, Claimed { deployment, service, recovered, objection }, cancel).await;
-    }
-
-    async fn objection(&self, deployment: &Deployment, service: &Service) -> Result<Option<Objection>, StoreError> {
-        let hold = self.store.hold(&service.name).await?;
-        let turn = Turn { deployment, max_wait: service.max_wait, hold: hold.as_ref(), now_ms: clock::now_ms() };
-        Ok(guards::at_the_turn(&turn))
+        let Some(service) = config.service(&turn.deployment.order.service).cloned() else { return };
+        let refusal = guards::at_the_turn(&turn, service.max_wait, clock::now_ms()).err();
+        let objection = refusal.and_then(|refusal| Some(Objection { guard: refusal.guard()?, why: refusal.to_string() }));
+        self.executor.carry_out(&config, Claimed { deployment: turn.deployment, service, recovered, objection }, cancel).await;
     }
 
     /// A cancel may have been asked of another server of the same database.
     async fn stop_cancelled(&self, services: &[ServiceName]) -> Result<(), StoreError> {
         for service in services {
-            for deployment in self.store.unfinished(service).await? {
+            // One that does not read is said where it is looked at, and stops nothing here.
+            for deployment in self.store.unfinished(service).await?.deployments {
                 if deployment.cancel_by.is_some()
                     && matches!(deployment.state, State::Running { .. })
                     && let Some(cancel) = self.cancel_of(&deployment.id)

@@ -14,9 +14,11 @@ use crate::landing;
 use crate::model::ImageRef;
 use crate::model::State;
 use crate::orders::Deployer;
-use crate::orders::enqueue::same_content;
+use crate::orders::way_back::same_content;
 use crate::process::Cancel;
 use crate::store::Deployment;
+use crate::store::Hold;
+use crate::store::HoldKind;
 use crate::store::StoreError;
 
 impl Deployer {
@@ -33,16 +35,18 @@ impl Deployer {
         let hold = self.store.hold(&service.name).await?;
         let engine = self.engine(service);
         let pinned = pinned(&engine).await;
-        let running = unfinished.iter().find(|one| matches!(one.state, State::Running { .. }));
-        let containers = seen(&engine, running.is_some()).await;
+        let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
+        // One that does not read may be at work, so nothing is said as if nothing ran.
+        let may_run = unfinished.unreadable.first();
+        let containers = seen(&engine, running.is_some() || may_run.is_some()).await;
         // The one behind a record that does not read is not the one that serves.
         let live = verified.first().and_then(|one| one.as_ref().ok());
         let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
-        let blocked = blocked(service, running, fault);
+        let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));
         let containers = containers.unwrap_or_default();
         Ok(api::Service {
             name: service.name.clone(),
-            drift: pinned.as_ref().ok().filter(|_| running.is_none()).and_then(|pinned| drift(pinned, live)),
+            drift: pinned.as_ref().ok().filter(|_| running.is_none() && may_run.is_none()).and_then(|pinned| drift(pinned, live)),
             pinned: pinned.unwrap_or_default(),
             containers: containers
                 .iter()
@@ -57,19 +61,22 @@ impl Deployer {
                 .collect(),
             live: live.map(view),
             running: running.map(view),
-            waiting: unfinished.iter().find(|one| matches!(one.state, State::Queued)).map(view),
-            held: hold.map(|hold| {
-                format!(
-                    "the rollback {} holds it since {}; `tagalong resume {}` lets CI deploy again",
-                    hold.deployment,
-                    clock::utc(hold.since_ms),
-                    service.name
-                )
-            }),
+            waiting: unfinished.deployments.iter().find(|one| matches!(one.state, State::Waiting { .. })).map(view),
+            held: hold.map(|hold| held(service, &hold)),
             blocked,
             rollback_candidates: candidates(&engine, live, verified.iter().flatten(), service.keep).await,
         })
     }
+}
+
+/// Why CI's orders are refused.
+fn held(service: &Service, hold: &Hold) -> String {
+    let since = clock::utc(hold.since_ms);
+    let why = match hold.kind {
+        HoldKind::Rollback => format!("the rollback {} holds it since {since}", hold.by),
+        HoldKind::NeedsOperator => format!("deployment {} left it for a person, at {since}", hold.by),
+    };
+    format!("{why}; `tagalong resume {}` lets CI deploy again", service.name)
 }
 
 /// The stack's containers: as they were observed, but where something changes them just now.

@@ -15,6 +15,8 @@ use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::Step;
+use crate::model::WaitsFor;
+use crate::store::Landed;
 use crate::store::StoreError;
 use crate::store::audit;
 use crate::store::audit::Entry;
@@ -24,16 +26,16 @@ use crate::store::holds;
 use crate::store::ledger::Changes;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::New;
-use crate::store::ledger::Queued;
+use crate::store::ledger::Waits;
 use crate::store::many;
 use crate::store::orders;
 use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
-use crate::store::orders::EnqueueError;
+use crate::store::orders::OrderError;
 use crate::store::rows;
 
 /// What was decided about each order of a batch, in their order.
-pub(super) type Decided = Vec<Result<Accepted, EnqueueError>>;
+pub(super) type Decided = Vec<Result<Accepted, OrderError>>;
 
 /// Decides about `batch` and writes what was decided, up to but without the commit. The audit trail's head is none where
 /// nothing is to be written.
@@ -70,33 +72,30 @@ async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
     let mut ledger = Ledger { seen: seen(tx, batch).await?, ..Ledger::default() };
     let row = tx.fetch_optional(sqlx::query("SELECT id FROM deployments ORDER BY id DESC LIMIT 1")).await?;
     ledger.last_id = row.map(|row| rows::parsed(&row, "deployments", "id", DeploymentId::parse)).transpose()?;
-    let row = tx.fetch_optional(sqlx::query("SELECT COUNT(*) AS waiting FROM deployments WHERE state = 'queued'")).await?;
+    let row = tx.fetch_optional(sqlx::query("SELECT COUNT(*) AS waiting FROM deployments WHERE state = 'waiting'")).await?;
     ledger.waiting = row.ok_or(sqlx::Error::RowNotFound)?.try_get("waiting")?;
-    for row in of_services(tx, "SELECT id, service, kind FROM deployments WHERE state = 'queued' AND service IN", &names).await? {
-        let queued = Queued { id: id_of(&row)?, kind: rows::parsed(&row, "deployments", "kind", OrderKind::parse)? };
-        ledger.queued.insert(service_of(&row)?, queued);
+    for row in of_services(tx, "SELECT id, service, kind FROM deployments WHERE state = 'waiting' AND service IN", &names).await? {
+        let waits = Waits { id: id_of(&row)?, kind: rows::parsed(&row, "deployments", "kind", OrderKind::parse)? };
+        ledger.waits.insert(service_of(&row)?, waits);
     }
     if batch.iter().any(|asked| asked.order.kind == OrderKind::Rollback) {
         for row in of_services(tx, "SELECT id, service FROM deployments WHERE state = 'running' AND service IN", &names).await? {
             ledger.running.insert(service_of(&row)?, id_of(&row)?);
         }
     }
-    for row in of_services(tx, "SELECT service, deployment, since_ms, until_ms FROM holds WHERE service IN", &names).await? {
-        let until: Option<i64> = row.try_get("until_ms")?;
-        if until.is_none_or(|until| until > clock::now_ms()) {
-            let service = rows::parsed(&row, "holds", "service", ServiceName::parse)?;
-            ledger.holds.insert(service, (row.try_get("deployment")?, row.try_get("since_ms")?));
-        }
+    for row in of_services(tx, "SELECT service, deployment, kind, since_ms, until_ms FROM holds WHERE service IN", &names).await? {
+        let service = rows::parsed(&row, "holds", "service", ServiceName::parse)?;
+        ledger.holds.insert(service, holds::read(&row)?);
     }
     let numbered: BTreeSet<&ServiceName> =
         batch.iter().filter(|asked| asked.order.run_number.is_some() && !asked.order.force).map(|asked| &asked.order.service).collect();
     for service in numbered {
         let landed = sqlx::query(
-            "SELECT run_number, id FROM deployments WHERE service = $1 AND verified = 1 AND kind = 'deploy' AND run_number IS NOT NULL
-             ORDER BY id DESC LIMIT 1",
+            "SELECT d.run_number, d.id FROM runs AS r JOIN deployments AS d ON d.id = r.deployment
+             WHERE r.service = $1 AND r.verified = 1 AND d.kind = 'deploy' AND d.run_number IS NOT NULL ORDER BY r.deployment DESC LIMIT 1",
         );
         if let Some(row) = tx.fetch_optional(landed.bind(service.as_str())).await? {
-            ledger.landed.insert(service.clone(), (row.try_get("run_number")?, row.try_get("id")?));
+            ledger.landed.insert(service.clone(), Landed { run_number: row.try_get("run_number")?, by: row.try_get("id")? });
         }
     }
     Ok(ledger)
@@ -130,10 +129,10 @@ async fn seen(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, String),
 }
 
 async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i64) -> Result<(), sqlx::Error> {
-    let table = "deployments (id, service, kind, state, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, run_url, \
-                 run_number, reason, force, dry_run, caller, verified, barrier, attempts, fence, created_ms, images)";
+    let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
+                 run_url, run_number, reason, force, dry_run, caller, last_position, created_ms, images)";
     for part in many::parts(new) {
-        let mut insert = many::insert(table, 23, part.len(), "");
+        let mut insert = many::insert(table, 21, part.len(), "");
         for one in part {
             let Asked { order, images, .. } = batch[one.at];
             let outcome = one.superseded_by.clone().map(|by| Outcome::Superseded { by });
@@ -141,7 +140,8 @@ async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i
                 .bind(one.id.to_string())
                 .bind(order.service.to_string())
                 .bind(order.kind.as_str())
-                .bind(if outcome.is_some() { "done" } else { "queued" })
+                .bind(if outcome.is_some() { "done" } else { "waiting" })
+                .bind(outcome.is_none().then_some(WaitsFor::Turn.as_str()))
                 .bind(outcome.as_ref().map(|outcome| serde_json::to_string(outcome).unwrap_or_default()))
                 .bind(outcome.as_ref().map(Outcome::name))
                 .bind(outcome.as_ref().map(|_| now_ms))
@@ -155,10 +155,7 @@ async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i
                 .bind(i64::from(order.force))
                 .bind(i64::from(order.dry_run))
                 .bind(order.caller.to_string())
-                .bind(0_i64)
-                .bind(0_i64)
-                .bind(0_i64)
-                .bind(0_i64)
+                .bind(i64::from(outcome.is_some()))
                 .bind(now_ms)
                 .bind((!images.is_empty()).then(|| rows::images_text(images)));
         }
@@ -172,9 +169,10 @@ async fn write_superseded_lines(tx: &mut Tx, new: &[New], now_ms: i64) -> Result
     let lines: Vec<(&str, String)> =
         new.iter().filter_map(|new| Some((new.id.as_str(), Outcome::Superseded { by: new.superseded_by.clone()? }.to_string()))).collect();
     for part in many::parts(&lines) {
-        let mut insert = many::insert("lines (deployment, seq, at_ms, step, kind, text)", 6, part.len(), "");
+        let mut insert = many::insert("lines (deployment, run, seq, position, at_ms, step, kind, text)", 8, part.len(), "");
         for (id, text) in part {
-            insert = insert.bind(*id).bind(1_i64).bind(now_ms).bind(Step::Guards.as_str()).bind(LineKind::Outcome.as_str()).bind(text);
+            insert = insert.bind(*id).bind(0_i64).bind(1_i64).bind(1_i64).bind(now_ms);
+            insert = insert.bind(Step::Guards.as_str()).bind(LineKind::Outcome.as_str()).bind(text);
         }
         tx.execute(insert).await?;
     }
@@ -194,7 +192,7 @@ async fn write_deliveries(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i6
 }
 
 /// Services are held, and what runs there is told to stop.
-async fn write_rollbacks(tx: &mut Tx, changes: &Changes, now_ms: i64) -> Result<(), sqlx::Error> {
+async fn write_rollbacks(tx: &mut Tx, changes: &Changes, now_ms: i64) -> Result<(), StoreError> {
     for (service, id, until_ms) in &changes.held {
         holds::take(tx, service.as_str(), id.as_str(), now_ms, *until_ms).await?;
     }

@@ -22,19 +22,19 @@ use crate::model::ImageRef;
 use crate::model::Order;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::Terms;
 use crate::store::batch;
 use crate::store::batch::Decided;
 use crate::store::many;
 use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
 use crate::store::orders::Delivery;
-use crate::store::orders::EnqueueError;
-use crate::store::orders::Limits;
+use crate::store::orders::OrderError;
 
 /// How many orders one commit takes.
 const MOST: usize = 32;
 
-type Answer = Result<Accepted, EnqueueError>;
+type Answer = Result<Accepted, OrderError>;
 
 /// The next batch waits for those who were answered at most for this part of the time that the last one took.
 const PATIENCE: u32 = 2;
@@ -122,16 +122,16 @@ impl Store {
     /// `images` are what a rollback found in the record; empty where they are still to be resolved.
     ///
     /// # Errors
-    /// [`EnqueueError`]; nothing has changed then, unless the database did not say whether it had.
+    /// [`OrderError`]; nothing has changed then, unless the database did not say whether it had.
     pub async fn enqueue(
         &self,
         order: &Order,
         images: &[ImageRef],
         delivery: Option<&Delivery>,
-        limits: &Limits,
-    ) -> Result<Accepted, EnqueueError> {
+        terms: &Terms,
+    ) -> Result<Accepted, OrderError> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked { order: order.clone(), images: images.to_vec(), delivery: delivery.cloned(), limits: limits.clone() };
+        let asked = Asked { order: order.clone(), images: images.to_vec(), delivery: delivery.cloned(), terms: terms.clone() };
         if self.desk.put(asked, answer) {
             tokio::spawn(self.clone().accept());
         }

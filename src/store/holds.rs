@@ -1,62 +1,190 @@
-//! Holds: a rollback takes its service from CI, and gives back what was before it when it came to nothing.
+//! Holds: a rollback takes its service from CI, and gives back what was before it when it came to nothing. A deployment that is
+//! left for a person takes it as well, until a person ends that or a forced order lands.
 //!
 //! What held the service before an order stands in `meta` until the order has ended, so that it outlives a restart:
-//! `hold_before/ORDER` is `ROLLBACK SINCE_MS UNTIL_MS` (`-`: without an end), or empty where nothing held it.
+//! `hold_before/ORDER` is `DEPLOYMENT SINCE_MS UNTIL_MS KIND` (`-`: without an end), or empty where nothing held it.
 
 use sqlx::Row as _;
+use sqlx::any::AnyRow;
 
+use crate::clock;
+use crate::model::DeploymentId;
 use crate::model::Outcome;
+use crate::model::ServiceName;
+use crate::model::WordError;
+use crate::store::Store;
+use crate::store::StoreError;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
+use crate::store::rows;
+
+/// Why a service takes no orders from CI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldKind {
+    /// A rollback holds it.
+    Rollback,
+    /// A deployment left it for a person.
+    NeedsOperator,
+}
+
+impl HoldKind {
+    /// The text form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::NeedsOperator => "needs_operator",
+        }
+    }
+
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// When it is no kind of hold.
+    pub fn parse(given: &str) -> Result<Self, WordError> {
+        match given {
+            "rollback" => Ok(Self::Rollback),
+            "needs_operator" => Ok(Self::NeedsOperator),
+            _ => Err(WordError::new("The kind of hold", given, "it is rollback or needs_operator")),
+        }
+    }
+}
+
+/// What keeps a service from orders of CI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Why.
+    pub kind: HoldKind,
+    /// By which deployment.
+    pub by: String,
+    /// Since when (ms since 1970, UTC).
+    pub since_ms: i64,
+    /// Until when; none: until a person ends it.
+    pub until_ms: Option<i64>,
+}
+
+impl Hold {
+    /// Whether it still holds at `now_ms`.
+    #[must_use]
+    pub fn holds_at(&self, now_ms: i64) -> bool {
+        self.until_ms.is_none_or(|until| until > now_ms)
+    }
+}
+
+/// A row of `holds`.
+pub(super) fn read(row: &AnyRow) -> Result<Hold, StoreError> {
+    Ok(Hold {
+        kind: rows::parsed(row, "holds", "kind", HoldKind::parse)?,
+        by: row.try_get("deployment")?,
+        since_ms: row.try_get("since_ms")?,
+        until_ms: row.try_get("until_ms")?,
+    })
+}
+
+const OF_SERVICE: &str = "SELECT service, deployment, kind, since_ms, until_ms FROM holds WHERE service = $1";
+
+impl Store {
+    /// What holds a service now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn hold(&self, service: &ServiceName) -> Result<Option<Hold>, StoreError> {
+        let row = self.gate.fetch_optional(sqlx::query(OF_SERVICE).bind(service.as_str())).await?;
+        let Some(row) = row else { return Ok(None) };
+        rows::parsed(&row, "holds", "deployment", DeploymentId::parse)?;
+        Ok(Some(read(&row)?).filter(|hold| hold.holds_at(clock::now_ms())))
+    }
+}
+
+/// What holds a service, or held it until its time was over.
+pub(super) async fn of(tx: &mut Tx, service: &str) -> Result<Option<Hold>, StoreError> {
+    tx.fetch_optional(sqlx::query(OF_SERVICE).bind(service)).await?.as_ref().map(read).transpose()
+}
 
 fn name(id: &str) -> String {
     format!("hold_before/{id}")
 }
 
-/// From now on the rollback `id` holds `service`.
-pub(super) async fn take(tx: &mut Tx, service: &str, id: &str, since_ms: i64, until_ms: Option<i64>) -> Result<(), sqlx::Error> {
-    let held = sqlx::query("SELECT deployment, since_ms, until_ms FROM holds WHERE service = $1").bind(service);
-    let mut before = String::new();
-    if let Some(row) = tx.fetch_optional(held).await? {
-        let (by, since, until): (String, i64, Option<i64>) =
-            (row.try_get("deployment")?, row.try_get("since_ms")?, row.try_get("until_ms")?);
-        before = format!("{by} {since} {}", until.map_or_else(|| "-".to_owned(), |ms| ms.to_string()));
-    }
-    tx.execute(sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2)").bind(name(id)).bind(before)).await?;
-    let hold = sqlx::query(
-        "INSERT INTO holds (service, deployment, since_ms, until_ms) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (service) DO UPDATE SET deployment = $2, since_ms = $3, until_ms = $4",
+fn remembered(hold: &Hold) -> String {
+    let until = hold.until_ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string());
+    format!("{} {} {until} {}", hold.by, hold.since_ms, hold.kind.as_str())
+}
+
+/// Reads [`remembered`]; what a version before this one wrote has no kind, and was a rollback's.
+fn remember(text: &str) -> Option<Hold> {
+    let mut words = text.split(' ');
+    let by = words.next().filter(|by| !by.is_empty())?.to_owned();
+    let since_ms = words.next()?.parse().ok()?;
+    let until_ms = words.next().and_then(|until| until.parse().ok());
+    let kind = words.next().map_or(Ok(HoldKind::Rollback), HoldKind::parse).ok()?;
+    Some(Hold { kind, by, since_ms, until_ms })
+}
+
+async fn put(tx: &mut Tx, service: &str, hold: &Hold) -> Result<(), sqlx::Error> {
+    let put = sqlx::query(
+        "INSERT INTO holds (service, deployment, kind, since_ms, until_ms) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (service) DO UPDATE SET deployment = $2, kind = $3, since_ms = $4, until_ms = $5",
     );
-    tx.execute(hold.bind(service).bind(id).bind(since_ms).bind(until_ms)).await?;
+    tx.execute(put.bind(service).bind(&hold.by).bind(hold.kind.as_str()).bind(hold.since_ms).bind(hold.until_ms)).await?;
+    Ok(())
+}
+
+/// From now on the rollback `id` holds `service`.
+pub(super) async fn take(tx: &mut Tx, service: &str, id: &str, since_ms: i64, until_ms: Option<i64>) -> Result<(), StoreError> {
+    let before = of(tx, service).await?.as_ref().map(remembered).unwrap_or_default();
+    tx.execute(sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2)").bind(name(id)).bind(before)).await?;
+    put(tx, service, &Hold { kind: HoldKind::Rollback, by: id.to_owned(), since_ms, until_ms }).await?;
     Ok(())
 }
 
 /// What held the service before the deployment `id`; no row where it is no rollback, or has ended.
-pub(super) fn before(id: &str) -> Statement<'static> {
+fn before(id: &str) -> Statement<'static> {
     sqlx::query("SELECT value FROM meta WHERE name = $1").bind(name(id))
 }
 
 /// The deployment `id` has ended. Where it is a rollback that changed nothing, its service is held as it was before, and a
 /// later rollback that remembers this one's hold remembers that instead; a hold that somebody ended meanwhile stays ended.
-pub(super) async fn settle(tx: &mut Tx, id: &str, outcome: &Outcome) -> Result<(), sqlx::Error> {
+pub(super) async fn settle(tx: &mut Tx, id: &str, outcome: &Outcome) -> Result<(), StoreError> {
     let Some(row) = tx.fetch_optional(before(id)).await? else { return Ok(()) };
     let before: String = row.try_get("value")?;
     tx.execute(sqlx::query("DELETE FROM meta WHERE name = $1").bind(name(id))).await?;
     if !changed_nothing(outcome) {
         return Ok(());
     }
-    let mut words = before.split(' ');
-    let back = match (words.next().filter(|by| !by.is_empty()), words.next().and_then(|since| since.parse::<i64>().ok())) {
-        (Some(by), Some(since)) => sqlx::query("UPDATE holds SET deployment = $2, since_ms = $3, until_ms = $4 WHERE deployment = $1")
+    let back = match remember(&before) {
+        Some(hold) => sqlx::query("UPDATE holds SET deployment = $2, kind = $3, since_ms = $4, until_ms = $5 WHERE deployment = $1")
             .bind(id)
-            .bind(by)
-            .bind(since)
-            .bind(words.next().and_then(|until| until.parse::<i64>().ok())),
-        _ => sqlx::query("DELETE FROM holds WHERE deployment = $1").bind(id),
+            .bind(hold.by)
+            .bind(hold.kind.as_str())
+            .bind(hold.since_ms)
+            .bind(hold.until_ms),
+        None => sqlx::query("DELETE FROM holds WHERE deployment = $1").bind(id),
     };
     tx.execute(back).await?;
     let remembered = sqlx::query("UPDATE meta SET value = $1 WHERE name LIKE 'hold_before/%' AND value LIKE $2");
     tx.execute(remembered.bind(&before).bind(format!("{id} %"))).await?;
+    Ok(())
+}
+
+/// What follows from a run that has ended, beside its own hold: what was left for a person keeps CI away, and a release that is
+/// live since ends that.
+pub(super) async fn follow(tx: &mut Tx, service: &str, id: &str, outcome: &Outcome) -> Result<(), StoreError> {
+    match outcome {
+        Outcome::NeedsOperator { .. } => {
+            let hold = Hold { kind: HoldKind::NeedsOperator, by: id.to_owned(), since_ms: clock::now_ms(), until_ms: None };
+            // A rollback that waits holds the service already, and gives this back if it comes to nothing.
+            let remember =
+                sqlx::query("UPDATE meta SET value = $2 WHERE name = (SELECT 'hold_before/' || deployment FROM holds WHERE service = $1)");
+            if tx.execute(remember.bind(service).bind(remembered(&hold))).await? == 0 {
+                put(tx, service, &hold).await?;
+            }
+        }
+        Outcome::Live { .. } => {
+            let end = sqlx::query("DELETE FROM holds WHERE service = $1 AND kind = 'needs_operator'").bind(service);
+            tx.execute(end).await?;
+        }
+        _ => {}
+    }
     Ok(())
 }
 

@@ -5,13 +5,16 @@ use std::collections::HashMap;
 
 use crate::clock;
 use crate::model::DeploymentId;
-use crate::model::Guard;
 use crate::model::OrderKind;
 use crate::model::ServiceName;
+use crate::store::AtTheDoor;
+use crate::store::Hold;
+use crate::store::HoldKind;
+use crate::store::Landed;
 use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
 use crate::store::orders::Delivery;
-use crate::store::orders::EnqueueError;
+use crate::store::orders::OrderError;
 
 /// The facts about the services of a batch.
 #[derive(Debug, Default)]
@@ -21,20 +24,20 @@ pub(super) struct Ledger {
     /// How many orders wait, of all services.
     pub(super) waiting: i64,
     /// The waiting order of a service.
-    pub(super) queued: HashMap<ServiceName, Queued>,
+    pub(super) waits: HashMap<ServiceName, Waits>,
     /// The running deployment of a service.
     pub(super) running: HashMap<ServiceName, DeploymentId>,
-    /// The rollback that holds a service, and since when (ms since 1970).
-    pub(super) holds: HashMap<ServiceName, (String, i64)>,
-    /// The run number of the newest verified deployment, and its id.
-    pub(super) landed: HashMap<ServiceName, (i64, String)>,
+    /// What holds a service.
+    pub(super) holds: HashMap<ServiceName, Hold>,
+    /// The newest verified deployment of a service that has a run number.
+    pub(super) landed: HashMap<ServiceName, Landed>,
     /// Body and deployment of deliveries that came before, by caller and id.
     pub(super) seen: HashMap<(String, String), (String, String)>,
 }
 
 /// An order that waits.
 #[derive(Debug, Clone)]
-pub(super) struct Queued {
+pub(super) struct Waits {
     pub(super) id: DeploymentId,
     pub(super) kind: OrderKind,
 }
@@ -62,26 +65,22 @@ pub(super) struct New {
 
 impl Ledger {
     /// Decides what becomes of `asked`, the order at place `at` of its batch.
-    pub(super) fn decide(&mut self, at: usize, asked: &Asked, now_ms: i64, changes: &mut Changes) -> Result<Accepted, EnqueueError> {
+    pub(super) fn decide(&mut self, at: usize, asked: &Asked, now_ms: i64, changes: &mut Changes) -> Result<Accepted, OrderError> {
         let order = &asked.order;
         if let Some(id) = self.first_answer(asked.delivery.as_ref())? {
             return Ok(Accepted { id, repeated: true, superseded: None, preempted: None });
         }
-        if order.kind == OrderKind::Deploy && !order.force && !order.dry_run {
-            self.refuse_held(asked)?;
-            self.refuse_late(asked)?;
-        }
-        let waits = self.queued.get(&order.service).cloned();
-        // What changes nothing takes nobody's place, and CI takes no operator's.
-        let keeps = |old: &Queued| {
-            order.dry_run || order.kind == OrderKind::Adopt || (order.kind == OrderKind::Deploy && old.kind == OrderKind::Rollback)
-        };
-        if waits.as_ref().is_some_and(keeps) {
-            return Err(EnqueueError::Waiting(order.service.clone()));
-        }
-        if waits.is_none() && self.waiting >= asked.limits.max_waiting {
-            return Err(EnqueueError::Full(self.waiting));
-        }
+        let waits = self.waits.get(&order.service).cloned();
+        (asked.terms.door)(&AtTheDoor {
+            order,
+            is_recorded: !asked.images.is_empty(),
+            terms: &asked.terms,
+            hold: self.holds.get(&order.service),
+            landed: self.landed.get(&order.service),
+            waits: waits.as_ref().map(|one| one.kind),
+            waiting: self.waiting,
+            now_ms,
+        })?;
         let id = DeploymentId::after(self.last_id.as_ref(), clock::new_id());
         self.last_id = Some(id.clone());
         if let Some(old) = &waits {
@@ -92,7 +91,7 @@ impl Ledger {
         } else {
             self.waiting += 1;
         }
-        self.queued.insert(order.service.clone(), Queued { id: id.clone(), kind: order.kind });
+        self.waits.insert(order.service.clone(), Waits { id: id.clone(), kind: order.kind });
         changes.new.push(New { id: id.clone(), at, superseded_by: None });
         let preempted = if order.kind == OrderKind::Rollback { self.take_over(asked, &id, now_ms, changes) } else { None };
         if let Some(Delivery { caller, id: delivery, body_sha256 }) = &asked.delivery {
@@ -101,36 +100,18 @@ impl Ledger {
         Ok(Accepted { id, repeated: false, superseded: waits.map(|old| old.id), preempted })
     }
 
-    fn first_answer(&self, delivery: Option<&Delivery>) -> Result<Option<DeploymentId>, EnqueueError> {
+    fn first_answer(&self, delivery: Option<&Delivery>) -> Result<Option<DeploymentId>, OrderError> {
         let Some(delivery) = delivery else { return Ok(None) };
         let Some((body_sha256, deployment)) = self.seen.get(&(delivery.caller.clone(), delivery.id.clone())) else { return Ok(None) };
         delivery.answer(body_sha256, deployment)
     }
 
-    fn refuse_held(&self, asked: &Asked) -> Result<(), EnqueueError> {
-        let service = &asked.order.service;
-        let Some((by, since)) = self.holds.get(service) else { return Ok(()) };
-        let why = format!(
-            "The rollback {by} holds {service} since {since}; `tagalong resume {service}` lets CI deploy again, or force this order.",
-            since = clock::utc(*since)
-        );
-        Err(EnqueueError::Refused { guard: Guard::Held, why })
-    }
-
-    fn refuse_late(&self, asked: &Asked) -> Result<(), EnqueueError> {
-        let Some((mine, (live, id))) = asked.order.run_number.zip(self.landed.get(&asked.order.service)) else { return Ok(()) };
-        if mine >= *live {
-            return Ok(());
-        }
-        let why = format!("Run {mine} is older than run {live}, which deployment {id} landed; force the order to land it all the same.");
-        Err(EnqueueError::Refused { guard: Guard::Late, why })
-    }
-
     /// A rollback stops what runs and holds the service from now on.
     fn take_over(&mut self, asked: &Asked, id: &DeploymentId, now_ms: i64, changes: &mut Changes) -> Option<DeploymentId> {
         let service = &asked.order.service;
-        self.holds.insert(service.clone(), (id.to_string(), now_ms));
-        changes.held.push((service.clone(), id.clone(), asked.limits.hold_ms.map(|ms| now_ms + ms)));
+        let until_ms = asked.terms.hold_ms.map(|ms| now_ms + ms);
+        self.holds.insert(service.clone(), Hold { kind: HoldKind::Rollback, by: id.to_string(), since_ms: now_ms, until_ms });
+        changes.held.push((service.clone(), id.clone(), until_ms));
         let running = self.running.get(service)?.clone();
         changes.stopped.push((running.clone(), id.clone()));
         Some(running)

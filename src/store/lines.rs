@@ -1,56 +1,62 @@
-//! The stored lines of journals.
+//! The stored lines of journals. A run numbers its own lines; storing them gives each a position among all lines of the
+//! deployment, and that is what followers go by.
 
 use sqlx::Row as _;
 
 use crate::model::DeploymentId;
 use crate::model::Line;
+use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::Step;
 use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::gate::Tx;
+use crate::store::many;
 use crate::store::rows;
 
 impl Store {
-    /// Stores lines of one run of a deployment in one transaction.
+    /// Stores lines of a run in one transaction; those that are stored already stay as they are.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when another run has taken over, which numbers its lines from here on; or when the database
-    /// does not answer. None of them is stored then.
-    pub async fn append_lines(&self, fence: &Fence, lines: &[Line]) -> Result<(), StoreError> {
+    /// [`StoreError::Fenced`] when another executor has taken the run over, which numbers its lines from here on; or when the
+    /// database does not answer. None of them is stored then.
+    pub async fn append_lines(&self, fence: &Fence, lines: &[LineDraft]) -> Result<(), StoreError> {
         let mut tx = self.gate.begin().await?;
         // The row is locked until the lines are there, so nobody takes over in between.
-        let mine = sqlx::query("UPDATE deployments SET fence = fence WHERE id = $1 AND fence = $2");
-        if tx.execute(mine.bind(fence.id.as_str()).bind(fence.number)).await? != 1 {
+        let mine = sqlx::query("UPDATE runs SET fence = fence WHERE deployment = $1 AND run = $2 AND fence = $3");
+        if tx.execute(mine.bind(fence.id.as_str()).bind(fence.run).bind(fence.number)).await? != 1 {
             return Err(StoreError::Fenced);
         }
-        for line in lines {
-            // A line that a run stored before it was taken over stays as it is.
-            let insert = sqlx::query(
-                "INSERT INTO lines (deployment, seq, at_ms, step, kind, text) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-            )
-            .bind(fence.id.as_str())
-            .bind(line.seq)
-            .bind(line.at_ms)
-            .bind(line.step.as_str())
-            .bind(line.kind.as_str())
-            .bind(&line.text);
-            tx.execute(insert).await?;
-        }
+        write(&mut tx, &fence.id, fence.run, lines).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// The lines behind `seq`, oldest first, at most `limit`.
+    /// Stores lines of the deployment itself, which belong to no run.
+    ///
+    /// # Errors
+    /// When the database does not answer. None of them is stored then.
+    pub async fn append_own_lines(&self, id: &DeploymentId, lines: &[LineDraft]) -> Result<(), StoreError> {
+        let mut tx = self.gate.begin().await?;
+        write(&mut tx, id, 0, lines).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The lines behind `position`, in the order in which they were stored, at most `limit`.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn lines_after(&self, id: &DeploymentId, seq: i64, limit: i64) -> Result<Vec<Line>, StoreError> {
-        let select = "SELECT deployment, seq, at_ms, step, kind, text FROM lines WHERE deployment = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-        let rows = self.gate.fetch_all(sqlx::query(select).bind(id.as_str()).bind(seq).bind(limit)).await?;
+    pub async fn lines_after(&self, id: &DeploymentId, position: i64, limit: i64) -> Result<Vec<Line>, StoreError> {
+        let select = "SELECT deployment, run, seq, position, at_ms, step, kind, text FROM lines
+                      WHERE deployment = $1 AND position > $2 ORDER BY position LIMIT $3";
+        let rows = self.gate.fetch_all(sqlx::query(select).bind(id.as_str()).bind(position).bind(limit)).await?;
         rows.iter()
             .map(|row| {
                 Ok(Line {
+                    position: row.try_get("position")?,
+                    run: row.try_get("run")?,
                     seq: row.try_get("seq")?,
                     at_ms: row.try_get("at_ms")?,
                     step: rows::parsed(row, "lines", "step", Step::parse)?,
@@ -61,13 +67,42 @@ impl Store {
             .collect()
     }
 
-    /// The number of the last stored line; 0 when there is none.
+    /// The number of the last stored line of a run; 0 when there is none.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn last_seq(&self, id: &DeploymentId) -> Result<i64, StoreError> {
-        let last = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS last FROM lines WHERE deployment = $1").bind(id.as_str());
+    pub async fn last_seq(&self, fence: &Fence) -> Result<i64, StoreError> {
+        let last = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS last FROM lines WHERE deployment = $1 AND run = $2");
+        let row = self.gate.fetch_one(last.bind(fence.id.as_str()).bind(fence.run)).await?;
+        Ok(row.try_get("last")?)
+    }
+
+    /// The position of the last stored line of a deployment; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_position(&self, id: &DeploymentId) -> Result<i64, StoreError> {
+        let last = sqlx::query("SELECT COALESCE(MAX(position), 0) AS last FROM lines WHERE deployment = $1").bind(id.as_str());
         let row = self.gate.fetch_one(last).await?;
         Ok(row.try_get("last")?)
     }
+}
+
+/// Writes lines behind all that the deployment has. Its row is locked from here on, so that nobody sees a line before one with a
+/// lower position; rows of other deployments are not.
+pub(super) async fn write(tx: &mut Tx, id: &DeploymentId, run: i64, lines: &[LineDraft]) -> Result<(), StoreError> {
+    let next = sqlx::query("UPDATE deployments SET last_position = last_position + $2 WHERE id = $1 RETURNING last_position");
+    let Some(row) = tx.fetch_optional(next.bind(id.as_str()).bind(lines.len() as i64)).await? else { return Ok(()) };
+    let before = row.try_get::<i64, _>("last_position")? - lines.len() as i64;
+    let placed: Vec<(i64, &LineDraft)> = (before + 1..).zip(lines).collect();
+    for part in many::parts(&placed) {
+        let table = "lines (deployment, run, seq, position, at_ms, step, kind, text)";
+        let mut insert = many::insert(table, 8, part.len(), " ON CONFLICT (deployment, run, seq) DO NOTHING");
+        for (position, line) in part {
+            insert = insert.bind(id.as_str()).bind(run).bind(line.seq).bind(*position).bind(line.at_ms);
+            insert = insert.bind(line.step.as_str()).bind(line.kind.as_str()).bind(&line.text);
+        }
+        tx.execute(insert).await?;
+    }
+    Ok(())
 }

@@ -4,15 +4,16 @@ use sqlx::Row as _;
 
 use crate::clock;
 use crate::model::DeploymentId;
-use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::LineKind;
 use crate::model::Order;
 use crate::model::Outcome;
+use crate::model::Refusal;
 use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::Terms;
 use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::gate::Statement;
@@ -28,15 +29,6 @@ pub struct Delivery {
     pub id: String,
     /// The body's hash.
     pub body_sha256: String,
-}
-
-/// What an acceptance is bound by.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// How many orders may wait in all.
-    pub max_waiting: i64,
-    /// How long a rollback holds its service, ms; none: until released.
-    pub hold_ms: Option<i64>,
 }
 
 /// What came of an order.
@@ -63,32 +55,18 @@ pub enum Resumed {
     Before,
 }
 
-/// Why an order was not accepted. Nothing was recorded.
+/// Why an order was not taken. Nothing was recorded or changed.
 #[derive(Debug, thiserror::Error)]
-pub enum EnqueueError {
-    /// The delivery id came with another body before.
-    #[error("The delivery id was used for another body before; give every order an id of its own.")]
-    IdReused,
-    /// Too many orders wait.
-    #[error("{0} orders wait already; try again when some have been carried out.")]
-    Full(i64),
-    /// Another order of the service waits, and this one may not take its place.
-    #[error("An order of {0} waits already; try again when it has been carried out.")]
-    Waiting(ServiceName),
-    /// A guard says no.
-    #[error("{why}")]
-    Refused {
-        /// Which.
-        guard: Guard,
-        /// Why.
-        why: String,
-    },
+pub enum OrderError {
+    /// It is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The database does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl From<sqlx::Error> for EnqueueError {
+impl From<sqlx::Error> for OrderError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(StoreError::Query(error))
     }
@@ -100,14 +78,14 @@ pub(super) struct Asked {
     pub(super) order: Order,
     pub(super) images: Vec<ImageRef>,
     pub(super) delivery: Option<Delivery>,
-    pub(super) limits: Limits,
+    pub(super) terms: Terms,
 }
 
 impl Delivery {
     /// The deployment that this delivery made when it came before with the body `body_sha256`.
-    pub(super) fn answer(&self, body_sha256: &str, deployment: &str) -> Result<Option<DeploymentId>, EnqueueError> {
+    pub(super) fn answer(&self, body_sha256: &str, deployment: &str) -> Result<Option<DeploymentId>, OrderError> {
         if body_sha256 != self.body_sha256 {
-            return Err(EnqueueError::IdReused);
+            return Err(Refusal::IdReused.into());
         }
         let place = || format!("deliveries.deployment of {} {}", self.caller, self.id);
         let parsed = DeploymentId::parse(deployment).map_err(|error| StoreError::Value { place: place(), why: error.to_string() });
@@ -120,14 +98,14 @@ impl Store {
     /// end one hold does not end the next.
     ///
     /// # Errors
-    /// [`EnqueueError::IdReused`], or when the database does not answer; nothing has changed then.
-    pub async fn resume(&self, service: &ServiceName, caller: &str, delivery: Option<&Delivery>) -> Result<Resumed, EnqueueError> {
+    /// [`Refusal::IdReused`], or when the database does not answer; nothing has changed then.
+    pub async fn resume(&self, service: &ServiceName, caller: &str, delivery: Option<&Delivery>) -> Result<Resumed, OrderError> {
         let mut tx = self.gate.begin().await?;
         tx.alone("queue").await?;
         if let Some(delivery) = delivery {
             if let Some(row) = tx.fetch_optional(seen(delivery)).await? {
                 if row.try_get::<String, _>("body_sha256")? != delivery.body_sha256 {
-                    return Err(EnqueueError::IdReused);
+                    return Err(Refusal::IdReused.into());
                 }
                 return Ok(Resumed::Before);
             }
@@ -148,7 +126,7 @@ impl Store {
     ///
     /// # Errors
     /// When the id came with another body, or the database does not answer.
-    pub async fn answered(&self, delivery: &Delivery) -> Result<Option<DeploymentId>, EnqueueError> {
+    pub async fn answered(&self, delivery: &Delivery) -> Result<Option<DeploymentId>, OrderError> {
         let Some(row) = self.gate.fetch_optional(seen(delivery)).await? else { return Ok(None) };
         delivery.answer(&row.try_get::<String, _>("body_sha256")?, &row.try_get::<String, _>("deployment")?)
     }
@@ -161,24 +139,21 @@ fn seen(delivery: &Delivery) -> Statement<'_> {
 }
 
 /// Ends a deployment that still waits, with the outcome as the last line of its journal. Returns whether it still waited.
-pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Result<bool, sqlx::Error> {
-    let sql = "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'queued'";
-    let ended =
-        sqlx::query(sql).bind(id).bind(serde_json::to_string(outcome).unwrap_or_default()).bind(outcome.name()).bind(clock::now_ms());
-    if tx.execute(ended).await? != 1 {
-        return Ok(false);
-    }
+pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Result<bool, StoreError> {
+    let now_ms = clock::now_ms();
+    let end = sqlx::query(
+        "UPDATE deployments SET state = 'done', waits_for = NULL, outcome = $2, outcome_name = $3, ended_ms = $4,
+           last_position = last_position + 1 WHERE id = $1 AND state = 'waiting' RETURNING last_position",
+    );
+    let end = end.bind(id).bind(serde_json::to_string(outcome).unwrap_or_default()).bind(outcome.name()).bind(now_ms);
+    let Some(row) = tx.fetch_optional(end).await? else { return Ok(false) };
     // Whoever follows it is told by its last line.
     let line = sqlx::query(
-        "INSERT INTO lines (deployment, seq, at_ms, step, kind, text)
-         SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4, $5 FROM lines WHERE deployment = $1",
-    )
-    .bind(id)
-    .bind(clock::now_ms())
-    .bind(Step::Guards.as_str())
-    .bind(LineKind::Outcome.as_str())
-    .bind(outcome.to_string());
-    tx.execute(line).await?;
+        "INSERT INTO lines (deployment, run, seq, position, at_ms, step, kind, text)
+         SELECT $1, 0, COALESCE(MAX(seq), 0) + 1, $2, $3, $4, $5, $6 FROM lines WHERE deployment = $1 AND run = 0",
+    );
+    let line = line.bind(id).bind(row.try_get::<i64, _>("last_position")?).bind(now_ms).bind(Step::Guards.as_str());
+    tx.execute(line.bind(LineKind::Outcome.as_str()).bind(outcome.to_string())).await?;
     holds::settle(tx, id, outcome).await?;
     Ok(true)
 }

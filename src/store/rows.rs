@@ -16,9 +16,10 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Step;
 use crate::model::Tag;
+use crate::model::WaitsFor;
 use crate::store::StoreError;
 
-/// A deployment as it is stored.
+/// A deployment as it is stored, with what its run on the service's host has come to.
 #[derive(Debug, Clone)]
 pub struct Deployment {
     /// Its id.
@@ -49,11 +50,13 @@ pub struct Deployment {
     pub undo_why: Option<String>,
     /// Who cancelled it.
     pub cancel_by: Option<CancelledBy>,
-    /// How often it was begun.
+    /// Its run; 0: it has none yet.
+    pub run: i64,
+    /// How often its run was begun.
     pub attempts: i64,
-    /// Which executor has it.
+    /// Which executor has its run.
     pub executor: Option<String>,
-    /// The number of its present run: writes of an earlier run are refused.
+    /// How often its run was taken by an executor: writes of those that had it before are refused.
     pub fence: i64,
     /// When it was accepted (ms since 1970, UTC).
     pub created_ms: i64,
@@ -63,15 +66,23 @@ pub struct Deployment {
     pub ended_ms: Option<i64>,
 }
 
-/// A service that takes no orders from CI for now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
-    /// The rollback that holds it.
-    pub deployment: DeploymentId,
-    /// Since when.
-    pub since_ms: i64,
-    /// Until when; none: until released.
-    pub until_ms: Option<i64>,
+/// Who writes: a run of a deployment, and how often it was taken by an executor. Writes of those that had it before are refused.
+#[derive(Debug, Clone)]
+pub struct Fence {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// The run.
+    pub run: i64,
+    /// How often it was taken.
+    pub number: i64,
+}
+
+impl Deployment {
+    /// Writes to its run as it is now.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        Fence { id: self.id.clone(), run: self.run, number: self.fence }
+    }
 }
 
 /// Which deployments to list; newest first.
@@ -79,7 +90,7 @@ pub struct Hold {
 pub struct Filter {
     /// Of this service.
     pub service: Option<ServiceName>,
-    /// In this state (`queued`, `running`, `done`) or with this outcome's name.
+    /// In this state (`waiting`, `running`, `done`) or with this outcome's name.
     pub state: Option<String>,
     /// Older than this one.
     pub before: Option<DeploymentId>,
@@ -103,11 +114,12 @@ pub(super) fn parsed<T, E: std::fmt::Display>(
 /// [`parsed`] where nothing may stand as well.
 fn parsed_if_any<T, E: std::fmt::Display>(
     row: &AnyRow,
+    table: &str,
     column: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<Option<T>, StoreError> {
     let text: Option<String> = row.try_get(column)?;
-    text.map(|text| parse(&text).map_err(|error| wrong(row, "deployments", column, &error))).transpose()
+    text.map(|text| parse(&text).map_err(|error| wrong(row, table, column, &error))).transpose()
 }
 
 fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
@@ -117,36 +129,39 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Err
 /// Column and row of a value that is none of ours.
 pub(super) fn wrong(row: &AnyRow, table: &str, column: &str, why: &dyn std::fmt::Display) -> StoreError {
     let name = |column: &str| row.try_get::<String, _>(column).ok();
-    let number = row.try_get::<i64, _>("seq").ok().map(|seq| format!(" line {seq}"));
+    let number = row.try_get::<i64, _>("position").ok().map(|position| format!(" line {position}"));
     let whose = ["id", "deployment", "dataset", "service", "receiver"].into_iter().find_map(name).unwrap_or_default();
     let place = format!("{table}.{column} of {}{}", whose.escape_default(), number.unwrap_or_default());
     StoreError::Value { place, why: why.to_string() }
 }
 
-/// A flag is 0 or 1.
-fn flag(row: &AnyRow, column: &str) -> Result<bool, StoreError> {
-    match row.try_get::<i64, _>(column)? {
+/// A flag is 0 or 1; one of a run that is not there is 0.
+fn flag(row: &AnyRow, table: &str, column: &str) -> Result<bool, StoreError> {
+    match row.try_get::<Option<i64>, _>(column)?.unwrap_or(0) {
         0 => Ok(false),
         1 => Ok(true),
-        other => Err(wrong(row, "deployments", column, &format!("{other} is neither 0 nor 1"))),
+        other => Err(wrong(row, table, column, &format!("{other} is neither 0 nor 1"))),
     }
 }
 
 /// The state, which must agree with the columns beside it.
 fn state(row: &AnyRow, step: Option<Step>) -> Result<State, StoreError> {
     let name: String = row.try_get("state")?;
-    let outcome = parsed_if_any(row, "outcome", json::<Outcome>)?;
+    let outcome = parsed_if_any(row, "deployments", "outcome", json::<Outcome>)?;
     let outcome_name: Option<String> = row.try_get("outcome_name")?;
     if outcome.as_ref().map(Outcome::name) != outcome_name.as_deref() {
         let why = format!("\"{}\" is not the name of the outcome", outcome_name.unwrap_or_default().escape_default());
         return Err(wrong(row, "deployments", "outcome_name", &why));
     }
+    let waits_for = parsed_if_any(row, "deployments", "waits_for", WaitsFor::parse)?;
     match (name.as_str(), outcome) {
-        ("queued", None) => Ok(State::Queued),
-        ("running", None) => Ok(State::Running { step: step.ok_or_else(|| wrong(row, "deployments", "step", &"it runs, at no step"))? }),
+        ("waiting", None) => {
+            Ok(State::Waiting { waits_for: waits_for.ok_or_else(|| wrong(row, "deployments", "waits_for", &"it waits, for nothing"))? })
+        }
+        ("running", None) => Ok(State::Running { step: step.ok_or_else(|| wrong(row, "runs", "step", &"it runs, at no step"))? }),
         ("done", Some(outcome)) => Ok(State::Done { outcome }),
         ("done", None) => Err(wrong(row, "deployments", "outcome", &"it has ended, with no outcome")),
-        ("queued" | "running", Some(_)) => Err(wrong(row, "deployments", "outcome", &"it has not ended, and has an outcome")),
+        ("waiting" | "running", Some(_)) => Err(wrong(row, "deployments", "outcome", &"it has not ended, and has an outcome")),
         (other, _) => Err(wrong(row, "deployments", "state", &format!("\"{}\" is no state", other.escape_default()))),
     }
 }
@@ -180,45 +195,77 @@ pub(super) fn listed(rows: &[AnyRow]) -> Listed {
     listed
 }
 
-pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
+/// Deployments, each with its run on the service's host; what follows says which.
+macro_rules! select_deployments {
+    ($($which:literal)+) => {
+        concat!(
+            "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
+             d.run_url, d.run_number, d.reason, d.force, d.dry_run, d.caller, d.images AS ordered_images, d.cancel_by, d.created_ms, \
+             d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, r.pin_before, r.ran_before, r.resolved, \
+             r.baseline, r.report, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
+             FROM deployments AS d LEFT JOIN runs AS r ON r.deployment = d.id AND r.run = 1 ",
+            $($which),+
+        )
+    };
+}
+pub(super) use select_deployments;
+
+/// The images that its run has found, or else those that were ordered.
+fn images(row: &AnyRow) -> Result<Vec<ImageRef>, StoreError> {
+    let of_run: Option<String> = row.try_get("images")?;
+    let (table, text) = match of_run {
+        Some(text) => ("runs", Some(text)),
+        None => ("deployments", row.try_get("ordered_images")?),
+    };
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let wrong = |error: &dyn std::fmt::Display| wrong(row, table, "images", error);
+    let references: Vec<String> = json(&text).map_err(|error| wrong(&error))?;
+    references.iter().map(|text| ImageRef::parse(text).map_err(|error| wrong(&error))).collect()
+}
+
+fn order(row: &AnyRow) -> Result<Order, StoreError> {
     let table = "deployments";
     let text = |column: &str| row.try_get::<Option<String>, _>(column);
-    let number = |column: &str| row.try_get::<Option<i64>, _>(column);
-    let step = parsed_if_any(row, "step", Step::parse)?;
-    let references: Vec<String> = parsed_if_any(row, "images", json)?.unwrap_or_default();
-    let image = |text: &String| ImageRef::parse(text).map_err(|error| wrong(row, table, "images", &error));
-    let order = Order {
+    Ok(Order {
         kind: parsed(row, table, "kind", OrderKind::parse)?,
         service: parsed(row, table, "service", ServiceName::parse)?,
-        tag: parsed_if_any(row, "tag", Tag::parse)?,
-        digest: parsed_if_any(row, "digest", Digest::parse)?,
+        tag: parsed_if_any(row, table, "tag", Tag::parse)?,
+        digest: parsed_if_any(row, table, "digest", Digest::parse)?,
         commit: text("commit_id")?,
         git_ref: text("git_ref")?,
         run_url: text("run_url")?,
-        run_number: number("run_number")?,
+        run_number: row.try_get("run_number")?,
         reason: text("reason")?,
-        force: flag(row, "force")?,
-        dry_run: flag(row, "dry_run")?,
+        force: flag(row, table, "force")?,
+        dry_run: flag(row, table, "dry_run")?,
         caller: parsed(row, table, "caller", Caller::parse)?,
-    };
+    })
+}
+
+/// A row of [`select_deployments`].
+pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
+    let text = |column: &str| row.try_get::<Option<String>, _>(column);
+    let number = |column: &str| row.try_get::<Option<i64>, _>(column);
+    let step = parsed_if_any(row, "runs", "step", Step::parse)?;
     Ok(Deployment {
-        id: parsed(row, table, "id", DeploymentId::parse)?,
-        order,
+        id: parsed(row, "deployments", "id", DeploymentId::parse)?,
+        order: order(row)?,
         state: state(row, step)?,
         step,
-        images: references.iter().map(image).collect::<Result<_, _>>()?,
-        verified: flag(row, "verified")?,
-        barrier: flag(row, "barrier")?,
+        images: images(row)?,
+        verified: flag(row, "runs", "verified")?,
+        barrier: flag(row, "runs", "barrier")?,
         pin_before: text("pin_before")?,
         ran_before: text("ran_before")?,
         resolved: text("resolved")?,
-        baseline: parsed_if_any(row, "baseline", json)?,
-        report: parsed_if_any(row, "report", json)?,
+        baseline: parsed_if_any(row, "runs", "baseline", json)?,
+        report: parsed_if_any(row, "runs", "report", json)?,
         undo_why: text("undo_why")?,
-        cancel_by: parsed_if_any(row, "cancel_by", CancelledBy::parse)?,
-        attempts: row.try_get("attempts")?,
+        cancel_by: parsed_if_any(row, "deployments", "cancel_by", CancelledBy::parse)?,
+        run: number("run")?.unwrap_or(0),
+        attempts: number("attempts")?.unwrap_or(0),
         executor: text("executor")?,
-        fence: row.try_get("fence")?,
+        fence: number("fence")?.unwrap_or(0),
         created_ms: row.try_get("created_ms")?,
         started_ms: number("started_ms")?,
         ended_ms: number("ended_ms")?,

@@ -1,33 +1,40 @@
-//! Deployments while they are carried out, and looking at them.
+//! Deployments while they are carried out, each by its run on a host.
 
 use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::clock;
-use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::ImageRef;
+use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Deployment;
-use crate::store::Filter;
-use crate::store::Listed;
+use crate::store::Fence;
+use crate::store::Hold;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::gate::Tx;
 use crate::store::holds;
-use crate::store::orders;
+use crate::store::lines;
 use crate::store::rows;
+use crate::store::rows::select_deployments;
 
-/// Who writes: the deployment and the number of this run of it. Writes of an earlier run are refused.
+/// The host of a service that names none: the one beside its server.
+const HOST: &str = "local";
+/// The run by which an order is carried out on that host.
+const FIRST_RUN: i64 = 1;
+
+/// A deployment whose turn has come, and what was found with it.
 #[derive(Debug, Clone)]
-pub struct Fence {
-    /// The deployment.
-    pub id: DeploymentId,
-    /// The run's number.
-    pub number: i64,
+pub struct Turn {
+    /// The deployment, which is running from now on.
+    pub deployment: Deployment,
+    /// What holds its service, or held it until its time was over.
+    pub hold: Option<Hold>,
 }
 
 /// What became known with a step; what is none stays as it was.
@@ -67,47 +74,59 @@ fn readable(rows: &[AnyRow]) -> Vec<Deployment> {
 }
 
 impl Store {
-    /// Takes the oldest waiting orders of `services` whose service has nothing running, each for this executor.
+    /// Takes the waiting orders of `services` whose turn has come, each for this executor, which has a run of it from now on.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn claim(&self, services: &[ServiceName], executor: &str, lease_ms: i64) -> Result<Vec<Deployment>, StoreError> {
-        let waiting = sqlx::query(
-            "SELECT * FROM deployments AS d WHERE state = 'queued'
-             AND NOT EXISTS (SELECT 1 FROM deployments AS r WHERE r.service = d.service AND r.state = 'running') ORDER BY id",
-        );
-        let mut claimed = Vec::new();
+    pub async fn claim(&self, services: &[ServiceName], executor: &str, lease_ms: i64) -> Result<Vec<Turn>, StoreError> {
+        // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
+        let waiting = sqlx::query(select_deployments!(
+            "WHERE d.state = 'waiting' AND d.waits_for = 'turn'
+             AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = d.service AND b.state = 'running') ORDER BY d.service"
+        ));
+        let mut turns = Vec::new();
         for waiting in readable(&self.gate.fetch_all(waiting).await?) {
-            let (id, service) = (waiting.id.as_str(), waiting.order.service.as_str());
             if !services.contains(&waiting.order.service) {
                 continue;
             }
-            let taken = self.gate.write(sqlx::query(
-                "UPDATE deployments SET state = 'running', step = $4, executor = $2, lease_ms = $3, fence = fence + 1, attempts = attempts + 1,
-                   started_ms = COALESCE(started_ms, $5)
-                 WHERE id = $1 AND state = 'queued'
-                   AND NOT EXISTS (SELECT 1 FROM deployments AS r WHERE r.service = $6 AND r.state = 'running')",
-            )
-            .bind(id)
-            .bind(executor)
-            .bind(clock::now_ms() + lease_ms)
-            .bind(Step::Guards.as_str())
-            .bind(clock::now_ms())
-            .bind(service)).await;
-            match taken {
-                Ok(1) => claimed.extend(self.get(&waiting.id).await?),
-                Ok(_) => {}
-                // Another server was quicker: the unique index says so.
-                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+            let Some(hold) = self.take(&waiting, executor, lease_ms).await? else { continue };
+            turns.extend(self.get(&waiting.id).await?.map(|deployment| Turn { deployment, hold }));
+        }
+        Ok(turns)
+    }
+
+    /// Begins a run of `waiting`; what holds the service, unless another server was quicker.
+    async fn take(&self, waiting: &Deployment, executor: &str, lease_ms: i64) -> Result<Option<Option<Hold>>, StoreError> {
+        let mut tx = self.gate.begin().await?;
+        let (now_ms, service) = (clock::now_ms(), waiting.order.service.as_str());
+        let running = sqlx::query(
+            "UPDATE deployments SET state = 'running', waits_for = NULL, started_ms = COALESCE(started_ms, $2) WHERE id = $1 AND state = 'waiting'
+               AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = $3 AND b.state = 'running')",
+        );
+        let running = running.bind(waiting.id.as_str()).bind(now_ms).bind(service);
+        let run = sqlx::query(
+            "INSERT INTO runs (deployment, run, service, host, state, step, verified, barrier, changed, attempts, executor, fence, lease_ms, started_ms)
+             VALUES ($1, $2, $3, $4, 'running', $5, 0, 0, 0, 1, $6, 1, $7, $8)
+             ON CONFLICT (deployment, run) DO UPDATE SET state = 'running', step = excluded.step, attempts = runs.attempts + 1,
+               executor = excluded.executor, fence = runs.fence + 1, lease_ms = excluded.lease_ms",
+        );
+        let run = run.bind(waiting.id.as_str()).bind(FIRST_RUN).bind(service).bind(HOST).bind(Step::Guards.as_str());
+        for statement in [running, run.bind(executor).bind(now_ms + lease_ms).bind(now_ms)] {
+            match tx.execute(statement).await {
+                Ok(1) => {}
+                Ok(_) => return Ok(None),
+                // Another server was quicker, or another run is at work on the host: the unique indexes say so.
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(claimed)
+        let hold = holds::of(&mut tx, waiting.order.service.as_str()).await?;
+        tx.commit().await?;
+        Ok(Some(hold))
     }
 
-    /// Takes over the running deployments of `executor` that are not among `at_work` (an earlier life left them, or a run
-    /// that lost the database), and those of others whose lease has run out. From now on writes of their earlier runs are
-    /// refused.
+    /// Takes over the runs of `executor` whose deployments are not among `at_work` (an earlier life left them, or a run that
+    /// lost the database), and those of others whose lease has run out. From now on writes of whoever had them are refused.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -117,10 +136,10 @@ impl Store {
         executor: &str,
         at_work: &[DeploymentId],
         lease_ms: i64,
-    ) -> Result<Vec<Deployment>, StoreError> {
-        let running = self.gate.fetch_all(sqlx::query("SELECT * FROM deployments WHERE state = 'running' ORDER BY id")).await?;
+    ) -> Result<Vec<Turn>, StoreError> {
+        let running = sqlx::query(select_deployments!("WHERE d.state = 'running' ORDER BY d.service"));
         let mut taken = Vec::new();
-        for row in running {
+        for row in self.gate.fetch_all(running).await? {
             let Some(left) = readable(std::slice::from_ref(&row)).pop() else { continue };
             let is_own = left.executor.as_deref() == Some(executor);
             let expired = row.try_get::<Option<i64>, _>("lease_ms")?.is_none_or(|lease| lease < clock::now_ms());
@@ -128,22 +147,18 @@ impl Store {
             if !wanted || !services.contains(&left.order.service) {
                 continue;
             }
-            let done = self
-                .gate
-                .write(
-                    sqlx::query(
-                        "UPDATE deployments SET executor = $3, lease_ms = $4, fence = fence + 1, attempts = attempts + 1
-                 WHERE id = $1 AND fence = $2 AND state = 'running'",
-                    )
-                    .bind(left.id.as_str())
-                    .bind(left.fence)
-                    .bind(executor)
-                    .bind(clock::now_ms() + lease_ms),
-                )
-                .await?;
-            if done == 1 {
-                taken.extend(self.get(&left.id).await?);
+            let take = sqlx::query(
+                "UPDATE runs SET executor = $4, lease_ms = $5, fence = fence + 1, attempts = attempts + 1
+                 WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running'",
+            );
+            let take = take.bind(left.id.as_str()).bind(left.run).bind(left.fence).bind(executor);
+            let mut tx = self.gate.begin().await?;
+            if tx.execute(take.bind(clock::now_ms() + lease_ms)).await? != 1 {
+                continue;
             }
+            let hold = holds::of(&mut tx, left.order.service.as_str()).await?;
+            tx.commit().await?;
+            taken.extend(self.get(&left.id).await?.map(|deployment| Turn { deployment, hold }));
         }
         Ok(taken)
     }
@@ -153,214 +168,77 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn renew(&self, executor: &str, lease_ms: i64) -> Result<(), StoreError> {
-        self.gate
-            .write(
-                sqlx::query("UPDATE deployments SET lease_ms = $2 WHERE executor = $1 AND state = 'running'")
-                    .bind(executor)
-                    .bind(clock::now_ms() + lease_ms),
-            )
-            .await?;
+        let renew = sqlx::query("UPDATE runs SET lease_ms = $2 WHERE executor = $1 AND state = 'running'");
+        self.gate.write(renew.bind(executor).bind(clock::now_ms() + lease_ms)).await?;
         Ok(())
     }
 
     /// Stores that `step` begins, with what is known by then: when this returns, both are on disk.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when another run has taken over.
+    /// [`StoreError::Fenced`] when another executor has taken over.
     pub async fn advance(&self, fence: &Fence, step: Step, facts: &Facts) -> Result<(), StoreError> {
-        let done = self
-            .gate
-            .write(
-                sqlx::query(
-                    "UPDATE deployments SET step = $3, images = COALESCE($4, images), barrier = COALESCE($5, barrier),
-               pin_before = COALESCE($6, pin_before), ran_before = COALESCE($7, ran_before), resolved = COALESCE($8, resolved),
-               baseline = COALESCE($9, baseline), report = COALESCE($10, report), undo_why = COALESCE($11, undo_why),
-               verified = COALESCE($12, verified)
-             WHERE id = $1 AND fence = $2 AND state = 'running'",
-                )
-                .bind(fence.id.as_str())
-                .bind(fence.number)
-                .bind(step.as_str())
-                .bind(facts.images.as_deref().map(rows::images_text))
-                .bind(facts.barrier.map(i64::from))
-                .bind(facts.pin_before.clone())
-                .bind(facts.ran_before.clone())
-                .bind(facts.resolved.clone())
-                .bind(text(facts.baseline.as_ref()))
-                .bind(text(facts.report.as_ref()))
-                .bind(facts.undo_why.clone())
-                .bind(facts.verified.map(i64::from)),
-            )
-            .await?;
-        if done == 1 { Ok(()) } else { Err(StoreError::Fenced) }
+        let advance = sqlx::query(
+            "UPDATE runs SET step = $4, images = COALESCE($5, images), barrier = COALESCE($6, barrier),
+               pin_before = COALESCE($7, pin_before), ran_before = COALESCE($8, ran_before), resolved = COALESCE($9, resolved),
+               baseline = COALESCE($10, baseline), report = COALESCE($11, report), undo_why = COALESCE($12, undo_why),
+               verified = COALESCE($13, verified)
+             WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running'",
+        );
+        let advance = advance
+            .bind(fence.id.as_str())
+            .bind(fence.run)
+            .bind(fence.number)
+            .bind(step.as_str())
+            .bind(facts.images.as_deref().map(rows::images_text))
+            .bind(facts.barrier.map(i64::from))
+            .bind(facts.pin_before.clone())
+            .bind(facts.ran_before.clone())
+            .bind(facts.resolved.clone())
+            .bind(text(facts.baseline.as_ref()))
+            .bind(text(facts.report.as_ref()))
+            .bind(facts.undo_why.clone())
+            .bind(facts.verified.map(i64::from));
+        if self.gate.write(advance).await? == 1 { Ok(()) } else { Err(StoreError::Fenced) }
     }
 
-    /// Ends a run with `outcome`, whose text becomes line `seq` of the journal: both or neither.
+    /// Ends a run, and its deployment, with `outcome`, whose text becomes line `seq` of the run's journal: all or nothing.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when another run has taken over.
+    /// [`StoreError::Fenced`] when another executor has taken over.
     pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Step, seq: i64) -> Result<(), StoreError> {
-        let is_rollback = self.gate.fetch_optional(holds::before(fence.id.as_str())).await?.is_some();
         let mut tx = self.gate.begin().await?;
-        if is_rollback {
-            // Holds are given back in the order in which they are taken: no acceptance comes between.
-            tx.alone("queue").await?;
-        }
-        let done = tx
-            .execute(
-                sqlx::query(
-                    "UPDATE deployments SET state = 'done', outcome = $3, outcome_name = $4, ended_ms = $5,
-               verified = CASE WHEN $4 = 'live' THEN 1 ELSE 0 END, lease_ms = NULL
-             WHERE id = $1 AND fence = $2 AND state = 'running'",
-                )
-                .bind(fence.id.as_str())
-                .bind(fence.number)
-                .bind(serde_json::to_string(outcome).unwrap_or_default())
-                .bind(outcome.name())
-                .bind(clock::now_ms()),
-            )
-            .await?;
-        if done != 1 {
-            return Err(StoreError::Fenced);
-        }
-        tx.execute(
-            sqlx::query(
-                "INSERT INTO lines (deployment, seq, at_ms, step, kind, text) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-            )
-            .bind(fence.id.as_str())
-            .bind(seq)
-            .bind(clock::now_ms())
-            .bind(step.as_str())
-            .bind(LineKind::Outcome.as_str())
-            .bind(outcome.to_string()),
-        )
-        .await?;
+        // Holds are given back in the order in which they are taken: no acceptance comes between.
+        tx.alone("queue").await?;
+        let now_ms = clock::now_ms();
+        let service = end_run(&mut tx, fence, outcome, now_ms).await?.ok_or(StoreError::Fenced)?;
+        let ended = sqlx::query(
+            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'running'",
+        );
+        let ended = ended.bind(fence.id.as_str()).bind(text(Some(outcome))).bind(outcome.name()).bind(now_ms);
+        tx.execute(ended).await?;
+        let last = LineDraft { seq, at_ms: now_ms, step, kind: LineKind::Outcome, text: outcome.to_string() };
+        lines::write(&mut tx, &fence.id, fence.run, &[last]).await?;
         holds::settle(&mut tx, fence.id.as_str(), outcome).await?;
+        holds::follow(&mut tx, &service, fence.id.as_str(), outcome).await?;
         tx.commit().await?;
         Ok(())
     }
+}
 
-    /// Ends a waiting deployment that is not to be carried out; its journal says how.
-    ///
-    /// Returns whether it still waited.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn finish_waiting(&self, id: &DeploymentId, outcome: &Outcome) -> Result<bool, StoreError> {
-        let mut tx = self.gate.begin().await?;
-        tx.alone("queue").await?;
-        let ended = orders::end_waiting(&mut tx, id.as_str(), outcome).await?;
-        tx.commit().await?;
-        Ok(ended)
-    }
-
-    /// Records that a deployment is to be cancelled: a running one now, a waiting one at its turn. Returns whether it had not
-    /// ended yet.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn ask_cancel(&self, id: &DeploymentId, by: &CancelledBy) -> Result<bool, StoreError> {
-        let done = self
-            .gate
-            .write(
-                sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1 AND state <> 'done'")
-                    .bind(id.as_str())
-                    .bind(by.to_string()),
-            )
-            .await?;
-        Ok(done == 1)
-    }
-
-    /// One deployment.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn get(&self, id: &DeploymentId) -> Result<Option<Deployment>, StoreError> {
-        let row = self.gate.fetch_optional(sqlx::query("SELECT * FROM deployments WHERE id = $1").bind(id.as_str())).await?;
-        row.as_ref().map(rows::deployment).transpose()
-    }
-
-    /// Deployments, newest first. A row that does not read hides no other.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn list(&self, filter: &Filter) -> Result<Listed, StoreError> {
-        let rows = self
-            .gate
-            .fetch_all(
-                sqlx::query(
-                    "SELECT * FROM deployments WHERE ($1 IS NULL OR service = $1) AND ($2 IS NULL OR state = $2 OR outcome_name = $2)
-             AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
-                )
-                .bind(filter.service.as_ref().map(|name| name.as_str().to_owned()))
-                .bind(filter.state.clone())
-                .bind(filter.before.as_ref().map(|id| id.as_str().to_owned()))
-                .bind(filter.limit),
-            )
-            .await?;
-        Ok(rows::listed(&rows))
-    }
-
-    /// The verified deployments of a service, newest first. One that does not read stands in its place as its fault, so that
-    /// nobody takes the one behind it for the newer.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn verified(&self, service: &ServiceName) -> Result<Vec<Result<Deployment, StoreError>>, StoreError> {
-        let rows = self
-            .gate
-            .fetch_all(
-                sqlx::query("SELECT * FROM deployments WHERE service = $1 AND verified = 1 ORDER BY id DESC LIMIT 200")
-                    .bind(service.as_str()),
-            )
-            .await?;
-        Ok(rows.iter().map(rows::deployment).collect())
-    }
-
-    /// The running and the waiting deployment of a service.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn unfinished(&self, service: &ServiceName) -> Result<Vec<Deployment>, StoreError> {
-        let rows = self
-            .gate
-            .fetch_all(sqlx::query("SELECT * FROM deployments WHERE service = $1 AND state <> 'done' ORDER BY id").bind(service.as_str()))
-            .await?;
-        rows.iter().map(rows::deployment).collect()
-    }
-
-    /// The last ended deployment of a service that changed the host.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn last_change(&self, service: &ServiceName) -> Result<Option<Deployment>, StoreError> {
-        let row = self.gate.fetch_optional(sqlx::query(
-            "SELECT * FROM deployments WHERE service = $1 AND state = 'done'
-             AND (outcome_name IN ('live', 'rolled_back', 'rollback_failed', 'broken', 'held') OR (outcome_name = 'cancelled' AND outcome LIKE '%\"changed\":true%'))
-             ORDER BY id DESC LIMIT 1",
-        )
-        .bind(service.as_str())).await?;
-        row.as_ref().map(rows::deployment).transpose()
-    }
-
-    /// How many deployments wait and how many run.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn counts(&self) -> Result<(i64, i64), StoreError> {
-        let rows = self
-            .gate
-            .fetch_all(sqlx::query("SELECT state, COUNT(*) AS many FROM deployments WHERE state <> 'done' GROUP BY state"))
-            .await?;
-        let mut counts = (0, 0);
-        for row in rows {
-            let many: i64 = row.try_get("many")?;
-            match row.try_get::<String, _>("state")?.as_str() {
-                "queued" => counts.0 = many,
-                "running" => counts.1 = many,
-                other => return Err(rows::wrong(&row, "deployments", "state", &format!("\"{}\" is no state", other.escape_default()))),
-            }
-        }
-        Ok(counts)
-    }
+/// Ends the run itself; its service, unless another executor has taken over.
+async fn end_run(tx: &mut Tx, fence: &Fence, outcome: &Outcome, now_ms: i64) -> Result<Option<String>, StoreError> {
+    let end = sqlx::query(
+        "UPDATE runs SET state = 'done', outcome = $4, ended_ms = $5, verified = $6, changed = $7, lease_ms = NULL
+         WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running' RETURNING service",
+    );
+    let end = end
+        .bind(fence.id.as_str())
+        .bind(fence.run)
+        .bind(fence.number)
+        .bind(text(Some(outcome)))
+        .bind(now_ms)
+        .bind(i64::from(matches!(outcome, Outcome::Live { .. })))
+        .bind(i64::from(outcome.is_change()));
+    Ok(tx.fetch_optional(end).await?.map(|row| row.try_get("service")).transpose()?)
 }

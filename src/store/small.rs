@@ -1,4 +1,4 @@
-//! Holds, named values, trial writes, retention, backup.
+//! Named values, trial writes, retention, backup.
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -9,35 +9,13 @@ use sqlx::Row as _;
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::model::DeploymentId;
-use crate::model::ServiceName;
-use crate::store::Hold;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::rows;
 
 /// How long the answer to a trial write holds.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 impl Store {
-    /// What holds a service now.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn hold(&self, service: &ServiceName) -> Result<Option<Hold>, StoreError> {
-        let row = self
-            .gate
-            .fetch_optional(
-                sqlx::query("SELECT deployment, since_ms, until_ms FROM holds WHERE service = $1 AND (until_ms IS NULL OR until_ms > $2)")
-                    .bind(service.as_str())
-                    .bind(clock::now_ms()),
-            )
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let deployment = rows::parsed(&row, "holds", "deployment", DeploymentId::parse)?;
-        Ok(Some(Hold { deployment, since_ms: row.try_get("since_ms")?, until_ms: row.try_get("until_ms")? }))
-    }
-
     /// The value of that name, made by `first` when there is none yet; every server of one database sees the same.
     ///
     /// # Errors
@@ -79,9 +57,13 @@ impl Store {
                     .bind(journal_ms),
             )
             .await?;
-        self.gate
-            .write_long(sqlx::query("DELETE FROM deployments WHERE state = 'done' AND verified = 0 AND ended_ms < $1").bind(journal_ms))
-            .await?;
+        let deployments = sqlx::query(
+            "DELETE FROM deployments WHERE state = 'done' AND ended_ms < $1
+             AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.deployment = deployments.id AND (runs.verified = 1 OR runs.state = 'running'))",
+        );
+        self.gate.write_long(deployments.bind(journal_ms)).await?;
+        let runs = "DELETE FROM runs WHERE NOT EXISTS (SELECT 1 FROM deployments WHERE deployments.id = runs.deployment)";
+        self.gate.write_long(sqlx::query(runs)).await?;
         self.gate.write_long(sqlx::query("DELETE FROM deliveries WHERE at_ms < $1").bind(deliveries_ms)).await?;
         self.gate.write_long(sqlx::query("DELETE FROM attempts WHERE minute < $1").bind(clock::now_ms() / 60_000 - 60)).await?;
         Ok(())

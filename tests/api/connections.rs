@@ -138,8 +138,8 @@ async fn an_answer_that_nobody_reads_ends_in_time_and_one_that_is_read_slowly_do
     rig.ended(&id).await;
     // Far more than the kernel keeps for anybody.
     rig.execute(
-        "INSERT INTO lines (deployment, seq, at_ms, step, kind, text) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
-         SELECT (SELECT id FROM deployments LIMIT 1), 1000 + i, 0, 'pull', 'output', printf('%0200d', i) FROM n",
+        "INSERT INTO lines (deployment, run, seq, position, at_ms, step, kind, text) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+         SELECT (SELECT id FROM deployments LIMIT 1), 0, i, 1000 + i, 0, 'pull', 'output', printf('%0200d', i) FROM n",
     )
     .await;
     let path = format!("/api/v1/deployments/{id}/log");

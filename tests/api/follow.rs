@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use serde_json::json;
-use tagalong::model::Line;
+use tagalong::model::LineDraft;
 use tagalong::model::LineKind;
 use tagalong::model::Step;
 use tagalong::store::Fence;
@@ -83,16 +83,17 @@ async fn log(rig: &Rig, id: &str, query: &str) -> Answer {
 
 /// So many lines of a waiting order that they are read in several pieces; what it says when its turn comes stands behind them.
 async fn many_lines(rig: &Rig, id: &str) {
-    let line = |seq| Line { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq}") };
-    let lines: Vec<Line> = (1..=1234).map(line).collect();
+    let line = |seq| LineDraft { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq}") };
+    let lines: Vec<LineDraft> = (1..=1234).map(line).collect();
     let store = &rig.app().shared().store;
-    let fence = |number| Fence { id: id.parse().unwrap(), number };
-    let present = store.get(&id.parse().unwrap()).await.unwrap().unwrap().fence;
-    // A run that another has taken over writes no line any more.
-    let late = store.append_lines(&fence(present - 1), &lines).await;
-    assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
+    let waiting = store.get(&id.parse().unwrap()).await.unwrap().unwrap();
+    // Who has no run writes none of its lines.
+    for run in [0, 1] {
+        let none = store.append_lines(&Fence { run, ..waiting.fence() }, &lines).await;
+        assert!(matches!(none, Err(StoreError::Fenced)), "{none:?}");
+    }
     for some in lines.chunks(100) {
-        store.append_lines(&fence(present), some).await.unwrap();
+        store.append_own_lines(&waiting.id, some).await.unwrap();
         rig.app().shared().hub.tell(&id.parse().unwrap());
     }
 }
@@ -118,7 +119,7 @@ async fn a_follower_that_comes_back_misses_and_repeats_nothing(database: Databas
     let rest = last.rest().await;
     let (outcome, lines) = rest.split_last().unwrap();
     seen.extend(lines.iter().map(|event| event.id.unwrap()));
-    let stored = rig.app().shared().store.last_seq(&waiting.parse().unwrap()).await.unwrap();
+    let stored = rig.app().shared().store.last_position(&waiting.parse().unwrap()).await.unwrap();
     assert!(stored > 1234);
     assert_eq!(seen, (1..=stored).collect::<Vec<_>>());
     assert_eq!((outcome.name.as_str(), &outcome.data["outcome"]), ("outcome", &json!("failed")));

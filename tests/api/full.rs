@@ -21,14 +21,16 @@ use tagalong::model::Message;
 use tagalong::model::Order;
 use tagalong::model::OrderKind;
 use tagalong::model::Outcome;
+use tagalong::model::Refusal;
 use tagalong::model::ServiceName;
+use tagalong::orders;
 use tagalong::store::Delivery;
-use tagalong::store::EnqueueError;
 use tagalong::store::LastReload;
-use tagalong::store::Limits;
+use tagalong::store::OrderError;
 use tagalong::store::Owe;
 use tagalong::store::Store;
 use tagalong::store::StoreError;
+use tagalong::store::Terms;
 use tagalong::store::Wait;
 
 use crate::cluster::Cluster;
@@ -141,8 +143,8 @@ async fn prepare(site: &str, rig: &Rig, round: usize) -> Option<DeploymentId> {
         return None;
     }
     // Nobody carries out what is of no service here, so it waits.
-    let limits = Limits { max_waiting: 100_000, hold_ms: None };
-    Some(store.enqueue(&order(&format!("nobody{round}"), "1", ""), &[], None, &limits).await.unwrap().id)
+    let terms = terms(100_000);
+    Some(store.enqueue(&order(&format!("nobody{round}"), "1", ""), &[], None, &terms).await.unwrap().id)
 }
 
 async fn write(site: &str, store: &Store, round: usize, waiting: Option<&DeploymentId>) -> Result<(), StoreError> {
@@ -173,7 +175,7 @@ async fn write(site: &str, store: &Store, round: usize, waiting: Option<&Deploym
         }
         "resume" => match store.resume(&service, "tagalong", Some(&delivery(round))).await {
             Ok(_) => Ok(()),
-            Err(EnqueueError::Store(error)) => Err(error),
+            Err(OrderError::Store(error)) => Err(error),
             Err(other) => panic!("{other}"),
         },
         "cancel" => {
@@ -347,6 +349,10 @@ async fn a_call_that_is_given_up_leaves_no_transaction_open(database: Database) 
     rig.finish().await;
 }
 
+fn terms(max_waiting: i64) -> Terms {
+    Terms { max_waiting, hold_ms: None, tag_pattern: None, pins: 1, door: orders::at_the_door }
+}
+
 fn order(service: &str, tag: &str, reason: &str) -> Order {
     Order {
         kind: OrderKind::Deploy,
@@ -369,10 +375,10 @@ async fn orders_that_come_together_are_each_decided_by_themselves(database: Data
     let gate = rig.gate("web");
     let running = rig.order_running("web", "first").await;
     let store = &rig.app().shared().store;
-    let limits = Limits { max_waiting: 100, hold_ms: None };
+    let terms = terms(100);
     let ask = async |tag: &str, reason: &str, id: &str, body: &str| {
         let delivery = Delivery { caller: "tagalong".into(), id: id.into(), body_sha256: body.into() };
-        store.enqueue(&order("web", tag, reason), &[], Some(&delivery), &limits).await
+        store.enqueue(&order("web", tag, reason), &[], Some(&delivery), &terms).await
     };
     let mut asked = Vec::new();
     for n in 0..60 {
@@ -389,8 +395,8 @@ async fn orders_that_come_together_are_each_decided_by_themselves(database: Data
     for (n, answer) in answers.iter().enumerate() {
         match (n % 20, answer) {
             (7, Ok(again)) => assert!(again.repeated && Some(&again.id) == ids.last(), "{n}"),
-            (11, Err(EnqueueError::IdReused)) => {}
-            (13, Err(EnqueueError::Store(_))) if database == Database::Postgres => {}
+            (11, Err(OrderError::Refused(Refusal::IdReused))) => {}
+            (13, Err(OrderError::Store(_))) if database == Database::Postgres => {}
             (_, Ok(accepted)) if !accepted.repeated => {
                 // Each took the place of the one before it.
                 assert_eq!(accepted.superseded.as_ref(), ids.last(), "{n}");
@@ -400,7 +406,7 @@ async fn orders_that_come_together_are_each_decided_by_themselves(database: Data
         }
     }
     assert!(ids.is_sorted(), "{ids:?}");
-    assert_eq!(number(&rig, "SELECT COUNT(*) FROM deployments WHERE state = 'queued'").await, 1);
+    assert_eq!(number(&rig, "SELECT COUNT(*) FROM deployments WHERE state = 'waiting'").await, 1);
     assert_eq!(number(&rig, "SELECT COUNT(*) FROM lines WHERE kind = 'outcome'").await, ids.len() as i64 - 1);
     assert_eq!(number(&rig, "SELECT COUNT(*) FROM audit WHERE action = 'order'").await, ids.len() as i64 + 1);
     store.verify_audit(None).await.unwrap().unwrap();

@@ -13,6 +13,7 @@ mod connections;
 mod desk;
 mod follow;
 mod full;
+mod migrations;
 mod orders;
 mod outbox;
 mod proxies;

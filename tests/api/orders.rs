@@ -88,7 +88,7 @@ async fn a_newer_order_supersedes_the_waiting_one(database: Database) {
     // What changes nothing takes nobody's place.
     let dry_run = deploy(&rig, json!({ "service": "web", "tag": "3", "dry_run": true })).await;
     assert_refused(&dry_run, 503, "busy");
-    assert_eq!(rig.show(&waiting).await["state"], "queued");
+    assert_eq!(rig.show(&waiting).await["state"], "waiting");
     let newer = deploy(&rig, json!({ "service": "web", "tag": "3" })).await;
     assert_eq!(newer.json()["superseded"], waiting);
     let old = rig.show(&waiting).await;
@@ -129,7 +129,7 @@ async fn fifty_orders_at_once_leave_one_running_and_one_waiting(database: Databa
     assert_eq!((answers.iter().map(id_of).collect::<BTreeSet<_>>().len(), superseded.len()), (50, 49));
     println!("{looks} looks while the orders came");
     let pool = rig.database().await;
-    for sql in ["UPDATE deployments SET state = 'running' WHERE outcome IS NULL", "UPDATE deployments SET state = 'queued'"] {
+    for sql in ["UPDATE deployments SET state = 'running' WHERE outcome IS NULL", "UPDATE deployments SET state = 'waiting'"] {
         let error = sqlx::query(sql).execute(&pool).await.unwrap_err();
         assert!(error.as_database_error().unwrap().is_unique_violation(), "{error}");
     }
@@ -195,9 +195,9 @@ async fn ci_overrules_no_rollback(database: Database) {
     assert_refused(&by_ci, 403, "forbidden");
     assert!(by_ci.text.contains("rollback:web"), "{}", by_ci.text);
     // A rollback that waits keeps its place, also against those who may force.
-    assert_eq!(rig.execute("UPDATE deployments SET kind = 'rollback' WHERE state = 'queued'").await, 1);
+    assert_eq!(rig.execute("UPDATE deployments SET kind = 'rollback' WHERE state = 'waiting'").await, 1);
     assert_refused(&deploy(&rig, order).await, 503, "busy");
-    assert_eq!(rig.show(&waiting).await["state"], "queued");
+    assert_eq!(rig.show(&waiting).await["state"], "waiting");
     // A newer rollback takes it.
     let rollback = roll_back(&rig, json!({ "service": "web", "to": { "tag": "0" } })).await;
     assert_eq!((&rollback.json()["superseded"], &rollback.json()["preempted"]), (&json!(waiting), &json!(running)));
@@ -222,7 +222,7 @@ async fn an_older_run_is_late(database: Database) {
     // What did not land does not count.
     let landed = id_of(&deploy(&rig, order(10)).await);
     rig.ended(&landed).await;
-    assert_eq!(rig.execute("UPDATE deployments SET verified = 1 WHERE run_number = 10").await, 1);
+    assert_eq!(rig.execute("UPDATE runs SET verified = 1 WHERE deployment IN (SELECT id FROM deployments WHERE run_number = 10)").await, 1);
     let late = deploy(&rig, order(9)).await;
     assert_refused(&late, 422, "late");
     assert!(late.text.contains(&landed), "{}", late.text);
@@ -312,7 +312,7 @@ async fn deployments_are_listed_page_by_page(database: Database) {
     };
     assert_eq!((sizes, &all), (vec![10, 10, 5], &newest_first(ordered.clone())));
     assert_eq!(ids(&page("service=web&state=superseded&limit=200").await) as Vec<String>, newest_first(ordered[1..24].to_vec()));
-    assert_eq!(ids(&page("service=web&state=queued").await) as Vec<String>, ordered[24..]);
+    assert_eq!(ids(&page("service=web&state=waiting").await) as Vec<String>, ordered[24..]);
     assert_eq!(ids(&page("service=db").await) as Vec<String>, [elsewhere]);
     for (limit, expected) in [("0", 1), ("-5", 1), ("100000", 26)] {
         assert_eq!((ids(&page(&format!("limit={limit}")).await) as Vec<String>).len(), expected);
@@ -368,8 +368,8 @@ async fn a_restart_takes_up_what_ran_and_what_waited(database: Database) {
     };
     for attempts in 2..4 {
         rig.restart().await;
-        assert_eq!((&rig.show(&running).await["state"], &rig.show(&waiting).await["state"]), (&json!("running"), &json!("queued")));
-        let sql = "SELECT attempts FROM deployments WHERE state = 'running'";
+        assert_eq!((&rig.show(&running).await["state"], &rig.show(&waiting).await["state"]), (&json!("running"), &json!("waiting")));
+        let sql = "SELECT attempts FROM runs WHERE state = 'running'";
         until("the next attempt", async || (rig.count(sql).await == attempts).then_some(())).await;
         // Lines are gathered for a moment; one that is not stored yet goes with the server.
         until("its note", async || (notes(&rig).await == attempts as usize - 1).then_some(())).await;
@@ -407,8 +407,8 @@ async fn two_servers_share_one_queue() {
     let id = first.order_running("db", "1").await;
     let (ends, stays) = if is_executor(&first).await { (first, other) } else { (other, first) };
     ends.stop().await;
-    assert_eq!(stays.count("SELECT attempts FROM deployments WHERE state = 'running'").await, 1);
-    stays.execute("UPDATE deployments SET lease_ms = 1 WHERE state = 'running'").await;
+    assert_eq!(stays.count("SELECT attempts FROM runs WHERE state = 'running'").await, 1);
+    stays.execute("UPDATE runs SET lease_ms = 1 WHERE state = 'running'").await;
     until("the other server", async || is_executor(&stays).await.then_some(())).await;
     drop(gate);
     assert_eq!(stays.ended(&id).await["outcome"], "failed");
@@ -418,7 +418,7 @@ async fn two_servers_share_one_queue() {
 /// Whether this server carries out what runs.
 async fn is_executor(rig: &Rig) -> bool {
     let pool = rig.database().await;
-    let row = sqlx::query("SELECT executor FROM deployments WHERE state = 'running'").fetch_one(&pool).await.unwrap();
+    let row = sqlx::query("SELECT executor FROM runs WHERE state = 'running'").fetch_one(&pool).await.unwrap();
     pool.close().await;
     row.get::<String, _>(0) == std::fs::read_to_string(rig.data_dir().join("executor-id")).unwrap()
 }

@@ -292,7 +292,7 @@ impl Rig {
         let id = self.order(service, tag).await;
         self.until(&id, |shown| shown["state"] == "running" && shown["step"] == "resolve").await;
         let store = &self.app().shared().store;
-        until("its first lines", async || (store.last_seq(&id.parse().unwrap()).await.unwrap() == 3).then_some(())).await;
+        until("its first lines", async || (store.last_position(&id.parse().unwrap()).await.unwrap() == 3).then_some(())).await;
         id
     }
 

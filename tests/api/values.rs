@@ -34,29 +34,30 @@ fn is_named<T: std::fmt::Debug>(found: Result<T, StoreError>, place: &str) {
     }
 }
 
-/// Columns of a deployment, and values that are none of ours, in SQL.
-const COLUMNS: [(&str, &str); 21] = [
-    ("service", "'No Such'"),
-    ("kind", "'promote'"),
-    ("kind", "''"),
-    ("state", "'paused'"),
-    ("state", "'Done'"),
-    ("step", "'guard'"),
-    ("outcome", "'live'"),
-    ("outcome", "'{\"outcome\":\"won\"}'"),
-    ("outcome", "NULL"),
-    ("outcome_name", "'live'"),
-    ("tag", "'a b'"),
-    ("digest", "'sha256:x'"),
-    ("force", "2"),
-    ("dry_run", "-1"),
-    ("verified", "7"),
-    ("barrier", "2"),
-    ("caller", "'root'"),
-    ("images", "'[\"x\"]'"),
-    ("images", "'x'"),
-    ("baseline", "'{}'"),
-    ("report", "'[]'"),
+/// Columns of a deployment and of its run, and values that are none of ours, in SQL.
+const COLUMNS: [(&str, &str, &str); 22] = [
+    ("deployments", "service", "'No Such'"),
+    ("deployments", "kind", "'promote'"),
+    ("deployments", "kind", "''"),
+    ("deployments", "state", "'paused'"),
+    ("deployments", "state", "'Done'"),
+    ("deployments", "waits_for", "'luck'"),
+    ("runs", "step", "'guard'"),
+    ("deployments", "outcome", "'live'"),
+    ("deployments", "outcome", "'{\"outcome\":\"won\"}'"),
+    ("deployments", "outcome", "NULL"),
+    ("deployments", "outcome_name", "'live'"),
+    ("deployments", "tag", "'a b'"),
+    ("deployments", "digest", "'sha256:x'"),
+    ("deployments", "force", "2"),
+    ("deployments", "dry_run", "-1"),
+    ("runs", "verified", "7"),
+    ("runs", "barrier", "2"),
+    ("deployments", "caller", "'root'"),
+    ("runs", "images", "'[\"x\"]'"),
+    ("runs", "images", "'x'"),
+    ("runs", "baseline", "'{}'"),
+    ("runs", "report", "'[]'"),
 ];
 
 async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Database) {
@@ -68,24 +69,25 @@ async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Databas
     }
     let (id, store) = (ids[0].as_str(), &rig.app().shared().store);
     let parsed: DeploymentId = id.parse().unwrap();
-    for (column, value) in COLUMNS {
-        let keep = format!("CREATE TABLE kept AS SELECT * FROM deployments WHERE id = '{id}'");
+    for (table, column, value) in COLUMNS {
+        let key = if table == "runs" { "deployment" } else { "id" };
+        let keep = format!("CREATE TABLE kept AS SELECT * FROM {table} WHERE {key} = '{id}'");
         rig.execute(Box::leak(keep.into_boxed_str())).await;
-        change(&rig, &format!("UPDATE deployments SET {column} = {value} WHERE id = '{id}'")).await;
+        change(&rig, &format!("UPDATE {table} SET {column} = {value} WHERE {key} = '{id}'")).await;
         // An outcome that is gone or another shows by the name beside it.
         let named = if (column, value) == ("outcome", "NULL") { "outcome_name" } else { column };
-        is_named(store.get(&parsed).await, &format!("deployments.{named} of {id}"));
+        is_named(store.get(&parsed).await, &format!("{table}.{named} of {id}"));
         let shown = Call::get(&format!("/api/v1/deployments/{id}")).by(rig.key()).send(&rig).await;
         assert_eq!(shown.code(), (500, "unreadable".to_owned()), "{column}");
-        assert!(shown.text.contains(&format!("deployments.{named} of {id}")), "{}", shown.text);
+        assert!(shown.text.contains(&format!("{table}.{named} of {id}")), "{}", shown.text);
         let page = Call::get("/api/v1/deployments").by(rig.key()).send(&rig).await.json();
         let listed: Vec<&str> = page["deployments"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
         assert_eq!(listed, [ids[2].as_str(), ids[1].as_str()], "{column}");
-        assert!(page["unreadable"][0].as_str().unwrap().contains(&format!("deployments.{named} of {id}")), "{page}");
+        assert!(page["unreadable"][0].as_str().unwrap().contains(&format!("{table}.{named} of {id}")), "{page}");
         let one = Call::get("/api/v1/deployments?limit=1").by(rig.key()).send(&rig).await.json();
         assert_eq!(one["next_before"], json!(ids[2]));
-        change(&rig, &format!("DELETE FROM deployments WHERE id = '{id}'")).await;
-        change(&rig, "INSERT INTO deployments SELECT * FROM kept").await;
+        change(&rig, &format!("DELETE FROM {table} WHERE {key} = '{id}'")).await;
+        change(&rig, &format!("INSERT INTO {table} SELECT * FROM kept")).await;
         rig.execute("DROP TABLE kept").await;
         assert!(store.get(&parsed).await.unwrap().is_some(), "{column}");
     }
@@ -93,10 +95,10 @@ async fn a_word_that_is_none_of_ours_is_an_error_that_names_it(database: Databas
         let old = rig.show(id).await;
         let before = store.lines_after(&parsed, 0, 100).await.unwrap();
         let was = if column == "step" { before[0].step.as_str() } else { before[0].kind.as_str() };
-        change(&rig, &format!("UPDATE lines SET {column} = '{value}' WHERE deployment = '{id}' AND seq = 1")).await;
+        change(&rig, &format!("UPDATE lines SET {column} = '{value}' WHERE deployment = '{id}' AND position = 1")).await;
         is_named(store.lines_after(&parsed, 0, 100).await, &format!("lines.{column} of {id} line 1"));
         assert!(!store.lines_after(&parsed, 1, 100).await.unwrap().is_empty());
-        change(&rig, &format!("UPDATE lines SET {column} = '{was}' WHERE deployment = '{id}' AND seq = 1")).await;
+        change(&rig, &format!("UPDATE lines SET {column} = '{was}' WHERE deployment = '{id}' AND position = 1")).await;
         assert_eq!(rig.show(id).await, old);
     }
     others(&rig).await;
@@ -122,8 +124,8 @@ async fn others(rig: &Rig) {
     change(rig, "INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms) VALUES ('key:ci', 'one', 'b', 'x', 1)").await;
     let delivery = Delivery { caller: "key:ci".into(), id: "one".into(), body_sha256: "b".into() };
     let answered = store.answered(&delivery).await.map_err(|error| match error {
-        tagalong::store::EnqueueError::Store(error) => error,
-        other => panic!("{other}"),
+        tagalong::store::OrderError::Store(error) => error,
+        refused @ tagalong::store::OrderError::Refused(_) => panic!("{refused}"),
     });
     is_named(answered, "deliveries.deployment of key:ci one");
     change(rig, "UPDATE meta SET value = 'x' WHERE name = 'audit_head'").await;
@@ -140,20 +142,35 @@ async fn a_row_that_does_not_read_stops_no_other(database: Database) {
     let rig = Plan::new(database).start().await;
     let first = rig.order("web", "1").await;
     rig.ended(&first).await;
-    for (id, state) in [("01000000000000000000000001", "queued"), ("01000000000000000000000002", "running")] {
-        let columns = "service, tag, caller, force, dry_run, verified, barrier, attempts, fence, created_ms";
+    let (waits, runs) = ("01000000000000000000000001", "01000000000000000000000002");
+    for (id, state) in [(waits, "waiting"), (runs, "running")] {
+        let columns = "service, tag, caller, force, dry_run, last_position, created_ms";
         change(
             &rig,
-            &format!("INSERT INTO deployments (id, state, step, kind, {columns}) SELECT '{id}', '{state}', 'pull', 'promote', {columns} FROM deployments WHERE id = '{first}'"),
+            &format!("INSERT INTO deployments (id, state, waits_for, kind, {columns}) SELECT '{id}', '{state}', 'turn', 'promote', {columns} FROM deployments WHERE id = '{first}'"),
         )
         .await;
     }
+    let columns = "run, service, host, verified, barrier, changed, attempts, fence";
+    change(
+        &rig,
+        &format!("INSERT INTO runs (deployment, state, step, {columns}) SELECT '{runs}', 'running', 'pull', {columns} FROM runs WHERE deployment = '{first}'"),
+    )
+    .await;
     let next = rig.order("db", "1").await;
     rig.ended(&next).await;
-    assert_eq!(rig.count("SELECT COUNT(*) FROM deployments WHERE kind = 'promote' AND executor IS NULL AND fence = (SELECT MAX(fence) FROM deployments WHERE kind = 'promote')").await, 2);
+    assert_eq!(rig.count("SELECT COUNT(*) FROM runs JOIN deployments ON id = deployment WHERE kind = 'promote'").await, 1);
+    assert_eq!(rig.count("SELECT COUNT(*) FROM runs WHERE executor IS NULL AND fence = (SELECT MIN(fence) FROM runs)").await, 1);
+    // Whoever asks what is under way is told of both, and never that nothing is.
+    let web = ServiceName::parse("web").unwrap();
+    let found = rig.app().shared().store.unfinished(&web).await.unwrap();
+    assert_eq!((found.deployments.len(), found.unreadable.len()), (0, 2), "{found:?}");
+    let shown = Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json();
+    assert!(shown["blocked"].as_str().unwrap().contains(&format!("deployments.kind of {waits}")), "{shown}");
     let refused = Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "2" })).by(rig.key()).send(&rig).await;
     assert_eq!(refused.code(), (500, "unreadable".to_owned()), "{}", refused.text);
     assert_eq!(rig.execute("DELETE FROM deployments WHERE kind = 'promote'").await, 2);
+    change(&rig, &format!("DELETE FROM runs WHERE deployment = '{runs}'")).await;
     rig.finish().await;
 }
 
@@ -165,14 +182,22 @@ async fn a_release_that_does_not_read_is_none_to_go_back_to(database: Database) 
     rig.ended(&order).await;
     let ids = [1, 2, 3].map(|n| format!("0100000000000000000000000{n}"));
     for (n, id) in (1..).zip(&ids) {
-        let columns = "service, state, step, caller, force, dry_run, barrier, attempts, fence, created_ms, ended_ms";
+        let columns = "service, state, caller, force, dry_run, last_position, created_ms, ended_ms";
         let digest = n.to_string().repeat(64);
         change(
             &rig,
             &format!(
-                "INSERT INTO deployments (id, tag, verified, outcome, outcome_name, kind, images, {columns})
-                 SELECT '{id}', '{n}', 1, '{{\"outcome\":\"live\",\"warnings\":[]}}', 'live', 'deploy', '[\"127.0.0.1:1/acme/web:{n}@sha256:{digest}\"]', {columns}
-                 FROM deployments WHERE id = '{order}'"
+                "INSERT INTO deployments (id, tag, outcome, outcome_name, kind, {columns})
+                 SELECT '{id}', '{n}', '{{\"outcome\":\"live\",\"warnings\":[]}}', 'live', 'deploy', {columns} FROM deployments WHERE id = '{order}'"
+            ),
+        )
+        .await;
+        let columns = "run, service, host, state, step, barrier, attempts, fence";
+        change(
+            &rig,
+            &format!(
+                "INSERT INTO runs (deployment, verified, changed, images, {columns})
+                 SELECT '{id}', 1, 1, '[\"127.0.0.1:1/acme/web:{n}@sha256:{digest}\"]', {columns} FROM runs WHERE deployment = '{order}'"
             ),
         )
         .await;

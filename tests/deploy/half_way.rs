@@ -101,7 +101,7 @@ mod on {
 /// v3 is not left for a person either: nobody asked whether it would have held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_rollback_takes_over() {
-    let (world, stopped) = half_way(&settings("on_failure = \"hold\"", Database::Sqlite)).await;
+    let (world, stopped) = half_way(&settings("on_failure = \"leave\"", Database::Sqlite)).await;
     world.arm("pull@v5", "hang");
     let first = world.server().roll_back(json!({"tag": "v5"})).await;
     is_cancelled(&world.server().outcome(&stopped).await, true, false);
@@ -163,7 +163,7 @@ async fn it_has_a_barrier() {
     looked_at(&world).await;
     let rollback = world.server().roll_back(json!({"tag": "never-pushed"})).await;
     let ended = world.server().outcome(&rollback).await;
-    assert_eq!(ended["outcome"], "held", "{ended}");
+    assert_eq!(ended["outcome"], "needs_operator", "{ended}");
     assert_eq!((world.running(), world.env()), ("v3".into(), world.env_of("v3")));
     world.finish().await;
 }
@@ -182,7 +182,7 @@ async fn it_is_cancelled_while_it_waits() {
     let rollback = world.server().roll_back(json!({"tag": "v5"})).await;
     let (status, answer) = world.server().post(&format!("/api/v1/deployments/{rollback}/cancel"), json!({})).await;
     assert!(status == 200 && answer.to_string().contains("at its turn"), "{answer}");
-    assert_eq!(world.server().show(&rollback).await["state"], "queued");
+    assert_eq!(world.server().show(&rollback).await["state"], "waiting");
     world.unblock_files(Some(pipe));
     v2_is_back(&world, &stopped, &rollback, "cancelled").await;
     is_cancelled(&world.server().show(&rollback).await, true, true);

@@ -172,27 +172,93 @@ async fn an_order_that_waited_too_long_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_failure_hold_leaves_the_release_for_a_person() {
-    let world = world_with("on_failure = \"hold\"").await;
+async fn on_failure_leave_leaves_the_release_for_a_person() {
+    let world = world_with("on_failure = \"leave\"").await;
     world.land("v1").await;
     world.arm("health@v2", "fail");
-    let held = deploy(&world, "v2").await;
-    is_outcome(&held, "held");
-    assert!(held["why"].as_str().unwrap().contains("is unhealthy: the check says unhealthy"), "{held}");
+    let left = deploy(&world, "v2").await;
+    is_outcome(&left, "needs_operator");
+    assert!(left["why"].as_str().unwrap().contains("is unhealthy: the check says unhealthy"), "{left}");
     assert_eq!((world.running(), world.env()), ("v2".into(), world.env_of("v2")));
     is_outcome(&roll_back(&world, json!("previous")).await, "live");
     assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1")));
     world.finish().await;
 }
 
+async fn take_orders_again(world: &World) {
+    let (status, _) = world.server().post("/api/v1/services/web/resume", json!({"call": "POST /api/v1/services/web/resume"})).await;
+    assert_eq!(status, 200);
+}
+
+/// Whether CI's orders are refused, and with which code.
+async fn refusal(world: &World) -> Value {
+    let (status, answer) = world.server().post("/api/v1/deployments", json!({"service": "web", "tag": "v9"})).await;
+    assert_eq!(status, 422, "{answer}");
+    answer["code"].clone()
+}
+
+/// What is left for a person keeps CI away: at the door, at the turn, after a restart, and behind a rollback that came to nothing.
+/// A person ends it, or a forced order that lands.
+async fn after_needs_operator_ci_waits_for_a_person(database: Database) {
+    let mut world = World::landed(&Settings { service: "on_failure = \"leave\"".into(), database, ..Settings::default() }).await;
+    world.arm("page@v2", "hang");
+    let left = world.server().deploy("v2").await;
+    world.reached("page@v2").await;
+    let waits = world.server().deploy("v3").await;
+    world.arm("page@v2", "fail");
+    is_outcome(&world.server().outcome(&left).await, "needs_operator");
+    let refused = world.server().outcome(&waits).await;
+    assert_eq!((&refused["outcome"], &refused["guard"]), (&json!("refused"), &json!("needs_operator")), "{refused}");
+    assert!(refused["why"].as_str().unwrap().contains(&left), "{refused}");
+    world.kill();
+    world.start().await;
+    assert_eq!(refusal(&world).await, "needs_operator");
+    let (_, shown) = world.server().get("/api/v1/services/web").await;
+    assert!(shown["held"].as_str().unwrap().contains(&left), "{shown}");
+    is_outcome(&roll_back(&world, json!({"tag": "never-pushed"})).await, "refused");
+    assert_eq!(refusal(&world).await, "needs_operator");
+
+    // A forced order that does not land leaves it as it is; one that does ends it.
+    let forced = json!({"service": "web", "tag": "v2", "force": true});
+    let again = world.server().order("/api/v1/deployments", forced.clone()).await;
+    is_outcome(&world.server().outcome(&again).await, "needs_operator");
+    assert_eq!(refusal(&world).await, "needs_operator");
+    world.disarm("page@v2");
+    let lands = world.server().order("/api/v1/deployments", forced).await;
+    is_outcome(&world.server().outcome(&lands).await, "live");
+    world.land("v3").await;
+
+    world.arm("health@v4", "fail");
+    is_outcome(&deploy(&world, "v4").await, "needs_operator");
+    take_orders_again(&world).await;
+    world.land("v5").await;
+    // A rollback takes the service over, and holds it by itself.
+    world.arm("health@v6", "fail");
+    is_outcome(&deploy(&world, "v6").await, "needs_operator");
+    is_outcome(&roll_back(&world, json!("previous")).await, "live");
+    assert_eq!(refusal(&world).await, "held");
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_release_with_a_barrier_is_held_and_not_rolled_back_past() {
+async fn sqlite_after_needs_operator_ci_waits_for_a_person() {
+    after_needs_operator_ci_waits_for_a_person(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_after_needs_operator_ci_waits_for_a_person() {
+    after_needs_operator_ci_waits_for_a_person(Database::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_with_a_barrier_is_left_and_not_rolled_back_past() {
     let mut world = World::landed(&Settings::default()).await;
     world.push("migrates", &[("tagalong.no-rollback-past", "true")]);
     world.arm("page@migrates", "fail");
-    is_outcome(&deploy(&world, "migrates").await, "held");
+    is_outcome(&deploy(&world, "migrates").await, "needs_operator");
     assert_eq!(world.running(), "migrates");
     world.disarm("page@migrates");
+    take_orders_again(&world).await;
     world.land("migrates").await;
     let (status, refusal) = world.server().post("/api/v1/rollbacks", json!({"service": "web"})).await;
     assert_eq!((status, &refusal["code"]), (422, &json!("barrier")), "{refusal}");
@@ -246,7 +312,7 @@ async fn an_undo_brings_back_what_ran_where_the_record_of_it_does_not_read() {
     world.land("v1").await;
     world.push("v0", &[]);
     world.land("v0").await;
-    let spoilt = "UPDATE deployments SET kind = 'promote' WHERE id = (SELECT MAX(id) FROM deployments WHERE verified = 1)";
+    let spoilt = "UPDATE deployments SET kind = 'promote' WHERE id = (SELECT MAX(deployment) FROM runs WHERE verified = 1)";
     sqlx::query(spoilt).execute(&mut world.database().await).await.expect("it is spoilt");
     world.arm("page@v2", "fail");
     let back = deploy(&world, "v2").await;
@@ -288,9 +354,9 @@ async fn a_fault_that_the_page_had_before_undoes_nothing() {
     let world = World::landed(&Settings::default()).await;
     world.arm("page@v1", "fail");
     world.arm("page@v2", "fail");
-    let held = deploy(&world, "v2").await;
-    is_outcome(&held, "held");
-    assert!(held["why"].as_str().unwrap().contains("It was so before the deployment"), "{held}");
+    let left = deploy(&world, "v2").await;
+    is_outcome(&left, "needs_operator");
+    assert!(left["why"].as_str().unwrap().contains("It was so before the deployment"), "{left}");
     assert_eq!(world.running(), "v2");
     world.finish().await;
 }

@@ -303,7 +303,7 @@ impl World {
         let mut connection = self.database().await;
         let statements = match self.url {
             None => ["PRAGMA busy_timeout = 20000", "BEGIN IMMEDIATE"],
-            Some(_) => ["BEGIN", "LOCK TABLE deployments IN EXCLUSIVE MODE"],
+            Some(_) => ["BEGIN", "LOCK TABLE deployments, runs IN EXCLUSIVE MODE"],
         };
         for statement in statements {
             sqlx::query(statement).execute(&mut connection).await.expect("the lock");

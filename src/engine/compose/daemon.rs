@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::Docker;
+use crate::engine::compose::known::Known;
 use crate::engine::compose::memory::Memory;
-use crate::engine::compose::version::Known;
 use crate::process::Command;
 use crate::process::Mask;
 

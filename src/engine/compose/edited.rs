@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::engine::compose::project::PinMode;
+use crate::engine::compose::mode::PinMode;
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::project::same_repository;
 use crate::engine::compose::proof::leaves;

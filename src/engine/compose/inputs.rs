@@ -13,7 +13,7 @@ use sha2::Sha256;
 use crate::engine::compose::dotenv::DotEnv;
 use crate::engine::compose::files::is_ours;
 use crate::engine::compose::ground::Ground;
-use crate::engine::compose::project::PinMode;
+use crate::engine::compose::mode::PinMode;
 use crate::engine::compose::replace;
 use crate::engine::compose::stack::Compose;
 use crate::engine::error::EngineError;
@@ -87,7 +87,7 @@ mod tests {
     use std::path::Path;
 
     use crate::engine::compose::inputs::Inputs;
-    use crate::engine::compose::project::PinMode;
+    use crate::engine::compose::mode::PinMode;
     use crate::engine::compose::stack::tests::engine;
 
     const FILES: [(&str, &str); 7] = [

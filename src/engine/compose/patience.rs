@@ -1,186 +1,29 @@
-//! A Docker daemon that goes away while an order is carried out (a restart, an upgrade), and comes back.
-//!
-//! An engine made [`Compose::patient`] waits for it, within a time, in the one place through which docker is asked and told:
-//! what can be done again is done again. What cannot (`docker compose up`, hooks) asks here whether its failure was the
-//! daemon's going away.
+//! What a patient engine knows of a daemon that goes away and comes back.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
-use crate::clock;
 use crate::engine::compose::events::Need;
-use crate::engine::compose::stack::Compose;
-use crate::engine::error::EngineError;
-use crate::process::Cancel;
-use crate::process::capture;
-
-/// How often a daemon that is away is asked.
-const ASK: Duration = Duration::from_millis(500);
-/// One that says nothing for so long is away.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How often it is said that it is still waited for.
-const SAY: Duration = Duration::from_secs(30);
-/// How often one call is made again: a daemon that comes and goes must not keep it up for ever.
-const MOST_TIMES: u32 = 5;
 
 /// How often something may still be done again, and how many outages were seen when it was begun.
 pub(super) struct Turn {
-    left: u32,
-    since: u32,
+    pub(super) left: u32,
+    pub(super) since: u32,
 }
 
 /// What a patient engine knows of its daemon.
 pub(super) struct Patience {
-    limit: Duration,
-    tell: Box<dyn Fn(&str) + Send + Sync>,
+    pub(super) limit: Duration,
+    pub(super) tell: Box<dyn Fn(&str) + Send + Sync>,
     /// It was waited for in vain, and has not answered since.
-    given_up: AtomicBool,
+    pub(super) given_up: AtomicBool,
     /// One waits, and the others with it.
-    waiting: tokio::sync::Mutex<()>,
-    _events: Need,
+    pub(super) waiting: tokio::sync::Mutex<()>,
+    pub(super) _events: Need,
 }
 
 impl std::fmt::Debug for Patience {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Patience").field("limit", &self.limit).finish_non_exhaustive()
-    }
-}
-
-impl Compose {
-    /// The same engine, which waits at most the configured time for a daemon that does not answer, and says so by `tell`.
-    /// As long as it lives, the host's events are listened to: the end of that line is an outage, however short.
-    #[must_use]
-    pub fn patient(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        let engine = self.impatient();
-        let patience = Patience {
-            limit: self.daemon.docker().wait,
-            tell: Box::new(tell),
-            given_up: AtomicBool::new(false),
-            waiting: tokio::sync::Mutex::default(),
-            _events: Need::new(&self.daemon),
-        };
-        Self { patience: Some(Arc::new(patience)), ..engine }
-    }
-
-    /// The same engine, which waits for nothing.
-    #[must_use]
-    pub fn impatient(&self) -> Self {
-        Self { patience: None, ..self.clone() }
-    }
-
-    /// How many outages were seen so far; compare it by [`Compose::was_away`].
-    #[must_use]
-    pub fn outages(&self) -> u32 {
-        self.daemon.outages()
-    }
-
-    /// Whether the daemon was away at a time after `since`, or is away now. One that was waited for in vain counts no more.
-    pub async fn was_away(&self, since: u32) -> bool {
-        let Some(patience) = &self.patience else { return false };
-        if patience.given_up.load(Ordering::SeqCst) {
-            return false;
-        }
-        // The end of the listener's line may be read a little later than what it made fail: the question takes longer.
-        self.outages() != since || self.absence().await.is_some() || self.outages() != since
-    }
-
-    /// Waits until the daemon answers; at once where it does.
-    ///
-    /// # Errors
-    /// [`EngineError::Daemon`] when it does not within the configured time, [`EngineError::Cancelled`] when the order was
-    /// cancelled meanwhile.
-    pub async fn ready(&self, cancel: &Cancel) -> Result<(), EngineError> {
-        self.waited(cancel).await.map(|_| ())
-    }
-
-    /// As [`Compose::ready`]; whether it had to be waited for.
-    async fn waited(&self, cancel: &Cancel) -> Result<bool, EngineError> {
-        let Some(patience) = &self.patience else { return Ok(false) };
-        let began = (Instant::now(), clock::utc(clock::now_ms()));
-        let cancelled = || EngineError::Cancelled { what: "waiting for Docker".to_owned() };
-        let _alone = tokio::select! {
-            alone = patience.waiting.lock() => alone,
-            () = cancel.cancelled() => return Err(cancelled()),
-        };
-        let mut said: Option<Instant> = None;
-        while let Some(why) = self.absence().await {
-            if said.is_none() {
-                self.daemon.count_outage();
-                (patience.tell)(&format!(
-                    "Docker does not answer ({why}). It is waited for since {}, at most {} s (docker.wait_s)",
-                    began.1,
-                    patience.limit.as_secs()
-                ));
-            } else if said.is_some_and(|at| at.elapsed() >= SAY) {
-                (patience.tell)(&format!("Docker is still waited for, since {} ({} s)", began.1, began.0.elapsed().as_secs()));
-            }
-            if said.is_none_or(|at| at.elapsed() >= SAY) {
-                said = Some(Instant::now());
-            }
-            if began.0.elapsed() >= patience.limit {
-                patience.given_up.store(true, Ordering::SeqCst);
-                return Err(EngineError::Daemon { why: format!("{why}; it was waited for since {}", began.1) });
-            }
-            tokio::select! {
-                () = cancel.cancelled() => return Err(cancelled()),
-                () = tokio::time::sleep(ASK) => {}
-            }
-        }
-        patience.given_up.store(false, Ordering::SeqCst);
-        if said.is_some() {
-            (patience.tell)(&format!("Docker answers again after {} s; going on", began.0.elapsed().as_secs()));
-        }
-        Ok(said.is_some())
-    }
-
-    /// The beginning of something that may be done more than once.
-    pub(super) fn turn(&self) -> Turn {
-        Turn { left: MOST_TIMES, since: self.outages() }
-    }
-
-    /// Whether what came to `done` is to be done again: it failed because the daemon was away, and that is back by now.
-    ///
-    /// # Errors
-    /// As [`Compose::ready`].
-    pub(super) async fn again<T: Sync>(
-        &self,
-        turn: &mut Turn,
-        done: &Result<T, EngineError>,
-        cancel: &Cancel,
-    ) -> Result<bool, EngineError> {
-        let is_outage = match done {
-            _ if self.patience.is_none() || turn.left == 0 => false,
-            Err(EngineError::Daemon { .. }) => !self.has_given_up(),
-            Err(EngineError::Failed { .. } | EngineError::Deadline { .. }) => self.was_away(turn.since).await,
-            _ => false,
-        };
-        let (true, Some(patience), Err(error)) = (is_outage, &self.patience, done) else { return Ok(false) };
-        if !self.waited(cancel).await? {
-            (patience.tell)(&format!("{error}. Docker was away for a moment, so this is done again"));
-        }
-        tokio::select! {
-            () = cancel.cancelled() => return Err(EngineError::Cancelled { what: "waiting for Docker".to_owned() }),
-            () = tokio::time::sleep(ASK) => {}
-        }
-        *turn = Turn { left: turn.left - 1, since: self.outages() };
-        Ok(true)
-    }
-
-    fn has_given_up(&self) -> bool {
-        self.patience.as_ref().is_some_and(|patience| patience.given_up.load(Ordering::SeqCst))
-    }
-
-    /// Why the daemon cannot be reached now; none: it can. What else a client may complain of is another matter.
-    async fn absence(&self) -> Option<String> {
-        let command = self.docker_command(["info", "--format", "{{json .}}"], SILENCE);
-        let captured = capture(&command, &Cancel::default()).await;
-        match EngineError::ended("docker info", &command.program, &captured.ended, &captured.err) {
-            EngineError::Daemon { why } => Some(why),
-            EngineError::Deadline { limit, .. } => Some(format!("it said nothing for {} s", limit.as_secs())),
-            _ => None,
-        }
     }
 }

@@ -20,7 +20,7 @@ use crate::engine::compose::files::is_ours;
 use crate::engine::compose::files::listing;
 use crate::engine::compose::files::same;
 use crate::engine::compose::ground::Ground;
-use crate::engine::compose::project::PinMode;
+use crate::engine::compose::mode::PinMode;
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::project::repository;
 use crate::engine::compose::project::same_repository;

@@ -11,27 +11,8 @@ use crate::engine::compose::fields::items;
 use crate::engine::compose::fields::members;
 use crate::engine::compose::fields::text;
 use crate::engine::compose::inputs::Inputs;
+use crate::engine::compose::mode::PinMode;
 use crate::model::ImageRef;
-
-/// How the pin is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PinMode {
-    /// A variable in `.env`.
-    Env,
-    /// A generated override file.
-    Override,
-}
-
-impl PinMode {
-    /// `env` or `override`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Env => "env",
-            Self::Override => "override",
-        }
-    }
-}
 
 /// One pinned image and who uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]

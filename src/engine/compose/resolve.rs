@@ -12,7 +12,7 @@ use crate::engine::compose::fields::text;
 use crate::engine::compose::files::listing;
 use crate::engine::compose::files::same;
 use crate::engine::compose::ground::Ground;
-use crate::engine::compose::project::PinMode;
+use crate::engine::compose::mode::PinMode;
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::project::Use;
 use crate::engine::compose::project::repository;

@@ -118,7 +118,7 @@ mod tests {
 
     use crate::config::PinnedImage;
     use crate::engine::compose::containers::tests::container;
-    use crate::engine::compose::project::PinMode;
+    use crate::engine::compose::mode::PinMode;
     use crate::engine::compose::project::Resolved;
     use crate::engine::compose::project::Use;
     use crate::engine::compose::project::services;

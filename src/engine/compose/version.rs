@@ -1,9 +1,12 @@
 //! Which compose it is, and whether it may be used.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::engine::compose::known::FileTraits;
+use crate::engine::compose::known::Known;
+use crate::engine::compose::known::Version;
+use crate::engine::compose::known::traits;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
@@ -18,27 +21,6 @@ const PLUGINS: [&str; 4] = [
     "/usr/lib/docker/cli-plugins",
     "/usr/libexec/docker/cli-plugins",
 ];
-
-/// The programs that drive an engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// As it says itself, `2.40.3`.
-    pub version: String,
-    /// What a person should know about it: that our tests do not run on it. None: they do.
-    pub note: Option<String>,
-}
-
-/// A version that was asked for, and the files that answered.
-#[derive(Debug)]
-pub(super) struct Known {
-    files: Vec<FileTraits>,
-    version: Version,
-}
-
-/// What tells one file from another that takes its place: where it is, device, inode, size, and when it was written and changed.
-/// No numbers: it is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct FileTraits(PathBuf, Option<[i128; 5]>);
 
 impl Compose {
     /// The version of the compose plugin. It is asked for once, until one of the files changes that decide who answers.
@@ -67,18 +49,9 @@ impl Compose {
         let folders = std::iter::once(settings.join("cli-plugins")).chain(PLUGINS.map(PathBuf::from));
         let plugins: Vec<FileTraits> = folders.map(|folder| traits(folder.join("docker-compose"))).collect();
         let program = traits(self.docker_command([""; 0], QUESTION).program_path());
-        let is_found = program.1.is_some() && plugins.iter().any(|plugin| plugin.1.is_some());
+        let is_found = program.is_there() && plugins.iter().any(FileTraits::is_there);
         is_found.then(|| [program, traits(config)].into_iter().chain(plugins).collect())
     }
-}
-
-fn traits(path: PathBuf) -> FileTraits {
-    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-    let numbers = std::fs::metadata(&path).ok().map(|file| {
-        let (written, changed) = (nanoseconds(file.mtime(), file.mtime_nsec()), nanoseconds(file.ctime(), file.ctime_nsec()));
-        [file.dev().into(), file.ino().into(), file.size().into(), written, changed]
-    });
-    FileTraits(path, numbers)
 }
 
 fn judge(said: &str) -> Result<Version, EngineError> {

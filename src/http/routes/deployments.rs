@@ -21,6 +21,7 @@ use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::ServiceName;
+use crate::model::State;
 use crate::model::Target;
 use crate::model::Verb;
 use crate::model::commit_text;
@@ -77,15 +78,13 @@ pub(super) async fn roll_back(proven: Proven<api::NewRollback>, shared: web::Dat
     Ok(accepted_answer(accepted, line, &shared))
 }
 
-const STATES: [&str; 3] = ["queued", "running", "done"];
-
 #[derive(serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// Those of one service only.
     #[param(value_type = Option<String>)]
     service: Option<ServiceName>,
-    /// `queued`, `running`, `done`, or the name of an outcome.
+    /// `waiting`, `running`, `done`, or the name of an outcome.
     state: Option<String>,
     /// Those older than this deployment: `next_before` of the page before.
     #[param(value_type = Option<String>)]
@@ -119,10 +118,10 @@ impl Ask for Listed {
 pub(super) async fn list(proven: Proven<Listed>, shared: web::Data<Shared>) -> Answer {
     let Listed(filter) = proven.ask;
     if let Some(unknown) =
-        filter.state.as_ref().filter(|state| !STATES.contains(&state.as_str()) && !Outcome::NAMES.contains(&state.as_str()))
+        filter.state.as_ref().filter(|state| !State::NAMES.contains(&state.as_str()) && !Outcome::NAMES.contains(&state.as_str()))
     {
         return Err(ApiError::bad_request(format!(
-            "There is no state {}; it is queued, running, done or an outcome.",
+            "There is no state {}; it is waiting, running, done or an outcome.",
             unknown.escape_default()
         )));
     }

@@ -53,7 +53,7 @@ struct LogQuery {
 pub(super) fn takes() -> Vec<Parameter> {
     let mut takes = LogQuery::into_params(|| Some(ParameterIn::Query));
     let last = ParameterBuilder::new().name("Last-Event-ID").parameter_in(ParameterIn::Header).schema(Some(i64::schema()));
-    takes.push(last.description(Some("The number of the last line that is known already")).build());
+    takes.push(last.description(Some("The position of the last line that is known already")).build());
     takes
 }
 
@@ -133,6 +133,7 @@ struct Follower {
     runs_here: bool,
     shared: web::Data<Shared>,
     id: DeploymentId,
+    /// The position of the last line that was read.
     after: i64,
     as_events: bool,
     live: bool,
@@ -193,7 +194,7 @@ impl Follower {
         let lines = store.lines_after(&self.id, self.after, PAGE).await?;
         let more = lines.len() as i64 == PAGE;
         for line in lines {
-            self.after = line.seq;
+            self.after = line.position;
             let text = if self.as_events { event(&line) } else { text(&line) };
             self.pending.push_back(Bytes::from(text));
         }
@@ -213,14 +214,14 @@ impl Follower {
                     self.pending.push_back(Bytes::from(outcome_event(&orders::view(&stored), outcome)));
                 }
             }
-            State::Queued | State::Running { .. } => self.ended = !self.live,
+            State::Waiting { .. } | State::Running { .. } => self.ended = !self.live,
         }
         Ok(())
     }
 }
 
 fn event(line: &Line) -> String {
-    format!("id: {}\nevent: line\ndata: {}\n\n", line.seq, serde_json::to_string(line).unwrap_or_default())
+    format!("id: {}\nevent: line\ndata: {}\n\n", line.position, serde_json::to_string(line).unwrap_or_default())
 }
 
 fn text(line: &Line) -> String {

@@ -1,0 +1,121 @@
+//! Why an order is not taken, or not carried out at its turn: one sentence for each reason.
+
+use crate::model::DeploymentId;
+use crate::model::Guard;
+use crate::model::ServiceName;
+use crate::model::Tag;
+
+/// Why an order is not taken, or is not carried out when its turn comes. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such service.
+    #[error("There is no service {0}; `tagalong status` lists the services.")]
+    UnknownService(ServiceName),
+    /// The tag is none of those that may be landed.
+    #[error("The tag {tag} does not match tag_pattern {pattern} of {service}.")]
+    TagPattern {
+        /// What was asked for.
+        tag: Tag,
+        /// What it has to match.
+        pattern: String,
+        /// Of which service.
+        service: ServiceName,
+    },
+    /// One digest was named, and there are several images.
+    #[error("{0} pins several images, so one digest does not say which is meant; leave it out.")]
+    ManyImages(ServiceName),
+    /// A rollback holds the service.
+    #[error("The rollback {by} holds {service} since {since}; `tagalong resume {service}` lets CI deploy again, or force this order.")]
+    Held {
+        /// Which service.
+        service: ServiceName,
+        /// The rollback.
+        by: String,
+        /// When it was ordered, UTC.
+        since: String,
+    },
+    /// A deployment left the service for a person.
+    #[error(
+        "Deployment {by} left {service} for a person, at {since}; `tagalong resume {service}` lets CI deploy again, or force this order."
+    )]
+    NeedsOperator {
+        /// Which service.
+        service: ServiceName,
+        /// The deployment.
+        by: String,
+        /// When it ended, UTC.
+        since: String,
+    },
+    /// A newer release is live.
+    #[error("Run {mine} is older than run {live}, which deployment {by} landed; force the order to land it all the same.")]
+    Late {
+        /// The run number of the order.
+        mine: i64,
+        /// That of the newest verified deployment.
+        live: i64,
+        /// That deployment.
+        by: String,
+    },
+    /// It waited too long.
+    #[error("The order waited {waited_s} s, longer than max_wait_s = {most_s}.")]
+    Age {
+        /// How long it waited.
+        waited_s: i64,
+        /// How long it might.
+        most_s: u64,
+    },
+    /// There is no release before the one that runs.
+    #[error("{0} has no verified release before the one that runs; name a tag with --to.")]
+    NoPrevious(ServiceName),
+    /// A rollback goes to a deployment that is no verified release.
+    #[error("Deployment {id} is no verified release of {service}; `tagalong status {service}` lists them.")]
+    NoRelease {
+        /// Which one.
+        id: DeploymentId,
+        /// Of which service.
+        service: ServiceName,
+    },
+    /// A release on the way back says that it must not be rolled back past.
+    #[error(
+        "{release} of {service} says that it must not be rolled back past (a migration, say); force the rollback if the data allows it."
+    )]
+    Barrier {
+        /// Its tag.
+        release: String,
+        /// Of which service.
+        service: ServiceName,
+    },
+    /// The delivery id came with another body before.
+    #[error("The delivery id was used for another body before; give every order an id of its own.")]
+    IdReused,
+    /// It is to be ordered once more, but has not ended yet.
+    #[error("Deployment {0} has not ended yet; follow it with `tagalong logs {0} -f`.")]
+    NotEnded(DeploymentId),
+    /// Too many orders wait.
+    #[error("{0} orders wait already; try again when some have been carried out.")]
+    Full(i64),
+    /// Another order of the service waits, and this one may not take its place.
+    #[error("An order of {0} waits already; try again when it has been carried out.")]
+    Waiting(ServiceName),
+    /// The journals of what runs cannot be stored.
+    #[error("The journal cannot be written, most likely because the disk is full; free some space and try again.")]
+    Unwritable,
+}
+
+impl Refusal {
+    /// The guard that says no; none: the call does not fit, or there is no room for now.
+    #[must_use]
+    pub fn guard(&self) -> Option<Guard> {
+        match self {
+            Self::TagPattern { .. } => Some(Guard::TagPattern),
+            Self::ManyImages(_) => Some(Guard::DigestMismatch),
+            Self::Held { .. } => Some(Guard::Held),
+            Self::NeedsOperator { .. } => Some(Guard::NeedsOperator),
+            Self::Late { .. } => Some(Guard::Late),
+            Self::Age { .. } => Some(Guard::Age),
+            Self::NoPrevious(_) | Self::NoRelease { .. } => Some(Guard::NoTarget),
+            Self::Barrier { .. } => Some(Guard::Barrier),
+            Self::UnknownService(_) | Self::IdReused | Self::NotEnded(_) | Self::Full(_) | Self::Waiting(_) | Self::Unwritable => None,
+        }
+    }
+}

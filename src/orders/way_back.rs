@@ -1,0 +1,227 @@
+//! Where a rollback goes, by facts alone.
+
+use crate::api;
+use crate::model::ImageRef;
+use crate::model::Outcome;
+use crate::model::Refusal;
+use crate::model::RollbackTo;
+use crate::model::ServiceName;
+use crate::model::State;
+use crate::model::Tag;
+use crate::store::Deployment;
+use crate::store::Listed;
+use crate::store::OrderError;
+use crate::store::StoreError;
+
+/// What the record says about the releases of a service.
+#[derive(Debug, Default)]
+pub(super) struct Releases {
+    /// The verified ones, newest first.
+    pub(super) verified: Vec<Result<Deployment, StoreError>>,
+    /// What runs and what waits.
+    pub(super) unfinished: Listed,
+    /// The last ended deployment that changed the host.
+    pub(super) last_change: Option<Result<Deployment, StoreError>>,
+}
+
+/// What a rollback lands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) tag: Option<Tag>,
+    /// The images of the recorded release; empty: the tag never ran here, and is asked for at the registry.
+    pub(super) images: Vec<ImageRef>,
+    pub(super) commit: Option<String>,
+}
+
+/// Where a rollback of `service` goes: the images of a verified release where the record has one.
+///
+/// # Errors
+/// When there is nothing to go back to, something that must not be gone back past, or a release in between does not read.
+pub(super) fn way_back(service: &ServiceName, ask: &api::NewRollback, releases: Releases) -> Result<Target, OrderError> {
+    let (verified, unreadable) = readable(releases.verified);
+    let found = match &ask.to {
+        RollbackTo::Previous => previous(&verified, &releases.unfinished, releases.last_change.as_ref()),
+        RollbackTo::Tag(tag) => {
+            verified.iter().find(|old| old.order.tag.as_ref() == Some(tag) || old.images.iter().any(|i| i.tag.as_ref() == Some(tag)))
+        }
+        RollbackTo::Deployment(id) => verified.iter().find(|old| &old.id == id),
+    };
+    if let Some((newer, error)) = unreadable.filter(|_| !ask.force) {
+        // It may be the one that is wanted, or one that must not be rolled back past.
+        if !verified[..newer].iter().any(|one| found.is_some_and(|found| found.id == one.id)) {
+            return Err(error.into());
+        }
+    }
+    let Some(old) = found else { return Ok(unrecorded(service, &ask.to)?) };
+    if !ask.force {
+        refuse_past_barrier(service, &verified, old)?;
+    }
+    let tag = old.order.tag.clone().or_else(|| old.images.first().and_then(|image| image.tag.clone()));
+    Ok(Target { tag, images: old.images.clone(), commit: old.order.commit.clone() })
+}
+
+/// The releases that read; and how many of them are newer than the first that does not, with its fault.
+fn readable(verified: Vec<Result<Deployment, StoreError>>) -> (Vec<Deployment>, Option<(usize, StoreError)>) {
+    let (mut read, mut unreadable) = (Vec::new(), None);
+    for one in verified {
+        match one {
+            Ok(one) => read.push(one),
+            Err(error) => {
+                tracing::error!(%error, "a verified release is none to go back to");
+                unreadable.get_or_insert((read.len(), error));
+            }
+        }
+    }
+    (read, unreadable)
+}
+
+/// The verified release to go back to: the last one while a newer is under way or did not hold, else the one before it. What does
+/// not read may be under way, or may not have held.
+fn previous<'a>(
+    verified: &'a [Deployment],
+    unfinished: &Listed,
+    last_change: Option<&Result<Deployment, StoreError>>,
+) -> Option<&'a Deployment> {
+    let last = verified.first()?;
+    for error in unfinished.unreadable.iter().chain(last_change.and_then(|change| change.as_ref().err())) {
+        tracing::error!(service = %last.order.service, %error, "what does not read may have changed the service: the last verified release is gone back to");
+    }
+    // One at its after-hook is verified and serves already, so it is what is gone back from.
+    let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && one.id != last.id;
+    let under_way = !unfinished.unreadable.is_empty() || unfinished.deployments.iter().any(is_under_way);
+    let serves = |change: &Deployment| change.id == last.id || left_the_last_one(change);
+    let serving = matches!(last.state, State::Running { .. }) || last_change.is_none_or(|change| change.as_ref().is_ok_and(serves));
+    if under_way || !serving {
+        return Some(last);
+    }
+    verified.iter().find(|old| !same_content(&old.images, &last.images))
+}
+
+/// An undo that held left the last verified release serving, so going back means the one before it.
+fn left_the_last_one(change: &Deployment) -> bool {
+    matches!(&change.state, State::Done { outcome: Outcome::RolledBack { .. } | Outcome::Cancelled { brought_back: true, .. } })
+}
+
+/// A tag that never ran here is asked for at the registry, like that of any deployment.
+fn unrecorded(service: &ServiceName, to: &RollbackTo) -> Result<Target, Refusal> {
+    match to {
+        RollbackTo::Tag(tag) => Ok(Target { tag: Some(tag.clone()), images: Vec::new(), commit: None }),
+        RollbackTo::Previous => Err(Refusal::NoPrevious(service.clone())),
+        RollbackTo::Deployment(id) => Err(Refusal::NoRelease { id: id.clone(), service: service.clone() }),
+    }
+}
+
+/// A release that must not be rolled back past stops a rollback to one before it.
+fn refuse_past_barrier(service: &ServiceName, verified: &[Deployment], target: &Deployment) -> Result<(), Refusal> {
+    let mut newer = verified.iter().take_while(|one| one.id > target.id);
+    let Some(barrier) = newer.find(|one| one.barrier && !same_content(&one.images, &target.images)) else { return Ok(()) };
+    let release = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
+    Err(Refusal::Barrier { release, service: service.clone() })
+}
+
+/// Whether two releases are the same content, whatever their tags.
+pub(super) fn same_content(a: &[ImageRef], b: &[ImageRef]) -> bool {
+    a.len() == b.len() && a.iter().all(|image| b.iter().any(|other| other.repository == image.repository && other.digest == image.digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Releases;
+    use super::way_back;
+    use crate::api::NewRollback;
+    use crate::model::Guard;
+    use crate::model::Outcome;
+    use crate::model::RollbackTo;
+    use crate::model::State;
+    use crate::model::Step;
+    use crate::orders::sample::landed;
+    use crate::orders::sample::web;
+    use crate::store::Deployment;
+    use crate::store::Listed;
+    use crate::store::OrderError;
+    use crate::store::StoreError;
+
+    fn unreadable() -> StoreError {
+        StoreError::Value { place: "deployments.kind of X".into(), why: "none of ours".into() }
+    }
+
+    /// The releases of these numbers, newest first, the newest of which is live.
+    fn releases(numbers: &[u8]) -> Releases {
+        let verified = numbers.iter().map(|number| Ok(landed(*number))).collect();
+        Releases { verified, last_change: numbers.first().map(|number| Ok(landed(*number))), ..Releases::default() }
+    }
+
+    fn ended(number: u8, outcome: Outcome) -> Deployment {
+        Deployment { state: State::Done { outcome }, verified: false, ..landed(number) }
+    }
+
+    /// The tag that is gone back to, or the guard that says no; none: a row does not read.
+    fn to(to: RollbackTo, force: bool, releases: Releases) -> Result<String, Option<Guard>> {
+        match way_back(&web(), &NewRollback { service: web(), to, reason: None, force }, releases) {
+            Ok(target) => Ok(target.tag.map_or_else(String::new, |tag| tag.to_string())),
+            Err(OrderError::Refused(refusal)) => Err(refusal.guard()),
+            Err(OrderError::Store(error)) => {
+                assert!(error.is_unreadable());
+                Err(None)
+            }
+        }
+    }
+
+    fn previous(releases: Releases) -> Result<String, Option<Guard>> {
+        to(RollbackTo::Previous, false, releases)
+    }
+
+    #[test]
+    fn previous_is_the_release_before_the_one_that_serves() {
+        assert_eq!(previous(releases(&[3, 2, 1])), Ok("v2".into()));
+        assert_eq!(previous(releases(&[3])), Err(Some(Guard::NoTarget)));
+        assert_eq!(previous(releases(&[])), Err(Some(Guard::NoTarget)));
+        // The same content again is no release before it.
+        assert_eq!(previous(releases(&[3, 3, 1])), Ok("v1".into()));
+    }
+
+    #[test]
+    fn previous_is_the_last_verified_one_while_another_is_there() {
+        let mut under_way = releases(&[3, 2]);
+        under_way.unfinished.deployments.push(Deployment { state: State::Running { step: Step::Up }, ..landed(4) });
+        assert_eq!(previous(under_way), Ok("v3".into()));
+        let broken = Outcome::RollbackFailed { why: String::new(), and: String::new() };
+        assert_eq!(previous(Releases { last_change: Some(Ok(ended(4, broken))), ..releases(&[3, 2]) }), Ok("v3".into()));
+        let undone = Outcome::RolledBack { why: String::new(), to: String::new(), verified_before: true };
+        assert_eq!(previous(Releases { last_change: Some(Ok(ended(4, undone))), ..releases(&[3, 2]) }), Ok("v2".into()));
+    }
+
+    #[test]
+    fn what_does_not_read_never_counts_as_nothing() {
+        let unfinished = Listed { unreadable: vec![unreadable()], ..Listed::default() };
+        assert_eq!(previous(Releases { unfinished, ..releases(&[3, 2]) }), Ok("v3".into()));
+        assert_eq!(previous(Releases { last_change: Some(Err(unreadable())), ..releases(&[3, 2]) }), Ok("v3".into()));
+        // A release between that does not read may be one that must not be rolled back past.
+        let hole = || {
+            let mut hole = releases(&[3, 1]);
+            hole.verified.insert(1, Err(unreadable()));
+            hole
+        };
+        let first = || RollbackTo::Deployment(landed(1).id);
+        assert_eq!((to(first(), false, hole()), to(first(), true, hole())), (Err(None), Ok("v1".into())));
+        assert_eq!(to(RollbackTo::Deployment(landed(3).id), false, hole()), Ok("v3".into()));
+    }
+
+    #[test]
+    fn a_barrier_stops_it_unless_it_is_forced() {
+        let barrier = || {
+            let mut barrier = releases(&[3, 2, 1]);
+            barrier.verified[1] = Ok(Deployment { barrier: true, ..landed(2) });
+            barrier
+        };
+        let first = || RollbackTo::Deployment(landed(1).id);
+        assert_eq!((to(first(), false, barrier()), to(first(), true, barrier())), (Err(Some(Guard::Barrier)), Ok("v1".into())));
+        assert_eq!(previous(barrier()), Ok("v2".into()));
+    }
+
+    #[test]
+    fn a_tag_that_never_ran_here_is_asked_for_at_the_registry() {
+        assert_eq!(to(RollbackTo::Tag("v9".parse().expect("a tag")), false, releases(&[3])), Ok("v9".into()));
+        assert_eq!(to(RollbackTo::Deployment(landed(9).id), false, releases(&[3])), Err(Some(Guard::NoTarget)));
+    }
+}
