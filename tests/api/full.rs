@@ -199,7 +199,7 @@ fn seen(site: &str, round: usize, waiting: Option<&DeploymentId>) -> Option<(Str
         "resume" => (format!("SELECT COUNT(*) FROM deliveries WHERE id = 'resume{round}'"), 1),
         "cancel" => {
             let lines = "(SELECT COUNT(*) FROM lines WHERE kind = 'outcome' AND lines.deployment = deployments.id)";
-            (format!("SELECT {lines} FROM deployments WHERE outcome_name = 'cancelled' AND id = '{}'", waiting?), 1)
+            (format!("SELECT {lines} FROM deployments WHERE outcome_name = 'failed' AND id = '{}'", waiting?), 1)
         }
         _ => return None,
     })
