@@ -21,7 +21,7 @@ use crate::clock;
 use crate::clock::Backoff;
 use crate::config::Config;
 use crate::config::Reload;
-use crate::dataset::told_links;
+use crate::dataset::links_sentence;
 use crate::model::DatasetName;
 use crate::reload;
 use crate::telemetry;
@@ -228,7 +228,7 @@ fn show(output: &Output, dataset: &api::Dataset) {
             format!("{} on this host alone: {}{more}; take what is needed, then `git update-ref -d` it", kept.name, files.join(", "));
         fact("kept", &careful(&text));
     }
-    if let Some(text) = told_links(&dataset.outward) {
+    if let Some(text) = links_sentence(&dataset.outward) {
         fact("links", &careful(&text));
     }
     for folder in &dataset.aside {

@@ -10,7 +10,7 @@ use process::Ended;
 
 use crate::dataset::DatasetError;
 use crate::dataset::call::in_memory;
-use crate::dataset::call::shown;
+use crate::dataset::call::path_text;
 use crate::dataset::commit::Parts;
 use crate::dataset::commit::new_commit;
 use crate::dataset::commit::object_name;
@@ -163,7 +163,7 @@ impl Repo {
         for (name, bytes) in commits {
             let file = folder.join(name);
             std::fs::write(&file, bytes).map_err(error)?;
-            list.push_str(&shown(&file));
+            list.push_str(&path_text(&file));
             list.push('\n');
         }
         let args = ["hash-object", "-t", "commit", "-w", "--no-filters", "--stdin-paths"];

@@ -137,14 +137,14 @@ impl Beneath {
     /// Puts `bytes` there as a new file, at once and whole.
     pub(super) fn write(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         let (folder, name) = self.holder(path.as_ref())?;
-        folder.place(name, |file| file.write_all(bytes.as_ref()))
+        folder.write_in_place(name, |file| file.write_all(bytes.as_ref()))
     }
 
     /// Puts a copy of the plain file `from` at `to` below another folder, with its time.
     pub(super) fn copy_to(&self, from: &Path, other: &Self, to: &Path) -> std::io::Result<()> {
         let mut old = self.file(from)?;
         let (folder, name) = other.holder(to)?;
-        folder.place(name, |new| {
+        folder.write_in_place(name, |new| {
             std::io::copy(&mut old, new)?;
             new.set_modified(old.metadata()?.modified()?)
         })
@@ -163,7 +163,7 @@ impl Beneath {
             Err(rustix::io::Errno::XDEV) => {}
             moved => return Ok(moved?),
         }
-        folder.place(name, |to| {
+        folder.write_in_place(name, |to| {
             let mut old = File::open(from)?;
             std::io::copy(&mut old, to)?;
             to.set_permissions(old.metadata()?.permissions())?;
@@ -173,7 +173,7 @@ impl Beneath {
         std::fs::remove_file(from)
     }
 
-    fn place(&self, name: &OsStr, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> std::io::Result<()> {
+    fn write_in_place(&self, name: &OsStr, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> std::io::Result<()> {
         let new = format!(".tagalong-{}", clock::new_id());
         let done = self.create(&new).and_then(|mut file| fill(&mut file)).and_then(|()| self.rename(Path::new(&new), Path::new(name)));
         if done.is_err() {

@@ -143,13 +143,13 @@ impl Call {
 
     /// With this index instead of the repository's.
     pub(super) fn index(self, file: &Path) -> Self {
-        self.env("GIT_INDEX_FILE", shown(file))
+        self.env("GIT_INDEX_FILE", path_text(file))
     }
 
     /// With this work tree instead of the repository's.
     pub(super) fn in_tree(mut self, tree: &Path) -> Self {
         self.command.dir = Some(tree.to_owned());
-        self.env("GIT_WORK_TREE", shown(tree))
+        self.env("GIT_WORK_TREE", path_text(tree))
     }
 
     pub(super) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -207,13 +207,13 @@ pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
     match ended {
         Ended::Cancelled => DatasetError::Cancelled,
         Ended::NotStarted(why) => DatasetError::GitMissing(why.clone()),
-        Ended::Exit(_) if !err.is_empty() => DatasetError::Git { what, why: said(err) },
-        ended => DatasetError::Git { what, why: format!("it {ended}. {}", said(err)).trim_end().to_owned() },
+        Ended::Exit(_) if !err.is_empty() => DatasetError::Git { what, why: error_lines(err) },
+        ended => DatasetError::Git { what, why: format!("it {ended}. {}", error_lines(err)).trim_end().to_owned() },
     }
 }
 
 /// What git said, on one line, without advice and bounded.
-pub(super) fn said(err: &str) -> String {
+pub(super) fn error_lines(err: &str) -> String {
     let lines = err.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:"));
     let mut text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !misleads(*c)).take(600).collect();
     if err.contains("The requested URL returned error: 30") {
@@ -256,10 +256,10 @@ fn environment(settings: &config::Dataset, config: Vec<(String, String)>) -> BTr
 fn ssh(settings: &config::Dataset) -> String {
     let mut words = vec!["ssh -o BatchMode=yes -o ConnectTimeout=15 -o ControlMaster=no -o ControlPath=none".to_owned()];
     if let Some(key) = &settings.ssh_key_file {
-        words.push(format!("-o IdentitiesOnly=yes -i {}", quoted(&shown(key))));
+        words.push(format!("-o IdentitiesOnly=yes -i {}", quoted(&path_text(key))));
     }
     if let Some(known) = &settings.ssh_known_hosts_file {
-        words.push(format!("-o UserKnownHostsFile={}", quoted(&shown(known))));
+        words.push(format!("-o UserKnownHostsFile={}", quoted(&path_text(known))));
     }
     words.join(" ")
 }
@@ -269,7 +269,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-pub(super) fn shown(path: &Path) -> String {
+pub(super) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 

@@ -12,8 +12,8 @@ use process::Ended;
 
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::stays_below;
+use crate::dataset::call::error_lines;
 use crate::dataset::call::failed;
-use crate::dataset::call::said;
 use crate::dataset::git::Repo;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
@@ -96,7 +96,7 @@ impl Repo {
                 Some(err) => why = err,
             }
         }
-        let why = format!("files in the way are written again and again: {}", said(&why));
+        let why = format!("files in the way are written again and again: {}", error_lines(&why));
         Err(DatasetError::Git { what: "read-tree".to_owned(), why })
     }
 

@@ -5,7 +5,7 @@ use sha2::Digest as _;
 
 use crate::config;
 use crate::dataset::DatasetError;
-use crate::dataset::call::shown;
+use crate::dataset::call::path_text;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
 
@@ -106,7 +106,7 @@ impl Repo {
     pub(super) async fn write_commit(&self, bytes: &[u8], cancel: &Cancel) -> Result<Commit, DatasetError> {
         let file = self.own_dir()?.join("commit");
         std::fs::write(&file, bytes).map_err(|error| DatasetError::File(file.clone(), error))?;
-        let name = self.git(["hash-object", "-t", "commit", "-w", "--no-filters", "--", &shown(&file)]).text(cancel).await?;
+        let name = self.git(["hash-object", "-t", "commit", "-w", "--no-filters", "--", &path_text(&file)]).text(cancel).await?;
         Commit::parse(name.trim()).map_err(|error| DatasetError::Git { what: "hash-object".to_owned(), why: error.to_string() })
     }
 }

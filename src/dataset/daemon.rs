@@ -76,7 +76,7 @@ impl Dataset {
 
     /// How long until a refused push may be tried again.
     fn refused_for(&self) -> Duration {
-        let noted = self.look().ok().flatten().and_then(|repo| repo.next_try());
+        let noted = self.open_repo().ok().flatten().and_then(|repo| repo.next_try());
         noted.map_or_else(|| clock::spread(refusal::WAIT), |wait| wait + MARGIN)
     }
 

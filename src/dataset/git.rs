@@ -17,7 +17,7 @@ use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::call::Call;
 use crate::dataset::call::failed;
-use crate::dataset::call::shown;
+use crate::dataset::call::path_text;
 use crate::dataset::configured::Configured;
 use crate::dataset::own;
 use crate::dataset::own::Own;
@@ -66,7 +66,7 @@ impl Repo {
         if !git_dir.join("objects").symlink_metadata().is_ok_and(|meta| meta.is_dir() || meta.is_symlink()) {
             return Ok(None);
         }
-        let shape = shape::look(&git_dir)?;
+        let shape = shape::read_shape(&git_dir)?;
         let own = if dir == settings.dir {
             Own::of(settings, &git_dir, work.is_none(), lock.is_some())?
         } else {
@@ -156,7 +156,7 @@ impl Repo {
     /// `git ARGS` in this repository: over objects, refs and an index. Of the checkout's files it sees none, and can touch none:
     /// to look into a nested repository is to believe what its configuration says.
     pub(super) fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
-        let mut call = Call::new(&self.settings, args).env("GIT_DIR", shown(&self.own.git)).by_itself();
+        let mut call = Call::new(&self.settings, args).env("GIT_DIR", path_text(&self.own.git)).by_itself();
         call = call.in_tree(&self.own.empty()).index(&self.git_dir.join("index"));
         call.command.lock.clone_from(&self.lock);
         call.within.clone_from(&self.reach.repository);

@@ -17,7 +17,7 @@ use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::stays_below;
 use crate::dataset::call::failed;
 use crate::dataset::call::in_memory;
-use crate::dataset::call::shown;
+use crate::dataset::call::path_text;
 use crate::dataset::git::Repo;
 use crate::dataset::take_back::leads_out;
 
@@ -121,7 +121,7 @@ impl Repo {
         ignored: &mut BTreeSet<Vec<u8>>,
         cancel: &Cancel,
     ) -> Result<(), DatasetError> {
-        let rules = format!("core.excludesFile={}", shown(exclude));
+        let rules = format!("core.excludesFile={}", path_text(exclude));
         let call = self.git_on_files(["-c", &rules, "check-ignore", "-z", "--no-index", "--stdin"]).in_tree(tree).stdin(in_memory(list)?);
         match call.run_bytes(cancel).await {
             (Ended::Exit(0 | 1), out, _) => {

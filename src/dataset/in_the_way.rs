@@ -18,7 +18,7 @@ use process::Cancel;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::stays_below;
-use crate::dataset::call::shown;
+use crate::dataset::call::path_text;
 use crate::dataset::git::Repo;
 use crate::dataset::place::INSIDE;
 use crate::dataset::place::Place;
@@ -97,7 +97,7 @@ impl Repo {
                     found.whole.insert(path.clone());
                 }
             } else {
-                look(&work, path, &tracked, &mut found);
+                find_what_lies(&work, path, &tracked, &mut found);
             }
         }
         let plain: BTreeSet<Vec<u8>> = found.plain.iter().map(|(path, _)| path.clone()).collect();
@@ -148,7 +148,7 @@ impl Repo {
             }
             moved.push(path);
         }
-        let names: Vec<String> = moved.iter().map(|path| shown(path)).collect();
+        let names: Vec<String> = moved.iter().map(|path| path_text(path)).collect();
         self.note(format!("In the way of the remote's files and moved aside whole to {}: {}.", folder.display(), names.join(", ")));
         Ok(())
     }
@@ -244,7 +244,7 @@ pub(super) fn is_special(kind: FileType) -> bool {
 }
 
 /// Looks at what stands at `path`.
-fn look(work: &Beneath, path: &[u8], tracked: &Tracked, found: &mut Found) {
+fn find_what_lies(work: &Beneath, path: &[u8], tracked: &Tracked, found: &mut Found) {
     let Ok(meta) = work.meta(as_path(path)) else { return };
     if !meta.is_dir() {
         // git writes over what stands in place of a submodule without a look.
@@ -270,7 +270,7 @@ fn look(work: &Beneath, path: &[u8], tracked: &Tracked, found: &mut Found) {
     let mut inside = Found::default();
     for name in &names {
         let below: Vec<u8> = path.iter().copied().chain([b'/']).chain(name.as_bytes().iter().copied()).collect();
-        look(work, &below, tracked, &mut inside);
+        find_what_lies(work, &below, tracked, &mut inside);
     }
     if is_ours {
         found.whole.extend(inside.whole);

@@ -13,7 +13,7 @@ use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::call::Call;
 use crate::dataset::call::failed;
-use crate::dataset::call::shown;
+use crate::dataset::call::path_text;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
 
@@ -27,8 +27,8 @@ impl Repo {
         };
         made.map_err(|error| DatasetError::File(incoming.clone(), error))?;
         let call = self.git(args.iter().copied()).remote(&self.settings, self.settings.fetch_deadline);
-        let known = shown(&self.own.git.join("objects")).replace('\\', "\\\\").replace('"', "\\\"");
-        Ok(call.env("GIT_OBJECT_DIRECTORY", shown(&incoming)).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", format!("\"{known}\"")))
+        let known = path_text(&self.own.git.join("objects")).replace('\\', "\\\\").replace('"', "\\\"");
+        Ok(call.env("GIT_OBJECT_DIRECTORY", path_text(&incoming)).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", format!("\"{known}\"")))
     }
 
     /// Moves what came into the checkout, and what was fetched onto `fetched_ref`. Gives that.

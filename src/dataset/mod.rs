@@ -67,7 +67,7 @@ use crate::model::CommitName;
 use crate::model::Reconcile;
 
 pub use error::DatasetError;
-pub use outward::told as told_links;
+pub use outward::links_sentence;
 pub use values::{Kept, Parked, Push, Ready, Reconciled, Snapshot, Status};
 
 /// One dataset of this host. Clones share its lock.
@@ -195,7 +195,7 @@ impl Dataset {
         if let Some(known) = self.known().as_ref().filter(|known| known.of == *loaded) {
             return Ok(known.contains(wanted));
         }
-        let Some(repo) = self.look()? else { return Ok(false) };
+        let Some(repo) = self.open_repo()? else { return Ok(false) };
         if wanted.full().is_some() {
             return repo.is_ancestor(wanted.as_str(), loaded, cancel).await;
         }
@@ -214,7 +214,7 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn head(&self) -> Result<Option<Commit>, DatasetError> {
-        match self.look()? {
+        match self.open_repo()? {
             Some(repo) => repo.tip(&repo.local_ref(), &Cancel::default()).await,
             None => Ok(None),
         }
@@ -225,7 +225,7 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn loaded(&self) -> Result<Option<Commit>, DatasetError> {
-        match self.look()? {
+        match self.open_repo()? {
             Some(repo) => repo.tip(LOADED, &Cancel::default()).await,
             None => Ok(None),
         }
@@ -236,7 +236,7 @@ impl Dataset {
     /// # Errors
     /// When it cannot be written.
     pub async fn set_loaded(&self, commit: &Commit) -> Result<(), DatasetError> {
-        let Some(repo) = self.look()? else { return Ok(()) };
+        let Some(repo) = self.open_repo()? else { return Ok(()) };
         repo.set_ref(LOADED, commit, &Cancel::default()).await?;
         // Where it is known already, what came on top is learnt at once; else in a quiet moment.
         let before = self.known().take();
@@ -254,7 +254,7 @@ impl Dataset {
     /// # Errors
     /// When it cannot be written.
     pub async fn forget_loaded(&self) -> Result<(), DatasetError> {
-        let Some(repo) = self.look()? else { return Ok(()) };
+        let Some(repo) = self.open_repo()? else { return Ok(()) };
         if let Some(loaded) = repo.tip(LOADED, &Cancel::default()).await? {
             repo.drop_ref(LOADED, &loaded, &Cancel::default()).await?;
         }
@@ -266,7 +266,7 @@ impl Dataset {
     /// # Errors
     /// When git cannot be run.
     pub async fn may_push(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
-        let head = match self.look()? {
+        let head = match self.open_repo()? {
             Some(repo) => repo.tip(&repo.local_ref(), cancel).await?.map(|head| (repo, head)),
             None => None,
         };
@@ -297,7 +297,7 @@ impl Dataset {
         let aside = Place::of(&self.0.settings).map(|place| place.asides()).unwrap_or_default();
         let mut status =
             Status { head: None, remote: None, loaded: None, pending: 0, parked: Vec::new(), kept: Vec::new(), outward: Vec::new(), aside };
-        let Some(repo) = self.look()? else { return Ok(status) };
+        let Some(repo) = self.open_repo()? else { return Ok(status) };
         status.head = repo.tip(&repo.local_ref(), cancel).await?;
         status.remote = repo.tip(&repo.upstream_ref(), cancel).await?;
         status.loaded = repo.tip(LOADED, cancel).await?;
@@ -345,7 +345,7 @@ impl Dataset {
     }
 
     /// The repository as it stands, for reading beside whoever works on it.
-    fn look(&self) -> Result<Option<Repo>, DatasetError> {
+    fn open_repo(&self) -> Result<Option<Repo>, DatasetError> {
         Repo::found(&self.0.settings, &self.0.settings.dir, None)
     }
 

@@ -13,7 +13,7 @@ use sha2::Digest as _;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::call::in_memory;
-use crate::dataset::call::shown;
+use crate::dataset::call::path_text;
 use crate::dataset::commit::hex;
 use crate::dataset::git::Repo;
 
@@ -68,7 +68,7 @@ impl Repo {
             info.push(0);
         }
         self.update_index(&index, &info, cancel).await?;
-        let prefix = format!("--prefix={}/", shown(&tree));
+        let prefix = format!("--prefix={}/", path_text(&tree));
         self.git_on_files(["checkout-index", "-a", "-f", "-q", &prefix]).index(&index).text(cancel).await?;
         let list: Vec<u8> = changed.iter().flat_map(|one| one.path.iter().copied().chain([0])).collect();
         self.git(["update-index", "-z", "--stdin"]).index(&index).in_tree(&tree).stdin(in_memory(&list)?).text(cancel).await?;

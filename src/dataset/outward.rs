@@ -70,7 +70,7 @@ fn noted(record: &Path) -> Option<Vec<u8>> {
 
 /// What is said of `links`, which lead out of the data; none when there are none.
 #[must_use]
-pub fn told(links: &[String]) -> Option<String> {
+pub fn links_sentence(links: &[String]) -> Option<String> {
     let named = links.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = links.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };

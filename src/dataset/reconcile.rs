@@ -45,25 +45,25 @@ impl Repo {
                     Fetched::Tip(tip) => tip,
                     Fetched::NoBranch => {
                         let why = format!("the remote has no branch {}", self.settings.branch);
-                        return self.told(story, Reconcile::RemoteBranchMissing, Some(why), cancel).await;
+                        return self.ended_with(story, Reconcile::RemoteBranchMissing, Some(why), cancel).await;
                     }
-                    Fetched::Unreachable(why) => return self.told(story, Reconcile::FetchFailed, Some(why), cancel).await,
+                    Fetched::Unreachable(why) => return self.ended_with(story, Reconcile::FetchFailed, Some(why), cancel).await,
                 },
             };
             match self.round(&tip, &mut story, cancel).await? {
                 Round::Over(outcome, why) => {
                     let outcome = weightier(story.outcome, outcome);
-                    return self.told(story, outcome, why, cancel).await;
+                    return self.ended_with(story, outcome, why, cancel).await;
                 }
                 Round::Again { fetch } => remote = (!fetch).then_some(tip),
             }
         }
         let why = "the remote moved again and again while own commits were pushed".to_owned();
-        self.told(story, Reconcile::PushFailed, Some(why), cancel).await
+        self.ended_with(story, Reconcile::PushFailed, Some(why), cancel).await
     }
 
     /// Ends the story: parked work of earlier passes goes out, and what stands now is read.
-    async fn told(
+    async fn ended_with(
         &self,
         mut story: Reconciled,
         outcome: Reconcile,

@@ -58,7 +58,7 @@ impl Repo {
         match answer {
             Pushed::Refused(why) => refusals.push(Refusal {
                 until_ms: clock::now_ms() + clock::spread(WAIT).as_millis() as i64,
-                shown: shown(&self.settings),
+                shown: credential_shown(&self.settings),
                 to: to.to_owned(),
                 why: why.clone(),
             }),
@@ -81,14 +81,14 @@ impl Repo {
     fn refusals(&self) -> Vec<Refusal> {
         let Some(text) = self.memo(MEMO) else { return Vec::new() };
         let now_ms = clock::now_ms();
-        let shown = shown(&self.settings);
+        let shown = credential_shown(&self.settings);
         let counts = |refusal: &Refusal| (now_ms..=now_ms + LONGEST_MS).contains(&refusal.until_ms) && refusal.shown == shown;
         text.lines().filter_map(Refusal::parse).filter(counts).collect()
     }
 }
 
 /// Tells one address with its credential from another, and says neither.
-fn shown(settings: &config::Dataset) -> String {
+fn credential_shown(settings: &config::Dataset) -> String {
     let written = |file: &Path| file.metadata().and_then(|meta| Ok((meta.len(), meta.modified()?))).ok();
     let mut hash = DefaultHasher::new();
     settings.remote.hash(&mut hash);

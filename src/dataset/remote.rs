@@ -11,8 +11,8 @@ use crate::clock::Backoff;
 use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::call::Call;
+use crate::dataset::call::error_lines;
 use crate::dataset::call::failed;
-use crate::dataset::call::said;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
 
@@ -83,11 +83,11 @@ impl Repo {
             (Ended::Exit(_), _, err) => match ask(&self.settings, deadline, cancel).await? {
                 Ask::NoBranch => Ok(Fetched::NoBranch),
                 Ask::There | Ask::Unreachable(_) if is_refusal_of_access(&err) => {
-                    Ok(Fetched::Unreachable(with_credential(&self.settings, &said(&err))))
+                    Ok(Fetched::Unreachable(with_credential(&self.settings, &error_lines(&err))))
                 }
-                Ask::There | Ask::Unreachable(_) => Ok(Fetched::Unreachable(said(&err))),
+                Ask::There | Ask::Unreachable(_) => Ok(Fetched::Unreachable(error_lines(&err))),
             },
-            (ended, _, err) => Ok(Fetched::Unreachable(format!("git fetch {ended}. {}", said(&err)).trim_end().to_owned())),
+            (ended, _, err) => Ok(Fetched::Unreachable(format!("git fetch {ended}. {}", error_lines(&err)).trim_end().to_owned())),
         }
     }
 
@@ -184,8 +184,8 @@ pub(super) async fn ask(settings: &Arc<config::Dataset>, deadline: Duration, can
         (Ended::Exit(0), ..) => Ok(Ask::There),
         (Ended::Exit(2), ..) => Ok(Ask::NoBranch),
         (ended @ (Ended::Cancelled | Ended::NotStarted(_)), _, err) => Err(failed("ls-remote", &ended, &err)),
-        (Ended::Exit(_), _, err) => Ok(Ask::Unreachable(said(&err))),
-        (ended, _, err) => Ok(Ask::Unreachable(format!("git ls-remote {ended}. {}", said(&err)).trim_end().to_owned())),
+        (Ended::Exit(_), _, err) => Ok(Ask::Unreachable(error_lines(&err))),
+        (ended, _, err) => Ok(Ask::Unreachable(format!("git ls-remote {ended}. {}", error_lines(&err)).trim_end().to_owned())),
     }
 }
 
@@ -211,7 +211,7 @@ async fn refs_there(settings: &Arc<config::Dataset>, pattern: &str, cancel: &Can
 /// # Errors
 /// When there is no such branch, or the remote cannot be read.
 pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
-    let to_text = crate::dataset::call::shown(to);
+    let to_text = crate::dataset::call::path_text(to);
     let branch = settings.branch.as_str();
     let mut args = vec!["clone", "--quiet", "--single-branch", "--branch", branch, "--no-tags", "--origin", "origin", "--template="];
     // What the history says about its files must not decide how they get here: they are written by our own git folder.
@@ -230,7 +230,7 @@ pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &C
             Err(DatasetError::NothingYet(settings.dir.clone(), with_credential(settings, &why)))
         }
         Ask::Unreachable(why) => Err(DatasetError::NothingYet(settings.dir.clone(), why)),
-        Ask::There => Err(DatasetError::NothingYet(settings.dir.clone(), format!("git clone {ended}. {}", said(&err)))),
+        Ask::There => Err(DatasetError::NothingYet(settings.dir.clone(), format!("git clone {ended}. {}", error_lines(&err)))),
     }
 }
 
@@ -294,7 +294,7 @@ fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
     if *ended == Ended::Exit(0) {
         return Pushed::Done;
     }
-    let why = said(err);
+    let why = error_lines(err);
     let Some(line) = out.lines().find(|line| line.starts_with('!')) else {
         return match ended {
             Ended::Exit(_) if is_refusal_of_access(err) => Pushed::Refused(why),
@@ -306,7 +306,7 @@ fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
     let reason = summary.split_once('(').map_or(summary, |(_, reason)| reason.trim_end_matches(')'));
     let told: Vec<&str> =
         err.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).filter(|line| !line.is_empty()).collect();
-    let why = said(&std::iter::once(reason).chain(told.iter().copied()).collect::<Vec<_>>().join("\n"));
+    let why = error_lines(&std::iter::once(reason).chain(told.iter().copied()).collect::<Vec<_>>().join("\n"));
     let any = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     let quicker = ["but expected", "incorrect old value", "reference already exists"].iter().any(|word| why.contains(word));
     match () {

@@ -11,7 +11,7 @@ use process::Ended;
 use crate::dataset::DatasetError;
 use crate::dataset::call::Call;
 use crate::dataset::call::failed;
-use crate::dataset::call::shown;
+use crate::dataset::call::path_text;
 use crate::dataset::checkout::Moved;
 use crate::dataset::git::Repo;
 use crate::dataset::head::Head;
@@ -37,7 +37,7 @@ impl Repo {
         let parse = |line: &str| line.split_once(' ').and_then(|(commit, name)| Some((name.to_owned(), Commit::parse(commit).ok()?)));
         let mut tips: Vec<(String, Commit)> = out.lines().filter_map(parse).collect();
         for path in locals_on_disk(self) {
-            let name = path.strip_prefix(&self.common).map(shown).unwrap_or_default();
+            let name = path.strip_prefix(&self.common).map(path_text).unwrap_or_default();
             let text = self.files().ok().and_then(|files| files.text(&name).ok()).unwrap_or_default();
             if let Ok(commit) = Commit::parse(text.trim())
                 && tips.iter().all(|(at, _)| *at != name)
@@ -74,7 +74,7 @@ impl Repo {
 
     /// `git fetch` of `what` out of another repository of ours: by our own folder for it, for git believes what stands in the other.
     fn fetch_from(&self, old: &Self, what: &str) -> Call {
-        let from = shown(&old.own.git);
+        let from = path_text(&old.own.git);
         let args = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
         let call = self.git(args.into_iter().chain(["--", &from, what]));
         match &old.reach.repository {

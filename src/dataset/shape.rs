@@ -42,7 +42,7 @@ pub(super) struct Shape {
 ///
 /// # Errors
 /// When something is neither a plain file nor a folder; the message names it.
-pub(super) fn look(git_dir: &Path) -> Result<Shape, DatasetError> {
+pub(super) fn read_shape(git_dir: &Path) -> Result<Shape, DatasetError> {
     let mut shape = Shape::default();
     for (name, kind) in entries(git_dir)? {
         if name.as_bytes().starts_with(b"sharedindex.") {

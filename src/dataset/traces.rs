@@ -243,7 +243,7 @@ impl Repo {
         let mut traces = Vec::new();
         let logs = self.common.join("logs");
         for path in files_below(&logs.join("refs")) {
-            let name = path.strip_prefix(&logs).map(crate::dataset::call::shown).unwrap_or_default();
+            let name = path.strip_prefix(&logs).map(crate::dataset::call::path_text).unwrap_or_default();
             let text = self.read_in(&path);
             let names = text.lines().flat_map(|line| line.splitn(3, ' ').take(2)).filter(|name| is_name(name)).map(str::to_owned).collect();
             traces.extend(self.trace(&name, names, configured));

@@ -21,7 +21,7 @@ use crate::model::Step;
 /// What runs is smoked and recorded; nothing is changed.
 pub(super) async fn adopt(site: &mut Site<'_>) -> Result<Outcome, Stop> {
     site.begin(Step::Preflight, "what runs now").await?;
-    let resolved = stack::look(site).await?;
+    let resolved = stack::resolve(site).await?;
     let containers = site.engine.containers(&site.cancel).await?;
     let mut images = Vec::new();
     for pin in site.service.stack.pins().to_vec() {

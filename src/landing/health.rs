@@ -112,7 +112,7 @@ impl<'a> Watch<'a> {
 
     fn judge(&mut self, containers: &[Container]) -> Verdict {
         let mine: Vec<&Container> = seen::pinned(self.leg.resolved, containers).collect();
-        match self.look(&mine) {
+        match self.still_waited_for(&mine) {
             Err(fault) => Verdict::Decided(Err(fault)),
             Ok(waiting) if waiting.is_empty() => Verdict::Decided(Ok(mine.len())),
             Ok(waiting) if mine.is_empty() && self.began.elapsed() > self.rules.deadline => {
@@ -123,7 +123,7 @@ impl<'a> Watch<'a> {
     }
 
     /// What is still waited for; empty when all are good.
-    fn look(&mut self, mine: &[&Container]) -> Result<Vec<String>, Fault> {
+    fn still_waited_for(&mut self, mine: &[&Container]) -> Result<Vec<String>, Fault> {
         let active = self.leg.resolved.touched().into_iter();
         let missing = active.filter(|name| !mine.iter().any(|one| one.service == *name));
         let mut waiting: Vec<String> = missing.map(|name| format!("{name}: it has no container")).collect();

@@ -17,7 +17,7 @@ use crate::store::Facts;
 pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<Ground, Stop> {
     let facts = Facts { images: Some(release.images.clone()), barrier: Some(release.barrier), ..Facts::default() };
     site.begin_with(Step::Preflight, "whether it can be landed", &facts).await?;
-    let resolved = stack::look(site).await?;
+    let resolved = stack::resolve(site).await?;
     let containers = site.engine.containers(&site.cancel).await?;
     let running: Vec<&Container> = seen::pinned(&resolved, &containers).filter(|one| one.is_running()).collect();
     if running.is_empty() {

@@ -68,7 +68,7 @@ async fn live(site: &mut Site<'_>, change: &Change) -> Outcome {
 /// What was pinned is pinned, as far as the stack is still what it was.
 async fn pin_again(site: &mut Site<'_>, left: &Left) -> Result<Pinned, Stop> {
     site.engine.ready(&site.cancel).await?;
-    let resolved = stack::look(site).await?;
+    let resolved = stack::resolve(site).await?;
     let change = left.change.clone();
     let edit = left.resolved.as_ref().and_then(|then| resolved.changed_since(then, &change.release.images));
     if let Some(edit) = edit {

@@ -16,7 +16,7 @@ use crate::model::Guard;
 pub(super) const UP: &str = "docker compose up";
 
 /// What the compose files resolve to and how they are pinned.
-pub(super) async fn look(site: &mut Site<'_>) -> Result<Resolved, Stop> {
+pub(super) async fn resolve(site: &mut Site<'_>) -> Result<Resolved, Stop> {
     let (version, resolved) = {
         let engine = &site.engine;
         let cancel = &site.cancel;

@@ -215,7 +215,7 @@ async fn bring_back(site: &mut Site<'_>, unwinding: Unwinding, previous: Option<
     site.begin_with(Step::UndoPin, "undo: the previous release comes back", &undo_facts(&change, why)).await?;
     let resolved = match resolved {
         Some(resolved) => resolved,
-        None => stack::look(site).await?,
+        None => stack::resolve(site).await?,
     };
     let images = previous.map_or(&[][..], |old| &old.images);
     match previous {

@@ -48,7 +48,7 @@ impl Deployer {
             dry_run: ask.dry_run,
             caller,
         };
-        self.place(&service, order, &[], delivery.as_ref()).await
+        self.accept(&service, order, &[], delivery.as_ref()).await
     }
 
     /// Takes an order to go back. From now on the service is held against CI, and what runs for it is told to stop.
@@ -81,7 +81,7 @@ impl Deployer {
             dry_run: false,
             caller,
         };
-        self.place(&service, order, &target.images, delivery.as_ref()).await
+        self.accept(&service, order, &target.images, delivery.as_ref()).await
     }
 
     /// Takes an order to adopt what runs.
@@ -104,7 +104,7 @@ impl Deployer {
             dry_run: false,
             caller,
         };
-        self.place(&service, order, &[], delivery.as_ref()).await
+        self.accept(&service, order, &[], delivery.as_ref()).await
     }
 
     /// Takes the order of an ended deployment once more, for the caller who asks now.
@@ -118,7 +118,7 @@ impl Deployer {
         }
         let images = if old.order.kind == OrderKind::Rollback { old.images.clone() } else { Vec::new() };
         let order = Order { caller, reason: Some(format!("retry of {}", old.id)), ..old.order.clone() };
-        self.place(&service, order, &images, delivery.as_ref()).await
+        self.accept(&service, order, &images, delivery.as_ref()).await
     }
 
     /// Ends the hold of a service.
@@ -139,7 +139,7 @@ impl Deployer {
         self.config.now().service(name).cloned().ok_or_else(|| Refusal::UnknownService(name.clone()).into())
     }
 
-    async fn place(
+    async fn accept(
         &self,
         service: &Service,
         order: Order,

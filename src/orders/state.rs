@@ -39,7 +39,7 @@ impl Deployer {
         let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
         // One that does not read may be at work, so nothing is said as if nothing ran.
         let may_run = unfinished.unreadable.first();
-        let containers = seen(&engine, running.is_some() || may_run.is_some()).await;
+        let containers = containers_of(&engine, running.is_some() || may_run.is_some()).await;
         // The one behind a record that does not read is not the one that serves.
         let live = verified.first().and_then(|one| one.as_ref().ok());
         let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
@@ -81,7 +81,7 @@ fn held(service: &Service, hold: &Hold) -> String {
 }
 
 /// The stack's containers: as they were observed, but where something changes them just now.
-async fn seen(engine: &Engine, changes: bool) -> Result<Arc<Vec<Container>>, EngineError> {
+async fn containers_of(engine: &Engine, changes: bool) -> Result<Arc<Vec<Container>>, EngineError> {
     const AGE: Duration = Duration::from_secs(30);
     let at_most = if changes { Duration::ZERO } else { AGE };
     Ok(engine.observed(at_most, &Cancel::default()).await?.containers)

@@ -71,7 +71,7 @@ impl Session {
         let digest = sum(&body);
         let asked = reference.contains(':').then(|| reference.to_owned());
         if let Some(wrong) = asked.into_iter().chain(told).find(|wanted| *wanted != digest) {
-            return Err(Fault::Other(format!("its manifest has the digest {digest}, and should have {}.", text::shown(&wrong))));
+            return Err(Fault::Other(format!("its manifest has the digest {digest}, and should have {}.", text::without_controls(&wrong))));
         }
         Ok((body, Digest::parse(&digest).map_err(|error| Fault::Other(error.to_string()))?))
     }
@@ -200,7 +200,8 @@ fn refusal(status: StatusCode, body: &[u8]) -> Fault {
     if any(&["UNAUTHORIZED", "DENIED"]) || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Fault::Unauthorized;
     }
-    let word = codes.first().map_or(String::new(), |code| format!(" ({})", text::shown(&code.chars().take(80).collect::<String>())));
+    let word =
+        codes.first().map_or(String::new(), |code| format!(" ({})", text::without_controls(&code.chars().take(80).collect::<String>())));
     Fault::Other(format!("it answers {}{word}.", status.as_u16()))
 }
 
@@ -220,7 +221,7 @@ fn other(error: &reqwest::Error) -> Fault {
         }
         source = cause.source();
     }
-    Fault::Other(format!("{}.", text::shown(&text)))
+    Fault::Other(format!("{}.", text::without_controls(&text)))
 }
 
 #[cfg(test)]

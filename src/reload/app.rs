@@ -94,7 +94,7 @@ impl App {
             lock: None,
         };
         let captured: Captured = process::capture(&command, cancel).await;
-        captured.success().map(|_| ()).map_err(|why| call::shown(&self.plan.data.mask, why.trim_end_matches('.')))
+        captured.success().map(|_| ()).map_err(|why| call::masked_excerpt(&self.plan.data.mask, why.trim_end_matches('.')))
     }
 }
 
@@ -147,7 +147,8 @@ impl Call<'_> {
             return Ok(());
         }
         let text = call::text_of(answer).await.unwrap_or_default();
-        let said = if text.trim().is_empty() { String::new() } else { format!(": {}", call::shown(&self.app.plan.data.mask, &text)) };
+        let said =
+            if text.trim().is_empty() { String::new() } else { format!(": {}", call::masked_excerpt(&self.app.plan.data.mask, &text)) };
         Err(Failed {
             why: format!("The app answers {} at {}{said}.", status.as_u16(), self.url),
             again: matches!(status.as_u16(), 502..=504),

@@ -45,9 +45,9 @@ pub(super) async fn text_of(mut answer: reqwest::Response) -> reqwest::Result<St
 }
 
 /// A text from outside as a part of a sentence: one line, short, without what `mask` hides.
-pub(super) fn shown(mask: &Mask, text: &str) -> String {
+pub(super) fn masked_excerpt(mask: &Mask, text: &str) -> String {
     let hidden = mask.hide(text.trim());
     let short: String = hidden.chars().take(SHOWN).collect();
     let dots = if short.len() < hidden.len() { "…" } else { "" };
-    format!("{}{dots}", text::shown(&short))
+    format!("{}{dots}", text::without_controls(&short))
 }

@@ -41,7 +41,7 @@ impl Note {
 }
 
 /// What is said below `state` by somebody who lives.
-pub(super) fn said(state: &Path) -> Option<String> {
+pub(super) fn read(state: &Path) -> Option<String> {
     let mut file = File::open(state.join(NAME)).ok()?;
     if file.try_lock_shared().is_ok() {
         return None;
@@ -54,23 +54,23 @@ pub(super) fn said(state: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::Note;
-    use super::said;
+    use super::read;
 
     #[test]
     fn it_is_said_as_long_as_somebody_stands_for_it() {
         let state = tempfile::tempdir().expect("a folder");
         let state = state.path().join("of/it");
-        assert_eq!(said(&state), None);
+        assert_eq!(read(&state), None);
         let mut note = Note::keep(&state);
-        assert_eq!(said(&state), None);
+        assert_eq!(read(&state), None);
         for text in ["refused: a long story", "short"] {
             note.say(Some(text.to_owned()));
-            assert_eq!(said(&state).as_deref(), Some(text));
+            assert_eq!(read(&state).as_deref(), Some(text));
         }
         note.say(None);
-        assert_eq!(said(&state), None);
+        assert_eq!(read(&state), None);
         note.say(Some("again".to_owned()));
         drop(note);
-        assert_eq!(said(&state), None);
+        assert_eq!(read(&state), None);
     }
 }

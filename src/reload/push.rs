@@ -79,6 +79,6 @@ impl Pusher {
 
     /// The same, of whichever process pushes.
     pub(super) fn noted(&self) -> Option<String> {
-        note::said(&self.notes)
+        note::read(&self.notes)
     }
 }

@@ -10,7 +10,7 @@ use crate::config::Reload;
 use crate::dataset::Dataset;
 use crate::dataset::DatasetError;
 use crate::dataset::Snapshot;
-use crate::dataset::told_links;
+use crate::dataset::links_sentence;
 use crate::model::Commit;
 use crate::reload::app::App;
 use crate::reload::ran::Load;
@@ -112,15 +112,15 @@ impl Story<'_> {
 
     /// Brings `commit` to the readers, or leaves them what they have. Gives what a person should know of it.
     async fn load(&self, commit: &Commit) -> Result<Option<String>, String> {
-        let staged = self.timed("stage", self.dataset.stage(commit, self.cancel)).await.map_err(said)?;
+        let staged = self.timed("stage", self.dataset.stage(commit, self.cancel)).await.map_err(error_text)?;
         self.timed("check", self.app.check(&staged, self.cancel)).await?;
         let before = self.dataset.current().await;
-        self.timed("flip", self.dataset.flip(&staged)).await.map_err(said)?;
+        self.timed("flip", self.dataset.flip(&staged)).await.map_err(error_text)?;
         if let Err(why) = self.show(&staged).await {
             return Err(self.swap_back(before.as_ref(), &staged, why).await);
         }
-        self.record(commit).await.map_err(said)?;
-        Ok(told_links(&self.dataset.links_out(&staged)))
+        self.record(commit).await.map_err(error_text)?;
+        Ok(links_sentence(&self.dataset.links_out(&staged)))
     }
 
     /// The app hears of `staged` and is asked whether it serves it.
@@ -169,6 +169,6 @@ fn told_both(first: Option<String>, second: Option<String>) -> Option<String> {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it stands where a function over an error is wanted")]
-fn said(error: DatasetError) -> String {
+fn error_text(error: DatasetError) -> String {
     error.to_string()
 }

@@ -5,7 +5,7 @@ use process::Cancel;
 use crate::config::Reload;
 use crate::dataset::Dataset;
 use crate::dataset::DatasetError;
-use crate::dataset::told_links;
+use crate::dataset::links_sentence;
 use crate::model::Commit;
 use crate::model::Reconcile;
 
@@ -42,7 +42,7 @@ pub async fn sync(plan: &Reload, app_follows: bool, cancel: &Cancel) -> Result<S
     if let Some(commit) = &commit {
         let staged = dataset.stage(commit, cancel).await?;
         dataset.flip(&staged).await?;
-        notes.extend(told_links(&dataset.links_out(&staged)));
+        notes.extend(links_sentence(&dataset.links_out(&staged)));
         dataset.tidy(&[], cancel).await?;
     }
     Ok(Synced { outcome: done.outcome, commit, notes })

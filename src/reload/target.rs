@@ -159,9 +159,9 @@ async fn judge(mask: &Mask, answer: reqwest::Response, is_tagalong: bool) -> Ans
     let text = call::text_of(answer).await.unwrap_or_default();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let said = ["/why", "/detail", "/error/message"].iter().find_map(|at| json.pointer(at)?.as_str());
-    let said = said.map_or(String::new(), |said| format!(": {}", call::shown(mask, said).trim_end_matches('.')));
+    let said = said.map_or(String::new(), |said| format!(": {}", call::masked_excerpt(mask, said).trim_end_matches('.')));
     let outcome = ["/outcome", "/data/outcome"].iter().find_map(|at| json.pointer(at)?.as_str()).unwrap_or("answered");
-    let outcome = call::shown(mask, outcome);
+    let outcome = call::masked_excerpt(mask, outcome);
     if !status.is_success() {
         let why = format!("It answers {}{said}.", status.as_u16());
         return Answer { detail: why.clone(), told: Told::refusal(status.as_u16(), after, why) };

@@ -37,7 +37,7 @@ impl App {
             };
             let why = match asked {
                 Ok(said) if self.is_served(verify, &said, wanted, cancel).await => return Ok(()),
-                Ok(said) => format!("{} says {}, not {wanted}", verify.url, call::shown(&self.plan.data.mask, &said)),
+                Ok(said) => format!("{} says {}, not {wanted}", verify.url, call::masked_excerpt(&self.plan.data.mask, &said)),
                 Err(why) => why,
             };
             if Instant::now() >= until {

@@ -70,7 +70,7 @@ fn entry(new: &New, asked: &Asked) -> Entry {
 async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
     let services: BTreeSet<&ServiceName> = batch.iter().map(|asked| &asked.order.service).collect();
     let names: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
-    let mut ledger = Ledger { seen: seen(tx, batch).await?, ..Ledger::default() };
+    let mut ledger = Ledger { seen: came_before(tx, batch).await?, ..Ledger::default() };
     let row = tx.fetch_optional(sqlx::query("SELECT id FROM deployments ORDER BY id DESC LIMIT 1")).await?;
     ledger.last_id = row.map(|row| rows::parsed(&row, "deployments", "id", DeploymentId::parse)).transpose()?;
     let row = tx.fetch_optional(sqlx::query("SELECT COUNT(*) AS waiting FROM deployments WHERE state = 'waiting'")).await?;
@@ -116,7 +116,7 @@ fn service_of(row: &AnyRow) -> Result<ServiceName, StoreError> {
 }
 
 /// The deliveries of the batch that came before: body and deployment, by caller and id.
-async fn seen(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, String), (String, String)>, StoreError> {
+async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, String), (String, String)>, StoreError> {
     let deliveries: Vec<_> = batch.iter().filter_map(|asked| asked.delivery.as_ref()).collect();
     if deliveries.is_empty() {
         return Ok(HashMap::new());

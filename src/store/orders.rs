@@ -103,7 +103,7 @@ impl Store {
         let mut tx = self.gate.begin().await?;
         tx.alone("queue").await?;
         if let Some(delivery) = delivery {
-            if let Some(row) = tx.fetch_optional(seen(delivery)).await? {
+            if let Some(row) = tx.fetch_optional(find_delivery(delivery)).await? {
                 if row.try_get::<String, _>("body_sha256")? != delivery.body_sha256 {
                     return Err(Refusal::IdReused.into());
                 }
@@ -127,13 +127,13 @@ impl Store {
     /// # Errors
     /// When the id came with another body, or the database does not answer.
     pub async fn answered(&self, delivery: &Delivery) -> Result<Option<DeploymentId>, OrderError> {
-        let Some(row) = self.gate.fetch_optional(seen(delivery)).await? else { return Ok(None) };
+        let Some(row) = self.gate.fetch_optional(find_delivery(delivery)).await? else { return Ok(None) };
         delivery.answer(&row.try_get::<String, _>("body_sha256")?, &row.try_get::<String, _>("deployment")?)
     }
 }
 
 /// What a delivery made when it came before.
-fn seen(delivery: &Delivery) -> Statement<'_> {
+fn find_delivery(delivery: &Delivery) -> Statement<'_> {
     let statement = sqlx::query("SELECT body_sha256, deployment FROM deliveries WHERE caller = $1 AND id = $2");
     statement.bind(&delivery.caller).bind(&delivery.id)
 }

@@ -70,7 +70,7 @@ pub struct Command {
 impl Command {
     /// The command as a person would type it, for messages; not meant to be run.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub fn command_line(&self) -> String {
         let words = std::iter::once(self.program.as_str()).chain(self.args.iter().map(String::as_str));
         self.mask.hide(&words.collect::<Vec<_>>().join(" "))
     }

@@ -4,7 +4,7 @@
 //! How a rule judges stands where it is judged, or in a file of its name in `rules/`.
 
 use text::nearest;
-use text::shown;
+use text::without_controls;
 
 use crate::report::Effect;
 use crate::report::Finding;
@@ -78,7 +78,7 @@ impl RuleName {
                 Some(near) => format!("did you mean {near}?"),
                 None => "`tagalong smoke --explain` lists them all.".to_owned(),
             };
-            format!("there is no rule \"{}\"; {hint}", shown(text))
+            format!("there is no rule \"{}\"; {hint}", without_controls(text))
         })
     }
 

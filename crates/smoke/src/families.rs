@@ -22,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(3);
 
 /// Tries one address of each kind of the plan's host, side by side. Nothing is asked when the plan says where to connect, or
 /// when the host is an address itself; only the host of the plan's own address is, not those that it redirects to.
-pub(super) async fn look(plan: &SmokePlan) -> Option<Finding> {
+pub(super) async fn compare(plan: &SmokePlan) -> Option<Finding> {
     let name = plan.url.domain().filter(|_| plan.connect_to.is_none())?;
     let port = plan.url.port_or_known_default()?;
     let limit = LONGEST.min(plan.timeout);

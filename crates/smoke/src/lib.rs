@@ -63,7 +63,7 @@ pub async fn check(plan: &SmokePlan, release: Option<&Release>, progress: &mut (
     let mut before = None;
     loop {
         attempts += 1;
-        let sample = several::look(&visitor, plan, release).await;
+        let sample = several::ask(&visitor, plan, release).await;
         match patience.after(&sample, before.as_ref()) {
             Next::Stands => {
                 let mut sample = sample;

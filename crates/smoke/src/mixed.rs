@@ -12,7 +12,7 @@ use crate::page::PageScan;
 use crate::page::When;
 use crate::place::Place;
 use crate::plan::RuleLevels;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 use crate::report::Finding;
 use crate::report::Severity;
 
@@ -58,8 +58,8 @@ fn rule(asset: &Asset, target: &Url, page: &Url) -> Option<Rule> {
 }
 
 fn message(asset: &Asset, target: &Url, rule: &Rule) -> String {
-    let target = shown(target.as_str());
-    let place = asset.place();
+    let target = excerpt(target.as_str());
+    let place = asset.location();
     let what = match rule.name {
         name if name == catalogue::BLOCKED_ASSET.name => format!("A browser does not load {target} ({place})"),
         name if name == catalogue::UPGRADED_ASSET.name => format!("A browser asks over https for {target} ({place})"),

@@ -98,7 +98,7 @@ fn next_hop(answer: &Answer, location: &str) -> Result<Url, Box<Finding>> {
         Ok(next) if matches!(next.scheme(), "http" | "https") && next.host().is_some() => without_credentials(&next),
         _ => {
             return Err(told(
-                catalogue::BAD_REDIRECT.finding(format!("{from} redirects to \"{}\", which is no web address.", shown(location))),
+                catalogue::BAD_REDIRECT.finding(format!("{from} redirects to \"{}\", which is no web address.", excerpt(location))),
             ));
         }
     };
@@ -129,8 +129,8 @@ fn page_of(url: &Url) -> Url {
 }
 
 /// Text from outside, shortened and without control characters.
-pub(super) fn shown(text: &str) -> String {
-    let mut short = text::shown(&text.chars().take(200).collect::<String>());
+pub(super) fn excerpt(text: &str) -> String {
+    let mut short = text::without_controls(&text.chars().take(200).collect::<String>());
     if short.len() < text.len() {
         short.push('…');
     }

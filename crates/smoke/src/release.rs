@@ -10,7 +10,7 @@ use crate::plan::ReleaseCarrier;
 use crate::plan::ReleaseProof;
 use crate::plan::SmokePlan;
 use crate::redirect;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 use crate::report::Finding;
 
 /// Shorter pieces of a commit's hex digits prove nothing.
@@ -20,7 +20,7 @@ const SHORTEST_COMMIT: usize = 7;
 pub(super) async fn prove(visitor: &Visitor, plan: &SmokePlan, proof: &ReleaseProof, release: &Release, page: &Answer) -> Option<Finding> {
     let Some(path) = &proof.path else { return compare(proof, release, page) };
     let Ok(url) = plan.url.join(path) else {
-        return Some(catalogue::SETUP.finding(format!("The path \"{}\" of the release proof is no address.", shown(path))));
+        return Some(catalogue::SETUP.finding(format!("The path \"{}\" of the release proof is no address.", excerpt(path))));
     };
     let walk = redirect::follow(visitor, plan, &url).await;
     match (walk.finding, walk.answer) {
@@ -43,15 +43,15 @@ fn compare(proof: &ReleaseProof, release: &Release, answer: &Answer) -> Option<F
     }
     let message = match &proof.carried_by {
         ReleaseCarrier::Text => format!("The text of {} does not show {wanted}.", answer.url.path()),
-        ReleaseCarrier::Header(name) => format!("The header {name} says \"{}\"; it should show {wanted}.", shown(&seen)),
-        ReleaseCarrier::Json(pointer) => format!("{pointer} says \"{}\"; it should show {wanted}.", shown(&seen)),
+        ReleaseCarrier::Header(name) => format!("The header {name} says \"{}\"; it should show {wanted}.", excerpt(&seen)),
+        ReleaseCarrier::Json(pointer) => format!("{pointer} says \"{}\"; it should show {wanted}.", excerpt(&seen)),
     };
     Some(catalogue::RELEASE.finding(message))
 }
 
 fn wanted(release: &Release) -> String {
     match &release.commit {
-        Some(commit) => format!("the tag {} or the commit {}", release.tag, shown(commit)),
+        Some(commit) => format!("the tag {} or the commit {}", release.tag, excerpt(commit)),
         None => format!("the tag {}", release.tag),
     }
 }

@@ -110,7 +110,7 @@ impl Sample {
         if self.status.is_none() || rules::is_off(catalogue::ADDRESS_FAMILY.name, &plan.rules) {
             return;
         }
-        let lost = families::look(plan).await.and_then(|lost| rules::settled(lost, &plan.rules));
+        let lost = families::compare(plan).await.and_then(|lost| rules::settled(lost, &plan.rules));
         self.findings.extend(lost);
         self.findings.sort_by_key(|finding| Reverse(finding.severity));
     }
@@ -121,7 +121,7 @@ impl Sample {
             return;
         };
         progress("Chromium looks at the page.".to_owned());
-        let rendered = rules::settle(browser::look(plan, browser, &self.trusted, &self.met).await.findings, &plan.rules);
+        let rendered = rules::settle(browser::render(plan, browser, &self.trusted, &self.met).await.findings, &plan.rules);
         let known: Vec<String> = self.findings.iter().filter_map(asked_for).collect();
         self.findings.extend(rendered.into_iter().filter(|new| asked_for(new).is_none_or(|url| !known.contains(&url))));
         self.findings.sort_by_key(|finding| Reverse(finding.severity));
@@ -196,7 +196,7 @@ impl Sample {
             } else {
                 let last = earlier.iter().rev().find_map(|other| other.taken_apart.as_ref()).map(|(_, seen)| seen);
                 // The story of a whole round is large, and most of the time it is not told.
-                Box::pin(assets::look(visitor, plan, answer, walk.cookies, last)).await
+                Box::pin(assets::judge_all(visitor, plan, answer, walk.cookies, last)).await
             };
             self.assets = seen.assets;
             self.fetched = seen.fetched;

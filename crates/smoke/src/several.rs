@@ -17,7 +17,7 @@ const ALL_PAUSES: Duration = Duration::from_millis(300);
 
 /// Asks once, and as often as the plan says when the first answer was right. What any of them shows is found; what not all
 /// show says in how many of them it was seen. The release is proven when each of them shows it.
-pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>) -> Sample {
+pub(super) async fn ask(visitor: &Visitor, plan: &SmokePlan, release: Option<&Release>) -> Sample {
     let first = Sample::take(visitor, plan, release, &[]).await;
     let is_right = first.findings.iter().all(|finding| finding.severity != Severity::Error);
     let mut answers = vec![first];
@@ -55,7 +55,7 @@ fn join(answers: Vec<Sample>) -> Sample {
         }
     }
     let mut joined = joined.unwrap_or_default();
-    joined.findings = found.into_iter().map(|found| found.said(count)).collect();
+    joined.findings = found.into_iter().map(|found| found.into_finding(count)).collect();
     joined.findings.sort_by_key(|finding| Reverse(finding.severity));
     joined
 }
@@ -74,7 +74,7 @@ impl Found {
         self.finding.severity = self.finding.severity.max(again.severity);
     }
 
-    fn said(self, answers: usize) -> Finding {
+    fn into_finding(self, answers: usize) -> Finding {
         let Self { mut finding, times, .. } = self;
         if times < answers {
             finding.message = format!("{} This was so in {times} of {answers} answers.", finding.message);

@@ -49,10 +49,10 @@ pub(super) struct Handshakes(Arc<Mutex<Vec<Handshake>>>);
 impl Handshakes {
     /// What was seen since the last call.
     pub(super) fn take(&self) -> Vec<Handshake> {
-        std::mem::take(&mut *self.seen())
+        std::mem::take(&mut *self.handshakes())
     }
 
-    fn seen(&self) -> MutexGuard<'_, Vec<Handshake>> {
+    fn handshakes(&self) -> MutexGuard<'_, Vec<Handshake>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +111,7 @@ impl ServerCertVerifier for Recorder {
             at_s: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
             verdict: verdict.as_ref().map(|_| ()).map_err(Clone::clone),
         };
-        self.seen.seen().push(handshake);
+        self.seen.handshakes().push(handshake);
         verdict
     }
 

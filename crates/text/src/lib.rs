@@ -10,5 +10,5 @@ mod secret;
 
 pub use mask::Mask;
 pub use near::nearest;
-pub use plain::{clean, misleads, shown};
+pub use plain::{clean, misleads, without_controls};
 pub use secret::Secret;

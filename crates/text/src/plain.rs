@@ -42,7 +42,7 @@ pub fn misleads(c: char) -> bool {
 
 /// `text` with every character that [`misleads`] replaced by a space: for words within a sentence.
 #[must_use]
-pub fn shown(text: &str) -> String {
+pub fn without_controls(text: &str) -> String {
     text.chars().map(|c| if misleads(c) { ' ' } else { c }).collect()
 }
 

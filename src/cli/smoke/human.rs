@@ -21,7 +21,7 @@ pub(super) fn render(report: &Report, output: &Output) -> String {
         let many = if group.len() > 1 { format!(" ({})", group.len()) } else { String::new() };
         let _ = writeln!(text, "\n  {}{many}: {effect}", output.paint(tone, &format!("{mark} {rule}")));
         for finding in &group {
-            let old = seen(report, finding);
+            let old = newness(report, finding);
             // A missing icon stands beside a missing style sheet, and is not as bad.
             let less = if finding.severity < worst { format!("{}: ", finding.severity.as_str()) } else { String::new() };
             let _ = writeln!(text, "{}", output.wrapped(6, &format!("{less}{}{old}", clean(&finding.message))));
@@ -67,7 +67,7 @@ fn verdict(report: &Report, output: &Output) -> String {
 }
 
 /// Whether the finding is new, where that is known.
-pub(super) fn seen(report: &Report, finding: &Finding) -> String {
+pub(super) fn newness(report: &Report, finding: &Finding) -> String {
     clean(&report.newness(finding))
 }
 

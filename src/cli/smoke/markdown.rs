@@ -20,7 +20,7 @@ pub(super) fn render(report: &Report) -> String {
     }
     text += "\n| | rule | what was seen | what to change |\n|---|---|---|---|\n";
     for finding in &report.findings {
-        let old = escaped(&human::seen(report, finding));
+        let old = escaped(&human::newness(report, finding));
         let severity = finding.severity.as_str();
         let rule = escaped(&finding.rule);
         let _ = writeln!(text, "| {severity} | {rule} | {}{old} | {} |", escaped(&finding.message), escaped(&finding.fix));

@@ -104,7 +104,7 @@ impl Compose {
         let project = self.stack.project.as_str();
         self.daemon.memory().begin(project);
         let looked = Instant::now();
-        let found = self.look(&format!("label={PROJECT}={project}"), project, cancel).await?;
+        let found = self.list_by(&format!("label={PROJECT}={project}"), project, cancel).await?;
         let mut containers: Vec<Container> = found.into_iter().map(|(_, container)| container).collect();
         containers.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
         self.daemon.memory().keep(project, &containers, looked);
@@ -115,7 +115,7 @@ impl Compose {
     async fn look_at_all(&self, cancel: &Cancel) -> Result<(), EngineError> {
         let looked = Instant::now();
         let mut all: HashMap<String, Vec<Container>> = HashMap::new();
-        for (project, container) in self.look(&format!("label={PROJECT}"), "this host", cancel).await? {
+        for (project, container) in self.list_by(&format!("label={PROJECT}"), "this host", cancel).await? {
             all.entry(project).or_default().push(container);
         }
         for containers in all.values_mut() {
@@ -126,7 +126,7 @@ impl Compose {
     }
 
     /// The containers that `filter` means, each with its project. `whose` says it for people.
-    async fn look(&self, filter: &str, whose: &str, cancel: &Cancel) -> Result<Vec<(String, Container)>, EngineError> {
+    async fn list_by(&self, filter: &str, whose: &str, cancel: &Cancel) -> Result<Vec<(String, Container)>, EngineError> {
         let what = format!("listing the containers of {whose}");
         let list = self.docker_command(["ps", "-aq", "--no-trunc", "--filter", filter], QUESTION);
         let ids = self.ask(&list, &what, cancel).await?;

@@ -10,7 +10,7 @@ use crate::engine::compose::project::Resolved;
 use crate::engine::compose::project::same_repository;
 use crate::engine::compose::proof::leaves;
 use crate::engine::compose::stack::Compose;
-use crate::engine::compose::stack::shown;
+use crate::engine::compose::stack::path_text;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
 
@@ -64,7 +64,7 @@ impl Resolved {
     fn changes(&self, now: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         if self.files != now.files {
-            let files: Vec<String> = now.files.iter().map(|file| shown(file)).collect();
+            let files: Vec<String> = now.files.iter().map(|file| path_text(file)).collect();
             changes.push(format!("its files are {} now", files.join(", ")));
         }
         for service in &now.services {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::engine::compose::dotenv::DotEnv;
 use crate::engine::compose::replace;
 use crate::engine::compose::sources;
-use crate::engine::compose::stack::shown;
+use crate::engine::compose::stack::path_text;
 use crate::engine::error::EngineError;
 
 const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -74,7 +74,7 @@ impl HandFiles {
 
 /// Files as `COMPOSE_FILE` lists them: relative where they are below the folder.
 pub(super) fn listing(dir: &Path, files: &[PathBuf], separator: &str) -> String {
-    let files: Vec<String> = files.iter().map(|file| shown(file.strip_prefix(dir).unwrap_or(file))).collect();
+    let files: Vec<String> = files.iter().map(|file| path_text(file.strip_prefix(dir).unwrap_or(file))).collect();
     files.join(separator)
 }
 

@@ -11,7 +11,7 @@ use crate::engine::compose::files::same;
 use crate::engine::compose::replace;
 use crate::engine::compose::sources::Sources;
 use crate::engine::compose::stack::Compose;
-use crate::engine::compose::stack::shown;
+use crate::engine::compose::stack::path_text;
 use crate::engine::error::EngineError;
 
 /// Variables that mean something to docker, to compose or to the programs themselves.
@@ -96,6 +96,6 @@ impl Compose {
     /// Whether a service has the content of `.env` as its environment or labels.
     pub(super) fn reads_dotenv(&self, ground: &Ground) -> bool {
         let dotenv = self.stack.dir.join(".env");
-        ground.sources.env_files.iter().any(|file| same(file, &dotenv) || shown(file).contains('$'))
+        ground.sources.env_files.iter().any(|file| same(file, &dotenv) || path_text(file).contains('$'))
     }
 }

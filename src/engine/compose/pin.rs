@@ -230,7 +230,7 @@ impl Compose {
     }
 
     fn pin_in_override(&self, ground: &Ground, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
-        let place = self.place(ground, resolved.keeps_dotenv)?;
+        let place = self.where_it_stands(ground, resolved.keeps_dotenv)?;
         let old = if ground.hand.ours(&self.stack.dir).is_some() { images_in(&place.file)? } else { Vec::new() };
         let mut text = format!("{MARK}\nservices:\n");
         for service in &resolved.services {
@@ -258,7 +258,7 @@ impl Compose {
     }
 
     /// Where the override file stands, and what `COMPOSE_FILE` becomes if it has to name it first.
-    pub(super) fn place(&self, ground: &Ground, keeps_dotenv: bool) -> Result<Place, EngineError> {
+    pub(super) fn where_it_stands(&self, ground: &Ground, keeps_dotenv: bool) -> Result<Place, EngineError> {
         let dir = &self.stack.dir;
         let hand = &ground.hand;
         if let Some(file) = hand.ours(dir) {

@@ -11,7 +11,7 @@ use process::Stream;
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::project::Service;
 use crate::engine::compose::stack::Compose;
-use crate::engine::compose::stack::shown;
+use crate::engine::compose::stack::path_text;
 use crate::engine::compose::up::Plan;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
@@ -32,14 +32,14 @@ impl Compose {
     ) -> Result<(), EngineError> {
         let command = self.pull_command(reference, docker_config, deadline);
         let mut layers = Layers::default();
-        let quieter = |stream: Stream, line: String| layers.said(&line).into_iter().for_each(|line| each(stream, line));
+        let quieter = |stream: Stream, line: String| layers.progress(&line).into_iter().for_each(|line| each(stream, line));
         self.carry_out(&command, &format!("docker pull {}", reference.by_digest()), cancel, quieter).await
     }
 
     fn pull_command(&self, reference: &ImageRef, docker_config: Option<&Path>, deadline: Duration) -> Command {
         let mut command = self.docker_command(["pull".to_owned(), reference.by_digest()], deadline);
         if let Some(dir) = docker_config {
-            command.env.insert("DOCKER_CONFIG".to_owned(), shown(dir));
+            command.env.insert("DOCKER_CONFIG".to_owned(), path_text(dir));
         }
         command
     }
@@ -89,7 +89,7 @@ struct Layers {
 
 impl Layers {
     /// The line to give on for `line`.
-    fn said(&mut self, line: &str) -> Option<String> {
+    fn progress(&mut self, line: &str) -> Option<String> {
         let Some((id, state)) = line.split_once(": ").filter(|(id, _)| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
         else {
             return Some(line.to_owned());
@@ -114,7 +114,7 @@ mod tests {
         let mut layers = Layers::default();
         let said = "sha256:00: Pulling from acme/web\n0123456789ab: Pulling fs layer\nabcdef012345: Already exists\n0123456789ab: Download complete\n\
                     0123456789ab: Pull complete\n0123456789ab: Pull complete\nDigest: sha256:00";
-        let lines: Vec<String> = said.lines().filter_map(|line| layers.said(line)).collect();
+        let lines: Vec<String> = said.lines().filter_map(|line| layers.progress(line)).collect();
         assert_eq!(lines, ["sha256:00: Pulling from acme/web", "1 of 2 layers are here", "2 of 2 layers are here", "Digest: sha256:00"]);
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let digest = "0".repeat(64);
         let reference = ImageRef::parse(&format!("acme/web:1@sha256:{digest}")).unwrap();
         let command = engine("/srv/site").pull_command(&reference, Some(Path::new("/run/creds")), QUESTION);
-        assert_eq!(command.shown(), format!("docker pull acme/web@sha256:{digest}"));
+        assert_eq!(command.command_line(), format!("docker pull acme/web@sha256:{digest}"));
         assert_eq!(command.env.get("DOCKER_CONFIG").map(String::as_str), Some("/run/creds"));
     }
 }

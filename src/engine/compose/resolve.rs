@@ -135,7 +135,7 @@ impl Compose {
         }
         let keeps_dotenv = self.reads_dotenv(ground) || self.holds_dotenv(&ours);
         if mode == PinMode::Override {
-            self.place(ground, keeps_dotenv)?;
+            self.where_it_stands(ground, keeps_dotenv)?;
         }
         let pinned = uses.iter().flat_map(|used| used.services.clone()).collect();
         let mut warnings = self.hand_warnings(ground, hand.as_ref().map_err(|said| said.as_str()), &ours, &pinned, mode);

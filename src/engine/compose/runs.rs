@@ -16,7 +16,7 @@ use crate::engine::compose::ground::Ground;
 use crate::engine::compose::proof::marker;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
-use crate::engine::compose::stack::shown;
+use crate::engine::compose::stack::path_text;
 use crate::engine::error::EngineError;
 
 /// What compose made of the stack.
@@ -72,7 +72,7 @@ impl Compose {
         let mut words = vec!["compose".to_owned()];
         let ours = ground.hand.ours(&self.stack.dir);
         if ours.is_some_and(|ours| !ours.exists()) {
-            words.extend(ground.hand.own(&self.stack.dir).iter().flat_map(|file| ["-f".to_owned(), shown(file)]));
+            words.extend(ground.hand.own(&self.stack.dir).iter().flat_map(|file| ["-f".to_owned(), path_text(file)]));
         }
         words.extend(args.iter().map(|arg| (*arg).to_owned()));
         self.docker_command(words, QUESTION)

@@ -63,7 +63,7 @@ impl Compose {
     /// `docker ARGS`.
     pub(super) fn docker_command<S: Into<String>>(&self, args: impl IntoIterator<Item = S>, deadline: Duration) -> Command {
         let mut command = self.daemon.command(args, deadline);
-        command.env.insert("PWD".to_owned(), shown(&self.stack.dir));
+        command.env.insert("PWD".to_owned(), path_text(&self.stack.dir));
         command.dir = Some(self.stack.dir.clone());
         command.lock.clone_from(&self.lock);
         command
@@ -72,8 +72,8 @@ impl Compose {
     /// `docker compose -p PROJECT --project-directory DIR -f FILE… ARGS`.
     pub(super) fn compose_command(&self, files: &[PathBuf], args: &[&str], deadline: Duration) -> Command {
         let mut all = vec!["compose".to_owned(), "-p".to_owned(), self.stack.project.clone()];
-        all.extend(["--project-directory".to_owned(), shown(&self.stack.dir)]);
-        all.extend(files.iter().flat_map(|file| ["-f".to_owned(), shown(file)]));
+        all.extend(["--project-directory".to_owned(), path_text(&self.stack.dir)]);
+        all.extend(files.iter().flat_map(|file| ["-f".to_owned(), path_text(file)]));
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         self.docker_command(all, deadline)
     }
@@ -144,7 +144,7 @@ fn why(last: &[String]) -> String {
 }
 
 /// A path as an argument or for a message.
-pub(super) fn shown(path: &Path) -> String {
+pub(super) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -192,7 +192,7 @@ pub(super) mod tests {
         let command = engine.compose_command(&files, &["config", "--format", "json"], QUESTION);
         let words =
             "docker compose -p site --project-directory /srv/site -f /srv/site/compose.yaml -f /srv/site/prod.yaml config --format json";
-        assert_eq!(command.shown(), words);
+        assert_eq!(command.command_line(), words);
         assert_eq!(command.dir, Some("/srv/site".into()));
     }
 

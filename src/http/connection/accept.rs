@@ -84,7 +84,7 @@ impl Door {
                     let waiting = permit(&unseen).await;
                     let Some((stream, peer)) = taken(listener.accept().await).await else { continue };
                     let (Ok(stream), is_proxy) = (stream.into_std(), is_proxy(peer)) else { continue };
-                    let seat = place(&seats, peer, is_proxy).await;
+                    let seat = take_seat(&seats, peer, is_proxy).await;
                     let socket = Socket::Tcp(stream, peer, tls.clone());
                     give(workers.next(), Arrival { socket, seat, is_proxy, descriptor, waiting });
                 }
@@ -107,7 +107,7 @@ impl Door {
 }
 
 /// A place, as soon as there is one: where all are held by calls that are being answered, the next of them to end gives it.
-async fn place(seats: &Arc<Seats>, peer: SocketAddr, is_proxy: bool) -> Option<Seat> {
+async fn take_seat(seats: &Arc<Seats>, peer: SocketAddr, is_proxy: bool) -> Option<Seat> {
     loop {
         match seats.take(peer.ip(), is_proxy) {
             None => tokio::time::sleep(RETRY).await,

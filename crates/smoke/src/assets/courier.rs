@@ -213,7 +213,7 @@ impl Courier {
         let flawed = |says: String| Err(Missed::Flawed(Flaw::of(&catalogue::ASSET_REDIRECT, says)));
         let mut next = match trip.url.join(location) {
             Ok(next) if matches!(next.scheme(), "http" | "https") && next.host().is_some() => without_credentials(&next),
-            _ => return flawed(format!("is redirected to \"{}\", which is no web address", crate::redirect::shown(location))),
+            _ => return flawed(format!("is redirected to \"{}\", which is no web address", crate::redirect::excerpt(location))),
         };
         next.set_fragment(None);
         if self.page.scheme() == "https" && next.scheme() == "http" && Place::of(&next) != Place::Loopback {

@@ -58,7 +58,7 @@ impl Flaw {
             When::Later => " when a browser comes to need it",
             When::Scripted => " when a script makes its rule match",
         };
-        let mut finding = self.rule.finding(format!("{} ({}) {}{when}.", shown_url(wanted.url.as_str()), asset.place(), self.says));
+        let mut finding = self.rule.finding(format!("{} ({}) {}{when}.", shown_url(wanted.url.as_str()), asset.location(), self.says));
         let is_beside = asset.when != When::Load || asset.terms.is_ahead || matches!(asset.kind, AssetKind::Icon | AssetKind::Manifest);
         if (self.is_mild || is_beside) && finding.severity == Severity::Error {
             finding.severity = Severity::Warning;

@@ -85,7 +85,7 @@ struct Page {
 
 /// Looks at an accepted answer. `earlier` is what the same look saw of another answer: what was asked
 /// for then is not asked for again.
-pub(super) async fn look(visitor: &Visitor, plan: &SmokePlan, mut answer: Answer, cookies: Cookies, earlier: Option<&Seen>) -> Seen {
+pub(super) async fn judge_all(visitor: &Visitor, plan: &SmokePlan, mut answer: Answer, cookies: Cookies, earlier: Option<&Seen>) -> Seen {
     let kind = kind_of(answer.header(CONTENT_TYPE).as_deref(), &answer.body);
     if kind == Kind::Other || answer.is_broken() {
         return Seen::default();

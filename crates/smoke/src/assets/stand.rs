@@ -10,7 +10,7 @@ const LONGEST_URL: usize = 2000;
 
 impl Asset {
     /// Where it stands, for people: `link[href], line 7`, or `url() in https://site.test/app.css, line 3`.
-    pub(crate) fn place(&self) -> String {
+    pub(crate) fn location(&self) -> String {
         let sheet = self.sheet.as_deref().map_or_else(String::new, |sheet| format!(" in {}", shown_url(sheet)));
         let line = if self.line > 0 { format!(", line {}", self.line) } else { String::new() };
         format!("{}{sheet}{line}", self.element)

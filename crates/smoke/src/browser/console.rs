@@ -12,7 +12,7 @@ pub(super) fn message(arguments: &[Value]) -> String {
         rest.next();
         words.push(formatted(format, &mut rest));
     }
-    words.extend(rest.map(shown));
+    words.extend(rest.map(argument_text));
     words.join(" ")
 }
 
@@ -33,7 +33,7 @@ fn formatted<'a>(format: &str, rest: &mut impl Iterator<Item = &'a Value>) -> St
                 (Some(_), 'c') => {}
                 (Some(argument), 'd' | 'i') => message.push_str(&number(argument).map_or_else(nan, |number| number.trunc().to_string())),
                 (Some(argument), 'f') => message.push_str(&number(argument).map_or_else(nan, |number| number.to_string())),
-                (Some(argument), _) => message.push_str(&shown(argument)),
+                (Some(argument), _) => message.push_str(&argument_text(argument)),
             },
             _ => {
                 message.push(c);
@@ -51,7 +51,7 @@ fn nan() -> String {
 
 /// A number, or the one that a text begins with.
 fn number(argument: &Value) -> Option<f64> {
-    let text = shown(argument);
+    let text = argument_text(argument);
     let text = text.trim_start();
     let ends = |(at, c): &(usize, char)| !(c.is_ascii_digit() || *c == '.' || (*at == 0 && matches!(c, '-' | '+')));
     let end = text.char_indices().find(ends).map_or(text.len(), |(at, _)| at);
@@ -59,7 +59,7 @@ fn number(argument: &Value) -> Option<f64> {
     text.get(..end).filter(|_| !is_object)?.parse().ok()
 }
 
-fn shown(argument: &Value) -> String {
+fn argument_text(argument: &Value) -> String {
     let text = |name: &str| argument[name].as_str().map(str::to_owned);
     match &argument["value"] {
         Value::String(value) => value.clone(),

@@ -9,7 +9,7 @@ use crate::browser::watch::Watched;
 use crate::catalogue;
 use crate::hosts::Hosts;
 use crate::plan::SmokePlan;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 use crate::report::Finding;
 use crate::report::Severity;
 use crate::rules;
@@ -21,7 +21,7 @@ pub(super) fn findings(plan: &SmokePlan, hosts: &Hosts, watched: &Watched) -> Ve
     let is_refused = |request: &&Request| watched.refused.iter().any(|refused| refused.url().as_str() == request.url);
     findings.extend(watched.requests.iter().filter(|request| !is_refused(request)).filter_map(|request| failed(plan, request)));
     findings.extend(watched.dialogs.iter().map(|dialog| {
-        let says = first_lines(&shown(&dialog.says));
+        let says = first_lines(&excerpt(&dialog.says));
         catalogue::BROWSER_DIALOG.finding(format!("At load the page opens a dialog, {}(\"{says}\"), which was closed.", dialog.kind))
     }));
     findings.extend(watched.is_over_full.then(rules::truncated::browser));

@@ -1,6 +1,6 @@
 //! The rendered check: the Chromium of this host loads the page, and what it reports becomes findings.
 //!
-//! [`look`] is the story. `program.rs` finds and starts Chromium, `cdp.rs` speaks the DevTools protocol, `fence.rs` keeps it
+//! [`render`] is the story. `program.rs` finds and starts Chromium, `cdp.rs` speaks the DevTools protocol, `fence.rs` keeps it
 //! from going where the check does not go, `watch.rs` keeps what it reports, `judge.rs` makes findings of that, `har.rs` writes the list of requests.
 
 pub(super) mod cdp;
@@ -41,7 +41,7 @@ pub(super) struct Rendered {
 
 /// Loads the page of `plan` once. `trusted` are the SHA-256 hashes (base64) of the public keys that the plan's own roots
 /// vouch for, `met` the hosts that answered on the way to the page. When this returns, no process of the browser runs any more and its profile is gone; dropping it ends them too.
-pub(super) async fn look(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String], met: &[(String, IpAddr)]) -> Rendered {
+pub(super) async fn render(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String], met: &[(String, IpAddr)]) -> Rendered {
     if browser.is_optional && program::find(browser.program.as_deref()).is_err() {
         return Rendered {
             findings: vec![catalogue::NOT_CHECKED.finding("No Chromium is on this host, so the page was not rendered.".to_owned())],

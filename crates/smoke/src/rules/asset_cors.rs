@@ -3,11 +3,11 @@
 use crate::assets::Flaw;
 use crate::assets::Got;
 use crate::catalogue::ASSET_CORS;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 
 /// Whether the other origin lets the page read it.
 pub(crate) fn judge(got: &Got) -> Option<Flaw> {
     let (origin, allowed) = got.refused.as_ref()?;
-    let instead = if allowed.is_empty() { "says nothing of it".to_owned() } else { format!("allows {}", shown(allowed)) };
+    let instead = if allowed.is_empty() { "says nothing of it".to_owned() } else { format!("allows {}", excerpt(allowed)) };
     Some(Flaw::of(&ASSET_CORS, format!("may not be read by {origin}: its host {instead}")))
 }

@@ -7,7 +7,7 @@ use crate::assets::sniff;
 use crate::catalogue::ASSET_TYPE;
 use crate::page::AssetKind;
 use crate::page::is_javascript;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 
 /// Whether a browser takes it as what it is asked for.
 ///
@@ -70,7 +70,7 @@ fn flaw(wanted: &Wanted, got: &Got) -> Flaw {
         _ => "an image",
     };
     let comes = match &got.content_type {
-        Some(kind) if !kind.trim().is_empty() => format!("comes as {}", shown(kind.trim())),
+        Some(kind) if !kind.trim().is_empty() => format!("comes as {}", excerpt(kind.trim())),
         _ => "comes without a type".to_owned(),
     };
     let nosniff = if got.is_nosniff { " with nosniff" } else { "" };

@@ -3,7 +3,7 @@
 use crate::catalogue::BODY;
 use crate::client::Answer;
 use crate::plan::SmokePlan;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 use crate::report::Finding;
 
 /// Whether the body of `answer`, which reads `text`, matches the plan's pattern.
@@ -14,7 +14,7 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer, text: Option<&str>) -> Op
         Some(_) if answer.cut => {
             format!("The first {} bytes of the body do not match {pattern}; the rest was not read.", answer.body.len())
         }
-        Some(text) => format!("The body does not match {pattern}; it begins \"{}\".", shown(text.trim_start())),
+        Some(text) => format!("The body does not match {pattern}; it begins \"{}\".", excerpt(text.trim_start())),
         None => format!("The body does not match {pattern}: it cannot be unpacked."),
     };
     Some(BODY.finding(message))

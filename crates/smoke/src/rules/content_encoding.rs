@@ -5,7 +5,7 @@ use crate::assets::Got;
 use crate::catalogue::CONTENT_ENCODING;
 use crate::client::Answer;
 use crate::client::Packing;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 use crate::report::Effect;
 use crate::report::Finding;
 use crate::report::Severity;
@@ -14,12 +14,12 @@ use crate::report::Severity;
 pub(crate) fn judge(answer: &Answer) -> Option<Finding> {
     match &answer.packing {
         Packing::Good => None,
-        Packing::Broken(why) => Some(CONTENT_ENCODING.finding(format!("The body cannot be unpacked: it {}.", shown(why)))),
+        Packing::Broken(why) => Some(CONTENT_ENCODING.finding(format!("The body cannot be unpacked: it {}.", excerpt(why)))),
         Packing::Unknown(word) => Some(Finding {
             severity: Severity::Warning,
             effect: Effect::Nothing,
             ..CONTENT_ENCODING
-                .finding(format!("The Content-Encoding \"{}\" is none that browsers know; they take the body as it stands.", shown(word)))
+                .finding(format!("The Content-Encoding \"{}\" is none that browsers know; they take the body as it stands.", excerpt(word)))
         }),
     }
 }
@@ -27,11 +27,11 @@ pub(crate) fn judge(answer: &Answer) -> Option<Finding> {
 /// Something that the page asks for cannot be unpacked.
 pub(crate) fn broken(got: &Got) -> Option<Flaw> {
     let Packing::Broken(why) = &got.packing else { return None };
-    Some(Flaw::of(&CONTENT_ENCODING, format!("cannot be unpacked: it {}", shown(why))))
+    Some(Flaw::of(&CONTENT_ENCODING, format!("cannot be unpacked: it {}", excerpt(why))))
 }
 
 /// Something that the page asks for names a packing that no browser knows.
 pub(crate) fn unknown(got: &Got) -> Option<Flaw> {
     let Packing::Unknown(word) = &got.packing else { return None };
-    Some(Flaw::of(&CONTENT_ENCODING, format!("has the Content-Encoding \"{}\", which no browser knows", shown(word))).mild())
+    Some(Flaw::of(&CONTENT_ENCODING, format!("has the Content-Encoding \"{}\", which no browser knows", excerpt(word))).mild())
 }

@@ -3,7 +3,7 @@
 use crate::catalogue::HEADER;
 use crate::client::Answer;
 use crate::plan::SmokePlan;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 use crate::report::Finding;
 use crate::written::header_text;
 
@@ -18,7 +18,7 @@ fn missed(answer: &Answer, name: &str, pattern: &regex::Regex) -> Option<Finding
         return None;
     }
     let message = match values.first() {
-        Some(value) => format!("The header {name} is \"{}\", which does not match {pattern}.", shown(value)),
+        Some(value) => format!("The header {name} is \"{}\", which does not match {pattern}.", excerpt(value)),
         None => format!("The header {name} is missing."),
     };
     let mut finding = HEADER.finding(message);

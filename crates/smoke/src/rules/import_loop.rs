@@ -2,21 +2,21 @@
 
 use crate::catalogue::IMPORT_LOOP;
 use crate::page::Asset;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 use crate::report::Finding;
 
 /// `asset` leads back to a sheet in which it stands.
 pub(crate) fn finding(asset: &Asset) -> Finding {
-    told(asset, "leads back to a sheet in which it stands")
+    loop_finding(asset, "leads back to a sheet in which it stands")
 }
 
 /// `asset` stands deeper than sheets are followed.
 pub(crate) fn too_deep(asset: &Asset) -> Finding {
-    told(asset, "stands so deep in imported sheets that it is not followed")
+    loop_finding(asset, "stands so deep in imported sheets that it is not followed")
 }
 
-fn told(asset: &Asset, says: &str) -> Finding {
-    let mut finding = IMPORT_LOOP.finding(format!("The import of {} ({}) {says}.", shown(&asset.written), asset.place()));
+fn loop_finding(asset: &Asset, says: &str) -> Finding {
+    let mut finding = IMPORT_LOOP.finding(format!("The import of {} ({}) {says}.", excerpt(&asset.written), asset.location()));
     asset.mark(&mut finding);
     finding
 }

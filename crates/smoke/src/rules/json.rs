@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::catalogue::JSON;
 use crate::client::Answer;
 use crate::plan::SmokePlan;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 use crate::report::Finding;
 
 /// What the plan expects of the JSON in `answer`, whose body reads `text`, and does not find there.
@@ -32,7 +32,8 @@ fn parsed(answer: &Answer, text: Option<&str>) -> Result<Value, Box<Finding>> {
     };
     // A byte order mark is no part of JSON, and some servers send one (RFC 8259, section 8.1).
     serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|_| {
-        let begins = if text.trim().is_empty() { "it is empty".to_owned() } else { format!("it begins \"{}\"", shown(text.trim_start())) };
+        let begins =
+            if text.trim().is_empty() { "it is empty".to_owned() } else { format!("it begins \"{}\"", excerpt(text.trim_start())) };
         Box::new(JSON.finding(format!("The body is not JSON: {begins}.")))
     })
 }
@@ -45,7 +46,7 @@ fn missed(json: &Value, pointer: &str, pattern: &regex::Regex) -> Option<Finding
             if pattern.is_match(&value) {
                 return None;
             }
-            format!("{pointer} of the JSON is \"{}\", which does not match {pattern}.", shown(&value))
+            format!("{pointer} of the JSON is \"{}\", which does not match {pattern}.", excerpt(&value))
         }
     };
     let mut finding = JSON.finding(message);

@@ -4,7 +4,7 @@ use url::Url;
 
 use crate::catalogue::TRUNCATED;
 use crate::page::Asset;
-use crate::redirect::shown;
+use crate::redirect::excerpt;
 use crate::report::Finding;
 
 /// Of the page only so many bytes were looked at.
@@ -20,7 +20,8 @@ pub(crate) fn by_depth() -> Finding {
 
 /// Of the sheet at `url`, linked by `link`, only so many bytes were looked at.
 pub(crate) fn sheet(link: &Asset, url: &Url, bytes: usize) -> Finding {
-    let message = format!("Only the first {bytes} bytes of the style sheet {} ({}) were looked at.", shown(url.as_str()), link.place());
+    let message =
+        format!("Only the first {bytes} bytes of the style sheet {} ({}) were looked at.", excerpt(url.as_str()), link.location());
     let mut finding = with_fix(message, "Raise max_asset_kib in the plan so that the whole sheet is read.");
     link.mark(&mut finding);
     finding

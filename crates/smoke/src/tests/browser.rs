@@ -74,7 +74,7 @@ async fn a_check_that_is_dropped_ends_the_browser() {
     let (page, own) = (server.plan(), marked.plan(Duration::from_mins(5)));
     // As a cancelled deployment does.
     tokio::select! {
-        _ = browser::look(&page, &own, &trusted, &[]) => panic!("the script never comes"),
+        _ = browser::render(&page, &own, &trusted, &[]) => panic!("the script never comes"),
         () = marked.until_it_runs() => {}
     }
     marked.until_nothing_is_left("dropped").await;
@@ -85,7 +85,7 @@ async fn a_deadline_ends_the_browser_before_the_check_returns() {
     let ((server, trusted), marked) = (hanging().await, Marked::new());
     // The first is over while Chromium is still starting.
     for deadline in [Duration::from_millis(50), Duration::from_secs(6)] {
-        let rendered = browser::look(&server.plan(), &marked.plan(deadline), &trusted, &[]).await;
+        let rendered = browser::render(&server.plan(), &marked.plan(deadline), &trusted, &[]).await;
         assert_eq!(marked.left(), [""; 0]);
         assert_eq!(rendered.findings[0].rule, "browser_failed", "{:?}", rendered.findings);
     }
@@ -126,7 +126,7 @@ async fn a_browser_that_crashes_is_said() {
         std::future::pending::<()>().await;
     };
     let rendered = tokio::select! {
-        rendered = browser::look(&page, &own, &trusted, &[]) => rendered,
+        rendered = browser::render(&page, &own, &trusted, &[]) => rendered,
         () = crash => unreachable!(),
     };
     assert_eq!(marked.left(), [""; 0]);
