@@ -12,6 +12,7 @@ use process::Ended;
 use process::Stream;
 use process::capture;
 use process::follow;
+use tokio::sync::watch;
 
 use crate::clock;
 use crate::engine::compose::daemon::Daemon;
@@ -39,6 +40,8 @@ impl Need {
     pub(super) fn new(daemon: &Daemon) -> Self {
         daemon.memory().need();
         attend(daemon);
+        // Whoever attends already may be waiting for something new.
+        daemon.news().send_replace(());
         Self(daemon.clone())
     }
 }
@@ -59,7 +62,10 @@ pub(super) fn attend(daemon: &Daemon) {
 
 async fn attendant(daemon: Daemon) {
     let mut denied = 0;
+    // From before the memory is looked at: what comes in between is not missed.
+    let mut news = daemon.news().subscribe();
     loop {
+        news.mark_unchanged();
         let wants_events = {
             let mut memory = daemon.memory();
             if !memory.is_wanted(Instant::now()) {
@@ -69,16 +75,15 @@ async fn attendant(daemon: Daemon) {
         };
         if wants_events && denied < MOST_DENIED {
             denied = if is_denied(&daemon).await { denied + 1 } else { 0 };
-            wait(&daemon, PAUSE).await;
+            tokio::time::sleep(PAUSE).await;
         } else {
-            wait(&daemon, WANTED).await;
+            wait(&mut news, WANTED).await;
         }
     }
 }
 
 /// A while, or less where something is new.
-async fn wait(daemon: &Daemon, at_most: Duration) {
-    let mut news = daemon.news().subscribe();
+async fn wait(news: &mut watch::Receiver<()>, at_most: Duration) {
     // A sender that is gone is as good as one that says something.
     let _ = tokio::time::timeout(at_most, news.changed()).await;
 }
@@ -134,11 +139,12 @@ fn hear(daemon: &Daemon, stream: Stream, line: &str, said: &mut String) {
 
 /// Ends when nobody wants events any more, or when they do not come any more.
 async fn unwanted(daemon: &Daemon) {
+    let mut news = daemon.news().subscribe();
     while daemon.memory().wants_events(Instant::now()) {
         if daemon.memory().is_deaf(Instant::now()) {
             return tracing::warn!("Docker's events do not come any more, though the line stands; it is listened to anew");
         }
-        wait(daemon, PAUSE).await;
+        wait(&mut news, PAUSE).await;
     }
 }
 
