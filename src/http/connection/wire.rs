@@ -43,10 +43,6 @@ pub(in crate::http) enum Via {
 /// To whoever sends a head that is too large.
 const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// So much of a body that nobody reads is taken from the line before the connection is closed: a line that is closed with bytes
-/// unread is reset, and whoever still sends would not read why (RFC 9112, section 9.6).
-const MOST_UNREAD: usize = 16 << 20;
-
 /// What is known of one connection.
 #[derive(Debug)]
 pub(in crate::http) struct Connection {
@@ -58,8 +54,9 @@ pub(in crate::http) struct Connection {
     is_proxy: bool,
     is_proven: Cell<bool>,
     is_closing: Cell<bool>,
-    /// How much of a body that nobody reads is still let go of before the connection is closed.
-    lets_go: Cell<usize>,
+    /// Whether the last answer came before the call's body was read: the library takes the rest of it from the line for a while, since
+    /// a line that is closed with bytes unread is reset, and whoever still sends would not read why (RFC 9112, section 9.6).
+    lets_go: Cell<bool>,
 }
 
 impl Connection {
@@ -100,12 +97,18 @@ impl Connection {
         self.is_closing.get()
     }
 
+    /// Whether a body that nobody reads is still being let go of.
+    pub(super) fn lets_go(&self) -> bool {
+        self.lets_go.get()
+    }
+
     /// Notes what has come. False when it is more of a head than is taken.
     fn has_read(&self, come: &[u8]) -> bool {
         if self.pace.has_read() {
             self.head.set(Head::default());
         }
-        if !self.pace.is_in_head() {
+        // What comes behind the last answer is no head: it is the rest of a body, or nobody looks at it.
+        if self.is_closing.get() || !self.pace.is_in_head() {
             return true;
         }
         let mut head = self.head.get();
@@ -145,7 +148,7 @@ impl Turn {
         let Some(connection) = &self.connection else { return false };
         self.stays.set(is_read && (connection.is_proven.get() || connection.is_proxy));
         connection.is_closing.set(!self.stays.get());
-        connection.lets_go.set(if is_read { 0 } else { MOST_UNREAD });
+        connection.lets_go.set(!is_read);
         self.stays.get()
     }
 }
@@ -177,28 +180,6 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(line: Line, connection: Rc<Connection>) -> Self {
         Self { line, connection }
-    }
-}
-
-impl Wire {
-    /// Takes what still comes from the line, until the other side ends it, or too much came; who closes the connection bounds the
-    /// time.
-    fn poll_let_go(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0_u8; 4096];
-        loop {
-            let left = self.connection.lets_go.get();
-            let mut buffer = ReadBuf::new(&mut scratch);
-            if left == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            let read = match &mut self.line {
-                Line::Tcp(line) => Pin::new(line).poll_read(context, &mut buffer),
-                Line::Tls(line) => Pin::new(line).poll_read(context, &mut buffer),
-                Line::Unix(line) => Pin::new(line).poll_read(context, &mut buffer),
-            };
-            let is_over = ready!(read).is_err() || buffer.filled().is_empty();
-            self.connection.lets_go.set(if is_over { 0 } else { left.saturating_sub(buffer.filled().len()) });
-        }
     }
 }
 
@@ -253,12 +234,10 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ended = match &mut self.line {
+        match &mut self.line {
             Line::Tcp(line) => Pin::new(line).poll_shutdown(context),
             Line::Tls(line) => Pin::new(line).poll_shutdown(context),
             Line::Unix(line) => Pin::new(line).poll_shutdown(context),
-        };
-        ready!(ended)?;
-        self.poll_let_go(context)
+        }
     }
 }

@@ -190,8 +190,13 @@ async fn until_cut<T>(
             return Poll::Ready(ended.map(|_| ()));
         }
         if connection.is_closing() && connection.pace.has_more_calls() && !connection.pace.waits_to_write() {
-            // Its answer is out, and what was sent behind it nobody looks at.
-            return Poll::Ready(Ok(()));
+            // Its answer is out, and what was sent behind it nobody looks at; the rest of a body is let go of for a while.
+            if !connection.lets_go() {
+                return Poll::Ready(Ok(()));
+            }
+            if leave_by.get().is_none() {
+                leave_by.set(Some(Instant::now() + CLOSE));
+            }
         }
         if leave_by.get().is_none() && given_away.as_mut().poll(context).is_ready() {
             let now = Instant::now();
