@@ -591,7 +591,13 @@ async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
         }
         let id = site.order(&tag(name)).await;
         match step {
-            "up" => until("compose is at work", || landing::holders(&stack).iter().any(is_up)).await,
+            "up" => {
+                until("compose is at work", || landing::holders(&stack).iter().any(is_up)).await;
+                // Before that compose may not have spoken to the daemon yet, and a short outage is none for it.
+                while !site.server().journal_so_far(&id).await.contains("  Recreate") {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
             "smoke" => {
                 // The page is looked at once before, as it is.
                 site.page.met().await;

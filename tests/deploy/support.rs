@@ -133,6 +133,12 @@ impl Server {
         answer.text().await.expect("a body")
     }
 
+    /// What the journal holds by now.
+    pub(crate) async fn journal_so_far(&self, id: &str) -> String {
+        let answer = self.http.get(format!("http://tagalong/api/v1/deployments/{id}/log?follow=false")).send().await.expect("an answer");
+        answer.text().await.expect("a body")
+    }
+
     /// Orders something and gives its id; it must be accepted.
     pub(crate) async fn order(&self, path: &str, body: Value) -> String {
         let (status, answer) = self.post(path, body).await;
