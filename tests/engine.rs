@@ -561,9 +561,11 @@ async fn a_release_that_does_not_come_up_is_seen() {
 #[tokio::test]
 async fn kept_images_stay_until_they_are_forgotten() {
     let rig = Rig::new(&[("compose.yaml", "services: {web: {image: 'REGISTRY/acme/web:${WEB_TAG:-none}'}}\n")]).await;
-    let web = rig.images("web", &["one", "two"]).await;
+    // Images of one content are one image to Docker, with the names that other tests give it: these are of this test alone.
+    let tags = ["one", "two"].map(|tag| format!("{tag}-{}", rig.project));
+    let web = rig.images("web", &tags.each_ref().map(String::as_str)).await;
     let (engine, cancel) = (rig.engine(), Cancel::default());
-    for (reference, tag) in web.iter().zip(["one", "two"]) {
+    for (reference, tag) in web.iter().zip(&tags) {
         sh("docker", &["rmi", &format!("{}:{tag}", reference.repository)], &rig.dir()).await;
         assert_eq!(engine.image(&reference.by_digest(), &cancel).await.unwrap(), None);
         engine.pull(reference, None, LONG, &cancel, |_, _| {}).await.unwrap();
