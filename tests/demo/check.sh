@@ -38,9 +38,9 @@ job RED 1f0c9e2 'rolled back' workflows/github/deploy.yml service=demo tag=3bad5
 job GREEN 2a7d410 'live' workflows/forgejo/deploy.yml service=demo tag=2a7d410 'reason=a "reason" with $(signs) & an é'
 job GREEN 1f0c9e2 'live' workflows/github/rollback.yml service=demo
 job RED 1f0c9e2 'holds demo since' workflows/forgejo/deploy.yml service=demo tag=2a7d410
-"$binary" --config "$state/tagalong.toml" release demo >&2
+"$binary" --config "$state/tagalong.toml" resume demo >&2
 job GREEN 2a7d410 'live' workflows/forgejo/rollback.yml service=demo tag=2a7d410
-"$binary" --config "$state/tagalong.toml" release demo >&2
+"$binary" --config "$state/tagalong.toml" resume demo >&2
 job RED 2a7d410 'with 404' workflows/github/deploy.yml service=demo tag=1f0c9e2 "url=$TAGALONG_URL/nowhere"
 
 # The smoke workflow needs no server; the runner has the program in its PATH.
