@@ -1,6 +1,6 @@
 //! Looks at what an accepted page asks for: is each address one that a browser loads, and does something usable come?
 //!
-//! [`look`] is the story. `page/` lists the addresses and `mixed.rs` judges each by itself; where the plan wants them
+//! [`judge_all`] is the story. `page/` lists the addresses and `mixed.rs` judges each by itself; where the plan wants them
 //! fetched, a round (`round.rs`) asks for each once (`wanted.rs`), of the hosts that may be asked, as a browser
 //! would (`courier.rs`), and goes on with what linked sheets name (`imports.rs`). What came is judged by the rules `asset_*`
 //! (`rules/`), which say a `Flaw`; a `Tally` lists each fault once.
