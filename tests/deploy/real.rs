@@ -568,6 +568,16 @@ async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
 
 /// Docker is killed or stopped in the middle of up, health, smoke and the undo, and containers go with it: the deployment waits
 /// for it and goes on, and no half-replaced container is left.
+/// Ends when compose has begun to replace a container: before that it may not have spoken to the daemon, and a short outage is none
+/// for it.
+async fn compose_is_at_work(site: &Site, stack: &Path, id: &str) {
+    let is_up = |holder: &landing::Holder| cmdline(holder.pid).contains(" up -d ");
+    until("compose is at work", || landing::holders(stack).iter().any(is_up)).await;
+    while !site.server().journal_so_far(id).await.contains("  Recreate") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut daemon = Daemon::start(dir.path(), false).await;
@@ -578,7 +588,6 @@ async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
     let tag = |name: &str| images.tag(name);
     is_outcome(&site.deploy(&tag("one")).await, "live");
     let stack = site.dir.path().join("stack");
-    let is_up = |holder: &landing::Holder| cmdline(holder.pid).contains(" up -d ");
     let cases = [
         ("up", "two", "live", "two"),
         ("health", "one", "live", "one"),
@@ -591,13 +600,7 @@ async fn a_daemon_that_is_killed_in_the_middle(images: Arc<Images>) {
         }
         let id = site.order(&tag(name)).await;
         match step {
-            "up" => {
-                until("compose is at work", || landing::holders(&stack).iter().any(is_up)).await;
-                // Before that compose may not have spoken to the daemon yet, and a short outage is none for it.
-                while !site.server().journal_so_far(&id).await.contains("  Recreate") {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            }
+            "up" => compose_is_at_work(&site, &stack, &id).await,
             "smoke" => {
                 // The page is looked at once before, as it is.
                 site.page.met().await;
