@@ -75,7 +75,9 @@ async fn attendant(daemon: Daemon) {
         };
         if wants_events && denied < MOST_DENIED {
             denied = if is_denied(&daemon).await { denied + 1 } else { 0 };
-            tokio::time::sleep(PAUSE).await;
+            // A deployment that begins now does not wait for it: what happens in its first second is noticed.
+            news.mark_unchanged();
+            wait(&mut news, PAUSE).await;
         } else {
             wait(&mut news, WANTED).await;
         }
