@@ -17,7 +17,7 @@
 //! | 4 | `landing` | one host: the story of a release, its undo, the stack's lock, what a restart takes up |
 //! | 3 | `engine` `dataset` `journal` `outbox` | tools over one or two things below |
 //! | 2 | `store` `registry` | one outside thing each |
-//! | 1 | `process` `config` `api` `telemetry` `clock` | edges |
+//! | 1 | `config` `api` `telemetry` `clock` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
 //!
 //! Beside the house stand the crates of the workspace, which know nothing of it: `smoke` looks at a page from outside, over
