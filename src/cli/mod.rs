@@ -18,6 +18,7 @@ mod logs;
 mod man;
 mod output;
 mod reload;
+mod repair;
 mod restore;
 mod resume;
 mod retry;
@@ -42,7 +43,7 @@ use crate::cli::output::Output;
 #[derive(Debug, Parser)]
 #[command(name = "tagalong", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 needs operator · 17 cancelled · 18 only some serve the data · 19 nobody does"
+    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 needs operator · 17 cancelled · 18 only some serve the data · 19 nobody does · 20 a service is not well (status)"
 )]
 struct Cli {
     #[command(flatten)]
@@ -59,7 +60,7 @@ enum Command {
     Deploy(deploy::Args),
     /// Go back to the previous release, a tag or a deployment, and hold the service
     Rollback(rollback::Args),
-    /// Show what runs, what is pinned and why nothing happens
+    /// Show how services stand: what is live, what runs now, and what mends it where they differ
     Status(status::Args),
     /// List deployments, newest first
     History(history::Args),
@@ -69,6 +70,8 @@ enum Command {
     Cancel(cancel::Args),
     /// Order an ended deployment once more
     Retry(retry::Args),
+    /// Land the last verified release again, where it does not run as it should
+    Repair(repair::Args),
     /// Take over what runs: look at it and record it as verified, change nothing
     Adopt(adopt::Args),
     /// Let CI deploy again after a rollback, or after an outcome that was left for a person
@@ -138,6 +141,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Logs(args) => logs::run(global, output, &args).await,
         Command::Cancel(args) => cancel::run(global, output, &args).await,
         Command::Retry(args) => retry::run(global, output, &args).await,
+        Command::Repair(args) => repair::run(global, output, &args).await,
         Command::Adopt(args) => adopt::run(global, output, &args).await,
         Command::Resume(args) => resume::run(global, output, &args).await,
         Command::Reload(args) => reload::run(global, output, args).await,

@@ -24,6 +24,7 @@ use crate::engine::compose::Compose;
 use crate::engine::compose::Daemon;
 use crate::engine::compose::Forgotten;
 use crate::engine::compose::HookPlace;
+use crate::engine::compose::Images;
 use crate::engine::compose::LocalImage;
 use crate::engine::compose::Observed;
 use crate::engine::compose::PinBytes;
@@ -67,6 +68,15 @@ impl Engine {
     pub fn patient(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
         match self {
             Self::Compose(compose) => Self::Compose(compose.patient(tell)),
+        }
+    }
+
+    /// The same, whose [`Engine::up`] also makes containers of a pin anew that are not good, restarts others of the stack that are
+    /// not, and starts whatever of it does not run.
+    #[must_use]
+    pub fn mending(&self) -> Self {
+        match self {
+            Self::Compose(compose) => Self::Compose(compose.mending()),
         }
     }
 
@@ -226,13 +236,13 @@ impl Engine {
         }
     }
 
-    /// Which of `wanted` are not there any more.
+    /// All images that are there, seen just now or a moment ago.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn gone<'a>(&self, wanted: &[&'a ImageRef], cancel: &Cancel) -> Result<Vec<&'a ImageRef>, EngineError> {
+    pub async fn images(&self, cancel: &Cancel) -> Result<Images, EngineError> {
         match self {
-            Self::Compose(compose) => compose.gone(wanted, cancel).await,
+            Self::Compose(compose) => compose.images(cancel).await,
         }
     }
 

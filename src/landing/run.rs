@@ -92,6 +92,9 @@ async fn enter(site: &mut Site<'_>, entry: Entry) -> (Result<Outcome, StoreError
     };
     let voice = site.record.journal.voice();
     site.engine = site.engine.clone().locked(lock.file()).patient(move |line| voice.warning(line));
+    if site.order.kind == OrderKind::Repair {
+        site.engine = site.engine.mending();
+    }
     // What a story keeps in mind is large, and whoever waits for it need not be.
     let told = match entry {
         Entry::Anew(anew) => Box::pin(story(site, anew)).await,
@@ -140,6 +143,7 @@ async fn asked(site: &mut Site<'_>, anew: Anew) -> Result<Release, Stop> {
         OrderKind::Deploy => format!("{service} → {tag}"),
         OrderKind::Rollback => format!("{service} back to {tag}"),
         OrderKind::Adopt => format!("{service}: adopt what runs"),
+        OrderKind::Repair => format!("{service}: land the last verified release again ({tag})"),
     };
     journal.step(Step::Guards, &title);
     let why = order.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));

@@ -2,6 +2,7 @@
 
 use crate::api;
 use crate::model::ImageRef;
+use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Refusal;
 use crate::model::RollbackTo;
@@ -95,7 +96,26 @@ fn previous<'a>(
     if under_way || !serving {
         return Some(last);
     }
-    verified.iter().find(|old| !same_content(&old.images, &last.images))
+    let all: Vec<&Deployment> = verified.iter().collect();
+    let older = all.iter().skip(landed_at(&all, last) + 1);
+    older.copied().find(|old| !same_content(&old.images, &last.images) && !was_left(&all, old))
+}
+
+/// Where in the record the content of `release` was landed last by something else than a way back to it: what is older than that
+/// is further back.
+fn landed_at(verified: &[&Deployment], release: &Deployment) -> usize {
+    let is_it = |one: &&Deployment| same_content(&one.images, &release.images);
+    let is_landing = |one: &&Deployment| is_it(one) && !matches!(one.order.kind, OrderKind::Rollback | OrderKind::Repair);
+    let landed = verified.iter().position(is_landing);
+    landed.or_else(|| verified.iter().rposition(is_it)).unwrap_or_default()
+}
+
+/// Whether a rollback left the content of `release` for something older when it served last. Such a release is one to flee from,
+/// so it is not gone back to until somebody names it.
+pub(super) fn was_left(verified: &[&Deployment], release: &Deployment) -> bool {
+    let Some(newest) = verified.iter().position(|one| same_content(&one.images, &release.images)) else { return false };
+    let Some(next) = newest.checked_sub(1).map(|at| verified[at]) else { return false };
+    next.order.kind == OrderKind::Rollback && landed_at(verified, next) > landed_at(verified, release)
 }
 
 /// An undo that held left the last verified release serving, so going back means the one before it.
@@ -118,6 +138,15 @@ fn refuse_past_barrier(service: &ServiceName, verified: &[Deployment], target: &
     let Some(barrier) = newer.find(|one| one.barrier && !same_content(&one.images, &target.images)) else { return Ok(()) };
     let release = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
     Err(Refusal::Barrier { release, service: service.clone() })
+}
+
+/// What was left for a person may have migrated data: the release before it is not landed again by a mere repair.
+pub(super) fn refuse_repair_past_barrier(live: &Deployment, left: &Deployment) -> Result<(), Refusal> {
+    if left.id <= live.id || !left.barrier || same_content(&left.images, &live.images) {
+        return Ok(());
+    }
+    let release = left.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
+    Err(Refusal::Barrier { release, service: live.order.service.clone() })
 }
 
 /// Whether two releases are the same content, whatever their tags.

@@ -190,6 +190,7 @@ fn migrations() -> Migrator {
         ("door", include_str!("migrations/3_door.sql")),
         ("runs", include_str!("migrations/4_runs.sql")),
         ("outbox", include_str!("migrations/5_outbox.sql")),
+        ("status", include_str!("migrations/6_status.sql")),
     ];
     let step = |(at, (name, sql)): (usize, (&'static str, &'static str))| {
         Migration::new(at as i64 + 1, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

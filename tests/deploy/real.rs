@@ -29,12 +29,12 @@ use crate::support::until;
 
 /// The client of a daemon.
 #[derive(Clone)]
-struct Docker {
-    host: Option<String>,
+pub(crate) struct Docker {
+    pub(crate) host: Option<String>,
 }
 
 impl Docker {
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command.args(args).stdin(Stdio::null());
         if let Some(host) = &self.host {
@@ -44,14 +44,14 @@ impl Docker {
     }
 
     /// What it says; it must end well.
-    fn says(&self, args: &[&str]) -> String {
+    pub(crate) fn says(&self, args: &[&str]) -> String {
         let ran = self.command(args).output().expect("docker runs");
         assert!(ran.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
         String::from_utf8_lossy(&ran.stdout).trim().to_owned()
     }
 
     /// What it says, for cleaning up: it may fail.
-    fn tries(&self, args: &[&str]) -> String {
+    pub(crate) fn tries(&self, args: &[&str]) -> String {
         self.command(args).output().map(|ran| String::from_utf8_lossy(&ran.stdout).trim().to_owned()).unwrap_or_default()
     }
 
@@ -80,9 +80,9 @@ impl Docker {
 }
 
 /// A registry with the images of the tests; it goes with this value, and with it every name of an image in it.
-struct Images {
+pub(crate) struct Images {
     dir: tempfile::TempDir,
-    port: String,
+    pub(crate) port: String,
     /// Makes the tags of one run unlike those of another, so that images really have to come over the network.
     run: String,
 }
@@ -90,7 +90,7 @@ struct Images {
 impl Images {
     const SITES: [&str; 5] = ["one", "two", "three=unhealthy", "four=crash", "five"];
 
-    fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let place = dir.path().join("registry").display().to_string();
         let port = host(&rig("registry.sh"), &["up", "--dir", &place]);
@@ -111,7 +111,7 @@ impl Images {
         Docker { host: None }.remove("none", &[&format!("127.0.0.1:{}/", self.port)]);
     }
 
-    fn tag(&self, name: &str) -> String {
+    pub(crate) fn tag(&self, name: &str) -> String {
         format!("{name}-{}", self.run)
     }
 }
@@ -157,11 +157,11 @@ impl Gate {
 }
 
 /// A stack on a daemon with a reverse proxy before it, and tagalong.
-struct Site {
-    dir: tempfile::TempDir,
+pub(crate) struct Site {
+    pub(crate) dir: tempfile::TempDir,
     docker: Docker,
-    project: String,
-    repository: String,
+    pub(crate) project: String,
+    pub(crate) repository: String,
     page: Arc<Gate>,
     proxy: Option<Http>,
     server: Option<Server>,
@@ -171,7 +171,7 @@ static SITES: AtomicU32 = AtomicU32::new(0);
 
 impl Site {
     /// `web` are more lines of the web service, as JSON.
-    async fn make(images: &Images, docker: &Docker, registry: &str, web: Value) -> Self {
+    pub(crate) async fn make(images: &Images, docker: &Docker, registry: &str, web: Value) -> Self {
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
         let number = SITES.fetch_add(1, Ordering::SeqCst);
         let project = format!("steps{}-{number}", images.run);
@@ -203,32 +203,32 @@ impl Site {
         Self { dir, docker: docker.clone(), project, repository, page, proxy: Some(proxy), server }
     }
 
-    fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().expect("the server runs")
     }
 
-    async fn kill_and_start(&mut self) {
+    pub(crate) async fn kill_and_start(&mut self) {
         self.server.take().expect("the server runs").kill();
         self.page.open();
         self.server = Some(Server::start(self.dir.path()).await);
     }
 
-    async fn order(&self, tag: &str) -> String {
+    pub(crate) async fn order(&self, tag: &str) -> String {
         self.server().order("/api/v1/deployments", json!({"service": self.project, "tag": tag})).await
     }
 
-    async fn deploy(&self, tag: &str) -> Value {
+    pub(crate) async fn deploy(&self, tag: &str) -> Value {
         let id = self.order(tag).await;
         self.ended(&id).await
     }
 
-    async fn roll_back(&self) -> Value {
+    pub(crate) async fn roll_back(&self) -> Value {
         let id = self.server().order("/api/v1/rollbacks", json!({"service": self.project})).await;
         self.ended(&id).await
     }
 
     /// A deployment when it has ended, with its journal for a failing test.
-    async fn ended(&self, id: &str) -> Value {
+    pub(crate) async fn ended(&self, id: &str) -> Value {
         let mut ended = self.server().outcome(id).await;
         ended["journal"] = self.server().journal(id).await.lines().map(str::to_owned).collect();
         ended
@@ -248,7 +248,7 @@ impl Site {
     }
 
     /// Id, start time and image id of every container, by service.
-    fn containers(&self) -> BTreeMap<String, String> {
+    pub(crate) fn containers(&self) -> BTreeMap<String, String> {
         let label = format!("label=com.docker.compose.project={}", self.project);
         let ids = self.docker.says(&["ps", "-aq", "--no-trunc", "--filter", &label]);
         let format = r#"{{index .Config.Labels "com.docker.compose.service"}} {{.Id}} {{.State.StartedAt}} {{.Image}}"#;
@@ -287,7 +287,7 @@ impl Site {
         assert_eq!(before, self.containers());
     }
 
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         let stack = self.dir.path().join("stack");
         until("nothing holds the stack's lock", || landing::holders(&stack).is_empty()).await;
         let (_, all) = self.server().get("/api/v1/deployments?limit=100").await;
@@ -303,7 +303,7 @@ impl Drop for Site {
     }
 }
 
-fn is_outcome(ended: &Value, name: &str) {
+pub(crate) fn is_outcome(ended: &Value, name: &str) {
     assert_eq!(ended["outcome"], name, "{ended:#}");
 }
 
@@ -381,10 +381,10 @@ async fn killed_during_smoke(images: Arc<Images>) {
 }
 
 /// A daemon of our own: its images may be pruned and it may be stopped without hurting anybody.
-struct Daemon {
+pub(crate) struct Daemon {
     dir: PathBuf,
     process: Child,
-    docker: Docker,
+    pub(crate) docker: Docker,
     number: u32,
     /// Whether containers go on while it is away.
     keeps: bool,
@@ -398,7 +398,7 @@ fn bridge(number: u32) -> String {
 }
 
 impl Daemon {
-    async fn start(dir: &Path, keeps: bool) -> Self {
+    pub(crate) async fn start(dir: &Path, keeps: bool) -> Self {
         let docker = Docker { host: Some(format!("unix://{}", dir.join("s").display())) };
         let number = DAEMONS.fetch_add(1, Ordering::SeqCst);
         let daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir, number, keeps), docker, number, keeps };
@@ -431,20 +431,20 @@ impl Daemon {
         until("dockerd answers", || self.docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success())).await;
     }
 
-    async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.process = Self::spawn(&self.dir, self.number, self.keeps);
         self.answers().await;
     }
 
     /// As an out-of-memory killer ends it; the containerd that it has started ends with it.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it lives until now");
         self.process.wait().expect("a child");
         // Where nobody reaps it, the next dockerd would take it for one that lives.
         std::fs::remove_file(self.dir.join("exec/containerd/containerd.pid")).expect("a file");
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if self.process.try_wait().is_ok_and(|ended| ended.is_none()) {
             host("kill", &["-TERM", &self.process.id().to_string()]);
             let _ = self.process.wait();

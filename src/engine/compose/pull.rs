@@ -61,7 +61,7 @@ impl Compose {
         if self.are_known(&others.iter().map(|(_, image)| *image).collect(), cancel).await? {
             return Ok(Vec::new());
         }
-        let plan = Plan::new(resolved, &self.containers(cancel).await?);
+        let plan = Plan::new(resolved, &self.containers(cancel).await?, self.mends);
         let wanted: Vec<(&str, &str)> = others.into_iter().filter(|(service, _)| plan.starts(service)).collect();
         let images: BTreeSet<&str> = wanted.iter().map(|(_, image)| *image).collect();
         let there = self.known(&images, cancel).await?;

@@ -54,7 +54,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 21]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 22]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -65,6 +65,7 @@ pub static ROUTES: LazyLock<[Route; 21]> = LazyLock::new(|| [
     route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
     route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
     route(Method::POST, "/api/v1/services/{name}/adopt", "Take over what runs", (202, Some("Accepted")), proven(services::adopt)),
+    route(Method::POST, "/api/v1/services/{name}/repair", "Land the last verified release again", (202, Some("Accepted")), proven(services::repair)),
     route(Method::POST, "/api/v1/services/{name}/resume", "End the hold of a rollback", (200, Some("Done")), proven(services::resume)),
     route(Method::POST, "/api/v1/reloads", "Bring what is new in a dataset to its readers", (200, Some("Reloaded")), proven(reloads::create)).body("NewReload"),
     route(Method::POST, "/api/_internal/reload-data", "The same, as data repositories have long called it", (200, None), auth::by_reload_secret(reloads::reload_data)),
