@@ -1,6 +1,7 @@
 //! Bodies of the HTTP contract, shared by the server and the command line.
 
 mod datasets;
+mod refused;
 mod standing;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::model::State;
 use crate::model::Tag;
 
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
+pub use refused::{RefusedCall, RefusedCalls};
 pub use standing::{Standing, Word};
 
 /// `POST /api/v1/deployments`.

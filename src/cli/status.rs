@@ -22,10 +22,17 @@ const NOT_WELL: u8 = 20;
 pub(crate) struct Args {
     /// The service [default: all]
     service: Option<ServiceName>,
+    /// Show which calls were refused since the server began, and why
+    #[arg(long, conflicts_with = "service")]
+    refused: bool,
 }
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let client = Client::new(global)?;
+    if args.refused {
+        refused(output, &client.get("/api/v1/refused").await?);
+        return Ok(0);
+    }
     let services = match &args.service {
         Some(name) => {
             let service: api::Service = client.get(&format!("/api/v1/services/{name}")).await?;
@@ -51,6 +58,25 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         show(output, service);
     }
     Ok(if services.iter().any(|service| service.standing.word.is_bad()) { NOT_WELL } else { 0 })
+}
+
+fn refused(output: &Output, refused: &api::RefusedCalls) {
+    if output.is_json() {
+        return output.json(refused);
+    }
+    if refused.counts.is_empty() {
+        return output.say("No call was refused since the server began.");
+    }
+    let counts: Vec<String> = refused.counts.iter().map(|(check, count)| format!("{check} {count}")).collect();
+    output.say(&output.wrapped(0, &format!("Refused since the server began: {}.", counts.join(", "))));
+    for call in &refused.calls {
+        let address = call.address.as_deref().unwrap_or("the unix socket");
+        let key = call.key.as_ref().map_or("an unknown key".to_owned(), |key| format!("key {key}"));
+        let times = if call.count == 1 { String::new() } else { format!(", {} times", call.count) };
+        let check = output.paint(Tone::Bad, &format!("{:<13}", call.check));
+        output.say(&format!("{check} {} from {address}, {key}{times}", clock::local(call.last_ms)));
+        output.say(&output.paint(Tone::Faint, &output.wrapped(4, &call.why)));
+    }
 }
 
 /// The word first, then what mends it, then the facts.

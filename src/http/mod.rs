@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod followers;
 mod openapi;
+mod refused;
 mod repeats;
 mod routes;
 mod serve;
@@ -26,6 +27,7 @@ pub use auth::Need;
 pub use connection::Capacity;
 pub use followers::Followers;
 pub use openapi::openapi;
+pub use refused::RefusedCalls;
 pub use repeats::Repeats;
 pub use routes::{ROUTES, Route};
 pub use serve::{Listening, serve};
@@ -49,6 +51,8 @@ pub struct Shared {
     pub token_key: Vec<u8>,
     /// Who follows a journal now.
     pub followers: Arc<Followers>,
+    /// What was refused, for the operator.
+    pub refused: RefusedCalls,
     /// What was answered to calls that may come again.
     pub repeats: Repeats,
     /// How many may follow at most, as far as this process can have connections.

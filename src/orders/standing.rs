@@ -238,3 +238,197 @@ fn sentence(text: &str) -> String {
     let text = text.trim();
     if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Now;
+    use super::standing;
+    use crate::api::Standing;
+    use crate::api::Word;
+    use crate::engine::Container;
+    use crate::engine::ContainerState;
+    use crate::engine::Health;
+    use crate::engine::PinnedNow;
+    use crate::model::OrderKind;
+    use crate::model::Outcome;
+    use crate::model::Part;
+    use crate::model::State;
+    use crate::orders::sample::landed;
+    use crate::orders::sample::web;
+    use crate::store::Deployment;
+
+    const NOW_MS: i64 = 1_800_000_000_000;
+
+    fn part(name: &str, is_pinned: bool, is_one_shot: bool) -> Part {
+        Part { name: name.into(), is_pinned, is_one_shot, replicas: 1 }
+    }
+
+    /// Release 3, whose stack is web and migrate, which are pinned, and db.
+    fn live() -> Deployment {
+        Deployment { parts: vec![part("web", true, false), part("migrate", true, true), part("db", false, false)], ..landed(3) }
+    }
+
+    fn container(service: &str, state: &str, release: &Deployment) -> Container {
+        let image = if service == "db" { "db:16".to_owned() } else { release.images[0].to_string() };
+        Container {
+            id: service.into(),
+            name: format!("site-{service}-1"),
+            service: service.into(),
+            image_id: "sha256:0".into(),
+            image,
+            state: ContainerState::of(state),
+            exit_code: 0,
+            oom_killed: false,
+            restarts: 0,
+            created_at: String::new(),
+            started_at: "2020-01-01T00:00:00Z".into(),
+            health: Health::Unchecked,
+            health_output: String::new(),
+            error: String::new(),
+            is_one_off: false,
+            is_replacement: false,
+        }
+    }
+
+    fn well() -> Vec<Container> {
+        let live = live();
+        vec![container("web", "running", &live), container("migrate", "exited", &live), container("db", "running", &live)]
+    }
+
+    fn pins(release: &Deployment) -> Vec<PinnedNow> {
+        release.images.iter().map(|image| PinnedNow { image: image.repository.clone(), value: Some(image.pin()) }).collect()
+    }
+
+    fn of(containers: &[Container], pinned: &[PinnedNow], changed: Option<&Deployment>) -> Standing {
+        let (live, service) = (live(), web());
+        standing(&Now {
+            service: &service,
+            live: Some(&live),
+            running: None,
+            changed,
+            containers: Ok(containers),
+            pinned: Ok(pinned),
+            images: None,
+            now_ms: NOW_MS,
+        })
+    }
+
+    /// The word, where the web container is changed by `change`.
+    fn word(change: impl FnOnce(&mut Container)) -> Word {
+        let mut containers = well();
+        change(&mut containers[0]);
+        of(&containers, &pins(&live()), None).word
+    }
+
+    #[test]
+    fn what_runs_is_told_from_what_is_recorded() {
+        assert_eq!(of(&well(), &pins(&live()), None), Standing { word: Word::Ok, why: None, mend: None });
+        for state in ["exited", "created", "dead", "paused", "removing", "hibernating"] {
+            assert_eq!(word(|web| web.state = ContainerState::of(state)), Word::Down, "{state}");
+        }
+        assert_eq!(word(|web| web.state = ContainerState::Restarting), Word::Unhealthy);
+        assert_eq!(word(|web| web.health = Health::Unhealthy), Word::Unhealthy);
+        assert_eq!(word(|web| web.health = Health::Unknown("odd".into())), Word::Unhealthy);
+        assert_eq!(word(|web| web.health = Health::Starting), Word::Ok);
+        // It crashed once long ago.
+        assert_eq!(word(|web| web.restarts = 7), Word::Ok);
+        let just_now = jiff::Timestamp::from_millisecond(NOW_MS - 3000).unwrap().to_string();
+        assert_eq!(word(|web| (web.restarts, web.started_at) = (7, just_now)), Word::Unhealthy);
+        assert_eq!(word(|web| web.image = landed(2).images[0].to_string()), Word::Drift);
+        assert_eq!(word(|web| web.image = "example.com/web:v3".into()), Word::Drift);
+        for without in 0..3 {
+            let mut containers = well();
+            let gone = containers.remove(without);
+            assert_eq!(of(&containers, &pins(&live()), None).word, Word::Down, "{}", gone.service);
+        }
+    }
+
+    #[test]
+    fn the_pin_is_part_of_it_and_the_worst_comes_first() {
+        let drifted = of(&well(), &pins(&landed(2)), None);
+        assert_eq!((drifted.word, drifted.mend.as_deref()), (Word::Drift, Some("tagalong repair web")));
+        let mut containers = well();
+        containers[0].health = Health::Unhealthy;
+        containers[2].state = ContainerState::Exited;
+        let bad = of(&containers, &[], None);
+        assert_eq!(bad.word, Word::Down);
+        let why = bad.why.unwrap();
+        let places = ["site-db-1 has ended", "site-web-1 is unhealthy", "The stack pins nothing"].map(|words| why.find(words));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{why}");
+    }
+
+    #[test]
+    fn what_must_not_be_rolled_back_past_is_looked_at_first() {
+        let outcome = Outcome::NeedsOperator { why: String::new() };
+        let left = Deployment { state: State::Done { outcome }, verified: false, barrier: true, ..landed(4) };
+        let drifted = of(&well(), &pins(&landed(4)), Some(&left));
+        assert_eq!(drifted.mend, Some(format!("tagalong logs {}", left.id)));
+        let other = Deployment { barrier: false, ..left };
+        assert_eq!(of(&well(), &pins(&landed(4)), Some(&other)).mend.as_deref(), Some("tagalong repair web"));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_never_well() {
+        let (live, service) = (live(), web());
+        let now = || Now {
+            service: &service,
+            live: Some(&live),
+            running: None,
+            changed: None,
+            containers: Err("Docker is away".into()),
+            pinned: Ok(&[]),
+            images: None,
+            now_ms: NOW_MS,
+        };
+        assert_eq!(standing(&now()).word, Word::Unknown);
+        let running = Some(&live);
+        assert_eq!(standing(&Now { running, ..now() }).word, Word::Unknown);
+        assert_eq!(standing(&Now { containers: Ok(&[]), running, ..now() }).word, Word::Deploying);
+        assert_eq!(standing(&Now { containers: Ok(&[]), pinned: Err("unreadable".into()), ..now() }).word, Word::Unknown);
+    }
+
+    #[test]
+    fn what_was_never_landed_is_adopted_or_deployed() {
+        let service = web();
+        let mend = |containers: &[Container], changed: Option<&Deployment>| {
+            let now = Now {
+                service: &service,
+                live: None,
+                running: None,
+                changed,
+                containers: Ok(containers),
+                pinned: Ok(&[]),
+                images: None,
+                now_ms: NOW_MS,
+            };
+            let standing = standing(&now);
+            (standing.word, standing.mend.unwrap_or_default())
+        };
+        assert_eq!(mend(&[], None), (Word::Empty, "tagalong deploy web TAG".into()));
+        assert_eq!(mend(&well(), None), (Word::Empty, "tagalong adopt web".into()));
+        let outcome = Outcome::Broken { why: String::new(), runs: String::new() };
+        let broken = Deployment { state: State::Done { outcome }, verified: false, ..landed(1) };
+        assert_eq!(mend(&[], Some(&broken)), (Word::Down, format!("tagalong retry {}", broken.id)));
+    }
+
+    #[test]
+    fn what_was_adopted_is_pinned_by_its_tag() {
+        let mut adopted = live();
+        adopted.order.kind = OrderKind::Adopt;
+        let service = web();
+        let pinned = [PinnedNow { image: adopted.images[0].repository.clone(), value: Some("v3".into()) }];
+        let containers = well();
+        let now = Now {
+            service: &service,
+            live: Some(&adopted),
+            running: None,
+            changed: None,
+            containers: Ok(&containers),
+            pinned: Ok(&pinned),
+            images: None,
+            now_ms: NOW_MS,
+        };
+        assert_eq!(standing(&now).word, Word::Ok);
+        assert_eq!(standing(&Now { live: Some(&live()), ..now }).word, Word::Drift);
+    }
+}

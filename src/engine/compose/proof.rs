@@ -60,6 +60,13 @@ pub(super) fn objection(config: &Value, pin: &PinnedImage, marker: &str) -> Opti
     (exact == 0).then(|| format!("no service has the image {}:${{{variable}}}", pin.image))
 }
 
+/// Whether anything of `config` follows the variable that `marker` stands for.
+pub(super) fn is_used(config: &Value, marker: &str) -> bool {
+    let mut found = false;
+    leaves(config, "", &mut |path, leaf| found |= leaf.contains(marker) || path.contains(marker));
+    found
+}
+
 fn shape(path: &str, leaf: &str, marker: &str, variable: &str) -> String {
     let is_secret = path.contains(".environment.") || path.contains(".args.") || path.ends_with(".content");
     if is_secret { path.to_owned() } else { format!("{path} is {}", leaf.replace(marker, &format!("${{{variable}}}"))) }
