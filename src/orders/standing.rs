@@ -165,6 +165,8 @@ fn ails(one: &Container, now_ms: i64) -> Option<Fault> {
         Ailment::Stopped if one.state == ContainerState::Exited => (Word::Down, format!("{name} has ended (exit code {}).", one.exit_code)),
         Ailment::Stopped => (Word::Down, format!("{name} does not run; Docker says that it is {}.", one.state)),
         Ailment::Paused => (Word::Down, format!("{name} is paused.")),
+        // Docker says 0 of one that runs again just now.
+        Ailment::CrashLoop if one.exit_code == 0 => (Word::Unhealthy, format!("{name} is in a crash loop ({} restarts).", one.restarts)),
         Ailment::CrashLoop => {
             (Word::Unhealthy, format!("{name} is in a crash loop ({} restarts, last exit code {}).", one.restarts, one.exit_code))
         }

@@ -83,11 +83,11 @@ impl Deployer {
             pinned: seen.pinned.iter().flatten().map(pin_text).collect(),
             containers: seen.containers.iter().flat_map(|all| all.iter()).map(container).collect(),
             live: live.map(view),
-            next_step: last.and_then(standing::next_step),
+            next_step: last.and_then(standing::next_step).or_else(|| hold.as_ref().map(|_| resume(service))),
             last: last.map(view),
             running: running.map(view),
             waiting: unfinished.deployments.iter().find(|one| matches!(one.state, State::Waiting { .. })).map(view),
-            held: hold.map(|hold| held(service, &hold)),
+            held: hold.as_ref().map(|hold| held(service, hold)),
             rollback_candidates: candidates(&older, &readable(&verified), seen.images.as_ref()),
         })
     }
@@ -140,7 +140,11 @@ fn held(service: &Service, hold: &Hold) -> String {
         HoldKind::Rollback => format!("the rollback {} holds it since {since}", hold.by),
         HoldKind::NeedsOperator => format!("deployment {} left it for a person, at {since}", hold.by),
     };
-    format!("{why}; `tagalong resume {}` lets CI deploy again", service.name)
+    format!("{why}; `{}` lets CI deploy again", resume(service))
+}
+
+fn resume(service: &Service) -> String {
+    format!("tagalong resume {}", service.name)
 }
 
 /// The stack's containers: as they were observed, but where something changes them just now; or why they cannot be seen.

@@ -205,10 +205,10 @@ async fn what_runs_badly(board: &mut Board, site: &Site) {
     std::fs::remove_file(&ok).expect("a file");
     let pid = docker(&["inspect", "-f", "{{.State.Pid}}", &web(site)]);
     host("kill", &["-KILL", &pid]);
-    let said = board.shows(site, "crash loop", ["UNHEALTHY", "crash loop", repair]).await;
+    let said = board.shows(site, "crash loop", ["UNHEALTHY", "last exit code 3", repair]).await;
     let ran = tagalong(site, &["repair", &site.project]);
     assert_eq!(ran.code, 15, "{}", ran.text);
-    let after = board.shows(site, "crash loop, and a repair did not help", ["UNHEALTHY", "crash loop", repair]).await;
+    let after = board.shows(site, "crash loop, and a repair did not help", ["UNHEALTHY", "last exit code 3", repair]).await;
     assert!(after.fact("last").starts_with("broken "), "{}", after.text);
     std::fs::write(&ok, "").expect("a file");
     board.mends(site, &said).await;
@@ -244,7 +244,7 @@ async fn what_was_done_last(board: &mut Board, site: &mut Site, images: &Images)
     let said = board.shows(site, "a release was undone (`rolled_back`)", ["ok", "", &format!("tagalong logs {id}")]).await;
     assert!(said.fact("last").starts_with("rolled_back ") && said.fact("last").contains("unhealthy"), "{}", said.text);
     is_outcome(&site.roll_back().await, "live");
-    let said = board.shows(site, "held after a rollback", ["ok", "", ""]).await;
+    let said = board.shows(site, "held after a rollback", ["ok", "", "tagalong resume SERVICE"]).await;
     assert!(said.fact("held").ends_with(&format!("`tagalong resume {}` lets CI deploy again", site.project)), "{}", said.text);
     history_reads_well(site);
     assert_eq!(tagalong(site, &["resume", &site.project]).code, 0);
