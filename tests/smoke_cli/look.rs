@@ -30,17 +30,17 @@ fn bad_input_is_one_sentence() {
         (vec!["smoke", "https://x/", "--within-s", "99999"], 2, "it must be 0 to 3600 seconds"),
         (vec!["smoke", "https://x/", "--body", "("], 2, "body: "),
         (vec!["smoke", "https://x/", "--release", "1"], 2, "give --release TAG and where the page shows it"),
-        (vec!["smoke", "https://x/", "--output", "pdf=x"], 2, "there is no format pdf; it is human, json, junit"),
+        (vec!["smoke", "https://x/", "--output", "pdf=x"], 2, "there is no format pdf; choose one of human, json, junit"),
         (vec!["smoke", "https://x/", "--header", "X"], 2, "write NAME: VALUE"),
         (vec!["smoke", "https://x/", "--rule", "headers=off"], 2, "there is no rule \"headers\"; did you mean header?"),
         (vec!["smoke", "https://x/", "--rule", "body=loud"], 2, "must be off, note, warning or error"),
         (vec!["smoke", "https://x/", "--rule", "setup=off"], 2, "setup cannot be off"),
-        (vec!["smoke", "https://x/", "--rule", "body"], 2, "write both sides of an equals sign"),
-        (vec!["smoke", "https://x/", "--rule", "body=off", "--rule", "body=note"], 2, "--rule names body twice"),
+        (vec!["smoke", "https://x/", "--rule", "body"], 2, "write NAME=VALUE"),
+        (vec!["smoke", "https://x/", "--rule", "body=off", "--rule", "body=note"], 2, "--rule gives body twice"),
         (vec!["smoke", "https://x/", "--expect-json", "status=ok"], 2, "\"status\" is no JSON pointer"),
         (vec!["smoke", "https://x/", "--http-version", "3"], 2, "\"3\" is none of any, 1.1, 2"),
         (vec!["smoke", "https://x/", "--samples", "0"], 2, "0 is out of range: it must be 1 to 20"),
-        (vec!["smoke", "https://x/", "--allowed-host", "https://x"], 2, "\"https://x\" is no host"),
+        (vec!["smoke", "https://x/", "--allowed-host", "https://x"], 2, "\"https://x\" is not a host"),
         (vec!["smoke", "https://x/", "--no-fetch-assets", "--concurrency", "2"], 2, "cannot be used with"),
         (vec!["smoke", "--service", "web", "--config", &missing], 1, "it cannot be read"),
         (vec!["smoke", "--explain", "latencies"], 2, "there is no rule \"latencies\"; `tagalong smoke --explain` lists them all."),
@@ -164,5 +164,5 @@ fn the_kind_of_address_that_takes_no_connection_is_named() {
     }
     let finding = &one["findings"][0];
     assert_eq!((&finding["rule"], &finding["severity"]), (&"address_family".into(), &"note".into()), "{one:#}");
-    assert!(finding["message"].as_str().unwrap().contains("stands for 127.0.0.1 and ::1, and ::1 (IPv6) takes no connection"), "{one:#}");
+    assert!(finding["message"].as_str().unwrap().contains("resolves to 127.0.0.1 and ::1, but connecting to ::1 (IPv6) failed"), "{one:#}");
 }
