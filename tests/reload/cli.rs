@@ -206,7 +206,7 @@ async fn a_reload_ends_with_who_serves_it() {
     let (code, said) = run(&["reload", "notes", "--commit", &new, "--all-peers"]).await;
     assert!(code == 0 && said.contains("fast-forwarded") && said.contains(&new), "{code} {said}");
     let (code, said) = run(&["reload", "notes", "--commit", "0123456789012345678901234567890123456789"]).await;
-    assert!(code == 19 && said.contains("is not in what is loaded"), "{code} {said}");
+    assert!(code == 19 && said.contains("is not part of the loaded data"), "{code} {said}");
     let (code, said) = run(&["reload", "other"]).await;
     assert!(code == 1 && said.contains("There is no dataset other"), "{code} {said}");
     let (code, said) = run(&["data", "status"]).await;
