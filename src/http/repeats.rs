@@ -87,7 +87,7 @@ async fn first(shared: &Shared, delivery: &Delivery, work: impl Future<Output = 
 }
 
 fn reused() -> ApiError {
-    ApiError::conflict("id_reused", "The delivery id was used for another body before; give every call an id of its own.")
+    ApiError::conflict("id_reused", "The delivery id was already used for a different body; give every call its own id.")
 }
 
 impl Repeats {

@@ -95,7 +95,7 @@ async fn a_newer_order_supersedes_the_waiting_one(database: Database) {
     assert_eq!((&old["state"], &old["outcome"], &old["by"]), (&json!("done"), &json!("superseded"), &json!(id_of(&newer))));
     let service = Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json();
     assert_eq!((&service["running"]["id"], &service["waiting"]["id"]), (&json!(running), &json!(id_of(&newer))));
-    assert!(service["blocked"].as_str().unwrap().contains(&format!("{running} is at resolve since 20")), "{service}");
+    assert!(service["blocked"].as_str().unwrap().contains(&format!("{running} has been at resolve since 20")), "{service}");
     drop(gate);
     for id in [&running, &id_of(&newer)] {
         assert_eq!(rig.ended(id).await["outcome"], "failed");
@@ -364,7 +364,7 @@ async fn a_restart_takes_up_what_ran_and_what_waited(database: Database) {
     let waiting = rig.order("web", "2").await;
     let notes = async |rig: &Rig| {
         let lines = rig.app().shared().store.lines_after(&running.parse().unwrap(), 0, 100).await.unwrap();
-        lines.iter().filter(|line| line.text.starts_with("tagalong was ended while it carried this out")).count()
+        lines.iter().filter(|line| line.text.starts_with("tagalong was stopped during this deployment")).count()
     };
     for attempts in 2..4 {
         rig.restart().await;
