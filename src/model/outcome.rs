@@ -201,9 +201,9 @@ impl std::fmt::Display for Outcome {
         match self {
             Self::Live { warnings } if warnings.is_empty() => f.write_str("live: verified"),
             Self::Live { warnings } => write!(f, "live: verified, with a warning: {}", warnings.join("; ")),
-            Self::RolledBack { why, to, verified_before: true } => write!(f, "the previous release {to} was restored: {why}"),
+            Self::RolledBack { why, to, verified_before: true } => write!(f, "rolled back, the previous release {to} was restored: {why}"),
             Self::RolledBack { why, to, verified_before: false } => {
-                write!(f, "the previous release {to} was restored (it had never been verified before): {why}")
+                write!(f, "rolled back, the previous release {to} was restored (it had never been verified before): {why}")
             }
             Self::RollbackFailed { why, and } => write!(f, "rollback failed: {why}; restoring the previous release failed too: {and}"),
             Self::Superseded { by } => write!(f, "superseded by {by} while it waited"),

@@ -14,7 +14,7 @@ fn a_good_page_passes() {
     let looked = site.look(&["--release", "1f0c9e2", "--release-text", "--body", "release [0-9a-f]+"]);
     let said = out(&looked);
     assert_eq!(looked.status.code(), Some(0), "{said}{}", err(&looked));
-    assert!(said.contains("status 200") && said.contains(", good for ") && said.ends_with("✓ the page passes\n"), "{said}");
+    assert!(said.contains("status 200") && said.contains(", valid for ") && said.ends_with("✓ the page passes\n"), "{said}");
     let old = site.look(&["--release", "2a7d410", "--release-text", "--json"]);
     let report: Value = serde_json::from_str(&out(&old)).unwrap();
     assert_eq!((old.status.code(), &report["findings"][0]["rule"]), (Some(3), &"release".into()), "{report:#}");
@@ -85,7 +85,7 @@ fn a_service_is_looked_at_as_configured() {
     let looked = run(&["smoke", "--service", "web", "--config", &config], &[]);
     assert_eq!(looked.status.code(), Some(0), "{}{}", out(&looked), err(&looked));
     let both = run(&["smoke", "--service", "web", "--config", &config, "--body", "x", "--rule", "body=off"], &[]);
-    assert!(err(&both).contains("leave out --body, --rule."), "{}", err(&both));
+    assert!(err(&both).contains("remove --body, --rule."), "{}", err(&both));
     let none = run(&["smoke", "--service", "db", "--config", &config], &[]);
     assert!(err(&none).contains("There is no service db"), "{}", err(&none));
 }

@@ -463,7 +463,7 @@ async fn frames_come_to_an_end_and_those_of_others_are_noted() {
     .await;
     let report = look(&server.fetching_plan(), None).await;
     assert_eq!(rules(&report), ["truncated"], "{report:#?}");
-    assert!(report.findings[0].message.contains("framed documents"), "{report:#?}");
+    assert!(report.findings[0].message.contains("frames more than"), "{report:#?}");
 
     let server = Server::https_of_two_origins(Box::new(|_, head| {
         let port = head.split("port=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("1").to_owned();
