@@ -894,7 +894,7 @@ async fn what_an_ended_deployment_left_behind_is_no_obstacle() {
 async fn a_second_server_over_the_same_data_is_refused() {
     let world = World::landed(&Settings::default()).await;
     let said = Server::refuses_to_start(&world.path("tagalong.toml"));
-    assert!(said.contains("Another tagalong uses the data folder"), "{said}");
+    assert!(said.contains("is in use by another tagalong"), "{said}");
     world.finish().await;
 }
 

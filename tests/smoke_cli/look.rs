@@ -26,7 +26,7 @@ fn bad_input_is_one_sentence() {
     let missing = site.path("none.toml").display().to_string();
     for (args, code, said) in [
         (vec!["smoke", "ftp://x/"], 2, "it must begin with https:// or http://, not ftp:"),
-        (vec!["smoke", "https://u:p@x/"], 2, "no credential belongs into an address"),
+        (vec!["smoke", "https://u:p@x/"], 2, "an address must not contain a credential"),
         (vec!["smoke", "https://x/", "--within-s", "99999"], 2, "it must be 0 to 3600 seconds"),
         (vec!["smoke", "https://x/", "--body", "("], 2, "body: "),
         (vec!["smoke", "https://x/", "--release", "1"], 2, "give --release TAG and where the page shows it"),
@@ -37,8 +37,8 @@ fn bad_input_is_one_sentence() {
         (vec!["smoke", "https://x/", "--rule", "setup=off"], 2, "setup cannot be off"),
         (vec!["smoke", "https://x/", "--rule", "body"], 2, "write NAME=VALUE"),
         (vec!["smoke", "https://x/", "--rule", "body=off", "--rule", "body=note"], 2, "--rule gives body twice"),
-        (vec!["smoke", "https://x/", "--expect-json", "status=ok"], 2, "\"status\" is no JSON pointer"),
-        (vec!["smoke", "https://x/", "--http-version", "3"], 2, "\"3\" is none of any, 1.1, 2"),
+        (vec!["smoke", "https://x/", "--expect-json", "status=ok"], 2, "\"status\" is not a JSON pointer"),
+        (vec!["smoke", "https://x/", "--http-version", "3"], 2, "\"3\" is not one of any, 1.1, 2"),
         (vec!["smoke", "https://x/", "--samples", "0"], 2, "0 is out of range: it must be 1 to 20"),
         (vec!["smoke", "https://x/", "--allowed-host", "https://x"], 2, "\"https://x\" is not a host"),
         (vec!["smoke", "https://x/", "--no-fetch-assets", "--concurrency", "2"], 2, "cannot be used with"),
@@ -50,9 +50,9 @@ fn bad_input_is_one_sentence() {
         (vec!["smoke", "example.com:8443/de"], 2, "write https://example.com:8443/de"),
         (vec!["smoke", "localhost"], 2, "write https://localhost"),
         (vec!["smoke", "mailto:a@example.com"], 2, "it must begin with https:// or http://, not mailto:"),
-        (vec!["smoke", "https://x/", "--connect-to", "bad"], 2, "\"bad\" is no place to connect to: write HOST:PORT"),
+        (vec!["smoke", "https://x/", "--connect-to", "bad"], 2, "\"bad\" is not a place to connect to: write HOST:PORT"),
         (vec!["smoke", "https://x/", "--connect-to", "bad:0"], 2, "write HOST:PORT"),
-        (vec!["smoke", "https://x/", "--user", "me"], 2, "needs a password too: give password_file or password_env"),
+        (vec!["smoke", "https://x/", "--user", "me"], 2, "needs a password as well: set password_file or password_env"),
     ] {
         let refused = run(&args, &[]);
         assert_eq!(refused.status.code(), Some(code), "{args:?}: {}", err(&refused));

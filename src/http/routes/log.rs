@@ -53,7 +53,7 @@ struct LogQuery {
 pub(super) fn takes() -> Vec<Parameter> {
     let mut takes = LogQuery::into_params(|| Some(ParameterIn::Query));
     let last = ParameterBuilder::new().name("Last-Event-ID").parameter_in(ParameterIn::Header).schema(Some(i64::schema()));
-    takes.push(last.description(Some("The position of the last line that is known already")).build());
+    takes.push(last.description(Some("The position of the last line that the client already has")).build());
     takes
 }
 
@@ -95,7 +95,7 @@ pub(super) async fn follow(proven: Proven<Follow>, shared: web::Data<Shared>) ->
     let most = shared.config.now().server.max_followers.min(shared.most_followers);
     let place = shared.followers.take(&caller.to_string(), most);
     let Some(place) = place else {
-        return Err(ApiError::busy(format!("{most} read journals already (max_followers); try again.")));
+        return Err(ApiError::busy(format!("{most} clients are already following journals (max_followers); try again.")));
     };
     let follower = Follower {
         told: shared.hub.follow(&found.id),
@@ -152,7 +152,7 @@ impl Follower {
         let place = Arc::clone(&self.place);
         let why = tokio::select! {
             chunk = self.next() => return chunk.map(Ok),
-            () = place.given_away() => ApiError::busy("Somebody else follows in this place; come again."),
+            () = place.given_away() => ApiError::busy("This place was given to another follower; connect again."),
         };
         self.is_let_go = true;
         (!self.as_events).then_some(Err(why))
@@ -170,7 +170,7 @@ impl Follower {
             }
             if let Err(error) = self.read().await {
                 // The follower comes again behind the last line that it has.
-                tracing::warn!(deployment = %self.id, %error, "a follower is let go: the journal cannot be read");
+                tracing::warn!(deployment = %self.id, %error, "a follower was disconnected, because the journal cannot be read");
                 return None;
             }
             if self.pending.is_empty() && !self.ended {
