@@ -6,8 +6,11 @@
 //! the page fetches, `mixed.rs` says what a browser does with each address and `assets/` asks for them. `families.rs` tries
 //! IPv4 and IPv6 once. `catalogue.rs` holds every rule with its meaning and how long it is waited for, `rules/` how they judge
 //! where that is a rule's alone.
+//!
+//! Beside it [`watch`] (`away.rs`) measures how long a page is away while its release is replaced.
 
 mod assets;
+mod away;
 mod browser;
 mod catalogue;
 mod certificate;
@@ -42,6 +45,7 @@ use crate::patience::Next;
 use crate::patience::Patience;
 use crate::sample::Sample;
 
+pub use away::{Availability, watch};
 pub use catalogue::{Rule, RuleLevel, RuleName, Wait, explain, is_own_fault, rules};
 pub use page::{Asset, AssetKind, Cors, Face, PageHeaders, PageScan, Styles, Terms, When, scan};
 pub use plan::{BrowserPlan, Demands, FetchPlan, HostPattern, HttpVersion, Release, ReleaseCarrier, ReleaseProof, RuleLevels, SmokePlan};
