@@ -45,7 +45,7 @@ impl Pusher {
                     Push::Working | Push::Waiting { .. } | Push::Refused { .. } => false,
                 };
                 if is_due {
-                    watched.ask(true);
+                    watched.ask(watched.arrive(), true);
                 }
             }
         };

@@ -25,6 +25,7 @@ use crate::reload::ran::Ran;
 use crate::reload::reply::Done;
 use crate::reload::reply::TellPeers;
 use crate::reload::run::Story;
+use crate::reload::watched::Arrival;
 use crate::reload::watched::Watched;
 use crate::store::Debt;
 use crate::store::LastReload;
@@ -135,11 +136,16 @@ impl Runner {
         }
     }
 
-    /// The next reload that begins: what it came to; none: this stops.
-    pub(super) async fn ask(&self, peers: TellPeers) -> Option<Arc<Ran>> {
-        let mine = self.watched.ask(peers != TellPeers::Never);
+    /// A caller is here now: what begins later answers it.
+    pub(super) fn arrive(&self) -> Arrival {
+        self.watched.arrive()
+    }
+
+    /// The first reload that began after `arrival`: what it came to; none: this stops.
+    pub(super) async fn ask(&self, arrival: Arrival, peers: TellPeers) -> Option<Arc<Ran>> {
+        let awaited = self.watched.ask(arrival, peers != TellPeers::Never);
         tokio::select! {
-            answer = self.watched.answer_to(mine) => answer,
+            answer = self.watched.answer_to(awaited) => answer,
             () = self.stop.cancelled() => None,
         }
     }
