@@ -5,6 +5,8 @@ mod connection;
 mod error;
 mod followers;
 mod openapi;
+mod pages;
+mod readers;
 mod refused;
 mod repeats;
 mod routes;
@@ -27,6 +29,7 @@ pub use auth::Need;
 pub use connection::Capacity;
 pub use followers::Followers;
 pub use openapi::openapi;
+pub use readers::Readers;
 pub use refused::RefusedCalls;
 pub use repeats::Repeats;
 pub use routes::{ROUTES, Route};
@@ -51,6 +54,8 @@ pub struct Shared {
     pub token_key: Vec<u8>,
     /// Who follows a journal now.
     pub followers: Arc<Followers>,
+    /// What reads the journals that are followed.
+    pub readers: Readers,
     /// What was refused, for the operator.
     pub refused: RefusedCalls,
     /// What was answered to calls that may come again.

@@ -19,7 +19,7 @@ pub enum OrderKind {
     Deploy,
     /// Go back.
     Rollback,
-    /// Take over what runs: smoke it and record it, change nothing.
+    /// Adopt the running release: smoke it and record it, change nothing.
     Adopt,
     /// Land the last verified release again, since what runs is not that any more.
     Repair,
@@ -126,6 +126,28 @@ pub struct Order {
     pub dry_run: bool,
     /// Who asked.
     pub caller: Caller,
+}
+
+impl Order {
+    /// An order that says no more than what it wants, of which service, and who asked.
+    #[must_use]
+    pub fn new(kind: OrderKind, service: ServiceName, caller: Caller) -> Self {
+        Self {
+            kind,
+            service,
+            tag: None,
+            digest: None,
+            commit: None,
+            git_ref: None,
+            run_url: None,
+            run_number: None,
+            reason: None,
+            cause: None,
+            force: false,
+            dry_run: false,
+            caller,
+        }
+    }
 }
 
 #[cfg(test)]

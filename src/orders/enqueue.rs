@@ -37,8 +37,6 @@ impl Deployer {
     ) -> Result<Accepted, OrderError> {
         let service = self.service(&ask.service)?;
         let order = Order {
-            kind: OrderKind::Deploy,
-            service: ask.service,
             tag: Some(ask.tag),
             digest: ask.digest,
             commit: ask.commit,
@@ -46,10 +44,9 @@ impl Deployer {
             run_url: ask.run_url,
             run_number: ask.run_number,
             reason: ask.reason,
-            cause: None,
             force: ask.force,
             dry_run: ask.dry_run,
-            caller,
+            ..Order::new(OrderKind::Deploy, ask.service, caller)
         };
         self.accept(&service, order, &[], delivery.as_ref()).await
     }
@@ -71,19 +68,12 @@ impl Deployer {
         };
         let target = way_back(&service.name, &ask, releases)?;
         let order = Order {
-            kind: OrderKind::Rollback,
-            service: ask.service,
             tag: target.tag,
             digest: target.images.first().map(|image| image.digest.clone()),
             commit: target.commit,
-            git_ref: None,
-            run_url: None,
-            run_number: None,
             reason: ask.reason,
-            cause: None,
             force: ask.force,
-            dry_run: false,
-            caller,
+            ..Order::new(OrderKind::Rollback, ask.service, caller)
         };
         self.accept(&service, order, &target.images, delivery.as_ref()).await
     }
@@ -94,21 +84,7 @@ impl Deployer {
     /// [`OrderError`]; then nothing has changed.
     pub async fn order_adoption(&self, name: &ServiceName, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
         let service = self.service(name)?;
-        let order = Order {
-            kind: OrderKind::Adopt,
-            service: name.clone(),
-            tag: None,
-            digest: None,
-            commit: None,
-            git_ref: None,
-            run_url: None,
-            run_number: None,
-            reason: None,
-            cause: None,
-            force: false,
-            dry_run: false,
-            caller,
-        };
+        let order = Order::new(OrderKind::Adopt, name.clone(), caller);
         self.accept(&service, order, &[], delivery.as_ref()).await
     }
 
@@ -127,19 +103,11 @@ impl Deployer {
             refuse_repair_past_barrier(&live, &left)?;
         }
         let order = Order {
-            kind: OrderKind::Repair,
-            service: name.clone(),
             tag: live.images.first().and_then(|image| image.tag.clone()),
             digest: live.images.first().map(|image| image.digest.clone()),
             commit: live.order.commit,
-            git_ref: None,
-            run_url: None,
-            run_number: None,
-            reason: None,
             cause: Some(Cause::Repair(live.id)),
-            force: false,
-            dry_run: false,
-            caller,
+            ..Order::new(OrderKind::Repair, name.clone(), caller)
         };
         self.accept(&service, order, &live.images, delivery.as_ref()).await
     }

@@ -57,7 +57,7 @@ pub(super) fn standing(now: &Now<'_>) -> Standing {
 /// What is carried out now, and since when.
 pub(super) fn at_work(one: &Deployment) -> String {
     let step = one.step.map_or("guards", |step| step.as_str());
-    format!("{} is at {step} since {}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms)))
+    format!("{} has been at {step} since {}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms)))
 }
 
 fn unknown(why: &str, look: &str) -> Standing {

@@ -137,8 +137,8 @@ async fn look(engine: &Engine, live: Option<&Deployment>, wants_images: bool, ch
 fn held(service: &Service, hold: &Hold) -> String {
     let since = clock::utc(hold.since_ms);
     let why = match hold.kind {
-        HoldKind::Rollback => format!("the rollback {} holds it since {since}", hold.by),
-        HoldKind::NeedsOperator => format!("deployment {} left it for a person, at {since}", hold.by),
+        HoldKind::Rollback => format!("the rollback {} has held the service since {since}", hold.by),
+        HoldKind::NeedsOperator => format!("deployment {} has needed an operator since {since}", hold.by),
     };
     format!("{why}; `{}` lets CI deploy again", resume(service))
 }
@@ -187,7 +187,7 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
     }
     let holders = landing::holders(service.stack.dir());
     let stranger = holders.iter().find(|holder| !holder.is_ours);
-    stranger.map(|holder| format!("process {} ({}) holds the stack's lock", holder.pid, holder.command)).or(engine_fault.cloned())
+    stranger.map(|holder| format!("process {} ({}) holds the lock of the stack", holder.pid, holder.command)).or(engine_fault.cloned())
 }
 
 fn readable(verified: &[Result<Deployment, StoreError>]) -> Vec<&Deployment> {
@@ -245,6 +245,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         caller: stored.order.caller.to_string(),
         ran_before: stored.ran_before.clone(),
         report: stored.report.clone(),
+        away: stored.away,
         created_ms: stored.created_ms,
         started_ms: stored.started_ms,
         ended_ms: stored.ended_ms,

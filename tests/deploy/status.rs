@@ -263,7 +263,9 @@ async fn what_was_done_last(board: &mut Board, site: &mut Site, images: &Images)
 
 fn history_reads_well(site: &Site) {
     let said = tagalong(site, &["history", &site.project]).text;
-    for words in ["rollback done", "rollback by local:0, took ", "repaired", "repair of ", "rolled_back", "rollback done, the earlier release"] {
+    for words in
+        ["rollback done", "rollback by local:0, took ", "repaired", "repair of ", "rolled_back", "rollback done, the earlier release"]
+    {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(said.lines().filter(|line| !line.starts_with(' ')).all(|line| line.chars().count() <= 80), "{said}");
