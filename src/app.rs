@@ -113,7 +113,10 @@ fn changed(file: &Path, last: &Config, first: &Config) -> Option<Config> {
     tracing::info!(file = %file.display(), changed, "the configuration was read again");
     if !difference.needs_restart.is_empty() {
         let keys = difference.needs_restart.join(", ");
-        tracing::warn!(keys, "these keys differ from what the server was started with and count after a restart: systemctl restart tagalong");
+        tracing::warn!(
+            keys,
+            "these keys differ from what the server was started with and count after a restart: systemctl restart tagalong"
+        );
     }
     Some(config)
 }

@@ -140,7 +140,9 @@ fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof>
     // What stands behind whsec_ is the secret; some tools write it without.
     secrets.extend(webhook.iter().filter_map(|secret| secret.reveal().strip_prefix("whsec_")).map(|bare| Secret::new(bare.to_owned())));
     match schemes {
-        [true, false, false] => webhook_bytes(webhook?.reveal()).map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook),
+        [true, false, false] => {
+            webhook_bytes(webhook?.reveal()).map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook)
+        }
         [false, true, false] => {
             let token = bearer?;
             if token.reveal().len() < 24 {

@@ -252,7 +252,9 @@ fn unreadable(file: &Path, error: &std::io::Error) -> String {
     let file = file.display();
     match error.kind() {
         std::io::ErrorKind::NotFound => {
-            format!("{file} does not exist; write the secret into it (`tagalong key new ID --out {file}` makes one for a [[key]]), or correct the path.")
+            format!(
+                "{file} does not exist; write the secret into it (`tagalong key new ID --out {file}` makes one for a [[key]]), or correct the path."
+            )
         }
         std::io::ErrorKind::PermissionDenied => {
             let user = rustix::process::geteuid().as_raw();

@@ -121,8 +121,7 @@ mod tests {
     #[tokio::test]
     async fn a_written_login_is_read_back_and_private() {
         let place = tempfile::tempdir().expect("a folder");
-        let login =
-            Login { host: "registry.example.com".into(), user: "robot".into(), password: Secret::new("pass:word".into()) };
+        let login = Login { host: "registry.example.com".into(), user: "robot".into(), password: Secret::new("pass:word".into()) };
         let folder = docker_config(&place.path().join("passing"), &login).expect("a folder");
         for path in [folder.path(), &folder.path().join("config.json")] {
             assert_eq!(std::fs::metadata(path).expect("it is there").permissions().mode() & 0o077, 0);
