@@ -1,10 +1,12 @@
 //! `tagalong status`.
 
+use clap_complete::ArgValueCompleter;
 use smoke::Report;
 
 use crate::api;
 use crate::api::Word;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
@@ -21,6 +23,7 @@ const NOT_WELL: u8 = 20;
 #[command(after_help = "Exit codes: 0 every service shown is well, has nothing yet or is being deployed · 20 one is DOWN, UNHEALTHY, DRIFT or UNKNOWN · 1 error")]
 pub(crate) struct Args {
     /// The service [default: all]
+    #[arg(add = ArgValueCompleter::new(complete::services))]
     service: Option<ServiceName>,
     /// Show which calls were refused since the server began, and why
     #[arg(long, conflicts_with = "service")]
