@@ -20,7 +20,9 @@ use crate::model::State;
 const NOT_WELL: u8 = 20;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 every service shown is well, has nothing yet or is being deployed · 20 one is DOWN, UNHEALTHY, DRIFT or UNKNOWN · 1 error")]
+#[command(
+    after_help = "Exit codes: 0 every service shown is well, has nothing yet or is being deployed · 20 one is DOWN, UNHEALTHY, DRIFT or UNKNOWN · 1 error"
+)]
 pub(crate) struct Args {
     /// The service [default: all]
     #[arg(add = ArgValueCompleter::new(complete::services))]
@@ -36,23 +38,20 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         refused(output, &client.get("/api/v1/refused").await?);
         return Ok(0);
     }
-    let services = match &args.service {
-        Some(name) => {
-            let service: api::Service = client.get(&format!("/api/v1/services/{name}")).await?;
-            if output.is_json() {
-                output.json(&service);
-            }
-            vec![service]
+    let services = if let Some(name) = &args.service {
+        let service: api::Service = client.get(&format!("/api/v1/services/{name}")).await?;
+        if output.is_json() {
+            output.json(&service);
         }
-        None => {
-            let all: api::Services = client.get("/api/v1/services").await?;
-            if output.is_json() {
-                output.json(&all);
-            } else if all.services.is_empty() {
-                output.say("No service is configured; add a [service.NAME] to the configuration.");
-            }
-            all.services
+        vec![service]
+    } else {
+        let all: api::Services = client.get("/api/v1/services").await?;
+        if output.is_json() {
+            output.json(&all);
+        } else if all.services.is_empty() {
+            output.say("No service is configured; add a [service.NAME] to the configuration.");
         }
+        all.services
     };
     for (at, service) in services.iter().enumerate().filter(|_| !output.is_json()) {
         if at > 0 {

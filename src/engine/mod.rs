@@ -9,8 +9,8 @@ mod error;
 
 pub use calls::Engine;
 pub use compose::{
-    Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinMode, PinnedNow, Resolved, Server,
-    Service, Use, Version,
+    Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinMode, PinnedNow, Resolved,
+    Server, Service, Use, Version,
 };
 pub use container::{Ailment, Container, ContainerState, Health};
 pub use error::EngineError;

@@ -227,18 +227,18 @@ mod tests {
     use super::RefusedCalls;
     use crate::model::KeyId;
 
-    fn stranger(number: u8) -> Option<IpAddr> {
-        Some(Ipv4Addr::new(192, 0, 2, number).into())
+    fn stranger(number: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, number).into()
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_strangers_push_nobody_out() {
         let calls = RefusedCalls::default();
         let ci = KeyId::parse("ci").unwrap();
-        calls.note(Check::Clock(-400), Some(&ci), stranger(1));
+        calls.note(Check::Clock(-400), Some(&ci), Some(stranger(1)));
         for number in 0..=255 {
-            calls.note(Check::NoProof, None, stranger(number));
-            calls.note(Check::NoProof, None, stranger(number));
+            calls.note(Check::NoProof, None, Some(stranger(number)));
+            calls.note(Check::NoProof, None, Some(stranger(number)));
         }
         let shown = calls.list();
         assert_eq!(shown.calls.len(), MOST_KEPT + 1);

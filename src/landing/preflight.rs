@@ -23,7 +23,7 @@ pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<
     let running: Vec<&Container> = seen::pinned(&resolved, &containers).filter(|one| one.is_running()).collect();
     if running.is_empty() {
         site.record.journal.note("no container of the stack is running");
-        return Ok(Ground { resolved, ran_before: None, baseline: release.verified_with.clone() });
+        return Ok(Ground { resolved, ran_before: None, baseline: release.verified_with.as_deref().cloned() });
     }
     let ran_before = running.iter().map(|one| format!("{} ({})", one.service, one.image)).collect::<Vec<_>>().join(", ");
     site.record.journal.note(format!("running now: {ran_before}"));
@@ -31,7 +31,7 @@ pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<
     let tag = running.iter().find_map(|one| pins.iter().find_map(|pin| seen::tag_of(one, &pin.image)));
     // What is to be mended excuses nothing: the release must be as good as it was when it was verified.
     let baseline = match site.order.kind {
-        OrderKind::Repair => release.verified_with.clone(),
+        OrderKind::Repair => release.verified_with.as_deref().cloned(),
         _ => look_at_the_page(site, tag.map(|tag| tag.to_string())).await?,
     };
     Ok(Ground { resolved, ran_before: Some(ran_before), baseline })

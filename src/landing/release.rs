@@ -16,7 +16,7 @@ pub(super) struct Release {
     /// Whether it must not be rolled back past.
     pub(super) barrier: bool,
     /// What a look at its page has found when it was verified, where it is landed again.
-    pub(super) verified_with: Option<Report>,
+    pub(super) verified_with: Option<Box<Report>>,
 }
 
 impl Release {

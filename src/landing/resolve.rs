@@ -53,7 +53,7 @@ async fn last_verified(site: &mut Site<'_>) -> Result<Release, Stop> {
     let newest = site.record.past.verified().await?.into_iter().next();
     let none = || Stop::refused(Guard::NoTarget, "there is no verified release that could be landed again.");
     let live = newest.ok_or_else(none)?.map_err(|error| Fault::Record(error.to_string()))?;
-    let release = Release { verified_with: live.report.clone(), ..Release::recorded(&live) };
+    let release = Release { verified_with: live.report.clone().map(Box::new), ..Release::recorded(&live) };
     site.record.journal.note(format!("{} landed it: {release}", live.id));
     site.order.tag = release.images.first().and_then(|image| image.tag.clone());
     site.order.commit = live.order.commit;

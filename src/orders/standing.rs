@@ -32,7 +32,8 @@ pub(super) struct Now<'a> {
     pub(super) pinned: Result<&'a [PinnedNow], String>,
     /// The images on the host, where they were listed.
     pub(super) images: Option<&'a Images>,
-    pub(super) now_ms: i64,
+    /// The time (ms since 1970, UTC).
+    pub(super) at_ms: i64,
 }
 
 /// Something that is not as it should be, as a sentence.
@@ -48,7 +49,7 @@ pub(super) fn standing(now: &Now<'_>) -> Standing {
     };
     let Some(live) = now.live else { return without_a_release(now, containers) };
     let mut faults = missing(live, containers);
-    faults.extend(containers.iter().filter(|one| counts(live, one)).filter_map(|one| fault_of(live, one, now.now_ms)));
+    faults.extend(containers.iter().filter(|one| counts(live, one)).filter_map(|one| fault_of(live, one, now.at_ms)));
     faults.extend(containers.iter().filter_map(|one| other_image(live, one, now.images)));
     faults.extend(other_pins(live, pinned));
     said(faults, || mend(now, live))
@@ -77,7 +78,7 @@ fn said(mut faults: Vec<Fault>, mend: impl FnOnce() -> String) -> Standing {
 fn without_a_release(now: &Now<'_>, containers: &[Container]) -> Standing {
     let service = now.service;
     if let Some(left) = now.changed {
-        let faults: Vec<Fault> = containers.iter().filter(|one| !one.is_one_off).filter_map(|one| ails(one, now.now_ms)).collect();
+        let faults: Vec<Fault> = containers.iter().filter(|one| !one.is_one_off).filter_map(|one| ails(one, now.at_ms)).collect();
         let is_there = containers.iter().any(Container::is_running);
         let nothing = (Word::Down, "Nothing of it runs, and no release was verified yet.".to_owned());
         let faults = if is_there || !faults.is_empty() { faults } else { vec![nothing] };
@@ -111,10 +112,11 @@ pub(super) fn next_step(ended: &Deployment) -> Option<String> {
     let (id, service) = (&ended.id, &ended.order.service);
     match outcome {
         Outcome::RolledBack { .. } => Some(format!("tagalong logs {id}")),
-        Outcome::RollbackFailed { .. } => Some(format!("tagalong repair {service}")),
+        Outcome::RollbackFailed { .. } | Outcome::Cancelled { changed: true, brought_back: false, .. } => {
+            Some(format!("tagalong repair {service}"))
+        }
         Outcome::Broken { .. } | Outcome::Failed { .. } => Some(format!("tagalong retry {id}")),
         Outcome::NeedsOperator { .. } => Some(format!("tagalong rollback {service}")),
-        Outcome::Cancelled { changed: true, brought_back: false, .. } => Some(format!("tagalong repair {service}")),
         _ => None,
     }
 }
@@ -311,7 +313,7 @@ mod tests {
             containers: Ok(containers),
             pinned: Ok(pinned),
             images: None,
-            now_ms: NOW_MS,
+            at_ms: NOW_MS,
         })
     }
 
@@ -380,7 +382,7 @@ mod tests {
             containers: Err("Docker is away".into()),
             pinned: Ok(&[]),
             images: None,
-            now_ms: NOW_MS,
+            at_ms: NOW_MS,
         };
         assert_eq!(standing(&now()).word, Word::Unknown);
         let running = Some(&live);
@@ -401,7 +403,7 @@ mod tests {
                 containers: Ok(containers),
                 pinned: Ok(&[]),
                 images: None,
-                now_ms: NOW_MS,
+                at_ms: NOW_MS,
             };
             let standing = standing(&now);
             (standing.word, standing.mend.unwrap_or_default())
@@ -428,7 +430,7 @@ mod tests {
             containers: Ok(&containers),
             pinned: Ok(&pinned),
             images: None,
-            now_ms: NOW_MS,
+            at_ms: NOW_MS,
         };
         assert_eq!(standing(&now).word, Word::Ok);
         assert_eq!(standing(&Now { live: Some(&live()), ..now }).word, Word::Drift);

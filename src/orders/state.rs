@@ -115,7 +115,7 @@ fn standing_of(service: &Service, recorded: &Recorded<'_>, seen: &Seen) -> Stand
         containers: seen.containers.as_ref().map(|all| all.as_slice()).map_err(Clone::clone),
         pinned: seen.pinned.as_deref().map_err(Clone::clone),
         images: seen.images.as_ref(),
-        now_ms: clock::now_ms(),
+        at_ms: clock::now_ms(),
     })
 }
 

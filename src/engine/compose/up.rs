@@ -208,9 +208,8 @@ mod tests {
 
     #[test]
     fn what_is_mended_is_started_or_made_anew() {
-        let calls = |there: &[Container]| -> Vec<String> {
-            Plan::new(&stack(), there, true).calls().iter().map(|call| call.join(" ")).collect()
-        };
+        let calls =
+            |there: &[Container]| -> Vec<String> { Plan::new(&stack(), there, true).calls().iter().map(|call| call.join(" ")).collect() };
         let all = ["db", "disk", "other", "side", "migrate"].map(|name| container(name, "running", 0));
         let with = |others: &[Container]| -> Vec<Container> {
             let is_other = |one: &&Container| !others.iter().any(|other| other.service == one.service);

@@ -172,19 +172,9 @@ fn bearer_of<'k>(token: &str, keys: impl Iterator<Item = &'k Key>) -> Option<&'k
 }
 
 /// The key that made one of the signatures.
-fn signer_of<'k>(
-    id: &str,
-    timestamp_s: i64,
-    signatures: &str,
-    body: &[u8],
-    keys: impl Iterator<Item = &'k Key>,
-) -> Option<&'k Key> {
-    let given: Vec<Vec<u8>> = signatures
-        .split(' ')
-        .filter_map(|one| one.strip_prefix("v1,"))
-        .take(16)
-        .filter_map(|one| STANDARD.decode(one).ok())
-        .collect();
+fn signer_of<'k>(id: &str, timestamp_s: i64, signatures: &str, body: &[u8], keys: impl Iterator<Item = &'k Key>) -> Option<&'k Key> {
+    let given: Vec<Vec<u8>> =
+        signatures.split(' ').filter_map(|one| one.strip_prefix("v1,")).take(16).filter_map(|one| STANDARD.decode(one).ok()).collect();
     let matches = |key: &Key| {
         let KeyProof::Webhook(secret) = &key.proof else { return false };
         let right = webhook_mac(secret, id, timestamp_s, body);
