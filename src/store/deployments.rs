@@ -111,8 +111,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn last_ended(&self, service: &ServiceName) -> Result<Option<Deployment>, StoreError> {
-        let filter = Filter { service: Some(service.clone()), state: Some("done".to_owned()), before: None, limit: 1 };
-        Ok(self.list(&filter).await?.deployments.pop())
+        let last = sqlx::query(select_deployments!("WHERE d.service = $1 AND d.state = 'done' ORDER BY d.id DESC LIMIT 1"));
+        let row = self.gate.fetch_optional(last.bind(service.as_str())).await?;
+        Ok(row.and_then(|row| rows::deployment(&row).ok()))
     }
 
     /// How many deployments wait and how many run.
