@@ -62,9 +62,10 @@ fn show(output: &Output, one: &api::Deployment) {
     let word = output.paint(tone, &format!("{word:<15}"));
     output.say(&format!("{}  {}  {word}  {tag}", one.id, clock::local(one.created_ms)));
     let took = one.took_ms.map_or(String::new(), |took| format!(", took {}", duration(took)));
-    let cause = one.cause.as_ref().map_or(String::new(), |cause| format!(", {}", cause.replacen(' ', " of ", 1)));
-    let mut facts = vec![format!("{} by {}{took}{cause}", one.kind.as_str(), one.caller)];
-    facts.extend(one.reason.as_ref().map(|reason| format!("reason: {reason}")));
+    let cause = one.cause.as_ref().map(|cause| cause.replacen(' ', " of ", 1)).unwrap_or_default();
+    let comma = if cause.is_empty() { "" } else { ", " };
+    let mut facts = vec![format!("{} by {}{took}{comma}{cause}", one.kind.as_str(), one.caller)];
+    facts.extend(one.reason.as_ref().filter(|reason| **reason != cause).map(|reason| format!("reason: {reason}")));
     // What went as it was ordered needs no more words.
     let is_plain = matches!(&one.state, State::Done { outcome: Outcome::Live { warnings, page_seen: true } } if warnings.is_empty());
     facts.extend(one.summary.clone().filter(|_| !is_plain || one.kind != OrderKind::Deploy));

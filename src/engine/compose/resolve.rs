@@ -103,7 +103,7 @@ impl Compose {
         if self.holds_dotenv(&runs.ours) {
             return Some("the file .env is mounted into a service, as a volume, config or secret".to_owned());
         }
-        runs.hand.as_ref().ok().and_then(|hand| marked(hand, 1).filter(|said| said.contains("reaches more")))
+        runs.hand.as_ref().ok().and_then(|hand| marked(hand, 1).filter(|said| said.contains("changes more")))
     }
 
     /// Whether the file `.env` itself is mounted somewhere: replacing it would leave the old one in the container.
