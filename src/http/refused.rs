@@ -164,7 +164,8 @@ impl RefusedCalls {
         if !kept.count.is_power_of_two() || !may_log(lines, now_ms) {
             return;
         }
-        let (count, key) = (kept.count, kept.key.as_ref().map_or("unknown", |key| key.as_str()));
+        let count = kept.count;
+        let key = kept.key.as_ref().map_or("unknown", |key| key.as_str());
         let address = address.map_or_else(|| "socket".to_owned(), |address| address.to_string());
         tracing::warn!(check = check.name(), key, address, count, why = check.words(), "a call was refused");
     }

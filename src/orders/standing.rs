@@ -109,7 +109,8 @@ fn mend(now: &Now<'_>, live: &Deployment) -> String {
 /// What a person does after a deployment that did not end well.
 pub(super) fn next_step(ended: &Deployment) -> Option<String> {
     let State::Done { outcome } = &ended.state else { return None };
-    let (id, service) = (&ended.id, &ended.order.service);
+    let id = &ended.id;
+    let service = &ended.order.service;
     match outcome {
         Outcome::RolledBack { .. } => Some(format!("tagalong logs {id}")),
         Outcome::RollbackFailed { .. } | Outcome::Cancelled { changed: true, brought_back: false, .. } => {
