@@ -6,6 +6,7 @@
 //! * A call that ends with an error has changed nothing, unless its words here say what may have changed.
 //! * Whatever is not named by a pin (a database, a worker, its volumes) has the same life before and after every call.
 //! * What is *observed* is shown and waited for; what decides an outcome is a look of its own.
+//! * Without leave ([`Engine::acting_for`]) nothing is changed.
 //! * A call ends soon after its `cancel`, and then nothing that it started runs any more.
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::time::Instant;
 
 use process::Cancel;
 use process::Command;
+use process::Ended;
 use process::Stream;
 
 use crate::config::Stack;
@@ -33,8 +35,10 @@ use crate::engine::compose::Server;
 use crate::engine::compose::Version;
 use crate::engine::container::Container;
 use crate::engine::error::EngineError;
+use crate::engine::right::Right;
 use crate::model::ImageRef;
 use crate::model::ServiceName;
+use crate::store::RunLease;
 
 /// A stack on what it runs on.
 #[derive(Debug, Clone)]
@@ -45,7 +49,8 @@ pub enum Engine {
 
 /// Making one.
 impl Engine {
-    /// The engine of `stack`, on `daemon` where it needs one. Nothing is asked yet, no lock is held, and nothing is waited for.
+    /// The engine of `stack`, on `daemon` where it needs one, for looking only. Nothing is asked yet, no lock is held, and nothing is
+    /// waited for.
     #[must_use]
     pub fn new(daemon: &Daemon, stack: &Stack) -> Self {
         match stack {
@@ -58,6 +63,22 @@ impl Engine {
     pub fn locked(self, lock: Arc<File>) -> Self {
         match self {
             Self::Compose(compose) => Self::Compose(compose.locked(lock)),
+        }
+    }
+
+    /// The same, which acts for the run that has `lease`: leave is asked for right before each act, and without it nothing is done.
+    #[must_use]
+    pub fn acting_for(self, lease: RunLease) -> Self {
+        match self {
+            Self::Compose(compose) => Self::Compose(compose.acting(Right::Run(lease))),
+        }
+    }
+
+    /// The same, which acts without leave. For whoever has the stack to himself, as the contract suite has.
+    #[must_use]
+    pub fn acting_alone(self) -> Self {
+        match self {
+            Self::Compose(compose) => Self::Compose(compose.acting(Right::Alone)),
         }
     }
 
@@ -375,6 +396,16 @@ impl Engine {
     ) -> Result<Command, EngineError> {
         match self {
             Self::Compose(compose) => compose.hook(resolved, place, argv, env, deadline).await,
+        }
+    }
+
+    /// Runs the command of a hook to its end.
+    ///
+    /// # Errors
+    /// When nothing more may be done on the host; nothing was started then.
+    pub async fn run_hook(&self, command: &Command, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Result<Ended, EngineError> {
+        match self {
+            Self::Compose(compose) => compose.run_hook(command, cancel, each).await,
         }
     }
 }

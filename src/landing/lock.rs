@@ -59,6 +59,16 @@ pub(super) async fn take(site: &mut Site<'_>, stake: Stake) -> Result<HostLock, 
                 wait.say(site, &format!("{error} What was changed waits for that, at most {}", bound(site)));
                 wait.rest().await;
             }
+            LockError::Taken(..) if site.lease.is_taken_over() => match HostLock::take_from_hung(&dir, site.record.id().as_str()).await {
+                Ok(Some(lock)) => {
+                    site.record
+                        .journal
+                        .warning("the server that carried this out hangs; its programs were ended, and its lock is none any more");
+                    return Ok(lock);
+                }
+                Ok(None) => wait.say(site, &format!("{error} It is waited for, at most {}", bound(site))),
+                Err(error) => return Err(Fault::Lock(error).into()),
+            },
             LockError::Taken(..) if is_ours(site, &dir).await => {
                 wait.say(site, &format!("{} is still locked for another order, which is waited for", dir.display()));
                 continue;

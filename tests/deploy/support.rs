@@ -113,6 +113,21 @@ impl Server {
         assert!(self.child.wait().expect("a child").success());
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops it where it is, and nothing that it has started.
+    pub(crate) fn freeze(&self) {
+        host("kill", &["-STOP", &self.pid().to_string()]);
+    }
+
+    /// Its process id where it is stopped.
+    pub(crate) fn stopped(&self) -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')).then(|| self.pid())
+    }
+
     /// Status and body of a GET.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let answer = self.http.get(format!("http://tagalong{path}")).send().await;

@@ -52,15 +52,52 @@ impl HostLock {
     /// When the file cannot be made, or somebody else still has the lock; the text names them.
     pub async fn take(dir: &Path, work: &str, patience: Duration) -> Result<Self, LockError> {
         let path = dir.join(NAME);
-        let file = open(&path)?;
+        let mut file = open(&path)?;
         let until = tokio::time::Instant::now() + patience;
-        while !tried(&file, &path)? {
+        loop {
+            let is_had = tried(&file, &path)?;
+            if !stands_at(&file, &path) {
+                // Another file took its place ([`HostLock::take_from_hung`]), and is the lock now.
+                file = open(&path)?;
+                continue;
+            }
+            if is_had {
+                return Ok(Self::taken(file, work));
+            }
             if tokio::time::Instant::now() >= until {
                 return Err(LockError::Taken(dir.to_owned(), names(&holders(dir))));
             }
             tokio::time::sleep(AGAIN).await;
         }
-        Ok(Self::taken(file, work))
+    }
+
+    /// Takes the lock of `dir` for `work` from another tagalong that lives, has it for this very work, and may not do that any more:
+    /// it hangs, or was stopped. What it has started is ended, and another file takes the place of the one that it holds. None where
+    /// nobody has it so, or where what was started cannot be ended.
+    ///
+    /// It must be certain that the other starts nothing more, whenever it goes on.
+    ///
+    /// # Errors
+    /// When the new file cannot be made.
+    pub async fn take_from_hung(dir: &Path, work: &str) -> Result<Option<Self>, LockError> {
+        let path = dir.join(NAME);
+        let owner = Owner::read(&path);
+        if owner.work != work || !owner.is_alive() || owner.is_me() {
+            return Ok(None);
+        }
+        let is_its = |(pid, taker): &(i32, i32)| *pid != owner.pid && *pid != my_pid() && [owner.pid, 0].contains(taker);
+        let started = || holding(&path).into_iter().filter(is_its).map(|(pid, _)| pid).collect::<Vec<_>>();
+        end(started).await;
+        if !started().is_empty() || Owner::read(&path) != owner {
+            return Ok(None);
+        }
+        let fresh = || -> std::io::Result<File> {
+            let fresh = tempfile::Builder::new().prefix(".tagalong-lock-").tempfile_in(dir)?;
+            fresh.as_file().set_permissions(std::fs::metadata(&path)?.permissions())?;
+            fresh.as_file().try_lock()?;
+            fresh.persist(&path).map_err(|error| error.error)
+        };
+        fresh().map(|file| Some(Self::taken(file, work))).map_err(|error| LockError::File(path.clone(), error))
     }
 
     /// Takes the lock that is the file `path`, waiting at most `patience` for a living owner. What an owner that has died left
@@ -118,6 +155,12 @@ fn tried(file: &File, path: &Path) -> Result<bool, LockError> {
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(LockError::File(path.to_owned(), error)),
     }
+}
+
+/// Whether `file` is the one that `path` names.
+fn stands_at(file: &File, path: &Path) -> bool {
+    let same = |ours: std::fs::Metadata, there: std::fs::Metadata| (ours.dev(), ours.ino()) == (there.dev(), there.ino());
+    file.metadata().and_then(|ours| Ok(same(ours, std::fs::metadata(path)?))).unwrap_or(false)
 }
 
 /// `PID START`, where START tells a process from a later one of the same number; none when it has ended.
