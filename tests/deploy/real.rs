@@ -187,7 +187,9 @@ impl Site {
         let page = Arc::new(Gate::default());
         let (gate, asked, name) = (Arc::clone(&page), docker.clone(), format!("{project}-web-1"));
         let proxy = Http::serve(move |request| {
-            gate.pass();
+            if !request.is_watcher() {
+                gate.pass();
+            }
             let ip = asked.tries(&["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", &name]);
             outside::forward(&format!("{ip}:80"), request).unwrap_or_else(|error| Answer::text(502, error.to_string()))
         });
@@ -411,7 +413,7 @@ impl Daemon {
     pub(crate) async fn start(dir: &Path, keeps: bool) -> Self {
         let docker = Docker { host: Some(format!("unix://{}", dir.join("s").display())) };
         let number = make_bridge();
-        let daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir, number, keeps), docker, number, keeps };
+        let mut daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir, number, keeps), docker, number, keeps };
         daemon.answers().await;
         daemon
     }
@@ -433,8 +435,18 @@ impl Daemon {
             .expect("dockerd starts")
     }
 
-    async fn answers(&self) {
-        until("dockerd answers", || self.docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success())).await;
+    /// Waits until it answers. One that ends instead is started again: after a kill that is its way now and then.
+    async fn answers(&mut self) {
+        const PATIENCE: Duration = Duration::from_mins(2);
+        let began = std::time::Instant::now();
+        while !self.docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success()) {
+            if self.has_ended() {
+                self.process = Self::spawn(&self.dir, self.number, self.keeps);
+            }
+            let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            assert!(began.elapsed() < PATIENCE, "dockerd does not answer: {}", log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub(crate) async fn start_again(&mut self) {
@@ -446,8 +458,10 @@ impl Daemon {
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it lives until now");
         self.process.wait().expect("a child");
-        // Where nobody reaps it, the next dockerd would take it for one that lives.
-        std::fs::remove_file(self.dir.join("exec/containerd/containerd.pid")).expect("a file");
+        // Where nobody reaps them, or their numbers are taken again, the next dockerd would take them for ones that live.
+        for file in ["exec/containerd/containerd.pid", "pid"] {
+            let _ = std::fs::remove_file(self.dir.join(file));
+        }
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
@@ -508,7 +522,7 @@ async fn images_that_were_loaded(images: Arc<Images>) {
     site.kill_and_start().await;
     let missing = site.deploy(&images.tag("eight")).await;
     is_outcome(&missing, "failed");
-    assert!(missing["why"].as_str().unwrap().contains("bring it with `docker load`"), "{missing:#}");
+    assert!(missing["why"].as_str().unwrap().contains("load it with `docker load`"), "{missing:#}");
     let runs = |site: &Site, id: &str| assert!(site.containers()["web"].ends_with(id), "{:?}", site.containers());
     for (tag, id) in ["six", "seven"].iter().zip(&ids) {
         let ended = site.deploy(&images.tag(tag)).await;
