@@ -10,9 +10,7 @@
 //! * A call ends soon after its `cancel`, and then nothing that it started runs any more.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -21,9 +19,7 @@ use process::Command;
 use process::Ended;
 use process::Stream;
 
-use crate::config::Stack;
 use crate::engine::compose::Compose;
-use crate::engine::compose::Daemon;
 use crate::engine::compose::Forgotten;
 use crate::engine::compose::HookPlace;
 use crate::engine::compose::LocalImage;
@@ -35,69 +31,14 @@ use crate::engine::compose::Server;
 use crate::engine::compose::Version;
 use crate::engine::container::Container;
 use crate::engine::error::EngineError;
-use crate::engine::right::Right;
 use crate::model::ImageRef;
 use crate::model::ServiceName;
-use crate::store::RunLease;
 
 /// A stack on what it runs on.
 #[derive(Debug, Clone)]
 pub enum Engine {
     /// Docker Compose on one daemon.
     Compose(Compose),
-}
-
-/// Making one.
-impl Engine {
-    /// The engine of `stack`, on `daemon` where it needs one, for looking only. Nothing is asked yet, no lock is held, and nothing is
-    /// waited for.
-    #[must_use]
-    pub fn new(daemon: &Daemon, stack: &Stack) -> Self {
-        match stack {
-            Stack::Compose(stack) => Self::Compose(Compose::new(daemon, stack.clone())),
-        }
-    }
-
-    /// The same, whose programs hold `lock`, the host lock's file: one that outlives us still holds it.
-    #[must_use]
-    pub fn locked(self, lock: Arc<File>) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.locked(lock)),
-        }
-    }
-
-    /// The same, which acts for the run that has `lease`: leave is asked for right before each act, and without it nothing is done.
-    #[must_use]
-    pub fn acting_for(self, lease: RunLease) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.acting(Right::Run(lease))),
-        }
-    }
-
-    /// The same, which acts without leave. For whoever has the stack to himself, as the contract suite has.
-    #[must_use]
-    pub fn acting_alone(self) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.acting(Right::Alone)),
-        }
-    }
-
-    /// The same, which waits at most the configured time for an engine that does not answer, and says so by `tell`. As long as it
-    /// lives, what happens on the host is listened to, and an outage is noticed, however short.
-    #[must_use]
-    pub fn patient(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.patient(tell)),
-        }
-    }
-
-    /// The same, which waits for nothing.
-    #[must_use]
-    pub fn impatient(&self) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.impatient()),
-        }
-    }
 }
 
 /// Whether it is there.

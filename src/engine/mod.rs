@@ -6,6 +6,7 @@ mod calls;
 mod compose;
 mod container;
 mod error;
+mod made;
 mod right;
 
 pub use calls::Engine;

@@ -150,6 +150,10 @@ fn only_the_engine_runs_programs_for_a_run() {
         .filter(|file| pattern.is_match(&product_text(file).replace("pub use process::{", "")))
         .map(|file| file.strip_prefix(source()).expect("below src").display().to_string())
         .collect();
+    let mut all = Vec::new();
+    files(&source(), &mut all);
+    let alone: Vec<_> = all.iter().filter(|file| product_text(file).contains(".acting_alone(")).collect();
+    assert!(alone.is_empty(), "only tests have a stack to themselves: {alone:?}");
     assert_eq!(runs.into_iter().collect::<std::collections::BTreeSet<_>>(), known.iter().map(|file| format!("engine/{file}")).collect());
 }
 
