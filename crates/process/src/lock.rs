@@ -389,4 +389,19 @@ mod tests {
         assert!(end_left_behind(dir.path(), "d1").await >= 1);
         assert!(HostLock::take(dir.path(), "d2", Duration::from_secs(5)).await.is_ok());
     }
+
+    /// The lock is the file that stands there, whoever still holds the one before.
+    #[tokio::test]
+    async fn a_lock_whose_file_was_replaced_is_the_new_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let old = HostLock::take(dir.path(), "d1", Duration::ZERO).await.expect("the lock");
+        let fresh = dir.path().join("fresh");
+        let file = std::fs::File::create(&fresh).expect("a file");
+        file.lock().expect("nobody else has it");
+        std::fs::rename(&fresh, dir.path().join(super::NAME)).expect("a new name");
+        assert!(HostLock::take(dir.path(), "d2", Duration::ZERO).await.is_err());
+        drop(file);
+        assert!(HostLock::take(dir.path(), "d2", Duration::from_secs(5)).await.is_ok(), "the old one is none any more");
+        drop(old);
+    }
 }
