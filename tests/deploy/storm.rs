@@ -83,7 +83,7 @@ impl Disk {
 
     fn fill(&self) {
         let mut file = std::fs::File::create(self.0.join("fill")).expect("a file");
-        while file.write_all(&[0; 65536]).is_ok() {}
+        while file.write_all(&[0; 4096]).is_ok() {}
     }
 
     fn empty(&self) {
@@ -389,7 +389,7 @@ fn configure(places: &[PathBuf], url: Option<&str>) {
     if let Some(url) = url {
         std::fs::write(root.join("postgres.url"), url).expect("a file");
         let file = root.join("postgres.url");
-        text += &format!("[store]\nlease_s = {LEASE_S}\npostgres_url_file = \"{}\"\n", file.display());
+        text.extend([format!("[store]\nlease_s = {LEASE_S}\npostgres_url_file = \"{}\"\n", file.display())]);
     }
     for place in places {
         std::fs::create_dir_all(place).expect("a folder");
