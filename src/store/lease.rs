@@ -55,7 +55,7 @@ fn is_over(until: Option<Instant>) -> bool {
 }
 
 impl RunLease {
-    /// Whether another server had the run before, and did not renew its lease.
+    /// Whether somebody had the run before whom this very database refuses leave by now.
     #[must_use]
     pub fn is_taken_over(&self) -> bool {
         self.is_taken_over

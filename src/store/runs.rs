@@ -215,7 +215,7 @@ impl Store {
             let is_own = left.executor.as_deref() == Some(executor);
             let wanted = if is_own { !at_work.contains(&left.id) } else { self.leases.has_run_out(&left.id, left.stored, lease) };
             if wanted && services.contains(&left.service) {
-                taken.extend(of_one(self.take_over(&left, executor, lease, !is_own).await)?);
+                taken.extend(of_one(self.take_over(&left, executor, lease).await)?);
             }
             others.push(left.id);
         }
@@ -223,7 +223,7 @@ impl Store {
         Ok(taken)
     }
 
-    async fn take_over(&self, left: &Left, executor: &str, lease: Duration, is_others: bool) -> Result<Option<Turn>, StoreError> {
+    async fn take_over(&self, left: &Left, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
         // One that does not read is said, and stays as it is.
         if self.get(&left.id).await?.is_none() {
             return Ok(None);
@@ -247,7 +247,8 @@ impl Store {
         let hold = holds::of(&mut tx, left.service.as_str()).await?;
         tx.commit().await?;
         let Some(deployment) = self.get(&left.id).await? else { return Ok(None) };
-        self.leases.begin(&self.leases_gate, deployment.fence(), asked, lease, is_others);
+        // Over a copy of an SQLite database an earlier owner may go on by its own.
+        self.leases.begin(&self.leases_gate, deployment.fence(), asked, lease, !self.is_sqlite);
         Ok(Some(Turn { deployment, hold }))
     }
 

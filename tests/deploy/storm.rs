@@ -128,17 +128,19 @@ const BLOWS: [Blow; 12] = [
     Blow::HandEdits,
 ];
 
+/// It ends in the order of its fields.
 struct Storm {
     dice: Dice,
-    /// Data folder, stack, Docker.
-    disks: [Disk; 3],
     servers: Vec<Server>,
+    data_disk: Disk,
+    stack_disk: Disk,
     /// The folder of each server's configuration.
     places: Vec<PathBuf>,
     site: Site,
     is_away: Arc<AtomicBool>,
     _registry: Http,
     daemon: Daemon,
+    docker_disk: Disk,
     images: Images,
     url: Option<String>,
     accepted: Vec<String>,
@@ -172,7 +174,7 @@ impl Storm {
         let mut site = Site::make(&images, &daemon.docker, &registry.port.to_string(), slow).await;
         site.server.take().expect("a server").stop();
         let root = site.dir.path().to_owned();
-        let disks = [Disk::over(&root.join("data"), "24m"), Disk::over(&root.join("stack"), "2m"), docker_disk];
+        let (data_disk, stack_disk) = (Disk::over(&root.join("data"), "24m"), Disk::over(&root.join("stack"), "2m"));
         let url = match database {
             Database::Sqlite => None,
             Database::Postgres => Some(Cluster::new_database().await),
@@ -187,7 +189,9 @@ impl Storm {
         let (accepted, blows) = (Vec::new(), BTreeMap::new());
         Self {
             dice,
-            disks,
+            data_disk,
+            stack_disk,
+            docker_disk,
             servers,
             places,
             site,
@@ -236,9 +240,9 @@ impl Storm {
                 self.dice.pause(if self.url.is_some() { LEASE_S * 2000 } else { 1000 }).await;
             }
             Blow::RegistryAway => self.is_away.store(true, Ordering::SeqCst),
-            Blow::FullData => self.disks[0].fill(),
-            Blow::FullStack => self.disks[1].fill(),
-            Blow::FullDocker => self.disks[2].fill(),
+            Blow::FullData => self.data_disk.fill(),
+            Blow::FullStack => self.stack_disk.fill(),
+            Blow::FullDocker => self.docker_disk.fill(),
             Blow::HandStops => drop(self.site.docker.tries(&["stop", "-t", "1", &format!("{}-web-1", self.site.project)])),
             Blow::HandEdits => self.edit(),
         }
@@ -268,7 +272,7 @@ impl Storm {
     /// Everything that was taken away is there again.
     async fn calm(&mut self) {
         self.is_away.store(false, Ordering::SeqCst);
-        self.disks.iter().for_each(Disk::empty);
+        [&self.data_disk, &self.stack_disk, &self.docker_disk].into_iter().for_each(Disk::empty);
         if self.daemon.has_ended() {
             self.daemon.start_again().await;
         }

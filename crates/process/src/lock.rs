@@ -57,7 +57,7 @@ impl HostLock {
         loop {
             let is_had = tried(&file, &path)?;
             if !stands_at(&file, &path) {
-                // Another file took its place ([`HostLock::take_from_hung`]), and is the lock now.
+                // Another file took its place ([`HostLock::take_from_stopped`]), and is the lock now.
                 file = open(&path)?;
                 continue;
             }
@@ -71,18 +71,18 @@ impl HostLock {
         }
     }
 
-    /// Takes the lock of `dir` for `work` from another tagalong that lives, has it for this very work, and may not do that any more:
-    /// it hangs, or was stopped. What it has started is ended, and another file takes the place of the one that it holds. None where
-    /// nobody has it so, or where what was started cannot be ended.
+    /// Takes the lock of `dir` for `work` from another tagalong that has it for this very work and was stopped, so that it does not let
+    /// go. What it has started is ended, and another file takes the place of the one that it holds. None where nobody has it so, or
+    /// where what was started cannot be ended.
     ///
-    /// It must be certain that the other starts nothing more, whenever it goes on.
+    /// It must be certain that the other starts nothing more for this work, whenever it goes on.
     ///
     /// # Errors
     /// When the new file cannot be made.
-    pub async fn take_from_hung(dir: &Path, work: &str) -> Result<Option<Self>, LockError> {
+    pub async fn take_from_stopped(dir: &Path, work: &str) -> Result<Option<Self>, LockError> {
         let path = dir.join(NAME);
         let owner = Owner::read(&path);
-        if owner.work != work || !owner.is_alive() || owner.is_me() {
+        if owner.work != work || !owner.is_stopped() || owner.is_me() {
             return Ok(None);
         }
         let is_its = |(pid, taker): &(i32, i32)| *pid != owner.pid && *pid != my_pid() && [owner.pid, 0].contains(taker);
@@ -194,6 +194,13 @@ impl Owner {
 
     fn is_alive(&self) -> bool {
         Pid::from_raw(self.pid).and_then(identity).is_some_and(|now| now == self.name)
+    }
+
+    /// By a signal or a debugger, so that it does nothing until somebody lets it go on.
+    fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let is_stopped = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']));
+        is_stopped && self.is_alive()
     }
 
     fn is_me(&self) -> bool {
