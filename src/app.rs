@@ -28,6 +28,7 @@ use crate::executor::Here;
 use crate::http;
 use crate::http::Capacity;
 use crate::http::Listening;
+use crate::http::Readers;
 use crate::http::Repeats;
 use crate::http::Shared;
 use crate::journal::Hub;
@@ -200,6 +201,7 @@ impl App {
             reloader,
             token_key,
             followers: Arc::default(),
+            readers: Readers::default(),
             repeats: Repeats::default(),
             most_followers: capacity.followers,
             large_bodies,

@@ -148,6 +148,7 @@ pub struct Metrics {
     running: Gauge,
     journal_unwritable: Gauge,
     last_live: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    away: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     datasets: DatasetMetrics,
     phases: Family<PhaseLabels, Histogram>,
 }
@@ -162,6 +163,7 @@ impl Metrics {
         let deployments = Family::default();
         let requests = Family::default();
         let last_live = Family::default();
+        let away: Family<ServiceLabels, Gauge<f64, AtomicU64>> = Family::default();
         let faults: Family<FaultLabels, Counter> = Family::default();
         let refused_calls = Counter::default();
         let waiting = Gauge::default();
@@ -176,6 +178,7 @@ impl Metrics {
         registry.register("deployments_running", "Running deployments", running.clone());
         registry.register("journal_unwritable", "1 while journal lines cannot be stored", journal_unwritable.clone());
         registry.register("last_live_timestamp", "When a release was last verified, seconds since 1970", Family::clone(&last_live));
+        registry.register_with_unit("page_away", "How long the page was away in the last deployment", Unit::Seconds, away.clone());
         let (datasets, phases) = register_datasets(&mut registry);
         let metrics = Self {
             registry,
@@ -188,6 +191,7 @@ impl Metrics {
             running,
             journal_unwritable,
             last_live,
+            away,
             datasets,
             phases,
         };
@@ -206,6 +210,11 @@ impl Metrics {
         if matches!(outcome, Outcome::Live { .. }) {
             self.last_live.get_or_create(&ServiceLabels { service: service.to_string() }).set(now_ms as f64 / 1000.0);
         }
+    }
+
+    /// Sets how long the page of `service` was away in its last deployment.
+    pub fn away(&self, service: &ServiceName, away: Duration) {
+        self.away.get_or_create(&ServiceLabels { service: service.to_string() }).set(away.as_secs_f64());
     }
 
     /// Counts what was at fault.

@@ -27,6 +27,7 @@ pub(super) async fn bring_up(site: &mut Site<'_>, pinned: &Pinned) -> Result<Out
 /// failed is no fault of the release: once Docker is back, all of it is done again. Gives what a person should look at.
 pub(super) async fn serve(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<String>, Stop> {
     const MOST_OUTAGES: u32 = 5;
+    site.watch_page();
     for _ in 0..MOST_OUTAGES {
         let outages = site.engine.outages();
         let why = match serve_once(site, leg).await {

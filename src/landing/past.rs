@@ -1,5 +1,7 @@
 //! What the record has of a service's earlier releases.
 
+use smoke::Availability;
+
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
@@ -39,6 +41,11 @@ impl Past {
     /// What waits or is carried out, and what does not read and may be either.
     pub(super) async fn unfinished(&self) -> Result<Listed, StoreError> {
         self.store.unfinished(&self.service).await
+    }
+
+    /// How the page answered during the last deployments, the newest first.
+    pub(super) async fn away(&self, most: i64) -> Result<Vec<Availability>, StoreError> {
+        self.store.last_away(&self.service, most).await
     }
 
     /// [`left_half_way`] for `order`.

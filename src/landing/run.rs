@@ -49,7 +49,7 @@ pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record,
         Some(left) => Entry::Behind(Box::new(left)),
         None => Entry::Anew(Anew { recovered, attempts: deployment.attempts, objection, recorded: Release::recorded(&deployment) }),
     };
-    let mut site = Site { host, service, order: deployment.order, engine, record, cancel };
+    let mut site = Site { host, service, order: deployment.order, engine, record, cancel, watched: None };
     if recovered {
         lock::end_left_behind(&mut site).await;
     }
@@ -174,10 +174,13 @@ async fn without_lock(site: &mut Site<'_>, stake: Stake, stop: Stop) -> Result<O
     })
 }
 
-/// Stores and tells the outcome, removes images that nothing needs any more, then lets go of the lock. Returns whether this run
+/// Stores and tells how the page answered meanwhile and the outcome, removes images that nothing needs any more, then lets go of the lock. Returns whether this run
 /// could say how it ended.
 async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool {
-    let Site { host, service, engine, record, .. } = site;
+    let Site { host, service, engine, mut record, watched, .. } = site;
+    if let Some(away) = watched.and_then(|watched| watched.seen()) {
+        record.tell_away(away).await;
+    }
     let Some(past) = record.end(outcome).await else { return false };
     if matches!(outcome, Outcome::Live { .. }) {
         retain::retain(host, &past, &service, &engine).await;

@@ -89,3 +89,24 @@ pub struct Order {
     /// Who asked.
     pub caller: Caller,
 }
+
+impl Order {
+    /// An order that says no more than what it wants, of which service, and who asked.
+    #[must_use]
+    pub fn new(kind: OrderKind, service: ServiceName, caller: Caller) -> Self {
+        Self {
+            kind,
+            service,
+            tag: None,
+            digest: None,
+            commit: None,
+            git_ref: None,
+            run_url: None,
+            run_number: None,
+            reason: None,
+            force: false,
+            dry_run: false,
+            caller,
+        }
+    }
+}

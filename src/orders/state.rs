@@ -180,6 +180,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         caller: stored.order.caller.to_string(),
         ran_before: stored.ran_before.clone(),
         report: stored.report.clone(),
+        away: stored.away,
         created_ms: stored.created_ms,
         started_ms: stored.started_ms,
         ended_ms: stored.ended_ms,

@@ -185,16 +185,17 @@ impl Store {
 /// not know there. What falls out of use goes in the next version's migration at the earliest.
 fn migrations() -> Migrator {
     let files = [
-        ("first", include_str!("migrations/1_first.sql")),
-        ("reloads", include_str!("migrations/2_reloads.sql")),
-        ("door", include_str!("migrations/3_door.sql")),
-        ("runs", include_str!("migrations/4_runs.sql")),
-        ("outbox", include_str!("migrations/5_outbox.sql")),
+        (1, "first", include_str!("migrations/1_first.sql")),
+        (2, "reloads", include_str!("migrations/2_reloads.sql")),
+        (3, "door", include_str!("migrations/3_door.sql")),
+        (4, "runs", include_str!("migrations/4_runs.sql")),
+        (5, "outbox", include_str!("migrations/5_outbox.sql")),
+        (9, "away", include_str!("migrations/9_away.sql")),
     ];
-    let step = |(at, (name, sql)): (usize, (&'static str, &'static str))| {
-        Migration::new(at as i64 + 1, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
+    let step = |(number, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
     };
-    let mut migrations = Migrator::with_migrations(files.into_iter().enumerate().map(step).collect());
+    let mut migrations = Migrator::with_migrations(files.into_iter().map(step).collect());
     migrations.set_ignore_missing(true);
     migrations
 }

@@ -51,6 +51,39 @@ async fn of_those_who_wait_the_newest_is_carried_out() {
     world.finish().await;
 }
 
+/// It is measured how long the page is away while compose replaces the container, and told beside the last times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_the_page_was_away_is_told_and_decides_nothing() {
+    let world = World::landed(&Settings::default()).await;
+    for (tag, outcome) in [("v2", "live"), ("v3", "rolled_back")] {
+        world.arm(&format!("up@{tag}"), "hang");
+        world.arm(&format!("health@{tag}"), "hang");
+        if outcome == "rolled_back" {
+            world.arm(&format!("page@{tag}"), "fail");
+        }
+        let id = world.server().deploy(tag).await;
+        world.reached(&format!("up@{tag}")).await;
+        // The old container is gone, and that is noticed; then that the new one is there.
+        for (seen, then) in [("away", "up"), ("back", "health")] {
+            world.forget(seen);
+            world.reached(seen).await;
+            world.disarm(&format!("{then}@{tag}"));
+        }
+        is_outcome(&world.server().outcome(&id).await, outcome);
+        let shown = world.server().show(&id).await;
+        let number = |name: &str| shown["away"][name].as_u64().unwrap_or_else(|| panic!("{name}: {shown}"));
+        let (requests, failed) = (number("requests"), number("failed"));
+        assert!(failed >= 1 && requests > failed && number("away_ms") > 0 && shown["away"]["is_away"] == false, "{shown}");
+        let journal = world.server().journal(&id).await;
+        let told = journal.lines().find(|line| line.contains("the page answered again after")).expect(&journal);
+        assert!(told.contains(&format!(": {failed} of {requests} requests failed")), "{told}");
+        assert!(outcome == "live" || told.contains("(away in the deployments before: "), "{told}");
+    }
+    let metrics = world.server().text("/metrics").await;
+    assert!(metrics.contains("tagalong_page_away_seconds{service=\"web\"}"), "{metrics}");
+    world.finish().await;
+}
+
 /// v2 is being undone, which nothing interrupts; a rollback waits behind it. A question must not take its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dry_run_or_an_adoption_takes_nobodys_place() {

@@ -187,7 +187,9 @@ impl Site {
         let page = Arc::new(Gate::default());
         let (gate, asked, name) = (Arc::clone(&page), docker.clone(), format!("{project}-web-1"));
         let proxy = Http::serve(move |request| {
-            gate.pass();
+            if !request.is_watcher() {
+                gate.pass();
+            }
             let ip = asked.tries(&["inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", &name]);
             outside::forward(&format!("{ip}:80"), request).unwrap_or_else(|error| Answer::text(502, error.to_string()))
         });

@@ -24,6 +24,7 @@ use reqwest::header::HeaderMap;
 use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
 use reqwest::header::TRANSFER_ENCODING;
+use reqwest::header::USER_AGENT;
 use tokio::time::Instant;
 use url::Origin;
 use url::Url;
@@ -43,7 +44,9 @@ use crate::written;
 use crate::written::header_text;
 use crate::written::without_credentials;
 
-const USER_AGENT: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"), " (smoke check)");
+const VISITOR: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"), " (smoke check)");
+/// Of requests that only ask whether anybody answers, so that logs and counters can tell them apart.
+const WATCHER: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"), " (availability)");
 
 /// What one request brought.
 #[derive(Debug)]
@@ -194,6 +197,13 @@ impl Visitor {
         self.by(&self.guarded, url, cookies).await
     }
 
+    /// The status of the answer to a request for `url`, whose body is not read; none: there is no answer.
+    pub(super) async fn status(&self, url: &Url) -> Option<u16> {
+        let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(WATCHER))]);
+        let answer = self.transport.request(url, headers).send().await.ok()?;
+        Some(answer.status().as_u16())
+    }
+
     async fn by(&self, transport: &Transport, url: &Url, cookies: &Cookies) -> Result<Answer, Box<Finding>> {
         match tokio::time::timeout(self.timeout, self.ask(transport, url, cookies)).await {
             Ok(Ok(answer)) => {
@@ -303,7 +313,7 @@ fn plain_client(tls: rustls::ClientConfig) -> ClientBuilder {
         .retry(reqwest::retry::never())
         .no_proxy()
         .referer(false)
-        .user_agent(USER_AGENT)
+        .user_agent(VISITOR)
 }
 
 /// A client that connects to `to`, whatever the name.

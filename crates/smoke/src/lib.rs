@@ -6,8 +6,11 @@
 //! compare the response with the plan, `page/` lists what the page requests, `mixed.rs` says what a browser does with each
 //! address, and `assets/` fetches them. `families.rs` tries IPv4 and IPv6 once. `catalogue.rs` holds every rule with its meaning
 //! and how long the check waits for it; a rule that judges something of its own does so in `rules/`.
+//!
+//! Beside it [`watch`] (`away.rs`) measures how long a page is away while its release is replaced.
 
 mod assets;
+mod away;
 mod browser;
 mod catalogue;
 mod certificate;
@@ -44,6 +47,7 @@ use crate::patience::Patience;
 use crate::progress::Progress;
 use crate::sample::Sample;
 
+pub use away::{Availability, watch};
 pub use catalogue::{Rule, RuleLevel, RuleName, Wait, explain, is_own_fault, rules};
 pub use page::{Asset, AssetKind, Cors, Face, PageHeaders, PageScan, Styles, Terms, When, scan};
 pub use plan::{BrowserPlan, Demands, FetchPlan, HostPattern, HttpVersion, Release, ReleaseCarrier, ReleaseProof, RuleLevels, SmokePlan};
