@@ -111,6 +111,10 @@ impl View<'_> {
             self.output.json_line(&line);
             return Ok(None);
         }
+        if line.kind == LineKind::Outcome {
+            // It is the last sentence of all.
+            return Ok(None);
+        }
         self.output.redraw("");
         if line.kind == LineKind::Step {
             self.step = Some(line.step);

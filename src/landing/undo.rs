@@ -19,6 +19,7 @@ use crate::landing::release::Pinned;
 use crate::landing::release::Way;
 use crate::landing::site::Site;
 use crate::landing::stack;
+use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 use crate::model::CancelledBy;
 use crate::model::ImageRef;
@@ -108,6 +109,8 @@ pub(super) async fn take_back(site: &mut Site<'_>, unwinding: Unwinding, stop: S
 
 /// From a story that stopped after the host was changed to an outcome.
 pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop) -> Result<Outcome, StoreError> {
+    // A fault of the page stands in the journal already, as its findings.
+    let is_told = matches!(&stop, Stop::Fault(Fault::Page { .. }));
     let (why, by) = match stop {
         Stop::Lost(error) => return Err(error),
         Stop::OldFault(why) => return Ok(Outcome::NeedsOperator { why }),
@@ -118,7 +121,9 @@ pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop
             (fault.to_string(), None)
         }
     };
-    site.record.journal.error(&why);
+    if !is_told {
+        site.record.journal.error(&why);
+    }
     if let Some(by) = by.as_ref().filter(|by| is_for_a_rollback(by)) {
         // The rollback brings its own release up, and where it comes to nothing it undoes this one as well ([`pre_empted`]):
         // bringing another one up before it would only keep the page broken longer.

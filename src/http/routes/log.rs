@@ -163,35 +163,14 @@ impl Follower {
                 return Ok(Some(end).filter(|end| self.form == Form::Events && !end.is_empty()));
             } else if tokio::time::timeout_at(self.silent_since + ALIVE, self.seen.changed()).await.is_err() {
                 self.silent_since = tokio::time::Instant::now();
-<<<<<<< HEAD
-                return Some(chunk);
-            }
-            if self.ended {
-                return None;
-            }
-            if let Err(error) = self.read().await {
-                // The follower comes again behind the last line that it has.
-                tracing::warn!(deployment = %self.id, %error, "a follower was disconnected, because the journal cannot be read");
-                return None;
-            }
-            if self.pending.is_empty() && !self.ended {
-                let look = if self.runs_here { ALIVE } else { LOOK };
-                let _ = tokio::time::timeout(look, self.told.changed()).await;
-                if self.pending.is_empty() && self.silent_since.elapsed() >= ALIVE {
-                    self.silent_since = tokio::time::Instant::now();
-                    if self.as_events {
-                        return Some(Bytes::from_static(b": still here\n\n"));
-                    }
-=======
                 if self.form == Form::Events {
                     return Ok(Some(Bytes::from_static(b": still here\n\n")));
->>>>>>> followers
                 }
             }
         }
     }
 
     fn is_let_go(&self, error: &StoreError) {
-        tracing::warn!(deployment = %self.id, %error, "a follower is let go: the journal cannot be read");
+        tracing::warn!(deployment = %self.id, %error, "a follower was disconnected, because the journal cannot be read");
     }
 }
