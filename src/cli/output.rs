@@ -73,7 +73,7 @@ impl Output {
     }
 
     /// Text that is meant as it stands. A reader that has gone away (`| head`) ends it quietly.
-    #[allow(clippy::unused_self, reason = "whoever speaks holds the way of speaking")]
+    #[allow(clippy::unused_self, reason = "all output goes through Output")]
     pub(crate) fn exactly(&self, text: &str) {
         if writeln!(std::io::stdout(), "{text}").is_err() {
             std::process::exit(0);
@@ -134,7 +134,7 @@ impl Output {
     }
 
     /// Words beside the answer, for a person: to standard error, so that a program that reads the answer is not misled.
-    #[allow(clippy::unused_self, reason = "whoever speaks holds the way of speaking")]
+    #[allow(clippy::unused_self, reason = "all output goes through Output")]
     pub(crate) fn notice(&self, text: &str) {
         eprintln!("{}", visible(&harmless(text), false));
     }

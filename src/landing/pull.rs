@@ -1,4 +1,4 @@
-//! Images come to the host while the old release serves.
+//! Images are pulled while the old release is still serving.
 
 use std::time::Duration;
 use std::time::Instant;

@@ -16,7 +16,7 @@ use crate::model::Order;
 use crate::model::Step;
 use crate::store::Facts;
 
-/// What every step has at hand.
+/// What every step needs.
 pub(super) struct Site<'a> {
     pub(super) host: &'a Host,
     pub(super) service: Arc<Service>,

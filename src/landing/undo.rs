@@ -37,12 +37,12 @@ pub(super) struct Unwinding {
     whose: Whose,
 }
 
-/// Who has changed what is being undone.
+/// Whose change is being undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
     /// This very order.
     Own,
-    /// A deployment that this rollback stopped half-way.
+    /// The change of a deployment that this rollback stopped.
     PreEmpted,
 }
 

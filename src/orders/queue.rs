@@ -1,4 +1,4 @@
-//! The queue: whatever waits is taken when its service is free. It takes no input, runs on event and on timer, and the next
+//! The queue: a waiting order is carried out when its service is free. It takes no input, runs on events and on a timer, and the next
 //! round is its retry.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::store::Turn;
 
 /// How often it looks by itself.
 const ROUND: Duration = Duration::from_secs(2);
-/// How often old things are forgotten.
+/// How often old records are deleted.
 const SWEEP: Duration = Duration::from_hours(1);
 
 impl Deployer {
@@ -59,7 +59,7 @@ impl Deployer {
         self.hub.settled().await;
     }
 
-    /// One round: take up what was left, and take what waits.
+    /// One round: continue interrupted deployments, and start waiting ones.
     async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
         let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();

@@ -1,4 +1,4 @@
-//! Where a rollback goes, by facts alone.
+//! Which release a rollback restores, decided by facts alone.
 
 use crate::api;
 use crate::model::ImageRef;
