@@ -89,7 +89,7 @@ pub struct Accepted {
 /// The header of a 202 that carries the read token for following.
 pub const READ_TOKEN_HEADER: &str = "tagalong-read-token";
 
-/// How long a server keeps a caller's connection open that nothing is asked over. Whoever uses one again gives it up sooner, or
+/// How long a server keeps a caller's connection open that nothing is asked over. Anybody who uses one again gives it up sooner, or
 /// it may be closed under the next call.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(15);
 
@@ -267,7 +267,7 @@ pub struct Readiness {
     pub ready: bool,
     /// What stands in the way.
     pub problems: Vec<String>,
-    /// What waits for a person or for somebody else, while everything goes on.
+    /// What waits for an operator or for somebody else, while everything goes on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -187,7 +187,7 @@ async fn see_dataset(doctor: &mut Doctor, plan: &Reload) {
     doctor.see(&format!("{}: confinement", plan.data.name), confinement(plan.data.git.confine, can_confine()));
 }
 
-/// What whoever may write a checkout can make git touch elsewhere.
+/// What anybody who may write a checkout can make git touch elsewhere.
 fn confinement(wanted: Confine, is_possible: bool) -> Result<String, String> {
     // Missing, it is what the kernel has always done: no hard links to what is not one's own.
     if std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|value| value.trim() == "0") {

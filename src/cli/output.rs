@@ -133,7 +133,7 @@ impl Output {
         self.say(&format!("{} {}", self.paint(Tone::Faint, &step), self.paint(tone, &format!("{mark} {}", line.text))));
     }
 
-    /// Words beside the answer, for a person: to standard error, so that a program that reads the answer is not misled.
+    /// Words beside the answer, for people: to standard error, so that a program that reads the answer is not misled.
     #[allow(clippy::unused_self, reason = "all output goes through Output")]
     pub(crate) fn notice(&self, text: &str) {
         eprintln!("{}", visible(&harmless(text), false));

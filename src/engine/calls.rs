@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// Whether the engine was away at a time after `since`, or is away now. One that was waited for in vain counts no more.
+    /// Whether the engine was away at a time after `since`, or is away now. One that was waited for without success counts no more.
     pub async fn was_away(&self, since: u32) -> bool {
         match self {
             Self::Compose(compose) => compose.was_away(since).await,

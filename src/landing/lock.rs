@@ -1,4 +1,4 @@
-//! The lock of a stack's folder: one run at a time, whoever carries it out.
+//! The lock of a stack's folder: one run at a time, no matter who carries it out.
 //!
 //! What tagalong itself holds it for is an order that ends by itself, so it is waited for. What a stranger holds it for nobody can
 //! know: the journal names him, and he is waited for as long as an order may wait at all.

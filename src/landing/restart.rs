@@ -26,7 +26,7 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// What the record has of it; none: nothing was changed, and the story begins anew.
+    /// What the record has of it; none: nothing was changed, and the story starts again.
     pub(super) fn recorded(deployment: &Deployment) -> Option<Self> {
         let step = deployment.step.filter(|step| step.changes_the_host() && deployment.order.kind != OrderKind::Adopt)?;
         let resolved = deployment.resolved.clone();

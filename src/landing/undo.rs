@@ -125,7 +125,7 @@ pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop
         site.record.journal.error(&why);
     }
     if let Some(by) = by.as_ref().filter(|by| is_for_a_rollback(by)) {
-        // The rollback brings its own release up, and where it comes to nothing it undoes this one as well ([`pre_empted`]):
+        // The rollback brings its own release up, and where it changes nothing it undoes this one as well ([`pre_empted`]):
         // bringing another one up before it would only keep the page broken longer.
         return Ok(Outcome::Cancelled { by: by.clone(), changed: true, brought_back: false });
     }
@@ -145,7 +145,7 @@ pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop
     })
 }
 
-/// An undo that an earlier life had begun is taken up. That life may have been undoing what a pre-empted deployment had left:
+/// An undo that an earlier process had begun is continued. That process may have been undoing what a pre-empted deployment had left:
 /// then the record has that one's pin.
 pub(super) async fn take_up(site: &mut Site<'_>, change: Change, why: String) -> Result<Outcome, StoreError> {
     let left = site.record.past.left_half_way(&site.order).await?;
@@ -178,8 +178,8 @@ async fn undo(site: &mut Site<'_>, unwinding: Unwinding, why: String) -> Result<
     }
 }
 
-/// The last verified release. It may be the very content that did not hold this time: then it gets a second chance,
-/// and no older release comes up by itself. Where its record does not read, there is none: what ran comes back by the
+/// The last verified release. It may be the very content that failed this time: then it gets a second chance,
+/// and no older release comes up by itself. Where its record cannot be read, there is none: what ran comes back by the
 /// pin's old bytes.
 async fn previous_verified(site: &mut Site<'_>) -> Result<Option<Deployment>, StoreError> {
     for old in site.record.past.verified().await? {

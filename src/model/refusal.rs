@@ -36,7 +36,7 @@ pub enum Refusal {
         /// When it was ordered, UTC.
         since: String,
     },
-    /// A deployment left the service for a person.
+    /// A deployment left the service for an operator.
     #[error(
         "Deployment {by} of {service} has needed an operator since {since}; run `tagalong resume {service}` to let CI deploy again, or \
         force this order."

@@ -26,8 +26,8 @@ const ROUND: Duration = Duration::from_secs(2);
 const SWEEP: Duration = Duration::from_hours(1);
 
 impl Deployer {
-    /// Carries out orders until `stop`. First it finishes or undoes what an earlier life of this executor left. When this
-    /// returns, nothing that it started runs any more; what it was at is taken up by the next start.
+    /// Carries out orders until `stop`. First it finishes or undoes what an earlier process of this executor left. When this
+    /// returns, nothing that it started runs any more; what it was at is continued by the next start.
     pub async fn work(self: Arc<Self>, stop: Cancel) {
         let mut tasks = JoinSet::new();
         let mut swept: Option<tokio::time::Instant> = None;
@@ -108,7 +108,7 @@ impl Deployer {
     /// A cancel may have been asked of another server of the same database.
     async fn stop_cancelled(&self, services: &[ServiceName]) -> Result<(), StoreError> {
         for service in services {
-            // One that does not read is said where it is looked at, and stops nothing here.
+            // One that cannot be read is said where it is looked at, and stops nothing here.
             for deployment in self.store.unfinished(service).await?.deployments {
                 if deployment.cancel_by.is_some()
                     && matches!(deployment.state, State::Running { .. })

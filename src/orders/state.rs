@@ -37,10 +37,10 @@ impl Deployer {
         let engine = self.engine(service);
         let pinned = pinned(&engine).await;
         let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
-        // One that does not read may be at work, so nothing is said as if nothing ran.
+        // One that cannot be read may be at work, so nothing is said as if nothing ran.
         let may_run = unfinished.unreadable.first();
         let containers = containers_of(&engine, running.is_some() || may_run.is_some()).await;
-        // The one behind a record that does not read is not the one that serves.
+        // The one behind a record that cannot be read is not the one that serves.
         let live = verified.first().and_then(|one| one.as_ref().ok());
         let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
         let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));

@@ -104,7 +104,7 @@ pub struct Filter {
 /// What `column` of a row of `table` holds, read by `parse`.
 ///
 /// # Errors
-/// [`StoreError::Value`] with column and row, when it is none of ours.
+/// [`StoreError::Value`] with column and row, when it is unknown.
 pub(super) fn parsed<T, E: std::fmt::Display>(
     row: &AnyRow,
     table: &str,
@@ -129,7 +129,7 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Err
     serde_json::from_str(text)
 }
 
-/// Column and row of a value that is none of ours.
+/// Column and row of an unexpected value.
 pub(super) fn wrong(row: &AnyRow, table: &str, column: &str, why: &dyn std::fmt::Display) -> StoreError {
     let name = |column: &str| row.try_get::<String, _>(column).ok();
     let number = row.try_get::<i64, _>("position").ok().map(|position| format!(" line {position}"));
@@ -174,7 +174,7 @@ pub(super) fn images_text(images: &[ImageRef]) -> String {
     serde_json::Value::from(images.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string()
 }
 
-/// A list of deployments, and what is wrong with the rows that do not read: one of them hides no other.
+/// A list of deployments, and what is wrong with the rows that cannot be read: one of them hides no other.
 #[derive(Debug, Default)]
 pub struct Listed {
     /// Those that read.

@@ -82,7 +82,7 @@ async fn log(rig: &Rig, id: &str, query: &str) -> Answer {
     Call::get(&format!("/api/v1/deployments/{id}/log{query}")).by(rig.key()).send(rig).await
 }
 
-/// So many lines of a waiting order that they are read in several pieces; what it says when its turn comes stands behind them.
+/// This many lines of a waiting order that they are read in several pieces; what it says when its turn comes stands behind them.
 async fn many_lines(rig: &Rig, id: &str) {
     let line = |seq| LineDraft { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq}") };
     let lines: Vec<LineDraft> = (1..=1234).map(line).collect();

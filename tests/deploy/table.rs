@@ -107,7 +107,7 @@ fn when_it_is_killed(place: Place) -> Expected {
 fn when_it_is_cancelled(place: Place) -> Expected {
     match place.step {
         "after_hook" => ends("live", "v2", "v2"),
-        // What is being brought back is brought back all the same.
+        // What is being brought back is brought back nevertheless.
         step if step.starts_with("undo") => ends("rolled_back", "v1", "v1"),
         _ => ends("cancelled", "v1", "v1"),
     }

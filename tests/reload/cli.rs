@@ -80,7 +80,7 @@ async fn a_sync_says_nothing_about_an_app_that_is_not_there() {
     server.stop().await;
 }
 
-/// Without a remote: with data the app starts all the same; without, one try fails and otherwise it goes on trying.
+/// Without a remote: with data the app starts nevertheless; without, one try fails and otherwise it goes on trying.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sync_without_its_remote() {
     let place = Place::new();

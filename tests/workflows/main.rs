@@ -371,7 +371,7 @@ fn no_answer_to_a_reload_is_run_or_taken_for_a_command() {
     }
 }
 
-/// The secret of a reload is a bearer token: it goes to another machine in the clear only where that is said.
+/// The secret of a reload is a bearer token: it goes to another machine unencrypted only where that is said.
 #[test]
 fn a_reload_secret_is_not_sent_in_the_clear() {
     let server = Server::start();

@@ -31,7 +31,7 @@ pub(super) enum Next {
 pub(super) struct Patience {
     within: Duration,
     certificate_until: Instant,
-    /// The page's window begins anew when the certificate has come.
+    /// The page's window starts again when the certificate has come.
     page_since: Instant,
     certificate_was_pending: bool,
     looks: u32,

@@ -24,7 +24,7 @@ use crate::engine::error::EngineError;
 
 /// The label by which compose marks what belongs to a project.
 const PROJECT: &str = "com.docker.compose.project";
-/// So many containers are inspected by one program, so that neither its arguments nor its answer grow without end.
+/// This many containers are inspected by one program, so that neither its arguments nor its answer grow without end.
 const MOST_AT_ONCE: usize = 200;
 /// How long one waits for the look of another who asked just before.
 const BEHIND: Duration = Duration::from_secs(2);
@@ -78,7 +78,7 @@ impl Compose {
     }
 
     /// Waits until something happens to the stack behind `since`, at most `at_most`. Where nothing listens to Docker's events it
-    /// ends after a moment, so that whoever waits looks again and again.
+    /// ends after a moment, so that anybody who waits looks again and again.
     pub async fn changed(&self, since: Instant, at_most: Duration) {
         let mut news = self.daemon.news().subscribe();
         let at_most = if self.daemon.memory().is_listening() { at_most } else { at_most.min(UNHEARD) };
@@ -138,7 +138,7 @@ impl Compose {
                 QUESTION,
             );
             let captured = capture(&inspect, cancel).await;
-            // One that went between the two calls makes the status 1; the others are there all the same.
+            // One that went between the two calls makes the status 1; the others are there nevertheless.
             let is_partial =
                 captured.ended == Ended::Exit(1) && captured.err.contains("No such container") && !captured.out.trim().is_empty();
             if captured.ended != Ended::Exit(0) && !is_partial {

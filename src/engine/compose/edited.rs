@@ -14,7 +14,7 @@ use crate::engine::compose::stack::path_text;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
 
-/// So many changes are named; the rest is counted.
+/// This many changes are named; the rest is counted.
 const NAMED: usize = 4;
 
 impl Compose {

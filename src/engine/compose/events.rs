@@ -18,7 +18,7 @@ use crate::clock;
 use crate::engine::compose::daemon::Daemon;
 use crate::engine::compose::memory::WANTED;
 
-/// The listening client lives at most so long, and is begun anew then: one whose line is dead without an end is not kept.
+/// The listening client lives at most so long, and is started again then: one whose line is dead without an end is not kept.
 const LONGEST: Duration = Duration::from_mins(10);
 /// A new client is told what happened since so long before it, so that nothing is missed in between, nor by clocks that differ.
 const BEFORE_S: i64 = 5;
@@ -40,7 +40,7 @@ impl Need {
     pub(super) fn new(daemon: &Daemon) -> Self {
         daemon.memory().need();
         attend(daemon);
-        // Whoever attends already may be waiting for something new.
+        // Anybody who attends already may be waiting for something new.
         daemon.news().send_replace(());
         Self(daemon.clone())
     }

@@ -15,7 +15,7 @@ pub(super) struct Turn {
 pub(super) struct Patience {
     pub(super) limit: Duration,
     pub(super) tell: Box<dyn Fn(&str) + Send + Sync>,
-    /// It was waited for in vain, and has not answered since.
+    /// It was waited for without success, and has not answered since.
     pub(super) given_up: AtomicBool,
     /// One waits, and the others with it.
     pub(super) waiting: tokio::sync::Mutex<()>,

@@ -57,7 +57,7 @@ impl Compose {
         self.daemon.outages()
     }
 
-    /// Whether the daemon was away at a time after `since`, or is away now. One that was waited for in vain counts no more.
+    /// Whether the daemon was away at a time after `since`, or is away now. One that was waited for without success counts no more.
     pub async fn was_away(&self, since: u32) -> bool {
         let Some(patience) = &self.patience else { return false };
         if patience.given_up.load(Ordering::SeqCst) {

@@ -86,7 +86,7 @@ impl<'r> Attempt<'r> {
     }
 
     /// Reads the body up to the configured bound, or as far as a small one: what is announced larger is refused unread, what comes
-    /// larger is cut off, and what dribbles is ended. Few large bodies are read at a time, since whoever sends them has proven
+    /// larger is cut off, and what dribbles is ended. Few large bodies are read at a time, since anybody who sends them has proven
     /// nothing yet.
     ///
     /// # Errors

@@ -58,7 +58,7 @@ where
     Handler { need: Need::Open, route: Box::new(move || web::route().to(handler)) }
 }
 
-/// For whoever shows the reload secret of a dataset.
+/// For anybody who shows the reload secret of a dataset.
 pub(in crate::http) fn by_reload_secret<F, Fut>(handler: F) -> Handler
 where
     F: Fn(Result<Told, Unproven>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,

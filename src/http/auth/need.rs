@@ -46,7 +46,7 @@ impl Needs {
     }
 
     /// To place an order of that kind, to carry it out once more, or to call it off. To pass a hold or land an older release is
-    /// to overrule whoever rolled back, so a forced order needs what a rollback needs.
+    /// to overrule anybody who rolled back, so a forced order needs what a rollback needs.
     pub(in crate::http) fn to_order(kind: OrderKind, service: &ServiceName, force: bool, git_ref: Option<&str>) -> Self {
         let verb = match kind {
             OrderKind::Deploy => Verb::Deploy,

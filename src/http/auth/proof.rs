@@ -36,11 +36,11 @@ impl Proof {
     /// Looks at who calls.
     ///
     /// From an address with too many failed attempts only signatures are still looked at, under small bodies: a secret of 24
-    /// bytes or more cannot be guessed however often it is tried, and whoever has the right one must not be kept out by
+    /// bytes or more cannot be guessed however often it is tried, and anybody who has the right one must not be kept out by
     /// somebody behind the same address.
     ///
     /// # Errors
-    /// 401 for every proof that does not hold, with one body; 413 and 408 for bodies that are too large or too slow; 429.
+    /// 401 for every failed authentication, with one body; 413 and 408 for bodies that are too large or too slow; 429.
     pub(super) async fn of(attempt: &Attempt<'_>, payload: Payload) -> Result<Self, ApiError> {
         let shown = Shown::of(attempt.request);
         let is_local = attempt.origin.uid().is_some();
@@ -83,7 +83,7 @@ fn refused(attempt: &Attempt<'_>) -> ApiError {
     ApiError::unauthorized()
 }
 
-/// Whom the call names, and how; none when it does not hold.
+/// Whom the call names, and how; none when authentication fails.
 fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, Who)> {
     if let Some(uid) = attempt.origin.uid() {
         return Some((Scheme::Socket, Who::Host(uid)));

@@ -39,7 +39,7 @@ pub(in crate::http) trait Ask: Sized {
     /// What the call asks for.
     ///
     /// # Errors
-    /// 400 when it does not read, 404 when what it is about is not there.
+    /// 400 when it cannot be read, 404 when what it is about is not there.
     async fn read(call: &Call<'_>, body: Self::Body) -> Result<Self, ApiError>;
 
     /// What its caller must be allowed to do.
@@ -138,7 +138,7 @@ pub(in crate::http) struct Line {
 
 impl Line {
     /// A token that reads what was accepted, where only the caller gets it: over a way that nobody can read. The repeat of a
-    /// signed call gets none, for the first may have come in the clear, and whoever overheard it may be who repeats it; who can
+    /// signed call gets none, for the first may have come unencrypted, and anybody who overheard it may be who repeats it; who can
     /// sign needs none.
     pub(in crate::http) fn read_token(self, accepted: &Accepted, key: &[u8]) -> Option<String> {
         let is_callers_own = self.is_private && !(accepted.repeated && self.scheme == Scheme::Signed);

@@ -1,4 +1,4 @@
-//! The proof of `/api/_internal/reload-data`, in the order that its users rely on: whoever shows nothing learns nothing, not even
+//! The proof of `/api/_internal/reload-data`, in the order that its users rely on: anybody who shows nothing learns nothing, not even
 //! whether a secret is set; then whether one is; then whether it is the right one; only then is the body looked at.
 
 use actix_web::HttpRequest;

@@ -34,7 +34,7 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    /// Whether whoever sees the call can use what it shows.
+    /// Whether anybody who sees the call can use what it shows.
     pub(super) fn is_bearer(self) -> bool {
         match self {
             Self::Bearer | Self::ReadToken => true,

@@ -1,4 +1,4 @@
-//! Read tokens: given with a 202, so that whoever ordered a deployment can follow it after the forge's own token has expired.
+//! Read tokens: given with a 202, so that anybody who ordered a deployment can follow it after the forge's own token has expired.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -17,7 +17,7 @@ pub(super) enum Who {
     Host(u32),
     /// A key of the configuration.
     Key(Box<Key>),
-    /// Whoever has the read token of this deployment; they read it for whoever ordered it.
+    /// Anybody who has the read token of this deployment; they read it for anybody who ordered it.
     Follower(DeploymentId),
 }
 

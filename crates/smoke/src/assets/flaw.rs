@@ -43,7 +43,7 @@ impl Flaw {
         Self { in_a_set: Some((rule, says)), ..self }
     }
 
-    /// Whether browsers use what came all the same.
+    /// Whether browsers use what came nevertheless.
     pub(super) fn is_harmless(&self) -> bool {
         self.is_mild
     }
