@@ -45,7 +45,7 @@ pub enum Engine {
 
 /// Making one.
 impl Engine {
-    /// The engine of `stack`, on `daemon` where it needs one. Nothing is asked yet, no lock is held, and nothing is waited for.
+    /// The engine of `stack`, on `daemon` where it needs one. No program is run yet, no lock is held, and it does not wait for Docker.
     #[must_use]
     pub fn new(daemon: &Daemon, stack: &Stack) -> Self {
         match stack {
@@ -53,7 +53,7 @@ impl Engine {
         }
     }
 
-    /// The same, whose programs hold `lock`, the host lock's file: one that outlives us still holds it.
+    /// The same engine, whose programs inherit `lock`, the file of the host lock: a program that outlives tagalong still holds it.
     #[must_use]
     pub fn locked(self, lock: Arc<File>) -> Self {
         match self {
@@ -70,7 +70,7 @@ impl Engine {
         }
     }
 
-    /// The same, which waits for nothing.
+    /// The same engine, which does not wait for Docker.
     #[must_use]
     pub fn impatient(&self) -> Self {
         match self {
@@ -92,7 +92,7 @@ impl Engine {
         }
     }
 
-    /// How many outages were seen so far; compare it by [`Engine::was_away`].
+    /// How many outages were seen so far; pass it to [`Engine::was_away`].
     #[must_use]
     pub fn outages(&self) -> u32 {
         match self {
@@ -107,7 +107,7 @@ impl Engine {
         }
     }
 
-    /// Who answers: platform, version, where images are kept.
+    /// Platform and version of the engine, and where images are kept.
     ///
     /// # Errors
     /// [`EngineError::Daemon`] when nobody does.
@@ -130,7 +130,7 @@ impl Engine {
 
 /// The stack and its pin.
 impl Engine {
-    /// What the stack is and how it can be pinned, proven; nothing is changed. `key` is what secrets in
+    /// Resolves the stack and proves how it can be pinned; nothing is changed. `key` is what secrets in
     /// [`Resolved::config_with`] are fingerprinted with.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Engine {
         }
     }
 
-    /// What is pinned at present, in the stack's order of pins.
+    /// The current pins, in the stack's order.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -162,7 +162,7 @@ impl Engine {
         }
     }
 
-    /// Everything that a pin can change, exactly as it is.
+    /// The exact content of everything that a pin can change.
     ///
     /// # Errors
     /// When it is there and cannot be read.
@@ -193,7 +193,7 @@ impl Engine {
         }
     }
 
-    /// Brings back what [`Engine::snapshot`] saw, whatever stands there now.
+    /// Restores what [`Engine::snapshot`] saw, no matter what is there now.
     ///
     /// # Errors
     /// When something cannot be written; what came before it is as it was.
@@ -216,7 +216,7 @@ impl Engine {
 
 /// Images.
 impl Engine {
-    /// The image that `name` (a reference or an id) names where the stack runs; none where it is not there.
+    /// The image called `name` (a reference or an id) where the stack runs; none if it is not there.
     ///
     /// # Errors
     /// When the engine does not answer.
@@ -236,8 +236,8 @@ impl Engine {
         }
     }
 
-    /// Afterwards the content of `reference` is there, by its digest. `credentials` is a folder with the login to use, where the
-    /// host's own is not meant.
+    /// Afterwards the content of `reference` is there, by its digest. `credentials` is a folder with the login to use instead of the
+    /// host's own.
     ///
     /// # Errors
     /// When it is not there afterwards: the registry's words.
@@ -303,7 +303,7 @@ impl Engine {
     }
 }
 
-/// What runs.
+/// The running containers.
 impl Engine {
     /// Afterwards what is pinned is up, or the error says why it is not. Nothing is pulled. Only what uses a pin (and what lives
     /// in it) is touched, after the dependencies of theirs that do not run; where nothing of it was there, the whole stack is

@@ -54,7 +54,7 @@ impl Deployer {
         // Nothing interrupts an undo, so it leaves nothing to this rollback.
         let may_stop = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.step.is_some_and(Step::is_undo);
         for error in &unfinished.unreadable {
-            tracing::error!(service = %order.service, %error, "what does not read is taken for something that runs");
+            tracing::error!(service = %order.service, %error, "a record that cannot be read counts as a running deployment");
         }
         let may_run = !unfinished.unreadable.is_empty() || unfinished.deployments.iter().any(may_stop);
         Ok(may_run || landing::left_half_way(&self.store, order).await?.is_some())

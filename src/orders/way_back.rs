@@ -68,7 +68,7 @@ fn readable(verified: Vec<Result<Deployment, StoreError>>) -> (Vec<Deployment>, 
         match one {
             Ok(one) => read.push(one),
             Err(error) => {
-                tracing::error!(%error, "a verified release is none to go back to");
+                tracing::error!(%error, "a verified release cannot be restored");
                 unreadable.get_or_insert((read.len(), error));
             }
         }
@@ -85,7 +85,7 @@ fn previous<'a>(
 ) -> Option<&'a Deployment> {
     let last = verified.first()?;
     for error in unfinished.unreadable.iter().chain(last_change.and_then(|change| change.as_ref().err())) {
-        tracing::error!(service = %last.order.service, %error, "what does not read may have changed the service: the last verified release is gone back to");
+        tracing::error!(service = %last.order.service, %error, "a record that cannot be read may have changed the service: the last verified release is restored");
     }
     // One at its after-hook is verified and serves already, so it is what is gone back from.
     let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && one.id != last.id;

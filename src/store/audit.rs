@@ -31,7 +31,7 @@ pub enum AuditFault {
     },
     /// The end is missing, or the trail was written again.
     #[error(
-        "The audit trail ends with entry {entries} and has no entry {seq} with the hash {hash}, which {place} names: its end was cut off, or it was written anew."
+        "The audit trail ends with entry {entries} and has no entry {seq} with the hash {hash}, which {place} names: its end was cut off, or it was rewritten."
     )]
     Cut {
         /// How many entries there are.
@@ -44,7 +44,9 @@ pub enum AuditFault {
         place: String,
     },
     /// The head that a person noted is in no entry.
-    #[error("No entry of the audit trail has the hash {hash}: its end was cut off, it was written anew, or the hash is another trail's.")]
+    #[error(
+        "No entry of the audit trail has the hash {hash}: its end was cut off, it was rewritten, or the hash belongs to another trail."
+    )]
     NotThere {
         /// What was noted.
         hash: String,

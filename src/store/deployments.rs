@@ -110,7 +110,7 @@ impl Store {
             match row.try_get::<String, _>("state")?.as_str() {
                 "waiting" => waiting = many,
                 "running" => running = many,
-                other => return Err(rows::wrong(&row, "deployments", "state", &format!("\"{}\" is no state", other.escape_default()))),
+                other => return Err(rows::wrong(&row, "deployments", "state", &format!("\"{}\" is not a state", other.escape_default()))),
             }
         }
         Ok((waiting, running))

@@ -158,14 +158,14 @@ fn state(row: &AnyRow, step: Option<Step>) -> Result<State, StoreError> {
     }
     let waits_for = parsed_if_any(row, "deployments", "waits_for", WaitsFor::parse)?;
     match (name.as_str(), outcome) {
-        ("waiting", None) => {
-            Ok(State::Waiting { waits_for: waits_for.ok_or_else(|| wrong(row, "deployments", "waits_for", &"it waits, for nothing"))? })
-        }
-        ("running", None) => Ok(State::Running { step: step.ok_or_else(|| wrong(row, "runs", "step", &"it runs, at no step"))? }),
+        ("waiting", None) => Ok(State::Waiting {
+            waits_for: waits_for.ok_or_else(|| wrong(row, "deployments", "waits_for", &"it is waiting, but for nothing"))?,
+        }),
+        ("running", None) => Ok(State::Running { step: step.ok_or_else(|| wrong(row, "runs", "step", &"it is running, but at no step"))? }),
         ("done", Some(outcome)) => Ok(State::Done { outcome }),
-        ("done", None) => Err(wrong(row, "deployments", "outcome", &"it has ended, with no outcome")),
-        ("waiting" | "running", Some(_)) => Err(wrong(row, "deployments", "outcome", &"it has not ended, and has an outcome")),
-        (other, _) => Err(wrong(row, "deployments", "state", &format!("\"{}\" is no state", other.escape_default()))),
+        ("done", None) => Err(wrong(row, "deployments", "outcome", &"it has ended, but has no outcome")),
+        ("waiting" | "running", Some(_)) => Err(wrong(row, "deployments", "outcome", &"it has not ended, but has an outcome")),
+        (other, _) => Err(wrong(row, "deployments", "state", &format!("\"{}\" is not a state", other.escape_default()))),
     }
 }
 

@@ -240,7 +240,7 @@ async fn what_is_not_followed_ends_at_once(database: Database) {
     let waiting = rig.order("web", "2").await;
     assert_eq!(log(&rig, &waiting, "?follow=false").await.text, "");
     let text = until("its lines", async || Some(log(&rig, &id, "?follow=false").await.text).filter(|text| text.lines().count() == 3)).await;
-    assert!(text.contains("==> web → 1"), "{text}");
+    assert!(text.contains("==> web: deploy 1"), "{text}");
     drop(gate);
     rig.finish().await;
 }

@@ -1,4 +1,4 @@
-//! What of a stack is really there.
+//! The containers of a stack.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,22 +26,22 @@ use crate::engine::error::EngineError;
 const PROJECT: &str = "com.docker.compose.project";
 /// This many containers are inspected by one program, so that neither its arguments nor its answer grow without end.
 const MOST_AT_ONCE: usize = 200;
-/// How long one waits for the look of another who asked just before.
+/// How long a caller waits for the result of another caller who asked just before.
 const BEHIND: Duration = Duration::from_secs(2);
-/// How often one looks who waits and hears nothing.
+/// How often a waiting caller looks when no events arrive.
 const UNHEARD: Duration = Duration::from_millis(200);
 
-/// How a stack stands, as it was seen last.
+/// The state of a stack, as it was last seen.
 #[derive(Debug, Clone)]
 pub struct Observed {
     /// Its containers, running or not, by service and name.
     pub containers: Arc<Vec<Container>>,
-    /// How long ago they were looked at; zero: just now, on behalf of this very question.
+    /// How long ago they were inspected; zero: just now, for this call.
     pub age: Duration,
 }
 
 impl Observed {
-    /// What was looked at just now.
+    /// A state that was inspected just now.
     #[must_use]
     pub fn now(containers: Vec<Container>) -> Self {
         Self { containers: Arc::new(containers), age: Duration::ZERO }
@@ -64,7 +64,7 @@ impl Compose {
             return Ok(known);
         }
         if with_others {
-            // A daemon that hangs holds up the one who asks it, and nobody behind.
+            // A daemon that hangs delays only the caller who asks it.
             let _alone = tokio::time::timeout(BEHIND, self.daemon.looking().lock()).await;
             if let Some(known) = recall() {
                 return Ok(known);
@@ -111,7 +111,7 @@ impl Compose {
         Ok(containers)
     }
 
-    /// All projects of the host are looked at, and what is found is kept for those who ask next.
+    /// Inspects all projects of the host, and keeps the result for the next callers.
     async fn look_at_all(&self, cancel: &Cancel) -> Result<(), EngineError> {
         let looked = Instant::now();
         let mut all: HashMap<String, Vec<Container>> = HashMap::new();

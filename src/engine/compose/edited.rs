@@ -1,4 +1,4 @@
-//! Whether a stack is still what it was when it was looked at: somebody may edit its files at any moment.
+//! Whether a stack was edited since it was resolved: somebody may edit its files at any moment.
 
 use std::collections::BTreeMap;
 

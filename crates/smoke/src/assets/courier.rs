@@ -1,4 +1,4 @@
-//! Brings one asset, hop by hop, as a browser would ask for it.
+//! Fetches one asset, hop by hop, as a browser would.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ const MOST_WAITS: u32 = 2;
 /// How long it is waited at most before that.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// What came for an asset.
+/// The response for an asset.
 #[derive(Debug)]
 pub(crate) struct Got {
     /// Where the redirects ended.
@@ -84,7 +84,7 @@ pub(crate) struct Got {
     pub(crate) was_slowed: bool,
 }
 
-/// Why nothing came.
+/// Why there is no response.
 #[derive(Debug)]
 pub(super) enum Missed {
     /// It is a fault.

@@ -1,4 +1,4 @@
-//! What is wrong with something that was asked for, wherever it stands.
+//! A fault of a requested asset, independent of where the page uses it.
 
 use crate::assets::Wanted;
 use crate::assets::stand::shown_url;
