@@ -262,7 +262,7 @@ on_both_gits! {
         assert_eq!(world.refused("refs/heads/main"), 1);
         for _ in 0..3 {
             let why = world.expect(Reconcile::PushRefused).await.why.unwrap();
-            assert!(why.contains("not today") && why.contains("it is tried again after 20"), "{why}");
+            assert!(why.contains("not today") && why.contains("the next try is after 20"), "{why}");
         }
         let mut daemon = Daemon::start(&world);
         daemon.until("it is refused", |now| matches!(now, Push::Refused { .. })).await;

@@ -337,7 +337,7 @@ async fn docker_goes_away(place: Place) {
     }
     world.reached("daemon").await;
     let said = world.server().get("/api/v1/services/web").await.1["blocked"].to_string();
-    assert!(said.contains(&format!("{id} is at")) && said.contains("the Docker daemon does not answer"), "{said}");
+    assert!(said.contains(&format!("{id} has been at")) && said.contains("the Docker daemon does not answer"), "{said}");
     world.end_web();
     if place.point != FILES {
         world.disarm(place.point);

@@ -1,4 +1,4 @@
-//! Where a call comes from: forwarded headers count only when a trusted proxy sends them.
+//! Where a call comes from. Forwarded headers count only if a trusted proxy sends them.
 
 use std::net::IpAddr;
 
@@ -64,7 +64,7 @@ impl Origin {
         self.is_private
     }
 
-    /// What failed attempts are counted under: the address, or for IPv6 its /64, which is what one subscriber has.
+    /// The key under which failed attempts are counted: the address, or for IPv6 its /64, which is what one subscriber has.
     pub(super) fn limit_key(&self) -> String {
         self.client.map_or_else(|| "socket".to_owned(), subscriber)
     }
@@ -80,7 +80,7 @@ fn is_from_here(request: &HttpRequest) -> bool {
     request.version() >= Version::HTTP_11 && request.headers().get_all(HOST).all(names_here)
 }
 
-/// Whether `peer` is a proxy whose headers are believed.
+/// Whether `peer` is a proxy whose headers are trusted.
 pub(in crate::http) fn is_trusted(server: &Server, peer: IpAddr) -> bool {
     server.trusted_proxies.iter().any(|net| net.contains(&peer))
 }

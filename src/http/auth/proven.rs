@@ -1,4 +1,4 @@
-//! Authority as a type: a handler gets its caller and what was asked from [`Proven`], which nobody can make but the extractor
+//! Authority as a type: a handler gets the caller and the request from [`Proven`], which nobody can make but the extractor
 //! here, and which it makes only after the proof, the scopes and the refs.
 
 use std::future::Future;
@@ -28,7 +28,7 @@ use crate::store::Delivery;
 /// The part of a path that names a deployment.
 const DEPLOYMENT: &str = "id";
 
-/// What a route is asked for.
+/// The request of a route.
 pub(in crate::http) trait Ask: Sized {
     /// What it needs, as far as that is known of the route alone; for the contract.
     const VERB: Verb;
@@ -51,7 +51,7 @@ pub(in crate::http) trait Ask: Sized {
     }
 }
 
-/// A call whose proof holds, as an [`Ask`] reads it.
+/// An authenticated call, as an [`Ask`] reads it.
 pub(in crate::http) struct Call<'r> {
     attempt: &'r Attempt<'r>,
     proof: &'r Proof,
@@ -119,12 +119,12 @@ impl Body for NoBody {
     }
 }
 
-/// What was asked, by a caller who has shown who they are and may have it done.
+/// A request by an authenticated caller who is allowed to make it.
 #[derive(Debug)]
 pub(in crate::http) struct Proven<A> {
     pub(in crate::http) ask: A,
     pub(in crate::http) caller: Caller,
-    /// What makes a repeat of the call known.
+    /// What identifies a repetition of the call.
     pub(in crate::http) delivery: Option<Delivery>,
     pub(in crate::http) line: Line,
 }
@@ -154,7 +154,7 @@ impl<A: Ask> Proven<A> {
         if let Who::Follower(mine) = &proof.who
             && call.part(DEPLOYMENT) != mine.as_str()
         {
-            // Before anything is looked up: it must not tell what else there is.
+            // Before anything is looked up: the answer must not reveal what else exists.
             return Err(ApiError::forbidden(READ_TOKEN));
         }
         attempt.hold();

@@ -13,7 +13,7 @@ use crate::model::DeploymentId;
 
 /// How every read token begins.
 pub const PREFIX: &str = "tr_";
-/// How long it holds, ms.
+/// How long it is valid, ms.
 const LIFE_MS: i64 = 6 * 3600 * 1000;
 
 /// A token that reads deployment `id`, and nothing else, for six hours.

@@ -1,4 +1,4 @@
-//! Whom a proof names, and what they may do.
+//! The authenticated caller, and what they may do.
 
 use crate::config::Key;
 use crate::http::auth::need::GitRef;
