@@ -1,15 +1,18 @@
 //! `tagalong cancel`.
 
+use clap_complete::ArgValueCompleter;
+
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::which::Which;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The deployment: its id or a unique part of it, or a service for its newest one
-    #[arg(value_name = "ID|SERVICE", value_parser = Which::parse)]
+    /// The deployment: its id, a unique beginning or end of the id, or a service for its newest deployment
+    #[arg(value_name = "ID|SERVICE", value_parser = Which::parse, add = ArgValueCompleter::new(complete::deployments))]
     which: Which,
 }
 

@@ -1,7 +1,10 @@
 //! `tagalong rollback`.
 
+use clap_complete::ArgValueCompleter;
+
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::follow;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
@@ -13,17 +16,18 @@ use crate::model::Tag;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The service, as the configuration names it
+    #[arg(add = ArgValueCompleter::new(complete::services))]
     service: ServiceName,
-    /// Where to: previous, a tag, or a deployment's id
-    #[arg(long, default_value = "previous", value_name = "TAG|ID|previous", value_parser = target)]
+    /// The release to restore: previous, a tag, or the id of a deployment
+    #[arg(long, default_value = "previous", value_name = "TAG|ID|previous", value_parser = target, add = ArgValueCompleter::new(complete::ways_back))]
     to: RollbackTo,
     /// Return as soon as the order is accepted
     #[arg(long)]
     no_wait: bool,
-    /// Why, for the record
+    /// The reason, for the record
     #[arg(long, short = 'm')]
     reason: Option<String>,
-    /// Go back even past a release that says it must not be rolled back past
+    /// Roll back even if a release in between says that it must not be undone
     #[arg(long)]
     force: bool,
 }

@@ -88,7 +88,7 @@ impl RefPattern {
         if head.starts_with("refs/") && !head.contains('*') {
             Ok(Self(given.to_owned()))
         } else {
-            Err(format!("\"{}\" is no ref: write refs/heads/main or refs/tags/*.", given.escape_default()))
+            Err(format!("\"{}\" is not a git ref: write refs/heads/main or refs/tags/*.", given.escape_default()))
         }
     }
 
@@ -107,11 +107,11 @@ const EXAMPLES: [&str; 2] = ["whsec_dGhpcyBpcyBhbiBleGFtcGxlLCBub3QgYSBzZWNyZXQ=
 
 impl Key {
     pub(super) fn read(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Self> {
-        let id = from.needed("id", "every key needs a name, for records and messages.", KeyId::parse);
+        let id = from.needed("id", "every key needs an id, which appears in records and messages.", KeyId::parse);
         let proof = read_proof(&mut from, secrets);
         let scopes = from.list("scopes", Scope::parse);
         if scopes.is_empty() {
-            from.problem("scopes", "a key without scopes may do nothing; write scopes = [\"deploy:SERVICE\"].");
+            from.problem("scopes", "a key without scopes is not allowed to do anything; write scopes = [\"deploy:SERVICE\"].");
         }
         let refs = from.list("refs", RefPattern::parse);
         let not_before_ms = from.parsed("not_before", instant);
@@ -131,28 +131,33 @@ impl Key {
 }
 
 fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof> {
+    // By what is written: a secret that cannot be read is a problem already, and none of the scheme.
+    let schemes = [from.has_any(&["secret_file", "secret_env"]), from.has_any(&["token_file", "token_env"]), from.has("token_sha256")];
     let webhook = from.secret("secret_file", "secret_env");
     let bearer = from.secret("token_file", "token_env");
     let digest = from.parsed("token_sha256", hex32);
     secrets.extend(webhook.iter().chain(&bearer).cloned());
     // What stands behind whsec_ is the secret; some tools write it without.
     secrets.extend(webhook.iter().filter_map(|secret| secret.reveal().strip_prefix("whsec_")).map(|bare| Secret::new(bare.to_owned())));
-    match (webhook, bearer, digest) {
-        (Some(secret), None, None) => {
-            webhook_bytes(secret.reveal()).map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook)
+    match schemes {
+        [true, false, false] => {
+            webhook_bytes(webhook?.reveal()).map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook)
         }
-        (None, Some(token), None) if token.reveal().len() < 24 => {
-            from.problem("token_file", "the token is shorter than 24 bytes; make one with `tagalong key new --bearer`.");
-            None
+        [false, true, false] => {
+            let token = bearer?;
+            if token.reveal().len() < 24 {
+                from.problem("token_file", "the token is shorter than 24 bytes; make one with `tagalong key new --bearer`.");
+                return None;
+            }
+            Some(KeyProof::Bearer(sha2::Sha256::digest(token.reveal()).into()))
         }
-        (None, Some(token), None) => Some(KeyProof::Bearer(sha2::Sha256::digest(token.reveal()).into())),
-        (None, None, Some(digest)) => Some(KeyProof::Bearer(digest)),
-        (None, None, None) => {
+        [false, false, true] => digest.map(KeyProof::Bearer),
+        [false, false, false] => {
             from.problem("secret_file", "a key needs one of secret_file, secret_env, token_file, token_env and token_sha256.");
             None
         }
         _ => {
-            from.problem("secret_file", "a key has one scheme: give either a webhook secret or a bearer token.");
+            from.problem("secret_file", "a key has only one scheme: set either a webhook secret or a bearer token.");
             None
         }
     }
@@ -165,16 +170,15 @@ fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof>
 pub(super) fn webhook_bytes(text: &str) -> Result<Vec<u8>, String> {
     let hint = "make one with `tagalong key new`";
     if EXAMPLES.contains(&text) {
-        return Err(format!("the secret is an example from documentation, so it is no secret; {hint}."));
+        return Err(format!("the secret is an example from the documentation, so anybody knows it; {hint}."));
     }
     let encoded = text.strip_prefix("whsec_").ok_or_else(|| format!("the secret does not begin with whsec_; {hint}."))?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .map_err(|_| format!("what stands behind whsec_ is no base64; {hint}."))?;
+    let bytes =
+        base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|_| format!("the part after whsec_ is not base64; {hint}."))?;
     if (24..=64).contains(&bytes.len()) {
         Ok(bytes)
     } else {
-        Err(format!("the secret has {} bytes; it must have 24 to 64; {hint}.", bytes.len()))
+        Err(format!("the secret has {} bytes, but it must have 24 to 64; {hint}.", bytes.len()))
     }
 }
 
@@ -194,5 +198,5 @@ fn instant(text: &str) -> Result<i64, String> {
     let stamp: Result<jiff::Timestamp, _> = text.parse();
     stamp
         .map(jiff::Timestamp::as_millisecond)
-        .map_err(|_| format!("\"{}\" is no time; write it like 2026-12-31T23:59:59Z.", text.escape_default()))
+        .map_err(|_| format!("\"{}\" is not a time; write it like 2026-12-31T23:59:59Z.", text.escape_default()))
 }

@@ -35,7 +35,7 @@ pub(super) async fn serve(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<S
             Err(Stop::OldFault(why)) if site.engine.was_away(outages).await => why,
             done => return done,
         };
-        site.record.journal.warning(format!("{}. Docker was away meanwhile, so this is done again", why.trim_end_matches('.')));
+        site.record.journal.warning(format!("{}. Docker was unavailable meanwhile, so this step is repeated", why.trim_end_matches('.')));
         site.engine.ready(&site.cancel).await?;
         site.begin(leg.way.up(), stack::UP).await?;
         stack::unedited(site, leg).await?;

@@ -66,7 +66,7 @@ pub async fn left_half_way(store: &Store, order: &Order) -> Result<Option<Deploy
     let last = match store.last_change(&order.service).await?.transpose() {
         Ok(last) => last,
         Err(error) => {
-            tracing::error!(service = %order.service, %error, "what the last change left does not read, so nobody brings it back");
+            tracing::error!(service = %order.service, %error, "the record of the last change could not be read, so it is not undone");
             None
         }
     };

@@ -126,7 +126,7 @@ impl Record {
             if matches!(error, StoreError::Fenced) {
                 return None;
             }
-            tracing::error!(deployment = %fence.id, %error, "the outcome cannot be stored; it is tried again");
+            tracing::error!(deployment = %fence.id, %error, "the outcome could not be stored; trying again");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         books.hub.tell(&fence.id);
@@ -150,7 +150,7 @@ impl Books {
         };
         let written: Result<(), StoreError> = written.await;
         if let Err(error) = written {
-            tracing::warn!(deployment = %id, %error, "the outcome is not in the audit trail");
+            tracing::warn!(deployment = %id, %error, "the outcome could not be added to the audit trail");
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum OrderKind {
     Deploy,
     /// Go back.
     Rollback,
-    /// Take over what runs: smoke it and record it, change nothing.
+    /// Adopt the running release: smoke it and record it, change nothing.
     Adopt,
 }
 

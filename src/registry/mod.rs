@@ -18,21 +18,30 @@ use crate::model::Tag;
 use crate::registry::wire::Fault;
 use crate::registry::wire::Session;
 
-pub use login::docker_config;
+pub use login::{Login, docker_config};
 
 /// Why a registry's answer does not do.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// It knows no such tag or digest.
-    #[error("The registry has no {0}; check that the build pushed it.")]
+    #[error("The registry does not have {0}; check that the build pushed it.")]
     NotFound(String),
     /// It wants another credential.
     #[error(
-        "The registry {0} refuses the credential; run `docker login {0}` as the user tagalong runs as, or give user and password_file in [[registry]]."
+        "The registry {0} rejected the login; run `docker login {0}` as the user that tagalong runs as, or set user and password_file in \
+        [[registry]]."
     )]
     Unauthorized(String),
+    /// The password of the configured login cannot be read.
+    #[error("The password for the registry {host} (password_file in [[registry]]) is missing: {why}")]
+    Password {
+        /// Its host.
+        host: String,
+        /// Why.
+        why: String,
+    },
     /// The image is not made for this host.
-    #[error("{image} is made for {has}, but this host is {wanted}; build it for {wanted} as well.")]
+    #[error("{image} is built for {has}, but this host is {wanted}; build it for {wanted} as well.")]
     Platform {
         /// The image.
         image: String,
@@ -42,7 +51,7 @@ pub enum RegistryError {
         wanted: String,
     },
     /// It does not answer, or not sensibly.
-    #[error("The registry {host} does not answer as it should: {why}")]
+    #[error("The registry {host} gave an unexpected answer: {why}")]
     Unreachable {
         /// Its host.
         host: String,
@@ -83,10 +92,21 @@ impl Registries {
     }
 
     /// The configured entry for an image's registry.
-    #[must_use]
-    pub fn configured(&self, image: &Repository) -> Option<&Registry> {
+    fn configured(&self, image: &Repository) -> Option<&Registry> {
         let host = image.registry()?;
         self.known.iter().find(|entry| entry.host == host)
+    }
+
+    /// The configured login for an image's registry, with the password as it is now.
+    ///
+    /// # Errors
+    /// [`RegistryError::Password`].
+    pub fn login(&self, image: &Repository) -> Result<Option<Login>, RegistryError> {
+        let Some(entry) = self.configured(image) else { return Ok(None) };
+        let Some(login) = &entry.login else { return Ok(None) };
+        let host = entry.host.clone();
+        let password = login.password.read().map_err(|why| RegistryError::Password { host: host.clone(), why })?;
+        Ok(Some(Login { host, user: login.user.clone(), password }))
     }
 
     /// What `tag` (or `digest`, when given) of `image` stands for on a host of `os`/`arch`.
@@ -117,7 +137,7 @@ impl Registries {
                 let entry = Digest::parse(&entry).map_err(|error| fault(Fault::Other(error.to_string())))?;
                 match manifest(&session.manifest(&entry.to_string()).await.map_err(fault)?.0).map_err(fault)? {
                     OciManifest::Image(single) => single,
-                    OciManifest::ImageIndex(_) => return Err(fault(Fault::Other("an index within an index.".to_owned()))),
+                    OciManifest::ImageIndex(_) => return Err(fault(Fault::Other("the image index contains another index.".to_owned()))),
                 }
             }
         };
@@ -157,15 +177,15 @@ impl Registries {
             }
         };
         let is_plain = is_loopback(&host) || self.known.iter().any(|entry| entry.plain_http && entry.host == host);
-        let auth = self.auth(image, &host).await;
+        let auth = self.auth(image, &host).await?;
         Ok(Session { http, is_plain, repository: reference.repository().to_owned(), auth, authorization: None, host })
     }
 
-    async fn auth(&self, image: &Repository, host: &str) -> RegistryAuth {
-        if let Some((user, password)) = self.configured(image).and_then(|entry| entry.login.as_ref()) {
-            return RegistryAuth::Basic(user.clone(), password.reveal().to_owned());
-        }
-        login::of_docker(&self.docker, host).await
+    async fn auth(&self, image: &Repository, host: &str) -> Result<RegistryAuth, RegistryError> {
+        Ok(match self.login(image)? {
+            Some(login) => RegistryAuth::Basic(login.user, login.password.reveal().to_owned()),
+            None => login::of_docker(&self.docker, host).await,
+        })
     }
 }
 
@@ -206,7 +226,7 @@ fn platforms(entries: &[oci_client::manifest::ImageIndexEntry]) -> String {
         .map(|platform| format!("{}/{}", platform.os, platform.architecture))
         .filter(|platform| !platform.starts_with("unknown"))
         .collect();
-    if all.is_empty() { "no platform that it names".to_owned() } else { all.join(", ") }
+    if all.is_empty() { "no platform that is named".to_owned() } else { all.join(", ") }
 }
 
 fn explain(fault: Fault, reference: &Reference, host: &str) -> RegistryError {
@@ -218,7 +238,7 @@ fn explain(fault: Fault, reference: &Reference, host: &str) -> RegistryError {
 }
 
 fn manifest(body: &[u8]) -> Result<OciManifest, Fault> {
-    serde_json::from_slice(body).map_err(|error| Fault::Other(format!("its manifest does not read: {error}.")))
+    serde_json::from_slice(body).map_err(|error| Fault::Other(format!("its manifest could not be parsed: {error}.")))
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub enum ReloadError {
     #[error("The dataset {0} is being stopped; try again.")]
     Stopping(DatasetName),
     /// What was asked for can be the name of no commit in this repository.
-    #[error("{0} is no object name of the dataset {1}, whose names have {2} hex digits.")]
+    #[error("{0} cannot be a commit of the dataset {1}: its commit names have {2} hex digits.")]
     NoName(CommitName, DatasetName, usize),
     /// The database does not answer.
     #[error(transparent)]

@@ -151,9 +151,9 @@ impl Visitor {
     /// Sets up TLS and headers; nothing is asked yet.
     pub(super) async fn new(plan: &SmokePlan) -> Result<Self, Box<Finding>> {
         if plan.connect_to.is_some() && plan.url.port().is_some() && plan.demands.http_version == Some(HttpVersion::Two) {
-            let message = "With connect_to and a port in the address only HTTP/1.1 is spoken, and the plan asks for HTTP/2.";
+            let message = "With connect_to and a port in the address, only HTTP/1.1 is possible, but the plan requires HTTP/2.";
             let mut finding = setup(message.to_owned());
-            "Leave the port out of the address and write it into connect_to, or leave http_version out.".clone_into(&mut finding.fix);
+            "Move the port from the address to connect_to, or remove http_version.".clone_into(&mut finding.fix);
             return Err(finding);
         }
         let handshakes = Handshakes::default();
@@ -324,7 +324,7 @@ fn via(
     change: impl Fn(ClientBuilder) -> ClientBuilder,
 ) -> Result<ClientBuilder, Box<Finding>> {
     if own.domain().is_none() {
-        return Err(setup("connect_to needs a name in the address; with an IP address there, write the right one.".to_owned()));
+        return Err(setup("connect_to works only with a host name in the address; this address has an IP address.".to_owned()));
     }
     let builder = if own.port().is_some() {
         // With HTTP/2 the port would go astray: it is taken from the address of the connection there.

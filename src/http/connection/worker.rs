@@ -79,7 +79,7 @@ impl Worker {
         drop(self.arrivals);
         let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
-            tracing::error!("a thread that served connections ended badly");
+            tracing::error!("a thread that served connections panicked");
         }
     }
 }

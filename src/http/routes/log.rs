@@ -45,7 +45,7 @@ struct LogQuery {
 pub(super) fn takes() -> Vec<Parameter> {
     let mut takes = LogQuery::into_params(|| Some(ParameterIn::Query));
     let last = ParameterBuilder::new().name("Last-Event-ID").parameter_in(ParameterIn::Header).schema(Some(i64::schema()));
-    takes.push(last.description(Some("The position of the last line that is known already")).build());
+    takes.push(last.description(Some("The position of the last line that the client already has")).build());
     takes
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn follow(proven: Proven<Follow>, shared: web::Data<Shared>) ->
     let most = shared.config.now().server.max_followers.min(shared.most_followers);
     let place = shared.followers.take(&caller.to_string(), most);
     let Some(place) = place else {
-        return Err(ApiError::busy(format!("{most} read journals already (max_followers); try again.")));
+        return Err(ApiError::busy(format!("{most} clients are already following journals (max_followers); try again.")));
     };
     let reader = shared.readers.of(&shared, &found.id);
     let is_over = matches!(found.state, State::Done { .. });
@@ -135,7 +135,7 @@ impl Follower {
         let place = Arc::clone(&self.place);
         let next = tokio::select! {
             next = self.piece() => next,
-            () = place.given_away() => Err(ApiError::busy("Somebody else follows in this place; come again.")),
+            () = place.given_away() => Err(ApiError::busy("This place was given to another follower; connect again.")),
         };
         self.silent_since = tokio::time::Instant::now();
         next.map_or_else(
@@ -171,6 +171,6 @@ impl Follower {
     }
 
     fn is_let_go(&self, error: &StoreError) {
-        tracing::warn!(deployment = %self.id, %error, "a follower is let go: the journal cannot be read");
+        tracing::warn!(deployment = %self.id, %error, "a follower was disconnected, because the journal cannot be read");
     }
 }
