@@ -11,9 +11,10 @@ use crate::world::newest_git;
 fn in_no_language(world: &World) -> String {
     let program = world.path("git");
     let script = format!(
-        "#!/bin/bash\nscramble() {{ sed 's/[g-zG-Z]/q/g'; }}\ncase \" $* \" in *' fsck '*) exec > >(scramble) ;; esac\n\
-         {{ {} \"$@\" 2>&1 >&3 | scramble >&2; exit \"${{PIPESTATUS[0]}}\"; }} 3>&1\n",
-        world.git
+        "#!/bin/bash\nscramble() {{ sed 's/[g-zG-Z]/q/g'; }}\n\
+         case \" $* \" in *' fsck '*) {git} \"$@\" 2>&1 | scramble; exit \"${{PIPESTATUS[0]}}\" ;; esac\n\
+         {{ {git} \"$@\" 2>&1 >&3 | scramble >&2; exit \"${{PIPESTATUS[0]}}\"; }} 3>&1\n",
+        git = world.git
     );
     std::fs::write(&program, script).unwrap();
     executable(&program);
