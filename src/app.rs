@@ -28,6 +28,7 @@ use crate::executor::Here;
 use crate::http;
 use crate::http::Capacity;
 use crate::http::Listening;
+use crate::http::Readers;
 use crate::http::Repeats;
 use crate::http::Shared;
 use crate::journal::Hub;
@@ -96,7 +97,7 @@ async fn record(config: &Config) -> anyhow::Result<(String, Store)> {
 
 fn datasets(config: &Config, store: &Store, metrics: &Arc<Metrics>, executor: String) -> anyhow::Result<Arc<Reloader>> {
     let reloader = Reloader::new(config, store.clone(), Arc::clone(metrics), executor);
-    Ok(Arc::new(reloader.context("The HTTP client cannot be made")?))
+    Ok(Arc::new(reloader.context("The HTTP client could not be set up")?))
 }
 
 /// The configuration in `file`, of which the log says what it changes and what of that has to wait for a restart.
@@ -104,7 +105,7 @@ fn changed(file: &Path, last: &Config, first: &Config) -> Option<Config> {
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => {
-            tracing::error!(%error, "the configuration stays as it was");
+            tracing::error!(%error, "the configuration could not be read again; the previous one stays in effect");
             return None;
         }
     };
@@ -176,7 +177,7 @@ impl Record {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = &config.server.data_dir;
         let is_there = config.store.postgres.is_some() || dir.join(store::SQLITE_FILE).exists();
-        let empty = if is_there { None } else { Some(Passing::anywhere().context("No temporary folder can be made")?) };
+        let empty = if is_there { None } else { Some(Passing::anywhere().context("A temporary folder could not be created")?) };
         let store = Store::open(empty.as_ref().map_or(dir, |empty| empty.path()), config.store.postgres.as_ref()).await?;
         let executor = std::fs::read_to_string(dir.join("executor-id")).unwrap_or_default().trim().to_owned();
         Ok(Self { reloader: datasets(config, &store, &Arc::new(Metrics::new([])), executor)?, _empty: empty })
@@ -224,11 +225,12 @@ impl App {
             reloader,
             token_key,
             followers: Arc::default(),
+            readers: Readers::default(),
             repeats: Repeats::default(),
             most_followers: capacity.followers,
             large_bodies,
         });
-        let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server cannot listen")?;
+        let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));

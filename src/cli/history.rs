@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// The service
     #[arg(add = ArgValueCompleter::new(complete::services))]
     service: ServiceName,
-    /// How many
+    /// How many deployments to show
     #[arg(long, short = 'n', default_value_t = 20)]
     limit: u32,
 }

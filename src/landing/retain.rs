@@ -19,7 +19,8 @@ pub(super) async fn keep(site: &mut Site<'_>, images: &[ImageRef]) -> Vec<String
     let mut warnings = Vec::new();
     for image in images {
         if let Err(error) = site.engine.keep(&site.service.name, image, &site.cancel).await {
-            let warning = format!("{} could not get its keep-tag: {error}", image.by_digest());
+            let warning =
+                format!("{} could not be given its keep-tag, which protects it from `docker image prune`: {error}", image.by_digest());
             site.record.journal.warning(&warning);
             warnings.push(warning);
         }
@@ -32,16 +33,18 @@ pub(super) async fn retain(host: &Host, past: &Past, service: &Service, engine: 
     let old = match no_longer_needed(host, past, service).await {
         Ok(old) if old.is_empty() => return,
         Ok(old) => old,
-        Err(error) => return tracing::warn!(service = %service.name, %error, "old images stay: the record could not be read"),
+        Err(error) => {
+            return tracing::warn!(service = %service.name, %error, "old images were not removed, because the record could not be read");
+        }
     };
     // The lock is held meanwhile, so a Docker that went away just now is waited for once, not for each image.
     if engine.ready(&Cancel::default()).await.is_err() {
-        return tracing::warn!(service = %service.name, "old images stay: Docker does not answer; it is tried again after the next release");
+        return tracing::warn!(service = %service.name, "old images were not removed, because Docker does not answer");
     }
     let engine = &engine.impatient();
     for image in old {
         if let Err(error) = engine.forget(&service.name, &image, &Cancel::default()).await {
-            tracing::warn!(service = %service.name, image = %image, %error, "an old image stays; it is tried again after the next release");
+            tracing::warn!(service = %service.name, image = %image, %error, "an old image could not be removed; the next release tries again");
             if matches!(error, EngineError::Daemon { .. }) {
                 return;
             }

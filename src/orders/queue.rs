@@ -34,13 +34,13 @@ impl Deployer {
         let mut renewed: Option<tokio::time::Instant> = None;
         loop {
             if let Err(error) = self.round(&mut tasks).await {
-                tracing::error!(%error, "the queue could not be read; it is tried again");
+                tracing::error!(%error, "the queue could not be read; trying again");
             }
             // Not in every round: there is one for each order that comes.
             if renewed.is_none_or(|at| at.elapsed() >= ROUND) {
                 match self.keep_what_runs().await {
                     Ok(()) => renewed = Some(tokio::time::Instant::now()),
-                    Err(error) => tracing::error!(%error, "what runs could not be looked after; it is tried again"),
+                    Err(error) => tracing::error!(%error, "the running deployments could not be checked; trying again"),
                 }
             }
             if swept.is_none_or(|at| at.elapsed() > SWEEP) {
@@ -65,7 +65,8 @@ impl Deployer {
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         for turn in self.store.reclaim(&services, self.executor.id(), &at_work, executor::LEASE_MS).await? {
             let deployment = &turn.deployment;
-            tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "taking up a deployment that was left unfinished");
+            tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "continuing a deployment that was left \
+            unfinished");
             self.start(turn, true, tasks);
         }
         for turn in self.store.claim(&services, self.executor.id(), executor::LEASE_MS).await? {
@@ -126,7 +127,7 @@ impl Deployer {
         let journal = now - retention.journal.as_millis() as i64;
         let deliveries = now - retention.deliveries.as_millis() as i64;
         if let Err(error) = self.store.forget_older(journal, deliveries).await {
-            tracing::warn!(%error, "old journals could not be forgotten; it is tried again in an hour");
+            tracing::warn!(%error, "old journals could not be deleted; trying again in an hour");
         }
     }
 }
