@@ -1,4 +1,4 @@
-//! How a service stands, for people and programs.
+//! The state of a service, for people and programs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ struct Recorded<'a> {
 }
 
 impl Deployer {
-    /// How a service stands: what is live, what runs, what waits and why nothing happens.
+    /// The state of a service: what is live, what is running and waiting, and what blocks it.
     ///
     /// # Errors
     /// When the database does not answer. A Docker that does not answer is said in `standing` and in `blocked`.
@@ -61,9 +61,9 @@ impl Deployer {
         let last = self.store.last_ended(&service.name).await?;
         let changed = self.store.last_change(&service.name).await?.and_then(Result::ok);
         let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
-        // One that does not read may be at work, so nothing is said as if nothing ran.
+        // One that cannot be read may be at work, so nothing is said as if nothing ran.
         let may_run = unfinished.unreadable.first();
-        // The one behind a record that does not read is not the one that serves.
+        // The one behind a record that cannot be read is not the one that serves.
         let live = verified.first().and_then(|one| one.as_ref().ok());
         let older = older(live, verified.iter().flatten(), service.keep);
         let engine = self.engine(service);

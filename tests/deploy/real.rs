@@ -159,12 +159,12 @@ impl Gate {
 /// A stack on a daemon with a reverse proxy before it, and tagalong.
 pub(crate) struct Site {
     pub(crate) dir: tempfile::TempDir,
-    docker: Docker,
+    pub(crate) docker: Docker,
     pub(crate) project: String,
     pub(crate) repository: String,
     page: Arc<Gate>,
     proxy: Option<Http>,
-    server: Option<Server>,
+    pub(crate) server: Option<Server>,
 }
 
 static SITES: AtomicU32 = AtomicU32::new(0);
@@ -245,7 +245,7 @@ impl Site {
         self.ended(id).await
     }
 
-    fn env(&self) -> String {
+    pub(crate) fn env(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("stack/.env")).expect("a file")
     }
 
@@ -259,7 +259,7 @@ impl Site {
         lines.lines().filter_map(|line| line.split_once(' ')).map(|(service, rest)| (service.to_owned(), rest.to_owned())).collect()
     }
 
-    fn neighbours(&self) -> Vec<(String, String)> {
+    pub(crate) fn neighbours(&self) -> Vec<(String, String)> {
         self.containers().into_iter().filter(|(service, _)| service != "web").collect()
     }
 
@@ -392,18 +392,28 @@ pub(crate) struct Daemon {
     keeps: bool,
 }
 
-static DAEMONS: AtomicU32 = AtomicU32::new(0);
-
 /// The bridge of such a daemon; names of interfaces are short.
 fn bridge(number: u32) -> String {
     format!("tagalong-test{number}")
 }
 
+/// Makes the bridge of a new daemon and gives its number. Tests of other processes make theirs at the same time, so the first is
+/// taken that can be made.
+fn make_bridge() -> u32 {
+    let is_made = |number: &u32| {
+        let made = Command::new("ip").args(["link", "add", &bridge(*number), "type", "bridge"]).stderr(Stdio::null()).status();
+        made.is_ok_and(|made| made.success())
+    };
+    let number = (0..150).find(is_made).expect("a bridge");
+    host("ip", &["addr", "add", &format!("10.213.{}.1/24", 77 + number), "dev", &bridge(number)]);
+    number
+}
+
 impl Daemon {
     pub(crate) async fn start(dir: &Path, keeps: bool) -> Self {
         let docker = Docker { host: Some(format!("unix://{}", dir.join("s").display())) };
-        let number = DAEMONS.fetch_add(1, Ordering::SeqCst);
-        let daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir, number, keeps), docker, number, keeps };
+        let number = make_bridge();
+        let mut daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir, number, keeps), docker, number, keeps };
         daemon.answers().await;
         daemon
     }
@@ -413,10 +423,6 @@ impl Daemon {
         let at = |name: &str| dir.join(name).display().to_string();
         // With "none" a daemon removes docker0, which is another's; a bridge of its own leaves that alone.
         let bridge = bridge(number);
-        if !Path::new("/sys/class/net").join(&bridge).exists() {
-            host("ip", &["link", "add", &bridge, "type", "bridge"]);
-            host("ip", &["addr", "add", &format!("10.213.{}.1/24", 77 + number), "dev", &bridge]);
-        }
         Command::new("dockerd")
             .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid"), "-H", &format!("unix://{}", at("s"))])
             // None of the host's network rules are its own.
@@ -429,8 +435,18 @@ impl Daemon {
             .expect("dockerd starts")
     }
 
-    async fn answers(&self) {
-        until("dockerd answers", || self.docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success())).await;
+    /// Waits until it answers. One that ends instead is started again: after a kill that is its way now and then.
+    async fn answers(&mut self) {
+        const PATIENCE: Duration = Duration::from_mins(2);
+        let began = std::time::Instant::now();
+        while !self.docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success()) {
+            if self.has_ended() {
+                self.process = Self::spawn(&self.dir, self.number, self.keeps);
+            }
+            let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            assert!(began.elapsed() < PATIENCE, "dockerd does not answer: {}", log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub(crate) async fn start_again(&mut self) {
@@ -442,8 +458,14 @@ impl Daemon {
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it lives until now");
         self.process.wait().expect("a child");
-        // Where nobody reaps it, the next dockerd would take it for one that lives.
-        std::fs::remove_file(self.dir.join("exec/containerd/containerd.pid")).expect("a file");
+        // Where nobody reaps them, or their numbers are taken again, the next dockerd would take them for ones that live.
+        for file in ["exec/containerd/containerd.pid", "pid"] {
+            let _ = std::fs::remove_file(self.dir.join(file));
+        }
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().is_ok_and(|ended| ended.is_some())
     }
 
     pub(crate) fn stop(&mut self) {
@@ -510,7 +532,7 @@ async fn images_that_were_loaded(images: Arc<Images>) {
         assert!(site.env().contains(&format!("SITE_TAG={}\r\n", images.tag(tag))), "{}", site.env());
         site.bear_a_hand_run();
     }
-    // The old tag is loaded anew with other content: the rollback brings back what was verified.
+    // The old tag is loaded again with other content: the rollback brings back what was verified.
     docker.says(&["tag", &names[1], &names[0]]);
     docker.says(&["image", "prune", "-f"]);
     is_outcome(&site.roll_back().await, "live");
@@ -557,7 +579,7 @@ async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     assert_ne!((before, env), (site.containers(), site.env()));
     site.serves(&images.tag("five")).await;
 
-    // Somebody else prunes the images, and the registry is gone; two is on the host all the same.
+    // Somebody else prunes the images, and the registry is gone; two is on the host nevertheless.
     docker.says(&["image", "prune", "-f"]);
     drop(registry);
     is_outcome(&site.roll_back().await, "live");

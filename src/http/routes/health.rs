@@ -95,7 +95,7 @@ pub(super) async fn refused(proven: Proven<Operator>, shared: web::Data<Shared>)
     Ok(HttpResponse::Ok().json(shared.refused.list()))
 }
 
-/// Made once: whoever asks has shown nothing, and to make it is work.
+/// Made once: anybody who asks has shown nothing, and to make it is work.
 static CONTRACT: LazyLock<Bytes> = LazyLock::new(|| serde_json::to_vec(&openapi::openapi()).unwrap_or_default().into());
 
 pub(super) async fn openapi_json(_: web::Data<Shared>) -> HttpResponse {
