@@ -82,7 +82,9 @@ impl RunLease {
                 Ok(Some(_)) => return Ok(Leave { until: None }),
                 Ok(None) => return Err(StoreError::Fenced),
                 Err(error) if until.is_none() => return Err(error.into()),
-                Err(error) => tracing::warn!(deployment = %self.fence.id, %error, "whether this run may go on is asked again"),
+                Err(error) => {
+                    tracing::warn!(deployment = %self.fence.id, %error, "the database did not say whether this run may go on; asking again")
+                }
             }
             tokio::time::sleep(AGAIN).await;
         }
