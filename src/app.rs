@@ -258,7 +258,7 @@ impl App {
         self.shared.deployer.read_again();
     }
 
-    /// Stops: no more calls, then no more work. What is being carried out is taken up by the next start.
+    /// Stops: no more calls, then no more work. What is being carried out is continued by the next start.
     pub async fn stop(self) {
         self.listening.stop().await;
         self.stop.cancel();

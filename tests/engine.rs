@@ -327,7 +327,7 @@ async fn what_is_observed_is_not_asked_for() {
     until("it has ended", &|seen| seen.containers[0].state == ContainerState::Exited).await;
     assert!(engine.containers(&cancel).await.unwrap()[0].state == ContainerState::Exited && count("events") == 1);
 
-    // Where the line is cut, a look takes its place, and it is listened to anew.
+    // Where the line is cut, a look takes its place, and it is listened to again.
     let own = Path::new("/proc").read_dir().unwrap().flatten().filter(|process| {
         let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
         let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -473,7 +473,7 @@ async fn a_dependency_that_stopped_is_started_and_not_replaced() {
     let before = rig.there(&engine).await;
     let names = ["cache", "disk", "other"].map(|service| format!("{}-{service}-1", rig.project));
     sh("docker", &["stop", "-t", "0", &names[0], &names[1], &names[2]], &rig.dir()).await;
-    // Their definition has changed meanwhile: that is for a person to bring up.
+    // Their definition has changed meanwhile: that is for an operator to bring up.
     let changed =
         std::fs::read_to_string(rig.dir().join("compose.yaml")).unwrap().replace("depends_on: [disk]", "depends_on: [disk], hostname: c");
     std::fs::write(rig.dir().join("compose.yaml"), changed).unwrap();

@@ -54,7 +54,7 @@ impl Engine {
         }
     }
 
-    /// How many outages were seen so far; compare it by [`Engine::was_away`].
+    /// How many outages were seen so far; pass it to [`Engine::was_away`].
     #[must_use]
     pub fn outages(&self) -> u32 {
         match self {
@@ -62,14 +62,14 @@ impl Engine {
         }
     }
 
-    /// Whether the engine was away at a time after `since`, or is away now. One that was waited for in vain counts no more.
+    /// Whether the engine was away at a time after `since`, or is away now. One that was waited for without success counts no more.
     pub async fn was_away(&self, since: u32) -> bool {
         match self {
             Self::Compose(compose) => compose.was_away(since).await,
         }
     }
 
-    /// Who answers: platform, version, where images are kept.
+    /// Platform and version of the engine, and where images are kept.
     ///
     /// # Errors
     /// [`EngineError::Daemon`] when nobody does.
@@ -92,7 +92,7 @@ impl Engine {
 
 /// The stack and its pin.
 impl Engine {
-    /// What the stack is and how it can be pinned, proven; nothing is changed. `key` is what secrets in
+    /// Resolves the stack and proves how it can be pinned; nothing is changed. `key` is what secrets in
     /// [`Resolved::config_with`] are fingerprinted with.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// What is pinned at present, in the stack's order of pins.
+    /// The current pins, in the stack's order.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -124,7 +124,7 @@ impl Engine {
         }
     }
 
-    /// Everything that a pin can change, exactly as it is.
+    /// The exact content of everything that a pin can change.
     ///
     /// # Errors
     /// When it is there and cannot be read.
@@ -155,7 +155,7 @@ impl Engine {
         }
     }
 
-    /// Brings back what [`Engine::snapshot`] saw, whatever stands there now.
+    /// Restores what [`Engine::snapshot`] saw, no matter what is there now.
     ///
     /// # Errors
     /// When something cannot be written; what came before it is as it was.
@@ -178,7 +178,7 @@ impl Engine {
 
 /// Images.
 impl Engine {
-    /// The image that `name` (a reference or an id) names where the stack runs; none where it is not there.
+    /// The image called `name` (a reference or an id) where the stack runs; none if it is not there.
     ///
     /// # Errors
     /// When the engine does not answer.
@@ -198,8 +198,8 @@ impl Engine {
         }
     }
 
-    /// Afterwards the content of `reference` is there, by its digest. `credentials` is a folder with the login to use, where the
-    /// host's own is not meant.
+    /// Afterwards the content of `reference` is there, by its digest. `credentials` is a folder with the login to use instead of the
+    /// host's own.
     ///
     /// # Errors
     /// When it is not there afterwards: the registry's words.
@@ -265,7 +265,7 @@ impl Engine {
     }
 }
 
-/// What runs.
+/// The running containers.
 impl Engine {
     /// Afterwards what is pinned is up, or the error says why it is not. Nothing is pulled. Only what uses a pin (and what lives
     /// in it) is touched, after the dependencies of theirs that do not run; where nothing of it was there, the whole stack is

@@ -33,7 +33,7 @@ impl Executor {
         }
     }
 
-    /// Carries an order out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told; none:
+    /// Carries an order out, or finishes what an earlier process left of it. When this returns, its outcome is stored and told; none:
     /// it could not be, and the next round takes it up.
     pub async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
         match self {

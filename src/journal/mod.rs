@@ -1,4 +1,4 @@
-//! The journal: lines of a deployment and its runs, stored in batches and told to whoever follows.
+//! The journal: lines of a deployment and its runs, stored in batches and told to anybody who follows.
 //!
 //! A line is first stored and then told, so a follower reads everything from the store and nothing can be missed.
 

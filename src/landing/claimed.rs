@@ -16,9 +16,9 @@ pub struct Claimed {
     pub service: Arc<Service>,
     /// Its right to act on the host.
     pub lease: RunLease,
-    /// Whether an earlier life began it already.
+    /// Whether tagalong had begun it before its last restart.
     pub recovered: bool,
-    /// What speaks against it at its turn: it ends refused then, unless it has changed the host already.
+    /// Why a guard refuses it now that its turn has come: then it ends `refused`, unless it has already changed the host.
     pub objection: Option<Objection>,
 }
 

@@ -35,7 +35,7 @@ pub struct Books {
     pub store: Store,
     /// Who follows a journal.
     pub hub: Hub,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 

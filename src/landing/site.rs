@@ -17,7 +17,7 @@ use crate::model::Step;
 use crate::store::Facts;
 use crate::store::RunLease;
 
-/// What every step has at hand.
+/// What every step needs.
 pub(super) struct Site<'a> {
     pub(super) host: &'a Host,
     pub(super) service: Arc<Service>,

@@ -1,4 +1,4 @@
-//! The queue: whatever waits is taken when its service is free. It takes no input, runs on event and on timer, and the next
+//! The queue: a waiting order is carried out when its service is free. It takes no input, runs on events and on a timer, and the next
 //! round is its retry.
 
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use crate::store::Turn;
 
 /// How often it looks by itself.
 const ROUND: Duration = Duration::from_secs(2);
-/// How often old things are forgotten.
+/// How often old records are deleted.
 const SWEEP: Duration = Duration::from_hours(1);
 
 impl Deployer {
-    /// Carries out orders until `stop`. First it finishes or undoes what an earlier life of this executor left. When this
-    /// returns, nothing that it started runs any more; what it was at is taken up by the next start.
+    /// Carries out orders until `stop`. First it finishes or undoes what an earlier process of this executor left. When this
+    /// returns, nothing that it started runs any more; what it was at is continued by the next start.
     pub async fn work(self: Arc<Self>, stop: Cancel) {
         let mut tasks = JoinSet::new();
         tokio::spawn(Arc::clone(&self).keep_leases(stop.clone()));
@@ -59,7 +59,7 @@ impl Deployer {
         self.hub.settled().await;
     }
 
-    /// One round: take up what was left, and take what waits.
+    /// One round: continue interrupted deployments, and start waiting ones.
     async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
         let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
@@ -135,7 +135,7 @@ impl Deployer {
     /// A cancel may have been asked of another server of the same database.
     async fn stop_cancelled(&self, services: &[ServiceName]) -> Result<(), StoreError> {
         for service in services {
-            // One that does not read is said where it is looked at, and stops nothing here.
+            // One that cannot be read is said where it is looked at, and stops nothing here.
             for deployment in self.store.for_runs().unfinished(service).await?.deployments {
                 if deployment.cancel_by.is_some()
                     && matches!(deployment.state, State::Running { .. })

@@ -28,10 +28,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// How long a statement may take that goes through a whole table.
 const LONG_DEADLINE: Duration = Duration::from_mins(10);
 
-/// After so many writes SQLite's log is brought home into the database, beside the writes that follow.
+/// After so many writes SQLite's log is checkpointed into the database, beside the writes that follow.
 const WRITES_A_CHECKPOINT: u32 = 64;
 
-/// The log is begun anew, and the disk spared a file that grows, only when all of it is home. What is written during a pass is
+/// The log is started again, and the disk spared a file that grows, only when all of it is home. What is written during a pass is
 /// left to the next, which has little to do.
 const PASSES: usize = 4;
 
@@ -48,7 +48,7 @@ pub(super) struct Gate {
     log: Arc<Log>,
 }
 
-/// How much of SQLite's log may still have to be brought home.
+/// How much of SQLite's log may still have to be checkpointed.
 #[derive(Debug, Default)]
 struct Log {
     writes: AtomicU32,
@@ -117,7 +117,7 @@ impl Gate {
     }
 
     /// Counts a write. SQLite lets the writer bring the log home that it finds large, and it would be answered only after two
-    /// more waits for the disk. So that is done here, beside it; only a log that grows all the same is left to the writer.
+    /// more waits for the disk. So that is done here, beside it; only a log that grows nevertheless is left to the writer.
     fn count_write(&self) {
         let log = &self.log;
         let is_due = self.is_sqlite && log.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_A_CHECKPOINT;

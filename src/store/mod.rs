@@ -62,7 +62,7 @@ pub enum StoreError {
     /// A statement failed: the disk is full, or the server is gone.
     #[error("The database returned an error: {0}.")]
     Query(#[from] sqlx::Error),
-    /// A row does not read: somebody else wrote it.
+    /// A row cannot be read: somebody else wrote it.
     #[error("The database contains an unexpected value in {place}: {why}. Correct the row or restore a backup.")]
     Value {
         /// Table, column and row.

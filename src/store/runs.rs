@@ -189,7 +189,7 @@ impl Store {
         Ok(Some(Turn { deployment, hold }))
     }
 
-    /// Takes over the runs of `executor` whose deployments are not among `at_work` (an earlier life left them, or a run that
+    /// Takes over the runs of `executor` whose deployments are not among `at_work` (an earlier process left them, or a run that
     /// lost the database), and those of others whose lease has run out. From now on writes of whoever had them are refused, and so
     /// is leave to act.
     ///
@@ -320,7 +320,7 @@ impl Store {
     pub async fn last_away(&self, service: &ServiceName, most: i64) -> Result<Vec<Availability>, StoreError> {
         let select = "SELECT away FROM runs WHERE service = $1 AND away IS NOT NULL ORDER BY deployment DESC LIMIT $2";
         let found = self.gate.fetch_all(sqlx::query(select).bind(service.as_str()).bind(most)).await?;
-        // One that does not read is only left out of a comparison.
+        // One that cannot be read is only left out of a comparison.
         Ok(found.iter().filter_map(|row| serde_json::from_str(row.try_get::<&str, _>("away").ok()?).ok()).collect())
     }
 

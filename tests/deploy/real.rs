@@ -532,7 +532,7 @@ async fn images_that_were_loaded(images: Arc<Images>) {
         assert!(site.env().contains(&format!("SITE_TAG={}\r\n", images.tag(tag))), "{}", site.env());
         site.bear_a_hand_run();
     }
-    // The old tag is loaded anew with other content: the rollback brings back what was verified.
+    // The old tag is loaded again with other content: the rollback brings back what was verified.
     docker.says(&["tag", &names[1], &names[0]]);
     docker.says(&["image", "prune", "-f"]);
     is_outcome(&site.roll_back().await, "live");
@@ -579,7 +579,7 @@ async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     assert_ne!((before, env), (site.containers(), site.env()));
     site.serves(&images.tag("five")).await;
 
-    // Somebody else prunes the images, and the registry is gone; two is on the host all the same.
+    // Somebody else prunes the images, and the registry is gone; two is on the host nevertheless.
     docker.says(&["image", "prune", "-f"]);
     drop(registry);
     is_outcome(&site.roll_back().await, "live");

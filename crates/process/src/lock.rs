@@ -272,7 +272,7 @@ fn command_of(pid: i32) -> String {
 pub fn work_under_way(dir: &Path) -> Option<String> {
     let path = dir.join(NAME);
     let owner = Owner::read(&path);
-    // Whoever else locks the file leaves what stands in it.
+    // Anybody else who locks the file leaves what stands in it.
     let is_takers = |(_, taker): &(i32, i32)| [0, owner.pid].contains(taker);
     (!owner.work.is_empty() && owner.is_alive() && holding(&path).iter().any(is_takers)).then_some(owner.work)
 }

@@ -81,7 +81,7 @@ impl PinBytes {
     }
 }
 
-/// What one pin says at present.
+/// The current value of one pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinnedNow {
     /// The image.
@@ -99,7 +99,7 @@ impl PinnedNow {
 }
 
 impl Compose {
-    /// What is pinned at present, in the stack's order of pins.
+    /// The current pins, in the stack's order.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -289,7 +289,7 @@ impl Compose {
         )))
     }
 
-    /// Asks compose, as a person would in the folder, whether `refs` are what it would run.
+    /// Checks with compose, called as by hand in the folder, that it would run `refs`.
     ///
     /// # Errors
     /// [`EngineError::Stack`] when it is not; [`Compose::restore`] then.
