@@ -103,7 +103,7 @@ impl Case {
                 _ => PinChoice::Auto,
             },
         };
-        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack))
+        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack)).acting_alone()
     }
 
     fn refs(&self, tag: &str, fill: char) -> Vec<ImageRef> {

@@ -121,6 +121,8 @@ pub enum ForwardedHeaders {
 pub struct Store {
     /// A PostgreSQL address; none: SQLite in the data folder.
     pub postgres: Option<Secret>,
+    /// How long a run stays its server's without a sign of life, before another server of the same database takes it over.
+    pub lease: Duration,
 }
 
 /// How long things are kept.

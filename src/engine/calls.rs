@@ -6,22 +6,20 @@
 //! * A call that ends with an error has changed nothing, unless its words here say what may have changed.
 //! * Whatever is not named by a pin (a database, a worker, its volumes) has the same life before and after every call.
 //! * What is *observed* is shown and waited for; what decides an outcome is a look of its own.
+//! * Without leave ([`Engine::acting_for`]) nothing is changed.
 //! * A call ends soon after its `cancel`, and then nothing that it started runs any more.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use process::Cancel;
 use process::Command;
+use process::Ended;
 use process::Stream;
 
-use crate::config::Stack;
 use crate::engine::compose::Compose;
-use crate::engine::compose::Daemon;
 use crate::engine::compose::Forgotten;
 use crate::engine::compose::HookPlace;
 use crate::engine::compose::LocalImage;
@@ -41,42 +39,6 @@ use crate::model::ServiceName;
 pub enum Engine {
     /// Docker Compose on one daemon.
     Compose(Compose),
-}
-
-/// Making one.
-impl Engine {
-    /// The engine of `stack`, on `daemon` where it needs one. No program is run yet, no lock is held, and it does not wait for Docker.
-    #[must_use]
-    pub fn new(daemon: &Daemon, stack: &Stack) -> Self {
-        match stack {
-            Stack::Compose(stack) => Self::Compose(Compose::new(daemon, stack.clone())),
-        }
-    }
-
-    /// The same engine, whose programs inherit `lock`, the file of the host lock: a program that outlives tagalong still holds it.
-    #[must_use]
-    pub fn locked(self, lock: Arc<File>) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.locked(lock)),
-        }
-    }
-
-    /// The same, which waits at most the configured time for an engine that does not answer, and says so by `tell`. As long as it
-    /// lives, what happens on the host is listened to, and an outage is noticed, however short.
-    #[must_use]
-    pub fn patient(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.patient(tell)),
-        }
-    }
-
-    /// The same engine, which does not wait for Docker.
-    #[must_use]
-    pub fn impatient(&self) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.impatient()),
-        }
-    }
 }
 
 /// Whether it is there.
@@ -375,6 +337,16 @@ impl Engine {
     ) -> Result<Command, EngineError> {
         match self {
             Self::Compose(compose) => compose.hook(resolved, place, argv, env, deadline).await,
+        }
+    }
+
+    /// Runs the command of a hook to its end.
+    ///
+    /// # Errors
+    /// When nothing more may be done on the host; nothing was started then.
+    pub async fn run_hook(&self, command: &Command, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Result<Ended, EngineError> {
+        match self {
+            Self::Compose(compose) => compose.run_hook(command, cancel, each).await,
         }
     }
 }

@@ -17,9 +17,6 @@ use crate::model::Outcome;
 
 pub use here::Here;
 
-/// How long a running deployment is this executor's without a sign of life, ms.
-pub const LEASE_MS: i64 = 60_000;
-
 /// A place where orders are carried out.
 #[derive(Debug)]
 pub enum Executor {

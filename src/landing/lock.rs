@@ -59,6 +59,18 @@ pub(super) async fn take(site: &mut Site<'_>, stake: Stake) -> Result<HostLock, 
                 wait.say(site, &format!("{error} The rollback of what was changed waits for the lock, for at most {}", bound(site)));
                 wait.rest().await;
             }
+            LockError::Taken(..) if site.lease.is_taken_over() => {
+                match HostLock::take_from_stopped(&dir, site.record.id().as_str()).await {
+                    Ok(Some(lock)) => {
+                        site.record
+                            .journal
+                            .warning("the server that carried this out is stopped; its programs were ended, and its lock was replaced");
+                        return Ok(lock);
+                    }
+                    Ok(None) => wait.say(site, &format!("{error} It is waited for, at most {}", bound(site))),
+                    Err(error) => return Err(Fault::Lock(error).into()),
+                }
+            }
             LockError::Taken(..) if is_ours(site, &dir).await => {
                 wait.say(site, &format!("{} is still locked by another order; waiting for it", dir.display()));
                 continue;

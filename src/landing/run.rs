@@ -40,7 +40,7 @@ const MOST_ATTEMPTS: i64 = 3;
 /// Carries out an order, or finishes one that was interrupted by a restart. When this returns, its outcome is stored and announced;
 /// none: this run must not or cannot store an outcome, and the next round continues it.
 pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record, cancel: Cancel) -> Option<Outcome> {
-    let Claimed { deployment, service, recovered, objection } = claimed;
+    let Claimed { deployment, service, lease, recovered, objection } = claimed;
     if deployment.cancel_by.is_some() {
         cancel.cancel();
     }
@@ -49,7 +49,8 @@ pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record,
         Some(left) => Entry::Behind(Box::new(left)),
         None => Entry::Anew(Anew { recovered, attempts: deployment.attempts, objection, recorded: Release::recorded(&deployment) }),
     };
-    let mut site = Site { host, service, order: deployment.order, engine, record, cancel, watched: None };
+    let engine = engine.acting_for(lease.clone());
+    let mut site = Site { host, service, order: deployment.order, engine, lease, record, cancel, watched: None };
     if recovered {
         lock::end_left_behind(&mut site).await;
     }

@@ -49,6 +49,7 @@ impl From<EngineError> for Stop {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Cancelled { .. } => Self::Cancelled,
+            EngineError::NoLeave(error) => Self::Lost(error),
             EngineError::Stack(why) => Self::refused(Guard::Stack, why),
             error => Self::Fault(Fault::Engine(error)),
         }

@@ -60,7 +60,7 @@ pub(crate) struct World {
     repository: String,
     _page: Http,
     /// The address of its database, where that is no file.
-    url: Option<String>,
+    pub(crate) url: Option<String>,
     server: Option<Server>,
 }
 
