@@ -159,7 +159,7 @@ upgrade() {
     rm -rf /root/tree
     dpkg-deb --raw-extract target/dist/tagalong_*.deb /root/tree
     sed -i 's/^Version: .*/&+next/' /root/tree/DEBIAN/control
-    dpkg-deb --root-owner-group --build /root/tree /root/next.deb >/dev/null
+    dpkg-deb -Znone --root-owner-group --build /root/tree /root/next.deb >/dev/null
     apt-get install --yes /root/next.deb >/root/upgrade.log 2>&1 || die "the upgrade: $(tail -n 10 /root/upgrade.log)"
 }
 
