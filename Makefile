@@ -1,7 +1,7 @@
 # Everything here works on a bare Debian 12 as root; elsewhere it says what is missing.
 # Programs and caches of the tests go to ~/.cache/tagalong-rig ($TAGALONG_RIG), not into the clone.
 
-.PHONY: help demo demo-down demo-data test bench fuzz lint dist own-host
+.PHONY: help demo demo-down demo-data test bench storm fuzz lint dist own-host
 
 help:
 	@echo "make demo        the story on this machine: a site behind TLS, two releases, a bad one, its undoing"
@@ -10,8 +10,9 @@ help:
 	@echo "make test        every test, on a real Docker, a real registry and a real proxy"
 	@echo "make lint        formatting, clippy, docs, dependencies, workflows, shell scripts, Dockerfile"
 	@echo "make bench       how quick it is, beside its peers, in one run"
+	@echo "make storm       kills, stops, full disks and meddling hands on a Docker of its own; ROUNDS=500 SEED=7 for hours"
 	@echo "make dist        a Debian package and a static binary, in target/dist"
-	@echo "make own-host    the README's own-host part, and the recipes, on a clean machine with systemd"
+	@echo "make own-host    the README's steps for your own host, and the recipes, on a clean machine with systemd"
 	@echo "make fuzz        ten minutes of hostile input for each parser of pages"
 
 demo:
@@ -32,6 +33,9 @@ lint:
 
 bench:
 	@tests/rig/bench.sh
+
+storm:
+	@tests/rig/storm.sh
 
 fuzz:
 	@tests/rig/fuzz.sh

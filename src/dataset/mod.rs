@@ -119,7 +119,7 @@ impl Dataset {
     }
 
     /// For the start: afterwards there is a whole repository with the branch checked out and no edit in it. It is cloned where
-    /// there was nothing; what does not belong is set aside; edits and lone commits are parked.
+    /// there was nothing; what does not belong is moved aside; edits and lone commits are parked.
     ///
     /// # Errors
     /// When that cannot be had; nothing was lost.
@@ -158,7 +158,10 @@ impl Dataset {
     pub async fn reconcile(&self, cancel: &Cancel) -> Result<Reconciled, DatasetError> {
         let mut work = self.enter(Depth::Pass, cancel).await?;
         let mut done = match work.repo.pass(cancel).await {
-            Err(DatasetError::Git { why, .. }) if remote::is_damage(&why) => {
+            Err(error @ DatasetError::Git { .. }) => {
+                if !work.repo.is_damaged(cancel).await? {
+                    return Err(error);
+                }
                 drop(work);
                 // An app may be at work: what it has not committed stays.
                 work = self.enter(Depth::Inspect, cancel).await?;
@@ -344,7 +347,7 @@ impl Dataset {
         self.0.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The repository as it stands, for reading beside whoever works on it.
+    /// The repository as it stands, for reading beside anybody who works on it.
     fn open_repo(&self) -> Result<Option<Repo>, DatasetError> {
         Repo::found(&self.0.settings, &self.0.settings.dir, None)
     }

@@ -56,7 +56,7 @@ async fn no_longer_needed(host: &Host, past: &Past, service: &Service) -> Result
     let mut needed: HashSet<String> = HashSet::new();
     let mut old: Vec<ImageRef> = Vec::new();
     let mut releases = 0;
-    // A record that does not read may name an image that is needed: then none is removed.
+    // A record that cannot be read may name an image that is needed: then none is removed.
     let all = |found: Vec<Result<Deployment, StoreError>>| found.into_iter().collect::<Result<Vec<_>, _>>();
     for one in all(past.verified().await?)? {
         let is_new = one.images.iter().any(|image| !needed.contains(&image.by_digest()));
