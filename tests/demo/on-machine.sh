@@ -8,6 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/rig/lib.sh
 
 config=/etc/tagalong/tagalong.toml
+# Where the pipeline calls tagalong.
+server=
 export DEBIAN_FRONTEND=noninteractive DOCKER_CONFIG=/root/.docker
 
 # expect WHAT WANTED FOUND
@@ -188,7 +190,7 @@ package_again() {
 workflow() {
     local wanted=$1 text=$2 ended=GREEN
     shift 2
-    TAGALONG_SECRET=$(</etc/tagalong/ci.secret) tests/rig/workflow.sh "$@" >/root/workflow.log 2>&1 || ended=RED
+    TAGALONG_URL=$server TAGALONG_SECRET=$(</etc/tagalong/ci.secret) tests/rig/workflow.sh "$@" >/root/workflow.log 2>&1 || ended=RED
     expect "$*: $(tail -n 15 /root/workflow.log) the job" "$wanted" "$ended"
     grep -qF -- "$text" /root/workflow.log || die "$* did not say '$text': $(tail -n 15 /root/workflow.log)"
 }
@@ -213,8 +215,8 @@ http:
   services:
     tagalong: {loadBalancer: {servers: [{url: "http://172.30.0.1:8787"}]}}
 YAML
-    export TAGALONG_URL=https://deploy.example.com
-    wait_for 20 "tagalong behind Traefik" curl --silent --fail "$TAGALONG_URL/healthz"
+    server=https://deploy.example.com
+    wait_for 20 "tagalong behind Traefik" curl --silent --fail "$server/healthz"
     workflow GREEN live workflows/github/deploy.yml service=web tag=1f0c9e2
     workflow GREEN live workflows/github/rollback.yml service=web
     expect "what is served after the rollback" 2a7d410 "$(page www)"
@@ -245,8 +247,8 @@ server {
 NGINX
     systemctl reload tagalong
     systemctl start nginx
-    export TAGALONG_URL=https://deploy.example.com:8443
-    wait_for 20 "tagalong behind nginx" curl --silent --fail "$TAGALONG_URL/healthz"
+    server=https://deploy.example.com:8443
+    wait_for 20 "tagalong behind nginx" curl --silent --fail "$server/healthz"
     workflow GREEN live workflows/github/deploy.yml service=web tag=2a7d410
     expect "what is served" 2a7d410 "$(page www)"
     systemctl stop nginx
