@@ -174,14 +174,16 @@ async fn without_lock(site: &mut Site<'_>, stake: Stake, stop: Stop) -> Result<O
     })
 }
 
-/// Stores and tells the outcome, removes images that nothing needs any more, then lets go of the lock. Returns whether this run
+/// Stores and tells the outcome, lets go of the lock, then removes images that nothing needs any more. Returns whether this run
 /// could say how it ended.
 async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool {
     let Site { host, service, engine, record, .. } = site;
     let Some(past) = record.end(outcome).await else { return false };
-    if matches!(outcome, Outcome::Live { .. }) {
-        retain::retain(host, &past, &service, &engine).await;
-    }
+    // The engine's programs hold the lock as well.
+    drop(engine);
     drop(lock);
+    if matches!(outcome, Outcome::Live { .. }) {
+        retain::retain(host, &past, &service).await;
+    }
     true
 }

@@ -44,6 +44,7 @@ impl Deployer {
         let live = verified.first().and_then(|one| one.as_ref().ok());
         let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
         let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));
+        let blocked = blocked.or_else(|| self.waits_for_a_place(&service.name));
         let containers = containers.unwrap_or_default();
         Ok(api::Service {
             name: service.name.clone(),

@@ -18,6 +18,8 @@ mod reloads;
 mod rows;
 mod runs;
 mod small;
+mod sweep;
+mod turns;
 
 use std::borrow::Cow;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -45,6 +47,8 @@ pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
 pub use reloads::LastReload;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};
+pub use sweep::{Ended, Place, Reach};
+pub use turns::Next;
 
 /// The database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -185,16 +189,17 @@ impl Store {
 /// not know there. What falls out of use goes in the next version's migration at the earliest.
 fn migrations() -> Migrator {
     let files = [
-        ("first", include_str!("migrations/1_first.sql")),
-        ("reloads", include_str!("migrations/2_reloads.sql")),
-        ("door", include_str!("migrations/3_door.sql")),
-        ("runs", include_str!("migrations/4_runs.sql")),
-        ("outbox", include_str!("migrations/5_outbox.sql")),
+        (1, "first", include_str!("migrations/1_first.sql")),
+        (2, "reloads", include_str!("migrations/2_reloads.sql")),
+        (3, "door", include_str!("migrations/3_door.sql")),
+        (4, "runs", include_str!("migrations/4_runs.sql")),
+        (5, "outbox", include_str!("migrations/5_outbox.sql")),
+        (7, "load", include_str!("migrations/7_load.sql")),
     ];
-    let step = |(at, (name, sql)): (usize, (&'static str, &'static str))| {
-        Migration::new(at as i64 + 1, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
+    let step = |(number, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
     };
-    let mut migrations = Migrator::with_migrations(files.into_iter().enumerate().map(step).collect());
+    let mut migrations = Migrator::with_migrations(files.into_iter().map(step).collect());
     migrations.set_ignore_missing(true);
     migrations
 }

@@ -16,6 +16,7 @@ mod full;
 mod migrations;
 mod orders;
 mod outbox;
+mod plans;
 mod proxies;
 mod record;
 mod values;

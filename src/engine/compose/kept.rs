@@ -42,6 +42,24 @@ impl Compose {
         self.ask(&command, &format!("naming {reference}"), cancel).await.map(|_| ())
     }
 
+    /// Which of `wanted` [`Compose::forget`] would find something of, from one listing: the content or a keep-tag of `service`.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn left_of<'a>(
+        &self,
+        service: &ServiceName,
+        wanted: &'a [ImageRef],
+        cancel: &Cancel,
+    ) -> Result<Vec<&'a ImageRef>, EngineError> {
+        let listed = self.listed(cancel).await?;
+        let is_left = |image: &ImageRef| {
+            let keep = keep_tag(service, image);
+            listed.iter().any(|row| row.is_of(image) || row.tagged == keep)
+        };
+        Ok(wanted.iter().filter(|image| is_left(image)).collect())
+    }
+
     /// Takes the keep-tag of `service` and, unless another service keeps the same image, the digest away. An image that a
     /// container of any project uses stays whole; nothing is ever forced.
     ///
