@@ -16,6 +16,7 @@ mod full;
 mod migrations;
 mod orders;
 mod outbox;
+mod places;
 mod plans;
 mod proxies;
 mod record;
