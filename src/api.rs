@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
+use smoke::Availability;
 use smoke::Report;
 use utoipa::ToSchema;
 
@@ -137,6 +138,9 @@ pub struct Deployment {
     /// The smoke report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
+    /// How the page answered from before its containers were replaced until the end. It decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Availability>,
     /// When it was accepted, ms since 1970 (UTC).
     pub created_ms: i64,
     /// When it began.

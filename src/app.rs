@@ -28,6 +28,7 @@ use crate::executor::Here;
 use crate::http;
 use crate::http::Capacity;
 use crate::http::Listening;
+use crate::http::Readers;
 use crate::http::Repeats;
 use crate::http::Shared;
 use crate::journal::Hub;
@@ -94,7 +95,7 @@ async fn record(config: &Config) -> anyhow::Result<(String, Store)> {
 
 fn datasets(config: &Config, store: &Store, metrics: &Arc<Metrics>, executor: String) -> anyhow::Result<Arc<Reloader>> {
     let reloader = Reloader::new(config, store.clone(), Arc::clone(metrics), executor);
-    Ok(Arc::new(reloader.context("The HTTP client cannot be made")?))
+    Ok(Arc::new(reloader.context("The HTTP client could not be set up")?))
 }
 
 /// What follows the datasets and takes no calls.
@@ -125,7 +126,7 @@ impl Daemon {
                 self.reloader.read_again(&config);
                 tracing::info!(file = %file.display(), "the configuration was read again");
             }
-            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+            Err(error) => tracing::error!(%error, "the configuration could not be read again; the previous one stays in effect"),
         }
     }
 
@@ -152,7 +153,7 @@ impl Record {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = &config.server.data_dir;
         let is_there = config.store.postgres.is_some() || dir.join(store::SQLITE_FILE).exists();
-        let empty = if is_there { None } else { Some(Passing::anywhere().context("No temporary folder can be made")?) };
+        let empty = if is_there { None } else { Some(Passing::anywhere().context("A temporary folder could not be created")?) };
         let store = Store::open(empty.as_ref().map_or(dir, |empty| empty.path()), config.store.postgres.as_ref()).await?;
         let executor = std::fs::read_to_string(dir.join("executor-id")).unwrap_or_default().trim().to_owned();
         Ok(Self { reloader: datasets(config, &store, &Arc::new(Metrics::new([])), executor)?, _empty: empty })
@@ -200,11 +201,12 @@ impl App {
             reloader,
             token_key,
             followers: Arc::default(),
+            readers: Readers::default(),
             repeats: Repeats::default(),
             most_followers: capacity.followers,
             large_bodies,
         });
-        let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server cannot listen")?;
+        let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
@@ -234,7 +236,7 @@ impl App {
                 self.shared.deployer.read_again();
                 tracing::info!(file = %file.display(), "the configuration was read again");
             }
-            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+            Err(error) => tracing::error!(%error, "the configuration could not be read again; the previous one stays in effect"),
         }
     }
 

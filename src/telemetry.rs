@@ -148,6 +148,7 @@ pub struct Metrics {
     running: Gauge,
     journal_unwritable: Gauge,
     last_live: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    away: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     datasets: DatasetMetrics,
     phases: Family<PhaseLabels, Histogram>,
 }
@@ -162,20 +163,22 @@ impl Metrics {
         let deployments = Family::default();
         let requests = Family::default();
         let last_live = Family::default();
+        let away: Family<ServiceLabels, Gauge<f64, AtomicU64>> = Family::default();
         let faults: Family<FaultLabels, Counter> = Family::default();
         let refused_calls = Counter::default();
         let waiting = Gauge::default();
         let running = Gauge::default();
         let journal_unwritable = Gauge::default();
         registry.register("deployments", "Ended deployments by service and outcome", Family::clone(&deployments));
-        registry.register("faults", "What was at fault when a release did not land or did not come back", faults.clone());
-        registry.register_with_unit("step", "How long steps took", Unit::Seconds, steps.clone());
+        registry.register("faults", "Causes of failed deployments and rollbacks", faults.clone());
+        registry.register_with_unit("step", "Duration of steps", Unit::Seconds, steps.clone());
         registry.register("http_requests", "Answered requests by route and status", Family::clone(&requests));
-        registry.register("refused_calls", "Calls without a proof that holds", refused_calls.clone());
-        registry.register("deployments_waiting", "Deployments that wait", waiting.clone());
-        registry.register("deployments_running", "Deployments that are being carried out", running.clone());
+        registry.register("refused_calls", "Calls whose authentication failed", refused_calls.clone());
+        registry.register("deployments_waiting", "Waiting deployments", waiting.clone());
+        registry.register("deployments_running", "Running deployments", running.clone());
         registry.register("journal_unwritable", "1 while journal lines cannot be stored", journal_unwritable.clone());
         registry.register("last_live_timestamp", "When a release was last verified, seconds since 1970", Family::clone(&last_live));
+        registry.register_with_unit("page_away", "How long the page was away in the last deployment", Unit::Seconds, away.clone());
         let (datasets, phases) = register_datasets(&mut registry);
         let metrics = Self {
             registry,
@@ -188,6 +191,7 @@ impl Metrics {
             running,
             journal_unwritable,
             last_live,
+            away,
             datasets,
             phases,
         };
@@ -206,6 +210,11 @@ impl Metrics {
         if matches!(outcome, Outcome::Live { .. }) {
             self.last_live.get_or_create(&ServiceLabels { service: service.to_string() }).set(now_ms as f64 / 1000.0);
         }
+    }
+
+    /// Sets how long the page of `service` was away in its last deployment.
+    pub fn away(&self, service: &ServiceName, away: Duration) {
+        self.away.get_or_create(&ServiceLabels { service: service.to_string() }).set(away.as_secs_f64());
     }
 
     /// Counts what was at fault.
@@ -280,14 +289,14 @@ fn register_datasets(registry: &mut Registry) -> (DatasetMetrics, Family<PhaseLa
     let phases: Family<PhaseLabels, Histogram> = Family::new_with_constructor(buckets);
     let datasets = DatasetMetrics::default();
     registry.register("reloads", "Ended reloads by dataset and outcome", Family::clone(&datasets.reloads));
-    registry.register_with_unit("reload_phase", "How long phases of reloads took", Unit::Seconds, phases.clone());
-    registry.register("dataset_pending_commits", "Own commits that the remote does not have", Family::clone(&datasets.pending));
+    registry.register_with_unit("reload_phase", "Duration of the phases of reloads", Unit::Seconds, phases.clone());
+    registry.register("dataset_pending_commits", "Local commits that the remote does not have", Family::clone(&datasets.pending));
     registry.register("dataset_parked", "Parked work that waits for a person", Family::clone(&datasets.parked));
-    registry.register("dataset_peers_owed", "Peers that are owed a commit", Family::clone(&datasets.owed));
+    registry.register("dataset_peers_owed", "Peers that have not been told about a commit yet", Family::clone(&datasets.owed));
     registry.register("dataset_stale", "1 while the app serves something older than the checkout", Family::clone(&datasets.stale));
     registry.register_with_unit(
         "dataset_loaded_age",
-        "Since the app last loaded something",
+        "Seconds since the app last loaded new data",
         Unit::Seconds,
         Family::clone(&datasets.loaded_age),
     );

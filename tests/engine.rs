@@ -388,14 +388,14 @@ async fn an_edit_is_noticed_wherever_it_is_made() {
     ];
     let cases = [
         ("compose.yaml", "./site:/srv", "./other:/srv", "services.web.volumes.0.source"),
-        ("compose.yaml", "acme/extra:1\n    profiles: [extra]", "acme/extra:1", "the service extra is switched on by its profile"),
+        ("compose.yaml", "acme/extra:1\n    profiles: [extra]", "acme/extra:1", "the service extra was switched on by its profile"),
         ("more.yaml", "acme/more:1", "acme/more:2", "services.more.image"),
         ("more.yaml", "services:", "services:\n  fresh:\n    image: acme/fresh:1", "services.fresh.image"),
         ("base.yaml", "[serve]", "[serve, --fast]", "services.base.command"),
         ("web.env", "blue", "green", "services.web.environment.MODE"),
         (".env", "COLOUR=red", "COLOUR=black", "services.web.environment.COLOUR"),
-        (".env", "WEB_TAG=", "WEB_TAG=x", "the pin of acme/web is x"),
-        (".env", "# ours", "COMPOSE_PROFILES=extra", "the service extra is switched on by its profile"),
+        (".env", "WEB_TAG=", "WEB_TAG=x", "acme/web is pinned to x"),
+        (".env", "# ours", "COMPOSE_PROFILES=extra", "the service extra was switched on by its profile"),
         ("compose.yaml", "services:", "services: [", "compose"),
         ("compose.override.yaml", "", "services: {web: {user: \"7\"}}\n", "compose.override.yaml now"),
         ("notes.txt", "none", "still none", ""),
@@ -649,7 +649,7 @@ async fn a_pull_is_quiet_and_says_how_far_it_is() {
     let mut lines = Vec::new();
     rig.engine().pull(&web[0], None, LONG, &Cancel::default(), |stream, line| lines.push((stream, line))).await.unwrap();
     assert!(lines.iter().all(|(stream, _)| *stream == Stream::Out), "{lines:?}");
-    assert!(lines.iter().any(|(_, line)| line.ends_with("layers are here")), "{lines:?}");
+    assert!(lines.iter().any(|(_, line)| line.ends_with("layers are done")), "{lines:?}");
     assert!(!lines.iter().any(|(_, line)| line.contains("fs layer")), "{lines:?}");
 }
 

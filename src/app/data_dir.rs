@@ -24,11 +24,12 @@ pub const ASIDE: &str = "before-restore-";
 /// When it cannot be made, another tagalong uses it, something in it is a symbolic link, or it or something in it belongs to
 /// another user.
 pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("The data folder {} cannot be made; set server.data_dir to one that can.", dir.display()))?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| {
+        format!(
+            "The data folder {} could not be created; set server.data_dir to a folder that tagalong can create or write.",
+            dir.display()
+        )
+    })?;
     close_data_dir(dir)?;
     let path = dir.join("lock");
     let file = File::options()
@@ -38,9 +39,9 @@ pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
         .truncate(false)
         .mode(0o600)
         .open(&path)
-        .with_context(|| format!("{} cannot be written; tagalong needs to write in server.data_dir.", path.display()))?;
+        .with_context(|| format!("{} could not be written; tagalong needs permission to write to server.data_dir.", path.display()))?;
     file.try_lock().map_err(|_| {
-        anyhow::anyhow!("Another tagalong uses the data folder {}; stop it, or give this one a folder of its own.", dir.display())
+        anyhow::anyhow!("The data folder {} is in use by another tagalong; stop it, or give this one its own folder.", dir.display())
     })?;
     Ok(file)
 }
@@ -64,7 +65,7 @@ pub(super) async fn events_lock(dir: &Path) -> Result<HostLock, LockError> {
 /// When one cannot be set, something is a symbolic link, or belongs to another user than this process runs as.
 pub fn close_data_dir(dir: &Path) -> anyhow::Result<()> {
     let meta = std::fs::metadata(dir).with_context(|| format!("The data folder {} cannot be read.", dir.display()))?;
-    anyhow::ensure!(meta.is_dir(), "{} is no folder; set server.data_dir to one.", dir.display());
+    anyhow::ensure!(meta.is_dir(), "{} is not a folder; set server.data_dir to a folder.", dir.display());
     // First of all: from here on nobody else puts anything into it.
     close(dir, &meta, 0o700)?;
     close_entries(dir)
@@ -83,7 +84,7 @@ fn close_entries(dir: &Path) -> anyhow::Result<()> {
         };
         anyhow::ensure!(
             !meta.is_symlink(),
-            "{} is a symbolic link; the data folder holds plain files only, so put the file itself there.",
+            "{} is a symbolic link, but the data folder may contain only regular files; put the file itself there.",
             path.display()
         );
         if meta.is_file() {
@@ -101,16 +102,17 @@ fn close(path: &Path, meta: &Metadata, mode: u32) -> anyhow::Result<()> {
     let mine = rustix::process::geteuid().as_raw();
     anyhow::ensure!(
         owner == mine,
-        "{path} belongs to the user {owner}, who could read and change what tagalong keeps there; tagalong runs as the user {mine}. \
-         Give it to that user (`chown {mine} {path}`), or run tagalong as {owner}.",
+        "{path} belongs to the user {owner}, who could read and change what tagalong stores there; tagalong runs as the user {mine}. \
+        Change the owner (`chown {mine} {path}`), or run tagalong as {owner}.",
         path = path.display()
     );
     let found = meta.mode() & 0o7777;
     if found != mode {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-            .with_context(|| format!("The mode of {} cannot be set to {mode:04o}.", path.display()))?;
+            .with_context(|| format!("The mode of {} could not be set to {mode:04o}.", path.display()))?;
         if found & 0o077 != 0 {
-            tracing::warn!(path = %path.display(), "others could read what tagalong keeps there: its mode was {found:04o} and is {mode:04o} now");
+            tracing::warn!(path = %path.display(), "other users could read the data folder: its mode was {found:04o} and was changed to \
+            {mode:04o}");
         }
     }
     Ok(())

@@ -7,9 +7,9 @@ use crate::store::Store;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
-    /// Read the whole trail and say whether an entry was changed or removed
+    /// Read the whole audit trail and report whether an entry was changed or removed
     Verify {
-        /// A hash that was noted elsewhere: the trail must still have its entry
+        /// A hash that you noted earlier: the trail must still contain its entry
         #[arg(long, value_name = "HASH")]
         head: Option<String>,
     },

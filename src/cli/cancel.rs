@@ -8,7 +8,7 @@ use crate::cli::which::Which;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The deployment: its id or a unique part of it, or a service for its newest one
+    /// The deployment: its id, a unique beginning or end of the id, or a service for its newest deployment
     #[arg(value_name = "ID|SERVICE", value_parser = Which::parse)]
     which: Which,
 }

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Leave the stacks alone: the configuration only, without Docker
+    /// Check only the configuration, without the stacks and Docker
     #[arg(long)]
     config_only: bool,
 }
@@ -50,7 +50,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     if output.is_json() {
         output.json(&serde_json::json!({ "config": "ok", "services": stacks }));
     } else if args.config_only || config.services.is_empty() {
-        output.say(&format!("{} the configuration holds", output.paint(Tone::Good, "✓")));
+        output.say(&format!("{} the configuration is valid", output.paint(Tone::Good, "✓")));
     }
     Ok(failed)
 }

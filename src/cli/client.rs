@@ -63,13 +63,14 @@ impl Client {
             if is_clear(url)? {
                 anyhow::ensure!(
                     !matches!(key, Key::Bearer(_)),
-                    "{url} is plain http, so whoever sees the traffic could use the bearer token, and the server would refuse it: give an https:// address or a key that signs (whsec_…)."
+                    "{url} uses plain http, so anybody who sees the traffic could use the bearer token, and the server would refuse it: \
+                    use an https:// address, or a key that signs (whsec_…)."
                 );
             } else if url.starts_with("http://") {
                 // This host itself: no proxy of the environment stands between.
                 builder = builder.no_proxy();
             }
-            let http = builder.build().context("The HTTP client cannot be made")?;
+            let http = builder.build().context("The HTTP client could not be set up")?;
             return Ok(Self { http, base: url.trim_end_matches('/').to_owned(), key, place: url.clone() });
         }
         let socket = match &global.socket {
@@ -77,18 +78,18 @@ impl Client {
             None => configured_socket(&global.config)?,
         };
         let place = socket.display().to_string();
-        let http = builder.unix_socket(socket).build().context("The HTTP client cannot be made")?;
+        let http = builder.unix_socket(socket).build().context("The HTTP client could not be set up")?;
         Ok(Self { http, base: "http://tagalong".to_owned(), key: Key::None, place })
     }
 
     pub(crate) async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let answer = self.send(Method::GET, path, Vec::new(), &[]).await?;
-        answer.json().await.context("The server's answer does not read; is it a tagalong of another version?")
+        answer.json().await.context("The server's answer could not be parsed; is it a different version of tagalong?")
     }
 
     pub(crate) async fn post<T: serde::de::DeserializeOwned>(&self, path: &str, body: &impl serde::Serialize) -> anyhow::Result<T> {
         let answer = self.send(Method::POST, path, serde_json::to_vec(body)?, &[]).await?;
-        answer.json().await.context("The server's answer does not read; is it a tagalong of another version?")
+        answer.json().await.context("The server's answer could not be parsed; is it a different version of tagalong?")
     }
 
     /// A call without a body of its own; signed, it names itself.
@@ -146,10 +147,11 @@ impl Client {
         let off_s = clock_there.map(|there| clock::now_ms() / 1000 - there);
         match &self.key {
             Key::None => {
-                format!("{} asks for a key, and none was given; name its file with --key-file, or set TAGALONG_SECRET.", self.place)
+                format!("{} needs a key, but none was given; name its file with --key-file, or set TAGALONG_SECRET.", self.place)
             }
             Key::Webhook(_) if off_s.is_some_and(|off_s| off_s.abs() >= LIMIT_S) => format!(
-                "Authentication failed: the clock of this host is {} s off that of {}, and a signature holds for {LIMIT_S} s; start a time service.",
+                "Authentication failed: the clock of this host differs by {} s from the clock of {}, and a signature is valid for \
+                {LIMIT_S} s; start a time service.",
                 off_s.unwrap_or_default(),
                 self.place
             ),
@@ -179,8 +181,8 @@ impl Client {
 /// Whether a bearer token would be seen on the way to `url`.
 fn is_clear(url: &str) -> anyhow::Result<bool> {
     let parsed = url::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let parsed =
-        parsed.with_context(|| format!("\"{}\" is no address of a server; write https://tagalong.example.com", url.escape_default()))?;
+    let parsed = parsed
+        .with_context(|| format!("\"{}\" is not the address of a server; write https://tagalong.example.com", url.escape_default()))?;
     Ok(is_in_the_clear(&parsed))
 }
 
@@ -194,13 +196,13 @@ fn configured_socket(config: &Path) -> anyhow::Result<PathBuf> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(USUAL.into()),
         Err(error) => anyhow::bail!(
-            "The configuration {} cannot be read ({error}), so the server's socket is not known; name it with --socket.",
+            "The configuration {} cannot be read ({error}), so the server's socket is unknown; name it with --socket.",
             config.display()
         ),
     };
     let table: toml::Table = text.parse().map_err(|_| {
         anyhow::anyhow!(
-            "The configuration {} has an error (`tagalong check` shows it), so the server's socket is not known; name it with --socket.",
+            "The configuration {} has an error (`tagalong check` shows it), so the server's socket is unknown; name it with --socket.",
             config.display()
         )
     })?;
@@ -220,7 +222,7 @@ fn read_key(file: Option<&Path>) -> anyhow::Result<Key> {
         _ if text.is_empty() => Ok(Key::None),
         Some(encoded) => {
             let bytes =
-                base64::engine::general_purpose::STANDARD.decode(encoded).context("What stands behind whsec_ in the key is no base64")?;
+                base64::engine::general_purpose::STANDARD.decode(encoded).context("The part of the key after whsec_ is not base64")?;
             Ok(Key::Webhook(bytes))
         }
         None => Ok(Key::Bearer(Secret::new(text.to_owned()))),

@@ -33,11 +33,11 @@ const TERMINATED: u8 = 143;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
-    /// Make data ready, follow the remote, publish; then become the program behind `--`, if there is one
+    /// Clone or update the data and publish it; then run the program given after `--`, if any
     Sync(SyncArgs),
-    /// Push and reconcile beside an app, without serving calls
+    /// Follow and push the data beside an app, without accepting calls
     Daemon(DaemonArgs),
-    /// Show how datasets stand
+    /// Show the state of datasets
     Status(StatusArgs),
 }
 
@@ -45,10 +45,10 @@ pub(crate) enum Args {
 pub(crate) struct SyncArgs {
     /// The dataset [default: all]
     dataset: Option<DatasetName>,
-    /// Try once; else a first clone is tried until it works
+    /// Try only once; without this, the first clone is retried until it works
     #[arg(long)]
     once: bool,
-    /// The program to become, with its arguments; it starts with what was published
+    /// The program to run in place of this one, with its arguments; it starts after the data was published
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
 }
@@ -97,7 +97,7 @@ async fn sync(global: &Global, output: &Output, args: SyncArgs) -> anyhow::Resul
         return Ok(0);
     }
     let error = process::replace_by(&args.command);
-    Err(error).with_context(|| format!("{} cannot be started", args.command[0]))
+    Err(error).with_context(|| format!("{} could not be started", args.command[0]))
 }
 
 async fn sync_one(output: &Output, plan: &Reload, args: &SyncArgs, cancel: &Cancel) -> anyhow::Result<()> {
@@ -109,13 +109,13 @@ async fn sync_one(output: &Output, plan: &Reload, args: &SyncArgs, cancel: &Canc
                 return Ok(());
             }
             Ok(synced) => anyhow::anyhow!("{}: there is no data yet: {}", plan.data.name, synced.notes.join("; ")),
-            Err(error) => anyhow::Error::new(error).context(format!("The dataset {} is not there", plan.data.name)),
+            Err(error) => anyhow::Error::new(error).context(format!("The dataset {} is not available", plan.data.name)),
         };
         if args.once || cancel.is_cancelled() {
             return Err(why);
         }
         let pause = again.fail();
-        output.failure(&why.context(format!("it is tried again in {} s", pause.as_secs())));
+        output.failure(&why.context(format!("trying again in {} s", pause.as_secs())));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = cancel.cancelled() => {}
@@ -161,7 +161,7 @@ async fn daemon(global: &Global) -> anyhow::Result<u8> {
             _ = again.recv() => daemon.read_again(&global.config),
         }
     }
-    tracing::info!("stopping; own commits get one last try");
+    tracing::info!("stopping; trying to push local commits once more");
     daemon.stop().await;
     Ok(0)
 }
@@ -205,7 +205,7 @@ fn show(output: &Output, dataset: &api::Dataset) {
         None => fact("loaded", "nothing yet"),
     }
     if dataset.pending > 0 {
-        fact("pending", &careful(&format!("{} own commits that the remote does not have", dataset.pending)));
+        fact("pending", &careful(&format!("{} local commits that the remote does not have", dataset.pending)));
     }
     if let Some(push) = &dataset.push {
         fact("push", push);
@@ -218,21 +218,24 @@ fn show(output: &Output, dataset: &api::Dataset) {
         }
     }
     for parked in &dataset.parked {
-        let place = if parked.published { "on the remote" } else { "here, and goes to the remote as soon as that takes it" };
+        let place = if parked.published { "on the remote" } else { "on this host, and is pushed as soon as the remote accepts it" };
         fact("parked", &careful(&format!("{} ({}) {place}; merge it, then remove the branch", parked.branch, parked.commit)));
     }
     for kept in &dataset.kept {
         let more = if kept.more == 0 { String::new() } else { format!(" and {} more", kept.more) };
         let files: Vec<String> = kept.holds.iter().map(|file| file.escape_debug().to_string()).collect();
-        let text =
-            format!("{} on this host alone: {}{more}; take what is needed, then `git update-ref -d` it", kept.name, files.join(", "));
+        let text = format!(
+            "{} only on this host: {}{more}; take what you need, then remove it with `git update-ref -d`",
+            kept.name,
+            files.join(", ")
+        );
         fact("kept", &careful(&text));
     }
     if let Some(text) = links_sentence(&dataset.outward) {
         fact("links", &careful(&text));
     }
     for folder in &dataset.aside {
-        fact("aside", &careful(&format!("{folder}; look into it, then remove it")));
+        fact("aside", &careful(&format!("{folder}; check its contents, then remove it")));
     }
     for owed in &dataset.owed {
         let (tone, text) = told_owed(&dataset.name, owed);
@@ -250,7 +253,7 @@ fn told_owed(dataset: &DatasetName, owed: &api::Owed) -> (Tone, String) {
     match owed.refused_ms {
         Some(at_ms) => {
             let refused = format!("{} refused {} {} ago{why}", owed.peer, owed.commit, ago(at_ms));
-            (Tone::Bad, format!("{refused} It is not called again before the next commit, or `tagalong reload {dataset} --all-peers`"))
+            (Tone::Bad, format!("{refused} It is called again after the next commit, or by `tagalong reload {dataset} --all-peers`"))
         }
         None => (Tone::Careful, format!("{} gets {} for {}, {} tries{why}", owed.peer, owed.commit, ago(owed.since_ms), owed.tries)),
     }

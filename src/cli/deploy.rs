@@ -16,33 +16,33 @@ use crate::model::run_url_text;
 pub(crate) struct Args {
     /// The service, as the configuration names it
     service: ServiceName,
-    /// The tag to land
+    /// The tag to deploy
     tag: Tag,
     /// Return as soon as the order is accepted
     #[arg(long)]
     no_wait: bool,
-    /// The digest that the tag must have
+    /// The digest that the tag must resolve to
     #[arg(long)]
     digest: Option<Digest>,
-    /// The commit that was built
+    /// The commit that the image was built from
     #[arg(long, value_parser = commit_text)]
     commit: Option<String>,
-    /// The git ref that it was built from
+    /// The git ref that the image was built from
     #[arg(long = "ref", value_name = "REF", value_parser = ref_text)]
     git_ref: Option<String>,
-    /// Where the workflow run can be seen
+    /// The address of the workflow run
     #[arg(long, value_name = "URL", value_parser = run_url_text)]
     run_url: Option<String>,
-    /// The forge's run number: a lower one than the live release's is refused
+    /// The run number of the workflow: an order with a lower number than the live release is refused
     #[arg(long, value_name = "N")]
     run_number: Option<i64>,
-    /// Why, for the record
+    /// The reason, for the record
     #[arg(long, short = 'm')]
     reason: Option<String>,
-    /// Stop after preflight and say what would be pinned
+    /// Change nothing: stop after the preflight and show what would be pinned
     #[arg(long)]
     dry_run: bool,
-    /// Land it although the service is held, was left for a person, or a newer release is live
+    /// Deploy even if the service is held, needs an operator, or a newer release is live
     #[arg(long)]
     force: bool,
 }

@@ -75,7 +75,7 @@ async fn one_stream(client: &Client, path: &str, view: &mut View<'_>) -> anyhow:
             }
         };
         let Some(chunk) = chunk else { return Ok(None) };
-        pending.extend_from_slice(&chunk.context("The connection broke off")?);
+        pending.extend_from_slice(&chunk.context("The connection broke")?);
         while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
             let event: Vec<u8> = pending.drain(..end + 2).collect();
             if let Some(ended) = view.event(&String::from_utf8_lossy(&event))? {
@@ -98,14 +98,14 @@ impl View<'_> {
         let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let Some(data) = field("data:") else { return Ok(None) };
         if field("event:") == Some("outcome") {
-            let value: serde_json::Value = serde_json::from_str(data).context("The outcome does not read")?;
+            let value: serde_json::Value = serde_json::from_str(data).context("The outcome could not be parsed")?;
             let summary = value["summary"].as_str().unwrap_or_default().to_owned();
             if self.output.is_json() {
                 self.output.json_line(&value);
             }
-            return Ok(Some((serde_json::from_value(value).context("The outcome does not read")?, summary)));
+            return Ok(Some((serde_json::from_value(value).context("The outcome could not be parsed")?, summary)));
         }
-        let line: Line = serde_json::from_str(data).context("A line does not read")?;
+        let line: Line = serde_json::from_str(data).context("A line of the journal could not be parsed")?;
         self.after = line.position;
         if self.output.is_json() {
             self.output.json_line(&line);

@@ -14,13 +14,13 @@ pub(crate) struct Global {
     /// The server's unix socket [default: the one in the configuration].
     #[arg(long, global = true, env = "TAGALONG_SOCKET", value_name = "PATH")]
     pub(super) socket: Option<PathBuf>,
-    /// The server's address, when it is not on this host.
+    /// The server's address, if it is not on this host.
     #[arg(long, global = true, env = "TAGALONG_URL", value_name = "URL")]
     pub(super) url: Option<String>,
-    /// The file that holds the key: a whsec_… secret to sign with, or a bearer token.
+    /// The file with the key: a whsec_… secret to sign with, or a bearer token.
     #[arg(long, global = true, env = "TAGALONG_KEY_FILE", value_name = "FILE")]
     pub(super) key_file: Option<PathBuf>,
-    /// Print JSON, one document or one line of it at a time.
+    /// Print JSON: one document, or one line at a time.
     #[arg(long, global = true)]
     pub(super) json: bool,
 }

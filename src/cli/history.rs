@@ -15,7 +15,7 @@ use crate::model::WaitsFor;
 pub(crate) struct Args {
     /// The service
     service: ServiceName,
-    /// How many
+    /// How many deployments to show
     #[arg(long, short = 'n', default_value_t = 20)]
     limit: u32,
 }

@@ -15,14 +15,14 @@ use crate::model::Scope;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
-    /// Make a secret and the lines of configuration for it
+    /// Create a secret and print the lines of configuration for it
     New {
-        /// The key's name, for records
+        /// The id of the key, which appears in records
         id: KeyId,
-        /// What it may do
+        /// What the key may do: deploy:SERVICE, rollback:SERVICE, reload:DATASET, read:SERVICE or read; may be given several times
         #[arg(long, value_name = "SCOPE", default_value = "deploy:SERVICE")]
         scope: Vec<String>,
-        /// A bearer token instead of a signing secret
+        /// Create a bearer token instead of a signing secret
         #[arg(long)]
         bearer: bool,
         /// Write the secret to this new file (mode 0600) instead of printing it
@@ -51,7 +51,7 @@ pub(crate) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
             .create_new(true)
             .mode(0o600)
             .open(out)
-            .with_context(|| format!("{} cannot be made; name a file that does not exist", out.display()))?;
+            .with_context(|| format!("{} could not be created; name a file that does not exist yet", out.display()))?;
         writeln!(file, "{secret}")?;
     }
     let scopes: Vec<String> = scope.iter().map(|scope| format!("\"{scope}\"")).collect();
@@ -61,8 +61,8 @@ pub(crate) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
         return Ok(0);
     }
     if out.is_none() {
-        output.say(&format!("# put this secret into {file} (mode 0600) and into the secrets of the forge:\n{secret}\n"));
+        output.say(&format!("# store this secret in {file} (mode 0600) and in the secrets of your forge:\n{secret}\n"));
     }
-    output.say(&format!("# and these lines into the configuration:\n{lines}"));
+    output.say(&format!("# and add these lines to the configuration:\n{lines}"));
     Ok(0)
 }

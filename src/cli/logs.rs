@@ -10,10 +10,10 @@ use crate::model::State;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The deployment: its id or a unique part of it, or a service for its newest one
+    /// The deployment: its id, a unique beginning or end of the id, or a service for its newest deployment
     #[arg(value_name = "ID|SERVICE", value_parser = Which::parse)]
     which: Which,
-    /// Follow it to its end and end with the exit code of its outcome
+    /// Follow the deployment to its end, and exit with the exit code of its outcome
     #[arg(long, short)]
     follow: bool,
 }

@@ -38,11 +38,12 @@ use clap::Subcommand;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 
-/// Lands a tag on docker compose, verifies it from outside, and undoes it when it does not hold.
+/// Deploys a tag with docker compose, checks the page from outside, and rolls back if the check fails.
 #[derive(Debug, Parser)]
 #[command(name = "tagalong", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, nothing changed · 15 broken · 16 needs operator · 17 cancelled · 18 only some serve the data · 19 nobody does"
+    after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, \
+    nothing changed · 15 broken · 16 needs operator · 17 cancelled · 18 only some peers serve the data · 19 no peer serves it"
 )]
 struct Cli {
     #[command(flatten)]
@@ -53,47 +54,47 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the HTTP contract and carry out orders
+    /// Run the server: accept orders over HTTP and carry them out
     Serve(serve::Args),
-    /// Land a tag
+    /// Deploy a tag
     Deploy(deploy::Args),
-    /// Go back to the previous release, a tag or a deployment, and hold the service
+    /// Roll back to the previous release, a tag or a deployment, and hold the service
     Rollback(rollback::Args),
-    /// Show what runs, what is pinned and why nothing happens
+    /// Show what is live, pinned and running, and what blocks a service
     Status(status::Args),
     /// List deployments, newest first
     History(history::Args),
     /// Show the journal of a deployment
     Logs(logs::Args),
-    /// Stop a deployment; what it changed is brought back
+    /// Stop a deployment and undo what it has changed
     Cancel(cancel::Args),
-    /// Order an ended deployment once more
+    /// Repeat a deployment that has ended
     Retry(retry::Args),
-    /// Take over what runs: look at it and record it as verified, change nothing
+    /// Adopt the running release: check it and record it as verified, without changing anything
     Adopt(adopt::Args),
-    /// Let CI deploy again after a rollback, or after an outcome that was left for a person
+    /// Let CI deploy again after a rollback, or after an outcome that needs an operator
     Resume(resume::Args),
-    /// Bring what is new in a dataset to its readers, here and at its peers
+    /// Reload a dataset on this server and, if asked, on its peers
     Reload(reload::Args),
-    /// Datasets beside an app: sync, daemon, status
+    /// Manage the data of an app: sync, daemon, status
     #[command(subcommand)]
     Data(data::Args),
-    /// Copy the server's state to a new folder while it runs
+    /// Copy the server's state to a new folder while the server is running
     Backup(backup::Args),
-    /// Put a backup in place of the state of a stopped server
+    /// Replace the state of a stopped server with a backup
     Restore(restore::Args),
     /// Check the configuration and every stack, and show every problem at once
     Check(check::Args),
-    /// Look at a page from outside, as a browser would; needs no server
+    /// Check a page from outside, as a browser would load it; needs no server
     Smoke(Box<smoke::Args>),
     /// Check Docker, compose, registries, disk, permissions and the clock
     Doctor(doctor::Args),
-    /// Make keys
+    /// Create keys
     #[command(subcommand)]
     Key(key::Args),
-    /// Print the headers, or a ready curl line, that sign a body
+    /// Print the headers that sign a body, or a complete curl command
     Sign(sign::Args),
-    /// The audit trail
+    /// Verify the audit trail
     #[command(subcommand)]
     Audit(audit::Args),
     /// Print shell completions

@@ -25,19 +25,19 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Args {
     /// The dataset, as the configuration names it
     dataset: DatasetName,
-    /// The commit that must be served
+    /// The commit that the app must serve
     #[arg(long, value_name = "SHA")]
     commit: Option<CommitName>,
-    /// The branch that moved; another one than the dataset's is ignored
+    /// The branch that moved; the call is ignored if it is not the branch of the dataset
     #[arg(long, value_parser = ref_text)]
     branch: Option<String>,
-    /// Call every peer too, and show what each says
+    /// Also call every peer, and show each answer
     #[arg(long)]
     all_peers: bool,
-    /// Go on until everybody serves it, or --wait-s is over
+    /// Wait until all of them serve the commit, for at most --wait-s
     #[arg(long, short)]
     wait: bool,
-    /// How long --wait waits, seconds
+    /// How long --wait waits, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     wait_s: u64,
 }
@@ -93,8 +93,10 @@ fn show(output: &Output, told: &api::Reloaded) {
     let took = duration(told.duration_ms as i64);
     output.say(&format!("{} {}: {}{serves} ({took})", mark(told.ok), told.dataset, told.outcome));
     if let Some(parked) = &told.parked {
-        output
-            .say(&format!("  {} own work did not fit and is parked on {parked}; a person must merge it", output.paint(Tone::Careful, "!")));
+        output.say(&format!(
+            "  {} local work conflicts with the remote and is parked on {parked}; a person must merge it",
+            output.paint(Tone::Careful, "!")
+        ));
     }
     if let Some(why) = &told.why {
         output.say(&format!("  {} {why}", output.paint(Tone::Careful, "!")));

@@ -14,7 +14,7 @@ use crate::store::SQLITE_FILE;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder that `tagalong backup` made
+    /// The folder that `tagalong backup` created
     folder: PathBuf,
 }
 
@@ -23,11 +23,11 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
     let config = Config::load(&global.config)?;
     anyhow::ensure!(config.store.postgres.is_none(), "The state is in PostgreSQL; restore it with pg_restore.");
     let from = args.folder.join(SQLITE_FILE);
-    let head =
-        std::fs::read(&from).with_context(|| format!("{} cannot be read; name a folder that `tagalong backup` made", from.display()))?;
+    let head = std::fs::read(&from)
+        .with_context(|| format!("{} could not be read; name a folder that `tagalong backup` created", from.display()))?;
     anyhow::ensure!(
         head.starts_with(b"SQLite format 3\0"),
-        "{} is no database; name a folder that `tagalong backup` made.",
+        "{} is not a database; name a folder that `tagalong backup` created.",
         from.display()
     );
     let data_dir = &config.server.data_dir;
@@ -37,11 +37,11 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
     for name in [SQLITE_FILE, "tagalong.db-wal", "tagalong.db-shm", "executor-id", AUDIT_HEAD_FILE] {
         let old = data_dir.join(name);
         if old.exists() {
-            std::fs::rename(&old, aside.join(name)).with_context(|| format!("{} cannot be moved aside", old.display()))?;
+            std::fs::rename(&old, aside.join(name)).with_context(|| format!("{} could not be moved aside", old.display()))?;
         }
         let new = args.folder.join(name);
         if new.exists() {
-            std::fs::copy(&new, &old).with_context(|| format!("{} cannot be written", old.display()))?;
+            std::fs::copy(&new, &old).with_context(|| format!("{} could not be written", old.display()))?;
         }
     }
     app::close_data_dir(data_dir)?;

@@ -9,7 +9,7 @@ use crate::cli::which::Which;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The ended deployment: its id or a unique part of it, or a service for its newest one
+    /// The deployment to repeat: its id, a unique beginning or end of the id, or a service for its newest deployment
     #[arg(value_name = "ID|SERVICE", value_parser = Which::parse)]
     which: Which,
     /// Return as soon as the order is accepted

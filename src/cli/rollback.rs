@@ -14,16 +14,16 @@ use crate::model::Tag;
 pub(crate) struct Args {
     /// The service, as the configuration names it
     service: ServiceName,
-    /// Where to: previous, a tag, or a deployment's id
+    /// The release to restore: previous, a tag, or the id of a deployment
     #[arg(long, default_value = "previous", value_name = "TAG|ID|previous", value_parser = target)]
     to: RollbackTo,
     /// Return as soon as the order is accepted
     #[arg(long)]
     no_wait: bool,
-    /// Why, for the record
+    /// The reason, for the record
     #[arg(long, short = 'm')]
     reason: Option<String>,
-    /// Go back even past a release that says it must not be rolled back past
+    /// Roll back even if a release in between says that it must not be undone
     #[arg(long)]
     force: bool,
 }

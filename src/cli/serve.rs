@@ -29,7 +29,7 @@ pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
             _ = again.recv() => app.read_again(&global.config),
         }
     }
-    tracing::info!("stopping; what is being carried out is taken up by the next start");
+    tracing::info!("stopping; running deployments are continued at the next start");
     app.stop().await;
     Ok(0)
 }

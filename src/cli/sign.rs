@@ -13,13 +13,13 @@ use crate::model::webhook_call;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The body, or - for standard input
+    /// The body to sign, or - for standard input
     #[arg(required_unless_present_any = ["get", "curl"])]
     body: Option<String>,
-    /// Print a ready curl line for this path, e.g. /api/v1/deployments; without a body it reads
+    /// Print a complete curl command for this path, e.g. /api/v1/deployments; without a body it is a call that reads
     #[arg(long, value_name = "PATH")]
     curl: Option<String>,
-    /// Sign the reading of this path and query, e.g. /api/v1/services: it is what stands in the place of a body
+    /// Sign a GET of this path and query, e.g. /api/v1/services, instead of a body
     #[arg(long, value_name = "PATH", conflicts_with_all = ["body", "curl"])]
     get: Option<String>,
 }
@@ -36,14 +36,14 @@ fn configured_address(config: &std::path::Path) -> String {
 pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let file = global.key_file.as_ref().context("Name the file of the secret with --key-file.")?;
     let text = std::fs::read_to_string(file).with_context(|| format!("The key file {} cannot be read", file.display()))?;
-    let encoded = text.trim().strip_prefix("whsec_").context("The key file holds no signing secret (whsec_…).")?;
-    let secret = base64::engine::general_purpose::STANDARD.decode(encoded).context("What stands behind whsec_ is no base64")?;
+    let encoded = text.trim().strip_prefix("whsec_").context("The key file does not contain a signing secret (whsec_…).")?;
+    let secret = base64::engine::general_purpose::STANDARD.decode(encoded).context("The part of the key after whsec_ is not base64")?;
     let reads = args.get.as_ref().or(args.curl.as_ref()).filter(|_| args.body.is_none());
     let body = match (reads, args.body.as_deref()) {
         (Some(path), _) => webhook_call("GET", path),
         (None, Some("-")) => {
             let mut body = String::new();
-            std::io::stdin().read_to_string(&mut body).context("Standard input cannot be read")?;
+            std::io::stdin().read_to_string(&mut body).context("Standard input could not be read")?;
             body
         }
         (None, body) => body.unwrap_or_default().to_owned(),

@@ -21,7 +21,9 @@ impl Which {
         if is_part || ServiceName::parse(text).is_ok() {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("give a deployment's id, at least {FEWEST} characters of its beginning or end, or a service for its newest deployment"))
+        Err(format!(
+            "give the id of a deployment, at least {FEWEST} characters of its beginning or end, or a service for its newest deployment"
+        ))
     }
 
     /// The deployment that is meant.
@@ -47,11 +49,15 @@ impl Which {
         let is_meant = |id: &DeploymentId| id.as_str().starts_with(&part) || id.as_str().ends_with(&part);
         let mut meant = page.deployments.into_iter().map(|one| one.id).filter(|id| part.len() >= FEWEST && is_meant(id));
         let found = meant.next().with_context(|| {
-            format!("{} is no service with deployments, and no part of the id of one of the newest 200 deployments; `tagalong status` lists the services", self.0)
+            format!(
+                "{} is neither a service with deployments nor part of the id of one of the newest 200 deployments; `tagalong status` \
+            lists the services",
+                self.0
+            )
         })?;
         match meant.next() {
             None => Ok(found),
-            Some(other) => anyhow::bail!("{} fits more than one deployment ({found}, {other}); give more of the id.", self.0),
+            Some(other) => anyhow::bail!("{} matches more than one deployment ({found}, {other}); give more of the id.", self.0),
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let keys: Vec<Key> = root.sections("key").into_iter().filter_map(|section| Key::read(section, &mut secrets)).collect();
     for (at, key) in keys.iter().enumerate() {
         if keys[..at].iter().any(|earlier| earlier.id == key.id) {
-            root.problem("key", format!("two keys are called {}; each needs a name of its own.", key.id));
+            root.problem("key", format!("two keys have the id {}; give each key its own id.", key.id));
         }
     }
     let services: BTreeMap<ServiceName, Arc<Service>> = root
@@ -75,10 +75,12 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
 fn check_version(root: &mut Section) {
     match root.whole("version", 0, 0..=i64::MAX) {
         1 => {}
-        0 => root.problem("version", "the first line must say version = 1."),
+        0 => root.problem("version", "the file must contain version = 1."),
         newer => root.problem(
             "version",
-            format!("it is {newer}, and this tagalong reads version 1 alone; install a newer tagalong, or write version = 1."),
+            format!(
+                "the file has version = {newer}, but this tagalong supports only version 1; install a newer tagalong, or write version = 1."
+            ),
         ),
     }
 }
@@ -101,7 +103,7 @@ fn read_server(mut from: Section) -> Server {
     };
     let listen = from.list("listen", |text| {
         text.parse::<SocketAddr>()
-            .map_err(|_| format!("\"{}\" is no address and port; write 127.0.0.1:8787 or [::]:8787.", text.escape_default()))
+            .map_err(|_| format!("\"{}\" is not an address with a port; write 127.0.0.1:8787 or [::]:8787.", text.escape_default()))
     });
     let server = Server {
         listen,
@@ -123,7 +125,7 @@ fn read_server(mut from: Section) -> Server {
         log_level: from.text("log_level").unwrap_or_else(|| "info".to_owned()),
     };
     if server.listen.is_empty() && server.socket.is_none() {
-        from.problem("listen", "it listens nowhere; give listen or socket.");
+        from.problem("listen", "tagalong would not listen anywhere; set listen or socket.");
     }
     from.finish();
     server
@@ -138,7 +140,7 @@ fn default_running() -> i64 {
 
 fn network(text: &str) -> Result<ipnet::IpNet, String> {
     let address = || text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from);
-    text.parse().ok().or_else(address).ok_or_else(|| format!("\"{}\" is no network; write 172.18.0.0/16 or ::1.", text.escape_default()))
+    text.parse().ok().or_else(address).ok_or_else(|| format!("\"{}\" is not a network; write 172.18.0.0/16 or ::1.", text.escape_default()))
 }
 
 fn read_store(from: Option<Section>, secrets: &mut Vec<Secret>) -> Store {
@@ -150,7 +152,7 @@ fn read_store(from: Option<Section>, secrets: &mut Vec<Secret>) -> Store {
             Ok(parsed) if matches!(parsed.scheme(), "postgres" | "postgresql") => {
                 secrets.extend(parsed.password().map(|password| Secret::new(password.to_owned())));
             }
-            _ => from.problem("postgres_url_file", "it must hold an address like postgres://user:password@host/database."),
+            _ => from.problem("postgres_url_file", "it must contain an address like postgres://user:password@host/database."),
         }
         secrets.push(url.clone());
     }
@@ -189,7 +191,7 @@ fn read_retention(from: Option<Section>) -> Retention {
 }
 
 fn read_registry(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Registry> {
-    let missing = "every registry needs its host, as image names begin with it.";
+    let missing = "every registry needs a host, which is the first part of its image names.";
     let host = from.needed("host", missing, |text| Ok::<_, String>(text.to_owned()));
     let user = from.text("user");
     let password = from.secret("password_file", "password_env");
@@ -213,12 +215,15 @@ fn check_secrets(root: &Section, keys: &[Key], datasets: &[Reload]) {
     let all: Vec<(String, Vec<[u8; 32]>, bool)> = keys.iter().map(key).chain(datasets.iter().filter_map(dataset)).collect();
     for (at, (name, prints, is_monotonous)) in all.iter().enumerate() {
         if *is_monotonous {
-            root.problem("key", format!("{name} is one byte over and over, so anybody can guess it; make one with `tagalong key new`."));
+            root.problem("key", format!("{name} repeats a single byte, so anybody can guess it; make a new one with `tagalong key new`."));
         }
         // Two datasets with one secret are told apart below, in words of their own.
         let other = all[..at].iter().find(|(_, others, _)| others.iter().any(|print| prints.contains(print)));
         if let Some((other, ..)) = other.filter(|(other, ..)| !(other.starts_with("the reload") && name.starts_with("the reload"))) {
-            root.problem("key", format!("{other} and {name} have the same secret, so nobody could tell who calls; give each its own."));
+            root.problem(
+                "key",
+                format!("{other} and {name} have the same secret, so the caller would be ambiguous; give each its own secret."),
+            );
         }
     }
 }
@@ -244,11 +249,11 @@ fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName,
         if let Some(other) = earlier.iter().find(|other| other.data.dir == mine.dir) {
             root.problem(
                 "dataset",
-                format!("{} and {} both have the folder {}; each needs its own.", other.data.name, mine.name, mine.dir.display()),
+                format!("{} and {} both use the folder {}; each needs its own folder.", other.data.name, mine.name, mine.dir.display()),
             );
         }
         if let Some(other) = earlier.iter().find(|other| dataset.shares_secret(other)) {
-            let why = "the secret says which one a call means, so each needs its own";
+            let why = "the secret tells which dataset a call is for, so each needs its own";
             root.problem("dataset", format!("{} and {} have the same reload secret; {why}.", other.data.name, mine.name));
         }
     }
@@ -259,7 +264,7 @@ fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName,
                 && other != &service.name
             {
                 let why = format!(
-                    "{other} and {} both pin {} in {}; one service pins it.",
+                    "{other} and {} both pin {} in {}; only one service may pin it.",
                     service.name,
                     pin.image,
                     service.stack.dir().display()

@@ -88,7 +88,7 @@ impl RefPattern {
         if head.starts_with("refs/") && !head.contains('*') {
             Ok(Self(given.to_owned()))
         } else {
-            Err(format!("\"{}\" is no ref: write refs/heads/main or refs/tags/*.", given.escape_default()))
+            Err(format!("\"{}\" is not a git ref: write refs/heads/main or refs/tags/*.", given.escape_default()))
         }
     }
 
@@ -107,11 +107,11 @@ const EXAMPLES: [&str; 2] = ["whsec_dGhpcyBpcyBhbiBleGFtcGxlLCBub3QgYSBzZWNyZXQ=
 
 impl Key {
     pub(super) fn read(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Self> {
-        let id = from.needed("id", "every key needs a name, for records and messages.", KeyId::parse);
+        let id = from.needed("id", "every key needs an id, which appears in records and messages.", KeyId::parse);
         let proof = read_proof(&mut from, secrets);
         let scopes = from.list("scopes", Scope::parse);
         if scopes.is_empty() {
-            from.problem("scopes", "a key without scopes may do nothing; write scopes = [\"deploy:SERVICE\"].");
+            from.problem("scopes", "a key without scopes is not allowed to do anything; write scopes = [\"deploy:SERVICE\"].");
         }
         let refs = from.list("refs", RefPattern::parse);
         let not_before_ms = from.parsed("not_before", instant);
@@ -152,7 +152,7 @@ fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof>
             None
         }
         _ => {
-            from.problem("secret_file", "a key has one scheme: give either a webhook secret or a bearer token.");
+            from.problem("secret_file", "a key has only one scheme: set either a webhook secret or a bearer token.");
             None
         }
     }
@@ -165,16 +165,15 @@ fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof>
 pub(super) fn webhook_bytes(text: &str) -> Result<Vec<u8>, String> {
     let hint = "make one with `tagalong key new`";
     if EXAMPLES.contains(&text) {
-        return Err(format!("the secret is an example from documentation, so it is no secret; {hint}."));
+        return Err(format!("the secret is an example from the documentation, so anybody knows it; {hint}."));
     }
     let encoded = text.strip_prefix("whsec_").ok_or_else(|| format!("the secret does not begin with whsec_; {hint}."))?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .map_err(|_| format!("what stands behind whsec_ is no base64; {hint}."))?;
+    let bytes =
+        base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|_| format!("the part after whsec_ is not base64; {hint}."))?;
     if (24..=64).contains(&bytes.len()) {
         Ok(bytes)
     } else {
-        Err(format!("the secret has {} bytes; it must have 24 to 64; {hint}.", bytes.len()))
+        Err(format!("the secret has {} bytes, but it must have 24 to 64; {hint}.", bytes.len()))
     }
 }
 
@@ -194,5 +193,5 @@ fn instant(text: &str) -> Result<i64, String> {
     let stamp: Result<jiff::Timestamp, _> = text.parse();
     stamp
         .map(jiff::Timestamp::as_millisecond)
-        .map_err(|_| format!("\"{}\" is no time; write it like 2026-12-31T23:59:59Z.", text.escape_default()))
+        .map_err(|_| format!("\"{}\" is not a time; write it like 2026-12-31T23:59:59Z.", text.escape_default()))
 }

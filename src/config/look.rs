@@ -57,8 +57,8 @@ pub(super) fn read(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Smoke
     let has_password = from.has("password_file") || from.has("password_env");
     let user = from.text("user");
     match (&user, has_password) {
-        (Some(_), false) => from.problem("user", "basic authentication needs a password too: give password_file or password_env."),
-        (None, true) => from.problem("user", "a password is given without its user."),
+        (Some(_), false) => from.problem("user", "basic authentication needs a password as well: set password_file or password_env."),
+        (None, true) => from.problem("user", "a password is set without a user."),
         _ => {}
     }
     let password = from.secret("password_file", "password_env");
@@ -74,7 +74,7 @@ pub(super) fn read(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Smoke
             Err(why) => from.problem("expect_headers", why),
         }
     }
-    let status = from.list("status", |text| text.parse::<u16>().map_err(|_| format!("\"{text}\" is no status: write \"200\".")));
+    let status = from.list("status", |text| text.parse::<u16>().map_err(|_| format!("\"{text}\" is not an HTTP status: write \"200\".")));
     let plan = SmokePlan {
         // An address that cannot be read is a problem already; the rest is read all the same.
         url: url.or_else(|| url::Url::parse("https://invalid.invalid/").ok())?,
@@ -121,9 +121,9 @@ fn smoke_url(text: &str) -> Result<url::Url, String> {
     let url = match url::Url::parse(text) {
         Ok(url) if url.host().is_some() || matches!(url.scheme(), "https" | "http") => url,
         // `example.com`, and `example.com:8443`, which reads like a scheme.
-        _ if is_bare_host(text) => return Err(format!("it does not say how to connect: write https://{text}")),
+        _ if is_bare_host(text) => return Err(format!("the scheme is missing: write https://{text}")),
         Ok(url) => return Err(format!("it must begin with https:// or http://, not {}:.", url.scheme())),
-        Err(error) => return Err(format!("it is no address: {error}.")),
+        Err(error) => return Err(format!("it is not a valid address: {error}.")),
     };
     if !matches!(url.scheme(), "https" | "http") {
         return Err(format!("it must begin with https:// or http://, not {}:.", url.scheme()));
@@ -131,7 +131,7 @@ fn smoke_url(text: &str) -> Result<url::Url, String> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(url);
     }
-    Err("no credential belongs into an address; give user and password_file.".to_owned())
+    Err("an address must not contain a credential; set user and password_file instead.".to_owned())
 }
 
 /// Whether an address would be one with `https://` in front of it.
@@ -162,14 +162,14 @@ pub(super) fn read_carrier(from: &mut Section) -> Option<ReleaseCarrier> {
         (None, Some(pointer), false) => Some(ReleaseCarrier::Json(pointer)),
         (None, None, true) => Some(ReleaseCarrier::Text),
         _ => {
-            from.problem("text", "give exactly one of header = \"NAME\", json = \"/POINTER\" and text = true.");
+            from.problem("text", "set exactly one of header = \"NAME\", json = \"/POINTER\" and text = true.");
             None
         }
     }
 }
 
 fn pattern(text: &str) -> Result<regex::Regex, String> {
-    regex::Regex::new(text).map_err(|error| format!("it is no regular expression: {error}."))
+    regex::Regex::new(text).map_err(|error| format!("it is not a valid regular expression: {error}."))
 }
 
 /// Reads where to connect, `HOST:PORT`.
@@ -182,7 +182,7 @@ fn place_to_connect(text: &str) -> Result<String, String> {
     let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
     (is_host && is_port)
         .then(|| text.to_owned())
-        .ok_or_else(|| format!("\"{text}\" is no place to connect to: write HOST:PORT, for instance 127.0.0.1:443 or [::1]:443."))
+        .ok_or_else(|| format!("\"{text}\" is not a place to connect to: write HOST:PORT, for instance 127.0.0.1:443 or [::1]:443."))
 }
 
 fn read_fetch(from: &mut Section) -> Option<FetchPlan> {
@@ -199,7 +199,7 @@ fn read_demands(from: &mut Section, pattern: impl Fn(&str) -> Result<regex::Rege
     let mut json = Vec::new();
     for (pointer, value) in from.texts_by_name("expect_json") {
         if !pointer.starts_with('/') {
-            from.problem("expect_json", format!("\"{pointer}\" is no JSON pointer: write \"/status\"."));
+            from.problem("expect_json", format!("\"{pointer}\" is not a JSON pointer: write it like \"/status\"."));
         }
         match pattern(&value) {
             Ok(value) => json.push((pointer, value)),
@@ -232,7 +232,7 @@ fn read_rule(name: &str, level: &str) -> Result<(RuleName, RuleLevel), String> {
     let rule = RuleName::parse(name)?;
     let level = match level {
         // A check that never began would pass.
-        "off" if name == "setup" => return Err("setup cannot be off: a check that could not begin would pass.".to_owned()),
+        "off" if name == "setup" => return Err("setup cannot be off, because a check that could not start would pass.".to_owned()),
         "off" => None,
         "note" => Some(Severity::Note),
         "warning" => Some(Severity::Warning),

@@ -55,7 +55,7 @@ impl Section {
     }
 
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
-        self.typed(key, "a text in quotes", |value| value.as_str().map(str::to_owned))
+        self.typed(key, "a string in quotes", |value| value.as_str().map(str::to_owned))
     }
 
     pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
@@ -116,13 +116,13 @@ impl Section {
         let found = choices.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-            self.problem(key, format!("\"{}\" is none of {}.", text.escape_default(), words.join(", ")));
+            self.problem(key, format!("\"{}\" is not one of {}.", text.escape_default(), words.join(", ")));
         }
         found.map_or(choices[0].1, |(_, choice)| *choice)
     }
 
     pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
-        self.typed(key, "a list of texts", |value| {
+        self.typed(key, "a list of strings", |value| {
             value.as_array().and_then(|list| list.iter().map(|item| item.as_str().map(str::to_owned)).collect())
         })
     }
@@ -147,7 +147,7 @@ impl Section {
         let text = match (file, env) {
             (None, None) => return None,
             (Some(_), Some(_)) => {
-                self.problem(file_key, format!("give either this or {env_key}, not both."));
+                self.problem(file_key, format!("set either this or {env_key}, not both."));
                 return None;
             }
             (Some(file), None) => std::fs::read_to_string(&file)
@@ -170,7 +170,7 @@ impl Section {
         let file = self.table.get(file_key).and_then(toml::Value::as_str).map(|text| self.folder.join(text));
         let now = self.secret(file_key, env_key)?;
         if now.reveal().is_empty() {
-            self.problem(if file.is_some() { file_key } else { env_key }, "the secret is empty, so it would prove nothing.");
+            self.problem(if file.is_some() { file_key } else { env_key }, "the secret is empty.");
             return None;
         }
         secrets.push(now.clone());
@@ -193,7 +193,7 @@ impl Section {
 
     /// The tables of `[key.NAME]`, by name.
     pub(super) fn named(&mut self, key: &'static str) -> Vec<(String, Self)> {
-        let Some(all) = self.typed(key, "tables by name", |value| value.as_table().cloned()) else { return Vec::new() };
+        let Some(all) = self.typed(key, "a table of named tables", |value| value.as_table().cloned()) else { return Vec::new() };
         let mut named = Vec::new();
         for (name, value) in all {
             match value {
@@ -206,12 +206,12 @@ impl Section {
 
     /// Every key and its text, for tables whose keys are free.
     pub(super) fn texts_by_name(&mut self, key: &'static str) -> Vec<(String, String)> {
-        let Some(all) = self.typed(key, "a table of texts", |value| value.as_table().cloned()) else { return Vec::new() };
+        let Some(all) = self.typed(key, "a table of strings", |value| value.as_table().cloned()) else { return Vec::new() };
         let mut texts = Vec::new();
         for (name, value) in all {
             match value.as_str() {
                 Some(text) => texts.push((name, text.to_owned())),
-                None => self.problem(key, format!("{name} must be a text in quotes, not {}.", value.type_str())),
+                None => self.problem(key, format!("{name} must be a string in quotes, not {}.", value.type_str())),
             }
         }
         texts
@@ -238,8 +238,8 @@ impl Section {
     pub(super) fn finish(self) {
         for key in self.table.keys() {
             let near = meant(&self.known, key);
-            let hint = near.map_or_else(|| format!("known here: {}", self.known.join(", ")), |near| format!("did you mean {near}?"));
-            self.problem(key, format!("there is no such key; {hint}"));
+            let hint = near.map_or_else(|| format!("the keys here are {}", self.known.join(", ")), |near| format!("did you mean {near}?"));
+            self.problem(key, format!("unknown key; {hint}"));
         }
     }
 }

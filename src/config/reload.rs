@@ -151,7 +151,7 @@ impl Credential {
     }
 }
 
-const ADDRESS: &str = "it must begin with https:// or http:// and hold no credential.";
+const ADDRESS: &str = "it must begin with https:// or http:// and must not contain a credential.";
 /// A secret that may be guessed is none.
 const SHORTEST_SECRET: usize = 24;
 
@@ -264,7 +264,7 @@ fn read_committer(from: Option<Section>) -> (String, String) {
     let Some(mut from) = from else { return (name, email) };
     let word = |text: &str| {
         let wrong = text.trim().is_empty() || text.contains(|c: char| c.is_control() || c == '<' || c == '>');
-        if wrong { Err("it must be a text without < and >.") } else { Ok(text.trim().to_owned()) }
+        if wrong { Err("it must not contain < or >.") } else { Ok(text.trim().to_owned()) }
     };
     name = from.parsed("name", word).unwrap_or(name);
     email = from.parsed("email", word).unwrap_or(email);
@@ -294,7 +294,7 @@ fn read_check(mut from: Section) -> Hook {
 fn read_argv(from: &mut Section) -> Vec<String> {
     let argv = from.texts("argv").unwrap_or_default();
     if argv.first().is_none_or(String::is_empty) {
-        from.problem("argv", "give the program and its arguments as a list: argv = [\"reindex\", \"--all\"].");
+        from.problem("argv", "write the program and its arguments as a list: argv = [\"reindex\", \"--all\"].");
     }
     argv
 }
@@ -318,7 +318,7 @@ fn read_on_change(mut from: Section, secrets: &mut Vec<Secret>) -> Option<OnChan
             Some(OnChange::Command { argv, deadline })
         }
         _ => {
-            from.problem("url", "give exactly one of url, pid_file, container and argv.");
+            from.problem("url", "set exactly one of url, pid_file, container and argv.");
             None
         }
     };
@@ -329,11 +329,15 @@ fn read_on_change(mut from: Section, secrets: &mut Vec<Secret>) -> Option<OnChan
 fn signal_name(text: &str) -> Result<String, String> {
     const KNOWN: [&str; 4] = ["HUP", "USR1", "USR2", "WINCH"];
     let bare = text.strip_prefix("SIG").unwrap_or(text);
-    if KNOWN.contains(&bare) { Ok(bare.to_owned()) } else { Err(format!("\"{}\" is none of {}.", text.escape_default(), KNOWN.join(", "))) }
+    if KNOWN.contains(&bare) {
+        Ok(bare.to_owned())
+    } else {
+        Err(format!("\"{}\" is not one of {}.", text.escape_default(), KNOWN.join(", ")))
+    }
 }
 
 fn read_verify(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Verify> {
-    let url = from.needed("url", "it needs the address where the app says which commit it serves.", address);
+    let url = from.needed("url", "it needs the url at which the app shows the commit that it serves.", address);
     let credential = from.secret_source("token_file", "token_env", secrets);
     let shown_to = if credential.is_some() { url.as_slice() } else { &[] };
     read_plain_http(&mut from, shown_to, "bearer token", "use https");
@@ -355,14 +359,14 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
         (false, None) => Some(PeerPlace::Urls(urls)),
         (true, Some(name)) => Some(PeerPlace::Dns(name)),
         _ => {
-            from.problem("urls", "give either urls = [\"https://pod-1.example.com\"] or dns = \"http://pods.example.internal:8787\".");
+            from.problem("urls", "set either urls = [\"https://pod-1.example.com\"] or dns = \"http://pods.example.internal:8787\".");
             None
         }
     };
     let shows_bearer =
         matches!(credential.as_ref().and_then(|source| source.read().ok()).map(Credential::of), Some(Ok(Credential::Bearer(_))));
     let urls = place.as_ref().filter(|_| shows_bearer).map_or(&[][..], PeerPlace::urls);
-    let plain_http = read_plain_http(&mut from, urls, "bearer token", "use https or a whsec_ secret that signs");
+    let plain_http = read_plain_http(&mut from, urls, "bearer token", "use https, or sign with a whsec_ secret");
     from.finish();
     Some(Peer { place: place?, credential, deadline, plain_http })
 }
@@ -372,13 +376,19 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
 fn read_plain_http(from: &mut Section, urls: &[url::Url], secret: &str, instead: &str) -> bool {
     let plain_http = from.flag("plain_http", false);
     if let Some(url) = urls.iter().find(|url| is_in_the_clear(url)).filter(|_| !plain_http) {
-        from.problem("plain_http", format!("{url} is plain http, so whoever sees the traffic could use the {secret}: {instead}, or set plain_http = true where you trust every machine on the way."));
+        from.problem(
+            "plain_http",
+            format!(
+                "{url} uses plain http, so anybody who sees the traffic could use the {secret}: {instead}, or \
+        set plain_http = true if you trust every machine on the way."
+            ),
+        );
     }
     plain_http
 }
 
 fn address(text: &str) -> Result<url::Url, String> {
-    let url = url::Url::parse(text).map_err(|error| format!("it is no address: {error}."))?;
+    let url = url::Url::parse(text).map_err(|error| format!("it is not a valid address: {error}."))?;
     let plain = url.username().is_empty() && url.password().is_none();
     if matches!(url.scheme(), "https" | "http") && plain { Ok(url) } else { Err(ADDRESS.to_owned()) }
 }

@@ -7,9 +7,9 @@ pub(super) fn remote(text: &str) -> Result<String, String> {
     let secret = url::Url::parse(text).is_ok_and(|url| url.password().is_some());
     match text {
         "" => Err("every dataset needs the address of its repository.".to_owned()),
-        _ if secret => Err("no credential belongs into an address; give user and password_file.".to_owned()),
+        _ if secret => Err("an address must not contain a credential; set user and password_file instead.".to_owned()),
         _ if text.starts_with('-') || text.contains(char::is_control) || names_a_program(text) => {
-            Err(format!("\"{}\" is no address of a repository.", text.escape_default()))
+            Err(format!("\"{}\" is not the address of a repository.", text.escape_default()))
         }
         _ => Ok(text.to_owned()),
     }
@@ -23,5 +23,5 @@ fn names_a_program(text: &str) -> bool {
 /// The name of a branch, with or without `refs/heads/` in front.
 pub(super) fn branch(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix("refs/heads/").unwrap_or(text);
-    if is_ref(bare) { Ok(bare.to_owned()) } else { Err(format!("\"{}\" is no name of a branch.", text.escape_default())) }
+    if is_ref(bare) { Ok(bare.to_owned()) } else { Err(format!("\"{}\" is not a branch name.", text.escape_default())) }
 }

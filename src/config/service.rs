@@ -166,21 +166,21 @@ fn read_stack(from: &mut Section) -> Stack {
         section.finish();
     }
     if pins.is_empty() {
-        from.problem("image", "every service needs the image that is pinned, as the compose file writes it but without its tag.");
+        from.problem("image", "every service needs the image that is pinned, written as in the compose file but without the tag.");
     }
     let missing = "every service needs its compose project name; `docker compose ls` shows it.";
     let project = from.needed("project", missing, project_name);
     let files = from.texts("files").unwrap_or_default().into_iter().map(Into::into).collect();
     let mode = from.choice("pin", &[("auto", PinChoice::Auto), ("env", PinChoice::Env), ("override", PinChoice::Override)]);
     if mode == PinChoice::Env && pins.iter().any(|pin| pin.variable.is_none()) {
-        from.problem("variable", "pin = \"env\" needs the name of the variable in .env that holds the tag.");
+        from.problem("variable", "pin = \"env\" needs the name of the variable in .env that contains the tag.");
     }
     Stack::Compose(ComposeStack { dir: dir.unwrap_or_default(), files, project: project.unwrap_or_default(), pins, mode })
 }
 
 /// A pattern that must match all of a tag, not some of it.
 fn whole_pattern(text: &str) -> Result<regex::Regex, String> {
-    regex::Regex::new(&format!("^(?:{text})$")).map_err(|error| format!("it is no regular expression: {error}."))
+    regex::Regex::new(&format!("^(?:{text})$")).map_err(|error| format!("it is not a valid regular expression: {error}."))
 }
 
 fn variable_name(text: &str) -> Result<String, String> {
@@ -188,7 +188,7 @@ fn variable_name(text: &str) -> Result<String, String> {
     if first_ok && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && text.len() <= 128 {
         Ok(text.to_owned())
     } else {
-        Err(format!("\"{}\" is no variable name: letters, digits and _ only.", text.escape_default()))
+        Err(format!("\"{}\" is not a variable name: use only letters, digits and _.", text.escape_default()))
     }
 }
 
@@ -197,7 +197,7 @@ fn project_name(text: &str) -> Result<String, String> {
     if first_ok && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b)) {
         Ok(text.to_owned())
     } else {
-        Err(format!("\"{}\" is no compose project name: lower-case letters, digits, _ and - only.", text.escape_default()))
+        Err(format!("\"{}\" is not a compose project name: use only lower-case letters, digits, _ and -.", text.escape_default()))
     }
 }
 
@@ -245,7 +245,7 @@ pub(super) fn read_hook(mut from: Section) -> Hook {
     };
     let argv = from.texts("argv").unwrap_or_default();
     if argv.first().is_none_or(String::is_empty) {
-        from.problem("argv", "a hook needs its program and arguments as a list: argv = [\"backup\", \"--full\"].");
+        from.problem("argv", "write the program of a hook and its arguments as a list: argv = [\"backup\", \"--full\"].");
     }
     let hook = Hook { kind, argv, deadline: from.seconds("deadline_s", 300.0, 1.0..=86_400.0) };
     from.finish();

@@ -68,7 +68,7 @@ fn every_problem_is_said_at_once_with_its_path() {
     "#;
     let problems = check(text, folder.path()).expect_err("problems");
     for part in [
-        "speed: there is no such key",
+        "speed: unknown key",
         "server.listen: \"nowhere\"",
         "server.body_limit_kib: 0 is out of range",
         "key[0].id: The key id",
@@ -76,8 +76,8 @@ fn every_problem_is_said_at_once_with_its_path() {
         "key[0].scopes: The scope",
         "service.web.project: \"Web\"",
         "service.web.image: The image",
-        "service.web.varable: there is no such key; did you mean variable?",
-        "service.web.tag_pattern: it is no regular expression",
+        "service.web.varable: unknown key; did you mean variable?",
+        "service.web.tag_pattern: it is not a valid regular expression",
         "service.web.smoke.url: it must begin with https://",
         "service.web.smoke.within_s: it must be a number of seconds, not string",
     ] {
@@ -181,21 +181,21 @@ fn every_problem_of_a_dataset_is_said_at_once() {
         "the scope reload:other, but there is no [dataset.other]",
         "dataset.A b.: The dataset name",
         "dataset.A b.dir: every dataset needs the folder",
-        "dataset.A b.remote: no credential belongs into an address",
-        "dataset.A b.branch: \"a..b\" is no name of a branch",
-        "dataset.A b.interval: there is no such key; did you mean interval_s?",
+        "dataset.A b.remote: an address must not contain a credential",
+        "dataset.A b.branch: \"a..b\" is not a branch name",
+        "dataset.A b.interval: unknown key; did you mean interval_s?",
         "dataset.A b.reload_secret_file: the secret is shorter than 24 bytes",
-        "dataset.b.remote: \"ext::sh -c true\" is no address",
+        "dataset.b.remote: \"ext::sh -c true\" is not the address",
         "dataset.b.link: link and worktrees are for publish",
-        "dataset.b.on_change.url: give exactly one of",
-        "dataset.b.on_change.signal: \"KILL\" is none of",
+        "dataset.b.on_change.url: set exactly one of",
+        "dataset.b.on_change.signal: \"KILL\" is not one of",
         "dataset.b.verify.url: it must begin with https://",
-        "dataset.b.verify.text: give exactly one of",
+        "dataset.b.verify.text: set exactly one of",
         "dataset.b.peer[0].urls: it must begin with https://",
         "dataset.b.peer[0].secret_file: the secret is empty",
-        "dataset.b.committer.name: it must be a text",
-        "dataset.c.remote: \"--upload-pack=id\" is no address",
-        "b and c both have the folder",
+        "dataset.b.committer.name: it must be a string",
+        "dataset.c.remote: \"--upload-pack=id\" is not the address",
+        "b and c both use the folder",
     ] {
         assert!(problems.iter().any(|p| p.contains(part)), "{part} is not in {problems:#?}");
     }
@@ -255,7 +255,7 @@ fn a_secret_is_somebodys_alone_and_not_one_byte_over_and_over() {
         (dataset("same"), "the reload secret of content"),
     ] {
         let problems = found(text);
-        assert!(problems.len() == 1 && problems[0].contains(&format!("{name} is one byte over and over")), "{problems:?}");
+        assert!(problems.len() == 1 && problems[0].contains(&format!("{name} repeats a single byte")), "{problems:?}");
     }
 }
 
@@ -288,7 +288,7 @@ fn every_secret_of_a_dataset_goes_in_the_clear_only_when_that_is_said() {
     let token = "token_file = \"token\"";
     for (name, table) in [("on_change", &on_change as &dyn Fn(&str, &str) -> String), ("verify", &verify)] {
         let problems = check(&table(far, token), folder.path()).expect_err("in the clear");
-        assert!(problems.len() == 1 && problems[0].contains(&format!("{name}.plain_http: {far} is plain http")), "{problems:?}");
+        assert!(problems.len() == 1 && problems[0].contains(&format!("{name}.plain_http: {far} uses plain http")), "{problems:?}");
         for (url, more) in [(far, ""), (far, "token_file = \"token\"\nplain_http = true"), (here, token), (secure, token)] {
             assert!(check(&table(url, more), folder.path()).is_ok(), "{name} {url} {more}");
         }

@@ -172,7 +172,7 @@ impl Repo {
         if out.lines().eq(commits.iter().map(|(name, _)| name.as_str())) {
             return Ok(());
         }
-        Err(DatasetError::Git { what: "hash-object".to_owned(), why: "it gave other names than the commits have".to_owned() })
+        Err(DatasetError::Git { what: "hash-object".to_owned(), why: "it returned unexpected object names".to_owned() })
     }
 }
 

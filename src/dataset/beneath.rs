@@ -75,7 +75,7 @@ impl Beneath {
     pub(super) fn file(&self, path: impl AsRef<Path>) -> std::io::Result<File> {
         let (folder, name) = self.holder(path.as_ref())?;
         let file = File::from(rustix::fs::openat(&folder.0, name, PLAIN, Mode::empty())?);
-        if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("it is not a plain file")) }
+        if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("it is not a regular file")) }
     }
 
     pub(super) fn read(&self, path: impl AsRef<Path>) -> std::io::Result<Vec<u8>> {
@@ -192,7 +192,7 @@ impl Beneath {
         let mut file = File::from(rustix::fs::openat(&folder.0, name, flags, Mode::from_raw_mode(0o666))?);
         let meta = file.metadata()?;
         if !meta.is_file() || meta.nlink() != 1 {
-            return Err(std::io::Error::other("it is not a plain file with one name"));
+            return Err(std::io::Error::other("it is not a regular file with a single hard link"));
         }
         file.write_all(bytes)
     }

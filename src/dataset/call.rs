@@ -218,7 +218,8 @@ pub(super) fn error_lines(err: &str) -> String {
     let mut text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !misleads(*c)).take(600).collect();
     if err.contains("The requested URL returned error: 30") {
         text.push_str(
-            "; it is a redirect, and what is shown to one host is not carried to another: set `remote` to the address that it leads to",
+            "; this is a redirect, and tagalong does not send a credential on to another host: set `remote` to the address that the \
+            redirect leads to",
         );
     }
     text

@@ -96,7 +96,7 @@ impl Repo {
                 Some(err) => why = err,
             }
         }
-        let why = format!("files in the way are written again and again: {}", error_lines(&why));
+        let why = format!("other programs keep writing files that are in the way: {}", error_lines(&why));
         Err(DatasetError::Git { what: "read-tree".to_owned(), why })
     }
 
@@ -246,14 +246,14 @@ impl Repo {
         let mut left = None;
         match self.unedit(&tip, &index, &mut parked, cancel).await {
             Ok(true) => {}
-            Ok(false) => left = Some("they are written again and again".to_owned()),
+            Ok(false) => left = Some("another program keeps writing them".to_owned()),
             // One file that cannot be written must not keep the rest from being served.
             Err(DatasetError::Git { why, .. }) if is_no_right(&why) => left = Some(why),
             Err(error @ DatasetError::InTheWay(..)) => left = Some(error.to_string()),
             Err(error) => return Err(error),
         }
         if let Some(why) = left {
-            self.note(format!("Edited files could not be brought back to what the branch has, and stay as they are: {why}"));
+            self.note(format!("Edited files could not be reset to the branch and were left as they are: {why}"));
             self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
             self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
         }

@@ -70,7 +70,7 @@ impl Dataset {
         let last = Cancel::default();
         let now = tokio::time::timeout(GRACE, self.try_push(&last))
             .await
-            .unwrap_or(Push::Waiting { why: "it was stopped".to_owned(), next_ms: 0 });
+            .unwrap_or(Push::Waiting { why: "tagalong is stopping".to_owned(), next_ms: 0 });
         tell.send_replace(now);
     }
 
@@ -95,7 +95,7 @@ impl Dataset {
         };
         tokio::select! {
             pushed = push => pushed.unwrap_or_else(|error| waiting(error.to_string())),
-            () = stopped => waiting("it was stopped".to_owned()),
+            () = stopped => waiting("tagalong is stopping".to_owned()),
         }
     }
 

@@ -89,7 +89,7 @@ impl Repo {
         // Whatever is in the files and not in what is published, and not on the branch, stays here.
         let kept = self.keep_rest(&public, &tree, &same, cancel).await?.or(kept);
         if let Some(name) = &kept {
-            self.note(format!("Files that are not tracked, or that are ignored, are kept here on {name}; they are not pushed."));
+            self.note(format!("Untracked and ignored files are kept on this host under {name}; they are not pushed."));
         }
         Ok(Edits { parked, tree, same })
     }

@@ -21,24 +21,27 @@ pub enum DatasetError {
     File(PathBuf, #[source] std::io::Error),
     /// The checkout's git folder leads elsewhere.
     #[error(
-        "{0} is a file that leads to a git folder elsewhere: a dataset needs a repository of its own in its folder, no linked worktree and no submodule. Set `dir` to another folder, or move this one away."
+        "{0} is a file that points to a git folder elsewhere: a dataset needs its own repository in its folder, not a linked worktree or \
+        a submodule. Set `dir` to another folder, or move this one away."
     )]
     Elsewhere(PathBuf),
     /// Something in the checkout's git folder is neither a plain file nor a folder.
     #[error(
-        "{0} is {1}: in the git folder of a dataset only plain files and folders are read or written. Put back what belongs there, or move the folder away, and it is cloned anew."
+        "{0} is {1}: tagalong reads and writes only regular files and folders in the git folder of a dataset. Restore what belongs there, \
+        or move the folder away to have it cloned again."
     )]
     NotPlain(PathBuf, &'static str),
     /// The configuration wants git to be confined, and the kernel cannot.
     #[error(
-        "{0} is not touched: `confine = \"always\"`, and this kernel cannot confine git (Landlock, Linux 5.13 or newer; a container's seccomp profile may hide it). Make Landlock available, or set `confine = \"where_possible\"`."
+        "{0} was not touched: `confine = \"always\"` is set, but this kernel cannot confine git (it needs Landlock, Linux 5.13 or newer; \
+        a container's seccomp profile may block it). Make Landlock available, or set `confine = \"where_possible\"`."
     )]
     NotConfined(PathBuf),
     /// Another process works on the dataset.
     #[error(transparent)]
     Locked(#[from] LockError),
     /// A git of somebody else holds a lock in the repository.
-    #[error("{0} is held by another git ({1}): wait until it has ended, or end it.")]
+    #[error("{0} is in use by another git ({1}): wait until it has finished, or stop it.")]
     Busy(PathBuf, String),
     /// There is no data yet and the remote cannot be reached.
     #[error("There is no data in {0} yet, and the remote cannot be read: {1}")]
@@ -58,12 +61,12 @@ pub enum DatasetError {
     #[error("The repository in {0} is damaged: {1}")]
     Damaged(PathBuf, String),
     /// Something in the checkout is in the way of the remote's files and stays there.
-    #[error("{0} is in the way of the remote's files and cannot be moved aside: {1}. Move it away; nothing is changed until then.")]
+    #[error("{0} is in the way of the remote's files and cannot be moved aside: {1}. Move it away; until then nothing is changed.")]
     InTheWay(PathBuf, #[source] std::io::Error),
     /// The place of the symlink is taken.
     #[error("{0} is not a symlink: move what is there, or set `link` to another path.")]
     NotALink(PathBuf),
     /// It was stopped.
-    #[error("it was stopped before it ended")]
+    #[error("it was stopped before it had finished")]
     Cancelled,
 }

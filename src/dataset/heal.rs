@@ -80,13 +80,13 @@ impl Ground {
                 self.clone_anew(cancel).await?;
                 ready.healed.push("There was no data yet: the remote was cloned.".to_owned());
             }
-            Found::Foreign => self.replace("What was there was no repository", ready, cancel).await?,
+            Found::Foreign => self.replace("The folder was not a git repository", ready, cancel).await?,
             Found::Repository if self.repo()?.is_none() => self.replace("The repository had no objects", ready, cancel).await?,
             Found::Repository => {}
         }
         let mut repo = self.opened(cancel).await?;
         if (depth != Depth::Pass || !repo.has_branch_on_disk()) && !has_commits(&repo, cancel).await {
-            self.replace("The repository had no commit, as a clone that was cut off leaves it", ready, cancel).await?;
+            self.replace("The repository had no commit, as after an interrupted clone", ready, cancel).await?;
             repo = self.opened(cancel).await?;
         }
         match self.mend_until_sure(&repo, depth, ready, cancel).await {
@@ -133,13 +133,15 @@ impl Ground {
             repo.make_index(cancel).await?;
         }
         if repo.settle(cancel).await? {
-            ready.healed.push("A move of the checkout that had been cut off was ended or taken back.".to_owned());
+            ready.healed.push("An interrupted move of the checkout was completed or undone.".to_owned());
         }
         if repo.common.join("shallow").exists() {
             match repo.unshallow(cancel).await? {
-                Fetched::Tip(_) => ready.healed.push("The repository was shallow and was made whole.".to_owned()),
+                Fetched::Tip(_) => ready.healed.push("The repository was shallow; its full history was fetched.".to_owned()),
                 Fetched::NoBranch => {}
-                Fetched::Unreachable(why) => ready.healed.push(format!("The repository is shallow and could not be made whole: {why}")),
+                Fetched::Unreachable(why) => {
+                    ready.healed.push(format!("The repository is shallow, and its full history could not be fetched: {why}"))
+                }
             }
         }
         let unfinished = repo.end_unfinished(ready, cancel).await?;
@@ -147,7 +149,7 @@ impl Ground {
         if depth == Depth::Boot || unfinished || moved {
             let parked = repo.clean(cancel).await?;
             if parked.is_some() {
-                ready.healed.push("Edits that were not committed were parked.".to_owned());
+                ready.healed.push("Uncommitted edits were parked.".to_owned());
             }
             ready.parked.extend(parked);
         }
@@ -180,7 +182,7 @@ impl Ground {
         let clone = self.fresh(cancel).await?;
         let aside = self.place.set_aside()?;
         self.place.install(&clone)?;
-        ready.healed.push(format!("{found}: it was set aside in {}, and the remote was cloned.", aside.display()));
+        ready.healed.push(format!("{found}: it was moved aside to {}, and the remote was cloned again.", aside.display()));
         ready.aside.push(aside);
         Ok(())
     }
@@ -191,7 +193,7 @@ impl Ground {
         let clone = match self.fresh(cancel).await {
             Ok(clone) => clone,
             Err(DatasetError::NothingYet(_, remote) | DatasetError::NoBranchYet(_, remote)) => {
-                return Err(DatasetError::Damaged(self.place.dir.clone(), format!("{why}; and it cannot be cloned anew: {remote}")));
+                return Err(DatasetError::Damaged(self.place.dir.clone(), format!("{why}; cloning it again failed as well: {remote}")));
             }
             Err(error) => return Err(error),
         };
@@ -210,13 +212,15 @@ impl Ground {
         let aside = self.place.set_aside()?;
         self.place.install(&clone)?;
         self.carry_late(&aside, tips, &mut rescued, &mut lost, cancel).await;
-        let mut text =
-            vec![format!("The repository was damaged ({why}): it was set aside whole in {}, and the remote was cloned.", aside.display())];
+        let mut text = vec![format!(
+            "The repository was damaged ({why}): all of it was moved aside to {}, and the remote was cloned again.",
+            aside.display()
+        )];
         if !rescued.is_empty() {
-            text.push(format!("Unpushed work was carried along: {}.", rescued.join(", ")));
+            text.push(format!("Unpushed work was carried over: {}.", rescued.join(", ")));
         }
         if !lost.is_empty() {
-            text.push(format!("UNPUSHED WORK COULD NOT BE READ and is only there: {}.", lost.join(", ")));
+            text.push(format!("UNPUSHED WORK COULD NOT BE READ and exists only there: {}.", lost.join(", ")));
         }
         ready.healed.push(text.join(" "));
         ready.aside.push(aside);
@@ -234,7 +238,7 @@ impl Ground {
         cancel: &Cancel,
     ) {
         let (Ok(Some(new)), Ok(Some(old))) = (self.repo(), Repo::found(&self.settings, aside, None)) else {
-            lost.push(format!("whatever was committed last in {}, which cannot be read again", aside.display()));
+            lost.push(format!("the most recent commits in {}, which could not be read any more", aside.display()));
             return;
         };
         for _ in 0..LATE_ROUNDS {
@@ -253,7 +257,7 @@ impl Ground {
                 seen.push((name, tip));
             }
         }
-        lost.push(format!("whatever is still being committed in {}", aside.display()));
+        lost.push(format!("commits that are still being made in {}", aside.display()));
     }
 }
 

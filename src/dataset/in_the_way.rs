@@ -149,7 +149,11 @@ impl Repo {
             moved.push(path);
         }
         let names: Vec<String> = moved.iter().map(|path| path_text(path)).collect();
-        self.note(format!("In the way of the remote's files and moved aside whole to {}: {}.", folder.display(), names.join(", ")));
+        self.note(format!(
+            "These were in the way of the remote's files and were moved aside to {}: {}.",
+            folder.display(),
+            names.join(", ")
+        ));
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl Repo {
         };
         moved().map_err(|error: std::io::Error| DatasetError::File(self.git_dir.join("objects"), error))?;
         let text = std::fs::read_to_string(self.own.git.join("FETCH_HEAD")).unwrap_or_default();
-        let nothing = || DatasetError::Git { what: "fetch".to_owned(), why: "it brought nothing".to_owned() };
+        let nothing = || DatasetError::Git { what: "fetch".to_owned(), why: "it fetched nothing".to_owned() };
         let tip = text.split('\t').next().and_then(|name| Commit::parse(name).ok()).ok_or_else(nothing)?;
         if self.tip(&self.fetched_ref(), cancel).await?.as_ref() != Some(&tip) {
             self.set_ref(&self.fetched_ref(), &tip, cancel).await?;

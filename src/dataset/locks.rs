@@ -57,7 +57,7 @@ impl IndexLock {
                 return Err(DatasetError::Cancelled);
             }
             if tokio::time::Instant::now() >= until {
-                return Err(DatasetError::Busy(path, at_work(repo).unwrap_or_else(|| "it cannot be seen from here".to_owned())));
+                return Err(DatasetError::Busy(path, at_work(repo).unwrap_or_else(|| "its process is not visible from here".to_owned())));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -91,7 +91,7 @@ impl Repo {
                 return Err(DatasetError::Cancelled);
             }
             if tokio::time::Instant::now() >= until {
-                return Err(DatasetError::Busy(path, at_work(self).unwrap_or_else(|| "it cannot be seen from here".to_owned())));
+                return Err(DatasetError::Busy(path, at_work(self).unwrap_or_else(|| "its process is not visible from here".to_owned())));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -74,7 +74,7 @@ pub fn links_sentence(links: &[String]) -> Option<String> {
     let named = links.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = links.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    (!links.is_empty()).then(|| format!("Symbolic links in the data lead out of it, to files of this host: {named}{more}."))
+    (!links.is_empty()).then(|| format!("Symbolic links in the data point outside it, to files of this host: {named}{more}."))
 }
 
 fn names(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {

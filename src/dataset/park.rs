@@ -44,7 +44,7 @@ impl Repo {
                 return Ok(name);
             }
         }
-        Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for parked work is free".to_owned() })
+        Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no free branch name for parked work was found".to_owned() })
     }
 
     /// Keeps `commit` on a local ref that never goes to the remote. The same commit is kept once. Gives the ref.
@@ -58,7 +58,7 @@ impl Repo {
                 return Ok(name);
             }
         }
-        Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for kept work is free".to_owned() })
+        Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no free branch name for kept work was found".to_owned() })
     }
 
     /// What is kept on this host alone, with the first files of each.
@@ -95,7 +95,7 @@ impl Repo {
             self.drop_ref(&format!("{PARKED}{name}"), commit, cancel).await?;
             return Ok((Pushed::Done, name));
         }
-        Ok((Pushed::Transient("no name for parked work is free on the remote".to_owned()), name))
+        Ok((Pushed::Transient("no free branch name for parked work was found on the remote".to_owned()), name))
     }
 
     /// False when no file could hold a parked ref, which spares most passes a git.
@@ -113,7 +113,7 @@ impl Repo {
                 return Ok(name);
             }
         }
-        Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no name for parked work is free".to_owned() })
+        Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no free branch name for parked work was found".to_owned() })
     }
 
     /// Publishes what is parked here alone, `remote` being the branch there now. Gives the first reason why something is not

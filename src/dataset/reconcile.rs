@@ -58,7 +58,7 @@ impl Repo {
                 Round::Again { fetch } => remote = (!fetch).then_some(tip),
             }
         }
-        let why = "the remote moved again and again while own commits were pushed".to_owned();
+        let why = "the remote branch kept moving while local commits were being pushed".to_owned();
         self.ended_with(story, Reconcile::PushFailed, Some(why), cancel).await
     }
 
@@ -90,7 +90,7 @@ impl Repo {
             // It may be the work of somebody who followed another remote: it stays here, and here alone.
             let name = self.keep(local, cancel).await?;
             story.why = Some(format!(
-                "commits that came from a remote with another address, and that {} does not have, stay on {name} here",
+                "commits that came from a remote with a different address, and that {} does not have, are kept here on {name}",
                 self.settings.remote
             ));
         }
@@ -156,7 +156,7 @@ impl Repo {
         if let Moved::Done { parked } = self.go(from, to, cancel).await? {
             story.outcome = weightier(story.outcome, outcome);
             if let Some(name) = parked {
-                story.why = Some(format!("uncommitted edits were in the way and are parked as conflicts/{name}"));
+                story.why = Some(format!("uncommitted edits were in the way and were parked as conflicts/{name}"));
                 story.parked = Some(format!("conflicts/{name}"));
             }
         }
@@ -185,7 +185,7 @@ impl Repo {
             Pushed::Transient(_) | Pushed::Busy(_) if cancel.is_cancelled() => Err(DatasetError::Cancelled),
             Pushed::Transient(why) | Pushed::Busy(why) => {
                 story.outcome = Reconcile::InSync;
-                Ok(Round::Over(Reconcile::PushFailed, Some(format!("own commits could not be pushed: {why}"))))
+                Ok(Round::Over(Reconcile::PushFailed, Some(format!("local commits could not be pushed: {why}"))))
             }
         }
     }
@@ -206,11 +206,12 @@ impl Repo {
             Pushed::Done | Pushed::Moved => {}
             // The remote will not have it now: it stays on the local ref, and readers get the remote's data all the same.
             Pushed::Refused(why) => {
-                story.why = Some(format!("the remote refused conflicts/{name}, which stays here until it takes it: {why}"));
+                story.why =
+                    Some(format!("the remote refused conflicts/{name}, which stays on this host until the remote accepts it: {why}"));
             }
             Pushed::Transient(_) | Pushed::Busy(_) if cancel.is_cancelled() => return Err(DatasetError::Cancelled),
             Pushed::Transient(why) | Pushed::Busy(why) => {
-                let why = format!("own work does not fit, and conflicts/{name} could not be pushed yet: {why}");
+                let why = format!("local work conflicts with the remote, and conflicts/{name} could not be pushed yet: {why}");
                 return Ok(Round::Over(Reconcile::PushFailed, Some(why)));
             }
         }

@@ -47,7 +47,7 @@ impl Repo {
     pub(super) fn held_back(&self, to: &str) -> Option<String> {
         let refusal = self.refusals().into_iter().find(|refusal| refusal.to == to)?;
         let until = clock::utc(refusal.until_ms);
-        Some(format!("{}; it is tried again after {until}, or at once with another address or credential", refusal.why))
+        Some(format!("{}; the next try is after {until}, or at once when the address or the credential changes", refusal.why))
     }
 
     /// Notes what the remote answered to a push to `to`.
@@ -67,7 +67,8 @@ impl Repo {
         }
         let lines: String = refusals.iter().map(Refusal::line).collect();
         if let Err(error) = self.set_memo(MEMO, &lines) {
-            tracing::warn!(dataset = %self.settings.name, %error, "that the remote refused a push could not be noted; it is tried again early");
+            tracing::warn!(dataset = %self.settings.name, %error, "the refusal of a push by the remote could not be recorded; it will be \
+            tried again early");
         }
     }
 

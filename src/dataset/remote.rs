@@ -164,9 +164,9 @@ fn with_credential(settings: &config::Dataset, why: &str) -> String {
     let shown = match (&settings.login, &settings.ssh_key_file) {
         (Some(login), _) => format!("user \"{}\" with password_file {}", login.user, login.secret_file.display()),
         (None, Some(key)) => format!("ssh_key_file {}", key.display()),
-        (None, None) => format!("what git's and ssh's own configuration in {} gives, for no login is configured", settings.git.home),
+        (None, None) => format!("the configuration of git and ssh in {}, because no login is configured", settings.git.home),
     };
-    format!("{why} (it was shown {shown})")
+    format!("{why} (tagalong used {shown})")
 }
 
 /// The remote's answer to whether it has the branch.

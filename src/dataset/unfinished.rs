@@ -57,7 +57,7 @@ impl Repo {
         let files = self.files()?;
         let moved = files.made(&notes).and_then(|_| left.iter().try_for_each(|name| files.rename(Path::new(name), &notes.join(name))));
         moved.map_err(|error| DatasetError::File(self.git_dir.join(&notes), error))?;
-        ready.healed.push(format!("An operation that had been cut off was ended ({}).", left.join(", ")));
+        ready.healed.push(format!("An interrupted operation was completed ({}).", left.join(", ")));
         Ok(true)
     }
 
@@ -80,7 +80,7 @@ impl Repo {
             self.leave(ready, cancel).await?;
         }
         self.set_head(cancel).await?;
-        ready.healed.push(format!("The checkout was not on {}: it is now.", self.settings.branch));
+        ready.healed.push(format!("The checkout was not on the branch {}; it was switched to it.", self.settings.branch));
         Ok(true)
     }
 

@@ -15,7 +15,7 @@ pub enum EngineError {
     #[error("{0}")]
     Host(String),
     /// The daemon does not answer.
-    #[error("the Docker daemon does not answer ({why}): start it, or set docker.host to the daemon that is meant")]
+    #[error("the Docker daemon does not answer ({why}): start it, or set docker.host to the right daemon")]
     Daemon {
         /// What the client said.
         why: String,
@@ -29,13 +29,13 @@ pub enum EngineError {
         why: String,
     },
     /// The order was cancelled meanwhile.
-    #[error("{what} was ended because the order was cancelled")]
+    #[error("{what} was stopped because the order was cancelled")]
     Cancelled {
         /// What was being done.
         what: String,
     },
     /// It took too long.
-    #[error("{what} did not end within {} s", limit.as_secs())]
+    #[error("{what} did not finish within {} s", limit.as_secs())]
     Deadline {
         /// What was being done.
         what: String,
@@ -116,10 +116,10 @@ mod tests {
     #[test]
     fn ends_become_sentences() {
         let said = |ended, words: &str| EngineError::ended("docker pull acme/web", "docker", &ended, words).to_string();
-        assert_eq!(said(Ended::Cancelled, ""), "docker pull acme/web was ended because the order was cancelled");
-        assert_eq!(said(Ended::Deadline(Duration::from_secs(9)), ""), "docker pull acme/web did not end within 9 s");
+        assert_eq!(said(Ended::Cancelled, ""), "docker pull acme/web was stopped because the order was cancelled");
+        assert_eq!(said(Ended::Deadline(Duration::from_secs(9)), ""), "docker pull acme/web did not finish within 9 s");
         assert_eq!(said(Ended::Exit(1), "no such host\n"), "docker pull acme/web failed: no such host");
-        assert_eq!(said(Ended::Exit(7), ""), "docker pull acme/web failed: it ended with status 7");
+        assert_eq!(said(Ended::Exit(7), ""), "docker pull acme/web failed: it exited with code 7");
         let away = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
         assert!(said(Ended::Exit(1), away).starts_with("the Docker daemon does not answer (Cannot connect"));
         assert!(EngineError::ended("x", "docker", &Ended::NotStarted("docker: No such file".into()), "").is_refusal());

@@ -30,7 +30,7 @@ impl ApiError {
     /// The one answer to every call without a proof that holds: it says nothing of what was wrong.
     #[must_use]
     pub(super) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "The call shows no proof that holds; sign it or send a bearer token.")
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication failed: check the secret and the clock.")
     }
 
     /// Proven, but not allowed.
@@ -62,7 +62,7 @@ impl ApiError {
     /// The body did not come in time.
     #[must_use]
     pub(super) fn too_slow() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body did not come within 8 seconds.")
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body did not arrive within 8 seconds.")
     }
 
     /// Too many failed attempts from one address.
@@ -108,15 +108,15 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the database does not answer a request");
+        tracing::error!(%error, "the database did not answer");
         if error.is_unreadable() {
             // Trying again changes nothing; the text names column and row.
             return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", error.to_string());
         }
         Self::busy(if error.is_disk_full() {
-            "The disk under the database is full; free some space and try again."
+            "The disk of the database is full; free some space and try again."
         } else {
-            "The database does not answer; try again, and look at the server's log."
+            "The database does not answer; try again, and check the server's log."
         })
     }
 }

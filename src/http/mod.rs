@@ -5,6 +5,8 @@ mod connection;
 mod error;
 mod followers;
 mod openapi;
+mod pages;
+mod readers;
 mod repeats;
 mod routes;
 mod serve;
@@ -26,6 +28,7 @@ pub use auth::Need;
 pub use connection::Capacity;
 pub use followers::Followers;
 pub use openapi::openapi;
+pub use readers::Readers;
 pub use repeats::Repeats;
 pub use routes::{ROUTES, Route};
 pub use serve::{Listening, serve};
@@ -49,6 +52,8 @@ pub struct Shared {
     pub token_key: Vec<u8>,
     /// Who follows a journal now.
     pub followers: Arc<Followers>,
+    /// What reads the journals that are followed.
+    pub readers: Readers,
     /// What was answered to calls that may come again.
     pub repeats: Repeats,
     /// How many may follow at most, as far as this process can have connections.

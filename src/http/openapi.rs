@@ -33,9 +33,9 @@ use crate::http::Route;
 
 /// The three headers of a signed call, which come together.
 const SIGNED: [(&str, &str); 3] = [
-    ("webhook-id", "An id of the sender's own; the same id and body again get the first answer"),
-    ("webhook-timestamp", "Seconds since 1970, at most 300 off"),
-    ("webhook-signature", "v1,<base64 of HMAC-SHA256 over id.timestamp.body>, by the Standard Webhooks specification"),
+    ("webhook-id", "An id chosen by the sender; a repeated call with the same id and body gets the first answer"),
+    ("webhook-timestamp", "The time in seconds since 1970; it may differ by at most 300 seconds"),
+    ("webhook-signature", "v1,<base64 of HMAC-SHA256 over id.timestamp.body>, as in the Standard Webhooks specification"),
 ];
 
 /// The contract of this server.
@@ -76,7 +76,8 @@ pub fn openapi() -> OpenApi {
         .title("tagalong")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "Calls show a bearer token, or are signed by the Standard Webhooks scheme (webhook-id, webhook-timestamp, webhook-signature).",
+            "A call has a bearer token, or it is signed with the Standard Webhooks scheme (webhook-id, webhook-timestamp, \
+            webhook-signature).",
         ))
         .build();
     OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).build()
@@ -90,11 +91,11 @@ fn add<T: PartialSchema + ToSchema>(to: &mut Vec<(String, RefOr<Schema>)>) {
 fn operation(route: &Route) -> OperationBuilder {
     let content = |name: &str| ContentBuilder::new().schema(Some(Ref::from_schema_name(name))).build();
     let (status, answer) = route.answer;
-    let mut good = ResponseBuilder::new().description("As asked");
+    let mut good = ResponseBuilder::new().description("The answer");
     if let Some(name) = answer {
         good = good.content("application/json", content(name));
     }
-    let problem = || ResponseBuilder::new().description("What is wrong").content("application/problem+json", content("Problem")).build();
+    let problem = || ResponseBuilder::new().description("The problem").content("application/problem+json", content("Problem")).build();
     let mut operation = OperationBuilder::new().summary(Some(route.summary)).response(status.to_string(), good.build());
     if route.need != Need::Open {
         let statuses = ["400", "401", "403", "404", "408", "409", "413", "422", "429", "503"];
@@ -104,7 +105,7 @@ fn operation(route: &Route) -> OperationBuilder {
         operation = operation.security(SecurityRequirement::new("bearer", none())).security(signed);
     }
     if route.body == Some("NewReload") {
-        let partly = ResponseBuilder::new().description("Not everybody serves it").content("application/json", content("Reloaded"));
+        let partly = ResponseBuilder::new().description("Not all peers serve it").content("application/json", content("Reloaded"));
         operation = operation.response("207", partly.build()).response("502", problem());
     }
     if let Some(name) = route.body {

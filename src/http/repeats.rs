@@ -60,7 +60,7 @@ pub(super) async fn once(
         }
     };
     let told = answer.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
-    told.unwrap_or_else(|| Err(ApiError::busy("The server is being stopped; try again.")))
+    told.unwrap_or_else(|| Err(ApiError::busy("The server is shutting down; try again.")))
 }
 
 async fn first(shared: &Shared, delivery: &Delivery, work: impl Future<Output = Result<Answer, ApiError>>) -> Answer {
@@ -69,14 +69,14 @@ async fn first(shared: &Shared, delivery: &Delivery, work: impl Future<Output = 
         Ok(Came::OtherBody) => reused(),
         Ok(Came::Before) => ApiError::conflict(
             "repeated",
-            "This very call was carried out before, and its answer is not kept any more; send it again with an id of its own.",
+            "This call was already carried out, and its answer is no longer stored; send it again with a new id.",
         ),
         Err(error) => error.into(),
         Ok(Came::First) => match work.await {
             Ok(answer) => return answer,
             Err(error) => {
                 if let Err(error) = store.forget(delivery).await {
-                    tracing::warn!(%error, "a call for which nothing was done stays remembered");
+                    tracing::warn!(%error, "a call that changed nothing could not be removed from the record of deliveries");
                 }
                 error
             }
@@ -87,7 +87,7 @@ async fn first(shared: &Shared, delivery: &Delivery, work: impl Future<Output = 
 }
 
 fn reused() -> ApiError {
-    ApiError::conflict("id_reused", "The delivery id was used for another body before; give every call an id of its own.")
+    ApiError::conflict("id_reused", "The delivery id was already used for a different body; give every call its own id.")
 }
 
 impl Repeats {

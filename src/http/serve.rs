@@ -166,7 +166,13 @@ fn app(
 }
 
 fn bind(address: &SocketAddr) -> std::io::Result<TcpListener> {
-    let listener = TcpListener::bind(address).map_err(|error| named(&format!("{address} cannot be listened on"), &error))?;
+    let listener = TcpListener::bind(address).map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "stop the program that uses it, or change server.listen",
+            _ => "change server.listen",
+        };
+        std::io::Error::new(error.kind(), format!("tagalong cannot listen on {address} ({error}): {advice}"))
+    })?;
     rustix::net::sockopt::set_socket_recv_buffer_size(&listener, RECEIVE_BYTES)?;
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BYTES)?;
     // The library's own 128 overflow in a burst, and whoever comes then waits a second for the next try.
@@ -181,14 +187,14 @@ fn file_id(path: &Path) -> std::io::Result<FileId> {
 
 /// The socket, for its owner and the configured group only. A stale file of a killed server is replaced.
 fn bind_socket(path: &Path, gid: Option<u32>) -> std::io::Result<std::os::unix::net::UnixListener> {
-    let fault = |error: std::io::Error| named(&format!("the socket {} cannot be made", path.display()), &error);
+    let fault = |error: std::io::Error| named(&format!("the socket {} could not be created", path.display()), &error);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(fault)?;
     }
     if UnixStream::connect(path).is_ok() {
         return Err(std::io::Error::new(
             std::io::ErrorKind::AddrInUse,
-            format!("another server answers at the socket {}: stop it, or set server.socket to a path of its own", path.display()),
+            format!("another server is using the socket {}: stop it, or set server.socket to a different path", path.display()),
         ));
     }
     match std::fs::remove_file(path) {

@@ -203,7 +203,7 @@ async fn write(store: Store, hub: Hub, fence: Fence, mut lines: mpsc::UnboundedR
                 return;
             }
             if stuck.is_none() {
-                tracing::error!(deployment = %fence.id, %error, "journal lines cannot be stored");
+                tracing::error!(deployment = %fence.id, %error, "journal lines could not be stored");
                 stuck = Some(Stuck::of(&hub));
             }
             if lines.is_closed() && last_try.get_or_insert_with(tokio::time::Instant::now).elapsed() > LAST_TRY {

@@ -40,7 +40,7 @@ pub(super) async fn adopt(site: &mut Site<'_>) -> Result<Outcome, Stop> {
 fn running<'c>(resolved: &Resolved, containers: &'c [Container], image: &Repository) -> Result<&'c Container, Stop> {
     let used = resolved.uses.iter().find(|used| used.pin.image == *image);
     let is_one = |one: &&Container| one.is_running() && used.is_some_and(|used| used.services.contains(&one.service));
-    let none = || Stop::refused(Guard::NothingRuns, format!("no container of {image} runs; deploy a tag instead."));
+    let none = || Stop::refused(Guard::NothingRuns, format!("no container of {image} is running; deploy a tag instead."));
     containers.iter().find(is_one).ok_or_else(none)
 }
 
@@ -52,8 +52,10 @@ async fn image_of(site: &Site<'_>, container: &Container, repository: &Repositor
     let loaded = known.is_none() && site.service.loaded_images && tag.is_some();
     let own = found.filter(|_| loaded).and_then(|image| Digest::parse(&image.id).ok());
     let unknown = || {
-        let why =
-            format!("the image that {} runs has no digest of {repository}: it was built here; push it and deploy its tag.", container.name);
+        let why = format!(
+            "the image of {} has no digest in {repository}, because it was built on this host; push it and deploy its tag.",
+            container.name
+        );
         Stop::refused(Guard::NotFound, why)
     };
     Ok(ImageRef { repository: repository.clone(), tag, digest: known.or(own).ok_or_else(unknown)?, loaded })

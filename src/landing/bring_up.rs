@@ -27,6 +27,7 @@ pub(super) async fn bring_up(site: &mut Site<'_>, pinned: &Pinned) -> Result<Out
 /// failed is no fault of the release: once Docker is back, all of it is done again. Gives what a person should look at.
 pub(super) async fn serve(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<String>, Stop> {
     const MOST_OUTAGES: u32 = 5;
+    site.watch_page();
     for _ in 0..MOST_OUTAGES {
         let outages = site.engine.outages();
         let why = match serve_once(site, leg).await {
@@ -34,7 +35,7 @@ pub(super) async fn serve(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<S
             Err(Stop::OldFault(why)) if site.engine.was_away(outages).await => why,
             done => return done,
         };
-        site.record.journal.warning(format!("{}. Docker was away meanwhile, so this is done again", why.trim_end_matches('.')));
+        site.record.journal.warning(format!("{}. Docker was unavailable meanwhile, so this step is repeated", why.trim_end_matches('.')));
         site.engine.ready(&site.cancel).await?;
         site.begin(leg.way.up(), stack::UP).await?;
         stack::unedited(site, leg).await?;

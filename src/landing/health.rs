@@ -40,7 +40,7 @@ enum Standing {
 /// Waits until every container that uses the pin is good: healthy where it has a healthcheck, up and unrestarted for the
 /// settle time where it has none, ended well where it is a one-shot. What runs must be the pinned image.
 pub(super) async fn health(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop> {
-    site.begin(leg.way.health(), "containers become healthy").await?;
+    site.begin(leg.way.health(), "wait for healthy containers").await?;
     let result = wait_until_good(site, leg).await;
     if let Err(Stop::Fault(_) | Stop::Cancelled) = &result {
         say_last_lines(site, leg).await;
@@ -78,7 +78,7 @@ async fn wait_until_good(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop>
         looked = Instant::now();
         seen = site.engine.observed(UNHEARD, &site.cancel).await?;
     };
-    site.record.journal.note(if good == 1 { "1 container is good".to_owned() } else { format!("{good} containers are good") });
+    site.record.journal.note(if good == 1 { "1 container is healthy".to_owned() } else { format!("{good} containers are healthy") });
     Ok(())
 }
 
@@ -116,7 +116,7 @@ impl<'a> Watch<'a> {
             Err(fault) => Verdict::Decided(Err(fault)),
             Ok(waiting) if waiting.is_empty() => Verdict::Decided(Ok(mine.len())),
             Ok(waiting) if mine.is_empty() && self.began.elapsed() > self.rules.deadline => {
-                Verdict::Decided(Err(Fault::Container(format!("no container came up: {}.", waiting.join("; ")))))
+                Verdict::Decided(Err(Fault::Container(format!("no container was started: {}.", waiting.join("; ")))))
             }
             Ok(waiting) => Verdict::Waiting(waiting),
         }
@@ -126,7 +126,7 @@ impl<'a> Watch<'a> {
     fn still_waited_for(&mut self, mine: &[&Container]) -> Result<Vec<String>, Fault> {
         let active = self.leg.resolved.touched().into_iter();
         let missing = active.filter(|name| !mine.iter().any(|one| one.service == *name));
-        let mut waiting: Vec<String> = missing.map(|name| format!("{name}: it has no container")).collect();
+        let mut waiting: Vec<String> = missing.map(|name| format!("{name} has no container")).collect();
         for container in mine {
             self.check_image(container)?;
             let limit = self.rules.deadline_of(&container.service);
@@ -134,7 +134,7 @@ impl<'a> Watch<'a> {
                 Standing::Good => {}
                 Standing::Bad(why) => return Err(Fault::Container(why)),
                 Standing::Waiting(why) if self.began.elapsed() >= limit => {
-                    let why = format!("{} did not become good within {} s: {why}.", container.name, limit.as_secs());
+                    let why = format!("{} did not become healthy within {} s: {why}.", container.name, limit.as_secs());
                     return Err(Fault::Container(why));
                 }
                 Standing::Waiting(why) => waiting.push(format!("{}: {why}", container.name)),
@@ -152,7 +152,7 @@ impl<'a> Watch<'a> {
             Way::Landing => "the pinned image",
             Way::Unwinding => "the previous image",
         };
-        let why = format!("{} runs {}, not {what}; somebody else changed the stack meanwhile.", container.name, container.image_id);
+        let why = format!("{} runs {} instead of {what}; somebody else changed the stack meanwhile.", container.name, container.image_id);
         Err(Fault::Container(why))
     }
 
@@ -161,17 +161,15 @@ impl<'a> Watch<'a> {
         let first = self.first_restarts.entry(container.id.clone()).or_insert(container.restarts);
         let restarts = container.restarts.saturating_sub(*first);
         if container.oom_killed && !container.is_running() {
-            return Standing::Bad(format!("{name} ran out of memory and was ended by the kernel; raise its memory limit."));
+            return Standing::Bad(format!("{name} ran out of memory and was killed by the kernel; raise its memory limit."));
         }
         let one_shot = self.leg.resolved.service(&container.service).is_some_and(|service| service.one_shot);
         match &container.state {
             ContainerState::Exited if one_shot && container.exit_code == 0 => Standing::Good,
-            ContainerState::Exited | ContainerState::Dead => Standing::Bad(format!("{name} ended with status {}.", container.exit_code)),
-            ContainerState::Running if one_shot => Standing::Waiting("it still works".into()),
+            ContainerState::Exited | ContainerState::Dead => Standing::Bad(format!("{name} exited with code {}.", container.exit_code)),
+            ContainerState::Running if one_shot => Standing::Waiting("it is a one-shot job that is still running".into()),
             ContainerState::Running => self.standing_of_running(container, restarts),
-            _ if restarts >= RESTARTS => {
-                Standing::Bad(format!("{name} restarts again and again, last with status {}.", container.exit_code))
-            }
+            _ if restarts >= RESTARTS => Standing::Bad(format!("{name} is in a crash loop, exit code {}.", container.exit_code)),
             other => Standing::Waiting(format!("it is {other}")),
         }
     }
@@ -189,7 +187,7 @@ impl<'a> Watch<'a> {
                 Standing::Waiting(format!("it is {word}; last check: {}", container.health_output.trim()))
             }
             Health::Unchecked if restarts >= RESTARTS => {
-                Standing::Bad(format!("{name} restarted {restarts} times, last with status {}.", container.exit_code))
+                Standing::Bad(format!("{name} restarted {restarts} times, last exit code {}.", container.exit_code))
             }
             Health::Unchecked => {
                 let settle = self.rules.settle;
@@ -197,7 +195,7 @@ impl<'a> Watch<'a> {
                 if up >= settle {
                     return Standing::Good;
                 }
-                Standing::Waiting(format!("it has no healthcheck and is up for {} of {} s", up.as_secs(), settle.as_secs()))
+                Standing::Waiting(format!("it has no healthcheck and has been up for {} of {} s", up.as_secs(), settle.as_secs()))
             }
         }
     }

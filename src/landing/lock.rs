@@ -56,16 +56,16 @@ pub(super) async fn take(site: &mut Site<'_>, stake: Stake) -> Result<HostLock, 
             // With nothing changed it is better said at once.
             LockError::File(..) if stake == Stake::Nothing => return Err(Fault::Lock(error).into()),
             LockError::File(..) => {
-                wait.say(site, &format!("{error} What was changed waits for that, at most {}", bound(site)));
+                wait.say(site, &format!("{error} The rollback of what was changed waits for the lock, for at most {}", bound(site)));
                 wait.rest().await;
             }
             LockError::Taken(..) if is_ours(site, &dir).await => {
-                wait.say(site, &format!("{} is still locked for another order, which is waited for", dir.display()));
+                wait.say(site, &format!("{} is still locked by another order; waiting for it", dir.display()));
                 continue;
             }
             LockError::Taken(..) => {
                 let said = error.to_string();
-                wait.say(site, &format!("{} It is waited for, at most {}", said, bound(site)));
+                wait.say(site, &format!("{} Waiting for the lock, for at most {}", said, bound(site)));
             }
         }
         if wait.began.elapsed() >= site.service.max_wait {
@@ -119,11 +119,12 @@ async fn is_ours(site: &Site<'_>, dir: &Path) -> bool {
 /// it.
 pub(super) async fn end_left_behind(site: &mut Site<'_>) {
     let ended = process::end_left_behind(site.service.stack.dir(), site.record.id().as_str()).await;
-    site.record.journal.warning(format!(
-        "tagalong was ended while it carried this out; going on after {} process{} ended",
-        ended,
-        if ended == 1 { "" } else { "es" }
-    ));
+    let left = match ended {
+        0 => String::new(),
+        1 => " after stopping a process that was left running".to_owned(),
+        more => format!(" after stopping {more} processes that were left running"),
+    };
+    site.record.journal.warning(format!("tagalong was stopped during this deployment; continuing{left}"));
 }
 
 /// Tagalong may have been ended just after it had stored an outcome, with a program of that deployment still running. No

@@ -5,6 +5,7 @@
 //! `undo.rs` the other story.
 
 mod adopt;
+mod away;
 mod bring_up;
 mod claimed;
 mod health;

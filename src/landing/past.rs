@@ -1,5 +1,7 @@
 //! What the record has of a service's earlier releases.
 
+use smoke::Availability;
+
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
@@ -41,6 +43,11 @@ impl Past {
         self.store.unfinished(&self.service).await
     }
 
+    /// How the page answered during the last deployments, the newest first.
+    pub(super) async fn away(&self, most: i64) -> Result<Vec<Availability>, StoreError> {
+        self.store.last_away(&self.service, most).await
+    }
+
     /// [`left_half_way`] for `order`.
     pub(super) async fn left_half_way(&self, order: &Order) -> Result<Option<Deployment>, StoreError> {
         left_half_way(&self.store, order).await
@@ -59,7 +66,7 @@ pub async fn left_half_way(store: &Store, order: &Order) -> Result<Option<Deploy
     let last = match store.last_change(&order.service).await?.transpose() {
         Ok(last) => last,
         Err(error) => {
-            tracing::error!(service = %order.service, %error, "what the last change left does not read, so nobody brings it back");
+            tracing::error!(service = %order.service, %error, "the record of the last change could not be read, so it is not undone");
             None
         }
     };

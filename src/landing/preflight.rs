@@ -16,16 +16,16 @@ use crate::store::Facts;
 /// What `release` is landed on: the stack, what runs, and how its page looks.
 pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<Ground, Stop> {
     let facts = Facts { images: Some(release.images.clone()), barrier: Some(release.barrier), ..Facts::default() };
-    site.begin_with(Step::Preflight, "whether it can be landed", &facts).await?;
+    site.begin_with(Step::Preflight, "check whether the release can be deployed", &facts).await?;
     let resolved = stack::resolve(site).await?;
     let containers = site.engine.containers(&site.cancel).await?;
     let running: Vec<&Container> = seen::pinned(&resolved, &containers).filter(|one| one.is_running()).collect();
     if running.is_empty() {
-        site.record.journal.note("nothing of it runs now");
+        site.record.journal.note("no container of the stack is running");
         return Ok(Ground { resolved, ran_before: None, baseline: None });
     }
     let ran_before = running.iter().map(|one| format!("{} ({})", one.service, one.image)).collect::<Vec<_>>().join(", ");
-    site.record.journal.note(format!("runs now: {ran_before}"));
+    site.record.journal.note(format!("running now: {ran_before}"));
     let pins = site.service.stack.pins();
     let tag = running.iter().find_map(|one| pins.iter().find_map(|pin| seen::tag_of(one, &pin.image)));
     let baseline = look_at_the_page(site, tag.map(|tag| tag.to_string())).await?;

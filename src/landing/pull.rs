@@ -23,7 +23,7 @@ pub(super) async fn pull(site: &mut Site<'_>, release: &Release, ground: &Ground
     let until = Instant::now() + site.service.deadlines.pull;
     for image in &release.images {
         if site.engine.image(&image.by_digest(), &site.cancel).await?.is_some() {
-            site.record.journal.note(format!("{} is on this host", image.by_digest()));
+            site.record.journal.note(format!("{} is already on this host", image.by_digest()));
             site.engine.name_loaded(image, &site.cancel).await?;
             continue;
         }
@@ -42,7 +42,7 @@ pub(super) async fn fetch_if_gone(site: &mut Site<'_>, images: &[ImageRef]) -> R
     let limit = site.service.deadlines.pull;
     for image in images {
         if site.engine.image(&image.by_digest(), &site.cancel).await?.is_none() {
-            site.record.journal.warning(format!("{} is not on this host any more; it is pulled", image.by_digest()));
+            site.record.journal.warning(format!("{} is not on this host any more; pulling it", image.by_digest()));
             fetch(site, image, limit, limit).await?;
         }
         site.engine.name_loaded(image, &site.cancel).await?;
@@ -53,7 +53,7 @@ pub(super) async fn fetch_if_gone(site: &mut Site<'_>, images: &[ImageRef]) -> R
 /// One image from its registry, with the login that the configuration has for it.
 async fn fetch(site: &mut Site<'_>, image: &ImageRef, left: Duration, limit: Duration) -> Result<(), Stop> {
     if let Some(name) = image.loaded_name() {
-        let why = format!("{name}, which `docker load` brought, is not on this host any more; load it again.");
+        let why = format!("{name} was loaded with `docker load` and is not on this host any more; load it again.");
         return Err(Fault::Image(why).into());
     }
     let live = site.host.live();

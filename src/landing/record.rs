@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use smoke::Availability;
 use smoke::Report;
 use text::Mask;
 
@@ -23,6 +24,9 @@ use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
+
+/// How many of the deployments before are named beside a new one.
+const LAST_AWAY: i64 = 3;
 
 /// Where runs are recorded and told.
 #[derive(Debug, Clone)]
@@ -80,6 +84,19 @@ impl Record {
         self.books.store.advance(&self.fence, step, &facts).await
     }
 
+    /// Says and stores how the page answered meanwhile, beside the last times. What of it cannot be stored changes nothing else.
+    pub(super) async fn tell_away(&mut self, away: Availability) {
+        let last = self.past.away(LAST_AWAY).await.unwrap_or_default();
+        let last: Vec<String> = last.iter().map(Availability::in_short).collect();
+        let beside = if last.is_empty() { String::new() } else { format!(" (away in the deployments before: {})", last.join(", ")) };
+        self.journal.note(format!("{away}{beside}"));
+        self.books.metrics.away(self.past.service(), Duration::from_millis(away.away_ms));
+        let facts = Facts { away: Some(away), ..Facts::default() };
+        if let Err(error) = self.books.store.advance(&self.fence, self.at.0, &facts).await {
+            tracing::warn!(deployment = %self.fence.id, %error, "how the page answered meanwhile is not stored");
+        }
+    }
+
     /// Tells log and metrics what was at fault.
     pub(super) fn count(&self, fault: &Fault) {
         let kind = fault.kind();
@@ -109,7 +126,7 @@ impl Record {
             if matches!(error, StoreError::Fenced) {
                 return None;
             }
-            tracing::error!(deployment = %fence.id, %error, "the outcome cannot be stored; it is tried again");
+            tracing::error!(deployment = %fence.id, %error, "the outcome could not be stored; trying again");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         books.hub.tell(&fence.id);
@@ -133,7 +150,7 @@ impl Books {
         };
         let written: Result<(), StoreError> = written.await;
         if let Err(error) = written {
-            tracing::warn!(deployment = %id, %error, "the outcome is not in the audit trail");
+            tracing::warn!(deployment = %id, %error, "the outcome could not be added to the audit trail");
         }
     }
 }

@@ -23,12 +23,12 @@ const BARRIER: &str = "tagalong.no-rollback-past";
 
 /// Which content the tag is, at the registry; a rollback knows it from the record, which has `recorded` of this release.
 pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Release, Stop> {
-    site.begin(Step::Resolve, "which content the tag is").await?;
+    site.begin(Step::Resolve, "resolve the tag to a digest").await?;
     if site.order.kind == OrderKind::Rollback && !recorded.images.is_empty() {
         site.record.journal.note(format!("from the record: {recorded}"));
         return Ok(recorded);
     }
-    let tag = site.order.tag.clone().ok_or_else(|| Fault::Record("the order names no tag.".into()))?;
+    let tag = site.order.tag.clone().ok_or_else(|| Fault::Record("the order does not name a tag.".into()))?;
     let server = site.host.docker.get_or_try_init(|| site.engine.server(&site.cancel)).await?.clone();
     let mut release = Release { images: Vec::new(), barrier: recorded.barrier };
     for pin in site.service.stack.pins().to_vec() {
@@ -67,7 +67,7 @@ fn at_the_registry(
 ) -> Result<(ImageRef, bool), Stop> {
     if let Some(expected) = site.order.digest.as_ref().filter(|expected| **expected != found.digest) {
         let why = format!(
-            "the tag {tag} of {repository} is {} at the registry, but the order expects {expected}; the tag was moved.",
+            "the tag {tag} of {repository} has the digest {} in the registry, but the order expects {expected}; the tag was moved.",
             found.digest
         );
         return Err(Stop::refused(Guard::DigestMismatch, why));
@@ -95,12 +95,13 @@ async fn on_this_host(
     let image = match found {
         Some(image) if site.service.loaded_images => image,
         Some(_) => {
-            let why =
-                format!("{silence} {name} is on this host all the same; set loaded_images = true to land what `docker load` brought.");
+            let why = format!(
+                "{silence} {name} is on this host, however; set loaded_images = true to deploy images that were loaded with `docker load`."
+            );
             return Err(Fault::Image(why).into());
         }
         None if site.service.loaded_images => {
-            let why = format!("{silence} {name} is not on this host either; bring it with `docker load`.");
+            let why = format!("{silence} {name} is not on this host either; load it with `docker load`.");
             return Err(Fault::Image(why).into());
         }
         None => return Err(silence.into()),
@@ -115,10 +116,11 @@ async fn on_this_host(
         None => (Digest::parse(&image.id).map_err(|error| Fault::Image(error.to_string()))?, true),
     };
     if let Some(expected) = site.order.digest.as_ref().filter(|expected| **expected != digest) {
-        let why = format!("the order expects {expected}, but {name} on this host is {digest}, and the registry cannot be asked.");
+        let why =
+            format!("the order expects {expected}, but {name} on this host has the digest {digest}, and the registry cannot be reached.");
         return Err(Stop::refused(Guard::DigestMismatch, why));
     }
-    site.record.journal.warning(format!("{silence} {name} is taken as it is on this host"));
+    site.record.journal.warning(format!("{silence} Using {name} as it is on this host"));
     let barrier = image.labels.get(BARRIER).is_some_and(|value| value == "true");
     Ok((ImageRef { repository: repository.clone(), tag: Some(tag.clone()), digest, loaded }, barrier))
 }
@@ -128,7 +130,7 @@ fn check_disk(site: &mut Site<'_>, image: &Repository, packed_bytes: u64, root: 
     const MARGIN_BYTES: u64 = 64 << 20;
     const INODES: u64 = 2000;
     let Ok(free) = rustix::fs::statvfs(root) else {
-        site.record.journal.note(format!("{} cannot be seen from here, so free space is not checked", root.display()));
+        site.record.journal.note(format!("{} is not visible from here, so the free disk space is not checked", root.display()));
         return Ok(());
     };
     let free_bytes = free.f_bavail * free.f_frsize;
@@ -136,7 +138,7 @@ fn check_disk(site: &mut Site<'_>, image: &Repository, packed_bytes: u64, root: 
     let mib = |bytes: u64| bytes >> 20;
     if free_bytes < wanted_bytes {
         let why = format!(
-            "{image} needs about {} MiB in {}, but only {} MiB are free; make room with `docker image prune`.",
+            "{image} needs about {} MiB in {}, but only {} MiB are free; free some space with `docker image prune`.",
             mib(wanted_bytes),
             root.display(),
             mib(free_bytes)

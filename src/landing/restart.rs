@@ -39,7 +39,7 @@ impl Left {
 /// undo.
 pub(super) async fn go_on(site: &mut Site<'_>, left: Left) -> Result<Outcome, Stop> {
     if left.step.is_undo() {
-        let why = left.undo_why.unwrap_or_else(|| "it did not hold".to_owned());
+        let why = left.undo_why.unwrap_or_else(|| "the new release failed".to_owned());
         return Ok(undo::take_up(site, left.change, why).await?);
     }
     if left.step == Step::AfterHook {
@@ -59,7 +59,8 @@ pub(super) async fn go_on(site: &mut Site<'_>, left: Left) -> Result<Outcome, St
 
 /// It was verified already.
 async fn live(site: &mut Site<'_>, change: &Change) -> Outcome {
-    let cut_short = site.service.hooks.after.is_some().then(|| "the after-hook may have been cut short by a restart".to_owned());
+    let cut_short =
+        site.service.hooks.after.is_some().then(|| "the after-hook may have been interrupted by a restart of tagalong".to_owned());
     let mut warnings = Vec::from_iter(cut_short);
     warnings.extend(retain::keep(site, &change.release.images).await);
     Outcome::Live { warnings }

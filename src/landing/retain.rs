@@ -20,7 +20,8 @@ pub(super) async fn keep(site: &mut Site<'_>, images: &[ImageRef]) -> Vec<String
     for image in images {
         site.host.tidied.forget(&site.service.name, image);
         if let Err(error) = site.engine.keep(&site.service.name, image, &site.cancel).await {
-            let warning = format!("{} could not get its keep-tag: {error}", image.by_digest());
+            let warning =
+                format!("{} could not be given its keep-tag, which protects it from `docker image prune`: {error}", image.by_digest());
             site.record.journal.warning(&warning);
             warnings.push(warning);
         }
@@ -32,7 +33,7 @@ pub(super) async fn keep(site: &mut Site<'_>, images: &[ImageRef]) -> Vec<String
 /// not ended. It holds no lock: the next order may be carried out meanwhile, so what is needed is asked again before each removal.
 pub(super) async fn retain(host: &Host, past: &Past, service: &Service) {
     if let Err(error) = remove_old(host, past, service).await {
-        tracing::warn!(service = %service.name, %error, "old images stay; it is tried again after the next release");
+        tracing::warn!(service = %service.name, %error, "old images were not removed; the next release tries again");
     }
 }
 
@@ -63,7 +64,7 @@ async fn remove_old(host: &Host, past: &Past, service: &Service) -> Result<(), K
                 Ok(Forgotten::InUse(_)) => {}
                 Err(error @ EngineError::Daemon { .. }) => return Err(error.into()),
                 Err(error) => {
-                    tracing::warn!(service = %service.name, image = %image, %error, "an old image stays; it is tried again after the next release");
+                    tracing::warn!(service = %service.name, image = %image, %error, "an old image could not be removed; the next release tries again");
                 }
             }
         }

@@ -49,7 +49,7 @@ pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record,
         Some(left) => Entry::Behind(Box::new(left)),
         None => Entry::Anew(Anew { recovered, attempts: deployment.attempts, objection, recorded: Release::recorded(&deployment) }),
     };
-    let mut site = Site { host, service, order: deployment.order, engine, record, cancel };
+    let mut site = Site { host, service, order: deployment.order, engine, record, cancel, watched: None };
     if recovered {
         lock::end_left_behind(&mut site).await;
     }
@@ -57,7 +57,7 @@ pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record,
     let (ended, lock) = Box::pin(enter(&mut site, entry)).await;
     let outcome = ended
         .map_err(
-            |error| tracing::error!(deployment = %site.record.id(), %error, "this run ends without an outcome; the next one takes it up"),
+            |error| tracing::error!(deployment = %site.record.id(), %error, "this run ended without an outcome; the next run continues it"),
         )
         .ok()?;
     end(site, &outcome, lock).await.then_some(outcome)
@@ -137,9 +137,9 @@ async fn asked(site: &mut Site<'_>, anew: Anew) -> Result<Release, Stop> {
     let journal = &mut site.record.journal;
     let tag = order.tag.as_ref().map_or_else(|| "the recorded image".to_owned(), ToString::to_string);
     let title = match order.kind {
-        OrderKind::Deploy => format!("{service} → {tag}"),
-        OrderKind::Rollback => format!("{service} back to {tag}"),
-        OrderKind::Adopt => format!("{service}: adopt what runs"),
+        OrderKind::Deploy => format!("{service}: deploy {tag}"),
+        OrderKind::Rollback => format!("{service}: roll back to {tag}"),
+        OrderKind::Adopt => format!("{service}: adopt the running release"),
     };
     journal.step(Step::Guards, &title);
     let why = order.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));
@@ -168,16 +168,20 @@ async fn without_lock(site: &mut Site<'_>, stake: Stake, stop: Stop) -> Result<O
     Ok(match stop {
         Stop::Lost(error) => return Err(error),
         Stop::Cancelled => Outcome::Cancelled { by: site.record.cancelled_by().await?, changed, brought_back: false },
-        Stop::Fault(fault) if changed => Outcome::RollbackFailed { why: fault.to_string(), and: "nothing could be done about it.".into() },
+        Stop::Fault(fault) if changed => Outcome::RollbackFailed { why: fault.to_string(), and: "no undo was possible.".into() },
         Stop::Fault(fault) => Outcome::Failed { why: fault.to_string() },
         Stop::Refused(Objection { why, .. }) | Stop::OldFault(why) => Outcome::Failed { why },
     })
 }
 
-/// Stores and tells the outcome, lets go of the lock, then removes images that nothing needs any more. Returns whether this run
+/// Stores and tells how the page answered meanwhile and the outcome, lets go of the lock, then removes images that nothing needs any
+/// more. Returns whether this run
 /// could say how it ended.
 async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool {
-    let Site { host, service, engine, record, .. } = site;
+    let Site { host, service, engine, mut record, watched, .. } = site;
+    if let Some(away) = watched.and_then(|watched| watched.seen()) {
+        record.tell_away(away).await;
+    }
     let Some(past) = record.end(outcome).await else { return false };
     // The engine's programs hold the lock as well.
     drop(engine);

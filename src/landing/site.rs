@@ -7,6 +7,7 @@ use process::Cancel;
 
 use crate::config::Service;
 use crate::engine::Engine;
+use crate::landing::away::Watched;
 use crate::landing::host::Host;
 use crate::landing::record::Record;
 use crate::landing::stop::Fault;
@@ -24,9 +25,18 @@ pub(super) struct Site<'a> {
     pub(super) record: Record,
     /// What stops it.
     pub(super) cancel: Cancel,
+    /// The page, from before its containers are replaced.
+    pub(super) watched: Option<Watched>,
 }
 
 impl Site<'_> {
+    /// From now on it is measured how the page answers, where the service has one.
+    pub(super) fn watch_page(&mut self) {
+        if self.watched.is_none() {
+            self.watched = self.service.smoke.as_ref().map(|smoke| Watched::begin(smoke.plan.clone()));
+        }
+    }
+
     /// Says and stores that a step begins.
     pub(super) async fn begin(&mut self, step: Step, title: &str) -> Result<(), Stop> {
         self.begin_with(step, title, &Facts::default()).await

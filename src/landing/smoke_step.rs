@@ -29,7 +29,9 @@ pub(super) async fn look_before(site: &mut Site<'_>, tag: Option<String>) -> Opt
     };
     let errors = report.errors().count();
     if errors > 0 {
-        site.record.journal.note(format!("the running release has {errors} fault{} already", if errors == 1 { "" } else { "s" }));
+        site.record
+            .journal
+            .note(format!("the running release already fails the check, with {errors} finding{}", if errors == 1 { "" } else { "s" }));
     }
     Some(Report { release: tag, ..report })
 }
@@ -38,11 +40,11 @@ pub(super) async fn look_before(site: &mut Site<'_>, tag: Option<String>) -> Opt
 /// journal says so.
 pub(super) async fn smoke(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<String>, Stop> {
     let Some(Smoke { plan, known_findings }) = site.service.smoke.clone() else {
-        site.record.journal.note("no page is looked at: the service has no [smoke] table");
+        site.record.journal.note("the page is not checked, because the service has no [smoke] table");
         return Ok(None);
     };
     let step = leg.way.smoke();
-    site.begin(step, &format!("look at {}", plan.url)).await?;
+    site.begin(step, &format!("check {}", plan.url)).await?;
     let release = wanted(site, leg);
     let journal = &mut site.record.journal;
     let mut say = |line: String| journal.note(line);
@@ -93,10 +95,10 @@ fn judge(report: &Report, known_block: bool) -> Result<Option<String>, Stop> {
         return Err(Fault::Page { rule: first.rule.clone(), message: first.message.clone(), more }.into());
     }
     if let Some(old) = report.errors().find(|finding| finding.element.is_none()) {
-        return Err(Stop::OldFault(format!("{}: {} It was so before the deployment.", old.rule, old.message)));
+        return Err(Stop::OldFault(format!("{}: {} The page had this fault before the deployment.", old.rule, old.message)));
     }
     let old = report.errors().count();
-    let warning = || format!("{old} finding{} of the page that the release before had too", if old == 1 { "" } else { "s" });
+    let warning = || format!("{old} finding{} that the previous release had too", if old == 1 { "" } else { "s" });
     Ok((old > 0).then(warning))
 }
 
@@ -135,7 +137,7 @@ mod tests {
         assert!(decides(&report.findings[0], false) && report.newness(&report.findings[0]).is_empty());
         let mut next = report.clone();
         next.mark_known(&report);
-        assert_eq!(next.newness(&next.findings[0]), " (known: v2 has it too)");
+        assert_eq!(next.newness(&next.findings[0]), " (known: v2 had it too)");
         assert!(!decides(&next.findings[0], false) && decides(&next.findings[0], true));
         // A page that cannot be reached is nobody's content.
         next.findings[0].element = None;

@@ -54,9 +54,9 @@ pub(super) async fn unedited(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), S
         (Some(edit), Way::Landing) => Err(refuse_edit(site, &edit)),
         (Some(edit), Way::Unwinding) => {
             let dir = site.service.stack.dir().display();
-            site.record
-                .journal
-                .warning(format!("the stack in {dir} was edited meanwhile ({edit}); the previous images come up with it as it is now"));
+            site.record.journal.warning(format!(
+                "the stack in {dir} was edited meanwhile ({edit}); the previous images are started with the stack as it is now"
+            ));
             Ok(())
         }
     }
@@ -65,7 +65,7 @@ pub(super) async fn unedited(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), S
 /// What follows from an edit that was noticed on the way of landing.
 pub(super) fn refuse_edit(site: &Site<'_>, edit: &str) -> Stop {
     let why = format!(
-        "the stack in {} was edited after it had been looked at: {edit}. Finish the edit, look at it with `tagalong check`, and give the order again.",
+        "the stack in {} was edited after tagalong had checked it: {edit}. Finish the edit, run `tagalong check`, and deploy again.",
         site.service.stack.dir().display()
     );
     Stop::refused(Guard::Stack, why)

@@ -86,7 +86,7 @@ pub(super) enum Fault {
     #[error("{0}")]
     Image(String),
     /// The login for a pull cannot be handed to docker.
-    #[error("the registry's login cannot be written: {0}.")]
+    #[error("the registry's login could not be passed to docker: {0}.")]
     Login(#[source] std::io::Error),
     /// The stack's lock was not had.
     #[error(transparent)]
@@ -116,7 +116,7 @@ pub(super) enum Fault {
     #[error("{0}")]
     Record(String),
     /// This process was ended at it again and again.
-    #[error("tagalong was ended {0} times while it carried this out; retry it when the host is well.")]
+    #[error("tagalong was stopped {0} times during this deployment; retry it when the host is stable.")]
     EndedOften(i64),
 }
 

@@ -86,7 +86,7 @@ async fn pre_empted(site: &mut Site<'_>, stop: &Stop) -> Result<Option<Unwinding
         // That rollback finds it as well.
         return Ok(None);
     }
-    site.record.journal.warning(format!("{} was stopped half-way for this rollback, and what it changed is still there", left.id));
+    site.record.journal.warning(format!("{} was stopped for this rollback while it was changing the stack", left.id));
     Ok(Change::recorded(&left).map(|change| Unwinding { change, resolved: None, whose: Whose::PreEmpted }))
 }
 
@@ -125,11 +125,13 @@ pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop
         return Ok(Outcome::Cancelled { by: by.clone(), changed: true, brought_back: false });
     }
     if site.service.on_failure == OnFailure::Leave && by.is_none() && unwinding.whose == Whose::Own {
-        return Ok(Outcome::NeedsOperator { why: format!("{why} It is left as it is (on_failure = \"leave\").") });
+        return Ok(Outcome::NeedsOperator { why: format!("{why} The stack is left as it is (on_failure = \"leave\").") });
     }
     if unwinding.change.release.barrier && !site.order.force {
         return Ok(Outcome::NeedsOperator {
-            why: format!("{why} The release says that it must not be rolled back past, so it is left for a person."),
+            why: format!(
+                "{why} The release says that it must not be undone (no_rollback_past), so the stack is left as it is for an operator."
+            ),
         });
     }
     Ok(match (undo(site, unwinding, why).await?, by) {
@@ -167,7 +169,7 @@ async fn undo(site: &mut Site<'_>, unwinding: Unwinding, why: String) -> Result<
             site.record.count(&fault);
             Ok(Outcome::RollbackFailed { why, and: fault.to_string() })
         }
-        Err(Stop::Cancelled) => Ok(Outcome::RollbackFailed { why, and: "the undo was stopped.".into() }),
+        Err(Stop::Cancelled) => Ok(Outcome::RollbackFailed { why, and: "the rollback was stopped.".into() }),
     }
 }
 
@@ -180,10 +182,10 @@ async fn previous_verified(site: &mut Site<'_>) -> Result<Option<Deployment>, St
             Ok(old) if old.id == *site.record.id() || old.images.is_empty() => {}
             Ok(old) => return Ok(Some(old)),
             Err(error) => {
-                tracing::error!(deployment = %site.record.id(), %error, "the record of the previous release does not read");
-                site.record.journal.error(format!(
-                    "The record of the previous release does not read, so what ran before comes back as it was pinned. {error}"
-                ));
+                tracing::error!(deployment = %site.record.id(), %error, "the record of the previous release could not be read");
+                site.record
+                    .journal
+                    .error(format!("The record of the previous release could not be read, so the previous pin is restored. {error}"));
                 return Ok(None);
             }
         }
@@ -212,7 +214,7 @@ fn undo_facts(change: &Change, why: &str) -> Facts {
 /// The short story: pin · up · health · smoke.
 async fn bring_back(site: &mut Site<'_>, unwinding: Unwinding, previous: Option<&Deployment>, why: &str) -> Result<(), Stop> {
     let Unwinding { change, resolved, .. } = unwinding;
-    site.begin_with(Step::UndoPin, "undo: the previous release comes back", &undo_facts(&change, why)).await?;
+    site.begin_with(Step::UndoPin, "undo: restore the previous release", &undo_facts(&change, why)).await?;
     let resolved = match resolved {
         Some(resolved) => resolved,
         None => stack::resolve(site).await?,
@@ -235,9 +237,9 @@ async fn bring_back(site: &mut Site<'_>, unwinding: Unwinding, previous: Option<
 
 /// Nothing to return to: the files get their old bytes, and the record says what still runs.
 async fn broken(site: &mut Site<'_>, change: &Change, why: String) -> Result<Outcome, StoreError> {
-    site.record.begin(Step::UndoPin, "undo: there is nothing to return to", &undo_facts(change, &why)).await?;
+    site.record.begin(Step::UndoPin, "undo: there is no previous release to restore", &undo_facts(change, &why)).await?;
     let restored = match pin::take_back(site, change).await {
-        Ok(()) => "the pin has its old bytes back",
+        Ok(()) => "the pin was restored to its previous content",
         Err(fault) => {
             site.record.journal.error(fault.to_string());
             "the pin could not be restored"
@@ -245,6 +247,6 @@ async fn broken(site: &mut Site<'_>, change: &Change, why: String) -> Result<Out
     };
     let containers = site.engine.containers(&site.cancel).await.unwrap_or_default();
     let still: Vec<String> = containers.iter().filter(|one| one.is_running()).map(|one| format!("{} ({})", one.name, one.image)).collect();
-    let runs = if still.is_empty() { "nothing runs".to_owned() } else { format!("still up: {}", still.join(", ")) };
+    let runs = if still.is_empty() { "nothing is running".to_owned() } else { format!("still running: {}", still.join(", ")) };
     Ok(Outcome::Broken { why, runs: format!("{restored}; {runs}") })
 }

@@ -19,7 +19,7 @@ pub enum OrderKind {
     Deploy,
     /// Go back.
     Rollback,
-    /// Take over what runs: smoke it and record it, change nothing.
+    /// Adopt the running release: smoke it and record it, change nothing.
     Adopt,
 }
 
@@ -88,4 +88,25 @@ pub struct Order {
     pub dry_run: bool,
     /// Who asked.
     pub caller: Caller,
+}
+
+impl Order {
+    /// An order that says no more than what it wants, of which service, and who asked.
+    #[must_use]
+    pub fn new(kind: OrderKind, service: ServiceName, caller: Caller) -> Self {
+        Self {
+            kind,
+            service,
+            tag: None,
+            digest: None,
+            commit: None,
+            git_ref: None,
+            run_url: None,
+            run_number: None,
+            reason: None,
+            force: false,
+            dry_run: false,
+            caller,
+        }
+    }
 }

@@ -201,19 +201,19 @@ impl std::fmt::Display for Outcome {
         match self {
             Self::Live { warnings } if warnings.is_empty() => f.write_str("live: verified"),
             Self::Live { warnings } => write!(f, "live: verified, with a warning: {}", warnings.join("; ")),
-            Self::RolledBack { why, to, verified_before: true } => write!(f, "rolled back to {to}, which serves again: {why}"),
+            Self::RolledBack { why, to, verified_before: true } => write!(f, "rolled back, the previous release {to} was restored: {why}"),
             Self::RolledBack { why, to, verified_before: false } => {
-                write!(f, "rolled back to {to}, which serves again (it had never been verified before): {why}")
+                write!(f, "rolled back, the previous release {to} was restored (it had never been verified before): {why}")
             }
-            Self::RollbackFailed { why, and } => write!(f, "rollback failed: {why}; and then {and}"),
+            Self::RollbackFailed { why, and } => write!(f, "rollback failed: {why}; restoring the previous release failed too: {and}"),
             Self::Superseded { by } => write!(f, "superseded by {by} while it waited"),
             Self::Refused { guard, why } => write!(f, "refused ({}), nothing was changed: {why}", guard.as_str()),
             Self::Failed { why } => write!(f, "failed, nothing was changed: {why}"),
-            Self::Broken { why, runs } => write!(f, "broken, with nothing to return to: {why}; {runs}"),
-            Self::NeedsOperator { why } => write!(f, "left for a person: {why}"),
+            Self::Broken { why, runs } => write!(f, "broken, and there is no previous release to restore: {why}; {runs}"),
+            Self::NeedsOperator { why } => write!(f, "needs an operator: {why}"),
             Self::Cancelled { by, changed: false, .. } => write!(f, "cancelled by {by}, nothing was changed"),
-            Self::Cancelled { by, brought_back: true, .. } => write!(f, "cancelled by {by}, the previous release serves again"),
-            Self::Cancelled { by, .. } => write!(f, "cancelled by {by}, the change was not brought back"),
+            Self::Cancelled { by, brought_back: true, .. } => write!(f, "cancelled by {by}, the previous release was restored"),
+            Self::Cancelled { by, .. } => write!(f, "cancelled by {by}, the previous release was NOT restored"),
             Self::DryRun { would_pin } => write!(f, "dry run, nothing was changed: would pin {would_pin}"),
         }
     }

@@ -22,10 +22,12 @@ pub enum Refusal {
         service: ServiceName,
     },
     /// One digest was named, and there are several images.
-    #[error("{0} pins several images, so one digest does not say which is meant; leave it out.")]
+    #[error("{0} pins several images, so a single digest is ambiguous; leave the digest out.")]
     ManyImages(ServiceName),
     /// A rollback holds the service.
-    #[error("The rollback {by} holds {service} since {since}; `tagalong resume {service}` lets CI deploy again, or force this order.")]
+    #[error(
+        "The rollback {by} has held {service} since {since}; run `tagalong resume {service}` to let CI deploy again, or force this order."
+    )]
     Held {
         /// Which service.
         service: ServiceName,
@@ -36,7 +38,8 @@ pub enum Refusal {
     },
     /// A deployment left the service for a person.
     #[error(
-        "Deployment {by} left {service} for a person, at {since}; `tagalong resume {service}` lets CI deploy again, or force this order."
+        "Deployment {by} of {service} has needed an operator since {since}; run `tagalong resume {service}` to let CI deploy again, or \
+        force this order."
     )]
     NeedsOperator {
         /// Which service.
@@ -47,7 +50,7 @@ pub enum Refusal {
         since: String,
     },
     /// A newer release is live.
-    #[error("Run {mine} is older than run {live}, which deployment {by} landed; force the order to land it all the same.")]
+    #[error("Run {mine} is older than run {live}, which deployment {by} deployed; force the order to deploy it anyway.")]
     Late {
         /// The run number of the order.
         mine: i64,
@@ -57,7 +60,7 @@ pub enum Refusal {
         by: String,
     },
     /// It waited too long.
-    #[error("The order waited {waited_s} s, longer than max_wait_s = {most_s}.")]
+    #[error("The order waited {waited_s} s, which is longer than max_wait_s = {most_s}.")]
     Age {
         /// How long it waited.
         waited_s: i64,
@@ -65,10 +68,10 @@ pub enum Refusal {
         most_s: u64,
     },
     /// There is no release before the one that runs.
-    #[error("{0} has no verified release before the one that runs; name a tag with --to.")]
+    #[error("{0} has no verified release before the running one; name a tag with --to.")]
     NoPrevious(ServiceName),
     /// A rollback goes to a deployment that is no verified release.
-    #[error("Deployment {id} is no verified release of {service}; `tagalong status {service}` lists them.")]
+    #[error("Deployment {id} is not a verified release of {service}; `tagalong status {service}` lists them.")]
     NoRelease {
         /// Which one.
         id: DeploymentId,
@@ -77,7 +80,7 @@ pub enum Refusal {
     },
     /// A release on the way back says that it must not be rolled back past.
     #[error(
-        "{release} of {service} says that it must not be rolled back past (a migration, say); force the rollback if the data allows it."
+        "{release} of {service} says that it must not be undone (because of a migration, say); force the rollback if the data allows it."
     )]
     Barrier {
         /// Its tag.
@@ -86,16 +89,16 @@ pub enum Refusal {
         service: ServiceName,
     },
     /// The delivery id came with another body before.
-    #[error("The delivery id was used for another body before; give every order an id of its own.")]
+    #[error("The delivery id was already used for a different body; give every order its own id.")]
     IdReused,
     /// It is to be ordered once more, but has not ended yet.
     #[error("Deployment {0} has not ended yet; follow it with `tagalong logs {0} -f`.")]
     NotEnded(DeploymentId),
     /// Too many orders wait.
-    #[error("{0} orders wait already; try again when some have been carried out.")]
+    #[error("{0} orders are already waiting; try again when some of them have ended.")]
     Full(i64),
     /// Another order of the service waits, and this one may not take its place.
-    #[error("An order of {0} waits already; try again when it has been carried out.")]
+    #[error("An order of {0} is already waiting; try again when it has ended.")]
     Waiting(ServiceName),
     /// The journals of what runs cannot be stored.
     #[error("The journal cannot be written, most likely because the disk is full; free some space and try again.")]

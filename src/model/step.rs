@@ -34,7 +34,7 @@ pub enum Step {
     UndoPin,
     /// Undo: the `undo` hook and `docker compose up`.
     UndoUp,
-    /// Undo: containers become healthy.
+    /// Undo: wait for healthy containers.
     UndoHealth,
     /// Undo: the public page is looked at.
     UndoSmoke,

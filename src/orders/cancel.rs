@@ -28,19 +28,20 @@ impl Deployer {
         if matches!(deployment.state, State::Waiting { .. }) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
             self.metrics.ended(&deployment.order.service, &outcome, 0);
             self.hub.tell(id);
-            return Ok((true, format!("{id} waited and is cancelled; nothing was changed.")));
+            return Ok((true, format!("{id} was still waiting and is now cancelled; nothing was changed.")));
         }
         if self.store.ask_cancel(id, &by).await? {
             if let Some(cancel) = self.cancel_of(id) {
                 cancel.cancel();
             }
             if keeps_its_turn && matches!(deployment.state, State::Waiting { .. }) {
-                let then = "at its turn it lands nothing, and brings the last verified release back where the deployment that it stopped left its change";
+                let then = "when its turn comes, it deploys nothing, but restores the last verified release if the deployment that it \
+                stopped had changed the stack";
                 return Ok((true, format!("{id} is cancelled; {then}.")));
             }
-            return Ok((true, format!("{id} is told to stop; follow it to see what it brings back.")));
+            return Ok((true, format!("{id} was told to stop; follow it to see what it restores.")));
         }
-        Ok((false, format!("{id} has ended already, so there is nothing to cancel.")))
+        Ok((false, format!("{id} has already ended, so there is nothing to cancel.")))
     }
 
     /// Whether what ran when the rollback `order` came is still there half-way, or may be once it has stopped.

@@ -35,8 +35,6 @@ impl Deployer {
     ) -> Result<Accepted, OrderError> {
         let service = self.service(&ask.service)?;
         let order = Order {
-            kind: OrderKind::Deploy,
-            service: ask.service,
             tag: Some(ask.tag),
             digest: ask.digest,
             commit: ask.commit,
@@ -46,7 +44,7 @@ impl Deployer {
             reason: ask.reason,
             force: ask.force,
             dry_run: ask.dry_run,
-            caller,
+            ..Order::new(OrderKind::Deploy, ask.service, caller)
         };
         self.accept(&service, order, &[], delivery.as_ref()).await
     }
@@ -68,18 +66,12 @@ impl Deployer {
         };
         let target = way_back(&service.name, &ask, releases)?;
         let order = Order {
-            kind: OrderKind::Rollback,
-            service: ask.service,
             tag: target.tag,
             digest: target.images.first().map(|image| image.digest.clone()),
             commit: target.commit,
-            git_ref: None,
-            run_url: None,
-            run_number: None,
             reason: ask.reason,
             force: ask.force,
-            dry_run: false,
-            caller,
+            ..Order::new(OrderKind::Rollback, ask.service, caller)
         };
         self.accept(&service, order, &target.images, delivery.as_ref()).await
     }
@@ -90,20 +82,7 @@ impl Deployer {
     /// [`OrderError`]; then nothing has changed.
     pub async fn order_adoption(&self, name: &ServiceName, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
         let service = self.service(name)?;
-        let order = Order {
-            kind: OrderKind::Adopt,
-            service: name.clone(),
-            tag: None,
-            digest: None,
-            commit: None,
-            git_ref: None,
-            run_url: None,
-            run_number: None,
-            reason: None,
-            force: false,
-            dry_run: false,
-            caller,
-        };
+        let order = Order::new(OrderKind::Adopt, name.clone(), caller);
         self.accept(&service, order, &[], delivery.as_ref()).await
     }
 

@@ -35,13 +35,13 @@ impl Deployer {
         let mut renewed: Option<tokio::time::Instant> = None;
         loop {
             if let Err(error) = self.round(&mut tasks).await {
-                tracing::error!(%error, "the queue could not be read; it is tried again");
+                tracing::error!(%error, "the queue could not be read; trying again");
             }
             // Not in every round: there is one for each order that comes.
             if renewed.is_none_or(|at| at.elapsed() >= ROUND) {
                 match self.keep_what_runs().await {
                     Ok(()) => renewed = Some(tokio::time::Instant::now()),
-                    Err(error) => tracing::error!(%error, "what runs could not be looked after; it is tried again"),
+                    Err(error) => tracing::error!(%error, "the running deployments could not be checked; trying again"),
                 }
             }
             while tasks.try_join_next().is_some() {}
@@ -62,7 +62,8 @@ impl Deployer {
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         for turn in self.store.reclaim(&services, self.executor.id(), &at_work, executor::LEASE_MS).await? {
             let deployment = &turn.deployment;
-            tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "taking up a deployment that was left unfinished");
+            tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "continuing a deployment that was left \
+            unfinished");
             self.start(turn, true, tasks);
         }
         let chosen = self.choose(&services).await?;

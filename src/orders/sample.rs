@@ -16,20 +16,7 @@ pub(super) fn web() -> ServiceName {
 
 /// An order of the tag `v1`.
 pub(super) fn order(kind: OrderKind) -> Order {
-    Order {
-        kind,
-        service: web(),
-        tag: Some("v1".parse().expect("a tag")),
-        digest: None,
-        commit: None,
-        git_ref: None,
-        run_url: None,
-        run_number: None,
-        reason: None,
-        force: false,
-        dry_run: false,
-        caller: Caller::Tagalong,
-    }
+    Order { tag: Some("v1".parse().expect("a tag")), ..Order::new(kind, web(), Caller::Tagalong) }
 }
 
 /// The verified deployment of that number, which landed the tag `v` and the number.
@@ -49,6 +36,7 @@ pub(super) fn landed(number: u8) -> Deployment {
         resolved: None,
         baseline: None,
         report: None,
+        away: None,
         undo_why: None,
         cancel_by: None,
         run: 1,

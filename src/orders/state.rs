@@ -75,8 +75,8 @@ impl Deployer {
 fn held(service: &Service, hold: &Hold) -> String {
     let since = clock::utc(hold.since_ms);
     let why = match hold.kind {
-        HoldKind::Rollback => format!("the rollback {} holds it since {since}", hold.by),
-        HoldKind::NeedsOperator => format!("deployment {} left it for a person, at {since}", hold.by),
+        HoldKind::Rollback => format!("the rollback {} has held the service since {since}", hold.by),
+        HoldKind::NeedsOperator => format!("deployment {} has needed an operator since {since}", hold.by),
     };
     format!("{why}; `tagalong resume {}` lets CI deploy again", service.name)
 }
@@ -102,10 +102,10 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
     if let Some(one) = running {
         let step = one.step.map_or("guards", |step| step.as_str());
         let fault = engine_fault.map_or(String::new(), |fault| format!("; {fault}"));
-        return Some(format!("{} is at {step} since {}{fault}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms))));
+        return Some(format!("{} has been at {step} since {}{fault}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms))));
     }
     let holders = landing::holders(service.stack.dir());
-    holders.first().map(|holder| format!("process {} ({}) holds the stack's lock", holder.pid, holder.command)).or(engine_fault)
+    holders.first().map(|holder| format!("process {} ({}) holds the lock of the stack", holder.pid, holder.command)).or(engine_fault)
 }
 
 /// The verified releases before the live one, each content once, newest first.
@@ -181,6 +181,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         caller: stored.order.caller.to_string(),
         ran_before: stored.ran_before.clone(),
         report: stored.report.clone(),
+        away: stored.away,
         created_ms: stored.created_ms,
         started_ms: stored.started_ms,
         ended_ms: stored.ended_ms,

@@ -39,7 +39,7 @@ impl Deployer {
                 swept = self.forget_what_is_old() => swept,
             };
             if let Err(error) = swept {
-                tracing::warn!(%error, "what is old could not be forgotten; it is tried again in an hour");
+                tracing::warn!(%error, "old journals and deployments could not be deleted; trying again in an hour");
             }
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -115,7 +115,7 @@ impl Outbox {
                     claimed.next_ms.map_or(SLOW, |at_ms| until(at_ms).min(SLOW))
                 }
                 Err(error) => {
-                    tracing::warn!(lane = %self.lane, %error, "what is owed could not be read; it is tried again");
+                    tracing::warn!(lane = %self.lane, %error, "pending notifications could not be read; trying again");
                     faults.fail()
                 }
             };
@@ -124,7 +124,8 @@ impl Outbox {
                 Some((debt, told)) = telling.next() => {
                     busy.remove(&debt.receiver);
                     if let Err(error) = self.record(&debt, told).await {
-                        tracing::warn!(lane = %self.lane, receiver = debt.receiver, %error, "what became of a debt could not be recorded; it may be told twice");
+                        tracing::warn!(lane = %self.lane, receiver = debt.receiver, %error, "the result of a notification could not be \
+                        recorded; it may be sent twice");
                     }
                 }
                 () = self.wake.notified() => {}
@@ -133,7 +134,7 @@ impl Outbox {
         }
         drop(telling);
         if let Err(error) = self.store.let_go(&self.lane, &self.holder).await {
-            tracing::debug!(lane = %self.lane, %error, "what was being told is left to the end of its lease");
+            tracing::debug!(lane = %self.lane, %error, "a notification that was being sent is left until its lease ends");
         }
     }
 
@@ -161,13 +162,13 @@ impl Outbox {
             Told::Taken => self.store.settle(lane, debt).await,
             Told::Gone => self.store.forgive(lane, receiver).await,
             Told::Refused { why } => {
-                tracing::error!(%lane, receiver, %message, %why, "a receiver refuses what it is owed; it is not told again");
+                tracing::error!(%lane, receiver, %message, %why, "a receiver refused a notification; it is not sent again");
                 self.store.refuse(lane, debt, &self.holder, &why).await
             }
             Told::NotNow { why, after } => {
                 let now_ms = clock::now_ms();
                 let tries = debt.tries + 1;
-                tracing::warn!(%lane, receiver, %message, tries, %why, "a receiver could not be told what it is owed; it is tried again");
+                tracing::warn!(%lane, receiver, %message, tries, %why, "a notification could not be delivered; trying again");
                 let wait = self.terms.again.after(u32::try_from(tries).unwrap_or(u32::MAX));
                 let quiet_ms = after.map(|after| now_ms + millis(after.min(LONGEST_SILENCE)));
                 self.store.put_off(lane, debt, &self.holder, &Wait { next_ms: now_ms + millis(wait), quiet_ms, why }).await

@@ -24,15 +24,16 @@ pub use login::docker_config;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// It knows no such tag or digest.
-    #[error("The registry has no {0}; check that the build pushed it.")]
+    #[error("The registry does not have {0}; check that the build pushed it.")]
     NotFound(String),
     /// It wants another credential.
     #[error(
-        "The registry {0} refuses the credential; run `docker login {0}` as the user tagalong runs as, or give user and password_file in [[registry]]."
+        "The registry {0} rejected the login; run `docker login {0}` as the user that tagalong runs as, or set user and password_file in \
+        [[registry]]."
     )]
     Unauthorized(String),
     /// The image is not made for this host.
-    #[error("{image} is made for {has}, but this host is {wanted}; build it for {wanted} as well.")]
+    #[error("{image} is built for {has}, but this host is {wanted}; build it for {wanted} as well.")]
     Platform {
         /// The image.
         image: String,
@@ -42,7 +43,7 @@ pub enum RegistryError {
         wanted: String,
     },
     /// It does not answer, or not sensibly.
-    #[error("The registry {host} does not answer as it should: {why}")]
+    #[error("The registry {host} gave an unexpected answer: {why}")]
     Unreachable {
         /// Its host.
         host: String,
@@ -117,7 +118,7 @@ impl Registries {
                 let entry = Digest::parse(&entry).map_err(|error| fault(Fault::Other(error.to_string())))?;
                 match manifest(&session.manifest(&entry.to_string()).await.map_err(fault)?.0).map_err(fault)? {
                     OciManifest::Image(single) => single,
-                    OciManifest::ImageIndex(_) => return Err(fault(Fault::Other("an index within an index.".to_owned()))),
+                    OciManifest::ImageIndex(_) => return Err(fault(Fault::Other("the image index contains another index.".to_owned()))),
                 }
             }
         };
@@ -206,7 +207,7 @@ fn platforms(entries: &[oci_client::manifest::ImageIndexEntry]) -> String {
         .map(|platform| format!("{}/{}", platform.os, platform.architecture))
         .filter(|platform| !platform.starts_with("unknown"))
         .collect();
-    if all.is_empty() { "no platform that it names".to_owned() } else { all.join(", ") }
+    if all.is_empty() { "no platform that is named".to_owned() } else { all.join(", ") }
 }
 
 fn explain(fault: Fault, reference: &Reference, host: &str) -> RegistryError {
@@ -218,7 +219,7 @@ fn explain(fault: Fault, reference: &Reference, host: &str) -> RegistryError {
 }
 
 fn manifest(body: &[u8]) -> Result<OciManifest, Fault> {
-    serde_json::from_slice(body).map_err(|error| Fault::Other(format!("its manifest does not read: {error}.")))
+    serde_json::from_slice(body).map_err(|error| Fault::Other(format!("its manifest could not be parsed: {error}.")))
 }
 
 #[cfg(test)]

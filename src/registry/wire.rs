@@ -43,7 +43,7 @@ pub(super) fn client() -> Result<reqwest::Client, Fault> {
     let redirects = reqwest::redirect::Policy::custom(|attempt| {
         let was_https = attempt.previous().iter().any(|url| url.scheme() == "https");
         if attempt.previous().len() > REDIRECTS || (was_https && attempt.url().scheme() != "https") {
-            return attempt.error("it redirects too often, or away from https");
+            return attempt.error("it redirects too often or from https to http");
         }
         attempt.follow()
     });
@@ -71,7 +71,7 @@ impl Session {
         let digest = sum(&body);
         let asked = reference.contains(':').then(|| reference.to_owned());
         if let Some(wrong) = asked.into_iter().chain(told).find(|wanted| *wanted != digest) {
-            return Err(Fault::Other(format!("its manifest has the digest {digest}, and should have {}.", text::without_controls(&wrong))));
+            return Err(Fault::Other(format!("its manifest has the digest {digest} instead of {}.", text::without_controls(&wrong))));
         }
         Ok((body, Digest::parse(&digest).map_err(|error| Fault::Other(error.to_string()))?))
     }
@@ -81,7 +81,7 @@ impl Session {
         let digest = Digest::parse(digest).map_err(|error| Fault::Other(error.to_string()))?.to_string();
         let (body, _) = self.get(&format!("blobs/{digest}"), CONFIG_BYTES).await?;
         let found = sum(&body);
-        if found == digest { Ok(body) } else { Err(Fault::Other(format!("a blob has the digest {found}, and should have {digest}."))) }
+        if found == digest { Ok(body) } else { Err(Fault::Other(format!("a blob has the digest {found} instead of {digest}."))) }
     }
 
     /// Whether it answers for the repository.
@@ -131,7 +131,7 @@ impl Session {
         // A credential goes there, so it must not be easier to overhear than the registry itself.
         let is_safe = |realm: &url::Url| realm.scheme() == "https" || (self.is_plain && realm.scheme() == "http");
         let Some(mut realm) = realm.filter(is_safe) else {
-            return Err(Fault::Other("it names no https address where a token is to be had.".to_owned()));
+            return Err(Fault::Other("it does not name an https address that issues tokens.".to_owned()));
         };
         if let Some(service) = parameter(challenge, "service") {
             realm.query_pairs_mut().append_pair("service", &service);
@@ -149,7 +149,7 @@ impl Session {
         }
         let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let token = ["token", "access_token"].iter().find_map(|name| said[name].as_str());
-        token.map(|token| format!("Bearer {token}")).ok_or_else(|| Fault::Other("its token server gives no token.".to_owned()))
+        token.map(|token| format!("Bearer {token}")).ok_or_else(|| Fault::Other("its token server did not issue a token.".to_owned()))
     }
 }
 
@@ -202,7 +202,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> Fault {
     }
     let word =
         codes.first().map_or(String::new(), |code| format!(" ({})", text::without_controls(&code.chars().take(80).collect::<String>())));
-    Fault::Other(format!("it answers {}{word}.", status.as_u16()))
+    Fault::Other(format!("it answered {}{word}.", status.as_u16()))
 }
 
 fn sum(bytes: &[u8]) -> String {

@@ -39,7 +39,7 @@ impl App {
     pub(super) async fn check(&self, staged: &Snapshot, cancel: &Cancel) -> Result<(), String> {
         let Some(check) = &self.plan.check else { return Ok(()) };
         let done = self.run(staged, &check.argv, check.deadline, cancel).await;
-        done.map_err(|why| format!("The check of {} says no: {why}.", staged.commit))
+        done.map_err(|why| format!("The check of {} failed: {why}.", staged.commit))
     }
 
     /// Tells the app that the data is now `snapshot`. When this returns, a call was answered well, a signal was sent, or a program
@@ -56,7 +56,7 @@ impl App {
             }
             Some(OnChange::Signal { to: SignalTo::PidFile(file), signal }) => {
                 let text = tokio::fs::read_to_string(file).await.map_err(|error| format!("{} cannot be read: {error}.", file.display()))?;
-                let pid = text.trim().parse().map_err(|_| format!("{} holds no process id.", file.display()))?;
+                let pid = text.trim().parse().map_err(|_| format!("{} does not contain a process id.", file.display()))?;
                 process::send_signal(pid, signal).map_err(|error| format!("SIG{signal} could not be sent to process {pid}: {error}."))
             }
             Some(OnChange::Signal { to: SignalTo::Container(name), signal }) => {
@@ -127,7 +127,7 @@ impl Call<'_> {
         };
         tokio::select! {
             done = tries => done,
-            () = cancel.cancelled() => Err("tagalong is being stopped.".to_owned()),
+            () = cancel.cancelled() => Err("tagalong is shutting down.".to_owned()),
         }
     }
 
@@ -150,7 +150,7 @@ impl Call<'_> {
         let said =
             if text.trim().is_empty() { String::new() } else { format!(": {}", call::masked_excerpt(&self.app.plan.data.mask, &text)) };
         Err(Failed {
-            why: format!("The app answers {} at {}{said}.", status.as_u16(), self.url),
+            why: format!("The app answered {} at {}{said}.", status.as_u16(), self.url),
             again: matches!(status.as_u16(), 502..=504),
         })
     }

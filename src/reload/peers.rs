@@ -58,7 +58,8 @@ impl Peers {
         }
         let targets = target::targets(&self.plan).await;
         if let Err(error) = self.outbox.owe(&owes(&targets, commit), Duration::ZERO).await {
-            tracing::error!(dataset = %self.plan.data.name, %error, "what peers are owed could not be recorded; they hear of it by their own timer");
+            tracing::error!(dataset = %self.plan.data.name, %error, "the notifications for peers could not be recorded; peers will notice \
+            the change by their own timer");
         }
     }
 
@@ -100,7 +101,7 @@ impl Peers {
     pub(super) async fn keep_telling(&self, stop: &Cancel) {
         // Another configuration may be what a peer waited for.
         if let Err(error) = self.outbox.revive().await {
-            tracing::warn!(dataset = %self.plan.data.name, %error, "what peers are owed waits for its time");
+            tracing::warn!(dataset = %self.plan.data.name, %error, "notifications for peers are waiting for their next attempt");
         }
         self.outbox.keep_telling(|debt| self.tell(debt), stop).await;
     }
@@ -119,7 +120,7 @@ impl Peers {
     async fn replace(&self, receiver: &str, commit: &Commit, targets: &[Target]) -> Told {
         if let Some(unknown) = targets.iter().find(|target| target.is_unknown()) {
             // It may be one of those that the name leads to.
-            return Told::NotNow { why: format!("{} cannot be looked up.", unknown.url), after: None };
+            return Told::NotNow { why: format!("{} could not be resolved.", unknown.url), after: None };
         }
         let behind: Vec<Target> = targets.iter().filter(|target| target.url.as_str() == receiver).cloned().collect();
         if !behind.is_empty()

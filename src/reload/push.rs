@@ -45,7 +45,7 @@ impl Pusher {
                     Push::Working | Push::Waiting { .. } | Push::Refused { .. } => false,
                 };
                 if is_due {
-                    watched.ask(true);
+                    watched.ask(watched.arrive(), true);
                 }
             }
         };
@@ -72,8 +72,8 @@ impl Pusher {
         match &*self.now.borrow() {
             Push::Done | Push::Working => None,
             Push::Waiting { why, next_ms } => Some(format!("tried again in {} s: {}", next_ms.div_ceil(1000), why.trim_end())),
-            Push::Refused { why } => Some(format!("refused by the remote, tried again slowly: {}", why.trim_end())),
-            Push::Behind => Some("waits for a reconcile: the remote has moved on".to_owned()),
+            Push::Refused { why } => Some(format!("the remote refused it, the next tries are further apart: {}", why.trim_end())),
+            Push::Behind => Some("waits for a merge: the remote branch has moved on".to_owned()),
         }
     }
 

@@ -44,7 +44,7 @@ pub enum ReloadError {
     #[error("The dataset {0} is being stopped; try again.")]
     Stopping(DatasetName),
     /// What was asked for can be the name of no commit in this repository.
-    #[error("{0} is no object name of the dataset {1}, whose names have {2} hex digits.")]
+    #[error("{0} cannot be a commit of the dataset {1}: its commit names have {2} hex digits.")]
     NoName(CommitName, DatasetName, usize),
     /// The database does not answer.
     #[error(transparent)]
@@ -119,6 +119,7 @@ impl Reloader {
     /// [`ReloadError`]. A reload that did not hold is no error but a [`Reply`].
     pub async fn reload(&self, name: &DatasetName, ask: &Ask) -> Result<Reply, ReloadError> {
         let runner = self.runner(name)?;
+        let arrival = runner.arrive();
         let began = Instant::now();
         if ask.branch.as_deref().is_some_and(|branch| !runner.follows(branch)) {
             let loaded = runner.loaded();
@@ -136,7 +137,7 @@ impl Reloader {
         let done = if is_loaded {
             Done::Contained
         } else {
-            Done::Ran(runner.ask(ask.peers).await.ok_or_else(|| ReloadError::Stopping(name.clone()))?)
+            Done::Ran(runner.ask(arrival, ask.peers).await.ok_or_else(|| ReloadError::Stopping(name.clone()))?)
         };
         let contained = match &ask.commit {
             Some(commit) => Some(is_loaded || runner.serves(commit).await),

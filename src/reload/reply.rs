@@ -73,7 +73,7 @@ impl Reply {
     /// Why it is not enough that a reload held: it did not bring the commit that was asked for.
     #[must_use]
     pub fn missing(&self) -> Option<String> {
-        let text = "the commit that was asked for is not in what is loaded: the remote's branch does not have it, or not yet";
+        let text = "the requested commit is not part of the loaded data: the remote's branch does not contain it, or not yet";
         (self.contained == Some(false)).then(|| text.to_owned())
     }
 

@@ -73,7 +73,7 @@ impl Story<'_> {
                 tracing::warn!(dataset = %name, "{healed}");
             }
             for aside in &ready.aside {
-                tracing::error!(dataset = %name, folder = %aside.display(), "a damaged folder was set aside; look into it");
+                tracing::error!(dataset = %name, folder = %aside.display(), "a damaged folder was moved aside; check its contents");
             }
             self.watched.set_loaded(dataset.loaded().await?);
             self.watched.set_ready();
@@ -135,11 +135,11 @@ impl Story<'_> {
             return why;
         };
         if let Err(error) = self.dataset.flip(before).await {
-            return format!("{why} The old data could not be put back: {error}");
+            return format!("{why} The previous data could not be restored: {error}");
         }
         match self.app.tell(before, self.cancel).await {
-            Ok(()) => format!("{why} Readers have {} again.", before.commit),
-            Err(error) => format!("{why} Readers have {} again, but the app could not be told: {error}", before.commit),
+            Ok(()) => format!("{why} Readers see {} again.", before.commit),
+            Err(error) => format!("{why} Readers see {} again, but the app could not be told: {error}", before.commit),
         }
     }
 

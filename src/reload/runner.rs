@@ -25,6 +25,7 @@ use crate::reload::ran::Ran;
 use crate::reload::reply::Done;
 use crate::reload::reply::TellPeers;
 use crate::reload::run::Story;
+use crate::reload::watched::Arrival;
 use crate::reload::watched::Watched;
 use crate::store::Debt;
 use crate::store::LastReload;
@@ -129,17 +130,22 @@ impl Runner {
             Ok(contained) => contained,
             Err(error) => {
                 // Then a reload says what is true.
-                tracing::debug!(dataset = %self.name(), %commit, %error, "whether a commit is loaded cannot be told");
+                tracing::debug!(dataset = %self.name(), %commit, %error, "whether a commit is loaded could not be determined");
                 false
             }
         }
     }
 
-    /// The next reload that begins: what it came to; none: this stops.
-    pub(super) async fn ask(&self, peers: TellPeers) -> Option<Arc<Ran>> {
-        let mine = self.watched.ask(peers != TellPeers::Never);
+    /// A caller is here now: what begins later answers it.
+    pub(super) fn arrive(&self) -> Arrival {
+        self.watched.arrive()
+    }
+
+    /// The first reload that began after `arrival`: what it came to; none: this stops.
+    pub(super) async fn ask(&self, arrival: Arrival, peers: TellPeers) -> Option<Arc<Ran>> {
+        let awaited = self.watched.ask(arrival, peers != TellPeers::Never);
         tokio::select! {
-            answer = self.watched.answer_to(mine) => answer,
+            answer = self.watched.answer_to(awaited) => answer,
             () = self.stop.cancelled() => None,
         }
     }
@@ -184,7 +190,7 @@ impl Runner {
     /// Carries a part out until the runner stops. One that breaks is begun anew, so that nobody waits for it for ever.
     async fn keep_up(self: &Arc<Self>, part: fn(Arc<Self>) -> Part) {
         while let Err(error) = tokio::spawn(part(Arc::clone(self))).await {
-            tracing::error!(dataset = %self.name(), %error, "a part of following a dataset broke; it is begun anew");
+            tracing::error!(dataset = %self.name(), %error, "a task that follows a dataset panicked; it is started again");
             tokio::select! {
                 () = tokio::time::sleep(REST) => {}
                 () = self.stop.cancelled() => return,
@@ -274,12 +280,12 @@ impl Runner {
     /// After the answer: old worktrees go, and now and then the repository is kept quick.
     async fn keep_house(&self, tended: &mut Option<Instant>) {
         if let Err(error) = self.dataset.tidy(&[], &self.stop).await {
-            tracing::warn!(dataset = %self.name(), %error, "old worktrees could not be removed; it is tried again");
+            tracing::warn!(dataset = %self.name(), %error, "old worktrees could not be removed; the next run tries again");
         }
         if tended.is_none_or(|at| at.elapsed() > TEND) {
             *tended = Some(Instant::now());
             if let Err(error) = self.dataset.tend(&self.stop).await {
-                tracing::debug!(dataset = %self.name(), %error, "the repository was not tended");
+                tracing::debug!(dataset = %self.name(), %error, "the maintenance of the repository failed");
             }
         }
     }
@@ -294,9 +300,11 @@ impl Runner {
         let to = text(&ran.to);
         let why = ran.why().unwrap_or_default();
         if let Load::Failed(why) = &ran.load {
-            tracing::error!(%dataset, outcome, to, %why, took_ms, "the new data is not served; the old is, and it is tried again");
+            tracing::error!(%dataset, outcome, to, %why, took_ms, "the new data is not served; the previous data still is, and tagalong \
+            will try again");
         } else if ran.parked.is_some() {
-            tracing::error!(%dataset, outcome, from, to, parked = ran.parked, why, took_ms, "own work did not fit and is parked; a person must merge it");
+            tracing::error!(%dataset, outcome, from, to, parked = ran.parked, why, took_ms, "local work conflicts with the remote and was \
+            parked; a person must merge it");
         } else if !ran.is_ok() || !why.is_empty() {
             tracing::warn!(%dataset, outcome, from, to, why, took_ms, "reloaded");
         } else if ran.load == Load::Loaded || ran.pushed > 0 {
@@ -311,7 +319,7 @@ impl Runner {
         let loaded_ms = (ran.load == Load::Loaded).then_some(now_ms);
         let last = LastReload { outcome: outcome.to_owned(), why: ran.note.clone(), load_fault, at_ms: now_ms, loaded_ms };
         if let Err(error) = self.common.store.reloaded(&self.common.executor, dataset, &last).await {
-            tracing::warn!(%dataset, %error, "how a reload ended could not be recorded");
+            tracing::warn!(%dataset, %error, "the outcome of a reload could not be recorded");
         }
     }
 

@@ -34,10 +34,10 @@ pub async fn sync(plan: &Reload, app_follows: bool, cancel: &Cancel) -> Result<S
     }
     let mut notes = ready.healed;
     notes.extend(ready.parked.iter().map(|name| format!("work is parked as {name}; a person must merge it")));
-    notes.extend(ready.aside.iter().map(|folder| format!("{} was set aside; look into it", folder.display())));
+    notes.extend(ready.aside.iter().map(|folder| format!("{} was moved aside; check its contents", folder.display())));
     let done = dataset.reconcile(cancel).await?;
     notes.extend(done.why);
-    notes.extend(done.parked.map(|branch| format!("work that did not fit is parked as {branch}; a person must merge it")));
+    notes.extend(done.parked.map(|branch| format!("conflicting work is parked as {branch}; a person must merge it")));
     let commit = done.to.or(ready.head);
     if let Some(commit) = &commit {
         let staged = dataset.stage(commit, cancel).await?;

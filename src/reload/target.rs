@@ -96,7 +96,7 @@ impl Target {
         }
         let request = match self.client(http) {
             Ok(http) => http.post(url).timeout(self.config.deadline).header("content-type", "application/json"),
-            Err(error) => return Answer::not_now(format!("{} cannot be called: {error}.", self.peer)),
+            Err(error) => return Answer::not_now(format!("{} could not be called: {error}.", self.peer)),
         };
         let request = match self.proven(request, &body) {
             Ok(request) => request,
@@ -163,11 +163,11 @@ async fn judge(mask: &Mask, answer: reqwest::Response, is_tagalong: bool) -> Ans
     let outcome = ["/outcome", "/data/outcome"].iter().find_map(|at| json.pointer(at)?.as_str()).unwrap_or("answered");
     let outcome = call::masked_excerpt(mask, outcome);
     if !status.is_success() {
-        let why = format!("It answers {}{said}.", status.as_u16());
+        let why = format!("It answered {}{said}.", status.as_u16());
         return Answer { detail: why.clone(), told: Told::refusal(status.as_u16(), after, why) };
     }
     if is_tagalong && json["ok"] != true {
-        return Answer::not_now(format!("It ends with {outcome}{said}."));
+        return Answer::not_now(format!("The reload there ended with {outcome}{said}."));
     }
     Answer { told: Told::Taken, detail: format!("{outcome}{said}") }
 }

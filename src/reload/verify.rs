@@ -33,16 +33,16 @@ impl App {
             let left = until.saturating_duration_since(Instant::now());
             let asked = tokio::select! {
                 asked = self.ask(verify, left.clamp(Duration::from_millis(100), ONE_QUESTION)) => asked,
-                () = cancel.cancelled() => return Err("tagalong is being stopped.".to_owned()),
+                () = cancel.cancelled() => return Err("tagalong is shutting down.".to_owned()),
             };
             let why = match asked {
                 Ok(said) if self.is_served(verify, &said, wanted, cancel).await => return Ok(()),
-                Ok(said) => format!("{} says {}, not {wanted}", verify.url, call::masked_excerpt(&self.plan.data.mask, &said)),
+                Ok(said) => format!("{} shows {} instead of {wanted}", verify.url, call::masked_excerpt(&self.plan.data.mask, &said)),
                 Err(why) => why,
             };
             if Instant::now() >= until {
                 return Err(format!(
-                    "The app does not serve the new data after {} s: {}.",
+                    "The app did not serve the new data within {} s: {}.",
                     verify.within.as_secs_f64(),
                     why.trim_end_matches('.')
                 ));
@@ -64,14 +64,14 @@ impl App {
         match &verify.carried_by {
             ReleaseCarrier::Header(name) => {
                 let value = answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-                value.ok_or_else(|| format!("the answer of {} has no header {name}", verify.url))
+                value.ok_or_else(|| format!("the response of {} has no header {name}", verify.url))
             }
             ReleaseCarrier::Text => call::text_of(answer).await.map_err(|error| call::unanswered(&verify.url, &error, deadline)),
             ReleaseCarrier::Json(pointer) => {
                 let text = call::text_of(answer).await.map_err(|error| call::unanswered(&verify.url, &error, deadline))?;
                 let json: serde_json::Value = serde_json::from_str(&text).map_err(|_| {
                     let begin: String = text.chars().take(40).collect();
-                    format!("the answer of {} is no JSON, it begins with \"{}\"", verify.url, begin.escape_default())
+                    format!("the response of {} is not JSON; it begins with \"{}\"", verify.url, begin.escape_default())
                 })?;
                 let value = json.pointer(pointer).and_then(serde_json::Value::as_str).map(str::to_owned);
                 value.ok_or_else(|| format!("the JSON of {} has no text at {pointer}", verify.url))

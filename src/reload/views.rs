@@ -84,7 +84,7 @@ impl Reloader {
             }
             for (count, one, many) in [
                 (dataset.parked.len(), "conflict of {name} is parked and waits", "conflicts of {name} are parked and wait"),
-                (dataset.aside.len(), "folder of {name} was set aside and waits", "folders of {name} were set aside and wait"),
+                (dataset.aside.len(), "folder of {name} was moved aside and waits", "folders of {name} were moved aside and wait"),
             ] {
                 if count > 0 {
                     let what = if count == 1 { one } else { many };
@@ -93,13 +93,13 @@ impl Reloader {
             }
             match dataset.owed.len() {
                 0 => {}
-                1 => notes.push(format!("1 peer of {name} is owed a commit.")),
-                owed => notes.push(format!("{owed} peers of {name} are owed a commit.")),
+                1 => notes.push(format!("1 peer of {name} has not been told about a commit yet.")),
+                owed => notes.push(format!("{owed} peers of {name} have not been told about a commit yet.")),
             }
             match dataset.owed.iter().filter(|owed| owed.refused_ms.is_some()).count() {
                 0 => {}
-                1 => notes.push(format!("1 peer of {name} refuses the commit that it is owed and waits for a person.")),
-                refused => notes.push(format!("{refused} peers of {name} refuse the commit that they are owed and wait for a person.")),
+                1 => notes.push(format!("1 peer of {name} refuses to be told about a commit; a person must look at it.")),
+                refused => notes.push(format!("{refused} peers of {name} refuse to be told about a commit; a person must look at them.")),
             }
         }
         Ok(notes)

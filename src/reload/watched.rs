@@ -13,14 +13,18 @@ pub(super) struct Watched(watch::Sender<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many reloads were asked for.
-    asked: u64,
-    /// How many had been when the last one that has ended began.
-    answered: u64,
+    /// The number of the last reload that began; the first is 1.
+    begun: u64,
+    /// The number of the last one that ended.
+    ended: u64,
     /// What that one came to.
     ran: Option<Arc<Ran>>,
-    /// Whether one of those who wait wants peers to hear of what is new.
+    /// The last reload that somebody waits for.
+    wanted: u64,
+    /// Whether one of those who wait for the next reload wants peers to hear of what is new.
     tell_peers: bool,
+    /// Whether peers hear of what the last reload that began brings.
+    tells_peers: bool,
     /// The commit that the app has loaded last.
     loaded: Option<Commit>,
     /// Whether this process has seen the app serve it.
@@ -43,34 +47,52 @@ enum Folder {
 
 /// The reload that is about to begin.
 pub(super) struct Turn {
-    /// Whoever had asked by now is answered by it.
-    up_to: u64,
+    number: u64,
     /// Whether peers hear of what it brings.
     pub(super) tell_peers: bool,
 }
 
+/// The moment at which a caller came: a reload that begins later is an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    begun: u64,
+}
+
+/// The reload that a caller waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Awaited {
+    number: u64,
+}
+
 impl Watched {
-    /// A reload is wanted; [`Watched::answer_to`] gives what it came to. Whoever comes while one runs is answered by the next.
-    pub(super) fn ask(&self, tell_peers: bool) -> u64 {
-        let mut mine = 0;
+    /// A caller is here now, and looks first whether a reload is needed.
+    pub(super) fn arrive(&self) -> Arrival {
+        Arrival { begun: self.0.borrow().begun }
+    }
+
+    /// A reload is wanted by a caller who came at `arrival`; [`Watched::answer_to`] gives what it came to. One that has begun since
+    /// then is the answer, so that a caller who was slow to ask costs no reload of its own; else it is the next one.
+    pub(super) fn ask(&self, arrival: Arrival, tell_peers: bool) -> Awaited {
+        let mut number = 0;
         self.0.send_modify(|state| {
-            state.asked += 1;
-            state.tell_peers |= tell_peers;
-            mine = state.asked;
+            let has_begun = state.begun > arrival.begun && (state.tells_peers || !tell_peers);
+            number = if has_begun { state.begun } else { state.begun + 1 };
+            state.tell_peers |= tell_peers && !has_begun;
+            state.wanted = state.wanted.max(number);
         });
-        mine
+        Awaited { number }
     }
 
     /// What the reload came to that [`Watched::ask`] asked for.
-    pub(super) async fn answer_to(&self, mine: u64) -> Option<Arc<Ran>> {
+    pub(super) async fn answer_to(&self, awaited: Awaited) -> Option<Arc<Ran>> {
         let mut state = self.0.subscribe();
         // The sender lives as long as this does.
-        state.wait_for(|state| state.answered >= mine).await.ok()?.ran.clone()
+        state.wait_for(|state| state.ended >= awaited.number).await.ok()?.ran.clone()
     }
 
     /// Waits until a reload is wanted.
     pub(super) async fn is_asked(&self) {
-        let _ = self.0.subscribe().wait_for(|state| state.asked > state.answered).await;
+        let _ = self.0.subscribe().wait_for(|state| state.wanted > state.ended).await;
     }
 
     /// A reload that nobody asked for tells peers too.
@@ -78,16 +100,20 @@ impl Watched {
         self.0.send_modify(|state| state.tell_peers = true);
     }
 
-    /// A reload begins: whoever asks from here on is answered by the next one.
+    /// A reload begins: who comes from here on is answered by the next one.
     pub(super) fn begin(&self) -> Turn {
-        let mut turn = Turn { up_to: 0, tell_peers: false };
-        self.0.send_modify(|state| turn = Turn { up_to: state.asked, tell_peers: std::mem::take(&mut state.tell_peers) });
+        let mut turn = Turn { number: 0, tell_peers: false };
+        self.0.send_modify(|state| {
+            state.begun += 1;
+            state.tells_peers = std::mem::take(&mut state.tell_peers);
+            turn = Turn { number: state.begun, tell_peers: state.tells_peers };
+        });
         turn
     }
 
-    /// It has ended, and whoever waits for it is answered.
+    /// The reload has ended, and all who wait for it are answered.
     pub(super) fn answer(&self, turn: &Turn, ran: Ran) {
-        self.0.send_modify(|state| (state.answered, state.ran) = (turn.up_to, Some(Arc::new(ran))));
+        self.0.send_modify(|state| (state.ended, state.ran) = (turn.number, Some(Arc::new(ran))));
     }
 
     /// The commit that the app has loaded last.
@@ -161,6 +187,8 @@ impl Watched {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::Watched;
     use crate::reload::ran::Load;
     use crate::reload::ran::Ran;
@@ -170,12 +198,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_asks_while_one_runs_is_answered_by_the_next() {
+    async fn who_comes_while_one_runs_is_answered_by_the_next() {
         let watched = Watched::default();
-        let first = watched.ask(false);
+        let first = watched.ask(watched.arrive(), false);
         watched.is_asked().await;
         let turn = watched.begin();
-        let second = watched.ask(true);
+        let second = watched.ask(watched.arrive(), true);
         assert!(!turn.tell_peers);
         watched.answer(&turn, ran(1));
         assert_eq!(watched.answer_to(first).await.map(|ran| ran.pushed), Some(1));
@@ -186,6 +214,35 @@ mod tests {
         assert_eq!(watched.answer_to(second).await.map(|ran| ran.pushed), Some(2));
         // Nobody waits any more, and the wish of the last turn is not one of the next.
         assert!(!watched.begin().tell_peers);
+    }
+
+    #[tokio::test]
+    async fn who_came_before_one_began_is_answered_by_it_however_late_the_question() {
+        let watched = Watched::default();
+        let arrival = watched.arrive();
+        let turn = watched.begin();
+        let during = watched.ask(arrival, false);
+        watched.answer(&turn, ran(1));
+        let after = watched.ask(arrival, false);
+        for awaited in [during, after] {
+            assert_eq!(watched.answer_to(awaited).await.map(|ran| ran.pushed), Some(1));
+        }
+        assert!(watched.is_asked().now_or_never().is_none());
+        // Peers did not hear of that one.
+        let tells = watched.ask(arrival, true);
+        watched.is_asked().await;
+        watched.answer(&watched.begin(), ran(2));
+        assert_eq!(watched.answer_to(tells).await.map(|ran| ran.pushed), Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_broke_is_wanted_still() {
+        let watched = Watched::default();
+        let awaited = watched.ask(watched.arrive(), false);
+        drop(watched.begin());
+        watched.is_asked().await;
+        watched.answer(&watched.begin(), ran(1));
+        assert_eq!(watched.answer_to(awaited).await.map(|ran| ran.pushed), Some(1));
     }
 
     #[test]

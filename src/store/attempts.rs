@@ -164,7 +164,7 @@ impl Store {
             match self.settle_attempts().await {
                 Ok(()) => is_told = false,
                 Err(error) if !is_told => {
-                    tracing::warn!(%error, "failed attempts cannot be stored; they are counted on this server alone for now");
+                    tracing::warn!(%error, "failed attempts could not be stored; they are counted only on this server for now");
                     is_told = true;
                 }
                 Err(_) => {}

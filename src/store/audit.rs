@@ -24,7 +24,7 @@ use crate::store::many;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuditFault {
     /// An entry does not fit.
-    #[error("Entry {seq} of the audit trail was changed, or one before it was removed.")]
+    #[error("Entry {seq} of the audit trail was changed, or an entry before it was removed.")]
     Changed {
         /// The first one that does not fit.
         seq: i64,
@@ -162,7 +162,8 @@ impl HeadFile {
             state.is_checked = true;
             state.is_left = is_lost;
             if is_lost {
-                tracing::error!(file = %self.path.display(), "the audit trail has not the entry that this file names: its end was cut off; see `tagalong audit verify`");
+                tracing::error!(file = %self.path.display(), "the audit trail does not contain the entry that this file names, so its end \
+                was cut off; see `tagalong audit verify`");
             }
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +173,8 @@ impl HeadFile {
         state.seq = head.seq;
         if let Err(error) = write_head(&self.path, &mut state.file, head) {
             state.is_left = true;
-            tracing::warn!(file = %self.path.display(), %error, "the head of the audit trail cannot be noted beside the database");
+            tracing::warn!(file = %self.path.display(), %error, "the head of the audit trail could not be written to the file beside the \
+            database");
         }
     }
 }

@@ -199,7 +199,7 @@ impl Store {
         };
         if !there {
             committed?;
-            tracing::error!("orders were committed, and another connection does not find them");
+            tracing::error!("orders were committed, but another connection does not find them");
             return Err(StoreError::NotKept);
         }
         self.head.note(&self.gate, &head).await;

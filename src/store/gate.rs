@@ -108,7 +108,7 @@ impl Gate {
             };
             // It is tried again after as many more writes.
             if let Err(error) = in_time(LONG_DEADLINE, checkpoint).await {
-                tracing::debug!(%error, "the log of the database was not brought home");
+                tracing::debug!(%error, "the write-ahead log of the database could not be checkpointed");
             }
             log.is_being_brought.store(false, Ordering::Release);
         });
@@ -278,7 +278,7 @@ impl Tx {
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         if !self.is_whole {
             // PostgreSQL answers the COMMIT of a failed transaction with success, and keeps nothing.
-            return Err(sqlx::Error::Protocol("a statement of the transaction was not carried out".into()));
+            return Err(sqlx::Error::Protocol("a statement of the transaction was not executed".into()));
         }
         in_time(DEADLINE, self.lease.connection.execute("COMMIT")).await?;
         self.lease.is_good = true;

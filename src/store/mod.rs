@@ -54,16 +54,16 @@ pub use turns::Next;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It could not be opened.
-    #[error("The database cannot be opened: {0}. Check that the data folder is writable, or that PostgreSQL answers.")]
+    #[error("The database could not be opened: {0}. Check that the data folder is writable, or that PostgreSQL is running and reachable.")]
     Open(#[source] sqlx::Error),
     /// Its tables could not be brought up to date.
-    #[error("The database's tables cannot be brought up to date: {0}.")]
+    #[error("The database's tables could not be migrated: {0}.")]
     Migrate(#[source] sqlx::migrate::MigrateError),
     /// A statement failed: the disk is full, or the server is gone.
-    #[error("The database does not answer as it should: {0}.")]
+    #[error("The database returned an error: {0}.")]
     Query(#[from] sqlx::Error),
     /// A row does not read: somebody else wrote it.
-    #[error("The database holds a value that is none of ours, in {place}: {why}. Mend the row or restore a backup.")]
+    #[error("The database contains an unexpected value in {place}: {why}. Correct the row or restore a backup.")]
     Value {
         /// Table, column and row.
         place: String,
@@ -71,7 +71,7 @@ pub enum StoreError {
         why: String,
     },
     /// What was committed is not there.
-    #[error("The database has answered a COMMIT and does not have what was committed; look at its disk and its log.")]
+    #[error("The database confirmed a COMMIT but does not have what was committed; check its disk and its log.")]
     NotKept,
     /// The same fault for all that were to be written together.
     #[error(transparent)]
@@ -195,6 +195,7 @@ fn migrations() -> Migrator {
         (4, "runs", include_str!("migrations/4_runs.sql")),
         (5, "outbox", include_str!("migrations/5_outbox.sql")),
         (7, "load", include_str!("migrations/7_load.sql")),
+        (9, "away", include_str!("migrations/9_away.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -136,7 +136,7 @@ fn readable(rows: &[AnyRow]) -> Result<Vec<First>, StoreError> {
     for row in rows {
         match debt(row) {
             Ok(debt) => all.push(First { debt, taken_ms: row.try_get::<Option<i64>, _>("taken_ms")?.unwrap_or_default() }),
-            Err(error) if error.is_unreadable() => tracing::error!(%error, "something that is owed cannot be told"),
+            Err(error) if error.is_unreadable() => tracing::error!(%error, "a notification cannot be sent"),
             Err(error) => return Err(error),
         }
     }
@@ -297,7 +297,7 @@ async fn bound(tx: &mut Tx, lane: &str) -> Result<(), StoreError> {
              WHERE lane = $1 AND receiver = $2 ORDER BY CASE WHEN refused_ms IS NULL THEN 1 ELSE 0 END, number LIMIT $3)",
         );
         let given_up = tx.execute(oldest.bind(lane).bind(&receiver).bind(owed - MOST_OWED)).await?;
-        tracing::error!(lane, receiver, given_up, "more is owed than is kept for one receiver; the oldest was given up");
+        tracing::error!(lane, receiver, given_up, "too many notifications are pending for one receiver; the oldest was dropped");
     }
     Ok(())
 }

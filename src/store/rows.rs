@@ -1,5 +1,6 @@
 //! Rows as values.
 
+use smoke::Availability;
 use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -46,6 +47,8 @@ pub struct Deployment {
     pub baseline: Option<Report>,
     /// What the last smoke check saw.
     pub report: Option<Report>,
+    /// How the page answered meanwhile.
+    pub away: Option<Availability>,
     /// Why it is being undone.
     pub undo_why: Option<String>,
     /// Who cancelled it.
@@ -210,7 +213,7 @@ macro_rules! select_deployments {
              d.run_url, d.run_number, d.reason, d.force, d.dry_run, d.caller, d.images AS ordered_images, d.cancel_by, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
-            "r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
+            "r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
              FROM deployments AS d LEFT JOIN runs AS r ON r.deployment = d.id AND r.run = 1 ",
             $which
         )
@@ -268,6 +271,7 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         resolved: text("resolved")?,
         baseline: parsed_if_any(row, "runs", "baseline", json)?,
         report: parsed_if_any(row, "runs", "report", json)?,
+        away: parsed_if_any(row, "runs", "away", json)?,
         undo_why: text("undo_why")?,
         cancel_by: parsed_if_any(row, "deployments", "cancel_by", CancelledBy::parse)?,
         run: number("run")?.unwrap_or(0),

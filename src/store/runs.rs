@@ -1,5 +1,6 @@
 //! Deployments while they are carried out, each by its run on a host.
 
+use smoke::Availability;
 use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -54,6 +55,8 @@ pub struct Facts {
     pub baseline: Option<Report>,
     /// The smoke report of the new one.
     pub report: Option<Report>,
+    /// How the page answered meanwhile.
+    pub away: Option<Availability>,
     /// Why it is being undone.
     pub undo_why: Option<String>,
     /// Whether it was verified.
@@ -183,7 +186,7 @@ impl Store {
             "UPDATE runs SET step = $4, images = COALESCE($5, images), barrier = COALESCE($6, barrier),
                pin_before = COALESCE($7, pin_before), ran_before = COALESCE($8, ran_before), resolved = COALESCE($9, resolved),
                baseline = COALESCE($10, baseline), report = COALESCE($11, report), undo_why = COALESCE($12, undo_why),
-               verified = COALESCE($13, verified)
+               verified = COALESCE($13, verified), away = COALESCE($14, away)
              WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running'",
         );
         let advance = advance
@@ -199,8 +202,20 @@ impl Store {
             .bind(text(facts.baseline.as_ref()))
             .bind(text(facts.report.as_ref()))
             .bind(facts.undo_why.clone())
-            .bind(facts.verified.map(i64::from));
+            .bind(facts.verified.map(i64::from))
+            .bind(text(facts.away.as_ref()));
         if self.gate.write(advance).await? == 1 { Ok(()) } else { Err(StoreError::Fenced) }
+    }
+
+    /// How the page of `service` answered during its last deployments, the newest first, at most `most`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_away(&self, service: &ServiceName, most: i64) -> Result<Vec<Availability>, StoreError> {
+        let select = "SELECT away FROM runs WHERE service = $1 AND away IS NOT NULL ORDER BY deployment DESC LIMIT $2";
+        let found = self.gate.fetch_all(sqlx::query(select).bind(service.as_str()).bind(most)).await?;
+        // One that does not read is only left out of a comparison.
+        Ok(found.iter().filter_map(|row| serde_json::from_str(row.try_get::<&str, _>("away").ok()?).ok()).collect())
     }
 
     /// Ends a run, and its deployment, with `outcome`, whose text becomes line `seq` of the run's journal: all or nothing.

@@ -845,7 +845,7 @@ async fn the_socket_is_its_owners() {
     std::fs::write(&other, "version = 1\n[server]\nlisten = []\nsocket = \"server.sock\"\ndata_dir = \"other-data\"\n").unwrap();
     let started = tagalong::app::App::start(tagalong::config::Config::load(&other).unwrap()).await;
     let why = started.err().map(|error| format!("{error:#}")).unwrap_or_default();
-    assert!(why.contains("another server answers at the socket") && why.contains("server.socket"), "{why}");
+    assert!(why.contains("another server is using the socket") && why.contains("server.socket"), "{why}");
     assert_eq!(send(Call::get("/api/v1/services")).await.status, 200);
     let shown = rig.ended(answer.json()["id"].as_str().unwrap()).await;
     assert!(rig.rows().await[0] == before[0], "an order came through");

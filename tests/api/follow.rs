@@ -21,6 +21,7 @@ on_both!(
     the_follower_of_a_superseded_order_is_told,
     text_and_events_tell_the_same,
     what_is_not_followed_ends_at_once,
+    every_line_reaches_every_follower_in_order_and_once,
 );
 
 /// One server-sent event.
@@ -170,6 +171,65 @@ async fn text_and_events_tell_the_same(database: Database) {
     assert!(lines.last().unwrap().contains("*** failed, nothing was changed: The registry 127.0.0.1:1 does not answer"));
     assert_eq!(log(&rig, &id, "").await.text, text.text);
     assert_eq!(log(&rig, &id, "?follow=false").await.text, text.text);
+    rig.finish().await;
+}
+
+/// The answer to one who takes some bytes and then waits until `go_on` is over.
+async fn read_with_a_pause(mut response: reqwest::Response, go_on: impl Future<Output = ()>) -> String {
+    let mut text = response.chunk().await.unwrap().unwrap().to_vec();
+    go_on.await;
+    while let Some(chunk) = tokio::time::timeout(PATIENCE, response.chunk()).await.unwrap().unwrap() {
+        text.extend_from_slice(&chunk);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+async fn every_line_reaches_every_follower_in_order_and_once(database: Database) {
+    const FOLLOWERS: usize = 100;
+    const LINES: i64 = 2000;
+    let rig = Plan::new(database).start().await;
+    let gate = rig.gate("web");
+    rig.order_running("web", "1").await;
+    let waiting = rig.order("web", "2").await;
+    // Where there is a second server, every other follower is there.
+    let other = if database == Database::Postgres { Some(rig.beside().await) } else { None };
+    let (written, all_are_written) = tokio::sync::watch::channel(false);
+    let mut followers = tokio::task::JoinSet::new();
+    for at in 0..FOLLOWERS {
+        let server = other.as_ref().filter(|_| at % 2 == 1).unwrap_or(&rig);
+        let call = Call::get(&format!("/api/v1/deployments/{waiting}/log")).by(rig.key()).header("accept", "text/event-stream");
+        let response = call.open(server).await;
+        assert_eq!(response.status(), 200);
+        // Some fall so far behind that nothing of it is in the sockets.
+        let mut all_are_written = all_are_written.clone();
+        followers.spawn(read_with_a_pause(response, async move {
+            if at % 10 < 2 {
+                all_are_written.wait_for(|written| *written).await.unwrap();
+            }
+        }));
+    }
+    let store = &rig.app().shared().store;
+    let id = waiting.parse().unwrap();
+    let line = |seq| LineDraft { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq} {}", "x".repeat(300)) };
+    for first in (1..=LINES).step_by(50) {
+        store.append_own_lines(&id, &(first..first + 50).map(line).collect::<Vec<_>>()).await.unwrap();
+        rig.app().shared().hub.tell(&id);
+    }
+    written.send_replace(true);
+    drop(gate);
+    rig.ended(&waiting).await;
+    let texts: Vec<String> = followers.join_all().await.iter().map(|text| text.replace(": still here\n\n", "")).collect();
+    let stored = store.last_position(&id).await.unwrap();
+    assert!(stored > LINES);
+    let ids = |text: &str| text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect::<Vec<i64>>();
+    for text in &texts {
+        assert_eq!(ids(text), (1..=stored).collect::<Vec<_>>());
+        assert_eq!(text.matches("event: outcome").count(), 1);
+        assert_eq!(*text, texts[0]);
+    }
+    if let Some(other) = other {
+        other.stop().await;
+    }
     rig.finish().await;
 }
 

@@ -95,7 +95,7 @@ async fn a_newer_order_supersedes_the_waiting_one(database: Database) {
     assert_eq!((&old["state"], &old["outcome"], &old["by"]), (&json!("done"), &json!("superseded"), &json!(id_of(&newer))));
     let service = Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json();
     assert_eq!((&service["running"]["id"], &service["waiting"]["id"]), (&json!(running), &json!(id_of(&newer))));
-    assert!(service["blocked"].as_str().unwrap().contains(&format!("{running} is at resolve since 20")), "{service}");
+    assert!(service["blocked"].as_str().unwrap().contains(&format!("{running} has been at resolve since 20")), "{service}");
     drop(gate);
     for id in [&running, &id_of(&newer)] {
         assert_eq!(rig.ended(id).await["outcome"], "failed");
@@ -175,7 +175,7 @@ async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
     rig.ended(&forced).await;
     assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3", "dry_run": true })).await.status, 202);
     assert!(Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json()["held"].as_str().unwrap().contains(&id));
-    for message in ["web takes orders again.", "web was not held."] {
+    for message in ["web accepts orders again.", "web was not held."] {
         assert_eq!(rig.act(rig.key(), "/api/v1/services/web/resume").await.json()["message"], message);
     }
     assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3" })).await.status, 202);
@@ -207,10 +207,10 @@ async fn ci_overrules_no_rollback(database: Database) {
     // What was sent once to end one hold does not end the next.
     let release =
         || Call::post("/api/v1/services/web/resume", &json!({ "call": "POST /api/v1/services/web/resume" })).by(rig.key()).id("once");
-    assert_eq!(release().send(&rig).await.json()["message"], "web takes orders again.");
+    assert_eq!(release().send(&rig).await.json()["message"], "web accepts orders again.");
     rig.ended(&id_of(&roll_back(&rig, json!({ "service": "web", "to": { "tag": "0" } })).await)).await;
     assert_eq!(rig.execute(HOLD).await, 1);
-    assert_eq!(release().send(&rig).await.json()["message"], "This very call was carried out before; nothing was changed.");
+    assert_eq!(release().send(&rig).await.json()["message"], "This call was already carried out; nothing was changed.");
     assert_refused(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await, 422, "held");
     rig.finish().await;
 }
@@ -364,7 +364,7 @@ async fn a_restart_takes_up_what_ran_and_what_waited(database: Database) {
     let waiting = rig.order("web", "2").await;
     let notes = async |rig: &Rig| {
         let lines = rig.app().shared().store.lines_after(&running.parse().unwrap(), 0, 100).await.unwrap();
-        lines.iter().filter(|line| line.text.starts_with("tagalong was ended while it carried this out")).count()
+        lines.iter().filter(|line| line.text.starts_with("tagalong was stopped during this deployment")).count()
     };
     for attempts in 2..4 {
         rig.restart().await;

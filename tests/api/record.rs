@@ -455,7 +455,7 @@ async fn a_data_folder_is_one_servers_alone() {
     assert_eq!(std::fs::metadata(rig.data_dir()).unwrap().permissions().mode() & 0o777, 0o700);
     let start = async || App::start(Config::load(&rig.config_file).unwrap()).await.err().map(|error| error.to_string());
     let refused = start().await.unwrap();
-    assert!(refused.starts_with("Another tagalong uses the data folder "), "{refused}");
+    assert!(refused.starts_with("The data folder ") && refused.contains(" is in use by another tagalong"), "{refused}");
     assert_eq!(Call::get("/healthz").send(&rig).await.status, 200);
     let mut plan = rig.plan.clone();
     plan.server += "\n";

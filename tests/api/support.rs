@@ -227,7 +227,7 @@ impl Rig {
         self.app.take().unwrap().stop().await;
         // Another test's program may have been started just now; until it is what it will be, it holds our lock as well.
         let again = until("the data folder's lock", async || match App::start(Config::load(&self.config_file).unwrap()).await {
-            Err(error) if error.to_string().starts_with("Another tagalong uses") => None,
+            Err(error) if error.to_string().contains("is in use by another tagalong") => None,
             started => Some(started),
         });
         self.app = Some(again.await.unwrap());

@@ -499,7 +499,7 @@ on_both_gits! {
         std::fs::write(world.dir().join("b"), "edited too").unwrap();
         for boot in 0..3 {
             let ready = world.again().ready(&world.cancel).await.unwrap();
-            assert!(ready.healed.join(" ").contains("stay as they are"), "{ready:?}");
+            assert!(ready.healed.join(" ").contains("were left as they are"), "{ready:?}");
             assert_eq!((world.read("a"), world.read("b")), (edited.clone(), "1 b\n2 b\n3 b\n".to_owned()));
             world.expect(Reconcile::InSync).await;
             // The first park holds both edits; from the second boot on there is one of the file that stays.

@@ -37,7 +37,7 @@ job RED 1f0c9e2 'rolled back' workflows/github/deploy.yml service=demo tag=3bad5
 # shellcheck disable=SC2016
 job GREEN 2a7d410 'live' workflows/forgejo/deploy.yml service=demo tag=2a7d410 'reason=a "reason" with $(signs) & an é'
 job GREEN 1f0c9e2 'live' workflows/github/rollback.yml service=demo
-job RED 1f0c9e2 'holds demo since' workflows/forgejo/deploy.yml service=demo tag=2a7d410
+job RED 1f0c9e2 'has held demo since' workflows/forgejo/deploy.yml service=demo tag=2a7d410
 "$binary" --config "$state/tagalong.toml" resume demo >&2
 job GREEN 2a7d410 'live' workflows/forgejo/rollback.yml service=demo tag=2a7d410
 "$binary" --config "$state/tagalong.toml" resume demo >&2
@@ -50,7 +50,7 @@ PATH=$state/program:$PATH
 page=(--ca-file "$state/ca.crt" --within-s 5 --connect-to "127.0.0.1:$site_port")
 job GREEN 2a7d410 'passes: 0 findings' workflows/github/smoke.yml "url=https://site.localhost:$site_port/" "flags=${page[*]} --release-path /version --release-text" release=2a7d410
 job RED 2a7d410 'does not show the tag 1f0c9e2' workflows/github/smoke.yml "url=https://site.localhost:$site_port/" "flags=${page[*]} --release-path /version --release-text" release=1f0c9e2
-job RED 2a7d410 'answers 404 instead of 200' workflows/forgejo/smoke.yml "url=https://site.localhost:$site_port/nowhere" "flags=${page[*]}"
+job RED 2a7d410 'answers with status 404 instead of 200' workflows/forgejo/smoke.yml "url=https://site.localhost:$site_port/nowhere" "flags=${page[*]}"
 
 TAGALONG_SECRET=whsec_$(openssl rand -base64 32)
 job RED 2a7d410 'with 401' workflows/github/deploy.yml service=demo tag=1f0c9e2

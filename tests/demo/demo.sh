@@ -152,7 +152,7 @@ bad_release() {
     tagalong deploy demo "$bad" | shown || code=$?
     expect "the exit code" 10 "$code"
     expect "what the proxy serves" "$better" "$(page /version)"
-    tell "exit code $code: rolled back, and $better serves again"
+    tell "exit code $code: rolled back, and the previous release $better was restored"
 }
 
 nothing_moves() {

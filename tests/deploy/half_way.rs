@@ -45,7 +45,13 @@ async fn v2_is_back(world: &World, stopped: &str, rollback: &str, outcome: &str)
     assert_eq!(ended["outcome"], outcome, "{ended}\n{}", world.server().journal(rollback).await);
     is_cancelled(&world.server().outcome(stopped).await, true, false);
     assert_eq!((world.running(), world.env()), ("v2".into(), world.env_of("v2")));
-    assert!(world.server().journal(rollback).await.contains(&format!("{stopped} was stopped half-way")));
+    assert!(
+        world
+            .server()
+            .journal(rollback)
+            .await
+            .contains(&format!("{stopped} was stopped for this rollback while it was changing the stack"))
+    );
     assert_eq!(world.hold().await.map(|(by, ..)| by).as_deref(), Some(rollback));
 }
 
@@ -181,7 +187,7 @@ async fn it_is_cancelled_while_it_waits() {
     let pipe = world.files_are_read().await;
     let rollback = world.server().roll_back(json!({"tag": "v5"})).await;
     let (status, answer) = world.server().post(&format!("/api/v1/deployments/{rollback}/cancel"), json!({})).await;
-    assert!(status == 200 && answer.to_string().contains("at its turn"), "{answer}");
+    assert!(status == 200 && answer.to_string().contains("when its turn comes"), "{answer}");
     assert_eq!(world.server().show(&rollback).await["state"], "waiting");
     world.unblock_files(Some(pipe));
     v2_is_back(&world, &stopped, &rollback, "cancelled").await;

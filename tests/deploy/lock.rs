@@ -55,7 +55,7 @@ async fn a_stranger_is_named_and_waited_for() {
     let before = world.containers();
     let stranger = Stranger::hold(&world);
     let named = format!("process {} (sleep 600)", stranger.child.id());
-    let words = ["is locked by", &named, "It is waited for, at most 3600 s (max_wait_s)"];
+    let words = ["is locked by", &named, "Waiting for the lock, for at most 3600 s (max_wait_s)"];
     let given_up = world.server().deploy("v3").await;
     says(&world, &given_up, &words).await;
     let (status, answer) = world.server().post(&format!("/api/v1/deployments/{given_up}/cancel"), json!({})).await;
@@ -83,7 +83,7 @@ async fn an_order_of_its_own_is_waited_for_without_end() {
     assert_eq!(world.server().outcome(&id).await["outcome"], "live");
     let lock = process::HostLock::take(&world.path("stack"), &id, Duration::from_secs(10)).await.expect("the lock");
     let (began, rollback) = (Instant::now(), world.server().roll_back(json!("previous")).await);
-    says(&world, &rollback, &["is still locked for another order"]).await;
+    says(&world, &rollback, &["is still locked by another order"]).await;
     until("a stranger would not be waited for any more", || began.elapsed() > WAIT * 2).await;
     let shown = world.server().show(&rollback).await;
     assert_eq!(shown["state"], "running", "{shown}");
@@ -131,7 +131,7 @@ async fn a_recovery_waits_for_a_lock_file_that_cannot_be_opened() {
     world.disarm("up@v2");
     let immutable = Immutable::make(world.path("stack/.tagalong.lock"));
     world.start().await;
-    says(&world, &id, &["cannot be opened", "What was changed waits for that"]).await;
+    says(&world, &id, &["cannot be opened", "The rollback of what was changed waits for the lock"]).await;
     drop(immutable);
     let ended = world.server().outcome(&id).await;
     assert_eq!((ended["outcome"].as_str(), world.running().as_str()), (Some("live"), "v2"), "{ended}");

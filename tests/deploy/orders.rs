@@ -51,6 +51,39 @@ async fn of_those_who_wait_the_newest_is_carried_out() {
     world.finish().await;
 }
 
+/// It is measured how long the page is away while compose replaces the container, and told beside the last times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_the_page_was_away_is_told_and_decides_nothing() {
+    let world = World::landed(&Settings::default()).await;
+    for (tag, outcome) in [("v2", "live"), ("v3", "rolled_back")] {
+        world.arm(&format!("up@{tag}"), "hang");
+        world.arm(&format!("health@{tag}"), "hang");
+        if outcome == "rolled_back" {
+            world.arm(&format!("page@{tag}"), "fail");
+        }
+        let id = world.server().deploy(tag).await;
+        world.reached(&format!("up@{tag}")).await;
+        // The old container is gone, and that is noticed; then that the new one is there.
+        for (seen, then) in [("away", "up"), ("back", "health")] {
+            world.forget(seen);
+            world.reached(seen).await;
+            world.disarm(&format!("{then}@{tag}"));
+        }
+        is_outcome(&world.server().outcome(&id).await, outcome);
+        let shown = world.server().show(&id).await;
+        let number = |name: &str| shown["away"][name].as_u64().unwrap_or_else(|| panic!("{name}: {shown}"));
+        let (requests, failed) = (number("requests"), number("failed"));
+        assert!(failed >= 1 && requests > failed && number("away_ms") > 0 && shown["away"]["is_away"] == false, "{shown}");
+        let journal = world.server().journal(&id).await;
+        let told = journal.lines().find(|line| line.contains("the page answered again after")).expect(&journal);
+        assert!(told.contains(&format!(": {failed} of {requests} requests failed")), "{told}");
+        assert!(outcome == "live" || told.contains("(away in the deployments before: "), "{told}");
+    }
+    let metrics = world.server().text("/metrics").await;
+    assert!(metrics.contains("tagalong_page_away_seconds{service=\"web\"}"), "{metrics}");
+    world.finish().await;
+}
+
 /// v2 is being undone, which nothing interrupts; a rollback waits behind it. A question must not take its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dry_run_or_an_adoption_takes_nobodys_place() {
@@ -116,7 +149,7 @@ async fn an_undo_hook_that_fails_stops_the_undo() {
     world.arm("undo", "fail");
     let failed = deploy(&world, "v2").await;
     is_outcome(&failed, "rollback_failed");
-    assert!(failed["and"].as_str().unwrap().contains("the undo-hook ended with status 1"), "{failed}");
+    assert!(failed["and"].as_str().unwrap().contains("the undo-hook exited with code 1"), "{failed}");
     assert_eq!((world.running(), world.env()), ("v2".into(), world.env_of("v1")));
     world.disarm("undo");
     is_outcome(&roll_back(&world, json!("previous")).await, "live");
@@ -275,7 +308,7 @@ async fn a_first_release_that_does_not_hold_is_broken() {
     let broken = deploy(&world, "v2").await;
     is_outcome(&broken, "broken");
     let runs = broken["runs"].as_str().unwrap();
-    assert!(runs.contains("the pin has its old bytes back") && runs.contains("site-web-1"), "{broken}");
+    assert!(runs.contains("the pin was restored to its previous content") && runs.contains("site-web-1"), "{broken}");
     assert_eq!((world.running(), world.env()), ("v2".into(), ENV.into()));
     world.land("v3").await;
     assert_eq!(world.running(), "v3");
@@ -356,7 +389,7 @@ async fn a_fault_that_the_page_had_before_undoes_nothing() {
     world.arm("page@v2", "fail");
     let left = deploy(&world, "v2").await;
     is_outcome(&left, "needs_operator");
-    assert!(left["why"].as_str().unwrap().contains("It was so before the deployment"), "{left}");
+    assert!(left["why"].as_str().unwrap().contains("The page had this fault before the deployment"), "{left}");
     assert_eq!(world.running(), "v2");
     world.finish().await;
 }
@@ -640,7 +673,7 @@ async fn recovery_ends_nothing_that_belongs_to_a_living_server() {
     let second = Server::start(copy.path()).await;
     // The line is written when it has looked for what it may end; from then on it waits for the lock.
     let file = format!("sqlite://{}", copy.path().join("data/tagalong.db").display());
-    let said = "SELECT text FROM lines WHERE text LIKE '%was ended while it carried this out%'";
+    let said = "SELECT text FROM lines WHERE text LIKE '%tagalong was stopped during this deployment%'";
     let mut record = <sqlx::AnyConnection as sqlx::Connection>::connect(&file).await.expect("the copy");
     while sqlx::query(said).fetch_optional(&mut record).await.expect("an answer").is_none() {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -669,7 +702,7 @@ async fn docker_is_not_waited_for_without_end() {
     world.arm("daemon", "fail");
     let ended = world.server().outcome(&id).await;
     is_outcome(&ended, "rollback_failed");
-    assert!(ended["and"].as_str().unwrap().contains("it was waited for since 20"), "{ended}");
+    assert!(ended["and"].as_str().unwrap().contains("tagalong waited for it since 20"), "{ended}");
     assert_eq!(world.env(), world.env_of("v1"));
     world.disarm("daemon");
     world.disarm("up@v2");
@@ -735,7 +768,10 @@ async fn a_dead_container_makes_room_for_the_new_one() {
         world.disarm("daemon");
         is_outcome(&world.server().outcome(&id).await, "live");
         let journal = world.server().journal(&id).await;
-        assert!(journal.contains("site-web-1 is removed by force") && journal.contains("site-web-1 gets its name back"), "{journal}");
+        assert!(
+            journal.contains("removing site-web-1 by force") && journal.contains("renaming a container back to site-web-1"),
+            "{journal}"
+        );
         assert!(!journal.contains("0123456789ab_site-web-1 is removed"), "{journal}");
         assert!(!world.state().to_string().contains("0123456789ab"), "{}", world.state());
         assert_eq!(world.running(), "v2");
@@ -791,7 +827,10 @@ async fn an_edit_does_not_stop_an_undo() {
     is_outcome(&world.server().outcome(&id).await, "rolled_back");
     assert_eq!((world.running(), world.env()), ("v1".into(), world.env_of("v1").replace("COLOUR=red", "COLOUR=black")));
     let journal = world.server().journal(&id).await;
-    assert!(journal.contains("was edited meanwhile (services.") && journal.contains("come up with it as it is now"), "{journal}");
+    assert!(
+        journal.contains("was edited meanwhile (services.") && journal.contains("are started with the stack as it is now"),
+        "{journal}"
+    );
     world.disarm("page@v2");
     world.finish().await;
 }
@@ -888,7 +927,7 @@ async fn what_an_ended_deployment_left_behind_is_no_obstacle() {
 async fn a_second_server_over_the_same_data_is_refused() {
     let world = World::landed(&Settings::default()).await;
     let said = Server::refuses_to_start(&world.path("tagalong.toml"));
-    assert!(said.contains("Another tagalong uses the data folder"), "{said}");
+    assert!(said.contains("is in use by another tagalong"), "{said}");
     world.finish().await;
 }
 
@@ -918,7 +957,7 @@ async fn what_the_release_before_had_is_told_from_what_is_new() {
     let third = deploy(&world, "v3").await;
     is_outcome(&third, "rolled_back");
     let said = world.server().journal(third["id"].as_str().unwrap_or_default()).await;
-    assert!(said.contains("(new since v2)") && said.contains("(known: v2 has it too)"), "{said}");
+    assert!(said.contains("(new since v2)") && said.contains("(known: v2 had it too)"), "{said}");
     world.disarm("page@v3");
     world.finish().await;
 }

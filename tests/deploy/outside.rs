@@ -33,6 +33,11 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// Whether it only asks if anybody answers. What a story is told to wait for, or fail of, is not for it.
+    pub(crate) fn is_watcher(&self) -> bool {
+        self.header("user-agent").iter().any(|agent| agent.contains("(availability)"))
+    }
+
     /// The values of a header.
     pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         self.head.iter().filter_map(|line| line.split_once(": ")).filter(|(key, _)| *key == name).map(|(_, value)| value).collect()

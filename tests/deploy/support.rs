@@ -129,14 +129,18 @@ impl Server {
 
     /// The whole journal of an ended deployment.
     pub(crate) async fn journal(&self, id: &str) -> String {
-        let answer = self.http.get(format!("http://tagalong/api/v1/deployments/{id}/log")).send().await.expect("an answer");
+        self.text(&format!("/api/v1/deployments/{id}/log")).await
+    }
+
+    /// The text that is answered for a path.
+    pub(crate) async fn text(&self, path: &str) -> String {
+        let answer = self.http.get(format!("http://tagalong{path}")).send().await.expect("an answer");
         answer.text().await.expect("a body")
     }
 
     /// What the journal holds by now.
     pub(crate) async fn journal_so_far(&self, id: &str) -> String {
-        let answer = self.http.get(format!("http://tagalong/api/v1/deployments/{id}/log?follow=false")).send().await.expect("an answer");
-        answer.text().await.expect("a body")
+        self.text(&format!("/api/v1/deployments/{id}/log?follow=false")).await
     }
 
     /// Orders something and gives its id; it must be accepted.

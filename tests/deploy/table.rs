@@ -210,7 +210,7 @@ async fn fails(place: Place) {
     let was_met = if place.point == FILES { ended.to_string().contains("stack/.env failed") } else { world.was_met(place.point) };
     assert!(was_met, "{ended}");
     if place.step == "after_hook" {
-        assert!(ended["warnings"].to_string().contains("the after-hook ended with status 1"), "{ended}");
+        assert!(ended["warnings"].to_string().contains("the after-hook exited with code 1"), "{ended}");
     }
     drop((early, late));
     world.finish().await;
@@ -244,7 +244,7 @@ async fn hangs_at_the_database(place: Place) {
     } else {
         world.disarm(stop);
     }
-    until("the run gives up", || world.server().log().contains("this run ends without an outcome")).await;
+    until("the run gives up", || world.server().log().contains("this run ended without an outcome")).await;
     drop(lock);
     judge(&world, &before, &id, &when_it_hangs(place)).await;
     world.finish().await;
@@ -345,7 +345,7 @@ async fn docker_goes_away(place: Place) {
     world.disarm("daemon");
     judge(&world, &before, &id, &when_it_is_killed(place)).await;
     let journal = world.server().journal(&id).await;
-    let said = ["Docker was away", "Docker answers again"];
+    let said = ["Docker was unavailable", "Docker answers again"];
     assert!(said.iter().any(|words| journal.contains(words)), "{journal}");
     assert_eq!(world.containers()["web"]["state"], "running");
     world.finish().await;

@@ -87,12 +87,12 @@ async fn a_sync_without_its_remote() {
     let config = Plan::new("pod").write(&place);
     let unplugged = place.unplug();
     let (code, said) = tagalong(&config, &["data", "sync", "--once", "--", "echo", "started"]);
-    assert!(code == 1 && said.contains("The dataset notes is not there") && !said.contains("started"), "{code} {said}");
+    assert!(code == 1 && said.contains("The dataset notes is not available") && !said.contains("started"), "{code} {said}");
     let waiting = Process::start(&config, &["data", "sync"]);
-    until("the first try", async || waiting.log().contains("it is tried again in").then_some(())).await;
+    until("the first try", async || waiting.log().contains("trying again in").then_some(())).await;
     assert_eq!(waiting.terminate().await.code(), Some(143));
     let waiting = Process::start(&config, &["data", "sync", "--", "sh", "-c", "echo the app has started"]);
-    until("the first try", async || waiting.log().contains("it is tried again in").then_some(())).await;
+    until("the first try", async || waiting.log().contains("trying again in").then_some(())).await;
     drop(unplugged);
     until("the app", async || waiting.log().contains("the app has started").then_some(())).await;
     let unplugged = place.unplug();
@@ -118,7 +118,7 @@ async fn the_daemon_pushes_and_follows() {
     until("the load", async || (status(&config)["loaded"] == json!(theirs)).then_some(())).await;
     // A second one on the same folder is refused, by name.
     let (code, said) = tagalong(&config, &["data", "daemon"]);
-    assert!(code == 1 && said.contains("Another tagalong uses the data folder"), "{said}");
+    assert!(code == 1 && said.contains("is in use by another tagalong"), "{said}");
     let last = commit(&checkout, &[("notes/last.md", "last\n")]);
     assert_eq!(daemon.terminate().await.code(), Some(0));
     assert_eq!(place.tip(), last);
@@ -206,7 +206,7 @@ async fn a_reload_ends_with_who_serves_it() {
     let (code, said) = run(&["reload", "notes", "--commit", &new, "--all-peers"]).await;
     assert!(code == 0 && said.contains("fast-forwarded") && said.contains(&new), "{code} {said}");
     let (code, said) = run(&["reload", "notes", "--commit", "0123456789012345678901234567890123456789"]).await;
-    assert!(code == 19 && said.contains("is not in what is loaded"), "{code} {said}");
+    assert!(code == 19 && said.contains("is not part of the loaded data"), "{code} {said}");
     let (code, said) = run(&["reload", "other"]).await;
     assert!(code == 1 && said.contains("There is no dataset other"), "{code} {said}");
     let (code, said) = run(&["data", "status"]).await;

@@ -93,7 +93,7 @@ async fn a_pod_that_was_away_gets_the_newest_when_it_is_back() {
     assert_eq!((owed.as_array().unwrap().len(), &owed[0]["peer"], &owed[0]["commit"]), (1, &json!(url), &json!(newest)));
     assert!(first.metrics().await.contains("tagalong_dataset_peers_owed{dataset=\"notes\"} 1"));
     let (_, ready) = first.local(reqwest::Method::GET, "/readyz", None).await;
-    assert_eq!(ready["notes"], json!(["1 peer of notes is owed a commit."]));
+    assert_eq!(ready["notes"], json!(["1 peer of notes has not been told about a commit yet."]));
     first.stop().await;
     let first = Server::start(file).await;
     let owed: Value = first.dataset().await["owed"].clone();
@@ -202,7 +202,10 @@ async fn a_peer_that_hangs_refuses_or_wants_silence_delays_nobody() {
     assert!(of_busy[1] - of_busy[0] >= SILENCE, "{of_busy:?}");
     assert!(is_owed(&first.dataset().await, &hangs.url));
     let (_, ready) = first.local(reqwest::Method::GET, "/readyz", None).await;
-    let notes = ["2 peers of notes are owed a commit.", "1 peer of notes refuses the commit that it is owed and waits for a person."];
+    let notes = [
+        "2 peers of notes have not been told about a commit yet.",
+        "1 peer of notes refuses to be told about a commit; a person must look at it.",
+    ];
     assert_eq!(ready["notes"], json!(notes));
     // The next commit is another question.
     let newer = place.push(&[("notes/three.md", "three\n")]);

@@ -39,7 +39,7 @@ async fn a_published_link_that_leads_outside_is_said() {
     let new = place.push(&[]);
     let (status, answer) = server.reload(&json!({ "commitHash": new })).await;
     assert_eq!((status, &answer["loaded"]), (200, &json!(new)), "{answer}");
-    assert!(answer["why"].as_str().unwrap().contains("lead out of it, to files of this host: notes/host."), "{answer}");
+    assert!(answer["why"].as_str().unwrap().contains("point outside it, to files of this host: notes/host."), "{answer}");
     assert_eq!(server.dataset().await["outward"], json!(["notes/host"]));
     server.stop().await;
 }
@@ -59,7 +59,7 @@ async fn readers_get_a_whole_worktree_or_keep_the_old_one() {
         let (status, answer) = server.reload(&json!({ "commitHash": bad })).await;
         assert_eq!((status, &answer["code"]), (502, &json!("not_loaded")), "{answer}");
         let detail = answer["detail"].as_str().unwrap();
-        assert!(detail.contains("notes/bad.md") && detail.contains(&format!("Readers have {second} again.")), "{detail}");
+        assert!(detail.contains("notes/bad.md") && detail.contains(&format!("Readers see {second} again.")), "{detail}");
         assert_eq!((served(&place), app.commit().await), (second.clone(), second.clone()));
     }
     let shown = server.dataset().await;
@@ -107,7 +107,7 @@ async fn a_check_that_says_no_keeps_readers_where_they_are() {
     let bad = place.push(&[("notes/two.md", "forbidden\n")]);
     let (status, answer) = server.reload(&json!({})).await;
     assert_eq!((status, &answer["code"]), (502, &json!("not_loaded")));
-    assert_eq!(answer["detail"], format!("The check of {bad} says no: the word is there."));
+    assert_eq!(answer["detail"], format!("The check of {bad} failed: the word is there."));
     assert_eq!((served(&place), app.version().await["loads"].clone()), (before, json!(0)));
     let good = place.push(&[("notes/two.md", "allowed\n")]);
     assert_eq!(server.reload(&json!({})).await.0, 200);
@@ -134,10 +134,10 @@ async fn every_way_not_to_load_is_one_sentence() {
     for (table, parts) in [
         (on_change(&format!("url = {:?}\ndeadline_s = 0.3", hangs.url)), vec![hangs.url.clone(), "did not answer within 0.3 s.".into()]),
         (on_change(&format!("url = {nobody:?}\nretries = 1")), vec![nobody.clone(), "cannot be reached".into()]),
-        (on_change(&format!("url = {:?}", refuses.url)), vec![format!("The app answers 403 at {}: not for you.", refuses.url)]),
+        (on_change(&format!("url = {:?}", refuses.url)), vec![format!("The app answered 403 at {}: not for you.", refuses.url)]),
         (
             on_change("argv = [\"sleep\", \"1000\"]\ndeadline_s = 0.3"),
-            vec!["The program on_change.argv failed: it did not end within".into()],
+            vec!["The program on_change.argv failed: it did not finish within".into()],
         ),
         (on_change("argv = [\"sh\", \"-c\", \"echo no >&2; exit 1\"]"), vec!["The program on_change.argv failed: no.".into()]),
         (on_change("argv = [\"/no/such/program\"]"), vec!["could not be started".into()]),
@@ -148,11 +148,11 @@ async fn every_way_not_to_load_is_one_sentence() {
             on_change("container = \"tagalong-no-such-container\""),
             vec!["could not be sent to the container tagalong-no-such-container".into()],
         ),
-        (verify(&format!("url = {:?}\njson = \"/commit\"", page.url)), vec!["is no JSON, it begins with \"<html>hi</html>\"".into()]),
+        (verify(&format!("url = {:?}\njson = \"/commit\"", page.url)), vec!["is not JSON; it begins with \"<html>hi</html>\"".into()]),
         (verify(&format!("url = {:?}\nheader = \"x-commit\"", page.url)), vec!["has no header x-commit".into()]),
         (verify(&format!("url = {:?}\ntext = true", page.url)), vec!["<html>hi</html>, not ".into()]),
         (verify(&format!("url = {:?}\ntext = true", refuses.url)), vec!["answers 403".into()]),
-        (verify(&format!("url = {:?}\ntext = true", hangs.url)), vec!["does not serve the new data after 0.3 s".into()]),
+        (verify(&format!("url = {:?}\ntext = true", hangs.url)), vec!["did not serve the new data within 0.3 s".into()]),
     ] {
         println!("{table}");
         let server = Server::start(Plan::new("pod").table(&table).write(&place)).await;

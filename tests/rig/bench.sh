@@ -27,5 +27,6 @@ port=$("$here/registry.sh" up --dir "$dir" | tail -n 1)
 tagalong=${CARGO_TARGET_DIR:-$root/target}/release/tagalong
 "$root/bench/deploy.py" "$tagalong" "$port" "${1-20}"
 "$root/bench/door.py" "$tagalong" "$port"
+"$root/bench/followers.py" "$tagalong" "$port"
 "$root/bench/smoke.py" "$tagalong" "${1-20}"
 (cd "$root" && cargo bench --locked --bench data)

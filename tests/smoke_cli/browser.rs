@@ -49,12 +49,12 @@ fn chromium_reports_what_scripts_do() {
     let rules = rules_of(&looked);
     let has = |start: &str| rules.iter().filter(|rule| rule.starts_with(start)).count();
     for (start, count) in [
-        ("blocked_asset A browser does not load http://a.test/a.css", 1),
+        ("blocked_asset Browsers do not load http://a.test/a.css", 1),
         // What the page itself says is listed once, although both saw it.
-        ("browser_blocked Chromium does not load http://a.test/a.css", 0),
-        ("browser_blocked Chromium does not load http://a.test/api", 1),
-        ("browser_exception A script of the page fails: Error: boom", 1),
-        ("browser_console The page writes to the console: no Object luck", 1),
+        ("browser_blocked Chromium blocked http://a.test/a.css", 0),
+        ("browser_blocked Chromium blocked http://a.test/api", 1),
+        ("browser_exception A script on the page failed: Error: boom", 1),
+        ("browser_console The page logged an error to the console: no Object luck", 1),
         ("browser_failed", 0),
     ] {
         assert_eq!(has(start), count, "{start}: {rules:#?}");
@@ -87,7 +87,7 @@ fn every_way_in_which_scripts_ask_over_http_is_seen() {
     let place = Place(tempfile::tempdir().unwrap());
     let rules = rules_of(&place.look(&site, &["--json"]));
     for path in ["http://a.test/xhr", "http://a.test/events", "http://a.test/beacon", "ws://a.test/socket", "http://a.test/module.js"] {
-        let blocked = format!("browser_blocked Chromium does not load {path}");
+        let blocked = format!("browser_blocked Chromium blocked {path}");
         assert_eq!(rules.iter().filter(|rule| rule.starts_with(&blocked)).count(), 1, "{path}: {rules:#?}");
     }
     assert!(rules.iter().any(|rule| rule.starts_with("browser_exception") && rule.contains("worker.js")), "{rules:#?}");
@@ -125,11 +125,12 @@ fn a_browser_that_is_not_there_or_not_done_is_said() {
     let none = place.look(&site, &["--json", "--no-assets", "--browser-program", "/none/chromium"]);
     assert_eq!((none.status.code(), rules_of(&none)), (Some(1), vec!["browser_failed There is no browser at /none/chromium.".to_owned()]));
     let slow = place.look(&site, &["--json", "--no-assets", "--browser-deadline-s", "6"]);
-    let said = "browser_failed The page was still loading when the browser's time was over.";
+    let said = "browser_failed The page was still loading when the browser's deadline passed.";
     assert_eq!((slow.status.code(), rules_of(&slow)), (Some(1), vec![said.to_owned()]));
     let wrong = place.look(&site, &["--json", "--no-assets", "--browser-program", "/bin/true"]);
     assert!(
-        rules_of(&wrong)[0].contains("Chromium does not start. The browser ended before it was done. /bin/true ended with status 0."),
+        rules_of(&wrong)[0]
+            .contains("Chromium did not start. The browser exited before the check was finished. /bin/true exited with code 0."),
         "{:?}",
         rules_of(&wrong)
     );
@@ -222,7 +223,7 @@ fn without_a_browser_auto_is_a_note_and_true_is_an_error() {
     let auto = site.look(&["--json", "--browser=auto", "--browser-program", "/none/chromium"]);
     assert_eq!(
         (auto.status.code(), rules_of(&auto)),
-        (Some(0), vec!["not_checked No Chromium is on this host, so the page was not rendered.".to_owned()])
+        (Some(0), vec!["not_checked Chromium is not installed on this host, so the page was not rendered.".to_owned()])
     );
     let must = place.look(&site, &["--json", "--browser-program", "/none/chromium"]);
     assert_eq!(must.status.code(), Some(1));
@@ -265,7 +266,7 @@ fn dialogs_are_closed_and_told() {
     let looked = place.look(&site, &["--json", "--no-assets", "--browser-screenshots", shots.path().to_str().unwrap()]);
     let rules = rules_of(&looked);
     for says in ["alert(\"welcome\")", "confirm(\"sure?\")", "prompt(\"name?\")", "alert(\"late\")"] {
-        let dialog = format!("browser_dialog At load the page opens a dialog, {says}");
+        let dialog = format!("browser_dialog The page opens a dialog while it loads, {says}");
         assert_eq!(rules.iter().filter(|rule| rule.starts_with(&dialog)).count(), 1, "{says}: {rules:#?}");
     }
     assert!(rules.iter().any(|rule| rule.contains("answered false/null")), "{rules:#?}");
@@ -282,21 +283,21 @@ fn the_browser_goes_where_the_check_goes() {
     site.redirect("/b", at_other("/b"));
     let place = Place(tempfile::tempdir().unwrap());
     let look = |site: &Site, args: &[&str]| rules_of(&place.look(site, &[&["--json", "--no-fetch-assets"], args].concat()));
-    let kept = format!("not_checked In the browser redirects to other hosts were not followed: localhost:{}.", other.port);
+    let kept = format!("not_checked In the browser, redirects to other hosts were not followed: localhost:{}.", other.port);
     assert_eq!(look(&site, &[]), [kept]);
     assert_eq!((site.asked("/a"), other.asked("/a"), other.asked("/b")), (1, 0, 0));
     look(&site, &["--allowed-host", &format!("localhost:{}", other.port)]);
     assert_eq!((other.asked("/a"), other.asked("/b")), (1, 1));
     // Where the page itself goes.
     for (script, rule, wanted) in [
-        (format!("location = '{}'", at_other("/c")), "redirect_elsewhere", "In the browser the page leads to https://localhost:"),
+        (format!("location = '{}'", at_other("/c")), "redirect_elsewhere", "In the browser, the page leads to https://localhost:"),
         (
             "location = 'http://a.test/'".to_owned(),
             "redirect_to_http",
-            "In the browser the page sends its visitors from https to http://a.test/",
+            "In the browser, the page sends its visitors from https to http://a.test/",
         ),
-        ("setTimeout(() => location.replace('http://a.test/'), 200)".to_owned(), "redirect_to_http", "In the browser the page sends"),
-        ("location = '/in'".to_owned(), "redirect_elsewhere", "In the browser the page leads to https://localhost:"),
+        ("setTimeout(() => location.replace('http://a.test/'), 200)".to_owned(), "redirect_to_http", "In the browser, the page sends"),
+        ("location = '/in'".to_owned(), "redirect_elsewhere", "In the browser, the page leads to https://localhost:"),
     ] {
         let site = Site::new(format!("<!doctype html><title>x</title><link rel=icon href=data:,><script>{script}</script>"));
         site.redirect("/in", at_other("/in"));

@@ -47,7 +47,7 @@ fn the_reference_is_made_from_the_catalogue() {
 
 #[test]
 fn the_annotated_configuration_is_made_from_the_catalogue() {
-    let after = "# What keeps the page from being seen stays an error where nothing else is one: a page that nobody saw does not pass.";
+    let after = "# A fault that keeps the page from being seen remains an error when nothing else is one: an unseen page does not pass.";
     is_written("config/tagalong.toml", after, &levels());
     let table = toml::from_str(&format!("url = \"https://site.test/\"\n[rules]\n{}", levels().replace("# ", ""))).unwrap();
     let read = Smoke::from_table(table, Path::new("/")).unwrap().plan.rules;

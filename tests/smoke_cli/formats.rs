@@ -199,7 +199,7 @@ fn the_summary_goes_where_the_runner_wants_it() {
     look_with(&site, &[], &[("GITHUB_STEP_SUMMARY", &file("none.md"))]);
     assert!(!site.path("none.md").exists(), "it was not asked for");
     let lost = look_with(&site, &["--format", "github"], &[("GITHUB_STEP_SUMMARY", "/none/s.md")]);
-    assert!(lost.status.code() == Some(1) && err(&lost).contains("The step summary cannot be written"), "{}", err(&lost));
+    assert!(lost.status.code() == Some(1) && err(&lost).contains("The step summary could not be written"), "{}", err(&lost));
 }
 
 #[test]
@@ -219,10 +219,10 @@ fn people_read_what_is_wrong_by_rule() {
     let said = out(&site.look(&[]));
     let lines: Vec<&str> = said.lines().collect();
     let at = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start} is not in {said}"));
-    let blocked = at("  ✗ blocked_asset (2): a browser does not load it");
+    let blocked = at("  ✗ blocked_asset (2): browsers do not load it");
     assert!(lines[blocked + 1].contains("http://a.test/a.css") && lines[blocked + 2].contains("http://a.test/b.js"), "{said}");
     assert!(lines[blocked + 3].starts_with("      → Write https:// instead of http://"), "{said}");
-    assert!(at("  ✗ upgraded_asset: a browser asks for it over https instead") > blocked);
+    assert!(at("  ✗ upgraded_asset: browsers request it over https instead") > blocked);
     assert_eq!(*lines.last().unwrap(), "✗ the page does not pass: 3 errors");
 }
 

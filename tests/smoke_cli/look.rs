@@ -14,7 +14,7 @@ fn a_good_page_passes() {
     let looked = site.look(&["--release", "1f0c9e2", "--release-text", "--body", "release [0-9a-f]+"]);
     let said = out(&looked);
     assert_eq!(looked.status.code(), Some(0), "{said}{}", err(&looked));
-    assert!(said.contains("status 200") && said.contains(", good for ") && said.ends_with("✓ the page passes\n"), "{said}");
+    assert!(said.contains("status 200") && said.contains(", valid for ") && said.ends_with("✓ the page passes\n"), "{said}");
     let old = site.look(&["--release", "2a7d410", "--release-text", "--json"]);
     let report: Value = serde_json::from_str(&out(&old)).unwrap();
     assert_eq!((old.status.code(), &report["findings"][0]["rule"]), (Some(3), &"release".into()), "{report:#}");
@@ -26,21 +26,21 @@ fn bad_input_is_one_sentence() {
     let missing = site.path("none.toml").display().to_string();
     for (args, code, said) in [
         (vec!["smoke", "ftp://x/"], 2, "it must begin with https:// or http://, not ftp:"),
-        (vec!["smoke", "https://u:p@x/"], 2, "no credential belongs into an address"),
+        (vec!["smoke", "https://u:p@x/"], 2, "an address must not contain a credential"),
         (vec!["smoke", "https://x/", "--within-s", "99999"], 2, "it must be 0 to 3600 seconds"),
         (vec!["smoke", "https://x/", "--body", "("], 2, "body: "),
         (vec!["smoke", "https://x/", "--release", "1"], 2, "give --release TAG and where the page shows it"),
-        (vec!["smoke", "https://x/", "--output", "pdf=x"], 2, "there is no format pdf; it is human, json, junit"),
+        (vec!["smoke", "https://x/", "--output", "pdf=x"], 2, "there is no format pdf; choose one of human, json, junit"),
         (vec!["smoke", "https://x/", "--header", "X"], 2, "write NAME: VALUE"),
         (vec!["smoke", "https://x/", "--rule", "headers=off"], 2, "there is no rule \"headers\"; did you mean header?"),
         (vec!["smoke", "https://x/", "--rule", "body=loud"], 2, "must be off, note, warning or error"),
         (vec!["smoke", "https://x/", "--rule", "setup=off"], 2, "setup cannot be off"),
-        (vec!["smoke", "https://x/", "--rule", "body"], 2, "write both sides of an equals sign"),
-        (vec!["smoke", "https://x/", "--rule", "body=off", "--rule", "body=note"], 2, "--rule names body twice"),
-        (vec!["smoke", "https://x/", "--expect-json", "status=ok"], 2, "\"status\" is no JSON pointer"),
-        (vec!["smoke", "https://x/", "--http-version", "3"], 2, "\"3\" is none of any, 1.1, 2"),
+        (vec!["smoke", "https://x/", "--rule", "body"], 2, "write NAME=VALUE"),
+        (vec!["smoke", "https://x/", "--rule", "body=off", "--rule", "body=note"], 2, "--rule gives body twice"),
+        (vec!["smoke", "https://x/", "--expect-json", "status=ok"], 2, "\"status\" is not a JSON pointer"),
+        (vec!["smoke", "https://x/", "--http-version", "3"], 2, "\"3\" is not one of any, 1.1, 2"),
         (vec!["smoke", "https://x/", "--samples", "0"], 2, "0 is out of range: it must be 1 to 20"),
-        (vec!["smoke", "https://x/", "--allowed-host", "https://x"], 2, "\"https://x\" is no host"),
+        (vec!["smoke", "https://x/", "--allowed-host", "https://x"], 2, "\"https://x\" is not a host"),
         (vec!["smoke", "https://x/", "--no-fetch-assets", "--concurrency", "2"], 2, "cannot be used with"),
         (vec!["smoke", "--service", "web", "--config", &missing], 1, "it cannot be read"),
         (vec!["smoke", "--explain", "latencies"], 2, "there is no rule \"latencies\"; `tagalong smoke --explain` lists them all."),
@@ -50,9 +50,9 @@ fn bad_input_is_one_sentence() {
         (vec!["smoke", "example.com:8443/de"], 2, "write https://example.com:8443/de"),
         (vec!["smoke", "localhost"], 2, "write https://localhost"),
         (vec!["smoke", "mailto:a@example.com"], 2, "it must begin with https:// or http://, not mailto:"),
-        (vec!["smoke", "https://x/", "--connect-to", "bad"], 2, "\"bad\" is no place to connect to: write HOST:PORT"),
+        (vec!["smoke", "https://x/", "--connect-to", "bad"], 2, "\"bad\" is not a place to connect to: write HOST:PORT"),
         (vec!["smoke", "https://x/", "--connect-to", "bad:0"], 2, "write HOST:PORT"),
-        (vec!["smoke", "https://x/", "--user", "me"], 2, "needs a password too: give password_file or password_env"),
+        (vec!["smoke", "https://x/", "--user", "me"], 2, "needs a password as well: set password_file or password_env"),
     ] {
         let refused = run(&args, &[]);
         assert_eq!(refused.status.code(), Some(code), "{args:?}: {}", err(&refused));
@@ -85,7 +85,7 @@ fn a_service_is_looked_at_as_configured() {
     let looked = run(&["smoke", "--service", "web", "--config", &config], &[]);
     assert_eq!(looked.status.code(), Some(0), "{}{}", out(&looked), err(&looked));
     let both = run(&["smoke", "--service", "web", "--config", &config, "--body", "x", "--rule", "body=off"], &[]);
-    assert!(err(&both).contains("leave out --body, --rule."), "{}", err(&both));
+    assert!(err(&both).contains("remove --body, --rule."), "{}", err(&both));
     let none = run(&["smoke", "--service", "db", "--config", &config], &[]);
     assert!(err(&none).contains("There is no service db"), "{}", err(&none));
 }
@@ -164,5 +164,5 @@ fn the_kind_of_address_that_takes_no_connection_is_named() {
     }
     let finding = &one["findings"][0];
     assert_eq!((&finding["rule"], &finding["severity"]), (&"address_family".into(), &"note".into()), "{one:#}");
-    assert!(finding["message"].as_str().unwrap().contains("stands for 127.0.0.1 and ::1, and ::1 (IPv6) takes no connection"), "{one:#}");
+    assert!(finding["message"].as_str().unwrap().contains("resolves to 127.0.0.1 and ::1, but connecting to ::1 (IPv6) failed"), "{one:#}");
 }

@@ -57,7 +57,7 @@ pub enum HotError<E: std::error::Error + 'static> {
     #[error("The data in {0} cannot be read: {1}.")]
     Data(PathBuf, #[source] std::io::Error),
     /// The build did not hold.
-    #[error("The data of {commit} does not load: {source}")]
+    #[error("The data of commit {commit} could not be loaded: {source}")]
     Build {
         /// The commit.
         commit: String,
@@ -65,7 +65,10 @@ pub enum HotError<E: std::error::Error + 'static> {
         source: E,
     },
     /// The checkout moved during every try.
-    #[error("The data in {0} moved {TRIES} times while it was read; publish it as worktrees, which do not move.")]
+    #[error(
+        "The data in {0} changed {TRIES} times while it was being read; set publish = \"worktree\", so that readers see folders that \
+        never change."
+    )]
     Moving(PathBuf),
 }
 
@@ -154,12 +157,12 @@ pub struct Published {
 /// When nothing is there, or no commit can be told from it.
 pub fn published(at: &Path) -> std::io::Result<Published> {
     let dir = at.canonicalize()?;
-    let commit = if dir.join(".git").exists() { head(&dir)? } else { named(&dir).ok_or_else(|| not_told("it is no checkout"))? };
+    let commit = if dir.join(".git").exists() { head(&dir)? } else { named(&dir).ok_or_else(|| not_told("it is not a git checkout"))? };
     Ok(Published { dir, commit })
 }
 
 fn not_told(why: &str) -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::InvalidData, format!("{why}, so no commit can be told"))
+    std::io::Error::new(std::io::ErrorKind::InvalidData, format!("the commit cannot be determined: {why}"))
 }
 
 /// A worktree without a repository is called after its commit.
@@ -181,11 +184,11 @@ fn head(dir: &Path) -> std::io::Result<String> {
         dot_git
     } else {
         let text = std::fs::read_to_string(&dot_git)?;
-        dir.join(text.trim().strip_prefix("gitdir: ").ok_or_else(|| not_told(".git names no folder"))?)
+        dir.join(text.trim().strip_prefix("gitdir: ").ok_or_else(|| not_told(".git does not name a folder"))?)
     };
     let head = std::fs::read_to_string(git_dir.join("HEAD"))?;
     let Some(name) = head.trim().strip_prefix("ref: ") else {
-        return is_commit(head.trim()).then(|| head.trim().to_owned()).ok_or_else(|| not_told("HEAD names neither commit nor branch"));
+        return is_commit(head.trim()).then(|| head.trim().to_owned()).ok_or_else(|| not_told("HEAD names neither a commit nor a branch"));
     };
     let common = std::fs::read_to_string(git_dir.join("commondir")).map_or(git_dir.clone(), |text| git_dir.join(text.trim()));
     let loose = std::fs::read_to_string(common.join(name)).unwrap_or_default();

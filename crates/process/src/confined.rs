@@ -67,12 +67,14 @@ impl Confinement {
         let start = move || {
             let _inside = runtime.enter();
             match rules.restrict_self().map_err(std::io::Error::other)?.ruleset {
-                RulesetStatus::NotEnforced => Err(std::io::Error::other("this kernel cannot confine it (Landlock)")),
+                RulesetStatus::NotEnforced => {
+                    Err(std::io::Error::other("the kernel does not support Landlock, so the program cannot be confined"))
+                }
                 RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => command.spawn(),
             }
         };
         let ended = std::thread::Builder::new().name("confined".to_owned()).spawn(start)?.join();
-        ended.unwrap_or_else(|_| Err(std::io::Error::other("the thread that starts it ended")))
+        ended.unwrap_or_else(|_| Err(std::io::Error::other("the thread that starts the program panicked")))
     }
 
     fn rules(&self, program: &Path) -> Result<RulesetCreated, landlock::RulesetError> {

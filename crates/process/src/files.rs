@@ -19,7 +19,7 @@ pub fn raise_open_files() -> usize {
     }
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: now.maximum });
     if let Err(error) = raised {
-        tracing::warn!(%error, open_files = soft, "the limit of open files stays as it is");
+        tracing::warn!(%error, open_files = soft, "the limit of open files could not be raised");
         return soft as usize;
     }
     wanted as usize

@@ -105,10 +105,12 @@ pub enum Ended {
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Exit(code) => write!(f, "ended with status {code}"),
-            Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
-            Self::Deadline(limit) => write!(f, "did not end within {} s and was ended with everything it had started", limit.as_secs()),
-            Self::Cancelled => f.write_str("was ended because the order was cancelled"),
+            Self::Exit(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal) => write!(f, "was killed by signal {signal}"),
+            Self::Deadline(limit) => {
+                write!(f, "did not finish within {} s and was killed together with everything that it had started", limit.as_secs())
+            }
+            Self::Cancelled => f.write_str("was stopped because the order was cancelled"),
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
         }
     }
@@ -285,7 +287,7 @@ async fn supervise(
         Err(error) => return Ended::NotStarted(format!("{}: {error}", command.program)),
     };
     let Some(pid) = child.id().and_then(|id| Pid::from_raw(id as i32)) else {
-        return Ended::NotStarted(format!("{}: it has no process id", command.program));
+        return Ended::NotStarted(format!("{}: the process has no id", command.program));
     };
     let group = Group(pid);
     if let Some(pipe) = child.stdout.take() {

@@ -57,7 +57,7 @@ pub(super) async fn split_lines(
         }
     }
     if sent > most {
-        let _ = to.send((stream, format!("… {} more lines were not kept", sent - most))).await;
+        let _ = to.send((stream, format!("… {} more lines were dropped", sent - most))).await;
     }
 }
 

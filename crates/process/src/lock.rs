@@ -37,7 +37,7 @@ pub struct Holder {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// The file cannot be made.
-    #[error("The lock file {0} cannot be opened: {1}. tagalong must be able to write in that folder.")]
+    #[error("The lock file {0} cannot be opened: {1}. tagalong needs permission to write to that folder.")]
     File(PathBuf, #[source] std::io::Error),
     /// Somebody else has it.
     #[error("{0} is locked by {1}.")]
@@ -164,7 +164,7 @@ fn my_pid() -> i32 {
 
 fn names(holders: &[Holder]) -> String {
     if holders.is_empty() {
-        return "a process that cannot be seen from here".to_owned();
+        return "a process that is not visible from here".to_owned();
     }
     holders.iter().map(|holder| format!("process {} ({})", holder.pid, holder.command)).collect::<Vec<_>>().join(", ")
 }

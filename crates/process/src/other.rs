@@ -13,7 +13,7 @@ pub fn send_signal(pid: i32, name: &str) -> std::io::Result<()> {
         "USR1" => Signal::USR1,
         "USR2" => Signal::USR2,
         "WINCH" => Signal::WINCH,
-        _ => return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "no such signal")),
+        _ => return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "unknown signal")),
     };
     // Zero and below mean whole groups of processes.
     let pid = Some(pid)
@@ -29,7 +29,7 @@ pub fn send_signal(pid: i32, name: &str) -> std::io::Result<()> {
 pub fn replace_by(argv: &[String]) -> std::io::Error {
     use std::os::unix::process::CommandExt as _;
     let Some((program, args)) = argv.split_first() else {
-        return std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is no program");
+        return std::io::Error::new(std::io::ErrorKind::InvalidInput, "no program was given");
     };
     std::process::Command::new(program).args(args).exec()
 }

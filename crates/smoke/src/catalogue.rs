@@ -132,72 +132,75 @@ macro_rules! catalogue {
 
 catalogue! {
     SETUP = "setup", Error, Nothing, No,
-        "The check itself could not begin.",
+        "The check could not start.",
         "Correct the smoke section of the service's configuration.";
 
     DNS = "dns", Error, PageFails, Page,
-        "The host's name does not resolve.",
-        "Check the DNS record of the name and that this host's resolver knows it; for a name that only leads here later, set connect_to.";
+        "The host name does not resolve.",
+        "Check the DNS record of the name and that the resolver of this host knows it; if the name will point here only later, set \
+        connect_to.";
 
     UNREACHABLE = "unreachable", Error, PageFails, Page,
-        "No connection was made, or it broke before the answer was whole.",
-        "Check that the reverse proxy runs, listens on this port and is not kept away by a firewall.";
+        "The connection failed, or it broke before the response was complete.",
+        "Check that the reverse proxy is running, listens on this port and is not blocked by a firewall.";
 
     TIMEOUT = "timeout", Error, PageFails, Page,
-        "The answer did not come in the time of one request.",
-        "Look at the log of the app and of the proxy; if the page really needs longer, raise timeout.";
+        "The server did not answer within the timeout of one request.",
+        "Look at the logs of the app and the proxy; if the page really needs longer, raise timeout.";
 
     CERTIFICATE_PENDING = "certificate_pending", Error, PageFails, Certificate,
-        "The proxy answers with a placeholder certificate, or with none: the real one is still being issued.",
-        "Look at the proxy's ACME log: the name must lead to this host and port 80 or 443 must be open; to wait longer, raise certificate_within.";
+        "The proxy serves a placeholder certificate or none: the real one is still being issued.",
+        "Look at the proxy's ACME log: the name must point to this host, and port 80 or 443 must be open; to wait longer, raise \
+        certificate_within.";
 
     CERTIFICATE_EXPIRED = "certificate_expired", Error, PageFails, No,
-        "The certificate is past its end, or not valid yet.",
-        "Renew the certificate and look at why its renewal failed; when it is \"not valid yet\", check the clocks of both hosts.";
+        "The certificate has expired or is not valid yet.",
+        "Renew the certificate and find out why its renewal failed; if it is not valid yet, check the clocks of both hosts.";
 
     CERTIFICATE_NAME = "certificate_name", Error, PageFails, No,
-        "The certificate is for other names.",
-        "Add this name to the proxy's router or virtual host, so that a certificate for it is asked for and served.";
+        "The certificate is for a different name.",
+        "Add this name to the proxy's router or virtual host, so that a certificate for it is requested and served.";
 
     CERTIFICATE_UNTRUSTED = "certificate_untrusted", Error, PageFails, No,
-        "No browser trusts whoever issued the certificate.",
-        "Serve a certificate of a public authority together with its intermediate; for an authority of your own, set ca_file.";
+        "Browsers do not trust the authority that issued the certificate.",
+        "Serve a certificate from a public authority together with its intermediate certificate; for your own authority, set ca_file.";
 
     CERTIFICATE_DAYS = "certificate_days", Error, Nothing, No,
-        "The certificate ends in fewer days than the plan asks for.",
-        "Renew the certificate and look at why the proxy has not done so; or lower certificate_days.";
+        "The certificate expires in fewer days than the plan requires.",
+        "Renew the certificate and find out why the proxy has not done so, or lower certificate_days.";
 
     REDIRECT_TO_HTTP = "redirect_to_http", Error, PageFails, Confirm,
-        "The page, asked over https, sends its visitors to http.",
-        "Let the app see that visitors come over https: have the proxy send X-Forwarded-Proto and the app trust it; or make its redirects relative.";
+        "The page is requested over https and sends its visitors to http.",
+        "Tell the app that visitors use https: let the proxy send X-Forwarded-Proto and the app trust it, or make its redirects relative.";
 
     REDIRECT_ELSEWHERE = "redirect_elsewhere", Error, Nothing, Confirm,
-        "A redirect leads to another host or to a private address, which the check does not ask unless the plan names it.",
-        "If visitors belong there, name the host in allowed_hosts (--allowed-host) or give the final address; if the redirect itself is right, accept its status.";
+        "A redirect leads to another host or to a private address, which the check contacts only if the plan names it.",
+        "If visitors should end up there, add the host to allowed_hosts (--allowed-host) or check the final address; if the redirect \
+        itself is what you expect, accept its status.";
 
     REDIRECT_LOOP = "redirect_loop", Error, PageFails, Page,
-        "The redirects come back to where they were.",
-        "Often the app redirects to https although the proxy has done so: let it trust X-Forwarded-Proto.";
+        "The redirects form a loop.",
+        "Often the app redirects to https although the proxy already did: let the app trust X-Forwarded-Proto.";
 
     TOO_MANY_REDIRECTS = "too_many_redirects", Error, PageFails, Page,
-        "There are more redirects than the plan follows.",
-        "Give the final address in the plan, or raise max_redirects.";
+        "There are more redirects than the plan allows.",
+        "Use the final address in the plan, or raise max_redirects.";
 
     BAD_REDIRECT = "bad_redirect", Error, PageFails, Page,
-        "A redirect leads to something that is no web address.",
+        "A redirect leads to something that is not a web address.",
         "Correct the Location header that the app or the proxy sends.";
 
     STATUS = "status", Error, PageFails, Page,
-        "The status is none that the plan accepts.",
-        "Look at the log of the app and of the proxy; if this status is right, add it to status in the plan.";
+        "The server answered with a status that the plan does not accept.",
+        "Look at the logs of the app and the proxy; if this status is right, add it to status in the plan.";
 
     HEADER = "header", Error, Nothing, Page,
-        "A header that the plan expects is missing or has another value.",
+        "A header that the plan expects is missing or has a different value.",
         "Send the header from the app or the proxy, or correct expect_headers in the plan.";
 
     CONTENT_ENCODING = "content_encoding", Error, PageFails, Confirm,
-        "The content is not packed as its Content-Encoding says, or by a word that no browser knows.",
-        "Let the app or the proxy send a Content-Encoding that is true: gzip, br, zstd, deflate, or none.";
+        "The content is not compressed as its Content-Encoding says, or browsers do not know that encoding.",
+        "Let the app or the proxy send the Content-Encoding that it really uses: gzip, br, zstd, deflate, or none.";
 
     BODY = "body", Error, Nothing, Page,
         "The body does not match the plan's pattern.",
@@ -205,118 +208,121 @@ catalogue! {
 
     BODY_SIZE = "body_size", Error, Nothing, Page,
         "The page is empty, or smaller than the plan allows.",
-        "Look at what the page shows now; if it is right and so small, lower min_body_bytes in the plan.";
+        "Look at what the page shows now; if it is meant to be that small, lower min_body_bytes in the plan.";
 
     JSON = "json", Error, Nothing, Page,
-        "A value of the JSON answer is missing or is not what the plan expects.",
-        "Look at what the address answers now; if that is right, correct expect_json in the plan.";
+        "A value in the JSON response is missing or is not what the plan expects.",
+        "Look at what the address returns now; if that is right, correct expect_json in the plan.";
 
     LATENCY = "latency", Error, Nothing, Page,
-        "The answer began later than the plan allows.",
-        "Look at what the app does for this page; if it may take so long, raise max_latency_ms in the plan.";
+        "The response started later than the plan allows.",
+        "Find out what makes the page slow; if it may take this long, raise max_latency_ms in the plan.";
 
     HTTP_VERSION = "http_version", Error, Nothing, No,
-        "The page is served by another version of HTTP than the plan asks for.",
-        "Switch the version on in the proxy (for HTTP/2 by ALPN over TLS), or correct http_version in the plan.";
+        "The page is served over a different version of HTTP than the plan requires.",
+        "Enable that version in the proxy (HTTP/2 needs TLS with ALPN), or correct http_version in the plan.";
 
     ADDRESS_FAMILY = "address_family", Warning, Nothing, No,
-        "The name has IPv4 and IPv6 addresses, and those of one kind take no connection.",
-        "Let the proxy listen on both, or remove the A or AAAA record that leads nowhere.";
+        "The name has IPv4 and IPv6 addresses, and the server cannot be reached over one of the two.",
+        "Let the proxy listen on both, or remove the A or AAAA record that does not work.";
 
     RELEASE = "release", Error, Nothing, Page,
-        "The page does not show the release that was deployed: an old one may still be answering.",
-        "Check that the new container got the requests (the proxy's target, a second copy, a cache) and that the app shows its tag or commit.";
+        "The page does not show the release that was deployed: an old release may still be answering.",
+        "Check that requests reach the new container (the proxy's target, a second copy, a cache) and that the app shows its tag or \
+        commit.";
 
     BLOCKED_ASSET = "blocked_asset", Error, Blocked, Confirm,
-        "An https page asks for something over http that browsers do not load there.",
-        "Write https:// instead of http://, or an address without scheme and host.";
+        "An https page requests something over http that browsers block.",
+        "Write https:// instead of http://, or use a relative address.";
 
     UPGRADED_ASSET = "upgraded_asset", Error, Upgraded, Confirm,
-        "An https page asks for something over http that browsers ask for over https instead; it is missing if https does not serve it.",
-        "Write https:// instead of http://, or an address without scheme and host.";
+        "An https page requests something over http that browsers request over https instead; it is missing if the host does not serve it \
+        over https.",
+        "Write https:// instead of http://, or use a relative address.";
 
     RESCUED_ASSET = "rescued_asset", Warning, Rescued, Confirm,
-        "An https page writes an http address and its own policy upgrade-insecure-requests rewrites it.",
-        "Nothing is broken now; write https:// so that the page does not depend on the policy.";
+        "An https page contains an http address, which its own policy upgrade-insecure-requests rewrites to https.",
+        "Nothing is broken at the moment; write https:// so that the page does not depend on the policy.";
 
     PRIVATE_ASSET = "private_asset", Warning, Nothing, Confirm,
-        "An https page asks for something over http from a private address, which only some browsers and only visitors inside can load.",
+        "An https page requests something over http from a private address, which only some browsers load, and only for visitors inside \
+        that network.",
         "Serve it from the page's own host over https.";
 
     INSECURE_FORM = "insecure_form", Warning, Nothing, Confirm,
-        "A form on an https page sends what is typed into it over http; browsers warn before they send it.",
-        "Write https:// in the form's action, or a relative address.";
+        "A form on an https page sends its input over http; browsers warn visitors before they send it.",
+        "Use https:// or a relative address in the form's action.";
 
     MALFORMED_PAGE = "malformed_page", Error, PageFails, Confirm,
-        "The page is served as XHTML and breaks a rule of XML: browsers show what stands before that, and an error.",
-        "Mend the markup in the line that is named, or serve the page as text/html, which forgives it.";
+        "The page is served as XHTML and is not well-formed XML: browsers show the part before the fault, and an error.",
+        "Correct the markup in that line, or serve the page as text/html, which tolerates it.";
 
     ASSET_UNREACHABLE = "asset_unreachable", Error, Missing, Confirm,
-        "Something that the page asks for gave no whole answer.",
-        "Check that its address is right and that its host answers over https.";
+        "Something that the page requests could not be loaded completely.",
+        "Check that its address is right and that its host can be reached over https.";
 
     ASSET_REDIRECT = "asset_redirect", Error, Missing, Confirm,
-        "Something that the page asks for is redirected to http, in a circle, or to no web address.",
-        "Write the final https address into the page, or correct the redirect.";
+        "Something that the page requests is redirected to http, in a loop, or to something that is not a web address.",
+        "Use the final https address in the page, or correct the redirect.";
 
     ASSET_STATUS = "asset_status", Error, Missing, Confirm,
-        "Something that the page asks for is answered with an error.",
-        "Look whether the file is in the release under this name and whether the proxy leads there.";
+        "Something that the page requests is answered with an error status.",
+        "Check that the release contains a file of this name and that the proxy routes to it.";
 
     ASSET_EMPTY = "asset_empty", Error, Missing, Confirm,
-        "Something that the page asks for is there, and empty.",
-        "Look at how the file was built and whether the disk was full.";
+        "Something that the page requests is empty.",
+        "Check how the file was built and whether the disk was full.";
 
     ASSET_TYPE = "asset_type", Error, Missing, Confirm,
-        "Something that the page asks for comes as another type, and browsers do not use it as what it is asked for.",
-        "Send the right Content-Type; where it is text/html, the app answers its own page for a file that is missing.";
+        "Something that the page requests has the wrong content type, and browsers refuse to use it.",
+        "Send the right Content-Type; if it is text/html, the app probably returns its own page for a missing file.";
 
     ASSET_CORS = "asset_cors", Error, Missing, Confirm,
-        "Something from another origin may be used only if its host allows it, and it does not.",
+        "The page requests something from another origin, whose host does not allow it (CORS).",
         "Let that host send Access-Control-Allow-Origin for this page, or serve the file from the page's own origin.";
 
     ASSET_INTEGRITY = "asset_integrity", Error, Missing, Confirm,
-        "The content is not what the integrity attribute promises, so browsers do not use it.",
-        "Build page and file together, so that the hash is the file's; or leave out integrity.";
+        "The content does not match the integrity attribute, so browsers do not use it.",
+        "Build the page and the file together, so that the hash matches, or remove the integrity attribute.";
 
     IMPORT_LOOP = "import_loop", Warning, Nothing, No,
-        "A style sheet imports itself, directly or through others; browsers leave that import out.",
-        "Take the import out of the sheet.";
+        "A style sheet imports itself, directly or through others; browsers ignore that import.",
+        "Remove the import from the style sheet.";
 
     BROWSER_BLOCKED = "browser_blocked", Error, Blocked, No,
-        "Chromium itself did not load something that the https page asks for over http.",
-        "Write https:// instead of http://, or an address without scheme and host; a script may be what asks.";
+        "Chromium blocked something that the https page requests over http.",
+        "Write https:// instead of http://, or use a relative address; the request may come from a script.";
 
     BROWSER_UPGRADED = "browser_upgraded", Error, Upgraded, No,
-        "Chromium itself asked over https for something that the page names by http.",
-        "Write https:// instead of http://, or an address without scheme and host; a script may be what asks.";
+        "Chromium requested something over https that the page addresses with http.",
+        "Write https:// instead of http://, or use a relative address; the request may come from a script.";
 
     BROWSER_REQUEST = "browser_request", Error, Blocked, No,
-        "Something that the page asks for does not come.",
-        "Look at the address: the file may be missing in the release, or the page's own policy may forbid it.";
+        "Something that the page requests failed to load in Chromium.",
+        "Check the address: the file may be missing from the release, or the page's own policy may forbid it.";
 
     BROWSER_EXCEPTION = "browser_exception", Error, Nothing, No,
-        "A script of the page ends with an exception that nothing catches.",
-        "Look at the script where the message says; a part of the page does not work.";
+        "A script on the page throws an exception that is not caught.",
+        "Look at the script at the place that the message names; a part of the page does not work.";
 
     BROWSER_CONSOLE = "browser_console", Warning, Nothing, No,
-        "The page writes an error to the browser's console.",
-        "Look at what it says; visitors may miss something.";
+        "The page logs an error to the browser's console.",
+        "Read the message; something may be missing for visitors.";
 
     BROWSER_DIALOG = "browser_dialog", Warning, Nothing, No,
-        "The page opens a dialog before its visitor has done anything.",
-        "Take the alert(), confirm() or prompt() out of what runs at load, or show its text on the page.";
+        "The page opens a dialog before the visitor has done anything.",
+        "Do not call alert(), confirm() or prompt() while the page loads; show the text on the page instead.";
 
     BROWSER_FAILED = "browser_failed", Error, Nothing, No,
-        "The browser could not look at the page.",
+        "The browser could not check the page.",
         "Install Chromium on this host or correct browser_program; if the page needs longer to load, raise browser_deadline_s.";
 
     NOT_CHECKED = "not_checked", Note, Nothing, No,
-        "A part of the page was not looked at.",
-        "Nothing need be changed; look at that part yourself.";
+        "A part of the page was not checked.",
+        "You need not change anything; check that part yourself.";
 
     TRUNCATED = "truncated", Warning, Nothing, No,
-        "Only the first part of the page was looked at.",
+        "Only the first part of the page was checked.",
         "Raise max_body_kib in the plan so that the whole page is read.";
 }
 

@@ -115,12 +115,12 @@ fn too_few_days(handshake: &Handshake, fewest_days: i64) -> Option<Finding> {
     let Certificate { subject, days_left, .. } = describe(handshake);
     (days_left < fewest_days).then(|| {
         let ends = match days_left {
-            ..0 => "has ended".to_owned(),
-            0 => "ends today".to_owned(),
-            1 => "ends in 1 day".to_owned(),
-            _ => format!("ends in {days_left} days"),
+            ..0 => "has expired".to_owned(),
+            0 => "expires today".to_owned(),
+            1 => "expires in 1 day".to_owned(),
+            _ => format!("expires in {days_left} days"),
         };
-        catalogue::CERTIFICATE_DAYS.finding(format!("The certificate of {subject} {ends}; the plan asks for at least {fewest_days} days."))
+        catalogue::CERTIFICATE_DAYS.finding(format!("The certificate of {subject} {ends}; the plan requires at least {fewest_days} days."))
     })
 }
 
@@ -130,8 +130,9 @@ fn refused(handshake: &Handshake, error: &TlsError) -> Finding {
     let subject = &leaf.subject;
     let issuer = &leaf.issuer;
     if leaf.is_placeholder() {
-        return catalogue::CERTIFICATE_PENDING
-            .finding(format!("{host} shows a placeholder certificate ({subject}, issued by {issuer}): the real one has not come yet."));
+        return catalogue::CERTIFICATE_PENDING.finding(format!(
+            "{host} serves a placeholder certificate ({subject}, issued by {issuer}): the real one has not been issued yet."
+        ));
     }
     let days = |seconds: i64| (seconds / DAY_S).max(0);
     match error {
@@ -141,7 +142,7 @@ fn refused(handshake: &Handshake, error: &TlsError) -> Finding {
                 1 => "1 day ago".to_owned(),
                 days => format!("{days} days ago"),
             };
-            catalogue::CERTIFICATE_EXPIRED.finding(format!("The certificate of {host} ended {ago} (issued by {issuer})."))
+            catalogue::CERTIFICATE_EXPIRED.finding(format!("The certificate of {host} expired {ago} (issued by {issuer})."))
         }
         TlsError::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
             let begins = match days(leaf.not_before_s.saturating_sub(handshake.at_s)) {
@@ -149,19 +150,20 @@ fn refused(handshake: &Handshake, error: &TlsError) -> Finding {
                 1 => "in 1 day".to_owned(),
                 days => format!("in {days} days"),
             };
-            catalogue::CERTIFICATE_EXPIRED.finding(format!("The certificate of {host} is not valid yet: it begins {begins}."))
+            catalogue::CERTIFICATE_EXPIRED.finding(format!("The certificate of {host} is not valid yet: it becomes valid {begins}."))
         }
         TlsError::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
             let names = if leaf.names.is_empty() { leaf.subject.clone() } else { leaf.names.join(", ") };
-            catalogue::CERTIFICATE_NAME.finding(format!("The certificate that {host} shows is for {names}, not for {host}."))
+            catalogue::CERTIFICATE_NAME.finding(format!("The certificate that {host} serves is for {names}, not for {host}."))
         }
         // An authority that answers by itself: the verifier minds that first, and a browser that nobody vouches for it.
         TlsError::InvalidCertificate(refused) if *refused == CertificateError::UnknownIssuer || is_authority(refused) => {
             let who = if subject == issuer { "itself".to_owned() } else { issuer.clone() };
-            catalogue::CERTIFICATE_UNTRUSTED
-                .finding(format!("The certificate of {host} ({subject}) was issued by {who}, whom nothing on this host vouches for."))
+            catalogue::CERTIFICATE_UNTRUSTED.finding(format!(
+                "The certificate of {host} ({subject}) was issued by {who}, which is not a trusted authority on this host."
+            ))
         }
         other => catalogue::CERTIFICATE_UNTRUSTED
-            .finding(format!("The certificate of {host} ({subject}, issued by {issuer}) is refused: {other}.")),
+            .finding(format!("The certificate of {host} ({subject}, issued by {issuer}) is not accepted: {other}.")),
     }
 }

@@ -24,6 +24,7 @@ use reqwest::header::HeaderMap;
 use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
 use reqwest::header::TRANSFER_ENCODING;
+use reqwest::header::USER_AGENT;
 use tokio::time::Instant;
 use url::Origin;
 use url::Url;
@@ -43,7 +44,9 @@ use crate::written;
 use crate::written::header_text;
 use crate::written::without_credentials;
 
-const USER_AGENT: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"), " (smoke check)");
+const VISITOR: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"), " (smoke check)");
+/// Of requests that only ask whether anybody answers, so that logs and counters can tell them apart.
+const WATCHER: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"), " (availability)");
 
 /// What one request brought.
 #[derive(Debug)]
@@ -148,9 +151,9 @@ impl Visitor {
     /// Sets up TLS and headers; nothing is asked yet.
     pub(super) async fn new(plan: &SmokePlan) -> Result<Self, Box<Finding>> {
         if plan.connect_to.is_some() && plan.url.port().is_some() && plan.demands.http_version == Some(HttpVersion::Two) {
-            let message = "With connect_to and a port in the address only HTTP/1.1 is spoken, and the plan asks for HTTP/2.";
+            let message = "With connect_to and a port in the address, only HTTP/1.1 is possible, but the plan requires HTTP/2.";
             let mut finding = setup(message.to_owned());
-            "Leave the port out of the address and write it into connect_to, or leave http_version out.".clone_into(&mut finding.fix);
+            "Move the port from the address to connect_to, or remove http_version.".clone_into(&mut finding.fix);
             return Err(finding);
         }
         let handshakes = Handshakes::default();
@@ -192,6 +195,13 @@ impl Visitor {
     /// The same, and no private address is asked but the plan's own `connect_to`.
     pub(super) async fn get_from_afar(&self, url: &Url, cookies: &Cookies) -> Result<Answer, Box<Finding>> {
         self.by(&self.guarded, url, cookies).await
+    }
+
+    /// The status of the answer to a request for `url`, whose body is not read; none: there is no answer.
+    pub(super) async fn status(&self, url: &Url) -> Option<u16> {
+        let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(WATCHER))]);
+        let answer = self.transport.request(url, headers).send().await.ok()?;
+        Some(answer.status().as_u16())
     }
 
     async fn by(&self, transport: &Transport, url: &Url, cookies: &Cookies) -> Result<Answer, Box<Finding>> {
@@ -303,7 +313,7 @@ fn plain_client(tls: rustls::ClientConfig) -> ClientBuilder {
         .retry(reqwest::retry::never())
         .no_proxy()
         .referer(false)
-        .user_agent(USER_AGENT)
+        .user_agent(VISITOR)
 }
 
 /// A client that connects to `to`, whatever the name.
@@ -314,7 +324,7 @@ fn via(
     change: impl Fn(ClientBuilder) -> ClientBuilder,
 ) -> Result<ClientBuilder, Box<Finding>> {
     if own.domain().is_none() {
-        return Err(setup("connect_to needs a name in the address; with an IP address there, write the right one.".to_owned()));
+        return Err(setup("connect_to works only with a host name in the address; this address has an IP address.".to_owned()));
     }
     let builder = if own.port().is_some() {
         // With HTTP/2 the port would go astray: it is taken from the address of the connection there.

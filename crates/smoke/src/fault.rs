@@ -26,7 +26,7 @@ pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
         return catalogue::DNS.finding(format!("The name in {place} does not resolve: {}.", innermost(error)));
     }
     if error.is_connect() {
-        return catalogue::UNREACHABLE.finding(format!("No connection to {place} was made: {}.", innermost(error)));
+        return catalogue::UNREACHABLE.finding(format!("Connecting to {place} failed: {}.", innermost(error)));
     }
     broken_off(&place, error)
 }
@@ -34,17 +34,18 @@ pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
 /// The same where the plan says to connect `to` somewhere else.
 pub(super) fn on_the_detour(url: &Url, to: Option<&str>, error: &reqwest::Error) -> Finding {
     let Some(to) = to.filter(|_| error.is_connect() && inside::<TlsError>(error).is_none()) else { return finding(url, error) };
-    let (rule, what) = if error.is_dns() { (catalogue::DNS, "does not resolve") } else { (catalogue::UNREACHABLE, "takes no connection") };
-    let mut finding = rule.finding(format!("{to}, where connect_to says to connect, {what}: {}.", innermost(error)));
-    "Correct connect_to, or leave it out to connect where the address leads.".clone_into(&mut finding.fix);
+    let (rule, what) =
+        if error.is_dns() { (catalogue::DNS, "does not resolve") } else { (catalogue::UNREACHABLE, "refuses the connection") };
+    let mut finding = rule.finding(format!("{to}, the address in connect_to, {what}: {}.", innermost(error)));
+    "Correct connect_to, or remove it to connect to the address itself.".clone_into(&mut finding.fix);
     finding
 }
 
 /// The connection was made, and the answer is none or not whole: nothing keeps us away.
 fn broken_off(place: &str, error: &reqwest::Error) -> Finding {
-    let why = if is_cut_off(error) { "the connection ended without the end of TLS (close_notify)".to_owned() } else { innermost(error) };
-    let mut finding = catalogue::UNREACHABLE.finding(format!("The answer of {place} broke off: {why}."));
-    "Look at why the app or the proxy ends its answer early (a crash, a limit of time or size): the connection itself was made."
+    let why = if is_cut_off(error) { "the connection was closed without a TLS close_notify".to_owned() } else { innermost(error) };
+    let mut finding = catalogue::UNREACHABLE.finding(format!("The response of {place} broke off: {why}."));
+    "Find out why the app or the proxy ends its response early (a crash, a time or size limit); the connection itself works."
         .clone_into(&mut finding.fix);
     finding
 }
@@ -68,10 +69,11 @@ fn tls_finding(place: &str, error: &TlsError) -> Finding {
         TlsError::AlertReceived(
             alert @ (AlertDescription::InternalError | AlertDescription::UnrecognisedName | AlertDescription::HandshakeFailure),
         ) => catalogue::CERTIFICATE_PENDING
-            .finding(format!("{place} has no certificate to show for this name yet: it ended the handshake with the alert {alert:?}.")),
+            .finding(format!("{place} has no certificate for this name yet: it ended the TLS handshake with the alert {alert:?}.")),
         TlsError::InvalidMessage(_) => {
             let mut finding = catalogue::UNREACHABLE.finding(format!("{place} does not speak TLS: {error}."));
-            "Give the proxy's port this name over https, or correct the scheme or port of the address.".clone_into(&mut finding.fix);
+            "Let the proxy serve this name over https on this port, or correct the scheme or port of the address."
+                .clone_into(&mut finding.fix);
             finding
         }
         other => catalogue::UNREACHABLE.finding(format!("The TLS handshake with {place} failed: {other}.")),

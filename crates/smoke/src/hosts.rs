@@ -106,7 +106,7 @@ pub(super) struct Guarded;
 
 /// A name stands for private addresses alone.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("it leads to a private address ({0}), and the page does not come from one")]
+#[error("it points to a private address ({0}), and the page does not come from one")]
 pub(super) struct LeadsHome(IpAddr);
 
 impl Resolve for Guarded {

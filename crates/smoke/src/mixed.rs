@@ -61,19 +61,19 @@ fn message(asset: &Asset, target: &Url, rule: &Rule) -> String {
     let target = excerpt(target.as_str());
     let place = asset.location();
     let what = match rule.name {
-        name if name == catalogue::BLOCKED_ASSET.name => format!("A browser does not load {target} ({place})"),
-        name if name == catalogue::UPGRADED_ASSET.name => format!("A browser asks over https for {target} ({place})"),
-        name if name == catalogue::RESCUED_ASSET.name => format!("Only the page's policy makes {target} ({place}) an https address"),
-        name if name == catalogue::INSECURE_FORM.name => format!("What is typed into the form goes to {target} ({place})"),
+        name if name == catalogue::BLOCKED_ASSET.name => format!("Browsers do not load {target} ({place})"),
+        name if name == catalogue::UPGRADED_ASSET.name => format!("Browsers request {target} ({place}) over https"),
+        name if name == catalogue::RESCUED_ASSET.name => format!("Only the page's own policy upgrades {target} ({place}) to https"),
+        name if name == catalogue::INSECURE_FORM.name => format!("The form sends its input to {target} ({place})"),
         name if name == catalogue::REDIRECT_TO_HTTP.name => format!("The page sends its visitors on to {target} ({place})"),
-        _ => format!("{target} ({place}) is asked for from a private address"),
+        _ => format!("{target} ({place}) is requested from a private address"),
     };
     let when = match (asset.kind, asset.when) {
         (AssetKind::Form | AssetKind::Refresh, _) | (_, When::Load) => "",
-        (_, When::Later) => ", when it comes to need it",
-        (_, When::Scripted) => ", when a script makes its rule match",
+        (_, When::Later) => ", when they need it",
+        (_, When::Scripted) => ", when a script makes its CSS rule match",
     };
-    format!("{what}{when}: the page is https and this is http.")
+    format!("{what}{when}: the page uses https and this uses http.")
 }
 
 fn fix(asset: &Asset, target: &Url, page: &Url, rule: &Rule) -> Option<String> {
@@ -82,11 +82,11 @@ fn fix(asset: &Asset, target: &Url, page: &Url, rule: &Rule) -> Option<String> {
     }
     let written_in_full = Url::parse(&asset.written).is_ok();
     if !written_in_full && target.host() != page.host() {
-        return Some("The address comes from <base href>: write https:// there.".to_owned());
+        return Some("The address comes from <base href>: use https:// there.".to_owned());
     }
     (target.host() == page.host()).then(|| {
-        "The app takes itself for an http site: have the proxy send X-Forwarded-Proto: https and the app trust it, or set the app's own address \
-         to https; or write addresses without scheme and host."
+        "The app believes that it is served over http: let the proxy send X-Forwarded-Proto: https and the app trust it, set the app's \
+        own base address to https, or use relative addresses."
             .to_owned()
     })
 }

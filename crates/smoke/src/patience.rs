@@ -76,8 +76,9 @@ impl Patience {
         if left.is_zero() {
             return Next::Stands;
         }
+        let why = format!("{} Trying again for up to {} s.", first_message(sample), left.as_secs().max(1));
         // The last look is at the very end of the window and not before it.
-        Next::Again { pause: self.growing_pause().min(left), why: first_message(sample) }
+        Next::Again { pause: self.growing_pause().min(left), why }
     }
 
     fn growing_pause(&self) -> Duration {
@@ -92,8 +93,8 @@ impl Patience {
         if sample.proven || agreed || over {
             return Next::Stands;
         }
-        let saw = if sample.findings.is_empty() { "Nothing is wrong now.".to_owned() } else { first_message(sample) };
-        Next::Again { pause: CONFIRM_PAUSE.min(self.within), why: format!("{saw} Looking once more to be sure.") }
+        let saw = if sample.findings.is_empty() { "Nothing is wrong any more.".to_owned() } else { first_message(sample) };
+        Next::Again { pause: CONFIRM_PAUSE.min(self.within), why: format!("{saw} Checking once more to be sure.") }
     }
 }
 

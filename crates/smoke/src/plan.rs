@@ -159,7 +159,7 @@ impl HostPattern {
         let parsed = url::Url::parse(&format!("https://{host}/")).ok().filter(|url| url.path() == "/" && url.username().is_empty());
         let is_host = parsed.is_some() && !host.contains(['/', '@', '?', '#', '*']);
         is_host.then(|| Self(text.to_ascii_lowercase())).ok_or_else(|| {
-            format!("\"{text}\" is no host: write cdn.example.com, cdn.example.com:8443 or *.example.com, without https://.")
+            format!("\"{text}\" is not a host: write cdn.example.com, cdn.example.com:8443 or *.example.com, without https://.")
         })
     }
 

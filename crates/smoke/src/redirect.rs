@@ -98,7 +98,7 @@ fn next_hop(answer: &Answer, location: &str) -> Result<Url, Box<Finding>> {
         Ok(next) if matches!(next.scheme(), "http" | "https") && next.host().is_some() => without_credentials(&next),
         _ => {
             return Err(told(
-                catalogue::BAD_REDIRECT.finding(format!("{from} redirects to \"{}\", which is no web address.", excerpt(location))),
+                catalogue::BAD_REDIRECT.finding(format!("{from} redirects to \"{}\", which is not a web address.", excerpt(location))),
             ));
         }
     };
@@ -113,11 +113,14 @@ fn next_hop(answer: &Answer, location: &str) -> Result<Url, Box<Finding>> {
 fn too_far(plan: &SmokePlan, seen: &[(Url, Cookies)], next: &Url, cookies: &Cookies) -> Option<Finding> {
     // The same address with other cookies is another page: logins and consent pages do that once.
     if seen.iter().any(|(url, held)| *url == page_of(next) && held == cookies) {
-        return Some(catalogue::REDIRECT_LOOP.finding(format!("The redirects come back to {next} after {} hops.", seen.len())));
+        return Some(
+            catalogue::REDIRECT_LOOP
+                .finding(format!("The redirects form a loop: after {} redirects they lead back to {next}.", seen.len())),
+        );
     }
     let most = plan.max_redirects as usize;
     (seen.len() > most).then(|| {
-        let message = format!("There are more than {most} redirects; the next one leads to {next}.");
+        let message = format!("There are more than {most} redirects; the next one would lead to {next}.");
         catalogue::TOO_MANY_REDIRECTS.finding(message)
     })
 }

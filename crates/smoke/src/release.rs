@@ -20,14 +20,16 @@ const SHORTEST_COMMIT: usize = 7;
 pub(super) async fn prove(visitor: &Visitor, plan: &SmokePlan, proof: &ReleaseProof, release: &Release, page: &Answer) -> Option<Finding> {
     let Some(path) = &proof.path else { return compare(proof, release, page) };
     let Ok(url) = plan.url.join(path) else {
-        return Some(catalogue::SETUP.finding(format!("The path \"{}\" of the release proof is no address.", excerpt(path))));
+        return Some(catalogue::SETUP.finding(format!("The path \"{}\" of the release check is not an address.", excerpt(path))));
     };
     let walk = redirect::follow(visitor, plan, &url).await;
     match (walk.finding, walk.answer) {
         (Some(finding), _) => Some(finding),
-        (None, Some(answer)) if !(200..300).contains(&answer.status) => {
-            Some(catalogue::RELEASE.finding(format!("{} answers {}, so it does not show the release.", answer.url.path(), answer.status)))
-        }
+        (None, Some(answer)) if !(200..300).contains(&answer.status) => Some(catalogue::RELEASE.finding(format!(
+            "{} answers with status {}, so it does not show the release.",
+            answer.url.path(),
+            answer.status
+        ))),
         (None, answer) => answer.and_then(|answer| compare(proof, release, &answer)),
     }
 }
@@ -57,7 +59,7 @@ fn wanted(release: &Release) -> String {
 }
 
 fn carried<'a>(proof: &ReleaseProof, answer: &'a Answer) -> Result<Cow<'a, str>, String> {
-    let text = || answer.text().ok_or_else(|| "The answer cannot be unpacked.".to_owned());
+    let text = || answer.text().ok_or_else(|| "The response could not be decompressed.".to_owned());
     match &proof.carried_by {
         ReleaseCarrier::Header(name) => {
             answer.header(name.as_str()).map(Cow::Owned).ok_or_else(|| format!("The header {name} is missing."))
@@ -65,11 +67,11 @@ fn carried<'a>(proof: &ReleaseProof, answer: &'a Answer) -> Result<Cow<'a, str>,
         ReleaseCarrier::Text => text(),
         ReleaseCarrier::Json(pointer) => {
             let parsed: serde_json::Value =
-                serde_json::from_str(&text()?).map_err(|_| format!("{} answers with something that is not JSON.", answer.url.path()))?;
+                serde_json::from_str(&text()?).map_err(|_| format!("The response of {} is not JSON.", answer.url.path()))?;
             match parsed.pointer(pointer) {
                 Some(serde_json::Value::String(text)) => Ok(Cow::Owned(text.clone())),
                 Some(other) => Ok(Cow::Owned(other.to_string())),
-                None => Err(format!("The JSON has no {pointer}.")),
+                None => Err(format!("The JSON has no value at {pointer}.")),
             }
         }
     }

@@ -51,12 +51,12 @@ impl Effect {
     #[must_use]
     pub fn in_words(self) -> &'static str {
         match self {
-            Self::Blocked => "a browser does not load it",
-            Self::Upgraded => "a browser asks for it over https instead",
-            Self::Rescued => "the page's own policy turns it into https",
-            Self::Missing => "a browser gets nothing that it can use",
-            Self::PageFails => "visitors do not get the page",
-            Self::Nothing => "visitors see nothing of it",
+            Self::Blocked => "browsers do not load it",
+            Self::Upgraded => "browsers request it over https instead",
+            Self::Rescued => "the page's own policy upgrades it to https",
+            Self::Missing => "it is missing from the page",
+            Self::PageFails => "visitors cannot load the page",
+            Self::Nothing => "visitors do not notice it",
         }
     }
 }
@@ -122,10 +122,10 @@ impl Certificate {
     pub fn lasts(&self) -> String {
         let days = |count: i64| if count == 1 { "1 day".to_owned() } else { format!("{count} days") };
         match self.days_left {
-            0 => "good until today".to_owned(),
+            0 => "expires today".to_owned(),
             // Less than a day after its end is the first day after it.
-            left @ ..0 => format!("ended {} ago", days(left.saturating_neg())),
-            left => format!("good for {}", days(left)),
+            left @ ..0 => format!("expired {} ago", days(left.saturating_neg())),
+            left => format!("valid for {}", days(left)),
         }
     }
 }
@@ -171,8 +171,8 @@ impl Report {
     #[must_use]
     pub fn newness(&self, finding: &Finding) -> String {
         match (&self.since, finding.known) {
-            (Some(since), true) => format!(" (known: {since} has it too)"),
-            (None, true) => " (known: the release before has it too)".to_owned(),
+            (Some(since), true) => format!(" (known: {since} had it too)"),
+            (None, true) => " (known: the previous release had it too)".to_owned(),
             (Some(since), false) => format!(" (new since {since})"),
             (None, false) => String::new(),
         }

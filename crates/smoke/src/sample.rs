@@ -120,7 +120,7 @@ impl Sample {
         let Some(browser) = plan.browser.as_ref().filter(|_| self.status.is_some_and(|status| plan.status.contains(&status))) else {
             return;
         };
-        progress("Chromium looks at the page.".to_owned());
+        progress("Chromium is checking the page.".to_owned());
         let rendered = rules::settle(browser::render(plan, browser, &self.trusted, &self.met).await.findings, &plan.rules);
         let known: Vec<String> = self.findings.iter().filter_map(asked_for).collect();
         self.findings.extend(rendered.into_iter().filter(|new| asked_for(new).is_none_or(|url| !known.contains(&url))));

@@ -77,7 +77,7 @@ impl Found {
     fn into_finding(self, answers: usize) -> Finding {
         let Self { mut finding, times, .. } = self;
         if times < answers {
-            finding.message = format!("{} This was so in {times} of {answers} answers.", finding.message);
+            finding.message = format!("{} This happened in {times} of {answers} responses.", finding.message);
         }
         finding
     }

@@ -168,14 +168,14 @@ fn build(extra: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>, see
 
 async fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Box<Finding>> {
     let refuse = |why: String| {
-        let mut finding = catalogue::SETUP.finding(format!("The file {} of ca_file cannot be used: {why}.", path.display()));
-        "Let ca_file name a readable PEM file with at least one certificate.".clone_into(&mut finding.fix);
+        let mut finding = catalogue::SETUP.finding(format!("The file {} in ca_file cannot be used: {why}.", path.display()));
+        "Set ca_file to a readable PEM file with at least one certificate.".clone_into(&mut finding.fix);
         Box::new(finding)
     };
     let bytes = tokio::fs::read(path).await.map_err(|error| refuse(error.to_string()))?;
     let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match roots {
-        Ok(roots) if roots.is_empty() => Err(refuse("it holds no certificate".to_owned())),
+        Ok(roots) if roots.is_empty() => Err(refuse("it contains no certificate".to_owned())),
         Ok(roots) => Ok(roots),
         Err(error) => Err(refuse(error.to_string())),
     }

@@ -62,7 +62,7 @@ pub(super) struct Unpacked {
 /// It is not packed as it says; the words follow "it".
 pub(super) fn unpack(codings: &[Coding], body: &[u8], is_whole: bool, most: usize) -> Result<Unpacked, String> {
     if codings.len() > MOST_LAYERS {
-        return Err(format!("is packed {} times over", codings.len()));
+        return Err(format!("is compressed {} times over", codings.len()));
     }
     let mut content = body.to_vec();
     let mut is_whole = is_whole;
@@ -95,7 +95,7 @@ fn layer(coding: Coding, packed: &[u8], is_whole: bool, most: usize) -> Result<U
     bytes.truncate(most);
     match end {
         End::Broken(why) if !is_cut && !(why == EARLY && (!is_whole || (coding.is_lenient() && !bytes.is_empty()))) => {
-            Err(format!("is not packed as {} says: {why}", coding.word()))
+            Err(format!("is not valid {}: {why}", coding.word()))
         }
         _ => Ok(Unpacked { bytes, is_cut }),
     }
@@ -149,7 +149,7 @@ fn read(mut from: impl Read, most: usize) -> (Vec<u8>, End) {
 fn behind_gzip_head(packed: &[u8]) -> Result<&[u8], &'static str> {
     const TEXT_FIELDS: [u8; 2] = [0x08, 0x10];
     let Some(rest) = packed.strip_prefix(&[0x1f, 0x8b, 8]) else {
-        return Err(if [0x1f, 0x8b, 8].starts_with(packed) { EARLY } else { "it does not begin as gzip does" });
+        return Err(if [0x1f, 0x8b, 8].starts_with(packed) { EARLY } else { "it does not begin like gzip" });
     };
     let flags = *rest.first().ok_or(EARLY)?;
     let mut rest = rest.get(7..).ok_or(EARLY)?;
@@ -177,7 +177,7 @@ fn frames(packed: &[u8], most: usize) -> (Vec<u8>, End) {
     let mut bytes = Vec::new();
     while !rest.is_empty() && bytes.len() <= most {
         if window_bytes(rest).is_none_or(|window| window > LARGEST_WINDOW_BYTES) {
-            let why = if rest.len() < 18 { EARLY } else { "it begins with no frame that browsers unpack" };
+            let why = if rest.len() < 18 { EARLY } else { "it does not begin with a frame that browsers can decompress" };
             return (bytes, End::Broken(why.to_owned()));
         }
         let frame = match ruzstd::decoding::StreamingDecoder::new(&mut rest) {

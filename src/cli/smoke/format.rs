@@ -55,7 +55,10 @@ pub(super) fn to_file(text: &str) -> Result<(Format, PathBuf), String> {
     let (name, file) = text.split_once('=').ok_or("write FORMAT=FILE, such as junit=smoke.xml")?;
     let format = <Format as clap::ValueEnum>::from_str(name, false).map_err(|_| {
         let names = <Format as clap::ValueEnum>::value_variants().iter().filter_map(clap::ValueEnum::to_possible_value);
-        format!("there is no format {name}; it is {}", names.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", "))
+        format!(
+            "there is no format {name}; choose one of {}",
+            names.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
+        )
     })?;
-    if file.is_empty() { Err("name the file behind the equals sign".to_owned()) } else { Ok((format, file.into())) }
+    if file.is_empty() { Err("give a file name after the equals sign".to_owned()) } else { Ok((format, file.into())) }
 }

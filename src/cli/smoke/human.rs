@@ -41,7 +41,7 @@ pub(super) fn render(report: &Report, output: &Output) -> String {
 fn head(report: &Report, output: &Output) -> String {
     let arrived = report.final_url.as_ref().map_or(String::new(), |url| format!(" → {}", clean(url)));
     let mut facts = vec![report.status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"))];
-    facts.push(format!("{} after {} look{}", duration(report.duration_ms as i64), report.attempts, plural(report.attempts)));
+    facts.push(format!("{} after {} attempt{}", duration(report.duration_ms as i64), report.attempts, plural(report.attempts)));
     facts.push(report.counted());
     if let Some(certificate) = &report.certificate {
         let lasts = certificate.lasts();

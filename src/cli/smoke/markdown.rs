@@ -26,7 +26,7 @@ pub(super) fn render(report: &Report) -> String {
         let _ = writeln!(text, "| {severity} | {rule} | {}{old} | {} |", escaped(&finding.message), escaped(&finding.fix));
     }
     if report.omitted > 0 {
-        let _ = writeln!(text, "\n… and {} more of these rules", report.omitted);
+        let _ = writeln!(text, "\n… and {} more findings of these rules", report.omitted);
     }
     let meant: Vec<String> = report
         .rules()
@@ -44,7 +44,7 @@ pub(super) fn append_summary(report: &Report) -> anyhow::Result<()> {
     let named = ["GITHUB_STEP_SUMMARY", "FORGEJO_STEP_SUMMARY"].into_iter().filter_map(std::env::var_os);
     let Some(file) = named.into_iter().find(|file| !file.is_empty()) else { return Ok(()) };
     let written = std::fs::File::options().create(true).append(true).open(&file);
-    written.and_then(|mut file| file.write_all(render(report).as_bytes())).context("The step summary cannot be written")
+    written.and_then(|mut file| file.write_all(render(report).as_bytes())).context("The step summary could not be written")
 }
 
 /// Text of the page that means nothing to Markdown or HTML, on one line. What is long is cut: a summary takes 1 MiB.

@@ -38,30 +38,31 @@ const USAGE: u8 = 2;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 the page passes · 3 it does not · 1 the check could not be made · 2 usage · 129, 130, 143 interrupted by SIGHUP, SIGINT, SIGTERM"
+    after_help = "Exit codes: 0 the page passes · 3 it does not · 1 the check could not be made · 2 usage · 129, 130, 143 interrupted by \
+    SIGHUP, SIGINT, SIGTERM"
 )]
 pub(crate) struct Args {
-    /// The address of the page; with --service it may be left out
+    /// The address of the page; optional with --service
     #[arg(required_unless_present_any = ["service", "explain", "json_schema"], conflicts_with_all = ["explain", "json_schema"])]
     page: Option<String>,
     #[command(flatten)]
     plan: plan::Flags,
-    /// The release that the page must show: a tag
+    /// The tag of the release that the page must show
     #[arg(long, value_name = "TAG")]
     release: Option<Tag>,
     /// The commit that it was built from, which the page may show instead of the tag
     #[arg(long, value_name = "SHA", requires = "release")]
     commit: Option<String>,
-    /// How the report is printed
+    /// The format of the report on standard output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Write the report to a file as well, once for each format
+    /// Also write the report to a file; may be given once for each format
     #[arg(long, value_name = "FORMAT=FILE", value_parser = format::to_file)]
     output: Vec<(Format, PathBuf)>,
-    /// The repository's file that the page is made from: annotations stand at its lines
+    /// The file in the repository that the page is made from; annotations refer to its lines
     #[arg(long, value_name = "FILE")]
     source: Option<PathBuf>,
-    /// Say what a rule means and what to change; without a name list all of them
+    /// Explain what a rule means and what to change; without a name, list all rules
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "")]
     explain: Option<String>,
     /// Print the JSON Schema of the report that --format json prints
@@ -90,7 +91,8 @@ async fn looked_at(global: &Global, output: &Output, args: &Args) -> anyhow::Res
     let plan = plan::read(global, args.page.as_deref(), &args.plan)?;
     let release = args.release.as_ref().map(|tag| Release { tag: tag.to_string(), commit: args.commit.clone() });
     if release.is_some() != plan.release.is_some() && args.plan.service.is_none() {
-        let how = "To prove a release give --release TAG and where the page shows it: --release-header, --release-json or --release-text.";
+        let how = "To check the release, give --release TAG and where the page shows it: --release-header, --release-json or \
+            --release-text.";
         return Err(Usage(how.to_owned()).into());
     }
     let mut progress = Progress::new(output);
@@ -116,7 +118,7 @@ fn tell(output: &Output, args: &Args, report: &Report) -> anyhow::Result<()> {
     output.exactly(format.render(report, output, args.source.as_deref()).trim_end());
     for (format, file) in &args.output {
         let text = format.render(report, &Output::plain(), args.source.as_deref());
-        std::fs::write(file, text).with_context(|| format!("The report cannot be written to {}", file.display()))?;
+        std::fs::write(file, text).with_context(|| format!("The report could not be written to {}", file.display()))?;
     }
     let mut formats = args.output.iter().map(|(format, _)| *format).chain([format]);
     if formats.any(Format::is_for_a_runner) {
@@ -134,7 +136,7 @@ struct Interrupted {
 
 impl Interrupted {
     fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("Signals cannot be listened to");
+        let listen = |kind| signal(kind).context("Signal handlers could not be installed");
         let hang_up = SignalKind::hangup();
         let interrupt = SignalKind::interrupt();
         let terminate = SignalKind::terminate();

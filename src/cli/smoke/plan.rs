@@ -15,10 +15,10 @@ use crate::model::ServiceName;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Flags {
-    /// Look at the page as the configuration says for this service; further flags are not taken then
+    /// Check the page as the configuration of this service says; no other flags of the check are accepted then
     #[arg(long, value_name = "NAME")]
     pub(super) service: Option<ServiceName>,
-    /// A status that is right for the last answer, once for each [default: 200]
+    /// A status to accept for the final response; may be given several times [default: 200]
     #[arg(long, value_name = "STATUS")]
     status: Vec<String>,
     /// How many redirects may be followed [default: 5]
@@ -27,46 +27,46 @@ pub(super) struct Flags {
     /// How long the page may take to become right, in seconds [default: 30]
     #[arg(long, value_name = "SECONDS")]
     within_s: Option<f64>,
-    /// The same while a certificate is being issued [default: 120]
+    /// How long to wait for a certificate that is being issued, in seconds [default: 120]
     #[arg(long, value_name = "SECONDS")]
     certificate_within_s: Option<f64>,
-    /// Fewer days left than this fail [default: 3]
+    /// The check fails when the certificate expires in fewer days than this [default: 3]
     #[arg(long, value_name = "DAYS")]
     certificate_days: Option<i64>,
-    /// How long one request may take [default: 10]
+    /// How long one request may take, in seconds [default: 10]
     #[arg(long, value_name = "SECONDS")]
     timeout_s: Option<f64>,
-    /// Leave the page's assets alone
+    /// Do not check the page's assets
     #[arg(long)]
     no_assets: bool,
-    /// Judge the assets by their addresses alone, without asking for them
+    /// Check only the addresses of the assets, without fetching them
     #[arg(long, conflicts_with = "no_assets")]
     no_fetch_assets: bool,
-    /// How many assets are asked for at once [default: 12]
+    /// How many assets are fetched at the same time [default: 12]
     #[arg(long, value_name = "COUNT", conflicts_with_all = ["no_assets", "no_fetch_assets"])]
     concurrency: Option<i64>,
-    /// A host that may be asked beside the page's own, by redirects and for assets, or *.HOST for all below it, once for each
+    /// Another host that redirects may lead to and assets may be fetched from, or *.HOST for its subdomains; may be given several times
     #[arg(long, value_name = "HOST")]
     allowed_host: Vec<String>,
-    /// How long all assets may take, in seconds [default: 60]
+    /// How long all assets together may take, in seconds [default: 60]
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["no_assets", "no_fetch_assets"])]
     assets_within_s: Option<f64>,
-    /// How much of one asset is read [default: 10240]
+    /// How much of one asset is read, in KiB [default: 10240]
     #[arg(long, value_name = "KIB", conflicts_with_all = ["no_assets", "no_fetch_assets"])]
     max_asset_kib: Option<i64>,
-    /// How often the page is asked in one look, since two builds may stand behind one name [default: 3]
+    /// How often the page is requested in one attempt, because two builds may serve the same name [default: 3]
     #[arg(long, value_name = "COUNT")]
     samples: Option<i64>,
-    /// How much of the page is read [default: 5120]
+    /// How much of the page is read, in KiB [default: 5120]
     #[arg(long, value_name = "KIB")]
     max_body_kib: Option<i64>,
-    /// The user of basic authentication
+    /// The user name for basic authentication
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// The file with its password
+    /// The file with the password of --user
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
-    /// The environment variable with its password
+    /// The environment variable with the password of --user
     #[arg(long, value_name = "VARIABLE", requires = "user", conflicts_with = "password_file")]
     password_env: Option<String>,
     /// The file with a bearer token
@@ -75,10 +75,10 @@ pub(super) struct Flags {
     /// The environment variable with a bearer token
     #[arg(long, value_name = "VARIABLE", conflicts_with = "bearer_file")]
     bearer_env: Option<String>,
-    /// A header to send; others on this host can read it, so no secret belongs here
+    /// A header to send; others on this host can see it, so do not put a secret here
     #[arg(long, value_name = "NAME: VALUE", value_parser = pair)]
     header: Vec<(String, String)>,
-    /// A header that the answer must have, and a pattern for its value
+    /// A header that the response must have, and a pattern that its value must match
     #[arg(long, value_name = "NAME: PATTERN", value_parser = pair)]
     expect_header: Vec<(String, String)>,
     /// A pattern that the page must match
@@ -87,49 +87,49 @@ pub(super) struct Flags {
     /// How many bytes the page must have at least [default: 0]
     #[arg(long, value_name = "BYTES")]
     min_body_bytes: Option<i64>,
-    /// When the answer must have begun, connection and handshake included; 0: any time [default: 0]
+    /// After how many milliseconds the response must have started, including connection and TLS handshake; 0: no limit [default: 0]
     #[arg(long, value_name = "MS")]
     max_latency_ms: Option<i64>,
-    /// The version of HTTP that must be spoken: 1.1, 2 or any [default: any]
+    /// The version of HTTP that the page must be served over: 1.1, 2 or any [default: any]
     #[arg(long, value_name = "VERSION")]
     http_version: Option<String>,
-    /// A value of the JSON answer (RFC 6901), and a pattern that it must match, once for each
+    /// A value in the JSON response (RFC 6901), and a pattern that it must match; may be given several times
     #[arg(long, value_name = "POINTER=PATTERN", value_parser = assignment)]
     expect_json: Vec<(String, String)>,
-    /// How bad a finding of a rule is: off, note, warning or error, once for each
+    /// The severity of a rule's findings: off, note, warning or error; may be given several times
     #[arg(long, value_name = "RULE=LEVEL", value_parser = assignment)]
     rule: Vec<(String, String)>,
-    /// Roots to trust beside the host's own (PEM)
+    /// Root certificates to trust besides those of this host (PEM)
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Connect here, with name and certificate of the address
+    /// Connect to this place instead, but use the name of the address for TLS and the Host header
     #[arg(long, value_name = "HOST:PORT")]
     connect_to: Option<String>,
-    /// Let the Chromium of this host load the page as well; auto: where there is one
+    /// Also load the page in the Chromium of this host; auto: only if Chromium is installed
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = ["true", "auto"])]
     browser: Option<String>,
-    /// Its program [default: the first one that is found]
+    /// The browser's program [default: the first one that is found]
     #[arg(long, value_name = "FILE", requires = "browser")]
     browser_program: Option<PathBuf>,
-    /// How long it may take in all [default: 30]
+    /// How long the browser may take in all, in seconds [default: 30]
     #[arg(long, value_name = "SECONDS", requires = "browser")]
     browser_deadline_s: Option<f64>,
-    /// A folder for its screenshots, desktop.png and phone.png
+    /// A folder for the browser's screenshots, desktop.png and phone.png
     #[arg(long, value_name = "DIR", requires = "browser")]
     browser_screenshots: Option<PathBuf>,
-    /// A file for its list of requests (HAR 1.2)
+    /// A file for the browser's list of requests (HAR 1.2)
     #[arg(long, value_name = "FILE", requires = "browser")]
     browser_har: Option<PathBuf>,
-    /// Where the page shows the release, relative to it [default: the page itself]
+    /// The address that shows the release, relative to the page [default: the page itself]
     #[arg(long, value_name = "PATH")]
     release_path: Option<String>,
-    /// The header that shows it
+    /// The header that shows the release
     #[arg(long, value_name = "NAME")]
     release_header: Option<String>,
-    /// The JSON value that shows it (RFC 6901)
+    /// The JSON value that shows the release (RFC 6901)
     #[arg(long, value_name = "POINTER", conflicts_with = "release_header")]
     release_json: Option<String>,
-    /// The text shows it
+    /// The text of the response shows the release
     #[arg(long, conflicts_with_all = ["release_header", "release_json"])]
     release_text: bool,
 }
@@ -147,7 +147,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Reads `NAME=VALUE`.
 fn assignment(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write both sides of an equals sign")?;
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -156,11 +156,11 @@ pub(super) fn read(global: &Global, page: Option<&str>, flags: &Flags) -> anyhow
     flags.names_nothing_twice()?;
     let table = flags.table(page);
     let Some(name) = &flags.service else {
-        let here = std::env::current_dir().context("The folder that this runs in is gone")?;
+        let here = std::env::current_dir().context("The current folder does not exist any more")?;
         return Smoke::from_table(table, &here).map(|smoke| smoke.plan).map_err(|problems| Usage(problems.join("\n")).into());
     };
     if !table.is_empty() {
-        return Err(Usage(format!("The configuration says how {name} is looked at; leave out {}.", names_of_flags(&table))).into());
+        return Err(Usage(format!("The configuration says how {name} is checked; remove {}.", names_of_flags(&table))).into());
     }
     let config = Config::load(&global.config)?;
     let service = config.service(name).with_context(|| format!("There is no service {name} in {}", global.config.display()))?;
@@ -190,7 +190,7 @@ impl Flags {
             for (at, (name, _)) in pairs.iter().enumerate() {
                 let is_new = pairs[..at].iter().all(|(other, _)| other != name);
                 if !is_new {
-                    return Err(Usage(format!("--{flag} names {} twice; give it once.", name.escape_debug())));
+                    return Err(Usage(format!("--{flag} gives {} twice; give it once.", name.escape_debug())));
                 }
             }
         }

@@ -85,7 +85,7 @@ impl DotEnv {
         if changed.value(key).as_deref() == Some(value) && before == after {
             Ok(changed)
         } else {
-            Err(format!("{key} cannot be set without touching another line: write {key}= into a line of its own"))
+            Err(format!("{key} cannot be set without changing another line: put {key}= on a line of its own"))
         }
     }
 
@@ -151,7 +151,7 @@ fn entry(bytes: &[u8], start: usize) -> Result<(Entry, usize), String> {
     let gap = bytes[end + 1..].iter().enumerate().take_while(|(i, byte)| is_gap(bytes, end + 1 + i, **byte)).count();
     let at = end + 1 + gap;
     if let Some(quote @ (b'"' | b'\'')) = bytes.get(at) {
-        let close = closing(bytes, at + 1, *quote).ok_or("a quoted value has no end")?;
+        let close = closing(bytes, at + 1, *quote).ok_or("a quoted value is not closed")?;
         return Ok((Entry { key, at: Some(at + 1..close), quote: Some(*quote) }, close + 1));
     }
     let line = bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |n| at + n);
@@ -326,7 +326,8 @@ mod tests {
 
     #[test]
     fn what_compose_refuses_is_refused_with_its_line() {
-        for (text, said) in [("A=1\nB C=2\n", "line 2: "), ("A=1\n\n'x'=2", "line 3: "), ("A=\"x", "line 1: a quoted value has no end")] {
+        for (text, said) in [("A=1\nB C=2\n", "line 2: "), ("A=1\n\n'x'=2", "line 3: "), ("A=\"x", "line 1: a quoted value is not closed")]
+        {
             let error = DotEnv::parse(text.into()).unwrap_err();
             assert!(error.contains(said), "{error}");
         }

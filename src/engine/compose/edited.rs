@@ -37,7 +37,7 @@ impl Compose {
             let wanted = refs.iter().find(|wanted| same_repository(wanted.repository.as_str(), pinned.image.as_str()));
             if let Some(wanted) = wanted.filter(|wanted| pinned.value.as_deref() != Some(wanted.pin().as_str())) {
                 let value = pinned.value.unwrap_or_else(|| "nothing".to_owned());
-                changes.push(format!("the pin of {} is {value}, not {}", pinned.image, wanted.pin()));
+                changes.push(format!("{} is pinned to {value}, not to {}", pinned.image, wanted.pin()));
             }
         }
         Ok(listed(&changes))
@@ -65,19 +65,19 @@ impl Resolved {
         let mut changes = Vec::new();
         if self.files != now.files {
             let files: Vec<String> = now.files.iter().map(|file| path_text(file)).collect();
-            changes.push(format!("its files are {} now", files.join(", ")));
+            changes.push(format!("its compose files are now {}", files.join(", ")));
         }
         for service in &now.services {
             let before = self.service(&service.name);
             if before.is_some_and(|before| before.active != service.active) {
                 let word = if service.active { "switched on" } else { "switched off" };
-                changes.push(format!("the service {} is {word} by its profile", service.name));
+                changes.push(format!("the service {} was {word} by its profile", service.name));
             }
         }
         changes.extend(differences(&self.config, &now.config));
         if changes.is_empty() && self.mode != now.mode {
             let word = if now.mode == PinMode::Env { "can" } else { "cannot" };
-            changes.push(format!("it {word} be pinned by a variable now"));
+            changes.push(format!("the image {word} now be pinned by a variable"));
         }
         changes
     }

@@ -144,7 +144,7 @@ async fn unwanted(daemon: &Daemon) {
     let mut news = daemon.news().subscribe();
     while daemon.memory().wants_events(Instant::now()) {
         if daemon.memory().is_deaf(Instant::now()) {
-            return tracing::warn!("Docker's events do not come any more, though the line stands; it is listened to anew");
+            return tracing::warn!("Docker stopped sending events although the connection is open; subscribing again");
         }
         wait(&mut news, PAUSE).await;
     }

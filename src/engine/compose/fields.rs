@@ -6,7 +6,8 @@ use crate::engine::error::EngineError;
 
 /// What docker wrote, as JSON.
 pub(super) fn json(text: &str) -> Result<Value, EngineError> {
-    serde_json::from_str(text).map_err(|error| EngineError::Failed { what: "reading what docker wrote".to_owned(), why: error.to_string() })
+    serde_json::from_str(text)
+        .map_err(|error| EngineError::Failed { what: "parsing the output of docker".to_owned(), why: error.to_string() })
 }
 
 /// The text at `path`, or an empty one.

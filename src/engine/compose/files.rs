@@ -18,7 +18,7 @@ pub(super) const LISTED: &str = "compose.tagalong.yml";
 /// The override file that tagalong writes where compose finds it by itself.
 pub(super) const FOUND: &str = "compose.override.yml";
 /// The first line of the file that tagalong writes.
-pub(super) const MARK: &str = "# Written by tagalong; each deployment writes it anew.";
+pub(super) const MARK: &str = "# Written by tagalong; every deployment overwrites this file.";
 
 /// What a person's `docker compose` in the folder reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl HandFiles {
         let files = match &variable {
             Some(value) if sources::is_remote(value) => {
                 return Err(EngineError::Stack(format!(
-                    "COMPOSE_FILE in {} names something remote ({value}): keep the compose files of a stack on this host",
+                    "COMPOSE_FILE in {} names a remote file ({value}): keep the compose files of a stack on this host",
                     dir.join(".env").display()
                 )));
             }

@@ -45,8 +45,10 @@ impl Compose {
             files => files.iter().map(|file| dir.join(file)).collect(),
         };
         if files.is_empty() {
-            let words =
-                format!("there is no compose file in {}: put compose.yaml there, or name the files in the service's stack", dir.display());
+            let words = format!(
+                "there is no compose file in {}: put compose.yaml there, or set files in the service's configuration",
+                dir.display()
+            );
             return Err(EngineError::Stack(words));
         }
         let mut all = files.clone();
@@ -59,38 +61,39 @@ impl Compose {
     pub(super) fn dotenv(&self) -> Result<DotEnv, EngineError> {
         let path = self.stack.dir.join(".env");
         let bytes = replace::read(&path)?.unwrap_or_default();
-        DotEnv::parse(bytes).map_err(|why| EngineError::Stack(format!("{} cannot be read as compose reads it: {why}", path.display())))
+        DotEnv::parse(bytes).map_err(|why| EngineError::Stack(format!("compose would not be able to read {}: {why}", path.display())))
     }
 
     /// What speaks against mode `env` before compose is asked.
     pub(super) fn known_objection(&self, ground: &Ground) -> Option<String> {
         if let Some(ours) = ground.hand.ours(&self.stack.dir) {
             return Some(format!(
-                "the stack is pinned by {} already (remove it, and its name in COMPOSE_FILE, for mode env)",
+                "the stack is already pinned by {} (for mode env, remove this file and its name from COMPOSE_FILE)",
                 ours.display()
             ));
         }
         if self.stack.mode == PinChoice::Override {
-            return Some("the configuration asks for it".to_owned());
+            return Some("the configuration says so".to_owned());
         }
         let mut seen = BTreeSet::new();
         for pin in &self.stack.pins {
             let Some(variable) = &pin.variable else { return Some(format!("no variable is configured for {}", pin.image)) };
             if TAKEN.contains(&variable.as_str()) || ["COMPOSE_", "DOCKER_"].iter().any(|start| variable.starts_with(start)) {
-                return Some(format!("the variable {variable} has a meaning of its own"));
+                return Some(format!("the variable {variable} is reserved by compose"));
             }
             if !seen.insert(variable) {
-                return Some(format!("the variable {variable} stands for two images"));
+                return Some(format!("the variable {variable} is used for two images"));
             }
             if let Some(reader) = ground.dotenv.read_too_early(variable).first() {
-                return Some(format!("in .env {reader} uses {variable} above the line that sets it"));
+                return Some(format!("in .env, {reader} uses {variable} before the line that sets it"));
             }
             let switches = |template: &&String| [":+", "+"].iter().any(|sign| template.contains(&format!("${{{variable}{sign}")));
             if let Some(template) = ground.sources.templates.iter().find(switches) {
-                return Some(format!("{template} changes when {variable} gets its first value"));
+                return Some(format!("{template} changes when {variable} is set for the first time"));
             }
         }
-        self.reads_dotenv(ground).then(|| "a service reads .env as its own env_file, so a variable there would recreate it".to_owned())
+        self.reads_dotenv(ground)
+            .then(|| "a service uses .env as its env_file, so a new variable there would recreate that service".to_owned())
     }
 
     /// Whether a service has the content of `.env` as its environment or labels.

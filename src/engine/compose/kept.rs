@@ -39,7 +39,7 @@ impl Compose {
     pub async fn name_loaded(&self, reference: &ImageRef, cancel: &Cancel) -> Result<(), EngineError> {
         let Some(name) = reference.loaded_name() else { return Ok(()) };
         let command = self.docker_command(["tag".to_owned(), reference.by_digest(), name], QUESTION);
-        self.ask(&command, &format!("naming {reference}"), cancel).await.map(|_| ())
+        self.ask(&command, &format!("tagging {reference}"), cancel).await.map(|_| ())
     }
 
     /// Which of `wanted` [`Compose::forget`] would find something of, from one listing: the content or a keep-tag of `service`.
@@ -96,7 +96,7 @@ impl Compose {
 
     async fn untag(&self, name: &str, cancel: &Cancel) -> Result<(), EngineError> {
         let command = self.docker_command(["rmi", name], QUESTION);
-        match self.ask(&command, &format!("removing the name {name}"), cancel).await {
+        match self.ask(&command, &format!("removing the tag {name}"), cancel).await {
             // The last name took the others with it.
             Err(EngineError::Failed { why, .. }) if why.contains("No such image") => Ok(()),
             done => done.map(|_| ()),

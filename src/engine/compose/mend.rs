@@ -87,14 +87,14 @@ impl Compose {
     }
 }
 
-const WHAT: &str = "mending what was left half done";
+const WHAT: &str = "repairing what an interrupted docker compose left behind";
 
 impl Mend<'_> {
     fn line(&self) -> String {
         match self {
-            Self::Clear(one) => format!("{} is removed by force: Docker left it half removed ({})", one.name, one.state),
-            Self::Remove(one) => format!("{} is removed: compose was ended before one of the two for its place had gone", one.name),
-            Self::Rename(_, to) => format!("{to} gets its name back: compose was ended while it replaced it"),
+            Self::Clear(one) => format!("removing {} by force, because Docker left it half removed ({})", one.name, one.state),
+            Self::Remove(one) => format!("removing {}: compose was interrupted while it replaced this container", one.name),
+            Self::Rename(_, to) => format!("renaming a container back to {to}: compose was interrupted while it replaced this container"),
         }
     }
 }
@@ -105,7 +105,7 @@ fn stuck(mend: &Mend<'_>, last: &str) -> EngineError {
     EngineError::Failed {
         what: WHAT.to_owned(),
         why: format!(
-            "Docker still has {} ({}) after {} s: {last}. Run `docker rm -f {short}`; where that fails too, restart Docker",
+            "Docker still has {} ({}) after {} s: {last}. Run `docker rm -f {short}`; if that fails too, restart Docker",
             one.name,
             one.state,
             PATIENCE.as_secs()

@@ -65,8 +65,10 @@ impl PinBytes {
     pub fn from_text(text: &str) -> Result<Self, String> {
         let saved: Vec<SavedFile> = serde_json::from_str(text).map_err(|error| format!("the saved pin cannot be read: {error}"))?;
         let file = |saved: SavedFile| {
-            let name =
-                FILES.iter().find(|name| **name == saved.file).ok_or_else(|| format!("the saved pin names the file {}", saved.file))?;
+            let name = FILES
+                .iter()
+                .find(|name| **name == saved.file)
+                .ok_or_else(|| format!("the saved pin contains the unexpected file {}", saved.file))?;
             let bytes = saved
                 .bytes
                 .map(|bytes| BASE64.decode(bytes))
@@ -277,8 +279,8 @@ impl Compose {
             return Ok(Place { file: dir.join(FOUND), compose_file: None });
         }
         Err(EngineError::Stack(format!(
-            "a service of the stack has the content of .env (by env_file or a mount), so tagalong does not change that file: add the line COMPOSE_FILE={value} to {} \
-             yourself (it recreates that service once)",
+            "a service of the stack uses the content of .env (by env_file or a mount), so tagalong does not change that file: add the \
+            line COMPOSE_FILE={value} to {} yourself (this recreates that service once)",
             dir.join(".env").display()
         )))
     }
@@ -290,7 +292,7 @@ impl Compose {
     pub async fn prove(&self, resolved: &Resolved, refs: &[ImageRef], cancel: &Cancel) -> Result<(), EngineError> {
         let by_hand = self.docker_command(["compose", "config", "--format", "json"], QUESTION);
         let ours = self.compose_command(&self.files_with_ours(resolved).await?, &["config", "--format", "json"], QUESTION);
-        let what = "asking compose for what it would run";
+        let what = "asking compose which images it would run";
         let config = json(&self.ask(if resolved.by_hand { &by_hand } else { &ours }, what, cancel).await?)?;
         for used in &resolved.uses {
             let Some(reference) = refs.iter().find(|reference| same_repository(reference.repository.as_str(), used.pin.image.as_str()))
@@ -302,7 +304,7 @@ impl Compose {
                 let is_ours =
                     same_repository(repository(image), reference.repository.as_str()) && image.ends_with(&format!(":{}", reference.pin()));
                 if !is_ours {
-                    let words = format!("the pin does not hold: compose would run {image} for {service}, not {reference}");
+                    let words = format!("the pin has no effect: compose would run {image} for {service} instead of {reference}");
                     return Err(EngineError::Stack(words));
                 }
             }
@@ -331,7 +333,7 @@ pub(super) struct Place {
 fn images_in(path: &Path) -> Result<Vec<(String, String)>, EngineError> {
     let text = String::from_utf8_lossy(&replace::read(path)?.unwrap_or_default()).into_owned();
     let documents = Yaml::load_from_str(&text)
-        .map_err(|error| EngineError::Stack(format!("{} is not as tagalong wrote it ({error}): remove it", path.display())))?;
+        .map_err(|error| EngineError::Stack(format!("{} is not in the form that tagalong writes ({error}): remove it", path.display())))?;
     let services = documents.first().and_then(|document| document.as_mapping_get("services")).and_then(Yaml::as_mapping);
     let image =
         |(name, service): (&Yaml<'_>, &Yaml<'_>)| Some((name.as_str()?.to_owned(), service.as_mapping_get("image")?.as_str()?.to_owned()));

@@ -52,10 +52,10 @@ pub(super) fn objection(config: &Value, pin: &PinnedImage, marker: &str) -> Opti
         }
     });
     if let Some(first) = elsewhere.first() {
-        return Some(format!("the variable {variable} reaches more than the image: {first}{}", more(elsewhere.len())));
+        return Some(format!("the variable {variable} changes more than the image: {first}{}", more(elsewhere.len())));
     }
     if let Some(first) = without.first() {
-        return Some(format!("{first}, without the variable {variable}{}", more(without.len())));
+        return Some(format!("{first}, which does not use the variable {variable}{}", more(without.len())));
     }
     (exact == 0).then(|| format!("no service has the image {}:${{{variable}}}", pin.image))
 }

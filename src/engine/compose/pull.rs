@@ -96,7 +96,7 @@ impl Layers {
         };
         self.all.insert(id.to_owned());
         let is_new = matches!(state, "Pull complete" | "Already exists") && self.here.insert(id.to_owned());
-        is_new.then(|| format!("{} of {} layers are here", self.here.len(), self.all.len()))
+        is_new.then(|| format!("{} of {} layers are done", self.here.len(), self.all.len()))
     }
 }
 

@@ -84,13 +84,13 @@ fn with_advice(doing: &'static str, path: &Path, source: std::io::Error) -> Engi
     let folder = folder(path);
     let advice = match source.kind() {
         ErrorKind::PermissionDenied => format!(
-            ": let the user that tagalong runs as write in {} and own the file (its owner is kept); nothing was changed",
+            ": the user that tagalong runs as must be able to write in {} and must own the file (its owner is kept); nothing was changed",
             folder.display()
         ),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": make room on its file system; nothing was changed".to_owned(),
-        ErrorKind::ReadOnlyFilesystem => ": mount its file system for writing; nothing was changed".to_owned(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ": free some space on its file system; nothing was changed".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => ": mount its file system read-write; nothing was changed".to_owned(),
         ErrorKind::ResourceBusy => {
-            format!(": a file that is mounted by itself cannot be replaced: mount the folder {} instead", folder.display())
+            format!(": a file that is mounted on its own cannot be replaced: mount the folder {} instead", folder.display())
         }
         _ => String::new(),
     };

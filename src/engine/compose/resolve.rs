@@ -56,7 +56,7 @@ impl Compose {
         };
         let why = match self.stack.mode {
             PinChoice::Env => return Err(self.not_env(&objection)),
-            PinChoice::Override if ground.hand.ours(&self.stack.dir).is_none() => "the configuration asks for it".to_owned(),
+            PinChoice::Override if ground.hand.ours(&self.stack.dir).is_none() => "the configuration says so".to_owned(),
             _ => objection,
         };
         let runs = self.runs(ground, false, cancel).await?;
@@ -98,12 +98,12 @@ impl Compose {
 
     fn why_env(&self) -> String {
         let variables: Vec<&str> = self.stack.pins.iter().filter_map(|pin| pin.variable.as_deref()).collect();
-        format!("compose shows that {} in .env changes just the image", variables.join(" and "))
+        format!("compose confirms that {} in .env changes only the image", variables.join(" and "))
     }
 
     fn not_env(&self, objection: &str) -> EngineError {
         EngineError::Stack(format!(
-            "the stack in {} cannot be pinned by a variable in .env: {objection}. Change that, or let the pin mode be \"auto\" or \"override\"",
+            "the stack in {} cannot be pinned by a variable in .env: {objection}. Change that, or set pin to \"auto\" or \"override\"",
             self.stack.dir.display()
         ))
     }
@@ -129,7 +129,7 @@ impl Compose {
         }
         if !services.iter().any(|service| service.active && service.pinned.is_some()) {
             return Err(EngineError::Stack(format!(
-                "no service that uses the pinned image is active in the stack in {}: add COMPOSE_PROFILES to .env with the profile it is in",
+                "in the stack in {}, no active service uses the pinned image: add COMPOSE_PROFILES with its profile to .env",
                 self.stack.dir.display()
             )));
         }
@@ -159,7 +159,8 @@ impl Compose {
         let images: BTreeSet<&str> = members(config, &["services"]).map(|(_, service)| repository(text(service, &["image"]))).collect();
         let images: Vec<&str> = images.into_iter().filter(|image| !image.is_empty()).collect();
         EngineError::Stack(format!(
-            "no service of the stack in {} uses the image {image}; its images are {}: name one of them, as the compose file writes it",
+            "no service of the stack in {} uses the image {image}; its images are {}: set image to one of them, as the compose file \
+            writes it",
             self.stack.dir.display(),
             if images.is_empty() { "none".to_owned() } else { images.join(", ") }
         ))
@@ -179,7 +180,8 @@ impl Compose {
         let name = hand.ok().map_or("", |hand| text(hand, &["name"]));
         if hand.is_ok() && name != self.stack.project {
             warnings.push(format!(
-                "a bare docker compose in {} means the project {name}, not {project}: add COMPOSE_PROJECT_NAME={project} to .env",
+                "docker compose, run by hand in {}, uses the project name {name} instead of {project}: add COMPOSE_PROJECT_NAME={project} \
+                to .env",
                 dir.display(),
                 project = self.stack.project
             ));
@@ -189,19 +191,19 @@ impl Compose {
         if !is_same && !will_list {
             let line = listing(dir, &ground.files, &ground.hand.separator);
             warnings.push(format!(
-                "a bare docker compose in {} reads other files than the stack has: add COMPOSE_FILE={line} to .env",
+                "docker compose, run by hand in {}, reads other files than the stack has: add COMPOSE_FILE={line} to .env",
                 dir.display()
             ));
         } else if let Err(said) = hand
             && !will_list
         {
-            warnings.push(format!("a bare docker compose in {} does not work: {said}", dir.display()));
+            warnings.push(format!("docker compose, run by hand in {}, does not work: {said}", dir.display()));
         }
         if let (true, Ok(hand)) = (warnings.is_empty() && is_same, hand)
             && let Some(path) = difference(hand, ours, pinned)
         {
             warnings.push(format!(
-                "a bare docker compose in {} resolves {path} otherwise than docker compose --project-directory does",
+                "docker compose, run by hand in {}, resolves {path} differently from docker compose --project-directory",
                 dir.display()
             ));
         }

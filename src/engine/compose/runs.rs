@@ -58,7 +58,7 @@ impl Compose {
         let mut notes: Vec<String> = said.into_iter().flat_map(notes).collect();
         notes.sort();
         notes.dedup();
-        let hand = by_hand.map_or_else(|| Ok(Err("no compose file is found".to_owned())), |captured| self.hand_answer(captured))?;
+        let hand = by_hand.map_or_else(|| Ok(Err("no compose file was found".to_owned())), |captured| self.hand_answer(captured))?;
         let active = match &hand {
             Ok(config) if ground.is_read_by_hand(&self.stack.dir) => names(config),
             _ => names(&self.our_answer(&capture(&ours(&[]), cancel).await)?),

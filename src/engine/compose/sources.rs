@@ -59,7 +59,7 @@ impl Sources {
         let bytes = replace::read(file)?.ok_or_else(missing)?;
         let text = String::from_utf8_lossy(&bytes);
         let documents = Yaml::load_from_str(text.strip_prefix('\u{feff}').unwrap_or(&text))
-            .map_err(|error| EngineError::Stack(format!("{} is not YAML that can be read: {error}", file.display())))?;
+            .map_err(|error| EngineError::Stack(format!("{} is not valid YAML: {error}", file.display())))?;
         let found = Reader { file, dir, values };
         for document in &documents {
             self.templates(document);
@@ -165,7 +165,8 @@ impl Reader<'_> {
         let path = expand(written, self.values);
         if is_remote(&path) || is_remote(written) {
             return Err(EngineError::Stack(format!(
-                "{} would fetch {written} ({what}), which tagalong does not do: copy that file beside it and name the copy",
+                "{} would fetch the remote file {written} ({what}), which tagalong does not allow: copy that file to this host and use \
+                the copy",
                 self.file.display()
             )));
         }
@@ -222,7 +223,8 @@ mod tests {
 
     #[test]
     fn what_would_be_fetched_is_known_by_its_spelling() {
-        let remote = "https://example.com/compose.yml http://x/y oci://ghcr.io/acme/stack:1 git://x/y ssh://git@x/y git@github.com:acme/stack \
+        let remote = "https://example.com/compose.yml http://x/y oci://ghcr.io/acme/stack:1 git://x/y ssh://git@x/y \
+        git@github.com:acme/stack \
                       git@github.com:acme/stack.git#main:deploy github.com/acme/stack acme.git acme/stack.git#main git+ssh://x/y deploy@host:stack";
         remote.split_whitespace().for_each(|path| assert!(is_remote(path), "{path}"));
         let local = "compose.yml ./stack.git/compose.yml ../x.git /srv/x.git common/base.yaml ${DIR}/compose.yml a:b github/compose.yml";

@@ -60,7 +60,7 @@ fn judge(said: &str) -> Result<Version, EngineError> {
     let mut parts = plain.split('.').map(|part| part.parse::<u32>().ok());
     let (Some(Some(major)), minor, patch) = (parts.next(), parts.next().flatten(), parts.next().flatten()) else {
         return Err(EngineError::Host(format!(
-            "docker compose says that it is version \"{said}\", which is none: install Docker Compose 2.40.3"
+            "docker compose reports the version \"{said}\", which is not a version number: install Docker Compose 2.40.3"
         )));
     };
     let version = (major, minor.unwrap_or(0), patch.unwrap_or(0));

@@ -90,19 +90,19 @@ impl Compose {
             if said.is_none() {
                 self.daemon.count_outage();
                 (patience.tell)(&format!(
-                    "Docker does not answer ({why}). It is waited for since {}, at most {} s (docker.wait_s)",
+                    "Docker does not answer ({why}); waiting for it since {}, for at most {} s (docker.wait_s)",
                     began.1,
                     patience.limit.as_secs()
                 ));
             } else if said.is_some_and(|at| at.elapsed() >= SAY) {
-                (patience.tell)(&format!("Docker is still waited for, since {} ({} s)", began.1, began.0.elapsed().as_secs()));
+                (patience.tell)(&format!("still waiting for Docker, since {} ({} s)", began.1, began.0.elapsed().as_secs()));
             }
             if said.is_none_or(|at| at.elapsed() >= SAY) {
                 said = Some(Instant::now());
             }
             if began.0.elapsed() >= patience.limit {
                 patience.given_up.store(true, Ordering::SeqCst);
-                return Err(EngineError::Daemon { why: format!("{why}; it was waited for since {}", began.1) });
+                return Err(EngineError::Daemon { why: format!("{why}; tagalong waited for it since {}", began.1) });
             }
             tokio::select! {
                 () = cancel.cancelled() => return Err(cancelled()),
@@ -111,7 +111,7 @@ impl Compose {
         }
         patience.given_up.store(false, Ordering::SeqCst);
         if said.is_some() {
-            (patience.tell)(&format!("Docker answers again after {} s; going on", began.0.elapsed().as_secs()));
+            (patience.tell)(&format!("Docker answers again after {} s; continuing", began.0.elapsed().as_secs()));
         }
         Ok(said.is_some())
     }
@@ -139,7 +139,7 @@ impl Compose {
         };
         let (true, Some(patience), Err(error)) = (is_outage, &self.patience, done) else { return Ok(false) };
         if !self.waited(cancel).await? {
-            (patience.tell)(&format!("{error}. Docker was away for a moment, so this is done again"));
+            (patience.tell)(&format!("{error}. Docker was unavailable for a moment, so this step is repeated"));
         }
         tokio::select! {
             () = cancel.cancelled() => return Err(EngineError::Cancelled { what: "waiting for Docker".to_owned() }),
@@ -159,7 +159,7 @@ impl Compose {
         let captured = capture(&command, &Cancel::default()).await;
         match EngineError::ended("docker info", &command.program, &captured.ended, &captured.err) {
             EngineError::Daemon { why } => Some(why),
-            EngineError::Deadline { limit, .. } => Some(format!("it said nothing for {} s", limit.as_secs())),
+            EngineError::Deadline { limit, .. } => Some(format!("it gave no output for {} s", limit.as_secs())),
             _ => None,
         }
     }

@@ -33,7 +33,8 @@ impl Origin {
         if matches!(via, Via::Socket { .. }) {
             return match forwarded {
                 Some(name) => Err(ApiError::forbidden(format!(
-                    "A call over the unix socket must not carry {name}: let the proxy call an address of `listen` that is in trusted_proxies."
+                    "A call over the unix socket must not contain the header {name}: let the proxy call an address in `listen`, and list \
+                    the proxy in trusted_proxies."
                 ))),
                 None => Ok(Self { via, client: None, is_private: true }),
             };

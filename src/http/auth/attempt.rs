@@ -67,7 +67,7 @@ impl<'r> Attempt<'r> {
     /// 503 when the place was given away meanwhile.
     pub(super) fn keep_place(&self) -> Result<(), ApiError> {
         if self.connection().is_some_and(|connection| !connection.serve()) {
-            return Err(ApiError::busy("Too many connections come at once; try again."));
+            return Err(ApiError::busy("Too many connections are open; try again."));
         }
         Ok(())
     }
@@ -105,14 +105,15 @@ impl<'r> Attempt<'r> {
         let mut room = None;
         let read = async {
             while let Some(chunk) = payload.next().await {
-                let chunk = chunk.map_err(|error| ApiError::bad_request(format!("The body broke off: {error}.")))?;
+                let chunk = chunk
+                    .map_err(|error| ApiError::bad_request(format!("The connection broke before the whole body had arrived: {error}.")))?;
                 let length = bytes.len() + chunk.len();
                 if length > limit_bytes {
                     return Err(ApiError::too_large(limit_bytes));
                 }
                 if length > SMALL_BYTES && room.is_none() {
                     let place = Arc::clone(&self.shared.large_bodies).try_acquire_owned();
-                    room = Some(place.map_err(|_| ApiError::busy("Too many large bodies come at once; try again."))?);
+                    room = Some(place.map_err(|_| ApiError::busy("Too many large requests are being received; try again."))?);
                     bytes.reserve_exact(limit_bytes - bytes.len());
                 }
                 bytes.extend_from_slice(&chunk);

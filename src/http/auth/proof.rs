@@ -15,8 +15,8 @@ use crate::http::error::ApiError;
 use crate::model::webhook_call;
 use crate::store::Delivery;
 
-const IN_THE_CLEAR: &str = "A bearer or read token must not travel in the clear; use https, or sign the call instead. On this host \
-    itself call 127.0.0.1 or localhost. Behind a proxy: trusted_proxies must name it, and it must send what forwarded_headers says.";
+const IN_THE_CLEAR: &str = "A bearer or read token must not be sent unencrypted; use https, or sign the call instead. On this host, call \
+127.0.0.1 or localhost. Behind a proxy, list the proxy in trusted_proxies and let it send the headers that forwarded_headers names.";
 
 /// A call whose proof holds. What it may do is not known yet.
 #[derive(Debug)]
@@ -64,7 +64,9 @@ impl Proof {
             return Err(ApiError::forbidden(IN_THE_CLEAR));
         }
         if scheme == Scheme::Signed && attempt.is_bodiless() && !body.bytes.is_empty() {
-            return Err(ApiError::bad_request("A signed call that reads has no body: its signature covers {\"call\":\"GET /api/v1/…\"}."));
+            return Err(ApiError::bad_request(
+                "A signed call that reads must have no body: its signature covers {\"call\":\"GET /api/v1/…\"}.",
+            ));
         }
         let call = format!("{} {}", attempt.request.method(), attempt.path());
         let delivery = delivery(attempt, &who, scheme, &call, &body.bytes)?;

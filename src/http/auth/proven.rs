@@ -71,7 +71,7 @@ impl<'r> Call<'r> {
     /// 400 when the query is none of a `T`.
     pub(in crate::http) fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let query = web::Query::<T>::from_query(self.attempt.request.query_string());
-        query.map(web::Query::into_inner).map_err(|error| ApiError::bad_request(format!("The query does not read: {error}.")))
+        query.map(web::Query::into_inner).map_err(|error| ApiError::bad_request(format!("The query string is not valid: {error}.")))
     }
 
     pub(in crate::http) fn header(&self, name: &str) -> Option<&'r str> {
@@ -97,7 +97,7 @@ pub(in crate::http) struct Json<T>(pub(in crate::http) T);
 impl<T: DeserializeOwned> Body for Json<T> {
     fn of(call: &Call<'_>) -> Result<Self, ApiError> {
         let body = serde_json::from_slice(&call.proof.body.bytes);
-        body.map(Self).map_err(|error| ApiError::bad_request(format!("The body does not read: {error}.")))
+        body.map(Self).map_err(|error| ApiError::bad_request(format!("The body is not valid: {error}.")))
     }
 }
 
@@ -111,7 +111,7 @@ impl Body for NoBody {
         if *scheme == Scheme::Signed && !call.attempt.is_bodiless() {
             let named: serde_json::Value = serde_json::from_slice(&body.bytes).unwrap_or_default();
             if named["call"].as_str() != Some(own) {
-                let why = format!("The signed body must be {{\"call\":\"{own}\"}}, so that it is good for this call only.");
+                let why = format!("The signed body must be {{\"call\":\"{own}\"}}, so that the signature is valid for this call only.");
                 return Err(ApiError::bad_request(why));
             }
         }

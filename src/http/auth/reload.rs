@@ -66,7 +66,7 @@ impl Told {
             secrets.iter().fold(None, |found, (name, right)| if scheme::is_secret(&token, right) { found.or(Some(*name)) } else { found });
         let Some(name) = meant else { return Err(refused(&attempt)) };
         if !attempt.origin.is_private() {
-            let why = "The secret must not travel in the clear; use https, or call from this host.";
+            let why = "The secret must not be sent unencrypted; use https, or call from this host.";
             return Err(ApiError::forbidden(why).into());
         }
         attempt.hold();
@@ -95,7 +95,7 @@ fn secrets(config: &Config) -> Vec<(&DatasetName, Secret)> {
         .filter_map(|(name, source)| match source.read() {
             Ok(secret) if secret.reveal().len() >= SHORTEST_SECRET => Some((name, secret)),
             Ok(_) => {
-                tracing::warn!(dataset = %name, "the reload secret is shorter than 24 bytes, so it is taken for none");
+                tracing::warn!(dataset = %name, "the reload secret is ignored, because it is shorter than 24 bytes");
                 None
             }
             Err(why) => {

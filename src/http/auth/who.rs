@@ -8,7 +8,7 @@ use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::Scope;
 
-pub(super) const READ_TOKEN: &str = "A read token is for the deployment it came with.";
+pub(super) const READ_TOKEN: &str = "A read token can be used only for the deployment that it was issued for.";
 
 /// Whom a proof names. Whatever else will prove somebody (a forge, its OIDC, a user, an agent) becomes an arm of this.
 #[derive(Debug)]
@@ -50,13 +50,17 @@ impl Who {
         let Self::Key(key) = self else { return Ok(caller) };
         if let Some(missing) = missing {
             let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
-            return Err(ApiError::forbidden(format!("The key {} may {}; this needs {missing}.", key.id, scopes.join(", "))));
+            return Err(ApiError::forbidden(format!(
+                "The key {} has only the scopes {}; this call needs {missing}.",
+                key.id,
+                scopes.join(", ")
+            )));
         }
         if let Some(GitRef(named)) = &needs.acts_for
             && !is_for(key, named.as_deref())
         {
             return Err(ApiError::forbidden(format!(
-                "The key {} may not act for the ref {}; its refs are set in the configuration.",
+                "The key {} is not allowed to act for the ref {}; its refs are set in the configuration.",
                 key.id,
                 named.as_deref().unwrap_or("none").escape_default()
             )));

@@ -138,7 +138,7 @@ async fn taken<S>(accepted: io::Result<S>) -> Option<S> {
         Err(error) => {
             // A connection that broke off is its own affair; a lack of descriptors or memory is ours.
             if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) {
-                tracing::warn!(%error, "no connection can be taken for a moment");
+                tracing::warn!(%error, "connections cannot be accepted at the moment");
                 tokio::time::sleep(BREATH).await;
             }
             None

@@ -201,7 +201,7 @@ impl AsyncRead for Wire {
             let _ = self.as_mut().poll_write(context, TOO_LARGE);
             let _ = self.poll_flush(context);
         }
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too large")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the request headers are too large")))
     }
 }
 

@@ -39,6 +39,8 @@ use crate::http::connection::wire::Wire;
 const FIRST_HEAD: Duration = Duration::from_secs(4);
 /// For the end of a connection that is being closed.
 const CLOSE: Duration = Duration::from_secs(1);
+/// How much of an answer waits in the memory of its connection, beside what is written at once.
+const BUFFERED_BYTES: usize = 8 << 10;
 /// How long a stop waits for calls that are being answered.
 const STOP: Duration = Duration::from_secs(3);
 /// A connection whose place is given to another may still send what is on its way.
@@ -77,7 +79,7 @@ impl Worker {
         drop(self.arrivals);
         let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
-            tracing::error!("a thread that served connections ended badly");
+            tracing::error!("a thread that served connections panicked");
         }
     }
 }
@@ -101,6 +103,7 @@ where
         .keep_alive(KeepAlive::Os)
         // A follower that has gone is gone: its place must not wait for the next line.
         .h1_allow_half_closed(false)
+        .h1_write_buffer_size(BUFFERED_BYTES)
         .graceful_shutdown_signal(move || stopped(stop.clone()))
         .on_connect_ext(|wire: &Wire, data| {
             data.insert(wire.connection.via);

@@ -121,7 +121,7 @@ pub(super) async fn list(proven: Proven<Listed>, shared: web::Data<Shared>) -> A
         filter.state.as_ref().filter(|state| !State::NAMES.contains(&state.as_str()) && !Outcome::NAMES.contains(&state.as_str()))
     {
         return Err(ApiError::bad_request(format!(
-            "There is no state {}; it is waiting, running, done or an outcome.",
+            "There is no state {}; use waiting, running, done or an outcome.",
             unknown.escape_default()
         )));
     }
@@ -211,7 +211,7 @@ pub(super) fn accepted_answer(accepted: store::Accepted, line: Line, shared: &Sh
 fn check_text(reason: Option<&str>) -> Result<(), ApiError> {
     const LONGEST: usize = 2000;
     match reason.filter(|text| text.len() > LONGEST || text.contains('\0')) {
-        Some(_) => Err(ApiError::bad_request(format!("The reason must be shorter than {LONGEST} bytes and without NUL."))),
+        Some(_) => Err(ApiError::bad_request(format!("The reason must be shorter than {LONGEST} bytes and must not contain NUL."))),
         None => Ok(()),
     }
 }

@@ -28,8 +28,8 @@ pub(super) async fn healthz(_: web::Data<Shared>) -> HttpResponse {
 pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
     let mut problems = Vec::new();
     if let Err(error) = shared.store.probe().await {
-        tracing::warn!(%error, "not ready: the database takes no write");
-        problems.push("The database takes no write.".to_owned());
+        tracing::warn!(%error, "not ready: the database cannot be written");
+        problems.push("The database cannot be written.".to_owned());
     }
     if shared.hub.is_unwritable() {
         problems.push("The journal cannot be written; most likely the disk is full.".to_owned());
@@ -73,7 +73,7 @@ pub(super) async fn openapi_json(_: web::Data<Shared>) -> HttpResponse {
 
 pub(in crate::http) async fn unknown(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Err(ApiError::not_found(format!(
-        "There is no {} {}; the contract is at /api/v1/openapi.json.",
+        "There is no {} {}; /api/v1/openapi.json lists all calls.",
         request.method(),
         request.path().escape_default()
     )))

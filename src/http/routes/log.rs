@@ -1,7 +1,6 @@
 //! `/api/v1/deployments/{id}/log`: stored lines, then live ones, then the outcome. As text, or as server-sent events that go on
 //! behind `Last-Event-ID`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,6 @@ use utoipa::openapi::path::Parameter;
 use utoipa::openapi::path::ParameterBuilder;
 use utoipa::openapi::path::ParameterIn;
 
-use crate::clock;
 use crate::http::Shared;
 use crate::http::auth::Ask;
 use crate::http::auth::Call;
@@ -25,24 +23,18 @@ use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
 use crate::http::error::ApiError;
 use crate::http::followers::Place;
+use crate::http::pages::Form;
+use crate::http::readers::Reader;
+use crate::http::readers::Seen;
 use crate::http::routes::deployments::ReadOne;
 use crate::model::Caller;
 use crate::model::DeploymentId;
-use crate::model::Line;
-use crate::model::LineKind;
-use crate::model::Outcome;
 use crate::model::State;
 use crate::model::Verb;
-use crate::orders;
-use crate::store::Deployment;
 use crate::store::StoreError;
 
-/// How many lines are read at a time.
-const PAGE: i64 = 500;
-/// How often a silent stream shows that it lives, and looks for itself.
+/// How often a silent stream of events shows that it lives.
 const ALIVE: Duration = Duration::from_secs(10);
-/// How often a deployment is looked at that may be another server's; of one that runs here every change is told.
-const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
 struct LogQuery {
@@ -53,7 +45,7 @@ struct LogQuery {
 pub(super) fn takes() -> Vec<Parameter> {
     let mut takes = LogQuery::into_params(|| Some(ParameterIn::Query));
     let last = ParameterBuilder::new().name("Last-Event-ID").parameter_in(ParameterIn::Header).schema(Some(i64::schema()));
-    takes.push(last.description(Some("The position of the last line that is known already")).build());
+    takes.push(last.description(Some("The position of the last line that the client already has")).build());
     takes
 }
 
@@ -95,28 +87,23 @@ pub(super) async fn follow(proven: Proven<Follow>, shared: web::Data<Shared>) ->
     let most = shared.config.now().server.max_followers.min(shared.most_followers);
     let place = shared.followers.take(&caller.to_string(), most);
     let Some(place) = place else {
-        return Err(ApiError::busy(format!("{most} read journals already (max_followers); try again.")));
+        return Err(ApiError::busy(format!("{most} clients are already following journals (max_followers); try again.")));
     };
+    let reader = shared.readers.of(&shared, &found.id);
+    let is_over = matches!(found.state, State::Done { .. });
     let follower = Follower {
-        told: shared.hub.follow(&found.id),
+        seen: if live && !is_over { reader.follow() } else { reader.so_far().await? },
+        reader,
         place: Arc::new(place),
-        is_let_go: false,
-        runs_here: false,
-        shared: shared.clone(),
+        form: if as_events { Form::Events } else { Form::Text },
         id: found.id,
-        after,
-        as_events,
-        live,
-        pending: VecDeque::new(),
-        ended: false,
+        after: after.max(0),
+        is_over: false,
         silent_since: tokio::time::Instant::now(),
     };
     let body = stream::unfold(follower, |mut follower| async move {
-        let chunk = match follower.next_or_leave().await? {
-            Ok(chunk) => Ok(chunk),
-            Err(error) => Err(actix_web::Error::from(error)),
-        };
-        Some((chunk, follower))
+        let piece = follower.next().await?;
+        Some((piece.map_err(actix_web::Error::from), follower))
     });
     let kind = if as_events { "text/event-stream" } else { "text/plain; charset=utf-8" };
     Ok(HttpResponse::Ok()
@@ -127,121 +114,63 @@ pub(super) async fn follow(proven: Proven<Follow>, shared: web::Data<Shared>) ->
 }
 
 struct Follower {
-    told: watch::Receiver<i64>,
+    seen: watch::Receiver<Seen>,
+    reader: Arc<Reader>,
     place: Arc<Place>,
-    is_let_go: bool,
-    runs_here: bool,
-    shared: web::Data<Shared>,
+    form: Form,
     id: DeploymentId,
-    /// The position of the last line that was read.
+    /// The position up to which it has everything.
     after: i64,
-    as_events: bool,
-    live: bool,
-    pending: VecDeque<Bytes>,
-    ended: bool,
+    is_over: bool,
     silent_since: tokio::time::Instant,
 }
 
 impl Follower {
-    /// The next piece, unless the place is needed for somebody else. Events may end then, since whoever reads them comes again; a
-    /// text that ended would look whole, so it breaks off.
-    async fn next_or_leave(&mut self) -> Option<Result<Bytes, ApiError>> {
-        if self.is_let_go {
+    /// The next piece of the answer; none when it is whole. Events may also end before, since whoever reads them comes again behind
+    /// the last line that it has; a text that ended would look whole, so it breaks off.
+    async fn next(&mut self) -> Option<Result<Bytes, ApiError>> {
+        if self.is_over {
             return None;
         }
         let place = Arc::clone(&self.place);
-        let why = tokio::select! {
-            chunk = self.next() => return chunk.map(Ok),
-            () = place.given_away() => ApiError::busy("Somebody else follows in this place; come again."),
+        let next = tokio::select! {
+            next = self.piece() => next,
+            () = place.given_away() => Err(ApiError::busy("This place was given to another follower; connect again.")),
         };
-        self.is_let_go = true;
-        (!self.as_events).then_some(Err(why))
+        self.silent_since = tokio::time::Instant::now();
+        next.map_or_else(
+            |why| {
+                self.is_over = true;
+                (self.form == Form::Text).then_some(Err(why))
+            },
+            |piece| piece.map(Ok),
+        )
     }
 
-    /// The next piece of the answer; none when it is whole.
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn piece(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
-            if let Some(chunk) = self.pending.pop_front() {
+            let seen = self.seen.borrow_and_update().clone();
+            if self.after < seen.position {
+                let Some(piece) = self.reader.piece(self.after, self.form).await.inspect_err(|error| self.is_let_go(error))? else {
+                    return Err(ApiError::busy("These lines have been deleted meanwhile."));
+                };
+                self.after = piece.through;
+                if !piece.bytes.is_empty() {
+                    return Ok(Some(piece.bytes));
+                }
+            } else if let Some(end) = seen.end {
+                self.is_over = true;
+                return Ok(Some(end).filter(|end| self.form == Form::Events && !end.is_empty()));
+            } else if tokio::time::timeout_at(self.silent_since + ALIVE, self.seen.changed()).await.is_err() {
                 self.silent_since = tokio::time::Instant::now();
-                return Some(chunk);
-            }
-            if self.ended {
-                return None;
-            }
-            if let Err(error) = self.read().await {
-                // The follower comes again behind the last line that it has.
-                tracing::warn!(deployment = %self.id, %error, "a follower is let go: the journal cannot be read");
-                return None;
-            }
-            if self.pending.is_empty() && !self.ended {
-                let look = if self.runs_here { ALIVE } else { LOOK };
-                let _ = tokio::time::timeout(look, self.told.changed()).await;
-                if self.pending.is_empty() && self.silent_since.elapsed() >= ALIVE {
-                    self.silent_since = tokio::time::Instant::now();
-                    if self.as_events {
-                        return Some(Bytes::from_static(b": still here\n\n"));
-                    }
+                if self.form == Form::Events {
+                    return Ok(Some(Bytes::from_static(b": still here\n\n")));
                 }
             }
         }
     }
 
-    /// Reads what is new. The state is read before the lines, so that no line can come behind an end.
-    async fn read(&mut self) -> Result<(), StoreError> {
-        self.told.mark_unchanged();
-        let store = &self.shared.store;
-        let stored = store.get(&self.id).await?;
-        let lines = store.lines_after(&self.id, self.after, PAGE).await?;
-        let more = lines.len() as i64 == PAGE;
-        for line in lines {
-            self.after = line.position;
-            let text = if self.as_events { event(&line) } else { text(&line) };
-            self.pending.push_back(Bytes::from(text));
-        }
-        let mine = |stored: &Deployment| stored.executor.as_deref() == Some(self.shared.deployer.executor());
-        self.runs_here = stored.as_ref().is_some_and(|stored| matches!(stored.state, State::Running { .. }) && mine(stored));
-        let Some(stored) = stored else {
-            self.ended = true;
-            return Ok(());
-        };
-        if more {
-            return Ok(());
-        }
-        match &stored.state {
-            State::Done { outcome } => {
-                self.ended = true;
-                if self.as_events {
-                    self.pending.push_back(Bytes::from(outcome_event(&orders::view(&stored), outcome)));
-                }
-            }
-            State::Waiting { .. } | State::Running { .. } => self.ended = !self.live,
-        }
-        Ok(())
+    fn is_let_go(&self, error: &StoreError) {
+        tracing::warn!(deployment = %self.id, %error, "a follower was disconnected, because the journal cannot be read");
     }
-}
-
-fn event(line: &Line) -> String {
-    format!("id: {}\nevent: line\ndata: {}\n\n", line.position, serde_json::to_string(line).unwrap_or_default())
-}
-
-fn text(line: &Line) -> String {
-    let mark = match line.kind {
-        LineKind::Step => "==>",
-        LineKind::Error => "!!!",
-        LineKind::Warning => " ! ",
-        LineKind::Note => "   ",
-        LineKind::Output => "  |",
-        LineKind::Outcome => "***",
-    };
-    format!("{} {:<11} {mark} {}\n", clock::utc(line.at_ms), line.step, line.text)
-}
-
-/// The last event: the outcome's own fields, its sentence, exit code and whether it is success.
-fn outcome_event(view: &crate::api::Deployment, outcome: &Outcome) -> String {
-    let mut data = serde_json::to_value(outcome).unwrap_or_default();
-    data["summary"] = view.summary.clone().into();
-    data["exit_code"] = outcome.exit_code().into();
-    data["success"] = outcome.is_success().into();
-    data["deployment"] = view.id.to_string().into();
-    format!("event: outcome\ndata: {data}\n\n")
 }

@@ -72,7 +72,7 @@ async fn create_once(shared: web::Data<Shared>, caller: Caller, ask: api::NewRel
         Some(true) => TellPeers::Now,
         Some(false) => TellPeers::Never,
     };
-    tracing::debug!(dataset = %ask.dataset, %caller, commit = ask.commit_hash.as_ref().map(tracing::field::display), "reload asked for");
+    tracing::debug!(dataset = %ask.dataset, %caller, commit = ask.commit_hash.as_ref().map(tracing::field::display), "reload requested");
     let asked = reload::Ask { branch: ask.branch, commit: ask.commit_hash, peers };
     let reply = carry_out(&shared, &caller.to_string(), &ask.dataset, &asked).await?;
     let view = reply.view(&ask.dataset);
@@ -91,9 +91,9 @@ async fn carry_out(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &r
     let reply = shared.reloader.reload(dataset, ask).await?;
     if let Done::Ran(ran) = &reply.done {
         let serves = reply.loaded.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        let detail = format!("{}{}, serves {serves}", ran.outcome(), if ran.is_ok() { "" } else { ", did not hold" });
+        let detail = format!("{}{}, serves {serves}", ran.outcome(), if ran.is_ok() { "" } else { ", failed" });
         if let Err(error) = shared.store.audit(caller, "reload", dataset.as_str(), &detail).await {
-            tracing::warn!(%dataset, %error, "the reload is not in the audit trail");
+            tracing::warn!(%dataset, %error, "the reload could not be added to the audit trail");
         }
     }
     Ok(reply)

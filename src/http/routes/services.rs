@@ -100,9 +100,9 @@ pub(super) async fn adopt(proven: Proven<Operate>, shared: web::Data<Shared>) ->
 pub(super) async fn resume(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
     let service = &proven.ask.0;
     let message = match shared.deployer.resume(&service.name, &proven.caller, proven.delivery.as_ref()).await? {
-        Resumed::Now => format!("{} takes orders again.", service.name),
+        Resumed::Now => format!("{} accepts orders again.", service.name),
         Resumed::NotHeld => format!("{} was not held.", service.name),
-        Resumed::Before => "This very call was carried out before; nothing was changed.".to_owned(),
+        Resumed::Before => "This call was already carried out; nothing was changed.".to_owned(),
     };
     Ok(HttpResponse::Ok().json(api::Done { message }))
 }

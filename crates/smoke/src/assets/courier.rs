@@ -128,7 +128,7 @@ impl Courier {
         loop {
             let flawed = |flaw| Err(Missed::Flawed(flaw));
             let Ok(brought) = tokio::time::timeout(self.timeout, self.travel(wanted)).await else {
-                return flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, format!("did not come in {} ms", self.timeout.as_millis())));
+                return flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, format!("did not arrive within {} ms", self.timeout.as_millis())));
             };
             let (mut got, wait) = brought?;
             let Some(wait) = wait.filter(|_| waits < MOST_WAITS) else {
@@ -167,7 +167,7 @@ impl Courier {
             answered => answered,
         };
         answered.map_err(|error| {
-            Missed::Flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, format!("does not come: {}", fault::clause(&trip.url, &error))))
+            Missed::Flawed(Flaw::of(&catalogue::ASSET_UNREACHABLE, format!("failed to load: {}", fault::clause(&trip.url, &error))))
         })
     }
 
@@ -213,13 +213,13 @@ impl Courier {
         let flawed = |says: String| Err(Missed::Flawed(Flaw::of(&catalogue::ASSET_REDIRECT, says)));
         let mut next = match trip.url.join(location) {
             Ok(next) if matches!(next.scheme(), "http" | "https") && next.host().is_some() => without_credentials(&next),
-            _ => return flawed(format!("is redirected to \"{}\", which is no web address", crate::redirect::excerpt(location))),
+            _ => return flawed(format!("is redirected to \"{}\", which is not a web address", crate::redirect::excerpt(location))),
         };
         next.set_fragment(None);
         if self.page.scheme() == "https" && next.scheme() == "http" && Place::of(&next) != Place::Loopback {
             let is_upgraded = wanted.is_rescued || (wanted.kind.is_upgraded() && Place::of(&next) == Place::Name);
             if !is_upgraded {
-                return flawed(format!("is redirected to {next}: the page is https and that is http"));
+                return flawed(format!("is redirected from https to http: {next}"));
             }
             trip.upgraded = trip.upgraded.take().or_else(|| (!wanted.is_rescued).then(|| next.clone()));
             let _ = next.set_scheme("https");
@@ -228,7 +228,7 @@ impl Courier {
             return flawed(format!("is redirected more than {MOST_HOPS} times"));
         }
         if next == trip.url || trip.seen.contains(&next) {
-            return flawed(format!("is redirected in a circle, back to {next}"));
+            return flawed(format!("is redirected in a loop, back to {next}"));
         }
         if !self.hosts.allows(&next) {
             return Err(Missed::Elsewhere(next));

@@ -55,8 +55,8 @@ impl Flaw {
         }
         let when = match asset.when {
             When::Load => "",
-            When::Later => " when a browser comes to need it",
-            When::Scripted => " when a script makes its rule match",
+            When::Later => " when a browser needs it",
+            When::Scripted => " when a script makes its CSS rule match",
         };
         let mut finding = self.rule.finding(format!("{} ({}) {}{when}.", shown_url(wanted.url.as_str()), asset.location(), self.says));
         let is_beside = asset.when != When::Load || asset.terms.is_ahead || matches!(asset.kind, AssetKind::Icon | AssetKind::Manifest);

@@ -27,7 +27,7 @@ pub(super) struct Imports(HashMap<String, Sheet>);
 pub(super) enum Link {
     /// Nothing special.
     Good,
-    /// It leads back to a sheet in which it stands; browsers leave it out.
+    /// It leads back to a style sheet that contains it; browsers leave it out.
     Loop,
     /// It stands deeper than is followed.
     TooDeep,

@@ -98,7 +98,7 @@ pub(super) async fn judge_all(visitor: &Visitor, plan: &SmokePlan, mut answer: A
     let url = answer.url.clone();
     // A large page takes a tenth of a second, which the other tasks of this thread should not wait.
     let scanned = tokio::task::spawn_blocking(move || page::scan(&page::decode(&body, content_type.as_deref()), &url, &headers)).await;
-    let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be taken apart; its assets are not looked at.") };
+    let Ok(scan) = scanned else { return note(Severity::Warning, "The page could not be parsed; its assets were not checked.") };
     let is_incomplete = scan.incomplete;
     // One that was cut is never whole.
     let malformed = scan.malformed.as_ref().filter(|_| !answer.cut).map(rules::malformed_page::finding);
@@ -154,7 +154,7 @@ async fn ask(visitor: &Visitor, (plan, fetch): (&SmokePlan, &FetchPlan), page: P
         }
         if looked.len() == MOST_FRAMES || depth > DEEPEST_FRAME {
             let message = format!(
-                "The page has more framed documents than {MOST_FRAMES}, or deeper than {DEEPEST_FRAME}; the others were not looked into."
+                "The page frames more than {MOST_FRAMES} documents, or nests them deeper than {DEEPEST_FRAME}; the others were not checked."
             );
             seen.findings.extend(rules::settled(rules::truncated::by_number(message), &plan.rules));
             break;

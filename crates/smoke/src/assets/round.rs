@@ -273,7 +273,7 @@ impl<'a> Round<'a> {
 
     async fn note(&mut self, brought: Result<Brought, JoinError>) {
         let Ok((wanted, brought)) = brought else {
-            let message = "One asset could not be judged, by a fault of the check itself.".to_owned();
+            let message = "One asset could not be checked because of an error in the check itself.".to_owned();
             return self.tally.add(catalogue::NOT_CHECKED.finding(message));
         };
         let Some(State::Open(assets)) = self.memory.known.remove(&wanted) else { return };
@@ -351,17 +351,17 @@ impl<'a> Round<'a> {
 
     fn give_up(&mut self, left: usize) {
         let within = self.plan.within.as_secs_f64();
-        let message = format!("{left} of {} assets did not come in {within} s and were not looked at.", left + self.fetched as usize);
+        let message = format!("{left} of {} assets did not arrive within {within} s and were not checked.", left + self.fetched as usize);
         self.tally.add(rules::truncated::by_time(message));
     }
 
     fn say_what_is_left(&mut self) {
         if self.is_over_full {
-            let message = format!("The page asks for more than {MOST_REQUESTS} assets; the others were not asked for.");
+            let message = format!("The page requests more than {MOST_REQUESTS} assets; the others were not fetched.");
             self.tally.add(rules::truncated::by_number(message));
         }
         if self.foreign_frames > 0 {
-            let message = format!("What stands in frames from other origins ({}) was not looked into.", self.foreign_frames);
+            let message = format!("Frames from other origins ({}) were not checked.", self.foreign_frames);
             self.tally.add(catalogue::NOT_CHECKED.finding(message));
         }
         if self.elsewhere.is_empty() {
@@ -374,15 +374,15 @@ impl<'a> Round<'a> {
         let more = if hosts.len() > NAMED { format!(" and {} more", hosts.len() - NAMED) } else { String::new() };
         let is_own = self.elsewhere.keys().all(|place| self.page.host_str().is_some_and(|host| place.split(':').next() == Some(host)));
         let are = match (count, is_own) {
-            (1, true) => "One asset of another port of the page's host was",
-            (1, false) => "One asset of another host was",
-            (_, true) => "Assets of other ports of the page's host were",
-            (_, false) => "Assets of other hosts were",
+            (1, true) => "One asset on another port of the page's host was",
+            (1, false) => "One asset on another host was",
+            (_, true) => "Assets on other ports of the page's host were",
+            (_, false) => "Assets on other hosts were",
         };
-        let message = format!("{are} not asked for: {}{more}.", named.join(", "));
+        let message = format!("{are} not fetched: {}{more}.", named.join(", "));
         let mut finding = catalogue::NOT_CHECKED.finding(message);
         finding.severity = Severity::Note;
-        "To have them fetched too, name their hosts in allowed_hosts.".clone_into(&mut finding.fix);
+        "To have them fetched too, add their hosts to allowed_hosts.".clone_into(&mut finding.fix);
         self.tally.add(finding);
     }
 }

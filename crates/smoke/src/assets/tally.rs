@@ -63,7 +63,7 @@ impl<'a> Tally<'a> {
 
 fn repeated(mut finding: Finding, times: u32) -> Finding {
     if times > 1 {
-        finding.message = format!("{} It stands there {times} times.", finding.message);
+        finding.message = format!("{} The page contains it {times} times.", finding.message);
     }
     finding
 }

@@ -52,7 +52,7 @@ impl Cdp {
                 continue;
             }
             if let Some(why) = message["error"]["message"].as_str() {
-                return Err(Fault(format!("The browser refuses {method}: {why}.")));
+                return Err(Fault(format!("The browser rejected the call {method}: {why}.")));
             }
             return Ok(message["result"].clone());
         }
@@ -129,15 +129,15 @@ impl Cdp {
                 let rest = self.pending.split_off(looked_at + end + 1);
                 let message = std::mem::replace(&mut self.pending, rest);
                 return serde_json::from_slice(&message[..message.len() - 1])
-                    .map_err(|error| Fault(format!("The browser does not speak as it should: {error}.")));
+                    .map_err(|error| Fault(format!("The browser sent something that is not the DevTools protocol: {error}.")));
             }
             looked_at = self.pending.len();
             if looked_at > LARGEST_MESSAGE_BYTES {
-                return Err(Fault("The browser sends a message without end.".to_owned()));
+                return Err(Fault("The browser sent a message that is too long.".to_owned()));
             }
             self.pending.reserve(64 << 10);
             let read = self.channel.from.read_buf(&mut self.pending).await;
-            if read.map_err(|error| Fault(format!("The browser cannot be read: {error}.")))? == 0 {
+            if read.map_err(|error| Fault(format!("Reading from the browser failed: {error}.")))? == 0 {
                 return Err(gone());
             }
         }
@@ -145,5 +145,5 @@ impl Cdp {
 }
 
 fn gone() -> Fault {
-    Fault("The browser ended before it was done.".to_owned())
+    Fault("The browser exited before the check was finished.".to_owned())
 }

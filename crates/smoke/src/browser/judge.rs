@@ -22,20 +22,20 @@ pub(super) fn findings(plan: &SmokePlan, hosts: &Hosts, watched: &Watched) -> Ve
     findings.extend(watched.requests.iter().filter(|request| !is_refused(request)).filter_map(|request| failed(plan, request)));
     findings.extend(watched.dialogs.iter().map(|dialog| {
         let says = first_lines(&excerpt(&dialog.says));
-        catalogue::BROWSER_DIALOG.finding(format!("At load the page opens a dialog, {}(\"{says}\"), which was closed.", dialog.kind))
+        catalogue::BROWSER_DIALOG.finding(format!("The page opens a dialog while it loads, {}(\"{says}\"); it was closed.", dialog.kind))
     }));
     findings.extend(watched.is_over_full.then(rules::truncated::browser));
     findings.extend(
         watched
             .exceptions
             .iter()
-            .map(|said| catalogue::BROWSER_EXCEPTION.finding(format!("A script of the page fails: {}", first_lines(said)))),
+            .map(|said| catalogue::BROWSER_EXCEPTION.finding(format!("A script on the page failed: {}", first_lines(said)))),
     );
     findings.extend(
         watched
             .console
             .iter()
-            .map(|said| catalogue::BROWSER_CONSOLE.finding(format!("The page writes to the console: {}", first_lines(said)))),
+            .map(|said| catalogue::BROWSER_CONSOLE.finding(format!("The page logged an error to the console: {}", first_lines(said)))),
     );
     findings
 }
@@ -45,12 +45,12 @@ fn kept_away(hosts: &Hosts, refused: &Refused) -> Option<Finding> {
     let url = refused.url();
     let mut finding = match refused {
         Refused::Downgrade(_) => {
-            catalogue::REDIRECT_TO_HTTP.finding(format!("In the browser the page sends its visitors from https to {url}."))
+            catalogue::REDIRECT_TO_HTTP.finding(format!("In the browser, the page sends its visitors from https to {url}."))
         }
-        Refused::Left(_, stray) => rules::redirect_elsewhere::finding(hosts, "In the browser the page", url, *stray),
+        Refused::Left(_, stray) => rules::redirect_elsewhere::finding(hosts, "In the browser, the page", url, *stray),
         Refused::Near(_) => {
-            let message = format!("{url} is at a private address, and the page at a public one: the browser was kept from asking for it.");
-            let fix = "Name something that visitors reach; inside that network check the page by its private address.";
+            let message = format!("{url} has a private address and the page a public one: the browser was not allowed to request it.");
+            let fix = "Use an address that visitors can reach; to check the page from inside that network, use its private address.";
             Finding { severity: Severity::Warning, fix: fix.to_owned(), ..catalogue::BROWSER_REQUEST.finding(message) }
         }
         Refused::Redirected(_) => return None,
@@ -73,8 +73,8 @@ fn redirected(watched: &Watched) -> Option<Finding> {
     let named = hosts.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     let more = if hosts.len() > 5 { format!(" and {} more", hosts.len() - 5) } else { String::new() };
     (!hosts.is_empty()).then(|| {
-        let message = format!("In the browser redirects to other hosts were not followed: {named}{more}.");
-        let fix = "To have them followed, name their hosts in allowed_hosts.";
+        let message = format!("In the browser, redirects to other hosts were not followed: {named}{more}.");
+        let fix = "To have them followed, add their hosts to allowed_hosts.";
         Finding { fix: fix.to_owned(), ..catalogue::NOT_CHECKED.finding(message) }
     })
 }
@@ -84,14 +84,14 @@ fn mixed(mixed: &Mixed) -> Finding {
     let kind = &mixed.kind;
     let mut finding = match mixed.resolution.as_str() {
         "MixedContentBlocked" => {
-            catalogue::BROWSER_BLOCKED.finding(format!("Chromium does not load {url} ({kind}): the page is https and this is http."))
+            catalogue::BROWSER_BLOCKED.finding(format!("Chromium blocked {url} ({kind}): the page uses https and this uses http."))
         }
         "MixedContentAutomaticallyUpgraded" => {
-            catalogue::BROWSER_UPGRADED.finding(format!("Chromium asks for {url} ({kind}) over https instead."))
+            catalogue::BROWSER_UPGRADED.finding(format!("Chromium requested {url} ({kind}) over https instead."))
         }
         _ => Finding {
             severity: Severity::Warning,
-            ..catalogue::BROWSER_BLOCKED.finding(format!("Chromium warns of {url} ({kind}): the page is https and this is http."))
+            ..catalogue::BROWSER_BLOCKED.finding(format!("Chromium warned about {url} ({kind}): the page uses https and this uses http."))
         },
     };
     finding.url = Some(url.clone());
@@ -114,7 +114,7 @@ fn failed(plan: &SmokePlan, request: &Request) -> Option<Finding> {
         _ => return None,
     };
     let is_own = Url::parse(&request.url).is_ok_and(|url| url.origin() == plan.url.origin());
-    let mut finding = catalogue::BROWSER_REQUEST.finding(format!("{} ({}) does not come: {why}.", request.url, request.kind));
+    let mut finding = catalogue::BROWSER_REQUEST.finding(format!("{} ({}) failed to load: {why}.", request.url, request.kind));
     if !is_own {
         finding.severity = Severity::Warning;
     }

@@ -44,7 +44,9 @@ pub(super) struct Rendered {
 pub(super) async fn render(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[String], met: &[(String, IpAddr)]) -> Rendered {
     if browser.is_optional && program::find(browser.program.as_deref()).is_err() {
         return Rendered {
-            findings: vec![catalogue::NOT_CHECKED.finding("No Chromium is on this host, so the page was not rendered.".to_owned())],
+            findings: vec![
+                catalogue::NOT_CHECKED.finding("Chromium is not installed on this host, so the page was not rendered.".to_owned()),
+            ],
         };
     }
     let until = Instant::now() + browser.deadline;
@@ -61,7 +63,7 @@ pub(super) async fn render(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[S
         Ok(Err(fault)) => {
             drop(cdp);
             let ended = chromium.end_of_a_failure().await;
-            return failed(format!("Chromium does not start. {fault} {}", clean_end(&ended)));
+            return failed(format!("Chromium did not start. {fault} {}", clean_end(&ended)));
         }
         Err(late) => Err(late),
     };
@@ -69,7 +71,7 @@ pub(super) async fn render(plan: &SmokePlan, browser: &BrowserPlan, trusted: &[S
     match loaded {
         Ok(Ok(rendered)) => rendered,
         Ok(Err(fault)) => failed(fault.0),
-        Err(_) => failed(format!("The browser was not done with the page within {} s.", browser.deadline.as_secs())),
+        Err(_) => failed(format!("The browser did not finish with the page within {} s.", browser.deadline.as_secs())),
     }
 }
 
@@ -97,7 +99,7 @@ async fn load(
     }
     let mut findings = judge::findings(plan, hosts, &watched);
     if !is_loaded {
-        findings.push(catalogue::BROWSER_FAILED.finding("The page was still loading when the browser's time was over.".to_owned()));
+        findings.push(catalogue::BROWSER_FAILED.finding("The page was still loading when the browser's deadline passed.".to_owned()));
     }
     Ok(Rendered { findings })
 }
@@ -106,7 +108,7 @@ async fn load(
 const SIZES: [(&str, u32, u32, bool); 2] = [("desktop", 1280, 800, false), ("phone", 390, 844, true)];
 
 async fn screenshots(session: &mut Session<'_>, dir: &PathBuf) -> Result<(), Fault> {
-    std::fs::create_dir_all(dir).map_err(|error| Fault(format!("The folder {} cannot be made: {error}.", dir.display())))?;
+    std::fs::create_dir_all(dir).map_err(|error| Fault(format!("The folder {} could not be created: {error}.", dir.display())))?;
     for (name, width, height, is_phone) in SIZES {
         let picture = session.screenshot(width, height, is_phone).await?;
         write(&dir.join(format!("{name}.png")), &picture)?;
@@ -115,7 +117,7 @@ async fn screenshots(session: &mut Session<'_>, dir: &PathBuf) -> Result<(), Fau
 }
 
 fn write(file: &std::path::Path, bytes: &[u8]) -> Result<(), Fault> {
-    std::fs::write(file, bytes).map_err(|error| Fault(format!("{} cannot be written: {error}.", file.display())))
+    std::fs::write(file, bytes).map_err(|error| Fault(format!("{} could not be written: {error}.", file.display())))
 }
 
 fn failed(why: String) -> Rendered {

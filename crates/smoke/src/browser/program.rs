@@ -67,8 +67,8 @@ impl Chromium {
     ) -> Result<(Self, Cdp), Fault> {
         let program = find(browser.program.as_deref())?;
         // The browser keeps everything that it writes there.
-        let profile = Passing::anywhere().map_err(|error| Fault(format!("The browser's profile cannot be made: {error}.")))?;
-        let (near, far) = process::channel().map_err(|error| Fault(format!("No pipe can be made to the browser: {error}.")))?;
+        let profile = Passing::anywhere().map_err(|error| Fault(format!("The browser's profile folder could not be created: {error}.")))?;
+        let (near, far) = process::channel().map_err(|error| Fault(format!("A pipe to the browser could not be created: {error}.")))?;
         let command = command((&program, browser.deadline), profile.path(), plan, trusted, pins);
         let cancel = Cancel::default();
         let stop = cancel.clone();
@@ -112,7 +112,7 @@ pub(super) fn find(wanted: Option<&Path>) -> Result<PathBuf, Fault> {
     }
     let places = NAMES.iter().flat_map(|name| PATH.split(':').map(move |dir| Path::new(dir).join(name)));
     places.into_iter().find(|program| program.is_file()).ok_or_else(|| {
-        Fault("No Chromium is on this host: install the package chromium, or say where it is with browser_program.".to_owned())
+        Fault("Chromium is not installed on this host: install the package chromium, or set browser_program to its path.".to_owned())
     })
 }
 

@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
         self.cdp.call(Some(&id), "Emulation.setDeviceMetricsOverride", size).await?;
         let taken = self.cdp.call(Some(&id), "Page.captureScreenshot", json!({ "format": "png" })).await?;
         let picture = STANDARD.decode(taken["data"].as_str().unwrap_or_default());
-        picture.map_err(|error| Fault(format!("The browser's screenshot does not read: {error}.")))
+        picture.map_err(|error| Fault(format!("The browser's screenshot could not be decoded: {error}.")))
     }
 
     /// Closes the tab, and gives what was reported.

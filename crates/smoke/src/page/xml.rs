@@ -141,7 +141,7 @@ impl Builder {
             Event::Text(text) => {
                 let text = text.xml10_content();
                 if text.contains("]]>") {
-                    return Err("]]> stands in the text".to_owned());
+                    return Err("]]> is not allowed in text".to_owned());
                 }
                 self.text(&text)?;
             }
@@ -156,7 +156,7 @@ impl Builder {
                 self.text(if self.open.is_empty() { "&" } else { &text })?;
             }
             Event::PI(instruction) => self.instruction(&instruction)?,
-            Event::Decl(_) if has_begun => return Err("<?xml …?> does not stand at the beginning".to_owned()),
+            Event::Decl(_) if has_begun => return Err("<?xml …?> is not at the beginning".to_owned()),
             Event::DocType(text) => self.entities = Entities::of(&text.into_inner()),
             Event::Decl(_) | Event::Comment(_) | Event::Eof => {}
         }
@@ -168,7 +168,7 @@ impl Builder {
         match (self.open.is_empty(), self.has_root) {
             (true, true) => Ok(true),
             (false, _) => Err("an element is not closed".to_owned()),
-            (true, false) => Err("there is no element".to_owned()),
+            (true, false) => Err("there is no root element".to_owned()),
         }
     }
 
@@ -179,14 +179,14 @@ impl Builder {
         match self.open.last() {
             Some(parent) => self.sink.add_text(*parent, text),
             None if text.trim_matches(['\u{feff}', ' ', '\t', '\n', '\r']).is_empty() => {}
-            None => return Err("text stands outside the root element".to_owned()),
+            None => return Err("there is text outside the root element".to_owned()),
         }
         Ok(())
     }
 
     fn element(&mut self, reader: &NsReader<&[u8]>, start: &BytesStart<'_>) -> Result<NodeId, String> {
         if self.open.is_empty() && std::mem::replace(&mut self.has_root, true) {
-            return Err("a second root element begins".to_owned());
+            return Err("there is a second root element".to_owned());
         }
         let (space, name) = reader.resolver().resolve_element(start.name());
         let space = match space {
@@ -219,10 +219,10 @@ impl Builder {
             let attribute = attribute.map_err(|error| error.to_string())?;
             let key = attribute.key.into_inner();
             if !seen.insert(key.to_owned()) {
-                return Err(format!("the attribute {key} stands there twice"));
+                return Err(format!("the attribute {key} is given twice"));
             }
             if attribute.value.contains('<') {
-                return Err(format!("a < stands in the attribute {key}"));
+                return Err(format!("the attribute {key} contains a <"));
             }
             let value = attribute.normalized_value_with(XmlVersion::Implicit1_0, 8, |name| self.entities.value(name));
             let value = value.map_err(|error| error.to_string())?;

@@ -11,7 +11,7 @@ pub(crate) fn lost(name: &str, lost: SocketAddr, other: SocketAddr, why: &str) -
     let kind = if lost.is_ipv4() { "IPv4" } else { "IPv6" };
     let lost = lost.ip();
     let other = other.ip();
-    let message = format!("{name} stands for {other} and {lost}, and {lost} ({kind}) takes no connection: {why}.");
+    let message = format!("{name} resolves to {other} and {lost}, but connecting to {lost} ({kind}) failed: {why}.");
     let mut finding = ADDRESS_FAMILY.finding(message);
     if lost.is_loopback() {
         // This machine's own name for itself: nobody else comes by it.

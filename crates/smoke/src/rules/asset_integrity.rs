@@ -21,7 +21,7 @@ pub(crate) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
     let promised = strongest(&wanted.integrity);
     let (algorithm, hashes) = promised?;
     if got.is_foreign && wanted.cors.is_none() {
-        let flaw = Flaw::of(&ASSET_INTEGRITY, "has an integrity attribute, and browsers may not read it to check that".to_owned());
+        let flaw = Flaw::of(&ASSET_INTEGRITY, "has an integrity attribute, but browsers may not read it and so cannot check it".to_owned());
         return Some(flaw.with_fix("Add crossorigin to the element, and let the other host send Access-Control-Allow-Origin."));
     }
     if !got.is_whole {
@@ -30,7 +30,7 @@ pub(crate) fn judge(wanted: &Wanted, got: &Got) -> Option<Flaw> {
     let actual = STANDARD.encode(algorithm.digest(&got.body));
     let fits = hashes.iter().any(|hash| bytes_of(hash).is_some_and(|hash| hash == algorithm.digest(&got.body)));
     (!fits)
-        .then(|| Flaw::of(&ASSET_INTEGRITY, format!("is not what its integrity attribute promises: it is {}-{actual}", algorithm.name())))
+        .then(|| Flaw::of(&ASSET_INTEGRITY, format!("does not match its integrity attribute: its hash is {}-{actual}", algorithm.name())))
 }
 
 /// The kinds of hashes that browsers know, weakest first.

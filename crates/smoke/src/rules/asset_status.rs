@@ -11,11 +11,9 @@ pub(crate) fn judge(got: &Got) -> Option<Flaw> {
     }
     let flaw = Flaw::of(&ASSET_STATUS, format!("answers {}", got.status));
     Some(match got.status {
-        429 => flaw.with_fix("The host says that it is asked too much: lower concurrency in the plan.").mild(),
-        401 | 403 => {
-            flaw.with_fix("Let visitors have the file; if the page needs a login, let basic_auth or headers in the plan carry it.")
-        }
-        502..=504 => flaw.with_fix("The proxy does not reach the app: look at the app's log, its port and the proxy's target."),
+        429 => flaw.with_fix("The host limits the rate of requests: lower concurrency in the plan.").mild(),
+        401 | 403 => flaw.with_fix("Allow visitors to load the file; if the page needs a login, set basic_auth or headers in the plan."),
+        502..=504 => flaw.with_fix("The proxy cannot reach the app: check the app's log, its port and the proxy's target."),
         _ => flaw,
     })
 }

@@ -70,15 +70,14 @@ fn flaw(wanted: &Wanted, got: &Got) -> Flaw {
         _ => "an image",
     };
     let comes = match &got.content_type {
-        Some(kind) if !kind.trim().is_empty() => format!("comes as {}", excerpt(kind.trim())),
-        _ => "comes without a type".to_owned(),
+        Some(kind) if !kind.trim().is_empty() => format!("is served as {}", excerpt(kind.trim())),
+        _ => "is served without a content type".to_owned(),
     };
     let nosniff = if got.is_nosniff { " with nosniff" } else { "" };
     if sniff::is_html_document(&got.body) {
-        let flaw = Flaw::of(&ASSET_TYPE, format!("{comes}{nosniff} and is an HTML page, although it is asked for as {what}"));
-        return flaw.with_fix(
-            "Often the app answers its own page for a file that is missing: look whether the file is in the release under this name.",
-        );
+        let flaw = Flaw::of(&ASSET_TYPE, format!("{comes}{nosniff} and is an HTML page, but the page uses it as {what}"));
+        return flaw
+            .with_fix("Often the app returns its own page for a missing file: check that the release contains a file of this name.");
     }
-    Flaw::of(&ASSET_TYPE, format!("{comes}{nosniff}, although it is asked for as {what}"))
+    Flaw::of(&ASSET_TYPE, format!("{comes}{nosniff}, but the page uses it as {what}"))
 }

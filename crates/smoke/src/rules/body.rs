@@ -15,7 +15,7 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer, text: Option<&str>) -> Op
             format!("The first {} bytes of the body do not match {pattern}; the rest was not read.", answer.body.len())
         }
         Some(text) => format!("The body does not match {pattern}; it begins \"{}\".", excerpt(text.trim_start())),
-        None => format!("The body does not match {pattern}: it cannot be unpacked."),
+        None => format!("The body does not match {pattern}: it cannot be decompressed."),
     };
     Some(BODY.finding(message))
 }

@@ -16,9 +16,9 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
         return None;
     }
     if !answer.cut {
-        return Some(BODY_SIZE.finding(format!("The body has {size} bytes; the plan asks for at least {fewest}.")));
+        return Some(BODY_SIZE.finding(format!("The body has {size} bytes; the plan requires at least {fewest}.")));
     }
-    let mut finding = BODY_SIZE.finding(format!("Only {size} bytes of the body were read; the plan asks for at least {fewest}."));
+    let mut finding = BODY_SIZE.finding(format!("Only {size} bytes of the body were read; the plan requires at least {fewest}."));
     "Raise max_body_kib above min_body_bytes, or lower min_body_bytes.".clone_into(&mut finding.fix);
     Some(finding)
 }
@@ -29,8 +29,8 @@ fn empty(answer: &Answer) -> Option<Finding> {
     let has_content = !matches!(answer.status, 100..200 | 204 | 205 | 300..400);
     let is_empty = answer.body.trim_ascii().is_empty() && !answer.cut && !answer.is_broken();
     (has_content && is_empty).then(|| {
-        let mut finding = BODY_SIZE.finding("The page is empty: its visitors see nothing.".to_owned());
-        "Look at why the app answers without content; if that is right (a health check, say), set min_body_bytes to 0."
+        let mut finding = BODY_SIZE.finding("The page is empty: visitors see nothing.".to_owned());
+        "Find out why the app answers without content; if that is right (for a health check, say), set min_body_bytes to 0."
             .clone_into(&mut finding.fix);
         finding
     })

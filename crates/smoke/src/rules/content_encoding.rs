@@ -14,12 +14,12 @@ use crate::report::Severity;
 pub(crate) fn judge(answer: &Answer) -> Option<Finding> {
     match &answer.packing {
         Packing::Good => None,
-        Packing::Broken(why) => Some(CONTENT_ENCODING.finding(format!("The body cannot be unpacked: it {}.", excerpt(why)))),
+        Packing::Broken(why) => Some(CONTENT_ENCODING.finding(format!("The body cannot be decompressed: it {}.", excerpt(why)))),
         Packing::Unknown(word) => Some(Finding {
             severity: Severity::Warning,
             effect: Effect::Nothing,
             ..CONTENT_ENCODING
-                .finding(format!("The Content-Encoding \"{}\" is none that browsers know; they take the body as it stands.", excerpt(word)))
+                .finding(format!("Browsers do not know the Content-Encoding \"{}\"; they use the body as it is.", excerpt(word)))
         }),
     }
 }
@@ -27,7 +27,7 @@ pub(crate) fn judge(answer: &Answer) -> Option<Finding> {
 /// Something that the page asks for cannot be unpacked.
 pub(crate) fn broken(got: &Got) -> Option<Flaw> {
     let Packing::Broken(why) = &got.packing else { return None };
-    Some(Flaw::of(&CONTENT_ENCODING, format!("cannot be unpacked: it {}", excerpt(why))))
+    Some(Flaw::of(&CONTENT_ENCODING, format!("cannot be decompressed: it {}", excerpt(why))))
 }
 
 /// Something that the page asks for names a packing that no browser knows.

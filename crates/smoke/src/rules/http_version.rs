@@ -18,9 +18,9 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
     if is_spoken {
         return None;
     }
-    let mut finding = HTTP_VERSION.finding(format!("The page answers by {} instead of {}.", spoken(answer.version), written(wanted)));
+    let mut finding = HTTP_VERSION.finding(format!("The page was served over {} instead of {}.", spoken(answer.version), written(wanted)));
     if wanted == HttpVersion::Two && answer.url.scheme() == "http" {
-        "Browsers speak HTTP/2 only over TLS: give the address as https, or leave http_version out.".clone_into(&mut finding.fix);
+        "Browsers use HTTP/2 only over TLS: use an https address, or remove http_version.".clone_into(&mut finding.fix);
     }
     Some(finding)
 }

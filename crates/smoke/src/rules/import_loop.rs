@@ -5,14 +5,14 @@ use crate::page::Asset;
 use crate::redirect::excerpt;
 use crate::report::Finding;
 
-/// `asset` leads back to a sheet in which it stands.
+/// `asset` leads back to a style sheet that contains it.
 pub(crate) fn finding(asset: &Asset) -> Finding {
-    loop_finding(asset, "leads back to a sheet in which it stands")
+    loop_finding(asset, "leads back to a style sheet that contains it")
 }
 
 /// `asset` stands deeper than sheets are followed.
 pub(crate) fn too_deep(asset: &Asset) -> Finding {
-    loop_finding(asset, "stands so deep in imported sheets that it is not followed")
+    loop_finding(asset, "is nested so deeply in imported style sheets that it was not followed")
 }
 
 fn loop_finding(asset: &Asset, says: &str) -> Finding {

@@ -23,12 +23,12 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer, text: Option<&str>) -> Ve
 fn parsed(answer: &Answer, text: Option<&str>) -> Result<Value, Box<Finding>> {
     if answer.cut {
         let read = answer.body.len();
-        let mut finding = JSON.finding(format!("Only the first {read} bytes of the body were read, which is not the whole JSON."));
-        "Raise max_body_kib in the plan, or let expect_json ask a smaller address.".clone_into(&mut finding.fix);
+        let mut finding = JSON.finding(format!("Only the first {read} bytes of the body were read, so the JSON is incomplete."));
+        "Raise max_body_kib in the plan, or use expect_json on an address with a smaller response.".clone_into(&mut finding.fix);
         return Err(Box::new(finding));
     }
     let Some(text) = text else {
-        return Err(Box::new(JSON.finding("The body cannot be unpacked, so it cannot be read as JSON.".to_owned())));
+        return Err(Box::new(JSON.finding("The body cannot be decompressed, so it cannot be read as JSON.".to_owned())));
     };
     // A byte order mark is no part of JSON, and some servers send one (RFC 8259, section 8.1).
     serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|_| {
@@ -40,13 +40,13 @@ fn parsed(answer: &Answer, text: Option<&str>) -> Result<Value, Box<Finding>> {
 
 fn missed(json: &Value, pointer: &str, pattern: &regex::Regex) -> Option<Finding> {
     let message = match json.pointer(pointer) {
-        None => format!("The JSON has nothing at {pointer}."),
+        None => format!("The JSON has no value at {pointer}."),
         Some(value) => {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             if pattern.is_match(&value) {
                 return None;
             }
-            format!("{pointer} of the JSON is \"{}\", which does not match {pattern}.", excerpt(&value))
+            format!("The JSON value at {pointer} is \"{}\", which does not match {pattern}.", excerpt(&value))
         }
     };
     let mut finding = JSON.finding(message);

@@ -11,6 +11,8 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
     (answer.head_after > longest).then(|| {
         let took_ms = answer.head_after.as_millis();
         let longest_ms = longest.as_millis();
-        LATENCY.finding(format!("The answer began after {took_ms} ms, with its connection and handshake; the plan allows {longest_ms} ms."))
+        LATENCY.finding(format!(
+            "The response started after {took_ms} ms, including connection and TLS handshake; the plan allows {longest_ms} ms."
+        ))
     })
 }

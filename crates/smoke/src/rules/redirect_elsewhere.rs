@@ -15,14 +15,14 @@ pub(crate) fn finding(hosts: &Hosts, from: &str, to: &Url, stray: Stray) -> Find
     let mut finding = match stray {
         Stray::Elsewhere => {
             let what = if hosts.is_own_host(to) { "another port of its host" } else { "another host" };
-            let mut finding = REDIRECT_ELSEWHERE.finding(format!("{from} leads to {to}: {what}, which the check does not ask."));
+            let mut finding = REDIRECT_ELSEWHERE.finding(format!("{from} leads to {to}: {what}, which the check does not contact."));
             finding.fix = format!(
-                "If visitors belong there, add \"{name}\" to allowed_hosts (--allowed-host {name}) or give the final address; if the redirect \
-                 itself is right, accept its status."
+                "If visitors should end up there, add \"{name}\" to allowed_hosts (--allowed-host {name}) or check the final address; \
+                if the redirect itself is what you expect, accept its status."
             );
             finding
         }
-        Stray::Near => near(format!("{from} leads to {to}: a private address, and the page was asked at a public one.")),
+        Stray::Near => near(format!("{from} leads to {to}: a private address, while the page has a public one.")),
     };
     finding.resolved = Some(to.to_string());
     finding
@@ -30,12 +30,12 @@ pub(crate) fn finding(hosts: &Hosts, from: &str, to: &Url, stray: Stray) -> Find
 
 /// The name in `url` stands for private addresses alone.
 pub(crate) fn by_name(url: &Url, home: &LeadsHome) -> Finding {
-    near(format!("The name in {} cannot be asked: {home}.", written::origin_text(url)))
+    near(format!("The host in {} was not contacted: {home}.", written::origin_text(url)))
 }
 
 fn near(message: String) -> Finding {
     let mut finding = REDIRECT_ELSEWHERE.finding(message);
-    "Correct the redirect or the DNS record of that name: visitors outside that network get nothing there.".clone_into(&mut finding.fix);
+    "Correct the redirect or the DNS record of that name: visitors outside that network cannot reach it.".clone_into(&mut finding.fix);
     finding
 }
 

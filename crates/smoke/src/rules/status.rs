@@ -11,11 +11,11 @@ pub(crate) fn judge(plan: &SmokePlan, answer: &Answer) -> Option<Finding> {
         return None;
     }
     let wanted: Vec<String> = plan.status.iter().map(u16::to_string).collect();
-    let mut finding = STATUS.finding(format!("The page answers {} instead of {}.", answer.status, wanted.join(" or ")));
+    let mut finding = STATUS.finding(format!("The page answers with status {} instead of {}.", answer.status, wanted.join(" or ")));
     match answer.status {
         401 => "Set user and password_file (or a header) in the plan, or let the check's address through without a login.",
         404 => "Check the path of the address and the proxy's route to the service.",
-        502..=504 => "The proxy does not reach the app: look at the app's log, its port and the proxy's target.",
+        502..=504 => "The proxy cannot reach the app: check the app's log, its port and the proxy's target.",
         _ => STATUS.fix,
     }
     .clone_into(&mut finding.fix);

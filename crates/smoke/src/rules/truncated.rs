@@ -9,19 +9,18 @@ use crate::report::Finding;
 
 /// Of the page only so many bytes were looked at.
 pub(crate) fn page(bytes: usize) -> Finding {
-    TRUNCATED.finding(format!("Only the first {bytes} bytes of the page were looked at."))
+    TRUNCATED.finding(format!("Only the first {bytes} bytes of the page were checked."))
 }
 
 /// The page's elements stand too deep.
 pub(crate) fn by_depth() -> Finding {
-    let message = "The page's elements stand so deep in one another that only its first part was looked at.";
-    with_fix(message.to_owned(), "Look at why the page nests its elements thousands deep.")
+    let message = "The page nests its elements so deeply that only its first part was checked.";
+    with_fix(message.to_owned(), "Find out why the page nests its elements thousands of levels deep.")
 }
 
 /// Of the sheet at `url`, linked by `link`, only so many bytes were looked at.
 pub(crate) fn sheet(link: &Asset, url: &Url, bytes: usize) -> Finding {
-    let message =
-        format!("Only the first {bytes} bytes of the style sheet {} ({}) were looked at.", excerpt(url.as_str()), link.location());
+    let message = format!("Only the first {bytes} bytes of the style sheet {} ({}) were checked.", excerpt(url.as_str()), link.location());
     let mut finding = with_fix(message, "Raise max_asset_kib in the plan so that the whole sheet is read.");
     link.mark(&mut finding);
     finding
@@ -29,18 +28,18 @@ pub(crate) fn sheet(link: &Asset, url: &Url, bytes: usize) -> Finding {
 
 /// The assets did not come in time.
 pub(crate) fn by_time(message: String) -> Finding {
-    with_fix(message, "Look at why they come so slowly; raise assets_within_s or concurrency in the plan when they may.")
+    with_fix(message, "Find out why they are so slow; if that is acceptable, raise assets_within_s or concurrency in the plan.")
 }
 
 /// There are too many assets.
 pub(crate) fn by_number(message: String) -> Finding {
-    with_fix(message, "Look at why the page asks for so many.")
+    with_fix(message, "Find out why the page requests so many.")
 }
 
 /// The browser had more to report than is kept.
 pub(crate) fn browser() -> Finding {
-    let message = "The page asks for so much, or makes so many errors, that only the first of what the browser saw is told.";
-    with_fix(message.to_owned(), "Mend what is told first, and look again.")
+    let message = "The page makes so many requests or errors that only the first of them are reported.";
+    with_fix(message.to_owned(), "Fix what is reported first, and check again.")
 }
 
 fn with_fix(message: String, fix: &str) -> Finding {

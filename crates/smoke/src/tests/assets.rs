@@ -121,7 +121,7 @@ async fn each_address_is_asked_once_and_strangers_not_at_all() {
     let server = site(html, &[("/a.png", &[PNG], "png")]).await;
     let report = look(&server.fetching_plan(), None).await;
     assert_eq!(places(&report), [("not_checked", Severity::Note, ":0".to_owned())], "{report:?}");
-    assert_eq!(report.findings[0].message, "Assets of other hosts were not asked for: strange.test (2).");
+    assert_eq!(report.findings[0].message, "Assets on other hosts were not fetched: strange.test (2).");
     assert_eq!(asked(&server), ["/", "/a.png"]);
     assert_eq!(report.fetched, 1);
 }
@@ -233,8 +233,8 @@ async fn what_does_not_come_is_waited_for_only_so_long() {
     assert_eq!(messages.len(), 3, "{messages:?}");
     assert!(messages.iter().all(|(rule, _)| *rule == "asset_unreachable"), "{messages:?}");
     let says = |path: &str, what: &str| messages.iter().any(|(_, message)| message.contains(path) && message.contains(what));
-    assert!(says("/short ", "breaks off after 5 bytes") && says("/closes ", "does not come"), "{messages:?}");
-    assert!(says("/hangs ", "did not come in 2000 ms"), "{messages:?}");
+    assert!(says("/short ", "breaks off after 5 bytes") && says("/closes ", "failed to load"), "{messages:?}");
+    assert!(says("/hangs ", "did not arrive within 2000 ms"), "{messages:?}");
 
     let server = Server::https(Box::new(|_, head| {
         if !head.starts_with("GET / ") {
@@ -463,7 +463,7 @@ async fn frames_come_to_an_end_and_those_of_others_are_noted() {
     .await;
     let report = look(&server.fetching_plan(), None).await;
     assert_eq!(rules(&report), ["truncated"], "{report:#?}");
-    assert!(report.findings[0].message.contains("framed documents"), "{report:#?}");
+    assert!(report.findings[0].message.contains("frames more than"), "{report:#?}");
 
     let server = Server::https_of_two_origins(Box::new(|_, head| {
         let port = head.split("port=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("1").to_owned();
@@ -478,5 +478,5 @@ async fn frames_come_to_an_end_and_those_of_others_are_noted() {
     plan.url.set_query(Some(&format!("port={}", server.port)));
     let report = look(&plan, None).await;
     assert_eq!((rules(&report), report.fetched), (vec!["not_checked"], 1), "{report:#?}");
-    assert!(report.findings[0].message.contains("frames from other origins"), "{report:#?}");
+    assert!(report.findings[0].message.contains("Frames from other origins"), "{report:#?}");
 }

@@ -131,5 +131,5 @@ async fn a_browser_that_crashes_is_said() {
     };
     assert_eq!(marked.left(), [""; 0]);
     let said = &rendered.findings[0];
-    assert!(said.rule == "browser_failed" && said.message.contains("The browser ended before it was done"), "{said:?}");
+    assert!(said.rule == "browser_failed" && said.message.contains("The browser exited before the check was finished"), "{said:?}");
 }

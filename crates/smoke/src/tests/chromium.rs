@@ -25,7 +25,7 @@ use crate::tests::server::http;
 
 /// Where the two part, by a part of the page that no other page has, and why ours stays as it is.
 const DISAGREEMENTS: &[(&str, &str)] = &[
-    ("preload=none autoplay", "headless Chromium does not play by itself and asks for nothing; one with a window asks"),
+    ("preload=none autoplay", "headless Chromium does not autoplay and requests nothing; Chromium with a window does"),
     (
         "supports(not (display:grid))",
         "Chromium raises an issue for a sheet whose condition does not hold; by the standard it is not asked for",

@@ -31,10 +31,10 @@ async fn a_page_that_is_too_small_is_not_the_page() {
     plan.demands.min_body_bytes = 11;
     let report = look(&plan, None).await;
     assert_eq!(rules(&report), ["body_size"]);
-    assert_eq!(report.findings[0].message, "The body has 10 bytes; the plan asks for at least 11.");
+    assert_eq!(report.findings[0].message, "The body has 10 bytes; the plan requires at least 11.");
     plan.max_body_bytes = 5;
     let cut = look(&plan, None).await;
-    assert_eq!(cut.findings[0].message, "Only 5 bytes of the body were read; the plan asks for at least 11.");
+    assert_eq!(cut.findings[0].message, "Only 5 bytes of the body were read; the plan requires at least 11.");
     assert!(cut.findings[0].fix.contains("max_body_kib"), "{cut:?}");
 }
 
@@ -49,15 +49,15 @@ async fn values_of_json_are_compared() {
     let said: Vec<(&str, Option<&str>)> =
         report.findings.iter().map(|finding| (finding.message.as_str(), finding.element.as_deref())).collect();
     let expected = [
-        ("/status of the JSON is \"ok\", which does not match ^ready$.", Some("/status")),
-        ("The JSON has nothing at /nothing.", Some("/nothing")),
-        ("The JSON has nothing at /db/hosts/1.", Some("/db/hosts/1")),
+        ("The JSON value at /status is \"ok\", which does not match ^ready$.", Some("/status")),
+        ("The JSON has no value at /nothing.", Some("/nothing")),
+        ("The JSON has no value at /db/hosts/1.", Some("/db/hosts/1")),
     ];
     assert_eq!((rules(&report), said), (vec!["json"; 3], expected.to_vec()));
     let mut cut = expecting(&server.plan(), &good);
     cut.max_body_bytes = 9;
     let report = look(&cut, None).await;
-    assert_eq!(report.findings[0].message, "Only the first 9 bytes of the body were read, which is not the whole JSON.");
+    assert_eq!(report.findings[0].message, "Only the first 9 bytes of the body were read, so the JSON is incomplete.");
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_late_answer_is_said_with_both_times() {
     let report = look(&plan, None).await;
     assert_eq!(rules(&report), ["latency"]);
     let message = &report.findings[0].message;
-    assert!(message.starts_with("The answer began after ") && message.ends_with(" the plan allows 0 ms."), "{message}");
+    assert!(message.starts_with("The response started after ") && message.ends_with(" the plan allows 0 ms."), "{message}");
 }
 
 #[tokio::test]
@@ -97,9 +97,9 @@ async fn the_version_of_http_is_the_one_that_was_spoken() {
     let one = Server::https(Box::new(|_, _| Some(page("<p>one")))).await;
     let table = [
         (&two, HttpVersion::Two, None),
-        (&two, HttpVersion::One, Some("The page answers by HTTP/2 instead of HTTP/1.1.")),
+        (&two, HttpVersion::One, Some("The page was served over HTTP/2 instead of HTTP/1.1.")),
         (&one, HttpVersion::One, None),
-        (&one, HttpVersion::Two, Some("The page answers by HTTP/1.1 instead of HTTP/2.")),
+        (&one, HttpVersion::Two, Some("The page was served over HTTP/1.1 instead of HTTP/2.")),
     ];
     let body = Regex::new("<p>(one|two)").unwrap();
     for (server, version, wrong) in table {
@@ -115,5 +115,5 @@ async fn the_version_of_http_is_the_one_that_was_spoken() {
     plan.url = Url::parse("https://site.test:8443/").unwrap();
     let report = look(&plan, None).await;
     assert_eq!((rules(&report), report.attempts), (vec!["setup"], 0));
-    assert!(report.findings[0].fix.starts_with("Leave the port out of the address"), "{report:?}");
+    assert!(report.findings[0].fix.starts_with("Move the port from the address to connect_to"), "{report:?}");
 }

@@ -401,11 +401,11 @@ fn findings_name_place_and_cause() {
     assert_eq!(seen.findings[0].url.as_deref(), Some("http://site.test/a.css"));
     assert_eq!(
         seen.findings[0].message,
-        "A browser does not load http://site.test/a.css (link[href], line 5): the page is https and this is http."
+        "Browsers do not load http://site.test/a.css (link[href], line 5): the page uses https and this uses http."
     );
     assert!(seen.findings[0].fix.contains("X-Forwarded-Proto"));
     assert!(seen.findings[2].fix.contains("<base href>"));
-    assert!(seen.findings[2].message.ends_with("It stands there 2 times."));
+    assert!(seen.findings[2].message.ends_with("The page contains it 2 times."));
 }
 
 #[test]

@@ -96,7 +96,19 @@ async fn ordinary_faults_are_waited_for() {
     let report = check(&plan, None, &mut |line| said.push(line)).await;
     assert_eq!((rules(&report), report.attempts), (vec![], 4), "{said:?}");
     assert_eq!(said.len(), 3);
-    assert!(said[1].starts_with("Look 2: The page answers 502 instead of 200."), "{}", said[1]);
+    assert!(said[1].starts_with("Attempt 2: The page answers with status 502 instead of 200."), "{}", said[1]);
+}
+
+#[tokio::test]
+async fn attempts_that_see_the_same_are_counted() {
+    let server = Server::https(Box::new(|n, _| Some(if n < 4 { http(503, &[], "") } else { page("ok") }))).await;
+    let mut plan = server.plan();
+    plan.within = Duration::from_secs(10);
+    let mut said = Vec::new();
+    let report = check(&plan, None, &mut |line| said.push(line)).await;
+    assert_eq!((rules(&report), report.attempts), (vec![], 5), "{said:?}");
+    assert!(said[0].starts_with("Attempt 1: The page answers with status 503 instead of 200. Trying again for up to "), "{said:?}");
+    assert_eq!(said[1..], ["The next 3 attempts saw the same."]);
 }
 
 #[tokio::test]
@@ -108,7 +120,7 @@ async fn a_wrong_status_stands_when_the_time_is_over() {
     let report = look(&plan, None).await;
     assert_eq!(rules(&report), ["status"]);
     assert!(report.attempts >= 2);
-    assert!(report.findings[0].fix.contains("proxy does not reach"));
+    assert!(report.findings[0].fix.contains("proxy cannot reach"));
 }
 
 #[tokio::test]
@@ -256,8 +268,8 @@ async fn the_release_is_proven_where_the_plan_says() {
             ReleaseCarrier::Json("/build/tag".to_owned()),
             Some("/build/tag says \"1.2.2\"; it should show the tag 1.2.3 or the commit"),
         ),
-        (Some("/version"), ReleaseCarrier::Json("/none".to_owned()), Some("The JSON has no /none.")),
-        (None, ReleaseCarrier::Json("/a".to_owned()), Some("/ answers with something that is not JSON.")),
+        (Some("/version"), ReleaseCarrier::Json("/none".to_owned()), Some("The JSON has no value at /none.")),
+        (None, ReleaseCarrier::Json("/a".to_owned()), Some("The response of / is not JSON.")),
     ];
     for (path, carried_by, wrong) in table {
         let mut plan = server.plan();

@@ -41,7 +41,7 @@ async fn the_worse_of_two_builds_is_found_in_one_look() {
     let report = crate::check(&plan, None, &mut |line| looks.push(line)).await;
     assert_eq!((rules(&report), report.attempts, report.assets), (vec!["blocked_asset"], 2, 1), "{looks:?}");
     let message = &report.findings[0].message;
-    assert!(message.ends_with(" This was so in 1 of 3 answers."), "{message}");
+    assert!(message.ends_with(" This happened in 1 of 3 responses."), "{message}");
     assert_eq!(server.heads.lock().unwrap().len(), 6, "each over a connection of its own");
 }
 
@@ -67,7 +67,7 @@ async fn an_answer_that_does_not_come_ends_the_look() {
     let server = Server::https(Box::new(|n, _| (n != 1).then(|| page("ok")))).await;
     let report = look(&SmokePlan { samples: 20, ..three(&server) }, None).await;
     assert_eq!((rules(&report), report.status), (vec!["unreachable"], Some(200)));
-    assert!(report.findings[0].message.ends_with("This was so in 1 of 2 answers."), "{report:?}");
+    assert!(report.findings[0].message.ends_with("This happened in 1 of 2 responses."), "{report:?}");
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn a_release_is_proven_in_all_answers_or_not_at_all() {
     let release = Release { tag: "v2".to_owned(), commit: None };
     let report = look(&plan, Some(&release)).await;
     assert_eq!(rules(&report), ["release"]);
-    assert_eq!(report.findings[0].message, "The text of / does not show the tag v2. This was so in 1 of 3 answers.");
+    assert_eq!(report.findings[0].message, "The text of / does not show the tag v2. This happened in 1 of 3 responses.");
 }
 
 fn levels(of: &[(&str, Option<Severity>)]) -> BTreeMap<RuleName, Option<Severity>> {
@@ -148,7 +148,7 @@ async fn the_kind_of_address_that_takes_no_connection_is_named() {
     for (addresses, lost) in [([open_four, no_six], "::1 (IPv6)"), ([open_six, no_four], "127.0.0.1 (IPv4)")] {
         let finding = try_both("site.test", &addresses, limit).await.unwrap();
         assert_eq!((finding.rule.as_str(), finding.severity), ("address_family", Severity::Note), "nobody else comes by loopback");
-        assert!(finding.message.contains(&format!("{lost} takes no connection: Connection refused")), "{}", finding.message);
+        assert!(finding.message.contains(&format!("connecting to {lost} failed: Connection refused")), "{}", finding.message);
     }
 }
 
@@ -158,7 +158,7 @@ fn a_public_address_that_takes_no_connection_is_a_warning() {
     let finding = address_family::lost("www.site.test", lost, other, "it did not answer in 3000 ms");
     assert_eq!(finding.severity, Severity::Warning);
     let said =
-        "www.site.test stands for 192.0.2.7 and 2001:db8::7, and 2001:db8::7 (IPv6) takes no connection: it did not answer in 3000 ms.";
+        "www.site.test resolves to 192.0.2.7 and 2001:db8::7, but connecting to 2001:db8::7 (IPv6) failed: it did not answer in 3000 ms.";
     assert_eq!(finding.message, said);
 }
 

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""What it costs a deployment that many follow it: once without followers and once with them, in one run.
+
+    bench/followers.py TAGALONG REGISTRY_PORT [FOLLOWERS] [LINES]     default 1000 and 10000
+
+A deployment's hook writes LINES lines within ten seconds, while FOLLOWERS connections read its journal as server-sent events
+from the first line to the outcome. Every follower must have every line, in order and once: what each was sent is hashed and
+compared with the stored journal. Printed: the deployment's time without and with followers (from the beginning of its run to
+its end, by its record), when the last follower had the outcome after that, the server's memory at its highest, and how many
+followers missed something; and the machine's load, for on a machine that others use too a limit may be missed that holds on a
+quiet one. It ends with 1 when a limit is missed.
+"""
+import hashlib, json, os, pathlib, re, resource, selectors, socket, subprocess, sys, tempfile, time
+
+tagalong, registry = os.path.abspath(sys.argv[1]), sys.argv[2]
+followers = int(sys.argv[3]) if len(sys.argv) > 3 else 1000
+lines = int(sys.argv[4]) if len(sys.argv) > 4 else 10_000
+seconds, wait_s = 10, 5
+work = pathlib.Path(tempfile.mkdtemp(prefix="tagalong-bench-"))
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+secret = "tk-" + os.urandom(24).hex()
+alive = b": still here\n\n"
+missed = []
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(port):
+    stack = work / "web"
+    stack.mkdir()
+    (stack / "compose.yml").write_text(f"name: tagalong-bench-web\nservices:\n  web:\n    image: 127.0.0.1:{registry}/acme/site:${{TAG}}\n    stop_signal: SIGKILL\n")
+    (stack / ".env").write_text("TAG=1f0c9e2\n")
+    # It keeps time by the clock, so that a slow machine makes it no longer. The followers come before its first line.
+    (work / "hook.py").write_text(
+        f"import time\ntime.sleep({wait_s})\nbegan = time.monotonic()\nfor line in range(1, {lines} + 1):\n"
+        f"    wait = began + line * {seconds} / {lines} - time.monotonic()\n    if wait > 0.01:\n        time.sleep(wait)\n"
+        f"    print(f'line {{line}} of a program that has something to say, as long as such lines are', flush=True)\n"
+    )
+    (work / "reader.token").write_text(secret)
+    config = work / "tagalong.toml"
+    config.write_text(
+        f'version = 1\n[server]\nlisten = ["127.0.0.1:{port}"]\nsocket = "{work}/tagalong.sock"\ndata_dir = "{work}/data"\n'
+        f"max_connections = {2 * followers + 100}\nmax_connections_per_address = {followers + 50}\nmax_followers = {followers}\n"
+        '[[key]]\nid = "reader"\ntoken_file = "reader.token"\nscopes = ["read"]\n'
+        f'[service.web]\ndir = "{stack}"\nproject = "tagalong-bench-web"\nimage = "127.0.0.1:{registry}/acme/site"\nvariable = "TAG"\n'
+        f'[service.web.before]\nargv = ["{sys.executable}", "{work}/hook.py"]\n'
+    )
+    env = dict(os.environ, TAGALONG_CONFIG=str(config))
+    server = subprocess.Popen([tagalong, "serve"], env=env, stdout=subprocess.DEVNULL, stderr=(work / "log").open("w"))
+    while subprocess.run([tagalong, "status"], env=env, **quiet).returncode:
+        if server.poll() is not None:
+            sys.exit((work / "log").read_text())
+        time.sleep(0.05)
+    return server, env
+
+
+def ordered(env, tag):
+    subprocess.run([tagalong, "deploy", "--no-wait", "web", tag], env=env, check=True, **quiet)
+    return json.loads(subprocess.run([tagalong, "history", "web", "-n", "1", "--json"], env=env, capture_output=True, check=True).stdout)["deployments"][0]["id"]
+
+
+def ask(id, more=""):
+    return (f"GET /api/v1/deployments/{id}/log{more} HTTP/1.0\r\nhost: x\r\nauthorization: Bearer {secret}\r\naccept: text/event-stream\r\n\r\n").encode()
+
+
+class Follower:
+    """HTTP/1.0, so that what it is sent is the journal and no chunk's frame."""
+
+    def __init__(self, port, id):
+        self.line = socket.create_connection(("127.0.0.1", port), 30)
+        self.line.sendall(ask(id))
+        self.head, self.hash, self.ended, self.many = b"", hashlib.blake2b(), None, 0
+
+    def take(self):
+        """Whether there may be more."""
+        got = self.line.recv(1 << 18)
+        if not got:
+            self.ended = time.time()
+            self.line.close()
+            return False
+        if self.head is not None:
+            self.head += got
+            if b"\r\n\r\n" not in self.head:
+                return True
+            head, got = self.head.split(b"\r\n\r\n", 1)
+            assert b" 200 " in head.split(b"\r\n")[0], head
+            self.head = None
+        if alive in got:
+            got = got.replace(alive, b"")
+        self.many += len(got)
+        self.hash.update(got)
+        return True
+
+
+def follow(port, id):
+    """Follows from FOLLOWERS connections until the last has ended, which only waits for bytes."""
+    selector, all = selectors.DefaultSelector(), [Follower(port, id) for _ in range(followers)]
+    for one in all:
+        selector.register(one.line, selectors.EVENT_READ, one)
+    while selector.get_map():
+        found = selector.select(60)
+        assert found, "nothing came for a minute"
+        for key, _ in found:
+            try:
+                more = key.data.take()
+            except ConnectionError:
+                more = False
+            if not more:
+                selector.unregister(key.fileobj)
+    return all
+
+
+def ended(env, id):
+    while True:
+        shown = json.loads(subprocess.run([tagalong, "history", "web", "-n", "5", "--json"], env=env, capture_output=True, check=True).stdout)
+        one = next(one for one in shown["deployments"] if one["id"] == id)
+        if one["state"] == "done":
+            assert one["outcome"] == "live", one
+            return one
+        time.sleep(0.2)
+
+
+def took(one):
+    return (one["ended_ms"] - one["started_ms"]) / 1000
+
+
+def memory(pid):
+    return int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+def hold(what, value, limit, unit):
+    if value > limit:
+        missed.append(what)
+    print(f"{what:<34} {'pass' if value <= limit else 'FAIL'}  {value:.2f}{unit}, limit at most {limit:g}{unit}")
+
+
+def stored(port, id):
+    line = socket.create_connection(("127.0.0.1", port), 30)
+    line.sendall(ask(id, "?follow=false"))
+    whole = b"".join(iter(lambda: line.recv(1 << 18), b""))
+    return whole.split(b"\r\n\r\n", 1)[1]
+
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+port = free_port()
+server, env = start(port)
+try:
+    ended(env, ordered(env, "1f0c9e2"))
+    alone = took(ended(env, ordered(env, "2a7d410")))
+    print(f"without followers                  {alone:.2f} s, memory at its highest {memory(server.pid):.1f} MiB; load {os.getloadavg()[0]:.1f}")
+    id = ordered(env, "1f0c9e2")
+    all = follow(port, id)
+    one = ended(env, id)
+    print(f"with {followers} followers                {took(one):.2f} s; load {os.getloadavg()[0]:.1f}")
+    journal = stored(port, id)
+    numbers = [int(number) for number in re.findall(rb"^id: (\d+)$", journal, re.M)]
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > lines, "the stored journal has a gap"
+    right = hashlib.blake2b(journal).digest()
+    without = sum(one.hash.digest() != right for one in all)
+    print(f"journal                            {len(numbers)} lines, {len(journal)} bytes; sent {sum(one.many for one in all) >> 20} MiB in all")
+    hold("followers that missed something", without, 0, "")
+    hold("deployment, with / without", took(one) / alone, 1.05, "")
+    hold("last outcome after the end", max(follower.ended for follower in all) - one["ended_ms"] / 1000, 2, " s")
+    hold("memory at its highest", memory(server.pid), 96, " MiB")
+    print("every limit holds" if not missed else "A LIMIT IS MISSED")
+    sys.exit(1 if missed else 0)
+finally:
+    server.terminate()
+    server.wait()
+    subprocess.run(["docker", "compose", "down", "-v", "-t", "0"], cwd=work / "web", **quiet)
+    subprocess.run(["rm", "-rf", str(work)])

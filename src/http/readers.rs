@@ -1,0 +1,226 @@
+//! One reader for each deployment whose journal is followed. It alone asks the store what is new; followers are told by it and
+//! take the lines from memory. One that has fallen behind what is kept reads a range from the store, and everybody who
+//! is at the same place has it then. So followers cost the database nothing each, and no deployment waits for them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+use std::sync::Weak;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use actix_web::web;
+use actix_web::web::Bytes;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::http::Shared;
+use crate::http::pages;
+use crate::http::pages::Form;
+use crate::http::pages::Pages;
+use crate::http::pages::Piece;
+use crate::model::DeploymentId;
+use crate::model::Outcome;
+use crate::model::State;
+use crate::orders;
+use crate::store::StoreError;
+
+/// How many lines are read at a time.
+const LINES: i64 = 512;
+/// How often a deployment is looked at that runs here, of which every change is told.
+const SELDOM: Duration = Duration::from_secs(10);
+/// How often a deployment is looked at that may be another server's; also the pause after a look that failed.
+const LOOK: Duration = Duration::from_secs(1);
+/// The more follow, the more lines are gathered until they are told again: the pause for each follower, and the longest.
+const PAUSE_EACH: Duration = Duration::from_micros(400);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+
+/// The readers that somebody needs now.
+#[derive(Debug, Default)]
+pub struct Readers {
+    open: Mutex<HashMap<DeploymentId, Weak<Reader>>>,
+    /// The bytes of lines that all of them keep.
+    kept: Arc<AtomicUsize>,
+}
+
+/// How far a journal is known.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    /// The position of the last line.
+    pub(super) position: i64,
+    /// The last event, when no line comes any more; empty where there is none.
+    pub(super) end: Option<Bytes>,
+}
+
+/// The reader of one deployment's journal. It ends with the last of those who have it.
+#[derive(Debug)]
+pub(super) struct Reader {
+    journal: Arc<Journal>,
+    watch: OnceLock<AbortHandle>,
+}
+
+struct Journal {
+    id: DeploymentId,
+    shared: web::Data<Shared>,
+    pages: Mutex<Pages>,
+    /// Held by whoever reads what is not kept any more, so that the others find it.
+    reading: tokio::sync::Mutex<()>,
+    seen: watch::Sender<Seen>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Journal").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Readers {
+    /// The reader of `id`, the same for everybody who asks at the same time.
+    pub(super) fn of(&self, shared: &web::Data<Shared>, id: &DeploymentId) -> Arc<Reader> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = open.get(id).and_then(Weak::upgrade) {
+            return reader;
+        }
+        open.retain(|_, reader| reader.strong_count() > 0);
+        let journal = Journal {
+            id: id.clone(),
+            shared: shared.clone(),
+            pages: Mutex::new(Pages::new(Arc::clone(&self.kept))),
+            reading: tokio::sync::Mutex::default(),
+            seen: watch::Sender::default(),
+        };
+        let reader = Arc::new(Reader { journal: Arc::new(journal), watch: OnceLock::new() });
+        open.insert(id.clone(), Arc::downgrade(&reader));
+        reader
+    }
+}
+
+impl Reader {
+    /// Tells from now on how far the journal is known, until its end.
+    pub(super) fn follow(&self) -> watch::Receiver<Seen> {
+        self.watch.get_or_init(|| tokio::spawn(Arc::clone(&self.journal).watch()).abort_handle());
+        self.journal.seen.subscribe()
+    }
+
+    /// How far the journal is stored by now, for whoever does not wait for more.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(super) async fn so_far(&self) -> Result<watch::Receiver<Seen>, StoreError> {
+        // The state before the lines: none can come behind an end.
+        let end = self.journal.state().await?.0.unwrap_or_default();
+        let position = self.journal.shared.store.last_position(&self.journal.id).await?;
+        Ok(watch::channel(Seen { position, end: Some(end) }).1)
+    }
+
+    /// Some lines behind `after`, which is before the last position that was seen; none when they have been deleted since.
+    ///
+    /// # Errors
+    /// When they must be read, and the database does not answer.
+    pub(super) async fn piece(&self, after: i64, form: Form) -> Result<Option<Piece>, StoreError> {
+        let journal = &self.journal;
+        if let Some(piece) = journal.pages().piece(after, form) {
+            return Ok(Some(piece));
+        }
+        let _reading = journal.reading.lock().await;
+        if let Some(piece) = journal.pages().piece(after, form) {
+            return Ok(Some(piece));
+        }
+        journal.read(pages::number_behind(after)).await?;
+        Ok(journal.pages().piece(after, form))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.get() {
+            watch.abort();
+        }
+    }
+}
+
+impl Journal {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // Nothing in there panics half-way.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what is new, whenever something is, and tells everybody, until the deployment has ended.
+    async fn watch(self: Arc<Self>) {
+        let mut told = self.shared.hub.follow(&self.id);
+        let mut is_away = false;
+        while self.seen.borrow().end.is_none() {
+            told.mark_unchanged();
+            let again = match self.look().await {
+                Ok(again) => again,
+                Err(error) => {
+                    if !is_away {
+                        tracing::warn!(deployment = %self.id, %error, "its followers wait: the journal cannot be read");
+                    }
+                    is_away = true;
+                    tokio::time::sleep(LOOK).await;
+                    continue;
+                }
+            };
+            is_away = false;
+            let followers = u32::try_from(self.seen.receiver_count()).unwrap_or(u32::MAX);
+            tokio::time::sleep(PAUSE_EACH.saturating_mul(followers).min(LONGEST_PAUSE)).await;
+            let _ = tokio::time::timeout(again, told.changed()).await;
+        }
+    }
+
+    /// Reads what is new and tells it; returns when to look again, should nothing be told.
+    async fn look(&self) -> Result<Duration, StoreError> {
+        let mut position = self.seen.borrow().position;
+        if position == 0 {
+            // What was stored before anybody followed is read when somebody wants it.
+            position = self.shared.store.last_position(&self.id).await?;
+        }
+        // The state is read before the lines, so that no line can come behind an end.
+        let (end, again) = self.state().await?;
+        loop {
+            let (last, has_more) = self.read(pages::number_behind(position)).await?;
+            position = position.max(last);
+            if !has_more {
+                break;
+            }
+        }
+        self.seen.send_if_modified(|seen| {
+            let is_new = seen.position < position || end.is_some();
+            *seen = Seen { position, end };
+            is_new
+        });
+        Ok(again)
+    }
+
+    /// The last event, if the deployment has ended or is gone, and when to look again if it has not.
+    async fn state(&self) -> Result<(Option<Bytes>, Duration), StoreError> {
+        let Some(stored) = self.shared.store.get(&self.id).await? else { return Ok((Some(Bytes::new()), LOOK)) };
+        let is_mine = stored.executor.as_deref() == Some(self.shared.deployer.executor());
+        Ok(match &stored.state {
+            State::Done { outcome } => (Some(outcome_event(&orders::view(&stored), outcome)), LOOK),
+            State::Running { .. } if is_mine => (None, SELDOM),
+            State::Waiting { .. } | State::Running { .. } => (None, LOOK),
+        })
+    }
+
+    /// Reads the lines from page `number` on and keeps them; returns the last one's position, and whether there may be more.
+    async fn read(&self, number: i64) -> Result<(i64, bool), StoreError> {
+        let lines = self.shared.store.lines_after(&self.id, pages::before(number), LINES).await?;
+        self.pages().keep(number, &lines);
+        Ok((lines.last().map_or(0, |line| line.position), lines.len() as i64 == LINES))
+    }
+}
+
+/// The last event: the outcome's own fields, its sentence, exit code and whether it is success.
+fn outcome_event(view: &crate::api::Deployment, outcome: &Outcome) -> Bytes {
+    let mut data = serde_json::to_value(outcome).unwrap_or_default();
+    data["summary"] = view.summary.clone().into();
+    data["exit_code"] = outcome.exit_code().into();
+    data["success"] = outcome.is_success().into();
+    data["deployment"] = view.id.to_string().into();
+    Bytes::from(format!("event: outcome\ndata: {data}\n\n"))
+}

@@ -1,0 +1,40 @@
+//! How the page answers while its containers are replaced. It is measured beside the story, decides nothing, and ends with the run.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use smoke::Availability;
+use smoke::SmokePlan;
+use tokio::task::AbortHandle;
+
+/// A page that is watched. Dropping it ends that.
+#[derive(Debug)]
+pub(super) struct Watched {
+    seen: Arc<Mutex<Option<Availability>>>,
+    task: AbortHandle,
+}
+
+impl Watched {
+    /// Watches the page of `plan` from now on.
+    pub(super) fn begin(plan: SmokePlan) -> Self {
+        let seen = Arc::new(Mutex::new(None));
+        let told = Arc::clone(&seen);
+        let watch = async move {
+            let tell = |now| *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+            smoke::watch(&plan, tell).await;
+        };
+        Self { seen, task: tokio::spawn(watch).abort_handle() }
+    }
+
+    /// How it has answered until now; none: it was not asked.
+    pub(super) fn seen(&self) -> Option<Availability> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
