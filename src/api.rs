@@ -108,7 +108,7 @@ pub struct Deployment {
     /// How it ended, as one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// The tag that was asked for.
+    /// The tag that was asked for, or that what was adopted or gone back to has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// The exact images, once they are known.

@@ -52,6 +52,8 @@ const STOP_DATASETS: Duration = Duration::from_secs(20);
 pub struct App {
     listening: Listening,
     shared: web::Data<Shared>,
+    /// The configuration of the start, which some keys keep until the next one.
+    started: Arc<Config>,
     queue: tokio::task::JoinHandle<()>,
     stop: Cancel,
     _data_lock: File,
@@ -98,8 +100,32 @@ fn datasets(config: &Config, store: &Store, metrics: &Arc<Metrics>, executor: St
     Ok(Arc::new(reloader.context("The HTTP client could not be set up")?))
 }
 
+/// The configuration in `file`, of which the log says what it changes and what of that has to wait for a restart.
+fn changed(file: &Path, last: &Config, first: &Config) -> Option<Config> {
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(%error, "the configuration could not be read again; the previous one stays in effect");
+            return None;
+        }
+    };
+    let difference = config.difference(last, first);
+    let changed = if difference.in_force.is_empty() { "nothing".to_owned() } else { difference.in_force.join(", ") };
+    tracing::info!(file = %file.display(), changed, "the configuration was read again");
+    if !difference.needs_restart.is_empty() {
+        let keys = difference.needs_restart.join(", ");
+        tracing::warn!(
+            keys,
+            "these keys differ from what the server was started with and count after a restart: systemctl restart tagalong"
+        );
+    }
+    Some(config)
+}
+
 /// What follows the datasets and takes no calls.
 pub struct Daemon {
+    config: Live<Config>,
+    started: Arc<Config>,
     reloader: Arc<Reloader>,
     store: Store,
     _data_lock: File,
@@ -110,24 +136,22 @@ impl Daemon {
     ///
     /// # Errors
     /// When the data folder or the database cannot be had; the text says what to change.
-    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let data_lock = lock_data_dir(&config.server.data_dir)?;
-        let (executor, store) = record(config).await?;
-        let reloader = datasets(config, &store, &Arc::new(Metrics::new([])), executor)?;
+        let live = Live::new(config);
+        let started = live.now();
+        let data_lock = lock_data_dir(&started.server.data_dir)?;
+        let (executor, store) = record(&started).await?;
+        let reloader = datasets(&started, &store, &Arc::new(Metrics::new([])), executor)?;
         reloader.start();
-        Ok(Self { reloader, store, _data_lock: data_lock })
+        Ok(Self { config: live, started, reloader, store, _data_lock: data_lock })
     }
 
     /// Puts a changed configuration in force. Data folder and database stay.
     pub fn read_again(&self, file: &Path) {
-        match Config::load(file) {
-            Ok(config) => {
-                self.reloader.read_again(&config);
-                tracing::info!(file = %file.display(), "the configuration was read again");
-            }
-            Err(error) => tracing::error!(%error, "the configuration could not be read again; the previous one stays in effect"),
-        }
+        let Some(config) = changed(file, &self.config.now(), &self.started) else { return };
+        self.reloader.read_again(&config);
+        self.config.read_again(config);
     }
 
     /// Stops. Own commits get one last try.
@@ -212,7 +236,7 @@ impl App {
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
         tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
         shared.reloader.start();
-        Ok(Self { listening, shared, queue, stop, _data_lock: data_lock })
+        Ok(Self { listening, shared, started: config, queue, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
@@ -229,15 +253,10 @@ impl App {
 
     /// Puts a changed configuration in force without losing a request. Addresses, data folder and database stay.
     pub fn read_again(&self, file: &Path) {
-        match Config::load(file) {
-            Ok(config) => {
-                self.shared.reloader.read_again(&config);
-                self.shared.config.read_again(config);
-                self.shared.deployer.read_again();
-                tracing::info!(file = %file.display(), "the configuration was read again");
-            }
-            Err(error) => tracing::error!(%error, "the configuration could not be read again; the previous one stays in effect"),
-        }
+        let Some(config) = changed(file, &self.shared.config.now(), &self.started) else { return };
+        self.shared.reloader.read_again(&config);
+        self.shared.config.read_again(config);
+        self.shared.deployer.read_again();
     }
 
     /// Stops: no more calls, then no more work. What is being carried out is taken up by the next start.

@@ -8,6 +8,7 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::config::Config;
+use crate::config::Service;
 use crate::engine::Daemon;
 use crate::engine::Engine;
 
@@ -18,6 +19,18 @@ pub(crate) struct Args {
     config_only: bool,
 }
 
+/// What to do where a service's stack has no folder.
+pub(super) fn missing_folder(service: &Service) -> Option<String> {
+    let dir = service.stack.dir();
+    (!dir.is_dir()).then(|| {
+        format!(
+            "{} is not there; correct service.{}.dir, or put the compose files there. In a container, mount the folder at the same path as on the host.",
+            dir.display(),
+            service.name
+        )
+    })
+}
+
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let config = Config::load(&global.config)?;
     let daemon = Daemon::new(config.docker.clone(), Arc::clone(&config.mask));
@@ -25,7 +38,12 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     let mut failed = 0_u8;
     for service in config.services.values().filter(|_| !args.config_only) {
         let compose = Engine::new(&daemon, &service.stack);
-        let found = match compose.resolve(b"check", &Cancel::default()).await {
+        // Programs run in the stack's folder, so without it they would be said to be missing.
+        let resolved = match missing_folder(service) {
+            Some(problem) => Err(problem),
+            None => compose.resolve(b"check", &Cancel::default()).await.map_err(|error| error.to_string()),
+        };
+        let found = match resolved {
             Ok(resolved) => {
                 let pinned: Vec<&str> = resolved.uses.iter().flat_map(|used| used.services.iter().map(String::as_str)).collect();
                 let mode = format!("{} ({})", resolved.mode.as_str(), resolved.why_mode);
@@ -42,7 +60,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
                 if !output.is_json() {
                     output.say(&format!("{} {}: {error}", output.paint(Tone::Bad, "✗"), service.name));
                 }
-                serde_json::json!({ "ok": false, "problem": error.to_string() })
+                serde_json::json!({ "ok": false, "problem": error })
             }
         };
         stacks.insert(service.name.to_string(), found);

@@ -1,6 +1,11 @@
 //! `tagalong completions`.
 
+use anyhow::Context as _;
 use clap_complete::Shell;
+use clap_complete::env::Shells;
+
+/// The variable by which a shell's function asks this program what fits.
+pub(crate) const ASKED_BY: &str = "TAGALONG_COMPLETE";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -8,8 +13,9 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every subcommand has the same form")]
-pub(crate) fn run(args: &Args, mut command: clap::Command) -> anyhow::Result<u8> {
-    clap_complete::generate(args.shell, &mut command, "tagalong", &mut std::io::stdout());
+pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+    let (shells, name) = (Shells::builtins(), args.shell.to_string());
+    let shell = shells.completer(&name).with_context(|| format!("There are no completions for {name}."))?;
+    shell.write_registration(ASKED_BY, "tagalong", "tagalong", "tagalong", &mut std::io::stdout())?;
     Ok(0)
 }

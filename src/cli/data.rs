@@ -152,8 +152,9 @@ async fn daemon(global: &Global) -> anyhow::Result<u8> {
     let mut stop = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut again = signal(SignalKind::hangup())?;
-    let daemon = Daemon::start(&config).await?;
-    tracing::info!(datasets = config.datasets.len(), version = env!("CARGO_PKG_VERSION"), "following");
+    let datasets = config.datasets.len();
+    let daemon = Daemon::start(config).await?;
+    tracing::info!(datasets, version = env!("CARGO_PKG_VERSION"), "following");
     loop {
         tokio::select! {
             _ = stop.recv() => break,

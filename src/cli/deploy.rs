@@ -1,7 +1,10 @@
 //! `tagalong deploy`.
 
+use clap_complete::ArgValueCompleter;
+
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::follow;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
@@ -15,8 +18,10 @@ use crate::model::run_url_text;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The service, as the configuration names it
+    #[arg(add = ArgValueCompleter::new(complete::services))]
     service: ServiceName,
     /// The tag to deploy
+    #[arg(add = ArgValueCompleter::new(complete::tags))]
     tag: Tag,
     /// Return as soon as the order is accepted
     #[arg(long)]

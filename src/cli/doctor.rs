@@ -1,5 +1,9 @@
 //! `tagalong doctor`: what stands in the way, each with what to do.
 
+mod account;
+mod host;
+mod unit;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +11,7 @@ use process::Cancel;
 use process::can_confine;
 
 use crate::api;
+use crate::cli::check::missing_folder;
 use crate::cli::client::Client;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
@@ -24,7 +29,11 @@ use crate::engine::Server;
 use crate::registry::Registries;
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Look as this user, whom the server will run as: with the rights, groups and home of that user (as root)
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
 
 #[derive(Debug, serde::Serialize)]
 struct Finding {
@@ -47,36 +56,56 @@ impl Doctor {
     }
 }
 
-pub(crate) async fn run(global: &Global, output: &Output, _: &Args) -> anyhow::Result<u8> {
+pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
+    if let Some(user) = &args.user {
+        account::look_as(user, global)?;
+    }
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = Config::load(&global.config)?;
     let mut doctor = Doctor { findings: Vec::new() };
+    match Config::load(&global.config) {
+        Ok(config) => see_all(&mut doctor, global, &config).await,
+        Err(error) => {
+            for problem in error.problems {
+                doctor.see("configuration", Err(format!("{}: {problem}", error.file.display())));
+            }
+        }
+    }
+    show(output, &doctor.findings);
+    Ok(u8::from(doctor.findings.iter().any(|finding| !finding.ok)))
+}
+
+async fn see_all(doctor: &mut Doctor, global: &Global, config: &Config) {
+    doctor.see("user", Ok(account::own_name()));
     doctor.see("configuration", Ok(format!("{} services, {} keys", config.services.len(), config.keys.len())));
-    doctor.see("data folder", data_folder(&config.server.data_dir));
+    doctor.see("data folder", host::data_folder(&config.server.data_dir));
+    if let Some(result) = unit::closed_folders(config).await {
+        doctor.see("unit", result);
+    }
+    let socket = host::docker_socket(&config.docker);
+    let is_open = socket.is_ok();
+    doctor.see("docker socket", socket);
     let daemon = Daemon::new(config.docker.clone(), Arc::clone(&config.mask));
     let registries = Registries::new(config.docker.clone(), config.registries.clone());
     let mut server: Option<Server> = None;
     for service in config.services.values() {
         // Programs run in the stack's folder: without it nothing can be said of Docker, and the folder is what is missing.
-        if !see_folder(&mut doctor, service) {
+        if !see_folder(doctor, service) {
             continue;
         }
         let compose = Engine::new(&daemon, &service.stack);
-        if server.is_none() {
-            server = see_docker(&mut doctor, &compose).await;
+        if is_open && server.is_none() {
+            server = see_docker(doctor, &compose).await;
         }
-        see_service(&mut doctor, service, &compose, &registries).await;
+        see_service(doctor, service, &compose, &registries).await;
     }
-    see_candidates(&mut doctor, global).await;
+    see_candidates(doctor, global).await;
     for plan in config.datasets.values() {
-        see_dataset(&mut doctor, plan).await;
+        see_dataset(doctor, plan).await;
     }
     if let Some(server) = &server {
-        doctor.see("disk", free_space(server));
+        doctor.see("disk", host::free_space(server));
     }
-    doctor.see("clock", clock_off(&config).await);
-    show(output, &doctor.findings);
-    Ok(u8::from(doctor.findings.iter().any(|finding| !finding.ok)))
+    doctor.see("clock", clock_off(config).await);
 }
 
 async fn see_docker(doctor: &mut Doctor, compose: &Engine) -> Option<Server> {
@@ -96,15 +125,7 @@ async fn see_docker(doctor: &mut Doctor, compose: &Engine) -> Option<Server> {
 /// Whether the stack's folder is there at all.
 fn see_folder(doctor: &mut Doctor, service: &Service) -> bool {
     let dir = service.stack.dir();
-    let folder = if dir.is_dir() {
-        can_write(dir).map(|()| dir.display().to_string())
-    } else {
-        Err(format!(
-            "{} is not there; correct service.{}.dir, or put the compose files there. In a container, mount the folder at the same path as on the host.",
-            dir.display(),
-            service.name
-        ))
-    };
+    let folder = missing_folder(service).map_or_else(|| host::can_write(dir).map(|()| dir.display().to_string()), Err);
     doctor.see(&format!("{}: folder", service.name), folder);
     dir.is_dir()
 }
@@ -112,7 +133,7 @@ fn see_folder(doctor: &mut Doctor, service: &Service) -> bool {
 async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Engine, registries: &Registries) {
     let env = service.stack.dir().join(".env");
     if env.exists() {
-        doctor.see(&format!("{}: .env", service.name), can_be_replaced(&env));
+        doctor.see(&format!("{}: .env", service.name), host::can_be_replaced(&env));
     }
     let stack = compose.resolve(b"doctor", &Cancel::default()).await;
     doctor.see(
@@ -182,42 +203,6 @@ fn confinement(wanted: Confine, is_possible: bool) -> Result<String, String> {
                 .to_owned(),
         ),
     }
-}
-
-/// Before the first start the folder need not be there; systemd makes it as `StateDirectory`, `tagalong serve` elsewhere.
-fn data_folder(dir: &std::path::Path) -> Result<String, String> {
-    if !dir.exists() {
-        return Ok(format!("{} is not there yet; the first start of `tagalong serve` makes it", dir.display()));
-    }
-    can_write(dir).map(|()| dir.display().to_string())
-}
-
-fn can_write(dir: &std::path::Path) -> Result<(), String> {
-    tempfile::NamedTempFile::new_in(dir)
-        .map(|_| ())
-        .map_err(|error| format!("{} cannot be written: {error}; give it to the user tagalong runs as.", dir.display()))
-}
-
-/// A file that is a mount point of its own cannot be replaced by a rename.
-fn can_be_replaced(file: &std::path::Path) -> Result<String, String> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let path = file.display().to_string();
-    if mounts.lines().any(|line| line.split(' ').nth(4) == Some(path.as_str())) {
-        return Err(format!("{path} is mounted as a single file, so it cannot be replaced in one step; mount its folder instead."));
-    }
-    Ok(path)
-}
-
-fn free_space(server: &Server) -> Result<String, String> {
-    let root = &server.root_dir;
-    let Ok(free) = rustix::fs::statvfs(root.as_str()) else {
-        return Ok(format!("{root} cannot be seen from here"));
-    };
-    let free_mib = (free.f_bavail * free.f_frsize) >> 20;
-    if free_mib < 1024 {
-        return Err(format!("only {free_mib} MiB are free in {root}; make room with `docker image prune`."));
-    }
-    Ok(format!("{free_mib} MiB free in {root}"))
 }
 
 /// Signatures hold for five minutes, so a clock that is off refuses every call.

@@ -26,6 +26,19 @@ pub(crate) struct Global {
 }
 
 impl Global {
+    /// These options as arguments, for this program when it is started again; paths are whole.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string();
+        let mut arguments = vec!["--config".to_owned(), whole(&self.config)];
+        let named =
+            [("--socket", self.socket.as_ref().map(whole)), ("--url", self.url.clone()), ("--key-file", self.key_file.as_ref().map(whole))];
+        for (name, value) in named {
+            arguments.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
+        }
+        arguments.extend(self.json.then(|| "--json".to_owned()));
+        arguments
+    }
+
     /// Whether the server is asked over the socket of this host.
     pub(super) fn is_here(&self) -> bool {
         self.url.is_none()

@@ -1,7 +1,10 @@
 //! `tagalong history`.
 
+use clap_complete::ArgValueCompleter;
+
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
@@ -14,6 +17,7 @@ use crate::model::WaitsFor;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The service
+    #[arg(add = ArgValueCompleter::new(complete::services))]
     service: ServiceName,
     /// How many deployments to show
     #[arg(long, short = 'n', default_value_t = 20)]

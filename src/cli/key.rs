@@ -4,8 +4,12 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::path::PathBuf;
 
 use crate::cli::output::Output;
@@ -16,6 +20,8 @@ use crate::model::Scope;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
     /// Create a secret and print the lines of configuration for it
+    ///
+    /// Run as root, the command gives the file to the owner of its folder, so that the server can read it.
     New {
         /// The id of the key, which appears in records
         id: KeyId,
@@ -43,8 +49,7 @@ pub(crate) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
     };
     let file_key = if *bearer { "token_file" } else { "secret_file" };
     // A relative path in the configuration starts at the configuration's folder, which need not be this one.
-    let whole = out.as_ref().map(|out| std::path::absolute(out).unwrap_or_else(|_| out.clone()));
-    let file = whole.map_or_else(|| format!("{id}.secret"), |out| out.display().to_string());
+    let file = out.as_ref().map_or_else(|| format!("{id}.secret"), |out| whole_path(out).display().to_string());
     if let Some(out) = out {
         let mut file = std::fs::OpenOptions::new()
             .write(true)
@@ -52,6 +57,8 @@ pub(crate) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
             .mode(0o600)
             .open(out)
             .with_context(|| format!("{} could not be created; name a file that does not exist yet", out.display()))?;
+        give_to_owner_of_folder(&file, &whole_path(out))
+            .with_context(|| format!("{} could not be given to the owner of its folder", out.display()))?;
         writeln!(file, "{secret}")?;
     }
     let scopes: Vec<String> = scope.iter().map(|scope| format!("\"{scope}\"")).collect();
@@ -65,4 +72,20 @@ pub(crate) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
     }
     output.say(&format!("# and add these lines to the configuration:\n{lines}"));
     Ok(0)
+}
+
+fn whole_path(file: &Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+}
+
+/// What root makes in a folder of the server's user or group is for the server: the file gets the owner and the group of the
+/// folder, and the group may read it where it may enter the folder and others may not.
+fn give_to_owner_of_folder(file: &File, path: &Path) -> std::io::Result<()> {
+    let Some(folder) = path.parent().filter(|_| rustix::process::geteuid().is_root()) else { return Ok(()) };
+    let folder = std::fs::metadata(folder)?;
+    std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()))?;
+    if folder.gid() != 0 && folder.mode() & 0o057 == 0o050 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o640))?;
+    }
+    Ok(())
 }

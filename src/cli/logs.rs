@@ -1,7 +1,10 @@
 //! `tagalong logs`.
 
+use clap_complete::ArgValueCompleter;
+
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::follow;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
@@ -11,7 +14,7 @@ use crate::model::State;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The deployment: its id, a unique beginning or end of the id, or a service for its newest deployment
-    #[arg(value_name = "ID|SERVICE", value_parser = Which::parse)]
+    #[arg(value_name = "ID|SERVICE", value_parser = Which::parse, add = ArgValueCompleter::new(complete::deployments))]
     which: Which,
     /// Follow the deployment to its end, and exit with the exit code of its outcome
     #[arg(long, short)]

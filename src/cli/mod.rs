@@ -6,6 +6,7 @@ mod backup;
 mod cancel;
 mod check;
 mod client;
+mod complete;
 mod completions;
 mod data;
 mod deploy;
@@ -106,6 +107,8 @@ enum Command {
 /// Runs the command line and gives its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Where a shell asks what fits, it is answered and that was all.
+    clap_complete::CompleteEnv::with_factory(Cli::command).var(completions::ASKED_BY).completer("tagalong").complete();
     let cli = Cli::parse();
     let output = Output::new(cli.global.json);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -151,7 +154,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Key(args) => key::run(output, &args),
         Command::Sign(args) => sign::run(global, output, &args),
         Command::Audit(args) => audit::run(global, output, &args).await,
-        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(Cli::command()),
     }
 }

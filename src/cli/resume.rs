@@ -1,7 +1,10 @@
 //! `tagalong resume`.
 
+use clap_complete::ArgValueCompleter;
+
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::model::ServiceName;
@@ -9,6 +12,7 @@ use crate::model::ServiceName;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The service
+    #[arg(add = ArgValueCompleter::new(complete::services))]
     service: ServiceName,
 }
 

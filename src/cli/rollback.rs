@@ -1,7 +1,10 @@
 //! `tagalong rollback`.
 
+use clap_complete::ArgValueCompleter;
+
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::follow;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
@@ -13,9 +16,10 @@ use crate::model::Tag;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The service, as the configuration names it
+    #[arg(add = ArgValueCompleter::new(complete::services))]
     service: ServiceName,
     /// The release to restore: previous, a tag, or the id of a deployment
-    #[arg(long, default_value = "previous", value_name = "TAG|ID|previous", value_parser = target)]
+    #[arg(long, default_value = "previous", value_name = "TAG|ID|previous", value_parser = target, add = ArgValueCompleter::new(complete::ways_back))]
     to: RollbackTo,
     /// Return as soon as the order is accepted
     #[arg(long)]

@@ -1,9 +1,11 @@
 //! `tagalong status`.
 
+use clap_complete::ArgValueCompleter;
 use smoke::Report;
 
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
@@ -14,6 +16,7 @@ use crate::model::ServiceName;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The service [default: all]
+    #[arg(add = ArgValueCompleter::new(complete::services))]
     service: Option<ServiceName>,
 }
 

@@ -17,11 +17,13 @@ use crate::config::Docker;
 use crate::config::ForwardedHeaders;
 use crate::config::Key;
 use crate::config::Registry;
+use crate::config::RegistryLogin;
 use crate::config::Reload;
 use crate::config::Retention;
 use crate::config::Server;
 use crate::config::Service;
 use crate::config::Store;
+use crate::config::difference::Written;
 use crate::config::key::is_monotonous;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
@@ -33,6 +35,7 @@ const DAY_S: u64 = 86_400;
 
 pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| vec![syntax(text, &error)])?;
+    let written = Written(table.clone());
     let problems: Problems = Rc::new(RefCell::new(Vec::new()));
     let mut root = Section::root(table, folder, &problems);
     check_version(&mut root);
@@ -48,7 +51,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let keys: Vec<Key> = root.sections("key").into_iter().filter_map(|section| Key::read(section, &mut secrets)).collect();
     for (at, key) in keys.iter().enumerate() {
         if keys[..at].iter().any(|earlier| earlier.id == key.id) {
-            root.problem("key", format!("two keys have the id {}; give each key its own id.", key.id));
+            let why = "records name a key by its id, so each needs its own; while a secret is rotated, call the new one";
+            root.problem("key", format!("two keys have the id {id}: {why} {id}-2, for instance.", id = key.id));
         }
     }
     let services: BTreeMap<ServiceName, Arc<Service>> = root
@@ -69,7 +73,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
-    Ok(Config { server, store, docker, retention, registries, keys, services, datasets, mask })
+    Ok(Config { server, store, docker, retention, registries, keys, services, datasets, mask, written })
 }
 
 fn check_version(root: &mut Section) {
@@ -193,15 +197,15 @@ fn read_retention(from: Option<Section>) -> Retention {
 fn read_registry(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Registry> {
     let missing = "every registry needs a host, which is the first part of its image names.";
     let host = from.needed("host", missing, |text| Ok::<_, String>(text.to_owned()));
-    let user = from.text("user");
-    let password = from.secret("password_file", "password_env");
-    secrets.extend(password.iter().cloned());
-    if user.is_some() != password.is_some() {
+    if from.has("user") != from.has_any(&["password_file", "password_env"]) {
         from.problem("user", "a login needs both user and password_file.");
     }
+    let user = from.text("user");
+    let password = from.secret_source("password_file", "password_env", secrets);
+    let login = user.zip(password).map(|(user, password)| RegistryLogin { user, password });
     let plain_http = from.flag("plain_http", false);
     from.finish();
-    Some(Registry { host: host?, login: user.zip(password), plain_http })
+    Some(Registry { host: host?, login, plain_http })
 }
 
 /// A secret says who calls, so each is somebody's alone; and what is one byte over and over is none.
@@ -218,7 +222,9 @@ fn check_secrets(root: &Section, keys: &[Key], datasets: &[Reload]) {
             root.problem("key", format!("{name} repeats a single byte, so anybody can guess it; make a new one with `tagalong key new`."));
         }
         // Two datasets with one secret are told apart below, in words of their own.
-        let other = all[..at].iter().find(|(_, others, _)| others.iter().any(|print| prints.contains(print)));
+        // And two keys of one id are a problem already.
+        let same = |(other, others, _): &&(String, Vec<[u8; 32]>, bool)| other != name && others.iter().any(|print| prints.contains(print));
+        let other = all[..at].iter().find(same);
         if let Some((other, ..)) = other.filter(|(other, ..)| !(other.starts_with("the reload") && name.starts_with("the reload"))) {
             root.problem(
                 "key",

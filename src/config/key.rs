@@ -131,23 +131,28 @@ impl Key {
 }
 
 fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof> {
+    // By what is written: a secret that cannot be read is a problem already, and none of the scheme.
+    let schemes = [from.has_any(&["secret_file", "secret_env"]), from.has_any(&["token_file", "token_env"]), from.has("token_sha256")];
     let webhook = from.secret("secret_file", "secret_env");
     let bearer = from.secret("token_file", "token_env");
     let digest = from.parsed("token_sha256", hex32);
     secrets.extend(webhook.iter().chain(&bearer).cloned());
     // What stands behind whsec_ is the secret; some tools write it without.
     secrets.extend(webhook.iter().filter_map(|secret| secret.reveal().strip_prefix("whsec_")).map(|bare| Secret::new(bare.to_owned())));
-    match (webhook, bearer, digest) {
-        (Some(secret), None, None) => {
-            webhook_bytes(secret.reveal()).map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook)
+    match schemes {
+        [true, false, false] => {
+            webhook_bytes(webhook?.reveal()).map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook)
         }
-        (None, Some(token), None) if token.reveal().len() < 24 => {
-            from.problem("token_file", "the token is shorter than 24 bytes; make one with `tagalong key new --bearer`.");
-            None
+        [false, true, false] => {
+            let token = bearer?;
+            if token.reveal().len() < 24 {
+                from.problem("token_file", "the token is shorter than 24 bytes; make one with `tagalong key new --bearer`.");
+                return None;
+            }
+            Some(KeyProof::Bearer(sha2::Sha256::digest(token.reveal()).into()))
         }
-        (None, Some(token), None) => Some(KeyProof::Bearer(sha2::Sha256::digest(token.reveal()).into())),
-        (None, None, Some(digest)) => Some(KeyProof::Bearer(digest)),
-        (None, None, None) => {
+        [false, false, true] => digest.map(KeyProof::Bearer),
+        [false, false, false] => {
             from.problem("secret_file", "a key needs one of secret_file, secret_env, token_file, token_env and token_sha256.");
             None
         }

@@ -4,6 +4,7 @@
 
 mod check;
 mod dataset;
+mod difference;
 mod key;
 mod live;
 mod look;
@@ -27,6 +28,7 @@ use text::Mask;
 use text::Secret;
 
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
+pub use difference::Difference;
 pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
@@ -59,6 +61,7 @@ pub struct Config {
     pub datasets: BTreeMap<DatasetName, Arc<Reload>>,
     /// Hides every secret above.
     pub mask: Arc<Mask>,
+    written: difference::Written,
 }
 
 /// Where the server listens and what it takes.
@@ -136,10 +139,19 @@ pub struct Retention {
 pub struct Registry {
     /// Its host and port, as in image names.
     pub host: String,
-    /// The user and password, when not taken from Docker's own configuration.
-    pub login: Option<(String, Secret)>,
+    /// The login, when it is not taken from Docker's own configuration.
+    pub login: Option<RegistryLogin>,
     /// Whether it is asked over plain http.
     pub plain_http: bool,
+}
+
+/// A login of a registry.
+#[derive(Debug, Clone)]
+pub struct RegistryLogin {
+    /// The user.
+    pub user: String,
+    /// Where the password is kept; it is read for each use.
+    pub password: SecretSource,
 }
 
 /// The configuration does not hold; every problem, each a whole sentence.

@@ -89,7 +89,12 @@ impl Section {
         Duration::from_secs_f64(default)
     }
 
-    /// Whether the key is there, read or not.
+    /// Whether one of the keys is there.
+    pub(super) fn has_any(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.has(key))
+    }
+
+    /// Whether the key is there, as long as nobody has read it.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
@@ -150,9 +155,7 @@ impl Section {
                 self.problem(file_key, format!("set either this or {env_key}, not both."));
                 return None;
             }
-            (Some(file), None) => std::fs::read_to_string(&file)
-                .map_err(|error| self.problem(file_key, format!("{} cannot be read: {error}.", file.display())))
-                .ok()?,
+            (Some(file), None) => std::fs::read_to_string(&file).map_err(|error| self.problem(file_key, unreadable(&file, &error))).ok()?,
             (None, Some(name)) => {
                 std::env::var(&name).map_err(|_| self.problem(env_key, format!("the environment variable {name} is not set."))).ok()?
             }
@@ -241,6 +244,23 @@ impl Section {
             let hint = near.map_or_else(|| format!("the keys here are {}", self.known.join(", ")), |near| format!("did you mean {near}?"));
             self.problem(key, format!("unknown key; {hint}"));
         }
+    }
+}
+
+/// Why the file of a secret cannot be read, and what to type.
+fn unreadable(file: &Path, error: &std::io::Error) -> String {
+    let file = file.display();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!(
+                "{file} does not exist; write the secret into it (`tagalong key new ID --out {file}` makes one for a [[key]]), or correct the path."
+            )
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid().as_raw();
+            format!("the user {user} may not read {file}; give it to the user that tagalong runs as: `chown USER {file}`.")
+        }
+        _ => format!("{file} cannot be read: {error}."),
     }
 }
 

@@ -57,9 +57,8 @@ async fn fetch(site: &mut Site<'_>, image: &ImageRef, left: Duration, limit: Dur
         return Err(Fault::Image(why).into());
     }
     let live = site.host.live();
-    let login = live.registries.configured(&image.repository).and_then(|entry| Some((entry.host.clone(), entry.login.clone()?)));
-    let folder = login.map(|(host, (user, password))| registry::docker_config(&live.passing_dir, &host, &user, &password));
-    let folder = folder.transpose().map_err(Fault::Login)?;
+    let login = live.registries.login(&image.repository).map_err(Fault::Registry)?;
+    let folder = login.map(|login| registry::docker_config(&live.passing_dir, &login)).transpose().map_err(Fault::Login)?;
     let journal = &mut site.record.journal;
     let folder = folder.as_ref().map(Passing::path);
     let pulled = site.engine.pull(image, folder, left, &site.cancel, |_, line| journal.output(line)).await;

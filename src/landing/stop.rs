@@ -60,7 +60,9 @@ impl From<RegistryError> for Stop {
         match error {
             RegistryError::NotFound(_) => Self::refused(Guard::NotFound, error.to_string()),
             RegistryError::Platform { .. } => Self::refused(Guard::Platform, error.to_string()),
-            RegistryError::Unauthorized(_) | RegistryError::Unreachable { .. } => Self::Fault(Fault::Registry(error)),
+            RegistryError::Password { .. } | RegistryError::Unauthorized(_) | RegistryError::Unreachable { .. } => {
+                Self::Fault(Fault::Registry(error))
+            }
         }
     }
 }

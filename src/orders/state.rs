@@ -170,7 +170,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         kind: stored.order.kind,
         state: stored.state.clone(),
         summary,
-        tag: stored.order.tag.clone(),
+        tag: stored.order.tag.clone().or_else(|| stored.images.first()?.tag.clone()),
         images: stored.images.iter().map(ToString::to_string).collect(),
         verified: stored.verified,
         commit: stored.order.commit.clone(),

@@ -21,6 +21,17 @@ use text::Secret;
 
 use crate::config::Docker;
 
+/// A login as a registry is shown it.
+#[derive(Debug)]
+pub struct Login {
+    /// The registry's host and port, as in image names.
+    pub host: String,
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
 /// What Docker would send to `host`: from its `config.json`, its credential helpers among it; anonymous where it has none.
 pub(super) async fn of_docker(docker: &Docker, host: &str) -> RegistryAuth {
     let file = docker.config_dir.clone().unwrap_or_else(|| PathBuf::from(&docker.home).join(".docker")).join("config.json");
@@ -75,11 +86,11 @@ async fn of_helper(docker: &Docker, helper: &str, host: &str) -> Option<Registry
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn docker_config(place: &Path, host: &str, user: &str, password: &Secret) -> std::io::Result<Passing> {
+pub fn docker_config(place: &Path, login: &Login) -> std::io::Result<Passing> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(place)?;
     let folder = Passing::within(place)?;
-    let auth = STANDARD.encode(format!("{user}:{}", password.reveal()));
-    let config = serde_json::json!({ "auths": { host: { "auth": auth } } });
+    let auth = STANDARD.encode(format!("{}:{}", login.user, login.password.reveal()));
+    let config = serde_json::json!({ "auths": { login.host.as_str(): { "auth": auth } } });
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(folder.path().join("config.json"))?;
     file.write_all(config.to_string().as_bytes())?;
     Ok(folder)
@@ -89,6 +100,7 @@ pub fn docker_config(place: &Path, host: &str, user: &str, password: &Secret) ->
 mod tests {
     use text::Secret;
 
+    use super::Login;
     use super::docker_config;
     use super::of_docker;
     use crate::config::Docker;
@@ -109,8 +121,8 @@ mod tests {
     #[tokio::test]
     async fn a_written_login_is_read_back_and_private() {
         let place = tempfile::tempdir().expect("a folder");
-        let folder = docker_config(&place.path().join("passing"), "registry.example.com", "robot", &Secret::new("pass:word".into()))
-            .expect("a folder");
+        let login = Login { host: "registry.example.com".into(), user: "robot".into(), password: Secret::new("pass:word".into()) };
+        let folder = docker_config(&place.path().join("passing"), &login).expect("a folder");
         for path in [folder.path(), &folder.path().join("config.json")] {
             assert_eq!(std::fs::metadata(path).expect("it is there").permissions().mode() & 0o077, 0);
         }

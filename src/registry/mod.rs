@@ -18,7 +18,7 @@ use crate::model::Tag;
 use crate::registry::wire::Fault;
 use crate::registry::wire::Session;
 
-pub use login::docker_config;
+pub use login::{Login, docker_config};
 
 /// Why a registry's answer does not do.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,14 @@ pub enum RegistryError {
         [[registry]]."
     )]
     Unauthorized(String),
+    /// The password of the configured login cannot be read.
+    #[error("The password for the registry {host} (password_file in [[registry]]) is missing: {why}")]
+    Password {
+        /// Its host.
+        host: String,
+        /// Why.
+        why: String,
+    },
     /// The image is not made for this host.
     #[error("{image} is built for {has}, but this host is {wanted}; build it for {wanted} as well.")]
     Platform {
@@ -84,10 +92,21 @@ impl Registries {
     }
 
     /// The configured entry for an image's registry.
-    #[must_use]
-    pub fn configured(&self, image: &Repository) -> Option<&Registry> {
+    fn configured(&self, image: &Repository) -> Option<&Registry> {
         let host = image.registry()?;
         self.known.iter().find(|entry| entry.host == host)
+    }
+
+    /// The configured login for an image's registry, with the password as it is now.
+    ///
+    /// # Errors
+    /// [`RegistryError::Password`].
+    pub fn login(&self, image: &Repository) -> Result<Option<Login>, RegistryError> {
+        let Some(entry) = self.configured(image) else { return Ok(None) };
+        let Some(login) = &entry.login else { return Ok(None) };
+        let host = entry.host.clone();
+        let password = login.password.read().map_err(|why| RegistryError::Password { host: host.clone(), why })?;
+        Ok(Some(Login { host, user: login.user.clone(), password }))
     }
 
     /// What `tag` (or `digest`, when given) of `image` stands for on a host of `os`/`arch`.
@@ -158,15 +177,15 @@ impl Registries {
             }
         };
         let is_plain = is_loopback(&host) || self.known.iter().any(|entry| entry.plain_http && entry.host == host);
-        let auth = self.auth(image, &host).await;
+        let auth = self.auth(image, &host).await?;
         Ok(Session { http, is_plain, repository: reference.repository().to_owned(), auth, authorization: None, host })
     }
 
-    async fn auth(&self, image: &Repository, host: &str) -> RegistryAuth {
-        if let Some((user, password)) = self.configured(image).and_then(|entry| entry.login.as_ref()) {
-            return RegistryAuth::Basic(user.clone(), password.reveal().to_owned());
-        }
-        login::of_docker(&self.docker, host).await
+    async fn auth(&self, image: &Repository, host: &str) -> Result<RegistryAuth, RegistryError> {
+        Ok(match self.login(image)? {
+            Some(login) => RegistryAuth::Basic(login.user, login.password.reveal().to_owned()),
+            None => login::of_docker(&self.docker, host).await,
+        })
     }
 }
 

@@ -1,0 +1,79 @@
+//! What of this host stands in the way: files and their owners, Docker's socket, the disk.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::cli::doctor::account::own_name;
+use crate::config::Docker;
+use crate::engine::Server;
+
+/// Before the first start the folder need not be there; systemd makes it as `StateDirectory`, `tagalong serve` elsewhere.
+pub(super) fn data_folder(dir: &Path) -> Result<String, String> {
+    if !dir.exists() {
+        return Ok(format!("{} is not there yet; the first start of `tagalong serve` makes it", dir.display()));
+    }
+    can_write(dir).map(|()| dir.display().to_string())
+}
+
+/// A file can be made in `dir`; it is gone again afterwards.
+pub(super) fn can_write(dir: &Path) -> Result<(), String> {
+    tempfile::NamedTempFile::new_in(dir).map(|_| ()).map_err(|error| {
+        let (user, dir) = (own_name(), dir.display());
+        format!("the user {user} cannot write {dir} ({error}): `chown -R {user} {dir}`, or `tagalong doctor --user USER` where another user will run tagalong.")
+    })
+}
+
+/// A file that is a mount point of its own cannot be replaced by a rename, and one that cannot be read cannot be kept.
+pub(super) fn can_be_replaced(file: &Path) -> Result<String, String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let path = file.display().to_string();
+    if mounts.lines().any(|line| line.split(' ').nth(4) == Some(path.as_str())) {
+        return Err(format!("{path} is mounted as a single file, so it cannot be replaced in one step; mount its folder instead."));
+    }
+    match std::fs::File::open(file) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(format!("the user {user} cannot read {path} ({error}): `chown {user} {path}`.", user = own_name())),
+    }
+}
+
+/// Whether Docker's socket is there and lets this user in; where Docker is elsewhere, only the engine's answer counts.
+pub(super) fn docker_socket(docker: &Docker) -> Result<String, String> {
+    let socket = match docker.host.as_deref() {
+        None => PathBuf::from("/var/run/docker.sock"),
+        Some(host) => match host.strip_prefix("unix://") {
+            Some(path) => PathBuf::from(path),
+            None => return Ok(host.to_owned()),
+        },
+    };
+    let shown = socket.display();
+    let Ok(meta) = std::fs::metadata(&socket) else {
+        return Err(format!("there is no socket {shown}: start Docker with `systemctl start docker`, install it, or set docker.host."));
+    };
+    let access = rustix::fs::access(&socket, rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK);
+    if access.is_ok() {
+        return Ok(shown.to_string());
+    }
+    let (user, group) = (own_name(), group_name(meta.gid()));
+    Err(format!("the user {user} may not use {shown}, which belongs to the group {group}: `usermod --append --groups {group} {user}`."))
+}
+
+fn group_name(number: u32) -> String {
+    let text = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let number = number.to_string();
+    let named = text.lines().find(|line| line.split(':').nth(2) == Some(number.as_str())).and_then(|line| line.split(':').next());
+    named.map_or_else(|| number.clone(), str::to_owned)
+}
+
+/// Room for images where Docker keeps them.
+pub(super) fn free_space(server: &Server) -> Result<String, String> {
+    let root = &server.root_dir;
+    let Ok(free) = rustix::fs::statvfs(root.as_str()) else {
+        return Ok(format!("{root} cannot be seen from here"));
+    };
+    let free_mib = (free.f_bavail * free.f_frsize) >> 20;
+    if free_mib < 1024 {
+        return Err(format!("only {free_mib} MiB are free in {root}; make room with `docker image prune`."));
+    }
+    Ok(format!("{free_mib} MiB free in {root}"))
+}
