@@ -11,7 +11,7 @@ sweep        half of the store is older than it is kept for: orders come at thei
 
 Printed: each figure, its limit, and the machine's load meanwhile, for on a machine that others use too a limit may be missed that
 holds on a quiet one. The engine is a stand-in, so that what is measured is the store and what asks it. It ends with 1 when a limit
-is missed.
+is missed; with fewer deployments than a million the figures are printed only, and it ends with 1 when something went wrong.
 """
 import http.client, json, os, pathlib, re, secrets, shutil, signal, socket, sqlite3, statistics, subprocess, sys, tempfile, threading, time
 
@@ -20,10 +20,11 @@ tagalong = os.path.abspath(sys.argv[1])
 many = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
 seconds = int(sys.argv[3]) if len(sys.argv) > 3 else 60
 databases = sys.argv[4:] or ["sqlite", "postgres"]
-services, configured, reads, per_second = 200, 20, 200, 10
+services, configured, reads, per_second = 200, 20, 200 if many >= 100_000 else 20, 10
 token = secrets.token_urlsafe(32)
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 missed = []
+is_whole = many >= 1_000_000
 docker = """#!/bin/sh
 # A stand-in: a daemon is there, and nothing runs.
 case $1 in
@@ -245,7 +246,7 @@ def sweep(database, server):
     took.sort()
     print(f"{database.name:<9} sweep: {gone} deployments forgotten in {time.monotonic() - began:.0f} s; {len(took)} orders, median {statistics.median(took):.1f} ms, p99 {took[len(took) * 99 // 100]:.1f} ms")
     if not gone:
-        missed.append(f"nothing was swept ({database.name})")
+        sys.exit("nothing was swept")
     hold(database.name, "slowest order during the sweep", took[-1], 250, "ms")
     if database.name == "sqlite":
         hold(database.name, "largest log during the sweep", watch.most / (1 << 20), 64, "MiB")
@@ -284,4 +285,4 @@ def measure(kind):
 for name in databases:
     measure({"sqlite": Sqlite, "postgres": Postgres}[name])
 print("every limit holds" if not missed else f"MISSED: {', '.join(missed)}")
-sys.exit(1 if missed else 0)
+sys.exit(1 if missed and is_whole else 0)

@@ -14,11 +14,10 @@ use tagalong::clock;
 use crate::support::Database;
 use crate::support::Plan;
 use crate::support::Rig;
+use crate::support::until;
 
-on_both!(no_statement_goes_through_a_table_that_grows);
+on_both!(no_statement_goes_through_a_table_that_grows, what_is_old_goes_and_what_a_rollback_may_need_stays, a_small_store_is_borne);
 
-const MANY: i64 = 20_000;
-const SERVICES: i64 = 200;
 const FILL: [&str; 2] = [include_str!("../../bench/fill.sqlite.sql"), include_str!("../../bench/fill.postgres.sql")];
 
 /// The tables that become larger with every order.
@@ -131,9 +130,10 @@ fn faults(statement: &str, plan: &[String]) -> Vec<String> {
     faults
 }
 
-async fn fill(rig: &Rig, database: Database) -> sqlx::AnyConnection {
+/// A connection to the store of `rig`, which has `many` deployments of `services` services from now on.
+async fn fill(rig: &Rig, database: Database, many: i64, services: i64) -> sqlx::AnyConnection {
     let script = FILL[usize::from(matches!(database, Database::Postgres))];
-    let script = script.replace(":many", &MANY.to_string()).replace(":services", &SERVICES.to_string());
+    let script = script.replace(":many", &many.to_string()).replace(":services", &services.to_string());
     let script = script.replace(":now_ms", &clock::now_ms().to_string());
     let mut connection = sqlx::AnyConnection::connect(&rig.database_url()).await.unwrap();
     connection.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.unwrap();
@@ -145,7 +145,7 @@ async fn fill(rig: &Rig, database: Database) -> sqlx::AnyConnection {
 
 async fn no_statement_goes_through_a_table_that_grows(database: Database) {
     let rig = Plan::new(database).start().await;
-    let mut connection = fill(&rig, database).await;
+    let mut connection = fill(&rig, database, 20_000, 200).await;
     let statements = sources();
     assert!(statements.len() > 70, "only {} statements were found: the test reads the wrong thing", statements.len());
     let mut wrong = Vec::new();
@@ -166,4 +166,42 @@ async fn no_statement_goes_through_a_table_that_grows(database: Database) {
     }
     connection.close().await.unwrap();
     rig.finish().await;
+}
+
+/// Half of what there is is older than journals are kept. Of that, the releases stay which a rollback can choose, without their
+/// journals.
+async fn what_is_old_goes_and_what_a_rollback_may_need_stays(database: Database) {
+    const MANY: i64 = 401;
+    const OLD: i64 = 201;
+    let mut rig = Plan::new(database).start().await;
+    fill(&rig, database, MANY, 1).await.close().await.unwrap();
+    let verified: Vec<i64> = (1..=MANY).rev().filter(|number| number % 10 < 7).take(200).collect();
+    let stay: Vec<i64> = (1..=MANY).filter(|number| *number > OLD || verified.contains(number)).collect();
+    assert!((stay.len() as i64) < MANY && stay[0] <= OLD, "there is something of each kind");
+    rig.restart().await;
+    // The last deployments go last, and their deliveries after all of them.
+    until("the sweep", async || (rig.count("SELECT COUNT(*) FROM deliveries").await < MANY / 4 / 20).then_some(())).await;
+    let pool = rig.database().await;
+    let rows = sqlx::query("SELECT run_number FROM deployments ORDER BY id").fetch_all(&pool).await.unwrap();
+    pool.close().await;
+    assert_eq!(rows.iter().map(|row| row.get::<i64, _>(0)).collect::<Vec<_>>(), stay);
+    assert_eq!(rig.count("SELECT COUNT(*) FROM lines").await, 5 * (MANY - OLD));
+    assert_eq!(rig.count("SELECT COUNT(*) FROM runs WHERE deployment NOT IN (SELECT id FROM deployments)").await, 0);
+    assert_eq!(
+        rig.count("SELECT COUNT(*) FROM runs WHERE verified = 1").await,
+        stay.iter().filter(|number| *number % 10 < 7).count() as i64
+    );
+    rig.finish().await;
+}
+
+/// The measurement that `make load` does, in small: nothing is answered wrongly, and old things go while orders come.
+#[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
+async fn a_small_store_is_borne(database: Database) {
+    let name = if matches!(database, Database::Sqlite) { "sqlite" } else { "postgres" };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/load.py");
+    let run = std::process::Command::new("python3").args([script, env!("CARGO_BIN_EXE_tagalong"), "4000", "4", name]).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    println!("{said}");
+    assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
+    assert!(said.contains("deployments forgotten") && said.matches("p99 of").count() > 15, "{said}");
 }

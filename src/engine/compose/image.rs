@@ -38,32 +38,6 @@ pub struct LocalImage {
     pub has_healthcheck: bool,
 }
 
-/// A name of an image on the host, as `docker images` lists it.
-#[derive(Debug)]
-pub(super) struct Named {
-    /// Repository and tag.
-    pub(super) tagged: String,
-    repository: String,
-    digest: String,
-    id: String,
-}
-
-impl Named {
-    fn parse(line: &str) -> Option<Self> {
-        let [repository, tag, digest, id] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
-        let tagged = format!("{repository}:{tag}");
-        Some(Self { tagged, repository: repository.to_owned(), digest: digest.to_owned(), id: id.to_owned() })
-    }
-
-    /// Whether it is a name of the very content of `image`, or of what was loaded as it.
-    pub(super) fn is_of(&self, image: &ImageRef) -> bool {
-        if image.loaded {
-            return self.id == image.digest.as_str();
-        }
-        self.digest == image.digest.as_str() && same_repository(&self.repository, image.repository.as_str())
-    }
-}
-
 impl Compose {
     /// The image that `name` (a reference or an id) names on this host; none where it is not here.
     ///
@@ -93,16 +67,18 @@ impl Compose {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let listed = self.listed(cancel).await?;
-        Ok(wanted.iter().copied().filter(|image| !listed.iter().any(|row| row.is_of(image))).collect())
-    }
-
-    /// Every name that an image on this host has.
-    pub(super) async fn listed(&self, cancel: &Cancel) -> Result<Vec<Named>, EngineError> {
-        let format = "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}";
+        let format = "{{.Repository}} {{.Digest}} {{.ID}}";
         let command = self.docker_command(["images", "--digests", "--no-trunc", "--format", format], QUESTION);
         let listed = self.ask(&command, "listing the images on this host", cancel).await?;
-        Ok(listed.lines().filter_map(Named::parse).collect())
+        let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split(' ').collect()).collect();
+        let is_here = |image: &ImageRef| {
+            rows.iter().any(|row| match row.as_slice() {
+                [_, _, id] if image.loaded => *id == image.digest.as_str(),
+                [repository, digest, _] => *digest == image.digest.as_str() && same_repository(repository, image.repository.as_str()),
+                _ => false,
+            })
+        };
+        Ok(wanted.iter().copied().filter(|image| !is_here(image)).collect())
     }
 
     /// Whether all of `names` are on this host, by one question.

@@ -2,6 +2,7 @@
 
 use process::Cancel;
 
+use crate::engine::compose::project::same_repository;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
@@ -52,10 +53,18 @@ impl Compose {
         wanted: &'a [ImageRef],
         cancel: &Cancel,
     ) -> Result<Vec<&'a ImageRef>, EngineError> {
-        let listed = self.listed(cancel).await?;
+        let format = "{{.Repository}}:{{.Tag}} {{.Repository}} {{.Digest}} {{.ID}}";
+        let command = self.docker_command(["images", "--digests", "--no-trunc", "--format", format], QUESTION);
+        let listed = self.ask(&command, "listing the images on this host", cancel).await?;
+        let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split(' ').collect()).collect();
         let is_left = |image: &ImageRef| {
             let keep = keep_tag(service, image);
-            listed.iter().any(|row| row.is_of(image) || row.tagged == keep)
+            rows.iter().any(|row| match row.as_slice() {
+                [tagged, ..] if *tagged == keep => true,
+                [_, _, _, id] if image.loaded => *id == image.digest.as_str(),
+                [_, repository, digest, _] => *digest == image.digest.as_str() && same_repository(repository, image.repository.as_str()),
+                _ => false,
+            })
         };
         Ok(wanted.iter().filter(|image| is_left(image)).collect())
     }
