@@ -53,7 +53,7 @@ fn at_start(config: &Config) -> [(&'static str, String); 11] {
         ("server.listen", format!("{:?}", server.listen)),
         ("server.socket", format!("{:?}", server.socket)),
         ("server.socket_gid", format!("{:?}", server.socket_gid)),
-        ("server.data_dir", format!("{:?}", server.data_dir)),
+        ("server.data_dir", server.data_dir.display().to_string()),
         ("server.tls_certificate_file", format!("{:?}", server.tls)),
         ("server.max_connections", format!("{:?}", server.max_connections)),
         ("server.max_connections_per_address", format!("{:?}", server.max_connections_per_address)),

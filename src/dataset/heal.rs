@@ -140,7 +140,7 @@ impl Ground {
                 Fetched::Tip(_) => ready.healed.push("The repository was shallow; its full history was fetched.".to_owned()),
                 Fetched::NoBranch => {}
                 Fetched::Unreachable(why) => {
-                    ready.healed.push(format!("The repository is shallow, and its full history could not be fetched: {why}"))
+                    ready.healed.push(format!("The repository is shallow, and its full history could not be fetched: {why}"));
                 }
             }
         }

@@ -239,7 +239,7 @@ mod tests {
     async fn a_reload_that_broke_is_wanted_still() {
         let watched = Watched::default();
         let awaited = watched.ask(watched.arrive(), false);
-        drop(watched.begin());
+        let _broken = watched.begin();
         watched.is_asked().await;
         watched.answer(&watched.begin(), ran(1));
         assert_eq!(watched.answer_to(awaited).await.map(|ran| ran.pushed), Some(1));
