@@ -40,11 +40,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def hold(database, what, figure, limit, unit):
+def hold(database, what, figure, limit, unit, beside=""):
     kept = figure <= limit
     if not kept:
         missed.append(f"{what} ({database})")
-    print(f"{database:<9} {what:<34} {'pass' if kept else 'FAIL'}  {figure:9.2f} {unit}, limit {limit:g} {unit}; load {os.getloadavg()[0]:.1f}", flush=True)
+    print(f"{database:<9} {what:<34} {'pass' if kept else 'FAIL'}  {figure:9.2f} {unit}, limit {limit:g} {unit}{beside}; load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 class Sqlite:
@@ -204,7 +204,8 @@ def pages(database, server):
                 sys.exit(f"{path}: {status} {text[:500]}")
             if number >= 5:
                 took.append(ms)
-        hold(database.name, f"p99 of {what}", sorted(took)[len(took) * 99 // 100], 20, "ms")
+        took.sort()
+        hold(database.name, f"p99 of {what}", took[len(took) * 99 // 100], 20, "ms", f", median {statistics.median(took):.2f} ms")
 
 
 def idle(database, server):

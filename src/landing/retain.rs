@@ -93,8 +93,8 @@ async fn no_longer_needed(host: &Host, past: &Past, service: &Service) -> Result
     for (name, keep) in host.live().keeps.iter().filter(|(name, _)| **name != service.name) {
         let other = past.of(name);
         needed.extend(unfinished(&other).await?);
-        let kept = whole(other.verified().await?)?;
-        needed.extend(kept.iter().take(*keep).flat_map(|one| one.images.iter().map(ImageRef::by_digest)));
+        let kept = whole(other.last_verified(*keep).await?)?;
+        needed.extend(kept.iter().flat_map(|one| one.images.iter().map(ImageRef::by_digest)));
     }
     let mut seen = HashSet::new();
     old.retain(|image| !needed.contains(&image.by_digest()) && seen.insert(image.by_digest()));

@@ -7,6 +7,7 @@ mod places;
 mod queue;
 #[cfg(test)]
 mod sample;
+mod shown;
 mod state;
 mod sweep;
 mod way_back;

@@ -28,7 +28,7 @@ impl Deployer {
     /// # Errors
     /// When the database does not answer. A Docker that does not answer is said in `blocked`.
     pub async fn service_state(&self, service: &Service) -> Result<api::Service, StoreError> {
-        let verified = self.store.verified(&service.name).await?;
+        let verified = self.shown(service).await?;
         for error in verified.iter().filter_map(|one| one.as_ref().err()) {
             tracing::error!(service = %service.name, %error, "a verified release is not shown");
         }

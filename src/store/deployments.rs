@@ -97,9 +97,17 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn verified(&self, service: &ServiceName) -> Result<Vec<Result<Deployment, StoreError>>, StoreError> {
+        self.last_verified(service, MOST_RELEASES).await
+    }
+
+    /// The same, at most `most` of them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_verified(&self, service: &ServiceName, most: i64) -> Result<Vec<Result<Deployment, StoreError>>, StoreError> {
         let verified =
             sqlx::query(select_deployments!(releases "WHERE r.service = $1 AND r.verified = 1 ORDER BY r.deployment DESC LIMIT $2"));
-        let verified = self.gate.fetch_all(verified.bind(service.as_str()).bind(MOST_RELEASES)).await?;
+        let verified = self.gate.fetch_all(verified.bind(service.as_str()).bind(most)).await?;
         let mut verified: Vec<_> = verified.iter().map(rows::deployment).collect();
         if let Some(Ok(newest)) = verified.first_mut()
             && let Some(whole) = self.get(&newest.id).await?

@@ -45,7 +45,7 @@ async fn order_all(rig: &Rig, services: &[&'static str]) -> Vec<String> {
 async fn two_hundred_orders_at_once_are_carried_out_a_few_at_a_time(database: Database) {
     let mut plan = Plan::new(database);
     plan.services = (0..MANY).map(|number| &*Box::leak(format!("s{number:03}").into_boxed_str())).collect();
-    plan.server += &format!("\nmax_waiting = {}\nmax_running = {PLACES}", MANY - 1);
+    plan.server = format!("{}\nmax_waiting = {}\nmax_running = {PLACES}", plan.server, MANY - 1);
     let rig = plan.start().await;
     let gates: Vec<Gate> = rig.plan.services.iter().map(|service| rig.gate(service)).collect();
     let store = rig.app().shared().store.clone();

@@ -31,6 +31,8 @@ fn sources() -> BTreeSet<String> {
     let literal = Regex::new(r#"(?s)(select_deployments!\(\s*(releases )?)?"((?:[^"\\]|\\.)*)""#).unwrap();
     let statement =
         Regex::new(r"^(SELECT .*\bFROM\b|UPDATE .*\bSET\b|DELETE FROM\b|INSERT INTO [^{]*\b(SELECT|DO UPDATE)\b|WITH\b)").unwrap();
+    let clock = Regex::new(r#"(?s)by_the_databases_clock!\(\s*\w+,\s*"((?:[^"\\]|\\.)*)",\s*"((?:[^"\\]|\\.)*)",?\s*\)"#).unwrap();
+    let broken = Regex::new(r"\\\n\s*").unwrap();
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.path().extension().is_some_and(|rs| rs == "rs")) {
         let text = std::fs::read_to_string(entry.path()).unwrap();
@@ -38,16 +40,17 @@ fn sources() -> BTreeSet<String> {
         let product: Vec<&str> = product.filter(|line| !line.trim_start().starts_with("//")).collect();
         let product = product.join("\n");
         let name = entry.file_name().into_string().unwrap();
-        // A text that is put together at run time is found by nobody who reads it here.
-        assert!(name == "many.rs" || !product.contains("AssertSqlSafe"), "{name} makes statements at run time");
-        assert!(name == "rows.rs" || !product.contains("concat!"), "{name} puts statements together");
+        // What is put together by another macro is found by nobody who reads it here.
+        assert!(["rows.rs", "runs.rs"].contains(&name.as_str()) || !product.contains("concat!"), "{name} puts statements together");
+        let product = clock.replace_all(&product, "\"$1 0 $2\"");
         for literal in literal.captures_iter(&product) {
-            let words = Regex::new(r"\\\n\s*").unwrap().replace_all(&literal[3], "").split_whitespace().collect::<Vec<_>>().join(" ");
+            let words = broken.replace_all(&literal[3], "").split_whitespace().collect::<Vec<_>>().join(" ");
             let whole = match (literal.get(1), literal.get(2)) {
                 (Some(_), releases) => format!("{} {words}", of_deployments(releases.is_some())),
                 (None, _) => words,
             };
             if statement.is_match(&whole) && name != "rows.rs" {
+                assert!(!whole.contains('{'), "{name} makes a statement at run time: {whole}");
                 found.insert(whole);
             }
         }
