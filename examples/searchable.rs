@@ -1,4 +1,4 @@
-//! A small app over a dataset: every word of its files in an index in memory, built anew and swapped whole on each reload.
+//! A small app over a dataset: every word of its files in an index in memory, built again and swapped whole on each reload.
 //!
 //! ```sh
 //! cargo run --example searchable -- --data /srv/data/current --listen 127.0.0.1:8080
@@ -42,7 +42,7 @@ struct Args {
     /// Its port is written here once it listens
     #[arg(long)]
     port_file: Option<PathBuf>,
-    /// A file with the token that a reload must show; read anew for each call
+    /// A file with the token that a reload must show; read again for each call
     #[arg(long)]
     token_file: Option<PathBuf>,
 }
@@ -154,7 +154,7 @@ async fn main() -> std::io::Result<()> {
     .bind(args.listen)?;
     if let Some(file) = &args.port_file {
         let port = server.addrs().first().map_or(0, std::net::SocketAddr::port);
-        // Whoever waits for the file must find a whole number in it.
+        // Anybody who waits for the file must find a whole number in it.
         let fresh = file.with_extension("new");
         std::fs::write(&fresh, port.to_string())?;
         std::fs::rename(fresh, file)?;

@@ -24,32 +24,32 @@ pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked,
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDeployment {
-    /// The service to land on.
+    /// The service to deploy.
     pub service: ServiceName,
-    /// The tag to land.
+    /// The tag to deploy.
     pub tag: Tag,
-    /// The digest that the tag must have.
+    /// The digest that the tag must resolve to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// The commit that was built.
+    /// The commit that the image was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// The git ref that it was built from.
+    /// The git ref that the image was built from.
     #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
     pub git_ref: Option<String>,
-    /// Where the workflow run can be seen.
+    /// The address of the workflow run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_url: Option<String>,
-    /// The forge's run number: an order with a lower one than the live release's is late and refused.
+    /// The run number of the workflow: an order with a lower number than the live release is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_number: Option<i64>,
-    /// Why, for the record.
+    /// The reason, for the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Stop after preflight and say what would be pinned.
+    /// Change nothing: stop after the preflight and report what would be pinned.
     #[serde(default)]
     pub dry_run: bool,
-    /// Land it although the service is held, was left for a person, or a newer release is live.
+    /// Deploy even if the service is held, needs an operator, or a newer release is live.
     #[serde(default)]
     pub force: bool,
 }
@@ -58,27 +58,27 @@ pub struct NewDeployment {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRollback {
-    /// The service to take back.
+    /// The service to roll back.
     pub service: ServiceName,
-    /// Where to: `"previous"`, `{"tag": …}` or `{"deployment": …}`.
+    /// The release to restore: `"previous"`, `{"tag": …}` or `{"deployment": …}`.
     #[serde(default)]
     pub to: RollbackTo,
-    /// Why, for the record.
+    /// The reason, for the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Go back even past a release that says it must not be rolled back past.
+    /// Roll back even if a release in between says that it must not be undone.
     #[serde(default)]
     pub force: bool,
 }
 
-/// The answer to an accepted order: it is on disk.
+/// The answer to an accepted order, which is on disk.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Accepted {
     /// The deployment that carries it out.
     pub id: DeploymentId,
-    /// Where to look at it.
+    /// The address of the deployment.
     pub location: String,
-    /// The waiting deployment whose place it took.
+    /// The waiting deployment that it replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded: Option<DeploymentId>,
     /// The running deployment that it stops.
@@ -89,7 +89,7 @@ pub struct Accepted {
 /// The header of a 202 that carries the read token for following.
 pub const READ_TOKEN_HEADER: &str = "tagalong-read-token";
 
-/// How long a server keeps a caller's connection open that nothing is asked over. Whoever uses one again gives it up sooner, or
+/// How long a server keeps a caller's connection open that nothing is asked over. Anybody who uses one again gives it up sooner, or
 /// it may be closed under the next call.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(15);
 
@@ -100,12 +100,12 @@ pub struct Deployment {
     pub id: DeploymentId,
     /// Its service.
     pub service: ServiceName,
-    /// What was asked.
+    /// What was ordered.
     pub kind: OrderKind,
     /// Where it stands: `state`, with `step` while it runs and `outcome` when it ended.
     #[serde(flatten)]
     pub state: State,
-    /// How it ended, as one sentence.
+    /// The outcome as one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// The tag that was asked for, or that what was adopted or gone back to has.
@@ -115,7 +115,7 @@ pub struct Deployment {
     pub images: Vec<String>,
     /// Whether it was verified from outside.
     pub verified: bool,
-    /// The commit that was built.
+    /// The commit that the image was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// The git ref.
@@ -127,10 +127,10 @@ pub struct Deployment {
     /// The forge's run number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_number: Option<i64>,
-    /// Why it was asked.
+    /// The reason of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who asked: `key:ID` or `local:UID`.
+    /// Who ordered it: `key:ID` or `local:UID`.
     pub caller: String,
     /// What ran before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,15 +156,15 @@ pub struct Deployment {
 pub struct Deployments {
     /// The page.
     pub deployments: Vec<Deployment>,
-    /// The value of `before` for the next page; none on the last.
+    /// The value of `before` for the next page; missing on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_before: Option<DeploymentId>,
-    /// Which rows of this page do not read, and why: somebody else wrote into the database.
+    /// Which rows of this page could not be read, and why: something else wrote to the database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
 }
 
-/// How a service stands.
+/// The state of a service.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Service {
     /// Its name.
@@ -176,22 +176,22 @@ pub struct Service {
     /// The last verified release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Deployment>,
-    /// Where what runs or is pinned differs from the last verified release.
+    /// How the running or pinned release differs from the last verified one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
-    /// The deployment that is being carried out.
+    /// The running deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Deployment>,
-    /// The deployment that waits.
+    /// The waiting deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Deployment>,
-    /// Why CI's orders are refused for now.
+    /// Why CI's orders are refused at the moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
-    /// Why nothing happens: who holds the lock, at which step, since when.
+    /// What blocks the service: who holds the lock, at which step, since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
-    /// Verified releases that can be returned to.
+    /// Verified releases that can be restored.
     pub rollback_candidates: Vec<Candidate>,
 }
 
@@ -267,7 +267,7 @@ pub struct Readiness {
     pub ready: bool,
     /// What stands in the way.
     pub problems: Vec<String>,
-    /// What waits for a person or for somebody else, while everything goes on.
+    /// What waits for an operator or for somebody else, while everything goes on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

@@ -211,7 +211,7 @@ impl App {
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let hub = Hub::default();
         let host = Host::new(&config, daemon(&config).await, fingerprint_key);
-        let books = Books { store: store.clone(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
+        let books = Books { store: store.for_runs(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
         let executor = Executor::Here(Here::new(executor, host, books));
         let deployer = Arc::new(Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor));
         let capacity = capacity(&config.server);
@@ -259,7 +259,7 @@ impl App {
         self.shared.deployer.read_again();
     }
 
-    /// Stops: no more calls, then no more work. What is being carried out is taken up by the next start.
+    /// Stops: no more calls, then no more work. What is being carried out is continued by the next start.
     pub async fn stop(self) {
         self.listening.stop().await;
         self.stop.cancel();

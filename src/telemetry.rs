@@ -25,7 +25,7 @@ use crate::model::Step;
 /// Begins logging to standard error, as text or JSON, filtered by `level` (the syntax of `tracing`'s `EnvFilter`).
 pub fn start_logging(json: bool, level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    // It tells of every head that does not read, and who sends those are strangers: they would fill the disk.
+    // It tells of every head that cannot be read, and who sends those are strangers: they would fill the disk.
     let filter = match "actix_http=off".parse() {
         Ok(silence) => filter.add_directive(silence),
         Err(_) => filter,
@@ -114,7 +114,7 @@ struct DatasetLabels {
 pub struct DatasetNow {
     /// How many own commits the remote does not have.
     pub pending: u64,
-    /// How much parked work waits for a person.
+    /// How much parked work waits for an operator.
     pub parked: usize,
     /// How many peers are owed something.
     pub owed: usize,

@@ -103,7 +103,7 @@ impl Case {
                 _ => PinChoice::Auto,
             },
         };
-        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack))
+        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack)).acting_alone()
     }
 
     fn refs(&self, tag: &str, fill: char) -> Vec<ImageRef> {
@@ -282,7 +282,7 @@ async fn check(case: &Case) -> Result<(), String> {
     let pinned = case.refs("2a7d410", 'b');
     engine.unpin(&stored, &pinned).await.map_err(|error| format!("unpin: {error}"))?;
     hold!(case.files() == untouched, "unpin did not bring the old bytes back");
-    // A line that a person adds to .env meanwhile stays; the pin goes all the same.
+    // A line that a person adds to .env meanwhile stays; the pin goes nevertheless.
     engine.pin(&resolved, &pinned).await.map_err(|error| format!("pin: {error}"))?;
     let (env, before) = (case.dir().join(".env"), engine.current().await.map_err(|error| error.to_string())?);
     let mut text = std::fs::read(&env).unwrap_or_default();

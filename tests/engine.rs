@@ -120,7 +120,7 @@ impl Rig {
     }
 
     fn engine(&self) -> Engine {
-        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(self.stack()))
+        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(self.stack())).acting_alone()
     }
 
     fn stack(&self) -> ComposeStack {
@@ -139,7 +139,7 @@ impl Rig {
         let daemon = Daemon::new(Docker { program: program.display().to_string(), ..docker() }, Arc::default());
         let count =
             move |words: &str| std::fs::read_to_string(&calls).unwrap_or_default().lines().filter(|line| line.starts_with(words)).count();
-        (Engine::new(&daemon, &Stack::Compose(self.stack())), count)
+        (Engine::new(&daemon, &Stack::Compose(self.stack())).acting_alone(), count)
     }
 
     /// Pins, pulls and brings up, as the deploy story does.
@@ -327,7 +327,7 @@ async fn what_is_observed_is_not_asked_for() {
     until("it has ended", &|seen| seen.containers[0].state == ContainerState::Exited).await;
     assert!(engine.containers(&cancel).await.unwrap()[0].state == ContainerState::Exited && count("events") == 1);
 
-    // Where the line is cut, a look takes its place, and it is listened to anew.
+    // Where the line is cut, a look takes its place, and it is listened to again.
     let own = Path::new("/proc").read_dir().unwrap().flatten().filter(|process| {
         let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
         let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -412,8 +412,11 @@ async fn an_edit_is_noticed_wherever_it_is_made() {
         let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) };
         let stack =
             ComposeStack { dir: folder.path().into(), files: Vec::new(), project: "edited".into(), pins: vec![pin], mode: PinChoice::Auto };
-        let (engine, cancel, refs) =
-            (Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack)), Cancel::default(), [reference.clone()]);
+        let (engine, cancel, refs) = (
+            Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack)).acting_alone(),
+            Cancel::default(),
+            [reference.clone()],
+        );
         let resolved = engine.resolve(b"key", &cancel).await.unwrap();
         assert_eq!(resolved.mode, PinMode::Env, "{}", resolved.why_mode);
         engine.pin(&resolved, &refs).await.unwrap();
@@ -470,7 +473,7 @@ async fn a_dependency_that_stopped_is_started_and_not_replaced() {
     let before = rig.there(&engine).await;
     let names = ["cache", "disk", "other"].map(|service| format!("{}-{service}-1", rig.project));
     sh("docker", &["stop", "-t", "0", &names[0], &names[1], &names[2]], &rig.dir()).await;
-    // Their definition has changed meanwhile: that is for a person to bring up.
+    // Their definition has changed meanwhile: that is for an operator to bring up.
     let changed =
         std::fs::read_to_string(rig.dir().join("compose.yaml")).unwrap().replace("depends_on: [disk]", "depends_on: [disk], hostname: c");
     std::fs::write(rig.dir().join("compose.yaml"), changed).unwrap();
@@ -615,7 +618,7 @@ async fn the_host_is_asked_and_its_absence_said() {
     let stack =
         ComposeStack { dir: folder.path().into(), files: Vec::new(), project: "nothing".into(), pins: vec![pin], mode: PinChoice::Auto };
     let (mut docker, cancel) = (docker(), Cancel::default());
-    let engine = |docker: &Docker| Engine::new(&Daemon::new(docker.clone(), Arc::default()), &Stack::Compose(stack.clone()));
+    let engine = |docker: &Docker| Engine::new(&Daemon::new(docker.clone(), Arc::default()), &Stack::Compose(stack.clone())).acting_alone();
 
     let server = engine(&docker).server(&cancel).await.unwrap();
     assert!(server.os == "linux" && !server.version.is_empty() && server.root_dir.starts_with('/'), "{server:?}");

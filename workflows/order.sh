@@ -1,9 +1,8 @@
 # shellcheck shell=bash
 # Sends one signed order to tagalong and follows it to its end. Needs bash, curl and openssl.
 # Kept in workflows/order.sh; workflows/inline.sh puts it into each workflow, which so needs no checkout.
-#
-# What inputs, the forge and the server say is text and nothing else: it is never an operand of arithmetic (which runs what
-# stands in a subscript), and reaches the log only where the runner takes it for no command.
+# Text from inputs, the forge and the server is only text: it is never an operand of arithmetic (which would run a command in a subscript),
+# and it reaches the log only where the runner does not take it for a command.
 set -euo pipefail
 
 # Text for a workflow command: one line, as the runner decodes it.
@@ -18,7 +17,7 @@ fail() {
   exit 1
 }
 
-# A line of the log with other people's words in it: the runner finds "##[command]" anywhere in a line.
+# A line of the log with text from outside: the runner finds "##[command]" anywhere in a line.
 say() {
   local text=${1//[[:cntrl:]]/ }
   text=${text//'##['/'# #['}
@@ -111,14 +110,14 @@ send() {
       202) break ;;
       000 | 429 | 5??)
         if ((++tries >= 8 || SECONDS >= deadline)); then
-          fail "$TAGALONG_URL did not take the order in $tries tries; the last answer was $status $(field detail "$answer")"
+          fail "$TAGALONG_URL did not accept the order in $tries attempts; the last answer was $status $(field detail "$answer")"
         fi
         pause=$(number "$(header retry-after)" 60 "$((1 << (tries < 5 ? tries : 5)))")
         say "no answer yet ($status $(field detail "$answer")), trying again in $pause s"
         sleep "$pause"
         ;;
       422)
-        # A guard's word, said before anything was accepted: the same as a deployment that ended refused.
+        # A guard refused the order before it was accepted: the same as a deployment that ended refused.
         outcome=refused summary=$(field detail "$answer") deployment=''
         return
         ;;
@@ -127,17 +126,17 @@ send() {
   done
   deployment=$(header location)
   deployment=${deployment##*/}
-  [[ $deployment =~ ^[A-Za-z0-9_-]+$ ]] || fail "the answer to the order names no deployment; is $TAGALONG_URL a tagalong server?"
-  # A server gives one only where nobody on the way can read it, and none to a repeated order.
+  [[ $deployment =~ ^[A-Za-z0-9_-]+$ ]] || fail "the answer to the order does not name a deployment; is $TAGALONG_URL a tagalong server?"
+  # A server issues one only where nobody on the way can read it, and not for a repeated order.
   token=$(header tagalong-read-token)
-  [[ ! $token || $token =~ ^[A-Za-z0-9._~+/=-]+$ ]] || fail "the read token in the answer to the order does not read"
+  [[ ! $token || $token =~ ^[A-Za-z0-9._~+/=-]+$ ]] || fail "the read token in the answer to the order is not valid"
 }
 
 # One event of the stream.
 event() {
   local kind text
   if [[ $event_name == outcome ]]; then
-    outcome=$(field outcome "$event_data")
+    outcome=$(field outcome "$event_data") why=$(field why "$event_data")
     [[ $outcome =~ ^[a-z_]{1,32}$ ]] || outcome=unknown
     summary=$(field summary "$event_data")
     return
@@ -147,11 +146,22 @@ event() {
   case $kind in
     step) say "== $text" ;;
     outcome) ;; # said by the last event
-    warning | error) say "   $kind: $text" ;;
+    warning | error) annotate "$kind" "$text" ;;
     *) say "   $text" ;;
   esac
-  if [[ $kind == warning ]] && ((${#warnings[@]} < 8)); then warnings+=("$text"); fi
-  if [[ $kind == error ]] && ((${#errors[@]} < 8)); then errors+=("$text"); fi
+}
+
+# A warning or an error of the journal, as an annotation, which the log shows as well. The forge shows ten of a kind for a step.
+annotate() {
+  if ((annotations[$1] >= 8)); then
+    say "   $1: $2"
+    return
+  fi
+  annotations[$1]=$((annotations[$1] + 1))
+  if [[ $1 == error ]]; then errors+=("$2"); fi
+  end_fence
+  printf '::%s title=%s::%s\n' "$1" "$title" "$(command_text "$2")"
+  begin_fence
 }
 
 # Reads the journal from the line after $last on, until the outcome or until the connection ends.
@@ -160,7 +170,7 @@ follow_once() {
   if [[ $token && $TAGALONG_URL == https:* ]]; then
     proof="Authorization: Bearer $token"
   else
-    # A token must not travel in the clear; a signature is good for this call alone.
+    # A token must not be sent unencrypted; a signature is valid for this call only.
     time=$(date +%s) read="read-$(openssl rand -hex 12)"
     printf -v proof 'webhook-id: %s"\nheader = "webhook-timestamp: %s"\nheader = "webhook-signature: v1,%s' \
       "$read" "$time" "$(printf '%s' "$read.$time.{\"call\":\"GET $path\"}" | hmac)"
@@ -188,9 +198,7 @@ follow_once() {
 
 follow() {
   local pauses=0 before
-  # Journal lines are other people's words: nothing in them may be taken for a command to the runner.
-  fence=$(openssl rand -hex 16)
-  echo "::stop-commands::$fence"
+  begin_fence
   while ((SECONDS < deadline)); do
     before=$last
     : >"$work/ended"
@@ -203,18 +211,21 @@ follow() {
   end_fence
 }
 
+# Journal lines are text from outside: nothing in them may be taken for a command to the runner.
+begin_fence() {
+  fence=$(openssl rand -hex 16)
+  echo "::stop-commands::$fence"
+}
+
 end_fence() {
   if [[ $fence ]]; then echo "::$fence::"; fi
   fence=
 }
 
 report() {
-  local text title what="$SERVICE${TAG:+ $TAG}"
-  title="tagalong: $(command_text "$what")"
-  title=${title//:/%3A} title=${title//,/%2C}
-  for text in "${warnings[@]}"; do printf '::warning title=%s::%s\n' "$title" "$(command_text "$text")"; done
+  local text cause=${why% (and *} said=$summary
   if [[ ! $outcome ]]; then
-    fail "the end of deployment $deployment was not seen ($(tail -n 1 "$work/curl")); it goes on without this job"
+    fail "this job did not see the end of deployment $deployment ($(tail -n 1 "$work/curl")); the deployment continues without this job"
   fi
   if [[ ${GITHUB_OUTPUT:-} ]]; then printf 'deployment=%s\noutcome=%s\n' "$deployment" "$outcome" >>"$GITHUB_OUTPUT"; fi
   if [[ ${GITHUB_STEP_SUMMARY:-} ]]; then
@@ -224,8 +235,11 @@ report() {
   case $outcome in
     live | dry_run) printf '::notice title=%s::%s\n' "$title" "$(command_text "$summary")" ;;
     *)
-      for text in "${errors[@]}"; do printf '::error title=%s::%s\n' "$title" "$(command_text "$text")"; done
-      printf '::error title=%s::%s\n' "$title" "$(command_text "$summary")"
+      # A cause that stands in an annotation already is not repeated.
+      for text in "${errors[@]}"; do
+        if [[ $why && $text == "${cause%.}"* ]]; then said=${summary/": $why"/}; fi
+      done
+      printf '::error title=%s::%s\n' "$title" "$(command_text "$said")"
       ;;
   esac
 }
@@ -242,10 +256,10 @@ exit_code() {
 
 main() {
   TAGALONG_URL=${TAGALONG_URL%/}
-  [[ $TAGALONG_URL =~ ^https?://[^[:space:][:cntrl:]]+$ ]] || fail "give the address of the tagalong server: input url, or the variable TAGALONG_URL"
-  [[ ${TAGALONG_SECRET:-} == whsec_* ]] || fail "the secret TAGALONG_SECRET is missing, or is not one that begins with whsec_"
+  [[ $TAGALONG_URL =~ ^https?://[^[:space:][:cntrl:]]+$ ]] || fail "set the address of the tagalong server: the input url, or the variable TAGALONG_URL"
+  [[ ${TAGALONG_SECRET:-} == whsec_* ]] || fail "the secret TAGALONG_SECRET is missing, or does not begin with whsec_"
   key_hex=$(printf '%s' "${TAGALONG_SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \n')
-  ((${#key_hex} >= 48 && ${#key_hex} <= 128)) || fail "the secret TAGALONG_SECRET is not whsec_ and the base64 of 24 to 64 bytes"
+  ((${#key_hex} >= 48 && ${#key_hex} <= 128)) || fail "the secret TAGALONG_SECRET is not valid: it must be whsec_ followed by the base64 of 24 to 64 bytes"
   printf -v key_hex '%-128s' "$key_hex"
   key_hex=${key_hex// /0}
   local minutes=${TIMEOUT_MINUTES:-30}
@@ -255,9 +269,13 @@ main() {
   work=$(mktemp -d)
   trap 'end_fence; rm -rf "$work"' EXIT
   body=$(order_body)
-  # A repeated try of this run is the same order; a re-run by a person is a new one.
+  # A repeated attempt of this run is the same order; a re-run by a person is a new one.
   id="run-$GITHUB_RUN_ID-${GITHUB_RUN_ATTEMPT:-1}-$(printf '%s' "$ORDER$body" | openssl dgst -sha256 -r | cut -c 1-16)"
-  last=0 outcome='' summary='' warnings=() errors=()
+  last=0 outcome='' summary='' why='' errors=()
+  what="$SERVICE${TAG:+ $TAG}"
+  title="tagalong: $(command_text "$what")"
+  title=${title//:/%3A} title=${title//,/%2C}
+  declare -gA annotations=([warning]=0 [error]=0)
   send
   if [[ $deployment ]]; then
     echo "deployment $deployment"

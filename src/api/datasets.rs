@@ -96,7 +96,7 @@ pub struct Dataset {
     /// What the push of own commits is at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<String>,
-    /// Work that did not fit and waits for a person.
+    /// Work that did not fit and waits for an operator.
     pub parked: Vec<Parked>,
     /// What is kept on refs of its host and never pushed.
     #[serde(default)]
@@ -104,7 +104,7 @@ pub struct Dataset {
     /// Symbolic links of the published data that lead out of it.
     #[serde(default)]
     pub outward: Vec<String>,
-    /// Folders that were set aside and that a person should look at.
+    /// Folders that were moved aside and that a person should look at.
     pub aside: Vec<String>,
     /// What peers are owed.
     pub owed: Vec<Owed>,
@@ -116,7 +116,7 @@ pub struct Dataset {
     pub fault: Option<String>,
 }
 
-/// Work that did not fit and waits for a person.
+/// Work that did not fit and waits for an operator.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Parked {
     /// Its branch on the remote.

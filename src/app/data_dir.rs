@@ -46,7 +46,7 @@ pub fn lock_data_dir(dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// The lock that whoever listens to Docker's events holds. What an earlier life left listening is ended.
+/// The lock that anybody who listens to Docker's events holds. What an earlier process left listening is ended.
 ///
 /// # Errors
 /// When the file cannot be made, or somebody else has the lock.

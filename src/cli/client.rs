@@ -17,7 +17,7 @@ use crate::http::auth;
 use crate::model::is_in_the_clear;
 use crate::model::webhook_call;
 
-/// What the server answered instead of what was asked.
+/// An error answer of the server.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.detail)]
 pub(crate) struct Refusal(api::Problem);
@@ -43,7 +43,7 @@ enum Key {
     Bearer(Secret),
 }
 
-/// A way to the server.
+/// A client of the server.
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
@@ -67,7 +67,7 @@ impl Client {
                     use an https:// address, or a key that signs (whsec_…)."
                 );
             } else if url.starts_with("http://") {
-                // This host itself: no proxy of the environment stands between.
+                // A call to this host itself: proxies of the environment are not used.
                 builder = builder.no_proxy();
             }
             let http = builder.build().context("The HTTP client could not be set up")?;
@@ -92,7 +92,7 @@ impl Client {
         answer.json().await.context("The server's answer could not be parsed; is it a different version of tagalong?")
     }
 
-    /// A call without a body of its own; signed, it names itself.
+    /// A call that needs no body; if it is signed, the body names the call.
     pub(crate) async fn act<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.post(path, &serde_json::json!({ "call": format!("POST {path}") })).await
     }
@@ -141,7 +141,7 @@ impl Client {
         Err(Refusal(problem).into())
     }
 
-    /// What a caller can look at when the server believes no proof: it never says itself which part was wrong.
+    /// What a caller can check after a failed authentication: the server never says which part was wrong.
     fn why_unproven(&self, clock_there: Option<i64>) -> String {
         const LIMIT_S: i64 = 300;
         let off_s = clock_there.map(|there| clock::now_ms() / 1000 - there);

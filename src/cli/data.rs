@@ -171,7 +171,7 @@ async fn status(global: &Global, output: &Output, args: &StatusArgs) -> anyhow::
     let mut datasets = match Client::new(global)?.get::<api::Datasets>("/api/v1/datasets").await {
         Ok(all) => all.datasets,
         Err(error) if !global.is_here() || error.downcast_ref::<Refusal>().is_some() => return Err(error),
-        // Nobody serves here: the repositories and the record speak for themselves.
+        // No server is running here: read the repositories and the database directly.
         Err(_) => Record::open(&Config::load(&global.config)?).await?.datasets().await?,
     };
     if let Some(name) = &args.dataset {

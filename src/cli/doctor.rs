@@ -187,13 +187,13 @@ async fn see_dataset(doctor: &mut Doctor, plan: &Reload) {
     doctor.see(&format!("{}: confinement", plan.data.name), confinement(plan.data.git.confine, can_confine()));
 }
 
-/// What whoever may write a checkout can make git touch elsewhere.
+/// What anybody who may write a checkout can make git touch elsewhere.
 fn confinement(wanted: Confine, is_possible: bool) -> Result<String, String> {
     // Missing, it is what the kernel has always done: no hard links to what is not one's own.
     if std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|value| value.trim() == "0") {
-        return Err("fs.protected_hardlinks is 0, so whoever may write the checkout can put others' files into it by hard links, and they are parked and pushed; set it to 1 with sysctl.".to_owned());
+        return Err("fs.protected_hardlinks is 0, so anybody who can write the checkout can hard-link other users' files into it, which would be parked and pushed; set it to 1 with sysctl.".to_owned());
     }
-    let open = "whoever may write the checkout can, by a folder swapped for a link at the right moment, have files elsewhere read or written with tagalong's rights";
+    let open = "anybody who can write the checkout can swap a folder for a link at the right moment, and so have files elsewhere read or written with tagalong's permissions";
     match (wanted, is_possible) {
         (Confine::WherePossible | Confine::Always, true) => Ok("git can touch the checkout and tagalong's own folder only".to_owned()),
         (Confine::Never, _) => Ok(format!("git is not confined, as configured: {open}")),

@@ -1,4 +1,4 @@
-//! Follows a deployment to its end, over breaks of the connection.
+//! Follows a deployment to its end, even if the connection breaks.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::model::LineKind;
 use crate::model::Outcome;
 use crate::model::Step;
 
-/// How long a server may be away (a restart of its own) before following is given up.
+/// How long a server may be unavailable (during its restart, say) before the command stops following.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The exit code of a command that a person interrupted: 128 and the signal's number, as shells have it.
@@ -31,7 +31,7 @@ pub(crate) async fn follow(client: &Client, output: &Output, id: &DeploymentId) 
         code = to_the_end(client, output, id) => code,
         _ = tokio::signal::ctrl_c() => {
             output.redraw("");
-            output.notice(&format!("{id} goes on without this terminal. Follow it: tagalong logs {id} -f. Stop it: tagalong cancel {id}."));
+            output.notice(&format!("{id} continues without this terminal. Follow it: tagalong logs {id} -f. Stop it: tagalong cancel {id}."));
             Ok(INTERRUPTED)
         }
     }
@@ -111,6 +111,10 @@ impl View<'_> {
             self.output.json_line(&line);
             return Ok(None);
         }
+        if line.kind == LineKind::Outcome {
+            // The command's last line says it.
+            return Ok(None);
+        }
         self.output.redraw("");
         if line.kind == LineKind::Step {
             self.step = Some(line.step);
@@ -120,7 +124,7 @@ impl View<'_> {
         Ok(None)
     }
 
-    /// The step at hand and how long it takes so far, drawn over.
+    /// Redraws the current step and how long it has taken so far.
     fn tick(&self) {
         if let Some(step) = self.step {
             let text = format!("{step} … {}", duration(self.began.elapsed().as_millis() as i64));

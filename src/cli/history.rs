@@ -32,7 +32,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         return Ok(0);
     }
     if page.deployments.is_empty() && page.unreadable.is_empty() {
-        // A service that is not configured any more may have a history; one that never was is a slip of the finger.
+        // A service that is no longer configured may have a history; one that never existed is a typo.
         client.get::<api::Service>(&format!("/api/v1/services/{}", args.service)).await?;
         output.say(&format!("{} has no deployments yet.", args.service));
     }

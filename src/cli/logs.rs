@@ -28,7 +28,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     let ended = matches!(deployment.state, State::Done { .. });
     if args.follow || ended {
         let code = follow::follow(&client, output, &id).await?;
-        // Reading an old journal is no failure, whatever it tells.
+        // Reading the journal of a failed deployment is not a failure itself.
         return Ok(if args.follow { code } else { 0 });
     }
     follow::so_far(&client, output, &id).await?;

@@ -1,4 +1,4 @@
-//! What the terminal gets: colour only where there is one and nobody said no, plain lines elsewhere, JSON when asked.
+//! Output of the command line: in colour on a terminal unless `NO_COLOR` is set, plain lines elsewhere, JSON on request.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the command line speaks here and nowhere else")]
 
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::cli::client::Refusal;
 use crate::model::Line;
 use crate::model::LineKind;
 
-/// How to speak.
+/// The form of the output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
@@ -21,7 +21,7 @@ pub(crate) struct Output {
     columns: Option<usize>,
 }
 
-/// What a text means.
+/// The meaning of a text, which decides its colour.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Tone {
     Good,
@@ -73,7 +73,7 @@ impl Output {
     }
 
     /// Text that is meant as it stands. A reader that has gone away (`| head`) ends it quietly.
-    #[allow(clippy::unused_self, reason = "whoever speaks holds the way of speaking")]
+    #[allow(clippy::unused_self, reason = "all output goes through Output")]
     pub(crate) fn exactly(&self, text: &str) {
         if writeln!(std::io::stdout(), "{text}").is_err() {
             std::process::exit(0);
@@ -133,8 +133,8 @@ impl Output {
         self.say(&format!("{} {}", self.paint(Tone::Faint, &step), self.paint(tone, &format!("{mark} {}", line.text))));
     }
 
-    /// Words beside the answer, for a person: to standard error, so that a program that reads the answer is not misled.
-    #[allow(clippy::unused_self, reason = "whoever speaks holds the way of speaking")]
+    /// Words beside the answer, for people: to standard error, so that a program that reads the answer is not misled.
+    #[allow(clippy::unused_self, reason = "all output goes through Output")]
     pub(crate) fn notice(&self, text: &str) {
         eprintln!("{}", visible(&harmless(text), false));
     }
@@ -222,7 +222,7 @@ pub(crate) fn duration(ms: i64) -> String {
 }
 
 impl Output {
-    /// What an action came to.
+    /// The result of an action.
     pub(crate) fn done(&self, done: &crate::api::Done) {
         if self.json {
             self.json(done);

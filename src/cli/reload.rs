@@ -14,9 +14,9 @@ use crate::model::CommitName;
 use crate::model::DatasetName;
 use crate::model::ref_text;
 
-/// Some serve the new data, some do not.
+/// Only some servers serve the new data.
 const SOME: u8 = 18;
-/// Nobody serves the new data.
+/// No server serves the new data.
 const NONE: u8 = 19;
 /// How long between two calls while waiting.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     folder: PathBuf,
 }
 
-/// What was there is moved aside, never overwritten.
+/// The old state is moved aside, never overwritten.
 pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let config = Config::load(&global.config)?;
     anyhow::ensure!(config.store.postgres.is_none(), "The state is in PostgreSQL; restore it with pg_restore.");

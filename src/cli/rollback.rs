@@ -32,7 +32,7 @@ pub(crate) struct Args {
     force: bool,
 }
 
-/// A ULID is a deployment's id; whatever else is a tag.
+/// A ULID is the id of a deployment; anything else is a tag.
 fn target(text: &str) -> Result<RollbackTo, String> {
     if text == "previous" {
         return Ok(RollbackTo::Previous);

@@ -1,4 +1,4 @@
-//! Which deployment a person means: by its id, by as much of the id as is unique, or as the newest of a service.
+//! Finds the deployment that the user means: by its id, a unique part of the id, or as the newest one of a service.
 
 use anyhow::Context as _;
 
@@ -7,7 +7,7 @@ use crate::cli::client::Client;
 use crate::model::DeploymentId;
 use crate::model::ServiceName;
 
-/// How much of an id must be given, so that a slip of the finger does not name a deployment.
+/// How many characters of an id must be given, so that a typo does not match a deployment.
 const FEWEST: usize = 4;
 
 /// A deployment as it is named on the command line.

@@ -37,7 +37,7 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The wait after so many failures in a row, for whoever keeps the count elsewhere.
+    /// The wait after so many failures in a row, for anybody who keeps the count elsewhere.
     #[must_use]
     pub fn after(&self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };

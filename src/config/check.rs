@@ -148,7 +148,8 @@ fn network(text: &str) -> Result<ipnet::IpNet, String> {
 }
 
 fn read_store(from: Option<Section>, secrets: &mut Vec<Secret>) -> Store {
-    let Some(mut from) = from else { return Store { postgres: None } };
+    const LEASE_S: f64 = 60.0;
+    let Some(mut from) = from else { return Store { postgres: None, lease: Duration::from_secs_f64(LEASE_S) } };
     let postgres = from.secret("postgres_url_file", "postgres_url_env");
     if let Some(url) = &postgres {
         let parsed = url::Url::parse(url.reveal());
@@ -160,8 +161,9 @@ fn read_store(from: Option<Section>, secrets: &mut Vec<Secret>) -> Store {
         }
         secrets.push(url.clone());
     }
+    let lease = from.seconds("lease_s", LEASE_S, 8.0..=3600.0);
     from.finish();
-    Store { postgres }
+    Store { postgres, lease }
 }
 
 #[allow(clippy::disallowed_methods, reason = "config/ alone reads the environment")]

@@ -16,7 +16,7 @@ pub struct Dataset {
     /// The checkout, absolute. Made when it is not there.
     pub dir: PathBuf,
     /// A folder of our own that nobody else writes to: the git folder by which git works on the checkout. Made when it is not
-    /// there; what it holds can be made anew at any time.
+    /// there; what it holds can be made again at any time.
     pub state: PathBuf,
     /// The remote repository's address, without a credential in it.
     pub remote: String,

@@ -102,7 +102,7 @@ impl RefPattern {
     }
 }
 
-/// Secrets that stand in our own documentation, as SHA-256 of their text: whoever copies one has no secret.
+/// Secrets that stand in our own documentation, as SHA-256 of their text: anybody who copies one has no secret.
 const EXAMPLES: [&str; 2] = ["whsec_dGhpcyBpcyBhbiBleGFtcGxlLCBub3QgYSBzZWNyZXQ=", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
 
 impl Key {

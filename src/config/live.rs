@@ -21,7 +21,7 @@ impl<T> Live<T> {
         Self(Arc::new(RwLock::new(Arc::new(first))))
     }
 
-    /// What is in force now. Whoever holds it keeps it whole, whatever takes its place meanwhile.
+    /// What is in force now. Anybody who holds it keeps it whole, whatever takes its place meanwhile.
     #[must_use]
     pub fn now(&self) -> Arc<T> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))

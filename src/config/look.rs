@@ -76,7 +76,7 @@ pub(super) fn read(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Smoke
     }
     let status = from.list("status", |text| text.parse::<u16>().map_err(|_| format!("\"{text}\" is not an HTTP status: write \"200\".")));
     let plan = SmokePlan {
-        // An address that cannot be read is a problem already; the rest is read all the same.
+        // An address that cannot be read is a problem already; the rest is read nevertheless.
         url: url.or_else(|| url::Url::parse("https://invalid.invalid/").ok())?,
         status: if status.is_empty() { vec![200] } else { status },
         max_redirects: from.whole("max_redirects", 5, 0..=20) as u32,

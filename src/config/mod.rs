@@ -89,7 +89,7 @@ pub struct Server {
     pub max_running: usize,
     /// How many connections there may be over TCP.
     pub max_connections: usize,
-    /// How many of them one address may have that has proven nothing.
+    /// How many of them one address may have that is not authenticated.
     pub max_connections_per_address: usize,
     /// How many followers there may be.
     pub max_followers: usize,
@@ -123,6 +123,8 @@ pub enum ForwardedHeaders {
 pub struct Store {
     /// A PostgreSQL address; none: SQLite in the data folder.
     pub postgres: Option<Secret>,
+    /// How long a run stays its server's without a sign of life, before another server of the same database takes it over.
+    pub lease: Duration,
 }
 
 /// How long things are kept.
@@ -154,7 +156,7 @@ pub struct RegistryLogin {
     pub password: SecretSource,
 }
 
-/// The configuration does not hold; every problem, each a whole sentence.
+/// The configuration is not valid; every problem, each a whole sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{} in {}:\n{}", if .problems.len() == 1 { "One problem".to_owned() } else { format!("{} problems", .problems.len()) }, .file.display(), .problems.iter().map(|p| format!("  - {p}")).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError {

@@ -163,7 +163,7 @@ impl Section {
         Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 
-    /// A secret that is read anew for each use; what it is now must read, and is added to `secrets`.
+    /// A secret that is read again for each use; what it is now must read, and is added to `secrets`.
     pub(super) fn secret_source(
         &mut self,
         file_key: &'static str,
@@ -289,7 +289,7 @@ mod tests {
             ("ulr", None),
             ("pulls", Some("pull_s")),
             ("pul_s", Some("pull_s")),
-            // Not near: whoever wrote them meant something else.
+            // Not near: anybody who wrote them meant something else.
             ("id", None),
             ("up", Some("up_s")),
             ("x", None),

@@ -105,7 +105,7 @@ pub struct Peer {
     pub credential: Option<SecretSource>,
     /// How long one try may take.
     pub deadline: Duration,
-    /// Whether a bearer token may travel to them in the clear.
+    /// Whether a bearer token may travel to them unencrypted.
     pub plain_http: bool,
 }
 
@@ -371,7 +371,7 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
     Some(Peer { place: place?, credential, deadline, plain_http })
 }
 
-/// Whether a secret may travel in the clear to other hosts, as the table says. Where it would and may not, to one of `urls`, that
+/// Whether a secret may travel unencrypted to other hosts, as the table says. Where it would and may not, to one of `urls`, that
 /// is a problem.
 fn read_plain_http(from: &mut Section, urls: &[url::Url], secret: &str, instead: &str) -> bool {
     let plain_http = from.flag("plain_http", false);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use text::Secret;
 
-/// Where a secret is kept: it is read anew for each use, so that one that was rotated counts without a restart.
+/// Where a secret is kept: it is read again for each use, so that one that was rotated counts without a restart.
 #[derive(Debug, Clone)]
 pub enum SecretSource {
     /// In this file; line ends behind it do not count.

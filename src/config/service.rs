@@ -27,7 +27,7 @@ pub struct Service {
     pub tag_pattern: Option<regex::Regex>,
     /// Whether an image that `docker load` brought may be landed while the registry does not answer.
     pub loaded_images: bool,
-    /// What happens when a release does not hold.
+    /// What happens when a release fails.
     pub on_failure: OnFailure,
     /// How many verified images stay on the host.
     pub keep: usize,
@@ -47,12 +47,12 @@ pub struct Service {
     pub hooks: Hooks,
 }
 
-/// What happens when a release does not hold.
+/// What happens when a release fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
     /// The previous release comes back.
     Undo,
-    /// It stays for a person.
+    /// It stays for an operator.
     Leave,
 }
 

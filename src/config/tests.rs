@@ -38,7 +38,7 @@ fn every_key_of_the_annotated_file_is_known() {
     }
     let problems = check(&text, folder.path()).err().unwrap_or_default();
     let unknown: Vec<&String> =
-        problems.iter().filter(|p| p.contains("no such key") || p.contains("must be a") || p.starts_with("line ")).collect();
+        problems.iter().filter(|p| p.contains("unknown key") || p.contains("must be a") || p.starts_with("line ")).collect();
     assert!(unknown.is_empty(), "{unknown:#?}");
     assert!(problems.iter().any(|p| p.contains("postgres.url")), "switched on: {problems:#?}");
 }

@@ -18,7 +18,7 @@ use crate::dataset::git::Repo;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 
-/// So many objects and packs are put together: git's own numbers.
+/// This many objects and packs are put together: git's own numbers.
 const MANY_LOOSE: u64 = 6700;
 const MANY_PACKS: u64 = 50;
 /// How often it is tried while somebody keeps writing into files that are in the way.
@@ -213,7 +213,7 @@ impl Repo {
         text.lines().find_map(|line| line.split_once(' ').filter(|(_, at)| *at == name).and_then(|(commit, _)| Commit::parse(commit).ok()))
     }
 
-    /// An index that was lost is made anew: of the branch, beside the files as they are.
+    /// An index that was lost is made again: of the branch, beside the files as they are.
     pub(super) async fn make_index(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let (Some(_), Some(tip)) = (&self.work, self.tip(&self.local_ref(), cancel).await?) else { return Ok(()) };
         if self.git_dir.join("index").exists() {

@@ -24,7 +24,7 @@ pub(super) struct Parts {
     message: Vec<u8>,
 }
 
-/// Headers that are no longer true of a commit that was made anew.
+/// Headers that are no longer true of a commit that was made again.
 const DROPPED: [&[u8]; 7] = [b"tree", b"parent", b"author", b"committer", b"gpgsig", b"gpgsig-sha256", b"mergetag"];
 
 impl Parts {

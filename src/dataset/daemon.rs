@@ -26,13 +26,13 @@ use crate::model::Commit;
 const LOOK: Duration = Duration::from_millis(150);
 /// A burst has ended when no commit came for so long.
 const QUIET: Duration = Duration::from_millis(300);
-/// A burst that does not end is pushed all the same.
+/// A burst that does not end is pushed nevertheless.
 const LONGEST_BURST: Duration = Duration::from_secs(3);
 /// Without any event it is looked at again.
 const SLOW: Duration = Duration::from_secs(30);
 /// The waits after failures.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1)).spread();
-/// So long after a refusal has ended it is surely over.
+/// This long after a refusal has ended it is surely over.
 const MARGIN: Duration = Duration::from_millis(50);
 /// How long the last push may take once it was told to stop.
 const GRACE: Duration = Duration::from_secs(8);

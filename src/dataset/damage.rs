@@ -14,7 +14,7 @@ use crate::dataset::call::in_memory;
 use crate::dataset::git::Repo;
 use crate::dataset::remote::is_damage;
 
-/// So often a repository is looked at before its damage is believed.
+/// This often a repository is looked at before its damage is believed.
 pub(super) const LOOKS: usize = 3;
 
 /// What git says of an object that it did not find, or only thinks that it does not.

@@ -1,5 +1,5 @@
 //! The folder as it is found, brought to a whole repository with the branch checked out. Nothing is deleted: what does not
-//! belong is set aside, and work is parked.
+//! belong is moved aside, and work is parked.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ use crate::model::Commit;
 /// A repository of at most this size is looked at whole at every start; it takes about a second.
 const ALWAYS_WHOLE_BYTES: u64 = 64 << 20;
 
-/// So often the folder that was set aside is read again while an app goes on committing there.
+/// This often the folder that was moved aside is read again while an app goes on committing there.
 const LATE_ROUNDS: usize = 20;
 
 /// The oldest git that has `merge-tree --write-tree`.
@@ -177,7 +177,7 @@ impl Ground {
         Ok(to)
     }
 
-    /// Clones first, so that an unreachable remote changes nothing; then what is there is set aside.
+    /// Clones first, so that an unreachable remote changes nothing; then what is there is moved aside.
     async fn replace(&self, found: &str, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         let clone = self.fresh(cancel).await?;
         let aside = self.place.set_aside()?;
@@ -275,7 +275,7 @@ impl Repo {
         self.common.join(self.local_ref()).is_file()
     }
 
-    /// A HEAD that a crash left empty is written anew.
+    /// A HEAD that a crash left empty is written again.
     fn mend_head(&self) -> Result<(), DatasetError> {
         let text = self.files()?.text("HEAD").unwrap_or_default();
         if text.starts_with("ref: refs/") || Commit::parse(text.trim()).is_ok() {

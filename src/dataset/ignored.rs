@@ -25,7 +25,7 @@ use crate::dataset::take_back::leads_out;
 pub(super) const RULES: &[u8] = b".gitignore";
 /// Where those of earlier passes are, in the checkout's git folder: others may write there.
 const SETS_IN: &str = "tagalong/ignores";
-/// So many sets of rules of earlier passes are remembered.
+/// This many sets of rules of earlier passes are remembered.
 const SETS: usize = 24;
 
 impl Repo {
@@ -72,7 +72,7 @@ impl Repo {
         let set = Path::new(SETS_IN).join(format!("{:016x}", hash.finish()));
         let made = files.made(&set).map_err(|error| DatasetError::File(memos.clone(), error))?;
         write_set(&made, &rules, &memos)?;
-        // Written last and anew each time: its time says when the set was seen.
+        // Written last and again each time: its time says when the set was seen.
         made.write("exclude", exclude).map_err(|error| DatasetError::File(memos, error))?;
         for old in self.remembered_sets().into_iter().skip(SETS) {
             // One that stays hides what it hid.

@@ -119,7 +119,7 @@ impl Dataset {
     }
 
     /// For the start: afterwards there is a whole repository with the branch checked out and no edit in it. It is cloned where
-    /// there was nothing; what does not belong is set aside; edits and lone commits are parked.
+    /// there was nothing; what does not belong is moved aside; edits and lone commits are parked.
     ///
     /// # Errors
     /// When that cannot be had; nothing was lost.
@@ -344,7 +344,7 @@ impl Dataset {
         self.0.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The repository as it stands, for reading beside whoever works on it.
+    /// The repository as it stands, for reading beside anybody who works on it.
     fn open_repo(&self) -> Result<Option<Repo>, DatasetError> {
         Repo::found(&self.0.settings, &self.0.settings.dir, None)
     }

@@ -1,4 +1,4 @@
-//! Links in published data that lead out of it: whoever follows one reads a file of this host, not the data.
+//! Links in published data that lead out of it: anybody who follows one reads a file of this host, not the data.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,9 +16,9 @@ use crate::model::Commit;
 
 /// In a worktree's record: every link of its commit, each ended by a NUL.
 const LINKS: &str = "links";
-/// So many links may stand in the way of one, as for the kernel.
+/// This many links may stand in the way of one, as for the kernel.
 const MOST_LINKS: usize = 40;
-/// So many are named.
+/// This many are named.
 const NAMED: usize = 5;
 
 /// Notes in `record` which links `commit` has. With those of another commit at hand, only what changed is looked at.

@@ -1,6 +1,6 @@
 //! The git folder by which git works on a checkout: our own, beside it.
 //!
-//! Whoever may write a checkout may write its `.git` too, and git believes what it finds there: programs in `config` and in
+//! Anybody who may write a checkout may write its `.git` too, and git believes what it finds there: programs in `config` and in
 //! `info/attributes`, other folders in `objects/info/alternates`, `commondir` or `.git` itself, other hosts. So git is never
 //! shown that folder. It works by one of ours in a folder that only we may write, which borrows what is data and nothing else:
 //!
@@ -33,7 +33,7 @@ use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 
-/// Another layout needs another number, so that folders of an older tagalong are made anew.
+/// Another layout needs another number, so that folders of an older tagalong are made again.
 const LAYOUT: &str = "3";
 /// No program is run over any file's content.
 const ATTRIBUTES: &str = "* -filter\n";
@@ -43,7 +43,7 @@ const ATTRIBUTES: &str = "* -filter\n";
 pub(super) struct Own {
     /// The git folder.
     pub(super) git: PathBuf,
-    /// Our own files. Whoever holds the dataset's lock may write them.
+    /// Our own files. Anybody who holds the dataset's lock may write them.
     pub(super) scratch: PathBuf,
     /// Whether the checkout keeps its refs in tables.
     pub(super) is_reftable: bool,

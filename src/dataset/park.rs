@@ -17,7 +17,7 @@ pub(super) const PUBLISHED: &str = "refs/tagalong/published/";
 pub(super) const KEPT: &str = "refs/tagalong/kept/";
 /// Published work whose branch on the remote a person has removed: kept here, shown no more.
 pub(super) const SETTLED: &str = "refs/tagalong/settled/";
-/// So many files of what is kept are shown.
+/// This many files of what is kept are shown.
 const SHOWN_FILES: usize = 8;
 /// How many names are tried when others park in the same second.
 const NAMES: i64 = 60;

@@ -1,4 +1,4 @@
-//! Where a dataset stands on this host: its folder, and tagalong's own beside it for the lock, new clones and what was set aside.
+//! Where a dataset stands on this host: its folder, and tagalong's own beside it for the lock, new clones and what was moved aside.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::dataset::beneath::plain_folder;
 
 /// Our own folder's name inside a dataset's folder.
 pub(super) const INSIDE: &str = ".tagalong";
-/// In our own folder: what was set aside.
+/// In our own folder: what was moved aside.
 pub(super) const ASIDE: &str = "aside";
 
 /// The places of one dataset.
@@ -58,7 +58,7 @@ impl Place {
         Ok(Self { dir, side, inside })
     }
 
-    /// Takes the dataset's lock, waiting at most `patience` for whoever has it.
+    /// Takes the dataset's lock, waiting at most `patience` for anybody who has it.
     pub(super) async fn take_lock(&self, patience: Duration) -> Result<HostLock, DatasetError> {
         let path = self.side.join("lock");
         // By way of the open folder, which others may have swapped for a link by now.
@@ -104,7 +104,7 @@ impl Place {
         Ok(paths)
     }
 
-    /// A new folder's path for what is set aside.
+    /// A new folder's path for what is moved aside.
     fn aside(&self, what: &str) -> Result<PathBuf, DatasetError> {
         let asides = self.side.join(ASIDE);
         plain_folder(&asides).map_err(|error| DatasetError::File(asides.clone(), error))?;
@@ -154,7 +154,7 @@ impl Place {
     }
 
     /// Puts a whole new clone into its place, which must be empty. The git folder comes last: cut off before, what is there is
-    /// no repository and is set aside by the next start.
+    /// no repository and is moved aside by the next start.
     pub(super) fn install(&self, clone: &Path) -> Result<(), DatasetError> {
         let error = |error| DatasetError::File(self.dir.clone(), error);
         if !self.inside {
@@ -179,7 +179,7 @@ impl Place {
         Ok(())
     }
 
-    /// Every folder that was set aside, oldest first.
+    /// Every folder that was moved aside, oldest first.
     pub(super) fn asides(&self) -> Vec<PathBuf> {
         let mut all: Vec<PathBuf> =
             std::fs::read_dir(self.side.join(ASIDE)).into_iter().flatten().flatten().map(|entry| entry.path()).collect();

@@ -130,7 +130,7 @@ impl Dataset {
     }
 
     /// Removes worktrees that the symlink left longer ago than the grace, except those of `needed`. One in which somebody has
-    /// edited is set aside instead. Gives how many went.
+    /// edited is moved aside instead. Gives how many went.
     ///
     /// # Errors
     /// When the repository cannot be worked with.

@@ -204,7 +204,7 @@ impl Repo {
         let (answer, name) = if is_out { self.publish(&name, work, cancel).await? } else { (Pushed::Done, name) };
         match answer {
             Pushed::Done | Pushed::Moved => {}
-            // The remote will not have it now: it stays on the local ref, and readers get the remote's data all the same.
+            // The remote will not have it now: it stays on the local ref, and readers get the remote's data nevertheless.
             Pushed::Refused(why) => {
                 story.why =
                     Some(format!("the remote refused conflicts/{name}, which stays on this host until the remote accepts it: {why}"));

@@ -1,4 +1,4 @@
-//! When a push that the remote has refused is tried again. Every push of a branch goes through here, whoever asks for it, and the
+//! When a push that the remote has refused is tried again. Every push of a branch goes through here, no matter who asks for it, and the
 //! answer survives a restart: calls, a timer, a new commit and an app that restarts in a loop are no reason to ask the remote
 //! again. Another address or credential is.
 

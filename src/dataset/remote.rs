@@ -282,7 +282,7 @@ pub(super) fn is_damage(err: &str) -> bool {
     !err.contains("Could not read from remote") && !err.contains("No space left") && WORDS.iter().any(|word| err.contains(word))
 }
 
-/// What git says of a push whose lease did not hold.
+/// What git says of a push whose lease failed.
 const MOVED: &[&str] = &["stale info", "fetch first", "non-fast-forward", "needs force"];
 /// What a remote says while somebody else writes the same ref.
 const BUSY: &[&str] = &["failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", "reference already locked"];

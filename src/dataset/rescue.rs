@@ -22,11 +22,11 @@ use crate::model::Commit;
 
 /// Where work is fetched to before it has its place.
 const LATE: &str = "refs/tagalong/rescued";
-/// So long a git that was at work when its folder was set aside is waited for.
+/// This long a git that was at work when its folder was moved aside is waited for.
 const WRITING: Duration = Duration::from_secs(3);
 const WRITING_POLL: Duration = Duration::from_millis(20);
 
-/// So many traces of the remote are taken along from a damaged repository.
+/// This many traces of the remote are taken along from a damaged repository.
 const MOST_TRACES: usize = 64;
 
 impl Repo {

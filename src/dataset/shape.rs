@@ -1,5 +1,5 @@
 //! What a checkout's git folder is made of, before git is let near it: plain files and folders. A link leads out of it, a pipe
-//! holds up whoever opens it, a device is worse.
+//! holds up anybody who opens it, a device is worse.
 
 use std::ffi::OsString;
 use std::fs::FileType;

@@ -136,7 +136,7 @@ impl Repo {
             names.extend(one.prefixes.iter().map(|prefix| format!("{prefix}{}", self.settings.branch)));
         }
         if !self.is_remote_known() {
-            // Those of another address are none of ours before anything was followed.
+            // Those of another address are not ours before anything was followed.
             let others = self.configured(cancel).await.iter().filter(|one| one.whose == Whose::Others);
             for prefix in others.flat_map(|one| &one.prefixes) {
                 names.remove(&format!("{prefix}{}", self.settings.branch));

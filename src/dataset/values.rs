@@ -14,7 +14,7 @@ pub struct Ready {
     pub healed: Vec<String>,
     /// The names of what was parked.
     pub parked: Vec<String>,
-    /// Folders that were set aside and that a person should look at.
+    /// Folders that were moved aside and that a person should look at.
     pub aside: Vec<PathBuf>,
 }
 
@@ -54,7 +54,7 @@ pub struct Status {
     pub kept: Vec<Kept>,
     /// Links of what is published that lead out of it.
     pub outward: Vec<String>,
-    /// Folders that were set aside.
+    /// Folders that were moved aside.
     pub aside: Vec<PathBuf>,
 }
 
@@ -71,7 +71,7 @@ pub struct Kept {
     pub more: u64,
 }
 
-/// Work that did not fit and waits for a person.
+/// Work that did not fit and waits for an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parked {
     /// Its branch on the remote, `conflicts/…`.

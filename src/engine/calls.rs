@@ -6,22 +6,20 @@
 //! * A call that ends with an error has changed nothing, unless its words here say what may have changed.
 //! * Whatever is not named by a pin (a database, a worker, its volumes) has the same life before and after every call.
 //! * What is *observed* is shown and waited for; what decides an outcome is a look of its own.
+//! * Without leave ([`Engine::acting_for`]) nothing is changed.
 //! * A call ends soon after its `cancel`, and then nothing that it started runs any more.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use process::Cancel;
 use process::Command;
+use process::Ended;
 use process::Stream;
 
-use crate::config::Stack;
 use crate::engine::compose::Compose;
-use crate::engine::compose::Daemon;
 use crate::engine::compose::Forgotten;
 use crate::engine::compose::HookPlace;
 use crate::engine::compose::LocalImage;
@@ -43,42 +41,6 @@ pub enum Engine {
     Compose(Compose),
 }
 
-/// Making one.
-impl Engine {
-    /// The engine of `stack`, on `daemon` where it needs one. Nothing is asked yet, no lock is held, and nothing is waited for.
-    #[must_use]
-    pub fn new(daemon: &Daemon, stack: &Stack) -> Self {
-        match stack {
-            Stack::Compose(stack) => Self::Compose(Compose::new(daemon, stack.clone())),
-        }
-    }
-
-    /// The same, whose programs hold `lock`, the host lock's file: one that outlives us still holds it.
-    #[must_use]
-    pub fn locked(self, lock: Arc<File>) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.locked(lock)),
-        }
-    }
-
-    /// The same, which waits at most the configured time for an engine that does not answer, and says so by `tell`. As long as it
-    /// lives, what happens on the host is listened to, and an outage is noticed, however short.
-    #[must_use]
-    pub fn patient(self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.patient(tell)),
-        }
-    }
-
-    /// The same, which waits for nothing.
-    #[must_use]
-    pub fn impatient(&self) -> Self {
-        match self {
-            Self::Compose(compose) => Self::Compose(compose.impatient()),
-        }
-    }
-}
-
 /// Whether it is there.
 impl Engine {
     /// Waits until the engine answers; at once where it does, or where it is not patient.
@@ -92,7 +54,7 @@ impl Engine {
         }
     }
 
-    /// How many outages were seen so far; compare it by [`Engine::was_away`].
+    /// How many outages were seen so far; pass it to [`Engine::was_away`].
     #[must_use]
     pub fn outages(&self) -> u32 {
         match self {
@@ -100,14 +62,14 @@ impl Engine {
         }
     }
 
-    /// Whether the engine was away at a time after `since`, or is away now. One that was waited for in vain counts no more.
+    /// Whether the engine was away at a time after `since`, or is away now. One that was waited for without success counts no more.
     pub async fn was_away(&self, since: u32) -> bool {
         match self {
             Self::Compose(compose) => compose.was_away(since).await,
         }
     }
 
-    /// Who answers: platform, version, where images are kept.
+    /// Platform and version of the engine, and where images are kept.
     ///
     /// # Errors
     /// [`EngineError::Daemon`] when nobody does.
@@ -130,7 +92,7 @@ impl Engine {
 
 /// The stack and its pin.
 impl Engine {
-    /// What the stack is and how it can be pinned, proven; nothing is changed. `key` is what secrets in
+    /// Resolves the stack and proves how it can be pinned; nothing is changed. `key` is what secrets in
     /// [`Resolved::config_with`] are fingerprinted with.
     ///
     /// # Errors
@@ -152,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// What is pinned at present, in the stack's order of pins.
+    /// The current pins, in the stack's order.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -162,7 +124,7 @@ impl Engine {
         }
     }
 
-    /// Everything that a pin can change, exactly as it is.
+    /// The exact content of everything that a pin can change.
     ///
     /// # Errors
     /// When it is there and cannot be read.
@@ -193,7 +155,7 @@ impl Engine {
         }
     }
 
-    /// Brings back what [`Engine::snapshot`] saw, whatever stands there now.
+    /// Restores what [`Engine::snapshot`] saw, no matter what is there now.
     ///
     /// # Errors
     /// When something cannot be written; what came before it is as it was.
@@ -216,7 +178,7 @@ impl Engine {
 
 /// Images.
 impl Engine {
-    /// The image that `name` (a reference or an id) names where the stack runs; none where it is not there.
+    /// The image called `name` (a reference or an id) where the stack runs; none if it is not there.
     ///
     /// # Errors
     /// When the engine does not answer.
@@ -236,8 +198,8 @@ impl Engine {
         }
     }
 
-    /// Afterwards the content of `reference` is there, by its digest. `credentials` is a folder with the login to use, where the
-    /// host's own is not meant.
+    /// Afterwards the content of `reference` is there, by its digest. `credentials` is a folder with the login to use instead of the
+    /// host's own.
     ///
     /// # Errors
     /// When it is not there afterwards: the registry's words.
@@ -318,7 +280,7 @@ impl Engine {
     }
 }
 
-/// What runs.
+/// The running containers.
 impl Engine {
     /// Afterwards what is pinned is up, or the error says why it is not. Nothing is pulled. Only what uses a pin (and what lives
     /// in it) is touched, after the dependencies of theirs that do not run; where nothing of it was there, the whole stack is
@@ -390,6 +352,16 @@ impl Engine {
     ) -> Result<Command, EngineError> {
         match self {
             Self::Compose(compose) => compose.hook(resolved, place, argv, env, deadline).await,
+        }
+    }
+
+    /// Runs the command of a hook to its end.
+    ///
+    /// # Errors
+    /// When nothing more may be done on the host; nothing was started then.
+    pub async fn run_hook(&self, command: &Command, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Result<Ended, EngineError> {
+        match self {
+            Self::Compose(compose) => compose.run_hook(command, cancel, each).await,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use process::Ended;
 
+use crate::store::StoreError;
+
 /// Why the engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -34,6 +36,12 @@ pub enum EngineError {
         /// What was being done.
         what: String,
     },
+    /// It was made for looking only.
+    #[error("nothing is changed by an engine that only looks")]
+    LooksOnly,
+    /// The run may not act on the host any more, or whether it may cannot be found out.
+    #[error("nothing more is done on the host: {0}")]
+    NoLeave(#[from] StoreError),
     /// It took too long.
     #[error("{what} did not finish within {} s", limit.as_secs())]
     Deadline {

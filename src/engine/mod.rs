@@ -6,6 +6,8 @@ mod calls;
 mod compose;
 mod container;
 mod error;
+mod made;
+mod right;
 
 pub use calls::Engine;
 pub use compose::{

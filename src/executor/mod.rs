@@ -17,9 +17,6 @@ use crate::model::Outcome;
 
 pub use here::Here;
 
-/// How long a running deployment is this executor's without a sign of life, ms.
-pub const LEASE_MS: i64 = 60_000;
-
 /// A place where orders are carried out.
 #[derive(Debug)]
 pub enum Executor {
@@ -36,7 +33,7 @@ impl Executor {
         }
     }
 
-    /// Carries an order out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told; none:
+    /// Carries an order out, or finishes what an earlier process left of it. When this returns, its outcome is stored and told; none:
     /// it could not be, and the next round takes it up.
     pub async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
         match self {

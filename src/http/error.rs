@@ -1,4 +1,4 @@
-//! From what went wrong to a status: the only place that does it.
+//! Maps errors to statuses: the only place that does it.
 
 use actix_web::HttpResponse;
 use actix_web::HttpResponseBuilder;
@@ -27,18 +27,18 @@ impl ApiError {
         Self { status, code, detail: detail.into(), retry_after_s: None }
     }
 
-    /// The one answer to every call without a proof that holds: it says nothing of what was wrong.
+    /// The one answer to every failed authentication: it does not say what was wrong.
     #[must_use]
     pub(super) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication failed: check the secret and the clock.")
     }
 
-    /// Proven, but not allowed.
+    /// Authenticated, but not allowed.
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
-    /// The body does not read.
+    /// The body is not valid.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
@@ -48,7 +48,7 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
-    /// The state of things does not allow it.
+    /// The current state does not allow it.
     pub(super) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
     }

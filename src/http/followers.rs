@@ -1,4 +1,4 @@
-//! Who follows journals now. One caller may have every place while nobody else wants one; when all are taken, whoever has two
+//! Who follows journals now. One caller may have every place while nobody else wants one; when all are taken, anybody who has two
 //! more than the caller that comes gives up the oldest. A follower that is let go comes again behind the last line that it has.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The HTTP contract: actix and statuses, and nobody else knows of them.
+//! The HTTP interface: only this module knows actix and statuses.
 
 pub mod auth;
 mod connection;
@@ -42,9 +42,9 @@ pub struct Shared {
     pub store: Store,
     /// The followers of journals.
     pub hub: Hub,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// The work.
+    /// Orders and deployments.
     pub deployer: Arc<Deployer>,
     /// The datasets.
     pub reloader: Arc<Reloader>,

@@ -263,7 +263,7 @@ mod tests {
         let last = pages.piece(before(39), Form::Events).unwrap();
         assert!(last.bytes.len() <= PIECE_BYTES && last.through == before(39) + 2, "{}", last.through);
         assert_eq!(all(&mut pages, before(39), Form::Text).len(), 64);
-        // Whoever comes while all is taken has one page of its own.
+        // Anybody who comes while all is taken has one page of its own.
         let mut other = Pages::new(Arc::clone(&of_all));
         other.keep(0, &lines(1..=128, 4000));
         assert_eq!(other.by_number.len(), 1);

@@ -66,7 +66,7 @@ struct Journal {
     id: DeploymentId,
     shared: web::Data<Shared>,
     pages: Mutex<Pages>,
-    /// Held by whoever reads what is not kept any more, so that the others find it.
+    /// Held by anybody who reads what is not kept any more, so that the others find it.
     reading: tokio::sync::Mutex<()>,
     seen: watch::Sender<Seen>,
 }
@@ -105,7 +105,7 @@ impl Reader {
         self.journal.seen.subscribe()
     }
 
-    /// How far the journal is stored by now, for whoever does not wait for more.
+    /// How far the journal is stored by now, for anybody who does not wait for more.
     ///
     /// # Errors
     /// When the database does not answer.

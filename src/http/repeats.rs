@@ -54,7 +54,7 @@ pub(super) async fn once(
         Turn::Another(answer) => answer,
         Turn::Mine(tell, answer) => {
             let shared = shared.clone();
-            // Whoever asked may go away meanwhile; whoever asks again is told all the same.
+            // Anybody who asked may go away meanwhile; anybody who asks again is told nevertheless.
             tokio::spawn(async move { tell.send_replace(Some(first(&shared, &delivery, work).await)) });
             answer
         }

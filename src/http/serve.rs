@@ -94,7 +94,7 @@ impl Listening {
 /// Binds everything that `config` names, first; then serves, with as many connections as `capacity` says.
 ///
 /// # Errors
-/// When an address or the socket cannot be bound, or the TLS files do not read; the text names which.
+/// When an address or the socket cannot be bound, or the TLS files cannot be read; the text names which.
 pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared>) -> std::io::Result<Listening> {
     let listeners = config.listen.iter().map(bind).collect::<std::io::Result<Vec<_>>>()?;
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
@@ -175,7 +175,7 @@ fn bind(address: &SocketAddr) -> std::io::Result<TcpListener> {
     })?;
     rustix::net::sockopt::set_socket_recv_buffer_size(&listener, RECEIVE_BYTES)?;
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BYTES)?;
-    // The library's own 128 overflow in a burst, and whoever comes then waits a second for the next try.
+    // The library's own 128 overflow in a burst, and anybody who comes then waits a second for the next try.
     rustix::net::listen(&listener, WAITING_CONNECTIONS)?;
     Ok(listener)
 }

@@ -1,4 +1,4 @@
-//! The journal: lines of a deployment and its runs, stored in batches and told to whoever follows.
+//! The journal: lines of a deployment and its runs, stored in batches and told to anybody who follows.
 //!
 //! A line is first stored and then told, so a follower reads everything from the store and nothing can be missed.
 
@@ -202,7 +202,8 @@ async fn write(store: Store, hub: Hub, fence: Fence, mut lines: mpsc::UnboundedR
             if matches!(error, StoreError::Fenced) {
                 return;
             }
-            if stuck.is_none() {
+            // Where somebody holds this very row, every other journal can be written.
+            if stuck.is_none() && !error.is_held() {
                 tracing::error!(deployment = %fence.id, %error, "journal lines could not be stored");
                 stuck = Some(Stuck::of(&hub));
             }

@@ -1,4 +1,4 @@
-//! Adoption: what runs is looked at and recorded, and nothing is changed.
+//! Adoption: the running release is checked and recorded as verified; nothing is changed.
 
 use crate::engine::Container;
 use crate::engine::Resolved;
@@ -18,7 +18,7 @@ use crate::model::Outcome;
 use crate::model::Repository;
 use crate::model::Step;
 
-/// What runs is smoked and recorded; nothing is changed.
+/// Checks the running release and records it as verified; nothing is changed.
 pub(super) async fn adopt(site: &mut Site<'_>) -> Result<Outcome, Stop> {
     site.begin(Step::Preflight, "what runs now").await?;
     let resolved = stack::resolve(site).await?;

@@ -14,7 +14,7 @@ use crate::model::Outcome;
 use crate::model::Step;
 use crate::store::Facts;
 
-/// Brings up what is pinned and looks at it; when this returns well, it is verified and recorded as such. Its step up has begun.
+/// Starts the pinned release and checks it; when this succeeds, the release is verified and recorded as such. Its step `up` has begun.
 pub(super) async fn bring_up(site: &mut Site<'_>, pinned: &Pinned) -> Result<Outcome, Stop> {
     let leg = pinned.leg();
     let mut warnings = Vec::from_iter(serve(site, &leg).await?);

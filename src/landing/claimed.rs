@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::Service;
 use crate::model::Guard;
 use crate::store::Deployment;
+use crate::store::RunLease;
 
 /// An order whose turn it is, and which is this executor's now.
 #[derive(Debug)]
@@ -13,9 +14,11 @@ pub struct Claimed {
     pub deployment: Deployment,
     /// Its service, as it is configured now.
     pub service: Arc<Service>,
-    /// Whether an earlier life began it already.
+    /// Its right to act on the host.
+    pub lease: RunLease,
+    /// Whether tagalong had begun it before its last restart.
     pub recovered: bool,
-    /// What speaks against it at its turn: it ends refused then, unless it has changed the host already.
+    /// Why a guard refuses it now that its turn has come: then it ends `refused`, unless it has already changed the host.
     pub objection: Option<Objection>,
 }
 

@@ -18,13 +18,13 @@ use crate::landing::site::Site;
 use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 
-/// How often it is judged how containers stand.
+/// How often the state of the containers is judged.
 const LOOK: Duration = Duration::from_millis(200);
-/// How old what is observed may be while it is waited for: so late an event is noticed that never came.
+/// How old an observation may be while waiting: a missing event of Docker is noticed after this time.
 const UNHEARD: Duration = Duration::from_secs(3);
 /// How often the journal says what is still missing.
 const SAY: Duration = Duration::from_secs(4);
-/// A container that Docker has started again so often does not become good by itself.
+/// A container that Docker has restarted this often does not become healthy by itself.
 const RESTARTS: u64 = 2;
 
 /// How one container stands.
@@ -33,7 +33,7 @@ enum Standing {
     Good,
     /// Not yet, and what it waits for.
     Waiting(String),
-    /// It will not become good.
+    /// It will not become healthy.
     Bad(String),
 }
 
@@ -84,9 +84,9 @@ async fn wait_until_good(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop>
 
 /// What follows from how the containers stand.
 enum Verdict {
-    /// So many, which are all, are good; or one will not become so.
+    /// All of them, this many, are healthy; or one will never be.
     Decided(Result<usize, Fault>),
-    /// For what it is waited.
+    /// What is still missing.
     Waiting(Vec<String>),
 }
 
@@ -122,7 +122,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// What is still waited for; empty when all are good.
+    /// What is still missing; empty when all are healthy.
     fn still_waited_for(&mut self, mine: &[&Container]) -> Result<Vec<String>, Fault> {
         let active = self.leg.resolved.touched().into_iter();
         let missing = active.filter(|name| !mine.iter().any(|one| one.service == *name));

@@ -86,7 +86,10 @@ async fn run(site: &mut Site<'_>, hook: &Hook, images: &[ImageRef], resolved: &R
         Err(error) => return Ended::NotStarted(error.to_string()),
     };
     let journal = &mut site.record.journal;
-    process::run(&command, &site.cancel, |_, line| journal.output(line)).await
+    match site.engine.run_hook(&command, &site.cancel, |_, line| journal.output(line)).await {
+        Ok(ended) => ended,
+        Err(error) => Ended::NotStarted(error.to_string()),
+    }
 }
 
 /// What a hook is told.

@@ -1,4 +1,4 @@
-//! The lock of a stack's folder: one run at a time, whoever carries it out.
+//! The lock of a stack's folder: one run at a time, no matter who carries it out.
 //!
 //! What tagalong itself holds it for is an order that ends by itself, so it is waited for. What a stranger holds it for nobody can
 //! know: the journal names him, and he is waited for as long as an order may wait at all.
@@ -17,21 +17,21 @@ use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::State;
 
-/// How long it is tried at a time; in between it is looked at who holds it, and whether the order is still wanted.
+/// How long one attempt lasts; between attempts, tagalong checks who holds the lock and whether the order was cancelled.
 const BOUT: Duration = Duration::from_secs(1);
-/// How often the journal says that it is still waited for.
+/// How often the journal says that the deployment is still waiting for the lock.
 const SAY: Duration = Duration::from_secs(30);
 /// How long until a lock file that cannot be opened is tried again; it becomes twice as long each time, up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-/// What a run that does not get the lock leaves undone.
+/// What remains unfinished if a run does not get the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stake {
-    /// Nothing: it has changed nothing.
+    /// Nothing: the run has changed nothing.
     Nothing,
-    /// A change of this very order, which has to be finished or brought back.
+    /// A change by this order, which must be finished or undone.
     Own,
-    /// A change that somebody else left half-way for this order.
+    /// A change by a deployment that this order stopped.
     PreEmpted,
 }
 
@@ -59,6 +59,18 @@ pub(super) async fn take(site: &mut Site<'_>, stake: Stake) -> Result<HostLock, 
                 wait.say(site, &format!("{error} The rollback of what was changed waits for the lock, for at most {}", bound(site)));
                 wait.rest().await;
             }
+            LockError::Taken(..) if site.lease.is_taken_over() => {
+                match HostLock::take_from_stopped(&dir, site.record.id().as_str()).await {
+                    Ok(Some(lock)) => {
+                        site.record
+                            .journal
+                            .warning("the server that carried this out is stopped; its programs were ended, and its lock was replaced");
+                        return Ok(lock);
+                    }
+                    Ok(None) => wait.say(site, &format!("{error} It is waited for, at most {}", bound(site))),
+                    Err(error) => return Err(Fault::Lock(error).into()),
+                }
+            }
             LockError::Taken(..) if is_ours(site, &dir).await => {
                 wait.say(site, &format!("{} is still locked by another order; waiting for it", dir.display()));
                 continue;
@@ -78,7 +90,7 @@ fn bound(site: &Site<'_>) -> String {
     format!("{} s (max_wait_s)", site.service.max_wait.as_secs())
 }
 
-/// How long it has been waited, and what was said of it.
+/// How long the run has been waiting, and what the journal says about it.
 struct Wait {
     began: Instant,
     /// The last words of it, and when.
@@ -108,15 +120,15 @@ async fn may_go(site: &Site<'_>, stake: Stake) -> Result<bool, Stop> {
     Ok(stake == Stake::Nothing || matches!(site.record.cancelled_by().await?, CancelledBy::Rollback(_)))
 }
 
-/// Whether a tagalong that lives holds the lock for an order that is in the record.
+/// Whether a running tagalong holds the lock for an order of this database.
 async fn is_ours(site: &Site<'_>, dir: &Path) -> bool {
     let Some(id) = process::work_under_way(dir).and_then(|work| DeploymentId::parse(&work).ok()) else { return false };
     // A server over a copy of the data folder may be at this very order, and is a stranger.
     id != *site.record.id() && site.record.state_of(&id).await.is_some()
 }
 
-/// Ends what an earlier life of this order left running: it holds the lock by the descriptor that it inherited, and is found by
-/// it.
+/// Stops the programs that tagalong left running for this order before its last restart: they inherited the lock's descriptor and
+/// are found by it.
 pub(super) async fn end_left_behind(site: &mut Site<'_>) {
     let ended = process::end_left_behind(site.service.stack.dir(), site.record.id().as_str()).await;
     let left = match ended {
@@ -127,8 +139,8 @@ pub(super) async fn end_left_behind(site: &mut Site<'_>) {
     site.record.journal.warning(format!("tagalong was stopped during this deployment; continuing{left}"));
 }
 
-/// Tagalong may have been ended just after it had stored an outcome, with a program of that deployment still running. No
-/// recovery comes for one that has ended, so whoever wants the lock next ends what is left.
+/// tagalong may have been killed just after it stored an outcome, with a program of that deployment still running. A deployment that
+/// has ended is not recovered, so the next one that wants the lock stops what is left.
 async fn end_leavings_of_ended(site: &Site<'_>, dir: &Path) {
     let Some(work) = process::work_left_behind(dir) else { return };
     let Ok(id) = DeploymentId::parse(&work) else { return };

@@ -33,7 +33,7 @@ impl Past {
         &self.service
     }
 
-    /// The verified releases, newest first; one that does not read stands in its place as its fault.
+    /// The verified releases, newest first; one that cannot be read is represented by its error.
     pub(super) async fn verified(&self) -> Result<Vec<Result<Deployment, StoreError>>, StoreError> {
         self.store.verified(&self.service).await
     }
@@ -43,7 +43,7 @@ impl Past {
         self.store.last_verified(&self.service, most as i64).await
     }
 
-    /// What waits or is carried out, and what does not read and may be either.
+    /// Waiting and running deployments, and those that cannot be read and may be either.
     pub(super) async fn unfinished(&self) -> Result<Listed, StoreError> {
         self.store.unfinished(&self.service).await
     }

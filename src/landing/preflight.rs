@@ -32,7 +32,7 @@ pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<
     Ok(Ground { resolved, ran_before: Some(ran_before), baseline })
 }
 
-/// A look while Docker was away says nothing of the release that ran, so it is done again.
+/// A check while Docker was unavailable says nothing about the running release, so it is repeated.
 async fn look_at_the_page(site: &mut Site<'_>, tag: Option<String>) -> Result<Option<Report>, Stop> {
     let outages = site.engine.outages();
     let baseline = smoke_step::look_before(site, tag.clone()).await;

@@ -1,4 +1,4 @@
-//! Images come to the host while the old release serves.
+//! Images are pulled while the old release is still serving.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -36,7 +36,7 @@ pub(super) async fn pull(site: &mut Site<'_>, release: &Release, ground: &Ground
     Ok(())
 }
 
-/// For the undo: verified images are kept on the host, and one that somebody removed by force all the same is asked for
+/// For the undo: verified images are kept on the host, and one that somebody removed by force nevertheless is asked for
 /// at the registry.
 pub(super) async fn fetch_if_gone(site: &mut Site<'_>, images: &[ImageRef]) -> Result<(), Stop> {
     let limit = site.service.deadlines.pull;

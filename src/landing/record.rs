@@ -35,7 +35,7 @@ pub struct Books {
     pub store: Store,
     /// Who follows a journal.
     pub hub: Hub,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -75,7 +75,13 @@ impl Record {
         let (ended, began) = std::mem::replace(&mut self.at, (step, Instant::now()));
         self.books.metrics.step(ended, began.elapsed());
         self.journal.step(step, title);
-        self.books.store.advance(&self.fence, step, facts).await
+        // Whoever holds the row lets go of it sooner or later; a run that waits for too long loses its lease.
+        loop {
+            match self.books.store.advance(&self.fence, step, facts).await {
+                Err(error) if error.is_held() => tracing::warn!(deployment = %self.fence.id, %error, "a step waits for its row"),
+                done => return done,
+            }
+        }
     }
 
     /// Stores what a look at the page has found.

@@ -41,7 +41,7 @@ pub(super) struct Ground {
     pub(super) baseline: Option<Report>,
 }
 
-/// A change of the host, as the record has it: whoever has one can undo it.
+/// A change of the host, as the record has it: anybody who has one can undo it.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     /// What was pinned.

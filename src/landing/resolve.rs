@@ -1,4 +1,4 @@
-//! Which content a tag is, and whether the host has room for it.
+//! Resolves a tag to a digest, and checks that the host has room for the image.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ use crate::registry::Resolved;
 /// The label by which an image says that it must not be rolled back past.
 const BARRIER: &str = "tagalong.no-rollback-past";
 
-/// Which content the tag is, at the registry; a rollback knows it from the record, which has `recorded` of this release.
+/// Resolves the tag to a digest at the registry; a rollback takes it from the record, which has `recorded` of this release.
 pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Release, Stop> {
     site.begin(Step::Resolve, "resolve the tag to a digest").await?;
     if site.order.kind == OrderKind::Rollback && !recorded.images.is_empty() {

@@ -1,4 +1,4 @@
-//! After a restart: what an earlier life was at is finished or undone.
+//! After a restart of tagalong: what it was doing before is finished or undone.
 
 use crate::landing::bring_up;
 use crate::landing::pin;
@@ -14,7 +14,7 @@ use crate::model::Outcome;
 use crate::model::Step;
 use crate::store::Deployment;
 
-/// What an earlier life left behind the pin.
+/// A deployment that was interrupted after its pin.
 pub(super) struct Left {
     pub(super) change: Change,
     /// The step that it was at.
@@ -26,7 +26,7 @@ pub(super) struct Left {
 }
 
 impl Left {
-    /// What the record has of it; none: nothing was changed, and the story begins anew.
+    /// What the record has of it; none: nothing was changed, and the story starts again.
     pub(super) fn recorded(deployment: &Deployment) -> Option<Self> {
         let step = deployment.step.filter(|step| step.changes_the_host() && deployment.order.kind != OrderKind::Adopt)?;
         let resolved = deployment.resolved.clone();
@@ -35,8 +35,7 @@ impl Left {
     }
 }
 
-/// Goes on where the earlier life was: it finishes what it can, and undoes it when it does not hold; an undo is taken up as an
-/// undo.
+/// Continues where tagalong was interrupted: finishes the deployment, or undoes it if the release fails; an undo is continued as an undo.
 pub(super) async fn go_on(site: &mut Site<'_>, left: Left) -> Result<Outcome, Stop> {
     if left.step.is_undo() {
         let why = left.undo_why.unwrap_or_else(|| "the new release failed".to_owned());

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use process::Cancel;
 
 use crate::config::Service;
+use crate::engine::Engine;
 use crate::engine::EngineError;
 use crate::engine::Forgotten;
 use crate::landing::host::Host;
@@ -31,8 +32,8 @@ pub(super) async fn keep(site: &mut Site<'_>, images: &[ImageRef]) -> Vec<String
 
 /// Removes images of `service` that are neither among its last verified ones nor needed by another service or by an order that has
 /// not ended. It holds no lock: the next order may be carried out meanwhile, so what is needed is asked again before each removal.
-pub(super) async fn retain(host: &Host, past: &Past, service: &Service) {
-    if let Err(error) = remove_old(host, past, service).await {
+pub(super) async fn retain(host: &Host, past: &Past, service: &Service, engine: &Engine) {
+    if let Err(error) = remove_old(host, past, service, engine).await {
         tracing::warn!(service = %service.name, %error, "old images were not removed; the next release tries again");
     }
 }
@@ -46,14 +47,12 @@ enum Kept {
     Engine(#[from] EngineError),
 }
 
-async fn remove_old(host: &Host, past: &Past, service: &Service) -> Result<(), Kept> {
+async fn remove_old(host: &Host, past: &Past, service: &Service, engine: &Engine) -> Result<(), Kept> {
     let mut old = no_longer_needed(host, past, service).await?;
     host.tidied.recall(&service.name, &mut old);
     if old.is_empty() {
         return Ok(());
     }
-    // One that waits for nothing: whoever lands next asks Docker himself.
-    let engine = host.engine(service);
     let left = engine.left_of(&service.name, &old, &Cancel::default()).await?;
     host.tidied.remember(&service.name, old.iter().filter(|image| !left.contains(image)));
     for image in left {

@@ -34,13 +34,13 @@ use crate::model::Outcome;
 use crate::model::Step;
 use crate::store::StoreError;
 
-/// How often an order is begun from its beginning.
+/// How often an order is started from the beginning.
 const MOST_ATTEMPTS: i64 = 3;
 
-/// Carries an order out, or finishes what an earlier life left of it. When this returns, its outcome is stored and told; none:
-/// this run must not or cannot say how it ended, and the next round takes it up.
+/// Carries out an order, or finishes one that was interrupted by a restart. When this returns, its outcome is stored and announced;
+/// none: this run must not or cannot store an outcome, and the next round continues it.
 pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record, cancel: Cancel) -> Option<Outcome> {
-    let Claimed { deployment, service, recovered, objection } = claimed;
+    let Claimed { deployment, service, lease, recovered, objection } = claimed;
     if deployment.cancel_by.is_some() {
         cancel.cancel();
     }
@@ -49,11 +49,12 @@ pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record,
         Some(left) => Entry::Behind(Box::new(left)),
         None => Entry::Anew(Anew { recovered, attempts: deployment.attempts, objection, recorded: Release::recorded(&deployment) }),
     };
-    let mut site = Site { host, service, order: deployment.order, engine, record, cancel, watched: None };
+    let engine = engine.acting_for(lease.clone());
+    let mut site = Site { host, service, order: deployment.order, engine, lease, record, cancel, watched: None };
     if recovered {
         lock::end_left_behind(&mut site).await;
     }
-    // What a run keeps in mind is large, and whoever waits for it need not be.
+    // The future of a run is large; boxing it keeps the callers' futures small.
     let (ended, lock) = Box::pin(enter(&mut site, entry)).await;
     let outcome = ended
         .map_err(
@@ -63,11 +64,11 @@ pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record,
     end(site, &outcome, lock).await.then_some(outcome)
 }
 
-/// Where a run enters the story.
+/// Where a run starts.
 enum Entry {
-    /// At its beginning: nothing is changed yet.
+    /// At the beginning: nothing was changed yet.
     Anew(Anew),
-    /// Behind the pin, where an earlier life was.
+    /// After the pin, where an earlier run was interrupted.
     Behind(Box<Left>),
 }
 
@@ -92,7 +93,7 @@ async fn enter(site: &mut Site<'_>, entry: Entry) -> (Result<Outcome, StoreError
     };
     let voice = site.record.journal.voice();
     site.engine = site.engine.clone().locked(lock.file()).patient(move |line| voice.warning(line));
-    // What a story keeps in mind is large, and whoever waits for it need not be.
+    // The future of the story is large; boxing it keeps the callers' futures small.
     let told = match entry {
         Entry::Anew(anew) => Box::pin(story(site, anew)).await,
         Entry::Behind(left) => Box::pin(restart::go_on(site, *left)).await,
@@ -178,7 +179,7 @@ async fn without_lock(site: &mut Site<'_>, stake: Stake, stop: Stop) -> Result<O
 /// more. Returns whether this run
 /// could say how it ended.
 async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool {
-    let Site { host, service, engine, mut record, watched, .. } = site;
+    let Site { host, service, engine, lease, mut record, watched, .. } = site;
     if let Some(away) = watched.and_then(|watched| watched.seen()) {
         record.tell_away(away).await;
     }
@@ -187,7 +188,9 @@ async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool 
     drop(engine);
     drop(lock);
     if matches!(outcome, Outcome::Live { .. }) {
-        retain::retain(host, &past, &service).await;
+        // One without the lock that waits for nothing: whoever is next asks Docker himself.
+        let engine = host.engine(&service).acting_for(lease);
+        retain::retain(host, &past, &service, &engine).await;
     }
     true
 }

@@ -15,13 +15,16 @@ use crate::landing::stop::Stop;
 use crate::model::Order;
 use crate::model::Step;
 use crate::store::Facts;
+use crate::store::RunLease;
 
-/// What every step has at hand.
+/// What every step needs.
 pub(super) struct Site<'a> {
     pub(super) host: &'a Host,
     pub(super) service: Arc<Service>,
     pub(super) order: Order,
+    /// Acts for this run, and for it alone.
     pub(super) engine: Engine,
+    pub(super) lease: RunLease,
     pub(super) record: Record,
     /// What stops it.
     pub(super) cancel: Cancel,

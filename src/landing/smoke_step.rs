@@ -16,11 +16,11 @@ use crate::landing::site::Site;
 use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 
-/// Looks at the running release once, so that a fault which it has already is not laid to the new one.
+/// Checks the running release once, so that an existing fault is not blamed on the new one.
 /// `tag` is the release's, where its container tells.
 pub(super) async fn look_before(site: &mut Site<'_>, tag: Option<String>) -> Option<Report> {
     let plan = site.service.smoke.clone()?.plan;
-    // It is asked as often as the new release will be: a fault that shows in some answers only would else look new.
+    // The page is requested as often as for the new release: otherwise a fault that shows only in some responses would look new.
     let once = SmokePlan { within: Duration::ZERO, certificate_within: Duration::ZERO, release: None, ..plan };
     let mut quiet = |_| {};
     let report = tokio::select! {
@@ -36,7 +36,7 @@ pub(super) async fn look_before(site: &mut Site<'_>, tag: Option<String>) -> Opt
     Some(Report { release: tag, ..report })
 }
 
-/// Looks at the page, and gives what a person should look at all the same. Without a `[smoke]` table nothing is asked, and the
+/// Checks the page, and returns a warning for the operator, if any. Without a `[smoke]` table nothing is asked, and the
 /// journal says so.
 pub(super) async fn smoke(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<String>, Stop> {
     let Some(Smoke { plan, known_findings }) = site.service.smoke.clone() else {
@@ -57,13 +57,13 @@ pub(super) async fn smoke(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<S
     }
     say_findings(site, &report);
     site.record.keep_report(step, &report).await?;
-    // What comes back had its old faults already: they are no reason to bring nothing back.
+    // A restored release had its old faults before: they are no reason not to restore it.
     judge(&report, known_findings == KnownFindings::Block && leg.way == Way::Landing)
 }
 
 /// The release that the page should show.
 fn wanted(site: &Site<'_>, leg: &Leg<'_>) -> Option<Release> {
-    // What comes back without having been verified has no tag that we know; the order's is the one that did not hold.
+    // A restored release that was never verified has no known tag; the tag of the order is the one that failed.
     let ordered = Some(&site.order).filter(|_| leg.way == Way::Landing);
     let pinned = leg.images.first().and_then(|image| image.tag.clone());
     let tag = pinned.or_else(|| ordered.and_then(|order| order.tag.clone()))?;

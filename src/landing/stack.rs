@@ -44,7 +44,7 @@ pub(super) async fn unedited(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), S
     let asked = site.engine.edited(leg.resolved, leg.images, &site.host.fingerprint_key, &site.cancel);
     let edit = match (site.within(site.service.deadlines.preflight, "docker compose", asked).await, leg.way) {
         (Ok(Ok(edit)), _) => edit,
-        // What cannot be compared must not keep the page broken.
+        // If the stack cannot be compared, that must not keep the page broken.
         (Ok(Err(_)) | Err(Stop::Fault(_)), Way::Unwinding) => None,
         (Ok(Err(error)), Way::Landing) => return Err(error.into()),
         (Err(stop), _) => return Err(stop),

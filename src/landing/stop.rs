@@ -15,7 +15,7 @@ use crate::store::StoreError;
 /// Why the story stops before its end.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// A guard says no: nothing may have been changed by then.
+    /// A guard refuses; nothing was changed yet.
     Refused(Objection),
     /// Something failed.
     Fault(Fault),
@@ -49,6 +49,7 @@ impl From<EngineError> for Stop {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Cancelled { .. } => Self::Cancelled,
+            EngineError::NoLeave(error) => Self::Lost(error),
             EngineError::Stack(why) => Self::refused(Guard::Stack, why),
             error => Self::Fault(Fault::Engine(error)),
         }
@@ -76,7 +77,7 @@ pub(super) enum Fault {
     /// The registry did not.
     #[error(transparent)]
     Registry(RegistryError),
-    /// Somebody was waited for in vain.
+    /// Something did not answer in time.
     #[error("{who} did not answer within {} s.", limit.as_secs())]
     Silence {
         /// Who.
@@ -84,16 +85,16 @@ pub(super) enum Fault {
         /// How long.
         limit: Duration,
     },
-    /// The images are not to be had on this host.
+    /// The images are not available on this host.
     #[error("{0}")]
     Image(String),
     /// The login for a pull cannot be handed to docker.
     #[error("the registry's login could not be passed to docker: {0}.")]
     Login(#[source] std::io::Error),
-    /// The stack's lock was not had.
+    /// The lock of the stack could not be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A hook that decides ended badly.
+    /// A hook failed that decides about the deployment.
     #[error("the {name}-hook {ended}.")]
     Hook {
         /// Which.
@@ -101,7 +102,7 @@ pub(super) enum Fault {
         /// How.
         ended: Ended,
     },
-    /// A container does not become good.
+    /// A container does not become healthy.
     #[error("{0}")]
     Container(String),
     /// The page has an error.
@@ -117,7 +118,7 @@ pub(super) enum Fault {
     /// The record of the order or of its pin does not say what is needed.
     #[error("{0}")]
     Record(String),
-    /// This process was ended at it again and again.
+    /// tagalong was stopped again and again during this deployment.
     #[error("tagalong was stopped {0} times during this deployment; retry it when the host is stable.")]
     EndedOften(i64),
 }

@@ -19,6 +19,7 @@ use crate::landing::release::Pinned;
 use crate::landing::release::Way;
 use crate::landing::site::Site;
 use crate::landing::stack;
+use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 use crate::model::CancelledBy;
 use crate::model::ImageRef;
@@ -36,12 +37,12 @@ pub(super) struct Unwinding {
     whose: Whose,
 }
 
-/// Who has changed what is being undone.
+/// Whose change is being undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
     /// This very order.
     Own,
-    /// A deployment that this rollback stopped half-way.
+    /// The change of a deployment that this rollback stopped.
     PreEmpted,
 }
 
@@ -108,6 +109,8 @@ pub(super) async fn take_back(site: &mut Site<'_>, unwinding: Unwinding, stop: S
 
 /// From a story that stopped after the host was changed to an outcome.
 pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop) -> Result<Outcome, StoreError> {
+    // A fault of the page stands in the journal already, as its findings.
+    let is_told = matches!(&stop, Stop::Fault(Fault::Page { .. }));
     let (why, by) = match stop {
         Stop::Lost(error) => return Err(error),
         Stop::OldFault(why) => return Ok(Outcome::NeedsOperator { why }),
@@ -118,9 +121,11 @@ pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop
             (fault.to_string(), None)
         }
     };
-    site.record.journal.error(&why);
+    if !is_told {
+        site.record.journal.error(&why);
+    }
     if let Some(by) = by.as_ref().filter(|by| is_for_a_rollback(by)) {
-        // The rollback brings its own release up, and where it comes to nothing it undoes this one as well ([`pre_empted`]):
+        // The rollback brings its own release up, and where it changes nothing it undoes this one as well ([`pre_empted`]):
         // bringing another one up before it would only keep the page broken longer.
         return Ok(Outcome::Cancelled { by: by.clone(), changed: true, brought_back: false });
     }
@@ -140,7 +145,7 @@ pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop
     })
 }
 
-/// An undo that an earlier life had begun is taken up. That life may have been undoing what a pre-empted deployment had left:
+/// An undo that an earlier process had begun is continued. That process may have been undoing what a pre-empted deployment had left:
 /// then the record has that one's pin.
 pub(super) async fn take_up(site: &mut Site<'_>, change: Change, why: String) -> Result<Outcome, StoreError> {
     let left = site.record.past.left_half_way(&site.order).await?;
@@ -173,8 +178,8 @@ async fn undo(site: &mut Site<'_>, unwinding: Unwinding, why: String) -> Result<
     }
 }
 
-/// The last verified release. It may be the very content that did not hold this time: then it gets a second chance,
-/// and no older release comes up by itself. Where its record does not read, there is none: what ran comes back by the
+/// The last verified release. It may be the very content that failed this time: then it gets a second chance,
+/// and no older release comes up by itself. Where its record cannot be read, there is none: what ran comes back by the
 /// pin's old bytes.
 async fn previous_verified(site: &mut Site<'_>) -> Result<Option<Deployment>, StoreError> {
     for old in site.record.past.verified().await? {

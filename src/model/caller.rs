@@ -37,7 +37,7 @@ impl Verb {
     }
 }
 
-/// What a scope is about. A dataset is no service: whoever may deploy the service `web` reads no dataset of that name.
+/// What a scope is about. A dataset is no service: anybody who may deploy the service `web` reads no dataset of that name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Every service and every dataset (`read`, `read:*`).
@@ -81,7 +81,7 @@ impl Scope {
     /// Takes `given` as a scope.
     ///
     /// # Errors
-    /// When the verb or the target is none of ours. `read` alone may leave the target out.
+    /// When the verb or the target is unknown. `read` alone may leave the target out.
     pub fn parse(given: &str) -> Result<Self, WordError> {
         let error = || {
             WordError::new(
@@ -112,7 +112,7 @@ impl Scope {
         Self { verb, target: Target::Service(service.clone()) }
     }
 
-    /// Whether whoever holds this may do what needs `asked`.
+    /// Whether anybody who holds this may do what needs `asked`.
     /// Who may order a deployment or a rollback of a service may also read it.
     #[must_use]
     pub fn covers(&self, asked: &Self) -> bool {

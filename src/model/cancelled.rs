@@ -11,14 +11,14 @@ use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::word::WordError;
 
-/// Who or what stopped a deployment before its end.
+/// Who or what cancelled a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelledBy {
     /// An operator's rollback took over.
     Rollback(DeploymentId),
     /// Somebody asked for it.
     Caller(Caller),
-    /// Nobody left a name.
+    /// The caller is unknown.
     Nameless,
 }
 

@@ -103,21 +103,21 @@ pub enum Reconcile {
     InSync,
     /// The remote was ahead; the checkout followed.
     FastForwarded,
-    /// Own commits were pushed as they were.
+    /// Local commits were pushed unchanged.
     Pushed,
-    /// Own commits were carried over onto the remote's and pushed.
+    /// Local commits were rebased onto the remote's and pushed.
     Rebased,
-    /// Own work did not fit: it is parked on a branch of its own, and the checkout follows the remote.
+    /// Local work conflicted with the remote: it is parked on a branch of its own, and the checkout follows the remote.
     ConflictParked,
     /// The remote's history was rewritten; the checkout followed, and nothing of the old one came back.
     FollowedRewrite,
     /// The remote answers but has no such branch; nothing was touched.
     RemoteBranchMissing,
-    /// The remote could not be reached; local data is served on.
+    /// The remote could not be reached; the local data stays in service.
     FetchFailed,
     /// The remote refused what was pushed.
     PushRefused,
-    /// The remote was read, but what was pushed did not get through; it is tried again.
+    /// The remote could be read, but a push failed; it will be tried again.
     PushFailed,
 }
 

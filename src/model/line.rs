@@ -52,7 +52,7 @@ impl LineKind {
     }
 }
 
-/// A line before it is stored: whoever writes it numbers it.
+/// A line before it is stored: anybody who writes it numbers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineDraft {
     /// Its number within its run, from 1 without gaps.

@@ -15,9 +15,9 @@ use crate::model::word::WordError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderKind {
-    /// Land a tag.
+    /// Deploy a tag.
     Deploy,
-    /// Go back.
+    /// Restore an earlier release.
     Rollback,
     /// Adopt the running release: smoke it and record it, change nothing.
     Adopt,
@@ -72,17 +72,17 @@ pub struct Order {
     pub tag: Option<Tag>,
     /// The digest the caller expects, or the one a rollback found in the record.
     pub digest: Option<Digest>,
-    /// The commit that was built.
+    /// The commit that the image was built from.
     pub commit: Option<String>,
     /// The git ref it was built from.
     pub git_ref: Option<String>,
-    /// Where the workflow run can be seen.
+    /// The address of the workflow run.
     pub run_url: Option<String>,
     /// The forge's run number: orders with a lower one than the live release's are late.
     pub run_number: Option<i64>,
     /// Why, in the caller's words.
     pub reason: Option<String>,
-    /// Land it although it is older than what is live, or the service is held.
+    /// Deploy even if it is older than the live release, or the service is held.
     pub force: bool,
     /// Stop after preflight.
     pub dry_run: bool,

@@ -31,7 +31,7 @@ pub fn ref_text(given: &str) -> Result<String, WordError> {
 /// # Errors
 /// When it is no http or https address, holds a credential, or would mislead a reader.
 pub fn run_url_text(given: &str) -> Result<String, WordError> {
-    let error = || WordError::new("The run_url", given, "it begins with https:// or http:// and holds no credential");
+    let error = || WordError::new("The run_url", given, "it begins with https:// or http:// and contains no credential");
     if given.len() > LONGEST || given.contains(|c: char| misleads(c) || c.is_whitespace()) {
         return Err(error());
     }

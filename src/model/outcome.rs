@@ -15,21 +15,21 @@ pub enum Guard {
     TagPattern,
     /// A rollback holds the service.
     Held,
-    /// The last deployment left the service for a person.
+    /// The last deployment of the service needs an operator.
     NeedsOperator,
     /// A newer release is live.
     Late,
     /// The order waited longer than `max_wait_s`.
     Age,
-    /// A release on the way back says that it must not be rolled back past.
+    /// A release in between says that it must not be undone.
     Barrier,
     /// There is nothing to roll back to.
     NoTarget,
-    /// The tag now means another digest than the order named.
+    /// The tag has a different digest than the order expects.
     DigestMismatch,
     /// The registry does not know the tag or digest.
     NotFound,
-    /// The image is not made for this host.
+    /// The image is not built for this platform.
     Platform,
     /// The compose project does not resolve, or does not use the pin.
     Stack,
@@ -37,7 +37,7 @@ pub enum Guard {
     Disk,
     /// The compose plugin has a version that is refused.
     ComposeVersion,
-    /// The `before` hook said no.
+    /// The `before` hook failed.
     BeforeHook,
     /// Nothing of the service runs, so there is nothing to adopt.
     NothingRuns,
@@ -73,23 +73,23 @@ impl Guard {
 pub enum Outcome {
     /// The release serves and was verified from outside.
     Live {
-        /// What a person should look at all the same.
+        /// Warnings for the operator.
         warnings: Vec<String>,
     },
-    /// The previous release serves again and was verified.
+    /// The previous release was restored and verified.
     RolledBack {
-        /// Why the new one did not hold.
+        /// Why the new release failed.
         why: String,
-        /// What came back.
+        /// The restored release.
         to: String,
-        /// Whether what came back had ever been verified before.
+        /// Whether the restored release had ever been verified before.
         verified_before: bool,
     },
-    /// Neither the new release nor the previous one holds.
+    /// The new release failed, and restoring the previous one failed too.
     RollbackFailed {
-        /// Why the new one did not hold.
+        /// Why the new release failed.
         why: String,
-        /// Why the previous one did not.
+        /// Why the previous release could not be restored.
         and: String,
     },
     /// A newer order took its place while it waited.
@@ -109,14 +109,14 @@ pub enum Outcome {
         /// Why.
         why: String,
     },
-    /// It changed things, did not hold, and there is nothing to return to.
+    /// The stack was changed, the release failed, and there is no previous release.
     Broken {
-        /// Why it did not hold.
+        /// Why it failed.
         why: String,
         /// What still runs.
         runs: String,
     },
-    /// Left as it is for a person.
+    /// The stack is left as it is for an operator.
     NeedsOperator {
         /// Why.
         why: String,
@@ -127,10 +127,10 @@ pub enum Outcome {
         by: CancelledBy,
         /// Whether anything had been changed.
         changed: bool,
-        /// Whether the change was brought back and verified.
+        /// Whether the previous release was restored and verified.
         brought_back: bool,
     },
-    /// A dry run: everything up to preflight holds; nothing was changed.
+    /// A dry run: everything up to preflight succeeded; nothing was changed.
     DryRun {
         /// What would have been pinned.
         would_pin: String,
@@ -189,7 +189,7 @@ impl Outcome {
         }
     }
 
-    /// Whether what was ordered happened.
+    /// Whether the order succeeded.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.exit_code() == 0

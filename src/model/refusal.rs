@@ -36,7 +36,7 @@ pub enum Refusal {
         /// When it was ordered, UTC.
         since: String,
     },
-    /// A deployment left the service for a person.
+    /// A deployment left the service for an operator.
     #[error(
         "Deployment {by} of {service} has needed an operator since {since}; run `tagalong resume {service}` to let CI deploy again, or \
         force this order."
@@ -78,7 +78,7 @@ pub enum Refusal {
         /// Of which service.
         service: ServiceName,
     },
-    /// A release on the way back says that it must not be rolled back past.
+    /// A release in between says that it must not be undone.
     #[error(
         "{release} of {service} says that it must not be undone (because of a migration, say); force the rollback if the data allows it."
     )]

@@ -18,7 +18,7 @@ pub enum Step {
     Preflight,
     /// The `before` hook.
     BeforeHook,
-    /// Images come to the host.
+    /// Images are pulled.
     Pull,
     /// The pin is written.
     Pin,

@@ -44,17 +44,17 @@ impl Deployer {
         Ok((false, format!("{id} has already ended, so there is nothing to cancel.")))
     }
 
-    /// Whether what ran when the rollback `order` came is still there half-way, or may be once it has stopped.
+    /// Whether the deployment that the rollback `order` stopped has left, or may leave, a half-finished change.
     async fn may_be_left_half_way(&self, order: &Order) -> Result<bool, StoreError> {
         if order.kind != OrderKind::Rollback {
             return Ok(false);
         }
-        // What runs is asked for before what has ended, so that nothing slips through in between.
+        // Running deployments are read before ended ones, so that none is missed in between.
         let unfinished = self.store.unfinished(&order.service).await?;
         // Nothing interrupts an undo, so it leaves nothing to this rollback.
         let may_stop = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.step.is_some_and(Step::is_undo);
         for error in &unfinished.unreadable {
-            tracing::error!(service = %order.service, %error, "what does not read is taken for something that runs");
+            tracing::error!(service = %order.service, %error, "a record that cannot be read counts as a running deployment");
         }
         let may_run = !unfinished.unreadable.is_empty() || unfinished.deployments.iter().any(may_stop);
         Ok(may_run || landing::left_half_way(&self.store, order).await?.is_some())

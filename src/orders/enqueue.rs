@@ -1,4 +1,4 @@
-//! From a proven call to an order on disk.
+//! From an authenticated call to an order on disk.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl Deployer {
         }
         let releases = Releases {
             verified: self.store.verified(&service.name).await?,
-            // What runs is asked for before what has ended, so that nothing slips through in between.
+            // Running deployments are read before ended ones, so that none is missed in between.
             unfinished: self.store.unfinished(&service.name).await?,
             last_change: self.store.last_change(&service.name).await?,
         };
@@ -126,7 +126,7 @@ impl Deployer {
         delivery: Option<&Delivery>,
     ) -> Result<Accepted, OrderError> {
         if self.hub.is_unwritable() {
-            // What was accepted before gets its first answer, whatever has changed since.
+            // A repeated call gets the first answer, whatever has changed since.
             return self.answered(delivery).await?.ok_or(Refusal::Unwritable.into());
         }
         let terms = Terms {

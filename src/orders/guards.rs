@@ -29,7 +29,7 @@ pub fn at_the_door(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
 pub(super) fn at_the_turn(turn: &Turn, max_wait: Duration, now_ms: i64) -> Result<(), Refusal> {
     let deployment = &turn.deployment;
     let waited_ms = now_ms - deployment.created_ms;
-    // An operator knows what he does, and what has begun already has had its turn.
+    // Operators know what they are doing, and a deployment that has begun has already passed its guards.
     if deployment.order.kind == OrderKind::Deploy && deployment.attempts == 1 && waited_ms > max_wait.as_millis() as i64 {
         return Err(Refusal::Age { waited_s: waited_ms / 1000, most_s: max_wait.as_secs() });
     }

@@ -1,4 +1,4 @@
-//! The queue: whatever waits is taken when its service is free. It takes no input, runs on event and on timer, and the next
+//! The queue: a waiting order is carried out when its service is free. It takes no input, runs on events and on a timer, and the next
 //! round is its retry.
 
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use process::Cancel;
 use tokio::task::JoinSet;
 
 use crate::clock;
-use crate::executor;
 use crate::landing::Claimed;
 use crate::landing::Objection;
 use crate::model::DeploymentId;
@@ -28,10 +27,11 @@ use crate::store::Turn;
 const ROUND: Duration = Duration::from_secs(2);
 
 impl Deployer {
-    /// Carries out orders until `stop`. First it finishes or undoes what an earlier life of this executor left. When this
-    /// returns, nothing that it started runs any more; what it was at is taken up by the next start.
+    /// Carries out orders until `stop`. First it finishes or undoes what an earlier process of this executor left. When this
+    /// returns, nothing that it started runs any more; what it was at is continued by the next start.
     pub async fn work(self: Arc<Self>, stop: Cancel) {
         let mut tasks = JoinSet::new();
+        tokio::spawn(Arc::clone(&self).keep_leases(stop.clone()));
         let mut renewed: Option<tokio::time::Instant> = None;
         loop {
             if let Err(error) = self.round(&mut tasks).await {
@@ -56,11 +56,13 @@ impl Deployer {
         self.hub.settled().await;
     }
 
-    /// One round: take up what was left, and take what waits.
+    /// One round: continue interrupted deployments, and start waiting ones.
     async fn round(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
         let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
         let at_work: Vec<DeploymentId> = self.running.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        for turn in self.store.reclaim(&services, self.executor.id(), &at_work, executor::LEASE_MS).await? {
+        let store = self.store.for_runs();
+        let lease = self.config.now().store.lease;
+        for turn in store.reclaim(&services, self.executor.id(), &at_work, lease).await? {
             let deployment = &turn.deployment;
             tracing::warn!(deployment = %deployment.id, service = %deployment.order.service, "continuing a deployment that was left \
             unfinished");
@@ -68,14 +70,14 @@ impl Deployer {
         }
         let chosen = self.choose(&services).await?;
         if !chosen.now.is_empty() {
-            for turn in self.store.claim(&chosen.now, self.executor.id(), executor::LEASE_MS).await? {
+            for turn in store.claim(&chosen.now, self.executor.id(), lease).await? {
                 self.start(turn, false, tasks);
             }
         }
         for (id, why) in chosen.told {
-            let seq = self.store.last_seq(&Fence { id: id.clone(), run: 0, number: 0 }).await? + 1;
+            let seq = store.last_seq(&Fence { id: id.clone(), run: 0, number: 0 }).await? + 1;
             let line = LineDraft { seq, at_ms: clock::now_ms(), step: Step::Guards, kind: LineKind::Note, text: why };
-            self.store.append_own_lines(&id, &[line]).await?;
+            store.append_own_lines(&id, &[line]).await?;
             self.hub.tell(&id);
         }
         Ok(())
@@ -83,19 +85,37 @@ impl Deployer {
 
     /// Which of `services` may have their orders carried out now, and what those are told that wait on.
     async fn choose(&self, services: &[ServiceName]) -> Result<Chosen, StoreError> {
-        let mut next = self.store.next().await?;
+        let mut next = self.store.for_runs().next().await?;
         next.retain(|one| services.contains(&one.service));
         let most = self.config.now().server.max_running;
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).len();
         Ok(self.places.lock().unwrap_or_else(PoisonError::into_inner).give(next, most.saturating_sub(running), most))
     }
 
-    /// Keeps the lease of what runs here, and stops what others cancelled.
+    /// Renews the leases of what runs here until `stop`. It waits for nothing else: a run whose lease is not renewed in time ends.
+    async fn keep_leases(self: Arc<Self>, stop: Cancel) {
+        loop {
+            let lease = self.config.now().store.lease;
+            let is_idle = self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+            if !is_idle {
+                match tokio::time::timeout(lease / 4, self.store.renew(self.executor.id(), lease)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "leases could not be renewed; it is tried again"),
+                    Err(_) => tracing::error!("leases could not be renewed: the database does not answer; it is tried again"),
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(ROUND.min(lease / 8)) => {}
+            }
+        }
+    }
+
+    /// Stops what others cancelled.
     async fn keep_what_runs(&self) -> Result<(), StoreError> {
         if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return Ok(());
         }
-        self.store.renew(self.executor.id(), executor::LEASE_MS).await?;
         self.stop_cancelled().await
     }
 
@@ -116,12 +136,19 @@ impl Deployer {
         let Some(service) = config.service(&turn.deployment.order.service).cloned() else { return };
         let refusal = guards::at_the_turn(&turn, service.max_wait, clock::now_ms()).err();
         let objection = refusal.and_then(|refusal| Some(Objection { guard: refusal.guard()?, why: refusal.to_string() }));
-        self.executor.carry_out(&config, Claimed { deployment: turn.deployment, service, recovered, objection }, cancel).await;
+        let Some(lease) = self.store.lease(&turn.deployment.fence()) else { return };
+        let id = turn.deployment.id.clone();
+        let claimed = Claimed { deployment: turn.deployment, service, lease: lease.clone(), recovered, objection };
+        tokio::select! {
+            _ = self.executor.carry_out(&config, claimed, cancel) => {}
+            // Dropping the run ends its process groups, before anybody else may take it over.
+            () = lease.lost() => tracing::error!(deployment = %id, "the lease could not be renewed in time, so this run is ended with all that it started"),
+        }
     }
 
     /// A cancel may have been asked of another server of the same database.
     async fn stop_cancelled(&self) -> Result<(), StoreError> {
-        for id in self.store.cancelled(self.executor.id()).await? {
+        for id in self.store.for_runs().cancelled(self.executor.id()).await? {
             if let Some(cancel) = self.cancel_of(&id) {
                 cancel.cancel();
             }

@@ -1,4 +1,4 @@
-//! How a service stands, for people and programs.
+//! The state of a service, for people and programs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::store::HoldKind;
 use crate::store::StoreError;
 
 impl Deployer {
-    /// How a service stands: what is pinned, what runs, what waits and why nothing happens.
+    /// The state of a service: what is pinned, running and waiting, and what blocks it.
     ///
     /// # Errors
     /// When the database does not answer. A Docker that does not answer is said in `blocked`.
@@ -37,10 +37,10 @@ impl Deployer {
         let engine = self.engine(service);
         let pinned = pinned(&engine).await;
         let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
-        // One that does not read may be at work, so nothing is said as if nothing ran.
+        // One that cannot be read may be at work, so nothing is said as if nothing ran.
         let may_run = unfinished.unreadable.first();
         let containers = containers_of(&engine, running.is_some() || may_run.is_some()).await;
-        // The one behind a record that does not read is not the one that serves.
+        // The one behind a record that cannot be read is not the one that serves.
         let live = verified.first().and_then(|one| one.as_ref().ok());
         let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
         let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));
@@ -97,7 +97,7 @@ async fn pinned(engine: &Engine) -> Result<Vec<String>, String> {
     Ok(read.map_err(|error| error.to_string())?.into_iter().map(text).collect())
 }
 
-/// Why nothing happens, or what does: who is at which step since when.
+/// What blocks the service: who is at which step since when.
 fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option<String>) -> Option<String> {
     if let Some(one) = running {
         let step = one.step.map_or("guards", |step| step.as_str());

@@ -1,4 +1,4 @@
-//! Where a rollback goes, by facts alone.
+//! Which release a rollback restores, decided by facts alone.
 
 use crate::api;
 use crate::model::ImageRef;
@@ -36,7 +36,7 @@ pub(super) struct Target {
 /// Where a rollback of `service` goes: the images of a verified release where the record has one.
 ///
 /// # Errors
-/// When there is nothing to go back to, something that must not be gone back past, or a release in between does not read.
+/// When there is nothing to go back to, something that must not be gone back past, or a release in between cannot be read.
 pub(super) fn way_back(service: &ServiceName, ask: &api::NewRollback, releases: Releases) -> Result<Target, OrderError> {
     let (verified, unreadable) = readable(releases.verified);
     let found = match &ask.to {
@@ -68,7 +68,7 @@ fn readable(verified: Vec<Result<Deployment, StoreError>>) -> (Vec<Deployment>, 
         match one {
             Ok(one) => read.push(one),
             Err(error) => {
-                tracing::error!(%error, "a verified release is none to go back to");
+                tracing::error!(%error, "a verified release cannot be restored");
                 unreadable.get_or_insert((read.len(), error));
             }
         }
@@ -76,7 +76,7 @@ fn readable(verified: Vec<Result<Deployment, StoreError>>) -> (Vec<Deployment>, 
     (read, unreadable)
 }
 
-/// The verified release to go back to: the last one while a newer is under way or did not hold, else the one before it. What does
+/// The verified release to go back to: the last one while a newer is under way or failed, else the one before it. What does
 /// not read may be under way, or may not have held.
 fn previous<'a>(
     verified: &'a [Deployment],
@@ -85,7 +85,7 @@ fn previous<'a>(
 ) -> Option<&'a Deployment> {
     let last = verified.first()?;
     for error in unfinished.unreadable.iter().chain(last_change.and_then(|change| change.as_ref().err())) {
-        tracing::error!(service = %last.order.service, %error, "what does not read may have changed the service: the last verified release is gone back to");
+        tracing::error!(service = %last.order.service, %error, "a record that cannot be read may have changed the service: the last verified release is restored");
     }
     // One at its after-hook is verified and serves already, so it is what is gone back from.
     let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && one.id != last.id;
@@ -156,7 +156,7 @@ mod tests {
         Deployment { state: State::Done { outcome }, verified: false, ..landed(number) }
     }
 
-    /// The tag that is gone back to, or the guard that says no; none: a row does not read.
+    /// The tag that is gone back to, or the guard that says no; none: a row cannot be read.
     fn to(to: RollbackTo, force: bool, releases: Releases) -> Result<String, Option<Guard>> {
         match way_back(&web(), &NewRollback { service: web(), to, reason: None, force }, releases) {
             Ok(target) => Ok(target.tag.map_or_else(String::new, |tag| tag.to_string())),
@@ -197,7 +197,7 @@ mod tests {
         let unfinished = Listed { unreadable: vec![unreadable()], ..Listed::default() };
         assert_eq!(previous(Releases { unfinished, ..releases(&[3, 2]) }), Ok("v3".into()));
         assert_eq!(previous(Releases { last_change: Some(Err(unreadable())), ..releases(&[3, 2]) }), Ok("v3".into()));
-        // A release between that does not read may be one that must not be rolled back past.
+        // A release between that cannot be read may be one that must not be rolled back past.
         let hole = || {
             let mut hole = releases(&[3, 1]);
             hole.verified.insert(1, Err(unreadable()));

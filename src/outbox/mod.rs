@@ -35,7 +35,7 @@ pub use told::{Told, retry_after};
 const SLOW: Duration = Duration::from_secs(30);
 /// The waits after a database that did not answer.
 const STORE_AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).spread();
-/// So long after telling must be over another server may tell: clocks differ, and the end must be recorded.
+/// This long after telling must be over another server may tell: clocks differ, and the end must be recorded.
 const MARGIN: Duration = Duration::from_secs(30);
 /// No receiver is left alone for longer, whatever it asks for.
 const LONGEST_SILENCE: Duration = Duration::from_hours(24);
@@ -60,7 +60,7 @@ pub struct Terms {
 }
 
 impl Outbox {
-    /// The outbox of `lane`; whoever tells its receivers here is called `holder`, a name of this server alone.
+    /// The outbox of `lane`; anybody who tells its receivers here is called `holder`, a name of this server alone.
     #[must_use]
     pub fn new(store: Store, lane: Lane, holder: String, terms: Terms) -> Self {
         Self { store, lane, holder, terms, wake: Notify::new() }

@@ -51,7 +51,7 @@ pub enum RegistryError {
         wanted: String,
     },
     /// It does not answer, or not sensibly.
-    #[error("The registry {host} gave an unexpected answer: {why}")]
+    #[error("The registry {host} does not answer correctly: {why}")]
     Unreachable {
         /// Its host.
         host: String,

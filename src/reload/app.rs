@@ -106,7 +106,7 @@ struct Call<'a> {
     deadline: Duration,
 }
 
-/// Why a call did not hold, and whether another try may.
+/// Why a call failed, and whether another try may.
 struct Failed {
     why: String,
     again: bool,

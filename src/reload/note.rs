@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// The note of whoever pushes.
+/// The note of anybody who pushes.
 #[derive(Debug)]
 pub(super) struct Note {
     file: Option<File>,

@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 
-/// So many hex digits have full object names at least; a longer one is asked about.
+/// This many hex digits have full object names at least; a longer one is asked about.
 const SHORTEST_FULL: usize = 40;
 
 /// Every dataset of this server.
@@ -70,7 +70,7 @@ impl Reloader {
         }
     }
 
-    /// The configuration was read again: a dataset that is the same goes on untouched, one that has changed begins anew when
+    /// The configuration was read again: a dataset that is the same goes on untouched, one that has changed starts again when
     /// what runs for it has ended.
     pub fn read_again(&self, config: &Config) {
         let mut runners = self.runners.write().unwrap_or_else(PoisonError::into_inner);
@@ -116,7 +116,7 @@ impl Reloader {
     /// loaded already is answered without lock or fetch.
     ///
     /// # Errors
-    /// [`ReloadError`]. A reload that did not hold is no error but a [`Reply`].
+    /// [`ReloadError`]. A reload that failed is no error but a [`Reply`].
     pub async fn reload(&self, name: &DatasetName, ask: &Ask) -> Result<Reply, ReloadError> {
         let runner = self.runner(name)?;
         let arrival = runner.arrive();

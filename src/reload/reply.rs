@@ -51,7 +51,7 @@ pub struct Reply {
 /// What was done for an [`Ask`].
 #[derive(Debug, Clone)]
 pub enum Done {
-    /// The branch is none of ours: nothing.
+    /// The call is for another branch: nothing.
     Ignored,
     /// The commit is in what is loaded: nothing.
     Contained,

@@ -35,7 +35,7 @@ pub(super) struct Story<'a> {
 }
 
 impl Story<'_> {
-    /// One reload, told: reconcile · stage · check · flip · tell the app · verify · swap back when it does not hold · record.
+    /// One reload, told: reconcile · stage · check · flip · tell the app · verify · swap back when it fails · record.
     pub(super) async fn run(&self) -> Ran {
         let mut ran = self.reconcile().await;
         if let Some(commit) = self.to_load(&ran).await {

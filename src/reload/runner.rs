@@ -1,4 +1,4 @@
-//! One dataset: when it is reloaded, and who is answered by which reload. One reload at a time; whoever asks while one runs is
+//! One dataset: when it is reloaded, and who is answered by which reload. One reload at a time; anybody who asks while one runs is
 //! answered by the next, however many they are.
 
 use std::pin::Pin;
@@ -33,9 +33,9 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 
-/// The waits after a reload that did not hold.
+/// The waits after a reload that failed.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
-/// A part that has broken rests so long before it is begun anew.
+/// A part that has broken rests so long before it is started again.
 const REST: Duration = Duration::from_secs(1);
 /// How often a repository is kept quick at most.
 const TEND: Duration = Duration::from_mins(10);
@@ -87,7 +87,7 @@ impl Runner {
     }
 
     /// Whether it is made from the same settings. Patterns and secrets have no equality; what is shown of them has, and secrets
-    /// in files are read anew anyway.
+    /// in files are read again anyway.
     pub(super) fn is_for(&self, plan: &Reload, docker: &Docker) -> bool {
         format!("{:?} {:?}", self.plan, self.app.docker) == format!("{plan:?} {docker:?}")
     }
@@ -187,7 +187,7 @@ impl Runner {
         });
     }
 
-    /// Carries a part out until the runner stops. One that breaks is begun anew, so that nobody waits for it for ever.
+    /// Carries a part out until the runner stops. One that breaks is started again, so that nobody waits for it for ever.
     async fn keep_up(self: &Arc<Self>, part: fn(Arc<Self>) -> Part) {
         while let Err(error) = tokio::spawn(part(Arc::clone(self))).await {
             tracing::error!(dataset = %self.name(), %error, "a task that follows a dataset panicked; it is started again");

@@ -16,13 +16,13 @@ pub struct Synced {
     pub outcome: Reconcile,
     /// The commit that readers have now.
     pub commit: Option<Commit>,
-    /// What was healed, parked or set aside, and why the remote could not be followed: a sentence each.
+    /// What was healed, parked or moved aside, and why the remote could not be followed: a sentence each.
     pub notes: Vec<String>,
 }
 
 /// Makes a dataset ready, brings it together with its remote and publishes it. A remote that cannot be reached is no error
 /// where there is data. With `app_follows` the app is about to start: from now on nothing counts as loaded, until it says so
-/// to whoever asks it, or was told.
+/// to anybody who asks it, or was told.
 ///
 /// # Errors
 /// When there is no data to publish, or nothing can be done with the folder; nothing was lost.

@@ -113,7 +113,7 @@ impl Target {
     fn proven(&self, request: reqwest::RequestBuilder, body: &[u8]) -> Result<reqwest::RequestBuilder, String> {
         let Some(source) = &self.config.credential else { return Ok(request) };
         match Credential::of(source.read()?)? {
-            // The secret is read anew for each call, and may have become a token since the configuration was checked.
+            // The secret is read again for each call, and may have become a token since the configuration was checked.
             Credential::Bearer(_) if is_in_the_clear(&self.url) && !self.config.plain_http => {
                 Err("The secret is a bearer token and the address is plain http: use https, a whsec_ secret, or plain_http = true."
                     .to_owned())

@@ -56,7 +56,7 @@ impl Reloader {
         Ok(())
     }
 
-    /// What waits for a person or for somebody else, a sentence each, as it was a second ago at the earliest. It names no
+    /// What waits for an operator or for somebody else, a sentence each, as it was a second ago at the earliest. It names no
     /// address, since everybody may read it; and however many do, git is asked once a second and by one of them.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::many;
 
-/// How many addresses are kept in mind. When there are more, those with the fewest attempts are let go first: whoever has
+/// How many addresses are kept in mind. When there are more, those with the fewest attempts are let go first: anybody who has
 /// that many addresses is not stopped by a count for each.
 const MOST_ADDRESSES: usize = 16_384;
 /// How many addresses are settled at a time, those with the most attempts first.

@@ -20,7 +20,7 @@ use crate::store::gate::Gate;
 use crate::store::gate::Tx;
 use crate::store::many;
 
-/// Where the trail does not hold.
+/// Where the trail fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuditFault {
     /// An entry does not fit.
@@ -29,9 +29,9 @@ pub enum AuditFault {
         /// The first one that does not fit.
         seq: i64,
     },
-    /// The end is missing, or the trail was written anew.
+    /// The end is missing, or the trail was written again.
     #[error(
-        "The audit trail ends with entry {entries} and has no entry {seq} with the hash {hash}, which {place} names: its end was cut off, or it was written anew."
+        "The audit trail ends with entry {entries} and has no entry {seq} with the hash {hash}, which {place} names: its end was cut off, or it was rewritten."
     )]
     Cut {
         /// How many entries there are.
@@ -44,7 +44,9 @@ pub enum AuditFault {
         place: String,
     },
     /// The head that a person noted is in no entry.
-    #[error("No entry of the audit trail has the hash {hash}: its end was cut off, it was written anew, or the hash is another trail's.")]
+    #[error(
+        "No entry of the audit trail has the hash {hash}: its end was cut off, it was rewritten, or the hash belongs to another trail."
+    )]
     NotThere {
         /// What was noted.
         hash: String,
@@ -134,7 +136,7 @@ pub(super) struct HeadFile {
 struct Noted {
     seq: i64,
     file: Option<File>,
-    /// Whether what an earlier life noted was looked for in the trail.
+    /// Whether what an earlier process noted was looked for in the trail.
     is_checked: bool,
     /// A fault was found or told: the file stays as it is.
     is_left: bool,
@@ -149,7 +151,7 @@ impl HeadFile {
         std::fs::read_to_string(&self.path).ok().as_deref().and_then(Head::parse)
     }
 
-    /// Notes the last entry, unless a later one is noted. What an earlier life noted and the trail no longer has is said, and
+    /// Notes the last entry, unless a later one is noted. What an earlier process noted and the trail no longer has is said, and
     /// stays in the file.
     pub(super) async fn note(&self, gate: &Gate, head: &Head) {
         let is_checked = self.state.lock().unwrap_or_else(PoisonError::into_inner).is_checked;
@@ -218,7 +220,7 @@ impl Store {
     /// must have the entries that the database's own note, the file beside it and `noted` (the hash of one) name.
     ///
     /// # Errors
-    /// When the database does not answer; the inner error says where the trail does not hold.
+    /// When the database does not answer; the inner error says where the trail fails.
     pub async fn verify_audit(&self, noted: Option<&str>) -> Result<Result<(i64, String), AuditFault>, StoreError> {
         // Read first: the trail may grow meanwhile.
         let mut heads = vec![("the database's own note".to_owned(), Head::stored(&self.gate).await?)];

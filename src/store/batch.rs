@@ -165,7 +165,7 @@ async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i
     Ok(())
 }
 
-/// Whoever follows an order that was superseded within its own batch is told by its only line.
+/// Anybody who follows an order that was superseded within its own batch is told by its only line.
 async fn write_superseded_lines(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
     let lines: Vec<(&str, String)> =
         new.iter().filter_map(|new| Some((new.id.as_str(), Outcome::Superseded { by: new.superseded_by.clone()? }.to_string()))).collect();

@@ -74,7 +74,7 @@ impl Store {
         self.gate.fetch_optional(one).await?.as_ref().map(rows::deployment).transpose()
     }
 
-    /// Deployments, newest first. A row that does not read hides no other.
+    /// Deployments, newest first. A row that cannot be read hides no other.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -91,7 +91,7 @@ impl Store {
     }
 
     /// The verified deployments of a service, newest first, as many as a rollback chooses from: the newest whole, the others without
-    /// what is for their runs alone. One that does not read stands in its place as its fault, so that nobody takes the one behind it
+    /// what is for their runs alone. One that cannot be read stands in its place as its fault, so that nobody takes the one behind it
     /// for the newer.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Store {
         Ok(verified)
     }
 
-    /// The running and the waiting deployment of a service. One that does not read may be either, and does something all the
+    /// The running and the waiting deployment of a service. One that cannot be read may be either, and does something all the
     /// same: nobody may take it for nothing.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Store {
         Ok(rows::listed(&self.gate.fetch_all(unfinished.bind(service.as_str())).await?))
     }
 
-    /// The last ended deployment of a service that changed the host, or why it does not read.
+    /// The last ended deployment of a service that changed the host, or why it cannot be read.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -151,7 +151,7 @@ impl Store {
             match row.try_get::<String, _>("state")?.as_str() {
                 "waiting" => waiting = many,
                 "running" => running = many,
-                other => return Err(rows::wrong(&row, "deployments", "state", &format!("\"{}\" is no state", other.escape_default()))),
+                other => return Err(rows::wrong(&row, "deployments", "state", &format!("\"{}\" is not a state", other.escape_default()))),
             }
         }
         Ok((waiting, running))

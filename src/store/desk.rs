@@ -68,7 +68,7 @@ impl Desk {
         !std::mem::replace(&mut waiting.is_at_work, true)
     }
 
-    /// Hopes for `answered` orders beside those that wait by now: whoever is answered may come again at once.
+    /// Hopes for `answered` orders beside those that wait by now: anybody who is answered may come again at once.
     fn hope(&self, answered: usize) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.hoped_for = (waiting.orders.len() + answered).min(MOST);
@@ -100,7 +100,7 @@ impl Desk {
     }
 }
 
-/// Whatever breaks the work off, the next order begins it anew.
+/// Whatever breaks the work off, the next order begins it again.
 struct AtWork {
     desk: Arc<Desk>,
     is_over: bool,
@@ -147,7 +147,7 @@ impl Store {
             self.desk.gather(patience).await;
             let (asked, answers): (Vec<_>, Vec<_>) = self.desk.take().into_iter().unzip();
             if asked.is_empty() {
-                // Whoever comes from here on begins anew, and may have begun already.
+                // Anybody who comes from here on starts again, and may have begun already.
                 at_work.is_over = true;
                 return;
             }
@@ -191,7 +191,7 @@ impl Store {
             committed?;
             return Ok(decided);
         };
-        // A COMMIT that was not answered may have been carried out all the same: what is there tells, not the answer.
+        // A COMMIT that was not answered may have been carried out nevertheless: what is there tells, not the answer.
         let there = match self.read_back(&decided).await {
             Ok(there) => there,
             Err(_) if committed.is_ok() => self.read_back(&decided).await?,

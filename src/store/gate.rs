@@ -28,10 +28,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// How long a statement may take that goes through a whole table.
 const LONG_DEADLINE: Duration = Duration::from_mins(10);
 
-/// After so many writes SQLite's log is brought home into the database, beside the writes that follow.
+/// After so many writes SQLite's log is checkpointed into the database, beside the writes that follow.
 const WRITES_A_CHECKPOINT: u32 = 64;
 
-/// The log is begun anew, and the disk spared a file that grows, only when all of it is home. What is written during a pass is
+/// The log is started again, and the disk spared a file that grows, only when all of it is home. What is written during a pass is
 /// left to the next, which has little to do.
 const PASSES: usize = 4;
 
@@ -48,7 +48,7 @@ pub(super) struct Gate {
     log: Arc<Log>,
 }
 
-/// How much of SQLite's log may still have to be brought home.
+/// How much of SQLite's log may still have to be checkpointed.
 #[derive(Debug, Default)]
 struct Log {
     writes: AtomicU32,
@@ -59,31 +59,65 @@ struct Log {
 enum Use {
     Read,
     Write,
+    /// Tables are brought up to date, which takes as long as it takes.
+    Migrate,
+}
+
+/// What connections are for. On PostgreSQL each purpose has its own, so that whoever waits for one keeps nobody of another
+/// purpose waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Answers to callers.
+    Answers,
+    /// Runs, their journals and outcomes.
+    Runs,
+    /// The leases of runs, which cannot wait.
+    Leases,
+}
+
+impl Purpose {
+    /// How many connections read, how many write, and how long one is waited for, on PostgreSQL.
+    fn connections(self) -> Connections {
+        match self {
+            Self::Answers | Self::Runs => Connections { readers: 4, writers: 4, wait: Duration::from_secs(10) },
+            Self::Leases => Connections { readers: 2, writers: 1, wait: Duration::from_secs(3) },
+        }
+    }
+}
+
+struct Connections {
+    readers: u32,
+    writers: u32,
+    wait: Duration,
 }
 
 impl Gate {
     /// Opens nothing yet; a connection is made when it is first needed.
-    pub(super) fn new(url: &str, is_sqlite: bool) -> Result<Self, sqlx::Error> {
+    pub(super) fn new(url: &str, is_sqlite: bool, purpose: Purpose) -> Result<Self, sqlx::Error> {
         let options: AnyConnectOptions = url.parse()?;
+        // SQLite has one writer at a time, so a second would only wait in a place where nobody is first.
+        let sqlite = Connections { readers: 2, writers: 1, wait: Duration::from_secs(10) };
+        let Connections { readers, writers, wait } = if is_sqlite { sqlite } else { purpose.connections() };
         let pool = |most: u32, purpose: Use| {
             AnyPoolOptions::new()
                 .max_connections(most)
                 .min_connections(0)
                 .idle_timeout(Duration::from_mins(1))
-                .acquire_timeout(Duration::from_secs(10))
+                .acquire_timeout(wait)
                 // A file is always there; a server may have been restarted since.
                 .test_before_acquire(!is_sqlite)
                 .after_connect(move |connection, _| Box::pin(prepare(connection, is_sqlite, purpose)))
                 .connect_lazy_with(options.clone())
         };
-        // SQLite has one writer at a time, so a second would only wait in a place where nobody is first.
-        let readers = pool(if is_sqlite { 2 } else { 4 }, Use::Read);
-        let writers = pool(if is_sqlite { 1 } else { 4 }, Use::Write);
-        Ok(Self { readers, writers, options, is_sqlite, log: Arc::default() })
+        Ok(Self { readers: pool(readers, Use::Read), writers: pool(writers, Use::Write), options, is_sqlite, log: Arc::default() })
+    }
+
+    pub(super) fn is_sqlite(&self) -> bool {
+        self.is_sqlite
     }
 
     /// Counts a write. SQLite lets the writer bring the log home that it finds large, and it would be answered only after two
-    /// more waits for the disk. So that is done here, beside it; only a log that grows all the same is left to the writer.
+    /// more waits for the disk. So that is done here, beside it; only a log that grows nevertheless is left to the writer.
     fn count_write(&self) {
         let log = &self.log;
         let is_due = self.is_sqlite && log.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_A_CHECKPOINT;
@@ -114,10 +148,14 @@ impl Gate {
         });
     }
 
-    /// A connection of its own, outside the pools, that may write.
-    pub(super) async fn fresh(&self) -> Result<AnyConnection, sqlx::Error> {
+    /// A connection of its own, outside the pools, for bringing tables up to date.
+    pub(super) async fn for_migrations(&self) -> Result<AnyConnection, sqlx::Error> {
+        self.fresh(Use::Migrate).await
+    }
+
+    async fn fresh(&self, purpose: Use) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = self.options.connect().await?;
-        prepare(&mut connection, self.is_sqlite, Use::Write).await?;
+        prepare(&mut connection, self.is_sqlite, purpose).await?;
         Ok(connection)
     }
 
@@ -151,8 +189,13 @@ impl Gate {
 
     async fn write_within(&self, deadline: Duration, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
         let mut lease = Lease::of(&self.writers).await?;
+        let is_unbound = deadline > DEADLINE && !self.is_sqlite;
+        if is_unbound {
+            in_time(DEADLINE, lease.connection.execute("SET statement_timeout = 0")).await?;
+        }
         let done = in_time(deadline, statement.execute(&mut *lease.connection)).await?;
-        lease.is_good = true;
+        // Nobody else gets a connection without that bound.
+        lease.is_good = !is_unbound;
         self.count_write();
         Ok(done.rows_affected())
     }
@@ -168,7 +211,7 @@ impl Gate {
     /// Whether a write is taken, tried over a connection that has no past: the store's own may be fine and a new one not.
     pub(super) async fn probe(&self, mark: &str) -> Result<(), sqlx::Error> {
         in_time(DEADLINE, async {
-            let mut connection = self.fresh().await?;
+            let mut connection = self.fresh(Use::Write).await?;
             connection.execute(begin_sql(self.is_sqlite)).await?;
             // SQLite writes nothing where nothing changes, so the value is another each time.
             sqlx::query("UPDATE meta SET value = $1 WHERE name = 'probe'").bind(mark).execute(&mut connection).await?;
@@ -189,22 +232,31 @@ fn begin_sql(is_sqlite: bool) -> &'static str {
     if is_sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }
 }
 
+/// What keeps PostgreSQL from waiting for a server of ours that hangs, or was cut off: whoever stops in the middle of a transaction
+/// loses it, and its locks, soon, and so does whoever does not acknowledge what is sent (over TCP). Statements end before we stop waiting
+/// for their answers.
+const BOUNDS: &str = "SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = '15s'; SET lock_timeout = '2s'; \
+                      SET tcp_user_timeout = '10s'; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; \
+                      SET tcp_keepalives_count = 3;";
+
 async fn prepare(connection: &mut AnyConnection, is_sqlite: bool, purpose: Use) -> Result<(), sqlx::Error> {
     let settings = match (is_sqlite, purpose) {
         // FULL: what was answered with 202 survives a power cut. The cache is kept small on purpose.
-        (true, Use::Write) => {
+        (true, Use::Write | Use::Migrate) => {
             "PRAGMA busy_timeout = 8000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -512; \
              PRAGMA wal_autocheckpoint = 4000;"
         }
         (true, Use::Read) => "PRAGMA busy_timeout = 8000; PRAGMA cache_size = -512; PRAGMA query_only = ON;",
-        // A server may be set up to answer a COMMIT before it is on disk; whoever stops in the middle holds nobody up for long.
-        (false, Use::Write) => {
-            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
-             SET idle_in_transaction_session_timeout = '30s';"
+        // A server may be set up to answer a COMMIT before it is on disk.
+        (false, Use::Write | Use::Migrate) => {
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         }
         (false, Use::Read) => "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
     };
     connection.execute(settings).await?;
+    if !is_sqlite && purpose != Use::Migrate {
+        connection.execute(BOUNDS).await?;
+    }
     Ok(())
 }
 
@@ -244,11 +296,27 @@ pub(super) struct Tx {
 
 impl Tx {
     /// Makes writers of several servers wait for each other here until this transaction ends. SQLite has one writer anyway.
-    pub(super) async fn alone(&mut self, name: &str) -> Result<(), sqlx::Error> {
-        if !self.is_sqlite {
-            self.execute(sqlx::query("UPDATE meta SET value = '' WHERE name = $1").bind(name)).await?;
+    ///
+    /// It is no row that is locked, since any session can lock a row for as long as it likes. Whoever has this lock is one of ours
+    /// and loses it when it hangs, and that is waited for. (The version before this one locks a row instead. Beside one of those
+    /// two may be here at once; the unique indexes then let one of them write, and the other is tried again.)
+    pub(super) async fn alone(&mut self, name: &'static str) -> Result<(), sqlx::Error> {
+        if self.is_sqlite {
+            return Ok(());
         }
-        Ok(())
+        let wait = format!(
+            "SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock(hashtext('tagalong'), hashtext('{name}')); \
+             SET LOCAL lock_timeout = '2s';"
+        );
+        let done = in_time(DEADLINE, self.lease.connection.execute(sqlx::AssertSqlSafe(wait))).await;
+        self.is_whole &= done.is_ok();
+        done.map(|_| ())
+    }
+
+    /// `select`, such that the row which it finds is locked until this transaction ends. One that somebody else has locked is not
+    /// found, so that nobody who hangs is waited for. On SQLite the whole database is this transaction's.
+    pub(super) fn seizing(&self, select: &'static str) -> Statement<'static> {
+        if self.is_sqlite { sqlx::query(select) } else { sqlx::query(sqlx::AssertSqlSafe(format!("{select} FOR UPDATE SKIP LOCKED"))) }
     }
 
     /// Carries out a statement. Returns how many rows it changed.

@@ -1,5 +1,5 @@
-//! Holds: a rollback takes its service from CI, and gives back what was before it when it came to nothing. A deployment that is
-//! left for a person takes it as well, until a person ends that or a forced order lands.
+//! Holds: a rollback takes its service from CI, and gives back what was before it when it changed nothing. A deployment that is
+//! left for an operator takes it as well, until a person ends that or a forced order lands.
 //!
 //! What held the service before an order stands in `meta` until the order has ended, so that it outlives a restart:
 //! `hold_before/ORDER` is `DEPLOYMENT SINCE_MS UNTIL_MS KIND` (`-`: without an end), or empty where nothing held it.
@@ -23,7 +23,7 @@ use crate::store::rows;
 pub enum HoldKind {
     /// A rollback holds it.
     Rollback,
-    /// A deployment left it for a person.
+    /// A deployment left it for an operator.
     NeedsOperator,
 }
 
@@ -166,13 +166,13 @@ pub(super) async fn settle(tx: &mut Tx, id: &str, outcome: &Outcome) -> Result<(
     Ok(())
 }
 
-/// What follows from a run that has ended, beside its own hold: what was left for a person keeps CI away, and a release that is
+/// What follows from a run that has ended, beside its own hold: what was left for an operator keeps CI away, and a release that is
 /// live since ends that.
 pub(super) async fn follow(tx: &mut Tx, service: &str, id: &str, outcome: &Outcome) -> Result<(), StoreError> {
     match outcome {
         Outcome::NeedsOperator { .. } => {
             let hold = Hold { kind: HoldKind::NeedsOperator, by: id.to_owned(), since_ms: clock::now_ms(), until_ms: None };
-            // A rollback that waits holds the service already, and gives this back if it comes to nothing.
+            // A rollback that waits holds the service already, and gives this back if it changes nothing.
             let remember =
                 sqlx::query("UPDATE meta SET value = $2 WHERE name = (SELECT 'hold_before/' || deployment FROM holds WHERE service = $1)");
             if tx.execute(remember.bind(service).bind(remembered(&hold))).await? == 0 {

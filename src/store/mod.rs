@@ -9,6 +9,7 @@ mod desk;
 mod door;
 mod gate;
 mod holds;
+mod lease;
 mod ledger;
 mod lines;
 mod many;
@@ -37,11 +38,14 @@ use attempts::Attempts;
 use audit::HeadFile;
 use desk::Desk;
 use gate::Gate;
+use gate::Purpose;
+use lease::Leases;
 
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
 pub use door::{AtTheDoor, Landed, Terms};
 pub use holds::{Hold, HoldKind};
+pub use lease::{Leave, RunLease};
 pub use orders::{Accepted, Delivery, OrderError, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
 pub use reloads::LastReload;
@@ -62,7 +66,7 @@ pub enum StoreError {
     /// A statement failed: the disk is full, or the server is gone.
     #[error("The database returned an error: {0}.")]
     Query(#[from] sqlx::Error),
-    /// A row does not read: somebody else wrote it.
+    /// A row cannot be read: somebody else wrote it.
     #[error("The database contains an unexpected value in {place}: {why}. Correct the row or restore a backup.")]
     Value {
         /// Table, column and row.
@@ -102,10 +106,20 @@ impl StoreError {
         }
     }
 
+    /// Whether somebody held a row that was wanted, longer than it was waited for: the rest of the database is as it was.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        match self {
+            Self::Shared(error) => error.is_held(),
+            Self::Query(sqlx::Error::Database(error)) => error.code().as_deref() == Some("55P03"),
+            _ => false,
+        }
+    }
+
     /// Whether something was wrong that one of several rows alone may be at fault for: it does not fit any more, or the database
     /// does not take what stands in it.
     fn may_be_one_rows_fault(&self) -> bool {
-        if self.is_unreadable() {
+        if self.is_unreadable() || self.is_held() {
             return true;
         }
         let Self::Query(sqlx::Error::Database(error)) = self else { return false };
@@ -123,6 +137,10 @@ type Probed = (tokio::time::Instant, Result<(), Arc<StoreError>>);
 #[derive(Debug, Clone)]
 pub struct Store {
     gate: Arc<Gate>,
+    /// What runs use; the same as the others on SQLite.
+    runs_gate: Arc<Gate>,
+    leases_gate: Arc<Gate>,
+    leases: Arc<Leases>,
     desk: Arc<Desk>,
     attempts: Arc<Attempts>,
     head: Arc<HeadFile>,
@@ -152,12 +170,17 @@ impl Store {
             let made = std::fs::File::options().append(true).create(true).mode(0o600).open(data_dir.join(SQLITE_FILE));
             made.map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
         }
-        let gate = Gate::new(&url, is_sqlite).map_err(StoreError::Open)?;
-        let mut connection = gate.fresh().await.map_err(StoreError::Open)?;
+        let made = |purpose: Purpose| Gate::new(&url, is_sqlite, purpose).map(Arc::new).map_err(StoreError::Open);
+        let gate = made(Purpose::Answers)?;
+        let apart = |purpose: Purpose| if is_sqlite { Ok(Arc::clone(&gate)) } else { made(purpose) };
+        let mut connection = gate.for_migrations().await.map_err(StoreError::Open)?;
         migrations().run(&mut connection).await.map_err(StoreError::Migrate)?;
         connection.close().await.map_err(StoreError::Open)?;
         Ok(Self {
-            gate: Arc::new(gate),
+            runs_gate: apart(Purpose::Runs)?,
+            leases_gate: apart(Purpose::Leases)?,
+            leases: Arc::default(),
+            gate,
             desk: Arc::default(),
             attempts: Arc::default(),
             head: Arc::new(HeadFile::in_folder(data_dir)),
@@ -172,12 +195,20 @@ impl Store {
         self.is_sqlite
     }
 
+    /// The same database over the connections of runs, so that no run waits for those of answers, nor they for those of runs.
+    #[must_use]
+    pub fn for_runs(&self) -> Self {
+        Self { gate: Arc::clone(&self.runs_gate), ..self.clone() }
+    }
+
     /// Closes every connection; what was committed is on disk.
     pub async fn close(&self) {
         if let Err(error) = self.settle_attempts().await {
             tracing::warn!(%error, "the last failed attempts could not be stored");
         }
-        self.gate.close().await;
+        for gate in [&self.gate, &self.runs_gate, &self.leases_gate] {
+            gate.close().await;
+        }
     }
 }
 

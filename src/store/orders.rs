@@ -147,7 +147,7 @@ pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Res
     );
     let end = end.bind(id).bind(serde_json::to_string(outcome).unwrap_or_default()).bind(outcome.name()).bind(now_ms);
     let Some(row) = tx.fetch_optional(end).await? else { return Ok(false) };
-    // Whoever follows it is told by its last line.
+    // Anybody who follows it is told by its last line.
     let line = sqlx::query(
         "INSERT INTO lines (deployment, run, seq, position, at_ms, step, kind, text)
          SELECT $1, 0, COALESCE(MAX(seq), 0) + 1, $2, $3, $4, $5, $6 FROM lines WHERE deployment = $1 AND run = 0",

@@ -117,7 +117,7 @@ async fn numbers(tx: &mut Tx, many: usize) -> Result<i64, StoreError> {
     Ok(last.ok_or(sqlx::Error::RowNotFound)?.try_get("number")?)
 }
 
-/// The first debt of each receiver: whoever may tell nobody two things at once looks at no others.
+/// The first debt of each receiver: anybody who may tell nobody two things at once looks at no others.
 fn firsts(lane: &Lane, holder: &str) -> Statement<'static> {
     sqlx::query(
         "SELECT outbox.*, (SELECT MAX(other.lease_ms) FROM outbox AS other

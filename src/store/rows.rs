@@ -104,7 +104,7 @@ pub struct Filter {
 /// What `column` of a row of `table` holds, read by `parse`.
 ///
 /// # Errors
-/// [`StoreError::Value`] with column and row, when it is none of ours.
+/// [`StoreError::Value`] with column and row, when it is unknown.
 pub(super) fn parsed<T, E: std::fmt::Display>(
     row: &AnyRow,
     table: &str,
@@ -129,7 +129,7 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Err
     serde_json::from_str(text)
 }
 
-/// Column and row of a value that is none of ours.
+/// Column and row of an unexpected value.
 pub(super) fn wrong(row: &AnyRow, table: &str, column: &str, why: &dyn std::fmt::Display) -> StoreError {
     let name = |column: &str| row.try_get::<String, _>(column).ok();
     let number = row.try_get::<i64, _>("position").ok().map(|position| format!(" line {position}"));
@@ -158,14 +158,14 @@ fn state(row: &AnyRow, step: Option<Step>) -> Result<State, StoreError> {
     }
     let waits_for = parsed_if_any(row, "deployments", "waits_for", WaitsFor::parse)?;
     match (name.as_str(), outcome) {
-        ("waiting", None) => {
-            Ok(State::Waiting { waits_for: waits_for.ok_or_else(|| wrong(row, "deployments", "waits_for", &"it waits, for nothing"))? })
-        }
-        ("running", None) => Ok(State::Running { step: step.ok_or_else(|| wrong(row, "runs", "step", &"it runs, at no step"))? }),
+        ("waiting", None) => Ok(State::Waiting {
+            waits_for: waits_for.ok_or_else(|| wrong(row, "deployments", "waits_for", &"it is waiting, but for nothing"))?,
+        }),
+        ("running", None) => Ok(State::Running { step: step.ok_or_else(|| wrong(row, "runs", "step", &"it is running, but at no step"))? }),
         ("done", Some(outcome)) => Ok(State::Done { outcome }),
-        ("done", None) => Err(wrong(row, "deployments", "outcome", &"it has ended, with no outcome")),
-        ("waiting" | "running", Some(_)) => Err(wrong(row, "deployments", "outcome", &"it has not ended, and has an outcome")),
-        (other, _) => Err(wrong(row, "deployments", "state", &format!("\"{}\" is no state", other.escape_default()))),
+        ("done", None) => Err(wrong(row, "deployments", "outcome", &"it has ended, but has no outcome")),
+        ("waiting" | "running", Some(_)) => Err(wrong(row, "deployments", "outcome", &"it has not ended, but has an outcome")),
+        (other, _) => Err(wrong(row, "deployments", "state", &format!("\"{}\" is not a state", other.escape_default()))),
     }
 }
 
@@ -174,7 +174,7 @@ pub(super) fn images_text(images: &[ImageRef]) -> String {
     serde_json::Value::from(images.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string()
 }
 
-/// A list of deployments, and what is wrong with the rows that do not read: one of them hides no other.
+/// A list of deployments, and what is wrong with the rows that cannot be read: one of them hides no other.
 #[derive(Debug, Default)]
 pub struct Listed {
     /// Those that read.

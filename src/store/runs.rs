@@ -1,9 +1,12 @@
 //! Deployments while they are carried out, each by its run on a host.
 
+use std::time::Duration;
+
 use smoke::Availability;
 use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::model::DeploymentId;
@@ -16,10 +19,12 @@ use crate::model::Step;
 use crate::store::Deployment;
 use crate::store::Fence;
 use crate::store::Hold;
+use crate::store::RunLease;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::gate::Tx;
 use crate::store::holds;
+use crate::store::lease::Stored;
 use crate::store::lines;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
@@ -76,12 +81,60 @@ fn readable(rows: &[AnyRow]) -> Vec<Deployment> {
     listed.deployments
 }
 
+/// A statement with the database's time (ms since 1970) between its two parts. SQLite's clock is that of this host.
+macro_rules! by_the_databases_clock {
+    ($store:expr, $before:literal, $after:literal) => {
+        if $store.is_sqlite {
+            concat!($before, "CAST(unixepoch('subsec') * 1000 AS BIGINT)", $after)
+        } else {
+            concat!($before, "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)", $after)
+        }
+    };
+}
+
+/// A run that somebody has, or has left.
+struct Left {
+    id: DeploymentId,
+    service: ServiceName,
+    run: i64,
+    executor: Option<String>,
+    stored: Stored,
+}
+
+impl Left {
+    /// None: it does not read, which is said; it is left to a person and stops nothing else.
+    fn of_row(row: &AnyRow) -> Result<Option<Self>, StoreError> {
+        let names = rows::parsed(row, "runs", "deployment", DeploymentId::parse)
+            .and_then(|id| Ok((id, rows::parsed(row, "runs", "service", ServiceName::parse)?)));
+        let (id, service) = match names {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::error!(%error, "a deployment is not carried out");
+                return Ok(None);
+            }
+        };
+        let stored = Stored { fence: row.try_get("fence")?, lease_ms: row.try_get("lease_ms")?, now_ms: row.try_get("now_ms")? };
+        Ok(Some(Self { id, service, run: row.try_get("run")?, executor: row.try_get("executor")?, stored }))
+    }
+}
+
+/// What came of one of several deployments. One that does not read, or whose rows somebody holds, stops no other.
+fn of_one(taken: Result<Option<Turn>, StoreError>) -> Result<Option<Turn>, StoreError> {
+    match taken {
+        Err(error) if error.is_unreadable() || error.is_held() => {
+            tracing::error!(%error, "a deployment is not carried out");
+            Ok(None)
+        }
+        taken => taken,
+    }
+}
+
 impl Store {
     /// Takes the waiting orders of `services` whose turn has come, each for this executor, which has a run of it from now on.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn claim(&self, services: &[ServiceName], executor: &str, lease_ms: i64) -> Result<Vec<Turn>, StoreError> {
+    pub async fn claim(&self, services: &[ServiceName], executor: &str, lease: Duration) -> Result<Vec<Turn>, StoreError> {
         // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
         let waiting = sqlx::query(select_deployments!(
             "WHERE d.state = 'waiting' AND d.waits_for = 'turn'
@@ -92,15 +145,19 @@ impl Store {
             if !services.contains(&waiting.order.service) {
                 continue;
             }
-            let Some(hold) = self.take(&waiting, executor, lease_ms).await? else { continue };
-            turns.extend(self.get(&waiting.id).await?.map(|deployment| Turn { deployment, hold }));
+            turns.extend(of_one(self.take(&waiting, executor, lease).await)?);
         }
         Ok(turns)
     }
 
-    /// Begins a run of `waiting`; what holds the service, unless another server was quicker.
-    async fn take(&self, waiting: &Deployment, executor: &str, lease_ms: i64) -> Result<Option<Option<Hold>>, StoreError> {
+    /// Begins a run of `waiting`, unless another server was quicker.
+    async fn take(&self, waiting: &Deployment, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
+        let asked = Instant::now();
         let mut tx = self.gate.begin().await?;
+        let free = tx.seizing("SELECT id FROM deployments WHERE id = $1 AND state = 'waiting'");
+        if tx.fetch_optional(free.bind(waiting.id.as_str())).await?.is_none() {
+            return Ok(None);
+        }
         let now_ms = clock::now_ms();
         let service = waiting.order.service.as_str();
         let running = sqlx::query(
@@ -108,14 +165,15 @@ impl Store {
                AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = $3 AND b.state = 'running')",
         );
         let running = running.bind(waiting.id.as_str()).bind(now_ms).bind(service);
-        let run = sqlx::query(
-            "INSERT INTO runs (deployment, run, service, host, state, step, verified, barrier, changed, attempts, executor, fence, lease_ms, started_ms)
-             VALUES ($1, $2, $3, $4, 'running', $5, 0, 0, 0, 1, $6, 1, $7, $8)
-             ON CONFLICT (deployment, run) DO UPDATE SET state = 'running', step = excluded.step, attempts = runs.attempts + 1,
-               executor = excluded.executor, fence = runs.fence + 1, lease_ms = excluded.lease_ms",
-        );
+        let run = sqlx::query(by_the_databases_clock!(
+            self,
+            "INSERT INTO runs (deployment, run, service, host, state, step, verified, barrier, changed, attempts, executor, fence, started_ms, lease_ms)
+             VALUES ($1, $2, $3, $4, 'running', $5, 0, 0, 0, 1, $6, 1, $7, $8 + ",
+            ") ON CONFLICT (deployment, run) DO UPDATE SET state = 'running', step = excluded.step, attempts = runs.attempts + 1,
+               executor = excluded.executor, fence = runs.fence + 1, lease_ms = excluded.lease_ms"
+        ));
         let run = run.bind(waiting.id.as_str()).bind(FIRST_RUN).bind(service).bind(HOST).bind(Step::Guards.as_str());
-        for statement in [running, run.bind(executor).bind(now_ms + lease_ms).bind(now_ms)] {
+        for statement in [running, run.bind(executor).bind(now_ms).bind(lease.as_millis() as i64)] {
             match tx.execute(statement).await {
                 Ok(1) => {}
                 Ok(_) => return Ok(None),
@@ -126,11 +184,14 @@ impl Store {
         }
         let hold = holds::of(&mut tx, waiting.order.service.as_str()).await?;
         tx.commit().await?;
-        Ok(Some(hold))
+        let Some(deployment) = self.get(&waiting.id).await? else { return Ok(None) };
+        self.leases.begin(&self.leases_gate, deployment.fence(), asked, lease, false);
+        Ok(Some(Turn { deployment, hold }))
     }
 
-    /// Takes over the runs of `executor` whose deployments are not among `at_work` (an earlier life left them, or a run that
-    /// lost the database), and those of others whose lease has run out. From now on writes of whoever had them are refused.
+    /// Takes over the runs of `executor` whose deployments are not among `at_work` (an earlier process left them, or a run that
+    /// lost the database), and those of others whose lease has run out. From now on writes of whoever had them are refused, and so
+    /// is leave to act.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -139,42 +200,87 @@ impl Store {
         services: &[ServiceName],
         executor: &str,
         at_work: &[DeploymentId],
-        lease_ms: i64,
+        lease: Duration,
     ) -> Result<Vec<Turn>, StoreError> {
-        let running = sqlx::query(select_deployments!("WHERE d.state = 'running' ORDER BY d.service"));
+        let running = by_the_databases_clock!(
+            self,
+            "SELECT r.deployment, r.service, r.run, r.executor, r.fence, r.lease_ms, ",
+            " AS now_ms FROM runs AS r JOIN deployments AS d ON d.id = r.deployment
+             WHERE r.state = 'running' AND r.run = 1 AND d.state = 'running' ORDER BY r.service"
+        );
+        let mut others = Vec::new();
         let mut taken = Vec::new();
-        for row in self.gate.fetch_all(running).await? {
-            let Some(left) = readable(std::slice::from_ref(&row)).pop() else { continue };
+        for row in self.gate.fetch_all(sqlx::query(running)).await? {
+            let Some(left) = Left::of_row(&row)? else { continue };
             let is_own = left.executor.as_deref() == Some(executor);
-            let expired = row.try_get::<Option<i64>, _>("lease_ms")?.is_none_or(|lease| lease < clock::now_ms());
-            let wanted = if is_own { !at_work.contains(&left.id) } else { expired };
-            if !wanted || !services.contains(&left.order.service) {
-                continue;
+            let wanted = if is_own { !at_work.contains(&left.id) } else { self.leases.has_run_out(&left.id, left.stored, lease) };
+            if wanted && services.contains(&left.service) {
+                taken.extend(of_one(self.take_over(&left, executor, lease).await)?);
             }
-            let take = sqlx::query(
-                "UPDATE runs SET executor = $4, lease_ms = $5, fence = fence + 1, attempts = attempts + 1
-                 WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running'",
-            );
-            let take = take.bind(left.id.as_str()).bind(left.run).bind(left.fence).bind(executor);
-            let mut tx = self.gate.begin().await?;
-            if tx.execute(take.bind(clock::now_ms() + lease_ms)).await? != 1 {
-                continue;
-            }
-            let hold = holds::of(&mut tx, left.order.service.as_str()).await?;
-            tx.commit().await?;
-            taken.extend(self.get(&left.id).await?.map(|deployment| Turn { deployment, hold }));
+            others.push(left.id);
         }
+        self.leases.keep(&others.iter().collect::<Vec<_>>());
         Ok(taken)
     }
 
-    /// Prolongs the lease of everything that `executor` runs.
+    async fn take_over(&self, left: &Left, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
+        // One that does not read is said, and stays as it is.
+        if self.get(&left.id).await?.is_none() {
+            return Ok(None);
+        }
+        let asked = Instant::now();
+        let mut tx = self.gate.begin().await?;
+        let free = tx.seizing("SELECT fence FROM runs WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running'");
+        let free = free.bind(left.id.as_str()).bind(left.run).bind(left.stored.fence);
+        if tx.fetch_optional(free).await?.is_none() {
+            return Ok(None);
+        }
+        let take = by_the_databases_clock!(
+            self,
+            "UPDATE runs SET executor = $4, fence = fence + 1, attempts = attempts + 1, lease_ms = $5 + ",
+            " WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running'"
+        );
+        let take = sqlx::query(take).bind(left.id.as_str()).bind(left.run).bind(left.stored.fence);
+        if tx.execute(take.bind(executor).bind(lease.as_millis() as i64)).await? != 1 {
+            return Ok(None);
+        }
+        let hold = holds::of(&mut tx, left.service.as_str()).await?;
+        tx.commit().await?;
+        let Some(deployment) = self.get(&left.id).await? else { return Ok(None) };
+        // Over a copy of an SQLite database an earlier owner may go on by its own.
+        self.leases.begin(&self.leases_gate, deployment.fence(), asked, lease, !self.is_sqlite);
+        Ok(Some(Turn { deployment, hold }))
+    }
+
+    /// Prolongs the lease of everything that `executor` runs. What somebody has locked meanwhile is left to the next time, and
+    /// nothing waits for it.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn renew(&self, executor: &str, lease_ms: i64) -> Result<(), StoreError> {
-        let renew = sqlx::query("UPDATE runs SET lease_ms = $2 WHERE executor = $1 AND state = 'running'");
-        self.gate.write(renew.bind(executor).bind(clock::now_ms() + lease_ms)).await?;
+    pub async fn renew(&self, executor: &str, lease: Duration) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let mut tx = self.leases_gate.begin().await?;
+        let free = tx.seizing("SELECT deployment, run, fence FROM runs WHERE executor = $1 AND state = 'running'");
+        let mut renewed = Vec::new();
+        for row in tx.fetch_all(free.bind(executor)).await? {
+            let id = rows::parsed(&row, "runs", "deployment", DeploymentId::parse)?;
+            let fence = Fence { id, run: row.try_get("run")?, number: row.try_get("fence")? };
+            let renew = by_the_databases_clock!(self, "UPDATE runs SET lease_ms = $3 + ", " WHERE deployment = $1 AND run = $2");
+            let renew = sqlx::query(renew).bind(fence.id.to_string()).bind(fence.run).bind(lease.as_millis() as i64);
+            tx.execute(renew).await?;
+            renewed.push(fence);
+        }
+        tx.commit().await?;
+        for fence in &renewed {
+            self.leases.renewed(fence, asked, lease);
+        }
         Ok(())
+    }
+
+    /// The lease of a run that was claimed or reclaimed here and has not ended; none: this server has none.
+    #[must_use]
+    pub fn lease(&self, fence: &Fence) -> Option<RunLease> {
+        self.leases.of(fence)
     }
 
     /// Stores that `step` begins, with what is known by then: when this returns, both are on disk.
@@ -214,7 +320,7 @@ impl Store {
     pub async fn last_away(&self, service: &ServiceName, most: i64) -> Result<Vec<Availability>, StoreError> {
         let select = "SELECT away FROM runs WHERE service = $1 AND away IS NOT NULL ORDER BY deployment DESC LIMIT $2";
         let found = self.gate.fetch_all(sqlx::query(select).bind(service.as_str()).bind(most)).await?;
-        // One that does not read is only left out of a comparison.
+        // One that cannot be read is only left out of a comparison.
         Ok(found.iter().filter_map(|row| serde_json::from_str(row.try_get::<&str, _>("away").ok()?).ok()).collect())
     }
 
@@ -238,6 +344,7 @@ impl Store {
         holds::settle(&mut tx, fence.id.as_str(), outcome).await?;
         holds::follow(&mut tx, &service, fence.id.as_str(), outcome).await?;
         tx.commit().await?;
+        self.leases.end(fence);
         Ok(())
     }
 }

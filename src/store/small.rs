@@ -28,7 +28,7 @@ impl Store {
         Ok(row.try_get("value")?)
     }
 
-    /// Whether the database takes a write: tried over a new connection, at most every five seconds; whoever asks in between, or
+    /// Whether the database takes a write: tried over a new connection, at most every five seconds; anybody who asks in between, or
     /// at the same time, gets the same answer.
     ///
     /// # Errors

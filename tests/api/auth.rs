@@ -299,7 +299,7 @@ fn time_tells_nothing_of_a_guess() {
 }
 
 /// Welch's t between the times that `holds` takes on what `make` makes of the one and of the other place, in random order. Each is
-/// made anew, so that where it lies in memory tells nothing either; the slowest tenth, which is the machine's doing, is left out.
+/// made again, so that where it lies in memory tells nothing either; the slowest tenth, which is the machine's doing, is left out.
 fn welch<T>(each: usize, places: [usize; 2], make: impl Fn(usize) -> T, holds: impl Fn(&T) -> bool) -> f64 {
     let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     while times.iter().any(|taken| taken.len() < each) {
@@ -362,7 +362,7 @@ async fn a_rotation_loses_no_call() {
     };
     futures_util::future::join(calls, reloads).await;
     assert_eq!(answered.load(Ordering::SeqCst), CALLS);
-    // A file that does not hold changes nothing; one without the old key ends it.
+    // A file that fails changes nothing; one without the old key ends it.
     std::fs::write(&rig.config_file, "version = 2").unwrap();
     rig.app().read_again(&rig.config_file);
     assert_eq!(status(&old).await, 200);
@@ -605,7 +605,7 @@ async fn a_retry_needs_what_the_order_needed(database: Database) {
     rig.finish().await;
 }
 
-/// Whoever may not order it may not call it off: not another ref's order, not an operator's rollback, and no forced one.
+/// Anybody who may not order it may not call it off: not another ref's order, not an operator's rollback, and no forced one.
 async fn a_cancel_needs_what_the_order_needed(database: Database) {
     let mut plan = Plan::new(database);
     plan.keys.push(Key::signing("deployer", &["deploy:*"]));
@@ -677,7 +677,7 @@ async fn a_signature_that_reads_is_good_for_its_path_and_query_only() {
     rig.finish().await;
 }
 
-/// Whoever has a read token learns of nothing but its deployment: what is there and what is not answer alike.
+/// Anybody who has a read token learns of nothing but its deployment: what is there and what is not answer alike.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_token_tells_nothing_of_what_exists() {
     let rig = with_datasets(Plan::new(Database::Sqlite)).start().await;
@@ -708,7 +708,7 @@ async fn a_read_token_tells_nothing_of_what_exists() {
     rig.finish().await;
 }
 
-/// A bearer token may not travel in the clear; a signature may.
+/// A bearer token may not travel unencrypted; a signature may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bearer_token_is_refused_in_the_clear() {
     let mut plan = Plan::new(Database::Sqlite);
@@ -744,7 +744,7 @@ async fn a_bearer_token_is_refused_in_the_clear() {
     rig.finish().await;
 }
 
-/// A read token is given where nobody can read it on its way, and not to who repeats a signed call: whoever overheard it could.
+/// A read token is given where nobody can read it on its way, and not to who repeats a signed call: anybody who overheard it could.
 async fn a_read_token_is_its_callers_alone(database: Database) {
     let mut plan = Plan::new(database);
     plan.server += "\ntrusted_proxies = [\"127.0.0.1\"]";
@@ -765,7 +765,7 @@ async fn a_read_token_is_its_callers_alone(database: Database) {
         // Overheard, and sent again over https.
         ("clear", signing, [("http", false), ("https", false), ("http", false)]),
         ("private", signing, [("https", true), ("http", false), ("https", false)]),
-        // A bearer never came in the clear.
+        // A bearer never came unencrypted.
         ("bearer", robot, [("https", true), ("https", true), ("https", true)]),
     ] {
         let mut first = None;
@@ -782,7 +782,7 @@ async fn a_read_token_is_its_callers_alone(database: Database) {
     rig.finish().await;
 }
 
-/// TLS of its own: nothing is answered in the clear there, and a bearer token may come from anywhere.
+/// TLS of its own: nothing is answered unencrypted there, and a bearer token may come from anywhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_with_a_certificate_speaks_tls_alone() {
     let certified = rcgen::generate_simple_self_signed(["tagalong.test".to_owned()]).unwrap();
@@ -831,7 +831,7 @@ async fn the_socket_is_its_owners() {
     let answer = send(order.clone()).await;
     assert_eq!(answer.status, 202);
     assert_eq!(send(order).await.text, answer.text);
-    // Whom a proxy serves is not whoever may open the socket.
+    // The caller behind a proxy is not the one who may open the socket.
     let before = rig.rows().await;
     for (name, value) in
         [("x-forwarded-for", "127.0.0.1"), ("Forwarded", "for=127.0.0.1"), ("x-real-ip", "::1"), ("x-forwarded-proto", "https")]

@@ -377,7 +377,7 @@ async fn one_caller_keeps_no_other_from_following() {
     }
     assert!(held.iter().all(|one| one.status() == 200));
     assert_eq!(follow(Some(greedy), "text/plain").await.status(), 503);
-    // Half of them are the other's, for the asking; what is ordered by a third counts as theirs, whoever has the token.
+    // Half of them are the other's, for the asking; what is ordered by a third counts as theirs, no matter who has the token.
     let others = join_all((0..8).map(|_| follow(Some(other), "text/event-stream"))).await;
     assert!(others.iter().all(|one| one.status() == 200));
     let tokens = join_all((0..4).map(|_| follow(None, "text/event-stream"))).await;

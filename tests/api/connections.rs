@@ -1,5 +1,5 @@
-//! How long a connection lives: it stays for who has proven who they are, and for a trusted proxy; whoever is slow is cut, with
-//! the second head as with the first, and so is whoever never reads the answer.
+//! How long a connection lives: it stays for who has proven who they are, and for a trusted proxy; anybody who is slow is cut, with
+//! the second head as with the first, and so is anybody who never reads the answer.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -70,7 +70,7 @@ async fn a_connection_stays_for_who_has_proven_who_they_are() {
     for _ in 0..3 {
         assert_eq!(ask(&mut stream, &call(Some(rig.key()), path, "")).await, Some((200, false)));
     }
-    // One that does not hold ends it, whatever was proven before.
+    // One that fails ends it, whatever was proven before.
     assert_eq!(ask(&mut stream, &call(None, path, "")).await, Some((401, true)));
     assert_eq!(answer(&mut stream).await, None);
     for (path, status) in [("/healthz", 200), ("/api/v1/openapi.json", 200), ("/nothing", 404), (path, 401)] {
@@ -177,7 +177,7 @@ fn is_connected(port: u16) -> bool {
         .any(|[to, state]: [&str; 2]| to.ends_with(&far) && state == "01")
 }
 
-/// A head is read anew with each byte of it that comes, so it is bounded; a body that comes in the same breath is not counted.
+/// A head is read again with each byte of it that comes, so it is bounded; a body that comes in the same breath is not counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_is_bounded() {
     let rig = Plan::new(Database::Sqlite).start().await;

@@ -82,7 +82,7 @@ async fn log(rig: &Rig, id: &str, query: &str) -> Answer {
     Call::get(&format!("/api/v1/deployments/{id}/log{query}")).by(rig.key()).send(rig).await
 }
 
-/// So many lines of a waiting order that they are read in several pieces; what it says when its turn comes stands behind them.
+/// This many lines of a waiting order that they are read in several pieces; what it says when its turn comes stands behind them.
 async fn many_lines(rig: &Rig, id: &str) {
     let line = |seq| LineDraft { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq}") };
     let lines: Vec<LineDraft> = (1..=1234).map(line).collect();
@@ -240,7 +240,7 @@ async fn what_is_not_followed_ends_at_once(database: Database) {
     let waiting = rig.order("web", "2").await;
     assert_eq!(log(&rig, &waiting, "?follow=false").await.text, "");
     let text = until("its lines", async || Some(log(&rig, &id, "?follow=false").await.text).filter(|text| text.lines().count() == 3)).await;
-    assert!(text.contains("==> web → 1"), "{text}");
+    assert!(text.contains("==> web: deploy 1"), "{text}");
     drop(gate);
     rig.finish().await;
 }

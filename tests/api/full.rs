@@ -319,7 +319,7 @@ async fn what_was_answered_202_is_there_whatever_the_disk_does(database: Databas
     rig.finish().await;
 }
 
-/// Whoever goes away in the middle of a write takes it along or not, and the next one is kept.
+/// Anybody who goes away in the middle of a write takes it along or not, and the next one is kept.
 async fn a_call_that_is_given_up_leaves_no_transaction_open(database: Database) {
     const ROUNDS: usize = 150;
     let rig = Plan::new(database).start().await;

@@ -278,7 +278,7 @@ async fn a_service_runs_on_several_hosts(database: Database) {
     let waiting = rig.order("web", "3").await;
     let store = rig.app().shared().store.clone();
     let services = [ServiceName::parse("web").unwrap()];
-    assert!(store.claim(&services, "another", 1000).await.unwrap().is_empty());
+    assert!(store.claim(&services, "another", std::time::Duration::from_secs(1)).await.unwrap().is_empty());
     assert_eq!(rig.show(&waiting).await["state"], "waiting");
     assert_eq!(rig.execute("UPDATE runs SET state = 'done' WHERE executor = 'elsewhere'").await, 1);
     until("its turn", async || (rig.show(&waiting).await["state"] == "done").then_some(())).await;

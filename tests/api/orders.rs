@@ -164,7 +164,7 @@ async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
     assert_refused(&refused, 422, "held");
     assert!(refused.text.contains(&id), "{}", refused.text);
     drop(gate);
-    // Nothing can be landed here, so it came to nothing, and the service is held by nobody, as before.
+    // Nothing can be landed here, so it changed nothing, and the service is held by nobody, as before.
     assert_eq!(rig.ended(&id).await["outcome"], "failed");
     rig.ended(&id_of(&deploy(&rig, json!({ "service": "web", "tag": "3" })).await)).await;
     assert_eq!(rig.execute(HOLD).await, 1);
@@ -190,7 +190,7 @@ async fn ci_overrules_no_rollback(database: Database) {
     let running = rig.order_running("web", "1").await;
     let waiting = rig.order("web", "2").await;
     let order = json!({ "service": "web", "tag": "3", "force": true });
-    // To force is to overrule whoever rolled back, so it needs that scope as well.
+    // To force is to overrule anybody who rolled back, so it needs that scope as well.
     let by_ci = Call::post("/api/v1/deployments", &order).by(&rig.plan.keys[1]).send(&rig).await;
     assert_refused(&by_ci, 403, "forbidden");
     assert!(by_ci.text.contains("rollback:web"), "{}", by_ci.text);
@@ -397,12 +397,12 @@ async fn two_servers_share_one_queue() {
     let read = format!("Bearer {}", answer.header(tagalong::api::READ_TOKEN_HEADER));
     let shown = Call::get(&format!("/api/v1/deployments/{id}")).header("authorization", read).send(&other).await;
     assert_eq!(shown.status, 200);
-    // Whoever does not carry it out can cancel it.
+    // Anybody who does not carry it out can cancel it.
     let (runs_it, does_not) = if is_executor(&first).await { (&first, &other) } else { (&other, &first) };
     assert_eq!(does_not.act(first.key(), &format!("/api/v1/deployments/{id}/cancel")).await.status, 200);
     assert_eq!(runs_it.ended(&id).await["outcome"], "cancelled");
     drop(gate);
-    // What an ended server left is taken up by the other as soon as its lease has run out, and not before.
+    // What an ended server left is continued by the other as soon as its lease has run out, and not before.
     let gate = first.gate("db");
     let id = first.order_running("db", "1").await;
     let (ends, stays) = if is_executor(&first).await { (first, other) } else { (other, first) };

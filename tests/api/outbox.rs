@@ -213,7 +213,7 @@ async fn what_is_refused_is_kept_and_holds_up_nothing(database: Database) {
     teller.outbox.owe(&[owe("r", "other", 3)], Duration::ZERO).await.unwrap();
     let left = teller.until_owed("what came later", is_refused).await;
     assert_eq!((left[0].key.as_str(), left[0].tries, left[0].why.as_deref()), ("bad", 1, Some("It answers 422.")), "tried once");
-    // Whoever has mended something says so, and it is tried once more; a newer one takes its place.
+    // Anybody who has mended something says so, and it is tried once more; a newer one takes its place.
     teller.outbox.revive().await.unwrap();
     teller.until_owed("another try", |owed| is_refused(owed) && owed[0].tries == 2).await;
     teller.outbox.owe(&[owe("r", "bad", 4)], Duration::ZERO).await.unwrap();

@@ -1,4 +1,4 @@
-//! Words in the database that are none of ours: each is an error that names its column and row, and hides nothing else.
+//! Words in the database that are unknown: each is an error that names its column and row, and hides nothing else.
 
 use serde_json::json;
 use tagalong::model::Commit;
@@ -34,7 +34,7 @@ fn is_named<T: std::fmt::Debug>(found: Result<T, StoreError>, place: &str) {
     }
 }
 
-/// Columns of a deployment and of its run, and values that are none of ours, in SQL.
+/// Columns of a deployment and of its run, and values that are unknown, in SQL.
 const COLUMNS: [(&str, &str, &str); 22] = [
     ("deployments", "service", "'No Such'"),
     ("deployments", "kind", "'promote'"),
@@ -137,7 +137,7 @@ async fn others(rig: &Rig) {
     .await;
 }
 
-/// A waiting and a running row of one service that do not read: another service's orders are carried out, and neither is taken.
+/// A waiting and a running row of one service that cannot be read: another service's orders are carried out, and neither is taken.
 async fn a_row_that_does_not_read_stops_no_other(database: Database) {
     let rig = Plan::new(database).start().await;
     let first = rig.order("web", "1").await;
@@ -161,7 +161,7 @@ async fn a_row_that_does_not_read_stops_no_other(database: Database) {
     rig.ended(&next).await;
     assert_eq!(rig.count("SELECT COUNT(*) FROM runs JOIN deployments ON id = deployment WHERE kind = 'promote'").await, 1);
     assert_eq!(rig.count("SELECT COUNT(*) FROM runs WHERE executor IS NULL AND fence = (SELECT MIN(fence) FROM runs)").await, 1);
-    // Whoever asks what is under way is told of both, and never that nothing is.
+    // Anybody who asks what is under way is told of both, and never that nothing is.
     let web = ServiceName::parse("web").unwrap();
     let found = rig.app().shared().store.unfinished(&web).await.unwrap();
     assert_eq!((found.deployments.len(), found.unreadable.len()), (0, 2), "{found:?}");
@@ -174,7 +174,7 @@ async fn a_row_that_does_not_read_stops_no_other(database: Database) {
     rig.finish().await;
 }
 
-/// Three verified releases, the middle one of which does not read: what is newer can be gone back to, what is older only when
+/// Three verified releases, the middle one of which cannot be read: what is newer can be gone back to, what is older only when
 /// it is forced, for the one between may say that it must not be rolled back past.
 async fn a_release_that_does_not_read_is_none_to_go_back_to(database: Database) {
     let rig = Plan::new(database).start().await;
@@ -230,7 +230,7 @@ async fn a_release_that_does_not_read_is_none_to_go_back_to(database: Database) 
         assert_eq!(answer.status, 202, "{to}: {}", answer.text);
         rig.ended(answer.json()["id"].as_str().unwrap()).await;
     }
-    // Nothing behind the newest one that does not read is taken for what serves.
+    // Nothing behind the newest one that cannot be read is taken for what serves.
     change(&rig, &format!("UPDATE deployments SET kind = 'deploy' WHERE id = '{}'", ids[1])).await;
     change(&rig, &format!("UPDATE deployments SET kind = 'promote' WHERE id = '{}'", ids[2])).await;
     assert_eq!(state().await, (json!(null), vec!["2".to_owned(), "1".to_owned()]));

@@ -11,7 +11,7 @@ use crate::folder::damage;
 use crate::world::World;
 use crate::world::on_both_gits;
 
-/// So long an app commits in a tight loop.
+/// This long an app commits in a tight loop.
 const BUSY: Duration = Duration::from_secs(8);
 
 /// A git that, once, right after it was called with words like `after`, adds `late` in the checkout and runs each of

@@ -1,4 +1,4 @@
-//! Whoever may write a checkout names no program, no file elsewhere and no host: not in its configuration, its attributes, its
+//! Anybody who may write a checkout names no program, no file elsewhere and no host: not in its configuration, its attributes, its
 //! history, nor by what the things in its git folder are.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use crate::world::on_both_gits;
 
 /// Every key of git with what its value can name.
 const KEYS: &str = include_str!("keys.txt");
-/// So many keys are set at once: one that git stumbles over must not hide the others.
+/// This many keys are set at once: one that git stumbles over must not hide the others.
 const AT_ONCE: usize = 12;
 
 fn table() -> BTreeMap<&'static str, &'static str> {
@@ -503,7 +503,7 @@ on_both_gits! {
             let ended = tokio::time::timeout(Duration::from_secs(20), all).await;
             assert!(ended.is_ok(), "{name} held it up");
             let mut touched = trap.touched();
-            // A file with a second name here is one of ours to read, for whoever gave it that name could; it is not written.
+            // A file with a second name here is one of ours to read, for anybody who gave it that name could; it is not written.
             touched.retain(|what| !is_twin || !what.ends_with("read"));
             assert_eq!(touched, [""; 0], "{name}");
             let all = [world.dir(), world.remote(), world.path("moved"), world.path("copy")];
@@ -567,7 +567,7 @@ on_both_gits! {
         std::os::unix::fs::symlink(&precious, &link).unwrap();
         world.data().tidy(&[], &world.cancel).await.unwrap();
         assert_eq!(std::fs::read_to_string(precious.join("p")).unwrap(), "p");
-        // A symlink of the readers that was turned elsewhere is none of ours.
+        // A symlink of the readers that was turned elsewhere is not ours.
         let theirs = precious.join("b".repeat(40));
         std::fs::create_dir(&theirs).unwrap();
         std::fs::write(theirs.join("secret"), "s").unwrap();

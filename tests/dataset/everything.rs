@@ -1,5 +1,5 @@
 //! One of everything that can lie in a checkout × what the remote does there, while it runs and at a boot: afterwards the
-//! checkout is what the remote has, and every byte is in the work tree, in a folder that was set aside, or on a ref.
+//! checkout is what the remote has, and every byte is in the work tree, in a folder that was moved aside, or on a ref.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -8,7 +8,7 @@ use tagalong::model::Reconcile;
 use crate::world::World;
 use crate::world::on_both_gits;
 
-/// Every file below the folders that were set aside, by name.
+/// Every file below the folders that were moved aside, by name.
 fn aside(ready: &Ready) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = ready.aside.clone();

@@ -25,11 +25,11 @@ use crate::world::on_both_gits;
 
 /// What stands in the files outside, and nowhere else.
 const SECRET: &str = "nobody else's business";
-/// So many files are in the folder that is swapped: git is at work on it long enough to be caught there.
+/// This many files are in the folder that is swapped: git is at work on it long enough to be caught there.
 const FILES: usize = 1500;
-/// So long a folder that every piece of work looks at first stays one in a storm.
+/// This long a folder that every piece of work looks at first stays one in a storm.
 const REST: Duration = Duration::from_millis(2);
-/// So long a neighbour swaps as fast as he can.
+/// This long a neighbour swaps as fast as he can.
 const STORM: Duration = Duration::from_secs(6);
 
 /// A folder with files of the same names outside the checkout.
@@ -75,7 +75,7 @@ fn read(world: &World) -> usize {
     found
 }
 
-/// Somebody else writes every file of the folder anew.
+/// Somebody else writes every file of the folder again.
 fn rewrite(world: &World, files: usize, text: &str) {
     world.follow();
     std::fs::create_dir_all(world.other().join("d")).unwrap();

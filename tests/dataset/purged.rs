@@ -269,7 +269,7 @@ on_both_gits! {
         let own = world.here("own", "o");
         world.run(&world.dir(), &["push", "-q"]);
         let done = world.expect(Reconcile::FollowedRewrite).await;
-        assert!(done.why.unwrap().contains("another address"));
+        assert!(done.why.unwrap().contains("a different address"));
         world.assert_same();
         let kept = world.run(&world.dir(), &["for-each-ref", "--format=%(objectname)", "refs/tagalong/kept/"]);
         assert_eq!(kept, own);

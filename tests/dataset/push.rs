@@ -251,7 +251,7 @@ on_both_gits! {
         daemon.stop().await;
     }
 
-    /// One refusal is one push, whoever asks afterwards and however often: passes, another process, the daemon with a call and
+    /// One refusal is one push, no matter who asks afterwards and however often: passes, another process, the daemon with a call and
     /// a new commit, its last try, a boot, a rebase over what others pushed, parked work.
     async fn a_refused_push_is_not_tried_again_on_any_path(world: World) {
         world.ready().await;
@@ -262,7 +262,7 @@ on_both_gits! {
         assert_eq!(world.refused("refs/heads/main"), 1);
         for _ in 0..3 {
             let why = world.expect(Reconcile::PushRefused).await.why.unwrap();
-            assert!(why.contains("not today") && why.contains("it is tried again after 20"), "{why}");
+            assert!(why.contains("not today") && why.contains("the next try is after 20"), "{why}");
         }
         let mut daemon = Daemon::start(&world);
         daemon.until("it is refused", |now| matches!(now, Push::Refused { .. })).await;

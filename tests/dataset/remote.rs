@@ -196,7 +196,7 @@ on_both_gits! {
         world.here("own", "o");
         world.expect(Reconcile::Pushed).await;
         assert_eq!(world.data().may_push(&world.cancel).await.unwrap(), Push::Done);
-        // Where nothing is here yet, the remote is asked all the same.
+        // Where nothing is here yet, the remote is asked nevertheless.
         let dir = world.path("not-here-yet");
         let dataset = |remote: String| {
             let mut settings = world.settings().clone();

@@ -95,7 +95,7 @@ impl World {
         &self.data
     }
 
-    /// The same dataset, as a process that was started anew has it.
+    /// The same dataset, as a process that was started again has it.
     pub(crate) fn again(&self) -> Dataset {
         Dataset::new(self.settings.clone())
     }

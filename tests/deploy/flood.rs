@@ -86,7 +86,7 @@ async fn torment(kind: Kind, stream: &mut TcpStream, follow: &str) {
         if more && stream.write_all(b"x").await.is_err() {
             return;
         }
-        // A look that takes nothing out: whoever never reads sees the end by its being reset alone.
+        // A look that takes nothing out: anybody who never reads sees the end by its being reset alone.
         let seen = tokio::time::timeout(Duration::from_millis(1), stream.peek(&mut one)).await;
         match seen {
             Ok(Ok(0) | Err(_)) => return,
@@ -156,7 +156,7 @@ async fn flood(from: impl Fn(usize) -> Ipv4Addr) {
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     println!("the command line took {:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(2));
-    // The one that ran and the one that was ordered meanwhile land, and one that does not hold is undone.
+    // The one that ran and the one that was ordered meanwhile land, and one that fails is undone.
     world.disarm("pull@v9");
     assert_eq!(world.server().outcome(&running).await["outcome"], "live");
     world.land("v3").await;

@@ -1,4 +1,4 @@
-//! A rollback stops a deployment half-way and then comes to nothing: what was verified last serves again, and is pinned.
+//! A rollback stops a deployment half-way and then changes nothing: what was verified last serves again, and is pinned.
 
 use serde_json::Value;
 use serde_json::json;
@@ -104,7 +104,7 @@ mod on {
 }
 
 /// A rollback whose pull hangs is followed by one that is refused: the first changed nothing, the second one brings v2 back.
-/// v3 is not left for a person either: nobody asked whether it would have held.
+/// v3 is not left for an operator either: nobody asked whether it would have held.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_rollback_takes_over() {
     let (world, stopped) = half_way(&settings("on_failure = \"leave\"", Database::Sqlite)).await;
@@ -161,7 +161,7 @@ async fn nothing_was_verified_before() {
     world.finish().await;
 }
 
-/// v3 must not be rolled back past, so it stays for a person, and the outcome says so.
+/// v3 must not be rolled back past, so it stays for an operator, and the outcome says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_has_a_barrier() {
     let mut world = World::landed(&Settings::default()).await;

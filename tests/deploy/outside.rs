@@ -89,7 +89,7 @@ fn talk(mut stream: &TcpStream, answer: &(dyn Fn(&Request) -> Answer + Send + Sy
     for (name, value) in headers {
         let _ = write!(head, "{name}: {value}\r\n");
     }
-    // Whoever asked may have gone meanwhile.
+    // Anybody who asked may have gone meanwhile.
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
     if method != "HEAD" {
         let _ = stream.write_all(&body);

@@ -29,7 +29,7 @@ use crate::support::until;
 
 /// The client of a daemon.
 #[derive(Clone)]
-struct Docker {
+pub(crate) struct Docker {
     host: Option<String>,
 }
 
@@ -44,14 +44,14 @@ impl Docker {
     }
 
     /// What it says; it must end well.
-    fn says(&self, args: &[&str]) -> String {
+    pub(crate) fn says(&self, args: &[&str]) -> String {
         let ran = self.command(args).output().expect("docker runs");
         assert!(ran.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&ran.stderr));
         String::from_utf8_lossy(&ran.stdout).trim().to_owned()
     }
 
     /// What it says, for cleaning up: it may fail.
-    fn tries(&self, args: &[&str]) -> String {
+    pub(crate) fn tries(&self, args: &[&str]) -> String {
         self.command(args).output().map(|ran| String::from_utf8_lossy(&ran.stdout).trim().to_owned()).unwrap_or_default()
     }
 
@@ -80,9 +80,9 @@ impl Docker {
 }
 
 /// A registry with the images of the tests; it goes with this value, and with it every name of an image in it.
-struct Images {
+pub(crate) struct Images {
     dir: tempfile::TempDir,
-    port: String,
+    pub(crate) port: String,
     /// Makes the tags of one run unlike those of another, so that images really have to come over the network.
     run: String,
 }
@@ -90,7 +90,7 @@ struct Images {
 impl Images {
     const SITES: [&str; 5] = ["one", "two", "three=unhealthy", "four=crash", "five"];
 
-    fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let place = dir.path().join("registry").display().to_string();
         let port = host(&rig("registry.sh"), &["up", "--dir", &place]);
@@ -111,7 +111,7 @@ impl Images {
         Docker { host: None }.remove("none", &[&format!("127.0.0.1:{}/", self.port)]);
     }
 
-    fn tag(&self, name: &str) -> String {
+    pub(crate) fn tag(&self, name: &str) -> String {
         format!("{name}-{}", self.run)
     }
 }
@@ -157,21 +157,21 @@ impl Gate {
 }
 
 /// A stack on a daemon with a reverse proxy before it, and tagalong.
-struct Site {
-    dir: tempfile::TempDir,
-    docker: Docker,
-    project: String,
-    repository: String,
+pub(crate) struct Site {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) docker: Docker,
+    pub(crate) project: String,
+    pub(crate) repository: String,
     page: Arc<Gate>,
     proxy: Option<Http>,
-    server: Option<Server>,
+    pub(crate) server: Option<Server>,
 }
 
 static SITES: AtomicU32 = AtomicU32::new(0);
 
 impl Site {
     /// `web` are more lines of the web service, as JSON.
-    async fn make(images: &Images, docker: &Docker, registry: &str, web: Value) -> Self {
+    pub(crate) async fn make(images: &Images, docker: &Docker, registry: &str, web: Value) -> Self {
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
         let number = SITES.fetch_add(1, Ordering::SeqCst);
         let project = format!("steps{}-{number}", images.run);
@@ -245,12 +245,12 @@ impl Site {
         self.ended(id).await
     }
 
-    fn env(&self) -> String {
+    pub(crate) fn env(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("stack/.env")).expect("a file")
     }
 
     /// Id, start time and image id of every container, by service.
-    fn containers(&self) -> BTreeMap<String, String> {
+    pub(crate) fn containers(&self) -> BTreeMap<String, String> {
         let label = format!("label=com.docker.compose.project={}", self.project);
         let ids = self.docker.says(&["ps", "-aq", "--no-trunc", "--filter", &label]);
         let format = r#"{{index .Config.Labels "com.docker.compose.service"}} {{.Id}} {{.State.StartedAt}} {{.Image}}"#;
@@ -259,7 +259,7 @@ impl Site {
         lines.lines().filter_map(|line| line.split_once(' ')).map(|(service, rest)| (service.to_owned(), rest.to_owned())).collect()
     }
 
-    fn neighbours(&self) -> Vec<(String, String)> {
+    pub(crate) fn neighbours(&self) -> Vec<(String, String)> {
         self.containers().into_iter().filter(|(service, _)| service != "web").collect()
     }
 
@@ -383,27 +383,37 @@ async fn killed_during_smoke(images: Arc<Images>) {
 }
 
 /// A daemon of our own: its images may be pruned and it may be stopped without hurting anybody.
-struct Daemon {
+pub(crate) struct Daemon {
     dir: PathBuf,
     process: Child,
-    docker: Docker,
+    pub(crate) docker: Docker,
     number: u32,
     /// Whether containers go on while it is away.
     keeps: bool,
 }
-
-static DAEMONS: AtomicU32 = AtomicU32::new(0);
 
 /// The bridge of such a daemon; names of interfaces are short.
 fn bridge(number: u32) -> String {
     format!("tagalong-test{number}")
 }
 
+/// Makes the bridge of a new daemon and gives its number. Tests of other processes make theirs at the same time, so the first is
+/// taken that can be made.
+fn make_bridge() -> u32 {
+    let is_made = |number: &u32| {
+        let made = Command::new("ip").args(["link", "add", &bridge(*number), "type", "bridge"]).stderr(Stdio::null()).status();
+        made.is_ok_and(|made| made.success())
+    };
+    let number = (0..150).find(is_made).expect("a bridge");
+    host("ip", &["addr", "add", &format!("10.213.{}.1/24", 77 + number), "dev", &bridge(number)]);
+    number
+}
+
 impl Daemon {
-    async fn start(dir: &Path, keeps: bool) -> Self {
+    pub(crate) async fn start(dir: &Path, keeps: bool) -> Self {
         let docker = Docker { host: Some(format!("unix://{}", dir.join("s").display())) };
-        let number = DAEMONS.fetch_add(1, Ordering::SeqCst);
-        let daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir, number, keeps), docker, number, keeps };
+        let number = make_bridge();
+        let mut daemon = Self { dir: dir.to_owned(), process: Self::spawn(dir, number, keeps), docker, number, keeps };
         daemon.answers().await;
         daemon
     }
@@ -413,10 +423,6 @@ impl Daemon {
         let at = |name: &str| dir.join(name).display().to_string();
         // With "none" a daemon removes docker0, which is another's; a bridge of its own leaves that alone.
         let bridge = bridge(number);
-        if !Path::new("/sys/class/net").join(&bridge).exists() {
-            host("ip", &["link", "add", &bridge, "type", "bridge"]);
-            host("ip", &["addr", "add", &format!("10.213.{}.1/24", 77 + number), "dev", &bridge]);
-        }
         Command::new("dockerd")
             .args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid"), "-H", &format!("unix://{}", at("s"))])
             // None of the host's network rules are its own.
@@ -429,21 +435,37 @@ impl Daemon {
             .expect("dockerd starts")
     }
 
-    async fn answers(&self) {
-        until("dockerd answers", || self.docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success())).await;
+    /// Waits until it answers. One that ends instead is started again: after a kill that is its way now and then.
+    async fn answers(&mut self) {
+        const PATIENCE: Duration = Duration::from_mins(2);
+        let began = std::time::Instant::now();
+        while !self.docker.command(&["info"]).output().is_ok_and(|ran| ran.status.success()) {
+            if self.has_ended() {
+                self.process = Self::spawn(&self.dir, self.number, self.keeps);
+            }
+            let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            assert!(began.elapsed() < PATIENCE, "dockerd does not answer: {}", log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
-    async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.process = Self::spawn(&self.dir, self.number, self.keeps);
         self.answers().await;
     }
 
     /// As an out-of-memory killer ends it; the containerd that it has started ends with it.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it lives until now");
         self.process.wait().expect("a child");
-        // Where nobody reaps it, the next dockerd would take it for one that lives.
-        std::fs::remove_file(self.dir.join("exec/containerd/containerd.pid")).expect("a file");
+        // Where nobody reaps them, or their numbers are taken again, the next dockerd would take them for ones that live.
+        for file in ["exec/containerd/containerd.pid", "pid"] {
+            let _ = std::fs::remove_file(self.dir.join(file));
+        }
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().is_ok_and(|ended| ended.is_some())
     }
 
     fn stop(&mut self) {
@@ -510,7 +532,7 @@ async fn images_that_were_loaded(images: Arc<Images>) {
         assert!(site.env().contains(&format!("SITE_TAG={}\r\n", images.tag(tag))), "{}", site.env());
         site.bear_a_hand_run();
     }
-    // The old tag is loaded anew with other content: the rollback brings back what was verified.
+    // The old tag is loaded again with other content: the rollback brings back what was verified.
     docker.says(&["tag", &names[1], &names[0]]);
     docker.says(&["image", "prune", "-f"]);
     is_outcome(&site.roll_back().await, "live");
@@ -557,7 +579,7 @@ async fn a_daemon_that_is_pruned_and_stopped(images: Arc<Images>) {
     assert_ne!((before, env), (site.containers(), site.env()));
     site.serves(&images.tag("five")).await;
 
-    // Somebody else prunes the images, and the registry is gone; two is on the host all the same.
+    // Somebody else prunes the images, and the registry is gone; two is on the host nevertheless.
     docker.says(&["image", "prune", "-f"]);
     drop(registry);
     is_outcome(&site.roll_back().await, "live");

@@ -113,6 +113,31 @@ impl Server {
         assert!(self.child.wait().expect("a child").success());
     }
 
+    /// The same, and the value stays.
+    pub(crate) fn kill_now(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_some())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stops it where it is, and nothing that it has started.
+    pub(crate) fn freeze(&self) {
+        host("kill", &["-STOP", &self.pid().to_string()]);
+    }
+
+    /// Its process id where it is stopped.
+    pub(crate) fn stopped(&self) -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')).then(|| self.pid())
+    }
+
     /// Status and body of a GET.
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let answer = self.http.get(format!("http://tagalong{path}")).send().await;
@@ -125,6 +150,19 @@ impl Server {
         let call = self.http.post(format!("http://tagalong{path}")).header("content-type", "application/json");
         let answer = call.body(body.to_string()).send().await.expect("an answer");
         (answer.status().as_u16(), serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON"))
+    }
+
+    /// [`Server::get`] of one that may not answer.
+    pub(crate) async fn try_get(&self, path: &str) -> Option<(u16, Value)> {
+        let answer = self.http.get(format!("http://tagalong{path}")).send().await.ok()?;
+        Some((answer.status().as_u16(), serde_json::from_str(&answer.text().await.ok()?).ok()?))
+    }
+
+    /// [`Server::post`] to one that may not answer, or not soon.
+    pub(crate) async fn try_post(&self, path: &str, body: Value) -> Option<(u16, Value)> {
+        let call = self.http.post(format!("http://tagalong{path}")).header("content-type", "application/json");
+        let answer = call.body(body.to_string()).timeout(Duration::from_secs(10)).send().await.ok()?;
+        Some((answer.status().as_u16(), serde_json::from_str(&answer.text().await.ok()?).ok()?))
     }
 
     /// The whole journal of an ended deployment.

@@ -107,7 +107,7 @@ fn when_it_is_killed(place: Place) -> Expected {
 fn when_it_is_cancelled(place: Place) -> Expected {
     match place.step {
         "after_hook" => ends("live", "v2", "v2"),
-        // What is being brought back is brought back all the same.
+        // What is being brought back is brought back nevertheless.
         step if step.starts_with("undo") => ends("rolled_back", "v1", "v1"),
         _ => ends("cancelled", "v1", "v1"),
     }
@@ -337,7 +337,7 @@ async fn docker_goes_away(place: Place) {
     }
     world.reached("daemon").await;
     let said = world.server().get("/api/v1/services/web").await.1["blocked"].to_string();
-    assert!(said.contains(&format!("{id} is at")) && said.contains("the Docker daemon does not answer"), "{said}");
+    assert!(said.contains(&format!("{id} has been at")) && said.contains("the Docker daemon does not answer"), "{said}");
     world.end_web();
     if place.point != FILES {
         world.disarm(place.point);

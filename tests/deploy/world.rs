@@ -60,7 +60,7 @@ pub(crate) struct World {
     repository: String,
     _page: Http,
     /// The address of its database, where that is no file.
-    url: Option<String>,
+    pub(crate) url: Option<String>,
     server: Option<Server>,
 }
 
@@ -259,7 +259,7 @@ impl World {
         ENV.replace("WEB_TAG=v1", &format!("WEB_TAG={tag}@{}", self.digest(tag)))
     }
 
-    /// From now on whoever reads the compose file waits.
+    /// From now on anybody who reads the compose file waits.
     pub(crate) fn block_files(&self) {
         let (file, aside) = (self.path("stack/compose.yaml"), self.path("compose.aside"));
         std::fs::rename(&file, aside).expect("a file");

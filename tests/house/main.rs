@@ -126,3 +126,55 @@ fn no_tuple_only_hides_how_many_values_there_are() {
         .collect();
     assert!(found.is_empty(), "{found:#?}");
 }
+
+/// Who runs programs in the modules that carry a run out: the one place that asks for leave first, and those who only ask docker
+/// something.
+#[test]
+fn only_the_engine_runs_programs_for_a_run() {
+    let known = [
+        "compose/containers.rs",
+        "compose/events.rs",
+        "compose/hook.rs",
+        "compose/image.rs",
+        "compose/runs.rs",
+        "compose/stack.rs",
+        "compose/waiting.rs",
+    ];
+    let pattern = regex::Regex::new(r"process::(run|run_with|follow|capture|capture_bytes)\b|process::\{").expect("a pattern");
+    let mut all = Vec::new();
+    for module in ["engine", "landing", "executor", "orders"] {
+        files(&source().join(module), &mut all);
+    }
+    let runs: Vec<String> = all
+        .iter()
+        .filter(|file| pattern.is_match(&product_text(file).replace("pub use process::{", "")))
+        .map(|file| file.strip_prefix(source()).expect("below src").display().to_string())
+        .collect();
+    let mut all = Vec::new();
+    files(&source(), &mut all);
+    let alone: Vec<_> = all.iter().filter(|file| product_text(file).contains(".acting_alone(")).collect();
+    assert!(alone.is_empty(), "only tests have a stack to themselves: {alone:?}");
+    assert_eq!(runs.into_iter().collect::<std::collections::BTreeSet<_>>(), known.iter().map(|file| format!("engine/{file}")).collect());
+}
+
+/// `docs/reliability.md` names tests as `FILE::NAME`.
+#[test]
+fn every_test_of_the_promises_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/reliability.md")).expect("the document");
+    let pattern = regex::Regex::new(r"`([a-z_/]+\.rs)::([a-z_0-9]+)`").expect("a pattern");
+    let mut promises = 0;
+    for row in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| case")) {
+        let test = row.split('|').nth(3).expect("the column of tests");
+        let named: Vec<_> = pattern.captures_iter(test).collect();
+        assert!(!named.is_empty(), "nothing shows this: {row}");
+        for one in named {
+            let source = std::fs::read_to_string(root.join(&one[1])).unwrap_or_else(|error| panic!("{}: {error}", &one[1]));
+            // A function, or a name that a macro makes tests of.
+            let is_there = [format!("fn {}(", &one[2]), format!("    {}: &", &one[2]), format!("    {},", &one[2])];
+            assert!(is_there.iter().any(|written| source.contains(written)), "there is no {} in {}", &one[2], &one[1]);
+        }
+        promises += 1;
+    }
+    assert!(promises > 10, "only {promises} rows were read");
+}

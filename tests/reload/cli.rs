@@ -41,7 +41,7 @@ async fn a_sync_becomes_the_program_behind_it() {
     let shown = status(&config);
     assert_eq!((place.tip(), &shown["head"], shown["loaded"] == json!(own)), (own.clone(), &json!(own), false));
     let (code, said) = tagalong(&config, &["data", "sync", "--", "/no/such/program"]);
-    assert!(code == 1 && said.contains("/no/such/program cannot be started"), "{code} {said}");
+    assert!(code == 1 && said.contains("/no/such/program could not be started"), "{code} {said}");
 }
 
 /// What was published for an app that is not there is not served: not before it, and not by the word of its last life.
@@ -80,7 +80,7 @@ async fn a_sync_says_nothing_about_an_app_that_is_not_there() {
     server.stop().await;
 }
 
-/// Without a remote: with data the app starts all the same; without, one try fails and otherwise it goes on trying.
+/// Without a remote: with data the app starts nevertheless; without, one try fails and otherwise it goes on trying.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sync_without_its_remote() {
     let place = Place::new();

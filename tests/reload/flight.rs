@@ -93,7 +93,7 @@ async fn a_refused_push_is_asked_once_by_all_callers() {
     assert_eq!(pushes(), 1);
 }
 
-/// A push that lands while a reload runs is not forgotten, and whoever asks meanwhile is answered by the next one.
+/// A push that lands while a reload runs is not forgotten, and anybody who asks meanwhile is answered by the next one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_during_a_reload_is_loaded_by_the_next() {
     let place = Place::new();
@@ -153,7 +153,7 @@ async fn a_changed_configuration_loses_no_call() {
     server.app().read_again(&server.file);
     let (status, answer) = server.reload(&json!({ "commitHash": new })).await;
     assert_eq!((status, &answer["loaded"]), (200, &json!(new)), "{answer}");
-    // Another check: the dataset begins anew.
+    // Another check: the dataset starts again.
     Plan::new("pod").table("[dataset.notes.check]\nargv = [\"false\"]").write(&place);
     server.app().read_again(&server.file);
     let newer = place.push(&[("notes/three.md", "three\n")]);

@@ -106,7 +106,7 @@ async fn a_pod_that_was_away_gets_the_newest_when_it_is_back() {
     second.stop().await;
 }
 
-/// Every address of a name is called; a name that cannot be looked up is owed the commit all the same.
+/// Every address of a name is called; a name that cannot be looked up is owed the commit nevertheless.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_address_of_a_name_is_called() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! What one reload does, and what it leaves when it does not hold.
+//! What one reload does, and what it leaves when it fails.
 
 use serde_json::Value;
 use serde_json::json;

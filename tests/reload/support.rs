@@ -56,7 +56,7 @@ pub(crate) fn commit(dir: &Path, files: &[(&str, &str)]) -> String {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
     }
-    // Whoever writes into a checkout that is followed waits for git's own lock.
+    // Anybody who writes into a checkout that is followed waits for git's own lock.
     let began = Instant::now();
     for args in [&["add", "--all"] as &[&str], &["commit", "--quiet", "--message", "edit"]] {
         loop {

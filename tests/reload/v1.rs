@@ -146,7 +146,7 @@ impl Signed {
     }
 }
 
-/// A signed reload that is sent again, by whoever overheard it, gets its first answer, and nothing is done for it: not while it
+/// A signed reload that is sent again, by anybody who overheard it, gets its first answer, and nothing is done for it: not while it
 /// runs, not afterwards, not after a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signed_reload_is_carried_out_once() {
@@ -178,7 +178,7 @@ async fn a_signed_reload_is_carried_out_once() {
     for _ in 0..2 {
         assert_eq!(unknown.send(&server).await.0, 404);
     }
-    // What did not hold was done all the same.
+    // What failed was done nevertheless.
     let unplugged = place.unplug();
     let fails = Signed::new("fails", &json!({ "dataset": "notes" }));
     let answer = fails.send(&server).await;

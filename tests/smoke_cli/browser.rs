@@ -168,7 +168,7 @@ fn hanging() -> (tempfile::TempDir, std::process::Child, Site) {
     (place, check, site)
 }
 
-/// Whoever stops the check in the middle, however: no process of the browser stays, and nothing on the disk unless tagalong
+/// No matter who stops the check in the middle, and how: no process of the browser stays, and nothing on the disk unless tagalong
 /// had no chance to remove it.
 #[test]
 fn an_interrupted_check_leaves_no_browser() {

@@ -1,6 +1,6 @@
 //! What is written about the rules is made from their catalogue, and is not behind it.
 //!
-//! After a change of the catalogue `WRITE_DOCUMENTS=1 cargo test --test smoke_cli documents` writes them anew.
+//! After a change of the catalogue `WRITE_DOCUMENTS=1 cargo test --test smoke_cli documents` writes them again.
 
 use std::fmt::Write as _;
 use std::path::Path;

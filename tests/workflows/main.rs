@@ -338,6 +338,26 @@ fn no_answer_is_run_or_taken_for_a_command() {
     }
 }
 
+/// A finding stands in the log once, as its annotation, and the last annotation does not repeat it.
+#[test]
+fn a_finding_is_said_once() {
+    let server = Server::start();
+    let (names, script) = step("github/deploy.yml");
+    let env: BTreeMap<String, String> = good(&server).into_iter().filter(|(name, _)| names.contains(name)).collect();
+    let finding = "blocked_asset: Browsers do not load http://a.test/a.css";
+    let outcome = format!(
+        "{{\"outcome\":\"rolled_back\",\"why\":\"{finding}. (and 1 more)\",\"summary\":\"rolled back, v1 was restored: {finding}. (and 1 more)\"}}"
+    );
+    let events = event("", "1", &format!("{{\"kind\":\"error\",\"text\":\"{finding} (new since v1). Write https.\"}}"))
+        + &event("", "2", "{\"kind\":\"step\",\"text\":\"undo\"}")
+        + &event("outcome", "3", &outcome);
+    *server.answers.lock().unwrap() = Answers { events, ..Answers::good() };
+    let log = Run::new("a finding".into()).go(&script, &env);
+    assert_eq!(log.matches(finding).count(), 1, "{log}");
+    assert!(log.contains(&format!("::error title=tagalong%3A web 1f0c9e2::{finding} (new since v1). Write https.\n")), "{log}");
+    assert!(log.contains("::error title=tagalong%3A web 1f0c9e2::rolled back, v1 was restored\n"), "{log}");
+}
+
 #[test]
 fn no_answer_to_a_reload_is_run_or_taken_for_a_command() {
     let server = Server::start();
@@ -351,7 +371,7 @@ fn no_answer_to_a_reload_is_run_or_taken_for_a_command() {
     }
 }
 
-/// The secret of a reload is a bearer token: it goes to another machine in the clear only where that is said.
+/// The secret of a reload is a bearer token: it goes to another machine unencrypted only where that is said.
 #[test]
 fn a_reload_secret_is_not_sent_in_the_clear() {
     let server = Server::start();
@@ -373,7 +393,7 @@ fn a_reload_secret_is_not_sent_in_the_clear() {
             env.insert("URLS".into(), urls.clone());
             env.insert("PLAIN_HTTP".into(), said.into());
             let log = Run::new(format!("{file} {urls} {said}")).go(&script, &env);
-            assert_eq!(log.contains("is plain http, so"), is_refused, "{urls} {said}: {log}");
+            assert_eq!(log.contains("uses plain http, so"), is_refused, "{urls} {said}: {log}");
             assert_eq!(log.contains(&format!("server {urls}: ")), !is_refused, "{urls} {said}: {log}");
         }
     }

@@ -27,7 +27,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 
-/// How often a build is begun anew because the checkout moved while it ran.
+/// How often a build is started again because the checkout moved while it ran.
 const TRIES: usize = 5;
 
 /// A state in memory and the commit that it was built from.
@@ -56,7 +56,7 @@ pub enum HotError<E: std::error::Error + 'static> {
     /// The data is not where it should be, or no commit can be told from it.
     #[error("The data in {0} cannot be read: {1}.")]
     Data(PathBuf, #[source] std::io::Error),
-    /// The build did not hold.
+    /// The build failed.
     #[error("The data of commit {commit} could not be loaded: {source}")]
     Build {
         /// The commit.
@@ -100,7 +100,7 @@ impl<T, E: std::error::Error + 'static> Hot<T, E> {
         Ok(Self { at: at.to_owned(), build: Box::new(build), current: RwLock::new(Arc::new(first)), building: Mutex::default() })
     }
 
-    /// What is served now. Whoever holds it keeps it whole, whatever is put in its place meanwhile.
+    /// What is served now. Anybody who holds it keeps it whole, whatever is put in its place meanwhile.
     #[must_use]
     pub fn current(&self) -> Arc<Loaded<T>> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))

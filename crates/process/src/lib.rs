@@ -190,7 +190,7 @@ pub async fn run(command: &Command, cancel: &Cancel, each: impl FnMut(Stream, St
 }
 
 /// As [`run`], for a program that is spoken to over a [`fn@channel`]. The end of the channel tells it to end; when it is to be
-/// stopped all the same, it is killed at once.
+/// stopped nevertheless, it is killed at once.
 pub async fn run_with(command: &Command, far: FarEnd, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Ended {
     run_for(Reader::People, command, far.into_mappings(), cancel, each).await
 }

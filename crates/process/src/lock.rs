@@ -52,15 +52,52 @@ impl HostLock {
     /// When the file cannot be made, or somebody else still has the lock; the text names them.
     pub async fn take(dir: &Path, work: &str, patience: Duration) -> Result<Self, LockError> {
         let path = dir.join(NAME);
-        let file = open(&path)?;
+        let mut file = open(&path)?;
         let until = tokio::time::Instant::now() + patience;
-        while !tried(&file, &path)? {
+        loop {
+            let is_had = tried(&file, &path)?;
+            if !stands_at(&file, &path) {
+                // Another file took its place ([`HostLock::take_from_stopped`]), and is the lock now.
+                file = open(&path)?;
+                continue;
+            }
+            if is_had {
+                return Ok(Self::taken(file, work));
+            }
             if tokio::time::Instant::now() >= until {
                 return Err(LockError::Taken(dir.to_owned(), names(&holders(dir))));
             }
             tokio::time::sleep(AGAIN).await;
         }
-        Ok(Self::taken(file, work))
+    }
+
+    /// Takes the lock of `dir` for `work` from another tagalong that has it for this very work and was stopped, so that it does not let
+    /// go. What it has started is ended, and another file takes the place of the one that it holds. None where nobody has it so, or
+    /// where what was started cannot be ended.
+    ///
+    /// It must be certain that the other starts nothing more for this work, whenever it goes on.
+    ///
+    /// # Errors
+    /// When the new file cannot be made.
+    pub async fn take_from_stopped(dir: &Path, work: &str) -> Result<Option<Self>, LockError> {
+        let path = dir.join(NAME);
+        let owner = Owner::read(&path);
+        if owner.work != work || !owner.is_stopped() || owner.is_me() {
+            return Ok(None);
+        }
+        let is_its = |(pid, taker): &(i32, i32)| *pid != owner.pid && *pid != my_pid() && [owner.pid, 0].contains(taker);
+        let started = || holding(&path).into_iter().filter(is_its).map(|(pid, _)| pid).collect::<Vec<_>>();
+        end(started).await;
+        if !started().is_empty() || Owner::read(&path) != owner {
+            return Ok(None);
+        }
+        let fresh = || -> std::io::Result<File> {
+            let fresh = tempfile::Builder::new().prefix(".tagalong-lock-").tempfile_in(dir)?;
+            fresh.as_file().set_permissions(std::fs::metadata(&path)?.permissions())?;
+            fresh.as_file().try_lock()?;
+            fresh.persist(&path).map_err(|error| error.error)
+        };
+        fresh().map(|file| Some(Self::taken(file, work))).map_err(|error| LockError::File(path.clone(), error))
     }
 
     /// Takes the lock that is the file `path`, waiting at most `patience` for a living owner. What an owner that has died left
@@ -120,6 +157,12 @@ fn tried(file: &File, path: &Path) -> Result<bool, LockError> {
     }
 }
 
+/// Whether `file` is the one that `path` names.
+fn stands_at(file: &File, path: &Path) -> bool {
+    let same = |ours: std::fs::Metadata, there: std::fs::Metadata| (ours.dev(), ours.ino()) == (there.dev(), there.ino());
+    file.metadata().and_then(|ours| Ok(same(ours, std::fs::metadata(path)?))).unwrap_or(false)
+}
+
 /// `PID START`, where START tells a process from a later one of the same number; none when it has ended.
 fn identity(pid: Pid) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
@@ -151,6 +194,13 @@ impl Owner {
 
     fn is_alive(&self) -> bool {
         Pid::from_raw(self.pid).and_then(identity).is_some_and(|now| now == self.name)
+    }
+
+    /// By a signal or a debugger, so that it does nothing until somebody lets it go on.
+    fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let is_stopped = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']));
+        is_stopped && self.is_alive()
     }
 
     fn is_me(&self) -> bool {
@@ -232,7 +282,7 @@ fn command_of(pid: i32) -> String {
 pub fn work_under_way(dir: &Path) -> Option<String> {
     let path = dir.join(NAME);
     let owner = Owner::read(&path);
-    // Whoever else locks the file leaves what stands in it.
+    // Anybody else who locks the file leaves what stands in it.
     let is_takers = |(_, taker): &(i32, i32)| [0, owner.pid].contains(taker);
     (!owner.work.is_empty() && owner.is_alive() && holding(&path).iter().any(is_takers)).then_some(owner.work)
 }
@@ -355,5 +405,20 @@ mod tests {
         assert!(!holders(dir.path()).is_empty());
         assert!(end_left_behind(dir.path(), "d1").await >= 1);
         assert!(HostLock::take(dir.path(), "d2", Duration::from_secs(5)).await.is_ok());
+    }
+
+    /// The lock is the file that stands there, whoever still holds the one before.
+    #[tokio::test]
+    async fn a_lock_whose_file_was_replaced_is_the_new_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let old = HostLock::take(dir.path(), "d1", Duration::ZERO).await.expect("the lock");
+        let fresh = dir.path().join("fresh");
+        let file = std::fs::File::create(&fresh).expect("a file");
+        file.lock().expect("nobody else has it");
+        std::fs::rename(&fresh, dir.path().join(super::NAME)).expect("a new name");
+        assert!(HostLock::take(dir.path(), "d2", Duration::ZERO).await.is_err());
+        drop(file);
+        assert!(HostLock::take(dir.path(), "d2", Duration::from_secs(5)).await.is_ok(), "the old one is none any more");
+        drop(old);
     }
 }

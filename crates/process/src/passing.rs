@@ -1,5 +1,5 @@
 //! Folders for what is needed only for a moment: the login of a pull, the profile of a browser. A process that is killed removes
-//! nothing, so each of them is locked by whoever has it: one whose lock is free was left behind, and is removed by the next who
+//! nothing, so each of them is locked by anybody who has it: one whose lock is free was left behind, and is removed by the next who
 //! comes to the same place.
 
 use std::fs::File;
@@ -86,7 +86,7 @@ fn remove_left_behind(place: &Path) {
             && let Ok(folder) = File::open(entry.path())
             && folder.try_lock().is_ok()
         {
-            // Somebody else may remove it at the same time; what stays is tried again by whoever comes next.
+            // Somebody else may remove it at the same time; what stays is tried again by anybody who comes next.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

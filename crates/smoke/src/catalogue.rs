@@ -10,12 +10,12 @@ use crate::report::Effect;
 use crate::report::Finding;
 use crate::report::Severity;
 
-/// How long a finding is waited for before it stands.
+/// How long the check waits before a finding is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// It stands at once.
+    /// It is final at once.
     No,
-    /// Until a second look agrees: it may have been an old container that was still answering.
+    /// Until a second attempt agrees: an old container may still have answered.
     Confirm,
     /// Until the plan's `within` is over.
     Page,
@@ -28,11 +28,11 @@ pub enum Wait {
 pub struct Rule {
     /// Its name.
     pub name: &'static str,
-    /// How bad a finding of it is, unless the finding itself says less.
+    /// The severity of its findings, unless a finding itself says less.
     pub severity: Severity,
     /// What a browser does.
     pub effect: Effect,
-    /// How long it is waited for.
+    /// How long the check waits for it.
     pub wait: Wait,
     /// What it means, as one sentence.
     pub meaning: &'static str,
@@ -64,7 +64,7 @@ impl Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleName(usize);
 
-/// How bad a finding of a rule is taken to be, when a service says so itself; none: it is left out.
+/// The severity that a service sets for a rule; none: its findings are dropped.
 pub type RuleLevel = Option<Severity>;
 
 impl RuleName {

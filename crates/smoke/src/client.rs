@@ -116,7 +116,7 @@ pub(super) fn unpacked(headers: &HeaderMap, body: Vec<u8>, cut: bool, most: usiz
 }
 
 /// Whether an answer with this head lasts until its connection ends, and `error` is only that TLS was not told of that end:
-/// browsers take it for the end all the same.
+/// browsers take it for the end nevertheless.
 pub(super) fn is_end(version: Version, headers: &HeaderMap, error: &reqwest::Error) -> bool {
     let lasts = version < Version::HTTP_2 && !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING);
     lasts && fault::is_cut_off(error)

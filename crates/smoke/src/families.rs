@@ -76,7 +76,7 @@ fn has_way(to: SocketAddr) -> bool {
     from.is_ok_and(|from| can_answer(to.ip(), from.ip()))
 }
 
-/// A machine that has only local addresses of IPv6 (a container network, say) may have a default route all the same; what it
+/// A machine that has only local addresses of IPv6 (a container network, say) may have a default route nevertheless; what it
 /// sends to the world is lost. IPv4 is translated on the way, so nothing can be told from its addresses.
 fn can_answer(to: IpAddr, from: IpAddr) -> bool {
     let is_local = |ip: Ipv6Addr| ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local();

@@ -1,4 +1,4 @@
-//! Why no answer came: the transport's errors as findings.
+//! Turns errors of the transport into findings.
 
 use std::error::Error;
 use std::io;

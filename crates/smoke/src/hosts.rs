@@ -1,4 +1,4 @@
-//! Who may be asked: the page's own hosts, those that the plan allows, and nobody nearer than the server that was asked first.
+//! Which hosts may be contacted: the page's own, those that the plan allows, and no private addresses unless the first server had one.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::place::Place;
 use crate::plan::HostPattern;
 use crate::plan::SmokePlan;
 
-/// Who may be asked, for the page and on its behalf.
+/// The hosts that may be contacted for the page.
 #[derive(Debug, Clone)]
 pub(super) struct Hosts {
     asked: Url,
@@ -27,7 +27,7 @@ pub(super) struct Hosts {
     may_be_near: bool,
 }
 
-/// Why an address may not be asked.
+/// Why an address may not be contacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stray {
     /// Another host, which the plan does not name.

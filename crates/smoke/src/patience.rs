@@ -1,4 +1,4 @@
-//! When to look again.
+//! When to try again.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const CONFIRM_PAUSE: Duration = Duration::from_millis(500);
 
-/// What follows a look.
+/// What follows an attempt.
 pub(super) enum Next {
-    /// What was seen is the result.
+    /// The attempt is the result.
     Stands,
-    /// Look again after `pause`, because of `why`.
+    /// Try again after `pause`, because of `why`.
     Again {
         /// How long to wait before.
         pause: Duration,
@@ -31,7 +31,7 @@ pub(super) enum Next {
 pub(super) struct Patience {
     within: Duration,
     certificate_until: Instant,
-    /// The page's window begins anew when the certificate has come.
+    /// The page's window starts again when the certificate has come.
     page_since: Instant,
     certificate_was_pending: bool,
     looks: u32,
@@ -50,7 +50,7 @@ impl Patience {
         }
     }
 
-    /// What follows `sample`, when `before` was the look before it.
+    /// What follows `sample`, when `before` was the previous attempt.
     pub(super) fn after(&mut self, sample: &Sample, before: Option<&Sample>) -> Next {
         self.looks += 1;
         let wait = longest_wait(sample);
@@ -60,7 +60,7 @@ impl Patience {
         }
         self.certificate_was_pending = pending;
         let page_until = self.page_since + self.within;
-        // A clean look after a faulty one may be the other of two builds behind one name.
+        // A clean attempt after a faulty one may have met the other of two builds behind one name.
         let was_faulty = before.is_some_and(|before| longest_wait(before) == Wait::Confirm);
         match wait {
             Wait::No if was_faulty => self.confirm(sample, before, page_until),
@@ -77,12 +77,12 @@ impl Patience {
             return Next::Stands;
         }
         let why = format!("{} Trying again for up to {} s.", first_message(sample), left.as_secs().max(1));
-        // The last look is at the very end of the window and not before it.
+        // The last attempt is at the very end of the window and not before it.
         Next::Again { pause: self.growing_pause().min(left), why }
     }
 
     fn growing_pause(&self) -> Duration {
-        // Four quick looks see a container that is just being switched; after them each pause is twice the last.
+        // Four quick attempts are enough while a container is being switched; after them each pause is twice the last.
         let doublings = self.looks.saturating_sub(4).min(8);
         (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE)
     }

@@ -1,4 +1,4 @@
-//! What to ask and what to expect: the checked form, whoever has read it.
+//! What to ask and what to expect: the checked form, no matter who has read it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

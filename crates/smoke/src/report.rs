@@ -28,7 +28,7 @@ impl Severity {
     }
 }
 
-/// What a browser does with the thing that was found.
+/// What a browser does because of the finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
@@ -61,14 +61,14 @@ impl Effect {
     }
 }
 
-/// One thing that is not right.
+/// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// The rule's name, the same in code, tests, README and config.
     pub rule: String,
     /// How bad it is.
     pub severity: Severity,
-    /// What was seen, as one sentence.
+    /// What was found, as one sentence.
     pub message: String,
     /// What a browser does with it.
     pub effect: Effect,
@@ -77,7 +77,7 @@ pub struct Finding {
     /// The address as the page writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The address it stands for.
+    /// The absolute address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<String>,
     /// Element and attribute, `link[href]`.
@@ -86,13 +86,13 @@ pub struct Finding {
     /// Line in the document, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
-    /// Where in the line it begins, in characters from 1.
+    /// The position in the line, in characters from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u32>,
-    /// The linked style sheet in which it stands; none: the page itself.
+    /// The linked style sheet or framed document that contains it; missing: the page itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sheet: Option<String>,
-    /// Whether the running release had the very same finding before anything was changed.
+    /// Whether the running release had the same finding before the deployment.
     #[serde(default)]
     pub known: bool,
 }
@@ -130,38 +130,38 @@ impl Certificate {
     }
 }
 
-/// What one smoke check saw.
+/// The result of one smoke check.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Report {
-    /// The address that was asked.
+    /// The address that was requested.
     pub url: String,
     /// Where the redirects ended, when there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_url: Option<String>,
-    /// The status of the last answer.
+    /// The status of the last response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// How often the page was asked before this answer stood.
+    /// How many attempts it took.
     pub attempts: u32,
     /// How long the whole check took, ms.
     pub duration_ms: u64,
     /// The certificate, when the address is https and a handshake was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
-    /// How many assets the page asks for, those of its linked style sheets included where these were fetched.
+    /// How many assets the page requests, including those of its linked style sheets if these were fetched.
     pub assets: u32,
-    /// How many of them were fetched; one that stands there several times is fetched once.
+    /// How many of them were fetched; an asset that is used several times is fetched once.
     #[serde(default)]
     pub fetched: u32,
-    /// The release that was looked at, as a tag, where it is known.
+    /// The tag of the release that was checked, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
     /// The release that ran before the deployment, where it is known: findings that are not `known` are new since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// What is not right, worst first.
+    /// What is wrong, worst first.
     pub findings: Vec<Finding>,
-    /// How many more findings of the same rules there were than are listed.
+    /// How many further findings of the same rules are not listed.
     #[serde(default)]
     pub omitted: u32,
 }

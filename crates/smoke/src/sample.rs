@@ -1,4 +1,4 @@
-//! One look at the page and everything that is to be said about it.
+//! One attempt: a look at the page and everything that was found.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -61,7 +61,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// A look that could not begin.
+    /// An attempt that could not start.
     pub(super) fn failed(plan: &SmokePlan, finding: Finding) -> Self {
         Self { url: without_credentials(&plan.url).to_string(), findings: vec![finding], ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! What text may not do: text from outside must not mislead whoever reads it, and a secret must not be seen in any. And what a slip
+//! What text may not do: text from outside must not mislead anybody who reads it, and a secret must not be seen in any. And what a slip
 //! of the pen was meant to be.
 //!
 //! No I/O and no async.

@@ -1,4 +1,4 @@
-//! What of a stack is really there.
+//! The containers of a stack.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,24 +24,24 @@ use crate::engine::error::EngineError;
 
 /// The label by which compose marks what belongs to a project.
 const PROJECT: &str = "com.docker.compose.project";
-/// So many containers are inspected by one program, so that neither its arguments nor its answer grow without end.
+/// This many containers are inspected by one program, so that neither its arguments nor its answer grow without end.
 const MOST_AT_ONCE: usize = 200;
-/// How long one waits for the look of another who asked just before.
+/// How long a caller waits for the result of another caller who asked just before.
 const BEHIND: Duration = Duration::from_secs(2);
-/// How often one looks who waits and hears nothing.
+/// How often a waiting caller looks when no events arrive.
 const UNHEARD: Duration = Duration::from_millis(200);
 
-/// How a stack stands, as it was seen last.
+/// The state of a stack, as it was last seen.
 #[derive(Debug, Clone)]
 pub struct Observed {
     /// Its containers, running or not, by service and name.
     pub containers: Arc<Vec<Container>>,
-    /// How long ago they were looked at; zero: just now, on behalf of this very question.
+    /// How long ago they were inspected; zero: just now, for this call.
     pub age: Duration,
 }
 
 impl Observed {
-    /// What was looked at just now.
+    /// A state that was inspected just now.
     #[must_use]
     pub fn now(containers: Vec<Container>) -> Self {
         Self { containers: Arc::new(containers), age: Duration::ZERO }
@@ -64,7 +64,7 @@ impl Compose {
             return Ok(known);
         }
         if with_others {
-            // A daemon that hangs holds up the one who asks it, and nobody behind.
+            // A daemon that hangs delays only the caller who asks it.
             let _alone = tokio::time::timeout(BEHIND, self.daemon.looking().lock()).await;
             if let Some(known) = recall() {
                 return Ok(known);
@@ -78,7 +78,7 @@ impl Compose {
     }
 
     /// Waits until something happens to the stack behind `since`, at most `at_most`. Where nothing listens to Docker's events it
-    /// ends after a moment, so that whoever waits looks again and again.
+    /// ends after a moment, so that anybody who waits looks again and again.
     pub async fn changed(&self, since: Instant, at_most: Duration) {
         let mut news = self.daemon.news().subscribe();
         let at_most = if self.daemon.memory().is_listening() { at_most } else { at_most.min(UNHEARD) };
@@ -111,7 +111,7 @@ impl Compose {
         Ok(containers)
     }
 
-    /// All projects of the host are looked at, and what is found is kept for those who ask next.
+    /// Inspects all projects of the host, and keeps the result for the next callers.
     async fn look_at_all(&self, cancel: &Cancel) -> Result<(), EngineError> {
         let looked = Instant::now();
         let mut all: HashMap<String, Vec<Container>> = HashMap::new();
@@ -138,7 +138,7 @@ impl Compose {
                 QUESTION,
             );
             let captured = capture(&inspect, cancel).await;
-            // One that went between the two calls makes the status 1; the others are there all the same.
+            // One that went between the two calls makes the status 1; the others are there nevertheless.
             let is_partial =
                 captured.ended == Ended::Exit(1) && captured.err.contains("No such container") && !captured.out.trim().is_empty();
             if captured.ended != Ended::Exit(0) && !is_partial {

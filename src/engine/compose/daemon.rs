@@ -46,7 +46,7 @@ struct Inner {
     memory: Mutex<Memory>,
     /// Told of whatever happens on the host.
     news: watch::Sender<()>,
-    /// One looks on behalf of others who would ask the same.
+    /// One caller inspects the host for all who ask at the same time.
     looking: tokio::sync::Mutex<()>,
     /// What the client that listens holds, so that it is found and ended when we die.
     leash: Option<Arc<File>>,
@@ -65,7 +65,7 @@ impl Daemon {
         Self::held(docker, mask, Some(leash))
     }
 
-    /// What takes the place of this one when the configuration is read again. What runs goes on with this one.
+    /// Its replacement when the configuration is read again. Running deployments continue with this one.
     #[must_use]
     pub fn configured(&self, docker: Docker, mask: Arc<Mask>) -> Self {
         Self::held(docker, mask, self.leash())

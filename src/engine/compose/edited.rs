@@ -1,4 +1,4 @@
-//! Whether a stack is still what it was when it was looked at: somebody may edit its files at any moment.
+//! Whether a stack was edited since it was resolved: somebody may edit its files at any moment.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::engine::compose::stack::path_text;
 use crate::engine::error::EngineError;
 use crate::model::ImageRef;
 
-/// So many changes are named; the rest is counted.
+/// This many changes are named; the rest is counted.
 const NAMED: usize = 4;
 
 impl Compose {

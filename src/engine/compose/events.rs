@@ -18,17 +18,17 @@ use crate::clock;
 use crate::engine::compose::daemon::Daemon;
 use crate::engine::compose::memory::WANTED;
 
-/// The listening client lives at most so long, and is begun anew then: one whose line is dead without an end is not kept.
+/// The listening client lives at most so long, and is started again then: one whose line is dead without an end is not kept.
 const LONGEST: Duration = Duration::from_mins(10);
 /// A new client is told what happened since so long before it, so that nothing is missed in between, nor by clocks that differ.
 const BEFORE_S: i64 = 5;
 /// Between two clients.
 const PAUSE: Duration = Duration::from_secs(1);
-/// One that says nothing for so long is away.
+/// A Docker that gives no output for this long counts as unavailable.
 const SILENCE: Duration = Duration::from_secs(10);
-/// Where one may not listen (a proxy before the socket), it is not tried for ever.
+/// Where listening is not allowed (a proxy in front of the socket), tagalong gives up after a while.
 const MOST_DENIED: u32 = 3;
-/// What changes how a container stands. What health checks do all day long is not among it.
+/// The events that change the state of a container. The steady runs of health checks are not among them.
 const MEANT: [&str; 11] = ["create", "start", "restart", "die", "oom", "pause", "unpause", "rename", "destroy", "health_status", "update"];
 
 /// As long as it lives, the host's events are listened to.
@@ -40,7 +40,7 @@ impl Need {
     pub(super) fn new(daemon: &Daemon) -> Self {
         daemon.memory().need();
         attend(daemon);
-        // Whoever attends already may be waiting for something new.
+        // Anybody who attends already may be waiting for something new.
         daemon.news().send_replace(());
         Self(daemon.clone())
     }

@@ -1,4 +1,4 @@
-//! Which files compose takes by itself when a person runs it in a folder.
+//! Which files compose uses when somebody runs it by hand in a folder.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -20,12 +20,12 @@ pub(super) const FOUND: &str = "compose.override.yml";
 /// The first line of the file that tagalong writes.
 pub(super) const MARK: &str = "# Written by tagalong; every deployment overwrites this file.";
 
-/// What a person's `docker compose` in the folder reads.
+/// What `docker compose`, run by hand in the folder, reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HandFiles {
     /// `COMPOSE_FILE` as `.env` has it.
     pub(super) variable: Option<String>,
-    /// What stands between two files in it.
+    /// The separator of the files in it.
     pub(super) separator: String,
     /// All files, absolute, in order, an override file of ours included, whether it exists or not.
     pub(super) files: Vec<PathBuf>,

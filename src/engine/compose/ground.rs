@@ -14,7 +14,7 @@ use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::path_text;
 use crate::engine::error::EngineError;
 
-/// Variables that mean something to docker, to compose or to the programs themselves.
+/// Variables that docker, compose or other programs interpret themselves.
 const TAKEN: [&str; 4] = ["PATH", "HOME", "LANG", "PWD"];
 
 /// The files of a stack as they are read before compose is called.
@@ -64,7 +64,7 @@ impl Compose {
         DotEnv::parse(bytes).map_err(|why| EngineError::Stack(format!("compose would not be able to read {}: {why}", path.display())))
     }
 
-    /// What speaks against mode `env` before compose is asked.
+    /// Why mode `env` is impossible, as far as can be told without compose.
     pub(super) fn known_objection(&self, ground: &Ground) -> Option<String> {
         if let Some(ours) = ground.hand.ours(&self.stack.dir) {
             return Some(format!(

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use process::Cancel;
 use process::Command;
+use process::Ended;
+use process::Stream;
 
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::stack::Compose;
@@ -57,6 +60,15 @@ impl Compose {
                 self.docker_command(words, deadline)
             }
         })
+    }
+
+    /// Carries out the command of a hook: it may do anything.
+    ///
+    /// # Errors
+    /// When nothing more may be done on the host; nothing was started then.
+    pub async fn run_hook(&self, command: &Command, cancel: &Cancel, each: impl FnMut(Stream, String)) -> Result<Ended, EngineError> {
+        self.leave().await?.still_holds()?;
+        Ok(process::run(command, cancel, each).await)
     }
 }
 

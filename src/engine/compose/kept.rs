@@ -1,4 +1,4 @@
-//! Keep-tags: what a routine `docker image prune` must not take.
+//! Keep-tags, which protect images from a routine `docker image prune`.
 
 use process::Cancel;
 
@@ -12,7 +12,7 @@ use crate::model::ServiceName;
 /// The registry part of keep-tags. It names no host, so nothing is ever pulled or pushed by it.
 const KEEP: &str = "tagalong.keep";
 
-/// What became of an image that is no longer kept.
+/// The result of giving up an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forgotten {
     /// Its keep-tag and its digest are gone; its layers too, unless something else names it.

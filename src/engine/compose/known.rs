@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub struct Version {
     /// As it says itself, `2.40.3`.
     pub version: String,
-    /// What a person should know about it: that our tests do not run on it. None: they do.
+    /// A warning that this version is not tested; none: it is tested.
     pub note: Option<String>,
 }
 

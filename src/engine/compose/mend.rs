@@ -20,17 +20,17 @@ use crate::engine::error::EngineError;
 
 /// How long Docker may take to finish a removal.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// How often it is looked whether it has.
+/// How often tagalong checks whether it has.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// What is to be done with a container that an `up` or a removal left behind.
 #[derive(Debug, PartialEq, Eq)]
 enum Mend<'a> {
-    /// Docker itself has given it up: it goes, by force, and its name is free.
+    /// Docker could not finish removing it: it is removed by force, which frees its name.
     Clear(&'a Container),
-    /// It has the place of another that has run or runs: it goes.
+    /// Another container that runs or has run has its place: it is removed.
     Remove(&'a Container),
-    /// It is the only one for its place, so it gets the name that it was made for.
+    /// It is the only one for its place, so it gets its intended name.
     Rename(&'a Container, &'a str),
 }
 

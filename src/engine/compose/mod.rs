@@ -1,7 +1,7 @@
 //! Docker Compose: a stack of services on one Docker daemon, driven by its command line alone.
 //!
 //! [`Compose`] holds one stack. [`Compose::resolve`] says how the stack can be pinned and proves it; [`Compose::pin`] writes
-//! the pin, [`Compose::prove`] asks compose whether it holds for a person too, [`Compose::restore`] brings the old bytes
+//! the pin, [`Compose::prove`] asks compose whether it holds for a hand-run command too, [`Compose::restore`] brings the old bytes
 //! back; [`Compose::up`] touches only what uses the pin. Commands are values; nothing of our own environment reaches them.
 
 mod containers;

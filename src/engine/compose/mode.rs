@@ -1,4 +1,4 @@
-//! Where a pin stands.
+//! Where a pin is stored.
 
 /// How the pin is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

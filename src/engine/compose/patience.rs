@@ -1,4 +1,4 @@
-//! What a patient engine knows of a daemon that goes away and comes back.
+//! What an engine that waits for Docker knows about the daemon's outages.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,9 +15,9 @@ pub(super) struct Turn {
 pub(super) struct Patience {
     pub(super) limit: Duration,
     pub(super) tell: Box<dyn Fn(&str) + Send + Sync>,
-    /// It was waited for in vain, and has not answered since.
+    /// tagalong waited for it without success, and it has not answered since.
     pub(super) given_up: AtomicBool,
-    /// One waits, and the others with it.
+    /// One caller waits for Docker on behalf of all.
     pub(super) waiting: tokio::sync::Mutex<()>,
     pub(super) _events: Need,
 }

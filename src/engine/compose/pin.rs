@@ -29,6 +29,7 @@ use crate::engine::compose::replace;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
+use crate::engine::right::Leave;
 use crate::model::ImageRef;
 use crate::model::Repository;
 
@@ -80,7 +81,7 @@ impl PinBytes {
     }
 }
 
-/// What one pin says at present.
+/// The current value of one pin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinnedNow {
     /// The image.
@@ -98,7 +99,7 @@ impl PinnedNow {
 }
 
 impl Compose {
-    /// What is pinned at present, in the stack's order of pins.
+    /// The current pins, in the stack's order.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -145,15 +146,16 @@ impl Compose {
     /// When a file cannot be written; those before it have their old bytes.
     pub async fn restore(&self, bytes: &PinBytes) -> Result<(), EngineError> {
         let bytes = bytes.clone();
-        self.on_disk(move |engine| engine.write_pin_bytes(&bytes)).await
+        let leave = self.leave().await?;
+        self.on_disk(move |engine| engine.write_pin_bytes(&leave, &bytes)).await
     }
 
-    fn write_pin_bytes(&self, bytes: &PinBytes) -> Result<(), EngineError> {
+    fn write_pin_bytes(&self, leave: &Leave, bytes: &PinBytes) -> Result<(), EngineError> {
         for (name, old) in &bytes.0 {
             let path = self.stack.dir.join(name);
             match (old, replace::read(&path)?) {
-                (Some(old), now) if now.as_ref() != Some(old) => replace::replace(&path, old, 0o600)?,
-                (None, Some(now)) if *name == ".env" || is_ours(&now) => replace::remove(&path)?,
+                (Some(old), now) if now.as_ref() != Some(old) => replace::replace(leave, &path, old, 0o600)?,
+                (None, Some(now)) if *name == ".env" || is_ours(&now) => replace::remove(leave, &path)?,
                 _ => {}
             }
         }
@@ -168,10 +170,11 @@ impl Compose {
     pub async fn unpin(&self, before: &PinBytes, refs: &[ImageRef]) -> Result<(), EngineError> {
         let before = before.clone();
         let refs = refs.to_vec();
-        self.on_disk(move |engine| engine.write_unpinned(&before, &refs)).await
+        let leave = self.leave().await?;
+        self.on_disk(move |engine| engine.write_unpinned(&leave, &before, &refs)).await
     }
 
-    fn write_unpinned(&self, before: &PinBytes, refs: &[ImageRef]) -> Result<(), EngineError> {
+    fn write_unpinned(&self, leave: &Leave, before: &PinBytes, refs: &[ImageRef]) -> Result<(), EngineError> {
         let path = self.stack.dir.join(".env");
         let wrong = |why: String| EngineError::Stack(format!("{}: {why}", path.display()));
         let old = before.0.iter().find(|(name, _)| *name == ".env").and_then(|(_, bytes)| bytes.clone()).unwrap_or_default();
@@ -190,15 +193,15 @@ impl Compose {
             pinned = pinned.set(key, value).map_err(wrong)?;
         }
         if pinned.bytes() == now.bytes() {
-            return self.write_pin_bytes(before);
+            return self.write_pin_bytes(leave, before);
         }
         for (key, _) in &ours {
             // Compose takes an empty value for one that is not set.
             now = now.set(key, &old.value(key).unwrap_or_default()).map_err(wrong)?;
         }
-        replace::replace(&path, now.bytes(), 0o600)?;
+        replace::replace(leave, &path, now.bytes(), 0o600)?;
         let others = before.0.iter().filter(|(name, _)| *name != ".env").cloned().collect();
-        self.write_pin_bytes(&PinBytes(others))
+        self.write_pin_bytes(leave, &PinBytes(others))
     }
 
     /// Writes `refs`, one for each image that changes; the others stay as they are. Take a [`Compose::snapshot`] first.
@@ -208,18 +211,19 @@ impl Compose {
     pub async fn pin(&self, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
         let resolved = resolved.clone();
         let refs = refs.to_vec();
-        self.on_disk(move |engine| engine.write_pin(&resolved, &refs)).await
+        let leave = self.leave().await?;
+        self.on_disk(move |engine| engine.write_pin(&leave, &resolved, &refs)).await
     }
 
-    fn write_pin(&self, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
+    fn write_pin(&self, leave: &Leave, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
         let ground = self.ground()?;
         match resolved.mode {
-            PinMode::Env => self.pin_in_env(&ground, refs),
-            PinMode::Override => self.pin_in_override(&ground, resolved, refs),
+            PinMode::Env => self.pin_in_env(leave, &ground, refs),
+            PinMode::Override => self.pin_in_override(leave, &ground, resolved, refs),
         }
     }
 
-    fn pin_in_env(&self, ground: &Ground, refs: &[ImageRef]) -> Result<(), EngineError> {
+    fn pin_in_env(&self, leave: &Leave, ground: &Ground, refs: &[ImageRef]) -> Result<(), EngineError> {
         let path = self.stack.dir.join(".env");
         let mut dotenv = ground.dotenv.clone();
         for pin in &self.stack.pins {
@@ -228,10 +232,10 @@ impl Compose {
                 dotenv = dotenv.set(variable, &reference.pin()).map_err(|why| EngineError::Stack(format!("{}: {why}", path.display())))?;
             }
         }
-        if dotenv.bytes() == ground.dotenv.bytes() { Ok(()) } else { replace::replace(&path, dotenv.bytes(), 0o600) }
+        if dotenv.bytes() == ground.dotenv.bytes() { Ok(()) } else { replace::replace(leave, &path, dotenv.bytes(), 0o600) }
     }
 
-    fn pin_in_override(&self, ground: &Ground, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
+    fn pin_in_override(&self, leave: &Leave, ground: &Ground, resolved: &Resolved, refs: &[ImageRef]) -> Result<(), EngineError> {
         let place = self.where_it_stands(ground, resolved.keeps_dotenv)?;
         let old = if ground.hand.ours(&self.stack.dir).is_some() { images_in(&place.file)? } else { Vec::new() };
         let mut text = format!("{MARK}\nservices:\n");
@@ -246,14 +250,14 @@ impl Compose {
                 text.extend(["  \"", service.name.as_str(), "\":\n    image: \"", image.as_str(), "\"\n"]);
             }
         }
-        replace::replace(&place.file, text.as_bytes(), 0o644)?;
+        replace::replace(leave, &place.file, text.as_bytes(), 0o644)?;
         // Only now is it named: a crash in between leaves a file that nobody reads.
         match place.compose_file {
             Some(value) => {
                 let path = self.stack.dir.join(".env");
                 let dotenv =
                     ground.dotenv.set("COMPOSE_FILE", &value).map_err(|why| EngineError::Stack(format!("{}: {why}", path.display())))?;
-                replace::replace(&path, dotenv.bytes(), 0o600)
+                replace::replace(leave, &path, dotenv.bytes(), 0o600)
             }
             None => Ok(()),
         }
@@ -285,7 +289,7 @@ impl Compose {
         )))
     }
 
-    /// Asks compose, as a person would in the folder, whether `refs` are what it would run.
+    /// Checks with compose, called as by hand in the folder, that it would run `refs`.
     ///
     /// # Errors
     /// [`EngineError::Stack`] when it is not; [`Compose::restore`] then.

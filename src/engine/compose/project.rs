@@ -23,14 +23,14 @@ pub struct Use {
     pub services: Vec<String>,
 }
 
-/// What a service waits for before it starts.
+/// The state that a dependency must have before the service starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// It was started.
     Started,
     /// Its health check passes.
     Healthy,
-    /// It ended with status 0.
+    /// It exited with code 0.
     Completed,
 }
 
@@ -90,7 +90,7 @@ pub struct Resolved {
     pub(super) keeps_dotenv: bool,
     pub(super) config: Value,
     pub(super) files: Vec<PathBuf>,
-    /// What compose made it of; none where that is not known to be all.
+    /// What compose read to resolve it; none if that may be incomplete.
     pub(super) inputs: Option<Inputs>,
 }
 

@@ -1,4 +1,4 @@
-//! What a variable reaches in a stack: pure comparison of configurations that compose resolved with marked values.
+//! What a variable changes in a stack: a pure comparison of configurations that compose resolved with marked values.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,7 @@ use crate::config::PinnedImage;
 use crate::engine::compose::project::repository;
 use crate::engine::compose::project::same_repository;
 
-/// The value that stands for pin number `index` while compose resolves the stack; it has the form of a real pin. `run`
-/// tells one resolution from another.
+/// The marker for pin number `index` while compose resolves the stack; it looks like a real pin. `run` distinguishes two resolutions.
 pub(super) fn marker(run: u8, index: usize) -> String {
     format!("tagalong-{run}-{index}@sha256:{run:032x}{index:032x}")
 }
@@ -28,7 +27,7 @@ pub(super) fn without_markers(value: &Value, run: u8, pins: usize) -> Value {
     }
 }
 
-/// Why the variable of `pin` would reach more or less than the image of the services that use it; none: it reaches just that.
+/// Why the variable of `pin` would change more or less than the image of the services that use it; none: it changes exactly that.
 pub(super) fn objection(config: &Value, pin: &PinnedImage, marker: &str) -> Option<String> {
     let variable = pin.variable.as_deref().unwrap_or_default();
     let mut exact = 0_usize;

@@ -13,6 +13,7 @@ use rustix::fs::Gid;
 use rustix::fs::Uid;
 
 use crate::engine::error::EngineError;
+use crate::engine::right::Leave;
 
 /// The bytes of `path`, and none where there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, EngineError> {
@@ -25,7 +26,12 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, EngineError> {
 
 /// Puts `bytes` into `path`. A reader sees the old bytes or the new ones, never a part, also after a power cut. Mode and
 /// owner of a file that is there are kept; a new one gets `mode`. A symbolic link stays one: its target is replaced.
-pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), EngineError> {
+pub(super) fn replace(leave: &Leave, path: &Path, bytes: &[u8], mode: u32) -> Result<(), EngineError> {
+    leave.still_holds()?;
+    put(path, bytes, mode)
+}
+
+fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<(), EngineError> {
     let path = &target(path)?;
     let folder = folder(path);
     let old = match std::fs::metadata(path) {
@@ -45,7 +51,12 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Engine
 }
 
 /// Removes `path`; it is no fault that it is gone already.
-pub(super) fn remove(path: &Path) -> Result<(), EngineError> {
+pub(super) fn remove(leave: &Leave, path: &Path) -> Result<(), EngineError> {
+    leave.still_holds()?;
+    take_away(path)
+}
+
+fn take_away(path: &Path) -> Result<(), EngineError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(with_advice("removing", path, error)),
         _ => File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(|error| EngineError::file("writing", path, error)),
@@ -109,9 +120,9 @@ mod tests {
     use process::Command;
     use process::capture;
 
+    use crate::engine::compose::replace::put as replace;
     use crate::engine::compose::replace::read;
-    use crate::engine::compose::replace::remove;
-    use crate::engine::compose::replace::replace;
+    use crate::engine::compose::replace::take_away as remove;
 
     fn names(dir: &Path) -> Vec<String> {
         let mut names: Vec<String> =

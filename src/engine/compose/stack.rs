@@ -17,6 +17,8 @@ use crate::config::ComposeStack;
 use crate::engine::compose::daemon::Daemon;
 use crate::engine::compose::patience::Patience;
 use crate::engine::error::EngineError;
+use crate::engine::right::Leave;
+use crate::engine::right::Right;
 
 /// How long a question to docker may take.
 pub(super) const QUESTION: Duration = Duration::from_mins(1);
@@ -27,6 +29,7 @@ pub struct Compose {
     pub(super) daemon: Daemon,
     pub(super) stack: ComposeStack,
     pub(super) lock: Option<Arc<File>>,
+    pub(super) right: Right,
     /// Waits for a daemon that is away; none: its absence is a fault at once.
     pub(super) patience: Option<Arc<Patience>>,
 }
@@ -35,13 +38,30 @@ impl Compose {
     /// The engine of `stack` on `daemon`.
     #[must_use]
     pub fn new(daemon: &Daemon, stack: ComposeStack) -> Self {
-        Self { daemon: daemon.clone(), stack, lock: None, patience: None }
+        Self { daemon: daemon.clone(), stack, lock: None, right: Right::Looks, patience: None }
     }
 
     /// The same engine, whose programs hold `lock`.
     #[must_use]
     pub fn locked(self, lock: Arc<File>) -> Self {
         Self { lock: Some(lock), ..self }
+    }
+
+    /// The same engine, which acts for whoever has `right`.
+    #[must_use]
+    pub(in crate::engine) fn acting(self, right: Right) -> Self {
+        Self { right, ..self }
+    }
+
+    /// Leave for one act on the host.
+    pub(super) async fn leave(&self) -> Result<Leave, EngineError> {
+        self.right.leave().await
+    }
+
+    /// Leave for `command`, unless it only looks. What is not known to look acts.
+    async fn leave_for(&self, command: &Command) -> Result<Option<Leave>, EngineError> {
+        let looks = command.program == self.daemon.docker().program && only_looks(&command.args);
+        if looks { Ok(None) } else { self.leave().await.map(Some) }
     }
 
     /// Carries out `work` on the stack's files. They may lie on a disk that hangs, so no thread that others need waits for it.
@@ -82,6 +102,8 @@ impl Compose {
     pub(super) async fn ask(&self, command: &Command, what: &str, cancel: &Cancel) -> Result<String, EngineError> {
         let mut turn = self.turn();
         loop {
+            let leave = self.leave_for(command).await?;
+            leave.map_or(Ok(()), |leave| leave.still_holds())?;
             let captured = capture(command, cancel).await;
             let done = match captured.ended {
                 Ended::Exit(0) => Ok(captured.out),
@@ -119,6 +141,8 @@ impl Compose {
         mut each: impl FnMut(Stream, String),
     ) -> Result<(), EngineError> {
         let mut last = Vec::<String>::new();
+        let leave = self.leave_for(command).await?;
+        leave.map_or(Ok(()), |leave| leave.still_holds())?;
         let ended = run(command, cancel, |stream, line| {
             if stream == Stream::Err && !line.trim().is_empty() {
                 if last.len() == 6 {
@@ -133,6 +157,23 @@ impl Compose {
             Ended::Exit(0) => Ok(()),
             ended => Err(EngineError::ended(what, &command.program, &ended, &why(&last))),
         }
+    }
+}
+
+/// Whether `docker ARGS` changes nothing.
+fn only_looks(args: &[String]) -> bool {
+    let mut words = args.iter().map(String::as_str);
+    match words.next() {
+        Some("info" | "inspect" | "images" | "logs" | "ps" | "version") => true,
+        Some("image") => words.next() == Some("inspect"),
+        Some("compose") => loop {
+            match words.next() {
+                // Each of our options has a value.
+                Some(option) if option.starts_with('-') => drop(words.next()),
+                verb => return matches!(verb, Some("config" | "version")),
+            }
+        },
+        _ => false,
     }
 }
 
@@ -161,6 +202,7 @@ pub(super) mod tests {
     use crate::engine::compose::daemon::Daemon;
     use crate::engine::compose::stack::Compose;
     use crate::engine::compose::stack::QUESTION;
+    use crate::engine::error::EngineError;
     use crate::model::Repository;
 
     /// An engine for tests of values: no program is run.
@@ -194,6 +236,36 @@ pub(super) mod tests {
             "docker compose -p site --project-directory /srv/site -f /srv/site/compose.yaml -f /srv/site/prod.yaml config --format json";
         assert_eq!(command.command_line(), words);
         assert_eq!(command.dir, Some("/srv/site".into()));
+    }
+
+    #[test]
+    fn what_is_not_known_to_look_acts() {
+        let looks = |words: &str| super::only_looks(&words.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let engine = engine("/srv/site");
+        let compose = |args: &[&str]| super::only_looks(&engine.compose_command(&["/srv/site/a.yaml".into()], args, QUESTION).args);
+        for question in ["ps -aq", "inspect 0", "image inspect --format x y", "images --digests", "info", "compose version"] {
+            assert!(looks(question), "{question}");
+        }
+        assert!(compose(&["config", "--format", "json"]));
+        for act in ["rm -f 0", "image rm x", "tag a b", "rmi a", "rename a b", "stop 0", "pull x", "run x", "", "network ls", "compose up"]
+        {
+            assert!(!looks(act), "{act}");
+        }
+        assert!(!compose(&["up", "-d"]) && !compose(&["exec", "-T", "web", "config"]) && !compose(&["pull"]));
+    }
+
+    /// Nothing is run, and no file is written, by an engine that nobody gave leave.
+    #[tokio::test]
+    async fn an_engine_that_looks_does_not_act() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(&dir.path().display().to_string());
+        let cancel = process::Cancel::default();
+        let command = engine.docker_command(["rm", "-f", "0"], QUESTION);
+        let refused = |error: EngineError| matches!(error, EngineError::LooksOnly);
+        assert!(refused(engine.ask(&command, "removing", &cancel).await.unwrap_err()));
+        assert!(refused(engine.carry_out(&command, "removing", &cancel, |_, _| {}).await.unwrap_err()));
+        let bytes = engine.snapshot().await.unwrap();
+        assert!(refused(engine.restore(&bytes).await.unwrap_err()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::engine::error::EngineError;
 
 /// How often a daemon that is away is asked.
 const ASK: Duration = Duration::from_millis(500);
-/// One that says nothing for so long is away.
+/// A Docker that gives no output for this long counts as unavailable.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often it is said that it is still waited for.
 const SAY: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ impl Compose {
         self.daemon.outages()
     }
 
-    /// Whether the daemon was away at a time after `since`, or is away now. One that was waited for in vain counts no more.
+    /// Whether the daemon was away at a time after `since`, or is away now. One that was waited for without success counts no more.
     pub async fn was_away(&self, since: u32) -> bool {
         let Some(patience) = &self.patience else { return false };
         if patience.given_up.load(Ordering::SeqCst) {

@@ -1,4 +1,4 @@
-//! Where a call comes from: forwarded headers count only when a trusted proxy sends them.
+//! Where a call comes from. Forwarded headers count only if a trusted proxy sends them.
 
 use std::net::IpAddr;
 
@@ -25,8 +25,8 @@ pub(super) struct Origin {
 
 impl Origin {
     /// # Errors
-    /// 403 for a call over the unix socket that a proxy passed on: whoever opens the socket may do everything, and that is not
-    /// whoever the proxy serves.
+    /// 403 for a call over the unix socket that a proxy passed on: anybody who opens the socket may do everything, and that is not
+    /// the caller behind the proxy.
     pub(super) fn of(request: &HttpRequest, server: &Server) -> Result<Self, ApiError> {
         let via = request.conn_data::<Via>().copied().unwrap_or(Via::Plain);
         let forwarded = forwarded::any_header(request.headers());
@@ -46,7 +46,7 @@ impl Origin {
             let claim = forwarded::claim(request.headers(), server.forwarded_headers, peer, &server.trusted_proxies);
             return Ok(Self { via, client: Some(claim.client), is_private: claim.is_https });
         }
-        // A proxy that nobody configured may itself have been called in the clear.
+        // A proxy that nobody configured may itself have been called unencrypted.
         let is_private = forwarded.is_none() && (via == Via::Tls || peer.is_loopback() && is_from_here(request));
         Ok(Self { via, client: Some(peer), is_private })
     }
@@ -64,7 +64,7 @@ impl Origin {
         self.is_private
     }
 
-    /// What failed attempts are counted under: the address, or for IPv6 its /64, which is what one subscriber has.
+    /// The key under which failed attempts are counted: the address, or for IPv6 its /64, which is what one subscriber has.
     pub(super) fn limit_key(&self) -> String {
         self.client.map_or_else(|| "socket".to_owned(), subscriber)
     }
@@ -80,7 +80,7 @@ fn is_from_here(request: &HttpRequest) -> bool {
     request.version() >= Version::HTTP_11 && request.headers().get_all(HOST).all(names_here)
 }
 
-/// Whether `peer` is a proxy whose headers are believed.
+/// Whether `peer` is a proxy whose headers are trusted.
 pub(in crate::http) fn is_trusted(server: &Server, peer: IpAddr) -> bool {
     server.trusted_proxies.iter().any(|net| net.contains(&peer))
 }
@@ -141,7 +141,7 @@ mod tests {
             ("[::ffff:192.0.2.3]:1", vec![], "192.0.2.3", false),
             ("127.0.0.1:1", vec![], "127.0.0.1", true),
             ("[::1]:1", vec![], "0:0:0:0::/64", true),
-            // A proxy on this host that nobody configured: whatever it says, it may have been called in the clear.
+            // A proxy on this host that nobody configured: whatever it says, it may have been called unencrypted.
             ("127.0.0.1:1", vec![https], "127.0.0.1", false),
             ("127.0.0.1:1", vec![("x-forwarded-host", b"x")], "127.0.0.1", false),
             ("127.0.0.1:1", vec![("forwarded", b"proto=https")], "127.0.0.1", false),

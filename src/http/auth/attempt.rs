@@ -1,4 +1,4 @@
-//! One attempt to prove who calls: where it comes from, what it may cost, and what becomes of it.
+//! One attempt to authenticate: where it comes from, what it may cost, and its result.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const BODY_DEADLINE: Duration = Duration::from_secs(8);
 /// Up to here a body needs no room of its own; an order is far smaller.
 const SMALL_BYTES: usize = 16 << 10;
 
-/// A call of which nothing is known yet but where it comes from.
+/// A call of which only the origin is known so far.
 pub(super) struct Attempt<'r> {
     pub(super) request: &'r HttpRequest,
     pub(super) shared: &'r Shared,
@@ -55,7 +55,7 @@ impl<'r> Attempt<'r> {
         self.request.conn_data::<Rc<Connection>>()
     }
 
-    /// Whether so many attempts from there have failed that no more are looked at.
+    /// Whether so many attempts from there have failed that further ones are not checked.
     pub(super) fn is_spent(&self) -> bool {
         let most = self.config.server.failed_attempts_per_min;
         self.origin.uid().is_none() && self.shared.store.failed_attempts(&self.limit_key) >= most
@@ -72,13 +72,13 @@ impl<'r> Attempt<'r> {
         Ok(())
     }
 
-    /// It has failed, which counts.
+    /// Authentication failed, which is counted.
     pub(super) fn fail(&self) {
         self.shared.metrics.refused_call();
         self.shared.store.count_failed(&self.limit_key);
     }
 
-    /// It has held, so the connection may carry further calls.
+    /// Authentication succeeded, so the connection may carry further calls.
     pub(super) fn hold(&self) {
         if let Some(connection) = self.connection() {
             connection.prove();
@@ -86,7 +86,7 @@ impl<'r> Attempt<'r> {
     }
 
     /// Reads the body up to the configured bound, or as far as a small one: what is announced larger is refused unread, what comes
-    /// larger is cut off, and what dribbles is ended. Few large bodies are read at a time, since whoever sends them has proven
+    /// larger is cut off, and what dribbles is ended. Few large bodies are read at a time, since anybody who sends them has proven
     /// nothing yet.
     ///
     /// # Errors

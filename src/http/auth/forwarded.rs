@@ -1,4 +1,4 @@
-//! What proxies say of the caller behind them: `X-Forwarded-For` and `X-Forwarded-Proto`, or `Forwarded`
+//! What proxies say about the caller behind them: `X-Forwarded-For` and `X-Forwarded-Proto`, or `Forwarded`
 //! ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)). One kind is believed, the one that the proxy in front is known to write.
 //! The other kind is passed over whatever it says: proxies pass it on as the client sent it.
 //!
@@ -27,7 +27,7 @@ const WORDS: &[&str] = &[
     "varnish", "squid", "haproxy", "nginx", "traefik", "waf",
 ];
 
-/// What the trusted proxies say of the caller.
+/// What the trusted proxies say about the caller.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     /// The first address from the right that is not trusted; where it is hidden or not readable, the trusted hop that wrote it.
@@ -39,7 +39,7 @@ pub(super) struct Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Node {
     Address(IpAddr),
-    /// `unknown`, or a word of the proxy's own (`_hidden`): it says on purpose that it will not tell.
+    /// `unknown`, or a word of the proxy's own (`_hidden`): the proxy hides the address on purpose.
     Hidden,
     Unreadable,
 }

@@ -39,7 +39,7 @@ impl std::fmt::Debug for Handler {
     }
 }
 
-/// For callers who have shown who they are and may have done what they ask.
+/// For authenticated callers with the needed permission.
 pub(in crate::http) fn proven<A, F, Fut>(handler: F) -> Handler
 where
     A: Ask + 'static,
@@ -58,7 +58,7 @@ where
     Handler { need: Need::Open, route: Box::new(move || web::route().to(handler)) }
 }
 
-/// For whoever shows the reload secret of a dataset.
+/// For callers with the reload secret of a dataset.
 pub(in crate::http) fn by_reload_secret<F, Fut>(handler: F) -> Handler
 where
     F: Fn(Result<Told, Unproven>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,

@@ -1,5 +1,4 @@
-//! Who calls, and what for. A handler gets its caller and what was asked in one piece, `Proven`, which is made after proof and
-//! scope; the router takes no other handlers.
+//! Authentication and authorisation. A handler gets the caller and the request together, as `Proven`, which is made after both were checked; the router takes no other handlers.
 //!
 //! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `proven` · `reload` → `proof` → `attempt` · `scheme` ·
 //! `who` → `address` · `token` · `need`.

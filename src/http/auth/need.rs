@@ -6,18 +6,18 @@ use crate::model::ServiceName;
 use crate::model::Target;
 use crate::model::Verb;
 
-/// What a route asks for.
+/// What a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing: it tells nothing that is not public.
+    /// Nothing: its answer is public.
     Open,
-    /// A key with this verb on what is concerned.
+    /// A key with a scope for this verb on the target.
     Verb(Verb),
-    /// The reload secret of a dataset, which says the dataset too. Such a route does not stand in the contract.
+    /// The reload secret of a dataset, which also identifies the dataset. Such a route is not in the OpenAPI document.
     ReloadSecret,
 }
 
-/// What one call needs, all of it.
+/// Everything that one call requires.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::http) struct Needs {
     pub(super) scopes: Vec<Scope>,
@@ -30,7 +30,7 @@ pub(in crate::http) struct Needs {
 pub(super) struct GitRef(pub(super) Option<String>);
 
 impl Needs {
-    /// Nothing more than a proof, since what was asked for is what this caller may have.
+    /// Only authentication, since the answer contains only what this caller may see.
     pub(in crate::http) fn only_proof() -> Self {
         Self::default()
     }
@@ -46,7 +46,7 @@ impl Needs {
     }
 
     /// To place an order of that kind, to carry it out once more, or to call it off. To pass a hold or land an older release is
-    /// to overrule whoever rolled back, so a forced order needs what a rollback needs.
+    /// to overrule anybody who rolled back, so a forced order needs what a rollback needs.
     pub(in crate::http) fn to_order(kind: OrderKind, service: &ServiceName, force: bool, git_ref: Option<&str>) -> Self {
         let verb = match kind {
             OrderKind::Deploy => Verb::Deploy,

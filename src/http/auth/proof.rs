@@ -1,5 +1,4 @@
-//! Proof: computed first, from what a call shows and the bytes of its body, and made once. Nothing of the body is read as JSON
-//! before it holds.
+//! Authentication: checked first, once, from the headers of a call and the bytes of its body. The body is not parsed before it succeeds.
 
 use actix_web::dev::Payload;
 use sha2::Digest as _;
@@ -18,14 +17,14 @@ use crate::store::Delivery;
 const IN_THE_CLEAR: &str = "A bearer or read token must not be sent unencrypted; use https, or sign the call instead. On this host, call \
 127.0.0.1 or localhost. Behind a proxy, list the proxy in trusted_proxies and let it send the headers that forwarded_headers names.";
 
-/// A call whose proof holds. What it may do is not known yet.
+/// An authenticated call. What it may do is not known yet.
 #[derive(Debug)]
 pub(super) struct Proof {
     pub(super) who: Who,
     pub(super) scheme: Scheme,
     /// Whether nobody on the way can read the answer.
     pub(super) is_private: bool,
-    /// What makes a repeat of the call known.
+    /// What identifies a repetition of the call.
     pub(super) delivery: Option<Delivery>,
     pub(super) body: ReadBody,
     /// Method and path with its query.
@@ -33,14 +32,14 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Looks at who calls.
+    /// Authenticates a call.
     ///
     /// From an address with too many failed attempts only signatures are still looked at, under small bodies: a secret of 24
-    /// bytes or more cannot be guessed however often it is tried, and whoever has the right one must not be kept out by
+    /// bytes or more cannot be guessed however often it is tried, and anybody who has the right one must not be kept out by
     /// somebody behind the same address.
     ///
     /// # Errors
-    /// 401 for every proof that does not hold, with one body; 413 and 408 for bodies that are too large or too slow; 429.
+    /// 401 for every failed authentication, with one body; 413 and 408 for bodies that are too large or too slow; 429.
     pub(super) async fn of(attempt: &Attempt<'_>, payload: Payload) -> Result<Self, ApiError> {
         let shown = Shown::of(attempt.request);
         let is_local = attempt.origin.uid().is_some();
@@ -53,7 +52,7 @@ impl Proof {
         }
         let is_spent = attempt.is_spent();
         let body = attempt.body(payload, is_spent).await.map_err(|error| if is_spent { ApiError::too_many() } else { error })?;
-        // Bodies come at a time, so others of this address may have failed while this one came.
+        // Bodies take time to arrive, so other calls of this address may have failed meanwhile.
         if is_hopeless() {
             return Err(ApiError::too_many());
         }
@@ -74,7 +73,7 @@ impl Proof {
     }
 }
 
-/// Nothing that holds was shown. An address whose attempts are spent is told so, and nothing more is counted.
+/// Authentication failed. If the address has used up its attempts, it is told so, and nothing more is counted.
 fn refused(attempt: &Attempt<'_>) -> ApiError {
     if attempt.is_spent() {
         return ApiError::too_many();
@@ -83,7 +82,7 @@ fn refused(attempt: &Attempt<'_>) -> ApiError {
     ApiError::unauthorized()
 }
 
-/// Whom the call names, and how; none when it does not hold.
+/// The caller and the scheme; none when authentication fails.
 fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, Who)> {
     if let Some(uid) = attempt.origin.uid() {
         return Some((Scheme::Socket, Who::Host(uid)));

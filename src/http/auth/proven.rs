@@ -1,4 +1,4 @@
-//! Authority as a type: a handler gets its caller and what was asked from [`Proven`], which nobody can make but the extractor
+//! Authority as a type: a handler gets the caller and the request from [`Proven`], which nobody can make but the extractor
 //! here, and which it makes only after the proof, the scopes and the refs.
 
 use std::future::Future;
@@ -28,7 +28,7 @@ use crate::store::Delivery;
 /// The part of a path that names a deployment.
 const DEPLOYMENT: &str = "id";
 
-/// What a route is asked for.
+/// The request of a route.
 pub(in crate::http) trait Ask: Sized {
     /// What it needs, as far as that is known of the route alone; for the contract.
     const VERB: Verb;
@@ -39,7 +39,7 @@ pub(in crate::http) trait Ask: Sized {
     /// What the call asks for.
     ///
     /// # Errors
-    /// 400 when it does not read, 404 when what it is about is not there.
+    /// 400 when it cannot be read, 404 when what it is about is not there.
     async fn read(call: &Call<'_>, body: Self::Body) -> Result<Self, ApiError>;
 
     /// What its caller must be allowed to do.
@@ -51,7 +51,7 @@ pub(in crate::http) trait Ask: Sized {
     }
 }
 
-/// A call whose proof holds, as an [`Ask`] reads it.
+/// An authenticated call, as an [`Ask`] reads it.
 pub(in crate::http) struct Call<'r> {
     attempt: &'r Attempt<'r>,
     proof: &'r Proof,
@@ -119,12 +119,12 @@ impl Body for NoBody {
     }
 }
 
-/// What was asked, by a caller who has shown who they are and may have it done.
+/// A request by an authenticated caller who is allowed to make it.
 #[derive(Debug)]
 pub(in crate::http) struct Proven<A> {
     pub(in crate::http) ask: A,
     pub(in crate::http) caller: Caller,
-    /// What makes a repeat of the call known.
+    /// What identifies a repetition of the call.
     pub(in crate::http) delivery: Option<Delivery>,
     pub(in crate::http) line: Line,
 }
@@ -138,7 +138,7 @@ pub(in crate::http) struct Line {
 
 impl Line {
     /// A token that reads what was accepted, where only the caller gets it: over a way that nobody can read. The repeat of a
-    /// signed call gets none, for the first may have come in the clear, and whoever overheard it may be who repeats it; who can
+    /// signed call gets none, for the first may have come unencrypted, and anybody who overheard it may be who repeats it; who can
     /// sign needs none.
     pub(in crate::http) fn read_token(self, accepted: &Accepted, key: &[u8]) -> Option<String> {
         let is_callers_own = self.is_private && !(accepted.repeated && self.scheme == Scheme::Signed);
@@ -154,7 +154,7 @@ impl<A: Ask> Proven<A> {
         if let Who::Follower(mine) = &proof.who
             && call.part(DEPLOYMENT) != mine.as_str()
         {
-            // Before anything is looked up: it must not tell what else there is.
+            // Before anything is looked up: the answer must not reveal what else exists.
             return Err(ApiError::forbidden(READ_TOKEN));
         }
         attempt.hold();

@@ -1,4 +1,4 @@
-//! The proof of `/api/_internal/reload-data`, in the order that its users rely on: whoever shows nothing learns nothing, not even
+//! The proof of `/api/_internal/reload-data`, in the order that its users rely on: anybody who shows nothing learns nothing, not even
 //! whether a secret is set; then whether one is; then whether it is the right one; only then is the body looked at.
 
 use actix_web::HttpRequest;
@@ -14,17 +14,17 @@ use crate::http::auth::scheme::Shown;
 use crate::http::error::ApiError;
 use crate::model::DatasetName;
 
-/// A secret that may be guessed is none, also when a rotation has left it so.
+/// A secret that can be guessed is treated as missing, even if a rotation left it so.
 const SHORTEST_SECRET: usize = 24;
 
 /// Why a call is not answered.
 #[derive(Debug)]
 pub(in crate::http) enum Unproven {
-    /// It shows nothing, or something wrong: one answer for both.
+    /// The secret is missing or wrong: both get the same answer.
     Unauthorized,
-    /// It shows something, and no dataset has a secret.
+    /// The call has a secret, but no dataset has one.
     NotConfigured,
-    /// What an ordinary call would be told as well.
+    /// An error that an ordinary call would get as well.
     Other(ApiError),
 }
 
@@ -61,7 +61,7 @@ impl Told {
         if secrets.is_empty() {
             return Err(Unproven::NotConfigured);
         }
-        // Every one is looked at whatever the first ones say, so that time tells nothing.
+        // All of them are compared, whatever the first results are, so that timing reveals nothing.
         let meant =
             secrets.iter().fold(None, |found, (name, right)| if scheme::is_secret(&token, right) { found.or(Some(*name)) } else { found });
         let Some(name) = meant else { return Err(refused(&attempt)) };

@@ -1,5 +1,4 @@
-//! The schemes of proof: bearer tokens and Standard Webhooks. A request shows exactly one, and this is the only module that
-//! compares secrets.
+//! The authentication schemes: bearer tokens and Standard Webhooks. A request uses exactly one, and only this module compares secrets.
 
 use actix_web::HttpRequest;
 use base64::Engine as _;
@@ -20,7 +19,7 @@ pub use crate::model::webhook_signature as sign;
 /// ([Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)).
 const WINDOW_S: i64 = 300;
 
-/// How somebody proves who they are.
+/// How a caller authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
     /// They opened the unix socket.
@@ -34,7 +33,7 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    /// Whether whoever sees the call can use what it shows.
+    /// Whether anybody who sees the call can use what it shows.
     pub(super) fn is_bearer(self) -> bool {
         match self {
             Self::Bearer | Self::ReadToken => true,
@@ -43,12 +42,12 @@ impl Scheme {
     }
 }
 
-/// What a request shows.
+/// The authentication data of a request.
 #[derive(Debug)]
 pub enum Shown {
     /// No scheme's header.
     Nothing,
-    /// Something that no key can hold: two schemes at once, a header twice, or a form that is none.
+    /// Something invalid: two schemes at once, a repeated header, or a malformed value.
     Malformed,
     /// A bearer token.
     Bearer(String),
@@ -64,7 +63,7 @@ pub enum Shown {
 }
 
 impl Shown {
-    /// What `request` shows; nothing of it is believed yet.
+    /// The authentication data of `request`, not verified yet.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
         const HEADERS: [&str; 4] = ["authorization", "webhook-id", "webhook-timestamp", "webhook-signature"];
@@ -98,7 +97,7 @@ impl Shown {
         matches!(self, Self::Signed { .. })
     }
 
-    /// How a key that is shown is proven.
+    /// What a key is verified with.
     pub(super) fn scheme(&self) -> Option<Scheme> {
         match self {
             Self::Nothing | Self::Malformed => None,
@@ -114,7 +113,7 @@ impl Shown {
         }
     }
 
-    /// The key that this proves. Every key is looked at whatever the first ones say, so that time tells nothing.
+    /// The key that matches. All keys are compared, whatever the first results are, so that timing reveals nothing.
     #[must_use]
     pub fn key<'k>(&self, keys: &'k [Key], body: &[u8], now_ms: i64) -> Option<&'k Key> {
         let counting = keys.iter().filter(|key| key.counts_at(now_ms));
@@ -147,7 +146,7 @@ impl Shown {
     }
 }
 
-/// Whether a bearer token is `right`; how far it is shows neither in time nor in length.
+/// Whether a bearer token is `right`; neither timing nor length reveals how much of it matches.
 pub(super) fn is_secret(given: &str, right: &Secret) -> bool {
     let (given, right): ([u8; 32], [u8; 32]) = (Sha256::digest(given).into(), Sha256::digest(right.reveal()).into());
     bool::from(given.ct_eq(&right))

@@ -1,4 +1,4 @@
-//! Read tokens: given with a 202, so that whoever ordered a deployment can follow it after the forge's own token has expired.
+//! Read tokens: given with a 202, so that anybody who ordered a deployment can follow it after the forge's own token has expired.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +13,7 @@ use crate::model::DeploymentId;
 
 /// How every read token begins.
 pub const PREFIX: &str = "tr_";
-/// How long it holds, ms.
+/// How long it is valid, ms.
 const LIFE_MS: i64 = 6 * 3600 * 1000;
 
 /// A token that reads deployment `id`, and nothing else, for six hours.

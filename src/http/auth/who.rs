@@ -1,4 +1,4 @@
-//! Whom a proof names, and what they may do.
+//! The authenticated caller, and what they may do.
 
 use crate::config::Key;
 use crate::http::auth::need::GitRef;
@@ -17,7 +17,7 @@ pub(super) enum Who {
     Host(u32),
     /// A key of the configuration.
     Key(Box<Key>),
-    /// Whoever has the read token of this deployment; they read it for whoever ordered it.
+    /// Anybody who has the read token of this deployment; they read it for anybody who ordered it.
     Follower(DeploymentId),
 }
 

@@ -58,7 +58,7 @@ pub(in crate::http) enum Door {
         /// Whether an address is a trusted proxy's, as the configuration is now.
         is_proxy: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
     },
-    /// The unix socket. Whoever opens it is believed, so all that is bounded is how many there are.
+    /// The unix socket. Anybody who opens it is believed, so all that is bounded is how many there are.
     Unix { listener: UnixListener, descriptors: Arc<Semaphore> },
 }
 

@@ -7,7 +7,7 @@ use crate::config::Server;
 pub struct Capacity {
     /// Connections over TCP, in all.
     pub connections: usize,
-    /// Those of one address (IPv6: one /64) that has proven nothing.
+    /// Those of one address (IPv6: one /64) that is not authenticated.
     pub of_one_address: usize,
     /// Connections over the unix socket, which strangers cannot take.
     pub over_socket: usize,

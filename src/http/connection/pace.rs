@@ -12,7 +12,7 @@ const FIRST_HEAD: Duration = Duration::from_millis(4_500);
 const LATER_HEAD: Duration = Duration::from_secs(3);
 /// How long an answer may stand still.
 const WRITE: Duration = Duration::from_secs(15);
-/// Whoever reads must take so many bytes a second on the whole.
+/// Anybody who reads must take so many bytes a second on the whole.
 const WRITE_BYTES_PER_S: f64 = 4096.0;
 
 /// Where a connection stands in time.

@@ -1,5 +1,5 @@
 //! Who has a place among the connections. A new connection always gets one as long as somebody else can be asked to leave: the
-//! oldest of whoever holds the most and has not proven anything, then the one that has been idle for longest. So strangers take
+//! oldest of anybody who holds the most and is not authenticated, then the one that has been idle for longest. So strangers take
 //! places from each other, and never from a call that is being answered.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::http::connection::Capacity;
 
-/// So long everybody may keep a place: enough for a call that is sent at once to come.
+/// This long everybody may keep a place: enough for a call that is sent at once to come.
 const TENURE: Duration = Duration::from_millis(50);
 
 /// The places.
@@ -31,7 +31,7 @@ pub(in crate::http) struct Seats {
 #[derive(Debug, Default)]
 struct Held {
     next: u64,
-    /// The oldest first; a place that changes hands counts anew.
+    /// The oldest first; a place that changes hands counts again.
     seats: BTreeMap<u64, Entry>,
     /// How many strangers each owner has.
     strangers: HashMap<Owner, usize>,
@@ -140,7 +140,7 @@ impl Held {
         }
     }
 
-    /// Turns out the oldest of whoever has the most strangers, else the one that is idle for longest. False when nobody has been
+    /// Turns out the oldest of anybody who has the most strangers, else the one that is idle for longest. False when nobody has been
     /// there for so long that it can be asked of them.
     fn evict(&mut self) -> bool {
         let mut most = 0;

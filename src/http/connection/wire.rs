@@ -40,7 +40,7 @@ pub(in crate::http) enum Via {
     Plain,
 }
 
-/// To whoever sends a head that is too large.
+/// To anybody who sends a head that is too large.
 const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// What is known of one connection.
@@ -55,7 +55,7 @@ pub(in crate::http) struct Connection {
     is_proven: Cell<bool>,
     is_closing: Cell<bool>,
     /// Whether the last answer came before the call's body was read: the library takes the rest of it from the line for a while, since
-    /// a line that is closed with bytes unread is reset, and whoever still sends would not read why (RFC 9112, section 9.6).
+    /// a line that is closed with bytes unread is reset, and anybody who still sends would not read why (RFC 9112, section 9.6).
     lets_go: Cell<bool>,
 }
 
@@ -197,7 +197,7 @@ impl AsyncRead for Wire {
             return Poll::Ready(Ok(()));
         }
         if !self.connection.pace.waits_to_write() {
-            // Whoever reads it knows why; the connection ends in any case.
+            // Anybody who reads it knows why; the connection ends in any case.
             let _ = self.as_mut().poll_write(context, TOO_LARGE);
             let _ = self.poll_flush(context);
         }

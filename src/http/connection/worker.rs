@@ -35,7 +35,7 @@ use crate::http::connection::wire::Line;
 use crate::http::connection::wire::Via;
 use crate::http::connection::wire::Wire;
 
-/// For the first head; whoever is slower is answered 408.
+/// For the first head; anybody who is slower is answered 408.
 const FIRST_HEAD: Duration = Duration::from_secs(4);
 /// For the end of a connection that is being closed.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -139,7 +139,7 @@ where
     let via = match &socket {
         Socket::Tcp(_, _, None) => Via::Plain,
         Socket::Tcp(_, _, Some(_)) => Via::Tls,
-        // A peer that cannot be named gets the id of nobody; it has come past the file's mode all the same.
+        // A peer that cannot be named gets the id of nobody; it has come past the file's mode nevertheless.
         Socket::Unix(stream) => Via::Socket { uid: rustix::net::sockopt::socket_peercred(stream).map_or(65534, |peer| peer.uid.as_raw()) },
     };
     let connection = Rc::new(Connection::new(via, seat, is_proxy));

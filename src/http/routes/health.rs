@@ -64,7 +64,7 @@ pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> An
     Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(metrics.text()))
 }
 
-/// Made once: whoever asks has shown nothing, and to make it is work.
+/// Made once: anybody who asks has shown nothing, and to make it is work.
 static CONTRACT: LazyLock<Bytes> = LazyLock::new(|| serde_json::to_vec(&openapi::openapi()).unwrap_or_default().into());
 
 pub(super) async fn openapi_json(_: web::Data<Shared>) -> HttpResponse {

@@ -126,7 +126,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// The next piece of the answer; none when it is whole. Events may also end before, since whoever reads them comes again behind
+    /// The next piece of the answer; none when it is whole. Events may also end before, since anybody who reads them comes again behind
     /// the last line that it has; a text that ended would look whole, so it breaks off.
     async fn next(&mut self) -> Option<Result<Bytes, ApiError>> {
         if self.is_over {

@@ -99,7 +99,7 @@ async fn carry_out(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &r
     Ok(reply)
 }
 
-/// A reload that did not hold, as a problem whose code names the outcome.
+/// A reload that failed, as a problem whose code names the outcome.
 fn refusal(reply: &Reply, why: String) -> ApiError {
     let Done::Ran(ran) = &reply.done else { return ApiError::conflict("not_contained", why) };
     if ran.is_ok() {

@@ -1,4 +1,4 @@
-//! Brings one asset, hop by hop, as a browser would ask for it.
+//! Fetches one asset, hop by hop, as a browser would.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,14 +44,14 @@ const MOST_HOPS: usize = 20;
 const HEAD_BYTES: usize = 1024;
 /// So much is read of what nobody looks into, to keep the connection; a longer rest costs more than a new one.
 const DRAINED_BYTES: u64 = 1 << 20;
-/// So long is read of what may never end.
+/// This long is read of what may never end.
 const STREAM_LOOK: Duration = Duration::from_secs(1);
 /// How often a host that says it is asked too much is asked again.
 const MOST_WAITS: u32 = 2;
 /// How long it is waited at most before that.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// What came for an asset.
+/// The response for an asset.
 #[derive(Debug)]
 pub(crate) struct Got {
     /// Where the redirects ended.
@@ -84,7 +84,7 @@ pub(crate) struct Got {
     pub(crate) was_slowed: bool,
 }
 
-/// Why nothing came.
+/// Why there is no response.
 #[derive(Debug)]
 pub(super) enum Missed {
     /// It is a fault.
@@ -326,7 +326,7 @@ fn essence(content_type: &str) -> String {
     if essence.contains('/') && essence != "*/*" { essence } else { String::new() }
 }
 
-/// Where the answer sends whoever asks.
+/// Where the answer sends anybody who asks.
 fn location(response: &Response) -> Option<String> {
     let redirects = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     response.headers().get(LOCATION).filter(|_| redirects).map(header_text)

@@ -1,4 +1,4 @@
-//! What is wrong with something that was asked for, wherever it stands.
+//! A fault of a requested asset, independent of where the page uses it.
 
 use crate::assets::Wanted;
 use crate::assets::stand::shown_url;
@@ -43,7 +43,7 @@ impl Flaw {
         Self { in_a_set: Some((rule, says)), ..self }
     }
 
-    /// Whether browsers use what came all the same.
+    /// Whether browsers use what came nevertheless.
     pub(super) fn is_harmless(&self) -> bool {
         self.is_mild
     }

@@ -37,7 +37,7 @@ use crate::rules;
 const MOST_REQUESTS: usize = 25_000;
 /// Sheets larger than this are read beside the runtime, whose other tasks should not wait.
 const LARGE_SHEET_BYTES: usize = 128 << 10;
-/// So many hosts that were not asked are named.
+/// This many hosts that were not asked are named.
 const NAMED: usize = 5;
 
 /// The round.
@@ -84,7 +84,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// What a document in a frame may know: sheets are read anew with its own elements.
+    /// What a document in a frame may know: sheets are read again with its own elements.
     pub(super) fn for_a_frame(&self) -> Self {
         let mut memory = self.clone();
         memory.known.retain(|wanted, _| wanted.kind != AssetKind::Style);

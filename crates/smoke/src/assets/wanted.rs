@@ -30,7 +30,7 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// What `asset` of `page` makes a browser ask for; none when it asks nobody, or nobody in the clear.
+    /// What `asset` of `page` makes a browser ask for; none when it asks nobody, or nobody unencrypted.
     pub(super) fn of(asset: &Asset, page: &Url, is_quirky: bool) -> Option<Self> {
         let mut url = asset.resolved.as_ref().filter(|url| matches!(url.scheme(), "http" | "https"))?.clone();
         let is_fallback = asset.kind == AssetKind::Font && asset.when == When::Later;

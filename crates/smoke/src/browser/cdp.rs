@@ -23,7 +23,7 @@ pub(crate) struct Dialog {
     pub(crate) says: String,
 }
 
-/// So many dialogs are kept.
+/// This many dialogs are kept.
 const MOST_DIALOGS: usize = 20;
 
 /// A conversation with a browser. When it is dropped, the browser ends by itself.

@@ -18,7 +18,7 @@ use crate::hosts::Stray;
 use crate::place::Place;
 use crate::plan::SmokePlan;
 
-/// So many refusals are told.
+/// This many refusals are told.
 const MOST: usize = 50;
 
 /// What was refused.

@@ -68,7 +68,7 @@ pub(super) struct Shape {
 
 /// Longer values are not kept; nobody selects by them.
 const LONGEST_VALUE: usize = 200;
-/// So many kinds are told apart one by one, which is quicker than looking them up.
+/// This many kinds are told apart one by one, which is quicker than looking them up.
 const MOST_KINDS: usize = 64;
 
 impl Shape {

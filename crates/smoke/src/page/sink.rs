@@ -31,7 +31,7 @@ use crate::page::tree::Tree;
 
 /// The page is fed in pieces of so many bytes.
 const PIECE: usize = 4096;
-/// So many names are shared by all elements that bear them. Pages use fewer; the others get a copy each.
+/// This many names are shared by all elements that bear them. Pages use fewer; the others get a copy each.
 const MOST_SHARED_NAMES: usize = 64;
 
 /// The attributes that the walk asks for, sorted; all others are forgotten.

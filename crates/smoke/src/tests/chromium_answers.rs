@@ -152,7 +152,7 @@ async fn shown(server: &Server, count: usize) -> Vec<bool> {
     shown
 }
 
-/// Compares what is said of each case; `part` are those where Chromium shows the page and it is a fault all the same.
+/// Compares what is said of each case; `part` are those where Chromium shows the page and it is a fault nevertheless.
 async fn agree(what: &str, talk: impl Fn(Arc<rustls::ServerConfig>) -> Talk, cases: fn() -> Vec<Case>, part: &[&str]) {
     let authority = Authority::new("Test Authority");
     let config = Arc::new(authority.leaf(&["site.test"], |_| {}));
