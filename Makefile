@@ -1,7 +1,7 @@
 # Everything here works on a bare Debian 12 as root; elsewhere it says what is missing.
 # Programs and caches of the tests go to ~/.cache/tagalong-rig ($TAGALONG_RIG), not into the clone.
 
-.PHONY: help demo demo-down demo-data test bench storm fuzz lint dist own-host
+.PHONY: help demo demo-down demo-data test bench load storm fuzz lint dist own-host
 
 help:
 	@echo "make demo        the story on this machine: a site behind TLS, two releases, a bad one, its undoing"
@@ -10,6 +10,7 @@ help:
 	@echo "make test        every test, on a real Docker, a real registry and a real proxy"
 	@echo "make lint        formatting, clippy, docs, dependencies, workflows, shell scripts, Dockerfile"
 	@echo "make bench       how quick it is, beside its peers, in one run"
+	@echo "make load        a store of a million deployments on both databases: pages, start, idle time, orders during the sweep"
 	@echo "make storm       kills, stops, full disks and meddling hands on a Docker of its own; ROUNDS=500 SEED=7 for hours"
 	@echo "make dist        a Debian package and a static binary, in target/dist"
 	@echo "make own-host    the README's steps for your own host, and the recipes, on a clean machine with systemd"
@@ -33,6 +34,9 @@ lint:
 
 bench:
 	@tests/rig/bench.sh
+
+load:
+	@tests/rig/load.sh
 
 storm:
 	@tests/rig/storm.sh

@@ -236,6 +236,7 @@ impl App {
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
+        tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
         shared.reloader.start();
         Ok(Self { listening, shared, started: config, queue, stop, _data_lock: data_lock })
     }

@@ -120,6 +120,7 @@ fn read_server(mut from: Section) -> Server {
         tls,
         body_limit_bytes: (from.whole("body_limit_kib", 1024, 1..=25_600) as usize) << 10,
         max_waiting: from.whole("max_waiting", 100, 1..=100_000),
+        max_running: from.whole("max_running", default_running(), 1..=1000) as usize,
         max_connections: from.whole("max_connections", 2048, 16..=100_000) as usize,
         max_connections_per_address: from.whole("max_connections_per_address", 512, 1..=100_000) as usize,
         max_followers: from.whole("max_followers", 200, 1..=100_000) as usize,
@@ -132,6 +133,13 @@ fn read_server(mut from: Section) -> Server {
     }
     from.finish();
     server
+}
+
+/// Four for each core, but one for each 512 MiB of memory at most, since each may have a client of Docker Compose at work.
+fn default_running() -> i64 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as i64;
+    let memory_mib = i64::try_from(rustix::system::sysinfo().totalram >> 20).unwrap_or(i64::MAX);
+    (cores * 4).min(memory_mib / 512).clamp(2, 64)
 }
 
 fn network(text: &str) -> Result<ipnet::IpNet, String> {

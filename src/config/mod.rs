@@ -85,6 +85,8 @@ pub struct Server {
     pub body_limit_bytes: usize,
     /// How many orders may wait in all.
     pub max_waiting: i64,
+    /// How many orders may be carried out at a time; a rollback beside them.
+    pub max_running: usize,
     /// How many connections there may be over TCP.
     pub max_connections: usize,
     /// How many of them one address may have that is not authenticated.

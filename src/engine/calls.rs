@@ -254,6 +254,21 @@ impl Engine {
         }
     }
 
+    /// Which of `wanted` there is still something of that [`Engine::forget`] may take away for `service`.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn left_of<'a>(
+        &self,
+        service: &ServiceName,
+        wanted: &'a [ImageRef],
+        cancel: &Cancel,
+    ) -> Result<Vec<&'a ImageRef>, EngineError> {
+        match self {
+            Self::Compose(compose) => compose.left_of(service, wanted, cancel).await,
+        }
+    }
+
     /// Afterwards `service` keeps the image no longer, and it is gone unless something else needs it. One that a container uses
     /// stays whole; nothing is ever forced.
     ///

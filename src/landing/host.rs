@@ -13,6 +13,7 @@ use crate::config::Service;
 use crate::engine::Daemon;
 use crate::engine::Engine;
 use crate::engine::Server;
+use crate::landing::tidied::Tidied;
 use crate::model::ServiceName;
 use crate::registry::Registries;
 
@@ -24,6 +25,8 @@ pub struct Host {
     pub(super) docker: OnceCell<Server>,
     /// Keys the fingerprints that stand for secret values in stored configurations.
     pub(super) fingerprint_key: Vec<u8>,
+    /// What is known of old images.
+    pub(super) tidied: Tidied,
 }
 
 /// What of the configuration is in force for all runs.
@@ -52,7 +55,7 @@ impl Host {
     /// A host, whose Docker is `daemon`, on which nothing was carried out yet.
     #[must_use]
     pub fn new(config: &Config, daemon: Daemon, fingerprint_key: Vec<u8>) -> Self {
-        Self { live: RwLock::new(Live::of(config, daemon)), docker: OnceCell::new(), fingerprint_key }
+        Self { live: RwLock::new(Live::of(config, daemon)), docker: OnceCell::new(), fingerprint_key, tidied: Tidied::default() }
     }
 
     /// Every run from now on asks Docker and the registries and keeps images as `config` says.

@@ -27,6 +27,7 @@ mod site;
 mod smoke_step;
 mod stack;
 mod stop;
+mod tidied;
 mod undo;
 
 pub use claimed::{Claimed, Objection};

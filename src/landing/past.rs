@@ -38,6 +38,11 @@ impl Past {
         self.store.verified(&self.service).await
     }
 
+    /// The last `most` of them.
+    pub(super) async fn last_verified(&self, most: usize) -> Result<Vec<Result<Deployment, StoreError>>, StoreError> {
+        self.store.last_verified(&self.service, most as i64).await
+    }
+
     /// Waiting and running deployments, and those that cannot be read and may be either.
     pub(super) async fn unfinished(&self) -> Result<Listed, StoreError> {
         self.store.unfinished(&self.service).await

@@ -17,6 +17,8 @@ use crate::registry;
 /// Afterwards everything that `up` starts is on the host, so that `up` needs no registry.
 pub(super) async fn pull(site: &mut Site<'_>, release: &Release, ground: &Ground) -> Result<(), Stop> {
     site.begin(Step::Pull, "images").await?;
+    // The record names them by now, so that none of them is removed from here on; one that is being removed is pulled again.
+    site.within(site.service.deadlines.pull, "the removal of old images", site.host.tidied.settled(&release.images)).await?;
     let limit = site.service.deadlines.pull;
     let until = Instant::now() + site.service.deadlines.pull;
     for image in &release.images {

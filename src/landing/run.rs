@@ -179,17 +179,22 @@ async fn without_lock(site: &mut Site<'_>, stake: Stake, stop: Stop) -> Result<O
     })
 }
 
-/// Stores and tells how the page answered meanwhile and the outcome, removes images that nothing needs any more, then lets go of the lock. Returns whether this run
+/// Stores and tells how the page answered meanwhile and the outcome, lets go of the lock, then removes images that nothing needs any
+/// more. Returns whether this run
 /// could say how it ended.
 async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool {
-    let Site { host, service, engine, mut record, watched, .. } = site;
+    let Site { host, service, engine, lease, mut record, watched, .. } = site;
     if let Some(away) = watched.and_then(|watched| watched.seen()) {
         record.tell_away(away).await;
     }
     let Some(past) = record.end(outcome).await else { return false };
+    // The engine's programs hold the lock as well.
+    drop(engine);
+    drop(lock);
     if matches!(outcome, Outcome::Live { .. }) {
+        // One without the lock that waits for nothing: whoever is next asks Docker himself.
+        let engine = host.engine(&service).acting_for(lease);
         retain::retain(host, &past, &service, &engine).await;
     }
-    drop(lock);
     true
 }

@@ -3,11 +3,14 @@
 mod cancel;
 mod enqueue;
 mod guards;
+mod places;
 mod queue;
 #[cfg(test)]
 mod sample;
+mod shown;
 mod standing;
 mod state;
+mod sweep;
 mod way_back;
 
 use std::collections::HashMap;
@@ -24,6 +27,8 @@ use crate::engine::Engine;
 use crate::executor::Executor;
 use crate::journal::Hub;
 use crate::model::DeploymentId;
+use crate::model::ServiceName;
+use crate::orders::places::Places;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -45,13 +50,15 @@ pub struct Deployer {
     wake: Notify,
     /// What is carried out in this process, and how to stop it.
     running: Mutex<HashMap<DeploymentId, Cancel>>,
+    /// Who waits because enough is carried out already.
+    places: Mutex<Places>,
 }
 
 impl Deployer {
     /// A deployer over `store` that carries nothing out yet.
     #[must_use]
     pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
-        Self { config, store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default() }
+        Self { config, store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default(), places: Mutex::default() }
     }
 
     /// The configuration was read again: it holds for every order from now on, not for what runs.
@@ -69,6 +76,11 @@ impl Deployer {
     /// The engine over a service's stack, for looking only: it holds no lock.
     fn engine(&self, service: &crate::config::Service) -> Engine {
         self.executor.engine(service)
+    }
+
+    /// Why the order of `service` waits though nothing of the service is in its way.
+    fn waits_for_a_place(&self, service: &ServiceName) -> Option<String> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).why(service)
     }
 
     fn cancel_of(&self, id: &DeploymentId) -> Option<Cancel> {

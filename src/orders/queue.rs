@@ -12,17 +12,19 @@ use crate::clock;
 use crate::landing::Claimed;
 use crate::landing::Objection;
 use crate::model::DeploymentId;
+use crate::model::LineDraft;
+use crate::model::LineKind;
 use crate::model::ServiceName;
-use crate::model::State;
+use crate::model::Step;
 use crate::orders::Deployer;
 use crate::orders::guards;
+use crate::orders::places::Chosen;
+use crate::store::Fence;
 use crate::store::StoreError;
 use crate::store::Turn;
 
 /// How often it looks by itself.
 const ROUND: Duration = Duration::from_secs(2);
-/// How often old records are deleted.
-const SWEEP: Duration = Duration::from_hours(1);
 
 impl Deployer {
     /// Carries out orders until `stop`. First it finishes or undoes what an earlier process of this executor left. When this
@@ -30,7 +32,6 @@ impl Deployer {
     pub async fn work(self: Arc<Self>, stop: Cancel) {
         let mut tasks = JoinSet::new();
         tokio::spawn(Arc::clone(&self).keep_leases(stop.clone()));
-        let mut swept: Option<tokio::time::Instant> = None;
         let mut renewed: Option<tokio::time::Instant> = None;
         loop {
             if let Err(error) = self.round(&mut tasks).await {
@@ -42,10 +43,6 @@ impl Deployer {
                     Ok(()) => renewed = Some(tokio::time::Instant::now()),
                     Err(error) => tracing::error!(%error, "the running deployments could not be checked; trying again"),
                 }
-            }
-            if swept.is_none_or(|at| at.elapsed() > SWEEP) {
-                self.sweep().await;
-                swept = Some(tokio::time::Instant::now());
             }
             while tasks.try_join_next().is_some() {}
             tokio::select! {
@@ -71,10 +68,28 @@ impl Deployer {
             unfinished");
             self.start(turn, true, tasks);
         }
-        for turn in store.claim(&services, self.executor.id(), lease).await? {
-            self.start(turn, false, tasks);
+        let chosen = self.choose(&services).await?;
+        if !chosen.now.is_empty() {
+            for turn in store.claim(&chosen.now, self.executor.id(), lease).await? {
+                self.start(turn, false, tasks);
+            }
+        }
+        for (id, why) in chosen.told {
+            let seq = store.last_seq(&Fence { id: id.clone(), run: 0, number: 0 }).await? + 1;
+            let line = LineDraft { seq, at_ms: clock::now_ms(), step: Step::Guards, kind: LineKind::Note, text: why };
+            store.append_own_lines(&id, &[line]).await?;
+            self.hub.tell(&id);
         }
         Ok(())
+    }
+
+    /// Which of `services` may have their orders carried out now, and what those are told that wait on.
+    async fn choose(&self, services: &[ServiceName]) -> Result<Chosen, StoreError> {
+        let mut next = self.store.for_runs().next().await?;
+        next.retain(|one| services.contains(&one.service));
+        let most = self.config.now().server.max_running;
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).len();
+        Ok(self.places.lock().unwrap_or_else(PoisonError::into_inner).give(next, most.saturating_sub(running), most))
     }
 
     /// Renews the leases of what runs here until `stop`. It waits for nothing else: a run whose lease is not renewed in time ends.
@@ -101,8 +116,7 @@ impl Deployer {
         if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
             return Ok(());
         }
-        let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
-        self.stop_cancelled(&services).await
+        self.stop_cancelled().await
     }
 
     fn start(self: &Arc<Self>, turn: Turn, recovered: bool, tasks: &mut JoinSet<()>) {
@@ -133,28 +147,12 @@ impl Deployer {
     }
 
     /// A cancel may have been asked of another server of the same database.
-    async fn stop_cancelled(&self, services: &[ServiceName]) -> Result<(), StoreError> {
-        for service in services {
-            // One that cannot be read is said where it is looked at, and stops nothing here.
-            for deployment in self.store.for_runs().unfinished(service).await?.deployments {
-                if deployment.cancel_by.is_some()
-                    && matches!(deployment.state, State::Running { .. })
-                    && let Some(cancel) = self.cancel_of(&deployment.id)
-                {
-                    cancel.cancel();
-                }
+    async fn stop_cancelled(&self) -> Result<(), StoreError> {
+        for id in self.store.for_runs().cancelled(self.executor.id()).await? {
+            if let Some(cancel) = self.cancel_of(&id) {
+                cancel.cancel();
             }
         }
         Ok(())
-    }
-
-    async fn sweep(&self) {
-        let retention = self.config.now().retention.clone();
-        let now = clock::now_ms();
-        let journal = now - retention.journal.as_millis() as i64;
-        let deliveries = now - retention.deliveries.as_millis() as i64;
-        if let Err(error) = self.store.forget_older(journal, deliveries).await {
-            tracing::warn!(%error, "old journals could not be deleted; trying again in an hour");
-        }
     }
 }

@@ -52,7 +52,7 @@ impl Deployer {
     /// # Errors
     /// When the database does not answer. A Docker that does not answer is said in `standing` and in `blocked`.
     pub async fn service_state(&self, service: &Service) -> Result<api::Service, StoreError> {
-        let verified = self.store.verified(&service.name).await?;
+        let verified = self.shown(service).await?;
         for error in verified.iter().filter_map(|one| one.as_ref().err()) {
             tracing::error!(service = %service.name, %error, "a verified release is not shown");
         }
@@ -75,10 +75,11 @@ impl Deployer {
         };
         let last = last.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
         let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
+        let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));
         Ok(api::Service {
             name: service.name.clone(),
             drift: standing.why.clone().filter(|_| standing.word == Word::Drift),
-            blocked: may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault)),
+            blocked: blocked.or_else(|| self.waits_for_a_place(&service.name)),
             standing,
             pinned: seen.pinned.iter().flatten().map(pin_text).collect(),
             containers: seen.containers.iter().flat_map(|all| all.iter()).map(container).collect(),

@@ -15,6 +15,31 @@ use crate::store::orders;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
 
+/// How many verified releases of a service a rollback chooses from.
+pub(super) const MOST_RELEASES: i64 = 200;
+
+/// No id sorts behind it.
+const BEHIND_ALL: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzzz";
+
+/// The statement that a page is asked by. Each combination has one of its own, so that each is found by its own index.
+fn page(filter: &Filter) -> &'static str {
+    match (filter.service.is_some(), filter.state.as_deref()) {
+        (false, None) => select_deployments!("WHERE d.id < $1 ORDER BY d.id DESC LIMIT $2"),
+        (true, None) => select_deployments!("WHERE d.id < $1 AND d.service = $3 ORDER BY d.id DESC LIMIT $2"),
+        // All but a few are done, so that hardly any is passed over.
+        (false, Some("done")) => select_deployments!("WHERE d.id < $1 AND d.state = 'done' ORDER BY d.id DESC LIMIT $2"),
+        (true, Some("done")) => select_deployments!("WHERE d.id < $1 AND d.service = $3 AND d.state = 'done' ORDER BY d.id DESC LIMIT $2"),
+        (false, Some("waiting" | "running")) => {
+            select_deployments!("WHERE d.id < $1 AND d.state <> 'done' AND d.state = $3 ORDER BY d.id DESC LIMIT $2")
+        }
+        (true, Some("waiting" | "running")) => {
+            select_deployments!("WHERE d.id < $1 AND d.service = $3 AND d.state <> 'done' AND d.state = $4 ORDER BY d.id DESC LIMIT $2")
+        }
+        (false, Some(_)) => select_deployments!("WHERE d.id < $1 AND d.outcome_name = $3 ORDER BY d.id DESC LIMIT $2"),
+        (true, Some(_)) => select_deployments!("WHERE d.id < $1 AND d.service = $3 AND d.outcome_name = $4 ORDER BY d.id DESC LIMIT $2"),
+    }
+}
+
 impl Store {
     /// Ends a waiting deployment that is not to be carried out; its journal says how.
     ///
@@ -54,26 +79,42 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn list(&self, filter: &Filter) -> Result<Listed, StoreError> {
-        let page = sqlx::query(select_deployments!(
-            "WHERE ($1 IS NULL OR d.service = $1) AND ($2 IS NULL OR d.state = $2 OR d.outcome_name = $2) AND ($3 IS NULL OR d.id < $3)
-             ORDER BY d.id DESC LIMIT $4"
-        ));
-        let page = page
-            .bind(filter.service.as_ref().map(|name| name.as_str().to_owned()))
-            .bind(filter.state.clone())
-            .bind(filter.before.as_ref().map(|id| id.as_str().to_owned()))
-            .bind(filter.limit);
+        let before = filter.before.as_ref().map_or(BEHIND_ALL, |id| id.as_str());
+        let mut page = sqlx::query(page(filter)).bind(before).bind(filter.limit);
+        if let Some(service) = &filter.service {
+            page = page.bind(service.as_str());
+        }
+        if let Some(state) = filter.state.as_deref().filter(|state| *state != "done") {
+            page = page.bind(state);
+        }
         Ok(rows::listed(&self.gate.fetch_all(page).await?))
     }
 
-    /// The verified deployments of a service, newest first. One that cannot be read stands in its place as its fault, so that
-    /// nobody takes the one behind it for the newer.
+    /// The verified deployments of a service, newest first, as many as a rollback chooses from: the newest whole, the others without
+    /// what is for their runs alone. One that cannot be read stands in its place as its fault, so that nobody takes the one behind it
+    /// for the newer.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn verified(&self, service: &ServiceName) -> Result<Vec<Result<Deployment, StoreError>>, StoreError> {
-        let verified = sqlx::query(select_deployments!("WHERE r.service = $1 AND r.verified = 1 ORDER BY r.deployment DESC LIMIT 200"));
-        Ok(self.gate.fetch_all(verified.bind(service.as_str())).await?.iter().map(rows::deployment).collect())
+        self.last_verified(service, MOST_RELEASES).await
+    }
+
+    /// The same, at most `most` of them.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_verified(&self, service: &ServiceName, most: i64) -> Result<Vec<Result<Deployment, StoreError>>, StoreError> {
+        let verified =
+            sqlx::query(select_deployments!(releases "WHERE r.service = $1 AND r.verified = 1 ORDER BY r.deployment DESC LIMIT $2"));
+        let verified = self.gate.fetch_all(verified.bind(service.as_str()).bind(most)).await?;
+        let mut verified: Vec<_> = verified.iter().map(rows::deployment).collect();
+        if let Some(Ok(newest)) = verified.first_mut()
+            && let Some(whole) = self.get(&newest.id).await?
+        {
+            *newest = whole;
+        }
+        Ok(verified)
     }
 
     /// The last verified deployment of a service, or why it does not read.

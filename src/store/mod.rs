@@ -19,6 +19,8 @@ mod reloads;
 mod rows;
 mod runs;
 mod small;
+mod sweep;
+mod turns;
 
 use std::borrow::Cow;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -49,6 +51,8 @@ pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
 pub use reloads::LastReload;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};
+pub use sweep::{Ended, Place, Reach};
+pub use turns::Next;
 
 /// The database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -222,6 +226,7 @@ fn migrations() -> Migrator {
         (4, "runs", include_str!("migrations/4_runs.sql")),
         (5, "outbox", include_str!("migrations/5_outbox.sql")),
         (6, "status", include_str!("migrations/6_status.sql")),
+        (7, "load", include_str!("migrations/7_load.sql")),
         (9, "away", include_str!("migrations/9_away.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {

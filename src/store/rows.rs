@@ -202,16 +202,24 @@ pub(super) fn listed(rows: &[AnyRow]) -> Listed {
     listed
 }
 
-/// Deployments, each with its run on the service's host; what follows says which.
+/// Deployments, each with its run on the service's host; what follows says which. `releases` leaves out what is long and is for
+/// the run itself: its configuration and what was seen.
 macro_rules! select_deployments {
-    ($($which:literal)+) => {
+    (releases $which:literal) => {
+        select_deployments!(@ "NULL AS pin_before, r.ran_before, NULL AS resolved, NULL AS baseline, NULL AS report, ", $which)
+    };
+    ($which:literal) => {
+        select_deployments!(@ "r.pin_before, r.ran_before, r.resolved, r.baseline, r.report, ", $which)
+    };
+    (@ $long:literal, $which:literal) => {
         concat!(
             "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
              d.run_url, d.run_number, d.reason, d.cause, d.force, d.dry_run, d.caller, d.images AS ordered_images, d.cancel_by, d.created_ms, \
-             d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, r.pin_before, r.ran_before, r.resolved, \
-             r.parts, r.baseline, r.report, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
+             d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
+            $long,
+            "r.parts, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
              FROM deployments AS d LEFT JOIN runs AS r ON r.deployment = d.id AND r.run = 1 ",
-            $($which),+
+            $which
         )
     };
 }

@@ -1,4 +1,4 @@
-//! Named values, trial writes, retention, backup.
+//! Named values, trial writes, backup.
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -43,30 +43,6 @@ impl Store {
         let answer = self.gate.probe(&clock::now_ms().to_string()).await.map_err(|error| Arc::new(StoreError::from(error)));
         *last = Some((Instant::now(), answer.clone()));
         answer.map_err(StoreError::Shared)
-    }
-
-    /// Forgets what is older than these times (ms since 1970): journals with their ended deployments, though never a
-    /// verified one (a rollback may need it), and deliveries.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn forget_older(&self, journal_ms: i64, deliveries_ms: i64) -> Result<(), StoreError> {
-        self.gate
-            .write_long(
-                sqlx::query("DELETE FROM lines WHERE deployment IN (SELECT id FROM deployments WHERE state = 'done' AND ended_ms < $1)")
-                    .bind(journal_ms),
-            )
-            .await?;
-        let deployments = sqlx::query(
-            "DELETE FROM deployments WHERE state = 'done' AND ended_ms < $1
-             AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.deployment = deployments.id AND (runs.verified = 1 OR runs.state = 'running'))",
-        );
-        self.gate.write_long(deployments.bind(journal_ms)).await?;
-        let runs = "DELETE FROM runs WHERE NOT EXISTS (SELECT 1 FROM deployments WHERE deployments.id = runs.deployment)";
-        self.gate.write_long(sqlx::query(runs)).await?;
-        self.gate.write_long(sqlx::query("DELETE FROM deliveries WHERE at_ms < $1").bind(deliveries_ms)).await?;
-        self.gate.write_long(sqlx::query("DELETE FROM attempts WHERE minute < $1").bind(clock::now_ms() / 60_000 - 60)).await?;
-        Ok(())
     }
 
     /// Writes a whole copy of the SQLite database to `file`, which must not exist, while others go on writing. Nobody but its

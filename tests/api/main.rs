@@ -16,6 +16,8 @@ mod full;
 mod migrations;
 mod orders;
 mod outbox;
+mod places;
+mod plans;
 mod proxies;
 mod record;
 mod values;

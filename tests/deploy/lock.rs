@@ -72,25 +72,51 @@ async fn a_stranger_is_named_and_waited_for() {
     world.finish().await;
 }
 
-/// Tagalong itself still removes old images, and that takes longer than anybody waits for a stranger.
+/// A tagalong still holds the lock for an order that has ended, and longer than anybody waits for a stranger.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_of_its_own_is_waited_for_without_end() {
     const WAIT: Duration = Duration::from_secs(3);
     let service = format!("keep = 2\nmax_wait_s = {}", WAIT.as_secs());
     let world = World::landed(&Settings { service, ..Settings::default() }).await;
     world.land("v2").await;
-    world.arm("rmi", "hang");
     let id = world.server().deploy("v3").await;
     assert_eq!(world.server().outcome(&id).await["outcome"], "live");
-    world.reached("rmi").await;
+    let lock = process::HostLock::take(&world.path("stack"), &id, Duration::from_secs(10)).await.expect("the lock");
     let (began, rollback) = (Instant::now(), world.server().roll_back(json!("previous")).await);
     says(&world, &rollback, &["is still locked by another order"]).await;
     until("a stranger would not be waited for any more", || began.elapsed() > WAIT * 2).await;
     let shown = world.server().show(&rollback).await;
     assert_eq!(shown["state"], "running", "{shown}");
-    world.disarm("rmi");
+    drop(lock);
     let ended = world.server().outcome(&rollback).await;
     assert_eq!((ended["outcome"].as_str(), world.running().as_str()), (Some("live"), "v2"), "{ended}");
+    world.finish().await;
+}
+
+/// Old images are removed for as long as Docker likes, and the next order of the same service is carried out meanwhile. What it
+/// names by then stays, though it was to go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_removes_old_images_stands_in_no_orders_way() {
+    let world = World::landed(&Settings { service: "keep = 2".into(), ..Settings::default() }).await;
+    world.land("v2").await;
+    // The first one stays, since it cannot be removed yet.
+    world.arm("rmi", "fail");
+    world.land("v3").await;
+    world.reached("rmi").await;
+    world.arm("rmi", "hang");
+    world.forget("rmi");
+    world.land("v4").await;
+    // v2 is being removed, and v1 would be next.
+    world.reached("rmi").await;
+    world.arm("up@v1", "hang");
+    let rollback = world.server().roll_back(json!({"tag": "v1"})).await;
+    world.reached("up@v1").await;
+    world.disarm("rmi");
+    let digest = world.digest("v2");
+    until("v2 is gone", || !world.state()["images"].to_string().contains(&digest)).await;
+    world.disarm("up@v1");
+    let ended = world.server().outcome(&rollback).await;
+    assert_eq!((ended["outcome"].as_str(), world.running().as_str()), (Some("live"), "v1"), "{ended}");
     world.finish().await;
 }
 

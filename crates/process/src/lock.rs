@@ -242,9 +242,19 @@ pub fn holders_of(path: &Path) -> Vec<Holder> {
 /// any more (it has ended, and this is a container).
 fn holding(path: &Path) -> Vec<(i32, i32)> {
     let Ok(lock) = std::fs::metadata(path) else { return Vec::new() };
+    if is_free(path) {
+        return Vec::new();
+    }
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter_map(|pid| Some((pid, taker(pid, &lock)?))).collect()
+}
+
+/// Whether nobody holds the lock, so that nobody has to be looked for among all descriptors of all processes. Who tries to take it in
+/// this very moment tries again.
+fn is_free(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    file.try_lock_shared().is_ok() && file.unlock().is_ok()
 }
 
 /// Who took the lock that one of the descriptors of `pid` holds. The kernel shows a lock with exactly those descriptors that

@@ -2,6 +2,7 @@
 
 use process::Cancel;
 
+use crate::engine::compose::project::same_repository;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
@@ -40,6 +41,32 @@ impl Compose {
         let Some(name) = reference.loaded_name() else { return Ok(()) };
         let command = self.docker_command(["tag".to_owned(), reference.by_digest(), name], QUESTION);
         self.ask(&command, &format!("tagging {reference}"), cancel).await.map(|_| ())
+    }
+
+    /// Which of `wanted` [`Compose::forget`] would find something of, from one listing: the content or a keep-tag of `service`.
+    ///
+    /// # Errors
+    /// When Docker does not answer.
+    pub async fn left_of<'a>(
+        &self,
+        service: &ServiceName,
+        wanted: &'a [ImageRef],
+        cancel: &Cancel,
+    ) -> Result<Vec<&'a ImageRef>, EngineError> {
+        let format = "{{.Repository}}:{{.Tag}} {{.Repository}} {{.Digest}} {{.ID}}";
+        let command = self.docker_command(["images", "--digests", "--no-trunc", "--format", format], QUESTION);
+        let listed = self.ask(&command, "listing the images on this host", cancel).await?;
+        let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split(' ').collect()).collect();
+        let is_left = |image: &ImageRef| {
+            let keep = keep_tag(service, image);
+            rows.iter().any(|row| match row.as_slice() {
+                [tagged, ..] if *tagged == keep => true,
+                [_, _, _, id] if image.loaded => *id == image.digest.as_str(),
+                [_, repository, digest, _] => *digest == image.digest.as_str() && same_repository(repository, image.repository.as_str()),
+                _ => false,
+            })
+        };
+        Ok(wanted.iter().filter(|image| is_left(image)).collect())
     }
 
     /// Takes the keep-tag of `service` and, unless another service keeps the same image, the digest away. An image that a

@@ -1,0 +1,58 @@
+//! Who is next: the orders that wait for nothing but their turn.
+
+use crate::model::DeploymentId;
+use crate::model::OrderKind;
+use crate::model::ServiceName;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::rows;
+
+/// An order that waits for its turn; nothing is carried out for its service.
+#[derive(Debug, Clone)]
+pub struct Next {
+    /// Its deployment.
+    pub id: DeploymentId,
+    /// Its service.
+    pub service: ServiceName,
+    /// What it wants.
+    pub kind: OrderKind,
+}
+
+impl Store {
+    /// The orders that wait for their turn and whose services are free. One that does not read is said, and left to a person.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn next(&self) -> Result<Vec<Next>, StoreError> {
+        // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
+        let waiting = sqlx::query(
+            "SELECT d.id, d.service, d.kind FROM deployments AS d WHERE d.state = 'waiting' AND d.waits_for = 'turn'
+             AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = d.service AND b.state = 'running') ORDER BY d.service",
+        );
+        let mut next = Vec::new();
+        for row in self.gate.fetch_all(waiting).await? {
+            let read = rows::parsed(&row, "deployments", "id", DeploymentId::parse).and_then(|id| {
+                let service = rows::parsed(&row, "deployments", "service", ServiceName::parse)?;
+                Ok(Next { id, service, kind: rows::parsed(&row, "deployments", "kind", OrderKind::parse)? })
+            });
+            match read {
+                Ok(read) => next.push(read),
+                Err(error) => tracing::error!(%error, "a deployment is not carried out"),
+            }
+        }
+        Ok(next)
+    }
+
+    /// What `executor` carries out and is to stop. One that does not read is said where it is looked at, and stops nothing here.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn cancelled(&self, executor: &str) -> Result<Vec<DeploymentId>, StoreError> {
+        let cancelled = sqlx::query(
+            "SELECT d.id FROM runs AS r JOIN deployments AS d ON d.id = r.deployment
+             WHERE r.executor = $1 AND r.state = 'running' AND d.state = 'running' AND d.cancel_by IS NOT NULL",
+        );
+        let rows = self.gate.fetch_all(cancelled.bind(executor)).await?;
+        Ok(rows.iter().filter_map(|row| rows::parsed(row, "deployments", "id", DeploymentId::parse).ok()).collect())
+    }
+}
