@@ -155,8 +155,8 @@ mod tests {
         let cases = [
             (json!({"web": {"image": image}}), ""),
             (json!({"web": {"image": format!("docker.io/acme/web:{mark}")}}), ""),
-            (json!({"web": {"image": image, "labels": {"v": mark}}}), "reaches more than the image: services.web.labels.v is ${T}"),
-            (json!({"web": {"image": image, "environment": {"V": mark}}}), "reaches more than the image: services.web.environment.V"),
+            (json!({"web": {"image": image, "labels": {"v": mark}}}), "changes more than the image: services.web.labels.v is ${T}"),
+            (json!({"web": {"image": image, "environment": {"V": mark}}}), "changes more than the image: services.web.environment.V"),
             (json!({"web": {"image": format!("acme/web:x-{mark}")}}), "services.web.image is acme/web:x-${T}"),
             (json!({"web": {"image": format!("{mark}-alpine")}}), "services.web.image is ${T}-alpine"),
             (json!({"web": {"image": image}, "api": {"image": format!("acme/api:{mark}")}}), "services.api.image is acme/api:${T}"),
