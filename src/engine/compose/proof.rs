@@ -160,7 +160,10 @@ mod tests {
             (json!({"web": {"image": format!("acme/web:x-{mark}")}}), "services.web.image is acme/web:x-${T}"),
             (json!({"web": {"image": format!("{mark}-alpine")}}), "services.web.image is ${T}-alpine"),
             (json!({"web": {"image": image}, "api": {"image": format!("acme/api:{mark}")}}), "services.api.image is acme/api:${T}"),
-            (json!({"web": {"image": image}, "old": {"image": "acme/web:1"}}), "services.old.image is acme/web:1, without the variable T"),
+            (
+                json!({"web": {"image": image}, "old": {"image": "acme/web:1"}}),
+                "services.old.image is acme/web:1, which does not use the variable T",
+            ),
             (json!({"web": {"image": "acme/other:1"}}), "no service has the image acme/web:${T}"),
             (json!({"web": {"image": format!("acme/web@sha256:00:{mark}")}}), "services.web.image"),
             (json!({"web": {"image": image, "x-note": mark}}), "services.web.x-note is ${T}"),
