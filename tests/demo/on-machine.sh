@@ -261,7 +261,7 @@ runner_in_a_container() {
     tar --create --directory / --exclude 'usr/bin/docker*' --exclude 'usr/bin/containerd*' --exclude usr/lib/x86_64-linux-gnu/dri \
         bin lib lib64 usr/bin usr/lib/x86_64-linux-gnu usr/lib64 etc/ssl usr/share/ca-certificates usr/local/share/ca-certificates |
         docker import - runner >/dev/null
-    docker run --rm --network edge --add-host deploy.example.com:172.30.0.2 --volume "$PWD/workflows:/workflows:ro" \
+    docker run --rm --tmpfs /tmp --network edge --add-host deploy.example.com:172.30.0.2 --volume "$PWD/workflows:/workflows:ro" \
         --env "TAGALONG_SECRET=$(</etc/tagalong/ci.secret)" --env TAGALONG_URL=https://deploy.example.com --env ORDER=deployments \
         --env SERVICE=web --env TAG=1f0c9e2 --env COMMIT= --env REF=refs/heads/main --env RUN_URL= --env RUN_NUMBER= --env TIMEOUT_MINUTES=5 \
         runner bash /workflows/order.sh >/root/runner.log 2>&1 || die "the runner in a container: $(tail -n 20 /root/runner.log)"
