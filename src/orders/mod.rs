@@ -6,6 +6,7 @@ mod guards;
 mod queue;
 #[cfg(test)]
 mod sample;
+mod standing;
 mod state;
 mod way_back;
 

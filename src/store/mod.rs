@@ -221,6 +221,7 @@ fn migrations() -> Migrator {
         (3, "door", include_str!("migrations/3_door.sql")),
         (4, "runs", include_str!("migrations/4_runs.sql")),
         (5, "outbox", include_str!("migrations/5_outbox.sql")),
+        (6, "status", include_str!("migrations/6_status.sql")),
         (9, "away", include_str!("migrations/9_away.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
