@@ -14,7 +14,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
-    let (shells, name) = (Shells::builtins(), args.shell.to_string());
+    let shells = Shells::builtins();
+    let name = args.shell.to_string();
     let shell = shells.completer(&name).with_context(|| format!("There are no completions for {name}."))?;
     shell.write_registration(ASKED_BY, "tagalong", "tagalong", "tagalong", &mut std::io::stdout())?;
     Ok(0)

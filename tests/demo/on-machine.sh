@@ -29,6 +29,7 @@ served() { [[ $(page "$1") == "$2" ]]; }
 containers() { docker ps --all --quiet --no-trunc --filter label=com.docker.compose.project | sort | xargs docker inspect --format '{{.Id}} {{.State.StartedAt}}'; }
 # What the log has said since the last look.
 logged() { journalctl --unit tagalong --output cat --no-pager --since "$1"; }
+log_has() { [[ $(logged "$1") == *"$2"* ]]; }
 
 # stack NAME: a site of that name behind Traefik, in /srv/NAME.
 stack() {
@@ -200,8 +201,8 @@ pipeline() {
     sed -i 's|^listen = .*|listen = ["127.0.0.1:8787", "172.30.0.1:8787"]\ntrusted_proxies = ["172.30.0.2/32"]|' "$config"
     now=$(date '+%F %T')
     systemctl reload tagalong
-    wait_for 10 "the log to say what has changed" grep -q 'server.trusted_proxies' <(logged "$now")
-    grep -q 'count after a restart.*server.listen\|server.listen.*count after a restart' <(logged "$now") || die "nothing is said of the restart: $(logged "$now")"
+    wait_for 10 "the log to say what has changed" log_has "$now" server.trusted_proxies
+    wait_for 10 "the log to say what waits for a restart" log_has "$now" 'keys="server.listen"'
     printf 'nonsense = 1\n' | cat - "$config" >/root/broken.toml
     cp --preserve=all "$config" /root/good.toml
     cat /root/broken.toml >"$config"
@@ -257,9 +258,10 @@ NGINX
 
 # The runner's job container is in Traefik's network, where the public name leads to Traefik.
 runner_in_a_container() {
-    tar --create --directory / --ignore-failed-read bin lib lib64 usr/bin usr/lib/x86_64-linux-gnu usr/lib64 etc/ssl usr/share/ca-certificates \
-        usr/local/share/ca-certificates --exclude 'usr/bin/docker*' --exclude 'usr/bin/containerd*' 2>/dev/null | docker import - runner >/dev/null
-    docker run --rm --network edge --add-host deploy.example.com:172.30.0.2 --volume "$PWD/workflows:/workflows:ro" \
+    tar --create --directory / --exclude 'usr/bin/docker*' --exclude 'usr/bin/containerd*' --exclude usr/lib/x86_64-linux-gnu/dri \
+        bin lib lib64 usr/bin usr/lib/x86_64-linux-gnu usr/lib64 etc/ssl usr/share/ca-certificates usr/local/share/ca-certificates |
+        docker import - runner >/dev/null
+    docker run --rm --tmpfs /tmp --network edge --add-host deploy.example.com:172.30.0.2 --volume "$PWD/workflows:/workflows:ro" \
         --env "TAGALONG_SECRET=$(</etc/tagalong/ci.secret)" --env TAGALONG_URL=https://deploy.example.com --env ORDER=deployments \
         --env SERVICE=web --env TAG=1f0c9e2 --env COMMIT= --env REF=refs/heads/main --env RUN_URL= --env RUN_NUMBER= --env TIMEOUT_MINUTES=5 \
         runner bash /workflows/order.sh >/root/runner.log 2>&1 || die "the runner in a container: $(tail -n 20 /root/runner.log)"
@@ -317,7 +319,7 @@ url = "https://shop.example.com/"
 TOML
     now=$(date '+%F %T')
     systemctl reload tagalong
-    wait_for 10 "the log to name the new service" grep -q 'service.shop (new)' <(logged "$now")
+    wait_for 10 "the log to name the new service" log_has "$now" 'service.shop (new)'
     tagalong deploy shop 1f0c9e2 >/root/shop.log 2>&1 || die "the second service: $(tail -n 20 /root/shop.log)"
     expect "what is served" 1f0c9e2 "$(page shop)"
     expect "the other service's container" "$web" "$(docker compose --project-directory /srv/web ps --quiet)"

@@ -19,7 +19,8 @@ pub(super) fn data_folder(dir: &Path) -> Result<String, String> {
 /// A file can be made in `dir`; it is gone again afterwards.
 pub(super) fn can_write(dir: &Path) -> Result<(), String> {
     tempfile::NamedTempFile::new_in(dir).map(|_| ()).map_err(|error| {
-        let (user, dir) = (own_name(), dir.display());
+        let user = own_name();
+        let dir = dir.display();
         format!("the user {user} cannot write {dir} ({error}): `chown -R {user} {dir}`, or `tagalong doctor --user USER` where another user will run tagalong.")
     })
 }
@@ -54,7 +55,8 @@ pub(super) fn docker_socket(docker: &Docker) -> Result<String, String> {
     if access.is_ok() {
         return Ok(shown.to_string());
     }
-    let (user, group) = (own_name(), group_name(meta.gid()));
+    let user = own_name();
+    let group = group_name(meta.gid());
     Err(format!("the user {user} may not use {shown}, which belongs to the group {group}: `usermod --append --groups {group} {user}`."))
 }
 
