@@ -1,6 +1,8 @@
 //! Bodies of the HTTP contract, shared by the server and the command line.
 
 mod datasets;
+mod refused;
+mod standing;
 
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ use crate::model::State;
 use crate::model::Tag;
 
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
+pub use refused::{RefusedCall, RefusedCalls};
+pub use standing::{Standing, Word};
 
 /// `POST /api/v1/deployments`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -127,6 +131,9 @@ pub struct Deployment {
     /// The forge's run number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_number: Option<i64>,
+    /// The earlier deployment that it comes from: `retry ID`, or `repair ID`, whose release is landed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// The reason of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -149,6 +156,9 @@ pub struct Deployment {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<i64>,
+    /// How long it was carried out, ms; none: it was not, or still is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<i64>,
 }
 
 /// A page of deployments, newest first.
@@ -169,13 +179,21 @@ pub struct Deployments {
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
+    /// Whether what runs now is what the record has as live, and what mends it where it is not.
+    pub standing: Standing,
     /// What is pinned in its stack, as the file says it.
     pub pinned: Vec<String>,
     /// What its containers run.
     pub containers: Vec<Container>,
-    /// The last verified release.
+    /// The last verified release: what the record has as live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Deployment>,
+    /// The last deployment that has ended, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Deployment>,
+    /// What a person does after that one; none: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
     /// How the running or pinned release differs from the last verified one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<String>,
@@ -188,7 +206,7 @@ pub struct Service {
     /// Why CI's orders are refused at the moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
-    /// What blocks the service: who holds the lock, at which step, since when.
+    /// What blocks the service: who holds the lock of the stack, or what does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
     /// Verified releases that can be restored.
@@ -207,8 +225,13 @@ pub struct Container {
     /// Its health as Docker names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// The image as the stack named it when the container was made.
+    pub image: String,
     /// The image's id.
     pub image_id: String,
+    /// The exit code of one that does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
     /// Since when it runs (RFC 3339).
     pub started_at: String,
 }
@@ -228,6 +251,9 @@ pub struct Candidate {
     pub gone: Vec<String>,
     /// When it was verified, ms since 1970 (UTC).
     pub at_ms: i64,
+    /// Whether a rollback left it, so that the next one passes it over unless it is named.
+    #[serde(default)]
+    pub left: bool,
 }
 
 /// Every service.

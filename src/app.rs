@@ -29,6 +29,7 @@ use crate::http;
 use crate::http::Capacity;
 use crate::http::Listening;
 use crate::http::Readers;
+use crate::http::RefusedCalls;
 use crate::http::Repeats;
 use crate::http::Shared;
 use crate::journal::Hub;
@@ -226,6 +227,7 @@ impl App {
             token_key,
             followers: Arc::default(),
             readers: Readers::default(),
+            refused: RefusedCalls::default(),
             repeats: Repeats::default(),
             most_followers: capacity.followers,
             large_bodies,

@@ -93,6 +93,12 @@ struct ServiceLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StandingLabels {
+    service: String,
+    word: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     dataset: String,
     outcome: String,
@@ -148,6 +154,7 @@ pub struct Metrics {
     running: Gauge,
     journal_unwritable: Gauge,
     last_live: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    standing: Family<StandingLabels, Gauge>,
     away: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     datasets: DatasetMetrics,
     phases: Family<PhaseLabels, Histogram>,
@@ -163,6 +170,7 @@ impl Metrics {
         let deployments = Family::default();
         let requests = Family::default();
         let last_live = Family::default();
+        let standing: Family<StandingLabels, Gauge> = Family::default();
         let away: Family<ServiceLabels, Gauge<f64, AtomicU64>> = Family::default();
         let faults: Family<FaultLabels, Counter> = Family::default();
         let refused_calls = Counter::default();
@@ -178,6 +186,7 @@ impl Metrics {
         registry.register("deployments_running", "Running deployments", running.clone());
         registry.register("journal_unwritable", "1 while journal lines cannot be stored", journal_unwritable.clone());
         registry.register("last_live_timestamp", "When a release was last verified, seconds since 1970", Family::clone(&last_live));
+        registry.register("service_standing", "1 for the word that tells how the service stands, 0 for the others", standing.clone());
         registry.register_with_unit("page_away", "How long the page was away in the last deployment", Unit::Seconds, away.clone());
         let (datasets, phases) = register_datasets(&mut registry);
         let metrics = Self {
@@ -191,6 +200,7 @@ impl Metrics {
             running,
             journal_unwritable,
             last_live,
+            standing,
             away,
             datasets,
             phases,
@@ -242,6 +252,14 @@ impl Metrics {
         self.waiting.set(waiting);
         self.running.set(running);
         self.journal_unwritable.set(i64::from(journal_unwritable));
+    }
+
+    /// Sets how a service stands: the word `now`, one of `all`.
+    pub fn set_standing(&self, service: &ServiceName, now: &'static str, all: impl IntoIterator<Item = &'static str>) {
+        for word in all {
+            let labels = StandingLabels { service: service.to_string(), word };
+            self.standing.get_or_create(&labels).set(i64::from(word == now));
+        }
     }
 
     /// Shows every outcome of a dataset before the first of them.

@@ -10,6 +10,8 @@ use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
 use crate::clock;
+use crate::model::OrderKind;
+use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::WaitsFor;
@@ -45,24 +47,39 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     Ok(0)
 }
 
-/// A line of facts; and a second one for why it was ordered and why it did not go well, where there is something to say.
+/// A line of facts, and below it who ordered it, why, and how it ended.
 fn show(output: &Output, one: &api::Deployment) {
     let (word, tone) = match &one.state {
         State::Waiting { waits_for: WaitsFor::Turn } => ("waiting".to_owned(), Tone::Faint),
         State::Waiting { waits_for } => (format!("for {}", waits_for.as_str()), Tone::Faint),
         State::Running { step } => (format!("at {step}"), Tone::Strong),
-        State::Done { outcome } if outcome.is_success() => (outcome.name().to_owned(), Tone::Good),
-        State::Done { outcome } => (outcome.name().to_owned(), Tone::Bad),
+        State::Done { outcome } => {
+            let tone = if outcome.is_success() { Tone::Good } else { Tone::Bad };
+            (done(one.kind, outcome).to_owned(), tone)
+        }
     };
     let tag = one.tag.as_ref().map_or("-", |tag| tag.as_str());
-    let took = one.started_ms.zip(one.ended_ms).map_or_else(|| "-".to_owned(), |(from, to)| duration(to - from));
     let word = output.paint(tone, &format!("{word:<15}"));
-    let when = clock::local(one.created_ms);
-    output.say(&format!("{}  {when}  {word}  {:<8}  {tag:<16}  {took:>7}  {}", one.id, one.kind.as_str(), one.caller));
-    let is_bad = matches!(&one.state, State::Done { outcome } if !outcome.is_success());
-    let reason = one.reason.as_ref().map(|reason| format!("reason: {reason}"));
-    let why = one.summary.as_ref().filter(|_| is_bad).cloned();
-    for line in reason.into_iter().chain(why) {
-        output.say(&output.paint(Tone::Faint, &output.wrapped(4, &line)));
+    output.say(&format!("{}  {}  {word}  {tag}", one.id, clock::local(one.created_ms)));
+    let took = one.took_ms.map_or(String::new(), |took| format!(", took {}", duration(took)));
+    let cause = one.cause.as_ref().map(|cause| cause.replacen(' ', " of ", 1)).unwrap_or_default();
+    let comma = if cause.is_empty() { "" } else { ", " };
+    let mut facts = vec![format!("{} by {}{took}{comma}{cause}", one.kind.as_str(), one.caller)];
+    facts.extend(one.reason.as_ref().filter(|reason| **reason != cause).map(|reason| format!("reason: {reason}")));
+    // What went as it was ordered needs no more words.
+    let is_plain = matches!(&one.state, State::Done { outcome: Outcome::Live { warnings, page_seen: true } } if warnings.is_empty());
+    facts.extend(one.summary.clone().filter(|_| !is_plain || one.kind != OrderKind::Deploy));
+    for fact in facts {
+        output.say(&output.paint(Tone::Faint, &output.wrapped(4, &fact)));
+    }
+}
+
+/// How it ended, in a word: what worked reads as what was ordered.
+fn done(kind: OrderKind, outcome: &Outcome) -> &'static str {
+    match (kind, outcome) {
+        (OrderKind::Rollback, Outcome::Live { .. }) => "rollback done",
+        (OrderKind::Repair, Outcome::Live { .. }) => "repaired",
+        (OrderKind::Adopt, Outcome::Live { .. }) => "adopted",
+        _ => outcome.name(),
     }
 }

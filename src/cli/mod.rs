@@ -19,6 +19,7 @@ mod logs;
 mod man;
 mod output;
 mod reload;
+mod repair;
 mod restore;
 mod resume;
 mod retry;
@@ -44,7 +45,8 @@ use crate::cli::output::Output;
 #[command(name = "tagalong", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
     after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, \
-    nothing changed · 15 broken · 16 needs operator · 17 cancelled · 18 only some peers serve the data · 19 no peer serves it"
+    nothing changed · 15 broken · 16 needs operator · 17 cancelled · 18 only some peers serve the data · 19 no peer serves it · \
+    20 a service is not well (status)"
 )]
 struct Cli {
     #[command(flatten)]
@@ -61,7 +63,7 @@ enum Command {
     Deploy(deploy::Args),
     /// Roll back to the previous release, a tag or a deployment, and hold the service
     Rollback(rollback::Args),
-    /// Show what is live, pinned and running, and what blocks a service
+    /// Show how services stand: what is live, what is running, and what to do where they differ
     Status(status::Args),
     /// List deployments, newest first
     History(history::Args),
@@ -71,6 +73,8 @@ enum Command {
     Cancel(cancel::Args),
     /// Repeat a deployment that has ended
     Retry(retry::Args),
+    /// Deploy the last verified release again, where it is not running as it should
+    Repair(repair::Args),
     /// Adopt the running release: check it and record it as verified, without changing anything
     Adopt(adopt::Args),
     /// Let CI deploy again after a rollback, or after an outcome that needs an operator
@@ -142,6 +146,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Logs(args) => logs::run(global, output, &args).await,
         Command::Cancel(args) => cancel::run(global, output, &args).await,
         Command::Retry(args) => retry::run(global, output, &args).await,
+        Command::Repair(args) => repair::run(global, output, &args).await,
         Command::Adopt(args) => adopt::run(global, output, &args).await,
         Command::Resume(args) => resume::run(global, output, &args).await,
         Command::Reload(args) => reload::run(global, output, args).await,

@@ -4,6 +4,7 @@ use clap_complete::ArgValueCompleter;
 use smoke::Report;
 
 use crate::api;
+use crate::api::Word;
 use crate::cli::client::Client;
 use crate::cli::complete;
 use crate::cli::global::Global;
@@ -11,87 +12,221 @@ use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
 use crate::clock;
+use crate::model::Outcome;
 use crate::model::ServiceName;
+use crate::model::State;
+
+/// The exit code when a service is not well.
+const NOT_WELL: u8 = 20;
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 every service shown is well, has nothing yet or is being deployed · 20 one is DOWN, UNHEALTHY, DRIFT or UNKNOWN · 1 error"
+)]
 pub(crate) struct Args {
     /// The service [default: all]
     #[arg(add = ArgValueCompleter::new(complete::services))]
     service: Option<ServiceName>,
+    /// Show which calls were refused since the server began, and why
+    #[arg(long, conflicts_with = "service")]
+    refused: bool,
 }
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let client = Client::new(global)?;
-    if let Some(name) = &args.service {
+    if args.refused {
+        refused(output, &client.get("/api/v1/refused").await?);
+        return Ok(0);
+    }
+    let services = if let Some(name) = &args.service {
         let service: api::Service = client.get(&format!("/api/v1/services/{name}")).await?;
         if output.is_json() {
             output.json(&service);
-        } else {
-            show(output, &service);
         }
-        return Ok(0);
-    }
-    let all: api::Services = client.get("/api/v1/services").await?;
-    if output.is_json() {
-        output.json(&all);
-        return Ok(0);
-    }
-    if all.services.is_empty() {
-        output.say("No service is configured; add a [service.NAME] to the configuration.");
-    }
-    for (at, service) in all.services.iter().enumerate() {
+        vec![service]
+    } else {
+        let all: api::Services = client.get("/api/v1/services").await?;
+        if output.is_json() {
+            output.json(&all);
+        } else if all.services.is_empty() {
+            output.say("No service is configured; add a [service.NAME] to the configuration.");
+        }
+        all.services
+    };
+    for (at, service) in services.iter().enumerate().filter(|_| !output.is_json()) {
         if at > 0 {
             output.say("");
         }
         show(output, service);
     }
-    Ok(0)
+    Ok(if services.iter().any(|service| service.standing.word.is_bad()) { NOT_WELL } else { 0 })
 }
 
+fn refused(output: &Output, refused: &api::RefusedCalls) {
+    if output.is_json() {
+        return output.json(refused);
+    }
+    if refused.counts.is_empty() {
+        return output.say("No call was refused since the server began.");
+    }
+    let counts: Vec<String> = refused.counts.iter().map(|(check, count)| format!("{check} {count}")).collect();
+    output.say(&output.wrapped(0, &format!("Refused since the server began: {}.", counts.join(", "))));
+    for call in &refused.calls {
+        let address = call.address.as_deref().unwrap_or("the unix socket");
+        let key = call.key.as_ref().map_or("an unknown key".to_owned(), |key| format!("key {key}"));
+        let times = if call.count == 1 { String::new() } else { format!(", {} times", call.count) };
+        let check = output.paint(Tone::Bad, &format!("{:<13}", call.check));
+        output.say(&format!("{check} {} from {address}, {key}{times}", clock::local(call.last_ms)));
+        output.say(&output.paint(Tone::Faint, &output.wrapped(4, &call.why)));
+    }
+}
+
+/// The word first, then what mends it, then the facts.
 fn show(output: &Output, service: &api::Service) {
-    let fact = |name: &str, text: &str| output.say(&format!("  {} {text}", output.paint(Tone::Faint, &format!("{name:<10}"))));
-    output.say(&output.paint(Tone::Strong, service.name.as_str()));
-    match &service.live {
-        Some(live) => {
-            let tag = live.tag.as_ref().map_or_else(|| "(no tag)".to_owned(), ToString::to_string);
-            let ago = duration(clock::now_ms() - live.ended_ms.unwrap_or(live.created_ms));
-            fact("live", &format!("{} verified {ago} ago, {} by {}", output.paint(Tone::Good, &tag), live.id, live.caller));
+    let standing = &service.standing;
+    let (word, tone) = match standing.word {
+        Word::Ok => ("ok".to_owned(), Tone::Good),
+        Word::Empty | Word::Deploying => (standing.word.as_str().to_owned(), Tone::Careful),
+        bad => (bad.as_str().to_uppercase(), Tone::Bad),
+    };
+    output.say(&format!("{} {}", output.paint(tone, &word), output.paint(Tone::Strong, service.name.as_str())));
+    let page = Page { output };
+    if let Some(why) = &standing.why {
+        page.fact("why", tone, why);
+    }
+    if let Some(mend) = &standing.mend {
+        page.fact(if standing.word.is_bad() { "mend" } else { "next" }, Tone::Strong, mend);
+    }
+    page.releases(service);
+    page.at_work(service);
+    page.ways_back(service);
+}
+
+/// Facts below each other, in two columns.
+struct Page<'a> {
+    output: &'a Output,
+}
+
+impl Page<'_> {
+    /// Where the second column begins.
+    const INDENT: usize = 13;
+
+    fn fact(&self, name: &str, tone: Tone, text: &str) {
+        let text = self.output.wrapped(Self::INDENT, text);
+        let text = text.trim_start().replace('\n', "\n\u{0}");
+        // Each line is painted by itself, since a colour does not reach over margins.
+        let lines: Vec<String> = text.split("\n\u{0}").map(|line| self.painted(tone, line)).collect();
+        self.output.say(&format!("  {} {}", self.output.paint(Tone::Faint, &format!("{name:<10}")), lines.join("\n")));
+    }
+
+    fn painted(&self, tone: Tone, line: &str) -> String {
+        let words = line.trim_start();
+        format!("{}{}", &line[..line.len() - words.len()], self.output.paint(tone, words))
+    }
+
+    /// What is live in the record, and what runs now.
+    fn releases(&self, service: &api::Service) {
+        match &service.live {
+            Some(live) => self.fact("live", Tone::Good, &record(live)),
+            None => self.fact("live", Tone::Faint, "no release was verified yet"),
         }
-        None => fact("live", "no verified release yet; deploy a tag, or `tagalong adopt` what runs"),
+        match now(service) {
+            Some(now) => self.fact("runs now", Tone::Strong, &now),
+            None => self.fact("runs now", Tone::Bad, "nothing"),
+        }
+        if let Some(report) = service.live.as_ref().and_then(|live| live.report.as_ref()) {
+            let (tone, text) = smoke(report);
+            self.fact("smoke", tone, &text);
+        }
+        for pinned in &service.pinned {
+            self.fact("pinned", Tone::Faint, pinned);
+        }
+        for one in &service.containers {
+            let is_good = one.state == "running" && one.health.as_deref() != Some("unhealthy");
+            let tone = if is_good || one.exit_code == Some(0) { Tone::Good } else { Tone::Bad };
+            self.fact("container", tone, &container(one));
+        }
     }
-    if let Some(report) = service.live.as_ref().and_then(|live| live.report.as_ref()) {
-        let (tone, text) = smoke(report);
-        fact("smoke", &output.paint(tone, &text));
+
+    /// What was done last, what is done now, and what is held back.
+    fn at_work(&self, service: &api::Service) {
+        if let Some(last) = &service.last
+            && let Some(summary) = &last.summary
+        {
+            let ago = ago(last.ended_ms.unwrap_or(last.created_ms));
+            let tag = last.tag.as_ref().map_or("", |tag| tag.as_str());
+            let name = if let State::Done { outcome } = &last.state { outcome.name() } else { "" };
+            self.fact("last", Tone::Careful, &format!("{name} {ago}: {} {tag} {}: {summary}", last.kind.as_str(), last.id));
+        }
+        if let Some(next) = service.next_step.as_ref().filter(|next| service.standing.mend.as_ref() != Some(next)) {
+            self.fact("next", Tone::Strong, next);
+        }
+        for (name, one) in [("running", &service.running), ("waiting", &service.waiting)] {
+            if let Some(one) = one {
+                self.fact(name, Tone::Strong, &format!("{} {}", one.id, one.tag.as_ref().map_or("", |tag| tag.as_str())));
+            }
+        }
+        for (name, text) in [("held", &service.held), ("blocked", &service.blocked)] {
+            if let Some(text) = text {
+                self.fact(name, Tone::Careful, text);
+            }
+        }
     }
-    for pinned in &service.pinned {
-        fact("pinned", pinned);
+
+    fn ways_back(&self, service: &api::Service) {
+        for candidate in &service.rollback_candidates {
+            let tag = candidate.tag.as_ref().map_or("(no tag)", |tag| tag.as_str());
+            let gone = if candidate.gone.is_empty() { "" } else { "; its image is gone from this host, so going back pulls it again" };
+            let left = if candidate.left { "; a rollback left it, so it is only gone back to by its name" } else { "" };
+            let tone = if candidate.gone.is_empty() && !candidate.left { Tone::Faint } else { Tone::Careful };
+            self.fact("back to", tone, &format!("{tag} verified {}, {}{left}{gone}", ago(candidate.at_ms), candidate.deployment));
+        }
     }
-    if let Some(drift) = &service.drift {
-        fact("drift", &output.paint(Tone::Careful, drift));
+}
+
+fn ago(at_ms: i64) -> String {
+    format!("{} ago", duration(clock::now_ms() - at_ms))
+}
+
+/// The release that is live in the record. Without a look at its page nothing but its health is known.
+fn record(live: &api::Deployment) -> String {
+    let tag = live.tag.as_ref().map_or("(no tag)", |tag| tag.as_str());
+    let at = ago(live.ended_ms.unwrap_or(live.created_ms));
+    let is_seen = !matches!(&live.state, State::Done { outcome: Outcome::Live { page_seen: false, .. } });
+    let how = if is_seen { format!("verified {at}") } else { format!("healthy {at}; the page was not looked at") };
+    format!("{tag} {how}, {} by {}", live.id, live.caller)
+}
+
+/// What runs now, of the images that the release consists of.
+fn now(service: &api::Service) -> Option<String> {
+    let is_of = |image: &str, pin: &str| pin.split(['@', ' ']).next().is_some_and(|pin| image.starts_with(repository(pin)));
+    let is_running = |one: &&api::Container| matches!(one.state.as_str(), "running" | "restarting");
+    let running: Vec<&api::Container> = service.containers.iter().filter(is_running).collect();
+    let pinned = |one: &&&api::Container| service.pinned.iter().any(|pin| is_of(&one.image, pin));
+    let mut images: Vec<&str> = running.iter().filter(pinned).map(|one| short(&one.image)).collect();
+    if images.is_empty() {
+        images = running.iter().map(|one| short(&one.image)).collect();
     }
-    for container in &service.containers {
-        let health = container.health.as_ref().map_or(String::new(), |health| format!(", {health}"));
-        let tone = if container.state == "running" && container.health.as_deref() != Some("unhealthy") { Tone::Good } else { Tone::Bad };
-        fact("container", &format!("{} {}", container.name, output.paint(tone, &format!("{}{health}", container.state))));
-    }
-    if let Some(running) = &service.running {
-        fact("running", &format!("{} {}", running.id, running.tag.as_ref().map_or("", |tag| tag.as_str())));
-    }
-    if let Some(waiting) = &service.waiting {
-        fact("waiting", &format!("{} {}", waiting.id, waiting.tag.as_ref().map_or("", |tag| tag.as_str())));
-    }
-    if let Some(held) = &service.held {
-        fact("held", &output.paint(Tone::Careful, held));
-    }
-    if let Some(blocked) = &service.blocked {
-        fact("blocked", &output.paint(Tone::Careful, blocked));
-    }
-    for candidate in &service.rollback_candidates {
-        let tag = candidate.tag.as_ref().map_or("(no tag)", |tag| tag.as_str());
-        let missing = output.paint(Tone::Careful, "; its image is gone from this host, so going back pulls it again");
-        let missing = if candidate.gone.is_empty() { "" } else { missing.as_str() };
-        fact("back to", &format!("{tag} verified {} ago, {}{missing}", duration(clock::now_ms() - candidate.at_ms), candidate.deployment));
-    }
+    images.sort_unstable();
+    images.dedup();
+    (!images.is_empty()).then(|| images.join(", "))
+}
+
+/// A reference without its digest.
+fn short(image: &str) -> &str {
+    image.split('@').next().unwrap_or(image)
+}
+
+/// A reference without tag and digest.
+fn repository(image: &str) -> &str {
+    let name = short(image);
+    name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(repository, _)| repository)
+}
+
+fn container(one: &api::Container) -> String {
+    let health = one.health.as_ref().map_or(String::new(), |health| format!(", {health}"));
+    let code = one.exit_code.map_or(String::new(), |code| format!(" (exit code {code})"));
+    format!("{} {}{code}{health}", one.name, one.state)
 }
 
 /// What the last look at the live release found: how much of it is new, and which rules it is about.

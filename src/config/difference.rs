@@ -35,10 +35,10 @@ impl Config {
         let mut in_force = Vec::new();
         compare("", &last.written.0, &self.written.0, &mut in_force);
         in_force.retain(|path| !at_start(self).iter().any(|(key, _)| path.starts_with(key)));
-        let secret_of = |config: &Self, id: &str| config.keys.iter().find(|key| key.id.as_str() == id).map(|key| key.proof.fingerprints());
+        let proof_of = |config: &Self, id: &str| config.keys.iter().find(|key| key.id.as_str() == id).map(|key| key.proof.fingerprints());
         for key in &self.keys {
             let id = key.id.as_str();
-            if secret_of(last, id).is_some_and(|before| Some(before) != secret_of(self, id)) {
+            if proof_of(last, id).is_some_and(|before| Some(before) != proof_of(self, id)) {
                 in_force.push(format!("key.{id} (its secret)"));
             }
         }

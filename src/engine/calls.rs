@@ -22,6 +22,7 @@ use process::Stream;
 use crate::engine::compose::Compose;
 use crate::engine::compose::Forgotten;
 use crate::engine::compose::HookPlace;
+use crate::engine::compose::Images;
 use crate::engine::compose::LocalImage;
 use crate::engine::compose::Observed;
 use crate::engine::compose::PinBytes;
@@ -188,13 +189,13 @@ impl Engine {
         }
     }
 
-    /// Which of `wanted` are not there any more.
+    /// All images that are there, seen just now or a moment ago.
     ///
     /// # Errors
     /// When the engine does not answer.
-    pub async fn gone<'a>(&self, wanted: &[&'a ImageRef], cancel: &Cancel) -> Result<Vec<&'a ImageRef>, EngineError> {
+    pub async fn images(&self, cancel: &Cancel) -> Result<Images, EngineError> {
         match self {
-            Self::Compose(compose) => compose.gone(wanted, cancel).await,
+            Self::Compose(compose) => compose.images(cancel).await,
         }
     }
 

@@ -43,6 +43,11 @@ impl Health {
     }
 }
 
+/// A container that the engine has started again so often does not become good by itself.
+const RESTARTS: u64 = 2;
+/// Docker waits at most a minute before it starts a container again that ends at once.
+const BETWEEN_CRASHES_MS: i64 = 70_000;
+
 /// What a container is at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerState {
@@ -139,7 +144,39 @@ pub struct Container {
     pub is_replacement: bool,
 }
 
+/// What is wrong with a container, whatever it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ailment {
+    /// It does not run.
+    Stopped,
+    /// It is stopped in the middle of what it did.
+    Paused,
+    /// It ends again and again, and the engine starts it again.
+    CrashLoop,
+    /// Its health check fails, or says what nobody knows.
+    Unhealthy,
+}
+
 impl Container {
+    /// What is wrong with it; none: it runs, and nothing speaks against it.
+    #[must_use]
+    pub fn ailment(&self, now_ms: i64) -> Option<Ailment> {
+        match (&self.state, &self.health) {
+            (ContainerState::Restarting, _) => Some(Ailment::CrashLoop),
+            (ContainerState::Paused, _) => Some(Ailment::Paused),
+            (ContainerState::Running, _) if self.restarts >= RESTARTS && self.is_young(now_ms) => Some(Ailment::CrashLoop),
+            (ContainerState::Running, Health::Unhealthy | Health::Unknown(_)) => Some(Ailment::Unhealthy),
+            (ContainerState::Running, _) => None,
+            _ => Some(Ailment::Stopped),
+        }
+    }
+
+    /// Whether it was started so lately that it may be between two crashes.
+    fn is_young(&self, now_ms: i64) -> bool {
+        let started: Option<jiff::Timestamp> = self.started_at.parse().ok();
+        started.is_none_or(|started| now_ms - started.as_millisecond() < BETWEEN_CRASHES_MS)
+    }
+
     /// Whether it runs.
     #[must_use]
     pub fn is_running(&self) -> bool {

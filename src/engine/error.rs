@@ -37,10 +37,10 @@ pub enum EngineError {
         what: String,
     },
     /// It was made for looking only.
-    #[error("nothing is changed by an engine that only looks")]
+    #[error("this engine only looks and may change nothing")]
     LooksOnly,
     /// The run may not act on the host any more, or whether it may cannot be found out.
-    #[error("nothing more is done on the host: {0}")]
+    #[error("nothing more may be done on the host: {0}")]
     NoLeave(#[from] StoreError),
     /// It took too long.
     #[error("{what} did not finish within {} s", limit.as_secs())]

@@ -53,6 +53,15 @@ impl Engine {
         }
     }
 
+    /// The same, whose [`Engine::up`] also makes containers of a pin anew that are not good, restarts others of the stack that are
+    /// not, and starts those that do not run.
+    #[must_use]
+    pub fn mending(&self) -> Self {
+        match self {
+            Self::Compose(compose) => Self::Compose(compose.mending()),
+        }
+    }
+
     /// The same, which waits for nothing.
     #[must_use]
     pub fn impatient(&self) -> Self {

@@ -11,8 +11,8 @@ mod right;
 
 pub use calls::Engine;
 pub use compose::{
-    Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, LocalImage, Observed, PinBytes, PinMode, PinnedNow, Resolved, Server,
-    Service, Use, Version,
+    Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinMode, PinnedNow, Resolved,
+    Server, Service, Use, Version,
 };
-pub use container::{Container, ContainerState, Health};
+pub use container::{Ailment, Container, ContainerState, Health};
 pub use error::EngineError;

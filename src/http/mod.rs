@@ -7,6 +7,7 @@ mod followers;
 mod openapi;
 mod pages;
 mod readers;
+mod refused;
 mod repeats;
 mod routes;
 mod serve;
@@ -29,6 +30,7 @@ pub use connection::Capacity;
 pub use followers::Followers;
 pub use openapi::openapi;
 pub use readers::Readers;
+pub use refused::RefusedCalls;
 pub use repeats::Repeats;
 pub use routes::{ROUTES, Route};
 pub use serve::{Listening, serve};
@@ -54,6 +56,8 @@ pub struct Shared {
     pub followers: Arc<Followers>,
     /// What reads the journals that are followed.
     pub readers: Readers,
+    /// What was refused, for the operator.
+    pub refused: RefusedCalls,
     /// What was answered to calls that may come again.
     pub repeats: Repeats,
     /// How many may follow at most, as far as this process can have connections.

@@ -61,6 +61,7 @@ pub fn openapi() -> OpenApi {
     add::<api::Reloaded>(&mut schemas);
     add::<api::Dataset>(&mut schemas);
     add::<api::Datasets>(&mut schemas);
+    add::<api::RefusedCalls>(&mut schemas);
     add::<api::Done>(&mut schemas);
     add::<api::Problem>(&mut schemas);
     add::<api::Readiness>(&mut schemas);

@@ -32,8 +32,8 @@ pub(super) async fn adopt(site: &mut Site<'_>) -> Result<Outcome, Stop> {
     let leg = Leg { way: Way::Landing, images: &images, resolved: &resolved, baseline: None };
     health::health(site, &leg).await?;
     let mut warnings = Vec::from_iter(smoke_step::smoke(site, &leg).await?);
-    warnings.extend(bring_up::verified(site, &images).await?);
-    Ok(Outcome::Live { warnings })
+    warnings.extend(bring_up::verified(site, &leg).await?);
+    Ok(Outcome::Live { warnings, page_seen: site.service.smoke.is_some() })
 }
 
 /// A container that runs `image`.

@@ -10,6 +10,7 @@ use crate::landing::site::Site;
 use crate::landing::smoke_step;
 use crate::landing::stack;
 use crate::landing::stop::Stop;
+use crate::model::OrderKind;
 use crate::model::Step;
 use crate::store::Facts;
 
@@ -22,13 +23,17 @@ pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<
     let running: Vec<&Container> = seen::pinned(&resolved, &containers).filter(|one| one.is_running()).collect();
     if running.is_empty() {
         site.record.journal.note("no container of the stack is running");
-        return Ok(Ground { resolved, ran_before: None, baseline: None });
+        return Ok(Ground { resolved, ran_before: None, baseline: release.verified_with.as_deref().cloned() });
     }
     let ran_before = running.iter().map(|one| format!("{} ({})", one.service, one.image)).collect::<Vec<_>>().join(", ");
     site.record.journal.note(format!("running now: {ran_before}"));
     let pins = site.service.stack.pins();
     let tag = running.iter().find_map(|one| pins.iter().find_map(|pin| seen::tag_of(one, &pin.image)));
-    let baseline = look_at_the_page(site, tag.map(|tag| tag.to_string())).await?;
+    // What is to be mended excuses nothing: the release must be as good as it was when it was verified.
+    let baseline = match site.order.kind {
+        OrderKind::Repair => release.verified_with.as_deref().cloned(),
+        _ => look_at_the_page(site, tag.map(|tag| tag.to_string())).await?,
+    };
     Ok(Ground { resolved, ran_before: Some(ran_before), baseline })
 }
 

@@ -15,12 +15,14 @@ pub(super) struct Release {
     pub(super) images: Vec<ImageRef>,
     /// Whether it must not be rolled back past.
     pub(super) barrier: bool,
+    /// What a look at its page has found when it was verified, where it is landed again.
+    pub(super) verified_with: Option<Box<Report>>,
 }
 
 impl Release {
     /// What the record has of it.
     pub(super) fn recorded(deployment: &Deployment) -> Self {
-        Self { images: deployment.images.clone(), barrier: deployment.barrier }
+        Self { images: deployment.images.clone(), barrier: deployment.barrier, verified_with: None }
     }
 }
 

@@ -24,13 +24,16 @@ const BARRIER: &str = "tagalong.no-rollback-past";
 /// Resolves the tag to a digest at the registry; a rollback takes it from the record, which has `recorded` of this release.
 pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Release, Stop> {
     site.begin(Step::Resolve, "resolve the tag to a digest").await?;
+    if site.order.kind == OrderKind::Repair {
+        return last_verified(site).await;
+    }
     if site.order.kind == OrderKind::Rollback && !recorded.images.is_empty() {
         site.record.journal.note(format!("from the record: {recorded}"));
         return Ok(recorded);
     }
     let tag = site.order.tag.clone().ok_or_else(|| Fault::Record("the order does not name a tag.".into()))?;
     let server = site.host.docker.get_or_try_init(|| site.engine.server(&site.cancel)).await?.clone();
-    let mut release = Release { images: Vec::new(), barrier: recorded.barrier };
+    let mut release = Release { barrier: recorded.barrier, ..Release::default() };
     for pin in site.service.stack.pins().to_vec() {
         let (image, barrier) = match ask(site, &pin.image, &tag, &server).await? {
             Ok(found) => at_the_registry(site, &pin.image, &tag, found, &server)?,
@@ -42,6 +45,18 @@ pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Re
     release.barrier |= site.service.no_rollback_past.contains(&tag);
     let digests: Vec<String> = release.images.iter().map(|image| image.digest.to_string()).collect();
     site.record.journal.note(format!("{tag} is {}", digests.join(", ")));
+    Ok(release)
+}
+
+/// The release that is live in the record at this moment: another one may have become so while the order waited.
+async fn last_verified(site: &mut Site<'_>) -> Result<Release, Stop> {
+    let newest = site.record.past.verified().await?.into_iter().next();
+    let none = || Stop::refused(Guard::NoTarget, "there is no verified release that could be landed again.");
+    let live = newest.ok_or_else(none)?.map_err(|error| Fault::Record(error.to_string()))?;
+    let release = Release { verified_with: live.report.clone().map(Box::new), ..Release::recorded(&live) };
+    site.record.journal.note(format!("{} landed it: {release}", live.id));
+    site.order.tag = release.images.first().and_then(|image| image.tag.clone());
+    site.order.commit = live.order.commit;
     Ok(release)
 }
 

@@ -62,7 +62,7 @@ async fn live(site: &mut Site<'_>, change: &Change) -> Outcome {
         site.service.hooks.after.is_some().then(|| "the after-hook may have been interrupted by a restart of tagalong".to_owned());
     let mut warnings = Vec::from_iter(cut_short);
     warnings.extend(retain::keep(site, &change.release.images).await);
-    Outcome::Live { warnings }
+    Outcome::Live { warnings, page_seen: site.service.smoke.is_some() }
 }
 
 /// What was pinned is pinned, as far as the stack is still what it was.

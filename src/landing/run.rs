@@ -93,6 +93,9 @@ async fn enter(site: &mut Site<'_>, entry: Entry) -> (Result<Outcome, StoreError
     };
     let voice = site.record.journal.voice();
     site.engine = site.engine.clone().locked(lock.file()).patient(move |line| voice.warning(line));
+    if site.order.kind == OrderKind::Repair {
+        site.engine = site.engine.mending();
+    }
     // The future of the story is large; boxing it keeps the callers' futures small.
     let told = match entry {
         Entry::Anew(anew) => Box::pin(story(site, anew)).await,
@@ -141,6 +144,7 @@ async fn asked(site: &mut Site<'_>, anew: Anew) -> Result<Release, Stop> {
         OrderKind::Deploy => format!("{service}: deploy {tag}"),
         OrderKind::Rollback => format!("{service}: roll back to {tag}"),
         OrderKind::Adopt => format!("{service}: adopt the running release"),
+        OrderKind::Repair => format!("{service}: deploy the last verified release again ({tag})"),
     };
     journal.step(Step::Guards, &title);
     let why = order.reason.as_ref().map_or(String::new(), |why| format!(": {why}"));

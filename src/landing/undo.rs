@@ -23,6 +23,7 @@ use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 use crate::model::CancelledBy;
 use crate::model::ImageRef;
+use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Step;
 use crate::store::Deployment;
@@ -156,7 +157,11 @@ pub(super) async fn take_up(site: &mut Site<'_>, change: Change, why: String) ->
 /// The undo. It is not cancelled by what cancelled the deployment.
 async fn undo(site: &mut Site<'_>, unwinding: Unwinding, why: String) -> Result<Outcome, StoreError> {
     site.cancel = Cancel::default();
-    let previous = previous_verified(site).await?;
+    let previous = match site.order.kind {
+        // It has just been tried.
+        OrderKind::Repair => None,
+        _ => previous_verified(site).await?,
+    };
     let Some(to) = way_back(&unwinding.change, previous.as_ref()) else {
         return broken(site, &unwinding.change, why).await;
     };
@@ -202,7 +207,7 @@ async fn previous_verified(site: &mut Site<'_>) -> Result<Option<Deployment>, St
 fn way_back(change: &Change, previous: Option<&Deployment>) -> Option<String> {
     match previous {
         Some(old) => Some(old.images.iter().map(ImageRef::named).collect::<Vec<_>>().join(", ")),
-        None => change.ran_before.clone(),
+        None => change.ran_before.clone().filter(|ran| !change.release.images.iter().all(|image| ran.contains(&image.to_string()))),
     }
 }
 

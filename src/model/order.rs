@@ -21,6 +21,8 @@ pub enum OrderKind {
     Rollback,
     /// Adopt the running release: smoke it and record it, change nothing.
     Adopt,
+    /// Land the last verified release again, since what runs is not that any more.
+    Repair,
 }
 
 impl OrderKind {
@@ -31,6 +33,7 @@ impl OrderKind {
             Self::Deploy => "deploy",
             Self::Rollback => "rollback",
             Self::Adopt => "adopt",
+            Self::Repair => "repair",
         }
     }
 
@@ -43,7 +46,40 @@ impl OrderKind {
             "deploy" => Ok(Self::Deploy),
             "rollback" => Ok(Self::Rollback),
             "adopt" => Ok(Self::Adopt),
-            _ => Err(WordError::new("The kind of order", given, "it is deploy, rollback or adopt")),
+            "repair" => Ok(Self::Repair),
+            _ => Err(WordError::new("The kind of order", given, "it is deploy, rollback, adopt or repair")),
+        }
+    }
+}
+
+/// The earlier deployment that an order comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// It is ordered once more.
+    Retry(DeploymentId),
+    /// Its release is landed again.
+    Repair(DeploymentId),
+}
+
+impl Cause {
+    /// Reads the text form that [`Display`](std::fmt::Display) writes.
+    ///
+    /// # Errors
+    /// When it is neither `retry ID` nor `repair ID`.
+    pub fn parse(given: &str) -> Result<Self, WordError> {
+        match given.split_once(' ') {
+            Some(("retry", id)) => DeploymentId::parse(id).map(Self::Retry),
+            Some(("repair", id)) => DeploymentId::parse(id).map(Self::Repair),
+            _ => Err(WordError::new("The cause", given, "it is retry ID or repair ID")),
+        }
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Retry(id) => write!(f, "retry {id}"),
+            Self::Repair(id) => write!(f, "repair {id}"),
         }
     }
 }
@@ -82,6 +118,8 @@ pub struct Order {
     pub run_number: Option<i64>,
     /// Why, in the caller's words.
     pub reason: Option<String>,
+    /// The earlier deployment that it comes from; none: it comes from nothing but its caller.
+    pub cause: Option<Cause>,
     /// Deploy even if it is older than the live release, or the service is held.
     pub force: bool,
     /// Stop after preflight.
@@ -104,9 +142,27 @@ impl Order {
             run_url: None,
             run_number: None,
             reason: None,
+            cause: None,
             force: false,
             dry_run: false,
             caller,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cause;
+    use crate::model::DeploymentId;
+
+    #[test]
+    fn causes_read_back_what_they_write() {
+        let id = DeploymentId::from_parts(1, 2);
+        for cause in [Cause::Retry(id.clone()), Cause::Repair(id.clone())] {
+            assert_eq!(Cause::parse(&cause.to_string()), Ok(cause));
+        }
+        for bad in ["", "retry", "repair x", &id.to_string()] {
+            assert!(Cause::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
+use crate::model::OrderKind;
 
 /// What refused an order. Each name stands in the API, the README and the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -75,6 +76,9 @@ pub enum Outcome {
     Live {
         /// Warnings for the operator.
         warnings: Vec<String>,
+        /// Whether the page was looked at; without a `[smoke]` table nothing but the containers' health is known.
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
+        page_seen: bool,
     },
     /// The previous release was restored and verified.
     RolledBack {
@@ -137,6 +141,16 @@ pub enum Outcome {
     },
 }
 
+/// What a version before this one wrote says nothing of it.
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
 impl Outcome {
     /// The name, as the API, the metrics and the record show it.
     #[must_use]
@@ -189,6 +203,20 @@ impl Outcome {
         }
     }
 
+    /// How an order of that kind ended, as one sentence: a rollback that worked reads as a rollback.
+    #[must_use]
+    pub fn summary(&self, kind: OrderKind) -> String {
+        let text = self.to_string();
+        let live = |words: &str| text.strip_prefix("live").map(|rest| format!("{words}{rest}"));
+        let said = match (kind, self) {
+            (OrderKind::Rollback, Self::Live { .. }) => live("rollback done, the earlier release serves again"),
+            (OrderKind::Repair, Self::Live { .. }) => live("repaired, the recorded release serves again"),
+            (OrderKind::Adopt, Self::Live { .. }) => live("adopted"),
+            _ => None,
+        };
+        said.unwrap_or(text)
+    }
+
     /// Whether the order succeeded.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -199,8 +227,10 @@ impl Outcome {
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Live { warnings } if warnings.is_empty() => f.write_str("live: verified"),
-            Self::Live { warnings } => write!(f, "live: verified, with a warning: {}", warnings.join("; ")),
+            Self::Live { warnings, page_seen } => {
+                f.write_str(if *page_seen { "live: verified" } else { "live: healthy; the page was not looked at" })?;
+                if warnings.is_empty() { Ok(()) } else { write!(f, ", with a warning: {}", warnings.join("; ")) }
+            }
             Self::RolledBack { why, to, verified_before: true } => write!(f, "rolled back, the previous release {to} was restored: {why}"),
             Self::RolledBack { why, to, verified_before: false } => {
                 write!(f, "rolled back, the previous release {to} was restored (it had never been verified before): {why}")
@@ -229,7 +259,7 @@ pub(super) mod tests {
     pub(in crate::model) fn one_of_each() -> Vec<Outcome> {
         let s = || "because".to_owned();
         vec![
-            Outcome::Live { warnings: vec![s()] },
+            Outcome::Live { warnings: vec![s()], page_seen: false },
             Outcome::RolledBack { why: s(), to: s(), verified_before: true },
             Outcome::RollbackFailed { why: s(), and: s() },
             Outcome::Superseded { by: DeploymentId::from_parts(1, 2) },

@@ -70,6 +70,9 @@ pub enum Refusal {
     /// There is no release before the one that runs.
     #[error("{0} has no verified release before the running one; name a tag with --to.")]
     NoPrevious(ServiceName),
+    /// There is no release that could be landed again.
+    #[error("{0} has no verified release yet that could be landed again; deploy a tag, or run `tagalong adopt {0}` if it runs already.")]
+    NothingToRepair(ServiceName),
     /// A rollback goes to a deployment that is no verified release.
     #[error("Deployment {id} is not a verified release of {service}; `tagalong status {service}` lists them.")]
     NoRelease {
@@ -116,7 +119,7 @@ impl Refusal {
             Self::NeedsOperator { .. } => Some(Guard::NeedsOperator),
             Self::Late { .. } => Some(Guard::Late),
             Self::Age { .. } => Some(Guard::Age),
-            Self::NoPrevious(_) | Self::NoRelease { .. } => Some(Guard::NoTarget),
+            Self::NoPrevious(_) | Self::NothingToRepair(_) | Self::NoRelease { .. } => Some(Guard::NoTarget),
             Self::Barrier { .. } => Some(Guard::Barrier),
             Self::UnknownService(_) | Self::IdReused | Self::NotEnded(_) | Self::Full(_) | Self::Waiting(_) | Self::Unwritable => None,
         }

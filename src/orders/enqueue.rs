@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::api;
 use crate::config::Service;
 use crate::model::Caller;
+use crate::model::Cause;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
@@ -14,6 +15,7 @@ use crate::model::State;
 use crate::orders::Deployer;
 use crate::orders::guards;
 use crate::orders::way_back::Releases;
+use crate::orders::way_back::refuse_repair_past_barrier;
 use crate::orders::way_back::way_back;
 use crate::store::Accepted;
 use crate::store::Delivery;
@@ -86,6 +88,30 @@ impl Deployer {
         self.accept(&service, order, &[], delivery.as_ref()).await
     }
 
+    /// Takes an order to land the last verified release again. Which one that is, is looked up once more at its turn. What holds
+    /// the service goes on holding it.
+    ///
+    /// # Errors
+    /// [`OrderError`]; then nothing has changed.
+    pub async fn order_repair(&self, name: &ServiceName, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
+        let service = self.service(name)?;
+        if let Some(accepted) = self.answered(delivery.as_ref()).await? {
+            return Ok(accepted);
+        }
+        let live = self.store.live(name).await?.ok_or_else(|| Refusal::NothingToRepair(name.clone()))??;
+        if let Some(left) = self.store.last_change(name).await?.transpose()? {
+            refuse_repair_past_barrier(&live, &left)?;
+        }
+        let order = Order {
+            tag: live.images.first().and_then(|image| image.tag.clone()),
+            digest: live.images.first().map(|image| image.digest.clone()),
+            commit: live.order.commit,
+            cause: Some(Cause::Repair(live.id)),
+            ..Order::new(OrderKind::Repair, name.clone(), caller)
+        };
+        self.accept(&service, order, &live.images, delivery.as_ref()).await
+    }
+
     /// Takes the order of an ended deployment once more, for the caller who asks now.
     ///
     /// # Errors
@@ -95,8 +121,12 @@ impl Deployer {
         if !matches!(old.state, State::Done { .. }) {
             return Err(Refusal::NotEnded(old.id.clone()).into());
         }
-        let images = if old.order.kind == OrderKind::Rollback { old.images.clone() } else { Vec::new() };
-        let order = Order { caller, reason: Some(format!("retry of {}", old.id)), ..old.order.clone() };
+        let is_recorded = matches!(old.order.kind, OrderKind::Rollback | OrderKind::Repair);
+        let images = if is_recorded { old.images.clone() } else { Vec::new() };
+        let own = old.order.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        // A repair stays one.
+        let cause = old.order.cause.clone().filter(|_| old.order.kind == OrderKind::Repair).unwrap_or(Cause::Retry(old.id.clone()));
+        let order = Order { caller, reason: Some(format!("retry of {}{own}", old.id)), cause: Some(cause), ..old.order.clone() };
         self.accept(&service, order, &images, delivery.as_ref()).await
     }
 

@@ -76,11 +76,13 @@ fn is_late(order: &Order, landed: Option<&Landed>) -> Result<(), Refusal> {
     }
 }
 
-/// What changes nothing takes nobody's place, and CI takes no operator's.
+/// What changes nothing, or only brings back what is live, takes nobody's place, and CI takes no operator's.
 fn has_a_place(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
     let AtTheDoor { order, terms, waiting, .. } = facts;
     let keeps = |waits: OrderKind| {
-        order.dry_run || order.kind == OrderKind::Adopt || (order.kind == OrderKind::Deploy && waits == OrderKind::Rollback)
+        order.dry_run
+            || matches!(order.kind, OrderKind::Adopt | OrderKind::Repair)
+            || (order.kind == OrderKind::Deploy && waits == OrderKind::Rollback)
     };
     match facts.waits {
         Some(waits) if keeps(waits) => Err(Refusal::Waiting(order.service.clone())),

@@ -8,6 +8,7 @@ mod queue;
 #[cfg(test)]
 mod sample;
 mod shown;
+mod standing;
 mod state;
 mod sweep;
 mod way_back;

@@ -100,8 +100,8 @@ impl Deployer {
             if !is_idle {
                 match tokio::time::timeout(lease / 4, self.store.renew(self.executor.id(), lease)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!(%error, "leases could not be renewed; it is tried again"),
-                    Err(_) => tracing::error!("leases could not be renewed: the database does not answer; it is tried again"),
+                    Ok(Err(error)) => tracing::error!(%error, "the leases could not be renewed; trying again"),
+                    Err(_) => tracing::error!("the leases could not be renewed, because the database does not answer; trying again"),
                 }
             }
             tokio::select! {
@@ -142,7 +142,7 @@ impl Deployer {
         tokio::select! {
             _ = self.executor.carry_out(&config, claimed, cancel) => {}
             // Dropping the run ends its process groups, before anybody else may take it over.
-            () = lease.lost() => tracing::error!(deployment = %id, "the lease could not be renewed in time, so this run is ended with all that it started"),
+            () = lease.lost() => tracing::error!(deployment = %id, "the lease could not be renewed in time, so this run was ended together with every program that it had started"),
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) fn landed(number: u8) -> Deployment {
     Deployment {
         id: DeploymentId::from_parts(u64::from(number), 0),
         order: Order { tag, ..order(OrderKind::Deploy) },
-        state: State::Done { outcome: Outcome::Live { warnings: Vec::new() } },
+        state: State::Done { outcome: Outcome::Live { warnings: Vec::new(), page_seen: true } },
         step: None,
         images: vec![ImageRef::parse(&image).expect("an image")],
         verified: true,
@@ -34,6 +34,7 @@ pub(super) fn landed(number: u8) -> Deployment {
         pin_before: None,
         ran_before: None,
         resolved: None,
+        parts: Vec::new(),
         baseline: None,
         report: None,
         away: None,

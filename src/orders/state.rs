@@ -6,27 +6,51 @@ use std::time::Duration;
 use process::Cancel;
 
 use crate::api;
+use crate::api::Standing;
+use crate::api::Word;
 use crate::clock;
 use crate::config::Service;
 use crate::engine::Container;
 use crate::engine::Engine;
-use crate::engine::EngineError;
+use crate::engine::Images;
 use crate::engine::PinnedNow;
 use crate::landing;
 use crate::model::ImageRef;
 use crate::model::State;
 use crate::orders::Deployer;
+use crate::orders::standing;
+use crate::orders::standing::Now;
 use crate::orders::way_back::same_content;
+use crate::orders::way_back::was_left;
 use crate::store::Deployment;
 use crate::store::Hold;
 use crate::store::HoldKind;
 use crate::store::StoreError;
 
+/// How old what is observed may be while nothing changes the stack.
+const AGE: Duration = Duration::from_secs(30);
+/// How long one who asks how things stand waits for Docker or a disk.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A service's stack as it was seen.
+struct Seen {
+    containers: Result<Arc<Vec<Container>>, String>,
+    pinned: Result<Vec<PinnedNow>, String>,
+    images: Option<Images>,
+}
+
+/// What the record has of a service.
+struct Recorded<'a> {
+    live: Option<&'a Deployment>,
+    changed: Option<&'a Deployment>,
+    running: Option<&'a Deployment>,
+}
+
 impl Deployer {
-    /// The state of a service: what is pinned, running and waiting, and what blocks it.
+    /// The state of a service: what is live, what is running and waiting, and what blocks it.
     ///
     /// # Errors
-    /// When the database does not answer. A Docker that does not answer is said in `blocked`.
+    /// When the database does not answer. A Docker that does not answer is said in `standing` and in `blocked`.
     pub async fn service_state(&self, service: &Service) -> Result<api::Service, StoreError> {
         let verified = self.shown(service).await?;
         for error in verified.iter().filter_map(|one| one.as_ref().err()) {
@@ -34,41 +58,80 @@ impl Deployer {
         }
         let unfinished = self.store.unfinished(&service.name).await?;
         let hold = self.store.hold(&service.name).await?;
-        let engine = self.engine(service);
-        let pinned = pinned(&engine).await;
+        let last = self.store.last_ended(&service.name).await?;
+        let changed = self.store.last_change(&service.name).await?.and_then(Result::ok);
         let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
         // One that cannot be read may be at work, so nothing is said as if nothing ran.
         let may_run = unfinished.unreadable.first();
-        let containers = containers_of(&engine, running.is_some() || may_run.is_some()).await;
         // The one behind a record that cannot be read is not the one that serves.
         let live = verified.first().and_then(|one| one.as_ref().ok());
-        let fault = containers.as_ref().err().map(ToString::to_string).or_else(|| pinned.as_ref().err().cloned());
+        let older = older(live, verified.iter().flatten(), service.keep);
+        let engine = self.engine(service);
+        let seen = look(&engine, live, !older.is_empty(), running.is_some() || may_run.is_some()).await;
+        let recorded = Recorded { live, changed: changed.as_ref(), running };
+        let standing = match may_run {
+            Some(error) => Standing { word: Word::Unknown, why: Some(error.to_string()), mend: None },
+            None => standing_of(service, &recorded, &seen),
+        };
+        let last = last.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
+        let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
         let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));
-        let blocked = blocked.or_else(|| self.waits_for_a_place(&service.name));
-        let containers = containers.unwrap_or_default();
         Ok(api::Service {
             name: service.name.clone(),
-            drift: pinned.as_ref().ok().filter(|_| running.is_none() && may_run.is_none()).and_then(|pinned| drift(pinned, live)),
-            pinned: pinned.unwrap_or_default(),
-            containers: containers
-                .iter()
-                .map(|container| api::Container {
-                    service: container.service.clone(),
-                    name: container.name.clone(),
-                    state: container.state.to_string(),
-                    health: container.health.word().map(str::to_owned),
-                    image_id: container.image_id.clone(),
-                    started_at: container.started_at.clone(),
-                })
-                .collect(),
+            drift: standing.why.clone().filter(|_| standing.word == Word::Drift),
+            blocked: blocked.or_else(|| self.waits_for_a_place(&service.name)),
+            standing,
+            pinned: seen.pinned.iter().flatten().map(pin_text).collect(),
+            containers: seen.containers.iter().flat_map(|all| all.iter()).map(container).collect(),
             live: live.map(view),
+            next_step: last.and_then(standing::next_step).or_else(|| hold.as_ref().map(|_| resume(service))),
+            last: last.map(view),
             running: running.map(view),
             waiting: unfinished.deployments.iter().find(|one| matches!(one.state, State::Waiting { .. })).map(view),
-            held: hold.map(|hold| held(service, &hold)),
-            blocked,
-            rollback_candidates: candidates(&engine, live, verified.iter().flatten(), service.keep).await,
+            held: hold.as_ref().map(|hold| held(service, hold)),
+            rollback_candidates: candidates(&older, &readable(&verified), seen.images.as_ref()),
         })
     }
+
+    /// How a service stands, in a word, for those who ask for all of them again and again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn standing(&self, service: &Service) -> Result<Standing, StoreError> {
+        let unfinished = self.store.unfinished(&service.name).await?;
+        let live = self.store.live(&service.name).await?.and_then(Result::ok);
+        let changed = self.store.last_change(&service.name).await?.and_then(Result::ok);
+        let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
+        let seen = look(&self.engine(service), live.as_ref(), false, running.is_some()).await;
+        Ok(standing_of(service, &Recorded { live: live.as_ref(), changed: changed.as_ref(), running }, &seen))
+    }
+}
+
+fn standing_of(service: &Service, recorded: &Recorded<'_>, seen: &Seen) -> Standing {
+    standing::standing(&Now {
+        service: &service.name,
+        live: recorded.live,
+        running: recorded.running,
+        changed: recorded.changed,
+        containers: seen.containers.as_ref().map(|all| all.as_slice()).map_err(Clone::clone),
+        pinned: seen.pinned.as_deref().map_err(Clone::clone),
+        images: seen.images.as_ref(),
+        at_ms: clock::now_ms(),
+    })
+}
+
+/// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
+/// not say enough.
+async fn look(engine: &Engine, live: Option<&Deployment>, wants_images: bool, changes: bool) -> Seen {
+    let (containers, pinned) = tokio::join!(containers_of(engine, changes), pinned(engine));
+    let is_unsure = live.is_some_and(|live| containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
+    let never = Cancel::default();
+    let listed = if containers.is_ok() && (wants_images || is_unsure) {
+        tokio::time::timeout(PATIENCE, engine.images(&never)).await.ok().and_then(Result::ok)
+    } else {
+        None
+    };
+    Seen { containers, pinned, images: listed }
 }
 
 /// Why CI's orders are refused.
@@ -78,43 +141,62 @@ fn held(service: &Service, hold: &Hold) -> String {
         HoldKind::Rollback => format!("the rollback {} has held the service since {since}", hold.by),
         HoldKind::NeedsOperator => format!("deployment {} has needed an operator since {since}", hold.by),
     };
-    format!("{why}; `tagalong resume {}` lets CI deploy again", service.name)
+    format!("{why}; `{}` lets CI deploy again", resume(service))
 }
 
-/// The stack's containers: as they were observed, but where something changes them just now.
-async fn containers_of(engine: &Engine, changes: bool) -> Result<Arc<Vec<Container>>, EngineError> {
-    const AGE: Duration = Duration::from_secs(30);
+fn resume(service: &Service) -> String {
+    format!("tagalong resume {}", service.name)
+}
+
+/// The stack's containers: as they were observed, but where something changes them just now; or why they cannot be seen.
+async fn containers_of(engine: &Engine, changes: bool) -> Result<Arc<Vec<Container>>, String> {
     let at_most = if changes { Duration::ZERO } else { AGE };
-    Ok(engine.observed(at_most, &Cancel::default()).await?.containers)
+    let never = Cancel::default();
+    let seen = tokio::time::timeout(PATIENCE, engine.observed(at_most, &never)).await;
+    let seen = seen.map_err(|_| format!("Docker said nothing for {} s", PATIENCE.as_secs()))?;
+    seen.map(|seen| seen.containers).map_err(|error| error.to_string())
 }
 
 /// What the stack's files pin, or why they cannot be read.
-async fn pinned(engine: &Engine) -> Result<Vec<String>, String> {
-    const PATIENCE: Duration = Duration::from_secs(5);
+async fn pinned(engine: &Engine) -> Result<Vec<PinnedNow>, String> {
     let read = tokio::time::timeout(PATIENCE, engine.current()).await;
     let read = read.map_err(|_| format!("the stack's files could not be read within {} s", PATIENCE.as_secs()))?;
-    let text = |pin: PinnedNow| pin.value.map_or_else(|| format!("{} (nothing)", pin.image), |value| format!("{}:{value}", pin.image));
-    Ok(read.map_err(|error| error.to_string())?.into_iter().map(text).collect())
+    read.map_err(|error| error.to_string())
 }
 
-/// What blocks the service: who is at which step since when.
-fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option<String>) -> Option<String> {
+fn pin_text(pin: &PinnedNow) -> String {
+    pin.value.as_ref().map_or_else(|| format!("{} (nothing)", pin.image), |value| format!("{}:{value}", pin.image))
+}
+
+fn container(one: &Container) -> api::Container {
+    api::Container {
+        service: one.service.clone(),
+        name: one.name.clone(),
+        state: one.state.to_string(),
+        health: one.health.word().map(str::to_owned),
+        image: one.image.clone(),
+        image_id: one.image_id.clone(),
+        exit_code: (!one.is_running()).then_some(one.exit_code),
+        started_at: one.started_at.clone(),
+    }
+}
+
+/// Why nothing happens that should. What a deployment does is nothing of the kind, unless what it needs does not answer.
+fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option<&String>) -> Option<String> {
     if let Some(one) = running {
-        let step = one.step.map_or("guards", |step| step.as_str());
-        let fault = engine_fault.map_or(String::new(), |fault| format!("; {fault}"));
-        return Some(format!("{} has been at {step} since {}{fault}", one.id, clock::utc(one.started_ms.unwrap_or(one.created_ms))));
+        return engine_fault.map(|fault| format!("{}; {fault}", standing::at_work(one)));
     }
     let holders = landing::holders(service.stack.dir());
-    holders.first().map(|holder| format!("process {} ({}) holds the lock of the stack", holder.pid, holder.command)).or(engine_fault)
+    let stranger = holders.iter().find(|holder| !holder.is_ours);
+    stranger.map(|holder| format!("process {} ({}) holds the lock of the stack", holder.pid, holder.command)).or(engine_fault.cloned())
+}
+
+fn readable(verified: &[Result<Deployment, StoreError>]) -> Vec<&Deployment> {
+    verified.iter().flatten().collect()
 }
 
 /// The verified releases before the live one, each content once, newest first.
-async fn candidates<'a>(
-    engine: &Engine,
-    live: Option<&'a Deployment>,
-    verified: impl Iterator<Item = &'a Deployment>,
-    keep: usize,
-) -> Vec<api::Candidate> {
+fn older<'a>(live: Option<&'a Deployment>, verified: impl Iterator<Item = &'a Deployment>, keep: usize) -> Vec<&'a Deployment> {
     let mut older: Vec<&Deployment> = Vec::new();
     for one in verified {
         if !live.iter().chain(&older).any(|newer| same_content(&newer.images, &one.images)) {
@@ -122,46 +204,28 @@ async fn candidates<'a>(
         }
     }
     older.truncate(keep.saturating_sub(1));
-    let images: Vec<&ImageRef> = older.iter().flat_map(|one| &one.images).collect();
-    // A Docker that does not answer is said elsewhere.
-    let gone = engine.gone(&images, &Cancel::default()).await.unwrap_or_default();
     older
-        .into_iter()
-        .map(|one| api::Candidate {
-            deployment: one.id.clone(),
-            tag: one.images.first().and_then(|image| image.tag.clone()),
-            images: one.images.iter().map(ToString::to_string).collect(),
-            gone: one.images.iter().filter(|image| gone.contains(image)).map(ToString::to_string).collect(),
-            at_ms: one.ended_ms.unwrap_or(one.created_ms),
-        })
-        .collect()
 }
 
-/// Where the pin is not what was last verified.
-fn drift(pinned: &[String], live: Option<&Deployment>) -> Option<String> {
-    let live = live?;
-    let missing: Vec<String> =
-        live.images.iter().filter(|image| !pinned.iter().any(|pin| is_pinned(image, pin))).map(ToString::to_string).collect();
-    if missing.is_empty() {
-        return None;
-    }
-    Some(format!(
-        "the last verified release is {}, but the stack pins {}",
-        missing.join(", "),
-        if pinned.is_empty() { "nothing".into() } else { pinned.join(", ") }
-    ))
-}
-
-/// Whether `pin` means the image: by its digest, or by the tag that a loaded one has alone.
-fn is_pinned(image: &ImageRef, pin: &str) -> bool {
-    image.loaded_name().map_or_else(|| pin.contains(image.digest.as_str()), |name| pin == name)
+/// Where one can go back to. Images that could not be listed are not said to be gone.
+fn candidates(older: &[&Deployment], verified: &[&Deployment], listed: Option<&Images>) -> Vec<api::Candidate> {
+    let is_gone = |image: &&ImageRef| listed.is_some_and(|listed| listed.id_of(image).is_none());
+    let candidate = |one: &&Deployment| api::Candidate {
+        deployment: one.id.clone(),
+        tag: one.images.first().and_then(|image| image.tag.clone()),
+        images: one.images.iter().map(ToString::to_string).collect(),
+        gone: one.images.iter().filter(is_gone).map(ToString::to_string).collect(),
+        at_ms: one.ended_ms.unwrap_or(one.created_ms),
+        left: was_left(verified, one),
+    };
+    older.iter().map(candidate).collect()
 }
 
 /// A stored deployment as the API shows it.
 #[must_use]
 pub fn view(stored: &Deployment) -> api::Deployment {
     let summary = match &stored.state {
-        State::Done { outcome } => Some(outcome.to_string()),
+        State::Done { outcome } => Some(outcome.summary(stored.order.kind)),
         _ => None,
     };
     api::Deployment {
@@ -177,6 +241,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         git_ref: stored.order.git_ref.clone(),
         run_url: stored.order.run_url.clone(),
         run_number: stored.order.run_number,
+        cause: stored.order.cause.as_ref().map(ToString::to_string),
         reason: stored.order.reason.clone(),
         caller: stored.order.caller.to_string(),
         ran_before: stored.ran_before.clone(),
@@ -185,5 +250,6 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         created_ms: stored.created_ms,
         started_ms: stored.started_ms,
         ended_ms: stored.ended_ms,
+        took_ms: stored.started_ms.zip(stored.ended_ms).map(|(from, to)| to - from),
     }
 }

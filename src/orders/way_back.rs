@@ -2,6 +2,7 @@
 
 use crate::api;
 use crate::model::ImageRef;
+use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Refusal;
 use crate::model::RollbackTo;
@@ -95,7 +96,26 @@ fn previous<'a>(
     if under_way || !serving {
         return Some(last);
     }
-    verified.iter().find(|old| !same_content(&old.images, &last.images))
+    let all: Vec<&Deployment> = verified.iter().collect();
+    let older = all.iter().skip(landed_at(&all, last).unwrap_or_default() + 1);
+    older.copied().find(|old| !same_content(&old.images, &last.images) && !was_left(&all, old))
+}
+
+/// Where in the record the content of `release` was landed last by something else than a way back to it: what is older than that
+/// is further back. None: only a rollback ever brought it here.
+fn landed_at(verified: &[&Deployment], release: &Deployment) -> Option<usize> {
+    let is_it = |one: &&Deployment| same_content(&one.images, &release.images);
+    let is_landing = |one: &&Deployment| is_it(one) && !matches!(one.order.kind, OrderKind::Rollback | OrderKind::Repair);
+    verified.iter().position(is_landing)
+}
+
+/// Whether a rollback left the content of `release` for something older when it served last. Such a release is one to flee from,
+/// so it is not gone back to until somebody names it.
+pub(super) fn was_left(verified: &[&Deployment], release: &Deployment) -> bool {
+    let Some(newest) = verified.iter().position(|one| same_content(&one.images, &release.images)) else { return false };
+    let Some(next) = newest.checked_sub(1).map(|at| verified[at]) else { return false };
+    let at = |one: &Deployment| landed_at(verified, one).unwrap_or(usize::MAX);
+    next.order.kind == OrderKind::Rollback && at(next) > at(release)
 }
 
 /// An undo that held left the last verified release serving, so going back means the one before it.
@@ -120,6 +140,15 @@ fn refuse_past_barrier(service: &ServiceName, verified: &[Deployment], target: &
     Err(Refusal::Barrier { release, service: service.clone() })
 }
 
+/// What was left for a person may have migrated data: the release before it is not landed again by a mere repair.
+pub(super) fn refuse_repair_past_barrier(live: &Deployment, left: &Deployment) -> Result<(), Refusal> {
+    if left.id <= live.id || !left.barrier || same_content(&left.images, &live.images) {
+        return Ok(());
+    }
+    let release = left.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
+    Err(Refusal::Barrier { release, service: live.order.service.clone() })
+}
+
 /// Whether two releases are the same content, whatever their tags.
 pub(super) fn same_content(a: &[ImageRef], b: &[ImageRef]) -> bool {
     a.len() == b.len() && a.iter().all(|image| b.iter().any(|other| other.repository == image.repository && other.digest == image.digest))
@@ -130,7 +159,9 @@ mod tests {
     use super::Releases;
     use super::way_back;
     use crate::api::NewRollback;
+    use crate::model::DeploymentId;
     use crate::model::Guard;
+    use crate::model::OrderKind;
     use crate::model::Outcome;
     use crate::model::RollbackTo;
     use crate::model::State;
@@ -179,6 +210,43 @@ mod tests {
         assert_eq!(previous(releases(&[])), Err(Some(Guard::NoTarget)));
         // The same content again is no release before it.
         assert_eq!(previous(releases(&[3, 3, 1])), Ok("v1".into()));
+    }
+
+    /// The verified deployments of these numbers, newest first; one below zero is a rollback to that release.
+    fn history(numbers: &[i8]) -> Releases {
+        let mut history = Releases::default();
+        for (at, number) in numbers.iter().enumerate() {
+            let mut one = landed(number.unsigned_abs());
+            // Ids follow the order.
+            one.id = DeploymentId::from_parts((numbers.len() - at) as u64, 7);
+            if *number < 0 {
+                one.order.kind = OrderKind::Rollback;
+            }
+            if at == 0 {
+                history.last_change = Some(Ok(one.clone()));
+            }
+            history.verified.push(Ok(one));
+        }
+        history
+    }
+
+    #[test]
+    fn a_second_rollback_goes_further_back() {
+        for (numbers, to) in [
+            (&[-2, 3, 2, 1][..], "v1"),
+            (&[-1, -2, 3, 2, 1, 4], "v4"),
+            // It was fled, and ordered by its name since: by a deployment, or by a rollback that goes forward.
+            (&[3, -2, 3, 2, 1], "v2"),
+            (&[-3, -2, 3, 2, 1], "v2"),
+            // What was fled lies between.
+            (&[4, -2, 3, 2, 1], "v2"),
+            (&[-2, 4, -2, 3, 2, 1], "v1"),
+            // A tag that had never run here.
+            (&[-9, 3, 2, 1], "v2"),
+        ] {
+            assert_eq!(previous(history(numbers)), Ok(to.into()), "{numbers:?}");
+        }
+        assert_eq!(previous(history(&[-1, -2, 3, 2, 1])), Err(Some(Guard::NoTarget)));
     }
 
     #[test]

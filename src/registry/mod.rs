@@ -323,6 +323,6 @@ mod tests {
         };
         assert!(says(against(endless_token).await).contains("larger than 64 KiB"));
         let elsewhere = |_: &str| b"HTTP/1.1 401 x\r\nwww-authenticate: Bearer realm=\"ftp://x/\"\r\ncontent-length: 0\r\n\r\n".to_vec();
-        assert!(says(against(elsewhere).await).contains("no https address where a token is to be had"));
+        assert!(says(against(elsewhere).await).contains("does not name an https address that issues tokens"));
     }
 }

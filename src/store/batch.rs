@@ -131,16 +131,16 @@ async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, S
 
 async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i64) -> Result<(), sqlx::Error> {
     let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
-                 run_url, run_number, reason, force, dry_run, caller, last_position, created_ms, images)";
+                 run_url, run_number, reason, cause, force, dry_run, caller, last_position, created_ms, images)";
     for part in many::parts(new) {
-        let mut insert = many::insert(table, 21, part.len(), "");
+        let mut insert = many::insert(table, 22, part.len(), "");
         for one in part {
             let Asked { order, images, .. } = batch[one.at];
             let outcome = one.superseded_by.clone().map(|by| Outcome::Superseded { by });
             insert = insert
                 .bind(one.id.to_string())
                 .bind(order.service.to_string())
-                .bind(order.kind.as_str())
+                .bind(rows::kind_text(order.kind))
                 .bind(if outcome.is_some() { "done" } else { "waiting" })
                 .bind(outcome.is_none().then_some(WaitsFor::Turn.as_str()))
                 .bind(outcome.as_ref().map(|outcome| serde_json::to_string(outcome).unwrap_or_default()))
@@ -153,6 +153,7 @@ async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i
                 .bind(order.run_url.clone())
                 .bind(order.run_number)
                 .bind(order.reason.clone())
+                .bind(order.cause.as_ref().map(ToString::to_string))
                 .bind(i64::from(order.force))
                 .bind(i64::from(order.dry_run))
                 .bind(order.caller.to_string())

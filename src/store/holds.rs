@@ -180,8 +180,12 @@ pub(super) async fn follow(tx: &mut Tx, service: &str, id: &str, outcome: &Outco
             }
         }
         Outcome::Live { .. } => {
-            let end = sqlx::query("DELETE FROM holds WHERE service = $1 AND kind = 'needs_operator'").bind(service);
-            tx.execute(end).await?;
+            // A repair brings back what was live before: what was left for a person is still left.
+            let end = sqlx::query(
+                "DELETE FROM holds WHERE service = $1 AND kind = 'needs_operator'
+                   AND NOT EXISTS (SELECT 1 FROM deployments WHERE id = $2 AND cause LIKE 'repair %')",
+            );
+            tx.execute(end.bind(service).bind(id)).await?;
         }
         _ => {}
     }

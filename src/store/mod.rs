@@ -225,6 +225,7 @@ fn migrations() -> Migrator {
         (3, "door", include_str!("migrations/3_door.sql")),
         (4, "runs", include_str!("migrations/4_runs.sql")),
         (5, "outbox", include_str!("migrations/5_outbox.sql")),
+        (6, "status", include_str!("migrations/6_status.sql")),
         (7, "load", include_str!("migrations/7_load.sql")),
         (9, "away", include_str!("migrations/9_away.sql")),
     ];

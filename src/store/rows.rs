@@ -7,12 +7,14 @@ use sqlx::any::AnyRow;
 
 use crate::model::Caller;
 use crate::model::CancelledBy;
+use crate::model::Cause;
 use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
+use crate::model::Part;
 use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Step;
@@ -43,6 +45,8 @@ pub struct Deployment {
     pub ran_before: Option<String>,
     /// The resolved compose configuration at its pin, without its secrets.
     pub resolved: Option<String>,
+    /// What its stack consisted of when it was verified; empty: that is not known.
+    pub parts: Vec<Part>,
     /// What the smoke check of the running release saw before anything changed.
     pub baseline: Option<Report>,
     /// What the last smoke check saw.
@@ -210,10 +214,10 @@ macro_rules! select_deployments {
     (@ $long:literal, $which:literal) => {
         concat!(
             "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
-             d.run_url, d.run_number, d.reason, d.force, d.dry_run, d.caller, d.images AS ordered_images, d.cancel_by, d.created_ms, \
+             d.run_url, d.run_number, d.reason, d.cause, d.force, d.dry_run, d.caller, d.images AS ordered_images, d.cancel_by, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
-            "r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
+            "r.parts, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
              FROM deployments AS d LEFT JOIN runs AS r ON r.deployment = d.id AND r.run = 1 ",
             $which
         )
@@ -234,11 +238,19 @@ fn images(row: &AnyRow) -> Result<Vec<ImageRef>, StoreError> {
     references.iter().map(|text| ImageRef::parse(text).map_err(|error| wrong(&error))).collect()
 }
 
+/// The kind of an order as it is stored: a repair is a rollback whose cause says more, which the version before can carry out.
+pub(super) fn kind_text(kind: OrderKind) -> &'static str {
+    if kind == OrderKind::Repair { OrderKind::Rollback.as_str() } else { kind.as_str() }
+}
+
 fn order(row: &AnyRow) -> Result<Order, StoreError> {
     let table = "deployments";
     let text = |column: &str| row.try_get::<Option<String>, _>(column);
+    let cause = parsed_if_any(row, table, "cause", Cause::parse)?;
+    let kind = parsed(row, table, "kind", OrderKind::parse)?;
     Ok(Order {
-        kind: parsed(row, table, "kind", OrderKind::parse)?,
+        // See `kind_text`.
+        kind: if matches!(cause, Some(Cause::Repair(_))) { OrderKind::Repair } else { kind },
         service: parsed(row, table, "service", ServiceName::parse)?,
         tag: parsed_if_any(row, table, "tag", Tag::parse)?,
         digest: parsed_if_any(row, table, "digest", Digest::parse)?,
@@ -247,6 +259,7 @@ fn order(row: &AnyRow) -> Result<Order, StoreError> {
         run_url: text("run_url")?,
         run_number: row.try_get("run_number")?,
         reason: text("reason")?,
+        cause,
         force: flag(row, table, "force")?,
         dry_run: flag(row, table, "dry_run")?,
         caller: parsed(row, table, "caller", Caller::parse)?,
@@ -269,6 +282,7 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         pin_before: text("pin_before")?,
         ran_before: text("ran_before")?,
         resolved: text("resolved")?,
+        parts: parsed_if_any(row, "runs", "parts", json)?.unwrap_or_default(),
         baseline: parsed_if_any(row, "runs", "baseline", json)?,
         report: parsed_if_any(row, "runs", "report", json)?,
         away: parsed_if_any(row, "runs", "away", json)?,

@@ -14,6 +14,7 @@ use crate::model::ImageRef;
 use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::Outcome;
+use crate::model::Part;
 use crate::model::ServiceName;
 use crate::model::Step;
 use crate::store::Deployment;
@@ -56,6 +57,8 @@ pub struct Facts {
     pub ran_before: Option<String>,
     /// The resolved compose configuration, without its secrets.
     pub resolved: Option<String>,
+    /// What the stack consists of.
+    pub parts: Option<Vec<Part>>,
     /// The smoke report of the running release.
     pub baseline: Option<Report>,
     /// The smoke report of the new one.
@@ -292,7 +295,7 @@ impl Store {
             "UPDATE runs SET step = $4, images = COALESCE($5, images), barrier = COALESCE($6, barrier),
                pin_before = COALESCE($7, pin_before), ran_before = COALESCE($8, ran_before), resolved = COALESCE($9, resolved),
                baseline = COALESCE($10, baseline), report = COALESCE($11, report), undo_why = COALESCE($12, undo_why),
-               verified = COALESCE($13, verified), away = COALESCE($14, away)
+               verified = COALESCE($13, verified), away = COALESCE($14, away), parts = COALESCE($15, parts)
              WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running'",
         );
         let advance = advance
@@ -309,7 +312,8 @@ impl Store {
             .bind(text(facts.report.as_ref()))
             .bind(facts.undo_why.clone())
             .bind(facts.verified.map(i64::from))
-            .bind(text(facts.away.as_ref()));
+            .bind(text(facts.away.as_ref()))
+            .bind(text(facts.parts.as_ref()));
         if self.gate.write(advance).await? == 1 { Ok(()) } else { Err(StoreError::Fenced) }
     }
 

@@ -40,6 +40,7 @@ on_both!(
     a_read_token_is_its_callers_alone,
     a_retry_needs_what_the_order_needed,
     a_cancel_needs_what_the_order_needed,
+    the_operator_sees_why_calls_were_refused,
 );
 
 /// Two datasets called as the services are, so that every route has something to be about. Nothing is at their remote.
@@ -141,6 +142,39 @@ async fn without_proof_there_is_one_answer_and_no_record(database: Database) {
     assert_eq!(rig.rows().await, before);
     println!("{calls} calls without proof over {} routes", protected().count());
     drop(gate);
+    rig.finish().await;
+}
+
+/// A caller learns nothing of why it was refused, and the operator learns all of it: which check, whose key, from where.
+async fn the_operator_sees_why_calls_were_refused(database: Database) {
+    let mut plan = Plan::new(database);
+    plan.keys.push(Key::signing("operator", &["rollback:*"]));
+    plan.keys.push(Key::signing("reader", &["read"]));
+    let rig = plan.start().await;
+    let key = |id: &str| rig.plan.keys.iter().find(|key| key.id == id).unwrap();
+    let order = || Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": "1" }));
+    let stranger = Key::signing("stranger", &["read"]);
+    for (call, status) in [
+        (order(), 401),
+        (order().by(key("reader")).off(-400), 401),
+        (order().by(&stranger), 401),
+        (order().by(key("reader")).signed_as("{}"), 401),
+        (order().by(&Key::bearer("nobody", &["read"])), 401),
+        (order().by(key("reader")), 403),
+    ] {
+        assert_eq!(call.send(&rig).await.status, status);
+    }
+    let refused = || Call::get("/api/v1/refused");
+    assert_refused(&refused().by(key("reader")).send(&rig).await, 403, "forbidden");
+    let shown = refused().by(key("operator")).send(&rig).await.json();
+    let calls = shown["calls"].as_array().unwrap();
+    let of = |check: &str| calls.iter().find(|call| call["check"] == check).unwrap_or_else(|| panic!("{check}: {shown:#}"));
+    assert_eq!(of("clock")["key"], "reader", "{shown:#}");
+    assert!(of("clock")["why"].as_str().unwrap().contains("s behind the clock"), "{shown:#}");
+    assert_eq!((&of("scope")["key"], &of("scope")["count"]), (&json!("reader"), &json!(2)), "{shown:#}");
+    assert_eq!((&of("signature")["key"], &of("signature")["count"]), (&Value::Null, &json!(2)), "{shown:#}");
+    assert!(of("no_proof")["address"] == "127.0.0.1" && of("token")["count"] == 1, "{shown:#}");
+    assert_eq!(shown["counts"], json!({ "clock": 1, "no_proof": 1, "scope": 2, "signature": 2, "token": 1 }), "{shown:#}");
     rig.finish().await;
 }
 

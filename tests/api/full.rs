@@ -364,6 +364,7 @@ fn order(service: &str, tag: &str, reason: &str) -> Order {
         run_url: None,
         run_number: None,
         reason: Some(reason.to_owned()),
+        cause: None,
         force: true,
         dry_run: false,
         caller: Caller::Tagalong,

@@ -95,7 +95,10 @@ async fn a_newer_order_supersedes_the_waiting_one(database: Database) {
     assert_eq!((&old["state"], &old["outcome"], &old["by"]), (&json!("done"), &json!("superseded"), &json!(id_of(&newer))));
     let service = Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json();
     assert_eq!((&service["running"]["id"], &service["waiting"]["id"]), (&json!(running), &json!(id_of(&newer))));
-    assert!(service["blocked"].as_str().unwrap().contains(&format!("{running} has been at resolve since 20")), "{service}");
+    let standing = &service["standing"];
+    assert!(standing["why"].as_str().unwrap().contains(&format!("{running} has been at resolve since 20")), "{service}");
+    // What a deployment does is nothing that stands in the way.
+    assert_eq!((&standing["word"], &service["blocked"]), (&json!("deploying"), &Value::Null), "{service}");
     drop(gate);
     for id in [&running, &id_of(&newer)] {
         assert_eq!(rig.ended(id).await["outcome"], "failed");

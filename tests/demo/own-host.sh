@@ -4,7 +4,7 @@
 #
 #   tests/demo/own-host.sh [first | recipes]     the README's part alone, or (default) the recipes after it
 #
-# TAGALONG_BIN names a binary for the package that is built already. What is done on the machine stands in on-machine.sh.
+# TAGALONG_DEB names a package that is made already, TAGALONG_BIN a binary to make it of. What is done on the machine stands in on-machine.sh.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -79,7 +79,7 @@ recipes() {
 
 "$root/tests/rig/install.sh" docker proxy workflow
 "$root/tests/rig/debian.sh" machine
-package=$("$root/tests/rig/dist.sh" deb)
+package=${TAGALONG_DEB:-$("$root/tests/rig/dist.sh" deb)}
 machine "$one"
 on "$one" existing_traefik
 on "$one" readme

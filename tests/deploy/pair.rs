@@ -290,7 +290,7 @@ async fn rows_that_somebody_holds_hold_up_nothing_else() {
         }
     }
     println!("14 orders accepted in {:?} while a session holds the running deployment", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     sqlx::query("ROLLBACK").execute(&mut session).await.expect("an answer");
     world.disarm("up@v2");
     assert_eq!(second.outcome(&id).await["outcome"], "live", "{}\n{}", world.server().log(), second.log());

@@ -30,11 +30,11 @@ use crate::support::until;
 /// The client of a daemon.
 #[derive(Clone)]
 pub(crate) struct Docker {
-    host: Option<String>,
+    pub(crate) host: Option<String>,
 }
 
 impl Docker {
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command.args(args).stdin(Stdio::null());
         if let Some(host) = &self.host {
@@ -205,32 +205,32 @@ impl Site {
         Self { dir, docker: docker.clone(), project, repository, page, proxy: Some(proxy), server }
     }
 
-    fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().expect("the server runs")
     }
 
-    async fn kill_and_start(&mut self) {
+    pub(crate) async fn kill_and_start(&mut self) {
         self.server.take().expect("the server runs").kill();
         self.page.open();
         self.server = Some(Server::start(self.dir.path()).await);
     }
 
-    async fn order(&self, tag: &str) -> String {
+    pub(crate) async fn order(&self, tag: &str) -> String {
         self.server().order("/api/v1/deployments", json!({"service": self.project, "tag": tag})).await
     }
 
-    async fn deploy(&self, tag: &str) -> Value {
+    pub(crate) async fn deploy(&self, tag: &str) -> Value {
         let id = self.order(tag).await;
         self.ended(&id).await
     }
 
-    async fn roll_back(&self) -> Value {
+    pub(crate) async fn roll_back(&self) -> Value {
         let id = self.server().order("/api/v1/rollbacks", json!({"service": self.project})).await;
         self.ended(&id).await
     }
 
     /// A deployment when it has ended, with its journal for a failing test.
-    async fn ended(&self, id: &str) -> Value {
+    pub(crate) async fn ended(&self, id: &str) -> Value {
         let mut ended = self.server().outcome(id).await;
         ended["journal"] = self.server().journal(id).await.lines().map(str::to_owned).collect();
         ended
@@ -289,7 +289,7 @@ impl Site {
         assert_eq!(before, self.containers());
     }
 
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         let stack = self.dir.path().join("stack");
         until("nothing holds the stack's lock", || landing::holders(&stack).is_empty()).await;
         let (_, all) = self.server().get("/api/v1/deployments?limit=100").await;
@@ -305,7 +305,7 @@ impl Drop for Site {
     }
 }
 
-fn is_outcome(ended: &Value, name: &str) {
+pub(crate) fn is_outcome(ended: &Value, name: &str) {
     assert_eq!(ended["outcome"], name, "{ended:#}");
 }
 
@@ -468,7 +468,7 @@ impl Daemon {
         self.process.try_wait().is_ok_and(|ended| ended.is_some())
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if self.process.try_wait().is_ok_and(|ended| ended.is_none()) {
             host("kill", &["-TERM", &self.process.id().to_string()]);
             let _ = self.process.wait();

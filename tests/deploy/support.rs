@@ -145,6 +145,12 @@ impl Server {
         (answer.status().as_u16(), serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON"))
     }
 
+    /// Status and body of a GET whose answer is no JSON.
+    pub(crate) async fn get_text(&self, path: &str) -> (u16, String) {
+        let answer = self.http.get(format!("http://tagalong{path}")).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("a body"))
+    }
+
     /// Status and body of a POST.
     pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let call = self.http.post(format!("http://tagalong{path}")).header("content-type", "application/json");

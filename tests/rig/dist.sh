@@ -103,7 +103,7 @@ deb() {
     mkdir -p "$dist"
     package=$dist/tagalong_${version}_$(dpkg --print-architecture).deb
     dpkg-deb --root-owner-group --build "$tree" "$package" >/dev/null
-    lintian --allow-root --fail-on error,warning "$package" ||
+    lintian --allow-root --fail-on error,warning "$package" >&2 ||
         die "lintian complains of $package"
     printf '%s\n' "$package"
 }

@@ -31,6 +31,8 @@ pub struct Holder {
     pub pid: i32,
     /// Its command line, shortened.
     pub command: String,
+    /// Whether this process took the lock and handed it down.
+    pub is_ours: bool,
 }
 
 /// The lock was not had.
@@ -231,9 +233,8 @@ pub fn holders(dir: &Path) -> Vec<Holder> {
 pub fn holders_of(path: &Path) -> Vec<Holder> {
     holding(path)
         .into_iter()
-        .map(|(pid, _)| pid)
-        .filter(|pid| *pid != my_pid())
-        .map(|pid| Holder { pid, command: command_of(pid) })
+        .filter(|(pid, _)| *pid != my_pid())
+        .map(|(pid, taker)| Holder { pid, command: command_of(pid), is_ours: taker == my_pid() })
         .collect()
 }
 

@@ -13,11 +13,9 @@ use crate::engine::compose::fields::items;
 use crate::engine::compose::fields::json;
 use crate::engine::compose::fields::members;
 use crate::engine::compose::fields::text;
-use crate::engine::compose::project::same_repository;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
-use crate::model::ImageRef;
 
 /// An image on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,28 +55,6 @@ impl Compose {
                 return done;
             }
         }
-    }
-
-    /// Which of `wanted` are not on this host any more, from one listing.
-    ///
-    /// # Errors
-    /// When Docker does not answer.
-    pub async fn gone<'a>(&self, wanted: &[&'a ImageRef], cancel: &Cancel) -> Result<Vec<&'a ImageRef>, EngineError> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let format = "{{.Repository}} {{.Digest}} {{.ID}}";
-        let command = self.docker_command(["images", "--digests", "--no-trunc", "--format", format], QUESTION);
-        let listed = self.ask(&command, "listing the images on this host", cancel).await?;
-        let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split(' ').collect()).collect();
-        let is_here = |image: &ImageRef| {
-            rows.iter().any(|row| match row.as_slice() {
-                [_, _, id] if image.loaded => *id == image.digest.as_str(),
-                [repository, digest, _] => *digest == image.digest.as_str() && same_repository(repository, image.repository.as_str()),
-                _ => false,
-            })
-        };
-        Ok(wanted.iter().copied().filter(|image| !is_here(image)).collect())
     }
 
     /// Whether all of `names` are on this host, by one question.

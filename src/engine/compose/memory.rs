@@ -57,6 +57,8 @@ pub(super) struct Memory {
     /// When the last look at all projects was begun: those that it did not find have nothing.
     all: Option<Instant>,
     heard: Option<Instant>,
+    /// The last listing of the host's images, and when it was begun. No event tells of them.
+    images: Option<(Arc<str>, Instant)>,
     /// When a look found something of which no event had told.
     suspected: Option<Instant>,
 }
@@ -183,6 +185,19 @@ impl Memory {
         let at_most = if is_heard { at_most } else { at_most.min(UNHEARD) };
         let age = now.duration_since(looked);
         (age <= at_most).then_some((containers, age))
+    }
+
+    /// What docker has listed as the host's images.
+    pub(super) fn keep_images(&mut self, images: &Arc<str>, looked: Instant) {
+        if self.is_attended {
+            self.images = Some((Arc::clone(images), looked));
+        }
+    }
+
+    /// The host's images, where they were listed for a neighbour just now.
+    pub(super) fn recall_images(&self, now: Instant) -> Option<Arc<str>> {
+        let (images, looked) = self.images.as_ref()?;
+        (now.duration_since(*looked) <= UNHEARD).then(|| Arc::clone(images))
     }
 
     /// Whether something has happened to `project` since.

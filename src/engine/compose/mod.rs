@@ -14,6 +14,7 @@ mod files;
 mod ground;
 mod hook;
 mod image;
+mod images;
 mod inputs;
 mod kept;
 mod known;
@@ -35,12 +36,14 @@ mod stack;
 mod up;
 mod version;
 mod waiting;
+mod wake;
 
 pub use containers::Observed;
 pub use daemon::Daemon;
 pub use hook::HookPlace;
 
 pub use image::LocalImage;
+pub use images::Images;
 pub use kept::Forgotten;
 pub use known::Version;
 pub use mode::PinMode;

@@ -13,6 +13,7 @@ use crate::engine::compose::fields::text;
 use crate::engine::compose::inputs::Inputs;
 use crate::engine::compose::mode::PinMode;
 use crate::model::ImageRef;
+use crate::model::Part;
 
 /// One pinned image and who uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +122,18 @@ impl Resolved {
             }
             touched.extend(more);
         }
+    }
+
+    /// What a bare `docker compose up` starts, for the record.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let part = |service: &Service| Part {
+            name: service.name.clone(),
+            is_pinned: service.pinned.is_some(),
+            is_one_shot: service.one_shot,
+            replicas: service.replicas,
+        };
+        self.services.iter().filter(|service| service.active).map(part).collect()
     }
 
     /// The whole resolved configuration as JSON, with `refs` as the pinned images and a keyed fingerprint in place of every

@@ -59,6 +59,13 @@ pub(super) fn objection(config: &Value, pin: &PinnedImage, marker: &str) -> Opti
     (exact == 0).then(|| format!("no service has the image {}:${{{variable}}}", pin.image))
 }
 
+/// Whether anything of `config` follows the variable that `marker` stands for.
+pub(super) fn is_used(config: &Value, marker: &str) -> bool {
+    let mut found = false;
+    leaves(config, "", &mut |path, leaf| found |= leaf.contains(marker) || path.contains(marker));
+    found
+}
+
 fn shape(path: &str, leaf: &str, marker: &str, variable: &str) -> String {
     let is_secret = path.contains(".environment.") || path.contains(".args.") || path.ends_with(".content");
     if is_secret { path.to_owned() } else { format!("{path} is {}", leaf.replace(marker, &format!("${{{variable}}}"))) }
@@ -148,12 +155,15 @@ mod tests {
         let cases = [
             (json!({"web": {"image": image}}), ""),
             (json!({"web": {"image": format!("docker.io/acme/web:{mark}")}}), ""),
-            (json!({"web": {"image": image, "labels": {"v": mark}}}), "reaches more than the image: services.web.labels.v is ${T}"),
-            (json!({"web": {"image": image, "environment": {"V": mark}}}), "reaches more than the image: services.web.environment.V"),
+            (json!({"web": {"image": image, "labels": {"v": mark}}}), "changes more than the image: services.web.labels.v is ${T}"),
+            (json!({"web": {"image": image, "environment": {"V": mark}}}), "changes more than the image: services.web.environment.V"),
             (json!({"web": {"image": format!("acme/web:x-{mark}")}}), "services.web.image is acme/web:x-${T}"),
             (json!({"web": {"image": format!("{mark}-alpine")}}), "services.web.image is ${T}-alpine"),
             (json!({"web": {"image": image}, "api": {"image": format!("acme/api:{mark}")}}), "services.api.image is acme/api:${T}"),
-            (json!({"web": {"image": image}, "old": {"image": "acme/web:1"}}), "services.old.image is acme/web:1, without the variable T"),
+            (
+                json!({"web": {"image": image}, "old": {"image": "acme/web:1"}}),
+                "services.old.image is acme/web:1, which does not use the variable T",
+            ),
             (json!({"web": {"image": "acme/other:1"}}), "no service has the image acme/web:${T}"),
             (json!({"web": {"image": format!("acme/web@sha256:00:{mark}")}}), "services.web.image"),
             (json!({"web": {"image": image, "x-note": mark}}), "services.web.x-note is ${T}"),

@@ -61,7 +61,7 @@ impl Compose {
         if self.are_known(&others.iter().map(|(_, image)| *image).collect(), cancel).await? {
             return Ok(Vec::new());
         }
-        let plan = Plan::new(resolved, &self.containers(cancel).await?);
+        let plan = Plan::new(resolved, &self.containers(cancel).await?, self.mends);
         let wanted: Vec<(&str, &str)> = others.into_iter().filter(|(service, _)| plan.starts(service)).collect();
         let images: BTreeSet<&str> = wanted.iter().map(|(_, image)| *image).collect();
         let there = self.known(&images, cancel).await?;
@@ -115,7 +115,7 @@ mod tests {
         let said = "sha256:00: Pulling from acme/web\n0123456789ab: Pulling fs layer\nabcdef012345: Already exists\n0123456789ab: Download complete\n\
                     0123456789ab: Pull complete\n0123456789ab: Pull complete\nDigest: sha256:00";
         let lines: Vec<String> = said.lines().filter_map(|line| layers.progress(line)).collect();
-        assert_eq!(lines, ["sha256:00: Pulling from acme/web", "1 of 2 layers are here", "2 of 2 layers are here", "Digest: sha256:00"]);
+        assert_eq!(lines, ["sha256:00: Pulling from acme/web", "1 of 2 layers are done", "2 of 2 layers are done", "Digest: sha256:00"]);
     }
 
     #[test]

@@ -209,12 +209,12 @@ mod tests {
         let path = dir.path().join(".env");
         replace(&path, b"T=old\n", 0o600).unwrap();
         let error = replace(&path, &vec![b'x'; 100 << 10], 0o600).unwrap_err().to_string();
-        assert!(error.contains(".env failed") && error.contains("make room"), "{error}");
+        assert!(error.contains(".env failed") && error.contains("free some space"), "{error}");
         assert_eq!((read(&path).unwrap(), names(dir.path())), (Some(b"T=old\n".to_vec()), vec![".env".to_owned()]));
 
         run("mount", &["-o", "remount,ro", dir.path().to_str().unwrap()]).unwrap();
         let error = replace(&path, b"T=new\n", 0o600).unwrap_err().to_string();
-        assert!(error.contains("for writing; nothing was changed"), "{error}");
+        assert!(error.contains("read-write; nothing was changed"), "{error}");
         assert_eq!(read(&path).unwrap(), Some(b"T=old\n".to_vec()));
     }
 

@@ -20,6 +20,7 @@ use crate::engine::compose::project::repository;
 use crate::engine::compose::project::same_repository;
 use crate::engine::compose::project::services;
 use crate::engine::compose::proof::difference;
+use crate::engine::compose::proof::is_used;
 use crate::engine::compose::proof::marker;
 use crate::engine::compose::proof::objection;
 use crate::engine::compose::proof::without_markers;
@@ -69,7 +70,25 @@ impl Compose {
             return Ok(Err(known));
         }
         let runs = self.runs(ground, true, cancel).await?;
+        self.refuse_unused_variable(&runs.ours)?;
         Ok(self.seen_objection(&runs).map_or(Ok(runs), Err))
+    }
+
+    /// A variable that the compose files do not use is a slip of the pen: whoever names one means to pin by it.
+    fn refuse_unused_variable(&self, config: &Value) -> Result<(), EngineError> {
+        for (index, pin) in self.stack.pins.iter().enumerate() {
+            let Some(variable) = pin.variable.as_ref().filter(|_| !is_used(config, &marker(2, index))) else { continue };
+            let mut services = members(config, &["services"]).map(|(name, service)| (name, text(service, &["image"])));
+            // An image that nobody uses is said elsewhere.
+            let Some((name, image)) = services.find(|(_, image)| same_repository(repository(image), pin.image.as_str())) else { continue };
+            return Err(EngineError::Stack(format!(
+                "the compose files in {} do not use the variable {variable}: the image of {name} is {image}. Write the image as {}:${{{variable}}}, \
+                 name the variable that the compose files use, or leave `variable` out, and an override file pins the image",
+                self.stack.dir.display(),
+                pin.image
+            )));
+        }
+        Ok(())
     }
 
     /// What compose's own answers say against mode `env`.
@@ -84,7 +103,7 @@ impl Compose {
         if self.holds_dotenv(&runs.ours) {
             return Some("the file .env is mounted into a service, as a volume, config or secret".to_owned());
         }
-        runs.hand.as_ref().ok().and_then(|hand| marked(hand, 1).filter(|said| said.contains("reaches more")))
+        runs.hand.as_ref().ok().and_then(|hand| marked(hand, 1).filter(|said| said.contains("changes more")))
     }
 
     /// Whether the file `.env` itself is mounted somewhere: replacing it would leave the old one in the container.

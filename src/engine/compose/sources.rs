@@ -257,7 +257,7 @@ mod tests {
         ] {
             let sub = "include: ['https://example.com/x.git']\nservices: {x: {extends: {file: 'https://example.com/x.git', service: y}}}";
             let said = read(&[("compose.yaml", yaml), ("a.yaml", "services: {}"), ("sub/b.yaml", sub)]).unwrap_err();
-            assert!(said.contains("which tagalong does not do"), "{yaml}: {said}");
+            assert!(said.contains("which tagalong does not allow"), "{yaml}: {said}");
         }
     }
 
@@ -279,7 +279,7 @@ mod tests {
         let laughs = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
                       d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n\
                       g: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
-        assert!(read(&[("compose.yaml", laughs)]).unwrap_err().contains("not YAML"));
+        assert!(read(&[("compose.yaml", laughs)]).unwrap_err().contains("not valid YAML"));
         assert!(read(&[("compose.yaml", "include: [compose.yaml]\nservices: {}")]).is_ok());
         assert!(read(&[("compose.yaml", "include: [gone.yaml]\nservices: {}")]).unwrap_err().contains("gone.yaml, which does not exist"));
     }

@@ -32,19 +32,27 @@ pub struct Compose {
     pub(super) right: Right,
     /// Waits for a daemon that is away; none: its absence is a fault at once.
     pub(super) patience: Option<Arc<Patience>>,
+    /// Whether what runs badly is restarted and what does not run is started, also where no pin is concerned.
+    pub(super) mends: bool,
 }
 
 impl Compose {
     /// The engine of `stack` on `daemon`.
     #[must_use]
     pub fn new(daemon: &Daemon, stack: ComposeStack) -> Self {
-        Self { daemon: daemon.clone(), stack, lock: None, right: Right::Looks, patience: None }
+        Self { daemon: daemon.clone(), stack, lock: None, right: Right::Looks, patience: None, mends: false }
     }
 
     /// The same engine, whose programs hold `lock`.
     #[must_use]
     pub fn locked(self, lock: Arc<File>) -> Self {
         Self { lock: Some(lock), ..self }
+    }
+
+    /// The same engine, which restarts what runs badly and starts what does not run.
+    #[must_use]
+    pub fn mending(&self) -> Self {
+        Self { mends: true, ..self.clone() }
     }
 
     /// The same engine, which acts for whoever has `right`.

@@ -7,8 +7,10 @@ use std::time::Instant;
 use process::Cancel;
 use process::Stream;
 
+use crate::clock;
 use crate::engine::compose::project::Condition;
 use crate::engine::compose::project::Resolved;
+use crate::engine::compose::project::Service;
 use crate::engine::compose::stack::Compose;
 use crate::engine::container::Container;
 use crate::engine::container::ContainerState;
@@ -30,8 +32,11 @@ impl Compose {
     ) -> Result<(), EngineError> {
         let files = self.files_with_ours(resolved).await?;
         let there = self.mend(&resolved.touched(), cancel, &mut each).await?;
+        if self.mends {
+            self.wake(resolved, &there, cancel, &mut each).await?;
+        }
         let until = Instant::now() + deadline;
-        for args in Plan::new(resolved, &there).calls() {
+        for args in Plan::new(resolved, &there, self.mends).calls() {
             let command = self.compose_command(&files, &args, until.saturating_duration_since(Instant::now()));
             self.carry_out_once(&command, "docker compose up", cancel, &mut each).await.map_err(|error| error.of_limit(deadline))?;
         }
@@ -44,26 +49,34 @@ impl Compose {
 pub(super) enum Plan {
     /// Nothing that is pinned has a container yet: the whole active stack, leaving what is there as it is.
     Whole,
-    /// `first` are dependencies that do not run, `then` is what the pin touches.
-    Part { first: BTreeSet<String>, then: Vec<String> },
+    /// `first` are dependencies that do not run (where things are mended: whatever does not), `then` is what the pin touches, which
+    /// is made anew where it is not good.
+    Part { first: BTreeSet<String>, then: Vec<String>, anew: bool },
 }
 
 impl Plan {
-    pub(super) fn new(resolved: &Resolved, there: &[Container]) -> Self {
+    pub(super) fn new(resolved: &Resolved, there: &[Container], mends: bool) -> Self {
         let touched = resolved.touched();
         let is_touched = |container: &Container| !container.is_one_off && touched.contains(&container.service.as_str());
         if !there.iter().any(is_touched) {
             return Self::Whole;
         }
-        let first = missing_dependencies(resolved, &touched, there);
-        Self::Part { first, then: touched.into_iter().map(str::to_owned).collect() }
+        let mut first = missing_dependencies(resolved, &touched, there);
+        if mends {
+            let others = resolved.services.iter().filter(|service| service.active && !touched.contains(&service.name.as_str()));
+            first.extend(others.filter(|service| !is_up(resolved, service, there)).map(|service| service.name.clone()));
+        }
+        let now_ms = clock::now_ms();
+        let is_bad = |one: &Container| is_touched(one) && !has_done_its_work(resolved, one) && one.ailment(now_ms).is_some();
+        let anew = mends && there.iter().any(is_bad);
+        Self::Part { first, then: touched.into_iter().map(str::to_owned).collect(), anew }
     }
 
     /// Whether `service`, which uses no pin, is started.
     pub(super) fn starts(&self, service: &str) -> bool {
         match self {
             Self::Whole => true,
-            Self::Part { first, then } => first.contains(service) || then.iter().any(|name| name == service),
+            Self::Part { first, then, .. } => first.contains(service) || then.iter().any(|name| name == service),
         }
     }
 
@@ -71,12 +84,13 @@ impl Plan {
     fn calls(&self) -> Vec<Vec<&str>> {
         match self {
             Self::Whole => vec![call("--no-recreate", &[])],
-            Self::Part { first, then } => {
+            Self::Part { first, then, anew } => {
                 let first: Vec<&str> = first.iter().map(String::as_str).collect();
                 let then: Vec<&str> = then.iter().map(String::as_str).collect();
                 let before = (!first.is_empty()).then(|| call("--no-recreate", &first));
                 // Between themselves compose keeps the order that they ask for.
-                before.into_iter().chain([call("--no-deps --no-build", &then)]).collect()
+                let options = if *anew { "--no-deps --no-build --force-recreate" } else { "--no-deps --no-build" };
+                before.into_iter().chain([call(options, &then)]).collect()
             }
         }
     }
@@ -84,6 +98,19 @@ impl Plan {
 
 fn call<'a>(options: &'static str, services: &[&'a str]) -> Vec<&'a str> {
     "up -d --pull never".split(' ').chain(options.split(' ')).chain(services.iter().copied()).collect()
+}
+
+/// Whether a service has a container that does not have to be started.
+fn is_up(resolved: &Resolved, service: &Service, there: &[Container]) -> bool {
+    let is_stopped = |one: &Container| matches!(one.state, ContainerState::Created | ContainerState::Exited | ContainerState::Dead);
+    let is_good = |one: &Container| !is_stopped(one) || has_done_its_work(resolved, one);
+    there.iter().any(|one| one.service == service.name && !one.is_one_off && is_good(one))
+}
+
+/// Whether it is the container of a service that is meant to end, and has ended well.
+fn has_done_its_work(resolved: &Resolved, one: &Container) -> bool {
+    let is_one_shot = resolved.service(&one.service).is_some_and(|service| service.one_shot);
+    is_one_shot && one.state == ContainerState::Exited && one.exit_code == 0
 }
 
 /// The dependencies of `touched`, also theirs, that do not run and have not done what they are there for.
@@ -160,7 +187,7 @@ mod tests {
     }
 
     fn calls(there: &[Container]) -> Vec<String> {
-        Plan::new(&stack(), there).calls().iter().map(|call| call.join(" ")).collect()
+        Plan::new(&stack(), there, false).calls().iter().map(|call| call.join(" ")).collect()
     }
 
     #[test]
@@ -180,12 +207,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mended_is_started_or_made_anew() {
+        let calls =
+            |there: &[Container]| -> Vec<String> { Plan::new(&stack(), there, true).calls().iter().map(|call| call.join(" ")).collect() };
+        let all = ["db", "disk", "other", "side", "migrate"].map(|name| container(name, "running", 0));
+        let with = |others: &[Container]| -> Vec<Container> {
+            let is_other = |one: &&Container| !others.iter().any(|other| other.service == one.service);
+            all.iter().filter(is_other).chain(others).cloned().collect()
+        };
+        let then = "up -d --pull never --no-deps --no-build";
+        let seeded = container("seed", "exited", 0);
+        let web = container("web", "running", 0);
+        assert_eq!(calls(&with(&[seeded.clone(), web.clone()])), [format!("{then} migrate side web")]);
+        for state in ["exited", "paused", "restarting"] {
+            let bad = container("web", state, 1);
+            assert_eq!(calls(&with(&[seeded.clone(), bad])), [format!("{then} --force-recreate migrate side web")], "{state}");
+        }
+        let migrated = container("migrate", "exited", 0);
+        assert_eq!(calls(&with(&[seeded, web.clone(), migrated])), [format!("{then} migrate side web")]);
+        let stopped = calls(&with(&[container("seed", "exited", 3), web, container("other", "exited", 0)]));
+        assert_eq!(stopped, ["up -d --pull never --no-recreate other seed".to_owned(), format!("{then} migrate side web")]);
+    }
+
+    #[test]
     fn dependencies_that_do_not_run_come_first() {
         let there =
             [container("web", "running", 0), container("db", "exited", 0), container("disk", "created", 0), container("seed", "exited", 3)];
         let first = "up -d --pull never --no-recreate db disk seed";
         assert_eq!(calls(&there), [first, "up -d --pull never --no-deps --no-build migrate side web"]);
-        let plan = Plan::new(&stack(), &there);
+        let plan = Plan::new(&stack(), &there, false);
         let started: BTreeSet<&str> = ["db", "seed", "other", "mail", "side"].into_iter().filter(|service| plan.starts(service)).collect();
         assert_eq!(started, ["db", "seed", "side"].into());
     }

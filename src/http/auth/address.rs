@@ -64,6 +64,11 @@ impl Origin {
         self.is_private
     }
 
+    /// The caller's own address; none over the unix socket.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.client
+    }
+
     /// The key under which failed attempts are counted: the address, or for IPv6 its /64, which is what one subscriber has.
     pub(super) fn limit_key(&self) -> String {
         self.client.map_or_else(|| "socket".to_owned(), subscriber)

@@ -15,6 +15,8 @@ use crate::http::Shared;
 use crate::http::auth::address::Origin;
 use crate::http::connection::Connection;
 use crate::http::error::ApiError;
+use crate::http::refused::Check;
+use crate::model::KeyId;
 
 /// How long a body may take.
 const BODY_DEADLINE: Duration = Duration::from_secs(8);
@@ -70,6 +72,14 @@ impl<'r> Attempt<'r> {
             return Err(ApiError::busy("Too many connections are open; try again."));
         }
         Ok(())
+    }
+
+    /// It was refused, for the operator to see. `closer` finds out more, which very many calls are not worth.
+    pub(super) fn refused<'k>(&self, check: Check, closer: impl FnOnce() -> (Check, Option<&'k KeyId>)) {
+        if self.shared.refused.count(check) {
+            let (check, key) = closer();
+            self.shared.refused.note(check, key, self.origin.address());
+        }
     }
 
     /// Authentication failed, which is counted.

@@ -50,7 +50,7 @@ impl Needs {
     pub(in crate::http) fn to_order(kind: OrderKind, service: &ServiceName, force: bool, git_ref: Option<&str>) -> Self {
         let verb = match kind {
             OrderKind::Deploy => Verb::Deploy,
-            OrderKind::Rollback | OrderKind::Adopt => Verb::Rollback,
+            OrderKind::Rollback | OrderKind::Adopt | OrderKind::Repair => Verb::Rollback,
         };
         let mut needs = Self::to_act(verb, Target::Service(service.clone()), git_ref.map(str::to_owned));
         if force && verb != Verb::Rollback {

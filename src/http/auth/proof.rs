@@ -1,5 +1,7 @@
 //! Authentication: checked first, once, from the headers of a call and the bytes of its body. The body is not parsed before it succeeds.
 
+use std::borrow::Cow;
+
 use actix_web::dev::Payload;
 use sha2::Digest as _;
 
@@ -11,6 +13,7 @@ use crate::http::auth::scheme::Shown;
 use crate::http::auth::token;
 use crate::http::auth::who::Who;
 use crate::http::error::ApiError;
+use crate::http::refused::Check;
 use crate::model::webhook_call;
 use crate::store::Delivery;
 
@@ -45,21 +48,25 @@ impl Proof {
         let is_local = attempt.origin.uid().is_some();
         let is_hopeless = || attempt.is_spent() && !shown.is_signed();
         if is_hopeless() {
-            return Err(ApiError::too_many());
+            return Err(too_many(attempt));
         }
         if !is_local && shown.is_nothing() {
-            return Err(refused(attempt));
+            return Err(refused(attempt, &shown, &[]));
         }
         let is_spent = attempt.is_spent();
-        let body = attempt.body(payload, is_spent).await.map_err(|error| if is_spent { ApiError::too_many() } else { error })?;
+        let body = attempt.body(payload, is_spent).await.map_err(|error| {
+            attempt.refused(Check::Body, || (Check::Body, None));
+            if is_spent { ApiError::too_many() } else { error }
+        })?;
         // Bodies take time to arrive, so other calls of this address may have failed meanwhile.
         if is_hopeless() {
-            return Err(ApiError::too_many());
+            return Err(too_many(attempt));
         }
         attempt.keep_place()?;
-        let Some((scheme, who)) = named(attempt, &shown, &body.bytes) else { return Err(refused(attempt)) };
+        let Some((scheme, who)) = named(attempt, &shown, &body.bytes) else { return Err(refused(attempt, &shown, &body.bytes)) };
         let is_private = attempt.origin.is_private();
         if scheme.is_bearer() && !is_private {
+            attempt.refused(Check::InTheClear, || (Check::InTheClear, who.key()));
             return Err(ApiError::forbidden(IN_THE_CLEAR));
         }
         if scheme == Scheme::Signed && attempt.is_bodiless() && !body.bytes.is_empty() {
@@ -74,12 +81,31 @@ impl Proof {
 }
 
 /// Authentication failed. If the address has used up its attempts, it is told so, and nothing more is counted.
-fn refused(attempt: &Attempt<'_>) -> ApiError {
+fn refused(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> ApiError {
     if attempt.is_spent() {
-        return ApiError::too_many();
+        return too_many(attempt);
     }
+    let now_ms = clock::now_ms();
+    attempt.refused(shown.fails(now_ms), || match shown.fails(now_ms) {
+        check @ (Check::NoProof | Check::Malformed | Check::ReadToken) => (check, None),
+        _ => shown.fails_closer(&attempt.config.keys, signed(attempt, shown, body).as_ref(), now_ms),
+    });
     attempt.fail();
     ApiError::unauthorized()
+}
+
+fn too_many(attempt: &Attempt<'_>) -> ApiError {
+    attempt.refused(Check::TooMany, || (Check::TooMany, None));
+    ApiError::too_many()
+}
+
+/// What a signature covers. What has no body is signed as the call that it is: a signature that was overheard reads that again, and
+/// nothing else.
+fn signed<'b>(attempt: &Attempt<'_>, shown: &Shown, body: &'b [u8]) -> Cow<'b, [u8]> {
+    if attempt.is_bodiless() && shown.is_signed() {
+        return webhook_call(attempt.request.method().as_str(), attempt.path()).into_bytes().into();
+    }
+    body.into()
 }
 
 /// The caller and the scheme; none when authentication fails.
@@ -92,10 +118,7 @@ fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, W
         return Some((Scheme::ReadToken, Who::Follower(id)));
     }
     let scheme = shown.scheme()?;
-    // What has no body is signed as the call that it is: a signature that was overheard reads that again, and nothing else.
-    let call = webhook_call(attempt.request.method().as_str(), attempt.path());
-    let signed = if is_bodiless && scheme == Scheme::Signed { call.as_bytes() } else { body };
-    let key = shown.key(&attempt.config.keys, signed, clock::now_ms())?;
+    let key = shown.key(&attempt.config.keys, &signed(attempt, shown, body), clock::now_ms())?;
     Some((scheme, Who::Key(Box::new(key.clone()))))
 }
 

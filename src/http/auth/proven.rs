@@ -19,6 +19,7 @@ use crate::http::auth::token;
 use crate::http::auth::who::READ_TOKEN;
 use crate::http::auth::who::Who;
 use crate::http::error::ApiError;
+use crate::http::refused::Check;
 use crate::model::Caller;
 use crate::model::Scope;
 use crate::model::Verb;
@@ -137,6 +138,11 @@ pub(in crate::http) struct Line {
 }
 
 impl Line {
+    /// Whether nobody on the way can read the answer.
+    pub(in crate::http) fn is_private(self) -> bool {
+        self.is_private
+    }
+
     /// A token that reads what was accepted, where only the caller gets it: over a way that nobody can read. The repeat of a
     /// signed call gets none, for the first may have come unencrypted, and anybody who overheard it may be who repeats it; who can
     /// sign needs none.
@@ -161,7 +167,7 @@ impl<A: Ask> Proven<A> {
         let ask = A::read(&call, A::Body::of(&call)?).await?;
         let caller = match (&proof.who, ask.ordered_by()) {
             (Who::Follower(_), Some(ordered_by)) => ordered_by.clone(),
-            (who, _) => who.allowed(&ask.needs())?,
+            (who, _) => who.allowed(&ask.needs()).inspect_err(|_| attempt.refused(Check::Scope, || (Check::Scope, who.key())))?,
         };
         let line = Line { is_private: proof.is_private, scheme: proof.scheme };
         Ok(Self { ask, caller, delivery: proof.delivery, line })

@@ -12,6 +12,7 @@ use crate::http::auth::attempt::Attempt;
 use crate::http::auth::scheme;
 use crate::http::auth::scheme::Shown;
 use crate::http::error::ApiError;
+use crate::http::refused::Check;
 use crate::model::DatasetName;
 
 /// A secret that can be guessed is treated as missing, even if a rotation left it so.
@@ -107,6 +108,7 @@ fn secrets(config: &Config) -> Vec<(&DatasetName, Secret)> {
 }
 
 fn refused(attempt: &Attempt<'_>) -> Unproven {
+    attempt.refused(Check::ReloadSecret, || (Check::ReloadSecret, None));
     attempt.fail();
     Unproven::Unauthorized
 }

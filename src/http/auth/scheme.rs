@@ -11,6 +11,8 @@ use text::Secret;
 use crate::config::Key;
 use crate::config::KeyProof;
 use crate::http::auth::token;
+use crate::http::refused::Check;
+use crate::model::KeyId;
 use crate::model::webhook_mac;
 
 pub use crate::model::webhook_signature as sign;
@@ -113,37 +115,71 @@ impl Shown {
         }
     }
 
+    /// Which check it does not pass, as far as that shows without looking at keys.
+    pub(super) fn fails(&self, now_ms: i64) -> Check {
+        match self {
+            Self::Nothing => Check::NoProof,
+            Self::Malformed => Check::Malformed,
+            Self::Bearer(token) if token.starts_with(token::PREFIX) => Check::ReadToken,
+            Self::Bearer(_) => Check::Token,
+            Self::Signed { timestamp_s, .. } => match timestamp_s.saturating_sub(now_ms.div_euclid(1000)) {
+                off_s if off_s.abs() > WINDOW_S => Check::Clock(off_s),
+                _ => Check::Signature,
+            },
+        }
+    }
+
+    /// Which check it does not pass, and whose secret it is all the same: a key that is not valid now, or one that signed at
+    /// another time.
+    pub(super) fn fails_closer<'k>(&self, keys: &'k [Key], body: &[u8], now_ms: i64) -> (Check, Option<&'k KeyId>) {
+        let check = self.fails(now_ms);
+        let holder = match self {
+            Self::Nothing | Self::Malformed => None,
+            Self::Bearer(token) => bearer_of(token, keys.iter()),
+            Self::Signed { id, timestamp_s, signatures } => signer_of(id, *timestamp_s, signatures, body, keys.iter()),
+        };
+        match (check, holder) {
+            (check @ Check::Clock(_), holder) => (check, holder.map(|key| &key.id)),
+            (_, Some(key)) => (Check::KeyTime, Some(&key.id)),
+            (check, None) => (check, None),
+        }
+    }
+
     /// The key that matches. All keys are compared, whatever the first results are, so that timing reveals nothing.
     #[must_use]
     pub fn key<'k>(&self, keys: &'k [Key], body: &[u8], now_ms: i64) -> Option<&'k Key> {
         let counting = keys.iter().filter(|key| key.counts_at(now_ms));
         match self {
             Self::Nothing | Self::Malformed => None,
-            Self::Bearer(token) => {
-                let given: [u8; 32] = Sha256::digest(token).into();
-                let matches = |key: &Key| matches!(&key.proof, KeyProof::Bearer(digest) if bool::from(digest.ct_eq(&given)));
-                counting.fold(None, |found, key| if matches(key) { found.or(Some(key)) } else { found })
-            }
+            Self::Bearer(token) => bearer_of(token, counting),
             Self::Signed { id, timestamp_s, signatures } => {
                 let now_s = now_ms.div_euclid(1000);
                 if timestamp_s.checked_sub(now_s).is_none_or(|off| off.abs() > WINDOW_S) {
                     return None;
                 }
-                let given: Vec<Vec<u8>> = signatures
-                    .split(' ')
-                    .filter_map(|one| one.strip_prefix("v1,"))
-                    .take(16)
-                    .filter_map(|one| STANDARD.decode(one).ok())
-                    .collect();
-                let matches = |key: &Key| {
-                    let KeyProof::Webhook(secret) = &key.proof else { return false };
-                    let right = webhook_mac(secret, id, *timestamp_s, body);
-                    given.iter().fold(false, |any, one| any | bool::from(one.as_slice().ct_eq(&right)))
-                };
-                counting.fold(None, |found, key| if matches(key) { found.or(Some(key)) } else { found })
+                signer_of(id, *timestamp_s, signatures, body, counting)
             }
         }
     }
+}
+
+/// The key that has the bearer token.
+fn bearer_of<'k>(token: &str, keys: impl Iterator<Item = &'k Key>) -> Option<&'k Key> {
+    let given: [u8; 32] = Sha256::digest(token).into();
+    let matches = |key: &Key| matches!(&key.proof, KeyProof::Bearer(digest) if bool::from(digest.ct_eq(&given)));
+    keys.fold(None, |found, key| if matches(key) { found.or(Some(key)) } else { found })
+}
+
+/// The key that made one of the signatures.
+fn signer_of<'k>(id: &str, timestamp_s: i64, signatures: &str, body: &[u8], keys: impl Iterator<Item = &'k Key>) -> Option<&'k Key> {
+    let given: Vec<Vec<u8>> =
+        signatures.split(' ').filter_map(|one| one.strip_prefix("v1,")).take(16).filter_map(|one| STANDARD.decode(one).ok()).collect();
+    let matches = |key: &Key| {
+        let KeyProof::Webhook(secret) = &key.proof else { return false };
+        let right = webhook_mac(secret, id, timestamp_s, body);
+        given.iter().fold(false, |any, one| any | bool::from(one.as_slice().ct_eq(&right)))
+    };
+    keys.fold(None, |found, key| if matches(key) { found.or(Some(key)) } else { found })
 }
 
 /// Whether a bearer token is `right`; neither timing nor length reveals how much of it matches.

@@ -6,6 +6,7 @@ use crate::http::auth::need::Needs;
 use crate::http::error::ApiError;
 use crate::model::Caller;
 use crate::model::DeploymentId;
+use crate::model::KeyId;
 use crate::model::Scope;
 
 pub(super) const READ_TOKEN: &str = "A read token can be used only for the deployment that it was issued for.";
@@ -28,6 +29,14 @@ impl Who {
             Self::Host(uid) => Some(Caller::Local(*uid)),
             Self::Key(key) => Some(Caller::Key(key.id.clone())),
             Self::Follower(_) => None,
+        }
+    }
+
+    /// The key of the configuration, where it is one.
+    pub(super) fn key(&self) -> Option<&KeyId> {
+        match self {
+            Self::Key(key) => Some(&key.id),
+            Self::Host(_) | Self::Follower(_) => None,
         }
     }
 

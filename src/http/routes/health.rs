@@ -1,5 +1,6 @@
 //! Whether the server is well, its metrics and its contract.
 
+use std::sync::Arc;
 use std::sync::LazyLock;
 
 use actix_web::HttpRequest;
@@ -8,6 +9,7 @@ use actix_web::web;
 use actix_web::web::Bytes;
 
 use crate::api;
+use crate::config::Service;
 use crate::http::Shared;
 use crate::http::auth::Ask;
 use crate::http::auth::Call;
@@ -61,7 +63,36 @@ pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> An
     shared.reloader.measure().await?;
     let metrics = &shared.metrics;
     metrics.set_now(waiting, running, shared.hub.is_unwritable());
+    let services: Vec<Arc<Service>> = shared.config.now().services.values().cloned().collect();
+    for service in services {
+        let standing = shared.deployer.standing(&service).await?;
+        metrics.set_standing(&service.name, standing.word.as_str(), api::Word::ALL.map(api::Word::as_str));
+    }
     Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(metrics.text()))
+}
+
+/// What is the operator's alone.
+pub(super) struct Operator;
+
+impl Ask for Operator {
+    const VERB: Verb = Verb::Rollback;
+    type Body = NoBody;
+
+    async fn read(_: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        Ok(Self)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_act(Verb::Rollback, Target::Services, None)
+    }
+}
+
+/// Which calls were refused and why: over ways only that nobody else can read.
+pub(super) async fn refused(proven: Proven<Operator>, shared: web::Data<Shared>) -> Answer {
+    if !proven.line.is_private() {
+        return Err(ApiError::forbidden("What was refused is told over the unix socket, https or loopback only."));
+    }
+    Ok(HttpResponse::Ok().json(shared.refused.list()))
 }
 
 /// Made once: anybody who asks has shown nothing, and to make it is work.

@@ -54,7 +54,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 21]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 23]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -66,12 +66,14 @@ pub static ROUTES: LazyLock<[Route; 21]> = LazyLock::new(|| [
     route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
     route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
     route(Method::POST, "/api/v1/services/{name}/adopt", "Adopt the running release", (202, Some("Accepted")), proven(services::adopt)),
+    route(Method::POST, "/api/v1/services/{name}/repair", "Deploy the last verified release again", (202, Some("Accepted")), proven(services::repair)),
     route(Method::POST, "/api/v1/services/{name}/resume", "End the hold of a rollback", (200, Some("Done")), proven(services::resume)),
     route(Method::POST, "/api/v1/reloads", "Reload a dataset", (200, Some("Reloaded")), proven(reloads::create)).body("NewReload"),
     route(Method::POST, "/api/_internal/reload-data", "Reload a dataset, by the path that data repositories have long \
     used", (200, None), auth::by_reload_secret(reloads::reload_data)),
     route(Method::GET, "/api/v1/datasets", "Show every dataset", (200, Some("Datasets")), proven(reloads::list)),
     route(Method::GET, "/api/v1/datasets/{name}", "Show a dataset", (200, Some("Dataset")), proven(reloads::show)),
+    route(Method::GET, "/api/v1/refused", "Show which calls were refused and why, to the operator", (200, Some("RefusedCalls")), proven(health::refused)),
     route(Method::GET, "/metrics", "Metrics in the OpenMetrics text format", (200, None), proven(health::metrics)),
     route(Method::GET, "/healthz", "Whether the process is alive", (200, None), open(health::healthz)),
     route(Method::HEAD, "/healthz", "Whether the process is alive", (200, None), open(health::healthz)),

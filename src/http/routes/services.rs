@@ -97,6 +97,12 @@ pub(super) async fn adopt(proven: Proven<Operate>, shared: web::Data<Shared>) ->
     Ok(accepted_answer(accepted, line, &shared))
 }
 
+pub(super) async fn repair(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
+    let Proven { ask: Operate(service), caller, delivery, line } = proven;
+    let accepted = shared.deployer.order_repair(&service.name, caller, delivery).await?;
+    Ok(accepted_answer(accepted, line, &shared))
+}
+
 pub(super) async fn resume(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
     let service = &proven.ask.0;
     let message = match shared.deployer.resume(&service.name, &proven.caller, proven.delivery.as_ref()).await? {

@@ -1,0 +1,49 @@
+//! Bringing containers back that are there and do not do their work: one that is paused, and one beside the release whose health
+//! check fails or that ends again and again. What runs the release itself is made anew by `up`. Only a repair does it.
+
+use std::time::Duration;
+
+use process::Cancel;
+use process::Stream;
+
+use crate::clock;
+use crate::engine::compose::project::Resolved;
+use crate::engine::compose::stack::Compose;
+use crate::engine::container::Ailment;
+use crate::engine::container::Container;
+use crate::engine::error::EngineError;
+
+/// How long a container may take to end before it is started again.
+const RESTART: Duration = Duration::from_mins(2);
+
+impl Compose {
+    /// Afterwards every container of the stack's active services that was paused goes on, and every one beside the release that
+    /// was unhealthy or crashed again and again has been restarted, with the volumes that it has.
+    ///
+    /// # Errors
+    /// When Docker does not do it; those before are done.
+    pub(super) async fn wake(
+        &self,
+        resolved: &Resolved,
+        there: &[Container],
+        cancel: &Cancel,
+        each: &mut impl FnMut(Stream, String),
+    ) -> Result<(), EngineError> {
+        let touched = resolved.touched();
+        let is_active = |one: &&Container| !one.is_one_off && resolved.service(&one.service).is_some_and(|service| service.active);
+        for container in there.iter().filter(is_active) {
+            let (verb, why) = match container.ailment(clock::now_ms()) {
+                Some(Ailment::Paused) => ("unpause", "was paused"),
+                Some(Ailment::CrashLoop) => ("restart", "is in a crash loop"),
+                Some(Ailment::Unhealthy) => ("restart", "is unhealthy"),
+                Some(Ailment::Stopped) | None => continue,
+            };
+            if verb == "restart" && touched.contains(&container.service.as_str()) {
+                continue;
+            }
+            each(Stream::Out, format!("docker {verb} {}: it {why}", container.name));
+            self.ask(&self.docker_command([verb, &container.id], RESTART), &format!("docker {verb}"), cancel).await?;
+        }
+        Ok(())
+    }
+}
