@@ -14,7 +14,6 @@ use crate::dataset::DatasetError;
 use crate::dataset::Ready;
 use crate::dataset::call::Call;
 use crate::dataset::call::failed;
-use crate::dataset::damage::FSCK;
 use crate::dataset::damage::LOOKS;
 use crate::dataset::git::Repo;
 use crate::dataset::git::version_of;
@@ -22,6 +21,7 @@ use crate::dataset::place::Found;
 use crate::dataset::place::Place;
 use crate::dataset::remote;
 use crate::dataset::remote::Fetched;
+use crate::dataset::remote::is_damage;
 use crate::dataset::rescue;
 use crate::model::Commit;
 
@@ -90,12 +90,7 @@ impl Ground {
             repo = self.opened(cancel).await?;
         }
         match self.mend_until_sure(&repo, depth, ready, cancel).await {
-            Err(error @ DatasetError::Git { .. }) => {
-                let DatasetError::Git { what, why } = &error else { return Err(error) };
-                // An fsck that fails has made sure of it.
-                if what != "fsck" && !repo.is_damaged(cancel).await? {
-                    return Err(error);
-                }
+            Err(DatasetError::Git { what, why }) if is_damage(&why) => {
                 self.renew(&repo, &format!("git {what}: {why}"), ready, cancel).await?;
                 repo = self.opened(cancel).await?;
                 self.mend(&repo, Depth::Pass, ready, cancel).await?;
@@ -112,13 +107,13 @@ impl Ground {
         Ok(repo)
     }
 
-    /// Mends until it works or has failed of the same twice: what git meets while an app writes may be gone a moment later. An
-    /// fsck has been asked more than once already.
+    /// Mends until it works or has failed of the same damage twice: what git says while an app writes may be untrue a moment
+    /// later. An fsck has been asked more than once already.
     async fn mend_until_sure(&self, repo: &Repo, depth: Depth, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         let mut before: Option<String> = None;
         for _ in 1..LOOKS {
             match self.mend(repo, depth, ready, cancel).await {
-                Err(DatasetError::Git { what, why }) if what != "fsck" && before.as_ref() != Some(&why) => {
+                Err(DatasetError::Git { what, why }) if is_damage(&why) && what != "fsck" && before.as_ref() != Some(&why) => {
                     before = Some(why);
                 }
                 other => return other,
@@ -296,10 +291,9 @@ impl Repo {
         if self.work.is_none() || !index.exists() {
             return Ok(());
         }
-        let ask = || self.git(["ls-files", "-z", "--error-unmatch", "--", ":(top,literal).tagalong-no-such-file"]);
-        let cannot = |ended: &Ended| matches!(ended, Ended::Exit(128));
-        // It is the index's fault when git can tell without it.
-        if cannot(&ask().run(cancel).await.0) && !cannot(&ask().index(&self.own_dir()?.join("no-index")).run(cancel).await.0) {
+        let (ended, _, err) =
+            self.git(["ls-files", "-z", "--error-unmatch", "--", ":(top,literal).tagalong-no-such-file"]).run(cancel).await;
+        if matches!(ended, Ended::Exit(128)) && (err.contains("index") || err.contains("bad signature")) {
             let files = self.files()?;
             let moved =
                 files.made(Path::new("tagalong")).and_then(|_| files.rename(Path::new("index"), Path::new("tagalong/index.damaged")));
@@ -321,7 +315,7 @@ impl Repo {
         let file = self.own_dir()?.join("boot");
         let seen = std::fs::read_to_string(&file).unwrap_or_default();
         let same_boot = !boot.is_empty() && seen == boot;
-        let mut args = FSCK.to_vec();
+        let mut args = vec!["fsck", "--no-dangling", "--no-progress", "--no-reflogs"];
         if same_boot && self.objects_bytes() > ALWAYS_WHOLE_BYTES {
             args.push("--connectivity-only");
         }

@@ -158,10 +158,7 @@ impl Dataset {
     pub async fn reconcile(&self, cancel: &Cancel) -> Result<Reconciled, DatasetError> {
         let mut work = self.enter(Depth::Pass, cancel).await?;
         let mut done = match work.repo.pass(cancel).await {
-            Err(error @ DatasetError::Git { .. }) => {
-                if !work.repo.is_damaged(cancel).await? {
-                    return Err(error);
-                }
+            Err(DatasetError::Git { why, .. }) if remote::is_damage(&why) => {
                 drop(work);
                 // An app may be at work: what it has not committed stays.
                 work = self.enter(Depth::Inspect, cancel).await?;

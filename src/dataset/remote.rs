@@ -85,8 +85,6 @@ impl Repo {
                 Ask::There | Ask::Unreachable(_) if is_refusal_of_access(&err) => {
                     Ok(Fetched::Unreachable(with_credential(&self.settings, &error_lines(&err))))
                 }
-                // The remote answers: it may be our own repository that cannot take in what comes.
-                Ask::There if self.is_damaged(cancel).await? => Err(failed("fetch", &Ended::Exit(128), &err)),
                 Ask::There | Ask::Unreachable(_) => Ok(Fetched::Unreachable(error_lines(&err))),
             },
             (ended, _, err) => Ok(Fetched::Unreachable(format!("git fetch {ended}. {}", error_lines(&err)).trim_end().to_owned())),
@@ -243,6 +241,45 @@ fn is_local_fault(err: &str) -> bool {
     ["No space left on device", "Disk quota exceeded", "Read-only file system", "could not create work tree", "insufficient permission"]
         .iter()
         .any(|word| text.contains(word))
+        || is_damage(&text)
+}
+
+/// Whether git speaks of a damaged repository.
+pub(super) fn is_damage(err: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "is corrupt",
+        "corrupted",
+        "is empty",
+        "bad object",
+        "bad tree",
+        "bad signature",
+        "missing blob",
+        "missing tree",
+        "missing commit",
+        "missing necessary objects",
+        "unable to read tree",
+        "unable to read sha1",
+        "Could not read ",
+        "unable to unpack",
+        "unable to parse",
+        "could not parse",
+        "cannot be read",
+        "inflate:",
+        "index file smaller",
+        "index file corrupt",
+        "bad index",
+        "invalid sha1 pointer",
+        "does not point to a valid object",
+        "not a git repository",
+        "packfile",
+        "broken ref",
+        "unable to resolve reference",
+        "bad ref",
+        "unable to find",
+        "not our ref",
+        "hash mismatch",
+    ];
+    !err.contains("Could not read from remote") && !err.contains("No space left") && WORDS.iter().any(|word| err.contains(word))
 }
 
 /// What git says of a push whose lease failed.
@@ -303,6 +340,7 @@ mod tests {
     use process::Ended;
 
     use super::Pushed;
+    use super::is_damage;
     use super::pushed;
 
     fn line(summary: &str) -> Pushed {
@@ -327,5 +365,12 @@ mod tests {
         assert!(matches!(none("fatal: unable to access 'http://h/': The requested URL returned error: 503"), Pushed::Transient(_)));
         assert!(matches!(none("fatal: could not read Username for 'http://h': terminal prompts disabled"), Pushed::Refused(_)));
         assert!(matches!(none("git@h: Permission denied (publickey)."), Pushed::Refused(_)));
+    }
+
+    #[test]
+    fn a_remote_that_hangs_up_is_no_damage_here() {
+        assert!(!is_damage("fatal: Could not read from remote repository."));
+        assert!(is_damage("fatal: loose object 0a (stored in .git/objects/0a/b) is corrupt"));
+        assert!(!is_damage("error: unable to write file a: No space left on device"));
     }
 }

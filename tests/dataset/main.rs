@@ -1,6 +1,6 @@
 //! Datasets on real git, the oldest that is supported here and the newest, with real remotes.
 //!
-//! `table.rs` is the table of reconciles, `folder.rs` the folder as it is found, `damaged.rs` what counts as damage, `everything.rs` what lies in the way, `purged.rs`
+//! `table.rs` is the table of reconciles, `folder.rs` the folder as it is found, `everything.rs` what lies in the way, `purged.rs`
 //! history that the remote has taken back, `untracked.rs` files that git does not track, `busy.rs` an app that commits all the
 //! time, `push.rs` the push daemon, `publish.rs` what readers see, `canary.rs` checkouts that name programs and files elsewhere,
 //! `links.rs` links and paths that lead elsewhere, `neighbour.rs` folders that become links while git is at work, `remote.rs` remotes that hang or refuse, `ssh.rs` OpenSSH, `full.rs` full
@@ -11,7 +11,6 @@
 
 mod busy;
 mod canary;
-mod damaged;
 mod everything;
 mod folder;
 mod full;
