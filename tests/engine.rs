@@ -397,7 +397,7 @@ async fn an_edit_is_noticed_wherever_it_is_made() {
         (".env", "WEB_TAG=", "WEB_TAG=x", "acme/web is pinned to x"),
         (".env", "# ours", "COMPOSE_PROFILES=extra", "the service extra was switched on by its profile"),
         ("compose.yaml", "services:", "services: [", "compose"),
-        ("compose.override.yaml", "", "services: {web: {user: \"7\"}}\n", "compose.override.yaml now"),
+        ("compose.override.yaml", "", "services: {web: {user: \"7\"}}\n", "its compose files are now"),
         ("notes.txt", "none", "still none", ""),
         (".env", "# ours", "# ours, and a remark", ""),
         ("more.yaml", "services:\n", "services:\n\n  # a remark\n", ""),
