@@ -124,13 +124,13 @@ def script(name):
 
 
 class Server:
-    """Tagalong over the store, where journals are kept for so many days."""
+    """Tagalong over the store, where everything is kept for so many days (or a year)."""
 
     def __init__(self, work, database, days):
         self.port = free_port()
         stacks = [work / f"s{number}" for number in range(configured)] + [work / "quiet"]
         text = f'version = 1\n[server]\nlisten = ["127.0.0.1:{self.port}"]\nsocket = ""\ndata_dir = "{work}/data"\nmax_waiting = 100000\n'
-        text += f'[retention]\njournal_days = {days}\n{database.config}[docker]\nprogram = "{work}/docker"\n'
+        text += f'[retention]\njournal_days = {days}\ndeliveries_days = {min(days, 365)}\n{database.config}[docker]\nprogram = "{work}/docker"\n'
         text += '[[key]]\nid = "load"\ntoken_file = "load.token"\nscopes = ["deploy:*", "read"]\n'
         for stack in stacks:
             stack.mkdir(exist_ok=True)

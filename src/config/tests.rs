@@ -193,7 +193,7 @@ fn every_problem_of_a_dataset_is_said_at_once() {
         "dataset.b.verify.text: set exactly one of",
         "dataset.b.peer[0].urls: it must begin with https://",
         "dataset.b.peer[0].secret_file: the secret is empty",
-        "dataset.b.committer.name: it must be a string",
+        "dataset.b.committer.name: it must not contain < or >",
         "dataset.c.remote: \"--upload-pack=id\" is not the address",
         "b and c both use the folder",
     ] {

@@ -49,7 +49,7 @@ slowly() {
 # built LOG ARGUMENT…: cargo build with these arguments, in the folder that it stands in. A terminal sees cargo's own progress;
 # elsewhere a line every 15 s says how far it is. Everything cargo says is in LOG.
 built() {
-    local log=$1 all cores began=$SECONDS
+    local log=$1 cores began=$SECONDS
     shift
     cores=$(nproc)
     # Measured on two cores; a build that has been made before takes seconds.
@@ -57,15 +57,18 @@ built() {
     if [[ -t 2 ]]; then
         cargo build "$@" || return 1
     else
-        all=$(cargo tree --locked --edges normal,build --prefix none --format '{p}' 2>/dev/null | sed 's/ (\*)$//' | sort -u | wc -l) || all=0
-        cargo build "$@" 2>&1 | tee "$log" | compiled "$all" || return 1
+        { cargo fetch --locked && printf 'Crates %s\n' "$(crates)" && cargo build "$@"; } 2>&1 | tee "$log" | compiled || return 1
     fi
     say "    built in $((SECONDS - began)) s"
 }
 
-# compiled ALL: reads what cargo says and says now and then how far it is; what cargo complains of is given on as it is.
+# crates: how many there are to compile. Asked before they are fetched, cargo would fetch them and say nothing of it.
+crates() { cargo tree --locked --edges normal,build --prefix none --format '{p}' 2>/dev/null | sed 's/ (\*)$//' | sort -u | wc -l; }
+
+# compiled: reads what cargo says, and how many crates there are, and says now and then how far it is; what cargo complains of is
+# given on as it is.
 compiled() {
-    local line made=0 next=$((SECONDS + 15)) began=$SECONDS status what='fetching crates'
+    local line all=0 made=0 fetched=0 next=$((SECONDS + 15)) began=$SECONDS status what='fetching crates'
     while :; do
         status=0
         IFS= read -r -t 15 line || status=$?
@@ -74,12 +77,18 @@ compiled() {
         if ((status == 0)); then
             case $line in
                 *Compiling\ *) made=$((made + 1)) what="compiling ${line##*Compiling }" what=${what%% (*} ;;
-                *Download* | *Updating* | *Locking* | *Finished* | *Fresh*) ;;
+                *Downloaded\ *) fetched=$((fetched + 1)) what="fetching ${line##*Downloaded }" ;;
+                Crates\ *) all=${line#Crates } ;;
+                *Downloading* | *Updating* | *Locking* | *Finished* | *Fresh*) ;;
                 *) say "$line" ;;
             esac
         fi
         if ((SECONDS >= next)); then
-            say "    $made of about $1 crates, $((SECONDS - began)) s so far; $what"
+            if ((all > 0)); then
+                say "    $made of about $all crates are compiled, $((SECONDS - began)) s so far; $what"
+            else
+                say "    $fetched crates are fetched, $((SECONDS - began)) s so far; $what"
+            fi
             next=$((SECONDS + 15))
         fi
     done

@@ -29,9 +29,8 @@ impl Origin {
     /// the caller behind the proxy.
     pub(super) fn of(request: &HttpRequest, server: &Server) -> Result<Self, ApiError> {
         let via = request.conn_data::<Via>().copied().unwrap_or(Via::Plain);
-        let forwarded = forwarded::any_header(request.headers());
         if matches!(via, Via::Socket { .. }) {
-            return match forwarded {
+            return match forwarded::any_header(request.headers()) {
                 Some(name) => Err(ApiError::forbidden(format!(
                     "A call over the unix socket must not contain the header {name}: let the proxy call an address in `listen`, and list \
                     the proxy in trusted_proxies."
@@ -47,7 +46,8 @@ impl Origin {
             return Ok(Self { via, client: Some(claim.client), is_private: claim.is_https });
         }
         // A proxy that nobody configured may itself have been called unencrypted.
-        let is_private = forwarded.is_none() && (via == Via::Tls || peer.is_loopback() && is_from_here(request));
+        let is_private =
+            (via == Via::Tls || peer.is_loopback() && is_from_here(request)) && forwarded::any_header(request.headers()).is_none();
         Ok(Self { via, client: Some(peer), is_private })
     }
 

@@ -7,8 +7,11 @@
 
 use std::net::IpAddr;
 
+use actix_web::http::header::FORWARDED;
 use actix_web::http::header::HeaderMap;
 use actix_web::http::header::HeaderName;
+use actix_web::http::header::X_FORWARDED_FOR;
+use actix_web::http::header::X_FORWARDED_PROTO;
 use ipnet::IpNet;
 
 use crate::config::ForwardedHeaders;
@@ -73,7 +76,7 @@ pub(super) fn claim(headers: &HeaderMap, kind: ForwardedHeaders, proxy: IpAddr, 
 }
 
 /// The entries of a header's lines in order; a line that is no text is one entry that nobody can read.
-fn entries<'h>(headers: &'h HeaderMap, name: &'static str) -> Vec<&'h str> {
+fn entries<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Vec<&'h str> {
     let lines = headers.get_all(name).map(|value| value.to_str().unwrap_or("?"));
     lines.flat_map(|line| line.split(',')).map(str::trim).collect()
 }
@@ -81,8 +84,8 @@ fn entries<'h>(headers: &'h HeaderMap, name: &'static str) -> Vec<&'h str> {
 /// One `X-Forwarded-Proto` is the word of the proxy in front. Several belong to the hops one by one; where their numbers differ,
 /// nobody can say whose is whose, so none counts.
 fn x_forwarded(headers: &HeaderMap) -> Vec<(Node, bool)> {
-    let hops = entries(headers, "x-forwarded-for");
-    let protos = entries(headers, "x-forwarded-proto");
+    let hops = entries(headers, &X_FORWARDED_FOR);
+    let protos = entries(headers, &X_FORWARDED_PROTO);
     let is_https = |at: usize| match protos.as_slice() {
         [one] => one.eq_ignore_ascii_case("https"),
         several => several.len() == hops.len() && several[at].eq_ignore_ascii_case("https"),
@@ -92,7 +95,7 @@ fn x_forwarded(headers: &HeaderMap) -> Vec<(Node, bool)> {
 
 fn standard(headers: &HeaderMap) -> Vec<(Node, bool)> {
     let unreadable = (Node::Unreadable, false);
-    let lines = headers.get_all("forwarded").map(|value| value.to_str().unwrap_or("?"));
+    let lines = headers.get_all(FORWARDED).map(|value| value.to_str().unwrap_or("?"));
     lines.flat_map(|line| split(line, ',').map_or_else(|| vec![unreadable], |all| all.into_iter().map(element).collect())).collect()
 }
 

@@ -46,7 +46,7 @@ impl Proof {
     pub(super) async fn of(attempt: &Attempt<'_>, payload: Payload) -> Result<Self, ApiError> {
         let shown = Shown::of(attempt.request);
         let is_local = attempt.origin.uid().is_some();
-        let is_hopeless = || attempt.is_spent() && !shown.is_signed();
+        let is_hopeless = || !shown.is_signed() && attempt.is_spent();
         if is_hopeless() {
             return Err(too_many(attempt));
         }

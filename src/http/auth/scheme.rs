@@ -1,6 +1,8 @@
 //! The authentication schemes: bearer tokens and Standard Webhooks. A request uses exactly one, and only this module compares secrets.
 
 use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::HeaderName;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::Digest as _;
@@ -20,6 +22,14 @@ pub use crate::model::webhook_signature as sign;
 /// How far a signature's time may be off, seconds, inclusive
 /// ([Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)).
 const WINDOW_S: i64 = 300;
+
+/// The headers of a proof.
+static HEADERS: [HeaderName; 4] = [
+    AUTHORIZATION,
+    HeaderName::from_static("webhook-id"),
+    HeaderName::from_static("webhook-timestamp"),
+    HeaderName::from_static("webhook-signature"),
+];
 
 /// How a caller authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +78,8 @@ impl Shown {
     /// The authentication data of `request`, not verified yet.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
-        const HEADERS: [&str; 4] = ["authorization", "webhook-id", "webhook-timestamp", "webhook-signature"];
         let mut found: [Option<String>; 4] = [None, None, None, None];
-        for (slot, name) in found.iter_mut().zip(HEADERS) {
+        for (slot, name) in found.iter_mut().zip(&HEADERS) {
             let mut values = request.headers().get_all(name);
             *slot = values.next().map(|value| value.to_str().unwrap_or_default().to_owned());
             if values.next().is_some() {

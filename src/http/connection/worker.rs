@@ -206,11 +206,18 @@ async fn until_cut<T>(
             leave_by.set(Some(if connection.pace.waits_to_write() { now + LAST_WORDS } else { now }));
         }
         let due = connection.pace.cut_at().into_iter().chain(leave_by.get()).min();
-        let due = due.unwrap_or_else(|| alarm.deadline().max(Instant::now() + NOTHING_DUE / 2));
-        if due != alarm.deadline() {
+        // A time that moves on is looked at again when the earlier one has come: with every call it moves, and to set a timer costs.
+        if let Some(due) = due.filter(|due| *due < alarm.deadline()) {
             alarm.as_mut().reset(due);
         }
-        alarm.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        while alarm.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            if due.is_some_and(|due| due <= now) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            alarm.as_mut().reset(due.unwrap_or(now + NOTHING_DUE));
+        }
+        Poll::Pending
     })
     .await
 }
