@@ -138,7 +138,7 @@ async fn a_full_disk_under_the_stack() {
     std::os::unix::fs::symlink(&small, world.path("stack")).expect("a link");
     world.land("v1").await;
     let filler = disk.fill();
-    fails_untouched(&world, &[".env failed", "No space left on device", "make room"]).await;
+    fails_untouched(&world, &[".env failed", "No space left on device", "free some space"]).await;
     std::fs::remove_file(filler).expect("a file");
     world.land("v2").await;
     world.finish().await;

@@ -892,6 +892,8 @@ async fn a_rollback_candidate_that_was_pruned_is_named() {
     let digest = world.digest("v1");
     state["images"].as_array_mut().expect("a list").retain(|image| !image.to_string().contains(&digest));
     std::fs::write(world.path("world/state.json"), state.to_string()).expect("a file");
+    // A listing of images is remembered for a moment.
+    until("the gone image to be named", || cli("status").contains("gone from this host")).await;
     let (_, shown) = world.server().get("/api/v1/services/web").await;
     assert_eq!(shown["rollback_candidates"][0]["gone"], shown["rollback_candidates"][0]["images"], "{shown}");
     assert!(cli("status").contains("its image is gone from this host, so going back pulls it again"), "{}", cli("status"));
@@ -902,8 +904,8 @@ async fn a_rollback_candidate_that_was_pruned_is_named() {
     world.finish().await;
 }
 
-/// Tagalong is killed when the outcome is stored and old images are still being removed: what it leaves behind holds the lock, and
-/// belongs to nothing that a recovery would take up.
+/// Tagalong is killed when the outcome is stored and old images are still being removed: the removal that it leaves behind holds no
+/// lock, and the next deployment goes ahead beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_ended_deployment_left_behind_is_no_obstacle() {
     let mut world = World::new(&Settings { service: "keep = 2".into(), ..Settings::default() }).await;
@@ -916,7 +918,7 @@ async fn what_an_ended_deployment_left_behind_is_no_obstacle() {
     world.reached("rmi").await;
     world.kill();
     world.disarm("rmi");
-    assert!(!tagalong::landing::holders(&world.path("stack")).is_empty(), "something is left");
+    assert!(tagalong::landing::holders(&world.path("stack")).is_empty(), "nothing of an ended deployment holds the stack's lock");
     world.start().await;
     world.land("v4").await;
     world.finish().await;

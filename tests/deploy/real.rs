@@ -319,7 +319,7 @@ async fn landing_and_what_does_not_hold(images: Arc<Images>) {
     is_outcome(&site.deploy(&tag("two")).await, "live");
     site.serves(&tag("two")).await;
     site.bear_a_hand_run();
-    for (bad, why) in [("three", "is unhealthy"), ("four", "restart")] {
+    for (bad, why) in [("three", "is unhealthy"), ("four", "is in a crash loop")] {
         let ended = site.deploy(&tag(bad)).await;
         is_outcome(&ended, "rolled_back");
         assert!(ended["why"].as_str().unwrap().contains(why), "{ended:#}");
