@@ -1,11 +1,15 @@
 //! Where following a dataset stands: one state, which its parts change and which everybody may wait for.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::model::Commit;
 use crate::reload::ran::Ran;
+
+/// The results of so many reloads are kept for callers that have not woken up yet.
+const KEPT: usize = 16;
 
 /// The state, and who watches it.
 #[derive(Debug, Default)]
@@ -17,8 +21,8 @@ struct State {
     begun: u64,
     /// The number of the last one that ended.
     ended: u64,
-    /// What that one came to.
-    ran: Option<Arc<Ran>>,
+    /// What the last ones came to, by their numbers, oldest first: who waits for one may wake up when the next has ended already.
+    ran: VecDeque<(u64, Arc<Ran>)>,
     /// The last reload that somebody waits for.
     wanted: u64,
     /// Whether one of those who wait for the next reload wants peers to hear of what is new.
@@ -87,7 +91,8 @@ impl Watched {
     pub(super) async fn answer_to(&self, awaited: Awaited) -> Option<Arc<Ran>> {
         let mut state = self.0.subscribe();
         // The sender lives as long as this does.
-        state.wait_for(|state| state.ended >= awaited.number).await.ok()?.ran.clone()
+        let state = state.wait_for(|state| state.ended >= awaited.number).await.ok()?;
+        state.ran.iter().find(|(number, _)| *number >= awaited.number).map(|(_, ran)| Arc::clone(ran))
     }
 
     /// Waits until a reload is wanted.
@@ -113,7 +118,13 @@ impl Watched {
 
     /// The reload has ended, and all who wait for it are answered.
     pub(super) fn answer(&self, turn: &Turn, ran: Ran) {
-        self.0.send_modify(|state| (state.ended, state.ran) = (turn.number, Some(Arc::new(ran))));
+        self.0.send_modify(|state| {
+            state.ended = turn.number;
+            state.ran.push_back((turn.number, Arc::new(ran)));
+            if state.ran.len() > KEPT {
+                state.ran.pop_front();
+            }
+        });
     }
 
     /// The commit that the app has loaded last.
@@ -233,6 +244,24 @@ mod tests {
         watched.is_asked().await;
         watched.answer(&watched.begin(), ran(2));
         assert_eq!(watched.answer_to(tells).await.map(|ran| ran.pushed), Some(2));
+    }
+
+    #[tokio::test]
+    async fn who_wakes_up_late_gets_the_answer_to_the_own_question() {
+        let watched = Watched::default();
+        let mut waiting = Vec::new();
+        for pushed in 1..=40 {
+            waiting.push((pushed, watched.ask(watched.arrive(), false)));
+            watched.answer(&watched.begin(), ran(pushed));
+        }
+        let latest = waiting.split_off(24);
+        for (pushed, awaited) in latest {
+            assert_eq!(watched.answer_to(awaited).await.map(|ran| ran.pushed), Some(pushed));
+        }
+        // Much later, a later one is an answer as well.
+        for (_, awaited) in waiting {
+            assert_eq!(watched.answer_to(awaited).await.map(|ran| ran.pushed), Some(25));
+        }
     }
 
     #[tokio::test]

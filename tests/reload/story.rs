@@ -150,7 +150,7 @@ async fn every_way_not_to_load_is_one_sentence() {
         ),
         (verify(&format!("url = {:?}\njson = \"/commit\"", page.url)), vec!["is not JSON; it begins with \"<html>hi</html>\"".into()]),
         (verify(&format!("url = {:?}\nheader = \"x-commit\"", page.url)), vec!["has no header x-commit".into()]),
-        (verify(&format!("url = {:?}\ntext = true", page.url)), vec!["<html>hi</html>, not ".into()]),
+        (verify(&format!("url = {:?}\ntext = true", page.url)), vec!["shows <html>hi</html> instead of ".into()]),
         (verify(&format!("url = {:?}\ntext = true", refuses.url)), vec!["answers 403".into()]),
         (verify(&format!("url = {:?}\ntext = true", hangs.url)), vec!["did not serve the new data within 0.3 s".into()]),
     ] {

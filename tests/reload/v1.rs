@@ -80,8 +80,8 @@ async fn a_reload_answers_what_it_did() {
     let expected = [
         format!("key:robot reload notes fast-forwarded, serves {second}"),
         format!("key:robot reload notes in-sync, serves {second}"),
-        format!("key:robot reload notes fetch-failed, did not hold, serves {second}"),
-        format!("key:robot reload notes remote-branch-missing, did not hold, serves {second}"),
+        format!("key:robot reload notes fetch-failed, failed, serves {second}"),
+        format!("key:robot reload notes remote-branch-missing, failed, serves {second}"),
     ];
     assert_eq!(said, expected);
     server.stop().await;

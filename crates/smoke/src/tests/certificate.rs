@@ -25,7 +25,7 @@ async fn certificates_that_no_waiting_mends() {
     let trusted = Authority::new("Trusted");
     let stranger = Authority::new("Stranger");
     let table = [
-        (trusted.leaf(&["site.test"], |p| p.not_after = rcgen::date_time_ymd(2001, 1, 1)), "certificate_expired", "ended"),
+        (trusted.leaf(&["site.test"], |p| p.not_after = rcgen::date_time_ymd(2001, 1, 1)), "certificate_expired", "expired"),
         (trusted.leaf(&["site.test"], |p| p.not_before = rcgen::date_time_ymd(2900, 1, 1)), "certificate_expired", "not valid yet"),
         (trusted.leaf(&["other.test", "192.0.2.1"], |_| {}), "certificate_name", "is for other.test, 192.0.2.1, not for site.test"),
         (stranger.leaf(&["site.test"], |_| {}), "certificate_untrusted", "issued by Stranger"),
