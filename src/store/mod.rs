@@ -23,9 +23,12 @@ mod sweep;
 mod turns;
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::migrate::Migration;
@@ -150,6 +153,9 @@ pub struct Store {
     is_sqlite: bool,
 }
 
+/// A migration waits for one of another process at most so long.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// The file of the SQLite database within the data folder.
 pub const SQLITE_FILE: &str = "tagalong.db";
 
@@ -167,15 +173,13 @@ impl Store {
         };
         if is_sqlite {
             // SQLite gives the files beside it the mode of the database, and an existing one keeps its own.
-            let made = std::fs::File::options().append(true).create(true).mode(0o600).open(data_dir.join(SQLITE_FILE));
+            let made = File::options().append(true).create(true).mode(0o600).open(data_dir.join(SQLITE_FILE));
             made.map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
         }
         let made = |purpose: Purpose| Gate::new(&url, is_sqlite, purpose).map(Arc::new).map_err(StoreError::Open);
         let gate = made(Purpose::Answers)?;
         let apart = |purpose: Purpose| if is_sqlite { Ok(Arc::clone(&gate)) } else { made(purpose) };
-        let mut connection = gate.for_migrations().await.map_err(StoreError::Open)?;
-        migrations().run(&mut connection).await.map_err(StoreError::Migrate)?;
-        connection.close().await.map_err(StoreError::Open)?;
+        migrate(&gate, is_sqlite.then_some(data_dir)).await?;
         Ok(Self {
             runs_gate: apart(Purpose::Runs)?,
             leases_gate: apart(Purpose::Leases)?,
@@ -209,6 +213,30 @@ impl Store {
         for gate in [&self.gate, &self.runs_gate, &self.leases_gate] {
             gate.close().await;
         }
+    }
+}
+
+/// Brings the tables up to date. Several processes may open one SQLite database at the same moment (a server and the command line);
+/// `folder` is locked meanwhile, since only PostgreSQL makes them wait for each other.
+async fn migrate(gate: &Gate, folder: Option<&Path>) -> Result<(), StoreError> {
+    let lock = match folder {
+        Some(folder) => Some(locked(folder).await.map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?),
+        None => None,
+    };
+    let mut connection = gate.for_migrations().await.map_err(StoreError::Open)?;
+    migrations().run(&mut connection).await.map_err(StoreError::Migrate)?;
+    connection.close().await.map_err(StoreError::Open)?;
+    drop(lock);
+    Ok(())
+}
+
+/// The lock of a folder, once nobody else has it.
+async fn locked(folder: &Path) -> std::io::Result<File> {
+    let file = File::open(folder)?;
+    let taken = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
+    match tokio::time::timeout(PATIENCE, taken).await {
+        Ok(taken) => taken?,
+        Err(_) => Err(std::io::Error::new(ErrorKind::TimedOut, "another process has been migrating this database for a minute")),
     }
 }
 

@@ -27,7 +27,12 @@ use crate::support::Plan;
 use crate::support::folder;
 use crate::support::until;
 
-on_both!(what_an_earlier_version_wrote_is_carried_over, what_a_newer_version_added_is_left_alone, a_service_runs_on_several_hosts);
+on_both!(
+    many_may_open_a_new_database_at_once,
+    what_an_earlier_version_wrote_is_carried_over,
+    what_a_newer_version_added_is_left_alone,
+    a_service_runs_on_several_hosts
+);
 
 /// The tables as the version before runs made them.
 const BEFORE_RUNS: [(&str, &str); 3] = [
@@ -227,6 +232,19 @@ async fn what_an_earlier_version_wrote_is_carried_over(database: Database) {
     let lines = store.lines_after(&id(13), 0, 100).await.unwrap();
     assert!(lines.len() > 3 && lines.iter().zip(1..).all(|(line, n)| (line.run, line.seq, line.position) == (1, n, n)), "{lines:?}");
     rig.finish().await;
+}
+
+/// A server and several commands open a database at the same moment, the first time that this version sees it.
+async fn many_may_open_a_new_database_at_once(database: Database) {
+    let folder = folder();
+    let url = match database {
+        Database::Sqlite => None,
+        Database::Postgres => Some(Secret::new(Cluster::new_database().await)),
+    };
+    let opened = futures_util::future::join_all((0..12).map(|_| Store::open(folder.path(), url.as_ref()))).await;
+    for store in opened {
+        store.unwrap().close().await;
+    }
 }
 
 /// A newer version has been there, and this one is started again: it reads, takes orders and carries them out.
