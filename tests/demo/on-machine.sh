@@ -221,7 +221,7 @@ YAML
     workflow GREEN live workflows/github/deploy.yml service=web tag=1f0c9e2
     workflow GREEN live workflows/github/rollback.yml service=web
     expect "what is served after the rollback" 2a7d410 "$(page www)"
-    workflow RED 'holds web since' workflows/forgejo/deploy.yml service=web tag=1f0c9e2
+    workflow RED 'has held web since' workflows/forgejo/deploy.yml service=web tag=1f0c9e2
     tagalong resume web >/dev/null
     workflow GREEN live workflows/forgejo/deploy.yml service=web tag=1f0c9e2
     say "a pipeline: deploy, rollback and hold through Traefik, by one key"
@@ -263,7 +263,8 @@ runner_in_a_container() {
         docker import - runner >/dev/null
     docker run --rm --tmpfs /tmp --network edge --add-host deploy.example.com:172.30.0.2 --volume "$PWD/workflows:/workflows:ro" \
         --env "TAGALONG_SECRET=$(</etc/tagalong/ci.secret)" --env TAGALONG_URL=https://deploy.example.com --env ORDER=deployments \
-        --env SERVICE=web --env TAG=1f0c9e2 --env COMMIT= --env REF=refs/heads/main --env RUN_URL= --env RUN_NUMBER= --env TIMEOUT_MINUTES=5 \
+        --env SERVICE=web --env TAG=1f0c9e2 --env COMMIT=1f0c9e2 --env REF=refs/heads/main --env "RUN_NUMBER=$(date +%s)" --env TIMEOUT_MINUTES=5 \
+        --env RUN_URL=https://forge.example.com/acme/web/actions/runs/1 --env GITHUB_RUN_ID=1 --env GITHUB_RUN_ATTEMPT=1 --env GITHUB_OUTPUT=/dev/null --env GITHUB_STEP_SUMMARY=/dev/null \
         runner bash /workflows/order.sh >/root/runner.log 2>&1 || die "the runner in a container: $(tail -n 20 /root/runner.log)"
     expect "what is served" 1f0c9e2 "$(page www)"
     say "a runner in a container: it landed a tag through Traefik"
