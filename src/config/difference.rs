@@ -34,7 +34,7 @@ impl Config {
         let needs_restart = used_at_start.filter(|(now, then)| now != then).map(|((key, _), _)| key).collect();
         let mut in_force = Vec::new();
         compare("", &last.written.0, &self.written.0, &mut in_force);
-        in_force.retain(|path| !at_start(self).iter().any(|(key, _)| path.starts_with(key)));
+        in_force.retain(|path| !is_used_at_start(path, self));
         let proof_of = |config: &Self, id: &str| config.keys.iter().find(|key| key.id.as_str() == id).map(|key| key.proof.fingerprints());
         for key in &self.keys {
             let id = key.id.as_str();
@@ -46,21 +46,29 @@ impl Config {
     }
 }
 
+/// Whether `path`, which may have a word behind it, is a key of [`at_start`]. The database's address has a second key.
+fn is_used_at_start(path: &str, config: &Config) -> bool {
+    let key = path.split(' ').next().unwrap_or(path);
+    key.starts_with("store.postgres_url") || at_start(config).iter().any(|(known, _)| *known == key)
+}
+
 /// What is used at the start only, with its value.
-fn at_start(config: &Config) -> [(&'static str, String); 11] {
+fn at_start(config: &Config) -> [(&'static str, String); 12] {
     let server = &config.server;
+    let tls = server.tls.as_ref();
     [
         ("server.listen", format!("{:?}", server.listen)),
         ("server.socket", format!("{:?}", server.socket)),
         ("server.socket_gid", format!("{:?}", server.socket_gid)),
         ("server.data_dir", server.data_dir.display().to_string()),
-        ("server.tls_certificate_file", format!("{:?}", server.tls)),
+        ("server.tls_certificate_file", format!("{:?}", tls.map(|(certificate, _)| certificate))),
+        ("server.tls_key_file", format!("{:?}", tls.map(|(_, key)| key))),
         ("server.max_connections", format!("{:?}", server.max_connections)),
         ("server.max_connections_per_address", format!("{:?}", server.max_connections_per_address)),
         ("server.max_followers", format!("{:?}", server.max_followers)),
         ("server.log", format!("{:?}", server.log_json)),
         ("server.log_level", server.log_level.clone()),
-        ("store", config.store.postgres.as_ref().map(|url| url.reveal().to_owned()).unwrap_or_default()),
+        ("store.postgres_url_file", config.store.postgres.as_ref().map(|url| url.reveal().to_owned()).unwrap_or_default()),
     ]
 }
 
@@ -140,6 +148,13 @@ mod tests {
         assert_eq!(found.needs_restart, ["server.listen"]);
         let again = config(folder.path(), two, &text).difference(&second, &first);
         assert_eq!(again, Difference { in_force: Vec::new(), needs_restart: vec!["server.listen"] });
+        // One key of a table waits for a restart, its neighbour does not.
+        let leased = format!("{text}[store]\nlease_s = 90\n");
+        let found = config(folder.path(), two, &leased).difference(&second, &first);
+        assert_eq!(found, Difference { in_force: vec!["store (new)".to_owned()], needs_restart: vec!["server.listen"] });
+        let longer = config(folder.path(), two, &leased.replace("90", "95"));
+        let found = longer.difference(&config(folder.path(), two, &leased), &longer);
+        assert_eq!(found, Difference { in_force: vec!["store.lease_s".to_owned()], needs_restart: Vec::new() });
         let third = config(folder.path(), two, "version = 1\n[server]\nlisten = [\"127.0.0.1:8787\"]\n");
         let found = third.difference(&second, &first);
         assert_eq!(found.in_force, ["key (gone)", "server.max_waiting (gone)", "service (gone)"]);

@@ -44,6 +44,8 @@ struct Recorded<'a> {
     live: Option<&'a Deployment>,
     changed: Option<&'a Deployment>,
     running: Option<&'a Deployment>,
+    /// One that cannot be read may be at work, so nothing is said as if nothing ran.
+    may_run: Option<&'a StoreError>,
 }
 
 impl Deployer {
@@ -61,18 +63,13 @@ impl Deployer {
         let last = self.store.last_ended(&service.name).await?;
         let changed = self.store.last_change(&service.name).await?.and_then(Result::ok);
         let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
-        // One that cannot be read may be at work, so nothing is said as if nothing ran.
         let may_run = unfinished.unreadable.first();
         // The one behind a record that cannot be read is not the one that serves.
         let live = verified.first().and_then(|one| one.as_ref().ok());
         let older = older(live, verified.iter().flatten(), service.keep);
         let engine = self.engine(service);
         let seen = look(&engine, live, !older.is_empty(), running.is_some() || may_run.is_some()).await;
-        let recorded = Recorded { live, changed: changed.as_ref(), running };
-        let standing = match may_run {
-            Some(error) => Standing { word: Word::Unknown, why: Some(error.to_string()), mend: None },
-            None => standing_of(service, &recorded, &seen),
-        };
+        let standing = standing_of(service, &Recorded { live, changed: changed.as_ref(), running, may_run }, &seen);
         let last = last.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
         let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
         let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));
@@ -102,12 +99,16 @@ impl Deployer {
         let live = self.store.live(&service.name).await?.and_then(Result::ok);
         let changed = self.store.last_change(&service.name).await?.and_then(Result::ok);
         let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
-        let seen = look(&self.engine(service), live.as_ref(), false, running.is_some()).await;
-        Ok(standing_of(service, &Recorded { live: live.as_ref(), changed: changed.as_ref(), running }, &seen))
+        let may_run = unfinished.unreadable.first();
+        let seen = look(&self.engine(service), live.as_ref(), false, running.is_some() || may_run.is_some()).await;
+        Ok(standing_of(service, &Recorded { live: live.as_ref(), changed: changed.as_ref(), running, may_run }, &seen))
     }
 }
 
 fn standing_of(service: &Service, recorded: &Recorded<'_>, seen: &Seen) -> Standing {
+    if let Some(error) = recorded.may_run {
+        return Standing { word: Word::Unknown, why: Some(error.to_string()), mend: None };
+    }
     standing::standing(&Now {
         service: &service.name,
         live: recorded.live,
