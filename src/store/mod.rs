@@ -24,6 +24,7 @@ mod turns;
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -156,6 +157,9 @@ pub struct Store {
 /// A migration waits for one of another process at most so long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// The file that is locked while the SQLite database is migrated.
+const MIGRATION_LOCK: &str = "migration.lock";
+
 /// The file of the SQLite database within the data folder.
 pub const SQLITE_FILE: &str = "tagalong.db";
 
@@ -217,10 +221,11 @@ impl Store {
 }
 
 /// Brings the tables up to date. Several processes may open one SQLite database at the same moment (a server and the command line);
-/// `folder` is locked meanwhile, since only PostgreSQL makes them wait for each other.
+/// a file in `folder` is locked meanwhile, since only PostgreSQL makes them wait for each other. The folder itself may be locked by
+/// who made it, and SQLite has its own locks on the database.
 async fn migrate(gate: &Gate, folder: Option<&Path>) -> Result<(), StoreError> {
     let lock = match folder {
-        Some(folder) => Some(locked(folder).await.map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?),
+        Some(folder) => Some(locked(&folder.join(MIGRATION_LOCK)).await.map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?),
         None => None,
     };
     let mut connection = gate.for_migrations().await.map_err(StoreError::Open)?;
@@ -230,13 +235,20 @@ async fn migrate(gate: &Gate, folder: Option<&Path>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The lock of a folder, once nobody else has it.
-async fn locked(folder: &Path) -> std::io::Result<File> {
-    let file = File::open(folder)?;
-    let taken = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
-    match tokio::time::timeout(PATIENCE, taken).await {
-        Ok(taken) => taken?,
-        Err(_) => Err(std::io::Error::new(ErrorKind::TimedOut, "another process has been migrating this database for a minute")),
+/// The lock of the file at `path`, once nobody else has it.
+async fn locked(path: &Path) -> std::io::Result<File> {
+    let file = File::options().append(true).create(true).mode(0o600).open(path)?;
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if tokio::time::Instant::now() >= until => {
+                let why = format!("another process has held {} for {} s to migrate this database", path.display(), PATIENCE.as_secs());
+                return Err(std::io::Error::new(ErrorKind::TimedOut, why));
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
     }
 }
 

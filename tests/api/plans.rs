@@ -139,7 +139,8 @@ async fn fill(rig: &Rig, database: Database, many: i64, services: i64) -> sqlx::
     let script = script.replace(":many", &many.to_string()).replace(":services", &services.to_string());
     let script = script.replace(":now_ms", &clock::now_ms().to_string());
     let mut connection = sqlx::AnyConnection::connect(&rig.database_url()).await.unwrap();
-    connection.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.unwrap();
+    // As a whole, or the server's sweep might meet deployments whose runs are yet to come.
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("BEGIN;\n{script}\nCOMMIT;")))).await.unwrap();
     if matches!(database, Database::Postgres) {
         connection.execute("SET plan_cache_mode = force_custom_plan").await.unwrap();
     }

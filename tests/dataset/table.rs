@@ -449,6 +449,8 @@ on_both_gits! {
         let mut looks = Looks::at(&lock);
         // A git that lives and works here, as its folder shows.
         let mut app = world.command(&world.dir(), &["cat-file", "--batch"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+        // For a moment after its start a program has no words yet, by which it is known.
+        until("the app's git", || std::fs::read_to_string(format!("/proc/{}/cmdline", app.id())).unwrap().contains("cat-file")).await;
         let pass = world.data().reconcile(&world.cancel);
         let release = async {
             until("the lock to be looked at again and again", || looks.count() >= 5).await;
