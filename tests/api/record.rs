@@ -405,7 +405,10 @@ async fn what_is_kept_is_closed_to_others_whatever_was_there_before() {
     let all = modes(&data);
     assert_eq!(closed(&all), [], "made");
     let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["", "audit-head", "events.lock", "executor-id", "lock", "migration.lock", "tagalong.db", "tagalong.db-shm", "tagalong.db-wal"]);
+    assert_eq!(
+        names,
+        ["", "audit-head", "events.lock", "executor-id", "lock", "migration.lock", "tagalong.db", "tagalong.db-shm", "tagalong.db-wal"]
+    );
     let old = data.join("before-restore-1");
     std::fs::create_dir(&old).unwrap();
     std::fs::write(old.join("tagalong.db"), "").unwrap();
