@@ -67,6 +67,9 @@ pub struct NewRollback {
     /// The release to restore: `"previous"`, `{"tag": …}` or `{"deployment": …}`.
     #[serde(default)]
     pub to: RollbackTo,
+    /// The address of the workflow run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_url: Option<String>,
     /// The reason, for the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -137,7 +140,7 @@ pub struct Deployment {
     /// The reason of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who ordered it: `key:ID` or `local:UID`.
+    /// Who ordered it: `key:ID`, `oidc:ID` (a job, by the policy that accepted its token) or `local:UID`.
     pub caller: String,
     /// What ran before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

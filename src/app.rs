@@ -35,6 +35,7 @@ use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Books;
 use crate::landing::Host;
+use crate::oidc::KeySets;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
 use crate::store;
@@ -227,6 +228,7 @@ impl App {
             token_key,
             followers: Arc::default(),
             readers: Readers::default(),
+            key_sets: KeySets::default(),
             refused: RefusedCalls::default(),
             repeats: Repeats::default(),
             most_followers: capacity.followers,

@@ -17,6 +17,7 @@ mod history;
 mod key;
 mod logs;
 mod man;
+mod oidc;
 mod output;
 mod reload;
 mod repair;
@@ -99,6 +100,9 @@ enum Command {
     Key(key::Args),
     /// Print the headers that sign a body, or a complete curl command
     Sign(sign::Args),
+    /// Explain the OIDC tokens of jobs
+    #[command(subcommand)]
+    Oidc(oidc::Args),
     /// Verify the audit trail
     #[command(subcommand)]
     Audit(audit::Args),
@@ -158,6 +162,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Doctor(args) => doctor::run(global, output, &args).await,
         Command::Key(args) => key::run(output, &args),
         Command::Sign(args) => sign::run(global, output, &args),
+        Command::Oidc(args) => oidc::run(global, output, &args).await,
         Command::Audit(args) => audit::run(global, output, &args).await,
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(Cli::command()),

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::config::Docker;
 use crate::config::ForwardedHeaders;
 use crate::config::Key;
+use crate::config::OidcPolicy;
 use crate::config::Registry;
 use crate::config::RegistryLogin;
 use crate::config::Reload;
@@ -25,9 +26,11 @@ use crate::config::Service;
 use crate::config::Store;
 use crate::config::difference::Written;
 use crate::config::key::is_monotonous;
+use crate::config::oidc::check_policies;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
 use crate::model::DatasetName;
+use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Target;
 
@@ -55,6 +58,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
             root.problem("key", format!("two keys have the id {id}: {why} {id}-2, for instance.", id = key.id));
         }
     }
+    let oidc: Vec<OidcPolicy> = root.sections("oidc").into_iter().filter_map(OidcPolicy::read).collect();
+    check_policies(&root, &oidc);
     let services: BTreeMap<ServiceName, Arc<Service>> = root
         .named("service")
         .into_iter()
@@ -63,7 +68,15 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         .collect();
     let mut datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
-    check_together(&root, &keys, &services, &datasets);
+    check_secrets(&root, &keys, &datasets);
+    let holders = keys.iter().map(|key| ("key", &key.id, &key.scopes));
+    for (table, id, scopes) in holders.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))) {
+        for missing in scopes.iter().filter_map(|scope| missing_target(scope, &services, &datasets)) {
+            let what = if table == "key" { "key" } else { "policy" };
+            root.problem(table, format!("the {what} {id} has the scope {missing}"));
+        }
+    }
+    check_together(&root, &services, &datasets);
     root.finish();
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
@@ -73,7 +86,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
-    Ok(Config { server, store, docker, retention, registries, keys, services, datasets, mask, written })
+    Ok(Config { server, store, docker, retention, registries, keys, oidc, services, datasets, mask, written })
 }
 
 fn check_version(root: &mut Section) {
@@ -236,21 +249,20 @@ fn check_secrets(root: &Section, keys: &[Key], datasets: &[Reload]) {
     }
 }
 
+/// The scope of somebody who may call, with what it is about and is not there.
+fn missing_target(scope: &Scope, services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) -> Option<String> {
+    let is_dataset = |name: &DatasetName| datasets.iter().any(|dataset| dataset.data.name == *name);
+    let (there, what, name) = match &scope.target {
+        Target::Everything | Target::Services | Target::Datasets => return None,
+        Target::Service(name) => (services.contains_key(name), "service", name.as_str()),
+        Target::Dataset(name) => (is_dataset(name), "dataset", name.as_str()),
+        Target::Named(name, dataset) => (services.contains_key(name) || is_dataset(dataset), "service", name.as_str()),
+    };
+    (!there).then(|| format!("{scope}, but there is no [{what}.{name}]."))
+}
+
 /// What no table can know alone.
-fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
-    check_secrets(root, keys, datasets);
-    for (key, scope) in keys.iter().flat_map(|key| key.scopes.iter().map(move |scope| (key, scope))) {
-        let is_dataset = |name: &DatasetName| datasets.iter().any(|dataset| dataset.data.name == *name);
-        let (there, what, name) = match &scope.target {
-            Target::Everything | Target::Services | Target::Datasets => continue,
-            Target::Service(name) => (services.contains_key(name), "service", name.as_str()),
-            Target::Dataset(name) => (is_dataset(name), "dataset", name.as_str()),
-            Target::Named(name, dataset) => (services.contains_key(name) || is_dataset(dataset), "service", name.as_str()),
-        };
-        if !there {
-            root.problem("key", format!("the key {} has the scope {scope}, but there is no [{what}.{name}].", key.id));
-        }
-    }
+fn check_together(root: &Section, services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
     for (at, dataset) in datasets.iter().enumerate() {
         let mine = &dataset.data;
         let earlier = &datasets[..at];

@@ -92,6 +92,12 @@ impl RefPattern {
         }
     }
 
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether `git_ref` is meant.
     #[must_use]
     pub fn matches(&self, git_ref: &str) -> bool {

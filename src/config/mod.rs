@@ -3,11 +3,13 @@
 //! `config/tagalong.toml` shows every key with its unit and default; a test reads it.
 
 mod check;
+mod claims;
 mod dataset;
 mod difference;
 mod key;
 mod live;
 mod look;
+mod oidc;
 mod reader;
 mod reload;
 mod remote;
@@ -27,11 +29,13 @@ use std::time::Duration;
 use text::Mask;
 use text::Secret;
 
+pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
 pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
+pub use oidc::OidcPolicy;
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
@@ -55,6 +59,8 @@ pub struct Config {
     pub registries: Vec<Registry>,
     /// Who may call.
     pub keys: Vec<Key>,
+    /// Which jobs of forges may call with their own token, in their order.
+    pub oidc: Vec<OidcPolicy>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// The datasets and what becomes of new data, by name.

@@ -220,6 +220,11 @@ impl Section {
         texts
     }
 
+    /// Every key and its value, for tables whose keys and types are free.
+    pub(super) fn values_by_name(&mut self, key: &'static str) -> Vec<(String, toml::Value)> {
+        self.typed(key, "a table", |value| value.as_table().cloned()).into_iter().flatten().collect()
+    }
+
     /// Every key and its number of seconds, for tables whose keys are free.
     pub(super) fn seconds_by_name(&mut self, key: &'static str) -> Vec<(String, Duration)> {
         let Some(all) = self.typed(key, "a table of seconds", |value| value.as_table().cloned()) else { return Vec::new() };

@@ -38,6 +38,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// The token of a job is a right one, but no policy accepts it, or not for this.
+    pub(super) fn token_refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "token_refused", detail)
+    }
+
     /// The body is not valid.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::config::Live;
 use crate::journal::Hub;
+use crate::oidc::KeySets;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
 use crate::store::Store;
@@ -56,6 +57,8 @@ pub struct Shared {
     pub followers: Arc<Followers>,
     /// What reads the journals that are followed.
     pub readers: Readers,
+    /// The keys of those who issue tokens of jobs.
+    pub key_sets: KeySets,
     /// What was refused, for the operator.
     pub refused: RefusedCalls,
     /// What was answered to calls that may come again.

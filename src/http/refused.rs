@@ -48,10 +48,20 @@ pub(super) enum Check {
     ReloadSecret,
     /// Too many calls of its address had failed before.
     TooMany,
+    /// It shows the token of a job that is none, or of an issuer that no policy names.
+    JobToken,
+    /// The issuer has no such key, as far as is known.
+    JobKey,
+    /// The issuer's key did not sign the token.
+    JobSignature,
+    /// The token is a right one, but no policy accepts it.
+    JobClaims,
+    /// The call says something else than its token.
+    JobCall,
 }
 
 impl Check {
-    const NAMES: [&'static str; 12] = [
+    const NAMES: [&'static str; 17] = [
         "no_proof",
         "malformed",
         "signature",
@@ -64,6 +74,11 @@ impl Check {
         "scope",
         "reload_secret",
         "too_many",
+        "oidc_token",
+        "oidc_key",
+        "oidc_signature",
+        "oidc_claims",
+        "oidc_call",
     ];
 
     fn at(self) -> usize {
@@ -80,6 +95,11 @@ impl Check {
             Self::Scope => 9,
             Self::ReloadSecret => 10,
             Self::TooMany => 11,
+            Self::JobToken => 12,
+            Self::JobKey => 13,
+            Self::JobSignature => 14,
+            Self::JobClaims => 15,
+            Self::JobCall => 16,
         }
     }
 
@@ -109,6 +129,18 @@ impl Check {
             Self::Scope => "The scopes or the refs of the key do not allow this call.".to_owned(),
             Self::ReloadSecret => "No dataset has this reload secret.".to_owned(),
             Self::TooMany => "Too many calls from this address had failed within the minute.".to_owned(),
+            Self::JobToken => {
+                "The OIDC token is not well formed, is signed in a way that is not accepted, or comes from an issuer that no [[oidc]] policy \
+                 names."
+                    .to_owned()
+            }
+            Self::JobKey => "The issuer's key set does not have the key that the OIDC token names, or could not be fetched; see the log.".to_owned(),
+            Self::JobSignature => "The issuer's key did not sign this OIDC token.".to_owned(),
+            Self::JobClaims => {
+                "The OIDC token is genuine, but it has expired, or no [[oidc]] policy accepts its claims; `tagalong oidc explain` says why."
+                    .to_owned()
+            }
+            Self::JobCall => "The call names another commit, ref or run than its OIDC token, or a deployment of another run.".to_owned(),
         }
     }
 }
@@ -136,7 +168,7 @@ struct Seen {
 /// What was refused since the start.
 #[derive(Debug, Default)]
 pub struct RefusedCalls {
-    counts: [AtomicU64; 12],
+    counts: [AtomicU64; 17],
     /// The second in which calls are looked at, and how many were.
     second: AtomicI64,
     looked_at: AtomicU64,

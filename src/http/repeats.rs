@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::api;
 use crate::http::Shared;
 use crate::http::error::ApiError;
+use crate::model::Caller;
 use crate::store::Came;
 use crate::store::Delivery;
 
@@ -61,6 +62,20 @@ pub(super) async fn once(
     };
     let told = answer.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
     told.unwrap_or_else(|| Err(ApiError::busy("The server is shutting down; try again.")))
+}
+
+/// Uses the token of a job up, where nothing else records that it was used: it is good for this call, and for the very same one again.
+///
+/// # Errors
+/// 409 when it was used for another call; 503.
+pub(super) async fn use_up(shared: &Shared, caller: &Caller, delivery: Option<&Delivery>) -> Result<(), ApiError> {
+    let Some(token) = delivery.filter(|_| matches!(caller, Caller::Oidc(_))) else { return Ok(()) };
+    match shared.store.remember(token).await? {
+        Came::First | Came::Before => Ok(()),
+        Came::OtherBody => {
+            Err(ApiError::conflict("id_reused", "The token was already used for another call; get a new one for every call."))
+        }
+    }
 }
 
 async fn first(shared: &Shared, delivery: &Delivery, work: impl Future<Output = Result<Answer, ApiError>>) -> Answer {

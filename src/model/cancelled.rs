@@ -18,11 +18,21 @@ pub enum CancelledBy {
     Rollback(DeploymentId),
     /// Somebody asked for it.
     Caller(Caller),
-    /// The caller is unknown.
+    /// Whoever ordered it: a job that was cancelled, or somebody whose name is not known.
     Nameless,
 }
 
 impl CancelledBy {
+    /// `caller`, as far as a record of it can name them: a job can cancel only what its own run ordered, which the version before can
+    /// read as such.
+    #[must_use]
+    pub fn of(caller: &Caller) -> Self {
+        match caller {
+            Caller::Oidc(_) => Self::Nameless,
+            other => Self::Caller(other.clone()),
+        }
+    }
+
     /// Reads the text form that [`Display`](std::fmt::Display) writes.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ impl Deployer {
     pub async fn cancel(&self, deployment: &Deployment, caller: &Caller) -> Result<(bool, String), StoreError> {
         let id = &deployment.id;
         self.store.audit(&caller.to_string(), "cancel", deployment.order.service.as_str(), id.as_str()).await?;
-        let by = CancelledBy::Caller(caller.clone());
+        let by = CancelledBy::of(caller);
         let outcome = Outcome::Cancelled { by: by.clone(), changed: false, brought_back: false };
         let keeps_its_turn = self.may_be_left_half_way(&deployment.order).await?;
         if matches!(deployment.state, State::Waiting { .. }) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {

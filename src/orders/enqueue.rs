@@ -71,6 +71,7 @@ impl Deployer {
             tag: target.tag,
             digest: target.images.first().map(|image| image.digest.clone()),
             commit: target.commit,
+            run_url: ask.run_url,
             reason: ask.reason,
             force: ask.force,
             ..Order::new(OrderKind::Rollback, ask.service, caller)

@@ -189,7 +189,7 @@ mod tests {
 
     /// The tag that is gone back to, or the guard that says no; none: a row cannot be read.
     fn to(to: RollbackTo, force: bool, releases: Releases) -> Result<String, Option<Guard>> {
-        match way_back(&web(), &NewRollback { service: web(), to, reason: None, force }, releases) {
+        match way_back(&web(), &NewRollback { service: web(), to, run_url: None, reason: None, force }, releases) {
             Ok(target) => Ok(target.tag.map_or_else(String::new, |tag| tag.to_string())),
             Err(OrderError::Refused(refusal)) => Err(refusal.guard()),
             Err(OrderError::Store(error)) => {

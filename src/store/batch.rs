@@ -131,11 +131,12 @@ async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, S
 
 async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i64) -> Result<(), sqlx::Error> {
     let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
-                 run_url, run_number, reason, cause, force, dry_run, caller, last_position, created_ms, images)";
+                 run_url, run_number, reason, cause, force, dry_run, caller, proof, last_position, created_ms, images)";
     for part in many::parts(new) {
-        let mut insert = many::insert(table, 22, part.len(), "");
+        let mut insert = many::insert(table, 23, part.len(), "");
         for one in part {
             let Asked { order, images, .. } = batch[one.at];
+            let (caller, proof) = rows::caller_text(&order.caller);
             let outcome = one.superseded_by.clone().map(|by| Outcome::Superseded { by });
             insert = insert
                 .bind(one.id.to_string())
@@ -156,7 +157,8 @@ async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i
                 .bind(order.cause.as_ref().map(ToString::to_string))
                 .bind(i64::from(order.force))
                 .bind(i64::from(order.dry_run))
-                .bind(order.caller.to_string())
+                .bind(caller)
+                .bind(proof)
                 .bind(i64::from(outcome.is_some()))
                 .bind(now_ms)
                 .bind((!images.is_empty()).then(|| rows::images_text(images)));

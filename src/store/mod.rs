@@ -268,6 +268,7 @@ fn migrations() -> Migrator {
         (6, "status", include_str!("migrations/6_status.sql")),
         (7, "load", include_str!("migrations/7_load.sql")),
         (9, "away", include_str!("migrations/9_away.sql")),
+        (10, "oidc", include_str!("migrations/10_oidc.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -214,7 +214,7 @@ macro_rules! select_deployments {
     (@ $long:literal, $which:literal) => {
         concat!(
             "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
-             d.run_url, d.run_number, d.reason, d.cause, d.force, d.dry_run, d.caller, d.images AS ordered_images, d.cancel_by, d.created_ms, \
+             d.run_url, d.run_number, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.images AS ordered_images, d.cancel_by, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
             "r.parts, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
@@ -243,6 +243,28 @@ pub(super) fn kind_text(kind: OrderKind) -> &'static str {
     if kind == OrderKind::Repair { OrderKind::Rollback.as_str() } else { kind.as_str() }
 }
 
+/// How a caller proved who they are, as it is stored.
+const BY_TOKEN_OF_A_JOB: &str = "oidc";
+
+/// A caller as it is stored, and how they proved it where that does not say so: a policy is stored as a key, which the version before
+/// can read.
+pub(super) fn caller_text(caller: &Caller) -> (String, Option<&'static str>) {
+    match caller {
+        Caller::Oidc(policy) => (Caller::Key(policy.clone()).to_string(), Some(BY_TOKEN_OF_A_JOB)),
+        other => (other.to_string(), None),
+    }
+}
+
+/// See [`caller_text`].
+fn caller(row: &AnyRow) -> Result<Caller, StoreError> {
+    let caller = parsed(row, "deployments", "caller", Caller::parse)?;
+    match (caller, row.try_get::<Option<String>, _>("proof")?.as_deref()) {
+        (Caller::Key(policy), Some(BY_TOKEN_OF_A_JOB)) => Ok(Caller::Oidc(policy)),
+        (caller, None) => Ok(caller),
+        (_, Some(other)) => Err(wrong(row, "deployments", "proof", &format!("\"{}\" is no proof of this caller", other.escape_default()))),
+    }
+}
+
 fn order(row: &AnyRow) -> Result<Order, StoreError> {
     let table = "deployments";
     let text = |column: &str| row.try_get::<Option<String>, _>(column);
@@ -262,7 +284,7 @@ fn order(row: &AnyRow) -> Result<Order, StoreError> {
         cause,
         force: flag(row, table, "force")?,
         dry_run: flag(row, table, "dry_run")?,
-        caller: parsed(row, table, "caller", Caller::parse)?,
+        caller: caller(row)?,
     })
 }
 

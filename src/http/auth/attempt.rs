@@ -82,6 +82,12 @@ impl<'r> Attempt<'r> {
         }
     }
 
+    /// Too many attempts from there have failed, so this one is not checked, and not counted as one of them.
+    pub(super) fn too_many(&self) -> ApiError {
+        self.refused(Check::TooMany, || (Check::TooMany, None));
+        ApiError::too_many()
+    }
+
     /// Authentication failed, which is counted.
     pub(super) fn fail(&self) {
         self.shared.metrics.refused_call();

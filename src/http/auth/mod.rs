@@ -1,12 +1,13 @@
 //! Authentication and authorisation. A handler gets the caller and the request together, as `Proven`, which is made after both were checked; the router takes no other handlers.
 //!
-//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `proven` · `reload` → `proof` → `attempt` · `scheme` ·
-//! `who` → `address` · `token` · `need`.
+//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `proven` · `reload` → `proof` → `who` → `job` → `attempt` ·
+//! `scheme` → `address` · `token` · `need`.
 
 mod address;
 mod attempt;
 mod forwarded;
 mod handler;
+mod job;
 mod need;
 mod proof;
 mod proven;
@@ -17,6 +18,7 @@ mod who;
 
 pub(super) use address::is_trusted;
 pub(super) use handler::{Handler, by_reload_secret, open, proven};
+pub(super) use job::agrees;
 pub use need::Need;
 pub(super) use need::Needs;
 pub(super) use proven::{Ask, Call, Json, Line, NoBody, Proven};

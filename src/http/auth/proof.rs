@@ -8,6 +8,7 @@ use sha2::Digest as _;
 use crate::clock;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::attempt::ReadBody;
+use crate::http::auth::job::JobCaller;
 use crate::http::auth::scheme::Scheme;
 use crate::http::auth::scheme::Shown;
 use crate::http::auth::token;
@@ -37,18 +38,20 @@ pub(super) struct Proof {
 impl Proof {
     /// Authenticates a call.
     ///
-    /// From an address with too many failed attempts only signatures are still looked at, under small bodies: a secret of 24
-    /// bytes or more cannot be guessed however often it is tried, and anybody who has the right one must not be kept out by
+    /// From an address with too many failed attempts only signatures and tokens of jobs are still looked at, under small bodies: what
+    /// they are made with cannot be guessed however often it is tried, and anybody who has the right one must not be kept out by
     /// somebody behind the same address.
     ///
     /// # Errors
-    /// 401 for every failed authentication, with one body; 413 and 408 for bodies that are too large or too slow; 429.
+    /// 401 for every failed authentication, with one body; 403 for tokens of jobs that no policy accepts; 413 and 408 for bodies that
+    /// are too large or too slow; 429.
     pub(super) async fn of(attempt: &Attempt<'_>, payload: Payload) -> Result<Self, ApiError> {
         let shown = Shown::of(attempt.request);
         let is_local = attempt.origin.uid().is_some();
-        let is_hopeless = || !shown.is_signed() && attempt.is_spent();
+        let job_token = shown.job_token().filter(|_| !attempt.config.oidc.is_empty());
+        let is_hopeless = || !shown.is_signed() && job_token.is_none() && attempt.is_spent();
         if is_hopeless() {
-            return Err(too_many(attempt));
+            return Err(attempt.too_many());
         }
         if !is_local && shown.is_nothing() {
             return Err(refused(attempt, &shown, &[]));
@@ -60,10 +63,14 @@ impl Proof {
         })?;
         // Bodies take time to arrive, so other calls of this address may have failed meanwhile.
         if is_hopeless() {
-            return Err(too_many(attempt));
+            return Err(attempt.too_many());
         }
         attempt.keep_place()?;
-        let Some((scheme, who)) = named(attempt, &shown, &body.bytes) else { return Err(refused(attempt, &shown, &body.bytes)) };
+        let (scheme, who) = match (named(attempt, &shown, &body.bytes), job_token) {
+            (Some(named), _) => named,
+            (None, Some(token)) => (Scheme::Job, Who::Job(Box::new(JobCaller::of(attempt, token).await?))),
+            (None, None) => return Err(refused(attempt, &shown, &body.bytes)),
+        };
         let is_private = attempt.origin.is_private();
         if scheme.is_bearer() && !is_private {
             attempt.refused(Check::InTheClear, || (Check::InTheClear, who.key()));
@@ -83,7 +90,7 @@ impl Proof {
 /// Authentication failed. If the address has used up its attempts, it is told so, and nothing more is counted.
 fn refused(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> ApiError {
     if attempt.is_spent() {
-        return too_many(attempt);
+        return attempt.too_many();
     }
     let now_ms = clock::now_ms();
     attempt.refused(shown.fails(now_ms), || match shown.fails(now_ms) {
@@ -92,11 +99,6 @@ fn refused(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> ApiError {
     });
     attempt.fail();
     ApiError::unauthorized()
-}
-
-fn too_many(attempt: &Attempt<'_>) -> ApiError {
-    attempt.refused(Check::TooMany, || (Check::TooMany, None));
-    ApiError::too_many()
 }
 
 /// What a signature covers. What has no body is signed as the call that it is: a signature that was overheard reads that again, and
@@ -122,17 +124,27 @@ fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, W
     Some((scheme, Who::Key(Box::new(key.clone()))))
 }
 
+/// What identifies a repetition. A token of a job is good for one call that acts, whoever shows it again and under whatever id, so it is
+/// its own id, and the same one whichever policy accepts it.
 fn delivery(attempt: &Attempt<'_>, who: &Who, scheme: Scheme, call: &str, body: &[u8]) -> Result<Option<Delivery>, ApiError> {
+    if let Who::Job(job) = who
+        && !attempt.is_bodiless()
+    {
+        return Ok(Some(Delivery { caller: "oidc".to_owned(), id: job.token_id.clone(), body_sha256: call_sha256(call, body) }));
+    }
     let header = if scheme == Scheme::Signed { "webhook-id" } else { "idempotency-key" };
     let (Some(id), Some(caller)) = (attempt.header(header), who.caller()) else { return Ok(None) };
     if id.is_empty() || id.len() > 128 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
         return Err(ApiError::bad_request("The Idempotency-Key must be up to 128 letters, digits, - and _."));
     }
-    // The call is part of what was asked: the same id on another route is another order.
+    Ok(Some(Delivery { caller: caller.to_string(), id: id.to_owned(), body_sha256: call_sha256(call, body) }))
+}
+
+/// The call is part of what was asked: the same id on another route is another order.
+fn call_sha256(call: &str, body: &[u8]) -> String {
     let mut hash = sha2::Sha256::new();
     hash.update((call.len() as u64).to_be_bytes());
     hash.update(call);
     hash.update(body);
-    let body_sha256 = hash.finalize().iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
-    Ok(Some(Delivery { caller: caller.to_string(), id: id.to_owned(), body_sha256 }))
+    hash.finalize().iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"))
 }

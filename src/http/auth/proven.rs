@@ -23,6 +23,7 @@ use crate::http::refused::Check;
 use crate::model::Caller;
 use crate::model::Scope;
 use crate::model::Verb;
+use crate::oidc::Job;
 use crate::store::Accepted;
 use crate::store::Delivery;
 
@@ -45,6 +46,14 @@ pub(in crate::http) trait Ask: Sized {
 
     /// What its caller must be allowed to do.
     fn needs(&self) -> Needs;
+
+    /// What is asked, as a job may ask it: what its token says is taken from there.
+    ///
+    /// # Errors
+    /// 403 when the call says something else than the token.
+    fn of_job(self, _: &Job) -> Result<Self, ApiError> {
+        Ok(self)
+    }
 
     /// Who ordered the deployment that is read, where its read token is proof enough.
     fn ordered_by(&self) -> Option<&Caller> {
@@ -164,7 +173,11 @@ impl<A: Ask> Proven<A> {
             return Err(ApiError::forbidden(READ_TOKEN));
         }
         attempt.hold();
-        let ask = A::read(&call, A::Body::of(&call)?).await?;
+        let mut ask = A::read(&call, A::Body::of(&call)?).await?;
+        if let Who::Job(caller) = &proof.who {
+            let refused = |_: &ApiError| attempt.refused(Check::JobCall, || (Check::JobCall, proof.who.key()));
+            ask = ask.of_job(&caller.job).inspect_err(refused)?;
+        }
         let caller = match (&proof.who, ask.ordered_by()) {
             (Who::Follower(_), Some(ordered_by)) => ordered_by.clone(),
             (who, _) => who.allowed(&ask.needs()).inspect_err(|_| attempt.refused(Check::Scope, || (Check::Scope, who.key())))?,

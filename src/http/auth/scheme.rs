@@ -1,4 +1,5 @@
-//! The authentication schemes: bearer tokens and Standard Webhooks. A request uses exactly one, and only this module compares secrets.
+//! The authentication schemes: bearer tokens, Standard Webhooks, and tokens of jobs, which hold no secret of ours (see `job`). A request
+//! uses exactly one, and only this module compares secrets.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
@@ -16,6 +17,7 @@ use crate::http::auth::token;
 use crate::http::refused::Check;
 use crate::model::KeyId;
 use crate::model::webhook_mac;
+use crate::oidc::seems_to_be_one;
 
 pub use crate::model::webhook_signature as sign;
 
@@ -40,6 +42,8 @@ pub(super) enum Scheme {
     Bearer,
     /// A token that came with the 202 of one deployment.
     ReadToken,
+    /// The OIDC token of a job.
+    Job,
     /// Standard Webhooks.
     Signed,
 }
@@ -48,7 +52,7 @@ impl Scheme {
     /// Whether anybody who sees the call can use what it shows.
     pub(super) fn is_bearer(self) -> bool {
         match self {
-            Self::Bearer | Self::ReadToken => true,
+            Self::Bearer | Self::ReadToken | Self::Job => true,
             Self::Socket | Self::Signed => false,
         }
     }
@@ -120,6 +124,14 @@ impl Shown {
     pub(super) fn read_token(&self) -> Option<&str> {
         match self {
             Self::Bearer(token) if token.starts_with(token::PREFIX) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// What may be the token of a job.
+    pub(super) fn job_token(&self) -> Option<&str> {
+        match self {
+            Self::Bearer(token) if seems_to_be_one(token) => Some(token),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The authenticated caller, and what they may do.
 
 use crate::config::Key;
+use crate::http::auth::job::JobCaller;
 use crate::http::auth::need::GitRef;
 use crate::http::auth::need::Needs;
 use crate::http::error::ApiError;
@@ -11,13 +12,15 @@ use crate::model::Scope;
 
 pub(super) const READ_TOKEN: &str = "A read token can be used only for the deployment that it was issued for.";
 
-/// Whom a proof names. Whatever else will prove somebody (a forge, its OIDC, a user, an agent) becomes an arm of this.
+/// Whom a proof names. Whatever else will prove somebody (a forge, a user, an agent) becomes an arm of this.
 #[derive(Debug)]
 pub(super) enum Who {
     /// Somebody on the host, by user id: everything is allowed.
     Host(u32),
     /// A key of the configuration.
     Key(Box<Key>),
+    /// A job of a forge, by its token.
+    Job(Box<JobCaller>),
     /// Anybody who has the read token of this deployment; they read it for anybody who ordered it.
     Follower(DeploymentId),
 }
@@ -28,14 +31,16 @@ impl Who {
         match self {
             Self::Host(uid) => Some(Caller::Local(*uid)),
             Self::Key(key) => Some(Caller::Key(key.id.clone())),
+            Self::Job(job) => Some(Caller::Oidc(job.policy.id.clone())),
             Self::Follower(_) => None,
         }
     }
 
-    /// The key of the configuration, where it is one.
+    /// The key or the policy of the configuration, where it is one.
     pub(super) fn key(&self) -> Option<&KeyId> {
         match self {
             Self::Key(key) => Some(&key.id),
+            Self::Job(job) => Some(&job.policy.id),
             Self::Host(_) | Self::Follower(_) => None,
         }
     }
@@ -44,7 +49,8 @@ impl Who {
     pub(super) fn may(&self, scope: &Scope) -> bool {
         match self {
             Self::Host(_) => true,
-            Self::Key(key) => key.scopes.iter().any(|mine| mine.covers(scope)),
+            Self::Key(key) => covered(&key.scopes, scope),
+            Self::Job(job) => covered(&job.policy.scopes, scope),
             Self::Follower(_) => false,
         }
     }
@@ -56,16 +62,20 @@ impl Who {
     pub(super) fn allowed(&self, needs: &Needs) -> Result<Caller, ApiError> {
         let caller = self.caller().ok_or_else(|| ApiError::forbidden(READ_TOKEN))?;
         let missing = needs.scopes.iter().find(|scope| !self.may(scope));
-        let Self::Key(key) = self else { return Ok(caller) };
+        let (what, id, scopes) = match self {
+            Self::Key(key) => ("key", &key.id, &key.scopes),
+            Self::Job(job) => ("policy", &job.policy.id, &job.policy.scopes),
+            Self::Host(_) | Self::Follower(_) => return Ok(caller),
+        };
         if let Some(missing) = missing {
-            let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
+            let scopes: Vec<String> = scopes.iter().map(Scope::to_string).collect();
             return Err(ApiError::forbidden(format!(
-                "The key {} has only the scopes {}; this call needs {missing}.",
-                key.id,
+                "The {what} {id} has only the scopes {}; this call needs {missing}.",
                 scopes.join(", ")
             )));
         }
-        if let Some(GitRef(named)) = &needs.acts_for
+        // The ref of a job is the one in its token, which its policy has accepted.
+        if let (Self::Key(key), Some(GitRef(named))) = (self, &needs.acts_for)
             && !is_for(key, named.as_deref())
         {
             return Err(ApiError::forbidden(format!(
@@ -76,6 +86,10 @@ impl Who {
         }
         Ok(caller)
     }
+}
+
+fn covered(mine: &[Scope], scope: &Scope) -> bool {
+    mine.iter().any(|mine| mine.covers(scope))
 }
 
 /// Whether `key` may act for `git_ref`. One that is bound to refs may do nothing that names none.

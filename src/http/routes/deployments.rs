@@ -15,7 +15,9 @@ use crate::http::auth::Line;
 use crate::http::auth::Needs;
 use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
+use crate::http::auth::agrees;
 use crate::http::error::ApiError;
+use crate::http::repeats;
 use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
@@ -27,6 +29,7 @@ use crate::model::Verb;
 use crate::model::commit_text;
 use crate::model::ref_text;
 use crate::model::run_url_text;
+use crate::oidc::Job;
 use crate::orders;
 use crate::store;
 use crate::store::Deployment;
@@ -45,6 +48,28 @@ impl Ask for api::NewDeployment {
     fn needs(&self) -> Needs {
         Needs::to_order(OrderKind::Deploy, &self.service, self.force, self.git_ref.as_deref())
     }
+
+    fn of_job(self, job: &Job) -> Result<Self, ApiError> {
+        agrees("commit", self.commit.as_deref(), &job.commit)?;
+        agrees("ref", self.git_ref.as_deref(), &job.git_ref)?;
+        agrees("run_url", self.run_url.as_deref(), &job.run_url)?;
+        agrees("run_number", self.run_number.map(|number| number.to_string()).as_deref(), &job.run_number.to_string())?;
+        for commit in whole_commits(self.tag.as_str()) {
+            agrees("tag", Some(commit), &job.commit)?;
+        }
+        Ok(Self {
+            commit: Some(job.commit.clone()),
+            git_ref: Some(job.git_ref.clone()),
+            run_url: Some(job.run_url.clone()),
+            run_number: Some(job.run_number),
+            ..self
+        })
+    }
+}
+
+/// What in a tag is the whole name of a commit: 40 or 64 hex digits.
+fn whole_commits(tag: &str) -> impl Iterator<Item = &str> {
+    tag.split(|c: char| !c.is_ascii_hexdigit()).filter(|part| matches!(part.len(), 40 | 64))
 }
 
 pub(super) async fn create(proven: Proven<api::NewDeployment>, shared: web::Data<Shared>) -> Answer {
@@ -69,11 +94,17 @@ impl Ask for api::NewRollback {
     fn needs(&self) -> Needs {
         Needs::to_order(OrderKind::Rollback, &self.service, self.force, None)
     }
+
+    fn of_job(self, job: &Job) -> Result<Self, ApiError> {
+        agrees("run_url", self.run_url.as_deref(), &job.run_url)?;
+        Ok(Self { run_url: Some(job.run_url.clone()), ..self })
+    }
 }
 
 pub(super) async fn roll_back(proven: Proven<api::NewRollback>, shared: web::Data<Shared>) -> Answer {
     let Proven { ask, caller, delivery, line } = proven;
     check_text(ask.reason.as_deref())?;
+    ask.run_url.as_deref().map(run_url_text).transpose().map_err(|error| ApiError::bad_request(error.to_string()))?;
     let accepted = shared.deployer.order_rollback(ask, caller, delivery).await?;
     Ok(accepted_answer(accepted, line, &shared))
 }
@@ -175,9 +206,21 @@ impl Ask for ActUpon {
         let order = &self.0.order;
         Needs::to_order(order.kind, &order.service, order.force, order.git_ref.as_deref())
     }
+
+    /// What another run ordered is another commit's, or somebody else's.
+    fn of_job(self, job: &Job) -> Result<Self, ApiError> {
+        if self.0.order.run_url.as_deref() == Some(&job.run_url) {
+            return Ok(self);
+        }
+        Err(ApiError::token_refused(format!(
+            "Deployment {} was not ordered by the run {} of the token; a job can cancel or retry only what its own run ordered.",
+            self.0.id, job.run_url
+        )))
+    }
 }
 
 pub(super) async fn cancel(proven: Proven<ActUpon>, shared: web::Data<Shared>) -> Answer {
+    repeats::use_up(&shared, &proven.caller, proven.delivery.as_ref()).await?;
     let (done, message) = shared.deployer.cancel(&proven.ask.0, &proven.caller).await?;
     if done { Ok(HttpResponse::Ok().json(api::Done { message })) } else { Err(ApiError::conflict("ended", message)) }
 }

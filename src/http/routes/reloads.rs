@@ -19,6 +19,7 @@ use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
 use crate::http::auth::Told;
 use crate::http::auth::Unproven;
+use crate::http::auth::agrees;
 use crate::http::error::ApiError;
 use crate::http::repeats;
 use crate::model::Caller;
@@ -30,6 +31,7 @@ use crate::model::Target;
 use crate::model::Verb;
 use crate::model::is_ref;
 use crate::model::ref_text;
+use crate::oidc::Job;
 use crate::reload;
 use crate::reload::Done;
 use crate::reload::Load;
@@ -53,11 +55,21 @@ impl Ask for api::NewReload {
         let full = |branch: &String| if branch.starts_with("refs/") { branch.clone() } else { format!("refs/heads/{branch}") };
         Needs::to_act(Verb::Reload, Target::Dataset(self.dataset.clone()), self.branch.as_ref().map(full))
     }
+
+    /// The job may be of another repository than the data, so nothing is filled in.
+    fn of_job(self, job: &Job) -> Result<Self, ApiError> {
+        let short = job.git_ref.strip_prefix("refs/heads/").unwrap_or(&job.git_ref);
+        let is_full = self.branch.as_ref().is_some_and(|branch| branch.starts_with("refs/"));
+        agrees("branch", self.branch.as_deref(), if is_full { &job.git_ref } else { short })?;
+        agrees("commitHash", self.commit_hash.as_ref().map(CommitName::as_str), &job.commit.to_ascii_lowercase())?;
+        Ok(self)
+    }
 }
 
 pub(super) async fn create(proven: Proven<api::NewReload>, shared: web::Data<Shared>) -> Answer {
     let Proven { ask, caller, delivery, .. } = proven;
     ask.branch.as_deref().map(ref_text).transpose().map_err(|error| ApiError::bad_request(error.to_string()))?;
+    repeats::use_up(&shared, &caller, delivery.as_ref()).await?;
     // Servers on one database each have a checkout of their own, and may be told by the very same call.
     let here = |delivery: Delivery| Delivery { caller: format!("{} {}", delivery.caller, shared.deployer.executor()), ..delivery };
     let work = create_once(shared.clone(), caller, ask);

@@ -1,0 +1,149 @@
+//! Policies: which jobs of a forge may call with their OIDC token, and what they may do.
+
+use crate::config::claims::WantedClaim;
+use crate::config::claims::read_claims;
+use crate::config::key::RefPattern;
+use crate::config::reader::Section;
+use crate::model::Forge;
+use crate::model::Issuer;
+use crate::model::KeyId;
+use crate::model::Scope;
+
+/// A policy of the configuration. A token is of the first policy that all of it matches.
+#[derive(Debug, Clone)]
+pub struct OidcPolicy {
+    /// Its name, which stands in records.
+    pub id: KeyId,
+    /// Who must have issued the token.
+    pub issuer: Issuer,
+    /// For whom it must have been issued: this server's own address.
+    pub audience: String,
+    /// What it must say, to the letter.
+    pub claims: Vec<WantedClaim>,
+    /// The git refs that its job may run for; empty: what the claims allow.
+    pub refs: Vec<RefPattern>,
+    /// What its job may do.
+    pub scopes: Vec<Scope>,
+}
+
+impl OidcPolicy {
+    pub(super) fn read(mut from: Section) -> Option<Self> {
+        let id = from.needed("id", "every policy needs an id, which appears in records and messages.", KeyId::parse);
+        let missing =
+            "a policy needs the issuer of the tokens: https://token.actions.githubusercontent.com, or https://FORGEJO/api/actions.";
+        let issuer = from.needed("issuer", missing, Issuer::parse);
+        let missing = "a policy without an audience would accept tokens that were issued for others; write this server's own address, and \
+                       let the workflow ask for a token with that audience.";
+        let audience = from.needed("audience", missing, audience);
+        let claims = read_claims(&mut from);
+        let refs = from.list("refs", RefPattern::parse);
+        let scopes = from.list("scopes", Scope::parse);
+        if scopes.is_empty() {
+            from.problem("scopes", "a policy without scopes does not allow anything; write scopes = [\"deploy:SERVICE\"].");
+        }
+        let (Some(id), Some(issuer), Some(audience)) = (id, issuer, audience) else {
+            from.finish();
+            return None;
+        };
+        let policy = Self { id, issuer, audience, claims, refs, scopes };
+        for (key, problem) in policy.problems() {
+            from.problem(key, problem);
+        }
+        from.finish();
+        Some(policy)
+    }
+
+    /// The claim that is wanted by this name.
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<&WantedClaim> {
+        self.claims.iter().find(|claim| claim.name == name)
+    }
+
+    /// What it leaves open that it must not, and what in it keeps it from ever accepting a token.
+    fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems: Vec<(&'static str, String)> = self.open_ends().into_iter().map(|why| ("claims", why.to_owned())).collect();
+        let never = |why: String| ("claims", format!("{why}, so the policy can never accept a token."));
+        problems.extend(self.claims.iter().filter_map(|claim| claim.never(self.issuer.forge())).map(never));
+        if let Some(claim) = self.claim("ref").filter(|claim| !self.refs.is_empty() && !claim.texts().any(|text| self.is_for(text))) {
+            problems.push(never(format!("refs allows no ref that the claims allow ({claim})")));
+        }
+        if let (Some(repository), Some(owner)) = (self.claim("repository"), self.claim("repository_owner"))
+            && !repository.texts().any(|name| name.split_once('/').is_some_and(|(first, _)| owner.texts().any(|owner| owner == first)))
+        {
+            problems.push(never(format!("repository_owner is not the owner of the repository ({repository}, {owner})")));
+        }
+        if self.issuer.forge() == Forge::GitHub && self.audience.trim_end_matches('/').starts_with("https://github.com/") {
+            let why = "GitHub gives this audience to every token that asks for none, so a token for another server would be accepted; write \
+                       this server's own address.";
+            problems.push(("audience", why.to_owned()));
+        }
+        problems
+    }
+
+    fn open_ends(&self) -> Vec<&'static str> {
+        if self.claims.is_empty() {
+            return vec![
+                "a policy without claims would accept a token of any repository of the issuer; write claims = { repository_id = \"…\", \
+                 ref = \"refs/heads/main\", event_name = \"push\" }.",
+            ];
+        }
+        let mut open = Vec::new();
+        let has = |name: &str| self.claim(name).is_some();
+        if self.issuer.forge() == Forge::GitHub && !has("repository_id") {
+            open.push(
+                "repository_id is missing: a name of GitHub can be given up and taken by somebody else, so the repository is named by its \
+                 number; https://api.github.com/repos/OWNER/NAME shows it as id.",
+            );
+        } else if !has("repository_id") && !has("repository") {
+            open.push("repository_id and repository are missing, so any repository of the issuer could call; name one of them.");
+        }
+        if !has("event_name") {
+            open.push(
+                "event_name is missing, so any event could start the job, pull_request_target among them, whose ref is the main branch; \
+                 write event_name = \"push\".",
+            );
+        }
+        if !has("ref") && !has("environment") && self.refs.is_empty() {
+            open.push("ref is missing, so a job of any branch could call; name ref or environment here, or set refs.");
+        }
+        open
+    }
+
+    /// Whether a job for `git_ref` may call.
+    #[must_use]
+    pub fn is_for(&self, git_ref: &str) -> bool {
+        self.refs.is_empty() || self.refs.iter().any(|pattern| pattern.matches(git_ref))
+    }
+
+    /// Whether it accepts every token that `later` accepts, so that `later` never gets one.
+    pub(super) fn covers(&self, later: &Self) -> bool {
+        let refs_ok = self.refs.is_empty() || self.refs == later.refs;
+        let claim_ok = |mine: &WantedClaim| later.claim(&mine.name).is_some_and(|theirs| mine.covers(theirs));
+        self.issuer == later.issuer && self.audience == later.audience && refs_ok && self.claims.iter().all(claim_ok)
+    }
+}
+
+fn audience(given: &str) -> Result<String, &'static str> {
+    if given.is_empty() || given.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("it must be this server's own address, https://tagalong.example.com.");
+    }
+    Ok(given.to_owned())
+}
+
+/// What no policy can know alone.
+pub(super) fn check_policies(root: &Section, policies: &[OidcPolicy]) {
+    for (at, policy) in policies.iter().enumerate() {
+        let earlier = &policies[..at];
+        let id = &policy.id;
+        if earlier.iter().any(|earlier| earlier.id == *id) {
+            root.problem("oidc", format!("two policies have the id {id}; records name a policy by its id, so each needs its own."));
+        } else if let Some(first) = earlier.iter().find(|earlier| earlier.covers(policy)) {
+            let first = &first.id;
+            let why = format!(
+                "the policy {id} can never accept a token, because the policy {first} before it accepts all of them; put the scopes of both \
+                 into one policy, or put {id} first."
+            );
+            root.problem("oidc", why);
+        }
+    }
+}
