@@ -77,8 +77,8 @@ pub fn openapi() -> OpenApi {
         .title("tagalong")
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
-            "A call has a bearer token, or it is signed with the Standard Webhooks scheme (webhook-id, webhook-timestamp, \
-            webhook-signature).",
+            "A call has a bearer token (of a key, or the OIDC token of a job of GitHub or Forgejo Actions), or it is signed with the \
+            Standard Webhooks scheme (webhook-id, webhook-timestamp, webhook-signature).",
         ))
         .build();
     OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).build()

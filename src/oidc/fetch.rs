@@ -1,4 +1,4 @@
-//! The key set of an issuer, fetched: it says itself where its keys are (OpenID Connect Discovery 1.0, 4), and both answers are bounded.
+//! The key set of an issuer, fetched: it says itself where its keys are (OIDC Discovery 1.0, 4), and both answers are bounded.
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::config::OidcPolicy;
+use crate::config::RefPattern;
 use crate::model::KeyId;
 use crate::oidc::job::Job;
 use crate::oidc::job::shown;
@@ -70,7 +71,7 @@ impl Verdict {
         if !policy.refs.is_empty() {
             let given = token.claim("ref");
             let holds = given.and_then(Value::as_str).is_some_and(|git_ref| policy.is_for(git_ref));
-            let patterns: Vec<&str> = policy.refs.iter().map(|pattern| pattern.as_str()).collect();
+            let patterns: Vec<&str> = policy.refs.iter().map(RefPattern::as_str).collect();
             let why = format!("{}, {} refs = {}", shown(given), if holds { "as" } else { "which is not in" }, patterns.join(", "));
             findings.push(Finding::new("ref", holds, why));
         }
@@ -97,13 +98,11 @@ fn is_for(given: Option<&Value>, audience: &str) -> bool {
 /// What every token must hold to, whatever policies say: it is valid now, and not of a pull request.
 pub(super) fn of_every_token(token: &Token, now_ms: i64) -> Vec<Finding> {
     let mut findings = times(token, now_ms.div_euclid(1000));
-    let event = token.claim("event_name").and_then(Value::as_str).unwrap_or_default();
-    if event.starts_with("pull_request") {
-        findings.push(Finding::new(
-            "event_name",
-            false,
-            format!("{}; a job of a pull request is never accepted", shown(token.claim("event_name"))),
-        ));
+    for (name, begins) in [("event_name", "pull_request"), ("ref", "refs/pull/")] {
+        let given = token.claim(name);
+        if given.and_then(Value::as_str).is_some_and(|text| text.starts_with(begins)) {
+            findings.push(Finding::new(name, false, format!("{}; a job of a pull request is never accepted", shown(given))));
+        }
     }
     for name in ["head_ref", "base_ref"] {
         let given = token.claim(name).filter(|given| !given.is_null() && given.as_str() != Some(""));

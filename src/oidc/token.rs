@@ -134,3 +134,27 @@ impl Token {
         Sha256::digest(&self.message).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Token;
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_none_is_shown(given in "\\PC*|[A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,4}") {
+            if let Err(fault) = Token::parse(&given) {
+                prop_assert!(given.len() < 12 || !fault.to_string().contains(&given));
+            }
+        }
+
+        #[test]
+        fn no_header_or_payload_makes_it_panic(header in "\\PC*", payload in "\\PC*") {
+            use base64::Engine as _;
+            let b64 = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+            let _ = Token::parse(&format!("{}.{}.AAAA", b64(&header), b64(&payload)));
+            let _ = Token::parse(&format!("{}.{}.AAAA", b64(r#"{"alg":"RS256","kid":"k"}"#), b64(&payload)));
+        }
+    }
+}

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature;
@@ -63,22 +64,26 @@ fn openssl(args: &[&str], input: &[u8]) -> Vec<u8> {
     done.stdout
 }
 
-/// Making one takes a second, so all tests of this process share them.
-fn rsa_der(bits: &str) -> Vec<u8> {
-    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}"), "-outform", "DER"], b"")
+/// A new RSA key in PKCS #8, as PEM.
+fn rsa_pem(bits: &str) -> Vec<u8> {
+    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")], b"")
 }
 
 impl SigningKey {
     /// An RSA key of 2048 bits.
     pub(crate) fn rsa(id: &'static str) -> Self {
+        // Making one takes a second, so all of a process are the same.
         static DER: OnceLock<Vec<u8>> = OnceLock::new();
-        let der = DER.get_or_init(|| rsa_der("2048"));
+        let der = DER.get_or_init(|| {
+            let pem = String::from_utf8(rsa_pem("2048")).unwrap();
+            STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap()
+        });
         Self { id, made: Arc::new(Made::Rsa { pair: signature::RsaKeyPair::from_pkcs8(der).unwrap() }) }
     }
 
     /// An RSA key that is too short.
     pub(crate) fn short_rsa(id: &'static str) -> Self {
-        let pem = openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"], b"");
+        let pem = rsa_pem("1024");
         let shown = openssl(&["rsa", "-modulus", "-noout"], &pem);
         let hex = String::from_utf8(shown).unwrap().trim().split_once('=').unwrap().1.to_owned();
         let modulus = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
@@ -317,7 +322,6 @@ async fn answer(mut stream: TcpStream, shared: Arc<Shared>, base: String) {
     };
     let mut status = 200;
     match manner {
-        Manner::Well => {}
         Manner::Held(mut let_go) => drop(let_go.wait_for(|let_go| *let_go).await.map(|held| *held)),
         Manner::Endlessly => {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{\"keys\":[").await;
@@ -332,7 +336,7 @@ async fn answer(mut stream: TcpStream, shared: Arc<Shared>, base: String) {
         Manner::Status(other) => status = other,
         Manner::Text(other) if !is_description => text = other,
         Manner::Description(other) if is_description => text = other,
-        Manner::Text(_) | Manner::Description(_) => {}
+        Manner::Well | Manner::Text(_) | Manner::Description(_) => {}
     }
     let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len());
     let _ = stream.write_all(answer.as_bytes()).await;

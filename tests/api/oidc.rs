@@ -313,8 +313,8 @@ async fn a_token_counts_in_its_time() {
     rig.finish().await;
 }
 
-/// Every token that proves nothing.
-fn unproven(issuer: &Issuer, short: &SigningKey) -> Vec<(String, String)> {
+/// Tokens whose header is not taken.
+fn with_a_false_header(issuer: &Issuer, short: &SigningKey) -> Vec<(String, String)> {
     let (key, claims) = (&issuer.key, issuer.claims().to_string());
     let header = |name: &str, value: Value| {
         let mut header = key.header();
@@ -358,6 +358,13 @@ fn unproven(issuer: &Issuer, short: &SigningKey) -> Vec<(String, String)> {
         without.as_object_mut().unwrap().remove(name);
         all.push((format!("no {name}"), key.token_of(&without.to_string(), &claims)));
     }
+    all
+}
+
+/// Every token that proves nothing.
+fn unproven(issuer: &Issuer, short: &SigningKey) -> Vec<(String, String)> {
+    let (key, claims) = (&issuer.key, issuer.claims().to_string());
+    let mut all = with_a_false_header(issuer, short);
     let right = key.token(&issuer.claims());
     let (message, signature) = right.rsplit_once('.').unwrap();
     let other = key.token(&issuer.claims_with("ref", json!("refs/heads/other")));

@@ -30,3 +30,4 @@ tagalong=${CARGO_TARGET_DIR:-$root/target}/release/tagalong
 "$root/bench/followers.py" "$tagalong" "$port"
 "$root/bench/smoke.py" "$tagalong" "${1-20}"
 (cd "$root" && cargo bench --locked --bench data)
+(cd "$root" && cargo bench --locked --bench oidc)

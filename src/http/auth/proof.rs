@@ -74,6 +74,10 @@ impl Proof {
         let is_private = attempt.origin.is_private();
         if scheme.is_bearer() && !is_private {
             attempt.refused(Check::InTheClear, || (Check::InTheClear, who.key()));
+            if let Who::Job(job) = &who {
+                // Whoever overheard it has nothing then.
+                attempt.shared.store.remember(&used_by(job, String::new())).await?;
+            }
             return Err(ApiError::forbidden(IN_THE_CLEAR));
         }
         if scheme == Scheme::Signed && attempt.is_bodiless() && !body.bytes.is_empty() {
@@ -130,7 +134,7 @@ fn delivery(attempt: &Attempt<'_>, who: &Who, scheme: Scheme, call: &str, body: 
     if let Who::Job(job) = who
         && !attempt.is_bodiless()
     {
-        return Ok(Some(Delivery { caller: "oidc".to_owned(), id: job.token_id.clone(), body_sha256: call_sha256(call, body) }));
+        return Ok(Some(used_by(job, call_sha256(call, body))));
     }
     let header = if scheme == Scheme::Signed { "webhook-id" } else { "idempotency-key" };
     let (Some(id), Some(caller)) = (attempt.header(header), who.caller()) else { return Ok(None) };
@@ -138,6 +142,11 @@ fn delivery(attempt: &Attempt<'_>, who: &Who, scheme: Scheme, call: &str, body: 
         return Err(ApiError::bad_request("The Idempotency-Key must be up to 128 letters, digits, - and _."));
     }
     Ok(Some(Delivery { caller: caller.to_string(), id: id.to_owned(), body_sha256: call_sha256(call, body) }))
+}
+
+/// The token of a job, used for a call.
+fn used_by(job: &JobCaller, call_sha256: String) -> Delivery {
+    Delivery { caller: "oidc".to_owned(), id: job.token_id.clone(), body_sha256: call_sha256 }
 }
 
 /// The call is part of what was asked: the same id on another route is another order.
