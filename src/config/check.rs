@@ -21,6 +21,7 @@ use crate::config::Registry;
 use crate::config::RegistryLogin;
 use crate::config::Reload;
 use crate::config::Retention;
+use crate::config::ScopedSocket;
 use crate::config::Server;
 use crate::config::Service;
 use crate::config::Store;
@@ -30,6 +31,7 @@ use crate::config::oidc::check_policies;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
 use crate::model::DatasetName;
+use crate::model::KeyId;
 use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Target;
@@ -52,12 +54,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let retention = read_retention(root.section("retention"));
     let registries = root.sections("registry").into_iter().filter_map(|section| read_registry(section, &mut secrets)).collect();
     let keys: Vec<Key> = root.sections("key").into_iter().filter_map(|section| Key::read(section, &mut secrets)).collect();
-    for (at, key) in keys.iter().enumerate() {
-        if keys[..at].iter().any(|earlier| earlier.id == key.id) {
-            let why = "records name a key by its id, so each needs its own; while a secret is rotated, call the new one";
-            root.problem("key", format!("two keys have the id {id}: {why} {id}-2, for instance.", id = key.id));
-        }
-    }
+    let sockets: Vec<ScopedSocket> = root.sections("socket").into_iter().filter_map(ScopedSocket::read).collect();
+    check_callers(&root, server.as_ref(), &keys, &sockets);
     let oidc: Vec<OidcPolicy> = root.sections("oidc").into_iter().filter_map(OidcPolicy::read).collect();
     check_policies(&root, &oidc);
     let services: BTreeMap<ServiceName, Arc<Service>> = root
@@ -68,15 +66,10 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         .collect();
     let mut datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
-    check_secrets(&root, &keys, &datasets);
-    let holders = keys.iter().map(|key| ("key", &key.id, &key.scopes));
-    for (table, id, scopes) in holders.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))) {
-        for missing in scopes.iter().filter_map(|scope| missing_target(scope, &services, &datasets)) {
-            let what = if table == "key" { "key" } else { "policy" };
-            root.problem(table, format!("the {what} {id} has the scope {missing}"));
-        }
-    }
-    check_together(&root, &services, &datasets);
+    check_together(&root, &keys, &services, &datasets);
+    let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
+    let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
+    check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
     root.finish();
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
@@ -86,7 +79,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
-    Ok(Config { server, store, docker, retention, registries, keys, oidc, services, datasets, mask, written })
+    Ok(Config { server, store, docker, retention, registries, keys, oidc, sockets, services, datasets, mask, written })
 }
 
 fn check_version(root: &mut Section) {
@@ -249,20 +242,53 @@ fn check_secrets(root: &Section, keys: &[Key], datasets: &[Reload]) {
     }
 }
 
-/// The scope of somebody who may call, with what it is about and is not there.
-fn missing_target(scope: &Scope, services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) -> Option<String> {
-    let is_dataset = |name: &DatasetName| datasets.iter().any(|dataset| dataset.data.name == *name);
-    let (there, what, name) = match &scope.target {
-        Target::Everything | Target::Services | Target::Datasets => return None,
-        Target::Service(name) => (services.contains_key(name), "service", name.as_str()),
-        Target::Dataset(name) => (is_dataset(name), "dataset", name.as_str()),
-        Target::Named(name, dataset) => (services.contains_key(name) || is_dataset(dataset), "service", name.as_str()),
-    };
-    (!there).then(|| format!("{scope}, but there is no [{what}.{name}]."))
+/// Records name callers by their ids, and each socket needs a place of its own.
+fn check_callers(root: &Section, server: Option<&Server>, keys: &[Key], sockets: &[ScopedSocket]) {
+    for (at, key) in keys.iter().enumerate() {
+        if keys[..at].iter().any(|earlier| earlier.id == key.id) {
+            let why = "records name a key by its id, so each needs its own; while a secret is rotated, call the new one";
+            root.problem("key", format!("two keys have the id {id}: {why} {id}-2, for instance.", id = key.id));
+        }
+    }
+    for (at, socket) in sockets.iter().enumerate() {
+        let id = &socket.key.id;
+        if keys.iter().chain(sockets[..at].iter().map(|earlier| &earlier.key)).any(|earlier| earlier.id == *id) {
+            root.problem(
+                "socket",
+                format!("the id {id} of a socket is used twice: records name keys and sockets by their ids, so each needs its own."),
+            );
+        }
+        if let Some(fault) = server.and_then(|server| socket.fault(server, &sockets[..at])) {
+            root.problem("socket", fault);
+        }
+    }
+}
+
+/// Every scope names something that there is.
+fn check_scopes<'c>(
+    root: &Section,
+    callers: impl Iterator<Item = (&'static str, &'c KeyId, &'c Vec<Scope>)>,
+    services: &BTreeMap<ServiceName, Arc<Service>>,
+    datasets: &[Reload],
+) {
+    for (table, id, scope) in callers.flat_map(|(table, id, scopes)| scopes.iter().map(move |scope| (table, id, scope))) {
+        let is_dataset = |name: &DatasetName| datasets.iter().any(|dataset| dataset.data.name == *name);
+        let (there, what, name) = match &scope.target {
+            Target::Everything | Target::Services | Target::Datasets => continue,
+            Target::Service(name) => (services.contains_key(name), "service", name.as_str()),
+            Target::Dataset(name) => (is_dataset(name), "dataset", name.as_str()),
+            Target::Named(name, dataset) => (services.contains_key(name) || is_dataset(dataset), "service", name.as_str()),
+        };
+        if !there {
+            let who = if table == "oidc" { "policy" } else { table };
+            root.problem(table, format!("the {who} {id} has the scope {scope}, but there is no [{what}.{name}]."));
+        }
+    }
 }
 
 /// What no table can know alone.
-fn check_together(root: &Section, services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
+fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
+    check_secrets(root, keys, datasets);
     for (at, dataset) in datasets.iter().enumerate() {
         let mine = &dataset.data;
         let earlier = &datasets[..at];

@@ -15,6 +15,7 @@ mod reload;
 mod remote;
 mod secret;
 mod service;
+mod socket;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use oidc::OidcPolicy;
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
+pub use socket::ScopedSocket;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
 
 use crate::model::DatasetName;
@@ -61,6 +63,8 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// Which jobs of forges may call with their own token, in their order.
     pub oidc: Vec<OidcPolicy>,
+    /// Unix sockets for callers that may not do everything.
+    pub sockets: Vec<ScopedSocket>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// The datasets and what becomes of new data, by name.

@@ -23,4 +23,5 @@ mod places;
 mod plans;
 mod proxies;
 mod record;
+mod sockets;
 mod values;
