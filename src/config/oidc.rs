@@ -147,3 +147,100 @@ pub(super) fn check_policies(root: &Section, policies: &[OidcPolicy]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::check::check;
+
+    const POLICY: &str = r#"
+        [[oidc]]
+        id = "web-main"
+        issuer = "https://token.actions.githubusercontent.com"
+        audience = "https://tagalong.example.com"
+        scopes = ["read"]
+        claims = { repository_id = "7001", ref = "refs/heads/main", event_name = "push" }
+    "#;
+
+    fn problems_of(policies: &str) -> Vec<String> {
+        check(&format!("version = 1\n[server]\n{policies}"), std::path::Path::new("/")).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_policy_that_leaves_something_open_or_can_never_accept_a_token_is_refused_by_name() {
+        assert_eq!(problems_of(POLICY), Vec::<String>::new());
+        let claims = "repository_id = \"7001\", ref = \"refs/heads/main\", event_name = \"push\"";
+        for (from, to, part) in [
+            ("id = \"web-main\"", "", "oidc[0].id: every policy needs an id"),
+            ("audience = \"https://tagalong.example.com\"", "", "oidc[0].audience: a policy without an audience"),
+            ("https://tagalong.example.com", "", "oidc[0].audience: it must be this server's own address"),
+            ("https://tagalong.example.com", "https://github.com/acme", "oidc[0].audience: GitHub gives this audience"),
+            (
+                "https://token.actions",
+                "http://token.actions",
+                "oidc[0].issuer: \"http://token.actions.githubusercontent.com\" uses plain http",
+            ),
+            ("scopes = [\"read\"]", "", "oidc[0].scopes: a policy without scopes"),
+            (
+                "scopes = [\"read\"]",
+                "scopes = [\"deploy:none\"]",
+                "oidc: the policy web-main has the scope deploy:none, but there is no [service.none]",
+            ),
+            ("scopes = [\"read\"]", "scopes = [\"read\"]\nclaim = 1", "oidc[0].claim: unknown key; did you mean claims?"),
+            (claims, "", "oidc[0].claims: a policy without claims"),
+            ("repository_id = \"7001\", ", "", "oidc[0].claims: repository_id is missing"),
+            ("repository_id = \"7001\"", "repository = \"acme/web\"", "oidc[0].claims: repository_id is missing"),
+            (", event_name = \"push\"", "", "oidc[0].claims: event_name is missing"),
+            ("ref = \"refs/heads/main\", ", "", "oidc[0].claims: ref is missing"),
+            (claims, "sub = \"repo:acme/web:ref:refs/heads/main\"", "oidc[0].claims: sub cannot be wanted"),
+            ("\"7001\"", "7001", "repository_id is a string in every token of a forge, not 7001; put it in quotes"),
+            (
+                "\"7001\"",
+                "\"acme/web\"",
+                "repository_id is never \"acme/web\": it is a number in quotes, so the policy can never accept a token",
+            ),
+            ("\"7001\"", "[]", "repository_id has no value, so the policy can never accept a token"),
+            ("\"7001\"", "{ is = 7 }", "repository_id must be a string, a whole number, true or false"),
+            ("refs/heads/main", "main", "ref is never \"main\""),
+            ("refs/heads/main", "refs/heads/*", "write the pattern into refs"),
+            ("\"push\"", "\"pull_request_target\"", "event_name is never \"pull_request_target\""),
+            ("\"push\"", "[\"push\", \"pull_request\"]", "event_name is never \"pull_request\""),
+            ("scopes", "refs = [\"refs/tags/*\"]\nscopes", "refs allows no ref that the claims allow"),
+            (claims, "repository_id = \"1\", event_name = \"push\", environment = \"\"", "environment is never \"\""),
+            ("event_name", "iss = \"x\", event_name", "iss cannot be wanted here"),
+            ("event_name", "repository = \"acme/web\", repository_owner = \"other\", event_name", "repository_owner is not the owner"),
+            ("event_name", "ref_protected = true, event_name", "ref_protected is a string in every token of a forge, not true"),
+        ] {
+            assert!(POLICY.contains(from), "{from}");
+            let problems = problems_of(&POLICY.replacen(from, to, 1));
+            assert!(problems.iter().any(|problem| problem.contains(part)), "{part} is not in {problems:#?}");
+        }
+        let forgejo = POLICY.replace("https://token.actions.githubusercontent.com", "https://git.example.com/api/actions");
+        assert_eq!(problems_of(&forgejo.replace("repository_id = \"7001\"", "repository = \"acme/web\"")), Vec::<String>::new());
+        let problems = problems_of(&forgejo.replace("event_name", "environment = \"production\", event_name"));
+        assert!(
+            problems[0].contains("tokens of Forgejo have no claim environment, so the policy can never accept a token"),
+            "{problems:#?}"
+        );
+    }
+
+    #[test]
+    fn a_policy_behind_another_that_accepts_all_of_its_tokens_is_refused_by_name() {
+        let second = POLICY.replace("web-main", "second");
+        for (second, part) in [
+            (POLICY.to_owned(), "oidc: two policies have the id web-main"),
+            (second.clone(), "oidc: the policy second can never accept a token, because the policy web-main before it accepts all of them"),
+            (second.replace("event_name", "actor = \"mona\", event_name"), "the policy second can never accept a token"),
+        ] {
+            let problems = problems_of(&format!("{POLICY}{second}"));
+            assert!(problems.len() == 1 && problems[0].contains(part), "{part} is not in {problems:#?}");
+        }
+        for (from, to) in [
+            ("\"push\"", "[\"push\", \"schedule\"]"),
+            ("heads/main", "heads/next"),
+            ("7001", "7002"),
+            ("tagalong.example", "other.example"),
+        ] {
+            assert_eq!(problems_of(&format!("{POLICY}{}", second.replace(from, to))), Vec::<String>::new(), "{to}");
+        }
+    }
+}

@@ -90,7 +90,8 @@ pub fn key_set(bytes: &[u8]) -> Result<Vec<PublicKey>, String> {
     if all.len() > MOST_KEYS {
         return Err(format!("its key set has more than {MOST_KEYS} keys"));
     }
-    let (mut keys, mut not_used) = (Vec::new(), Vec::new());
+    let mut keys = Vec::new();
+    let mut not_used = Vec::new();
     for jwk in all {
         match jwk.as_object().ok_or("it is no object").and_then(PublicKey::parse) {
             Ok(key) => keys.push(key),

@@ -66,11 +66,11 @@ fn unproven(attempt: &Attempt<'_>, fault: &Fault) -> ApiError {
 ///
 /// # Errors
 /// 403, with both.
-pub(in crate::http) fn agrees(name: &str, given: Option<&str>, token: &str) -> Result<(), ApiError> {
-    let Some(given) = given.filter(|given| *given != token) else { return Ok(()) };
+pub(in crate::http) fn agrees(name: &str, given: Option<&str>, issued_for: &str) -> Result<(), ApiError> {
+    let Some(given) = given.filter(|given| *given != issued_for) else { return Ok(()) };
     let given: String = given.chars().take(100).collect();
     Err(ApiError::token_refused(format!(
-        "The body has the {name} \"{}\", but the token was issued for \"{token}\"; leave {name} out, it is taken from the token.",
+        "The body has the {name} \"{}\", but the token was issued for \"{issued_for}\"; leave {name} out, it is taken from the token.",
         given.escape_debug()
     )))
 }
