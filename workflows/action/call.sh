@@ -45,7 +45,7 @@ fresh_id_token() {
   local address=$ACTIONS_ID_TOKEN_REQUEST_URL answer tries
   # GitHub's address and Forgejo's have a query already.
   if [[ $address == *\?* ]]; then address+='&'; else address+='?'; fi
-  for tries in 1 2 3 4 5; do
+  for tries in 1 2 3; do
     answer=$(curl --disable --globoff --silent --show-error --fail --max-time 20 \
       --config <(printf 'header = "Authorization: bearer %s"\n' "${ACTIONS_ID_TOKEN_REQUEST_TOKEN//[[:cntrl:]\"\\]/}") \
       "${address}audience=$(url_text "$server")" 2>"$work/curl" | head -c 65536 | tr -d '\0') || answer=''
@@ -54,7 +54,7 @@ fresh_id_token() {
       printf '::add-mask::%s\n' "$id_token"
       return
     fi
-    if ((tries < 5)); then sleep "$tries"; fi
+    if ((tries < 3)); then sleep "$tries"; fi
   done
   fail "the forge gave this job no token: $(tail -n 1 "$work/curl")"
 }

@@ -60,7 +60,7 @@ summarize() {
   if [[ $was ]]; then rows+=("before" "$was"); fi
   if [[ $now ]]; then rows+=("this order" "$now"); fi
   if [[ $took ]]; then rows+=("duration" "$took"); fi
-  rows+=("findings" "$errors errors, $warnings warnings" "undo" "$(way_back)")
+  rows+=("findings" "errors: $errors, warnings: $warnings" "undo" "$(way_back)")
   group "Summary: $what: $outcome"
   say "$summary"
   printf '<h3>%s: %s</h3>\n<p>%s</p>\n<table>\n' "$(html "$what")" "$outcome" "$(html "$summary")" >>"$page"
