@@ -271,7 +271,7 @@ fn a_job_without_a_secret_shows_its_own_token() {
     let run = Run::new("a token".into());
     for (address, query) in [("/token", "/token?audience="), ("/token?placeholder=true", "/token?placeholder=true&audience=")] {
         let mut env = order.good(&server);
-        env.remove("TAGALONG_SECRET");
+        env.retain(|name, _| !["TAGALONG_SECRET", "COMMIT", "REF"].contains(&name.as_str()));
         env.insert("ACTIONS_ID_TOKEN_REQUEST_URL".into(), format!("http://127.0.0.1:{}{address}", server.port));
         env.insert("ACTIONS_ID_TOKEN_REQUEST_TOKEN".into(), "request-token".into());
         server.calls();
@@ -282,8 +282,16 @@ fn a_job_without_a_secret_shows_its_own_token() {
         assert!(calls[0].starts_with(&audience) && calls[0].contains("Authorization: bearer request-token\r\n"), "{calls:#?}");
         let shows = |call: &String, token: &str| call.contains(&format!("Authorization: Bearer {token}\r\n"));
         assert!(calls[1].starts_with("POST /api/v1/deployments ") && shows(&calls[1], ID_TOKEN), "{calls:#?}");
-        assert!(calls[1].contains("idempotency-key: run-77-1-") && !calls[1].contains("webhook-"), "{calls:#?}");
+        // What the token says of the run is not said again, unless by a person.
+        assert!(calls[1].ends_with("{\"service\":\"web\",\"tag\":\"1f0c9e2\"}") && !calls[1].contains("webhook-"), "{calls:#?}");
         assert!(calls[2..].iter().all(|call| call.starts_with("GET ") && shows(call, TOKEN)) && calls.len() == 5, "{calls:#?}");
+
+        // An order that is sent again shows the same token, so it is the same order.
+        server.tell(Answers { status: 503, headers: "Retry-After: 1\r\n".into(), ..Answers::good() });
+        let (log, code) = run.end(&order, &env);
+        let calls = server.calls();
+        assert!(code == Some(0) && calls.iter().filter(|call| call.starts_with("GET /token")).count() == 1, "{log} {calls:#?}");
+        assert_eq!(calls[1], calls[2], "{calls:#?}");
 
         // A cancel takes a fresh one.
         server.tell(Answers { status: 200, body: "{\"message\":\"It was told to stop.\"}".into(), ..Answers::good() });

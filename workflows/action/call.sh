@@ -59,7 +59,8 @@ fresh_id_token() {
   fail "the forge gave this job no token: $(tail -n 1 "$work/curl")"
 }
 
-# proof ID TEXT: of one call, as lines for curl. ID is the same when the call is repeated, TEXT is what a signature covers.
+# proof ID TEXT: of one call, as lines for curl. ID is the same when the call is repeated, TEXT is what a signature covers. A token is good
+# for one order, which may be repeated with it.
 proof() {
   local time
   if [[ $key_hex ]]; then
@@ -67,7 +68,7 @@ proof() {
     printf 'header = "webhook-id: %s"\nheader = "webhook-timestamp: %s"\nheader = "webhook-signature: v1,%s"\n' \
       "$1" "$time" "$(printf '%s' "$1.$time.$2" | hmac)"
   else
-    printf 'header = "Authorization: Bearer %s"\nheader = "idempotency-key: %s"\n' "$id_token" "$1"
+    printf 'header = "Authorization: Bearer %s"\n' "$id_token"
   fi
 }
 

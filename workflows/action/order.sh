@@ -37,7 +37,7 @@ read_inputs() {
   local minutes=${TIMEOUT_MINUTES:-30}
   ORDER=${ORDER:-deploy}
   case $ORDER in
-    deploy) path=/api/v1/deployments TAG=${TAG:-$COMMIT} ;;
+    deploy) path=/api/v1/deployments TAG=${TAG:-${COMMIT:-${GITHUB_SHA:-}}} ;;
     rollback) path=/api/v1/rollbacks ;;
     *) fail "the input order must be deploy, rollback or cancel; it is '$ORDER'" ;;
   esac
@@ -54,14 +54,21 @@ read_inputs() {
   order_id="run-${GITHUB_RUN_ID//[^0-9A-Za-z_-]/}-${GITHUB_RUN_ATTEMPT:-1}-$(printf '%s' "$path$order" | openssl dgst -sha256 -r | cut -c 1-16)"
 }
 
+# A key says for which commit, ref and run it orders; with a token of the job they are taken from the token.
 order_body() {
-  local body
+  local body commit=${COMMIT:-} ref=${REF:-}
   body="{\"service\":$(json "$SERVICE")"
   if [[ $ORDER == rollback ]]; then
     if [[ ${TAG:-} ]]; then body+=",\"to\":{\"tag\":$(json "$TAG")}"; fi
   else
-    body+=",\"tag\":$(json "$TAG"),\"commit\":$(json "$COMMIT"),\"ref\":$(json "$REF"),\"run_url\":$(json "$(run_url)")"
-    if [[ ${GITHUB_RUN_NUMBER:-} =~ ^[1-9][0-9]{0,17}$ ]]; then body+=",\"run_number\":$GITHUB_RUN_NUMBER"; fi
+    body+=",\"tag\":$(json "$TAG")"
+    if [[ ${TAGALONG_SECRET:-} ]]; then
+      commit=${commit:-${GITHUB_SHA:-}} ref=${ref:-${GITHUB_REF:-}}
+      body+=",\"run_url\":$(json "$(run_url)")"
+      if [[ ${GITHUB_RUN_NUMBER:-} =~ ^[1-9][0-9]{0,17}$ ]]; then body+=",\"run_number\":$GITHUB_RUN_NUMBER"; fi
+    fi
+    if [[ $commit ]]; then body+=",\"commit\":$(json "$commit")"; fi
+    if [[ $ref ]]; then body+=",\"ref\":$(json "$ref")"; fi
   fi
   if [[ ${REASON:-} ]]; then body+=",\"reason\":$(json "$REASON")"; fi
   printf '%s}' "$body"
@@ -74,9 +81,9 @@ run_url() {
   printf '%s/%s/actions/runs/%s' "$GITHUB_SERVER_URL" "$GITHUB_REPOSITORY" "$run"
 }
 
-# Posts the order until it is accepted or refused. Its id stays, so the same order is never carried out twice.
+# Posts the order until it is accepted or refused. Its id stays, or its token, so the same order is never carried out twice.
 send() {
-  local tries=0 renewed='' stopped=''
+  local tries=0 stopped=''
   if [[ ! $key_hex ]]; then fresh_id_token; fi
   # A job that is cancelled in this moment waits for the answer, which names what is to be cancelled.
   trap 'stopped=yes' INT TERM
@@ -84,12 +91,6 @@ send() {
     post "$path" "$order_id" "$order"
     case $status in
       202) break ;;
-      401)
-        # A token lives for minutes only.
-        if [[ $key_hex || $renewed ]] || ((tries == 0)); then refused; fi
-        renewed=yes
-        fresh_id_token
-        ;;
       000 | 429 | 5??)
         if ((++tries >= 8 || SECONDS >= deadline)); then
           fail "$server did not accept the order in $tries attempts; the last answer was $status $(detail)"
