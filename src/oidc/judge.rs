@@ -58,7 +58,7 @@ impl Verdict {
     /// What `policy` says to `token`.
     pub(super) fn of(policy: &OidcPolicy, token: &Token) -> Self {
         let mut findings = vec![
-            equal("iss", token.claim("iss"), policy.issuer.as_str(), token.issuer() == Some(policy.issuer.as_str())),
+            equal("iss", token.claim("iss"), policy.issuer.as_str(), token.is_of(policy.issuer.as_str())),
             equal("aud", token.claim("aud"), &policy.audience, is_for(token.claim("aud"), &policy.audience)),
         ];
         for wanted in &policy.claims {

@@ -32,7 +32,7 @@ impl Looked {
     #[must_use]
     pub fn at(policies: &[OidcPolicy], token: &Token, now_ms: i64) -> Self {
         let mut findings = of_every_token(token, now_ms);
-        let of_issuer = policies.iter().find(|policy| token.issuer() == Some(policy.issuer.as_str()));
+        let of_issuer = policies.iter().find(|policy| token.is_of(policy.issuer.as_str()));
         let (job, wrong) = of_issuer.map_or_else(|| (None, Vec::new()), |policy| job_of(policy, token));
         findings.extend(wrong);
         Self { job, findings, verdicts: policies.iter().map(|policy| Verdict::of(policy, token)).collect() }
@@ -72,6 +72,6 @@ impl Looked {
 /// # Errors
 /// [`Fault`].
 pub async fn prove(sets: &KeySets, policies: &[OidcPolicy], token: &Token) -> Result<(), Fault> {
-    let policy = policies.iter().find(|policy| token.issuer() == Some(policy.issuer.as_str())).ok_or(Fault::Issuer)?;
+    let policy = policies.iter().find(|policy| token.is_of(policy.issuer.as_str())).ok_or(Fault::Issuer)?;
     sets.prove(&policy.issuer, token).await
 }

@@ -110,6 +110,11 @@ impl Token {
         self.claims.get("iss").and_then(Value::as_str)
     }
 
+    /// Whether it says to be of this issuer, to the byte.
+    pub(super) fn is_of(&self, issuer: &str) -> bool {
+        self.issuer() == Some(issuer)
+    }
+
     pub(super) fn claim(&self, name: &str) -> Option<&Value> {
         self.claims.get(name)
     }
