@@ -157,6 +157,8 @@ impl Store {
     async fn take(&self, waiting: &Deployment, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
         let asked = Instant::now();
         let mut tx = self.gate.begin().await?;
+        // What waits while an order is decided waits until that is written: no run begins in between.
+        tx.alone("queue").await?;
         let free = tx.seizing("SELECT id FROM deployments WHERE id = $1 AND state = 'waiting'");
         if tx.fetch_optional(free.bind(waiting.id.as_str())).await?.is_none() {
             return Ok(None);
