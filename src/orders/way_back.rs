@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn previous_is_the_last_verified_one_while_another_is_there() {
         let mut under_way = releases(&[3, 2]);
-        under_way.unfinished.deployments.push(Deployment { state: State::Running { step: Step::Up }, ..landed(4) });
+        under_way.unfinished.deployments.push(Deployment { state: State::Running { step: Step::Up.into() }, ..landed(4) });
         assert_eq!(previous(under_way), Ok("v3".into()));
         let broken = Outcome::RollbackFailed { why: String::new(), and: String::new() };
         assert_eq!(previous(Releases { last_change: Some(Ok(ended(4, broken))), ..releases(&[3, 2]) }), Ok("v3".into()));
