@@ -21,4 +21,5 @@ mod places;
 mod plans;
 mod proxies;
 mod record;
+mod sockets;
 mod values;
