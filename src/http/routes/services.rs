@@ -74,6 +74,10 @@ pub(super) async fn show(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> 
     Ok(HttpResponse::Ok().json(shared.deployer.service_state(&proven.ask.0).await?))
 }
 
+pub(super) async fn tags(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
+    Ok(HttpResponse::Ok().json(shared.deployer.tags(&proven.ask.0).await?))
+}
+
 /// A service of which something is taken or made that a rollback makes.
 pub(super) struct Operate(Arc<Service>);
 
