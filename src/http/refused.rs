@@ -48,6 +48,8 @@ pub(super) enum Check {
     ReloadSecret,
     /// Too many calls of its address had failed before.
     TooMany,
+    /// Its delivery id came before, with another body.
+    IdReused,
     /// It shows the token of a job that is none, or of an issuer that no policy names.
     JobToken,
     /// The issuer has no such key, as far as is known.
@@ -61,7 +63,7 @@ pub(super) enum Check {
 }
 
 impl Check {
-    const NAMES: [&'static str; 17] = [
+    const NAMES: [&'static str; 18] = [
         "no_proof",
         "malformed",
         "signature",
@@ -74,6 +76,7 @@ impl Check {
         "scope",
         "reload_secret",
         "too_many",
+        "id_reused",
         "oidc_token",
         "oidc_key",
         "oidc_signature",
@@ -95,11 +98,12 @@ impl Check {
             Self::Scope => 9,
             Self::ReloadSecret => 10,
             Self::TooMany => 11,
-            Self::JobToken => 12,
-            Self::JobKey => 13,
-            Self::JobSignature => 14,
-            Self::JobClaims => 15,
-            Self::JobCall => 16,
+            Self::IdReused => 12,
+            Self::JobToken => 13,
+            Self::JobKey => 14,
+            Self::JobSignature => 15,
+            Self::JobClaims => 16,
+            Self::JobCall => 17,
         }
     }
 
@@ -129,6 +133,10 @@ impl Check {
             Self::Scope => "The scopes or the refs of the key do not allow this call.".to_owned(),
             Self::ReloadSecret => "No dataset has this reload secret.".to_owned(),
             Self::TooMany => "Too many calls from this address had failed within the minute.".to_owned(),
+            Self::IdReused => {
+                "The delivery id (webhook-id or Idempotency-Key) was already used for a different body; every call needs its own id."
+                    .to_owned()
+            }
             Self::JobToken => {
                 "The OIDC token is not well formed, is signed in a way that is not accepted, or comes from an issuer that no [[oidc]] policy \
                  names."
@@ -157,7 +165,7 @@ struct Kept {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Memory {
     /// Of those who have a right secret, and of everybody else.
     known: Vec<Kept>,
     strangers: Vec<Kept>,
@@ -168,11 +176,11 @@ struct Seen {
 /// What was refused since the start.
 #[derive(Debug, Default)]
 pub struct RefusedCalls {
-    counts: [AtomicU64; 17],
+    counts: [AtomicU64; 18],
     /// The second in which calls are looked at, and how many were.
     second: AtomicI64,
     looked_at: AtomicU64,
-    seen: Mutex<Seen>,
+    memory: Mutex<Memory>,
 }
 
 impl RefusedCalls {
@@ -189,8 +197,8 @@ impl RefusedCalls {
     /// Keeps in mind what was found out about a call that was counted, and logs it.
     pub(super) fn note(&self, check: Check, key: Option<&KeyId>, address: Option<IpAddr>) {
         let now_ms = clock::now_ms();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Seen { known, strangers, lines } = &mut *seen;
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let Memory { known, strangers, lines } = &mut *memory;
         let kept = keep(if key.is_some() { known } else { strangers }, check, key, address, now_ms);
         // The first, and then fewer and fewer.
         if !kept.count.is_power_of_two() || !may_log(lines, now_ms) {
@@ -204,8 +212,8 @@ impl RefusedCalls {
 
     /// What was refused, the newest first.
     pub(super) fn list(&self) -> api::RefusedCalls {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = |kept: &Kept| api::RefusedCall {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = |kept: &Kept| api::RefusedCall {
             check: kept.check.name().to_owned(),
             why: kept.check.words(),
             key: kept.key.as_ref().map(ToString::to_string),
@@ -214,7 +222,7 @@ impl RefusedCalls {
             first_ms: kept.first_ms,
             last_ms: kept.last_ms,
         };
-        let mut calls: Vec<api::RefusedCall> = seen.known.iter().chain(&seen.strangers).map(shown).collect();
+        let mut calls: Vec<api::RefusedCall> = memory.known.iter().chain(&memory.strangers).map(view).collect();
         calls.sort_by_key(|call| std::cmp::Reverse(call.last_ms));
         let count = |(name, count): (&&str, &AtomicU64)| (String::from(*name), count.load(Ordering::Relaxed));
         let counts = Check::NAMES.iter().zip(&self.counts).map(count).filter(|(_, count)| *count > 0).collect();

@@ -60,8 +60,8 @@ pub(super) async fn once(
             answer
         }
     };
-    let told = answer.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
-    told.unwrap_or_else(|| Err(ApiError::busy("The server is shutting down; try again.")))
+    let given = answer.wait_for(Option::is_some).await.ok().and_then(|given| given.clone());
+    given.unwrap_or_else(|| Err(ApiError::busy("The server is shutting down; try again.")))
 }
 
 /// Uses the token of a job up, where nothing else records that it was used: it is good for this call, and for the very same one again.
@@ -72,9 +72,7 @@ pub(super) async fn use_up(shared: &Shared, caller: &Caller, delivery: Option<&D
     let Some(token) = delivery.filter(|_| matches!(caller, Caller::Oidc(_))) else { return Ok(()) };
     match shared.store.remember(token).await? {
         Came::First | Came::Before => Ok(()),
-        Came::OtherBody => {
-            Err(ApiError::conflict("id_reused", "The token was already used for another call; get a new one for every call."))
-        }
+        Came::OtherBody => Err(ApiError::id_reused("The token was already used for another call; get a new one for every call.")),
     }
 }
 
@@ -102,7 +100,7 @@ async fn first(shared: &Shared, delivery: &Delivery, work: impl Future<Output = 
 }
 
 fn reused() -> ApiError {
-    ApiError::conflict("id_reused", "The delivery id was already used for a different body; give every call its own id.")
+    ApiError::id_reused("The delivery id was already used for a different body; give every call its own id.")
 }
 
 impl Repeats {
