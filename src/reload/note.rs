@@ -11,7 +11,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Note {
     file: Option<File>,
-    said: Option<String>,
+    written: Option<String>,
 }
 
 const NAME: &str = "push";
@@ -26,16 +26,16 @@ impl Note {
             file.set_len(0)?;
             Ok::<_, std::io::Error>(file)
         };
-        Self { file: open().ok(), said: None }
+        Self { file: open().ok(), written: None }
     }
 
     /// Writes the new state.
     pub(super) fn say(&mut self, text: Option<String>) {
-        if let Some(file) = self.file.as_ref().filter(|_| self.said != text) {
+        if let Some(file) = self.file.as_ref().filter(|_| self.written != text) {
             let bytes = text.as_deref().unwrap_or_default().as_bytes();
             // A reader between the two sees an empty note for a moment.
             let _ = file.set_len(0).and_then(|()| file.write_all_at(bytes, 0));
-            self.said = text;
+            self.written = text;
         }
     }
 }
