@@ -51,6 +51,7 @@ async fn verify(sets: &KeySets, policies: &[OidcPolicy], given: &str) -> String 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let rounds: usize = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(2000);
+    rustls::crypto::ring::default_provider().install_default().unwrap();
     let mut is_missed = false;
     for key in [SigningKey::rsa("key-1"), SigningKey::p256("key-1"), SigningKey::ed25519("key-1")] {
         let algorithm = key.algorithm();
