@@ -13,8 +13,10 @@ mod lease;
 mod ledger;
 mod lines;
 mod many;
+mod now;
 mod orders;
 mod outbox;
+mod recorded;
 mod reloads;
 mod rows;
 mod runs;
@@ -47,11 +49,13 @@ use lease::Leases;
 
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
+pub use deployments::MOST_RELEASES;
 pub use door::{AtTheDoor, Landed, Terms};
 pub use holds::{Hold, HoldKind};
 pub use lease::{Leave, RunLease};
 pub use orders::{Accepted, Delivery, OrderError, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use recorded::Recorded;
 pub use reloads::LastReload;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};
@@ -268,6 +272,7 @@ fn migrations() -> Migrator {
         (6, "status", include_str!("migrations/6_status.sql")),
         (7, "load", include_str!("migrations/7_load.sql")),
         (9, "away", include_str!("migrations/9_away.sql")),
+        (12, "landed", include_str!("migrations/12_landed.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
