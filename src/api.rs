@@ -3,6 +3,7 @@
 mod datasets;
 mod refused;
 mod standing;
+mod tags;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::model::Tag;
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 pub use refused::{RefusedCall, RefusedCalls};
 pub use standing::{Standing, Word};
+pub use tags::{KnownTag, Tags};
 
 /// `POST /api/v1/deployments`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -28,7 +28,7 @@ pub(crate) fn deployments(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning_like(current, known.services.into_iter().chain(known.deployments.into_iter().map(|one| one.id.to_string())).collect())
 }
 
-/// Tags that the service on the line was ever asked to land and that begin like `current`.
+/// Tags that the service on the line was ever asked to land, or that its registry has, and that begin like `current`.
 pub(crate) fn tags(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning_like(current, known().tags())
 }
@@ -51,6 +51,8 @@ fn beginning_like(current: &OsStr, all: BTreeSet<String>) -> Vec<CompletionCandi
 struct Known {
     services: BTreeSet<String>,
     deployments: Vec<api::Deployment>,
+    /// The tags that were verified, or that the registry has, of the service that was typed.
+    listed: Vec<api::KnownTag>,
     /// The words that are typed already.
     typed: Vec<String>,
 }
@@ -60,7 +62,8 @@ impl Known {
     fn tags(&self) -> BTreeSet<String> {
         let service = self.typed.iter().find(|word| self.services.contains(*word));
         let is_meant = |one: &&api::Deployment| service.is_none_or(|service| one.service.as_str() == service);
-        self.deployments.iter().filter(is_meant).filter_map(|one| Some(one.tag.as_ref()?.to_string())).collect()
+        let ordered = self.deployments.iter().filter(is_meant).filter_map(|one| Some(one.tag.as_ref()?.to_string()));
+        ordered.chain(self.listed.iter().map(|one| one.tag.to_string())).collect()
     }
 }
 
@@ -69,22 +72,31 @@ fn known() -> Known {
     let typed = typed();
     let Ok(global) = global(&typed) else { return Known::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let answer = runtime.ok().and_then(|runtime| {
-        let asked = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&global)).await });
+    let answer = runtime.ok().map(|runtime| {
+        let asked = runtime.block_on(ask(&global, &typed));
         // A name that is still being looked up must not keep the shell.
         runtime.shutdown_background();
-        asked.ok()
+        asked
     });
     Known { typed, ..answer.unwrap_or_default() }
 }
 
-/// The newest deployments, and every service that is configured on this host or was ever deployed.
-async fn ask(global: &Global) -> Known {
+/// The newest deployments, every service that is configured on this host or was ever deployed, and the tags of the one that was typed: as
+/// far as the server, and the registry behind it, answer in time.
+async fn ask(global: &Global, typed: &[String]) -> Known {
+    let until = tokio::time::Instant::now() + PATIENCE;
     let mut known = Known { services: configured(global), ..Known::default() };
     let Ok(client) = Client::new(global) else { return known };
-    if let Ok(page) = client.get::<api::Deployments>("/api/v1/deployments?limit=200").await {
+    let page = client.get::<api::Deployments>("/api/v1/deployments?limit=200");
+    if let Ok(Ok(page)) = tokio::time::timeout_at(until, page).await {
         known.services.extend(page.deployments.iter().map(|one| one.service.to_string()));
         known.deployments = page.deployments;
+    }
+    if let Some(service) = typed.iter().find(|word| known.services.contains(*word)) {
+        let path = format!("/api/v1/services/{service}/tags");
+        if let Ok(Ok(tags)) = tokio::time::timeout_at(until, client.get::<api::Tags>(&path)).await {
+            known.listed = tags.tags;
+        }
     }
     known
 }

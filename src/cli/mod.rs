@@ -28,6 +28,7 @@ mod serve;
 mod sign;
 mod smoke;
 mod status;
+mod tags;
 mod which;
 
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Command {
     Rollback(rollback::Args),
     /// Show how services stand: what is live, what is running, and what to do where they differ
     Status(status::Args),
+    /// List the tags that a service can be deployed with or rolled back to
+    Tags(tags::Args),
     /// List deployments, newest first
     History(history::Args),
     /// Show the journal of a deployment
@@ -142,6 +145,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Deploy(args) => deploy::run(global, output, args).await,
         Command::Rollback(args) => rollback::run(global, output, args).await,
         Command::Status(args) => status::run(global, output, &args).await,
+        Command::Tags(args) => tags::run(global, output, &args).await,
         Command::History(args) => history::run(global, output, &args).await,
         Command::Logs(args) => logs::run(global, output, &args).await,
         Command::Cancel(args) => cancel::run(global, output, &args).await,

@@ -16,10 +16,12 @@ use crate::config::Config;
 use crate::config::Docker;
 use crate::config::ForwardedHeaders;
 use crate::config::Key;
+use crate::config::KeyProof;
 use crate::config::Registry;
 use crate::config::RegistryLogin;
 use crate::config::Reload;
 use crate::config::Retention;
+use crate::config::ScopedSocket;
 use crate::config::Server;
 use crate::config::Service;
 use crate::config::Store;
@@ -49,12 +51,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let retention = read_retention(root.section("retention"));
     let registries = root.sections("registry").into_iter().filter_map(|section| read_registry(section, &mut secrets)).collect();
     let keys: Vec<Key> = root.sections("key").into_iter().filter_map(|section| Key::read(section, &mut secrets)).collect();
-    for (at, key) in keys.iter().enumerate() {
-        if keys[..at].iter().any(|earlier| earlier.id == key.id) {
-            let why = "records name a key by its id, so each needs its own; while a secret is rotated, call the new one";
-            root.problem("key", format!("two keys have the id {id}: {why} {id}-2, for instance.", id = key.id));
-        }
-    }
+    let sockets: Vec<ScopedSocket> = root.sections("socket").into_iter().filter_map(ScopedSocket::read).collect();
+    check_callers(&root, server.as_ref(), &keys, &sockets);
     let services: BTreeMap<ServiceName, Arc<Service>> = root
         .named("service")
         .into_iter()
@@ -64,6 +62,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let mut datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
     check_together(&root, &keys, &services, &datasets);
+    check_scopes(&root, keys.iter().chain(sockets.iter().map(|socket| &socket.key)), &services, &datasets);
     root.finish();
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
@@ -73,7 +72,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
-    Ok(Config { server, store, docker, retention, registries, keys, services, datasets, mask, written })
+    Ok(Config { server, store, docker, retention, registries, keys, sockets, services, datasets, mask, written })
 }
 
 fn check_version(root: &mut Section) {
@@ -236,10 +235,36 @@ fn check_secrets(root: &Section, keys: &[Key], datasets: &[Reload]) {
     }
 }
 
-/// What no table can know alone.
-fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
-    check_secrets(root, keys, datasets);
-    for (key, scope) in keys.iter().flat_map(|key| key.scopes.iter().map(move |scope| (key, scope))) {
+/// Records name callers by their ids, and each socket needs a place of its own.
+fn check_callers(root: &Section, server: Option<&Server>, keys: &[Key], sockets: &[ScopedSocket]) {
+    for (at, key) in keys.iter().enumerate() {
+        if keys[..at].iter().any(|earlier| earlier.id == key.id) {
+            let why = "records name a key by its id, so each needs its own; while a secret is rotated, call the new one";
+            root.problem("key", format!("two keys have the id {id}: {why} {id}-2, for instance.", id = key.id));
+        }
+    }
+    for (at, socket) in sockets.iter().enumerate() {
+        let id = &socket.key.id;
+        if keys.iter().chain(sockets[..at].iter().map(|earlier| &earlier.key)).any(|earlier| earlier.id == *id) {
+            root.problem(
+                "socket",
+                format!("the id {id} of a socket is used twice: records name keys and sockets by their ids, so each needs its own."),
+            );
+        }
+        if let Some(fault) = server.and_then(|server| socket.fault(server, &sockets[..at])) {
+            root.problem("socket", fault);
+        }
+    }
+}
+
+/// Every scope names something that there is.
+fn check_scopes<'k>(
+    root: &Section,
+    keys: impl Iterator<Item = &'k Key>,
+    services: &BTreeMap<ServiceName, Arc<Service>>,
+    datasets: &[Reload],
+) {
+    for (key, scope) in keys.flat_map(|key| key.scopes.iter().map(move |scope| (key, scope))) {
         let is_dataset = |name: &DatasetName| datasets.iter().any(|dataset| dataset.data.name == *name);
         let (there, what, name) = match &scope.target {
             Target::Everything | Target::Services | Target::Datasets => continue,
@@ -248,9 +273,15 @@ fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName,
             Target::Named(name, dataset) => (services.contains_key(name) || is_dataset(dataset), "service", name.as_str()),
         };
         if !there {
-            root.problem("key", format!("the key {} has the scope {scope}, but there is no [{what}.{name}].", key.id));
+            let who = if matches!(key.proof, KeyProof::Socket) { "socket" } else { "key" };
+            root.problem(who, format!("the {who} {} has the scope {scope}, but there is no [{what}.{name}].", key.id));
         }
     }
+}
+
+/// What no table can know alone.
+fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
+    check_secrets(root, keys, datasets);
     for (at, dataset) in datasets.iter().enumerate() {
         let mine = &dataset.data;
         let earlier = &datasets[..at];

@@ -49,17 +49,20 @@ impl Config {
 /// Whether `path`, which may have a word behind it, is a key of [`at_start`]. The database's address has a second key.
 fn is_used_at_start(path: &str, config: &Config) -> bool {
     let key = path.split(' ').next().unwrap_or(path);
-    key.starts_with("store.postgres_url") || at_start(config).iter().any(|(known, _)| *known == key)
+    let is_a_sockets_place = key.starts_with("socket.") && !matches!(key.rsplit('.').next(), Some("scopes" | "refs"));
+    is_a_sockets_place || key.starts_with("store.postgres_url") || at_start(config).iter().any(|(known, _)| *known == key)
 }
 
 /// What is used at the start only, with its value.
-fn at_start(config: &Config) -> [(&'static str, String); 12] {
+fn at_start(config: &Config) -> [(&'static str, String); 13] {
     let server = &config.server;
     let tls = server.tls.as_ref();
+    let sockets: Vec<_> = config.sockets.iter().map(|socket| (&socket.key.id, &socket.path, socket.gid)).collect();
     [
         ("server.listen", format!("{:?}", server.listen)),
         ("server.socket", format!("{:?}", server.socket)),
         ("server.socket_gid", format!("{:?}", server.socket_gid)),
+        ("socket", format!("{sockets:?}")),
         ("server.data_dir", server.data_dir.display().to_string()),
         ("server.tls_certificate_file", format!("{:?}", tls.map(|(certificate, _)| certificate))),
         ("server.tls_key_file", format!("{:?}", tls.map(|(_, key)| key))),
@@ -155,6 +158,17 @@ mod tests {
         let longer = config(folder.path(), two, &leased.replace("90", "95"));
         let found = longer.difference(&config(folder.path(), two, &leased), &longer);
         assert_eq!(found, Difference { in_force: vec!["store.lease_s".to_owned()], needs_restart: Vec::new() });
+        // Where a further socket is needs a restart; what its callers may do does not.
+        let socket = "[[socket]]\nid = \"runner\"\npath = \"runner/tagalong.sock\"\nscopes = [\"deploy:web\"]\n";
+        let with = config(folder.path(), two, &format!("{text}{socket}"));
+        assert_eq!(with.difference(&second, &second), Difference { in_force: Vec::new(), needs_restart: vec!["socket"] });
+        let wider = config(folder.path(), two, &format!("{text}{}", socket.replace("deploy:web", "read")));
+        assert_eq!(
+            wider.difference(&with, &with),
+            Difference { in_force: vec!["socket.runner.scopes".to_owned()], needs_restart: Vec::new() }
+        );
+        let moved = config(folder.path(), two, &format!("{text}{}", socket.replace("runner/", "ci/")));
+        assert_eq!(moved.difference(&with, &with), Difference { in_force: Vec::new(), needs_restart: vec!["socket"] });
         let third = config(folder.path(), two, "version = 1\n[server]\nlisten = [\"127.0.0.1:8787\"]\n");
         let found = third.difference(&second, &first);
         assert_eq!(found.in_force, ["key (gone)", "server.max_waiting (gone)", "service (gone)"]);

@@ -32,6 +32,8 @@ pub enum KeyProof {
     Bearer([u8; 32]),
     /// Standard Webhooks: the bytes behind `whsec_`.
     Webhook(Vec<u8>),
+    /// That the caller could open the unix socket of this key.
+    Socket,
 }
 
 impl KeyProof {
@@ -43,6 +45,7 @@ impl KeyProof {
                 let text = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes));
                 vec![sha2::Sha256::digest(bytes).into(), sha2::Sha256::digest(text).into()]
             }
+            Self::Socket => Vec::new(),
         }
     }
 
@@ -51,6 +54,7 @@ impl KeyProof {
         match self {
             Self::Bearer(digest) => monotonous_digests().any(|one| one == *digest),
             Self::Webhook(bytes) => is_monotonous(bytes),
+            Self::Socket => false,
         }
     }
 }
@@ -70,6 +74,7 @@ impl std::fmt::Debug for KeyProof {
         f.write_str(match self {
             Self::Bearer(_) => "Bearer(…)",
             Self::Webhook(_) => "Webhook(…)",
+            Self::Socket => "Socket",
         })
     }
 }
@@ -109,10 +114,7 @@ impl Key {
     pub(super) fn read(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Self> {
         let id = from.needed("id", "every key needs an id, which appears in records and messages.", KeyId::parse);
         let proof = read_proof(&mut from, secrets);
-        let scopes = from.list("scopes", Scope::parse);
-        if scopes.is_empty() {
-            from.problem("scopes", "a key without scopes is not allowed to do anything; write scopes = [\"deploy:SERVICE\"].");
-        }
+        let scopes = read_scopes(&mut from, "key");
         let refs = from.list("refs", RefPattern::parse);
         let not_before_ms = from.parsed("not_before", instant);
         let not_after_ms = from.parsed("not_after", instant);
@@ -128,6 +130,15 @@ impl Key {
     pub fn counts_at(&self, now_ms: i64) -> bool {
         self.not_before_ms.is_none_or(|from| now_ms >= from) && self.not_after_ms.is_none_or(|to| now_ms < to)
     }
+}
+
+/// What the `who` that is read may do.
+pub(super) fn read_scopes(from: &mut Section, who: &str) -> Vec<Scope> {
+    let scopes = from.list("scopes", Scope::parse);
+    if scopes.is_empty() {
+        from.problem("scopes", format!("a {who} without scopes is not allowed to do anything; write scopes = [\"deploy:SERVICE\"]."));
+    }
+    scopes
 }
 
 fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof> {

@@ -13,6 +13,7 @@ mod reload;
 mod remote;
 mod secret;
 mod service;
+mod socket;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use look::{KnownFindings, Smoke};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
+pub use socket::ScopedSocket;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
 
 use crate::model::DatasetName;
@@ -55,6 +57,8 @@ pub struct Config {
     pub registries: Vec<Registry>,
     /// Who may call.
     pub keys: Vec<Key>,
+    /// Unix sockets for callers that may not do everything.
+    pub sockets: Vec<ScopedSocket>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
     /// The datasets and what becomes of new data, by name.

@@ -43,6 +43,38 @@ fn every_key_of_the_annotated_file_is_known() {
     assert!(problems.iter().any(|p| p.contains("postgres.url")), "switched on: {problems:#?}");
 }
 
+/// A folder that is given to a runner gives it nothing else.
+#[test]
+fn a_further_socket_has_an_id_scopes_and_a_folder_of_its_own() {
+    let folder = folder();
+    let with = |socket: &str| {
+        let socket = format!("{}\n[[socket]]\n{socket}\n", annotated());
+        check(&socket, folder.path()).err().unwrap_or_default()
+    };
+    let good = "id = \"runner\"\npath = \"/run/tagalong/runner/tagalong.sock\"\nscopes = [\"deploy:web\"]\ngid = 1000\nrefs = [\"refs/heads/main\"]";
+    assert_eq!(with(good), Vec::<String>::new());
+    for (wrong, right, part) in [
+        ("id = \"ci\"", "id = \"runner\"", "the id ci of a socket is used twice"),
+        ("", "id = \"runner\"", "every socket needs an id"),
+        ("", "path = \"/run/tagalong/runner/tagalong.sock\"", "every socket needs a path"),
+        ("scopes = []", "scopes = [\"deploy:web\"]", "a socket without scopes"),
+        (
+            "scopes = [\"deploy:wbe\"]",
+            "scopes = [\"deploy:web\"]",
+            "the socket runner has the scope deploy:wbe, but there is no [service.wbe]",
+        ),
+        ("/run/tagalong/runner.sock", "/run/tagalong/runner/tagalong.sock", "must be in a folder of its own"),
+        ("/var/lib/tagalong/runner/tagalong.sock", "/run/tagalong/runner/tagalong.sock", "must be in a folder of its own"),
+        ("secret_file = \"ci.secret\"", "gid = 1000", "unknown key"),
+    ] {
+        let problems = with(&good.replace(right, wrong));
+        assert!(problems.len() == 1 && problems[0].contains(part), "{wrong}: {problems:#?}");
+    }
+    let two = format!("{good}\n[[socket]]\n{}", good.replace("id = \"runner\"", "id = \"other\""));
+    let problems = with(&two);
+    assert!(problems.len() == 1 && problems[0].contains("two sockets have the path /run/tagalong/runner/tagalong.sock"), "{problems:#?}");
+}
+
 #[test]
 fn every_problem_is_said_at_once_with_its_path() {
     let folder = folder();

@@ -64,7 +64,7 @@ pub struct Listening {
     doors: Vec<JoinHandle<std::io::Result<()>>>,
     workers: Vec<Worker>,
     stopping: watch::Sender<bool>,
-    socket: Option<(PathBuf, FileId)>,
+    sockets: Vec<(PathBuf, FileId)>,
 }
 
 /// Which file a path led to: device and inode.
@@ -82,11 +82,11 @@ impl Listening {
         for worker in self.workers {
             worker.ended().await;
         }
-        if let Some((socket, mine)) = &self.socket
-            && file_id(socket).is_ok_and(|there| there == *mine)
-        {
-            // Somebody else may have removed it.
-            let _ = std::fs::remove_file(socket);
+        for (socket, mine) in &self.sockets {
+            if file_id(socket).is_ok_and(|there| there == *mine) {
+                // Somebody else may have removed it.
+                let _ = std::fs::remove_file(socket);
+            }
         }
     }
 }
@@ -112,11 +112,15 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
             Door::Tcp { listener, tls: tls.clone(), seats, descriptors, is_proxy: Arc::clone(&is_proxy) }
         })
         .collect();
-    if let Some(socket) = &config.socket {
-        let listener = bind_socket(socket, config.socket_gid)?;
-        doors.push(Door::Unix { listener, descriptors: Door::descriptors(capacity.over_socket) });
+    let further = shared.config.now().sockets.clone();
+    let mut sockets = Vec::new();
+    // Each has places of its own, so that those who may do little cannot take the operator's.
+    let own = config.socket.iter().map(|socket| (socket, config.socket_gid, None));
+    for (path, gid, scoped) in own.chain(further.iter().map(|socket| (&socket.path, socket.gid, Some(Arc::new(socket.key.id.clone()))))) {
+        let listener = bind_socket(path, gid)?;
+        sockets.push((path.clone(), file_id(path)?));
+        doors.push(Door::Unix { listener, scoped, descriptors: Door::descriptors((capacity.over_socket / (1 + further.len())).max(4)) });
     }
-    let socket = config.socket.as_ref().map(|socket| Ok::<_, std::io::Error>((socket.clone(), file_id(socket)?))).transpose()?;
     let (stopping, stops) = watch::channel(false);
     let worker = |_| {
         let shared = shared.clone();
@@ -129,7 +133,7 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
     let workers = (0..WORKERS).map(worker).collect::<std::io::Result<Vec<_>>>()?;
     let arrivals = || -> Arrivals { workers.iter().map(|worker| worker.arrivals.clone()).collect() };
     let doors = doors.into_iter().map(|door| tokio::spawn(door.serve(arrivals()))).collect();
-    Ok(Listening { addresses, doors, workers, stopping, socket })
+    Ok(Listening { addresses, doors, workers, stopping, sockets })
 }
 
 /// Every route, and what holds for each answer: it is counted, no browser guesses its type, and the connection stays open only
@@ -188,13 +192,20 @@ fn file_id(path: &Path) -> std::io::Result<FileId> {
 /// The socket, for its owner and the configured group only. A stale file of a killed server is replaced.
 fn bind_socket(path: &Path, gid: Option<u32>) -> std::io::Result<std::os::unix::net::UnixListener> {
     let fault = |error: std::io::Error| named(&format!("the socket {} could not be created", path.display()), &error);
-    if let Some(folder) = path.parent() {
+    if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
         std::fs::create_dir_all(folder).map_err(fault)?;
+        if gid.is_some() {
+            std::os::unix::fs::chown(folder, None, gid).map_err(fault)?;
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o750)).map_err(fault)?;
+        }
     }
     if UnixStream::connect(path).is_ok() {
         return Err(std::io::Error::new(
             std::io::ErrorKind::AddrInUse,
-            format!("another server is using the socket {}: stop it, or set server.socket to a different path", path.display()),
+            format!(
+                "another server is using the socket {}: stop it, or give this one a different path (server.socket, or path in [[socket]])",
+                path.display()
+            ),
         ));
     }
     match std::fs::remove_file(path) {

@@ -11,6 +11,7 @@ mod shown;
 mod standing;
 mod state;
 mod sweep;
+mod tags;
 mod way_back;
 
 use std::collections::HashMap;

@@ -1,6 +1,7 @@
 //! Registries: what a tag means there, and whether this host can run it.
 
 mod login;
+mod tags;
 mod wire;
 
 use std::sync::Mutex;
@@ -19,6 +20,7 @@ use crate::registry::wire::Fault;
 use crate::registry::wire::Session;
 
 pub use login::{Login, docker_config};
+pub use tags::Tagged;
 
 /// Why a registry's answer does not do.
 #[derive(Debug, thiserror::Error)]
@@ -256,7 +258,9 @@ mod tests {
     }
 
     /// A registry of one answer: other people's API, as hostile as it can be.
-    async fn against(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Result<super::Resolved, super::RegistryError> {
+    async fn served(
+        answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> (super::Registries, super::Repository, tokio::task::JoinHandle<()>) {
         use tokio::io::AsyncReadExt as _;
         use tokio::io::AsyncWriteExt as _;
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -281,12 +285,45 @@ mod tests {
         let file = dir.path().join("server.toml");
         std::fs::write(&file, format!("version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\n{text}")).expect("a file");
         let config = crate::config::Config::load(&file).expect("a configuration");
-        let registries = super::Registries::new(config.docker, Vec::new());
         let image = super::Repository::parse(&format!("127.0.0.1:{port}/acme/web")).expect("a name");
+        (super::Registries::new(config.docker, Vec::new()), image, serving)
+    }
+
+    async fn against(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Result<super::Resolved, super::RegistryError> {
+        let (registries, image, serving) = served(answer).await;
         let tag = super::Tag::parse("v1").expect("a tag");
         let found = registries.resolve(&image, Some(&tag), None, ("linux", "amd64")).await;
         serving.abort();
         found
+    }
+
+    async fn tags_of(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Result<(Vec<String>, bool), String> {
+        let (registries, image, serving) = served(answer).await;
+        let found = registries.tags(&image, 3).await;
+        serving.abort();
+        let found = found.map(|(tags, has_more)| (tags.iter().map(ToString::to_string).collect(), has_more));
+        found.map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn tags_are_read_page_by_page_and_never_for_ever() {
+        let page = |next: bool, tags: &str| {
+            let link = if next { "link: <http://192.0.2.1/elsewhere>; rel=\"next\"\r\n" } else { "" };
+            let body = format!("{{\"name\":\"acme/web\",\"tags\":{tags}}}");
+            format!("HTTP/1.1 200 OK\r\n{link}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).into_bytes()
+        };
+        let listed = |tags: &[&str], has_more: bool| Ok::<_, String>((tags.iter().map(ToString::to_string).collect::<Vec<_>>(), has_more));
+        let two_pages = move |head: &str| if head.contains("last=b") { page(false, "[\"c\"]") } else { page(true, "[\"a\",\"b\"]") };
+        assert_eq!(tags_of(two_pages).await, listed(&["a", "b", "c"], false));
+        // What is no tag is passed over; a page that comes again ends it; more than are wanted are told of.
+        let odd = move |_: &str| page(true, "[\"a b\",\"../x\",\"v1\"]");
+        assert_eq!(tags_of(odd).await, listed(&["v1"], false));
+        assert_eq!(tags_of(move |_| page(false, "[\"a\",\"b\",\"c\",\"d\"]")).await, listed(&["a", "b", "c"], true));
+        assert_eq!(tags_of(move |_| page(false, "null")).await, listed(&[], false));
+        for (wrong, why) in [(page(false, "7"), "could not be parsed"), (Vec::new(), "larger than 4096 KiB")] {
+            let error = tags_of(move |_| wrong.clone()).await.expect_err("no list");
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     fn says(found: Result<super::Resolved, super::RegistryError>) -> String {

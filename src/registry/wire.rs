@@ -13,11 +13,15 @@ use reqwest::header::WWW_AUTHENTICATE;
 use sha2::Digest as _;
 
 use crate::model::Digest;
+use crate::model::Tag;
 
 /// What registries take at least, and hardly more ([distribution specification, pushing manifests]).
 const MANIFEST_BYTES: usize = 4 << 20;
 /// The configuration of an image: its history and labels.
 const CONFIG_BYTES: usize = 8 << 20;
+/// Tags are asked for page by page.
+const TAGS_BYTES: usize = 4 << 20;
+const TAGS_A_PAGE: usize = 1000;
 const TOKEN_BYTES: usize = 64 << 10;
 const CONNECT: Duration = Duration::from_secs(10);
 /// For one exchange, redirects and body among it.
@@ -51,7 +55,17 @@ pub(super) fn client() -> Result<reqwest::Client, Fault> {
     builder.user_agent(concat!("tagalong/", env!("CARGO_PKG_VERSION"))).build().map_err(|error| other(&error))
 }
 
+/// A good answer.
+struct Answer {
+    body: Vec<u8>,
+    /// The digest that the registry says the body has.
+    digest: Option<String>,
+    /// Whether there is a next page.
+    goes_on: bool,
+}
+
 /// What is asked of one repository.
+#[derive(Clone)]
 pub(super) struct Session {
     pub(super) http: reqwest::Client,
     /// The registry's host and port.
@@ -67,10 +81,10 @@ pub(super) struct Session {
 impl Session {
     /// The manifest under a tag or digest, and its digest.
     pub(super) async fn manifest(&mut self, reference: &str) -> Result<(Vec<u8>, Digest), Fault> {
-        let (body, told) = self.get(&format!("manifests/{reference}"), MANIFEST_BYTES).await?;
+        let Answer { body, digest: named, .. } = self.get(&format!("manifests/{reference}"), MANIFEST_BYTES).await?;
         let digest = sum(&body);
         let asked = reference.contains(':').then(|| reference.to_owned());
-        if let Some(wrong) = asked.into_iter().chain(told).find(|wanted| *wanted != digest) {
+        if let Some(wrong) = asked.into_iter().chain(named).find(|wanted| *wanted != digest) {
             return Err(Fault::Other(format!("its manifest has the digest {digest} instead of {}.", text::without_controls(&wrong))));
         }
         Ok((body, Digest::parse(&digest).map_err(|error| Fault::Other(error.to_string()))?))
@@ -79,7 +93,7 @@ impl Session {
     /// The configuration of an image, whose digest the manifest names.
     pub(super) async fn config(&mut self, digest: &str) -> Result<Vec<u8>, Fault> {
         let digest = Digest::parse(digest).map_err(|error| Fault::Other(error.to_string()))?.to_string();
-        let (body, _) = self.get(&format!("blobs/{digest}"), CONFIG_BYTES).await?;
+        let Answer { body, .. } = self.get(&format!("blobs/{digest}"), CONFIG_BYTES).await?;
         let found = sum(&body);
         if found == digest { Ok(body) } else { Err(Fault::Other(format!("a blob has the digest {found} instead of {digest}."))) }
     }
@@ -89,8 +103,35 @@ impl Session {
         self.get("tags/list?n=1", MANIFEST_BYTES).await.map(|_| ())
     }
 
-    /// The body, and the digest that the registry says it has.
-    async fn get(&mut self, what: &str, most: usize) -> Result<(Vec<u8>, Option<String>), Fault> {
+    /// The tags of the repository in the registry's order, and whether there are more than `most`. A page begins behind the last tag of
+    /// the one before, so that the registry names no address that is then called.
+    pub(super) async fn tags(&mut self, most: usize) -> Result<(Vec<Tag>, bool), Fault> {
+        let mut tags: Vec<Tag> = Vec::new();
+        loop {
+            let behind = tags.last().map(|last| format!("&last={last}")).unwrap_or_default();
+            let Answer { body, goes_on, .. } = self.get(&format!("tags/list?n={TAGS_A_PAGE}{behind}"), TAGS_BYTES).await?;
+            let page: TagPage =
+                serde_json::from_slice(&body).map_err(|error| Fault::Other(format!("its list of tags could not be parsed: {error}.")))?;
+            let before = tags.len();
+            // What is no tag cannot be deployed, and one that comes again would be asked about for ever.
+            tags.extend(
+                page.tags
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(|tag| Tag::parse(tag).ok())
+                    .filter(|tag| !tags[..before].contains(tag))
+                    .collect::<Vec<_>>(),
+            );
+            let is_over = !goes_on || tags.len() == before;
+            if is_over || tags.len() > most {
+                let has_more = tags.len() > most;
+                tags.truncate(most);
+                return Ok((tags, has_more));
+            }
+        }
+    }
+
+    async fn get(&mut self, what: &str, most: usize) -> Result<Answer, Fault> {
         let scheme = if self.is_plain { "http" } else { "https" };
         let url = format!("{scheme}://{}/v2/{}/{what}", self.host, self.repository);
         let mut answer = self.ask(&url).await?;
@@ -99,9 +140,12 @@ impl Session {
             answer = self.ask(&url).await?;
         }
         let status = answer.status();
-        let told = answer.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let digest = header("docker-content-digest");
+        // RFC 8288.
+        let goes_on = header("link").is_some_and(|link| link.contains("rel=\"next\"") || link.contains("rel=next"));
         if status.is_success() {
-            return Ok((read(answer, most).await?, told));
+            return Ok(Answer { body: read(answer, most).await?, digest, goes_on });
         }
         let text = read(answer, TOKEN_BYTES).await.unwrap_or_default();
         Err(refusal(status, &text))
@@ -151,6 +195,12 @@ impl Session {
         let token = ["token", "access_token"].iter().find_map(|name| said[name].as_str());
         token.map(|token| format!("Bearer {token}")).ok_or_else(|| Fault::Other("its token server did not issue a token.".to_owned()))
     }
+}
+
+/// A page of `tags/list`; a registry that has none may say `null`.
+#[derive(serde::Deserialize)]
+struct TagPage {
+    tags: Option<Vec<String>>,
 }
 
 fn basic(user: &str, password: &str) -> String {

@@ -20,4 +20,5 @@ mod places;
 mod plans;
 mod proxies;
 mod record;
+mod sockets;
 mod values;

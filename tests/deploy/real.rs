@@ -339,7 +339,26 @@ async fn landing_and_what_does_not_hold(images: Arc<Images>) {
     site.serves(&tag("one")).await;
     site.bear_a_hand_run();
     assert_eq!(neighbours, site.neighbours());
+    the_tags_of(&site, &images).await;
     site.finish().await;
+}
+
+/// After a rollback from two to one: what was verified stands first, then what only the registry has.
+async fn the_tags_of(site: &Site, images: &Images) {
+    let (status, all) = site.server().get(&format!("/api/v1/services/{}/tags", site.project)).await;
+    assert_eq!((status, &all["registry_fault"], &all["has_more"]), (200, &Value::Null, &json!(false)), "{all:#}");
+    let tags = all["tags"].as_array().unwrap();
+    let names: Vec<&str> = tags.iter().map(|tag| tag["tag"].as_str().unwrap()).collect();
+    assert_eq!(names[..2], [images.tag("one"), images.tag("two")], "{all:#}");
+    let mut others = names[2..].to_vec();
+    others.sort_unstable();
+    assert_eq!(others, ["five", "four", "three"].map(|name| images.tag(name)), "{all:#}");
+    for (at, tag) in tags.iter().enumerate() {
+        let is_verified = tag["verified_by"].is_string() && tag["verified_ms"].is_i64();
+        assert_eq!((is_verified, &tag["live"]), (at < 2, &json!(at == 0)), "{tag:#}");
+        assert!(tag["in_registry"] == true && tag["moved"] == false && tag["digest"].is_string() && tag["built_ms"].is_i64(), "{tag:#}");
+        assert!(tag["platforms"][0].as_str().unwrap().starts_with("linux/") && (at > 1 || tag["on_host"] == true), "{tag:#}");
+    }
 }
 
 /// The old container takes its time to end, so compose can be met at its work.

@@ -12,8 +12,14 @@ use std::path::PathBuf;
 use rustix::fs::Gid;
 use rustix::fs::Uid;
 
+use crate::clock;
 use crate::engine::error::EngineError;
 use crate::engine::right::Leave;
+
+/// How the files begin that are written beside the one they will replace, and how many random characters follow.
+const FRESH: (&str, usize) = (".tagalong-", 6);
+/// Nobody writes one of them for longer.
+const ABANDONED_AFTER_S: i64 = 60;
 
 /// The bytes of `path`, and none where there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, EngineError> {
@@ -39,8 +45,9 @@ fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<(), EngineError> {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(EngineError::file("reading", path, error)),
     };
+    sweep(&folder);
     let write = || -> std::io::Result<()> {
-        let mut fresh = tempfile::Builder::new().prefix(".tagalong-").tempfile_in(&folder)?;
+        let mut fresh = tempfile::Builder::new().prefix(FRESH.0).rand_bytes(FRESH.1).tempfile_in(&folder)?;
         fresh.write_all(bytes)?;
         like(fresh.as_file(), old.as_ref(), mode)?;
         fresh.as_file().sync_all()?;
@@ -48,6 +55,20 @@ fn put(path: &Path, bytes: &[u8], mode: u32) -> Result<(), EngineError> {
         File::open(&folder)?.sync_all()
     };
     write().map_err(|source| with_advice("writing", path, source))
+}
+
+/// Removes what a process that was killed while it wrote left in `folder`: it may hold the secrets of an environment file.
+fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(FRESH.0)).unwrap_or_default();
+        let is_fresh_name = random.len() == FRESH.1 && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_abandoned = |meta: &Metadata| meta.is_file() && clock::now_ms() / 1000 - meta.mtime() > ABANDONED_AFTER_S;
+        if is_fresh_name && entry.metadata().is_ok_and(|meta| is_abandoned(&meta)) {
+            // The next write tries again.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Removes `path`; it is no fault that it is gone already.
@@ -115,11 +136,13 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
     use std::time::Duration;
+    use std::time::UNIX_EPOCH;
 
     use process::Cancel;
     use process::Command;
     use process::capture;
 
+    use crate::clock;
     use crate::engine::compose::replace::put as replace;
     use crate::engine::compose::replace::read;
     use crate::engine::compose::replace::take_away as remove;
@@ -129,6 +152,20 @@ mod tests {
             std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = UNIX_EPOCH + Duration::from_millis(clock::now_ms() as u64);
+        for name in [".tagalong-a1B2c3", ".tagalong-living", ".tagalong-notes", ".tagalong-recent", ".tagalong.lock", "web.env"] {
+            let file = std::fs::File::create(dir.path().join(name)).unwrap();
+            file.set_modified(if name.ends_with("recent") { now } else { now - Duration::from_mins(2) }).unwrap();
+        }
+        std::fs::create_dir(dir.path().join(".tagalong-folder")).unwrap();
+        replace(&dir.path().join(".env"), b"new", 0o600).unwrap();
+        let left = [".env", ".tagalong-folder", ".tagalong-notes", ".tagalong-recent", ".tagalong.lock", "web.env"];
+        assert_eq!(names(dir.path()), left);
     }
 
     #[test]

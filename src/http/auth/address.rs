@@ -12,6 +12,7 @@ use crate::http::auth::forwarded;
 use crate::http::connection::Via;
 use crate::http::connection::subscriber;
 use crate::http::error::ApiError;
+use crate::model::KeyId;
 use crate::model::is_in_the_clear;
 
 /// Where a call comes from.
@@ -25,10 +26,10 @@ pub(super) struct Origin {
 
 impl Origin {
     /// # Errors
-    /// 403 for a call over the unix socket that a proxy passed on: anybody who opens the socket may do everything, and that is not
-    /// the caller behind the proxy.
+    /// 403 for a call over a unix socket that a proxy passed on: what anybody who opens the socket may do is not what the caller
+    /// behind the proxy may.
     pub(super) fn of(request: &HttpRequest, server: &Server) -> Result<Self, ApiError> {
-        let via = request.conn_data::<Via>().copied().unwrap_or(Via::Plain);
+        let via = request.conn_data::<Via>().cloned().unwrap_or(Via::Plain);
         if matches!(via, Via::Socket { .. }) {
             return match forwarded::any_header(request.headers()) {
                 Some(name) => Err(ApiError::forbidden(format!(
@@ -51,10 +52,18 @@ impl Origin {
         Ok(Self { via, client: Some(peer), is_private })
     }
 
-    /// The user on the other end of the unix socket.
+    /// The user on the other end of a unix socket.
     pub(super) fn uid(&self) -> Option<u32> {
         match self.via {
-            Via::Socket { uid } => Some(uid),
+            Via::Socket { uid, .. } => Some(uid),
+            Via::Tls | Via::Plain => None,
+        }
+    }
+
+    /// The id of the further socket in the configuration that the call came over.
+    pub(super) fn scoped(&self) -> Option<&KeyId> {
+        match &self.via {
+            Via::Socket { scoped, .. } => scoped.as_deref(),
             Via::Tls | Via::Plain => None,
         }
     }

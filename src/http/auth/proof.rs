@@ -110,8 +110,14 @@ fn signed<'b>(attempt: &Attempt<'_>, shown: &Shown, body: &'b [u8]) -> Cow<'b, [
 
 /// The caller and the scheme; none when authentication fails.
 fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, Who)> {
-    if let Some(uid) = attempt.origin.uid() {
-        return Some((Scheme::Socket, Who::Host(uid)));
+    match (attempt.origin.uid(), attempt.origin.scoped()) {
+        (Some(uid), None) => return Some((Scheme::Socket, Who::Host(uid))),
+        // Who shows a proof of their own is judged by that.
+        (Some(_), Some(id)) if matches!(shown, Shown::Nothing) => {
+            let socket = attempt.config.sockets.iter().find(|socket| socket.key.id == *id)?;
+            return Some((Scheme::Socket, Who::Key(Box::new(socket.key.clone()))));
+        }
+        _ => {}
     }
     let is_bodiless = attempt.is_bodiless();
     if let Some(id) = shown.read_token().filter(|_| is_bodiless).and_then(|given| token::check(&attempt.shared.token_key, given)) {

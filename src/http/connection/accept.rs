@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::http::connection::seats::Seat;
 use crate::http::connection::seats::Seats;
+use crate::model::KeyId;
 
 /// Connections that were told to leave and have not yet: they hold a descriptor, and no place.
 const LEAVING: usize = 64;
@@ -40,7 +41,8 @@ pub(in crate::http) struct Arrival {
 
 pub(super) enum Socket {
     Tcp(TcpStream, SocketAddr, Option<Arc<ServerConfig>>),
-    Unix(UnixStream),
+    /// With the id of a further socket in the configuration.
+    Unix(UnixStream, Option<Arc<KeyId>>),
 }
 
 /// Where connections go: to each worker in turn.
@@ -58,8 +60,13 @@ pub(in crate::http) enum Door {
         /// Whether an address is a trusted proxy's, as the configuration is now.
         is_proxy: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
     },
-    /// The unix socket. Anybody who opens it is believed, so all that is bounded is how many there are.
-    Unix { listener: UnixListener, descriptors: Arc<Semaphore> },
+    /// A unix socket. Anybody who opens it is believed to be whom it is for, so all that is bounded is how many there are.
+    Unix {
+        listener: UnixListener,
+        /// The id of a further socket in the configuration; none: the server's own.
+        scoped: Option<Arc<KeyId>>,
+        descriptors: Arc<Semaphore>,
+    },
 }
 
 impl Door {
@@ -89,7 +96,7 @@ impl Door {
                     give(workers.next(), Arrival { socket, seat, is_proxy, descriptor, waiting });
                 }
             }
-            Self::Unix { listener, descriptors } => {
+            Self::Unix { listener, scoped, descriptors } => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 let mut workers = arrivals.iter().cycle();
@@ -99,7 +106,8 @@ impl Door {
                     let waiting = permit(&unseen).await;
                     let Some((stream, _)) = taken(listener.accept().await).await else { continue };
                     let Ok(stream) = stream.into_std() else { continue };
-                    give(workers.next(), Arrival { socket: Socket::Unix(stream), seat: None, is_proxy: false, descriptor, waiting });
+                    let socket = Socket::Unix(stream, scoped.clone());
+                    give(workers.next(), Arrival { socket, seat: None, is_proxy: false, descriptor, waiting });
                 }
             }
         }

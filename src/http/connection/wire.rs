@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
@@ -20,6 +21,7 @@ use crate::api;
 use crate::http::connection::head::Head;
 use crate::http::connection::pace::Pace;
 use crate::http::connection::seats::Seat;
+use crate::model::KeyId;
 
 /// How long a connection waits for a further call: of a caller who had proven one, and of a trusted proxy, which keeps its
 /// connections for a minute or more and should be the one to close them.
@@ -27,12 +29,14 @@ const IDLE: Duration = api::IDLE_CONNECTION;
 const IDLE_PROXY: Duration = Duration::from_mins(2);
 
 /// How a connection came in; set when it is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::http) enum Via {
-    /// The unix socket, opened by this user: the file's mode has let them.
+    /// A unix socket, opened by this user: the file's mode has let them.
     Socket {
         /// The user's id.
         uid: u32,
+        /// The id of a further socket in the configuration; none: the server's own, whose callers may do everything.
+        scoped: Option<Arc<KeyId>>,
     },
     /// TLS of our own.
     Tls,

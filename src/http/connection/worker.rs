@@ -106,7 +106,7 @@ where
         .h1_write_buffer_size(BUFFERED_BYTES)
         .graceful_shutdown_signal(move || stopped(stop.clone()))
         .on_connect_ext(|wire: &Wire, data| {
-            data.insert(wire.connection.via);
+            data.insert(wire.connection.via.clone());
             data.insert(Rc::clone(&wire.connection));
         })
         .h1(app);
@@ -140,7 +140,10 @@ where
         Socket::Tcp(_, _, None) => Via::Plain,
         Socket::Tcp(_, _, Some(_)) => Via::Tls,
         // A peer that cannot be named gets the id of nobody; it has come past the file's mode nevertheless.
-        Socket::Unix(stream) => Via::Socket { uid: rustix::net::sockopt::socket_peercred(stream).map_or(65534, |peer| peer.uid.as_raw()) },
+        Socket::Unix(stream, scoped) => {
+            let uid = rustix::net::sockopt::socket_peercred(stream).map_or(65534, |peer| peer.uid.as_raw());
+            Via::Socket { uid, scoped: scoped.clone() }
+        }
     };
     let connection = Rc::new(Connection::new(via, seat, is_proxy));
     let served = async {
@@ -157,7 +160,7 @@ where
 /// The stream, with its TLS handshake behind it.
 async fn open(socket: Socket) -> io::Result<(Line, Option<SocketAddr>)> {
     match socket {
-        Socket::Unix(stream) => {
+        Socket::Unix(stream, _) => {
             stream.set_nonblocking(true)?;
             Ok((Line::Unix(tokio::net::UnixStream::from_std(stream)?), None))
         }

@@ -54,7 +54,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 23]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 24]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -65,6 +65,7 @@ pub static ROUTES: LazyLock<[Route; 23]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/rollbacks", "Order a rollback", (202, Some("Accepted")), proven(deployments::roll_back)).body("NewRollback"),
     route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
     route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
+    route(Method::GET, "/api/v1/services/{name}/tags", "Show the tags that a service can be deployed with or rolled back to", (200, Some("Tags")), proven(services::tags)),
     route(Method::POST, "/api/v1/services/{name}/adopt", "Adopt the running release", (202, Some("Accepted")), proven(services::adopt)),
     route(Method::POST, "/api/v1/services/{name}/repair", "Deploy the last verified release again", (202, Some("Accepted")), proven(services::repair)),
     route(Method::POST, "/api/v1/services/{name}/resume", "End the hold of a rollback", (200, Some("Done")), proven(services::resume)),

@@ -71,6 +71,10 @@ pub(super) async fn show(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> 
     Ok(HttpResponse::Ok().json(shared.deployer.states(&[&proven.ask.0]).await?.first()))
 }
 
+pub(super) async fn tags(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
+    Ok(HttpResponse::Ok().json(shared.deployer.tags(&proven.ask.0).await?))
+}
+
 /// A service of which something is taken or made that a rollback makes.
 pub(super) struct Operate(Arc<Service>);
 

@@ -1,0 +1,88 @@
+//! Which tags a repository has, and what each stands for.
+
+use oci_client::manifest::OciManifest;
+
+use crate::model::Digest;
+use crate::model::Repository;
+use crate::model::Tag;
+use crate::registry::Registries;
+use crate::registry::RegistryError;
+use crate::registry::explain;
+use crate::registry::manifest;
+use crate::registry::pick;
+use crate::registry::reference;
+use crate::registry::wire::Fault;
+use crate::registry::wire::Session;
+
+/// How many tags are asked about at the same time.
+const AT_ONCE: usize = 8;
+
+/// What a tag stands for at the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// The content, as a pull by digest asks for it.
+    pub digest: Digest,
+    /// When the image was built, ms since 1970 (UTC), as its configuration says; builds that are to be reproducible often say 1970.
+    pub built_ms: Option<i64>,
+    /// What it is built for, `linux/amd64`.
+    pub platforms: Vec<String>,
+}
+
+impl Registries {
+    /// At most `most` tags of `image` in the registry's order, and whether there are more.
+    ///
+    /// # Errors
+    /// [`RegistryError`].
+    pub async fn tags(&self, image: &Repository, most: usize) -> Result<(Vec<Tag>, bool), RegistryError> {
+        let reference = reference(image, None, None);
+        let mut session = self.session(image, &reference).await?;
+        session.tags(most).await.map_err(|fault| explain(fault, &reference, &session.host))
+    }
+
+    /// What each of `tags` of `image` stands for, on a host of `os`/`arch` where it is built for several; in their order.
+    ///
+    /// # Errors
+    /// [`RegistryError`] when the login is missing; what is wrong with one tag is its own result.
+    pub async fn look_at(
+        &self,
+        image: &Repository,
+        tags: &[Tag],
+        platform: (&str, &str),
+    ) -> Result<Vec<Result<Tagged, RegistryError>>, RegistryError> {
+        use futures_util::StreamExt as _;
+        let session = self.session(image, &reference(image, None, None)).await?;
+        let looks = tags.iter().map(|tag| {
+            let mut session = session.clone();
+            let reference = reference(image, Some(tag), None);
+            async move { look(&mut session, tag, platform).await.map_err(|fault| explain(fault, &reference, &session.host)) }
+        });
+        Ok(futures_util::stream::iter(looks).buffered(AT_ONCE).collect().await)
+    }
+}
+
+async fn look(session: &mut Session, tag: &Tag, platform: (&str, &str)) -> Result<Tagged, Fault> {
+    let (body, digest) = session.manifest(tag.as_str()).await?;
+    let (single, mut platforms) = match manifest(&body)? {
+        OciManifest::Image(single) => (single, Vec::new()),
+        OciManifest::ImageIndex(index) => {
+            let named = index.manifests.iter().filter_map(|entry| entry.platform.as_ref());
+            let named = named.map(|platform| format!("{}/{}", platform.os, platform.architecture));
+            // Attestations stand in the index too, for no platform.
+            let platforms: Vec<String> = named.filter(|platform| !platform.starts_with("unknown")).collect();
+            let entry = pick(&index.manifests, platform).or_else(|| index.manifests.first().map(|entry| entry.digest.clone()));
+            let entry =
+                entry.and_then(|entry| Digest::parse(&entry).ok()).ok_or_else(|| Fault::Other("the image index is empty.".to_owned()))?;
+            match manifest(&session.manifest(&entry.to_string()).await?.0)? {
+                OciManifest::Image(single) => (single, platforms),
+                OciManifest::ImageIndex(_) => return Err(Fault::Other("the image index contains another index.".to_owned())),
+            }
+        }
+    };
+    let config: serde_json::Value = serde_json::from_slice(&session.config(&single.config.digest).await?).unwrap_or_default();
+    if platforms.is_empty() {
+        let word = |name: &str| text::without_controls(config[name].as_str().unwrap_or("unknown"));
+        platforms.push(format!("{}/{}", word("os"), word("architecture")));
+    }
+    let built = config["created"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+    Ok(Tagged { digest, built_ms: built.map(jiff::Timestamp::as_millisecond), platforms })
+}
