@@ -6,7 +6,8 @@
 refuse       a signed order whose signature is wrong, from many addresses: wrk with 16 connections; the ratio of the rates
 accept       signed orders, each with an id of its own: answered 202 after they are on disk. Afterwards the server is killed and
              every 202 must be in its database
-while it pulls  50 orders a second, while the same service is deployed from images that must be pulled each time
+while it pulls  50 orders a second, while the same service is deployed from images that must be pulled each time; between them as
+                many calls of webhook, which stores nothing: what they wait for is the machine's
 
 Each is done in several rounds, and their median counts. Printed for each round: the rates, or the time from when an order was
 due to its answer; what the disk takes for one small write that is to be durable (each commit waits for one) at the same time;
@@ -256,19 +257,31 @@ def forget(tags, over):
                 docker("image", "rm", "-f", image, check=False)
 
 
-def send(port, service, tag, due):
-    body, call = order(service, tag), "msg_" + secrets.token_hex(12)
-    now, signature = signed(body, call)
-    headers = {"content-type": "application/json", "webhook-id": call, "webhook-timestamp": now, "webhook-signature": signature}
-    for wait in [due - time.monotonic()]:
-        if wait > 0:
-            time.sleep(wait)
+def post(port, path, body, headers, due):
+    """The status, and the time from when it was due, in milliseconds."""
+    time.sleep(max(0, due - time.monotonic()))
     line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    line.request("POST", "/api/v1/deployments", body, headers)
+    line.request("POST", path, body, {"content-type": "application/json", **headers})
     status = line.getresponse().status
     took = time.monotonic() - due
     line.close()
+    return status, took * 1000
+
+
+def send(port, service, tag, due):
+    body, call = order(service, tag), "msg_" + secrets.token_hex(12)
+    now, signature = signed(body, call)
+    headers = {"webhook-id": call, "webhook-timestamp": now, "webhook-signature": signature}
+    status, took = post(port, "/api/v1/deployments", body, headers, due)
     assert status == 202, status
+    return took
+
+
+def send_webhook(port, due):
+    body = order("web", "1f0c9e2")
+    mac = "sha256=" + hmac.new(key.hex().encode(), body, hashlib.sha256).hexdigest()
+    status, took = post(port, "/hooks/deploy", body, {"X-Hub-Signature-256": mac}, due)
+    assert status == 200, status
     return took
 
 
@@ -278,24 +291,30 @@ def pulls_so_far():
         return db.execute(select).fetchone()[0]
 
 
-def pull_round(port, tags):
+def percentile(took, part):
+    return sorted(took)[len(took) * part // 100]
+
+
+def pull_round(ours, theirs, tags):
     """Orders at their times, whatever became of the ones before; the time from when each was due to its answer."""
     before, began = pulls_so_far(), time.monotonic() + 0.5
-    with Disk() as disk, concurrent.futures.ThreadPoolExecutor(connections) as pool:
+    with Disk() as disk, concurrent.futures.ThreadPoolExecutor(connections) as ordering, concurrent.futures.ThreadPoolExecutor(connections) as calling:
         orders = range(per_second * pull_seconds)
-        sent = [pool.submit(send, port, "large", tags[n // per_second % 2], began + n / per_second) for n in orders]
-        took = sorted(one.result() * 1000 for one in sent)
-    p99, pulls = took[len(took) * 99 // 100], pulls_so_far() - before
-    print(f"while it pulls   {len(took)} orders, {pulls} pulls, median {took[len(took) // 2]:.1f} ms, p99 {p99:.1f} ms, worst {took[-1]:.0f} ms; {disk}")
+        sent = [ordering.submit(send, ours, "large", tags[n // per_second % 2], began + n / per_second) for n in orders]
+        beside = [calling.submit(send_webhook, theirs, began + (n + 0.5) / per_second) for n in orders]
+        took, machine = [one.result() for one in sent], [one.result() for one in beside]
+    p99, pulls = percentile(took, 99), pulls_so_far() - before
+    print(f"while it pulls   {len(took)} orders, {pulls} pulls, median {percentile(took, 50):.1f} ms, p99 {p99:.1f} ms, worst {max(took):.0f} ms;"
+          f" webhook median {percentile(machine, 50):.1f} ms, p99 {percentile(machine, 99):.1f} ms; {disk}")
     return p99, pulls
 
 
-def while_it_pulls(port, tags):
+def while_it_pulls(ours, theirs, tags):
     over = threading.Event()
     janitor = threading.Thread(target=forget, args=(tags, over))
     janitor.start()
     try:
-        measured = [pull_round(port, tags) for _ in range(pull_rounds)]
+        measured = [pull_round(ours, theirs, tags) for _ in range(pull_rounds)]
     finally:
         over.set()
         janitor.join()
@@ -311,7 +330,7 @@ try:
     print(f"{rounds} rounds of {seconds} s with {connections} connections · {subprocess.run(['webhook', '-version'], capture_output=True, text=True).stdout.strip()}")
     refuse(ours, theirs)
     taken = accept(ours, theirs)
-    while_it_pulls(ours, build_large())
+    while_it_pulls(ours, theirs, build_large())
     peak = memory(servers[0].pid)
     servers[0].kill()
     servers[0].wait()

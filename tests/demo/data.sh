@@ -151,9 +151,11 @@ notify() {
     local log=$place/notify.log
     push "$1.md" "a note for $1"
     printf 'TAGALONG_RELOAD_SECRET=%s\n' "$(<"$place/reload.secret")" >"$place/act.secrets"
-    printf 'TAGALONG_RELOAD_URLS=http://127.0.0.1:%s http://127.0.0.1:%s\n' "${port[one]}" "${port[two]}" >"$place/act.vars"
-    (cd "$place/ada" && XDG_CACHE_HOME=$place/act-cache act push -W "$root/workflows/$1/notify-pods.yml" -P ubuntu-latest=-self-hosted \
-        -P docker=-self-hosted --no-cache-server --secret-file "$place/act.secrets" --var-file "$place/act.vars" </dev/null >"$log" 2>&1) ||
+    # As an operator writes the pods into the file.
+    sed -e "s|https://pod-1.example.com|http://127.0.0.1:${port[one]}|" -e "s|https://pod-2.example.com|http://127.0.0.1:${port[two]}|" \
+        "$root/workflows/$1/notify-pods.yml" >"$place/notify-pods.yml"
+    (cd "$place/ada" && XDG_CACHE_HOME=$place/act-cache act push -W "$place/notify-pods.yml" -P ubuntu-latest=-self-hosted \
+        -P docker=-self-hosted --no-cache-server --secret-file "$place/act.secrets" </dev/null >"$log" 2>&1) ||
         die "the workflow of $1 ended red: $(tail -n 20 "$log")"
     ! grep -qF -- "$(<"$place/reload.secret")" "$log" || die "the workflow of $1 showed the secret"
     grep -o 'http://127.0.0.1:[0-9]*: 200 .*' "$log" | cut -c 1-120 | shown
@@ -163,8 +165,8 @@ notify() {
     local lone
     lone=$(as ada -C "$place/ada" commit-tree -m "nobody has it" 'HEAD^{tree}')
     as ada -C "$place/ada" update-ref refs/heads/main "$lone"
-    if (cd "$place/ada" && XDG_CACHE_HOME=$place/act-cache act push -W "$root/workflows/$1/notify-pods.yml" -P ubuntu-latest=-self-hosted \
-        -P docker=-self-hosted --no-cache-server --secret-file "$place/act.secrets" --var-file "$place/act.vars" </dev/null >"$log" 2>&1); then
+    if (cd "$place/ada" && XDG_CACHE_HOME=$place/act-cache act push -W "$place/notify-pods.yml" -P ubuntu-latest=-self-hosted \
+        -P docker=-self-hosted --no-cache-server --secret-file "$place/act.secrets" </dev/null >"$log" 2>&1); then
         die "the workflow of $1 ended green for a commit that no server has: $(tail -n 20 "$log")"
     fi
     grep -q 'not_contained' "$log" || die "the workflow of $1 ended red for another reason: $(tail -n 20 "$log")"

@@ -262,10 +262,10 @@ runner_in_a_container() {
         bin lib lib64 usr/bin usr/lib/x86_64-linux-gnu usr/lib64 etc/ssl usr/share/ca-certificates usr/local/share/ca-certificates |
         docker import - runner >/dev/null
     docker run --rm --tmpfs /tmp --network edge --add-host deploy.example.com:172.30.0.2 --volume "$PWD/workflows:/workflows:ro" \
-        --env "TAGALONG_SECRET=$(</etc/tagalong/ci.secret)" --env TAGALONG_URL=https://deploy.example.com --env ORDER=deployments \
-        --env SERVICE=web --env TAG=1f0c9e2 --env COMMIT=1f0c9e2 --env REF=refs/heads/main --env "RUN_NUMBER=$(date +%s)" --env TIMEOUT_MINUTES=5 \
-        --env RUN_URL=https://forge.example.com/acme/web/actions/runs/1 --env GITHUB_RUN_ID=1 --env GITHUB_RUN_ATTEMPT=1 --env GITHUB_OUTPUT=/dev/null --env GITHUB_STEP_SUMMARY=/dev/null \
-        runner bash /workflows/order.sh >/root/runner.log 2>&1 || die "the runner in a container: $(tail -n 20 /root/runner.log)"
+        --env "TAGALONG_SECRET=$(</etc/tagalong/ci.secret)" --env TAGALONG_URL=https://deploy.example.com --env ORDER=deploy \
+        --env SERVICE=web --env TAG=1f0c9e2 --env COMMIT=1f0c9e2 --env REF=refs/heads/main --env "GITHUB_RUN_NUMBER=$(date +%s)" --env TIMEOUT_MINUTES=5 \
+        --env GITHUB_SERVER_URL=https://forge.example.com --env GITHUB_REPOSITORY=acme/web --env GITHUB_RUN_ID=1 --env GITHUB_RUN_ATTEMPT=1 \
+        runner bash /workflows/action/order.sh >/root/runner.log 2>&1 || die "the runner in a container: $(tail -n 20 /root/runner.log)"
     expect "what is served" 1f0c9e2 "$(page www)"
     say "a runner in a container: it landed a tag through Traefik"
 }

@@ -39,7 +39,7 @@ machine() {
     wait_for 60 "systemd on $name (it needs a machine that lets a container have $((${#capabilities[@]})) capabilities)" is_up "$name"
     wait_for 60 "Docker on $name" docker_is_up "$name"
     docker exec "$name" mkdir -p /root/target/dist
-    (cd "$root" && git ls-files --cached --others --exclude-standard README.md tests/rig tests/demo workflows | tar --create --files-from -) |
+    (cd "$root" && git ls-files --cached --others --exclude-standard README.md action.yml tests/rig tests/demo workflows | tar --create --files-from -) |
         docker exec --interactive "$name" tar --extract --directory /root
     docker cp "$package" "$name:/root/target/dist/" >/dev/null
     docker cp "$(command -v traefik)" "$name:/usr/local/bin/traefik" >/dev/null

@@ -1,46 +1,33 @@
-//! The shipped workflows, with everything that comes from outside gone bad: each input and variable of each of them, and each
-//! field that a server answers with. Nothing of it may be run, and nothing may reach the runner as a command.
+//! The action and the shipped workflows, with everything that comes from outside gone bad: each input and variable of each of them, and
+//! each field that a server answers with. Nothing of it may be run, and nothing may reach the runner as a command.
 //!
 //! The scripts are taken out of the files and run by bash as a runner does it; one is run by the real runner `act` as well.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests end at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "tests run programs")]
 
-use std::collections::BTreeMap;
-use std::io::BufRead as _;
-use std::io::BufReader;
-use std::io::Read as _;
-use std::io::Write as _;
-use std::net::TcpListener;
-use std::net::TcpStream;
+mod run;
+mod script;
+mod server;
+
 use std::path::Path;
-use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::Mutex;
 
 use saphyr::LoadableYamlNode as _;
 use saphyr::Yaml;
 
-const TOKEN: &str = "read-token";
-const SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The step of a workflow that runs a script: its environment's names, and the script.
-fn step(file: &str) -> (Vec<String>, String) {
-    let text = std::fs::read_to_string(root().join("workflows").join(file)).unwrap();
-    let document = Yaml::load_from_str(&text).unwrap().remove(0);
-    let jobs = document.as_mapping_get("jobs").and_then(Yaml::as_mapping).unwrap();
-    let steps = jobs.iter().flat_map(|(_, job)| job.as_mapping_get("steps").and_then(Yaml::as_sequence).into_iter().flatten());
-    let step = steps.into_iter().find(|step| step.as_mapping_get("run").is_some()).unwrap();
-    let names = step.as_mapping_get("env").and_then(Yaml::as_mapping).unwrap().iter().map(|(name, _)| name.as_str().unwrap().to_owned());
-    let script = step.as_mapping_get("run").and_then(Yaml::as_str).unwrap();
-    assert!(!script.contains("${{"), "{file}: an expression stands in a script");
-    (names.collect(), script.to_owned())
-}
+use run::Run;
+use script::Script;
+use script::read;
+use script::root;
+use script::steps_of;
+use server::Answers;
+use server::ID_TOKEN;
+use server::SECRET;
+use server::Server;
+use server::TOKEN;
+use server::event;
+use server::record;
 
 /// What is said instead of something good: each would run a command or forge one somewhere. `canary` is a file that it makes.
 fn hostile(canary: &Path) -> Vec<String> {
@@ -55,209 +42,24 @@ fn hostile(canary: &Path) -> Vec<String> {
     ]
 }
 
-/// What a server answers an order and its journal with, and a call to reload.
-#[derive(Clone)]
-struct Answers {
-    status: u16,
-    headers: String,
-    body: String,
-    /// The events of the journal.
-    events: String,
-}
-
-impl Answers {
-    fn good() -> Self {
-        Self {
-            status: 202,
-            headers: format!("Location: /api/v1/deployments/d1\r\nTagalong-Read-Token: {TOKEN}\r\n"),
-            body: "{\"id\":\"d1\"}".into(),
-            events: event("", "1", "{\"kind\":\"step\",\"text\":\"up\"}")
-                + &event("outcome", "2", "{\"outcome\":\"live\",\"summary\":\"verified\"}"),
-        }
-    }
-}
-
-fn event(name: &str, id: &str, data: &str) -> String {
-    format!("id: {id}\r\nevent: {name}\r\ndata: {data}\r\n\r\n")
-}
-
-/// A server of somebody else: it answers as it is told.
-struct Server {
-    port: u16,
-    answers: Arc<Mutex<Answers>>,
-}
-
-impl Server {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, answers) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Answers::good())));
-        let told = Arc::clone(&answers);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let told = Arc::clone(&told);
-                std::thread::spawn(move || answer(stream, &told));
-            }
-        });
-        Self { port, answers }
-    }
-}
-
-fn answer(mut stream: TcpStream, told: &Mutex<Answers>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let (mut head, mut length) = (String::new(), 0);
-    while reader.read_line(&mut head).unwrap_or(0) > 2 {
-        let line = head.lines().last().unwrap_or_default().to_ascii_lowercase();
-        length = line.strip_prefix("content-length: ").map_or(length, |value| value.parse().unwrap());
-    }
-    let _ = reader.read_exact(&mut vec![0; length]);
-    let mut answers = told.lock().unwrap();
-    let text = if head.starts_with("GET") {
-        format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n{}", answers.events)
-    } else {
-        let (length, body) = (answers.body.len(), answers.body.clone());
-        let text =
-            format!("HTTP/1.1 {} X\r\n{}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}", answers.status, answers.headers);
-        if answers.status == 503 {
-            // Trouble passes.
-            *answers = Answers::good();
-        }
-        text
-    };
-    let _ = stream.write_all(text.as_bytes());
-}
-
-/// A run of one script; what it leaves is judged when it has ended.
-struct Run {
-    dir: tempfile::TempDir,
-    what: String,
-}
-
-impl Run {
-    fn new(what: String) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), what }
-    }
-
-    fn canary(&self) -> PathBuf {
-        self.dir.path().join("canary")
-    }
-
-    /// Runs it as a runner does and judges what it left; gives its output back.
-    fn go(&self, script: &str, env: &BTreeMap<String, String>) -> String {
-        let (file, output, summary) = (self.dir.path().join("script"), self.dir.path().join("output"), self.dir.path().join("summary"));
-        for file in [&output, &summary] {
-            std::fs::write(file, "").unwrap();
-        }
-        std::fs::write(&file, script).unwrap();
-        let program = Path::new(env!("CARGO_BIN_EXE_tagalong")).parent().unwrap();
-        let ran = Command::new("bash")
-            .args(["--noprofile", "--norc", "-eo", "pipefail"])
-            .arg(&file)
-            .current_dir(self.dir.path())
-            .env_clear()
-            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", program.display()))
-            .env("HOME", self.dir.path())
-            .env("GITHUB_OUTPUT", &output)
-            .env("GITHUB_STEP_SUMMARY", &summary)
-            .env("GITHUB_RUN_ID", "77")
-            .envs(env)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let log = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-        self.judge(&log);
-        let outputs = std::fs::read_to_string(output).unwrap();
-        for line in outputs.lines() {
-            let (name, value) = line.split_once('=').unwrap_or_else(|| panic!("{}: {outputs}", self.what));
-            let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-            assert!(["deployment", "outcome"].contains(&name) && plain, "{}: {outputs}", self.what);
-        }
-        assert!(outputs.lines().count() <= 2, "{}: {outputs}", self.what);
-        let summary = std::fs::read_to_string(summary).unwrap();
-        if env.contains_key("ORDER") && !summary.is_empty() {
-            let lines: Vec<&str> = summary.lines().collect();
-            assert!(lines.len() == 2 && lines[0].starts_with("<h3>") && lines[1].starts_with("<pre>"), "{}: {summary}", self.what);
-        }
-        log
-    }
-
-    /// Reads the log as the runner does: `::name…::` begins a line, `##[name]` may stand anywhere in one, and nothing counts
-    /// between a "stop-commands" and its word.
-    fn judge(&self, log: &str) {
-        assert!(!self.canary().exists(), "{}: it was run: {log}", self.what);
-        let mut stopped: Option<String> = None;
-        for line in log.split(['\n', '\r']).map(str::trim) {
-            if let Some(word) = &stopped {
-                if line == format!("::{word}::") {
-                    stopped = None;
-                }
-                continue;
-            }
-            if let Some(command) = line.strip_prefix("::") {
-                let name = command.split([' ', ':']).next().unwrap();
-                assert!(["error", "warning", "notice", "stop-commands"].contains(&name), "{}: {line}", self.what);
-                if let Some(word) = command.strip_prefix("stop-commands::") {
-                    assert!(word.len() >= 32, "{}: a word that can be guessed: {word}", self.what);
-                    stopped = Some(word.to_owned());
-                } else {
-                    assert!(command.contains("title="), "{}: a forged annotation: {line}", self.what);
-                }
-            } else {
-                assert!(!line.contains("##["), "{}: {line}", self.what);
-            }
-        }
-        assert_eq!(stopped, None, "{}: commands stay stopped", self.what);
-        assert!(!log.contains(&SECRET[6..]), "{}: the secret is shown", self.what);
-    }
-}
-
-fn good(server: &Server) -> BTreeMap<String, String> {
-    let address = format!("http://127.0.0.1:{}", server.port);
-    let sha = "0123456789abcdef0123456789abcdef01234567";
-    let values = [
-        ("ORDER", "deployments"),
-        ("SERVICE", "web"),
-        ("TAG", "1f0c9e2"),
-        ("REASON", ""),
-        ("COMMIT", sha),
-        ("REF", "refs/heads/main"),
-        ("RUN_URL", "https://forge.test/acme/web/actions/runs/7"),
-        ("RUN_NUMBER", "7"),
-        ("TIMEOUT_MINUTES", "1"),
-        ("TAGALONG_SECRET", SECRET),
-        ("TAGALONG_URL", &address),
-        ("URLS", &address),
-        ("SECRET", "reload-secret"),
-        ("PLAIN_HTTP", ""),
-        ("BRANCH", "main"),
-        ("URL", "http://127.0.0.1:1/"),
-        ("RELEASE", ""),
-        ("BROWSER", ""),
-        ("FLAGS", "--within-s 0 --timeout-s 2"),
-    ];
-    values.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
-}
-
+/// The workflows that need nothing but themselves. The others only call the action.
 fn workflows() -> Vec<String> {
-    let names = ["deploy", "rollback", "smoke", "notify-pods"];
-    let all: Vec<String> = ["github", "forgejo"].iter().flat_map(|forge| names.map(|name| format!("{forge}/{name}.yml"))).collect();
+    let [all, alone]: [Vec<String>; 2] = [&["deploy", "rollback", "smoke", "notify-pods"][..], &["smoke", "notify-pods"]]
+        .map(|names| ["github", "forgejo"].iter().flat_map(|forge| names.iter().map(move |name| format!("{forge}/{name}.yml"))).collect());
     let there = ["github", "forgejo"].iter().flat_map(|forge| std::fs::read_dir(root().join("workflows").join(forge)).unwrap()).count();
     assert_eq!(all.len(), there, "a workflow is not tested");
-    all
+    alone
 }
 
 #[test]
 fn no_input_is_run_or_taken_for_a_command() {
     let server = Server::start();
-    for file in workflows() {
-        let (names, script) = step(&file);
-        let constant = file.contains("deploy") || file.contains("rollback");
-        for name in names.iter().filter(|name| !(constant && *name == "ORDER")) {
+    let alone = workflows().into_iter().map(|file| Script::of_workflow(&file));
+    for script in Script::of_action().into_iter().chain(alone) {
+        for name in &script.names {
             for at in 0..hostile(Path::new("/")).len() {
-                let run = Run::new(format!("{file} {name} {at}"));
-                let mut env: BTreeMap<String, String> = good(&server).into_iter().filter(|(name, _)| names.contains(name)).collect();
-                if file.contains("rollback") {
-                    env.insert("ORDER".into(), "rollbacks".into());
-                }
+                let run = Run::new(format!("{} {name} {at}", script.what));
+                let mut env = script.good(&server);
                 let bad = hostile(&run.canary()).remove(at);
                 // Behind what makes it pass the first look as well.
                 for bad in [bad.clone(), format!("{}{bad}", env[name])] {
@@ -269,8 +71,30 @@ fn no_input_is_run_or_taken_for_a_command() {
     }
 }
 
+/// What calls the action calls nothing else, pins it to a commit, and lets no newer run cancel it.
+#[test]
+fn the_workflows_for_orders_only_call_the_action() {
+    let inputs = read("action.yml");
+    let inputs = Yaml::load_from_str(&inputs).unwrap().remove(0);
+    let known = inputs.as_mapping_get("inputs").unwrap();
+    for file in ["github/deploy.yml", "github/rollback.yml", "forgejo/deploy.yml", "forgejo/rollback.yml"] {
+        let text = read(&format!("workflows/{file}"));
+        let document = Yaml::load_from_str(&text).unwrap().remove(0);
+        let cancels = document.as_mapping_get("concurrency").and_then(|group| group.as_mapping_get("cancel-in-progress"));
+        assert_eq!(cancels.and_then(Yaml::as_bool), Some(false), "{file}");
+        for step in steps_of(&document) {
+            let (action, commit) = step.as_mapping_get("uses").and_then(Yaml::as_str).unwrap().rsplit_once('@').unwrap();
+            assert!(action.ends_with("/tagalong") && commit.len() == 40 && step.as_mapping_get("run").is_none(), "{file}: {action}");
+            for (name, _) in step.as_mapping_get("with").and_then(Yaml::as_mapping).unwrap() {
+                let name = name.as_str().unwrap();
+                assert!(known.as_mapping_get(name).is_some(), "{file}: the action has no input {name}");
+            }
+        }
+    }
+}
+
 /// What a server can say, each in a field of its own.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 21] = [
     "detail of a refusal",
     "detail of a fault",
     "detail of a trouble",
@@ -286,6 +110,12 @@ const FIELDS: [&str; 15] = [
     "outcome",
     "id of an event",
     "name of an event",
+    "state of the record",
+    "what ran before",
+    "image",
+    "duration",
+    "a record that is none",
+    "message of a cancel",
 ];
 
 /// Good answers, but for `field`, which says `bad`.
@@ -309,6 +139,12 @@ fn saying(field: &str, bad: &str) -> Answers {
         "outcome" => journal("outcome", "1", format!("{{\"outcome\":{quoted},\"summary\":\"x\"}}")),
         "id of an event" => journal("line", &line, "{\"kind\":\"note\",\"text\":\"x\"}".into()),
         "name of an event" => journal(&line, "1", "{}".into()),
+        "state of the record" => Answers { record: good.record.replace("\"running\"", &quoted), ..good.clone() },
+        "what ran before" => Answers { record: good.record.replace("\"site:0@sha256:0\"", &quoted), ..good.clone() },
+        "image" => Answers { record: record("running", "x", &quoted[1..quoted.len() - 1], "1"), ..good.clone() },
+        "duration" => Answers { record: record("running", "x", "y", bad), ..good.clone() },
+        "a record that is none" => Answers { record: bad.into(), ..good.clone() },
+        "message of a cancel" => Answers { status: 200, body: format!("{{\"message\":{quoted}}}"), ..good.clone() },
         text => {
             let kind = text.rsplit(' ').next().unwrap();
             journal("line", "1", format!("{{\"kind\":\"{kind}\",\"text\":{quoted}}}"))
@@ -319,11 +155,11 @@ fn saying(field: &str, bad: &str) -> Answers {
 #[test]
 fn no_answer_is_run_or_taken_for_a_command() {
     let server = Server::start();
-    let (names, script) = step("github/deploy.yml");
-    let env: BTreeMap<String, String> = good(&server).into_iter().filter(|(name, _)| names.contains(name)).collect();
+    let [order, cancel] = Script::of_action();
     let told = |field: &str, run: &Run, bad: &str| {
-        *server.answers.lock().unwrap() = saying(field, bad);
-        run.go(&script, &env)
+        let script = if field == "message of a cancel" { &cancel } else { &order };
+        server.tell(saying(field, bad));
+        run.go(script, &script.good(&server))
     };
     for field in FIELDS {
         for at in 0..hostile(Path::new("/")).len() {
@@ -342,8 +178,7 @@ fn no_answer_is_run_or_taken_for_a_command() {
 #[test]
 fn a_finding_is_said_once() {
     let server = Server::start();
-    let (names, script) = step("github/deploy.yml");
-    let env: BTreeMap<String, String> = good(&server).into_iter().filter(|(name, _)| names.contains(name)).collect();
+    let [order, _] = Script::of_action();
     let finding = "blocked_asset: Browsers do not load http://a.test/a.css";
     let outcome = format!(
         "{{\"outcome\":\"rolled_back\",\"why\":\"{finding}. (and 1 more)\",\"summary\":\"rolled back, v1 was restored: {finding}. (and 1 more)\"}}"
@@ -351,22 +186,177 @@ fn a_finding_is_said_once() {
     let events = event("", "1", &format!("{{\"kind\":\"error\",\"text\":\"{finding} (new since v1). Write https.\"}}"))
         + &event("", "2", "{\"kind\":\"step\",\"text\":\"undo\"}")
         + &event("outcome", "3", &outcome);
-    *server.answers.lock().unwrap() = Answers { events, ..Answers::good() };
-    let log = Run::new("a finding".into()).go(&script, &env);
-    assert_eq!(log.matches(finding).count(), 1, "{log}");
-    assert!(log.contains(&format!("::error title=tagalong%3A web 1f0c9e2::{finding} (new since v1). Write https.\n")), "{log}");
-    assert!(log.contains("::error title=tagalong%3A web 1f0c9e2::rolled back, v1 was restored\n"), "{log}");
+    server.tell(Answers { events, ..Answers::good() });
+    let log = Run::new("a finding".into()).go(&order, &order.good(&server));
+    let annotations: Vec<&str> = log.lines().filter(|line| line.starts_with("::error ")).collect();
+    assert_eq!(annotations.iter().filter(|line| line.contains(finding)).count(), 1, "{log}");
+    assert_eq!(annotations[0], format!("::error title=tagalong%3A web 1f0c9e2::{finding} (new since v1). Write https."), "{log}");
+    assert_eq!(annotations[1], "::error title=tagalong%3A web 1f0c9e2::rolled back, v1 was restored", "{log}");
+}
+
+/// However many findings there are and however long, a forge shows ten annotations of a kind and takes a summary of 1 MiB.
+#[test]
+fn many_huge_findings_are_counted() {
+    let server = Server::start();
+    let [order, _] = Script::of_action();
+    let line = |at: usize, kind: &str, bytes: usize| {
+        event("", &at.to_string(), &format!("{{\"kind\":\"{kind}\",\"text\":\"{at} {}\"}}", "<&>".repeat(bytes / 3)))
+    };
+    let kind = |at: usize| if at.is_multiple_of(3) { "error" } else { "warning" };
+    let mut events: String = (1..=300).map(|at| line(at, kind(at), 9000)).collect();
+    events += &line(301, "note", 200_000);
+    events += &event("outcome", "302", "{\"outcome\":\"failed\",\"summary\":\"no good\"}");
+    server.tell(Answers { events, ..Answers::good() });
+    let run = Run::new("many findings".into());
+    let (log, code) = run.end(&order, &order.good(&server));
+    assert_eq!(code, Some(14), "{log}");
+    for (kind, of_this) in [("error", 10), ("warning", 9)] {
+        assert_eq!(log.lines().filter(|line| line.starts_with(&format!("::{kind} "))).count(), of_this, "{kind}");
+    }
+    assert!(log.contains("::92 more of this kind are in the log\n") && log.contains("::192 more of this kind are in the log\n"));
+    assert!(log.contains("| a line of ") && log.contains("| findings: errors: 100, warnings: 200\n"));
+    let summary = run.summary();
+    assert!(summary.len() < 1 << 20 && summary.matches("<li>").count() == 100, "{} bytes", summary.len());
+}
+
+/// What a later step reads, whether it ended well or not; and what the summary tells a person.
+#[test]
+fn outputs_and_summary_are_there_however_it_ends() {
+    let server = Server::start();
+    let [order, _] = Script::of_action();
+    let run = Run::new("outputs".into());
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let url = format!("http://127.0.0.1:{}/api/v1/deployments/d1", server.port);
+    let ended = |outcome: &str| {
+        let data = format!("{{\"outcome\":\"{outcome}\",\"summary\":\"so it is\"}}");
+        server.tell(Answers { events: event("outcome", "1", &data), ..Answers::good() });
+        let (log, code) = run.end(&order, &order.good(&server));
+        (log, code, run.outputs())
+    };
+    for (outcome, code) in [("live", 0), ("rolled_back", 10), ("failed", 14), ("needs_operator", 16), ("cancelled", 17), ("unheard_of", 1)]
+    {
+        let (log, found, outputs) = ended(outcome);
+        assert_eq!(found, Some(code), "{log}");
+        let wanted = [("digest", digest.as_str()), ("id", "d1"), ("outcome", outcome), ("url", &url)];
+        assert_eq!(outputs, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())).into(), "{log}");
+        for text in ["so it is", "site:0@sha256:0", &digest, "1.2 s", "errors: 0, warnings: 0", "undo"] {
+            assert!(run.summary().contains(text) && log.contains(text), "{outcome}: {text}: {log}");
+        }
+    }
+    // A guard refused it at the door; no server; not a server of ours.
+    server.tell(Answers { status: 422, body: "{\"detail\":\"held\"}".into(), headers: String::new(), ..Answers::good() });
+    let (log, code) = run.end(&order, &order.good(&server));
+    assert!(code == Some(13) && run.outputs()["outcome"] == "refused" && log.contains("held"), "{log}");
+    server.tell(Answers { status: 404, body: "nothing here".into(), headers: String::new(), ..Answers::good() });
+    let (log, code) = run.end(&order, &order.good(&server));
+    assert!(code == Some(1) && run.outputs()["outcome"] == "unknown" && log.contains("with 404"), "{log}");
+}
+
+/// A way that lets no stream through shows the outcome by the record.
+#[test]
+fn an_outcome_that_no_stream_brings_is_read_from_the_record() {
+    let server = Server::start();
+    let [order, _] = Script::of_action();
+    let record = Answers::good().record.replace("\"running\"", "\"done\",\"outcome\":\"live\",\"summary\":\"verified\"");
+    server.tell(Answers { events: event("line", "41", "{\"kind\":\"note\",\"text\":\"x\"}"), record, ..Answers::good() });
+    let (log, code) = Run::new("no outcome".into()).end(&order, &order.good(&server));
+    assert!(code == Some(0) && log.contains("::notice title=tagalong%3A web 1f0c9e2::verified\n"), "{log}");
+}
+
+/// Without a secret, the job shows the token that the forge gives it: asked for this server, sent over no way that others can read.
+#[test]
+fn a_job_without_a_secret_shows_its_own_token() {
+    let server = Server::start();
+    let [order, cancel] = Script::of_action();
+    let run = Run::new("a token".into());
+    for (address, query) in [("/token", "/token?audience="), ("/token?placeholder=true", "/token?placeholder=true&audience=")] {
+        let mut env = order.good(&server);
+        env.retain(|name, _| !["TAGALONG_SECRET", "COMMIT", "REF"].contains(&name.as_str()));
+        env.insert("ACTIONS_ID_TOKEN_REQUEST_URL".into(), format!("http://127.0.0.1:{}{address}", server.port));
+        env.insert("ACTIONS_ID_TOKEN_REQUEST_TOKEN".into(), "request-token".into());
+        server.calls();
+        let (log, code) = run.end(&order, &env);
+        assert!(code == Some(0) && log.contains(&format!("::add-mask::{ID_TOKEN}\n")), "{log}");
+        let calls = server.calls();
+        let audience = format!("GET {query}http%3A%2F%2F127.0.0.1%3A{} ", server.port);
+        assert!(calls[0].starts_with(&audience) && calls[0].contains("Authorization: bearer request-token\r\n"), "{calls:#?}");
+        let shows = |call: &String, token: &str| call.contains(&format!("Authorization: Bearer {token}\r\n"));
+        assert!(calls[1].starts_with("POST /api/v1/deployments ") && shows(&calls[1], ID_TOKEN), "{calls:#?}");
+        // What the token says of the run is not said again, unless by a person.
+        assert!(calls[1].ends_with("{\"service\":\"web\",\"tag\":\"1f0c9e2\"}") && !calls[1].contains("webhook-"), "{calls:#?}");
+        assert!(calls[2..].iter().all(|call| call.starts_with("GET ") && shows(call, TOKEN)) && calls.len() == 5, "{calls:#?}");
+
+        // An order that is sent again shows the same token, so it is the same order.
+        server.tell(Answers { status: 503, headers: "Retry-After: 1\r\n".into(), ..Answers::good() });
+        let (log, code) = run.end(&order, &env);
+        let calls = server.calls();
+        assert!(code == Some(0) && calls.iter().filter(|call| call.starts_with("GET /token")).count() == 1, "{log} {calls:#?}");
+        assert_eq!(calls[1], calls[2], "{calls:#?}");
+
+        // A cancel takes a fresh one.
+        server.tell(Answers { status: 200, body: "{\"message\":\"It was told to stop.\"}".into(), ..Answers::good() });
+        env.insert("DEPLOYMENT".into(), "d1".into());
+        let (log, code) = run.end(&cancel, &env);
+        let calls = server.calls();
+        assert!(code == Some(0) && calls[0].starts_with(&audience), "{log} {calls:#?}");
+        assert!(calls[1].starts_with("POST /api/v1/deployments/d1/cancel ") && shows(&calls[1], ID_TOKEN), "{calls:#?}");
+        server.tell(Answers::good());
+
+        env.insert("TAGALONG_URL".into(), format!("http://0.0.0.0:{}", server.port));
+        let (log, code) = run.end(&order, &env);
+        assert!(code == Some(1) && log.contains("uses plain http, so") && server.calls().is_empty(), "{log}");
+    }
+}
+
+#[test]
+fn a_forge_that_gives_no_token_is_named() {
+    let server = Server::start();
+    let [order, _] = Script::of_action();
+    let mut env = order.good(&server);
+    env.remove("TAGALONG_SECRET");
+    let (log, code) = Run::new("no token".into()).end(&order, &env);
+    assert!(code == Some(1) && log.contains("id-token: write") && log.contains("enable-openid-connect"), "{log}");
+    env.insert("ACTIONS_ID_TOKEN_REQUEST_URL".into(), format!("http://127.0.0.1:{}/token", server.port));
+    env.insert("ACTIONS_ID_TOKEN_REQUEST_TOKEN".into(), "request-token".into());
+    for at in 0..hostile(Path::new("/")).len() {
+        let run = Run::new(format!("token {at}"));
+        let token = format!("{{\"value\":{}}}", format!("{:?}", hostile(&run.canary())[at]).replace("\\'", "'"));
+        server.tell(Answers { token, ..Answers::good() });
+        let (log, code) = run.end(&order, &env);
+        assert!(code == Some(1) && log.contains("the forge gave this job no token"), "{log}");
+    }
+    assert!(server.calls().iter().all(|call| call.starts_with("GET /token")), "an order was sent without a token");
+}
+
+#[test]
+fn a_cancel_that_is_refused_is_red_and_one_that_comes_late_is_not() {
+    let server = Server::start();
+    let [_, cancel] = Script::of_action();
+    let run = Run::new("cancel".into());
+    let mut env = cancel.good(&server);
+    for (status, code, text) in
+        [(200, 0, "::notice title=tagalong::said\n"), (409, 0, "is not cancelled: said"), (403, 1, "and continues: 403 said")]
+    {
+        server.calls();
+        server.tell(Answers { status, body: "{\"detail\":\"said\",\"message\":\"said\"}".into(), ..Answers::good() });
+        let (log, found) = run.end(&cancel, &env);
+        assert!(found == Some(code) && log.contains(text), "{status}: {log}");
+        let calls = server.calls();
+        assert!(calls.len() == 1 && calls[0].ends_with("{\"call\":\"POST /api/v1/deployments/d1/cancel\"}"), "{calls:#?}");
+    }
+    env.insert("DEPLOYMENT".into(), String::new());
+    let (log, code) = run.end(&cancel, &env);
+    assert!(code == Some(0) && log.contains("there is nothing to cancel") && server.calls().is_empty(), "{log}");
 }
 
 #[test]
 fn no_answer_to_a_reload_is_run_or_taken_for_a_command() {
     let server = Server::start();
-    let (names, script) = step("github/notify-pods.yml");
-    let env: BTreeMap<String, String> = good(&server).into_iter().filter(|(name, _)| names.contains(name)).collect();
+    let script = Script::of_workflow("github/notify-pods.yml");
     for at in 0..hostile(Path::new("/")).len() {
         let run = Run::new(format!("the answer to a reload {at}"));
-        *server.answers.lock().unwrap() = Answers { status: 200, body: hostile(&run.canary()).remove(at), ..Answers::good() };
-        let log = run.go(&script, &env);
+        server.tell(Answers { status: 200, body: hostile(&run.canary()).remove(at), ..Answers::good() });
+        let log = run.go(&script, &script.good(&server));
         assert!(log.contains("server http://127.0.0.1:"), "{log}");
     }
 }
@@ -376,10 +366,10 @@ fn no_answer_to_a_reload_is_run_or_taken_for_a_command() {
 fn a_reload_secret_is_not_sent_in_the_clear() {
     let server = Server::start();
     for file in ["github/notify-pods.yml", "forgejo/notify-pods.yml"] {
-        let (names, script) = step(file);
-        let mut env: BTreeMap<String, String> = good(&server).into_iter().filter(|(name, _)| names.contains(name)).collect();
+        let script = Script::of_workflow(file);
+        let mut env = script.good(&server);
         let port = server.port;
-        for (urls, said, is_refused) in [
+        for (url, said, is_refused) in [
             // It leads here as well, and nobody can know that by looking at it.
             (format!("http://0.0.0.0:{port}/"), "", true),
             (format!("http://0.0.0.0:{port}/"), "yes", true),
@@ -390,11 +380,11 @@ fn a_reload_secret_is_not_sent_in_the_clear() {
             (format!("http://127.0.0.1:{port}/"), "", false),
             (format!("https://127.0.0.1:{port}/"), "", false),
         ] {
-            env.insert("URLS".into(), urls.clone());
+            env.insert("URL".into(), url.clone());
             env.insert("PLAIN_HTTP".into(), said.into());
-            let log = Run::new(format!("{file} {urls} {said}")).go(&script, &env);
-            assert_eq!(log.contains("uses plain http, so"), is_refused, "{urls} {said}: {log}");
-            assert_eq!(log.contains(&format!("server {urls}: ")), !is_refused, "{urls} {said}: {log}");
+            let log = Run::new(format!("{file} {url} {said}")).go(&script, &env);
+            assert_eq!(log.contains("uses plain http, so"), is_refused, "{url} {said}: {log}");
+            assert_eq!(log.contains(&format!("server {url}: ")), !is_refused, "{url} {said}: {log}");
         }
     }
 }
