@@ -1,20 +1,20 @@
-# Everything here works on a bare Debian 12 as root; elsewhere it says what is missing.
-# Programs and caches of the tests go to ~/.cache/tagalong-rig ($TAGALONG_RIG), not into the clone.
+# Everything here works on a bare Debian 12 as root; on other systems it says what is missing.
+# The tests keep programs and caches in ~/.cache/tagalong-rig ($TAGALONG_RIG), outside the clone.
 
 .PHONY: help demo demo-down demo-data test bench load storm fuzz lint dist own-host
 
 help:
-	@echo "make demo        the story on this machine: a site behind TLS, two releases, a bad one, its undoing"
-	@echo "make demo-down   takes the demo down and leaves nothing of it"
-	@echo "make demo-data   reloads of data: two pods, a push, a conflict, a pod that was away; leaves nothing"
-	@echo "make test        every test, on a real Docker, a real registry and a real proxy"
-	@echo "make lint        formatting, clippy, docs, dependencies, workflows, shell scripts, Dockerfile"
-	@echo "make bench       how quick it is, beside its peers, in one run"
-	@echo "make load        a store of a million deployments on both databases: pages, start, idle time, orders during the sweep"
-	@echo "make storm       kills, stops, full disks and meddling hands on a Docker of its own; ROUNDS=500 SEED=7 for hours"
-	@echo "make dist        a Debian package and a static binary, in target/dist"
-	@echo "make own-host    the README's steps for your own host, and the recipes, on a clean machine with systemd"
-	@echo "make fuzz        ten minutes of hostile input for each parser of pages"
+	@echo "make demo        shows everything on this machine: a site behind TLS, two releases, a broken one, its rollback"
+	@echo "make demo-down   removes the demo completely"
+	@echo "make demo-data   shows reloads of data: two pods, a push, a conflict, a pod that was away; removes it all at the end"
+	@echo "make test        runs every test with a real Docker, a real registry and a real proxy"
+	@echo "make lint        checks formatting, clippy, docs, dependencies, workflows, shell scripts, Dockerfile"
+	@echo "make bench       measures tagalong beside comparable programs, in one run"
+	@echo "make load        measures a store with a million deployments on both databases: pages, start, idle time, orders while old deployments are deleted"
+	@echo "make storm       kills, stops, fills disks and edits files by hand at random, on a Docker of its own; ROUNDS=500 SEED=7 runs for hours"
+	@echo "make dist        builds a Debian package and a static binary in target/dist"
+	@echo "make own-host    runs the README's steps for your own host, and the recipes, on a clean machine with systemd"
+	@echo "make fuzz        feeds hostile input to each parser of pages, ten minutes each"
 
 demo:
 	@tests/demo/demo.sh up

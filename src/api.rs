@@ -211,8 +211,21 @@ pub struct Service {
     /// What blocks the service: who holds the lock of the stack, or what does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
+    /// How the page answered during the last deployments for which that was measured, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<PageAway>,
     /// Verified releases that can be restored.
     pub rollback_candidates: Vec<Candidate>,
+}
+
+/// How the page of a service answered during one of its deployments.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PageAway {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// What was measured from before its containers were replaced until the end.
+    #[serde(flatten)]
+    pub measured: Availability,
 }
 
 /// One container of a stack.

@@ -20,7 +20,7 @@ use crate::model::FaultKind;
 use crate::model::Outcome;
 use crate::model::Reconcile;
 use crate::model::ServiceName;
-use crate::model::Step;
+use crate::model::Stage;
 
 /// Begins logging to standard error, as text or JSON, filtered by `level` (the syntax of `tracing`'s `EnvFilter`).
 pub fn start_logging(json: bool, level: &str) {
@@ -233,7 +233,7 @@ impl Metrics {
     }
 
     /// Counts how long a step took.
-    pub fn step(&self, step: Step, took: Duration) {
+    pub fn step(&self, step: Stage, took: Duration) {
         self.steps.get_or_create(&StepLabels { step: step.to_string() }).observe(took.as_secs_f64());
     }
 

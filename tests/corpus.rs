@@ -274,7 +274,12 @@ async fn check(case: &Case) -> Result<(), String> {
         let edit = engine.edited(&resolved, &refs, b"key", &cancel).await.map_err(|error| format!("edited: {error}"))?;
         hold!(edit.is_none(), "nobody edited it, and yet: {edit:?}");
         let again = engine.resolve(b"key", &cancel).await.map_err(|error| format!("resolving again: {error}"))?;
-        hold!(again.mode == resolved.mode && again.uses == resolved.uses, "a second resolve says {:?}: {}", again.mode, again.why_mode);
+        hold!(
+            again.pinned_by() == resolved.pinned_by() && again.uses == resolved.uses,
+            "a second resolve says {:?}: {}",
+            again.pinned_by(),
+            again.why_mode
+        );
     }
     changed_files(case, &untouched)?;
 
@@ -299,7 +304,7 @@ async fn check(case: &Case) -> Result<(), String> {
 
 fn as_expected(expect: &Expect, resolved: &Resolved) -> Result<(), String> {
     hold!(expect.refused.is_empty(), "was not refused");
-    hold!(resolved.mode.as_str() == expect.mode, "mode {:?}: {}", resolved.mode, resolved.why_mode);
+    hold!(resolved.pinned_by() == expect.mode, "mode {:?}: {}", resolved.pinned_by(), resolved.why_mode);
     hold!(resolved.why_mode.contains(&expect.why), "why: {}", resolved.why_mode);
     for (used, pin) in resolved.uses.iter().zip(&expect.pin) {
         hold!(used.services == pin.services, "{} is used by {:?}", pin.image, used.services);

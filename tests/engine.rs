@@ -30,7 +30,6 @@ use tagalong::engine::Forgotten;
 use tagalong::engine::Health;
 use tagalong::engine::HookPlace;
 use tagalong::engine::Observed;
-use tagalong::engine::PinMode;
 use tagalong::engine::Resolved;
 use tagalong::model::Digest;
 use tagalong::model::ImageRef;
@@ -247,7 +246,7 @@ async fn a_deployment_touches_only_what_it_pins() {
     // The first deployment starts the whole stack.
     let untouched = engine.snapshot().await.unwrap();
     let resolved = rig.deploy(&engine, &web[0]).await;
-    assert_eq!((resolved.mode, resolved.warnings.len()), (PinMode::Env, 0), "{:?}", resolved.warnings);
+    assert_eq!((resolved.pinned_by(), resolved.warnings.len()), ("env", 0), "{:?}", resolved.warnings);
     assert_eq!(resolved.touched(), ["exporter", "migrate", "web", "worker"]);
     let first = rig.there(&engine).await;
     assert_eq!(first.len(), 7, "{:?}", first.keys());
@@ -418,7 +417,7 @@ async fn an_edit_is_noticed_wherever_it_is_made() {
             [reference.clone()],
         );
         let resolved = engine.resolve(b"key", &cancel).await.unwrap();
-        assert_eq!(resolved.mode, PinMode::Env, "{}", resolved.why_mode);
+        assert_eq!(resolved.pinned_by(), "env", "{}", resolved.why_mode);
         engine.pin(&resolved, &refs).await.unwrap();
         assert_eq!(engine.edited(&resolved, &refs, b"key", &cancel).await.unwrap(), None);
         let path_of = folder.path().join(file);
@@ -444,7 +443,7 @@ async fn a_database_that_reads_env_lives_on() {
     let snapshot = engine.snapshot().await.unwrap();
 
     let resolved = rig.deploy(&engine, &web[1]).await;
-    assert_eq!(resolved.mode, PinMode::Override, "{}", resolved.why_mode);
+    assert_eq!(resolved.pinned_by(), "override", "{}", resolved.why_mode);
     let after = rig.there(&engine).await;
     same_lives(&before, &after, &["web"]);
     assert_eq!(rig.only(&engine, "web").await.image, web[1].to_string());

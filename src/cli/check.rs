@@ -46,14 +46,14 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         let found = match resolved {
             Ok(resolved) => {
                 let pinned: Vec<&str> = resolved.uses.iter().flat_map(|used| used.services.iter().map(String::as_str)).collect();
-                let mode = format!("{} ({})", resolved.mode.as_str(), resolved.why_mode);
+                let mode = format!("{} ({})", resolved.pinned_by(), resolved.why_mode);
                 if !output.is_json() {
                     output.say(&format!("{} {}: pins {} by {}", output.paint(Tone::Good, "✓"), service.name, pinned.join(", "), mode));
                     for warning in &resolved.warnings {
                         output.say(&format!("  {} {warning}", output.paint(Tone::Careful, "!")));
                     }
                 }
-                serde_json::json!({ "ok": true, "pins": pinned, "mode": resolved.mode.as_str(), "why": resolved.why_mode, "warnings": resolved.warnings })
+                serde_json::json!({ "ok": true, "pins": pinned, "mode": resolved.pinned_by(), "why": resolved.why_mode, "warnings": resolved.warnings })
             }
             Err(error) => {
                 failed = 1;

@@ -48,7 +48,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     key: Key,
-    place: String,
+    server: String,
 }
 
 impl Client {
@@ -71,15 +71,15 @@ impl Client {
                 builder = builder.no_proxy();
             }
             let http = builder.build().context("The HTTP client could not be set up")?;
-            return Ok(Self { http, base: url.trim_end_matches('/').to_owned(), key, place: url.clone() });
+            return Ok(Self { http, base: url.trim_end_matches('/').to_owned(), key, server: url.clone() });
         }
         let socket = match &global.socket {
             Some(socket) => socket.clone(),
             None => configured_socket(&global.config)?,
         };
-        let place = socket.display().to_string();
+        let server = socket.display().to_string();
         let http = builder.unix_socket(socket).build().context("The HTTP client could not be set up")?;
-        Ok(Self { http, base: "http://tagalong".to_owned(), key: Key::None, place })
+        Ok(Self { http, base: "http://tagalong".to_owned(), key: Key::None, server })
     }
 
     pub(crate) async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
@@ -134,7 +134,7 @@ impl Client {
         let clock_there = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp().as_second());
         let text = answer.text().await.unwrap_or_default();
         let problem: Result<api::Problem, _> = serde_json::from_str(&text);
-        let Ok(mut problem) = problem else { anyhow::bail!("The server at {} answered {status}.", self.place) };
+        let Ok(mut problem) = problem else { anyhow::bail!("The server at {} answered {status}.", self.server) };
         if status == reqwest::StatusCode::UNAUTHORIZED {
             problem.detail = self.why_unproven(clock_there);
         }
@@ -147,21 +147,21 @@ impl Client {
         let off_s = clock_there.map(|there| clock::now_ms() / 1000 - there);
         match &self.key {
             Key::None => {
-                format!("{} needs a key, but none was given; name its file with --key-file, or set TAGALONG_SECRET.", self.place)
+                format!("{} needs a key, but none was given; name its file with --key-file, or set TAGALONG_SECRET.", self.server)
             }
             Key::Webhook(_) if off_s.is_some_and(|off_s| off_s.abs() >= LIMIT_S) => format!(
                 "Authentication failed: the clock of this host differs by {} s from the clock of {}, and a signature is valid for \
                 {LIMIT_S} s; start a time service.",
                 off_s.unwrap_or_default(),
-                self.place
+                self.server
             ),
             Key::Webhook(_) => format!(
                 "Authentication failed: {} does not know this signing secret, or the key is not valid at this time; compare the key file with the [[key]] of the server.",
-                self.place
+                self.server
             ),
             Key::Bearer(_) => format!(
                 "Authentication failed: {} does not know this bearer token, the key is not valid at this time, or the call came over plain http; compare the key file with the [[key]] of the server.",
-                self.place
+                self.server
             ),
         }
     }
@@ -170,10 +170,10 @@ impl Client {
         if self.base == "http://tagalong" {
             format!(
                 "No tagalong answers at the socket {}; start `tagalong serve`, or name it with --socket, or --url and --key-file",
-                self.place
+                self.server
             )
         } else {
-            format!("No tagalong answers at {}", self.place)
+            format!("No tagalong answers at {}", self.server)
         }
     }
 }

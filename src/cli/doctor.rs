@@ -138,7 +138,7 @@ async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Engine, r
     let stack = compose.resolve(b"doctor", &Cancel::default()).await;
     doctor.see(
         &format!("{}: stack", service.name),
-        stack.map(|resolved| format!("pinned by {}", resolved.mode.as_str())).map_err(|error| error.to_string()),
+        stack.map(|resolved| format!("pinned by {}", resolved.pinned_by())).map_err(|error| error.to_string()),
     );
     for pin in service.stack.pins() {
         let asked = tokio::time::timeout(Duration::from_secs(15), registries.ping(&pin.image)).await;

@@ -16,7 +16,7 @@ use crate::model::DeploymentId;
 use crate::model::Line;
 use crate::model::LineKind;
 use crate::model::Outcome;
-use crate::model::Step;
+use crate::model::Stage;
 
 /// How long a server may be unavailable (during its restart, say) before the command stops following.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -89,7 +89,7 @@ struct View<'a> {
     output: &'a Output,
     /// The position of the last line that was shown.
     after: i64,
-    step: Option<Step>,
+    step: Option<Stage>,
     began: Instant,
 }
 

@@ -65,6 +65,7 @@ fn show(output: &Output, one: &api::Deployment) {
     let cause = one.cause.as_ref().map(|cause| cause.replacen(' ', " of ", 1)).unwrap_or_default();
     let comma = if cause.is_empty() { "" } else { ", " };
     let mut facts = vec![format!("{} by {}{took}{comma}{cause}", one.kind.as_str(), one.caller)];
+    facts.extend(one.away.map(|away| away.to_string()));
     facts.extend(one.reason.as_ref().filter(|reason| **reason != cause).map(|reason| format!("reason: {reason}")));
     // What went as it was ordered needs no more words.
     let is_plain = matches!(&one.state, State::Done { outcome: Outcome::Live { warnings, page_seen: true } } if warnings.is_empty());

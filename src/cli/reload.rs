@@ -51,9 +51,9 @@ pub(crate) async fn run(global: &Global, output: &Output, args: Args) -> anyhow:
         let answer: anyhow::Result<api::Reloaded> = client.post("/api/v1/reloads", &ask).await;
         let is_over = !args.wait || began.elapsed() > Duration::from_secs(args.wait_s);
         match answer {
-            Ok(told) if is_over || code_of(&told) == 0 => {
-                show(output, &told);
-                return Ok(code_of(&told));
+            Ok(reloaded) if is_over || code_of(&reloaded) == 0 => {
+                show(output, &reloaded);
+                return Ok(code_of(&reloaded));
             }
             Err(error) if is_over || !may_change(&error) => {
                 let is_behind = error.downcast_ref::<Refusal>().is_some_and(|refusal| matches!(refusal.problem().status, 409 | 502));
@@ -73,9 +73,9 @@ fn may_change(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refusal>().is_none_or(|refusal| matches!(refusal.problem().status, 409 | 429 | 500..))
 }
 
-fn code_of(told: &api::Reloaded) -> u8 {
-    let all = 1 + told.peers.len();
-    let good = usize::from(told.ok) + told.peers.iter().filter(|peer| peer.ok).count();
+fn code_of(reloaded: &api::Reloaded) -> u8 {
+    let all = 1 + reloaded.peers.len();
+    let good = usize::from(reloaded.ok) + reloaded.peers.iter().filter(|peer| peer.ok).count();
     match good {
         0 => NONE,
         good if good == all => 0,
@@ -83,25 +83,25 @@ fn code_of(told: &api::Reloaded) -> u8 {
     }
 }
 
-fn show(output: &Output, told: &api::Reloaded) {
+fn show(output: &Output, reloaded: &api::Reloaded) {
     if output.is_json() {
-        output.json(told);
+        output.json(reloaded);
         return;
     }
     let mark = |ok: bool| if ok { output.paint(Tone::Good, "✓") } else { output.paint(Tone::Bad, "✗") };
-    let serves = told.loaded.as_ref().map_or_else(String::new, |commit| format!(", serves {commit}"));
-    let took = duration(told.duration_ms as i64);
-    output.say(&format!("{} {}: {}{serves} ({took})", mark(told.ok), told.dataset, told.outcome));
-    if let Some(parked) = &told.parked {
+    let serves = reloaded.loaded.as_ref().map_or_else(String::new, |commit| format!(", serves {commit}"));
+    let took = duration(reloaded.duration_ms as i64);
+    output.say(&format!("{} {}: {}{serves} ({took})", mark(reloaded.ok), reloaded.dataset, reloaded.outcome));
+    if let Some(parked) = &reloaded.parked {
         output.say(&format!(
             "  {} local work conflicts with the remote and is parked on {parked}; a person must merge it",
             output.paint(Tone::Careful, "!")
         ));
     }
-    if let Some(why) = &told.why {
+    if let Some(why) = &reloaded.why {
         output.say(&format!("  {} {why}", output.paint(Tone::Careful, "!")));
     }
-    for peer in &told.peers {
+    for peer in &reloaded.peers {
         output.say(&format!("{} {}: {}", mark(peer.ok), peer.peer, peer.detail));
     }
 }

@@ -99,6 +99,7 @@ fn show(output: &Output, service: &api::Service) {
     }
     page.releases(service);
     page.at_work(service);
+    page.away(service);
     page.ways_back(service);
 }
 
@@ -171,6 +172,14 @@ impl Page<'_> {
                 self.fact(name, Tone::Careful, text);
             }
         }
+    }
+
+    /// How long the page was away during the last deployment, beside those before it.
+    fn away(&self, service: &api::Service) {
+        let Some((last, before)) = service.away.split_first() else { return };
+        let before: Vec<String> = before.iter().map(|one| one.measured.in_short()).collect();
+        let beside = if before.is_empty() { String::new() } else { format!("; away in the deployments before: {}", before.join(", ")) };
+        self.fact("page", Tone::Faint, &format!("during {} {}{beside}", last.deployment, last.measured));
     }
 
     fn ways_back(&self, service: &api::Service) {

@@ -1,17 +1,17 @@
-//! Whether two addresses of repositories mean the same one, as far as can be told from the words.
+//! Whether two repository addresses mean the same repository, as far as their text shows.
 
 use std::path::Path;
 
-/// Ports that a scheme has by itself.
+/// The default ports of schemes.
 const USUAL_PORTS: [&str; 5] = ["22", "80", "443", "9418", ""];
 
-/// Whether `a` and `b` lead to the same repository: however it is reached, with whatever user, and with or without `.git`.
-/// Paths are seen from `here`.
+/// Whether `a` and `b` lead to the same repository, by any protocol, with any user, and with or without `.git`. Paths are
+/// relative to `here`.
 pub(super) fn is_same(a: &str, b: &str, here: &Path) -> bool {
     plain(a, here) == plain(b, here)
 }
 
-/// Host and path alone, in one way of writing.
+/// Only host and path, in one notation.
 fn plain(address: &str, here: &Path) -> String {
     let address = address.trim();
     let place = match address.split_once("://") {
@@ -21,7 +21,7 @@ fn plain(address: &str, here: &Path) -> String {
             remote(host, path)
         }
         None => match address.split_once(':') {
-            // As scp has it: host:path.
+            // In scp's notation: host:path.
             Some((host, path)) if !host.contains('/') => remote(host, path.trim_start_matches('/')),
             _ => local(address, here),
         },
@@ -44,7 +44,7 @@ fn remote(host: &str, path: &str) -> String {
 fn local(path: &str, here: &Path) -> String {
     let path = here.join(path);
     let dotted = path.with_file_name(format!("{}.git", path.file_name().unwrap_or_default().to_string_lossy()));
-    // git takes x for x.git where only that is there.
+    // git uses x.git for x if only x.git exists.
     let found = path.canonicalize().or_else(|_| dotted.canonicalize()).unwrap_or(path);
     found.to_string_lossy().into_owned()
 }

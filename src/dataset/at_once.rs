@@ -1,6 +1,6 @@
-//! Carrying a straight line of own commits over in a handful of calls. Each one's tree is guessed by a plain merge of it with
-//! the remote's tip, which waits for no other. Where they touch other files than the remote did, that is what carrying them
-//! over one by one gives; else a second go carries each over onto the guess for the one before it, and all must agree.
+//! Rebases a straight line of own commits in a handful of calls. Each commit's tree is guessed by merging it with the remote's
+//! tip, independently of the others. If the commits touch other files than the remote did, the guess is what rebasing them one
+//! by one would give; otherwise a second round rebases each commit onto the guess for its parent, and all results must agree.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -19,11 +19,11 @@ use crate::dataset::git::TAKES_TREES;
 use crate::dataset::range::Own;
 use crate::model::Commit;
 
-/// The first git whose `merge-tree` can be told the base.
+/// The first git version whose `merge-tree` can be told the base.
 const TAKES_BASE: (u32, u32) = (2, 40);
 
 impl Repo {
-    /// The new tip of `commits`, oldest first, on the remote's; none where it is not as simple as that.
+    /// The new tip of `commits` (oldest first) on top of the remote's; none if the case is not that simple.
     pub(super) async fn carry_at_once(
         &self,
         own: &Own<'_>,
@@ -33,7 +33,7 @@ impl Repo {
     ) -> Result<Option<Commit>, DatasetError> {
         let Some(base) = straight_from(own, commits, parts).filter(|_| own.gone.is_empty()) else { return Ok(None) };
         let is_apart = self.touch_other_files(own, base, commits, cancel).await?;
-        // What is there already is left out, which no merge knows.
+        // A commit that the remote has already is left out, which no merge can know.
         if !is_apart && !self.already_there(own, cancel).await?.is_empty() {
             return Ok(None);
         }
@@ -52,7 +52,7 @@ impl Repo {
         let mut written = Vec::new();
         for (commit, tree) in commits.iter().zip(trees) {
             let parts = &parts[commit];
-            // One that became empty falls away, one that was empty stays.
+            // A commit that became empty is dropped; one that was empty from the start stays.
             if tree != last_tree || parts.tree == old_tree {
                 let bytes = parts.again(&self.settings, &tree, &[tip]);
                 tip = object_name(&bytes, own.remote.as_str().len());
@@ -65,7 +65,7 @@ impl Repo {
         Commit::parse(&tip).map(Some).map_err(|error| DatasetError::Git { what: "hash-object".to_owned(), why: error.to_string() })
     }
 
-    /// Every commit of `names`, taken apart, by one call.
+    /// Reads every commit of `names` in one call.
     pub(super) async fn all_parts(&self, names: &[String], cancel: &Cancel) -> Result<BTreeMap<String, Parts>, DatasetError> {
         let list: String = names.iter().flat_map(|name| [name, "\n"]).collect();
         let out = self.git(["cat-file", "--batch"]).stdin(in_memory(list.as_bytes())?).bytes(cancel).await?;
@@ -83,7 +83,8 @@ impl Repo {
         Ok(all)
     }
 
-    /// Whether no path that an own commit touches is one, above one or below one that the remote has changed since `base`.
+    /// Whether no path that an own commit touches equals, contains or lies below a path that the remote has changed since
+    /// `base`.
     async fn touch_other_files(&self, own: &Own<'_>, base: &str, commits: &[String], cancel: &Cancel) -> Result<bool, DatasetError> {
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", base, own.remote.as_str()];
         let theirs = self.git(args).bytes(cancel).await?;
@@ -96,7 +97,7 @@ impl Repo {
                 !theirs.contains(path) && !is_above && !is_below
             })
         };
-        // What has come of all of them tells mostly; what one of them did and another undid is seen only one by one.
+        // The combined result usually decides; a change that one commit made and another reverted shows only commit by commit.
         let args = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", base, own.local.as_str()];
         if !are_apart(&self.git(args).bytes(cancel).await?) {
             return Ok(false);
@@ -106,7 +107,7 @@ impl Repo {
         Ok(are_apart(&self.git(args).stdin(in_memory(list.as_bytes())?).bytes(cancel).await?))
     }
 
-    /// Whether each commit, carried over onto the tree of the one before it, gives its own of `trees`.
+    /// Whether each commit, rebased onto the tree of its parent, gives its own tree in `trees`.
     async fn is_one_by_one(
         &self,
         (base, remote_tree): (&str, &String),
@@ -124,7 +125,7 @@ impl Repo {
             if takes_trees {
                 list.extend([base, " -- ", onto, " ", commit, "\n"]);
             } else {
-                // A commit of that tree on that base forces the base.
+                // A commit with that tree and that parent forces the base.
                 let bytes = new_commit(&self.settings, onto, &[base.to_owned()], parts[commit].committed_s, "base");
                 let name = object_name(&bytes, remote_tree.len());
                 list.extend([&name, " ", commit, "\n"]);
@@ -135,28 +136,28 @@ impl Repo {
         Ok(self.merged_trees(&list, commits.len(), cancel).await?.as_deref() == Some(trees))
     }
 
-    /// The tree of each of `count` merges, one a line; none when one does not fit.
+    /// The tree of each of `count` merges, one per line; none if one of them conflicts.
     async fn merged_trees(&self, list: &str, count: usize, cancel: &Cancel) -> Result<Option<Vec<String>>, DatasetError> {
         let args = ["merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages"].map(str::to_owned).to_vec();
         let (ended, out, _) = self.git_merging(args, cancel).await.stdin(in_memory(list.as_bytes())?).run(cancel).await;
         if ended == Ended::Cancelled {
             return Err(DatasetError::Cancelled);
         }
-        // A clean one is `1`, its tree, and nothing more. Whatever else it says, one after the other finds out.
+        // A clean merge prints `1`, its tree, and nothing more. Any other output is left to the one-by-one way.
         let fields: Vec<&str> = out.split('\0').map(str::trim_start).collect();
         let trees: Vec<String> =
             fields.chunks_exact(3).filter(|fields| fields[0] == "1" && fields[2].is_empty()).map(|fields| fields[1].to_owned()).collect();
         Ok((ended == Ended::Exit(0) && trees.len() == count).then_some(trees))
     }
 
-    /// Writes commit objects whose names are known.
+    /// Writes commit objects whose names are already known.
     pub(super) async fn write_commits(&self, commits: &[(String, Vec<u8>)], cancel: &Cancel) -> Result<(), DatasetError> {
         if commits.is_empty() {
             return Ok(());
         }
         let folder = self.own_dir()?.join("commits");
         let error = |error| DatasetError::File(folder.clone(), error);
-        // Left over from a pass that was cut off.
+        // It is left over from a pass that was interrupted.
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).map_err(error)?;
         let mut list = String::new();
@@ -176,7 +177,7 @@ impl Repo {
     }
 }
 
-/// The commit that a straight line of own commits begins on; none when there is a merge or a root among them.
+/// The commit on which a straight line of own commits begins; none if there is a merge or a root among them.
 fn straight_from<'a>(own: &Own<'_>, commits: &[String], parts: &'a BTreeMap<String, Parts>) -> Option<&'a str> {
     let parent = |commit: &String| match parts.get(commit)?.parents.as_slice() {
         [parent] => Some(parent.as_str()),

@@ -1,5 +1,5 @@
-//! Files in a folder that others write too: no link is followed on the way, only plain files are read, and what is written is
-//! a new file that takes the old one's name. So a link, a pipe or a device that was put there leads nowhere and holds nobody up.
+//! Files in a folder that others write too. No link on the way is followed, only plain files are read, and a write creates a
+//! new file that takes over the name. So a link, a pipe or a device that somebody puts there leads nowhere and blocks nobody.
 
 use std::ffi::OsStr;
 use std::ffi::OsString;
@@ -22,18 +22,18 @@ use rustix::fs::OFlags;
 
 use crate::clock;
 
-/// Nothing that is read here is larger, save an index.
+/// Nothing that is read here is larger, except an index.
 pub(super) const MOST_BYTES: u64 = 256 << 20;
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// A pipe that nobody writes to must not hold the reader up.
+/// A pipe without a writer must not block the reader.
 const PLAIN: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// A folder, held open.
+/// An open folder.
 #[derive(Debug)]
 pub(super) struct Beneath(OwnedFd);
 
 impl Beneath {
-    /// The folder at `path`, whose last part must not be a link.
+    /// The folder at `path`, whose last component must not be a link.
     pub(super) fn open(path: &Path) -> std::io::Result<Self> {
         Ok(Self(rustix::fs::openat(CWD, path, FOLDER, Mode::empty())?))
     }
@@ -52,7 +52,7 @@ impl Beneath {
         Ok(Self(folder))
     }
 
-    /// The same; folders that are missing are made.
+    /// The same; missing folders are created.
     pub(super) fn made(&self, path: &Path) -> std::io::Result<Self> {
         let mut folder = self.0.try_clone()?;
         for part in parts(path)? {
@@ -65,13 +65,13 @@ impl Beneath {
         Ok(Self(folder))
     }
 
-    /// The folder that holds `path`, and its name there.
+    /// The folder that contains `path`, and the name in that folder.
     fn holder<'a>(&self, path: &'a Path) -> std::io::Result<(Self, &'a OsStr)> {
         let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
         Ok((self.at(path.parent().unwrap_or(Path::new("")))?, name))
     }
 
-    /// A plain file, for reading.
+    /// A plain file, opened for reading.
     pub(super) fn file(&self, path: impl AsRef<Path>) -> std::io::Result<File> {
         let (folder, name) = self.holder(path.as_ref())?;
         let file = File::from(rustix::fs::openat(&folder.0, name, PLAIN, Mode::empty())?);
@@ -88,12 +88,12 @@ impl Beneath {
         self.read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Whether something has that name, whatever it is.
+    /// Whether anything has that name.
     pub(super) fn has(&self, path: impl AsRef<Path>) -> bool {
         self.holder(path.as_ref()).is_ok_and(|(folder, name)| rustix::fs::statat(&folder.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
     }
 
-    /// What has that name, of a link the link.
+    /// The metadata of that name; a link is not followed.
     pub(super) fn meta(&self, path: impl AsRef<Path>) -> std::io::Result<Metadata> {
         let (folder, name) = self.holder(path.as_ref())?;
         folder.path().join(name).symlink_metadata()
@@ -115,32 +115,32 @@ impl Beneath {
         std::fs::read_dir(folder.path())?.map(|entry| entry.map(|entry| entry.file_name())).collect()
     }
 
-    /// Makes the folder `path`, whose parent is there.
+    /// Creates the folder `path`, whose parent must exist.
     pub(super) fn make_folder(&self, path: impl AsRef<Path>) -> std::io::Result<()> {
         let (folder, name) = self.holder(path.as_ref())?;
         Ok(rustix::fs::mkdirat(&folder.0, name, Mode::from_raw_mode(0o777))?)
     }
 
-    /// Moves what has the name `from` to `to` below another folder; of a link the link.
+    /// Moves `from` to `to` below another folder; a link is moved as a link.
     pub(super) fn move_to(&self, from: &Path, other: &Self, to: &Path) -> std::io::Result<()> {
         let ((old, from), (new, to)) = (self.holder(from)?, other.holder(to)?);
         Ok(rustix::fs::renameat(&old.0, from, &new.0, to)?)
     }
 
-    /// Makes a file that must not be there yet, as git makes its locks.
+    /// Creates a file that must not exist yet, as git does for its locks.
     pub(super) fn create(&self, path: impl AsRef<Path>) -> std::io::Result<File> {
         let (folder, name) = self.holder(path.as_ref())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(&folder.0, name, flags, Mode::from_raw_mode(0o666))?))
     }
 
-    /// Puts `bytes` there as a new file, at once and whole.
+    /// Writes `bytes` as a new file, in one step.
     pub(super) fn write(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         let (folder, name) = self.holder(path.as_ref())?;
         folder.write_in_place(name, |file| file.write_all(bytes.as_ref()))
     }
 
-    /// Puts a copy of the plain file `from` at `to` below another folder, with its time.
+    /// Copies the plain file `from` to `to` below another folder, and keeps its time.
     pub(super) fn copy_to(&self, from: &Path, other: &Self, to: &Path) -> std::io::Result<()> {
         let mut old = self.file(from)?;
         let (folder, name) = other.holder(to)?;
@@ -150,13 +150,13 @@ impl Beneath {
         })
     }
 
-    /// Gives what has the name `from` a second name `to` below another folder; of a link the link.
+    /// Creates a hard link `to` to `from` below another folder; a link is not followed.
     pub(super) fn link_to(&self, from: &Path, other: &Self, to: &Path) -> std::io::Result<()> {
         let ((old, from), (new, to)) = (self.holder(from)?, other.holder(to)?);
         Ok(rustix::fs::linkat(&old.0, from, &new.0, to, AtFlags::empty())?)
     }
 
-    /// Moves the file `from`, which is ours, to `path`: from another file system as a copy with its time, on the disk by then.
+    /// Moves our file `from` to `path`: from another file system as a copy with its time, which is on disk when this returns.
     pub(super) fn bring(&self, from: &Path, path: impl AsRef<Path>) -> std::io::Result<()> {
         let (folder, name) = self.holder(path.as_ref())?;
         match rustix::fs::renameat(CWD, from, &folder.0, name) {
@@ -177,13 +177,13 @@ impl Beneath {
         let new = format!(".tagalong-{}", clock::new_id());
         let done = self.create(&new).and_then(|mut file| fill(&mut file)).and_then(|()| self.rename(Path::new(&new), Path::new(name)));
         if done.is_err() {
-            // The next sweep of a person finds it; nothing reads it.
+            // A person will find it when tidying up; nothing reads it.
             let _ = self.remove(&new);
         }
         done
     }
 
-    /// Adds `bytes` to a plain file that has no second name, which could be outside; one that is missing is made.
+    /// Appends to a plain file that has no second name (which could be outside); a missing file is created.
     pub(super) fn append(&self, path: impl AsRef<Path>, bytes: &[u8]) -> std::io::Result<()> {
         let path = path.as_ref();
         let folder = self.made(path.parent().unwrap_or(Path::new("")))?;
@@ -201,13 +201,13 @@ impl Beneath {
         self.move_to(from, self, to)
     }
 
-    /// Removes a file, or a link as such.
+    /// Removes a file, or a link itself.
     pub(super) fn remove(&self, path: impl AsRef<Path>) -> std::io::Result<()> {
         let (folder, name) = self.holder(path.as_ref())?;
         Ok(rustix::fs::unlinkat(&folder.0, name, AtFlags::empty())?)
     }
 
-    /// Removes what has that name and everything in it; of a link the link. It is well when there is nothing.
+    /// Removes that name and everything in it; a link is not followed. It is no error if there is nothing.
     pub(super) fn remove_all(&self, path: impl AsRef<Path>) -> std::io::Result<()> {
         let (folder, name) = match self.holder(path.as_ref()) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -218,40 +218,40 @@ impl Beneath {
             Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
             Err(error) => return Err(error.into()),
         }
-        // By way of the open folder: the library follows no link below it.
+        // This goes through the open folder: the library follows no link below it.
         match std::fs::remove_dir_all(folder.path().join(name)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
     }
 
-    /// Where the link of that name leads.
+    /// The target of the link of that name.
     pub(super) fn link_target(&self, path: impl AsRef<Path>) -> std::io::Result<Vec<u8>> {
         let (folder, name) = self.holder(path.as_ref())?;
         Ok(rustix::fs::readlinkat(&folder.0, name, Vec::new())?.into_bytes())
     }
 
-    /// Removes the folder at `path` and those in it, as far as they hold nothing.
+    /// Removes the folder at `path` and its subfolders if they are empty.
     pub(super) fn remove_empty(&self, path: &Path) {
         for name in self.names(path).unwrap_or_default().iter().filter(|name| self.is_folder(path.join(name))) {
             self.remove_empty(&path.join(name));
         }
-        // One that holds something stays.
+        // A folder that is not empty stays.
         let _ = self.holder(path).map(|(folder, name)| rustix::fs::unlinkat(&folder.0, name, AtFlags::REMOVEDIR));
     }
 
-    /// The folder itself, for git to be confined to.
+    /// The folder itself, for confining git to it.
     pub(super) fn into_folder(self) -> OwnedFd {
         self.0
     }
 
-    /// A path that leads to this very folder, whatever becomes of its name.
+    /// A path that leads to this very folder, even if its name changes.
     pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 }
 
-/// The parts of a path that only goes down.
+/// The components of a path that only goes down.
 fn parts(path: &Path) -> std::io::Result<Vec<&OsStr>> {
     let part = |component| match component {
         Component::Normal(part) => Ok(part),
@@ -260,14 +260,14 @@ fn parts(path: &Path) -> std::io::Result<Vec<&OsStr>> {
     path.components().map(part).collect()
 }
 
-/// Whether git would ever check out something at `path`, which stands in an index or a tree that others may have written by
-/// hand: git's own rule (`verify_path`). All else leads out of the work tree or into a git folder.
+/// Whether git would ever check out something at `path`, which comes from an index or a tree that somebody may have written by
+/// hand: git's own rule (`verify_path`). Any other path leads out of the work tree or into a git folder.
 pub(super) fn stays_below(path: &[u8]) -> bool {
     let part = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.eq_ignore_ascii_case(b".git") && !part.contains(&0);
     path.split(|b| *b == b'/').all(part)
 }
 
-/// Makes the folder `path`, whose parent is there. What has its name and is no folder is refused.
+/// Creates the folder `path`, whose parent must exist. Anything of that name that is not a folder is refused.
 pub(super) fn plain_folder(path: &Path) -> std::io::Result<()> {
     match std::fs::create_dir(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),

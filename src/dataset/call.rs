@@ -1,4 +1,4 @@
-//! One call of git: a command line as a value, in an environment of our own making.
+//! One call of git: a command line as a value, in an environment that we build ourselves.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,8 +22,8 @@ use crate::dataset::DatasetError;
 use crate::dataset::own;
 use crate::dataset::own::Own;
 
-/// What the user's and the host's configuration must not change. Credentials, proxies, rewritten addresses and ssh stay
-/// theirs. Given by the environment, which is stronger than every file.
+/// Settings that the user's and the host's configuration must not change. Credentials, proxies, rewritten addresses and ssh
+/// remain theirs. They are passed in the environment, which takes precedence over every file.
 const FIXED: &[(&str, &str)] = &[
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
@@ -53,7 +53,7 @@ const FIXED: &[(&str, &str)] = &[
     ("merge.directoryRenames", "conflict"),
     ("merge.renormalize", "false"),
     ("diff.renames", "true"),
-    // To ask a folder that is a repository itself whether it is edited, git would work by that one's own configuration.
+    // To ask whether a nested repository was edited, git would use that repository's own configuration.
     ("diff.ignoreSubmodules", "dirty"),
     ("diff.external", ""),
     ("status.showUntrackedFiles", "all"),
@@ -63,7 +63,7 @@ const FIXED: &[(&str, &str)] = &[
     ("checkout.workers", "1"),
     ("worktree.useRelativePaths", "false"),
     ("extensions.worktreeConfig", "false"),
-    // What is shown to one host is not carried to another.
+    // Credentials for one host are not sent to another.
     ("http.followRedirects", "false"),
 ];
 
@@ -71,12 +71,12 @@ const FIXED: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) command: Command,
-    /// Hides the secrets of the configuration, beside the command's own.
+    /// Hides the secrets of the configuration, besides the command's own.
     mask: Arc<Mask>,
     what: String,
-    /// What it may touch; none where that cannot be kept, or where it runs what the operator says.
+    /// The files that it may access; none if that cannot be enforced, or if it runs programs that the operator configured.
     pub(super) within: Option<Confinement>,
-    /// The folder by which git works, kept while it does, and the checkout's own.
+    /// The git folder that it uses, kept while it runs, and the checkout's own.
     pub(super) keep: Option<(Arc<Own>, PathBuf)>,
 }
 
@@ -97,13 +97,13 @@ impl Call {
         Self { command, mask: Arc::clone(&settings.mask), what, within: None, keep: None }
     }
 
-    /// Makes it a call that talks to the remote: with its credentials, and `deadline`.
+    /// Makes it a call that talks to the remote, with its credentials and with `deadline`.
     pub(super) fn remote(mut self, settings: &Arc<config::Dataset>, deadline: Duration) -> Self {
         let mut config: Vec<(String, String)> = FIXED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        // Stronger than any other word about this address.
+        // Takes precedence over any other setting for this address.
         config.push((format!("http.{}.followRedirects", settings.remote), "false".to_owned()));
         if let Some(login) = &settings.login {
-            // A file that cannot be read becomes a refusal by the remote, which is shown.
+            // If the file cannot be read, the remote refuses the call, and that is shown.
             let secret = std::fs::read_to_string(&login.secret_file).unwrap_or_default();
             let secret = secret.trim_end();
             let pair = base64::engine::general_purpose::STANDARD.encode(format!("{}:{secret}", login.user));
@@ -113,7 +113,7 @@ impl Call {
         let kept = std::mem::take(&mut self.command.env);
         self.command.env = environment(settings, config);
         self.command.env.extend(kept.into_iter().filter(|(name, _)| !name.starts_with("GIT_CONFIG")));
-        // The remote is no business of the files: their .gitmodules could make every fetch fail.
+        // The remote must not depend on the files: their .gitmodules could make every fetch fail.
         self.command.env.remove("GIT_WORK_TREE");
         self.command.env.insert("GIT_IMPLICIT_WORK_TREE".to_owned(), "0".to_owned());
         self.command.deadline = deadline;
@@ -121,7 +121,7 @@ impl Call {
         self
     }
 
-    /// Without a word of the user's and the host's configuration: its work is ours alone.
+    /// Ignores the user's and the host's configuration, because this work is ours alone.
     pub(super) fn by_itself(self) -> Self {
         self.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1")
     }
@@ -135,7 +135,7 @@ impl Call {
         self
     }
 
-    /// Where it is confined, the folders of `more` too.
+    /// If it is confined, it may access the folders of `more` too.
     pub(super) fn reaching(mut self, more: &Confinement) -> Self {
         self.within = self.within.map(|within| within.and(more));
         self
@@ -163,7 +163,7 @@ impl Call {
         self
     }
 
-    /// How it ended, what it wrote, and its last lines of standard error, masked.
+    /// The exit status, the output, and the last lines of standard error, masked.
     pub(super) async fn run(self, cancel: &Cancel) -> (Ended, String, String) {
         let (ended, out, err) = self.run_bytes(cancel).await;
         (ended, String::from_utf8_lossy(&out).into_owned(), err)
@@ -182,7 +182,7 @@ impl Call {
         (ended, out, self.mask.hide(&err))
     }
 
-    /// What it wrote, when it ended well.
+    /// The output, if it succeeded.
     pub(super) async fn text(self, cancel: &Cancel) -> Result<String, DatasetError> {
         self.bytes(cancel).await.map(|out| String::from_utf8_lossy(&out).into_owned())
     }
@@ -201,7 +201,7 @@ fn is_without_folder(err: &str) -> bool {
     err.lines().any(|line| !line.starts_with("remote:") && line.contains("unable to create temporary file: No such file"))
 }
 
-/// The error of a git that did not end as it should.
+/// The error for a git that failed.
 pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
     let what = what.to_owned();
     match ended {
@@ -212,7 +212,7 @@ pub(super) fn failed(what: &str, ended: &Ended, err: &str) -> DatasetError {
     }
 }
 
-/// What git said, on one line, without advice and bounded.
+/// git's message on one line, without advice and limited in length.
 pub(super) fn error_lines(err: &str) -> String {
     let lines = err.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:"));
     let mut text: String = lines.collect::<Vec<_>>().join("; ").chars().filter(|c| !misleads(*c)).take(600).collect();
@@ -236,7 +236,7 @@ fn environment(settings: &config::Dataset, config: Vec<(String, String)>) -> BTr
         ("GIT_ADVICE".to_owned(), "0".to_owned()),
         ("GIT_OPTIONAL_LOCKS".to_owned(), "0".to_owned()),
         ("GIT_NO_REPLACE_OBJECTS".to_owned(), "1".to_owned()),
-        // A missing object is missing: nothing is fetched from where a repository says.
+        // A missing object is missing: nothing is fetched from an address that a repository names.
         ("GIT_NO_LAZY_FETCH".to_owned(), "1".to_owned()),
         ("GIT_ATTR_NOSYSTEM".to_owned(), "1".to_owned()),
         ("GIT_SSH_COMMAND".to_owned(), ssh(settings)),
@@ -253,7 +253,7 @@ fn environment(settings: &config::Dataset, config: Vec<(String, String)>) -> BTr
     env
 }
 
-/// ssh that never asks and leaves no process behind; everything else is the user's own configuration.
+/// ssh that never asks and leaves no process behind; all other settings are the user's own.
 fn ssh(settings: &config::Dataset) -> String {
     let mut words = vec!["ssh -o BatchMode=yes -o ConnectTimeout=15 -o ControlMaster=no -o ControlPath=none".to_owned()];
     if let Some(key) = &settings.ssh_key_file {
@@ -265,7 +265,7 @@ fn ssh(settings: &config::Dataset) -> String {
     words.join(" ")
 }
 
-/// For the shell by which git starts ssh.
+/// Quoted for the shell with which git starts ssh.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
@@ -274,7 +274,7 @@ pub(super) fn path_text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// A file that only we see, to be read from its beginning.
+/// A file that only this process sees, positioned at its beginning.
 pub(super) fn in_memory(bytes: &[u8]) -> Result<std::fs::File, DatasetError> {
     let made = || {
         let mut file = std::fs::File::from(rustix::fs::memfd_create("tagalong", rustix::fs::MemfdFlags::CLOEXEC)?);

@@ -1,8 +1,8 @@
-//! Moving the branch and the files that are checked out from one commit to another, without losing an edit.
+//! Moves the branch and the files that are checked out from one commit to another, without losing an edit.
 //!
-//! git's own `index.lock` is held all the while, so that no git of the app works on the index meanwhile. Files first, then
-//! the index, then the branch by compare-and-swap: wherever it is killed, nothing is committed that reverts the remote's
-//! work. What it was about to do stands in `tagalong/moving`, and [`Repo::settle`] undoes or ends it.
+//! git's own `index.lock` is held all the time, so no git of the app works on the index meanwhile. The files come first, then
+//! the index, then the branch by compare-and-swap: no matter when the process is killed, nothing is committed that reverts the
+//! remote's work. `tagalong/moving` records what was about to happen, and [`Repo::settle`] undoes or completes it.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -18,18 +18,18 @@ use crate::dataset::git::Repo;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 
-/// This many objects and packs are put together: git's own numbers.
+/// From this many loose objects or packs on, they are packed together; these are git's own numbers.
 const MANY_LOOSE: u64 = 6700;
 const MANY_PACKS: u64 = 50;
-/// How often it is tried while somebody keeps writing into files that are in the way.
+/// How often we try while somebody keeps writing into files that are in the way.
 const TRIES: usize = 8;
 
-/// What became of a move.
+/// The result of a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Moved {
-    /// The branch, the index and the files stand at the new commit.
+    /// The branch, the index and the files are at the new commit.
     Done {
-        /// The name under which edits were parked that were in the way.
+        /// The name under which edits that were in the way were parked.
         parked: Option<String>,
     },
     /// The branch had moved meanwhile; nothing was changed.
@@ -37,7 +37,7 @@ pub(super) enum Moved {
 }
 
 impl Repo {
-    /// Moves the branch from `from` to `to`, and what is checked out with it.
+    /// Moves the branch from `from` to `to`, together with the files and the index.
     pub(super) async fn go(&self, from: Option<&Commit>, to: &Commit, cancel: &Cancel) -> Result<Moved, DatasetError> {
         let Some(work) = self.work.clone() else {
             let swapped = self.swap_ref(&self.local_ref(), to, from, cancel).await?;
@@ -53,7 +53,7 @@ impl Repo {
         let parked = match self.place_files(&base, to, &index, cancel).await {
             Ok(parked) => parked,
             Err(error) => {
-                // What was written so far is taken back now if that is possible, else by the next pass.
+                // Undo what was written so far if possible; otherwise the next pass does.
                 let _ = self.take_back(&work, &base, to, cancel).await;
                 return Err(error);
             }
@@ -70,13 +70,13 @@ impl Repo {
         Ok(Moved::Done { parked })
     }
 
-    /// Brings the files and `index` from `base` to `to`. Edits that are in the way are parked, all of them, for half of what
-    /// belongs together would be no use. git itself checks each file just before it writes it.
+    /// Brings the files and `index` from `base` to `to`. If edits are in the way, all edits are parked, because half of a
+    /// change would be useless. git itself checks each file right before it writes it.
     async fn place_files(&self, base: &str, to: &Commit, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
         }
-        // Times that differ while the content does not are no edit.
+        // A file whose time differs but whose content does not is not an edit.
         self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(index).run(cancel).await;
         if self.read_tree(base, to.as_str(), index, cancel).await?.is_none() {
             return Ok(None);
@@ -84,7 +84,7 @@ impl Repo {
         self.park_and_place(to.as_str(), index, cancel).await
     }
 
-    /// Parks all edits and brings files and `index` to `to`. Gives the name of what was parked.
+    /// Parks all edits and brings files and `index` to `to`. Returns the name of the parked work.
     pub(super) async fn park_and_place(&self, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         let mut parked = None;
         let mut why = String::new();
@@ -100,8 +100,8 @@ impl Repo {
         Err(DatasetError::Git { what: "read-tree".to_owned(), why })
     }
 
-    /// `read-tree -m -u`; what it says when files or index entries are in the way, and nothing was changed. What no object could
-    /// bring back is moved aside first.
+    /// Runs `read-tree -m -u`. Returns git's message if files or index entries are in the way, in which case nothing was
+    /// changed. Files that no object could restore are moved aside first.
     async fn read_tree(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         self.clear_the_way(from, to, index, cancel).await?;
         let (ended, _, err) = self.git_on_files(["read-tree", "-m", "-u", from, to]).index(index).run(cancel).await;
@@ -112,7 +112,7 @@ impl Repo {
         }
     }
 
-    /// The same on the repository's own index, whose lock is held: by way of a copy.
+    /// The same for the repository's own index, whose lock is held: it works on a copy.
     pub(super) async fn two_way(&self, from: &str, to: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         let index = self.borrowed_index()?;
         self.git_on_files(["update-index", "-q", "--ignore-submodules", "--refresh"]).index(&index).run(cancel).await;
@@ -123,7 +123,7 @@ impl Repo {
         Ok(done)
     }
 
-    /// A copy of the index in our own folder, with its time, by which git knows which entries it must look at again.
+    /// A copy of the index in our own folder. It keeps the time, from which git knows which entries it must examine again.
     pub(super) fn borrowed_index(&self) -> Result<PathBuf, DatasetError> {
         let copy = self.own_dir()?.join("index");
         let _ = std::fs::remove_file(&copy);
@@ -139,12 +139,12 @@ impl Repo {
         copied.map(|()| copy).map_err(|error| DatasetError::File(self.git_dir.join("index"), error))
     }
 
-    /// As arguments: every path but the repositories inside that `index` knows. To compare one of them git reads its
-    /// configuration, which is theirs.
+    /// Arguments for every path except the nested repositories that `index` knows. To compare one of them, git would read its
+    /// configuration, which others control.
     pub(super) async fn without_nested(&self, index: &Path, cancel: &Cancel) -> Result<Vec<String>, DatasetError> {
         let listed = self.git(["ls-files", "-z", "--stage"]).index(index).bytes(cancel).await?;
         let nested = listed.split(|b| *b == 0).filter(|entry| entry.starts_with(b"160000 "));
-        // git refuses to be asked of one that leads out of the work tree, and checks nothing out there.
+        // git refuses a path that leads out of the work tree, and checks nothing out there.
         let path = |entry: &[u8]| {
             let path = entry.splitn(2, |b| *b == b'\t').nth(1).filter(|path| stays_below(path))?;
             Some(String::from_utf8_lossy(path).into_owned())
@@ -153,8 +153,9 @@ impl Repo {
         Ok(["--".to_owned(), ".".to_owned()].into_iter().chain(except).collect())
     }
 
-    /// Puts loose objects and small packs together once there are many. Nothing is dropped: what only an index, a log or a
-    /// worktree of the app leads to cannot be seen from here. Where somebody keeps an index over the packs, they tend them too.
+    /// Packs loose objects and small packs together once there are many. Nothing is dropped, because objects may be in use that
+    /// only an index, a log or a worktree of the app refers to, which cannot be seen from here. If somebody maintains an index
+    /// over the packs, they maintain the packs too.
     pub(super) async fn pack_up(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         if self.files()?.has("objects/pack/multi-pack-index") {
             return Ok(());
@@ -170,7 +171,7 @@ impl Repo {
         Ok(())
     }
 
-    /// Writes the files and the index of a clone that nobody works in yet.
+    /// Writes the files and the index of a clone in which nobody works yet.
     pub(super) async fn fill_first(&self, tip: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
         let Some(_) = &self.work else { return Ok(()) };
         let index = self.own_dir()?.join("index");
@@ -178,17 +179,17 @@ impl Repo {
         self.install_index(&index)
     }
 
-    /// Makes `index`, which is ours, the checkout's. Its lock is held.
+    /// Makes our `index` the checkout's index, whose lock is held.
     pub(super) fn install_index(&self, index: &Path) -> Result<(), DatasetError> {
         self.files()?.bring(index, "index").map_err(|error| DatasetError::File(self.git_dir.join("index"), error))
     }
 
-    /// The commit that a full ref stands at; none when there is no such ref.
+    /// The commit that a full ref points to; none if there is no such ref.
     pub(super) async fn tip(&self, name: &str, cancel: &Cancel) -> Result<Option<Commit>, DatasetError> {
         if name == "HEAD" {
             return Box::pin(self.head_commit(cancel)).await;
         }
-        // Most refs stand in files of their own, and a pass asks often.
+        // Most refs are files of their own, and a pass reads them often.
         if name.starts_with("refs/") {
             match self.files()?.text(name) {
                 Ok(text) if Commit::parse(text.trim_end()).is_ok() => return Ok(Commit::parse(text.trim_end()).ok()),
@@ -207,13 +208,13 @@ impl Repo {
         }
     }
 
-    /// What `packed-refs` says of a ref that has no file of its own.
+    /// The value in `packed-refs` of a ref that has no file of its own.
     fn packed_tip(&self, name: &str) -> Option<Commit> {
         let text = self.files().ok()?.text("packed-refs").ok()?;
         text.lines().find_map(|line| line.split_once(' ').filter(|(_, at)| *at == name).and_then(|(commit, _)| Commit::parse(commit).ok()))
     }
 
-    /// An index that was lost is made again: of the branch, beside the files as they are.
+    /// Creates a lost index again, from the branch; the files stay as they are.
     pub(super) async fn make_index(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let (Some(_), Some(tip)) = (&self.work, self.tip(&self.local_ref(), cancel).await?) else { return Ok(()) };
         if self.git_dir.join("index").exists() {
@@ -228,15 +229,15 @@ impl Repo {
         Ok(())
     }
 
-    /// Makes index and files those of the branch: edits and untracked files are parked, then cleaned away. Gives the name of
-    /// what was parked.
+    /// Brings index and files to the branch: edits and untracked files are parked and then removed. Returns the name of the
+    /// parked work.
     pub(super) async fn clean(&self, cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         let (Some(_), Some(tip)) = (&self.work, self.tip(&self.local_ref(), cancel).await?) else { return Ok(None) };
         let lock = IndexLock::take(self, cancel).await?;
         let had_index = self.git_dir.join("index").exists();
         let index = self.borrowed_index()?;
         if !had_index {
-            // Never checked out, or the index was lost: what is missing then is no edit.
+            // The branch was never checked out, or the index was lost: in that case a missing file is not an edit.
             self.git(["read-tree", tip.as_str()]).index(&index).text(cancel).await?;
             self.git_on_files(["checkout-index", "-a", "-q"]).index(&index).run(cancel).await;
         }
@@ -247,7 +248,7 @@ impl Repo {
         match self.unedit(&tip, &index, &mut parked, cancel).await {
             Ok(true) => {}
             Ok(false) => left = Some("another program keeps writing them".to_owned()),
-            // One file that cannot be written must not keep the rest from being served.
+            // A single file that cannot be written must not keep the rest from being served.
             Err(DatasetError::Git { why, .. }) if is_no_right(&why) => left = Some(why),
             Err(error @ DatasetError::InTheWay(..)) => left = Some(error.to_string()),
             Err(error) => return Err(error),
@@ -262,8 +263,8 @@ impl Repo {
         Ok(parked)
     }
 
-    /// Parks the edits and brings files and `index` back to `tip`; false when they are written meanwhile. What is edited only
-    /// in how it is written stays as it is.
+    /// Parks the edits and brings files and `index` back to `tip`; false if somebody writes them meanwhile. Files that differ
+    /// only in how they are written stay as they are.
     async fn unedit(&self, tip: &Commit, index: &Path, parked: &mut Option<String>, cancel: &Cancel) -> Result<bool, DatasetError> {
         self.clear_for(tip.as_str(), index, cancel).await?;
         for _ in 0..TRIES {
@@ -283,7 +284,7 @@ impl Repo {
     }
 }
 
-/// Whether git says that a file cannot be written or removed by us, now or ever.
+/// Whether git says that we cannot write or remove a file, now or ever.
 fn is_no_right(why: &str) -> bool {
     ["Operation not permitted", "Permission denied", "Device or resource busy"].iter().any(|word| why.contains(word))
 }

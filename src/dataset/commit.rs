@@ -1,4 +1,4 @@
-//! A commit object as bytes: what is kept when it is carried over, and how a new one is written.
+//! A commit object as bytes: which parts are kept when it is rebased, and how a new one is written.
 
 use process::Cancel;
 use sha2::Digest as _;
@@ -9,26 +9,26 @@ use crate::dataset::call::path_text;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
 
-/// A commit, taken apart.
+/// A parsed commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) tree: String,
     pub(super) parents: Vec<String>,
-    /// Seconds since 1970 at which it was committed.
+    /// The commit time, in seconds since 1970.
     pub(super) committed_s: i64,
-    /// The author's line, with its end.
+    /// The author's line, with its line end.
     author: Vec<u8>,
-    /// Encoding and every other header that stays true, with their line ends.
+    /// Encoding and every other header that remains valid, with their line ends.
     kept: Vec<u8>,
-    /// Everything behind the empty line.
+    /// Everything after the empty line.
     message: Vec<u8>,
 }
 
-/// Headers that are no longer true of a commit that was made again.
+/// Headers that are no longer valid for a rewritten commit.
 const DROPPED: [&[u8]; 7] = [b"tree", b"parent", b"author", b"committer", b"gpgsig", b"gpgsig-sha256", b"mergetag"];
 
 impl Parts {
-    /// Takes the bytes of `git cat-file commit` apart.
+    /// Parses the output of `git cat-file commit`.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let end = bytes.windows(2).position(|two| two == b"\n\n").map_or(bytes.len(), |at| at + 1);
         let mut parts = Self {
@@ -41,7 +41,7 @@ impl Parts {
         };
         let mut keep = false;
         for line in bytes[..end].split_inclusive(|b| *b == b'\n') {
-            // A line that begins with a space continues the header above it.
+            // A line that begins with a space continues the previous header.
             if !line.starts_with(b" ") {
                 let name = line.split(|b| *b == b' ').next().unwrap_or_default();
                 keep = !DROPPED.contains(&name);
@@ -61,13 +61,14 @@ impl Parts {
         parts
     }
 
-    /// Whether it is a commit of ours whose message begins so.
+    /// Whether it is one of our commits whose message begins like this.
     pub(super) fn is_our_own(&self, settings: &config::Dataset, begins: &str) -> bool {
         self.author.starts_with(format!("author {} ", identity(settings)).as_bytes()) && self.message.starts_with(begins.as_bytes())
     }
 
-    /// The bytes of the same commit on other parents with another tree: author, date and message are kept to the byte, the
-    /// committer is the pseudonym. The time of the committer is kept too, so that doing it twice gives the same commit.
+    /// The bytes of the same commit with other parents and another tree: author, date and message are kept byte for byte, the
+    /// committer is replaced by the configured one. The committer's time is kept too, so that doing it twice gives the same
+    /// commit.
     pub(super) fn again(&self, settings: &config::Dataset, tree: &str, parents: &[String]) -> Vec<u8> {
         let mut bytes = header(tree, parents);
         bytes.extend_from_slice(&self.author);
@@ -79,7 +80,7 @@ impl Parts {
     }
 }
 
-/// The bytes of a commit of our own.
+/// The bytes of a new commit of our own.
 pub(super) fn new_commit(settings: &config::Dataset, tree: &str, parents: &[String], at_s: i64, message: &str) -> Vec<u8> {
     let mut bytes = header(tree, parents);
     let who = identity(settings);
@@ -117,7 +118,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// The name of a commit object, of as many hex digits as the repository's names have.
+/// The name of a commit object, with as many hex digits as the repository's names have.
 pub(super) fn object_name(bytes: &[u8], digits: usize) -> String {
     let head = format!("commit {}\0", bytes.len());
     if digits == 64 {

@@ -3,19 +3,19 @@
 /// Whose trace it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
-    /// The remote's that is followed.
+    /// The remote that is followed.
     Ours,
-    /// A remote's that nothing is configured of.
+    /// A remote for which nothing is configured.
     Unknown,
-    /// That of a remote with another address.
+    /// A remote with another address.
     Others,
 }
 
-/// A remote as the repository's configuration has it.
+/// A remote in the repository's configuration.
 #[derive(Debug)]
 pub(super) struct Configured {
     pub(super) name: String,
     pub(super) whose: Whose,
-    /// Where its branches are followed: what stands before the branch's name.
+    /// The prefix of the refs that follow its branches.
     pub(super) prefixes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! The push daemon: own commits reach the remote by themselves.
+//! The push daemon: pushes own commits to the remote without being asked.
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -22,26 +22,26 @@ use crate::dataset::remote::Fetched;
 use crate::dataset::remote::Pushed;
 use crate::model::Commit;
 
-/// How often the branch's file is looked at.
+/// How often the branch's file is examined.
 const LOOK: Duration = Duration::from_millis(150);
-/// A burst has ended when no commit came for so long.
+/// A burst of commits has ended when no commit came for so long.
 const QUIET: Duration = Duration::from_millis(300);
-/// A burst that does not end is pushed nevertheless.
+/// A burst that does not end is pushed after this time.
 const LONGEST_BURST: Duration = Duration::from_secs(3);
-/// Without any event it is looked at again.
+/// Without any event, the branch is examined again after this time.
 const SLOW: Duration = Duration::from_secs(30);
-/// The waits after failures.
+/// The pauses after failures.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1)).spread();
-/// This long after a refusal has ended it is surely over.
+/// So long after a refusal has expired, it is certainly over.
 const MARGIN: Duration = Duration::from_millis(50);
-/// How long the last push may take once it was told to stop.
+/// How long the last push may take after the daemon was told to stop.
 const GRACE: Duration = Duration::from_secs(8);
 
 impl Dataset {
-    /// Pushes own commits until `cancel`, and parked work with them. `wake` cuts a wait short; `tell` says what it is at. After
-    /// `cancel` there is one last try within a grace, and a push that runs is let to its end.
+    /// Pushes own commits and parked work until `cancel`. `wake` cuts a pause short; `tell` reports the present state. After
+    /// `cancel` there is one last attempt within a grace period, and a running push may finish.
     ///
-    /// After [`Push::Behind`] the caller reconciles and wakes it. Every failure is told and tried again.
+    /// After [`Push::Behind`] the caller reconciles and wakes it. Every failure is reported and tried again.
     pub async fn push_forever(&self, wake: &Notify, tell: &watch::Sender<Push>, cancel: &Cancel) {
         let mut again = AGAIN;
         while !cancel.is_cancelled() {
@@ -80,7 +80,7 @@ impl Dataset {
         noted.map_or_else(|| clock::spread(refusal::WAIT), |wait| wait + MARGIN)
     }
 
-    /// One try. `cancel` ends the wait for the lock, not a push that runs.
+    /// One attempt. `cancel` ends the wait for the lock, but not a running push.
     async fn try_push(&self, cancel: &Cancel) -> Push {
         let waiting = |why: String| Push::Waiting { why, next_ms: 0 };
         let work = match self.begin(cancel).await {
@@ -99,7 +99,7 @@ impl Dataset {
         }
     }
 
-    /// Ends when the branch has moved since `before` and then stood still for a moment.
+    /// Returns when the branch has moved since `before` and then did not move for a moment.
     async fn next_commit(&self, before: &[Mark]) {
         let mut last = before.to_vec();
         while last == before {
@@ -118,7 +118,7 @@ impl Dataset {
         }
     }
 
-    /// What tells that a ref has moved, without a git: the files that git writes it to.
+    /// How it shows without a git process that a ref has moved: the files that git writes it to.
     fn marks(&self) -> Vec<Mark> {
         let settings = &self.0.settings;
         let Ok(Some((git_dir, _))) = git_folder(&settings.dir) else { return Vec::new() };
@@ -139,7 +139,7 @@ impl Dataset {
 type Mark = (String, Option<std::time::SystemTime>);
 
 impl Repo {
-    /// Pushes what stands above the remote's tip as last seen, without a fetch: the lease tells when the remote has moved.
+    /// Pushes the commits above the remote's tip as last seen, without a fetch: the lease shows when the remote has moved.
     async fn push_pending(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
         let parked = match self.publish_after_a_look(cancel).await? {
             Ok(parked) => parked,
@@ -152,7 +152,7 @@ impl Repo {
             if !self.is_same_remote() {
                 return Ok(Push::Behind);
             }
-            // An operator who set the checkout back has nothing to push.
+            // If the operator has set the checkout back, there is nothing to push.
             if local == seen || self.is_ancestor(local.as_str(), &seen, cancel).await? {
                 return Ok(match parked {
                     None | Some(Pushed::Done | Pushed::Moved) => Push::Done,
@@ -172,7 +172,7 @@ impl Repo {
         }
     }
 
-    /// Whether anything in `local` above `seen` may be the remote's: then a reconcile finds out.
+    /// Whether anything in `local` above `seen` may come from the remote; in that case a reconcile finds out.
     async fn holds_gone(&self, local: &Commit, seen: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
         let gone = self.gone(&[seen.to_string()], cancel).await?;
         if gone.tips.is_empty() {
@@ -184,7 +184,7 @@ impl Repo {
         Ok(self.count(&own.iter().map(String::as_str).collect::<Vec<_>>(), cancel).await? < above)
     }
 
-    /// Publishes what is parked, after a look at what the remote has now: no lease guards those branches.
+    /// Publishes parked work, after reading the remote's present refs: no lease protects those branches.
     async fn publish_after_a_look(&self, cancel: &Cancel) -> Result<Result<Option<Pushed>, Push>, DatasetError> {
         if !self.may_have_parked() || self.refs_below(PARKED, cancel).await?.is_empty() {
             return Ok(Ok(None));

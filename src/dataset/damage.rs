@@ -1,7 +1,7 @@
-//! Whether a repository is damaged or was only written while git looked at it.
+//! Whether a repository is damaged, or was only written while git examined it.
 //!
-//! `git fsck` lists the objects first and reads the refs and the index later: a commit that lands in between is "missing", and
-//! a pack that an app's git replaces "cannot be accessed". What is really damaged is so again.
+//! `git fsck` lists the objects first and reads the refs and the index later: a commit that is made in between is "missing",
+//! and a pack that an app's git replaces "cannot be accessed". Real damage shows again.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use crate::dataset::call::in_memory;
 use crate::dataset::git::Repo;
 use crate::dataset::remote::is_damage;
 
-/// This often a repository is looked at before its damage is believed.
+/// How often a repository is examined before its damage is believed.
 pub(super) const LOOKS: usize = 3;
 
-/// What git says of an object that it did not find, or only thinks that it does not.
+/// How git's messages about an object begin that it did not find, or wrongly thinks that it did not.
 const ABSENCE: &[&str] = &[
     "missing ",
     "bad object",
@@ -30,22 +30,22 @@ const ABSENCE: &[&str] = &[
     "not our ref",
 ];
 
-/// What one look found.
+/// The result of one examination.
 pub(super) enum Look {
-    /// Nothing that is damage.
+    /// No damage.
     Whole,
-    /// It could not be looked at in time.
+    /// It took too long.
     TooLarge,
-    /// Damage, by what git said.
+    /// Damage, with git's messages.
     Damaged { ended: Ended, said: String },
 }
 
 impl Repo {
-    /// Looks at the repository by `git ARGS`, an fsck, until it is whole or has shown the same damage twice. False when it
-    /// could not be looked at in time.
+    /// Examines the repository with `git ARGS`, an fsck, until it is complete or has shown the same damage twice. False if that
+    /// took too long.
     ///
     /// # Errors
-    /// When it is damaged, or cannot be looked at.
+    /// When it is damaged, or cannot be examined.
     pub(super) async fn look_until_sure(&self, args: &[&str], cancel: &Cancel) -> Result<bool, DatasetError> {
         let mut before: Option<BTreeSet<String>> = None;
         for number in 1..=LOOKS {
@@ -56,14 +56,14 @@ impl Repo {
             };
             let found = self.still_damaged(&said, cancel).await?;
             let again = before.as_ref().is_some_and(|before| !before.is_disjoint(&found));
-            // Damage in every look is damage, also where it is named otherwise each time.
+            // Damage in every examination is damage, even if its description changes each time.
             let always = number == LOOKS && !found.is_empty() && before.as_ref().is_some_and(|before| !before.is_empty());
             if again || always {
                 return Err(failed("fsck", &ended, &said));
             }
             before = Some(found);
         }
-        // All that it missed can be read: an app writes all the time.
+        // Everything that was missing can be read: an app is writing all the time.
         Ok(true)
     }
 
@@ -79,7 +79,7 @@ impl Repo {
         }
     }
 
-    /// Of what git has `said`, the objects that cannot be read now, and every line about damage of another kind.
+    /// From git's messages, the objects that cannot be read now, and every line about damage of another kind.
     async fn still_damaged(&self, said: &str, cancel: &Cancel) -> Result<BTreeSet<String>, DatasetError> {
         let mut found = BTreeSet::new();
         let mut missed = BTreeSet::new();

@@ -1,21 +1,21 @@
-//! What a reconcile does, decided over what was observed alone.
+//! What a reconcile does, decided only from what was observed.
 
 use crate::model::Commit;
 
-/// What was observed of the branch and of the remote's. Counts are of commits.
+/// What was observed about the local and the remote branch. Numbers are numbers of commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// The branch here; none: it was not born yet.
+    /// The local branch; none: it does not exist yet.
     pub(super) local: Option<Commit>,
     /// The remote's tip.
     pub(super) remote: Commit,
-    /// In `local` and not in `remote`.
+    /// Commits in `local` that are not in `remote`.
     pub(super) ahead: u64,
-    /// Of those, the ones that the remote never had, as far as was seen: our own work.
+    /// Those of them that the remote never had, as far as we have seen: our own work.
     pub(super) own: u64,
-    /// In `remote` and not in `local`.
+    /// Commits in `remote` that are not in `local`.
     pub(super) behind: u64,
-    /// Whether the two have an ancestor in common, or the own work has one with what the remote had.
+    /// Whether the two have a common ancestor, or our own work has one with what the remote had.
     pub(super) related: bool,
 }
 
@@ -24,15 +24,15 @@ pub(super) struct Facts {
 pub(super) enum Next {
     /// Nothing.
     Rest,
-    /// The branch moves to the remote's tip; nothing is left behind.
+    /// The branch moves to the remote's tip; nothing is lost by it.
     FastForward,
-    /// The branch moves to the remote's tip; what is left behind was the remote's and was removed there.
+    /// The branch moves to the remote's tip; the commits that are lost by it came from the remote and were removed there.
     FollowRewrite,
-    /// The own commits are pushed as they are.
+    /// Our own commits are pushed unchanged.
     Push,
-    /// The own commits are carried over onto the remote's tip, all or none.
+    /// Our own commits are rebased onto the remote's tip, all or none.
     CarryOver,
-    /// The own work is parked whole, then the branch moves to the remote's tip.
+    /// Our own work is parked as a whole, then the branch moves to the remote's tip.
     Park,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn decide(facts: &Facts) -> Next {
     match (facts.ahead, facts.own, facts.behind) {
         (0, _, _) => Next::FastForward,
         (_, 0, _) => Next::FollowRewrite,
-        // Commits that were the remote's and are gone there must not be pushed back below our own.
+        // Commits that the remote had and has removed must not be pushed back below our own.
         (ahead, own, 0) if ahead == own => Next::Push,
         _ if facts.related => Next::CarryOver,
         _ => Next::Park,
@@ -92,7 +92,7 @@ mod tests {
     fn rewritten_without_work_of_our_own_follows() {
         assert_eq!(decide(&facts(2, 0, 1)), Next::FollowRewrite);
         assert_eq!(decide(&Facts { related: false, ..facts(2, 0, 1) }), Next::FollowRewrite);
-        // The remote was set back to an older commit.
+        // The remote was reset to an older commit.
         assert_eq!(decide(&facts(2, 0, 0)), Next::FollowRewrite);
     }
 

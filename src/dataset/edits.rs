@@ -1,5 +1,5 @@
-//! Edits that nobody has committed: put into commits, those of tracked files to be published, files that are in no index to
-//! stay here. What is ignored, is no plain file or belongs to a repository of its own is left where it lies.
+//! Edits that nobody has committed are put into commits: edits of tracked files to be published, untracked files to stay here.
+//! Files that are ignored, special, or part of another repository are left where they are.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -28,30 +28,30 @@ use crate::dataset::place::INSIDE;
 use crate::dataset::replay::index_info;
 use crate::model::Commit;
 
-/// How the messages of our commits of edits begin.
+/// The beginning of the messages of our commits of edits.
 const FOUND: [&str; 2] = ["Staged changes found in the checkout of", "Uncommitted edits found in the checkout of"];
 
 /// Edits as they were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Edits {
-    /// The name of the parked work, which is to be published.
+    /// The name of the parked work, which will be published.
     pub(super) parked: Option<String>,
-    /// The tree that holds the files as they were found.
+    /// The tree with the files as they were found.
     pub(super) tree: String,
-    /// Entries that differ from the branch only by how line ends or filters write them, as the branch has them: input of
-    /// `update-index --index-info`.
+    /// Entries that differ from the branch only in line endings or filters, in the branch's version: input of `update-index
+    /// --index-info`.
     pub(super) same: Vec<u8>,
 }
 
 impl Repo {
-    /// Parks what is edited or staged and keeps what is untracked, as seen through `index`, which then holds all of it.
+    /// Parks edited and staged files and keeps untracked ones, as seen through `index`, which then contains all of them.
     pub(super) async fn park_edits(&self, index: &Path, cancel: &Cancel) -> Result<Edits, DatasetError> {
         let tip = self.tip("HEAD", cancel).await?;
         let tip_tree = match &tip {
             Some(tip) => self.object(&format!("{tip}^{{tree}}"), cancel).await?,
             None => self.empty_tree(cancel).await?,
         };
-        // What was staged may differ from what the file says now. An index with unmerged paths has no tree.
+        // The staged content may differ from the file's present content. An index with unmerged paths has no tree.
         let staged = match self.git(["write-tree"]).index(index).run(cancel).await {
             (Ended::Exit(0), out, _) => Some(out.trim().to_owned()),
             _ => None,
@@ -73,7 +73,7 @@ impl Repo {
         if let Some(whole) = staged {
             let staged = self.public_tree(&tip_tree, &whole, &same, cancel).await?;
             if staged != tip_tree && staged != public {
-                // Dated as the branch is, so that the same is the same commit the next time.
+                // It has the branch's date, so that the same content gives the same commit the next time.
                 let at_s = match &tip {
                     Some(tip) => self.parts(tip.as_str(), cancel).await?.committed_s,
                     None => 0,
@@ -86,7 +86,7 @@ impl Repo {
         }
         let is_edited = public != tip_tree || parents.first() != tip.as_ref().map(ToString::to_string).as_ref();
         let parked = if is_edited { Some(self.park_tree(&public, &parents, cancel).await?) } else { None };
-        // Whatever is in the files and not in what is published, and not on the branch, stays here.
+        // Everything that is in the files but neither published nor on the branch stays here.
         let kept = self.keep_rest(&public, &tree, &same, cancel).await?.or(kept);
         if let Some(name) = &kept {
             self.note(format!("Untracked and ignored files are kept on this host under {name}; they are not pushed."));
@@ -94,8 +94,8 @@ impl Repo {
         Ok(Edits { parked, tree, same })
     }
 
-    /// Parked edits as they may be published: rules that the remote has brought since they were parked count as well. Own
-    /// commits are published as somebody has made them.
+    /// Parked edits as they may be published: ignore rules that the remote has brought since they were parked count as well.
+    /// Commits of the app are published unchanged.
     pub(super) async fn without_ignored(&self, commit: &Commit, cancel: &Cancel) -> Result<Commit, DatasetError> {
         let mut chain = Vec::new();
         let mut base = Some(commit.to_string());
@@ -127,7 +127,7 @@ impl Repo {
         Ok(if is_changed { made } else { commit.clone() })
     }
 
-    /// Tracked files that differ from `index`, except what git cannot store; submodules are nobody's edits here.
+    /// Tracked files that differ from `index`, except what git cannot store; submodules do not count as edits here.
     async fn edited(&self, index: &Path, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
         let Some(work) = &self.work else { return Ok(BTreeSet::new()) };
         let mut args = ["diff-files", "-z", "--ignore-submodules=all"].map(str::to_owned).to_vec();
@@ -146,7 +146,7 @@ impl Repo {
         Ok(paths)
     }
 
-    /// Plain files that are in no index, that nobody wants to be ignored, and that belong to no repository of their own.
+    /// Plain files that are in no index, are not ignored, and belong to no repository of their own.
     async fn untracked(&self, index: &Path, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
         let Some(work) = &self.work else { return Ok(BTreeSet::new()) };
         let out = self.git_on_files(["ls-files", "-z", "--others", "--exclude-standard"]).index(index).bytes(cancel).await?;
@@ -162,7 +162,7 @@ impl Repo {
         Ok(paths.difference(&ignored).cloned().collect())
     }
 
-    /// Takes `paths` into `index` as they are on disk, missing ones as gone.
+    /// Adds `paths` to `index` as they are on disk; missing ones are removed from it.
     async fn add(&self, index: &Path, paths: &BTreeSet<Vec<u8>>, cancel: &Cancel) -> Result<(), DatasetError> {
         let Some(work) = &self.work else { return Ok(()) };
         let (there, gone): (Vec<_>, Vec<_>) = paths.iter().partition(|path| is_there(work, path));
@@ -180,8 +180,8 @@ impl Repo {
         Ok(self.git(["write-tree"]).index(index).text(cancel).await?.trim().to_owned())
     }
 
-    /// `tree` as it may be published: with what only differs as it is written taken from the branch, and without files that
-    /// are new in it and that somebody wants to be ignored.
+    /// `tree` as it may be published: files that differ only in how they are written are taken from the branch, and new files
+    /// that are ignored are left out.
     async fn public_tree(&self, tip_tree: &str, tree: &str, same: &[u8], cancel: &Cancel) -> Result<String, DatasetError> {
         let raw =
             self.git(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", tip_tree, tree]).bytes(cancel).await?;
@@ -199,12 +199,12 @@ impl Repo {
         }
         self.update_index(&index, &info, cancel).await?;
         let public = self.tree_of(&index, cancel).await?;
-        // Left for the next time when it cannot be removed.
+        // If it cannot be removed, it is left for the next time.
         let _ = std::fs::remove_file(&index);
         Ok(public)
     }
 
-    /// Keeps on a ref of this host what `tree` has and `public` has not. Gives the ref, when there is something.
+    /// Keeps on a ref of this host what is in `tree` but not in `public`. Returns the ref, if there is anything to keep.
     async fn keep_rest(&self, public: &str, tree: &str, same: &[u8], cancel: &Cancel) -> Result<Option<String>, DatasetError> {
         let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=AMT", public, tree]).bytes(cancel).await?;
         let written_otherwise: BTreeSet<&[u8]> =
@@ -234,7 +234,7 @@ impl Repo {
         self.keep(&commit, cancel).await.map(Some)
     }
 
-    /// Parks a commit of `tree`, the same once. Gives its name.
+    /// Parks a commit of `tree`; the same tree is parked only once. Returns its name.
     async fn park_tree(&self, tree: &str, parents: &[String], cancel: &Cancel) -> Result<String, DatasetError> {
         if let Some(name) = self.ref_of(&[PARKED, PUBLISHED, SETTLED], tree, parents, cancel).await? {
             return Ok(name.rsplit('/').next().unwrap_or_default().to_owned());
@@ -257,7 +257,7 @@ impl Repo {
     }
 }
 
-/// Whether a file or symlink stands at `path`, and no symlink above it.
+/// Whether there is a file or symbolic link at `path`, and no symbolic link above it.
 fn is_there(work: &Path, path: &[u8]) -> bool {
     let at = work.join(OsStr::from_bytes(path));
     let mut above = at.ancestors().skip(1).take_while(|above| *above != work);

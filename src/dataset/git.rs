@@ -1,4 +1,4 @@
-//! A repository on this host, and git called on it by a git folder of our own (`own.rs`).
+//! A repository on this host, and git called on it through a git folder of our own (`own.rs`).
 
 use std::fs::File;
 use std::path::Path;
@@ -24,43 +24,43 @@ use crate::dataset::own::Own;
 use crate::dataset::shape;
 use crate::model::Commit;
 
-/// The first git whose `merge-tree` takes trees in place of commits.
+/// The first git version whose `merge-tree` accepts trees in place of commits.
 pub(super) const TAKES_TREES: (u32, u32) = (2, 45);
 
-/// The folder in the checkout's git folder for our notes.
+/// The folder for our notes in the checkout's git folder.
 const NOTES: &str = "tagalong";
 
-/// A repository on this host, as one piece of work sees it.
+/// A repository on this host, for the duration of one piece of work.
 #[derive(Debug, Clone)]
 pub(super) struct Repo {
     pub(super) settings: Arc<config::Dataset>,
-    /// The checkout's git folder. git is never shown it: others write it.
+    /// The checkout's git folder. git never sees it, because others can write it.
     pub(super) git_dir: PathBuf,
-    /// Where objects and refs are: the same.
+    /// Where objects and refs are; git never sees this folder either.
     pub(super) common: PathBuf,
     /// The work tree; none in a bare repository.
     pub(super) work: Option<PathBuf>,
     /// The dataset's lock, which children inherit.
     pub(super) lock: Option<Arc<File>>,
-    /// The git folder of our own.
+    /// Our own git folder.
     pub(super) own: Arc<Own>,
-    /// What git may touch, held open since the repository was found.
+    /// The files that git may access, held open since the repository was found.
     pub(super) reach: Arc<Reach>,
-    /// What a person should hear of this piece of work, a sentence each.
+    /// Messages of this piece of work for people, one sentence each.
     pub(super) notes: Arc<std::sync::Mutex<Vec<String>>>,
-    /// Whether the operator's configuration names merge drivers, once that was asked.
+    /// Whether the operator's configuration names merge drivers, if that was asked already.
     has_drivers: Arc<OnceCell<bool>>,
-    /// git's version, once it was asked.
+    /// git's version, if it was asked already.
     version: Arc<OnceCell<(u32, u32)>>,
-    /// The remotes of its configuration, once it was read (`traces.rs`).
+    /// The remotes of the repository's configuration, if it was read already (`traces.rs`).
     pub(super) configured: Arc<OnceCell<Vec<Configured>>>,
 }
 
 impl Repo {
-    /// The repository that stands in `dir`: with a work tree, or bare; none when there is none.
+    /// The repository in `dir`, with a work tree or bare; none if there is no repository.
     ///
     /// # Errors
-    /// When its git folder is somewhere else, or holds what is neither a plain file nor a folder.
+    /// When its git folder is elsewhere, or contains something that is neither a plain file nor a folder.
     pub(super) fn found(settings: &Arc<config::Dataset>, dir: &Path, lock: Option<Arc<File>>) -> Result<Option<Self>, DatasetError> {
         let Some((git_dir, work)) = git_folder(dir)? else { return Ok(None) };
         if !git_dir.join("objects").symlink_metadata().is_ok_and(|meta| meta.is_dir() || meta.is_symlink()) {
@@ -94,7 +94,7 @@ impl Repo {
         }))
     }
 
-    /// Says something that a person should hear, once.
+    /// Adds a message for people, once.
     pub(super) fn note(&self, text: String) {
         let mut notes = self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !notes.contains(&text) {
@@ -102,7 +102,7 @@ impl Repo {
         }
     }
 
-    /// What was to be said since it was taken last.
+    /// The messages that were added since the last call.
     pub(super) fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut *self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
@@ -112,30 +112,30 @@ impl Repo {
         Beneath::open(&self.git_dir).map_err(|error| DatasetError::File(self.git_dir.clone(), error))
     }
 
-    /// A folder of our own, outside the checkout, for what is only needed while the dataset's lock is held.
+    /// A folder of our own, outside the checkout, for files that are needed only while the dataset's lock is held.
     pub(super) fn own_dir(&self) -> Result<PathBuf, DatasetError> {
         let scratch = &self.own.scratch;
         std::fs::create_dir_all(scratch).map_err(|error| DatasetError::File(scratch.clone(), error))?;
         Ok(scratch.clone())
     }
 
-    /// What must be kept as long as the checkout is: `tagalong/NAME` in its git folder. Others may have written it.
+    /// A note that must last as long as the checkout: `tagalong/NAME` in its git folder. Others may have written it.
     pub(super) fn memo(&self, name: &str) -> Option<String> {
         self.files().ok()?.text(Path::new(NOTES).join(name)).ok()
     }
 
-    /// Writes it down.
+    /// Writes the note.
     pub(super) fn set_memo(&self, name: &str, text: &str) -> Result<(), DatasetError> {
         let error = |error| DatasetError::File(self.git_dir.join(NOTES).join(name), error);
         self.files()?.made(Path::new(NOTES)).and_then(|notes| notes.write(name, text)).map_err(error)
     }
 
-    /// Forgets it. One that stays is found again, and says what was true.
+    /// Removes the note. If it cannot be removed, it is found again, and it is still true.
     pub(super) fn drop_memo(&self, name: &str) {
         let _ = self.files().map(|files| files.remove(Path::new(NOTES).join(name)));
     }
 
-    /// The folder of those, for what is more than a file.
+    /// The folder of the notes, for anything that is not a single file.
     pub(super) fn memos(&self) -> Result<PathBuf, DatasetError> {
         let dir = self.git_dir.join(NOTES);
         self.files()?.made(Path::new(NOTES)).map(|_| dir.clone()).map_err(|error| DatasetError::File(dir, error))
@@ -153,8 +153,8 @@ impl Repo {
         format!("refs/tagalong/fetched/{}", self.settings.branch)
     }
 
-    /// `git ARGS` in this repository: over objects, refs and an index. Of the checkout's files it sees none, and can touch none:
-    /// to look into a nested repository is to believe what its configuration says.
+    /// `git ARGS` in this repository: over objects, refs and an index. It cannot see or touch the checkout's files, because
+    /// examining a nested repository means believing its configuration.
     pub(super) fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
         let mut call = Call::new(&self.settings, args).env("GIT_DIR", path_text(&self.own.git)).by_itself();
         call = call.in_tree(&self.own.empty()).index(&self.git_dir.join("index"));
@@ -164,7 +164,7 @@ impl Repo {
         call
     }
 
-    /// The same over the checkout's files too, where it has any.
+    /// The same, with access to the checkout's files, if there are any.
     pub(super) fn git_on_files<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
         let mut call = self.git(args);
         if let Some(work) = &self.work {
@@ -174,8 +174,8 @@ impl Repo {
         call
     }
 
-    /// The same for a merge of trees. Drivers of the operator's configuration are run, where there are any; what they need is not
-    /// known here.
+    /// The same for a merge of trees. Merge drivers of the operator's configuration are run if there are any; which files they
+    /// need is not known here.
     pub(super) async fn git_merging(&self, args: Vec<String>, cancel: &Cancel) -> Call {
         let ask = async || {
             let args = ["config", "--name-only", "--get-regexp", r"^merge\..*\.driver$"];
@@ -191,12 +191,12 @@ impl Repo {
         self.version.get_or_try_init(ask).await.copied()
     }
 
-    /// The object that `name` means; `name` is a full ref or an expression over an object name.
+    /// The object that `name` refers to; `name` is a full ref or an expression over an object name.
     pub(super) async fn object(&self, name: &str, cancel: &Cancel) -> Result<String, DatasetError> {
         Ok(self.git(["rev-parse", "--verify", "--end-of-options", name]).text(cancel).await?.trim().to_owned())
     }
 
-    /// Whether `ancestor` is contained in `of`. Names that are no commits here are not.
+    /// Whether `ancestor` is contained in `of`. A name that is not a commit here is not.
     pub(super) async fn is_ancestor(&self, ancestor: &str, of: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
         let (ended, _, err) = self.git(["merge-base", "--is-ancestor", ancestor, of.as_str()]).run(cancel).await;
         match ended {
@@ -207,13 +207,14 @@ impl Repo {
         }
     }
 
-    /// How many commits `rev-list ARGS` gives.
+    /// How many commits `rev-list ARGS` lists.
     pub(super) async fn count(&self, args: &[&str], cancel: &Cancel) -> Result<u64, DatasetError> {
         let out = self.git(["rev-list", "--count"].iter().chain(args).copied()).text(cancel).await?;
         Ok(out.trim().parse().unwrap_or(0))
     }
 
-    /// Moves `name` from `old` to `new`, or makes it when there is no `old`. False when it stood elsewhere: nothing was changed.
+    /// Moves `name` from `old` to `new`, or creates it if there is no `old`. False if it had another value: nothing was
+    /// changed.
     pub(super) async fn swap_ref(&self, name: &str, new: &Commit, old: Option<&Commit>, cancel: &Cancel) -> Result<bool, DatasetError> {
         let zero = "0".repeat(new.as_str().len());
         let before = old;
@@ -229,7 +230,7 @@ impl Repo {
         }
     }
 
-    /// Sets `name` wherever it stands.
+    /// Sets `name`, whatever its value was.
     pub(super) async fn set_ref(&self, name: &str, new: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
         self.git(["update-ref", "--no-deref", "-m", "tagalong", name, new.as_str()]).text(cancel).await.map(drop)
     }
@@ -243,18 +244,18 @@ impl Repo {
         self.git(["update-ref", "--no-deref", "-m", "tagalong", "--stdin"]).stdin(file).text(cancel).await.map(drop)
     }
 
-    /// Removes `name` if it stands at `old`.
+    /// Removes `name` if its value is `old`.
     pub(super) async fn drop_ref(&self, name: &str, old: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
         self.git(["update-ref", "--no-deref", "-d", name, old.as_str()]).text(cancel).await.map(drop)
     }
 }
 
-/// What the gits of one piece of work may touch; none where it is not kept.
+/// The files that the git processes of one piece of work may access; none if that is not enforced.
 #[derive(Debug)]
 pub(super) struct Reach {
     /// The checkout's git folder, and ours.
     pub(super) repository: Option<Confinement>,
-    /// The checkout's files too.
+    /// The checkout's files as well.
     pub(super) files: Option<Confinement>,
 }
 
@@ -278,17 +279,17 @@ impl Reach {
     }
 }
 
-/// The first two numbers of what `git version` says.
+/// The first two numbers in the output of `git version`.
 pub(super) fn version_of(said: &str) -> (u32, u32) {
     let version = said.trim().trim_start_matches("git version ");
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// The git folder and the work tree of the repository in `dir`; none when there is no repository.
+/// The git folder and the work tree of the repository in `dir`; none if there is no repository.
 ///
 /// # Errors
-/// When `.git` is no folder but leads elsewhere.
+/// When `.git` is not a folder but leads elsewhere.
 pub(super) fn git_folder(dir: &Path) -> Result<Option<(PathBuf, Option<PathBuf>)>, DatasetError> {
     let dot = dir.join(".git");
     match dot.symlink_metadata().map(|meta| meta.file_type()) {

@@ -1,4 +1,4 @@
-//! HEAD of the checkout and the logs of its refs: read and written here, since git works by a folder of our own (`own.rs`).
+//! HEAD of the checkout and the logs of its refs: read and written here, because git uses a folder of our own (`own.rs`).
 
 use std::io::Write as _;
 use std::path::Path;
@@ -11,19 +11,19 @@ use crate::dataset::DatasetError;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
 
-/// Where HEAD stands.
+/// What HEAD refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Head {
-    /// On a branch, by its full name.
+    /// A branch, by its full name.
     On(String),
-    /// On a commit.
+    /// A commit.
     Detached(Commit),
-    /// It says nothing that can be read.
+    /// Its content cannot be read.
     Unreadable,
 }
 
 impl Repo {
-    /// Where HEAD of the checkout stands.
+    /// What HEAD of the checkout refers to.
     pub(super) async fn head(&self, cancel: &Cancel) -> Result<Head, DatasetError> {
         if self.own.is_reftable {
             let (ended, name, _) = self.git(["symbolic-ref", "--quiet", "HEAD"]).run(cancel).await;
@@ -45,13 +45,13 @@ impl Repo {
     pub(super) async fn head_commit(&self, cancel: &Cancel) -> Result<Option<Commit>, DatasetError> {
         match self.head(cancel).await? {
             Head::On(name) => self.tip(&name, cancel).await,
-            // It may be of a commit that is not there.
+            // The commit may be missing.
             Head::Detached(commit) => self.tip(commit.as_str(), cancel).await,
             Head::Unreadable => Ok(None),
         }
     }
 
-    /// Puts HEAD of the checkout on the branch, under git's own lock.
+    /// Points HEAD of the checkout to the branch, under git's own lock.
     pub(super) async fn set_head(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let branch = self.local_ref();
         if self.own.is_reftable {
@@ -70,7 +70,7 @@ impl Repo {
         Ok(())
     }
 
-    /// Adds a line to the log of a ref, as git does. A log is a help for people: one that cannot be written stops nothing.
+    /// Adds a line to the log of a ref, as git does. A log only helps people: if it cannot be written, the work continues.
     pub(super) fn log(&self, name: &str, before: Option<&Commit>, now: &Commit) {
         let Ok(files) = self.files() else { return };
         if self.own.is_reftable || self.work.is_none() {
@@ -83,7 +83,7 @@ impl Repo {
         let _ = files.append(Path::new("logs").join(name), line.as_bytes());
     }
 
-    /// The same for the branch, and for HEAD where it is on it.
+    /// The same for the branch, and for HEAD if it is on the branch.
     pub(super) fn log_branch(&self, name: &str, before: Option<&Commit>, now: &Commit) {
         if name != self.local_ref() {
             return;

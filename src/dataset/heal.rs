@@ -1,5 +1,5 @@
-//! The folder as it is found, brought to a whole repository with the branch checked out. Nothing is deleted: what does not
-//! belong is moved aside, and work is parked.
+//! Turns the folder as it is found into a complete repository with the branch checked out. Nothing is deleted: foreign files
+//! are moved aside, and work is parked.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -25,16 +25,16 @@ use crate::dataset::remote::is_damage;
 use crate::dataset::rescue;
 use crate::model::Commit;
 
-/// A repository of at most this size is looked at whole at every start; it takes about a second.
+/// A repository of at most this size is checked completely at every start, which takes about a second.
 const ALWAYS_WHOLE_BYTES: u64 = 64 << 20;
 
-/// This often the folder that was moved aside is read again while an app goes on committing there.
+/// How often the folder that was moved aside is read again while an app continues to commit there.
 const LATE_ROUNDS: usize = 20;
 
 /// The oldest git that has `merge-tree --write-tree`.
 const OLDEST: (u32, u32) = (2, 38);
 
-/// Whether the installed git can be worked with.
+/// Whether the installed git is suitable.
 pub(super) async fn check_git(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Result<(), DatasetError> {
     let (ended, out, err) = Call::new(settings, ["version"]).run(cancel).await;
     if ended != Ended::Exit(0) {
@@ -50,9 +50,9 @@ pub(super) async fn check_git(settings: &Arc<config::Dataset>, cancel: &Cancel) 
 /// How thoroughly a folder is healed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
-    /// What a pass needs.
+    /// As much as a pass needs.
     Pass,
-    /// Objects and index are looked at too. Edits stay where they are: an app may be at work.
+    /// Objects and index are checked too. Edits stay where they are, because an app may be working.
     Inspect,
     /// The same before the app starts: edits are parked.
     Boot,
@@ -70,10 +70,10 @@ impl Ground {
         Repo::found(&self.settings, &self.place.dir, Some(self.lock.file()))
     }
 
-    /// Whatever is found becomes a repository that can be worked with.
+    /// Whatever is found becomes a repository that can be used.
     pub(super) async fn heal(&self, depth: Depth, ready: &mut Ready, cancel: &Cancel) -> Result<Repo, DatasetError> {
         let found = self.place.found()?;
-        // git has looked at everything that it has just cloned.
+        // git has checked everything that it has just cloned.
         let depth = if found == Found::Nothing { Depth::Pass } else { depth };
         match found {
             Found::Nothing => {
@@ -107,8 +107,8 @@ impl Ground {
         Ok(repo)
     }
 
-    /// Mends until it works or has failed of the same damage twice: what git says while an app writes may be untrue a moment
-    /// later. An fsck has been asked more than once already.
+    /// Repairs until it works or has failed twice for the same damage, because git's messages may be wrong for a moment while
+    /// an app writes. An fsck has been run more than once already.
     async fn mend_until_sure(&self, repo: &Repo, depth: Depth, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         let mut before: Option<String> = None;
         for _ in 1..LOOKS {
@@ -122,7 +122,7 @@ impl Ground {
         self.mend(repo, depth, ready, cancel).await
     }
 
-    /// Heals what can be healed in place.
+    /// Repairs what can be repaired in place.
     async fn mend(&self, repo: &Repo, depth: Depth, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         repo.exclude(self.place.not_data())?;
         if depth != Depth::Pass {
@@ -161,13 +161,13 @@ impl Ground {
         self.place.install(&clone)
     }
 
-    /// A whole new clone, not in its place yet.
+    /// A complete new clone, not in its place yet.
     async fn fresh(&self, cancel: &Cancel) -> Result<PathBuf, DatasetError> {
         let to = self.place.new_clone();
         remote::clone(&self.settings, &to, cancel).await?;
         let gone = || DatasetError::NoBranchYet(self.settings.dir.clone(), self.settings.branch.clone());
         let repo = Repo::found(&self.settings, &to, None)?.ok_or_else(gone)?;
-        // A tag of that name is cloned too when there is no such branch.
+        // If there is no such branch, a tag of that name is cloned too.
         let tip = repo.tip(&repo.local_ref(), cancel).await?.ok_or_else(gone)?;
         repo.set_ref(&repo.upstream_ref(), &tip, cancel).await?;
         repo.set_ref(&repo.fetched_ref(), &tip, cancel).await?;
@@ -177,7 +177,7 @@ impl Ground {
         Ok(to)
     }
 
-    /// Clones first, so that an unreachable remote changes nothing; then what is there is moved aside.
+    /// Clones first, so that an unreachable remote changes nothing; then moves aside what is there.
     async fn replace(&self, found: &str, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         let clone = self.fresh(cancel).await?;
         let aside = self.place.set_aside()?;
@@ -187,7 +187,8 @@ impl Ground {
         Ok(())
     }
 
-    /// A damaged repository makes way for a new clone. Local work that can still be read comes along; the old folder stays aside.
+    /// Replaces a damaged repository by a new clone. Local work that can still be read is carried over; the old folder is kept
+    /// aside.
     async fn renew(&self, old: &Repo, why: &str, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         let damaged = || DatasetError::Damaged(self.place.dir.clone(), why.to_owned());
         let clone = match self.fresh(cancel).await {
@@ -227,8 +228,8 @@ impl Ground {
         Ok(())
     }
 
-    /// Carries over what an app has put into the old folder after its tips were read, until nothing more is added. What cannot
-    /// be carried is told: the new clone stands already.
+    /// Carries over what an app has added to the old folder after its tips were read, until nothing more is added. What cannot
+    /// be carried over is reported, because the new clone is in place already.
     async fn carry_late(
         &self,
         aside: &Path,
@@ -261,7 +262,8 @@ impl Ground {
     }
 }
 
-/// Whether any ref leads to something. A repository that cannot be asked counts as having commits: it is damaged, not empty.
+/// Whether any ref points to something. A repository that cannot be examined counts as having commits: it is damaged, not
+/// empty.
 async fn has_commits(repo: &Repo, cancel: &Cancel) -> bool {
     let (ended, out, _) = repo.git(["for-each-ref", "--count=1", "--format=%(refname)"]).run(cancel).await;
     if ended != Ended::Exit(0) || !out.trim().is_empty() {
@@ -275,7 +277,7 @@ impl Repo {
         self.common.join(self.local_ref()).is_file()
     }
 
-    /// A HEAD that a crash left empty is written again.
+    /// Writes a HEAD again that a crash left empty.
     fn mend_head(&self) -> Result<(), DatasetError> {
         let text = self.files()?.text("HEAD").unwrap_or_default();
         if text.starts_with("ref: refs/") || Commit::parse(text.trim()).is_ok() {
@@ -285,7 +287,7 @@ impl Repo {
         written.map_err(|error| DatasetError::File(self.git_dir.join("HEAD"), error))
     }
 
-    /// An index that cannot be read makes way; the files are compared with the branch instead.
+    /// Removes an index that cannot be read; the files are compared with the branch instead.
     async fn mend_index(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let index = self.git_dir.join("index");
         if self.work.is_none() || !index.exists() {
@@ -308,8 +310,8 @@ impl Repo {
         packs.filter_map(|pack| pack.metadata().ok()).map(|meta| meta.len()).sum()
     }
 
-    /// Looks at every object that the refs lead to and at its content; of a large repository the content only once after each
-    /// start of the machine.
+    /// Checks every object that the refs lead to, and its content; of a large repository the content is checked only once after
+    /// each start of the machine.
     async fn inspect(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let file = self.own_dir()?.join("boot");
@@ -319,15 +321,15 @@ impl Repo {
         if same_boot && self.objects_bytes() > ALWAYS_WHOLE_BYTES {
             args.push("--connectivity-only");
         }
-        // One that is too large to be looked at whole in time is worked with as it is.
+        // A repository that is too large to be checked completely in time is used as it is.
         if self.look_until_sure(&args, cancel).await? {
-            // Not written, it is looked at again the next time.
+            // If this cannot be written, the check is repeated the next time.
             let _ = std::fs::write(&file, boot);
         }
         Ok(())
     }
 
-    /// Names that git must not take for data go into the repository's own exclude file, once.
+    /// Adds names that git must not take for data to the repository's own exclude file, once.
     fn exclude(&self, names: &[&str]) -> Result<(), DatasetError> {
         let files = self.files()?;
         let old = files.text("info/exclude").unwrap_or_default();

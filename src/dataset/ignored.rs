@@ -1,5 +1,5 @@
-//! What somebody wants to be ignored: by the rules of the work tree, of the branch, of the remote, and of earlier passes. Such
-//! a file is never pushed, also when the rule that hid it is gone by now.
+//! Files that somebody wants to be ignored, according to the rules of the work tree, of the branch, of the remote, or of
+//! earlier passes. Such a file is never pushed, even if the rule that ignored it is gone by now.
 
 use std::collections::BTreeSet;
 use std::hash::DefaultHasher;
@@ -23,9 +23,9 @@ use crate::dataset::take_back::leads_out;
 
 /// The name of a file of rules.
 pub(super) const RULES: &[u8] = b".gitignore";
-/// Where those of earlier passes are, in the checkout's git folder: others may write there.
+/// Where the rules of earlier passes are, in the checkout's git folder, where others may write.
 const SETS_IN: &str = "tagalong/ignores";
-/// This many sets of rules of earlier passes are remembered.
+/// How many sets of rules of earlier passes are remembered.
 const SETS: usize = 24;
 
 impl Repo {
@@ -33,9 +33,9 @@ impl Repo {
     pub(super) async fn ignored(&self, paths: &BTreeSet<Vec<u8>>, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
         let mut ignored = BTreeSet::new();
         let Some(work) = self.work.clone().filter(|_| !paths.is_empty()) else { return Ok(ignored) };
-        // Not as a pattern, whatever it begins with.
+        // A literal path, whatever it begins with.
         let listed = |path: &Vec<u8>| b"./".iter().chain(path).copied().chain([0]).collect::<Vec<u8>>();
-        // git refuses to be asked of what is behind a link. The work tree's rules are among those of earlier passes as well.
+        // git refuses to examine a path behind a link. The work tree's rules are also among those of earlier passes.
         let here: Vec<u8> = paths.iter().filter(|path| !leads_out(&work, path)).flat_map(listed).collect();
         self.ask_rules(&work, Path::new("/dev/null"), &here, &mut ignored, cancel).await?;
         let list: Vec<u8> = paths.iter().flat_map(listed).collect();
@@ -52,7 +52,7 @@ impl Repo {
         Ok(ignored)
     }
 
-    /// Remembers the rules of the work tree as they are now, also across restarts.
+    /// Remembers the present rules of the work tree, also across restarts.
     pub(super) async fn remember_rules(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let Some(work) = self.work.clone() else { return Ok(()) };
         let found = self.git_on_files(["ls-files", "-z", "--cached", "--others", "--", ":(glob)**/.gitignore"]).bytes(cancel).await?;
@@ -72,16 +72,16 @@ impl Repo {
         let set = Path::new(SETS_IN).join(format!("{:016x}", hash.finish()));
         let made = files.made(&set).map_err(|error| DatasetError::File(memos.clone(), error))?;
         write_set(&made, &rules, &memos)?;
-        // Written last and again each time: its time says when the set was seen.
+        // It is written last, and again each time: its time says when the set was seen.
         made.write("exclude", exclude).map_err(|error| DatasetError::File(memos, error))?;
         for old in self.remembered_sets().into_iter().skip(SETS) {
-            // One that stays hides what it hid.
+            // If it cannot be removed, it continues to ignore the same files.
             let _ = files.remove_all(old.strip_prefix(&self.git_dir).unwrap_or(&old));
         }
         Ok(())
     }
 
-    /// The sets of earlier passes, the newest first.
+    /// The sets of earlier passes, newest first.
     fn remembered_sets(&self) -> Vec<PathBuf> {
         let Ok(files) = self.files() else { return Vec::new() };
         let names = files.names(SETS_IN).unwrap_or_default().into_iter().map(|name| Path::new(SETS_IN).join(name));
@@ -92,7 +92,7 @@ impl Repo {
 
     /// The rules of a commit, as a folder.
     async fn write_rules_of(&self, commit: &str, set: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
-        // Left over from a pass that was cut off.
+        // It is left over from a pass that was interrupted.
         let _ = std::fs::remove_dir_all(set);
         let made = std::fs::create_dir(set).and_then(|()| Beneath::open(set)).map_err(|error| DatasetError::File(set.to_owned(), error))?;
         let tree = self.git(["ls-tree", "-r", "-z", commit]).bytes(cancel).await?;
@@ -112,7 +112,7 @@ impl Repo {
         write_set(&made, &rules, set)
     }
 
-    /// Adds what the rules in `tree`, and those in the file `exclude`, ignore of `list`.
+    /// Adds those of `list` that the rules in `tree`, or in the file `exclude`, ignore.
     async fn ask_rules(
         &self,
         tree: &Path,

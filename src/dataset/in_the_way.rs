@@ -1,9 +1,9 @@
-//! What lies in a checkout where the remote's files are to be, and could not be brought back from an object: folders with a
-//! repository of their own, submodules that are filled, ignored files, special files, what cannot be read. It is moved aside
-//! whole, under its own path, into a folder that `data status` lists; where that cannot be done nothing is changed at all.
+//! Finds what lies where the remote's files must go and could not be restored from an object: folders with a repository of
+//! their own, submodules with files, ignored files, special files, unreadable ones. It is moved aside as a whole, under its own
+//! path, into a folder that `data status` lists; if that is impossible, nothing is changed at all.
 //!
-//! The paths come from indexes and trees that others may have written: what is behind a link, or not below the work tree, is
-//! neither looked at nor touched. git passes over it as well.
+//! The paths come from indexes and trees that others may have written. Anything behind a link, or outside the work tree, is
+//! neither examined nor touched; git ignores it as well.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -26,27 +26,27 @@ use crate::dataset::place::Place;
 /// The mode of a submodule's commit in a tree.
 pub(super) const SUBMODULE: &str = "160000";
 
-/// One path of `diff-tree` or `diff-index`, both sides.
+/// One path of `diff-tree` or `diff-index`, with both sides.
 pub(super) struct Touched {
     pub(super) path: Vec<u8>,
     pub(super) old: String,
     pub(super) new: String,
 }
 
-/// What an index holds: path and mode.
+/// The content of an index: path and mode.
 struct Tracked(BTreeMap<Vec<u8>, String>);
 
-/// What was found to be in the way.
+/// The result of the search.
 #[derive(Default)]
 struct Found {
-    /// Must go, whole.
+    /// Must be moved as a whole.
     whole: BTreeSet<Vec<u8>>,
-    /// Plain files that are in no index, and what goes with each when it is ignored.
+    /// Plain files that are in no index, each with what has to be moved if the file is ignored.
     plain: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Repo {
-    /// Moves aside what `read-tree` from `from` to `to` would destroy or stumble over.
+    /// Moves aside everything that `read-tree` from `from` to `to` would destroy or fail on.
     pub(super) async fn clear_the_way(&self, from: &str, to: &str, index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
         let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", from, to]).bytes(cancel).await?;
         let touched = touched(&raw);
@@ -56,23 +56,24 @@ impl Repo {
         self.clear(&touched, index, cancel).await
     }
 
-    /// The same for what keeps the files from being those of `tip` again, as `index` sees them.
+    /// The same for everything that keeps the files from matching `tip` again, as seen through `index`.
     pub(super) async fn clear_for(&self, tip: &str, index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
         let mut args = ["diff-index", "-z", "--ignore-submodules=all", tip].map(str::to_owned).to_vec();
         args.extend(self.without_nested(index, cancel).await?);
         let raw = self.git_on_files(args).index(index).bytes(cancel).await?;
         let mut touched = touched(&raw);
-        // All of it goes back to what the commit has.
+        // All of these get the commit's content back.
         for one in &mut touched {
             one.new.clone_from(&one.old);
         }
-        // Submodules are not asked, for that would run what their repositories say: only whether each is a folder.
+        // Submodules are not asked, because that would execute what their repositories configure; only whether each is a folder
+        // counts.
         let submodules = self.tracked(index, cancel).await?.0.into_iter().filter(|(_, mode)| mode == SUBMODULE);
         touched.extend(submodules.map(|(path, mode)| Touched { path, old: mode.clone(), new: mode }));
         self.clear(&touched, index, cancel).await?;
         if let Some(work) = self.work_tree()? {
             for one in touched.iter().filter(|one| one.new == SUBMODULE) {
-                // As a checkout leaves it: an empty folder. Without it git shows it as deleted, no more.
+                // A checkout leaves an empty folder. Without it, git only shows the submodule as deleted.
                 let _ = work.make_folder(as_path(&one.path));
             }
         }
@@ -81,7 +82,7 @@ impl Repo {
 
     async fn clear(&self, touched: &[Touched], index: &Path, cancel: &Cancel) -> Result<(), DatasetError> {
         let Some(work) = self.work_tree()? else { return Ok(()) };
-        // Our own folder may stand in the checkout, whatever an index says of it.
+        // Our own folder may be inside the checkout, whatever an index says about it.
         let is_ours = |path: &[u8]| path.split(|b| *b == b'/').next() == Some(INSIDE.as_bytes());
         let suspects = suspects(&work, touched.iter().filter(|one| !is_ours(&one.path)));
         if suspects.is_empty() {
@@ -90,7 +91,7 @@ impl Repo {
         let tracked = self.tracked(index, cancel).await?;
         let mut found = Found::default();
         for (path, is_above) in &suspects {
-            // A folder that stays one is only looked into where something else is to stand.
+            // A folder that remains a folder is examined only if something else must go there.
             if *is_above && work.is_folder(as_path(path)) {
                 let is_filled = work.names(as_path(path)).is_ok_and(|names| !names.is_empty());
                 if is_filled && (tracked.mode(path) == Some(SUBMODULE) || !tracked.has_below(path)) {
@@ -103,7 +104,7 @@ impl Repo {
         let plain: BTreeSet<Vec<u8>> = found.plain.iter().map(|(path, _)| path.clone()).collect();
         let ignored = self.ignored(&plain, cancel).await?;
         found.whole.extend(found.plain.into_iter().filter(|(path, _)| ignored.contains(path)).map(|(_, with)| with));
-        // What goes with something above it is not moved by itself.
+        // Anything below a path that is moved goes along with it.
         let all: Vec<Vec<u8>> = found.whole.iter().cloned().collect();
         found
             .whole
@@ -127,7 +128,7 @@ impl Repo {
         Ok(Tracked(out.split(|b| *b == 0).filter_map(parse).collect()))
     }
 
-    /// All of `paths`, or none of them.
+    /// Moves all of `paths`, or none of them.
     fn move_aside(&self, work: &Beneath, paths: &BTreeSet<Vec<u8>>) -> Result<(), DatasetError> {
         if paths.is_empty() {
             return Ok(());
@@ -139,7 +140,7 @@ impl Repo {
             let done = aside.made(path.parent().unwrap_or(Path::new(""))).and_then(|_| work.move_to(path, &aside, path));
             if let Err(error) = done {
                 for path in moved.iter().rev() {
-                    // What cannot go back stays in the folder, which is listed.
+                    // What cannot be moved back stays in the folder, which is listed.
                     let _ = aside.move_to(path, work, path);
                 }
                 place.drop_empty_aside(&folder);
@@ -170,7 +171,7 @@ impl Tracked {
     }
 }
 
-/// What `diff-tree` or `diff-index` said, of paths at which git would check something out.
+/// The output of `diff-tree` or `diff-index`, limited to paths at which git would check something out.
 pub(super) fn touched(raw: &[u8]) -> Vec<Touched> {
     let mut all = Vec::new();
     let mut fields = raw.split(|b| *b == 0);
@@ -185,8 +186,8 @@ pub(super) fn touched(raw: &[u8]) -> Vec<Touched> {
     all
 }
 
-/// The paths at which something stands that git's own look before it writes does not protect, and whether a folder is to stand
-/// there. Mostly there is none, and nothing else is asked then.
+/// The paths at which something exists that git's own check before it writes does not protect, and whether a folder must go
+/// there. Usually there are none, and no further question is asked.
 fn suspects<'a>(work: &Beneath, touched: impl Iterator<Item = &'a Touched> + Clone) -> BTreeSet<(Vec<u8>, bool)> {
     let gone: BTreeSet<&[u8]> = touched.clone().filter(|one| one.old == SUBMODULE).map(|one| one.path.as_slice()).collect();
     let mut suspects = BTreeSet::new();
@@ -205,11 +206,11 @@ fn suspects<'a>(work: &Beneath, touched: impl Iterator<Item = &'a Touched> + Clo
                 }
             }
         }
-        // Behind a link there is nothing of the checkout.
+        // Nothing behind a link belongs to the checkout.
         let Ok(meta) = work.meta(as_path(&one.path)) else { continue };
         let is_plain = meta.is_file() || meta.is_symlink();
         let suspect = if meta.is_dir() {
-            // A submodule's folder stays where it is until something else is to stand there.
+            // A submodule's folder stays until something else must go there.
             let is = one.new == SUBMODULE;
             let was = one.old == SUBMODULE;
             !(was && (is || !is_there) || is && one.old == "000000")
@@ -223,7 +224,7 @@ fn suspects<'a>(work: &Beneath, touched: impl Iterator<Item = &'a Touched> + Clo
     suspects
 }
 
-/// Whether `path` is there and no folder, or one with a repository of its own.
+/// Whether `path` exists and is not a folder, or is a folder with a repository of its own.
 fn is_no_plain_folder(work: &Beneath, path: &Path) -> bool {
     work.meta(path).is_ok_and(|meta| !meta.is_dir() || work.at(path).is_ok_and(|folder| is_repository(&folder.path())))
 }
@@ -242,16 +243,16 @@ pub(super) fn is_readable(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::READ_OK).is_ok()
 }
 
-/// Neither a file nor a symlink nor a folder.
+/// Neither a file nor a symbolic link nor a folder.
 pub(super) fn is_special(kind: FileType) -> bool {
     !kind.is_file() && !kind.is_symlink() && !kind.is_dir()
 }
 
-/// Looks at what stands at `path`.
+/// Examines what is at `path`.
 fn find_what_lies(work: &Beneath, path: &[u8], tracked: &Tracked, found: &mut Found) {
     let Ok(meta) = work.meta(as_path(path)) else { return };
     if !meta.is_dir() {
-        // git writes over what stands in place of a submodule without a look.
+        // git overwrites whatever is in place of a submodule without checking.
         let is_submodule = tracked.mode(path) == Some(SUBMODULE);
         if is_special(meta.file_type()) || is_submodule || meta.is_file() && !work.is_readable(as_path(path)) {
             found.whole.insert(path.to_vec());
@@ -280,7 +281,7 @@ fn find_what_lies(work: &Beneath, path: &[u8], tracked: &Tracked, found: &mut Fo
         found.whole.extend(inside.whole);
         found.plain.extend(inside.plain);
     } else if !inside.whole.is_empty() {
-        // A folder that is not tracked goes as one.
+        // An untracked folder is moved as a whole.
         found.whole.insert(path.to_vec());
     } else {
         found.plain.extend(inside.plain.into_iter().map(|(file, _)| (file, path.to_vec())));

@@ -1,7 +1,8 @@
-//! What the remote sends. The git that talks to it runs what the operator has named (ssh, credential helpers) and can be kept to no
-//! folder. So it writes nothing in the checkout: new objects come into a folder of ours, and are moved from there, through opened
-//! folders. And nothing is sent that a git which is kept to the checkout has not read there: a link that somebody puts into it at
-//! the right moment shows the remote no other repository.
+//! Receives objects from the remote. The git that talks to the remote runs programs that the operator configured (ssh,
+//! credential helpers) and cannot be confined to a folder. Therefore it writes nothing in the checkout: new objects arrive in a
+//! folder of our own and are moved from there through opened folders. In the other direction, nothing is sent that a confined
+//! git has not read in the checkout: a link that somebody puts there at the right moment cannot expose another repository to
+//! the remote.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use crate::dataset::git::Repo;
 use crate::model::Commit;
 
 impl Repo {
-    /// `git ARGS`, a fetch, by which new objects come into our own folder. What an earlier one left there is gone.
+    /// `git ARGS`, a fetch, that stores new objects in our own folder. What an earlier fetch left there is removed.
     pub(super) fn fetching(&self, args: &[&str]) -> Result<Call, DatasetError> {
         let incoming = self.own.incoming();
         let made = match std::fs::remove_dir_all(&incoming) {
@@ -31,7 +32,7 @@ impl Repo {
         Ok(call.env("GIT_OBJECT_DIRECTORY", path_text(&incoming)).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", format!("\"{known}\"")))
     }
 
-    /// Moves what came into the checkout, and what was fetched onto `fetched_ref`. Gives that.
+    /// Moves the new objects into the checkout and sets `fetched_ref` to the fetched commit, which is returned.
     pub(super) async fn take_in(&self, cancel: &Cancel) -> Result<Commit, DatasetError> {
         let checkout = self.files()?;
         let moved = || {
@@ -41,7 +42,7 @@ impl Repo {
             for folder in from.names("")?.into_iter().map(PathBuf::from) {
                 files.extend(from.names(&folder)?.into_iter().map(|name| folder.join(name)));
             }
-            // A pack is one once its index is there.
+            // A pack is complete only once its index exists.
             files.sort_by_key(|file| file.extension().is_some_and(|ending| ending == "idx"));
             for file in files {
                 to.made(file.parent().unwrap_or(Path::new("")))?;
@@ -59,7 +60,7 @@ impl Repo {
         Ok(tip)
     }
 
-    /// Whether everything of `commit` that the remote may lack, which has `at`, stands in the checkout itself.
+    /// Whether the checkout itself contains everything of `commit` that the remote, which has `at`, may lack.
     ///
     /// # Errors
     /// When it does not, or cannot be read.

@@ -1,21 +1,21 @@
-//! The commits that the loaded one contains, in memory, so that the pre-check needs no walk over a long history.
+//! The commits that the loaded commit contains, in memory, so that the pre-check need not walk a long history.
 
 use crate::model::Commit;
 use crate::model::CommitName;
 
-/// Longer histories are asked of git each time.
+/// For longer histories git is asked each time.
 const MOST: usize = 400_000;
 
-/// A commit and everything it contains. What a commit contains never changes.
+/// A commit and everything that it contains, which never changes.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) of: Commit,
-    /// Object names as bytes, filled up with zeros, in order.
+    /// Object names as bytes, padded with zeros, in order.
     names: Vec<[u8; 32]>,
 }
 
 impl Known {
-    /// What `of` contains, from the lines of `rev-list`; with `before`, the lines are what came on top of that.
+    /// What `of` contains, from the lines of `rev-list`; with `before`, the lines are the commits added since.
     pub(super) fn new(of: &Commit, lines: &str, before: Option<Self>) -> Option<Self> {
         let mut names = before.map(|before| before.names).unwrap_or_default();
         names.extend(lines.lines().map(|line| packed(line, '0')));
@@ -25,7 +25,7 @@ impl Known {
         (names.len() <= MOST).then(|| Self { of: of.clone(), names })
     }
 
-    /// Whether a commit of that name, or of one that begins so, is contained.
+    /// Whether a commit of that name, or whose name begins like this, is contained.
     pub(super) fn contains(&self, wanted: &CommitName) -> bool {
         let from = packed(wanted.as_str(), '0');
         let to = packed(wanted.as_str(), 'f');
@@ -35,7 +35,7 @@ impl Known {
     }
 }
 
-/// Hex digits as bytes, filled up with `fill`.
+/// Hex digits as bytes, padded with `fill`.
 fn packed(hex: &str, fill: char) -> [u8; 32] {
     let mut bytes = [0; 32];
     let digits = hex.chars().chain(std::iter::repeat(fill)).map(|digit| digit.to_digit(16).unwrap_or(0) as u8);

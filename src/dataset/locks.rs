@@ -1,4 +1,4 @@
-//! git's own locks in a repository: waited for while somebody lives who may hold them, removed when nobody does.
+//! git's own locks in a repository. They are waited for while their owner may be alive, and removed when it is not.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -18,14 +18,15 @@ use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
 
-/// How long a living git is waited for.
+/// How long we wait for a git process that is alive.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How old a lock must be when no git is seen: its owner may be a library in another program.
+/// How old a lock must be if no git process is found: its owner may be a library in another program.
 const STALE_AFTER_MS: i64 = 5_000;
 const STALE_AFTER: Duration = Duration::from_millis(STALE_AFTER_MS as u64);
-/// A lock that was not looked at for so long is another one by now.
+/// After so long without a look, a lock of the same name is considered a new one.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(1);
-/// What our own lock files say. Only one tagalong at a time works on a dataset, so one that is found has no owner.
+/// The content of our own lock files. Only one tagalong at a time works on a dataset, so a lock file with this content has no
+/// owner.
 const OURS: &str = "tagalong\n";
 
 /// The repository's `index.lock`, held until dropped.
@@ -71,7 +72,8 @@ impl Drop for IndexLock {
 }
 
 impl Repo {
-    /// Removes the locks of gits that were killed, and the half packs of killed fetches; a living git's are waited for.
+    /// Removes the locks of git processes that were killed, and incomplete packs of killed fetches; waits for locks of living
+    /// processes.
     pub(super) async fn unlock(&self, cancel: &Cancel) -> Result<bool, DatasetError> {
         let until = tokio::time::Instant::now() + PATIENCE;
         let mut removed = false;
@@ -99,7 +101,7 @@ impl Repo {
         Ok(removed)
     }
 
-    /// Removes what a killed git had begun to write, when no git is at work.
+    /// Removes incomplete files of a killed git, if no git is running.
     pub(super) fn sweep(&self) {
         let Ok(files) = self.files() else { return };
         let objects = Path::new("objects");
@@ -115,13 +117,13 @@ impl Repo {
             return;
         }
         for path in begun {
-            // A later sweep does what is left.
+            // A later sweep removes the rest.
             let _ = files.remove_all(&path);
         }
     }
 }
 
-/// Every lock in the checkout's git folder, by its path there.
+/// Every lock in the checkout's git folder, by its path in that folder.
 fn lock_files(files: &Beneath) -> Vec<PathBuf> {
     let folders = [("", 0), ("refs", 8), ("objects/info", 8), ("reftable", 8), ("logs/refs", 8)];
     folders.into_iter().flat_map(|(folder, depth)| locks_in(files, Path::new(folder), depth)).collect()
@@ -141,7 +143,7 @@ fn locks_in(files: &Beneath, folder: &Path, depth: usize) -> Vec<PathBuf> {
 
 fn is_stale(repo: &Repo, files: &Beneath, path: &Path) -> bool {
     let Ok(meta) = files.meta(path) else { return false };
-    // A git makes a plain file; a link or a pipe of that name is nobody's lock.
+    // git creates a plain file; a link or a pipe of that name is not a lock.
     if !meta.is_file() && !meta.is_dir() {
         return true;
     }
@@ -150,19 +152,20 @@ fn is_stale(repo: &Repo, files: &Beneath, path: &Path) -> bool {
     }
     let Ok(made) = meta.modified() else { return false };
     let made_ms = made.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-    // One dated later than now says nothing of its age by that: a clock was wrong. It is judged by how long we have seen it.
+    // A time in the future says nothing about the age, because a clock was wrong. Such a lock is judged by how long we have
+    // seen it.
     let age_ms = clock::now_ms() - made_ms;
     let is_old = if age_ms < 0 { seen_for(&meta) > STALE_AFTER } else { age_ms > STALE_AFTER_MS };
     is_old && at_work(repo).is_none()
 }
 
-/// When a file was looked at.
+/// When a file was last examined.
 struct Seen {
     first: Instant,
     last: Instant,
 }
 
-/// How long a file has been seen to be the same, since this process saw it first.
+/// How long a file has been unchanged since this process first saw it.
 fn seen_for(meta: &Metadata) -> Duration {
     static SEEN: Mutex<BTreeMap<(u64, u64, i64), Seen>> = Mutex::new(BTreeMap::new());
     let now = Instant::now();
@@ -174,11 +177,11 @@ fn seen_for(meta: &Metadata) -> Duration {
 }
 
 fn remove(files: &Beneath, path: &Path) {
-    // One that is gone already is what we want.
+    // If it is gone already, that is what we want.
     let _ = files.remove(path);
 }
 
-/// A git of somebody else that works in this repository, as far as can be seen: by its folder, its open files or its words.
+/// Somebody else's git process that works in this repository, as far as its folder, its open files or its arguments show.
 fn at_work(repo: &Repo) -> Option<String> {
     let places: Vec<PathBuf> = [Some(&repo.git_dir), Some(&repo.own.git), repo.work.as_ref()]
         .into_iter()

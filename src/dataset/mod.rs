@@ -1,16 +1,16 @@
 //! A dataset: a git checkout that follows a branch of its remote, and never loses work.
 //!
-//! [`Dataset::reconcile`] is where to begin reading: it observes, `decide` says what is to be done, and the files beside
-//! it do it. Everything goes through git's own command line. Own refs hold what must survive a restart:
+//! Begin reading at [`Dataset::reconcile`]: it observes, `decide` says what to do, and the files beside it do it. Everything
+//! uses git's own command line. Our own refs hold what must survive a restart:
 //!
 //! | ref | what it remembers |
 //! |---|---|
 //! | `refs/tagalong/upstream/BRANCH` | the remote's tip as last followed: only commits above it are our own |
 //! | `refs/tagalong/fetched/BRANCH` | the remote's tip as last fetched |
 //! | `refs/tagalong/loaded` | the commit that the app loaded last |
-//! | `refs/tagalong/parked/NAME` | work that did not fit and is not on the remote yet |
+//! | `refs/tagalong/parked/NAME` | work that conflicted and is not on the remote yet |
 //! | `refs/tagalong/published/NAME` | the same, on the remote as `conflicts/NAME` |
-//! | `refs/tagalong/kept/NAME` | what stays on this host: files that are not tracked, work that may be of another remote |
+//! | `refs/tagalong/kept/NAME` | what stays on this host: untracked files, and work that may belong to another remote |
 
 mod address;
 mod at_once;
@@ -70,22 +70,22 @@ pub use error::DatasetError;
 pub use outward::links_sentence;
 pub use values::{Kept, Parked, Push, Ready, Reconciled, Snapshot, Status};
 
-/// One dataset of this host. Clones share its lock.
+/// One dataset of this host. Clones of this value share its lock.
 #[derive(Debug, Clone)]
 pub struct Dataset(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     settings: Arc<config::Dataset>,
-    /// One at a time within this process; the lock file does it between processes.
+    /// One user at a time within this process; the lock file does the same between processes.
     turn: Arc<tokio::sync::Mutex<()>>,
     /// What the loaded commit contains.
     known: std::sync::Mutex<Option<Known>>,
-    /// When published work was last looked for on the remote.
+    /// When we last checked whether published work is still on the remote.
     asked: std::sync::Mutex<Option<std::time::Instant>>,
 }
 
-/// The dataset's lock, and the repository that may be worked on until this is dropped.
+/// The dataset's lock, and the repository, which may be worked on until this is dropped.
 struct Work {
     repo: Repo,
     place: Place,
@@ -95,13 +95,13 @@ struct Work {
 
 /// The ref of the commit that the app loaded last.
 const LOADED: &str = "refs/tagalong/loaded";
-/// How often it is looked whether published work was settled.
+/// How often we check whether published work was settled.
 const SETTLED_EVERY: std::time::Duration = std::time::Duration::from_mins(1);
-/// An abbreviation of at least so many digits is taken for the loaded commit when it is the beginning of its name.
+/// An abbreviation with at least this many digits stands for the loaded commit if it is the beginning of its name.
 const SURE_DIGITS: usize = 7;
 
 impl Dataset {
-    /// A dataset by its settings. Nothing is touched yet.
+    /// A dataset from its settings. Nothing is touched yet.
     #[must_use]
     pub fn new(settings: config::Dataset) -> Self {
         Self(Arc::new(Inner {
@@ -112,25 +112,25 @@ impl Dataset {
         }))
     }
 
-    /// What it was made from.
+    /// The settings that it was created from.
     #[must_use]
     pub fn settings(&self) -> &config::Dataset {
         &self.0.settings
     }
 
-    /// For the start: afterwards there is a whole repository with the branch checked out and no edit in it. It is cloned where
-    /// there was nothing; what does not belong is moved aside; edits and lone commits are parked.
+    /// For the start: afterwards there is a complete repository with the branch checked out and no edit in it. It is cloned if
+    /// there was nothing; foreign files are moved aside; edits and detached commits are parked.
     ///
     /// # Errors
-    /// When that cannot be had; nothing was lost.
+    /// When that is impossible; nothing was lost.
     pub async fn ready(&self, cancel: &Cancel) -> Result<Ready, DatasetError> {
         self.made_ready(Depth::Boot, cancel).await
     }
 
-    /// As [`Self::ready`], where an app may be at work already: edits that are not committed stay where they are.
+    /// Like [`Self::ready`], but an app may be working already: uncommitted edits stay where they are.
     ///
     /// # Errors
-    /// When a whole repository cannot be had; nothing was lost.
+    /// When a complete repository is impossible; nothing was lost.
     pub async fn ready_beside(&self, cancel: &Cancel) -> Result<Ready, DatasetError> {
         self.made_ready(Depth::Inspect, cancel).await
     }
@@ -150,17 +150,17 @@ impl Dataset {
         Ok(ready)
     }
 
-    /// One pass: fetch, decide, act, push. It takes no input and may be repeated at any time; what was cut off before is
-    /// healed first.
+    /// One pass: fetch, decide, act, push. It takes no input and may be repeated at any time; anything that was interrupted
+    /// before is repaired first.
     ///
     /// # Errors
-    /// When the repository here cannot be worked with. That the remote could not be read, or refused, is an outcome.
+    /// When the repository on this host cannot be used. A remote that cannot be read, or that refuses, is an outcome.
     pub async fn reconcile(&self, cancel: &Cancel) -> Result<Reconciled, DatasetError> {
         let mut work = self.enter(Depth::Pass, cancel).await?;
         let mut done = match work.repo.pass(cancel).await {
             Err(DatasetError::Git { why, .. }) if remote::is_damage(&why) => {
                 drop(work);
-                // An app may be at work: what it has not committed stays.
+                // An app may be working: its uncommitted files stay.
                 work = self.enter(Depth::Inspect, cancel).await?;
                 work.repo.pass(cancel).await?
             }
@@ -184,7 +184,8 @@ impl Dataset {
         Ok(done)
     }
 
-    /// Whether `wanted` is contained in `loaded`: no lock, no remote. A name that the repository does not have is not.
+    /// Whether `wanted` is contained in `loaded`, without lock or remote. A name that the repository does not have is not
+    /// contained.
     ///
     /// # Errors
     /// When git cannot be run.
@@ -199,7 +200,7 @@ impl Dataset {
         if wanted.full().is_some() {
             return repo.is_ancestor(wanted.as_str(), loaded, cancel).await;
         }
-        // By the objects that begin so, never by anything that a ref could be called.
+        // Only objects whose names begin like this count, never refs that happen to have such a name.
         let begins = repo.git(["rev-parse", &format!("--disambiguate={wanted}")]).text(cancel).await?;
         for object in begins.lines().take(64) {
             if repo.is_ancestor(object, loaded, cancel).await? {
@@ -209,7 +210,7 @@ impl Dataset {
         Ok(false)
     }
 
-    /// The branch's commit; none when there is no data yet.
+    /// The branch's commit; none if there is no data yet.
     ///
     /// # Errors
     /// When git cannot be run.
@@ -231,14 +232,14 @@ impl Dataset {
         }
     }
 
-    /// Remembers that the app has loaded `commit`.
+    /// Records that the app has loaded `commit`.
     ///
     /// # Errors
     /// When it cannot be written.
     pub async fn set_loaded(&self, commit: &Commit) -> Result<(), DatasetError> {
         let Some(repo) = self.open_repo()? else { return Ok(()) };
         repo.set_ref(LOADED, commit, &Cancel::default()).await?;
-        // Where it is known already, what came on top is learnt at once; else in a quiet moment.
+        // If the content of the previous commit is known, the new commits are added at once; otherwise in a quiet moment.
         let before = self.known().take();
         if let Some(before) = before
             && repo.is_ancestor(before.of.as_str(), commit, &Cancel::default()).await?
@@ -249,7 +250,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Forgets what the app has loaded: it is about to start.
+    /// Forgets what the app has loaded, because it is about to start.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -261,7 +262,8 @@ impl Dataset {
         Ok(())
     }
 
-    /// Whether the remote would let us push, as far as it tells without a push; a hook or a protected branch tells only then.
+    /// Whether the remote would accept a push, as far as it shows without one; a hook or a protected branch shows only in a
+    /// push.
     ///
     /// # Errors
     /// When git cannot be run.
@@ -272,14 +274,14 @@ impl Dataset {
         };
         let Some((repo, head)) = head else { return self.may_read(cancel).await };
         Ok(match repo.push_dry(&head, cancel).await {
-            // A branch that has moved on was shown to us by the side that takes pushes.
+            // If the branch has moved on, the side of the remote that accepts pushes has told us.
             Pushed::Done | Pushed::Moved | Pushed::Busy(_) => Push::Done,
             Pushed::Refused(why) => Push::Refused { why },
             Pushed::Transient(why) => Push::Waiting { why, next_ms: 0 },
         })
     }
 
-    /// Where nothing is here that could be pushed, all that can be asked is whether the remote has the branch.
+    /// If there is nothing here to push, we can only ask whether the remote has the branch.
     async fn may_read(&self, cancel: &Cancel) -> Result<Push, DatasetError> {
         let settings = &self.0.settings;
         Ok(match remote::ask(settings, settings.fetch_deadline, cancel).await? {
@@ -289,7 +291,7 @@ impl Dataset {
         })
     }
 
-    /// How it stands, without the remote.
+    /// The dataset's state, without asking the remote.
     ///
     /// # Errors
     /// When git cannot be run.
@@ -322,11 +324,11 @@ impl Dataset {
         Ok(status)
     }
 
-    /// Keeps the repository quick, for a quiet moment: the graph of commits is written, packs are put together, and what the
-    /// loaded commit contains is learnt by heart for [`Self::contains`].
+    /// Keeps the repository fast, for a quiet moment: writes the graph of commits, combines packs, and remembers what the
+    /// loaded commit contains for [`Self::contains`].
     ///
     /// # Errors
-    /// When the repository cannot be worked with.
+    /// When the repository cannot be used.
     pub async fn tend(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let work = self.begin(cancel).await?;
         work.repo.git(["commit-graph", "write", "--reachable", "--split", "--no-progress"]).text(cancel).await?;
@@ -344,12 +346,12 @@ impl Dataset {
         self.0.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The repository as it stands, for reading beside anybody who works on it.
+    /// The repository as it is, for reading while somebody else may be working on it.
     fn open_repo(&self) -> Result<Option<Repo>, DatasetError> {
         Repo::found(&self.0.settings, &self.0.settings.dir, None)
     }
 
-    /// Takes the lock; the repository may be worked on. For work that a whole repository is needed for.
+    /// Takes the lock for work that needs a complete repository; the repository may be worked on afterwards.
     async fn begin(&self, cancel: &Cancel) -> Result<Work, DatasetError> {
         self.enter(Depth::Pass, cancel).await
     }

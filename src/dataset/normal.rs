@@ -1,5 +1,5 @@
-//! Files that differ from the branch only in how they are written down: line ends, or what a filter stores in place of them.
-//! Judged by what `git add` would store of the branch's own version, they are nobody's edits.
+//! Files that differ from the branch only in how they are written: in line endings, or because a filter stores something else.
+//! They do not count as edits if `git add` would store the branch's version for them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,8 +17,8 @@ use crate::dataset::call::path_text;
 use crate::dataset::commit::hex;
 use crate::dataset::git::Repo;
 
-/// How a pointer of Git LFS begins ([its specification](https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md)), and the
-/// length that one has at most.
+/// How a Git LFS pointer begins ([its specification](https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md)), and the
+/// maximum length of a pointer.
 const LFS: (&str, usize) = ("version https://git-lfs.github.com/spec/v1\n", 1024);
 
 /// A file that both trees have.
@@ -30,7 +30,8 @@ struct Changed {
 }
 
 impl Repo {
-    /// Entries of `tip_tree` whose files, as `tracked` has them, say the same: input of `update-index --index-info`.
+    /// Entries of `tip_tree` whose files, in the version of `tracked`, have the same meaning: input of `update-index
+    /// --index-info`.
     pub(super) async fn same_but_written_otherwise(&self, tip_tree: &str, tracked: &str, cancel: &Cancel) -> Result<Vec<u8>, DatasetError> {
         let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=M", tip_tree, tracked]).bytes(cancel).await?;
         let changed = changed(&raw);
@@ -48,12 +49,12 @@ impl Repo {
         Ok(same)
     }
 
-    /// What `git add` stores of the branch's versions once they are checked out.
+    /// What `git add` stores for the branch's versions after they are checked out.
     async fn stored_of_branch(&self, work: &Path, changed: &[Changed], cancel: &Cancel) -> Result<BTreeMap<Vec<u8>, String>, DatasetError> {
         let tree = self.own_dir()?.join("as-checked-out");
         let index = self.own_dir()?.join("as-checked-out-index");
         let clear = || {
-            // Left over from a pass that was cut off.
+            // It is left over from a pass that was interrupted.
             let _ = (std::fs::remove_dir_all(&tree), std::fs::remove_file(&index));
         };
         clear();
@@ -81,7 +82,7 @@ impl Repo {
         Ok(out.split(|b| *b == 0).filter_map(parse).collect())
     }
 
-    /// Whether the branch has a pointer of Git LFS to exactly the bytes of the file.
+    /// Whether the branch has a Git LFS pointer to exactly the bytes of the file.
     async fn is_lfs_content(&self, work: &Path, one: &Changed, cancel: &Cancel) -> Result<bool, DatasetError> {
         let size = self.git(["cat-file", "-s", &one.old]).text(cancel).await?;
         if size.trim().parse().unwrap_or(usize::MAX) > LFS.1 {
@@ -101,12 +102,12 @@ impl Repo {
                 }
             }
         };
-        // One that cannot be read is judged as an edit.
+        // A file that cannot be read counts as edited.
         Ok(hashed().is_ok_and(|hash| wanted == Some(hex(&hash).as_str())))
     }
 }
 
-/// The rules by which the file at `path` is written, as they stand in the work tree.
+/// The rules in the work tree that say how the file at `path` is written.
 fn take_attributes(work: &Beneath, tree: &Path, path: &[u8]) -> std::io::Result<()> {
     for folder in Path::new(OsStr::from_bytes(path)).ancestors().skip(1) {
         let from = folder.join(".gitattributes");

@@ -1,4 +1,4 @@
-//! Links in published data that lead out of it: anybody who follows one reads a file of this host, not the data.
+//! Links in published data that lead out of it: anybody who follows one reads a file of this host instead of data.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,14 +14,14 @@ use crate::dataset::beneath::Beneath;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
 
-/// In a worktree's record: every link of its commit, each ended by a NUL.
+/// In a worktree's record: every link of its commit, each terminated by a NUL.
 const LINKS: &str = "links";
-/// This many links may stand in the way of one, as for the kernel.
+/// How many links are followed to resolve one, the same as in the kernel.
 const MOST_LINKS: usize = 40;
-/// This many are named.
+/// How many links are named.
 const NAMED: usize = 5;
 
-/// Notes in `record` which links `commit` has. With those of another commit at hand, only what changed is looked at.
+/// Records the links of `commit` in `record`. If another commit's links are known, only the difference is examined.
 pub(super) async fn note_links(
     repo: &Repo,
     record: &Path,
@@ -51,12 +51,12 @@ pub(super) async fn note_links(
     Beneath::open(record).and_then(|record| record.write(LINKS, bytes)).map_err(|error| DatasetError::File(file, error))
 }
 
-/// Whether the links of this record were noted.
+/// Whether the links were recorded.
 pub(super) fn is_noted(record: &Path) -> bool {
     record.join(LINKS).symlink_metadata().is_ok()
 }
 
-/// The links noted in `record` that lead out of the folder `tree`, in order, as they can be shown.
+/// The recorded links in `record` that lead out of the folder `tree`, in order, in a form that can be shown.
 pub(super) fn leading_out(tree: &Path, record: &Path) -> Vec<String> {
     let noted = noted(record).unwrap_or_default();
     let links = names(&noted).map(|name| PathBuf::from(std::ffi::OsStr::from_bytes(&name)));
@@ -68,7 +68,7 @@ fn noted(record: &Path) -> Option<Vec<u8>> {
     Beneath::open(record).and_then(|record| record.read(LINKS)).ok()
 }
 
-/// What is said of `links`, which lead out of the data; none when there are none.
+/// A sentence about `links`, which lead out of the data; none if there are no such links.
 #[must_use]
 pub fn links_sentence(links: &[String]) -> Option<String> {
     let named = links.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -81,7 +81,7 @@ fn names(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     bytes.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
 }
 
-/// Follows `link` by hand as far as it stays in `tree`, so that nothing outside is ever asked.
+/// Resolves `link` step by step as long as it stays in `tree`, so that nothing outside is ever accessed.
 fn leads_out(tree: &Path, link: &Path) -> bool {
     let mut ahead: Vec<PathBuf> = steps(link);
     let mut at = PathBuf::new();
@@ -97,7 +97,7 @@ fn leads_out(tree: &Path, link: &Path) -> bool {
                         followed += 1;
                         ahead.extend(steps(&target));
                     }
-                    // In a ring, which leads nowhere.
+                    // It is a loop, which leads nowhere.
                     Ok(_) => return false,
                     Err(_) => at = here,
                 }
@@ -108,7 +108,7 @@ fn leads_out(tree: &Path, link: &Path) -> bool {
     false
 }
 
-/// The steps of a path, the last one first.
+/// The components of a path, last one first.
 fn steps(path: &Path) -> Vec<PathBuf> {
     path.components().rev().map(|step| PathBuf::from(step.as_os_str())).collect()
 }
@@ -134,7 +134,7 @@ mod tests {
             ("absolute", "/etc/passwd", true),
             ("gone-up", "nothing/../../x", true),
             ("deep/er/twice", "../../../x", true),
-            // Each looks as if it stayed inside.
+            // Each of these looks as if it stayed inside.
             ("through", "plain/../../../x", true),
             ("chain", "deep/er/twice", true),
             ("far", "absolute/x", true),

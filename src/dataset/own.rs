@@ -1,21 +1,23 @@
-//! The git folder by which git works on a checkout: our own, beside it.
+//! The git folder that git uses for a checkout: our own, beside the checkout's.
 //!
-//! Anybody who may write a checkout may write its `.git` too, and git believes what it finds there: programs in `config` and in
-//! `info/attributes`, other folders in `objects/info/alternates`, `commondir` or `.git` itself, other hosts. So git is never
-//! shown that folder. It works by one of ours in a folder that only we may write, which borrows what is data and nothing else:
+//! Anybody who can write a checkout can write its `.git` too, and git believes what it finds there: programs in `config` and in
+//! `info/attributes`, other folders in `objects/info/alternates`, `commondir` or `.git` itself, other hosts. Therefore git
+//! never sees that folder. It uses one of our own, in a folder that only we can write, which borrows only data from the
+//! checkout:
 //!
-//! | in it | is |
+//! | in it | what it is |
 //! |---|---|
 //! | `refs`, `packed-refs`, `reftable`, `shallow`, split indexes | links into the checkout, so that values and locks are the checkout's own |
 //! | `objects/pack`, `objects/00` to `ff`, the graph of commits | the same |
-//! | `objects/info`, `hooks`, `worktrees`, `logs`, `modules` | nothing: no alternates, no hooks, no other folder |
+//! | `objects/info`, `hooks`, `worktrees`, `logs`, `modules` | empty: no alternates, no hooks, no other folder |
 //! | `objects` itself | a link to `borrowed` beside it: git looks for refs beside a folder that is called `objects` |
-//! | `config` | ours; of the checkout's own only words of a closed set ([`Traits`]) |
-//! | `info/attributes` | no filter, for no file: it is stronger than every `.gitattributes` |
-//! | `info/exclude` | a copy of the checkout's, for it holds patterns alone |
+//! | `config` | ours; only words of a closed set are taken from the checkout's own ([`Traits`]) |
+//! | `info/attributes` | no filter, for no file: it takes precedence over every `.gitattributes` |
+//! | `info/exclude` | a copy of the checkout's, because it contains only patterns |
 //! | `HEAD` | the branch; the checkout's own HEAD is read and written in `head.rs` |
 //!
-//! The index is given by name. What is borrowed is looked at first: plain files and folders, no link, no pipe.
+//! The index is given by name. Everything that is borrowed is examined first: it must be plain files and folders, not links or
+//! pipes.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -33,29 +35,30 @@ use crate::config;
 use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 
-/// Another layout needs another number, so that folders of an older tagalong are made again.
+/// Another layout needs another number, so that folders of an older tagalong are created again.
 const LAYOUT: &str = "3";
-/// No program is run over any file's content.
+/// No program is run over the content of any file.
 const ATTRIBUTES: &str = "* -filter\n";
 
-/// A git folder of our own for one checkout, and room for what is only needed for a moment.
+/// A git folder of our own for one checkout, and room for short-lived files.
 #[derive(Debug)]
 pub(super) struct Own {
     /// The git folder.
     pub(super) git: PathBuf,
-    /// Our own files. Anybody who holds the dataset's lock may write them.
+    /// Our own files. The holder of the dataset's lock may write them.
     pub(super) scratch: PathBuf,
     /// Whether the checkout keeps its refs in tables.
     pub(super) is_reftable: bool,
-    /// Removed when this goes.
+    /// Removed when this value is dropped.
     _passing: Option<Passing>,
 }
 
 impl Own {
-    /// Our git folder for the checkout's `git_dir`; it is made, or brought up to date. Who only looks makes none that stays.
+    /// Our git folder for the checkout's `git_dir`; it is created, or brought up to date. A caller that only reads leaves none
+    /// behind.
     ///
     /// # Errors
-    /// When there is no folder to make it in.
+    /// When there is no folder to create it in.
     pub(super) fn of(settings: &config::Dataset, git_dir: &Path, is_bare: bool, may_make: bool) -> Result<Arc<Self>, DatasetError> {
         let name = hex(&sha2::Sha256::digest(git_dir.as_os_str().as_bytes())[..8]);
         if !may_make && !settings.state.join(&name).join("git").is_dir() {
@@ -63,7 +66,7 @@ impl Own {
         }
         let (root, passing) = match folder(&settings.state.join(&name)) {
             Ok(()) => (settings.state.join(&name), None),
-            // As in an init container without a data folder: for the time of this call it stands elsewhere.
+            // For example in an init container without a data folder: for the duration of this call it is elsewhere.
             Err(error) => match Passing::anywhere() {
                 Ok(passing) => (passing.path().to_owned(), Some(passing)),
                 Err(_) => return Err(DatasetError::File(settings.state.clone(), error)),
@@ -72,7 +75,7 @@ impl Own {
         Self::made(settings, &root, git_dir, is_bare, passing).map_err(|error| DatasetError::File(root, error))
     }
 
-    /// One that goes with the last user of it: for a folder that is looked at once.
+    /// A folder that is removed with its last user: for a checkout that is examined once.
     pub(super) fn passing(settings: &config::Dataset, git_dir: &Path, is_bare: bool) -> Result<Arc<Self>, DatasetError> {
         let error = |error| DatasetError::File(settings.state.clone(), error);
         let passing = Passing::within(&settings.state).or_else(|_| Passing::anywhere()).map_err(error)?;
@@ -125,32 +128,32 @@ impl Own {
         Ok(())
     }
 
-    /// A folder with nothing in it: the work tree of calls that need no files.
+    /// An empty folder: the work tree of calls that need no files.
     pub(super) fn empty(&self) -> PathBuf {
         self.scratch.join("empty")
     }
 
-    /// The folder that both stand in.
+    /// The folder that contains both.
     pub(super) fn root(&self) -> &Path {
         self.git.parent().unwrap_or(Path::new("/"))
     }
 
-    /// Where objects come in that git must not put into the checkout itself.
+    /// Where new objects arrive that git must not put into the checkout itself.
     pub(super) fn incoming(&self) -> PathBuf {
         self.root().join("incoming")
     }
 
-    /// Shows git again which commits have no parents here.
+    /// Tells git again which commits have no parents here.
     pub(super) fn show_shallow(&self, git_dir: &Path) -> std::io::Result<()> {
         link(&self.git.join("shallow"), &git_dir.join("shallow"))
     }
 
-    /// Takes over the parts of a split index, which git looks for in its own folder.
+    /// Takes over the parts of a split index, which git expects in its own folder.
     pub(super) fn take_split(&self, git_dir: &Path, names: &[std::ffi::OsString]) -> std::io::Result<()> {
         names.iter().try_for_each(|name| link(&self.git.join(name), &git_dir.join(name)))
     }
 
-    /// After git made a shallow repository whole: it removed what it saw, which is our link. The checkout's own file goes too.
+    /// Call this after git has completed a shallow repository: it removed our link, so the checkout's own file must go too.
     pub(super) fn made_whole(&self, git_dir: &Path) -> std::io::Result<()> {
         if self.git.join("shallow").symlink_metadata().is_err() {
             let theirs = Beneath::open(git_dir)?;
@@ -164,7 +167,8 @@ impl Own {
     }
 }
 
-/// Makes the folders of loose objects, which git cannot make through our links, and those beside them. git removes empty ones.
+/// Creates the folders of loose objects, which git cannot create through our links, and those beside them. git removes empty
+/// ones.
 pub(super) fn make_object_folders(git_dir: &Path) -> std::io::Result<()> {
     let objects = Beneath::open(git_dir)?.at(Path::new("objects"))?;
     for name in fans().chain(["pack".to_owned(), "info/commit-graphs".to_owned()]) {
@@ -173,7 +177,7 @@ pub(super) fn make_object_folders(git_dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is borrowed from the checkout, by its name in our folder.
+/// The files and folders that are borrowed from the checkout, by their names in our folder.
 fn links(git_dir: &Path) -> BTreeMap<String, PathBuf> {
     let names = ["refs", "packed-refs", "reftable", "shallow", "objects/pack", "objects/info/commit-graph", "objects/info/commit-graphs"];
     let all = names.into_iter().map(str::to_owned).chain(fans().map(|fan| format!("objects/{fan}")));
@@ -185,12 +189,12 @@ pub(super) fn fans() -> impl Iterator<Item = String> {
     (0..=0xff_u8).map(|fan| format!("{fan:02x}"))
 }
 
-/// What is taken over of a repository's own configuration: how its objects and refs are stored, and what its file system can.
-/// Each is a word of a closed set; anything else counts as not said.
+/// The settings that are taken over from a repository's own configuration: how its objects and refs are stored, and what its
+/// file system can do. Each value is a word of a closed set; any other value is ignored.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Traits(BTreeMap<&'static str, String>);
 
-/// The keys, with the values that they may have.
+/// The keys, with their permitted values.
 const KNOWN: &[(&str, &[&str])] = &[
     ("core.filemode", &["true", "false"]),
     ("core.ignorecase", &["true", "false"]),
@@ -223,8 +227,8 @@ impl Traits {
     }
 
     fn config(&self, is_bare: bool) -> String {
-        // Where refs are files their logs are, and ours are written beside git (`head.rs`): a log is appended to by its name,
-        // which may be a link by then.
+        // If refs are files, their logs are files too, and ours are written without git (`head.rs`): git appends to a log by
+        // its name, which may have become a link.
         let logs = if self.is_reftable() { "true" } else { "false" };
         // A pack index over many packs may name files elsewhere.
         let mut text =
@@ -238,12 +242,12 @@ impl Traits {
     }
 }
 
-/// A folder that nobody else may enter.
+/// A folder that nobody else can enter.
 fn folder(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// A link at `at` that leads to `to`, whatever was there.
+/// Creates a link at `at` that leads to `to`, and replaces whatever was there.
 fn link(at: &Path, to: &Path) -> std::io::Result<()> {
     if std::fs::read_link(at).is_ok_and(|there| there == to) {
         return Ok(());
@@ -252,7 +256,7 @@ fn link(at: &Path, to: &Path) -> std::io::Result<()> {
     std::os::unix::fs::symlink(to, &new).and_then(|()| std::fs::rename(&new, at))
 }
 
-/// Puts a file there, whole: another process may read it.
+/// Writes the file in one step, because another process may be reading it.
 fn put(at: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut new = tempfile::NamedTempFile::new_in(at.parent().unwrap_or(Path::new("/")))?;
     new.write_all(bytes)?;

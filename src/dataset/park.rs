@@ -1,4 +1,4 @@
-//! Work that does not fit: put on a local ref first, and on the remote as `conflicts/<UTC time>`.
+//! Work that conflicted: stored on a local ref first, and on the remote as `conflicts/<UTC time>`.
 
 use process::Cancel;
 
@@ -13,13 +13,13 @@ use crate::model::Commit;
 
 pub(super) const PARKED: &str = "refs/tagalong/parked/";
 pub(super) const PUBLISHED: &str = "refs/tagalong/published/";
-/// What stays on this host: never pushed.
+/// Refs of work that stays on this host and is never pushed.
 pub(super) const KEPT: &str = "refs/tagalong/kept/";
-/// Published work whose branch on the remote a person has removed: kept here, shown no more.
+/// Published work whose branch a person has removed from the remote: kept here, but no longer shown.
 pub(super) const SETTLED: &str = "refs/tagalong/settled/";
-/// This many files of what is kept are shown.
+/// How many files of kept work are shown.
 const SHOWN_FILES: usize = 8;
-/// How many names are tried when others park in the same second.
+/// How many names are tried if others park in the same second.
 const NAMES: i64 = 60;
 
 impl Repo {
@@ -30,7 +30,7 @@ impl Repo {
         Ok(out.lines().filter_map(parse).collect())
     }
 
-    /// Puts `commit` on a local ref of its own, named by the time. The same commit is parked once.
+    /// Stores `commit` on a local ref of its own, named after the time. The same commit is parked only once.
     pub(super) async fn park(&self, commit: &Commit, cancel: &Cancel) -> Result<String, DatasetError> {
         for prefix in [PARKED, PUBLISHED] {
             if let Some((name, _)) = self.refs_below(prefix, cancel).await?.into_iter().find(|(_, at)| at == commit) {
@@ -47,7 +47,7 @@ impl Repo {
         Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no free branch name for parked work was found".to_owned() })
     }
 
-    /// Keeps `commit` on a local ref that never goes to the remote. The same commit is kept once. Gives the ref.
+    /// Keeps `commit` on a local ref that is never pushed. The same commit is kept only once. Returns the ref.
     pub(super) async fn keep(&self, commit: &Commit, cancel: &Cancel) -> Result<String, DatasetError> {
         let taken = self.refs_below(KEPT, cancel).await?;
         if let Some((name, _)) = taken.iter().find(|(_, at)| at == commit) {
@@ -61,7 +61,7 @@ impl Repo {
         Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no free branch name for kept work was found".to_owned() })
     }
 
-    /// What is kept on this host alone, with the first files of each.
+    /// Work that is kept only on this host, with the first files of each.
     pub(super) async fn kept(&self, cancel: &Cancel) -> Result<Vec<Kept>, DatasetError> {
         let mut all = Vec::new();
         for (name, commit) in self.refs_below(KEPT, cancel).await? {
@@ -73,7 +73,7 @@ impl Repo {
         Ok(all)
     }
 
-    /// Brings parked work to the remote. Afterwards it is a branch there and a ref below `published`.
+    /// Pushes parked work to the remote. Afterwards it is a branch there and a ref below `published`.
     pub(super) async fn publish(&self, name: &str, commit: &Commit, cancel: &Cancel) -> Result<(Pushed, String), DatasetError> {
         let mut name = name.to_owned();
         let deadline = self.settings.push_deadline;
@@ -81,7 +81,7 @@ impl Repo {
             let branch = format!("refs/heads/conflicts/{name}");
             match self.push(commit, &branch, None, deadline, cancel).await {
                 Pushed::Done => {}
-                // Taken: by a push of ours that was cut off, or by another pod in the same second.
+                // The name is taken: by a push of ours that was interrupted, or by another pod in the same second.
                 Pushed::Moved => {
                     let there = conflicts_there(&self.settings, cancel).await.unwrap_or_default();
                     if there.iter().all(|(at, tip)| *at != branch || tip != commit.as_str()) {
@@ -98,7 +98,7 @@ impl Repo {
         Ok((Pushed::Transient("no free branch name for parked work was found on the remote".to_owned()), name))
     }
 
-    /// False when no file could hold a parked ref, which spares most passes a git.
+    /// False if no file could contain a parked ref, which saves most passes a call of git.
     pub(super) fn may_have_parked(&self) -> bool {
         let folder = self.common.join(PARKED);
         let has_files = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
@@ -116,7 +116,7 @@ impl Repo {
         Err(DatasetError::Git { what: "update-ref".to_owned(), why: "no free branch name for parked work was found".to_owned() })
     }
 
-    /// Publishes what is parked here alone, `remote` being the branch there now. Gives the first reason why something is not
+    /// Publishes work that is parked only here; `remote` is the branch there now. Returns the first reason why something is not
     /// on the remote, if any.
     pub(super) async fn publish_parked(&self, remote: &Commit, cancel: &Cancel) -> Result<Option<Pushed>, DatasetError> {
         let mut first = None;
@@ -137,7 +137,7 @@ impl Repo {
         Ok(first)
     }
 
-    /// Parked work as it may be pushed: what the remote has removed from its history does not come back below it. None when
+    /// Parked work as it may be pushed: commits that the remote has removed from its history do not come back below it. None if
     /// nothing of it is our own.
     async fn without_gone(&self, name: &str, commit: Commit, remote: &Commit, cancel: &Cancel) -> Result<Option<Commit>, DatasetError> {
         let gone = self.gone_from(&commit, remote, cancel).await?;
@@ -164,7 +164,7 @@ impl Repo {
         Ok(Some(laid))
     }
 
-    /// Work whose branch was removed from the remote is settled.
+    /// Settles work whose branch was removed from the remote.
     pub(super) async fn settle_published(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         let published = self.refs_below(PUBLISHED, cancel).await?;
         if published.is_empty() {
@@ -182,7 +182,7 @@ impl Repo {
     }
 }
 
-/// Names to try: this second, then the ones after it. `2026-11-21T03-00-00Z`.
+/// The names to try: this second, then the following ones. `2026-11-21T03-00-00Z`.
 fn names() -> Vec<String> {
     let now = clock::now_ms();
     (0..NAMES).map(|more| clock::utc(now + more * 1000).replace(':', "-")).collect()

@@ -1,4 +1,5 @@
-//! Where a dataset stands on this host: its folder, and tagalong's own beside it for the lock, new clones and what was moved aside.
+//! Where a dataset is on this host: its folder, and beside it tagalong's own for the lock, new clones and files that were moved
+//! aside.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -15,9 +16,9 @@ use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::beneath::plain_folder;
 
-/// Our own folder's name inside a dataset's folder.
+/// The name of our own folder inside a dataset's folder.
 pub(super) const INSIDE: &str = ".tagalong";
-/// In our own folder: what was moved aside.
+/// The folder for moved files, in our own folder.
 pub(super) const ASIDE: &str = "aside";
 
 /// The places of one dataset.
@@ -25,24 +26,24 @@ pub(super) const ASIDE: &str = "aside";
 pub(super) struct Place {
     /// The checkout.
     pub(super) dir: PathBuf,
-    /// Our own folder, on the same file system: beside the checkout, or inside where the checkout is a volume of its own.
+    /// Our own folder, on the same file system: beside the checkout, or inside if the checkout is a volume of its own.
     pub(super) side: PathBuf,
     inside: bool,
 }
 
-/// What stands at the dataset's folder.
+/// The content of the dataset's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// Nothing, or an empty folder.
     Nothing,
-    /// Something else than a repository.
+    /// Something other than a repository.
     Foreign,
-    /// A repository, in whatever state.
+    /// A repository, in any state.
     Repository,
 }
 
 impl Place {
-    /// The places of `settings`; our own folder is made.
+    /// The places of `settings`; our own folder is created.
     pub(super) fn of(settings: &Arc<config::Dataset>) -> Result<Self, DatasetError> {
         let dir = settings.dir.clone();
         let parent = dir.parent().unwrap_or(Path::new("/")).to_owned();
@@ -58,10 +59,10 @@ impl Place {
         Ok(Self { dir, side, inside })
     }
 
-    /// Takes the dataset's lock, waiting at most `patience` for anybody who has it.
+    /// Takes the dataset's lock, waiting at most `patience` for its holder.
     pub(super) async fn take_lock(&self, patience: Duration) -> Result<HostLock, DatasetError> {
         let path = self.side.join("lock");
-        // By way of the open folder, which others may have swapped for a link by now.
+        // This goes through the open folder, because others may have replaced its path by a link.
         let side = self.open_side().map_err(|error| DatasetError::File(path.clone(), error))?;
         let taken = HostLock::take_over(&side.path().join("lock"), patience).await;
         taken.map_err(|error| match error {
@@ -70,12 +71,12 @@ impl Place {
         })
     }
 
-    /// A folder name for a new clone that is not used yet. Clones that were cut off are removed: nobody ever worked in them.
+    /// An unused folder name for a new clone. Incomplete clones are removed: nobody ever worked in them.
     pub(super) fn new_clone(&self) -> PathBuf {
         if let Ok(side) = self.open_side() {
             let names = side.names("").unwrap_or_default();
             for name in names.iter().filter(|name| name.to_string_lossy().starts_with("clone-")) {
-                // One that stays is only in the way of the disk.
+                // If it cannot be removed, it only takes up space.
                 let _ = side.remove_all(name);
             }
         }
@@ -89,7 +90,7 @@ impl Place {
         Ok(if self.entries()?.is_empty() { Found::Nothing } else { Found::Foreign })
     }
 
-    /// What the dataset's folder holds, without our own folder.
+    /// The content of the dataset's folder, without our own folder.
     fn entries(&self) -> Result<Vec<PathBuf>, DatasetError> {
         let error = |error| DatasetError::File(self.dir.clone(), error);
         if !self.dir.exists() {
@@ -104,7 +105,7 @@ impl Place {
         Ok(paths)
     }
 
-    /// A new folder's path for what is moved aside.
+    /// The path of a new folder for files that are moved aside.
     fn aside(&self, what: &str) -> Result<PathBuf, DatasetError> {
         let asides = self.side.join(ASIDE);
         plain_folder(&asides).map_err(|error| DatasetError::File(asides.clone(), error))?;
@@ -113,7 +114,7 @@ impl Place {
         Ok(if to.symlink_metadata().is_ok() { asides.join(format!("{name}-{}", clock::new_id())) } else { to })
     }
 
-    /// A new folder for what was in the way of the remote's files, and the same held open.
+    /// A new folder for files that were in the way of the remote's, and the same folder held open.
     pub(super) fn new_aside(&self) -> Result<(PathBuf, Beneath), DatasetError> {
         let to = self.aside("-in-the-way")?;
         let made = self.open_side().and_then(|side| side.made(to.strip_prefix(&self.side).unwrap_or(&to)));
@@ -121,18 +122,18 @@ impl Place {
         Ok((to, made))
     }
 
-    /// Removes a folder of [`Self::new_aside`] that nothing came into.
+    /// Removes a folder of [`Self::new_aside`] if it is empty.
     pub(super) fn drop_empty_aside(&self, folder: &Path) {
         let _ = self.open_side().map(|side| side.remove_empty(folder.strip_prefix(&self.side).unwrap_or(folder)));
     }
 
-    /// Our own folder, held open: where it stands in the checkout, others may put a link in its place.
+    /// Our own folder, held open: if it is inside the checkout, others may put a link in its place.
     pub(super) fn open_side(&self) -> std::io::Result<Beneath> {
         let parent = Beneath::open_real(self.side.parent().unwrap_or(Path::new("/")))?;
         parent.at(Path::new(self.side.file_name().unwrap_or_default()))
     }
 
-    /// Moves everything that the dataset's folder holds into a new folder, whose path is returned. Nothing is ever deleted.
+    /// Moves the whole content of the dataset's folder into a new folder and returns its path. Nothing is ever deleted.
     pub(super) fn set_aside(&self) -> Result<PathBuf, DatasetError> {
         let to = self.aside("")?;
         let error = |error| DatasetError::File(to.clone(), error);
@@ -145,7 +146,7 @@ impl Place {
         for path in self.entries()? {
             let name = Path::new(path.file_name().unwrap_or_default());
             let moved = dir.move_to(name, &aside, name);
-            // A volume's own lost+found may belong to root alone; it is empty or it is no business of ours.
+            // A volume's own lost+found may belong to root; it is empty, or not our business.
             if !path.ends_with("lost+found") {
                 moved.map_err(error)?;
             }
@@ -153,12 +154,12 @@ impl Place {
         Ok(to)
     }
 
-    /// Puts a whole new clone into its place, which must be empty. The git folder comes last: cut off before, what is there is
-    /// no repository and is moved aside by the next start.
+    /// Puts a complete new clone into its place, which must be empty. The git folder comes last: if this is interrupted before,
+    /// the content is not a repository, and the next start moves it aside.
     pub(super) fn install(&self, clone: &Path) -> Result<(), DatasetError> {
         let error = |error| DatasetError::File(self.dir.clone(), error);
         if !self.inside {
-            // An empty folder makes way.
+            // An empty folder is removed.
             let _ = std::fs::remove_dir(&self.dir);
             if std::fs::rename(clone, &self.dir).is_ok() {
                 return Ok(());
@@ -174,7 +175,7 @@ impl Place {
         for name in all.iter().map(Path::new) {
             from.move_to(name, &dir, name).map_err(error)?;
         }
-        // Empty by now; a later clone removes it if it stays.
+        // It is empty by now; if it cannot be removed, a later clone removes it.
         side.remove_empty(name);
         Ok(())
     }
@@ -193,7 +194,7 @@ impl Place {
     }
 }
 
-/// Whether a folder is a mount of its own.
+/// Whether a folder is a mount point.
 fn is_apart(meta: &std::fs::Metadata, parent: &Path) -> bool {
     std::fs::metadata(parent).is_ok_and(|parent| parent.dev() != meta.dev())
 }

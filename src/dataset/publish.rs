@@ -1,12 +1,13 @@
-//! `publish = "worktree"`: readers follow one symlink that is swapped atomically between whole worktrees.
+//! `publish = "worktree"`: readers follow one symbolic link, which is switched in one step from one complete worktree to
+//! another.
 //!
-//! A worktree is named by its commit. It begins as hard links to the files of the one before, so that only what changed is
-//! written: a change always makes a new file, for git unlinks before it writes.
+//! A worktree is named after its commit. It starts with hard links to the files of the previous one, so only changed files are
+//! written: a change always creates a new file, because git removes a file before it writes it.
 //!
-//! What is known of a worktree (its index, that it is whole, when it was left) stands in a record in our own folder. The `.git`
-//! in it is for readers who ask git which commit they have; it is written and never read here.
+//! Everything that must be known about a worktree (its index, that it is complete, when readers left it) is in a record in our
+//! own folder. The `.git` in the worktree is for readers who ask git for their commit; it is written but never read here.
 //!
-//! Our own folder may stand in the checkout, where others write: no link is followed in it.
+//! Our own folder may be inside the checkout, where others write: no link in it is followed.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -31,18 +32,18 @@ use crate::dataset::place::ASIDE;
 use crate::dataset::place::Place;
 use crate::model::Commit;
 
-/// In a worktree's record: it is whole. Its time says when the symlink last left it.
+/// In a worktree's record: the worktree is complete. The file's time says when the symbolic link last left it.
 const WHOLE: &str = "whole";
-/// The index that git works on, in a folder that only we write.
+/// The index that git works on, in a folder that only we can write.
 const INDEX: &str = "published-index";
-/// The folder of the records, in our own.
+/// The folder of the records, in our own folder.
 const RECORDS: &str = "published";
 
 impl Dataset {
-    /// A whole worktree of `commit`, beside the one that is served; in place, the checkout itself. Made once.
+    /// A complete worktree of `commit`, beside the one that is being served; in place: the checkout itself. It is created once.
     ///
     /// # Errors
-    /// When it cannot be written; what is served is not touched.
+    /// When it cannot be written; the data that is being served is not touched.
     pub async fn stage(&self, commit: &Commit, cancel: &Cancel) -> Result<Snapshot, DatasetError> {
         let settings = &self.0.settings;
         let Publish::Worktree { dir, .. } = &settings.publish else {
@@ -63,7 +64,7 @@ impl Dataset {
         if !is_there {
             tree.remove()?;
             if let Err(error) = tree.fill(before.as_ref(), cancel).await {
-                // The next try removes what is left.
+                // The next attempt removes what is left.
                 let _ = tree.remove();
                 return Err(error);
             }
@@ -75,7 +76,7 @@ impl Dataset {
         Ok(snapshot)
     }
 
-    /// The symbolic links of a published worktree that lead out of it; in place, nothing is looked at.
+    /// The symbolic links of a published worktree that lead out of it; in place: none, because nothing is examined.
     #[must_use]
     pub fn links_out(&self, snapshot: &Snapshot) -> Vec<String> {
         let Publish::Worktree { .. } = &self.0.settings.publish else { return Vec::new() };
@@ -83,10 +84,10 @@ impl Dataset {
         outward::leading_out(&snapshot.path, &place.side.join(RECORDS).join(snapshot.commit.as_str()))
     }
 
-    /// Swaps the symlink to `snapshot`. Readers see the old worktree or the new one, never none.
+    /// Switches the symbolic link to `snapshot`. At every moment readers see the old worktree or the new one.
     ///
     /// # Errors
-    /// When the symlink's place is taken by something else, or cannot be written; the old worktree is then served on.
+    /// When something else has the link's name, or the link cannot be written; the old worktree is served as before.
     pub async fn flip(&self, snapshot: &Snapshot) -> Result<(), DatasetError> {
         let Publish::Worktree { link, .. } = &self.0.settings.publish else { return Ok(()) };
         if link.symlink_metadata().is_ok_and(|meta| !meta.is_symlink()) {
@@ -96,32 +97,33 @@ impl Dataset {
         let error = |error| DatasetError::File(link.clone(), error);
         let folder = link.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(folder).map_err(error)?;
-        // A name of its own: a fixed one that a crash left behind would be in the way for ever.
+        // The name is unique: a fixed name that a crash left behind would be in the way for ever.
         let new = folder.join(format!("{}{}", temporary(link), clock::new_id()));
         std::os::unix::fs::symlink(relative(folder, &snapshot.path), &new).map_err(error)?;
         if let Err(why) = std::fs::rename(&new, link) {
             let _ = std::fs::remove_file(&new);
             return Err(error(why));
         }
-        // Without it the swap would only not survive the loss of power.
+        // If this fails, the switch may be lost in a power failure, and nothing else.
         let _ = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
         if let Some(before) = before.filter(|before| before.path != snapshot.path)
             && let Ok(record) = Place::of(&self.0.settings)?.open_side().and_then(|side| side.at(&record_of(&before.commit)))
             && record.has(WHOLE)
         {
-            // Its time says when. Without it the worktree goes a little earlier, or stays until its next leaving.
+            // The file's time says when. If this fails, the worktree is removed a little earlier, or after it is left the next
+            // time.
             let _ = record.write(WHOLE, "left");
         }
         Ok(())
     }
 
-    /// What the symlink leads to; in place, the checkout with its branch's commit.
+    /// The target of the symbolic link; in place: the checkout with its branch's commit.
     pub async fn current(&self) -> Option<Snapshot> {
         match &self.0.settings.publish {
             Publish::InPlace => Some(Snapshot { commit: self.head().await.ok()??, path: self.0.settings.dir.clone() }),
             Publish::Worktree { link, dir, .. } => {
                 let path = link.canonicalize().ok()?;
-                // A link that was turned to another place serves nothing of ours.
+                // Somebody has pointed the link elsewhere, so it serves nothing of ours.
                 let is_ours = path.parent() == dir.canonicalize().ok().as_deref();
                 let commit = Commit::parse(path.file_name()?.to_str()?).ok().filter(|_| is_ours)?;
                 Some(Snapshot { commit, path })
@@ -129,11 +131,11 @@ impl Dataset {
         }
     }
 
-    /// Removes worktrees that the symlink left longer ago than the grace, except those of `needed`. One in which somebody has
-    /// edited is moved aside instead. Gives how many went.
+    /// Removes worktrees that the symbolic link left longer than the grace period ago, except those of `needed`. A worktree
+    /// that somebody has edited is moved aside instead. Returns how many were removed.
     ///
     /// # Errors
-    /// When the repository cannot be worked with.
+    /// When the repository cannot be used.
     pub async fn tidy(&self, needed: &[Commit], cancel: &Cancel) -> Result<usize, DatasetError> {
         let Publish::Worktree { link, dir, keep } = &self.0.settings.publish else { return Ok(0) };
         let work = self.begin(cancel).await?;
@@ -157,7 +159,7 @@ impl Dataset {
     }
 }
 
-/// A published worktree: an exact child of the configured folder, and its record.
+/// A published worktree: a direct child of the configured folder, and its record.
 struct Tree<'a> {
     repo: &'a Repo,
     place: &'a Place,
@@ -177,12 +179,12 @@ impl<'a> Tree<'a> {
         Ok(Self { repo: &work.repo, place: &work.place, dir, commit: commit.clone(), path, record })
     }
 
-    /// `git ARGS` over its files, and a copy of its index in our own folder.
+    /// `git ARGS` over the worktree's files, with a copy of its index in our own folder.
     fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
         let call = self.repo.git(args).in_tree(&self.path).index(&self.index());
         match self.files() {
             Ok(files) => call.reaching(&Confinement::default().with(files.into_folder())),
-            // Then git finds nothing there either.
+            // In that case git finds no files either.
             Err(_) => call,
         }
     }
@@ -191,7 +193,7 @@ impl<'a> Tree<'a> {
         self.repo.own.scratch.join(INDEX)
     }
 
-    /// Makes the index of this tree, or of the one that it begins as, the one that git works on.
+    /// Puts the index of this tree, or of the tree that it starts from, where git works on it.
     fn borrow_index(&self, of: &Self) -> std::io::Result<()> {
         self.forget_index();
         let scratch = Beneath::open_real(&self.repo.own.scratch)?;
@@ -199,22 +201,22 @@ impl<'a> Tree<'a> {
     }
 
     fn forget_index(&self) {
-        // Left over from another tree, or a git that was killed.
+        // It is left over from another tree, or from a git that was killed.
         let _ = (std::fs::remove_file(self.index()), std::fs::remove_file(self.index().with_extension("lock")));
     }
 
-    /// Makes the index that git worked on the tree's.
+    /// Makes the index that git worked on the tree's index.
     fn keep_index(&self) -> Result<(), DatasetError> {
         let kept = self.made_record().and_then(|record| record.bring(&self.index(), "index"));
         kept.map_err(|error| DatasetError::File(self.record.join("index"), error))
     }
 
-    /// Its files, held open.
+    /// The worktree's files, held open.
     fn files(&self) -> std::io::Result<Beneath> {
         Beneath::open_real(self.dir)?.at(Path::new(self.commit.as_str()))
     }
 
-    /// Its record, held open; made when it is missing.
+    /// The worktree's record, held open; created if it is missing.
     fn made_record(&self) -> std::io::Result<Beneath> {
         self.place.open_side()?.made(&record_of(&self.commit))
     }
@@ -224,7 +226,7 @@ impl<'a> Tree<'a> {
         marked.map_err(|error| DatasetError::File(self.record.join(WHOLE), error))
     }
 
-    /// An index that is a link is not from us, and git would write to where it leads.
+    /// An index that is a link is not ours, and git would write to its target.
     fn is_whole(&self) -> bool {
         let record = self.place.open_side().and_then(|side| side.at(&record_of(&self.commit)));
         let is_plain = |record: &Beneath, name| record.meta(name).is_ok_and(|meta| meta.is_file());
@@ -251,13 +253,13 @@ impl<'a> Tree<'a> {
         self.mark_whole()
     }
 
-    /// Takes over one that readers have, that is whole, and that an older tagalong made.
+    /// Takes over a complete worktree that an older tagalong created and that readers use.
     async fn adopt(&self, cancel: &Cancel) -> bool {
         let is_old = self.record.symlink_metadata().is_err() && is_folder(&self.path);
         is_old && !self.is_edited(cancel).await && self.keep_index().is_ok() && self.mark_whole().is_ok()
     }
 
-    /// A reader who asks git in the worktree gets its commit, from a git folder as `git worktree add` makes it.
+    /// Lets a reader who asks git in the worktree get its commit, from a git folder as `git worktree add` creates it.
     fn tell_readers(&self) -> Result<(), DatasetError> {
         if self.repo.own.is_reftable {
             return Ok(());
@@ -282,14 +284,14 @@ impl<'a> Tree<'a> {
         self.git(["diff-files", "--quiet", "--ignore-submodules=dirty"]).run(cancel).await.0 == Ended::Exit(0)
     }
 
-    /// Whether somebody has changed or added a file in it. One that cannot be asked counts as edited, one that was never whole
-    /// does not.
+    /// Whether somebody has changed or added a file in it. A worktree that cannot be examined counts as edited, one that was
+    /// never complete does not.
     async fn is_edited(&self, cancel: &Cancel) -> bool {
         if !is_folder(&self.path) {
             return false;
         }
         if self.record.symlink_metadata().is_err() {
-            // Of an older tagalong, or not ours at all: it is compared with its commit.
+            // It comes from an older tagalong, or is not ours at all: compare it with its commit.
             self.forget_index();
             let read = self.made_record().is_ok() && self.git(["read-tree", self.commit.as_str()]).run(cancel).await.0 == Ended::Exit(0);
             if !read {
@@ -305,7 +307,7 @@ impl<'a> Tree<'a> {
         ended != Ended::Exit(0) || !others.is_empty() || !self.is_clean(cancel).await
     }
 
-    /// Removes it, in whatever state it is: by its name below the folder of all worktrees, whatever stands in its `.git`.
+    /// Removes it in any state, by its name below the folder of all worktrees, no matter what its `.git` says.
     fn remove(&self) -> Result<(), DatasetError> {
         let name = self.commit.as_str();
         Beneath::open_real(self.dir)
@@ -315,7 +317,7 @@ impl<'a> Tree<'a> {
             .map_err(|error| DatasetError::File(self.path.clone(), error))
     }
 
-    /// What somebody has edited is kept whole, out of the way.
+    /// Keeps a worktree that somebody has edited, out of the way.
     fn set_aside(&self) -> Result<(), DatasetError> {
         let name = self.commit.as_str();
         let to = format!("worktree-{}-{}", clock::new_id(), self.commit);
@@ -374,13 +376,13 @@ fn remove_temporaries(link: &Path) {
     let folder = link.parent().unwrap_or(Path::new("/"));
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&temporary(link)) {
-            // The next tidying does it.
+            // The next cleaning does it.
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// `to` as seen from the folder `from`, so that the symlink also holds where the volume is mounted elsewhere.
+/// `to` as seen from the folder `from`, so that the link is also valid where the volume is mounted elsewhere.
 fn relative(from: &Path, to: &Path) -> PathBuf {
     let (Ok(from), Ok(to)) = (from.canonicalize(), to.canonicalize()) else { return to.to_owned() };
     let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();

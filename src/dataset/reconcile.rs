@@ -1,4 +1,4 @@
-//! One pass: the branch here and the remote's become the same, and no work is lost.
+//! One pass: the local branch and the remote's become the same, and no work is lost.
 
 use process::Cancel;
 use process::Ended;
@@ -19,19 +19,19 @@ use crate::dataset::traces::Gone;
 use crate::model::Commit;
 use crate::model::Reconcile;
 
-/// How often a pass begins again because somebody was quicker, here or at the remote.
+/// How often a pass starts again because somebody was faster, here or on the remote.
 const ROUNDS: usize = 12;
 
-/// How a round ended.
+/// The result of a round.
 enum Round {
-    /// Both are the same, or nothing more can be done; the outcome, unless an earlier round has a weightier one.
+    /// Both are the same, or nothing more can be done. The outcome, unless an earlier round had a more important one.
     Over(Reconcile, Option<String>),
-    /// Look again; with a fetch when the remote has moved.
+    /// Look again; with a fetch if the remote has moved.
     Again { fetch: bool },
 }
 
 impl Repo {
-    /// One pass. The repository is healed and nobody else works on it.
+    /// One pass. The repository has been repaired, and nobody else works on it.
     pub(super) async fn pass(&self, cancel: &Cancel) -> Result<Reconciled, DatasetError> {
         self.trust_what_was_seen(cancel).await?;
         let from = self.tip(&self.local_ref(), cancel).await?;
@@ -62,7 +62,7 @@ impl Repo {
         self.ended_with(story, Reconcile::PushFailed, Some(why), cancel).await
     }
 
-    /// Ends the story: parked work of earlier passes goes out, and what stands now is read.
+    /// Completes the pass: publishes parked work of earlier passes, and reads the present state.
     async fn ended_with(
         &self,
         mut story: Reconciled,
@@ -87,7 +87,7 @@ impl Repo {
         let (facts, gone) = self.observe(remote, cancel).await?;
         let local = facts.local.clone();
         if let Some(local) = local.as_ref().filter(|_| facts.own < facts.ahead && !gone.is_sure) {
-            // It may be the work of somebody who followed another remote: it stays here, and here alone.
+            // It may be the work of somebody who followed another remote: it stays only on this host.
             let name = self.keep(local, cancel).await?;
             story.why = Some(format!(
                 "commits that came from a remote with a different address, and that {} does not have, are kept here on {name}",
@@ -116,7 +116,7 @@ impl Repo {
         }
     }
 
-    /// What the decision needs to know.
+    /// Collects the facts for the decision.
     async fn observe(&self, remote: &Commit, cancel: &Cancel) -> Result<(Facts, Gone), DatasetError> {
         let local = self.tip(&self.local_ref(), cancel).await?;
         let mut facts = Facts { local: local.clone(), remote: remote.clone(), ahead: 0, own: 0, behind: 0, related: true };
@@ -151,7 +151,7 @@ impl Repo {
         if from == Some(to) {
             return Ok(Round::Again { fetch: true });
         }
-        // What the branch stands on from now on is the remote's, also when that is gone before the next look.
+        // The commit on which the branch is based now belongs to the remote, even if it is gone there before we look again.
         self.note_had(remote)?;
         if let Moved::Done { parked } = self.go(from, to, cancel).await? {
             story.outcome = weightier(story.outcome, outcome);
@@ -165,7 +165,7 @@ impl Repo {
 
     async fn push_own(&self, facts: &Facts, seen: Option<&Commit>, story: &mut Reconciled, cancel: &Cancel) -> Result<Round, DatasetError> {
         let Some(local) = &facts.local else { return Ok(Round::Again { fetch: true }) };
-        // Seen is told first: were we killed after the push, what it brought is known to be ours.
+        // This is recorded first: if we are killed after the push, we still know that the pushed commits are ours.
         self.remember(&facts.remote, seen, cancel).await?;
         match self.push(local, &self.local_ref(), Some(&facts.remote), self.settings.push_deadline, cancel).await {
             Pushed::Done => {
@@ -174,7 +174,7 @@ impl Repo {
                 story.pushed += facts.own;
                 story.outcome = weightier(story.outcome, Reconcile::Pushed);
                 let now = self.tip(&self.local_ref(), cancel).await?;
-                // A commit made while the push ran is pushed as well.
+                // A commit that was made during the push is pushed as well.
                 if now.as_ref() == Some(local) { Ok(Round::Over(Reconcile::Pushed, None)) } else { Ok(Round::Again { fetch: true }) }
             }
             Pushed::Moved => Ok(Round::Again { fetch: true }),
@@ -190,7 +190,7 @@ impl Repo {
         }
     }
 
-    /// The work goes onto a local ref and to the remote; only then the checkout moves.
+    /// The work is stored on a local ref and pushed; only then does the checkout move.
     async fn park_and_follow(
         &self,
         local: &Commit,
@@ -204,7 +204,7 @@ impl Repo {
         let (answer, name) = if is_out { self.publish(&name, work, cancel).await? } else { (Pushed::Done, name) };
         match answer {
             Pushed::Done | Pushed::Moved => {}
-            // The remote will not have it now: it stays on the local ref, and readers get the remote's data nevertheless.
+            // The remote does not accept it now: it stays on the local ref, and readers get the remote's data nevertheless.
             Pushed::Refused(why) => {
                 story.why =
                     Some(format!("the remote refused conflicts/{name}, which stays on this host until the remote accepts it: {why}"));
@@ -220,11 +220,11 @@ impl Repo {
         Ok(round)
     }
 
-    /// Remembers the remote's tip, now that everything of ours stands above it.
+    /// Remembers the remote's tip, because all of our own work is now above it.
     pub(super) async fn remember(&self, tip: &Commit, seen: Option<&Commit>, cancel: &Cancel) -> Result<(), DatasetError> {
-        // Something noted: the branch was moved, perhaps back to where the remote was seen last.
+        // If something is noted, the branch was moved, perhaps back to where the remote was seen last.
         if seen != Some(tip) || self.has_noted() {
-            // git's own memory of the remote, where it has one: what was purged there must not stay on it.
+            // This is git's own record of the remote, if it has one: purged commits must not stay on it.
             let mut names = self.tracking_refs(cancel).await?;
             names.push(self.upstream_ref());
             self.set_refs(&names, tip, cancel).await?;
@@ -233,7 +233,7 @@ impl Repo {
         if self.is_same_remote() { Ok(()) } else { self.remember_remote() }
     }
 
-    /// What an address that is no longer used was seen to have says nothing about the one in use.
+    /// What was seen at an address that is no longer used says nothing about the present one.
     async fn trust_what_was_seen(&self, cancel: &Cancel) -> Result<(), DatasetError> {
         if self.is_remote_known() && !self.is_same_remote() {
             for name in [self.upstream_ref(), self.fetched_ref()] {

@@ -1,6 +1,6 @@
-//! When a push that the remote has refused is tried again. Every push of a branch goes through here, no matter who asks for it, and the
-//! answer survives a restart: calls, a timer, a new commit and an app that restarts in a loop are no reason to ask the remote
-//! again. Another address or credential is.
+//! When a push that the remote has refused is tried again. Every push of a branch goes through here, and the answer survives a
+//! restart: calls, a timer, a new commit, or an app that restarts in a loop are no reason to ask the remote again. Another
+//! address or credential is.
 
 use std::hash::DefaultHasher;
 use std::hash::Hash as _;
@@ -15,9 +15,9 @@ use crate::dataset::remote::Pushed;
 
 /// How long a refused ref is left alone.
 pub(super) const WAIT: Duration = Duration::from_mins(5);
-/// A wait that ends later than this was noted by a clock that was wrong.
+/// A wait that ends later than this was recorded while the clock was wrong.
 const LONGEST_MS: i64 = 2 * WAIT.as_millis() as i64;
-/// One line for each refused ref: until when (ms), to whom we were shown as what, the ref, and what the remote said.
+/// One line for each refused ref: until when (ms), a digest of address and credential, the ref, and the remote's message.
 const MEMO: &str = "refused";
 
 struct Refusal {
@@ -43,14 +43,14 @@ impl Refusal {
 }
 
 impl Repo {
-    /// Why nothing is pushed to the ref `to` now; none when it may be tried.
+    /// Why nothing is pushed to the ref `to` now; none if it may be tried.
     pub(super) fn held_back(&self, to: &str) -> Option<String> {
         let refusal = self.refusals().into_iter().find(|refusal| refusal.to == to)?;
         let until = clock::utc(refusal.until_ms);
         Some(format!("{}; the next try is after {until}, or at once when the address or the credential changes", refusal.why))
     }
 
-    /// Notes what the remote answered to a push to `to`.
+    /// Records the remote's answer to a push to `to`.
     pub(super) fn note_answer(&self, to: &str, answer: &Pushed) {
         let mut refusals = self.refusals();
         let before = refusals.len();
@@ -72,13 +72,13 @@ impl Repo {
         }
     }
 
-    /// How long until the first refused push may be tried again; none when none waits.
+    /// How long until the first refused push may be tried again; none if none is waiting.
     pub(super) fn next_try(&self) -> Option<Duration> {
         let next_ms = self.refusals().iter().map(|refusal| refusal.until_ms).min()?;
         Some(Duration::from_millis((next_ms - clock::now_ms()).max(0) as u64))
     }
 
-    /// The refusals that still count.
+    /// The refusals that are still in force.
     fn refusals(&self) -> Vec<Refusal> {
         let Some(text) = self.memo(MEMO) else { return Vec::new() };
         let now_ms = clock::now_ms();
@@ -88,7 +88,7 @@ impl Repo {
     }
 }
 
-/// Tells one address with its credential from another, and says neither.
+/// Distinguishes addresses with their credentials, and reveals neither.
 fn credential_shown(settings: &config::Dataset) -> String {
     let written = |file: &Path| file.metadata().and_then(|meta| Ok((meta.len(), meta.modified()?))).ok();
     let mut hash = DefaultHasher::new();

@@ -1,4 +1,4 @@
-//! Talking to the remote: fetching, asking, pushing, and what an answer means.
+//! Talking to the remote: fetching, asking, pushing, and interpreting its answers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,42 +16,42 @@ use crate::dataset::call::failed;
 use crate::dataset::git::Repo;
 use crate::model::Commit;
 
-/// The waits while somebody else writes the same ref on the remote.
+/// The pauses while somebody else writes the same ref on the remote.
 const WHILE_BUSY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(800));
 /// How many of them there are.
 const BUSY_WAITS: u32 = 5;
 
-/// What a fetch brought.
+/// The result of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fetched {
-    /// The remote's tip; `fetched_ref` stands there.
+    /// The remote's tip, which is also in `fetched_ref`.
     Tip(Commit),
-    /// The remote answers and has no such branch.
+    /// The remote answers, but has no such branch.
     NoBranch,
-    /// It could not be read; why.
+    /// It could not be read, and why.
     Unreachable(String),
 }
 
-/// What became of a push.
+/// The result of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Pushed {
     /// The remote has it.
     Done,
-    /// The remote's ref stands elsewhere than was thought.
+    /// The remote's ref has another value than expected.
     Moved,
-    /// The remote refused it: a hook, a protected branch, a missing right.
+    /// The remote refused it: a hook, a protected branch, a missing permission.
     Refused(String),
-    /// It may work a little later: the network, a full disk there.
+    /// It may succeed a little later: the network, or a full disk there.
     Transient(String),
-    /// Somebody else writes the same ref there just now.
+    /// Somebody else is writing the same ref there.
     Busy(String),
 }
 
 impl Repo {
-    /// Brings the remote's branch here, onto `fetched_ref`, and nothing else.
+    /// Fetches the remote's branch into `fetched_ref`, and nothing else.
     ///
     /// # Errors
-    /// When the repository here is at fault and not the remote.
+    /// When the fault is in the repository on this host and not at the remote.
     pub(super) async fn fetch(&self, cancel: &Cancel) -> Result<Fetched, DatasetError> {
         let fetched = self.fetch_with(&[], cancel).await?;
         if let Fetched::Unreachable(_) = fetched {
@@ -60,7 +60,7 @@ impl Repo {
         Ok(fetched)
     }
 
-    /// Makes a shallow repository whole.
+    /// Completes a shallow repository.
     pub(super) async fn unshallow(&self, cancel: &Cancel) -> Result<Fetched, DatasetError> {
         let error = |error| DatasetError::File(self.git_dir.join("shallow"), error);
         self.own.show_shallow(&self.git_dir).map_err(error)?;
@@ -91,9 +91,9 @@ impl Repo {
         }
     }
 
-    /// Pushes `commit` to `to` (a full ref), which must stand at `at` there; none: it must not be there. What is pushed
-    /// always contains `at`, so nothing is ever pushed by force: the lease only makes the remote's answer exact. Where the remote
-    /// has refused that ref lately, it is not asked again.
+    /// Pushes `commit` to `to` (a full ref), whose value there must be `at`; none: it must not exist. The commit always
+    /// contains `at`, so nothing is overwritten by force: the lease only makes the remote's answer precise. If the remote has
+    /// refused that ref recently, it is not asked again.
     pub(super) async fn push(&self, commit: &Commit, to: &str, at: Option<&Commit>, deadline: Duration, cancel: &Cancel) -> Pushed {
         if let Some(why) = self.held_back(to) {
             return Pushed::Refused(why);
@@ -124,7 +124,7 @@ impl Repo {
         }
     }
 
-    /// Whether the remote would let us write: everything of a push but the writing.
+    /// Whether the remote would let us write: everything that a push does, except writing.
     pub(super) async fn push_dry(&self, commit: &Commit, cancel: &Cancel) -> Pushed {
         let refspec = format!("{commit}:{}", self.local_ref());
         let args =
@@ -133,7 +133,7 @@ impl Repo {
         pushed(&ended, &out, &err)
     }
 
-    /// Whether the remote is still the one whose tip is remembered. When it is another, what that one had is not known.
+    /// Whether the remote is still the one whose tip is remembered. If it is another, it is not known what it had.
     pub(super) fn is_same_remote(&self) -> bool {
         self.memo("remote").is_some_and(|seen| seen == without_user(&self.settings.remote))
     }
@@ -148,7 +148,7 @@ impl Repo {
     }
 }
 
-/// An address without its user and password: a rotated credential is no other remote.
+/// An address without its user and password: with a rotated credential it is still the same remote.
 fn without_user(remote: &str) -> String {
     match remote.split_once("://") {
         Some((scheme, rest)) => {
@@ -159,7 +159,7 @@ fn without_user(remote: &str) -> String {
     }
 }
 
-/// `why` with what was shown to the remote: where it comes from, never what it is.
+/// `why`, with the source of the credential that was sent to the remote, but never the credential itself.
 fn with_credential(settings: &config::Dataset, why: &str) -> String {
     let shown = match (&settings.login, &settings.ssh_key_file) {
         (Some(login), _) => format!("user \"{}\" with password_file {}", login.user, login.secret_file.display()),
@@ -169,14 +169,14 @@ fn with_credential(settings: &config::Dataset, why: &str) -> String {
     format!("{why} (tagalong used {shown})")
 }
 
-/// The remote's answer to whether it has the branch.
+/// The remote's answer to the question whether it has the branch.
 pub(super) enum Ask {
     There,
     NoBranch,
     Unreachable(String),
 }
 
-/// Asks the remote for the branch, without a repository here.
+/// Asks the remote for the branch, without a repository on this host.
 pub(super) async fn ask(settings: &Arc<config::Dataset>, deadline: Duration, cancel: &Cancel) -> Result<Ask, DatasetError> {
     let branch = format!("refs/heads/{}", settings.branch);
     let args = ["ls-remote", "--quiet", "--exit-code", "--", settings.remote.as_str(), branch.as_str()];
@@ -189,12 +189,12 @@ pub(super) async fn ask(settings: &Arc<config::Dataset>, deadline: Duration, can
     }
 }
 
-/// The refs below `conflicts/` that the remote has, with their commits; none when it cannot be asked.
+/// The refs below `conflicts/` on the remote, with their commits; none if it cannot be asked.
 pub(super) async fn conflicts_there(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Option<Vec<(String, String)>> {
     refs_there(settings, "refs/heads/conflicts/*", cancel).await
 }
 
-/// Every branch that the remote has, with its commit; none when it cannot be asked.
+/// Every branch of the remote, with its commit; none if it cannot be asked.
 pub(super) async fn branches_there(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Option<Vec<(String, String)>> {
     refs_there(settings, "refs/heads/*", cancel).await
 }
@@ -206,7 +206,7 @@ async fn refs_there(settings: &Arc<config::Dataset>, pattern: &str, cancel: &Can
     (ended == Ended::Exit(0)).then(|| out.lines().filter_map(parse).collect())
 }
 
-/// Clones the branch into `to`, which must not exist: the folder that is then moved into its place.
+/// Clones the branch into `to`, which must not exist: the folder that is moved into its place afterwards.
 ///
 /// # Errors
 /// When there is no such branch, or the remote cannot be read.
@@ -214,7 +214,7 @@ pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &C
     let to_text = crate::dataset::call::path_text(to);
     let branch = settings.branch.as_str();
     let mut args = vec!["clone", "--quiet", "--single-branch", "--branch", branch, "--no-tags", "--origin", "origin", "--template="];
-    // What the history says about its files must not decide how they get here: they are written by our own git folder.
+    // Attributes in the history must not decide how files are checked out: our own git folder writes them.
     args.extend(["--no-checkout", "--no-hardlinks", "--", settings.remote.as_str(), to_text.as_str()]);
     let call = Call::new(settings, args).remote(settings, settings.fetch_deadline);
     let (ended, _, err) = call.run(cancel).await;
@@ -234,7 +234,7 @@ pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &C
     }
 }
 
-/// Whether git speaks of this host's disk and not of the remote.
+/// Whether git's message is about this host's disk and not about the remote.
 fn is_local_fault(err: &str) -> bool {
     let here = err.lines().filter(|line| !line.starts_with("remote:"));
     let text: String = here.collect::<Vec<_>>().join("\n");
@@ -244,7 +244,7 @@ fn is_local_fault(err: &str) -> bool {
         || is_damage(&text)
 }
 
-/// Whether git speaks of a damaged repository.
+/// Whether git's message is about a damaged repository.
 pub(super) fn is_damage(err: &str) -> bool {
     const WORDS: &[&str] = &[
         "is corrupt",
@@ -282,14 +282,14 @@ pub(super) fn is_damage(err: &str) -> bool {
     !err.contains("Could not read from remote") && !err.contains("No space left") && WORDS.iter().any(|word| err.contains(word))
 }
 
-/// What git says of a push whose lease failed.
+/// git's message for a push whose lease failed.
 const MOVED: &[&str] = &["stale info", "fetch first", "non-fast-forward", "needs force"];
-/// What a remote says while somebody else writes the same ref.
+/// A remote's messages while somebody else writes the same ref.
 const BUSY: &[&str] = &["failed to update ref", "cannot lock ref", "failed to lock", "unable to lock", "reference already locked"];
-/// What a remote says that will have room or rest a little later.
+/// A remote's messages when it has no room, or is busy, for a while.
 const TRANSIENT: &[&str] = &["unpacker error", "unable to migrate objects", "remote end hung up", "internal", "timeout"];
 
-/// Reads the answer of `push --porcelain`.
+/// Parses the answer of `push --porcelain`.
 fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
     if *ended == Ended::Exit(0) {
         return Pushed::Done;

@@ -1,4 +1,4 @@
-//! Carrying own commits over onto another tip, object by object: nothing that can be left half done.
+//! Rebasing own commits onto another tip, object by object, so that nothing can be left half done.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -15,24 +15,24 @@ use crate::dataset::git::TAKES_TREES;
 use crate::dataset::range::Own;
 use crate::model::Commit;
 
-/// What became of carrying over.
+/// The result of a rebase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Carried {
     /// The new tip.
     Tip(Commit),
-    /// This commit does not fit.
+    /// This commit conflicts.
     Conflict(String),
 }
 
-/// A commit on its way: its own tree, and the tip that stands for it now with that tip's tree.
+/// A commit that is being rebased: its own tree, and the tip that represents it now with that tip's tree.
 struct Base {
     commit: String,
     tree: String,
 }
 
 impl Repo {
-    /// Carries the own commits over onto the remote's tip, merges among them, all or none. A commit whose patch is already
-    /// there is left out, one that was empty from the start stays.
+    /// Rebases the own commits onto the remote's tip, including merges, all or none. A commit whose patch the remote already
+    /// has is left out; one that was empty from the start stays.
     pub(super) async fn carry_over(&self, own: &Own<'_>, cancel: &Cancel) -> Result<Carried, DatasetError> {
         let commits = self.own_commits(own, cancel).await?;
         let mut parts = self.all_parts(&commits, cancel).await?;
@@ -74,8 +74,8 @@ impl Repo {
         Commit::parse(last).map(Carried::Tip).map_err(|error| DatasetError::Git { what: "merge-tree".to_owned(), why: error.to_string() })
     }
 
-    /// The own commits with everything else of their trees taken from the remote's tip: every path that a commit changed is
-    /// as that commit has it. For parking after a rewrite, so that the old history does not come back below the own work.
+    /// The own commits, with every path that they did not change taken from the remote's tip. This is for parking after a
+    /// rewrite, so that the old history does not come back below the own work.
     pub(super) async fn lay_over(&self, own: &Own<'_>, cancel: &Cancel) -> Result<Commit, DatasetError> {
         let index = self.own_dir()?.join("lay-over");
         let mut tip = own.remote.clone();
@@ -84,7 +84,7 @@ impl Repo {
         let ours: BTreeSet<&String> = commits.iter().collect();
         for commit in &commits {
             let parts = self.parts(commit, cancel).await?;
-            // Of a merge with the remote's side, what it changes of that: the rest is not ours.
+            // For a merge with the remote's side, only what it changes of that side counts: the rest is not ours.
             let parent = match parts.parents.iter().find(|parent| !ours.contains(parent)).or(parts.parents.first()) {
                 Some(parent) => format!("{parent}^{{tree}}"),
                 None => self.empty_tree(cancel).await?,
@@ -94,12 +94,12 @@ impl Repo {
             let tree = self.git(["write-tree"]).index(&index).text(cancel).await?;
             tip = self.write_commit(&parts.again(&self.settings, tree.trim(), &[tip.to_string()]), cancel).await?;
         }
-        // Left for the next time when it cannot be removed.
+        // If it cannot be removed, it is left for the next time.
         let _ = std::fs::remove_file(&index);
         Ok(tip)
     }
 
-    /// Gives `info` to `update-index --index-info`.
+    /// Passes `info` to `update-index --index-info`.
     pub(super) async fn update_index(&self, index: &std::path::Path, info: &[u8], cancel: &Cancel) -> Result<(), DatasetError> {
         let path = self.own_dir()?.join("index-info");
         std::fs::write(&path, info).map_err(|error| DatasetError::File(path.clone(), error))?;
@@ -126,8 +126,8 @@ impl Repo {
         Ok(out.lines().filter_map(|line| line.strip_prefix('=')).map(str::to_owned).collect())
     }
 
-    /// The tree of `commit` on top of `onto`; none when it does not fit. Where git cannot be told the base, a commit that has
-    /// `onto`'s tree and the base as its parent forces it; dated as the commit is, for git walks all history above a date.
+    /// The tree of `commit` on top of `onto`; none if it conflicts. If git cannot be told the base, a commit with `onto`'s tree
+    /// and the base as its parent forces it; it has the commit's date, because git walks all history above a date.
     async fn merged(
         &self,
         (commit, parts): (&str, &Parts),
@@ -154,19 +154,20 @@ impl Repo {
     }
 }
 
-/// Parents of own commits that are not own.
+/// Parents of own commits that are not own commits.
 fn outer_parents(parts: &BTreeMap<String, Parts>) -> Vec<String> {
     let parents = parts.values().flat_map(|parts| &parts.parents).filter(|parent| !parts.contains_key(*parent));
     parents.cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// What a commit is compared with to see what it changes. Of a merge with the remote's side, that side: then what it changes is
-/// the own work and how it was fitted, and nothing of the remote's is brought back that is gone there.
+/// What a commit is compared with to see its changes. For a merge with the remote's side, that is the remote's side: then its
+/// changes are the own work and how conflicts were resolved, and nothing that the remote has removed is brought back.
 fn base_of<'a>(parents: &'a [String], carried: &BTreeMap<String, Base>) -> Option<&'a String> {
     parents.iter().find(|parent| !carried.contains_key(*parent)).or(parents.first())
 }
 
-/// Where the parents stand now. One that is the remote's counts as its tip, and falls away beside a carried one, which stands on it.
+/// The new parents. A parent that belongs to the remote is replaced by its tip, and dropped beside a rebased one, which is
+/// above it.
 fn new_parents(old: &[String], carried: &BTreeMap<String, Base>, tip: &str) -> Vec<String> {
     let mut parents = Vec::<String>::new();
     for parent in old.iter().filter_map(|parent| carried.get(parent)).map(|base| &base.commit).filter(|commit| *commit != tip) {

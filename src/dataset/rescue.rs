@@ -1,4 +1,4 @@
-//! Work that a damaged repository holds and that can still be read.
+//! Saves work from a damaged repository, as far as it can be read.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -20,17 +20,17 @@ use crate::dataset::park::PARKED;
 use crate::dataset::park::SETTLED;
 use crate::model::Commit;
 
-/// Where work is fetched to before it has its place.
+/// Where work is fetched to until it gets its place.
 const LATE: &str = "refs/tagalong/rescued";
-/// This long a git that was at work when its folder was moved aside is waited for.
+/// How long a git that was running when its folder was moved aside is waited for.
 const WRITING: Duration = Duration::from_secs(3);
 const WRITING_POLL: Duration = Duration::from_millis(20);
 
-/// This many traces of the remote are taken along from a damaged repository.
+/// How many traces of the remote are taken over from a damaged repository.
 const MOST_TRACES: usize = 64;
 
 impl Repo {
-    /// The tips that exist here alone, of a repository that may be damaged: read by git, and from the files where git gives up.
+    /// The tips that exist only here, in a repository that may be damaged: read by git, or from the files if git gives up.
     pub(super) async fn local_tips(&self) -> Vec<(String, Commit)> {
         let cancel = Cancel::default();
         let (_, out, _) = self.git(["for-each-ref", "--format=%(objectname) %(refname)"]).run(&cancel).await;
@@ -60,19 +60,20 @@ impl Repo {
         tips
     }
 
-    /// Takes along what a damaged repository knows of what the remote had, so that it does not count as own work here.
+    /// Takes over what a damaged repository knows about the remote's commits, so that they do not count as own work here.
     pub(super) async fn take_traces(&self, old: &Self, cancel: &Cancel) -> Result<(), DatasetError> {
         let names = old.had_names().await;
         for name in names.iter().collect::<BTreeSet<_>>().into_iter().take(MOST_TRACES) {
             if self.tip(name, cancel).await?.is_none() {
-                // What cannot be read there is not below any work that can.
+                // If a name cannot be read there, no readable work is based on it.
                 self.fetch_from(old, name).run(cancel).await;
             }
         }
         self.note_all_had(&names)
     }
 
-    /// `git fetch` of `what` out of another repository of ours: by our own folder for it, for git believes what stands in the other.
+    /// `git fetch` of `what` from another repository of ours, through our own folder for it, because git believes that
+    /// repository's files.
     fn fetch_from(&self, old: &Self, what: &str) -> Call {
         let from = path_text(&old.own.git);
         let args = ["-c", "uploadpack.allowAnySHA1InWant=true", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head"];
@@ -83,7 +84,7 @@ impl Repo {
         }
     }
 
-    /// Brings the work at `tip` over from a damaged repository. None when it is here already; false when it cannot be read.
+    /// Brings the work at `tip` over from a damaged repository. None if it is here already; false if it cannot be read.
     pub(super) async fn rescue(&self, old: &Self, name: &str, tip: &Commit, cancel: &Cancel) -> Result<Option<bool>, DatasetError> {
         let upstream = self.tip(&self.upstream_ref(), cancel).await?;
         if let Some(upstream) = upstream
@@ -105,8 +106,8 @@ impl Repo {
         Ok(Some(true))
     }
 
-    /// As [`Self::rescue`], into a clone that stands in its place already: an app may have worked in it. What does not follow
-    /// on what is here is parked, or kept where it never was to be pushed. False when it was here already.
+    /// Like [`Self::rescue`], for a clone that is in its place already, in which an app may have worked. Work that is not based
+    /// on what is here is parked, or kept here if it was never meant to be pushed. False if it was here already.
     pub(super) async fn rescue_late(&self, old: &Self, name: &str, tip: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
         let here = self.tip(name, cancel).await?;
         if let Some(here) = &here
@@ -140,7 +141,8 @@ impl Repo {
         Ok(true)
     }
 
-    /// Until no git holds the index, for a while: one that began a commit before its folder was moved ends it there.
+    /// Waits for a while until no git holds the index: a git that began a commit before its folder was moved completes it
+    /// there.
     pub(super) async fn until_written(&self, cancel: &Cancel) {
         let began = Instant::now();
         let lock = self.git_dir.join("index.lock");
@@ -150,7 +152,7 @@ impl Repo {
     }
 }
 
-/// Names of refs that stand as files, readable or not.
+/// Names of refs that are files, readable or not.
 pub(super) fn locals_on_disk(repo: &Repo) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![repo.common.join("refs")];

@@ -1,5 +1,5 @@
-//! What a checkout's git folder is made of, before git is let near it: plain files and folders. A link leads out of it, a pipe
-//! holds up anybody who opens it, a device is worse.
+//! Examines a checkout's git folder before git uses it: it must consist of plain files and folders. A link leads out of it, a
+//! pipe blocks anybody who opens it, and a device is worse.
 
 use std::ffi::OsString;
 use std::fs::FileType;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use crate::dataset::DatasetError;
 use crate::dataset::own;
 
-/// What is borrowed of a git folder or read in it, with how deep its folders are looked into.
+/// The parts of a git folder that are borrowed or read, and how deep their folders are examined.
 const BORROWED: &[(&str, usize)] = &[
     ("HEAD", 0),
     ("config", 0),
@@ -29,16 +29,16 @@ const BORROWED: &[(&str, usize)] = &[
     ("FETCH_HEAD", 0),
 ];
 
-/// What a look at a git folder gave.
+/// The result of the examination.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
     /// Parts of a split index.
     pub(super) split: Vec<OsString>,
-    /// Whether every folder of loose objects is there.
+    /// Whether all folders of loose objects exist.
     pub(super) has_fans: bool,
 }
 
-/// Looks at everything in `git_dir` that git will see or that is read here.
+/// Examines everything in `git_dir` that git will see or that we read.
 ///
 /// # Errors
 /// When something is neither a plain file nor a folder; the message names it.
@@ -92,7 +92,7 @@ fn plain(path: &Path, kind: FileType) -> Result<(), DatasetError> {
     if kind.is_file() || kind.is_dir() { Ok(()) } else { Err(DatasetError::NotPlain(path.to_owned(), word(kind))) }
 }
 
-/// A word for what is no plain file.
+/// A word for something that is not a plain file.
 pub(super) fn word(kind: FileType) -> &'static str {
     match kind {
         _ if kind.is_symlink() => "a symbolic link",
@@ -111,7 +111,7 @@ fn entries(folder: &Path) -> Result<Vec<(OsString, FileType)>, DatasetError> {
     let mut found = Vec::new();
     for entry in listed {
         let entry = entry.map_err(error)?;
-        // One that went while we looked, a lock perhaps, is none.
+        // A file that disappeared meanwhile, perhaps a lock, does not count.
         if let Ok(kind) = entry.file_type() {
             found.push((entry.file_name(), kind));
         }

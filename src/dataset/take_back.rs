@@ -1,4 +1,4 @@
-//! A move of the checkout that was cut off is ended or taken back.
+//! A move of the checkout that was interrupted is completed or undone.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::dataset::git::Repo;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 
-/// The note that says which move is under way.
+/// The note that says which move is in progress.
 const MOVING: &str = "moving";
 
 impl Repo {
@@ -21,14 +21,14 @@ impl Repo {
     }
 
     pub(super) fn forget_move(&self) {
-        // Found again it is settled again, which changes nothing.
+        // If it is found again, the move is settled again, which changes nothing.
         self.drop_memo(MOVING);
     }
 
-    /// Ends or takes back a move that was cut off. Afterwards index and files are those of one commit again, and edits beside.
+    /// Completes or undoes an interrupted move. Afterwards index and files are those of one commit again, with the edits kept.
     pub(super) async fn settle(&self, cancel: &Cancel) -> Result<bool, DatasetError> {
         let Some(record) = self.memo(MOVING) else { return Ok(false) };
-        // Two object names, or it is not from us.
+        // It must be two object names; otherwise it is not ours.
         let parsed = record.trim_end().split_once(' ').and_then(|(from, to)| Some((Commit::parse(from).ok()?, Commit::parse(to).ok()?)));
         let (Some(work), Some((from, to))) = (self.work.clone(), parsed) else {
             self.forget_move();
@@ -39,7 +39,8 @@ impl Repo {
         let now = self.tip(&self.local_ref(), cancel).await?;
         if now.as_ref() != Some(&to) {
             if self.index_is_nearer(&to, from, cancel).await? {
-                // Files and index had arrived. The branch follows if nobody moved it, else they go where it is.
+                // Files and index are complete. The branch follows if nobody has moved it; otherwise they go back to the
+                // branch.
                 let old = Commit::parse(from).ok().filter(|from| now.as_ref() == Some(from));
                 if !(now.is_none() || old.is_some()) || !self.swap_ref(&self.local_ref(), &to, old.as_ref(), cancel).await? {
                     let there = self.object(&self.local_ref(), cancel).await?;
@@ -58,7 +59,7 @@ impl Repo {
         Ok(true)
     }
 
-    /// Whether the index holds the new tree rather than the old one.
+    /// Whether the index contains the new tree rather than the old one.
     async fn index_is_nearer(&self, to: &Commit, from: &str, cancel: &Cancel) -> Result<bool, DatasetError> {
         if !self.git_dir.join("index").exists() {
             return Ok(false);
@@ -70,8 +71,8 @@ impl Repo {
         Ok(differ[0] < differ[1])
     }
 
-    /// Puts every file that a cut-off move had written, or had begun to write, back to what the index says. A file is one of
-    /// those when its bytes are the beginning of the new content, or it is missing: nobody's edit is touched.
+    /// Puts every file that an interrupted move had written, or had begun to write, back to the index's version. A file counts
+    /// if its bytes are the beginning of the new content, or if it is missing; edits are not touched.
     pub(super) async fn take_back(&self, work: &Path, from: &str, to: &Commit, cancel: &Cancel) -> Result<(), DatasetError> {
         let raw = self.git(["diff-tree", "-r", "-z", "--no-renames", from, to.as_str()]).bytes(cancel).await?;
         let index = self.git_dir.join("index");
@@ -100,7 +101,7 @@ impl Repo {
                 back.push(0);
             }
         }
-        // A folder that was begun in place of a file is empty by now; one that holds something is somebody's.
+        // A folder that was created in place of a file is empty by now; one that is not empty belongs to somebody else.
         for entry in folders {
             files.remove_empty(relative(&entry));
             if !files.has(relative(&entry)) {
@@ -117,14 +118,14 @@ impl Repo {
         self.git_on_files(["checkout-index", "-f", "-q", "-z", "--stdin"]).index(&index).stdin(file).text(cancel).await.map(drop)
     }
 
-    /// Whether what stands at `path` is the new content, or the beginning of it.
+    /// Whether the content at `path` is the new content, or the beginning of it.
     async fn is_begun(&self, files: &Beneath, entry: &Change, to: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
         let path = relative(&entry.path);
         let found = match files.meta(path) {
             Err(_) => return Ok(true),
             Ok(meta) if meta.is_symlink() => files.link_target(path),
             Ok(meta) if meta.is_dir() => return Ok(true),
-            // A pipe or a device was never written by git.
+            // git never writes a pipe or a device.
             Ok(meta) if !meta.is_file() => return Ok(false),
             Ok(_) => files.read(path),
         };
@@ -132,7 +133,7 @@ impl Repo {
         if entry.gone {
             return Ok(false);
         }
-        // By the bytes of the object, and where the repository converts line ends by those that git would write.
+        // Compared with the object's bytes, and, if the repository converts line endings, with the bytes that git would write.
         let plain = self.git(["cat-file", "blob", &entry.object]).bytes(cancel).await?;
         if plain.starts_with(&found) {
             return Ok(true);
@@ -142,7 +143,7 @@ impl Repo {
         Ok(ended == Ended::Exit(0) && written.starts_with(&found))
     }
 
-    /// The paths that `index` holds.
+    /// The paths in `index`.
     async fn entries(&self, index: &Path, cancel: &Cancel) -> Result<BTreeSet<Vec<u8>>, DatasetError> {
         let out = self.git(["ls-files", "-z"]).index(index).bytes(cancel).await?;
         Ok(out.split(|b| *b == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
@@ -162,7 +163,7 @@ fn changes(raw: &[u8]) -> Vec<Change> {
     while let (Some(meta), Some(path)) = (fields.next(), fields.next()) {
         let meta = String::from_utf8_lossy(meta).into_owned();
         if let [_, mode, _, object, _] = meta.trim_start_matches(':').split(' ').collect::<Vec<_>>()[..] {
-            // A commit of a submodule is no content of ours.
+            // A submodule's commit is not content of ours.
             if mode != "160000" {
                 changes.push(Change { path: path.to_vec(), object: object.to_owned(), gone: mode == "000000" });
             }
@@ -176,7 +177,7 @@ fn relative(path: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(path))
 }
 
-/// Whether a link stands on the way to `path`: what is behind it is not ours to touch.
+/// Whether there is a link on the way to `path`: files behind it must not be touched.
 pub(super) fn leads_out(work: &Path, path: &[u8]) -> bool {
     let folder = relative(path).parent().unwrap_or(Path::new(""));
     match Beneath::open_real(work).and_then(|work| work.at(folder)) {

@@ -1,9 +1,9 @@
-//! What the remote is known to have had, from every trace of it that git and we have left here. What it once had and no
-//! longer has was removed there: it is not our own work and never goes back.
+//! Finds out what the remote is known to have had, from every trace of it that git and tagalong have left here. A commit that
+//! the remote once had and no longer has was removed there: it is not our own work and is never pushed back.
 //!
-//! Traces are the refs that follow the remote (as they stand, as `packed-refs` had them, and as their reflogs tell),
-//! `FETCH_HEAD`, what our own reflogs say was cloned, pulled or taken over, and our memory of what was followed. `ORIG_HEAD`
-//! is none: it says where the branch stood, which may be our own work.
+//! Traces are the refs that follow the remote (their values, their values in `packed-refs`, and their reflogs), `FETCH_HEAD`,
+//! the entries of our own reflogs about clones, pulls and merges, and our record of what was followed. `ORIG_HEAD` is not a
+//! trace: it says where the branch was, which may be our own work.
 
 use std::collections::BTreeSet;
 
@@ -21,15 +21,15 @@ use crate::dataset::remote;
 use crate::dataset::shape::files_below;
 use crate::model::Commit;
 
-/// Notes of traces that the repository itself does not keep, in our own folder: an object name a line.
+/// Our notes of traces that the repository itself does not keep, in our own folder: one object name per line.
 const NOTED: &str = "had";
 
 /// What the remote had and no longer has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Gone {
-    /// Every commit below these that the remote does not have now was removed there.
+    /// Every commit contained in these that the remote does not have now was removed there.
     pub(super) tips: Vec<Commit>,
-    /// False where the traces may be of another remote: then what they cover is kept here.
+    /// False if the traces may belong to another remote: then the commits that they cover are kept here.
     pub(super) is_sure: bool,
 }
 
@@ -37,20 +37,20 @@ pub(super) struct Gone {
 #[derive(Debug)]
 struct Trace {
     whose: Whose,
-    /// Whether it is of the branch that is followed; a commit on another branch may still be there.
+    /// Whether it is from the followed branch; a commit of another branch may still exist there.
     is_branch: bool,
     names: Vec<String>,
 }
 
 impl Repo {
-    /// What the remote had that none of `now` contains, as far as every trace tells, also those of its other branches.
+    /// What the remote had and none of `now` contains, according to all traces, also those of its other branches.
     pub(super) async fn gone(&self, now: &[String], cancel: &Cancel) -> Result<Gone, DatasetError> {
         let traces = self.counted(cancel).await?;
         self.gone_of(&names_of(&traces, false), now, is_sure(&traces), cancel).await
     }
 
-    /// What of `local` the remote had and no longer has, `remote` being its branch now. What it still has on another branch
-    /// is not gone.
+    /// The part of `local` that the remote had and no longer has, if its branch is now `remote`. A commit that it still has on
+    /// another branch is not gone.
     pub(super) async fn gone_from(&self, local: &Commit, remote: &Commit, cancel: &Cancel) -> Result<Gone, DatasetError> {
         let traces = self.counted(cancel).await?;
         let of_branch = names_of(&traces, true);
@@ -65,7 +65,7 @@ impl Repo {
         if branch == all || self.own(local, remote, &branch, cancel).await? == self.own(local, remote, &all, cancel).await? {
             return Ok(branch);
         }
-        // Another branch's traces make a difference: the remote is asked what it has there.
+        // Traces of another branch would change the result: ask the remote what it has there.
         let Some(there) = remote::branches_there(&self.settings, cancel).await else { return Ok(all) };
         let now: Vec<String> = now.into_iter().chain(there.into_iter().map(|(_, commit)| commit)).collect();
         self.gone_of(&of_all, &now, is_sure, cancel).await
@@ -77,7 +77,7 @@ impl Repo {
         self.count(&range.iter().map(String::as_str).collect::<Vec<_>>(), cancel).await
     }
 
-    /// The tips of what `names` lead to and none of `now` contains.
+    /// The tips of the commits that `names` lead to and none of `now` contains.
     async fn gone_of(&self, names: &BTreeSet<&str>, now: &[String], is_sure: bool, cancel: &Cancel) -> Result<Gone, DatasetError> {
         let mut input: String = names.iter().filter(|name| !now.iter().any(|now| now == *name)).flat_map(|name| [name, "\n"]).collect();
         if input.is_empty() {
@@ -86,13 +86,13 @@ impl Repo {
         input.extend(now.iter().flat_map(|now| ["^", now, "\n"]));
         let args = ["rev-list", "--children", "--ignore-missing", "--stdin"];
         let out = self.git(args).stdin(in_memory(input.as_bytes())?).text(cancel).await?;
-        // What has no child in the list is a tip of it.
+        // A commit without a child in the list is a tip.
         let tips = out.lines().filter(|line| !line.contains(' ')).filter_map(|line| Commit::parse(line).ok()).collect();
         Ok(Gone { tips, is_sure })
     }
 
-    /// The traces that count. Only a checkout that was never followed, and that has no trace of this address, is judged by
-    /// those of others.
+    /// The traces that count. Traces of other remotes count only for a checkout that was never followed and has no trace of
+    /// this address.
     async fn counted(&self, cancel: &Cancel) -> Result<Vec<Trace>, DatasetError> {
         let mut traces = self.traces(cancel).await?;
         if self.is_remote_known() || traces.iter().any(|trace| trace.whose == Whose::Ours) {
@@ -113,7 +113,7 @@ impl Repo {
         if new.is_empty() { Ok(()) } else { self.set_memo(NOTED, &format!("{before}{new}")) }
     }
 
-    /// Every name that a trace of the remote has.
+    /// Every name in a trace of the remote.
     pub(super) async fn had_names(&self) -> Vec<String> {
         let traces = self.traces(&Cancel::default()).await.unwrap_or_default();
         traces.into_iter().filter(|trace| trace.whose != Whose::Others).flat_map(|trace| trace.names).collect()
@@ -123,20 +123,20 @@ impl Repo {
         self.memo(NOTED).is_some()
     }
 
-    /// What was noted is followed by now.
+    /// Removes the notes, because everything in them is followed now.
     pub(super) fn forget_had(&self) {
-        // One that stays only says again what was true once.
+        // If the file cannot be removed, it only repeats what was true.
         self.drop_memo(NOTED);
     }
 
-    /// The refs by which git itself remembers the branch of the remote that is followed.
+    /// The refs in which git itself remembers the followed branch of the remote.
     pub(super) async fn tracking_refs(&self, cancel: &Cancel) -> Result<Vec<String>, DatasetError> {
         let mut names = BTreeSet::from([format!("refs/remotes/origin/{}", self.settings.branch)]);
         for one in self.configured(cancel).await.iter().filter(|one| one.whose == Whose::Ours) {
             names.extend(one.prefixes.iter().map(|prefix| format!("{prefix}{}", self.settings.branch)));
         }
         if !self.is_remote_known() {
-            // Those of another address are not ours before anything was followed.
+            // Before anything was followed, refs of another address do not count as ours.
             let others = self.configured(cancel).await.iter().filter(|one| one.whose == Whose::Others);
             for prefix in others.flat_map(|one| &one.prefixes) {
                 names.remove(&format!("{prefix}{}", self.settings.branch));
@@ -170,7 +170,7 @@ impl Repo {
         Ok(traces)
     }
 
-    /// The remotes of the repository's configuration, read from the file: nothing of it is carried out.
+    /// The remotes in the repository's configuration, read from the file; nothing in it is executed.
     async fn configured(&self, cancel: &Cancel) -> &[Configured] {
         self.configured.get_or_init(|| self.read_configured(cancel)).await
     }
@@ -203,7 +203,7 @@ impl Repo {
         address::is_same(address, &self.settings.remote, self.work.as_ref().unwrap_or(&self.git_dir))
     }
 
-    /// Which remote a ref follows, and whether it is the branch; none when it follows none.
+    /// Which remote a ref follows, and whether it is the branch; none if it follows no remote.
     fn follower(&self, name: &str, configured: &[Configured]) -> Option<(Whose, bool)> {
         for one in configured {
             if let Some(branch) = one.prefixes.iter().find_map(|prefix| name.strip_prefix(prefix.as_str())) {
@@ -231,14 +231,14 @@ impl Repo {
         Ok(lines.filter_map(|(commit, name)| self.trace(name, vec![commit.to_owned()], configured)).collect())
     }
 
-    /// What `packed-refs` says, also where a loose ref says something newer by now.
+    /// The values in `packed-refs`, even if a loose ref has a newer value.
     fn of_packed_refs(&self, configured: &[Configured]) -> Vec<Trace> {
         let text = self.files().ok().and_then(|files| files.text("packed-refs").ok()).unwrap_or_default();
         let lines = text.lines().filter_map(|line| line.split_once(' ')).filter(|(commit, _)| is_name(commit));
         lines.filter_map(|(commit, name)| self.trace(name, vec![commit.to_owned()], configured)).collect()
     }
 
-    /// Reflogs as files: what refs that follow a remote ever stood at, and what the branch took over.
+    /// Reflogs that are files: every value of refs that follow a remote, and everything that the branch took over.
     fn of_logs(&self, configured: &[Configured]) -> Vec<Trace> {
         let mut traces = Vec::new();
         let logs = self.common.join("logs");
@@ -259,7 +259,7 @@ impl Repo {
         traces
     }
 
-    /// Reflogs where refs are kept in tables: by way of git, and of each the value before its oldest entry.
+    /// Reflogs of refs that are kept in tables: read through git, together with the value before each one's oldest entry.
     async fn of_reftable_logs(&self, configured: &[Configured], cancel: &Cancel) -> Vec<Trace> {
         let mut traces = Vec::new();
         for trace_of in self.of_reftable_names(configured, cancel).await {
@@ -301,7 +301,8 @@ impl Repo {
         traces
     }
 
-    /// Which remote, and where it is said which branch of it, an entry's commit came from; none when it may be our own.
+    /// Which remote an entry's commit came from, and where the name of the remote's branch is found; none if it may be our own
+    /// work.
     fn came_from<'a>(&self, said: &'a str, configured: &[Configured]) -> Option<(Whose, Option<&'a str>)> {
         if let Some(from) = said.strip_prefix("clone: from ") {
             return Some((if self.is_ours(from) { Whose::Ours } else { Whose::Others }, None));
@@ -315,7 +316,7 @@ impl Repo {
                 Some(from) => configured.iter().find(|one| one.name == from).map(|one| (one.whose, words.next())),
             };
         }
-        // A name of a ref that follows a remote.
+        // The name of a ref that follows a remote.
         let taken = match did {
             "reset" => how.strip_prefix("moving to ")?,
             "branch" => how.strip_prefix("Created from ")?,
@@ -328,7 +329,7 @@ impl Repo {
         configured.iter().find_map(|one| Some((one.whose, Some(taken.strip_prefix(one.name.as_str())?.strip_prefix('/')?))))
     }
 
-    /// What was fetched last, by hand or by a program.
+    /// What was fetched last, by a person or a program.
     fn of_fetch_heads(&self) -> Vec<Trace> {
         let mut files = vec![self.common.join("FETCH_HEAD"), self.git_dir.join("FETCH_HEAD")];
         files.extend(self.worktrees().into_iter().map(|tree| tree.join("FETCH_HEAD")));
@@ -352,7 +353,7 @@ impl Repo {
         traces
     }
 
-    /// The text of a plain file in the checkout's git folder; nothing when there is none.
+    /// The text of a plain file in the checkout's git folder; empty if there is none.
     fn read_in(&self, path: &std::path::Path) -> String {
         let name = path.strip_prefix(&self.git_dir).unwrap_or(path);
         self.files().ok().and_then(|files| files.text(name).ok()).unwrap_or_default()
@@ -372,7 +373,7 @@ fn is_sure(traces: &[Trace]) -> bool {
     traces.iter().all(|trace| trace.whose != Whose::Others)
 }
 
-/// The prefix below which a refspec puts what it fetches, where that is no place of our own work.
+/// The prefix under which a refspec stores what it fetches, unless our own work is stored there.
 fn followed_below(refspec: &str) -> Option<String> {
     let (from, to) = refspec.trim_start_matches('+').split_once(':')?;
     let (before, _) = to.split_once('*')?;
@@ -380,7 +381,7 @@ fn followed_below(refspec: &str) -> Option<String> {
     (from.starts_with("refs/heads/") && !is_own && before.starts_with("refs/")).then(|| before.to_owned())
 }
 
-/// A whole object name that is not the one of nothing.
+/// A complete object name, other than the null name.
 fn is_name(text: &str) -> bool {
     Commit::parse(text).is_ok() && text.bytes().any(|b| b != b'0')
 }

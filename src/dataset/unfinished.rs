@@ -1,4 +1,4 @@
-//! What somebody began in the checkout and did not end: a merge, a rebase, commits on a detached HEAD.
+//! Operations that somebody began in the checkout and did not complete: a merge, a rebase, commits on a detached HEAD.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::dataset::head::Head;
 use crate::dataset::locks::IndexLock;
 use crate::model::Commit;
 
-/// What a merge, a rebase and their like leave in the git folder while they are not ended.
+/// The files that a merge, a rebase and similar operations keep in the git folder until they are completed.
 const UNFINISHED: [&str; 15] = [
     "rebase-merge",
     "rebase-apply",
@@ -31,7 +31,7 @@ const UNFINISHED: [&str; 15] = [
 ];
 
 impl Repo {
-    /// Ends a merge, a rebase or their like that was not ended. Their notes go into our own folder, a stash of theirs is parked.
+    /// Ends a merge, a rebase or a similar operation. Its files go into our own folder, and its stash is parked.
     pub(super) async fn end_unfinished(&self, ready: &mut Ready, cancel: &Cancel) -> Result<bool, DatasetError> {
         let left: Vec<&str> = UNFINISHED.into_iter().filter(|name| self.git_dir.join(name).symlink_metadata().is_ok()).collect();
         let is_only_text = left.iter().all(|name| matches!(*name, "MERGE_MSG" | "SQUASH_MSG" | "AUTO_MERGE"));
@@ -46,7 +46,7 @@ impl Repo {
                 ready.parked.push(self.park(&commit, cancel).await?);
             }
         }
-        // The edits are read before the notes go, so that a kill between the two finds them again.
+        // The edits are read before the files are moved, so that they are found again after a kill between the two.
         if let Some(merging) = self.files()?.text("MERGE_HEAD").ok().and_then(|text| Commit::parse(text.lines().next()?).ok())
             && self.tip(merging.as_str(), cancel).await?.is_some()
             && !self.is_kept(&merging, cancel).await?
@@ -61,7 +61,7 @@ impl Repo {
         Ok(true)
     }
 
-    /// HEAD goes to the branch. Commits that only a detached HEAD held are parked. True when it stood elsewhere.
+    /// Moves HEAD to the branch. Commits that only a detached HEAD contained are parked. True if HEAD was elsewhere.
     pub(super) async fn take_branch(&self, ready: &mut Ready, cancel: &Cancel) -> Result<bool, DatasetError> {
         let branch = self.local_ref();
         let head = self.head(cancel).await?;
@@ -84,7 +84,7 @@ impl Repo {
         Ok(true)
     }
 
-    /// Parks the edits made where HEAD stands and brings the files to the branch, before HEAD follows.
+    /// Parks the edits relative to HEAD and brings the files to the branch, before HEAD follows.
     async fn leave(&self, ready: &mut Ready, cancel: &Cancel) -> Result<(), DatasetError> {
         let to = match self.tip(&self.local_ref(), cancel).await? {
             Some(to) => to.to_string(),
@@ -99,7 +99,7 @@ impl Repo {
         Ok(())
     }
 
-    /// Whether a ref holds `commit`, directly or below it.
+    /// Whether a ref contains `commit`.
     async fn is_kept(&self, commit: &Commit, cancel: &Cancel) -> Result<bool, DatasetError> {
         let args = ["for-each-ref", "--count=1", "--format=%(refname)", "--contains", commit.as_str()];
         Ok(!self.git(args).text(cancel).await?.trim().is_empty())

@@ -1,4 +1,4 @@
-//! What work on a dataset comes to, and how it stands: values alone.
+//! The results of work on a dataset, and its state: only values.
 
 use std::path::PathBuf;
 
@@ -10,34 +10,34 @@ use crate::model::Reconcile;
 pub struct Ready {
     /// The commit that is checked out.
     pub head: Option<Commit>,
-    /// What was healed, a sentence each; empty when all was well.
+    /// What was repaired, one sentence each; empty if nothing was wrong.
     pub healed: Vec<String>,
-    /// The names of what was parked.
+    /// The names of parked work.
     pub parked: Vec<String>,
     /// Folders that were moved aside and that a person should look at.
     pub aside: Vec<PathBuf>,
 }
 
-/// How one pass ended.
+/// The result of one pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconciled {
-    /// How.
+    /// The outcome.
     pub outcome: Reconcile,
     /// The branch before.
     pub from: Option<Commit>,
-    /// The branch now. When it is another, the app has something to load.
+    /// The branch now. If it differs, the app has something to load.
     pub to: Option<Commit>,
-    /// The branch of the remote that holds work that was parked in this pass, `conflicts/…`.
+    /// The remote's branch with the work that was parked in this pass, `conflicts/…`.
     pub parked: Option<String>,
-    /// How many commits the remote took.
+    /// How many commits were pushed.
     pub pushed: u64,
-    /// Why, where a person should know.
+    /// The reason, if a person should know it.
     pub why: Option<String>,
-    /// Whether the branch lacks what the remote was seen to have, since a push must come first.
+    /// Whether the branch lacks commits that the remote was seen to have, because a push must come first.
     pub is_behind: bool,
 }
 
-/// How a dataset stands, read from the repository alone.
+/// The state of a dataset, read only from the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The branch.
@@ -46,32 +46,32 @@ pub struct Status {
     pub remote: Option<Commit>,
     /// The commit that the app loaded last.
     pub loaded: Option<Commit>,
-    /// How many commits the remote does not have yet, as far as is known.
+    /// How many commits the remote does not have yet, as far as we know.
     pub pending: u64,
     /// Work that was parked and is not settled.
     pub parked: Vec<Parked>,
-    /// What is kept on this host alone.
+    /// Work that is kept only on this host.
     pub kept: Vec<Kept>,
-    /// Links of what is published that lead out of it.
+    /// Links in the published data that lead out of it.
     pub outward: Vec<String>,
     /// Folders that were moved aside.
     pub aside: Vec<PathBuf>,
 }
 
-/// What is kept on a ref of this host and never pushed.
+/// Work that is kept on a ref of this host and never pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// The ref, in full.
     pub name: String,
     /// The commit.
     pub commit: Commit,
-    /// What it holds: the first files of it.
+    /// The first files that it contains.
     pub holds: Vec<String>,
-    /// How many more files it holds.
+    /// How many more files it contains.
     pub more: u64,
 }
 
-/// Work that did not fit and waits for an operator.
+/// Work that conflicted and waits for an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parked {
     /// Its branch on the remote, `conflicts/…`.
@@ -82,7 +82,7 @@ pub struct Parked {
     pub published: bool,
 }
 
-/// A whole tree of files of one commit, for readers.
+/// All files of one commit, for readers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The commit.
@@ -91,25 +91,25 @@ pub struct Snapshot {
     pub path: PathBuf,
 }
 
-/// What the push daemon is at.
+/// The state of the push daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Push {
     /// The remote has everything.
     Done,
     /// It is pushing.
     Working,
-    /// A transient failure; it tries again by itself.
+    /// A transient failure; the daemon tries again.
     Waiting {
         /// What failed.
         why: String,
-        /// How long until the next try, ms.
+        /// The time until the next attempt, in ms.
         next_ms: u64,
     },
-    /// The remote refused it, or the credential; it is tried again slowly.
+    /// The remote refused the push or the credential; the daemon tries again after a long pause.
     Refused {
         /// What the remote said.
         why: String,
     },
-    /// The remote has moved on: a reconcile is due, then the daemon is to be woken.
+    /// The remote has moved on: a reconcile is due, and then the daemon must be woken.
     Behind,
 }

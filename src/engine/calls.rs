@@ -32,7 +32,10 @@ use crate::engine::compose::Server;
 use crate::engine::compose::Version;
 use crate::engine::container::Container;
 use crate::engine::error::EngineError;
+use crate::engine::room::Room;
+use crate::engine::words::Words;
 use crate::model::ImageRef;
+use crate::model::Repository;
 use crate::model::ServiceName;
 
 /// A stack on what it runs on.
@@ -44,6 +47,14 @@ pub enum Engine {
 
 /// Whether it is there.
 impl Engine {
+    /// What it calls its things, for sentences that people read.
+    #[must_use]
+    pub fn words(&self) -> Words {
+        match self {
+            Self::Compose(_) => Compose::WORDS,
+        }
+    }
+
     /// Waits until the engine answers; at once where it does, or where it is not patient.
     ///
     /// # Errors
@@ -179,6 +190,16 @@ impl Engine {
 
 /// Images.
 impl Engine {
+    /// Whether `image`, which is `packed_bytes` long at its registry, has room where `server` keeps images.
+    ///
+    /// # Errors
+    /// When nobody waits for the answer any more.
+    pub async fn room_for(&self, server: &Server, image: &Repository, packed_bytes: u64) -> Result<Room, EngineError> {
+        match self {
+            Self::Compose(compose) => compose.room_for(server, image, packed_bytes).await,
+        }
+    }
+
     /// The image called `name` (a reference or an id) where the stack runs; none if it is not there.
     ///
     /// # Errors

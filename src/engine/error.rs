@@ -84,8 +84,8 @@ impl EngineError {
         Self::File { doing, path: path.into(), advice: String::new(), source }
     }
 
-    /// The error of a program that did not end with status 0; `said` is the end of its standard error.
-    pub(super) fn ended(what: &str, program: &str, ended: &Ended, said: &str) -> Self {
+    /// The error of a program that did not end with status 0; `last_words` are the end of its standard error.
+    pub(super) fn ended(what: &str, program: &str, ended: &Ended, last_words: &str) -> Self {
         let what = what.to_owned();
         match ended {
             Ended::Cancelled => Self::Cancelled { what },
@@ -93,24 +93,24 @@ impl EngineError {
             Ended::NotStarted(why) => Self::Host(format!(
                 "{what} needs the program {program}, which could not be started ({why}): install it, or set docker.program"
             )),
-            Ended::Exit(_) if is_daemon_away(said) => Self::Daemon { why: said.trim().to_owned() },
-            Ended::Exit(_) if is_plugin_missing(said) => {
+            Ended::Exit(_) if is_daemon_away(last_words) => Self::Daemon { why: last_words.trim().to_owned() },
+            Ended::Exit(_) if is_plugin_missing(last_words) => {
                 Self::Host("docker has no compose plugin: install Docker Compose v2 as a plugin of the docker command".to_owned())
             }
-            Ended::Exit(_) if !said.trim().is_empty() => Self::Failed { what, why: said.trim().to_owned() },
+            Ended::Exit(_) if !last_words.trim().is_empty() => Self::Failed { what, why: last_words.trim().to_owned() },
             ended => Self::Failed { what, why: format!("it {ended}") },
         }
     }
 }
 
-fn is_daemon_away(said: &str) -> bool {
+fn is_daemon_away(last_words: &str) -> bool {
     ["Cannot connect to the Docker daemon", "error during connect", "failed to connect to the docker API", "Is the docker daemon running"]
         .iter()
-        .any(|words| said.contains(words))
+        .any(|words| last_words.contains(words))
 }
 
-fn is_plugin_missing(said: &str) -> bool {
-    said.contains("'compose' is not a docker command") || said.contains("unknown command: docker compose")
+fn is_plugin_missing(last_words: &str) -> bool {
+    last_words.contains("'compose' is not a docker command") || last_words.contains("unknown command: docker compose")
 }
 
 #[cfg(test)]
@@ -123,13 +123,13 @@ mod tests {
 
     #[test]
     fn ends_become_sentences() {
-        let said = |ended, words: &str| EngineError::ended("docker pull acme/web", "docker", &ended, words).to_string();
-        assert_eq!(said(Ended::Cancelled, ""), "docker pull acme/web was stopped because the order was cancelled");
-        assert_eq!(said(Ended::Deadline(Duration::from_secs(9)), ""), "docker pull acme/web did not finish within 9 s");
-        assert_eq!(said(Ended::Exit(1), "no such host\n"), "docker pull acme/web failed: no such host");
-        assert_eq!(said(Ended::Exit(7), ""), "docker pull acme/web failed: it exited with code 7");
+        let sentence = |ended, words: &str| EngineError::ended("docker pull acme/web", "docker", &ended, words).to_string();
+        assert_eq!(sentence(Ended::Cancelled, ""), "docker pull acme/web was stopped because the order was cancelled");
+        assert_eq!(sentence(Ended::Deadline(Duration::from_secs(9)), ""), "docker pull acme/web did not finish within 9 s");
+        assert_eq!(sentence(Ended::Exit(1), "no such host\n"), "docker pull acme/web failed: no such host");
+        assert_eq!(sentence(Ended::Exit(7), ""), "docker pull acme/web failed: it exited with code 7");
         let away = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
-        assert!(said(Ended::Exit(1), away).starts_with("the Docker daemon does not answer (Cannot connect"));
+        assert!(sentence(Ended::Exit(1), away).starts_with("the Docker daemon does not answer (Cannot connect"));
         assert!(EngineError::ended("x", "docker", &Ended::NotStarted("docker: No such file".into()), "").is_refusal());
     }
 }

@@ -8,11 +8,15 @@ mod container;
 mod error;
 mod made;
 mod right;
+mod room;
+mod words;
 
 pub use calls::Engine;
 pub use compose::{
-    Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinMode, PinnedNow, Resolved,
-    Server, Service, Use, Version,
+    Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinnedNow, Resolved, Server,
+    Service, Use, Version,
 };
 pub use container::{Ailment, Container, ContainerState, Health};
 pub use error::EngineError;
+pub use room::Room;
+pub use words::Words;

@@ -13,6 +13,8 @@ use crate::orders::OrderError;
 use crate::reload::ReloadError;
 use crate::store::StoreError;
 
+const ID_REUSED: &str = "id_reused";
+
 /// An answer that is no success (RFC 9457).
 #[derive(Debug, Clone)]
 pub(super) struct ApiError {
@@ -51,6 +53,16 @@ impl ApiError {
     /// The current state does not allow it.
     pub(super) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// The delivery id came before, with another body.
+    pub(super) fn id_reused(detail: impl Into<String>) -> Self {
+        Self::conflict(ID_REUSED, detail)
+    }
+
+    /// Whether it is [`ApiError::id_reused`].
+    pub(super) fn is_id_reused(&self) -> bool {
+        self.code == ID_REUSED
     }
 
     /// The body is larger than `limit_bytes`.
@@ -139,7 +151,7 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::UnknownService(_) => Self::new(StatusCode::NOT_FOUND, "unknown_service", detail),
             Refusal::NotEnded(_) => Self::conflict("not_ended", detail),
-            Refusal::IdReused => Self::conflict("id_reused", detail),
+            Refusal::IdReused => Self::id_reused(detail),
             _ => Self::busy(detail),
         }
     }

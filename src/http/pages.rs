@@ -210,7 +210,7 @@ mod tests {
             run: 1,
             seq: position,
             at_ms: 1,
-            step: Step::Pull,
+            step: Step::Pull.into(),
             kind: LineKind::Output,
             text: format!("{position:0length$}"),
         };

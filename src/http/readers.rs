@@ -150,10 +150,10 @@ impl Journal {
 
     /// Reads what is new, whenever something is, and tells everybody, until the deployment has ended.
     async fn watch(self: Arc<Self>) {
-        let mut told = self.shared.hub.follow(&self.id);
+        let mut news = self.shared.hub.follow(&self.id);
         let mut is_away = false;
         while self.seen.borrow().end.is_none() {
-            told.mark_unchanged();
+            news.mark_unchanged();
             let again = match self.look().await {
                 Ok(again) => again,
                 Err(error) => {
@@ -168,7 +168,7 @@ impl Journal {
             is_away = false;
             let followers = u32::try_from(self.seen.receiver_count()).unwrap_or(u32::MAX);
             tokio::time::sleep(PAUSE_EACH.saturating_mul(followers).min(LONGEST_PAUSE)).await;
-            let _ = tokio::time::timeout(again, told.changed()).await;
+            let _ = tokio::time::timeout(again, news.changed()).await;
         }
     }
 

@@ -48,10 +48,12 @@ pub(super) enum Check {
     ReloadSecret,
     /// Too many calls of its address had failed before.
     TooMany,
+    /// Its delivery id came before, with another body.
+    IdReused,
 }
 
 impl Check {
-    const NAMES: [&'static str; 12] = [
+    const NAMES: [&'static str; 13] = [
         "no_proof",
         "malformed",
         "signature",
@@ -64,6 +66,7 @@ impl Check {
         "scope",
         "reload_secret",
         "too_many",
+        "id_reused",
     ];
 
     fn at(self) -> usize {
@@ -80,6 +83,7 @@ impl Check {
             Self::Scope => 9,
             Self::ReloadSecret => 10,
             Self::TooMany => 11,
+            Self::IdReused => 12,
         }
     }
 
@@ -109,6 +113,10 @@ impl Check {
             Self::Scope => "The scopes or the refs of the key do not allow this call.".to_owned(),
             Self::ReloadSecret => "No dataset has this reload secret.".to_owned(),
             Self::TooMany => "Too many calls from this address had failed within the minute.".to_owned(),
+            Self::IdReused => {
+                "The delivery id (webhook-id or Idempotency-Key) was already used for a different body; every call needs its own id."
+                    .to_owned()
+            }
         }
     }
 }
@@ -125,7 +133,7 @@ struct Kept {
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Memory {
     /// Of those who have a right secret, and of everybody else.
     known: Vec<Kept>,
     strangers: Vec<Kept>,
@@ -136,11 +144,11 @@ struct Seen {
 /// What was refused since the start.
 #[derive(Debug, Default)]
 pub struct RefusedCalls {
-    counts: [AtomicU64; 12],
+    counts: [AtomicU64; 13],
     /// The second in which calls are looked at, and how many were.
     second: AtomicI64,
     looked_at: AtomicU64,
-    seen: Mutex<Seen>,
+    memory: Mutex<Memory>,
 }
 
 impl RefusedCalls {
@@ -157,8 +165,8 @@ impl RefusedCalls {
     /// Keeps in mind what was found out about a call that was counted, and logs it.
     pub(super) fn note(&self, check: Check, key: Option<&KeyId>, address: Option<IpAddr>) {
         let now_ms = clock::now_ms();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Seen { known, strangers, lines } = &mut *seen;
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let Memory { known, strangers, lines } = &mut *memory;
         let kept = keep(if key.is_some() { known } else { strangers }, check, key, address, now_ms);
         // The first, and then fewer and fewer.
         if !kept.count.is_power_of_two() || !may_log(lines, now_ms) {
@@ -172,8 +180,8 @@ impl RefusedCalls {
 
     /// What was refused, the newest first.
     pub(super) fn list(&self) -> api::RefusedCalls {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let shown = |kept: &Kept| api::RefusedCall {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = |kept: &Kept| api::RefusedCall {
             check: kept.check.name().to_owned(),
             why: kept.check.words(),
             key: kept.key.as_ref().map(ToString::to_string),
@@ -182,7 +190,7 @@ impl RefusedCalls {
             first_ms: kept.first_ms,
             last_ms: kept.last_ms,
         };
-        let mut calls: Vec<api::RefusedCall> = seen.known.iter().chain(&seen.strangers).map(shown).collect();
+        let mut calls: Vec<api::RefusedCall> = memory.known.iter().chain(&memory.strangers).map(view).collect();
         calls.sort_by_key(|call| std::cmp::Reverse(call.last_ms));
         let count = |(name, count): (&&str, &AtomicU64)| (String::from(*name), count.load(Ordering::Relaxed));
         let counts = Check::NAMES.iter().zip(&self.counts).map(count).filter(|(_, count)| *count > 0).collect();

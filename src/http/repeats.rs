@@ -59,8 +59,8 @@ pub(super) async fn once(
             answer
         }
     };
-    let told = answer.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
-    told.unwrap_or_else(|| Err(ApiError::busy("The server is shutting down; try again.")))
+    let given = answer.wait_for(Option::is_some).await.ok().and_then(|given| given.clone());
+    given.unwrap_or_else(|| Err(ApiError::busy("The server is shutting down; try again.")))
 }
 
 async fn first(shared: &Shared, delivery: &Delivery, work: impl Future<Output = Result<Answer, ApiError>>) -> Answer {
@@ -87,7 +87,7 @@ async fn first(shared: &Shared, delivery: &Delivery, work: impl Future<Output = 
 }
 
 fn reused() -> ApiError {
-    ApiError::conflict("id_reused", "The delivery id was already used for a different body; give every call its own id.")
+    ApiError::id_reused("The delivery id was already used for a different body; give every call its own id.")
 }
 
 impl Repeats {

@@ -21,6 +21,7 @@ use crate::clock;
 use crate::model::DeploymentId;
 use crate::model::LineDraft;
 use crate::model::LineKind;
+use crate::model::Stage;
 use crate::model::Step;
 use crate::store::Fence;
 use crate::store::Store;
@@ -115,7 +116,7 @@ struct Pen {
     sender: mpsc::UnboundedSender<LineDraft>,
     mask: Arc<Mask>,
     /// The step that lines belong to, and the number of the next one.
-    at: Mutex<(Step, i64)>,
+    at: Mutex<(Stage, i64)>,
 }
 
 impl Pen {
@@ -140,12 +141,12 @@ impl Journal {
         let (sender, receiver) = mpsc::unbounded_channel();
         let writing = Arc::clone(&hub.writing).read_owned().await;
         let writer = tokio::spawn(write(store.clone(), hub.clone(), fence.clone(), receiver, writing));
-        Ok(Self { pen: Arc::new(Pen { sender, mask, at: Mutex::new((Step::Guards, next_seq)) }), writer })
+        Ok(Self { pen: Arc::new(Pen { sender, mask, at: Mutex::new((Step::Guards.into(), next_seq)) }), writer })
     }
 
     /// The step that lines belong to from now on; `title` says what happens in it.
-    pub fn step(&mut self, step: Step, title: &str) {
-        self.pen.at.lock().unwrap_or_else(PoisonError::into_inner).0 = step;
+    pub fn step(&mut self, step: impl Into<Stage>, title: &str) {
+        self.pen.at.lock().unwrap_or_else(PoisonError::into_inner).0 = step.into();
         self.line(LineKind::Step, title);
     }
 

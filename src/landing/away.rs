@@ -11,25 +11,25 @@ use tokio::task::AbortHandle;
 /// A page that is watched. Dropping it ends that.
 #[derive(Debug)]
 pub(super) struct Watched {
-    seen: Arc<Mutex<Option<Availability>>>,
+    availability: Arc<Mutex<Option<Availability>>>,
     task: AbortHandle,
 }
 
 impl Watched {
     /// Watches the page of `plan` from now on.
     pub(super) fn begin(plan: SmokePlan) -> Self {
-        let seen = Arc::new(Mutex::new(None));
-        let told = Arc::clone(&seen);
+        let availability = Arc::new(Mutex::new(None));
+        let latest = Arc::clone(&availability);
         let watch = async move {
-            let tell = |now| *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+            let tell = |now| *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
             smoke::watch(&plan, tell).await;
         };
-        Self { seen, task: tokio::spawn(watch).abort_handle() }
+        Self { availability, task: tokio::spawn(watch).abort_handle() }
     }
 
     /// How it has answered until now; none: it was not asked.
-    pub(super) fn seen(&self) -> Option<Availability> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn availability(&self) -> Option<Availability> {
+        *self.availability.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

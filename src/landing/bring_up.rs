@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::engine::Words;
 use crate::landing::health;
 use crate::landing::hooks;
 use crate::landing::release::Leg;
@@ -37,9 +38,10 @@ pub(super) async fn serve(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<S
             Err(Stop::OldFault(why)) if site.engine.was_away(outages).await => why,
             done => return done,
         };
-        site.record.journal.warning(format!("{}. Docker was unavailable meanwhile, so this step is repeated", why.trim_end_matches('.')));
+        let Words { name, up, .. } = site.engine.words();
+        site.record.journal.warning(format!("{}. {name} was unavailable meanwhile, so this step is repeated", why.trim_end_matches('.')));
         site.engine.ready(&site.cancel).await?;
-        site.begin(leg.way.up(), stack::UP).await?;
+        site.begin(leg.way.up(), up).await?;
         stack::unedited(site, leg).await?;
     }
     serve_once(site, leg).await

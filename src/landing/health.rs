@@ -53,20 +53,20 @@ async fn wait_until_good(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop>
     let mut looked = Instant::now();
     let (watch, first) = tokio::join!(Watch::over(site, leg), site.engine.containers(&site.cancel));
     let mut watch = watch?;
-    let mut seen = Observed::now(first?);
-    let mut said = Instant::now();
+    let mut observed = Observed::now(first?);
+    let mut reported = Instant::now();
     let good = loop {
-        let waiting = match watch.judge(&seen.containers) {
-            Verdict::Decided(verdict) if seen.age.is_zero() => break verdict?,
+        let waiting = match watch.judge(&observed.containers) {
+            Verdict::Decided(verdict) if observed.age.is_zero() => break verdict?,
             Verdict::Decided(_) => {
                 looked = Instant::now();
-                seen = Observed::now(site.engine.containers(&site.cancel).await?);
+                observed = Observed::now(site.engine.containers(&site.cancel).await?);
                 continue;
             }
             Verdict::Waiting(waiting) => waiting,
         };
-        if said.elapsed() >= SAY {
-            said = Instant::now();
+        if reported.elapsed() >= SAY {
+            reported = Instant::now();
             site.record.journal.note(format!("waiting {} s: {}", watch.began.elapsed().as_secs(), waiting.join("; ")));
             say_last_lines(site, leg).await;
         }
@@ -76,7 +76,7 @@ async fn wait_until_good(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop>
             () = site.engine.changed(looked, LOOK) => {}
         }
         looked = Instant::now();
-        seen = site.engine.observed(UNHEARD, &site.cancel).await?;
+        observed = site.engine.observed(UNHEARD, &site.cancel).await?;
     };
     site.record.journal.note(if good == 1 { "1 container is healthy".to_owned() } else { format!("{good} containers are healthy") });
     Ok(())

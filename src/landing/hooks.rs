@@ -64,7 +64,8 @@ async fn run_through_outages(site: &mut Site<'_>, hook: &Hook, images: &[ImageRe
         if !has_failed || !site.engine.was_away(outages).await {
             return ended;
         }
-        site.record.journal.warning(format!("the hook {ended}; Docker was unavailable meanwhile, so the hook is run again"));
+        let engine = site.engine.words().name;
+        site.record.journal.warning(format!("the hook {ended}; {engine} was unavailable meanwhile, so the hook is run again"));
     }
     run(site, hook, images, resolved).await
 }

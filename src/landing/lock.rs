@@ -42,7 +42,7 @@ pub(super) enum Stake {
 /// that is not somebody else's by now.
 pub(super) async fn take(site: &mut Site<'_>, stake: Stake) -> Result<HostLock, Stop> {
     let dir = site.service.stack.dir().to_owned();
-    let mut wait = Wait { began: Instant::now(), said: None, pause: AGAIN.0 };
+    let mut wait = Wait { began: Instant::now(), last_line: None, pause: AGAIN.0 };
     loop {
         end_leavings_of_ended(site, &dir).await;
         let error = match HostLock::take(&dir, site.record.id().as_str(), BOUT).await {
@@ -76,8 +76,7 @@ pub(super) async fn take(site: &mut Site<'_>, stake: Stake) -> Result<HostLock, 
                 continue;
             }
             LockError::Taken(..) => {
-                let said = error.to_string();
-                wait.say(site, &format!("{} Waiting for the lock, for at most {}", said, bound(site)));
+                wait.say(site, &format!("{error} Waiting for the lock, for at most {}", bound(site)));
             }
         }
         if wait.began.elapsed() >= site.service.max_wait {
@@ -94,7 +93,7 @@ fn bound(site: &Site<'_>) -> String {
 struct Wait {
     began: Instant,
     /// The last words of it, and when.
-    said: Option<(String, Instant)>,
+    last_line: Option<(String, Instant)>,
     /// How long until the next try.
     pause: Duration,
 }
@@ -102,10 +101,10 @@ struct Wait {
 impl Wait {
     /// Says it when it is new, or was not said for a while.
     fn say(&mut self, site: &mut Site<'_>, words: &str) {
-        let is_known = self.said.as_ref().is_some_and(|(known, at)| known == words && at.elapsed() < SAY);
+        let is_known = self.last_line.as_ref().is_some_and(|(known, at)| known == words && at.elapsed() < SAY);
         if !is_known {
             site.record.journal.warning(words);
-            self.said = Some((words.to_owned(), Instant::now()));
+            self.last_line = Some((words.to_owned(), Instant::now()));
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn write(site: &mut Site<'_>, pinned: Pinned) -> Result<Pinned,
 pub(super) async fn may_replace(site: &mut Site<'_>, pinned: &Pinned) -> Result<(), Stop> {
     site.engine.prove(&pinned.resolved, &pinned.change.release.images, &site.cancel).await?;
     let leg = pinned.leg();
-    site.begin(leg.way.up(), stack::UP).await?;
+    site.begin(leg.way.up(), site.engine.words().up).await?;
     stack::unedited(site, &leg).await
 }
 

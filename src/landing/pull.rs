@@ -53,7 +53,7 @@ pub(super) async fn fetch_if_gone(site: &mut Site<'_>, images: &[ImageRef]) -> R
 /// One image from its registry, with the login that the configuration has for it.
 async fn fetch(site: &mut Site<'_>, image: &ImageRef, left: Duration, limit: Duration) -> Result<(), Stop> {
     if let Some(name) = image.loaded_name() {
-        let why = format!("{name} was loaded with `docker load` and is not on this host any more; load it again.");
+        let why = format!("{name} was loaded with `{}` and is not on this host any more; load it again.", site.engine.words().load);
         return Err(Fault::Image(why).into());
     }
     let live = site.host.live();

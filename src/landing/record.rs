@@ -16,6 +16,7 @@ use crate::landing::stop::Fault;
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
+use crate::model::Stage;
 use crate::model::State;
 use crate::model::Step;
 use crate::store::Deployment;
@@ -47,7 +48,7 @@ pub struct Record {
     books: Books,
     fence: Fence,
     /// The step it is at, and since when.
-    at: (Step, Instant),
+    at: (Stage, Instant),
 }
 
 impl Record {
@@ -62,7 +63,7 @@ impl Record {
             past: Past::new(books.store.clone(), deployment.order.service.clone()),
             books: books.clone(),
             fence,
-            at: (deployment.step.unwrap_or(Step::Guards), Instant::now()),
+            at: (deployment.step.unwrap_or(Step::Guards.into()), Instant::now()),
         })
     }
 
@@ -71,7 +72,7 @@ impl Record {
     }
 
     /// Says and stores that `step` begins, with what is known by then: when this returns, both are on disk.
-    pub(super) async fn begin(&mut self, step: Step, title: &str, facts: &Facts) -> Result<(), StoreError> {
+    pub(super) async fn begin(&mut self, step: Stage, title: &str, facts: &Facts) -> Result<(), StoreError> {
         let (ended, began) = std::mem::replace(&mut self.at, (step, Instant::now()));
         self.books.metrics.step(ended, began.elapsed());
         self.journal.step(step, title);
@@ -85,7 +86,7 @@ impl Record {
     }
 
     /// Stores what a look at the page has found.
-    pub(super) async fn keep_report(&self, step: Step, report: &Report) -> Result<(), StoreError> {
+    pub(super) async fn keep_report(&self, step: Stage, report: &Report) -> Result<(), StoreError> {
         let facts = Facts { report: Some(report.clone()), ..Facts::default() };
         self.books.store.advance(&self.fence, step, &facts).await
     }

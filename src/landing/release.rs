@@ -5,7 +5,9 @@ use smoke::Report;
 
 use crate::engine::Resolved;
 use crate::model::ImageRef;
+use crate::model::Stage;
 use crate::model::Step;
+use crate::model::StepBack;
 use crate::store::Deployment;
 
 /// What is to be landed. Made by the step resolve, or read from the record.
@@ -93,24 +95,24 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) fn up(self) -> Step {
+    pub(super) fn up(self) -> Stage {
         match self {
-            Self::Landing => Step::Up,
-            Self::Unwinding => Step::UndoUp,
+            Self::Landing => Step::Up.into(),
+            Self::Unwinding => StepBack::Up.into(),
         }
     }
 
-    pub(super) fn health(self) -> Step {
+    pub(super) fn health(self) -> Stage {
         match self {
-            Self::Landing => Step::Health,
-            Self::Unwinding => Step::UndoHealth,
+            Self::Landing => Step::Health.into(),
+            Self::Unwinding => StepBack::Health.into(),
         }
     }
 
-    pub(super) fn smoke(self) -> Step {
+    pub(super) fn smoke(self) -> Stage {
         match self {
-            Self::Landing => Step::Smoke,
-            Self::Unwinding => Step::UndoSmoke,
+            Self::Landing => Step::Smoke.into(),
+            Self::Unwinding => StepBack::Smoke.into(),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Resolves a tag to a digest, and checks that the host has room for the image.
 
-use std::path::Path;
-
+use crate::engine::Room;
 use crate::engine::Server;
 use crate::landing::release::Release;
 use crate::landing::seen;
@@ -36,7 +35,7 @@ pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Re
     let mut release = Release { barrier: recorded.barrier, ..Release::default() };
     for pin in site.service.stack.pins().to_vec() {
         let (image, barrier) = match ask(site, &pin.image, &tag, &server).await? {
-            Ok(found) => at_the_registry(site, &pin.image, &tag, found, &server)?,
+            Ok(found) => at_the_registry(site, &pin.image, &tag, found, &server).await?,
             Err(silence) => on_this_host(site, &pin.image, &tag, silence, &server).await?,
         };
         release.barrier |= barrier;
@@ -73,7 +72,7 @@ async fn ask(site: &Site<'_>, image: &Repository, tag: &Tag, server: &Server) ->
 }
 
 /// The image and whether it must not be rolled back past, as the registry has it.
-fn at_the_registry(
+async fn at_the_registry(
     site: &mut Site<'_>,
     repository: &Repository,
     tag: &Tag,
@@ -87,7 +86,11 @@ fn at_the_registry(
         );
         return Err(Stop::refused(Guard::DigestMismatch, why));
     }
-    check_disk(site, repository, found.size_bytes, Path::new(&server.root_dir))?;
+    match site.engine.room_for(server, repository, found.size_bytes).await? {
+        Room::Enough => {}
+        Room::Unknown(why) => site.record.journal.note(why),
+        Room::TooLittle(why) => return Err(Stop::refused(Guard::Disk, why)),
+    }
     let barrier = found.labels.iter().any(|(name, value)| name == BARRIER && value == "true");
     Ok((ImageRef { repository: repository.clone(), tag: Some(tag.clone()), digest: found.digest, loaded: false }, barrier))
 }
@@ -102,6 +105,7 @@ async fn on_this_host(
     server: &Server,
 ) -> Result<(ImageRef, bool), Stop> {
     let name = format!("{repository}:{tag}");
+    let load = site.engine.words().load;
     let found = match site.engine.image(&name, &site.cancel).await {
         // Only a hint hangs on it, and the registry's silence is the reason.
         Err(_) if !site.service.loaded_images => None,
@@ -111,12 +115,12 @@ async fn on_this_host(
         Some(image) if site.service.loaded_images => image,
         Some(_) => {
             let why = format!(
-                "{silence} {name} is on this host, however; set loaded_images = true to deploy images that were loaded with `docker load`."
+                "{silence} {name} is on this host, however; set loaded_images = true to deploy images that were loaded with `{load}`."
             );
             return Err(Fault::Image(why).into());
         }
         None if site.service.loaded_images => {
-            let why = format!("{silence} {name} is not on this host either; load it with `docker load`.");
+            let why = format!("{silence} {name} is not on this host either; load it with `{load}`.");
             return Err(Fault::Image(why).into());
         }
         None => return Err(silence.into()),
@@ -138,31 +142,4 @@ async fn on_this_host(
     site.record.journal.warning(format!("{silence} Using {name} as it is on this host"));
     let barrier = image.labels.get(BARRIER).is_some_and(|value| value == "true");
     Ok((ImageRef { repository: repository.clone(), tag: Some(tag.clone()), digest, loaded }, barrier))
-}
-
-/// Layers are stored unpacked beside what runs; three times their packed size is what images need in practice.
-fn check_disk(site: &mut Site<'_>, image: &Repository, packed_bytes: u64, root: &Path) -> Result<(), Stop> {
-    const MARGIN_BYTES: u64 = 64 << 20;
-    const INODES: u64 = 2000;
-    let Ok(free) = rustix::fs::statvfs(root) else {
-        site.record.journal.note(format!("{} is not visible from here, so the free disk space is not checked", root.display()));
-        return Ok(());
-    };
-    let free_bytes = free.f_bavail * free.f_frsize;
-    let wanted_bytes = packed_bytes * 3 + MARGIN_BYTES;
-    let mib = |bytes: u64| bytes >> 20;
-    if free_bytes < wanted_bytes {
-        let why = format!(
-            "{image} needs about {} MiB in {}, but only {} MiB are free; free some space with `docker image prune`.",
-            mib(wanted_bytes),
-            root.display(),
-            mib(free_bytes)
-        );
-        return Err(Stop::refused(Guard::Disk, why));
-    }
-    if free.f_files > 0 && free.f_favail < INODES {
-        let why = format!("{} has only {} free inodes; remove unused images or files.", root.display(), free.f_favail);
-        return Err(Stop::refused(Guard::Disk, why));
-    }
-    Ok(())
 }

@@ -11,6 +11,7 @@ use crate::landing::stop::Stop;
 use crate::landing::undo;
 use crate::model::OrderKind;
 use crate::model::Outcome;
+use crate::model::Stage;
 use crate::model::Step;
 use crate::store::Deployment;
 
@@ -18,7 +19,7 @@ use crate::store::Deployment;
 pub(super) struct Left {
     pub(super) change: Change,
     /// The step that it was at.
-    step: Step,
+    step: Stage,
     /// The resolved configuration at the pin, as it is stored.
     resolved: Option<String>,
     /// Why it was undoing its change, where it was.
@@ -37,17 +38,17 @@ impl Left {
 
 /// Continues where tagalong was interrupted: finishes the deployment, or undoes it if the release fails; an undo is continued as an undo.
 pub(super) async fn go_on(site: &mut Site<'_>, left: Left) -> Result<Outcome, Stop> {
-    if left.step.is_undo() {
+    if left.step.is_unwinding() {
         let why = left.undo_why.unwrap_or_else(|| "the new release failed".to_owned());
         return Ok(undo::take_up(site, left.change, why).await?);
     }
-    if left.step == Step::AfterHook {
+    if left.step == Step::AfterHook.into() {
         return Ok(live(site, &left.change).await);
     }
     let pinned = match pin_again(site, &left).await {
         Ok(pinned) => pinned,
         // Containers are not touched before the step up.
-        Err(stop) if left.step == Step::Pin => return undo::take_back(site, left.change.into(), stop).await,
+        Err(stop) if left.step == Step::Pin.into() => return undo::take_back(site, left.change.into(), stop).await,
         Err(stop) => return Ok(undo::unwind(site, left.change.into(), stop).await?),
     };
     match bring_up::bring_up(site, &pinned).await {

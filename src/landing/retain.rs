@@ -15,14 +15,14 @@ use crate::model::ImageRef;
 use crate::store::Deployment;
 use crate::store::StoreError;
 
-/// Gives each image a tag of ours, so that a routine `docker image prune` leaves it. Gives what a person should look at.
+/// Gives each image a tag of ours, so that the routine clean-up leaves it. Gives what a person should look at.
 pub(super) async fn keep(site: &mut Site<'_>, images: &[ImageRef]) -> Vec<String> {
     let mut warnings = Vec::new();
     for image in images {
         site.host.tidied.forget(&site.service.name, image);
         if let Err(error) = site.engine.keep(&site.service.name, image, &site.cancel).await {
-            let warning =
-                format!("{} could not be given its keep-tag, which protects it from `docker image prune`: {error}", image.by_digest());
+            let clean_up = site.engine.words().clean_up;
+            let warning = format!("{} could not be given its keep-tag, which protects it from `{clean_up}`: {error}", image.by_digest());
             site.record.journal.warning(&warning);
             warnings.push(warning);
         }

@@ -97,11 +97,11 @@ async fn enter(site: &mut Site<'_>, entry: Entry) -> (Result<Outcome, StoreError
         site.engine = site.engine.mending();
     }
     // The future of the story is large; boxing it keeps the callers' futures small.
-    let told = match entry {
+    let landed = match entry {
         Entry::Anew(anew) => Box::pin(story(site, anew)).await,
         Entry::Behind(left) => Box::pin(restart::go_on(site, *left)).await,
     };
-    let ended = match told {
+    let ended = match landed {
         Ok(outcome) => Ok(outcome),
         Err(stop) => undo::nothing_changed(site, stop).await,
     };
@@ -184,7 +184,7 @@ async fn without_lock(site: &mut Site<'_>, stake: Stake, stop: Stop) -> Result<O
 /// could say how it ended.
 async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool {
     let Site { host, service, engine, lease, mut record, watched, .. } = site;
-    if let Some(away) = watched.and_then(|watched| watched.seen()) {
+    if let Some(away) = watched.and_then(|watched| watched.availability()) {
         record.tell_away(away).await;
     }
     let Some(past) = record.end(outcome).await else { return false };

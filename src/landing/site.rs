@@ -13,7 +13,7 @@ use crate::landing::record::Record;
 use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 use crate::model::Order;
-use crate::model::Step;
+use crate::model::Stage;
 use crate::store::Facts;
 use crate::store::RunLease;
 
@@ -41,16 +41,16 @@ impl Site<'_> {
     }
 
     /// Says and stores that a step begins.
-    pub(super) async fn begin(&mut self, step: Step, title: &str) -> Result<(), Stop> {
+    pub(super) async fn begin(&mut self, step: impl Into<Stage>, title: &str) -> Result<(), Stop> {
         self.begin_with(step, title, &Facts::default()).await
     }
 
     /// [`Site::begin`], with what is known by then.
-    pub(super) async fn begin_with(&mut self, step: Step, title: &str, facts: &Facts) -> Result<(), Stop> {
+    pub(super) async fn begin_with(&mut self, step: impl Into<Stage>, title: &str, facts: &Facts) -> Result<(), Stop> {
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        Ok(self.record.begin(step, title, facts).await?)
+        Ok(self.record.begin(step.into(), title, facts).await?)
     }
 
     /// `work`, ended at `limit` or when the order is cancelled.

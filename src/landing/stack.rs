@@ -12,19 +12,16 @@ use crate::landing::site::Site;
 use crate::landing::stop::Stop;
 use crate::model::Guard;
 
-/// What is done at the step up, for people.
-pub(super) const UP: &str = "docker compose up";
-
 /// What the compose files resolve to and how they are pinned.
 pub(super) async fn resolve(site: &mut Site<'_>) -> Result<Resolved, Stop> {
     let (version, resolved) = {
         let engine = &site.engine;
         let cancel = &site.cancel;
         let asked = async { tokio::join!(engine.version(cancel), engine.resolve(&site.host.fingerprint_key, cancel)) };
-        site.within(site.service.deadlines.preflight, "docker compose", asked).await?
+        site.within(site.service.deadlines.preflight, engine.words().program, asked).await?
     };
     let version = version.map_err(|error| match error {
-        EngineError::Host(why) => Stop::refused(Guard::ComposeVersion, why),
+        EngineError::Host(why) => Stop::refused(Guard::EngineVersion, why),
         other => other.into(),
     })?;
     if let Some(note) = version.note {
@@ -35,14 +32,14 @@ pub(super) async fn resolve(site: &mut Site<'_>) -> Result<Resolved, Stop> {
         site.record.journal.warning(warning);
     }
     let services: Vec<&str> = resolved.uses.iter().flat_map(|used| used.services.iter().map(String::as_str)).collect();
-    site.record.journal.note(format!("pins {} by {} ({})", services.join(", "), resolved.mode.as_str(), resolved.why_mode));
+    site.record.journal.note(format!("pins {} by {} ({})", services.join(", "), resolved.pinned_by(), resolved.why_mode));
     Ok(resolved)
 }
 
 /// Right before `up`: the stack is what was looked at, with the pin.
 pub(super) async fn unedited(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), Stop> {
     let asked = site.engine.edited(leg.resolved, leg.images, &site.host.fingerprint_key, &site.cancel);
-    let edit = match (site.within(site.service.deadlines.preflight, "docker compose", asked).await, leg.way) {
+    let edit = match (site.within(site.service.deadlines.preflight, site.engine.words().program, asked).await, leg.way) {
         (Ok(Ok(edit)), _) => edit,
         // If the stack cannot be compared, that must not keep the page broken.
         (Ok(Err(_)) | Err(Stop::Fault(_)), Way::Unwinding) => None,

@@ -25,7 +25,7 @@ use crate::model::CancelledBy;
 use crate::model::ImageRef;
 use crate::model::OrderKind;
 use crate::model::Outcome;
-use crate::model::Step;
+use crate::model::StepBack;
 use crate::store::Deployment;
 use crate::store::Facts;
 use crate::store::StoreError;
@@ -224,7 +224,7 @@ fn undo_facts(change: &Change, why: &str) -> Facts {
 /// The short story: pin · up · health · smoke.
 async fn bring_back(site: &mut Site<'_>, unwinding: Unwinding, previous: Option<&Deployment>, why: &str) -> Result<(), Stop> {
     let Unwinding { change, resolved, .. } = unwinding;
-    site.begin_with(Step::UndoPin, "undo: restore the previous release", &undo_facts(&change, why)).await?;
+    site.begin_with(StepBack::Pin, "undo: restore the previous release", &undo_facts(&change, why)).await?;
     let resolved = match resolved {
         Some(resolved) => resolved,
         None => stack::resolve(site).await?,
@@ -235,7 +235,7 @@ async fn bring_back(site: &mut Site<'_>, unwinding: Unwinding, previous: Option<
         None => pin::take_back(site, &change).await?,
     }
     let leg = Leg { way: Way::Unwinding, images, resolved: &resolved, baseline: change.baseline.as_ref() };
-    site.begin(leg.way.up(), "undo: docker compose up").await?;
+    site.begin(leg.way.up(), &format!("undo: {}", site.engine.words().up)).await?;
     // What failed may have waited for Docker in vain: the undo has a time of its own for that.
     site.engine.ready(&site.cancel).await?;
     hooks::undo(site, images, &resolved).await?;
@@ -247,7 +247,7 @@ async fn bring_back(site: &mut Site<'_>, unwinding: Unwinding, previous: Option<
 
 /// Nothing to return to: the files get their old bytes, and the record says what still runs.
 async fn broken(site: &mut Site<'_>, change: &Change, why: String) -> Result<Outcome, StoreError> {
-    site.record.begin(Step::UndoPin, "undo: there is no previous release to restore", &undo_facts(change, &why)).await?;
+    site.record.begin(StepBack::Pin.into(), "undo: there is no previous release to restore", &undo_facts(change, &why)).await?;
     let restored = match pin::take_back(site, change).await {
         Ok(()) => "the pin was restored to its previous content",
         Err(fault) => {

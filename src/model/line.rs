@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::model::Step;
+use crate::model::Stage;
 use crate::model::word::WordError;
 
 /// What kind of line it is.
@@ -60,7 +60,7 @@ pub struct LineDraft {
     /// When, in ms since 1970 (UTC).
     pub at_ms: i64,
     /// The step it belongs to.
-    pub step: Step,
+    pub step: Stage,
     /// What kind of line it is.
     pub kind: LineKind,
     /// The text: one line, control characters escaped, secrets masked.
@@ -79,7 +79,7 @@ pub struct Line {
     /// When, in ms since 1970 (UTC).
     pub at_ms: i64,
     /// The step it belongs to.
-    pub step: Step,
+    pub step: Stage,
     /// What kind of line it is.
     pub kind: LineKind,
     /// The text: one line, control characters escaped, secrets masked.

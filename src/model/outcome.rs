@@ -36,8 +36,10 @@ pub enum Guard {
     Stack,
     /// Too little disk or too few inodes.
     Disk,
-    /// The compose plugin has a version that is refused.
-    ComposeVersion,
+    /// A program that drives the engine is missing, or has a version that is refused. Records and callers know it by the word of the
+    /// first engine.
+    #[serde(rename = "compose_version")]
+    EngineVersion,
     /// The `before` hook failed.
     BeforeHook,
     /// Nothing of the service runs, so there is nothing to adopt.
@@ -61,7 +63,7 @@ impl Guard {
             Self::Platform => "platform",
             Self::Stack => "stack",
             Self::Disk => "disk",
-            Self::ComposeVersion => "compose_version",
+            Self::EngineVersion => "compose_version",
             Self::BeforeHook => "before_hook",
             Self::NothingRuns => "nothing_runs",
         }
@@ -208,13 +210,13 @@ impl Outcome {
     pub fn summary(&self, kind: OrderKind) -> String {
         let text = self.to_string();
         let live = |words: &str| text.strip_prefix("live").map(|rest| format!("{words}{rest}"));
-        let said = match (kind, self) {
+        let sentence = match (kind, self) {
             (OrderKind::Rollback, Self::Live { .. }) => live("rollback done, the earlier release serves again"),
             (OrderKind::Repair, Self::Live { .. }) => live("repaired, the recorded release serves again"),
             (OrderKind::Adopt, Self::Live { .. }) => live("adopted"),
             _ => None,
         };
-        said.unwrap_or(text)
+        sentence.unwrap_or(text)
     }
 
     /// Whether the order succeeded.
@@ -282,5 +284,8 @@ pub(super) mod tests {
             assert!(text.starts_with(&format!("{{\"outcome\":\"{}\"", outcome.name())), "{text}");
         }
         assert_eq!(one_of_each().iter().map(Outcome::name).collect::<Vec<_>>(), Outcome::NAMES);
+        // Records hold this word, and the version before reads them.
+        let guard = serde_json::to_value(Guard::EngineVersion).ok();
+        assert_eq!((guard, Guard::EngineVersion.as_str()), (Some("compose_version".into()), "compose_version"));
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::model::Outcome;
-use crate::model::Step;
+use crate::model::Stage;
 use crate::model::word::WordError;
 
 /// What an order waits for.
@@ -62,7 +62,7 @@ pub enum State {
     /// It is being carried out.
     Running {
         /// The step it is at.
-        step: Step,
+        step: Stage,
     },
     /// It has ended.
     Done {
@@ -91,13 +91,13 @@ impl State {
 mod tests {
     use super::State;
     use super::WaitsFor;
-    use crate::model::Step;
+    use crate::model::Stage;
     use crate::model::outcome::tests::one_of_each;
 
     #[test]
     fn states_round_trip() {
         let mut states: Vec<State> = WaitsFor::ALL.into_iter().map(|waits_for| State::Waiting { waits_for }).collect();
-        states.push(State::Running { step: Step::Up });
+        states.extend(Stage::all().map(|step| State::Running { step }));
         states.extend(one_of_each().into_iter().map(|outcome| State::Done { outcome }));
         for state in states {
             let text = serde_json::to_string(&state).unwrap_or_default();

@@ -1,14 +1,7 @@
 //! The steps of the story, each with one name everywhere.
 
-use serde::Deserialize;
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use crate::model::word::WordError;
-
-/// A step of a deployment. The undo story has its own names, so a line of the journal says which way things go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+/// A step of the story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Step {
     /// Guards are asked and what runs now is looked at.
     Guards,
@@ -22,7 +15,7 @@ pub enum Step {
     Pull,
     /// The pin is written.
     Pin,
-    /// `docker compose up`.
+    /// What is pinned is brought up.
     Up,
     /// Containers become healthy.
     Health,
@@ -30,19 +23,11 @@ pub enum Step {
     Smoke,
     /// The `after` hook.
     AfterHook,
-    /// Undo: the previous pin is written.
-    UndoPin,
-    /// Undo: the `undo` hook and `docker compose up`.
-    UndoUp,
-    /// Undo: wait for healthy containers.
-    UndoHealth,
-    /// Undo: the public page is looked at.
-    UndoSmoke,
 }
 
 impl Step {
-    /// Every step, in the order of the story and then of the undo.
-    pub const ALL: [Self; 14] = [
+    /// Every step, in the order of the story.
+    pub const ALL: [Self; 10] = [
         Self::Guards,
         Self::Resolve,
         Self::Preflight,
@@ -53,13 +38,9 @@ impl Step {
         Self::Health,
         Self::Smoke,
         Self::AfterHook,
-        Self::UndoPin,
-        Self::UndoUp,
-        Self::UndoHealth,
-        Self::UndoSmoke,
     ];
 
-    /// The text form, as the API, the journal and the metrics show it.
+    /// The text form.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -73,52 +54,6 @@ impl Step {
             Self::Health => "health",
             Self::Smoke => "smoke",
             Self::AfterHook => "after_hook",
-            Self::UndoPin => "undo_pin",
-            Self::UndoUp => "undo_up",
-            Self::UndoHealth => "undo_health",
-            Self::UndoSmoke => "undo_smoke",
-        }
-    }
-
-    /// Reads the text form.
-    ///
-    /// # Errors
-    /// When it is no step's name.
-    pub fn parse(given: &str) -> Result<Self, WordError> {
-        Self::ALL
-            .into_iter()
-            .find(|step| step.as_str() == given)
-            .ok_or_else(|| WordError::new("The step", given, "it is one of the step names in docs/architecture.md"))
-    }
-
-    /// Whether something on the host may have changed once this step has begun.
-    #[must_use]
-    pub fn changes_the_host(self) -> bool {
-        self >= Self::Pin
-    }
-
-    /// Whether this is a step of the undo.
-    #[must_use]
-    pub fn is_undo(self) -> bool {
-        self >= Self::UndoPin
-    }
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Step;
-
-    #[test]
-    fn every_step_has_one_text_form() {
-        for step in Step::ALL {
-            assert_eq!(Step::parse(step.as_str()), Ok(step));
-            assert_eq!(serde_json::to_value(step).ok(), Some(serde_json::Value::from(step.as_str())));
         }
     }
 }

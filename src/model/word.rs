@@ -2,10 +2,10 @@
 
 /// Why a word was refused. The text is a whole sentence and names what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {shown} is not valid: {allowed}.")]
+#[error("{what} {quoted} is not valid: {allowed}.")]
 pub struct WordError {
     what: &'static str,
-    shown: String,
+    quoted: String,
     allowed: &'static str,
 }
 
@@ -15,7 +15,7 @@ impl WordError {
         let short: String = given.chars().take(80).collect();
         let dots = if short.len() < given.len() { "…" } else { "" };
         let escaped: String = short.escape_default().collect();
-        Self { what, shown: format!("\"{escaped}\"{dots}"), allowed }
+        Self { what, quoted: format!("\"{escaped}\"{dots}"), allowed }
     }
 }
 

@@ -6,8 +6,8 @@ use crate::model::CancelledBy;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
+use crate::model::Stage;
 use crate::model::State;
-use crate::model::Step;
 use crate::orders::Deployer;
 use crate::store::Deployment;
 use crate::store::StoreError;
@@ -52,7 +52,7 @@ impl Deployer {
         // Running deployments are read before ended ones, so that none is missed in between.
         let unfinished = self.store.unfinished(&order.service).await?;
         // Nothing interrupts an undo, so it leaves nothing to this rollback.
-        let may_stop = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.step.is_some_and(Step::is_undo);
+        let may_stop = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.step.is_some_and(Stage::is_unwinding);
         for error in &unfinished.unreadable {
             tracing::error!(service = %order.service, %error, "a record that cannot be read counts as a running deployment");
         }

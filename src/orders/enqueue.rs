@@ -6,7 +6,6 @@ use crate::api;
 use crate::config::Service;
 use crate::model::Caller;
 use crate::model::Cause;
-use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
@@ -14,15 +13,13 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::orders::Deployer;
 use crate::orders::guards;
-use crate::orders::way_back::Releases;
-use crate::orders::way_back::refuse_repair_past_barrier;
-use crate::orders::way_back::way_back;
 use crate::store::Accepted;
 use crate::store::Delivery;
 use crate::store::Deployment;
 use crate::store::OrderError;
 use crate::store::Resumed;
 use crate::store::Terms;
+use crate::store::Wanted;
 
 impl Deployer {
     /// Takes an order to land a tag.
@@ -48,34 +45,18 @@ impl Deployer {
             dry_run: ask.dry_run,
             ..Order::new(OrderKind::Deploy, ask.service, caller)
         };
-        self.accept(&service, order, &[], delivery.as_ref()).await
+        self.accept(&service, order, Wanted::Ordered, delivery.as_ref()).await
     }
 
-    /// Takes an order to go back. From now on the service is held against CI, and what runs for it is told to stop.
+    /// Takes an order to go back. From now on the service is held against CI, and what runs for it is told to stop. Which release it
+    /// lands is decided by the record as it is at that moment.
     ///
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
     pub async fn order_rollback(&self, ask: api::NewRollback, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
         let service = self.service(&ask.service)?;
-        if let Some(accepted) = self.answered(delivery.as_ref()).await? {
-            return Ok(accepted);
-        }
-        let releases = Releases {
-            verified: self.store.verified(&service.name).await?,
-            // Running deployments are read before ended ones, so that none is missed in between.
-            unfinished: self.store.unfinished(&service.name).await?,
-            last_change: self.store.last_change(&service.name).await?,
-        };
-        let target = way_back(&service.name, &ask, releases)?;
-        let order = Order {
-            tag: target.tag,
-            digest: target.images.first().map(|image| image.digest.clone()),
-            commit: target.commit,
-            reason: ask.reason,
-            force: ask.force,
-            ..Order::new(OrderKind::Rollback, ask.service, caller)
-        };
-        self.accept(&service, order, &target.images, delivery.as_ref()).await
+        let order = Order { reason: ask.reason, force: ask.force, ..Order::new(OrderKind::Rollback, ask.service, caller) };
+        self.accept(&service, order, Wanted::Back(ask.to), delivery.as_ref()).await
     }
 
     /// Takes an order to adopt what runs.
@@ -85,7 +66,7 @@ impl Deployer {
     pub async fn order_adoption(&self, name: &ServiceName, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
         let service = self.service(name)?;
         let order = Order::new(OrderKind::Adopt, name.clone(), caller);
-        self.accept(&service, order, &[], delivery.as_ref()).await
+        self.accept(&service, order, Wanted::Ordered, delivery.as_ref()).await
     }
 
     /// Takes an order to land the last verified release again. Which one that is, is looked up once more at its turn. What holds
@@ -95,21 +76,8 @@ impl Deployer {
     /// [`OrderError`]; then nothing has changed.
     pub async fn order_repair(&self, name: &ServiceName, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
         let service = self.service(name)?;
-        if let Some(accepted) = self.answered(delivery.as_ref()).await? {
-            return Ok(accepted);
-        }
-        let live = self.store.live(name).await?.ok_or_else(|| Refusal::NothingToRepair(name.clone()))??;
-        if let Some(left) = self.store.last_change(name).await?.transpose()? {
-            refuse_repair_past_barrier(&live, &left)?;
-        }
-        let order = Order {
-            tag: live.images.first().and_then(|image| image.tag.clone()),
-            digest: live.images.first().map(|image| image.digest.clone()),
-            commit: live.order.commit,
-            cause: Some(Cause::Repair(live.id)),
-            ..Order::new(OrderKind::Repair, name.clone(), caller)
-        };
-        self.accept(&service, order, &live.images, delivery.as_ref()).await
+        let order = Order::new(OrderKind::Repair, name.clone(), caller);
+        self.accept(&service, order, Wanted::LastVerified, delivery.as_ref()).await
     }
 
     /// Takes the order of an ended deployment once more, for the caller who asks now.
@@ -122,12 +90,12 @@ impl Deployer {
             return Err(Refusal::NotEnded(old.id.clone()).into());
         }
         let is_recorded = matches!(old.order.kind, OrderKind::Rollback | OrderKind::Repair);
-        let images = if is_recorded { old.images.clone() } else { Vec::new() };
+        let wanted = if is_recorded { Wanted::Recorded(old.images.clone()) } else { Wanted::Ordered };
         let own = old.order.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
         // A repair stays one.
         let cause = old.order.cause.clone().filter(|_| old.order.kind == OrderKind::Repair).unwrap_or(Cause::Retry(old.id.clone()));
         let order = Order { caller, reason: Some(format!("retry of {}{own}", old.id)), cause: Some(cause), ..old.order.clone() };
-        self.accept(&service, order, &images, delivery.as_ref()).await
+        self.accept(&service, order, wanted, delivery.as_ref()).await
     }
 
     /// Ends the hold of a service.
@@ -141,20 +109,14 @@ impl Deployer {
     async fn answered(&self, delivery: Option<&Delivery>) -> Result<Option<Accepted>, OrderError> {
         let Some(delivery) = delivery else { return Ok(None) };
         let first = self.store.answered(delivery).await?;
-        Ok(first.map(|id| Accepted { id, repeated: true, superseded: None, preempted: None }))
+        Ok(first.map(|id| Accepted { id, repeated: true, tag: None, superseded: None, preempted: None }))
     }
 
     pub(super) fn service(&self, name: &ServiceName) -> Result<Arc<Service>, OrderError> {
         self.config.now().service(name).cloned().ok_or_else(|| Refusal::UnknownService(name.clone()).into())
     }
 
-    async fn accept(
-        &self,
-        service: &Service,
-        order: Order,
-        images: &[ImageRef],
-        delivery: Option<&Delivery>,
-    ) -> Result<Accepted, OrderError> {
+    async fn accept(&self, service: &Service, order: Order, wanted: Wanted, delivery: Option<&Delivery>) -> Result<Accepted, OrderError> {
         if self.hub.is_unwritable() {
             // A repeated call gets the first answer, whatever has changed since.
             return self.answered(delivery).await?.ok_or(Refusal::Unwritable.into());
@@ -166,11 +128,11 @@ impl Deployer {
             pins: service.stack.pins().len(),
             door: guards::at_the_door,
         };
-        let accepted = self.store.enqueue(&order, images, delivery, &terms).await?;
+        let accepted = self.store.enqueue(&order, &wanted, delivery, &terms).await?;
         if accepted.repeated {
             return Ok(accepted);
         }
-        let what = order.tag.as_ref().map_or_else(|| "what runs".to_owned(), ToString::to_string);
+        let what = accepted.tag.as_ref().map_or_else(|| "what runs".to_owned(), ToString::to_string);
         tracing::info!(deployment = %accepted.id, service = %order.service, caller = %order.caller, kind = order.kind.as_str(), tag = %what, "order accepted");
         if let Some(old) = &accepted.superseded {
             self.hub.tell(old);

@@ -6,23 +6,29 @@ use crate::clock;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
+use crate::orders::way_back::release_of;
 use crate::store::AtTheDoor;
 use crate::store::Hold;
 use crate::store::HoldKind;
 use crate::store::Landed;
+use crate::store::OrderError;
+use crate::store::Taken;
+use crate::store::Terms;
 use crate::store::Turn;
 
-/// Whether an order is taken that was not taken before.
+/// Whether an order is taken that was not taken before, and what it lands.
 ///
 /// # Errors
 /// Why it is not.
-pub fn at_the_door(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
-    is_allowed_tag(facts)?;
+pub fn at_the_door(mut facts: AtTheDoor<'_>) -> Result<Taken, OrderError> {
+    let taken = release_of(facts.order, facts.wanted, std::mem::take(&mut facts.releases))?;
+    is_allowed_tag(&taken, facts.terms)?;
     if is_of_ci(facts.order) {
         is_held(facts.order, facts.hold, facts.now_ms)?;
         is_late(facts.order, facts.landed)?;
     }
-    has_a_place(facts)
+    has_a_place(&facts)?;
+    Ok(taken)
 }
 
 /// Whether an order is carried out at its turn: it may have waited long, and the world may have moved on since it was taken.
@@ -42,14 +48,13 @@ fn is_of_ci(order: &Order) -> bool {
 }
 
 /// A tag that is taken from the registry must be one that may be landed; one from the record was.
-fn is_allowed_tag(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
-    let AtTheDoor { order, terms, .. } = facts;
+fn is_allowed_tag(Taken { order, images }: &Taken, terms: &Terms) -> Result<(), Refusal> {
     let service = || order.service.clone();
     if order.kind == OrderKind::Deploy && order.digest.is_some() && terms.pins > 1 {
         return Err(Refusal::ManyImages(service()));
     }
     match (&terms.tag_pattern, &order.tag) {
-        (Some(pattern), Some(tag)) if !facts.is_recorded && !pattern.is_match(tag.as_str()) => {
+        (Some(pattern), Some(tag)) if images.is_empty() && !pattern.is_match(tag.as_str()) => {
             Err(Refusal::TagPattern { tag: tag.clone(), pattern: pattern.as_str().to_owned(), service: service() })
         }
         _ => Ok(()),
@@ -109,8 +114,11 @@ mod tests {
     use crate::store::Hold;
     use crate::store::HoldKind;
     use crate::store::Landed;
+    use crate::store::OrderError;
+    use crate::store::Releases;
     use crate::store::Terms;
     use crate::store::Turn;
+    use crate::store::Wanted;
 
     const NOW_MS: i64 = 1_000_000;
 
@@ -126,9 +134,23 @@ mod tests {
     /// What speaks against the order at the door, where the facts are changed by `change`.
     fn at_door<'a>(order: &'a Order, change: impl FnOnce(&mut AtTheDoor<'a>)) -> Option<Refusal> {
         let terms: &'static Terms = Box::leak(Box::new(terms()));
-        let mut facts = AtTheDoor { order, is_recorded: false, terms, hold: None, landed: None, waits: None, waiting: 0, now_ms: NOW_MS };
+        let mut facts = AtTheDoor {
+            order,
+            wanted: &Wanted::Ordered,
+            terms,
+            releases: Releases::default(),
+            hold: None,
+            landed: None,
+            waits: None,
+            waiting: 0,
+            now_ms: NOW_MS,
+        };
         change(&mut facts);
-        at_the_door(&facts).err()
+        match at_the_door(facts) {
+            Ok(_) => None,
+            Err(OrderError::Refused(refusal)) => Some(refusal),
+            Err(OrderError::Store(error)) => panic!("{error}"),
+        }
     }
 
     fn refused<'a>(order: &'a Order, hold: &'a Hold) -> Option<Guard> {
@@ -143,7 +165,8 @@ mod tests {
     fn tags_and_digests_are_looked_at_unless_they_are_recorded() {
         let odd = Order { tag: "latest".parse().ok(), ..order(OrderKind::Rollback) };
         assert_eq!(at_door(&odd, |_| {}).and_then(|refusal| refusal.guard()), Some(Guard::TagPattern));
-        assert_eq!(at_door(&odd, |facts| facts.is_recorded = true), None);
+        let recorded = Wanted::Recorded(landed(1).images);
+        assert_eq!(at_door(&odd, |facts| facts.wanted = &recorded), None);
         let digest = format!("sha256:{}", "a".repeat(64)).parse().ok();
         let one = Order { digest, ..order(OrderKind::Deploy) };
         assert_eq!(at_door(&one, |_| {}), Some(Refusal::ManyImages(web())));

@@ -22,7 +22,7 @@ struct Waits {
     /// Lower ones came before.
     number: u64,
     /// The order that was told so.
-    told: Option<DeploymentId>,
+    told_order: Option<DeploymentId>,
     /// Why it waits.
     why: String,
 }
@@ -33,7 +33,7 @@ pub(super) struct Chosen {
     /// The services whose orders are carried out now.
     pub(super) now: Vec<ServiceName>,
     /// The orders that wait on and have not been told yet; and why they do.
-    pub(super) told: Vec<(DeploymentId, String)>,
+    pub(super) to_tell: Vec<(DeploymentId, String)>,
 }
 
 impl Places {
@@ -44,22 +44,22 @@ impl Places {
         for one in &next {
             self.line.entry(one.service.clone()).or_insert_with(|| {
                 self.last += 1;
-                Waits { number: self.last, told: None, why: String::new() }
+                Waits { number: self.last, told_order: None, why: String::new() }
             });
         }
         let (rollbacks, mut others): (Vec<Next>, Vec<Next>) = next.into_iter().partition(|one| one.kind == OrderKind::Rollback);
         others.sort_by_key(|one| self.line.get(&one.service).map_or(u64::MAX, |waits| waits.number));
         let waiting = others.split_off(free.min(others.len()));
-        let mut chosen = Chosen { now: rollbacks.into_iter().chain(others).map(|one| one.service).collect(), told: Vec::new() };
+        let mut chosen = Chosen { now: rollbacks.into_iter().chain(others).map(|one| one.service).collect(), to_tell: Vec::new() };
         for service in &chosen.now {
             self.line.remove(service);
         }
         for (before, one) in waiting.into_iter().enumerate() {
             let Some(waits) = self.line.get_mut(&one.service) else { continue };
             waits.why = why(before, most);
-            if waits.told.as_ref() != Some(&one.id) {
-                chosen.told.push((one.id.clone(), waits.why.clone()));
-                waits.told = Some(one.id);
+            if waits.told_order.as_ref() != Some(&one.id) {
+                chosen.to_tell.push((one.id.clone(), waits.why.clone()));
+                waits.told_order = Some(one.id);
             }
         }
         chosen
@@ -123,11 +123,11 @@ mod tests {
     fn whoever_waits_is_told_once_and_is_shown_why() {
         let mut places = Places::default();
         let waiting = || vec![deploy(1, "a"), deploy(2, "b")];
-        let told = places.give(waiting(), 0, 2).told;
-        assert_eq!(told.len(), 2);
-        assert_eq!(told[1].1, "All 2 places are taken (server.max_running), so it waits for its turn; one order is before it.");
-        assert_eq!(places.give(waiting(), 0, 2).told, Vec::new());
-        let again = places.give(vec![deploy(1, "a"), deploy(3, "b")], 0, 2).told;
+        let to_tell = places.give(waiting(), 0, 2).to_tell;
+        assert_eq!(to_tell.len(), 2);
+        assert_eq!(to_tell[1].1, "All 2 places are taken (server.max_running), so it waits for its turn; one order is before it.");
+        assert_eq!(places.give(waiting(), 0, 2).to_tell, Vec::new());
+        let again = places.give(vec![deploy(1, "a"), deploy(3, "b")], 0, 2).to_tell;
         assert_eq!(again.len(), 1, "the one that took its place is told");
         assert!(places.why(&ServiceName::parse("a").expect("a name")).is_some_and(|why| why.ends_with("it is the next one.")));
         assert_eq!(places.why(&ServiceName::parse("c").expect("a name")), None);

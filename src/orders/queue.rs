@@ -74,9 +74,9 @@ impl Deployer {
                 self.start(turn, false, tasks);
             }
         }
-        for (id, why) in chosen.told {
+        for (id, why) in chosen.to_tell {
             let seq = store.last_seq(&Fence { id: id.clone(), run: 0, number: 0 }).await? + 1;
-            let line = LineDraft { seq, at_ms: clock::now_ms(), step: Step::Guards, kind: LineKind::Note, text: why };
+            let line = LineDraft { seq, at_ms: clock::now_ms(), step: Step::Guards.into(), kind: LineKind::Note, text: why };
             store.append_own_lines(&id, &[line]).await?;
             self.hub.tell(&id);
         }

@@ -1,5 +1,6 @@
 //! Which releases of a service are shown: as many as stay on its host.
 
+use crate::api;
 use crate::config::Service;
 use crate::model::ImageRef;
 use crate::orders::Deployer;
@@ -8,6 +9,9 @@ use crate::store::Deployment;
 use crate::store::MOST_RELEASES;
 use crate::store::Recorded;
 use crate::store::StoreError;
+
+/// How many measurements of a page are shown: one, and a few to compare it with.
+const MOST_AWAY: usize = 4;
 
 impl Deployer {
     /// What the record has of each service, in their order: enough of the last verified releases for as many different contents as
@@ -26,6 +30,13 @@ impl Deployer {
     }
 }
 
+/// How the page answered during the last of these deployments, which come newest first. Deployments that never replaced a container
+/// have nothing to tell.
+pub(super) fn away<'a>(newest_first: impl Iterator<Item = &'a Deployment>) -> Vec<api::PageAway> {
+    let measured = |one: &Deployment| Some(api::PageAway { deployment: one.id.clone(), measured: one.away? });
+    newest_first.filter_map(measured).take(MOST_AWAY).collect()
+}
+
 /// How many different contents there are.
 fn contents(verified: &[Result<Deployment, StoreError>]) -> usize {
     let mut seen: Vec<&[ImageRef]> = Vec::new();
@@ -35,4 +46,27 @@ fn contents(verified: &[Result<Deployment, StoreError>]) -> usize {
         }
     }
     seen.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use smoke::Availability;
+
+    use super::MOST_AWAY;
+    use super::away;
+    use crate::orders::sample::landed;
+
+    #[test]
+    fn the_newest_measurements_are_shown_and_deployments_without_one_are_passed_over() {
+        let of = |number: u8| Availability { requests: u32::from(number), ..Availability::default() };
+        let mut all: Vec<_> = (1..=8).rev().map(landed).collect();
+        for (number, one) in (1..=8).rev().zip(&mut all) {
+            one.away = (number != 7).then(|| of(number));
+        }
+        let shown = away(all.iter());
+        let seen: Vec<_> = shown.iter().map(|one| (&one.deployment, one.measured.requests)).collect();
+        assert_eq!(seen, [(&all[0].id, 8), (&all[2].id, 6), (&all[3].id, 5), (&all[4].id, 4)]);
+        assert_eq!(seen.len(), MOST_AWAY);
+        assert!(away([landed(1)].iter()).is_empty());
+    }
 }

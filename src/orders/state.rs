@@ -18,6 +18,7 @@ use crate::landing;
 use crate::model::ImageRef;
 use crate::model::State;
 use crate::orders::Deployer;
+use crate::orders::shown::away;
 use crate::orders::standing;
 use crate::orders::standing::Now;
 use crate::orders::way_back::same_content;
@@ -77,6 +78,7 @@ impl Deployer {
             live: live.map(view),
             next_step: last.and_then(standing::next_step).or_else(|| held.as_ref().map(|_| resume(service))),
             last: last.map(view),
+            away: away(last.into_iter().chain(verified.iter().copied())),
             running: running.map(view),
             waiting: recorded.waiting().map(view),
             held,

@@ -1,7 +1,8 @@
-//! Which release a rollback restores, decided by facts alone.
+//! Which release of the record an order is for, decided by facts alone.
 
-use crate::api;
+use crate::model::Cause;
 use crate::model::ImageRef;
+use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Refusal;
@@ -12,53 +13,69 @@ use crate::model::Tag;
 use crate::store::Deployment;
 use crate::store::Listed;
 use crate::store::OrderError;
+use crate::store::Releases;
 use crate::store::StoreError;
+use crate::store::Taken;
+use crate::store::Wanted;
 
-/// What the record says about the releases of a service.
-#[derive(Debug, Default)]
-pub(super) struct Releases {
-    /// The verified ones, newest first.
-    pub(super) verified: Vec<Result<Deployment, StoreError>>,
-    /// What runs and what waits.
-    pub(super) unfinished: Listed,
-    /// The last ended deployment that changed the host.
-    pub(super) last_change: Option<Result<Deployment, StoreError>>,
+/// The order with what the record says about the release that it is for.
+///
+/// # Errors
+/// When the record has no such release, or one that must not be landed, or cannot be read.
+pub(super) fn release_of(order: &Order, wanted: &Wanted, releases: Releases) -> Result<Taken, OrderError> {
+    let as_ordered = |images| Taken { order: order.clone(), images };
+    match wanted {
+        Wanted::Ordered => Ok(as_ordered(Vec::new())),
+        Wanted::Recorded(images) => Ok(as_ordered(images.clone())),
+        Wanted::Back(to) => way_back(order, to, releases),
+        Wanted::LastVerified => last_verified(order, releases),
+    }
 }
 
-/// What a rollback lands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) tag: Option<Tag>,
-    /// The images of the recorded release; empty: the tag never ran here, and is asked for at the registry.
-    pub(super) images: Vec<ImageRef>,
-    pub(super) commit: Option<String>,
+/// The last verified release, once more.
+fn last_verified(order: &Order, releases: Releases) -> Result<Taken, OrderError> {
+    let newest = releases.verified.into_iter().next();
+    let live = newest.ok_or_else(|| Refusal::NothingToRepair(order.service.clone()))??;
+    if let Some(left) = releases.last_change.transpose()? {
+        refuse_repair_past_barrier(&live, &left)?;
+    }
+    let tag = live.images.first().and_then(|image| image.tag.clone());
+    let taken = landing(order, tag, &live);
+    Ok(Taken { order: Order { cause: Some(Cause::Repair(live.id)), ..taken.order }, ..taken })
 }
 
-/// Where a rollback of `service` goes: the images of a verified release where the record has one.
+/// The order, which lands what `old` landed.
+fn landing(order: &Order, tag: Option<Tag>, old: &Deployment) -> Taken {
+    let digest = old.images.first().map(|image| image.digest.clone());
+    let order = Order { tag, digest, commit: old.order.commit.clone(), ..order.clone() };
+    Taken { order, images: old.images.clone() }
+}
+
+/// Where a rollback goes: the images of a verified release where the record has one.
 ///
 /// # Errors
 /// When there is nothing to go back to, something that must not be gone back past, or a release in between cannot be read.
-pub(super) fn way_back(service: &ServiceName, ask: &api::NewRollback, releases: Releases) -> Result<Target, OrderError> {
+fn way_back(order: &Order, to: &RollbackTo, releases: Releases) -> Result<Taken, OrderError> {
     let (verified, unreadable) = readable(releases.verified);
-    let found = match &ask.to {
+    let found = match to {
         RollbackTo::Previous => previous(&verified, &releases.unfinished, releases.last_change.as_ref()),
         RollbackTo::Tag(tag) => {
             verified.iter().find(|old| old.order.tag.as_ref() == Some(tag) || old.images.iter().any(|i| i.tag.as_ref() == Some(tag)))
         }
         RollbackTo::Deployment(id) => verified.iter().find(|old| &old.id == id),
     };
-    if let Some((newer, error)) = unreadable.filter(|_| !ask.force) {
+    if let Some((newer, error)) = unreadable.filter(|_| !order.force) {
         // It may be the one that is wanted, or one that must not be rolled back past.
         if !verified[..newer].iter().any(|one| found.is_some_and(|found| found.id == one.id)) {
             return Err(error.into());
         }
     }
-    let Some(old) = found else { return Ok(unrecorded(service, &ask.to)?) };
-    if !ask.force {
-        refuse_past_barrier(service, &verified, old)?;
+    let Some(old) = found else { return Ok(unrecorded(order, to)?) };
+    if !order.force {
+        refuse_past_barrier(&order.service, &verified, old)?;
     }
     let tag = old.order.tag.clone().or_else(|| old.images.first().and_then(|image| image.tag.clone()));
-    Ok(Target { tag, images: old.images.clone(), commit: old.order.commit.clone() })
+    Ok(landing(order, tag, old))
 }
 
 /// The releases that read; and how many of them are newer than the first that does not, with its fault.
@@ -124,11 +141,12 @@ fn left_the_last_one(change: &Deployment) -> bool {
 }
 
 /// A tag that never ran here is asked for at the registry, like that of any deployment.
-fn unrecorded(service: &ServiceName, to: &RollbackTo) -> Result<Target, Refusal> {
+fn unrecorded(order: &Order, to: &RollbackTo) -> Result<Taken, Refusal> {
+    let service = || order.service.clone();
     match to {
-        RollbackTo::Tag(tag) => Ok(Target { tag: Some(tag.clone()), images: Vec::new(), commit: None }),
-        RollbackTo::Previous => Err(Refusal::NoPrevious(service.clone())),
-        RollbackTo::Deployment(id) => Err(Refusal::NoRelease { id: id.clone(), service: service.clone() }),
+        RollbackTo::Tag(tag) => Ok(Taken { order: Order { tag: Some(tag.clone()), ..order.clone() }, images: Vec::new() }),
+        RollbackTo::Previous => Err(Refusal::NoPrevious(service())),
+        RollbackTo::Deployment(id) => Err(Refusal::NoRelease { id: id.clone(), service: service() }),
     }
 }
 
@@ -141,7 +159,7 @@ fn refuse_past_barrier(service: &ServiceName, verified: &[Deployment], target: &
 }
 
 /// What was left for a person may have migrated data: the release before it is not landed again by a mere repair.
-pub(super) fn refuse_repair_past_barrier(live: &Deployment, left: &Deployment) -> Result<(), Refusal> {
+fn refuse_repair_past_barrier(live: &Deployment, left: &Deployment) -> Result<(), Refusal> {
     if left.id <= live.id || !left.barrier || same_content(&left.images, &live.images) {
         return Ok(());
     }
@@ -156,22 +174,25 @@ pub(super) fn same_content(a: &[ImageRef], b: &[ImageRef]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Releases;
-    use super::way_back;
-    use crate::api::NewRollback;
+    use super::release_of;
+    use crate::model::Cause;
     use crate::model::DeploymentId;
     use crate::model::Guard;
+    use crate::model::Order;
     use crate::model::OrderKind;
     use crate::model::Outcome;
     use crate::model::RollbackTo;
     use crate::model::State;
     use crate::model::Step;
     use crate::orders::sample::landed;
-    use crate::orders::sample::web;
+    use crate::orders::sample::order;
     use crate::store::Deployment;
     use crate::store::Listed;
     use crate::store::OrderError;
+    use crate::store::Releases;
     use crate::store::StoreError;
+    use crate::store::Taken;
+    use crate::store::Wanted;
 
     fn unreadable() -> StoreError {
         StoreError::Value { place: "deployments.kind of X".into(), why: "none of ours".into() }
@@ -189,8 +210,13 @@ mod tests {
 
     /// The tag that is gone back to, or the guard that says no; none: a row cannot be read.
     fn to(to: RollbackTo, force: bool, releases: Releases) -> Result<String, Option<Guard>> {
-        match way_back(&web(), &NewRollback { service: web(), to, reason: None, force }, releases) {
-            Ok(target) => Ok(target.tag.map_or_else(String::new, |tag| tag.to_string())),
+        let ordered = Order { tag: None, force, ..order(OrderKind::Rollback) };
+        tag_of(release_of(&ordered, &Wanted::Back(to), releases))
+    }
+
+    fn tag_of(taken: Result<Taken, OrderError>) -> Result<String, Option<Guard>> {
+        match taken {
+            Ok(taken) => Ok(taken.order.tag.map_or_else(String::new, |tag| tag.to_string())),
             Err(OrderError::Refused(refusal)) => Err(refusal.guard()),
             Err(OrderError::Store(error)) => {
                 assert!(error.is_unreadable());
@@ -252,7 +278,7 @@ mod tests {
     #[test]
     fn previous_is_the_last_verified_one_while_another_is_there() {
         let mut under_way = releases(&[3, 2]);
-        under_way.unfinished.deployments.push(Deployment { state: State::Running { step: Step::Up }, ..landed(4) });
+        under_way.unfinished.deployments.push(Deployment { state: State::Running { step: Step::Up.into() }, ..landed(4) });
         assert_eq!(previous(under_way), Ok("v3".into()));
         let broken = Outcome::RollbackFailed { why: String::new(), and: String::new() };
         assert_eq!(previous(Releases { last_change: Some(Ok(ended(4, broken))), ..releases(&[3, 2]) }), Ok("v3".into()));
@@ -286,6 +312,20 @@ mod tests {
         let first = || RollbackTo::Deployment(landed(1).id);
         assert_eq!((to(first(), false, barrier()), to(first(), true, barrier())), (Err(Some(Guard::Barrier)), Ok("v1".into())));
         assert_eq!(previous(barrier()), Ok("v2".into()));
+    }
+
+    #[test]
+    fn a_repair_lands_the_last_verified_release_once_more() {
+        let repair = |releases| release_of(&order(OrderKind::Repair), &Wanted::LastVerified, releases);
+        let taken = repair(releases(&[3, 2])).expect("it is taken");
+        let landed_before = landed(3);
+        assert_eq!((taken.order.tag, taken.order.cause), (landed_before.order.tag, Some(Cause::Repair(landed_before.id))));
+        assert_eq!((taken.order.digest, taken.images), (Some(landed_before.images[0].digest.clone()), landed_before.images));
+        assert_eq!(tag_of(repair(releases(&[]))), Err(Some(Guard::NoTarget)));
+        // What was left for a person may have migrated data.
+        let left = Deployment { barrier: true, ..ended(4, Outcome::NeedsOperator { why: String::new() }) };
+        assert_eq!(tag_of(repair(Releases { last_change: Some(Ok(left)), ..releases(&[3]) })), Err(Some(Guard::Barrier)));
+        assert_eq!(tag_of(repair(Releases { last_change: Some(Err(unreadable())), ..releases(&[3]) })), Err(None));
     }
 
     #[test]

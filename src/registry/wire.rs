@@ -153,12 +153,12 @@ impl Session {
 
     async fn ask(&self, url: &str) -> Result<reqwest::Response, Fault> {
         let request = self.http.get(url).header(ACCEPT, MANIFESTS);
-        let shown = match (&self.authorization, &self.auth) {
-            (Some(shown), _) => Some(shown.clone()),
+        let authorization = match (&self.authorization, &self.auth) {
+            (Some(authorization), _) => Some(authorization.clone()),
             (None, RegistryAuth::Bearer(token)) => Some(format!("Bearer {token}")),
             (None, RegistryAuth::Anonymous | RegistryAuth::Basic(..)) => None,
         };
-        let request = shown.into_iter().fold(request, |request, shown| request.header(AUTHORIZATION, shown));
+        let request = authorization.into_iter().fold(request, |request, authorization| request.header(AUTHORIZATION, authorization));
         request.send().await.map_err(|error| other(&error))
     }
 
@@ -191,8 +191,8 @@ impl Session {
         if !status.is_success() {
             return Err(refusal(status, &body));
         }
-        let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        let token = ["token", "access_token"].iter().find_map(|name| said[name].as_str());
+        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let token = ["token", "access_token"].iter().find_map(|name| answer[name].as_str());
         token.map(|token| format!("Bearer {token}")).ok_or_else(|| Fault::Other("its token server did not issue a token.".to_owned()))
     }
 }
@@ -241,8 +241,8 @@ async fn read(mut answer: reqwest::Response, most: usize) -> Result<Vec<u8>, Fau
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> Fault {
-    let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let codes: Vec<&str> = said["errors"].as_array().into_iter().flatten().filter_map(|error| error["code"].as_str()).collect();
+    let problem: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let codes: Vec<&str> = problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["code"].as_str()).collect();
     let any = |wanted: &[&str]| codes.iter().any(|code| wanted.contains(code));
     if any(&["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND"]) || status == StatusCode::NOT_FOUND {
         return Fault::NotFound;

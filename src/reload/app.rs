@@ -1,4 +1,4 @@
-//! The app: it hears of new data, and programs look at it before readers do.
+//! The app: it is told about new data, and programs check the data before readers see it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::dataset::Dataset;
 use crate::dataset::Snapshot;
 use crate::reload::call;
 
-/// The waits between two tries of a call.
+/// The pauses between two attempts of a call.
 const AGAIN: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_mins(1));
 
-/// The app over a dataset: how it hears of new data, and how it is asked what it serves.
+/// The app that uses a dataset: how it is told about new data, and how it is asked what it serves.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) plan: Arc<Reload>,
@@ -35,18 +35,18 @@ impl App {
     /// Runs the configured check over `staged`, in its folder.
     ///
     /// # Errors
-    /// One sentence: what the check said.
+    /// One sentence: the output of the check.
     pub(super) async fn check(&self, staged: &Snapshot, cancel: &Cancel) -> Result<(), String> {
         let Some(check) = &self.plan.check else { return Ok(()) };
         let done = self.run(staged, &check.argv, check.deadline, cancel).await;
         done.map_err(|why| format!("The check of {} failed: {why}.", staged.commit))
     }
 
-    /// Tells the app that the data is now `snapshot`. When this returns, a call was answered well, a signal was sent, or a program
-    /// ended well.
+    /// Tells the app that the data is now `snapshot`. When this returns, a call was answered with success, a signal was sent,
+    /// or a program ended with success.
     ///
     /// # Errors
-    /// One sentence: what stood in the way.
+    /// One sentence: what went wrong.
     pub(super) async fn tell(&self, snapshot: &Snapshot, cancel: &Cancel) -> Result<(), String> {
         match &self.plan.on_change {
             None => Ok(()),
@@ -71,7 +71,7 @@ impl App {
         }
     }
 
-    /// Runs a program in the folder of `snapshot`, which it finds in its environment too.
+    /// Runs a program in the folder of `snapshot`, which is also in its environment.
     async fn run(&self, snapshot: &Snapshot, argv: &[String], deadline: Duration, cancel: &Cancel) -> Result<(), String> {
         let docker = &self.docker;
         let mut env = BTreeMap::from([
@@ -98,7 +98,7 @@ impl App {
     }
 }
 
-/// A call of the app.
+/// One call of the app.
 struct Call<'a> {
     app: &'a App,
     url: &'a url::Url,
@@ -106,7 +106,7 @@ struct Call<'a> {
     deadline: Duration,
 }
 
-/// Why a call failed, and whether another try may.
+/// Why a call failed, and whether another attempt is allowed.
 struct Failed {
     why: String,
     again: bool,
@@ -139,7 +139,7 @@ impl Call<'_> {
             request = request.bearer_auth(secret.reveal());
         }
         let answer = request.send().await.map_err(|error| {
-            // One that did not answer in time may be at work; calling it again would only add to that.
+            // An app that did not answer in time may be working; another call would only add to its work.
             Failed { why: call::unanswered(self.url, &error, self.deadline), again: error.is_connect() }
         })?;
         let status = answer.status();

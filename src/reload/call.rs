@@ -1,4 +1,4 @@
-//! What calls of the app and of peers have in common.
+//! What calls of the app and calls of peers have in common.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use text::Mask;
 
 use crate::api;
 
-/// So much of an answer is shown.
+/// How much of an answer is shown.
 const SHOWN: usize = 300;
-/// So much of an answer is read.
+/// How much of an answer is read.
 const MOST_BYTES: usize = 64 << 10;
 
-/// How a client is made that calls them.
+/// Builds the client for these calls.
 pub(super) fn client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -44,7 +44,7 @@ pub(super) async fn text_of(mut answer: reqwest::Response) -> reqwest::Result<St
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A text from outside as a part of a sentence: one line, short, without what `mask` hides.
+/// A text from outside as part of a sentence: one line, short, and without the secrets that `mask` hides.
 pub(super) fn masked_excerpt(mask: &Mask, text: &str) -> String {
     let hidden = mask.hide(text.trim());
     let short: String = hidden.chars().take(SHOWN).collect();

@@ -1,8 +1,9 @@
-//! Reloads: new data of a dataset comes to its readers, the app is told and asked, and others hear of it.
+//! Reloads: new data of a dataset is made available to its readers, the app is told and verified, and peers are told.
 //!
-//! Begin with `run.rs`: its story function reads aloud what one reload does. `runner.rs` says when one is done: one at a time
-//! for each dataset, on a call, on a timer, or because the push of own commits found the remote moved on. Its parts are the `app`
-//! over the data, the `peers` that serve it as well, the `push` of own commits, and what is `watched` of all of them.
+//! Begin with `run.rs`: its story function shows what one reload does. `runner.rs` decides when a reload is done: one at a time
+//! for each dataset, because of a call, a timer, or a push of own commits that found new commits on the remote. Its parts are
+//! the `app` that uses the data, the `peers` that serve it as well, the `push` of own commits, and the state of all of them in
+//! `watched`.
 
 mod app;
 mod call;

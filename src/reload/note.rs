@@ -1,5 +1,5 @@
-//! What the push of own commits is at, for `tagalong data status` in another process: a file that is locked as long as somebody
-//! stands for what it says.
+//! The state of the push of own commits, for `tagalong data status` in another process: a file that is locked as long as the
+//! process that wrote it is alive.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -7,17 +7,17 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// The note of anybody who pushes.
+/// The note of a process that pushes.
 #[derive(Debug)]
 pub(super) struct Note {
     file: Option<File>,
-    said: Option<String>,
+    written: Option<String>,
 }
 
 const NAME: &str = "push";
 
 impl Note {
-    /// The note below `state`. Where none can be kept, others see nothing of the push, and nothing else is lost.
+    /// The note below `state`. If the file cannot be written, other processes do not see the push, and nothing else is lost.
     pub(super) fn keep(state: &Path) -> Self {
         let open = || {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state)?;
@@ -26,21 +26,21 @@ impl Note {
             file.set_len(0)?;
             Ok::<_, std::io::Error>(file)
         };
-        Self { file: open().ok(), said: None }
+        Self { file: open().ok(), written: None }
     }
 
-    /// Says it from now on.
+    /// Writes the new state.
     pub(super) fn say(&mut self, text: Option<String>) {
-        if let Some(file) = self.file.as_ref().filter(|_| self.said != text) {
+        if let Some(file) = self.file.as_ref().filter(|_| self.written != text) {
             let bytes = text.as_deref().unwrap_or_default().as_bytes();
-            // Read between the two it says nothing for a moment.
+            // A reader between the two sees an empty note for a moment.
             let _ = file.set_len(0).and_then(|()| file.write_all_at(bytes, 0));
-            self.said = text;
+            self.written = text;
         }
     }
 }
 
-/// What is said below `state` by somebody who lives.
+/// The note below `state`, if its writer is alive.
 pub(super) fn read(state: &Path) -> Option<String> {
     let mut file = File::open(state.join(NAME)).ok()?;
     if file.try_lock_shared().is_ok() {

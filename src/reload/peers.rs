@@ -1,5 +1,5 @@
-//! Others that serve the same dataset. What is new is owed to each before it is called, so that one that is away gets it when
-//! it is back, whatever happens here meanwhile. Only the newest commit is owed.
+//! Peers that serve the same dataset. A notification is stored before a peer is called, so that a peer that is unavailable gets
+//! it when it is back, whatever happens here meanwhile. Only the newest commit is sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +26,12 @@ use crate::store::Owe;
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// The waits after a peer could not be told: one that is back has the newest commit within half a minute. Pods of one rollout
-/// do not call all at the same moment.
+/// The pauses after a peer could not be told: a peer that is back has the newest commit within half a minute. Pods of one
+/// rollout do not all call at the same moment.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(24)).spread();
-/// What is being told already is not due before this.
+/// A notification that is being sent is not due before this time.
 const LATER: Duration = Duration::from_secs(30);
-/// Only the newest commit is owed: each takes the place of the one before.
+/// Only the newest commit is sent: each notification replaces the previous one.
 const KEY: &str = "newest";
 
 /// The peers of one dataset.
@@ -45,13 +45,13 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn new(plan: Arc<Reload>, http: reqwest::Client, store: Store, executor: &str) -> Self {
         let longest = plan.peers.iter().map(|peer| peer.deadline).max().unwrap_or_default();
-        // Every call has its own deadline; this one is for what is around it.
+        // Every call has its own deadline; this one is for the work around it.
         let terms = Terms { deadline: longest + 2 * LOOK_UP, again: AGAIN };
         let lane = Lane::Peers { executor: executor.to_owned(), dataset: plan.data.name.clone() };
         Self { outbox: Outbox::new(store, lane, executor.to_owned(), terms), plan, http }
     }
 
-    /// Owes what this dataset has to every peer; they are called soon after.
+    /// Stores a notification for every peer; they are called soon afterwards.
     pub(super) async fn owe_all(&self, commit: &Commit) {
         if self.plan.peers.is_empty() {
             return;
@@ -63,12 +63,12 @@ impl Peers {
         }
     }
 
-    /// What peers are owed, and what they have refused.
+    /// The pending notifications, and what peers have refused.
     pub(super) async fn owed(&self) -> Result<Vec<Debt>, StoreError> {
         self.outbox.owed().await
     }
 
-    /// Calls every peer now, each in its own time, and returns what each said. One that could not be told is owed it.
+    /// Calls every peer now, independently, and returns each one's answer. A peer that could not be told is told later.
     pub(super) async fn tell_now(&self, commit: Option<&Commit>) -> Result<Vec<api::PeerAnswer>, StoreError> {
         let targets = target::targets(&self.plan).await;
         let debts = match commit {
@@ -97,9 +97,9 @@ impl Peers {
         target.call(&self.plan, commit, &self.http).await
     }
 
-    /// Calls those that are owed something until `stop`: on event, and when a debt is due.
+    /// Sends pending notifications until `stop`: on events, and when one is due.
     pub(super) async fn keep_telling(&self, stop: &Cancel) {
-        // Another configuration may be what a peer waited for.
+        // A peer may have waited for a change of the configuration.
         if let Err(error) = self.outbox.revive().await {
             tracing::warn!(dataset = %self.plan.data.name, %error, "notifications for peers are waiting for their next attempt");
         }
@@ -115,11 +115,11 @@ impl Peers {
         }
     }
 
-    /// This peer is no longer there: the configuration names others, or the name leads elsewhere. While a name could not be looked
-    /// up it was owed the commit itself; now those that it leads to are.
+    /// This peer is gone: the configuration names others, or its name has other addresses. While the name could not be looked
+    /// up, the notification was for the name; now it is for its addresses.
     async fn replace(&self, receiver: &str, commit: &Commit, targets: &[Target]) -> Told {
         if let Some(unknown) = targets.iter().find(|target| target.is_unknown()) {
-            // It may be one of those that the name leads to.
+            // It may be one of the addresses of the name.
             return Told::NotNow { why: format!("{} could not be resolved.", unknown.url), after: None };
         }
         let behind: Vec<Target> = targets.iter().filter(|target| target.url.as_str() == receiver).cloned().collect();

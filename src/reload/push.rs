@@ -1,4 +1,4 @@
-//! Own commits go to the remote as they are made.
+//! Pushes own commits to the remote as they are made.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::reload::watched::Watched;
 #[derive(Debug)]
 pub(super) struct Pusher {
     dataset: Dataset,
-    /// Where it is noted for other processes what it is at.
+    /// The file in which other processes find its state.
     notes: PathBuf,
     now: watch::Sender<Push>,
     wake: Notify,
@@ -27,8 +27,7 @@ impl Pusher {
         Self { dataset, notes, now: watch::Sender::new(Push::Done), wake: Notify::new() }
     }
 
-    /// Pushes until `stop`. Where the remote has moved on a reload is asked for, and where it has taken something, so that others
-    /// hear of it.
+    /// Pushes until `stop`. A reload is requested if the remote has moved on, and after a push, so that peers are told.
     pub(super) async fn keep_pushing(&self, watched: &Watched, stop: &Cancel) {
         let mut told = self.now.subscribe();
         let mut note = Note::keep(&self.notes);
@@ -60,14 +59,14 @@ impl Pusher {
         *self.now.borrow() == Push::Behind
     }
 
-    /// A reload has ended well: what waited for it goes on.
+    /// A reload was successful: whatever waited for it continues.
     pub(super) fn go_on(&self) {
         if *self.now.borrow() != Push::Done {
             self.wake.notify_one();
         }
     }
 
-    /// What it waits for; none: it does not.
+    /// The reason why it waits; none: it does not wait.
     pub(super) fn state(&self) -> Option<String> {
         match &*self.now.borrow() {
             Push::Done | Push::Working => None,
@@ -77,7 +76,7 @@ impl Pusher {
         }
     }
 
-    /// The same, of whichever process pushes.
+    /// The same for any process that pushes.
     pub(super) fn noted(&self) -> Option<String> {
         note::read(&self.notes)
     }

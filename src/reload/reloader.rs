@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 
-/// This many hex digits have full object names at least; a longer one is asked about.
+/// The minimum number of hex digits of a full object name; git is asked about a longer one.
 const SHORTEST_FULL: usize = 40;
 
 /// Every dataset of this server.
@@ -30,7 +30,7 @@ const SHORTEST_FULL: usize = 40;
 pub struct Reloader {
     runners: RwLock<BTreeMap<DatasetName, Arc<Runner>>>,
     pub(super) common: Arc<Common>,
-    /// The notes, and when they were taken.
+    /// The notes, and when they were read.
     pub(super) noted: Mutex<Option<(Instant, Vec<String>)>>,
 }
 
@@ -40,10 +40,10 @@ pub enum ReloadError {
     /// There is no such dataset.
     #[error("There is no dataset {0}; `tagalong data status` lists the datasets.")]
     Unknown(DatasetName),
-    /// The server stops, or its configuration has changed meanwhile.
+    /// The server is stopping, or its configuration has changed meanwhile.
     #[error("The dataset {0} is being stopped; try again.")]
     Stopping(DatasetName),
-    /// What was asked for can be the name of no commit in this repository.
+    /// The requested name cannot be a commit in this repository.
     #[error("{0} cannot be a commit of the dataset {1}: its commit names have {2} hex digits.")]
     NoName(CommitName, DatasetName, usize),
     /// The database does not answer.
@@ -63,15 +63,15 @@ impl Reloader {
         Ok(Self { runners: RwLock::new(runners), common, noted: Mutex::default() })
     }
 
-    /// Begins to follow every dataset. It does not wait for any of them.
+    /// Starts following every dataset, without waiting for any of them.
     pub fn start(&self) {
         for runner in self.all() {
             runner.start(None);
         }
     }
 
-    /// The configuration was read again: a dataset that is the same goes on untouched, one that has changed starts again when
-    /// what runs for it has ended.
+    /// The configuration was read again: an unchanged dataset continues undisturbed, and a changed one starts again when
+    /// everything that runs for it has ended.
     pub fn read_again(&self, config: &Config) {
         let mut runners = self.runners.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut *runners);
@@ -92,7 +92,7 @@ impl Reloader {
         }
     }
 
-    /// Stops following. When this returns, nothing that it started runs any more.
+    /// Stops following. When this returns, nothing that it started is running any more.
     pub async fn stop(&self) {
         let all = self.all();
         for runner in &all {
@@ -112,11 +112,11 @@ impl Reloader {
         runners.get(name).cloned().ok_or_else(|| ReloadError::Unknown(name.clone()))
     }
 
-    /// Brings what is new to the readers of `name`. The answer is of a reload that began after this was called; a commit that is
+    /// Brings new data to the readers of `name`. The answer is about a reload that began after this call; a commit that is
     /// loaded already is answered without lock or fetch.
     ///
     /// # Errors
-    /// [`ReloadError`]. A reload that failed is no error but a [`Reply`].
+    /// [`ReloadError`]. A reload that failed is not an error but a [`Reply`].
     pub async fn reload(&self, name: &DatasetName, ask: &Ask) -> Result<Reply, ReloadError> {
         let runner = self.runner(name)?;
         let arrival = runner.arrive();

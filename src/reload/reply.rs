@@ -1,4 +1,4 @@
-//! What is asked of a dataset, and what became of it.
+//! A request for a dataset, and its result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use crate::model::DatasetName;
 use crate::reload::ran::Load;
 use crate::reload::ran::Ran;
 
-/// What is asked of a dataset.
+/// A request for a dataset.
 #[derive(Debug, Clone, Default)]
 pub struct Ask {
-    /// The branch that moved, when the caller knows.
+    /// The branch that moved, if the caller knows it.
     pub branch: Option<String>,
-    /// The commit that should be served, when the caller knows.
+    /// The commit that should be served, if the caller knows it.
     pub commit: Option<CommitName>,
-    /// When peers hear of it.
+    /// When peers are told.
     pub peers: TellPeers,
 }
 
-/// When peers hear of what is new.
+/// When peers are told about new data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TellPeers {
     /// After the answer.
@@ -29,20 +29,20 @@ pub enum TellPeers {
     Later,
     /// Before it; their answers are part of it.
     Now,
-    /// Not by us: who asks tells them.
+    /// Not by us: the caller tells them.
     Never,
 }
 
-/// What became of an [`Ask`].
+/// The result of an [`Ask`].
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// What was done.
     pub done: Done,
-    /// The commit that the app has loaded last.
+    /// The commit that the app loaded last.
     pub loaded: Option<Commit>,
-    /// Whether the commit that was asked for is in it; none was asked for: none.
+    /// Whether the requested commit is part of it; none: no commit was requested.
     pub contained: Option<bool>,
-    /// What peers said, when they were asked.
+    /// The answers of peers, if they were called.
     pub peers: Vec<api::PeerAnswer>,
     /// How long it took.
     pub took: Duration,
@@ -51,16 +51,16 @@ pub struct Reply {
 /// What was done for an [`Ask`].
 #[derive(Debug, Clone)]
 pub enum Done {
-    /// The call is for another branch: nothing.
+    /// Nothing: the call is about another branch.
     Ignored,
-    /// The commit is in what is loaded: nothing.
+    /// Nothing: the commit is part of the loaded data.
     Contained,
-    /// A reload ran, and began after the call came.
+    /// A reload that began after the call came.
     Ran(Arc<Ran>),
 }
 
 impl Reply {
-    /// Whether the data that is served is as new as it can be had, with the commit that was asked for.
+    /// Whether the data that is served is as new as possible and contains the requested commit.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         let held = match &self.done {
@@ -70,7 +70,7 @@ impl Reply {
         held && self.contained != Some(false)
     }
 
-    /// Why it is not enough that a reload held: it did not bring the commit that was asked for.
+    /// Why a successful reload is not enough: it did not bring the requested commit.
     #[must_use]
     pub fn missing(&self) -> Option<String> {
         let text = "the requested commit is not part of the loaded data: the remote's branch does not contain it, or not yet";

@@ -18,24 +18,24 @@ use crate::reload::ran::Ran;
 use crate::reload::watched::Watched;
 use crate::telemetry::Metrics;
 
-/// All that one reload needs.
+/// Everything that one reload needs.
 pub(super) struct Story<'a> {
-    /// What is wanted.
+    /// The request.
     pub(super) plan: &'a Reload,
     /// The checkout.
     pub(super) dataset: &'a Dataset,
-    /// Who reads it.
+    /// The app that reads it.
     pub(super) app: &'a App,
-    /// What is known of both.
+    /// The known state of both.
     pub(super) watched: &'a Watched,
-    /// What is counted.
+    /// The metrics.
     pub(super) metrics: &'a Metrics,
-    /// Ends it.
+    /// Cancels it.
     pub(super) cancel: &'a Cancel,
 }
 
 impl Story<'_> {
-    /// One reload, told: reconcile · stage · check · flip · tell the app · verify · swap back when it fails · record.
+    /// One reload: reconcile · stage · check · flip · tell the app · verify · swap back if it fails · record.
     pub(super) async fn run(&self) -> Ran {
         let mut ran = self.reconcile().await;
         if let Some(commit) = self.to_load(&ran).await {
@@ -50,12 +50,13 @@ impl Story<'_> {
         ran
     }
 
-    /// Brings checkout and remote together. The folder is made ready first where that has not been done yet.
+    /// Brings checkout and remote together. The folder is made ready first, if that has not been done yet.
     async fn reconcile(&self) -> Ran {
         let done = self.timed("reconcile", self.reconciled()).await;
         match done {
             Ok(ran) => ran,
-            // The folder is as healthy as before: the next pass heals what it must, and leaves a live app's edits alone.
+            // The folder is as healthy as before: the next pass repairs what it must, and leaves the edits of a running app
+            // alone.
             Err(error) => {
                 let note = Some(error.to_string());
                 Ran { reconciled: None, note, from: None, to: None, parked: None, pushed: 0, is_behind: false, load: Load::Nothing }
@@ -67,7 +68,7 @@ impl Story<'_> {
         let dataset = self.dataset;
         let name = &self.plan.data.name;
         if !self.watched.is_ready() {
-            // Edits are parked once, when the process begins; from then on the app may be at work.
+            // Edits are parked only once, when the process begins; afterwards the app may be working.
             let ready = if self.watched.begins() { dataset.ready(self.cancel).await? } else { dataset.ready_beside(self.cancel).await? };
             for healed in &ready.healed {
                 tracing::warn!(dataset = %name, "{healed}");
@@ -91,15 +92,15 @@ impl Story<'_> {
         })
     }
 
-    /// The commit that readers should have and do not.
+    /// The commit that readers should have and do not have.
     async fn to_load(&self, ran: &Ran) -> Option<Commit> {
         let head = ran.to.clone()?;
         let loaded = self.watched.loaded();
         if loaded.as_ref() == Some(&head) {
             return None;
         }
-        // Where the app reads the checkout itself, what it has committed there it knows. Only a reload brings in what is not
-        // its own, and the first one of a process cannot know what the last process left unloaded.
+        // An app that reads the checkout itself knows its own commits. Only a reload brings in others, and the first one of a
+        // process cannot know what the last process left unloaded.
         let own_only = self.plan.data.publish == Publish::InPlace && ran.from == ran.to && self.watched.is_known_loaded();
         if own_only && loaded.is_some() {
             if let Err(error) = self.record(&head).await {
@@ -110,7 +111,7 @@ impl Story<'_> {
         Some(head)
     }
 
-    /// Brings `commit` to the readers, or leaves them what they have. Gives what a person should know of it.
+    /// Brings `commit` to the readers, or leaves them what they have. Returns what a person should know about it.
     async fn load(&self, commit: &Commit) -> Result<Option<String>, String> {
         let staged = self.timed("stage", self.dataset.stage(commit, self.cancel)).await.map_err(error_text)?;
         self.timed("check", self.app.check(&staged, self.cancel)).await?;
@@ -123,13 +124,13 @@ impl Story<'_> {
         Ok(links_sentence(&self.dataset.links_out(&staged)))
     }
 
-    /// The app hears of `staged` and is asked whether it serves it.
+    /// Tells the app about `staged`, and asks whether it serves it.
     async fn show(&self, staged: &Snapshot) -> Result<(), String> {
         self.timed("tell", self.app.tell(staged, self.cancel)).await?;
         self.timed("verify", self.app.serves(&staged.commit, self.cancel)).await
     }
 
-    /// Readers get back what they had, and the app hears of that too: it may have loaded half of the new.
+    /// Gives readers back what they had, and tells the app about that too, because it may have loaded half of the new data.
     async fn swap_back(&self, before: Option<&Snapshot>, staged: &Snapshot, why: String) -> String {
         let Some(before) = before.filter(|before| *before != staged && before.path != staged.path) else {
             return why;
@@ -160,7 +161,7 @@ impl Story<'_> {
     }
 }
 
-/// Both sentences, where there are two.
+/// Both sentences, if there are two.
 fn told_both(first: Option<String>, second: Option<String>) -> Option<String> {
     match (first, second) {
         (Some(first), Some(second)) => Some(format!("{first} {second}")),

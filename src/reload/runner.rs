@@ -1,5 +1,5 @@
-//! One dataset: when it is reloaded, and who is answered by which reload. One reload at a time; anybody who asks while one runs is
-//! answered by the next, however many they are.
+//! One dataset: when it is reloaded, and which reload answers which caller. There is one reload at a time; all callers who come
+//! while one is running are answered by the next one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,11 +33,11 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 
-/// The waits after a reload that failed.
+/// The pauses after a reload that failed.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
-/// A part that has broken rests so long before it is started again.
+/// How long a part that has crashed rests before it is started again.
 const REST: Duration = Duration::from_secs(1);
-/// How often a repository is kept quick at most.
+/// The minimum time between two optimizations of a repository.
 const TEND: Duration = Duration::from_mins(10);
 
 /// What every dataset needs.
@@ -49,7 +49,7 @@ pub(super) struct Common {
     pub(super) http: reqwest::Client,
 }
 
-/// One dataset that is followed.
+/// One followed dataset.
 #[derive(Debug)]
 pub(super) struct Runner {
     pub(super) plan: Arc<Reload>,
@@ -62,7 +62,7 @@ pub(super) struct Runner {
     stop: Cancel,
 }
 
-/// A part of following a dataset, at work.
+/// A running part of following a dataset.
 type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Runner {
@@ -86,8 +86,8 @@ impl Runner {
         &self.plan.data.name
     }
 
-    /// Whether it is made from the same settings. Patterns and secrets have no equality; what is shown of them has, and secrets
-    /// in files are read again anyway.
+    /// Whether it has the same settings. Patterns and secrets cannot be compared, but their text form can, and secrets in files
+    /// are read again anyway.
     pub(super) fn is_for(&self, plan: &Reload, docker: &Docker) -> bool {
         format!("{:?} {:?}", self.plan, self.app.docker) == format!("{plan:?} {docker:?}")
     }
@@ -97,19 +97,19 @@ impl Runner {
         branch.strip_prefix("refs/heads/").unwrap_or(branch) == self.plan.data.branch
     }
 
-    /// The commit that the app has loaded last.
+    /// The commit that the app loaded last.
     pub(super) fn loaded(&self) -> Option<Commit> {
         self.watched.loaded()
     }
 
-    /// How many hex digits a full object name of the repository has; none where there is no commit yet.
+    /// How many hex digits a full object name of the repository has; none if there is no commit yet.
     pub(super) async fn digits(&self) -> Option<usize> {
         let known = self.loaded().or(self.dataset.head().await.ok().flatten());
         known.map(|commit| commit.as_str().len())
     }
 
-    /// Whether `commit` is in what the app has loaded: by equality first, then by asking git. Never waits for a reload; but where
-    /// one has ended while git was asked, its commit counts.
+    /// Whether the app's loaded data contains `commit`: by comparison first, then by asking git. This never waits for a reload;
+    /// but if one has ended while git was asked, its commit counts.
     pub(super) async fn serves(&self, commit: &CommitName) -> bool {
         loop {
             let Some(loaded) = self.loaded() else { return false };
@@ -129,19 +129,19 @@ impl Runner {
         match self.dataset.contains(commit, loaded, &self.stop).await {
             Ok(contained) => contained,
             Err(error) => {
-                // Then a reload says what is true.
+                // In that case a reload finds the answer.
                 tracing::debug!(dataset = %self.name(), %commit, %error, "whether a commit is loaded could not be determined");
                 false
             }
         }
     }
 
-    /// A caller is here now: what begins later answers it.
+    /// A caller arrives now: anything that begins later is an answer.
     pub(super) fn arrive(&self) -> Arrival {
         self.watched.arrive()
     }
 
-    /// The first reload that began after `arrival`: what it came to; none: this stops.
+    /// The result of the first reload that began after `arrival`; none: the server is stopping.
     pub(super) async fn ask(&self, arrival: Arrival, peers: TellPeers) -> Option<Arc<Ran>> {
         let awaited = self.watched.ask(arrival, peers != TellPeers::Never);
         tokio::select! {
@@ -150,7 +150,7 @@ impl Runner {
         }
     }
 
-    /// Calls every peer now, about what was asked for or else what is there, and returns what each said.
+    /// Calls every peer now, about the requested commit or else the present one, and returns each one's answer.
     pub(super) async fn tell_peers(&self, done: &Done, asked: Option<&CommitName>) -> Result<Vec<api::PeerAnswer>, StoreError> {
         let ours = match done {
             Done::Ran(ran) => ran.to.clone(),
@@ -160,15 +160,15 @@ impl Runner {
         self.peers.tell_now(asked.and_then(CommitName::full).or(ours).as_ref()).await
     }
 
-    /// What peers are owed, and what they have refused.
+    /// The pending notifications of peers, and what they have refused.
     pub(super) async fn owed(&self) -> Result<Vec<Debt>, StoreError> {
         self.peers.owed().await
     }
 
-    /// Begins to work, after `before` has ended.
+    /// Starts working after `before` has ended.
     pub(super) fn start(self: &Arc<Self>, before: Option<Arc<Self>>) {
         self.watched.set_runs(true);
-        // Other settings of the same folder are no new beginning for the app in it.
+        // For the app, a change of settings of the same folder is not a new start.
         if before.as_ref().is_some_and(|before| before.plan.data.dir == self.plan.data.dir && before.watched.has_begun()) {
             self.watched.begins();
         }
@@ -187,7 +187,7 @@ impl Runner {
         });
     }
 
-    /// Carries a part out until the runner stops. One that breaks is started again, so that nobody waits for it for ever.
+    /// Runs a part until the runner stops. If it crashes, it is started again, so that nobody waits for it for ever.
     async fn keep_up(self: &Arc<Self>, part: fn(Arc<Self>) -> Part) {
         while let Err(error) = tokio::spawn(part(Arc::clone(self))).await {
             tracing::error!(dataset = %self.name(), %error, "a task that follows a dataset panicked; it is started again");
@@ -202,7 +202,7 @@ impl Runner {
         self.stop.cancel();
     }
 
-    /// Ends when nothing of it runs any more.
+    /// Returns when nothing of it is running any more.
     pub(super) async fn ended(&self) {
         self.watched.has_ended().await;
     }
@@ -210,7 +210,7 @@ impl Runner {
     async fn work(self: Arc<Self>) {
         let mut again = AGAIN;
         let mut tended = None;
-        // The first one waits for nothing, and is no news to anybody.
+        // The first reload waits for nothing, and is not news to anybody.
         let mut next = None;
         loop {
             if let Some(retry) = next {
@@ -245,7 +245,7 @@ impl Runner {
         }
     }
 
-    /// Waits until a reload is asked for, or due: after `retry`, or by the timer.
+    /// Waits until a reload is requested or due: after `retry`, or by the timer.
     async fn asked_or_due(&self, retry: Option<Duration>) {
         let pause = [self.plan.every, retry].into_iter().flatten().min();
         let due = async {
@@ -269,7 +269,7 @@ impl Runner {
         Story { plan, dataset, app, watched, metrics: &self.common.metrics, cancel: &self.stop }
     }
 
-    /// What is new is owed to peers: unless it came from one of them, who tells the others, and nothing of ours was added.
+    /// Tells peers about new data, unless it came from one of them (who tells the others) and nothing of ours was added.
     async fn pass_on(&self, ran: &Ran, tell_peers: bool) {
         let Some(commit) = &ran.to else { return };
         if self.watched.tell(commit) && (tell_peers || ran.pushed > 0) {
@@ -277,7 +277,7 @@ impl Runner {
         }
     }
 
-    /// After the answer: old worktrees go, and now and then the repository is kept quick.
+    /// After the answer: removes old worktrees, and now and then optimizes the repository.
     async fn keep_house(&self, tended: &mut Option<Instant>) {
         if let Err(error) = self.dataset.tidy(&[], &self.stop).await {
             tracing::warn!(dataset = %self.name(), %error, "old worktrees could not be removed; the next run tries again");
@@ -290,7 +290,7 @@ impl Runner {
         }
     }
 
-    /// What a reload came to is stored, counted and, where a person should know, said.
+    /// Stores and counts the result of a reload, and logs it if a person should know.
     async fn record(&self, ran: &Ran, took: Duration) {
         let dataset = self.name();
         let outcome = ran.outcome();
@@ -323,7 +323,7 @@ impl Runner {
         }
     }
 
-    /// What the push of own commits waits for, also where another process pushes.
+    /// The reason why the push of own commits waits, also if another process pushes.
     pub(super) fn push_seen(&self) -> Option<String> {
         if self.watched.runs() { self.pusher.state() } else { self.pusher.noted() }
     }

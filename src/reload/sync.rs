@@ -1,4 +1,4 @@
-//! What an entrypoint does before the app starts: the folder is there, healed, as new as it can be had, and published.
+//! What an entrypoint does before the app starts: it makes the folder available, repaired, as new as possible, and published.
 
 use process::Cancel;
 
@@ -9,23 +9,23 @@ use crate::dataset::links_sentence;
 use crate::model::Commit;
 use crate::model::Reconcile;
 
-/// What a sync came to.
+/// The result of a sync.
 #[derive(Debug, Clone)]
 pub struct Synced {
     /// How checkout and remote were brought together.
     pub outcome: Reconcile,
     /// The commit that readers have now.
     pub commit: Option<Commit>,
-    /// What was healed, parked or moved aside, and why the remote could not be followed: a sentence each.
+    /// What was repaired, parked or moved aside, and why the remote could not be followed: one sentence each.
     pub notes: Vec<String>,
 }
 
-/// Makes a dataset ready, brings it together with its remote and publishes it. A remote that cannot be reached is no error
-/// where there is data. With `app_follows` the app is about to start: from now on nothing counts as loaded, until it says so
-/// to anybody who asks it, or was told.
+/// Makes a dataset ready, brings it together with its remote and publishes it. A remote that cannot be reached is not an error
+/// if there is data. With `app_follows` the app is about to start: from now on nothing counts as loaded until the app says so
+/// or was told.
 ///
 /// # Errors
-/// When there is no data to publish, or nothing can be done with the folder; nothing was lost.
+/// When there is no data to publish, or the folder cannot be used; nothing was lost.
 pub async fn sync(plan: &Reload, app_follows: bool, cancel: &Cancel) -> Result<Synced, DatasetError> {
     let dataset = Dataset::new(plan.data.clone());
     let ready = dataset.ready(cancel).await?;

@@ -20,22 +20,22 @@ use crate::outbox::Told;
 use crate::outbox::retry_after;
 use crate::reload::call;
 
-/// How long a name may take to be looked up.
+/// The time limit for looking up a name.
 pub(super) const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// One address of a peer.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    /// Its name in records: the address that is called, with the host's number where its name has several.
+    /// Its name in records: the address that is called, with the host's number if its name has several.
     pub(super) peer: String,
-    /// The address as it is written.
+    /// The address as configured.
     pub(super) url: url::Url,
-    /// Where the name leads this time.
+    /// The address of the host this time.
     at: Option<SocketAddr>,
     config: Peer,
 }
 
-/// What a peer made of a call, and what a person is shown of it.
+/// The result of calling a peer, and the text that a person is shown.
 pub(super) struct Answer {
     pub(super) told: Told,
     pub(super) detail: String,
@@ -73,7 +73,7 @@ async fn looked_up(url: &url::Url, config: &Peer) -> Vec<Target> {
     addresses.dedup();
     let target = |at: SocketAddr| {
         let mut shown = url.clone();
-        // A number is a host wherever a name is.
+        // A number is a host, as a name is.
         let _ = shown.set_ip_host(at.ip());
         Target { peer: shown.to_string(), url: url.clone(), at: Some(at), config: config.clone() }
     };
@@ -86,7 +86,7 @@ impl Target {
         matches!(self.config.place, PeerPlace::Dns(_)) && self.at.is_none()
     }
 
-    /// Calls it. An address without a path is a tagalong; one with a path is called as `/api/_internal/reload-data` is.
+    /// Calls it. An address without a path is a tagalong; one with a path is called like `/api/_internal/reload-data`.
     pub(super) async fn call(&self, plan: &Reload, commit: Option<&Commit>, http: &reqwest::Client) -> Answer {
         let is_tagalong = self.url.path() == "/";
         let mut url = self.url.clone();
@@ -109,7 +109,7 @@ impl Target {
         judge(&plan.data.mask, answer, is_tagalong).await
     }
 
-    /// The request with what proves who calls.
+    /// The request, with authentication.
     fn proven(&self, request: reqwest::RequestBuilder, body: &[u8]) -> Result<reqwest::RequestBuilder, String> {
         let Some(source) = &self.config.credential else { return Ok(request) };
         match Credential::of(source.read()?)? {
@@ -128,7 +128,7 @@ impl Target {
         }
     }
 
-    /// The client that reaches it: its own address where a name has several.
+    /// The client that reaches it: it connects to this very address if a name has several.
     fn client(&self, http: &reqwest::Client) -> reqwest::Result<reqwest::Client> {
         match (self.at, self.url.host_str()) {
             (Some(at), Some(host)) => call::client().resolve(host, at).build(),
@@ -152,7 +152,7 @@ fn body(plan: &Reload, commit: Option<&Commit>, is_tagalong: bool) -> Vec<u8> {
     ask.to_string().into_bytes()
 }
 
-/// What an answer means.
+/// The meaning of an answer.
 async fn judge(mask: &Mask, answer: reqwest::Response, is_tagalong: bool) -> Answer {
     let status = answer.status();
     let after = answer.headers().get("retry-after").and_then(|after| retry_after(after.to_str().ok()?));

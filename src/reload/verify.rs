@@ -1,4 +1,4 @@
-//! The app is asked which commit it serves, until it is the new one or its time is over.
+//! Asks the app which commit it serves, until it is the new one or the time is over.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::model::CommitName;
 use crate::reload::app::App;
 use crate::reload::call;
 
-/// The waits between two questions.
+/// The pauses between two questions.
 const AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
-/// The longest that one question may take.
+/// The time limit of one question.
 const ONE_QUESTION: Duration = Duration::from_secs(10);
-/// An abbreviation that is shorter says too little.
+/// A shorter abbreviation is not reliable.
 const SHORTEST_COMMIT: usize = 7;
 
 impl App {
-    /// When this returns well, the app says that it serves `wanted`, or a commit that has it.
+    /// When this returns without an error, the app says that it serves `wanted`, or a commit that contains it.
     ///
     /// # Errors
-    /// One sentence: what it says instead.
+    /// One sentence: what the app says instead.
     pub(super) async fn serves(&self, wanted: &Commit, cancel: &Cancel) -> Result<(), String> {
         let Some(verify) = &self.plan.verify else { return Ok(()) };
         let until = Instant::now() + verify.within;
@@ -51,7 +51,7 @@ impl App {
         }
     }
 
-    /// What the app says at the place where the commit should stand.
+    /// The app's answer at the configured place.
     async fn ask(&self, verify: &Verify, deadline: Duration) -> Result<String, String> {
         let mut request = self.http.get(verify.url.clone()).timeout(deadline).header("cache-control", "no-cache");
         if let Some(source) = &verify.credential {
@@ -79,7 +79,7 @@ impl App {
         }
     }
 
-    /// Whether `said` names `wanted`, or a commit that has it: an app that writes may have gone on.
+    /// Whether `said` names `wanted`, or a commit that contains it: an app that commits may have moved on.
     async fn is_served(&self, verify: &Verify, said: &str, wanted: &Commit, cancel: &Cancel) -> bool {
         let words = |c: char| !c.is_ascii_hexdigit();
         let mut named = match verify.carried_by {

@@ -1,4 +1,4 @@
-//! How datasets stand, for people and programs.
+//! The state of datasets, for people and programs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,24 +20,24 @@ use crate::store::StoreError;
 use crate::telemetry::DatasetNow;
 
 impl Reloader {
-    /// How every dataset stands, by name.
+    /// The state of every dataset, by name.
     ///
     /// # Errors
-    /// When the database does not answer. A repository that cannot be read is said in `fault`.
+    /// When the database does not answer. A repository that cannot be read is reported in `fault`.
     pub async fn datasets(&self) -> Result<Vec<api::Dataset>, StoreError> {
         let all = self.all();
         join_all(all.iter().map(view)).await.into_iter().collect()
     }
 
-    /// How one dataset stands.
+    /// The state of one dataset.
     ///
     /// # Errors
-    /// When there is none of that name, or the database does not answer.
+    /// When there is no dataset of that name, or the database does not answer.
     pub async fn dataset(&self, name: &DatasetName) -> Result<api::Dataset, ReloadError> {
         Ok(view(&self.runner(name)?).await?)
     }
 
-    /// Brings the metrics of every dataset up to date.
+    /// Updates the metrics of every dataset.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -56,8 +56,8 @@ impl Reloader {
         Ok(())
     }
 
-    /// What waits for an operator or for somebody else, a sentence each, as it was a second ago at the earliest. It names no
-    /// address, since everybody may read it; and however many do, git is asked once a second and by one of them.
+    /// What waits for an operator or for somebody else, one sentence each, at most a second old. The sentences name no address,
+    /// because everybody may read them; and however many do, git is asked once a second, for one of them.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -1,4 +1,4 @@
-//! Where following a dataset stands: one state, which its parts change and which everybody may wait for.
+//! The state of following a dataset, which its parts change and for which anybody may wait.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::model::Commit;
 use crate::reload::ran::Ran;
 
-/// The results of so many reloads are kept for callers that have not woken up yet.
+/// How many results of reloads are kept for callers that have not woken up yet.
 const KEPT: usize = 16;
 
 /// The state, and who watches it.
@@ -21,22 +21,22 @@ struct State {
     begun: u64,
     /// The number of the last one that ended.
     ended: u64,
-    /// What the last ones came to, by their numbers, oldest first: who waits for one may wake up when the next has ended already.
+    /// The last results, by their numbers, oldest first: a caller may wake up when the next reload has already ended.
     ran: VecDeque<(u64, Arc<Ran>)>,
     /// The last reload that somebody waits for.
     wanted: u64,
-    /// Whether one of those who wait for the next reload wants peers to hear of what is new.
+    /// Whether a caller who waits for the next reload wants peers to be told.
     tell_peers: bool,
-    /// Whether peers hear of what the last reload that began brings.
+    /// Whether peers are told about the result of the last reload that began.
     tells_peers: bool,
-    /// The commit that the app has loaded last.
+    /// The commit that the app loaded last.
     loaded: Option<Commit>,
-    /// Whether this process has seen the app serve it.
+    /// Whether this process has seen that the app serves it.
     is_known_loaded: bool,
     folder: Folder,
-    /// The commit that peers have heard of, or that one of them has told us.
+    /// The commit that peers were told about, or that one of them has told us.
     told: Option<Commit>,
-    /// Whether anything of it runs.
+    /// Whether anything of it is running.
     runs: bool,
 }
 
@@ -52,11 +52,11 @@ enum Folder {
 /// The reload that is about to begin.
 pub(super) struct Turn {
     number: u64,
-    /// Whether peers hear of what it brings.
+    /// Whether peers are told about its result.
     pub(super) tell_peers: bool,
 }
 
-/// The moment at which a caller came: a reload that begins later is an answer.
+/// The moment at which a caller arrived: a reload that begins later is an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     begun: u64,
@@ -69,13 +69,13 @@ pub(super) struct Awaited {
 }
 
 impl Watched {
-    /// A caller is here now, and looks first whether a reload is needed.
+    /// A caller arrives now, and first checks whether a reload is needed.
     pub(super) fn arrive(&self) -> Arrival {
         Arrival { begun: self.0.borrow().begun }
     }
 
-    /// A reload is wanted by a caller who came at `arrival`; [`Watched::answer_to`] gives what it came to. One that has begun since
-    /// then is the answer, so that a caller who was slow to ask costs no reload of its own; else it is the next one.
+    /// A caller who arrived at `arrival` requests a reload; [`Watched::answer_to`] returns its result. A reload that has begun
+    /// since then is the answer, so that a slow caller causes no reload of its own; otherwise it is the next one.
     pub(super) fn ask(&self, arrival: Arrival, tell_peers: bool) -> Awaited {
         let mut number = 0;
         self.0.send_modify(|state| {
@@ -87,25 +87,25 @@ impl Watched {
         Awaited { number }
     }
 
-    /// What the reload came to that [`Watched::ask`] asked for.
+    /// The result of the reload that [`Watched::ask`] requested.
     pub(super) async fn answer_to(&self, awaited: Awaited) -> Option<Arc<Ran>> {
         let mut state = self.0.subscribe();
-        // The sender lives as long as this does.
+        // The sender lives as long as this value.
         let state = state.wait_for(|state| state.ended >= awaited.number).await.ok()?;
         state.ran.iter().find(|(number, _)| *number >= awaited.number).map(|(_, ran)| Arc::clone(ran))
     }
 
-    /// Waits until a reload is wanted.
+    /// Waits until a reload is requested.
     pub(super) async fn is_asked(&self) {
         let _ = self.0.subscribe().wait_for(|state| state.wanted > state.ended).await;
     }
 
-    /// A reload that nobody asked for tells peers too.
+    /// A reload that nobody requested tells peers too.
     pub(super) fn is_due(&self) {
         self.0.send_modify(|state| state.tell_peers = true);
     }
 
-    /// A reload begins: who comes from here on is answered by the next one.
+    /// A reload begins: callers who arrive from now on are answered by the next one.
     pub(super) fn begin(&self) -> Turn {
         let mut turn = Turn { number: 0, tell_peers: false };
         self.0.send_modify(|state| {
@@ -116,7 +116,7 @@ impl Watched {
         turn
     }
 
-    /// The reload has ended, and all who wait for it are answered.
+    /// The reload has ended, and everybody who waits for it is answered.
     pub(super) fn answer(&self, turn: &Turn, ran: Ran) {
         self.0.send_modify(|state| {
             state.ended = turn.number;
@@ -127,7 +127,7 @@ impl Watched {
         });
     }
 
-    /// The commit that the app has loaded last.
+    /// The commit that the app loaded last.
     pub(super) fn loaded(&self) -> Option<Commit> {
         self.0.borrow().loaded.clone()
     }
@@ -136,7 +136,7 @@ impl Watched {
         self.0.send_modify(|state| state.loaded = commit);
     }
 
-    /// Whether this process has seen the app serve what is recorded as loaded.
+    /// Whether this process has seen that the app serves the commit that is recorded as loaded.
     pub(super) fn is_known_loaded(&self) -> bool {
         self.0.borrow().is_known_loaded
     }
@@ -154,7 +154,7 @@ impl Watched {
         self.0.send_modify(|state| state.folder = Folder::Ready);
     }
 
-    /// Whether this process has not begun to make the folder ready before; it has from now on.
+    /// Whether this process has not begun to make the folder ready before; from now on it has.
     pub(super) fn begins(&self) -> bool {
         let mut before = Folder::Untouched;
         self.0.send_modify(|state| {
@@ -169,19 +169,19 @@ impl Watched {
         self.0.borrow().folder != Folder::Untouched
     }
 
-    /// Whether peers have not heard of `commit`.
+    /// Whether peers were not told about `commit` yet.
     pub(super) fn is_news(&self, commit: &Commit) -> bool {
         self.0.borrow().told.as_ref() != Some(commit)
     }
 
-    /// Peers hear of `commit`. Whether it is news to them.
+    /// Notes that peers are told about `commit`. Returns whether it is news to them.
     pub(super) fn tell(&self, commit: &Commit) -> bool {
         let mut before = None;
         self.0.send_modify(|state| before = state.told.replace(commit.clone()));
         before.as_ref() != Some(commit)
     }
 
-    /// Whether anything of it runs.
+    /// Whether anything of it is running.
     pub(super) fn runs(&self) -> bool {
         self.0.borrow().runs
     }
@@ -190,7 +190,7 @@ impl Watched {
         self.0.send_modify(|state| state.runs = runs);
     }
 
-    /// Ends when nothing of it runs any more.
+    /// Returns when nothing of it is running any more.
     pub(super) async fn has_ended(&self) {
         let _ = self.0.subscribe().wait_for(|state| !state.runs).await;
     }
@@ -223,7 +223,7 @@ mod tests {
         assert!(turn.tell_peers);
         watched.answer(&turn, ran(2));
         assert_eq!(watched.answer_to(second).await.map(|ran| ran.pushed), Some(2));
-        // Nobody waits any more, and the wish of the last turn is not one of the next.
+        // Nobody waits any more, and a wish of the last round does not count for the next one.
         assert!(!watched.begin().tell_peers);
     }
 
@@ -239,7 +239,7 @@ mod tests {
             assert_eq!(watched.answer_to(awaited).await.map(|ran| ran.pushed), Some(1));
         }
         assert!(watched.is_asked().now_or_never().is_none());
-        // Peers did not hear of that one.
+        // Peers were not told about that one.
         let tells = watched.ask(arrival, true);
         watched.is_asked().await;
         watched.answer(&watched.begin(), ran(2));
@@ -258,7 +258,7 @@ mod tests {
         for (pushed, awaited) in latest {
             assert_eq!(watched.answer_to(awaited).await.map(|ran| ran.pushed), Some(pushed));
         }
-        // Much later, a later one is an answer as well.
+        // Much later, a later reload is an answer as well.
         for (_, awaited) in waiting {
             assert_eq!(watched.answer_to(awaited).await.map(|ran| ran.pushed), Some(25));
         }

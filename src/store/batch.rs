@@ -17,7 +17,9 @@ use crate::model::ServiceName;
 use crate::model::Step;
 use crate::model::WaitsFor;
 use crate::store::Landed;
+use crate::store::OrderError;
 use crate::store::StoreError;
+use crate::store::Taken;
 use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::audit::Head;
@@ -31,7 +33,7 @@ use crate::store::many;
 use crate::store::orders;
 use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
-use crate::store::orders::OrderError;
+use crate::store::releases;
 use crate::store::rows;
 
 /// What was decided about each order of a batch, in their order.
@@ -51,17 +53,17 @@ pub(super) async fn carry(tx: &mut Tx, batch: &[&Asked]) -> Result<(Decided, Opt
     for (old, by) in &changes.superseded {
         orders::end_waiting(tx, old.as_str(), &Outcome::Superseded { by: by.clone() }).await?;
     }
-    write_deployments(tx, &changes.new, batch, now_ms).await?;
+    write_deployments(tx, &changes.new, now_ms).await?;
     write_superseded_lines(tx, &changes.new, now_ms).await?;
     write_deliveries(tx, &changes.new, batch, now_ms).await?;
     write_rollbacks(tx, &changes, now_ms).await?;
-    let entries: Vec<Entry> = changes.new.iter().map(|new| entry(new, batch[new.at])).collect();
+    let entries: Vec<Entry> = changes.new.iter().map(entry).collect();
     let head = audit::append(tx, &entries).await?;
     Ok((decided, Some(head)))
 }
 
-fn entry(new: &New, asked: &Asked) -> Entry {
-    let order = &asked.order;
+fn entry(new: &New) -> Entry {
+    let order = &new.taken.order;
     let what = order.tag.as_ref().map_or("what runs", |tag| tag.as_str());
     let detail = format!("{} {what} as {}", order.kind.as_str(), new.id);
     Entry { caller: order.caller.to_string(), action: "order", target: order.service.to_string(), detail }
@@ -70,7 +72,7 @@ fn entry(new: &New, asked: &Asked) -> Entry {
 async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
     let services: BTreeSet<&ServiceName> = batch.iter().map(|asked| &asked.order.service).collect();
     let names: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
-    let mut ledger = Ledger { seen: came_before(tx, batch).await?, ..Ledger::default() };
+    let mut ledger = Ledger { came_before: came_before(tx, batch).await?, ..Ledger::default() };
     let row = tx.fetch_optional(sqlx::query("SELECT id FROM deployments ORDER BY id DESC LIMIT 1")).await?;
     ledger.last_id = row.map(|row| rows::parsed(&row, "deployments", "id", DeploymentId::parse)).transpose()?;
     let row = tx.fetch_optional(sqlx::query("SELECT COUNT(*) AS waiting FROM deployments WHERE state = 'waiting'")).await?;
@@ -87,6 +89,9 @@ async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
     for row in of_services(tx, "SELECT service, deployment, kind, since_ms, until_ms FROM holds WHERE service IN", &names).await? {
         let service = rows::parsed(&row, "holds", "service", ServiceName::parse)?;
         ledger.holds.insert(service, holds::read(&row)?);
+    }
+    for (at, asked) in batch.iter().enumerate() {
+        ledger.releases.extend(releases::of(tx, asked).await?.map(|found| (at, found)));
     }
     let numbered: BTreeSet<&ServiceName> =
         batch.iter().filter(|asked| asked.order.run_number.is_some() && !asked.order.force).map(|asked| &asked.order.service).collect();
@@ -133,13 +138,13 @@ async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, S
     rows.iter().map(|row| Ok(((text(row, "caller")?, text(row, "id")?), (text(row, "body_sha256")?, text(row, "deployment")?)))).collect()
 }
 
-async fn write_deployments(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i64) -> Result<(), sqlx::Error> {
+async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
     let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
                  run_url, run_number, reason, cause, force, dry_run, caller, last_position, created_ms, images)";
     for part in many::parts(new) {
         let mut insert = many::insert(table, 22, part.len(), "");
         for one in part {
-            let Asked { order, images, .. } = batch[one.at];
+            let Taken { order, images } = &one.taken;
             let outcome = one.superseded_by.clone().map(|by| Outcome::Superseded { by });
             insert = insert
                 .bind(one.id.to_string())

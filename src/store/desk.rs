@@ -18,18 +18,18 @@ use tokio::sync::Notify;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::model::ImageRef;
 use crate::model::Order;
+use crate::store::OrderError;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Terms;
+use crate::store::Wanted;
 use crate::store::batch;
 use crate::store::batch::Decided;
 use crate::store::many;
 use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
 use crate::store::orders::Delivery;
-use crate::store::orders::OrderError;
 
 /// How many orders one commit takes.
 const MOST: usize = 32;
@@ -78,14 +78,14 @@ impl Desk {
     async fn gather(&self, patience: Duration) {
         let until = Instant::now() + patience;
         loop {
-            let told = self.enough.notified();
+            let enough = self.enough.notified();
             {
                 let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 if waiting.orders.len() >= waiting.hoped_for {
                     return;
                 }
             }
-            if tokio::time::timeout_at(until, told).await.is_err() {
+            if tokio::time::timeout_at(until, enough).await.is_err() {
                 return;
             }
         }
@@ -119,19 +119,19 @@ impl Store {
     /// rollback, the running one is told to stop and the service is held. A repeated delivery gets its first answer. A caller
     /// that stops waiting takes nothing back.
     ///
-    /// `images` are what a rollback found in the record; empty where they are still to be resolved.
+    /// Which release of the record is `wanted` is looked up within the same transaction, so nothing changes meanwhile.
     ///
     /// # Errors
     /// [`OrderError`]; nothing has changed then, unless the database did not say whether it had.
     pub async fn enqueue(
         &self,
         order: &Order,
-        images: &[ImageRef],
+        wanted: &Wanted,
         delivery: Option<&Delivery>,
         terms: &Terms,
     ) -> Result<Accepted, OrderError> {
         let (answer, answered) = oneshot::channel();
-        let asked = Asked { order: order.clone(), images: images.to_vec(), delivery: delivery.cloned(), terms: terms.clone() };
+        let asked = Asked { order: order.clone(), wanted: wanted.clone(), delivery: delivery.cloned(), terms: terms.clone() };
         if self.desk.put(asked, answer) {
             tokio::spawn(self.clone().accept());
         }

@@ -11,10 +11,12 @@ use crate::store::AtTheDoor;
 use crate::store::Hold;
 use crate::store::HoldKind;
 use crate::store::Landed;
+use crate::store::OrderError;
+use crate::store::Releases;
+use crate::store::Taken;
 use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
 use crate::store::orders::Delivery;
-use crate::store::orders::OrderError;
 
 /// The facts about the services of a batch.
 #[derive(Debug, Default)]
@@ -31,8 +33,10 @@ pub(super) struct Ledger {
     pub(super) holds: HashMap<ServiceName, Hold>,
     /// The newest verified deployment of a service that has a run number.
     pub(super) landed: HashMap<ServiceName, Landed>,
+    /// What the record says to an order of the batch that goes by it, by its place there.
+    pub(super) releases: HashMap<usize, Releases>,
     /// Body and deployment of deliveries that came before, by caller and id.
-    pub(super) seen: HashMap<(String, String), (String, String)>,
+    pub(super) came_before: HashMap<(String, String), (String, String)>,
 }
 
 /// An order that waits.
@@ -59,6 +63,9 @@ pub(super) struct Changes {
 #[derive(Debug)]
 pub(super) struct New {
     pub(super) id: DeploymentId,
+    /// The order and its images.
+    pub(super) taken: Taken,
+    /// Its place in the batch.
     pub(super) at: usize,
     pub(super) superseded_by: Option<DeploymentId>,
 }
@@ -68,13 +75,14 @@ impl Ledger {
     pub(super) fn decide(&mut self, at: usize, asked: &Asked, now_ms: i64, changes: &mut Changes) -> Result<Accepted, OrderError> {
         let order = &asked.order;
         if let Some(id) = self.first_answer(asked.delivery.as_ref())? {
-            return Ok(Accepted { id, repeated: true, superseded: None, preempted: None });
+            return Ok(Accepted { id, repeated: true, tag: None, superseded: None, preempted: None });
         }
         let waits = self.waits.get(&order.service).cloned();
-        (asked.terms.door)(&AtTheDoor {
+        let taken = (asked.terms.door)(AtTheDoor {
             order,
-            is_recorded: !asked.images.is_empty(),
+            wanted: &asked.wanted,
             terms: &asked.terms,
+            releases: self.releases.remove(&at).unwrap_or_default(),
             hold: self.holds.get(&order.service),
             landed: self.landed.get(&order.service),
             waits: waits.as_ref().map(|one| one.kind),
@@ -92,17 +100,20 @@ impl Ledger {
             self.waiting += 1;
         }
         self.waits.insert(order.service.clone(), Waits { id: id.clone(), kind: order.kind });
-        changes.new.push(New { id: id.clone(), at, superseded_by: None });
+        let tag = taken.order.tag.clone();
+        changes.new.push(New { id: id.clone(), taken, at, superseded_by: None });
         let preempted = if order.kind == OrderKind::Rollback { self.take_over(asked, &id, now_ms, changes) } else { None };
         if let Some(Delivery { caller, id: delivery, body_sha256 }) = &asked.delivery {
-            self.seen.insert((caller.clone(), delivery.clone()), (body_sha256.clone(), id.to_string()));
+            self.came_before.insert((caller.clone(), delivery.clone()), (body_sha256.clone(), id.to_string()));
         }
-        Ok(Accepted { id, repeated: false, superseded: waits.map(|old| old.id), preempted })
+        Ok(Accepted { id, repeated: false, tag, superseded: waits.map(|old| old.id), preempted })
     }
 
     fn first_answer(&self, delivery: Option<&Delivery>) -> Result<Option<DeploymentId>, OrderError> {
         let Some(delivery) = delivery else { return Ok(None) };
-        let Some((body_sha256, deployment)) = self.seen.get(&(delivery.caller.clone(), delivery.id.clone())) else { return Ok(None) };
+        let Some((body_sha256, deployment)) = self.came_before.get(&(delivery.caller.clone(), delivery.id.clone())) else {
+            return Ok(None);
+        };
         delivery.answer(body_sha256, deployment)
     }
 

@@ -7,7 +7,7 @@ use crate::model::DeploymentId;
 use crate::model::Line;
 use crate::model::LineDraft;
 use crate::model::LineKind;
-use crate::model::Step;
+use crate::model::Stage;
 use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -59,7 +59,7 @@ impl Store {
                     run: row.try_get("run")?,
                     seq: row.try_get("seq")?,
                     at_ms: row.try_get("at_ms")?,
-                    step: rows::parsed(row, "lines", "step", Step::parse)?,
+                    step: rows::parsed(row, "lines", "step", Stage::parse)?,
                     kind: rows::parsed(row, "lines", "kind", LineKind::parse)?,
                     text: row.try_get("text")?,
                 })

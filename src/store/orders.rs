@@ -4,16 +4,18 @@ use sqlx::Row as _;
 
 use crate::clock;
 use crate::model::DeploymentId;
-use crate::model::ImageRef;
 use crate::model::LineKind;
 use crate::model::Order;
 use crate::model::Outcome;
 use crate::model::Refusal;
 use crate::model::ServiceName;
 use crate::model::Step;
+use crate::model::Tag;
+use crate::store::OrderError;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Terms;
+use crate::store::Wanted;
 use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::gate::Statement;
@@ -38,6 +40,8 @@ pub struct Accepted {
     pub id: DeploymentId,
     /// Whether this is the first answer given again.
     pub repeated: bool,
+    /// The tag that it lands; none: what runs, or the first answer is given again.
+    pub tag: Option<Tag>,
     /// The waiting deployment whose place it took.
     pub superseded: Option<DeploymentId>,
     /// The running deployment that it pre-empts.
@@ -55,28 +59,11 @@ pub enum Resumed {
     Before,
 }
 
-/// Why an order was not taken. Nothing was recorded or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// It is refused.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The database does not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<sqlx::Error> for OrderError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(StoreError::Query(error))
-    }
-}
-
 /// An order as the desk takes it.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) order: Order,
-    pub(super) images: Vec<ImageRef>,
+    pub(super) wanted: Wanted,
     pub(super) delivery: Option<Delivery>,
     pub(super) terms: Terms,
 }

@@ -16,8 +16,8 @@ use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Part;
 use crate::model::ServiceName;
+use crate::model::Stage;
 use crate::model::State;
-use crate::model::Step;
 use crate::model::Tag;
 use crate::model::WaitsFor;
 use crate::store::StoreError;
@@ -32,7 +32,7 @@ pub struct Deployment {
     /// Where it stands.
     pub state: State,
     /// The step it was last at.
-    pub step: Option<Step>,
+    pub step: Option<Stage>,
     /// The exact images, once they are known.
     pub images: Vec<ImageRef>,
     /// Whether it was verified from outside.
@@ -152,7 +152,7 @@ fn flag(row: &AnyRow, table: &str, column: &str) -> Result<bool, StoreError> {
 }
 
 /// The state, which must agree with the columns beside it.
-fn state(row: &AnyRow, step: Option<Step>) -> Result<State, StoreError> {
+fn state(row: &AnyRow, step: Option<Stage>) -> Result<State, StoreError> {
     let name: String = row.try_get("state")?;
     let outcome = parsed_if_any(row, "deployments", "outcome", json::<Outcome>)?;
     let outcome_name: Option<String> = row.try_get("outcome_name")?;
@@ -273,7 +273,7 @@ fn order(row: &AnyRow) -> Result<Order, StoreError> {
 pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
     let text = |column: &str| row.try_get::<Option<String>, _>(column);
     let number = |column: &str| row.try_get::<Option<i64>, _>(column);
-    let step = parsed_if_any(row, "runs", "step", Step::parse)?;
+    let step = parsed_if_any(row, "runs", "step", Stage::parse)?;
     Ok(Deployment {
         id: parsed(row, "deployments", "id", DeploymentId::parse)?,
         order: order(row)?,

@@ -16,6 +16,7 @@ use crate::model::LineKind;
 use crate::model::Outcome;
 use crate::model::Part;
 use crate::model::ServiceName;
+use crate::model::Stage;
 use crate::model::Step;
 use crate::store::Deployment;
 use crate::store::Fence;
@@ -147,6 +148,8 @@ impl Store {
     async fn take(&self, waiting: &Deployment, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
         let asked = Instant::now();
         let mut tx = self.gate.begin().await?;
+        // What waits while an order is decided waits until that is written: no run begins in between.
+        tx.alone("queue").await?;
         let free = tx.seizing("SELECT id FROM deployments WHERE id = $1 AND state = 'waiting'");
         if tx.fetch_optional(free.bind(waiting.id.as_str())).await?.is_none() {
             return Ok(None);
@@ -280,7 +283,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when another executor has taken over.
-    pub async fn advance(&self, fence: &Fence, step: Step, facts: &Facts) -> Result<(), StoreError> {
+    pub async fn advance(&self, fence: &Fence, step: Stage, facts: &Facts) -> Result<(), StoreError> {
         let advance = sqlx::query(
             "UPDATE runs SET step = $4, images = COALESCE($5, images), barrier = COALESCE($6, barrier),
                pin_before = COALESCE($7, pin_before), ran_before = COALESCE($8, ran_before), resolved = COALESCE($9, resolved),
@@ -322,7 +325,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when another executor has taken over.
-    pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Step, seq: i64) -> Result<(), StoreError> {
+    pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Stage, seq: i64) -> Result<(), StoreError> {
         let mut tx = self.gate.begin().await?;
         // Holds are given back in the order in which they are taken: no acceptance comes between.
         tx.alone("queue").await?;

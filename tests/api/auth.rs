@@ -41,6 +41,7 @@ on_both!(
     a_retry_needs_what_the_order_needed,
     a_cancel_needs_what_the_order_needed,
     the_operator_sees_why_calls_were_refused,
+    the_operator_sees_that_a_delivery_id_was_reused,
 );
 
 /// Two datasets called as the services are, so that every route has something to be about. Nothing is at their remote.
@@ -175,6 +176,24 @@ async fn the_operator_sees_why_calls_were_refused(database: Database) {
     assert_eq!((&of("signature")["key"], &of("signature")["count"]), (&Value::Null, &json!(2)), "{shown:#}");
     assert!(of("no_proof")["address"] == "127.0.0.1" && of("token")["count"] == 1, "{shown:#}");
     assert_eq!(shown["counts"], json!({ "clock": 1, "no_proof": 1, "scope": 2, "signature": 2, "token": 1 }), "{shown:#}");
+    rig.finish().await;
+}
+
+async fn the_operator_sees_that_a_delivery_id_was_reused(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let order = |tag: &str| Call::post("/api/v1/deployments", &json!({ "service": "web", "tag": tag }));
+    let back = Call::post("/api/v1/rollbacks", &json!({ "service": "web", "to": { "tag": "1" } }));
+    let resume = Call::post("/api/v1/services/web/resume", &json!({ "call": "POST /api/v1/services/web/resume" }));
+    for (call, status) in [(order("1"), 202), (order("1"), 202), (order("2"), 409), (back, 409), (resume, 409)] {
+        assert_eq!(call.by(rig.key()).id("one").send(&rig).await.status, status);
+    }
+    let shown = Call::get("/api/v1/refused").by(rig.key()).send(&rig).await.json();
+    assert_eq!(shown["counts"], json!({ "id_reused": 3 }), "{shown:#}");
+    let call = &shown["calls"][0];
+    assert_eq!(
+        (&call["check"], &call["key"], &call["address"], &call["count"]),
+        (&json!("id_reused"), &json!("ops"), &json!("127.0.0.1"), &json!(3))
+    );
     rig.finish().await;
 }
 

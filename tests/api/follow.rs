@@ -84,7 +84,7 @@ async fn log(rig: &Rig, id: &str, query: &str) -> Answer {
 
 /// This many lines of a waiting order that they are read in several pieces; what it says when its turn comes stands behind them.
 async fn many_lines(rig: &Rig, id: &str) {
-    let line = |seq| LineDraft { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq}") };
+    let line = |seq| LineDraft { seq, at_ms: 1, step: Step::Pull.into(), kind: LineKind::Output, text: format!("line {seq}") };
     let lines: Vec<LineDraft> = (1..=1234).map(line).collect();
     let store = &rig.app().shared().store;
     let waiting = store.get(&id.parse().unwrap()).await.unwrap().unwrap();
@@ -210,7 +210,8 @@ async fn every_line_reaches_every_follower_in_order_and_once(database: Database)
     }
     let store = &rig.app().shared().store;
     let id = waiting.parse().unwrap();
-    let line = |seq| LineDraft { seq, at_ms: 1, step: Step::Pull, kind: LineKind::Output, text: format!("line {seq} {}", "x".repeat(300)) };
+    let line =
+        |seq| LineDraft { seq, at_ms: 1, step: Step::Pull.into(), kind: LineKind::Output, text: format!("line {seq} {}", "x".repeat(300)) };
     for first in (1..=LINES).step_by(50) {
         store.append_own_lines(&id, &(first..first + 50).map(line).collect::<Vec<_>>()).await.unwrap();
         rig.app().shared().hub.tell(&id);

@@ -32,6 +32,7 @@ use tagalong::store::Store;
 use tagalong::store::StoreError;
 use tagalong::store::Terms;
 use tagalong::store::Wait;
+use tagalong::store::Wanted;
 
 use crate::cluster::Cluster;
 use crate::support::Call;
@@ -144,7 +145,7 @@ async fn prepare(site: &str, rig: &Rig, round: usize) -> Option<DeploymentId> {
     }
     // Nobody carries out what is of no service here, so it waits.
     let terms = terms(100_000);
-    Some(store.enqueue(&order(&format!("nobody{round}"), "1", ""), &[], None, &terms).await.unwrap().id)
+    Some(store.enqueue(&order(&format!("nobody{round}"), "1", ""), &Wanted::Ordered, None, &terms).await.unwrap().id)
 }
 
 async fn write(site: &str, store: &Store, round: usize, waiting: Option<&DeploymentId>) -> Result<(), StoreError> {
@@ -379,7 +380,7 @@ async fn orders_that_come_together_are_each_decided_by_themselves(database: Data
     let terms = terms(100);
     let ask = async |tag: &str, reason: &str, id: &str, body: &str| {
         let delivery = Delivery { caller: "tagalong".into(), id: id.into(), body_sha256: body.into() };
-        store.enqueue(&order("web", tag, reason), &[], Some(&delivery), &terms).await
+        store.enqueue(&order("web", tag, reason), &Wanted::Ordered, Some(&delivery), &terms).await
     };
     let mut asked = Vec::new();
     for n in 0..60 {

@@ -11,6 +11,7 @@ mod bounds;
 mod cluster;
 mod connections;
 mod desk;
+mod door;
 mod follow;
 mod full;
 mod migrations;

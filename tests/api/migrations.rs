@@ -11,8 +11,8 @@ use sqlx::migrate::Migrator;
 use tagalong::model::DeploymentId;
 use tagalong::model::Outcome;
 use tagalong::model::ServiceName;
+use tagalong::model::Stage;
 use tagalong::model::State;
-use tagalong::model::Step;
 use tagalong::model::WaitsFor;
 use tagalong::store::Deployment;
 use tagalong::store::Filter;
@@ -167,7 +167,7 @@ fn is_carried_over(found: &Deployment, old: &Old) {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!((found.step.map(Step::as_str), found.verified, found.barrier), (*step, *verified == 1, *number == 1));
+    assert_eq!((found.step.map(Stage::as_str), found.verified, found.barrier), (*step, *verified == 1, *number == 1));
     let images: Vec<String> = found.images.iter().map(ToString::to_string).collect();
     assert_eq!(images, if has_run || *kind == "rollback" { vec![image(*number)] } else { Vec::new() });
     let of_run = |word: &str| has_run.then(|| format!("{word}{number}"));

@@ -14,6 +14,7 @@ use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
 use sqlx::AnyPool;
+use sqlx::AssertSqlSafe;
 use sqlx::Row as _;
 use tagalong::app::App;
 use tagalong::clock;
@@ -294,6 +295,32 @@ impl Rig {
         let store = &self.app().shared().store;
         until("its first lines", async || (store.last_position(&id.parse().unwrap()).await.unwrap() == 3).then_some(())).await;
         id
+    }
+
+    /// Records that the tags 1, 2, … of `web` have landed one after the other. Returns their deployments; the last one is live.
+    pub(crate) async fn record_releases(&self, many: usize) -> Vec<String> {
+        let order = self.order("web", "0").await;
+        self.ended(&order).await;
+        let pool = self.database().await;
+        let ids: Vec<String> = (1..=many).map(|n| format!("010000000000000000000000{n:02}")).collect();
+        for (n, id) in (1..).zip(&ids) {
+            let columns = "service, state, caller, force, dry_run, last_position, created_ms, ended_ms";
+            let deployment = format!(
+                "INSERT INTO deployments (id, tag, outcome, outcome_name, kind, {columns})
+                 SELECT '{id}', '{n}', '{{\"outcome\":\"live\",\"warnings\":[]}}', 'live', 'deploy', {columns} FROM deployments WHERE id = '{order}'"
+            );
+            let digest = format!("{n:x}").repeat(64);
+            let columns = "run, service, host, state, step, barrier, attempts, fence";
+            let run = format!(
+                "INSERT INTO runs (deployment, verified, changed, images, {columns})
+                 SELECT '{id}', 1, 1, '[\"127.0.0.1:1/acme/web:{n}@sha256:{digest}\"]', {columns} FROM runs WHERE deployment = '{order}'"
+            );
+            for statement in [deployment, run] {
+                assert_eq!(sqlx::query(AssertSqlSafe(statement)).execute(&pool).await.unwrap().rows_affected(), 1);
+            }
+        }
+        pool.close().await;
+        ids
     }
 
     pub(crate) async fn show(&self, id: &str) -> Value {

@@ -180,30 +180,7 @@ async fn a_row_that_does_not_read_stops_no_other(database: Database) {
 /// it is forced, for the one between may say that it must not be rolled back past.
 async fn a_release_that_does_not_read_is_none_to_go_back_to(database: Database) {
     let rig = Plan::new(database).start().await;
-    let order = rig.order("web", "1").await;
-    rig.ended(&order).await;
-    let ids = [1, 2, 3].map(|n| format!("0100000000000000000000000{n}"));
-    for (n, id) in (1..).zip(&ids) {
-        let columns = "service, state, caller, force, dry_run, last_position, created_ms, ended_ms";
-        let digest = n.to_string().repeat(64);
-        change(
-            &rig,
-            &format!(
-                "INSERT INTO deployments (id, tag, outcome, outcome_name, kind, {columns})
-                 SELECT '{id}', '{n}', '{{\"outcome\":\"live\",\"warnings\":[]}}', 'live', 'deploy', {columns} FROM deployments WHERE id = '{order}'"
-            ),
-        )
-        .await;
-        let columns = "run, service, host, state, step, barrier, attempts, fence";
-        change(
-            &rig,
-            &format!(
-                "INSERT INTO runs (deployment, verified, changed, images, {columns})
-                 SELECT '{id}', 1, 1, '[\"127.0.0.1:1/acme/web:{n}@sha256:{digest}\"]', {columns} FROM runs WHERE deployment = '{order}'"
-            ),
-        )
-        .await;
-    }
+    let ids = rig.record_releases(3).await;
     let (store, web) = (&rig.app().shared().store, ServiceName::parse("web").unwrap());
     assert!(store.verified(&web).await.unwrap().iter().all(Result::is_ok), "{:?}", store.verified(&web).await);
     let state = async || {

@@ -126,6 +126,9 @@ doctor_names_causes() {
     chown root: /srv/web
     says "the user tagalong cannot write /srv/web" "${doctor[@]}"
     chown tagalong: /srv/web
+    chown root: /srv/web/.env
+    says "chown tagalong: /srv/web/.env" "${doctor[@]}"
+    chown tagalong: /srv/web/.env
     chgrp root /etc/tagalong/ci.secret
     says "/etc/tagalong/ci.secret; give it to the user" "${doctor[@]}"
     expect "problems of one unreadable secret" 1 "$("${doctor[@]}" 2>&1 | grep -c '^✗')"
@@ -277,7 +280,7 @@ private_registry() {
     SITE_REPOSITORY=acme/inner tests/rig/images.sh 5001 1f0c9e2 2a7d410 >/dev/null
     docker logout 127.0.0.1:5001 >/dev/null
     stack inner 127.0.0.1:5001
-    chown -R tagalong: /srv/inner
+    chown tagalong: /srv/inner
     cat >>"$config" <<'TOML'
 [service.inner]
 dir = "/srv/inner"
@@ -308,7 +311,7 @@ several_services() {
     local web now
     web=$(docker compose --project-directory /srv/web ps --quiet)
     stack shop
-    chown -R tagalong: /srv/shop
+    chown tagalong: /srv/shop
     cat >>"$config" <<'TOML'
 [service.shop]
 dir = "/srv/shop"
@@ -347,7 +350,8 @@ other_host() {
     docker compose --project-directory /srv/shop up --detach --wait >/root/shop.log 2>&1 || die "the stack: $(tail -n 5 /root/shop.log)"
     wait_for 30 "the page" served www 1f0c9e2
     without_inner
-    chown -R tagalong: /var/backups/tagalong /srv/web /srv/shop
+    chown -R tagalong: /var/backups/tagalong
+    chown tagalong: /srv/web /srv/web/.env /srv/shop /srv/shop/.env
     runuser -u tagalong -- tagalong restore /var/backups/tagalong >/dev/null
     tagalong doctor --user tagalong >/root/doctor.log 2>&1 || die "the doctor on the other host: $(</root/doctor.log)"
     systemctl enable --now tagalong 2>/dev/null
@@ -368,7 +372,7 @@ lost_disk() {
     sed -i '/^\[service.shop\]/,/^url/d' "$config"
     # The tag of the last green run in the forge.
     printf 'WEB_TAG=1f0c9e2\n' >/srv/web/.env
-    chown -R tagalong: /srv/web
+    chown tagalong: /srv/web /srv/web/.env
     docker compose --project-directory /srv/web up --detach --wait >/root/web.log 2>&1 || die "the stack: $(tail -n 5 /root/web.log)"
     wait_for 30 "the page" served www 1f0c9e2
     systemctl enable --now tagalong 2>/dev/null

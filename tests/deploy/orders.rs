@@ -81,7 +81,46 @@ async fn how_long_the_page_was_away_is_told_and_decides_nothing() {
     }
     let metrics = world.server().text("/metrics").await;
     assert!(metrics.contains("tagalong_page_away_seconds{service=\"web\"}"), "{metrics}");
+    the_command_line_shows_it(&world).await;
     world.finish().await;
+}
+
+/// The last deployment's measurement stands in `status` beside those before, and each one in `history`.
+async fn the_command_line_shows_it(world: &World) {
+    let (_, service) = world.server().get("/api/v1/services/web").await;
+    let (_, page) = world.server().get("/api/v1/deployments?service=web").await;
+    let measured: Vec<&serde_json::Value> = page["deployments"].as_array().unwrap().iter().filter(|one| one["away"].is_object()).collect();
+    let shown = service["away"].as_array().unwrap_or_else(|| panic!("{service}"));
+    assert_eq!(shown.len(), measured.len(), "{service}");
+    assert!(shown.len() >= 2, "{service}");
+    for (shown, stored) in shown.iter().zip(&measured) {
+        assert_eq!(shown["deployment"], stored["id"]);
+        for key in ["requests", "failed", "away_ms", "is_away"] {
+            assert_eq!(shown[key], stored["away"][key], "{key}");
+        }
+    }
+    let sentence = |one: &serde_json::Value| format!(": {} of {} requests failed", one["failed"], one["requests"]);
+    let status = cli(world, "status");
+    let line = status.lines().find(|line| line.starts_with("  page ")).unwrap_or_else(|| panic!("{status}"));
+    let id = shown[0]["deployment"].as_str().unwrap();
+    assert!(line.contains(&format!("during {id} the page answered again after ")), "{line}");
+    assert!(line.contains(&format!("{}; away in the deployments before: ", sentence(&shown[0]))), "{line}");
+    let history = cli(world, "history");
+    for one in shown.iter().filter(|one| one["failed"] != 0) {
+        assert!(
+            history.lines().any(|line| line.starts_with("    the page answered again after ") && line.ends_with(&sentence(one))),
+            "{history}"
+        );
+    }
+}
+
+/// What `tagalong COMMAND web` prints.
+fn cli(world: &World, command: &str) -> String {
+    let program =
+        std::process::Command::new(env!("CARGO_BIN_EXE_tagalong")).args([command, "web", "--socket"]).arg(world.path("s")).output();
+    let ran = program.expect("it runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).expect("text")
 }
 
 /// v2 is being undone, which nothing interrupts; a rollback waits behind it. A question must not take its place.

@@ -178,3 +178,37 @@ fn every_test_of_the_promises_exists() {
     }
     assert!(promises > 10, "only {promises} rows were read");
 }
+
+/// The anchor that forges give to a heading.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    heading.trim().to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// Links of the documents to files of this repository, and to headings in them.
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = Vec::new();
+    for folder in [root.to_owned(), root.join("docs")] {
+        let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        documents.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    let link = regex::Regex::new(r"\]\(([^)\s:]+)\)").expect("a pattern");
+    let mut seen = 0;
+    for document in &documents {
+        let text = std::fs::read_to_string(document).expect("a document");
+        for found in link.captures_iter(&text) {
+            let (file, heading) = found[1].split_once('#').unwrap_or((&found[1], ""));
+            let target = if file.is_empty() { document.clone() } else { document.parent().expect("a folder").join(file) };
+            assert!(target.exists(), "{}: {} is not there", document.display(), &found[1]);
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&target).expect("a document");
+                let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| anchor(line.trim_start_matches('#')));
+                assert!(headings.into_iter().any(|one| one == heading), "{}: {} has no such heading", document.display(), &found[1]);
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} links were read");
+}

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# What is given to others: a Debian package, and one static binary that needs nothing of the host's libraries.
+# Builds what is given to others: a Debian package, and a static binary that needs no library of the host.
 #
-#   tests/rig/dist.sh [deb] [static]   both by default; the files go to target/dist, whose path is printed
+#   tests/rig/dist.sh [deb] [static]   both by default; the files go to target/dist, and their paths are printed
 #
-# TAGALONG_BIN names a binary for the package that is built already. The same sources give the same bytes: times are those of
-# the last commit ($SOURCE_DATE_EPOCH where that is set), owners are root, and files come in the order of their names.
+# TAGALONG_BIN names a binary for the package that is built already. The same binary and sources give the same package, byte for
+# byte: times are those of the last commit ($SOURCE_DATE_EPOCH if that is set), owners are root, and files are sorted by name. The
+# package is made twice, in different folders, and compared.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -43,12 +44,19 @@ changelog() {
         "$version" "$(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")"
 }
 
-# The libraries that the binary names, with the versions that it needs at least.
+# The libraries that the binary names, with the versions that it needs at least, each with a comma; none for a static one.
 libraries() {
+    if is_static "$tree/usr/bin/tagalong"; then return; fi
     mkdir -p "$work/shlibs/debian"
     printf 'Source: tagalong\n\nPackage: tagalong\nArchitecture: any\nDescription: x\n' >"$work/shlibs/debian/control"
-    (cd "$work/shlibs" && dpkg-shlibdeps -O "$tree/usr/bin/tagalong" 2>/dev/null) | sed -n 's/^shlibs:Depends=//p'
+    (cd "$work/shlibs" && dpkg-shlibdeps -O "$tree/usr/bin/tagalong" 2>/dev/null) | sed -n 's/^shlibs:Depends=\(.*\)/\1, /p'
 }
+
+# A static binary names no interpreter that would load libraries.
+is_static() { ! LC_ALL=C readelf --program-headers "$1" | grep -q INTERP; }
+
+# In KiB, as dpkg-gencontrol counts it: what a folder takes up on the disk differs from one file system to the next.
+installed_size() { find "$tree" -path "$tree/DEBIAN" -prune -o -printf '%y %s\n' | awk '{ size += $1 == "f" ? int(($2 + 1023) / 1024) : 1 } END { print size }'; }
 
 control() {
     cat <<CONTROL
@@ -56,24 +64,23 @@ Package: tagalong
 Version: $version
 Architecture: $(dpkg --print-architecture)
 Maintainer: The tagalong authors <tagalong@localhost>
-Installed-Size: $(du --apparent-size --summarize --block-size=1K "$tree" | cut -f1)
-Depends: $(libraries), adduser, ca-certificates
+Installed-Size: $(installed_size)
+Depends: $(libraries)adduser, ca-certificates
 Recommends: docker.io | docker-ce, docker-compose-plugin | docker-compose-v2, git
 Suggests: chromium
 Section: admin
 Priority: optional
-Description: lands tags on docker compose, verifies them, undoes them
+Description: deploys with docker compose, verifies and rolls back
  A companion for GitHub and Forgejo Actions runners. CI calls it with a tag. It
- proves who calls, pins the tag's digest, brings the release up with docker
- compose on the host where it runs, looks at the page from outside, and undoes
- the release when the page does not hold.
+ authenticates the caller, pins the tag's digest, deploys the release with
+ docker compose on its own host, checks the page from outside as a browser
+ would, and restores the previous release if the check fails.
 CONTROL
 }
 
-deb() {
-    local binary=${TAGALONG_BIN:-$target/release/tagalong} tree=$work/tree part package
-    "$here/install.sh" dist
-    if [[ ! ${TAGALONG_BIN:-} ]]; then built "$work/build.log" --release --locked --bin tagalong || die "tagalong could not be built"; fi
+# tree BINARY: the files of the package, in the folder $tree.
+tree() {
+    local binary=$1 part
     file 755 "$binary" usr/bin/tagalong
     strip --strip-unneeded "$tree/usr/bin/tagalong"
     file 644 config/tagalong.service lib/systemd/system/tagalong.service
@@ -99,24 +106,39 @@ deb() {
     printf '/etc/tagalong/tagalong.toml\n' >"$tree/DEBIAN/conffiles"
     (cd "$tree" && find . -path ./DEBIAN -prune -o -path ./etc -prune -o -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
     control >"$tree/DEBIAN/control"
-    find "$tree" -newermt "@$SOURCE_DATE_EPOCH" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+    find "$tree" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+}
+
+# package BINARY TREE FILE: the package FILE, from the folder TREE, which is made for it.
+package() {
+    local tree=$2
+    tree "$1"
+    dpkg-deb --root-owner-group --build "$tree" "$3" >/dev/null
+}
+
+deb() {
+    local binary=${TAGALONG_BIN:-$target/release/tagalong} deb
+    "$here/install.sh" dist
+    if [[ ! ${TAGALONG_BIN:-} ]]; then built "$work/build.log" --release --locked --bin tagalong || die "tagalong could not be built"; fi
     mkdir -p "$dist"
-    package=$dist/tagalong_${version}_$(dpkg --print-architecture).deb
-    dpkg-deb --root-owner-group --build "$tree" "$package" >/dev/null
-    lintian --allow-root --fail-on error,warning "$package" >&2 ||
-        die "lintian complains of $package"
-    printf '%s\n' "$package"
+    deb=$dist/tagalong_${version}_$(dpkg --print-architecture).deb
+    package "$binary" "$work/tree" "$deb"
+    package "$binary" "$work/elsewhere/again" "$work/again.deb"
+    cmp "$deb" "$work/again.deb" >&2 || die "the package is not the same when it is built again"
+    lintian --allow-root --fail-on error,warning "$deb" >&2 || die "lintian complains about $deb"
+    printf '%s\n' "$deb"
 }
 
 static() {
-    local triple name
+    local triple name binary
     triple=$(uname -m)-unknown-linux-musl name=tagalong-$version-$(uname -m)-linux-static
     "$here/install.sh" static
     built "$work/static.log" --release --locked --target "$triple" --bin tagalong || die "the static binary could not be built"
-    # Loading needs nothing of the host: no interpreter is named.
-    ! readelf --program-headers "$target/$triple/release/tagalong" | grep -q INTERP || die "the binary is not static"
+    binary=$target/$triple/release/tagalong
+    is_static "$binary" || die "$binary is not static"
+    "$binary" --version >&2 || die "$binary does not run"
     mkdir -p "$dist" "$work/$name"
-    install -m 755 "$target/$triple/release/tagalong" "$work/$name/"
+    install -m 755 "$binary" "$work/$name/"
     install -m 644 config/tagalong.service config/tagalong.toml README.md LICENSE-MIT LICENSE-APACHE "$work/$name/"
     tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --directory "$work" "$name" | gzip -9n >"$dist/$name.tar.gz"
     printf '%s\n' "$dist/$name.tar.gz"

@@ -158,7 +158,7 @@ install_bench() {
     install_lychee
 }
 
-install_dist() { debian lintian=lintian dpkg-shlibdeps=dpkg-dev strip=binutils; }
+install_dist() { debian lintian=lintian dpkg-shlibdeps=dpkg-dev strip=binutils readelf=binutils; }
 
 # What a static binary is linked with; the C parts (SQLite, ring) are compiled with musl's compiler.
 install_static() {

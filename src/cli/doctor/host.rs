@@ -4,6 +4,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
+use rustix::fs::Gid;
+use rustix::fs::Uid;
+
 use crate::cli::doctor::account::own_name;
 use crate::config::Docker;
 use crate::engine::Server;
@@ -21,21 +24,34 @@ pub(super) fn can_write(dir: &Path) -> Result<(), String> {
     tempfile::NamedTempFile::new_in(dir).map(|_| ()).map_err(|error| {
         let user = own_name();
         let dir = dir.display();
-        format!("the user {user} cannot write {dir} ({error}): `chown -R {user} {dir}`, or `tagalong doctor --user USER` where another user will run tagalong.")
+        format!("the user {user} cannot write {dir} ({error}): `chown {user}: {dir}`, or `tagalong doctor --user USER` where another user will run tagalong.")
     })
 }
 
-/// A file that is a mount point of its own cannot be replaced by a rename, and one that cannot be read cannot be kept.
+/// A file that is a mount point of its own cannot be replaced by a rename, one that cannot be read cannot be kept, and the file that
+/// takes its place gets the same owner and group, which only root gives to others.
 pub(super) fn can_be_replaced(file: &Path) -> Result<String, String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let path = file.display().to_string();
     if mounts.lines().any(|line| line.split(' ').nth(4) == Some(path.as_str())) {
         return Err(format!("{path} is mounted as a single file, so it cannot be replaced in one step; mount its folder instead."));
     }
-    match std::fs::File::open(file) {
-        Ok(_) => Ok(path),
-        Err(error) => Err(format!("the user {user} cannot read {path} ({error}): `chown {user} {path}`.", user = own_name())),
-    }
+    let user = own_name();
+    let old = std::fs::File::open(file).and_then(|file| file.metadata());
+    let old = old.map_err(|error| format!("the user {user} cannot read {path} ({error}): `chown {user}: {path}`."))?;
+    keep_owner(file, &old).map_err(|error| {
+        format!("the user {user} cannot replace {path} and keep its owner and group ({error}): `chown {user}: {path}`.")
+    })?;
+    Ok(path)
+}
+
+/// A file beside `file` can get the owner and the group of `old`; it is gone again afterwards.
+fn keep_owner(file: &Path, old: &std::fs::Metadata) -> std::io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    // A folder that cannot be written has a line of its own.
+    let Ok(fresh) = tempfile::NamedTempFile::new_in(folder) else { return Ok(()) };
+    rustix::fs::fchown(fresh.as_file(), Some(Uid::from_raw(old.uid())), Some(Gid::from_raw(old.gid())))?;
+    Ok(())
 }
 
 /// Whether Docker's socket is there and lets this user in; where Docker is elsewhere, only the engine's answer counts.

@@ -40,12 +40,12 @@ async fn writable_folders(config: &Config) -> Option<Vec<PathBuf>> {
         mask: Arc::default(),
         lock: None,
     };
-    let shown = process::capture(&command, &Cancel::default()).await.success().ok()?;
-    open_folders(&shown)
+    let properties = process::capture(&command, &Cancel::default()).await.success().ok()?;
+    open_folders(&properties)
 }
 
-fn open_folders(shown: &str) -> Option<Vec<PathBuf>> {
-    let value = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
+fn open_folders(properties: &str) -> Option<Vec<PathBuf>> {
+    let value = |name: &str| properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
     if value("LoadState") != "loaded" || value("ProtectSystem") != "strict" {
         return None;
     }
@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn what_the_unit_leaves_open_is_read_as_systemd_shows_it() {
-        let shown = "StateDirectory=tagalong\nReadWritePaths=-/srv /opt/stacks\nProtectSystem=strict\nLoadState=loaded\n";
+        let properties = "StateDirectory=tagalong\nReadWritePaths=-/srv /opt/stacks\nProtectSystem=strict\nLoadState=loaded\n";
         let wanted: Vec<PathBuf> = ["/srv", "/opt/stacks", "/var/lib/tagalong"].map(PathBuf::from).into();
-        assert_eq!(open_folders(shown), Some(wanted));
-        assert_eq!(open_folders(&shown.replace("=loaded", "=not-found")), None);
-        assert_eq!(open_folders(&shown.replace("=strict", "=no")), None);
+        assert_eq!(open_folders(properties), Some(wanted));
+        assert_eq!(open_folders(&properties.replace("=loaded", "=not-found")), None);
+        assert_eq!(open_folders(&properties.replace("=strict", "=no")), None);
     }
 }

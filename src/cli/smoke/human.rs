@@ -56,13 +56,13 @@ fn verdict(report: &Report, output: &Output) -> String {
     let warnings = count(Severity::Warning);
     let notes = count(Severity::Note);
     let counted = [(errors, "error"), (warnings, "warning"), (notes, "note")];
-    let said: Vec<String> =
+    let counts: Vec<String> =
         counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}{}", plural(count))).collect();
-    let said = if said.is_empty() { String::new() } else { format!(": {}", said.join(", ")) };
+    let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
     if errors == 0 {
-        output.paint(Tone::Good, &format!("✓ the page passes{said}"))
+        output.paint(Tone::Good, &format!("✓ the page passes{counts}"))
     } else {
-        output.paint(Tone::Bad, &format!("✗ the page does not pass{said}"))
+        output.paint(Tone::Bad, &format!("✗ the page does not pass{counts}"))
     }
 }
 

@@ -96,17 +96,17 @@ async fn is_denied(daemon: &Daemon) -> bool {
     let command = listening(daemon);
     daemon.memory().listens(Instant::now());
     daemon.news().send_replace(());
-    let mut said = String::new();
+    let mut last_words = String::new();
     let never = Cancel::default();
     let ended = tokio::select! {
-        ended = follow(&command, &never, |stream, line| hear(daemon, stream, &line, &mut said)) => Some(ended),
+        ended = follow(&command, &never, |stream, line| hear(daemon, stream, &line, &mut last_words)) => Some(ended),
         () = unwanted(daemon) => None,
     };
     daemon.memory().listens_no_more();
     daemon.news().send_replace(());
     match ended {
         None | Some(Ended::Deadline(_)) => false,
-        Some(_) if is_line_lost(&said) => {
+        Some(_) if is_line_lost(&last_words) => {
             daemon.count_outage();
             false
         }
@@ -128,14 +128,14 @@ fn listening(daemon: &Daemon) -> Command {
     command
 }
 
-fn hear(daemon: &Daemon, stream: Stream, line: &str, said: &mut String) {
+fn hear(daemon: &Daemon, stream: Stream, line: &str, last_words: &mut String) {
     match stream {
         Stream::Out => {
             daemon.memory().hear(line.trim(), Instant::now());
             daemon.news().send_replace(());
         }
         // Its last words count.
-        Stream::Err => line.clone_into(said),
+        Stream::Err => line.clone_into(last_words),
     }
 }
 
@@ -156,6 +156,6 @@ async fn answers(daemon: &Daemon) -> bool {
 }
 
 /// What a client says whose connection was cut; one that could not connect at all says something else.
-fn is_line_lost(said: &str) -> bool {
-    ["EOF", "connection reset", "closed network connection", "error during connect"].iter().any(|words| said.contains(words))
+fn is_line_lost(last_words: &str) -> bool {
+    ["EOF", "connection reset", "closed network connection", "error during connect"].iter().any(|words| last_words.contains(words))
 }

@@ -2,7 +2,6 @@
 
 use process::Cancel;
 
-use crate::engine::compose::project::same_repository;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::error::EngineError;
@@ -53,20 +52,9 @@ impl Compose {
         wanted: &'a [ImageRef],
         cancel: &Cancel,
     ) -> Result<Vec<&'a ImageRef>, EngineError> {
-        let format = "{{.Repository}}:{{.Tag}} {{.Repository}} {{.Digest}} {{.ID}}";
-        let command = self.docker_command(["images", "--digests", "--no-trunc", "--format", format], QUESTION);
-        let listed = self.ask(&command, "listing the images on this host", cancel).await?;
-        let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split(' ').collect()).collect();
-        let is_left = |image: &ImageRef| {
-            let keep = keep_tag(service, image);
-            rows.iter().any(|row| match row.as_slice() {
-                [tagged, ..] if *tagged == keep => true,
-                [_, _, _, id] if image.loaded => *id == image.digest.as_str(),
-                [_, repository, digest, _] => *digest == image.digest.as_str() && same_repository(repository, image.repository.as_str()),
-                _ => false,
-            })
-        };
-        Ok(wanted.iter().filter(|image| is_left(image)).collect())
+        let images = self.images_now(cancel).await?;
+        let is_left = |image: &&ImageRef| images.id_of(image).is_some() || images.has_name(&keep_tag(service, image));
+        Ok(wanted.iter().filter(is_left).collect())
     }
 
     /// Takes the keep-tag of `service` and, unless another service keeps the same image, the digest away. An image that a

@@ -47,7 +47,7 @@ impl Compose {
         each: &mut impl FnMut(Stream, String),
     ) -> Result<Vec<Container>, EngineError> {
         let until = Instant::now() + PATIENCE;
-        let mut said = BTreeSet::new();
+        let mut mentioned = BTreeSet::new();
         let mut last = String::new();
         loop {
             let there = self.containers(cancel).await?;
@@ -58,7 +58,7 @@ impl Compose {
             }
             for mend in &mends {
                 let line = mend.line();
-                if said.insert(line.clone()) {
+                if mentioned.insert(line.clone()) {
                     each(Stream::Out, line);
                 }
                 match self.carry_mend_out(mend, cancel).await {
@@ -167,7 +167,7 @@ mod tests {
     const NEWER: &str = "fedcba987654_site-web-1";
 
     /// `rm NAME`, `mv NAME`, in order.
-    fn said(there: &[Container]) -> String {
+    fn mends_of(there: &[Container]) -> String {
         let word = |mend: &Mend<'_>| match mend {
             Mend::Clear(one) => format!("clear {}", one.name),
             Mend::Remove(one) => format!("rm {}", one.name),
@@ -194,7 +194,7 @@ mod tests {
         ];
         for (there, wanted) in cases {
             let there: Vec<Container> = there.iter().zip(1..).map(|((name, state), minute)| made(name, state, minute)).collect();
-            assert_eq!(said(&there), wanted, "{there:?}");
+            assert_eq!(mends_of(&there), wanted, "{there:?}");
         }
     }
 
@@ -203,6 +203,6 @@ mod tests {
         let other = Container { service: "db".into(), ..made(NEW, "dead", 1) };
         let by_hand = Container { is_one_off: true, ..made(NAME, "dead", 1) };
         let no_replacement = Container { is_replacement: false, ..made(NEW, "running", 1) };
-        assert_eq!(said(&[other, by_hand, no_replacement]), "");
+        assert_eq!(mends_of(&[other, by_hand, no_replacement]), "");
     }
 }

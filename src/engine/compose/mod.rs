@@ -6,6 +6,7 @@
 
 mod containers;
 mod daemon;
+mod disk;
 mod dotenv;
 mod edited;
 mod events;
@@ -46,7 +47,6 @@ pub use image::LocalImage;
 pub use images::Images;
 pub use kept::Forgotten;
 pub use known::Version;
-pub use mode::PinMode;
 pub use pin::{PinBytes, PinnedNow};
 pub use project::{Condition, Dependency, Resolved, Service, Use};
 pub use server::Server;

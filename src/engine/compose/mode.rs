@@ -2,7 +2,7 @@
 
 /// How the pin is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PinMode {
+pub(super) enum PinMode {
     /// A variable in `.env`.
     Env,
     /// A generated override file.
@@ -11,8 +11,7 @@ pub enum PinMode {
 
 impl PinMode {
     /// `env` or `override`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Env => "env",
             Self::Override => "override",

@@ -75,9 +75,8 @@ pub struct Service {
 /// A stack that compose accepts, and how it is pinned.
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    /// How the pin is held.
-    pub mode: PinMode,
-    /// Why, as a sentence.
+    pub(super) mode: PinMode,
+    /// Why it is pinned that way, as a sentence.
     pub why_mode: String,
     /// The pins in the stack's order.
     pub uses: Vec<Use>,
@@ -96,6 +95,12 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// How the pin is held, in the engine's word: `env` is a variable, `override` is a generated file.
+    #[must_use]
+    pub fn pinned_by(&self) -> &'static str {
+        self.mode.as_str()
+    }
+
     /// The service of that name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {

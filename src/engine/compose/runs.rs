@@ -54,8 +54,8 @@ impl Compose {
             // A service of a profile that nobody switches on may lack its files.
             by_us = capture(&ours(&[]), cancel).await;
         }
-        let said = [by_hand.as_ref().map_or("", |captured| captured.err.as_str()), &by_us.err];
-        let mut notes: Vec<String> = said.into_iter().flat_map(notes).collect();
+        let errors = [by_hand.as_ref().map_or("", |captured| captured.err.as_str()), &by_us.err];
+        let mut notes: Vec<String> = errors.into_iter().flat_map(notes).collect();
         notes.sort();
         notes.dedup();
         let hand = by_hand.map_or_else(|| Ok(Err("no compose file was found".to_owned())), |captured| self.hand_answer(captured))?;
@@ -108,9 +108,9 @@ fn names(config: &Value) -> BTreeSet<String> {
 }
 
 /// The warnings of compose, without time and level.
-fn notes(said: &str) -> Vec<String> {
+fn notes(errors: &str) -> Vec<String> {
     let mut notes = Vec::new();
-    for part in said.split("; ").filter(|part| part.contains("level=warning")) {
+    for part in errors.split("; ").filter(|part| part.contains("level=warning")) {
         let Some((_, message)) = part.split_once("msg=\"") else { continue };
         let note = message.trim_end_matches('"').replace("\\\"", "\"");
         let is_about_us = note.contains(LISTED) || note.contains("attribute `version` is obsolete");

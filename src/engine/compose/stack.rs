@@ -19,6 +19,7 @@ use crate::engine::compose::patience::Patience;
 use crate::engine::error::EngineError;
 use crate::engine::right::Leave;
 use crate::engine::right::Right;
+use crate::engine::words::Words;
 
 /// How long a question to docker may take.
 pub(super) const QUESTION: Duration = Duration::from_mins(1);
@@ -37,6 +38,10 @@ pub struct Compose {
 }
 
 impl Compose {
+    /// What it calls its things.
+    pub(in crate::engine) const WORDS: Words =
+        Words { name: "Docker", program: "docker compose", up: "docker compose up", load: "docker load", clean_up: "docker image prune" };
+
     /// The engine of `stack` on `daemon`.
     #[must_use]
     pub fn new(daemon: &Daemon, stack: ComposeStack) -> Self {

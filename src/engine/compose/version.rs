@@ -55,28 +55,28 @@ impl Compose {
     }
 }
 
-fn judge(said: &str) -> Result<Version, EngineError> {
-    let plain = said.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default();
+fn judge(reported: &str) -> Result<Version, EngineError> {
+    let plain = reported.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default();
     let mut parts = plain.split('.').map(|part| part.parse::<u32>().ok());
     let (Some(Some(major)), minor, patch) = (parts.next(), parts.next().flatten(), parts.next().flatten()) else {
         return Err(EngineError::Host(format!(
-            "docker compose reports the version \"{said}\", which is not a version number: install Docker Compose 2.40.3"
+            "docker compose reports the version \"{reported}\", which is not a version number: install Docker Compose 2.40.3"
         )));
     };
     let version = (major, minor.unwrap_or(0), patch.unwrap_or(0));
     if major < 2 {
-        return Err(EngineError::Host(format!("Docker Compose {said} is not supported: install version 2.40.3 or newer")));
+        return Err(EngineError::Host(format!("Docker Compose {reported} is not supported: install version 2.40.3 or newer")));
     }
     if ((2, 34, 0)..=(2, 40, 1)).contains(&version) {
         return Err(EngineError::Host(format!(
-            "Docker Compose {said} must not be used: a stack can make it write outside its folder (CVE-2025-62725): install 2.40.2 or newer"
+            "Docker Compose {reported} must not be used: a stack can make it write outside its folder (CVE-2025-62725): install 2.40.2 or newer"
         )));
     }
     let age = if version < TESTED { "older" } else { "newer" };
     let tested = format!("{}.{}.{}", TESTED.0, TESTED.1, TESTED.2);
     let note =
-        (version != TESTED).then(|| format!("Docker Compose {said} is {age} than {tested}, the version that tagalong is tested with"));
-    Ok(Version { version: said.to_owned(), note })
+        (version != TESTED).then(|| format!("Docker Compose {reported} is {age} than {tested}, the version that tagalong is tested with"));
+    Ok(Version { version: reported.to_owned(), note })
 }
 
 #[cfg(test)]

@@ -85,20 +85,20 @@ impl Compose {
             alone = patience.waiting.lock() => alone,
             () = cancel.cancelled() => return Err(cancelled()),
         };
-        let mut said: Option<Instant> = None;
+        let mut last_told: Option<Instant> = None;
         while let Some(why) = self.absence().await {
-            if said.is_none() {
+            if last_told.is_none() {
                 self.daemon.count_outage();
                 (patience.tell)(&format!(
                     "Docker does not answer ({why}); waiting for it since {}, for at most {} s (docker.wait_s)",
                     began.1,
                     patience.limit.as_secs()
                 ));
-            } else if said.is_some_and(|at| at.elapsed() >= SAY) {
+            } else if last_told.is_some_and(|at| at.elapsed() >= SAY) {
                 (patience.tell)(&format!("still waiting for Docker, since {} ({} s)", began.1, began.0.elapsed().as_secs()));
             }
-            if said.is_none_or(|at| at.elapsed() >= SAY) {
-                said = Some(Instant::now());
+            if last_told.is_none_or(|at| at.elapsed() >= SAY) {
+                last_told = Some(Instant::now());
             }
             if began.0.elapsed() >= patience.limit {
                 patience.given_up.store(true, Ordering::SeqCst);
@@ -110,10 +110,10 @@ impl Compose {
             }
         }
         patience.given_up.store(false, Ordering::SeqCst);
-        if said.is_some() {
+        if last_told.is_some() {
             (patience.tell)(&format!("Docker answers again after {} s; continuing", began.0.elapsed().as_secs()));
         }
-        Ok(said.is_some())
+        Ok(last_told.is_some())
     }
 
     /// The beginning of something that may be done more than once.

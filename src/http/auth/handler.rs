@@ -15,6 +15,7 @@ use crate::http::auth::proven::Proven;
 use crate::http::auth::reload::Told;
 use crate::http::auth::reload::Unproven;
 use crate::http::error::ApiError;
+use crate::http::refused::Check;
 
 /// A handler, and what it needs.
 pub(in crate::http) struct Handler {
@@ -46,7 +47,16 @@ where
     F: Fn(Proven<A>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
     Fut: Future<Output = Result<HttpResponse, ApiError>> + 'static,
 {
-    Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(handler)) }
+    let counted = move |proven: Proven<A>, shared: web::Data<Shared>| async move {
+        let holder = proven.holder();
+        let done = handler(proven, shared.clone()).await;
+        // The store finds it out, within the transaction that would take the call.
+        if done.as_ref().is_err_and(ApiError::is_id_reused) {
+            holder.refused(&shared, Check::IdReused);
+        }
+        done
+    };
+    Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(counted)) }
 }
 
 /// For anybody.

@@ -2,6 +2,7 @@
 //! here, and which it makes only after the proof, the scopes and the refs.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use actix_web::FromRequest;
@@ -21,6 +22,7 @@ use crate::http::auth::who::Who;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
 use crate::model::Caller;
+use crate::model::KeyId;
 use crate::model::Scope;
 use crate::model::Verb;
 use crate::store::Accepted;
@@ -135,6 +137,8 @@ pub(in crate::http) struct Proven<A> {
 pub(in crate::http) struct Line {
     is_private: bool,
     scheme: Scheme,
+    /// Where the call came from; none: from this host.
+    address: Option<IpAddr>,
 }
 
 impl Line {
@@ -152,7 +156,28 @@ impl Line {
     }
 }
 
+/// Whose call it is, for what is found out about it behind the proof.
+pub(super) struct Holder {
+    key: Option<KeyId>,
+    address: Option<IpAddr>,
+}
+
+impl Holder {
+    /// Counts that the call was refused, and keeps it in mind for the operator.
+    pub(super) fn refused(&self, shared: &Shared, check: Check) {
+        if shared.refused.count(check) {
+            shared.refused.note(check, self.key.as_ref(), self.address);
+        }
+    }
+}
+
 impl<A: Ask> Proven<A> {
+    /// Whose call it is.
+    pub(super) fn holder(&self) -> Holder {
+        let key = if let Caller::Key(key) = &self.caller { Some(key.clone()) } else { None };
+        Holder { key, address: self.line.address }
+    }
+
     async fn of(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<Self, ApiError> {
         let attempt = Attempt::of(request, shared)?;
         let proof = Proof::of(&attempt, payload).await?;
@@ -169,7 +194,7 @@ impl<A: Ask> Proven<A> {
             (Who::Follower(_), Some(ordered_by)) => ordered_by.clone(),
             (who, _) => who.allowed(&ask.needs()).inspect_err(|_| attempt.refused(Check::Scope, || (Check::Scope, who.key())))?,
         };
-        let line = Line { is_private: proof.is_private, scheme: proof.scheme };
+        let line = Line { is_private: proof.is_private, scheme: proof.scheme, address: attempt.origin.address() };
         Ok(Self { ask, caller, delivery: proof.delivery, line })
     }
 }
