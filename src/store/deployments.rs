@@ -117,15 +117,6 @@ impl Store {
         Ok(verified)
     }
 
-    /// The last verified deployment of a service, or why it does not read.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn live(&self, service: &ServiceName) -> Result<Option<Result<Deployment, StoreError>>, StoreError> {
-        let live = sqlx::query(select_deployments!("WHERE r.service = $1 AND r.verified = 1 ORDER BY r.deployment DESC LIMIT 1"));
-        Ok(self.gate.fetch_optional(live.bind(service.as_str())).await?.as_ref().map(rows::deployment))
-    }
-
     /// The running and the waiting deployment of a service. One that cannot be read may be either, and does something all the
     /// same: nobody may take it for nothing.
     ///
