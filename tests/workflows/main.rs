@@ -328,6 +328,26 @@ fn a_forge_that_gives_no_token_is_named() {
     assert!(server.calls().iter().all(|call| call.starts_with("GET /token")), "an order was sent without a token");
 }
 
+/// The job is cancelled while the answer to its order is on the way: the step that cancels must know which.
+#[test]
+fn a_job_that_is_cancelled_as_it_orders_knows_its_order() {
+    let server = Server::start();
+    let [order, _] = Script::of_action();
+    let run = Run::new("cancelled while ordering".into());
+    let held = server.way.lock().unwrap();
+    let mut ordering = run.command(&order, &order.good(&server)).spawn().unwrap();
+    while server.calls.lock().unwrap().is_empty() {
+        assert!(ordering.try_wait().unwrap().is_none(), "it ended without an order");
+        std::thread::yield_now();
+    }
+    // The runner tells the step's process alone.
+    assert!(Command::new("kill").args(["-TERM", &ordering.id().to_string()]).status().unwrap().success());
+    drop(held);
+    let (log, code) = run.ended(&order, &ordering.wait_with_output().unwrap());
+    assert!(run.outputs()["id"] == "d1" && code == Some(130), "{log}");
+    assert!(server.calls().len() == 1 && !log.contains("deployment d1"), "it went on: {log}");
+}
+
 #[test]
 fn a_cancel_that_is_refused_is_red_and_one_that_comes_late_is_not() {
     let server = Server::start();

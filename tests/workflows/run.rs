@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
+use std::process::Output;
 use std::process::Stdio;
 
 use crate::script::Script;
@@ -34,13 +35,19 @@ impl Run {
 
     /// The same, with how it ended.
     pub(crate) fn end(&self, script: &Script, env: &BTreeMap<String, String>) -> (String, Option<i32>) {
+        self.ended(script, &self.command(script, env).output().unwrap())
+    }
+
+    /// The script as a runner starts it.
+    pub(crate) fn command(&self, script: &Script, env: &BTreeMap<String, String>) -> Command {
         let (file, output, summary) = (self.dir.path().join("script"), self.dir.path().join("output"), self.dir.path().join("summary"));
         for file in [&output, &summary] {
             std::fs::write(file, "").unwrap();
         }
         std::fs::write(&file, &script.text).unwrap();
         let program = Path::new(env!("CARGO_BIN_EXE_tagalong")).parent().unwrap();
-        let ran = Command::new("bash")
+        let mut command = Command::new("bash");
+        command
             .args(["--noprofile", "--norc", "-eo", "pipefail"])
             .arg(&file)
             .current_dir(self.dir.path())
@@ -54,8 +61,13 @@ impl Run {
             .envs([("GITHUB_RUN_ID", "77"), ("GITHUB_RUN_NUMBER", "7")])
             .envs(env)
             .stdin(Stdio::null())
-            .output()
-            .unwrap();
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Judges what it left; its output, and how it ended.
+    pub(crate) fn ended(&self, script: &Script, ran: &Output) -> (String, Option<i32>) {
         let log = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
         self.judge(&log);
         for (name, value) in self.outputs() {

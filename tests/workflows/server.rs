@@ -53,7 +53,9 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     answers: Arc<Mutex<Answers>>,
     /// Each call, its head and its body.
-    calls: Arc<Mutex<Vec<String>>>,
+    pub(crate) calls: Arc<Mutex<Vec<String>>>,
+    /// Who holds it keeps the answers back.
+    pub(crate) way: Arc<Mutex<()>>,
 }
 
 impl Server {
@@ -61,14 +63,15 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, answers) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Answers::good())));
         let calls: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (told, heard) = (Arc::clone(&answers), Arc::clone(&calls));
+        let (told, heard, way) = (Arc::clone(&answers), Arc::clone(&calls), Arc::default());
+        let open: Arc<Mutex<()>> = Arc::clone(&way);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (told, heard) = (Arc::clone(&told), Arc::clone(&heard));
-                std::thread::spawn(move || answer(stream, &told, &heard));
+                let (told, heard, open) = (Arc::clone(&told), Arc::clone(&heard), Arc::clone(&open));
+                std::thread::spawn(move || answer(stream, &told, &heard, &open));
             }
         });
-        Self { port, answers, calls }
+        Self { port, answers, calls, way }
     }
 
     pub(crate) fn tell(&self, answers: Answers) {
@@ -81,7 +84,7 @@ impl Server {
     }
 }
 
-pub(crate) fn answer(mut stream: TcpStream, told: &Mutex<Answers>, heard: &Mutex<Vec<String>>) {
+pub(crate) fn answer(mut stream: TcpStream, told: &Mutex<Answers>, heard: &Mutex<Vec<String>>, way: &Mutex<()>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (mut head, mut length) = (String::new(), 0);
     while reader.read_line(&mut head).unwrap_or(0) > 2 {
@@ -92,6 +95,7 @@ pub(crate) fn answer(mut stream: TcpStream, told: &Mutex<Answers>, heard: &Mutex
     let _ = reader.read_exact(&mut body);
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     heard.lock().unwrap().push(head.clone() + &String::from_utf8_lossy(&body));
+    drop(way.lock().unwrap());
     let mut answers = told.lock().unwrap();
     let text = if head.starts_with("GET") {
         let (kind, body) = match &path {
