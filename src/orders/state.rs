@@ -26,6 +26,7 @@ use crate::orders::way_back::was_left;
 use crate::store::Deployment;
 use crate::store::Hold;
 use crate::store::HoldKind;
+use crate::store::Recorded;
 use crate::store::StoreError;
 
 /// How old what is observed may be while nothing changes the stack.
@@ -40,41 +41,34 @@ struct Seen {
     images: Option<Images>,
 }
 
-/// What the record has of a service.
-struct Recorded<'a> {
-    live: Option<&'a Deployment>,
-    changed: Option<&'a Deployment>,
-    running: Option<&'a Deployment>,
-    /// One that cannot be read may be at work, so nothing is said as if nothing ran.
-    may_run: Option<&'a StoreError>,
-}
-
 impl Deployer {
-    /// The state of a service: what is live, what is running and waiting, and what blocks it.
+    /// The state of each service, in their order: what is live, what is running and waiting, and what blocks it.
     ///
     /// # Errors
     /// When the database does not answer. A Docker that does not answer is said in `standing` and in `blocked`.
-    pub async fn service_state(&self, service: &Service) -> Result<api::Service, StoreError> {
-        let verified = self.shown(service).await?;
-        for error in verified.iter().filter_map(|one| one.as_ref().err()) {
+    pub async fn states(&self, services: &[&Service]) -> Result<Vec<api::Service>, StoreError> {
+        let mut states = Vec::with_capacity(services.len());
+        for (service, recorded) in services.iter().zip(&self.recorded(services).await?) {
+            states.push(self.state(service, recorded).await);
+        }
+        Ok(states)
+    }
+
+    async fn state(&self, service: &Service, recorded: &Recorded) -> api::Service {
+        for error in recorded.verified.iter().filter_map(|one| one.as_ref().err()) {
             tracing::error!(service = %service.name, %error, "a verified release is not shown");
         }
-        let unfinished = self.store.unfinished(&service.name).await?;
-        let hold = self.store.hold(&service.name).await?;
-        let last = self.store.last_ended(&service.name).await?;
-        let changed = self.store.last_change(&service.name).await?.and_then(Result::ok);
-        let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
-        let may_run = unfinished.unreadable.first();
-        // The one behind a record that cannot be read is not the one that serves.
-        let live = verified.first().and_then(|one| one.as_ref().ok());
-        let older = older(live, verified.iter().flatten(), service.keep);
-        let engine = self.engine(service);
-        let seen = look(&engine, live, !older.is_empty(), running.is_some() || may_run.is_some()).await;
-        let standing = standing_of(service, &Recorded { live, changed: changed.as_ref(), running, may_run }, &seen);
-        let last = last.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
+        let verified: Vec<&Deployment> = recorded.verified.iter().flatten().collect();
+        let live = recorded.live();
+        let running = recorded.running();
+        let older = older(live, &verified, service.keep);
+        let seen = look(&self.engine(service), recorded, !older.is_empty()).await;
+        let standing = standing_of(service, recorded, &seen);
+        let last = recorded.last_ended.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
         let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
-        let blocked = may_run.map(ToString::to_string).or_else(|| blocked(service, running, fault));
-        Ok(api::Service {
+        let blocked = recorded.may_run().map(ToString::to_string).or_else(|| blocked(service, running, fault));
+        let held = held(service, &recorded.hold);
+        api::Service {
             name: service.name.clone(),
             drift: standing.why.clone().filter(|_| standing.word == Word::Drift),
             blocked: blocked.or_else(|| self.waits_for_a_place(&service.name)),
@@ -82,40 +76,41 @@ impl Deployer {
             pinned: seen.pinned.iter().flatten().map(pin_text).collect(),
             containers: seen.containers.iter().flat_map(|all| all.iter()).map(container).collect(),
             live: live.map(view),
-            next_step: last.and_then(standing::next_step).or_else(|| hold.as_ref().map(|_| resume(service))),
+            next_step: last.and_then(standing::next_step).or_else(|| held.as_ref().map(|_| resume(service))),
             last: last.map(view),
-            away: away(last.into_iter().chain(verified.iter().flatten())),
+            away: away(last.into_iter().chain(verified.iter().copied())),
             running: running.map(view),
-            waiting: unfinished.deployments.iter().find(|one| matches!(one.state, State::Waiting { .. })).map(view),
-            held: hold.as_ref().map(|hold| held(service, hold)),
-            rollback_candidates: candidates(&older, &readable(&verified), seen.images.as_ref()),
-        })
+            waiting: recorded.waiting().map(view),
+            held,
+            rollback_candidates: candidates(&older, &verified, seen.images.as_ref()),
+        }
     }
 
-    /// How a service stands, in a word, for those who ask for all of them again and again.
+    /// How each service stands, in a word, for those who ask for all of them again and again.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn standing(&self, service: &Service) -> Result<Standing, StoreError> {
-        let unfinished = self.store.unfinished(&service.name).await?;
-        let live = self.store.live(&service.name).await?.and_then(Result::ok);
-        let changed = self.store.last_change(&service.name).await?.and_then(Result::ok);
-        let running = unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }));
-        let may_run = unfinished.unreadable.first();
-        let seen = look(&self.engine(service), live.as_ref(), false, running.is_some() || may_run.is_some()).await;
-        Ok(standing_of(service, &Recorded { live: live.as_ref(), changed: changed.as_ref(), running, may_run }, &seen))
+    pub async fn standings(&self, services: &[&Service]) -> Result<Vec<Standing>, StoreError> {
+        let asked: Vec<_> = services.iter().map(|service| (&service.name, 1)).collect();
+        let mut standings = Vec::with_capacity(services.len());
+        for (service, recorded) in services.iter().zip(&self.store.recorded(&asked).await?) {
+            let seen = look(&self.engine(service), recorded, false).await;
+            standings.push(standing_of(service, recorded, &seen));
+        }
+        Ok(standings)
     }
 }
 
-fn standing_of(service: &Service, recorded: &Recorded<'_>, seen: &Seen) -> Standing {
-    if let Some(error) = recorded.may_run {
+fn standing_of(service: &Service, recorded: &Recorded, seen: &Seen) -> Standing {
+    // One that cannot be read may be at work, so nothing is said as if nothing ran.
+    if let Some(error) = recorded.may_run() {
         return Standing { word: Word::Unknown, why: Some(error.to_string()), mend: None };
     }
     standing::standing(&Now {
         service: &service.name,
-        live: recorded.live,
-        running: recorded.running,
-        changed: recorded.changed,
+        live: recorded.live(),
+        running: recorded.running(),
+        changed: recorded.last_change.as_ref(),
         containers: seen.containers.as_ref().map(|all| all.as_slice()).map_err(Clone::clone),
         pinned: seen.pinned.as_deref().map_err(Clone::clone),
         images: seen.images.as_ref(),
@@ -125,9 +120,10 @@ fn standing_of(service: &Service, recorded: &Recorded<'_>, seen: &Seen) -> Stand
 
 /// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
 /// not say enough.
-async fn look(engine: &Engine, live: Option<&Deployment>, wants_images: bool, changes: bool) -> Seen {
+async fn look(engine: &Engine, recorded: &Recorded, wants_images: bool) -> Seen {
+    let changes = recorded.running().is_some() || recorded.may_run().is_some();
     let (containers, pinned) = tokio::join!(containers_of(engine, changes), pinned(engine));
-    let is_unsure = live.is_some_and(|live| containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
+    let is_unsure = recorded.live().is_some_and(|live| containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
     let never = Cancel::default();
     let listed = if containers.is_ok() && (wants_images || is_unsure) {
         tokio::time::timeout(PATIENCE, engine.images(&never)).await.ok().and_then(Result::ok)
@@ -138,13 +134,17 @@ async fn look(engine: &Engine, live: Option<&Deployment>, wants_images: bool, ch
 }
 
 /// Why CI's orders are refused.
-fn held(service: &Service, hold: &Hold) -> String {
+fn held(service: &Service, hold: &Result<Option<Hold>, StoreError>) -> Option<String> {
+    let hold = match hold {
+        Ok(hold) => hold.as_ref()?,
+        Err(error) => return Some(error.to_string()),
+    };
     let since = clock::utc(hold.since_ms);
     let why = match hold.kind {
         HoldKind::Rollback => format!("the rollback {} has held the service since {since}", hold.by),
         HoldKind::NeedsOperator => format!("deployment {} has needed an operator since {since}", hold.by),
     };
-    format!("{why}; `{}` lets CI deploy again", resume(service))
+    Some(format!("{why}; `{}` lets CI deploy again", resume(service)))
 }
 
 fn resume(service: &Service) -> String {
@@ -194,14 +194,10 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
     stranger.map(|holder| format!("process {} ({}) holds the lock of the stack", holder.pid, holder.command)).or(engine_fault.cloned())
 }
 
-fn readable(verified: &[Result<Deployment, StoreError>]) -> Vec<&Deployment> {
-    verified.iter().flatten().collect()
-}
-
 /// The verified releases before the live one, each content once, newest first.
-fn older<'a>(live: Option<&'a Deployment>, verified: impl Iterator<Item = &'a Deployment>, keep: usize) -> Vec<&'a Deployment> {
+fn older<'a>(live: Option<&'a Deployment>, verified: &[&'a Deployment], keep: usize) -> Vec<&'a Deployment> {
     let mut older: Vec<&Deployment> = Vec::new();
-    for one in verified {
+    for one in verified.iter().copied() {
         if !live.iter().chain(&older).any(|newer| same_content(&newer.images, &one.images)) {
             older.push(one);
         }

@@ -35,7 +35,7 @@ pub use told::{Told, retry_after};
 const SLOW: Duration = Duration::from_secs(30);
 /// The waits after a database that did not answer.
 const STORE_AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).spread();
-/// This long after telling must be over another server may tell: clocks differ, and the end must be recorded.
+/// This long after telling must be over another server may tell: the end must be recorded.
 const MARGIN: Duration = Duration::from_secs(30);
 /// No receiver is left alone for longer, whatever it asks for.
 const LONGEST_SILENCE: Duration = Duration::from_hours(24);
@@ -112,7 +112,7 @@ impl Outbox {
                         busy.insert(debt.receiver.clone());
                         telling.push(self.in_time(debt.clone(), tell(debt)));
                     }
-                    claimed.next_ms.map_or(SLOW, |at_ms| until(at_ms).min(SLOW))
+                    claimed.wait.map_or(SLOW, |wait| wait.min(SLOW))
                 }
                 Err(error) => {
                     tracing::warn!(lane = %self.lane, %error, "pending notifications could not be read; trying again");
@@ -139,8 +139,7 @@ impl Outbox {
     }
 
     async fn claim(&self, busy: &BTreeSet<String>) -> Result<Claimed, StoreError> {
-        let lease_ms = clock::now_ms() + millis(self.terms.deadline + MARGIN);
-        self.store.take_due(&self.lane, &self.holder, busy, lease_ms).await
+        self.store.take_due(&self.lane, &self.holder, busy, self.terms.deadline + MARGIN).await
     }
 
     async fn in_time(&self, debt: Debt, telling: impl Future<Output = Told>) -> (Debt, Told) {
@@ -181,9 +180,4 @@ impl Outbox {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 2)
-}
-
-/// How long until then; never nothing, so that a clock which stands still makes no hot loop.
-fn until(at_ms: i64) -> Duration {
-    Duration::from_millis((at_ms - clock::now_ms()).max(1) as u64)
 }

@@ -96,9 +96,13 @@ async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
     let numbered: BTreeSet<&ServiceName> =
         batch.iter().filter(|asked| asked.order.run_number.is_some() && !asked.order.force).map(|asked| &asked.order.service).collect();
     for service in numbered {
+        // One that is verified and still at its after-hook is newer than whatever has ended.
         let landed = sqlx::query(
-            "SELECT d.run_number, d.id FROM runs AS r JOIN deployments AS d ON d.id = r.deployment
-             WHERE r.service = $1 AND r.verified = 1 AND d.kind = 'deploy' AND d.run_number IS NOT NULL ORDER BY r.deployment DESC LIMIT 1",
+            "SELECT run_number, id FROM deployments WHERE id = COALESCE(
+               (SELECT b.id FROM deployments AS b WHERE b.service = $1 AND b.state = 'running' AND b.kind = 'deploy' AND b.run_number IS NOT NULL
+                AND (SELECT r.verified FROM runs AS r WHERE r.deployment = b.id AND r.run = 1) = 1),
+               (SELECT d.id FROM deployments AS d WHERE d.service = $1 AND d.outcome_name = 'live' AND d.kind = 'deploy'
+                AND d.run_number IS NOT NULL ORDER BY d.id DESC LIMIT 1))",
         );
         if let Some(row) = tx.fetch_optional(landed.bind(service.as_str())).await? {
             ledger.landed.insert(service.clone(), Landed { run_number: row.try_get("run_number")?, by: row.try_get("id")? });

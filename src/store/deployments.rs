@@ -16,7 +16,7 @@ use crate::store::rows;
 use crate::store::rows::select_deployments;
 
 /// How many verified releases of a service a rollback chooses from.
-pub(super) const MOST_RELEASES: i64 = 200;
+pub const MOST_RELEASES: i64 = 200;
 
 /// No id sorts behind it.
 const BEHIND_ALL: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzzz";
@@ -117,15 +117,6 @@ impl Store {
         Ok(verified)
     }
 
-    /// The last verified deployment of a service, or why it does not read.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn live(&self, service: &ServiceName) -> Result<Option<Result<Deployment, StoreError>>, StoreError> {
-        let live = sqlx::query(select_deployments!("WHERE r.service = $1 AND r.verified = 1 ORDER BY r.deployment DESC LIMIT 1"));
-        Ok(self.gate.fetch_optional(live.bind(service.as_str())).await?.as_ref().map(rows::deployment))
-    }
-
     /// The running and the waiting deployment of a service. One that cannot be read may be either, and does something all the
     /// same: nobody may take it for nothing.
     ///
@@ -145,16 +136,6 @@ impl Store {
             "WHERE r.service = $1 AND r.changed = 1 AND d.state = 'done' ORDER BY r.deployment DESC LIMIT 1"
         ));
         Ok(self.gate.fetch_optional(last.bind(service.as_str())).await?.as_ref().map(rows::deployment))
-    }
-
-    /// The deployment of a service that has ended last; none also where it does not read.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn last_ended(&self, service: &ServiceName) -> Result<Option<Deployment>, StoreError> {
-        let last = sqlx::query(select_deployments!("WHERE d.service = $1 AND d.state = 'done' ORDER BY d.id DESC LIMIT 1"));
-        let row = self.gate.fetch_optional(last.bind(service.as_str())).await?;
-        Ok(row.and_then(|row| rows::deployment(&row).ok()))
     }
 
     /// How many deployments wait and how many run.

@@ -10,9 +10,7 @@ use sqlx::any::AnyRow;
 use crate::clock;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
-use crate::model::ServiceName;
 use crate::model::WordError;
-use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
@@ -83,17 +81,10 @@ pub(super) fn read(row: &AnyRow) -> Result<Hold, StoreError> {
 
 const OF_SERVICE: &str = "SELECT service, deployment, kind, since_ms, until_ms FROM holds WHERE service = $1";
 
-impl Store {
-    /// What holds a service now.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn hold(&self, service: &ServiceName) -> Result<Option<Hold>, StoreError> {
-        let row = self.gate.fetch_optional(sqlx::query(OF_SERVICE).bind(service.as_str())).await?;
-        let Some(row) = row else { return Ok(None) };
-        rows::parsed(&row, "holds", "deployment", DeploymentId::parse)?;
-        Ok(Some(read(&row)?).filter(|hold| hold.holds_at(clock::now_ms())))
-    }
+/// What holds the service of a row of `holds` at `now_ms`, by a deployment that can be named.
+pub(super) fn at(row: &AnyRow, now_ms: i64) -> Result<Option<Hold>, StoreError> {
+    rows::parsed(row, "holds", "deployment", DeploymentId::parse)?;
+    Ok(Some(read(row)?).filter(|hold| hold.holds_at(now_ms)))
 }
 
 /// What holds a service, or held it until its time was over.

@@ -23,15 +23,21 @@ pub(super) fn parts<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
 
 /// `INSERT INTO table (columns) VALUES ($1, …), …` and `after`, for `rows` rows of `columns` values; they are bound row by row.
 pub(super) fn insert(table: &'static str, columns: usize, rows: usize, after: &'static str) -> Statement<'static> {
-    sqlx::query(AssertSqlSafe(format!("INSERT INTO {table} VALUES {}{after}", tuples(columns, rows))))
+    sqlx::query(AssertSqlSafe(format!("INSERT INTO {table} VALUES {}{after}", tuples(1, columns, rows))))
 }
 
 /// `select`, which ends with `IN`, and a list of `rows` places, each for `columns` values.
 pub(super) fn among(select: &'static str, columns: usize, rows: usize) -> Statement<'static> {
-    sqlx::query(AssertSqlSafe(format!("{select} (VALUES {})", tuples(columns, rows))))
+    sqlx::query(AssertSqlSafe(format!("{select} (VALUES {})", tuples(1, columns, rows))))
 }
 
-/// `values`, the last one again until there are a power of two: for [`among`], where a second time changes nothing.
+/// `select`, which ends with `FROM`, for each of `rows` values: the table `asked`, whose one column is `column1`. They are bound from
+/// number `first` on, behind the values of `select` itself.
+pub(super) fn each(select: &'static str, first: usize, rows: usize) -> Statement<'static> {
+    sqlx::query(AssertSqlSafe(format!("{select} (VALUES {}) AS asked", tuples(first, 1, rows))))
+}
+
+/// `values`, the last one again until there are a power of two: for [`among`] and [`each`], where a second time changes nothing.
 pub(super) fn padded<T: Copy>(values: &[T]) -> Vec<T> {
     let mut padded = values.to_vec();
     if let Some(last) = values.last() {
@@ -40,12 +46,12 @@ pub(super) fn padded<T: Copy>(values: &[T]) -> Vec<T> {
     padded
 }
 
-fn tuples(columns: usize, rows: usize) -> String {
+fn tuples(first: usize, columns: usize, rows: usize) -> String {
     let mut text = String::with_capacity(rows * columns * 5);
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });
         for column in 0..columns {
-            let _ = write!(text, "{}${}", if column == 0 { "" } else { ", " }, row * columns + column + 1);
+            let _ = write!(text, "{}${}", if column == 0 { "" } else { ", " }, first + row * columns + column);
         }
         text.push(')');
     }
@@ -61,7 +67,8 @@ mod tests {
         assert_eq!(lengths, [32, 32, 8, 4, 1]);
         assert_eq!(super::parts(&all).flatten().copied().collect::<Vec<_>>(), all);
         assert_eq!(super::parts::<u8>(&[]).count(), 0);
-        assert_eq!(super::tuples(2, 2), "($1, $2), ($3, $4)");
+        assert_eq!(super::tuples(1, 2, 2), "($1, $2), ($3, $4)");
+        assert_eq!(super::tuples(2, 1, 2), "($2), ($3)");
         assert_eq!(super::padded(&[1, 2, 3]), [1, 2, 3, 3]);
     }
 }

@@ -13,8 +13,10 @@ mod lease;
 mod ledger;
 mod lines;
 mod many;
+mod now;
 mod orders;
 mod outbox;
+mod recorded;
 mod releases;
 mod reloads;
 mod rows;
@@ -48,11 +50,13 @@ use lease::Leases;
 
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
+pub use deployments::MOST_RELEASES;
 pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Wanted};
 pub use holds::{Hold, HoldKind};
 pub use lease::{Leave, RunLease};
 pub use orders::{Accepted, Delivery, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use recorded::Recorded;
 pub use reloads::LastReload;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};
@@ -270,6 +274,7 @@ fn migrations() -> Migrator {
         (7, "load", include_str!("migrations/7_load.sql")),
         (9, "away", include_str!("migrations/9_away.sql")),
         (10, "oidc", include_str!("migrations/10_oidc.sql")),
+        (12, "landed", include_str!("migrations/12_landed.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

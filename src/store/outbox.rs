@@ -1,6 +1,7 @@
 //! What is owed to others, until they have it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -12,6 +13,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
+use crate::store::now::by_the_databases_clock;
 use crate::store::rows;
 
 /// So much is kept for one receiver; of more the oldest is given up, what was refused before anything else.
@@ -77,19 +79,22 @@ pub struct Wait {
 pub struct Claimed {
     /// The oldest debt of each receiver whose debt is due.
     pub debts: Vec<Debt>,
-    /// When the next one is due; none: nothing else is owed.
-    pub next_ms: Option<i64>,
+    /// How long until the next one is due; none: nothing else is owed.
+    pub wait: Option<Duration>,
 }
 
-/// The first debt of a receiver, and until when another holder may be telling it something.
+/// The first debt of a receiver, and for how long another holder may be telling it something: by the database's clock, since the
+/// holders are of servers whose own clocks may differ.
 struct First {
     debt: Debt,
-    taken_ms: i64,
+    taken_for_ms: i64,
 }
 
 impl First {
-    fn due_ms(&self) -> i64 {
-        self.debt.due_ms().max(self.taken_ms)
+    /// How long until it may be told; none: now.
+    fn wait(&self) -> Option<Duration> {
+        let wait_ms = self.taken_for_ms.max(self.debt.due_ms() - clock::now_ms());
+        u64::try_from(wait_ms).ok().filter(|wait_ms| *wait_ms > 0).map(Duration::from_millis)
     }
 }
 
@@ -118,14 +123,16 @@ async fn numbers(tx: &mut Tx, many: usize) -> Result<i64, StoreError> {
 }
 
 /// The first debt of each receiver: anybody who may tell nobody two things at once looks at no others.
-fn firsts(lane: &Lane, holder: &str) -> Statement<'static> {
-    sqlx::query(
+fn firsts(store: &Store, lane: &Lane, holder: &str) -> Statement<'static> {
+    sqlx::query(by_the_databases_clock!(
+        store,
         "SELECT outbox.*, (SELECT MAX(other.lease_ms) FROM outbox AS other
-             WHERE other.lane = outbox.lane AND other.receiver = outbox.receiver AND other.holder <> $2) AS taken_ms
+             WHERE other.lane = outbox.lane AND other.receiver = outbox.receiver AND other.holder <> $2) - ",
+        " AS taken_for_ms
          FROM outbox WHERE lane = $1 AND refused_ms IS NULL AND number = (SELECT MIN(other.number) FROM outbox AS other
              WHERE other.lane = outbox.lane AND other.receiver = outbox.receiver AND other.refused_ms IS NULL)
-         ORDER BY number",
-    )
+         ORDER BY number"
+    ))
     .bind(lane.to_string())
     .bind(holder.to_owned())
 }
@@ -135,7 +142,7 @@ fn readable(rows: &[AnyRow]) -> Result<Vec<First>, StoreError> {
     let mut all = Vec::new();
     for row in rows {
         match debt(row) {
-            Ok(debt) => all.push(First { debt, taken_ms: row.try_get::<Option<i64>, _>("taken_ms")?.unwrap_or_default() }),
+            Ok(debt) => all.push(First { debt, taken_for_ms: row.try_get::<Option<i64>, _>("taken_for_ms")?.unwrap_or_default() }),
             Err(error) if error.is_unreadable() => tracing::error!(%error, "a notification cannot be sent"),
             Err(error) => return Err(error),
         }
@@ -182,30 +189,34 @@ impl Store {
     }
 
     /// Takes what is due for `holder`: the oldest debt of each receiver, but of none that is in `busy` or that another holder
-    /// may be telling something. Until `lease_ms` no other holder gets anything of those receivers.
+    /// may be telling something. For the time of `lease` no other holder gets anything of those receivers.
     ///
     /// # Errors
     /// When the database does not answer; then nothing was taken.
-    pub async fn take_due(&self, lane: &Lane, holder: &str, busy: &BTreeSet<String>, lease_ms: i64) -> Result<Claimed, StoreError> {
-        let now_ms = clock::now_ms();
-        let mut firsts_seen = readable(&self.gate.fetch_all(firsts(lane, holder)).await?)?;
-        firsts_seen.retain(|first| !busy.contains(&first.debt.receiver));
-        if firsts_seen.iter().all(|first| first.due_ms() > now_ms) {
-            return Ok(Claimed { debts: Vec::new(), next_ms: firsts_seen.iter().map(First::due_ms).min() });
+    pub async fn take_due(&self, lane: &Lane, holder: &str, busy: &BTreeSet<String>, lease: Duration) -> Result<Claimed, StoreError> {
+        let mut seen = readable(&self.gate.fetch_all(firsts(self, lane, holder)).await?)?;
+        seen.retain(|first| !busy.contains(&first.debt.receiver));
+        let waits: Vec<Duration> = seen.iter().filter_map(First::wait).collect();
+        if waits.len() == seen.len() {
+            return Ok(Claimed { debts: Vec::new(), wait: waits.into_iter().min() });
         }
         let mut tx = self.gate.begin().await?;
         numbers(&mut tx, 0).await?;
         let mut claimed = Claimed::default();
-        for first in readable(&tx.fetch_all(firsts(lane, holder)).await?)? {
+        for first in readable(&tx.fetch_all(firsts(self, lane, holder)).await?)? {
             if busy.contains(&first.debt.receiver) {
                 continue;
             }
-            if first.due_ms() > now_ms {
-                claimed.next_ms = Some(claimed.next_ms.map_or(first.due_ms(), |next_ms| next_ms.min(first.due_ms())));
+            if let Some(wait) = first.wait() {
+                claimed.wait = Some(claimed.wait.map_or(wait, |least| least.min(wait)));
                 continue;
             }
-            let take = "UPDATE outbox SET holder = $5, lease_ms = $6 WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4";
-            tx.execute(of(take, lane, &first.debt).bind(holder).bind(lease_ms)).await?;
+            let take = by_the_databases_clock!(
+                self,
+                "UPDATE outbox SET holder = $5, lease_ms = $6 + ",
+                " WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4"
+            );
+            tx.execute(of(take, lane, &first.debt).bind(holder).bind(lease.as_millis() as i64)).await?;
             claimed.debts.push(first.debt);
         }
         tx.commit().await?;

@@ -202,11 +202,14 @@ pub(super) fn listed(rows: &[AnyRow]) -> Listed {
     listed
 }
 
-/// Deployments, each with its run on the service's host; what follows says which. `releases` leaves out what is long and is for
-/// the run itself: its configuration and what was seen.
+/// Deployments, each with its run on the service's host; what follows says which. `shown` leaves out what is long and is for
+/// the run itself, and `releases` also what its last smoke check saw.
 macro_rules! select_deployments {
     (releases $which:literal) => {
         select_deployments!(@ "NULL AS pin_before, r.ran_before, NULL AS resolved, NULL AS baseline, NULL AS report, ", $which)
+    };
+    (shown $which:literal) => {
+        select_deployments!(@ "NULL AS pin_before, r.ran_before, NULL AS resolved, NULL AS baseline, r.report, ", $which)
     };
     ($which:literal) => {
         select_deployments!(@ "r.pin_before, r.ran_before, r.resolved, r.baseline, r.report, ", $which)

@@ -28,6 +28,7 @@ use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::lease::Stored;
 use crate::store::lines;
+use crate::store::now::by_the_databases_clock;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
 
@@ -83,17 +84,6 @@ fn readable(rows: &[AnyRow]) -> Vec<Deployment> {
         tracing::error!(%error, "a deployment is not carried out");
     }
     listed.deployments
-}
-
-/// A statement with the database's time (ms since 1970) between its two parts. SQLite's clock is that of this host.
-macro_rules! by_the_databases_clock {
-    ($store:expr, $before:literal, $after:literal) => {
-        if $store.is_sqlite {
-            concat!($before, "CAST(unixepoch('subsec') * 1000 AS BIGINT)", $after)
-        } else {
-            concat!($before, "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)", $after)
-        }
-    };
 }
 
 /// A run that somebody has, or has left.

@@ -218,7 +218,7 @@ async fn what_an_earlier_version_wrote_is_carried_over(database: Database) {
     assert_eq!(named(store.unfinished(&db).await.unwrap().deployments), [id(15)]);
     assert_eq!(store.counts().await.unwrap(), (2, 1));
     assert_eq!(store.last_change(&web).await.unwrap().unwrap().unwrap().id, id(10));
-    let hold = store.hold(&web).await.unwrap().unwrap();
+    let hold = store.recorded(&[(&web, 1)]).await.unwrap().remove(0).hold.unwrap().unwrap();
     assert_eq!((hold.kind, hold.by, hold.since_ms, hold.until_ms), (HoldKind::Rollback, id(14).to_string(), 7, None));
     store.close().await;
 

@@ -226,14 +226,27 @@ async fn an_older_run_is_late(database: Database) {
     let landed = id_of(&deploy(&rig, order(10)).await);
     rig.ended(&landed).await;
     assert_eq!(rig.execute("UPDATE runs SET verified = 1 WHERE deployment IN (SELECT id FROM deployments WHERE run_number = 10)").await, 1);
+    let live = r#"UPDATE deployments SET outcome = '{"outcome":"live","warnings":[]}', outcome_name = 'live' WHERE run_number = 10"#;
+    assert_eq!(rig.execute(live).await, 1);
     let late = deploy(&rig, order(9)).await;
     assert_refused(&late, 422, "late");
     assert!(late.text.contains(&landed), "{}", late.text);
     let mut forced = order(9);
     forced["force"] = true.into();
+    let mut last = String::new();
     for body in [order(10), order(11), forced, json!({ "service": "web", "tag": "1" })] {
-        assert_eq!(deploy(&rig, body.clone()).await.status, 202, "{body}");
+        last = id_of(&deploy(&rig, body).await);
     }
+    rig.ended(&last).await;
+    // What is verified counts while it is still at its after-hook.
+    let gate = rig.gate("web");
+    let serves = id_of(&deploy(&rig, order(30)).await);
+    rig.until(&serves, |shown| shown["step"] == "resolve").await;
+    assert_eq!(rig.execute("UPDATE runs SET verified = 1 WHERE state = 'running'").await, 1);
+    let late = deploy(&rig, order(29)).await;
+    assert_refused(&late, 422, "late");
+    assert!(late.text.contains(&serves), "{}", late.text);
+    drop(gate);
     rig.finish().await;
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
+use std::time::Instant;
 
 use process::Cancel;
 use tagalong::clock;
@@ -296,30 +297,60 @@ async fn of_two_servers_one_tells(database: Database) {
     rig.finish().await;
 }
 
+/// The database's clock is an hour ahead of this server's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_is_counted_by_the_databases_clock() {
+    const AHEAD_MS: i64 = 3_600_000;
+    const LEASE_MS: i64 = 1500;
+    let mut rig = Plan::new(Database::Postgres).start().await;
+    for statement in [
+        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+         AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 hour' $$",
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$",
+    ] {
+        rig.execute(statement).await;
+    }
+    rig.restart().await;
+    let owing = outbox(store(&rig), "living");
+    owing.owe(&[owe("r", "one", 1)], Duration::ZERO).await.unwrap();
+    let before_ms = clock::now_ms();
+    let taken = store(&rig).take_due(&lane(), "dead", &[].into(), Duration::from_millis(LEASE_MS as u64)).await.unwrap();
+    assert_eq!(taken.debts.len(), 1);
+    let began_ms = rig.count("SELECT lease_ms FROM outbox").await - LEASE_MS - AHEAD_MS;
+    assert!((before_ms - 1..=clock::now_ms() + 1).contains(&began_ms), "{began_ms}, {before_ms}");
+    // By this server's clock it is more than an hour until that lease is over, which nobody waits for.
+    let teller = Teller::start(owing, async |_| Told::Taken);
+    teller.until_owed("it to be told", <[Debt]>::is_empty).await;
+    teller.stop().await;
+    rig.finish().await;
+}
+
 async fn what_a_dead_server_has_taken_another_tells_when_its_time_is_over(database: Database) {
     let rig = Plan::new(database).start().await;
     let teller = outbox(store(&rig), "living");
     teller.owe(&[owe("r", "one", 1), owe("r", "two", 2), owe("free", "one", 3)], Duration::ZERO).await.unwrap();
-    let lease_ms = clock::now_ms() + 1500;
+    let lease = Duration::from_millis(1500);
     let busy = ["free".to_owned()].into();
-    let taken = store(&rig).take_due(&lane(), "dead", &busy, lease_ms).await.unwrap();
+    let asked = Instant::now();
+    let taken = store(&rig).take_due(&lane(), "dead", &busy, lease).await.unwrap();
     assert_eq!(taken.debts.iter().map(|debt| (debt.receiver.as_str(), debt.key.as_str())).collect::<Vec<_>>(), [("r", "one")]);
     let teller = Teller::start(teller, async |_| Told::Taken);
     teller.until_owed("what nobody has taken", |owed| owed.iter().all(|debt| debt.receiver == "r")).await;
     // Nothing of that receiver, not even what is newer.
     teller.outbox.owe(&[owe("r", "one", 4)], Duration::ZERO).await.unwrap();
-    let again = store(&rig).take_due(&lane(), "third", &[].into(), lease_ms).await.unwrap();
-    assert_eq!((again.debts, again.next_ms), (vec![], Some(lease_ms)));
+    let again = store(&rig).take_due(&lane(), "third", &[].into(), lease).await.unwrap();
+    assert!(again.debts.is_empty() && again.wait.is_some_and(|wait| wait <= lease), "{again:?}");
     teller.until_owed("all to be told", <[Debt]>::is_empty).await;
-    assert!(clock::now_ms() >= lease_ms);
+    // The database counts in whole milliseconds.
+    assert!(asked.elapsed() + Duration::from_millis(1) >= lease);
     assert_eq!(teller.heard().len(), 3);
     // One that stops in order leaves nothing behind.
     teller.outbox.owe(&[owe("r", "three", 5)], Duration::from_mins(5)).await.unwrap();
     teller.stop().await;
     store(&rig).revive(&lane()).await.unwrap();
-    assert_eq!(store(&rig).take_due(&lane(), "dead", &[].into(), i64::MAX).await.unwrap().debts.len(), 1);
+    assert_eq!(store(&rig).take_due(&lane(), "dead", &[].into(), Duration::from_hours(1)).await.unwrap().debts.len(), 1);
     store(&rig).let_go(&lane(), "dead").await.unwrap();
-    assert_eq!(store(&rig).take_due(&lane(), "third", &[].into(), lease_ms).await.unwrap().debts.len(), 1);
+    assert_eq!(store(&rig).take_due(&lane(), "third", &[].into(), lease).await.unwrap().debts.len(), 1);
     rig.finish().await;
 }
 

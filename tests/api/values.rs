@@ -119,7 +119,9 @@ async fn others(rig: &Rig) {
     change(rig, "UPDATE outbox SET message = 'commit main'").await;
     is_named(store.owed(&lane).await, "outbox.message of http://a/");
     change(rig, "INSERT INTO holds (service, deployment, since_ms) VALUES ('web', 'x', 1)").await;
-    is_named(store.hold(&web).await, "holds.deployment of x");
+    is_named(store.recorded(&[(&web, 1)]).await.unwrap().remove(0).hold, "holds.deployment of x");
+    let shown = Call::get("/api/v1/services/web").by(rig.key()).send(rig).await.json();
+    assert!(shown["held"].as_str().unwrap().contains("holds.deployment of x"), "{shown}");
     change(rig, "DELETE FROM holds").await;
     change(rig, "INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms) VALUES ('key:ci', 'one', 'b', 'x', 1)").await;
     let delivery = Delivery { caller: "key:ci".into(), id: "one".into(), body_sha256: "b".into() };

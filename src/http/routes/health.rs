@@ -1,6 +1,5 @@
 //! Whether the server is well, its metrics and its contract.
 
-use std::sync::Arc;
 use std::sync::LazyLock;
 
 use actix_web::HttpRequest;
@@ -63,9 +62,9 @@ pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> An
     shared.reloader.measure().await?;
     let metrics = &shared.metrics;
     metrics.set_now(waiting, running, shared.hub.is_unwritable());
-    let services: Vec<Arc<Service>> = shared.config.now().services.values().cloned().collect();
-    for service in services {
-        let standing = shared.deployer.standing(&service).await?;
+    let config = shared.config.now();
+    let services: Vec<&Service> = config.services.values().map(AsRef::as_ref).collect();
+    for (service, standing) in services.iter().zip(shared.deployer.standings(&services).await?) {
         metrics.set_standing(&service.name, standing.word.as_str(), api::Word::ALL.map(api::Word::as_str));
     }
     Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(metrics.text()))

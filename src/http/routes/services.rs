@@ -47,11 +47,8 @@ impl Ask for Readable {
 }
 
 pub(super) async fn list(proven: Proven<Readable>, shared: web::Data<Shared>) -> Answer {
-    let mut services = Vec::new();
-    for service in &proven.ask.services {
-        services.push(shared.deployer.service_state(service).await?);
-    }
-    Ok(HttpResponse::Ok().json(api::Services { services }))
+    let services: Vec<&Service> = proven.ask.services.iter().map(AsRef::as_ref).collect();
+    Ok(HttpResponse::Ok().json(api::Services { services: shared.deployer.states(&services).await? }))
 }
 
 /// A service that is read.
@@ -71,7 +68,7 @@ impl Ask for ReadOne {
 }
 
 pub(super) async fn show(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
-    Ok(HttpResponse::Ok().json(shared.deployer.service_state(&proven.ask.0).await?))
+    Ok(HttpResponse::Ok().json(shared.deployer.states(&[&proven.ask.0]).await?.first()))
 }
 
 pub(super) async fn tags(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
