@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every workflow of workflows/ for real against the demo that is up: a job ends green only for a live release,
 # a rollback holds the service against the next deploy, a wrong secret gets nowhere, and a page is looked at from outside.
-# A job follows through a proxy that gives up and a tagalong that is killed; a job that is cancelled cancels its order, or leaves it.
+# A job follows through a proxy that gives up and a tagalong that is killed; a job that is cancelled cancels its order, or leaves it; a job
+# without a secret shows the token of its forge.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -18,6 +19,8 @@ TAGALONG_SECRET=$(<"$state/ci.secret")
 export TAGALONG_SECRET
 passed=0
 log=$state/workflow.log
+started=()
+trap '((${#started[@]} == 0)) || kill "${started[@]}" 2>/dev/null || true' EXIT
 : "${port:?}" "${site_port:?}" "${binary:?}"
 
 # By the unix socket, as somebody on the host.
@@ -36,7 +39,7 @@ ended() {
     wait "$job" || how=RED
     [[ $how == "$1" ]] || die "$what ended $how: $(tail -n 20 "$log")"
     grep -qF -- "$2" "$log" || die "$what did not say '$2': $(tail -n 20 "$log")"
-    ! grep -qF -- "${TAGALONG_SECRET#whsec_}" "$log" || die "$what showed the secret"
+    [[ ! $TAGALONG_SECRET ]] || ! grep -qF -- "${TAGALONG_SECRET#whsec_}" "$log" || die "$what showed the secret"
 }
 
 # serves TAG: what a browser sees now.
@@ -92,8 +95,7 @@ http {
 }
 CONF
     nginx -e "$state/nginx.log" -c "$state/nginx.conf" </dev/null >/dev/null 2>&1 &
-    nginx=$!
-    trap 'kill "$nginx" 2>/dev/null || true' EXIT
+    started+=("$!")
     wait_for 10 "the impatient proxy" curl --silent --fail "http://127.0.0.1:$proxy_port/healthz"
 }
 
@@ -101,6 +103,31 @@ start_again() {
     (cd "$state" && exec setsid "$binary" --config tagalong.toml serve </dev/null >>serve.log 2>&1) &
     printf '%s\n' "$!" >"$state/pid"
     wait_for 20 "tagalong (see $state/serve.log)" curl --silent --fail "$TAGALONG_URL/readyz"
+}
+
+# A forge that gives jobs tokens, and a policy for them: from here on a job has no secret.
+forge() {
+    local forge_port
+    python3 "$here/forge.py" "$state" </dev/null >/dev/null 2>"$state/forge.log" &
+    started+=("$!")
+    wait_for 20 "the forge" test -s "$state/forge.port"
+    forge_port=$(<"$state/forge.port")
+    cat >>"$state/tagalong.toml" <<TOML
+
+[[oidc]]
+id = "web-main"
+issuer = "http://127.0.0.1:$forge_port/api/actions"
+audience = "$TAGALONG_URL"
+scopes = ["deploy:demo"]
+[oidc.claims]
+repository = "acme/web"
+ref = "refs/heads/main"
+event_name = "workflow_dispatch"
+TOML
+    kill -HUP "$(<"$state/pid")"
+    wait_for 10 "the policy to be read" grep -q 'oidc' "$state/serve.log"
+    export ACT_ENV="ACTIONS_ID_TOKEN_REQUEST_URL=http://127.0.0.1:$forge_port/idtoken?placeholder=true
+ACTIONS_ID_TOKEN_REQUEST_TOKEN=of-this-job"
 }
 
 log_says() { grep -qF -- "$1" "$log"; }
@@ -168,6 +195,18 @@ cancelled_job workflows/forgejo/deploy.yml service=demo tag=2a7d410 on_cancel=le
 rm "$hold"
 outcome_is 0
 serves 2a7d410
+
+forge
+TAGALONG_SECRET=
+job GREEN 1f0c9e2 'live' workflows/forgejo/deploy.yml service=demo tag=1f0c9e2
+cancelled_job workflows/github/deploy.yml service=demo tag=2a7d410
+outcome_is 17
+serves 1f0c9e2
+rm "$hold"
+job RED 1f0c9e2 'has only the scopes deploy:demo' workflows/github/rollback.yml service=demo
+job GREEN 2a7d410 'live' workflows/github/deploy.yml service=demo tag=2a7d410
+unset ACT_ENV
+job RED 2a7d410 'id-token: write' workflows/github/deploy.yml service=demo tag=1f0c9e2
 
 TAGALONG_SECRET=whsec_$(openssl rand -base64 32)
 job RED 2a7d410 'with 401' workflows/github/deploy.yml service=demo tag=1f0c9e2
