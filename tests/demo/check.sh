@@ -65,7 +65,7 @@ gate() {
     chmod +x "$state/gate.sh"
     printf '\n[service.demo.before]\nargv = ["%s"]\n' "$state/gate.sh" >>"$state/tagalong.toml"
     kill -HUP "$(<"$state/pid")"
-    wait_for 10 "the configuration to be read again" grep -q 'service.demo.before' "$state/serve.log"
+    wait_for 10 "the configuration to be read again" grep -qF 'service.demo.before (new)' "$state/serve.log"
 }
 
 # A proxy that gives a silent connection up after two seconds.
@@ -125,7 +125,7 @@ ref = "refs/heads/main"
 event_name = "workflow_dispatch"
 TOML
     kill -HUP "$(<"$state/pid")"
-    wait_for 10 "the policy to be read" grep -q 'oidc' "$state/serve.log"
+    wait_for 10 "the policy to be read" grep -qF 'oidc (new)' "$state/serve.log"
     export ACT_ENV="ACTIONS_ID_TOKEN_REQUEST_URL=http://127.0.0.1:$forge_port/idtoken?placeholder=true
 ACTIONS_ID_TOKEN_REQUEST_TOKEN=of-this-job"
 }
