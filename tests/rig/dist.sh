@@ -109,6 +109,12 @@ tree() {
     find "$tree" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 }
 
+# compiled_as_always NAME ARGUMENT…: cargo build. C libraries would be compiled anew where this variable is set, and everything above them.
+compiled_as_always() { (
+    unset SOURCE_DATE_EPOCH
+    built "$work/$1.log" "${@:2}"
+); }
+
 # package BINARY TREE FILE: the package FILE, from the folder TREE, which is made for it.
 package() {
     local tree=$2
@@ -119,7 +125,7 @@ package() {
 deb() {
     local binary=${TAGALONG_BIN:-$target/release/tagalong} deb
     "$here/install.sh" dist
-    if [[ ! ${TAGALONG_BIN:-} ]]; then built "$work/build.log" --release --locked --bin tagalong || die "tagalong could not be built"; fi
+    if [[ ! ${TAGALONG_BIN:-} ]]; then compiled_as_always build --release --locked || die "tagalong could not be built"; fi
     mkdir -p "$dist"
     deb=$dist/tagalong_${version}_$(dpkg --print-architecture).deb
     package "$binary" "$work/tree" "$deb"
@@ -133,7 +139,7 @@ static() {
     local triple name binary
     triple=$(uname -m)-unknown-linux-musl name=tagalong-$version-$(uname -m)-linux-static
     "$here/install.sh" static
-    built "$work/static.log" --release --locked --target "$triple" --bin tagalong || die "the static binary could not be built"
+    compiled_as_always static --release --locked --target "$triple" --bin tagalong || die "the static binary could not be built"
     binary=$target/$triple/release/tagalong
     is_static "$binary" || die "$binary is not static"
     "$binary" --version >&2 || die "$binary does not run"
