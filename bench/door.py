@@ -181,7 +181,11 @@ def load_now():
 
 
 class Disk(threading.Thread):
-    """What fdatasync of 4 KiB takes on the file system of the data folder, four times a second while it runs."""
+    """What fdatasync of 4 KiB takes on the file system of the data folder, so many times a second while it runs."""
+
+    def __init__(self, per_second):
+        super().__init__()
+        self.per_second = per_second
 
     def __enter__(self):
         self.over, self.took = threading.Event(), []
@@ -190,7 +194,7 @@ class Disk(threading.Thread):
 
     def run(self):
         with (work / "probe").open("wb", buffering=0) as file:
-            while not self.over.wait(0.25):
+            while not self.over.wait(1 / self.per_second):
                 file.seek(0)
                 file.write(bytes(4096))
                 began = time.monotonic()
@@ -202,7 +206,7 @@ class Disk(threading.Thread):
         self.join()
 
     def __str__(self):
-        return f"fdatasync median {statistics.median(self.took):.1f} ms, worst {max(self.took):.1f} ms, {load_now()}"
+        return f"fdatasync median {statistics.median(self.took):.1f} ms, p99 {percentile(self.took, 99):.1f} ms, worst {max(self.took):.1f} ms, {load_now()}"
 
 
 # --- what is measured ----------------------------------------------------------------------------------------------------------
@@ -223,7 +227,7 @@ def accept(ours, theirs):
     for _ in range(rounds):
         sign_many(work / "orders", body, seconds * 8000)
         their_rate = load(theirs, "webhook", body)[0]
-        with Disk() as disk:
+        with Disk(4) as disk:
             rate, many = load(ours, "accept", body, str(work / "orders"))
         rates.append(rate)
         taken += many
@@ -298,7 +302,7 @@ def percentile(took, part):
 def pull_round(ours, theirs, tags):
     """Orders at their times, whatever became of the ones before; the time from when each was due to its answer."""
     before, began = pulls_so_far(), time.monotonic() + 0.5
-    with Disk() as disk, concurrent.futures.ThreadPoolExecutor(connections) as ordering, concurrent.futures.ThreadPoolExecutor(connections) as calling:
+    with Disk(per_second) as disk, concurrent.futures.ThreadPoolExecutor(connections) as ordering, concurrent.futures.ThreadPoolExecutor(connections) as calling:
         orders = range(per_second * pull_seconds)
         sent = [ordering.submit(send, ours, "large", tags[n // per_second % 2], began + n / per_second) for n in orders]
         beside = [calling.submit(send_webhook, theirs, began + (n + 0.5) / per_second) for n in orders]
