@@ -258,7 +258,7 @@ fn check_callers(root: &Section, server: Option<&Server>, keys: &[Key], sockets:
                 format!("the id {id} of a socket is used twice: records name keys and sockets by their ids, so each needs its own."),
             );
         }
-        if let Some(fault) = server.and_then(|server| socket.fault(server, &sockets[..at])) {
+        if let Some(fault) = server.and_then(|server| socket.fault(server, &root.folder, &sockets[..at])) {
             root.problem("socket", fault);
         }
     }

@@ -3,6 +3,7 @@
 use crate::config::claims::WantedClaim;
 use crate::config::claims::read_claims;
 use crate::config::key::RefPattern;
+use crate::config::key::read_scopes;
 use crate::config::reader::Section;
 use crate::model::Forge;
 use crate::model::Issuer;
@@ -37,10 +38,7 @@ impl OidcPolicy {
         let audience = from.needed("audience", missing, audience);
         let claims = read_claims(&mut from);
         let refs = from.list("refs", RefPattern::parse);
-        let scopes = from.list("scopes", Scope::parse);
-        if scopes.is_empty() {
-            from.problem("scopes", "a policy without scopes does not allow anything; write scopes = [\"deploy:SERVICE\"].");
-        }
+        let scopes = read_scopes(&mut from, "policy");
         let (Some(id), Some(issuer), Some(audience)) = (id, issuer, audience) else {
             from.finish();
             return None;

@@ -37,21 +37,26 @@ impl ScopedSocket {
         Some(Self { path: path?, gid, key })
     }
 
-    /// What is wrong with it beside the `earlier` ones and the socket of `server`. Its folder is given to those who may call, often as
-    /// a mount of a container, so that nothing else of ours may be in it.
-    pub(super) fn fault(&self, server: &Server, earlier: &[Self]) -> Option<String> {
+    /// What is wrong with it beside the `earlier` ones, the places of `server` and the configuration in `config`. Its folder is given to
+    /// those who may call, often as a mount of a container, so that nothing else of ours may be in it or below it.
+    pub(super) fn fault(&self, server: &Server, config: &Path, earlier: &[Self]) -> Option<String> {
         let path = self.path.display();
-        let folder = |path: &Path| path.parent().map(Path::to_path_buf);
         if earlier.iter().any(|other| other.path == self.path) {
             return Some(format!("two sockets have the path {path}; each needs its own."));
         }
-        let is_beside = server.socket.as_ref().is_some_and(|socket| folder(socket) == folder(&self.path));
-        if is_beside || self.path.starts_with(&server.data_dir) {
+        let is_given = |place: &Path| place.starts_with(self.folder());
+        let mut others = server.socket.iter().chain(earlier.iter().map(|other| &other.path)).map(PathBuf::as_path);
+        let is_with_others = others.any(is_given) || earlier.iter().any(|other| self.path.starts_with(other.folder()));
+        if is_with_others || is_given(&server.data_dir) || is_given(config) || self.path.starts_with(&server.data_dir) {
             return Some(format!(
-                "{path} must be in a folder of its own, not beside server.socket or in server.data_dir: anybody who gets that folder, as a \
-                 mount in a container, would get those too."
+                "{path} must be in a folder of its own, without another socket, the configuration or server.data_dir in it or below it: \
+                 anybody who gets that folder, as a mount in a container, would get those too."
             ));
         }
         None
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 }

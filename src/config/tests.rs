@@ -65,10 +65,19 @@ fn a_further_socket_has_an_id_scopes_and_a_folder_of_its_own() {
         ),
         ("/run/tagalong/runner.sock", "/run/tagalong/runner/tagalong.sock", "must be in a folder of its own"),
         ("/var/lib/tagalong/runner/tagalong.sock", "/run/tagalong/runner/tagalong.sock", "must be in a folder of its own"),
+        // Folders that have others below them, and the configuration's own.
+        ("/run/tagalong.sock", "/run/tagalong/runner/tagalong.sock", "must be in a folder of its own"),
+        ("/var/lib/tagalong.sock", "/run/tagalong/runner/tagalong.sock", "must be in a folder of its own"),
+        ("runner.sock", "/run/tagalong/runner/tagalong.sock", "must be in a folder of its own"),
         ("secret_file = \"ci.secret\"", "gid = 1000", "unknown key"),
     ] {
         let problems = with(&good.replace(right, wrong));
         assert!(problems.len() == 1 && problems[0].contains(part), "{wrong}: {problems:#?}");
+    }
+    for beside in ["/run/tagalong/runner/other.sock", "/run/tagalong/runner/below/other.sock"] {
+        let two = good.replace("id = \"runner\"", "id = \"other\"").replace("/run/tagalong/runner/tagalong.sock", beside);
+        let problems = with(&format!("{good}\n[[socket]]\n{two}"));
+        assert!(problems.len() == 1 && problems[0].contains("must be in a folder of its own"), "{beside}: {problems:#?}");
     }
     let two = format!("{good}\n[[socket]]\n{}", good.replace("id = \"runner\"", "id = \"other\""));
     let problems = with(&two);

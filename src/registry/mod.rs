@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use oci_client::Reference;
+use oci_client::manifest::OciImageManifest;
 use oci_client::manifest::OciManifest;
 use oci_client::secrets::RegistryAuth;
 
@@ -131,16 +132,15 @@ impl Registries {
         let single = match manifest(&body).map_err(fault)? {
             OciManifest::Image(single) => single,
             OciManifest::ImageIndex(index) => {
-                let entry = pick(&index.manifests, platform).ok_or_else(|| RegistryError::Platform {
-                    image: reference.to_string(),
-                    has: platforms(&index.manifests),
-                    wanted: format!("{}/{}", platform.0, platform.1),
+                let entry = pick(&index.manifests, platform).ok_or_else(|| {
+                    let all = platforms_of(&index.manifests);
+                    RegistryError::Platform {
+                        image: reference.to_string(),
+                        has: if all.is_empty() { "no platform that is named".to_owned() } else { all.join(", ") },
+                        wanted: format!("{}/{}", platform.0, platform.1),
+                    }
                 })?;
-                let entry = Digest::parse(&entry).map_err(|error| fault(Fault::Other(error.to_string())))?;
-                match manifest(&session.manifest(&entry.to_string()).await.map_err(fault)?.0).map_err(fault)? {
-                    OciManifest::Image(single) => single,
-                    OciManifest::ImageIndex(_) => return Err(fault(Fault::Other("the image index contains another index.".to_owned()))),
-                }
+                of_index(&mut session, &entry).await.map_err(fault)?
             }
         };
         let size_bytes = single.layers.iter().map(|layer| layer.size.unsigned_abs()).fold(0, u64::saturating_add);
@@ -221,14 +221,23 @@ fn pick(entries: &[oci_client::manifest::ImageIndexEntry], (os, arch): (&str, &s
     entries.iter().find(fits).map(|entry| entry.digest.clone())
 }
 
-fn platforms(entries: &[oci_client::manifest::ImageIndexEntry]) -> String {
-    let all: Vec<String> = entries
+/// The manifest of the image that is the entry of an index with this digest.
+async fn of_index(session: &mut Session, entry: &str) -> Result<OciImageManifest, Fault> {
+    let entry = Digest::parse(entry).map_err(|error| Fault::Other(error.to_string()))?;
+    match manifest(&session.manifest(&entry.to_string()).await?.0)? {
+        OciManifest::Image(single) => Ok(single),
+        OciManifest::ImageIndex(_) => Err(Fault::Other("the image index contains another index.".to_owned())),
+    }
+}
+
+/// What the images of an index are built for. Attestations are among the entries too, for no platform.
+fn platforms_of(entries: &[oci_client::manifest::ImageIndexEntry]) -> Vec<String> {
+    entries
         .iter()
         .filter_map(|entry| entry.platform.as_ref())
         .map(|platform| format!("{}/{}", platform.os, platform.architecture))
         .filter(|platform| !platform.starts_with("unknown"))
-        .collect();
-    if all.is_empty() { "no platform that is named".to_owned() } else { all.join(", ") }
+        .collect()
 }
 
 fn explain(fault: Fault, reference: &Reference, host: &str) -> RegistryError {

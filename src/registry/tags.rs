@@ -9,7 +9,9 @@ use crate::registry::Registries;
 use crate::registry::RegistryError;
 use crate::registry::explain;
 use crate::registry::manifest;
+use crate::registry::of_index;
 use crate::registry::pick;
+use crate::registry::platforms_of;
 use crate::registry::reference;
 use crate::registry::wire::Fault;
 use crate::registry::wire::Session;
@@ -65,17 +67,9 @@ async fn look(session: &mut Session, tag: &Tag, platform: (&str, &str)) -> Resul
     let (single, mut platforms) = match manifest(&body)? {
         OciManifest::Image(single) => (single, Vec::new()),
         OciManifest::ImageIndex(index) => {
-            let named = index.manifests.iter().filter_map(|entry| entry.platform.as_ref());
-            let named = named.map(|platform| format!("{}/{}", platform.os, platform.architecture));
-            // Attestations stand in the index too, for no platform.
-            let platforms: Vec<String> = named.filter(|platform| !platform.starts_with("unknown")).collect();
             let entry = pick(&index.manifests, platform).or_else(|| index.manifests.first().map(|entry| entry.digest.clone()));
-            let entry =
-                entry.and_then(|entry| Digest::parse(&entry).ok()).ok_or_else(|| Fault::Other("the image index is empty.".to_owned()))?;
-            match manifest(&session.manifest(&entry.to_string()).await?.0)? {
-                OciManifest::Image(single) => (single, platforms),
-                OciManifest::ImageIndex(_) => return Err(Fault::Other("the image index contains another index.".to_owned())),
-            }
+            let entry = entry.ok_or_else(|| Fault::Other("the image index is empty.".to_owned()))?;
+            (of_index(session, &entry).await?, platforms_of(&index.manifests))
         }
     };
     let config: serde_json::Value = serde_json::from_slice(&session.config(&single.config.digest).await?).unwrap_or_default();
