@@ -60,7 +60,7 @@ impl<'r> Attempt<'r> {
     /// Whether so many attempts from there have failed that further ones are not checked.
     pub(super) fn is_spent(&self) -> bool {
         let most = self.config.server.failed_attempts_per_min;
-        self.origin.uid().is_none() && self.shared.store.failed_attempts(&self.limit_key) >= most
+        !self.origin.is_operators() && self.shared.store.failed_attempts(&self.limit_key) >= most
     }
 
     /// From here on what is left to do is ours, so the connection keeps its place.
