@@ -7,6 +7,7 @@ mod places;
 mod queue;
 #[cfg(test)]
 mod sample;
+mod seen;
 mod shown;
 mod standing;
 mod state;
@@ -20,6 +21,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use process::Cancel;
+use process::Looks;
 use tokio::sync::Notify;
 
 use crate::config::Config;
@@ -30,6 +32,8 @@ use crate::journal::Hub;
 use crate::model::DeploymentId;
 use crate::model::ServiceName;
 use crate::orders::places::Places;
+use crate::orders::seen::Offered;
+use crate::orders::seen::Seen;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -53,13 +57,28 @@ pub struct Deployer {
     running: Mutex<HashMap<DeploymentId, Cancel>>,
     /// Who waits because enough is carried out already.
     places: Mutex<Places>,
+    /// For those who ask how a service stands: by whether something changes its stack, and whether its images are wanted.
+    seen: Looks<(ServiceName, bool, bool), Arc<Seen>>,
+    /// For those who ask for a service's tags.
+    offered: Looks<ServiceName, Arc<Offered>>,
 }
 
 impl Deployer {
     /// A deployer over `store` that carries nothing out yet.
     #[must_use]
     pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
-        Self { config, store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default(), places: Mutex::default() }
+        Self {
+            config,
+            store,
+            hub,
+            metrics,
+            executor,
+            wake: Notify::new(),
+            running: Mutex::default(),
+            places: Mutex::default(),
+            seen: Looks::default(),
+            offered: Looks::default(),
+        }
     }
 
     /// The configuration was read again: it holds for every order from now on, not for what runs.

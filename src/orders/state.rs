@@ -18,6 +18,7 @@ use crate::landing;
 use crate::model::ImageRef;
 use crate::model::State;
 use crate::orders::Deployer;
+use crate::orders::seen::Seen;
 use crate::orders::shown::away;
 use crate::orders::standing;
 use crate::orders::standing::Now;
@@ -33,13 +34,6 @@ use crate::store::StoreError;
 const AGE: Duration = Duration::from_secs(30);
 /// How long one who asks how things stand waits for Docker or a disk.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A service's stack as it was seen.
-struct Seen {
-    containers: Result<Arc<Vec<Container>>, String>,
-    pinned: Result<Vec<PinnedNow>, String>,
-    images: Option<Images>,
-}
 
 impl Deployer {
     /// The state of each service, in their order: what is live, what is running and waiting, and what blocks it.
@@ -62,7 +56,7 @@ impl Deployer {
         let live = recorded.live();
         let running = recorded.running();
         let older = older(live, &verified, service.keep);
-        let seen = look(&self.engine(service), recorded, !older.is_empty()).await;
+        let seen = self.look(service, recorded, !older.is_empty()).await;
         let standing = standing_of(service, recorded, &seen);
         let last = recorded.last_ended.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
         let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
@@ -94,10 +88,24 @@ impl Deployer {
         let asked: Vec<_> = services.iter().map(|service| (&service.name, 1)).collect();
         let mut standings = Vec::with_capacity(services.len());
         for (service, recorded) in services.iter().zip(&self.store.recorded(&asked).await?) {
-            let seen = look(&self.engine(service), recorded, false).await;
+            let seen = self.look(service, recorded, false).await;
             standings.push(standing_of(service, recorded, &seen));
         }
         Ok(standings)
+    }
+
+    /// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
+    /// not say enough.
+    async fn look(&self, service: &Service, recorded: &Recorded, wants_images: bool) -> Arc<Seen> {
+        let changes = recorded.running().is_some() || recorded.may_run().is_some();
+        let engine = self.engine(service);
+        let share = async |with_images: bool| {
+            let look = async { Arc::new(look(&engine, changes, with_images).await) };
+            self.seen.share((service.name.clone(), changes, with_images), look).await
+        };
+        let seen = share(wants_images).await;
+        let is_unsure = recorded.live().is_some_and(|live| seen.containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
+        if is_unsure && !wants_images { share(true).await } else { seen }
     }
 }
 
@@ -118,14 +126,10 @@ fn standing_of(service: &Service, recorded: &Recorded, seen: &Seen) -> Standing 
     })
 }
 
-/// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
-/// not say enough.
-async fn look(engine: &Engine, recorded: &Recorded, wants_images: bool) -> Seen {
-    let changes = recorded.running().is_some() || recorded.may_run().is_some();
+async fn look(engine: &Engine, changes: bool, wants_images: bool) -> Seen {
     let (containers, pinned) = tokio::join!(containers_of(engine, changes), pinned(engine));
-    let is_unsure = recorded.live().is_some_and(|live| containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
     let never = Cancel::default();
-    let listed = if containers.is_ok() && (wants_images || is_unsure) {
+    let listed = if containers.is_ok() && wants_images {
         tokio::time::timeout(PATIENCE, engine.images(&never)).await.ok().and_then(Result::ok)
     } else {
         None
