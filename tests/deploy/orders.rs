@@ -1042,3 +1042,12 @@ async fn the_command_line_follows_a_waiting_order_beyond_a_restart() {
     assert_eq!(world.running(), "v3");
     world.finish().await;
 }
+
+#[tokio::test]
+async fn a_name_that_docker_keeps_for_a_container_that_is_gone_is_freed() {
+    let world = World::landed(&Settings::default()).await;
+    world.leave_endpoint("site-web-1");
+    world.land("v2").await;
+    assert_eq!((world.running(), world.containers()["web"]["name"].clone()), ("v2".to_owned(), json!("site-web-1")));
+    world.finish().await;
+}
