@@ -434,3 +434,36 @@ async fn a_full_disk_is_not_ready() {
     until("it is ready", async || (ready().await == 200).then_some(())).await;
     rig.finish().await;
 }
+
+/// Somebody takes the database's file away beneath the server, or puts another one in its place.
+#[tokio::test]
+async fn what_the_next_start_would_not_find_is_not_answered_202() {
+    let mut rig = Plan::new(Database::Sqlite).start().await;
+    let mut accepted = vec![rig.order("web", "first").await];
+    let (file, aside) = (rig.data_dir().join("tagalong.db"), rig.data_dir().join("aside.db"));
+    for is_replaced in [false, true] {
+        std::fs::rename(&file, &aside).unwrap();
+        if is_replaced {
+            std::fs::copy(&aside, &file).unwrap();
+        }
+        let order = Call::post("/api/v1/deployments", &json!({"service": "web", "tag": "lost", "force": true}));
+        let answer = order.by(rig.key()).send(&rig).await;
+        assert_eq!(answer.code(), (503, "busy".to_owned()), "replaced: {is_replaced}");
+        assert_eq!(file.exists(), is_replaced, "another database was made");
+        std::fs::rename(&aside, &file).unwrap();
+        accepted.push(rig.order("web", &format!("after-{is_replaced}")).await);
+    }
+    rig.restart().await;
+    for id in accepted {
+        rig.ended(&id).await;
+    }
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_any_more_is_named_with_what_to_do() {
+    let dir = folder();
+    std::fs::write(dir.path().join("tagalong.db"), [7; 8192]).unwrap();
+    let error = Store::open(dir.path(), None).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(..)) && error.to_string().contains("tagalong restore"), "{error}");
+}
