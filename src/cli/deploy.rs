@@ -62,6 +62,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: Args) -> anyhow:
         git_ref: args.git_ref,
         run_url: args.run_url,
         run_number: args.run_number,
+        actor: None,
         reason: args.reason,
         dry_run: args.dry_run,
         force: args.force,

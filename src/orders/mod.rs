@@ -1,6 +1,7 @@
 //! Orders and what becomes of them: accepted, held back by guards, queued, given to an executor, cancelled, shown.
 
 mod cancel;
+mod checks;
 mod enqueue;
 mod guards;
 mod places;
@@ -15,6 +16,7 @@ mod tags;
 mod way_back;
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -26,6 +28,7 @@ use crate::config::Config;
 use crate::config::Live;
 use crate::engine::Engine;
 use crate::executor::Executor;
+use crate::forge::Forges;
 use crate::journal::Hub;
 use crate::model::DeploymentId;
 use crate::model::ServiceName;
@@ -53,13 +56,28 @@ pub struct Deployer {
     running: Mutex<HashMap<DeploymentId, Cancel>>,
     /// Who waits because enough is carried out already.
     places: Mutex<Places>,
+    /// The forges that are asked about checks.
+    forges: Forges,
+    /// The orders whose checks are being asked about.
+    asking: Mutex<HashSet<DeploymentId>>,
 }
 
 impl Deployer {
     /// A deployer over `store` that carries nothing out yet.
     #[must_use]
     pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
-        Self { config, store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default(), places: Mutex::default() }
+        Self {
+            forges: Forges::new(config.clone()),
+            config,
+            store,
+            hub,
+            metrics,
+            executor,
+            wake: Notify::new(),
+            running: Mutex::default(),
+            places: Mutex::default(),
+            asking: Mutex::default(),
+        }
     }
 
     /// The configuration was read again: it holds for every order from now on, not for what runs.

@@ -124,11 +124,12 @@ fn of_one(taken: Result<Option<Turn>, StoreError>) -> Result<Option<Turn>, Store
 }
 
 impl Store {
-    /// Takes the waiting orders of `services` whose turn has come, each for this executor, which has a run of it from now on.
+    /// Takes those of the waiting `orders` whose turn has come, each for this executor, which has a run of it from now on. An order
+    /// that has taken the place of one of them meanwhile is not meant.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn claim(&self, services: &[ServiceName], executor: &str, lease: Duration) -> Result<Vec<Turn>, StoreError> {
+    pub async fn claim(&self, orders: &[DeploymentId], executor: &str, lease: Duration) -> Result<Vec<Turn>, StoreError> {
         // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
         let waiting = sqlx::query(select_deployments!(
             "WHERE d.state = 'waiting' AND d.waits_for = 'turn'
@@ -136,7 +137,7 @@ impl Store {
         ));
         let mut turns = Vec::new();
         for waiting in readable(&self.gate.fetch_all(waiting).await?) {
-            if !services.contains(&waiting.order.service) {
+            if !orders.contains(&waiting.id) {
                 continue;
             }
             turns.extend(of_one(self.take(&waiting, executor, lease).await)?);
@@ -157,7 +158,7 @@ impl Store {
         let now_ms = clock::now_ms();
         let service = waiting.order.service.as_str();
         let running = sqlx::query(
-            "UPDATE deployments SET state = 'running', waits_for = NULL, started_ms = COALESCE(started_ms, $2) WHERE id = $1 AND state = 'waiting'
+            "UPDATE deployments SET state = 'running', waits_for = NULL, waits_why = NULL, started_ms = COALESCE(started_ms, $2) WHERE id = $1 AND state = 'waiting'
                AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = $3 AND b.state = 'running')",
         );
         let running = running.bind(waiting.id.as_str()).bind(now_ms).bind(service);
