@@ -12,6 +12,7 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use serde_json::json;
 use tagalong::clock;
+use tagalong::config::Admission;
 use tagalong::model::Caller;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
