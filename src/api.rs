@@ -58,7 +58,8 @@ pub struct NewDeployment {
     /// Change nothing: stop after the preflight and report what would be pinned.
     #[serde(default)]
     pub dry_run: bool,
-    /// Deploy even if the service is held, needs an operator, or a newer release is live.
+    /// Deploy even if the service is held, needs an operator, or a newer release is live. From somebody on the host itself, also past the
+    /// refs, actors and checks of the service's source.
     #[serde(default)]
     pub force: bool,
 }

@@ -48,16 +48,13 @@ impl Admission {
                 from.problem(key, "an empty list would refuse every order; name what is allowed, or leave the key out to allow all.");
             }
         }
+        let is_wanted = from.has("require_checks");
         let which = read_which(from);
+        if !is_wanted && from.has_any(&["checks_wait_s", "checks_unreachable"]) {
+            from.problem("require_checks", "it is missing, so checks_wait_s and checks_unreachable mean nothing.");
+        }
         let wait = from.seconds("checks_wait_s", 900.0, 0.0..=604_800.0);
         let waits_for_forge = from.choice("checks_unreachable", &[("refuse", false), ("wait", true)]);
-        if which.is_none() && !from.has("require_checks") {
-            for key in ["checks_wait_s", "checks_unreachable"] {
-                if from.has(key) {
-                    from.problem(key, "it means nothing without require_checks.");
-                }
-            }
-        }
         Self { refs, actors, checks: which.map(|which| RequiredChecks { which, wait, waits_for_forge }) }
     }
 }
@@ -72,8 +69,7 @@ fn read_which(from: &mut Section) -> Option<WhichChecks> {
         }
         return (word == PROTECTED).then_some(WhichChecks::Protected);
     }
-    let names: Option<Vec<String>> =
-        value.as_array().and_then(|list| list.iter().map(|item| item.as_str().map(str::to_owned)).collect());
+    let names: Option<Vec<String>> = value.as_array().and_then(|list| list.iter().map(|item| item.as_str().map(str::to_owned)).collect());
     let Some(names) = names else {
         problem(from, "it must be a list of strings or \"protected\"");
         return None;

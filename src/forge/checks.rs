@@ -290,7 +290,8 @@ impl Forge {
             }
         }
         for page in 1.. {
-            let (found, goes_on) = self.page::<CombinedStatus>(repository, &format!("{commit}/status?per_page=100&page={page}"), page).await?;
+            let (found, goes_on) =
+                self.page::<CombinedStatus>(repository, &format!("{commit}/status?per_page=100&page={page}"), page).await?;
             statuses += found.statuses.len();
             seen.extend(found.statuses.into_iter().map(Seen::from));
             if !goes_on {

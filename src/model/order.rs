@@ -122,7 +122,8 @@ pub struct Order {
     pub reason: Option<String>,
     /// The earlier deployment that it comes from; none: it comes from nothing but its caller.
     pub cause: Option<Cause>,
-    /// Deploy even if it is older than the live release, or the service is held.
+    /// Deploy even if it is older than the live release, or the service is held; from somebody on the host itself, also past what its
+    /// source requires.
     pub force: bool,
     /// Stop after preflight.
     pub dry_run: bool,

@@ -18,7 +18,7 @@ pub enum Guard {
     Ref,
     /// Whoever is behind the order is not among the service's `source.actors`.
     Actor,
-    /// The checks of the order's commit (`source.require_checks`) are not green.
+    /// The checks of the order's commit (`source.require_checks`) are not green, or the image was built from another commit.
     Checks,
     /// A rollback holds the service.
     Held,

@@ -31,7 +31,7 @@ use crate::store::Next;
 use crate::store::StoreError;
 
 /// How long the forge may take for all that it is asked about one order.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// This long after it must be over another server may ask: what came of it must be recorded.
 const MARGIN: Duration = Duration::from_secs(30);
 /// The pauses between two questions about the same order.
@@ -153,7 +153,8 @@ impl Deployer {
 
     async fn told(&self, order: &Order, source: &Source, required: &RequiredChecks) -> Result<Told, ForgeError> {
         let commit = order.commit.as_deref().and_then(|commit| CommitName::parse(commit).ok());
-        let commit = commit.ok_or_else(|| ForgeError::not_asked("The order names no commit; send the one that the image was built from."))?;
+        let commit =
+            commit.ok_or_else(|| ForgeError::not_asked("The order names no commit; send the one that the image was built from."))?;
         let forge = self.forges.get(&source.forge)?;
         let question =
             Question { repository: &source.repository, commit: &commit, git_ref: order.git_ref.as_deref(), which: &required.which };
@@ -199,11 +200,16 @@ fn without_an_answer(asked: &Asked<'_>, error: &ForgeError, left: Duration) -> D
     let forge = &asked.source.forge;
     let repository = &asked.source.repository;
     let no = |why: String| Decision::No(Refusal::Checks(why));
-    let wait = |after: Duration| Decision::Wait(after, format!("It waits for the forge {forge}, which must say how its checks are. {error}"));
+    let wait =
+        |after: Duration| Decision::Wait(after, format!("It waits for the forge {forge}, which must say how its checks are. {error}"));
     match error.kind {
         ForgeErrorKind::RateLimited { until_ms } => {
             let after = Duration::from_millis(u64::try_from(until_ms - asked.now_ms).unwrap_or_default());
-            if after < left { wait(after.max(AGAIN.after(1))) } else { no(format!("The forge {forge} cannot be asked about the checks in time: {error}")) }
+            if after < left {
+                wait(after.max(AGAIN.after(1)))
+            } else {
+                no(format!("The forge {forge} cannot be asked about the checks in time: {error}"))
+            }
         }
         ForgeErrorKind::Unreachable | ForgeErrorKind::Odd if asked.required.waits_for_forge && !left.is_zero() => {
             wait(AGAIN.after(asked.times + 1).min(left))
@@ -214,5 +220,87 @@ fn without_an_answer(asked: &Asked<'_>, error: &ForgeError, left: Duration) -> D
             "The forge {forge} did not say how the checks are: {error} The token of {forge} must be allowed to read the contents, the checks \
              and the commit statuses of {repository}."
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Asked;
+    use super::Decision;
+    use super::decided;
+    use crate::config::Admission;
+    use crate::config::RequiredChecks;
+    use crate::config::Source;
+    use crate::config::WhichChecks;
+    use crate::forge::Checks;
+    use crate::forge::ForgeError;
+    use crate::forge::Light;
+    use crate::forge::Required;
+    use crate::forge::Seen;
+    use crate::forge::Told;
+    use crate::model::Commit;
+    use crate::model::ForgeRepository;
+    use crate::model::KeyId;
+    use crate::model::Refusal;
+
+    fn told(light: Option<Light>) -> Result<Told, ForgeError> {
+        let seen: Vec<Seen> = light.map(|light| Seen { name: "test".into(), run: None, number: 1, light }).into_iter().collect();
+        let commit = Commit::parse(&"1f".repeat(20)).expect("a commit");
+        Ok(Told { commit, checks: Checks::of(&[Required::named("test")], &seen) })
+    }
+
+    /// What is decided in the second `at_s` of a wait of 100 s, in a few words.
+    fn at(at_s: i64, waits_for_forge: bool, told: Result<Told, ForgeError>) -> (&'static str, String) {
+        let required = RequiredChecks { which: WhichChecks::Named(vec!["test".into()]), wait: Duration::from_secs(100), waits_for_forge };
+        let source = Source {
+            forge: KeyId::parse("hub").expect("an id"),
+            repository: ForgeRepository::parse("acme/web").expect("a repository"),
+            report: false,
+            environment: String::new(),
+            admission: Admission::default(),
+        };
+        let asked = Asked { source: &source, required: &required, since_ms: 1_000_000, times: 2, now_ms: 1_000_000 + at_s * 1000 };
+        match decided(&asked, told) {
+            Decision::Go(why) => ("go", why),
+            Decision::Wait(after, why) => {
+                let left = Duration::from_secs(u64::try_from(100 - at_s).unwrap_or_default());
+                assert!(after <= left && (after >= Duration::from_secs(1) || after == left), "{after:?}");
+                ("wait", why)
+            }
+            Decision::No(Refusal::Checks(why)) => ("no", why),
+            Decision::No(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn only_green_checks_let_an_order_go() {
+        for (at_s, light, decision, part) in [
+            (0, Some(Light::Green), "go", "are green: test."),
+            (500, Some(Light::Green), "go", "are green: test."),
+            (0, Some(Light::Red), "no", "are not green: test is red."),
+            (0, Some(Light::Pending), "wait", "It waits for the checks of commit 1f1f1f"),
+            (99, Some(Light::Pending), "wait", "test is pending."),
+            (100, Some(Light::Pending), "no", "were not green within 100 s (checks_wait_s): test is pending."),
+            (0, None, "wait", "test is missing."),
+            (100, None, "no", "test is missing."),
+        ] {
+            let (decided, why) = at(at_s, false, told(light));
+            assert!(decided == decision && why.contains(part), "{at_s} {light:?}: {decided} {why}");
+        }
+        let nothing = Told { checks: Checks::default(), ..told(None).expect("told") };
+        assert_eq!(at(0, true, Ok(nothing)).0, "no");
+    }
+
+    #[test]
+    fn a_forge_that_says_nothing_never_lets_an_order_go() {
+        let away = || Err(ForgeError::too_slow(Duration::from_mins(1)));
+        for (at_s, waits, decision) in [(0, false, "no"), (0, true, "wait"), (99, true, "wait"), (100, true, "no")] {
+            assert_eq!(at(at_s, waits, away()).0, decision, "{at_s} {waits}");
+        }
+        for waits in [false, true] {
+            assert_eq!(at(0, waits, Err(ForgeError::not_asked("No."))), ("no", "No.".to_owned()));
+        }
     }
 }

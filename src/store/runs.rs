@@ -333,9 +333,10 @@ impl Store {
         let now_ms = clock::now_ms();
         let service = end_run(&mut tx, fence, outcome, now_ms).await?.ok_or(StoreError::Fenced)?;
         let ended = sqlx::query(
-            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'running'",
+            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4, guard = $5 WHERE id = $1 AND state = 'running'",
         );
-        let ended = ended.bind(fence.id.as_str()).bind(text(Some(outcome))).bind(outcome.name()).bind(now_ms);
+        let (stored, guard) = rows::outcome_text(outcome);
+        let ended = ended.bind(fence.id.as_str()).bind(stored).bind(outcome.name()).bind(now_ms).bind(guard);
         tx.execute(ended).await?;
         let last = LineDraft { seq, at_ms: now_ms, step, kind: LineKind::Outcome, text: outcome.to_string() };
         lines::write(&mut tx, &fence.id, fence.run, &[last]).await?;
@@ -357,7 +358,7 @@ async fn end_run(tx: &mut Tx, fence: &Fence, outcome: &Outcome, now_ms: i64) -> 
         .bind(fence.id.as_str())
         .bind(fence.run)
         .bind(fence.number)
-        .bind(text(Some(outcome)))
+        .bind(rows::outcome_text(outcome).0)
         .bind(now_ms)
         .bind(i64::from(matches!(outcome, Outcome::Live { .. })))
         .bind(i64::from(outcome.is_change()));
