@@ -25,11 +25,13 @@ use crate::config::ScopedSocket;
 use crate::config::Server;
 use crate::config::Service;
 use crate::config::Store;
+use crate::config::WebhookRule;
 use crate::config::difference::Written;
 use crate::config::key::is_monotonous;
 use crate::config::oidc::check_policies;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
+use crate::config::webhook_check::check_webhooks;
 use crate::model::DatasetName;
 use crate::model::KeyId;
 use crate::model::Scope;
@@ -70,6 +72,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
+    let webhook_rules: Vec<WebhookRule> = root.sections("hook").into_iter().filter_map(WebhookRule::read).collect();
+    check_webhooks(&root, &webhook_rules, &forges, &services, &datasets);
     root.finish();
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
@@ -79,7 +83,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
-    Ok(Config { server, store, docker, retention, registries, keys, oidc, sockets, services, datasets, mask, written })
+    Ok(Config { server, store, docker, retention, registries, keys, oidc, webhook_rules, sockets, services, datasets, mask, written })
 }
 
 fn check_version(root: &mut Section) {

@@ -19,6 +19,8 @@ mod socket;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod webhook;
+mod webhook_check;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
+pub use webhook::{WebhookAction, WebhookFilters, WebhookRule};
 
 use crate::model::DatasetName;
 use crate::model::ServiceName;
@@ -63,6 +66,8 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// Which jobs of forges may call with their own token, in their order.
     pub oidc: Vec<OidcPolicy>,
+    /// What native webhooks of forges become, in their order.
+    pub webhook_rules: Vec<WebhookRule>,
     /// Unix sockets for callers that may not do everything.
     pub sockets: Vec<ScopedSocket>,
     /// The services, by name.
