@@ -6,6 +6,7 @@ mod check;
 mod claims;
 mod dataset;
 mod difference;
+mod forge;
 mod key;
 mod live;
 mod look;
@@ -16,6 +17,7 @@ mod remote;
 mod secret;
 mod service;
 mod socket;
+mod source;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ use text::Secret;
 pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
+pub use forge::{Forge, ForgeKind, ForgeLogin};
 pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
@@ -43,10 +46,12 @@ pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify
 pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
+pub use source::Source;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
 pub use webhook::{WebhookAction, WebhookFilters, WebhookRule};
 
 use crate::model::DatasetName;
+use crate::model::KeyId;
 use crate::model::ServiceName;
 
 /// Everything, checked.
@@ -66,6 +71,8 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// Which jobs of forges may call with their own token, in their order.
     pub oidc: Vec<OidcPolicy>,
+    /// The forges that are told and asked something.
+    pub forges: Vec<Arc<Forge>>,
     /// What native webhooks of forges become, in their order.
     pub webhook_rules: Vec<WebhookRule>,
     /// Unix sockets for callers that may not do everything.
@@ -191,6 +198,12 @@ impl Config {
         let text = std::fs::read_to_string(file).map_err(|why| error(vec![format!("it cannot be read: {why}.")]))?;
         let folder = file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned)).unwrap_or_default();
         check::check(&text, &folder).map_err(error)
+    }
+
+    /// The forge of that id.
+    #[must_use]
+    pub fn forge(&self, id: &KeyId) -> Option<&Arc<Forge>> {
+        self.forges.iter().find(|forge| forge.id == *id)
     }
 
     /// The service of that name.
