@@ -87,7 +87,22 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
     let forges = forges.into_iter().map(Arc::new).collect();
-    Ok(Config { server, store, docker, retention, registries, keys, oidc, forges, webhook_rules, sockets, services, datasets, mask, written })
+    Ok(Config {
+        server,
+        store,
+        docker,
+        retention,
+        registries,
+        keys,
+        oidc,
+        forges,
+        webhook_rules,
+        sockets,
+        services,
+        datasets,
+        mask,
+        written,
+    })
 }
 
 fn check_version(root: &mut Section) {

@@ -145,11 +145,13 @@ impl WebhookFilters {
         let any = |text: &str| if text.trim().is_empty() { Err("an empty name matches nothing.") } else { Ok(text.to_owned()) };
         Self {
             branches: from.list("branches", |text| {
-                let bare = text.strip_prefix("refs/heads/").map(|bare| format!("\"{}\" is a whole ref; write \"{bare}\".", text.escape_default()));
+                let bare =
+                    text.strip_prefix("refs/heads/").map(|bare| format!("\"{}\" is a whole ref; write \"{bare}\".", text.escape_default()));
                 bare.map_or_else(|| Glob::parse(text), Err)
             }),
             tags: from.list("tags", |text| {
-                let bare = text.strip_prefix("refs/tags/").map(|bare| format!("\"{}\" is a whole ref; write \"{bare}\".", text.escape_default()));
+                let bare =
+                    text.strip_prefix("refs/tags/").map(|bare| format!("\"{}\" is a whole ref; write \"{bare}\".", text.escape_default()));
                 bare.map_or_else(|| Glob::parse(text), Err)
             }),
             paths: from.list("paths", path),
@@ -193,7 +195,10 @@ fn check_filters(from: &Section, event: HookEvent) {
         from.problem(key, why);
     }
     for (key, _, _) in FILTERS.iter().filter(|(key, _, _)| *key != "skip_markers" && from.is_empty_list(key)) {
-        from.problem(key, format!("the list is empty, so it is not clear whether nothing or everything counts; leave {key} out, or fill it."));
+        from.problem(
+            key,
+            format!("the list is empty, so it is not clear whether nothing or everything counts; leave {key} out, or fill it."),
+        );
     }
 }
 

@@ -118,7 +118,11 @@ impl TagTemplate {
             let (name, behind) = behind.split_once('}').ok_or_else(|| format!("\"{quoted}\" has a {{ without a }} behind it."))?;
             let word = TagWord::ALL.into_iter().find(|word| word.as_str() == name && event.words().contains(word));
             let word = word.ok_or_else(|| {
-                format!("{{{}}} is not known of the event {event}, so no tag can be made of it; it has {}.", name.escape_default(), known.join(", "))
+                format!(
+                    "{{{}}} is not known of the event {event}, so no tag can be made of it; it has {}.",
+                    name.escape_default(),
+                    known.join(", ")
+                )
             })?;
             pieces.extend([Piece::Text(text.to_owned()), Piece::Word(word)]);
             rest = behind;
@@ -188,6 +192,9 @@ mod tests {
         ] {
             assert!(TagTemplate::parse(bad, event).is_err(), "{bad}");
         }
-        assert_eq!(TagTemplate::parse("latest", HookEvent::Push).expect("one").fixed().map(|tag| tag.to_string()).as_deref(), Some("latest"));
+        assert_eq!(
+            TagTemplate::parse("latest", HookEvent::Push).expect("one").fixed().map(|tag| tag.to_string()).as_deref(),
+            Some("latest")
+        );
     }
 }

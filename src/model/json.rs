@@ -121,6 +121,9 @@ mod tests {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(json_object(deep.as_bytes()).err(), Some("is not JSON"));
         let many: Vec<String> = (0..1_000_000).map(|name| format!("\"{name}\":0")).collect();
-        assert_eq!(json_object(format!("{{\"a\":{{{}}}}}", many.join(",")).as_bytes()).err(), Some("has more than 10000 names in one object"));
+        assert_eq!(
+            json_object(format!("{{\"a\":{{{}}}}}", many.join(",")).as_bytes()).err(),
+            Some("has more than 10000 names in one object")
+        );
     }
 }

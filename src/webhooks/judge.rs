@@ -44,7 +44,8 @@ impl Verdict<'_> {
     /// As an answer shows it, before anything is done.
     #[must_use]
     pub fn view(&self) -> RuleAnswer {
-        let view = RuleAnswer { rule: self.rule.path.clone(), matches: self.outcome.is_ok(), note: self.note.clone(), ..RuleAnswer::default() };
+        let view =
+            RuleAnswer { rule: self.rule.path.clone(), matches: self.outcome.is_ok(), note: self.note.clone(), ..RuleAnswer::default() };
         match &self.outcome {
             Ok(Act::Deploy(ask)) => RuleAnswer { service: Some(ask.service.clone()), tag: Some(ask.tag.clone()), ..view },
             Ok(Act::Reload { dataset, .. }) => RuleAnswer { dataset: Some(dataset.clone()), ..view },
@@ -146,7 +147,8 @@ fn has_changed(rule: &WebhookRule, notice: &Notice) -> Result<Option<String>, St
     if changes.paths.iter().any(counts) {
         return Ok(None);
     }
-    let why = changes.incomplete.ok_or_else(|| format!("none of the {} changed files counts by paths and paths_ignore", changes.paths.len()))?;
+    let why =
+        changes.incomplete.ok_or_else(|| format!("none of the {} changed files counts by paths and paths_ignore", changes.paths.len()))?;
     Ok(Some(format!("no changed file is known to count, but the list may lack some: {why}")))
 }
 
@@ -159,7 +161,9 @@ fn act(rule: &WebhookRule, notice: &Notice) -> Result<Act, String> {
         }
         WebhookAction::Deploy(service, template) => (service, template),
     };
-    let tag = template.fill(|word| word_of(word, notice)).map_err(|why| format!("no tag can be made of the delivery: {}", why.trim_end_matches('.')))?;
+    let tag = template
+        .fill(|word| word_of(word, notice))
+        .map_err(|why| format!("no tag can be made of the delivery: {}", why.trim_end_matches('.')))?;
     Ok(Act::Deploy(Box::new(NewDeployment {
         service: service.clone(),
         tag,

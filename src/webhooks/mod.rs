@@ -17,6 +17,8 @@ mod read;
 mod release;
 mod run;
 mod skip;
+#[cfg(test)]
+mod tests;
 
 pub use form::payload_of_form;
 pub use judge::{Act, Verdict, judge};

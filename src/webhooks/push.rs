@@ -63,11 +63,14 @@ fn changes(body: Fields<'_>) -> Result<Changes, PayloadError> {
     let mut paths = BTreeSet::new();
     let mut unnamed = false;
     for commit in commits {
-        let commit = commit.as_object().map(Fields).ok_or_else(|| PayloadError("In the payload, commits must be a list of objects.".to_owned()))?;
+        let commit =
+            commit.as_object().map(Fields).ok_or_else(|| PayloadError("In the payload, commits must be a list of objects.".to_owned()))?;
         let lists = [commit.list("added")?, commit.list("removed")?, commit.list("modified")?];
         unnamed |= lists.iter().all(Option::is_none);
         for path in lists.into_iter().flatten().flatten() {
-            paths.insert(path.as_str().ok_or_else(|| PayloadError("In the payload, a changed file must be a string.".to_owned()))?.to_owned());
+            paths.insert(
+                path.as_str().ok_or_else(|| PayloadError("In the payload, a changed file must be a string.".to_owned()))?.to_owned(),
+            );
         }
     }
     let total = body.number("total_commits")?.and_then(|total| usize::try_from(total).ok());

@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn what_is_no_payload_is_refused_and_nothing_more() {
         let deep = format!("{{\"a\":{}", "[".repeat(100_000));
-        for bad in [&b""[..], b"[]", b"null", b"{", b"{\"a\":\"\xff\"}", b"{\"a\":\"\\ud800\"}", b"{\"ref\":1,\"ref\":2}", deep.as_bytes()] {
+        for bad in [&b""[..], b"[]", b"null", b"{", b"{\"a\":\"\xff\"}", b"{\"a\":\"\\ud800\"}", b"{\"ref\":1,\"ref\":2}", deep.as_bytes()]
+        {
             for event in EVENTS {
                 assert!(read(ForgeKind::GitHub, event, bad).is_err(), "{event} {:?}", String::from_utf8_lossy(&bad[..bad.len().min(40)]));
             }
@@ -94,7 +95,18 @@ mod tests {
         let mut places = Vec::new();
         walk(&all, String::new(), &mut places);
         for place in &places {
-            for odd in [json!(null), json!(true), json!(-1), json!(1.5), json!(""), json!("\u{202e}"), json!([]), json!([[]]), json!({}), json!({ "a": 1 })] {
+            for odd in [
+                json!(null),
+                json!(true),
+                json!(-1),
+                json!(1.5),
+                json!(""),
+                json!("\u{202e}"),
+                json!([]),
+                json!([[]]),
+                json!({}),
+                json!({ "a": 1 }),
+            ] {
                 let mut changed = all.clone();
                 *changed.pointer_mut(place).unwrap() = odd;
                 everywhere(changed.to_string().as_bytes());

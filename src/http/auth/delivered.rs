@@ -171,7 +171,9 @@ impl<'r> Shown<'r> {
         };
         // While a secret is rotated, its file has both, one a line.
         let lines = secret.reveal().lines().filter(|line| line.len() >= SHORTEST_SECRET);
-        lines.fold(false, |any, line| any | self.signatures.iter().fold(true, |all, given| all & scheme::is_forge_signature(given, line, body)))
+        lines.fold(false, |any, line| {
+            any | self.signatures.iter().fold(true, |all, given| all & scheme::is_forge_signature(given, line, body))
+        })
     }
 }
 
