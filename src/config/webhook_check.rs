@@ -17,8 +17,19 @@ use crate::model::ServiceName;
 /// Secrets that stand in the documentation of forges, so that anybody knows them.
 const EXAMPLES: [&str; 2] = ["It's a Secret to Everybody", "It's a Secret to Everybody."];
 
-/// Every rule names what there is, and can match.
-pub(super) fn check_webhooks(
+/// The rules, each of which names what there is, and can match.
+pub(super) fn read_webhooks(
+    root: &mut Section,
+    forges: &[Forge],
+    services: &BTreeMap<ServiceName, Arc<Service>>,
+    datasets: &[Reload],
+) -> Vec<WebhookRule> {
+    let rules: Vec<WebhookRule> = root.sections("hook").into_iter().filter_map(WebhookRule::read).collect();
+    check_webhooks(root, &rules, forges, services, datasets);
+    rules
+}
+
+fn check_webhooks(
     root: &Section,
     rules: &[WebhookRule],
     forges: &[Forge],

@@ -48,15 +48,17 @@ pub(super) fn read(kind: ForgeKind, body: Fields<'_>) -> Result<Payload, Payload
         return nothing(FROM_A_FORK.to_owned());
     }
     let Some(commit) = run.commit("head_sha")? else { return nothing("the run names no commit".to_owned()) };
-    let actor = origin::login(run, &["triggering_actor", "actor"])?.map_or_else(|| origin::sender(body), |login| Ok(Some(login)))?;
+    let actor = origin::login(run, &["triggering_actor", "trigger_actor", "actor"])?
+        .map_or_else(|| origin::sender(body), |login| Ok(Some(login)))?;
     let file = run.first_text(&["path"])?.map_or_else(|| body.text("workflow/path"), |path| Ok(Some(path)))?;
     let names = [run.text("name")?, body.text("workflow/name")?].into_iter().flatten().map(str::to_owned);
-    let head = run.text("head_branch")?.filter(|name| is_ref(name));
-    let is_branch = !matches!(run.text("event")?, Some("release" | "create"));
-    let branch = head.filter(|_| is_branch).map(str::to_owned);
+    let git_ref = match ref_in(file) {
+        Some(git_ref) => Some(git_ref),
+        None => ref_of_head(run)?,
+    };
     let notice = Notice {
-        git_ref: head.map(|name| format!("refs/{}/{name}", if is_branch { "heads" } else { "tags" })),
-        branch,
+        branch: branch_of(git_ref.as_deref()),
+        git_ref,
         commit: Some(commit),
         workflow: names.chain(file.into_iter().flat_map(names_of_file)).collect(),
         run_url: run.text("html_url")?.and_then(|url| run_url_text(url).ok()),
@@ -97,7 +99,7 @@ pub(super) fn read_forgejo(body: Fields<'_>) -> Result<Payload, PayloadError> {
     let actor = origin::login(run, &["trigger_user"])?.map_or_else(|| origin::sender(body), |login| Ok(Some(login)))?;
     let git_ref = ref_of_forgejo(run)?;
     let notice = Notice {
-        branch: git_ref.as_deref().and_then(|git_ref| git_ref.strip_prefix("refs/heads/")).map(str::to_owned),
+        branch: branch_of(git_ref.as_deref()),
         git_ref,
         commit: Some(commit),
         workflow: run.text("workflow_id")?.into_iter().flat_map(names_of_file).collect(),
@@ -108,7 +110,24 @@ pub(super) fn read_forgejo(body: Fields<'_>) -> Result<Payload, PayloadError> {
     Ok(Payload::Notice(Box::new(notice)))
 }
 
-/// The ref of a run, from the event that started it: `prettyref` has the same word for a branch and for a tag. A schedule runs for a
+fn branch_of(git_ref: Option<&str>) -> Option<String> {
+    git_ref?.strip_prefix("refs/heads/").map(str::to_owned)
+}
+
+/// The ref behind the path of a workflow, as Gitea has it: `build.yml@refs/heads/main`.
+fn ref_in(file: Option<&str>) -> Option<String> {
+    let (_, git_ref) = file?.split_once('@')?;
+    (git_ref.starts_with("refs/") && is_ref(git_ref)).then(|| git_ref.to_owned())
+}
+
+/// The ref of a run, where only its short name is told: that of a tag for a release and whatever else is created, and else, as far as
+/// can be known, that of a branch.
+fn ref_of_head(run: Fields<'_>) -> Result<Option<String>, PayloadError> {
+    let folder = if matches!(run.text("event")?, Some("release" | "create")) { "tags" } else { "heads" };
+    Ok(run.text("head_branch")?.filter(|name| is_ref(name)).map(|name| format!("refs/{folder}/{name}")))
+}
+
+/// The ref of a run of Forgejo, from the event that started it: `prettyref` has the same word for a branch and for a tag. A schedule runs for a
 /// branch.
 fn ref_of_forgejo(run: Fields<'_>) -> Result<Option<String>, PayloadError> {
     let event = run.text("event_payload")?.and_then(|text| json_object(text.as_bytes()).ok());

@@ -283,33 +283,51 @@ fn only_a_published_release_counts() {
     table(&rule, ForgeKind::GitHub, "release", &[(with(&body, "/release/prerelease", json!(true)), None)]);
 }
 
+fn digest() -> String {
+    format!("sha256:{}", "a".repeat(64))
+}
+
+/// An image in the registry of GitHub, told under this name.
+fn package_github(name: &str) -> Value {
+    let labels = json!({ "description": "", "all_labels": { "org.opencontainers.image.revision": COMMIT, "stage": "live", "odd": 7 } });
+    let tag = json!({ "name": "main-7", "digest": digest() });
+    json!({
+        "action": "published",
+        (name): {
+            "id": 10, "name": "web", "namespace": "acme", "ecosystem": "CONTAINER", "package_type": "CONTAINER",
+            "package_version": { "id": 11, "version": digest(), "container_metadata": { "tag": tag, "labels": labels } }
+        },
+        "repository": { "id": 7001, "full_name": "acme/web" }, "sender": { "login": "ada" }
+    })
+}
+
+/// An image in the registry of Forgejo or Gitea.
+fn package_forgejo() -> Value {
+    json!({
+        "action": "created",
+        "package": {
+            "id": 3, "owner": { "login": "acme" }, "repository": { "id": 7001, "full_name": "acme/web" }, "creator": { "login": "ada" },
+            "type": "container", "name": "web", "version": "main-7"
+        },
+        "organization": { "login": "acme" }, "sender": { "login": "ada" }
+    })
+}
+
 #[test]
 fn an_image_is_told_in_the_words_of_each_forge() {
     let filters = WebhookFilters { packages: texts(&["web"]), tags: globs(&["main-*"]), ..WebhookFilters::default() };
     let mut rule = rule(HookEvent::Package, "{tag}", filters);
-    let digest = format!("sha256:{}", "a".repeat(64));
-    let labels = json!({ "description": "", "all_labels": { "org.opencontainers.image.revision": COMMIT, "stage": "live", "odd": 7 } });
-    let package = json!({
-        "id": 10, "name": "web", "namespace": "acme", "ecosystem": "CONTAINER", "package_type": "CONTAINER",
-        "package_version": { "id": 11, "version": digest, "container_metadata": { "tag": { "name": "main-7", "digest": digest }, "labels": labels } }
-    });
-    let repository = json!({ "id": 7001, "full_name": "acme/web" });
-    let of_github = |name: &str| json!({ "action": "published", (name): package, "repository": repository, "sender": { "login": "ada" } });
-    let of_forgejo = json!({
-        "action": "created",
-        "package": { "id": 3, "owner": { "login": "acme" }, "repository": repository, "creator": { "login": "ada" }, "type": "container", "name": "web", "version": "main-7" },
-        "organization": { "login": "acme" }, "sender": { "login": "ada" }
-    });
+    let of_forgejo = package_forgejo();
     for (kind, event, body, commit) in [
-        (ForgeKind::GitHub, "package", of_github("package"), Some(COMMIT)),
-        (ForgeKind::GitHub, "registry_package", of_github("registry_package"), Some(COMMIT)),
+        (ForgeKind::GitHub, "package", package_github("package"), Some(COMMIT)),
+        (ForgeKind::GitHub, "registry_package", package_github("registry_package"), Some(COMMIT)),
         (ForgeKind::Forgejo, "package", of_forgejo.clone(), None),
         (ForgeKind::Gitea, "package", of_forgejo.clone(), None),
     ] {
         let ask = outcome(&rule, kind, event, &body).unwrap();
         assert_eq!((ask.tag.as_str(), ask.commit.as_deref()), ("main-7", commit), "{body:#}");
     }
-    let body = of_github("package");
+    let body = package_github("package");
     let version = "/package/package_version";
     table(
         &rule,
@@ -338,7 +356,7 @@ fn an_image_is_told_in_the_words_of_each_forge() {
         &[
             (with(&of_forgejo, "/action", json!("deleted")), Some("the action is \"deleted\"")),
             (with(&of_forgejo, "/package/type", json!("maven")), Some("no image but \"maven\"")),
-            (with(&of_forgejo, "/package/version", json!(digest)), Some("has no tag")),
+            (with(&of_forgejo, "/package/version", json!(digest())), Some("has no tag")),
             (with(&of_forgejo, "/package/repository", json!(null)), Some("belongs to no repository")),
         ],
     );
@@ -358,24 +376,30 @@ fn an_image_is_told_in_the_words_of_each_forge() {
     );
 }
 
-#[test]
-fn only_a_run_that_the_repository_itself_started_and_that_succeeded_counts() {
-    let filters = WebhookFilters { branches: globs(&["main"]), workflows: texts(&["build.yml"]), ..WebhookFilters::default() };
-    let rule = rule(HookEvent::WorkflowRun, "{short_sha}-{run_number}", filters);
-    let run_url = "https://github.com/acme/web/actions/runs/9";
-    let body = json!({
+const RUN_URL: &str = "https://github.com/acme/web/actions/runs/9";
+
+/// A run of GitHub or Gitea.
+fn run_github() -> Value {
+    json!({
         "action": "completed",
         "workflow_run": {
             "id": 9, "name": "Build", "head_branch": "main", "head_sha": COMMIT, "path": ".github/workflows/build.yml", "run_number": 17, "event": "push",
-            "status": "completed", "conclusion": "success", "html_url": run_url, "pull_requests": [], "actor": { "login": "ada" },
+            "status": "completed", "conclusion": "success", "html_url": RUN_URL, "pull_requests": [], "actor": { "login": "ada" },
             "triggering_actor": { "login": "ada" }, "head_repository": { "id": 7001, "full_name": "acme/web" }, "repository": { "id": 7001, "full_name": "acme/web" }
         },
         "workflow": { "id": 1, "name": "Build", "path": ".github/workflows/build.yml" },
         "repository": { "id": 7001, "full_name": "acme/web" }, "sender": { "login": "ada" }
-    });
+    })
+}
+
+#[test]
+fn only_a_run_that_the_repository_itself_started_and_that_succeeded_counts() {
+    let filters = WebhookFilters { branches: globs(&["main"]), workflows: texts(&["build.yml"]), ..WebhookFilters::default() };
+    let rule = rule(HookEvent::WorkflowRun, "{short_sha}-{run_number}", filters);
+    let body = run_github();
     let ask = outcome(&rule, ForgeKind::GitHub, "workflow_run", &body).unwrap();
     assert_eq!((ask.tag.as_str(), ask.commit.as_deref(), ask.git_ref.as_deref()), ("2222222-17", Some(COMMIT), Some("refs/heads/main")));
-    assert_eq!((ask.run_number, ask.run_url.as_deref()), (Some(17), Some(run_url)));
+    assert_eq!((ask.run_number, ask.run_url.as_deref()), (Some(17), Some(RUN_URL)));
     let run = |name: &str, value: Value| with(&body, &format!("/workflow_run/{name}"), value);
     let fork = json!({ "id": 666, "full_name": "eve/web" });
     table(
@@ -412,12 +436,15 @@ fn only_a_run_that_the_repository_itself_started_and_that_succeeded_counts() {
             (run("run_number", json!("17")), Some("400: In the payload, run_number must be a whole number.")),
         ],
     );
-    // Gitea does not always name where the head is.
+    // Gitea says the ref behind the path, and does not always name where the head is.
+    let tag = run("path", json!("build.yml@refs/tags/main"));
+    assert!(outcome(&rule, ForgeKind::Gitea, "workflow_run", &run("path", json!("build.yml@refs/heads/main"))).is_ok());
     table(
         &rule,
         ForgeKind::Gitea,
         "workflow_run",
         &[
+            (tag, Some("the delivery does not say which it is")),
             (without(&body, "/workflow_run/head_repository"), None),
             (run("head_repository", json!(null)), Some("the run is one of a fork")),
             (run("head_repository", fork), Some("the run is one of a fork")),

@@ -207,6 +207,13 @@ fn false_proofs(body: &str, key: &Key) -> Vec<(&'static str, Call)> {
         ("Standard Webhooks", post("/hooks/github", body).by(key)),
         ("a bearer token", event().header("authorization", format!("Bearer {}", key.text()))),
         ("the event of Forgejo and the signature of GitHub", good().header("x-forgejo-event", "push")),
+    ]
+}
+
+/// The same of Forgejo and Gitea, and of forms.
+fn false_proofs_of_others(body: &str) -> Vec<(&'static str, Call)> {
+    let right = forge_signature(GITHUB.as_bytes(), body.as_bytes());
+    vec![
         ("Forgejo without a secret", with_headers_of(post("/hooks/forgejo", body), &FORGEJOS, "push", "")),
         ("Gitea without a secret", with_headers_of(post("/hooks/forgejo", body), &FORGEJOS[1..], "push", "")),
         ("Forgejo with the secret of GitHub", with_headers_of(post("/hooks/forgejo", body), &FORGEJOS, "push", &right)),
@@ -236,7 +243,7 @@ async fn a_signature_that_is_wrong_in_any_way_gets_the_one_answer(database: Data
     let body = push("main", COMMIT).to_string();
     let before = rig.rows().await;
     let mut answers = std::collections::BTreeSet::new();
-    let calls = false_proofs(&body, rig.key());
+    let calls = [false_proofs(&body, rig.key()), false_proofs_of_others(&body)].concat();
     println!("{} webhooks without proof", calls.len());
     for (what, call) in calls {
         let answer = call.send(&rig).await;
@@ -381,6 +388,26 @@ async fn keys_open_no_hook_and_a_forge_opens_nothing_else() {
     let call = post("/api/v1/deployments", order).header("x-github-event", "push").header("x-hub-signature-256", signature);
     assert_refused(&call.send(&rig).await, 401, "unauthorized");
     assert_eq!(deployments(&rig).await, 0);
+    rig.finish().await;
+}
+
+/// Forgejo leaves the event of an image empty, and names only its type.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_of_forgejo_is_known_by_the_type_of_its_event() {
+    let mut plan = plan(Database::Sqlite);
+    plan.tables += "[[hook]]\nforge = \"forgejo\"\nrepository = \"acme/web\"\nevent = \"package\"\npackages = [\"web\"]\ndeploy = \"web\"\ntag = \"{tag}\"\n";
+    let rig = plan.start().await;
+    let body = json!({
+        "action": "created", "organization": null, "sender": { "login": "ada" },
+        "package": { "id": 3, "repository": { "id": 12, "full_name": "acme/web" }, "type": "container", "name": "web", "version": "v7" }
+    })
+    .to_string();
+    let signature = forge_signature(FORGEJO.as_bytes(), body.as_bytes());
+    let call = with_headers_of(post("/hooks/forgejo", body), &FORGEJOS, "", &signature);
+    let call =
+        call.header("x-forgejo-event-type", "package").header("x-gitea-event-type", "package").header("x-github-event-type", "package");
+    let made = deployment(&call.send(&rig).await);
+    assert_eq!(rig.show(&made).await["tag"], "v7");
     rig.finish().await;
 }
 

@@ -27,11 +27,12 @@ use crate::webhooks::payload_of_form;
 /// A secret that can be guessed is none, even if a rotation left it so.
 const SHORTEST_SECRET: usize = 24;
 
-/// The headers of each forge: event, signature and delivery; in the order in which they say which forge it is.
-const HEADERS: [(ForgeKind, [&str; 3]); 3] = [
-    (ForgeKind::Forgejo, ["x-forgejo-event", "x-forgejo-signature", "x-forgejo-delivery"]),
-    (ForgeKind::Gitea, ["x-gitea-event", "x-gitea-signature", "x-gitea-delivery"]),
-    (ForgeKind::GitHub, ["x-github-event", "x-hub-signature-256", "x-github-delivery"]),
+/// The headers of each forge: event, its type, signature and delivery; in the order in which they say which forge it is. Forgejo and
+/// older versions of Gitea leave the event empty where GitHub has none of that kind (for images), and name only its type.
+const HEADERS: [(ForgeKind, [&str; 4]); 3] = [
+    (ForgeKind::Forgejo, ["x-forgejo-event", "x-forgejo-event-type", "x-forgejo-signature", "x-forgejo-delivery"]),
+    (ForgeKind::Gitea, ["x-gitea-event", "x-gitea-event-type", "x-gitea-signature", "x-gitea-delivery"]),
+    (ForgeKind::GitHub, ["x-github-event", "x-github-event-type", "x-hub-signature-256", "x-github-delivery"]),
 ];
 
 /// A native webhook that a forge of the configuration has signed. Nobody else can make one.
@@ -134,9 +135,9 @@ impl<'r> Shown<'r> {
         if scheme::HEADERS.iter().any(|name| headers.contains_key(name)) {
             return None;
         }
-        let (kind, [event, _, delivery]) = HEADERS.into_iter().find(|(_, [event, ..])| headers.contains_key(*event))?;
+        let (kind, [event, event_type, _, delivery]) = HEADERS.into_iter().find(|(_, [event, ..])| headers.contains_key(*event))?;
         let mut signatures = Vec::new();
-        for (other, [_, name, _]) in HEADERS {
+        for (other, [.., name, _]) in HEADERS {
             let Some(value) = single(request, name)? else {
                 // That of the forge itself cannot be missing.
                 if other == kind {
@@ -148,7 +149,11 @@ impl<'r> Shown<'r> {
         }
         let content_type = single(request, CONTENT_TYPE.as_str())?.unwrap_or_default();
         let is_form = content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded");
-        Some(Self { kind, event: single(request, event)??, signatures, delivery, is_form })
+        let event = match single(request, event)?? {
+            "" => single(request, event_type)?.unwrap_or_default(),
+            event => event,
+        };
+        Some(Self { kind, event, signatures, delivery, is_form })
     }
 
     /// The forge whose secret made every signature. All secrets are tried, whatever the first results are, so that timing reveals
