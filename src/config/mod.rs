@@ -22,6 +22,8 @@ mod source;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod webhook;
+mod webhook_check;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -48,6 +50,7 @@ pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
 pub use source::Source;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
+pub use webhook::{WebhookAction, WebhookFilters, WebhookRule};
 
 use crate::model::DatasetName;
 use crate::model::KeyId;
@@ -72,6 +75,8 @@ pub struct Config {
     pub oidc: Vec<OidcPolicy>,
     /// The forges that are told and asked something.
     pub forges: Vec<Arc<Forge>>,
+    /// What native webhooks of forges become, in their order.
+    pub webhook_rules: Vec<WebhookRule>,
     /// Unix sockets for callers that may not do everything.
     pub sockets: Vec<ScopedSocket>,
     /// The services, by name.
