@@ -6,6 +6,7 @@ mod check;
 mod claims;
 mod dataset;
 mod difference;
+mod forge;
 mod key;
 mod live;
 mod look;
@@ -16,6 +17,7 @@ mod remote;
 mod secret;
 mod service;
 mod socket;
+mod source;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ use text::Secret;
 pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
+pub use forge::{Forge, ForgeKind, ForgeLogin};
 pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
@@ -41,9 +44,11 @@ pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify
 pub use secret::SecretSource;
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
+pub use source::Source;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
 
 use crate::model::DatasetName;
+use crate::model::KeyId;
 use crate::model::ServiceName;
 
 /// Everything, checked.
@@ -63,6 +68,8 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// Which jobs of forges may call with their own token, in their order.
     pub oidc: Vec<OidcPolicy>,
+    /// The forges that are told and asked something.
+    pub forges: Vec<Arc<Forge>>,
     /// Unix sockets for callers that may not do everything.
     pub sockets: Vec<ScopedSocket>,
     /// The services, by name.
@@ -194,6 +201,12 @@ impl Config {
     /// Every problem of the text at once.
     pub fn read(text: &str, file: &Path, folder: &Path) -> Result<Self, ConfigError> {
         check::check(text, folder).map_err(|problems| ConfigError { file: file.to_owned(), problems })
+    }
+
+    /// The forge of that id.
+    #[must_use]
+    pub fn forge(&self, id: &KeyId) -> Option<&Arc<Forge>> {
+        self.forges.iter().find(|forge| forge.id == *id)
     }
 
     /// The service of that name.

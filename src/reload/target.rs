@@ -8,6 +8,7 @@ use text::Mask;
 
 use crate::api;
 use crate::clock;
+use crate::clock::retry_after;
 use crate::config::Credential;
 use crate::config::Peer;
 use crate::config::PeerPlace;
@@ -17,7 +18,6 @@ use crate::model::CommitName;
 use crate::model::is_in_the_clear;
 use crate::model::webhook_signature;
 use crate::outbox::Told;
-use crate::outbox::retry_after;
 use crate::reload::call;
 
 /// The time limit for looking up a name.
