@@ -10,6 +10,8 @@ use process::Cancel;
 use process::Command;
 use url::Url;
 
+use crate::model::ForgeRepository;
+
 /// A repository at a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -44,10 +46,7 @@ impl Origin {
         let path = path.strip_suffix(".git").unwrap_or(path);
         let (before, name) = path.rsplit_once('/')?;
         let (prefix, owner) = before.rsplit_once('/').map_or(("", before), |(prefix, owner)| (prefix, owner));
-        let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-        if !is_name(owner) || !is_name(name) {
-            return None;
-        }
+        ForgeRepository::parse(&format!("{owner}/{name}")).ok()?;
         let forge = if prefix.is_empty() { forge.to_owned() } else { format!("{forge}/{prefix}") };
         Some(Self { forge, owner: owner.to_owned(), name: name.to_owned() })
     }
