@@ -1,6 +1,7 @@
 //! Orders and what becomes of them: accepted, held back by guards, queued, given to an executor, cancelled, shown.
 
 mod cancel;
+mod checks;
 mod enqueue;
 mod guards;
 mod places;
@@ -16,6 +17,7 @@ mod tags;
 mod way_back;
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -28,6 +30,7 @@ use crate::config::Config;
 use crate::config::Live;
 use crate::engine::Engine;
 use crate::executor::Executor;
+use crate::forge::Forges;
 use crate::journal::Hub;
 use crate::model::DeploymentId;
 use crate::model::ServiceName;
@@ -61,6 +64,10 @@ pub struct Deployer {
     seen: Looks<(ServiceName, bool, bool), Arc<Seen>>,
     /// For those who ask for a service's tags.
     offered: Looks<ServiceName, Arc<Offered>>,
+    /// The forges that are asked about checks.
+    forges: Forges,
+    /// The orders whose checks are being asked about.
+    asking: Mutex<HashSet<DeploymentId>>,
 }
 
 impl Deployer {
@@ -68,6 +75,7 @@ impl Deployer {
     #[must_use]
     pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
         Self {
+            forges: Forges::new(config.clone()),
             config,
             store,
             hub,
@@ -78,6 +86,7 @@ impl Deployer {
             places: Mutex::default(),
             seen: Looks::default(),
             offered: Looks::default(),
+            asking: Mutex::default(),
         }
     }
 

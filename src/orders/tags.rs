@@ -24,7 +24,7 @@ use crate::store::StoreError;
 const MOST_TAGS: usize = 5000;
 /// How many verified tags, and how many others, the registry is asked about.
 const MOST_LOOKS: usize = 50;
-/// How long the registry may take for all of it, and Docker for what it is asked.
+/// How long the registry may take for all of it, and the engine for what it is asked.
 const REGISTRY_PATIENCE: Duration = Duration::from_secs(15);
 const DOCKER_PATIENCE: Duration = Duration::from_secs(3);
 
