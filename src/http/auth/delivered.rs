@@ -182,8 +182,8 @@ impl<'r> Shown<'r> {
     }
 }
 
-/// The value of a header that may be there once; an error when it is there twice, or is no text.
-#[allow(clippy::option_option, reason = "none: the request shows nothing that could be right")]
+/// The value of a header that may be there once; the outer none: it is there twice, or is no text.
+#[allow(clippy::option_option, reason = "missing and wrong are two things")]
 fn single<'r>(request: &'r HttpRequest, name: &str) -> Option<Option<&'r str>> {
     let mut values = request.headers().get_all(name);
     let Some(value) = values.next() else { return Some(None) };
