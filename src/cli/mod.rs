@@ -15,6 +15,7 @@ mod follow;
 mod global;
 mod history;
 mod hooks;
+mod init;
 mod key;
 mod logs;
 mod man;
@@ -60,6 +61,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Set a stack up: write the configuration, a key or policy for CI, and the workflow, and say what is left to do
+    Init(Box<init::Args>),
     /// Run the server: accept orders over HTTP and carry them out
     Serve(serve::Args),
     /// Deploy a tag
@@ -149,6 +152,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
     let global = &cli.global;
     match cli.command {
+        Command::Init(args) => init::run(global, output, &args).await,
         Command::Serve(args) => serve::run(global, &args).await,
         Command::Deploy(args) => deploy::run(global, output, args).await,
         Command::Rollback(args) => rollback::run(global, output, args).await,
