@@ -86,8 +86,8 @@ impl Delivered {
         }
         let id = delivery_id(request, shown.delivery)?;
         let body_sha256 = sha2::Sha256::digest(&body.bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-        let (event, address) = (shown.event.to_owned(), attempt.origin.address());
-        Ok(Self { forge: Arc::clone(forge), config, event, id, body, body_sha256, address })
+        let event = shown.event.to_owned();
+        Ok(Self { forge: Arc::clone(forge), config, event, id, body, body_sha256, address: attempt.origin.address() })
     }
 
     /// The configuration that it was proven by.
