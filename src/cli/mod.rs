@@ -14,6 +14,7 @@ mod doctor;
 mod follow;
 mod global;
 mod history;
+mod hooks;
 mod init;
 mod key;
 mod logs;
@@ -109,6 +110,9 @@ enum Command {
     /// Explain the OIDC tokens of jobs
     #[command(subcommand)]
     Oidc(oidc::Args),
+    /// Try the rules for webhooks of forges
+    #[command(subcommand)]
+    Hooks(hooks::Args),
     /// Verify the audit trail
     #[command(subcommand)]
     Audit(audit::Args),
@@ -171,6 +175,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Key(args) => key::run(output, &args),
         Command::Sign(args) => sign::run(global, output, &args),
         Command::Oidc(args) => oidc::run(global, output, &args).await,
+        Command::Hooks(args) => hooks::run(global, output, &args),
         Command::Audit(args) => audit::run(global, output, &args).await,
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(Cli::command()),

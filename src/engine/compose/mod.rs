@@ -9,6 +9,7 @@ mod daemon;
 mod disk;
 mod dotenv;
 mod edited;
+mod endpoints;
 mod events;
 mod fields;
 mod files;
