@@ -172,6 +172,7 @@ fn act(rule: &WebhookRule, notice: &Notice) -> Result<Act, String> {
         git_ref: notice.git_ref.clone(),
         run_url: notice.run_url.clone(),
         run_number: notice.run_number,
+        actor: notice.actor.clone(),
         reason: Some(reason(rule, notice)),
         dry_run: false,
         force: false,
