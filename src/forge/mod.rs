@@ -9,6 +9,7 @@ mod error;
 mod forgejo;
 mod forges;
 mod github;
+mod octo;
 mod wire;
 
 use crate::config;

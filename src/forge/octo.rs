@@ -1,0 +1,53 @@
+//! GitHub's API, by octocrab.
+
+use octocrab::Octocrab;
+use reqwest::Response;
+use reqwest::header::ACCEPT;
+use reqwest::header::USER_AGENT;
+use text::Secret;
+
+use crate::forge::call::Answer;
+use crate::forge::call::Call;
+use crate::forge::error::ForgeError;
+use crate::forge::wire;
+
+/// Calls of GitHub's API, as whoever a token belongs to.
+#[derive(Debug)]
+pub(super) struct Octo {
+    api_url: String,
+    octocrab: Octocrab,
+}
+
+impl Octo {
+    /// Over our own client, which repeats nothing and follows no redirect.
+    pub(super) fn new(api_url: &str) -> Result<Self, ForgeError> {
+        let failed = |error| wire::unreachable(api_url, &error);
+        let octocrab = Octocrab::builder()
+            .base_uri(api_url)
+            .map_err(failed)?
+            .add_header(USER_AGENT, wire::USER_AGENT.to_owned())
+            .add_header(ACCEPT, "application/vnd.github+json".to_owned())
+            .build_with_reqwest(wire::client(api_url)?)
+            .map_err(failed)?;
+        Ok(Self { api_url: api_url.to_owned(), octocrab })
+    }
+
+    pub(super) async fn call(&self, token: Option<&Secret>, call: Call<'_>) -> Result<Answer, ForgeError> {
+        let failed = |error| wire::unreachable(&self.api_url, &error);
+        let octocrab = match token {
+            Some(token) => self.octocrab.user_access_token(token.reveal().to_owned()).map_err(failed)?,
+            None => self.octocrab.clone(),
+        };
+        let asking = async {
+            match call {
+                Call::Get(path) => octocrab._get(path).await,
+                Call::Post(path, body) => octocrab._post(path, Some(body)).await,
+                Call::Put(path, body) => octocrab._put(path, Some(body)).await,
+                Call::Patch(path, body) => octocrab._patch(path, Some(body)).await,
+                Call::Delete(path) => octocrab._delete(path, None::<&()>).await,
+            }
+        };
+        let response = asking.await.map_err(failed)?;
+        wire::answer(&self.api_url, Response::from(response.map(reqwest::Body::wrap))).await
+    }
+}
