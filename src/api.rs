@@ -2,6 +2,7 @@
 
 mod datasets;
 mod refused;
+mod results;
 mod standing;
 mod tags;
 
@@ -23,6 +24,7 @@ use crate::model::Tag;
 
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 pub use refused::{RefusedCall, RefusedCalls};
+pub use results::OwedResult;
 pub use standing::{Standing, Word};
 pub use tags::{KnownTag, Tags};
 
@@ -217,6 +219,9 @@ pub struct Service {
     /// How the page answered during the last deployments for which that was measured, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub away: Vec<PageAway>,
+    /// What its forge is still to be told, and why it was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<OwedResult>,
     /// Verified releases that can be restored.
     pub rollback_candidates: Vec<Candidate>,
 }

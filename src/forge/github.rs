@@ -8,6 +8,7 @@ use crate::forge::call::Answer;
 use crate::forge::call::Call;
 use crate::forge::error::ForgeError;
 use crate::forge::error::ForgeErrorKind;
+use crate::forge::limit::Limit;
 use crate::forge::octo::Octo;
 use crate::model::ForgeRepository;
 
@@ -16,6 +17,7 @@ use crate::model::ForgeRepository;
 pub struct GitHub {
     api: Octo,
     login: Login,
+    limit: Limit,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,11 @@ impl GitHub {
             Some(ForgeLogin::App { id, key }) => Login::App(App::new(*id, key.clone())),
             None => Login::Nobody,
         };
-        Ok(Self { api: Octo::new(&plan.api_url)?, login })
+        Ok(Self { api: Octo::new(&plan.api_url)?, login, limit: Limit::default() })
+    }
+
+    pub(super) fn limit(&self) -> &Limit {
+        &self.limit
     }
 
     pub(super) async fn call(&self, repository: &ForgeRepository, call: Call<'_>) -> Result<Answer, ForgeError> {

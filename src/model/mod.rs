@@ -28,7 +28,7 @@ pub use address::is_in_the_clear;
 pub use caller::{Caller, Scope, Target, Verb};
 pub use cancelled::CancelledBy;
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
-pub use debt::{Lane, Message};
+pub use debt::{Lane, Message, News, Says};
 pub use fault::FaultKind;
 pub use id::DeploymentId;
 pub use image::{Digest, ImageRef, Repository, Tag};

@@ -30,6 +30,7 @@ use crate::journal::Hub;
 use crate::model::DeploymentId;
 use crate::model::ServiceName;
 use crate::orders::places::Places;
+use crate::results::Results;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -47,6 +48,7 @@ pub struct Deployer {
     hub: Hub,
     metrics: Arc<Metrics>,
     executor: Executor,
+    results: Arc<Results>,
     /// Orders have come, or a place is free.
     wake: Notify,
     /// What is carried out in this process, and how to stop it.
@@ -58,13 +60,14 @@ pub struct Deployer {
 impl Deployer {
     /// A deployer over `store` that carries nothing out yet.
     #[must_use]
-    pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
-        Self { config, store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default(), places: Mutex::default() }
+    pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor, results: Arc<Results>) -> Self {
+        Self { config, store, hub, metrics, executor, results, wake: Notify::new(), running: Mutex::default(), places: Mutex::default() }
     }
 
     /// The configuration was read again: it holds for every order from now on, not for what runs.
     pub fn read_again(&self) {
         self.executor.set_config(&self.config.now());
+        self.results.read_again();
         self.wake.notify_one();
     }
 

@@ -16,6 +16,7 @@ use crate::engine::Images;
 use crate::engine::PinnedNow;
 use crate::landing;
 use crate::model::ImageRef;
+use crate::model::Message;
 use crate::model::State;
 use crate::orders::Deployer;
 use crate::orders::shown::away;
@@ -23,6 +24,7 @@ use crate::orders::standing;
 use crate::orders::standing::Now;
 use crate::orders::way_back::same_content;
 use crate::orders::way_back::was_left;
+use crate::store::Debt;
 use crate::store::Deployment;
 use crate::store::Hold;
 use crate::store::HoldKind;
@@ -49,7 +51,8 @@ impl Deployer {
     pub async fn states(&self, services: &[&Service]) -> Result<Vec<api::Service>, StoreError> {
         let mut states = Vec::with_capacity(services.len());
         for (service, recorded) in services.iter().zip(&self.recorded(services).await?) {
-            states.push(self.state(service, recorded).await);
+            let owed = self.results.owed(&service.name).await?;
+            states.push(api::Service { owed: owed.iter().filter_map(owed_result).collect(), ..self.state(service, recorded).await });
         }
         Ok(states)
     }
@@ -82,6 +85,7 @@ impl Deployer {
             running: running.map(view),
             waiting: recorded.waiting().map(view),
             held,
+            owed: Vec::new(),
             rollback_candidates: candidates(&older, &verified, seen.images.as_ref()),
         }
     }
@@ -99,6 +103,20 @@ impl Deployer {
         }
         Ok(standings)
     }
+}
+
+/// What a forge is still to be told.
+fn owed_result(debt: &Debt) -> Option<api::OwedResult> {
+    let (Message::Status(news) | Message::Deployment(news)) = &debt.message else { return None };
+    let kind = if matches!(debt.message, Message::Status(_)) { "status" } else { "deployment" };
+    Some(api::OwedResult {
+        deployment: news.of.clone(),
+        what: format!("{kind} {}", news.says.as_str()),
+        since_ms: debt.since_ms,
+        tries: debt.tries,
+        why: debt.why.clone(),
+        refused_ms: debt.refused_ms,
+    })
 }
 
 fn standing_of(service: &Service, recorded: &Recorded, seen: &Seen) -> Standing {
