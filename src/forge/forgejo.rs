@@ -28,7 +28,7 @@ impl Forgejo {
             Some(ForgeLogin::Token(token)) => Some(token.clone()),
             Some(ForgeLogin::App { .. }) | None => None,
         };
-        Ok(Self { api_url: plan.api_url.clone(), http: wire::client(&plan.api_url)?, token, limit: Limit::default() })
+        Ok(Self { api_url: plan.api_url.clone(), http: wire::client(&plan.api_url, "application/json")?, token, limit: Limit::default() })
     }
 
     pub(super) fn limit(&self) -> &Limit {

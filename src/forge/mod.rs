@@ -11,6 +11,7 @@ mod forgejo;
 mod forges;
 mod github;
 mod limit;
+mod may;
 mod octo;
 mod statuses;
 mod wire;

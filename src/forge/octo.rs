@@ -1,9 +1,11 @@
 //! GitHub's API, by octocrab.
 
+use octocrab::AuthState;
 use octocrab::Octocrab;
+use octocrab::OctocrabBuilder;
+use octocrab::service::middleware::base_uri::BaseUriLayer;
+use octocrab::service::middleware::reqwest_connector::ReqwestConnector;
 use reqwest::Response;
-use reqwest::header::ACCEPT;
-use reqwest::header::USER_AGENT;
 use text::Secret;
 
 use crate::forge::call::Answer;
@@ -19,16 +21,12 @@ pub(super) struct Octo {
 }
 
 impl Octo {
-    /// Over our own client, which repeats nothing and follows no redirect.
+    /// Over our own client, which repeats nothing and follows no redirect. Nothing else of octocrab's is around it: its own builder adds a
+    /// second `User-Agent`.
     pub(super) fn new(api_url: &str) -> Result<Self, ForgeError> {
-        let failed = |error| wire::unreachable(api_url, &error);
-        let octocrab = Octocrab::builder()
-            .base_uri(api_url)
-            .map_err(failed)?
-            .add_header(USER_AGENT, wire::USER_AGENT.to_owned())
-            .add_header(ACCEPT, "application/vnd.github+json".to_owned())
-            .build_with_reqwest(wire::client(api_url)?)
-            .map_err(failed)?;
+        let base = BaseUriLayer::new(api_url.parse().map_err(|error| wire::unreachable(api_url, &error))?);
+        let client = ReqwestConnector::new(wire::client(api_url, "application/vnd.github+json")?);
+        let Ok(octocrab) = OctocrabBuilder::new_empty().with_service(client).with_layer(&base).with_auth(AuthState::None).build();
         Ok(Self { api_url: api_url.to_owned(), octocrab })
     }
 

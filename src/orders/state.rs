@@ -24,6 +24,7 @@ use crate::orders::standing;
 use crate::orders::standing::Now;
 use crate::orders::way_back::same_content;
 use crate::orders::way_back::was_left;
+use crate::results;
 use crate::store::Debt;
 use crate::store::Deployment;
 use crate::store::Hold;
@@ -50,9 +51,10 @@ impl Deployer {
     /// When the database does not answer. A Docker that does not answer is said in `standing` and in `blocked`.
     pub async fn states(&self, services: &[&Service]) -> Result<Vec<api::Service>, StoreError> {
         let mut states = Vec::with_capacity(services.len());
+        let owed = self.results.owed().await?;
         for (service, recorded) in services.iter().zip(&self.recorded(services).await?) {
-            let owed = self.results.owed(&service.name).await?;
-            states.push(api::Service { owed: owed.iter().filter_map(owed_result).collect(), ..self.state(service, recorded).await });
+            let owed = owed.iter().filter(|debt| results::is_for(debt, &service.name)).filter_map(owed_result).collect();
+            states.push(api::Service { owed, ..self.state(service, recorded).await });
         }
         Ok(states)
     }

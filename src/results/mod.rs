@@ -28,7 +28,6 @@ use crate::model::News;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Says;
-use crate::model::ServiceName;
 use crate::model::State;
 use crate::outbox::Outbox;
 use crate::outbox::Terms;
@@ -39,6 +38,8 @@ use crate::store::Deployment;
 use crate::store::Owe;
 use crate::store::Store;
 use crate::store::StoreError;
+
+pub use place::is_for;
 
 /// How often it looks without being told: another server may have carried something out.
 const ROUND: Duration = Duration::from_secs(10);
@@ -87,16 +88,20 @@ impl Results {
         tokio::join!(self.keep_looking(&stop), self.outbox.keep_telling(|debt| self.tell(debt), &stop));
     }
 
-    /// What is owed to the forge of `service`, and what it has refused.
+    /// What is owed to forges, and what they have refused; none of them is asked where no service has one.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn owed(&self, service: &ServiceName) -> Result<Vec<Debt>, StoreError> {
-        let config = self.config.now();
-        let Some(place) = config.service(service).and_then(|service| Place::of(service)) else { return Ok(Vec::new()) };
-        let mut owed = self.outbox.owed().await?;
-        owed.retain(|debt| debt.receiver == place.receiver());
-        Ok(owed)
+    pub async fn owed(&self) -> Result<Vec<Debt>, StoreError> {
+        if !self.is_wanted() {
+            return Ok(Vec::new());
+        }
+        self.outbox.owed().await
+    }
+
+    /// Whether any service has results that are shown.
+    fn is_wanted(&self) -> bool {
+        self.config.now().services.values().any(|service| Place::of(service).is_some())
     }
 
     async fn keep_looking(&self, stop: &Cancel) {
@@ -123,7 +128,7 @@ impl Results {
             revived.await.inspect_err(|_| self.revives.store(true, Ordering::Relaxed))?;
         }
         let config = self.config.now();
-        if config.services.values().all(|service| Place::of(service).is_none()) {
+        if !self.is_wanted() {
             return Ok(());
         }
         for unowed in self.store.unowed(since_ms).await? {

@@ -3,6 +3,9 @@
 use crate::config::Service;
 use crate::config::Source;
 use crate::model::Order;
+use crate::model::ServiceName;
+use crate::model::Tag;
+use crate::store::Debt;
 
 /// The place at a forge where the results of a service are shown.
 #[derive(Debug, Clone, Copy)]
@@ -24,9 +27,15 @@ impl<'s> Place<'s> {
     }
 }
 
+/// Whether `debt` is owed to the forge of `service`.
+#[must_use]
+pub fn is_for(debt: &Debt, service: &ServiceName) -> bool {
+    debt.receiver.rsplit(' ').next() == Some(service.as_str())
+}
+
 /// The commit that an order lands, if it is known by its whole name: as the order says it, or as the tag is one.
 pub(super) fn commit_of(order: &Order) -> Option<String> {
     let is_whole = |text: &&str| matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let named = order.commit.as_deref().or(order.tag.as_ref().map(crate::model::Tag::as_str));
+    let named = order.commit.as_deref().or(order.tag.as_ref().map(Tag::as_str));
     named.filter(is_whole).map(str::to_ascii_lowercase)
 }
