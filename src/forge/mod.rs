@@ -5,11 +5,13 @@
 
 mod app;
 mod call;
+mod checks;
 mod deployments;
 mod error;
 mod forgejo;
 mod forges;
 mod github;
+mod green;
 mod limit;
 mod may;
 mod octo;
@@ -21,11 +23,13 @@ use crate::config::ForgeKind;
 use crate::model::ForgeRepository;
 
 pub use call::{Answer, Call, path_part};
+pub use checks::{Question, Told};
 pub use deployments::{DeploymentLike, DeploymentState, DeploymentStatus};
 pub use error::{ForgeError, ForgeErrorKind};
 pub use forgejo::Forgejo;
 pub use forges::Forges;
 pub use github::GitHub;
+pub use green::{Checks, Light, Required, Seen, listed};
 pub use statuses::{CommitStatus, StatusState};
 
 /// A forge that can be called.

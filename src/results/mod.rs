@@ -72,6 +72,12 @@ impl Results {
         Self { config, store, forges, outbox, wake: Notify::new(), revives: AtomicBool::new(true) }
     }
 
+    /// The forges, for whoever else asks them something: what one call has learned of a limit holds for all.
+    #[must_use]
+    pub fn forges(&self) -> Arc<Forges> {
+        Arc::clone(&self.forges)
+    }
+
     /// Something has become of an order.
     pub fn look(&self) {
         self.wake.notify_one();
