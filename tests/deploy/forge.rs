@@ -48,7 +48,7 @@ pub(crate) struct Shown {
     pub(crate) met: usize,
     /// Calls that no API description has.
     pub(crate) wrong: Vec<String>,
-    /// When calls came.
+    /// When calls came, since the fault is what it is.
     pub(crate) calls: Vec<Instant>,
     /// The deployments, each with its statuses.
     pub(crate) deployments: Vec<Value>,
@@ -141,6 +141,7 @@ impl Forge {
         let mut shown = self.shown();
         shown.fault = fault;
         shown.met = 0;
+        shown.calls.clear();
     }
 
     /// The states that the deployments of a commit have had, each with its task, in their order.
