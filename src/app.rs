@@ -24,6 +24,7 @@ use crate::engine;
 use crate::executor;
 use crate::executor::Executor;
 use crate::executor::Here;
+use crate::forge::Forges;
 use crate::http;
 use crate::http::Capacity;
 use crate::http::Listening;
@@ -38,6 +39,7 @@ use crate::landing::Host;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
+use crate::results::Results;
 use crate::store;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -57,6 +59,8 @@ pub struct App {
     /// The configuration of the start, which some keys keep until the next one.
     started: Arc<Config>,
     queue: tokio::task::JoinHandle<()>,
+    /// Tells forges what has become of orders.
+    telling: tokio::task::JoinHandle<()>,
     stop: Cancel,
     _data_lock: File,
 }
@@ -214,8 +218,12 @@ impl App {
         let hub = Hub::default();
         let host = Host::new(&config, daemon(&config).await, fingerprint_key);
         let books = Books { store: store.for_runs(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
+        let forges = Arc::new(Forges::new(live.clone()));
+        let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
         let executor = Executor::Here(Here::new(executor, host, books));
-        let deployer = Arc::new(Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor));
+        let metrics_of_orders = Arc::clone(&metrics);
+        let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
+        let deployer = Arc::new(deployer);
         let capacity = capacity(&config.server);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
         let shared = web::Data::new(Shared {
@@ -239,8 +247,9 @@ impl App {
         let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
         tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
+        let telling = tokio::spawn(results.work(stop.clone()));
         shared.reloader.start();
-        Ok(Self { listening, shared, started: config, queue, stop, _data_lock: data_lock })
+        Ok(Self { listening, shared, started: config, queue, telling, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
@@ -268,7 +277,8 @@ impl App {
         self.listening.stop().await;
         self.stop.cancel();
         let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());
-        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), datasets);
+        let telling = tokio::time::timeout(Duration::from_secs(10), self.telling);
+        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, datasets);
         self.shared.store.close().await;
     }
 }

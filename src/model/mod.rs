@@ -31,7 +31,7 @@ pub use address::is_in_the_clear;
 pub use caller::{Caller, Scope, Target, Verb};
 pub use cancelled::CancelledBy;
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
-pub use debt::{Lane, Message};
+pub use debt::{Lane, Message, News, Says};
 pub use fault::FaultKind;
 pub use glob::Glob;
 pub use hook_event::{HookEvent, TagTemplate, TagWord};

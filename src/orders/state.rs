@@ -17,6 +17,7 @@ use crate::engine::PinnedNow;
 use crate::engine::Words;
 use crate::landing;
 use crate::model::ImageRef;
+use crate::model::Message;
 use crate::model::State;
 use crate::orders::Deployer;
 use crate::orders::seen::Seen;
@@ -25,6 +26,8 @@ use crate::orders::standing;
 use crate::orders::standing::Now;
 use crate::orders::way_back::same_content;
 use crate::orders::way_back::was_left;
+use crate::results;
+use crate::store::Debt;
 use crate::store::Deployment;
 use crate::store::Hold;
 use crate::store::HoldKind;
@@ -43,8 +46,10 @@ impl Deployer {
     /// When the database does not answer. An engine that does not answer is said in `standing` and in `blocked`.
     pub async fn states(&self, services: &[&Service]) -> Result<Vec<api::Service>, StoreError> {
         let mut states = Vec::with_capacity(services.len());
+        let owed = self.results.owed().await?;
         for (service, recorded) in services.iter().zip(&self.recorded(services).await?) {
-            states.push(self.state(service, recorded).await);
+            let owed = owed.iter().filter(|debt| results::is_for(debt, &service.name)).filter_map(owed_result).collect();
+            states.push(api::Service { owed, ..self.state(service, recorded).await });
         }
         Ok(states)
     }
@@ -77,6 +82,7 @@ impl Deployer {
             running: running.map(view),
             waiting: recorded.waiting().map(view),
             held,
+            owed: Vec::new(),
             rollback_candidates: candidates(&older, &verified, seen.images.as_ref()),
         }
     }
@@ -108,6 +114,20 @@ impl Deployer {
         let is_unsure = recorded.live().is_some_and(|live| seen.containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
         if is_unsure && !wants_images { share(true).await } else { seen }
     }
+}
+
+/// What a forge is still to be told.
+fn owed_result(debt: &Debt) -> Option<api::OwedResult> {
+    let (Message::Status(news) | Message::Deployment(news)) = &debt.message else { return None };
+    let kind = if matches!(debt.message, Message::Status(_)) { "status" } else { "deployment" };
+    Some(api::OwedResult {
+        deployment: news.of.clone(),
+        what: format!("{kind} {}", news.says.as_str()),
+        since_ms: debt.since_ms,
+        tries: debt.tries,
+        why: debt.why.clone(),
+        refused_ms: debt.refused_ms,
+    })
 }
 
 fn standing_of(service: &Service, words: Words, recorded: &Recorded, seen: &Seen) -> Standing {

@@ -21,6 +21,7 @@ mod outbox;
 mod recorded;
 mod releases;
 mod reloads;
+mod results;
 mod rows;
 mod runs;
 mod small;
@@ -64,6 +65,7 @@ pub use orders::{Accepted, Delivery, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
 pub use recorded::Recorded;
 pub use reloads::LastReload;
+pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};
 pub use sweep::{Ended, Place, Reach};
@@ -299,6 +301,7 @@ fn migrations() -> Migrator {
         (9, "away", include_str!("migrations/9_away.sql")),
         (10, "oidc", include_str!("migrations/10_oidc.sql")),
         (12, "landed", include_str!("migrations/12_landed.sql")),
+        (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
