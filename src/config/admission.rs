@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::RefPattern;
 use crate::config::reader::Section;
+use crate::model::is_actor;
 
 /// Which orders to deploy a service are admitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,6 +92,5 @@ fn read_which(from: &mut Section) -> Option<WhichChecks> {
 
 /// The name of a user or an App at a forge.
 fn actor(text: &str) -> Result<String, String> {
-    let is_ok = (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.[]".contains(&b));
-    if is_ok { Ok(text.to_owned()) } else { Err(format!("\"{}\" is not the name of a user at a forge.", text.escape_default())) }
+    if is_actor(text) { Ok(text.to_owned()) } else { Err(format!("\"{}\" is not the name of a user at a forge.", text.escape_default())) }
 }

@@ -40,6 +40,12 @@ pub fn run_url_text(given: &str) -> Result<String, WordError> {
     if matches!(url.scheme(), "http" | "https") && is_plain && url.has_host() { Ok(given.to_owned()) } else { Err(error()) }
 }
 
+/// Whether `text` may be the name of a user or an App at a forge (`ada`, `dependabot[bot]`).
+#[must_use]
+pub fn is_actor(text: &str) -> bool {
+    (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.[]".contains(&b))
+}
+
 /// Whether `text` may be the name of a ref.
 #[must_use]
 pub fn is_ref(text: &str) -> bool {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::model::Issuer;
 use crate::model::commit_text;
+use crate::model::is_actor;
 use crate::model::ref_text;
 use crate::model::run_url_text;
 use crate::oidc::token::Token;
@@ -53,11 +54,6 @@ impl Job {
         let actor = token.claim("actor").and_then(Value::as_str).filter(|text| is_actor(text)).map(str::to_owned);
         if wrong.is_empty() { Ok(Self { repository, commit, git_ref, run_url, run_number, actor }) } else { Err(wrong) }
     }
-}
-
-/// The name of a user or an App (`ada`, `dependabot[bot]`).
-fn is_actor(text: &str) -> bool {
-    (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.[]".contains(&b))
 }
 
 fn is_repository(text: &str) -> bool {

@@ -280,6 +280,8 @@ async fn only_refs_and_actors_that_are_allowed_get_in(database: Database) {
 
 /// What the forge says of the checks that `commit` must have, for `main`.
 async fn told(forge: &Forge, commit: &str, git_ref: Option<&str>, which: &WhichChecks) -> Result<String, String> {
+    // As a server does at its start.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = folder();
     std::fs::write(folder.path().join("forge.token"), TOKEN).unwrap();
     let file = folder.path().join("tagalong.toml");
