@@ -108,7 +108,7 @@ impl StoreError {
     /// `SQLITE_NOTADB`.
     fn of_file(self, file: Option<&DatabaseFile>) -> Self {
         let is_damage = |error: &sqlx::Error| {
-            let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+            let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<u32>().ok());
             code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
         };
         match (self, file) {
