@@ -333,8 +333,14 @@ fn check_sources(root: &Section, forges: &[Forge], services: &BTreeMap<ServiceNa
         }
     }
     let mut seen: BTreeMap<(&KeyId, String, &str), &ServiceName> = BTreeMap::new();
-    for (name, source) in services.values().filter_map(|service| Some((&service.name, service.source.as_ref()?))) {
+    for (service, source) in services.values().filter_map(|service| Some((service, service.source.as_ref()?))) {
+        let name = &service.name;
         let problem = |key: &str, why: String| root.problem(&format!("service.{name}.source.{key}"), why);
+        if let Some(required) = source.admission.checks.as_ref().filter(|required| required.wait > service.max_wait) {
+            let why = "no order waits longer than that; make it shorter, or max_wait_s longer";
+            let (wait_s, most_s) = (required.wait.as_secs_f64(), service.max_wait.as_secs_f64());
+            problem("checks_wait_s", format!("{wait_s} s is longer than max_wait_s = {most_s}: {why}."));
+        }
         let Some(forge) = forges.iter().find(|forge| forge.id == source.forge) else {
             problem("forge", format!("there is no [[forge]] with the id {}.", source.forge));
             continue;
@@ -342,6 +348,10 @@ fn check_sources(root: &Section, forges: &[Forge], services: &BTreeMap<ServiceNa
         if source.report && forge.login.is_none() {
             let why = "has no token, so it cannot be told what becomes of an order; set its token_file, or report = false here.";
             problem("forge", format!("the forge {} {why}", forge.id));
+        }
+        if source.admission.checks.is_some() && forge.login.is_none() {
+            let why = "has no token, so nobody could ask it about checks; set its token_file, or leave require_checks out";
+            problem("require_checks", format!("the forge {} {why}.", forge.id));
         }
         let place = (&source.forge, source.repository.as_str().to_ascii_lowercase(), source.environment.as_str());
         if let Some(other) = seen.insert(place, name).filter(|_| source.report) {

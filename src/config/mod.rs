@@ -2,6 +2,7 @@
 //!
 //! `config/tagalong.toml` shows every key with its unit and default; a test reads it.
 
+mod admission;
 mod check;
 mod claims;
 mod dataset;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use text::Mask;
 use text::Secret;
 
+pub use admission::{Admission, RequiredChecks, WhichChecks};
 pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;

@@ -54,6 +54,11 @@ impl Section {
         picked
     }
 
+    /// A value whose type is free.
+    pub(super) fn value(&mut self, key: &'static str) -> Option<toml::Value> {
+        self.take(key)
+    }
+
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
         self.typed(key, "a string in quotes", |value| value.as_str().map(str::to_owned))
     }

@@ -9,13 +9,12 @@ mod pages;
 mod readers;
 mod refused;
 mod repeats;
+mod rooms;
 mod routes;
 mod serve;
 mod unread;
 
 use std::sync::Arc;
-
-use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::config::Live;
@@ -33,6 +32,7 @@ pub use openapi::openapi;
 pub use readers::Readers;
 pub use refused::RefusedCalls;
 pub use repeats::Repeats;
+pub use rooms::Rooms;
 pub use routes::{ROUTES, Route};
 pub use serve::{Listening, serve};
 
@@ -65,6 +65,6 @@ pub struct Shared {
     pub repeats: Repeats,
     /// How many may follow at most, as far as this process can have connections.
     pub most_followers: usize,
-    /// Places for bodies that are large.
-    pub large_bodies: Arc<Semaphore>,
+    /// Room for bodies that are large.
+    pub large_bodies: Arc<Rooms>,
 }

@@ -21,6 +21,7 @@ use crate::landing;
 use crate::model::ImageRef;
 use crate::model::State;
 use crate::orders::Deployer;
+use crate::orders::seen::Seen;
 use crate::orders::shown::away;
 use crate::orders::standing;
 use crate::orders::standing::Now;
@@ -38,13 +39,6 @@ const AGE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a disk has for the files of one stack, however long the services before it took.
 const MOMENT: Duration = Duration::from_millis(250);
-
-/// A service's stack as it was seen.
-struct Seen {
-    containers: Result<Arc<Vec<Container>>, String>,
-    pinned: Result<Vec<PinnedNow>, String>,
-    images: Option<Images>,
-}
 
 impl Deployer {
     /// The state of each service, in their order: what is live, what is running and waiting, and what blocks it.
@@ -69,9 +63,8 @@ impl Deployer {
         let live = recorded.live();
         let running = recorded.running();
         let older = older(live, &verified, service.keep);
-        let engine = self.engine(service);
-        let seen = look(&engine, recorded, !older.is_empty(), until).await;
-        let standing = standing_of(service, engine.words(), recorded, &seen);
+        let seen = self.look(service, recorded, !older.is_empty(), until).await;
+        let standing = standing_of(service, self.engine(service).words(), recorded, &seen);
         let last = recorded.last_ended.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
         let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
         let blocked = recorded.may_run().map(ToString::to_string).or_else(|| blocked(service, running, fault));
@@ -79,7 +72,7 @@ impl Deployer {
         api::Service {
             name: service.name.clone(),
             drift: standing.why.clone().filter(|_| standing.word == Word::Drift),
-            blocked: blocked.or_else(|| self.waits_for_a_place(&service.name)),
+            blocked: blocked.or_else(|| self.waits_for_a_place(&service.name)).or_else(|| recorded.waiting()?.waits_why.clone()),
             standing,
             pinned: seen.pinned.iter().flatten().map(pin_text).collect(),
             containers: seen.containers.iter().flat_map(|all| all.iter()).map(container).collect(),
@@ -104,11 +97,24 @@ impl Deployer {
         let all = self.store.recorded(&asked).await?;
         let until = Instant::now() + PATIENCE;
         for (service, recorded) in services.iter().zip(&all) {
-            let engine = self.engine(service);
-            let seen = look(&engine, recorded, false, until).await;
-            standings.push(standing_of(service, engine.words(), recorded, &seen));
+            let seen = self.look(service, recorded, false, until).await;
+            standings.push(standing_of(service, self.engine(service).words(), recorded, &seen));
         }
         Ok(standings)
+    }
+
+    /// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
+    /// not say enough.
+    async fn look(&self, service: &Service, recorded: &Recorded, wants_images: bool, until: Instant) -> Arc<Seen> {
+        let changes = recorded.running().is_some() || recorded.may_run().is_some();
+        let engine = self.engine(service);
+        let share = async |with_images: bool| {
+            let look = async { Arc::new(look(&engine, changes, with_images, until).await) };
+            self.seen.share((service.name.clone(), changes, with_images), look).await
+        };
+        let seen = share(wants_images).await;
+        let is_unsure = recorded.live().is_some_and(|live| seen.containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
+        if is_unsure && !wants_images { share(true).await } else { seen }
     }
 }
 
@@ -130,18 +136,11 @@ fn standing_of(service: &Service, words: Words, recorded: &Recorded, seen: &Seen
     })
 }
 
-/// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
-/// not say enough.
-async fn look(engine: &Engine, recorded: &Recorded, wants_images: bool, until: Instant) -> Seen {
-    let changes = recorded.running().is_some() || recorded.may_run().is_some();
+async fn look(engine: &Engine, changes: bool, wants_images: bool, until: Instant) -> Seen {
     let (containers, pinned) = tokio::join!(containers_of(engine, changes, until), pinned(engine, until));
-    let is_unsure = recorded.live().is_some_and(|live| containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
     let never = Cancel::default();
-    let listed = if containers.is_ok() && (wants_images || is_unsure) {
-        timeout_at(until, engine.images(&never)).await.ok().and_then(Result::ok)
-    } else {
-        None
-    };
+    let listed =
+        if containers.is_ok() && wants_images { timeout_at(until, engine.images(&never)).await.ok().and_then(Result::ok) } else { None };
     Seen { containers, pinned, images: listed }
 }
 
@@ -245,6 +244,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         kind: stored.order.kind,
         state: stored.state.clone(),
         summary,
+        waits_why: stored.waits_why.clone().filter(|_| matches!(stored.state, State::Waiting { .. })),
         tag: stored.order.tag.clone().or_else(|| stored.images.first()?.tag.clone()),
         images: stored.images.iter().map(ToString::to_string).collect(),
         verified: stored.verified,
@@ -252,6 +252,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         git_ref: stored.order.git_ref.clone(),
         run_url: stored.order.run_url.clone(),
         run_number: stored.order.run_number,
+        actor: stored.order.actor.clone(),
         cause: stored.order.cause.as_ref().map(ToString::to_string),
         reason: stored.order.reason.clone(),
         caller: stored.order.caller.to_string(),

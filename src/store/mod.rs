@@ -1,5 +1,6 @@
 //! The only place with SQL: SQLite in the data folder by default, PostgreSQL by address, one set of statements for both.
 
+mod asking;
 mod attempts;
 mod audit;
 mod batch;
@@ -52,6 +53,7 @@ use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
+pub use asking::Awaited;
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
@@ -297,6 +299,7 @@ fn migrations() -> Migrator {
         (9, "away", include_str!("migrations/9_away.sql")),
         (10, "oidc", include_str!("migrations/10_oidc.sql")),
         (12, "landed", include_str!("migrations/12_landed.sql")),
+        (15, "checks", include_str!("migrations/15_checks.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

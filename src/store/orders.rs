@@ -21,6 +21,7 @@ use crate::store::audit::Entry;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
 use crate::store::holds;
+use crate::store::rows;
 
 /// A call that may come again: who sent it, its id, and the SHA-256 of its body in hex.
 #[derive(Debug, Clone)]
@@ -130,9 +131,11 @@ pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Res
     let now_ms = clock::now_ms();
     let end = sqlx::query(
         "UPDATE deployments SET state = 'done', waits_for = NULL, outcome = $2, outcome_name = $3, ended_ms = $4,
-           last_position = last_position + 1 WHERE id = $1 AND state = 'waiting' RETURNING last_position",
+           guard = $5, asker = NULL, waits_why = NULL, last_position = last_position + 1 WHERE id = $1 AND state = 'waiting'
+         RETURNING last_position",
     );
-    let end = end.bind(id).bind(serde_json::to_string(outcome).unwrap_or_default()).bind(outcome.name()).bind(now_ms);
+    let (text, guard) = rows::outcome_text(outcome);
+    let end = end.bind(id).bind(text).bind(outcome.name()).bind(now_ms).bind(guard);
     let Some(row) = tx.fetch_optional(end).await? else { return Ok(false) };
     // Anybody who follows it is told by its last line.
     let line = sqlx::query(

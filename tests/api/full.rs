@@ -12,6 +12,7 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use serde_json::json;
 use tagalong::clock;
+use tagalong::config::Admission;
 use tagalong::model::Caller;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
@@ -351,7 +352,7 @@ async fn a_call_that_is_given_up_leaves_no_transaction_open(database: Database) 
 }
 
 fn terms(max_waiting: i64) -> Terms {
-    Terms { max_waiting, hold_ms: None, tag_pattern: None, pins: 1, door: orders::at_the_door }
+    Terms { max_waiting, hold_ms: None, tag_pattern: None, pins: 1, admission: Admission::default(), door: orders::at_the_door }
 }
 
 fn order(service: &str, tag: &str, reason: &str) -> Order {
@@ -364,6 +365,7 @@ fn order(service: &str, tag: &str, reason: &str) -> Order {
         git_ref: None,
         run_url: None,
         run_number: None,
+        actor: None,
         reason: Some(reason.to_owned()),
         cause: None,
         force: true,

@@ -8,6 +8,8 @@ mod support;
 
 mod auth;
 mod bounds;
+mod checked;
+mod checks;
 mod cluster;
 mod connections;
 mod desk;
