@@ -1,6 +1,7 @@
 //! Bodies of the HTTP contract, shared by the server and the command line.
 
 mod datasets;
+mod hooks;
 mod refused;
 mod standing;
 mod tags;
@@ -22,6 +23,7 @@ use crate::model::State;
 use crate::model::Tag;
 
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
+pub use hooks::{HookAnswer, RuleAnswer};
 pub use refused::{RefusedCall, RefusedCalls};
 pub use standing::{Standing, Word};
 pub use tags::{KnownTag, Tags};
@@ -152,7 +154,7 @@ pub struct Deployment {
     /// The reason of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who ordered it: `key:ID`, `oidc:ID` (a job, by the policy that accepted its token) or `local:UID`.
+    /// Who ordered it: `key:ID`, `oidc:ID` (a job, by the policy that accepted its token), `forge:ID` (a webhook) or `local:UID`.
     pub caller: String,
     /// What ran before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -31,6 +31,7 @@ use crate::config::key::is_monotonous;
 use crate::config::oidc::check_policies;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
+use crate::config::webhook_check::read_webhooks;
 use crate::model::DatasetName;
 use crate::model::KeyId;
 use crate::model::Scope;
@@ -73,6 +74,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
+    let webhook_rules = read_webhooks(&mut root, &forges, &services, &datasets);
     root.finish();
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
@@ -83,7 +85,22 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
     let forges = forges.into_iter().map(Arc::new).collect();
-    Ok(Config { server, store, docker, retention, registries, keys, oidc, forges, sockets, services, datasets, mask, written })
+    Ok(Config {
+        server,
+        store,
+        docker,
+        retention,
+        registries,
+        keys,
+        oidc,
+        forges,
+        webhook_rules,
+        sockets,
+        services,
+        datasets,
+        mask,
+        written,
+    })
 }
 
 fn check_version(root: &mut Section) {

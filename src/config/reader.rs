@@ -104,6 +104,11 @@ impl Section {
         self.table.contains_key(key)
     }
 
+    /// Whether the key is there, with a list that has nothing in it.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        self.table.get(key).and_then(toml::Value::as_array).is_some_and(Vec::is_empty)
+    }
+
     /// A text that `parse` takes.
     pub(super) fn parsed<T, E: Display>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
         let text = self.text(key)?;

@@ -65,11 +65,21 @@ impl Rooms {
         if held.rooms.len() >= self.most && !held.make_room_for(owner) {
             return None;
         }
+        Some(self.enter(&mut held, owner))
+    }
+
+    /// A room for `owner`, but not the last, and nobody gives one up for it.
+    pub(super) fn take_spare(self: &Arc<Self>, owner: &str) -> Option<Room> {
+        let mut held = self.held();
+        (held.rooms.len() + 1 < self.most).then(|| self.enter(&mut held, owner))
+    }
+
+    fn enter(self: &Arc<Self>, held: &mut Held, owner: &str) -> Room {
         let number = held.next;
         let leave = Arc::new(Notify::new());
         held.next += 1;
         held.rooms.insert(number, Entry { owner: owner.to_owned(), since: Instant::now(), is_kept: false, leave: Arc::clone(&leave) });
-        Some(Room { rooms: Arc::clone(self), number, leave })
+        Room { rooms: Arc::clone(self), number, leave }
     }
 }
 
@@ -124,6 +134,15 @@ mod tests {
 
     fn gone(room: &Room) -> bool {
         room.given_away().now_or_never().is_some()
+    }
+
+    #[test]
+    fn what_is_spare_is_never_the_last_room() {
+        let rooms = Rooms::new(2);
+        let spare = rooms.take_spare("spent").expect("room");
+        assert!(rooms.take_spare("spent").is_none());
+        let right = rooms.take("right").expect("the last room");
+        assert!(rooms.take_spare("other").is_none() && !gone(&right) && !gone(&spare));
     }
 
     #[test]

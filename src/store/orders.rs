@@ -4,6 +4,7 @@ use sqlx::Row as _;
 
 use crate::clock;
 use crate::model::DeploymentId;
+use crate::model::KeyId;
 use crate::model::LineKind;
 use crate::model::Order;
 use crate::model::Outcome;
@@ -70,6 +71,13 @@ pub(super) struct Asked {
 }
 
 impl Delivery {
+    /// What `caller` did to `target` because of a body that is signed without a time, so that nothing but its own hash tells it from
+    /// every other one, and it would be good for ever. Such deliveries are never forgotten.
+    #[must_use]
+    pub fn of_timeless_body(caller: &KeyId, target: &str, body_sha256: String) -> Self {
+        Self { caller: format!("body:{caller}"), id: format!("{body_sha256} {target}"), body_sha256 }
+    }
+
     /// The deployment that this delivery made when it came before with the body `body_sha256`.
     pub(super) fn answer(&self, body_sha256: &str, deployment: &str) -> Result<Option<DeploymentId>, OrderError> {
         if body_sha256 != self.body_sha256 {

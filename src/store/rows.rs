@@ -278,12 +278,14 @@ pub(super) fn kind_text(kind: OrderKind) -> &'static str {
 
 /// How a caller proved who they are, as it is stored.
 const BY_TOKEN_OF_A_JOB: &str = "oidc";
+const BY_WEBHOOK_OF_A_FORGE: &str = "forge";
 
-/// A caller as it is stored, and how they proved it where that does not say so: a policy is stored as a key, which the version before
-/// can read.
+/// A caller as it is stored, and how they proved it where that does not say so: a policy and a forge are stored as a key, which the
+/// version before can read.
 pub(super) fn caller_text(caller: &Caller) -> (String, Option<&'static str>) {
     match caller {
         Caller::Oidc(policy) => (Caller::Key(policy.clone()).to_string(), Some(BY_TOKEN_OF_A_JOB)),
+        Caller::Forge(forge) => (Caller::Key(forge.clone()).to_string(), Some(BY_WEBHOOK_OF_A_FORGE)),
         other => (other.to_string(), None),
     }
 }
@@ -293,6 +295,7 @@ fn caller(row: &AnyRow) -> Result<Caller, StoreError> {
     let caller = parsed(row, "deployments", "caller", Caller::parse)?;
     match (caller, row.try_get::<Option<String>, _>("proof")?.as_deref()) {
         (Caller::Key(policy), Some(BY_TOKEN_OF_A_JOB)) => Ok(Caller::Oidc(policy)),
+        (Caller::Key(forge), Some(BY_WEBHOOK_OF_A_FORGE)) => Ok(Caller::Forge(forge)),
         (caller, None) => Ok(caller),
         (_, Some(other)) => Err(wrong(row, "deployments", "proof", &format!("\"{}\" is no proof of this caller", other.escape_default()))),
     }

@@ -16,6 +16,7 @@ mod desk;
 mod door;
 mod follow;
 mod full;
+mod hooks;
 mod issuer;
 mod key_sets;
 mod migrations;

@@ -109,10 +109,19 @@ impl<'r> Attempt<'r> {
     /// 413, 408, 503; 400 when it breaks off.
     pub(super) async fn body(&self, payload: Payload, is_small: bool) -> Result<ReadBody, ApiError> {
         let most = self.config.server.body_limit_bytes;
-        self.body_within(payload, if is_small { most.min(SMALL_BYTES) } else { most }).await
+        self.body_within(payload, if is_small { most.min(SMALL_BYTES) } else { most }, false).await
     }
 
-    async fn body_within(&self, mut payload: Payload, limit_bytes: usize) -> Result<ReadBody, ApiError> {
+    /// As [`Attempt::body`], for what a forge may have signed. Anybody can let a forge call us from the very addresses that its right
+    /// calls come from. So one with too many failed attempts still gets room for a large body, but never the last.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn body_of_forge(&self, payload: Payload) -> Result<ReadBody, ApiError> {
+        self.body_within(payload, self.config.server.body_limit_bytes, self.is_spent()).await
+    }
+
+    async fn body_within(&self, mut payload: Payload, limit_bytes: usize, only_spare: bool) -> Result<ReadBody, ApiError> {
         let announced = self.header("content-length").and_then(|length| length.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit_bytes) {
             return Err(ApiError::too_large(limit_bytes));
@@ -129,7 +138,9 @@ impl<'r> Attempt<'r> {
                     return Err(ApiError::too_large(limit_bytes));
                 }
                 if length > SMALL_BYTES && room.is_none() {
-                    room = Some(self.shared.large_bodies.take(&self.limit_key).ok_or_else(full)?);
+                    let rooms = &self.shared.large_bodies;
+                    let free = if only_spare { rooms.take_spare(&self.limit_key) } else { rooms.take(&self.limit_key) };
+                    room = Some(free.ok_or_else(full)?);
                     bytes.reserve_exact(limit_bytes - bytes.len());
                 }
                 bytes.extend_from_slice(&chunk);
