@@ -170,7 +170,6 @@ fn act(rule: &WebhookRule, notice: &Notice) -> Result<Act, String> {
         tag,
         digest: None,
         commit: notice.commit.clone(),
-        actor: notice.actor.clone(),
         git_ref: notice.git_ref.clone(),
         run_url: notice.run_url.clone(),
         run_number: notice.run_number,
