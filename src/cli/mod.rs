@@ -98,7 +98,7 @@ enum Command {
     Smoke(Box<smoke::Args>),
     /// Check Docker, compose, registries, disk, permissions and the clock
     Doctor(doctor::Args),
-    /// Create keys
+    /// Create, list and rotate keys
     #[command(subcommand)]
     Key(key::Args),
     /// Print the headers that sign a body, or a complete curl command
@@ -164,7 +164,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Check(args) => check::run(global, output, &args).await,
         Command::Smoke(args) => smoke::run(global, output, &args).await,
         Command::Doctor(args) => doctor::run(global, output, &args).await,
-        Command::Key(args) => key::run(output, &args),
+        Command::Key(args) => key::run(global, output, &args).await,
         Command::Sign(args) => sign::run(global, output, &args),
         Command::Oidc(args) => oidc::run(global, output, &args).await,
         Command::Audit(args) => audit::run(global, output, &args).await,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +80,21 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
-    Ok(Config { server, store, docker, retention, registries, keys, oidc, sockets, services, datasets, mask, written })
+    Ok(Config {
+        file: PathBuf::new(),
+        server,
+        store,
+        docker,
+        retention,
+        registries,
+        keys,
+        oidc,
+        sockets,
+        services,
+        datasets,
+        mask,
+        written,
+    })
 }
 
 fn check_version(root: &mut Section) {
@@ -220,9 +235,10 @@ fn read_registry(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Registr
 fn check_secrets(root: &Section, keys: &[Key], datasets: &[Reload]) {
     let key = |key: &Key| (format!("the key {}", key.id), key.proof.fingerprints(), key.proof.is_monotonous());
     let dataset = |dataset: &Reload| {
-        let secret = dataset.secret.as_ref()?.read().ok()?;
-        let bytes = secret.reveal().as_bytes();
-        Some((format!("the reload secret of {}", dataset.data.name), vec![sha2::Sha256::digest(bytes).into()], is_monotonous(bytes)))
+        let both = dataset.secret.as_ref()?.read_both().ok()?;
+        let prints = both.iter().map(|secret| sha2::Sha256::digest(secret.reveal()).into()).collect();
+        let is_monotonous = both.iter().any(|secret| is_monotonous(secret.reveal().as_bytes()));
+        Some((format!("the reload secret of {}", dataset.data.name), prints, is_monotonous))
     };
     let all: Vec<(String, Vec<[u8; 32]>, bool)> = keys.iter().map(key).chain(datasets.iter().filter_map(dataset)).collect();
     for (at, (name, prints, is_monotonous)) in all.iter().enumerate() {

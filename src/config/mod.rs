@@ -38,7 +38,7 @@ pub use live::Live;
 pub use look::{KnownFindings, Smoke};
 pub use oidc::OidcPolicy;
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
-pub use secret::SecretSource;
+pub use secret::{Rotating, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
@@ -49,6 +49,8 @@ use crate::model::ServiceName;
 /// Everything, checked.
 #[derive(Debug)]
 pub struct Config {
+    /// Where it was read.
+    pub file: PathBuf,
     /// Where it listens and what it takes.
     pub server: Server,
     /// Where state is kept.
@@ -185,7 +187,8 @@ impl Config {
         let error = |problems| ConfigError { file: file.to_owned(), problems };
         let text = std::fs::read_to_string(file).map_err(|why| error(vec![format!("it cannot be read: {why}.")]))?;
         let folder = file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned)).unwrap_or_default();
-        check::check(&text, &folder).map_err(error)
+        let config = check::check(&text, &folder).map_err(error)?;
+        Ok(Self { file: file.to_owned(), ..config })
     }
 
     /// The service of that name.

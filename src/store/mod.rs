@@ -21,6 +21,7 @@ mod releases;
 mod reloads;
 mod rows;
 mod runs;
+mod secrets;
 mod small;
 mod sweep;
 mod turns;
@@ -60,6 +61,7 @@ pub use recorded::Recorded;
 pub use reloads::LastReload;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};
+pub use secrets::MARK_KEY;
 pub use sweep::{Ended, Place, Reach};
 pub use turns::Next;
 
