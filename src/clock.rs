@@ -1,6 +1,7 @@
 //! The only place that asks for the time of day and for randomness.
 
 mod backoff;
+mod silence;
 
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
@@ -8,6 +9,7 @@ use std::time::UNIX_EPOCH;
 use crate::model::DeploymentId;
 
 pub use backoff::{Backoff, spread};
+pub use silence::retry_after;
 
 /// Now, in ms since 1970 (UTC).
 #[must_use]

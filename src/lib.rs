@@ -16,7 +16,7 @@
 //! | 5 | `executor` | places: an order is carried out here |
 //! | 4 | `landing` | one host: the story of a release, its undo, the stack's lock, what a restart takes up |
 //! | 3 | `engine` `dataset` `journal` `outbox` | tools over one or two things below |
-//! | 2 | `store` `registry` `oidc` | one outside thing each |
+//! | 2 | `store` `registry` `oidc` `forge` | one outside thing each |
 //! | 1 | `config` `api` `telemetry` `clock` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
 //!
@@ -31,6 +31,7 @@ pub mod config;
 pub mod dataset;
 pub mod engine;
 pub mod executor;
+pub mod forge;
 pub mod http;
 pub mod journal;
 pub mod landing;

@@ -1,6 +1,5 @@
 //! `tagalong key`.
 
-mod kept;
 mod list;
 mod new;
 mod rotate;

@@ -14,6 +14,7 @@ mod doctor;
 mod follow;
 mod global;
 mod history;
+mod kept;
 mod key;
 mod logs;
 mod man;
@@ -25,6 +26,7 @@ mod restore;
 mod resume;
 mod retry;
 mod rollback;
+mod secrets;
 mod serve;
 mod sign;
 mod smoke;
@@ -101,6 +103,9 @@ enum Command {
     /// Create, list and rotate keys
     #[command(subcommand)]
     Key(key::Args),
+    /// Put secrets and variables of Actions at forges, and secrets into Kubernetes manifests
+    #[command(subcommand)]
+    Secrets(secrets::Args),
     /// Print the headers that sign a body, or a complete curl command
     Sign(sign::Args),
     /// Explain the OIDC tokens of jobs
@@ -165,6 +170,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Smoke(args) => smoke::run(global, output, &args).await,
         Command::Doctor(args) => doctor::run(global, output, &args).await,
         Command::Key(args) => key::run(global, output, &args).await,
+        Command::Secrets(args) => secrets::run(global, output, &args).await,
         Command::Sign(args) => sign::run(global, output, &args),
         Command::Oidc(args) => oidc::run(global, output, &args).await,
         Command::Audit(args) => audit::run(global, output, &args).await,

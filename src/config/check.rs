@@ -15,6 +15,7 @@ use text::Secret;
 
 use crate::config::Config;
 use crate::config::Docker;
+use crate::config::Forge;
 use crate::config::ForwardedHeaders;
 use crate::config::Key;
 use crate::config::OidcPolicy;
@@ -29,6 +30,8 @@ use crate::config::Store;
 use crate::config::difference::Written;
 use crate::config::key::is_monotonous;
 use crate::config::oidc::check_policies;
+use crate::config::provision::check_provisions;
+use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
 use crate::model::DatasetName;
@@ -59,6 +62,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     check_callers(&root, server.as_ref(), &keys, &sockets);
     let oidc: Vec<OidcPolicy> = root.sections("oidc").into_iter().filter_map(OidcPolicy::read).collect();
     check_policies(&root, &oidc);
+    let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
     let services: BTreeMap<ServiceName, Arc<Service>> = root
         .named("service")
         .into_iter()
@@ -68,6 +72,9 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let mut datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
     check_together(&root, &keys, &services, &datasets);
+    check_sources(&root, &forges, &services);
+    let provisions = read_provisions(&mut root, &mut secrets);
+    check_provisions(&root, &provisions, &forges, &keys, &datasets);
     let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
@@ -80,6 +87,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
     }
     let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
+    let forges = forges.into_iter().map(Arc::new).collect();
     Ok(Config {
         file: PathBuf::new(),
         server,
@@ -89,6 +97,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         registries,
         keys,
         oidc,
+        forges,
+        provisions,
         sockets,
         services,
         datasets,
@@ -333,6 +343,32 @@ fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName,
                 );
                 root.problem("service", why);
             }
+        }
+    }
+}
+
+/// Every source names a forge that there is and may be told something, and each place at a forge belongs to one service.
+fn check_sources(root: &Section, forges: &[Forge], services: &BTreeMap<ServiceName, Arc<Service>>) {
+    for (at, forge) in forges.iter().enumerate() {
+        if forges[..at].iter().any(|earlier| earlier.id == forge.id) {
+            root.problem("forge", format!("two forges have the id {}; services name a forge by its id, so each needs its own.", forge.id));
+        }
+    }
+    let mut seen: BTreeMap<(&KeyId, String, &str), &ServiceName> = BTreeMap::new();
+    for (name, source) in services.values().filter_map(|service| Some((&service.name, service.source.as_ref()?))) {
+        let problem = |key: &str, why: String| root.problem(&format!("service.{name}.source.{key}"), why);
+        let Some(forge) = forges.iter().find(|forge| forge.id == source.forge) else {
+            problem("forge", format!("there is no [[forge]] with the id {}.", source.forge));
+            continue;
+        };
+        if source.report && forge.login.is_none() {
+            let why = "has no token, so it cannot be told what becomes of an order; set its token_file, or report = false here.";
+            problem("forge", format!("the forge {} {why}", forge.id));
+        }
+        let place = (&source.forge, source.repository.as_str().to_ascii_lowercase(), source.environment.as_str());
+        if let Some(other) = seen.insert(place, name).filter(|_| source.report) {
+            let why = "a release of one would make the other one's look inactive; give each its own";
+            problem("environment", format!("{other} has the environment {} in {} too: {why}.", source.environment, source.repository));
         }
     }
 }

@@ -6,16 +6,19 @@ mod check;
 mod claims;
 mod dataset;
 mod difference;
+mod forge;
 mod key;
 mod live;
 mod look;
 mod oidc;
+mod provision;
 mod reader;
 mod reload;
 mod remote;
 mod secret;
 mod service;
 mod socket;
+mod source;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -33,17 +36,21 @@ use text::Secret;
 pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
+pub use forge::{Forge, ForgeKind, ForgeLogin};
 pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
 pub use oidc::OidcPolicy;
+pub use provision::{At, MOST_BYTES, Provision, ProvisionKind, Value, Visibility};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::{Rotating, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
+pub use source::Source;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
 
 use crate::model::DatasetName;
+use crate::model::KeyId;
 use crate::model::ServiceName;
 
 /// Everything, checked.
@@ -65,6 +72,10 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// Which jobs of forges may call with their own token, in their order.
     pub oidc: Vec<OidcPolicy>,
+    /// The forges that are told and asked something.
+    pub forges: Vec<Arc<Forge>>,
+    /// The secrets and variables that are put elsewhere.
+    pub provisions: Vec<Provision>,
     /// Unix sockets for callers that may not do everything.
     pub sockets: Vec<ScopedSocket>,
     /// The services, by name.
@@ -189,6 +200,12 @@ impl Config {
         let folder = file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned)).unwrap_or_default();
         let config = check::check(&text, &folder).map_err(error)?;
         Ok(Self { file: file.to_owned(), ..config })
+    }
+
+    /// The forge of that id.
+    #[must_use]
+    pub fn forge(&self, id: &KeyId) -> Option<&Arc<Forge>> {
+        self.forges.iter().find(|forge| forge.id == *id)
     }
 
     /// The service of that name.

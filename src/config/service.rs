@@ -9,6 +9,7 @@ use crate::config::ComposeStack;
 use crate::config::PinChoice;
 use crate::config::PinnedImage;
 use crate::config::Smoke;
+use crate::config::Source;
 use crate::config::Stack;
 use crate::config::look;
 use crate::config::reader::Section;
@@ -23,6 +24,8 @@ pub struct Service {
     pub name: ServiceName,
     /// What it runs on, and what is pinned of it.
     pub stack: Stack,
+    /// The repository that it is built from.
+    pub source: Option<Source>,
     /// Tags that may be landed; none: any.
     pub tag_pattern: Option<regex::Regex>,
     /// Whether an image that `docker load` brought may be landed while the registry does not answer.
@@ -127,9 +130,11 @@ impl Service {
         let name = ServiceName::parse(name).map_err(|error| from.problem("", error)).or_else(|()| ServiceName::parse("invalid")).ok()?;
         let stack = read_stack(&mut from);
         let hold = from.seconds("hold_s", 0.0, 0.0..=31_536_000.0);
+        let source = from.section("source").and_then(|section| Source::read(section, &name));
         let service = Self {
             name,
             stack,
+            source,
             tag_pattern: from.parsed("tag_pattern", whole_pattern),
             loaded_images: from.flag("loaded_images", false),
             on_failure: from.choice("on_failure", &[("undo", OnFailure::Undo), ("leave", OnFailure::Leave)]),

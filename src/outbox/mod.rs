@@ -29,7 +29,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Wait;
 
-pub use told::{Told, retry_after};
+pub use told::Told;
 
 /// How often it is looked without any event: another server may have left something behind.
 const SLOW: Duration = Duration::from_secs(30);

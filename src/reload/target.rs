@@ -10,6 +10,7 @@ use text::Secret;
 
 use crate::api;
 use crate::clock;
+use crate::clock::retry_after;
 use crate::config::Credential;
 use crate::config::Peer;
 use crate::config::PeerPlace;
@@ -20,7 +21,6 @@ use crate::model::CommitName;
 use crate::model::is_in_the_clear;
 use crate::model::webhook_signature;
 use crate::outbox::Told;
-use crate::outbox::retry_after;
 use crate::reload::call;
 
 /// The time limit for looking up a name.

@@ -16,6 +16,7 @@ mod many;
 mod now;
 mod orders;
 mod outbox;
+mod provisioned;
 mod recorded;
 mod releases;
 mod reloads;
@@ -57,6 +58,7 @@ pub use holds::{Hold, HoldKind};
 pub use lease::{Leave, RunLease};
 pub use orders::{Accepted, Delivery, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use provisioned::Provisioned;
 pub use recorded::Recorded;
 pub use reloads::LastReload;
 pub use rows::{Deployment, Fence, Filter, Listed};
@@ -277,6 +279,7 @@ fn migrations() -> Migrator {
         (9, "away", include_str!("migrations/9_away.sql")),
         (10, "oidc", include_str!("migrations/10_oidc.sql")),
         (12, "landed", include_str!("migrations/12_landed.sql")),
+        (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

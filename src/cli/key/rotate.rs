@@ -11,8 +11,14 @@ use crate::cli::client::Client;
 use crate::cli::global::Global;
 use crate::cli::key::secret::Held;
 use crate::cli::output::Output;
+use crate::cli::secrets;
+use crate::cli::secrets::How;
+use crate::cli::secrets::Line;
+use crate::cli::secrets::put_all;
 use crate::clock;
 use crate::config::Config;
+use crate::config::Provision;
+use crate::config::Value;
 use crate::model::DatasetName;
 use crate::model::KeyId;
 use crate::model::Rotated;
@@ -63,28 +69,59 @@ pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     let mark_key = store.named_value(MARK_KEY, random).await?.into_bytes();
     let mut held = Held::of(&config, args.whose()?, mark_key)?;
     let used_ms = store.secret_first_used(&held.whose, &held.mark()).await?;
-    let stage = match (held.now.older.is_some(), args.finish) {
-        (false, true) => Stage::Idle,
+    let turn = Turn { global, args, config: &config, store: &store };
+    let is_rotating = held.now.older.is_some();
+    let (stage, lines) = match (is_rotating, args.finish) {
+        (false, true) => (Stage::Idle, turn.bring_in_line(&held, Stage::Idle).await?),
+        (true, true) if used_ms.is_none() && !args.force => anyhow::bail!(not_used_yet(&held)),
+        (true, finish) if finish || used_ms.is_some() => turn.finish(&mut held).await?,
+        (true, _) => (Stage::Waiting, turn.bring_in_line(&held, Stage::Waiting).await?),
         (false, false) => {
             held.begin()?;
-            Stage::Waiting
+            (Stage::Waiting, turn.bring_in_line(&held, Stage::Waiting).await?)
         }
-        (true, true) => {
-            anyhow::ensure!(used_ms.is_some() || args.force, "{}", not_used_yet(&held));
-            Stage::Finished
-        }
-        (true, false) if used_ms.is_some() => Stage::Finished,
-        (true, false) => Stage::Waiting,
     };
-    if stage == Stage::Finished {
-        held.finish()?;
-    } else {
+    say(output, &held, stage, used_ms, &lines);
+    Ok(u8::from(lines.iter().any(Line::is_failed)))
+}
+
+/// One run of the command.
+struct Turn<'a> {
+    global: &'a Global,
+    args: &'a Args,
+    config: &'a Config,
+    store: &'a Store,
+}
+
+impl Turn<'_> {
+    /// Every file holds what the secret is now, the server accepts that, and after that everybody who is to call with it gets it.
+    async fn bring_in_line(&self, held: &Held, stage: Stage) -> anyhow::Result<Vec<Line>> {
         // An earlier run may have been interrupted before it came to the last of the files.
         held.write()?;
+        tell_server(self.global, held).await.with_context(|| untold(held, stage))?;
+        self.sync(held).await
     }
-    tell_server(global, &held).await.with_context(|| untold(&held, stage))?;
-    say(output, &held, stage, used_ms);
-    Ok(0)
+
+    /// The old secret is dropped, unless somebody gets the new one only now.
+    async fn finish(&self, held: &mut Held) -> anyhow::Result<(Stage, Vec<Line>)> {
+        let lines = self.bring_in_line(held, Stage::Waiting).await?;
+        if !self.args.force && lines.iter().any(|line| line.is_changed() || line.is_failed()) {
+            return Ok((Stage::Waiting, lines));
+        }
+        held.finish()?;
+        tell_server(self.global, held).await.with_context(|| untold(held, Stage::Finished))?;
+        Ok((Stage::Finished, self.sync(held).await?))
+    }
+
+    /// What the tables say is put where they say.
+    async fn sync(&self, held: &Held) -> anyhow::Result<Vec<Line>> {
+        let is_of = |one: &&Provision| matches!(&one.value, Value::Of(whose) if *whose == held.whose);
+        let mine: Vec<&Provision> = self.config.provisions.iter().filter(is_of).collect();
+        if self.args.no_sync || mine.is_empty() {
+            return Ok(Vec::new());
+        }
+        put_all(self.config, self.store, &mine, How { dry_run: false, remember: true }).await
+    }
 }
 
 fn not_used_yet(held: &Held) -> String {
@@ -126,7 +163,7 @@ async fn tell_server(global: &Global, held: &Held) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn say(output: &Output, held: &Held, stage: Stage, used_ms: Option<i64>) {
+fn say(output: &Output, held: &Held, stage: Stage, used_ms: Option<i64>, lines: &[Line]) {
     let (whose, file) = (&held.whose, held.path().display());
     if output.is_json() {
         let stage = match stage {
@@ -134,8 +171,9 @@ fn say(output: &Output, held: &Held, stage: Stage, used_ms: Option<i64>) {
             Stage::Waiting => "waiting",
             Stage::Finished => "finished",
         };
-        return output.json(&json!({ "secret": whose.to_string(), "file": held.path(), "stage": stage, "used_ms": used_ms }));
+        return output.json(&json!({ "secret": whose.to_string(), "file": held.path(), "stage": stage, "used_ms": used_ms, "lines": lines.iter().map(Line::json).collect::<Vec<_>>() }));
     }
+    secrets::say(output, lines, false);
     match stage {
         Stage::Idle => output.say(&format!("{whose} is not being rotated; {file} holds one secret.")),
         Stage::Finished => output.say(&format!("{whose}: the old secret is gone; {file} holds the new one.")),

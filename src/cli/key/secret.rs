@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use text::Secret;
 
-use crate::cli::key::kept::Kept;
+use crate::cli::kept::Kept;
 use crate::clock;
 use crate::config::Config;
 use crate::config::OnChange;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 /// A file that nobody else changes by this command meanwhile.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     path: PathBuf,
     _locked: File,
 }
@@ -23,7 +23,7 @@ impl Kept {
     ///
     /// # Errors
     /// When it is not there, or another command is changing it.
-    pub(super) fn lock(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn lock(path: &Path) -> anyhow::Result<Self> {
         let path = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
         let locked = File::open(&path).with_context(|| format!("{} cannot be read", path.display()))?;
         let busy = || format!("Another command is changing {}; wait until it has ended.", path.display());
@@ -34,7 +34,7 @@ impl Kept {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -42,7 +42,7 @@ impl Kept {
     ///
     /// # Errors
     /// When it cannot be written; it is as it was then.
-    pub(super) fn replace(&self, text: &str) -> anyhow::Result<()> {
+    pub(crate) fn replace(&self, text: &str) -> anyhow::Result<()> {
         let folder = self.path.parent().context("The file is in no folder.")?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         // One name, so that what a killed command left there is not left for long: it holds a secret.
