@@ -30,6 +30,7 @@ use crate::config::Store;
 use crate::config::difference::Written;
 use crate::config::key::is_monotonous;
 use crate::config::oidc::check_policies;
+use crate::config::provision::Known;
 use crate::config::provision::check_provisions;
 use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
@@ -69,12 +70,12 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         .filter_map(|(name, section)| Service::read(&name, section, &mut secrets))
         .map(|service| (service.name.clone(), Arc::new(service)))
         .collect();
-    let mut datasets: Vec<Reload> =
+    let datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
     check_together(&root, &keys, &services, &datasets);
     check_sources(&root, &forges, &services);
     let provisions = read_provisions(&mut root, &mut secrets);
-    check_provisions(&root, &provisions, &forges, &keys, &datasets);
+    check_provisions(&root, &provisions, &Known { forges: &forges, keys: &keys, datasets: &datasets });
     let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
@@ -82,11 +83,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
     let mask = Arc::new(Mask::new(secrets.iter().map(Secret::reveal)));
-    for dataset in &mut datasets {
-        dataset.data.mask = Arc::clone(&mask);
-        dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
-    }
-    let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
+    let datasets = completed(datasets, &mask, &server.data_dir);
     let forges = forges.into_iter().map(Arc::new).collect();
     Ok(Config {
         file: PathBuf::new(),
@@ -105,6 +102,16 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         mask,
         written,
     })
+}
+
+/// The datasets with what is known only when everything else is.
+fn completed(datasets: Vec<Reload>, mask: &Arc<Mask>, data_dir: &Path) -> BTreeMap<DatasetName, Arc<Reload>> {
+    let complete = |mut dataset: Reload| {
+        dataset.data.mask = Arc::clone(mask);
+        dataset.data.state = data_dir.join("datasets").join(dataset.data.name.as_str());
+        (dataset.data.name.clone(), Arc::new(dataset))
+    };
+    datasets.into_iter().map(complete).collect()
 }
 
 fn check_version(root: &mut Section) {

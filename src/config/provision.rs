@@ -240,8 +240,7 @@ fn read_value(from: &mut Section, kind: ProvisionKind, secrets: &mut Vec<Secret>
     let found = [key.map(Value::Of), dataset.map(Value::Of), kept.map(Value::Kept), text.map(Value::Text)];
     let mut found = found.into_iter().flatten();
     match (found.next(), found.next(), kind) {
-        (Some(value), None, ProvisionKind::Secret) => Some(value),
-        (Some(value @ (Value::Kept(_) | Value::Text(_))), None, ProvisionKind::Variable) => Some(value),
+        (Some(value), None, kind) if kind == ProvisionKind::Secret || !matches!(value, Value::Of(_)) => Some(value),
         (.., ProvisionKind::Secret) => {
             from.problem("value_file", "set exactly one of key, dataset, value_file and value_env.");
             None
@@ -266,8 +265,16 @@ fn organisation(text: &str) -> Result<String, String> {
     ForgeRepository::parse(&format!("{text}/x")).map(|_| text.to_owned()).map_err(|_| "it must be the name of an organisation.".to_owned())
 }
 
+/// What the tables name.
+pub(super) struct Known<'a> {
+    pub(super) forges: &'a [Forge],
+    pub(super) keys: &'a [Key],
+    pub(super) datasets: &'a [Reload],
+}
+
 /// What no table can know alone.
-pub(super) fn check_provisions(root: &Section, provisions: &[Provision], forges: &[Forge], keys: &[Key], datasets: &[Reload]) {
+pub(super) fn check_provisions(root: &Section, provisions: &[Provision], known: &Known<'_>) {
+    let Known { forges, keys, datasets } = known;
     for (at, provision) in provisions.iter().enumerate() {
         let (table, name) = (provision.kind.as_str(), provision.name.escape_default().to_string());
         let problem = |why: String| root.problem(table, format!("{name}: {why}"));

@@ -136,7 +136,7 @@ fn untold(held: &Held, stage: Stage) -> String {
     let file = held.path().display();
     match stage {
         Stage::Waiting => format!(
-            "{file} holds the old and the new secret of {}, but the server does not know the new one yet, so it was put nowhere else. \
+            "{file} holds the old and the new secret of {}, but the server did not say that it accepts the new one, so nothing was put anywhere. \
             Start the server or correct what is wrong, and run the same command again",
             held.whose
         ),
