@@ -1,7 +1,7 @@
 # Everything here works on a bare Debian 12 as root; on other systems it says what is missing.
 # The tests keep programs and caches in ~/.cache/tagalong-rig ($TAGALONG_RIG), outside the clone.
 
-.PHONY: help demo demo-down demo-data test bench load storm fuzz lint dist own-host
+.PHONY: help demo demo-down demo-data test bench load storm fuzz lint dist first-day own-host
 
 help:
 	@echo "make demo        shows everything on this machine: a site behind TLS, two releases, a broken one, its rollback"
@@ -13,6 +13,7 @@ help:
 	@echo "make load        measures a store with a million deployments on both databases: pages, start, idle time, orders while old deployments are deleted"
 	@echo "make storm       kills, stops, fills disks and edits files by hand at random, on a Docker of its own; ROUNDS=500 SEED=7 runs for hours"
 	@echo "make dist        builds a Debian package and a static binary in target/dist"
+	@echo "make first-day   runs the README's five minutes on a clean machine with systemd, to the first deployment from CI, and says how long it took"
 	@echo "make own-host    runs the README's steps for your own host, and the recipes, on a clean machine with systemd"
 	@echo "make fuzz        feeds hostile input to each parser of pages, ten minutes each"
 
@@ -46,6 +47,9 @@ fuzz:
 
 dist:
 	@tests/rig/dist.sh
+
+first-day:
+	@tests/demo/own-host.sh first
 
 own-host:
 	@tests/demo/own-host.sh

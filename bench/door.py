@@ -6,6 +6,8 @@
 refuse       a signed order whose signature is wrong, from many addresses: wrk with 16 connections; the ratio of the rates
 accept       signed orders, each with an id of its own: answered 202 after they are on disk. Afterwards the server is killed and
              every 202 must be in its database
+webhooks     native webhooks of a forge whose signature is wrong: 100 at once that announce 10 MiB, which are refused unread; and 100 at once
+             just below the cap, for which only the room for large bodies is taken
 while it pulls  50 orders a second, while the same service is deployed from images that must be pulled each time; between them as
                 many calls of webhook, which stores nothing: what they wait for is the machine's
 
@@ -73,9 +75,10 @@ def stack(name, image):
 
 def start_tagalong(port):
     (work / "ci.secret").write_text("whsec_" + base64.b64encode(key).decode())
+    (work / "hook.secret").write_text(secrets.token_hex(32))
     (work / "tagalong.toml").write_text(
         f'version = 1\n[server]\nlisten = ["127.0.0.1:{port}"]\nsocket = "{work}/tagalong.sock"\ndata_dir = "{work}/data"\n'
-        f'trusted_proxies = ["127.0.0.1"]\n[[key]]\nid = "ci"\nsecret_file = "ci.secret"\nscopes = ["deploy:*", "read"]\n'
+        f'trusted_proxies = ["127.0.0.1"]\n[[forge]]\nid = "github"\nkind = "github"\nwebhook_secret_file = "hook.secret"\n[[key]]\nid = "ci"\nsecret_file = "ci.secret"\nscopes = ["deploy:*", "read"]\n'
         # What runs stays where it is, so that every order waits, and takes the place of the one before it.
         + stack("web", site)
         + '[service.web.before]\nargv = ["sleep", "600"]\n'
@@ -236,6 +239,43 @@ def accept(ours, theirs):
     return taken
 
 
+def wrong_webhook(port, number, announced, sent):
+    """The status of a webhook whose signature is wrong."""
+    head = (f"POST /hooks/github HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-forwarded-for: 203.0.113.{number}\r\nx-github-event: push\r\n"
+            f"x-hub-signature-256: sha256={'0' * 64}\r\ncontent-length: {announced}\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", port), 30) as line:
+        try:
+            line.sendall(head.encode() + bytes(sent))
+        except OSError:
+            pass  # it was answered before it had come whole
+        try:
+            return int(line.recv(4096).split()[1])
+        except (OSError, IndexError):
+            return 0
+
+
+def webhooks(port, pid):
+    def at_once(announced, sent):
+        pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+        with concurrent.futures.ThreadPoolExecutor(100) as calling:
+            calls = [calling.submit(wrong_webhook, port, number, announced, sent) for number in range(100)]
+            statuses = [call.result() for call in calls]
+        return memory(pid), {status: statuses.count(status) for status in sorted(set(statuses))}
+
+    small, refused = at_once(1000, 1000)
+    print(f"webhooks         100 of 1 kB: {refused}, peak {small:.1f} MiB; {load_now()}")
+    unread, refused = at_once(10 << 20, 0)
+    print(f"webhooks         100 that announce 10 MiB: {refused}, peak {unread:.1f} MiB")
+    if refused != {413: 100}:
+        missed.append("webhooks above the cap")
+    large, refused = at_once((1 << 20) - 1, (1 << 20) - 1)
+    print(f"webhooks         100 just below the cap: {refused}, peak {large:.1f} MiB")
+    if not set(refused) <= {0, 401, 503}:
+        missed.append("webhooks below the cap")
+    # 4 MiB are kept for large bodies, and each connection has a buffer.
+    hold("webhooks", "100 large ones take more than small ones by", large - small, 12, " MiB", False)
+
+
 def build_large():
     tags = []
     for number in range(2):
@@ -333,6 +373,7 @@ try:
     servers = [start_tagalong(ours), start_webhook(theirs)]
     print(f"{rounds} rounds of {seconds} s with {connections} connections · {subprocess.run(['webhook', '-version'], capture_output=True, text=True).stdout.strip()}")
     refuse(ours, theirs)
+    webhooks(ours, servers[0].pid)
     taken = accept(ours, theirs)
     while_it_pulls(ours, theirs, build_large())
     peak = memory(servers[0].pid)

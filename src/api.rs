@@ -1,6 +1,7 @@
 //! Bodies of the HTTP contract, shared by the server and the command line.
 
 mod datasets;
+mod hooks;
 mod refused;
 mod standing;
 mod tags;
@@ -22,6 +23,7 @@ use crate::model::State;
 use crate::model::Tag;
 
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
+pub use hooks::{HookAnswer, RuleAnswer};
 pub use refused::{RefusedCall, RefusedCalls};
 pub use standing::{Standing, Word};
 pub use tags::{KnownTag, Tags};
@@ -49,13 +51,17 @@ pub struct NewDeployment {
     /// The run number of the workflow: an order with a lower number than the live release is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_number: Option<i64>,
+    /// Who is behind the order. No body says so: it is taken from the proof of a forge.
+    #[serde(skip)]
+    pub actor: Option<String>,
     /// The reason, for the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Change nothing: stop after the preflight and report what would be pinned.
     #[serde(default)]
     pub dry_run: bool,
-    /// Deploy even if the service is held, needs an operator, or a newer release is live.
+    /// Deploy even if the service is held, needs an operator, or a newer release is live. From somebody on the host itself, also past the
+    /// refs, actors and checks of the service's source.
     #[serde(default)]
     pub force: bool,
 }
@@ -117,6 +123,9 @@ pub struct Deployment {
     /// The outcome as one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+    /// What it waits for, as one sentence, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_why: Option<String>,
     /// The tag that was asked for, or that what was adopted or gone back to has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
@@ -139,10 +148,13 @@ pub struct Deployment {
     /// The earlier deployment that it comes from: `retry ID`, or `repair ID`, whose release is landed again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// Who is behind the order, as the forge has proven it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
     /// The reason of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who ordered it: `key:ID`, `oidc:ID` (a job, by the policy that accepted its token) or `local:UID`.
+    /// Who ordered it: `key:ID`, `oidc:ID` (a job, by the policy that accepted its token), `forge:ID` (a webhook) or `local:UID`.
     pub caller: String,
     /// What ran before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

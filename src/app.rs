@@ -16,7 +16,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use process::Cancel;
 use process::Passing;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -35,6 +34,7 @@ use crate::http::Listening;
 use crate::http::Readers;
 use crate::http::RefusedCalls;
 use crate::http::Repeats;
+use crate::http::Rooms;
 use crate::http::Rotations;
 use crate::http::Shared;
 use crate::journal::Hub;
@@ -243,8 +243,8 @@ impl App {
         let executor = Executor::Here(Here::new(executor, host, books));
         let deployer = Arc::new(Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor));
         let capacity = capacity(&config.server);
-        let large_bodies = Arc::new(Semaphore::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2)));
         let (read_again, asked_again) = mpsc::channel(1);
+        let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
         let shared = web::Data::new(Shared {
             config: live,
             store,

@@ -16,7 +16,7 @@
 //! | 5 | `executor` | places: an order is carried out here |
 //! | 4 | `landing` | one host: the story of a release, its undo, the stack's lock, what a restart takes up |
 //! | 3 | `engine` `dataset` `journal` `outbox` | tools over one or two things below |
-//! | 2 | `store` `registry` `oidc` `forge` | one outside thing each |
+//! | 2 | `store` `registry` `oidc` `forge` `webhooks` | one outside thing each |
 //! | 1 | `config` `api` `telemetry` `clock` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
 //!
@@ -43,3 +43,4 @@ pub mod registry;
 pub mod reload;
 pub mod store;
 pub mod telemetry;
+pub mod webhooks;

@@ -35,8 +35,9 @@ impl Refusal {
         &self.0
     }
 
-    pub(crate) fn is_not_found(&self) -> bool {
-        self.0.status == 404
+    /// Whether the same call would get it again: it is neither a server's trouble nor a limit that ends by itself.
+    pub(crate) fn is_final(&self) -> bool {
+        (400..500).contains(&self.0.status) && !matches!(self.0.status, 408 | 429)
     }
 }
 

@@ -47,7 +47,8 @@ pub(crate) struct Args {
     /// Change nothing: stop after the preflight and show what would be pinned
     #[arg(long)]
     dry_run: bool,
-    /// Deploy even if the service is held, needs an operator, or a newer release is live
+    /// Deploy even if the service is held, needs an operator, or a newer release is live; on the host itself, also past the refs, actors and
+    /// checks of the service's source
     #[arg(long)]
     force: bool,
 }
@@ -62,6 +63,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: Args) -> anyhow:
         git_ref: args.git_ref,
         run_url: args.run_url,
         run_number: args.run_number,
+        actor: None,
         reason: args.reason,
         dry_run: args.dry_run,
         force: args.force,

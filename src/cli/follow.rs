@@ -18,7 +18,7 @@ use crate::model::LineKind;
 use crate::model::Outcome;
 use crate::model::Stage;
 
-/// How long a server may be unavailable (during its restart, say) before the command stops following.
+/// How long a server may be unavailable (during its restart, say) before the command stops following, whatever it has shown by then.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The exit code of a command that a person interrupted: 128 and the signal's number, as shells have it.
@@ -39,30 +39,45 @@ pub(crate) async fn follow(client: &Client, output: &Output, id: &DeploymentId) 
 
 async fn to_the_end(client: &Client, output: &Output, id: &DeploymentId) -> anyhow::Result<u8> {
     let path = format!("/api/v1/deployments/{id}/log");
-    let mut view = View { output, after: 0, step: None, began: Instant::now() };
-    let mut away_since: Option<Instant> = None;
+    // The server has just answered: it knows the deployment.
+    let mut view = View { output, after: 0, step: None, began: Instant::now(), answered: Instant::now() };
     loop {
         match one_stream(client, &path, &mut view).await {
             Ok(Some((outcome, summary))) => {
                 view.end(&outcome, &summary, id);
                 return Ok(outcome.exit_code());
             }
-            Ok(None) => away_since = None,
-            Err(error) if error.downcast_ref::<Refusal>().is_some_and(Refusal::is_not_found) => return Err(error),
-            Err(error) => {
-                let since = *away_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > PATIENCE || view.after == 0 {
-                    return Err(error);
-                }
-            }
+            Err(Broken::Away(error)) if view.answered.elapsed() > PATIENCE => return Err(error),
+            Err(Broken::ForGood(error)) => return Err(error),
+            Ok(None) | Err(Broken::Away(_)) => tokio::time::sleep(Duration::from_millis(500)).await,
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Why a journal was not read to its end.
+enum Broken {
+    /// The server, or what lies on the way to it, is away.
+    Away(anyhow::Error),
+    /// Another try would end the same.
+    ForGood(anyhow::Error),
+}
+
+impl Broken {
+    fn of(error: anyhow::Error) -> Self {
+        if error.downcast_ref::<Refusal>().is_some_and(Refusal::is_final) { Self::ForGood(error) } else { Self::Away(error) }
+    }
+}
+
+impl From<Broken> for anyhow::Error {
+    fn from(broken: Broken) -> Self {
+        let (Broken::Away(error) | Broken::ForGood(error)) = broken;
+        error
     }
 }
 
 /// Reads one connection to its end; the outcome when it came.
-async fn one_stream(client: &Client, path: &str, view: &mut View<'_>) -> anyhow::Result<Option<(Outcome, String)>> {
-    let answer = client.events(path, view.after).await?;
+async fn one_stream(client: &Client, path: &str, view: &mut View<'_>) -> Result<Option<(Outcome, String)>, Broken> {
+    let answer = client.events(path, view.after).await.map_err(Broken::of)?;
     let mut chunks = answer.bytes_stream();
     let mut pending = Vec::<u8>::new();
     let mut tick = tokio::time::interval(Duration::from_millis(200));
@@ -74,11 +89,13 @@ async fn one_stream(client: &Client, path: &str, view: &mut View<'_>) -> anyhow:
                 continue;
             }
         };
+        // Also where it breaks: until now the server was there.
+        view.answered = Instant::now();
         let Some(chunk) = chunk else { return Ok(None) };
-        pending.extend_from_slice(&chunk.context("The connection broke")?);
+        pending.extend_from_slice(&chunk.context("The connection broke").map_err(Broken::Away)?);
         while let Some(end) = pending.windows(2).position(|pair| pair == b"\n\n") {
             let event: Vec<u8> = pending.drain(..end + 2).collect();
-            if let Some(ended) = view.event(&String::from_utf8_lossy(&event))? {
+            if let Some(ended) = view.event(&String::from_utf8_lossy(&event)).map_err(Broken::ForGood)? {
                 return Ok(Some(ended));
             }
         }
@@ -91,6 +108,8 @@ struct View<'a> {
     after: i64,
     step: Option<Stage>,
     began: Instant,
+    /// When the server was last there.
+    answered: Instant,
 }
 
 impl View<'_> {
@@ -165,7 +184,7 @@ pub(crate) async fn accepted(client: &Client, output: &Output, accepted: &api::A
 
 /// Shows what the journal of `id` holds by now.
 pub(crate) async fn so_far(client: &Client, output: &Output, id: &DeploymentId) -> anyhow::Result<()> {
-    let mut view = View { output, after: 0, step: None, began: Instant::now() };
+    let mut view = View { output, after: 0, step: None, began: Instant::now(), answered: Instant::now() };
     one_stream(client, &format!("/api/v1/deployments/{id}/log?follow=false"), &mut view).await?;
     output.redraw("");
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Where the configuration is looked for.
-const DEFAULT_CONFIG: &str = "/etc/tagalong/tagalong.toml";
+pub(super) const DEFAULT_CONFIG: &str = "/etc/tagalong/tagalong.toml";
 
 /// Options of every subcommand.
 #[derive(Debug, Clone, clap::Args)]

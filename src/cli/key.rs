@@ -8,6 +8,9 @@ mod secret;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 
+pub(super) use new::write_secret;
+pub(super) use secret::new_signing as signing_secret;
+
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
     /// Create a secret and print the lines of configuration for it

@@ -14,6 +14,8 @@ mod doctor;
 mod follow;
 mod global;
 mod history;
+mod hooks;
+mod init;
 mod kept;
 mod key;
 mod logs;
@@ -61,6 +63,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Set a stack up: write the configuration, a key or policy for CI, and the workflow, and say what is left to do
+    Init(Box<init::Args>),
     /// Run the server: accept orders over HTTP and carry them out
     Serve(serve::Args),
     /// Deploy a tag
@@ -111,6 +115,9 @@ enum Command {
     /// Explain the OIDC tokens of jobs
     #[command(subcommand)]
     Oidc(oidc::Args),
+    /// Try the rules for webhooks of forges
+    #[command(subcommand)]
+    Hooks(hooks::Args),
     /// Verify the audit trail
     #[command(subcommand)]
     Audit(audit::Args),
@@ -150,6 +157,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
     let global = &cli.global;
     match cli.command {
+        Command::Init(args) => init::run(global, output, &args).await,
         Command::Serve(args) => serve::run(global, &args).await,
         Command::Deploy(args) => deploy::run(global, output, args).await,
         Command::Rollback(args) => rollback::run(global, output, args).await,
@@ -173,6 +181,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Secrets(args) => secrets::run(global, output, &args).await,
         Command::Sign(args) => sign::run(global, output, &args),
         Command::Oidc(args) => oidc::run(global, output, &args).await,
+        Command::Hooks(args) => hooks::run(global, output, &args),
         Command::Audit(args) => audit::run(global, output, &args).await,
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(Cli::command()),

@@ -142,14 +142,27 @@ impl Output {
     pub(crate) fn failure(&self, error: &anyhow::Error) {
         if self.json {
             let problem = error.downcast_ref::<Refusal>().map(Refusal::problem);
-            let fallback = serde_json::json!({ "error": format!("{error:#}") });
+            let fallback = serde_json::json!({ "error": once(error) });
             self.json(&problem.map_or(fallback, |problem| serde_json::to_value(problem).unwrap_or_default()));
             return;
         }
-        let text = visible(&harmless(&format!("{error:#}")), false);
+        let text = visible(&harmless(&once(error)), false);
         let label = if self.colour { "\u{1b}[31merror:\u{1b}[0m" } else { "error:" };
         eprintln!("{label} {text}");
     }
+}
+
+/// An error with what it comes from, each said once: many errors quote their sources themselves.
+fn once(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(cause.trim_end_matches('.')) {
+            said = format!("{}: {cause}", said.trim_end_matches('.'));
+        }
+    }
+    said
 }
 
 /// Columns of the terminal that this is, where it says so.
@@ -246,7 +259,16 @@ mod tests {
     use super::Output;
     use super::harmless;
     use super::json_text;
+    use super::once;
     use super::visible;
+
+    #[test]
+    fn a_cause_that_is_quoted_already_is_not_said_again() {
+        let full = anyhow::anyhow!("the disk is full").context("The file could not be written: the disk is full. Free some space.");
+        assert_eq!(once(&full), "The file could not be written: the disk is full. Free some space.");
+        let plain = anyhow::anyhow!("Read-only file system").context("The mode could not be set.").context("It does not start");
+        assert_eq!(once(&plain), "It does not start: The mode could not be set: Read-only file system");
+    }
 
     #[test]
     fn no_line_is_a_command_to_a_runner() {

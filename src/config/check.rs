@@ -31,10 +31,10 @@ use crate::config::difference::Written;
 use crate::config::key::is_monotonous;
 use crate::config::oidc::check_policies;
 use crate::config::provision::Known;
-use crate::config::provision::check_provisions;
 use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
+use crate::config::webhook_check::read_webhooks;
 use crate::model::DatasetName;
 use crate::model::KeyId;
 use crate::model::Scope;
@@ -74,17 +74,16 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
     check_together(&root, &keys, &services, &datasets);
     check_sources(&root, &forges, &services);
-    let provisions = read_provisions(&mut root, &mut secrets);
-    check_provisions(&root, &provisions, &Known { forges: &forges, keys: &keys, datasets: &datasets });
+    let provisions = read_provisions(&mut root, &mut secrets, &Known { forges: &forges, keys: &keys, datasets: &datasets });
     let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
+    let webhook_rules = read_webhooks(&mut root, &forges, &services, &datasets);
     root.finish();
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
     let mask = Arc::new(Mask::new(secrets.iter().map(Secret::reveal)));
     let datasets = completed(datasets, &mask, &server.data_dir);
-    let forges = forges.into_iter().map(Arc::new).collect();
     Ok(Config {
         file: PathBuf::new(),
         server,
@@ -94,8 +93,9 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         registries,
         keys,
         oidc,
-        forges,
+        forges: forges.into_iter().map(Arc::new).collect(),
         provisions,
+        webhook_rules,
         sockets,
         services,
         datasets,
@@ -362,8 +362,14 @@ fn check_sources(root: &Section, forges: &[Forge], services: &BTreeMap<ServiceNa
         }
     }
     let mut seen: BTreeMap<(&KeyId, String, &str), &ServiceName> = BTreeMap::new();
-    for (name, source) in services.values().filter_map(|service| Some((&service.name, service.source.as_ref()?))) {
+    for (service, source) in services.values().filter_map(|service| Some((service, service.source.as_ref()?))) {
+        let name = &service.name;
         let problem = |key: &str, why: String| root.problem(&format!("service.{name}.source.{key}"), why);
+        if let Some(required) = source.admission.checks.as_ref().filter(|required| required.wait > service.max_wait) {
+            let why = "no order waits longer than that; make it shorter, or max_wait_s longer";
+            let (wait_s, most_s) = (required.wait.as_secs_f64(), service.max_wait.as_secs_f64());
+            problem("checks_wait_s", format!("{wait_s} s is longer than max_wait_s = {most_s}: {why}."));
+        }
         let Some(forge) = forges.iter().find(|forge| forge.id == source.forge) else {
             problem("forge", format!("there is no [[forge]] with the id {}.", source.forge));
             continue;
@@ -371,6 +377,10 @@ fn check_sources(root: &Section, forges: &[Forge], services: &BTreeMap<ServiceNa
         if source.report && forge.login.is_none() {
             let why = "has no token, so it cannot be told what becomes of an order; set its token_file, or report = false here.";
             problem("forge", format!("the forge {} {why}", forge.id));
+        }
+        if source.admission.checks.is_some() && forge.login.is_none() {
+            let why = "has no token, so nobody could ask it about checks; set its token_file, or leave require_checks out";
+            problem("require_checks", format!("the forge {} {why}.", forge.id));
         }
         let place = (&source.forge, source.repository.as_str().to_ascii_lowercase(), source.environment.as_str());
         if let Some(other) = seen.insert(place, name).filter(|_| source.report) {

@@ -2,6 +2,7 @@
 //!
 //! `config/tagalong.toml` shows every key with its unit and default; a test reads it.
 
+mod admission;
 mod check;
 mod claims;
 mod dataset;
@@ -22,6 +23,8 @@ mod source;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod webhook;
+mod webhook_check;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -33,6 +36,7 @@ use std::time::Duration;
 use text::Mask;
 use text::Secret;
 
+pub use admission::{Admission, RequiredChecks, WhichChecks};
 pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
@@ -48,6 +52,7 @@ pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
 pub use source::Source;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
+pub use webhook::{WebhookAction, WebhookFilters, WebhookRule};
 
 use crate::model::DatasetName;
 use crate::model::KeyId;
@@ -76,6 +81,8 @@ pub struct Config {
     pub forges: Vec<Arc<Forge>>,
     /// The secrets and variables that are put elsewhere.
     pub provisions: Vec<Provision>,
+    /// What native webhooks of forges become, in their order.
+    pub webhook_rules: Vec<WebhookRule>,
     /// Unix sockets for callers that may not do everything.
     pub sockets: Vec<ScopedSocket>,
     /// The services, by name.
@@ -195,10 +202,18 @@ impl Config {
     /// # Errors
     /// Every problem of the file at once: syntax, unknown keys, wrong values, secrets that cannot be read or are too weak.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let error = |problems| ConfigError { file: file.to_owned(), problems };
-        let text = std::fs::read_to_string(file).map_err(|why| error(vec![format!("it cannot be read: {why}.")]))?;
+        let text = std::fs::read_to_string(file)
+            .map_err(|why| ConfigError { file: file.to_owned(), problems: vec![format!("it cannot be read: {why}.")] })?;
         let folder = file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned)).unwrap_or_default();
-        let config = check::check(&text, &folder).map_err(error)?;
+        Self::read(&text, file, &folder)
+    }
+
+    /// Checks `text` as the content of `file`, which need not be there; relative paths start at `folder`.
+    ///
+    /// # Errors
+    /// Every problem of the text at once.
+    pub fn read(text: &str, file: &Path, folder: &Path) -> Result<Self, ConfigError> {
+        let config = check::check(text, folder).map_err(|problems| ConfigError { file: file.to_owned(), problems })?;
         Ok(Self { file: file.to_owned(), ..config })
     }
 

@@ -130,11 +130,12 @@ impl std::fmt::Display for At {
 }
 
 /// The tables `[[secret]]` and `[[variable]]`.
-pub(super) fn read_provisions(root: &mut Section, secrets: &mut Vec<Secret>) -> Vec<Provision> {
+pub(super) fn read_provisions(root: &mut Section, secrets: &mut Vec<Secret>, known: &Known<'_>) -> Vec<Provision> {
     let mut provisions: Vec<Provision> = Vec::new();
     for (key, kind) in [("secret", ProvisionKind::Secret), ("variable", ProvisionKind::Variable)] {
         provisions.extend(root.sections(key).into_iter().filter_map(|from| Provision::read(from, kind, secrets)));
     }
+    check_provisions(root, &provisions, known);
     provisions
 }
 
@@ -273,7 +274,7 @@ pub(super) struct Known<'a> {
 }
 
 /// What no table can know alone.
-pub(super) fn check_provisions(root: &Section, provisions: &[Provision], known: &Known<'_>) {
+fn check_provisions(root: &Section, provisions: &[Provision], known: &Known<'_>) {
     let Known { forges, keys, datasets } = known;
     for (at, provision) in provisions.iter().enumerate() {
         let (table, name) = (provision.kind.as_str(), provision.name.escape_default().to_string());

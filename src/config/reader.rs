@@ -54,6 +54,11 @@ impl Section {
         picked
     }
 
+    /// A value whose type is free.
+    pub(super) fn value(&mut self, key: &'static str) -> Option<toml::Value> {
+        self.take(key)
+    }
+
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
         self.typed(key, "a string in quotes", |value| value.as_str().map(str::to_owned))
     }
@@ -97,6 +102,11 @@ impl Section {
     /// Whether the key is there, as long as nobody has read it.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// Whether the key is there, with a list that has nothing in it.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        self.table.get(key).and_then(toml::Value::as_array).is_some_and(Vec::is_empty)
     }
 
     /// A text that `parse` takes.

@@ -1,5 +1,6 @@
 //! Which repository of which forge a service is built from, and what the forge is told.
 
+use crate::config::Admission;
 use crate::config::reader::Section;
 use crate::model::ForgeRepository;
 use crate::model::KeyId;
@@ -16,6 +17,8 @@ pub struct Source {
     pub report: bool,
     /// What the place where it runs is called there.
     pub environment: String,
+    /// Which orders are admitted.
+    pub admission: Admission,
 }
 
 impl Source {
@@ -26,8 +29,9 @@ impl Source {
         let repository = from.needed("repository", missing, ForgeRepository::parse);
         let report = from.flag("report", true);
         let environment = from.parsed("environment", environment).unwrap_or_else(|| format!("tagalong/{service}"));
+        let admission = Admission::read(&mut from);
         from.finish();
-        Some(Self { forge: forge?, repository: repository?, report, environment })
+        Some(Self { forge: forge?, repository: repository?, report, environment, admission })
     }
 }
 

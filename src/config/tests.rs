@@ -43,6 +43,47 @@ fn every_key_of_the_annotated_file_is_known() {
     assert!(problems.iter().any(|p| p.contains("postgres.url")), "switched on: {problems:#?}");
 }
 
+/// Whoever asks for checks is told what is missing for it.
+#[test]
+fn what_a_source_requires_must_be_able_to_be_shown() {
+    let folder = folder();
+    std::fs::write(folder.path().join("token"), "a-token\n").expect("a file");
+    let with = |forge: &str, source: &str| {
+        let forge = format!("[[forge]]\nid = \"hub\"\nkind = \"github\"\n{forge}\n");
+        let source = format!("[service.web.source]\nforge = \"hub\"\nrepository = \"acme/web\"\nreport = false\n{source}\n");
+        check(&format!("{}\n{forge}\n{source}", annotated()), folder.path()).err().unwrap_or_default()
+    };
+    let token = "token_file = \"token\"";
+    for good in [
+        "",
+        "refs = [\"refs/heads/main\", \"refs/tags/*\"]\nactors = [\"ada\", \"dependabot[bot]\"]",
+        "require_checks = [\"test\", \"ci / lint (push)\"]\nchecks_wait_s = 0",
+        "require_checks = \"protected\"\nchecks_wait_s = 3600\nchecks_unreachable = \"wait\"",
+    ] {
+        assert_eq!(with(token, good), Vec::<String>::new(), "{good}");
+    }
+    for (source, part) in [
+        ("refs = []", "source.refs: an empty list would refuse every order"),
+        ("refs = [\"main\"]", "source.refs: \"main\" is not a git ref"),
+        ("actors = []", "source.actors: an empty list would refuse every order"),
+        ("actors = [\"a b\"]", "source.actors: \"a b\" is not the name of a user"),
+        ("require_checks = []", "source.require_checks: an empty list requires nothing"),
+        ("require_checks = \"all\"", "source.require_checks: \"all\" is not a list of checks"),
+        ("require_checks = true", "source.require_checks: it must be a list of strings or"),
+        ("require_checks = [\"\"]", "is not the name of a check"),
+        ("require_checks = [\"a\", \"a\"]", "a is named twice"),
+        ("require_checks = [\"tagalong/web\"]", "tagalong/web is the status that tagalong itself reports"),
+        ("require_checks = [\"a\"]\nchecks_wait_s = 3601", "source.checks_wait_s: 3601 s is longer than max_wait_s = 3600"),
+        ("require_checks = [\"a\"]\nchecks_unreachable = \"pass\"", "\"pass\" is not one of refuse, wait"),
+        ("checks_wait_s = 5", "source.require_checks: it is missing, so checks_wait_s"),
+    ] {
+        let problems = with(token, source);
+        assert!(problems.iter().any(|problem| problem.contains(part)), "{source}: {problems:#?}");
+    }
+    let problems = with("", "require_checks = [\"a\"]");
+    assert!(problems.len() == 1 && problems[0].contains("source.require_checks: the forge hub has no token"), "{problems:#?}");
+}
+
 /// A folder that is given to a runner gives it nothing else.
 #[test]
 fn a_further_socket_has_an_id_scopes_and_a_folder_of_its_own() {

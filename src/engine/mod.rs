@@ -13,8 +13,8 @@ mod words;
 
 pub use calls::Engine;
 pub use compose::{
-    Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinnedNow, Resolved, Server,
-    Service, Use, Version,
+    Build, Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinnedNow, Resolved,
+    Server, Service, Survey, Surveyed, Use, Version, Written,
 };
 pub use container::{Ailment, Container, ContainerState, Health};
 pub use error::EngineError;

@@ -1,5 +1,7 @@
 //! Why a forge did not do what it was asked.
 
+use std::time::Duration;
+
 /// Why a forge did not do what it was asked: a sentence, and what can be done about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
@@ -32,6 +34,18 @@ pub enum ForgeErrorKind {
 impl ForgeError {
     pub(super) fn new(kind: ForgeErrorKind, why: String) -> Self {
         Self { kind, status: None, why }
+    }
+
+    /// It was not asked, since what it would have been asked is not known.
+    #[must_use]
+    pub fn not_asked(why: &str) -> Self {
+        Self::new(ForgeErrorKind::Refused, why.to_owned())
+    }
+
+    /// All that it was asked was not answered in time.
+    #[must_use]
+    pub fn too_slow(limit: Duration) -> Self {
+        Self::new(ForgeErrorKind::Unreachable, format!("The forge did not answer within {} s.", limit.as_secs()))
     }
 
     pub(super) fn answered(self, status: u16) -> Self {

@@ -5,10 +5,12 @@
 
 mod app;
 mod call;
+mod checks;
 mod error;
 mod forgejo;
 mod forges;
 mod github;
+mod green;
 mod secrets;
 mod wire;
 
@@ -17,10 +19,12 @@ use crate::config::ForgeKind;
 use crate::model::ForgeRepository;
 
 pub use call::{Answer, Call, path_part};
+pub use checks::{Question, Told};
 pub use error::{ForgeError, ForgeErrorKind};
 pub use forgejo::Forgejo;
 pub use forges::Forges;
 pub use github::GitHub;
+pub use green::{Checks, Light, Required, Seen, listed};
 pub use secrets::{Shelf, There};
 
 /// A forge that can be called.

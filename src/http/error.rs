@@ -65,6 +65,11 @@ impl ApiError {
         Self::conflict(ID_REUSED, detail)
     }
 
+    /// The word for programs.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Whether it is [`ApiError::id_reused`].
     pub(super) fn is_id_reused(&self) -> bool {
         self.code == ID_REUSED

@@ -9,6 +9,7 @@ mod pages;
 mod readers;
 mod refused;
 mod repeats;
+mod rooms;
 mod rotations;
 mod routes;
 mod serve;
@@ -17,7 +18,6 @@ mod unread;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -37,6 +37,7 @@ pub use openapi::openapi;
 pub use readers::Readers;
 pub use refused::RefusedCalls;
 pub use repeats::Repeats;
+pub use rooms::Rooms;
 pub use rotations::Rotations;
 pub use routes::{ROUTES, Route};
 pub use serve::{Listening, serve};
@@ -76,6 +77,6 @@ pub struct Shared {
     pub reading: Mutex<()>,
     /// How many may follow at most, as far as this process can have connections.
     pub most_followers: usize,
-    /// Places for bodies that are large.
-    pub large_bodies: Arc<Semaphore>,
+    /// Room for bodies that are large.
+    pub large_bodies: Arc<Rooms>,
 }

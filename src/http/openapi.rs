@@ -38,6 +38,10 @@ const SIGNED: [(&str, &str); 3] = [
     ("webhook-signature", "v1,<base64 of HMAC-SHA256 over id.timestamp.body>, as in the Standard Webhooks specification"),
 ];
 
+/// What proves a native webhook.
+const FORGE_SIGNATURE: &str = "sha256=<hex of HMAC-SHA256 over the body> from GitHub; the bare hex in x-forgejo-signature or \
+x-gitea-signature from the others. The event is in x-github-event, x-forgejo-event or x-gitea-event";
+
 /// The contract of this server.
 #[must_use]
 pub fn openapi() -> OpenApi {
@@ -64,6 +68,7 @@ pub fn openapi() -> OpenApi {
     add::<api::Dataset>(&mut schemas);
     add::<api::Datasets>(&mut schemas);
     add::<api::RefusedCalls>(&mut schemas);
+    add::<api::HookAnswer>(&mut schemas);
     add::<api::Done>(&mut schemas);
     add::<api::Problem>(&mut schemas);
     add::<api::Readiness>(&mut schemas);
@@ -75,6 +80,8 @@ pub fn openapi() -> OpenApi {
             components.security_scheme(*name, SecurityScheme::ApiKey(ApiKey::Header(header)))
         },
     );
+    let header = ApiKeyValue::with_description("x-hub-signature-256", FORGE_SIGNATURE);
+    let components = components.security_scheme("forge", SecurityScheme::ApiKey(ApiKey::Header(header)));
     let info = InfoBuilder::new()
         .title("tagalong")
         .version(env!("CARGO_PKG_VERSION"))
@@ -105,7 +112,12 @@ fn operation(route: &Route) -> OperationBuilder {
         operation = statuses.iter().fold(operation, |operation, status| operation.response(*status, problem()));
         let none = Vec::<String>::new;
         let signed = SIGNED.iter().fold(SecurityRequirement::default(), |all, (name, _)| all.add(*name, none()));
-        operation = operation.security(SecurityRequirement::new("bearer", none())).security(signed);
+        operation = if route.need == Need::ForgeSignature {
+            let nothing = ResponseBuilder::new().description("Why nothing was done").content("application/json", content("HookAnswer"));
+            operation.response("200", nothing.build()).security(SecurityRequirement::new("forge", none()))
+        } else {
+            operation.security(SecurityRequirement::new("bearer", none())).security(signed)
+        };
     }
     if route.body == Some("NewReload") {
         let partly = ResponseBuilder::new().description("Not all peers serve it").content("application/json", content("Reloaded"));

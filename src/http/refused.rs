@@ -60,10 +60,12 @@ pub(super) enum Check {
     JobClaims,
     /// The call says something else than its token.
     JobCall,
+    /// No forge of ours made the signature of this native webhook.
+    ForgeSignature,
 }
 
 impl Check {
-    const NAMES: [&'static str; 18] = [
+    const NAMES: [&'static str; 19] = [
         "no_proof",
         "malformed",
         "signature",
@@ -82,6 +84,7 @@ impl Check {
         "oidc_signature",
         "oidc_claims",
         "oidc_call",
+        "forge_signature",
     ];
 
     fn at(self) -> usize {
@@ -104,6 +107,7 @@ impl Check {
             Self::JobSignature => 15,
             Self::JobClaims => 16,
             Self::JobCall => 17,
+            Self::ForgeSignature => 18,
         }
     }
 
@@ -149,6 +153,11 @@ impl Check {
                     .to_owned()
             }
             Self::JobCall => "The call names another commit, ref or run than its OIDC token, or a deployment of another run.".to_owned(),
+            Self::ForgeSignature => {
+                "No [[forge]] with a webhook_secret_file made the signature of this webhook, or it has the headers of several schemes; compare \
+                 the secret with the one that is set at the forge."
+                    .to_owned()
+            }
         }
     }
 }
@@ -176,7 +185,7 @@ struct Memory {
 /// What was refused since the start.
 #[derive(Debug, Default)]
 pub struct RefusedCalls {
-    counts: [AtomicU64; 18],
+    counts: [AtomicU64; 19],
     /// The second in which calls are looked at, and how many were.
     second: AtomicI64,
     looked_at: AtomicU64,

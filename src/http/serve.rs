@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -24,6 +25,9 @@ use actix_web::dev::ServiceRequest;
 use actix_web::dev::ServiceResponse;
 use actix_web::http::header;
 use actix_web::web;
+use rustix::fs::FileType;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -216,13 +220,25 @@ fn bind_socket(path: &Path, gid: Option<u32>) -> std::io::Result<std::os::unix::
     let first = path.with_extension("new");
     let _ = std::fs::remove_file(&first);
     let listener = std::os::unix::net::UnixListener::bind(&first).map_err(fault)?;
-    std::fs::set_permissions(&first, std::fs::Permissions::from_mode(if gid.is_some() { 0o660 } else { 0o600 })).map_err(fault)?;
-    if gid.is_some() {
-        std::os::unix::fs::chown(&first, None, gid).map_err(fault)?;
-    }
+    admit(&first, gid).map_err(fault)?;
     std::fs::rename(&first, path).map_err(fault)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Lets the owner of the socket at `path` open it, and the group `gid`. Others may write in its folder, a container that mounts it say,
+/// and put a link in its place: what is changed is a socket that is in that very place.
+fn admit(path: &Path, gid: Option<u32>) -> std::io::Result<()> {
+    let node = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&node)?.st_mode) != FileType::Socket {
+        return Err(std::io::Error::other("somebody has put something else in its place"));
+    }
+    let node = format!("/proc/self/fd/{}", node.as_raw_fd());
+    std::fs::set_permissions(&node, std::fs::Permissions::from_mode(if gid.is_some() { 0o660 } else { 0o600 }))?;
+    if gid.is_some() {
+        std::os::unix::fs::chown(&node, None, gid)?;
+    }
+    Ok(())
 }
 
 fn tls_config(chain: &Path, key: &Path) -> std::io::Result<rustls::ServerConfig> {
@@ -242,4 +258,33 @@ fn tls_config(chain: &Path, key: &Path) -> std::io::Result<rustls::ServerConfig>
 
 fn named(what: &str, error: &std::io::Error) -> std::io::Error {
     std::io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::admit;
+
+    #[test]
+    fn a_link_that_is_put_in_the_place_of_a_socket_leads_nowhere() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (socket, link, file) = (dir.path().join("new"), dir.path().join("link"), dir.path().join("file"));
+        let mode = |path: &std::path::Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o777)).expect("its mode");
+        std::fs::write(&file, "x").expect("a file");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("its mode");
+        for target in [&socket, &file] {
+            std::os::unix::fs::symlink(target, &link).expect("a link");
+            assert!(admit(&link, None).is_err());
+            std::fs::remove_file(&link).expect("gone");
+        }
+        assert!(admit(&file, None).is_err());
+        assert_eq!((mode(&socket), mode(&file)), (0o777, 0o644));
+        admit(&socket, None).expect("its mode");
+        assert_eq!(mode(&socket), 0o600);
+        admit(&socket, Some(rustix::process::getegid().as_raw())).expect("its mode and group");
+        assert_eq!(mode(&socket), 0o660);
+    }
 }

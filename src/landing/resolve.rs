@@ -7,6 +7,7 @@ use crate::landing::seen;
 use crate::landing::site::Site;
 use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
+use crate::model::CommitName;
 use crate::model::Digest;
 use crate::model::Guard;
 use crate::model::ImageRef;
@@ -19,6 +20,8 @@ use crate::registry::Resolved;
 
 /// The label by which an image says that it must not be rolled back past.
 const BARRIER: &str = "tagalong.no-rollback-past";
+/// The label by which an image says which commit it was built from.
+const REVISION: &str = "org.opencontainers.image.revision";
 
 /// Resolves the tag to a digest at the registry; a rollback takes it from the record, which has `recorded` of this release.
 pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Release, Stop> {
@@ -91,8 +94,34 @@ async fn at_the_registry(
         Room::Unknown(why) => site.record.journal.note(why),
         Room::TooLittle(why) => return Err(Stop::refused(Guard::Disk, why)),
     }
-    let barrier = found.labels.iter().any(|(name, value)| name == BARRIER && value == "true");
+    let label = |wanted: &str| found.labels.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    is_of_its_commit(site, repository, label(REVISION))?;
+    let barrier = label(BARRIER) == Some("true");
     Ok((ImageRef { repository: repository.clone(), tag: Some(tag.clone()), digest: found.digest, loaded: false }, barrier))
+}
+
+/// Where the checks of the order's commit had to be green, an image that says itself that it was built from another commit is not the
+/// one that was checked.
+fn is_of_its_commit(site: &Site<'_>, repository: &Repository, revision: Option<&str>) -> Result<(), Stop> {
+    let wants_checks = site.service.source.as_ref().is_some_and(|source| source.admission.checks.is_some());
+    let is_checked = wants_checks && site.order.kind == OrderKind::Deploy;
+    match (site.order.commit.as_deref().filter(|_| is_checked), revision) {
+        (Some(commit), Some(revision)) if names_another(commit, revision) => {
+            let revision: String = text::without_controls(revision).chars().take(100).collect();
+            let why = format!(
+                "the image of {repository} was built from {revision}, as its label {REVISION} says, but the order is for the commit {commit}; \
+                 order the commit of the image, or set the label when the image is built if it is inherited from a base image."
+            );
+            Err(Stop::refused(Guard::Checks, why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether `revision` is the name of another commit than `commit`; either may be abbreviated.
+fn names_another(commit: &str, revision: &str) -> bool {
+    let (Ok(commit), Ok(revision)) = (CommitName::parse(commit), CommitName::parse(revision)) else { return false };
+    !commit.as_str().starts_with(revision.as_str()) && !revision.as_str().starts_with(commit.as_str())
 }
 
 /// The image of a host without a network: `docker load` brought it under this tag. Only where the service says so, since
@@ -125,6 +154,7 @@ async fn on_this_host(
         }
         None => return Err(silence.into()),
     };
+    is_of_its_commit(site, repository, image.labels.get(REVISION).map(String::as_str))?;
     let platform = format!("{}/{}", server.os, server.arch);
     if image.platform != platform && !image.platform.starts_with(&format!("{platform}/")) {
         let why = format!("{name} on this host is for {}, and this host is {platform}.", image.platform);
@@ -142,4 +172,26 @@ async fn on_this_host(
     site.record.journal.warning(format!("{silence} Using {name} as it is on this host"));
     let barrier = image.labels.get(BARRIER).is_some_and(|value| value == "true");
     Ok((ImageRef { repository: repository.clone(), tag: Some(tag.clone()), digest, loaded }, barrier))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_another;
+
+    #[test]
+    fn only_the_name_of_another_commit_is_another_one() {
+        let commit = "1f0c9e2a7d4105b3c8e6f9012345678901234567";
+        for (order, revision, is_another) in [
+            (commit, commit, false),
+            (commit, "1F0C9E2", false),
+            ("1f0c9e2", commit, false),
+            (commit, "2f0c9e2", true),
+            ("1f0c9e3", commit, true),
+            // No name of a commit, so it says nothing.
+            (commit, "v1.0", false),
+            (commit, "", false),
+        ] {
+            assert_eq!(names_another(order, revision), is_another, "{order} {revision}");
+        }
+    }
 }

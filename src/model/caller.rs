@@ -140,6 +140,8 @@ pub enum Caller {
     Key(KeyId),
     /// A job of a forge that showed its OIDC token, by the policy of the configuration that accepted it.
     Oidc(KeyId),
+    /// A forge of the configuration, by a native webhook.
+    Forge(KeyId),
     /// Somebody on the host itself, over the unix socket, by user id.
     Local(u32),
     /// tagalong itself (recovery, adoption at start).
@@ -151,6 +153,7 @@ impl std::fmt::Display for Caller {
         match self {
             Self::Key(id) => write!(f, "key:{id}"),
             Self::Oidc(id) => write!(f, "oidc:{id}"),
+            Self::Forge(id) => write!(f, "forge:{id}"),
             Self::Local(uid) => write!(f, "local:{uid}"),
             Self::Tagalong => f.write_str("tagalong"),
         }
@@ -161,12 +164,13 @@ impl Caller {
     /// Reads the text form that [`Display`](std::fmt::Display) writes.
     ///
     /// # Errors
-    /// When it is none of `key:ID`, `oidc:ID`, `local:UID`, `tagalong`.
+    /// When it is none of `key:ID`, `oidc:ID`, `forge:ID`, `local:UID`, `tagalong`.
     pub fn parse(given: &str) -> Result<Self, WordError> {
-        let error = || WordError::new("The caller", given, "it is key:ID, oidc:ID, local:UID or tagalong");
+        let error = || WordError::new("The caller", given, "it is key:ID, oidc:ID, forge:ID, local:UID or tagalong");
         match given.split_once(':') {
             Some(("key", id)) => Ok(Self::Key(KeyId::parse(id)?)),
             Some(("oidc", id)) => Ok(Self::Oidc(KeyId::parse(id)?)),
+            Some(("forge", id)) => Ok(Self::Forge(KeyId::parse(id)?)),
             Some(("local", uid)) => uid.parse().map(Self::Local).map_err(|_| error()),
             None if given == "tagalong" => Ok(Self::Tagalong),
             _ => Err(error()),
@@ -228,7 +232,7 @@ mod tests {
 
     #[test]
     fn callers_read_back_what_they_write() {
-        for text in ["key:ci", "oidc:web-main", "local:0", "tagalong"] {
+        for text in ["key:ci", "oidc:web-main", "forge:github", "local:0", "tagalong"] {
             assert_eq!(Caller::parse(text).map(|c| c.to_string()), Ok(text.to_owned()));
         }
         assert!(Caller::parse("key:").is_err());

@@ -116,11 +116,14 @@ pub struct Order {
     pub run_url: Option<String>,
     /// The forge's run number: orders with a lower one than the live release's are late.
     pub run_number: Option<i64>,
+    /// Who is behind it, as the forge has proven it; none: no forge has said so.
+    pub actor: Option<String>,
     /// Why, in the caller's words.
     pub reason: Option<String>,
     /// The earlier deployment that it comes from; none: it comes from nothing but its caller.
     pub cause: Option<Cause>,
-    /// Deploy even if it is older than the live release, or the service is held.
+    /// Deploy even if it is older than the live release, or the service is held; from somebody on the host itself, also past what its
+    /// source requires.
     pub force: bool,
     /// Stop after preflight.
     pub dry_run: bool,
@@ -141,6 +144,7 @@ impl Order {
             git_ref: None,
             run_url: None,
             run_number: None,
+            actor: None,
             reason: None,
             cause: None,
             force: false,

@@ -14,6 +14,12 @@ use crate::model::OrderKind;
 pub enum Guard {
     /// The tag does not match the service's `tag_pattern`.
     TagPattern,
+    /// The order is for a git ref that is not among the service's `source.refs`.
+    Ref,
+    /// Whoever is behind the order is not among the service's `source.actors`.
+    Actor,
+    /// The checks of the order's commit (`source.require_checks`) are not green, or the image was built from another commit.
+    Checks,
     /// A rollback holds the service.
     Held,
     /// The last deployment of the service needs an operator.
@@ -52,6 +58,9 @@ impl Guard {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TagPattern => "tag_pattern",
+            Self::Ref => "ref",
+            Self::Actor => "actor",
+            Self::Checks => "checks",
             Self::Held => "held",
             Self::NeedsOperator => "needs_operator",
             Self::Late => "late",

@@ -21,6 +21,29 @@ pub enum Refusal {
         /// Of which service.
         service: ServiceName,
     },
+    /// The order is for a ref that may not be landed.
+    #[error("{}; only {} may be deployed to {service} (source.refs).", no_ref(.given.as_deref()), .refs.join(", "))]
+    Ref {
+        /// The ref of the order.
+        given: Option<String>,
+        /// Those that may be landed.
+        refs: Vec<String>,
+        /// Of which service.
+        service: ServiceName,
+    },
+    /// Whoever is behind the order may not order it.
+    #[error("{}; only {} may order a deployment of {service} (source.actors).", no_actor(.given.as_deref()), .actors.join(", "))]
+    Actor {
+        /// Who it is, as the forge says.
+        given: Option<String>,
+        /// Those who may.
+        actors: Vec<String>,
+        /// Of which service.
+        service: ServiceName,
+    },
+    /// The checks of its commit are not green, or nobody can say so.
+    #[error("{0}")]
+    Checks(String),
     /// One digest was named, and there are several images.
     #[error("{0} pins several images, so a single digest is ambiguous; leave the digest out.")]
     ManyImages(ServiceName),
@@ -114,6 +137,9 @@ impl Refusal {
     pub fn guard(&self) -> Option<Guard> {
         match self {
             Self::TagPattern { .. } => Some(Guard::TagPattern),
+            Self::Ref { .. } => Some(Guard::Ref),
+            Self::Actor { .. } => Some(Guard::Actor),
+            Self::Checks(_) => Some(Guard::Checks),
             Self::ManyImages(_) => Some(Guard::DigestMismatch),
             Self::Held { .. } => Some(Guard::Held),
             Self::NeedsOperator { .. } => Some(Guard::NeedsOperator),
@@ -124,4 +150,18 @@ impl Refusal {
             Self::UnknownService(_) | Self::IdReused | Self::NotEnded(_) | Self::Full(_) | Self::Waiting(_) | Self::Unwritable => None,
         }
     }
+}
+
+fn no_ref(given: Option<&str>) -> String {
+    given.map_or_else(
+        || "The order names no git ref; send it as ref, like refs/heads/main".to_owned(),
+        |given| format!("The order is for the ref {given}"),
+    )
+}
+
+fn no_actor(given: Option<&str>) -> String {
+    given.map_or_else(
+        || "No forge has said who is behind the order; send it from a job with its OIDC token".to_owned(),
+        |given| format!("{given} is behind the order"),
+    )
 }

@@ -1,4 +1,5 @@
-//! Signatures of [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
+//! Signatures of [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md), and
+//! of the native webhooks of forges.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,4 +29,13 @@ pub fn webhook_call(method: &str, path: &str) -> String {
 #[must_use]
 pub fn webhook_signature(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8]) -> String {
     format!("v1,{}", STANDARD.encode(webhook_mac(secret, id, timestamp_s, body)))
+}
+
+/// The signature of a native webhook of a forge: HMAC-SHA256 over the body alone, in lower-case hex.
+#[must_use]
+pub fn forge_signature(secret: &[u8], body: &[u8]) -> String {
+    // HMAC takes a key of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
+    mac.update(body);
+    mac.finalize().into_bytes().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }

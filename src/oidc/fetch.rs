@@ -8,7 +8,7 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::model::Issuer;
-use crate::oidc::json;
+use crate::model::json_object;
 use crate::oidc::key::PublicKey;
 
 /// For both answers together.
@@ -77,7 +77,7 @@ async fn get(client: &Client, address: &str) -> Result<Vec<u8>, String> {
 }
 
 fn object(bytes: &[u8], address: &str) -> Result<Map<String, Value>, String> {
-    json::object(bytes).map_err(|why| format!("the answer of {address} {why}"))
+    json_object(bytes).map_err(|why| format!("the answer of {address} {why}"))
 }
 
 /// The keys of a key set (RFC 7517, 5) that can be used; what cannot be used is passed over.
@@ -85,7 +85,7 @@ fn object(bytes: &[u8], address: &str) -> Result<Map<String, Value>, String> {
 /// # Errors
 /// When it is none, or none of its keys can be used.
 pub fn key_set(bytes: &[u8]) -> Result<Vec<PublicKey>, String> {
-    let set = json::object(bytes).map_err(|why| format!("its key set {why}"))?;
+    let set = json_object(bytes).map_err(|why| format!("its key set {why}"))?;
     let all = set.get("keys").and_then(Value::as_array).ok_or("its key set has no keys")?;
     if all.len() > MOST_KEYS {
         return Err(format!("its key set has more than {MOST_KEYS} keys"));

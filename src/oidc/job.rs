@@ -21,6 +21,8 @@ pub struct Job {
     pub run_url: String,
     /// The number of its run.
     pub run_number: i64,
+    /// Who started it, where the token says so in a way that can be recorded.
+    pub actor: Option<String>,
 }
 
 impl Job {
@@ -48,8 +50,14 @@ impl Job {
         if wrong.is_empty() && run_url_text(&run_url).is_err() {
             wrong.push(("repository", format!("{run_url} is not an address")));
         }
-        if wrong.is_empty() { Ok(Self { repository, commit, git_ref, run_url, run_number }) } else { Err(wrong) }
+        let actor = token.claim("actor").and_then(Value::as_str).filter(|text| is_actor(text)).map(str::to_owned);
+        if wrong.is_empty() { Ok(Self { repository, commit, git_ref, run_url, run_number, actor }) } else { Err(wrong) }
     }
+}
+
+/// The name of a user or an App (`ada`, `dependabot[bot]`).
+fn is_actor(text: &str) -> bool {
+    (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.[]".contains(&b))
 }
 
 fn is_repository(text: &str) -> bool {

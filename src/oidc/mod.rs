@@ -4,7 +4,6 @@
 
 mod fetch;
 mod job;
-mod json;
 mod judge;
 mod key;
 mod keys;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::Digest as _;
 use sha2::Sha256;
 
-use crate::oidc::json;
+use crate::model::json_object;
 use crate::oidc::key::Algorithm;
 use crate::oidc::key::PublicKey;
 
@@ -76,7 +76,7 @@ impl Token {
         let decode =
             |part: &str, what: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Fault::Form(format!("has a {what} that is not base64url")));
         let object =
-            |part: &str, what: &str| json::object(&decode(part, what)?).map_err(|why| Fault::Form(format!("has a {what} that {why}")));
+            |part: &str, what: &str| json_object(&decode(part, what)?).map_err(|why| Fault::Form(format!("has a {what} that {why}")));
         let head = object(header, "header")?;
         if let Some(name) = NOT_TAKEN.iter().find(|name| head.contains_key(**name)) {
             return Err(Fault::Form(format!("has {name} in its header, which is not taken")));

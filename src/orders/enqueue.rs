@@ -40,6 +40,7 @@ impl Deployer {
             git_ref: ask.git_ref,
             run_url: ask.run_url,
             run_number: ask.run_number,
+            actor: ask.actor,
             reason: ask.reason,
             force: ask.force,
             dry_run: ask.dry_run,
@@ -95,7 +96,9 @@ impl Deployer {
         let own = old.order.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
         // A repair stays one.
         let cause = old.order.cause.clone().filter(|_| old.order.kind == OrderKind::Repair).unwrap_or(Cause::Retry(old.id.clone()));
-        let order = Order { caller, reason: Some(format!("retry of {}{own}", old.id)), cause: Some(cause), ..old.order.clone() };
+        // Who was behind it the first time is not behind it now, unless a forge says so again.
+        let actor = old.order.actor.clone().filter(|_| matches!(caller, Caller::Oidc(_)));
+        let order = Order { caller, actor, reason: Some(format!("retry of {}{own}", old.id)), cause: Some(cause), ..old.order.clone() };
         self.accept(&service, order, wanted, delivery.as_ref()).await
     }
 
@@ -127,6 +130,7 @@ impl Deployer {
             hold_ms: service.hold.map(|hold| hold.as_millis() as i64),
             tag_pattern: service.tag_pattern.clone(),
             pins: service.stack.pins().len(),
+            admission: service.source.as_ref().map(|source| source.admission.clone()).unwrap_or_default(),
             door: guards::at_the_door,
         };
         let accepted = self.store.enqueue(&order, &wanted, delivery, &terms).await?;

@@ -3,18 +3,22 @@
 use std::time::Duration;
 
 use crate::clock;
+use crate::config::Admission;
+use crate::config::RequiredChecks;
+use crate::config::WhichChecks;
+use crate::model::Caller;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
 use crate::orders::way_back::release_of;
 use crate::store::AtTheDoor;
+use crate::store::Deployment;
 use crate::store::Hold;
 use crate::store::HoldKind;
 use crate::store::Landed;
 use crate::store::OrderError;
 use crate::store::Taken;
 use crate::store::Terms;
-use crate::store::Turn;
 
 /// Whether an order is taken that was not taken before, and what it lands.
 ///
@@ -23,6 +27,7 @@ use crate::store::Turn;
 pub fn at_the_door(mut facts: AtTheDoor<'_>) -> Result<Taken, OrderError> {
     let taken = release_of(facts.order, facts.wanted, std::mem::take(&mut facts.releases))?;
     is_allowed_tag(&taken, facts.terms)?;
+    is_admitted(&taken.order, &facts.terms.admission)?;
     if is_of_ci(facts.order) {
         is_held(facts.order, facts.hold, facts.now_ms)?;
         is_late(facts.order, facts.landed)?;
@@ -32,14 +37,62 @@ pub fn at_the_door(mut facts: AtTheDoor<'_>) -> Result<Taken, OrderError> {
 }
 
 /// Whether an order is carried out at its turn: it may have waited long, and the world may have moved on since it was taken.
-pub(super) fn at_the_turn(turn: &Turn, max_wait: Duration, now_ms: i64) -> Result<(), Refusal> {
-    let deployment = &turn.deployment;
+pub(super) fn at_the_turn(deployment: &Deployment, hold: Option<&Hold>, max_wait: Duration, now_ms: i64) -> Result<(), Refusal> {
     let waited_ms = now_ms - deployment.created_ms;
     // Operators know what they are doing, and a deployment that has begun has already passed its guards.
-    if deployment.order.kind == OrderKind::Deploy && deployment.attempts == 1 && waited_ms > max_wait.as_millis() as i64 {
+    if deployment.order.kind == OrderKind::Deploy && deployment.attempts <= 1 && waited_ms > max_wait.as_millis() as i64 {
         return Err(Refusal::Age { waited_s: waited_ms / 1000, most_s: max_wait.as_secs() });
     }
-    if is_of_ci(&deployment.order) { is_held(&deployment.order, turn.hold.as_ref(), now_ms) } else { Ok(()) }
+    if is_of_ci(&deployment.order) { is_held(&deployment.order, hold, now_ms) } else { Ok(()) }
+}
+
+/// The checks that the commit of `order` must have; none: it need have none. A rollback, an adoption and a repair land what was landed
+/// before, and a dry run lands nothing.
+pub(super) fn wants_checks<'a>(order: &Order, admission: &'a Admission) -> Option<&'a RequiredChecks> {
+    let is_asked = order.kind == OrderKind::Deploy && !order.dry_run && !is_forced_by_the_host(order);
+    admission.checks.as_ref().filter(|_| is_asked)
+}
+
+/// Whoever may change the configuration may overrule what it says of repositories. A key or a job that may force an order may only
+/// overrule who rolled back.
+fn is_forced_by_the_host(order: &Order) -> bool {
+    order.force && matches!(order.caller, Caller::Local(_))
+}
+
+/// Whether the ref of an order and who is behind it are such as may land something, and its commit can be asked about.
+fn is_admitted(order: &Order, admission: &Admission) -> Result<(), Refusal> {
+    if order.kind != OrderKind::Deploy || is_forced_by_the_host(order) {
+        return Ok(());
+    }
+    let Admission { refs, actors, .. } = admission;
+    let service = || order.service.clone();
+    let git_ref = order.git_ref.as_deref();
+    if !refs.is_empty() && !git_ref.is_some_and(|named| refs.iter().any(|pattern| pattern.matches(named))) {
+        let refs = refs.iter().map(|pattern| pattern.as_str().to_owned()).collect();
+        return Err(Refusal::Ref { given: order.git_ref.clone(), refs, service: service() });
+    }
+    if !actors.is_empty() && !order.actor.as_ref().is_some_and(|named| actors.iter().any(|actor| actor.eq_ignore_ascii_case(named))) {
+        return Err(Refusal::Actor { given: order.actor.clone(), actors: actors.clone(), service: service() });
+    }
+    wants_checks(order, admission).map_or(Ok(()), |required| can_be_asked_about(order, required))
+}
+
+/// Whether a forge can be asked about the checks of the order's commit.
+fn can_be_asked_about(order: &Order, required: &RequiredChecks) -> Result<(), Refusal> {
+    let service = &order.service;
+    let lacks = |what: &str| Err(Refusal::Checks(format!("{what}, since {service} requires checks (source.require_checks).")));
+    let git_ref = order.git_ref.as_deref();
+    let is_branch = git_ref.is_some_and(|named| named.starts_with("refs/heads/"));
+    if order.commit.is_none() {
+        return lacks("The order names no commit; send the one that the image was built from as commit");
+    }
+    if required.which == WhichChecks::Protected && !is_branch {
+        return lacks("The order names no branch whose protection could be looked up; send it as ref, like refs/heads/main");
+    }
+    if git_ref.is_some_and(|named| !is_branch && !named.starts_with("refs/tags/")) {
+        return lacks("The ref of the order is not a whole name; send it like refs/heads/main or refs/tags/v1");
+    }
+    Ok(())
 }
 
 /// What CI asks for by itself: nobody has said that it overrules anybody, and it is to change something.
@@ -103,6 +156,12 @@ mod tests {
 
     use super::at_the_door;
     use super::at_the_turn;
+    use super::wants_checks;
+    use crate::config::Admission;
+    use crate::config::RefPattern;
+    use crate::config::RequiredChecks;
+    use crate::config::WhichChecks;
+    use crate::model::Caller;
     use crate::model::Guard;
     use crate::model::Order;
     use crate::model::OrderKind;
@@ -124,7 +183,7 @@ mod tests {
 
     fn terms() -> Terms {
         let tag_pattern = regex::Regex::new("^v[0-9]$").ok();
-        Terms { max_waiting: 3, hold_ms: None, tag_pattern, pins: 2, door: at_the_door }
+        Terms { max_waiting: 3, hold_ms: None, tag_pattern, pins: 2, admission: Admission::default(), door: at_the_door }
     }
 
     fn hold(kind: HoldKind, until_ms: Option<i64>) -> Hold {
@@ -184,6 +243,48 @@ mod tests {
         }
     }
 
+    /// Refs, actors and checks are looked at whoever calls; only who is on the host may force an order past them.
+    #[test]
+    fn an_order_must_be_admitted_by_its_ref_its_actor_and_its_commit() {
+        let checks = |which| Some(RequiredChecks { which, wait: Duration::ZERO, waits_for_forge: false });
+        let refs = Admission { refs: vec![RefPattern::parse("refs/heads/main").expect("a ref")], ..Admission::default() };
+        let actors = Admission { actors: vec!["Ada".into()], ..Admission::default() };
+        let named = Admission { checks: checks(WhichChecks::Named(vec!["test".into()])), ..Admission::default() };
+        let protected = Admission { checks: checks(WhichChecks::Protected), ..Admission::default() };
+        let text = |text: &str| Some(text.to_owned());
+        let of = |git_ref: &str| Order { git_ref: text(git_ref), commit: text("1f0c"), actor: text("ada"), ..order(OrderKind::Deploy) };
+        let main = of("refs/heads/main");
+        let bare = order(OrderKind::Deploy);
+        let bob = Order { actor: text("bob"), ..main.clone() };
+        for (admission, order, guard) in [
+            (&refs, &main, None),
+            (&refs, &of("refs/heads/main2"), Some(Guard::Ref)),
+            (&refs, &of("main"), Some(Guard::Ref)),
+            (&refs, &bare, Some(Guard::Ref)),
+            (&actors, &main, None),
+            (&actors, &bob, Some(Guard::Actor)),
+            (&actors, &bare, Some(Guard::Actor)),
+            (&named, &main, None),
+            (&named, &of("refs/tags/v1"), None),
+            (&named, &Order { git_ref: None, ..main.clone() }, None),
+            (&named, &of("main"), Some(Guard::Checks)),
+            (&named, &of("refs/pull/1/merge"), Some(Guard::Checks)),
+            (&named, &bare, Some(Guard::Checks)),
+            (&protected, &main, None),
+            (&protected, &of("refs/tags/v1"), Some(Guard::Checks)),
+            (&protected, &Order { git_ref: None, ..main.clone() }, Some(Guard::Checks)),
+        ] {
+            let judged = |order: &Order| super::is_admitted(order, admission).err().and_then(|refusal| refusal.guard());
+            assert_eq!(judged(order), guard, "{admission:?} {order:?}");
+            let forced = Order { force: true, ..order.clone() };
+            assert_eq!(judged(&forced), guard, "forced by a key or a job: {admission:?} {order:?}");
+            assert_eq!(judged(&Order { caller: Caller::Local(0), ..forced }), None, "forced on the host");
+            assert_eq!(judged(&Order { caller: Caller::Local(0), ..order.clone() }), guard, "on the host");
+            assert_eq!(judged(&Order { kind: OrderKind::Rollback, ..order.clone() }), None, "a rollback");
+        }
+        assert!(wants_checks(&main, &named).is_some() && wants_checks(&Order { dry_run: true, ..main }, &named).is_none());
+    }
+
     #[test]
     fn an_older_run_is_late_unless_it_is_forced() {
         let live = Landed { run_number: 10, by: "X".into() };
@@ -219,7 +320,7 @@ mod tests {
         let turn = |change: &dyn Fn(&mut Turn)| {
             let mut turn = Turn { deployment: landed(1), hold: None };
             change(&mut turn);
-            at_the_turn(&turn, Duration::from_secs(999), NOW_MS).err().and_then(|refusal| refusal.guard())
+            at_the_turn(&turn.deployment, turn.hold.as_ref(), Duration::from_secs(999), NOW_MS).err().and_then(|refusal| refusal.guard())
         };
         assert_eq!(turn(&|_| {}), Some(Guard::Age));
         assert_eq!(turn(&|turn| turn.deployment.created_ms = 1000), None);

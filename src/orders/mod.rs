@@ -1,12 +1,14 @@
 //! Orders and what becomes of them: accepted, held back by guards, queued, given to an executor, cancelled, shown.
 
 mod cancel;
+mod checks;
 mod enqueue;
 mod guards;
 mod places;
 mod queue;
 #[cfg(test)]
 mod sample;
+mod seen;
 mod shown;
 mod standing;
 mod state;
@@ -15,21 +17,26 @@ mod tags;
 mod way_back;
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use process::Cancel;
+use process::Looks;
 use tokio::sync::Notify;
 
 use crate::config::Config;
 use crate::config::Live;
 use crate::engine::Engine;
 use crate::executor::Executor;
+use crate::forge::Forges;
 use crate::journal::Hub;
 use crate::model::DeploymentId;
 use crate::model::ServiceName;
 use crate::orders::places::Places;
+use crate::orders::seen::Offered;
+use crate::orders::seen::Seen;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -53,13 +60,34 @@ pub struct Deployer {
     running: Mutex<HashMap<DeploymentId, Cancel>>,
     /// Who waits because enough is carried out already.
     places: Mutex<Places>,
+    /// For those who ask how a service stands: by whether something changes its stack, and whether its images are wanted.
+    seen: Looks<(ServiceName, bool, bool), Arc<Seen>>,
+    /// For those who ask for a service's tags.
+    offered: Looks<ServiceName, Arc<Offered>>,
+    /// The forges that are asked about checks.
+    forges: Forges,
+    /// The orders whose checks are being asked about.
+    asking: Mutex<HashSet<DeploymentId>>,
 }
 
 impl Deployer {
     /// A deployer over `store` that carries nothing out yet.
     #[must_use]
     pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
-        Self { config, store, hub, metrics, executor, wake: Notify::new(), running: Mutex::default(), places: Mutex::default() }
+        Self {
+            forges: Forges::new(config.clone()),
+            config,
+            store,
+            hub,
+            metrics,
+            executor,
+            wake: Notify::new(),
+            running: Mutex::default(),
+            places: Mutex::default(),
+            seen: Looks::default(),
+            offered: Looks::default(),
+            asking: Mutex::default(),
+        }
     }
 
     /// The configuration was read again: it holds for every order from now on, not for what runs.

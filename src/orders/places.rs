@@ -30,8 +30,8 @@ struct Waits {
 /// What is to be done about those who wait.
 #[derive(Debug, Default)]
 pub(super) struct Chosen {
-    /// The services whose orders are carried out now.
-    pub(super) now: Vec<ServiceName>,
+    /// The orders that are carried out now.
+    pub(super) now: Vec<Next>,
     /// The orders that wait on and have not been told yet; and why they do.
     pub(super) to_tell: Vec<(DeploymentId, String)>,
 }
@@ -50,9 +50,9 @@ impl Places {
         let (rollbacks, mut others): (Vec<Next>, Vec<Next>) = next.into_iter().partition(|one| one.kind == OrderKind::Rollback);
         others.sort_by_key(|one| self.line.get(&one.service).map_or(u64::MAX, |waits| waits.number));
         let waiting = others.split_off(free.min(others.len()));
-        let mut chosen = Chosen { now: rollbacks.into_iter().chain(others).map(|one| one.service).collect(), to_tell: Vec::new() };
-        for service in &chosen.now {
-            self.line.remove(service);
+        let mut chosen = Chosen { now: rollbacks.into_iter().chain(others).collect(), to_tell: Vec::new() };
+        for one in &chosen.now {
+            self.line.remove(&one.service);
         }
         for (before, one) in waiting.into_iter().enumerate() {
             let Some(waits) = self.line.get_mut(&one.service) else { continue };
@@ -91,7 +91,7 @@ mod tests {
 
     fn next(number: u32, service: &str, kind: OrderKind) -> Next {
         let id: DeploymentId = format!("010000000000000000000000{number:02}").parse().expect("an id");
-        Next { id, service: ServiceName::parse(service).expect("a name"), kind }
+        Next { id, service: ServiceName::parse(service).expect("a name"), kind, granted_ms: None }
     }
 
     fn deploy(number: u32, service: &str) -> Next {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn now(places: &mut Places, waiting: Vec<Next>, free: usize) -> Vec<String> {
-        places.give(waiting, free, 2).now.iter().map(ToString::to_string).collect()
+        places.give(waiting, free, 2).now.iter().map(|one| one.service.to_string()).collect()
     }
 
     #[test]

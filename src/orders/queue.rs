@@ -68,9 +68,11 @@ impl Deployer {
             unfinished");
             self.start(turn, true, tasks);
         }
+        self.ask_about_checks(tasks).await?;
         let chosen = self.choose(&services).await?;
         if !chosen.now.is_empty() {
-            for turn in store.claim(&chosen.now, self.executor.id(), lease).await? {
+            let orders: Vec<DeploymentId> = chosen.now.into_iter().map(|one| one.id).collect();
+            for turn in store.claim(&orders, self.executor.id(), lease).await? {
                 self.start(turn, false, tasks);
             }
         }
@@ -87,6 +89,7 @@ impl Deployer {
     async fn choose(&self, services: &[ServiceName]) -> Result<Chosen, StoreError> {
         let mut next = self.store.for_runs().next().await?;
         next.retain(|one| services.contains(&one.service));
+        let next = self.without_those_to_ask_about(next).await?;
         let most = self.config.now().server.max_running;
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).len();
         Ok(self.places.lock().unwrap_or_else(PoisonError::into_inner).give(next, most.saturating_sub(running), most))
@@ -134,7 +137,7 @@ impl Deployer {
     async fn carry_out(&self, turn: Turn, recovered: bool, cancel: Cancel) {
         let config = self.config.now();
         let Some(service) = config.service(&turn.deployment.order.service).cloned() else { return };
-        let refusal = guards::at_the_turn(&turn, service.max_wait, clock::now_ms()).err();
+        let refusal = guards::at_the_turn(&turn.deployment, turn.hold.as_ref(), service.max_wait, clock::now_ms()).err();
         let objection = refusal.and_then(|refusal| Some(Objection { guard: refusal.guard()?, why: refusal.to_string() }));
         let Some(lease) = self.store.lease(&turn.deployment.fence()) else { return };
         let id = turn.deployment.id.clone();

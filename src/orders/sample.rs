@@ -39,6 +39,7 @@ pub(super) fn landed(number: u8) -> Deployment {
         report: None,
         away: None,
         undo_why: None,
+        waits_why: None,
         cancel_by: None,
         run: 1,
         attempts: 1,

@@ -8,6 +8,7 @@ use crate::engine::Container;
 use crate::engine::ContainerState;
 use crate::engine::Images;
 use crate::engine::PinnedNow;
+use crate::engine::Words;
 use crate::model::ImageRef;
 use crate::model::OrderKind;
 use crate::model::Outcome;
@@ -20,6 +21,8 @@ use crate::store::Deployment;
 /// What is known of a service at a moment.
 pub(super) struct Now<'a> {
     pub(super) service: &'a ServiceName,
+    /// What the engine calls its things.
+    pub(super) words: Words,
     /// The last verified release.
     pub(super) live: Option<&'a Deployment>,
     /// What is being carried out.
@@ -49,7 +52,7 @@ pub(super) fn standing(now: &Now<'_>) -> Standing {
     };
     let Some(live) = now.live else { return without_a_release(now, containers) };
     let mut faults = missing(live, containers);
-    faults.extend(containers.iter().filter(|one| counts(live, one)).filter_map(|one| fault_of(live, one, now.at_ms)));
+    faults.extend(containers.iter().filter(|one| counts(live, one)).filter_map(|one| fault_of(now, live, one)));
     faults.extend(containers.iter().filter_map(|one| other_image(live, one, now.images)));
     faults.extend(other_pins(live, pinned));
     said(faults, || mend(now, live))
@@ -78,7 +81,7 @@ fn said(mut faults: Vec<Fault>, mend: impl FnOnce() -> String) -> Standing {
 fn without_a_release(now: &Now<'_>, containers: &[Container]) -> Standing {
     let service = now.service;
     if let Some(left) = now.changed {
-        let faults: Vec<Fault> = containers.iter().filter(|one| !one.is_one_off).filter_map(|one| ails(one, now.at_ms)).collect();
+        let faults: Vec<Fault> = containers.iter().filter(|one| !one.is_one_off).filter_map(|one| ails(now, one)).collect();
         let is_there = containers.iter().any(Container::is_running);
         let nothing = (Word::Down, "Nothing of it runs, and no release was verified yet.".to_owned());
         let faults = if is_there || !faults.is_empty() { faults } else { vec![nothing] };
@@ -151,24 +154,24 @@ fn missing(live: &Deployment, containers: &[Container]) -> Vec<Fault> {
     live.parts.iter().filter(|part| part.is_pinned || !part.is_one_shot).filter_map(lacks).collect()
 }
 
-fn fault_of(live: &Deployment, one: &Container, now_ms: i64) -> Option<Fault> {
+fn fault_of(now: &Now<'_>, live: &Deployment, one: &Container) -> Option<Fault> {
     let part = live.parts.iter().find(|part| part.name == one.service);
     if part.is_some_and(|part| part.is_one_shot) && one.state == ContainerState::Exited && one.exit_code == 0 {
         return None;
     }
-    ails(one, now_ms)
+    ails(now, one)
 }
 
 /// What is wrong with a container.
-fn ails(one: &Container, now_ms: i64) -> Option<Fault> {
+fn ails(now: &Now<'_>, one: &Container) -> Option<Fault> {
     let name = &one.name;
     let output = one.health_output.lines().next().unwrap_or_default();
-    Some(match one.ailment(now_ms)? {
+    Some(match one.ailment(now.at_ms)? {
         Ailment::Stopped if one.oom_killed => (Word::Down, format!("{name} was ended by the kernel, since it ran out of memory.")),
         Ailment::Stopped if one.state == ContainerState::Exited => (Word::Down, format!("{name} has ended (exit code {}).", one.exit_code)),
-        Ailment::Stopped => (Word::Down, format!("{name} does not run; Docker says that it is {}.", one.state)),
+        Ailment::Stopped => (Word::Down, format!("{name} does not run; {} says that it is {}.", now.words.name, one.state)),
         Ailment::Paused => (Word::Down, format!("{name} is paused.")),
-        // Docker says 0 of one that runs again just now.
+        // The exit code of one that runs again just now is 0.
         Ailment::CrashLoop if one.exit_code == 0 => (Word::Unhealthy, format!("{name} is in a crash loop ({} restarts).", one.restarts)),
         Ailment::CrashLoop => {
             (Word::Unhealthy, format!("{name} is in a crash loop ({} restarts, last exit code {}).", one.restarts, one.exit_code))
@@ -206,7 +209,7 @@ fn other_image(live: &Deployment, one: &Container, images: Option<&Images>) -> O
     Some((Word::Drift, format!("{} is made from {}, which is not the live release.", one.name, one.image)))
 }
 
-/// Whether the container runs exactly this image. Docker goes by the digest where the reference carries one.
+/// Whether the container runs exactly this image. Engines go by the digest where the reference carries one.
 fn runs(one: &Container, image: &ImageRef, images: Option<&Images>) -> bool {
     if image.loaded {
         return one.image_id == image.digest.as_str();
@@ -254,6 +257,7 @@ mod tests {
     use crate::engine::ContainerState;
     use crate::engine::Health;
     use crate::engine::PinnedNow;
+    use crate::engine::Words;
     use crate::model::OrderKind;
     use crate::model::Outcome;
     use crate::model::Part;
@@ -263,6 +267,7 @@ mod tests {
     use crate::store::Deployment;
 
     const NOW_MS: i64 = 1_800_000_000_000;
+    const WORDS: Words = Words { name: "Podman", program: "podman", up: "up", load: "load", clean_up: "prune" };
 
     fn part(name: &str, is_pinned: bool, is_one_shot: bool) -> Part {
         Part { name: name.into(), is_pinned, is_one_shot, replicas: 1 }
@@ -308,6 +313,7 @@ mod tests {
         let (live, service) = (live(), web());
         standing(&Now {
             service: &service,
+            words: WORDS,
             live: Some(&live),
             running: None,
             changed,
@@ -331,6 +337,9 @@ mod tests {
         for state in ["exited", "created", "dead", "paused", "removing", "hibernating"] {
             assert_eq!(word(|web| web.state = ContainerState::of(state)), Word::Down, "{state}");
         }
+        let mut dead = well();
+        dead[0].state = ContainerState::Dead;
+        assert_eq!(of(&dead, &pins(&live()), None).why.unwrap(), "site-web-1 does not run; Podman says that it is dead.");
         assert_eq!(word(|web| web.state = ContainerState::Restarting), Word::Unhealthy);
         assert_eq!(word(|web| web.health = Health::Unhealthy), Word::Unhealthy);
         assert_eq!(word(|web| web.health = Health::Unknown("odd".into())), Word::Unhealthy);
@@ -377,6 +386,7 @@ mod tests {
         let (live, service) = (live(), web());
         let now = || Now {
             service: &service,
+            words: WORDS,
             live: Some(&live),
             running: None,
             changed: None,
@@ -398,6 +408,7 @@ mod tests {
         let mend = |containers: &[Container], changed: Option<&Deployment>| {
             let now = Now {
                 service: &service,
+                words: WORDS,
                 live: None,
                 running: None,
                 changed,
@@ -425,6 +436,7 @@ mod tests {
         let containers = well();
         let now = Now {
             service: &service,
+            words: WORDS,
             live: Some(&adopted),
             running: None,
             changed: None,

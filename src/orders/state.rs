@@ -14,10 +14,12 @@ use crate::engine::Container;
 use crate::engine::Engine;
 use crate::engine::Images;
 use crate::engine::PinnedNow;
+use crate::engine::Words;
 use crate::landing;
 use crate::model::ImageRef;
 use crate::model::State;
 use crate::orders::Deployer;
+use crate::orders::seen::Seen;
 use crate::orders::shown::away;
 use crate::orders::standing;
 use crate::orders::standing::Now;
@@ -31,21 +33,14 @@ use crate::store::StoreError;
 
 /// How old what is observed may be while nothing changes the stack.
 const AGE: Duration = Duration::from_secs(30);
-/// How long one who asks how things stand waits for Docker or a disk.
+/// How long one who asks how things stand waits for the engine or a disk.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A service's stack as it was seen.
-struct Seen {
-    containers: Result<Arc<Vec<Container>>, String>,
-    pinned: Result<Vec<PinnedNow>, String>,
-    images: Option<Images>,
-}
 
 impl Deployer {
     /// The state of each service, in their order: what is live, what is running and waiting, and what blocks it.
     ///
     /// # Errors
-    /// When the database does not answer. A Docker that does not answer is said in `standing` and in `blocked`.
+    /// When the database does not answer. An engine that does not answer is said in `standing` and in `blocked`.
     pub async fn states(&self, services: &[&Service]) -> Result<Vec<api::Service>, StoreError> {
         let mut states = Vec::with_capacity(services.len());
         for (service, recorded) in services.iter().zip(&self.recorded(services).await?) {
@@ -62,8 +57,8 @@ impl Deployer {
         let live = recorded.live();
         let running = recorded.running();
         let older = older(live, &verified, service.keep);
-        let seen = look(&self.engine(service), recorded, !older.is_empty()).await;
-        let standing = standing_of(service, recorded, &seen);
+        let seen = self.look(service, recorded, !older.is_empty()).await;
+        let standing = standing_of(service, self.engine(service).words(), recorded, &seen);
         let last = recorded.last_ended.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
         let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
         let blocked = recorded.may_run().map(ToString::to_string).or_else(|| blocked(service, running, fault));
@@ -71,7 +66,7 @@ impl Deployer {
         api::Service {
             name: service.name.clone(),
             drift: standing.why.clone().filter(|_| standing.word == Word::Drift),
-            blocked: blocked.or_else(|| self.waits_for_a_place(&service.name)),
+            blocked: blocked.or_else(|| self.waits_for_a_place(&service.name)).or_else(|| recorded.waiting()?.waits_why.clone()),
             standing,
             pinned: seen.pinned.iter().flatten().map(pin_text).collect(),
             containers: seen.containers.iter().flat_map(|all| all.iter()).map(container).collect(),
@@ -94,20 +89,35 @@ impl Deployer {
         let asked: Vec<_> = services.iter().map(|service| (&service.name, 1)).collect();
         let mut standings = Vec::with_capacity(services.len());
         for (service, recorded) in services.iter().zip(&self.store.recorded(&asked).await?) {
-            let seen = look(&self.engine(service), recorded, false).await;
-            standings.push(standing_of(service, recorded, &seen));
+            let seen = self.look(service, recorded, false).await;
+            standings.push(standing_of(service, self.engine(service).words(), recorded, &seen));
         }
         Ok(standings)
     }
+
+    /// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
+    /// not say enough.
+    async fn look(&self, service: &Service, recorded: &Recorded, wants_images: bool) -> Arc<Seen> {
+        let changes = recorded.running().is_some() || recorded.may_run().is_some();
+        let engine = self.engine(service);
+        let share = async |with_images: bool| {
+            let look = async { Arc::new(look(&engine, changes, with_images).await) };
+            self.seen.share((service.name.clone(), changes, with_images), look).await
+        };
+        let seen = share(wants_images).await;
+        let is_unsure = recorded.live().is_some_and(|live| seen.containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
+        if is_unsure && !wants_images { share(true).await } else { seen }
+    }
 }
 
-fn standing_of(service: &Service, recorded: &Recorded, seen: &Seen) -> Standing {
+fn standing_of(service: &Service, words: Words, recorded: &Recorded, seen: &Seen) -> Standing {
     // One that cannot be read may be at work, so nothing is said as if nothing ran.
     if let Some(error) = recorded.may_run() {
         return Standing { word: Word::Unknown, why: Some(error.to_string()), mend: None };
     }
     standing::standing(&Now {
         service: &service.name,
+        words,
         live: recorded.live(),
         running: recorded.running(),
         changed: recorded.last_change.as_ref(),
@@ -118,14 +128,10 @@ fn standing_of(service: &Service, recorded: &Recorded, seen: &Seen) -> Standing 
     })
 }
 
-/// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
-/// not say enough.
-async fn look(engine: &Engine, recorded: &Recorded, wants_images: bool) -> Seen {
-    let changes = recorded.running().is_some() || recorded.may_run().is_some();
+async fn look(engine: &Engine, changes: bool, wants_images: bool) -> Seen {
     let (containers, pinned) = tokio::join!(containers_of(engine, changes), pinned(engine));
-    let is_unsure = recorded.live().is_some_and(|live| containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
     let never = Cancel::default();
-    let listed = if containers.is_ok() && (wants_images || is_unsure) {
+    let listed = if containers.is_ok() && wants_images {
         tokio::time::timeout(PATIENCE, engine.images(&never)).await.ok().and_then(Result::ok)
     } else {
         None
@@ -156,7 +162,7 @@ async fn containers_of(engine: &Engine, changes: bool) -> Result<Arc<Vec<Contain
     let at_most = if changes { Duration::ZERO } else { AGE };
     let never = Cancel::default();
     let seen = tokio::time::timeout(PATIENCE, engine.observed(at_most, &never)).await;
-    let seen = seen.map_err(|_| format!("Docker said nothing for {} s", PATIENCE.as_secs()))?;
+    let seen = seen.map_err(|_| format!("{} said nothing for {} s", engine.words().name, PATIENCE.as_secs()))?;
     seen.map(|seen| seen.containers).map_err(|error| error.to_string())
 }
 
@@ -233,6 +239,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         kind: stored.order.kind,
         state: stored.state.clone(),
         summary,
+        waits_why: stored.waits_why.clone().filter(|_| matches!(stored.state, State::Waiting { .. })),
         tag: stored.order.tag.clone().or_else(|| stored.images.first()?.tag.clone()),
         images: stored.images.iter().map(ToString::to_string).collect(),
         verified: stored.verified,
@@ -240,6 +247,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         git_ref: stored.order.git_ref.clone(),
         run_url: stored.order.run_url.clone(),
         run_number: stored.order.run_number,
+        actor: stored.order.actor.clone(),
         cause: stored.order.cause.as_ref().map(ToString::to_string),
         reason: stored.order.reason.clone(),
         caller: stored.order.caller.to_string(),

@@ -1,5 +1,6 @@
 //! Which tags a service can be deployed with or rolled back to: what was verified here, and what else the registry has.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use process::Cancel;
@@ -12,9 +13,10 @@ use crate::model::ImageRef;
 use crate::model::Repository;
 use crate::model::Tag;
 use crate::orders::Deployer;
+use crate::orders::seen::Listed;
+use crate::orders::seen::Offered;
 use crate::registry::Registries;
 use crate::registry::RegistryError;
-use crate::registry::Tagged;
 use crate::store::Deployment;
 use crate::store::StoreError;
 
@@ -22,17 +24,9 @@ use crate::store::StoreError;
 const MOST_TAGS: usize = 5000;
 /// How many verified tags, and how many others, the registry is asked about.
 const MOST_LOOKS: usize = 50;
-/// How long the registry may take for all of it, and Docker for what it is asked.
+/// How long the registry may take for all of it, and the engine for what it is asked.
 const REGISTRY_PATIENCE: Duration = Duration::from_secs(15);
 const DOCKER_PATIENCE: Duration = Duration::from_secs(3);
-
-/// What a registry says: which tags it has, and what each of those stands for that were looked at.
-#[derive(Debug, Default)]
-struct Listed {
-    tags: Vec<Tag>,
-    has_more: bool,
-    looks: Vec<(Tag, Result<Tagged, RegistryError>)>,
-}
 
 impl Deployer {
     /// The tags of `service`. A registry that does not answer takes nothing from what was verified here.
@@ -46,23 +40,31 @@ impl Deployer {
             return Ok(Tags { tags: Vec::new(), has_more: false, registry_fault: None });
         };
         let mut tags = known(&verified, repository);
+        let look = async { Arc::new(self.look_at_offer(service, repository, &tags).await) };
+        let offered = self.offered.share(service.name.clone(), look).await;
+        let registry_fault = offered.listed.as_ref().err().cloned();
+        let has_more = offered.listed.as_ref().is_ok_and(|listed| listed.has_more);
+        if let Ok(listed) = &offered.listed {
+            join(&mut tags, listed);
+        }
+        for tag in &mut tags {
+            tag.on_host = offered.images.as_ref().and_then(|images| is_on_host(images, repository, tag));
+        }
+        Ok(Tags { tags, has_more, registry_fault })
+    }
+
+    async fn look_at_offer(&self, service: &Service, repository: &Repository, known: &[KnownTag]) -> Offered {
         let engine = self.engine(service);
         let never = Cancel::default();
         let images = tokio::time::timeout(DOCKER_PATIENCE, engine.images(&never)).await.ok().and_then(Result::ok);
         let server = tokio::time::timeout(DOCKER_PATIENCE, engine.server(&never)).await.ok().and_then(Result::ok);
         let platform = server.as_ref().map_or(("linux", "amd64"), |server| (server.os.as_str(), server.arch.as_str()));
-        let asked = self.ask_registry(service, repository, &tags, platform);
+        let asked = self.ask_registry(service, repository, known, platform);
         let listed = match tokio::time::timeout(REGISTRY_PATIENCE, asked).await {
             Ok(listed) => listed.map_err(|error| error.to_string()),
             Err(_) => Err(format!("the registry of {repository} did not answer within {} s", REGISTRY_PATIENCE.as_secs())),
         };
-        let registry_fault = listed.as_ref().err().cloned();
-        let has_more = listed.as_ref().is_ok_and(|listed| listed.has_more);
-        join(&mut tags, listed.unwrap_or_default());
-        for tag in &mut tags {
-            tag.on_host = images.as_ref().and_then(|images| is_on_host(images, repository, tag));
-        }
-        Ok(Tags { tags, has_more, registry_fault })
+        Offered { images, listed }
     }
 
     async fn ask_registry(
@@ -122,26 +124,26 @@ fn known(verified: &[Result<Deployment, StoreError>], repository: &Repository) -
 }
 
 /// Adds what the registry says to what was verified here, and behind it what only the registry has, the newest build first.
-fn join(tags: &mut Vec<KnownTag>, listed: Listed) {
+fn join(tags: &mut Vec<KnownTag>, listed: &Listed) {
     let was_asked = !listed.tags.is_empty() || !listed.looks.is_empty();
     for tag in tags.iter_mut().filter(|_| was_asked) {
         tag.in_registry = Some(listed.tags.contains(&tag.tag));
     }
     let mut others = Vec::new();
-    for (name, look) in listed.looks {
+    for (name, look) in &listed.looks {
         // A tag that was removed meanwhile, or that is no image.
         let Ok(tagged) = look else { continue };
-        if let Some(known) = tags.iter_mut().find(|known| known.tag == name) {
+        if let Some(known) = tags.iter_mut().find(|known| known.tag == *name) {
             known.moved = known.digest.as_ref().is_some_and(|digest| *digest != tagged.digest);
             if !known.moved {
                 known.built_ms = tagged.built_ms;
-                known.platforms = tagged.platforms;
+                known.platforms.clone_from(&tagged.platforms);
             }
             continue;
         }
         others.push(KnownTag {
-            tag: name,
-            digest: Some(tagged.digest),
+            tag: name.clone(),
+            digest: Some(tagged.digest.clone()),
             verified_by: None,
             verified_ms: None,
             live: false,
@@ -149,7 +151,7 @@ fn join(tags: &mut Vec<KnownTag>, listed: Listed) {
             in_registry: Some(true),
             moved: false,
             built_ms: tagged.built_ms,
-            platforms: tagged.platforms,
+            platforms: tagged.platforms.clone(),
         });
     }
     others.sort_by_key(|tag| std::cmp::Reverse(tag.built_ms));

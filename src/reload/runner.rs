@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use process::Cancel;
+use process::Looks;
 use tokio::time::Instant;
 
 use crate::api;
@@ -14,6 +15,7 @@ use crate::clock::Backoff;
 use crate::config::Docker;
 use crate::config::Reload;
 use crate::dataset::Dataset;
+use crate::dataset::Status;
 use crate::model::Commit;
 use crate::model::CommitName;
 use crate::model::DatasetName;
@@ -59,6 +61,8 @@ pub(super) struct Runner {
     app: App,
     peers: Peers,
     pusher: Pusher,
+    /// For those who ask how the repository stands: its state, or why it cannot be read.
+    pub(super) seen: Looks<(), Arc<Result<Status, String>>>,
     stop: Cancel,
 }
 
@@ -75,6 +79,7 @@ impl Runner {
             app: App { plan: Arc::clone(plan), docker: docker.clone(), dataset: dataset.clone(), http: http.clone() },
             peers: Peers::new(Arc::clone(plan), http.clone(), common.store.clone(), &common.executor),
             pusher: Pusher::new(dataset.clone(), plan.data.state.clone()),
+            seen: Looks::default(),
             stop: Cancel::default(),
             plan: Arc::clone(plan),
             common: Arc::clone(common),

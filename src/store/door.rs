@@ -1,5 +1,6 @@
 //! What an order is decided by when it comes: facts, and who decides over them.
 
+use crate::config::Admission;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
@@ -21,6 +22,8 @@ pub struct Terms {
     pub tag_pattern: Option<regex::Regex>,
     /// How many images the service pins.
     pub pins: usize,
+    /// What an order to deploy must show of the repository.
+    pub admission: Admission,
     /// Decides whether the order is taken, and what it lands. It is asked within the transaction that takes it, and only when the
     /// order was not taken before.
     pub door: fn(AtTheDoor<'_>) -> Result<Taken, OrderError>,

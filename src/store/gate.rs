@@ -23,6 +23,8 @@ use sqlx::any::AnyRow;
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 
+use crate::store::file::DatabaseFile;
+
 /// How long one statement may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// How long a statement may take that goes through a whole table.
@@ -44,7 +46,8 @@ pub(super) struct Gate {
     readers: AnyPool,
     writers: AnyPool,
     options: AnyConnectOptions,
-    is_sqlite: bool,
+    /// The file of SQLite; none: this is PostgreSQL.
+    file: Option<Arc<DatabaseFile>>,
     log: Arc<Log>,
 }
 
@@ -93,8 +96,9 @@ struct Connections {
 
 impl Gate {
     /// Opens nothing yet; a connection is made when it is first needed.
-    pub(super) fn new(url: &str, is_sqlite: bool, purpose: Purpose) -> Result<Self, sqlx::Error> {
+    pub(super) fn new(url: &str, file: Option<&Arc<DatabaseFile>>, purpose: Purpose) -> Result<Self, sqlx::Error> {
         let options: AnyConnectOptions = url.parse()?;
+        let (file, is_sqlite) = (file.map(Arc::clone), file.is_some());
         // SQLite has one writer at a time, so a second would only wait in a place where nobody is first.
         let sqlite = Connections { readers: 2, writers: 1, wait: Duration::from_secs(10) };
         let Connections { readers, writers, wait } = if is_sqlite { sqlite } else { purpose.connections() };
@@ -109,26 +113,27 @@ impl Gate {
                 .after_connect(move |connection, _| Box::pin(prepare(connection, is_sqlite, purpose)))
                 .connect_lazy_with(options.clone())
         };
-        Ok(Self { readers: pool(readers, Use::Read), writers: pool(writers, Use::Write), options, is_sqlite, log: Arc::default() })
+        Ok(Self { readers: pool(readers, Use::Read), writers: pool(writers, Use::Write), options, file, log: Arc::default() })
     }
 
     pub(super) fn is_sqlite(&self) -> bool {
-        self.is_sqlite
+        self.file.is_some()
     }
 
     /// Counts a write. SQLite lets the writer bring the log home that it finds large, and it would be answered only after two
     /// more waits for the disk. So that is done here, beside it; only a log that grows nevertheless is left to the writer.
     fn count_write(&self) {
         let log = &self.log;
-        let is_due = self.is_sqlite && log.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_A_CHECKPOINT;
+        let is_due = self.is_sqlite() && log.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_A_CHECKPOINT;
         if !is_due || log.is_being_brought.swap(true, Ordering::AcqRel) {
             return;
         }
         log.writes.store(0, Ordering::Relaxed);
         let log = Arc::clone(log);
-        let options = self.options.clone();
+        let (options, file) = (self.options.clone(), self.file.clone());
         tokio::spawn(async move {
             let checkpoint = async {
+                stands(file.as_deref()).await?;
                 let mut connection = options.connect().await?;
                 connection.execute("PRAGMA synchronous = FULL; PRAGMA cache_size = -512").await?;
                 for _ in 0..PASSES {
@@ -153,21 +158,28 @@ impl Gate {
         self.fresh(Use::Migrate).await
     }
 
+    async fn lease(&self, pool: &AnyPool) -> Result<Lease, sqlx::Error> {
+        // Before a connection is made: SQLite would take the log that is there for the log of whatever file stands there now.
+        stands(self.file.as_deref()).await?;
+        Lease::of(pool).await
+    }
+
     async fn fresh(&self, purpose: Use) -> Result<AnyConnection, sqlx::Error> {
+        stands(self.file.as_deref()).await?;
         let mut connection = self.options.connect().await?;
-        prepare(&mut connection, self.is_sqlite, purpose).await?;
+        prepare(&mut connection, self.is_sqlite(), purpose).await?;
         Ok(connection)
     }
 
     pub(super) async fn fetch_all(&self, statement: Statement<'_>) -> Result<Vec<AnyRow>, sqlx::Error> {
-        let mut lease = Lease::of(&self.readers).await?;
+        let mut lease = self.lease(&self.readers).await?;
         let rows = in_time(DEADLINE, statement.fetch_all(&mut *lease.connection)).await?;
         lease.is_good = true;
         Ok(rows)
     }
 
     pub(super) async fn fetch_optional(&self, statement: Statement<'_>) -> Result<Option<AnyRow>, sqlx::Error> {
-        let mut lease = Lease::of(&self.readers).await?;
+        let mut lease = self.lease(&self.readers).await?;
         let row = in_time(DEADLINE, statement.fetch_optional(&mut *lease.connection)).await?;
         lease.is_good = true;
         Ok(row)
@@ -188,31 +200,32 @@ impl Gate {
     }
 
     async fn write_within(&self, deadline: Duration, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
-        let mut lease = Lease::of(&self.writers).await?;
-        let is_unbound = deadline > DEADLINE && !self.is_sqlite;
+        let mut lease = self.lease(&self.writers).await?;
+        let is_unbound = deadline > DEADLINE && !self.is_sqlite();
         if is_unbound {
             in_time(DEADLINE, lease.connection.execute("SET statement_timeout = 0")).await?;
         }
         let done = in_time(deadline, statement.execute(&mut *lease.connection)).await?;
         // Nobody else gets a connection without that bound.
         lease.is_good = !is_unbound;
+        stands(self.file.as_deref()).await?;
         self.count_write();
         Ok(done.rows_affected())
     }
 
     /// Begins a transaction. On SQLite it is the only one that writes from here on.
     pub(super) async fn begin(&self) -> Result<Tx, sqlx::Error> {
-        let mut lease = Lease::of(&self.writers).await?;
-        in_time(DEADLINE, lease.connection.execute(begin_sql(self.is_sqlite))).await?;
+        let mut lease = self.lease(&self.writers).await?;
+        in_time(DEADLINE, lease.connection.execute(begin_sql(self.is_sqlite()))).await?;
         self.count_write();
-        Ok(Tx { lease, is_sqlite: self.is_sqlite, is_whole: true })
+        Ok(Tx { lease, file: self.file.clone(), is_whole: true })
     }
 
     /// Whether a write is taken, tried over a connection that has no past: the store's own may be fine and a new one not.
     pub(super) async fn probe(&self, mark: &str) -> Result<(), sqlx::Error> {
         in_time(DEADLINE, async {
             let mut connection = self.fresh(Use::Write).await?;
-            connection.execute(begin_sql(self.is_sqlite)).await?;
+            connection.execute(begin_sql(self.is_sqlite())).await?;
             // SQLite writes nothing where nothing changes, so the value is another each time.
             sqlx::query("UPDATE meta SET value = $1 WHERE name = 'probe'").bind(mark).execute(&mut connection).await?;
             connection.execute("COMMIT").await?;
@@ -265,6 +278,14 @@ async fn in_time<T>(deadline: Duration, work: impl Future<Output = Result<T, sql
     tokio::time::timeout(deadline, work).await.map_err(late)?
 }
 
+/// Whether what is committed is in the file that the next start opens.
+async fn stands(file: Option<&DatabaseFile>) -> Result<(), sqlx::Error> {
+    match file {
+        Some(file) => in_time(DEADLINE, file.still_stands()).await,
+        None => Ok(()),
+    }
+}
+
 /// A connection of a pool that goes back to it only when everything went well.
 struct Lease {
     connection: PoolConnection<Any>,
@@ -289,7 +310,7 @@ impl Drop for Lease {
 /// takes everything back, and is not used again.
 pub(super) struct Tx {
     lease: Lease,
-    is_sqlite: bool,
+    file: Option<Arc<DatabaseFile>>,
     /// Whether every statement so far was carried out. After one that was not, SQLite may have taken back all of it.
     is_whole: bool,
 }
@@ -301,7 +322,7 @@ impl Tx {
     /// and loses it when it hangs, and that is waited for. (The version before this one locks a row instead. Beside one of those
     /// two may be here at once; the unique indexes then let one of them write, and the other is tried again.)
     pub(super) async fn alone(&mut self, name: &'static str) -> Result<(), sqlx::Error> {
-        if self.is_sqlite {
+        if self.file.is_some() {
             return Ok(());
         }
         let wait = format!(
@@ -316,7 +337,7 @@ impl Tx {
     /// `select`, such that the row which it finds is locked until this transaction ends. One that somebody else has locked is not
     /// found, so that nobody who hangs is waited for. On SQLite the whole database is this transaction's.
     pub(super) fn seizing(&self, select: &'static str) -> Statement<'static> {
-        if self.is_sqlite { sqlx::query(select) } else { sqlx::query(sqlx::AssertSqlSafe(format!("{select} FOR UPDATE SKIP LOCKED"))) }
+        if self.file.is_some() { sqlx::query(select) } else { sqlx::query(sqlx::AssertSqlSafe(format!("{select} FOR UPDATE SKIP LOCKED"))) }
     }
 
     /// Carries out a statement. Returns how many rows it changed.
@@ -350,6 +371,6 @@ impl Tx {
         }
         in_time(DEADLINE, self.lease.connection.execute("COMMIT")).await?;
         self.lease.is_good = true;
-        Ok(())
+        stands(self.file.as_deref()).await
     }
 }

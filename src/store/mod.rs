@@ -1,5 +1,6 @@
 //! The only place with SQL: SQLite in the data folder by default, PostgreSQL by address, one set of statements for both.
 
+mod asking;
 mod attempts;
 mod audit;
 mod batch;
@@ -7,6 +8,7 @@ mod deliveries;
 mod deployments;
 mod desk;
 mod door;
+mod file;
 mod gate;
 mod holds;
 mod lease;
@@ -33,10 +35,12 @@ use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Connection as _;
+use sqlx::migrate::MigrateError;
 use sqlx::migrate::Migration;
 use sqlx::migrate::MigrationType;
 use sqlx::migrate::Migrator;
@@ -46,10 +50,12 @@ use text::Secret;
 use attempts::Attempts;
 use audit::HeadFile;
 use desk::Desk;
+use file::DatabaseFile;
 use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
+pub use asking::Awaited;
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
@@ -73,6 +79,11 @@ pub enum StoreError {
     /// It could not be opened.
     #[error("The database could not be opened: {0}. Check that the data folder is writable, or that PostgreSQL is running and reachable.")]
     Open(#[source] sqlx::Error),
+    /// Its file is no database any more.
+    #[error(
+        "The database file {0} is damaged: {1}. Restore a backup (`tagalong restore`), or move the file aside to begin without its history."
+    )]
+    Damaged(PathBuf, #[source] sqlx::Error),
     /// Its tables could not be brought up to date.
     #[error("The database's tables could not be migrated: {0}.")]
     Migrate(#[source] sqlx::migrate::MigrateError),
@@ -99,6 +110,21 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The same of a database that is `file`, where that is damaged: SQLite's result codes `SQLITE_CORRUPT` (and its kinds) and
+    /// `SQLITE_NOTADB`.
+    fn of_file(self, file: Option<&DatabaseFile>) -> Self {
+        let is_damage = |error: &sqlx::Error| {
+            let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+            code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+        };
+        match (self, file) {
+            (Self::Open(error) | Self::Migrate(MigrateError::Execute(error)), Some(file)) if is_damage(&error) => {
+                Self::Damaged(file.path().to_owned(), error)
+            }
+            (other, _) => other,
+        }
+    }
+
     /// Whether the disk under the database is full: SQLite's result code `SQLITE_FULL`, PostgreSQL's `disk_full`.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
@@ -182,17 +208,15 @@ impl Store {
         let is_sqlite = postgres.is_none();
         let url = match postgres {
             Some(url) => url.reveal().to_owned(),
-            None => format!("sqlite://{}?mode=rwc", data_dir.join(SQLITE_FILE).display()),
+            // A file that was removed is never made anew by one more connection.
+            None => format!("sqlite://{}?mode=rw", data_dir.join(SQLITE_FILE).display()),
         };
-        if is_sqlite {
-            // SQLite gives the files beside it the mode of the database, and an existing one keeps its own.
-            let made = File::options().append(true).create(true).mode(0o600).open(data_dir.join(SQLITE_FILE));
-            made.map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
-        }
-        let made = |purpose: Purpose| Gate::new(&url, is_sqlite, purpose).map(Arc::new).map_err(StoreError::Open);
+        let file = is_sqlite.then(|| DatabaseFile::made(data_dir.join(SQLITE_FILE)).map(Arc::new)).transpose();
+        let file = file.map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?;
+        let made = |purpose: Purpose| Gate::new(&url, file.as_ref(), purpose).map(Arc::new).map_err(StoreError::Open);
         let gate = made(Purpose::Answers)?;
         let apart = |purpose: Purpose| if is_sqlite { Ok(Arc::clone(&gate)) } else { made(purpose) };
-        migrate(&gate, is_sqlite.then_some(data_dir)).await?;
+        migrate(&gate, is_sqlite.then_some(data_dir)).await.map_err(|error| error.of_file(file.as_deref()))?;
         Ok(Self {
             runs_gate: apart(Purpose::Runs)?,
             leases_gate: apart(Purpose::Leases)?,
@@ -279,6 +303,7 @@ fn migrations() -> Migrator {
         (9, "away", include_str!("migrations/9_away.sql")),
         (10, "oidc", include_str!("migrations/10_oidc.sql")),
         (12, "landed", include_str!("migrations/12_landed.sql")),
+        (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {

@@ -4,6 +4,7 @@ use sqlx::Row as _;
 
 use crate::clock;
 use crate::model::DeploymentId;
+use crate::model::KeyId;
 use crate::model::LineKind;
 use crate::model::Order;
 use crate::model::Outcome;
@@ -21,6 +22,7 @@ use crate::store::audit::Entry;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
 use crate::store::holds;
+use crate::store::rows;
 
 /// A call that may come again: who sent it, its id, and the SHA-256 of its body in hex.
 #[derive(Debug, Clone)]
@@ -69,6 +71,13 @@ pub(super) struct Asked {
 }
 
 impl Delivery {
+    /// What `caller` did to `target` because of a body that is signed without a time, so that nothing but its own hash tells it from
+    /// every other one, and it would be good for ever. Such deliveries are never forgotten.
+    #[must_use]
+    pub fn of_timeless_body(caller: &KeyId, target: &str, body_sha256: String) -> Self {
+        Self { caller: format!("body:{caller}"), id: format!("{body_sha256} {target}"), body_sha256 }
+    }
+
     /// The deployment that this delivery made when it came before with the body `body_sha256`.
     pub(super) fn answer(&self, body_sha256: &str, deployment: &str) -> Result<Option<DeploymentId>, OrderError> {
         if body_sha256 != self.body_sha256 {
@@ -130,9 +139,11 @@ pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Res
     let now_ms = clock::now_ms();
     let end = sqlx::query(
         "UPDATE deployments SET state = 'done', waits_for = NULL, outcome = $2, outcome_name = $3, ended_ms = $4,
-           last_position = last_position + 1 WHERE id = $1 AND state = 'waiting' RETURNING last_position",
+           guard = $5, asker = NULL, waits_why = NULL, last_position = last_position + 1 WHERE id = $1 AND state = 'waiting'
+         RETURNING last_position",
     );
-    let end = end.bind(id).bind(serde_json::to_string(outcome).unwrap_or_default()).bind(outcome.name()).bind(now_ms);
+    let (text, guard) = rows::outcome_text(outcome);
+    let end = end.bind(id).bind(text).bind(outcome.name()).bind(now_ms).bind(guard);
     let Some(row) = tx.fetch_optional(end).await? else { return Ok(false) };
     // Anybody who follows it is told by its last line.
     let line = sqlx::query(

@@ -10,6 +10,7 @@ use crate::model::CancelledBy;
 use crate::model::Cause;
 use crate::model::DeploymentId;
 use crate::model::Digest;
+use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
@@ -55,6 +56,8 @@ pub struct Deployment {
     pub away: Option<Availability>,
     /// Why it is being undone.
     pub undo_why: Option<String>,
+    /// What it waits for, in a sentence, where somebody was asked.
+    pub waits_why: Option<String>,
     /// Who cancelled it.
     pub cancel_by: Option<CancelledBy>,
     /// Its run; 0: it has none yet.
@@ -154,7 +157,7 @@ fn flag(row: &AnyRow, table: &str, column: &str) -> Result<bool, StoreError> {
 /// The state, which must agree with the columns beside it.
 fn state(row: &AnyRow, step: Option<Stage>) -> Result<State, StoreError> {
     let name: String = row.try_get("state")?;
-    let outcome = parsed_if_any(row, "deployments", "outcome", json::<Outcome>)?;
+    let outcome = parsed_if_any(row, "deployments", "outcome", json::<Outcome>)?.map(|outcome| by_its_guard(row, outcome)).transpose()?;
     let outcome_name: Option<String> = row.try_get("outcome_name")?;
     if outcome.as_ref().map(Outcome::name) != outcome_name.as_deref() {
         let why = format!("\"{}\" is not the name of the outcome", outcome_name.unwrap_or_default().escape_default());
@@ -170,6 +173,32 @@ fn state(row: &AnyRow, step: Option<Stage>) -> Result<State, StoreError> {
         ("done", None) => Err(wrong(row, "deployments", "outcome", &"it has ended, but has no outcome")),
         ("waiting" | "running", Some(_)) => Err(wrong(row, "deployments", "outcome", &"it has not ended, but has an outcome")),
         (other, _) => Err(wrong(row, "deployments", "state", &format!("\"{}\" is not a state", other.escape_default()))),
+    }
+}
+
+/// How the guard of the forge's checks is stored.
+const BY_CHECKS: &str = "checks";
+
+/// An outcome as it is stored, and the guard behind it where the outcome names the one that the version before can read.
+pub(super) fn outcome_text(outcome: &Outcome) -> (String, Option<&'static str>) {
+    match outcome {
+        Outcome::Refused { guard: Guard::Checks, why } => {
+            (outcome_json(&Outcome::Refused { guard: Guard::Age, why: why.clone() }), Some(BY_CHECKS))
+        }
+        other => (outcome_json(other), None),
+    }
+}
+
+fn outcome_json(outcome: &Outcome) -> String {
+    serde_json::to_string(outcome).unwrap_or_default()
+}
+
+/// See [`outcome_text`].
+fn by_its_guard(row: &AnyRow, outcome: Outcome) -> Result<Outcome, StoreError> {
+    match (outcome, row.try_get::<Option<String>, _>("guard")?.as_deref()) {
+        (outcome, None) => Ok(outcome),
+        (Outcome::Refused { why, .. }, Some(BY_CHECKS)) => Ok(Outcome::Refused { guard: Guard::Checks, why }),
+        (_, Some(other)) => Err(wrong(row, "deployments", "guard", &format!("\"{}\" is no guard of this outcome", other.escape_default()))),
     }
 }
 
@@ -217,7 +246,8 @@ macro_rules! select_deployments {
     (@ $long:literal, $which:literal) => {
         concat!(
             "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
-             d.run_url, d.run_number, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.images AS ordered_images, d.cancel_by, d.created_ms, \
+             d.run_url, d.run_number, d.actor, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.images AS ordered_images, d.cancel_by, \
+             d.guard, d.waits_why, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
             "r.parts, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
@@ -248,12 +278,14 @@ pub(super) fn kind_text(kind: OrderKind) -> &'static str {
 
 /// How a caller proved who they are, as it is stored.
 const BY_TOKEN_OF_A_JOB: &str = "oidc";
+const BY_WEBHOOK_OF_A_FORGE: &str = "forge";
 
-/// A caller as it is stored, and how they proved it where that does not say so: a policy is stored as a key, which the version before
-/// can read.
+/// A caller as it is stored, and how they proved it where that does not say so: a policy and a forge are stored as a key, which the
+/// version before can read.
 pub(super) fn caller_text(caller: &Caller) -> (String, Option<&'static str>) {
     match caller {
         Caller::Oidc(policy) => (Caller::Key(policy.clone()).to_string(), Some(BY_TOKEN_OF_A_JOB)),
+        Caller::Forge(forge) => (Caller::Key(forge.clone()).to_string(), Some(BY_WEBHOOK_OF_A_FORGE)),
         other => (other.to_string(), None),
     }
 }
@@ -263,6 +295,7 @@ fn caller(row: &AnyRow) -> Result<Caller, StoreError> {
     let caller = parsed(row, "deployments", "caller", Caller::parse)?;
     match (caller, row.try_get::<Option<String>, _>("proof")?.as_deref()) {
         (Caller::Key(policy), Some(BY_TOKEN_OF_A_JOB)) => Ok(Caller::Oidc(policy)),
+        (Caller::Key(forge), Some(BY_WEBHOOK_OF_A_FORGE)) => Ok(Caller::Forge(forge)),
         (caller, None) => Ok(caller),
         (_, Some(other)) => Err(wrong(row, "deployments", "proof", &format!("\"{}\" is no proof of this caller", other.escape_default()))),
     }
@@ -283,6 +316,7 @@ fn order(row: &AnyRow) -> Result<Order, StoreError> {
         git_ref: text("git_ref")?,
         run_url: text("run_url")?,
         run_number: row.try_get("run_number")?,
+        actor: text("actor")?,
         reason: text("reason")?,
         cause,
         force: flag(row, table, "force")?,
@@ -312,6 +346,7 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         report: parsed_if_any(row, "runs", "report", json)?,
         away: parsed_if_any(row, "runs", "away", json)?,
         undo_why: text("undo_why")?,
+        waits_why: text("waits_why")?,
         cancel_by: parsed_if_any(row, "deployments", "cancel_by", CancelledBy::parse)?,
         run: number("run")?.unwrap_or(0),
         attempts: number("attempts")?.unwrap_or(0),

@@ -124,11 +124,12 @@ fn of_one(taken: Result<Option<Turn>, StoreError>) -> Result<Option<Turn>, Store
 }
 
 impl Store {
-    /// Takes the waiting orders of `services` whose turn has come, each for this executor, which has a run of it from now on.
+    /// Takes those of the waiting `orders` whose turn has come, each for this executor, which has a run of it from now on. An order
+    /// that has taken the place of one of them meanwhile is not meant.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn claim(&self, services: &[ServiceName], executor: &str, lease: Duration) -> Result<Vec<Turn>, StoreError> {
+    pub async fn claim(&self, orders: &[DeploymentId], executor: &str, lease: Duration) -> Result<Vec<Turn>, StoreError> {
         // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
         let waiting = sqlx::query(select_deployments!(
             "WHERE d.state = 'waiting' AND d.waits_for = 'turn'
@@ -136,7 +137,7 @@ impl Store {
         ));
         let mut turns = Vec::new();
         for waiting in readable(&self.gate.fetch_all(waiting).await?) {
-            if !services.contains(&waiting.order.service) {
+            if !orders.contains(&waiting.id) {
                 continue;
             }
             turns.extend(of_one(self.take(&waiting, executor, lease).await)?);
@@ -157,7 +158,7 @@ impl Store {
         let now_ms = clock::now_ms();
         let service = waiting.order.service.as_str();
         let running = sqlx::query(
-            "UPDATE deployments SET state = 'running', waits_for = NULL, started_ms = COALESCE(started_ms, $2) WHERE id = $1 AND state = 'waiting'
+            "UPDATE deployments SET state = 'running', waits_for = NULL, waits_why = NULL, started_ms = COALESCE(started_ms, $2) WHERE id = $1 AND state = 'waiting'
                AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = $3 AND b.state = 'running')",
         );
         let running = running.bind(waiting.id.as_str()).bind(now_ms).bind(service);
@@ -332,9 +333,10 @@ impl Store {
         let now_ms = clock::now_ms();
         let service = end_run(&mut tx, fence, outcome, now_ms).await?.ok_or(StoreError::Fenced)?;
         let ended = sqlx::query(
-            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4 WHERE id = $1 AND state = 'running'",
+            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4, guard = $5 WHERE id = $1 AND state = 'running'",
         );
-        let ended = ended.bind(fence.id.as_str()).bind(text(Some(outcome))).bind(outcome.name()).bind(now_ms);
+        let (stored, guard) = rows::outcome_text(outcome);
+        let ended = ended.bind(fence.id.as_str()).bind(stored).bind(outcome.name()).bind(now_ms).bind(guard);
         tx.execute(ended).await?;
         let last = LineDraft { seq, at_ms: now_ms, step, kind: LineKind::Outcome, text: outcome.to_string() };
         lines::write(&mut tx, &fence.id, fence.run, &[last]).await?;
@@ -356,7 +358,7 @@ async fn end_run(tx: &mut Tx, fence: &Fence, outcome: &Outcome, now_ms: i64) -> 
         .bind(fence.id.as_str())
         .bind(fence.run)
         .bind(fence.number)
-        .bind(text(Some(outcome)))
+        .bind(rows::outcome_text(outcome).0)
         .bind(now_ms)
         .bind(i64::from(matches!(outcome, Outcome::Live { .. })))
         .bind(i64::from(outcome.is_change()));

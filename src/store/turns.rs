@@ -1,5 +1,7 @@
 //! Who is next: the orders that wait for nothing but their turn.
 
+use sqlx::Row as _;
+
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::ServiceName;
@@ -16,6 +18,8 @@ pub struct Next {
     pub service: ServiceName,
     /// What it wants.
     pub kind: OrderKind,
+    /// When somebody who was asked about it has said yes (ms since 1970, UTC).
+    pub granted_ms: Option<i64>,
 }
 
 impl Store {
@@ -26,14 +30,15 @@ impl Store {
     pub async fn next(&self) -> Result<Vec<Next>, StoreError> {
         // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
         let waiting = sqlx::query(
-            "SELECT d.id, d.service, d.kind FROM deployments AS d WHERE d.state = 'waiting' AND d.waits_for = 'turn'
+            "SELECT d.id, d.service, d.kind, d.granted_ms FROM deployments AS d WHERE d.state = 'waiting' AND d.waits_for = 'turn'
              AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = d.service AND b.state = 'running') ORDER BY d.service",
         );
         let mut next = Vec::new();
         for row in self.gate.fetch_all(waiting).await? {
             let read = rows::parsed(&row, "deployments", "id", DeploymentId::parse).and_then(|id| {
                 let service = rows::parsed(&row, "deployments", "service", ServiceName::parse)?;
-                Ok(Next { id, service, kind: rows::parsed(&row, "deployments", "kind", OrderKind::parse)? })
+                let kind = rows::parsed(&row, "deployments", "kind", OrderKind::parse)?;
+                Ok(Next { id, service, kind, granted_ms: row.try_get("granted_ms")? })
             });
             match read {
                 Ok(read) => next.push(read),

@@ -55,7 +55,7 @@ fn with_datasets(mut plan: Plan) -> Plan {
 fn protected() -> impl Iterator<Item = (&'static Route, Verb)> {
     ROUTES.iter().filter_map(|route| match route.need {
         Need::Verb(verb) => Some((route, verb)),
-        Need::Open | Need::ReloadSecret => None,
+        Need::Open | Need::ReloadSecret | Need::ForgeSignature => None,
     })
 }
 
@@ -203,6 +203,8 @@ fn what_is_open_tells_nothing() {
     let open: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::Open).map(|route| route.path).collect();
     let hidden: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::ReloadSecret).map(|route| route.path).collect();
     assert_eq!(hidden, ["/api/_internal/reload-data"], "tests/reload has its requests and answers");
+    let of_forges: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::ForgeSignature).map(|route| route.path).collect();
+    assert_eq!(of_forges, ["/hooks/github", "/hooks/forgejo"], "tests/api/hooks.rs has their proofs");
     assert_eq!(open, ["/healthz", "/healthz", "/readyz", "/readyz", "/api/v1/openapi.json"]);
 }
 
@@ -233,7 +235,8 @@ async fn no_route_answers_without_proof_and_scope(database: Database) {
         }
         assert_refused(&answer, 401, "unauthorized");
         for key in &rig.plan.keys[1..] {
-            assert_refused(&call.clone().by(key).send(&rig).await, 403, "forbidden");
+            let (status, code) = if route.need == Need::ForgeSignature { (401, "unauthorized") } else { (403, "forbidden") };
+            assert_refused(&call.clone().by(key).send(&rig).await, status, code);
         }
     }
     let hidden = Call::post("/api/_internal/reload-data", &json!({})).send(&rig).await;

@@ -12,6 +12,7 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use serde_json::json;
 use tagalong::clock;
+use tagalong::config::Admission;
 use tagalong::model::Caller;
 use tagalong::model::Commit;
 use tagalong::model::DatasetName;
@@ -351,7 +352,7 @@ async fn a_call_that_is_given_up_leaves_no_transaction_open(database: Database) 
 }
 
 fn terms(max_waiting: i64) -> Terms {
-    Terms { max_waiting, hold_ms: None, tag_pattern: None, pins: 1, door: orders::at_the_door }
+    Terms { max_waiting, hold_ms: None, tag_pattern: None, pins: 1, admission: Admission::default(), door: orders::at_the_door }
 }
 
 fn order(service: &str, tag: &str, reason: &str) -> Order {
@@ -364,6 +365,7 @@ fn order(service: &str, tag: &str, reason: &str) -> Order {
         git_ref: None,
         run_url: None,
         run_number: None,
+        actor: None,
         reason: Some(reason.to_owned()),
         cause: None,
         force: true,
@@ -433,4 +435,37 @@ async fn a_full_disk_is_not_ready() {
     small.empty();
     until("it is ready", async || (ready().await == 200).then_some(())).await;
     rig.finish().await;
+}
+
+/// Somebody takes the database's file away beneath the server, or puts another one in its place.
+#[tokio::test]
+async fn what_the_next_start_would_not_find_is_not_answered_202() {
+    let mut rig = Plan::new(Database::Sqlite).start().await;
+    let mut accepted = vec![rig.order("web", "first").await];
+    let (file, aside) = (rig.data_dir().join("tagalong.db"), rig.data_dir().join("aside.db"));
+    for is_replaced in [false, true] {
+        std::fs::rename(&file, &aside).unwrap();
+        if is_replaced {
+            std::fs::copy(&aside, &file).unwrap();
+        }
+        let order = Call::post("/api/v1/deployments", &json!({"service": "web", "tag": "lost", "force": true}));
+        let answer = order.by(rig.key()).send(&rig).await;
+        assert_eq!(answer.code(), (503, "busy".to_owned()), "replaced: {is_replaced}");
+        assert_eq!(file.exists(), is_replaced, "another database was made");
+        std::fs::rename(&aside, &file).unwrap();
+        accepted.push(rig.order("web", &format!("after-{is_replaced}")).await);
+    }
+    rig.restart().await;
+    for id in accepted {
+        rig.ended(&id).await;
+    }
+    rig.finish().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_any_more_is_named_with_what_to_do() {
+    let dir = folder();
+    std::fs::write(dir.path().join("tagalong.db"), [7; 8192]).unwrap();
+    let error = Store::open(dir.path(), None).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(..)) && error.to_string().contains("tagalong restore"), "{error}");
 }

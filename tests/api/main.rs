@@ -8,12 +8,15 @@ mod support;
 
 mod auth;
 mod bounds;
+mod checked;
+mod checks;
 mod cluster;
 mod connections;
 mod desk;
 mod door;
 mod follow;
 mod full;
+mod hooks;
 mod issuer;
 mod key_sets;
 mod migrations;

@@ -67,3 +67,37 @@ async fn a_further_socket_may_do_only_what_its_scopes_say() {
     rig.finish().await;
     assert!(!socket.exists());
 }
+
+/// Whoever may use the socket can try as many secrets as a caller over the network, and no more; that keeps nobody else out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_cannot_be_guessed_over_a_further_socket_and_guessing_locks_nobody_out() {
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.socket = true;
+    plan.tables = RUNNER.into();
+    let signs = Key::signing("signs", &["read"]);
+    plan.keys.push(signs.clone());
+    let ops = plan.keys[0].clone();
+    let rig = plan.start().await;
+    let over = |path: &str| reqwest::Client::builder().unix_socket(rig.dir().join(path)).build().unwrap();
+    let (socket, own) = (over("runner/tagalong.sock"), over("server.sock"));
+    let send = async |client: &reqwest::Client, call: Call| Answer::of(call.try_open(client, "http://tagalong").await.unwrap()).await;
+    let services = || Call::get("/api/v1/services");
+
+    let guess = |number: usize| services().header("authorization", format!("Bearer {number:032}"));
+    let mut tries = 0;
+    let last = loop {
+        let answer = send(&socket, guess(tries)).await;
+        tries += 1;
+        if answer.status != 401 || tries == 500 {
+            break answer;
+        }
+    };
+    assert_refused(&last, 429, "too_many");
+
+    // What cannot be guessed still counts, and so does the socket itself; other ways know nothing of it.
+    assert_eq!(send(&socket, services()).await.status, 200);
+    assert_eq!(send(&socket, services().by(&signs)).await.status, 200);
+    assert_eq!(send(&own, guess(0)).await.status, 200);
+    assert_eq!(services().by(&ops).send(&rig).await.status, 200);
+    rig.finish().await;
+}

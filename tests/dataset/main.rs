@@ -11,6 +11,8 @@
 
 mod busy;
 mod canary;
+#[path = "../deploy/dice.rs"]
+mod dice;
 mod everything;
 mod folder;
 mod full;

@@ -18,25 +18,11 @@ use tagalong::config;
 use tagalong::dataset::Dataset;
 use tagalong::model::Reconcile;
 
+use crate::dice::Dice;
+use crate::dice::number;
 use crate::world::World;
 
 const PODS: usize = 2;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// A small generator whose seed is printed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
 
 fn settings_of(world: &World, pod: usize) -> config::Dataset {
     let mut settings = world.settings().clone();
@@ -110,7 +96,7 @@ fn work(world: &World, dice: &mut Dice, pod: usize, round: u64, made: &mut BTree
     if dice.roll(2) == 0 {
         world.follow();
         let subject = format!("remote round {round}");
-        world.write(&world.other(), if dice.roll(2) == 0 { "a" } else { "far" }, &format!("{subject}\n"), &subject);
+        world.write(&world.other(), dice.one_of(&["a", "far"]), &format!("{subject}\n"), &subject);
         if world.try_run(&world.other(), &["push", "-q", "origin", "HEAD:refs/heads/main"]) {
             made.insert(subject);
         }
@@ -119,10 +105,8 @@ fn work(world: &World, dice: &mut Dice, pod: usize, round: u64, made: &mut BTree
 }
 
 async fn storm(git: &str, kills: u64) {
-    let seed = number("TAGALONG_STORM_SEED")
-        .unwrap_or_else(|| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
+    let (mut dice, seed) = Dice::seeded_by("TAGALONG_STORM_SEED");
     println!("storm on {git}: seed {seed}");
-    let mut dice = Dice(seed);
     let world = World::new(git);
     let cancel = Cancel::default();
     for pod in 0..PODS {
@@ -133,7 +117,7 @@ async fn storm(git: &str, kills: u64) {
     for round in 0..kills {
         let pod = dice.roll(PODS as u64) as usize;
         refused += work(&world, &mut dice, pod, round, &mut made);
-        tokio::time::sleep(Duration::from_millis(dice.roll(250))).await;
+        dice.pause(250).await;
         if dice.roll(3) == 0 {
             let lock = world.path(&format!(".pod{pod}.tagalong/lock"));
             for holder in holders_of(&lock).into_iter().filter(|holder| holder.command.contains("git")) {

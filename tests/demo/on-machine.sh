@@ -37,7 +37,7 @@ stack() {
     cat >"/srv/$1/compose.yml" <<YAML
 name: $1
 services:
-  site:
+  $1:
     image: ${2:-127.0.0.1:5000}/acme/$1:\${${1^^}_TAG}
     restart: unless-stopped
     networks: [edge]
@@ -100,22 +100,61 @@ existing_traefik() {
     wait_for 30 "the page" served www 1f0c9e2
 }
 
-# The README's commands as they stand there, but for the registry's name.
+# block NUMBER: the commands of the README's five minutes, the first part (on the host) or the second (in the clone).
+block() {
+    awk -v wanted="$1" '/^### On your own host/ { found = 1 } found && /^### / && !/On your own host/ { exit }
+        found && /^```$/ { inside = 0 } inside && number == wanted { print } found && /^```sh$/ { inside = 1; number++ }' README.md
+}
+
+# commands FILE: how many there are.
+commands() { awk '/^[a-z]/ { count++ } END { print count + 0 }' "$1"; }
+
+# A repository at a forge, and a clone of it on somebody's machine: an app that is built on top of an image of the site.
+repository() {
+    git init --quiet --bare --initial-branch=main /root/forge/acme/web.git
+    git clone --quiet /root/forge/acme/web.git /root/clone 2>/dev/null
+    printf 'FROM 127.0.0.1:5000/acme/web:2a7d410\nCOPY version /www/version\n' >/root/clone/Dockerfile
+    printf 'from-ci\n' >/root/clone/version
+    git config --global user.name mona
+    git config --global user.email mona@example.com
+    git -C /root/clone add . && git -C /root/clone commit --quiet --message "A site"
+    git -C /root/clone push --quiet origin HEAD:main
+}
+
+# What a forge's runner does after a push: the workflow of the commit, with what was stored in the forge.
+pushed() {
+    local run=/root/run
+    rm -rf "$run" && git clone --quiet /root/forge/acme/web.git "$run"
+    git -C "$run" remote set-url origin https://github.com/acme/web.git
+    printf 'TAGALONG_SECRET=%s\n' "$(</etc/tagalong/ci.secret)" >/root/run.secrets
+    printf 'TAGALONG_URL=http://127.0.0.1:8787\n' >/root/run.vars
+    (cd "$run" && XDG_CACHE_HOME=/root/run.cache act push -W .github/workflows/deploy.yml -P ubuntu-latest=-self-hosted --no-cache-server \
+        --env "GITHUB_RUN_ID=$(date +%s%N)" --env "GITHUB_RUN_NUMBER=$(date +%s)" --secret-file /root/run.secrets --var-file /root/run.vars </dev/null)
+}
+
+# The README's five minutes as they stand there, but for the copy from the host, which is this machine.
 readme() {
-    local begun commands took_ms
-    awk '/^### On your own host/ { found = 1 } found && /^```$/ { exit } inside { print } found && /^```sh$/ { inside = 1 }' README.md |
-        sed 's|registry.example.com|127.0.0.1:5000|' >/root/readme.sh
-    commands=$(awk 'heredoc { if ($0 == "END") heredoc = 0; next } /^[a-z]/ { count++ } /<<.END.$/ { heredoc = 1 } END { print count + 0 }' /root/readme.sh)
-    ((commands >= 5 && commands <= 8)) || die "the README takes $commands commands"
+    local begun took_ms on_host in_clone
+    repository
+    block 1 >/root/readme.sh
+    block 2 | sed 's|^scp -r [^ ]*:|cp -r |' >/root/clone.sh
+    on_host=$(commands /root/readme.sh) in_clone=$(commands /root/clone.sh)
+    ((on_host >= 5 && on_host <= 8 && in_clone >= 2 && in_clone <= 3)) || die "the README takes $on_host and $in_clone commands"
     begun=$(date +%s%N)
     bash -euo pipefail /root/readme.sh >/root/readme.log 2>&1 || die "the README's commands: $(tail -n 25 /root/readme.log)"
+    (cd /root/clone && bash -euo pipefail /root/clone.sh) >/root/clone.log 2>&1 || die "the README's commands in the clone: $(tail -n 25 /root/clone.log)"
+    pushed >/root/pushed.log 2>&1 || die "the workflow: $(tail -n 40 /root/pushed.log)"
     took_ms=$((($(date +%s%N) - begun) / 1000000))
-    say "from nothing to the first verified deployment: $commands commands, $((took_ms / 1000)).$((took_ms % 1000 / 100)) s"
-    expect "what is served" 2a7d410 "$(page www)"
+    say "from a bare host to the first deployment from CI: $on_host commands on the host, $in_clone in the clone, $((took_ms / 1000)).$((took_ms % 1000 / 100)) s"
+    expect "what is served" from-ci "$(page www)"
+    says "$(git -C /root/clone rev-parse HEAD)" tagalong status web
+    says "Nothing has changed" bash -c 'cd /srv/web && tagalong init --repository https://github.com/acme/web'
     expect "the secret's owner and mode" "root tagalong 640" "$(stat --format '%U %G %a' /etc/tagalong/ci.secret)"
+    expect "the configuration's owner and mode" "root tagalong 640" "$(stat --format '%U %G %a' "$config")"
     expect "the data folder's owner and mode" "tagalong tagalong 700" "$(stat --format '%U %G %a' /var/lib/tagalong)"
     says 1f0c9e2 tagalong history web
     says "adopt" tagalong history web
+    tagalong deploy web 2a7d410 >/root/deploy.log 2>&1 || die "by hand: $(tail -n 20 /root/deploy.log)"
     doctor_names_causes
     completions
 }
@@ -164,8 +203,8 @@ offers() {
 # A busy machine may need longer than a person is kept waiting: then nothing is offered, and the key is pressed again.
 completions() {
     wait_for 20 "the services to be completed" offers web tagalong deploy w
-    wait_for 20 "the tags to be completed" offers '1f0c9e2 2a7d410' tagalong deploy web ""
-    wait_for 20 "the ids to be completed" offers '[0-9A-Z]{26} [0-9A-Z]{26}' tagalong logs 0
+    wait_for 20 "the tags to be completed" offers '([0-9a-f]{40} )?1f0c9e2 ([0-9a-f]{40} )?2a7d410( [0-9a-f]{40})?' tagalong deploy web ""
+    wait_for 20 "the ids to be completed" offers '[0-9A-Z]{26}( [0-9A-Z]{26}){2}' tagalong logs 0
     expect "tags without a server" "" "$(TAGALONG_URL=http://127.0.0.1:9 completed tagalong deploy web 1)"
 }
 
@@ -271,6 +310,30 @@ runner_in_a_container() {
         runner bash /workflows/action/order.sh >/root/runner.log 2>&1 || die "the runner in a container: $(tail -n 20 /root/runner.log)"
     expect "what is served" 1f0c9e2 "$(page www)"
     say "a runner in a container: it landed a tag through Traefik"
+}
+
+# The same with a socket of its own and without network, as docs/operations.md has it; it still works after a restart of the server.
+runner_with_a_socket() {
+    local socket=/run/tagalong/runner/tagalong.sock runner
+    awk '/^A runner on the same host needs neither network/ { found = 1 } found && /^```$/ { exit } inside { print } found && /^```toml$/ { inside = 1 }' \
+        docs/operations.md >/root/socket.toml
+    grep -qF "path = \"$socket\"" /root/socket.toml || die "the recipe's socket is not $socket"
+    cat /root/socket.toml >>"$config"
+    systemctl restart tagalong
+    runner=$(docker run --detach --network none --volume /run/tagalong/runner:/run/tagalong/runner runner sleep infinity)
+    # in_job WORD…: tagalong in the runner's container, over the socket that it was given.
+    in_job() { docker exec "$runner" tagalong --socket "$socket" "$@"; }
+    in_job deploy web 2a7d410 >/root/socket.log 2>&1 || die "over the socket: $(tail -n 20 /root/socket.log)"
+    expect "what is served" 2a7d410 "$(page www)"
+    says key:runner tagalong history web
+    says "has only the scopes" in_job rollback web
+    expect "what else of tagalong's is in the container" "$socket" "$(docker exec "$runner" find /run/tagalong -type s)"
+    systemctl restart tagalong
+    docker exec "$runner" curl --silent --show-error --fail --unix-socket "$socket" http://localhost/healthz >/dev/null || die "the socket after a restart"
+    in_job deploy web 1f0c9e2 >/root/socket.log 2>&1 || die "over the socket after a restart: $(tail -n 20 /root/socket.log)"
+    expect "what is served" 1f0c9e2 "$(page www)"
+    docker rm --force "$runner" >/dev/null
+    say "a runner with a socket of its own: it deployed, could do nothing else, and outlived a restart of the server"
 }
 
 private_registry() {

@@ -2,7 +2,7 @@
 # The README's own-host part and the recipes of docs/operations.md, played on clean machines: Debian with systemd as process 1,
 # with a Docker of its own, and an existing Traefik that serves a stack already.
 #
-#   tests/demo/own-host.sh [first | recipes]     the README's part alone, or (default) the recipes after it
+#   tests/demo/own-host.sh [first | recipes]     the README's five minutes alone, timed, or (default) the recipes after them
 #
 # TAGALONG_DEB names a package that is made already, TAGALONG_BIN a binary to make it of. What is done on the machine stands in on-machine.sh.
 set -euo pipefail
@@ -20,6 +20,7 @@ finish() {
     local code=$?
     if ((code)); then docker exec "$one" journalctl --no-pager --lines 40 --unit tagalong >&2 2>/dev/null || true; fi
     docker rm --force --volumes "$one" "$two" >/dev/null 2>&1 || true
+    docker network rm "$one" >/dev/null 2>&1 || true
 }
 trap finish EXIT
 
@@ -32,14 +33,16 @@ machine() {
     local -a given=()
     for capability in "${capabilities[@]}"; do given+=("--cap-add=$capability"); done
     docker rm --force --volumes "$name" >/dev/null 2>&1 || true
-    docker run --detach --name "$name" --hostname "$name" --cap-drop=ALL "${given[@]}" --security-opt seccomp=unconfined \
+    # A network of its own: another dockerd on this machine that is started with --bridge takes docker0 away.
+    docker network inspect "$one" >/dev/null 2>&1 || docker network create "$one" >/dev/null
+    docker run --detach --name "$name" --hostname "$name" --network "$one" --cap-drop=ALL "${given[@]}" --security-opt seccomp=unconfined \
         --security-opt apparmor=unconfined --security-opt systempaths=unconfined --cgroupns=private --tmpfs /run:exec --tmpfs /run/lock \
         --env container=docker tagalong-rig/machine:1 sh -c \
         'for mount in /sys /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,bind,rw $mount 2>/dev/null; done; exec /lib/systemd/systemd' >/dev/null
     wait_for 60 "systemd on $name (it needs a machine that lets a container have $((${#capabilities[@]})) capabilities)" is_up "$name"
     wait_for 60 "Docker on $name" docker_is_up "$name"
     docker exec "$name" mkdir -p /root/target/dist
-    (cd "$root" && git ls-files --cached --others --exclude-standard README.md action.yml tests/rig tests/demo workflows | tar --create --files-from -) |
+    (cd "$root" && git ls-files --cached --others --exclude-standard README.md docs/operations.md action.yml tests/rig tests/demo workflows | tar --create --files-from -) |
         docker exec --interactive "$name" tar --extract --directory /root
     docker cp "$package" "$name:/root/target/dist/" >/dev/null
     docker cp "$(command -v traefik)" "$name:/usr/local/bin/traefik" >/dev/null
@@ -60,6 +63,7 @@ recipes() {
     on "$one" pipeline
     on "$one" nginx
     on "$one" runner_in_a_container
+    on "$one" runner_with_a_socket
     on "$one" private_registry
     on "$one" several_services
     on "$one" away

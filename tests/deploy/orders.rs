@@ -1016,3 +1016,38 @@ async fn rules_are_as_bad_as_the_service_says() {
     assert_eq!(first["report"]["attempts"], 1, "a warning is not waited for: {first}");
     world.finish().await;
 }
+
+/// Nothing of its journal was shown yet when the server goes away: it waits behind another.
+#[tokio::test]
+async fn the_command_line_follows_a_waiting_order_beyond_a_restart() {
+    let mut world = World::landed(&Settings::default()).await;
+    world.arm("pull@v2", "hang");
+    world.server().deploy("v2").await;
+    world.reached("pull@v2").await;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"));
+    command.args(["deploy", "web", "v3", "--socket"]).arg(world.path("s")).stdin(std::process::Stdio::null());
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    loop {
+        let (_, shown) = world.server().get("/api/v1/services/web").await;
+        if shown["waiting"]["tag"] == "v3" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    world.kill();
+    world.disarm("pull@v2");
+    world.start().await;
+    let ran = child.wait_with_output().expect("it ends");
+    assert_eq!(ran.status.code(), Some(0), "{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(world.running(), "v3");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_name_that_docker_keeps_for_a_container_that_is_gone_is_freed() {
+    let world = World::landed(&Settings::default()).await;
+    world.leave_endpoint("site-web-1");
+    world.land("v2").await;
+    assert_eq!((world.running(), world.containers()["web"]["name"].clone()), ("v2".to_owned(), json!("site-web-1")));
+    world.finish().await;
+}

@@ -327,6 +327,10 @@ async fn landing_and_what_does_not_hold(images: Arc<Images>) {
         site.serves(&tag("two")).await;
         site.bear_a_hand_run();
     }
+    // Docker starts no container that somebody has paused.
+    site.docker.says(&["pause", &format!("{}-web-1", site.project)]);
+    is_outcome(&site.deploy(&tag("two")).await, "live");
+    site.serves(&tag("two")).await;
     let (before, env) = (site.containers(), site.env());
     let missing = site.deploy("no-such-tag").await;
     assert_eq!((&missing["outcome"], &missing["guard"]), (&json!("refused"), &json!("not_found")), "{missing:#}");

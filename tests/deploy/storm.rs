@@ -27,6 +27,8 @@ use tagalong::landing;
 
 use crate::cluster::Cluster;
 use crate::cluster::Database;
+use crate::dice::Dice;
+use crate::dice::number;
 use crate::outside;
 use crate::outside::Answer;
 use crate::outside::Http;
@@ -44,30 +46,6 @@ const LONG_ENOUGH: Duration = Duration::from_secs(45);
 const CALM: Duration = Duration::from_mins(4);
 /// A pair's leases. What hangs for longer is taken over.
 const LEASE_S: u64 = 8;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// A small generator whose seed is printed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.roll(all.len() as u64) as usize]
-    }
-
-    async fn pause(&mut self, most_ms: u64) {
-        tokio::time::sleep(Duration::from_millis(self.roll(most_ms))).await;
-    }
-}
 
 /// A small file system of its own over a folder; what was in the folder is in it.
 struct Disk(PathBuf);
@@ -162,7 +140,7 @@ fn registry(port: &str, is_away: &Arc<AtomicBool>) -> Http {
 }
 
 impl Storm {
-    async fn rising(seed: u64, database: Database) -> Self {
+    async fn rising(dice: Dice, database: Database) -> Self {
         let images = Images::make();
         let daemon_dir = tempfile::tempdir().expect("a folder");
         let docker_disk = Disk::over(&daemon_dir.path().join("data"), "700m");
@@ -185,7 +163,6 @@ impl Storm {
         for place in &places {
             servers.push(Server::start(place).await);
         }
-        let dice = Dice(seed.max(1));
         let (accepted, blows) = (Vec::new(), BTreeMap::new());
         Self {
             dice,
@@ -402,11 +379,10 @@ fn configure(places: &[PathBuf], url: Option<&str>) {
 }
 
 async fn storm(database: Database) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_nanos() as u64;
-    let seed = number("SEED").unwrap_or(now);
+    let (dice, seed) = Dice::seeded_by("SEED");
     let asked = number("ROUNDS");
     println!("storm on {database:?}: SEED={seed} ROUNDS={}", asked.unwrap_or(ROUNDS));
-    let mut storm = Storm::rising(seed, database).await;
+    let mut storm = Storm::rising(dice, database).await;
     let (began, mut rounds) = (Instant::now(), 0);
     while rounds < asked.unwrap_or(ROUNDS) && (asked.is_some() || began.elapsed() < LONG_ENOUGH) {
         rounds += 1;

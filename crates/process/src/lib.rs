@@ -10,6 +10,7 @@ mod files;
 mod group;
 mod lines;
 mod lock;
+mod looks;
 mod other;
 mod passing;
 
@@ -38,6 +39,7 @@ pub use channel::{Channel, FarEnd, channel};
 pub use confined::{Confinement, can_confine};
 pub use files::raise_open_files;
 pub use lock::{Holder, HostLock, LockError, end_left_behind, holders, holders_of, work_left_behind, work_under_way};
+pub use looks::Looks;
 pub use other::{replace_by, send_signal};
 pub use passing::{Passing, remove_passing};
 

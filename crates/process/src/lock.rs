@@ -2,10 +2,12 @@
 //! standard input, so that a child that outlives tagalong still holds it, and can be found by it.
 
 use std::fs::File;
+use std::fs::Permissions;
 use std::fs::TryLockError;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -144,11 +146,18 @@ impl HostLock {
     }
 }
 
+/// Anybody who can open a file can lock it, if only to read it: a lock file is its owner's alone, even one of an earlier tagalong.
 fn open(path: &Path) -> Result<File, LockError> {
     let mut options = File::options();
     // It may stand where others write: a link leads to no lock.
-    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
-    options.read(true).write(true).create(true).truncate(false).open(path).map_err(|error| LockError::File(path.to_owned(), error))
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32).mode(0o600);
+    let file = options.read(true).write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(|error| LockError::File(path.to_owned(), error))?;
+    if file.metadata().is_ok_and(|meta| meta.mode() & 0o077 != 0) {
+        // Another user's stays as it is: that user may be a tagalong too.
+        let _ = file.set_permissions(Permissions::from_mode(0o600));
+    }
+    Ok(file)
 }
 
 fn tried(file: &File, path: &Path) -> Result<bool, LockError> {
@@ -369,6 +378,8 @@ async fn end(left: impl Fn() -> Vec<i32>) -> usize {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -378,6 +389,19 @@ mod tests {
     use crate::Cancel;
     use crate::Command;
     use crate::capture;
+
+    /// Whoever can open a lock file, if only to read it, can hold its lock.
+    #[tokio::test]
+    async fn nobody_else_can_open_a_lock_file_and_keep_its_owner_waiting() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join(super::NAME);
+        let mode = || std::fs::metadata(&path).expect("it is there").mode() & 0o777;
+        drop(HostLock::take(dir.path(), "d1", Duration::ZERO).await.expect("the lock"));
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("its mode");
+        drop(HostLock::take(dir.path(), "d2", Duration::ZERO).await.expect("the lock"));
+        assert_eq!(mode(), 0o600, "of an earlier tagalong");
+    }
 
     /// A child that outlives its parent holds the lock, is found by it, and is ended with what it started.
     #[tokio::test]

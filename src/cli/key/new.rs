@@ -40,15 +40,7 @@ pub(super) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
     // A relative path in the configuration starts at the configuration's folder, which need not be this one.
     let file = out.as_ref().map_or_else(|| format!("{id}.secret"), |out| whole_path(out).display().to_string());
     if let Some(out) = out {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(out)
-            .with_context(|| format!("{} could not be created; name a file that does not exist yet", out.display()))?;
-        give_to_owner_of_folder(&file, &whole_path(out))
-            .with_context(|| format!("{} could not be given to the owner of its folder", out.display()))?;
-        writeln!(file, "{secret}")?;
+        write_secret(out, &secret)?;
     }
     let scopes: Vec<String> = scope.iter().map(|scope| format!("\"{scope}\"")).collect();
     let lines = format!("[[key]]\nid = \"{id}\"\n{file_key} = \"{file}\"\nscopes = [{}]", scopes.join(", "));
@@ -61,6 +53,23 @@ pub(super) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
     }
     output.say(&format!("# and add these lines to the configuration:\n{lines}"));
     Ok(0)
+}
+
+/// Writes `secret` to the new file `out`, for its owner alone, or as root for the server as its folder says.
+///
+/// # Errors
+/// When the file is there already, or cannot be written.
+pub(crate) fn write_secret(out: &Path, secret: &str) -> anyhow::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(out)
+        .with_context(|| format!("{} could not be created; name a file that does not exist yet", out.display()))?;
+    give_to_owner_of_folder(&file, &whole_path(out))
+        .with_context(|| format!("{} could not be given to the owner of its folder", out.display()))?;
+    writeln!(file, "{secret}")?;
+    Ok(())
 }
 
 fn whole_path(file: &Path) -> PathBuf {

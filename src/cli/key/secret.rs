@@ -18,7 +18,7 @@ use crate::model::Rotated;
 use crate::model::mark;
 
 /// A new signing secret.
-pub(super) fn new_signing() -> String {
+pub(crate) fn new_signing() -> String {
     format!("whsec_{}", STANDARD.encode(clock::random_bytes::<32>()))
 }
 

@@ -253,7 +253,7 @@ fn braced(inner: &str, values: &BTreeMap<String, String>) -> String {
     }
 }
 
-fn split_brace(text: &str) -> Option<(&str, &str)> {
+pub(super) fn split_brace(text: &str) -> Option<(&str, &str)> {
     let mut depth = 1_usize;
     for (at, c) in text.char_indices() {
         match c {
@@ -266,7 +266,7 @@ fn split_brace(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-fn name_length(text: &str) -> usize {
+pub(super) fn name_length(text: &str) -> usize {
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if first { text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count() } else { 0 }
 }

@@ -68,7 +68,7 @@ impl Compose {
 
     /// What a person would type in the folder. Where `.env` lists our override file already and it does not exist yet, the
     /// files are named without it.
-    fn hand_command(&self, ground: &Ground, args: &[&str]) -> Command {
+    pub(super) fn hand_command(&self, ground: &Ground, args: &[&str]) -> Command {
         let mut words = vec!["compose".to_owned()];
         let ours = ground.hand.ours(&self.stack.dir);
         if ours.is_some_and(|ours| !ours.exists()) {

@@ -178,7 +178,7 @@ fn only_looks(args: &[String]) -> bool {
     let mut words = args.iter().map(String::as_str);
     match words.next() {
         Some("info" | "inspect" | "images" | "logs" | "ps" | "version") => true,
-        Some("image") => words.next() == Some("inspect"),
+        Some("image" | "network") => words.next() == Some("inspect"),
         Some("compose") => loop {
             match words.next() {
                 // Each of our options has a value.

@@ -1,6 +1,7 @@
 //! Bringing up what is pinned, and nothing else.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -19,7 +20,8 @@ use crate::engine::error::EngineError;
 impl Compose {
     /// Runs what is pinned. Where nothing that is pinned has a container yet, the whole active stack is started; else only the
     /// services that use a pin (and those that live in one of them), after the dependencies of theirs that do not run.
-    /// Nothing is pulled; a container of any other service stays as it is. What an earlier `up` left half done is mended first.
+    /// Nothing is pulled; a container of any other service stays as it is. What an earlier `up` left half done is mended first, and
+    /// where Docker keeps a name for a container that is gone, it is freed.
     ///
     /// # Errors
     /// When compose ends badly: a dependency that does not become healthy, a port that is taken, a missing image.
@@ -32,15 +34,29 @@ impl Compose {
     ) -> Result<(), EngineError> {
         let files = self.files_with_ours(resolved).await?;
         let there = self.mend(&resolved.touched(), cancel, &mut each).await?;
-        if self.mends {
-            self.wake(resolved, &there, cancel, &mut each).await?;
-        }
+        let plan = Plan::new(resolved, &there, self.mends);
+        self.wake(resolved, &there, &plan, cancel, &mut each).await?;
         let until = Instant::now() + deadline;
-        for args in Plan::new(resolved, &there, self.mends).calls() {
-            let command = self.compose_command(&files, &args, until.saturating_duration_since(Instant::now()));
-            self.carry_out_once(&command, "docker compose up", cancel, &mut each).await.map_err(|error| error.of_limit(deadline))?;
+        for args in plan.calls() {
+            let mut done = self.up_once(&files, &args, until, cancel, &mut each).await;
+            if matches!(done, Err(EngineError::Failed { .. })) && matches!(self.free_names(&plan, cancel, &mut each).await, Ok(true)) {
+                done = self.up_once(&files, &args, until, cancel, &mut each).await;
+            }
+            done.map_err(|error| error.of_limit(deadline))?;
         }
         Ok(())
+    }
+
+    async fn up_once(
+        &self,
+        files: &[PathBuf],
+        args: &[&str],
+        until: Instant,
+        cancel: &Cancel,
+        each: &mut impl FnMut(Stream, String),
+    ) -> Result<(), EngineError> {
+        let command = self.compose_command(files, args, until.saturating_duration_since(Instant::now()));
+        self.carry_out_once(&command, "docker compose up", cancel, each).await
     }
 }
 

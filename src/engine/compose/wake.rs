@@ -1,5 +1,6 @@
 //! Bringing containers back that are there and do not do their work: one that is paused, and one beside the release whose health
-//! check fails or that ends again and again. What runs the release itself is made anew by `up`. Only a repair does it.
+//! check fails or that ends again and again. What runs the release itself is made anew by `up`. Only a repair does it, but for what is
+//! paused and about to be started.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use process::Stream;
 use crate::clock;
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::stack::Compose;
+use crate::engine::compose::up::Plan;
 use crate::engine::container::Ailment;
 use crate::engine::container::Container;
 use crate::engine::error::EngineError;
@@ -17,8 +19,9 @@ use crate::engine::error::EngineError;
 const RESTART: Duration = Duration::from_mins(2);
 
 impl Compose {
-    /// Afterwards every container of the stack's active services that was paused goes on, and every one beside the release that
-    /// was unhealthy or crashed again and again has been restarted, with the volumes that it has.
+    /// Afterwards every paused container of a service that `plan` starts goes on, since Docker starts no paused one. Where things are
+    /// mended, that holds for all active services, and every one beside the release that was unhealthy or crashed again and again has
+    /// been restarted, with the volumes that it has.
     ///
     /// # Errors
     /// When Docker does not do it; those before are done.
@@ -26,6 +29,7 @@ impl Compose {
         &self,
         resolved: &Resolved,
         there: &[Container],
+        plan: &Plan,
         cancel: &Cancel,
         each: &mut impl FnMut(Stream, String),
     ) -> Result<(), EngineError> {
@@ -33,10 +37,10 @@ impl Compose {
         let is_active = |one: &&Container| !one.is_one_off && resolved.service(&one.service).is_some_and(|service| service.active);
         for container in there.iter().filter(is_active) {
             let (verb, why) = match container.ailment(clock::now_ms()) {
-                Some(Ailment::Paused) => ("unpause", "was paused"),
-                Some(Ailment::CrashLoop) => ("restart", "is in a crash loop"),
-                Some(Ailment::Unhealthy) => ("restart", "is unhealthy"),
-                Some(Ailment::Stopped) | None => continue,
+                Some(Ailment::Paused) if self.mends || plan.starts(&container.service) => ("unpause", "was paused"),
+                Some(Ailment::CrashLoop) if self.mends => ("restart", "is in a crash loop"),
+                Some(Ailment::Unhealthy) if self.mends => ("restart", "is unhealthy"),
+                _ => continue,
             };
             if verb == "restart" && touched.contains(&container.service.as_str()) {
                 continue;

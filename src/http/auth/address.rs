@@ -68,6 +68,11 @@ impl Origin {
         }
     }
 
+    /// Whether the call came over the server's own socket, whose callers may do everything and have nothing to guess.
+    pub(super) fn is_operators(&self) -> bool {
+        matches!(self.via, Via::Socket { scoped: None, .. })
+    }
+
     /// Whether nobody on the way can read what is sent.
     pub(super) fn is_private(&self) -> bool {
         self.is_private
@@ -78,9 +83,14 @@ impl Origin {
         self.client
     }
 
-    /// The key under which failed attempts are counted: the address, or for IPv6 its /64, which is what one subscriber has.
+    /// The key under which failed attempts are counted: the address, or for IPv6 its /64, which is what one subscriber has; over a
+    /// further socket, the socket.
     pub(super) fn limit_key(&self) -> String {
-        self.client.map_or_else(|| "socket".to_owned(), subscriber)
+        match (self.client, self.scoped()) {
+            (Some(client), _) => subscriber(client),
+            (None, Some(socket)) => format!("socket {socket}"),
+            (None, None) => "socket".to_owned(),
+        }
     }
 }
 

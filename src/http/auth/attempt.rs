@@ -8,7 +8,6 @@ use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use futures_util::StreamExt as _;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::Config;
 use crate::http::Shared;
@@ -16,6 +15,7 @@ use crate::http::auth::address::Origin;
 use crate::http::connection::Connection;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
+use crate::http::rooms::Room;
 use crate::model::KeyId;
 
 /// How long a body may take.
@@ -37,7 +37,7 @@ pub(super) struct Attempt<'r> {
 pub(super) struct ReadBody {
     pub(super) bytes: Vec<u8>,
     /// Held as long as a large body is.
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Option<Room>,
 }
 
 impl<'r> Attempt<'r> {
@@ -60,7 +60,7 @@ impl<'r> Attempt<'r> {
     /// Whether so many attempts from there have failed that further ones are not checked.
     pub(super) fn is_spent(&self) -> bool {
         let most = self.config.server.failed_attempts_per_min;
-        self.origin.uid().is_none() && self.shared.store.failed_attempts(&self.limit_key) >= most
+        !self.origin.is_operators() && self.shared.store.failed_attempts(&self.limit_key) >= most
     }
 
     /// From here on what is left to do is ours, so the connection keeps its place.
@@ -109,18 +109,28 @@ impl<'r> Attempt<'r> {
     /// 413, 408, 503; 400 when it breaks off.
     pub(super) async fn body(&self, payload: Payload, is_small: bool) -> Result<ReadBody, ApiError> {
         let most = self.config.server.body_limit_bytes;
-        self.body_within(payload, if is_small { most.min(SMALL_BYTES) } else { most }).await
+        self.body_within(payload, if is_small { most.min(SMALL_BYTES) } else { most }, false).await
     }
 
-    async fn body_within(&self, mut payload: Payload, limit_bytes: usize) -> Result<ReadBody, ApiError> {
+    /// As [`Attempt::body`], for what a forge may have signed. Anybody can let a forge call us from the very addresses that its right
+    /// calls come from. So one with too many failed attempts still gets room for a large body, but never the last.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn body_of_forge(&self, payload: Payload) -> Result<ReadBody, ApiError> {
+        self.body_within(payload, self.config.server.body_limit_bytes, self.is_spent()).await
+    }
+
+    async fn body_within(&self, mut payload: Payload, limit_bytes: usize, only_spare: bool) -> Result<ReadBody, ApiError> {
         let announced = self.header("content-length").and_then(|length| length.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit_bytes) {
             return Err(ApiError::too_large(limit_bytes));
         }
         let mut bytes = Vec::new();
-        let mut room = None;
+        let mut room: Option<Room> = None;
+        let full = || ApiError::busy("Too many large requests are being received; try again.");
         let read = async {
-            while let Some(chunk) = payload.next().await {
+            while let Some(chunk) = or_given_away(payload.next(), room.as_ref()).await.ok_or_else(full)? {
                 let chunk = chunk
                     .map_err(|error| ApiError::bad_request(format!("The connection broke before the whole body had arrived: {error}.")))?;
                 let length = bytes.len() + chunk.len();
@@ -128,13 +138,14 @@ impl<'r> Attempt<'r> {
                     return Err(ApiError::too_large(limit_bytes));
                 }
                 if length > SMALL_BYTES && room.is_none() {
-                    let place = Arc::clone(&self.shared.large_bodies).try_acquire_owned();
-                    room = Some(place.map_err(|_| ApiError::busy("Too many large requests are being received; try again."))?);
+                    let rooms = &self.shared.large_bodies;
+                    let free = if only_spare { rooms.take_spare(&self.limit_key) } else { rooms.take(&self.limit_key) };
+                    room = Some(free.ok_or_else(full)?);
                     bytes.reserve_exact(limit_bytes - bytes.len());
                 }
                 bytes.extend_from_slice(&chunk);
             }
-            Ok(())
+            if room.as_ref().is_some_and(|room| !room.keep()) { Err(full()) } else { Ok(()) }
         };
         tokio::time::timeout(BODY_DEADLINE, read).await.map_err(|_| ApiError::too_slow())??;
         Ok(ReadBody { bytes, _room: room })
@@ -153,5 +164,14 @@ impl<'r> Attempt<'r> {
     /// The header of that name, when it is text.
     pub(super) fn header(&self, name: &str) -> Option<&'r str> {
         self.request.headers().get(name)?.to_str().ok()
+    }
+}
+
+/// The next part of a body; none when its room was given to somebody else meanwhile.
+async fn or_given_away<T>(part: impl Future<Output = T>, room: Option<&Room>) -> Option<T> {
+    let Some(room) = room else { return Some(part.await) };
+    tokio::select! {
+        part = part => Some(part),
+        () = room.given_away() => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What the router takes. A handler is one of three kinds, each of which says by its arguments what was proven before it: none of
+//! What the router takes. A handler is one of four kinds, each of which says by its arguments what was proven before it: none of
 //! them sees the request itself, so none can get at a caller or a body by another way.
 
 use std::future::Future;
@@ -9,6 +9,7 @@ use actix_web::dev::Payload;
 use actix_web::web;
 
 use crate::http::Shared;
+use crate::http::auth::delivered::Delivered;
 use crate::http::auth::need::Need;
 use crate::http::auth::proven::Ask;
 use crate::http::auth::proven::Proven;
@@ -66,6 +67,25 @@ where
     Fut: Future<Output = HttpResponse> + 'static,
 {
     Handler { need: Need::Open, route: Box::new(move || web::route().to(handler)) }
+}
+
+/// For native webhooks of forges.
+pub(in crate::http) fn by_forge<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(Delivered, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, ApiError>> + 'static,
+{
+    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        let delivered = Delivered::of(&request, payload, &shared).await?;
+        let address = delivered.address();
+        let done = handler(delivered, shared.clone()).await;
+        if done.as_ref().is_err_and(ApiError::is_id_reused) && shared.refused.count(Check::IdReused) {
+            shared.refused.note(Check::IdReused, None, address);
+        }
+        done
+    };
+    Handler { need: Need::ForgeSignature, route: Box::new(move || web::route().to(with_proof)) }
 }
 
 /// For callers with the reload secret of a dataset.

@@ -13,6 +13,8 @@ pub enum Need {
     Open,
     /// A key with a scope for this verb on the target.
     Verb(Verb),
+    /// The signature of a forge. What the call may then do, the rules of the configuration say.
+    ForgeSignature,
     /// The reload secret of a dataset, which also identifies the dataset. Such a route is not in the OpenAPI document.
     ReloadSecret,
 }

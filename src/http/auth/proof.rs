@@ -48,16 +48,18 @@ impl Proof {
     /// are too large or too slow; 429.
     pub(super) async fn of(attempt: &Attempt<'_>, payload: Payload) -> Result<Self, ApiError> {
         let shown = Shown::of(attempt.request);
-        let is_local = attempt.origin.uid().is_some();
+        // Over a unix socket, who shows nothing of their own has nothing that could be guessed.
+        let is_by_socket = attempt.origin.uid().is_some() && matches!(shown, Shown::Nothing);
         let job_token = shown.job_token().filter(|_| !attempt.config.oidc.is_empty());
-        let is_hopeless = || !shown.is_signed() && job_token.is_none() && attempt.is_spent();
+        let is_spent = || !is_by_socket && attempt.is_spent();
+        let is_hopeless = || !shown.is_signed() && job_token.is_none() && is_spent();
         if is_hopeless() {
             return Err(attempt.too_many());
         }
-        if !is_local && shown.is_nothing() {
+        if attempt.origin.uid().is_none() && shown.is_nothing() {
             return Err(refused(attempt, &shown, &[]));
         }
-        let is_spent = attempt.is_spent();
+        let is_spent = is_spent();
         let body = attempt.body(payload, is_spent).await.map_err(|error| {
             attempt.refused(Check::Body, || (Check::Body, None));
             if is_spent { ApiError::too_many() } else { error }

@@ -1,5 +1,5 @@
-//! The authentication schemes: bearer tokens, Standard Webhooks, and tokens of jobs, which hold no secret of ours (see `job`). A request
-//! uses exactly one, and only this module compares secrets.
+//! The authentication schemes: bearer tokens, Standard Webhooks, tokens of jobs, which hold no secret of ours (see `job`), and the
+//! signatures of forges (see `delivered`). A request uses exactly one, and only this module compares secrets.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
@@ -17,6 +17,7 @@ use crate::config::Rotating;
 use crate::http::auth::token;
 use crate::http::refused::Check;
 use crate::model::KeyId;
+use crate::model::forge_signature;
 use crate::model::webhook_mac;
 use crate::oidc::seems_to_be_one;
 
@@ -27,7 +28,7 @@ pub use crate::model::webhook_signature as sign;
 const WINDOW_S: i64 = 300;
 
 /// The headers of a proof.
-static HEADERS: [HeaderName; 4] = [
+pub(super) static HEADERS: [HeaderName; 4] = [
     AUTHORIZATION,
     HeaderName::from_static("webhook-id"),
     HeaderName::from_static("webhook-timestamp"),
@@ -230,6 +231,11 @@ fn signer_of<'k>(id: &str, timestamp_s: i64, signatures: &str, body: &[u8], keys
 pub(super) fn is_secret(given: &str, right: &Secret) -> bool {
     let (given, right): ([u8; 32], [u8; 32]) = (Sha256::digest(given).into(), Sha256::digest(right.reveal()).into());
     bool::from(given.ct_eq(&right))
+}
+
+/// Whether `given`, in lower-case hex, is the signature of a forge over `body` with `secret`.
+pub(super) fn is_forge_signature(given: &str, secret: &str, body: &[u8]) -> bool {
+    bool::from(forge_signature(secret.as_bytes(), body).as_bytes().ct_eq(given.as_bytes()))
 }
 
 fn is_id(id: &str) -> bool {

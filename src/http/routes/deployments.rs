@@ -62,6 +62,7 @@ impl Ask for api::NewDeployment {
             git_ref: Some(job.git_ref.clone()),
             run_url: Some(job.run_url.clone()),
             run_number: Some(job.run_number),
+            actor: job.actor.clone(),
             ..self
         })
     }
@@ -208,8 +209,9 @@ impl Ask for ActUpon {
     }
 
     /// What another run ordered is another commit's, or somebody else's.
-    fn of_job(self, job: &Job) -> Result<Self, ApiError> {
+    fn of_job(mut self, job: &Job) -> Result<Self, ApiError> {
         if self.0.order.run_url.as_deref() == Some(&job.run_url) {
+            self.0.order.actor.clone_from(&job.actor);
             return Ok(self);
         }
         Err(ApiError::token_refused(format!(

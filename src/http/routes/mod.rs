@@ -2,6 +2,7 @@
 
 mod deployments;
 mod health;
+mod hooks;
 mod log;
 mod reloads;
 mod services;
@@ -54,7 +55,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 25]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 27]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -72,6 +73,8 @@ pub static ROUTES: LazyLock<[Route; 25]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/reloads", "Reload a dataset", (200, Some("Reloaded")), proven(reloads::create)).body("NewReload"),
     route(Method::POST, "/api/_internal/reload-data", "Reload a dataset, by the path that data repositories have long \
     used", (200, None), auth::by_reload_secret(reloads::reload_data)),
+    route(Method::POST, "/hooks/github", "Take a native webhook of GitHub", (202, Some("HookAnswer")), auth::by_forge(hooks::take)),
+    route(Method::POST, "/hooks/forgejo", "Take a native webhook of Forgejo or Gitea", (202, Some("HookAnswer")), auth::by_forge(hooks::take)),
     route(Method::GET, "/api/v1/datasets", "Show every dataset", (200, Some("Datasets")), proven(reloads::list)),
     route(Method::GET, "/api/v1/datasets/{name}", "Show a dataset", (200, Some("Dataset")), proven(reloads::show)),
     route(Method::GET, "/api/v1/refused", "Show which calls were refused and why, to the operator", (200, Some("RefusedCalls")), proven(health::refused)),

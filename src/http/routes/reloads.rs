@@ -99,7 +99,7 @@ async fn create_once(shared: web::Data<Shared>, caller: Caller, ask: api::NewRel
 }
 
 /// Reloads, and says in the audit trail for whom and what came of it. Calls that nothing was done for leave no entry.
-async fn carry_out(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &reload::Ask) -> Result<Reply, ReloadError> {
+pub(super) async fn carry_out(shared: &Shared, caller: &str, dataset: &DatasetName, ask: &reload::Ask) -> Result<Reply, ReloadError> {
     let reply = shared.reloader.reload(dataset, ask).await?;
     if let Done::Ran(ran) = &reply.done {
         let serves = reply.loaded.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);

@@ -1,0 +1,208 @@
+//! Orders that have had their turn and wait until somebody else, who is asked again and again, says yes. Of several servers on one
+//! database one asks at a time; when that one is gone, another does.
+
+use std::time::Duration;
+
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use crate::clock;
+use crate::model::DeploymentId;
+use crate::model::LineDraft;
+use crate::model::LineKind;
+use crate::model::Outcome;
+use crate::model::ServiceName;
+use crate::model::Step;
+use crate::store::Deployment;
+use crate::store::Hold;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::gate::Tx;
+use crate::store::holds;
+use crate::store::lines;
+use crate::store::now::by_the_databases_clock;
+use crate::store::orders;
+use crate::store::rows;
+
+/// An order whose checks are to be asked about now, by the server that has taken it.
+#[derive(Debug, Clone)]
+pub struct Awaited {
+    /// The order.
+    pub deployment: Deployment,
+    /// Since when it waits for its checks (ms since 1970, UTC).
+    pub since_ms: i64,
+    /// How often they were asked about.
+    pub asked: u32,
+    /// What holds its service, or held it until its time was over.
+    pub hold: Option<Hold>,
+}
+
+/// An order that waits for its checks, and who asks about them.
+struct Waits {
+    id: DeploymentId,
+    service: ServiceName,
+    asker: String,
+    /// Until when nobody else may ask.
+    asker_until_ms: i64,
+    since_ms: i64,
+    asked: i64,
+    next_ms: i64,
+    /// The database's time.
+    now_ms: i64,
+}
+
+impl Waits {
+    fn of_row(row: &AnyRow) -> Result<Self, StoreError> {
+        let number = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.unwrap_or_default());
+        Ok(Self {
+            id: rows::parsed(row, "deployments", "id", DeploymentId::parse)?,
+            service: rows::parsed(row, "deployments", "service", ServiceName::parse)?,
+            asker: row.try_get::<Option<String>, _>("asker")?.unwrap_or_default(),
+            asker_until_ms: number("asker_until_ms")?,
+            since_ms: number("waits_since_ms")?,
+            asked: number("asked")?,
+            next_ms: number("ask_next_ms")?,
+            now_ms: row.try_get("now_ms")?,
+        })
+    }
+
+    /// Whether `asker` may ask about it now.
+    fn is_due(&self, asker: &str) -> bool {
+        self.next_ms <= self.now_ms && (self.asker.is_empty() || self.asker == asker || self.asker_until_ms <= self.now_ms)
+    }
+}
+
+impl Store {
+    /// From now on `id`, which waits for its turn, waits for the checks of its commit. Returns whether it still waited.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn await_checks(&self, id: &DeploymentId) -> Result<bool, StoreError> {
+        let wait = sqlx::query(
+            "UPDATE deployments SET waits_for = 'checks', waits_since_ms = $2, asked = 0, ask_next_ms = 0, asker = NULL, granted_ms = NULL
+             WHERE id = $1 AND state = 'waiting' AND waits_for = 'turn'",
+        );
+        Ok(self.gate.write(wait.bind(id.as_str()).bind(clock::now_ms())).await? == 1)
+    }
+
+    /// Takes the orders of `services` whose checks are to be asked about now, for `asker`, but none of `busy`. For the time of
+    /// `lease` no other server gets them. One that does not read is said, and left to a person.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn take_awaited(
+        &self,
+        services: &[ServiceName],
+        asker: &str,
+        busy: &[DeploymentId],
+        lease: Duration,
+    ) -> Result<Vec<Awaited>, StoreError> {
+        // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
+        let waiting = by_the_databases_clock!(
+            self,
+            "SELECT d.id, d.service, d.asker, d.asker_until_ms, d.waits_since_ms, d.asked, d.ask_next_ms, ",
+            " AS now_ms FROM deployments AS d WHERE d.state = 'waiting' AND d.waits_for = 'checks' ORDER BY d.service"
+        );
+        let mut awaited = Vec::new();
+        for row in self.gate.fetch_all(sqlx::query(waiting)).await? {
+            match Waits::of_row(&row) {
+                Ok(waits) if !waits.is_due(asker) || busy.contains(&waits.id) || !services.contains(&waits.service) => {}
+                Ok(waits) => awaited.extend(self.take_one(&waits, asker, lease).await?),
+                Err(error) => tracing::error!(%error, "a deployment is not carried out"),
+            }
+        }
+        Ok(awaited)
+    }
+
+    /// None: another server was quicker, or it waits no more.
+    async fn take_one(&self, waits: &Waits, asker: &str, lease: Duration) -> Result<Option<Awaited>, StoreError> {
+        let mut tx = self.gate.begin().await?;
+        let free = tx.seizing("SELECT id FROM deployments WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks'");
+        if tx.fetch_optional(free.bind(waits.id.as_str())).await?.is_none() {
+            return Ok(None);
+        }
+        let take = by_the_databases_clock!(
+            self,
+            "UPDATE deployments SET asker = $2, asker_until_ms = $5 + ",
+            " WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks' AND COALESCE(asker, '') = $3 AND asked = $4"
+        );
+        let take = sqlx::query(take).bind(waits.id.as_str()).bind(asker).bind(&waits.asker).bind(waits.asked);
+        if tx.execute(take.bind(lease.as_millis() as i64)).await? != 1 {
+            return Ok(None);
+        }
+        let hold = holds::of(&mut tx, waits.service.as_str()).await?;
+        tx.commit().await?;
+        let Some(deployment) = self.get(&waits.id).await? else { return Ok(None) };
+        Ok(Some(Awaited { deployment, since_ms: waits.since_ms, asked: u32::try_from(waits.asked).unwrap_or(u32::MAX), hold }))
+    }
+
+    /// Its checks are asked about again `after` this, by any server. Why it waits is a line of its journal, unless that was the last
+    /// one already. Returns whether it was `asker`'s to say.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn ask_again(&self, id: &DeploymentId, asker: &str, after: Duration, why: &str) -> Result<bool, StoreError> {
+        let mut tx = self.gate.begin().await?;
+        let said = sqlx::query("SELECT waits_why FROM deployments WHERE id = $1");
+        let said: Option<String> =
+            tx.fetch_optional(said.bind(id.as_str())).await?.map(|row| row.try_get("waits_why")).transpose()?.flatten();
+        let again = by_the_databases_clock!(
+            self,
+            "UPDATE deployments SET asked = asked + 1, asker = NULL, waits_why = $3, ask_next_ms = $4 + ",
+            " WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks' AND asker = $2"
+        );
+        let again = sqlx::query(again).bind(id.as_str()).bind(asker).bind(why).bind(after.as_millis() as i64);
+        if tx.execute(again).await? != 1 {
+            return Ok(false);
+        }
+        if said.as_deref() != Some(why) {
+            say(&mut tx, id, LineKind::Note, why).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Its checks are green, or none are wanted any more: it waits for its turn again, which it has had. Returns whether it was
+    /// `asker`'s to say.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn grant(&self, id: &DeploymentId, asker: &str, why: &str) -> Result<bool, StoreError> {
+        let mut tx = self.gate.begin().await?;
+        let grant = sqlx::query(
+            "UPDATE deployments SET waits_for = 'turn', granted_ms = $3, waits_why = NULL, asker = NULL
+             WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks' AND asker = $2",
+        );
+        if tx.execute(grant.bind(id.as_str()).bind(asker).bind(clock::now_ms())).await? != 1 {
+            return Ok(false);
+        }
+        say(&mut tx, id, LineKind::Note, why).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Ends an order that waits for its checks; its journal says how. Returns whether it was `asker`'s to end.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn finish_awaited(&self, id: &DeploymentId, asker: &str, outcome: &Outcome) -> Result<bool, StoreError> {
+        let mut tx = self.gate.begin().await?;
+        tx.alone("queue").await?;
+        let mine =
+            sqlx::query("UPDATE deployments SET asker = NULL WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks' AND asker = $2");
+        let is_mine = tx.execute(mine.bind(id.as_str()).bind(asker)).await? == 1;
+        if !is_mine || !orders::end_waiting(&mut tx, id.as_str(), outcome).await? {
+            return Ok(false);
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+/// One more line of the deployment itself.
+async fn say(tx: &mut Tx, id: &DeploymentId, kind: LineKind, text: &str) -> Result<(), StoreError> {
+    let last = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS last FROM lines WHERE deployment = $1 AND run = 0");
+    let last: i64 = tx.fetch_optional(last.bind(id.as_str())).await?.ok_or(sqlx::Error::RowNotFound)?.try_get("last")?;
+    let line = LineDraft { seq: last + 1, at_ms: clock::now_ms(), step: Step::Guards.into(), kind, text: text.to_owned() };
+    lines::write(tx, id, 0, &[line]).await
+}
