@@ -26,7 +26,7 @@ const REFUSED: u8 = 13;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
-    /// Show what each [[hook]] would make of the payload of a webhook, and why it would do nothing; needs no server and no signature
+    /// Show what each rule would make of the payload of a webhook, and why it would do nothing; needs no server and no signature
     ///
     /// The exit code is 0 if something would be done, 13 if nothing would.
     Test {
@@ -35,7 +35,7 @@ pub(crate) enum Args {
         /// The event, as the forge's header X-GitHub-Event, X-Forgejo-Event or X-Gitea-Event has it
         #[arg(long)]
         event: String,
-        /// The id of the [[forge]] that would send it; may be left out if the rules are for a single one
+        /// The id of the forge that would send it; may be left out if the rules are for a single one
         #[arg(long, value_name = "ID")]
         forge: Option<KeyId>,
     },

@@ -210,7 +210,8 @@ fn path(text: &str) -> Result<Glob, String> {
 }
 
 fn read_action(from: &mut Section, event: Option<HookEvent>) -> Option<WebhookAction> {
-    let (deploys, reloads) = (from.has("deploy"), from.has("reload"));
+    let deploys = from.has("deploy");
+    let reloads = from.has("reload");
     let service = from.parsed("deploy", ServiceName::parse);
     let dataset = from.parsed("reload", DatasetName::parse);
     if deploys == reloads {

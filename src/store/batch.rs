@@ -198,7 +198,7 @@ async fn write_deliveries(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i6
     for part in many::parts(&made) {
         let mut insert = many::insert("deliveries (caller, id, body_sha256, deployment, at_ms)", 5, part.len(), "");
         for (delivery, id) in part {
-            insert = insert.bind(&delivery.caller).bind(&delivery.id).bind(&delivery.body_sha256).bind(*id).bind(now_ms);
+            insert = insert.bind(&delivery.caller).bind(&delivery.id).bind(&delivery.body_sha256).bind(*id).bind(delivery.at_ms(now_ms));
         }
         tx.execute(insert).await?;
     }

@@ -28,7 +28,7 @@ impl Store {
         let insert = sqlx::query(
             "INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms) VALUES ($1, $2, $3, '', $4) ON CONFLICT (caller, id) DO NOTHING",
         );
-        if self.gate.write(insert.bind(caller).bind(id).bind(body_sha256).bind(clock::now_ms())).await? == 1 {
+        if self.gate.write(insert.bind(caller).bind(id).bind(body_sha256).bind(delivery.at_ms(clock::now_ms()))).await? == 1 {
             return Ok(Came::First);
         }
         let seen = sqlx::query("SELECT body_sha256 FROM deliveries WHERE caller = $1 AND id = $2").bind(caller).bind(id);

@@ -70,12 +70,22 @@ pub(super) struct Asked {
     pub(super) terms: Terms,
 }
 
+/// How the caller of a delivery begins that is known by its body alone.
+const BY_BODY: &str = "body:";
+/// When something came that is never forgotten.
+const FOR_GOOD_MS: i64 = i64::MAX;
+
 impl Delivery {
     /// What `caller` did to `target` because of a body that is signed without a time, so that nothing but its own hash tells it from
     /// every other one, and it would be good for ever. Such deliveries are never forgotten.
     #[must_use]
     pub fn of_timeless_body(caller: &KeyId, target: &str, body_sha256: String) -> Self {
-        Self { caller: format!("body:{caller}"), id: format!("{body_sha256} {target}"), body_sha256 }
+        Self { caller: format!("{BY_BODY}{caller}"), id: format!("{body_sha256} {target}"), body_sha256 }
+    }
+
+    /// The time that it is remembered from, when it came at `now_ms`.
+    pub(super) fn at_ms(&self, now_ms: i64) -> i64 {
+        if self.caller.starts_with(BY_BODY) { FOR_GOOD_MS } else { now_ms }
     }
 
     /// The deployment that this delivery made when it came before with the body `body_sha256`.

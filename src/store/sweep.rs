@@ -134,17 +134,15 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets some of the deliveries that came before `before_ms` (ms since 1970), except the bodies that a forge signed for good.
-    /// Returns whether there may be more.
+    /// Forgets some of the deliveries that came before `before_ms` (ms since 1970). Returns whether there may be more.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn forget_deliveries(&self, before_ms: i64) -> Result<bool, StoreError> {
         // Those of one millisecond go together: a few more than so many.
         let delete = sqlx::query(
-            "DELETE FROM deliveries WHERE at_ms < $1 AND caller NOT LIKE 'body:%'
-               AND at_ms <= COALESCE((SELECT at_ms FROM deliveries WHERE at_ms < $1 AND caller NOT LIKE 'body:%'
-                 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)",
+            "DELETE FROM deliveries WHERE at_ms < $1
+               AND at_ms <= COALESCE((SELECT at_ms FROM deliveries WHERE at_ms < $1 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)",
         );
         Ok(self.gate.write(delete.bind(before_ms).bind(DELIVERIES)).await? as i64 > DELIVERIES)
     }

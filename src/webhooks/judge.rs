@@ -139,7 +139,8 @@ impl AsText for Glob {
 /// Whether a file has changed that counts. Where files may be missing from the list, one of them may be such a file, so the rule
 /// matches: to deploy what is live already does no harm, and to pass over a change does.
 fn has_changed(rule: &WebhookRule, notice: &Notice) -> Result<Option<String>, String> {
-    let (wanted, ignored) = (&rule.filters.paths, &rule.filters.paths_ignore);
+    let wanted = &rule.filters.paths;
+    let ignored = &rule.filters.paths_ignore;
     let Some(changes) = notice.changes.as_ref().filter(|_| !wanted.is_empty() || !ignored.is_empty()) else { return Ok(None) };
     let counts = |path: &String| {
         (wanted.is_empty() || wanted.iter().any(|glob| glob.matches(path))) && !ignored.iter().any(|glob| glob.matches(path))
@@ -172,6 +173,7 @@ fn act(rule: &WebhookRule, notice: &Notice) -> Result<Act, String> {
         git_ref: notice.git_ref.clone(),
         run_url: notice.run_url.clone(),
         run_number: notice.run_number,
+        actor: notice.actor.clone(),
         reason: Some(reason(rule, notice)),
         dry_run: false,
         force: false,

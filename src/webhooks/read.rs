@@ -56,7 +56,7 @@ mod tests {
         "repository_dispatch",
         "ping",
     ];
-    const KINDS: [ForgeKind; 3] = [ForgeKind::GitHub, ForgeKind::Forgejo, ForgeKind::Gitea];
+    const KINDS: [ForgeKind; 2] = [ForgeKind::GitHub, ForgeKind::Gitea];
 
     fn everywhere(bytes: &[u8]) {
         for event in EVENTS {

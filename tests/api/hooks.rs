@@ -156,8 +156,7 @@ async fn a_webhook_becomes_an_order_once(database: Database) {
     assert_ne!(other, first);
     rig.ended(&other).await;
     // Bodies are remembered longer than ids: a signature without a time is good for ever.
-    assert!(rig.execute("UPDATE deliveries SET at_ms = 0").await > 3);
-    while rig.app().shared().store.forget_deliveries(1).await.unwrap() {}
+    while rig.app().shared().store.forget_deliveries(i64::MAX).await.unwrap() {}
     assert_eq!(rig.count("SELECT COUNT(*) FROM deliveries WHERE caller NOT LIKE 'body:%'").await, 0);
     assert_eq!(deployment(&of_github(GITHUB, "push", "five", &body).send(&rig).await), first);
     rig.finish().await;
@@ -313,7 +312,7 @@ async fn what_is_signed_and_is_no_payload_is_refused(database: Database) {
     for id in ["", "a b", "a/b", &"x".repeat(129)] {
         assert_refused(&signed("push", good.as_bytes()).header("x-github-delivery", id).send(&rig).await, 400, "bad_request");
     }
-    let hostile = push("main;$(id)", COMMIT).to_string();
+    let hostile = push("main $(id)", COMMIT).to_string();
     assert_refused(&signed("push", hostile.as_bytes()).send(&rig).await, 400, "bad_request");
     let strange = form(&good).replace("payload=", "a=1&payload=");
     let call =
@@ -429,13 +428,18 @@ async fn a_large_webhook_is_refused_unread_and_strangers_do_not_shut_out_a_forge
     // Anybody can let a forge call us with a wrong secret, from the very addresses of the right calls.
     let mut large = push("main", COMMIT);
     large["head_commit"]["message"] = json!("x".repeat(300_000));
-    let mut statuses = Vec::new();
-    for _ in 0..5 {
-        statuses.push(of_github("of nobody: 0123456789abcdef0123456789", "push", "x", &large).send(&rig).await.status);
-    }
-    assert_eq!(statuses, [401, 401, 401, 429, 429]);
-    assert_eq!(post("/hooks/github", "{}").send(&rig).await.status, 429);
-    deployment(&of_github(GITHUB, "push", "one", &large).send(&rig).await);
+    let wrong = "of nobody: 0123456789abcdef0123456789";
+    until("a whole minute", async || {
+        let minute = clock::now_ms() / 60_000;
+        let mut statuses = Vec::new();
+        for _ in 0..5 {
+            statuses.push(of_github(wrong, "push", "x", &large).send(&rig).await.status);
+        }
+        statuses.push(post("/hooks/github", "{}").send(&rig).await.status);
+        statuses.push(of_github(GITHUB, "push", "one", &large).send(&rig).await.status);
+        (clock::now_ms() / 60_000 == minute).then(|| assert_eq!(statuses, [401, 401, 401, 429, 429, 429, 202]))
+    })
+    .await;
     rig.finish().await;
 }
 
@@ -488,13 +492,9 @@ async fn try_out(rig: &Rig, payload: &str, more: &[&str]) -> (Option<i32>, Strin
 async fn a_payload_is_tried_out_rule_by_rule() {
     let rig = plan(Database::Sqlite).start().await;
     let (main, next) = (push("main", COMMIT).to_string(), push("next", COMMIT).to_string());
+    let line = format!("✓ hook[0] would deploy web with the tag {COMMIT}");
     for (payload, more, code, parts) in [
-        (
-            &main,
-            vec!["--event", "push", "--forge", "github"],
-            0,
-            [&format!("✓ hook[0] would deploy web with the tag {COMMIT}"), "✗ hook[4] would do nothing: it is for release"],
-        ),
+        (&main, vec!["--event", "push", "--forge", "github"], 0, [line.as_str(), "✗ hook[4] would do nothing: it is for release"]),
         (&form(&main), vec!["--event", "push", "--forge", "github"], 0, ["ref: refs/heads/main", "The webhook would be accepted."]),
         (
             &next,

@@ -86,8 +86,8 @@ impl Delivered {
         }
         let id = delivery_id(request, shown.delivery)?;
         let body_sha256 = sha2::Sha256::digest(&body.bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-        let (event, address) = (shown.event.to_owned(), attempt.origin.address());
-        Ok(Self { forge: Arc::clone(forge), config, event, id, body, body_sha256, address })
+        let event = shown.event.to_owned();
+        Ok(Self { forge: Arc::clone(forge), config, event, id, body, body_sha256, address: attempt.origin.address() })
     }
 
     /// The configuration that it was proven by.
@@ -182,8 +182,8 @@ impl<'r> Shown<'r> {
     }
 }
 
-/// The value of a header that may be there once; an error when it is there twice, or is no text.
-#[allow(clippy::option_option, reason = "none: the request shows nothing that could be right")]
+/// The value of a header that may be there once; the outer none: it is there twice, or is no text.
+#[allow(clippy::option_option, reason = "missing and wrong are two things")]
 fn single<'r>(request: &'r HttpRequest, name: &str) -> Option<Option<&'r str>> {
     let mut values = request.headers().get_all(name);
     let Some(value) = values.next() else { return Some(None) };

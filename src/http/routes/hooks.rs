@@ -100,7 +100,9 @@ async fn begin_reload(delivered: &Delivered, dataset: &DatasetName, ask: reload:
     if shared.store.remember(&delivery).await? != Came::First {
         return Ok(());
     }
-    let (shared, caller, dataset) = (shared.clone(), delivered.caller().to_string(), dataset.clone());
+    let shared = shared.clone();
+    let caller = delivered.caller().to_string();
+    let dataset = dataset.clone();
     tokio::spawn(async move {
         let commit = ask.commit.as_ref().map(CommitName::to_string);
         let failed = match carry_out(&shared, &caller, &dataset, &ask).await {

@@ -58,10 +58,12 @@ fn outcome(rule: &WebhookRule, kind: ForgeKind, event: &str, body: &Value) -> Re
 
 fn with(body: &Value, place: &str, value: Value) -> Value {
     let mut body = body.clone();
-    match place.rsplit_once('/') {
-        Some((parent, name)) => body.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value),
-        None => panic!("{place}"),
-    };
+    if let Some(there) = body.pointer_mut(place) {
+        *there = value;
+    } else {
+        let (parent, name) = place.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
+    }
     body
 }
 
