@@ -1,6 +1,6 @@
 //! JSON in which no name stands twice. Two readers of such a text need not see the same value, so none is taken for either.
 //!
-//! What is read so comes from outside, so it is bounded: in depth by serde_json, and in names here.
+//! What is read so comes from outside, so it is bounded: in depth by `serde_json`, and in names here.
 
 use std::fmt;
 

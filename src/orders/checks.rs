@@ -35,7 +35,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// This long after it must be over another server may ask: what came of it must be recorded.
 const MARGIN: Duration = Duration::from_secs(30);
 /// The pauses between two questions about the same order.
-const AGAIN: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_mins(1)).spread();
+const AGAIN: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(15)).spread();
 /// For so long green checks count while all places are taken; then they are asked about once more.
 const GREEN_FOR_MS: i64 = 10 * 60_000;
 
@@ -245,10 +245,10 @@ mod tests {
     use crate::model::KeyId;
     use crate::model::Refusal;
 
-    fn told(light: Option<Light>) -> Result<Told, ForgeError> {
+    fn told(light: Option<Light>) -> Told {
         let seen: Vec<Seen> = light.map(|light| Seen { name: "test".into(), run: None, number: 1, light }).into_iter().collect();
         let commit = Commit::parse(&"1f".repeat(20)).expect("a commit");
-        Ok(Told { commit, checks: Checks::of(&[Required::named("test")], &seen) })
+        Told { commit, checks: Checks::of(&[Required::named("test")], &seen) }
     }
 
     /// What is decided in the second `at_s` of a wait of 100 s, in a few words.
@@ -286,10 +286,10 @@ mod tests {
             (0, None, "wait", "test is missing."),
             (100, None, "no", "test is missing."),
         ] {
-            let (decided, why) = at(at_s, false, told(light));
+            let (decided, why) = at(at_s, false, Ok(told(light)));
             assert!(decided == decision && why.contains(part), "{at_s} {light:?}: {decided} {why}");
         }
-        let nothing = Told { checks: Checks::default(), ..told(None).expect("told") };
+        let nothing = Told { checks: Checks::default(), ..told(None) };
         assert_eq!(at(0, true, Ok(nothing)).0, "no");
     }
 

@@ -113,7 +113,8 @@ async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
     let text = |commit: Option<Commit>| commit.map(|commit| commit.to_string());
     let look = async { Arc::new(runner.dataset.status(&Cancel::default()).await.map_err(|error| error.to_string())) };
     let seen = runner.seen.share((), look).await;
-    let (status, fault) = (seen.as_ref().as_ref().ok(), seen.as_ref().as_ref().err().cloned());
+    let status = seen.as_ref().as_ref().ok();
+    let fault = seen.as_ref().as_ref().err().cloned();
     let parked = status.iter().flat_map(|status| &status.parked);
     Ok(api::Dataset {
         name: runner.name().clone(),

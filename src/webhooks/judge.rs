@@ -87,8 +87,8 @@ fn matches(rule: &WebhookRule, notice: &Notice) -> Result<Option<String>, String
     }
     let filters = &rule.filters;
     one_of("actors", &filters.actors, notice.actor.as_slice(), |wanted, given| wanted.eq_ignore_ascii_case(given))?;
-    one_of("branches", &filters.branches, notice.branch.as_slice(), |glob, given| glob.matches(given))?;
-    one_of("tags", &filters.tags, notice.tag.as_slice(), |glob, given| glob.matches(given))?;
+    one_of("branches", &filters.branches, notice.branch.as_slice(), Glob::matches)?;
+    one_of("tags", &filters.tags, notice.tag.as_slice(), Glob::matches)?;
     one_of("workflows", &filters.workflows, &notice.workflow, |wanted, given| wanted == given)?;
     one_of("environments", &filters.environments, notice.environment.as_slice(), |wanted, given| wanted == given)?;
     one_of("types", &filters.types, notice.kind.as_slice(), |wanted, given| wanted == given)?;

@@ -159,7 +159,8 @@ async fn an_order_waits_for_its_checks_and_holds_up_nobody(database: Database) {
     assert_eq!(rig.show(&id).await["waits_for"], "checks");
     let asked = forge.asked();
     until("the checks are asked about again", async || (forge.asked() > asked).then_some(())).await;
-    assert_eq!(journal(&rig, &id).await.matches("It waits for").count(), 1, "what does not change is said once");
+    let said = rig.count("SELECT COUNT(*) FROM lines WHERE text LIKE 'It waits for%'").await;
+    assert_eq!(said, 1, "what does not change is said once");
     forge.has_runs(COMMIT, &[("test", 1, 1, "success")]);
     assert_ended(&rig.ended(&id).await, Ok(()));
     forge.assert_well_asked();
@@ -227,8 +228,11 @@ async fn of_two_servers_one_asks() {
     let beside = rig.beside().await;
     forge.has_runs(COMMIT, &[("test", 1, 1, "running")]);
     let id = order(&rig, "web", COMMIT).await;
-    until("it was asked about a few times", async || (rig.count("SELECT asked FROM deployments").await >= 2).then_some(())).await;
-    let (asked, recorded) = (forge.asked() as i64, rig.count("SELECT asked FROM deployments").await);
+    until("it was asked about a few times", async || {
+        (rig.count("SELECT COALESCE(MAX(asked), 0) FROM deployments").await >= 2).then_some(())
+    })
+    .await;
+    let (asked, recorded) = (forge.asked() as i64, rig.count("SELECT COALESCE(MAX(asked), 0) FROM deployments").await);
     assert!((asked..=asked + 1).contains(&recorded) || (recorded..=recorded + 1).contains(&asked), "{asked} {recorded}");
     beside.stop().await;
     forge.has_runs(COMMIT, &[("test", 1, 1, "success")]);

@@ -295,8 +295,8 @@ async fn a_service_runs_on_several_hosts(database: Database) {
     assert_eq!(rig.execute(bring_back).await, 1);
     let waiting = rig.order("web", "3").await;
     let store = rig.app().shared().store.clone();
-    let services = [ServiceName::parse("web").unwrap()];
-    assert!(store.claim(&services, "another", std::time::Duration::from_secs(1)).await.unwrap().is_empty());
+    let orders = [waiting.parse::<DeploymentId>().unwrap()];
+    assert!(store.claim(&orders, "another", std::time::Duration::from_secs(1)).await.unwrap().is_empty());
     assert_eq!(rig.show(&waiting).await["state"], "waiting");
     assert_eq!(rig.execute("UPDATE runs SET state = 'done' WHERE executor = 'elsewhere'").await, 1);
     until("its turn", async || (rig.show(&waiting).await["state"] == "done").then_some(())).await;

@@ -73,6 +73,7 @@ async fn a_further_socket_may_do_only_what_its_scopes_say() {
 async fn secrets_cannot_be_guessed_over_a_further_socket_and_guessing_locks_nobody_out() {
     let mut plan = Plan::new(Database::Sqlite);
     plan.socket = true;
+    plan.server = "failed_attempts_per_min = 5".into();
     plan.tables = RUNNER.into();
     let signs = Key::signing("signs", &["read"]);
     plan.keys.push(signs.clone());

@@ -2,22 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::cli::init::Args;
+use crate::cli::init::args::Args;
+use crate::cli::init::args::Auth;
 use crate::cli::init::existing::Existing;
 use crate::cli::init::forge::Forge;
 use crate::cli::init::forge::Kind;
 use crate::cli::key::signing_secret;
 use crate::model::KeyId;
 use crate::model::ServiceName;
-
-/// How CI shows who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Auth {
-    /// By the OIDC token of its job: no secret is stored
-    Oidc,
-    /// By a secret that the forge stores
-    Secret,
-}
 
 /// What is there, or is to be added.
 #[derive(Debug)]
@@ -67,7 +59,10 @@ pub(super) fn decide(
         return Ok((Access::Policy { audience, lines: None }, Vec::new()));
     }
     if let Some((id, file)) = key.filter(|_| args.auth != Some(Auth::Oidc)) {
-        return Ok((Access::Key { id, file, secret: None }, Vec::new()));
+        let has_tokens = url.is_some() && forge.is_some_and(|forge| forge.no_tokens.is_none());
+        let other = format!("The key {id} is used as before; with --auth oidc --force, jobs show their OIDC tokens instead.");
+        let notes = Some(other).filter(|_| has_tokens && args.auth.is_none()).into_iter().collect();
+        return Ok((Access::Key { id, file, secret: None }, notes));
     }
     let why_not = match (args.auth, new_policy(existing, service, forge, args, url)) {
         (Some(Auth::Secret), _) => None,

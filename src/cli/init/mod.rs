@@ -1,6 +1,7 @@
 //! `tagalong init`: from a stack's folder to a configuration that holds, a way for CI to show who it is, and the workflow.
 
 mod access;
+mod args;
 mod edit;
 mod existing;
 mod files;
@@ -19,10 +20,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use process::Cancel;
 
+pub(crate) use args::Args;
+
 use crate::cli::global::Global;
 use crate::cli::init::access::Access;
-use crate::cli::init::access::Auth;
 use crate::cli::init::access::quoted;
+use crate::cli::init::args::Auth;
 use crate::cli::init::existing::Existing;
 use crate::cli::init::existing::same_folder;
 use crate::cli::init::files::NewSecret;
@@ -42,77 +45,7 @@ use crate::engine::Compose;
 use crate::engine::Daemon;
 use crate::engine::Engine;
 use crate::engine::Survey;
-use crate::model::Repository;
-use crate::model::ServiceName;
 use crate::model::is_in_the_clear;
-
-/// What cannot be found out, or should be otherwise than it was found.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The folder of the compose files
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    dir: PathBuf,
-    /// The name that tagalong gives the service [default: that of the compose service, or of the project]
-    #[arg(long, value_name = "NAME")]
-    service: Option<ServiceName>,
-    /// The compose project [default: the one that runs, or that `docker compose` uses in the folder]
-    #[arg(long, value_name = "NAME")]
-    project: Option<String>,
-    /// An image that CI builds, as the compose file writes it but without the tag; may be given several times
-    #[arg(long, value_name = "IMAGE")]
-    image: Vec<Repository>,
-    /// The variable of the tag in the compose file [default: the one that is written there]
-    #[arg(long, value_name = "NAME")]
-    variable: Option<String>,
-    /// The page to check after each deployment [default: the host of a Traefik rule]
-    #[arg(long, value_name = "URL")]
-    smoke_url: Option<url::Url>,
-    /// The repository that CI runs in: its address, or OWNER/NAME at the forge of the git remote [default: the remote "origin"]
-    #[arg(long, value_name = "ADDRESS")]
-    repository: Option<String>,
-    /// The forge [default: found out from the address of the repository]
-    #[arg(long, value_enum)]
-    forge: Option<Kind>,
-    /// The branch whose pushes are deployed [default: the default branch of the repository]
-    #[arg(long, value_name = "NAME")]
-    branch: Option<String>,
-    /// How CI shows who it is [default: by OIDC if the forge has it and --url is given, else by a secret]
-    #[arg(long, value_enum)]
-    auth: Option<Auth>,
-    /// The number of the repository, which a policy names [default: the forge is asked]
-    #[arg(long, value_name = "NUMBER", requires = "owner_id")]
-    repository_id: Option<String>,
-    /// The number of its owner
-    #[arg(long, value_name = "NUMBER", requires = "repository_id")]
-    owner_id: Option<String>,
-    /// The label of the runner; its machine needs docker [default: ubuntu-latest, Forgejo: docker]
-    #[arg(long, value_name = "LABEL")]
-    runner: Option<String>,
-    /// The published action to call, pinned: OWNER/NAME@COMMIT [default: the action is put into the repository]
-    #[arg(long, value_name = "ACTION", value_parser = action)]
-    action: Option<String>,
-    /// Give the image a variable for its tag in the compose file; without this, compose files are never changed
-    #[arg(long)]
-    edit_compose: bool,
-    /// Replace a workflow that is there and has another content
-    #[arg(long)]
-    force: bool,
-    /// Print what would be written, and write nothing
-    #[arg(long, visible_alias = "print")]
-    dry_run: bool,
-}
-
-/// A published action is called at a commit: a branch or tag can be moved by whoever holds it.
-fn action(given: &str) -> Result<String, String> {
-    let (name, commit) = given.split_once('@').unwrap_or((given, ""));
-    let is_commit = matches!(commit.len(), 40 | 64) && commit.bytes().all(|b| b.is_ascii_hexdigit());
-    let is_name = name.contains('/') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:".contains(&b));
-    if is_commit && is_name {
-        Ok(given.to_owned())
-    } else {
-        Err("it must be OWNER/NAME@COMMIT, with the whole name of the commit".to_owned())
-    }
-}
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let existing = Existing::read(&global.config)?;
@@ -133,9 +66,17 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     let branch = forge.as_ref().and_then(|forge| forge.branch.clone()).unwrap_or_else(|| "main".to_owned());
     let mut files = vec![configuration(&existing, &choice, &access)?];
     if let Some(forge) = &forge {
-        let (url, runner) = (url.as_deref(), args.runner.as_deref().unwrap_or_else(|| forge.kind.runner()));
-        let (service, pins, action) = (&choice.service, choice.pins.as_slice(), args.action.as_deref());
-        let workflow = Workflow { service, pins, forge, access: &access, url, action, runner, branch: &branch, root: &root };
+        let workflow = Workflow {
+            service: &choice.service,
+            pins: &choice.pins,
+            forge,
+            access: &access,
+            url: url.as_deref(),
+            action: args.action.as_deref(),
+            runner: args.runner.as_deref().unwrap_or_else(|| forge.kind.runner()),
+            branch: &branch,
+            root: &root,
+        };
         let text = |(name, text): (PathBuf, String)| Wanted { path: root.join(name), text, mode: 0o644, may_replace: args.force };
         files.extend(workflow.files().into_iter().map(text));
     }
@@ -149,8 +90,17 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     let plan = Plan { existing: &existing, choice: &choice, access: &access, daemon: &daemon };
     let states = if args.dry_run { plan.would_be(&files).await? } else { plan.write(&files).await? };
     let runs = survey.started.as_ref().is_some_and(|started| started.contains(&choice.project));
-    let (forge, url, is_clone) = (forge.as_ref(), url.as_deref(), clone.root.is_some());
-    let done = Done { existing: &existing, choice: &choice, access: &access, forge, url, branch: &branch, root: &root, is_clone, runs };
+    let done = Done {
+        existing: &existing,
+        choice: &choice,
+        access: &access,
+        forge: forge.as_ref(),
+        url: url.as_deref(),
+        branch: &branch,
+        root: &root,
+        is_clone: clone.root.is_some(),
+        runs,
+    };
     let written = Written { files: states, notes, next: done.steps() };
     written.show(output, args.dry_run.then(|| print(&existing, &files)).as_deref());
     Ok(0)

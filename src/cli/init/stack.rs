@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::cli::init::Args;
+use crate::cli::init::args::Args;
 use crate::cli::init::forge::Forge;
 use crate::engine::Build;
 use crate::engine::Survey;
@@ -57,7 +57,9 @@ impl Edit {
 
     /// The same for a person.
     pub(super) fn words(&self) -> String {
-        let (file, service, line) = (self.file.display(), &self.service, self.line());
+        let file = self.file.display();
+        let service = &self.service;
+        let line = self.line();
         match &self.from {
             Some(from) => format!("In {file}, the service {service}: write `{line}` instead of `image: {from}`."),
             None => format!("In {file}, add the line `{line}` to the service {service}, above `build`, which can stay."),

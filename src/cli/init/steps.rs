@@ -81,7 +81,8 @@ impl Done<'_> {
     }
 
     fn at_the_forge(&self, forge: &Forge) -> Vec<String> {
-        let (secrets, variables) = (forge.secrets_page(), forge.variables_page());
+        let secrets = forge.secrets_page();
+        let variables = forge.variables_page();
         let mut steps = Vec::new();
         if let Access::Key { id, file, .. } = self.access {
             let content =
@@ -108,7 +109,8 @@ impl Done<'_> {
 
     fn push(&self, forge: &Forge) -> String {
         let folder = forge.kind.folder();
-        let (branch, what) = (self.branch, "builds the images, pushes them, and deploys them");
+        let branch = self.branch;
+        let what = "builds the images, pushes them, and deploys them";
         if self.is_clone {
             return format!(
                 "Commit and push: `git -C {} add {folder} && git commit -m \"Deploy with tagalong\" && git push`. The push to {branch} {what}.",
