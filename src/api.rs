@@ -305,6 +305,15 @@ pub struct Done {
     pub message: String,
 }
 
+/// The answer when the configuration was read again.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReadAgain {
+    /// What came of it, as one sentence.
+    pub message: String,
+    /// What the newest secret of each key is known by: a keyed hash.
+    pub secrets: std::collections::BTreeMap<String, String>,
+}
+
 /// A refusal or failure (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Problem {

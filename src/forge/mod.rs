@@ -15,6 +15,7 @@ mod green;
 mod limit;
 mod may;
 mod octo;
+mod secrets;
 mod statuses;
 mod wire;
 
@@ -30,6 +31,7 @@ pub use forgejo::Forgejo;
 pub use forges::Forges;
 pub use github::GitHub;
 pub use green::{Checks, Light, Required, Seen, listed};
+pub use secrets::{Shelf, There};
 pub use statuses::{CommitStatus, StatusState};
 
 /// A forge that can be called.

@@ -18,12 +18,14 @@ mod many;
 mod now;
 mod orders;
 mod outbox;
+mod provisioned;
 mod recorded;
 mod releases;
 mod reloads;
 mod results;
 mod rows;
 mod runs;
+mod secrets;
 mod small;
 mod sweep;
 mod turns;
@@ -63,11 +65,13 @@ pub use holds::{Hold, HoldKind};
 pub use lease::{Leave, RunLease};
 pub use orders::{Accepted, Delivery, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use provisioned::Provisioned;
 pub use recorded::Recorded;
 pub use reloads::LastReload;
 pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};
+pub use secrets::MARK_KEY;
 pub use sweep::{Ended, Place, Reach};
 pub use turns::Next;
 
@@ -303,6 +307,7 @@ fn migrations() -> Migrator {
         (12, "landed", include_str!("migrations/12_landed.sql")),
         (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
+        (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
