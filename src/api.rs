@@ -3,6 +3,7 @@
 mod datasets;
 mod hooks;
 mod refused;
+mod results;
 mod standing;
 mod tags;
 
@@ -25,6 +26,7 @@ use crate::model::Tag;
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 pub use hooks::{HookAnswer, RuleAnswer};
 pub use refused::{RefusedCall, RefusedCalls};
+pub use results::OwedResult;
 pub use standing::{Standing, Word};
 pub use tags::{KnownTag, Tags};
 
@@ -229,6 +231,9 @@ pub struct Service {
     /// How the page answered during the last deployments for which that was measured, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub away: Vec<PageAway>,
+    /// What its forge is still to be told, and why it was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<OwedResult>,
     /// Verified releases that can be restored.
     pub rollback_candidates: Vec<Candidate>,
 }
@@ -298,6 +303,15 @@ pub struct Services {
 pub struct Done {
     /// What came of it, as one sentence.
     pub message: String,
+}
+
+/// The answer when the configuration was read again.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReadAgain {
+    /// What came of it, as one sentence.
+    pub message: String,
+    /// What the newest secret of each key is known by: a keyed hash.
+    pub secrets: std::collections::BTreeMap<String, String>,
 }
 
 /// A refusal or failure (RFC 9457, `application/problem+json`).

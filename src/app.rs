@@ -6,6 +6,8 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use actix_web::web;
@@ -14,6 +16,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use process::Cancel;
 use process::Passing;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 use crate::api;
 use crate::clock;
@@ -24,6 +28,7 @@ use crate::engine;
 use crate::executor;
 use crate::executor::Executor;
 use crate::executor::Here;
+use crate::forge::Forges;
 use crate::http;
 use crate::http::Capacity;
 use crate::http::Listening;
@@ -31,6 +36,7 @@ use crate::http::Readers;
 use crate::http::RefusedCalls;
 use crate::http::Repeats;
 use crate::http::Rooms;
+use crate::http::Rotations;
 use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Books;
@@ -38,7 +44,9 @@ use crate::landing::Host;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
+use crate::results::Results;
 use crate::store;
+use crate::store::MARK_KEY;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -57,6 +65,8 @@ pub struct App {
     /// The configuration of the start, which some keys keep until the next one.
     started: Arc<Config>,
     queue: tokio::task::JoinHandle<()>,
+    /// Tells forges what has become of orders.
+    telling: tokio::task::JoinHandle<()>,
     stop: Cancel,
     _data_lock: File,
 }
@@ -194,6 +204,25 @@ impl Record {
     }
 }
 
+/// The file is read again and what it says now is in force, unless it is wrong.
+fn put_in_force(shared: &Shared, started: &Config, file: &Path) -> bool {
+    // One after the other: what was read first must not take the place of what was read later.
+    let _turn = shared.reading.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(config) = changed(file, &shared.config.now(), started) else { return false };
+    shared.reloader.read_again(&config);
+    shared.config.read_again(config);
+    shared.deployer.read_again();
+    true
+}
+
+/// Reads the configuration again for everybody who asks over the interface, until nobody can ask any more.
+async fn read_when_asked(shared: web::Data<Shared>, started: Arc<Config>, mut asked: mpsc::Receiver<oneshot::Sender<bool>>) {
+    while let Some(tell) = asked.recv().await {
+        // Who asked may have gone away.
+        let _ = tell.send(put_in_force(&shared, &started, &started.file));
+    }
+}
+
 impl App {
     /// Starts everything: when this returns, calls are answered and the queue works.
     ///
@@ -209,14 +238,20 @@ impl App {
         let random = || STANDARD.encode(clock::random_bytes::<32>());
         let token_key = store.named_value("token_key", random).await?.into_bytes();
         let fingerprint_key = store.named_value("fingerprint_key", random).await?.into_bytes();
+        let mark_key = store.named_value(MARK_KEY, random).await?.into_bytes();
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let hub = Hub::default();
         let host = Host::new(&config, daemon(&config).await, fingerprint_key);
         let books = Books { store: store.for_runs(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
+        let forges = Arc::new(Forges::new(live.clone()));
+        let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
         let executor = Executor::Here(Here::new(executor, host, books));
-        let deployer = Arc::new(Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor));
+        let metrics_of_orders = Arc::clone(&metrics);
+        let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
+        let deployer = Arc::new(deployer);
         let capacity = capacity(&config.server);
+        let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
         let shared = web::Data::new(Shared {
             config: live,
@@ -231,6 +266,9 @@ impl App {
             key_sets: KeySets::default(),
             refused: RefusedCalls::default(),
             repeats: Repeats::default(),
+            rotations: Rotations::new(mark_key),
+            read_again,
+            reading: Mutex::default(),
             most_followers: capacity.followers,
             large_bodies,
         });
@@ -239,8 +277,10 @@ impl App {
         let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
         tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
+        let telling = tokio::spawn(results.work(stop.clone()));
+        tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&config), asked_again));
         shared.reloader.start();
-        Ok(Self { listening, shared, started: config, queue, stop, _data_lock: data_lock })
+        Ok(Self { listening, shared, started: config, queue, telling, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
@@ -257,10 +297,7 @@ impl App {
 
     /// Puts a changed configuration in force without losing a request. Addresses, data folder and database stay.
     pub fn read_again(&self, file: &Path) {
-        let Some(config) = changed(file, &self.shared.config.now(), &self.started) else { return };
-        self.shared.reloader.read_again(&config);
-        self.shared.config.read_again(config);
-        self.shared.deployer.read_again();
+        put_in_force(&self.shared, &self.started, file);
     }
 
     /// Stops: no more calls, then no more work. What is being carried out is continued by the next start.
@@ -268,7 +305,8 @@ impl App {
         self.listening.stop().await;
         self.stop.cancel();
         let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());
-        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), datasets);
+        let telling = tokio::time::timeout(Duration::from_secs(10), self.telling);
+        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, datasets);
         self.shared.store.close().await;
     }
 }

@@ -14,7 +14,7 @@
 //! | 7 | `http` | actix and statuses |
 //! | 6 | `orders` `reload` | who may have what done, and when: acceptance, guards, queue, cancel, views · the story of a reload, peers |
 //! | 5 | `executor` | places: an order is carried out here |
-//! | 4 | `landing` | one host: the story of a release, its undo, the stack's lock, what a restart takes up |
+//! | 4 | `landing` `results` | one host: the story of a release, its undo, the stack's lock, what a restart takes up · what forges show of it |
 //! | 3 | `engine` `dataset` `journal` `outbox` | tools over one or two things below |
 //! | 2 | `store` `registry` `oidc` `forge` `webhooks` | one outside thing each |
 //! | 1 | `config` `api` `telemetry` `clock` | edges |
@@ -41,6 +41,7 @@ pub mod orders;
 pub mod outbox;
 pub mod registry;
 pub mod reload;
+pub mod results;
 pub mod store;
 pub mod telemetry;
 pub mod webhooks;

@@ -7,12 +7,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use base64::Engine as _;
 use reqwest::Method;
+use reqwest::RequestBuilder;
 use reqwest::Response;
+use reqwest::header::AUTHORIZATION;
 use text::Secret;
 
 use crate::api;
 use crate::cli::global::Global;
 use crate::clock;
+use crate::config::Rotating;
 use crate::http::auth;
 use crate::model::is_in_the_clear;
 use crate::model::webhook_call;
@@ -40,8 +43,8 @@ impl Refusal {
 
 enum Key {
     None,
-    Webhook(Vec<u8>),
-    Bearer(Secret),
+    Webhook(Rotating<Vec<u8>>),
+    Bearer(Rotating<Secret>),
 }
 
 /// A client of the server.
@@ -103,30 +106,41 @@ impl Client {
         self.send(Method::GET, path, Vec::new(), &[("accept", "text/event-stream".into()), ("last-event-id", after.to_string())]).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Vec<u8>, headers: &[(&str, String)]) -> anyhow::Result<Response> {
-        let is_read = method == Method::GET;
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
+    /// The request, with what proves who calls: while a secret is rotated it is signed with both, and of two tokens the newest is shown.
+    fn proven(&self, request: RequestBuilder, signed: &[u8]) -> RequestBuilder {
         match &self.key {
-            Key::None => {}
-            Key::Bearer(token) => request = request.bearer_auth(token.reveal()),
-            Key::Webhook(secret) => {
+            Key::None => request,
+            Key::Bearer(tokens) => request.bearer_auth(tokens.newest.reveal()),
+            Key::Webhook(secrets) => {
                 let id = format!("msg_{}", clock::new_id());
                 let now_s = clock::now_ms() / 1000;
-                let reads = webhook_call("GET", path).into_bytes();
-                let signed = if is_read { &reads } else { &body };
-                request = request
-                    .header("webhook-signature", auth::sign(secret, &id, now_s, signed))
-                    .header("webhook-id", id)
-                    .header("webhook-timestamp", now_s);
+                let signatures: Vec<String> = secrets.iter().map(|secret| auth::sign(secret, &id, now_s, signed)).collect();
+                let request = request.header("webhook-signature", signatures.join(" "));
+                request.header("webhook-id", id).header("webhook-timestamp", now_s)
             }
         }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Vec<u8>, headers: &[(&str, String)]) -> anyhow::Result<Response> {
+        let reads = if method == Method::GET { webhook_call("GET", path).into_bytes() } else { Vec::new() };
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, value);
         }
+        request = self.proven(request, if reads.is_empty() { &body } else { &reads });
         if !body.is_empty() {
             request = request.header("content-type", "application/json").body(body);
         }
-        let answer = request.send().await.with_context(|| self.unreachable())?;
+        let again = request.try_clone();
+        let mut answer = request.send().await.with_context(|| self.unreachable())?;
+        // The server may not have read the newest token yet.
+        if let (reqwest::StatusCode::UNAUTHORIZED, Key::Bearer(Rotating { older: Some(older), .. }), Some(mut again)) =
+            (answer.status(), &self.key, again.and_then(|again| again.build().ok()))
+        {
+            let token = format!("Bearer {}", older.reveal()).parse().context("The key file does not contain a token")?;
+            again.headers_mut().insert(AUTHORIZATION, token);
+            answer = self.http.execute(again).await.with_context(|| self.unreachable())?;
+        }
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -218,14 +232,20 @@ fn read_key(file: Option<&Path>) -> anyhow::Result<Key> {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("The key file {} cannot be read", file.display()))?,
         None => std::env::var("TAGALONG_SECRET").unwrap_or_default(),
     };
-    let text = text.trim();
-    match text.strip_prefix("whsec_") {
-        _ if text.is_empty() => Ok(Key::None),
-        Some(encoded) => {
-            let bytes =
-                base64::engine::general_purpose::STANDARD.decode(encoded).context("The part of the key after whsec_ is not base64")?;
-            Ok(Key::Webhook(bytes))
-        }
-        None => Ok(Key::Bearer(Secret::new(text.to_owned()))),
+    if text.trim().is_empty() {
+        return Ok(Key::None);
     }
+    let both = Rotating::of_lines(text.trim()).map_err(|why| anyhow::anyhow!("The key cannot be used: {why}"))?;
+    if both.newest.reveal().starts_with("whsec_") { signing_secrets(&both).map(Key::Webhook) } else { Ok(Key::Bearer(both)) }
+}
+
+/// The bytes of each `whsec_BASE64`.
+///
+/// # Errors
+/// When one of them is none.
+pub(crate) fn signing_secrets(both: &Rotating<Secret>) -> anyhow::Result<Rotating<Vec<u8>>> {
+    both.try_map(|secret| {
+        let encoded = secret.reveal().strip_prefix("whsec_").context("The key file does not contain a signing secret (whsec_…).")?;
+        base64::engine::general_purpose::STANDARD.decode(encoded).context("The part of the key after whsec_ is not base64")
+    })
 }

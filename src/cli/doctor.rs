@@ -1,6 +1,7 @@
 //! `tagalong doctor`: what stands in the way, each with what to do.
 
 mod account;
+mod forge;
 mod host;
 mod unit;
 
@@ -99,6 +100,7 @@ async fn see_all(doctor: &mut Doctor, global: &Global, config: &Config) {
         see_service(doctor, service, &compose, &registries).await;
     }
     see_candidates(doctor, global).await;
+    forge::see_forges(doctor, config).await;
     for plan in config.datasets.values() {
         see_dataset(doctor, plan).await;
     }

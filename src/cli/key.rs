@@ -1,101 +1,35 @@
 //! `tagalong key`.
 
-use anyhow::Context as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::path::PathBuf;
+mod list;
+mod new;
+mod rotate;
+mod secret;
 
+use crate::cli::global::Global;
 use crate::cli::output::Output;
-use crate::clock;
-use crate::model::KeyId;
-use crate::model::Scope;
+
+pub(super) use new::write_secret;
+pub(super) use secret::new_signing as signing_secret;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
     /// Create a secret and print the lines of configuration for it
     ///
     /// Run as root, the command gives the file to the owner of its folder, so that the server can read it.
-    New {
-        /// The id of the key, which appears in records
-        id: KeyId,
-        /// What the key may do: deploy:SERVICE, rollback:SERVICE, reload:DATASET, read:SERVICE or read; may be given several times
-        #[arg(long, value_name = "SCOPE", default_value = "deploy:SERVICE")]
-        scope: Vec<String>,
-        /// Create a bearer token instead of a signing secret
-        #[arg(long)]
-        bearer: bool,
-        /// Write the secret to this new file (mode 0600) instead of printing it
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
+    New(new::Args),
+    /// List the keys, and how far the rotation of each is
+    List,
+    /// Replace the secret of a key without refusing anybody, in two steps
+    ///
+    /// The first run puts a new secret beside the old one in the file of the key, makes the server accept both, and puts the new one
+    /// where the [[secret]] tables of the configuration say. A later run drops the old one, once the new one has been used.
+    Rotate(rotate::Args),
 }
 
-pub(crate) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
-    let Args::New { id, scope, bearer, out } = args;
-    for text in scope.iter().filter(|text| !text.contains("SERVICE")) {
-        Scope::parse(text)?;
+pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
+    match args {
+        Args::New(args) => new::run(output, args),
+        Args::List => list::run(global, output).await,
+        Args::Rotate(args) => rotate::run(global, output, args).await,
     }
-    let secret = if *bearer { format!("tagalong_{}", URL_SAFE_NO_PAD.encode(clock::random_bytes::<32>())) } else { signing_secret() };
-    let file_key = if *bearer { "token_file" } else { "secret_file" };
-    // A relative path in the configuration starts at the configuration's folder, which need not be this one.
-    let file = out.as_ref().map_or_else(|| format!("{id}.secret"), |out| whole_path(out).display().to_string());
-    if let Some(out) = out {
-        write_secret(out, &secret)?;
-    }
-    let scopes: Vec<String> = scope.iter().map(|scope| format!("\"{scope}\"")).collect();
-    let lines = format!("[[key]]\nid = \"{id}\"\n{file_key} = \"{file}\"\nscopes = [{}]", scopes.join(", "));
-    if output.is_json() {
-        output.json(&serde_json::json!({ "secret": out.is_none().then_some(&secret), "file": file, "config": lines }));
-        return Ok(0);
-    }
-    if out.is_none() {
-        output.say(&format!("# store this secret in {file} (mode 0600) and in the secrets of your forge:\n{secret}\n"));
-    }
-    output.say(&format!("# and add these lines to the configuration:\n{lines}"));
-    Ok(0)
-}
-
-/// A new secret of Standard Webhooks.
-pub(super) fn signing_secret() -> String {
-    format!("whsec_{}", STANDARD.encode(clock::random_bytes::<32>()))
-}
-
-/// Writes `secret` to the new file `out`, for its owner alone, or as root for the server as its folder says.
-///
-/// # Errors
-/// When the file is there already, or cannot be written.
-pub(super) fn write_secret(out: &Path, secret: &str) -> anyhow::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(out)
-        .with_context(|| format!("{} could not be created; name a file that does not exist yet", out.display()))?;
-    give_to_owner_of_folder(&file, &whole_path(out))
-        .with_context(|| format!("{} could not be given to the owner of its folder", out.display()))?;
-    writeln!(file, "{secret}")?;
-    Ok(())
-}
-
-fn whole_path(file: &Path) -> PathBuf {
-    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
-}
-
-/// What root makes in a folder of the server's user or group is for the server: the file gets the owner and the group of the
-/// folder, and the group may read it where it may enter the folder and others may not.
-fn give_to_owner_of_folder(file: &File, path: &Path) -> std::io::Result<()> {
-    let Some(folder) = path.parent().filter(|_| rustix::process::geteuid().is_root()) else { return Ok(()) };
-    let folder = std::fs::metadata(folder)?;
-    std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()))?;
-    if folder.gid() != 0 && folder.mode() & 0o057 == 0o050 {
-        file.set_permissions(std::fs::Permissions::from_mode(0o640))?;
-    }
-    Ok(())
 }

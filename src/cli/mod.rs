@@ -16,6 +16,7 @@ mod global;
 mod history;
 mod hooks;
 mod init;
+mod kept;
 mod key;
 mod logs;
 mod man;
@@ -27,6 +28,7 @@ mod restore;
 mod resume;
 mod retry;
 mod rollback;
+mod secrets;
 mod serve;
 mod sign;
 mod smoke;
@@ -102,9 +104,12 @@ enum Command {
     Smoke(Box<smoke::Args>),
     /// Check Docker, compose, registries, disk, permissions and the clock
     Doctor(doctor::Args),
-    /// Create keys
+    /// Create, list and rotate keys
     #[command(subcommand)]
     Key(key::Args),
+    /// Put secrets and variables of Actions at forges, and secrets into Kubernetes manifests
+    #[command(subcommand)]
+    Secrets(secrets::Args),
     /// Print the headers that sign a body, or a complete curl command
     Sign(sign::Args),
     /// Explain the OIDC tokens of jobs
@@ -172,7 +177,8 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Check(args) => check::run(global, output, &args).await,
         Command::Smoke(args) => smoke::run(global, output, &args).await,
         Command::Doctor(args) => doctor::run(global, output, &args).await,
-        Command::Key(args) => key::run(output, &args),
+        Command::Key(args) => key::run(global, output, &args).await,
+        Command::Secrets(args) => secrets::run(global, output, &args).await,
         Command::Sign(args) => sign::run(global, output, &args),
         Command::Oidc(args) => oidc::run(global, output, &args).await,
         Command::Hooks(args) => hooks::run(global, output, &args),

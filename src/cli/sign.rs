@@ -3,11 +3,12 @@
 use std::io::Read as _;
 
 use anyhow::Context as _;
-use base64::Engine as _;
 
+use crate::cli::client::signing_secrets;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::clock;
+use crate::config::Rotating;
 use crate::http::auth;
 use crate::model::webhook_call;
 
@@ -36,8 +37,8 @@ fn configured_address(config: &std::path::Path) -> String {
 pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let file = global.key_file.as_ref().context("Name the file of the secret with --key-file.")?;
     let text = std::fs::read_to_string(file).with_context(|| format!("The key file {} cannot be read", file.display()))?;
-    let encoded = text.trim().strip_prefix("whsec_").context("The key file does not contain a signing secret (whsec_…).")?;
-    let secret = base64::engine::general_purpose::STANDARD.decode(encoded).context("The part of the key after whsec_ is not base64")?;
+    let both = Rotating::of_lines(text.trim()).map_err(|why| anyhow::anyhow!("The key file {} cannot be used: {why}", file.display()))?;
+    let secrets = signing_secrets(&both)?;
     let reads = args.get.as_ref().or(args.curl.as_ref()).filter(|_| args.body.is_none());
     let body = match (reads, args.body.as_deref()) {
         (Some(path), _) => webhook_call("GET", path),
@@ -50,7 +51,8 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
     };
     let id = format!("msg_{}", clock::new_id());
     let now_s = clock::now_ms() / 1000;
-    let signature = auth::sign(&secret, &id, now_s, body.as_bytes());
+    let signatures: Vec<String> = secrets.iter().map(|secret| auth::sign(secret, &id, now_s, body.as_bytes())).collect();
+    let signature = signatures.join(" ");
     if output.is_json() {
         output.json(&serde_json::json!({ "webhook-id": id, "webhook-timestamp": now_s.to_string(), "webhook-signature": signature }));
         return Ok(0);

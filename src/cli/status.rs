@@ -100,6 +100,7 @@ fn show(output: &Output, service: &api::Service) {
     page.releases(service);
     page.at_work(service);
     page.away(service);
+    page.owed(service);
     page.ways_back(service);
 }
 
@@ -180,6 +181,24 @@ impl Page<'_> {
         let before: Vec<String> = before.iter().map(|one| one.measured.in_short()).collect();
         let beside = if before.is_empty() { String::new() } else { format!("; away in the deployments before: {}", before.join(", ")) };
         self.fact("page", Tone::Faint, &format!("during {} {}{beside}", last.deployment, last.measured));
+    }
+
+    /// What the forge is still to be told; nothing is said of what is only on its way.
+    fn owed(&self, service: &api::Service) {
+        for owed in &service.owed {
+            let about = format!("the forge is still to be told the {} of {}", owed.what, owed.deployment);
+            match (owed.refused_ms, &owed.why) {
+                (Some(at_ms), why) => {
+                    let why = why.as_deref().unwrap_or_default();
+                    let then = "It is tried again after `systemctl reload tagalong`.";
+                    self.fact("forge", Tone::Bad, &format!("{about}, but refused it {}: {why} {then}", ago(at_ms)));
+                }
+                (None, Some(why)) => {
+                    self.fact("forge", Tone::Careful, &format!("{about}, {} tries since {}: {why}", owed.tries, ago(owed.since_ms)))
+                }
+                (None, None) => {}
+            }
+        }
     }
 
     fn ways_back(&self, service: &api::Service) {

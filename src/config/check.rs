@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ use crate::config::Store;
 use crate::config::difference::Written;
 use crate::config::key::is_monotonous;
 use crate::config::oidc::check_policies;
+use crate::config::provision::Known;
+use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
 use crate::config::webhook_check::read_webhooks;
@@ -67,10 +70,11 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         .filter_map(|(name, section)| Service::read(&name, section, &mut secrets))
         .map(|service| (service.name.clone(), Arc::new(service)))
         .collect();
-    let mut datasets: Vec<Reload> =
+    let datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
     check_together(&root, &keys, &services, &datasets);
     check_sources(&root, &forges, &services);
+    let provisions = read_provisions(&mut root, &mut secrets, &Known { forges: &forges, keys: &keys, datasets: &datasets });
     let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
@@ -79,13 +83,9 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
     let mask = Arc::new(Mask::new(secrets.iter().map(Secret::reveal)));
-    for dataset in &mut datasets {
-        dataset.data.mask = Arc::clone(&mask);
-        dataset.data.state = server.data_dir.join("datasets").join(dataset.data.name.as_str());
-    }
-    let datasets = datasets.into_iter().map(|dataset| (dataset.data.name.clone(), Arc::new(dataset))).collect();
-    let forges = forges.into_iter().map(Arc::new).collect();
+    let datasets = completed(datasets, &mask, &server.data_dir);
     Ok(Config {
+        file: PathBuf::new(),
         server,
         store,
         docker,
@@ -93,7 +93,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         registries,
         keys,
         oidc,
-        forges,
+        forges: forges.into_iter().map(Arc::new).collect(),
+        provisions,
         webhook_rules,
         sockets,
         services,
@@ -101,6 +102,16 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         mask,
         written,
     })
+}
+
+/// The datasets with what is known only when everything else is.
+fn completed(datasets: Vec<Reload>, mask: &Arc<Mask>, data_dir: &Path) -> BTreeMap<DatasetName, Arc<Reload>> {
+    let complete = |mut dataset: Reload| {
+        dataset.data.mask = Arc::clone(mask);
+        dataset.data.state = data_dir.join("datasets").join(dataset.data.name.as_str());
+        (dataset.data.name.clone(), Arc::new(dataset))
+    };
+    datasets.into_iter().map(complete).collect()
 }
 
 fn check_version(root: &mut Section) {
@@ -241,9 +252,10 @@ fn read_registry(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Registr
 fn check_secrets(root: &Section, keys: &[Key], datasets: &[Reload]) {
     let key = |key: &Key| (format!("the key {}", key.id), key.proof.fingerprints(), key.proof.is_monotonous());
     let dataset = |dataset: &Reload| {
-        let secret = dataset.secret.as_ref()?.read().ok()?;
-        let bytes = secret.reveal().as_bytes();
-        Some((format!("the reload secret of {}", dataset.data.name), vec![sha2::Sha256::digest(bytes).into()], is_monotonous(bytes)))
+        let both = dataset.secret.as_ref()?.read_both().ok()?;
+        let prints = both.iter().map(|secret| sha2::Sha256::digest(secret.reveal()).into()).collect();
+        let is_monotonous = both.iter().any(|secret| is_monotonous(secret.reveal().as_bytes()));
+        Some((format!("the reload secret of {}", dataset.data.name), prints, is_monotonous))
     };
     let all: Vec<(String, Vec<[u8; 32]>, bool)> = keys.iter().map(key).chain(datasets.iter().filter_map(dataset)).collect();
     for (at, (name, prints, is_monotonous)) in all.iter().enumerate() {

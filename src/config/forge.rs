@@ -114,7 +114,8 @@ impl ForgeLogin {
 }
 
 fn read_login(from: &mut Section, kind: ForgeKind, secrets: &mut Vec<Secret>) -> Option<ForgeLogin> {
-    let (has_token, has_key) = (from.has_any(&["token_file", "token_env"]), from.has_any(&["app_key_file", "app_key_env"]));
+    let has_token = from.has_any(&["token_file", "token_env"]);
+    let has_key = from.has_any(&["app_key_file", "app_key_env"]);
     let token = from.secret_source("token_file", "token_env", secrets);
     let key = from.secret_source("app_key_file", "app_key_env", secrets);
     let app = u64::try_from(from.whole("app_id", 0, 1..=i64::MAX)).ok().filter(|id| *id > 0);

@@ -1,9 +1,12 @@
 //! Keys: who may call.
 
+use std::path::PathBuf;
+
 use base64::Engine as _;
 use sha2::Digest as _;
 use text::Secret;
 
+use crate::config::Rotating;
 use crate::config::reader::Section;
 use crate::model::KeyId;
 use crate::model::Scope;
@@ -15,6 +18,8 @@ pub struct Key {
     pub id: KeyId,
     /// What a request must show.
     pub proof: KeyProof,
+    /// The file of its secret; none where the secret is kept elsewhere.
+    pub file: Option<PathBuf>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// The git refs its orders may come from; empty: any.
@@ -29,9 +34,9 @@ pub struct Key {
 #[derive(Clone)]
 pub enum KeyProof {
     /// `Authorization: Bearer`: the token's SHA-256.
-    Bearer([u8; 32]),
+    Bearer(Rotating<[u8; 32]>),
     /// Standard Webhooks: the bytes behind `whsec_`.
-    Webhook(Vec<u8>),
+    Webhook(Rotating<Vec<u8>>),
     /// That the caller could open the unix socket of this key.
     Socket,
 }
@@ -39,21 +44,42 @@ pub enum KeyProof {
 impl KeyProof {
     /// What two keys that the same secret proves have in common, in whichever scheme each takes it.
     pub(super) fn fingerprints(&self) -> Vec<[u8; 32]> {
+        let of_bytes = |bytes: &Vec<u8>| {
+            let text = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes));
+            [sha2::Sha256::digest(bytes).into(), sha2::Sha256::digest(text).into()]
+        };
         match self {
-            Self::Bearer(digest) => vec![*digest],
-            Self::Webhook(bytes) => {
-                let text = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes));
-                vec![sha2::Sha256::digest(bytes).into(), sha2::Sha256::digest(text).into()]
-            }
+            Self::Bearer(digests) => digests.iter().copied().collect(),
+            Self::Webhook(secrets) => secrets.iter().flat_map(of_bytes).collect(),
             Self::Socket => Vec::new(),
+        }
+    }
+
+    /// What the newest secret is known by; none where nothing is secret.
+    #[must_use]
+    pub fn newest(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bearer(digests) => Some(&digests.newest),
+            Self::Webhook(secrets) => Some(&secrets.newest),
+            Self::Socket => None,
+        }
+    }
+
+    /// Whether the secret before is as good.
+    #[must_use]
+    pub fn is_rotating(&self) -> bool {
+        match self {
+            Self::Bearer(digests) => digests.older.is_some(),
+            Self::Webhook(secrets) => secrets.older.is_some(),
+            Self::Socket => false,
         }
     }
 
     /// Whether it is one byte over and over; of a digest alone nobody can say.
     pub(super) fn is_monotonous(&self) -> bool {
         match self {
-            Self::Bearer(digest) => monotonous_digests().any(|one| one == *digest),
-            Self::Webhook(bytes) => is_monotonous(bytes),
+            Self::Bearer(digests) => digests.iter().any(|digest| monotonous_digests().any(|one| one == *digest)),
+            Self::Webhook(secrets) => secrets.iter().any(|bytes| is_monotonous(bytes)),
             Self::Socket => false,
         }
     }
@@ -119,6 +145,7 @@ const EXAMPLES: [&str; 2] = ["whsec_dGhpcyBpcyBhbiBleGFtcGxlLCBub3QgYSBzZWNyZXQ=
 impl Key {
     pub(super) fn read(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Self> {
         let id = from.needed("id", "every key needs an id, which appears in records and messages.", KeyId::parse);
+        let file = from.file("secret_file").or_else(|| from.file("token_file"));
         let proof = read_proof(&mut from, secrets);
         let scopes = read_scopes(&mut from, "key");
         let refs = from.list("refs", RefPattern::parse);
@@ -128,7 +155,7 @@ impl Key {
             from.problem("not_after", "it must be later than not_before.");
         }
         from.finish();
-        Some(Self { id: id?, proof: proof?, scopes, refs, not_before_ms, not_after_ms })
+        Some(Self { id: id?, proof: proof?, file, scopes, refs, not_before_ms, not_after_ms })
     }
 
     /// Whether the key counts at `now_ms`.
@@ -153,22 +180,17 @@ fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof>
     let webhook = from.secret("secret_file", "secret_env");
     let bearer = from.secret("token_file", "token_env");
     let digest = from.parsed("token_sha256", hex32);
-    secrets.extend(webhook.iter().chain(&bearer).cloned());
-    // What stands behind whsec_ is the secret; some tools write it without.
-    secrets.extend(webhook.iter().filter_map(|secret| secret.reveal().strip_prefix("whsec_")).map(|bare| Secret::new(bare.to_owned())));
+    let (webhook, bearer) = (both(webhook, "secret_file", from, secrets), both(bearer, "token_file", from, secrets));
     match schemes {
         [true, false, false] => {
-            webhook_bytes(webhook?.reveal()).map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook)
+            let bytes = webhook?.try_map(|secret| webhook_bytes(secret.reveal()));
+            bytes.map_err(|why| from.problem("secret_file", why)).ok().map(KeyProof::Webhook)
         }
         [false, true, false] => {
-            let token = bearer?;
-            if token.reveal().len() < 24 {
-                from.problem("token_file", "the token is shorter than 24 bytes; make one with `tagalong key new --bearer`.");
-                return None;
-            }
-            Some(KeyProof::Bearer(sha2::Sha256::digest(token.reveal()).into()))
+            let digests = bearer?.try_map(|token| token_sha256(token.reveal()));
+            digests.map_err(|why| from.problem("token_file", why)).ok().map(KeyProof::Bearer)
         }
-        [false, false, true] => digest.map(KeyProof::Bearer),
+        [false, false, true] => digest.map(Rotating::only).map(KeyProof::Bearer),
         [false, false, false] => {
             from.problem("secret_file", "a key needs one of secret_file, secret_env, token_file, token_env and token_sha256.");
             None
@@ -178,6 +200,26 @@ fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof>
             None
         }
     }
+}
+
+/// The secrets that stand where one is kept, each of which nobody may see.
+fn both(read: Option<Secret>, key: &str, from: &Section, secrets: &mut Vec<Secret>) -> Option<Rotating<Secret>> {
+    let read = read?;
+    if read.reveal().is_empty() {
+        return Some(Rotating::only(read));
+    }
+    let both = Rotating::of_lines(read.reveal()).map_err(|why| from.problem(key, why)).ok()?;
+    secrets.extend(both.iter().cloned());
+    // What stands behind whsec_ is the secret; some tools write it without.
+    secrets.extend(both.iter().filter_map(|secret| secret.reveal().strip_prefix("whsec_")).map(|bare| Secret::new(bare.to_owned())));
+    Some(both)
+}
+
+fn token_sha256(token: &str) -> Result<[u8; 32], &'static str> {
+    if token.len() < 24 {
+        return Err("the token is shorter than 24 bytes; make one with `tagalong key new --bearer`.");
+    }
+    Ok(sha2::Sha256::digest(token).into())
 }
 
 /// The bytes of `whsec_BASE64`.

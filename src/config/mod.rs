@@ -12,6 +12,7 @@ mod key;
 mod live;
 mod look;
 mod oidc;
+mod provision;
 mod reader;
 mod reload;
 mod remote;
@@ -44,8 +45,9 @@ pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
 pub use oidc::OidcPolicy;
+pub use provision::{At, MOST_BYTES, Provision, ProvisionKind, Value, Visibility};
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
-pub use secret::SecretSource;
+pub use secret::{Rotating, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
 pub use source::Source;
@@ -59,6 +61,8 @@ use crate::model::ServiceName;
 /// Everything, checked.
 #[derive(Debug)]
 pub struct Config {
+    /// Where it was read.
+    pub file: PathBuf,
     /// Where it listens and what it takes.
     pub server: Server,
     /// Where state is kept.
@@ -75,6 +79,8 @@ pub struct Config {
     pub oidc: Vec<OidcPolicy>,
     /// The forges that are told and asked something.
     pub forges: Vec<Arc<Forge>>,
+    /// The secrets and variables that are put elsewhere.
+    pub provisions: Vec<Provision>,
     /// What native webhooks of forges become, in their order.
     pub webhook_rules: Vec<WebhookRule>,
     /// Unix sockets for callers that may not do everything.
@@ -207,7 +213,8 @@ impl Config {
     /// # Errors
     /// Every problem of the text at once.
     pub fn read(text: &str, file: &Path, folder: &Path) -> Result<Self, ConfigError> {
-        check::check(text, folder).map_err(|problems| ConfigError { file: file.to_owned(), problems })
+        let config = check::check(text, folder).map_err(|problems| ConfigError { file: file.to_owned(), problems })?;
+        Ok(Self { file: file.to_owned(), ..config })
     }
 
     /// The forge of that id.

@@ -154,6 +154,11 @@ impl Section {
         Some(self.folder.join(text))
     }
 
+    /// The file that `key` names, as long as nobody has read it.
+    pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
+        self.table.get(key).and_then(toml::Value::as_str).map(|text| self.folder.join(text))
+    }
+
     /// A secret, named by a file (`KEY_file`) or a variable of the environment (`KEY_env`), never written here.
     #[allow(clippy::disallowed_methods, reason = "config/ alone reads the environment")]
     pub(super) fn secret(&mut self, file_key: &'static str, env_key: &'static str) -> Option<Secret> {
@@ -180,12 +185,14 @@ impl Section {
         env_key: &'static str,
         secrets: &mut Vec<Secret>,
     ) -> Option<SecretSource> {
-        let file = self.table.get(file_key).and_then(toml::Value::as_str).map(|text| self.folder.join(text));
+        let file = self.file(file_key);
         let now = self.secret(file_key, env_key)?;
         if now.reveal().is_empty() {
             self.problem(if file.is_some() { file_key } else { env_key }, "the secret is empty.");
             return None;
         }
+        // While it is rotated there are two, one a line.
+        secrets.extend(now.reveal().lines().map(|line| Secret::new(line.to_owned())));
         secrets.push(now.clone());
         Some(file.map_or(SecretSource::Env(now), SecretSource::File))
     }

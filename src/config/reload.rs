@@ -16,6 +16,7 @@ use crate::config::Git;
 use crate::config::Hook;
 use crate::config::HookKind;
 use crate::config::Publish;
+use crate::config::Rotating;
 use crate::config::SecretSource;
 use crate::config::key;
 use crate::config::look;
@@ -129,24 +130,25 @@ impl PeerPlace {
     }
 }
 
-/// What a credential is used as.
+/// What a credential is used as. While it is rotated there are two of it, and whoever is called may know one alone.
 pub enum Credential {
     /// `Authorization: Bearer`.
-    Bearer(Secret),
+    Bearer(Rotating<Secret>),
     /// Standard Webhooks: the bytes behind `whsec_`.
-    Webhook(Vec<u8>),
+    Webhook(Rotating<Vec<u8>>),
 }
 
 impl Credential {
     /// The scheme that a secret is made for: one that begins with `whsec_` signs, any other is a bearer token.
     ///
     /// # Errors
-    /// When it begins with `whsec_` and is none.
-    pub fn of(secret: Secret) -> Result<Self, String> {
-        if secret.reveal().starts_with("whsec_") {
-            key::webhook_bytes(secret.reveal()).map(Self::Webhook)
+    /// When it begins with `whsec_` and is none, or cannot be read.
+    pub fn of(source: &SecretSource) -> Result<Self, String> {
+        let both = source.read_both()?;
+        if both.newest.reveal().starts_with("whsec_") {
+            both.try_map(|secret| key::webhook_bytes(secret.reveal())).map(Self::Webhook)
         } else {
-            Ok(Self::Bearer(secret))
+            Ok(Self::Bearer(both))
         }
     }
 }
@@ -162,8 +164,12 @@ impl Reload {
         let data = read_data(&mut from, name, docker, secrets);
         let every = from.seconds("interval_s", 60.0, 0.0..=86_400.0);
         let secret = from.secret_source("reload_secret_file", "reload_secret_env", secrets);
-        if secret.as_ref().and_then(|source| source.read().ok()).is_some_and(|secret| secret.reveal().len() < SHORTEST_SECRET) {
-            from.problem("reload_secret_file", "the secret is shorter than 24 bytes; make one with `tagalong key new --bearer`.");
+        match secret.as_ref().map(SecretSource::read_both) {
+            Some(Ok(both)) if both.iter().any(|secret| secret.reveal().len() < SHORTEST_SECRET) => {
+                from.problem("reload_secret_file", "the secret is shorter than 24 bytes; make one with `tagalong key new --bearer`.");
+            }
+            Some(Err(why)) => from.problem("reload_secret_file", why),
+            _ => {}
         }
         let reload = Self {
             data,
@@ -180,11 +186,10 @@ impl Reload {
 
     /// Whether both take calls with the same secret as it is now.
     pub(super) fn shares_secret(&self, other: &Self) -> bool {
-        let now = |one: &Self| one.secret.as_ref().and_then(|source| source.read().ok());
-        match (now(self), now(other)) {
-            (Some(mine), Some(other)) => bool::from(mine.reveal().as_bytes().ct_eq(other.reveal().as_bytes())),
-            _ => false,
-        }
+        let now = |one: &Self| one.secret.as_ref().and_then(|source| source.read_both().ok());
+        let (Some(mine), Some(other)) = (now(self), now(other)) else { return false };
+        let is_same = |mine: &Secret, other: &Secret| bool::from(mine.reveal().as_bytes().ct_eq(other.reveal().as_bytes()));
+        mine.iter().any(|mine| other.iter().any(|other| is_same(mine, other)))
     }
 }
 
@@ -351,7 +356,7 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
     let urls = from.list("urls", address);
     let dns = from.parsed("dns", address);
     let credential = from.secret_source("secret_file", "secret_env", secrets);
-    if let Some(Err(why)) = credential.as_ref().and_then(|source| source.read().ok()).map(Credential::of) {
+    if let Some(Err(why)) = credential.as_ref().map(Credential::of) {
         from.problem("secret_file", why);
     }
     let deadline = from.seconds("deadline_s", 60.0, 0.1..=3600.0);
@@ -363,8 +368,7 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
             None
         }
     };
-    let shows_bearer =
-        matches!(credential.as_ref().and_then(|source| source.read().ok()).map(Credential::of), Some(Ok(Credential::Bearer(_))));
+    let shows_bearer = matches!(credential.as_ref().map(Credential::of), Some(Ok(Credential::Bearer(_))));
     let urls = place.as_ref().filter(|_| shows_bearer).map_or(&[][..], PeerPlace::urls);
     let plain_http = read_plain_http(&mut from, urls, "bearer token", "use https, or sign with a whsec_ secret");
     from.finish();

@@ -33,7 +33,7 @@ impl ScopedSocket {
         let scopes = read_scopes(&mut from, "socket");
         let refs = from.list("refs", RefPattern::parse);
         from.finish();
-        let key = Key { id: id?, proof: KeyProof::Socket, scopes, refs, not_before_ms: None, not_after_ms: None };
+        let key = Key { id: id?, proof: KeyProof::Socket, file: None, scopes, refs, not_before_ms: None, not_after_ms: None };
         Some(Self { path: path?, gid, key })
     }
 

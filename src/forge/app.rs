@@ -21,7 +21,7 @@ use crate::config::SecretSource;
 use crate::forge::call::Call;
 use crate::forge::error::ForgeError;
 use crate::forge::error::ForgeErrorKind;
-use crate::forge::github::Wire;
+use crate::forge::octo::Octo;
 use crate::model::ForgeRepository;
 
 /// GitHub takes no token of an App that is valid for more than ten minutes, by its own clock.
@@ -67,13 +67,13 @@ impl App {
     ///
     /// # Errors
     /// When the App is not installed there, or GitHub does not give a token.
-    pub(super) async fn token(&self, wire: &Wire, repository: &ForgeRepository) -> Result<Secret, ForgeError> {
+    pub(super) async fn token(&self, api: &Octo, repository: &ForgeRepository) -> Result<Secret, ForgeError> {
         let turn = self.turn(repository);
         let mut installed = turn.lock().await;
         if let Some(known) = installed.as_ref().filter(|known| clock::now_ms() < known.until_ms - RENEWED_BEFORE_MS) {
             return Ok(known.token.clone());
         }
-        let fresh = self.fresh(wire, repository).await?;
+        let fresh = self.fresh(api, repository).await?;
         let token = fresh.token.clone();
         *installed = Some(fresh);
         Ok(token)
@@ -88,10 +88,10 @@ impl App {
         Arc::clone(self.tokens.lock().unwrap_or_else(PoisonError::into_inner).entry(repository.clone()).or_default())
     }
 
-    async fn fresh(&self, wire: &Wire, repository: &ForgeRepository) -> Result<Installed, ForgeError> {
+    async fn fresh(&self, api: &Octo, repository: &ForgeRepository) -> Result<Installed, ForgeError> {
         let own = self.own_token()?;
         let path = format!("/repos/{repository}/installation");
-        let looked_up = wire.call(Some(&own), Call::Get(&path)).await;
+        let looked_up = api.call(Some(&own), Call::Get(&path)).await;
         let installation: Installation = match looked_up {
             Err(error) if error.kind == ForgeErrorKind::NotFound => {
                 let why = format!("The App {} is not installed on {repository}.", self.id);
@@ -101,7 +101,7 @@ impl App {
         };
         let path = format!("/app/installations/{}/access_tokens", installation.id);
         let wanted = json!({ "repositories": [repository.name()] });
-        let given: AccessToken = wire.call(Some(&own), Call::Post(&path, &wanted)).await?.read()?;
+        let given: AccessToken = api.call(Some(&own), Call::Post(&path, &wanted)).await?.read()?;
         let odd = |_| ForgeError::new(ForgeErrorKind::Odd, "GitHub does not say how long a token is valid.".to_owned());
         let until: jiff::Timestamp = given.expires_at.parse().map_err(odd)?;
         Ok(Installed { token: Secret::new(given.token), until_ms: until.as_millisecond() })

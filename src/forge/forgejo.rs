@@ -10,6 +10,7 @@ use crate::forge::call::Answer;
 use crate::forge::call::Call;
 use crate::forge::error::ForgeError;
 use crate::forge::error::ForgeErrorKind;
+use crate::forge::limit::Limit;
 use crate::forge::wire;
 
 /// A Forgejo, or a Gitea.
@@ -18,6 +19,7 @@ pub struct Forgejo {
     api_url: String,
     http: reqwest::Client,
     token: Option<SecretSource>,
+    limit: Limit,
 }
 
 impl Forgejo {
@@ -26,7 +28,11 @@ impl Forgejo {
             Some(ForgeLogin::Token(token)) => Some(token.clone()),
             Some(ForgeLogin::App { .. }) | None => None,
         };
-        Ok(Self { api_url: plan.api_url.clone(), http: wire::client(&plan.api_url)?, token })
+        Ok(Self { api_url: plan.api_url.clone(), http: wire::client(&plan.api_url, "application/json")?, token, limit: Limit::default() })
+    }
+
+    pub(super) fn limit(&self) -> &Limit {
+        &self.limit
     }
 
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Answer, ForgeError> {

@@ -6,11 +6,17 @@
 mod app;
 mod call;
 mod checks;
+mod deployments;
 mod error;
 mod forgejo;
 mod forges;
 mod github;
 mod green;
+mod limit;
+mod may;
+mod octo;
+mod secrets;
+mod statuses;
 mod wire;
 
 use crate::config;
@@ -19,11 +25,14 @@ use crate::model::ForgeRepository;
 
 pub use call::{Answer, Call, path_part};
 pub use checks::{Question, Told};
+pub use deployments::{DeploymentLike, DeploymentState, DeploymentStatus};
 pub use error::{ForgeError, ForgeErrorKind};
 pub use forgejo::Forgejo;
 pub use forges::Forges;
 pub use github::GitHub;
 pub use green::{Checks, Light, Required, Seen, listed};
+pub use secrets::{Shelf, There};
+pub use statuses::{CommitStatus, StatusState};
 
 /// A forge that can be called.
 #[derive(Debug)]
@@ -51,9 +60,16 @@ impl Forge {
     /// # Errors
     /// When the forge does not do what was asked, and why.
     pub async fn call(&self, repository: &ForgeRepository, call: Call<'_>) -> Result<Answer, ForgeError> {
-        match self {
+        let limit = match self {
+            Self::GitHub(github) => github.limit(),
+            Self::Forgejo(forgejo) => forgejo.limit(),
+        };
+        limit.check()?;
+        let answer = match self {
             Self::GitHub(github) => github.call(repository, call).await,
             Self::Forgejo(forgejo) => forgejo.call(call).await,
-        }
+        };
+        limit.note(&answer);
+        answer
     }
 }

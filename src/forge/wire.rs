@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use reqwest::Response;
+use reqwest::header::ACCEPT;
 use reqwest::header::HeaderMap;
+use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use serde_json::Value;
 use url::Url;
@@ -22,8 +24,8 @@ const MOST_BYTES: usize = 8 << 20;
 /// What GitHub asks for when it limits calls without saying for how long.
 const LIMITED_MS: i64 = 60_000;
 
-/// A client for the API at `api_url`: it follows no redirect, since that could lead a credential elsewhere.
-pub(super) fn client(api_url: &str) -> Result<reqwest::Client, ForgeError> {
+/// A client for the API at `api_url`, whose answers are of the type `accept`: it follows no redirect, since that could lead a credential elsewhere.
+pub(super) fn client(api_url: &str, accept: &'static str) -> Result<reqwest::Client, ForgeError> {
     let is_https = Url::parse(api_url).is_ok_and(|url| url.scheme() == "https");
     let mut client = reqwest::Client::builder()
         .connect_timeout(CONNECT)
@@ -32,7 +34,8 @@ pub(super) fn client(api_url: &str) -> Result<reqwest::Client, ForgeError> {
         .https_only(is_https)
         .pool_max_idle_per_host(1)
         .pool_idle_timeout(Duration::from_secs(20))
-        .user_agent(USER_AGENT);
+        .default_headers(HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]))
+        .user_agent(concat!("tagalong/", env!("CARGO_PKG_VERSION")));
     if !is_https {
         client = client.no_proxy();
     }
@@ -40,9 +43,6 @@ pub(super) fn client(api_url: &str) -> Result<reqwest::Client, ForgeError> {
         ForgeError::new(ForgeErrorKind::Unreachable, format!("The HTTP client could not be set up: {}.", root_cause(&error)))
     })
 }
-
-/// As whom tagalong calls.
-pub(super) const USER_AGENT: &str = concat!("tagalong/", env!("CARGO_PKG_VERSION"));
 
 /// The forge could not be asked.
 pub(super) fn unreachable(api_url: &str, error: &(dyn std::error::Error + 'static)) -> ForgeError {

@@ -10,11 +10,16 @@ mod readers;
 mod refused;
 mod repeats;
 mod rooms;
+mod rotations;
 mod routes;
 mod serve;
 mod unread;
 
 use std::sync::Arc;
+use std::sync::Mutex;
+
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::config::Live;
@@ -33,6 +38,7 @@ pub use readers::Readers;
 pub use refused::RefusedCalls;
 pub use repeats::Repeats;
 pub use rooms::Rooms;
+pub use rotations::Rotations;
 pub use routes::{ROUTES, Route};
 pub use serve::{Listening, serve};
 
@@ -63,6 +69,12 @@ pub struct Shared {
     pub refused: RefusedCalls,
     /// What was answered to calls that may come again.
     pub repeats: Repeats,
+    /// Which secrets that follow others are used.
+    pub rotations: Rotations,
+    /// Who asks for the configuration to be read again, and is told whether it is in force.
+    pub read_again: mpsc::Sender<oneshot::Sender<bool>>,
+    /// Held by who reads the configuration again.
+    pub reading: Mutex<()>,
     /// How many may follow at most, as far as this process can have connections.
     pub most_followers: usize,
     /// Room for bodies that are large.

@@ -62,6 +62,7 @@ pub fn openapi() -> OpenApi {
     add::<api::Service>(&mut schemas);
     add::<api::Services>(&mut schemas);
     add::<api::Tags>(&mut schemas);
+    add::<api::ReadAgain>(&mut schemas);
     add::<api::NewReload>(&mut schemas);
     add::<api::Reloaded>(&mut schemas);
     add::<api::Dataset>(&mut schemas);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::model::Commit;
 use crate::model::DatasetName;
+use crate::model::DeploymentId;
 use crate::model::word::WordError;
 
 /// A kind of receivers, and who tells them: one part of one server, or the same part of each server of a database.
@@ -16,12 +17,15 @@ pub enum Lane {
         /// Of which data.
         dataset: DatasetName,
     },
+    /// The places at forges where results are shown; any server of the database tells them.
+    Forges,
 }
 
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peers { executor, dataset } => write!(f, "peers/{executor}/{dataset}"),
+            Self::Forges => f.write_str("forges"),
         }
     }
 }
@@ -31,6 +35,62 @@ impl fmt::Display for Lane {
 pub enum Message {
     /// This is the newest commit.
     Commit(Commit),
+    /// The commit of a deployment gets a status.
+    Status(News),
+    /// The deployment gets its like at the forge, or that gets another state.
+    Deployment(News),
+}
+
+/// What there is to say of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// The deployment.
+    pub of: DeploymentId,
+    /// What is said of it.
+    pub says: Says,
+}
+
+/// What is said of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// It waits.
+    Queued,
+    /// It is being carried out.
+    InProgress,
+    /// It has ended; its outcome says how.
+    Ended,
+    /// Another release serves in place of the one that it landed.
+    Replaced,
+}
+
+impl Says {
+    const ALL: [Self; 4] = [Self::Queued, Self::InProgress, Self::Ended, Self::Replaced];
+
+    /// The text form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::InProgress => "in_progress",
+            Self::Ended => "ended",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+impl News {
+    fn parse(given: &str) -> Result<Self, WordError> {
+        let error = || WordError::new("The message", given, "it is the id of a deployment and what is said of it");
+        let (id, word) = given.split_once(' ').ok_or_else(error)?;
+        let says = Says::ALL.into_iter().find(|says| says.as_str() == word).ok_or_else(error)?;
+        Ok(Self { of: DeploymentId::parse(id)?, says })
+    }
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.of, self.says.as_str())
+    }
 }
 
 impl Message {
@@ -41,7 +101,9 @@ impl Message {
     pub fn parse(given: &str) -> Result<Self, WordError> {
         match given.split_once(' ') {
             Some(("commit", name)) => Commit::parse(name).map(Self::Commit),
-            _ => Err(WordError::new("The message", given, "it is \"commit\" and the name of one")),
+            Some(("status", news)) => News::parse(news).map(Self::Status),
+            Some(("deployment", news)) => News::parse(news).map(Self::Deployment),
+            _ => Err(WordError::new("The message", given, "it begins with commit, status or deployment")),
         }
     }
 }
@@ -50,6 +112,8 @@ impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Commit(commit) => write!(f, "commit {commit}"),
+            Self::Status(news) => write!(f, "status {news}"),
+            Self::Deployment(news) => write!(f, "deployment {news}"),
         }
     }
 }
@@ -57,13 +121,23 @@ impl fmt::Display for Message {
 #[cfg(test)]
 mod tests {
     use super::Message;
+    use super::News;
+    use super::Says;
     use crate::model::Commit;
+    use crate::model::DeploymentId;
 
     #[test]
     fn a_message_has_one_text_form() {
         let commit = Message::Commit(Commit::parse(&"1f".repeat(20)).expect("a commit"));
         assert_eq!(Message::parse(&commit.to_string()), Ok(commit));
-        for wrong in ["", "commit", "commit ", "commit main", "tag 1", "1f"] {
+        let of = DeploymentId::from_parts(1, 2);
+        for says in Says::ALL {
+            for message in [Message::Status(News { of: of.clone(), says }), Message::Deployment(News { of: of.clone(), says })] {
+                assert_eq!(Message::parse(&message.to_string()), Ok(message));
+            }
+        }
+        let unknown = format!("status {of} fine");
+        for wrong in ["", "commit", "commit ", "commit main", "tag 1", "1f", "status", "status queued", "deployment x queued", &unknown] {
             assert!(Message::parse(wrong).is_err(), "{wrong}");
         }
     }

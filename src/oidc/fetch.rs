@@ -22,7 +22,7 @@ const MOST_KEYS: usize = 64;
 ///
 /// # Errors
 /// What stands in the way, to go behind the issuer's name.
-pub(super) async fn fetch(issuer: &Issuer) -> Result<Vec<PublicKey>, String> {
+pub async fn fetch(issuer: &Issuer) -> Result<Vec<PublicKey>, String> {
     let late = |_| Err(format!("it did not answer within {} s", DEADLINE.as_secs()));
     tokio::time::timeout(DEADLINE, described_by(issuer)).await.unwrap_or_else(late)
 }

@@ -10,7 +10,7 @@ mod keys;
 mod look;
 mod token;
 
-pub use fetch::key_set;
+pub use fetch::{fetch as fetch_keys, key_set};
 pub use job::Job;
 pub use judge::{Finding, Verdict};
 pub use key::PublicKey;

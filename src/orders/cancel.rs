@@ -28,6 +28,7 @@ impl Deployer {
         if matches!(deployment.state, State::Waiting { .. }) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
             self.metrics.ended(&deployment.order.service, &outcome, 0);
             self.hub.tell(id);
+            self.results.look();
             return Ok((true, format!("{id} was still waiting and is now cancelled; nothing was changed.")));
         }
         if self.store.ask_cancel(id, &by).await? {

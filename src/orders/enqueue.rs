@@ -146,6 +146,7 @@ impl Deployer {
             cancel.cancel();
         }
         self.wake.notify_one();
+        self.results.look();
         Ok(accepted)
     }
 }

@@ -37,6 +37,7 @@ use crate::model::ServiceName;
 use crate::orders::places::Places;
 use crate::orders::seen::Offered;
 use crate::orders::seen::Seen;
+use crate::results::Results;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -54,6 +55,7 @@ pub struct Deployer {
     hub: Hub,
     metrics: Arc<Metrics>,
     executor: Executor,
+    results: Arc<Results>,
     /// Orders have come, or a place is free.
     wake: Notify,
     /// What is carried out in this process, and how to stop it.
@@ -65,7 +67,7 @@ pub struct Deployer {
     /// For those who ask for a service's tags.
     offered: Looks<ServiceName, Arc<Offered>>,
     /// The forges that are asked about checks.
-    forges: Forges,
+    forges: Arc<Forges>,
     /// The orders whose checks are being asked about.
     asking: Mutex<HashSet<DeploymentId>>,
 }
@@ -73,14 +75,15 @@ pub struct Deployer {
 impl Deployer {
     /// A deployer over `store` that carries nothing out yet.
     #[must_use]
-    pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor) -> Self {
+    pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor, results: Arc<Results>) -> Self {
         Self {
-            forges: Forges::new(config.clone()),
+            forges: results.forges(),
             config,
             store,
             hub,
             metrics,
             executor,
+            results,
             wake: Notify::new(),
             running: Mutex::default(),
             places: Mutex::default(),
@@ -93,6 +96,7 @@ impl Deployer {
     /// The configuration was read again: it holds for every order from now on, not for what runs.
     pub fn read_again(&self) {
         self.executor.set_config(&self.config.now());
+        self.results.read_again();
         self.wake.notify_one();
     }
 

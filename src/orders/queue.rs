@@ -127,8 +127,10 @@ impl Deployer {
         let id = turn.deployment.id.clone();
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), cancel.clone());
         let deployer = Arc::clone(self);
+        self.results.look();
         tasks.spawn(async move {
             deployer.carry_out(turn, recovered, cancel).await;
+            deployer.results.look();
             deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             deployer.wake.notify_one();
         });

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use process::Cancel;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 use crate::api;
 use crate::api::Standing;
@@ -17,6 +19,7 @@ use crate::engine::PinnedNow;
 use crate::engine::Words;
 use crate::landing;
 use crate::model::ImageRef;
+use crate::model::Message;
 use crate::model::State;
 use crate::orders::Deployer;
 use crate::orders::seen::Seen;
@@ -25,6 +28,8 @@ use crate::orders::standing;
 use crate::orders::standing::Now;
 use crate::orders::way_back::same_content;
 use crate::orders::way_back::was_left;
+use crate::results;
+use crate::store::Debt;
 use crate::store::Deployment;
 use crate::store::Hold;
 use crate::store::HoldKind;
@@ -33,8 +38,10 @@ use crate::store::StoreError;
 
 /// How old what is observed may be while nothing changes the stack.
 const AGE: Duration = Duration::from_secs(30);
-/// How long one who asks how things stand waits for the engine or a disk.
+/// How long one who asks how things stand waits for the engine or a disk, for all services together.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a disk has for the files of one stack, however long the services before it took.
+const MOMENT: Duration = Duration::from_millis(250);
 
 impl Deployer {
     /// The state of each service, in their order: what is live, what is running and waiting, and what blocks it.
@@ -43,13 +50,17 @@ impl Deployer {
     /// When the database does not answer. An engine that does not answer is said in `standing` and in `blocked`.
     pub async fn states(&self, services: &[&Service]) -> Result<Vec<api::Service>, StoreError> {
         let mut states = Vec::with_capacity(services.len());
-        for (service, recorded) in services.iter().zip(&self.recorded(services).await?) {
-            states.push(self.state(service, recorded).await);
+        let owed = self.results.owed().await?;
+        let all = self.recorded(services).await?;
+        let until = Instant::now() + PATIENCE;
+        for (service, recorded) in services.iter().zip(&all) {
+            let owed = owed.iter().filter(|debt| results::is_for(debt, &service.name)).filter_map(owed_result).collect();
+            states.push(api::Service { owed, ..self.state(service, recorded, until).await });
         }
         Ok(states)
     }
 
-    async fn state(&self, service: &Service, recorded: &Recorded) -> api::Service {
+    async fn state(&self, service: &Service, recorded: &Recorded, until: Instant) -> api::Service {
         for error in recorded.verified.iter().filter_map(|one| one.as_ref().err()) {
             tracing::error!(service = %service.name, %error, "a verified release is not shown");
         }
@@ -57,7 +68,7 @@ impl Deployer {
         let live = recorded.live();
         let running = recorded.running();
         let older = older(live, &verified, service.keep);
-        let seen = self.look(service, recorded, !older.is_empty()).await;
+        let seen = self.look(service, recorded, !older.is_empty(), until).await;
         let standing = standing_of(service, self.engine(service).words(), recorded, &seen);
         let last = recorded.last_ended.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
         let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
@@ -77,6 +88,7 @@ impl Deployer {
             running: running.map(view),
             waiting: recorded.waiting().map(view),
             held,
+            owed: Vec::new(),
             rollback_candidates: candidates(&older, &verified, seen.images.as_ref()),
         }
     }
@@ -88,8 +100,10 @@ impl Deployer {
     pub async fn standings(&self, services: &[&Service]) -> Result<Vec<Standing>, StoreError> {
         let asked: Vec<_> = services.iter().map(|service| (&service.name, 1)).collect();
         let mut standings = Vec::with_capacity(services.len());
-        for (service, recorded) in services.iter().zip(&self.store.recorded(&asked).await?) {
-            let seen = self.look(service, recorded, false).await;
+        let all = self.store.recorded(&asked).await?;
+        let until = Instant::now() + PATIENCE;
+        for (service, recorded) in services.iter().zip(&all) {
+            let seen = self.look(service, recorded, false, until).await;
             standings.push(standing_of(service, self.engine(service).words(), recorded, &seen));
         }
         Ok(standings)
@@ -97,17 +111,31 @@ impl Deployer {
 
     /// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
     /// not say enough.
-    async fn look(&self, service: &Service, recorded: &Recorded, wants_images: bool) -> Arc<Seen> {
+    async fn look(&self, service: &Service, recorded: &Recorded, wants_images: bool, until: Instant) -> Arc<Seen> {
         let changes = recorded.running().is_some() || recorded.may_run().is_some();
         let engine = self.engine(service);
         let share = async |with_images: bool| {
-            let look = async { Arc::new(look(&engine, changes, with_images).await) };
+            let look = async { Arc::new(look(&engine, changes, with_images, until).await) };
             self.seen.share((service.name.clone(), changes, with_images), look).await
         };
         let seen = share(wants_images).await;
         let is_unsure = recorded.live().is_some_and(|live| seen.containers.as_ref().is_ok_and(|all| standing::is_unsure(live, all)));
         if is_unsure && !wants_images { share(true).await } else { seen }
     }
+}
+
+/// What a forge is still to be told.
+fn owed_result(debt: &Debt) -> Option<api::OwedResult> {
+    let (Message::Status(news) | Message::Deployment(news)) = &debt.message else { return None };
+    let kind = if matches!(debt.message, Message::Status(_)) { "status" } else { "deployment" };
+    Some(api::OwedResult {
+        deployment: news.of.clone(),
+        what: format!("{kind} {}", news.says.as_str()),
+        since_ms: debt.since_ms,
+        tries: debt.tries,
+        why: debt.why.clone(),
+        refused_ms: debt.refused_ms,
+    })
 }
 
 fn standing_of(service: &Service, words: Words, recorded: &Recorded, seen: &Seen) -> Standing {
@@ -128,14 +156,11 @@ fn standing_of(service: &Service, words: Words, recorded: &Recorded, seen: &Seen
     })
 }
 
-async fn look(engine: &Engine, changes: bool, wants_images: bool) -> Seen {
-    let (containers, pinned) = tokio::join!(containers_of(engine, changes), pinned(engine));
+async fn look(engine: &Engine, changes: bool, wants_images: bool, until: Instant) -> Seen {
+    let (containers, pinned) = tokio::join!(containers_of(engine, changes, until), pinned(engine, until));
     let never = Cancel::default();
-    let listed = if containers.is_ok() && wants_images {
-        tokio::time::timeout(PATIENCE, engine.images(&never)).await.ok().and_then(Result::ok)
-    } else {
-        None
-    };
+    let listed =
+        if containers.is_ok() && wants_images { timeout_at(until, engine.images(&never)).await.ok().and_then(Result::ok) } else { None };
     Seen { containers, pinned, images: listed }
 }
 
@@ -158,17 +183,17 @@ fn resume(service: &Service) -> String {
 }
 
 /// The stack's containers: as they were observed, but where something changes them just now; or why they cannot be seen.
-async fn containers_of(engine: &Engine, changes: bool) -> Result<Arc<Vec<Container>>, String> {
+async fn containers_of(engine: &Engine, changes: bool, until: Instant) -> Result<Arc<Vec<Container>>, String> {
     let at_most = if changes { Duration::ZERO } else { AGE };
     let never = Cancel::default();
-    let seen = tokio::time::timeout(PATIENCE, engine.observed(at_most, &never)).await;
+    let seen = timeout_at(until, engine.observed(at_most, &never)).await;
     let seen = seen.map_err(|_| format!("{} said nothing for {} s", engine.words().name, PATIENCE.as_secs()))?;
     seen.map(|seen| seen.containers).map_err(|error| error.to_string())
 }
 
 /// What the stack's files pin, or why they cannot be read.
-async fn pinned(engine: &Engine) -> Result<Vec<PinnedNow>, String> {
-    let read = tokio::time::timeout(PATIENCE, engine.current()).await;
+async fn pinned(engine: &Engine, until: Instant) -> Result<Vec<PinnedNow>, String> {
+    let read = timeout_at(until.max(Instant::now() + MOMENT), engine.current()).await;
     let read = read.map_err(|_| format!("the stack's files could not be read within {} s", PATIENCE.as_secs()))?;
     read.map_err(|error| error.to_string())
 }
@@ -258,5 +283,48 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         started_ms: stored.started_ms,
         ended_ms: stored.ended_ms,
         took_ms: stored.started_ms.zip(stored.ended_ms).map(|(from, to)| to - from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::PATIENCE;
+    use super::containers_of;
+    use crate::config::ComposeStack;
+    use crate::config::Docker;
+    use crate::config::PinChoice;
+    use crate::config::Stack;
+    use crate::engine::Daemon;
+    use crate::engine::Engine;
+
+    #[tokio::test]
+    async fn a_docker_that_hangs_is_waited_for_once_for_all_services() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("docker");
+        std::fs::write(&program, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let docker = Docker {
+            program: program.display().to_string(),
+            path: "/usr/bin:/bin".into(),
+            home: "/".into(),
+            host: None,
+            config_dir: None,
+            wait: Duration::ZERO,
+        };
+        let daemon = Daemon::new(docker, Arc::default());
+        let until = Instant::now() + Duration::from_millis(100);
+        for project in ["one", "two", "three"] {
+            let stack =
+                ComposeStack { dir: "/".into(), files: Vec::new(), project: project.into(), pins: Vec::new(), mode: PinChoice::Auto };
+            let engine = Engine::new(&daemon, &Stack::Compose(stack));
+            assert_eq!(containers_of(&engine, false, until).await.unwrap_err(), "Docker said nothing for 5 s", "{project}");
+        }
+        assert!(until.elapsed() < PATIENCE, "each was waited for by itself: {:?}", until.elapsed());
     }
 }

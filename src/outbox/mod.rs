@@ -78,6 +78,11 @@ impl Outbox {
         Ok(owed)
     }
 
+    /// Something was owed past this outbox: it is told at once.
+    pub fn look(&self) {
+        self.wake.notify_one();
+    }
+
     /// What is owed, and what was refused, by receiver and in order.
     ///
     /// # Errors

@@ -133,12 +133,9 @@ impl Call<'_> {
 
     async fn once(&self, snapshot: &Snapshot) -> Result<(), Failed> {
         let body = json!({ "dataset": self.app.plan.data.name, "commit": snapshot.commit, "dir": snapshot.path });
-        let mut request = self.app.http.post(self.url.clone()).timeout(self.deadline).json(&body);
-        if let Some(source) = self.credential {
-            let secret = source.read().map_err(|why| Failed { why, again: false })?;
-            request = request.bearer_auth(secret.reveal());
-        }
-        let answer = request.send().await.map_err(|error| {
+        let request = self.app.http.post(self.url.clone()).timeout(self.deadline).json(&body);
+        let token = self.credential.map(SecretSource::read_both).transpose().map_err(|why| Failed { why, again: false })?;
+        let answer = call::send_with(request, token.as_ref()).await.map_err(|error| {
             // An app that did not answer in time may be working; another call would only add to its work.
             Failed { why: call::unanswered(self.url, &error, self.deadline), again: error.is_connect() }
         })?;

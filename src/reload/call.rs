@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use text::Mask;
+use text::Secret;
 
 use crate::api;
+use crate::config::Rotating;
 
 /// How much of an answer is shown.
 const SHOWN: usize = 300;
@@ -18,6 +20,22 @@ pub(super) fn client() -> reqwest::ClientBuilder {
         .connect_timeout(Duration::from_secs(5))
         .pool_idle_timeout(api::IDLE_CONNECTION / 2)
         .user_agent(concat!("tagalong/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Sends `request` with a bearer token. While that is rotated it is sent with the other one as well, if the one that is known the
+/// longest is refused: who is called may have had its own copy changed already, or not yet.
+pub(super) async fn send_with(
+    request: reqwest::RequestBuilder,
+    token: Option<&Rotating<Secret>>,
+) -> Result<reqwest::Response, reqwest::Error> {
+    let Some(Rotating { newest, older }) = token else { return request.send().await };
+    if let Some((older, first)) = older.as_ref().zip(request.try_clone()) {
+        let answer = first.bearer_auth(older.reveal()).send().await?;
+        if !matches!(answer.status().as_u16(), 401 | 403) {
+            return Ok(answer);
+        }
+    }
+    request.bearer_auth(newest.reveal()).send().await
 }
 
 /// Why there was no answer, as one sentence.

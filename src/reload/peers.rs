@@ -107,7 +107,9 @@ impl Peers {
     }
 
     async fn tell(&self, debt: Debt) -> Told {
-        let Message::Commit(commit) = &debt.message;
+        let Message::Commit(commit) = &debt.message else {
+            return Told::Refused { why: format!("Peers are told commits, not \"{}\".", debt.message) };
+        };
         let targets = target::targets(&self.plan).await;
         match targets.iter().find(|target| target.peer == debt.receiver) {
             Some(target) => target.call(&self.plan, Some(commit), &self.http).await.told,

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::RequestBuilder;
 use serde_json::json;
 use text::Mask;
+use text::Secret;
 
 use crate::api;
 use crate::clock;
@@ -13,6 +15,7 @@ use crate::config::Credential;
 use crate::config::Peer;
 use crate::config::PeerPlace;
 use crate::config::Reload;
+use crate::config::Rotating;
 use crate::model::Commit;
 use crate::model::CommitName;
 use crate::model::is_in_the_clear;
@@ -98,32 +101,33 @@ impl Target {
             Ok(http) => http.post(url).timeout(self.config.deadline).header("content-type", "application/json"),
             Err(error) => return Answer::not_now(format!("{} could not be called: {error}.", self.peer)),
         };
-        let request = match self.proven(request, &body) {
-            Ok(request) => request,
+        let (request, token) = match self.proven(request, &body) {
+            Ok(proven) => proven,
             Err(why) => return Answer::not_now(why),
         };
-        let answer = match request.body(body).send().await {
+        let answer = match call::send_with(request.body(body), token.as_ref()).await {
             Ok(answer) => answer,
             Err(error) => return Answer::not_now(call::unanswered(&self.url, &error, self.config.deadline)),
         };
         judge(&plan.data.mask, answer, is_tagalong).await
     }
 
-    /// The request, with authentication.
-    fn proven(&self, request: reqwest::RequestBuilder, body: &[u8]) -> Result<reqwest::RequestBuilder, String> {
-        let Some(source) = &self.config.credential else { return Ok(request) };
-        match Credential::of(source.read()?)? {
+    /// The request, signed, or with the bearer token that it needs.
+    fn proven(&self, request: RequestBuilder, body: &[u8]) -> Result<(RequestBuilder, Option<Rotating<Secret>>), String> {
+        let Some(source) = &self.config.credential else { return Ok((request, None)) };
+        match Credential::of(source)? {
             // The secret is read again for each call, and may have become a token since the configuration was checked.
             Credential::Bearer(_) if is_in_the_clear(&self.url) && !self.config.plain_http => {
                 Err("The secret is a bearer token and the address is plain http: use https, a whsec_ secret, or plain_http = true."
                     .to_owned())
             }
-            Credential::Bearer(token) => Ok(request.bearer_auth(token.reveal())),
-            Credential::Webhook(secret) => {
+            Credential::Bearer(token) => Ok((request, Some(token))),
+            Credential::Webhook(secrets) => {
                 let id = format!("msg_{}", clock::new_id());
                 let now_s = clock::now_ms() / 1000;
-                let signature = webhook_signature(&secret, &id, now_s, body);
-                Ok(request.header("webhook-signature", signature).header("webhook-id", id).header("webhook-timestamp", now_s))
+                let signatures: Vec<String> = secrets.iter().map(|secret| webhook_signature(secret, &id, now_s, body)).collect();
+                let request = request.header("webhook-signature", signatures.join(" "));
+                Ok((request.header("webhook-id", id).header("webhook-timestamp", now_s), None))
             }
         }
     }

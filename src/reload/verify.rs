@@ -7,6 +7,7 @@ use smoke::ReleaseCarrier;
 use tokio::time::Instant;
 
 use crate::clock::Backoff;
+use crate::config::SecretSource;
 use crate::config::Verify;
 use crate::model::Commit;
 use crate::model::CommitName;
@@ -53,11 +54,9 @@ impl App {
 
     /// The app's answer at the configured place.
     async fn ask(&self, verify: &Verify, deadline: Duration) -> Result<String, String> {
-        let mut request = self.http.get(verify.url.clone()).timeout(deadline).header("cache-control", "no-cache");
-        if let Some(source) = &verify.credential {
-            request = request.bearer_auth(source.read()?.reveal());
-        }
-        let answer = request.send().await.map_err(|error| call::unanswered(&verify.url, &error, deadline))?;
+        let request = self.http.get(verify.url.clone()).timeout(deadline).header("cache-control", "no-cache");
+        let token = verify.credential.as_ref().map(SecretSource::read_both).transpose()?;
+        let answer = call::send_with(request, token.as_ref()).await.map_err(|error| call::unanswered(&verify.url, &error, deadline))?;
         if !answer.status().is_success() {
             return Err(format!("{} answers {}", verify.url, answer.status().as_u16()));
         }

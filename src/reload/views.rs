@@ -137,11 +137,11 @@ async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
         aside: status.iter().flat_map(|status| &status.aside).map(|folder| folder.display().to_string()).collect(),
         owed: owed
             .into_iter()
-            .map(|debt| {
-                let Message::Commit(commit) = debt.message;
+            .filter_map(|debt| {
+                let Message::Commit(commit) = debt.message else { return None };
                 let since_ms = debt.since_ms;
                 let refused_ms = debt.refused_ms;
-                api::Owed { peer: debt.receiver, commit: commit.to_string(), since_ms, tries: debt.tries, why: debt.why, refused_ms }
+                Some(api::Owed { peer: debt.receiver, commit: commit.to_string(), since_ms, tries: debt.tries, why: debt.why, refused_ms })
             })
             .collect(),
         last: last.map(|last| api::LastReload { outcome: last.outcome, why: last.why, load_fault: last.load_fault, at_ms: last.at_ms }),

@@ -18,11 +18,14 @@ mod many;
 mod now;
 mod orders;
 mod outbox;
+mod provisioned;
 mod recorded;
 mod releases;
 mod reloads;
+mod results;
 mod rows;
 mod runs;
+mod secrets;
 mod small;
 mod sweep;
 mod turns;
@@ -62,10 +65,13 @@ pub use holds::{Hold, HoldKind};
 pub use lease::{Leave, RunLease};
 pub use orders::{Accepted, Delivery, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use provisioned::Provisioned;
 pub use recorded::Recorded;
 pub use reloads::LastReload;
+pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Facts, Turn};
+pub use secrets::MARK_KEY;
 pub use sweep::{Ended, Place, Reach};
 pub use turns::Next;
 
@@ -110,7 +116,7 @@ impl StoreError {
     /// `SQLITE_NOTADB`.
     fn of_file(self, file: Option<&DatabaseFile>) -> Self {
         let is_damage = |error: &sqlx::Error| {
-            let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+            let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<u32>().ok());
             code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
         };
         match (self, file) {
@@ -299,7 +305,9 @@ fn migrations() -> Migrator {
         (9, "away", include_str!("migrations/9_away.sql")),
         (10, "oidc", include_str!("migrations/10_oidc.sql")),
         (12, "landed", include_str!("migrations/12_landed.sql")),
+        (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
+        (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

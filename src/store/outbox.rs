@@ -150,6 +150,28 @@ fn readable(rows: &[AnyRow]) -> Result<Vec<First>, StoreError> {
     Ok(all)
 }
 
+/// See [`Store::owe`]; within a transaction.
+pub(super) async fn owe(tx: &mut Tx, lane: &Lane, all: &[Owe], since_ms: i64, due_ms: i64) -> Result<Vec<Debt>, StoreError> {
+    let lane = lane.to_string();
+    let first = numbers(tx, all.len()).await? - all.len() as i64 + 1;
+    let mut owed = Vec::new();
+    for (number, owe) in (first..).zip(all) {
+        let insert = sqlx::query(
+            "INSERT INTO outbox (lane, receiver, key, number, message, since_ms, tries, next_ms, quiet_ms, lease_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, 0, $7,
+                 COALESCE((SELECT MAX(quiet_ms) FROM outbox WHERE lane = $1 AND receiver = $2), 0), 0)
+             ON CONFLICT (lane, receiver, key) DO UPDATE SET number = excluded.number, message = excluded.message,
+                 next_ms = excluded.next_ms, refused_ms = NULL
+             RETURNING *",
+        );
+        let insert = insert.bind(&lane).bind(&owe.receiver).bind(&owe.key).bind(number).bind(owe.message.to_string());
+        let row = tx.fetch_optional(insert.bind(since_ms).bind(due_ms)).await?;
+        owed.push(debt(&row.ok_or(sqlx::Error::RowNotFound)?)?);
+    }
+    bound(tx, &lane).await?;
+    Ok(owed)
+}
+
 impl Store {
     /// Owes each of `all`, behind what its receiver is owed already, and in place of what is owed under the same key, however
     /// that stands. It is tried from `due_ms` on, unless the receiver asked for a longer silence. Gives what is owed now.
@@ -157,24 +179,8 @@ impl Store {
     /// # Errors
     /// When the database does not answer; then nothing of it is owed.
     pub async fn owe(&self, lane: &Lane, all: &[Owe], since_ms: i64, due_ms: i64) -> Result<Vec<Debt>, StoreError> {
-        let lane = lane.to_string();
         let mut tx = self.gate.begin().await?;
-        let first = numbers(&mut tx, all.len()).await? - all.len() as i64 + 1;
-        let mut owed = Vec::new();
-        for (number, owe) in (first..).zip(all) {
-            let insert = sqlx::query(
-                "INSERT INTO outbox (lane, receiver, key, number, message, since_ms, tries, next_ms, quiet_ms, lease_ms)
-                 VALUES ($1, $2, $3, $4, $5, $6, 0, $7,
-                     COALESCE((SELECT MAX(quiet_ms) FROM outbox WHERE lane = $1 AND receiver = $2), 0), 0)
-                 ON CONFLICT (lane, receiver, key) DO UPDATE SET number = excluded.number, message = excluded.message,
-                     next_ms = excluded.next_ms, refused_ms = NULL
-                 RETURNING *",
-            );
-            let insert = insert.bind(&lane).bind(&owe.receiver).bind(&owe.key).bind(number).bind(owe.message.to_string());
-            let row = tx.fetch_optional(insert.bind(since_ms).bind(due_ms)).await?;
-            owed.push(debt(&row.ok_or(sqlx::Error::RowNotFound)?)?);
-        }
-        bound(&mut tx, &lane).await?;
+        let owed = owe(&mut tx, lane, all, since_ms, due_ms).await?;
         tx.commit().await?;
         Ok(owed)
     }

@@ -27,5 +27,7 @@ mod places;
 mod plans;
 mod proxies;
 mod record;
+mod secrets;
 mod sockets;
+mod stand_in;
 mod values;

@@ -15,6 +15,7 @@ use crate::engine::compose::fields::at;
 use crate::engine::compose::fields::items;
 use crate::engine::compose::fields::json;
 use crate::engine::compose::fields::text;
+use crate::engine::compose::memory::Look;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
 use crate::engine::container::Container;
@@ -107,7 +108,7 @@ impl Compose {
         let found = self.list_by(&format!("label={PROJECT}={project}"), project, cancel).await?;
         let mut containers: Vec<Container> = found.into_iter().map(|(_, container)| container).collect();
         containers.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
-        self.daemon.memory().keep(project, &containers, looked);
+        self.daemon.memory().keep(project, &containers, Look::since(looked));
         Ok(containers)
     }
 
@@ -121,7 +122,7 @@ impl Compose {
         for containers in all.values_mut() {
             containers.sort_by(|one, other| (&one.service, &one.name).cmp(&(&other.service, &other.name)));
         }
-        self.daemon.memory().keep_all(all, looked);
+        self.daemon.memory().keep_all(all, Look::since(looked));
         Ok(())
     }
 

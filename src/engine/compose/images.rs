@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use process::Cancel;
 
+use crate::engine::compose::memory::Look;
 use crate::engine::compose::project::same_repository;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::QUESTION;
@@ -71,7 +72,7 @@ impl Compose {
         let format = "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}";
         let command = self.docker_command(["images", "--digests", "--no-trunc", "--format", format], QUESTION);
         let listed = self.ask(&command, "listing the images on this host", cancel).await?;
-        self.daemon.memory().keep_images(&Arc::from(listed.as_str()), looked);
+        self.daemon.memory().keep_images(&Arc::from(listed.as_str()), Look::since(looked));
         Ok(Images::read(&listed))
     }
 }

@@ -24,20 +24,37 @@ const STANDS: Duration = Duration::from_secs(10);
 /// Without events a look is good for its neighbours only: the services of one page.
 const UNHEARD: Duration = Duration::from_millis(500);
 
+/// A look at the host: when it was begun, and how long it took. On a loaded host that is longer than it is good for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    began: Instant,
+    took: Duration,
+}
+
+impl Look {
+    /// One that was begun at `began` and ends now.
+    pub(super) fn since(began: Instant) -> Self {
+        Self { began, took: began.elapsed() }
+    }
+
+    fn ended(self) -> Instant {
+        self.began + self.took
+    }
+}
+
 /// The last look at a project.
 #[derive(Debug)]
 struct Seen {
     containers: Arc<Vec<Container>>,
-    /// When it was begun.
-    looked: Option<Instant>,
+    looked: Option<Look>,
     /// When something happened to the project last.
     heard: Option<Instant>,
 }
 
 impl Seen {
     /// Since when nothing has happened that the look does not show.
-    fn holds_since(&self) -> Option<Instant> {
-        self.looked.filter(|looked| self.heard.is_none_or(|heard| heard < *looked))
+    fn holds_since(&self) -> Option<Look> {
+        self.looked.filter(|look| self.heard.is_none_or(|heard| heard < look.began))
     }
 }
 
@@ -46,7 +63,7 @@ impl Seen {
 pub(super) struct Memory {
     /// How many deployments want the host's events.
     needs: usize,
-    /// Since when somebody asks again and again how things stand, when that was done last, and of which project.
+    /// Since when somebody asks again and again how things stand, when that was done or answered last, and of which project.
     asked: Option<(Instant, Instant, String)>,
     /// Whether one attends to this memory; it ends when nobody wants it any more.
     pub(super) is_attended: bool,
@@ -54,11 +71,11 @@ pub(super) struct Memory {
     surely: Option<Instant>,
     has_proof: bool,
     projects: HashMap<String, Seen>,
-    /// When the last look at all projects was begun: those that it did not find have nothing.
-    all: Option<Instant>,
+    /// The last look at all projects: those that it did not find have nothing.
+    all: Option<Look>,
     heard: Option<Instant>,
-    /// The last listing of the host's images, and when it was begun. No event tells of them.
-    images: Option<(Arc<str>, Instant)>,
+    /// The last listing of the host's images. No event tells of them.
+    images: Option<(Arc<str>, Look)>,
     /// When a look found something of which no event had told.
     suspected: Option<Instant>,
 }
@@ -148,56 +165,63 @@ impl Memory {
     }
 
     /// What a look at `project` has found.
-    pub(super) fn keep(&mut self, project: &str, containers: &[Container], looked: Instant) {
-        let Some(seen) = self.projects.get_mut(project).filter(|seen| seen.looked.is_none_or(|before| before < looked)) else { return };
+    pub(super) fn keep(&mut self, project: &str, containers: &[Container], look: Look) {
+        if let Some((_, last, of)) = &mut self.asked
+            && of == project
+        {
+            *last = look.ended().max(*last);
+        }
+        let Some(seen) = self.projects.get_mut(project).filter(|seen| seen.looked.is_none_or(|before| before.began < look.began)) else {
+            return;
+        };
         let is_news = seen.holds_since().is_some() && how_they_stand(&seen.containers) != how_they_stand(containers);
         seen.containers = Arc::new(containers.to_vec());
-        seen.looked = Some(looked);
+        seen.looked = Some(look);
         if is_news && self.is_listening() {
-            self.suspected.get_or_insert(looked);
+            self.suspected.get_or_insert(look.began);
         }
     }
 
     /// What a look at all projects has found.
-    pub(super) fn keep_all(&mut self, found: HashMap<String, Vec<Container>>, looked: Instant) {
+    pub(super) fn keep_all(&mut self, found: HashMap<String, Vec<Container>>, look: Look) {
         if !self.is_attended {
             return;
         }
         let mut before = std::mem::take(&mut self.projects);
         // Of one that was not known, it is not known either whether it was the one that something happened to.
-        let unsure = self.heard.filter(|heard| *heard >= looked);
+        let unsure = self.heard.filter(|heard| *heard >= look.began);
         for (project, containers) in found {
             let heard = before.remove(&project).map_or(unsure, |seen| seen.heard);
-            self.projects.insert(project, Seen { containers: Arc::new(containers), looked: Some(looked), heard });
+            self.projects.insert(project, Seen { containers: Arc::new(containers), looked: Some(look), heard });
         }
-        let is_younger = |seen: &Seen| seen.looked.or(seen.heard).is_some_and(|at| at >= looked);
+        let is_younger = |seen: &Seen| seen.looked.map(|look| look.began).or(seen.heard).is_some_and(|at| at >= look.began);
         self.projects.extend(before.into_iter().filter(|(_, seen)| is_younger(seen)));
-        self.all = Some(looked);
+        self.all = Some(look);
     }
 
     /// How `project` stands, where that is known and was looked at no longer than `at_most` ago; and how long ago.
     pub(super) fn recall(&self, project: &str, at_most: Duration, now: Instant) -> Option<(Arc<Vec<Container>>, Duration)> {
-        let (containers, looked) = match self.projects.get(project) {
+        let (containers, look) = match self.projects.get(project) {
             Some(seen) => (Arc::clone(&seen.containers), seen.holds_since()?),
             None => (Arc::default(), self.all?),
         };
-        let is_heard = self.surely.is_some_and(|surely| looked >= surely);
-        let at_most = if is_heard { at_most } else { at_most.min(UNHEARD) };
-        let age = now.duration_since(looked);
+        let is_heard = self.surely.is_some_and(|surely| look.began >= surely);
+        let at_most = if is_heard { at_most } else { at_most.min(look.took + UNHEARD) };
+        let age = now.duration_since(look.began);
         (age <= at_most).then_some((containers, age))
     }
 
     /// What docker has listed as the host's images.
-    pub(super) fn keep_images(&mut self, images: &Arc<str>, looked: Instant) {
+    pub(super) fn keep_images(&mut self, images: &Arc<str>, look: Look) {
         if self.is_attended {
-            self.images = Some((Arc::clone(images), looked));
+            self.images = Some((Arc::clone(images), look));
         }
     }
 
     /// The host's images, where they were listed for a neighbour just now.
     pub(super) fn recall_images(&self, now: Instant) -> Option<Arc<str>> {
-        let (images, looked) = self.images.as_ref()?;
-        (now.duration_since(*looked) <= UNHEARD).then(|| Arc::clone(images))
+        let (images, look) = self.images.as_ref()?;
+        (now.duration_since(look.ended()) <= UNHEARD).then(|| Arc::clone(images))
     }
 
     /// Whether something has happened to `project` since.
@@ -219,6 +243,7 @@ mod tests {
     use std::time::Instant;
 
     use crate::engine::compose::containers::tests::container;
+    use crate::engine::compose::memory::Look;
     use crate::engine::compose::memory::Memory;
     use crate::engine::compose::memory::STANDS;
     use crate::engine::compose::memory::UNHEARD;
@@ -229,6 +254,11 @@ mod tests {
 
     fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
+    }
+
+    /// A look that took no time.
+    fn at(began: Instant) -> Look {
+        Look { began, took: Duration::ZERO }
     }
 
     fn one(service: &str) -> Arc<Vec<Container>> {
@@ -248,7 +278,7 @@ mod tests {
         let (mut memory, start) = attended();
         assert!(memory.recall("site", LONG, start).is_none());
         memory.begin("site");
-        memory.keep("site", &one("web"), start);
+        memory.keep("site", &one("web"), at(start));
         let (known, age) = memory.recall("site", LONG, start + seconds(29)).unwrap();
         assert_eq!((known, age), (one("web"), seconds(29)));
         assert!(memory.recall("site", LONG, start + seconds(31)).is_none(), "it has an age");
@@ -264,12 +294,12 @@ mod tests {
         let (mut memory, start) = attended();
         memory.begin("site");
         memory.hear("site", start + seconds(1));
-        memory.keep("site", &one("web"), start);
+        memory.keep("site", &one("web"), at(start));
         assert!(memory.recall("site", LONG, start + seconds(1)).is_none());
-        memory.keep("site", &one("web"), start + seconds(2));
+        memory.keep("site", &one("web"), at(start + seconds(2)));
         assert!(memory.recall("site", LONG, start + seconds(2)).is_some());
         // A slower look that was begun before does not take its place.
-        memory.keep("site", &one("old"), start);
+        memory.keep("site", &one("old"), at(start));
         assert_eq!(memory.recall("site", LONG, start + seconds(2)).unwrap().0, one("web"));
     }
 
@@ -279,19 +309,19 @@ mod tests {
         let found = |services: &[&str]| -> HashMap<String, Vec<Container>> {
             services.iter().map(|service| ((*service).to_owned(), vec![container(service, "running", 0)])).collect()
         };
-        memory.keep_all(found(&["site", "shop"]), start);
+        memory.keep_all(found(&["site", "shop"]), at(start));
         assert_eq!(memory.recall("shop", LONG, start).unwrap().0, one("shop"));
         assert_eq!(memory.recall("empty", LONG, start).unwrap().0, Arc::default());
         memory.hear("empty", start + seconds(1));
         assert!(memory.recall("empty", LONG, start + seconds(1)).is_none());
         // It went with its last container.
-        memory.keep_all(found(&["site"]), start + seconds(2));
+        memory.keep_all(found(&["site"]), at(start + seconds(2)));
         for gone in ["shop", "empty"] {
             assert_eq!(memory.recall(gone, LONG, start + seconds(2)).unwrap().0, Arc::default());
         }
         // What happened while all were looked at may have happened to any that was not known.
         memory.hear("shop", start + seconds(4));
-        memory.keep_all(found(&["site", "shop", "fresh"]), start + seconds(3));
+        memory.keep_all(found(&["site", "shop", "fresh"]), at(start + seconds(3)));
         assert!(memory.recall("site", LONG, start + seconds(4)).is_some());
         assert!(memory.recall("shop", LONG, start + seconds(4)).is_none());
         assert!(memory.recall("fresh", LONG, start + seconds(4)).is_none());
@@ -302,7 +332,7 @@ mod tests {
         let (mut memory, start) = attended();
         memory.listens_no_more();
         memory.begin("site");
-        memory.keep("site", &one("web"), start);
+        memory.keep("site", &one("web"), at(start));
         assert!(memory.recall("site", LONG, start + UNHEARD).is_some());
         assert!(memory.recall("site", LONG, start + seconds(1)).is_none());
         memory.listens(start);
@@ -310,21 +340,35 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_look_is_good_for_a_moment_behind_its_end() {
+        let (mut memory, start) = attended();
+        memory.listens_no_more();
+        assert!(!memory.ask("site", start));
+        memory.begin("site");
+        memory.keep("site", &one("web"), Look { began: start, took: seconds(3) });
+        assert!(memory.ask("shop", start + seconds(3)), "the next service of the page is asked for when the first was answered");
+        memory.keep_all(HashMap::new(), Look { began: start + seconds(3), took: seconds(4) });
+        assert!(memory.recall("shop", LONG, start + seconds(7) + UNHEARD).is_some());
+        assert!(memory.recall("shop", LONG, start + seconds(8)).is_none());
+        assert!(memory.recall("shop", Duration::ZERO, start + seconds(7)).is_none(), "who asks for more gets it");
+    }
+
+    #[test]
     fn a_line_that_may_not_stand_yet_proves_nothing() {
         let (mut memory, start) = attended();
         memory.listens(start);
         memory.begin("site");
-        memory.keep("site", &one("web"), start + seconds(1));
+        memory.keep("site", &one("web"), at(start + seconds(1)));
         assert!(memory.recall("site", LONG, start + seconds(1)).is_some());
         assert!(memory.recall("site", LONG, start + seconds(3)).is_none(), "what happened meanwhile may not have been heard");
         let mut by_time = memory;
-        by_time.keep("site", &one("web"), start + STANDS);
+        by_time.keep("site", &one("web"), at(start + STANDS));
         assert!(by_time.recall("site", LONG, start + STANDS + seconds(9)).is_some());
         let (mut memory, start) = attended();
         memory.listens(start);
         memory.hear("another", start + seconds(2));
         memory.begin("site");
-        memory.keep("site", &one("web"), start + seconds(2));
+        memory.keep("site", &one("web"), at(start + seconds(2)));
         assert!(memory.recall("site", LONG, start + seconds(9)).is_some(), "an event has proven the line");
     }
 
@@ -349,11 +393,11 @@ mod tests {
     fn a_dead_line_is_found_out_by_a_look() {
         let (mut memory, start) = attended();
         memory.begin("site");
-        memory.keep("site", &one("web"), start);
-        memory.keep("site", &one("web"), start + seconds(1));
+        memory.keep("site", &one("web"), at(start));
+        memory.keep("site", &one("web"), at(start + seconds(1)));
         assert!(!memory.is_deaf(start + seconds(9)), "nothing has happened");
         let ended = [container("web", "exited", 0)];
-        memory.keep("site", &ended, start + seconds(2));
+        memory.keep("site", &ended, at(start + seconds(2)));
         assert!(!memory.is_deaf(start + seconds(3)), "its event may be under way");
         assert!(memory.is_deaf(start + seconds(4)));
         memory.hear("site", start + seconds(4));
@@ -364,8 +408,8 @@ mod tests {
     fn nothing_is_kept_that_nobody_wants() {
         let mut memory = Memory::default();
         memory.begin("site");
-        memory.keep("site", &one("web"), Instant::now());
-        memory.keep_all(HashMap::from([("site".to_owned(), Vec::new())]), Instant::now());
+        memory.keep("site", &one("web"), at(Instant::now()));
+        memory.keep_all(HashMap::from([("site".to_owned(), Vec::new())]), at(Instant::now()));
         assert!(memory.projects.is_empty() && memory.all.is_none());
     }
 }

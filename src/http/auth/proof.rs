@@ -9,6 +9,7 @@ use crate::clock;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::attempt::ReadBody;
 use crate::http::auth::job::JobCaller;
+use crate::http::auth::scheme::Match;
 use crate::http::auth::scheme::Scheme;
 use crate::http::auth::scheme::Shown;
 use crate::http::auth::token;
@@ -132,7 +133,10 @@ fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, W
         return Some((Scheme::ReadToken, Who::Follower(id)));
     }
     let scheme = shown.scheme()?;
-    let key = shown.key(&attempt.config.keys, &signed(attempt, shown, body), clock::now_ms())?;
+    let Match { key, by_newest } = shown.key(&attempt.config.keys, &signed(attempt, shown, body), clock::now_ms())?;
+    if by_newest {
+        attempt.shared.rotations.key_used(&attempt.shared.store, key);
+    }
     Some((scheme, Who::Key(Box::new(key.clone()))))
 }
 

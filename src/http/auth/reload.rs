@@ -7,6 +7,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use text::Secret;
 
 use crate::config::Config;
+use crate::config::Rotating;
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::scheme;
@@ -63,9 +64,14 @@ impl Told {
             return Err(Unproven::NotConfigured);
         }
         // All of them are compared, whatever the first results are, so that timing reveals nothing.
-        let meant =
-            secrets.iter().fold(None, |found, (name, right)| if scheme::is_secret(&token, right) { found.or(Some(*name)) } else { found });
-        let Some(name) = meant else { return Err(refused(&attempt)) };
+        let meant = secrets.iter().fold(None, |found, (name, both)| {
+            let Rotating { newest, older } = both.map(|right| scheme::is_secret(&token, right));
+            if newest | older.unwrap_or(false) { found.or(Some((*name, both, newest))) } else { found }
+        });
+        let Some((name, both, by_newest)) = meant else { return Err(refused(&attempt)) };
+        if by_newest && both.older.is_some() {
+            shared.rotations.reload_secret_used(&shared.store, name, &both.newest);
+        }
         if !attempt.origin.is_private() {
             let why = "The secret must not be sent unencrypted; use https, or call from this host.";
             return Err(ApiError::forbidden(why).into());
@@ -90,11 +96,11 @@ impl Told {
 }
 
 /// The secrets as they are now, by dataset.
-fn secrets(config: &Config) -> Vec<(&DatasetName, Secret)> {
+fn secrets(config: &Config) -> Vec<(&DatasetName, Rotating<Secret>)> {
     let sources = config.datasets.iter().filter_map(|(name, dataset)| dataset.secret.as_ref().map(|source| (name, source)));
     sources
-        .filter_map(|(name, source)| match source.read() {
-            Ok(secret) if secret.reveal().len() >= SHORTEST_SECRET => Some((name, secret)),
+        .filter_map(|(name, source)| match source.read_both() {
+            Ok(both) if both.iter().all(|secret| secret.reveal().len() >= SHORTEST_SECRET) => Some((name, both)),
             Ok(_) => {
                 tracing::warn!(dataset = %name, "the reload secret is ignored, because it is shorter than 24 bytes");
                 None

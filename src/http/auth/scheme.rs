@@ -13,6 +13,7 @@ use text::Secret;
 
 use crate::config::Key;
 use crate::config::KeyProof;
+use crate::config::Rotating;
 use crate::http::auth::token;
 use crate::http::refused::Check;
 use crate::model::KeyId;
@@ -159,7 +160,8 @@ impl Shown {
             Self::Nothing | Self::Malformed => None,
             Self::Bearer(token) => bearer_of(token, keys.iter()),
             Self::Signed { id, timestamp_s, signatures } => signer_of(id, *timestamp_s, signatures, body, keys.iter()),
-        };
+        }
+        .map(|matched| matched.key);
         match (check, holder) {
             (check @ Check::Clock(_), holder) => (check, holder.map(|key| &key.id)),
             (_, Some(key)) => (Check::KeyTime, Some(&key.id)),
@@ -169,7 +171,7 @@ impl Shown {
 
     /// The key that matches. All keys are compared, whatever the first results are, so that timing reveals nothing.
     #[must_use]
-    pub fn key<'k>(&self, keys: &'k [Key], body: &[u8], now_ms: i64) -> Option<&'k Key> {
+    pub fn key<'k>(&self, keys: &'k [Key], body: &[u8], now_ms: i64) -> Option<Match<'k>> {
         let counting = keys.iter().filter(|key| key.counts_at(now_ms));
         match self {
             Self::Nothing | Self::Malformed => None,
@@ -185,23 +187,44 @@ impl Shown {
     }
 }
 
+/// A key that a call shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Match<'k> {
+    /// The key.
+    pub key: &'k Key,
+    /// Whether it is shown by the newest of its secrets alone, so that the caller does without the one before.
+    pub by_newest: bool,
+}
+
+/// The first of `keys` one of whose secrets is right; every secret of every key is looked at.
+fn first_match<'k>(keys: impl Iterator<Item = &'k Key>, right: impl Fn(&Key) -> Rotating<bool>) -> Option<Match<'k>> {
+    keys.fold(None, |found, key| {
+        let Rotating { newest, older } = right(key);
+        let older = older.unwrap_or(false);
+        if newest | older { found.or(Some(Match { key, by_newest: newest && !older })) } else { found }
+    })
+}
+
 /// The key that has the bearer token.
-fn bearer_of<'k>(token: &str, keys: impl Iterator<Item = &'k Key>) -> Option<&'k Key> {
+fn bearer_of<'k>(token: &str, keys: impl Iterator<Item = &'k Key>) -> Option<Match<'k>> {
     let given: [u8; 32] = Sha256::digest(token).into();
-    let matches = |key: &Key| matches!(&key.proof, KeyProof::Bearer(digest) if bool::from(digest.ct_eq(&given)));
-    keys.fold(None, |found, key| if matches(key) { found.or(Some(key)) } else { found })
+    first_match(keys, |key| match &key.proof {
+        KeyProof::Bearer(digests) => digests.map(|digest| bool::from(digest.ct_eq(&given))),
+        KeyProof::Webhook(_) | KeyProof::Socket => Rotating::only(false),
+    })
 }
 
 /// The key that made one of the signatures.
-fn signer_of<'k>(id: &str, timestamp_s: i64, signatures: &str, body: &[u8], keys: impl Iterator<Item = &'k Key>) -> Option<&'k Key> {
+fn signer_of<'k>(id: &str, timestamp_s: i64, signatures: &str, body: &[u8], keys: impl Iterator<Item = &'k Key>) -> Option<Match<'k>> {
     let given: Vec<Vec<u8>> =
         signatures.split(' ').filter_map(|one| one.strip_prefix("v1,")).take(16).filter_map(|one| STANDARD.decode(one).ok()).collect();
-    let matches = |key: &Key| {
-        let KeyProof::Webhook(secret) = &key.proof else { return false };
-        let right = webhook_mac(secret, id, timestamp_s, body);
-        given.iter().fold(false, |any, one| any | bool::from(one.as_slice().ct_eq(&right)))
-    };
-    keys.fold(None, |found, key| if matches(key) { found.or(Some(key)) } else { found })
+    first_match(keys, |key| match &key.proof {
+        KeyProof::Webhook(secrets) => secrets.map(|secret| {
+            let right = webhook_mac(secret, id, timestamp_s, body);
+            given.iter().fold(false, |any, one| any | bool::from(one.as_slice().ct_eq(&right)))
+        }),
+        KeyProof::Bearer(_) | KeyProof::Socket => Rotating::only(false),
+    })
 }
 
 /// Whether a bearer token is `right`; neither timing nor length reveals how much of it matches.
@@ -229,13 +252,15 @@ mod tests {
     use super::sign;
     use crate::config::Key;
     use crate::config::KeyProof;
+    use crate::config::Rotating;
     use crate::model::KeyId;
     use actix_web::test::TestRequest;
 
     fn keys() -> Vec<Key> {
         let key = |id: &str, fill: u8| Key {
             id: KeyId::parse(id).expect("a name"),
-            proof: KeyProof::Webhook(vec![fill; 32]),
+            proof: KeyProof::Webhook(Rotating::only(vec![fill; 32])),
+            file: None,
             scopes: Vec::new(),
             refs: Vec::new(),
             not_before_ms: None,
@@ -272,7 +297,7 @@ mod tests {
     #[test]
     fn the_window_is_five_minutes_inclusive_and_both_keys_of_a_rotation_hold() {
         let keys = keys();
-        let name = |shown: &Shown, body: &[u8]| shown.key(&keys, body, NOW_S * 1000).map(|key| key.id.to_string());
+        let name = |shown: &Shown, body: &[u8]| shown.key(&keys, body, NOW_S * 1000).map(|found| found.key.id.to_string());
         assert_eq!(name(&signed(1, NOW_S, b"x", ""), b"x").as_deref(), Some("old"));
         assert_eq!(name(&signed(2, NOW_S, b"x", "v1a,AAAA v1,AAAA "), b"x").as_deref(), Some("new"));
         assert_eq!(name(&signed(2, NOW_S - 300, b"x", ""), b"x").as_deref(), Some("new"));

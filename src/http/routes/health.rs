@@ -6,6 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::web;
 use actix_web::web::Bytes;
+use tokio::sync::oneshot;
 
 use crate::api;
 use crate::config::Service;
@@ -92,6 +93,23 @@ pub(super) async fn refused(proven: Proven<Operator>, shared: web::Data<Shared>)
         return Err(ApiError::forbidden("What was refused is told over the unix socket, https or loopback only."));
     }
     Ok(HttpResponse::Ok().json(shared.refused.list()))
+}
+
+/// The file of the configuration is read again, as on SIGHUP.
+pub(super) async fn read_again(proven: Proven<Operator>, shared: web::Data<Shared>) -> Answer {
+    if !proven.line.is_private() {
+        return Err(ApiError::forbidden("The configuration is read again for callers over the unix socket, https or loopback only."));
+    }
+    let (tell, told) = oneshot::channel();
+    let stopping = || ApiError::busy("The server is stopping.");
+    shared.read_again.send(tell).await.map_err(|_| stopping())?;
+    if !told.await.map_err(|_| stopping())? {
+        let why = "The configuration could not be read again, and the previous one stays in effect; `tagalong check` shows why.";
+        return Err(ApiError::conflict("invalid_configuration", why));
+    }
+    let secrets = shared.rotations.marks(&shared.config.now());
+    let secrets = secrets.into_iter().map(|(whose, mark)| (whose.to_string(), mark)).collect();
+    Ok(HttpResponse::Ok().json(api::ReadAgain { message: "The configuration was read again.".to_owned(), secrets }))
 }
 
 /// Made once: anybody who asks has shown nothing, and to make it is work.

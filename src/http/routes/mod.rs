@@ -55,7 +55,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 26]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 27]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -78,6 +78,7 @@ pub static ROUTES: LazyLock<[Route; 26]> = LazyLock::new(|| [
     route(Method::GET, "/api/v1/datasets", "Show every dataset", (200, Some("Datasets")), proven(reloads::list)),
     route(Method::GET, "/api/v1/datasets/{name}", "Show a dataset", (200, Some("Dataset")), proven(reloads::show)),
     route(Method::GET, "/api/v1/refused", "Show which calls were refused and why, to the operator", (200, Some("RefusedCalls")), proven(health::refused)),
+    route(Method::POST, "/api/v1/configuration/read", "Read the configuration again, for the operator", (200, Some("ReadAgain")), proven(health::read_again)),
     route(Method::GET, "/metrics", "Metrics in the OpenMetrics text format", (200, None), proven(health::metrics)),
     route(Method::GET, "/healthz", "Whether the process is alive", (200, None), open(health::healthz)),
     route(Method::HEAD, "/healthz", "Whether the process is alive", (200, None), open(health::healthz)),
