@@ -194,7 +194,7 @@ impl Page<'_> {
                     self.fact("forge", Tone::Bad, &format!("{about}, but refused it {}: {why} {then}", ago(at_ms)));
                 }
                 (None, Some(why)) => {
-                    self.fact("forge", Tone::Careful, &format!("{about}, {} tries since {}: {why}", owed.tries, ago(owed.since_ms)))
+                    self.fact("forge", Tone::Careful, &format!("{about}, {} tries since {}: {why}", owed.tries, ago(owed.since_ms)));
                 }
                 (None, None) => {}
             }

@@ -278,7 +278,9 @@ impl Forge {
 
     async fn seen_by_github(&self, repository: &ForgeRepository, commit: &Commit) -> Result<Vec<Seen>, ForgeError> {
         let commit = format!("/repos/{repository}/commits/{commit}");
-        let (mut seen, mut runs, mut statuses) = (Vec::new(), 0, 0);
+        let mut seen = Vec::new();
+        let mut runs = 0;
+        let mut statuses = 0;
         for page in 1.. {
             let path = format!("{commit}/check-runs?filter=latest&per_page=100&page={page}");
             let (found, goes_on) = self.page::<CheckRuns>(repository, &path, page).await?;

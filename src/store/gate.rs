@@ -98,7 +98,8 @@ impl Gate {
     /// Opens nothing yet; a connection is made when it is first needed.
     pub(super) fn new(url: &str, file: Option<&Arc<DatabaseFile>>, purpose: Purpose) -> Result<Self, sqlx::Error> {
         let options: AnyConnectOptions = url.parse()?;
-        let (file, is_sqlite) = (file.map(Arc::clone), file.is_some());
+        let is_sqlite = file.is_some();
+        let file = file.map(Arc::clone);
         // SQLite has one writer at a time, so a second would only wait in a place where nobody is first.
         let sqlite = Connections { readers: 2, writers: 1, wait: Duration::from_secs(10) };
         let Connections { readers, writers, wait } = if is_sqlite { sqlite } else { purpose.connections() };
@@ -130,7 +131,8 @@ impl Gate {
         }
         log.writes.store(0, Ordering::Relaxed);
         let log = Arc::clone(log);
-        let (options, file) = (self.options.clone(), self.file.clone());
+        let options = self.options.clone();
+        let file = self.file.clone();
         tokio::spawn(async move {
             let checkpoint = async {
                 stands(file.as_deref()).await?;

@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -98,7 +98,7 @@ impl Forge {
     fn serve(kind: &'static str, is_app: bool) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         std::fs::write(dir.path().join("token"), TOKEN).expect("a file");
-        let der = is_app.then(|| app_key(dir.path().join("app.pem")));
+        let der = is_app.then(|| app_key(&dir.path().join("app.pem")));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let shown = Shown {
@@ -190,7 +190,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Writes the private key of an App as GitHub gives it, and gives the public one.
-fn app_key(file: PathBuf) -> Vec<u8> {
+fn app_key(file: &Path) -> Vec<u8> {
     let file = file.display().to_string();
     for args in [
         vec!["genrsa", "-traditional", "-out", &file, "2048"],
@@ -234,7 +234,6 @@ fn talk(mut stream: &TcpStream, kind: &str, app: Option<&[u8]>, shown: &Mutex<Sh
     let (status, body) = loop {
         let mut shown = shown.lock().unwrap();
         match shown.fault.clone() {
-            Fault::Nothing => break answer(&mut shown, kind, app, &asked),
             Fault::Says(status, said_header, said) => {
                 shown.met += 1;
                 said_header.clone_into(&mut header);
@@ -251,7 +250,7 @@ fn talk(mut stream: &TcpStream, kind: &str, app: Option<&[u8]>, shown: &Mutex<Sh
                 let _ = stream.read(&mut [0; 1]);
                 return;
             }
-            Fault::Swallows(_) => break answer(&mut shown, kind, app, &asked),
+            Fault::Nothing | Fault::Swallows(_) => break answer(&mut shown, kind, app, &asked),
         }
         drop(shown);
         std::thread::sleep(Duration::from_millis(10));
@@ -315,7 +314,7 @@ fn described(shown: &mut Shown, kind: &str, app: Option<&[u8]>, asked: &Asked) -
 }
 
 fn deployments(shown: &mut Shown, asked: &Asked, rest: &[&str]) -> Result<(u16, Value), String> {
-    let at = |number: &str| shown.deployments.iter().position(|one| one["id"].to_string() == number).ok_or("no such deployment");
+    let at = |number: &str| shown.deployments.iter().position(|one| one["id"].as_u64() == number.parse().ok()).ok_or("no such deployment");
     match (asked.method.as_str(), rest) {
         ("GET", []) => {
             let sha = asked.query.iter().find_map(|pair| pair.strip_prefix("sha=")).ok_or("no sha")?.to_owned();
@@ -413,6 +412,6 @@ fn own_token(key: &[u8], authorization: &str) -> Result<(), String> {
     let (head, claims, now_s) = (json(head)?, json(claims)?, clock::now_ms() / 1000);
     let number = |name: &str| claims[name].as_i64().unwrap_or_default();
     let is_in_time = number("iat") <= now_s && number("exp") > now_s && number("exp") <= now_s + 600;
-    let is_it = head["alg"] == "RS256" && claims["iss"] == APP.to_string() && is_in_time;
+    let is_it = head["alg"] == "RS256" && claims["iss"] == json!(APP.to_string()) && is_in_time;
     if is_it { Ok(()) } else { Err(format!("{head} {claims}")) }
 }
