@@ -180,7 +180,8 @@ fn read_proof(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<KeyProof>
     let webhook = from.secret("secret_file", "secret_env");
     let bearer = from.secret("token_file", "token_env");
     let digest = from.parsed("token_sha256", hex32);
-    let (webhook, bearer) = (both(webhook, "secret_file", from, secrets), both(bearer, "token_file", from, secrets));
+    let webhook = both(webhook, "secret_file", from, secrets);
+    let bearer = both(bearer, "token_file", from, secrets);
     match schemes {
         [true, false, false] => {
             let bytes = webhook?.try_map(|secret| webhook_bytes(secret.reveal()));

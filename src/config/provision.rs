@@ -146,7 +146,8 @@ impl Provision {
         let at = read_place(&mut from, kind);
         let value = read_value(&mut from, kind, secrets);
         from.finish();
-        let (at, name) = (at?, name?);
+        let at = at?;
+        let name = name?;
         let name = if at.forge().is_some() { name.to_ascii_uppercase() } else { name };
         Some(Self { kind, name, at, value: value? })
     }
@@ -277,8 +278,8 @@ pub(super) struct Known<'a> {
 fn check_provisions(root: &Section, provisions: &[Provision], known: &Known<'_>) {
     let Known { forges, keys, datasets } = known;
     for (at, provision) in provisions.iter().enumerate() {
-        let (table, name) = (provision.kind.as_str(), provision.name.escape_default().to_string());
-        let problem = |why: String| root.problem(table, format!("{name}: {why}"));
+        let name = provision.name.escape_default().to_string();
+        let problem = |why: String| root.problem(provision.kind.as_str(), format!("{name}: {why}"));
         let forge = provision.at.forge().map(|id| forges.iter().find(|forge| forge.id == *id).ok_or(id));
         match forge {
             Some(Err(id)) => problem(format!("there is no [[forge]] with the id {id}.")),

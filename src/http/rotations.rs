@@ -51,7 +51,8 @@ impl Rotations {
         }
         recorded.insert(what.clone(), mark.clone());
         drop(recorded);
-        let (store, recorded) = (store.clone(), Arc::clone(&self.recorded));
+        let store = store.clone();
+        let recorded = Arc::clone(&self.recorded);
         // The call is answered meanwhile: it has proven who it is, and a record that fails is made by a later call.
         tokio::spawn(async move {
             if let Err(error) = store.secret_used(&what, &mark, clock::now_ms()).await {

@@ -164,7 +164,8 @@ async fn tell_server(global: &Global, held: &Held) -> anyhow::Result<()> {
 }
 
 fn say(output: &Output, held: &Held, stage: Stage, used_ms: Option<i64>, lines: &[Line]) {
-    let (whose, file) = (&held.whose, held.path().display());
+    let whose = &held.whose;
+    let file = held.path().display();
     if output.is_json() {
         let stage = match stage {
             Stage::Idle => "idle",

@@ -133,7 +133,8 @@ impl<'c> Desk<'c> {
             stamp: String::new(),
         };
         let before = self.put_before.iter().find(|before| before.is(&put.at, put.kind, &put.name)).cloned();
-        let (store, how) = (self.store, self.how);
+        let store = self.store;
+        let how = self.how;
         let shelf = Shelf::new(self.forge(&provision.at)?, &provision.at, provision.kind);
         let there = shelf.look(&put.name).await.map_err(|error| error.to_string())?;
         let became = match &there {
