@@ -264,9 +264,10 @@ impl Shared {
         if !["main", "v1"].contains(&base) || !(is_on_it || commit == OF_A_FORK) {
             return None;
         }
-        Some(match self.is_github() {
-            true => json!({ "status": if is_on_it { "behind" } else { "diverged" }, "ahead_by": u8::from(!is_on_it), "total_commits": 0 }),
-            false => json!({ "total_commits": u8::from(!is_on_it), "commits": [], "files": [] }),
+        Some(if self.is_github() {
+            json!({ "status": if is_on_it { "behind" } else { "diverged" }, "ahead_by": u8::from(!is_on_it), "total_commits": 0 })
+        } else {
+            json!({ "total_commits": u8::from(!is_on_it), "commits": [], "files": [] })
         })
     }
 

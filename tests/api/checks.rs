@@ -33,7 +33,7 @@ on_both!(
 );
 
 /// Each service is built from `acme/web`, and `more` stands in its source.
-async fn plan(database: Database, forge: &Forge, more: &str) -> Plan {
+fn plan(database: Database, forge: &Forge, more: &str) -> Plan {
     Plan {
         tables: forge.table(),
         files: vec![("forge.token", TOKEN.to_owned())],
@@ -43,7 +43,7 @@ async fn plan(database: Database, forge: &Forge, more: &str) -> Plan {
 }
 
 async fn rig(database: Database, forge: &Forge, more: &str) -> Rig {
-    plan(database, forge, more).await.start().await
+    plan(database, forge, more).start().await
 }
 
 fn ask(service: &str, commit: &str) -> Value {
@@ -142,7 +142,7 @@ async fn nobody_is_asked_where_nothing_is_to_be_shown(rig: &Rig, forge: &Forge) 
 
 async fn an_order_waits_for_its_checks_and_holds_up_nobody(database: Database) {
     let forge = Forge::start("github").await;
-    let mut plan = plan(database, &forge, "require_checks = [\"test\"], checks_wait_s = 600").await;
+    let mut plan = plan(database, &forge, "require_checks = [\"test\"], checks_wait_s = 600");
     plan.server += "\nmax_running = 1";
     let mut rig = plan.start().await;
     forge.has_runs(COMMIT, &[("test", 1, 1, "running")]);
@@ -243,7 +243,7 @@ async fn of_two_servers_one_asks() {
 
 async fn only_refs_and_actors_that_are_allowed_get_in(database: Database) {
     let (forge, issuer) = (Forge::start("github").await, Issuer::start().await);
-    let mut plan = plan(database, &forge, "refs = [\"refs/heads/main\"], actors = [\"Mona\"]").await;
+    let mut plan = plan(database, &forge, "refs = [\"refs/heads/main\"], actors = [\"Mona\"]");
     plan.tables += &issuer.policy(&["deploy:web"]);
     let rig = plan.start().await;
     let send = async |git_ref: Value, actor: Value| {
