@@ -368,8 +368,7 @@ fn check_sources(root: &Section, forges: &[Forge], services: &BTreeMap<ServiceNa
         if let Some(required) = source.admission.checks.as_ref().filter(|required| required.wait > service.max_wait) {
             let why = "no order waits longer than that; make it shorter, or max_wait_s longer";
             let wait_s = required.wait.as_secs_f64();
-            let most_s = service.max_wait.as_secs_f64();
-            problem("checks_wait_s", format!("{wait_s} s is longer than max_wait_s = {most_s}: {why}."));
+            problem("checks_wait_s", format!("{wait_s} s is longer than max_wait_s = {}: {why}.", service.max_wait.as_secs_f64()));
         }
         let Some(forge) = forges.iter().find(|forge| forge.id == source.forge) else {
             problem("forge", format!("there is no [[forge]] with the id {}.", source.forge));

@@ -280,7 +280,6 @@ impl Forge {
         let commit = format!("/repos/{repository}/commits/{commit}");
         let mut seen = Vec::new();
         let mut runs = 0;
-        let mut statuses = 0;
         for page in 1.. {
             let path = format!("{commit}/check-runs?filter=latest&per_page=100&page={page}");
             let (found, goes_on) = self.page::<CheckRuns>(repository, &path, page).await?;
@@ -291,6 +290,7 @@ impl Forge {
                 break;
             }
         }
+        let mut statuses = 0;
         for page in 1.. {
             let (found, goes_on) =
                 self.page::<CombinedStatus>(repository, &format!("{commit}/status?per_page=100&page={page}"), page).await?;

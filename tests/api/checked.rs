@@ -264,11 +264,11 @@ impl Shared {
         if !["main", "v1"].contains(&base) || !(is_on_it || commit == OF_A_FORK) {
             return None;
         }
-        Some(if self.is_github() {
-            json!({ "status": if is_on_it { "behind" } else { "diverged" }, "ahead_by": u8::from(!is_on_it), "total_commits": 0 })
-        } else {
-            json!({ "total_commits": u8::from(!is_on_it), "commits": [], "files": [] })
-        })
+        if !self.is_github() {
+            return Some(json!({ "total_commits": u8::from(!is_on_it), "commits": [], "files": [] }));
+        }
+        let status = if is_on_it { "behind" } else { "diverged" };
+        Some(json!({ "status": status, "ahead_by": u8::from(!is_on_it), "total_commits": 0 }))
     }
 
     /// A page of `all`, and the header that says whether it goes on.

@@ -314,7 +314,9 @@ fn described(shown: &mut Shown, kind: &str, app: Option<&[u8]>, asked: &Asked) -
 }
 
 fn deployments(shown: &mut Shown, asked: &Asked, rest: &[&str]) -> Result<(u16, Value), String> {
-    let at = |number: &str| shown.deployments.iter().position(|one| one["id"].as_u64() == number.parse().ok()).ok_or("no such deployment");
+    let at = |number: &str| {
+        shown.deployments.iter().position(|one| number.parse().is_ok_and(|number: u64| one["id"] == number)).ok_or("no such deployment")
+    };
     match (asked.method.as_str(), rest) {
         ("GET", []) => {
             let sha = asked.query.iter().find_map(|pair| pair.strip_prefix("sha=")).ok_or("no sha")?.to_owned();
@@ -412,6 +414,6 @@ fn own_token(key: &[u8], authorization: &str) -> Result<(), String> {
     let (head, claims, now_s) = (json(head)?, json(claims)?, clock::now_ms() / 1000);
     let number = |name: &str| claims[name].as_i64().unwrap_or_default();
     let is_in_time = number("iat") <= now_s && number("exp") > now_s && number("exp") <= now_s + 600;
-    let is_it = head["alg"] == "RS256" && claims["iss"] == json!(APP.to_string()) && is_in_time;
+    let is_it = head["alg"] == "RS256" && claims["iss"].as_str() == Some(&APP.to_string()) && is_in_time;
     if is_it { Ok(()) } else { Err(format!("{head} {claims}")) }
 }
