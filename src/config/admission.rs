@@ -42,13 +42,8 @@ const PROTECTED: &str = "protected";
 
 impl Admission {
     pub(super) fn read(from: &mut Section) -> Self {
-        let refs = from.list("refs", RefPattern::parse);
-        let actors = from.list("actors", actor);
-        for (key, is_empty) in [("refs", refs.is_empty()), ("actors", actors.is_empty())] {
-            if is_empty && from.has(key) {
-                from.problem(key, "an empty list would refuse every order; name what is allowed, or leave the key out to allow all.");
-            }
-        }
+        let refs = some_of(from, "refs", RefPattern::parse);
+        let actors = some_of(from, "actors", actor);
         let is_wanted = from.has("require_checks");
         let which = read_which(from);
         if !is_wanted && from.has_any(&["checks_wait_s", "checks_unreachable"]) {
@@ -58,6 +53,16 @@ impl Admission {
         let waits_for_forge = from.choice("checks_unreachable", &[("refuse", false), ("wait", true)]);
         Self { refs, actors, checks: which.map(|which| RequiredChecks { which, wait, waits_for_forge }) }
     }
+}
+
+/// What the list `key` names. None is not named by an empty list, which could be read both ways.
+fn some_of<T, E: std::fmt::Display>(from: &mut Section, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
+    let is_there = from.has(key);
+    let named = from.list(key, parse);
+    if is_there && named.is_empty() {
+        from.problem(key, "an empty list would refuse every order; name what is allowed, or leave the key out to allow all.");
+    }
+    named
 }
 
 fn read_which(from: &mut Section) -> Option<WhichChecks> {
