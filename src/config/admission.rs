@@ -42,13 +42,14 @@ const PROTECTED: &str = "protected";
 
 impl Admission {
     pub(super) fn read(from: &mut Section) -> Self {
-        let refs = from.list("refs", RefPattern::parse);
-        let actors = from.list("actors", actor);
-        for (key, is_empty) in [("refs", refs.is_empty()), ("actors", actors.is_empty())] {
-            if is_empty && from.has(key) {
+        // Before they are read, after which nobody can tell an empty list from none.
+        for key in ["refs", "actors"] {
+            if from.is_empty_list(key) {
                 from.problem(key, "an empty list would refuse every order; name what is allowed, or leave the key out to allow all.");
             }
         }
+        let refs = from.list("refs", RefPattern::parse);
+        let actors = from.list("actors", actor);
         let is_wanted = from.has("require_checks");
         let which = read_which(from);
         if !is_wanted && from.has_any(&["checks_wait_s", "checks_unreachable"]) {
