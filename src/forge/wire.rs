@@ -21,6 +21,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub(super) const EXCHANGE: Duration = Duration::from_secs(30);
 /// A page of a hundred checks with their output is the largest that is asked for.
 const MOST_BYTES: usize = 8 << 20;
+/// No forge is left alone for longer, whatever it asks for.
+const LONGEST_SILENCE_MS: i64 = 24 * 3_600_000;
 /// What GitHub asks for when it limits calls without saying for how long.
 const LIMITED_MS: i64 = 60_000;
 
@@ -132,7 +134,7 @@ fn limited_until(status: u16, headers: &HeaderMap, said: &str) -> Option<i64> {
     let now_ms = clock::now_ms();
     let reset_ms = || text("x-ratelimit-reset")?.parse::<i64>().ok()?.checked_mul(1000).filter(|_| has_none_left);
     let asked_ms = asked.map(|asked| now_ms.saturating_add(i64::try_from(asked.as_millis()).unwrap_or(i64::MAX)));
-    Some(asked_ms.or_else(reset_ms).unwrap_or(now_ms + LIMITED_MS))
+    Some(asked_ms.or_else(reset_ms).unwrap_or(now_ms + LIMITED_MS).min(now_ms + LONGEST_SILENCE_MS))
 }
 
 #[cfg(test)]
@@ -184,6 +186,7 @@ mod tests {
             (403, vec![asked.clone()], "", 120),
             (429, vec![], "", 60),
             (503, vec![asked], "", 120),
+            (429, vec![("retry-after", "999999999999".to_owned())], "", 86_400),
         ] {
             let ForgeErrorKind::RateLimited { until_ms } = kind_of(status, &headers, body) else { panic!("{status} {headers:?}") };
             let wait_s = (until_ms - now_ms + 500) / 1000;
