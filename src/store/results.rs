@@ -1,9 +1,13 @@
 //! How far forges were owed what becomes of deployments. What is owed and how far are written together, so that each change is owed
 //! once, whichever server sees it first.
 
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
 use crate::clock;
 use crate::model::DeploymentId;
 use crate::model::Lane;
+use crate::model::OrderKind;
 use crate::model::ServiceName;
 use crate::model::State;
 use crate::store::Deployment;
@@ -16,6 +20,10 @@ use crate::store::rows::select_deployments;
 
 /// How far is remembered for so long, which is longer than anything waits and than is looked back.
 const REMEMBERED_MS: i64 = 30 * 86_400_000;
+/// How many of those that have ended are looked at together.
+const PAGE: i64 = 500;
+/// The stage of what has ended and was owed.
+const ENDED: i64 = 3;
 
 /// A deployment whose state its forge was not owed yet.
 #[derive(Debug, Clone)]
@@ -26,30 +34,52 @@ pub struct Unowed {
     pub service: ServiceName,
 }
 
+impl Unowed {
+    /// One that does not read is said elsewhere, and hides no other.
+    fn of(row: &AnyRow) -> Option<Self> {
+        let id = rows::parsed(row, "deployments", "id", DeploymentId::parse).ok()?;
+        let service = rows::parsed(row, "deployments", "service", ServiceName::parse).ok()?;
+        Some(Self { id, service })
+    }
+}
+
 impl Store {
-    /// The deployments whose state was not owed yet, the oldest first: those that have not ended, and those that did after `since_ms`.
+    /// The deployments whose state was not owed yet, the oldest first: those that have not ended, and those that did since `since_ms`.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn unowed(&self, since_ms: i64) -> Result<Vec<Unowed>, StoreError> {
-        let select = sqlx::query(
+        let unfinished = sqlx::query(
             "SELECT d.id, d.service FROM deployments AS d WHERE d.state <> 'done'
-               AND COALESCE((SELECT x.stage FROM results AS x WHERE x.deployment = d.id), 0) < CASE d.state WHEN 'waiting' THEN 1 ELSE 2 END
-             UNION ALL
-             SELECT d.id, d.service FROM deployments AS d WHERE d.state = 'done' AND d.ended_ms > $1
-               AND COALESCE((SELECT x.stage FROM results AS x WHERE x.deployment = d.id), 0) < 3
-             ORDER BY 1",
+               AND COALESCE((SELECT x.stage FROM results AS x WHERE x.deployment = d.id), 0) < CASE d.state WHEN 'waiting' THEN 1 ELSE 2 END",
         );
-        let mut unowed = Vec::new();
-        for row in self.gate.fetch_all(select.bind(since_ms)).await? {
-            // One that does not read is said elsewhere, and hides no other.
-            let id = rows::parsed(&row, "deployments", "id", DeploymentId::parse);
-            let service = rows::parsed(&row, "deployments", "service", ServiceName::parse);
-            if let (Ok(id), Ok(service)) = (id, service) {
-                unowed.push(Unowed { id, service });
-            }
-        }
+        let mut unowed: Vec<Unowed> = self.gate.fetch_all(unfinished).await?.iter().filter_map(Unowed::of).collect();
+        unowed.extend(self.unowed_ends(since_ms).await?);
+        unowed.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(unowed)
+    }
+
+    /// In pages by their end, as the sweep goes through them.
+    async fn unowed_ends(&self, since_ms: i64) -> Result<Vec<Unowed>, StoreError> {
+        let mut unowed = Vec::new();
+        let mut ended_ms = since_ms;
+        let mut id = String::new();
+        loop {
+            let page = sqlx::query(
+                "SELECT d.id, d.service, d.ended_ms, COALESCE((SELECT x.stage FROM results AS x WHERE x.deployment = d.id), 0) AS stage
+                 FROM deployments AS d
+                 WHERE d.state = 'done' AND (d.ended_ms, d.id) > ($1, $2) ORDER BY d.ended_ms, d.id LIMIT $3",
+            );
+            let rows = self.gate.fetch_all(page.bind(ended_ms).bind(&id).bind(PAGE)).await?;
+            for row in &rows {
+                if row.try_get::<i64, _>("stage")? < ENDED {
+                    unowed.extend(Unowed::of(row));
+                }
+            }
+            let Some(last) = rows.last() else { return Ok(unowed) };
+            ended_ms = last.try_get("ended_ms")?;
+            id = last.try_get("id")?;
+        }
     }
 
     /// Owes `all`, which says how `deployment` stands, unless that or more was owed already. Gives whether it is owed now.
@@ -60,7 +90,7 @@ impl Store {
         let stage: i64 = match deployment.state {
             State::Waiting { .. } => 1,
             State::Running { .. } => 2,
-            State::Done { .. } => 3,
+            State::Done { .. } => ENDED,
         };
         let now_ms = clock::now_ms();
         let mut tx = self.gate.begin().await?;
@@ -93,9 +123,11 @@ impl Store {
     /// When the database does not answer.
     pub async fn live_before(&self, deployment: &Deployment) -> Result<Option<Deployment>, StoreError> {
         let select = sqlx::query(select_deployments!(
-            shown "WHERE d.service = $1 AND d.outcome_name = 'live' AND d.kind <> 'adopt' AND d.id < $2 ORDER BY d.id DESC LIMIT 1"
+            shown "WHERE d.service = $1 AND d.outcome_name = 'live' AND d.id < $2 ORDER BY d.id DESC LIMIT 20"
         ));
-        let row = self.gate.fetch_optional(select.bind(deployment.order.service.as_str()).bind(deployment.id.as_str())).await?;
-        row.as_ref().map(rows::deployment).transpose()
+        let rows = self.gate.fetch_all(select.bind(deployment.order.service.as_str()).bind(deployment.id.as_str())).await?;
+        // What was adopted was never shown, and few services are adopted more than once.
+        let is_adopted = |one: &Result<Deployment, StoreError>| one.as_ref().is_ok_and(|one| one.order.kind == OrderKind::Adopt);
+        rows.iter().map(rows::deployment).find(|one| !is_adopted(one)).transpose()
     }
 }

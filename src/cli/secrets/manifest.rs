@@ -62,13 +62,20 @@ fn in_table(document: &Yaml<'_>, table: &str, name: &str) -> Option<String> {
     table.as_mapping_get(name).map(|value| value.as_str().unwrap_or_default().to_owned())
 }
 
-/// Everything in the text but what is called `name`.
-fn values_but(text: &str, name: &str) -> Option<String> {
-    let documents = documents(text).ok()?;
-    let mut shown = format!("{documents:?}");
-    for value in documents.iter().flat_map(|document| ["data", "stringData"].map(|table| in_table(document, table, name))).flatten() {
-        if !value.is_empty() {
-            shown = shown.replace(&value, "");
+/// Everything in the text but what is called `name` below `data` and `stringData`.
+fn values_but(text: &str, name: &str) -> Option<Vec<String>> {
+    let mut shown = Vec::new();
+    for document in &documents(text).ok()? {
+        let Some(mapping) = document.as_mapping() else {
+            shown.push(format!("{document:?}"));
+            continue;
+        };
+        for (key, value) in mapping {
+            let table = value.as_mapping().filter(|_| matches!(key.as_str(), Some("data" | "stringData")));
+            shown.push(match table {
+                Some(table) => format!("{key:?}: {:?}", table.iter().filter(|(key, _)| key.as_str() != Some(name)).collect::<Vec<_>>()),
+                None => format!("{key:?}: {value:?}"),
+            });
         }
     }
     Some(shown)

@@ -129,19 +129,20 @@ impl<'c> Desk<'c> {
             at: provision.at.clone(),
             kind: provision.kind,
             name: provision.name.clone(),
-            mark: self.mark(provision, &value),
+            mark: mark_of(&self.mark_key, provision, &value),
             stamp: String::new(),
         };
         let before = self.put_before.iter().find(|before| before.is(&put.at, put.kind, &put.name)).cloned();
+        let before = before.filter(|before| before.mark == put.mark);
         let store = self.store;
         let how = self.how;
+        let mark_key = self.mark_key.clone();
+        let has_value = |readable: &Secret| mark_of(&mark_key, provision, readable) == put.mark;
         let shelf = Shelf::new(self.forge(&provision.at)?, &provision.at, provision.kind);
         let there = shelf.look(&put.name).await.map_err(|error| error.to_string())?;
         let became = match &there {
             None => Became::Created,
-            Some(there) if is_unchanged(provision, &value, there, before.as_ref().filter(|before| before.mark == put.mark)) => {
-                return Ok(Became::Unchanged);
-            }
+            Some(there) if is_unchanged(provision, there, before.as_ref(), has_value) => return Ok(Became::Unchanged),
             Some(_) => Became::Updated,
         };
         if how.dry_run {
@@ -177,20 +178,21 @@ impl<'c> Desk<'c> {
         }
         self.forges.get(id).ok_or_else(|| format!("There is no [[forge]] with the id {id}."))
     }
-
-    /// What the value is known by, and for whom it is there.
-    fn mark(&self, provision: &Provision, value: &Secret) -> String {
-        let mut bytes = value.reveal().len().to_be_bytes().to_vec();
-        bytes.extend_from_slice(value.reveal().as_bytes());
-        if let At::Organisation(_, _, visibility) = &provision.at {
-            bytes.extend_from_slice(format!("{visibility:?}").as_bytes());
-        }
-        mark(&self.mark_key, &bytes)
-    }
 }
 
-/// Whether nothing needs to be put. `before` is what we put there last, if it is the very same value.
-fn is_unchanged(provision: &Provision, value: &Secret, there: &There, before: Option<&Provisioned>) -> bool {
+/// What the value is known by, and for whom it is there.
+fn mark_of(key: &[u8], provision: &Provision, value: &Secret) -> String {
+    let mut bytes = value.reveal().len().to_be_bytes().to_vec();
+    bytes.extend_from_slice(value.reveal().as_bytes());
+    if let At::Organisation(_, _, visibility) = &provision.at {
+        bytes.extend_from_slice(format!("{visibility:?}").as_bytes());
+    }
+    mark(key, &bytes)
+}
+
+/// Whether nothing needs to be put. `before` is what we put there last, if it is the very same value; `has_value` says whether a value
+/// that can be read is that one.
+fn is_unchanged(provision: &Provision, there: &There, before: Option<&Provisioned>, has_value: impl Fn(&Secret) -> bool) -> bool {
     let Some(readable) = &there.value else { return before.is_some_and(|before| before.stamp == there.stamp) };
     let is_for_the_same = match &provision.at {
         // Which repositories are selected is not told with the variable.
@@ -198,7 +200,7 @@ fn is_unchanged(provision: &Provision, value: &Secret, there: &There, before: Op
         At::Organisation(_, _, visibility) => there.stamp.is_empty() || there.stamp == visibility.as_str(),
         _ => true,
     };
-    provision.kind == ProvisionKind::Variable && readable == value.reveal() && is_for_the_same
+    provision.kind == ProvisionKind::Variable && is_for_the_same && has_value(&Secret::new(readable.clone()))
 }
 
 /// What is to be put.
