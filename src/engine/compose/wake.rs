@@ -19,9 +19,9 @@ use crate::engine::error::EngineError;
 const RESTART: Duration = Duration::from_mins(2);
 
 impl Compose {
-    /// Afterwards every paused container of a service that `plan` starts goes on, since Docker starts no paused one. Where things are
-    /// mended, that holds for all active services, and every one beside the release that was unhealthy or crashed again and again has
-    /// been restarted, with the volumes that it has.
+    /// Afterwards every paused container of a service that `plan` starts goes on, since Docker starts no paused one; one that runs the
+    /// release has been restarted as well. Where things are mended, all paused ones of active services go on, and every one beside the
+    /// release that was unhealthy or crashed again and again has been restarted, with the volumes that it has.
     ///
     /// # Errors
     /// When Docker does not do it; those before are done.
@@ -36,17 +36,19 @@ impl Compose {
         let touched = resolved.touched();
         let is_active = |one: &&Container| !one.is_one_off && resolved.service(&one.service).is_some_and(|service| service.active);
         for container in there.iter().filter(is_active) {
-            let (verb, why) = match container.ailment(clock::now_ms()) {
-                Some(Ailment::Paused) if self.mends || plan.starts(&container.service) => ("unpause", "was paused"),
-                Some(Ailment::CrashLoop) if self.mends => ("restart", "is in a crash loop"),
-                Some(Ailment::Unhealthy) if self.mends => ("restart", "is unhealthy"),
+            let is_touched = touched.contains(&container.service.as_str());
+            let (verbs, why): (&[&str], _) = match container.ailment(clock::now_ms()) {
+                // The release is judged by its health, which was asked for while nothing in the container could answer.
+                Some(Ailment::Paused) if is_touched && !self.mends => (&["unpause", "restart"], "was paused"),
+                Some(Ailment::Paused) if self.mends || plan.starts(&container.service) => (&["unpause"], "was paused"),
+                Some(Ailment::CrashLoop) if self.mends && !is_touched => (&["restart"], "is in a crash loop"),
+                Some(Ailment::Unhealthy) if self.mends && !is_touched => (&["restart"], "is unhealthy"),
                 _ => continue,
             };
-            if verb == "restart" && touched.contains(&container.service.as_str()) {
-                continue;
+            for verb in verbs {
+                each(Stream::Out, format!("docker {verb} {}: it {why}", container.name));
+                self.ask(&self.docker_command([*verb, &container.id], RESTART), &format!("docker {verb}"), cancel).await?;
             }
-            each(Stream::Out, format!("docker {verb} {}: it {why}", container.name));
-            self.ask(&self.docker_command([verb, &container.id], RESTART), &format!("docker {verb}"), cancel).await?;
         }
         Ok(())
     }
