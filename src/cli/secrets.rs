@@ -15,7 +15,7 @@ pub(super) use sync::put_all;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Args {
-    /// Put what the tables [[secret]] and [[variable]] of the configuration name where they say
+    /// Put what the tables `[[secret]]` and `[[variable]]` of the configuration name where they say
     ///
     /// Shows for each whether it was created, updated or unchanged. What fails does not keep the others, and the next run tries it again.
     Sync(sync::Args),

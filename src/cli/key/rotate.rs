@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Drop the old secret even if the new one has not been used
     #[arg(long, requires = "finish")]
     force: bool,
-    /// Do not put the new secret where the [[secret]] tables say
+    /// Do not put the new secret where the `[[secret]]` tables say
     #[arg(long)]
     no_sync: bool,
 }

@@ -29,7 +29,7 @@ use crate::store::Store;
 pub(crate) struct Args {
     /// The name that it is to have there
     name: String,
-    /// The id of the [[forge]]
+    /// The id of the `[[forge]]`
     #[arg(long, value_name = "ID")]
     forge: KeyId,
     /// The repository, as OWNER/NAME
