@@ -5,6 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use saphyr::LoadableYamlNode as _;
 use saphyr::Yaml;
 
+/// The kind of the documents that are looked into.
+const KIND: &str = "Secret";
+
 /// Where the value is in the text.
 struct Place {
     range: std::ops::Range<usize>,
@@ -47,7 +50,7 @@ fn documents(text: &str) -> Result<Vec<Yaml<'_>>, String> {
 /// The values of `name` in every Secret of the text, decoded.
 fn values(text: &str, name: &str) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
-    for document in documents(text)?.iter().filter(|document| document["kind"].as_str() == Some("Secret")) {
+    for document in documents(text)?.iter().filter(|document| document["kind"].as_str() == Some(KIND)) {
         found.extend(in_table(document, "stringData", name));
         found.extend(in_table(document, "data", name).map(|encoded| {
             let bytes = STANDARD.decode(encoded.trim()).unwrap_or_default();
@@ -116,7 +119,7 @@ fn place(text: &str, name: &str) -> Option<Place> {
 fn is_secret_from(text: &str) -> bool {
     let lines = text.lines().take_while(|line| *line != "---" && !line.starts_with("--- "));
     let mut kinds = lines.filter_map(|line| line.strip_prefix("kind:"));
-    kinds.next().is_some_and(|kind| kind.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']) == "Secret")
+    kinds.next().is_some_and(|kind| kind.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']) == KIND)
 }
 
 /// Where the value is on a line `name: value`, and in which quotes.
