@@ -214,9 +214,9 @@ fn read_place(from: &mut Section, kind: ProvisionKind) -> Option<At> {
         (Some(forge), Some(repository), None, None, None) => Some(At::Repository(forge, repository)),
         (Some(forge), Some(repository), Some(name), None, None) => Some(At::Environment(forge, repository, name)),
         (Some(forge), None, None, Some(name), None) => Some(At::Organisation(forge, name, visibility)),
-        (None, None, None, None, Some(file)) if kind == ProvisionKind::Secret => Some(At::Manifest { file, both }),
+        (None, None, None, None, Some(file)) if matches!(kind, ProvisionKind::Secret) => Some(At::Manifest { file, both }),
         _ => {
-            let or_manifest = if kind == ProvisionKind::Secret { ", or only manifest" } else { "" };
+            let or_manifest = if matches!(kind, ProvisionKind::Secret) { ", or only manifest" } else { "" };
             from.problem(
                 "forge",
                 format!("set forge and repository, with or without environment, or forge and organisation{or_manifest}."),
@@ -232,7 +232,7 @@ fn read_value(from: &mut Section, kind: ProvisionKind, secrets: &mut Vec<Secret>
     let mut hidden = Vec::new();
     let kept = from.secret_source("value_file", "value_env", &mut hidden);
     let text = if kind == ProvisionKind::Variable { from.text("value") } else { None };
-    if kind == ProvisionKind::Secret {
+    if matches!(kind, ProvisionKind::Secret) {
         secrets.extend(hidden);
     }
     let size = kept.as_ref().and_then(|kept| kept.read().ok()).map_or(0, |secret| secret.reveal().len());
@@ -242,7 +242,7 @@ fn read_value(from: &mut Section, kind: ProvisionKind, secrets: &mut Vec<Secret>
     let found = [key.map(Value::Of), dataset.map(Value::Of), kept.map(Value::Kept), text.map(Value::Text)];
     let mut found = found.into_iter().flatten();
     match (found.next(), found.next(), kind) {
-        (Some(value), None, kind) if kind == ProvisionKind::Secret || !matches!(value, Value::Of(_)) => Some(value),
+        (Some(value), None, kind) if matches!(kind, ProvisionKind::Secret) || !matches!(value, Value::Of(_)) => Some(value),
         (.., ProvisionKind::Secret) => {
             from.problem("value_file", "set exactly one of key, dataset, value_file and value_env.");
             None

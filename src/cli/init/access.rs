@@ -55,7 +55,7 @@ pub(super) fn decide(
 ) -> anyhow::Result<(Access, Vec<String>)> {
     let key = existing.key_for(service);
     let policy = existing.policy_for(service);
-    if let Some(audience) = policy.filter(|_| args.auth != Some(Auth::Secret)) {
+    if let Some(audience) = policy.filter(|_| !matches!(args.auth, Some(Auth::Secret))) {
         return Ok((Access::Policy { audience, lines: None }, Vec::new()));
     }
     if let Some((id, file)) = key.filter(|_| args.auth != Some(Auth::Oidc)) {

@@ -160,7 +160,7 @@ async fn known_forge(clone: &Clone, args: &Args) -> anyhow::Result<(Option<Forge
         ),
     };
     let Some(origin) = origin else { return Ok((None, None)) };
-    let knows_all = args.branch.is_some() && (args.repository_id.is_some() || args.auth == Some(Auth::Secret));
+    let knows_all = args.branch.is_some() && (args.repository_id.is_some() || matches!(args.auth, Some(Auth::Secret)));
     match Forge::of(origin, args.forge, !knows_all).await {
         Ok(mut forge) => {
             let checked_out = clone.branch.clone().filter(|_| args.repository.is_none());
