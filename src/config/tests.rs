@@ -317,7 +317,7 @@ fn a_secret_is_somebodys_alone_and_not_one_byte_over_and_over() {
         |one: &str, two: &str| dataset("none-such").replace("reload_secret_file = \"none-such\"", "") + &key("a", one) + &key("b", two);
     let sha =
         sha2::Digest::finalize(sha2::Digest::chain_update(<sha2::Sha256 as sha2::Digest>::new(), "tk-0123456789abcdef0123456789abcdef"));
-    let sha = sha.iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
+    let sha = text::hex(&sha);
     for (one, two) in [
         ("secret_file = \"one\"".to_owned(), "secret_file = \"one\"".to_owned()),
         ("token_file = \"token\"".to_owned(), "token_file = \"token\"".to_owned()),

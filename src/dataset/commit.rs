@@ -112,19 +112,13 @@ impl Repo {
     }
 }
 
-/// Bytes as hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 /// The name of a commit object, with as many hex digits as the repository's names have.
 pub(super) fn object_name(bytes: &[u8], digits: usize) -> String {
     let head = format!("commit {}\0", bytes.len());
     if digits == 64 {
-        hex(&sha2::Sha256::new().chain_update(head).chain_update(bytes).finalize())
+        text::hex(&sha2::Sha256::new().chain_update(head).chain_update(bytes).finalize())
     } else {
-        hex(&sha1::Sha1::new().chain_update(head).chain_update(bytes).finalize())
+        text::hex(&sha1::Sha1::new().chain_update(head).chain_update(bytes).finalize())
     }
 }
 

@@ -14,7 +14,6 @@ use crate::dataset::DatasetError;
 use crate::dataset::beneath::Beneath;
 use crate::dataset::call::in_memory;
 use crate::dataset::call::path_text;
-use crate::dataset::commit::hex;
 use crate::dataset::git::Repo;
 
 /// How a Git LFS pointer begins ([its specification](https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md)), and the
@@ -103,7 +102,7 @@ impl Repo {
             }
         };
         // A file that cannot be read counts as edited.
-        Ok(hashed().is_ok_and(|hash| wanted == Some(hex(&hash).as_str())))
+        Ok(hashed().is_ok_and(|hash| wanted == Some(text::hex(&hash).as_str())))
     }
 }
 

@@ -60,7 +60,7 @@ impl Own {
     /// # Errors
     /// When there is no folder to create it in.
     pub(super) fn of(settings: &config::Dataset, git_dir: &Path, is_bare: bool, may_make: bool) -> Result<Arc<Self>, DatasetError> {
-        let name = hex(&sha2::Sha256::digest(git_dir.as_os_str().as_bytes())[..8]);
+        let name = text::hex(&sha2::Sha256::digest(git_dir.as_os_str().as_bytes())[..8]);
         if !may_make && !settings.state.join(&name).join("git").is_dir() {
             return Self::passing(settings, git_dir, is_bare);
         }
@@ -261,10 +261,6 @@ fn put(at: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut new = tempfile::NamedTempFile::new_in(at.parent().unwrap_or(Path::new("/")))?;
     new.write_all(bytes)?;
     new.persist(at).map(drop).map_err(|error| error.error)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -1,17 +1,11 @@
 //! Keyed hashes by which a secret is known again without being kept.
 
-use hmac::Hmac;
-use hmac::KeyInit as _;
-use hmac::Mac as _;
-use sha2::Sha256;
+use crate::model::webhook::keyed_hash;
 
 /// HMAC-SHA256 of `secret` in hex. Whoever has it without `key` learns nothing, not even by trying all likely secrets.
 #[must_use]
 pub fn mark(key: &[u8], secret: &[u8]) -> String {
-    // HMAC takes a key of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
-    mac.update(secret);
-    mac.finalize().into_bytes().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    keyed_hash(key, secret)
 }
 
 #[cfg(test)]

@@ -34,8 +34,13 @@ pub fn webhook_signature(secret: &[u8], id: &str, timestamp_s: i64, body: &[u8])
 /// The signature of a native webhook of a forge: HMAC-SHA256 over the body alone, in lower-case hex.
 #[must_use]
 pub fn forge_signature(secret: &[u8], body: &[u8]) -> String {
+    keyed_hash(secret, body)
+}
+
+/// HMAC-SHA256 over `bytes` in lower-case hex.
+pub(super) fn keyed_hash(key: &[u8], bytes: &[u8]) -> String {
     // HMAC takes a key of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
-    mac.update(body);
-    mac.finalize().into_bytes().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
+    mac.update(bytes);
+    text::hex(&mac.finalize().into_bytes())
 }

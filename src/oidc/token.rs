@@ -136,7 +136,7 @@ impl Token {
     /// What tells it from every other token, in hex. The signature is no part of it: some can be written in more than one way.
     #[must_use]
     pub fn digest(&self) -> String {
-        Sha256::digest(&self.message).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+        text::hex(&Sha256::digest(&self.message))
     }
 }
 

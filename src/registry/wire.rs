@@ -256,7 +256,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> Fault {
 }
 
 fn sum(bytes: &[u8]) -> String {
-    sha2::Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    format!("sha256:{}", text::hex(&sha2::Sha256::digest(bytes)))
 }
 
 /// An error with what caused it: the reason stands in the last of them.

@@ -97,7 +97,7 @@ fn entry_hash(seq: i64, at_ms: i64, fields: [&str; 5]) -> String {
         hash.update((field.len() as u64).to_be_bytes());
         hash.update(field.as_bytes());
     }
-    hash.finalize().iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"))
+    text::hex(&hash.finalize())
 }
 
 /// Adds entries within a transaction, so that what was done and its entry are both on disk or neither. The head that is

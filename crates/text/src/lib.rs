@@ -1,13 +1,15 @@
 //! What text may not do: text from outside must not mislead anybody who reads it, and a secret must not be seen in any. And what a slip
-//! of the pen was meant to be.
+//! of the pen was meant to be, and what bytes are in hex.
 //!
 //! No I/O and no async.
 
+mod hex;
 mod mask;
 mod near;
 mod plain;
 mod secret;
 
+pub use hex::hex;
 pub use mask::Mask;
 pub use near::nearest;
 pub use plain::{clean, misleads, without_controls};

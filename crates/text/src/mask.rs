@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 
+use crate::hex;
+
 /// Secrets that must not be seen: as they are, and in base64, hex and URL form.
 #[derive(Default)]
 pub struct Mask {
@@ -20,7 +22,7 @@ impl Mask {
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms = Vec::new();
         for secret in secrets.into_iter().filter(|secret| secret.len() >= 6) {
-            let hex: String = secret.bytes().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
+            let hex = hex(secret.as_bytes());
             let url: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
             let base64 = base64::engine::general_purpose::STANDARD.encode(secret);
             forms.extend([secret.to_owned(), base64.trim_end_matches('=').to_owned(), hex, url]);

@@ -85,7 +85,7 @@ impl Delivered {
             body.bytes = payload.map_err(|why| ApiError::bad_request(format!("The body is not valid: {why}.")))?;
         }
         let id = delivery_id(request, shown.delivery)?;
-        let body_sha256 = sha2::Sha256::digest(&body.bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let body_sha256 = text::hex(&sha2::Sha256::digest(&body.bytes));
         let event = shown.event.to_owned();
         Ok(Self { forge: Arc::clone(forge), config, event, id, body, body_sha256, address: attempt.origin.address() })
     }

@@ -167,5 +167,5 @@ fn call_sha256(call: &str, body: &[u8]) -> String {
     hash.update((call.len() as u64).to_be_bytes());
     hash.update(call);
     hash.update(body);
-    hash.finalize().iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"))
+    text::hex(&hash.finalize())
 }
