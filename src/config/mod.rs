@@ -8,10 +8,12 @@ mod claims;
 mod dataset;
 mod difference;
 mod forge;
+mod freeze;
 mod key;
 mod live;
 mod look;
 mod oidc;
+mod policy;
 mod provision;
 mod reader;
 mod reload;
@@ -41,6 +43,7 @@ pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
 pub use forge::{Forge, ForgeKind, ForgeLogin};
+pub use freeze::Freeze;
 pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
@@ -87,6 +90,8 @@ pub struct Config {
     pub sockets: Vec<ScopedSocket>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
+    /// When services are left as they are.
+    pub freezes: Vec<Freeze>,
     /// The datasets and what becomes of new data, by name.
     pub datasets: BTreeMap<DatasetName, Arc<Reload>>,
     /// Hides every secret above.
@@ -221,6 +226,11 @@ impl Config {
     #[must_use]
     pub fn forge(&self, id: &KeyId) -> Option<&Arc<Forge>> {
         self.forges.iter().find(|forge| forge.id == *id)
+    }
+
+    /// The freezes that the service is under, in their order.
+    pub fn freezes_of(&self, service: &Service) -> impl Iterator<Item = &Freeze> {
+        self.freezes.iter().filter(|freeze| freeze.is_for(service))
     }
 
     /// The service of that name.
