@@ -98,7 +98,8 @@ fn readable(found: &ById, id: Option<&String>) -> Option<Deployment> {
 }
 
 impl Store {
-    /// What the record has about each service of `asked`, in the same order, with at most as many verified releases as the number beside its name.
+    /// What the record has about each service of `asked`, in the same order. The number beside a service's name limits its verified
+    /// releases.
     ///
     /// # Errors
     /// When the database does not answer.
