@@ -184,25 +184,17 @@ impl Client {
         }
     }
 
-    /// Why there was no answer, by its last cause: those before it say again what was called.
+    /// Why there was no answer: the place, and the root cause alone.
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
-        let mut cause: &(dyn std::error::Error + 'static) = error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        let denied = cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+        let cause = text::root_cause(error);
         let server = &self.server;
-        match (self.base == SOCKET_BASE, denied) {
-            (true, true) => anyhow::anyhow!(
-                "This user may not open the server's socket {server}; run the command as root or as the user of the server, or name a server \
-                with --url and --key-file."
-            ),
-            (true, false) => anyhow::anyhow!(
-                "No tagalong server answers at the socket {server} ({cause}); start it (`systemctl start tagalong`), or name another one with \
-                --socket, or with --url and --key-file."
-            ),
-            (false, _) => anyhow::anyhow!("No tagalong server answers at {server}: {cause}."),
+        if self.base == SOCKET_BASE {
+            return anyhow::anyhow!(
+                "No tagalong server answers at the socket {server}: {cause}. Start it (`systemctl start tagalong`), run this command as root or \
+                as the server's user, or name another server with --socket, or with --url and --key-file."
+            );
         }
+        anyhow::anyhow!("No tagalong server answers at {server}: {cause}.")
     }
 }
 

@@ -250,13 +250,9 @@ fn sum(bytes: &[u8]) -> String {
     format!("sha256:{}", text::hex(&sha2::Sha256::digest(bytes)))
 }
 
-/// The last cause of an error: those before it say again what was asked.
+/// The root cause alone: the errors around it only say again what was asked.
 fn other(error: &reqwest::Error) -> Fault {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    Fault::Other(format!("{}.", text::without_controls(&cause.to_string())))
+    Fault::Other(format!("{}.", text::root_cause(error)))
 }
 
 #[cfg(test)]
