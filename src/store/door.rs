@@ -24,6 +24,8 @@ pub struct Terms {
     pub pins: usize,
     /// What an order to deploy must prove about its repository.
     pub admission: Admission,
+    /// Why a guard that looks further than the database refuses the order; it is asked right before.
+    pub objection: Option<Refusal>,
     /// Decides whether the order is accepted, and which release it deploys. It is called within the transaction that accepts the order, and
     /// not for a repeated delivery.
     pub door: fn(AtTheDoor<'_>) -> Result<Taken, OrderError>,
