@@ -14,7 +14,7 @@ use crate::engine::Server;
 /// Before the first start the folder need not be there; systemd makes it as `StateDirectory`, `tagalong serve` elsewhere.
 pub(super) fn data_folder(dir: &Path) -> Result<String, String> {
     if !dir.exists() {
-        return Ok(format!("{} is not there yet; the first start of `tagalong serve` makes it", dir.display()));
+        return Ok(format!("{} does not exist yet; the server creates it when it starts for the first time", dir.display()));
     }
     can_write(dir).map(|()| dir.display().to_string())
 }
@@ -24,7 +24,7 @@ pub(super) fn can_write(dir: &Path) -> Result<(), String> {
     tempfile::NamedTempFile::new_in(dir).map(|_| ()).map_err(|error| {
         let user = own_name();
         let dir = dir.display();
-        format!("the user {user} cannot write {dir} ({error}): `chown {user}: {dir}`, or `tagalong doctor --user USER` where another user will run tagalong.")
+        format!("the user {user} cannot write {dir} ({error}): `chown {user}: {dir}`, or run `tagalong doctor --user USER` if another user will run tagalong.")
     })
 }
 
@@ -87,7 +87,7 @@ fn group_name(number: u32) -> String {
 pub(super) fn free_space(server: &Server) -> Result<String, String> {
     let root = &server.root_dir;
     let Ok(free) = rustix::fs::statvfs(root.as_str()) else {
-        return Ok(format!("{root} cannot be seen from here"));
+        return Ok(format!("the free space of {root} cannot be read from here"));
     };
     let free_mib = (free.f_bavail * free.f_frsize) >> 20;
     if free_mib < 1024 {
