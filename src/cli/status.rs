@@ -134,6 +134,7 @@ impl Page<'_> {
         }
         match now(service) {
             Some(now) => self.fact("runs now", Tone::Strong, &now),
+            None if service.standing.word == Word::Unknown => self.fact("runs now", Tone::Careful, "unknown"),
             None => self.fact("runs now", Tone::Bad, "nothing"),
         }
         if let Some(report) = service.live.as_ref().and_then(|live| live.report.as_ref()) {

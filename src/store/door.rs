@@ -24,7 +24,7 @@ pub struct Terms {
     pub pins: usize,
     /// What an order to deploy must prove about its repository.
     pub admission: Admission,
-    /// What a guard that looks further than the database has against the order, asked right before.
+    /// Why a guard that looks further than the database refuses the order; it is asked right before.
     pub objection: Option<Refusal>,
     /// Decides whether the order is accepted, and which release it deploys. It is called within the transaction that accepts the order, and
     /// not for a repeated delivery.

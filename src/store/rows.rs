@@ -179,13 +179,13 @@ fn state(row: &AnyRow, step: Option<Stage>) -> Result<State, StoreError> {
 /// The stored word for the guard that checks the commit at its forge.
 const BY_CHECKS: &str = "checks";
 
-/// An outcome as it is stored: where its guard is one that an earlier version does not know, its text names one that every version
-/// reads, and a column beside it names the guard.
+/// An outcome in its stored form. If an earlier version does not know its guard, the text names a guard that every version can read, and
+/// another column names the real one.
 pub(super) struct StoredOutcome {
     pub(super) text: String,
-    /// The forge's checks, of which a version knew by this column.
+    /// The guard of the forge's checks, which the version that introduced it reads from this column.
     pub(super) guard: Option<&'static str>,
-    /// A guard that came later.
+    /// A guard that was introduced later.
     pub(super) refused_by: Option<&'static str>,
 }
 
