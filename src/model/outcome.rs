@@ -8,7 +8,7 @@ use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
 
-/// What refused an order. Each name stands in the API, the README and the metrics.
+/// The guard that refused an order. Its name is the same in the API, the documents and the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Guard {
