@@ -360,7 +360,11 @@ fn register_notifiers(registry: &mut Registry) -> NotifierMetrics {
     let notifiers = NotifierMetrics::default();
     registry.register("notifier_messages", "Messages of notifiers, sent and failed", Family::clone(&notifiers.messages));
     registry.register("notifier_owed", "Messages that a notifier has still to send", Family::clone(&notifiers.owed));
-    registry.register("notifier_failing", "1 while a notifier cannot send, or its service has refused a message", Family::clone(&notifiers.failing));
+    registry.register(
+        "notifier_failing",
+        "1 while a notifier cannot send, or its service has refused a message",
+        Family::clone(&notifiers.failing),
+    );
     notifiers
 }
 

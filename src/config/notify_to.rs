@@ -182,7 +182,10 @@ pub(super) fn read_to(kind: Kind, from: &mut Section, secrets: &mut Vec<Secret>)
             match secret.as_ref().map(signing_secrets) {
                 Some(Err(why)) => from.problem("secret_file", why),
                 None if !has_secret => {
-                    from.problem("secret_file", "a webhook is signed; make a secret with `tagalong key new`, and give it to the receiver as well.");
+                    from.problem(
+                        "secret_file",
+                        "a webhook is signed; make a secret with `tagalong key new`, and give it to the receiver as well.",
+                    );
                 }
                 _ => {}
             }
@@ -246,7 +249,8 @@ fn read_address(from: &mut Section, plain_http: bool, secrets: &mut Vec<Secret>)
         from.problem("url", "set either url, or url_file or url_env, not both.");
     }
     if written {
-        let url = from.parsed("url", |text| address(text, plain_http).map_err(|why| format!("the address {why}."))).map(NotifyAddress::Written);
+        let url =
+            from.parsed("url", |text| address(text, plain_http).map_err(|why| format!("the address {why}."))).map(NotifyAddress::Written);
         let _ = from.secret_source("url_file", "url_env", secrets);
         return url;
     }
@@ -257,7 +261,8 @@ fn read_address(from: &mut Section, plain_http: bool, secrets: &mut Vec<Secret>)
 /// An address by which anybody who knows it may write.
 fn read_kept(from: &mut Section, plain_http: bool, secrets: &mut Vec<Secret>) -> Option<NotifyAddress> {
     if from.has("url") {
-        let why = "whoever knows this address may write there, so it does not belong in this file; put it into a file and name that in url_file.";
+        let why =
+            "whoever knows this address may write there, so it does not belong in this file; put it into a file and name that in url_file.";
         from.problem("url", why);
         let _ = from.text("url");
     } else if !from.has_any(&["url_file", "url_env"]) {
@@ -281,7 +286,9 @@ fn address(text: &str, plain_http: bool) -> Result<Url, &'static str> {
         return Err("contains a user or password; use an address without them");
     }
     if is_in_the_clear(&url) && !plain_http {
-        return Err("uses plain http, so anybody on the way could read what is sent: use https, or set plain_http = true if you trust every machine on the way");
+        return Err(
+            "uses plain http, so anybody on the way could read what is sent: use https, or set plain_http = true if you trust every machine on the way",
+        );
     }
     Ok(url)
 }
@@ -303,12 +310,20 @@ fn chat(text: &str) -> Result<String, String> {
     let is_number = |text: &str| !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit());
     let is_name = |text: &str| (4..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let is_chat = text.strip_prefix('@').map_or_else(|| is_number(text.strip_prefix('-').unwrap_or(text)), is_name);
-    if is_chat { Ok(text.to_owned()) } else { Err(format!("\"{}\" is neither a number of a chat nor @ and a name.", text.escape_default())) }
+    if is_chat {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{}\" is neither a number of a chat nor @ and a name.", text.escape_default()))
+    }
 }
 
 fn topic(text: &str) -> Result<String, String> {
     let is_topic = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if is_topic { Ok(text.to_owned()) } else { Err(format!("\"{}\" is not a topic: it has up to 64 letters, digits, - and _.", text.escape_default())) }
+    if is_topic {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{}\" is not a topic: it has up to 64 letters, digits, - and _.", text.escape_default()))
+    }
 }
 
 fn read_email(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<Email> {
@@ -342,9 +357,9 @@ fn read_email(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<Email> {
 }
 
 fn host(text: &str) -> Result<String, String> {
-    url::Host::parse(text).map(|_| text.to_owned()).map_err(|_| {
-        format!("\"{}\" is not the name or address of a server; the port has a key of its own.", text.escape_default())
-    })
+    url::Host::parse(text)
+        .map(|_| text.to_owned())
+        .map_err(|_| format!("\"{}\" is not the name or address of a server; the port has a key of its own.", text.escape_default()))
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, String> {

@@ -42,7 +42,9 @@ pub(super) async fn send(plan: &Email, message: &Message, mask: &Mask) -> Result
     let Ok(sent) = tokio::time::timeout(EXCHANGE, transport.send(mail)).await else {
         return Err(NotifyError::unreachable(format!("{place} did not answer within {} s.", EXCHANGE.as_secs())));
     };
-    let answer = sent.map_err(|error| NotifyError::new(kind_of(&error), format!("{place} did not take the message: {}", shown(mask, &error.to_string()))))?;
+    let answer = sent.map_err(|error| {
+        NotifyError::new(kind_of(&error), format!("{place} did not take the message: {}", shown(mask, &error.to_string())))
+    })?;
     let words: Vec<&str> = answer.message().collect();
     Ok(format!("{place} answered {}: {}", answer.code(), shown(mask, &words.join(" "))))
 }
@@ -90,5 +92,9 @@ fn parameters(plan: &Email) -> Result<TlsParameters, NotifyError> {
 /// What a login is refused for may be another tomorrow; what finds fault with the message itself stays as it is.
 fn kind_of(error: &Error) -> NotifyErrorKind {
     let code = error.status().map(u16::from);
-    if error.is_permanent() && !matches!(code, Some(530 | 534 | 535 | 538)) { NotifyErrorKind::Refused } else { NotifyErrorKind::Unreachable }
+    if error.is_permanent() && !matches!(code, Some(530 | 534 | 535 | 538)) {
+        NotifyErrorKind::Refused
+    } else {
+        NotifyErrorKind::Unreachable
+    }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::Response;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::header::HeaderMap;
 use reqwest::header::HeaderName;
@@ -15,6 +14,7 @@ use text::Mask;
 use text::Secret;
 use url::Url;
 
+use crate::answer::beginning;
 use crate::clock::retry_after;
 use crate::config::SecretSource;
 use crate::notify::error::NotifyError;
@@ -113,7 +113,8 @@ impl Wire {
         let status = answer.status();
         let headers = answer.headers().clone();
         // What was decided stands in the status; an answer that breaks off changes nothing of it.
-        let body = text_of(answer).await;
+        let body = beginning(answer, MOST_BYTES).await.unwrap_or_default();
+        let body = String::from_utf8_lossy(&body);
         let said = self.said(&body);
         let words = if said.is_empty() { ".".to_owned() } else { format!(": {said}") };
         let status = status.as_u16();
@@ -155,25 +156,9 @@ fn silence(headers: &HeaderMap, body: &str) -> Option<Duration> {
     said.or_else(|| headers.get("retry-after").and_then(|value| retry_after(value.to_str().ok()?)))
 }
 
-async fn text_of(mut answer: Response) -> String {
-    let mut bytes = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        bytes.extend_from_slice(&chunk[..chunk.len().min(MOST_BYTES - bytes.len())]);
-        if bytes.len() == MOST_BYTES {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// What is behind an error; its own words would name the address.
 fn root_cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    text::without_controls(&cause.to_string()).trim_end_matches('.').to_owned()
+    text::root_cause(&error.without_url())
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use crate::engine::PinnedNow;
 use crate::engine::Words;
 use crate::model::ImageRef;
 use crate::model::OrderKind;
-use crate::model::Outcome;
 use crate::model::Part;
 use crate::model::ServiceName;
 use crate::model::State;
