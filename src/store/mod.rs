@@ -57,6 +57,7 @@ use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
+pub use asking::Again;
 pub use asking::Awaited;
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
@@ -313,6 +314,7 @@ fn migrations() -> Migrator {
         (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
         (17, "events", include_str!("migrations/17_events.sql")),
+        (18, "guards", include_str!("migrations/18_guards.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
