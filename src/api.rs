@@ -1,6 +1,7 @@
 //! Bodies of the HTTP contract, shared by the server and the command line.
 
 mod datasets;
+mod guards;
 mod hooks;
 mod notifier;
 mod refused;
@@ -25,6 +26,7 @@ use crate::model::State;
 use crate::model::Tag;
 
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
+pub use guards::{GuardNow, Says};
 pub use hooks::{HookAnswer, RuleAnswer};
 pub use notifier::Notifier;
 pub use refused::{RefusedCall, RefusedCalls};
@@ -227,6 +229,9 @@ pub struct Service {
     /// Why CI's orders are refused at the moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// What the guards would say to an order of CI now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<GuardNow>,
     /// What blocks the service: who holds the lock of the stack, or what does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,

@@ -18,7 +18,6 @@ use crate::config::Docker;
 use crate::config::Forge;
 use crate::config::ForwardedHeaders;
 use crate::config::Key;
-use crate::config::OidcPolicy;
 use crate::config::Registry;
 use crate::config::RegistryLogin;
 use crate::config::Reload;
@@ -28,9 +27,11 @@ use crate::config::Server;
 use crate::config::Service;
 use crate::config::Store;
 use crate::config::difference::Written;
+use crate::config::freeze::read_freezes;
 use crate::config::key::is_monotonous;
 use crate::config::notify::read_notifiers;
-use crate::config::oidc::check_policies;
+use crate::config::oidc::read_policies;
+use crate::config::policy::read_policy;
 use crate::config::provision::Known;
 use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
@@ -62,15 +63,16 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let keys: Vec<Key> = root.sections("key").into_iter().filter_map(|section| Key::read(section, &mut secrets)).collect();
     let sockets: Vec<ScopedSocket> = root.sections("socket").into_iter().filter_map(ScopedSocket::read).collect();
     check_callers(&root, server.as_ref(), &keys, &sockets);
-    let oidc: Vec<OidcPolicy> = root.sections("oidc").into_iter().filter_map(OidcPolicy::read).collect();
-    check_policies(&root, &oidc);
+    let oidc = read_policies(&mut root);
     let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
+    let policy = read_policy(root.section("policy"), &::policy::Policy::default());
     let services: BTreeMap<ServiceName, Arc<Service>> = root
         .named("service")
         .into_iter()
-        .filter_map(|(name, section)| Service::read(&name, section, &mut secrets))
+        .filter_map(|(name, section)| Service::read(&name, section, &policy, &mut secrets))
         .map(|service| (service.name.clone(), Arc::new(service)))
         .collect();
+    let freezes = read_freezes(&mut root, &services);
     let datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
     check_together(&root, &keys, &services, &datasets);
@@ -101,6 +103,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         webhook_rules,
         sockets,
         services,
+        freezes,
         datasets,
         mask,
         written,

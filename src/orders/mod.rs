@@ -8,6 +8,8 @@ mod checks;
 mod enqueue;
 mod freeze;
 mod guards;
+mod holidays;
+mod met;
 mod places;
 mod queue;
 #[cfg(test)]
@@ -46,6 +48,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use guards::at_the_door;
+pub use holidays::holidays;
 pub use state::view;
 
 /// Why an order was not taken.
