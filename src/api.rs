@@ -1,5 +1,6 @@
 //! Bodies of the HTTP contract, shared by the server and the command line.
 
+mod approval;
 mod datasets;
 mod hooks;
 mod refused;
@@ -23,6 +24,7 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Tag;
 
+pub use approval::{Approval, NewApproval};
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 pub use hooks::{HookAnswer, RuleAnswer};
 pub use refused::{RefusedCall, RefusedCalls};
@@ -128,6 +130,12 @@ pub struct Deployment {
     /// What it waits for, as one sentence, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_why: Option<String>,
+    /// Since when it waits for that, ms since 1970 (UTC), where somebody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_since_ms: Option<i64>,
+    /// What was approved of it and by whom; while it waits for an approval, what is to be approved and who has done so already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// The tag that was asked for, or that what was adopted or gone back to has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,

@@ -131,6 +131,7 @@ impl Deployer {
             tag_pattern: service.tag_pattern.clone(),
             pins: service.stack.pins().len(),
             admission: service.source.as_ref().map(|source| source.admission.clone()).unwrap_or_default(),
+            awaits_approval: service.approval.as_ref().is_some_and(|approval| approval.is_for(&order, &self.config.now().people)),
             door: guards::at_the_door,
         };
         let accepted = self.store.enqueue(&order, &wanted, delivery, &terms).await?;

@@ -24,6 +24,8 @@ pub struct Terms {
     pub pins: usize,
     /// What an order to deploy must show of the repository.
     pub admission: Admission,
+    /// Whether it waits for somebody's approval before anything else.
+    pub awaits_approval: bool,
     /// Decides whether the order is taken, and what it lands. It is asked within the transaction that takes it, and only when the
     /// order was not taken before.
     pub door: fn(AtTheDoor<'_>) -> Result<Taken, OrderError>,
@@ -85,6 +87,8 @@ pub struct AtTheDoor<'a> {
     pub landed: Option<&'a Landed>,
     /// What the order wants that waits for the service.
     pub waits: Option<OrderKind>,
+    /// Whether that one still waits for somebody's approval.
+    pub waits_for_approval: bool,
     /// How many orders wait, of all services.
     pub waiting: i64,
     /// The time (ms since 1970, UTC).

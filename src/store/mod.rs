@@ -1,5 +1,7 @@
 //! The only place with SQL: SQLite in the data folder by default, PostgreSQL by address, one set of statements for both.
 
+mod approvals;
+mod approving;
 mod asking;
 mod attempts;
 mod audit;
@@ -56,6 +58,8 @@ use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
+pub use approvals::{Approvals, KeptCode};
+pub use approving::{ApprovalTerms, Entered, Given, Unapproved, waits_for_codes};
 pub use asking::Awaited;
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
@@ -308,6 +312,7 @@ fn migrations() -> Migrator {
         (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
+        (20, "approvals", include_str!("migrations/20_approvals.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

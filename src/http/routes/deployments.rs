@@ -234,7 +234,7 @@ pub(super) async fn retry(proven: Proven<ActUpon>, shared: web::Data<Shared>) ->
 }
 
 /// The deployment that the path names.
-async fn find(call: &Call<'_>) -> Result<Deployment, ApiError> {
+pub(super) async fn find(call: &Call<'_>) -> Result<Deployment, ApiError> {
     let id = call.part("id");
     let missing = || ApiError::not_found(format!("There is no deployment {}; `tagalong history` lists them.", id.escape_default()));
     let id = DeploymentId::parse(id).map_err(|_| missing())?;
