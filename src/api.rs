@@ -133,9 +133,6 @@ pub struct Deployment {
     /// Since when it waits for that, ms since 1970 (UTC), where somebody was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_since_ms: Option<i64>,
-    /// What was approved of it and by whom; while it waits for an approval, what is to be approved and who has done so already.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approval: Option<Approval>,
     /// The tag that was asked for, or that what was adopted or gone back to has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
@@ -186,6 +183,9 @@ pub struct Deployment {
     /// How long it was carried out, ms; none: it was not, or still is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<i64>,
+    /// What was approved of it and by whom; while it waits for an approval, what is to be approved and who has done so already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
 }
 
 /// A page of deployments, newest first.

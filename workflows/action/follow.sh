@@ -99,7 +99,8 @@ event() {
 # ended JSON: how it ended.
 ended() {
   outcome=$(field outcome "$1") why=$(field why "$1") summary=$(field summary "$1")
-  [[ $outcome =~ ^[a-z_]{1,32}$ ]] || outcome=unknown
+  # No server ends an order so: it is the word for a job that leaves one.
+  [[ $outcome =~ ^[a-z_]{1,32}$ && $outcome != waiting ]] || outcome=unknown
 }
 
 # How it ended, by the last look.
