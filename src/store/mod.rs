@@ -10,6 +10,7 @@ mod deliveries;
 mod deployments;
 mod desk;
 mod door;
+mod events;
 mod file;
 mod gate;
 mod holds;
@@ -68,7 +69,7 @@ pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Wanted};
 pub use holds::{Hold, HoldKind};
 pub use lease::{Leave, RunLease};
 pub use orders::{Accepted, Delivery, Resumed};
-pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use outbox::{Claimed, Debt, LongOwed, MOST_OWED, Owe, Wait};
 pub use provisioned::Provisioned;
 pub use recorded::Recorded;
 pub use reloads::LastReload;
@@ -189,6 +190,8 @@ pub struct Store {
     desk: Arc<Desk>,
     attempts: Arc<Attempts>,
     head: Arc<HeadFile>,
+    /// Something was recorded that people may want to hear of.
+    news: Arc<tokio::sync::Notify>,
     /// The last trial write.
     probed: Arc<tokio::sync::Mutex<Option<Probed>>>,
     /// Whether it is a file of ours.
@@ -231,6 +234,7 @@ impl Store {
             desk: Arc::default(),
             attempts: Arc::default(),
             head: Arc::new(HeadFile::in_folder(data_dir)),
+            news: Arc::default(),
             probed: Arc::default(),
             is_sqlite,
         })
@@ -312,6 +316,7 @@ fn migrations() -> Migrator {
         (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
+        (17, "events", include_str!("migrations/17_events.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {

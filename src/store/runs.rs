@@ -344,6 +344,7 @@ impl Store {
         holds::follow(&mut tx, &service, fence.id.as_str(), outcome).await?;
         tx.commit().await?;
         self.leases.end(fence);
+        self.has_news();
         Ok(())
     }
 }
