@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::config::Approval;
 use crate::config::Key;
+use crate::config::Notify;
+use crate::config::NotifyTo;
 use crate::config::OidcPolicy;
 use crate::config::People;
 use crate::config::Person;
@@ -26,6 +28,7 @@ pub(super) struct Callers<'c> {
     pub(super) sockets: &'c [ScopedSocket],
     pub(super) oidc: &'c [OidcPolicy],
     pub(super) webhook_rules: &'c [WebhookRule],
+    pub(super) notifiers: &'c [Arc<Notify>],
 }
 
 /// Every approval can be given.
@@ -43,8 +46,14 @@ pub(super) fn check_approvals(root: &Section, people: &People, services: &BTreeM
             problem("approvers", format!("{} is named twice, but is one person.", twice.1.id));
         }
         for person in &able {
-            if person.notify.is_none() {
-                problem("approvers", format!("{} cannot be sent a code; set notify in the [[person]].", person.id));
+            if person.notifier(callers.notifiers).is_none() {
+                let why = "set notify in the [[person]] to the id of a [[notify]] that reaches this person alone";
+                problem("approvers", format!("{} cannot be sent a code: {why}, or of one for e-mail, and emails.", person.id));
+            }
+            let is_shared = |other: &&&Person| other.id != person.id && callers.reach_alike(person, other);
+            if let Some(other) = able.iter().find(is_shared) {
+                let why = "each would see the other's code; give each a [[notify]] of their own";
+                problem("approvers", format!("{} and {} are reached by the same [[notify]]: {why}.", person.id, other.id));
             }
             if !callers.can_answer(person, &service.name) {
                 let why = "set server.public_url for the form, or give the [[person]] uids, or a key with the scope";
@@ -65,6 +74,16 @@ impl Callers<'_> {
         let has_form = self.server.is_some_and(|server| server.public_url.is_some());
         let has_socket = self.server.is_some_and(|server| server.socket.is_some()) && !person.uids.is_empty();
         has_form || has_socket || self.with(Verb::Approve, service).any(|key| person.keys.contains(&key.id))
+    }
+
+    /// Whether what reaches the one person reaches the other.
+    fn reach_alike(&self, one: &Person, other: &Person) -> bool {
+        let to = |person: &Person| {
+            let plan = person.notifier(self.notifiers)?;
+            let address = if let NotifyTo::Email(email) = &plan.to { email.to.first().map(|to| to.email.to_string()) } else { None };
+            Some((plan.id.clone(), address))
+        };
+        to(one).is_some() && to(one) == to(other)
     }
 
     /// The keys and sockets that may do `verb` to `service`.

@@ -23,6 +23,10 @@ pub enum Guard {
     Approval,
     /// The checks of the order's commit (`source.require_checks`) are not green, or the image was built from another commit.
     Checks,
+    /// A freeze (`[[freeze]]`) is in force, or nobody can say whether one is.
+    Frozen,
+    /// The resolved compose configuration breaks a rule of the service's policy whose level is `refuse`.
+    Policy,
     /// A rollback holds the service.
     Held,
     /// The last deployment of the service needs an operator.
@@ -65,6 +69,8 @@ impl Guard {
             Self::Actor => "actor",
             Self::Approval => "approval",
             Self::Checks => "checks",
+            Self::Frozen => "frozen",
+            Self::Policy => "policy",
             Self::Held => "held",
             Self::NeedsOperator => "needs_operator",
             Self::Late => "late",

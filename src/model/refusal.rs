@@ -60,6 +60,9 @@ pub enum Refusal {
     /// The checks of its commit are not green, or nobody can say so.
     #[error("{0}")]
     Checks(String),
+    /// A freeze is in force, or nobody can say whether one is.
+    #[error("{0}")]
+    Frozen(String),
     /// One digest was named, and there are several images.
     #[error("{0} pins several images, so a single digest is ambiguous; leave the digest out.")]
     ManyImages(ServiceName),
@@ -158,6 +161,7 @@ impl Refusal {
             Self::Approval(_) => Some(Guard::Approval),
             Self::Image { guard, .. } => Some(*guard),
             Self::Checks(_) => Some(Guard::Checks),
+            Self::Frozen(_) => Some(Guard::Frozen),
             Self::ManyImages(_) => Some(Guard::DigestMismatch),
             Self::Held { .. } => Some(Guard::Held),
             Self::NeedsOperator { .. } => Some(Guard::NeedsOperator),

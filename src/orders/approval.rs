@@ -8,12 +8,14 @@ use crate::config::Config;
 use crate::config::Person;
 use crate::config::Service;
 use crate::model::Approved;
+use crate::model::EventKind;
 use crate::model::Order;
 use crate::model::Refusal;
 use crate::orders::Deployer;
 use crate::orders::answer::Answer;
 use crate::orders::answer::Question;
 use crate::orders::approve::CLOCKS_APART_MS;
+use crate::store::Deployment;
 
 /// How long after a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -27,6 +29,14 @@ pub(super) fn is_ever_needed(service: &Service) -> bool {
 pub(super) fn is_needed(config: &Config, service: &Service, order: &Order, approved: Option<&Approved>) -> bool {
     let approval = service.approval.as_ref().filter(|approval| approval.is_for(order, &config.people));
     approval.is_some_and(|approval| !is_given(approval, &approval.able(order, &config.people), approved))
+}
+
+/// What speaks against an order whose turn has come, whatever was granted before: an approval that it needs by now and does not have.
+/// One that was begun before has had its turn.
+pub(super) fn is_missing(config: &Config, service: &Service, deployment: &Deployment) -> Option<Refusal> {
+    let is_missing = deployment.attempts <= 1 && is_needed(config, service, &deployment.order, deployment.approved.as_ref());
+    let why = "needs an approval by now, which it did not need when its turn was given; order it again.";
+    is_missing.then(|| Refusal::Approval(format!("The order {} {why}", deployment.id)))
 }
 
 /// Whether enough of those who may have approved.
@@ -53,11 +63,15 @@ impl Deployer {
             return Answer::passes();
         }
         if question.now_ms + CLOCKS_APART_MS < question.since_ms {
-            return Answer::Waits(AGAIN, "It waits for an approval, but the clock of this server was set back; set it, and try again later.".to_owned());
+            return Answer::Waits(
+                AGAIN,
+                "It waits for an approval, but the clock of this server was set back; set it, and try again later.".to_owned(),
+            );
         }
         let ends_ms = question.since_ms + approval.expires.as_millis() as i64;
         if question.now_ms >= ends_ms {
             let why = format!("Nobody approved it until {} (approval.expires_s); order it again.", clock::utc(ends_ms));
+            self.tell(EventKind::ApprovalExpired, deployment, why.clone(), None).await;
             return Answer::Refused(Refusal::Approval(why));
         }
         self.send_codes(question, deployment, &able, ends_ms).await

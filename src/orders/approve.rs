@@ -6,10 +6,12 @@ use text::Secret;
 
 use crate::clock;
 use crate::config::Config;
+use crate::model::Approved;
 use crate::model::ApprovedBy;
 use crate::model::Bound;
 use crate::model::Code;
 use crate::model::DeploymentId;
+use crate::model::EventKind;
 use crate::model::ImageRef;
 use crate::model::KeyId;
 use crate::model::Via;
@@ -104,6 +106,10 @@ impl Deployer {
         self.hub.tell(id);
         self.results.look();
         self.wake.notify_one();
+        if let (0, Ok(Some(deployment))) = (given.left, self.store.get(id).await) {
+            let names = deployment.approved.as_ref().map_or_else(|| given.by.who.to_string(), Approved::names);
+            self.tell(EventKind::ApprovalGiven, &deployment, format!("{names} approved it."), None).await;
+        }
         Ok(match given.left {
             0 => format!("{} has approved {id}; it is carried out when its turn comes.", given.by.who),
             1 => format!("{} has approved {id}; one more person must approve it.", given.by.who),

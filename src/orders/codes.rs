@@ -1,7 +1,6 @@
 //! Codes: each approver is sent one of their own, directly, as soon as it is known what is to be approved. A code lives in the message and
 //! in memory until it was sent; what was sent by an earlier life of this server is made anew.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,7 +12,6 @@ use crate::clock;
 use crate::clock::Backoff;
 use crate::config::Config;
 use crate::config::Person;
-use crate::config::Service;
 use crate::model::Bound;
 use crate::model::Code;
 use crate::model::DeploymentId;
@@ -117,7 +115,9 @@ impl Deployer {
             }
             let send = letters.iter().map(|letter| self.send(question.config, deployment, &images, letter, ends_ms));
             failed = join_all(send).await.into_iter().flatten().collect();
-            self.tell_wanted(deployment, able).await;
+            let names: Vec<&str> = able.iter().map(|person| person.id.as_str()).collect();
+            let why = format!("It can be approved by {}, who were sent a code each.", names.join(", "));
+            self.tell(EventKind::ApprovalWanted, deployment, why, Some(format!("tagalong approve {id}"))).await;
         }
         let needed = question.service.approval.as_ref().map_or(1, |approval| approval.needed);
         Ok((waits_for(&known, able, needed, ends_ms), failed))
@@ -131,12 +131,23 @@ impl Deployer {
     }
 
     /// Sends one code. None: it was sent.
-    async fn send(&self, config: &Config, deployment: &Deployment, images: &[ImageRef], letter: &Letter<'_>, ends_ms: i64) -> Option<String> {
+    async fn send(
+        &self,
+        config: &Config,
+        deployment: &Deployment,
+        images: &[ImageRef],
+        letter: &Letter<'_>,
+        ends_ms: i64,
+    ) -> Option<String> {
         let Letter { person, code, mark } = letter;
         let sent = async {
-            let plan = person.notifier(config).ok_or("no [[notify]] reaches this person alone")?;
+            let plan = person.notifier(&config.notifiers).ok_or("no [[notify]] reaches this person alone")?;
             let key = self.approval_key().await.map_err(|_| "the database does not answer")?;
-            let form = config.server.public_url.as_ref().and_then(|url| form_url(url, &deployment.id, &form_part(key, &deployment.id, &person.id)));
+            let form = config
+                .server
+                .public_url
+                .as_ref()
+                .and_then(|url| form_url(url, &deployment.id, &form_part(key, &deployment.id, &person.id)));
             let message = message(deployment, images, code, form, ends_ms);
             let notifier = Notifier::new(&plan, &config.mask).map_err(|error| error.to_string())?;
             let late = |_| format!("the notifier {} did not answer within {} s", plan.id, NOTIFIER.as_secs());
@@ -160,19 +171,17 @@ impl Deployer {
         }
     }
 
-    /// Whoever wants to hear of it hears that an approval is wanted; the codes are told to nobody but the approvers.
-    async fn tell_wanted(&self, deployment: &Deployment, able: &[&Person]) {
-        let names: Vec<&str> = able.iter().map(|person| person.id.as_str()).collect();
-        let event = Event {
-            name: EventName { kind: EventKind::ApprovalWanted, of: deployment.id.to_string() },
-            service: Some(deployment.order.service.clone()),
-            at_ms: clock::now_ms(),
-            what: format!("{} waits for an approval.", what(&deployment.order)),
-            why: format!("It can be approved by {}, who were sent a code each.", names.join(", ")),
-            next: Some(format!("tagalong approve {}", deployment.id)),
+    /// Whoever wants to hear of it hears what became of an approval; the codes are told to nobody but the approvers.
+    pub(super) async fn tell(&self, kind: EventKind, deployment: &Deployment, why: String, next: Option<String>) {
+        let what = match kind {
+            EventKind::ApprovalGiven => format!("{} is approved.", what(&deployment.order)),
+            EventKind::ApprovalExpired => format!("{} was not approved.", what(&deployment.order)),
+            _ => format!("{} waits for an approval.", what(&deployment.order)),
         };
+        let name = EventName { kind, of: deployment.id.to_string() };
+        let event = Event { name, service: Some(deployment.order.service.clone()), at_ms: clock::now_ms(), what, why, next };
         if let Err(error) = self.store.for_runs().happened(&event).await {
-            tracing::warn!(deployment = %deployment.id, %error, "it could not be recorded that an approval is wanted");
+            tracing::warn!(deployment = %deployment.id, %error, "what became of an approval could not be recorded for notifiers");
         }
     }
 
@@ -190,7 +199,8 @@ impl Deployer {
         let mut images = Vec::new();
         for pin in service.stack.pins() {
             let asked = registries.resolve(&pin.image, order.tag.as_ref(), None, platform);
-            let late = |_| Unsent::NotNow(format!("The registry of {} did not answer within {} s; trying again.", pin.image, REGISTRY.as_secs()));
+            let late =
+                |_| Unsent::NotNow(format!("The registry of {} did not answer within {} s; trying again.", pin.image, REGISTRY.as_secs()));
             let found = tokio::time::timeout(REGISTRY, asked).await.map_err(late)?.map_err(unresolved)?;
             is_expected(order, &pin.image, &found.digest)?;
             images.push(ImageRef { repository: pin.image.clone(), tag: order.tag.clone(), digest: found.digest, loaded: false });
@@ -204,7 +214,9 @@ fn is_expected(order: &Order, repository: &Repository, digest: &crate::model::Di
     match order.digest.as_ref().filter(|expected| *expected != digest) {
         None => Ok(()),
         Some(expected) => {
-            let why = format!("The tag of {repository} has the digest {digest} in the registry, but the order expects {expected}; the tag was moved.");
+            let why = format!(
+                "The tag of {repository} has the digest {digest} in the registry, but the order expects {expected}; the tag was moved."
+            );
             Err(Unsent::Refused(Refusal::Image { guard: Guard::DigestMismatch, why }))
         }
     }
@@ -254,7 +266,10 @@ fn message(deployment: &Deployment, images: &[ImageRef], code: &Code, form: Opti
     pieces.extend(images.iter().map(|image| Piece::Text(format!("Image: {image}"))));
     pieces.push(Piece::Text("Your code, which is for you alone:".to_owned()));
     pieces.push(Piece::Code(code.grouped()));
-    pieces.push(Piece::Text(format!("Enter it until {}, here or with the command. Opening the address approves nothing.", clock::utc(ends_ms))));
+    pieces.push(Piece::Text(format!(
+        "Enter it until {}, here or with the command. Opening the address approves nothing.",
+        clock::utc(ends_ms)
+    )));
     pieces.extend(form.map(Piece::Link));
     pieces.push(Piece::Code(format!("tagalong approve {}", deployment.id)));
     let data = json!({ "deployment": deployment.id, "service": order.service, "code": code.grouped(), "until_ms": ends_ms });

@@ -30,6 +30,7 @@ pub fn at_the_door(mut facts: AtTheDoor<'_>) -> Result<Taken, OrderError> {
     let taken = release_of(facts.order, facts.wanted, std::mem::take(&mut facts.releases))?;
     is_allowed_tag(&taken, facts.terms)?;
     is_admitted(&taken.order, &facts.terms.admission)?;
+    facts.terms.objection.clone().map_or(Ok(()), Err)?;
     if is_of_ci(facts.order) {
         is_held(facts.order, facts.hold, facts.now_ms)?;
         is_late(facts.order, facts.landed)?;
@@ -194,6 +195,7 @@ mod tests {
             tag_pattern,
             pins: 2,
             admission: Admission::default(),
+            objection: None,
             awaits_approval: false,
             door: at_the_door,
         }

@@ -8,7 +8,6 @@ use crate::model::DeploymentId;
 use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::KeyId;
-use crate::model::LineKind;
 use crate::model::MOST_WRONG_CODES;
 use crate::model::OrderKind;
 use crate::model::Outcome;
@@ -136,7 +135,7 @@ impl Store {
         given.push(by.clone());
         let approved = Approved { images: known.images.iter().map(ToString::to_string).collect(), by: given };
         let left = terms.needed.saturating_sub(approved.by.len());
-        asking::say(&mut tx, entered.id, LineKind::Note, &said(&by, left, &known.images)).await?;
+        asking::say(&mut tx, entered.id, &said(&by, left, &known.images)).await?;
         let preempted = if left == 0 { release(&mut tx, &order, &approved, &terms).await? } else { None };
         let detail = format!("{} of {}", approved.images.join(", "), entered.id);
         let entry = Entry { caller: actor(&by), action: "approve", target: order.order.service.to_string(), detail };
@@ -161,13 +160,8 @@ impl Store {
                 orders::end_waiting(&mut tx, entered.id.as_str(), outcome).await?;
             }
             None => {
-                asking::say(
-                    &mut tx,
-                    entered.id,
-                    LineKind::Note,
-                    &format!("a wrong code was entered ({}); {wrong} of {MOST_WRONG_CODES}", entered.via),
-                )
-                .await?
+                asking::say(&mut tx, entered.id, &format!("a wrong code was entered ({}); {wrong} of {MOST_WRONG_CODES}", entered.via))
+                    .await?
             }
         }
         tx.commit().await?;

@@ -26,6 +26,8 @@ pub struct Terms {
     pub admission: Admission,
     /// Whether it waits for somebody's approval before anything else.
     pub awaits_approval: bool,
+    /// What a guard that looks further than the database has against the order, asked right before.
+    pub objection: Option<Refusal>,
     /// Decides whether the order is taken, and what it lands. It is asked within the transaction that takes it, and only when the
     /// order was not taken before.
     pub door: fn(AtTheDoor<'_>) -> Result<Taken, OrderError>,

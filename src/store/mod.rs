@@ -61,7 +61,7 @@ use lease::Leases;
 
 pub use approvals::{Approvals, KeptCode};
 pub use approving::{ApprovalTerms, Entered, Given, Unapproved, waits_for_codes};
-pub use asking::Awaited;
+pub use asking::{Again, Awaited};
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
@@ -317,6 +317,7 @@ fn migrations() -> Migrator {
         (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
         (17, "events", include_str!("migrations/17_events.sql")),
+        (18, "guards", include_str!("migrations/18_guards.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
