@@ -42,12 +42,11 @@ pub(crate) struct Args {
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let client = Client::new(global)?;
     let id = args.which.find(&client).await?;
-    let code = match &args.code_file {
-        Some(file) => read(file)?,
-        None => {
-            let order: api::Deployment = client.get(&format!("/api/v1/deployments/{id}")).await?;
-            ask(&order).await?
-        }
+    let code = if let Some(file) = &args.code_file {
+        read(file)?
+    } else {
+        let order: api::Deployment = client.get(&format!("/api/v1/deployments/{id}")).await?;
+        ask(&order).await?
     };
     // What cannot be a code is no try.
     let code = Code::parse(&code).map_err(anyhow::Error::msg)?.grouped();

@@ -27,7 +27,7 @@ pub(super) struct Callers<'c> {
     pub(super) keys: &'c [Key],
     pub(super) sockets: &'c [ScopedSocket],
     pub(super) oidc: &'c [OidcPolicy],
-    pub(super) webhook_rules: &'c [WebhookRule],
+    pub(super) hooks: &'c [WebhookRule],
     pub(super) notifiers: &'c [Arc<Notify>],
 }
 
@@ -101,14 +101,14 @@ impl Callers<'_> {
         let asked = Scope::on(Verb::Deploy, &service.name);
         let is_ordered_by_jobs = self.oidc.iter().any(|policy| policy.scopes.iter().any(|scope| scope.covers(&asked)));
         let is_ordered = |rule: &WebhookRule| matches!(&rule.action, WebhookAction::Deploy(name, _) if *name == service.name);
-        if is_ordered_by_jobs || self.webhook_rules.iter().any(is_ordered) {
+        if is_ordered_by_jobs || self.hooks.iter().any(is_ordered) {
             let actors = service.source.as_ref().map(|source| source.admission.actors.as_slice()).unwrap_or_default();
             orderers.extend(actors.iter().map(|actor| people.at_forge(actor)));
             orderers.extend(actors.is_empty().then_some(None));
         }
         let able: Vec<&Person> = approval.approvers(people).collect();
-        let is_left = |orderer: &Option<&Person>| able.iter().filter(|person| Some(**person) != *orderer).count() >= approval.needed;
-        let (false, None) = (orderers.is_empty(), orderers.iter().find(|orderer| is_left(orderer))) else { return None };
+        let is_left = |orderer: Option<&Person>| able.iter().filter(|person| Some(**person) != orderer).count() >= approval.needed;
+        let (false, None) = (orderers.is_empty(), orderers.iter().find(|orderer| is_left(**orderer))) else { return None };
         let mut names: Vec<&str> = orderers.iter().flatten().map(|person| person.id.as_str()).collect();
         names.dedup();
         Some(format!("only {} may order a deployment, and nobody approves an order of their own; name somebody else.", names.join(" and ")))

@@ -76,14 +76,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
     let webhook_rules = read_webhooks(&mut root, &forges, &services, &datasets);
-    let callers = Callers {
-        server: server.as_ref(),
-        keys: &keys,
-        sockets: &sockets,
-        oidc: &oidc,
-        webhook_rules: &webhook_rules,
-        notifiers: &notifiers,
-    };
+    let callers =
+        Callers { server: server.as_ref(), keys: &keys, sockets: &sockets, oidc: &oidc, hooks: &webhook_rules, notifiers: &notifiers };
     check_approvals(&root, &people, &services, &callers);
     root.finish();
     let found = problems.take();

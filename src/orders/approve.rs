@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use text::Secret;
 
+use crate::api;
 use crate::clock;
+use crate::config::Approval;
 use crate::config::Config;
 use crate::model::Approved;
 use crate::model::ApprovedBy;
@@ -14,10 +16,13 @@ use crate::model::DeploymentId;
 use crate::model::EventKind;
 use crate::model::ImageRef;
 use crate::model::KeyId;
+use crate::model::State;
 use crate::model::Via;
+use crate::model::WaitsFor;
 use crate::model::is_form_part;
 use crate::orders::Deployer;
 use crate::orders::Unapproved;
+use crate::orders::state::view;
 use crate::store::ApprovalTerms;
 use crate::store::Deployment;
 use crate::store::Entered;
@@ -79,12 +84,33 @@ impl Deployer {
         Ok(Some(Form {
             given: known.given().into_iter().cloned().collect(),
             needed: approval.needed,
-            until_ms: deployment.waits_since_ms.unwrap_or(deployment.created_ms) + approval.expires.as_millis() as i64,
+            until_ms: until_ms(&deployment, approval),
             images: known.images,
             closed,
             approver,
             deployment,
         }))
+    }
+
+    /// The deployment as the API shows it; while it waits for an approval, with what is to be approved, by whom, and until when.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn shown(&self, deployment: &Deployment) -> Result<api::Deployment, StoreError> {
+        let shown = view(deployment);
+        let config = self.config.now();
+        let approval = config.service(&deployment.order.service).and_then(|service| service.approval.as_ref());
+        let is_unapproved = matches!(deployment.state, State::Waiting { waits_for: WaitsFor::Approval });
+        let Some(approval) = approval.filter(|_| is_unapproved) else { return Ok(shown) };
+        let known = self.store.approvals(&deployment.id).await?;
+        let approval = api::Approval {
+            images: known.images.iter().map(ToString::to_string).collect(),
+            by: known.given().into_iter().cloned().collect(),
+            needed: Some(approval.needed),
+            approvers: approval.able(&deployment.order, &config.people).iter().map(|person| person.id.to_string()).collect(),
+            until_ms: Some(until_ms(deployment, approval)),
+        };
+        Ok(api::Deployment { approval: Some(approval), ..shown })
     }
 
     /// Enters a code for `id`. Returns what came of it, as one sentence; the approval is on disk then.
@@ -127,6 +153,11 @@ impl Deployer {
     }
 }
 
+/// When the time for it is over (ms since 1970, UTC).
+fn until_ms(deployment: &Deployment, approval: &Approval) -> i64 {
+    deployment.waits_since_ms.unwrap_or(deployment.created_ms) + approval.expires.as_millis() as i64
+}
+
 /// What an approval of `order` is bound by, for who comes by this way.
 fn terms(config: &Config, order: &Deployment, via: &Via, now_ms: i64) -> Result<ApprovalTerms, Unapproved> {
     let id = &order.id;
@@ -141,7 +172,7 @@ fn terms(config: &Config, order: &Deployment, via: &Via, now_ms: i64) -> Result<
                    set the clock, and try again later.";
         return Err(Unapproved::NotNow(why.to_owned()));
     }
-    if now_ms >= since_ms + approval.expires.as_millis() as i64 {
+    if now_ms >= until_ms(order, approval) {
         return Err(Unapproved::NotWaiting(format!("The time to approve {id} is over; order it again.")));
     }
     let able = approval.able(&order.order, people);

@@ -201,7 +201,7 @@ impl Deployer {
             let asked = registries.resolve(&pin.image, order.tag.as_ref(), None, platform);
             let late =
                 |_| Unsent::NotNow(format!("The registry of {} did not answer within {} s; trying again.", pin.image, REGISTRY.as_secs()));
-            let found = tokio::time::timeout(REGISTRY, asked).await.map_err(late)?.map_err(unresolved)?;
+            let found = tokio::time::timeout(REGISTRY, asked).await.map_err(late)?.map_err(|error| unresolved(&error))?;
             is_expected(order, &pin.image, &found.digest)?;
             images.push(ImageRef { repository: pin.image.clone(), tag: order.tag.clone(), digest: found.digest, loaded: false });
         }
@@ -223,7 +223,7 @@ fn is_expected(order: &Order, repository: &Repository, digest: &crate::model::Di
 }
 
 /// What cannot be landed is not put to anybody; a registry that is away is asked again.
-fn unresolved(error: RegistryError) -> Unsent {
+fn unresolved(error: &RegistryError) -> Unsent {
     let guard = match error {
         RegistryError::NotFound(_) => Guard::NotFound,
         RegistryError::Platform { .. } => Guard::Platform,

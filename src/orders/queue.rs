@@ -133,7 +133,8 @@ impl Deployer {
         let deployer = Arc::clone(self);
         self.results.look();
         tasks.spawn(async move {
-            deployer.carry_out(turn, recovered, cancel).await;
+            // The future of a run is large.
+            Box::pin(deployer.carry_out(turn, recovered, cancel)).await;
             deployer.results.look();
             deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             deployer.wake.notify_one();

@@ -155,14 +155,11 @@ impl Store {
             guard: Guard::Approval,
             why: format!("{MOST_WRONG_CODES} wrong codes were entered, so nobody can approve it any more; order it again."),
         });
-        match &ended {
-            Some(outcome) => {
-                orders::end_waiting(&mut tx, entered.id.as_str(), outcome).await?;
-            }
-            None => {
-                asking::say(&mut tx, entered.id, &format!("a wrong code was entered ({}); {wrong} of {MOST_WRONG_CODES}", entered.via))
-                    .await?
-            }
+        if let Some(outcome) = &ended {
+            orders::end_waiting(&mut tx, entered.id.as_str(), outcome).await?;
+        } else {
+            let said = format!("a wrong code was entered ({}); {wrong} of {MOST_WRONG_CODES}", entered.via);
+            asking::say(&mut tx, entered.id, &said).await?;
         }
         tx.commit().await?;
         self.head.note(&self.gate, &head).await;

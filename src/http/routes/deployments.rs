@@ -188,8 +188,8 @@ impl Ask for ReadOne {
     }
 }
 
-pub(super) async fn show(proven: Proven<ReadOne>, _: web::Data<Shared>) -> Answer {
-    Ok(HttpResponse::Ok().json(orders::view(&proven.ask.0)))
+pub(super) async fn show(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
+    Ok(HttpResponse::Ok().json(shared.deployer.shown(&proven.ask.0).await?))
 }
 
 /// A deployment that is called off or ordered once more: it needs what its order needed, verb, force and ref.
