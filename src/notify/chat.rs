@@ -45,12 +45,9 @@ fn text(message: &Message) -> String {
             break;
         }
         match piece {
-            Piece::Text(words) => text += &format!("\n{}", fit.take(words, unnamed)),
-            Piece::Code(words) => text += &format!("\n<pre>{}</pre>", fit.take(words, html)),
-            Piece::Link(url) => {
-                let address = fit.take(url.as_str(), html);
-                text += &format!("\n{address}");
-            }
+            Piece::Text(words) => text.extend(["\n", &fit.take(words, unnamed)]),
+            Piece::Code(words) => text.extend(["\n<pre>", &fit.take(words, html), "</pre>"]),
+            Piece::Link(url) => text.extend(["\n", &fit.take(url.as_str(), html)]),
         }
     }
     text

@@ -40,8 +40,8 @@ fn text(message: &Message) -> String {
         }
         match piece {
             Piece::Text(words) => text += &fit.take(words, escape),
-            Piece::Code(words) => text += &format!("```\n{}\n```", fit.take(words, code)),
-            Piece::Link(url) => text += &format!("<{}>", fit.take(url.as_str(), code)),
+            Piece::Code(words) => text.extend(["```\n", &fit.take(words, code), "\n```"]),
+            Piece::Link(url) => text.extend(["<", &fit.take(url.as_str(), code), ">"]),
         }
         text.push('\n');
     }

@@ -107,15 +107,12 @@ impl Notifier {
         let grouped = |room_bytes: usize, gap_s: u64| Pace { room_bytes: Some(room_bytes), gap: Duration::from_secs(gap_s) };
         match &self.plan.to {
             NotifyTo::Webhook { .. } => Pace { room_bytes: None, gap: Duration::ZERO },
-            // One message a second: https://docs.slack.dev/apis/web-api/rate-limits
-            NotifyTo::Slack(_) => grouped(10_000, 2),
+            // Slack takes one message a second: https://docs.slack.dev/apis/web-api/rate-limits
+            NotifyTo::Slack(_) | NotifyTo::Teams(_) | NotifyTo::Matrix { .. } | NotifyTo::Gotify { .. } => grouped(10_000, 2),
             NotifyTo::Discord(_) => grouped(2000, 2),
-            NotifyTo::Teams(_) => grouped(10_000, 2),
-            NotifyTo::Matrix { .. } => grouped(10_000, 2),
             // Twenty messages a minute to one group: https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this
             NotifyTo::Telegram { .. } => grouped(3500, 3),
             NotifyTo::Ntfy { .. } => grouped(3500, 5),
-            NotifyTo::Gotify { .. } => grouped(10_000, 2),
             NotifyTo::Email(_) => grouped(20_000, 20),
         }
     }

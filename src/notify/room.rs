@@ -41,11 +41,11 @@ fn formatted(message: &Message) -> String {
             break;
         }
         match piece {
-            Piece::Text(words) => text += &format!("<br>{}", fit.take(words, html)),
-            Piece::Code(words) => text += &format!("<pre><code>{}</code></pre>", fit.take(words, html)),
+            Piece::Text(words) => text.extend(["<br>", &fit.take(words, html)]),
+            Piece::Code(words) => text.extend(["<pre><code>", &fit.take(words, html), "</code></pre>"]),
             Piece::Link(url) => {
                 let address = fit.take(url.as_str(), html);
-                text += &format!("<br><a href=\"{address}\">{address}</a>");
+                text.extend(["<br><a href=\"", &address, "\">", &address, "</a>"]);
             }
         }
     }
