@@ -2,6 +2,7 @@
 
 mod approval;
 mod datasets;
+mod guards;
 mod hooks;
 mod notifier;
 mod refused;
@@ -27,6 +28,7 @@ use crate::model::Tag;
 
 pub use approval::{Approval, NewApproval};
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
+pub use guards::{GuardNow, Says};
 pub use hooks::{HookAnswer, RuleAnswer};
 pub use notifier::Notifier;
 pub use refused::{RefusedCall, RefusedCalls};
@@ -235,6 +237,9 @@ pub struct Service {
     /// Why CI's orders are refused at the moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// What the guards would say to an order of CI now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<GuardNow>,
     /// What blocks the service: who holds the lock of the stack, or what does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,

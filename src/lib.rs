@@ -21,7 +21,8 @@
 //! | 0 | `model` | parsed words: no I/O, no async |
 //!
 //! Beside the house stand the crates of the workspace, which know nothing of it: `smoke` looks at a page from outside, over
-//! `process`, the only place that runs programs; `text` lies below both; `hot` is for apps that serve what is reloaded.
+//! `process`, the only place that runs programs; `calendar` knows times of the week and holidays, `policy` the rules for stacks; `text` lies
+//! below them; `hot` is for apps that serve what is reloaded.
 
 pub mod answer;
 pub mod api;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use policy::Finding;
+use policy::Level;
 use process::Cancel;
 
 use crate::cli::global::Global;
@@ -11,6 +13,7 @@ use crate::config::Config;
 use crate::config::Service;
 use crate::engine::Daemon;
 use crate::engine::Engine;
+use crate::orders;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -53,7 +56,12 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
                         output.say(&format!("  {} {warning}", output.paint(Tone::Careful, "!")));
                     }
                 }
-                serde_json::json!({ "ok": true, "pins": pinned, "mode": resolved.pinned_by(), "why": resolved.why_mode, "warnings": resolved.warnings })
+                let findings = resolved.judged(&service.policy);
+                let is_refused = findings.iter().any(|finding| finding.level == Level::Refuse);
+                failed |= u8::from(is_refused);
+                show_findings(output, &findings);
+                let policy: Vec<_> = findings.iter().map(finding).collect();
+                serde_json::json!({ "ok": !is_refused, "policy": policy, "pins": pinned, "mode": resolved.pinned_by(), "why": resolved.why_mode, "warnings": resolved.warnings })
             }
             Err(error) => {
                 failed = 1;
@@ -65,10 +73,42 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         };
         stacks.insert(service.name.to_string(), found);
     }
+    let holidays = see_holidays(&config, output).await;
+    failed |= u8::from(holidays.values().any(|why| !why.is_null()));
     if output.is_json() {
-        output.json(&serde_json::json!({ "config": "ok", "services": stacks }));
+        output.json(&serde_json::json!({ "config": "ok", "services": stacks, "holidays": holidays }));
     } else if args.config_only || config.services.is_empty() {
         output.say(&format!("{} the configuration is valid", output.paint(Tone::Good, "✓")));
     }
     Ok(failed)
+}
+
+fn show_findings(output: &Output, findings: &[Finding]) {
+    for Finding { rule, level, message } in findings.iter().filter(|_| !output.is_json()) {
+        let rule = rule.rule();
+        let mark = match level {
+            Level::Refuse => output.paint(Tone::Bad, "✗"),
+            Level::Warn => output.paint(Tone::Careful, "!"),
+            Level::Off | Level::Note => output.paint(Tone::Faint, "·"),
+        };
+        output.say(&format!("  {mark} policy {}: {message} {}", rule.name, rule.fix));
+    }
+}
+
+fn finding(finding: &Finding) -> serde_json::Value {
+    serde_json::json!({ "rule": finding.rule.rule().name, "level": finding.level.as_str(), "message": finding.message })
+}
+
+/// What is wrong with the holidays of each freeze; null: nothing is.
+async fn see_holidays(config: &Config, output: &Output) -> serde_json::Map<String, serde_json::Value> {
+    let mut all = serde_json::Map::new();
+    for freeze in &config.freezes {
+        let Some((file, zone)) = &freeze.holidays else { continue };
+        let problem = orders::holidays(file.clone(), zone.clone()).await.err();
+        if let Some(why) = problem.as_ref().filter(|_| !output.is_json()) {
+            output.say(&format!("{} freeze {}: {why}", output.paint(Tone::Bad, "✗"), freeze.id));
+        }
+        all.insert(freeze.id.to_string(), problem.map_or(serde_json::Value::Null, serde_json::Value::from));
+    }
+    all
 }

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Deploy even if the service is held, needs an operator, or a newer release is live; on the host itself, also past the refs, actors and
-    /// checks of the service's source
+    /// checks of the service's source; with a reason, also during a freeze and against the policy
     #[arg(long)]
     force: bool,
 }

@@ -27,6 +27,7 @@ use crate::dataset::Push;
 use crate::engine::Daemon;
 use crate::engine::Engine;
 use crate::engine::Server;
+use crate::orders;
 use crate::registry::Registries;
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +104,12 @@ async fn see_all(doctor: &mut Doctor, global: &Global, config: &Config) {
     forge::see_forges(doctor, config).await;
     for plan in config.datasets.values() {
         see_dataset(doctor, plan).await;
+    }
+    doctor.see("time zones", Ok(format!("data of {}, which is part of this program", calendar::zone_data())));
+    for freeze in &config.freezes {
+        let Some((file, zone)) = &freeze.holidays else { continue };
+        let read = orders::holidays(file.clone(), zone.clone()).await;
+        doctor.see(&format!("freeze {}: holidays", freeze.id), read.map(|events| format!("{} events in {}", events.len(), file.display())));
     }
     if let Some(server) = &server {
         doctor.see("disk", host::free_space(server));

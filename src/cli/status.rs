@@ -4,6 +4,8 @@ use clap_complete::ArgValueCompleter;
 use smoke::Report;
 
 use crate::api;
+use crate::api::GuardNow;
+use crate::api::Says;
 use crate::api::Word;
 use crate::cli::client::Client;
 use crate::cli::complete;
@@ -13,6 +15,7 @@ use crate::cli::output::Tone;
 use crate::cli::output::duration;
 use crate::cli::output::harmless;
 use crate::clock;
+use crate::model::Guard;
 use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::State;
@@ -202,6 +205,15 @@ impl Page<'_> {
             if let Some(text) = text {
                 self.fact(name, Tone::Careful, text);
             }
+        }
+        // What holds the service was said already.
+        for GuardNow { guard, says, why } in service.guards.iter().filter(|now| now.guard != Guard::Held) {
+            let tone = match says {
+                Says::Passes | Says::Asks => Tone::Faint,
+                Says::Waits => Tone::Careful,
+                Says::Refuses => Tone::Bad,
+            };
+            self.fact("guard", tone, &format!("{} {}: {why}", guard.as_str(), says.as_str()));
         }
     }
 

@@ -16,7 +16,6 @@ use crate::config::Config;
 use crate::config::Docker;
 use crate::config::Forge;
 use crate::config::Key;
-use crate::config::OidcPolicy;
 use crate::config::People;
 use crate::config::Registry;
 use crate::config::RegistryLogin;
@@ -29,9 +28,11 @@ use crate::config::Store;
 use crate::config::approval_check::Callers;
 use crate::config::approval_check::check_approvals;
 use crate::config::difference::Written;
+use crate::config::freeze::read_freezes;
 use crate::config::key::is_monotonous;
 use crate::config::notify::read_notifiers;
-use crate::config::oidc::check_policies;
+use crate::config::oidc::read_policies;
+use crate::config::policy::read_policy;
 use crate::config::provision::Known;
 use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
@@ -62,10 +63,10 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let sockets: Vec<ScopedSocket> = root.sections("socket").into_iter().filter_map(ScopedSocket::read).collect();
     check_callers(&root, server.as_ref(), &keys, &sockets);
     let people = People::read(&mut root, &keys, &sockets);
-    let oidc: Vec<OidcPolicy> = root.sections("oidc").into_iter().filter_map(OidcPolicy::read).collect();
-    check_policies(&root, &oidc);
+    let oidc = read_policies(&mut root);
     let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
     let services = read_services(&mut root, &mut secrets);
+    let freezes = read_freezes(&mut root, &services);
     let datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
     check_together(&root, &keys, &services, &datasets);
@@ -100,6 +101,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         webhook_rules,
         sockets,
         services,
+        freezes,
         datasets,
         mask,
         written,
@@ -107,7 +109,8 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
 }
 
 fn read_services(root: &mut Section, secrets: &mut Vec<Secret>) -> BTreeMap<ServiceName, Arc<Service>> {
-    let all = root.named("service").into_iter().filter_map(|(name, section)| Service::read(&name, section, secrets));
+    let policy = read_policy(root.section("policy"), &::policy::Policy::default());
+    let all = root.named("service").into_iter().filter_map(|(name, section)| Service::read(&name, section, &policy, secrets));
     all.map(|service| (service.name.clone(), Arc::new(service))).collect()
 }
 

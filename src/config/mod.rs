@@ -10,6 +10,7 @@ mod claims;
 mod dataset;
 mod difference;
 mod forge;
+mod freeze;
 mod key;
 mod live;
 mod look;
@@ -17,6 +18,7 @@ mod notify;
 mod notify_to;
 mod oidc;
 mod person;
+mod policy;
 mod provision;
 mod quiet;
 mod reader;
@@ -49,6 +51,7 @@ pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
 pub use forge::{Forge, ForgeKind, ForgeLogin};
+pub use freeze::Freeze;
 pub use key::{Key, KeyProof, RefPattern, signing_secrets};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
@@ -103,6 +106,8 @@ pub struct Config {
     pub sockets: Vec<ScopedSocket>,
     /// The services, by name.
     pub services: BTreeMap<ServiceName, Arc<Service>>,
+    /// When services are left as they are.
+    pub freezes: Vec<Freeze>,
     /// The datasets and what becomes of new data, by name.
     pub datasets: BTreeMap<DatasetName, Arc<Reload>>,
     /// Hides every secret above.
@@ -239,6 +244,11 @@ impl Config {
     #[must_use]
     pub fn forge(&self, id: &KeyId) -> Option<&Arc<Forge>> {
         self.forges.iter().find(|forge| forge.id == *id)
+    }
+
+    /// The freezes that the service is under, in their order.
+    pub fn freezes_of(&self, service: &Service) -> impl Iterator<Item = &Freeze> {
+        self.freezes.iter().filter(|freeze| freeze.is_for(service))
     }
 
     /// The notifier of that id.

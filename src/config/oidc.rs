@@ -128,8 +128,15 @@ fn audience(given: &str) -> Result<String, &'static str> {
     Ok(given.to_owned())
 }
 
+/// Reads `[[oidc]]`, and what no table of it can know alone.
+pub(super) fn read_policies(root: &mut Section) -> Vec<OidcPolicy> {
+    let policies: Vec<OidcPolicy> = root.sections("oidc").into_iter().filter_map(OidcPolicy::read).collect();
+    check_policies(root, &policies);
+    policies
+}
+
 /// What no policy can know alone.
-pub(super) fn check_policies(root: &Section, policies: &[OidcPolicy]) {
+fn check_policies(root: &Section, policies: &[OidcPolicy]) {
     for (at, policy) in policies.iter().enumerate() {
         let earlier = &policies[..at];
         let id = &policy.id;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ::policy::Policy;
 use text::Secret;
 
 use crate::config::Approval;
@@ -13,6 +14,7 @@ use crate::config::Smoke;
 use crate::config::Source;
 use crate::config::Stack;
 use crate::config::look;
+use crate::config::policy::read_policy;
 use crate::config::reader::Section;
 use crate::model::Repository;
 use crate::model::ServiceName;
@@ -51,6 +53,8 @@ pub struct Service {
     pub smoke: Option<Smoke>,
     /// Its hooks.
     pub hooks: Hooks,
+    /// What is asked of its stack.
+    pub policy: Policy,
 }
 
 /// What happens when a release fails.
@@ -128,13 +132,17 @@ pub enum HookKind {
 }
 
 impl Service {
-    pub(super) fn read(name: &str, mut from: Section, secrets: &mut Vec<Secret>) -> Option<Self> {
+    pub(super) fn read(name: &str, mut from: Section, base: &Policy, secrets: &mut Vec<Secret>) -> Option<Self> {
         // A wrong name must not hide what else is wrong, so the table is read on under another.
         let name = ServiceName::parse(name).map_err(|error| from.problem("", error)).or_else(|()| ServiceName::parse("invalid")).ok()?;
         let stack = read_stack(&mut from);
         let hold = from.seconds("hold_s", 0.0, 0.0..=31_536_000.0);
         let source = from.section("source").and_then(|section| Source::read(section, &name));
+        let mut policy = read_policy(from.section("policy"), base);
+        // What the stack has beside its compose files is its own.
+        policy.folders.push(stack.dir().display().to_string());
         let service = Self {
+            policy,
             name,
             stack,
             source,

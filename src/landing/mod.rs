@@ -14,6 +14,7 @@ mod host;
 mod lock;
 mod past;
 mod pin;
+mod policy;
 mod preflight;
 mod pull;
 mod record;

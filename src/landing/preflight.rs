@@ -3,6 +3,7 @@
 use smoke::Report;
 
 use crate::engine::Container;
+use crate::landing::policy;
 use crate::landing::release::Ground;
 use crate::landing::release::Release;
 use crate::landing::seen;
@@ -19,6 +20,7 @@ pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<
     let facts = Facts { images: Some(release.images.clone()), barrier: Some(release.barrier), ..Facts::default() };
     site.begin_with(Step::Preflight, "check whether the release can be deployed", &facts).await?;
     let resolved = stack::resolve(site).await?;
+    policy::judge(site, &resolved)?;
     let containers = site.engine.containers(&site.cancel).await?;
     let running: Vec<&Container> = seen::pinned(&resolved, &containers).filter(|one| one.is_running()).collect();
     if running.is_empty() {

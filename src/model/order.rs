@@ -132,6 +132,12 @@ pub struct Order {
 }
 
 impl Order {
+    /// Why it is carried out past a freeze or a policy that is against it. That the caller may force an order was decided by a scope.
+    #[must_use]
+    pub fn overruling_reason(&self) -> Option<&str> {
+        self.reason.as_deref().map(str::trim).filter(|reason| self.force && !reason.is_empty())
+    }
+
     /// An order that says no more than what it wants, of which service, and who asked.
     #[must_use]
     pub fn new(kind: OrderKind, service: ServiceName, caller: Caller) -> Self {

@@ -10,12 +10,12 @@ use crate::store::Deployment;
 
 /// An order that a guard is asked about.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "each guard goes by what it needs of it")]
 pub(super) struct Question<'a> {
     pub(super) config: &'a Config,
     pub(super) service: &'a Service,
     pub(super) order: &'a Order,
     /// What the record has of it; none: it is at the door.
+    #[allow(dead_code, reason = "of the guards that there are, none goes by it")]
     pub(super) deployment: Option<&'a Deployment>,
     /// When the order came (ms since 1970, UTC).
     pub(super) came_ms: i64,
@@ -29,7 +29,6 @@ pub(super) struct Question<'a> {
 
 impl Question<'_> {
     /// How long the order may still wait in all.
-    #[allow(dead_code, reason = "only guards that know how long they take go by it")]
     pub(super) fn left(&self) -> Duration {
         let max_wait_ms = i64::try_from(self.service.max_wait.as_millis()).unwrap_or(i64::MAX);
         let ends_ms = self.came_ms.saturating_add(max_wait_ms);

@@ -10,6 +10,8 @@ mod codes;
 mod enqueue;
 mod freeze;
 mod guards;
+mod holidays;
+mod met;
 mod places;
 mod queue;
 #[cfg(test)]
@@ -52,6 +54,7 @@ use crate::telemetry::Metrics;
 
 pub use approve::Form;
 pub use guards::at_the_door;
+pub use holidays::holidays;
 pub use state::view;
 
 /// Why an order was not taken, and why a code approved nothing.

@@ -22,6 +22,7 @@ use crate::model::ImageRef;
 use crate::model::Message;
 use crate::model::State;
 use crate::orders::Deployer;
+use crate::orders::met;
 use crate::orders::seen::Seen;
 use crate::orders::shown::away;
 use crate::orders::standing;
@@ -50,12 +51,15 @@ impl Deployer {
     /// When the database does not answer. An engine that does not answer is said in `standing` and in `blocked`.
     pub async fn states(&self, services: &[&Service]) -> Result<Vec<api::Service>, StoreError> {
         let mut states = Vec::with_capacity(services.len());
+        let config = self.config.now();
         let owed = self.results.owed().await?;
         let all = self.recorded(services).await?;
         let until = Instant::now() + PATIENCE;
         for (service, recorded) in services.iter().zip(&all) {
             let owed = owed.iter().filter(|debt| results::is_for(debt, &service.name)).filter_map(owed_result).collect();
-            states.push(api::Service { owed, ..self.state(service, recorded, until).await });
+            let state = self.state(service, recorded, until).await;
+            let guards = met::guards(&config, service, state.held.as_deref(), until).await;
+            states.push(api::Service { guards, owed, ..state });
         }
         Ok(states)
     }
@@ -88,6 +92,7 @@ impl Deployer {
             running: running.map(view),
             waiting: recorded.waiting().map(view),
             held,
+            guards: Vec::new(),
             owed: Vec::new(),
             rollback_candidates: candidates(&older, &verified, seen.images.as_ref()),
         }

@@ -64,7 +64,8 @@ pub(super) async fn carry(tx: &mut Tx, batch: &[&Asked]) -> Result<(Decided, Opt
 fn entry(new: &New) -> Entry {
     let order = &new.taken.order;
     let what = order.tag.as_ref().map_or("what runs", |tag| tag.as_str());
-    let detail = format!("{} {what} as {}", order.kind.as_str(), new.id);
+    let forced = order.overruling_reason().map_or(String::new(), |reason| format!(", forced: {reason}"));
+    let detail = format!("{} {what} as {}{forced}", order.kind.as_str(), new.id);
     Entry { caller: order.caller.to_string(), action: "order", target: order.service.to_string(), detail }
 }
 

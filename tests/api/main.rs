@@ -15,6 +15,7 @@ mod connections;
 mod desk;
 mod door;
 mod follow;
+mod freezes;
 mod full;
 mod hooks;
 mod issuer;

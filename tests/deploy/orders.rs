@@ -1051,3 +1051,43 @@ async fn a_name_that_docker_keeps_for_a_container_that_is_gone_is_freed() {
     assert_eq!((world.running(), world.containers()["web"]["name"].clone()), ("v2".to_owned(), json!("site-web-1")));
     world.finish().await;
 }
+
+/// What a policy refuses is refused before anything changes, also for a dry run. Whoever may overrules it with a reason, and a rollback
+/// does not meet it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_refuses_before_anything_changes() {
+    let world = world_with("policy = { rules = { privileged = \"refuse\", memory_limit = \"warn\", published_port = \"off\" } }").await;
+    let order = async |tag: &str, more: Value| {
+        let mut body = json!({ "service": "web", "tag": tag });
+        more.as_object().expect("fields").iter().for_each(|(key, value)| body[key] = value.clone());
+        let id = world.server().order("/api/v1/deployments", body).await;
+        let ended = world.server().outcome(&id).await;
+        (ended, world.server().journal(&id).await)
+    };
+    let (landed, said) = order("v1", json!({})).await;
+    is_outcome(&landed, "live");
+    assert!(
+        said.contains("policy memory_limit: db has no memory limit. web has no memory limit. worker has no memory limit. Set"),
+        "{said}"
+    );
+    assert!(said.contains("policy unpinned_image: db has the image acme/db:1, which has no digest."), "{said}");
+    let file = world.path("stack/compose.yaml");
+    let mut compose: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("a file")).expect("JSON");
+    compose["services"]["web"]["privileged"] = json!(true);
+    std::fs::write(&file, compose.to_string()).expect("a file");
+    let before = world.containers();
+    let env = world.env();
+    for more in [json!({}), json!({ "dry_run": true }), json!({ "force": true }), json!({ "force": true, "reason": "" })] {
+        let (refused, said) = order("v2", more.clone()).await;
+        is_outcome(&refused, "refused");
+        assert_eq!(refused["guard"], "policy", "{refused}");
+        assert!(said.contains("The stack of web breaks its policy. policy privileged: web is privileged. Give it"), "{more}: {said}");
+        assert_eq!((&world.containers(), &world.env()), (&before, &env), "{more}: {said}");
+    }
+    let (forced, said) = order("v2", json!({ "force": true, "reason": "the debugger needs it" })).await;
+    is_outcome(&forced, "live");
+    assert!(said.contains("policy privileged: web is privileged."), "{said}");
+    is_outcome(&roll_back(&world, json!("previous")).await, "live");
+    assert_eq!(world.running(), "v1");
+    world.finish().await;
+}

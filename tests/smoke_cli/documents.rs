@@ -54,3 +54,18 @@ fn the_annotated_configuration_is_made_from_the_catalogue() {
     assert!(read.iter().all(|(name, level)| *level == Some(name.rule().severity)), "{read:?}");
     assert_eq!(read.len(), rules().len());
 }
+
+#[test]
+fn what_is_written_about_the_policy_is_made_from_its_catalogue() {
+    let rows = policy::rules().iter().fold(String::new(), |mut rows, rule| {
+        let _ = writeln!(rows, "| `{}` | {} | {} |", rule.name, rule.finds, rule.fix);
+        rows
+    });
+    is_written("docs/guards.md", "| rule | what it finds | what to change |\n|---|---|---|", &rows);
+    let keys = policy::rules().iter().fold(String::new(), |mut keys, rule| {
+        let _ = writeln!(keys, "# {} = \"note\"", rule.name);
+        keys
+    });
+    let after = "# What is refused is named, with what to change; a forced order with a reason is warned instead.";
+    is_written("config/tagalong.toml", after, &keys);
+}

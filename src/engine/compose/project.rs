@@ -1,8 +1,11 @@
 //! What a stack is when compose has put it together: services, what they need, which of them use the pin.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use policy::Finding;
+use policy::Policy;
 use serde_json::Value;
 
 use crate::config::PinnedImage;
@@ -89,6 +92,8 @@ pub struct Resolved {
     /// Whether `.env` must stay as it is, because a service has its content.
     pub(super) keeps_dotenv: bool,
     pub(super) config: Value,
+    /// The folders of the host that are behind named volumes.
+    pub(super) devices: BTreeMap<String, String>,
     pub(super) files: Vec<PathBuf>,
     /// What compose read to resolve it; none if that may be incomplete.
     pub(super) inputs: Option<Inputs>,
@@ -141,6 +146,15 @@ impl Resolved {
         self.services.iter().filter(|service| service.active).map(part).collect()
     }
 
+    /// What `policy` finds in what a bare `docker compose up` starts.
+    #[must_use]
+    pub fn judged(&self, policy: &Policy) -> Vec<Finding> {
+        let active: Vec<&str> = self.services.iter().filter(|service| service.active).map(|service| service.name.as_str()).collect();
+        let pinned: Vec<&str> =
+            self.services.iter().filter(|service| service.pinned.is_some()).map(|service| service.name.as_str()).collect();
+        policy::judge(&policy::Stack { config: &self.config, active: &active, pinned: &pinned, devices: &self.devices }, policy)
+    }
+
     /// The whole resolved configuration as JSON, with `refs` as the pinned images and a keyed fingerprint in place of every
     /// value that may be a secret: fit to be stored and compared.
     #[must_use]
@@ -187,6 +201,15 @@ pub(super) fn services(all: &Value, active: &BTreeSet<String>) -> Vec<Service> {
     let mut services: Vec<Service> = members(all, &["services"]).map(service).collect();
     services.sort_by(|one, other| one.name.cmp(&other.name));
     services
+}
+
+/// The folders of the host that are behind the named volumes of `all`.
+pub(super) fn devices(all: &Value) -> BTreeMap<String, String> {
+    let device = |(name, volume): (&str, &Value)| {
+        let device = text(volume, &["driver_opts", "device"]);
+        device.starts_with('/').then(|| (name.to_owned(), device.to_owned()))
+    };
+    members(all, &["volumes"]).filter_map(device).collect()
 }
 
 fn has_healthcheck(service: &Value) -> bool {

@@ -16,6 +16,7 @@ use crate::engine::compose::ground::Ground;
 use crate::engine::compose::mode::PinMode;
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::project::Use;
+use crate::engine::compose::project::devices;
 use crate::engine::compose::project::repository;
 use crate::engine::compose::project::same_repository;
 use crate::engine::compose::project::services;
@@ -169,6 +170,7 @@ impl Compose {
             by_hand,
             keeps_dotenv,
             config: redacted(&ours, key),
+            devices: devices(&ours),
             files: ground.files.clone(),
             inputs: None,
         })

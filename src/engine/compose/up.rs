@@ -157,6 +157,7 @@ fn missing_dependencies(resolved: &Resolved, touched: &[&str], there: &[Containe
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::collections::BTreeSet;
 
     use serde_json::json;
@@ -197,6 +198,7 @@ mod tests {
             by_hand: true,
             keeps_dotenv: false,
             config,
+            devices: BTreeMap::new(),
             files: Vec::new(),
             inputs: None,
         }

@@ -1,0 +1,63 @@
+//! Rules that a resolved compose configuration keeps or breaks: what its containers may do to their host, and what they lack.
+//!
+//! [`judge`] is a pure function over the JSON that `docker compose config` writes. The rules stand in `catalogue.rs`, one entry each; how
+//! each judges stands in `each.rs`.
+
+mod catalogue;
+mod each;
+mod policy;
+mod service;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+pub use catalogue::{Rule, RuleName, rules};
+pub use policy::{Level, Policy};
+
+use crate::service::Service;
+
+/// A stack as compose has resolved it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stack<'a> {
+    /// What `docker compose config --format json` writes.
+    pub config: &'a Value,
+    /// The services that are started.
+    pub active: &'a [&'a str],
+    /// Those of them whose image is pinned.
+    pub pinned: &'a [&'a str],
+    /// The folders of the host that are behind named volumes.
+    pub devices: &'a BTreeMap<String, String>,
+}
+
+/// What a rule has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule.
+    pub rule: RuleName,
+    /// What becomes of it.
+    pub level: Level,
+    /// What was found, as one sentence that begins with the service.
+    pub message: String,
+}
+
+/// Everything that the rules find in a stack, in their order.
+#[must_use]
+pub fn judge(stack: &Stack<'_>, policy: &Policy) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in RuleName::all() {
+        let level = policy.level(rule);
+        if level == Level::Off {
+            continue;
+        }
+        for name in stack.active {
+            let Some(service) = Service::of(stack, name) else { continue };
+            let found = (rule.rule().judge)(&service, policy);
+            findings.extend(found.into_iter().map(|what| Finding { rule, level, message: format!("{name} {what}.") }));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Freezes: when CI may not change services, and which ones.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use calendar::Dates;
+use calendar::Plan;
+use calendar::Weekly;
+use calendar::Zone;
+
+use crate::config::Service;
+use crate::config::reader::Section;
+use crate::model::KeyId;
+use crate::model::ServiceName;
+
+/// Times at which services are left as they are.
+#[derive(Debug, Clone)]
+pub struct Freeze {
+    /// Its name.
+    pub id: KeyId,
+    /// When it is in force, without its holidays.
+    pub plan: Plan,
+    /// The file with its holidays, and the zone of those that name none.
+    pub holidays: Option<(PathBuf, Zone)>,
+    /// Whether an order waits until it is over; otherwise it is refused.
+    pub waits: bool,
+    /// The services that it is for.
+    services: Vec<ServiceName>,
+    /// The environments that it is for; no services and no environments: all services.
+    environments: Vec<String>,
+}
+
+impl Freeze {
+    /// Whether the service is left as it is while it is in force.
+    #[must_use]
+    pub fn is_for(&self, service: &Service) -> bool {
+        let is_for_all = self.services.is_empty() && self.environments.is_empty();
+        let is_in = |environment: &str| self.environments.iter().any(|named| named == environment);
+        is_for_all || self.services.contains(&service.name) || service.source.as_ref().is_some_and(|source| is_in(&source.environment))
+    }
+
+    fn read(mut from: Section) -> Option<Self> {
+        let id = from.needed("id", "a freeze needs an id, by which refused orders name it.", KeyId::parse);
+        let has_zone = from.has("zone");
+        let has_times = from.has_any(&["weekly", "dates", "holidays_file"]);
+        let is_only_empty = ["weekly", "dates"].into_iter().all(|key| !from.has(key) || from.is_empty_list(key));
+        // What is wrong with the zone is not said once more for each time in it.
+        let zone = from.parsed("zone", Zone::parse).or_else(|| has_zone.then(Zone::utc));
+        let weekly = from.list("weekly", |text| Weekly::parse(text, zone.as_ref()));
+        let dates = from.list("dates", |text| Dates::parse(text, zone.as_ref()));
+        let file = from.path("holidays_file");
+        if file.is_some() && zone.is_none() {
+            from.problem("zone", "holidays are days of a time zone; add zone = \"Europe/Paris\".");
+        }
+        if !has_times || (weekly.is_empty() && dates.is_empty() && file.is_none() && is_only_empty) {
+            from.problem("weekly", "the freeze is never in force; set weekly, dates or holidays_file.");
+        }
+        let waits = from.choice("on_freeze", &[("refuse", false), ("wait", true)]);
+        for key in ["services", "environments"] {
+            if from.is_empty_list(key) {
+                from.problem(key, "an empty list would be for no service; name some, or leave the key out for all.");
+            }
+        }
+        let services = from.list("services", ServiceName::parse);
+        let environments = from.list("environments", |text| Ok::<_, String>(text.to_owned()));
+        from.finish();
+        let plan = Plan { weekly, dates, events: Vec::new() };
+        Some(Self { id: id?, plan, holidays: file.zip(zone), waits, services, environments })
+    }
+}
+
+/// Reads `[[freeze]]`; every service and environment that is named is there.
+pub(super) fn read_freezes(root: &mut Section, services: &BTreeMap<ServiceName, Arc<Service>>) -> Vec<Freeze> {
+    let freezes: Vec<Freeze> = root.sections("freeze").into_iter().filter_map(Freeze::read).collect();
+    for (at, freeze) in freezes.iter().enumerate() {
+        let id = &freeze.id;
+        if freezes[..at].iter().any(|earlier| earlier.id == *id) {
+            root.problem("freeze", format!("two freezes have the id {id}; refused orders name a freeze by its id, so each needs its own."));
+        }
+        for name in freeze.services.iter().filter(|name| !services.contains_key(*name)) {
+            root.problem("freeze", format!("{id} is for the service {name}, but there is no [service.{name}]."));
+        }
+        let is_there =
+            |named: &str| services.values().filter_map(|service| service.source.as_ref()).any(|source| source.environment == named);
+        for named in freeze.environments.iter().filter(|named| !is_there(named)) {
+            let why = "no service has it as environment in its source";
+            root.problem("freeze", format!("{id} is for the environment \"{}\", but {why}.", named.escape_default()));
+        }
+    }
+    freezes
+}
