@@ -21,6 +21,7 @@ mod person;
 mod policy;
 mod provision;
 mod quiet;
+mod reach;
 mod reader;
 mod reload;
 mod remote;

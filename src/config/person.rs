@@ -1,14 +1,8 @@
 //! People: which callers, users, names at forges and e-mail addresses are one person, so that "somebody else" means somebody else.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use lettre::message::Mailbox;
-
-use crate::config::Email;
 use crate::config::Key;
-use crate::config::Notify;
-use crate::config::NotifyTo;
 use crate::config::ScopedSocket;
 use crate::config::reader::Section;
 use crate::model::Caller;
@@ -53,16 +47,6 @@ impl Person {
             Caller::Local(uid) => self.uids.contains(uid),
             _ => false,
         }
-    }
-
-    /// By what this person alone is told something: their own notifier, or a letter to their own address; none: by nothing.
-    #[must_use]
-    pub fn notifier(&self, notifiers: &[Arc<Notify>]) -> Option<Arc<Notify>> {
-        let plan = notifiers.iter().find(|plan| Some(&plan.id) == self.notify.as_ref())?;
-        let NotifyTo::Email(email) = &plan.to else { return Some(Arc::clone(plan)) };
-        let own: Option<Mailbox> = self.emails.first().and_then(|address| address.parse().ok());
-        let to = own.map_or_else(|| email.to.clone(), |own| vec![own]);
-        (to.len() == 1).then(|| Arc::new(Notify { to: NotifyTo::Email(Email { to, ..email.clone() }), ..Notify::clone(plan) }))
     }
 
     /// Everything that this person is known by, as one writes it.

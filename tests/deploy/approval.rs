@@ -130,8 +130,8 @@ impl Stage {
             to("ada"),
             to("bob")
         );
-        world.reconfigure("[service.web.deadlines]", &tables).await;
         world.reconfigure("[server]", "[server]\npublic_url = \"http://localhost:1/tag\"").await;
+        world.reconfigure("[service.web.deadlines]", &tables).await;
         let over = |socket: std::path::PathBuf| reqwest::Client::builder().unix_socket(socket).build().expect("a client");
         let (ci, web) = (over(world.path("ci/s")), over(world.path("s")));
         Self { world, mailbox, ci, web }
