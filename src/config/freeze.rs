@@ -90,3 +90,66 @@ pub(super) fn read_freezes(root: &mut Section, services: &BTreeMap<ServiceName, 
     }
     freezes
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Config;
+
+    const HEAD: &str = "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\nsocket = \"\"\n";
+
+    fn service(name: &str, environment: &str) -> String {
+        let source =
+            format!("source = {{ forge = \"hub\", repository = \"acme/{name}\", report = false, environment = \"{environment}\" }}");
+        format!("[service.{name}]\ndir = \"/srv/{name}\"\nproject = \"{name}\"\nimage = \"a.example/{name}\"\n{source}\n")
+    }
+
+    fn read(freezes: &str) -> Result<Config, Vec<String>> {
+        let forge = "[[forge]]\nid = \"hub\"\nkind = \"github\"\n";
+        let text = format!("{HEAD}{forge}{}{}{freezes}\n", service("web", "production"), service("db", "production"));
+        Config::read(&text, Path::new("x.toml"), Path::new("/etc")).map_err(|error| error.problems)
+    }
+
+    #[test]
+    fn a_freeze_is_for_the_services_and_environments_that_it_names() {
+        let freeze = |id: &str, lines: &str| format!("[[freeze]]\nid = \"{id}\"\nzone = \"UTC\"\nweekly = [\"Sat\"]\n{lines}\n");
+        let all = [
+            freeze("a", ""),
+            freeze("b", "services = [\"db\"]"),
+            freeze("c", "environments = [\"production\"]\nholidays_file = \"x.ics\""),
+        ];
+        let config = read(&all.concat()).expect("no problem");
+        let of = |name: &str| {
+            let service = config.services.values().find(|service| service.name.as_str() == name).expect("a service");
+            config.freezes_of(service).map(|freeze| freeze.id.as_str()).collect::<String>()
+        };
+        assert_eq!((of("web").as_str(), of("db").as_str()), ("ac", "abc"));
+        let file = config.freezes[2].holidays.as_ref().map(|(file, _)| file.as_path());
+        assert_eq!(file, Some(Path::new("/etc/x.ics")), "it need not be there for the server to start");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_freeze_is_said() {
+        let zone = "id = \"a\"\nzone = \"Europe/Paris\"";
+        for (lines, part) in [
+            ("zone = \"UTC\"\nweekly = [\"Sat\"]".to_owned(), "freeze[0].id: a freeze needs an id"),
+            (zone.to_owned(), "freeze[0].weekly: the freeze is never in force"),
+            (format!("{zone}\nweekly = []"), "freeze[0].weekly: the freeze is never in force"),
+            ("id = \"a\"\nzone = \"Europe/Pari\"\nweekly = [\"Sat\"]".to_owned(), "did you mean Europe/Paris?"),
+            ("id = \"a\"\nweekly = [\"Sat\"]".to_owned(), "freeze[0].weekly: \"Sat\": no time zone is named"),
+            ("id = \"a\"\nholidays_file = \"x.ics\"".to_owned(), "freeze[0].zone: holidays are days of a time zone"),
+            (format!("{zone}\nweekly = [\"Fri 16:00\"]"), "freeze[0].weekly: \"Fri 16:00\" is not a time of the week"),
+            (format!("{zone}\ndates = [\"2026-13-01\"]"), "freeze[0].dates: \"2026-13-01\" is not a date"),
+            (format!("{zone}\nweekly = [\"Sat\"]\non_freeze = \"pass\""), "\"pass\" is not one of refuse, wait"),
+            (format!("{zone}\nweekly = [\"Sat\"]\nservices = [\"shop\"]"), "a is for the service shop, but there is no [service.shop]"),
+            (format!("{zone}\nweekly = [\"Sat\"]\nservices = []"), "freeze[0].services: an empty list would be for no service"),
+            (format!("{zone}\nweekly = [\"Sat\"]\nenvironments = [\"prod\"]"), "no service has it as environment"),
+            (format!("{zone}\nweekly = [\"Sat\"]\n[[freeze]]\n{zone}\nweekly = [\"Sun\"]"), "two freezes have the id a"),
+            (format!("{zone}\nweekly = [\"Sat\"]\nholidays = \"x.ics\""), "freeze[0].holidays: unknown key; did you mean holidays_file?"),
+        ] {
+            let problems = read(&format!("[[freeze]]\n{lines}")).err().unwrap_or_default();
+            assert!(problems.len() == 1 && problems[0].contains(part), "{lines}: {problems:#?}");
+        }
+    }
+}

@@ -71,3 +71,51 @@ fn name(text: &str) -> Result<String, String> {
 fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| format!("\"{}\" is not a port; write \"443\".", text.escape_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ::policy::Level;
+    use ::policy::RuleName;
+
+    use crate::config::Config;
+
+    fn read(tables: &str) -> Result<Config, Vec<String>> {
+        let head = "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\nsocket = \"\"\n";
+        let service = "[service.web]\ndir = \"/srv/web\"\nproject = \"web\"\nimage = \"a.example/web\"\n";
+        Config::read(&format!("{head}{service}{tables}\n"), Path::new("x.toml"), Path::new("/etc")).map_err(|error| error.problems)
+    }
+
+    #[test]
+    fn a_service_changes_what_holds_for_all() {
+        let all = "[policy]\nfolders = [\"/srv/shared\"]\nports = [\"443\"]\nrules = { privileged = \"refuse\", labels = \"warn\" }\n";
+        let own = "[service.web.policy]\nports = [\"80\"]\nlabels = [\"owner\"]\nrules = { privileged = \"off\" }\n";
+        let config = read(&format!("{own}{all}")).expect("no problem");
+        let policy = &config.services.values().next().expect("a service").policy;
+        let level = |name: &str| policy.level(RuleName::parse(name).expect("a rule"));
+        assert_eq!(["privileged", "labels", "host_pid"].map(level), [Level::Off, Level::Warn, Level::Note]);
+        assert_eq!((&policy.ports, &policy.labels), (&vec![80], &vec!["owner".to_owned()]));
+        assert_eq!(policy.folders, ["/srv/shared", "/srv/web"], "the stack's own folder is always among them");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_policy_is_said() {
+        for (lines, part) in [
+            ("rules = { priviledged = \"off\" }", "policy.rules: there is no rule \"priviledged\"; did you mean privileged?"),
+            ("rules = { privileged = \"error\" }", "policy.rules: privileged must be off, note, warn or refuse."),
+            ("folders = [\"data\"]", "policy.folders: \"data\" is not a whole path"),
+            ("folders = [\"/srv/../etc\"]", "is not a whole path"),
+            ("repositories = [\"a b\"]", "policy.repositories: \"a b\" is neither a repository nor the beginning of some"),
+            ("labels = [\"\"]", "policy.labels: \"\" is not a name."),
+            ("ports = [\"70000\"]", "policy.ports: \"70000\" is not a port"),
+            ("port = [\"80\"]", "policy.port: unknown key; did you mean ports?"),
+        ] {
+            for table in ["policy", "service.web.policy"] {
+                let problems = read(&format!("[{table}]\n{lines}")).err().unwrap_or_default();
+                assert!(problems.len() == 1 && problems[0].contains(part), "{table} {lines}: {problems:#?}");
+            }
+        }
+        assert!(read("[policy]\nrepositories = [\"ghcr.io\", \"ghcr.io/acme/\", \"postgres\", \"localhost:5000/x\"]").is_ok());
+    }
+}

@@ -4,6 +4,7 @@ use text::nearest;
 use text::without_controls;
 
 use crate::each;
+use crate::name::RuleName;
 use crate::policy::Policy;
 use crate::service::Service;
 
@@ -19,10 +20,6 @@ pub struct Rule {
     /// What it finds in a service, as the words behind its name.
     pub(crate) judge: fn(&Service<'_>, &Policy) -> Vec<String>,
 }
-
-/// The name of a rule of the catalogue, by its place there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RuleName(usize);
 
 impl RuleName {
     /// The rule of this name.

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod each;
+mod name;
 mod policy;
 mod service;
 
@@ -12,7 +13,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use catalogue::{Rule, RuleName, rules};
+pub use catalogue::{Rule, rules};
+pub use name::RuleName;
 pub use policy::{Level, Policy};
 
 use crate::service::Service;
