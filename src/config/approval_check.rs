@@ -114,3 +114,115 @@ impl Callers<'_> {
         Some(format!("only {} may order a deployment, and nobody approves an order of their own; name somebody else.", names.join(" and ")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Config;
+    use crate::model::Caller;
+    use crate::model::KeyId;
+    use crate::model::Order;
+    use crate::model::OrderKind;
+    use crate::model::ServiceName;
+
+    const PEOPLE: &str = "[[person]]\nid = \"ada\"\nactors = [\"ada\"]\nkeys = [\"ops\"]\nnotify = \"a\"\n\
+                          [[person]]\nid = \"bob\"\nemails = [\"bob@example.com\"]\nuids = [7]\nnotify = \"b\"\n";
+
+    /// The configuration with these lines of the approval, these people, and a key for CI and one of ada's.
+    fn read(approval: &str, people: &str, more: &str) -> Result<Config, Vec<String>> {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (key, byte) in [("ci", 'a'), ("ops", 'b'), ("hook", 'c')] {
+            let secret = format!("whsec_{}{}", byte.to_string().repeat(31), "d".repeat(9));
+            std::fs::write(folder.path().join(format!("{key}.secret")), secret).expect("a file");
+        }
+        let notify = |id: &str| {
+            format!(
+                "[[notify]]\nid = \"{id}\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:1/{id}\"\nsecret_file = \"hook.secret\"\nevents = []\n"
+            )
+        };
+        let text = format!(
+            "version = 1\n[server]\nsocket = \"s\"\ndata_dir = \"data\"\npublic_url = \"https://tagalong.example.com\"\n\
+             [[key]]\nid = \"ops\"\nsecret_file = \"ops.secret\"\nscopes = [\"deploy:web\", \"approve:web\"]\n\
+             {more}\n{people}\n{}{}[service.web]\ndir = \"web\"\nproject = \"web\"\nimage = \"example.com/web\"\nvariable = \"TAG\"\n\
+             [service.web.approval]\n{approval}\n",
+            notify("a"),
+            notify("b"),
+        );
+        Config::read(&text, Path::new("tagalong.toml"), folder.path()).map_err(|error| error.problems)
+    }
+
+    const CI: &str = "[[key]]\nid = \"ci\"\nsecret_file = \"ci.secret\"\nscopes = [\"deploy:web\"]\n";
+    const BOTH: &str = "approvers = [\"ada\", \"bob@example.com\"]";
+
+    #[test]
+    fn an_approval_that_nobody_can_give_is_refused() {
+        for good in [BOTH, "approvers = [\"key:ops\", \"local:7\"]\nneeded = 2\norders = \"ci\"\nrollbacks = true\nexpires_s = 60"] {
+            assert_eq!(read(good, PEOPLE, CI).err(), None, "{good}");
+        }
+        let without_notify = PEOPLE.replace("notify = \"b\"", "");
+        let shared = PEOPLE.replace("notify = \"b\"", "notify = \"a\"");
+        let twice = PEOPLE.replace("uids = [7]", "uids = [7]\nactors = [\"Ada\"]");
+        for (approval, people, more, part) in [
+            ("approvers = [\"eve\"]", PEOPLE, CI, "\"eve\" is nobody"),
+            ("", PEOPLE, CI, "1 people must approve, but only 0 may"),
+            ("approvers = [\"ada\"]\nneeded = 2", PEOPLE, CI, "2 people must approve, but only 1 may"),
+            ("approvers = [\"ada\", \"key:ops\"]", PEOPLE, CI, "ada is named twice"),
+            (BOTH, &without_notify, CI, "bob cannot be sent a code"),
+            (BOTH, &shared, CI, "ada and bob are reached by the same"),
+            (BOTH, &twice, CI, "the actor ada stands with ada and with bob"),
+            // Only ada's key may order, and only ada may approve.
+            ("approvers = [\"ada\"]", PEOPLE, "", "only ada may order a deployment"),
+        ] {
+            let problems = read(approval, people, more).err().unwrap_or_default();
+            assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
+        }
+    }
+
+    #[test]
+    fn nobody_approves_an_order_of_their_own_by_whichever_name() {
+        let config = read(BOTH, PEOPLE, CI).expect("a configuration");
+        let web = ServiceName::parse("web").expect("a name");
+        let approval = config.services[&web].approval.as_ref().expect("an approval");
+        let key = |id: &str| Caller::Key(KeyId::parse(id).expect("an id"));
+        let hub = || KeyId::parse("hub").expect("an id");
+        for (caller, actor, able) in [
+            (key("ci"), None, &["ada", "bob"][..]),
+            (key("ops"), None, &["bob"]),
+            (Caller::Local(7), None, &["ada"]),
+            (Caller::Local(8), None, &["ada", "bob"]),
+            (Caller::Oidc(hub()), Some("ADA"), &["bob"]),
+            (Caller::Forge(hub()), Some("eve"), &["ada", "bob"]),
+            (Caller::Local(7), Some("ada"), &[]),
+        ] {
+            let order = Order { actor: actor.map(str::to_owned), ..Order::new(OrderKind::Deploy, web.clone(), caller) };
+            let found: Vec<&str> = approval.able(&order, &config.people).iter().map(|person| person.id.as_str()).collect();
+            assert_eq!(found, able, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn orders_of_ci_are_those_of_nobody_in_particular() {
+        let is_for = |approval: &str, order: &Order| {
+            let config = read(&format!("{BOTH}\n{approval}"), PEOPLE, CI).expect("a configuration");
+            config.services[&order.service].approval.as_ref().expect("an approval").is_for(order, &config.people)
+        };
+        let web = || ServiceName::parse("web").expect("a name");
+        let by = |kind: OrderKind, caller: Caller| Order::new(kind, web(), caller);
+        let key = |id: &str| Caller::Key(KeyId::parse(id).expect("an id"));
+        for (caller, is_ci) in
+            [(key("ci"), true), (Caller::Oidc(KeyId::parse("x").expect("an id")), true), (key("ops"), false), (Caller::Local(0), false)]
+        {
+            let order = by(OrderKind::Deploy, caller);
+            assert_eq!((is_for("", &order), is_for("orders = \"ci\"", &order)), (true, is_ci), "{order:?}");
+            // It lands nothing; and force replaces no approval.
+            assert!(!is_for("", &Order { dry_run: true, ..order.clone() }) && is_for("", &Order { force: true, ..order }));
+        }
+        for (kind, default, with_rollbacks) in
+            [(OrderKind::Rollback, false, true), (OrderKind::Adopt, false, false), (OrderKind::Repair, false, false)]
+        {
+            let order = by(kind, key("ci"));
+            assert_eq!((is_for("", &order), is_for("rollbacks = true", &order)), (default, with_rollbacks), "{kind:?}");
+        }
+    }
+}

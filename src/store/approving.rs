@@ -189,7 +189,7 @@ pub fn waits_for_codes(order: &Deployment, known: &Approvals) -> Result<(), Unap
 async fn release(tx: &mut Tx, order: &Deployment, approved: &Approved, terms: &ApprovalTerms) -> Result<Option<DeploymentId>, StoreError> {
     let text = serde_json::to_string(approved).unwrap_or_default();
     let release = sqlx::query(
-        "UPDATE deployments SET waits_for = 'turn', approved = $2, waits_why = NULL, asker = NULL, granted_ms = NULL
+        "UPDATE deployments SET waits_for = 'turn', approved = $2, waits_why = NULL, waits_since_ms = NULL, asker = NULL, granted_ms = NULL
          WHERE id = $1 AND state = 'waiting' AND waits_for = 'approval'",
     );
     tx.execute(release.bind(order.id.as_str()).bind(text)).await?;
