@@ -19,23 +19,22 @@ pub(super) fn read_policy(from: Option<Section>, base: &Policy) -> Policy {
             Err(why) => from.problem("rules", why),
         }
     }
-    if from.has("folders") {
-        policy.folders = from.list("folders", folder);
-    }
-    if from.has("repositories") {
-        policy.repositories = from.list("repositories", repository);
-    }
-    if from.has("labels") {
-        policy.labels = from.list("labels", name);
-    }
-    if from.has("ports") {
-        policy.ports = from.list("ports", port);
-    }
-    if from.has("capabilities") {
-        policy.capabilities = from.list("capabilities", name);
-    }
+    replace(&mut from, "folders", &mut policy.folders, folder);
+    replace(&mut from, "repositories", &mut policy.repositories, repository);
+    replace(&mut from, "labels", &mut policy.labels, name);
+    replace(&mut from, "ports", &mut policy.ports, port);
+    replace(&mut from, "capabilities", &mut policy.capabilities, name);
     from.finish();
     policy
+}
+
+/// What the list `key` names takes the place of what was there.
+fn replace<T, E: std::fmt::Display>(from: &mut Section, key: &'static str, what: &mut Vec<T>, parse: impl Fn(&str) -> Result<T, E>) {
+    let is_there = from.has(key);
+    let named = from.list(key, parse);
+    if is_there {
+        *what = named;
+    }
 }
 
 fn read_rule(name: &str, level: &str) -> Result<(RuleName, Level), String> {

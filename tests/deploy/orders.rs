@@ -1056,7 +1056,7 @@ async fn a_name_that_docker_keeps_for_a_container_that_is_gone_is_freed() {
 /// does not meet it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_refuses_before_anything_changes() {
-    let world = world_with("policy = { rules = { privileged = \"refuse\", memory_limit = \"warn\", published_port = \"off\" } }").await;
+    let world = world_with("policy = { rules = { capabilities = \"refuse\", memory_limit = \"warn\", published_port = \"off\" } }").await;
     let order = async |tag: &str, more: Value| {
         let mut body = json!({ "service": "web", "tag": tag });
         more.as_object().expect("fields").iter().for_each(|(key, value)| body[key] = value.clone());
@@ -1073,7 +1073,7 @@ async fn a_policy_refuses_before_anything_changes() {
     assert!(said.contains("policy unpinned_image: db has the image acme/db:1, which has no digest."), "{said}");
     let file = world.path("stack/compose.yaml");
     let mut compose: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("a file")).expect("JSON");
-    compose["services"]["web"]["privileged"] = json!(true);
+    compose["services"]["web"]["cap_add"] = json!(["SYS_ADMIN"]);
     std::fs::write(&file, compose.to_string()).expect("a file");
     let before = world.containers();
     let env = world.env();
@@ -1081,12 +1081,15 @@ async fn a_policy_refuses_before_anything_changes() {
         let (refused, said) = order("v2", more.clone()).await;
         is_outcome(&refused, "refused");
         assert_eq!(refused["guard"], "policy", "{refused}");
-        assert!(said.contains("The stack of web breaks its policy. policy privileged: web is privileged. Give it"), "{more}: {said}");
+        assert!(
+            said.contains("The stack of web breaks its policy. policy capabilities: web has the capability SYS_ADMIN. Remove it"),
+            "{more}: {said}"
+        );
         assert_eq!((&world.containers(), &world.env()), (&before, &env), "{more}: {said}");
     }
     let (forced, said) = order("v2", json!({ "force": true, "reason": "the debugger needs it" })).await;
     is_outcome(&forced, "live");
-    assert!(said.contains("policy privileged: web is privileged."), "{said}");
+    assert!(said.contains("policy capabilities: web has the capability SYS_ADMIN."), "{said}");
     is_outcome(&roll_back(&world, json!("previous")).await, "live");
     assert_eq!(world.running(), "v1");
     world.finish().await;
