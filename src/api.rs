@@ -1,5 +1,6 @@
 //! Bodies of the HTTP contract, shared by the server and the command line.
 
+mod approval;
 mod datasets;
 mod guards;
 mod hooks;
@@ -25,6 +26,7 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Tag;
 
+pub use approval::{Approval, NewApproval};
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 pub use guards::{GuardNow, Says};
 pub use hooks::{HookAnswer, RuleAnswer};
@@ -132,6 +134,9 @@ pub struct Deployment {
     /// Why it is waiting, as one sentence, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_why: Option<String>,
+    /// Since when it waits for that, ms since 1970 (UTC), where somebody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_since_ms: Option<i64>,
     /// The tag that was ordered, or the tag of the release that was adopted or restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
@@ -182,6 +187,9 @@ pub struct Deployment {
     /// How long it took, ms; none: it was not carried out, or has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<i64>,
+    /// What was approved of it and by whom; while it waits for an approval, what is to be approved and who has done so already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
 }
 
 /// A page of deployments, newest first.

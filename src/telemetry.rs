@@ -171,6 +171,8 @@ pub struct Metrics {
     refused_calls: Counter,
     waiting: Gauge,
     running: Gauge,
+    unapproved: Gauge,
+    unapproved_age: Gauge<f64, AtomicU64>,
     journal_unwritable: Gauge,
     last_live: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     standing: Family<StandingLabels, Gauge>,
@@ -196,6 +198,8 @@ impl Metrics {
         let refused_calls = Counter::default();
         let waiting = Gauge::default();
         let running = Gauge::default();
+        let unapproved = Gauge::default();
+        let unapproved_age = Gauge::<f64, AtomicU64>::default();
         let journal_unwritable = Gauge::default();
         registry.register("deployments", "Ended deployments by service and outcome", Family::clone(&deployments));
         registry.register("faults", "Causes of failed deployments and rollbacks", faults.clone());
@@ -204,6 +208,9 @@ impl Metrics {
         registry.register("refused_calls", "Calls whose authentication failed", refused_calls.clone());
         registry.register("deployments_waiting", "Waiting deployments", waiting.clone());
         registry.register("deployments_running", "Running deployments", running.clone());
+        registry.register("deployments_waiting_for_approval", "Deployments that wait for an approval", unapproved.clone());
+        let age = "How long the oldest of them has waited";
+        registry.register_with_unit("approval_oldest_wait", age, Unit::Seconds, unapproved_age.clone());
         registry.register("journal_unwritable", "1 while journal lines cannot be stored", journal_unwritable.clone());
         registry.register("last_live_timestamp", "When a release was last verified, seconds since 1970", Family::clone(&last_live));
         registry.register("service_standing", "1 for the word that tells how the service stands, 0 for the others", standing.clone());
@@ -219,6 +226,8 @@ impl Metrics {
             refused_calls,
             waiting,
             running,
+            unapproved,
+            unapproved_age,
             journal_unwritable,
             last_live,
             standing,
@@ -267,6 +276,13 @@ impl Metrics {
     /// Counts a call without a proof that holds.
     pub fn refused_call(&self) {
         self.refused_calls.inc();
+    }
+
+    /// Sets since when deployments wait for an approval (ms since 1970, UTC).
+    pub fn set_unapproved(&self, since_ms: &[i64], now_ms: i64) {
+        self.unapproved.set(since_ms.len() as i64);
+        let oldest_ms = since_ms.iter().min().map_or(0, |since_ms| (now_ms - since_ms).max(0));
+        self.unapproved_age.set(oldest_ms as f64 / 1000.0);
     }
 
     /// Sets what is looked up when metrics are asked for.

@@ -65,6 +65,9 @@ fn show(output: &Output, one: &api::Deployment) {
     let cause = one.cause.as_ref().map(|cause| cause.replacen(' ', " of ", 1)).unwrap_or_default();
     let comma = if cause.is_empty() { "" } else { ", " };
     let mut facts = vec![format!("{} by {}{took}{comma}{cause}", one.kind.as_str(), one.caller)];
+    let approved = one.approval.iter().flat_map(|approval| &approval.by).map(|by| format!("{} ({})", by.who, by.via));
+    let approved: Vec<String> = approved.collect();
+    facts.extend((!approved.is_empty()).then(|| format!("approved by {}", approved.join(" and "))));
     facts.extend(one.away.map(|away| away.to_string()));
     facts.extend(one.reason.as_ref().filter(|reason| **reason != cause).map(|reason| format!("reason: {reason}")));
     // What went as it was ordered needs no more words.

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod adopt;
+mod approve;
 mod audit;
 mod backup;
 mod cancel;
@@ -82,6 +83,8 @@ enum Command {
     Logs(logs::Args),
     /// Stop a deployment and undo what it has changed
     Cancel(cancel::Args),
+    /// Approve a deployment that waits for it, with the code that was sent to you
+    Approve(approve::Args),
     /// Repeat a deployment that has ended
     Retry(retry::Args),
     /// Deploy the last verified release again, where it is not running as it should
@@ -170,6 +173,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::History(args) => history::run(global, output, &args).await,
         Command::Logs(args) => logs::run(global, output, &args).await,
         Command::Cancel(args) => cancel::run(global, output, &args).await,
+        Command::Approve(args) => approve::run(global, output, &args).await,
         Command::Retry(args) => retry::run(global, output, &args).await,
         Command::Repair(args) => repair::run(global, output, &args).await,
         Command::Adopt(args) => adopt::run(global, output, &args).await,

@@ -19,6 +19,7 @@ use crate::model::Guard;
 use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::State;
+use crate::model::WaitsFor;
 
 /// The exit code when a service is not well.
 const NOT_WELL: u8 = 20;
@@ -190,7 +191,14 @@ impl Page<'_> {
         }
         for (name, one) in [("running", &service.running), ("waiting", &service.waiting)] {
             if let Some(one) = one {
-                self.fact(name, Tone::Strong, &format!("{} {}", one.id, one.tag.as_ref().map_or("", |tag| tag.as_str())));
+                let for_what = match &one.state {
+                    State::Waiting { waits_for: WaitsFor::Turn } | State::Running { .. } | State::Done { .. } => String::new(),
+                    State::Waiting { waits_for } => {
+                        let since = one.waits_since_ms.map_or(String::new(), |since_ms| format!(" since {}", ago(since_ms)));
+                        format!(" (for {}{since})", waits_for.as_str())
+                    }
+                };
+                self.fact(name, Tone::Strong, &format!("{} {}{for_what}", one.id, one.tag.as_ref().map_or("", |tag| tag.as_str())));
             }
         }
         for (name, text) in [("held", &service.held), ("blocked", &service.blocked)] {

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -16,8 +15,8 @@ use text::Secret;
 use crate::config::Config;
 use crate::config::Docker;
 use crate::config::Forge;
-use crate::config::ForwardedHeaders;
 use crate::config::Key;
+use crate::config::People;
 use crate::config::Registry;
 use crate::config::RegistryLogin;
 use crate::config::Reload;
@@ -26,6 +25,8 @@ use crate::config::ScopedSocket;
 use crate::config::Server;
 use crate::config::Service;
 use crate::config::Store;
+use crate::config::approval_check::Callers;
+use crate::config::approval_check::check_approvals;
 use crate::config::difference::Written;
 use crate::config::freeze::read_freezes;
 use crate::config::key::is_monotonous;
@@ -36,6 +37,7 @@ use crate::config::provision::Known;
 use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
+use crate::config::server::read_server;
 use crate::config::webhook_check::read_webhooks;
 use crate::model::DatasetName;
 use crate::model::KeyId;
@@ -52,10 +54,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let mut root = Section::root(table, folder, &problems);
     check_version(&mut root);
     let mut secrets = Vec::new();
-    let server = root.section("server").map(read_server);
-    if server.is_none() {
-        root.problem("server", "the table [server] is missing.");
-    }
+    let server = read_server(&mut root);
     let store = read_store(root.section("store"), &mut secrets);
     let docker = read_docker(root.section("docker"));
     let retention = read_retention(root.section("retention"));
@@ -63,15 +62,10 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let keys: Vec<Key> = root.sections("key").into_iter().filter_map(|section| Key::read(section, &mut secrets)).collect();
     let sockets: Vec<ScopedSocket> = root.sections("socket").into_iter().filter_map(ScopedSocket::read).collect();
     check_callers(&root, server.as_ref(), &keys, &sockets);
+    let people = People::read(&mut root, &keys, &sockets);
     let oidc = read_policies(&mut root);
     let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
-    let policy = read_policy(root.section("policy"), &::policy::Policy::default());
-    let services: BTreeMap<ServiceName, Arc<Service>> = root
-        .named("service")
-        .into_iter()
-        .filter_map(|(name, section)| Service::read(&name, section, &policy, &mut secrets))
-        .map(|service| (service.name.clone(), Arc::new(service)))
-        .collect();
+    let services = read_services(&mut root, &mut secrets);
     let freezes = read_freezes(&mut root, &services);
     let datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
@@ -83,6 +77,9 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
     let webhook_rules = read_webhooks(&mut root, &forges, &services, &datasets);
+    let callers =
+        Callers { server: server.as_ref(), keys: &keys, sockets: &sockets, oidc: &oidc, hooks: &webhook_rules, notifiers: &notifiers };
+    check_approvals(&root, &people, &services, &callers);
     root.finish();
     let found = problems.take();
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
@@ -96,6 +93,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         retention,
         registries,
         keys,
+        people,
         oidc,
         forges: forges.into_iter().map(Arc::new).collect(),
         notifiers,
@@ -108,6 +106,12 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         mask,
         written,
     })
+}
+
+fn read_services(root: &mut Section, secrets: &mut Vec<Secret>) -> BTreeMap<ServiceName, Arc<Service>> {
+    let policy = read_policy(root.section("policy"), &::policy::Policy::default());
+    let all = root.named("service").into_iter().filter_map(|(name, section)| Service::read(&name, section, &policy, secrets));
+    all.map(|service| (service.name.clone(), Arc::new(service))).collect()
 }
 
 /// The datasets with what is known only when everything else is.
@@ -136,59 +140,6 @@ fn check_version(root: &mut Section) {
 fn syntax(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
     format!("line {line}: {}.", error.message())
-}
-
-fn read_server(mut from: Section) -> Server {
-    // Not by `path`: an empty one wants no socket, not the folder.
-    let socket = from.text("socket").unwrap_or_else(|| "/run/tagalong/tagalong.sock".to_owned());
-    let tls = match (from.path("tls_certificate_file"), from.path("tls_key_file")) {
-        (Some(chain), Some(key)) => Some((chain, key)),
-        (None, None) => None,
-        _ => {
-            from.problem("tls_key_file", "TLS needs both tls_certificate_file and tls_key_file.");
-            None
-        }
-    };
-    let listen = from.list("listen", |text| {
-        text.parse::<SocketAddr>()
-            .map_err(|_| format!("\"{}\" is not an address with a port; write 127.0.0.1:8787 or [::]:8787.", text.escape_default()))
-    });
-    let server = Server {
-        listen,
-        socket: (!socket.is_empty()).then(|| from.folder.join(socket)),
-        socket_gid: u32::try_from(from.whole("socket_gid", -1, -1..=i64::from(u32::MAX))).ok(),
-        data_dir: from.path("data_dir").unwrap_or_else(|| "/var/lib/tagalong".into()),
-        trusted_proxies: from.list("trusted_proxies", network),
-        forwarded_headers: from
-            .choice("forwarded_headers", &[("x-forwarded", ForwardedHeaders::XForwarded), ("forwarded", ForwardedHeaders::Standard)]),
-        tls,
-        body_limit_bytes: (from.whole("body_limit_kib", 1024, 1..=25_600) as usize) << 10,
-        max_waiting: from.whole("max_waiting", 100, 1..=100_000),
-        max_running: from.whole("max_running", default_running(), 1..=1000) as usize,
-        max_connections: from.whole("max_connections", 2048, 16..=100_000) as usize,
-        max_connections_per_address: from.whole("max_connections_per_address", 512, 1..=100_000) as usize,
-        max_followers: from.whole("max_followers", 200, 1..=100_000) as usize,
-        failed_attempts_per_min: from.whole("failed_attempts_per_min", 30, 1..=100_000),
-        log_json: from.choice("log", &[("text", false), ("json", true)]),
-        log_level: from.text("log_level").unwrap_or_else(|| "info".to_owned()),
-    };
-    if server.listen.is_empty() && server.socket.is_none() {
-        from.problem("listen", "tagalong would not listen anywhere; set listen or socket.");
-    }
-    from.finish();
-    server
-}
-
-/// Four for each core, but one for each 512 MiB of memory at most, since each may have a client of Docker Compose at work.
-fn default_running() -> i64 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as i64;
-    let memory_mib = i64::try_from(rustix::system::sysinfo().totalram >> 20).unwrap_or(i64::MAX);
-    (cores * 4).min(memory_mib / 512).clamp(2, 64)
-}
-
-fn network(text: &str) -> Result<ipnet::IpNet, String> {
-    let address = || text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from);
-    text.parse().ok().or_else(address).ok_or_else(|| format!("\"{}\" is not a network; write 172.18.0.0/16 or ::1.", text.escape_default()))
 }
 
 fn read_store(from: Option<Section>, secrets: &mut Vec<Secret>) -> Store {

@@ -3,6 +3,8 @@
 //! `config/tagalong.toml` shows every key with its unit and default; a test reads it.
 
 mod admission;
+mod approval;
+mod approval_check;
 mod check;
 mod claims;
 mod dataset;
@@ -15,13 +17,16 @@ mod look;
 mod notify;
 mod notify_to;
 mod oidc;
+mod person;
 mod policy;
 mod provision;
 mod quiet;
+mod reach;
 mod reader;
 mod reload;
 mod remote;
 mod secret;
+mod server;
 mod service;
 mod socket;
 mod source;
@@ -42,6 +47,7 @@ use text::Mask;
 use text::Secret;
 
 pub use admission::{Admission, RequiredChecks, WhichChecks};
+pub use approval::{Approval, WhoseOrders};
 pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
@@ -53,6 +59,7 @@ pub use look::{KnownFindings, Smoke};
 pub use notify::Notify;
 pub use notify_to::{Email, MailEncryption, NotifyAddress, NotifyTo};
 pub use oidc::OidcPolicy;
+pub use person::{People, Person};
 pub use provision::{At, MOST_BYTES, Provision, ProvisionKind, Value, Visibility};
 pub use quiet::QuietHours;
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
@@ -84,6 +91,8 @@ pub struct Config {
     pub registries: Vec<Registry>,
     /// Who may call.
     pub keys: Vec<Key>,
+    /// Which callers are which people.
+    pub people: People,
     /// Which jobs of forges may call with their own token, in their order.
     pub oidc: Vec<OidcPolicy>,
     /// The forges that are told and asked something.
@@ -118,6 +127,8 @@ pub struct Server {
     pub socket_gid: Option<u32>,
     /// The folder for everything that is kept.
     pub data_dir: PathBuf,
+    /// Where people open this server from outside, for the addresses in messages.
+    pub public_url: Option<url::Url>,
     /// Networks whose forwarded headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Which of their headers are believed.

@@ -67,10 +67,7 @@ fn read_events(from: &mut Section) -> Vec<EventKind> {
         let _ = from.texts("events");
         return EventKind::ALL.into_iter().filter(|kind| kind.is_news()).collect();
     }
-    if from.is_empty_list("events") {
-        let words: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        from.problem("events", format!("no event would reach this notifier; name some of {}, or leave the key out.", words.join(", ")));
-    }
+    // None at all: it is for the codes of approvals.
     from.list("events", EventKind::parse)
 }
 

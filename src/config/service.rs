@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::policy::Policy;
 use text::Secret;
 
+use crate::config::Approval;
 use crate::config::ComposeStack;
 use crate::config::PinChoice;
 use crate::config::PinnedImage;
@@ -28,6 +29,8 @@ pub struct Service {
     pub stack: Stack,
     /// The repository that it is built from.
     pub source: Option<Source>,
+    /// What its orders need before they are carried out; none: nobody's approval.
+    pub approval: Option<Approval>,
     /// Tags that may be landed; none: any.
     pub tag_pattern: Option<regex::Regex>,
     /// Whether an image that `docker load` brought may be landed while the registry does not answer.
@@ -143,6 +146,7 @@ impl Service {
             name,
             stack,
             source,
+            approval: from.section("approval").map(Approval::read),
             tag_pattern: from.parsed("tag_pattern", whole_pattern),
             loaded_images: from.flag("loaded_images", false),
             on_failure: from.choice("on_failure", &[("undo", OnFailure::Undo), ("leave", OnFailure::Leave)]),

@@ -8,12 +8,15 @@ use actix_web::http::header::RETRY_AFTER;
 use actix_web::http::header::WWW_AUTHENTICATE;
 
 use crate::api;
+use crate::model::Guard;
 use crate::model::Refusal;
 use crate::orders::OrderError;
+use crate::orders::Unapproved;
 use crate::reload::ReloadError;
 use crate::store::StoreError;
 
 const ID_REUSED: &str = "id_reused";
+const WRONG_CODE: &str = "wrong_code";
 
 /// An answer that is no success (RFC 9457).
 #[derive(Debug, Clone)]
@@ -73,6 +76,11 @@ impl ApiError {
     /// Whether it is [`ApiError::id_reused`].
     pub(super) fn is_id_reused(&self) -> bool {
         self.code == ID_REUSED
+    }
+
+    /// Whether the code of an approval was wrong.
+    pub(super) fn is_wrong_code(&self) -> bool {
+        self.code == WRONG_CODE
     }
 
     /// The body is larger than `limit_bytes`.
@@ -163,6 +171,24 @@ impl From<Refusal> for ApiError {
             Refusal::NotEnded(_) => Self::conflict("not_ended", detail),
             Refusal::IdReused => Self::id_reused(detail),
             _ => Self::busy(detail),
+        }
+    }
+}
+
+impl From<Unapproved> for ApiError {
+    fn from(unapproved: Unapproved) -> Self {
+        let detail = unapproved.to_string();
+        match unapproved {
+            Unapproved::NoOrder => Self::not_found(detail),
+            Unapproved::NotWaiting(_) => Self::conflict("not_waiting", detail),
+            Unapproved::NotYours(_) => Self::forbidden(detail),
+            Unapproved::NotNow(_) => Self::busy(detail),
+            Unapproved::Wrong { .. } => Self::new(StatusCode::FORBIDDEN, WRONG_CODE, detail),
+            Unapproved::Ended { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, Guard::Approval.as_str(), detail),
+            Unapproved::Store(error) => {
+                tracing::error!(%error, "an approval could not be recorded");
+                Self::busy("The approval could not be recorded, because the database does not answer; try again later.")
+            }
         }
     }
 }

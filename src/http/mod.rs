@@ -1,5 +1,6 @@
 //! The HTTP interface: only this module knows actix and statuses.
 
+mod approval_page;
 pub mod auth;
 mod connection;
 mod error;

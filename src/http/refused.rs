@@ -62,10 +62,14 @@ pub(super) enum Check {
     JobCall,
     /// No forge of ours made the signature of this native webhook.
     ForgeSignature,
+    /// The address of a form is not one that was sent to an approver.
+    Form,
+    /// The code of an approval was wrong.
+    Code,
 }
 
 impl Check {
-    const NAMES: [&'static str; 19] = [
+    const NAMES: [&'static str; 21] = [
         "no_proof",
         "malformed",
         "signature",
@@ -85,6 +89,8 @@ impl Check {
         "oidc_claims",
         "oidc_call",
         "forge_signature",
+        "approval_form",
+        "approval_code",
     ];
 
     fn at(self) -> usize {
@@ -108,6 +114,8 @@ impl Check {
             Self::JobClaims => 16,
             Self::JobCall => 17,
             Self::ForgeSignature => 18,
+            Self::Form => 19,
+            Self::Code => 20,
         }
     }
 
@@ -153,6 +161,8 @@ impl Check {
                     .to_owned()
             }
             Self::JobCall => "The call names another commit, ref or run than its OIDC token, or a deployment of another run.".to_owned(),
+            Self::Form => "The address of an approval form is not one that was sent to an approver of that order.".to_owned(),
+            Self::Code => "The code of an approval was wrong; the journal of its deployment says how often.".to_owned(),
             Self::ForgeSignature => {
                 "No [[forge]] with a webhook_secret_file made the signature of this webhook, or it has the headers of several schemes; compare \
                  the secret with the one that is set at the forge."
@@ -185,7 +195,7 @@ struct Memory {
 /// What was refused since the start.
 #[derive(Debug, Default)]
 pub struct RefusedCalls {
-    counts: [AtomicU64; 19],
+    counts: [AtomicU64; 21],
     /// The second in which calls are looked at, and how many were.
     second: AtomicI64,
     looked_at: AtomicU64,

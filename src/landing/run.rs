@@ -29,6 +29,8 @@ use crate::landing::site::Site;
 use crate::landing::stop::Fault;
 use crate::landing::stop::Stop;
 use crate::landing::undo;
+use crate::model::Approved;
+use crate::model::Guard;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Step;
@@ -47,7 +49,13 @@ pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record,
     let left = Left::recorded(&deployment).filter(|_| recovered);
     let entry = match left {
         Some(left) => Entry::Behind(Box::new(left)),
-        None => Entry::Anew(Anew { recovered, attempts: deployment.attempts, objection, recorded: Release::recorded(&deployment) }),
+        None => Entry::Anew(Anew {
+            recovered,
+            attempts: deployment.attempts,
+            objection,
+            recorded: Release::recorded(&deployment),
+            approved: deployment.approved,
+        }),
     };
     let engine = engine.acting_for(lease.clone());
     let mut site = Site { host, service, order: deployment.order, engine, lease, record, cancel, watched: None };
@@ -79,6 +87,8 @@ struct Anew {
     objection: Option<Objection>,
     /// What the record has of its release.
     recorded: Release,
+    /// What was approved of it; none: it needed no approval.
+    approved: Option<Approved>,
 }
 
 /// Carries it out under the stack's lock, which is held on until it is let go.
@@ -109,12 +119,14 @@ async fn enter(site: &mut Site<'_>, entry: Entry) -> (Result<Outcome, StoreError
 }
 
 /// The story.
-async fn story(site: &mut Site<'_>, anew: Anew) -> Result<Outcome, Stop> {
+async fn story(site: &mut Site<'_>, mut anew: Anew) -> Result<Outcome, Stop> {
+    let approved = anew.approved.take();
     let recorded = asked(site, anew).await?;
     if site.order.kind == OrderKind::Adopt {
         return adopt(site).await;
     }
     let release = resolve(site, recorded).await?;
+    is_what_was_approved(site, approved.as_ref(), &release)?;
     let ground = preflight(site, &release).await?;
     if site.order.dry_run {
         return Ok(Outcome::DryRun { would_pin: release.to_string() });
@@ -153,6 +165,21 @@ async fn asked(site: &mut Site<'_>, anew: Anew) -> Result<Release, Stop> {
         return Err(Fault::EndedOften(anew.attempts - 1).into());
     }
     anew.objection.map_or(Ok(anew.recorded), |objection| Err(Stop::Refused(objection)))
+}
+
+/// An approval is for exact images: when the tag has been moved since, nobody has approved what would be landed.
+fn is_what_was_approved(site: &mut Site<'_>, approved: Option<&Approved>, release: &Release) -> Result<(), Stop> {
+    let Some(approved) = approved else { return Ok(()) };
+    if approved.is_for(&release.images) {
+        site.record.journal.note(format!("approved by {}", approved.names()));
+        return Ok(());
+    }
+    let why = format!(
+        "{} approved {}, but the tag was moved since and would land {release}; order it again, so that this can be approved.",
+        approved.names(),
+        approved.images.join(", ")
+    );
+    Err(Stop::refused(Guard::Approval, why))
 }
 
 /// What the run leaves undone where it does not get the lock.

@@ -15,6 +15,8 @@ pub enum Verb {
     Deploy,
     /// Order a rollback; adopt and release a service.
     Rollback,
+    /// Approve the orders of others.
+    Approve,
     /// Order a reload of data.
     Reload,
     /// Read everything.
@@ -23,7 +25,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 4] = [Self::Deploy, Self::Rollback, Self::Reload, Self::Read];
+    pub const ALL: [Self; 5] = [Self::Deploy, Self::Rollback, Self::Approve, Self::Reload, Self::Read];
 
     /// The text form.
     #[must_use]
@@ -31,6 +33,7 @@ impl Verb {
         match self {
             Self::Deploy => "deploy",
             Self::Rollback => "rollback",
+            Self::Approve => "approve",
             Self::Reload => "reload",
             Self::Read => "read",
         }
@@ -42,7 +45,7 @@ impl Verb {
 pub enum Target {
     /// Every service and every dataset (`read`, `read:*`).
     Everything,
-    /// Every service (`deploy:*`, `rollback:*`), and what belongs to no one service.
+    /// Every service (`deploy:*`, `rollback:*`, `approve:*`), and what belongs to no one service.
     Services,
     /// One service.
     Service(ServiceName),
@@ -87,7 +90,7 @@ impl Scope {
             WordError::new(
                 "The scope",
                 given,
-                "it is deploy:SERVICE, rollback:SERVICE, reload:DATASET, read:SERVICE or read, with * for all",
+                "it is deploy:SERVICE, rollback:SERVICE, approve:SERVICE, reload:DATASET, read:SERVICE or read, with * for all",
             )
         };
         let (verb, name) = given.split_once(':').map_or((given, None), |(verb, name)| (verb, Some(name)));
@@ -97,8 +100,8 @@ impl Scope {
         let target = match (verb, name) {
             (Verb::Read, None | Some("*")) => Target::Everything,
             (Verb::Read, Some(name)) => Target::Named(service(name)?, dataset(name)?),
-            (Verb::Deploy | Verb::Rollback, Some("*")) => Target::Services,
-            (Verb::Deploy | Verb::Rollback, Some(name)) => Target::Service(service(name)?),
+            (Verb::Deploy | Verb::Rollback | Verb::Approve, Some("*")) => Target::Services,
+            (Verb::Deploy | Verb::Rollback | Verb::Approve, Some(name)) => Target::Service(service(name)?),
             (Verb::Reload, Some("*")) => Target::Datasets,
             (Verb::Reload, Some(name)) => Target::Dataset(dataset(name)?),
             (_, None) => return Err(error()),
@@ -113,10 +116,11 @@ impl Scope {
     }
 
     /// Whether anybody who holds this may do what needs `asked`.
-    /// Who may order a deployment or a rollback of a service may also read it.
+    /// Who may order a deployment or a rollback of a service, or approve one, may also read it.
     #[must_use]
     pub fn covers(&self, asked: &Self) -> bool {
-        let verb_ok = self.verb == asked.verb || (asked.verb == Verb::Read && matches!(self.verb, Verb::Deploy | Verb::Rollback));
+        let verb_ok =
+            self.verb == asked.verb || (asked.verb == Verb::Read && matches!(self.verb, Verb::Deploy | Verb::Rollback | Verb::Approve));
         verb_ok && self.target.has(&asked.target)
     }
 }
@@ -199,6 +203,12 @@ mod tests {
         assert!(!may("deploy:web", Verb::Rollback, &web));
         assert!(!may("deploy:web", Verb::Deploy, &db));
         assert!(!may("deploy:web", Verb::Read, &Target::Services));
+        // To order and to approve are two things.
+        assert!(may("approve:web", Verb::Approve, &web) && may("approve:*", Verb::Read, &db));
+        for scope in ["deploy:*", "rollback:*", "read", "approve:db"] {
+            assert!(!may(scope, Verb::Approve, &web), "{scope}");
+        }
+        assert!(!may("approve:*", Verb::Deploy, &web) && !may("approve:*", Verb::Rollback, &web));
         assert!(may("deploy:*", Verb::Deploy, &db));
         assert!(may("deploy:*", Verb::Read, &Target::Services));
         assert!(!may("read", Verb::Deploy, &web));
@@ -225,7 +235,7 @@ mod tests {
         for bad in ["", "deploy", "deploy:", "write:web", "read:", "deploy:We b", "reload", "reload:", "reload:We b"] {
             assert!(Scope::parse(bad).is_err(), "{bad}");
         }
-        for text in ["deploy:web", "rollback:*", "reload:web", "reload:*", "read:web", "read:*"] {
+        for text in ["deploy:web", "rollback:*", "approve:web", "reload:web", "reload:*", "read:web", "read:*"] {
             assert_eq!(Scope::parse(text).map(|scope| scope.to_string()), Ok(text.to_owned()));
         }
     }

@@ -3,6 +3,7 @@
 //! No I/O and no async: everything above may use these.
 
 mod address;
+mod approval;
 mod caller;
 mod cancelled;
 mod dataset;
@@ -31,6 +32,7 @@ mod webhook;
 mod word;
 
 pub use address::is_in_the_clear;
+pub use approval::{Approved, ApprovedBy, Bound, Code, MOST_WRONG_CODES, Via, form_part, is_form_part};
 pub use caller::{Caller, Scope, Target, Verb};
 pub use cancelled::CancelledBy;
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};

@@ -19,6 +19,8 @@ pub enum Guard {
     Ref,
     /// Whoever is behind the order is not among the service's `source.actors`.
     Actor,
+    /// Nobody has approved of it who may (`approval`), or something else than what was approved would be landed.
+    Approval,
     /// The checks of the order's commit (`source.require_checks`) are not green, or the image was built from another commit.
     Checks,
     /// A freeze (`[[freeze]]`) is in force, or nobody can say whether one is.
@@ -65,6 +67,7 @@ impl Guard {
             Self::TagPattern => "tag_pattern",
             Self::Ref => "ref",
             Self::Actor => "actor",
+            Self::Approval => "approval",
             Self::Checks => "checks",
             Self::Frozen => "frozen",
             Self::Policy => "policy",

@@ -41,6 +41,22 @@ pub enum Refusal {
         /// Of which service.
         service: ServiceName,
     },
+    /// Nobody has approved of it in time, nobody can, or something else was approved.
+    #[error("{0}")]
+    Approval(String),
+    /// The image that is to be approved cannot be landed.
+    #[error("{why}")]
+    Image {
+        /// Which guard says so.
+        guard: Guard,
+        /// Why.
+        why: String,
+    },
+    /// An order waits that needs no approval any more, and this one would need one.
+    #[error(
+        "An order of {0} is already waiting that needs no further approval, and this one needs one; try again when it has ended, or cancel it."
+    )]
+    Unapproved(ServiceName),
     /// The checks of its commit are not green, or nobody can say so.
     #[error("{0}")]
     Checks(String),
@@ -144,6 +160,8 @@ impl Refusal {
             Self::TagPattern { .. } => Some(Guard::TagPattern),
             Self::Ref { .. } => Some(Guard::Ref),
             Self::Actor { .. } => Some(Guard::Actor),
+            Self::Approval(_) => Some(Guard::Approval),
+            Self::Image { guard, .. } => Some(*guard),
             Self::Checks(_) => Some(Guard::Checks),
             Self::Frozen(_) => Some(Guard::Frozen),
             Self::ManyImages(_) => Some(Guard::DigestMismatch),
@@ -153,7 +171,13 @@ impl Refusal {
             Self::Age { .. } => Some(Guard::Age),
             Self::NoPrevious(_) | Self::NothingToRepair(_) | Self::NoRelease { .. } => Some(Guard::NoTarget),
             Self::Barrier { .. } => Some(Guard::Barrier),
-            Self::UnknownService(_) | Self::IdReused | Self::NotEnded(_) | Self::Full(_) | Self::Waiting(_) | Self::Unwritable => None,
+            Self::UnknownService(_)
+            | Self::Unapproved(_)
+            | Self::IdReused
+            | Self::NotEnded(_)
+            | Self::Full(_)
+            | Self::Waiting(_)
+            | Self::Unwritable => None,
         }
     }
 }

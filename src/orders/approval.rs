@@ -1,25 +1,91 @@
-//! Whether somebody who may has approved of an order.
+//! Whether somebody who may has approved of an order. Until then it waits: nobody's silence, and nothing that fails, is a yes.
 
+use std::time::Duration;
+
+use crate::clock;
+use crate::config::Approval;
+use crate::config::Config;
+use crate::config::Person;
 use crate::config::Service;
+use crate::model::Approved;
+use crate::model::EventKind;
 use crate::model::Order;
+use crate::model::Refusal;
 use crate::orders::Deployer;
 use crate::orders::answer::Answer;
 use crate::orders::answer::Question;
+use crate::orders::approve::CLOCKS_APART_MS;
+use crate::store::Deployment;
+
+/// How long after a failure it is tried again.
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// Whether orders of the service may need somebody's approval.
-pub(super) fn is_ever_needed(_service: &Service) -> bool {
-    false
+pub(super) fn is_ever_needed(service: &Service) -> bool {
+    service.approval.is_some()
 }
 
-/// Whether the order needs somebody's approval. No service asks for one so far.
-pub(super) fn is_needed(_service: &Service, _order: &Order) -> bool {
-    false
+/// Whether the order needs an approval that it does not have.
+pub(super) fn is_needed(config: &Config, service: &Service, order: &Order, approved: Option<&Approved>) -> bool {
+    let approval = service.approval.as_ref().filter(|approval| approval.is_for(order, &config.people));
+    approval.is_some_and(|approval| !is_given(approval, &approval.able(order, &config.people), approved))
+}
+
+/// What speaks against an order whose turn has come, whatever was granted before: an approval that it needs by now and does not have.
+/// One that was begun before has had its turn.
+pub(super) fn is_missing(config: &Config, service: &Service, deployment: &Deployment) -> Option<Refusal> {
+    let is_missing = deployment.attempts <= 1 && is_needed(config, service, &deployment.order, deployment.approved.as_ref());
+    let why = "needs an approval by now, which it did not need when its turn was given; order it again.";
+    is_missing.then(|| Refusal::Approval(format!("The order {} {why}", deployment.id)))
+}
+
+/// Whether enough of those who may have approved.
+fn is_given(approval: &Approval, able: &[&Person], approved: Option<&Approved>) -> bool {
+    let counts = |approved: &Approved| approved.by.iter().filter(|one| able.iter().any(|person| person.id == one.who)).count();
+    approved.is_some_and(|approved| counts(approved) >= approval.needed)
 }
 
 impl Deployer {
-    /// What is said about its approval.
-    #[allow(clippy::unused_self, clippy::unused_async, reason = "a guard like the others")]
-    pub(super) async fn approval(&self, _question: &Question<'_>) -> Answer {
-        Answer::passes()
+    /// What is said about its approval. Whoever may approve is sent a code.
+    pub(super) async fn approval(&self, question: &Question<'_>) -> Answer {
+        let Question { config, service, order, .. } = *question;
+        let approval = service.approval.as_ref().filter(|approval| approval.is_for(order, &config.people));
+        let Some(approval) = approval else {
+            return Answer::passes_since("The configuration asks for no approval any more.".to_owned());
+        };
+        let able = approval.able(order, &config.people);
+        if able.len() < approval.needed {
+            return Answer::Refused(Refusal::Approval(nobody(service, approval, order)));
+        }
+        // At the door nobody is asked yet.
+        let Some(deployment) = question.deployment else { return Answer::Waits(Duration::ZERO, String::new()) };
+        if is_given(approval, &able, deployment.approved.as_ref()) {
+            return Answer::passes();
+        }
+        if question.now_ms + CLOCKS_APART_MS < question.since_ms {
+            return Answer::Waits(
+                AGAIN,
+                "It waits for an approval, but the clock of this server was set back; set it, and try again later.".to_owned(),
+            );
+        }
+        let ends_ms = question.since_ms + approval.expires.as_millis() as i64;
+        if question.now_ms >= ends_ms {
+            let why = format!("Nobody approved it until {} (approval.expires_s); order it again.", clock::utc(ends_ms));
+            self.tell(EventKind::ApprovalExpired, deployment, why.clone(), None).await;
+            return Answer::Refused(Refusal::Approval(why));
+        }
+        self.send_codes(question, deployment, &able, ends_ms).await
     }
+}
+
+/// Why nobody can approve `order`.
+fn nobody(service: &Service, approval: &Approval, order: &Order) -> String {
+    let by = order.actor.as_ref().map_or_else(|| order.caller.to_string(), |actor| format!("{actor} ({})", order.caller));
+    format!(
+        "{} of {} must be approved by {}, and nobody approves an order of their own: without {by} too few approvers are left; let somebody \
+         else order it, or name more approvers (approval.approvers).",
+        if order.force { "A forced order" } else { "An order" },
+        service.name,
+        if approval.needed == 1 { "another person".to_owned() } else { format!("{} other people", approval.needed) },
+    )
 }

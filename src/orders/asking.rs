@@ -2,7 +2,7 @@
 //! force, whether the checks of its commit are green. Every order takes it, whichever way it came: at the door, where only who can say no
 //! at once is asked, and when its turn has come. Whatever it waits for then, it takes nobody's place and holds up nobody: newer orders
 //! supersede it, and a rollback does not wait for it. A rollback, an adoption and a repair land what was landed before, and are not asked
-//! about.
+//! about, unless rollbacks of the service need an approval.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -61,7 +61,7 @@ impl Deployer {
     pub(super) async fn objection(&self, config: &Config, service: &Service, order: &Order) -> Option<Refusal> {
         let now_ms = clock::now_ms();
         let question = Question { config, service, order, deployment: None, came_ms: now_ms, since_ms: now_ms, times: 0, now_ms };
-        for guard in AT_THE_DOOR.into_iter().filter(|guard| is_wanted(*guard, config, service, order)) {
+        for guard in AT_THE_DOOR.into_iter().filter(|guard| is_wanted(*guard, &question)) {
             if let Answer::Refused(refusal) = self.answer(guard, &question).await {
                 return Some(refusal);
             }
@@ -90,14 +90,15 @@ impl Deployer {
         let is_over = next.granted_until_ms.is_some_and(|until_ms| until_ms <= now_ms);
         let is_granted = !is_over && next.granted_ms.is_some_and(|at_ms| now_ms - at_ms < GRANTED_FOR_MS);
         let config = self.config.now();
-        let Some(service) = config.service(&next.service).filter(|_| next.kind == OrderKind::Deploy && !is_granted) else {
+        let Some(service) = config.service(&next.service).filter(|_| !is_granted) else {
             return Ok(None);
         };
         if !is_over && !is_ever_asked(&config, service) {
             return Ok(None);
         }
         let Some(deployment) = self.store.for_runs().get(&next.id).await? else { return Ok(None) };
-        let first = SEQUENCE.into_iter().find(|guard| is_wanted(*guard, &config, service, &deployment.order));
+        let question = question(&config, service, &deployment, now_ms);
+        let first = SEQUENCE.into_iter().find(|guard| is_wanted(*guard, &question));
         // What was granted for some time is granted anew, even if nobody has to be asked any more.
         Ok(first.or(is_over.then_some(WaitsFor::Window)))
     }
@@ -161,7 +162,7 @@ impl Deployer {
         let its_place = SEQUENCE.iter().position(|guard| guard == waits_for);
         for (place, guard) in SEQUENCE.into_iter().enumerate() {
             let is_its_own = guard == *waits_for;
-            if !is_its_own && !is_wanted(guard, &config, service, order) {
+            if !is_its_own && !is_wanted(guard, &question(&config, service, deployment, clock::now_ms())) {
                 continue;
             }
             if its_place.is_some_and(|its| its < place) && !self.store.for_runs().move_on(&deployment.id, self.executor.id(), guard).await?
@@ -207,7 +208,7 @@ fn question<'a>(config: &'a Config, service: &'a Service, deployment: &'a Deploy
         service,
         order: &deployment.order,
         deployment: Some(deployment),
-        came_ms: deployment.created_ms,
+        came_ms: deployment.ready_ms(),
         since_ms: now_ms,
         times: 0,
         now_ms,
@@ -221,12 +222,15 @@ fn is_ever_asked(config: &Config, service: &Service) -> bool {
 }
 
 /// Whether that guard is asked about such an order at all.
-fn is_wanted(guard: WaitsFor, config: &Config, service: &Service, order: &Order) -> bool {
-    order.kind == OrderKind::Deploy
-        && match guard {
-            WaitsFor::Approval => approval::is_needed(service, order),
-            WaitsFor::Window => freeze::is_wanted(config, service),
-            WaitsFor::Checks => service.source.as_ref().is_some_and(|source| guards::wants_checks(order, &source.admission).is_some()),
-            WaitsFor::Turn | WaitsFor::Host => false,
+fn is_wanted(guard: WaitsFor, question: &Question<'_>) -> bool {
+    let Question { config, service, order, deployment, .. } = *question;
+    let lands_anew = order.kind == OrderKind::Deploy;
+    match guard {
+        WaitsFor::Approval => approval::is_needed(config, service, order, deployment.and_then(|one| one.approved.as_ref())),
+        WaitsFor::Window => lands_anew && freeze::is_wanted(config, service),
+        WaitsFor::Checks => {
+            lands_anew && service.source.as_ref().is_some_and(|source| guards::wants_checks(order, &source.admission).is_some())
         }
+        WaitsFor::Turn | WaitsFor::Host => false,
+    }
 }

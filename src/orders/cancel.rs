@@ -8,6 +8,7 @@ use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Stage;
 use crate::model::State;
+use crate::model::WaitsFor;
 use crate::orders::Deployer;
 use crate::store::Deployment;
 use crate::store::StoreError;
@@ -24,7 +25,9 @@ impl Deployer {
         self.store.audit(&caller.to_string(), "cancel", deployment.order.service.as_str(), id.as_str()).await?;
         let by = CancelledBy::of(caller);
         let outcome = Outcome::Cancelled { by: by.clone(), changed: false, brought_back: false };
-        let keeps_its_turn = self.may_be_left_half_way(&deployment.order).await?;
+        // One that nobody has approved yet has stopped nothing.
+        let is_unapproved = matches!(deployment.state, State::Waiting { waits_for: WaitsFor::Approval });
+        let keeps_its_turn = !is_unapproved && self.may_be_left_half_way(&deployment.order).await?;
         if matches!(deployment.state, State::Waiting { .. }) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
             self.metrics.ended(&deployment.order.service, &outcome, 0);
             self.hub.tell(id);

@@ -131,6 +131,7 @@ impl Deployer {
             tag_pattern: service.tag_pattern.clone(),
             pins: service.stack.pins().len(),
             admission: service.source.as_ref().map(|source| source.admission.clone()).unwrap_or_default(),
+            awaits_approval: service.approval.as_ref().is_some_and(|approval| approval.is_for(&order, &self.config.now().people)),
             objection: self.objection(&self.config.now(), service, &order).await,
             door: guards::at_the_door,
         };

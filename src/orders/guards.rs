@@ -10,6 +10,8 @@ use crate::model::Caller;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
+use crate::model::State;
+use crate::model::WaitsFor;
 use crate::orders::way_back::release_of;
 use crate::store::AtTheDoor;
 use crate::store::Deployment;
@@ -39,7 +41,9 @@ pub fn at_the_door(mut facts: AtTheDoor<'_>) -> Result<Taken, OrderError> {
 
 /// Whether an order is carried out at its turn: it may have waited long, and the world may have moved on since it was taken.
 pub(super) fn at_the_turn(deployment: &Deployment, hold: Option<&Hold>, max_wait: Duration, now_ms: i64) -> Result<(), Refusal> {
-    let waited_ms = now_ms - deployment.created_ms;
+    // For an approval it may wait longer, and has a limit of its own.
+    let is_unapproved = matches!(deployment.state, State::Waiting { waits_for: WaitsFor::Approval });
+    let waited_ms = if is_unapproved { 0 } else { now_ms - deployment.ready_ms() };
     // Operators know what they are doing, and a deployment that has begun has already passed its guards.
     if deployment.order.kind == OrderKind::Deploy && deployment.attempts <= 1 && waited_ms > max_wait.as_millis() as i64 {
         return Err(Refusal::Age { waited_s: waited_ms / 1000, most_s: max_wait.as_secs() });
@@ -145,6 +149,7 @@ fn has_a_place(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
     };
     match facts.waits {
         Some(waits) if keeps(waits) => Err(Refusal::Waiting(order.service.clone())),
+        Some(_) if terms.awaits_approval && !facts.waits_for_approval => Err(Refusal::Unapproved(order.service.clone())),
         // An operator's rollback is not kept out by what CI has ordered.
         None if *waiting >= terms.max_waiting && order.kind != OrderKind::Rollback => Err(Refusal::Full(*waiting)),
         _ => Ok(()),
@@ -184,7 +189,16 @@ mod tests {
 
     fn terms() -> Terms {
         let tag_pattern = regex::Regex::new("^v[0-9]$").ok();
-        Terms { max_waiting: 3, hold_ms: None, tag_pattern, pins: 2, admission: Admission::default(), objection: None, door: at_the_door }
+        Terms {
+            max_waiting: 3,
+            hold_ms: None,
+            tag_pattern,
+            pins: 2,
+            admission: Admission::default(),
+            objection: None,
+            awaits_approval: false,
+            door: at_the_door,
+        }
     }
 
     fn hold(kind: HoldKind, until_ms: Option<i64>) -> Hold {
@@ -202,6 +216,7 @@ mod tests {
             hold: None,
             landed: None,
             waits: None,
+            waits_for_approval: false,
             waiting: 0,
             now_ms: NOW_MS,
         };
@@ -314,6 +329,16 @@ mod tests {
             assert!(!takes(&keeps, waits), "{keeps:?}");
         }
         assert_eq!(at_door(&order(OrderKind::Deploy), |facts| facts.waiting = 3), Some(Refusal::Full(3)));
+        // What nobody has approved yet takes the place of its like alone.
+        let unapproved: &'static Terms = Box::leak(Box::new(Terms { awaits_approval: true, ..terms() }));
+        for kind in [OrderKind::Deploy, OrderKind::Rollback] {
+            let over = |waits_for_approval: bool| {
+                at_door(&order(kind), |facts| {
+                    (facts.terms, facts.waits, facts.waits_for_approval) = (unapproved, Some(OrderKind::Deploy), waits_for_approval);
+                })
+            };
+            assert_eq!((over(true), over(false)), (None, Some(Refusal::Unapproved(web()))), "{kind:?}");
+        }
     }
 
     #[test]

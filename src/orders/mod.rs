@@ -2,9 +2,11 @@
 
 mod answer;
 mod approval;
+mod approve;
 mod asking;
 mod cancel;
 mod checks;
+mod codes;
 mod enqueue;
 mod freeze;
 mod guards;
@@ -30,8 +32,11 @@ use std::sync::PoisonError;
 
 use process::Cancel;
 use process::Looks;
+use text::Secret;
 use tokio::sync::Notify;
+use tokio::sync::OnceCell;
 
+use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
 use crate::engine::Engine;
@@ -47,12 +52,13 @@ use crate::results::Results;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
+pub use approve::Form;
 pub use guards::at_the_door;
 pub use holidays::holidays;
 pub use state::view;
 
-/// Why an order was not taken.
-pub use crate::store::OrderError;
+/// Why an order was not taken, and why a code approved nothing.
+pub use crate::store::{OrderError, Unapproved};
 
 /// Everything that deployments need, shared by the API and the queue.
 #[derive(Debug)]
@@ -77,6 +83,10 @@ pub struct Deployer {
     forges: Arc<Forges>,
     /// The orders that guards are being asked about.
     asking: Mutex<HashSet<DeploymentId>>,
+    /// What codes and addresses of forms are known by.
+    approval_key: OnceCell<Secret>,
+    /// Which life of which server this is: codes that an earlier one sent are made anew.
+    life: String,
 }
 
 impl Deployer {
@@ -85,6 +95,8 @@ impl Deployer {
     pub fn new(config: Live<Config>, store: Store, hub: Hub, metrics: Arc<Metrics>, executor: Executor, results: Arc<Results>) -> Self {
         Self {
             forges: results.forges(),
+            approval_key: OnceCell::new(),
+            life: format!("{} {}", executor.id(), clock::new_id()),
             config,
             store,
             hub,

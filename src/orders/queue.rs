@@ -17,6 +17,7 @@ use crate::model::LineKind;
 use crate::model::ServiceName;
 use crate::model::Step;
 use crate::orders::Deployer;
+use crate::orders::approval;
 use crate::orders::guards;
 use crate::orders::places::Chosen;
 use crate::store::Fence;
@@ -32,6 +33,9 @@ impl Deployer {
     pub async fn work(self: Arc<Self>, stop: Cancel) {
         let mut tasks = JoinSet::new();
         tokio::spawn(Arc::clone(&self).keep_leases(stop.clone()));
+        if let Err(error) = self.store.for_runs().ask_for_approvals_now().await {
+            tracing::warn!(%error, "codes of an earlier life are made anew only when their orders are asked about next");
+        }
         let mut renewed: Option<tokio::time::Instant> = None;
         loop {
             if let Err(error) = self.round(&mut tasks).await {
@@ -129,7 +133,8 @@ impl Deployer {
         let deployer = Arc::clone(self);
         self.results.look();
         tasks.spawn(async move {
-            deployer.carry_out(turn, recovered, cancel).await;
+            // The future of a run is large.
+            Box::pin(deployer.carry_out(turn, recovered, cancel)).await;
             deployer.results.look();
             deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             deployer.wake.notify_one();
@@ -140,6 +145,7 @@ impl Deployer {
         let config = self.config.now();
         let Some(service) = config.service(&turn.deployment.order.service).cloned() else { return };
         let refusal = guards::at_the_turn(&turn.deployment, turn.hold.as_ref(), service.max_wait, clock::now_ms()).err();
+        let refusal = refusal.or_else(|| approval::is_missing(&config, &service, &turn.deployment));
         let objection = refusal.and_then(|refusal| Some(Objection { guard: refusal.guard()?, why: refusal.to_string() }));
         let Some(lease) = self.store.lease(&turn.deployment.fence()) else { return };
         let id = turn.deployment.id.clone();

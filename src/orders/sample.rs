@@ -40,6 +40,8 @@ pub(super) fn landed(number: u8) -> Deployment {
         away: None,
         undo_why: None,
         waits_why: None,
+        waits_since_ms: None,
+        approved: None,
         cancel_by: None,
         run: 1,
         attempts: 1,

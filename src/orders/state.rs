@@ -263,13 +263,22 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         State::Done { outcome } => Some(outcome.summary(stored.order.kind)),
         _ => None,
     };
+    let is_waiting = matches!(stored.state, State::Waiting { .. });
     api::Deployment {
         id: stored.id.clone(),
         service: stored.order.service.clone(),
         kind: stored.order.kind,
         state: stored.state.clone(),
         summary,
-        waits_why: stored.waits_why.clone().filter(|_| matches!(stored.state, State::Waiting { .. })),
+        waits_why: stored.waits_why.clone().filter(|_| is_waiting),
+        waits_since_ms: stored.waits_since_ms.filter(|_| is_waiting),
+        approval: stored.approved.as_ref().map(|approved| api::Approval {
+            images: approved.images.clone(),
+            by: approved.by.clone(),
+            needed: None,
+            approvers: Vec::new(),
+            until_ms: None,
+        }),
         tag: stored.order.tag.clone().or_else(|| stored.images.first()?.tag.clone()),
         images: stored.images.iter().map(ToString::to_string).collect(),
         verified: stored.verified,

@@ -7,6 +7,7 @@ use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Says;
 use crate::model::State;
+use crate::model::WaitsFor;
 use crate::store::Deployment;
 
 /// What a forge shows of a deployment.
@@ -22,6 +23,7 @@ const fn words(deployment: DeploymentState, status: StatusState, text: &'static 
 }
 
 const QUEUED: Words = words(DeploymentState::Queued, StatusState::Pending, "Waiting for its turn");
+const UNAPPROVED: Words = words(DeploymentState::Queued, StatusState::Pending, "Waiting for an approval");
 const IN_PROGRESS: Words = words(DeploymentState::InProgress, StatusState::Pending, "Being deployed");
 const REPLACED: Words = words(DeploymentState::Inactive, StatusState::Failure, "Rolled back later: another release serves in its place");
 
@@ -29,6 +31,7 @@ const REPLACED: Words = words(DeploymentState::Inactive, StatusState::Failure, "
 pub(super) fn of(says: Says, deployment: &Deployment) -> Words {
     match (says, &deployment.state) {
         (Says::Replaced, _) => REPLACED,
+        (Says::Queued, State::Waiting { waits_for: WaitsFor::Approval }) => UNAPPROVED,
         (Says::Queued, _) => QUEUED,
         (Says::Ended, State::Done { outcome }) => of_outcome(outcome, deployment.order.kind),
         (Says::InProgress | Says::Ended, _) => IN_PROGRESS,

@@ -238,7 +238,7 @@ impl Store {
 }
 
 /// One more line of the deployment itself.
-async fn say(tx: &mut Tx, id: &DeploymentId, text: &str) -> Result<(), StoreError> {
+pub(super) async fn say(tx: &mut Tx, id: &DeploymentId, text: &str) -> Result<(), StoreError> {
     let last = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS last FROM lines WHERE deployment = $1 AND run = 0");
     let last: i64 = tx.fetch_optional(last.bind(id.as_str())).await?.ok_or(sqlx::Error::RowNotFound)?.try_get("last")?;
     let line = LineDraft { seq: last + 1, at_ms: clock::now_ms(), step: Step::Guards.into(), kind: LineKind::Note, text: text.to_owned() };

@@ -77,8 +77,12 @@ async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
     ledger.last_id = row.map(|row| rows::parsed(&row, "deployments", "id", DeploymentId::parse)).transpose()?;
     let row = tx.fetch_optional(sqlx::query("SELECT COUNT(*) AS waiting FROM deployments WHERE state = 'waiting'")).await?;
     ledger.waiting = row.ok_or(sqlx::Error::RowNotFound)?.try_get("waiting")?;
-    for row in of_services(tx, "SELECT id, service, kind FROM deployments WHERE state = 'waiting' AND service IN", &names).await? {
-        let waits = Waits { id: id_of(&row)?, kind: rows::parsed(&row, "deployments", "kind", OrderKind::parse)? };
+    for row in
+        of_services(tx, "SELECT id, service, kind, waits_for FROM deployments WHERE state = 'waiting' AND service IN", &names).await?
+    {
+        let kind = rows::parsed(&row, "deployments", "kind", OrderKind::parse)?;
+        let is_unapproved = row.try_get::<Option<String>, _>("waits_for")?.as_deref() == Some(WaitsFor::Approval.as_str());
+        let waits = Waits { id: id_of(&row)?, kind, is_unapproved };
         ledger.waits.insert(service_of(&row)?, waits);
     }
     if batch.iter().any(|asked| asked.order.kind == OrderKind::Rollback) {
@@ -140,9 +144,9 @@ async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, S
 
 async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
     let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
-                 run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, last_position, created_ms, images)";
+                 run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, last_position, created_ms, images, waits_since_ms, asked, ask_next_ms)";
     for part in many::parts(new) {
-        let mut insert = many::insert(table, 24, part.len(), "");
+        let mut insert = many::insert(table, 27, part.len(), "");
         for one in part {
             let Taken { order, images } = &one.taken;
             let (caller, proof) = rows::caller_text(&order.caller);
@@ -152,7 +156,7 @@ async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), 
                 .bind(order.service.to_string())
                 .bind(rows::kind_text(order.kind))
                 .bind(if outcome.is_some() { "done" } else { "waiting" })
-                .bind(outcome.is_none().then_some(WaitsFor::Turn.as_str()))
+                .bind(outcome.is_none().then_some(waits_for(one).as_str()))
                 .bind(outcome.as_ref().map(|outcome| serde_json::to_string(outcome).unwrap_or_default()))
                 .bind(outcome.as_ref().map(Outcome::name))
                 .bind(outcome.as_ref().map(|_| now_ms))
@@ -171,11 +175,18 @@ async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), 
                 .bind(proof)
                 .bind(i64::from(outcome.is_some()))
                 .bind(now_ms)
-                .bind((!images.is_empty()).then(|| rows::images_text(images)));
+                .bind((!images.is_empty()).then(|| rows::images_text(images)))
+                .bind(one.is_unapproved.then_some(now_ms))
+                .bind(one.is_unapproved.then_some(0_i64))
+                .bind(one.is_unapproved.then_some(0_i64));
         }
         tx.execute(insert).await?;
     }
     Ok(())
+}
+
+fn waits_for(new: &New) -> WaitsFor {
+    if new.is_unapproved { WaitsFor::Approval } else { WaitsFor::Turn }
 }
 
 /// Writes the only journal line of each order that another order of the same batch has superseded, for those who follow it.

@@ -24,6 +24,8 @@ pub struct Terms {
     pub pins: usize,
     /// What an order to deploy must prove about its repository.
     pub admission: Admission,
+    /// Whether it waits for somebody's approval before anything else.
+    pub awaits_approval: bool,
     /// Why a guard that looks further than the database refuses the order; it is asked right before.
     pub objection: Option<Refusal>,
     /// Decides whether the order is accepted, and which release it deploys. It is called within the transaction that accepts the order, and
@@ -87,6 +89,8 @@ pub struct AtTheDoor<'a> {
     pub landed: Option<&'a Landed>,
     /// The kind of the order that is waiting for the service.
     pub waits: Option<OrderKind>,
+    /// Whether that one still waits for somebody's approval.
+    pub waits_for_approval: bool,
     /// How many orders of all services are waiting.
     pub waiting: i64,
     /// The current time (ms since 1970, UTC).

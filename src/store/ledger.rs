@@ -44,6 +44,8 @@ pub(super) struct Ledger {
 pub(super) struct Waits {
     pub(super) id: DeploymentId,
     pub(super) kind: OrderKind,
+    /// Whether nobody has approved of it yet who must.
+    pub(super) is_unapproved: bool,
 }
 
 /// What must be written.
@@ -65,6 +67,8 @@ pub(super) struct New {
     pub(super) id: DeploymentId,
     /// The order and its images.
     pub(super) taken: Taken,
+    /// Whether it waits for somebody's approval.
+    pub(super) is_unapproved: bool,
     /// The order's index in the batch.
     pub(super) at: usize,
     pub(super) superseded_by: Option<DeploymentId>,
@@ -86,9 +90,11 @@ impl Ledger {
             hold: self.holds.get(&order.service),
             landed: self.landed.get(&order.service),
             waits: waits.as_ref().map(|one| one.kind),
+            waits_for_approval: waits.as_ref().is_some_and(|one| one.is_unapproved),
             waiting: self.waiting,
             now_ms,
         })?;
+        let is_unapproved = asked.terms.awaits_approval;
         let id = DeploymentId::after(self.last_id.as_ref(), clock::new_id());
         self.last_id = Some(id.clone());
         if let Some(old) = &waits {
@@ -99,10 +105,11 @@ impl Ledger {
         } else {
             self.waiting += 1;
         }
-        self.waits.insert(order.service.clone(), Waits { id: id.clone(), kind: order.kind });
+        self.waits.insert(order.service.clone(), Waits { id: id.clone(), kind: order.kind, is_unapproved });
         let tag = taken.order.tag.clone();
-        changes.new.push(New { id: id.clone(), taken, at, superseded_by: None });
-        let preempted = if order.kind == OrderKind::Rollback { self.take_over(asked, &id, now_ms, changes) } else { None };
+        changes.new.push(New { id: id.clone(), taken, at, is_unapproved, superseded_by: None });
+        let preempted =
+            if order.kind == OrderKind::Rollback && !is_unapproved { self.take_over(asked, &id, now_ms, changes) } else { None };
         if let Some(Delivery { caller, id: delivery, body_sha256 }) = &asked.delivery {
             self.came_before.insert((caller.clone(), delivery.clone()), (body_sha256.clone(), id.to_string()));
         }

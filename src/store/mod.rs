@@ -1,6 +1,8 @@
 //! The only module with SQL. By default the database is SQLite in the data folder; with an address it is PostgreSQL. Both use the same
 //! statements.
 
+mod approvals;
+mod approving;
 mod asking;
 mod attempts;
 mod audit;
@@ -58,8 +60,9 @@ use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
-pub use asking::Again;
-pub use asking::Awaited;
+pub use approvals::{Approvals, KeptCode};
+pub use approving::{ApprovalTerms, Entered, Given, Unapproved, waits_for_codes};
+pub use asking::{Again, Awaited};
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
@@ -316,6 +319,7 @@ fn migrations() -> Migrator {
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
         (17, "events", include_str!("migrations/17_events.sql")),
         (18, "guards", include_str!("migrations/18_guards.sql")),
+        (20, "approvals", include_str!("migrations/20_approvals.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -5,6 +5,7 @@ use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use crate::model::Approved;
 use crate::model::Caller;
 use crate::model::CancelledBy;
 use crate::model::Cause;
@@ -58,6 +59,10 @@ pub struct Deployment {
     pub undo_why: Option<String>,
     /// Why it is waiting, as a sentence, if somebody else is asked.
     pub waits_why: Option<String>,
+    /// Since when it waits for what somebody was asked about (ms since 1970, UTC).
+    pub waits_since_ms: Option<i64>,
+    /// What was approved of it, and by whom; none: it needed no approval, or has not got it yet.
+    pub approved: Option<Approved>,
     /// Who cancelled it.
     pub cancel_by: Option<CancelledBy>,
     /// The number of its run; 0: it has none yet.
@@ -88,6 +93,13 @@ pub struct Fence {
 }
 
 impl Deployment {
+    /// Since when it waits for nothing but its turn, and for what is asked about it then: since it was approved, or else since it came
+    /// (ms since 1970, UTC).
+    #[must_use]
+    pub fn ready_ms(&self) -> i64 {
+        self.approved.as_ref().map_or(self.created_ms, |approved| approved.at_ms().max(self.created_ms))
+    }
+
     /// The fence for writes to its run as it is now.
     #[must_use]
     pub fn fence(&self) -> Fence {
@@ -194,7 +206,7 @@ impl StoredOutcome {
         let by_age = |why: &str| outcome_json(&Outcome::Refused { guard: Guard::Age, why: why.to_owned() });
         match outcome {
             Outcome::Refused { guard: Guard::Checks, why } => Self { text: by_age(why), guard: Some(BY_CHECKS), refused_by: None },
-            Outcome::Refused { guard: guard @ (Guard::Frozen | Guard::Policy), why } => {
+            Outcome::Refused { guard: guard @ (Guard::Approval | Guard::Frozen | Guard::Policy), why } => {
                 Self { text: by_age(why), guard: None, refused_by: Some(guard.as_str()) }
             }
             other => Self { text: outcome_json(other), guard: None, refused_by: None },
@@ -266,7 +278,7 @@ macro_rules! select_deployments {
         concat!(
             "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
              d.run_url, d.run_number, d.actor, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.images AS ordered_images, d.cancel_by, \
-             d.guard, d.refused_by, d.waits_why, d.created_ms, \
+             d.guard, d.refused_by, d.waits_why, d.waits_since_ms, d.approved, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
             "r.parts, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
@@ -367,6 +379,8 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         away: parsed_if_any(row, "runs", "away", json)?,
         undo_why: text("undo_why")?,
         waits_why: text("waits_why")?,
+        waits_since_ms: number("waits_since_ms")?,
+        approved: parsed_if_any(row, "deployments", "approved", json)?,
         cancel_by: parsed_if_any(row, "deployments", "cancel_by", CancelledBy::parse)?,
         run: number("run")?.unwrap_or(0),
         attempts: number("attempts")?.unwrap_or(0),

@@ -55,7 +55,7 @@ fn with_datasets(mut plan: Plan) -> Plan {
 fn protected() -> impl Iterator<Item = (&'static Route, Verb)> {
     ROUTES.iter().filter_map(|route| match route.need {
         Need::Verb(verb) => Some((route, verb)),
-        Need::Open | Need::ReloadSecret | Need::ForgeSignature => None,
+        Need::Open | Need::ReloadSecret | Need::ForgeSignature | Need::FormAddress => None,
     })
 }
 
@@ -64,6 +64,7 @@ fn call_of(route: &Route, service: &str, id: &str) -> Call {
     let path = route.path.replace("{id}", id).replace("{name}", service);
     let body = match (route.body, &route.method) {
         (Some("NewDeployment"), _) => json!({ "service": service, "tag": "1" }),
+        (Some("NewApproval"), _) => json!({ "code": "7K3M-9QXT-2BWD" }),
         (Some("NewReload"), _) => json!({ "dataset": service }),
         (Some("NewRollback"), _) => json!({ "service": service, "to": { "tag": "1" } }),
         (Some(other), _) => panic!("this test does not know a body of {other} for {path}"),
@@ -205,6 +206,8 @@ fn what_is_open_tells_nothing() {
     assert_eq!(hidden, ["/api/_internal/reload-data"], "tests/reload has its requests and answers");
     let of_forges: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::ForgeSignature).map(|route| route.path).collect();
     assert_eq!(of_forges, ["/hooks/github", "/hooks/forgejo"], "tests/api/hooks.rs has their proofs");
+    let forms: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::FormAddress).map(|route| route.path).collect();
+    assert_eq!(forms, ["/approve/{id}", "/approve/{id}"], "tests/deploy/approval.rs has their proofs");
     assert_eq!(open, ["/healthz", "/healthz", "/readyz", "/readyz", "/api/v1/openapi.json"]);
 }
 
@@ -242,6 +245,14 @@ async fn no_route_answers_without_proof_and_scope(database: Database) {
     let hidden = Call::post("/api/_internal/reload-data", &json!({})).send(&rig).await;
     assert_eq!((hidden.status, hidden.json()["error"]["code"].as_str()), (401, Some("unauthorized")), "{hidden:?}");
     walked.insert(("POST".to_owned(), "/api/_internal/reload-data"));
+    // An address that nobody was sent shows nothing, whether there is such a deployment or not.
+    for address in [format!("/approve/{id}.{}", "0".repeat(32)), format!("/approve/{id}"), "/approve/nothing".to_owned()] {
+        let shown = Call::get(&address).by(&rig.plan.keys[0]).send(&rig).await;
+        let entered = Call::post(&address, &json!({ "code": "7K3M-9QXT-2BWD" })).by(&rig.plan.keys[0]).send(&rig).await;
+        assert!(shown.status == 404 && entered.status == 404 && !shown.text.contains(&id), "{shown:?} {entered:?}");
+        assert_eq!(shown.text, entered.text);
+    }
+    walked.extend([("GET".to_owned(), "/approve/{id}"), ("POST".to_owned(), "/approve/{id}")]);
     assert_eq!(walked, ROUTES.iter().map(|route| (route.method.to_string(), route.path)).collect());
     assert_eq!(rig.rows().await, before);
     drop(gate);
@@ -455,7 +466,7 @@ impl About {
 fn may(scopes: &[&str], verb: Verb, about: About) -> bool {
     scopes.iter().any(|scope| {
         let (mine, target) = scope.split_once(':').unwrap_or((scope, "*"));
-        let verb_ok = mine == verb.as_str() || (verb == Verb::Read && (mine == "deploy" || mine == "rollback"));
+        let verb_ok = mine == verb.as_str() || (verb == Verb::Read && (mine == "deploy" || mine == "rollback" || mine == "approve"));
         // A dataset is no service, whatever it is called.
         let is_of_datasets = matches!(about, About::Dataset(_) | About::Datasets);
         let kind_ok = mine == "read" || (mine == "reload") == is_of_datasets;
@@ -470,11 +481,12 @@ fn may(scopes: &[&str], verb: Verb, about: About) -> bool {
 /// A7, A9
 async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database) {
     let mut plan = with_datasets(Plan::new(database));
-    let sets: [(&'static str, &[&'static str]); 10] = [
+    let sets: [(&'static str, &[&'static str]); 11] = [
         ("k-deploy-web", &["deploy:web"]),
         ("k-deploy-all", &["deploy:*"]),
         ("k-rollback-db", &["rollback:db"]),
         ("k-rollback-all", &["rollback:*"]),
+        ("k-approve-web", &["approve:web"]),
         ("k-read-web", &["read:web"]),
         ("k-read-all", &["read"]),
         ("k-reload", &["reload:*"]),

@@ -265,6 +265,40 @@ fn an_outcome_that_no_stream_brings_is_read_from_the_record() {
     assert!(code == Some(0) && log.contains("::notice title=tagalong%3A web 1f0c9e2::verified\n"), "{log}");
 }
 
+/// An order that waits for a person does not hold a runner, unless the job is to wait; either way its words are only words.
+#[test]
+fn an_order_that_waits_for_an_approval_is_left_or_waited_for() {
+    let server = Server::start();
+    let [order, _] = Script::of_action();
+    let waiting = |why: &str| {
+        let waits = format!("\"waiting\",\"waits_for\":\"approval\",\"waits_why\":{}", format!("{why:?}").replace("\\'", "'"));
+        Answers::good().record.replace("\"running\"", &waits)
+    };
+    let mut env = order.good(&server);
+    env.insert("ON_APPROVAL".into(), "leave".into());
+    let run = Run::new("left".into());
+    for why in [vec!["It waits for the approval of ada.".to_owned()], hostile(&run.canary())].concat() {
+        server.tell(Answers { record: waiting(&why), ..Answers::good() });
+        server.calls();
+        let (log, code) = run.end(&order, &env);
+        assert!(code == Some(0) && run.outputs()["outcome"] == "waiting" && run.outputs()["id"] == "d1", "{log}");
+        assert!(log.contains("tagalong approve d1") && run.summary().contains("web 1f0c9e2: waiting"), "{log}");
+        assert!(!server.calls().iter().any(|call| call.contains("/log")), "the job does not follow what it leaves");
+    }
+    // No server ends an order so.
+    let ended = event("outcome", "1", "{\"outcome\":\"waiting\",\"summary\":\"so it is\"}");
+    server.tell(Answers { events: ended, ..Answers::good() });
+    let (log, code) = run.end(&order, &env);
+    assert!(code == Some(1) && run.outputs()["outcome"] == "unknown", "{log}");
+    // A job that waits follows it to its end.
+    server.tell(Answers { record: waiting("It waits for the approval of ada."), ..Answers::good() });
+    let (log, code) = run.end(&order, &order.good(&server));
+    assert!(code == Some(0) && run.outputs()["outcome"] == "live", "{log}");
+    env.insert("ON_APPROVAL".into(), "ignore".into());
+    let (log, code) = run.end(&order, &env);
+    assert!(code == Some(1) && log.contains("on-approval must be wait or leave"), "{log}");
+}
+
 /// Without a secret, the job shows the token that the forge gives it: asked for this server, sent over no way that others can read.
 #[test]
 fn a_job_without_a_secret_shows_its_own_token() {

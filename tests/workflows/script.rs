@@ -59,6 +59,7 @@ impl Script {
             ("REF", "refs/heads/main"),
             ("TIMEOUT_MINUTES", "1"),
             ("ON_CANCEL", "cancel"),
+            ("ON_APPROVAL", "wait"),
             ("DEPLOYMENT", "d1"),
             ("TAGALONG_SECRET", SECRET),
             ("TAGALONG_URL", &address),

@@ -4,10 +4,14 @@
 
 follow() {
   local pauses=0 before
-  last=0 state='' denied=''
+  last=0 state='' waits_for='' waits_why='' denied=''
   while ((SECONDS < deadline)); do
     before=$last
     look
+    if [[ ${ON_APPROVAL:-wait} == leave && $waits_for == approval ]]; then
+      outcome=waiting summary=${waits_why:-It waits for an approval.}
+      break
+    fi
     follow_once
     # A way that lets no stream through still shows how it ended.
     if [[ ! $outcome && $state == "done" ]]; then of_record; fi
@@ -41,6 +45,7 @@ look() {
       ;;
   esac
   found=$(answer)
+  waits_for=$(field waits_for "$found") waits_why=$(field waits_why "$found")
   found=$(field state "$found")
   if [[ $found != "$state" ]]; then
     state=$found
@@ -94,7 +99,8 @@ event() {
 # ended JSON: how it ended.
 ended() {
   outcome=$(field outcome "$1") why=$(field why "$1") summary=$(field summary "$1")
-  [[ $outcome =~ ^[a-z_]{1,32}$ ]] || outcome=unknown
+  # No server ends an order so: it is the word for a job that leaves one.
+  [[ $outcome =~ ^[a-z_]{1,32}$ && $outcome != waiting ]] || outcome=unknown
 }
 
 # How it ended, by the last look.

@@ -45,6 +45,10 @@ read_inputs() {
     cancel | leave) ;;
     *) fail "the input on-cancel must be cancel or leave; it is '$ON_CANCEL'" ;;
   esac
+  case ${ON_APPROVAL:-wait} in
+    wait | leave) ;;
+    *) fail "the input on-approval must be wait or leave; it is '$ON_APPROVAL'" ;;
+  esac
   [[ $minutes =~ ^[0-9]{1,4}$ ]] || fail "the input timeout must be a whole number of minutes, at most 9999; it is '$minutes'"
   deadline=$((SECONDS + 10#$minutes * 60))
   what="$SERVICE${TAG:+ $TAG}"

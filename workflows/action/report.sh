@@ -30,7 +30,7 @@ report() {
   count_rest error "$errors"
   summarize
   case $outcome in
-    live | dry_run) printf '::notice title=%s::%s\n' "$title" "$(command_text "$summary")" ;;
+    live | dry_run | waiting) printf '::notice title=%s::%s\n' "$title" "$(command_text "$summary")" ;;
     *) printf '::error title=%s::%s\n' "$title" "$(command_text "$(without_finding)")" ;;
   esac
 }
@@ -47,6 +47,7 @@ without_finding() {
 # What to do when this is not what was wanted.
 way_back() {
   case $outcome in
+    waiting) printf 'nothing was changed yet; tagalong approve %s, or tagalong cancel %s if it is not wanted' "$deployment" "$deployment" ;;
     live) printf 'tagalong rollback %s, or the workflow that rolls back' "$SERVICE" ;;
     rolled_back) printf 'nothing is left to undo; tagalong logs %s tells why' "$deployment" ;;
     rollback_failed | broken | needs_operator | cancelled) printf 'tagalong status %s says what runs, and what mends it' "$SERVICE" ;;
@@ -80,7 +81,7 @@ summarize() {
 # The same numbers as `tagalong deploy` ends with.
 exit_code() {
   local names=(rolled_back rollback_failed superseded refused failed broken needs_operator cancelled) i
-  case $outcome in live | dry_run) return 0 ;; esac
+  case $outcome in live | dry_run | waiting) return 0 ;; esac
   for i in "${!names[@]}"; do
     if [[ ${names[i]} == "$outcome" ]]; then return $((10 + i)); fi
   done

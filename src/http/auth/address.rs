@@ -86,11 +86,16 @@ impl Origin {
     /// The key under which failed attempts are counted: the address, or for IPv6 its /64, which is what one subscriber has; over a
     /// further socket, the socket.
     pub(super) fn limit_key(&self) -> String {
-        match (self.client, self.scoped()) {
-            (Some(client), _) => subscriber(client),
-            (None, Some(socket)) => format!("socket {socket}"),
-            (None, None) => "socket".to_owned(),
-        }
+        limit_key(self.client, self.scoped())
+    }
+}
+
+/// See [`Origin::limit_key`].
+pub(super) fn limit_key(client: Option<IpAddr>, socket: Option<&KeyId>) -> String {
+    match (client, socket) {
+        (Some(client), _) => subscriber(client),
+        (None, Some(socket)) => format!("socket {socket}"),
+        (None, None) => "socket".to_owned(),
     }
 }
 

@@ -53,6 +53,11 @@ impl<'r> Attempt<'r> {
         Ok(attempt)
     }
 
+    /// Under which name failed attempts from there are counted.
+    pub(super) fn limit_key(&self) -> &str {
+        &self.limit_key
+    }
+
     fn connection(&self) -> Option<&'r Rc<Connection>> {
         self.request.conn_data::<Rc<Connection>>()
     }

@@ -1,4 +1,4 @@
-//! The handlers that the router accepts. There are four kinds, and the arguments of each say what was authenticated before it runs: no
+//! The handlers that the router accepts. There are five kinds, and the arguments of each say what was authenticated before it runs: no
 //! handler sees the request itself, so none can get a caller or a body in another way.
 
 use std::future::Future;
@@ -10,6 +10,8 @@ use actix_web::web;
 
 use crate::http::Shared;
 use crate::http::auth::delivered::Delivered;
+use crate::http::auth::form::Unwelcome;
+use crate::http::auth::form::Visit;
 use crate::http::auth::need::Need;
 use crate::http::auth::proven::Ask;
 use crate::http::auth::proven::Proven;
@@ -51,9 +53,12 @@ where
     let counted = move |proven: Proven<A>, shared: web::Data<Shared>| async move {
         let holder = proven.holder();
         let done = handler(proven, shared.clone()).await;
-        // The store checks this within the transaction that would accept the order.
+        // The store checks these within the transaction that would accept the order.
         if done.as_ref().is_err_and(ApiError::is_id_reused) {
             holder.refused(&shared, Check::IdReused);
+        }
+        if done.as_ref().is_err_and(ApiError::is_wrong_code) {
+            holder.failed(&shared);
         }
         done
     };
@@ -99,4 +104,17 @@ where
         handler(Told::of(&request, payload, &shared).await, shared).await
     };
     Handler { need: Need::ReloadSecret, route: Box::new(move || web::route().to(with_proof)) }
+}
+
+/// For approvers with the address of their form.
+pub(in crate::http) fn by_form<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(Result<Visit, Unwelcome>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HttpResponse> + 'static,
+{
+    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        handler(Visit::of(&request, payload, &shared).await, shared).await
+    };
+    Handler { need: Need::FormAddress, route: Box::new(move || web::route().to(with_proof)) }
 }

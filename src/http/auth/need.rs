@@ -15,6 +15,8 @@ pub enum Need {
     Verb(Verb),
     /// The signature of a forge. The rules of the configuration say what the call may do.
     ForgeSignature,
+    /// The address of a form that was sent to an approver, and to act, a code. Such a route is for people, and not in the OpenAPI document.
+    FormAddress,
     /// The reload secret of a dataset, which also identifies the dataset. Such a route is not in the OpenAPI document.
     ReloadSecret,
 }

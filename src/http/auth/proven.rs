@@ -12,6 +12,7 @@ use actix_web::web;
 use serde::de::DeserializeOwned;
 
 use crate::http::Shared;
+use crate::http::auth::address::limit_key;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::need::Needs;
 use crate::http::auth::proof::Proof;
@@ -172,6 +173,13 @@ pub(super) struct Holder {
 }
 
 impl Holder {
+    /// It showed something that can be guessed, and that was wrong.
+    pub(super) fn failed(&self, shared: &Shared) {
+        self.refused(shared, Check::Code);
+        shared.metrics.refused_call();
+        shared.store.count_failed(&limit_key(self.address, self.key.as_ref()));
+    }
+
     /// Counts the refused call, and shows it to the operator.
     pub(super) fn refused(&self, shared: &Shared, check: Check) {
         if shared.refused.count(check) {

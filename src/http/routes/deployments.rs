@@ -188,8 +188,8 @@ impl Ask for ReadOne {
     }
 }
 
-pub(super) async fn show(proven: Proven<ReadOne>, _: web::Data<Shared>) -> Answer {
-    Ok(HttpResponse::Ok().json(orders::view(&proven.ask.0)))
+pub(super) async fn show(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
+    Ok(HttpResponse::Ok().json(shared.deployer.shown(&proven.ask.0).await?))
 }
 
 /// A deployment that is called off or ordered once more: it needs what its order needed, verb, force and ref.
@@ -234,7 +234,7 @@ pub(super) async fn retry(proven: Proven<ActUpon>, shared: web::Data<Shared>) ->
 }
 
 /// The deployment that the path names.
-async fn find(call: &Call<'_>) -> Result<Deployment, ApiError> {
+pub(super) async fn find(call: &Call<'_>) -> Result<Deployment, ApiError> {
     let id = call.part("id");
     let missing = || ApiError::not_found(format!("There is no deployment {}; `tagalong history` lists them.", id.escape_default()));
     let id = DeploymentId::parse(id).map_err(|_| missing())?;

@@ -9,6 +9,7 @@ use actix_web::web::Bytes;
 use tokio::sync::oneshot;
 
 use crate::api;
+use crate::clock;
 use crate::config::Service;
 use crate::http::Shared;
 use crate::http::auth::Ask;
@@ -64,6 +65,7 @@ pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> An
     shared.notices.measure().await?;
     let metrics = &shared.metrics;
     metrics.set_now(waiting, running, shared.hub.is_unwritable());
+    metrics.set_unapproved(&shared.store.waiting_for_approval().await?, clock::now_ms());
     let config = shared.config.now();
     let services: Vec<&Service> = config.services.values().map(AsRef::as_ref).collect();
     for (service, standing) in services.iter().zip(shared.deployer.standings(&services).await?) {

@@ -1,5 +1,6 @@
 //! All routes on one screen; the OpenAPI file is made from here. What each needs, its handler's first argument says ([`auth`]).
 
+mod approvals;
 mod deployments;
 mod health;
 mod hooks;
@@ -55,13 +56,17 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 27]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 30]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
     route(Method::POST, "/api/v1/deployments/{id}/cancel", "Cancel a deployment", (200, Some("Done")), proven(deployments::cancel)),
     route(Method::POST, "/api/v1/deployments/{id}/retry", "Repeat a deployment that has \
     ended", (202, Some("Accepted")), proven(deployments::retry)),
+    route(Method::POST, "/api/v1/deployments/{id}/approval", "Approve a deployment that waits for \
+    it", (200, Some("Done")), proven(approvals::approve)).body("NewApproval"),
+    route(Method::GET, "/approve/{id}", "Show the form in which an approver enters a code", (200, None), auth::by_form(approvals::show)),
+    route(Method::POST, "/approve/{id}", "Enter a code into that form", (200, None), auth::by_form(approvals::enter)),
     route(Method::GET, "/api/v1/deployments/{id}/log", "Follow a journal, as text or server-sent events", (200, None), proven(log::follow)).taking(log::takes),
     route(Method::POST, "/api/v1/rollbacks", "Order a rollback", (202, Some("Accepted")), proven(deployments::roll_back)).body("NewRollback"),
     route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
