@@ -278,7 +278,7 @@ fn read_kept(from: &mut Section, plain_http: bool, secrets: &mut Vec<Secret>) ->
 
 /// An address to which messages may be sent. What is wrong is said without a word of it, since it may be a secret.
 fn address(text: &str, plain_http: bool) -> Result<Url, &'static str> {
-    let url = Url::parse(text.trim()).map_err(|_| "is not an address; it must begin with https://")?;
+    let url = Url::parse(text.trim()).map_err(|_| "is not valid: it must begin with https://")?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("is not an https address");
     }
