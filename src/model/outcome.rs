@@ -9,7 +9,7 @@ use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::ServiceName;
 
-/// What refused an order. Each name stands in the API, the README and the metrics.
+/// The guard that refused an order. Its name is the same in the API, the documents and the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Guard {
