@@ -125,7 +125,7 @@ impl Outbox {
         F: Future<Output = Told> + Send,
     {
         let mut telling = FuturesUnordered::new();
-        let mut told = VecDeque::new();
+        let mut told: VecDeque<(Debt, Told)> = VecDeque::new();
         let mut busy = BTreeSet::new();
         let mut faults = STORE_AGAIN;
         while !stop.is_cancelled() {
