@@ -164,9 +164,9 @@ fn check(called: &Called) -> Result<(u16, String), String> {
     let ok = |status: u16, said: &str| Ok((status, said.to_owned()));
     match path {
         "/hook" => webhook(called).and(ok(200, "{}")),
-        "/services/T0/B0/slacktoken" => slack(&called.body).and(ok(200, "ok")),
-        "/api/webhooks/1/discordtoken" => discord(&called.body).and(ok(204, "")),
-        "/teams/workflow?sig=teamstoken" => teams(called).and(ok(202, "")),
+        "/services/T0/B0/slack0123456789token" => slack(&called.body).and(ok(200, "ok")),
+        "/api/webhooks/1/discord0123456789token" => discord(&called.body).and(ok(204, "")),
+        "/teams/workflow?sig=teams0123456789token" => teams(called).and(ok(202, "")),
         "/bot12:telegramtoken/sendMessage" => telegram(&called.body).and(ok(200, r#"{"ok":true,"result":{}}"#)),
         "/ntfy" => ntfy(called).and(ok(200, "{}")),
         "/gotify/message" => gotify(called).and(ok(200, r#"{"id":1}"#)),
