@@ -98,3 +98,96 @@ pub(super) fn read_notifiers(
     }
     notifiers.into_iter().map(Arc::new).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::check::check;
+
+    const SERVICE: &str = "[service.web]\ndir = \"/srv/web\"\nproject = \"web\"\nimage = \"registry.example.com/acme/web\"\n";
+    const HOOK: &str = "url = \"https://hooks.example.com/x\"\nsecret_file = \"hook.secret\"";
+    const MAIL: &str = "server = \"smtp.example.com\"\nfrom = \"tagalong@example.com\"\nto = [\"ops@example.com\"]";
+
+    fn problems(tables: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in [
+            ("hook.secret", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
+            ("weak.secret", "whsec_MDEyMw=="),
+            ("url", "https://hooks.example.com/secret-part\n"),
+            ("clear.url", "http://hooks.example.com/secret-part"),
+            ("no.url", "secret-part"),
+            ("token", "a-token\n"),
+            ("two.token", "a token\n"),
+        ] {
+            std::fs::write(folder.path().join(name), text).expect("a file");
+        }
+        check(&format!("version = 1\n[server]\n{SERVICE}{tables}"), folder.path()).err().unwrap_or_default()
+    }
+
+    fn table(kind: &str, keys: &str) -> String {
+        format!("[[notify]]\nid = \"mine\"\nkind = \"{kind}\"\n{keys}\n")
+    }
+
+    #[test]
+    fn every_kind_is_read() {
+        for (kind, keys) in [
+            ("webhook", HOOK),
+            ("webhook", "url_file = \"url\"\nsecret_file = \"hook.secret\"\nevents = [\"failed\"]\nservices = [\"web\"]"),
+            ("webhook", "url = \"http://n8n:5678/x\"\nsecret_file = \"hook.secret\"\nplain_http = true"),
+            ("slack", "url_file = \"url\"\nquiet_hours = \"22:00-07:00 Europe/Paris\""),
+            ("discord", "url_file = \"url\""),
+            ("teams", "url_file = \"url\""),
+            ("matrix", "url = \"https://matrix.example.com\"\nroom = \"!abc:example.com\"\ntoken_file = \"token\""),
+            ("telegram", "chat = \"-1001\"\ntopic = 7\ntoken_file = \"token\""),
+            ("telegram", "chat = \"@channel\"\ntoken_file = \"token\""),
+            ("ntfy", "topic = \"ops\""),
+            ("gotify", "url = \"http://127.0.0.1:80/push\"\ntoken_file = \"token\""),
+            ("email", MAIL),
+        ] {
+            assert_eq!(problems(&table(kind, keys)), Vec::<String>::new(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_notifier_is_said_by_name() {
+        let with = |keys: &str, more: &str| format!("{keys}\n{more}");
+        for (kind, keys, part) in [
+            ("pager", HOOK.to_owned(), "notify[0].kind: \"pager\" is not one of webhook, slack"),
+            ("webhook", with(HOOK, "services = [\"db\"]"), "the notifier mine is for the service db, but there is no [service.db]"),
+            ("webhook", with(HOOK, "services = []"), "notify[0].services: no event would reach"),
+            ("webhook", with(HOOK, "events = []"), "notify[0].events: no event would reach"),
+            ("webhook", with(HOOK, "events = [\"failures\"]"), "notify[0].events: The event \"failures\" is not valid"),
+            ("webhook", with(HOOK, "events = [\"parked\"]\nservices = [\"web\"]"), "parked data belongs to no service"),
+            ("webhook", with(HOOK, "quiet_hours = \"22:00-07:00\""), "notify[0].quiet_hours: \"22:00-07:00\" does not name"),
+            ("webhook", HOOK.replace("https", "http"), "notify[0].url: the address uses plain http"),
+            ("webhook", HOOK.replace("hooks.", "me:pw@hooks."), "notify[0].url: the address contains a user or password"),
+            ("webhook", HOOK.replace("hook.secret", "weak.secret"), "notify[0].secret_file: the secret has 4 bytes"),
+            ("webhook", HOOK.replace("secret_file = \"hook.secret\"", ""), "notify[0].secret_file: a webhook is signed"),
+            ("webhook", with(HOOK, "room = \"x\""), "notify[0].room: unknown key"),
+            ("slack", "url = \"https://hooks.example.com/x\"".to_owned(), "notify[0].url: whoever knows this address may write there"),
+            ("slack", String::new(), "notify[0].url_file: this notifier needs an address"),
+            ("discord", "url_file = \"clear.url\"".to_owned(), "notify[0].url_file: the address uses plain http"),
+            ("teams", "url_file = \"no.url\"".to_owned(), "notify[0].url_file: the address is not valid"),
+            ("matrix", "room = \"#ops:example.com\"".to_owned(), "notify[0].room: \"#ops:example.com\" is not the id of a room"),
+            ("matrix", String::new(), "notify[0].token_file: this notifier needs the access token"),
+            ("telegram", "chat = \"ops\"\ntoken_file = \"two.token\"".to_owned(), "notify[0].chat: \"ops\" is neither a number"),
+            ("telegram", "chat = \"1\"\ntoken_file = \"two.token\"".to_owned(), "notify[0].token_file: it must contain a token"),
+            ("ntfy", "topic = \"a b\"".to_owned(), "notify[0].topic: \"a b\" is not a topic"),
+            ("gotify", "url = \"http://gotify.example.com\"\ntoken_file = \"token\"".to_owned(), "uses plain http"),
+            ("email", MAIL.replace("ops@example.com", "ops"), "notify[0].to: \"ops\" is not an e-mail address"),
+            ("email", MAIL.replace("ops@example.com", "a@b.example\\r\\nBcc: x@y.example"), "is not an e-mail address"),
+            ("email", MAIL.replace("\"ops@example.com\"", ""), "notify[0].to: e-mail needs at least one receiver"),
+            ("email", MAIL.replace("smtp.example.com", "smtp.example.com:25"), "the port has a key of its own"),
+            ("email", with(MAIL, "user = \"robot\""), "notify[0].user: a login needs both"),
+            ("email", with(MAIL, "user = \"robot\"\npassword_file = \"token\"\nencryption = \"none\""), "a password is only sent over"),
+            ("email", with(MAIL, "ca_file = \"none.pem\""), "notify[0].ca_file: it cannot be read"),
+        ] {
+            let found = problems(&table(kind, &keys));
+            assert!(found.iter().any(|problem| problem.contains(part)), "{part} is not in {found:#?}");
+            assert!(!found.iter().any(|problem| problem.contains("secret-part")), "{found:#?}");
+        }
+        let twice = problems(&format!("{0}{0}", table("ntfy", "topic = \"ops\"")));
+        assert!(twice.len() == 1 && twice[0].contains("two notifiers have the id mine"), "{twice:#?}");
+        assert!(problems("[[notify]]\nkind = \"ntfy\"\ntopic = \"x\"")[0].contains("notify[0].id: every notifier needs an id"));
+        assert!(problems("[[notify]]\nid = \"x\"")[0].contains("notify[0].kind: every notifier needs a kind"));
+    }
+}

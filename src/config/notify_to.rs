@@ -270,15 +270,24 @@ fn read_kept(from: &mut Section, plain_http: bool, secrets: &mut Vec<Secret>) ->
     }
     let source = from.secret_source("url_file", "url_env", secrets)?;
     let kept = NotifyAddress::Kept { source, plain_http };
-    if let Err(why) = kept.read() {
-        from.problem("url_file", why);
+    match kept.read() {
+        Ok(url) => secrets.extend(secret_parts(&url)),
+        Err(why) => from.problem("url_file", why),
     }
     Some(kept)
 }
 
+/// What of an address is its secret, for who quotes a part of it: no word of a path is that long.
+fn secret_parts(url: &Url) -> Vec<Secret> {
+    const SHORTEST: usize = 16;
+    let values = url.query_pairs().map(|(_, value)| value.into_owned());
+    let parts = url.path_segments().into_iter().flatten().map(str::to_owned).chain(values);
+    parts.filter(|part| part.len() >= SHORTEST).map(Secret::new).collect()
+}
+
 /// An address to which messages may be sent. What is wrong is said without a word of it, since it may be a secret.
 fn address(text: &str, plain_http: bool) -> Result<Url, &'static str> {
-    let url = Url::parse(text.trim()).map_err(|_| "is not an address; it must begin with https://")?;
+    let url = Url::parse(text.trim()).map_err(|_| "is not valid: it must begin with https://")?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("is not an https address");
     }

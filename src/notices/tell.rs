@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::clock;
 use crate::config;
 use crate::model::Event;
@@ -18,6 +20,10 @@ use crate::notify::NotifyErrorKind;
 use crate::outbox::Told;
 use crate::store::Debt;
 use crate::store::StoreError;
+
+/// How many messages are sent one after the other before somebody else is looked after, and for how long at most.
+const MOST_IN_A_ROW: usize = 50;
+const LONGEST_ROW: Duration = Duration::from_secs(30);
 
 impl Notices {
     /// Tells what is owed, and with it what else is owed to the same notifier and fits, and gives what the service made of it.
@@ -43,10 +49,37 @@ impl Notices {
 
     async fn send(&self, desk: &Desk, debt: &Debt, frame: &Frame) -> Result<Told, StoreError> {
         let group = self.group(desk, debt).await?;
+        if desk.notifier.pace().room_bytes.is_some() {
+            self.send_together(desk, group, frame).await
+        } else {
+            self.send_each(desk, &group, frame).await
+        }
+    }
+
+    /// Each event in a message of its own, one after the other, as long as the service takes them and there is time.
+    async fn send_each(&self, desk: &Desk, group: &[(Debt, Option<Event>)], frame: &Frame) -> Result<Told, StoreError> {
+        let began = Instant::now();
+        for (at, (debt, event)) in group.iter().enumerate() {
+            if let Some(event) = event
+                && let Err(error) = self.send_events(desk, std::slice::from_ref(event), frame).await
+            {
+                // What was sent is settled, and the first that was not is the next to be tried.
+                return Ok(if at == 0 { refusal(&error) } else { Told::Taken });
+            }
+            self.outbox.settle(std::slice::from_ref(debt)).await?;
+            if began.elapsed() > LONGEST_ROW {
+                break;
+            }
+        }
+        Ok(Told::Taken)
+    }
+
+    /// All events in one message.
+    async fn send_together(&self, desk: &Desk, group: Vec<(Debt, Option<Event>)>, frame: &Frame) -> Result<Told, StoreError> {
         let events: Vec<Event> = group.iter().filter_map(|(_, event)| event.clone()).collect();
         let mut sent = if events.is_empty() { Ok(()) } else { self.send_events(desk, &events, frame).await };
         let mut debts: Vec<Debt> = group.into_iter().map(|(debt, _)| debt).collect();
-        if debts.len() > 1 && sent.as_ref().is_err_and(is_final) {
+        if events.len() > 1 && sent.as_ref().is_err_and(is_final) {
             // One of them may be at fault: the first is told alone, and the others after it.
             debts.truncate(1);
             sent = self.send_events(desk, &events[..1], frame).await;
@@ -70,9 +103,8 @@ impl Notices {
 
     /// What is told together with `debt`, which is the first of it, as far as it is known still.
     async fn group(&self, desk: &Desk, debt: &Debt) -> Result<Vec<(Debt, Option<Event>)>, StoreError> {
-        let most = desk.notifier.pace().room_bytes.map_or(1, words::most_events);
-        let others = if most > 1 { self.outbox.owed_to(&debt.receiver).await? } else { Vec::new() };
-        let others = others.into_iter().filter(|other| other.number != debt.number && other.number > debt.number);
+        let most = desk.notifier.pace().room_bytes.map_or(MOST_IN_A_ROW, words::most_events);
+        let others = self.outbox.owed_to(&debt.receiver).await?.into_iter().filter(|other| other.number > debt.number);
         let mut group = Vec::new();
         for one in std::iter::once(debt.clone()).chain(others.take(most - 1)) {
             let Message::Event(name) = &one.message else { continue };

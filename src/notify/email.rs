@@ -7,8 +7,10 @@ use lettre::AsyncSmtpTransport;
 use lettre::AsyncTransport as _;
 use lettre::Tokio1Executor;
 use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
 use lettre::message::header::HeaderName;
 use lettre::message::header::HeaderValue;
+use lettre::message::header::MIME_VERSION_1_0;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::Certificate;
@@ -56,12 +58,13 @@ fn mail(plan: &Email, message: &Message) -> Result<lettre::Message, NotifyError>
         .from(plan.from.clone())
         .subject(line(&message.title, SUBJECT_BYTES))
         .date(now)
+        .header(MIME_VERSION_1_0)
         .message_id(Some(format!("<{}@{}>", message.id, plan.from.email.domain())))
         // RFC 3834: nobody's absence is answered to it.
         .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()));
     let head = plan.to.iter().fold(head, |head, to: &Mailbox| head.to(to.clone()));
     let text = format!("{}\r\n\r\n{}\r\n", line(&message.title, 500), lines(message, TEXT_BYTES).replace('\n', "\r\n"));
-    let mail = head.header(lettre::message::header::ContentType::TEXT_PLAIN).body(text);
+    let mail = head.header(ContentType::TEXT_PLAIN).body(text);
     mail.map_err(|error| NotifyError::refused(format!("The e-mail could not be written: {error}.")))
 }
 

@@ -12,6 +12,8 @@
 mod told;
 
 use std::collections::BTreeSet;
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -123,10 +125,15 @@ impl Outbox {
         F: Future<Output = Told> + Send,
     {
         let mut telling = FuturesUnordered::new();
+        let mut told: VecDeque<(Debt, Told)> = VecDeque::new();
         let mut busy = BTreeSet::new();
         let mut faults = STORE_AGAIN;
         while !stop.is_cancelled() {
-            let wait = match self.claim(&busy).await {
+            while let Some((debt, answer)) = told.pop_front() {
+                busy.remove(&debt.receiver);
+                beside(self.record_or_say(&debt, answer), &mut telling, &mut told).await;
+            }
+            let wait = match beside(self.claim(&busy), &mut telling, &mut told).await {
                 Ok(claimed) => {
                     faults.reset();
                     for debt in claimed.debts {
@@ -141,21 +148,25 @@ impl Outbox {
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => break,
-                Some((debt, told)) = telling.next() => {
-                    busy.remove(&debt.receiver);
-                    if let Err(error) = self.record(&debt, told).await {
-                        tracing::warn!(lane = %self.lane, receiver = debt.receiver, %error, "the result of a notification could not be \
-                        recorded; it may be sent twice");
-                    }
-                }
+                () = stop.cancelled() => {}
+                Some(one) = telling.next() => told.push_back(one),
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(if told.is_empty() { wait } else { Duration::ZERO }) => {}
             }
         }
         drop(telling);
+        for (debt, answer) in told {
+            self.record_or_say(&debt, answer).await;
+        }
         if let Err(error) = self.store.let_go(&self.lane, &self.holder).await {
             tracing::debug!(lane = %self.lane, %error, "a notification that was being sent is left until its lease ends");
+        }
+    }
+
+    async fn record_or_say(&self, debt: &Debt, answer: Told) {
+        if let Err(error) = self.record(debt, answer).await {
+            tracing::warn!(lane = %self.lane, receiver = debt.receiver, %error, "the result of a notification could not be recorded; it may be \
+            sent twice");
         }
     }
 
@@ -197,6 +208,21 @@ impl Outbox {
         }?;
         self.wake.notify_one();
         Ok(())
+    }
+}
+
+/// Does `work` while those who tell go on: they may have the very connection to the database that `work` waits for. What comes of them
+/// meanwhile is put into `told`.
+async fn beside<T, F>(work: impl Future<Output = T>, telling: &mut FuturesUnordered<F>, told: &mut VecDeque<(Debt, Told)>) -> T
+where
+    F: Future<Output = (Debt, Told)>,
+{
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(one) = telling.next() => told.push_back(one),
+        }
     }
 }
 

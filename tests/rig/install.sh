@@ -116,7 +116,7 @@ install_registry() { debian docker-registry=docker-registry htpasswd=apache2-uti
 install_tests() {
     debian ip=iproute2 chattr=e2fsprogs runuser=util-linux python3=python3 ssh=openssh-client
     # The tests start servers of their own; the package would begin one for everybody where no systemd runs.
-    RUNLEVEL=1 debian sshd=openssh-server
+    RUNLEVEL=1 debian sshd=openssh-server aiosmtpd=python3-aiosmtpd
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || debian no-such-program-initdb=postgresql
 }
 

@@ -1,0 +1,151 @@
+//! What people hear of what happened, on both databases: each of it once, over a restart and while a receiver is away.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tagalong::clock;
+use tagalong::model::Event;
+use tagalong::model::EventKind;
+use tagalong::model::EventName;
+use tagalong::model::ServiceName;
+
+use crate::notify;
+use crate::receiver::Receiver;
+use crate::support::Call;
+use crate::support::Database;
+use crate::support::Plan;
+use crate::support::Rig;
+use crate::support::until;
+
+on_both!(a_thousand_events_are_told_once_each_though_the_receiver_is_away, ends_of_deployments_are_told_to_those_who_want_them);
+
+fn event(kind: EventKind, of: &str) -> Event {
+    Event {
+        name: EventName { kind, of: of.to_owned() },
+        service: Some(ServiceName::parse("web").unwrap()),
+        at_ms: clock::now_ms(),
+        what: format!("Something is wrong with web: {of}."),
+        why: "<!channel> the page answers 500".to_owned(),
+        next: Some("tagalong status web".to_owned()),
+    }
+}
+
+async fn happen(rig: &Rig, event: &Event) -> bool {
+    rig.app().shared().store.happened(event).await.unwrap()
+}
+
+/// A server whose notifiers are those of these kinds.
+async fn rig(database: Database, receiver: &Receiver, kinds: &[&str]) -> Rig {
+    let files = crate::support::folder();
+    let all = notify::tables(receiver, files.path());
+    let tables: Vec<&str> =
+        all.split("[[notify]]\n").filter(|table| kinds.iter().any(|kind| table.contains(&format!("\"{kind}\"")))).collect();
+    let read = |name: &'static str| (name, std::fs::read_to_string(files.path().join(name)).unwrap());
+    let mut plan = Plan::new(database);
+    plan.files = ["hook.secret", "slack.url", "discord.url", "gotify.token"].into_iter().map(read).collect();
+    plan.tables = tables.iter().map(|table| format!("[[notify]]\n{table}")).collect();
+    plan.start().await
+}
+
+async fn status(rig: &Rig) -> Vec<serde_json::Value> {
+    let answer = Call::get("/api/v1/services").by(rig.key()).send(rig).await;
+    answer.json()["notifiers"].as_array().unwrap().clone()
+}
+
+async fn a_thousand_events_are_told_once_each_though_the_receiver_is_away(database: Database) {
+    const MANY: usize = 1000;
+    let receiver = Receiver::start().await;
+    receiver.set_fault(503, "x: y", "the receiver is away");
+    let mut rig = rig(database, &receiver, &["webhook", "slack"]).await;
+    for n in 0..MANY {
+        assert!(happen(&rig, &event(EventKind::IncidentOpened, &format!("incident-{n:04}"))).await);
+        // Who finds the same again records nothing.
+        if n % 100 == 0 {
+            assert!(!happen(&rig, &event(EventKind::IncidentOpened, &format!("incident-{n:04}"))).await);
+        }
+    }
+    let seen = until("notifiers that are seen to fail", async || {
+        let seen = status(&rig).await;
+        seen.iter().all(|one| one["owed"] == MANY && one["tries"].as_i64() > Some(0)).then_some(seen)
+    });
+    let seen = seen.await;
+    assert_eq!(seen[0]["why"], "127.0.0.1 answered 503: the receiver is away.", "{seen:?}");
+    let metrics = Call::get("/metrics").by(rig.key()).send(&rig).await.text;
+    for line in ["tagalong_notifier_failing{notifier=\"webhook\"} 1", "tagalong_notifier_owed{notifier=\"slack\"} 1000"] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    rig.restart().await;
+    until("another try", async || (receiver.seen().met > 3).then_some(())).await;
+    receiver.seen().fault = None;
+    let hooks = || receiver.seen().calls.iter().filter(|called| called.path == "/hook").count();
+    let began = std::time::Instant::now();
+    while hooks() < MANY && began.elapsed() < Duration::from_mins(3) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("{} webhooks after {:?}", hooks(), began.elapsed());
+    let mut told: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let incident = regex::Regex::new("wrong with web: incident-[0-9]{4}").unwrap();
+    for called in receiver.calls() {
+        let text = String::from_utf8_lossy(&called.bytes).into_owned();
+        let named: BTreeSet<&str> = incident.find_iter(&text).map(|found| found.as_str()).collect();
+        assert!(called.path != "/hook" || named.len() == 1, "each is a call of its own: {text}");
+        for name in named {
+            *told.entry((called.path.clone(), name.to_owned())).or_default() += 1;
+        }
+    }
+    assert_eq!(told.iter().find(|(_, times)| **times != 1), None);
+    assert_eq!(told.keys().filter(|(path, _)| path == "/hook").count(), MANY);
+    assert!(told.len() > MANY, "the other service is told as well, as fast as it wants to be");
+    rig.finish().await;
+}
+
+async fn ends_of_deployments_are_told_to_those_who_want_them(database: Database) {
+    let receiver = Receiver::start().await;
+    let rig = rig(database, &receiver, &["webhook", "gotify"]).await;
+    let id = rig.order("web", "v1").await;
+    assert_eq!(rig.ended(&id).await["outcome"], "failed");
+    let calls = until("both messages", async || Some(receiver.calls()).filter(|calls| calls.len() == 2)).await;
+    let hook = calls.iter().find(|called| called.path == "/hook").unwrap();
+    let data = &hook.body["data"];
+    assert_eq!((&hook.body["type"], &data["event"], &data["service"]), (&"event.failed".into(), &"failed".into(), &"web".into()));
+    assert_eq!((&data["about"], &data["next"]), (&id.clone().into(), &format!("tagalong retry {id}").into()));
+    assert_eq!(data["what"], "v1 of web was not deployed; nothing was changed.");
+    assert!(data["why"].as_str().is_some_and(|why| !why.is_empty()), "{data}");
+    let phone = calls.iter().find(|called| called.path == "/gotify/message").unwrap();
+    assert_eq!(phone.body["title"], "v1 of web was not deployed; nothing was changed.");
+    assert!(phone.body["message"].as_str().unwrap().contains(&format!("\n    tagalong retry {id}\nOn ")), "{phone:?}");
+    // What has landed and what was refused is no news to those who did not ask for it.
+    assert!(happen(&rig, &event(EventKind::Live, "x")).await);
+    assert!(happen(&rig, &event(EventKind::Refused, "x")).await);
+    assert!(happen(&rig, &event(EventKind::Recovered, "x")).await);
+    until("the third one", async || (receiver.calls().len() == 4).then_some(())).await;
+    until("nothing owed", async || status(&rig).await.iter().all(|one| one["owed"] == 0).then_some(())).await;
+    assert_eq!(receiver.calls().len(), 4);
+    rig.finish().await;
+}
+
+/// What comes while a message is on its way is told together, and one that a service refuses takes no other with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_together_is_told_together() {
+    let receiver = Receiver::start().await;
+    receiver.seen().poison = Some("poison");
+    let rig = rig(Database::Sqlite, &receiver, &["discord"]).await;
+    for n in 0..12 {
+        let of = if n == 3 { "poison".to_owned() } else { format!("incident-{n:04}") };
+        assert!(happen(&rig, &event(EventKind::IncidentOpened, &of)).await);
+    }
+    let seen = until("all that is taken", async || {
+        let seen = status(&rig).await.remove(0);
+        (seen["owed"] == 0).then_some(seen)
+    });
+    let seen = seen.await;
+    assert_eq!((&seen["refused"], &seen["why"]), (&1.into(), &"127.0.0.1 answered 400: invalid_payload.".into()), "{seen}");
+    let calls = receiver.calls();
+    let all: String = calls.iter().map(|called| called.body["embeds"][0].to_string()).collect();
+    for n in (0..12).filter(|n| *n != 3) {
+        assert_eq!(all.matches(&format!("incident\\\\-{n:04}")).count(), 1, "{n}: {all}");
+    }
+    assert!((2..=8).contains(&calls.len()), "{} messages", calls.len());
+    rig.finish().await;
+}
