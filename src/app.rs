@@ -49,6 +49,7 @@ use crate::store;
 use crate::store::MARK_KEY;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::watch::Watcher;
 
 pub use data_dir::{ASIDE, close_data_dir, lock_data_dir};
 
@@ -67,6 +68,8 @@ pub struct App {
     queue: tokio::task::JoinHandle<()>,
     /// Tells forges what has become of orders.
     telling: tokio::task::JoinHandle<()>,
+    /// Looks at what is live.
+    watching: tokio::task::JoinHandle<()>,
     stop: Cancel,
     _data_lock: File,
 }
@@ -212,6 +215,7 @@ fn put_in_force(shared: &Shared, started: &Config, file: &Path) -> bool {
     shared.reloader.read_again(&config);
     shared.config.read_again(config);
     shared.deployer.read_again();
+    shared.watcher.read_again();
     true
 }
 
@@ -250,6 +254,7 @@ impl App {
         let metrics_of_orders = Arc::clone(&metrics);
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);
+        let watcher = Arc::new(Watcher::new(live.clone(), store.clone(), Arc::clone(&deployer), Arc::clone(&metrics)));
         let capacity = capacity(&config.server);
         let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
@@ -259,6 +264,7 @@ impl App {
             hub,
             metrics,
             deployer,
+            watcher,
             reloader,
             token_key,
             followers: Arc::default(),
@@ -278,9 +284,10 @@ impl App {
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
         tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
         let telling = tokio::spawn(results.work(stop.clone()));
+        let watching = tokio::spawn(Arc::clone(&shared.watcher).work(stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&config), asked_again));
         shared.reloader.start();
-        Ok(Self { listening, shared, started: config, queue, telling, stop, _data_lock: data_lock })
+        Ok(Self { listening, shared, started: config, queue, telling, watching, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
@@ -306,7 +313,8 @@ impl App {
         self.stop.cancel();
         let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());
         let telling = tokio::time::timeout(Duration::from_secs(10), self.telling);
-        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, datasets);
+        let watching = tokio::time::timeout(Duration::from_secs(10), self.watching);
+        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, watching, datasets);
         self.shared.store.close().await;
     }
 }

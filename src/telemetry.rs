@@ -141,6 +141,20 @@ struct DatasetMetrics {
     loaded_age: Family<DatasetLabels, Gauge<f64, AtomicU64>>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LookLabels {
+    service: String,
+    result: &'static str,
+}
+
+/// Metrics of looks.
+#[derive(Debug, Default)]
+struct LookMetrics {
+    looks: Family<LookLabels, Counter>,
+    latency: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    open: Family<ServiceLabels, Gauge>,
+}
+
 /// Every metric.
 #[derive(Debug)]
 pub struct Metrics {
@@ -156,6 +170,7 @@ pub struct Metrics {
     last_live: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     standing: Family<StandingLabels, Gauge>,
     away: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    looks: LookMetrics,
     datasets: DatasetMetrics,
     phases: Family<PhaseLabels, Histogram>,
 }
@@ -188,6 +203,7 @@ impl Metrics {
         registry.register("last_live_timestamp", "When a release was last verified, seconds since 1970", Family::clone(&last_live));
         registry.register("service_standing", "1 for the word that tells how the service stands, 0 for the others", standing.clone());
         registry.register_with_unit("page_away", "How long the page was away in the last deployment", Unit::Seconds, away.clone());
+        let looks = register_looks(&mut registry);
         let (datasets, phases) = register_datasets(&mut registry);
         let metrics = Self {
             registry,
@@ -202,6 +218,7 @@ impl Metrics {
             last_live,
             standing,
             away,
+            looks,
             datasets,
             phases,
         };
@@ -225,6 +242,19 @@ impl Metrics {
     /// Sets how long the page of `service` was away in its last deployment.
     pub fn away(&self, service: &ServiceName, away: Duration) {
         self.away.get_or_create(&ServiceLabels { service: service.to_string() }).set(away.as_secs_f64());
+    }
+
+    /// Counts a look at `service`, and sets how long its page took to answer.
+    pub fn looked(&self, service: &ServiceName, result: &'static str, latency_ms: Option<u64>) {
+        self.looks.looks.get_or_create(&LookLabels { service: service.to_string(), result }).inc();
+        if let Some(latency_ms) = latency_ms {
+            self.looks.latency.get_or_create(&ServiceLabels { service: service.to_string() }).set(latency_ms as f64 / 1000.0);
+        }
+    }
+
+    /// Sets how many incidents of `service` are open.
+    pub fn set_open_incidents(&self, service: &ServiceName, open: usize) {
+        self.looks.open.get_or_create(&ServiceLabels { service: service.to_string() }).set(open as i64);
     }
 
     /// Counts what was at fault.
@@ -300,6 +330,19 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+fn register_looks(registry: &mut Registry) -> LookMetrics {
+    let looks = LookMetrics::default();
+    registry.register("looks", "Looks at services by service and result", Family::clone(&looks.looks));
+    registry.register_with_unit(
+        "page_latency",
+        "How long the page took to answer in the last look",
+        Unit::Seconds,
+        Family::clone(&looks.latency),
+    );
+    registry.register("incidents_open", "Open incidents by service", Family::clone(&looks.open));
+    looks
 }
 
 fn register_datasets(registry: &mut Registry) -> (DatasetMetrics, Family<PhaseLabels, Histogram>) {

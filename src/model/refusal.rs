@@ -114,6 +114,9 @@ pub enum Refusal {
         /// Of which service.
         service: ServiceName,
     },
+    /// The watch over a release wants to go back from it, and it is not what serves any more, or a newer order is under way.
+    #[error("Deployment {0} is not what serves any more, or a newer order is under way, so its watch does not go back.")]
+    Overtaken(DeploymentId),
     /// The delivery id came with another body before.
     #[error("The delivery id was already used for a different body; give every order its own id.")]
     IdReused,
@@ -147,7 +150,13 @@ impl Refusal {
             Self::Age { .. } => Some(Guard::Age),
             Self::NoPrevious(_) | Self::NothingToRepair(_) | Self::NoRelease { .. } => Some(Guard::NoTarget),
             Self::Barrier { .. } => Some(Guard::Barrier),
-            Self::UnknownService(_) | Self::IdReused | Self::NotEnded(_) | Self::Full(_) | Self::Waiting(_) | Self::Unwritable => None,
+            Self::UnknownService(_)
+            | Self::Overtaken(_)
+            | Self::IdReused
+            | Self::NotEnded(_)
+            | Self::Full(_)
+            | Self::Waiting(_)
+            | Self::Unwritable => None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod standing;
 mod state;
 mod sweep;
 mod tags;
+mod watched;
 mod way_back;
 
 use std::collections::HashMap;
@@ -42,7 +43,9 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 pub use guards::at_the_door;
+pub use standing::Fault;
 pub use state::view;
+pub use watched::{ReleaseSeen, Served, StackSeen};
 
 /// Why an order was not taken.
 pub use crate::store::OrderError;
@@ -68,6 +71,8 @@ pub struct Deployer {
     offered: Looks<ServiceName, Arc<Offered>>,
     /// The forges that are asked about checks.
     forges: Arc<Forges>,
+    /// Something that was carried out here has ended.
+    ended: Notify,
     /// The orders whose checks are being asked about.
     asking: Mutex<HashSet<DeploymentId>>,
 }
@@ -89,6 +94,7 @@ impl Deployer {
             places: Mutex::default(),
             seen: Looks::default(),
             offered: Looks::default(),
+            ended: Notify::new(),
             asking: Mutex::default(),
         }
     }
@@ -104,6 +110,11 @@ impl Deployer {
     #[must_use]
     pub fn executor(&self) -> &str {
         self.executor.id()
+    }
+
+    /// Ends when something that was carried out here has ended, at once where that was so since the last time.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
     }
 
     /// The engine over a service's stack, for looking only: it holds no lock.

@@ -88,6 +88,9 @@ impl Deployer {
             running: running.map(view),
             waiting: recorded.waiting().map(view),
             held,
+            watch: None,
+            schedule: None,
+            incidents: Vec::new(),
             owed: Vec::new(),
             rollback_candidates: candidates(&older, &verified, seen.images.as_ref()),
         }

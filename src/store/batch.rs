@@ -140,9 +140,9 @@ async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, S
 
 async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
     let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
-                 run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, last_position, created_ms, images)";
+                 run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, last_position, created_ms, images)";
     for part in many::parts(new) {
-        let mut insert = many::insert(table, 24, part.len(), "");
+        let mut insert = many::insert(table, 25, part.len(), "");
         for one in part {
             let Taken { order, images } = &one.taken;
             let (caller, proof) = rows::caller_text(&order.caller);
@@ -169,6 +169,7 @@ async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), 
                 .bind(i64::from(order.dry_run))
                 .bind(caller)
                 .bind(proof)
+                .bind(rows::watch_text(&order.caller))
                 .bind(i64::from(outcome.is_some()))
                 .bind(now_ms)
                 .bind((!images.is_empty()).then(|| rows::images_text(images)));

@@ -11,9 +11,11 @@ mod door;
 mod file;
 mod gate;
 mod holds;
+mod incidents;
 mod lease;
 mod ledger;
 mod lines;
+mod looks;
 mod many;
 mod now;
 mod orders;
@@ -29,6 +31,8 @@ mod secrets;
 mod small;
 mod sweep;
 mod turns;
+mod watched;
+mod watches;
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -62,7 +66,9 @@ pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
 pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Wanted};
 pub use holds::{Hold, HoldKind};
+pub use incidents::{Found, Incident, IncidentFilter, Seen, Settled};
 pub use lease::{Leave, RunLease};
+pub use looks::{LookRow, PageLook};
 pub use orders::{Accepted, Delivery, Resumed};
 pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
 pub use provisioned::Provisioned;
@@ -70,10 +76,12 @@ pub use recorded::Recorded;
 pub use reloads::LastReload;
 pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
-pub use runs::{Facts, Turn};
+pub use runs::{Ending, Facts, Turn};
 pub use secrets::MARK_KEY;
 pub use sweep::{Ended, Place, Reach};
 pub use turns::Next;
+pub use watched::{Claim, Due, Watch, Watched};
+pub use watches::{Looked, Then};
 
 /// The database did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -308,6 +316,7 @@ fn migrations() -> Migrator {
         (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
+        (19, "watches", include_str!("migrations/19_watches.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -72,6 +72,8 @@ pub(super) struct Asked {
 
 /// How the caller of a delivery begins that is known by its body alone.
 const BY_BODY: &str = "body:";
+/// How the caller of the order of a watch begins.
+const BY_WATCH: &str = "watch:";
 /// When something came that is never forgotten.
 const FOR_GOOD_MS: i64 = i64::MAX;
 
@@ -81,6 +83,12 @@ impl Delivery {
     #[must_use]
     pub fn of_timeless_body(caller: &KeyId, target: &str, body_sha256: String) -> Self {
         Self { caller: format!("{BY_BODY}{caller}"), id: format!("{body_sha256} {target}"), body_sha256 }
+    }
+
+    /// The order of the watch over the release of `watched`. There is one at most, whoever places it, and however often.
+    #[must_use]
+    pub fn of_watch(watched: &DeploymentId) -> Self {
+        Self { caller: format!("{BY_WATCH}{watched}"), id: "back".to_owned(), body_sha256: String::new() }
     }
 
     /// The time that it is remembered from, when it came at `now_ms`.
