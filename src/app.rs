@@ -254,7 +254,7 @@ impl App {
         let metrics_of_orders = Arc::clone(&metrics);
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);
-        let watcher = Arc::new(Watcher::new(live.clone(), store.clone(), Arc::clone(&deployer), Arc::clone(&metrics)));
+        let watcher = Arc::new(Watcher::new(live.clone(), &store, Arc::clone(&deployer), Arc::clone(&metrics)));
         let capacity = capacity(&config.server);
         let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));

@@ -1,5 +1,7 @@
 //! What looks have seen, as a line of `tagalong status`.
 
+use std::fmt::Write as _;
+
 use crate::api;
 use crate::cli::output::duration;
 use crate::clock;
@@ -18,12 +20,12 @@ pub(crate) fn line(looks: &api::Looks, drawn: bool) -> Option<String> {
     let blind = of_a_day.iter().filter(|look| look.blind > 0).count();
     let mut text = if drawn { format!("{} ", sparkline(&looks.looks)) } else { String::new() };
     if let (Some(least), Some(most), Some(now)) = (latencies().min(), latencies().max(), latencies().next_back()) {
-        text += &format!("answered in {now} ms ({least} to {most} ms in 24 h), ");
+        let _ = write!(text, "answered in {now} ms ({least} to {most} ms in 24 h), ");
     }
     let ago = duration(clock::now_ms() - last.at_ms);
-    text += &format!("{bad} of {} looks bad", of_a_day.len());
+    let _ = write!(text, "{bad} of {} looks bad", of_a_day.len());
     if blind > 0 {
-        text += &format!(", {blind} saw nothing");
+        let _ = write!(text, ", {blind} saw nothing");
     }
     Some(format!("{text}; the last one {ago} ago"))
 }

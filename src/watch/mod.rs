@@ -65,9 +65,16 @@ pub struct Watcher {
 impl Watcher {
     /// A watcher over `store` that looks at nothing yet.
     #[must_use]
-    pub fn new(config: Live<Config>, store: Store, deployer: Arc<Deployer>, metrics: Arc<Metrics>) -> Self {
-        let store = store.for_runs();
-        Self { config, store, deployer, metrics, wake: Notify::new(), busy: Mutex::default(), scheduled: Mutex::default() }
+    pub fn new(config: Live<Config>, store: &Store, deployer: Arc<Deployer>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            config,
+            store: store.for_runs(),
+            deployer,
+            metrics,
+            wake: Notify::new(),
+            busy: Mutex::default(),
+            scheduled: Mutex::default(),
+        }
     }
 
     /// The configuration was read again.
@@ -147,7 +154,7 @@ impl Watcher {
             }
         }
         for incident in self.store.close_unwatched(&wanted.keys().collect::<Vec<_>>()).await? {
-            self.tell_closed(&incident);
+            tell_closed(&incident);
         }
         *self.scheduled.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
         Ok(())
@@ -160,8 +167,8 @@ impl Watcher {
         self.store.forget_incidents(before(retention.journal)).await?;
         self.store.forget_watches(before(retention.journal)).await
     }
+}
 
-    fn tell_closed(&self, incident: &Incident) {
-        tracing::info!(incident = %incident.id, service = %incident.service, kind = incident.kind.as_str(), what = incident.what, "incident closed");
-    }
+fn tell_closed(incident: &Incident) {
+    tracing::info!(incident = %incident.id, service = %incident.service, kind = incident.kind.as_str(), what = incident.what, "incident closed");
 }

@@ -27,6 +27,7 @@ use crate::watch::judge;
 use crate::watch::judge::Judged;
 use crate::watch::sight;
 use crate::watch::sight::Sight;
+use crate::watch::tell_closed;
 
 /// How many bad looks running are needed to go back.
 const BAD: i64 = 2;
@@ -46,7 +47,8 @@ enum Back {
 impl Watcher {
     /// One look at what was taken, and what follows from it.
     pub(super) async fn turn(&self, watch: &Watch) {
-        let put_off = match self.look(watch).await {
+        // The future of a look is large; boxing it keeps the callers' futures small.
+        let put_off = match Box::pin(self.look(watch)).await {
             Ok(is_recorded) => !is_recorded,
             Err(error) => {
                 tracing::warn!(watch = watch.id(), %error, "a look could not be recorded; looking again");
@@ -78,7 +80,7 @@ impl Watcher {
         // A release that is watched has another look soon; a page on a schedule has the time that it has after a deployment.
         let within = if watch.watched == Watched::Page { watch.every / 2 } else { Duration::ZERO };
         let seeing = sight::see(&self.deployer, service, &served, within, &restarts);
-        let Some(sight) = self.while_it_is_ours(watch, seeing).await else { return Ok(false) };
+        let Some(sight) = Box::pin(self.while_it_is_ours(watch, seeing)).await else { return Ok(false) };
         if !self.deployer.served(service).await?.is_some_and(|now| now.is_as(&served)) {
             return Ok(false);
         }
@@ -144,7 +146,7 @@ impl Watcher {
         tracing::debug!(watch = watch.id(), service = %service.name, live = %served.live.id, result = looked.result.as_str(), "looked");
         if let Some(settled) = self.store.record_look(watch, &looked, &then).await? {
             self.metrics.looked(&service.name, looked.result.as_str(), looked.page.as_ref().and_then(|page| page.latency_ms));
-            self.tell(&settled);
+            Self::tell(&settled);
         }
         Ok(())
     }
@@ -163,9 +165,8 @@ impl Watcher {
                 }
                 Back::Later => again,
             },
-            Judged::Bad(_) => again,
             Judged::Good | Judged::Blind(_) if watch.is_over() => Then::End(WatchState::Held, None),
-            Judged::Good | Judged::Blind(_) => again,
+            Judged::Good | Judged::Blind(_) | Judged::Bad(_) => again,
         }
     }
 
@@ -191,12 +192,13 @@ impl Watcher {
         }
     }
 
-    fn tell(&self, settled: &Settled) {
+    /// Says in the log what was opened and closed.
+    fn tell(settled: &Settled) {
         for incident in &settled.opened {
             tracing::warn!(incident = %incident.id, service = %incident.service, kind = incident.kind.as_str(), what = incident.what, "incident opened");
         }
         for incident in &settled.closed {
-            self.tell_closed(incident);
+            tell_closed(incident);
         }
     }
 }
