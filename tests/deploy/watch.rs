@@ -81,7 +81,8 @@ async fn a_release_that_does_not_hold_is_gone_back_from_once() {
     assert_eq!(world.server().show(&second).await, before, "an ended outcome never changes");
     assert!(world.hold().await.is_some_and(|(by, ..)| json!(by) == back["id"]), "a rollback holds the service");
     // What was gone back to is not watched, or one bad release after the other would be gone back from.
-    assert_eq!(web(world.server()).await["watch"]["state"], "overtaken");
+    assert_eq!(web(world.server()).await["watch"], Value::Null);
+    assert_eq!(state(&world, &second).await, "went_back");
 
     // A person has to decide: an incident, and nothing is changed.
     world.disarm("page@v2");
@@ -100,7 +101,7 @@ async fn a_release_that_does_not_hold_is_gone_back_from_once() {
     world.disarm("page@v3");
     world.land("v4").await;
     assert_eq!(web(world.server()).await["incidents"], Value::Null);
-    world.finish().await;
+    finish(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,8 +118,11 @@ async fn what_is_not_the_releases_doing_is_no_reason_to_go_back() {
     when(world.server(), "a good look", |shown| shown["watch"]["last"] == "good").await;
 
     // The page had this fault before the release.
-    world.arm("page@v2", "fail");
+    world.arm("manifest@v3", "hang");
     let third = world.server().deploy("v3").await;
+    world.reached("manifest@v3").await;
+    world.arm("page@v2", "fail");
+    world.disarm("manifest@v3");
     assert_eq!(world.server().outcome(&third).await["outcome"], "live");
     world.disarm("page@v2");
     world.arm("page@v3", "fail");
@@ -143,7 +147,7 @@ async fn what_is_not_the_releases_doing_is_no_reason_to_go_back() {
     let shown = when(world.server(), "it is not watched any more", |shown| shown["watch"]["state"] == "overtaken").await;
     assert!(shown["watch"]["why"].as_str().unwrap().contains("v1"), "{shown:#}");
     assert!(all(world.server()).await.iter().all(|one| one["kind"] != "rollback"), "nothing was gone back from");
-    world.finish().await;
+    finish(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,6 +169,18 @@ async fn a_watch_outlives_its_server() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     went_back(world.server(), &second).await;
+    finish(world).await;
+}
+
+/// [`World::finish`], when nothing is looked at any more.
+async fn finish(mut world: World) {
+    let text = std::fs::read_to_string(world.path("tagalong.toml")).expect("a file");
+    let text: String = text.lines().filter(|line| !line.starts_with("[service.web.watch.looks]")).map(|line| format!("{line}\n")).collect();
+    std::fs::write(world.path("tagalong.toml"), text.replace("[service.web.watch]\n", "[service.web.watch]\nwatch_s = 60\n").replace("watch_s = 60\nwatch_s", "watch_s"))
+        .expect("a file");
+    world.stop();
+    sqlx::query("UPDATE watches SET state = 'held' WHERE until_ms IS NOT NULL").execute(&mut world.database().await).await.expect("an answer");
+    world.start().await;
     world.finish().await;
 }
 
@@ -183,7 +199,6 @@ async fn of_two_servers_one_looks_and_one_order_is_placed() {
     world.reconfigure("[store]\n", "[store]\nlease_s = 8\n").await;
     let second = world.land("v2").await;
     world.arm("page@v2", "hang");
-    world.forget("page@v2");
     world.reached("page@v2").await;
     world.server().freeze();
     let began = Instant::now();
@@ -206,7 +221,7 @@ async fn of_two_servers_one_looks_and_one_order_is_placed() {
     assert_eq!(other.outcome(&third).await["outcome"], "live");
     world.arm("page@v3", "fail");
     went_back(&other, &third).await;
-    world.finish().await;
+    finish(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,5 +265,5 @@ async fn a_fault_opens_one_incident_and_its_end_closes_it() {
     let metrics = world.server().text("/metrics").await;
     assert!(metrics.contains("tagalong_looks_total{service=\"web\",result=\"bad\"}"), "{metrics}");
     assert!(metrics.contains("tagalong_incidents_open{service=\"web\"} 0"), "{metrics}");
-    world.finish().await;
+    finish(world).await;
 }
