@@ -172,14 +172,10 @@ async fn a_watch_outlives_its_server() {
     finish(world).await;
 }
 
-/// [`World::finish`], when nothing is looked at any more.
+/// [`World::finish`], when nothing is watched any more.
 async fn finish(mut world: World) {
-    let text = std::fs::read_to_string(world.path("tagalong.toml")).expect("a file");
-    let text: String = text.lines().filter(|line| !line.starts_with("[service.web.watch.looks]")).map(|line| format!("{line}\n")).collect();
-    std::fs::write(world.path("tagalong.toml"), text.replace("[service.web.watch]\n", "[service.web.watch]\nwatch_s = 60\n").replace("watch_s = 60\nwatch_s", "watch_s"))
-        .expect("a file");
     world.stop();
-    sqlx::query("UPDATE watches SET state = 'held' WHERE until_ms IS NOT NULL").execute(&mut world.database().await).await.expect("an answer");
+    sqlx::query("UPDATE watches SET state = 'held' WHERE state = 'watching'").execute(&mut world.database().await).await.expect("an answer");
     world.start().await;
     world.finish().await;
 }
@@ -226,7 +222,7 @@ async fn of_two_servers_one_looks_and_one_order_is_placed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_opens_one_incident_and_its_end_closes_it() {
-    let world = World::landed(&watched("[service.web.watch.looks]\nevery_s = 1")).await;
+    let mut world = World::landed(&watched("[service.web.watch.looks]\nevery_s = 1")).await;
     let shown = when(world.server(), "a look", |shown| shown["schedule"]["last"] == "good").await;
     assert_eq!((&shown["watch"], &shown["incidents"]), (&Value::Null, &Value::Null), "{shown:#}");
     let open = |count: usize| move |shown: &Value| shown["incidents"].as_array().map_or(0, Vec::len) == count;
@@ -265,5 +261,6 @@ async fn a_fault_opens_one_incident_and_its_end_closes_it() {
     let metrics = world.server().text("/metrics").await;
     assert!(metrics.contains("tagalong_looks_total{service=\"web\",result=\"bad\"}"), "{metrics}");
     assert!(metrics.contains("tagalong_incidents_open{service=\"web\"} 0"), "{metrics}");
-    finish(world).await;
+    world.reconfigure("[service.web.watch]\n[service.web.watch.looks]\nevery_s = 1\n", "").await;
+    world.finish().await;
 }
