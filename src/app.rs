@@ -120,7 +120,8 @@ fn changed(file: &Path, last: &Config, first: &Config) -> Option<Config> {
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => {
-            tracing::error!(%error, "the configuration could not be read again; the previous one stays in effect");
+            let problems = error.problems.join(" ");
+            tracing::error!(file = %file.display(), problems, "the configuration could not be read again; the previous one stays in effect");
             return None;
         }
     };

@@ -188,7 +188,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Oidc(args) => oidc::run(global, output, &args).await,
         Command::Hooks(args) => hooks::run(global, output, &args),
         Command::Audit(args) => audit::run(global, output, &args).await,
-        Command::Completions(args) => completions::run(&args),
-        Command::Man => man::run(Cli::command()),
+        Command::Completions(args) => completions::run(output, &args),
+        Command::Man => man::run(output, &Cli::command()),
     }
 }

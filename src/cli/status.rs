@@ -141,6 +141,7 @@ impl Page<'_> {
         }
         match now(service) {
             Some(now) => self.fact("runs now", Tone::Strong, &now),
+            None if service.standing.word == Word::Unknown => self.fact("runs now", Tone::Careful, "unknown"),
             None => self.fact("runs now", Tone::Bad, "nothing"),
         }
         if let Some(report) = service.live.as_ref().and_then(|live| live.report.as_ref()) {
@@ -231,7 +232,7 @@ impl Page<'_> {
         for candidate in &service.rollback_candidates {
             let tag = candidate.tag.as_ref().map_or("(no tag)", |tag| tag.as_str());
             let gone = if candidate.gone.is_empty() { "" } else { "; its image is gone from this host, so going back pulls it again" };
-            let left = if candidate.left { "; a rollback left it, so it is only gone back to by its name" } else { "" };
+            let left = if candidate.left { "; a rollback left it, so it is skipped unless you name it with --to" } else { "" };
             let tone = if candidate.gone.is_empty() && !candidate.left { Tone::Faint } else { Tone::Careful };
             self.fact("back to", tone, &format!("{tag} verified {}, {}{left}{gone}", ago(candidate.at_ms), candidate.deployment));
         }

@@ -8,7 +8,7 @@ use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
 
-/// What refused an order. Each name stands in the API, the README and the metrics.
+/// The guard that refused an order. Its name is the same in the API, the documents and the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Guard {
@@ -20,6 +20,10 @@ pub enum Guard {
     Actor,
     /// The checks of the order's commit (`source.require_checks`) are not green, or the image was built from another commit.
     Checks,
+    /// A freeze (`[[freeze]]`) is in force, or nobody can say whether one is.
+    Frozen,
+    /// The resolved compose configuration breaks a rule of the service's policy whose level is `refuse`.
+    Policy,
     /// A rollback holds the service.
     Held,
     /// The last deployment of the service needs an operator.
@@ -61,6 +65,8 @@ impl Guard {
             Self::Ref => "ref",
             Self::Actor => "actor",
             Self::Checks => "checks",
+            Self::Frozen => "frozen",
+            Self::Policy => "policy",
             Self::Held => "held",
             Self::NeedsOperator => "needs_operator",
             Self::Late => "late",

@@ -36,6 +36,7 @@ pub fn at_the_door(mut facts: AtTheDoor<'_>) -> Result<Taken, OrderError> {
     let taken = release_of(facts.order, facts.wanted, std::mem::take(&mut facts.releases))?;
     is_allowed_tag(&taken, facts.terms)?;
     is_admitted(&taken.order, &facts.terms.admission)?;
+    facts.terms.objection.clone().map_or(Ok(()), Err)?;
     if is_of_ci(facts.order) {
         is_held(facts.order, facts.hold, facts.now_ms)?;
         is_late(facts.order, facts.landed)?;
@@ -202,7 +203,7 @@ mod tests {
 
     fn terms() -> Terms {
         let tag_pattern = regex::Regex::new("^v[0-9]$").ok();
-        Terms { max_waiting: 3, hold_ms: None, tag_pattern, pins: 2, admission: Admission::default(), door: at_the_door }
+        Terms { max_waiting: 3, hold_ms: None, tag_pattern, pins: 2, admission: Admission::default(), objection: None, door: at_the_door }
     }
 
     fn hold(kind: HoldKind, until_ms: Option<i64>) -> Hold {
