@@ -14,26 +14,26 @@ use crate::model::WatchState;
 /// How a release is watched, or a service looked at on a schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Watch {
-    /// How it stands.
+    /// The state of the watch.
     pub state: WatchState,
-    /// Since when, ms since 1970 (UTC).
+    /// When it began, ms since 1970 (UTC).
     pub since_ms: i64,
-    /// Until when; missing: without end.
+    /// When it ends; missing: it has no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<i64>,
-    /// How often there is a look, in seconds.
+    /// The seconds between two looks.
     pub every_s: f64,
     /// How many looks there were.
     pub looks: i64,
-    /// How many of the last looks running were bad.
+    /// How many of the last looks in a row were bad.
     pub bad: i64,
     /// When the last look was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_ms: Option<i64>,
-    /// What it has come to.
+    /// The result of the last look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LookResult>,
-    /// What it saw, or why the watch has ended.
+    /// What was wrong in the last look, or why the watch has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// The rollback that it has ordered.
@@ -41,7 +41,7 @@ pub struct Watch {
     pub placed: Option<DeploymentId>,
 }
 
-/// Something that was found wrong with a service, from the look that found it until its end.
+/// A fault of a service, from the look that found it until it is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Incident {
     /// Its reference.
@@ -50,16 +50,16 @@ pub struct Incident {
     pub service: ServiceName,
     /// What it is about.
     pub kind: IncidentKind,
-    /// What is wrong, as one sentence or a few.
+    /// What is wrong, in one or more sentences.
     pub what: String,
     /// The command that a person begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
-    /// How many looks have found it.
+    /// How many looks have found the fault.
     pub seen: i64,
     /// When it was opened, ms since 1970 (UTC).
     pub opened_ms: i64,
-    /// When it was found last.
+    /// When a look found it the last time.
     pub last_ms: i64,
     /// When it was closed; missing: it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,35 +76,35 @@ pub struct Incidents {
     pub next_before: Option<IncidentId>,
 }
 
-/// One look at a service, or those of an hour together.
+/// One look at a service, or all looks of one hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Look {
-    /// When it was, or the beginning of the hour, ms since 1970 (UTC).
+    /// The time of the look, or the beginning of the hour, ms since 1970 (UTC).
     pub at_ms: i64,
-    /// How many there were.
+    /// The number of looks.
     pub looks: i64,
-    /// How many of them found something wrong.
+    /// How many of them found a fault.
     pub bad: i64,
-    /// How many of them saw nothing.
+    /// How many of them could not see anything, because the network or Docker was away.
     pub blind: i64,
-    /// How long the page took to answer on the average, ms; missing: it did not answer, or was not asked.
+    /// The mean time from the request of the page to the headers of its response, ms; missing: there was no response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<i64>,
-    /// How long at most.
+    /// The longest such time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowest_ms: Option<i64>,
-    /// The status of the page: of the last bad look, where there was one.
+    /// The status of the page; for an hour: that of the last bad look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<i64>,
-    /// The rules that failed in the last bad one.
+    /// The rules of the smoke check that failed; for an hour: those of the last bad look.
     pub rules: Vec<String>,
 }
 
-/// What looks at a service have seen, oldest first, for plots.
+/// The results of the looks at a service, oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Looks {
     /// Each look of the last two days.
     pub looks: Vec<Look>,
-    /// Those of each hour, for as long as the configuration keeps them.
+    /// The looks of each hour together, for as long as `retention.looks_days` says.
     pub hours: Vec<Look>,
 }

@@ -75,7 +75,7 @@ enum Command {
     Rollback(rollback::Args),
     /// Show how services stand: what is live, what is running, and what to do where they differ
     Status(status::Args),
-    /// List what looks at services have found wrong and is not over
+    /// List open incidents: faults that scheduled looks have found
     Incidents(incidents::Args),
     /// List the tags that a service can be deployed with or rolled back to
     Tags(tags::Args),

@@ -253,12 +253,12 @@ fn watched(watch: &api::Watch) -> (Tone, String) {
     let placed = watch.placed.as_ref().map_or(String::new(), |placed| format!(" by {placed}"));
     match watch.state {
         WatchState::Watching if watch.bad > 0 => {
-            (Tone::Bad, format!("the release is watched{until}; {looks}{last}, {} bad running{why}", watch.bad))
+            (Tone::Bad, format!("the release is watched{until}; {looks}{last}, {} bad in a row{why}", watch.bad))
         }
         WatchState::Watching => (Tone::Good, format!("the release is watched{until}; {looks}{last}{why}")),
         WatchState::Held => (Tone::Faint, format!("the release held{until} ({looks}{last}){why}")),
         WatchState::WentBack => (Tone::Careful, format!("the release did not hold and is rolled back{placed}{why}")),
-        WatchState::Left => (Tone::Bad, format!("the release did not hold and is left for a person{why}")),
+        WatchState::Left => (Tone::Bad, format!("the release did not hold and needs an operator{why}")),
         WatchState::Overtaken => (Tone::Faint, format!("the release is not watched any more{why}")),
     }
 }

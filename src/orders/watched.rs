@@ -181,12 +181,12 @@ fn of_release(now: &Now<'_>, live: &Deployment, mine: &[&Container], pinned: &[P
 
 /// What is wrong with a container of the release now, or has happened to it since the last look.
 fn ails(now: &Now<'_>, live: &Deployment, one: &Container, before: &BTreeMap<String, u64>) -> Option<String> {
-    let memory = || format!("{} ran out of memory, and the kernel ended it.", one.name);
+    let memory = || format!("{} ran out of memory and was killed by the kernel.", one.name);
     if let Some(fault) = standing::fault_of(now, live, one) {
         return Some(if one.oom_killed { memory() } else { fault.why });
     }
     let has_happened = before.get(&one.id).is_some_and(|before| one.restarts + u64::from(one.oom_killed) > *before);
-    let restarted = || format!("{} has ended and was started again by {} ({} restarts).", one.name, now.words.name, one.restarts);
+    let restarted = || format!("{} ended and was restarted by {} ({} restarts).", one.name, now.words.name, one.restarts);
     has_happened.then(|| if one.oom_killed { memory() } else { restarted() })
 }
 

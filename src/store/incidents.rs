@@ -207,29 +207,39 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn incidents(&self, filter: &IncidentFilter) -> Result<Vec<Incident>, StoreError> {
-        // Behind every reference.
+        if !filter.all {
+            return self.open_page(filter).await;
+        }
+        // It sorts behind every reference.
         let before = filter.before.as_ref().map_or("~", IncidentId::as_str);
-        let statement = match (&filter.service, filter.all) {
-            (Some(service), true) => sqlx::query(
+        let statement = match &filter.service {
+            Some(service) => sqlx::query(
                 "SELECT id, service, kind, fault, what, mend, seen, good, opened_ms, last_ms, closed_ms FROM incidents
                  WHERE service = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
             )
             .bind(service.as_str()),
-            (Some(service), false) => sqlx::query(
-                "SELECT id, service, kind, fault, what, mend, seen, good, opened_ms, last_ms, closed_ms FROM incidents
-                 WHERE closed_ms IS NULL AND service = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
-            )
-            .bind(service.as_str()),
-            (None, true) => sqlx::query(
-                "SELECT id, service, kind, fault, what, mend, seen, good, opened_ms, last_ms, closed_ms FROM incidents
-                 WHERE id < $1 ORDER BY id DESC LIMIT $2",
-            ),
-            (None, false) => sqlx::query(
-                "SELECT id, service, kind, fault, what, mend, seen, good, opened_ms, last_ms, closed_ms FROM incidents
-                 WHERE closed_ms IS NULL AND id < $1 ORDER BY id DESC LIMIT $2",
+            None => sqlx::query(
+                "SELECT d.id, d.service, d.kind, d.fault, d.what, d.mend, d.seen, d.good, d.opened_ms, d.last_ms, d.closed_ms FROM incidents AS d
+                 WHERE d.id < $1 ORDER BY d.id DESC LIMIT $2",
             ),
         };
         Ok(readable(&self.gate.fetch_all(statement.bind(before).bind(filter.limit)).await?))
+    }
+
+    /// The open ones. They are few, so all of them are read.
+    async fn open_page(&self, filter: &IncidentFilter) -> Result<Vec<Incident>, StoreError> {
+        let mut open = match &filter.service {
+            Some(service) => self.open_incidents(&[service]).await?,
+            None => {
+                let select = "SELECT id, service, kind, fault, what, mend, seen, good, opened_ms, last_ms, closed_ms FROM incidents
+                    WHERE closed_ms IS NULL";
+                readable(&self.gate.fetch_all(sqlx::query(select)).await?)
+            }
+        };
+        open.sort_by(|one, other| other.id.cmp(&one.id));
+        open.retain(|one| filter.before.as_ref().is_none_or(|before| one.id < *before));
+        open.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
+        Ok(open)
     }
 
     /// Closes what is open, but for releases that are left for a person, of services that are not among `looked_at`: nobody would see its

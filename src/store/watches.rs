@@ -237,11 +237,12 @@ pub(super) async fn begin(tx: &mut Tx, store: &Store, service: &str, id: &Deploy
     let insert = by_the_databases_clock!(
         store,
         "INSERT INTO watches (id, service, state, since_ms, until_ms, every_ms, next_ms, looks, bad, turn, lease_ms)
-         SELECT $1, $2, 'watching', clock.now_ms, clock.now_ms + $3, $4, clock.now_ms + $4, 0, 0, 0, 0 FROM (SELECT ",
+         SELECT $1, $2, 'watching', clock.now_ms, clock.now_ms + $3, $4, clock.now_ms + $5, 0, 0, 0, 0 FROM (SELECT ",
         " AS now_ms) AS clock"
     );
     let insert = sqlx::query(insert).bind(id.to_string()).bind(service.to_owned());
-    tx.execute(insert.bind(terms.length.as_millis() as i64).bind(terms.every.as_millis() as i64)).await?;
+    let every_ms = terms.every.as_millis() as i64;
+    tx.execute(insert.bind(terms.length.as_millis() as i64).bind(every_ms).bind(every_ms)).await?;
     Ok(())
 }
 

@@ -93,7 +93,7 @@ impl Watcher {
         let Watched::Release(id) = &watch.watched else { return Ok(false) };
         match self.deployer.ordered_by_watch(id).await {
             Ok(Some(placed)) => {
-                let why = watch.why.as_deref().unwrap_or("Two looks running were bad.");
+                let why = watch.why.as_deref().unwrap_or("Two looks in a row were bad.");
                 self.store.end_watch(watch, WatchState::WentBack, why, Some(&placed)).await?;
                 Ok(true)
             }
@@ -175,7 +175,7 @@ impl Watcher {
         if service.on_failure == OnFailure::Leave {
             return Back::Left(format!("{why} The stack is left as it is (on_failure = \"leave\")."));
         }
-        let reason = format!("two looks running at {id} were bad: {why}");
+        let reason = format!("two looks in a row at the release of {id} were bad: {why}");
         match self.deployer.order_by_watch(service, id, &reason).await {
             Ok(accepted) => {
                 tracing::warn!(service = %service.name, watched = %id, deployment = %accepted.id, why, "a release did not hold and is rolled back");

@@ -75,7 +75,7 @@ async fn a_release_that_does_not_hold_is_gone_back_from_once() {
     world.arm("page@v2", "fail");
     let back = went_back(world.server(), &second).await;
     assert_eq!((&back["kind"], &back["outcome"], &back["tag"]), (&json!("rollback"), &json!("live"), &json!("v1")), "{back:#}");
-    assert!(back["reason"].as_str().expect("a reason").contains("two looks running"), "{back:#}");
+    assert!(back["reason"].as_str().expect("a reason").contains("two looks in a row"), "{back:#}");
     assert!(world.server().journal(back["id"].as_str().unwrap()).await.contains(&format!("ordered by watch:{second}")));
     assert_eq!((world.running().as_str(), world.env()), ("v1", world.env_of("v1")));
     assert_eq!(world.server().show(&second).await, before, "an ended outcome never changes");
@@ -175,7 +175,10 @@ async fn a_watch_outlives_its_server() {
 /// [`World::finish`], when nothing is watched any more.
 async fn finish(mut world: World) {
     world.stop();
-    sqlx::query("UPDATE watches SET state = 'held' WHERE state = 'watching'").execute(&mut world.database().await).await.expect("an answer");
+    sqlx::query("UPDATE watches SET state = 'held' WHERE state = 'watching'")
+        .execute(&mut world.database().await)
+        .await
+        .expect("an answer");
     world.start().await;
     world.finish().await;
 }

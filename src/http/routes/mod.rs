@@ -68,7 +68,7 @@ pub static ROUTES: LazyLock<[Route; 29]> = LazyLock::new(|| [
     route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
     route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
     route(Method::GET, "/api/v1/services/{name}/tags", "Show the tags that a service can be deployed with or rolled back to", (200, Some("Tags")), proven(services::tags)),
-    route(Method::GET, "/api/v1/services/{name}/looks", "Show what looks at a service have seen", (200, Some("Looks")), proven(services::looks)),
+    route(Method::GET, "/api/v1/services/{name}/looks", "Show the results of the looks at a service", (200, Some("Looks")), proven(services::looks)),
     route(Method::POST, "/api/v1/services/{name}/adopt", "Adopt the running release", (202, Some("Accepted")), proven(services::adopt)),
     route(Method::POST, "/api/v1/services/{name}/repair", "Deploy the last verified release again", (202, Some("Accepted")), proven(services::repair)),
     route(Method::POST, "/api/v1/services/{name}/resume", "End the hold of a rollback", (200, Some("Done")), proven(services::resume)),
