@@ -2,6 +2,7 @@
 
 mod datasets;
 mod hooks;
+mod notifier;
 mod refused;
 mod results;
 mod standing;
@@ -26,6 +27,7 @@ use crate::model::Tag;
 
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 pub use hooks::{HookAnswer, RuleAnswer};
+pub use notifier::Notifier;
 pub use refused::{RefusedCall, RefusedCalls};
 pub use results::OwedResult;
 pub use standing::{Standing, Word};
@@ -308,6 +310,9 @@ pub struct Candidate {
 pub struct Services {
     /// By name.
     pub services: Vec<Service>,
+    /// The notifiers, for callers that may read every service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifiers: Vec<Notifier>,
 }
 
 /// The answer to a cancel, or to the end of a hold.

@@ -41,6 +41,7 @@ use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Books;
 use crate::landing::Host;
+use crate::notices::Notices;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
@@ -70,6 +71,8 @@ pub struct App {
     telling: tokio::task::JoinHandle<()>,
     /// Looks at what is live.
     watching: tokio::task::JoinHandle<()>,
+    /// Tells people what happened.
+    noticing: tokio::task::JoinHandle<()>,
     stop: Cancel,
     _data_lock: File,
 }
@@ -217,6 +220,7 @@ fn put_in_force(shared: &Shared, started: &Config, file: &Path) -> bool {
     shared.config.read_again(config);
     shared.deployer.read_again();
     shared.watcher.read_again();
+    shared.notices.read_again();
     true
 }
 
@@ -251,6 +255,7 @@ impl App {
         let books = Books { store: store.for_runs(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
+        let notices = Arc::new(Notices::new(live.clone(), store.clone(), Arc::clone(&metrics), &executor));
         let executor = Executor::Here(Here::new(executor, host, books));
         let metrics_of_orders = Arc::clone(&metrics);
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
@@ -267,6 +272,7 @@ impl App {
             deployer,
             watcher,
             reloader,
+            notices: Arc::clone(&notices),
             token_key,
             followers: Arc::default(),
             readers: Readers::default(),
@@ -286,9 +292,10 @@ impl App {
         tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
         let telling = tokio::spawn(results.work(stop.clone()));
         let watching = tokio::spawn(Arc::clone(&shared.watcher).work(stop.clone()));
+        let noticing = tokio::spawn(notices.work(stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&config), asked_again));
         shared.reloader.start();
-        Ok(Self { listening, shared, started: config, queue, telling, watching, stop, _data_lock: data_lock })
+        Ok(Self { listening, shared, started: config, queue, telling, watching, noticing, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
@@ -315,7 +322,8 @@ impl App {
         let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());
         let telling = tokio::time::timeout(Duration::from_secs(10), self.telling);
         let watching = tokio::time::timeout(Duration::from_secs(10), self.watching);
-        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, watching, datasets);
+        let noticing = tokio::time::timeout(Duration::from_secs(10), self.noticing);
+        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, watching, noticing, datasets);
         self.shared.store.close().await;
     }
 }

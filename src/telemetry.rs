@@ -1,5 +1,7 @@
 //! Logs and metrics.
 
+mod looks;
+
 use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +23,8 @@ use crate::model::Outcome;
 use crate::model::Reconcile;
 use crate::model::ServiceName;
 use crate::model::Stage;
+
+pub use crate::telemetry::looks::LookMetrics;
 
 /// Begins logging to standard error, as text or JSON, filtered by `level` (the syntax of `tracing`'s `EnvFilter`).
 pub fn start_logging(json: bool, level: &str) {
@@ -115,6 +119,25 @@ struct DatasetLabels {
     dataset: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotifierLabels {
+    notifier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoticeLabels {
+    notifier: String,
+    result: &'static str,
+}
+
+/// Metrics of notifiers.
+#[derive(Debug, Default)]
+struct NotifierMetrics {
+    messages: Family<NoticeLabels, Counter>,
+    owed: Family<NotifierLabels, Gauge>,
+    failing: Family<NotifierLabels, Gauge>,
+}
+
 /// What is known of a dataset at a moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DatasetNow {
@@ -141,20 +164,6 @@ struct DatasetMetrics {
     loaded_age: Family<DatasetLabels, Gauge<f64, AtomicU64>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LookLabels {
-    service: String,
-    result: &'static str,
-}
-
-/// Metrics of looks.
-#[derive(Debug, Default)]
-struct LookMetrics {
-    looks: Family<LookLabels, Counter>,
-    latency: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
-    open: Family<ServiceLabels, Gauge>,
-}
-
 /// Every metric.
 #[derive(Debug)]
 pub struct Metrics {
@@ -172,6 +181,7 @@ pub struct Metrics {
     away: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     looks: LookMetrics,
     datasets: DatasetMetrics,
+    notifiers: NotifierMetrics,
     phases: Family<PhaseLabels, Histogram>,
 }
 
@@ -203,8 +213,9 @@ impl Metrics {
         registry.register("last_live_timestamp", "When a release was last verified, seconds since 1970", Family::clone(&last_live));
         registry.register("service_standing", "1 for the word that tells how the service stands, 0 for the others", standing.clone());
         registry.register_with_unit("page_away", "How long the page was away in the last deployment", Unit::Seconds, away.clone());
-        let looks = register_looks(&mut registry);
+        let looks = LookMetrics::registered(&mut registry);
         let (datasets, phases) = register_datasets(&mut registry);
+        let notifiers = register_notifiers(&mut registry);
         let metrics = Self {
             registry,
             deployments,
@@ -220,6 +231,7 @@ impl Metrics {
             away,
             looks,
             datasets,
+            notifiers,
             phases,
         };
         for service in services {
@@ -244,17 +256,10 @@ impl Metrics {
         self.away.get_or_create(&ServiceLabels { service: service.to_string() }).set(away.as_secs_f64());
     }
 
-    /// Counts a look at `service`, and sets how long its page took to answer.
-    pub fn looked(&self, service: &ServiceName, result: &'static str, latency_ms: Option<u64>) {
-        self.looks.looks.get_or_create(&LookLabels { service: service.to_string(), result }).inc();
-        if let Some(latency_ms) = latency_ms {
-            self.looks.latency.get_or_create(&ServiceLabels { service: service.to_string() }).set(latency_ms as f64 / 1000.0);
-        }
-    }
-
-    /// Sets how many incidents of `service` are open.
-    pub fn set_open_incidents(&self, service: &ServiceName, open: usize) {
-        self.looks.open.get_or_create(&ServiceLabels { service: service.to_string() }).set(open as i64);
+    /// The metrics of looks.
+    #[must_use]
+    pub fn looks(&self) -> &LookMetrics {
+        &self.looks
     }
 
     /// Counts what was at fault.
@@ -322,6 +327,19 @@ impl Metrics {
         }
     }
 
+    /// Counts a message that was sent by a notifier, or was not.
+    pub fn notified(&self, notifier: &str, is_sent: bool) {
+        let result = if is_sent { "sent" } else { "failed" };
+        self.notifiers.messages.get_or_create(&NoticeLabels { notifier: notifier.to_owned(), result }).inc();
+    }
+
+    /// Sets how many messages a notifier has still to send, and whether the last try failed.
+    pub fn set_notifier(&self, notifier: &str, owed: usize, is_failing: bool) {
+        let labels = NotifierLabels { notifier: notifier.to_owned() };
+        self.notifiers.owed.get_or_create(&labels).set(owed as i64);
+        self.notifiers.failing.get_or_create(&labels).set(i64::from(is_failing));
+    }
+
     /// The metrics in the [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text format.
     #[must_use]
     pub fn text(&self) -> String {
@@ -330,19 +348,6 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
-}
-
-fn register_looks(registry: &mut Registry) -> LookMetrics {
-    let looks = LookMetrics::default();
-    registry.register("looks", "Looks at services by service and result", Family::clone(&looks.looks));
-    registry.register_with_unit(
-        "page_latency",
-        "How long the page took to answer in the last look",
-        Unit::Seconds,
-        Family::clone(&looks.latency),
-    );
-    registry.register("incidents_open", "Open incidents by service", Family::clone(&looks.open));
-    looks
 }
 
 fn register_datasets(registry: &mut Registry) -> (DatasetMetrics, Family<PhaseLabels, Histogram>) {
@@ -362,6 +367,18 @@ fn register_datasets(registry: &mut Registry) -> (DatasetMetrics, Family<PhaseLa
         Family::clone(&datasets.loaded_age),
     );
     (datasets, phases)
+}
+
+fn register_notifiers(registry: &mut Registry) -> NotifierMetrics {
+    let notifiers = NotifierMetrics::default();
+    registry.register("notifier_messages", "Messages of notifiers, sent and failed", Family::clone(&notifiers.messages));
+    registry.register("notifier_owed", "Messages that a notifier has still to send", Family::clone(&notifiers.owed));
+    registry.register(
+        "notifier_failing",
+        "1 while a notifier cannot send, or its service has refused a message",
+        Family::clone(&notifiers.failing),
+    );
+    notifiers
 }
 
 #[cfg(test)]

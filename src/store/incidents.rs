@@ -4,11 +4,15 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use crate::clock;
+use crate::model::Event;
+use crate::model::EventKind;
+use crate::model::EventName;
 use crate::model::IncidentId;
 use crate::model::IncidentKind;
 use crate::model::ServiceName;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::events;
 use crate::store::gate::Tx;
 use crate::store::many;
 use crate::store::rows;
@@ -89,6 +93,46 @@ pub struct IncidentFilter {
     pub limit: i64,
 }
 
+impl Incident {
+    /// What people hear of it: that it was opened or closed.
+    fn event(&self) -> Event {
+        let service = &self.service;
+        let (kind, what) = match (self.closed_ms, self.kind) {
+            (Some(_), _) => (EventKind::IncidentClosed, format!("An incident of {service} is over.")),
+            (None, IncidentKind::Page) => (EventKind::IncidentOpened, format!("The page of {service} does not pass its check.")),
+            (None, IncidentKind::Certificate) => (EventKind::IncidentOpened, format!("The certificate of {service} expires soon.")),
+            (None, IncidentKind::Container) => (EventKind::IncidentOpened, format!("A container of {service} does not run as it should.")),
+            (None, IncidentKind::Drift) => (EventKind::IncidentOpened, format!("{service} does not run or pin its live release.")),
+            (None, IncidentKind::Watch) => {
+                (EventKind::IncidentOpened, format!("A release of {service} broke after it was live, and needs an operator."))
+            }
+        };
+        Event {
+            name: EventName { kind, of: self.id.to_string() },
+            service: Some(service.clone()),
+            at_ms: self.closed_ms.unwrap_or(self.opened_ms),
+            what,
+            why: self.what.clone(),
+            next: self.mend.clone().filter(|_| self.closed_ms.is_none()),
+        }
+    }
+}
+
+impl Settled {
+    /// Records what people hear of it.
+    async fn happen(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        for incident in self.closed.iter().chain(&self.opened) {
+            events::happen(tx, &incident.event()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing was opened or closed.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.opened.is_empty() && self.closed.is_empty()
+    }
+}
+
 fn read(row: &AnyRow) -> Result<Incident, StoreError> {
     Ok(Incident {
         id: rows::parsed(row, "incidents", "id", IncidentId::parse)?,
@@ -134,6 +178,7 @@ pub(super) async fn settle(tx: &mut Tx, service: &ServiceName, seen: &Seen, now_
     for found in seen.found.iter().filter(is_new).take(room) {
         settled.opened.push(opened(tx, service, found, now_ms).await?);
     }
+    settled.happen(tx).await?;
     Ok(settled)
 }
 
@@ -179,7 +224,9 @@ pub(super) async fn decided(tx: &mut Tx, service: &str, now_ms: i64) -> Result<S
          RETURNING id, service, kind, fault, what, mend, seen, good, opened_ms, last_ms, closed_ms",
     );
     let close = close.bind(service.to_owned()).bind(IncidentKind::Watch.as_str()).bind(now_ms);
-    Ok(Settled { opened: Vec::new(), closed: readable(&tx.fetch_all(close).await?) })
+    let settled = Settled { opened: Vec::new(), closed: readable(&tx.fetch_all(close).await?) };
+    settled.happen(tx).await?;
+    Ok(settled)
 }
 
 impl Store {
@@ -255,9 +302,15 @@ impl Store {
                 continue;
             }
             let now_ms = clock::now_ms();
+            let over = Incident { closed_ms: Some(now_ms), ..incident };
+            let mut tx = self.gate.begin().await?;
             let close = sqlx::query("UPDATE incidents SET closed_ms = $2 WHERE id = $1 AND closed_ms IS NULL");
-            self.gate.write(close.bind(incident.id.as_str()).bind(now_ms)).await?;
-            closed.push(Incident { closed_ms: Some(now_ms), ..incident });
+            if tx.execute(close.bind(over.id.to_string()).bind(now_ms)).await? == 1 {
+                events::happen(&mut tx, &over.event()).await?;
+                tx.commit().await?;
+                self.has_news();
+                closed.push(over);
+            }
         }
         Ok(closed)
     }

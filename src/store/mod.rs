@@ -9,6 +9,7 @@ mod deliveries;
 mod deployments;
 mod desk;
 mod door;
+mod events;
 mod file;
 mod gate;
 mod holds;
@@ -72,7 +73,7 @@ pub use incidents::{Found, Incident, IncidentFilter, Seen, Settled};
 pub use lease::{Leave, RunLease};
 pub use looks::{LookRow, PageLook};
 pub use orders::{Accepted, Delivery, Resumed};
-pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use outbox::{Claimed, Debt, LongOwed, MOST_OWED, Owe, Wait};
 pub use provisioned::Provisioned;
 pub use recorded::Recorded;
 pub use reloads::LastReload;
@@ -195,6 +196,8 @@ pub struct Store {
     desk: Arc<Desk>,
     attempts: Arc<Attempts>,
     head: Arc<HeadFile>,
+    /// Something was recorded that people may want to hear of.
+    news: Arc<tokio::sync::Notify>,
     /// The last trial write.
     probed: Arc<tokio::sync::Mutex<Option<Probed>>>,
     /// Whether the database is SQLite.
@@ -237,6 +240,7 @@ impl Store {
             desk: Arc::default(),
             attempts: Arc::default(),
             head: Arc::new(HeadFile::in_folder(data_dir)),
+            news: Arc::default(),
             probed: Arc::default(),
             is_sqlite,
         })
@@ -318,6 +322,7 @@ fn migrations() -> Migrator {
         (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
+        (17, "events", include_str!("migrations/17_events.sql")),
         (18, "guards", include_str!("migrations/18_guards.sql")),
         (19, "watches", include_str!("migrations/19_watches.sql")),
     ];

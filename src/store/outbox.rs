@@ -63,6 +63,19 @@ impl Debt {
     }
 }
 
+/// What a receiver has not had for long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LongOwed {
+    /// Who tells it.
+    pub lane: Lane,
+    /// Who is to have it.
+    pub receiver: String,
+    /// Since when it has not had the oldest (ms since 1970, UTC).
+    pub since_ms: i64,
+    /// What stood in the way the last time.
+    pub why: Option<String>,
+}
+
 /// When a message that could not be delivered is tried again, and why it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
@@ -236,6 +249,59 @@ impl Store {
     pub async fn settle(&self, lane: &Lane, debt: &Debt) -> Result<(), StoreError> {
         let settle = "DELETE FROM outbox WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4";
         self.gate.write(of(settle, lane, debt)).await?;
+        Ok(())
+    }
+
+    /// The receiver has all of them: see [`Store::settle`].
+    ///
+    /// # Errors
+    /// When the database does not answer; then none of them is settled.
+    pub async fn settle_all(&self, lane: &Lane, debts: &[Debt]) -> Result<(), StoreError> {
+        let mut tx = self.gate.begin().await?;
+        for debt in debts {
+            tx.execute(of("DELETE FROM outbox WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4", lane, debt)).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// What is owed to `receiver` and was not refused, in order.
+    ///
+    /// # Errors
+    /// When the database does not answer, or holds something that is no debt.
+    pub async fn owed_to(&self, lane: &Lane, receiver: &str) -> Result<Vec<Debt>, StoreError> {
+        let all = sqlx::query("SELECT * FROM outbox WHERE lane = $1 AND receiver = $2 AND refused_ms IS NULL ORDER BY number");
+        self.gate.fetch_all(all.bind(lane.to_string()).bind(receiver)).await?.iter().map(debt).collect()
+    }
+
+    /// For each receiver, on any lane, since when it has not had what was tried and has been owed since before `before_ms`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn owed_long(&self, before_ms: i64) -> Result<Vec<LongOwed>, StoreError> {
+        let all = sqlx::query(
+            "SELECT lane, receiver, MIN(since_ms) AS since_ms, MAX(why) AS why FROM outbox
+             WHERE since_ms < $1 AND tries > 0 GROUP BY lane, receiver",
+        );
+        let mut owed = Vec::new();
+        for row in self.gate.fetch_all(all.bind(before_ms)).await? {
+            // A lane of a newer version says nothing here.
+            if let Ok(lane) = rows::parsed(&row, "outbox", "lane", Lane::parse) {
+                let receiver = row.try_get("receiver")?;
+                owed.push(LongOwed { lane, receiver, since_ms: row.try_get("since_ms")?, why: row.try_get("why")? });
+            }
+        }
+        Ok(owed)
+    }
+
+    /// Nothing is wrong, but it is not told before `next_ms` (ms since 1970, UTC), because of `why`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn postpone(&self, lane: &Lane, debt: &Debt, holder: &str, next_ms: i64, why: &str) -> Result<(), StoreError> {
+        let postpone = "UPDATE outbox SET next_ms = $6, why = $7, holder = NULL, lease_ms = 0
+             WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4 AND COALESCE(holder, $5) = $5";
+        self.gate.write(of(postpone, lane, debt).bind(holder).bind(next_ms).bind(why)).await?;
         Ok(())
     }
 

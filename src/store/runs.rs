@@ -371,6 +371,7 @@ impl Store {
         }
         tx.commit().await?;
         self.leases.end(fence);
+        self.has_news();
         Ok(())
     }
 }

@@ -144,6 +144,9 @@ impl Store {
         looks::write(&mut tx, watch.service.as_str(), looked.result, looked.page.as_ref(), now_ms).await?;
         let settled = incidents::settle(&mut tx, &watch.service, &looked.seen, now_ms).await?;
         tx.commit().await?;
+        if !settled.is_nothing() {
+            self.has_news();
+        }
         Ok(Some(settled))
     }
 

@@ -145,7 +145,7 @@ impl Watcher {
         };
         tracing::debug!(watch = watch.id(), service = %service.name, live = %served.live.id, result = looked.result.as_str(), "looked");
         if let Some(settled) = self.store.record_look(watch, &looked, &then).await? {
-            self.metrics.looked(&service.name, looked.result.as_str(), looked.page.as_ref().and_then(|page| page.latency_ms));
+            self.metrics.looks().count(&service.name, looked.result.as_str(), looked.page.as_ref().and_then(|page| page.latency_ms));
             Self::tell(&settled);
         }
         Ok(())

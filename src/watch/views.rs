@@ -71,7 +71,7 @@ impl Watcher {
         let names: Vec<&ServiceName> = config.services.keys().collect();
         let open = self.store.open_incidents(&names).await?;
         for name in names {
-            self.metrics.set_open_incidents(name, open.iter().filter(|incident| incident.service == *name).count());
+            self.metrics.looks().set_open(name, open.iter().filter(|incident| incident.service == *name).count());
         }
         Ok(())
     }

@@ -62,6 +62,7 @@ pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> An
     let (waiting, running) = shared.store.counts().await?;
     shared.reloader.measure().await?;
     shared.watcher.measure().await?;
+    shared.notices.measure().await?;
     let metrics = &shared.metrics;
     metrics.set_now(waiting, running, shared.hub.is_unwritable());
     let config = shared.config.now();

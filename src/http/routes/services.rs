@@ -49,7 +49,8 @@ impl Ask for Readable {
 pub(super) async fn list(proven: Proven<Readable>, shared: web::Data<Shared>) -> Answer {
     let services: Vec<&Service> = proven.ask.services.iter().map(AsRef::as_ref).collect();
     let services = shared.watcher.dressed(shared.deployer.states(&services).await?).await?;
-    Ok(HttpResponse::Ok().json(api::Services { services }))
+    let notifiers = if proven.ask.is_any_hidden { Vec::new() } else { shared.notices.states().await? };
+    Ok(HttpResponse::Ok().json(api::Services { services, notifiers }))
 }
 
 /// A service that is read.
