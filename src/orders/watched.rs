@@ -89,7 +89,9 @@ impl Deployer {
         let mut recorded = self.store.recorded(&[(&service.name, 1)]).await?;
         let Some(recorded) = recorded.pop().filter(|one| one.running().is_none() && one.may_run().is_none()) else { return Ok(None) };
         let last_change = recorded.last_change.clone();
-        Ok(recorded.verified.into_iter().next().and_then(Result::ok).map(|live| Served { live, last_change }))
+        let Some(live) = recorded.live() else { return Ok(None) };
+        // With what the page had before it was deployed, which lists leave out.
+        Ok(self.store.get(&live.id).await?.map(|live| Served { live, last_change }))
     }
 
     /// Looks at the stack of `service`, of which `served` is live; `restarts` is what the last look has found.
