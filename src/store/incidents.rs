@@ -275,13 +275,12 @@ impl Store {
 
     /// The open ones. They are few, so all of them are read.
     async fn open_page(&self, filter: &IncidentFilter) -> Result<Vec<Incident>, StoreError> {
-        let mut open = match &filter.service {
-            Some(service) => self.open_incidents(&[service]).await?,
-            None => {
-                let select = "SELECT id, service, kind, fault, what, mend, seen, good, opened_ms, last_ms, closed_ms FROM incidents
-                    WHERE closed_ms IS NULL";
-                readable(&self.gate.fetch_all(sqlx::query(select)).await?)
-            }
+        let mut open = if let Some(service) = &filter.service {
+            self.open_incidents(&[service]).await?
+        } else {
+            let select = "SELECT id, service, kind, fault, what, mend, seen, good, opened_ms, last_ms, closed_ms FROM incidents
+                WHERE closed_ms IS NULL";
+            readable(&self.gate.fetch_all(sqlx::query(select)).await?)
         };
         open.sort_by(|one, other| other.id.cmp(&one.id));
         open.retain(|one| filter.before.as_ref().is_none_or(|before| one.id < *before));
