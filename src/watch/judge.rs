@@ -1,5 +1,7 @@
 //! What follows from what a look has seen, by facts alone.
 
+use std::collections::BTreeSet;
+
 use sha2::Digest as _;
 use sha2::Sha256;
 use smoke::Finding;
@@ -126,6 +128,9 @@ pub(super) fn incidents(service: &ServiceName, terms: &LookTerms, sight: &Sight)
         };
         seen.found.extend(stack.faults.iter().map(found));
     }
+    // A page may have the same fault at several places.
+    let mut known = BTreeSet::new();
+    seen.found.retain(|found| known.insert(found.fault.clone()));
     // A release that was left for a person and holds again needs nobody any more.
     if of_service(sight) == Judged::Good {
         seen.kinds.push(IncidentKind::Watch);
@@ -159,4 +164,98 @@ fn fault_of(finding: &Finding) -> String {
         hash.update([0]);
     }
     format!("page {} {}", finding.rule, &text::hex(&hash.finalize())[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use smoke::Certificate;
+    use smoke::Effect;
+    use smoke::Finding;
+    use smoke::Report;
+    use smoke::Severity;
+
+    use super::Judged;
+    use super::incidents;
+    use super::of_release;
+    use super::of_service;
+    use crate::api::Word;
+    use crate::config::LookTerms;
+    use crate::model::IncidentKind;
+    use crate::model::ServiceName;
+    use crate::orders::Fault;
+    use crate::orders::ReleaseSeen;
+    use crate::orders::StackSeen;
+    use crate::watch::sight::PageSeen;
+    use crate::watch::sight::Sight;
+
+    fn finding(rule: &str, address: &str, known: bool) -> Finding {
+        Finding {
+            rule: rule.into(),
+            severity: Severity::Error,
+            message: "It is wrong.".into(),
+            effect: Effect::PageFails,
+            fix: "Mend it.".into(),
+            url: Some(address.into()),
+            resolved: Some(address.into()),
+            element: None,
+            line: None,
+            column: None,
+            sheet: None,
+            known,
+        }
+    }
+
+    fn page(findings: Vec<Finding>) -> PageSeen {
+        PageSeen::Report(Box::new(Report { findings, ..Report::default() }))
+    }
+
+    fn stack(release: ReleaseSeen, faults: Vec<Fault>) -> Result<StackSeen, String> {
+        Ok(StackSeen { release, faults, mend: "tagalong repair web".into(), restarts: BTreeMap::new() })
+    }
+
+    #[test]
+    fn only_what_is_new_and_was_seen_speaks_against_a_release() {
+        let good = || stack(ReleaseSeen::Good, Vec::new());
+        let of = |page: PageSeen, stack: Result<StackSeen, String>| of_release(&Sight { page, stack });
+        assert_eq!(of(page(Vec::new()), good()), Judged::Good);
+        assert_eq!(of(PageSeen::Unasked, good()), Judged::Good);
+        assert!(matches!(of(page(vec![finding("status", "a", false)]), good()), Judged::Bad(why) if why == "status: It is wrong."));
+        assert_eq!(of(page(vec![finding("status", "a", true), finding("dns", "a", false)]), good()), Judged::Good);
+        // Docker is away, and the page may be because of that.
+        assert_eq!(of(page(vec![finding("status", "a", false)]), Err("away".into())), Judged::Blind("away".into()));
+        assert_eq!(of(PageSeen::Blind("no way".into()), good()), Judged::Blind("no way".into()));
+        let bad = || stack(ReleaseSeen::Bad("it ended".into()), Vec::new());
+        assert_eq!(of(PageSeen::Blind("no way".into()), bad()), Judged::Bad("it ended".into()));
+        let by_hand = stack(ReleaseSeen::ByHand("paused".into()), Vec::new());
+        assert_eq!(of(page(vec![finding("status", "a", false)]), by_hand), Judged::ByHand("paused".into()));
+        // Two in a row, and a look that saw nothing is none of them.
+        assert_eq!([Judged::Bad(String::new()), Judged::Blind(String::new()), Judged::Good].map(|judged| judged.bad(1)), [2, 0, 0]);
+    }
+
+    #[test]
+    fn each_fault_is_one_incident_and_what_was_not_seen_is_none() {
+        let service = ServiceName::parse("web").expect("a name");
+        let terms = LookTerms { every: std::time::Duration::from_mins(5), certificate_days: 14 };
+        let certificate = Certificate { subject: "a.test".into(), issuer: "x".into(), days_left: 9 };
+        let findings = vec![finding("asset_status", "a", true), finding("asset_status", "b", false), finding("asset_status", "a", false)];
+        let report = Report { findings, certificate: Some(certificate), ..Report::default() };
+        let faults = vec![
+            Fault { word: Word::Down, about: "web-1".into(), why: "It has ended.".into() },
+            Fault { word: Word::Drift, about: "web-1".into(), why: "It is another image.".into() },
+        ];
+        let sight = Sight { page: PageSeen::Report(Box::new(report)), stack: stack(ReleaseSeen::Good, faults) };
+        let seen = incidents(&service, &terms, &sight);
+        let mut names: Vec<&str> = seen.found.iter().map(|found| found.fault.as_str()).collect();
+        assert_eq!(names.split_off(2), ["certificate", "container web-1", "drift web-1"]);
+        // An old fault of the page is one nevertheless, and the same one at two places is one.
+        assert!(names[0] != names[1], "{names:?}");
+        assert!(!seen.kinds.contains(&IncidentKind::Watch) && matches!(of_service(&sight), Judged::Bad(_)));
+        let blind = Sight { page: PageSeen::Blind(String::new()), stack: Err(String::new()) };
+        assert_eq!(incidents(&service, &terms, &blind), crate::store::Seen::default());
+        let expired = Report { findings: vec![finding("certificate_expired", "a", false)], ..Report::default() };
+        let seen = incidents(&service, &terms, &Sight { page: PageSeen::Report(Box::new(expired)), stack: Err(String::new()) });
+        assert_eq!(seen.found.iter().map(|found| found.kind).collect::<Vec<_>>(), [IncidentKind::Certificate]);
+    }
 }
