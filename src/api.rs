@@ -9,6 +9,7 @@ mod refused;
 mod results;
 mod standing;
 mod tags;
+mod watch;
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub use refused::{RefusedCall, RefusedCalls};
 pub use results::OwedResult;
 pub use standing::{Standing, Word};
 pub use tags::{KnownTag, Tags};
+pub use watch::{Incident, Incidents, Look, Looks, Watch};
 
 /// `POST /api/v1/deployments`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -165,7 +167,8 @@ pub struct Deployment {
     /// The reason of the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who ordered it: `key:ID`, `oidc:ID` (a job, by the policy that accepted its token), `forge:ID` (a webhook) or `local:UID`.
+    /// Who ordered it: `key:ID`, `oidc:ID` (a job, by the policy that accepted its token), `forge:ID` (a webhook), `local:UID` or
+    /// `watch:ID` (the watch over the release of that deployment).
     pub caller: String,
     /// What was running before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,6 +249,15 @@ pub struct Service {
     /// How the page answered during the last deployments that measured it, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub away: Vec<PageAway>,
+    /// How the live release is watched, or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
+    /// How it is looked at on a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Watch>,
+    /// What was found wrong with it and is not over, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<Incident>,
     /// What its forge is still to be told, and why it was not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<OwedResult>,

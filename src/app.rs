@@ -50,6 +50,7 @@ use crate::store;
 use crate::store::MARK_KEY;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::watch::Watcher;
 
 pub use data_dir::{ASIDE, close_data_dir, lock_data_dir};
 
@@ -68,6 +69,8 @@ pub struct App {
     queue: tokio::task::JoinHandle<()>,
     /// Tells forges what has become of orders.
     telling: tokio::task::JoinHandle<()>,
+    /// Looks at what is live.
+    watching: tokio::task::JoinHandle<()>,
     /// Tells people what happened.
     noticing: tokio::task::JoinHandle<()>,
     stop: Cancel,
@@ -216,6 +219,7 @@ fn put_in_force(shared: &Shared, started: &Config, file: &Path) -> bool {
     shared.reloader.read_again(&config);
     shared.config.read_again(config);
     shared.deployer.read_again();
+    shared.watcher.read_again();
     shared.notices.read_again();
     true
 }
@@ -256,6 +260,7 @@ impl App {
         let metrics_of_orders = Arc::clone(&metrics);
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);
+        let watcher = Arc::new(Watcher::new(live.clone(), &store, Arc::clone(&deployer), Arc::clone(&metrics)));
         let capacity = capacity(&config.server);
         let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
@@ -265,6 +270,7 @@ impl App {
             hub,
             metrics,
             deployer,
+            watcher,
             reloader,
             notices: Arc::clone(&notices),
             token_key,
@@ -285,10 +291,11 @@ impl App {
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
         tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
         let telling = tokio::spawn(results.work(stop.clone()));
+        let watching = tokio::spawn(Arc::clone(&shared.watcher).work(stop.clone()));
         let noticing = tokio::spawn(notices.work(stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&config), asked_again));
         shared.reloader.start();
-        Ok(Self { listening, shared, started: config, queue, telling, noticing, stop, _data_lock: data_lock })
+        Ok(Self { listening, shared, started: config, queue, telling, watching, noticing, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
@@ -314,8 +321,9 @@ impl App {
         self.stop.cancel();
         let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());
         let telling = tokio::time::timeout(Duration::from_secs(10), self.telling);
+        let watching = tokio::time::timeout(Duration::from_secs(10), self.watching);
         let noticing = tokio::time::timeout(Duration::from_secs(10), self.noticing);
-        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, noticing, datasets);
+        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, watching, noticing, datasets);
         self.shared.store.close().await;
     }
 }

@@ -9,9 +9,10 @@
 //!
 //! | floor | modules | what they know |
 //! |---|---|---|
-//! | 9 | `cli` | the terminal |
-//! | 8 | `app` | builds everything from the configuration; orderly start and stop |
-//! | 7 | `http` | actix and statuses |
+//! | 10 | `cli` | the terminal |
+//! | 9 | `app` | builds everything from the configuration; orderly start and stop |
+//! | 8 | `http` | actix and statuses |
+//! | 7 | `watch` | looks at what is live: releases after they were deployed, pages on a schedule, incidents |
 //! | 6 | `orders` `reload` | who may have what done, and when: acceptance, guards, queue, cancel, views · the story of a reload, peers |
 //! | 5 | `executor` | places: an order is carried out here |
 //! | 4 | `landing` `results` `notices` | one host: the story of a release, its undo, the stack's lock, what a restart takes up · what forges show of it · what people hear of it |
@@ -48,4 +49,5 @@ pub mod reload;
 pub mod results;
 pub mod store;
 pub mod telemetry;
+pub mod watch;
 pub mod webhooks;

@@ -1,5 +1,7 @@
 //! Logs and metrics.
 
+mod looks;
+
 use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +23,8 @@ use crate::model::Outcome;
 use crate::model::Reconcile;
 use crate::model::ServiceName;
 use crate::model::Stage;
+
+pub use crate::telemetry::looks::LookMetrics;
 
 /// Begins logging to standard error, as text or JSON, filtered by `level` (the syntax of `tracing`'s `EnvFilter`).
 pub fn start_logging(json: bool, level: &str) {
@@ -177,6 +181,7 @@ pub struct Metrics {
     last_live: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     standing: Family<StandingLabels, Gauge>,
     away: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
+    looks: LookMetrics,
     datasets: DatasetMetrics,
     notifiers: NotifierMetrics,
     phases: Family<PhaseLabels, Histogram>,
@@ -215,6 +220,7 @@ impl Metrics {
         registry.register("last_live_timestamp", "When a release was last verified, seconds since 1970", Family::clone(&last_live));
         registry.register("service_standing", "1 for the word that tells how the service stands, 0 for the others", standing.clone());
         registry.register_with_unit("page_away", "How long the page was away in the last deployment", Unit::Seconds, away.clone());
+        let looks = LookMetrics::registered(&mut registry);
         let (datasets, phases) = register_datasets(&mut registry);
         let notifiers = register_notifiers(&mut registry);
         let metrics = Self {
@@ -232,6 +238,7 @@ impl Metrics {
             last_live,
             standing,
             away,
+            looks,
             datasets,
             notifiers,
             phases,
@@ -256,6 +263,12 @@ impl Metrics {
     /// Sets how long the page of `service` was away in its last deployment.
     pub fn away(&self, service: &ServiceName, away: Duration) {
         self.away.get_or_create(&ServiceLabels { service: service.to_string() }).set(away.as_secs_f64());
+    }
+
+    /// The metrics of looks.
+    #[must_use]
+    pub fn looks(&self) -> &LookMetrics {
+        &self.looks
     }
 
     /// Counts what was at fault.

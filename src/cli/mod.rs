@@ -16,10 +16,12 @@ mod follow;
 mod global;
 mod history;
 mod hooks;
+mod incidents;
 mod init;
 mod kept;
 mod key;
 mod logs;
+mod looks;
 mod man;
 mod notify;
 mod oidc;
@@ -54,7 +56,7 @@ use crate::cli::output::Output;
 #[command(
     after_help = "Exit codes: 0 live · 1 error · 2 usage · 10 rolled back · 11 rollback failed · 12 superseded · 13 refused · 14 failed, \
     nothing changed · 15 broken · 16 needs operator · 17 cancelled · 18 only some peers serve the data · 19 no peer serves it · \
-    20 a service is not well (status)"
+    20 a service is not well (status), or an incident is open (incidents)"
 )]
 struct Cli {
     #[command(flatten)]
@@ -75,6 +77,8 @@ enum Command {
     Rollback(rollback::Args),
     /// Show how services stand: what is live, what is running, and what to do where they differ
     Status(status::Args),
+    /// List open incidents: faults that scheduled looks have found
+    Incidents(incidents::Args),
     /// List the tags that a service can be deployed with or rolled back to
     Tags(tags::Args),
     /// List deployments, newest first
@@ -169,6 +173,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Deploy(args) => deploy::run(global, output, args).await,
         Command::Rollback(args) => rollback::run(global, output, args).await,
         Command::Status(args) => status::run(global, output, &args).await,
+        Command::Incidents(args) => incidents::run(global, output, &args).await,
         Command::Tags(args) => tags::run(global, output, &args).await,
         Command::History(args) => history::run(global, output, &args).await,
         Command::Logs(args) => logs::run(global, output, &args).await,

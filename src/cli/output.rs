@@ -49,6 +49,13 @@ impl Output {
         Self { json: false, colour: false, live: false, columns: None }
     }
 
+    /// Whether the terminal shows characters that are no letters.
+    #[allow(clippy::disallowed_methods, reason = "the locale is the terminal's, not the configuration's")]
+    pub(crate) fn draws(&self) -> bool {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty());
+        self.live && locale.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }

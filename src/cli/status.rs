@@ -10,6 +10,7 @@ use crate::api::Word;
 use crate::cli::client::Client;
 use crate::cli::complete;
 use crate::cli::global::Global;
+use crate::cli::looks;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
@@ -20,6 +21,7 @@ use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::WaitsFor;
+use crate::model::WatchState;
 
 /// The exit code when a service is not well.
 const NOT_WELL: u8 = 20;
@@ -43,11 +45,14 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         refused(output, &client.get("/api/v1/refused").await?);
         return Ok(0);
     }
+    let mut looks = None;
     let mut notifiers = Vec::new();
     let services = if let Some(name) = &args.service {
         let service: api::Service = client.get(&format!("/api/v1/services/{name}")).await?;
         if output.is_json() {
             output.json(&service);
+        } else if service.schedule.is_some() || service.watch.is_some() {
+            looks = Some(client.get(&format!("/api/v1/services/{name}/looks")).await?);
         }
         vec![service]
     } else {
@@ -64,7 +69,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         if at > 0 {
             output.say("");
         }
-        show(output, service);
+        show(output, service, looks.as_ref());
     }
     for notifier in notifiers.iter().filter(|_| !output.is_json()) {
         show_notifier(output, notifier);
@@ -107,7 +112,7 @@ fn refused(output: &Output, refused: &api::RefusedCalls) {
 }
 
 /// The word first, then what mends it, then the facts.
-fn show(output: &Output, service: &api::Service) {
+fn show(output: &Output, service: &api::Service, looks: Option<&api::Looks>) {
     let standing = &service.standing;
     let (word, tone) = match standing.word {
         Word::Ok => ("ok".to_owned(), Tone::Good),
@@ -122,8 +127,10 @@ fn show(output: &Output, service: &api::Service) {
     if let Some(mend) = &standing.mend {
         page.fact(if standing.word.is_bad() { "mend" } else { "next" }, Tone::Strong, mend);
     }
+    page.incidents(service);
     page.releases(service);
     page.at_work(service);
+    page.watched(service, looks);
     page.away(service);
     page.owed(service);
     page.ways_back(service);
@@ -217,6 +224,25 @@ impl Page<'_> {
         }
     }
 
+    /// What was found wrong and is not over.
+    fn incidents(&self, service: &api::Service) {
+        for incident in &service.incidents {
+            let text = format!("{} {}, since {}: {}", incident.kind.as_str(), incident.id, ago(incident.opened_ms), incident.what);
+            self.fact("incident", Tone::Bad, &text);
+        }
+    }
+
+    /// How the release is watched, and what the last looks have seen.
+    fn watched(&self, service: &api::Service, looks: Option<&api::Looks>) {
+        if let Some(watch) = &service.watch {
+            let (tone, text) = watched(watch);
+            self.fact("watch", tone, &text);
+        }
+        if let Some(line) = looks.and_then(|looks| looks::line(looks, self.output.draws())) {
+            self.fact("looks", Tone::Faint, &line);
+        }
+    }
+
     /// How long the page was away during the last deployment, beside those before it.
     fn away(&self, service: &api::Service) {
         let Some((last, before)) = service.away.split_first() else { return };
@@ -256,6 +282,26 @@ impl Page<'_> {
 
 fn ago(at_ms: i64) -> String {
     format!("{} ago", duration(clock::now_ms() - at_ms))
+}
+
+/// How the watch over the live release stands.
+fn watched(watch: &api::Watch) -> (Tone, String) {
+    let looks = if watch.looks == 1 { "1 look".to_owned() } else { format!("{} looks", watch.looks) };
+    let why = watch.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let last = watch.last_ms.zip(watch.last);
+    let last = last.map_or(String::new(), |(at_ms, last)| format!(", the last one {} ({})", ago(at_ms), last.as_str()));
+    let until = watch.until_ms.map_or(String::new(), |until_ms| format!(" until {}", clock::local(until_ms)));
+    let placed = watch.placed.as_ref().map_or(String::new(), |placed| format!(" by {placed}"));
+    match watch.state {
+        WatchState::Watching if watch.bad > 0 => {
+            (Tone::Bad, format!("the release is watched{until}; {looks}{last}, {} bad in a row{why}", watch.bad))
+        }
+        WatchState::Watching => (Tone::Good, format!("the release is watched{until}; {looks}{last}{why}")),
+        WatchState::Held => (Tone::Faint, format!("the release held{until} ({looks}{last}){why}")),
+        WatchState::WentBack => (Tone::Careful, format!("the release did not hold and is rolled back{placed}{why}")),
+        WatchState::Left => (Tone::Bad, format!("the release did not hold and needs an operator{why}")),
+        WatchState::Overtaken => (Tone::Faint, format!("the release is not watched any more{why}")),
+    }
 }
 
 /// The release that is live in the record. Without a look at its page nothing but its health is known.

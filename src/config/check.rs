@@ -183,10 +183,12 @@ fn read_docker(from: Option<Section>) -> Docker {
 }
 
 fn read_retention(from: Option<Section>) -> Retention {
-    let mut retention = Retention { journal: Duration::from_secs(90 * DAY_S), deliveries: Duration::from_secs(7 * DAY_S) };
+    let days = |days: u64| Duration::from_secs(days * DAY_S);
+    let mut retention = Retention { journal: days(90), deliveries: days(7), looks: days(30) };
     let Some(mut from) = from else { return retention };
-    retention.journal = Duration::from_secs(from.whole("journal_days", 90, 1..=36_500) as u64 * DAY_S);
-    retention.deliveries = Duration::from_secs(from.whole("deliveries_days", 7, 1..=365) as u64 * DAY_S);
+    retention.journal = days(from.whole("journal_days", 90, 1..=36_500) as u64);
+    retention.deliveries = days(from.whole("deliveries_days", 7, 1..=365) as u64);
+    retention.looks = days(from.whole("looks_days", 30, 2..=3650) as u64);
     from.finish();
     retention
 }

@@ -33,6 +33,7 @@ mod source;
 mod stack;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod webhook;
 mod webhook_check;
 
@@ -68,6 +69,7 @@ pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
 pub use source::Source;
 pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
+pub use watch::{LookTerms, Watch, WatchTerms};
 pub use webhook::{WebhookAction, WebhookFilters, WebhookRule};
 
 use crate::model::DatasetName;
@@ -188,6 +190,8 @@ pub struct Retention {
     pub journal: Duration,
     /// Answers to deliveries, for callers that ask again.
     pub deliveries: Duration,
+    /// What scheduled looks have seen, by the hour.
+    pub looks: Duration,
 }
 
 /// Credentials of one registry.

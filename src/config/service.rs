@@ -13,6 +13,7 @@ use crate::config::PinnedImage;
 use crate::config::Smoke;
 use crate::config::Source;
 use crate::config::Stack;
+use crate::config::Watch;
 use crate::config::look;
 use crate::config::policy::read_policy;
 use crate::config::reader::Section;
@@ -51,6 +52,8 @@ pub struct Service {
     pub health: Health,
     /// How its page is looked at; none: not at all.
     pub smoke: Option<Smoke>,
+    /// How it is looked at after it was deployed.
+    pub watch: Watch,
     /// Its hooks.
     pub hooks: Hooks,
     /// What is asked of its stack.
@@ -157,6 +160,7 @@ impl Service {
             deadlines: read_deadlines(from.section("deadlines")),
             health: read_health(from.section("health")),
             smoke: from.section("smoke").and_then(|section| look::read(section, secrets)),
+            watch: from.section("watch").map(Watch::read).unwrap_or_default(),
             hooks: Hooks {
                 before: from.section("before").map(read_hook),
                 after: from.section("after").map(read_hook),

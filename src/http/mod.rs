@@ -31,6 +31,7 @@ use crate::orders::Deployer;
 use crate::reload::Reloader;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::watch::Watcher;
 
 pub use auth::Need;
 pub use connection::Capacity;
@@ -57,6 +58,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Orders and deployments.
     pub deployer: Arc<Deployer>,
+    /// Who looks at what is live.
+    pub watcher: Arc<Watcher>,
     /// The datasets.
     pub reloader: Arc<Reloader>,
     /// What people are told.

@@ -66,6 +66,8 @@ pub fn openapi() -> OpenApi {
     add::<api::Service>(&mut schemas);
     add::<api::Services>(&mut schemas);
     add::<api::Tags>(&mut schemas);
+    add::<api::Looks>(&mut schemas);
+    add::<api::Incidents>(&mut schemas);
     add::<api::ReadAgain>(&mut schemas);
     add::<api::NewReload>(&mut schemas);
     add::<api::Reloaded>(&mut schemas);

@@ -9,6 +9,7 @@ use smoke::Report;
 use text::Mask;
 
 use crate::clock;
+use crate::config::WatchTerms;
 use crate::journal::Hub;
 use crate::journal::Journal;
 use crate::landing::past::Past;
@@ -20,6 +21,7 @@ use crate::model::Stage;
 use crate::model::State;
 use crate::model::Step;
 use crate::store::Deployment;
+use crate::store::Ending;
 use crate::store::Facts;
 use crate::store::Fence;
 use crate::store::Store;
@@ -123,13 +125,13 @@ impl Record {
         self.books.store.get(id).await.ok().flatten().map(|other| other.state)
     }
 
-    /// Stores and tells the outcome. What happened on the host has happened: it is tried until it is written or somebody else
+    /// Stores and tells the outcome; where there is a `watch`, it begins with that. What happened on the host has happened: it is tried until it is written or somebody else
     /// has taken the run over. Returns the past that this run belongs to from now on; none: it is somebody else's.
-    pub(super) async fn end(self, outcome: &Outcome) -> Option<Past> {
+    pub(super) async fn end(self, outcome: &Outcome, watch: Option<WatchTerms>) -> Option<Past> {
         let Self { journal, past, books, fence, at: (step, began) } = self;
         books.metrics.step(step, began.elapsed());
         let seq = journal.close().await;
-        while let Err(error) = books.store.finish(&fence, outcome, step, seq).await {
+        while let Err(error) = books.store.finish(&fence, Ending { outcome, step, seq, watch }).await {
             if matches!(error, StoreError::Fenced) {
                 return None;
             }

@@ -6,6 +6,7 @@
 use process::Cancel;
 use process::HostLock;
 
+use crate::config::WatchTerms;
 use crate::engine::Engine;
 use crate::landing::adopt::adopt;
 use crate::landing::bring_up::bring_up;
@@ -206,15 +207,23 @@ async fn without_lock(site: &mut Site<'_>, stake: Stake, stop: Stop) -> Result<O
     })
 }
 
+/// How the release is watched from its outcome on. What is gone back to was verified before, and what is adopted or repaired was already
+/// live: going further back from there is a person's to decide.
+fn watch_of(site: &Site<'_>, outcome: &Outcome) -> Option<WatchTerms> {
+    let is_new = site.order.kind == OrderKind::Deploy && matches!(outcome, Outcome::Live { .. });
+    site.service.watch.release.filter(|_| is_new)
+}
+
 /// Stores and tells how the page answered meanwhile and the outcome, lets go of the lock, then removes images that nothing needs any
 /// more. Returns whether this run
 /// could say how it ended.
 async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool {
+    let watch = watch_of(&site, outcome);
     let Site { host, service, engine, lease, mut record, watched, .. } = site;
     if let Some(away) = watched.and_then(|watched| watched.availability()) {
         record.tell_away(away).await;
     }
-    let Some(past) = record.end(outcome).await else { return false };
+    let Some(past) = record.end(outcome, watch).await else { return false };
     // The engine's programs hold the lock as well.
     drop(engine);
     drop(lock);

@@ -28,6 +28,7 @@ mod rotated;
 mod stage;
 mod state;
 mod step;
+mod watch;
 mod webhook;
 mod word;
 
@@ -57,5 +58,6 @@ pub use rotated::Rotated;
 pub use stage::{Stage, StepBack};
 pub use state::{State, WaitsFor};
 pub use step::Step;
+pub use watch::{IncidentId, IncidentKind, LookResult, WatchState};
 pub use webhook::{forge_signature, webhook_call, webhook_mac, webhook_signature};
 pub use word::{KeyId, ServiceName, WordError};

@@ -135,6 +135,9 @@ pub enum Refusal {
         /// Of which service.
         service: ServiceName,
     },
+    /// The watch over a release wants to go back from it, and it is not what serves any more, or a newer order is under way.
+    #[error("Deployment {0} is not what serves any more, or a newer order is under way, so its watch does not go back.")]
+    Overtaken(DeploymentId),
     /// The delivery id came with another body before.
     #[error("The delivery id was already used for a different body; give every order its own id.")]
     IdReused,
@@ -173,6 +176,7 @@ impl Refusal {
             Self::Barrier { .. } => Some(Guard::Barrier),
             Self::UnknownService(_)
             | Self::Unapproved(_)
+            | Self::Overtaken(_)
             | Self::IdReused
             | Self::NotEnded(_)
             | Self::Full(_)

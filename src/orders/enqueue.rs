@@ -120,7 +120,13 @@ impl Deployer {
         self.config.now().service(name).cloned().ok_or_else(|| Refusal::UnknownService(name.clone()).into())
     }
 
-    async fn accept(&self, service: &Service, order: Order, wanted: Wanted, delivery: Option<&Delivery>) -> Result<Accepted, OrderError> {
+    pub(super) async fn accept(
+        &self,
+        service: &Service,
+        order: Order,
+        wanted: Wanted,
+        delivery: Option<&Delivery>,
+    ) -> Result<Accepted, OrderError> {
         if self.hub.is_unwritable() {
             // A repeated call gets the first answer, whatever has changed since.
             return self.answered(delivery).await?.ok_or(Refusal::Unwritable.into());

@@ -7,6 +7,7 @@ use crate::config::Admission;
 use crate::config::RequiredChecks;
 use crate::config::WhichChecks;
 use crate::model::Caller;
+use crate::model::DeploymentId;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
@@ -19,6 +20,8 @@ use crate::store::Hold;
 use crate::store::HoldKind;
 use crate::store::Landed;
 use crate::store::OrderError;
+use crate::store::Releases;
+use crate::store::StoreError;
 use crate::store::Taken;
 use crate::store::Terms;
 
@@ -27,6 +30,9 @@ use crate::store::Terms;
 /// # Errors
 /// Why it is not.
 pub fn at_the_door(mut facts: AtTheDoor<'_>) -> Result<Taken, OrderError> {
+    if let Caller::Watch(watched) = &facts.order.caller {
+        still_serves(watched, &facts.releases)?;
+    }
     let taken = release_of(facts.order, facts.wanted, std::mem::take(&mut facts.releases))?;
     is_allowed_tag(&taken, facts.terms)?;
     is_admitted(&taken.order, &facts.terms.admission)?;
@@ -98,6 +104,17 @@ fn can_be_asked_about(order: &Order, required: &RequiredChecks) -> Result<(), Re
         return lacks("The ref of the order is not a whole name; send it like refs/heads/main or refs/tags/v1");
     }
     Ok(())
+}
+
+/// Whether the release that `watched` has landed is still what serves, and nothing is about to take its place: only then may its watch go
+/// back from it. What waits for somebody else's leave may wait for hours, and takes nothing's place meanwhile.
+fn still_serves(watched: &DeploymentId, releases: &Releases) -> Result<(), Refusal> {
+    let is_it = |one: &Result<Deployment, StoreError>| one.as_ref().is_ok_and(|one| one.id == *watched);
+    let is_under_way =
+        |one: &Deployment| matches!(one.state, State::Running { .. } | State::Waiting { waits_for: WaitsFor::Turn }) && !one.order.dry_run;
+    let is_alone = releases.unfinished.unreadable.is_empty() && !releases.unfinished.deployments.iter().any(is_under_way);
+    let serves = releases.verified.first().is_some_and(is_it) && releases.last_change.as_ref().is_none_or(is_it);
+    if serves && is_alone { Ok(()) } else { Err(Refusal::Overtaken(watched.clone())) }
 }
 
 /// What CI asks for by itself: nobody has said that it overrules anybody, and it is to change something.

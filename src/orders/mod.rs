@@ -22,6 +22,7 @@ mod standing;
 mod state;
 mod sweep;
 mod tags;
+mod watched;
 mod way_back;
 
 use std::collections::HashMap;
@@ -55,7 +56,9 @@ use crate::telemetry::Metrics;
 pub use approve::Form;
 pub use guards::at_the_door;
 pub use holidays::holidays;
+pub use standing::Fault;
 pub use state::view;
+pub use watched::{ReleaseSeen, Served, StackSeen};
 
 /// Why an order was not taken, and why a code approved nothing.
 pub use crate::store::{OrderError, Unapproved};
@@ -81,6 +84,8 @@ pub struct Deployer {
     offered: Looks<ServiceName, Arc<Offered>>,
     /// The forges that are asked about checks.
     forges: Arc<Forges>,
+    /// Notified when something that this server carried out has ended.
+    ended: Notify,
     /// The orders that guards are being asked about.
     asking: Mutex<HashSet<DeploymentId>>,
     /// What codes and addresses of forms are known by.
@@ -108,6 +113,7 @@ impl Deployer {
             places: Mutex::default(),
             seen: Looks::default(),
             offered: Looks::default(),
+            ended: Notify::new(),
             asking: Mutex::default(),
         }
     }
@@ -123,6 +129,11 @@ impl Deployer {
     #[must_use]
     pub fn executor(&self) -> &str {
         self.executor.id()
+    }
+
+    /// Ends when something that was carried out here has ended, at once where that was so since the last time.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
     }
 
     /// The engine over a service's stack, for looking only: it holds no lock.

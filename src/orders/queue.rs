@@ -138,6 +138,7 @@ impl Deployer {
             deployer.results.look();
             deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             deployer.wake.notify_one();
+            deployer.ended.notify_one();
         });
     }
 

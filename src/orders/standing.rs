@@ -38,8 +38,22 @@ pub(super) struct Now<'a> {
     pub(super) at_ms: i64,
 }
 
-/// Something that is not as it should be, as a sentence.
-type Fault = (Word, String);
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// In a word.
+    pub word: Word,
+    /// What it is about, by a name that stays: a container, a service of the stack, or an image that is pinned.
+    pub about: String,
+    /// As a sentence.
+    pub why: String,
+}
+
+impl Fault {
+    fn new(word: Word, about: impl Into<String>, why: String) -> Self {
+        Self { word, about: about.into(), why }
+    }
+}
 
 /// How the service stands.
 pub(super) fn standing(now: &Now<'_>) -> Standing {
@@ -50,11 +64,16 @@ pub(super) fn standing(now: &Now<'_>) -> Standing {
         (Ok(containers), Ok(pinned)) => (*containers, *pinned),
     };
     let Some(live) = now.live else { return without_a_release(now, containers) };
+    said(faults(now, live, containers, pinned), || mend(now, live))
+}
+
+/// Everything that is not as the record has it, where `live` is live there.
+pub(super) fn faults(now: &Now<'_>, live: &Deployment, containers: &[Container], pinned: &[PinnedNow]) -> Vec<Fault> {
     let mut faults = missing(live, containers);
     faults.extend(containers.iter().filter(|one| counts(live, one)).filter_map(|one| fault_of(now, live, one)));
     faults.extend(containers.iter().filter_map(|one| other_image(live, one, now.images)));
     faults.extend(other_pins(live, pinned));
-    said(faults, || mend(now, live))
+    faults
 }
 
 /// What is carried out now, and since when.
@@ -69,10 +88,9 @@ fn unknown(why: &str, look: &str) -> Standing {
 
 /// The worst word, and all that is wrong, the worst first.
 fn said(mut faults: Vec<Fault>, mend: impl FnOnce() -> String) -> Standing {
-    faults.sort_by_key(|(word, _)| *word);
-    let Some((word, _)) = faults.first() else { return Standing { word: Word::Ok, why: None, mend: None } };
-    let word = *word;
-    let why = faults.into_iter().map(|(_, why)| why).collect::<Vec<_>>().join(" ");
+    faults.sort_by_key(|fault| fault.word);
+    let Some(word) = faults.first().map(|fault| fault.word) else { return Standing { word: Word::Ok, why: None, mend: None } };
+    let why = faults.into_iter().map(|fault| fault.why).collect::<Vec<_>>().join(" ");
     Standing { word, why: Some(why), mend: Some(mend()) }
 }
 
@@ -82,7 +100,7 @@ fn without_a_release(now: &Now<'_>, containers: &[Container]) -> Standing {
     if let Some(left) = now.changed {
         let faults: Vec<Fault> = containers.iter().filter(|one| !one.is_one_off).filter_map(|one| ails(now, one)).collect();
         let is_there = containers.iter().any(Container::is_running);
-        let nothing = (Word::Down, "Nothing of it runs, and no release was verified yet.".to_owned());
+        let nothing = Fault::new(Word::Down, "", "Nothing of it runs, and no release was verified yet.".to_owned());
         let faults = if is_there || !faults.is_empty() { faults } else { vec![nothing] };
         let standing = said(faults, || format!("tagalong retry {}", left.id));
         return match standing.word {
@@ -99,7 +117,7 @@ fn without_a_release(now: &Now<'_>, containers: &[Container]) -> Standing {
 }
 
 /// What mends a service whose live release does not run as it should.
-fn mend(now: &Now<'_>, live: &Deployment) -> String {
+pub(super) fn mend(now: &Now<'_>, live: &Deployment) -> String {
     let service = now.service;
     match now.changed {
         // It must not be rolled back past, not even by a repair: a person decides.
@@ -125,25 +143,25 @@ fn missing(live: &Deployment, containers: &[Container]) -> Vec<Fault> {
     if live.parts.is_empty() {
         // A release of a version that kept no parts: at least one container of each image has to be there.
         let has_any = |image: &&ImageRef| containers.iter().any(|one| is_of(one, image));
-        let none = |image: &ImageRef| (Word::Down, format!("No container of {} is there.", image.repository));
+        let none =
+            |image: &ImageRef| Fault::new(Word::Down, image.repository.as_str(), format!("No container of {} is there.", image.repository));
         return live.images.iter().filter(|image| !has_any(image)).map(none).collect();
     }
     let of = |part: &Part| containers.iter().filter(|one| one.service == part.name && !one.is_one_off).count();
     let lacks = |part: &Part| {
         let there = of(part);
         match (there, part.replicas as usize) {
-            (0, 1..) => Some((Word::Down, format!("The service {} of the compose file has no container.", part.name))),
-            (there, wanted) if there < wanted => {
-                Some((Word::Down, format!("The service {} has {there} of {wanted} containers.", part.name)))
-            }
+            (0, 1..) => Some(format!("The service {} of the compose file has no container.", part.name)),
+            (there, wanted) if there < wanted => Some(format!("The service {} has {there} of {wanted} containers.", part.name)),
             _ => None,
         }
     };
+    let lacks = |part: &Part| lacks(part).map(|why| Fault::new(Word::Down, part.name.as_str(), why));
     // Another's one-shot that was cleaned away is no fault.
     live.parts.iter().filter(|part| part.is_pinned || !part.is_one_shot).filter_map(lacks).collect()
 }
 
-fn fault_of(now: &Now<'_>, live: &Deployment, one: &Container) -> Option<Fault> {
+pub(super) fn fault_of(now: &Now<'_>, live: &Deployment, one: &Container) -> Option<Fault> {
     let part = live.parts.iter().find(|part| part.name == one.service);
     if part.is_some_and(|part| part.is_one_shot) && one.state == ContainerState::Exited && one.exit_code == 0 {
         return None;
@@ -155,7 +173,7 @@ fn fault_of(now: &Now<'_>, live: &Deployment, one: &Container) -> Option<Fault> 
 fn ails(now: &Now<'_>, one: &Container) -> Option<Fault> {
     let name = &one.name;
     let output = one.health_output.lines().next().unwrap_or_default();
-    Some(match one.ailment(now.at_ms)? {
+    let (word, why) = match one.ailment(now.at_ms)? {
         Ailment::Stopped if one.oom_killed => (Word::Down, format!("{name} was ended by the kernel, since it ran out of memory.")),
         Ailment::Stopped if one.state == ContainerState::Exited => (Word::Down, format!("{name} has ended (exit code {}).", one.exit_code)),
         Ailment::Stopped => (Word::Down, format!("{name} does not run; {} says that it is {}.", now.words.name, one.state)),
@@ -167,7 +185,8 @@ fn ails(now: &Now<'_>, one: &Container) -> Option<Fault> {
         }
         Ailment::Unhealthy if output.is_empty() => (Word::Unhealthy, format!("{name} is unhealthy.")),
         Ailment::Unhealthy => (Word::Unhealthy, sentence(&format!("{name} is unhealthy: {output}"))),
-    })
+    };
+    Some(Fault::new(word, name.as_str(), why))
 }
 
 /// Whether the container was made from that repository.
@@ -177,7 +196,7 @@ fn is_of(one: &Container, image: &ImageRef) -> bool {
 }
 
 /// Whether the container is there to run the release.
-fn is_pinned_part(live: &Deployment, one: &Container) -> bool {
+pub(super) fn is_pinned_part(live: &Deployment, one: &Container) -> bool {
     let part = live.parts.iter().find(|part| part.name == one.service);
     let by_image = || live.parts.is_empty() && live.images.iter().any(|image| is_of(one, image));
     !one.is_one_off && part.map_or_else(by_image, |part| part.is_pinned)
@@ -190,12 +209,13 @@ pub(super) fn is_unsure(live: &Deployment, containers: &[Container]) -> bool {
 }
 
 /// A container of the release that was made from another image.
-fn other_image(live: &Deployment, one: &Container, images: Option<&Images>) -> Option<Fault> {
+pub(super) fn other_image(live: &Deployment, one: &Container, images: Option<&Images>) -> Option<Fault> {
     let is_it = |image: &ImageRef| runs(one, image, images);
     if !is_pinned_part(live, one) || live.images.iter().any(is_it) {
         return None;
     }
-    Some((Word::Drift, format!("{} is made from {}, which is not the live release.", one.name, one.image)))
+    let why = format!("{} is made from {}, which is not the live release.", one.name, one.image);
+    Some(Fault::new(Word::Drift, one.name.as_str(), why))
 }
 
 /// Whether the container runs exactly this image. Engines go by the digest where the reference carries one.
@@ -208,14 +228,15 @@ fn runs(one: &Container, image: &ImageRef, images: Option<&Images>) -> bool {
 }
 
 /// Pins that somebody has changed.
-fn other_pins(live: &Deployment, pinned: &[PinnedNow]) -> Vec<Fault> {
+pub(super) fn other_pins(live: &Deployment, pinned: &[PinnedNow]) -> Vec<Fault> {
     // What was adopted is pinned as somebody else has pinned it.
     let is_adopted = live.order.kind == OrderKind::Adopt;
     let differs = |image: &&ImageRef| !pinned.iter().any(|pin| is_pinned(image, pin) || (is_adopted && is_named(image, pin)));
     let fault = |image: &ImageRef| {
         let now = pinned.iter().find(|pin| pin.image == image.repository).and_then(|pin| pin.value.as_deref());
         let now = now.map_or_else(|| "nothing".to_owned(), |value| format!("\"{value}\""));
-        (Word::Drift, format!("The stack pins {now} for {}, not \"{}\".", image.repository, image.pin()))
+        let why = format!("The stack pins {now} for {}, not \"{}\".", image.repository, image.pin());
+        Fault::new(Word::Drift, format!("the pin of {}", image.repository), why)
     };
     live.images.iter().filter(differs).map(fault).collect()
 }

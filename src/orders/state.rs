@@ -93,6 +93,9 @@ impl Deployer {
             waiting: recorded.waiting().map(view),
             held,
             guards: Vec::new(),
+            watch: None,
+            schedule: None,
+            incidents: Vec::new(),
             owed: Vec::new(),
             rollback_candidates: candidates(&older, &verified, seen.images.as_ref()),
         }

@@ -15,9 +15,11 @@ mod events;
 mod file;
 mod gate;
 mod holds;
+mod incidents;
 mod lease;
 mod ledger;
 mod lines;
+mod looks;
 mod many;
 mod now;
 mod orders;
@@ -33,6 +35,8 @@ mod secrets;
 mod small;
 mod sweep;
 mod turns;
+mod watched;
+mod watches;
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -68,7 +72,9 @@ pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
 pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Wanted};
 pub use holds::{Hold, HoldKind};
+pub use incidents::{Found, Incident, IncidentFilter, Seen, Settled};
 pub use lease::{Leave, RunLease};
+pub use looks::{LookRow, PageLook};
 pub use orders::{Accepted, Delivery, Resumed};
 pub use outbox::{Claimed, Debt, LongOwed, MOST_OWED, Owe, Wait};
 pub use provisioned::Provisioned;
@@ -76,10 +82,12 @@ pub use recorded::Recorded;
 pub use reloads::LastReload;
 pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
-pub use runs::{Facts, Turn};
+pub use runs::{Ending, Facts, Turn};
 pub use secrets::MARK_KEY;
 pub use sweep::{Ended, Place, Reach};
 pub use turns::Next;
+pub use watched::{Claim, Due, Watch, Watched};
+pub use watches::{Looked, Then};
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -319,6 +327,7 @@ fn migrations() -> Migrator {
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
         (17, "events", include_str!("migrations/17_events.sql")),
         (18, "guards", include_str!("migrations/18_guards.sql")),
+        (19, "watches", include_str!("migrations/19_watches.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {

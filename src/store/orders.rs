@@ -72,6 +72,8 @@ pub(super) struct Asked {
 
 /// The beginning of the caller of a delivery that is identified by its body alone.
 const BY_BODY: &str = "body:";
+/// The beginning of the caller of an order that a watch places.
+const BY_WATCH: &str = "watch:";
 /// The arrival time of deliveries that are never forgotten.
 const FOR_GOOD_MS: i64 = i64::MAX;
 
@@ -81,6 +83,12 @@ impl Delivery {
     #[must_use]
     pub fn of_timeless_body(caller: &KeyId, target: &str, body_sha256: String) -> Self {
         Self { caller: format!("{BY_BODY}{caller}"), id: format!("{body_sha256} {target}"), body_sha256 }
+    }
+
+    /// The order of the watch over the release of `watched`. There is one at most, whoever places it, and however often.
+    #[must_use]
+    pub fn of_watch(watched: &DeploymentId) -> Self {
+        Self { caller: format!("{BY_WATCH}{watched}"), id: "back".to_owned(), body_sha256: String::new() }
     }
 
     /// The time that is stored for it, if it arrived at `now_ms`.

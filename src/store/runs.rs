@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::config::WatchTerms;
 use crate::model::DeploymentId;
 use crate::model::ImageRef;
 use crate::model::LineDraft;
@@ -32,6 +33,7 @@ use crate::store::now::by_the_databases_clock;
 use crate::store::rows;
 use crate::store::rows::StoredOutcome;
 use crate::store::rows::select_deployments;
+use crate::store::watches;
 
 /// The host of a service that names none: the host of the server.
 const HOST: &str = "local";
@@ -45,6 +47,19 @@ pub struct Turn {
     pub deployment: Deployment,
     /// The service's hold, also one whose time is over.
     pub hold: Option<Hold>,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    /// Its outcome.
+    pub outcome: &'a Outcome,
+    /// The step that it was at.
+    pub step: Stage,
+    /// The number of the line of its journal that tells the outcome.
+    pub seq: i64,
+    /// How its release is watched from now on; none: it is not.
+    pub watch: Option<WatchTerms>,
 }
 
 /// What became known with a step; a field that is none is left as it is stored.
@@ -325,12 +340,13 @@ impl Store {
         Ok(found.iter().filter_map(|row| serde_json::from_str(row.try_get::<&str, _>("away").ok()?).ok()).collect())
     }
 
-    /// Ends a run and its deployment with `outcome`, whose text becomes line `seq` of the run's journal; either all of it is stored or
-    /// nothing.
+    /// Ends a run and its deployment with its outcome, whose text becomes the last line of the run's journal. If the run has changed something,
+    /// the watch over the release before it ends, and the watch over its own release begins. Either all of it is stored or nothing.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when another executor has taken over.
-    pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Stage, seq: i64) -> Result<(), StoreError> {
+    pub async fn finish(&self, fence: &Fence, ending: Ending<'_>) -> Result<(), StoreError> {
+        let Ending { outcome, step, seq, watch } = ending;
         let mut tx = self.gate.begin().await?;
         // Holds must be restored in the order in which they were taken, so no order may be accepted in between.
         tx.alone("queue").await?;
@@ -347,6 +363,12 @@ impl Store {
         lines::write(&mut tx, &fence.id, fence.run, &[last]).await?;
         holds::settle(&mut tx, fence.id.as_str(), outcome).await?;
         holds::follow(&mut tx, &service, fence.id.as_str(), outcome).await?;
+        if outcome.is_change() {
+            watches::overtake(&mut tx, &service, &fence.id, now_ms).await?;
+        }
+        if let Some(terms) = watch {
+            watches::begin(&mut tx, self, &service, &fence.id, terms).await?;
+        }
         tx.commit().await?;
         self.leases.end(fence);
         self.has_news();

@@ -38,7 +38,7 @@ async fn world() -> World {
 }
 
 /// Another server over the same stack and the same database.
-async fn beside(world: &World) -> Server {
+pub(crate) async fn beside(world: &World) -> Server {
     let dir = world.path("other");
     std::fs::create_dir(&dir).expect("a folder");
     let at = |name: &str| format!("\"{}\"", world.path(name).display());

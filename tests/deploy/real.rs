@@ -365,6 +365,52 @@ async fn the_tags_of(site: &Site, images: &Images) {
     }
 }
 
+/// Releases that are verified and break afterwards: two loses its page after 20 s, five crashes again and again, and four takes more memory
+/// than it may have. Each is gone back from by the order of its watch, and nothing beside it is touched.
+async fn releases_that_break_after_they_are_live(images: Arc<Images>) {
+    let start = "test -e /tmp/broken && exit 3; httpd -f -p 80 -h /www & case $(cat /www/version) in \
+        two-*) sleep 20; rm /www/index.html ;; five-*) sleep 3; touch /tmp/broken; exit 3 ;; four-*) sleep 3; exec tail /dev/zero ;; \
+        esac; wait";
+    let web = json!({"command": ["/bin/sh", "-c", start.replace('$', "$$")], "mem_limit": "32m", "memswap_limit": "32m"});
+    let mut site = Site::make(&images, &Docker { host: None }, &images.port, web).await;
+    let file = site.dir.path().join("tagalong.toml");
+    let config = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, format!("{config}[service.{}.watch]\nwatch_s = 300\nevery_s = 1\n", site.project)).expect("a file");
+    site.kill_and_start().await;
+    is_outcome(&site.deploy(&images.tag("one")).await, "live");
+    let neighbours = site.neighbours();
+    for (name, why) in [("two", "status"), ("five", "crash loop"), ("four", "")] {
+        let landed = site.deploy(&images.tag(name)).await;
+        is_outcome(&landed, "live");
+        let began = tokio::time::Instant::now();
+        let back = gone_back_from(&site, &landed).await;
+        println!("{name} was gone back from {:?} after it was live: {}", began.elapsed(), back["reason"]);
+        is_outcome(&back, "live");
+        assert!(back["reason"].as_str().unwrap().contains(why), "{back:#}");
+        site.serves(&images.tag("one")).await;
+        assert_eq!(site.server().show(landed["id"].as_str().unwrap()).await["outcome"], "live");
+        let (status, _) = site.server().post(&format!("/api/v1/services/{}/resume", site.project), json!({})).await;
+        assert_eq!(status, 200);
+    }
+    assert_eq!(neighbours, site.neighbours());
+    site.finish().await;
+}
+
+/// The rollback that the watch over `landed` has ordered, when it has ended.
+async fn gone_back_from(site: &Site, landed: &Value) -> Value {
+    let caller = json!(format!("watch:{}", landed["id"].as_str().unwrap()));
+    let until = tokio::time::Instant::now() + Duration::from_mins(2);
+    loop {
+        let (_, all) = site.server().get("/api/v1/deployments?limit=5").await;
+        if let Some(back) = all["deployments"].as_array().unwrap().iter().find(|one| one["caller"] == caller) {
+            return site.ended(back["id"].as_str().unwrap()).await;
+        }
+        let service = site.server().get(&format!("/api/v1/services/{}", site.project)).await.1;
+        assert!(tokio::time::Instant::now() < until, "nothing goes back: {service:#}\n{}", site.server().log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// The old container takes its time to end, so compose can be met at its work.
 async fn killed_during_up(images: Arc<Images>) {
     let slow = json!({"stop_signal": "SIGTERM", "stop_grace_period": "4s"});
@@ -700,7 +746,7 @@ async fn the_story_on_docker_itself() {
             });
         })*};
     }
-    case!(landing_and_what_does_not_hold killed_during_up killed_during_smoke a_daemon_that_is_pruned_and_stopped a_daemon_that_is_killed_in_the_middle images_that_were_loaded);
+    case!(landing_and_what_does_not_hold killed_during_up killed_during_smoke a_daemon_that_is_pruned_and_stopped a_daemon_that_is_killed_in_the_middle images_that_were_loaded releases_that_break_after_they_are_live);
     let ended = cases.join_all().await;
     println!(
         "on Docker: {}",

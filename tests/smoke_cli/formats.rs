@@ -273,7 +273,7 @@ fn the_reference_is_complete() {
         assert!(row.is_some_and(|row| row.ends_with(&format!(" | {} |", rule.meaning))), "{} in docs/smoke.md: {row:?}", rule.name);
     }
     let full = serde_json::json!({
-        "url": "x", "final_url": "x", "status": 200, "attempts": 1, "duration_ms": 1, "assets": 1, "fetched": 1, "omitted": 0, "release": "x", "since": "x",
+        "url": "x", "final_url": "x", "status": 200, "attempts": 1, "duration_ms": 1, "latency_ms": 1, "assets": 1, "fetched": 1, "omitted": 0, "release": "x", "since": "x",
         "certificate": { "subject": "x", "issuer": "x", "days_left": 1 },
         "findings": [{ "rule": "x", "severity": "error", "message": "x", "effect": "blocked", "fix": "x", "url": "x", "resolved": "x",
             "element": "x", "line": 1, "column": 1, "sheet": "x", "known": false }],

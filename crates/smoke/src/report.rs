@@ -145,6 +145,9 @@ pub struct Report {
     pub attempts: u32,
     /// How long the whole check took, ms.
     pub duration_ms: u64,
+    /// How long the page's last response took, from its request to its headers, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
     /// The certificate, when the address is https and a handshake was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,

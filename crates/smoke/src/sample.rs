@@ -42,6 +42,7 @@ pub(super) struct Sample {
     final_url: Option<String>,
     /// The status of the last answer.
     pub(super) status: Option<u16>,
+    latency_ms: Option<u64>,
     certificate: Option<Certificate>,
     assets: u32,
     fetched: u32,
@@ -140,6 +141,7 @@ impl Sample {
             status: self.status,
             attempts,
             duration_ms: took.as_millis() as u64,
+            latency_ms: self.latency_ms,
             certificate: self.certificate,
             assets: self.assets,
             fetched: self.fetched,
@@ -177,6 +179,7 @@ impl Sample {
         let last = without_credentials(&answer.url);
         self.final_url = (last != without_credentials(&plan.url)).then(|| last.to_string());
         self.status = Some(answer.status);
+        self.latency_ms = Some(answer.head_after.as_millis() as u64);
         if !self.findings.iter().all(|finding| finding.rule == catalogue::CERTIFICATE_DAYS.name) {
             // A redirect that is wrong explains the status and the body of its answer.
             return;

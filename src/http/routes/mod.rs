@@ -4,6 +4,7 @@ mod approvals;
 mod deployments;
 mod health;
 mod hooks;
+mod incidents;
 mod log;
 mod reloads;
 mod services;
@@ -56,7 +57,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 30]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 32]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -72,9 +73,11 @@ pub static ROUTES: LazyLock<[Route; 30]> = LazyLock::new(|| [
     route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
     route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
     route(Method::GET, "/api/v1/services/{name}/tags", "Show the tags that a service can be deployed with or rolled back to", (200, Some("Tags")), proven(services::tags)),
+    route(Method::GET, "/api/v1/services/{name}/looks", "Show the results of the looks at a service", (200, Some("Looks")), proven(services::looks)),
     route(Method::POST, "/api/v1/services/{name}/adopt", "Adopt the running release", (202, Some("Accepted")), proven(services::adopt)),
     route(Method::POST, "/api/v1/services/{name}/repair", "Deploy the last verified release again", (202, Some("Accepted")), proven(services::repair)),
     route(Method::POST, "/api/v1/services/{name}/resume", "End the hold of a rollback", (200, Some("Done")), proven(services::resume)),
+    route(Method::GET, "/api/v1/incidents", "List incidents, newest first", (200, Some("Incidents")), proven(incidents::list)).taking(incidents::list_takes),
     route(Method::POST, "/api/v1/reloads", "Reload a dataset", (200, Some("Reloaded")), proven(reloads::create)).body("NewReload"),
     route(Method::POST, "/api/_internal/reload-data", "Reload a dataset, by the path that data repositories have long \
     used", (200, None), auth::by_reload_secret(reloads::reload_data)),

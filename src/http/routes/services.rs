@@ -48,8 +48,9 @@ impl Ask for Readable {
 
 pub(super) async fn list(proven: Proven<Readable>, shared: web::Data<Shared>) -> Answer {
     let services: Vec<&Service> = proven.ask.services.iter().map(AsRef::as_ref).collect();
+    let services = shared.watcher.dressed(shared.deployer.states(&services).await?).await?;
     let notifiers = if proven.ask.is_any_hidden { Vec::new() } else { shared.notices.states().await? };
-    Ok(HttpResponse::Ok().json(api::Services { services: shared.deployer.states(&services).await?, notifiers }))
+    Ok(HttpResponse::Ok().json(api::Services { services, notifiers }))
 }
 
 /// A service that is read.
@@ -69,11 +70,16 @@ impl Ask for ReadOne {
 }
 
 pub(super) async fn show(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
-    Ok(HttpResponse::Ok().json(shared.deployer.states(&[&proven.ask.0]).await?.first()))
+    let states = shared.deployer.states(&[&proven.ask.0]).await?;
+    Ok(HttpResponse::Ok().json(shared.watcher.dressed(states).await?.first()))
 }
 
 pub(super) async fn tags(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
     Ok(HttpResponse::Ok().json(shared.deployer.tags(&proven.ask.0).await?))
+}
+
+pub(super) async fn looks(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
+    Ok(HttpResponse::Ok().json(shared.watcher.looks(&proven.ask.0.name).await?))
 }
 
 /// A service of which something is taken or made that a rollback makes.
