@@ -28,6 +28,7 @@ use crate::config::Server;
 use crate::config::Service;
 use crate::config::Store;
 use crate::config::difference::Written;
+use crate::config::files;
 use crate::config::key::is_monotonous;
 use crate::config::oidc::check_policies;
 use crate::config::provision::Known;
@@ -67,7 +68,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let services: BTreeMap<ServiceName, Arc<Service>> = root
         .named("service")
         .into_iter()
-        .filter_map(|(name, section)| Service::read(&name, section, &mut secrets))
+        .filter_map(|(name, section)| Service::read(&name, section, &docker, &mut secrets))
         .map(|service| (service.name.clone(), Arc::new(service)))
         .collect();
     let datasets: Vec<Reload> =
@@ -84,6 +85,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
     let mask = Arc::new(Mask::new(secrets.iter().map(Secret::reveal)));
     let datasets = completed(datasets, &mask, &server.data_dir);
+    let services = files::completed(services, &mask, &server.data_dir);
     Ok(Config {
         file: PathBuf::new(),
         server,

@@ -7,6 +7,7 @@ mod check;
 mod claims;
 mod dataset;
 mod difference;
+mod files;
 mod forge;
 mod key;
 mod live;
@@ -38,8 +39,9 @@ use text::Secret;
 
 pub use admission::{Admission, RequiredChecks, WhichChecks};
 pub use claims::{ClaimValue, WantedClaim};
-pub use dataset::{Confine, Dataset, DatasetLogin, Git, Publish};
+pub use dataset::{Access, Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
+pub use files::StackSource;
 pub use forge::{Forge, ForgeKind, ForgeLogin};
 pub use key::{Key, KeyProof, RefPattern};
 pub use live::Live;

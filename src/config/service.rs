@@ -1,16 +1,19 @@
 //! A service: its stack and how it is landed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use text::Secret;
 
 use crate::config::ComposeStack;
+use crate::config::Docker;
 use crate::config::PinChoice;
 use crate::config::PinnedImage;
 use crate::config::Smoke;
 use crate::config::Source;
 use crate::config::Stack;
+use crate::config::StackSource;
 use crate::config::look;
 use crate::config::reader::Section;
 use crate::model::Repository;
@@ -24,6 +27,8 @@ pub struct Service {
     pub name: ServiceName,
     /// What it runs on, and what is pinned of it.
     pub stack: Stack,
+    /// The repository that the stack's files come from; none: people keep them in its folder.
+    pub files: Option<Arc<StackSource>>,
     /// The repository that it is built from.
     pub source: Option<Source>,
     /// Tags that may be landed; none: any.
@@ -125,15 +130,18 @@ pub enum HookKind {
 }
 
 impl Service {
-    pub(super) fn read(name: &str, mut from: Section, secrets: &mut Vec<Secret>) -> Option<Self> {
+    pub(super) fn read(name: &str, mut from: Section, docker: &Docker, secrets: &mut Vec<Secret>) -> Option<Self> {
         // A wrong name must not hide what else is wrong, so the table is read on under another.
         let name = ServiceName::parse(name).map_err(|error| from.problem("", error)).or_else(|()| ServiceName::parse("invalid")).ok()?;
         let stack = read_stack(&mut from);
         let hold = from.seconds("hold_s", 0.0, 0.0..=31_536_000.0);
         let source = from.section("source").and_then(|section| Source::read(section, &name));
+        let allowed = source.as_ref().map(|source| source.admission.refs.as_slice()).unwrap_or_default();
+        let files = from.section("stack").and_then(|section| StackSource::read(section, allowed, docker, secrets)).map(Arc::new);
         let service = Self {
             name,
             stack,
+            files,
             source,
             tag_pattern: from.parsed("tag_pattern", whole_pattern),
             loaded_images: from.flag("loaded_images", false),

@@ -10,6 +10,7 @@ use crate::config::OnFailure;
 use crate::engine::Resolved;
 use crate::landing::bring_up;
 use crate::landing::claimed::Objection;
+use crate::landing::files;
 use crate::landing::hooks;
 use crate::landing::pin;
 use crate::landing::pull;
@@ -216,6 +217,7 @@ fn undo_facts(change: &Change, why: &str) -> Facts {
     Facts {
         undo_why: Some(why.to_owned()),
         pin_before: Some(change.before.clone()),
+        files_before: change.files_before.clone(),
         ran_before: change.ran_before.clone(),
         ..Facts::default()
     }
@@ -225,9 +227,9 @@ fn undo_facts(change: &Change, why: &str) -> Facts {
 async fn bring_back(site: &mut Site<'_>, unwinding: Unwinding, previous: Option<&Deployment>, why: &str) -> Result<(), Stop> {
     let Unwinding { change, resolved, .. } = unwinding;
     site.begin_with(StepBack::Pin, "undo: restore the previous release", &undo_facts(&change, why)).await?;
-    let resolved = match resolved {
-        Some(resolved) => resolved,
-        None => stack::resolve(site).await?,
+    let resolved = match (files::bring_back(site, &change, previous).await?, resolved) {
+        (Some(resolved), _) | (None, Some(resolved)) => resolved,
+        (None, None) => stack::resolve(site).await?,
     };
     let images = previous.map_or(&[][..], |old| &old.images);
     match previous {
@@ -250,8 +252,8 @@ async fn broken(site: &mut Site<'_>, change: &Change, why: String) -> Result<Out
     site.record.begin(StepBack::Pin.into(), "undo: there is no previous release to restore", &undo_facts(change, &why)).await?;
     let restored = match pin::take_back(site, change).await {
         Ok(()) => "the pin was restored to its previous content",
-        Err(fault) => {
-            site.record.journal.error(fault.to_string());
+        Err(stop) => {
+            site.record.journal.error(stop.to_string());
             "the pin could not be restored"
         }
     };

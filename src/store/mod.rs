@@ -308,6 +308,7 @@ fn migrations() -> Migrator {
         (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
+        (21, "files", include_str!("migrations/21_files.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -170,6 +170,8 @@ impl Compose {
             keeps_dotenv,
             config: redacted(&ours, key),
             files: ground.files.clone(),
+            also: BTreeSet::new(),
+            anew: BTreeSet::new(),
             inputs: None,
         })
     }
