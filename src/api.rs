@@ -202,6 +202,9 @@ pub struct Service {
     pub standing: Standing,
     /// What is pinned in its stack, as the file says it.
     pub pinned: Vec<String>,
+    /// The commit whose files stand in the stack's folder, where they come from git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
     /// What its containers run.
     pub containers: Vec<Container>,
     /// The last verified release: what the record has as live.

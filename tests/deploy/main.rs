@@ -12,6 +12,7 @@
 #[path = "../api/cluster.rs"]
 mod cluster;
 mod dice;
+mod files;
 mod flood;
 mod forge;
 mod half_way;

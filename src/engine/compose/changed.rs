@@ -112,12 +112,12 @@ fn of_service(config: &Value, name: &str, without_image: bool) -> Option<Value> 
 
 /// Whether one of `files` is mounted into the service, by itself or in a folder, or is one of its configs or secrets.
 fn mounts_one_of(config: &Value, name: &str, files: &[PathBuf]) -> bool {
-    let service = at(config, &["services", name]);
-    let binds = service.into_iter().flat_map(|service| items(service, &["volumes"])).map(|volume| text(volume, &["source"]));
-    let mut sources: Vec<&str> = binds.collect();
+    let Some(service) = at(config, &["services", name]) else { return false };
+    let mut sources: Vec<&str> = items(service, &["volumes"]).map(|volume| text(volume, &["source"])).collect();
     for section in ["configs", "secrets"] {
-        let used = service.into_iter().flat_map(|service| items(service, &[section])).map(|one| text(one, &["source"]));
-        sources.extend(used.map(|source| text(config, &[section, source, "file"])));
+        for used in items(service, &[section]) {
+            sources.push(text(config, &[section, text(used, &["source"]), "file"]));
+        }
     }
     sources.iter().filter(|source| source.starts_with('/')).any(|source| files.iter().any(|file| file.starts_with(source)))
 }
