@@ -17,12 +17,13 @@
 //! | 4 | `landing` `results` | one host: the story of a release, its undo, the stack's lock, what a restart takes up · what forges show of it |
 //! | 3 | `engine` `dataset` `journal` `outbox` | tools over one or two things below |
 //! | 2 | `store` `registry` `oidc` `forge` `webhooks` | one outside thing each |
-//! | 1 | `config` `api` `telemetry` `clock` | edges |
+//! | 1 | `config` `api` `telemetry` `clock` `answer` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
 //!
 //! Beside the house stand the crates of the workspace, which know nothing of it: `smoke` looks at a page from outside, over
 //! `process`, the only place that runs programs; `text` lies below both; `hot` is for apps that serve what is reloaded.
 
+pub mod answer;
 pub mod api;
 pub mod app;
 pub mod cli;

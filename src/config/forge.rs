@@ -86,8 +86,9 @@ impl Forge {
 }
 
 impl ForgeKind {
-    /// Where the API of the forge at `url` is.
-    fn api_of(self, url: &Url) -> String {
+    /// Where the API of the forge at `url` is, without a `/` at its end.
+    #[must_use]
+    pub fn api_of(self, url: &Url) -> String {
         let host = url.host_str().unwrap_or_default();
         match self {
             Self::GitHub if host == "github.com" || host.ends_with(".ghe.com") => format!("{}://api.{host}", url.scheme()),

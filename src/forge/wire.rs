@@ -8,8 +8,10 @@ use reqwest::header::HeaderMap;
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
 use serde_json::Value;
+use text::root_cause;
 use url::Url;
 
+use crate::answer::whole;
 use crate::clock;
 use crate::clock::retry_after;
 use crate::forge::call::Answer;
@@ -51,14 +53,6 @@ pub(super) fn unreachable(api_url: &str, error: &(dyn std::error::Error + 'stati
     ForgeError::new(ForgeErrorKind::Unreachable, format!("{api_url} cannot be reached: {}.", root_cause(error)))
 }
 
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    text::without_controls(&cause.to_string()).trim_end_matches('.').to_owned()
-}
-
 /// What `response` of the API at `api_url` means.
 ///
 /// # Errors
@@ -76,15 +70,9 @@ pub(super) async fn answer(api_url: &str, response: Response) -> Result<Answer, 
     Ok(Answer { status: status.as_u16(), body, goes_on: links.contains("rel=\"next\"") })
 }
 
-async fn body(api_url: &str, mut response: Response) -> Result<Vec<u8>, ForgeError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(api_url, &error))? {
-        if bytes.len() + chunk.len() > MOST_BYTES {
-            return Err(ForgeError::new(ForgeErrorKind::Odd, format!("An answer of {api_url} is larger than {MOST_BYTES} bytes.")));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
+async fn body(api_url: &str, response: Response) -> Result<Vec<u8>, ForgeError> {
+    let too_large = || ForgeError::new(ForgeErrorKind::Odd, format!("An answer of {api_url} is larger than {MOST_BYTES} bytes."));
+    whole(response, MOST_BYTES).await.map_err(|error| unreachable(api_url, &error))?.ok_or_else(too_large)
 }
 
 /// Why the answer of `status` is no success.

@@ -20,6 +20,10 @@ pub enum Guard {
     Actor,
     /// The checks of the order's commit (`source.require_checks`) are not green, or the image was built from another commit.
     Checks,
+    /// A freeze (`[[freeze]]`) is in force, or nobody can say whether one is.
+    Frozen,
+    /// The resolved compose configuration breaks a rule of the service's policy whose level is `refuse`.
+    Policy,
     /// A rollback holds the service.
     Held,
     /// The last deployment of the service needs an operator.
@@ -61,6 +65,8 @@ impl Guard {
             Self::Ref => "ref",
             Self::Actor => "actor",
             Self::Checks => "checks",
+            Self::Frozen => "frozen",
+            Self::Policy => "policy",
             Self::Held => "held",
             Self::NeedsOperator => "needs_operator",
             Self::Late => "late",

@@ -41,9 +41,20 @@ pub enum Refusal {
         /// Of which service.
         service: ServiceName,
     },
+    /// The stack's files come from git, and the order does not say which.
+    #[error("{}; send the full name of the commit that the image was built from, since the stack's files of {service} come from git.", no_commit(.given.as_deref()))]
+    NoFiles {
+        /// What the order names.
+        given: Option<String>,
+        /// Of which service.
+        service: ServiceName,
+    },
     /// The checks of its commit are not green, or nobody can say so.
     #[error("{0}")]
     Checks(String),
+    /// A freeze is in force, or nobody can say whether one is.
+    #[error("{0}")]
+    Frozen(String),
     /// One digest was named, and there are several images.
     #[error("{0} pins several images, so a single digest is ambiguous; leave the digest out.")]
     ManyImages(ServiceName),
@@ -137,9 +148,10 @@ impl Refusal {
     pub fn guard(&self) -> Option<Guard> {
         match self {
             Self::TagPattern { .. } => Some(Guard::TagPattern),
-            Self::Ref { .. } => Some(Guard::Ref),
+            Self::Ref { .. } | Self::NoFiles { .. } => Some(Guard::Ref),
             Self::Actor { .. } => Some(Guard::Actor),
             Self::Checks(_) => Some(Guard::Checks),
+            Self::Frozen(_) => Some(Guard::Frozen),
             Self::ManyImages(_) => Some(Guard::DigestMismatch),
             Self::Held { .. } => Some(Guard::Held),
             Self::NeedsOperator { .. } => Some(Guard::NeedsOperator),
@@ -157,6 +169,10 @@ fn no_ref(given: Option<&str>) -> String {
         || "The order names no git ref; send it as ref, like refs/heads/main".to_owned(),
         |given| format!("The order is for the ref {given}"),
     )
+}
+
+fn no_commit(given: Option<&str>) -> String {
+    given.map_or_else(|| "The order names no commit".to_owned(), |given| format!("The order names the commit {given} in short"))
 }
 
 fn no_actor(given: Option<&str>) -> String {

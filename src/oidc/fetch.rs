@@ -7,6 +7,7 @@ use reqwest::header::ACCEPT;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::answer;
 use crate::model::Issuer;
 use crate::model::json_object;
 use crate::oidc::key::PublicKey;
@@ -51,14 +52,8 @@ async fn described_by(issuer: &Issuer) -> Result<Vec<PublicKey>, String> {
 }
 
 async fn get(client: &Client, address: &str) -> Result<Vec<u8>, String> {
-    let broken = |error: reqwest::Error| {
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        format!("{address} cannot be read: {cause}")
-    };
-    let mut answer = client.get(address).header(ACCEPT, "application/json").send().await.map_err(broken)?;
+    let broken = |error: reqwest::Error| format!("{address} cannot be read: {}", text::root_cause(&error));
+    let answer = client.get(address).header(ACCEPT, "application/json").send().await.map_err(broken)?;
     let status = answer.status();
     if status.is_redirection() {
         return Err(format!("{address} redirects ({}), which is not followed", status.as_u16()));
@@ -66,14 +61,8 @@ async fn get(client: &Client, address: &str) -> Result<Vec<u8>, String> {
     if status != reqwest::StatusCode::OK {
         return Err(format!("{address} answers {}", status.as_u16()));
     }
-    let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(broken)? {
-        if bytes.len() + chunk.len() > MOST_BYTES {
-            return Err(format!("the answer of {address} is larger than {MOST_BYTES} bytes"));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
+    let too_large = || format!("the answer of {address} is larger than {MOST_BYTES} bytes");
+    answer::whole(answer, MOST_BYTES).await.map_err(broken)?.ok_or_else(too_large)
 }
 
 fn object(bytes: &[u8], address: &str) -> Result<Map<String, Value>, String> {

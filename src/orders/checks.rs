@@ -1,12 +1,7 @@
-//! Orders whose commit must have green checks: when their turn has come, their forge is asked, again and again and with growing pauses,
-//! until the checks are green, or red, or the time for it is over. Meanwhile they wait, take nobody's place and hold up nobody: newer
-//! orders supersede them, and a rollback does not wait for them.
+//! Whether the checks of an order's commit are green: its forge is asked, again and again and with growing pauses, until they are green,
+//! or red, or the time for it is over.
 
-use std::sync::Arc;
-use std::sync::PoisonError;
 use std::time::Duration;
-
-use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::clock::Backoff;
@@ -14,41 +9,21 @@ use crate::config::RequiredChecks;
 use crate::config::Source;
 use crate::forge::ForgeError;
 use crate::forge::ForgeErrorKind;
-use crate::forge::Question;
+use crate::forge::Question as AtTheForge;
 use crate::forge::Told;
 use crate::forge::listed;
 use crate::model::CommitName;
-use crate::model::DeploymentId;
 use crate::model::Order;
-use crate::model::OrderKind;
-use crate::model::Outcome;
 use crate::model::Refusal;
-use crate::model::ServiceName;
 use crate::orders::Deployer;
+use crate::orders::answer::Answer;
+use crate::orders::answer::Question;
 use crate::orders::guards;
-use crate::store::Awaited;
-use crate::store::Next;
-use crate::store::StoreError;
 
 /// How long the forge may take for all that it is asked about one order.
-const DEADLINE: Duration = Duration::from_mins(1);
-/// This long after it must be over another server may ask: what came of it must be recorded.
-const MARGIN: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 /// The pauses between two questions about the same order.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(15)).spread();
-/// For so long green checks count while all places are taken; then they are asked about once more.
-const GREEN_FOR_MS: i64 = 10 * 60_000;
-
-/// What is done about an order after its forge was asked.
-#[derive(Debug, PartialEq, Eq)]
-enum Decision {
-    /// It is carried out; why it may be.
-    Go(String),
-    /// It is asked about again after this; what it waits for.
-    Wait(Duration, String),
-    /// It is refused.
-    No(Refusal),
-}
 
 /// What a decision is made by, beside the forge's answer.
 struct Asked<'a> {
@@ -61,94 +36,16 @@ struct Asked<'a> {
 }
 
 impl Deployer {
-    /// Of those who are next, the ones that may be carried out now. The others wait for their checks from now on.
-    pub(super) async fn without_those_to_ask_about(&self, next: Vec<Next>) -> Result<Vec<Next>, StoreError> {
-        let mut ready = Vec::with_capacity(next.len());
-        for one in next {
-            if self.is_to_ask_about(&one).await? {
-                self.store.for_runs().await_checks(&one.id).await?;
-                self.wake.notify_one();
-            } else {
-                ready.push(one);
-            }
-        }
-        Ok(ready)
-    }
-
-    async fn is_to_ask_about(&self, next: &Next) -> Result<bool, StoreError> {
-        let is_fresh = next.granted_ms.is_some_and(|at_ms| clock::now_ms() - at_ms < GREEN_FOR_MS);
-        let config = self.config.now();
-        let admission = config.service(&next.service).and_then(|service| Some(&service.source.as_ref()?.admission));
-        let Some(admission) = admission.filter(|admission| admission.checks.is_some()) else { return Ok(false) };
-        if is_fresh || next.kind != OrderKind::Deploy {
-            return Ok(false);
-        }
-        let deployment = self.store.for_runs().get(&next.id).await?;
-        Ok(deployment.is_some_and(|one| guards::wants_checks(&one.order, admission).is_some()))
-    }
-
-    /// Asks about every order that is due, each by itself.
-    pub(super) async fn ask_about_checks(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<(), StoreError> {
-        let services: Vec<ServiceName> = self.config.now().services.keys().cloned().collect();
-        let busy: Vec<DeploymentId> = self.asking.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
-        for awaited in self.store.for_runs().take_awaited(&services, self.executor.id(), &busy, DEADLINE + MARGIN).await? {
-            let id = awaited.deployment.id.clone();
-            self.asking.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
-            let deployer = Arc::clone(self);
-            tasks.spawn(async move {
-                if let Err(error) = deployer.ask_about(awaited).await {
-                    tracing::error!(deployment = %id, %error, "what the forge says of the checks could not be recorded; asking again");
-                }
-                deployer.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                deployer.wake.notify_one();
-            });
-        }
-        Ok(())
-    }
-
-    async fn ask_about(&self, awaited: Awaited) -> Result<(), StoreError> {
-        let id = awaited.deployment.id.clone();
-        let service = awaited.deployment.order.service.clone();
-        let decision = self.decide(awaited).await;
-        let store = self.store.for_runs();
-        let asker = self.executor.id();
-        let is_told = match decision {
-            Decision::Go(why) => store.grant(&id, asker, &why).await?,
-            Decision::Wait(after, why) => store.ask_again(&id, asker, after, &why).await?,
-            Decision::No(refusal) => {
-                let Some(guard) = refusal.guard() else { return Ok(()) };
-                let outcome = Outcome::Refused { guard, why: refusal.to_string() };
-                let is_ended = store.finish_awaited(&id, asker, &outcome).await?;
-                if is_ended {
-                    self.metrics.ended(&service, &outcome, 0);
-                    tracing::info!(deployment = %id, service = %service, outcome = outcome.name(), detail = %outcome, "deployment ended");
-                }
-                is_ended
-            }
+    /// What the forge says about the checks of the order's commit.
+    pub(super) async fn checks(&self, question: &Question<'_>) -> Answer {
+        let wanted = question.service.source.as_ref();
+        let wanted = wanted.and_then(|source| Some((source, guards::wants_checks(question.order, &source.admission)?)));
+        let Some((source, required)) = wanted else {
+            return Answer::passes_since("The configuration requires no checks any more.".to_owned());
         };
-        if is_told {
-            self.hub.tell(&id);
-        }
-        Ok(())
-    }
-
-    async fn decide(&self, awaited: Awaited) -> Decision {
-        let Awaited { deployment, since_ms, asked, hold } = awaited;
-        let config = self.config.now();
-        let order = &deployment.order;
-        let service = config.service(&order.service);
-        let wanted = service.and_then(|service| {
-            let source = service.source.as_ref()?;
-            Some((service, source, guards::wants_checks(order, &source.admission)?))
-        });
-        let Some((service, source, required)) = wanted else {
-            return Decision::Go("The configuration requires no checks any more.".to_owned());
-        };
-        if let Err(refusal) = guards::at_the_turn(&deployment, hold.as_ref(), service.max_wait, clock::now_ms()) {
-            return Decision::No(refusal);
-        }
-        let told = self.told(order, source, required).await;
-        decided(&Asked { source, required, since_ms, times: asked, now_ms: clock::now_ms() }, told)
+        let told = self.told(question.order, source, required).await;
+        let Question { since_ms, times, .. } = *question;
+        decided(&Asked { source, required, since_ms, times, now_ms: clock::now_ms() }, told)
     }
 
     async fn told(&self, order: &Order, source: &Source, required: &RequiredChecks) -> Result<Told, ForgeError> {
@@ -157,19 +54,19 @@ impl Deployer {
             commit.ok_or_else(|| ForgeError::not_asked("The order names no commit; send the one that the image was built from."))?;
         let forge = self.forges.get(&source.forge)?;
         let question =
-            Question { repository: &source.repository, commit: &commit, git_ref: order.git_ref.as_deref(), which: &required.which };
+            AtTheForge { repository: &source.repository, commit: &commit, git_ref: order.git_ref.as_deref(), which: &required.which };
         let late = |_| Err(ForgeError::too_slow(DEADLINE));
         tokio::time::timeout(DEADLINE, forge.checks(&question)).await.unwrap_or_else(late)
     }
 }
 
-fn decided(asked: &Asked<'_>, told: Result<Told, ForgeError>) -> Decision {
+fn decided(asked: &Asked<'_>, told: Result<Told, ForgeError>) -> Answer {
     let wait_ms = i64::try_from(asked.required.wait.as_millis()).unwrap_or(i64::MAX);
     let ends_ms = asked.since_ms.saturating_add(wait_ms);
     let left = Duration::from_millis(u64::try_from(ends_ms - asked.now_ms).unwrap_or_default());
     let wait_s = asked.required.wait.as_secs_f64();
     let again = || AGAIN.after(asked.times + 1).min(left);
-    let no = |why: String| Decision::No(Refusal::Checks(why));
+    let no = |why: String| Answer::Refused(Refusal::Checks(why));
     let Told { commit, checks } = match told {
         Ok(told) => told,
         Err(error) => return without_an_answer(asked, &error, left),
@@ -181,7 +78,7 @@ fn decided(asked: &Asked<'_>, told: Result<Told, ForgeError>) -> Decision {
     };
     let in_the_way = checks.in_the_way();
     if checks.are_green() {
-        return Decision::Go(format!("The checks of commit {commit} are green: {}.{own}", listed(&checks.green)));
+        return Answer::passes_since(format!("The checks of commit {commit} are green: {}.{own}", listed(&checks.green)));
     }
     if in_the_way.is_empty() {
         return no(format!("No check is required of commit {commit}, so nothing says whether it is good.{own}"));
@@ -192,16 +89,16 @@ fn decided(asked: &Asked<'_>, told: Result<Told, ForgeError>) -> Decision {
     if left.is_zero() {
         return no(format!("The checks of commit {commit} were not green within {wait_s} s (checks_wait_s): {in_the_way}."));
     }
-    Decision::Wait(again(), format!("It waits for the checks of commit {commit}: {in_the_way}.{own}"))
+    Answer::Waits(again(), format!("It waits for the checks of commit {commit}: {in_the_way}.{own}"))
 }
 
 /// What is done where the forge has said nothing of the checks. It is never a yes.
-fn without_an_answer(asked: &Asked<'_>, error: &ForgeError, left: Duration) -> Decision {
+fn without_an_answer(asked: &Asked<'_>, error: &ForgeError, left: Duration) -> Answer {
     let forge = &asked.source.forge;
     let repository = &asked.source.repository;
-    let no = |why: String| Decision::No(Refusal::Checks(why));
+    let no = |why: String| Answer::Refused(Refusal::Checks(why));
     let wait =
-        |after: Duration| Decision::Wait(after, format!("It waits for the forge {forge}, which must say how its checks are. {error}"));
+        |after: Duration| Answer::Waits(after, format!("It waits for the forge {forge}, which must say how its checks are. {error}"));
     match error.kind {
         ForgeErrorKind::RateLimited { until_ms } => {
             let after = Duration::from_millis(u64::try_from(until_ms - asked.now_ms).unwrap_or_default());
@@ -228,7 +125,6 @@ mod tests {
     use std::time::Duration;
 
     use super::Asked;
-    use super::Decision;
     use super::decided;
     use crate::config::Admission;
     use crate::config::RequiredChecks;
@@ -244,6 +140,7 @@ mod tests {
     use crate::model::ForgeRepository;
     use crate::model::KeyId;
     use crate::model::Refusal;
+    use crate::orders::answer::Answer;
 
     fn told(light: Option<Light>) -> Told {
         let seen: Vec<Seen> = light.map(|light| Seen { name: "test".into(), run: None, number: 1, light }).into_iter().collect();
@@ -263,14 +160,14 @@ mod tests {
         };
         let asked = Asked { source: &source, required: &required, since_ms: 1_000_000, times: 2, now_ms: 1_000_000 + at_s * 1000 };
         match decided(&asked, told) {
-            Decision::Go(why) => ("go", why),
-            Decision::Wait(after, why) => {
+            Answer::Passes { said, .. } => ("go", said.concat()),
+            Answer::Waits(after, why) => {
                 let left = Duration::from_secs(u64::try_from(100 - at_s).unwrap_or_default());
                 assert!(after <= left && (after >= Duration::from_secs(1) || after == left), "{after:?}");
                 ("wait", why)
             }
-            Decision::No(Refusal::Checks(why)) => ("no", why),
-            Decision::No(other) => panic!("{other}"),
+            Answer::Refused(Refusal::Checks(why)) => ("no", why),
+            Answer::Refused(other) => panic!("{other}"),
         }
     }
 

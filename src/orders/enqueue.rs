@@ -131,6 +131,10 @@ impl Deployer {
             tag_pattern: service.tag_pattern.clone(),
             pins: service.stack.pins().len(),
             admission: service.source.as_ref().map(|source| source.admission.clone()).unwrap_or_default(),
+            objection: match guards::names_its_files(service, &order) {
+                Some(refusal) => Some(refusal),
+                None => self.objection(&self.config.now(), service, &order).await,
+            },
             door: guards::at_the_door,
         };
         let accepted = self.store.enqueue(&order, &wanted, delivery, &terms).await?;

@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::clock;
 use crate::config::Admission;
 use crate::config::RequiredChecks;
+use crate::config::Service;
 use crate::config::WhichChecks;
 use crate::model::Caller;
+use crate::model::Commit;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
@@ -28,6 +30,7 @@ pub fn at_the_door(mut facts: AtTheDoor<'_>) -> Result<Taken, OrderError> {
     let taken = release_of(facts.order, facts.wanted, std::mem::take(&mut facts.releases))?;
     is_allowed_tag(&taken, facts.terms)?;
     is_admitted(&taken.order, &facts.terms.admission)?;
+    facts.terms.objection.clone().map_or(Ok(()), Err)?;
     if is_of_ci(facts.order) {
         is_held(facts.order, facts.hold, facts.now_ms)?;
         is_late(facts.order, facts.landed)?;
@@ -51,6 +54,13 @@ pub(super) fn at_the_turn(deployment: &Deployment, hold: Option<&Hold>, max_wait
 pub(super) fn wants_checks<'a>(order: &Order, admission: &'a Admission) -> Option<&'a RequiredChecks> {
     let is_asked = order.kind == OrderKind::Deploy && !order.dry_run && !is_forced_by_the_host(order);
     admission.checks.as_ref().filter(|_| is_asked)
+}
+
+/// Where the stack's files come from git, an order to deploy says by its commit which they are.
+pub(super) fn names_its_files(service: &Service, order: &Order) -> Option<Refusal> {
+    let is_named = order.commit.as_deref().is_some_and(|commit| Commit::parse(commit).is_ok());
+    let lacks = service.files.is_some() && order.kind == OrderKind::Deploy && !is_named;
+    lacks.then(|| Refusal::NoFiles { given: order.commit.clone(), service: order.service.clone() })
 }
 
 /// Whoever may change the configuration may overrule what it says of repositories. A key or a job that may force an order may only
@@ -183,7 +193,7 @@ mod tests {
 
     fn terms() -> Terms {
         let tag_pattern = regex::Regex::new("^v[0-9]$").ok();
-        Terms { max_waiting: 3, hold_ms: None, tag_pattern, pins: 2, admission: Admission::default(), door: at_the_door }
+        Terms { max_waiting: 3, hold_ms: None, tag_pattern, pins: 2, admission: Admission::default(), objection: None, door: at_the_door }
     }
 
     fn hold(kind: HoldKind, until_ms: Option<i64>) -> Hold {

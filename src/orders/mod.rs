@@ -1,8 +1,12 @@
 //! Orders and what becomes of them: accepted, held back by guards, queued, given to an executor, cancelled, shown.
 
+mod answer;
+mod approval;
+mod asking;
 mod cancel;
 mod checks;
 mod enqueue;
+mod freeze;
 mod guards;
 mod places;
 mod queue;
@@ -68,7 +72,7 @@ pub struct Deployer {
     offered: Looks<ServiceName, Arc<Offered>>,
     /// The forges that are asked about checks.
     forges: Arc<Forges>,
-    /// The orders whose checks are being asked about.
+    /// The orders that guards are being asked about.
     asking: Mutex<HashSet<DeploymentId>>,
 }
 

@@ -91,7 +91,7 @@ mod tests {
 
     fn next(number: u32, service: &str, kind: OrderKind) -> Next {
         let id: DeploymentId = format!("010000000000000000000000{number:02}").parse().expect("an id");
-        Next { id, service: ServiceName::parse(service).expect("a name"), kind, granted_ms: None }
+        Next { id, service: ServiceName::parse(service).expect("a name"), kind, granted_ms: None, granted_until_ms: None }
     }
 
     fn deploy(number: u32, service: &str) -> Next {

@@ -68,7 +68,7 @@ impl Deployer {
             unfinished");
             self.start(turn, true, tasks);
         }
-        self.ask_about_checks(tasks).await?;
+        self.ask_the_guards(tasks).await?;
         let chosen = self.choose(&services).await?;
         if !chosen.now.is_empty() {
             let orders: Vec<DeploymentId> = chosen.now.into_iter().map(|one| one.id).collect();

@@ -12,6 +12,7 @@ use reqwest::header::AUTHORIZATION;
 use reqwest::header::WWW_AUTHENTICATE;
 use sha2::Digest as _;
 
+use crate::answer::whole;
 use crate::model::Digest;
 use crate::model::Tag;
 
@@ -225,19 +226,9 @@ fn parameter(challenge: &str, name: &str) -> Option<String> {
 }
 
 /// The body, when it has no more bytes than `most`.
-async fn read(mut answer: reqwest::Response, most: usize) -> Result<Vec<u8>, Fault> {
+async fn read(answer: reqwest::Response, most: usize) -> Result<Vec<u8>, Fault> {
     let too_large = || Fault::Other(format!("its answer is larger than {} KiB.", most >> 10));
-    if answer.content_length().is_some_and(|length| length > most as u64) {
-        return Err(too_large());
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| other(&error))? {
-        if body.len() + chunk.len() > most {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+    whole(answer, most).await.map_err(|error| other(&error))?.ok_or_else(too_large)
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> Fault {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use text::Mask;
 use text::Secret;
 
+use crate::answer::beginning;
 use crate::api;
 use crate::config::Rotating;
 
@@ -43,23 +44,12 @@ pub(super) fn unanswered(url: &url::Url, error: &reqwest::Error, deadline: Durat
     if error.is_timeout() {
         return format!("{url} did not answer within {} s.", deadline.as_secs_f64());
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    format!("{url} cannot be reached: {cause}.")
+    format!("{url} cannot be reached: {}.", text::root_cause(error))
 }
 
 /// The beginning of an answer's body.
-pub(super) async fn text_of(mut answer: reqwest::Response) -> reqwest::Result<String> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        bytes.extend_from_slice(&chunk[..chunk.len().min(MOST_BYTES - bytes.len())]);
-        if bytes.len() == MOST_BYTES {
-            break;
-        }
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+pub(super) async fn text_of(answer: reqwest::Response) -> reqwest::Result<String> {
+    Ok(String::from_utf8_lossy(&beginning(answer, MOST_BYTES).await?).into_owned())
 }
 
 /// A text from outside as part of a sentence: one line, short, and without the secrets that `mask` hides.

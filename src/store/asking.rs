@@ -1,5 +1,5 @@
-//! Orders that have had their turn and wait until somebody else, who is asked again and again, says yes. Of several servers on one
-//! database one asks at a time; when that one is gone, another does.
+//! Orders that have had their turn and wait until every guard that is asked about them, again and again, lets them pass. Of several
+//! servers on one database one asks at a time; when that one is gone, another does.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::model::LineKind;
 use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::Step;
+use crate::model::WaitsFor;
 use crate::store::Deployment;
 use crate::store::Hold;
 use crate::store::Store;
@@ -24,23 +25,37 @@ use crate::store::now::by_the_databases_clock;
 use crate::store::orders;
 use crate::store::rows;
 
-/// An order whose checks are to be asked about now, by the server that has taken it.
+/// An order whose guards are to be asked about it now, by the server that has taken it.
 #[derive(Debug, Clone)]
 pub struct Awaited {
     /// The order.
     pub deployment: Deployment,
-    /// Since when it waits for its checks (ms since 1970, UTC).
+    /// What it waits for: whatever the guard that is to be asked first says yes to.
+    pub waits_for: WaitsFor,
+    /// Since when it waits for that (ms since 1970, UTC).
     pub since_ms: i64,
-    /// How often they were asked about.
+    /// How often that guard was asked.
     pub asked: u32,
     /// What holds its service, or held it until its time was over.
     pub hold: Option<Hold>,
 }
 
-/// An order that waits for its checks, and who asks about them.
+/// What an order goes on waiting for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// What for.
+    pub waits_for: WaitsFor,
+    /// When it is asked about again.
+    pub after: Duration,
+    /// Why, as one sentence or more.
+    pub why: String,
+}
+
+/// An order that waits for what a guard says, and who asks.
 struct Waits {
     id: DeploymentId,
     service: ServiceName,
+    waits_for: WaitsFor,
     asker: String,
     /// Until when nobody else may ask.
     asker_until_ms: i64,
@@ -57,6 +72,7 @@ impl Waits {
         Ok(Self {
             id: rows::parsed(row, "deployments", "id", DeploymentId::parse)?,
             service: rows::parsed(row, "deployments", "service", ServiceName::parse)?,
+            waits_for: rows::parsed(row, "deployments", "waits_for", WaitsFor::parse)?,
             asker: row.try_get::<Option<String>, _>("asker")?.unwrap_or_default(),
             asker_until_ms: number("asker_until_ms")?,
             since_ms: number("waits_since_ms")?,
@@ -73,20 +89,33 @@ impl Waits {
 }
 
 impl Store {
-    /// From now on `id`, which waits for its turn, waits for the checks of its commit. Returns whether it still waited.
+    /// From now on `id`, which waits for its turn, waits for what a guard says. Returns whether it still waited.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn await_checks(&self, id: &DeploymentId) -> Result<bool, StoreError> {
+    pub async fn await_guard(&self, id: &DeploymentId, waits_for: WaitsFor) -> Result<bool, StoreError> {
         let wait = sqlx::query(
-            "UPDATE deployments SET waits_for = 'checks', waits_since_ms = $2, asked = 0, ask_next_ms = 0, asker = NULL, granted_ms = NULL
-             WHERE id = $1 AND state = 'waiting' AND waits_for = 'turn'",
+            "UPDATE deployments SET waits_for = $3, waits_since_ms = $2, asked = 0, ask_next_ms = 0, asker = NULL, granted_ms = NULL,
+               granted_until_ms = NULL WHERE id = $1 AND state = 'waiting' AND waits_for = 'turn'",
         );
-        Ok(self.gate.write(wait.bind(id.as_str()).bind(clock::now_ms())).await? == 1)
+        Ok(self.gate.write(wait.bind(id.as_str()).bind(clock::now_ms()).bind(waits_for.as_str())).await? == 1)
     }
 
-    /// Takes the orders of `services` whose checks are to be asked about now, for `asker`, but none of `busy`. For the time of
-    /// `lease` no other server gets them. One that does not read is said, and left to a person.
+    /// The guards before it have let `id` pass, so that it waits for `waits_for` from now on. Returns whether it is still `asker`'s.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn move_on(&self, id: &DeploymentId, asker: &str, waits_for: WaitsFor) -> Result<bool, StoreError> {
+        let moved = sqlx::query(
+            "UPDATE deployments SET waits_for = $3, waits_since_ms = $4, asked = 0, waits_why = NULL
+             WHERE id = $1 AND state = 'waiting' AND waits_for IN ('approval', 'window', 'checks') AND asker = $2",
+        );
+        let moved = moved.bind(id.as_str()).bind(asker).bind(waits_for.as_str()).bind(clock::now_ms());
+        Ok(self.gate.write(moved).await? == 1)
+    }
+
+    /// Takes the orders of `services` that are to be asked about now, for `asker`, but none of `busy`. For the time of `lease` no
+    /// other server gets them. One that does not read is said, and left to a person.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -100,8 +129,8 @@ impl Store {
         // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
         let waiting = by_the_databases_clock!(
             self,
-            "SELECT d.id, d.service, d.asker, d.asker_until_ms, d.waits_since_ms, d.asked, d.ask_next_ms, ",
-            " AS now_ms FROM deployments AS d WHERE d.state = 'waiting' AND d.waits_for = 'checks' ORDER BY d.service"
+            "SELECT d.id, d.service, d.waits_for, d.asker, d.asker_until_ms, d.waits_since_ms, d.asked, d.ask_next_ms, ",
+            " AS now_ms FROM deployments AS d WHERE d.state = 'waiting' AND d.waits_for IN ('approval', 'window', 'checks') ORDER BY d.service"
         );
         let mut awaited = Vec::new();
         for row in self.gate.fetch_all(sqlx::query(waiting)).await? {
@@ -117,14 +146,15 @@ impl Store {
     /// None: another server was quicker, or it waits no more.
     async fn take_one(&self, waits: &Waits, asker: &str, lease: Duration) -> Result<Option<Awaited>, StoreError> {
         let mut tx = self.gate.begin().await?;
-        let free = tx.seizing("SELECT id FROM deployments WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks'");
+        let free =
+            tx.seizing("SELECT id FROM deployments WHERE id = $1 AND state = 'waiting' AND waits_for IN ('approval', 'window', 'checks')");
         if tx.fetch_optional(free.bind(waits.id.as_str())).await?.is_none() {
             return Ok(None);
         }
         let take = by_the_databases_clock!(
             self,
             "UPDATE deployments SET asker = $2, asker_until_ms = $5 + ",
-            " WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks' AND COALESCE(asker, '') = $3 AND asked = $4"
+            " WHERE id = $1 AND state = 'waiting' AND waits_for IN ('approval', 'window', 'checks') AND COALESCE(asker, '') = $3 AND asked = $4"
         );
         let take = sqlx::query(take).bind(waits.id.as_str()).bind(asker).bind(&waits.asker).bind(waits.asked);
         if tx.execute(take.bind(lease.as_millis() as i64)).await? != 1 {
@@ -133,63 +163,71 @@ impl Store {
         let hold = holds::of(&mut tx, waits.service.as_str()).await?;
         tx.commit().await?;
         let Some(deployment) = self.get(&waits.id).await? else { return Ok(None) };
-        Ok(Some(Awaited { deployment, since_ms: waits.since_ms, asked: u32::try_from(waits.asked).unwrap_or(u32::MAX), hold }))
+        let asked = u32::try_from(waits.asked).unwrap_or(u32::MAX);
+        Ok(Some(Awaited { deployment, waits_for: waits.waits_for, since_ms: waits.since_ms, asked, hold }))
     }
 
-    /// Its checks are asked about again `after` this, by any server. Why it waits is a line of its journal, unless that was the last
-    /// one already. Returns whether it was `asker`'s to say.
+    /// It is asked about again, by any server. Why it waits is a line of its journal, unless that was the last one already. Returns
+    /// whether it was `asker`'s to say.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ask_again(&self, id: &DeploymentId, asker: &str, after: Duration, why: &str) -> Result<bool, StoreError> {
+    pub async fn ask_again(&self, id: &DeploymentId, asker: &str, again: &Again) -> Result<bool, StoreError> {
+        let Again { waits_for, after, why } = again;
         let mut tx = self.gate.begin().await?;
         let said = sqlx::query("SELECT waits_why FROM deployments WHERE id = $1");
         let said: Option<String> =
             tx.fetch_optional(said.bind(id.as_str())).await?.map(|row| row.try_get("waits_why")).transpose()?.flatten();
-        let again = by_the_databases_clock!(
+        let change = by_the_databases_clock!(
             self,
-            "UPDATE deployments SET asked = asked + 1, asker = NULL, waits_why = $3, ask_next_ms = $4 + ",
-            " WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks' AND asker = $2"
+            "UPDATE deployments SET asked = CASE WHEN waits_for = $6 THEN asked + 1 ELSE 1 END,
+               waits_since_ms = CASE WHEN waits_for = $6 THEN waits_since_ms ELSE $5 END, waits_for = $6, asker = NULL, waits_why = $3,
+               ask_next_ms = $4 + ",
+            " WHERE id = $1 AND state = 'waiting' AND waits_for IN ('approval', 'window', 'checks') AND asker = $2"
         );
-        let again = sqlx::query(again).bind(id.as_str()).bind(asker).bind(why).bind(after.as_millis() as i64);
-        if tx.execute(again).await? != 1 {
+        let change = sqlx::query(change).bind(id.as_str()).bind(asker).bind(why).bind(after.as_millis() as i64);
+        if tx.execute(change.bind(clock::now_ms()).bind(waits_for.as_str())).await? != 1 {
             return Ok(false);
         }
         if said.as_deref() != Some(why) {
-            say(&mut tx, id, LineKind::Note, why).await?;
+            say(&mut tx, id, why).await?;
         }
         tx.commit().await?;
         Ok(true)
     }
 
-    /// Its checks are green, or none are wanted any more: it waits for its turn again, which it has had. Returns whether it was
-    /// `asker`'s to say.
+    /// Every guard has let it pass: it waits for its turn again, which it has had. That counts until `until_ms` at most; what was said
+    /// about it are lines of its journal. Returns whether it was `asker`'s to say.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn grant(&self, id: &DeploymentId, asker: &str, why: &str) -> Result<bool, StoreError> {
+    pub async fn grant(&self, id: &DeploymentId, asker: &str, until_ms: Option<i64>, said: &[String]) -> Result<bool, StoreError> {
         let mut tx = self.gate.begin().await?;
         let grant = sqlx::query(
-            "UPDATE deployments SET waits_for = 'turn', granted_ms = $3, waits_why = NULL, asker = NULL
-             WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks' AND asker = $2",
+            "UPDATE deployments SET waits_for = 'turn', granted_ms = $3, granted_until_ms = $4, waits_why = NULL, asker = NULL
+             WHERE id = $1 AND state = 'waiting' AND waits_for IN ('approval', 'window', 'checks') AND asker = $2",
         );
-        if tx.execute(grant.bind(id.as_str()).bind(asker).bind(clock::now_ms())).await? != 1 {
+        if tx.execute(grant.bind(id.as_str()).bind(asker).bind(clock::now_ms()).bind(until_ms)).await? != 1 {
             return Ok(false);
         }
-        say(&mut tx, id, LineKind::Note, why).await?;
+        for text in said {
+            say(&mut tx, id, text).await?;
+        }
         tx.commit().await?;
         Ok(true)
     }
 
-    /// Ends an order that waits for its checks; its journal says how. Returns whether it was `asker`'s to end.
+    /// Ends an order that waits for what a guard says; its journal says how. Returns whether it was `asker`'s to end.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn finish_awaited(&self, id: &DeploymentId, asker: &str, outcome: &Outcome) -> Result<bool, StoreError> {
         let mut tx = self.gate.begin().await?;
         tx.alone("queue").await?;
-        let mine =
-            sqlx::query("UPDATE deployments SET asker = NULL WHERE id = $1 AND state = 'waiting' AND waits_for = 'checks' AND asker = $2");
+        let mine = sqlx::query(
+            "UPDATE deployments SET asker = NULL
+             WHERE id = $1 AND state = 'waiting' AND waits_for IN ('approval', 'window', 'checks') AND asker = $2",
+        );
         let is_mine = tx.execute(mine.bind(id.as_str()).bind(asker)).await? == 1;
         if !is_mine || !orders::end_waiting(&mut tx, id.as_str(), outcome).await? {
             return Ok(false);
@@ -200,9 +238,9 @@ impl Store {
 }
 
 /// One more line of the deployment itself.
-async fn say(tx: &mut Tx, id: &DeploymentId, kind: LineKind, text: &str) -> Result<(), StoreError> {
+async fn say(tx: &mut Tx, id: &DeploymentId, text: &str) -> Result<(), StoreError> {
     let last = sqlx::query("SELECT COALESCE(MAX(seq), 0) AS last FROM lines WHERE deployment = $1 AND run = 0");
     let last: i64 = tx.fetch_optional(last.bind(id.as_str())).await?.ok_or(sqlx::Error::RowNotFound)?.try_get("last")?;
-    let line = LineDraft { seq: last + 1, at_ms: clock::now_ms(), step: Step::Guards.into(), kind, text: text.to_owned() };
+    let line = LineDraft { seq: last + 1, at_ms: clock::now_ms(), step: Step::Guards.into(), kind: LineKind::Note, text: text.to_owned() };
     lines::write(tx, id, 0, &[line]).await
 }

@@ -24,6 +24,8 @@ pub struct Terms {
     pub pins: usize,
     /// What an order to deploy must show of the repository.
     pub admission: Admission,
+    /// What a guard that looks further than the database has against the order, asked right before.
+    pub objection: Option<Refusal>,
     /// Decides whether the order is taken, and what it lands. It is asked within the transaction that takes it, and only when the
     /// order was not taken before.
     pub door: fn(AtTheDoor<'_>) -> Result<Taken, OrderError>,

@@ -56,6 +56,7 @@ use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
+pub use asking::Again;
 pub use asking::Awaited;
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
@@ -308,6 +309,7 @@ fn migrations() -> Migrator {
         (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
+        (18, "guards", include_str!("migrations/18_guards.sql")),
         (21, "files", include_str!("migrations/21_files.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {

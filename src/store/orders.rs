@@ -22,7 +22,7 @@ use crate::store::audit::Entry;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
 use crate::store::holds;
-use crate::store::rows;
+use crate::store::rows::StoredOutcome;
 
 /// A call that may come again: who sent it, its id, and the SHA-256 of its body in hex.
 #[derive(Debug, Clone)]
@@ -149,11 +149,11 @@ pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Res
     let now_ms = clock::now_ms();
     let end = sqlx::query(
         "UPDATE deployments SET state = 'done', waits_for = NULL, outcome = $2, outcome_name = $3, ended_ms = $4,
-           guard = $5, asker = NULL, waits_why = NULL, last_position = last_position + 1 WHERE id = $1 AND state = 'waiting'
+           guard = $5, refused_by = $6, asker = NULL, waits_why = NULL, last_position = last_position + 1 WHERE id = $1 AND state = 'waiting'
          RETURNING last_position",
     );
-    let (text, guard) = rows::outcome_text(outcome);
-    let end = end.bind(id).bind(text).bind(outcome.name()).bind(now_ms).bind(guard);
+    let stored = StoredOutcome::of(outcome);
+    let end = end.bind(id).bind(stored.text).bind(outcome.name()).bind(now_ms).bind(stored.guard).bind(stored.refused_by);
     let Some(row) = tx.fetch_optional(end).await? else { return Ok(false) };
     // Anybody who follows it is told by its last line.
     let line = sqlx::query(

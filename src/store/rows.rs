@@ -185,13 +185,26 @@ fn state(row: &AnyRow, step: Option<Stage>) -> Result<State, StoreError> {
 /// How the guard of the forge's checks is stored.
 const BY_CHECKS: &str = "checks";
 
-/// An outcome as it is stored, and the guard behind it where the outcome names the one that the version before can read.
-pub(super) fn outcome_text(outcome: &Outcome) -> (String, Option<&'static str>) {
-    match outcome {
-        Outcome::Refused { guard: Guard::Checks, why } => {
-            (outcome_json(&Outcome::Refused { guard: Guard::Age, why: why.clone() }), Some(BY_CHECKS))
+/// An outcome as it is stored: where its guard is one that an earlier version does not know, its text names one that every version
+/// reads, and a column beside it names the guard.
+pub(super) struct StoredOutcome {
+    pub(super) text: String,
+    /// The forge's checks, of which a version knew by this column.
+    pub(super) guard: Option<&'static str>,
+    /// A guard that came later.
+    pub(super) refused_by: Option<&'static str>,
+}
+
+impl StoredOutcome {
+    pub(super) fn of(outcome: &Outcome) -> Self {
+        let by_age = |why: &str| outcome_json(&Outcome::Refused { guard: Guard::Age, why: why.to_owned() });
+        match outcome {
+            Outcome::Refused { guard: Guard::Checks, why } => Self { text: by_age(why), guard: Some(BY_CHECKS), refused_by: None },
+            Outcome::Refused { guard: guard @ (Guard::Frozen | Guard::Policy), why } => {
+                Self { text: by_age(why), guard: None, refused_by: Some(guard.as_str()) }
+            }
+            other => Self { text: outcome_json(other), guard: None, refused_by: None },
         }
-        other => (outcome_json(other), None),
     }
 }
 
@@ -199,12 +212,18 @@ fn outcome_json(outcome: &Outcome) -> String {
     serde_json::to_string(outcome).unwrap_or_default()
 }
 
-/// See [`outcome_text`].
+/// See [`StoredOutcome`].
 fn by_its_guard(row: &AnyRow, outcome: Outcome) -> Result<Outcome, StoreError> {
-    match (outcome, row.try_get::<Option<String>, _>("guard")?.as_deref()) {
-        (outcome, None) => Ok(outcome),
-        (Outcome::Refused { why, .. }, Some(BY_CHECKS)) => Ok(Outcome::Refused { guard: Guard::Checks, why }),
-        (_, Some(other)) => Err(wrong(row, "deployments", "guard", &format!("\"{}\" is no guard of this outcome", other.escape_default()))),
+    let named = parsed_if_any(row, "deployments", "refused_by", |word| serde_json::from_value::<Guard>(word.into()))?;
+    let no_guard = |column: &str, word: &str| {
+        Err(wrong(row, "deployments", column, &format!("\"{}\" is no guard of this outcome", word.escape_default())))
+    };
+    match (outcome, row.try_get::<Option<String>, _>("guard")?.as_deref(), named) {
+        (outcome, None, None) => Ok(outcome),
+        (Outcome::Refused { why, .. }, Some(BY_CHECKS), None) => Ok(Outcome::Refused { guard: Guard::Checks, why }),
+        (Outcome::Refused { why, .. }, None, Some(guard)) => Ok(Outcome::Refused { guard, why }),
+        (_, Some(word), _) => no_guard("guard", word),
+        (_, None, Some(guard)) => no_guard("refused_by", guard.as_str()),
     }
 }
 
@@ -253,7 +272,7 @@ macro_rules! select_deployments {
         concat!(
             "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
              d.run_url, d.run_number, d.actor, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.images AS ordered_images, d.cancel_by, \
-             d.guard, d.waits_why, d.created_ms, \
+             d.guard, d.refused_by, d.waits_why, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
             "r.parts, r.files, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \

@@ -32,6 +32,7 @@ use crate::store::lease::Stored;
 use crate::store::lines;
 use crate::store::now::by_the_databases_clock;
 use crate::store::rows;
+use crate::store::rows::StoredOutcome;
 use crate::store::rows::select_deployments;
 
 /// The host of a service that names none: the one beside its server.
@@ -164,7 +165,8 @@ impl Store {
         let now_ms = clock::now_ms();
         let service = waiting.order.service.as_str();
         let running = sqlx::query(
-            "UPDATE deployments SET state = 'running', waits_for = NULL, waits_why = NULL, started_ms = COALESCE(started_ms, $2) WHERE id = $1 AND state = 'waiting'
+            "UPDATE deployments SET state = 'running', waits_for = NULL, waits_why = NULL, started_ms = COALESCE(started_ms, $2)
+             WHERE id = $1 AND state = 'waiting' AND (granted_until_ms IS NULL OR granted_until_ms > $2)
                AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = $3 AND b.state = 'running')",
         );
         let running = running.bind(waiting.id.as_str()).bind(now_ms).bind(service);
@@ -342,11 +344,12 @@ impl Store {
         let now_ms = clock::now_ms();
         let service = end_run(&mut tx, fence, outcome, now_ms).await?.ok_or(StoreError::Fenced)?;
         let ended = sqlx::query(
-            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4, guard = $5 WHERE id = $1 AND state = 'running'",
+            "UPDATE deployments SET state = 'done', outcome = $2, outcome_name = $3, ended_ms = $4, guard = $5, refused_by = $6
+             WHERE id = $1 AND state = 'running'",
         );
-        let (stored, guard) = rows::outcome_text(outcome);
-        let ended = ended.bind(fence.id.as_str()).bind(stored).bind(outcome.name()).bind(now_ms).bind(guard);
-        tx.execute(ended).await?;
+        let stored = StoredOutcome::of(outcome);
+        let ended = ended.bind(fence.id.as_str()).bind(stored.text).bind(outcome.name()).bind(now_ms);
+        tx.execute(ended.bind(stored.guard).bind(stored.refused_by)).await?;
         let last = LineDraft { seq, at_ms: now_ms, step, kind: LineKind::Outcome, text: outcome.to_string() };
         lines::write(&mut tx, &fence.id, fence.run, &[last]).await?;
         holds::settle(&mut tx, fence.id.as_str(), outcome).await?;
@@ -367,7 +370,7 @@ async fn end_run(tx: &mut Tx, fence: &Fence, outcome: &Outcome, now_ms: i64) -> 
         .bind(fence.id.as_str())
         .bind(fence.run)
         .bind(fence.number)
-        .bind(rows::outcome_text(outcome).0)
+        .bind(StoredOutcome::of(outcome).text)
         .bind(now_ms)
         .bind(i64::from(matches!(outcome, Outcome::Live { .. })))
         .bind(i64::from(outcome.is_change()));

@@ -18,8 +18,10 @@ pub struct Next {
     pub service: ServiceName,
     /// What it wants.
     pub kind: OrderKind,
-    /// When somebody who was asked about it has said yes (ms since 1970, UTC).
+    /// When every guard that is asked about it had let it pass (ms since 1970, UTC).
     pub granted_ms: Option<i64>,
+    /// Until when that counts at most (ms since 1970, UTC); none: nothing ends it early.
+    pub granted_until_ms: Option<i64>,
 }
 
 impl Store {
@@ -30,7 +32,7 @@ impl Store {
     pub async fn next(&self) -> Result<Vec<Next>, StoreError> {
         // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
         let waiting = sqlx::query(
-            "SELECT d.id, d.service, d.kind, d.granted_ms FROM deployments AS d WHERE d.state = 'waiting' AND d.waits_for = 'turn'
+            "SELECT d.id, d.service, d.kind, d.granted_ms, d.granted_until_ms FROM deployments AS d WHERE d.state = 'waiting' AND d.waits_for = 'turn'
              AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = d.service AND b.state = 'running') ORDER BY d.service",
         );
         let mut next = Vec::new();
@@ -38,7 +40,8 @@ impl Store {
             let read = rows::parsed(&row, "deployments", "id", DeploymentId::parse).and_then(|id| {
                 let service = rows::parsed(&row, "deployments", "service", ServiceName::parse)?;
                 let kind = rows::parsed(&row, "deployments", "kind", OrderKind::parse)?;
-                Ok(Next { id, service, kind, granted_ms: row.try_get("granted_ms")? })
+                let granted_ms = row.try_get("granted_ms")?;
+                Ok(Next { id, service, kind, granted_ms, granted_until_ms: row.try_get("granted_until_ms")? })
             });
             match read {
                 Ok(read) => next.push(read),

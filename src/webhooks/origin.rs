@@ -1,5 +1,6 @@
 //! Where something has happened, and whose doing it was.
 
+use crate::model::is_actor;
 use crate::webhooks::fields::Fields;
 use crate::webhooks::notice::PayloadError;
 
@@ -22,8 +23,19 @@ pub(super) fn login(body: Fields<'_>, paths: &[&str]) -> Result<Option<String>, 
         if let Some(account) = body.object(path)?
             && let Some(name) = account.first_text(&["login", "username"])?
         {
-            return Ok(Some(name.to_owned()));
+            return named(path, name).map(Some);
         }
     }
     Ok(None)
+}
+
+/// The account `name` at `path`.
+///
+/// # Errors
+/// When it cannot be the name of an account: a guard would compare it, and people would read it.
+pub(super) fn named(path: &str, name: &str) -> Result<String, PayloadError> {
+    if !is_actor(name) {
+        return Err(PayloadError(format!("In the payload, {path} must be an account of the forge.")));
+    }
+    Ok(name.to_owned())
 }

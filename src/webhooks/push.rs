@@ -28,7 +28,7 @@ pub(super) fn read(body: Fields<'_>) -> Result<Payload, PayloadError> {
     };
     let actor = match origin::login(body, &["sender", "pusher"])? {
         Some(login) => Some(login),
-        None => body.text("pusher/name")?.map(str::to_owned),
+        None => body.text("pusher/name")?.map(|name| origin::named("pusher", name)).transpose()?,
     };
     let message = message(body, &after)?;
     let git_ref_text = git_ref.to_owned();

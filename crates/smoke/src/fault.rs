@@ -5,6 +5,7 @@ use std::io;
 
 use rustls::AlertDescription;
 use rustls::Error as TlsError;
+use text::root_cause;
 use url::Url;
 
 use crate::catalogue;
@@ -23,10 +24,10 @@ pub(super) fn finding(url: &Url, error: &reqwest::Error) -> Finding {
         return rules::redirect_elsewhere::by_name(url, home);
     }
     if error.is_dns() {
-        return catalogue::DNS.finding(format!("The name in {place} does not resolve: {}.", innermost(error)));
+        return catalogue::DNS.finding(format!("The name in {place} does not resolve: {}.", root_cause(error)));
     }
     if error.is_connect() {
-        return catalogue::UNREACHABLE.finding(format!("Connecting to {place} failed: {}.", innermost(error)));
+        return catalogue::UNREACHABLE.finding(format!("Connecting to {place} failed: {}.", root_cause(error)));
     }
     broken_off(&place, error)
 }
@@ -36,14 +37,14 @@ pub(super) fn on_the_detour(url: &Url, to: Option<&str>, error: &reqwest::Error)
     let Some(to) = to.filter(|_| error.is_connect() && inside::<TlsError>(error).is_none()) else { return finding(url, error) };
     let (rule, what) =
         if error.is_dns() { (catalogue::DNS, "does not resolve") } else { (catalogue::UNREACHABLE, "refuses the connection") };
-    let mut finding = rule.finding(format!("{to}, the address in connect_to, {what}: {}.", innermost(error)));
+    let mut finding = rule.finding(format!("{to}, the address in connect_to, {what}: {}.", root_cause(error)));
     "Correct connect_to, or remove it to connect to the address itself.".clone_into(&mut finding.fix);
     finding
 }
 
 /// The connection was made, and the answer is none or not whole: nothing keeps us away.
 fn broken_off(place: &str, error: &reqwest::Error) -> Finding {
-    let why = if is_cut_off(error) { "the connection was closed without a TLS close_notify".to_owned() } else { innermost(error) };
+    let why = if is_cut_off(error) { "the connection was closed without a TLS close_notify".to_owned() } else { root_cause(error) };
     let mut finding = catalogue::UNREACHABLE.finding(format!("The response of {place} broke off: {why}."));
     "Find out why the app or the proxy ends its response early (a crash, a time or size limit); the connection itself works."
         .clone_into(&mut finding.fix);
@@ -93,14 +94,4 @@ fn inside<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'
         next = error.source();
     }
     None
-}
-
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    // Some libraries put a link to their own documentation behind what they say.
-    let said = last.to_string();
-    said.split(": https://").next().unwrap_or(&said).trim_end_matches('.').to_owned()
 }

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
+use url::Url;
 
+use crate::answer::whole;
 use crate::cli::init::origin::Origin;
+use crate::config::ForgeKind;
 use crate::model::is_in_the_clear;
 
 /// How long one answer may take, and how long it may be.
@@ -26,6 +29,17 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Where the API of such a forge is.
+    fn api_of(self, forge: &str) -> Result<String, String> {
+        let url = Url::parse(forge).map_err(|_| format!("{forge} is not an address"))?;
+        let kind = match self {
+            Self::Github => ForgeKind::GitHub,
+            Self::Forgejo => ForgeKind::Forgejo,
+            Self::Gitea => ForgeKind::Gitea,
+        };
+        Ok(kind.api_of(&url))
+    }
+
     /// The folder of a repository that belongs to the forge.
     pub(super) fn folder(self) -> &'static str {
         match self {
@@ -84,7 +98,7 @@ impl Forge {
                 format!("{} does not answer as GitHub, Forgejo or Gitea; say which it is with --forge, and check the address", origin.forge)
             })?,
         };
-        let facts = if asks { facts(&client, &api(kind, &origin.forge), &origin).await } else { Err("it was not asked".to_owned()) };
+        let facts = if asks { facts(&client, kind, &origin).await } else { Err("it was not asked".to_owned()) };
         let branch = facts.as_ref().ok().map(|facts| facts.branch.clone());
         Ok(Self { kind, no_tokens: no_tokens(kind, version), origin, branch, facts })
     }
@@ -142,16 +156,6 @@ fn by_name(host: &str) -> Option<Kind> {
     }
 }
 
-/// Where the API of a forge is.
-fn api(kind: Kind, forge: &str) -> String {
-    match (kind, host(forge)) {
-        (Kind::Github, "github.com") => "https://api.github.com".to_owned(),
-        (Kind::Github, host) if host.ends_with(".ghe.com") => format!("https://api.{host}"),
-        (Kind::Github, _) => format!("{forge}/api/v3"),
-        (Kind::Forgejo | Kind::Gitea, _) => format!("{forge}/api/v1"),
-    }
-}
-
 fn no_tokens(kind: Kind, version: Option<u64>) -> Option<String> {
     match kind {
         Kind::Github => None,
@@ -198,7 +202,8 @@ fn major(version: &Value) -> Option<u64> {
     version.as_str()?.trim_start_matches('v').split(['.', '+', '-']).next()?.parse().ok()
 }
 
-async fn facts(client: &reqwest::Client, api: &str, origin: &Origin) -> Result<Facts, String> {
+async fn facts(client: &reqwest::Client, kind: Kind, origin: &Origin) -> Result<Facts, String> {
+    let api = kind.api_of(&origin.forge)?;
     let answer = get(client, &format!("{api}/repos/{}", origin.path())).await?;
     let number = |value: &Value| value.as_u64().map(|number| number.to_string());
     let facts = || Some((number(&answer["id"])?, number(&answer["owner"]["id"])?, answer["default_branch"].as_str()?.to_owned()));
@@ -212,26 +217,17 @@ async fn facts(client: &reqwest::Client, api: &str, origin: &Origin) -> Result<F
 
 /// What the address answers, or why it does not.
 async fn get(client: &reqwest::Client, address: &str) -> Result<Value, String> {
-    let url = url::Url::parse(address).map_err(|_| format!("{address} is not an address"))?;
+    let url = Url::parse(address).map_err(|_| format!("{address} is not an address"))?;
     if is_in_the_clear(&url) {
         return Err(format!("{address} uses plain http, so anybody on the way could answer in its place"));
     }
-    let why = |error: reqwest::Error| {
-        let error = error.without_url();
-        let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(" ({cause})"));
-        format!("{address} cannot be asked: {error}{cause}")
-    };
-    let mut response = client.get(url).header("accept", "application/json").send().await.map_err(why)?;
+    let why = |error: reqwest::Error| format!("{address} cannot be asked: {}", text::root_cause(&error));
+    let response = client.get(url).header("accept", "application/json").send().await.map_err(why)?;
     if response.status() != reqwest::StatusCode::OK {
         return Err(format!("{address} answers with status {}", response.status().as_u16()));
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(why)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > MOST_BYTES {
-            return Err(format!("{address} answers with more than {MOST_BYTES} bytes"));
-        }
-    }
+    let too_large = || format!("{address} answers with more than {MOST_BYTES} bytes");
+    let body = whole(response, MOST_BYTES).await.map_err(why)?.ok_or_else(too_large)?;
     serde_json::from_slice(&body).map_err(|_| format!("{address} does not answer with JSON"))
 }
 
@@ -271,7 +267,7 @@ mod tests {
             ),
         ] {
             let forge = forge(kind, at);
-            assert_eq!((api(kind, at).as_str(), forge.issuer().as_str(), forge.registry().as_str()), (apis, issuer, registry));
+            assert_eq!((kind.api_of(at).unwrap().as_str(), forge.issuer().as_str(), forge.registry().as_str()), (apis, issuer, registry));
             assert!(crate::model::Issuer::parse(issuer).is_ok(), "{issuer}");
         }
         assert_eq!(forge(Kind::Github, "https://github.com").secrets_page(), "https://github.com/acme/web/settings/secrets/actions/new");

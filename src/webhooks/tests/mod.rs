@@ -137,6 +137,11 @@ fn a_push_of_every_forge_becomes_the_same_order() {
                 (with(&without(&body, "/sender"), "/pusher", json!({ "name": "ada" })), None),
                 (with(&without(&body, "/sender"), "/pusher", json!({ "name": "eve" })), Some("\"eve\" is not one of actors")),
                 (without(&without(&body, "/sender"), "/pusher"), Some("the delivery does not say which it is")),
+                (with(&body, "/sender/login", json!("ada\nroot")), Some("400: In the payload, sender must be an account of the forge.")),
+                (
+                    with(&without(&body, "/sender"), "/pusher", json!({ "name": "$(id)" })),
+                    Some("400: In the payload, pusher must be an account"),
+                ),
                 (with(&body, "/unknown", json!({ "x": [1, null] })), None),
                 (with(&body, "/repository/id", json!(null)), None),
                 (with(&body, "/ref", json!("refs/heads/next")), Some("\"next\" is not one of branches (main)")),
