@@ -22,7 +22,8 @@ pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<
     let (resolved, before) = files::resolve(site, files.as_ref()).await?;
     files::tell(site, release, &resolved, before.as_ref()).await?;
     let containers = site.engine.containers(&site.cancel).await?;
-    let running: Vec<&Container> = seen::pinned(&resolved, &containers).filter(|one| one.is_running()).collect();
+    let running: Vec<&Container> =
+        seen::pinned(&resolved, &containers).filter(|one| one.is_running() && !resolved.is_only_changed(&one.service)).collect();
     if running.is_empty() {
         site.record.journal.note("no container of the stack is running");
         return Ok(Ground { files, resolved, ran_before: None, baseline: release.verified_with.as_deref().cloned() });

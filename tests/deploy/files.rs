@@ -4,10 +4,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::json;
 
+use crate::real::Docker;
+use crate::real::Images;
+use crate::real::Site;
+use crate::real::is_outcome;
 use crate::support::host;
 use crate::world::Settings;
 use crate::world::World;
@@ -292,4 +297,96 @@ async fn killed_while_files_are_replaced_it_ends_with_the_old_set_or_the_new_one
         assert_eq!((&stands(&world), world.running().as_str()), (expected.1, expected.2));
     }
     world.finish().await;
+}
+
+/// The stack of a site on Docker: web reads a file, cache a folder, db has a volume, and there may be a worker.
+fn site_files(site: &Site, paint: &str, volume: &str, has_worker: bool) -> Files {
+    let first = std::fs::read_to_string(site.dir.path().join("compose.first")).expect("a file");
+    let mut compose: Value = serde_json::from_str(&first).expect("JSON");
+    let helper = compose["services"]["db"].clone();
+    let with = |volumes: Value| {
+        let mut service = helper.clone();
+        service["volumes"] = volumes;
+        service
+    };
+    compose["services"]["web"]["environment"] = json!({"PAINT": paint});
+    compose["services"]["web"]["volumes"] = json!(["./data:/srv/data"]);
+    compose["services"]["db"] = with(json!([format!("{volume}:/srv/db")]));
+    compose["services"]["cache"] = with(json!(["./conf:/etc/cache:ro"]));
+    compose["services"]["idle"] = with(json!([]));
+    compose["volumes"] = json!({ volume: {} });
+    if !has_worker {
+        compose["services"].as_object_mut().expect("services").remove("worker");
+    }
+    let conf = format!("paint = {paint}\n");
+    [("compose.yaml", compose.to_string()), ("conf/cache.conf", conf)].map(|(name, text)| (name.to_owned(), text)).into()
+}
+
+/// Where a container mounts a volume, and which.
+fn volume_of(site: &Site, service: &str) -> String {
+    let name = format!("{}-{service}-1", site.project);
+    site.docker.says(&["inspect", "-f", "{{range .Mounts}}{{.Name}} {{end}}", &name])
+}
+
+pub(crate) async fn files_that_come_from_git(images: Arc<Images>) {
+    let mut site = Site::make(&images, &Docker { host: None }, &images.port, json!({})).await;
+    let remote = Remote::new();
+    let place = site.dir.path().to_owned();
+    std::fs::rename(place.join("stack/compose.yaml"), place.join("compose.first")).expect("a file");
+    let config = std::fs::read_to_string(place.join("tagalong.toml")).expect("a file");
+    std::fs::write(place.join("tagalong.toml"), config + &remote.table(&site.project)).expect("a file");
+    site.kill_and_start().await;
+    std::fs::create_dir(place.join("stack/data")).expect("a folder");
+    let read = |name: &str| std::fs::read_to_string(place.join("stack").join(name)).unwrap_or_default();
+    let deploy = async |site: &Site, tag: &str, commit: &str| {
+        let body = json!({"service": site.project, "tag": images.tag(tag), "commit": commit});
+        let id = site.server().order("/api/v1/deployments", body).await;
+        site.ended(&id).await
+    };
+    let (red, blue) = (site_files(&site, "red", "one", true), site_files(&site, "blue", "two", false));
+    let first = remote.commit(&red);
+    is_outcome(&deploy(&site, "one", &first).await, "live");
+    site.serves(&images.tag("one")).await;
+    site.bear_a_hand_run();
+    let before = site.containers();
+    assert_eq!(before.len(), 5, "{before:?}");
+
+    // The compose file has changed, the worker is gone from it, and the volume has another name.
+    let second = remote.commit(&blue);
+    let ended = deploy(&site, "two", &second).await;
+    is_outcome(&ended, "live");
+    let journal = ended["journal"].to_string();
+    for words in
+        ["services.web.environment.PAINT: hmac:", "the service worker is not in the compose files any more", "at /srv/db now, and not"]
+    {
+        assert!(journal.contains(words), "{words}: {ended:#}");
+    }
+    site.serves(&images.tag("two")).await;
+    let after = site.containers();
+    let same: Vec<&str> = before.keys().map(String::as_str).filter(|service| before[*service] == after[*service]).collect();
+    assert_eq!(same, ["idle", "worker"], "only what has changed is brought up again");
+    assert!(volume_of(&site, "db").contains("_two"), "{}", volume_of(&site, "db"));
+    site.bear_a_hand_run();
+
+    // Back, without a network; and the worker that somebody has removed meanwhile comes back too.
+    site.docker.says(&["rm", "-f", &format!("{}-worker-1", site.project)]);
+    remote.git(&["branch", "-m", "main", "gone"]);
+    is_outcome(&site.roll_back().await, "live");
+    site.serves(&images.tag("one")).await;
+    assert_eq!((read("compose.yaml"), read("conf/cache.conf")), (red["compose.yaml"].clone(), red["conf/cache.conf"].clone()));
+    assert!(volume_of(&site, "db").contains("_one") && site.containers().contains_key("worker"));
+    assert_eq!(site.containers()["idle"], before["idle"]);
+    site.bear_a_hand_run();
+    let kept = site.docker.says(&["volume", "ls", "-q", "--filter", &format!("label=com.docker.compose.project={}", site.project)]);
+    assert!(kept.contains("_one") && kept.contains("_two"), "no volume is ever deleted: {kept}");
+
+    // What does not hold takes its files with it.
+    remote.git(&["branch", "-m", "gone", "main"]);
+    site.server().post(&format!("/api/v1/services/{}/resume", site.project), json!({})).await;
+    let ended = deploy(&site, "three", &second).await;
+    is_outcome(&ended, "rolled_back");
+    site.serves(&images.tag("one")).await;
+    assert_eq!(read("conf/cache.conf"), red["conf/cache.conf"]);
+    site.bear_a_hand_run();
+    site.finish().await;
 }

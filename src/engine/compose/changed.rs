@@ -143,3 +143,99 @@ fn flat(value: &Value) -> BTreeMap<String, String> {
     leaves(value, "", &mut |path, leaf| drop(all.insert(path.to_owned(), leaf.to_owned())));
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+    use serde_json::json;
+
+    use crate::config::PinnedImage;
+    use crate::engine::compose::mode::PinMode;
+    use crate::engine::compose::project::Resolved;
+    use crate::engine::compose::project::Use;
+    use crate::engine::compose::project::services;
+    use crate::model::Repository;
+
+    fn resolved(config: Value) -> Resolved {
+        let active = config["services"].as_object().unwrap().keys().cloned().collect();
+        let mut services = services(&config, &active);
+        services.iter_mut().filter(|service| service.name == "web").for_each(|service| service.pinned = Some(0));
+        let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: None };
+        Resolved {
+            mode: PinMode::Env,
+            why_mode: String::new(),
+            uses: vec![Use { pin, services: vec!["web".into()] }],
+            services,
+            warnings: Vec::new(),
+            by_hand: true,
+            keeps_dotenv: false,
+            config,
+            files: Vec::new(),
+            also: [].into(),
+            anew: [].into(),
+            inputs: None,
+        }
+    }
+
+    fn stack(change: impl FnOnce(&mut Value)) -> Resolved {
+        let bind = |source: &str| json!([{"type": "bind", "source": source, "target": "/x"}]);
+        let mut config = json!({
+            "services": {
+                "web": {"image": "acme/web:1", "environment": {"A": "hmac:1"}},
+                "db": {"image": "db", "volumes": [{"type": "volume", "source": "data", "target": "/data"}]},
+                "proxy": {"image": "proxy", "volumes": bind("/srv/site/conf")},
+                "cache": {"image": "cache", "configs": [{"source": "cache", "target": "/etc/cache"}]},
+                "worker": {"image": "worker", "volumes": bind("/srv/site/data")},
+            },
+            "configs": {"cache": {"file": "/srv/site/cache.conf"}},
+            "volumes": {"data": {"name": "site_data"}},
+        });
+        change(&mut config);
+        resolved(config)
+    }
+
+    #[test]
+    fn what_is_different_is_brought_up_and_what_has_a_changed_file_is_made_anew() {
+        let over = |now: Resolved, files: &[&str]| {
+            let files: Vec<String> = files.iter().map(|file| (*file).to_owned()).collect();
+            let now = now.over(&stack(|_| {}), Path::new("/srv/site"), &files);
+            let words = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(" ");
+            (words(&now.also), words(&now.anew), now.touched().join(" "))
+        };
+        let expect = |also: &str, anew: &str, touched: &str| (also.to_owned(), anew.to_owned(), touched.to_owned());
+        assert_eq!(over(stack(|_| {}), &["compose.yaml"]), expect("", "", "web"));
+        assert_eq!(over(stack(|_| {}), &["conf/a/b", "cache.conf"]), expect("cache proxy", "cache proxy", "cache proxy web"));
+        assert_eq!(over(stack(|config| config["services"]["db"]["user"] = json!("1")), &[]), expect("db", "", "db web"));
+        assert_eq!(over(stack(|config| config["services"]["new"] = json!({"image": "n"})), &[]), expect("new", "", "new web"));
+        // What is pinned is another image anyway.
+        assert_eq!(over(stack(|config| config["services"]["web"]["image"] = json!("acme/web:2")), &[]), expect("", "", "web"));
+    }
+
+    #[test]
+    fn people_read_what_it_means() {
+        let before = stack(|_| {});
+        let now = stack(|config| {
+            config["services"]["db"]["volumes"][0]["source"] = json!("store");
+            config["volumes"] = json!({"store": {"name": "site_store"}});
+            config["services"].as_object_mut().unwrap().remove("worker");
+            config["services"]["web"]["environment"]["A"] = json!("hmac:2");
+        });
+        let said = now.means_over(&before);
+        assert!(said.len() == 2 && said[0].contains("worker is not in the compose files any more"), "{said:?}");
+        assert!(said[1].contains("db has the volume site_store at /data now, and not site_data"), "{said:?}");
+        assert!(now.means_over(&now).is_empty());
+        let left = stack(|config| {
+            config["volumes"] = json!({});
+            config["services"]["db"]["volumes"] = json!([]);
+        });
+        assert_eq!(
+            left.means_over(&before),
+            ["the compose files do not name the volume site_data any more: it and its data stay on the host"]
+        );
+        let lines = now.changes_since(&before.config_with(&[]), &[]);
+        assert!(lines.contains(&"services.web.environment.A: hmac:1 → hmac:2".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"services.worker.image: worker → nothing".to_owned()), "{lines:?}");
+    }
+}

@@ -133,6 +133,12 @@ impl Resolved {
         }
     }
 
+    /// Whether `name` is brought up for nothing but a change in its own part of the stack.
+    #[must_use]
+    pub fn is_only_changed(&self, name: &str) -> bool {
+        self.also.contains(name) && self.service(name).is_some_and(|service| service.pinned.is_none())
+    }
+
     /// What a bare `docker compose up` starts, for the record.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {

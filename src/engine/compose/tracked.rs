@@ -246,3 +246,120 @@ fn lay(leave: &Leave, dir: &Path, wanted: &StackFiles, before: &LaidFiles) -> Re
     }
     Ok(stays.into_iter().cloned().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::LIST;
+    use super::List;
+    use super::objection;
+    use crate::engine::compose::files::MARK;
+    use crate::engine::compose::stack::Compose;
+    use crate::engine::compose::stack::tests::engine;
+    use crate::engine::right::Right;
+    use crate::model::FileKind;
+    use crate::model::LaidFiles;
+    use crate::model::Mark;
+    use crate::model::StackFile;
+    use crate::model::StackFiles;
+    use crate::model::Tree;
+
+    type Texts = BTreeMap<&'static str, &'static str>;
+
+    fn files(digit: char, texts: &Texts) -> StackFiles {
+        let file = |text: &str| {
+            let kind = if text.starts_with("->") { FileKind::Link } else { FileKind::Plain };
+            let bytes = text.trim_start_matches("->").as_bytes();
+            StackFile { mark: Mark::of(kind, bytes, 40), bytes: bytes.into() }
+        };
+        let tree = Tree::parse(&digit.to_string().repeat(40)).ok();
+        StackFiles { from: Some("1f0c".into()), tree, files: texts.iter().map(|(path, text)| ((*path).to_owned(), file(text))).collect() }
+    }
+
+    fn acting(dir: &Path) -> Compose {
+        engine(&dir.display().to_string()).acting(Right::Alone)
+    }
+
+    fn put(dir: &Path, path: &str, text: Option<&&str>) {
+        let path = dir.join(path);
+        let _ = std::fs::remove_file(&path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        match text.map(|text| (text.strip_prefix("->"), text)) {
+            None => {}
+            Some((Some(target), _)) => std::os::unix::fs::symlink(target, path).unwrap(),
+            Some((None, text)) => std::fs::write(path, text).unwrap(),
+        }
+    }
+
+    fn stands(dir: &Path, paths: &[&'static str]) -> BTreeMap<&'static str, String> {
+        let text = |path: &Path| match path.read_link() {
+            Ok(target) => Some(format!("->{}", target.display())),
+            Err(_) => std::fs::read_to_string(path).ok(),
+        };
+        paths.iter().filter_map(|path| Some((*path, text(&dir.join(path))?))).collect()
+    }
+
+    const PATHS: [&str; 5] = ["changed", "new/one", "gone/one", "link", "same"];
+
+    /// Wherever a process was killed, the call once more ends with the new files, and the one for those from before with the old ones.
+    #[tokio::test]
+    async fn half_of_a_change_is_finished_or_undone() {
+        let old: Texts = [("changed", "1"), ("gone/one", "1"), ("link", "->same"), ("same", "1")].into();
+        let new: Texts = [("changed", "2"), ("new/one", "2"), ("link", "->changed"), ("same", "1")].into();
+        for done in 0..1 << PATHS.len() {
+            for wanted in [&old, &new] {
+                let dir = tempfile::tempdir().unwrap();
+                for (number, path) in PATHS.iter().enumerate() {
+                    let of = if done >> number & 1 == 1 { &new } else { &old };
+                    put(dir.path(), path, of.get(path));
+                }
+                let list = List { note: String::new(), now: files('a', &old).laid(), next: Some(files('b', &new).laid()) };
+                std::fs::write(dir.path().join(LIST), serde_json::to_string(&list).unwrap()).unwrap();
+                let wanted_files = files('c', wanted);
+                let left = acting(dir.path()).lay(&wanted_files, &LaidFiles::default()).await.unwrap();
+                assert!(left.is_empty(), "{left:?}");
+                let expected: BTreeMap<&str, String> = wanted.iter().map(|(path, text)| (*path, (*text).to_owned())).collect();
+                assert_eq!(stands(dir.path(), &PATHS), expected, "{done:b}");
+                let now = acting(dir.path()).files_laid().await.unwrap().unwrap();
+                assert!(!now.is_half_way && now.edited.is_empty() && now.gone.is_empty() && now.laid == wanted_files.laid(), "{now:?}");
+                assert!(wanted.contains_key("gone/one") || !dir.path().join("gone").exists());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_wrote_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = acting(dir.path());
+        let old: Texts = [("compose.yaml", "1"), ("conf/web", "1"), ("run", "1")].into();
+        put(dir.path(), "compose.yaml", Some(&"1"));
+        put(dir.path(), "conf/mine", Some(&"mine"));
+        let wanted = files('a', &old);
+        let now = engine.files_now(&wanted).await.unwrap();
+        assert!(now.strange.is_empty() && now.others.keys().eq(["compose.yaml"]), "{now:?}");
+        assert!(engine.lay(&wanted, &LaidFiles { files: now.others, ..LaidFiles::default() }).await.unwrap().is_empty());
+        let new = files('b', &[("compose.yaml", "2"), ("conf/mine", "theirs"), ("run/it", "2")].into());
+        put(dir.path(), "conf/web", Some(&"edited"));
+        std::fs::remove_file(dir.path().join("run")).unwrap();
+        std::os::unix::fs::symlink("/etc", dir.path().join("run")).unwrap();
+        let now = engine.files_now(&new).await.unwrap();
+        assert_eq!((now.edited, now.strange), (vec!["conf/web".to_owned(), "run".to_owned()], vec!["conf/mine".to_owned()]));
+        assert_eq!(now.in_the_way[0].0, "run/it");
+        let left = engine.lay(&new, &LaidFiles::default()).await.unwrap();
+        assert_eq!(left, ["conf/mine", "conf/web", "run", "run/it"]);
+        let expected = [("compose.yaml", "2"), ("conf/mine", "mine"), ("conf/web", "edited"), ("run", "->/etc")];
+        let found = stands(dir.path(), &["compose.yaml", "conf/mine", "conf/web", "run"]);
+        assert_eq!(found, expected.map(|(path, text)| (path, text.to_owned())).into());
+    }
+
+    #[test]
+    fn names_of_ours_are_refused() {
+        for path in [".env", "compose.tagalong.yml", ".tagalong.files", ".tagalong.lock", ".tagalong-x/y"] {
+            assert!(objection(&files('a', &[(path, "x")].into())).is_some_and(|why| why.contains(path)), "{path}");
+        }
+        assert!(objection(&files('a', &[("compose.override.yml", MARK)].into())).is_some());
+        assert_eq!(objection(&files('a', &[("conf/.env", "x"), ("compose.override.yml", "services: {}")].into())), None);
+    }
+}

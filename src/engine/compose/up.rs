@@ -255,6 +255,19 @@ mod tests {
     }
 
     #[test]
+    fn what_has_a_changed_file_is_made_anew_and_nothing_else() {
+        let there = ["web", "db", "disk", "other", "side", "migrate"].map(|name| container(name, "running", 0));
+        let seeded = container("seed", "exited", 0);
+        let there: Vec<Container> = there.into_iter().chain([seeded]).collect();
+        let changed = Resolved { also: ["db", "other"].map(str::to_owned).into(), anew: ["db".to_owned()].into(), ..stack() };
+        let plan = Plan::new(&changed, &there, false);
+        let calls: Vec<String> = plan.calls().iter().map(|call| call.join(" ")).collect();
+        let up = "up -d --pull never --no-deps --no-build";
+        assert_eq!(calls, [format!("{up} migrate other side web"), format!("{up} --force-recreate db")]);
+        assert!(plan.starts("db") && !plan.starts("disk"));
+    }
+
+    #[test]
     fn dependencies_that_do_not_run_come_first() {
         let there =
             [container("web", "running", 0), container("db", "exited", 0), container("disk", "created", 0), container("seed", "exited", 3)];
