@@ -1,5 +1,5 @@
 # tagalong in a container, beside the proxy: see compose.yml.
-# The three images that it is made from are arguments, so that a mirror, or images made on this machine, can stand in.
+# The three base images are arguments, so that you can use a mirror, or images made on this machine.
 ARG RUST_IMAGE=rust:1.95-bookworm
 ARG DOCKER_CLI_IMAGE=docker:28.5.2-cli
 ARG BASE_IMAGE=debian:bookworm-slim
@@ -16,7 +16,7 @@ RUN cargo build --release --locked --bin tagalong
 FROM ${DOCKER_CLI_IMAGE} AS docker-cli
 
 FROM ${BASE_IMAGE}
-# No versions: each build takes the distribution's present security updates.
+# No versions are named, so that each build gets the distribution's current security updates.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl git openssh-client tini \
@@ -38,7 +38,7 @@ RUN groupadd --gid "${GID}" tagalong \
     && install -d -o tagalong -g tagalong -m 0700 /var/lib/tagalong /run/tagalong
 
 LABEL org.opencontainers.image.title="tagalong" \
-      org.opencontainers.image.description="Lands a tag on docker compose, verifies it from outside, undoes it when it does not hold" \
+      org.opencontainers.image.description="Deploys a tag with docker compose, checks the page from outside, and rolls back if the check fails" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 
 USER ${UID}:${GID}
@@ -46,9 +46,9 @@ ENV HOME=/var/lib/tagalong
 WORKDIR /var/lib/tagalong
 VOLUME /var/lib/tagalong
 EXPOSE 8787
-# /healthz is for the port of the example configuration; another `listen` needs another check in the compose file.
+# /healthz is for the port of the example configuration; a different `listen` needs a different health check in the compose file.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["curl", "--fail", "--silent", "--show-error", "--output", "/dev/null", "http://127.0.0.1:8787/healthz"]
-# An init as process 1 reaps what a hook leaves behind and passes signals on.
+# An init as process 1 reaps processes that a hook leaves behind, and forwards signals.
 ENTRYPOINT ["tini", "--", "tagalong"]
 CMD ["serve", "--config", "/etc/tagalong/tagalong.toml"]

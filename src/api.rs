@@ -2,6 +2,7 @@
 
 mod datasets;
 mod hooks;
+mod notifier;
 mod refused;
 mod results;
 mod standing;
@@ -25,6 +26,7 @@ use crate::model::Tag;
 
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 pub use hooks::{HookAnswer, RuleAnswer};
+pub use notifier::Notifier;
 pub use refused::{RefusedCall, RefusedCalls};
 pub use results::OwedResult;
 pub use standing::{Standing, Word};
@@ -119,16 +121,16 @@ pub struct Deployment {
     pub service: ServiceName,
     /// What was ordered.
     pub kind: OrderKind,
-    /// Where it stands: `state`, with `step` while it runs and `outcome` when it ended.
+    /// Its state: `state`, with `step` while it is running, and with `outcome` when it has ended.
     #[serde(flatten)]
     pub state: State,
     /// The outcome as one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// What it waits for, as one sentence, where that is known.
+    /// Why it is waiting, as one sentence, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_why: Option<String>,
-    /// The tag that was asked for, or that what was adopted or gone back to has.
+    /// The tag that was ordered, or the tag of the release that was adopted or restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// The exact images, once they are known.
@@ -147,10 +149,10 @@ pub struct Deployment {
     /// The forge's run number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_number: Option<i64>,
-    /// The earlier deployment that it comes from: `retry ID`, or `repair ID`, whose release is landed again.
+    /// The earlier deployment that it repeats: `retry ID`, or `repair ID`, whose release is deployed again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// Who is behind the order, as the forge has proven it.
+    /// Who caused the order, as the forge has proven it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// The reason of the order.
@@ -158,13 +160,13 @@ pub struct Deployment {
     pub reason: Option<String>,
     /// Who ordered it: `key:ID`, `oidc:ID` (a job, by the policy that accepted its token), `forge:ID` (a webhook) or `local:UID`.
     pub caller: String,
-    /// What ran before it.
+    /// What was running before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran_before: Option<String>,
     /// The smoke report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
-    /// How the page answered from before its containers were replaced until the end. It decides nothing.
+    /// How the page answered, from before its containers were replaced until the end. This does not influence the outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub away: Option<Availability>,
     /// When it was accepted, ms since 1970 (UTC).
@@ -175,7 +177,7 @@ pub struct Deployment {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<i64>,
-    /// How long it was carried out, ms; none: it was not, or still is.
+    /// How long it took, ms; none: it was not carried out, or has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<i64>,
 }
@@ -198,22 +200,22 @@ pub struct Deployments {
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
-    /// Whether what runs now is what the record has as live, and what mends it where it is not.
+    /// Whether what is running is the live release, and which command corrects it if not.
     pub standing: Standing,
-    /// What is pinned in its stack, as the file says it.
+    /// The pins in its stack, as the files contain them.
     pub pinned: Vec<String>,
     /// The commit whose files stand in the stack's folder, where they come from git.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<String>,
-    /// What its containers run.
+    /// Its containers.
     pub containers: Vec<Container>,
-    /// The last verified release: what the record has as live.
+    /// The live release, which is the last verified one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Deployment>,
-    /// The last deployment that has ended, where it is another one.
+    /// The last deployment that has ended, if it is not the live one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Deployment>,
-    /// What a person does after that one; none: nothing.
+    /// The command to run after that deployment; none: there is nothing to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_step: Option<String>,
     /// How the running or pinned release differs from the last verified one.
@@ -231,7 +233,7 @@ pub struct Service {
     /// What blocks the service: who holds the lock of the stack, or what does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
-    /// How the page answered during the last deployments for which that was measured, newest first.
+    /// How the page answered during the last deployments that measured it, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub away: Vec<PageAway>,
     /// What its forge is still to be told, and why it was not.
@@ -274,22 +276,22 @@ pub struct Container {
     pub started_at: String,
 }
 
-/// A release that can be returned to.
+/// A release that can be restored.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Candidate {
-    /// The deployment that landed it.
+    /// The deployment that deployed it.
     pub deployment: DeploymentId,
     /// Its tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// Its images.
     pub images: Vec<String>,
-    /// Those of them that are not on the host any more, so that going back has to pull them again.
+    /// Those of its images that are no longer on the host, so that a rollback has to pull them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<String>,
     /// When it was verified, ms since 1970 (UTC).
     pub at_ms: i64,
-    /// Whether a rollback left it, so that the next one passes it over unless it is named.
+    /// Whether a rollback has left it. The next rollback skips it, unless it is named.
     #[serde(default)]
     pub left: bool,
 }
@@ -299,19 +301,22 @@ pub struct Candidate {
 pub struct Services {
     /// By name.
     pub services: Vec<Service>,
+    /// The notifiers, for callers that may read every service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifiers: Vec<Notifier>,
 }
 
 /// The answer to a cancel, or to the end of a hold.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Done {
-    /// What came of it, as one sentence.
+    /// The result, as one sentence.
     pub message: String,
 }
 
 /// The answer when the configuration was read again.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ReadAgain {
-    /// What came of it, as one sentence.
+    /// The result, as one sentence.
     pub message: String,
     /// What the newest secret of each key is known by: a keyed hash.
     pub secrets: std::collections::BTreeMap<String, String>,
@@ -336,11 +341,11 @@ pub struct Problem {
 /// How ready the server is.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
-    /// Whether orders are taken.
+    /// Whether orders are accepted.
     pub ready: bool,
-    /// What stands in the way.
+    /// Why the server is not ready.
     pub problems: Vec<String>,
-    /// What waits for an operator or for somebody else, while everything goes on.
+    /// What is waiting for an operator or for somebody else, while the server works.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

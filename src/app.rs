@@ -41,6 +41,7 @@ use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Books;
 use crate::landing::Host;
+use crate::notices::Notices;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
@@ -67,6 +68,8 @@ pub struct App {
     queue: tokio::task::JoinHandle<()>,
     /// Tells forges what has become of orders.
     telling: tokio::task::JoinHandle<()>,
+    /// Tells people what happened.
+    noticing: tokio::task::JoinHandle<()>,
     stop: Cancel,
     _data_lock: File,
 }
@@ -117,7 +120,8 @@ fn changed(file: &Path, last: &Config, first: &Config) -> Option<Config> {
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => {
-            tracing::error!(%error, "the configuration could not be read again; the previous one stays in effect");
+            let problems = error.problems.join(" ");
+            tracing::error!(file = %file.display(), problems, "the configuration could not be read again; the previous one stays in effect");
             return None;
         }
     };
@@ -212,6 +216,7 @@ fn put_in_force(shared: &Shared, started: &Config, file: &Path) -> bool {
     shared.reloader.read_again(&config);
     shared.config.read_again(config);
     shared.deployer.read_again();
+    shared.notices.read_again();
     true
 }
 
@@ -246,6 +251,7 @@ impl App {
         let books = Books { store: store.for_runs(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
+        let notices = Arc::new(Notices::new(live.clone(), store.clone(), Arc::clone(&metrics), &executor));
         let executor = Executor::Here(Here::new(executor, host, books));
         let metrics_of_orders = Arc::clone(&metrics);
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
@@ -260,6 +266,7 @@ impl App {
             metrics,
             deployer,
             reloader,
+            notices: Arc::clone(&notices),
             token_key,
             followers: Arc::default(),
             readers: Readers::default(),
@@ -278,9 +285,10 @@ impl App {
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
         tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
         let telling = tokio::spawn(results.work(stop.clone()));
+        let noticing = tokio::spawn(notices.work(stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&config), asked_again));
         shared.reloader.start();
-        Ok(Self { listening, shared, started: config, queue, telling, stop, _data_lock: data_lock })
+        Ok(Self { listening, shared, started: config, queue, telling, noticing, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.
@@ -306,7 +314,8 @@ impl App {
         self.stop.cancel();
         let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());
         let telling = tokio::time::timeout(Duration::from_secs(10), self.telling);
-        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, datasets);
+        let noticing = tokio::time::timeout(Duration::from_secs(10), self.noticing);
+        let _ = tokio::join!(tokio::time::timeout(Duration::from_secs(10), self.queue), telling, noticing, datasets);
         self.shared.store.close().await;
     }
 }

@@ -14,9 +14,9 @@
 //! | 7 | `http` | actix and statuses |
 //! | 6 | `orders` `reload` | who may have what done, and when: acceptance, guards, queue, cancel, views · the story of a reload, peers |
 //! | 5 | `executor` | places: an order is carried out here |
-//! | 4 | `landing` `results` | one host: the story of a release, its undo, the stack's lock, what a restart takes up · what forges show of it |
+//! | 4 | `landing` `results` `notices` | one host: the story of a release, its undo, the stack's lock, what a restart takes up · what forges show of it · what people hear of it |
 //! | 3 | `engine` `dataset` `journal` `outbox` | tools over one or two things below |
-//! | 2 | `store` `registry` `oidc` `forge` `webhooks` | one outside thing each |
+//! | 2 | `store` `registry` `oidc` `forge` `webhooks` `notify` | one outside thing each |
 //! | 1 | `config` `api` `telemetry` `clock` `answer` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
 //!
@@ -37,6 +37,8 @@ pub mod http;
 pub mod journal;
 pub mod landing;
 pub mod model;
+pub mod notices;
+pub mod notify;
 pub mod oidc;
 pub mod orders;
 pub mod outbox;

@@ -115,6 +115,25 @@ struct DatasetLabels {
     dataset: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotifierLabels {
+    notifier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoticeLabels {
+    notifier: String,
+    result: &'static str,
+}
+
+/// Metrics of notifiers.
+#[derive(Debug, Default)]
+struct NotifierMetrics {
+    messages: Family<NoticeLabels, Counter>,
+    owed: Family<NotifierLabels, Gauge>,
+    failing: Family<NotifierLabels, Gauge>,
+}
+
 /// What is known of a dataset at a moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DatasetNow {
@@ -157,6 +176,7 @@ pub struct Metrics {
     standing: Family<StandingLabels, Gauge>,
     away: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     datasets: DatasetMetrics,
+    notifiers: NotifierMetrics,
     phases: Family<PhaseLabels, Histogram>,
 }
 
@@ -189,6 +209,7 @@ impl Metrics {
         registry.register("service_standing", "1 for the word that tells how the service stands, 0 for the others", standing.clone());
         registry.register_with_unit("page_away", "How long the page was away in the last deployment", Unit::Seconds, away.clone());
         let (datasets, phases) = register_datasets(&mut registry);
+        let notifiers = register_notifiers(&mut registry);
         let metrics = Self {
             registry,
             deployments,
@@ -203,6 +224,7 @@ impl Metrics {
             standing,
             away,
             datasets,
+            notifiers,
             phases,
         };
         for service in services {
@@ -292,6 +314,19 @@ impl Metrics {
         }
     }
 
+    /// Counts a message that was sent by a notifier, or was not.
+    pub fn notified(&self, notifier: &str, is_sent: bool) {
+        let result = if is_sent { "sent" } else { "failed" };
+        self.notifiers.messages.get_or_create(&NoticeLabels { notifier: notifier.to_owned(), result }).inc();
+    }
+
+    /// Sets how many messages a notifier has still to send, and whether the last try failed.
+    pub fn set_notifier(&self, notifier: &str, owed: usize, is_failing: bool) {
+        let labels = NotifierLabels { notifier: notifier.to_owned() };
+        self.notifiers.owed.get_or_create(&labels).set(owed as i64);
+        self.notifiers.failing.get_or_create(&labels).set(i64::from(is_failing));
+    }
+
     /// The metrics in the [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) text format.
     #[must_use]
     pub fn text(&self) -> String {
@@ -319,6 +354,18 @@ fn register_datasets(registry: &mut Registry) -> (DatasetMetrics, Family<PhaseLa
         Family::clone(&datasets.loaded_age),
     );
     (datasets, phases)
+}
+
+fn register_notifiers(registry: &mut Registry) -> NotifierMetrics {
+    let notifiers = NotifierMetrics::default();
+    registry.register("notifier_messages", "Messages of notifiers, sent and failed", Family::clone(&notifiers.messages));
+    registry.register("notifier_owed", "Messages that a notifier has still to send", Family::clone(&notifiers.owed));
+    registry.register(
+        "notifier_failing",
+        "1 while a notifier cannot send, or its service has refused a message",
+        Family::clone(&notifiers.failing),
+    );
+    notifiers
 }
 
 #[cfg(test)]

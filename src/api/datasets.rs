@@ -13,66 +13,66 @@ use crate::model::DatasetName;
 pub struct NewReload {
     /// The dataset.
     pub dataset: DatasetName,
-    /// The branch that moved; another one than the dataset's is ignored.
+    /// The branch that moved. The call is ignored if this is not the branch of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// The commit that should be served; when it is already, nothing is done.
+    /// The commit that the app must serve. If it does so already, nothing is done.
     #[serde(default, rename = "commitHash", skip_serializing_if = "Option::is_none")]
     pub commit_hash: Option<CommitName>,
-    /// `true`: peers are called too and answer before this does; `false`: peers are left alone; by default they hear of what
-    /// is new afterwards.
+    /// `true`: peers are called as well, and this call is answered after them; `false`: peers are not called. By default, peers are told
+    /// about new data afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all_peers: Option<bool>,
 }
 
-/// What a reload came to.
+/// The result of a reload.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// The dataset.
     pub dataset: DatasetName,
-    /// How checkout and remote were brought together, or `ignored`, `unusable`.
+    /// How the checkout was brought up to date with the remote, or `ignored`, `unusable`.
     pub outcome: String,
-    /// Whether the data that is served is as new as it can be had, and the named commit in it.
+    /// Whether the app serves the newest data that is available, and the requested commit is part of it.
     pub ok: bool,
-    /// Whether the app has loaded something.
+    /// Whether the app has loaded new data.
     pub rebuilt: bool,
-    /// The checkout before.
+    /// The commit of the checkout before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// The checkout now.
+    /// The commit of the checkout now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// The commit that the app has loaded last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded: Option<String>,
-    /// The branch of the remote where work is parked that did not fit.
+    /// The branch of the remote to which conflicting work was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parked: Option<String>,
-    /// How many own commits the remote took.
+    /// How many local commits were pushed.
     #[serde(default)]
     pub pushed: u64,
-    /// Why, where a person should know.
+    /// Why it ended so, if an operator should know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// How long it took, ms.
     pub duration_ms: u64,
-    /// What each peer said, when all were called.
+    /// The answer of each peer, if all of them were called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerAnswer>,
 }
 
-/// What a peer said.
+/// The answer of a peer.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PeerAnswer {
     /// Its address.
     pub peer: String,
     /// Whether it serves the commit.
     pub ok: bool,
-    /// What it said, as one sentence.
+    /// Its answer, as one sentence.
     pub detail: String,
 }
 
-/// How a dataset stands.
+/// The state of a dataset.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Dataset {
     /// Its name.
@@ -82,41 +82,41 @@ pub struct Dataset {
     /// The checkout's commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<String>,
-    /// The remote's tip as last seen.
+    /// The newest commit of the remote when it was last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
     /// The commit that the app loaded last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded: Option<String>,
-    /// When it did (ms since 1970, UTC).
+    /// When the app loaded it (ms since 1970, UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded_ms: Option<i64>,
-    /// How many own commits the remote does not have yet.
+    /// How many local commits were not pushed yet.
     pub pending: u64,
-    /// What the push of own commits is at.
+    /// The state of the push of local commits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<String>,
-    /// Work that did not fit and waits for an operator.
+    /// Work that conflicted with the remote and waits for an operator.
     pub parked: Vec<Parked>,
-    /// What is kept on refs of its host and never pushed.
+    /// Files that are kept on refs of this host and never pushed.
     #[serde(default)]
     pub kept: Vec<Kept>,
-    /// Symbolic links of the published data that lead out of it.
+    /// Symbolic links in the published data that lead out of it.
     #[serde(default)]
     pub outward: Vec<String>,
-    /// Folders that were moved aside and that a person should look at.
+    /// Folders that were moved aside and that an operator should look at.
     pub aside: Vec<String>,
-    /// What peers are owed.
+    /// The notifications that peers have not received yet.
     pub owed: Vec<Owed>,
     /// How the last reload ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastReload>,
-    /// Why nothing can be read of it.
+    /// Why the dataset cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 
-/// Work that did not fit and waits for an operator.
+/// Work that conflicted with the remote and waits for an operator.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Parked {
     /// Its branch on the remote.
@@ -127,20 +127,20 @@ pub struct Parked {
     pub published: bool,
 }
 
-/// What is kept on a ref of its host and never pushed.
+/// Files that are kept on a ref of this host and never pushed.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Kept {
     /// The ref, in full.
     pub name: String,
     /// Its commit.
     pub commit: String,
-    /// The first files of it.
+    /// The first of these files.
     pub holds: Vec<String>,
-    /// How many more it holds.
+    /// How many more files there are.
     pub more: u64,
 }
 
-/// What a peer is owed.
+/// A notification that a peer has not received yet.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Owed {
     /// Its address.
@@ -151,11 +151,11 @@ pub struct Owed {
     pub since_ms: i64,
     /// How often it was tried.
     pub tries: i64,
-    /// What stood in the way the last time.
+    /// Why the last try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Since when it is not tried any more, because the peer refuses it (ms since 1970, UTC). It is tried again with a newer
-    /// commit, a changed configuration or after a restart.
+    /// Since when it is no longer tried, because the peer refuses it (ms since 1970, UTC). It is tried again with a newer commit, with a
+    /// changed configuration, or after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_ms: Option<i64>,
 }
@@ -165,10 +165,10 @@ pub struct Owed {
 pub struct LastReload {
     /// Its outcome.
     pub outcome: String,
-    /// Why, where a person should know.
+    /// Why it ended so, if an operator should know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Why the app does not serve what it should; it is tried again on the next reload.
+    /// Why the app does not serve the new data; the next reload tries again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_fault: Option<String>,
     /// When it ended (ms since 1970, UTC).

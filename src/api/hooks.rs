@@ -12,23 +12,23 @@ use crate::model::Tag;
 /// The answer to a native webhook.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct HookAnswer {
-    /// What came of it, as one sentence.
+    /// The result, as one sentence.
     pub message: String,
-    /// What each rule of the configuration for this forge makes of it.
+    /// The result of each rule of the configuration for this forge.
     pub rules: Vec<RuleAnswer>,
 }
 
-/// What a rule makes of a webhook.
+/// The result of a rule for a webhook.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct RuleAnswer {
     /// Its path in the configuration, counted from 0: `hook[0]`.
     pub rule: String,
-    /// Whether it matches.
+    /// Whether the rule matches.
     pub matches: bool,
     /// The service that it deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
-    /// With this tag.
+    /// The tag that it deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     /// The dataset that it reloads.
@@ -46,7 +46,7 @@ pub struct RuleAnswer {
     /// A stable word for the refusal of its order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// What is worth knowing beside it.
+    /// A remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

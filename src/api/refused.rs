@@ -6,29 +6,30 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What was refused since the server began, for its operator.
+/// The calls that were refused since the server was started, for its operator.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RefusedCalls {
-    /// How many calls did not pass each check.
+    /// How many calls failed each check.
     pub counts: BTreeMap<String, u64>,
-    /// The last of them, calls of one kind and address together, newest first. Where very many come some are only counted.
+    /// The last refused calls, newest first; calls of one kind from one address are counted together. During a flood, some calls are only
+    /// counted in `counts`.
     pub calls: Vec<RefusedCall>,
 }
 
 /// Calls of one kind from one address.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RefusedCall {
-    /// Which check they did not pass: `signature`, `clock`, `token`, `scope`, …
+    /// The check that failed: `signature`, `clock`, `token`, `scope`, …
     pub check: String,
     /// What is wrong and what to look at.
     pub why: String,
-    /// The key, where its secret was right.
+    /// The key, if its secret was right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Where they came from.
+    /// The address of the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// How many.
+    /// How many calls.
     pub count: u64,
     /// When the first came, ms since 1970 (UTC).
     pub first_ms: i64,

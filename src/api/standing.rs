@@ -4,23 +4,23 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// How a service stands, in one word; the worst first.
+/// The state of a service in one word; the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Word {
-    /// Something of it does not run.
+    /// A container of the stack is not running, or is missing.
     Down,
     /// A health check fails, or a container is in a crash loop.
     Unhealthy,
-    /// Something else runs or is pinned than what the record has as live.
+    /// The running or pinned release is not the live release.
     Drift,
-    /// It cannot be told: Docker does not answer, or the stack's files cannot be read.
+    /// The state is unknown: Docker does not answer, or the pin cannot be read.
     Unknown,
     /// A deployment is being carried out.
     Deploying,
     /// Nothing was deployed yet.
     Empty,
-    /// What the record has as live runs, and nothing speaks against it.
+    /// The live release is running, and no fault was found.
     Ok,
 }
 
@@ -42,22 +42,22 @@ impl Word {
         }
     }
 
-    /// Whether a person should look at it.
+    /// Whether an operator should look at it.
     #[must_use]
     pub fn is_bad(self) -> bool {
         matches!(self, Self::Down | Self::Unhealthy | Self::Drift | Self::Unknown)
     }
 }
 
-/// How a service stands, why, and what mends it.
+/// The state of a service, the reason, and the command that corrects it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
-    /// In one word.
+    /// The state in one word.
     pub word: Word,
-    /// What is wrong, or what is being done; none: nothing is.
+    /// What is wrong, or what is being done; none: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// The command that mends it, or that a person begins with.
+    /// The command to run; `tagalong repair SERVICE`, for example.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
 }

@@ -8,14 +8,14 @@ use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::Tag;
 
-/// `GET /api/v1/services/{name}/tags`: what can be deployed or gone back to.
+/// `GET /api/v1/services/{name}/tags`: the tags that can be deployed or restored.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Tags {
-    /// First the tags that were verified here, the newest first; then what else the registry has, the newest build first.
+    /// First the tags that were verified here, newest first; then those that only the registry has, newest build first.
     pub tags: Vec<KnownTag>,
     /// Whether the registry has more tags than are listed.
     pub has_more: bool,
-    /// Why the registry could not be asked; then only what was verified here is listed.
+    /// Why the registry could not be asked; only tags that were verified here are listed then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry_fault: Option<String>,
 }
@@ -25,13 +25,13 @@ pub struct Tags {
 pub struct KnownTag {
     /// The tag.
     pub tag: Tag,
-    /// The content that was verified, or else the one that the registry has.
+    /// The digest that was verified, or else the one in the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The newest deployment that verified it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_by: Option<DeploymentId>,
-    /// When that ended, ms since 1970 (UTC).
+    /// When that deployment ended, ms since 1970 (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_ms: Option<i64>,
     /// Whether it is the last verified release.
@@ -42,9 +42,9 @@ pub struct KnownTag {
     /// Whether the registry has it; missing: the registry was not asked about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_registry: Option<bool>,
-    /// Whether the registry has another content under this tag than the one that was verified.
+    /// Whether the registry now has a different digest under this tag than the one that was verified.
     pub moved: bool,
-    /// When the image was built, ms since 1970 (UTC), as it says itself.
+    /// When the image was built, ms since 1970 (UTC), as the image says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub built_ms: Option<i64>,
     /// What it is built for, `linux/amd64`.

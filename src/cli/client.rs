@@ -41,6 +41,9 @@ impl Refusal {
     }
 }
 
+/// What a path stands behind when the server is called over its socket.
+const SOCKET_BASE: &str = "http://tagalong";
+
 enum Key {
     None,
     Webhook(Rotating<Vec<u8>>),
@@ -83,7 +86,7 @@ impl Client {
         };
         let server = socket.display().to_string();
         let http = builder.unix_socket(socket).build().context("The HTTP client could not be set up")?;
-        Ok(Self { http, base: "http://tagalong".to_owned(), key: Key::None, server })
+        Ok(Self { http, base: SOCKET_BASE.to_owned(), key: Key::None, server })
     }
 
     pub(crate) async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
@@ -132,14 +135,14 @@ impl Client {
             request = request.header("content-type", "application/json").body(body);
         }
         let again = request.try_clone();
-        let mut answer = request.send().await.with_context(|| self.unreachable())?;
+        let mut answer = request.send().await.map_err(|error| self.unreachable(&error))?;
         // The server may not have read the newest token yet.
         if let (reqwest::StatusCode::UNAUTHORIZED, Key::Bearer(Rotating { older: Some(older), .. }), Some(mut again)) =
             (answer.status(), &self.key, again.and_then(|again| again.build().ok()))
         {
             let token = format!("Bearer {}", older.reveal()).parse().context("The key file does not contain a token")?;
             again.headers_mut().insert(AUTHORIZATION, token);
-            answer = self.http.execute(again).await.with_context(|| self.unreachable())?;
+            answer = self.http.execute(again).await.map_err(|error| self.unreachable(&error))?;
         }
         if answer.status().is_success() {
             return Ok(answer);
@@ -181,15 +184,17 @@ impl Client {
         }
     }
 
-    fn unreachable(&self) -> String {
-        if self.base == "http://tagalong" {
-            format!(
-                "No tagalong answers at the socket {}; start `tagalong serve`, or name it with --socket, or --url and --key-file",
-                self.server
-            )
-        } else {
-            format!("No tagalong answers at {}", self.server)
+    /// Why there was no answer: the place, and the root cause alone.
+    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        let cause = text::root_cause(error);
+        let server = &self.server;
+        if self.base == SOCKET_BASE {
+            return anyhow::anyhow!(
+                "No tagalong server answers at the socket {server}: {cause}. Start it (`systemctl start tagalong`), run this command as root or \
+                as the server's user, or name another server with --socket, or with --url and --key-file."
+            );
         }
+        anyhow::anyhow!("No tagalong server answers at {server}: {cause}.")
     }
 }
 

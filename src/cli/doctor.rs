@@ -78,7 +78,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
 
 async fn see_all(doctor: &mut Doctor, global: &Global, config: &Config) {
     doctor.see("user", Ok(account::own_name()));
-    doctor.see("configuration", Ok(format!("{} services, {} keys", config.services.len(), config.keys.len())));
+    doctor.see("configuration", Ok(format!("services: {}, keys: {}", config.services.len(), config.keys.len())));
     doctor.see("data folder", host::data_folder(&config.server.data_dir));
     if let Some(result) = unit::closed_folders(config).await {
         doctor.see("unit", result);
@@ -167,7 +167,7 @@ async fn see_candidates(doctor: &mut Doctor, global: &Global) {
             Ok(format!("the images of {} earlier releases are on this host", service.rollback_candidates.len()))
         } else {
             Err(format!(
-                "not on this host any more: {}. A rollback to it needs the registry. Clean up by `docker image prune` without -a (-a takes the keep-tags too).",
+                "not on this host any more: {}. A rollback to it has to pull it from the registry. Run `docker image prune` without -a: -a also removes images with keep-tags.",
                 gone.join(", ")
             ))
         };
@@ -179,14 +179,16 @@ async fn see_candidates(doctor: &mut Doctor, global: &Global) {
 async fn see_dataset(doctor: &mut Doctor, plan: &Reload) {
     let asked = Dataset::new(plan.data.clone()).may_push(&Cancel::default()).await;
     let result = match asked {
-        Ok(Push::Done) => {
-            Ok(format!("{} lets {} be pushed, unless a hook or a protected branch there refuses it", plan.data.remote, plan.data.branch))
-        }
-        Ok(Push::Refused { why }) => Err(format!("{} refuses a push of {}: {why}", plan.data.remote, plan.data.branch)),
-        Ok(Push::Waiting { why, .. }) => Err(format!("{} cannot be asked: {why}", plan.data.remote)),
-        Ok(Push::Working | Push::Behind) => {
-            Ok(format!("{} has the branch {}; whether it takes a push is asked once the data is here", plan.data.remote, plan.data.branch))
-        }
+        Ok(Push::Done) => Ok(format!(
+            "{} accepts pushes to {}, unless a hook or a branch protection there refuses them",
+            plan.data.remote, plan.data.branch
+        )),
+        Ok(Push::Refused { why }) => Err(format!("{} refuses pushes to {}: {why}", plan.data.remote, plan.data.branch)),
+        Ok(Push::Waiting { why, .. }) => Err(format!("{} could not be asked: {why}", plan.data.remote)),
+        Ok(Push::Working | Push::Behind) => Ok(format!(
+            "{} has the branch {}; whether it accepts pushes is checked after the data was cloned",
+            plan.data.remote, plan.data.branch
+        )),
         Err(error) => Err(error.to_string()),
     };
     doctor.see(&format!("{}: remote", plan.data.name), result);
@@ -199,13 +201,13 @@ fn confinement(wanted: Confine, is_possible: bool) -> Result<String, String> {
     if std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|value| value.trim() == "0") {
         return Err("fs.protected_hardlinks is 0, so anybody who can write the checkout can hard-link other users' files into it, which would be parked and pushed; set it to 1 with sysctl.".to_owned());
     }
-    let open = "anybody who can write the checkout can swap a folder for a link at the right moment, and so have files elsewhere read or written with tagalong's permissions";
+    let open = "anybody who can write the checkout can swap a folder for a link at the right moment, so that files elsewhere are read or written with tagalong's permissions";
     match (wanted, is_possible) {
-        (Confine::WherePossible | Confine::Always, true) => Ok("git can touch the checkout and tagalong's own folder only".to_owned()),
+        (Confine::WherePossible | Confine::Always, true) => Ok("git can access only the checkout and tagalong's own folder".to_owned()),
         (Confine::Never, _) => Ok(format!("git is not confined, as configured: {open}")),
-        (Confine::WherePossible, false) => Ok(format!("this kernel has no Landlock: {open}; confine = \"always\" refuses to work so")),
+        (Confine::WherePossible, false) => Ok(format!("this kernel has no Landlock: {open}; with confine = \"always\" tagalong refuses to work without it")),
         (Confine::Always, false) => Err(
-            "this kernel has no Landlock (Linux 5.13 or newer), so nothing is done with the checkout; make it available, or set confine = \"where_possible\"."
+            "this kernel has no Landlock (Linux 5.13 or newer), so tagalong does not work on the checkout; make Landlock available, or set confine = \"where_possible\"."
                 .to_owned(),
         ),
     }
@@ -215,7 +217,7 @@ fn confinement(wanted: Confine, is_possible: bool) -> Result<String, String> {
 async fn clock_off(config: &Config) -> Result<String, String> {
     const LIMIT_S: i64 = 60;
     let Some(plan) = config.services.values().find_map(|service| service.smoke.as_ref()).map(|smoke| &smoke.plan) else {
-        return Ok("not compared: no service has a page to ask".to_owned());
+        return Ok("not compared, because no service has a [smoke] page whose clock could be asked".to_owned());
     };
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(10))
@@ -228,13 +230,16 @@ async fn clock_off(config: &Config) -> Result<String, String> {
     };
     let date = answer.and_then(|answer| answer.headers().get("date")?.to_str().ok().map(str::to_owned));
     let Some(there) = date.and_then(|date| jiff::fmt::rfc2822::parse(&date).ok()) else {
-        return Ok(format!("not compared: {} gives no date", plan.url));
+        return Ok(format!("not compared, because {} sends no Date header", plan.url));
     };
     let off_s = clock::now_ms() / 1000 - there.timestamp().as_second();
     if off_s.abs() > LIMIT_S {
-        return Err(format!("this host's clock is {off_s} s off that of {}; start a time service (systemd-timesyncd, chrony).", plan.url));
+        return Err(format!(
+            "this host's clock differs by {off_s} s from that of {}; start a time service (systemd-timesyncd, chrony).",
+            plan.url
+        ));
     }
-    Ok(format!("within {} s of {}", off_s.abs(), plan.url))
+    Ok(format!("differs by {} s from that of {}", off_s.abs(), plan.url))
 }
 
 fn show(output: &Output, findings: &[Finding]) {

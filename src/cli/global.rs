@@ -7,6 +7,7 @@ pub(super) const DEFAULT_CONFIG: &str = "/etc/tagalong/tagalong.toml";
 
 /// Options of every subcommand.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The configuration file.
     #[arg(long, global = true, env = "TAGALONG_CONFIG", default_value = DEFAULT_CONFIG, value_name = "FILE")]

@@ -20,6 +20,7 @@ mod kept;
 mod key;
 mod logs;
 mod man;
+mod notify;
 mod oidc;
 mod output;
 mod reload;
@@ -118,6 +119,9 @@ enum Command {
     /// Try the rules for webhooks of forges
     #[command(subcommand)]
     Hooks(hooks::Args),
+    /// Try the notifiers that tell people what happened
+    #[command(subcommand)]
+    Notify(notify::Args),
     /// Verify the audit trail
     #[command(subcommand)]
     Audit(audit::Args),
@@ -182,8 +186,9 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Sign(args) => sign::run(global, output, &args),
         Command::Oidc(args) => oidc::run(global, output, &args).await,
         Command::Hooks(args) => hooks::run(global, output, &args),
+        Command::Notify(args) => notify::run(global, output, &args).await,
         Command::Audit(args) => audit::run(global, output, &args).await,
-        Command::Completions(args) => completions::run(&args),
-        Command::Man => man::run(Cli::command()),
+        Command::Completions(args) => completions::run(output, &args),
+        Command::Man => man::run(output, &Cli::command()),
     }
 }

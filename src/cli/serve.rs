@@ -50,6 +50,6 @@ fn tell_systemd(state: &str) {
     };
     let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
     if let Err(error) = sent {
-        tracing::warn!(%error, socket = name, "systemd cannot be told that the server serves");
+        tracing::warn!(%error, socket = name, "systemd could not be told that the server is ready");
     }
 }

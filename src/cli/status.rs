@@ -11,6 +11,7 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
 use crate::cli::output::duration;
+use crate::cli::output::harmless;
 use crate::clock;
 use crate::model::Outcome;
 use crate::model::ServiceName;
@@ -38,6 +39,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         refused(output, &client.get("/api/v1/refused").await?);
         return Ok(0);
     }
+    let mut notifiers = Vec::new();
     let services = if let Some(name) = &args.service {
         let service: api::Service = client.get(&format!("/api/v1/services/{name}")).await?;
         if output.is_json() {
@@ -51,6 +53,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         } else if all.services.is_empty() {
             output.say("No service is configured; add a [service.NAME] to the configuration.");
         }
+        notifiers = all.notifiers;
         all.services
     };
     for (at, service) in services.iter().enumerate().filter(|_| !output.is_json()) {
@@ -59,7 +62,25 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         }
         show(output, service);
     }
+    for notifier in notifiers.iter().filter(|_| !output.is_json()) {
+        show_notifier(output, notifier);
+    }
     Ok(if services.iter().any(|service| service.standing.word.is_bad()) { NOT_WELL } else { 0 })
+}
+
+/// Nothing is said of a notifier that has nothing to send, or whose messages are only on their way.
+fn show_notifier(output: &Output, notifier: &api::Notifier) {
+    let Some(why) = &notifier.why else { return };
+    let api::Notifier { id, kind, owed, refused, tries, .. } = notifier;
+    let since = notifier.since_ms.map_or_else(String::new, |at_ms| format!(" since {}", ago(at_ms)));
+    let (word, tone, text) = match (*refused, *tries) {
+        (0, 0) => ("WAITS", Tone::Careful, format!("{owed} to send")),
+        (0, _) => ("FAILS", Tone::Bad, format!("{owed} to send{since}, {tries} tries")),
+        _ => ("REFUSED", Tone::Bad, format!("{refused} refused, {owed} to send; tried again after `systemctl reload tagalong`")),
+    };
+    output.say("");
+    output.say(&format!("{} {} ({kind})", output.paint(tone, word), output.paint(Tone::Strong, &format!("notifier {id}"))));
+    output.say(&output.wrapped(2, &format!("{text}: {}", harmless(why))));
 }
 
 fn refused(output: &Output, refused: &api::RefusedCalls) {
@@ -134,6 +155,7 @@ impl Page<'_> {
         }
         match now(service) {
             Some(now) => self.fact("runs now", Tone::Strong, &now),
+            None if service.standing.word == Word::Unknown => self.fact("runs now", Tone::Careful, "unknown"),
             None => self.fact("runs now", Tone::Bad, "nothing"),
         }
         if let Some(report) = service.live.as_ref().and_then(|live| live.report.as_ref()) {
@@ -205,7 +227,7 @@ impl Page<'_> {
         for candidate in &service.rollback_candidates {
             let tag = candidate.tag.as_ref().map_or("(no tag)", |tag| tag.as_str());
             let gone = if candidate.gone.is_empty() { "" } else { "; its image is gone from this host, so going back pulls it again" };
-            let left = if candidate.left { "; a rollback left it, so it is only gone back to by its name" } else { "" };
+            let left = if candidate.left { "; a rollback left it, so it is skipped unless you name it with --to" } else { "" };
             let tone = if candidate.gone.is_empty() && !candidate.left { Tone::Faint } else { Tone::Careful };
             self.fact("back to", tone, &format!("{tag} verified {}, {}{left}{gone}", ago(candidate.at_ms), candidate.deployment));
         }

@@ -28,7 +28,8 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         return Ok(0);
     }
     if all.tags.is_empty() {
-        output.say(&format!("There are no tags of {} yet: nothing was verified here, and the registry lists none.", args.service));
+        let registry = if all.registry_fault.is_none() { ", and the registry lists none" } else { "" };
+        output.say(&format!("There are no tags of {} yet: nothing was verified here{registry}.", args.service));
     }
     let width = all.tags.iter().take(args.limit).map(|tag| tag.tag.as_str().len()).max().unwrap_or(0);
     for tag in all.tags.iter().take(args.limit) {

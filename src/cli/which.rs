@@ -50,8 +50,8 @@ impl Which {
         let mut meant = page.deployments.into_iter().map(|one| one.id).filter(|id| part.len() >= FEWEST && is_meant(id));
         let found = meant.next().with_context(|| {
             format!(
-                "{} is neither a service with deployments nor part of the id of one of the newest 200 deployments; `tagalong status` \
-            lists the services",
+                "{} is neither a service that was deployed nor part of the id of one of the newest 200 deployments; `tagalong status` lists \
+                the services, and `tagalong history SERVICE` the deployments of one.",
                 self.0
             )
         })?;

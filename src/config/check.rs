@@ -30,6 +30,7 @@ use crate::config::Store;
 use crate::config::difference::Written;
 use crate::config::files;
 use crate::config::key::is_monotonous;
+use crate::config::notify::read_notifiers;
 use crate::config::oidc::check_policies;
 use crate::config::provision::Known;
 use crate::config::provision::read_provisions;
@@ -75,6 +76,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
     check_together(&root, &keys, &services, &datasets);
     check_sources(&root, &forges, &services);
+    let notifiers = read_notifiers(&mut root, &mut secrets, &services);
     let provisions = read_provisions(&mut root, &mut secrets, &Known { forges: &forges, keys: &keys, datasets: &datasets });
     let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
@@ -96,6 +98,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         keys,
         oidc,
         forges: forges.into_iter().map(Arc::new).collect(),
+        notifiers,
         provisions,
         webhook_rules,
         sockets,

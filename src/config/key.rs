@@ -7,6 +7,7 @@ use sha2::Digest as _;
 use text::Secret;
 
 use crate::config::Rotating;
+use crate::config::SecretSource;
 use crate::config::reader::Section;
 use crate::model::KeyId;
 use crate::model::Scope;
@@ -240,6 +241,14 @@ pub(super) fn webhook_bytes(text: &str) -> Result<Vec<u8>, String> {
     } else {
         Err(format!("the secret has {} bytes, but it must have 24 to 64; {hint}.", bytes.len()))
     }
+}
+
+/// What is signed with, of a secret that is kept elsewhere.
+///
+/// # Errors
+/// One sentence, when it cannot be read or is no secret of Standard Webhooks.
+pub fn signing_secrets(source: &SecretSource) -> Result<Rotating<Vec<u8>>, String> {
+    source.read_both()?.try_map(|secret| webhook_bytes(secret.reveal()))
 }
 
 fn hex32(text: &str) -> Result<[u8; 32], &'static str> {

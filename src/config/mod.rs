@@ -12,8 +12,11 @@ mod forge;
 mod key;
 mod live;
 mod look;
+mod notify;
+mod notify_to;
 mod oidc;
 mod provision;
+mod quiet;
 mod reader;
 mod reload;
 mod remote;
@@ -43,11 +46,14 @@ pub use dataset::{Access, Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
 pub use files::StackSource;
 pub use forge::{Forge, ForgeKind, ForgeLogin};
-pub use key::{Key, KeyProof, RefPattern};
+pub use key::{Key, KeyProof, RefPattern, signing_secrets};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
+pub use notify::Notify;
+pub use notify_to::{Email, MailEncryption, NotifyAddress, NotifyTo};
 pub use oidc::OidcPolicy;
 pub use provision::{At, MOST_BYTES, Provision, ProvisionKind, Value, Visibility};
+pub use quiet::QuietHours;
 pub use reload::{Credential, OnChange, Peer, PeerPlace, Reload, SignalTo, Verify};
 pub use secret::{Rotating, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
@@ -81,6 +87,8 @@ pub struct Config {
     pub oidc: Vec<OidcPolicy>,
     /// The forges that are told and asked something.
     pub forges: Vec<Arc<Forge>>,
+    /// Who is told what happened.
+    pub notifiers: Vec<Arc<Notify>>,
     /// The secrets and variables that are put elsewhere.
     pub provisions: Vec<Provision>,
     /// What native webhooks of forges become, in their order.
@@ -223,6 +231,12 @@ impl Config {
     #[must_use]
     pub fn forge(&self, id: &KeyId) -> Option<&Arc<Forge>> {
         self.forges.iter().find(|forge| forge.id == *id)
+    }
+
+    /// The notifier of that id.
+    #[must_use]
+    pub fn notifier(&self, id: &str) -> Option<&Arc<Notify>> {
+        self.notifiers.iter().find(|notifier| notifier.id.as_str() == id)
     }
 
     /// The service of that name.

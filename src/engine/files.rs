@@ -16,7 +16,7 @@ impl Engine {
     /// is what [`Engine::resolve`] would say once they are laid. `place` is a folder for what is needed only for a moment.
     ///
     /// # Errors
-    /// [`EngineError::Stack`] when these files may not be laid, name a program of the host, or make no stack that can be pinned.
+    /// [`EngineError::Stack`] when these files name a program of the host, or make no stack that can be pinned.
     pub async fn resolve_with(&self, files: &StackFiles, place: &Path, key: &[u8], cancel: &Cancel) -> Result<Resolved, EngineError> {
         match self {
             Self::Compose(compose) => compose.resolve_with(files, place, key, cancel).await,
@@ -26,7 +26,7 @@ impl Engine {
     /// How the stack's files stand beside `wanted`.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// [`EngineError::Stack`] when one of `wanted` is not for a repository to bring; and when they cannot be read.
     pub async fn files_now(&self, wanted: &StackFiles) -> Result<FilesNow, EngineError> {
         match self {
             Self::Compose(compose) => compose.files_now(wanted).await,

@@ -1,5 +1,6 @@
-//! Who follows journals now. One caller may have every place while nobody else wants one; when all are taken, anybody who has two
-//! more than the caller that comes gives up the oldest. A follower that is let go comes again behind the last line that it has.
+//! Limits how many clients follow journals. One caller may have all places as long as nobody else needs one. When all are taken, the oldest
+//! follower of the caller who has the most is disconnected, if that caller has at least two more than the new one. A disconnected follower
+//! connects again and continues after the last line that it has.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::sync::PoisonError;
 
 use tokio::sync::Notify;
 
-/// Everybody who follows.
+/// All followers.
 #[derive(Debug, Default)]
 pub struct Followers(Mutex<Held>);
 
@@ -21,7 +22,7 @@ struct Held {
     places: BTreeMap<u64, (String, Arc<Notify>)>,
 }
 
-/// One place; free again when dropped.
+/// One place, which is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     followers: Arc<Followers>,
@@ -31,11 +32,11 @@ pub(super) struct Place {
 
 impl Followers {
     fn held(&self) -> MutexGuard<'_, Held> {
-        // Nothing in here panics half-way.
+        // No code panics while it holds this lock, so the data are consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for `caller` among `most`; none when nobody has so many that one must be given up.
+    /// A place for `caller`, of at most `most` in all. None if no other caller has enough places to give one up.
     pub(super) fn take(self: &Arc<Self>, caller: &str, most: usize) -> Option<Place> {
         let mut held = self.held();
         if held.places.len() >= most && !held.make_room_for(caller) {
@@ -56,7 +57,7 @@ impl Held {
             *counts.entry(holder).or_default() += 1;
         }
         let mine = counts.get(caller).copied().unwrap_or(0);
-        // Two more, so that giving one up does not turn the tables.
+        // At least two more: with one more, the two callers would take the place from each other again and again.
         let largest = counts.iter().max_by_key(|(_, count)| **count).filter(|(_, count)| **count >= mine + 2);
         let Some((largest, _)) = largest else { return false };
         let oldest = self.places.iter().find(|(_, (holder, _))| holder == largest).map(|(number, _)| *number);
@@ -68,7 +69,7 @@ impl Held {
 }
 
 impl Place {
-    /// Ends when the place was given to somebody else.
+    /// Returns when the place was given to another caller.
     pub(super) async fn given_away(&self) {
         self.leave.notified().await;
     }

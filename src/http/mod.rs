@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use crate::config::Config;
 use crate::config::Live;
 use crate::journal::Hub;
+use crate::notices::Notices;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
 use crate::reload::Reloader;
@@ -57,6 +58,8 @@ pub struct Shared {
     pub deployer: Arc<Deployer>,
     /// The datasets.
     pub reloader: Arc<Reloader>,
+    /// What people are told.
+    pub notices: Arc<Notices>,
     /// Signs the tokens that followers read with.
     pub token_key: Vec<u8>,
     /// Who follows a journal now.

@@ -1,5 +1,5 @@
-//! The lines of one deployment as they are sent: encoded once, and shared by everybody who follows. How much is kept is bounded
-//! over all deployments; what is not kept any more is read from the store again.
+//! The lines of one deployment as they are sent: encoded once and shared by all followers. The memory for all deployments is limited; lines
+//! that are no longer in memory are read from the store again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::clock;
 use crate::model::Line;
 use crate::model::LineKind;
 
-/// How many positions a page is for.
+/// How many positions a page has.
 const PAGE: i64 = 64;
-/// How much of a page is given at once. Each follower's connection has a buffer that holds so much.
+/// How much of a page is sent at once. The buffer of each follower's connection has this size.
 const PIECE_BYTES: usize = 12 << 10;
-/// How much is kept of all deployments together, beside one page of each.
+/// How much is kept in memory for all deployments together, besides one page of each.
 const KEPT_BYTES: usize = 8 << 20;
-/// What a line costs beside its text, about.
+/// About how much memory a line needs besides its text.
 const LINE_BYTES: usize = 24;
 
 /// How lines are sent.
@@ -30,7 +30,7 @@ pub(super) enum Form {
     Events,
 }
 
-/// Some lines as they are sent, and the position up to which the reader has everything then.
+/// Some lines as they are sent, and the position up to which the reader then has everything.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) bytes: Bytes,
@@ -41,7 +41,7 @@ pub(super) struct Piece {
 #[derive(Debug)]
 pub(super) struct Pages {
     by_number: BTreeMap<i64, Page>,
-    /// Counts the looks, so that the page that nobody has wanted for longest is known.
+    /// Counts accesses, to find the page that nobody has used for longest.
     looks: u64,
     /// The bytes of these pages.
     mine: usize,
@@ -51,7 +51,7 @@ pub(super) struct Pages {
 
 #[derive(Debug)]
 struct Page {
-    /// No line up to here is missing.
+    /// No line up to this position is missing.
     through: i64,
     positions: Vec<i64>,
     text: Sheet,
@@ -66,7 +66,7 @@ struct Sheet {
     ends: Vec<usize>,
 }
 
-/// The number of the page that has the line behind `position`.
+/// The number of the page with the line after `position`.
 pub(super) fn number_behind(position: i64) -> i64 {
     position / PAGE
 }
@@ -81,7 +81,7 @@ impl Pages {
         Self { by_number: BTreeMap::new(), looks: 0, mine: 0, of_all }
     }
 
-    /// What follows `after`, if it is kept.
+    /// The lines after `after`, if they are in memory.
     pub(super) fn piece(&mut self, after: i64, form: Form) -> Option<Piece> {
         self.looks += 1;
         let page = self.by_number.get_mut(&number_behind(after)).filter(|page| page.through > after)?;
@@ -89,7 +89,7 @@ impl Pages {
         Some(page.piece(after, form))
     }
 
-    /// Keeps `lines`, which are those of page `number` and on without a gap.
+    /// Stores `lines`, which begin with page `number` and have no gap.
     pub(super) fn keep(&mut self, number: i64, lines: &[Line]) {
         let Some(last) = lines.last().map(|line| line.position) else { return };
         let mut rest = lines;
@@ -103,7 +103,7 @@ impl Pages {
     }
 
     fn put(&mut self, number: i64, page: Page) {
-        // What was read earlier may come later.
+        // Lines that were read earlier may arrive here later.
         if self.by_number.get(&number).is_some_and(|there| there.through >= page.through) {
             return;
         }
@@ -152,7 +152,7 @@ impl Page {
         let first = self.positions.partition_point(|position| *position <= after);
         let from = first.checked_sub(1).map_or(0, |before| sheet.ends[before]);
         let many = sheet.ends[first..].partition_point(|end| *end <= from + PIECE_BYTES).max(1);
-        // The last piece of a page goes as far as the page, though there be no line.
+        // The last piece of a page extends to the end of the page, even if there is no line at that position.
         match self.positions.get(first + many) {
             Some(_) => Piece { bytes: sheet.bytes.slice(from..sheet.ends[first + many - 1]), through: self.positions[first + many - 1] },
             None => Piece { bytes: sheet.bytes.slice(from..), through: self.through },

@@ -1,6 +1,6 @@
-//! One reader for each deployment whose journal is followed. It alone asks the store what is new; followers are told by it and
-//! take the lines from memory. One that has fallen behind what is kept reads a range from the store, and everybody who
-//! is at the same place has it then. So followers cost the database nothing each, and no deployment waits for them.
+//! One reader for each deployment whose journal is followed. Only the reader asks the store for new lines; it notifies the followers, which
+//! take the lines from memory. A follower that is behind the lines in memory reads a range from the store, and other followers at the same
+//! position then find it in memory. So a follower costs the database almost nothing, and no deployment waits for one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,32 +30,33 @@ use crate::store::StoreError;
 
 /// How many lines are read at a time.
 const LINES: i64 = 512;
-/// How often a deployment is looked at that runs here, of which every change is told.
+/// How often a deployment that runs on this server is looked at; the reader is notified of its changes anyway.
 const SELDOM: Duration = Duration::from_secs(10);
-/// How often a deployment is looked at that may be another server's; also the pause after a look that failed.
+/// How often a deployment that may run on another server is looked at; also the pause after a failed look.
 const LOOK: Duration = Duration::from_secs(1);
-/// The more follow, the more lines are gathered until they are told again: the pause for each follower, and the longest.
+/// The more followers there are, the more lines are collected before they are notified again: the pause for each follower, and the longest
+/// pause.
 const PAUSE_EACH: Duration = Duration::from_micros(400);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
-/// The readers that somebody needs now.
+/// The readers that followers need now.
 #[derive(Debug, Default)]
 pub struct Readers {
     open: Mutex<HashMap<DeploymentId, Weak<Reader>>>,
-    /// The bytes of lines that all of them keep.
+    /// How many bytes of lines all readers keep.
     kept: Arc<AtomicUsize>,
 }
 
-/// How far a journal is known.
+/// How much of a journal is known.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     /// The position of the last line.
     pub(super) position: i64,
-    /// The last event, when no line comes any more; empty where there is none.
+    /// The last event, when no line follows any more; empty if there is none.
     pub(super) end: Option<Bytes>,
 }
 
-/// The reader of one deployment's journal. It ends with the last of those who have it.
+/// The reader of one deployment's journal. It ends when the last of its users drops it.
 #[derive(Debug)]
 pub(super) struct Reader {
     journal: Arc<Journal>,
@@ -66,7 +67,7 @@ struct Journal {
     id: DeploymentId,
     shared: web::Data<Shared>,
     pages: Mutex<Pages>,
-    /// Held by anybody who reads what is not kept any more, so that the others find it.
+    /// Held by a follower that reads lines which are no longer in memory, so that others wait and then find them.
     reading: tokio::sync::Mutex<()>,
     seen: watch::Sender<Seen>,
 }
@@ -78,7 +79,7 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Readers {
-    /// The reader of `id`, the same for everybody who asks at the same time.
+    /// The reader of `id`: the same one for all who need it at the same time.
     pub(super) fn of(&self, shared: &web::Data<Shared>, id: &DeploymentId) -> Arc<Reader> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reader) = open.get(id).and_then(Weak::upgrade) {
@@ -99,27 +100,27 @@ impl Readers {
 }
 
 impl Reader {
-    /// Tells from now on how far the journal is known, until its end.
+    /// Starts to read the journal. The receiver says how much of it is known, until its end.
     pub(super) fn follow(&self) -> watch::Receiver<Seen> {
         self.watch.get_or_init(|| tokio::spawn(Arc::clone(&self.journal).watch()).abort_handle());
         self.journal.seen.subscribe()
     }
 
-    /// How far the journal is stored by now, for anybody who does not wait for more.
+    /// How much of the journal is stored by now, for a client that does not wait for more.
     ///
     /// # Errors
     /// When the database does not answer.
     pub(super) async fn so_far(&self) -> Result<watch::Receiver<Seen>, StoreError> {
-        // The state before the lines: none can come behind an end.
+        // The state is read before the lines, so that no line can follow an end.
         let end = self.journal.state().await?.0.unwrap_or_default();
         let position = self.journal.shared.store.last_position(&self.journal.id).await?;
         Ok(watch::channel(Seen { position, end: Some(end) }).1)
     }
 
-    /// Some lines behind `after`, which is before the last position that was seen; none when they have been deleted since.
+    /// Some lines after `after`, which must be less than the last known position; none if they were deleted meanwhile.
     ///
     /// # Errors
-    /// When they must be read, and the database does not answer.
+    /// When the lines must be read and the database does not answer.
     pub(super) async fn piece(&self, after: i64, form: Form) -> Result<Option<Piece>, StoreError> {
         let journal = &self.journal;
         if let Some(piece) = journal.pages().piece(after, form) {
@@ -144,11 +145,11 @@ impl Drop for Reader {
 
 impl Journal {
     fn pages(&self) -> MutexGuard<'_, Pages> {
-        // Nothing in there panics half-way.
+        // No code panics while it holds this lock, so the data are consistent.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what is new, whenever something is, and tells everybody, until the deployment has ended.
+    /// Reads new lines whenever there are any and notifies the followers, until the deployment has ended.
     async fn watch(self: Arc<Self>) {
         let mut news = self.shared.hub.follow(&self.id);
         let mut is_away = false;
@@ -172,11 +173,11 @@ impl Journal {
         }
     }
 
-    /// Reads what is new and tells it; returns when to look again, should nothing be told.
+    /// Reads new lines and notifies the followers. Returns when to look again if no change is notified before.
     async fn look(&self) -> Result<Duration, StoreError> {
         let mut position = self.seen.borrow().position;
         if position == 0 {
-            // What was stored before anybody followed is read when somebody wants it.
+            // Lines that were stored before the first follower came are read only when somebody needs them.
             position = self.shared.store.last_position(&self.id).await?;
         }
         // The state is read before the lines, so that no line can come behind an end.
@@ -196,7 +197,7 @@ impl Journal {
         Ok(again)
     }
 
-    /// The last event, if the deployment has ended or is gone, and when to look again if it has not.
+    /// The last event if the deployment has ended or is gone, and when to look again if it has not.
     async fn state(&self) -> Result<(Option<Bytes>, Duration), StoreError> {
         let Some(stored) = self.shared.store.get(&self.id).await? else { return Ok((Some(Bytes::new()), LOOK)) };
         let is_mine = stored.executor.as_deref() == Some(self.shared.deployer.executor());
@@ -207,7 +208,7 @@ impl Journal {
         })
     }
 
-    /// Reads the lines from page `number` on and keeps them; returns the last one's position, and whether there may be more.
+    /// Reads the lines from page `number` on into memory. Returns the position of the last one, and whether there may be more.
     async fn read(&self, number: i64) -> Result<(i64, bool), StoreError> {
         let lines = self.shared.store.lines_after(&self.id, pages::before(number), LINES).await?;
         self.pages().keep(number, &lines);
@@ -215,7 +216,7 @@ impl Journal {
     }
 }
 
-/// The last event: the outcome's own fields, its sentence, exit code and whether it is success.
+/// The last event: the fields of the outcome, its sentence, its exit code, and whether it is a success.
 fn outcome_event(view: &crate::api::Deployment, outcome: &Outcome) -> Bytes {
     let mut data = serde_json::to_value(outcome).unwrap_or_default();
     data["summary"] = view.summary.clone().into();

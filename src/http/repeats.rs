@@ -1,5 +1,5 @@
-//! Calls that make no deployment and come again: a repeat gets the answer of the first, and nothing is done for it. That a call
-//! came stands in the store, so that a restart changes nothing; answers are kept in memory, the last of them.
+//! Repeated calls that make no deployment: a repeat gets the answer of the first call, and nothing is done for it. The store remembers that
+//! a call came, also after a restart; the last answers are kept in memory.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -18,13 +18,13 @@ use crate::model::Caller;
 use crate::store::Came;
 use crate::store::Delivery;
 
-/// How many answers are kept. Signatures hold for minutes, and few calls come in that time.
+/// How many answers are kept. A signature is valid for a few minutes, and only a few such calls come in that time.
 const MOST: usize = 128;
 
 /// An answer that can be given again.
 pub(super) type Answer = Result<(StatusCode, api::Reloaded), ApiError>;
 
-/// What was answered lately, the oldest first.
+/// The last answers, the oldest first.
 #[derive(Debug, Default)]
 pub struct Repeats(Mutex<VecDeque<Known>>);
 
@@ -34,14 +34,14 @@ struct Known {
     answer: watch::Receiver<Option<Answer>>,
 }
 
-/// Whose turn it is to do the work.
+/// Who does the work.
 enum Turn {
     Mine(watch::Sender<Option<Answer>>, watch::Receiver<Option<Answer>>),
     Another(watch::Receiver<Option<Answer>>),
 }
 
-/// The answer of `work`, which is done at most once for each delivery. An error of `work` itself says that nothing was done, so it
-/// may be tried again.
+/// The answer of `work`, which is done at most once for each delivery. If `work` returns an error, nothing was done, and it may be tried
+/// again.
 ///
 /// # Errors
 /// 409 when the id came with another body, or so long ago that its answer is forgotten; 503.
@@ -55,7 +55,7 @@ pub(super) async fn once(
         Turn::Another(answer) => answer,
         Turn::Mine(tell, answer) => {
             let shared = shared.clone();
-            // Anybody who asked may go away meanwhile; anybody who asks again is told nevertheless.
+            // The caller may disconnect meanwhile; a repeated call gets the answer nevertheless.
             tokio::spawn(async move { tell.send_replace(Some(first(&shared, &delivery, work).await)) });
             answer
         }
@@ -64,7 +64,8 @@ pub(super) async fn once(
     given.unwrap_or_else(|| Err(ApiError::busy("The server is shutting down; try again.")))
 }
 
-/// Uses the token of a job up, where nothing else records that it was used: it is good for this call, and for the very same one again.
+/// Marks the token of a job as used, for calls that record this nowhere else: the token is good for this call, and for the very same call
+/// again.
 ///
 /// # Errors
 /// 409 when it was used for another call; 503.

@@ -1,7 +1,7 @@
-//! Room for large bodies, of which few are read at a time, since anybody who sends one has proven nothing yet. One caller may have all of
-//! it while nobody else wants any. When all is taken, whoever has the most gives up the oldest, if the caller that comes has much less, or
-//! has less and the body has already had the time that a quick one needs: slow strangers take room from each other, and not from a forge
-//! whose webhooks are large.
+//! Limits how many large request bodies are read at the same time, because their senders are not authenticated yet. One caller may use all
+//! rooms as long as nobody else needs one. When all are taken, the caller with the most rooms gives up the oldest, if the new caller has at
+//! least two less, or one less and the body has already had the time that a fast one needs. So slow strangers take rooms from each other,
+//! and not from a forge whose webhooks are large.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-/// So long everybody may keep a room.
+/// Every body keeps its room for this long.
 const TENURE: Duration = Duration::from_millis(500);
 
 /// All rooms.
@@ -34,12 +34,12 @@ struct Held {
 struct Entry {
     owner: String,
     since: Instant,
-    /// The body is whole, so that the room is needed until it was dealt with.
+    /// The body was read completely, so the room is needed until the call was answered.
     is_kept: bool,
     leave: Arc<Notify>,
 }
 
-/// One room; free again when dropped.
+/// One room, which is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
     rooms: Arc<Rooms>,
@@ -48,18 +48,18 @@ pub(super) struct Room {
 }
 
 impl Rooms {
-    /// So many.
+    /// `most` rooms.
     #[must_use]
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, held: Mutex::default() })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        // Nothing in here panics half-way.
+        // No code panics while it holds this lock, so the data are consistent.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A room for `owner`; none when nobody can be asked to give one up.
+    /// A room for `owner`; none if no other owner has to give one up.
     pub(super) fn take(self: &Arc<Self>, owner: &str) -> Option<Room> {
         let mut held = self.held();
         if held.rooms.len() >= self.most && !held.make_room_for(owner) {
@@ -68,7 +68,7 @@ impl Rooms {
         Some(self.enter(&mut held, owner))
     }
 
-    /// A room for `owner`, but not the last, and nobody gives one up for it.
+    /// A room for `owner`, but not the last free one, and nobody has to give one up for it.
     pub(super) fn take_spare(self: &Arc<Self>, owner: &str) -> Option<Room> {
         let mut held = self.held();
         (held.rooms.len() + 1 < self.most).then(|| self.enter(&mut held, owner))
@@ -105,12 +105,12 @@ impl Held {
 }
 
 impl Room {
-    /// Ends when the room was given to somebody else.
+    /// Returns when the room was given to another owner.
     pub(super) async fn given_away(&self) {
         self.leave.notified().await;
     }
 
-    /// The body is whole: nobody else gets the room until this value is gone. False when somebody has it by now.
+    /// The body was read completely: the room is kept until this value is dropped. Returns false if the room was given away before.
     pub(super) fn keep(&self) -> bool {
         let mut held = self.rooms.held();
         let Some(entry) = held.rooms.get_mut(&self.number) else { return false };

@@ -1,8 +1,8 @@
-//! A body that nobody read to its end closes its connection.
+//! If a request's body was not read to its end, its connection is closed.
 //!
-//! actix goes on reading a chunked body after its handler has let go of it, for as long as the client sends: a stranger could
-//! pour into a refused call for ever. What a handler let go of is therefore kept until the answer is written, and then actix
-//! closes.
+//! actix continues to read a chunked body after its handler has dropped it, for as long as the client sends: a stranger could send data to
+//! a refused call without end. Therefore the body that a handler has dropped is kept until the answer is written, and then actix closes the
+//! connection.
 
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -23,7 +23,7 @@ use futures_util::Stream;
 
 use crate::http::connection::Turn;
 
-/// A request's body, held by the handler and by the answer.
+/// A request's body, which the handler and the answer hold.
 #[derive(Clone)]
 pub(super) struct Unread(Rc<Body>);
 
@@ -33,7 +33,7 @@ struct Body {
 }
 
 impl Unread {
-    /// The body of `request`, which the handler reads as before.
+    /// Takes the body of `request`; the handler reads it as before.
     pub(super) fn of(request: &mut ServiceRequest) -> Self {
         let payload = request.take_payload();
         let is_read = Cell::new(matches!(payload, Payload::None));
@@ -42,12 +42,12 @@ impl Unread {
         unread
     }
 
-    /// Whether nothing of the body is left, so that the connection may carry another call.
+    /// Whether the body was read to its end, so that the connection may be used for another call.
     pub(super) fn is_read(&self) -> bool {
         self.0.is_read.get()
     }
 
-    /// `answer`, which keeps the request's body, and the connection's turn, until it is written.
+    /// `answer`, which holds the request's body and the connection's turn until it is written.
     pub(super) fn behind(self, answer: BoxBody, turn: Turn) -> Answer {
         Answer { body: answer, _unread: self, _turn: turn }
     }
@@ -65,7 +65,7 @@ impl Stream for Unread {
     }
 }
 
-/// An answer's body with the request's behind it.
+/// An answer's body, which also holds the request's body.
 pub(super) struct Answer {
     body: BoxBody,
     _unread: Unread,

@@ -247,7 +247,7 @@ pub(super) async fn adopted(site: &mut Site<'_>) -> Result<Option<Tree>, Stop> {
     }
     for (name, commit, tree) in depot.trees(MOST_TIPS, &site.cancel).await? {
         let Ok(files) = depot.files_of(&tree, Some(short(&commit)), &site.cancel).await else { continue };
-        let now = site.engine.files_now(&files).await?;
+        let Ok(now) = site.engine.files_now(&files).await else { continue };
         let is_it =
             |(path, file): (&String, &crate::model::StackFile)| now.there.get(path).is_some_and(|there| there.mark.is_same_as(&file.mark));
         if files.files.iter().all(is_it) {

@@ -105,7 +105,7 @@ impl Record {
         self.books.metrics.away(self.past.service(), Duration::from_millis(away.away_ms));
         let facts = Facts { away: Some(away), ..Facts::default() };
         if let Err(error) = self.books.store.advance(&self.fence, self.at.0, &facts).await {
-            tracing::warn!(deployment = %self.fence.id, %error, "how the page answered meanwhile is not stored");
+            tracing::warn!(deployment = %self.fence.id, %error, "the availability of the page could not be stored");
         }
     }
 

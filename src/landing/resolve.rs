@@ -56,7 +56,7 @@ pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Re
 /// The release that is live in the record at this moment: another one may have become so while the order waited.
 async fn last_verified(site: &mut Site<'_>) -> Result<Release, Stop> {
     let newest = site.record.past.verified().await?.into_iter().next();
-    let none = || Stop::refused(Guard::NoTarget, "there is no verified release that could be landed again.");
+    let none = || Stop::refused(Guard::NoTarget, "there is no verified release that could be deployed again.");
     let live = newest.ok_or_else(none)?.map_err(|error| Fault::Record(error.to_string()))?;
     let release = Release { verified_with: live.report.clone().map(Box::new), ..Release::recorded(&live) };
     site.record.journal.note(format!("{} landed it: {release}", live.id));

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::model::Commit;
 use crate::model::DatasetName;
 use crate::model::DeploymentId;
+use crate::model::EventName;
 use crate::model::word::WordError;
 
 /// A kind of receivers, and who tells them: one part of one server, or the same part of each server of a database.
@@ -19,6 +20,26 @@ pub enum Lane {
     },
     /// The places at forges where results are shown; any server of the database tells them.
     Forges,
+    /// The notifiers that tell people what happened; any server of the database tells them.
+    Notifiers,
+}
+
+impl Lane {
+    /// Reads the text form that [`Display`](fmt::Display) writes.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(given: &str) -> Result<Self, WordError> {
+        match given {
+            "forges" => Ok(Self::Forges),
+            "notifiers" => Ok(Self::Notifiers),
+            _ => {
+                let error = || WordError::new("The lane", given, "it is forges, notifiers or peers/EXECUTOR/DATASET");
+                let (executor, dataset) = given.strip_prefix("peers/").and_then(|rest| rest.rsplit_once('/')).ok_or_else(error)?;
+                Ok(Self::Peers { executor: executor.to_owned(), dataset: DatasetName::parse(dataset)? })
+            }
+        }
+    }
 }
 
 impl fmt::Display for Lane {
@@ -26,6 +47,7 @@ impl fmt::Display for Lane {
         match self {
             Self::Peers { executor, dataset } => write!(f, "peers/{executor}/{dataset}"),
             Self::Forges => f.write_str("forges"),
+            Self::Notifiers => f.write_str("notifiers"),
         }
     }
 }
@@ -39,6 +61,8 @@ pub enum Message {
     Status(News),
     /// The deployment gets its like at the forge, or that gets another state.
     Deployment(News),
+    /// This happened.
+    Event(EventName),
 }
 
 /// What there is to say of a deployment.
@@ -103,7 +127,8 @@ impl Message {
             Some(("commit", name)) => Commit::parse(name).map(Self::Commit),
             Some(("status", news)) => News::parse(news).map(Self::Status),
             Some(("deployment", news)) => News::parse(news).map(Self::Deployment),
-            _ => Err(WordError::new("The message", given, "it begins with commit, status or deployment")),
+            Some(("event", name)) => EventName::parse(name).map(Self::Event),
+            _ => Err(WordError::new("The message", given, "it begins with commit, status, deployment or event")),
         }
     }
 }
@@ -114,17 +139,33 @@ impl fmt::Display for Message {
             Self::Commit(commit) => write!(f, "commit {commit}"),
             Self::Status(news) => write!(f, "status {news}"),
             Self::Deployment(news) => write!(f, "deployment {news}"),
+            Self::Event(name) => write!(f, "event {name}"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Lane;
     use super::Message;
     use super::News;
     use super::Says;
     use crate::model::Commit;
+    use crate::model::DatasetName;
     use crate::model::DeploymentId;
+    use crate::model::EventKind;
+    use crate::model::EventName;
+
+    #[test]
+    fn a_lane_has_one_text_form() {
+        let peers = Lane::Peers { executor: "a/b".to_owned(), dataset: DatasetName::parse("notes").expect("a name") };
+        for lane in [peers, Lane::Forges, Lane::Notifiers] {
+            assert_eq!(Lane::parse(&lane.to_string()), Ok(lane));
+        }
+        for wrong in ["", "peers", "peers/x", "forge"] {
+            assert!(Lane::parse(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_message_has_one_text_form() {
@@ -136,6 +177,8 @@ mod tests {
                 assert_eq!(Message::parse(&message.to_string()), Ok(message));
             }
         }
+        let event = Message::Event(EventName { kind: EventKind::Failed, of: of.to_string() });
+        assert_eq!(Message::parse(&event.to_string()), Ok(event));
         let unknown = format!("status {of} fine");
         for wrong in ["", "commit", "commit ", "commit main", "tag 1", "1f", "status", "status queued", "deployment x queued", &unknown] {
             assert!(Message::parse(wrong).is_err(), "{wrong}");

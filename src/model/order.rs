@@ -11,7 +11,7 @@ use crate::model::ServiceName;
 use crate::model::Tag;
 use crate::model::word::WordError;
 
-/// What an order wants.
+/// The kind of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderKind {
@@ -84,16 +84,16 @@ impl std::fmt::Display for Cause {
     }
 }
 
-/// Where a rollback goes.
+/// What a rollback restores.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RollbackTo {
-    /// The verified release before the one that runs.
+    /// The verified release before the running one.
     #[default]
     Previous,
     /// A tag.
     Tag(Tag),
-    /// What an earlier deployment landed.
+    /// The release of an earlier deployment.
     Deployment(DeploymentId),
 }
 

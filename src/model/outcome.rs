@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
+use crate::model::ServiceName;
 
-/// What refused an order. Each name stands in the API, the README and the metrics.
+/// The guard that refused an order. Its name is the same in the API, the documents and the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Guard {
@@ -232,6 +233,20 @@ impl Outcome {
             _ => None,
         };
         sentence.unwrap_or(text)
+    }
+
+    /// The command that a person runs next after the deployment `id` of `service` has ended so; none: there is nothing to do.
+    #[must_use]
+    pub fn next_step(&self, id: &DeploymentId, service: &ServiceName) -> Option<String> {
+        match self {
+            Self::RolledBack { .. } => Some(format!("tagalong logs {id}")),
+            Self::RollbackFailed { .. } | Self::Cancelled { changed: true, brought_back: false, .. } => {
+                Some(format!("tagalong repair {service}"))
+            }
+            Self::Broken { .. } | Self::Failed { .. } => Some(format!("tagalong retry {id}")),
+            Self::NeedsOperator { .. } => Some(format!("tagalong rollback {service}")),
+            _ => None,
+        }
     }
 
     /// Whether the order succeeded.

@@ -60,7 +60,7 @@ pub enum Refusal {
     ManyImages(ServiceName),
     /// A rollback holds the service.
     #[error(
-        "The rollback {by} has held {service} since {since}; run `tagalong resume {service}` to let CI deploy again, or force this order."
+        "The rollback {by} has held {service} since {since}; run `tagalong resume {service}` to let CI deploy again, or order this with `--force`."
     )]
     Held {
         /// Which service.
@@ -73,7 +73,7 @@ pub enum Refusal {
     /// A deployment left the service for an operator.
     #[error(
         "Deployment {by} of {service} has needed an operator since {since}; run `tagalong resume {service}` to let CI deploy again, or \
-        force this order."
+        order this with `--force`."
     )]
     NeedsOperator {
         /// Which service.
@@ -84,7 +84,7 @@ pub enum Refusal {
         since: String,
     },
     /// A newer release is live.
-    #[error("Run {mine} is older than run {live}, which deployment {by} deployed; force the order to deploy it anyway.")]
+    #[error("Run {mine} is older than run {live}, which deployment {by} deployed; order it with `--force` to deploy it anyway.")]
     Late {
         /// The run number of the order.
         mine: i64,
@@ -94,7 +94,7 @@ pub enum Refusal {
         by: String,
     },
     /// It waited too long.
-    #[error("The order waited {waited_s} s, which is longer than max_wait_s = {most_s}.")]
+    #[error("The order waited {waited_s} s, which is longer than max_wait_s = {most_s}; order it again.")]
     Age {
         /// How long it waited.
         waited_s: i64,
@@ -102,10 +102,12 @@ pub enum Refusal {
         most_s: u64,
     },
     /// There is no release before the one that runs.
-    #[error("{0} has no verified release before the running one; name a tag with --to.")]
+    #[error(
+        "{0} has no earlier verified release, except those that a rollback has left; `tagalong status {0}` lists what you can name with --to."
+    )]
     NoPrevious(ServiceName),
     /// There is no release that could be landed again.
-    #[error("{0} has no verified release yet that could be landed again; deploy a tag, or run `tagalong adopt {0}` if it runs already.")]
+    #[error("{0} has no verified release yet that could be deployed again; deploy a tag, or run `tagalong adopt {0}` if it runs already.")]
     NothingToRepair(ServiceName),
     /// A rollback goes to a deployment that is no verified release.
     #[error("Deployment {id} is not a verified release of {service}; `tagalong status {service}` lists them.")]
@@ -117,7 +119,7 @@ pub enum Refusal {
     },
     /// A release in between says that it must not be undone.
     #[error(
-        "{release} of {service} says that it must not be undone (because of a migration, say); force the rollback if the data allows it."
+        "{release} of {service} says that it must not be undone (because of a migration, say); roll back with `--force` if the data allows it."
     )]
     Barrier {
         /// Its tag.

@@ -12,7 +12,6 @@ use crate::engine::PinnedNow;
 use crate::engine::Words;
 use crate::model::ImageRef;
 use crate::model::OrderKind;
-use crate::model::Outcome;
 use crate::model::Part;
 use crate::model::ServiceName;
 use crate::model::State;
@@ -119,17 +118,7 @@ fn mend(now: &Now<'_>, live: &Deployment) -> String {
 /// What a person does after a deployment that did not end well.
 pub(super) fn next_step(ended: &Deployment) -> Option<String> {
     let State::Done { outcome } = &ended.state else { return None };
-    let id = &ended.id;
-    let service = &ended.order.service;
-    match outcome {
-        Outcome::RolledBack { .. } => Some(format!("tagalong logs {id}")),
-        Outcome::RollbackFailed { .. } | Outcome::Cancelled { changed: true, brought_back: false, .. } => {
-            Some(format!("tagalong repair {service}"))
-        }
-        Outcome::Broken { .. } | Outcome::Failed { .. } => Some(format!("tagalong retry {id}")),
-        Outcome::NeedsOperator { .. } => Some(format!("tagalong rollback {service}")),
-        _ => None,
-    }
+    outcome.next_step(&ended.id, &ended.order.service)
 }
 
 /// Whether the container is one that has to run: a service of the compose file as it was, or one of the release's images.

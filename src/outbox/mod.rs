@@ -91,6 +91,22 @@ impl Outbox {
         self.store.owed(&self.lane).await
     }
 
+    /// The receiver has all of these: they are owed no more, unless something newer is under their keys by now.
+    ///
+    /// # Errors
+    /// When the database does not answer; then all of them are told again.
+    pub async fn settle(&self, debts: &[Debt]) -> Result<(), StoreError> {
+        self.store.settle_all(&self.lane, debts).await
+    }
+
+    /// What is owed to `receiver` and was not refused, in order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn owed_to(&self, receiver: &str) -> Result<Vec<Debt>, StoreError> {
+        self.store.owed_to(&self.lane, receiver).await
+    }
+
     /// What waits or was refused is tried at once: what stood in the way may be another now.
     ///
     /// # Errors
@@ -165,6 +181,7 @@ impl Outbox {
         match told {
             Told::Taken => self.store.settle(lane, debt).await,
             Told::Gone => self.store.forgive(lane, receiver).await,
+            Told::Later { why, wait } => self.store.postpone(lane, debt, &self.holder, clock::now_ms() + millis(wait), &why).await,
             Told::Refused { why } => {
                 tracing::error!(%lane, receiver, %message, %why, "a receiver refused a notification; it is not sent again");
                 self.store.refuse(lane, debt, &self.holder, &why).await

@@ -14,6 +14,13 @@ pub enum Told {
         /// For how long the receiver wants to be told nothing, where it says so.
         after: Option<Duration>,
     },
+    /// Not yet, though nothing is wrong: it is told when this is over.
+    Later {
+        /// Why, as a sentence.
+        why: String,
+        /// How long that is.
+        wait: Duration,
+    },
     /// Not as it is, however often it is told.
     Refused {
         /// Why, as a sentence.

@@ -250,19 +250,9 @@ fn sum(bytes: &[u8]) -> String {
     format!("sha256:{}", text::hex(&sha2::Sha256::digest(bytes)))
 }
 
-/// An error with what caused it: the reason stands in the last of them.
+/// The root cause alone: the errors around it only say again what was asked.
 fn other(error: &reqwest::Error) -> Fault {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    Fault::Other(format!("{}.", text::without_controls(&text)))
+    Fault::Other(format!("{}.", text::root_cause(error)))
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Reply {
     /// Why a successful reload is not enough: it did not bring the requested commit.
     #[must_use]
     pub fn missing(&self) -> Option<String> {
-        let text = "the requested commit is not part of the loaded data: the remote's branch does not contain it, or not yet";
+        let text = "the requested commit is not part of the loaded data: the remote's branch does not contain it (yet)";
         (self.contained == Some(false)).then(|| text.to_owned())
     }
 

@@ -19,6 +19,9 @@ use crate::dataset::Status;
 use crate::model::Commit;
 use crate::model::CommitName;
 use crate::model::DatasetName;
+use crate::model::Event;
+use crate::model::EventKind;
+use crate::model::EventName;
 use crate::reload::app::App;
 use crate::reload::peers::Peers;
 use crate::reload::push::Pusher;
@@ -317,6 +320,11 @@ impl Runner {
         }
         self.common.metrics.reloaded(dataset, outcome);
         let now_ms = clock::now_ms();
+        if let Some(branch) = &ran.parked
+            && let Err(error) = self.common.store.happened(&parked(dataset, branch, now_ms)).await
+        {
+            tracing::warn!(%dataset, %error, "that data was parked could not be recorded for those who want to be told");
+        }
         let load_fault = match &ran.load {
             Load::Failed(why) => Some(why.clone()),
             Load::Nothing | Load::Loaded => None,
@@ -331,5 +339,17 @@ impl Runner {
     /// The reason why the push of own commits waits, also if another process pushes.
     pub(super) fn push_seen(&self) -> Option<String> {
         if self.watched.runs() { self.pusher.state() } else { self.pusher.noted() }
+    }
+}
+
+/// What people are told of work that was parked.
+fn parked(dataset: &DatasetName, branch: &str, at_ms: i64) -> Event {
+    Event {
+        name: EventName { kind: EventKind::Parked, of: format!("{dataset} {branch}") },
+        service: None,
+        at_ms,
+        what: format!("Local work on the data of {dataset} conflicts with the remote and was parked as {branch}."),
+        why: "A person must merge it.".to_owned(),
+        next: Some(format!("tagalong data status {dataset}")),
     }
 }

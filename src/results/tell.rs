@@ -45,7 +45,7 @@ impl Results {
         };
         let put = match &debt.message {
             Message::Status(_) => self.put_status(&shown).await,
-            Message::Deployment(_) | Message::Commit(_) => self.put_deployment(&shown).await,
+            Message::Deployment(_) | Message::Commit(_) | Message::Event(_) => self.put_deployment(&shown).await,
         };
         put.map_or_else(|error| refusal(&error), |()| Told::Taken)
     }

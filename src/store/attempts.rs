@@ -1,6 +1,6 @@
-//! Failed attempts by address and minute: counted in memory, so that a refusal waits for no disk, and settled to the database
-//! together. From there other servers of the same database have them, and this one has theirs, within a second; a restart
-//! finds what was settled.
+//! Counts failed attempts by address and minute. They are counted in memory, so that a refusal never waits for the disk, and are written to
+//! the database together from time to time. Servers that share a database therefore know each other's counts within a second, and a
+//! restarted server reads what was written.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -15,19 +15,19 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::many;
 
-/// How many addresses are kept in mind. When there are more, those with the fewest attempts are let go first: anybody who has
-/// that many addresses is not stopped by a count for each.
+/// How many addresses are counted. If there are more, those with the fewest attempts are forgotten first: whoever has that many addresses
+/// is not stopped by a limit for each one.
 const MOST_ADDRESSES: usize = 16_384;
-/// How many addresses are settled at a time, those with the most attempts first.
+/// How many addresses are written at a time, those with the most attempts first.
 const MOST_SETTLED: usize = 1024;
-/// How many addresses are taken over from other servers at a time.
+/// How many addresses are read from the database at a time.
 const MOST_TAKEN: i64 = 4096;
-/// How often they are settled.
+/// How often the counts are written to the database.
 const SETTLE_EVERY: Duration = Duration::from_millis(400);
-/// How long the database keeps them, minutes.
+/// How long the database keeps counts, in minutes.
 const KEPT_MIN: i64 = 2;
 
-/// What is known of one minute.
+/// The counts of the current minute.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(Mutex<Minute>);
 
@@ -36,31 +36,31 @@ struct Minute {
     /// Minutes since 1970.
     number: i64,
     by_address: HashMap<Box<str>, Count>,
-    /// The minute of which older ones were last forgotten in the database.
+    /// The minute in which older counts were last deleted from the database.
     swept: i64,
-    /// Whether the database was looked at since this server began.
+    /// Whether the counts in the database were read since this server started.
     is_looked: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
-    /// Here and elsewhere, as far as it is known.
+    /// The attempts on all servers, as far as this server knows.
     all: i64,
-    /// Not settled yet.
+    /// Those of this server that are not in the database yet.
     open: i64,
 }
 
 impl Minute {
     fn turn_to(&mut self, minute: i64) {
         if self.number != minute {
-            // What is not settled yet of a minute that is over counts for nothing any more.
+            // Counts of a minute that is over matter no more, whether they were written or not.
             self.by_address.clear();
             self.by_address.shrink_to(MOST_ADDRESSES / 4);
             self.number = minute;
         }
     }
 
-    /// Lets go of the half with the fewest attempts.
+    /// Forgets the half with the fewest attempts.
     fn make_room(&mut self) {
         let mut counts: Vec<i64> = self.by_address.values().map(|count| count.all).collect();
         let middle = counts.len() / 2;
@@ -68,7 +68,7 @@ impl Minute {
         let median = *median;
         let mut equal = self.by_address.len() / 4;
         self.by_address.retain(|_, count| {
-            // Of many that have the same number some stay.
+            // If many addresses have the median number, some of them are kept.
             let stays = count.all > median || (count.all == median && equal > 0);
             equal = equal.saturating_sub(usize::from(stays && count.all == median));
             stays
@@ -93,7 +93,7 @@ impl Attempts {
         if now.number == minute { now.by_address.get(address).map_or(0, |count| count.all) } else { 0 }
     }
 
-    /// What is to be settled, those with the most attempts first, and whether older minutes are to be forgotten.
+    /// What must be written, those with the most attempts first, and whether counts of older minutes must be deleted.
     fn open(&self, minute: i64) -> (Vec<(Box<str>, i64)>, bool) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         now.turn_to(minute);
@@ -103,7 +103,7 @@ impl Attempts {
             open.select_nth_unstable_by_key(MOST_SETTLED, |(_, count)| -count.all);
             open.truncate(MOST_SETTLED);
         }
-        // Always in the same order, so that two servers do not wait for each other's rows.
+        // The order is always the same, so that two servers do not wait for each other's rows.
         open.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let is_sweep = !open.is_empty() && now.swept != minute;
         (open.into_iter().map(|(address, count)| (address, count.open)).collect(), is_sweep)
@@ -117,7 +117,7 @@ impl Attempts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_looked = true;
     }
 
-    /// Takes over what the database has: `settled` of it are ours and were open.
+    /// Adopts the counts that the database has. `settled` is the part of them that this server has just written.
     fn take(&self, minute: i64, settled: &[(Box<str>, i64)], stored: &[(String, i64)], is_swept: bool) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now.number != minute {
@@ -146,7 +146,7 @@ fn this_minute() -> i64 {
 }
 
 impl Store {
-    /// Counts one failed attempt of `address` in this minute. Nothing is written yet.
+    /// Counts one failed attempt of `address` in this minute, in memory.
     pub fn count_failed(&self, address: &str) {
         self.attempts.count(address, this_minute());
     }
@@ -157,7 +157,7 @@ impl Store {
         self.attempts.of(address, this_minute())
     }
 
-    /// Settles failed attempts until `stop`, and takes over what other servers of the same database have counted.
+    /// Writes failed attempts to the database until `stop`, and reads what other servers of the same database have counted.
     pub async fn share_attempts(self, stop: Cancel) {
         let mut is_told = false;
         loop {
@@ -176,10 +176,10 @@ impl Store {
         }
     }
 
-    /// Adds what was counted here to the database, and takes over what is there.
+    /// Adds this server's counts to those in the database, and adopts the sums.
     ///
     /// # Errors
-    /// When the database does not answer; then it is added the next time.
+    /// When the database does not answer; the counts are added the next time.
     pub async fn settle_attempts(&self) -> Result<(), StoreError> {
         let minute = this_minute();
         let (open, is_sweep) = self.attempts.open(minute);
@@ -199,10 +199,10 @@ impl Store {
                 tx.execute(insert).await?;
             }
             tx.commit().await?;
-            // From here on they are in the database, whatever becomes of the look at it.
+            // The counts are in the database now, even if reading the sums fails.
             self.attempts.take(minute, &open, &[], is_sweep);
         }
-        // SQLite is one server's alone: after the first look nothing is there that did not come from here.
+        // Only one server uses an SQLite database, so after the first look it contains nothing that this server does not know.
         if self.is_sqlite && self.attempts.is_looked() {
             return Ok(());
         }

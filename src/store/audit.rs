@@ -1,5 +1,5 @@
-//! The audit trail: who did what with which result, each entry bound to the one before it. Its head, the number and hash of
-//! the last entry, is kept apart as well: in a row of its own, and in a file beside the database.
+//! The audit trail: who did what, with which result. Each entry contains the hash of the entry before it. The head (number and hash of the
+//! last entry) is stored separately as well: in a row of its own, and in a file beside the database.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -20,40 +20,40 @@ use crate::store::gate::Gate;
 use crate::store::gate::Tx;
 use crate::store::many;
 
-/// Where the trail fails.
+/// What is wrong with the trail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuditFault {
-    /// An entry does not fit.
+    /// An entry does not match its hash, or does not follow the entry before it.
     #[error("Entry {seq} of the audit trail was changed, or an entry before it was removed.")]
     Changed {
-        /// The first one that does not fit.
+        /// The number of the first such entry.
         seq: i64,
     },
-    /// The end is missing, or the trail was written again.
+    /// The end of the trail is missing, or the trail was rewritten.
     #[error(
         "The audit trail ends with entry {entries} and has no entry {seq} with the hash {hash}, which {place} names: its end was cut off, or it was rewritten."
     )]
     Cut {
-        /// How many entries there are.
+        /// How many entries the trail has.
         entries: i64,
-        /// The entry that is missing.
+        /// The number of the missing entry.
         seq: i64,
         /// Its hash.
         hash: String,
-        /// Where it is noted.
+        /// Where the missing entry is named.
         place: String,
     },
-    /// The head that a person noted is in no entry.
+    /// No entry has the hash that an operator gave.
     #[error(
         "No entry of the audit trail has the hash {hash}: its end was cut off, it was rewritten, or the hash belongs to another trail."
     )]
     NotThere {
-        /// What was noted.
+        /// The hash that was given.
         hash: String,
     },
 }
 
-/// What is entered.
+/// A new entry.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) caller: String,
@@ -62,7 +62,7 @@ pub(super) struct Entry {
     pub(super) detail: String,
 }
 
-/// The last entry.
+/// The number and hash of the last entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     seq: i64,
@@ -88,7 +88,7 @@ impl Head {
     }
 }
 
-/// SHA-256 over the fields, each with its length before it, so that no two different entries read the same.
+/// SHA-256 over the fields, each preceded by its length, so that no two different entries have the same input.
 fn entry_hash(seq: i64, at_ms: i64, fields: [&str; 5]) -> String {
     let mut hash = Sha256::new();
     hash.update(seq.to_be_bytes());
@@ -100,12 +100,12 @@ fn entry_hash(seq: i64, at_ms: i64, fields: [&str; 5]) -> String {
     text::hex(&hash.finalize())
 }
 
-/// Adds entries within a transaction, so that what was done and its entry are both on disk or neither. The head that is
-/// returned is to be given to [`HeadFile::note`] after the commit.
+/// Adds entries within a transaction, so that an action and its entry are either both on disk or neither is. Give the returned head to
+/// [`HeadFile::note`] after the commit.
 pub(super) async fn append(tx: &mut Tx, entries: &[Entry]) -> Result<Head, StoreError> {
-    // Two servers that append at once must not take the same number.
+    // Two servers that append at the same time must not use the same number.
     tx.alone("audit").await?;
-    // Never from the trail's own last row: an end that was cut off would be grown over.
+    // The head is not read from the trail's own last row: if the end of the trail was cut off, that would hide it.
     let row = tx.fetch_optional(sqlx::query("SELECT value FROM meta WHERE name = 'audit_head'")).await?;
     let mut head = Head::of(&row.ok_or(sqlx::Error::RowNotFound)?.try_get::<String, _>("value")?)?;
     let at_ms = clock::now_ms();
@@ -125,7 +125,8 @@ pub(super) async fn append(tx: &mut Tx, entries: &[Entry]) -> Result<Head, Store
     Ok(head)
 }
 
-/// The file beside the database that names the last entry. It is written after the commit, so it may be behind, never ahead.
+/// The file beside the database that contains the head. It is written after the commit, so it may lag behind the trail but is never ahead
+/// of it.
 #[derive(Debug)]
 pub(super) struct HeadFile {
     path: PathBuf,
@@ -136,9 +137,9 @@ pub(super) struct HeadFile {
 struct Noted {
     seq: i64,
     file: Option<File>,
-    /// Whether what an earlier process noted was looked for in the trail.
+    /// Whether the trail was searched for the head that an earlier process wrote.
     is_checked: bool,
-    /// A fault was found or told: the file stays as it is.
+    /// A fault was found and logged; the file is not written any more.
     is_left: bool,
 }
 
@@ -151,8 +152,8 @@ impl HeadFile {
         std::fs::read_to_string(&self.path).ok().as_deref().and_then(Head::parse)
     }
 
-    /// Notes the last entry, unless a later one is noted. What an earlier process noted and the trail no longer has is said, and
-    /// stays in the file.
+    /// Writes `head` to the file, unless the file has a later one. If the trail does not contain the head that an earlier process wrote,
+    /// this is logged and the file is kept as it is.
     pub(super) async fn note(&self, gate: &Gate, head: &Head) {
         let is_checked = self.state.lock().unwrap_or_else(PoisonError::into_inner).is_checked;
         if !is_checked {
@@ -189,11 +190,11 @@ async fn is_lost(gate: &Gate, noted: &Head) -> bool {
         return false;
     }
     let row = gate.fetch_optional(sqlx::query("SELECT hash FROM audit WHERE seq = $1").bind(noted.seq)).await;
-    // A database that does not answer says nothing of the trail.
+    // If the database does not answer, nothing is known about the trail.
     row.is_ok_and(|row| row.and_then(|row| row.try_get::<String, _>("hash").ok()).as_deref() != Some(noted.hash.as_str()))
 }
 
-/// Written over in place, always as long: it takes no new room, so a full disk does not stop it.
+/// Overwrites the file in place, always with the same length: this needs no new disk space, so it works on a full disk.
 fn write_head(path: &Path, file: &mut Option<File>, head: &Head) -> std::io::Result<()> {
     if file.is_none() {
         *file = Some(File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?);
@@ -216,13 +217,13 @@ impl Store {
         Ok(())
     }
 
-    /// Reads the whole trail and returns how many entries hold and the hash of the last, which a person can note elsewhere. It
-    /// must have the entries that the database's own note, the file beside it and `noted` (the hash of one) name.
+    /// Reads the whole trail, and returns how many entries it has and the hash of the last one, which an operator can store elsewhere. The
+    /// trail must contain the entries that the database's own head, the file beside the database and `noted` (a hash) name.
     ///
     /// # Errors
-    /// When the database does not answer; the inner error says where the trail fails.
+    /// When the database does not answer. The inner error says what is wrong with the trail.
     pub async fn verify_audit(&self, noted: Option<&str>) -> Result<Result<(i64, String), AuditFault>, StoreError> {
-        // Read first: the trail may grow meanwhile.
+        // The heads are read first, because the trail may grow meanwhile.
         let mut heads = vec![("the database's own note".to_owned(), Head::stored(&self.gate).await?)];
         heads.extend(self.head.read().map(|head| (format!("the file {}", self.head.path.display()), head)));
         heads.retain(|(_, head)| head.seq > 0);

@@ -1,5 +1,5 @@
-//! A batch of orders within one transaction: the facts are read together, each order is decided by itself, and what was
-//! decided is written together.
+//! Accepts a batch of orders in one transaction: the facts for all orders are read together, each order is decided separately, and all
+//! decisions are written together.
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
@@ -36,11 +36,10 @@ use crate::store::orders::Asked;
 use crate::store::releases;
 use crate::store::rows;
 
-/// What was decided about each order of a batch, in their order.
+/// The decision about each order of a batch, in the order of the batch.
 pub(super) type Decided = Vec<Result<Accepted, OrderError>>;
 
-/// Decides about `batch` and writes what was decided, up to but without the commit. The audit trail's head is none where
-/// nothing is to be written.
+/// Decides about `batch` and writes the decisions, without the commit. The head of the audit trail is none if there was nothing to write.
 pub(super) async fn carry(tx: &mut Tx, batch: &[&Asked]) -> Result<(Decided, Option<Head>), StoreError> {
     tx.alone("queue").await?;
     let mut ledger = facts(tx, batch).await?;
@@ -96,7 +95,7 @@ async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
     let numbered: BTreeSet<&ServiceName> =
         batch.iter().filter(|asked| asked.order.run_number.is_some() && !asked.order.force).map(|asked| &asked.order.service).collect();
     for service in numbered {
-        // One that is verified and still at its after-hook is newer than whatever has ended.
+        // A release that is verified and only runs its after-hook is newer than every deployment that has ended.
         let landed = sqlx::query(
             "SELECT run_number, id FROM deployments WHERE id = COALESCE(
                (SELECT b.id FROM deployments AS b WHERE b.service = $1 AND b.state = 'running' AND b.kind = 'deploy' AND b.run_number IS NOT NULL
@@ -124,7 +123,7 @@ fn service_of(row: &AnyRow) -> Result<ServiceName, StoreError> {
     rows::parsed(row, "deployments", "service", ServiceName::parse)
 }
 
-/// The deliveries of the batch that came before: body and deployment, by caller and id.
+/// Those deliveries of the batch that came before: their body and deployment, by caller and id.
 async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, String), (String, String)>, StoreError> {
     let deliveries: Vec<_> = batch.iter().filter_map(|asked| asked.delivery.as_ref()).collect();
     if deliveries.is_empty() {
@@ -178,7 +177,7 @@ async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), 
     Ok(())
 }
 
-/// Anybody who follows an order that was superseded within its own batch is told by its only line.
+/// Writes the only journal line of each order that another order of the same batch has superseded, for those who follow it.
 async fn write_superseded_lines(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
     let lines: Vec<(&str, String)> =
         new.iter().filter_map(|new| Some((new.id.as_str(), Outcome::Superseded { by: new.superseded_by.clone()? }.to_string()))).collect();
@@ -205,12 +204,12 @@ async fn write_deliveries(tx: &mut Tx, new: &[New], batch: &[&Asked], now_ms: i6
     Ok(())
 }
 
-/// Services are held, and what runs there is told to stop.
+/// Holds the services of the rollbacks, and tells their running deployments to stop.
 async fn write_rollbacks(tx: &mut Tx, changes: &Changes, now_ms: i64) -> Result<(), StoreError> {
     for (service, id, until_ms) in &changes.held {
         holds::take(tx, service.as_str(), id.as_str(), now_ms, *until_ms).await?;
     }
-    // What was superseded within its own batch gives back what it took, after the next one has taken it.
+    // A rollback that was superseded within its own batch gives its hold back, after the next one has taken it.
     for new in changes.new.iter().filter(|new| changes.held.iter().any(|(_, id, _)| *id == new.id)) {
         if let Some(by) = &new.superseded_by {
             holds::settle(tx, new.id.as_str(), &Outcome::Superseded { by: by.clone() }).await?;

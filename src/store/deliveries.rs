@@ -1,4 +1,4 @@
-//! Calls that make no deployment and are still carried out only once.
+//! Deliveries of calls that make no deployment, but must be carried out only once as well.
 
 use sqlx::Row as _;
 
@@ -10,11 +10,11 @@ use crate::store::StoreError;
 /// Whether a delivery came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Came {
-    /// It is new, and remembered from now on.
+    /// The delivery is new, and is remembered from now on.
     First,
-    /// It came before.
+    /// The same delivery came before.
     Before,
-    /// Its id came before, with another body.
+    /// The id came before, with a different body.
     OtherBody,
 }
 
@@ -37,7 +37,7 @@ impl Store {
         Ok(if is_same { Came::Before } else { Came::OtherBody })
     }
 
-    /// Forgets `delivery`, since nothing was done for it: it may come again.
+    /// Forgets `delivery`, because nothing was done for it: it may come again.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -1,4 +1,4 @@
-//! Looking at deployments, and ending those that wait.
+//! Reads deployments, and ends those that wait.
 
 use sqlx::Row as _;
 
@@ -18,15 +18,15 @@ use crate::store::rows::select_deployments;
 /// How many verified releases of a service a rollback chooses from.
 pub const MOST_RELEASES: i64 = 200;
 
-/// No id sorts behind it.
+/// Every id is less than this.
 const BEHIND_ALL: &str = "zzzzzzzzzzzzzzzzzzzzzzzzzzz";
 
-/// The statement that a page is asked by. Each combination has one of its own, so that each is found by its own index.
+/// The statement that reads a page. Each combination of filters has its own statement, so that each uses its own index.
 fn page(filter: &Filter) -> &'static str {
     match (filter.service.is_some(), filter.state.as_deref()) {
         (false, None) => select_deployments!("WHERE d.id < $1 ORDER BY d.id DESC LIMIT $2"),
         (true, None) => select_deployments!("WHERE d.id < $1 AND d.service = $3 ORDER BY d.id DESC LIMIT $2"),
-        // All but a few are done, so that hardly any is passed over.
+        // Nearly all deployments are done, so hardly any row is read in vain.
         (false, Some("done")) => select_deployments!("WHERE d.id < $1 AND d.state = 'done' ORDER BY d.id DESC LIMIT $2"),
         (true, Some("done")) => select_deployments!("WHERE d.id < $1 AND d.service = $3 AND d.state = 'done' ORDER BY d.id DESC LIMIT $2"),
         (false, Some("waiting" | "running")) => {
@@ -41,9 +41,9 @@ fn page(filter: &Filter) -> &'static str {
 }
 
 impl Store {
-    /// Ends a waiting deployment that is not to be carried out; its journal says how.
+    /// Ends a waiting deployment that will not be carried out. The outcome is the last line of its journal.
     ///
-    /// Returns whether it still waited.
+    /// Returns whether it was still waiting.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -55,8 +55,7 @@ impl Store {
         Ok(ended)
     }
 
-    /// Records that a deployment is to be cancelled: a running one now, a waiting one at its turn. Returns whether it had not
-    /// ended yet.
+    /// Records that a deployment must be cancelled: a running one now, a waiting one at its turn. Returns whether it had not ended yet.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -74,7 +73,7 @@ impl Store {
         self.gate.fetch_optional(one).await?.as_ref().map(rows::deployment).transpose()
     }
 
-    /// Deployments, newest first. A row that cannot be read hides no other.
+    /// Deployments, newest first. A row that cannot be read does not hide the others.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -90,9 +89,9 @@ impl Store {
         Ok(rows::listed(&self.gate.fetch_all(page).await?))
     }
 
-    /// The verified deployments of a service, newest first, as many as a rollback chooses from: the newest whole, the others without
-    /// what is for their runs alone. One that cannot be read stands in its place as its fault, so that nobody takes the one behind it
-    /// for the newer.
+    /// The verified deployments of a service, newest first, as many as a rollback can choose from. Only the newest is complete; the others
+    /// lack the columns that only their runs need. One that cannot be read is in the list as its error, so that the next older one is not
+    /// mistaken for the newest.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -100,7 +99,7 @@ impl Store {
         self.last_verified(service, MOST_RELEASES).await
     }
 
-    /// The same, at most `most` of them.
+    /// [`Store::verified`], at most `most` of them.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -117,8 +116,8 @@ impl Store {
         Ok(verified)
     }
 
-    /// The running and the waiting deployment of a service. One that cannot be read may be either, and does something all the
-    /// same: nobody may take it for nothing.
+    /// The running and the waiting deployment of a service. A row that cannot be read is returned as well, because it may be either of the
+    /// two: it must not count as nothing.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -138,7 +137,7 @@ impl Store {
         Ok(self.gate.fetch_optional(last.bind(service.as_str())).await?.as_ref().map(rows::deployment))
     }
 
-    /// How many deployments wait and how many run.
+    /// How many deployments are waiting, and how many are running.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -1,10 +1,10 @@
-//! Where orders are accepted. Those that come while others are being committed are taken together by the next commit, so the
-//! disk is waited for once; each is decided by itself, in the order in which they came, and answered after its own commit has
-//! been read back over another connection.
+//! Accepts orders. Orders that arrive while others are being committed are accepted together by the next commit, so that there is one wait
+//! for the disk. Each order is decided separately, in the order of arrival, and is answered after its commit was read back over another
+//! connection.
 //!
-//! Callers that were answered together tend to come again together. Without a moment's patience they would split into halves,
-//! each of which waits for the other's commit; so the next batch waits for as many as there were, but only for a part of the
-//! time that a commit takes.
+//! Callers that were answered together often send their next orders together. Without waiting a moment for them, they would split into two
+//! halves that each wait for the other's commit. Therefore the next batch waits for as many orders as the last one had, but only for a
+//! fraction of the time that a commit takes.
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
@@ -31,21 +31,21 @@ use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
 use crate::store::orders::Delivery;
 
-/// How many orders one commit takes.
+/// The most orders of one commit.
 const MOST: usize = 32;
 
 type Answer = Result<Accepted, OrderError>;
 
-/// The next batch waits for those who were answered at most for this part of the time that the last one took.
+/// The next batch waits for further orders at most for the duration of the last commit divided by this.
 const PATIENCE: u32 = 2;
-/// A commit that took longer says nothing of the next one.
+/// The longest duration of a commit that counts for this; a longer one is an exception.
 const MOST_PATIENCE: Duration = Duration::from_millis(20);
 
-/// The orders that wait for the next commit.
+/// The orders that wait to be accepted.
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     waiting: Mutex<Waiting>,
-    /// Told when as many wait as are hoped for.
+    /// Notified when as many orders wait as are expected.
     enough: Notify,
 }
 
@@ -53,12 +53,12 @@ pub(super) struct Desk {
 struct Waiting {
     orders: VecDeque<(Asked, oneshot::Sender<Answer>)>,
     is_at_work: bool,
-    /// How many the next batch waits for.
+    /// How many orders the next batch waits for.
     hoped_for: usize,
 }
 
 impl Desk {
-    /// Puts an order last. Returns whether nobody is at work, so that the caller must see to it.
+    /// Appends an order. Returns whether no task is accepting orders, so that the caller must start one.
     fn put(&self, asked: Asked, answer: oneshot::Sender<Answer>) -> bool {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.orders.push_back((asked, answer));
@@ -68,13 +68,14 @@ impl Desk {
         !std::mem::replace(&mut waiting.is_at_work, true)
     }
 
-    /// Hopes for `answered` orders beside those that wait by now: anybody who is answered may come again at once.
+    /// Expects `answered` orders in addition to those that wait by now, because callers that were answered may send their next order at
+    /// once.
     fn hope(&self, answered: usize) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.hoped_for = (waiting.orders.len() + answered).min(MOST);
     }
 
-    /// Waits until as many are there as are hoped for, or `patience` ends.
+    /// Waits until as many orders wait as are expected, or until `patience` is over.
     async fn gather(&self, patience: Duration) {
         let until = Instant::now() + patience;
         loop {
@@ -91,7 +92,7 @@ impl Desk {
         }
     }
 
-    /// The next orders; when there are none, the work ends.
+    /// The next orders. If there are none, the accepting task ends.
     fn take(&self) -> Vec<(Asked, oneshot::Sender<Answer>)> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let many = waiting.orders.len().min(MOST);
@@ -100,7 +101,7 @@ impl Desk {
     }
 }
 
-/// Whatever breaks the work off, the next order begins it again.
+/// Marks the accepting task as ended when it is dropped for any reason, so that the next order starts a new one.
 struct AtWork {
     desk: Arc<Desk>,
     is_over: bool,
@@ -115,14 +116,14 @@ impl Drop for AtWork {
 }
 
 impl Store {
-    /// Accepts `order`: when this returns, it is on disk, a waiting order of the service is superseded, and, for a
-    /// rollback, the running one is told to stop and the service is held. A repeated delivery gets its first answer. A caller
-    /// that stops waiting takes nothing back.
+    /// Accepts `order`. When this returns, the order is on disk, a waiting order of the service is superseded, and for a rollback the
+    /// running deployment is told to stop and the service is held. A repeated delivery gets its first answer. If the caller stops waiting,
+    /// the order stays.
     ///
-    /// Which release of the record is `wanted` is looked up within the same transaction, so nothing changes meanwhile.
+    /// The release that `wanted` means is looked up within the same transaction, so the record cannot change in between.
     ///
     /// # Errors
-    /// [`OrderError`]; nothing has changed then, unless the database did not say whether it had.
+    /// [`OrderError`]; nothing has changed then, unless the database did not say whether the commit succeeded.
     pub async fn enqueue(
         &self,
         order: &Order,
@@ -138,7 +139,7 @@ impl Store {
         answered.await.unwrap_or_else(|_| Err(StoreError::from(sqlx::Error::WorkerCrashed).into()))
     }
 
-    /// Accepts what waits until nothing does.
+    /// Accepts orders until none is waiting.
     async fn accept(self) {
         let mut at_work = AtWork { desk: Arc::clone(&self.desk), is_over: false };
         let mut patience = Duration::ZERO;
@@ -147,7 +148,7 @@ impl Store {
             self.desk.gather(patience).await;
             let (asked, answers): (Vec<_>, Vec<_>) = self.desk.take().into_iter().unzip();
             if asked.is_empty() {
-                // Anybody who comes from here on starts again, and may have begun already.
+                // From here on the next order starts a new task, and may already have done so.
                 at_work.is_over = true;
                 return;
             }
@@ -157,13 +158,13 @@ impl Store {
             patience = began.elapsed().min(MOST_PATIENCE) / PATIENCE;
             self.desk.hope(answers.len());
             for (answer, decided) in answers.into_iter().zip(decided) {
-                // Who has gone has gone; the order stays.
+                // If the caller is gone, the order stays nevertheless.
                 let _ = answer.send(decided);
             }
         }
     }
 
-    /// Accepts a batch in one commit. What one order alone may be at fault for is tried again with each by itself.
+    /// Accepts a batch in one commit. If one order alone may be the reason for a failure, each order is tried again separately.
     async fn accept_together(&self, batch: &[&Asked]) -> Decided {
         let error = match self.accept_once(batch).await {
             Ok(decided) => return decided,
@@ -191,7 +192,7 @@ impl Store {
             committed?;
             return Ok(decided);
         };
-        // A COMMIT that was not answered may have been carried out nevertheless: what is there tells, not the answer.
+        // A COMMIT whose answer was lost may have succeeded nevertheless, so the rows are looked up.
         let there = match self.read_back(&decided).await {
             Ok(there) => there,
             Err(_) if committed.is_ok() => self.read_back(&decided).await?,
@@ -206,7 +207,7 @@ impl Store {
         Ok(decided)
     }
 
-    /// Whether all that was accepted is there for somebody else.
+    /// Whether all accepted orders are visible to another connection.
     async fn read_back(&self, decided: &Decided) -> Result<bool, StoreError> {
         let mut wanted: HashSet<&str> = decided.iter().flatten().filter(|one| !one.repeated).map(|one| one.id.as_str()).collect();
         let ids: Vec<&str> = wanted.iter().copied().collect();

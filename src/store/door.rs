@@ -1,4 +1,4 @@
-//! What an order is decided by when it comes: facts, and who decides over them.
+//! The facts by which an order is accepted or refused, and the function that decides.
 
 use crate::config::Admission;
 use crate::model::ImageRef;
@@ -11,52 +11,52 @@ use crate::store::Hold;
 use crate::store::Listed;
 use crate::store::StoreError;
 
-/// What an acceptance is bound by.
+/// The limits and rules for accepting an order.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// How many orders may wait in all.
+    /// How many orders of all services may wait.
     pub max_waiting: i64,
-    /// How long a rollback holds the service, ms; none: until a person ends it.
+    /// How long a rollback holds the service, in ms; none: until somebody ends the hold.
     pub hold_ms: Option<i64>,
-    /// Tags that may be landed; none: any.
+    /// The tags that may be deployed; none: any.
     pub tag_pattern: Option<regex::Regex>,
     /// How many images the service pins.
     pub pins: usize,
-    /// What an order to deploy must show of the repository.
+    /// What an order to deploy must prove about its repository.
     pub admission: Admission,
-    /// What a guard that looks further than the database has against the order, asked right before.
+    /// Why a guard that looks further than the database refuses the order; it is asked right before.
     pub objection: Option<Refusal>,
-    /// Decides whether the order is taken, and what it lands. It is asked within the transaction that takes it, and only when the
-    /// order was not taken before.
+    /// Decides whether the order is accepted, and which release it deploys. It is called within the transaction that accepts the order, and
+    /// not for a repeated delivery.
     pub door: fn(AtTheDoor<'_>) -> Result<Taken, OrderError>,
 }
 
 /// Which release an order is for.
 #[derive(Debug, Clone)]
 pub enum Wanted {
-    /// What the order itself says: its tag, or what runs.
+    /// The release that the order itself names by its tag, or the one that is running.
     Ordered,
-    /// The images of an earlier order, which is carried out once more.
+    /// The images of an earlier order, which is carried out again.
     Recorded(Vec<ImageRef>),
-    /// The release of the record to which a rollback goes back.
+    /// The recorded release that a rollback restores.
     Back(RollbackTo),
-    /// The last verified release of the record.
+    /// The last verified release in the record.
     LastVerified,
 }
 
-/// An order as it is taken: it says what the record has of its release.
+/// An accepted order, completed with what the record says about its release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// The order.
     pub order: Order,
-    /// The images of a recorded release; empty: they are asked for at the registry, or are those that run.
+    /// The images of a recorded release. Empty: they are resolved from the registry, or are those that are running.
     pub images: Vec<ImageRef>,
 }
 
-/// Why an order was not taken. Nothing was recorded or changed.
+/// Why an order was not accepted. Nothing was recorded or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
-    /// It is refused.
+    /// A guard refused the order.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The database does not answer.
@@ -70,44 +70,44 @@ impl From<sqlx::Error> for OrderError {
     }
 }
 
-/// The facts when an order comes; those of the store were read in the transaction that takes it.
+/// The facts when an order arrives; those of the database were read in the transaction that accepts it.
 #[derive(Debug)]
 pub struct AtTheDoor<'a> {
     /// The order.
     pub order: &'a Order,
     /// Which release it is for.
     pub wanted: &'a Wanted,
-    /// What it is bound by.
+    /// The limits and rules.
     pub terms: &'a Terms,
-    /// What the record says about the releases of the service, as far as the order goes by it.
+    /// What the record says about the releases of the service, if the order refers to a recorded release.
     pub releases: Releases,
-    /// What holds the service, or held it until its time was over.
+    /// The service's hold, also one whose time is over.
     pub hold: Option<&'a Hold>,
     /// The newest verified deployment that has a run number.
     pub landed: Option<&'a Landed>,
-    /// What the order wants that waits for the service.
+    /// The kind of the order that is waiting for the service.
     pub waits: Option<OrderKind>,
-    /// How many orders wait, of all services.
+    /// How many orders of all services are waiting.
     pub waiting: i64,
-    /// The time (ms since 1970, UTC).
+    /// The current time (ms since 1970, UTC).
     pub now_ms: i64,
 }
 
-/// What the record says about the releases of a service, without what is for their runs alone.
+/// What the record says about the releases of a service, without the columns that only their runs need.
 #[derive(Debug, Default)]
 pub struct Releases {
-    /// The verified ones, newest first.
+    /// The verified deployments, newest first.
     pub verified: Vec<Result<Deployment, StoreError>>,
-    /// What runs and what waits.
+    /// The running and the waiting deployment.
     pub unfinished: Listed,
     /// The last ended deployment that changed the host.
     pub last_change: Option<Result<Deployment, StoreError>>,
 }
 
-/// A verified deployment, by the number of the forge's run that ordered it.
+/// A verified deployment that was ordered by a numbered run of the forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Landed {
-    /// That number.
+    /// The number of that run.
     pub run_number: i64,
     /// The deployment.
     pub by: String,

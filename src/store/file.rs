@@ -1,5 +1,5 @@
-//! The file of the SQLite database, which somebody may remove or replace while it is open. SQLite goes on writing to the file
-//! that it has open, where the next start finds nothing of it.
+//! The file of the SQLite database. Somebody may remove or replace it while the server runs; SQLite would continue to write to the file
+//! that it has open, and the next start would find none of that.
 
 use std::fs::File;
 use std::fs::Metadata;
@@ -10,18 +10,18 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
 
-/// The file that this process works with.
+/// The database file that this process has open.
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
-    /// Its device and its number there.
+    /// Its device and inode numbers.
     place: (u64, u64),
 }
 
 impl DatabaseFile {
-    /// The file at `path`, which is made where there is none.
+    /// The file at `path`, which is created if it does not exist.
     pub(super) fn made(path: PathBuf) -> std::io::Result<Self> {
-        // SQLite gives the files beside it the mode of the database, and an existing one keeps its own.
+        // SQLite gives its other files the mode of the database; an existing file keeps its mode.
         let file = File::options().append(true).create(true).mode(0o600).open(&path)?;
         Ok(Self { place: place(&file.metadata()?), path })
     }
@@ -30,10 +30,10 @@ impl DatabaseFile {
         &self.path
     }
 
-    /// Whether it is the one that its path names.
+    /// Checks that the path still names this file.
     ///
     /// # Errors
-    /// When it was removed or replaced: then nothing that is written to it is kept.
+    /// When the file was removed or replaced: nothing that is written to it is kept then.
     pub(super) async fn still_stands(&self) -> Result<(), sqlx::Error> {
         let there = match tokio::fs::metadata(&self.path).await {
             Ok(there) => Some(place(&there)),

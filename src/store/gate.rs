@@ -1,7 +1,7 @@
-//! The one way to the database. What reads does so over connections that cannot write. What writes does so over a connection
-//! that serves again only after its transaction ended in a COMMIT that succeeded; whatever else happens to it (an error, a
-//! time-out, a caller that went away, a refusal), it is closed and nobody gets it again. The library's own count of open
-//! transactions is not relied on: SQLite rolls back by itself when the disk is full, and then the count is wrong for good.
+//! The only access to the database. Reading uses connections that cannot write. A writing connection is used again only after its
+//! transaction ended with a successful COMMIT; after anything else (an error, a timeout, a caller that went away, a refusal) it is closed
+//! and never used again. The library's own count of open transactions is not relied on: SQLite rolls back by itself when the disk is full,
+//! and then that count stays wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,31 +27,31 @@ use crate::store::file::DatabaseFile;
 
 /// How long one statement may take.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// How long a statement may take that goes through a whole table.
+/// How long a statement that reads a whole table may take.
 const LONG_DEADLINE: Duration = Duration::from_mins(10);
 
-/// After so many writes SQLite's log is checkpointed into the database, beside the writes that follow.
+/// After this many writes, SQLite's write-ahead log is checkpointed into the database while other writes continue.
 const WRITES_A_CHECKPOINT: u32 = 64;
 
-/// The log is started again, and the disk spared a file that grows, only when all of it is home. What is written during a pass is
-/// left to the next, which has little to do.
+/// SQLite starts its log anew, instead of letting the file grow, only when all of it is checkpointed. What is written during one pass is
+/// left for the next, which then has little to do.
 const PASSES: usize = 4;
 
-/// A statement with its values.
+/// A statement with its bound values.
 pub(super) type Statement<'q> = Query<'q, Any, AnyArguments>;
 
-/// The connections, some that only read and some that write.
+/// Two connection pools: one only reads, one writes.
 #[derive(Debug)]
 pub(super) struct Gate {
     readers: AnyPool,
     writers: AnyPool,
     options: AnyConnectOptions,
-    /// The file of SQLite; none: this is PostgreSQL.
+    /// The file of SQLite; none: the database is PostgreSQL.
     file: Option<Arc<DatabaseFile>>,
     log: Arc<Log>,
 }
 
-/// How much of SQLite's log may still have to be checkpointed.
+/// How many writes SQLite's log has since its last checkpoint.
 #[derive(Debug, Default)]
 struct Log {
     writes: AtomicU32,
@@ -62,12 +62,11 @@ struct Log {
 enum Use {
     Read,
     Write,
-    /// Tables are brought up to date, which takes as long as it takes.
+    /// Migrating the tables, which has no time limit.
     Migrate,
 }
 
-/// What connections are for. On PostgreSQL each purpose has its own, so that whoever waits for one keeps nobody of another
-/// purpose waiting.
+/// What connections are used for. On PostgreSQL each purpose has its own pools, so that a wait for one purpose never delays another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Answers to callers.
@@ -79,7 +78,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// How many connections read, how many write, and how long one is waited for, on PostgreSQL.
+    /// How many connections read, how many write, and how long to wait for one, on PostgreSQL.
     fn connections(self) -> Connections {
         match self {
             Self::Answers | Self::Runs => Connections { readers: 4, writers: 4, wait: Duration::from_secs(10) },
@@ -95,12 +94,13 @@ struct Connections {
 }
 
 impl Gate {
-    /// Opens nothing yet; a connection is made when it is first needed.
+    /// Opens no connection yet; each is opened when it is first needed.
     pub(super) fn new(url: &str, file: Option<&Arc<DatabaseFile>>, purpose: Purpose) -> Result<Self, sqlx::Error> {
         let options: AnyConnectOptions = url.parse()?;
         let is_sqlite = file.is_some();
         let file = file.map(Arc::clone);
-        // SQLite has one writer at a time, so a second would only wait in a place where nobody is first.
+        // SQLite allows one writer at a time: a second writing connection would only wait, and SQLite does not serve waiting connections in
+        // order.
         let sqlite = Connections { readers: 2, writers: 1, wait: Duration::from_secs(10) };
         let Connections { readers, writers, wait } = if is_sqlite { sqlite } else { purpose.connections() };
         let pool = |most: u32, purpose: Use| {
@@ -109,7 +109,7 @@ impl Gate {
                 .min_connections(0)
                 .idle_timeout(Duration::from_mins(1))
                 .acquire_timeout(wait)
-                // A file is always there; a server may have been restarted since.
+                // A file is always there, but a database server may have been restarted.
                 .test_before_acquire(!is_sqlite)
                 .after_connect(move |connection, _| Box::pin(prepare(connection, is_sqlite, purpose)))
                 .connect_lazy_with(options.clone())
@@ -121,8 +121,8 @@ impl Gate {
         self.file.is_some()
     }
 
-    /// Counts a write. SQLite lets the writer bring the log home that it finds large, and it would be answered only after two
-    /// more waits for the disk. So that is done here, beside it; only a log that grows nevertheless is left to the writer.
+    /// Counts a write, and starts a checkpoint after every so many. Otherwise SQLite would make the writer that finds the log large do the
+    /// checkpoint, which costs that writer two more waits for the disk. Only if the log grows nevertheless does the writer have to do it.
     fn count_write(&self) {
         let log = &self.log;
         let is_due = self.is_sqlite() && log.writes.fetch_add(1, Ordering::Relaxed) >= WRITES_A_CHECKPOINT;
@@ -147,7 +147,7 @@ impl Gate {
                 }
                 connection.close().await
             };
-            // It is tried again after as many more writes.
+            // A failed checkpoint is tried again after as many more writes.
             if let Err(error) = in_time(LONG_DEADLINE, checkpoint).await {
                 tracing::debug!(%error, "the write-ahead log of the database could not be checkpointed");
             }
@@ -155,13 +155,13 @@ impl Gate {
         });
     }
 
-    /// A connection of its own, outside the pools, for bringing tables up to date.
+    /// A connection outside the pools, for migrating the tables.
     pub(super) async fn for_migrations(&self) -> Result<AnyConnection, sqlx::Error> {
         self.fresh(Use::Migrate).await
     }
 
     async fn lease(&self, pool: &AnyPool) -> Result<Lease, sqlx::Error> {
-        // Before a connection is made: SQLite would take the log that is there for the log of whatever file stands there now.
+        // This is checked before a connection is opened: SQLite would use the existing log with whatever file is at the path now.
         stands(self.file.as_deref()).await?;
         Lease::of(pool).await
     }
@@ -191,12 +191,12 @@ impl Gate {
         self.fetch_optional(statement).await?.ok_or(sqlx::Error::RowNotFound)
     }
 
-    /// One statement that is a transaction of its own: when this returns, it is on disk. Returns how many rows it changed.
+    /// Executes one statement as a transaction. When this returns, it is on disk. Returns how many rows it changed.
     pub(super) async fn write(&self, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
         self.write_within(DEADLINE, statement).await
     }
 
-    /// [`Gate::write`] for a statement that goes through a whole table.
+    /// [`Gate::write`] for a statement that reads a whole table.
     pub(super) async fn write_long(&self, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
         self.write_within(LONG_DEADLINE, statement).await
     }
@@ -208,14 +208,14 @@ impl Gate {
             in_time(DEADLINE, lease.connection.execute("SET statement_timeout = 0")).await?;
         }
         let done = in_time(deadline, statement.execute(&mut *lease.connection)).await?;
-        // Nobody else gets a connection without that bound.
+        // A connection whose time limit was switched off is not used again.
         lease.is_good = !is_unbound;
         stands(self.file.as_deref()).await?;
         self.count_write();
         Ok(done.rows_affected())
     }
 
-    /// Begins a transaction. On SQLite it is the only one that writes from here on.
+    /// Begins a transaction. On SQLite no other transaction can write until it ends.
     pub(super) async fn begin(&self) -> Result<Tx, sqlx::Error> {
         let mut lease = self.lease(&self.writers).await?;
         in_time(DEADLINE, lease.connection.execute(begin_sql(self.is_sqlite()))).await?;
@@ -223,12 +223,12 @@ impl Gate {
         Ok(Tx { lease, file: self.file.clone(), is_whole: true })
     }
 
-    /// Whether a write is taken, tried over a connection that has no past: the store's own may be fine and a new one not.
+    /// Whether the database accepts a write. A new connection is used, because existing ones may still work where a new one does not.
     pub(super) async fn probe(&self, mark: &str) -> Result<(), sqlx::Error> {
         in_time(DEADLINE, async {
             let mut connection = self.fresh(Use::Write).await?;
             connection.execute(begin_sql(self.is_sqlite())).await?;
-            // SQLite writes nothing where nothing changes, so the value is another each time.
+            // SQLite writes nothing if no value changes, so the value is different each time.
             sqlx::query("UPDATE meta SET value = $1 WHERE name = 'probe'").bind(mark).execute(&mut connection).await?;
             connection.execute("COMMIT").await?;
             connection.close().await
@@ -243,12 +243,12 @@ impl Gate {
 }
 
 fn begin_sql(is_sqlite: bool) -> &'static str {
-    // At once, so that two that both read first do not then wait for each other.
+    // The lock is taken at once, so that two transactions that both read first do not wait for each other.
     if is_sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }
 }
 
-/// What keeps PostgreSQL from waiting for a server of ours that hangs, or was cut off: whoever stops in the middle of a transaction
-/// loses it, and its locks, soon, and so does whoever does not acknowledge what is sent (over TCP). Statements end before we stop waiting
+/// Limits that keep PostgreSQL from waiting for a server that hangs or was cut off: a session that stops in the middle of a transaction
+/// soon loses it with its locks, and so does one that does not acknowledge data (over TCP). Statements end before the client stops waiting
 /// for their answers.
 const BOUNDS: &str = "SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = '15s'; SET lock_timeout = '2s'; \
                       SET tcp_user_timeout = '10s'; SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; \
@@ -256,13 +256,13 @@ const BOUNDS: &str = "SET idle_in_transaction_session_timeout = '5s'; SET statem
 
 async fn prepare(connection: &mut AnyConnection, is_sqlite: bool, purpose: Use) -> Result<(), sqlx::Error> {
     let settings = match (is_sqlite, purpose) {
-        // FULL: what was answered with 202 survives a power cut. The cache is kept small on purpose.
+        // FULL: orders that were answered with 202 survive a power failure. The cache is small on purpose.
         (true, Use::Write | Use::Migrate) => {
             "PRAGMA busy_timeout = 8000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -512; \
              PRAGMA wal_autocheckpoint = 4000;"
         }
         (true, Use::Read) => "PRAGMA busy_timeout = 8000; PRAGMA cache_size = -512; PRAGMA query_only = ON;",
-        // A server may be set up to answer a COMMIT before it is on disk.
+        // A PostgreSQL server may be configured to answer a COMMIT before it is on disk.
         (false, Use::Write | Use::Migrate) => {
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         }
@@ -280,7 +280,7 @@ async fn in_time<T>(deadline: Duration, work: impl Future<Output = Result<T, sql
     tokio::time::timeout(deadline, work).await.map_err(late)?
 }
 
-/// Whether what is committed is in the file that the next start opens.
+/// Checks that commits go to the file that the next start will open.
 async fn stands(file: Option<&DatabaseFile>) -> Result<(), sqlx::Error> {
     match file {
         Some(file) => in_time(DEADLINE, file.still_stands()).await,
@@ -288,7 +288,7 @@ async fn stands(file: Option<&DatabaseFile>) -> Result<(), sqlx::Error> {
     }
 }
 
-/// A connection of a pool that goes back to it only when everything went well.
+/// A connection of a pool. It returns to the pool only if everything succeeded.
 struct Lease {
     connection: PoolConnection<Any>,
     is_good: bool,
@@ -308,21 +308,21 @@ impl Drop for Lease {
     }
 }
 
-/// A transaction. When it is dropped before [`Tx::commit`] has said that it is on disk, its connection is closed, which
-/// takes everything back, and is not used again.
+/// A transaction. If it is dropped before [`Tx::commit`] has returned success, its connection is closed, which undoes everything, and is
+/// not used again.
 pub(super) struct Tx {
     lease: Lease,
     file: Option<Arc<DatabaseFile>>,
-    /// Whether every statement so far was carried out. After one that was not, SQLite may have taken back all of it.
+    /// Whether every statement so far succeeded. After one that failed, SQLite may have rolled everything back.
     is_whole: bool,
 }
 
 impl Tx {
-    /// Makes writers of several servers wait for each other here until this transaction ends. SQLite has one writer anyway.
+    /// Makes writers of several servers wait for each other until this transaction ends. On SQLite there is only one writer anyway.
     ///
-    /// It is no row that is locked, since any session can lock a row for as long as it likes. Whoever has this lock is one of ours
-    /// and loses it when it hangs, and that is waited for. (The version before this one locks a row instead. Beside one of those
-    /// two may be here at once; the unique indexes then let one of them write, and the other is tried again.)
+    /// This is an advisory lock and not a row lock, because any session can lock a row for as long as it likes. Only tagalong servers use
+    /// this lock, and a server that hangs loses it, so it is safe to wait for. (The previous version locks a row instead. A server of that
+    /// version does not wait for this lock; then the unique indexes let only one of the two write, and the other tries again.)
     pub(super) async fn alone(&mut self, name: &'static str) -> Result<(), sqlx::Error> {
         if self.file.is_some() {
             return Ok(());
@@ -336,13 +336,13 @@ impl Tx {
         done.map(|_| ())
     }
 
-    /// `select`, such that the row which it finds is locked until this transaction ends. One that somebody else has locked is not
-    /// found, so that nobody who hangs is waited for. On SQLite the whole database is this transaction's.
+    /// `select`, with the rows that it finds locked until this transaction ends. Rows that another session has locked are skipped, so that
+    /// nobody waits for a session that hangs. On SQLite the whole database is locked by this transaction.
     pub(super) fn seizing(&self, select: &'static str) -> Statement<'static> {
         if self.file.is_some() { sqlx::query(select) } else { sqlx::query(sqlx::AssertSqlSafe(format!("{select} FOR UPDATE SKIP LOCKED"))) }
     }
 
-    /// Carries out a statement. Returns how many rows it changed.
+    /// Executes a statement. Returns how many rows it changed.
     pub(super) async fn execute(&mut self, statement: Statement<'_>) -> Result<u64, sqlx::Error> {
         let done = in_time(DEADLINE, statement.execute(&mut *self.lease.connection)).await;
         self.is_whole &= done.is_ok();
@@ -361,14 +361,14 @@ impl Tx {
         done
     }
 
-    /// Ends it: when this returns, all of it is on disk.
+    /// Commits the transaction. When this returns, all of it is on disk.
     ///
     /// # Errors
-    /// When a statement before was not carried out, and nothing is kept; or when the COMMIT was not answered well, and
-    /// only a look over another connection can tell.
+    /// When an earlier statement failed: nothing is kept then. Or when the COMMIT was not answered with success: then only a look over
+    /// another connection can tell whether it succeeded.
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         if !self.is_whole {
-            // PostgreSQL answers the COMMIT of a failed transaction with success, and keeps nothing.
+            // PostgreSQL answers the COMMIT of a failed transaction with success, but keeps nothing.
             return Err(sqlx::Error::Protocol("a statement of the transaction was not executed".into()));
         }
         in_time(DEADLINE, self.lease.connection.execute("COMMIT")).await?;

@@ -1,8 +1,8 @@
-//! Holds: a rollback takes its service from CI, and gives back what was before it when it changed nothing. A deployment that is
-//! left for an operator takes it as well, until a person ends that or a forced order lands.
+//! Holds: while a service is held, CI's orders for it are refused. A rollback holds its service, and restores the previous hold if it
+//! changed nothing. A deployment that is left for an operator holds it too, until somebody ends the hold or a forced order is live.
 //!
-//! What held the service before an order stands in `meta` until the order has ended, so that it outlives a restart:
-//! `hold_before/ORDER` is `DEPLOYMENT SINCE_MS UNTIL_MS KIND` (`-`: without an end), or empty where nothing held it.
+//! The hold that a rollback replaced is stored in `meta` until the rollback has ended, so that it survives a restart: `hold_before/ORDER`
+//! is `DEPLOYMENT SINCE_MS UNTIL_MS KIND` (`-`: without an end), or empty if nothing held the service.
 
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -16,12 +16,12 @@ use crate::store::gate::Statement;
 use crate::store::gate::Tx;
 use crate::store::rows;
 
-/// Why a service takes no orders from CI.
+/// Why CI's orders are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldKind {
-    /// A rollback holds it.
+    /// A rollback holds the service.
     Rollback,
-    /// A deployment left it for an operator.
+    /// A deployment was left for an operator.
     NeedsOperator,
 }
 
@@ -48,21 +48,21 @@ impl HoldKind {
     }
 }
 
-/// What keeps a service from orders of CI.
+/// The hold of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// Why.
+    /// Why the service is held.
     pub kind: HoldKind,
-    /// By which deployment.
+    /// The deployment that holds it.
     pub by: String,
     /// Since when (ms since 1970, UTC).
     pub since_ms: i64,
-    /// Until when; none: until a person ends it.
+    /// Until when; none: until somebody ends the hold.
     pub until_ms: Option<i64>,
 }
 
 impl Hold {
-    /// Whether it still holds at `now_ms`.
+    /// Whether the hold is in effect at `now_ms`.
     #[must_use]
     pub fn holds_at(&self, now_ms: i64) -> bool {
         self.until_ms.is_none_or(|until| until > now_ms)
@@ -81,13 +81,13 @@ pub(super) fn read(row: &AnyRow) -> Result<Hold, StoreError> {
 
 const OF_SERVICE: &str = "SELECT service, deployment, kind, since_ms, until_ms FROM holds WHERE service = $1";
 
-/// What holds the service of a row of `holds` at `now_ms`, by a deployment that can be named.
+/// The hold in a row of `holds`, if it is in effect at `now_ms`. Its deployment must be a readable id.
 pub(super) fn at(row: &AnyRow, now_ms: i64) -> Result<Option<Hold>, StoreError> {
     rows::parsed(row, "holds", "deployment", DeploymentId::parse)?;
     Ok(Some(read(row)?).filter(|hold| hold.holds_at(now_ms)))
 }
 
-/// What holds a service, or held it until its time was over.
+/// The service's hold, also one whose time is over.
 pub(super) async fn of(tx: &mut Tx, service: &str) -> Result<Option<Hold>, StoreError> {
     tx.fetch_optional(sqlx::query(OF_SERVICE).bind(service)).await?.as_ref().map(read).transpose()
 }
@@ -101,7 +101,7 @@ fn remembered(hold: &Hold) -> String {
     format!("{} {} {until} {}", hold.by, hold.since_ms, hold.kind.as_str())
 }
 
-/// Reads [`remembered`]; what a version before this one wrote has no kind, and was a rollback's.
+/// Reads [`remembered`]. What an earlier version wrote has no kind, and was always a rollback's.
 fn remember(text: &str) -> Option<Hold> {
     let mut words = text.split(' ');
     let by = words.next().filter(|by| !by.is_empty())?.to_owned();
@@ -128,13 +128,13 @@ pub(super) async fn take(tx: &mut Tx, service: &str, id: &str, since_ms: i64, un
     Ok(())
 }
 
-/// What held the service before the deployment `id`; no row where it is no rollback, or has ended.
+/// The hold that the deployment `id` replaced. There is no row if it is no rollback, or has ended.
 fn before(id: &str) -> Statement<'static> {
     sqlx::query("SELECT value FROM meta WHERE name = $1").bind(name(id))
 }
 
-/// The deployment `id` has ended. Where it is a rollback that changed nothing, its service is held as it was before, and a
-/// later rollback that remembers this one's hold remembers that instead; a hold that somebody ended meanwhile stays ended.
+/// Called when the deployment `id` has ended. If it is a rollback that changed nothing, the previous hold of its service is restored, and a
+/// later rollback that stored this one's hold stores that one instead. A hold that somebody ended meanwhile stays ended.
 pub(super) async fn settle(tx: &mut Tx, id: &str, outcome: &Outcome) -> Result<(), StoreError> {
     let Some(row) = tx.fetch_optional(before(id)).await? else { return Ok(()) };
     let before: String = row.try_get("value")?;
@@ -157,13 +157,13 @@ pub(super) async fn settle(tx: &mut Tx, id: &str, outcome: &Outcome) -> Result<(
     Ok(())
 }
 
-/// What follows from a run that has ended, beside its own hold: what was left for an operator keeps CI away, and a release that is
-/// live since ends that.
+/// Called when a run has ended, besides [`settle`]: a deployment that is left for an operator holds its service, and a release that is live
+/// ends such a hold.
 pub(super) async fn follow(tx: &mut Tx, service: &str, id: &str, outcome: &Outcome) -> Result<(), StoreError> {
     match outcome {
         Outcome::NeedsOperator { .. } => {
             let hold = Hold { kind: HoldKind::NeedsOperator, by: id.to_owned(), since_ms: clock::now_ms(), until_ms: None };
-            // A rollback that waits holds the service already, and gives this back if it changes nothing.
+            // A waiting rollback holds the service already, and restores this hold if it changes nothing.
             let remember =
                 sqlx::query("UPDATE meta SET value = $2 WHERE name = (SELECT 'hold_before/' || deployment FROM holds WHERE service = $1)");
             if tx.execute(remember.bind(service).bind(remembered(&hold))).await? == 0 {
@@ -171,7 +171,7 @@ pub(super) async fn follow(tx: &mut Tx, service: &str, id: &str, outcome: &Outco
             }
         }
         Outcome::Live { .. } => {
-            // A repair brings back what was live before: what was left for a person is still left.
+            // A repair restores what was live before, so the release that was left for an operator is still unresolved.
             let end = sqlx::query(
                 "DELETE FROM holds WHERE service = $1 AND kind = 'needs_operator'
                    AND NOT EXISTS (SELECT 1 FROM deployments WHERE id = $2 AND cause LIKE 'repair %')",

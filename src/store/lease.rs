@@ -1,9 +1,9 @@
 //! The right of a run to act on its host.
 //!
-//! A run is its server's for as long as the server renews the run's lease, by the database's clock. The server itself goes by its own clock,
-//! which nobody sets, counts from before the renewal was sent, and ends the run a good while before the lease runs out for
-//! others. And right before each act the database is asked whether the run is still this server's: a server that was stopped, or
-//! cut off, does not know it by itself.
+//! A run belongs to a server as long as the server renews the run's lease, by the database's clock. The server itself uses its own
+//! monotonic clock, counts from before it sent the renewal, and ends the run well before the lease expires for other servers. Right before
+//! each act the database is asked whether the run still belongs to this server, because a server that was stopped or cut off cannot know
+//! that by itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,23 +20,23 @@ use crate::store::Fence;
 use crate::store::StoreError;
 use crate::store::gate::Gate;
 
-/// For how long a lease that has run out must not have changed under our eyes: an owner that lives renews it more often, and whoever
-/// sets the database's clock takes nobody's run away.
+/// How long an expired lease must stay unchanged while this server watches it: a living owner renews it more often than that, so setting
+/// the database's clock takes no run from a living server.
 const STILL: Duration = Duration::from_secs(5);
-/// How soon a database that does not answer is asked again.
+/// How soon the database is asked again if it does not answer.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// The right of a run to act on its host, as long as it is renewed.
+/// The right of a run to act on its host, which lasts as long as it is renewed.
 #[derive(Debug, Clone)]
 pub struct RunLease {
     fence: Fence,
     gate: Arc<Gate>,
-    /// From then on nothing may be done; none: nobody else can take the run.
+    /// When the right ends unless it is renewed; none: no other server can take the run.
     until: Arc<watch::Sender<Option<Instant>>>,
     is_taken_over: bool,
 }
 
-/// Leave for one act on the host, given right before it. Only [`RunLease::leave`] gives it.
+/// Permission for one act on the host, given right before the act. Only [`RunLease::leave`] gives it.
 #[derive(Debug)]
 pub struct Leave {
     until: Option<Instant>,
@@ -55,13 +55,13 @@ fn is_over(until: Option<Instant>) -> bool {
 }
 
 impl RunLease {
-    /// Whether somebody had the run before whom this very database refuses leave by now.
+    /// Whether another process had the run before, which this very database now refuses leave.
     #[must_use]
     pub fn is_taken_over(&self) -> bool {
         self.is_taken_over
     }
 
-    /// Leave for one act. A database that does not answer is asked until the run's time is over.
+    /// Gives leave for one act. If the database does not answer, it is asked again until the run's time is over.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when another server has taken the run over, or its lease could not be renewed in time. What the
@@ -73,12 +73,12 @@ impl RunLease {
                 return Err(StoreError::Fenced);
             }
             match self.ask(until).await {
-                // Whoever was stopped while it asked has an old answer.
+                // If this process was stopped while it asked, the answer may be out of date, so the time is checked again.
                 Ok(state) if state.as_deref() == Some("running") => {
                     let leave = Leave { until };
                     return leave.still_holds().map(|()| leave);
                 }
-                // It has ended as this server's, and nobody takes over what has ended.
+                // The run ended while it belonged to this server, and no server takes over a run that has ended.
                 Ok(Some(_)) => return Ok(Leave { until: None }),
                 Ok(None) => return Err(StoreError::Fenced),
                 Err(error) if until.is_none() => return Err(error.into()),
@@ -90,7 +90,7 @@ impl RunLease {
         }
     }
 
-    /// The state of the run, where it is still this server's.
+    /// The state of the run, if it still belongs to this server.
     async fn ask(&self, until: Option<Instant>) -> Result<Option<String>, sqlx::Error> {
         let mine = sqlx::query("SELECT state FROM runs WHERE deployment = $1 AND run = $2 AND fence = $3");
         let mine = mine.bind(self.fence.id.as_str()).bind(self.fence.run).bind(self.fence.number);
@@ -102,7 +102,7 @@ impl RunLease {
         row.map(|row| row.try_get("state")).transpose()
     }
 
-    /// Ends when the lease could not be renewed in time: the run must be over then, before others may take it.
+    /// Returns when the lease was not renewed in time: the run must end now, before another server may take it over.
     pub async fn lost(&self) {
         let mut seen = self.until.subscribe();
         loop {
@@ -125,7 +125,7 @@ impl RunLease {
     }
 }
 
-/// A lease as it stands in the database.
+/// A lease as it is stored in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) fence: i64,
@@ -134,7 +134,7 @@ pub(super) struct Stored {
     pub(super) now_ms: i64,
 }
 
-/// A lease of another server, and since when it stands so.
+/// A lease of another server, and since when this server has seen it unchanged.
 #[derive(Debug)]
 struct Seen {
     fence: i64,
@@ -142,7 +142,7 @@ struct Seen {
     since: Instant,
 }
 
-/// The leases that this server has, and what it has seen of those of others.
+/// The leases of this server's runs, and what this server has seen of those of others.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     own: Mutex<Vec<RunLease>>,
@@ -150,9 +150,9 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    /// A run that this server has from now on; `asked` is when the database was asked for it.
+    /// Registers a run that belongs to this server from now on; `asked` is when the database was asked for it.
     pub(super) fn begin(&self, gate: &Arc<Gate>, fence: Fence, asked: Instant, lease: Duration, is_taken_over: bool) {
-        // SQLite serves one server.
+        // Only one server uses an SQLite database.
         let until = (!gate.is_sqlite()).then(|| end_of(asked, lease));
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         own.retain(|one| one.fence.id != fence.id);
@@ -163,11 +163,11 @@ impl Leases {
         self.own.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|one| one.is_of(fence)).cloned()
     }
 
-    /// The database has renewed it; it was asked to at `asked`.
+    /// The database has renewed the lease; the renewal was sent at `asked`.
     pub(super) fn renewed(&self, fence: &Fence, asked: Instant, lease: Duration) {
         if let Some(one) = self.of(fence) {
             one.until.send_if_modified(|until| {
-                // What has run out stays so.
+                // An expired lease stays expired.
                 let is_running = until.is_some() && !is_over(*until);
                 *until = if is_running { Some(end_of(asked, lease)) } else { *until };
                 is_running
@@ -175,7 +175,7 @@ impl Leases {
         }
     }
 
-    /// The run has ended as this server's, so that nobody takes it over any more.
+    /// The run ended while it belonged to this server, so no server takes it over any more.
     pub(super) fn end(&self, fence: &Fence) {
         if let Some(one) = self.of(fence) {
             one.until.send_replace(None);
@@ -183,8 +183,8 @@ impl Leases {
         self.own.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| !one.is_of(fence));
     }
 
-    /// Whether another server has let the lease of this run run out: by the database's clock and without renewing it under our
-    /// eyes; or, whatever has become of that clock, by not renewing it for its whole time.
+    /// Whether another server has let the lease of this run expire: by the database's clock, and without a renewal while this server
+    /// watched; or, whatever happened to that clock, without a renewal for the whole length of the lease.
     pub(super) fn has_run_out(&self, id: &DeploymentId, stored: Stored, lease: Duration) -> bool {
         self.has_run_out_at(Instant::now(), id, stored, lease)
     }
@@ -201,14 +201,14 @@ impl Leases {
         (is_over && still >= STILL) || still >= lease
     }
 
-    /// Forgets what was seen of runs that are not among `running`.
+    /// Forgets what was seen of runs that are not in `running`.
     pub(super) fn keep(&self, running: &[&DeploymentId]) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| running.contains(&id));
     }
 }
 
-/// When a run must be over whose lease begins at `asked` at the earliest. The rest of the time is for ending it, with every program
-/// that it has started, and for what Docker has begun by then.
+/// When a run must end whose lease began at `asked` or later. The rest of the lease is for ending every program that the run has started,
+/// and for what Docker was already doing.
 fn end_of(asked: Instant, lease: Duration) -> Instant {
     asked + lease * 3 / 4
 }

@@ -1,5 +1,5 @@
-//! What a batch of orders is decided by, and the decisions: one after the other in the order in which they came, each seeing
-//! what the ones before it changed. Nothing here asks the database; what was decided is written together afterwards.
+//! The facts about a batch of orders, and the decisions: one after the other in the order of arrival, each with the changes of those before
+//! it. Nothing here uses the database; the decisions are written together afterwards.
 
 use std::collections::HashMap;
 
@@ -21,57 +21,57 @@ use crate::store::orders::Delivery;
 /// The facts about the services of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// The newest id: the next one is greater, whatever the clock does.
+    /// The newest id. The next id is greater, even if the clock was set back.
     pub(super) last_id: Option<DeploymentId>,
-    /// How many orders wait, of all services.
+    /// How many orders of all services are waiting.
     pub(super) waiting: i64,
     /// The waiting order of a service.
     pub(super) waits: HashMap<ServiceName, Waits>,
     /// The running deployment of a service.
     pub(super) running: HashMap<ServiceName, DeploymentId>,
-    /// What holds a service.
+    /// The hold of a service.
     pub(super) holds: HashMap<ServiceName, Hold>,
     /// The newest verified deployment of a service that has a run number.
     pub(super) landed: HashMap<ServiceName, Landed>,
-    /// What the record says to an order of the batch that goes by it, by its place there.
+    /// What the record says about releases, for those orders of the batch that refer to a recorded release; the key is the order's index.
     pub(super) releases: HashMap<usize, Releases>,
-    /// Body and deployment of deliveries that came before, by caller and id.
+    /// Body and deployment of those deliveries that came before, by caller and id.
     pub(super) came_before: HashMap<(String, String), (String, String)>,
 }
 
-/// An order that waits.
+/// A waiting order.
 #[derive(Debug, Clone)]
 pub(super) struct Waits {
     pub(super) id: DeploymentId,
     pub(super) kind: OrderKind,
 }
 
-/// What is to be written.
+/// What must be written.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// The new deployments: which order of the batch each is, and what has superseded it already.
+    /// The new deployments.
     pub(super) new: Vec<New>,
-    /// Orders of earlier batches that are superseded, and by what.
+    /// Orders of earlier batches that were superseded, and by which deployment.
     pub(super) superseded: Vec<(DeploymentId, DeploymentId)>,
-    /// Services that are held from now on: by what, and until when (ms since 1970).
+    /// Services that are held from now on: by which deployment, and until when (ms since 1970).
     pub(super) held: Vec<(ServiceName, DeploymentId, Option<i64>)>,
-    /// Running deployments that are told to stop, and for which rollback.
+    /// Running deployments that must stop, and the rollback that needs this.
     pub(super) stopped: Vec<(DeploymentId, DeploymentId)>,
 }
 
-/// A deployment that is to be written.
+/// A deployment that must be written.
 #[derive(Debug)]
 pub(super) struct New {
     pub(super) id: DeploymentId,
     /// The order and its images.
     pub(super) taken: Taken,
-    /// Its place in the batch.
+    /// The order's index in the batch.
     pub(super) at: usize,
     pub(super) superseded_by: Option<DeploymentId>,
 }
 
 impl Ledger {
-    /// Decides what becomes of `asked`, the order at place `at` of its batch.
+    /// Decides about `asked`, the order with the index `at` in its batch.
     pub(super) fn decide(&mut self, at: usize, asked: &Asked, now_ms: i64, changes: &mut Changes) -> Result<Accepted, OrderError> {
         let order = &asked.order;
         if let Some(id) = self.first_answer(asked.delivery.as_ref())? {
@@ -117,7 +117,7 @@ impl Ledger {
         delivery.answer(body_sha256, deployment)
     }
 
-    /// A rollback stops what runs and holds the service from now on.
+    /// Lets the rollback `id` hold its service, and stop the service's running deployment, which is returned.
     fn take_over(&mut self, asked: &Asked, id: &DeploymentId, now_ms: i64, changes: &mut Changes) -> Option<DeploymentId> {
         let service = &asked.order.service;
         let until_ms = asked.terms.hold_ms.map(|ms| now_ms + ms);

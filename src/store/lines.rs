@@ -1,5 +1,5 @@
-//! The stored lines of journals. A run numbers its own lines; storing them gives each a position among all lines of the
-//! deployment, and that is what followers go by.
+//! The stored lines of journals. A run numbers its own lines. When they are stored, each also gets a position among all lines of the
+//! deployment, which followers use.
 
 use sqlx::Row as _;
 
@@ -16,14 +16,14 @@ use crate::store::many;
 use crate::store::rows;
 
 impl Store {
-    /// Stores lines of a run in one transaction; those that are stored already stay as they are.
+    /// Stores lines of a run in one transaction. Lines that are stored already stay as they are.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when another executor has taken the run over, which numbers its lines from here on; or when the
-    /// database does not answer. None of them is stored then.
+    /// [`StoreError::Fenced`] when another executor has taken the run over and numbers its lines from here on; or when the database does
+    /// not answer. None of the lines is stored then.
     pub async fn append_lines(&self, fence: &Fence, lines: &[LineDraft]) -> Result<(), StoreError> {
         let mut tx = self.gate.begin().await?;
-        // The row is locked until the lines are there, so nobody takes over in between.
+        // The row is locked until the lines are written, so that no executor takes the run over in between.
         let mine = sqlx::query("UPDATE runs SET fence = fence WHERE deployment = $1 AND run = $2 AND fence = $3");
         if tx.execute(mine.bind(fence.id.as_str()).bind(fence.run).bind(fence.number)).await? != 1 {
             return Err(StoreError::Fenced);
@@ -36,7 +36,7 @@ impl Store {
     /// Stores lines of the deployment itself, which belong to no run.
     ///
     /// # Errors
-    /// When the database does not answer. None of them is stored then.
+    /// When the database does not answer. None of the lines is stored then.
     pub async fn append_own_lines(&self, id: &DeploymentId, lines: &[LineDraft]) -> Result<(), StoreError> {
         let mut tx = self.gate.begin().await?;
         write(&mut tx, id, 0, lines).await?;
@@ -44,7 +44,7 @@ impl Store {
         Ok(())
     }
 
-    /// The lines behind `position`, in the order in which they were stored, at most `limit`.
+    /// The lines after `position`, in the order in which they were stored, at most `limit`.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -88,8 +88,8 @@ impl Store {
     }
 }
 
-/// Writes lines behind all that the deployment has. Its row is locked from here on, so that nobody sees a line before one with a
-/// lower position; rows of other deployments are not.
+/// Writes lines after all others of the deployment. The deployment's row is locked from here on, so that nobody sees a line before one with
+/// a lower position; rows of other deployments are not locked.
 pub(super) async fn write(tx: &mut Tx, id: &DeploymentId, run: i64, lines: &[LineDraft]) -> Result<(), StoreError> {
     let next = sqlx::query("UPDATE deployments SET last_position = last_position + $2 WHERE id = $1 RETURNING last_position");
     let Some(row) = tx.fetch_optional(next.bind(id.as_str()).bind(lines.len() as i64)).await? else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! Statements over many rows at once. The number of rows is rounded, so that few different statements are prepared and kept.
+//! Statements for many rows at once. The number of rows is rounded to a power of two, so that only a few different statements are prepared
+//! and cached.
 
 use std::fmt::Write as _;
 
@@ -6,10 +7,10 @@ use sqlx::AssertSqlSafe;
 
 use crate::store::gate::Statement;
 
-/// How many rows one statement has at most.
+/// The most rows of one statement.
 const MOST: usize = 32;
 
-/// `all` in parts whose lengths are powers of two.
+/// Splits `all` into parts whose lengths are powers of two.
 pub(super) fn parts<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
     let mut rest = all;
     std::iter::from_fn(move || {
@@ -21,23 +22,25 @@ pub(super) fn parts<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// `INSERT INTO table (columns) VALUES ($1, …), …` and `after`, for `rows` rows of `columns` values; they are bound row by row.
+/// `INSERT INTO table (columns) VALUES ($1, …), …` followed by `after`, for `rows` rows of `columns` values; the values are bound row by
+/// row.
 pub(super) fn insert(table: &'static str, columns: usize, rows: usize, after: &'static str) -> Statement<'static> {
     sqlx::query(AssertSqlSafe(format!("INSERT INTO {table} VALUES {}{after}", tuples(1, columns, rows))))
 }
 
-/// `select`, which ends with `IN`, and a list of `rows` places, each for `columns` values.
+/// `select`, which must end with `IN`, followed by a list of `rows` tuples of `columns` values each.
 pub(super) fn among(select: &'static str, columns: usize, rows: usize) -> Statement<'static> {
     sqlx::query(AssertSqlSafe(format!("{select} (VALUES {})", tuples(1, columns, rows))))
 }
 
-/// `select`, which ends with `FROM`, for each of `rows` values: the table `asked`, whose one column is `column1`. They are bound from
-/// number `first` on, behind the values of `select` itself.
+/// `select`, which must end with `FROM`, followed by the table `asked` with `rows` rows and the only column `column1`. Their values have
+/// the numbers from `first` on, after those of `select` itself.
 pub(super) fn each(select: &'static str, first: usize, rows: usize) -> Statement<'static> {
     sqlx::query(AssertSqlSafe(format!("{select} (VALUES {}) AS asked", tuples(first, 1, rows))))
 }
 
-/// `values`, the last one again until there are a power of two: for [`among`] and [`each`], where a second time changes nothing.
+/// `values`, with the last one repeated until their number is a power of two: for [`among`] and [`each`], where a repeated value changes
+/// nothing.
 pub(super) fn padded<T: Copy>(values: &[T]) -> Vec<T> {
     let mut padded = values.to_vec();
     if let Some(last) = values.last() {

@@ -1,4 +1,5 @@
-//! The only place with SQL: SQLite in the data folder by default, PostgreSQL by address, one set of statements for both.
+//! The only module with SQL. By default the database is SQLite in the data folder; with an address it is PostgreSQL. Both use the same
+//! statements.
 
 mod asking;
 mod attempts;
@@ -8,6 +9,7 @@ mod deliveries;
 mod deployments;
 mod desk;
 mod door;
+mod events;
 mod file;
 mod gate;
 mod holds;
@@ -65,7 +67,7 @@ pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Wanted};
 pub use holds::{Hold, HoldKind};
 pub use lease::{Leave, RunLease};
 pub use orders::{Accepted, Delivery, Resumed};
-pub use outbox::{Claimed, Debt, MOST_OWED, Owe, Wait};
+pub use outbox::{Claimed, Debt, LongOwed, MOST_OWED, Owe, Wait};
 pub use provisioned::Provisioned;
 pub use recorded::Recorded;
 pub use reloads::LastReload;
@@ -76,24 +78,24 @@ pub use secrets::MARK_KEY;
 pub use sweep::{Ended, Place, Reach};
 pub use turns::Next;
 
-/// The database did not do what was asked.
+/// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It could not be opened.
+    /// The database could not be opened.
     #[error("The database could not be opened: {0}. Check that the data folder is writable, or that PostgreSQL is running and reachable.")]
     Open(#[source] sqlx::Error),
-    /// Its file is no database any more.
+    /// The database file is damaged.
     #[error(
         "The database file {0} is damaged: {1}. Restore a backup (`tagalong restore`), or move the file aside to begin without its history."
     )]
     Damaged(PathBuf, #[source] sqlx::Error),
-    /// Its tables could not be brought up to date.
+    /// The tables could not be migrated.
     #[error("The database's tables could not be migrated: {0}.")]
     Migrate(#[source] sqlx::migrate::MigrateError),
-    /// A statement failed: the disk is full, or the server is gone.
+    /// A statement failed, for example because the disk is full or the server is gone.
     #[error("The database returned an error: {0}.")]
     Query(#[from] sqlx::Error),
-    /// A row cannot be read: somebody else wrote it.
+    /// A row cannot be read, because something other than tagalong wrote it.
     #[error("The database contains an unexpected value in {place}: {why}. Correct the row or restore a backup.")]
     Value {
         /// Table, column and row.
@@ -101,10 +103,10 @@ pub enum StoreError {
         /// What is wrong with it.
         why: String,
     },
-    /// What was committed is not there.
+    /// What was committed cannot be found.
     #[error("The database confirmed a COMMIT but does not have what was committed; check its disk and its log.")]
     NotKept,
-    /// The same fault for all that were to be written together.
+    /// An error that several orders share, because they were to be written together.
     #[error(transparent)]
     Shared(Arc<StoreError>),
     /// Another executor has taken the deployment over; this one must stop.
@@ -113,7 +115,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The same of a database that is `file`, where that is damaged: SQLite's result codes `SQLITE_CORRUPT` (and its kinds) and
+    /// The error for a database in `file`: [`StoreError::Damaged`] if SQLite's result code is `SQLITE_CORRUPT` (of any kind) or
     /// `SQLITE_NOTADB`.
     fn of_file(self, file: Option<&DatabaseFile>) -> Self {
         let is_damage = |error: &sqlx::Error| {
@@ -138,7 +140,7 @@ impl StoreError {
         }
     }
 
-    /// Whether a row is at fault that somebody else wrote: trying again changes nothing.
+    /// Whether a row cannot be read, because something other than tagalong wrote it: trying again changes nothing.
     #[must_use]
     pub fn is_unreadable(&self) -> bool {
         match self {
@@ -148,7 +150,7 @@ impl StoreError {
         }
     }
 
-    /// Whether somebody held a row that was wanted, longer than it was waited for: the rest of the database is as it was.
+    /// Whether another session held a row for longer than a statement waits for it; the rest of the database is not affected.
     #[must_use]
     pub fn is_held(&self) -> bool {
         match self {
@@ -158,8 +160,8 @@ impl StoreError {
         }
     }
 
-    /// Whether something was wrong that one of several rows alone may be at fault for: it does not fit any more, or the database
-    /// does not take what stands in it.
+    /// Whether a single one of several rows may be the reason: it conflicts with a row that was written meanwhile, or the database does not
+    /// accept its values.
     fn may_be_one_rows_fault(&self) -> bool {
         if self.is_unreadable() || self.is_held() {
             return true;
@@ -172,27 +174,29 @@ impl StoreError {
     }
 }
 
-/// When a trial write was made, and how it went.
+/// When the last trial write was made, and its result.
 type Probed = (tokio::time::Instant, Result<(), Arc<StoreError>>);
 
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
     gate: Arc<Gate>,
-    /// What runs use; the same as the others on SQLite.
+    /// The connections for runs; on SQLite the same as the others.
     runs_gate: Arc<Gate>,
     leases_gate: Arc<Gate>,
     leases: Arc<Leases>,
     desk: Arc<Desk>,
     attempts: Arc<Attempts>,
     head: Arc<HeadFile>,
+    /// Something was recorded that people may want to hear of.
+    news: Arc<tokio::sync::Notify>,
     /// The last trial write.
     probed: Arc<tokio::sync::Mutex<Option<Probed>>>,
-    /// Whether it is a file of ours.
+    /// Whether the database is SQLite.
     is_sqlite: bool,
 }
 
-/// A migration waits for one of another process at most so long.
+/// How long a migration waits for that of another process.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The file that is locked while the SQLite database is migrated.
@@ -202,16 +206,16 @@ const MIGRATION_LOCK: &str = "migration.lock";
 pub const SQLITE_FILE: &str = "tagalong.db";
 
 impl Store {
-    /// Opens the SQLite database of `data_dir`, or PostgreSQL at `postgres`, and brings its tables up to date.
+    /// Opens the SQLite database in `data_dir`, or PostgreSQL at `postgres`, and migrates its tables.
     ///
     /// # Errors
-    /// When it cannot be opened or brought up to date.
+    /// When the database cannot be opened or migrated.
     pub async fn open(data_dir: &Path, postgres: Option<&Secret>) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let is_sqlite = postgres.is_none();
         let url = match postgres {
             Some(url) => url.reveal().to_owned(),
-            // A file that was removed is never made anew by one more connection.
+            // `mode=rw`: a database file that was removed must not be created again by another connection.
             None => format!("sqlite://{}?mode=rw", data_dir.join(SQLITE_FILE).display()),
         };
         let file = is_sqlite.then(|| DatabaseFile::made(data_dir.join(SQLITE_FILE)).map(Arc::new)).transpose();
@@ -228,18 +232,19 @@ impl Store {
             desk: Arc::default(),
             attempts: Arc::default(),
             head: Arc::new(HeadFile::in_folder(data_dir)),
+            news: Arc::default(),
             probed: Arc::default(),
             is_sqlite,
         })
     }
 
-    /// Whether this is SQLite, so that one server alone uses it.
+    /// Whether this is SQLite, which only one server uses.
     #[must_use]
     pub fn is_sqlite(&self) -> bool {
         self.is_sqlite
     }
 
-    /// The same database over the connections of runs, so that no run waits for those of answers, nor they for those of runs.
+    /// The same database over the connections for runs, so that runs and answers never wait for each other.
     #[must_use]
     pub fn for_runs(&self) -> Self {
         Self { gate: Arc::clone(&self.runs_gate), ..self.clone() }
@@ -256,9 +261,9 @@ impl Store {
     }
 }
 
-/// Brings the tables up to date. Several processes may open one SQLite database at the same moment (a server and the command line);
-/// a file in `folder` is locked meanwhile, since only PostgreSQL makes them wait for each other. The folder itself may be locked by
-/// who made it, and SQLite has its own locks on the database.
+/// Migrates the tables. Several processes may open one SQLite database at the same moment (a server and the command line), so a file in
+/// `folder` is locked meanwhile; PostgreSQL makes them wait by itself. The folder cannot be locked for this, because its user may hold that
+/// lock already, nor the database, because SQLite has its own locks on it.
 async fn migrate(gate: &Gate, folder: Option<&Path>) -> Result<(), StoreError> {
     let lock = match folder {
         Some(folder) => Some(locked(&folder.join(MIGRATION_LOCK)).await.map_err(|error| StoreError::Open(sqlx::Error::Io(error)))?),
@@ -271,7 +276,7 @@ async fn migrate(gate: &Gate, folder: Option<&Path>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The lock of the file at `path`, once nobody else has it.
+/// Locks the file at `path`, as soon as no other process has locked it.
 async fn locked(path: &Path) -> std::io::Result<File> {
     let file = File::options().append(true).create(true).mode(0o600).open(path)?;
     let until = tokio::time::Instant::now() + PATIENCE;
@@ -288,12 +293,12 @@ async fn locked(path: &Path) -> std::io::Result<File> {
     }
 }
 
-/// What brings the tables up to date. What is not listed here is of a newer version and is left alone, so that two versions may
-/// use one database, and the one before can take it over again.
+/// The migrations. Those that are not in this list belong to a newer version and are left alone, so that two versions may use one database,
+/// and the previous version can use it again.
 ///
-/// So from the fifth on, a migration must leave the version before it working: it adds tables, indexes, and columns that may be
-/// empty or have a default. It takes nothing away, renames nothing, and puts no word into a column that the version before does
-/// not know there. What falls out of use goes in the next version's migration at the earliest.
+/// Therefore every migration from the fifth on must leave the previous version working: it adds tables, indexes, and columns that may be
+/// empty or have a default. It removes and renames nothing, and puts no word into a column that the previous version does not know there.
+/// What is no longer used is removed by a migration of the next version at the earliest.
 fn migrations() -> Migrator {
     let files = [
         (1, "first", include_str!("migrations/1_first.sql")),
@@ -309,6 +314,7 @@ fn migrations() -> Migrator {
         (13, "results", include_str!("migrations/13_results.sql")),
         (15, "checks", include_str!("migrations/15_checks.sql")),
         (16, "provisioned", include_str!("migrations/16_provisioned.sql")),
+        (17, "events", include_str!("migrations/17_events.sql")),
         (18, "guards", include_str!("migrations/18_guards.sql")),
         (21, "files", include_str!("migrations/21_files.sql")),
     ];

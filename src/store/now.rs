@@ -1,6 +1,6 @@
 //! The database's clock, which all servers of one database share.
 
-/// A statement with the database's time (ms since 1970) between its two parts. SQLite's clock is that of this host.
+/// A statement with the database's time (ms since 1970) between its two parts. For SQLite that is this host's clock.
 macro_rules! by_the_databases_clock {
     ($store:expr, $before:literal, $after:literal) => {
         if $store.is_sqlite {

@@ -1,4 +1,4 @@
-//! Orders: what is asked of the store and what it answers, and how a hold and a waiting order end.
+//! Orders: what the store is asked and what it answers, and how holds and waiting orders end.
 
 use sqlx::Row as _;
 
@@ -24,7 +24,7 @@ use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::rows::StoredOutcome;
 
-/// A call that may come again: who sent it, its id, and the SHA-256 of its body in hex.
+/// A call that may be repeated: who sent it, its id, and the SHA-256 of its body in hex.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// The caller's text form.
@@ -35,33 +35,33 @@ pub struct Delivery {
     pub body_sha256: String,
 }
 
-/// What came of an order.
+/// The answer to an accepted order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// Its deployment.
     pub id: DeploymentId,
-    /// Whether this is the first answer given again.
+    /// Whether the delivery came before, so that this is its first answer again.
     pub repeated: bool,
-    /// The tag that it lands; none: what runs, or the first answer is given again.
+    /// The tag that is deployed; none: what is running, or the delivery came before.
     pub tag: Option<Tag>,
-    /// The waiting deployment whose place it took.
+    /// The waiting deployment that it superseded.
     pub superseded: Option<DeploymentId>,
-    /// The running deployment that it pre-empts.
+    /// The running deployment that it stops.
     pub preempted: Option<DeploymentId>,
 }
 
-/// What came of ending a hold.
+/// What ending a hold has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resumed {
-    /// There was one, and it has ended.
+    /// There was a hold, and it has ended.
     Now,
-    /// There was none.
+    /// There was no hold.
     NotHeld,
-    /// The very same call came before; whatever holds the service now still does.
+    /// The same delivery came before. If the service is held now, it still is.
     Before,
 }
 
-/// An order as the desk takes it.
+/// An order that is to be accepted.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) order: Order,
@@ -70,25 +70,25 @@ pub(super) struct Asked {
     pub(super) terms: Terms,
 }
 
-/// How the caller of a delivery begins that is known by its body alone.
+/// The beginning of the caller of a delivery that is identified by its body alone.
 const BY_BODY: &str = "body:";
-/// When something came that is never forgotten.
+/// The arrival time of deliveries that are never forgotten.
 const FOR_GOOD_MS: i64 = i64::MAX;
 
 impl Delivery {
-    /// What `caller` did to `target` because of a body that is signed without a time, so that nothing but its own hash tells it from
-    /// every other one, and it would be good for ever. Such deliveries are never forgotten.
+    /// A delivery of `caller` for `target` whose body is signed without a time: only the body's hash distinguishes it from others, and its
+    /// signature never expires. Such deliveries are never forgotten.
     #[must_use]
     pub fn of_timeless_body(caller: &KeyId, target: &str, body_sha256: String) -> Self {
         Self { caller: format!("{BY_BODY}{caller}"), id: format!("{body_sha256} {target}"), body_sha256 }
     }
 
-    /// The time that it is remembered from, when it came at `now_ms`.
+    /// The time that is stored for it, if it arrived at `now_ms`.
     pub(super) fn at_ms(&self, now_ms: i64) -> i64 {
         if self.caller.starts_with(BY_BODY) { FOR_GOOD_MS } else { now_ms }
     }
 
-    /// The deployment that this delivery made when it came before with the body `body_sha256`.
+    /// The deployment that this delivery made when it came before, with the body `body_sha256`.
     pub(super) fn answer(&self, body_sha256: &str, deployment: &str) -> Result<Option<DeploymentId>, OrderError> {
         if body_sha256 != self.body_sha256 {
             return Err(Refusal::IdReused.into());
@@ -100,8 +100,8 @@ impl Delivery {
 }
 
 impl Store {
-    /// Ends the hold of `service` and says so in the audit trail. A repeated delivery changes nothing: what was sent once to
-    /// end one hold does not end the next.
+    /// Ends the hold of `service` and records this in the audit trail. A repeated delivery changes nothing: a call that ended one hold must
+    /// not end the next one.
     ///
     /// # Errors
     /// [`Refusal::IdReused`], or when the database does not answer; nothing has changed then.
@@ -115,7 +115,7 @@ impl Store {
                 }
                 return Ok(Resumed::Before);
             }
-            // It made no deployment.
+            // It makes no deployment.
             let remember = sqlx::query("INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms) VALUES ($1, $2, $3, '', $4)");
             let remember = remember.bind(&delivery.caller).bind(&delivery.id).bind(&delivery.body_sha256).bind(clock::now_ms());
             tx.execute(remember).await?;
@@ -128,23 +128,23 @@ impl Store {
         Ok(if ended > 0 { Resumed::Now } else { Resumed::NotHeld })
     }
 
-    /// The answer that `delivery` got before, if it came before.
+    /// The answer that `delivery` got, if it came before.
     ///
     /// # Errors
-    /// When the id came with another body, or the database does not answer.
+    /// When the id came with a different body, or the database does not answer.
     pub async fn answered(&self, delivery: &Delivery) -> Result<Option<DeploymentId>, OrderError> {
         let Some(row) = self.gate.fetch_optional(find_delivery(delivery)).await? else { return Ok(None) };
         delivery.answer(&row.try_get::<String, _>("body_sha256")?, &row.try_get::<String, _>("deployment")?)
     }
 }
 
-/// What a delivery made when it came before.
+/// Finds a delivery that came before.
 fn find_delivery(delivery: &Delivery) -> Statement<'_> {
     let statement = sqlx::query("SELECT body_sha256, deployment FROM deliveries WHERE caller = $1 AND id = $2");
     statement.bind(&delivery.caller).bind(&delivery.id)
 }
 
-/// Ends a deployment that still waits, with the outcome as the last line of its journal. Returns whether it still waited.
+/// Ends a waiting deployment, with the outcome as the last line of its journal. Returns whether it was still waiting.
 pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Result<bool, StoreError> {
     let now_ms = clock::now_ms();
     let end = sqlx::query(
@@ -155,7 +155,7 @@ pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Res
     let stored = StoredOutcome::of(outcome);
     let end = end.bind(id).bind(stored.text).bind(outcome.name()).bind(now_ms).bind(stored.guard).bind(stored.refused_by);
     let Some(row) = tx.fetch_optional(end).await? else { return Ok(false) };
-    // Anybody who follows it is told by its last line.
+    // The last line tells those who follow the deployment.
     let line = sqlx::query(
         "INSERT INTO lines (deployment, run, seq, position, at_ms, step, kind, text)
          SELECT $1, 0, COALESCE(MAX(seq), 0) + 1, $2, $3, $4, $5, $6 FROM lines WHERE deployment = $1 AND run = 0",

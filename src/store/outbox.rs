@@ -1,4 +1,4 @@
-//! What is owed to others, until they have it.
+//! The outbox: messages that receivers are owed, until they have them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,82 +16,95 @@ use crate::store::gate::Tx;
 use crate::store::now::by_the_databases_clock;
 use crate::store::rows;
 
-/// So much is kept for one receiver; of more the oldest is given up, what was refused before anything else.
+/// How many messages are kept for one receiver. Of more, the oldest are dropped, refused ones first.
 pub const MOST_OWED: i64 = 1000;
 
-/// Something that is to be owed.
+/// A message that will be owed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owe {
-    /// Who is to have it.
+    /// The receiver.
     pub receiver: String,
-    /// What it is about: it takes the place of what is owed under the same key.
+    /// The key: the message replaces one that is owed under the same key.
     pub key: String,
-    /// What the receiver is to be told.
+    /// The message.
     pub message: Message,
 }
 
-/// Something that is owed.
+/// A message that is owed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Debt {
-    /// Who is to have it.
+    /// The receiver.
     pub receiver: String,
-    /// What it is about.
+    /// The key.
     pub key: String,
-    /// Nothing else that was ever owed has this number; what came later has a higher one.
+    /// A number that no other message has ever had; newer messages have higher ones.
     pub number: i64,
-    /// What the receiver is to be told.
+    /// The message.
     pub message: Message,
-    /// Since when it has not had the newest (ms since 1970, UTC).
+    /// Since when the receiver lacks the newest message of this key (ms since 1970, UTC).
     pub since_ms: i64,
     /// How often it was tried.
     pub tries: i64,
     /// When it is tried next.
     pub next_ms: i64,
-    /// Until when the receiver asked to be left alone.
+    /// Until when the receiver has asked to receive nothing.
     pub quiet_ms: i64,
-    /// What stood in the way the last time.
+    /// Why the last try failed.
     pub why: Option<String>,
-    /// Since when it is not tried any more, because the receiver has refused it.
+    /// Since when it is no longer tried, because the receiver has refused it.
     pub refused_ms: Option<i64>,
 }
 
 impl Debt {
-    /// When it may be tried.
+    /// When it may be tried next.
     #[must_use]
     pub fn due_ms(&self) -> i64 {
         self.next_ms.max(self.quiet_ms)
     }
 }
 
-/// When something that could not be told is tried again, and why not now.
+/// What a receiver has not had for long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LongOwed {
+    /// Who tells it.
+    pub lane: Lane,
+    /// Who is to have it.
+    pub receiver: String,
+    /// Since when it has not had the oldest (ms since 1970, UTC).
+    pub since_ms: i64,
+    /// What stood in the way the last time.
+    pub why: Option<String>,
+}
+
+/// When a message that could not be delivered is tried again, and why it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
     /// When (ms since 1970, UTC).
     pub next_ms: i64,
-    /// Until when the receiver wants to be told nothing at all.
+    /// Until when the receiver wants to receive nothing at all.
     pub quiet_ms: Option<i64>,
-    /// What stood in the way.
+    /// Why it failed.
     pub why: String,
 }
 
-/// What its holder is to tell now.
+/// The messages that their holder must deliver now.
 #[derive(Debug, Default)]
 pub struct Claimed {
-    /// The oldest debt of each receiver whose debt is due.
+    /// The oldest message of each receiver for whom one is due.
     pub debts: Vec<Debt>,
-    /// How long until the next one is due; none: nothing else is owed.
+    /// How long until the next message is due; none: nothing else is owed.
     pub wait: Option<Duration>,
 }
 
-/// The first debt of a receiver, and for how long another holder may be telling it something: by the database's clock, since the
-/// holders are of servers whose own clocks may differ.
+/// The first message of a receiver, and for how long another holder may still be delivering something to that receiver: by the database's
+/// clock, because the clocks of the holders' servers may differ.
 struct First {
     debt: Debt,
     taken_for_ms: i64,
 }
 
 impl First {
-    /// How long until it may be told; none: now.
+    /// How long until it may be delivered; none: now.
     fn wait(&self) -> Option<Duration> {
         let wait_ms = self.taken_for_ms.max(self.debt.due_ms() - clock::now_ms());
         u64::try_from(wait_ms).ok().filter(|wait_ms| *wait_ms > 0).map(Duration::from_millis)
@@ -113,8 +126,7 @@ fn debt(row: &AnyRow) -> Result<Debt, StoreError> {
     })
 }
 
-/// Makes servers wait for each other here until the transaction ends, and gives `many` numbers that nothing else has had:
-/// the last of them.
+/// Makes servers wait for each other until the transaction ends, and reserves `many` new numbers. Returns the last of them.
 async fn numbers(tx: &mut Tx, many: usize) -> Result<i64, StoreError> {
     let next = "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + $1 AS TEXT) WHERE name = 'outbox'";
     tx.execute(sqlx::query(next).bind(many as i64)).await?;
@@ -122,7 +134,7 @@ async fn numbers(tx: &mut Tx, many: usize) -> Result<i64, StoreError> {
     Ok(last.ok_or(sqlx::Error::RowNotFound)?.try_get("number")?)
 }
 
-/// The first debt of each receiver: anybody who may tell nobody two things at once looks at no others.
+/// The first message of each receiver. Messages to one receiver are delivered one after the other, so no others are needed.
 fn firsts(store: &Store, lane: &Lane, holder: &str) -> Statement<'static> {
     sqlx::query(by_the_databases_clock!(
         store,
@@ -137,7 +149,7 @@ fn firsts(store: &Store, lane: &Lane, holder: &str) -> Statement<'static> {
     .bind(holder.to_owned())
 }
 
-/// Those that read. One that does not is said and hides no other.
+/// The rows that can be read. One that cannot is logged and hides no other.
 fn readable(rows: &[AnyRow]) -> Result<Vec<First>, StoreError> {
     let mut all = Vec::new();
     for row in rows {
@@ -150,7 +162,7 @@ fn readable(rows: &[AnyRow]) -> Result<Vec<First>, StoreError> {
     Ok(all)
 }
 
-/// See [`Store::owe`]; within a transaction.
+/// [`Store::owe`] within a transaction.
 pub(super) async fn owe(tx: &mut Tx, lane: &Lane, all: &[Owe], since_ms: i64, due_ms: i64) -> Result<Vec<Debt>, StoreError> {
     let lane = lane.to_string();
     let first = numbers(tx, all.len()).await? - all.len() as i64 + 1;
@@ -173,11 +185,12 @@ pub(super) async fn owe(tx: &mut Tx, lane: &Lane, all: &[Owe], since_ms: i64, du
 }
 
 impl Store {
-    /// Owes each of `all`, behind what its receiver is owed already, and in place of what is owed under the same key, however
-    /// that stands. It is tried from `due_ms` on, unless the receiver asked for a longer silence. Gives what is owed now.
+    /// Stores the messages `all`, each after those that its receiver is owed already; a message under the same key is replaced, also one
+    /// that was refused. They are tried from `due_ms` on, unless the receiver asked to receive nothing for longer. Returns what is owed
+    /// now.
     ///
     /// # Errors
-    /// When the database does not answer; then nothing of it is owed.
+    /// When the database does not answer; then none of it is owed.
     pub async fn owe(&self, lane: &Lane, all: &[Owe], since_ms: i64, due_ms: i64) -> Result<Vec<Debt>, StoreError> {
         let mut tx = self.gate.begin().await?;
         let owed = owe(&mut tx, lane, all, since_ms, due_ms).await?;
@@ -185,17 +198,17 @@ impl Store {
         Ok(owed)
     }
 
-    /// What is owed, and what was refused, by receiver and in order.
+    /// What is owed and what was refused, by receiver and in order.
     ///
     /// # Errors
-    /// When the database does not answer, or holds something that is no debt.
+    /// When the database does not answer, or contains a row that cannot be read.
     pub async fn owed(&self, lane: &Lane) -> Result<Vec<Debt>, StoreError> {
         let all = sqlx::query("SELECT * FROM outbox WHERE lane = $1 ORDER BY receiver, number").bind(lane.to_string());
         self.gate.fetch_all(all).await?.iter().map(debt).collect()
     }
 
-    /// Takes what is due for `holder`: the oldest debt of each receiver, but of none that is in `busy` or that another holder
-    /// may be telling something. For the time of `lease` no other holder gets anything of those receivers.
+    /// Takes the due messages for `holder`: the oldest of each receiver, except receivers in `busy` and those to whom another holder may be
+    /// delivering something. For the time of `lease`, no other holder gets a message for the same receivers.
     ///
     /// # Errors
     /// When the database does not answer; then nothing was taken.
@@ -229,7 +242,7 @@ impl Store {
         Ok(claimed)
     }
 
-    /// The receiver has it: it is owed no more, unless something newer is under the same key by now.
+    /// The receiver has the message: it is no longer owed, unless a newer one is stored under the same key by now.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -239,7 +252,60 @@ impl Store {
         Ok(())
     }
 
-    /// The receiver does not have it yet: it is tried again when `wait` says, unless another holder has it by now.
+    /// The receiver has all of them: see [`Store::settle`].
+    ///
+    /// # Errors
+    /// When the database does not answer; then none of them is settled.
+    pub async fn settle_all(&self, lane: &Lane, debts: &[Debt]) -> Result<(), StoreError> {
+        let mut tx = self.gate.begin().await?;
+        for debt in debts {
+            tx.execute(of("DELETE FROM outbox WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4", lane, debt)).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// What is owed to `receiver` and was not refused, in order.
+    ///
+    /// # Errors
+    /// When the database does not answer, or holds something that is no debt.
+    pub async fn owed_to(&self, lane: &Lane, receiver: &str) -> Result<Vec<Debt>, StoreError> {
+        let all = sqlx::query("SELECT * FROM outbox WHERE lane = $1 AND receiver = $2 AND refused_ms IS NULL ORDER BY number");
+        self.gate.fetch_all(all.bind(lane.to_string()).bind(receiver)).await?.iter().map(debt).collect()
+    }
+
+    /// For each receiver, on any lane, since when it has not had what was tried and has been owed since before `before_ms`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn owed_long(&self, before_ms: i64) -> Result<Vec<LongOwed>, StoreError> {
+        let all = sqlx::query(
+            "SELECT lane, receiver, MIN(since_ms) AS since_ms, MAX(why) AS why FROM outbox
+             WHERE since_ms < $1 AND tries > 0 GROUP BY lane, receiver",
+        );
+        let mut owed = Vec::new();
+        for row in self.gate.fetch_all(all.bind(before_ms)).await? {
+            // A lane of a newer version says nothing here.
+            if let Ok(lane) = rows::parsed(&row, "outbox", "lane", Lane::parse) {
+                let receiver = row.try_get("receiver")?;
+                owed.push(LongOwed { lane, receiver, since_ms: row.try_get("since_ms")?, why: row.try_get("why")? });
+            }
+        }
+        Ok(owed)
+    }
+
+    /// Nothing is wrong, but it is not told before `next_ms` (ms since 1970, UTC), because of `why`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn postpone(&self, lane: &Lane, debt: &Debt, holder: &str, next_ms: i64, why: &str) -> Result<(), StoreError> {
+        let postpone = "UPDATE outbox SET next_ms = $6, why = $7, holder = NULL, lease_ms = 0
+             WHERE lane = $1 AND receiver = $2 AND key = $3 AND number = $4 AND COALESCE(holder, $5) = $5";
+        self.gate.write(of(postpone, lane, debt).bind(holder).bind(next_ms).bind(why)).await?;
+        Ok(())
+    }
+
+    /// The receiver does not have the message yet: it is tried again when `wait` says, unless another holder has taken it by now.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -256,7 +322,7 @@ impl Store {
         Ok(())
     }
 
-    /// The receiver has refused it for good: it is kept, is not tried any more and holds up nothing behind it.
+    /// The receiver has refused the message for good: it is kept but no longer tried, and it delays none of those after it.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -267,7 +333,7 @@ impl Store {
         Ok(())
     }
 
-    /// The receiver is gone for good: nothing is owed to it any more.
+    /// The receiver no longer exists: nothing is owed to it any more.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -277,8 +343,8 @@ impl Store {
         Ok(())
     }
 
-    /// What was refused or waits is due from now on, since whatever stood in the way may have changed. A receiver that asked for
-    /// silence keeps it.
+    /// Everything that was refused or is waiting becomes due now, because the cause of the failure may be gone. A receiver that asked to
+    /// receive nothing is still left alone.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -288,7 +354,7 @@ impl Store {
         Ok(())
     }
 
-    /// `holder` tells nobody anything any more: others may at once.
+    /// `holder` no longer delivers anything, so others may do so at once.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -299,12 +365,12 @@ impl Store {
     }
 }
 
-/// A statement over one debt: lane, receiver, key and number are its first values.
+/// A statement about one message: lane, receiver, key and number are its first values.
 fn of<'q>(statement: &'static str, lane: &Lane, debt: &'q Debt) -> Statement<'q> {
     sqlx::query(statement).bind(lane.to_string()).bind(&debt.receiver).bind(&debt.key).bind(debt.number)
 }
 
-/// Gives up what is too much.
+/// Drops messages of receivers that are owed too many.
 async fn bound(tx: &mut Tx, lane: &str) -> Result<(), StoreError> {
     let crowded = sqlx::query("SELECT receiver, COUNT(*) AS owed FROM outbox WHERE lane = $1 GROUP BY receiver HAVING COUNT(*) > $2");
     for row in tx.fetch_all(crowded.bind(lane).bind(MOST_OWED)).await? {

@@ -1,4 +1,4 @@
-//! What was put at forges. Of a secret nothing is kept but its mark.
+//! What was put at forges. Of a secret only its mark (a keyed hash) is stored.
 
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -14,18 +14,18 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::rows;
 
-/// Something that was put at a forge.
+/// A secret or variable that was put at a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provisioned {
-    /// Where.
+    /// The place at the forge.
     pub at: At,
     /// A secret or a variable.
     pub kind: ProvisionKind,
     /// Its name there.
     pub name: String,
-    /// What its value is known by.
+    /// The mark of its value.
     pub mark: String,
-    /// What the forge said then about when it changed.
+    /// What the forge said at that time about when it was changed.
     pub stamp: String,
 }
 
@@ -52,7 +52,7 @@ impl Store {
         self.gate.fetch_all(all).await?.iter().map(read).collect()
     }
 
-    /// Records that `put` is at its forge as we put it.
+    /// Records that `put` is at its forge as tagalong put it there.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -85,7 +85,7 @@ impl Store {
 }
 
 impl Provisioned {
-    /// Whether it is what has this kind and name at `at`.
+    /// Whether this is the one with this kind and name at `at`.
     #[must_use]
     pub fn is(&self, at: &At, kind: ProvisionKind, name: &str) -> bool {
         self.kind == kind && self.name == name && columns(&self.at) == columns(at)

@@ -1,5 +1,5 @@
-//! What the record has of services, for whoever looks at all of them: asked together, so that there are as few statements for two
-//! hundred services as for one.
+//! What the record has about services, for callers that need all services: it is read together, with as few statements for two hundred
+//! services as for one.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -21,52 +21,52 @@ use crate::store::many;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
 
-/// How many services or deployments one statement names at most.
+/// The most services or deployments that one statement names.
 const MOST_NAMED: usize = 4096;
 
-/// What the record has of a service.
+/// What the record has about one service.
 #[derive(Debug)]
 pub struct Recorded {
-    /// The last verified releases, newest first. One that cannot be read stands in its place as its fault, so that nobody takes the
-    /// one behind it for the newer.
+    /// The last verified releases, newest first. One that cannot be read is in the list as its error, so that the next older one is not
+    /// mistaken for the newest.
     pub verified: Vec<Result<Deployment, StoreError>>,
-    /// What runs and what waits.
+    /// The running and the waiting deployment.
     pub unfinished: Listed,
-    /// The deployment that has ended last; none also where it cannot be read.
+    /// The deployment that ended last; none also if it cannot be read.
     pub last_ended: Option<Deployment>,
-    /// The last ended deployment that changed the host; none also where it cannot be read.
+    /// The last ended deployment that changed the host; none also if it cannot be read.
     pub last_change: Option<Deployment>,
-    /// What holds the service now, or why that cannot be read.
+    /// The hold that is in effect, or why it cannot be read.
     pub hold: Result<Option<Hold>, StoreError>,
 }
 
 impl Recorded {
-    /// The last verified release. The one behind a record that cannot be read is not the one that serves.
+    /// The last verified release; none if its record cannot be read, because an older one is not the live release.
     #[must_use]
     pub fn live(&self) -> Option<&Deployment> {
         self.verified.first()?.as_ref().ok()
     }
 
-    /// What is being carried out.
+    /// The running deployment.
     #[must_use]
     pub fn running(&self) -> Option<&Deployment> {
         self.unfinished.deployments.iter().find(|one| matches!(one.state, State::Running { .. }))
     }
 
-    /// What waits.
+    /// The waiting deployment.
     #[must_use]
     pub fn waiting(&self) -> Option<&Deployment> {
         self.unfinished.deployments.iter().find(|one| matches!(one.state, State::Waiting { .. }))
     }
 
-    /// Why something that may be running cannot be read.
+    /// Why a deployment that may be running cannot be read.
     #[must_use]
     pub fn may_run(&self) -> Option<&StoreError> {
         self.unfinished.unreadable.first()
     }
 }
 
-/// The newest deployments of a service, by their ids, which need not read as such.
+/// The ids of a service's newest deployments, which may be unreadable as ids.
 #[derive(Debug, Default)]
 struct Newest {
     verified: Vec<String>,
@@ -78,7 +78,7 @@ impl Newest {
     fn of_row(row: &AnyRow, most: usize) -> Result<Self, sqlx::Error> {
         let verified: Option<String> = row.try_get("verified")?;
         let mut verified: Vec<String> = verified.iter().flat_map(|ids| ids.split(' ')).map(str::to_owned).collect();
-        // An aggregate promises no order.
+        // The aggregate function guarantees no order.
         verified.sort_unstable_by(|one, other| other.cmp(one));
         verified.truncate(most);
         Ok(Self { verified, changed: row.try_get("changed")?, ended: row.try_get("ended")? })
@@ -98,13 +98,14 @@ fn readable(found: &ById, id: Option<&String>) -> Option<Deployment> {
 }
 
 impl Store {
-    /// What the record has of each service, in their order; of its verified releases at most as many as stand beside its name.
+    /// What the record has about each service of `asked`, in the same order. The number beside a service's name limits its verified
+    /// releases.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn recorded(&self, asked: &[(&ServiceName, usize)]) -> Result<Vec<Recorded>, StoreError> {
         let names: Vec<&str> = asked.iter().map(|(service, _)| service.as_str()).collect();
-        // What is unfinished is read before what has ended, so that nothing is missed in between.
+        // Unfinished deployments are read before ended ones, so that one that ends in between is not missed.
         let mut unfinished = self.unfinished_of(&names).await?;
         let mut holds = self.holds_of(&names).await?;
         let newest = self.newest_of(asked).await?;
@@ -123,7 +124,7 @@ impl Store {
         Ok(names.iter().map(of_service).collect())
     }
 
-    /// What runs and what waits of each service, in the order in which it was accepted.
+    /// The running and the waiting deployment of each service, in the order of acceptance.
     async fn unfinished_of(&self, names: &[&str]) -> Result<HashMap<String, Listed>, StoreError> {
         let mut rows = self.among(select_deployments!(shown "WHERE d.state <> 'done' AND d.service IN"), names).await?;
         rows.sort_by_cached_key(|row| row.try_get::<String, _>("id").unwrap_or_default());
@@ -141,7 +142,7 @@ impl Store {
     }
 
     async fn newest_of(&self, asked: &[(&ServiceName, usize)]) -> Result<HashMap<String, Newest>, StoreError> {
-        // A statement has one bound for all its services, so that there are few different ones.
+        // One statement uses the same limit for all its services, so that there are only a few different limits.
         let mut alike: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         for (service, most) in asked {
             alike.entry(most.next_power_of_two()).or_default().push(service.as_str());
@@ -186,7 +187,7 @@ impl Store {
         rows.iter().map(|row| Ok((row.try_get("id")?, rows::deployment(row)))).collect()
     }
 
-    /// The rows whose value is among `values`, by `select`, which ends with `IN`.
+    /// The rows whose value is in `values`, by `select`, which must end with `IN`.
     async fn among(&self, select: &'static str, values: &[&str]) -> Result<Vec<AnyRow>, StoreError> {
         let mut rows = Vec::new();
         for values in values.chunks(MOST_NAMED) {

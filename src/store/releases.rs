@@ -1,4 +1,4 @@
-//! What the record says about the releases of a service, read within the transaction that takes an order which goes by it.
+//! What the record says about the releases of a service, read within the transaction that accepts an order for a recorded release.
 
 use crate::store::Releases;
 use crate::store::StoreError;
@@ -9,8 +9,8 @@ use crate::store::orders::Asked;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
 
-/// The facts for `asked`; none: it does not go by the record. Nobody ends, begins or takes an order meanwhile, since `tx` is alone
-/// with the queue.
+/// The facts for `asked`; none: the order does not refer to a recorded release. No deployment begins or ends and no other order is accepted
+/// meanwhile, because `tx` holds the lock of the queue.
 pub(super) async fn of(tx: &mut Tx, asked: &Asked) -> Result<Option<Releases>, StoreError> {
     let most = match asked.wanted {
         Wanted::Ordered | Wanted::Recorded(_) => return Ok(None),

@@ -1,4 +1,4 @@
-//! What became of datasets.
+//! The results of reloads.
 
 use sqlx::Row as _;
 
@@ -13,18 +13,18 @@ use crate::store::rows;
 pub struct LastReload {
     /// The outcome's text form.
     pub outcome: String,
-    /// Why, where a person should know.
+    /// Why it ended so, if an operator should know.
     pub why: Option<String>,
-    /// Why the app does not serve what it should; it is tried again on the next reload.
+    /// Why the app does not serve the new data; the next reload tries again.
     pub load_fault: Option<String>,
     /// When it ended (ms since 1970, UTC).
     pub at_ms: i64,
-    /// When the app last loaded something.
+    /// When the app last loaded new data.
     pub loaded_ms: Option<i64>,
 }
 
 impl Store {
-    /// Records how a reload ended. A time of loading that was recorded stays when there is no new one.
+    /// Records how a reload ended. Without a new time of loading, the recorded one is kept.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -44,7 +44,7 @@ impl Store {
         Ok(())
     }
 
-    /// How the last reload ended; none before the first.
+    /// How the last reload ended; none: there was no reload yet.
     ///
     /// # Errors
     /// When the database does not answer.

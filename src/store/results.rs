@@ -1,5 +1,5 @@
-//! How far forges were owed what becomes of deployments. What is owed and how far are written together, so that each change is owed
-//! once, whichever server sees it first.
+//! Which state of a deployment its forge was last owed a report of. The message in the outbox and this mark are written together, so that
+//! each change is reported once, whichever server notices it first.
 
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -18,14 +18,14 @@ use crate::store::outbox;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
 
-/// How far is remembered for so long, which is longer than anything waits and than is looked back.
+/// How long the mark is kept, which is longer than any wait and than the time that is looked back.
 const REMEMBERED_MS: i64 = 30 * 86_400_000;
-/// How many of those that have ended are looked at together.
+/// How many ended deployments are read at a time.
 const PAGE: i64 = 500;
-/// The stage of what has ended and was owed.
+/// The mark of an ended deployment whose end was reported.
 const ENDED: i64 = 3;
 
-/// A deployment whose state its forge was not owed yet.
+/// A deployment whose current state was not yet put into the outbox for its forge.
 #[derive(Debug, Clone)]
 pub struct Unowed {
     /// The deployment.
@@ -35,7 +35,7 @@ pub struct Unowed {
 }
 
 impl Unowed {
-    /// One that does not read is said elsewhere, and hides no other.
+    /// A row that cannot be read is logged elsewhere, and hides no other.
     fn of(row: &AnyRow) -> Option<Self> {
         let id = rows::parsed(row, "deployments", "id", DeploymentId::parse).ok()?;
         let service = rows::parsed(row, "deployments", "service", ServiceName::parse).ok()?;
@@ -44,7 +44,8 @@ impl Unowed {
 }
 
 impl Store {
-    /// The deployments whose state was not owed yet, the oldest first: those that have not ended, and those that did since `since_ms`.
+    /// The deployments whose current state was not reported yet, the oldest first: those that have not ended, and those that have ended
+    /// since `since_ms`.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -59,7 +60,7 @@ impl Store {
         Ok(unowed)
     }
 
-    /// In pages by their end, as the sweep goes through them.
+    /// Reads them in pages by the time of their end, as the sweep does.
     async fn unowed_ends(&self, since_ms: i64) -> Result<Vec<Unowed>, StoreError> {
         let mut unowed = Vec::new();
         let mut ended_ms = since_ms;
@@ -82,10 +83,11 @@ impl Store {
         }
     }
 
-    /// Owes `all`, which says how `deployment` stands, unless that or more was owed already. Gives whether it is owed now.
+    /// Stores the messages `all`, which report the state of `deployment`, unless this state or a later one was reported already. Returns
+    /// whether they are owed now.
     ///
     /// # Errors
-    /// When the database does not answer; then nothing of it is owed.
+    /// When the database does not answer; then none of it is owed.
     pub async fn owe_results(&self, lane: &Lane, deployment: &Deployment, all: &[Owe]) -> Result<bool, StoreError> {
         let stage: i64 = match deployment.state {
             State::Waiting { .. } => 1,
@@ -108,7 +110,7 @@ impl Store {
         Ok(!all.is_empty())
     }
 
-    /// Forgets how far was owed what is long over.
+    /// Deletes the marks of deployments that ended long ago.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -126,7 +128,7 @@ impl Store {
             shown "WHERE d.service = $1 AND d.outcome_name = 'live' AND d.id < $2 ORDER BY d.id DESC LIMIT 20"
         ));
         let rows = self.gate.fetch_all(select.bind(deployment.order.service.as_str()).bind(deployment.id.as_str())).await?;
-        // What was adopted was never shown, and few services are adopted more than once.
+        // Adoptions are never reported, and few services are adopted more than once.
         let is_adopted = |one: &Result<Deployment, StoreError>| one.as_ref().is_ok_and(|one| one.order.kind == OrderKind::Adopt);
         rows.iter().map(rows::deployment).find(|one| !is_adopted(one)).transpose()
     }

@@ -1,4 +1,4 @@
-//! Rows as values.
+//! Reads rows into values.
 
 use smoke::Availability;
 use smoke::Report;
@@ -25,54 +25,54 @@ use crate::model::Tree;
 use crate::model::WaitsFor;
 use crate::store::StoreError;
 
-/// A deployment as it is stored, with what its run on the service's host has come to.
+/// A stored deployment, with the results of its run on the service's host.
 #[derive(Debug, Clone)]
 pub struct Deployment {
     /// Its id.
     pub id: DeploymentId,
-    /// What was asked.
+    /// The order.
     pub order: Order,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// The step it was last at.
+    /// The last step that began.
     pub step: Option<Stage>,
     /// The exact images, once they are known.
     pub images: Vec<ImageRef>,
-    /// Whether it was verified from outside.
+    /// Whether the release was verified from outside.
     pub verified: bool,
-    /// Whether it must not be rolled back past.
+    /// Whether the release must not be rolled back past.
     pub barrier: bool,
-    /// The bytes of the pin before it was written, as the engine gave them.
+    /// The content of the pinned file before the pin, as the engine gave it.
     pub pin_before: Option<String>,
-    /// What ran before, for people.
+    /// What was running before, for people.
     pub ran_before: Option<String>,
-    /// The resolved compose configuration at its pin, without its secrets.
+    /// The compose configuration as it was resolved for the pin, without secrets.
     pub resolved: Option<String>,
     /// The tree of the stack's files that belong to it; none: they come from no repository.
     pub files: Option<Tree>,
     /// The stack's files before they were replaced.
     pub files_before: Option<LaidFiles>,
-    /// What its stack consisted of when it was verified; empty: that is not known.
+    /// What the stack consisted of when the release was verified; empty: unknown.
     pub parts: Vec<Part>,
-    /// What the smoke check of the running release saw before anything changed.
+    /// The smoke report of the release that was running before anything was changed.
     pub baseline: Option<Report>,
-    /// What the last smoke check saw.
+    /// The last smoke report.
     pub report: Option<Report>,
-    /// How the page answered meanwhile.
+    /// How available the page was during the deployment.
     pub away: Option<Availability>,
     /// Why it is being undone.
     pub undo_why: Option<String>,
-    /// What it waits for, in a sentence, where somebody was asked.
+    /// Why it is waiting, as a sentence, if somebody else is asked.
     pub waits_why: Option<String>,
     /// Who cancelled it.
     pub cancel_by: Option<CancelledBy>,
-    /// Its run; 0: it has none yet.
+    /// The number of its run; 0: it has none yet.
     pub run: i64,
     /// How often its run was begun.
     pub attempts: i64,
     /// Which executor has its run.
     pub executor: Option<String>,
-    /// How often its run was taken by an executor: writes of those that had it before are refused.
+    /// How often an executor has taken its run. Writes of earlier executors are refused.
     pub fence: i64,
     /// When it was accepted (ms since 1970, UTC).
     pub created_ms: i64,
@@ -82,19 +82,19 @@ pub struct Deployment {
     pub ended_ms: Option<i64>,
 }
 
-/// Who writes: a run of a deployment, and how often it was taken by an executor. Writes of those that had it before are refused.
+/// Identifies who writes: a run of a deployment, and how often an executor has taken it. Writes of earlier executors are refused.
 #[derive(Debug, Clone)]
 pub struct Fence {
     /// The deployment.
     pub id: DeploymentId,
     /// The run.
     pub run: i64,
-    /// How often it was taken.
+    /// How often an executor has taken it.
     pub number: i64,
 }
 
 impl Deployment {
-    /// Writes to its run as it is now.
+    /// The fence for writes to its run as it is now.
     #[must_use]
     pub fn fence(&self) -> Fence {
         Fence { id: self.id.clone(), run: self.run, number: self.fence }
@@ -114,10 +114,10 @@ pub struct Filter {
     pub limit: i64,
 }
 
-/// What `column` of a row of `table` holds, read by `parse`.
+/// The value in `column` of a row of `table`, read by `parse`.
 ///
 /// # Errors
-/// [`StoreError::Value`] with column and row, when it is unknown.
+/// [`StoreError::Value`] with column and row if the value is unknown.
 pub(super) fn parsed<T, E: std::fmt::Display>(
     row: &AnyRow,
     table: &str,
@@ -127,7 +127,7 @@ pub(super) fn parsed<T, E: std::fmt::Display>(
     parse(&row.try_get::<String, _>(column)?).map_err(|error| wrong(row, table, column, &error))
 }
 
-/// [`parsed`] where nothing may stand as well.
+/// [`parsed`] for a column that may be empty.
 fn parsed_if_any<T, E: std::fmt::Display>(
     row: &AnyRow,
     table: &str,
@@ -142,7 +142,7 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Err
     serde_json::from_str(text)
 }
 
-/// Column and row of an unexpected value.
+/// The error for an unexpected value, with its column and row.
 pub(super) fn wrong(row: &AnyRow, table: &str, column: &str, why: &dyn std::fmt::Display) -> StoreError {
     let name = |column: &str| row.try_get::<String, _>(column).ok();
     let number = row.try_get::<i64, _>("position").ok().map(|position| format!(" line {position}"));
@@ -151,7 +151,7 @@ pub(super) fn wrong(row: &AnyRow, table: &str, column: &str, why: &dyn std::fmt:
     StoreError::Value { place, why: why.to_string() }
 }
 
-/// A flag is 0 or 1; one of a run that is not there is 0.
+/// A flag is 0 or 1, and 0 if the deployment has no run.
 fn flag(row: &AnyRow, table: &str, column: &str) -> Result<bool, StoreError> {
     match row.try_get::<Option<i64>, _>(column)?.unwrap_or(0) {
         0 => Ok(false),
@@ -160,7 +160,7 @@ fn flag(row: &AnyRow, table: &str, column: &str) -> Result<bool, StoreError> {
     }
 }
 
-/// The state, which must agree with the columns beside it.
+/// The state, which must be consistent with the other columns.
 fn state(row: &AnyRow, step: Option<Stage>) -> Result<State, StoreError> {
     let name: String = row.try_get("state")?;
     let outcome = parsed_if_any(row, "deployments", "outcome", json::<Outcome>)?.map(|outcome| by_its_guard(row, outcome)).transpose()?;
@@ -182,16 +182,16 @@ fn state(row: &AnyRow, step: Option<Stage>) -> Result<State, StoreError> {
     }
 }
 
-/// How the guard of the forge's checks is stored.
+/// The stored word for the guard that checks the commit at its forge.
 const BY_CHECKS: &str = "checks";
 
-/// An outcome as it is stored: where its guard is one that an earlier version does not know, its text names one that every version
-/// reads, and a column beside it names the guard.
+/// An outcome in its stored form. If an earlier version does not know its guard, the text names a guard that every version can read, and
+/// another column names the real one.
 pub(super) struct StoredOutcome {
     pub(super) text: String,
-    /// The forge's checks, of which a version knew by this column.
+    /// The guard of the forge's checks, which the version that introduced it reads from this column.
     pub(super) guard: Option<&'static str>,
-    /// A guard that came later.
+    /// A guard that was introduced later.
     pub(super) refused_by: Option<&'static str>,
 }
 
@@ -227,23 +227,23 @@ fn by_its_guard(row: &AnyRow, outcome: Outcome) -> Result<Outcome, StoreError> {
     }
 }
 
-/// The images as one JSON list of references.
+/// The images as a JSON list of references.
 pub(super) fn images_text(images: &[ImageRef]) -> String {
     serde_json::Value::from(images.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string()
 }
 
-/// A list of deployments, and what is wrong with the rows that cannot be read: one of them hides no other.
+/// A list of deployments, and the errors of rows that cannot be read: such a row hides no other.
 #[derive(Debug, Default)]
 pub struct Listed {
-    /// Those that read.
+    /// The deployments that could be read.
     pub deployments: Vec<Deployment>,
-    /// The others.
+    /// The errors of the other rows.
     pub unreadable: Vec<StoreError>,
-    /// The last one, whether it reads or not.
+    /// The id of the last row, even if the row cannot be read.
     pub last: Option<DeploymentId>,
 }
 
-/// Every row that reads, and the faults of those that do not.
+/// Reads all rows.
 pub(super) fn listed(rows: &[AnyRow]) -> Listed {
     let mut listed = Listed::default();
     for row in rows {
@@ -256,8 +256,8 @@ pub(super) fn listed(rows: &[AnyRow]) -> Listed {
     listed
 }
 
-/// Deployments, each with its run on the service's host; what follows says which. `shown` leaves out what is long and is for
-/// the run itself, and `releases` also what its last smoke check saw.
+/// Selects deployments, each with its run on the service's host; `$which` is the rest of the statement. `shown` leaves out long columns
+/// that only the run needs, and `releases` also leaves out the last smoke report.
 macro_rules! select_deployments {
     (releases $which:literal) => {
         select_deployments!(@ "NULL AS pin_before, NULL AS files_before, r.ran_before, NULL AS resolved, NULL AS baseline, NULL AS report, ", $which)
@@ -283,7 +283,7 @@ macro_rules! select_deployments {
 }
 pub(super) use select_deployments;
 
-/// The images that its run has found, or else those that were ordered.
+/// The images that the run has resolved, or else those that were ordered.
 fn images(row: &AnyRow) -> Result<Vec<ImageRef>, StoreError> {
     let of_run: Option<String> = row.try_get("images")?;
     let (table, text) = match of_run {
@@ -296,17 +296,18 @@ fn images(row: &AnyRow) -> Result<Vec<ImageRef>, StoreError> {
     references.iter().map(|text| ImageRef::parse(text).map_err(|error| wrong(&error))).collect()
 }
 
-/// The kind of an order as it is stored: a repair is a rollback whose cause says more, which the version before can carry out.
+/// The stored kind of an order. A repair is stored as a rollback with a cause that tells it apart, so that the previous version can carry
+/// it out.
 pub(super) fn kind_text(kind: OrderKind) -> &'static str {
     if kind == OrderKind::Repair { OrderKind::Rollback.as_str() } else { kind.as_str() }
 }
 
-/// How a caller proved who they are, as it is stored.
+/// The stored word for how a caller was authenticated.
 const BY_TOKEN_OF_A_JOB: &str = "oidc";
 const BY_WEBHOOK_OF_A_FORGE: &str = "forge";
 
-/// A caller as it is stored, and how they proved it where that does not say so: a policy and a forge are stored as a key, which the
-/// version before can read.
+/// A caller in its stored form, and how it was authenticated if the caller's text does not say so: a policy and a forge are stored as keys,
+/// which the previous version can read.
 pub(super) fn caller_text(caller: &Caller) -> (String, Option<&'static str>) {
     match caller {
         Caller::Oidc(policy) => (Caller::Key(policy.clone()).to_string(), Some(BY_TOKEN_OF_A_JOB)),

@@ -1,4 +1,4 @@
-//! Deployments while they are carried out, each by its run on a host.
+//! Running deployments, each by its run on a host.
 
 use std::time::Duration;
 
@@ -35,30 +35,30 @@ use crate::store::rows;
 use crate::store::rows::StoredOutcome;
 use crate::store::rows::select_deployments;
 
-/// The host of a service that names none: the one beside its server.
+/// The host of a service that names none: the host of the server.
 const HOST: &str = "local";
-/// The run by which an order is carried out on that host.
+/// The number of the run that carries out an order on that host.
 const FIRST_RUN: i64 = 1;
 
-/// A deployment whose turn has come, and what was found with it.
+/// A deployment whose turn has come.
 #[derive(Debug, Clone)]
 pub struct Turn {
     /// The deployment, which is running from now on.
     pub deployment: Deployment,
-    /// What holds its service, or held it until its time was over.
+    /// The service's hold, also one whose time is over.
     pub hold: Option<Hold>,
 }
 
-/// What became known with a step; what is none stays as it was.
+/// What became known with a step; a field that is none is left as it is stored.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// The exact images.
     pub images: Option<Vec<ImageRef>>,
     /// Whether the release must not be rolled back past.
     pub barrier: Option<bool>,
-    /// The pin's bytes before it is written.
+    /// The content of the pinned file before the pin.
     pub pin_before: Option<String>,
-    /// What ran before.
+    /// What was running before.
     pub ran_before: Option<String>,
     /// The resolved compose configuration, without its secrets.
     pub resolved: Option<String>,
@@ -72,7 +72,7 @@ pub struct Facts {
     pub baseline: Option<Report>,
     /// The smoke report of the new one.
     pub report: Option<Report>,
-    /// How the page answered meanwhile.
+    /// How available the page was during the deployment.
     pub away: Option<Availability>,
     /// Why it is being undone.
     pub undo_why: Option<String>,
@@ -84,7 +84,7 @@ fn text<T: serde::Serialize>(value: Option<&T>) -> Option<String> {
     value.and_then(|value| serde_json::to_string(value).ok())
 }
 
-/// The deployments that read. Those that do not are said, and left to a person: they stop nothing else.
+/// The deployments that can be read. Those that cannot are logged and left to an operator; they stop no others.
 fn readable(rows: &[AnyRow]) -> Vec<Deployment> {
     let listed = rows::listed(rows);
     for error in listed.unreadable {
@@ -93,7 +93,7 @@ fn readable(rows: &[AnyRow]) -> Vec<Deployment> {
     listed.deployments
 }
 
-/// A run that somebody has, or has left.
+/// A run that belongs to an executor, or was left by one.
 struct Left {
     id: DeploymentId,
     service: ServiceName,
@@ -103,7 +103,7 @@ struct Left {
 }
 
 impl Left {
-    /// None: it does not read, which is said; it is left to a person and stops nothing else.
+    /// None: the row cannot be read. This is logged and left to an operator; it stops no other run.
     fn of_row(row: &AnyRow) -> Result<Option<Self>, StoreError> {
         let names = rows::parsed(row, "runs", "deployment", DeploymentId::parse)
             .and_then(|id| Ok((id, rows::parsed(row, "runs", "service", ServiceName::parse)?)));
@@ -119,7 +119,7 @@ impl Left {
     }
 }
 
-/// What came of one of several deployments. One that does not read, or whose rows somebody holds, stops no other.
+/// Takes one of several deployments. One that cannot be read, or whose rows are locked by another session, stops no other.
 fn of_one(taken: Result<Option<Turn>, StoreError>) -> Result<Option<Turn>, StoreError> {
     match taken {
         Err(error) if error.is_unreadable() || error.is_held() => {
@@ -131,13 +131,13 @@ fn of_one(taken: Result<Option<Turn>, StoreError>) -> Result<Option<Turn>, Store
 }
 
 impl Store {
-    /// Takes those of the waiting `orders` whose turn has come, each for this executor, which has a run of it from now on. An order
-    /// that has taken the place of one of them meanwhile is not meant.
+    /// Begins those of the waiting `orders` whose turn has come: from now on each has a run of this executor. An order that has replaced
+    /// one of them meanwhile is not included.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn claim(&self, orders: &[DeploymentId], executor: &str, lease: Duration) -> Result<Vec<Turn>, StoreError> {
-        // In this order the few rows are found by the index that keeps them few, whatever else the table holds.
+        // With this ORDER BY the database uses the index that contains only these few rows, however large the table is.
         let waiting = sqlx::query(select_deployments!(
             "WHERE d.state = 'waiting' AND d.waits_for = 'turn'
              AND NOT EXISTS (SELECT 1 FROM deployments AS b WHERE b.service = d.service AND b.state = 'running') ORDER BY d.service"
@@ -152,11 +152,12 @@ impl Store {
         Ok(turns)
     }
 
-    /// Begins a run of `waiting`, unless another server was quicker.
+    /// Begins a run of `waiting`, unless another server was faster.
     async fn take(&self, waiting: &Deployment, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
         let asked = Instant::now();
         let mut tx = self.gate.begin().await?;
-        // What waits while an order is decided waits until that is written: no run begins in between.
+        // An order that is waiting while another one is decided must still be waiting when that decision is written, so no run may begin in
+        // between.
         tx.alone("queue").await?;
         let free = tx.seizing("SELECT id FROM deployments WHERE id = $1 AND state = 'waiting'");
         if tx.fetch_optional(free.bind(waiting.id.as_str())).await?.is_none() {
@@ -182,7 +183,7 @@ impl Store {
             match tx.execute(statement).await {
                 Ok(1) => {}
                 Ok(_) => return Ok(None),
-                // Another server was quicker, or another run is at work on the host: the unique indexes say so.
+                // The unique indexes say that another server was faster, or that another run is active on the host.
                 Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
@@ -194,9 +195,9 @@ impl Store {
         Ok(Some(Turn { deployment, hold }))
     }
 
-    /// Takes over the runs of `executor` whose deployments are not among `at_work` (an earlier process left them, or a run that
-    /// lost the database), and those of others whose lease has run out. From now on writes of whoever had them are refused, and so
-    /// is leave to act.
+    /// Takes over the runs of `executor` whose deployments are not in `at_work` (an earlier process left them, or a run that lost the
+    /// database), and runs of other executors whose lease has expired. From now on their previous owners can neither write nor get leave to
+    /// act.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -229,7 +230,7 @@ impl Store {
     }
 
     async fn take_over(&self, left: &Left, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
-        // One that does not read is said, and stays as it is.
+        // A deployment that cannot be read is logged, and left as it is.
         if self.get(&left.id).await?.is_none() {
             return Ok(None);
         }
@@ -252,13 +253,13 @@ impl Store {
         let hold = holds::of(&mut tx, left.service.as_str()).await?;
         tx.commit().await?;
         let Some(deployment) = self.get(&left.id).await? else { return Ok(None) };
-        // Over a copy of an SQLite database an earlier owner may go on by its own.
+        // With SQLite, a previous owner may be working on a copy of the database, so it would not notice that it has lost the run.
         self.leases.begin(&self.leases_gate, deployment.fence(), asked, lease, !self.is_sqlite);
         Ok(Some(Turn { deployment, hold }))
     }
 
-    /// Prolongs the lease of everything that `executor` runs. What somebody has locked meanwhile is left to the next time, and
-    /// nothing waits for it.
+    /// Renews the leases of all runs of `executor`. Rows that another session has locked are skipped until the next time, so nothing waits
+    /// for it.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -282,13 +283,13 @@ impl Store {
         Ok(())
     }
 
-    /// The lease of a run that was claimed or reclaimed here and has not ended; none: this server has none.
+    /// The lease of a run that was claimed or taken over here and has not ended; none: this server has no such run.
     #[must_use]
     pub fn lease(&self, fence: &Fence) -> Option<RunLease> {
         self.leases.of(fence)
     }
 
-    /// Stores that `step` begins, with what is known by then: when this returns, both are on disk.
+    /// Stores that `step` begins, together with `facts`. When this returns, both are on disk.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when another executor has taken over.
@@ -322,24 +323,25 @@ impl Store {
         if self.gate.write(advance).await? == 1 { Ok(()) } else { Err(StoreError::Fenced) }
     }
 
-    /// How the page of `service` answered during its last deployments, the newest first, at most `most`.
+    /// How available the page of `service` was during its last deployments, newest first, at most `most`.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn last_away(&self, service: &ServiceName, most: i64) -> Result<Vec<Availability>, StoreError> {
         let select = "SELECT away FROM runs WHERE service = $1 AND away IS NOT NULL ORDER BY deployment DESC LIMIT $2";
         let found = self.gate.fetch_all(sqlx::query(select).bind(service.as_str()).bind(most)).await?;
-        // One that cannot be read is only left out of a comparison.
+        // One that cannot be read is merely missing from a comparison.
         Ok(found.iter().filter_map(|row| serde_json::from_str(row.try_get::<&str, _>("away").ok()?).ok()).collect())
     }
 
-    /// Ends a run, and its deployment, with `outcome`, whose text becomes line `seq` of the run's journal: all or nothing.
+    /// Ends a run and its deployment with `outcome`, whose text becomes line `seq` of the run's journal; either all of it is stored or
+    /// nothing.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when another executor has taken over.
     pub async fn finish(&self, fence: &Fence, outcome: &Outcome, step: Stage, seq: i64) -> Result<(), StoreError> {
         let mut tx = self.gate.begin().await?;
-        // Holds are given back in the order in which they are taken: no acceptance comes between.
+        // Holds must be restored in the order in which they were taken, so no order may be accepted in between.
         tx.alone("queue").await?;
         let now_ms = clock::now_ms();
         let service = end_run(&mut tx, fence, outcome, now_ms).await?.ok_or(StoreError::Fenced)?;
@@ -356,11 +358,12 @@ impl Store {
         holds::follow(&mut tx, &service, fence.id.as_str(), outcome).await?;
         tx.commit().await?;
         self.leases.end(fence);
+        self.has_news();
         Ok(())
     }
 }
 
-/// Ends the run itself; its service, unless another executor has taken over.
+/// Ends the run itself. Returns its service; none if another executor has taken it over.
 async fn end_run(tx: &mut Tx, fence: &Fence, outcome: &Outcome, now_ms: i64) -> Result<Option<String>, StoreError> {
     let end = sqlx::query(
         "UPDATE runs SET state = 'done', outcome = $4, ended_ms = $5, verified = $6, changed = $7, lease_ms = NULL

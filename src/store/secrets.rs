@@ -1,4 +1,4 @@
-//! What is known of secrets, by their marks: which new ones have been used. The secrets themselves are never here.
+//! Which new secrets have been used, by their marks (keyed hashes). Secrets themselves are never stored.
 
 use sqlx::Row as _;
 
@@ -6,11 +6,11 @@ use crate::model::Rotated;
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// The named value that is the key of all marks.
+/// The name of the value that is the key of all marks.
 pub const MARK_KEY: &str = "mark_key";
 
 impl Store {
-    /// Records that the newest secret of `whose`, which `mark` stands for, has been used at `at_ms`. The first time stays.
+    /// Records that the newest secret of `whose`, which has the mark `mark`, was used at `at_ms`. Only the first use is recorded.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -23,7 +23,7 @@ impl Store {
         Ok(())
     }
 
-    /// When the secret of `whose` that `mark` stands for was used first (ms since 1970, UTC); none: not yet.
+    /// When the secret of `whose` with the mark `mark` was first used (ms since 1970, UTC); none: not yet.
     ///
     /// # Errors
     /// When the database does not answer.

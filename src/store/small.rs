@@ -12,11 +12,11 @@ use crate::clock;
 use crate::store::Store;
 use crate::store::StoreError;
 
-/// How long the answer to a trial write holds.
+/// How long the result of a trial write is reused.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 impl Store {
-    /// The value of that name, made by `first` when there is none yet; every server of one database sees the same.
+    /// The value named `name`, which is created by `first` if it does not exist yet. All servers of one database see the same value.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -28,11 +28,11 @@ impl Store {
         Ok(row.try_get("value")?)
     }
 
-    /// Whether the database takes a write: tried over a new connection, at most every five seconds; anybody who asks in between, or
-    /// at the same time, gets the same answer.
+    /// Whether the database accepts writes: tried over a new connection, at most every five seconds. Callers in between, or at the same
+    /// time, get the same answer.
     ///
     /// # Errors
-    /// When it does not.
+    /// When the database does not accept a write.
     pub async fn probe(&self) -> Result<(), StoreError> {
         let mut last = self.probed.lock().await;
         if let Some((at, answer)) = last.as_ref()
@@ -45,13 +45,13 @@ impl Store {
         answer.map_err(StoreError::Shared)
     }
 
-    /// Writes a whole copy of the SQLite database to `file`, which must not exist, while others go on writing. Nobody but its
-    /// owner may read it.
+    /// Writes a complete copy of the SQLite database to `file`, which must not exist, while other writes continue. Only the file's owner
+    /// may read it.
     ///
     /// # Errors
     /// When it cannot be written, or the database is PostgreSQL.
     pub async fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
-        // SQLite fills an empty file, and keeps its mode.
+        // SQLite fills an empty file and keeps its mode.
         let made = std::fs::File::options().write(true).create_new(true).mode(0o600).open(file);
         made.map_err(|error| StoreError::Query(sqlx::Error::Io(error)))?;
         self.gate.write_long(sqlx::query("VACUUM INTO $1").bind(file.display().to_string())).await?;

@@ -1,4 +1,4 @@
-//! Forgetting what is old: a few rows at a time, so that nobody waits for it. What may be forgotten is decided elsewhere.
+//! Deletes old rows, a few at a time, so that nothing has to wait. What may be deleted is decided elsewhere.
 
 use sqlx::Row as _;
 
@@ -7,22 +7,22 @@ use crate::store::StoreError;
 use crate::store::deployments::MOST_RELEASES;
 use crate::store::many;
 
-/// How many deployments are looked at, and how many are forgotten, at a time.
+/// How many deployments are read, and how many are deleted, at a time.
 const PAGE: i64 = 128;
-/// How many deliveries are forgotten at a time.
+/// How many deliveries are deleted at a time.
 const DELIVERIES: i64 = 500;
 
-/// A place among all deployments that have ended, in the order in which they did.
+/// A position among all ended deployments, in the order of their end.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
     ended_ms: i64,
     id: String,
 }
 
-/// A deployment that has ended, and what is stored of it.
+/// An ended deployment, and what is stored about it.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// Its id; it need not read as one.
+    /// Its id, which may be unreadable as an id.
     pub id: String,
     /// Its service.
     pub service: String,
@@ -30,7 +30,7 @@ pub struct Ended {
     pub ended_ms: i64,
     /// Whether a run of it was verified.
     pub is_verified: bool,
-    /// Whether a run of it is still being carried out.
+    /// Whether a run of it has not ended.
     pub is_running: bool,
     /// The position of its first line; none: it has no line.
     pub first_line: Option<i64>,
@@ -52,17 +52,17 @@ impl Ended {
     }
 }
 
-/// How far back a rollback of a service may have to look.
+/// How far back a rollback of the service can go.
 #[derive(Debug, Clone, Default)]
 pub struct Reach {
-    /// The oldest verified deployment that it can choose; none: all of them.
+    /// The oldest verified deployment that a rollback can choose; none: all of them.
     pub oldest: Option<String>,
     /// The last deployment that changed the host.
     pub last_change: Option<String>,
 }
 
 impl Store {
-    /// The next deployments behind `place` that ended before `before_ms` (ms since 1970), in the order in which they did.
+    /// The next deployments after `place` that ended before `before_ms` (ms since 1970), in the order of their end.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -90,7 +90,7 @@ impl Store {
         self.gate.fetch_all(ended).await?.iter().map(read).collect()
     }
 
-    /// How far back a rollback of `service` may have to look.
+    /// How far back a rollback of `service` can go.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -104,7 +104,7 @@ impl Store {
         Ok(Reach { oldest: id(oldest)?, last_change: id(changed)? })
     }
 
-    /// Forgets the lines of the deployment `id` before `position`.
+    /// Deletes the lines of the deployment `id` before `position`.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -114,10 +114,10 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets the lines of the deployments `lines_of`, and everything about those that are `whole`.
+    /// Deletes the lines of the deployments `lines_of`, and everything about the deployments `whole`.
     ///
     /// # Errors
-    /// When the database does not answer; then nothing is forgotten.
+    /// When the database does not answer; then nothing is deleted.
     pub async fn forget_ended(&self, lines_of: &[&str], whole: &[&str]) -> Result<(), StoreError> {
         let mut tx = self.gate.begin().await?;
         for (delete, ids) in [
@@ -134,12 +134,12 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets some of the deliveries that came before `before_ms` (ms since 1970). Returns whether there may be more.
+    /// Deletes some of the deliveries that came before `before_ms` (ms since 1970). Returns whether there may be more.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn forget_deliveries(&self, before_ms: i64) -> Result<bool, StoreError> {
-        // Those of one millisecond go together: a few more than so many.
+        // Deliveries of the same millisecond are deleted together, so there may be a few more than that.
         let delete = sqlx::query(
             "DELETE FROM deliveries WHERE at_ms < $1
                AND at_ms <= COALESCE((SELECT at_ms FROM deliveries WHERE at_ms < $1 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)",
@@ -147,7 +147,7 @@ impl Store {
         Ok(self.gate.write(delete.bind(before_ms).bind(DELIVERIES)).await? as i64 > DELIVERIES)
     }
 
-    /// Forgets failed attempts before `minute` (minutes since 1970).
+    /// Deletes failed attempts before `minute` (minutes since 1970).
     ///
     /// # Errors
     /// When the database does not answer.

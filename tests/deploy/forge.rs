@@ -26,6 +26,7 @@ use serde_json::json;
 use tagalong::clock;
 
 const TOKEN: &str = "ghp_0123456789abcdefghij";
+/// The tokens of the installation begin so, and end with their number.
 const INSTALLATION_TOKEN: &str = "ghs_0123456789abcdefghij";
 const APP: u64 = 4711;
 
@@ -54,7 +55,56 @@ pub(crate) struct Shown {
     pub(crate) deployments: Vec<Value>,
     /// The statuses of all commits, in their order, with `sha`.
     pub(crate) statuses: Vec<Value>,
-    installed: usize,
+    /// The tokens of the installation.
+    pub(crate) tokens: Tokens,
+}
+
+/// The tokens that the App was given. Each second one is valid for so short a time that it may be shown only once.
+#[derive(Default)]
+pub(crate) struct Tokens {
+    /// How many there are.
+    pub(crate) given: usize,
+    /// How often the newest was shown.
+    shown: usize,
+    /// Those up to this one were withdrawn.
+    withdrawn: usize,
+    /// How often one of these was shown.
+    pub(crate) refused: usize,
+}
+
+impl Tokens {
+    fn give(&mut self) -> Value {
+        self.given += 1;
+        self.shown = 0;
+        let life_ms = if self.is_short() { 4 * 60_000 } else { 3_600_000 };
+        let until = clock::utc(clock::now_ms() + life_ms);
+        json!({"token": format!("{INSTALLATION_TOKEN}{}", self.given), "expires_at": until, "permissions": {}})
+    }
+
+    fn is_short(&self) -> bool {
+        self.given % 2 == 1
+    }
+
+    /// Whether what is shown counts still.
+    fn accepts(&mut self, authorization: &str) -> Result<bool, String> {
+        if authorization != format!("Bearer {INSTALLATION_TOKEN}{}", self.given) {
+            return Err(format!("authorization: {authorization}"));
+        }
+        if self.given <= self.withdrawn {
+            self.refused += 1;
+            return Ok(false);
+        }
+        self.shown += 1;
+        if self.is_short() && self.shown > 1 {
+            return Err("a token that ends soon is shown again".to_owned());
+        }
+        Ok(true)
+    }
+
+    /// From now on what was given so far is not accepted.
+    pub(crate) fn withdraw(&mut self) {
+        self.withdrawn = self.given;
+    }
 }
 
 /// The forge; it ends with the process.
@@ -108,7 +158,7 @@ impl Forge {
             calls: Vec::new(),
             deployments: Vec::new(),
             statuses: Vec::new(),
-            installed: 0,
+            tokens: Tokens::default(),
         };
         let shown = Arc::new(Mutex::new(shown));
         let mine = Arc::clone(&shown);
@@ -280,7 +330,11 @@ fn described(shown: &mut Shown, kind: &str, app: Option<&[u8]>, asked: &Asked) -
     let authorization = asked.header("authorization");
     match (kind, app) {
         ("github", Some(key)) if is_own => own_token(key, authorization)?,
-        ("github", Some(_)) if authorization == format!("Bearer {INSTALLATION_TOKEN}") => {}
+        ("github", Some(_)) => {
+            if !shown.tokens.accepts(authorization)? {
+                return Ok((401, json!({"message": "Bad credentials"})));
+            }
+        }
         ("github", None) if authorization == format!("Bearer {TOKEN}") => {}
         ("forgejo", None) if authorization == format!("token {TOKEN}") => {}
         _ => return Err(format!("authorization: {authorization}")),
@@ -289,8 +343,7 @@ fn described(shown: &mut Shown, kind: &str, app: Option<&[u8]>, asked: &Asked) -
         ("GET", ["repos", "acme", "web", "installation"]) => Ok((200, json!({"id": 7, "app_id": APP}))),
         ("POST", ["app", "installations", "7", "access_tokens"]) => {
             fields(&asked.body, &[("repositories", "names")], &[])?;
-            shown.installed += 1;
-            Ok((201, json!({"token": INSTALLATION_TOKEN, "expires_at": clock::utc(clock::now_ms() + 3_600_000), "permissions": {}})))
+            Ok((201, shown.tokens.give()))
         }
         ("GET", ["repos", "acme", "web", "commits", sha, "statuses"]) if kind == "github" => {
             query(asked, &["per_page=100"])?;

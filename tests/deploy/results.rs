@@ -174,7 +174,7 @@ fn cli_status(world: &World) -> String {
     String::from_utf8_lossy(&ran.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// An App; the server dies after a call was carried out and before its answer came.
+/// An App; the server dies after a call was carried out and before its answer came. Then its token is withdrawn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_between_a_call_and_its_answer_shows_nothing_twice() {
     let forge = Forge::github_for_an_app();
@@ -189,6 +189,11 @@ async fn a_kill_between_a_call_and_its_answer_shows_nothing_twice() {
         has_status(&forge, tag, "success").await;
         has_deployment(&forge, tag, "success").await;
     }
+    is_settled(&world).await;
+    forge.shown().tokens.withdraw();
+    becomes(&world, &order(&world, "v3").await, "live").await;
+    has_status(&forge, "v3", "success").await;
+    assert_eq!(forge.shown().tokens.refused, 1, "a token that was withdrawn is not shown again");
     is_settled(&world).await;
     forge.is_in_order();
     world.finish().await;

@@ -278,7 +278,8 @@ async fn docker_is_away(board: &mut Board, images: &Images) {
     let site = Site::make(images, &daemon.docker.clone(), &images.port, json!({})).await;
     is_outcome(&site.deploy(&images.tag("one")).await, "live");
     daemon.kill();
-    board.shows(&site, "Docker does not answer", ["UNKNOWN", "Docker daemon", "tagalong doctor"]).await;
+    let said = board.shows(&site, "Docker does not answer", ["UNKNOWN", "Docker daemon", "tagalong doctor"]).await;
+    assert_eq!(said.fact("runs now"), "unknown");
     daemon.start_again().await;
     let rows = board.0.len();
     board.shows(&site, "back", ["ok", "", ""]).await;

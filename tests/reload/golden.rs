@@ -200,7 +200,7 @@ async fn what_is_not_loaded_is_not_called_so() {
     let server = Server::start(Plan::new("pod").with_secret(&place).write(&place)).await;
     let tip = place.tip();
     server.until_loaded(&tip).await;
-    let missing = "the requested commit is not part of the loaded data: the remote's branch does not contain it, or not yet";
+    let missing = "the requested commit is not part of the loaded data: the remote's branch does not contain it (yet)";
     let conflict = |loaded: &str| {
         format!(
             r#"{{"success":false,"error":{{"code":"not_contained","message":"{missing}","outcome":"in-sync","loaded":"{loaded}"}},"traceId":"*"}}"#

@@ -92,7 +92,7 @@ tree() {
         file 644 "workflows/github/$part" "usr/share/doc/tagalong/examples/github/$part"
         file 644 "workflows/forgejo/$part" "usr/share/doc/tagalong/examples/forgejo/$part"
     done
-    for part in README.md SECURITY.md docs/operations.md docs/reference.md docs/smoke.md docs/data.md CHANGELOG.md; do
+    for part in README.md SECURITY.md CHANGELOG.md docs/*.md; do
         cat "$part" | zipped "usr/share/doc/tagalong/${part##*/}.gz"
     done
     changelog | zipped usr/share/doc/tagalong/changelog.gz

@@ -265,6 +265,7 @@ fn a_configuration_is_added_to_and_never_replaced() {
     std::fs::set_permissions(world.path("etc/tagalong.toml"), std::fs::Permissions::from_mode(0o604)).unwrap();
     let said = world.init("--smoke-url https://www.example.com/");
     says(&said, &["tagalong.toml: changed", "For a workflow, run `tagalong init` again with --repository"]);
+    assert!(!world.init("").contains("No page is checked"), "the configuration names one");
     let config = world.read("etc/tagalong.toml");
     assert!(config.starts_with(&format!("{own}\n\n[[key]]")), "{config}");
     assert_eq!(std::fs::metadata(world.path("etc/tagalong.toml")).unwrap().permissions().mode() & 0o777, 0o604);

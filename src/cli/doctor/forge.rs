@@ -17,7 +17,9 @@ pub(super) async fn see_forges(doctor: &mut Doctor, config: &Config) {
     issuers.dedup();
     for issuer in issuers {
         let keys = oidc::fetch_keys(issuer).await;
-        let seen = keys.map(|keys| format!("its key set has {} keys", keys.len())).map_err(|why| format!("{why}; its tokens are refused."));
+        let seen = keys
+            .map(|keys| format!("the issuer's key set has {} keys", keys.len()))
+            .map_err(|why| format!("{why}; its tokens are refused."));
         doctor.see(&format!("oidc: {issuer}"), seen);
     }
 }
@@ -26,6 +28,6 @@ async fn may_report(config: &Config, source: &Source) -> Result<String, String> 
     let repository = &source.repository;
     let plan = config.forge(&source.forge).ok_or_else(|| format!("there is no [[forge]] with the id {}", source.forge))?;
     let forge = Forge::new(plan).map_err(|error| error.to_string())?;
-    forge.may_report(repository).await.map_err(|error| format!("{repository} cannot be told results: {error}"))?;
-    Ok(format!("{} takes results of {repository}", plan.url))
+    forge.may_report(repository).await.map_err(|error| format!("results cannot be shown on commits of {repository}: {error}"))?;
+    Ok(format!("results can be shown on commits of {repository} at {}", plan.url))
 }

@@ -11,12 +11,27 @@ use crate::cli::doctor::account::own_name;
 use crate::config::Docker;
 use crate::engine::Server;
 
+/// The database and its journals grow by little, but not by nothing.
+const LEAST_STATE_MIB: u64 = 64;
+
 /// Before the first start the folder need not be there; systemd makes it as `StateDirectory`, `tagalong serve` elsewhere.
 pub(super) fn data_folder(dir: &Path) -> Result<String, String> {
     if !dir.exists() {
-        return Ok(format!("{} is not there yet; the first start of `tagalong serve` makes it", dir.display()));
+        return Ok(format!("{} does not exist yet; the server creates it when it starts for the first time", dir.display()));
     }
-    can_write(dir).map(|()| dir.display().to_string())
+    can_write(dir)?;
+    match free_mib(dir) {
+        Some(free) if free < LEAST_STATE_MIB => {
+            Err(format!("only {free} MiB are free in {}; orders are refused while its disk is full, so free some space.", dir.display()))
+        }
+        _ => Ok(dir.display().to_string()),
+    }
+}
+
+/// What this user may still write in `dir`, MiB; none: nobody says so.
+fn free_mib(dir: &Path) -> Option<u64> {
+    let free = rustix::fs::statvfs(dir).ok()?;
+    Some((free.f_bavail * free.f_frsize) >> 20)
 }
 
 /// A file can be made in `dir`; it is gone again afterwards.
@@ -24,7 +39,7 @@ pub(super) fn can_write(dir: &Path) -> Result<(), String> {
     tempfile::NamedTempFile::new_in(dir).map(|_| ()).map_err(|error| {
         let user = own_name();
         let dir = dir.display();
-        format!("the user {user} cannot write {dir} ({error}): `chown {user}: {dir}`, or `tagalong doctor --user USER` where another user will run tagalong.")
+        format!("the user {user} cannot write {dir} ({error}): `chown {user}: {dir}`, or run `tagalong doctor --user USER` if another user will run tagalong.")
     })
 }
 
@@ -86,10 +101,9 @@ fn group_name(number: u32) -> String {
 /// Room for images where Docker keeps them.
 pub(super) fn free_space(server: &Server) -> Result<String, String> {
     let root = &server.root_dir;
-    let Ok(free) = rustix::fs::statvfs(root.as_str()) else {
-        return Ok(format!("{root} cannot be seen from here"));
+    let Some(free_mib) = free_mib(Path::new(root)) else {
+        return Ok(format!("the free space of {root} cannot be read from here"));
     };
-    let free_mib = (free.f_bavail * free.f_frsize) >> 20;
     if free_mib < 1024 {
         return Err(format!("only {free_mib} MiB are free in {root}; make room with `docker image prune`."));
     }

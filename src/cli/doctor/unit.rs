@@ -20,10 +20,10 @@ pub(super) async fn closed_folders(config: &Config) -> Option<Result<String, Str
     let closed: Vec<String> =
         stacks.chain(datasets).chain([config.server.data_dir.as_path()]).filter(is_closed).map(|dir| dir.display().to_string()).collect();
     if closed.is_empty() {
-        return Some(Ok("tagalong.service may write every folder that is needed".to_owned()));
+        return Some(Ok("tagalong.service may write to every folder that it needs".to_owned()));
     }
     Some(Err(format!(
-        "tagalong.service may not write {}: `systemctl edit tagalong`, with the lines [Service] and ReadWritePaths={}.",
+        "tagalong.service may not write to {}: run `systemctl edit tagalong` and add the lines [Service] and ReadWritePaths={}.",
         closed.join(", "),
         closed.join(" ")
     )))

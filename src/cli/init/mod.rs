@@ -86,7 +86,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     });
     let unbuilt = choice.pins.iter().filter(|_| forge.is_some()).filter_map(|pin| unbuilt(pin, &root));
     let edits = choice.edits.iter().map(|edit| format!("{} Until then an override file pins the image.", edit.words()));
-    let notes = unknown.into_iter().chain(why).chain(unsaid).chain(choice.notes.iter().cloned()).chain(edits).chain(unbuilt).collect();
+    let notes = unknown.into_iter().chain(why).chain(unsaid).chain(unchecked(&existing, &choice)).chain(edits).chain(unbuilt).collect();
     let plan = Plan { existing: &existing, choice: &choice, access: &access, daemon: &daemon };
     let states = if args.dry_run { plan.would_be(&files).await? } else { plan.write(&files).await? };
     let runs = survey.started.as_ref().is_some_and(|started| started.contains(&choice.project));
@@ -196,6 +196,13 @@ async fn chosen(survey: Survey, daemon: &Daemon, dir: &Path, args: &Args, forge:
     let survey = edit::carry_out(&edits, &survey, daemon, dir).await?;
     let choice = stack::choose(&survey, dir, args, forge)?;
     Ok((survey, choice))
+}
+
+/// What is missing if no page is checked after a deployment, neither a new one nor one of the configuration.
+fn unchecked(existing: &Existing, choice: &Choice) -> Option<String> {
+    let has_page = choice.smoke.is_some() || existing.config.service(&choice.service).is_some_and(|service| service.smoke.is_some());
+    let name = &choice.service;
+    (!has_page).then(|| format!("No page is checked after a deployment: name one with --smoke-url, or add [service.{name}.smoke] later."))
 }
 
 /// The configuration as it is to be.

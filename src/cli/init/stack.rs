@@ -25,8 +25,6 @@ pub(super) struct Choice {
     pub(super) smoke: Option<String>,
     /// What would make the stack better to pin.
     pub(super) edits: Vec<Edit>,
-    /// What a person should know.
-    pub(super) notes: Vec<String>,
 }
 
 /// An image that CI builds.
@@ -92,14 +90,7 @@ pub(super) fn choose(survey: &Survey, dir: &Path, args: &Args, forge: Option<&Fo
     }
     let project = project(survey, args)?;
     let smoke = args.smoke_url.as_ref().map(ToString::to_string).or_else(|| page(&own));
-    let mut notes = Vec::new();
-    if smoke.is_none() {
-        notes.push(
-            "No page is checked after a deployment: name one with --smoke-url, or add [service.NAME.smoke] later."
-                .replace("NAME", service.as_str()),
-        );
-    }
-    Ok(Choice { service, dir: dir.to_owned(), project, pins, smoke, edits, notes })
+    Ok(Choice { service, dir: dir.to_owned(), project, pins, smoke, edits })
 }
 
 /// The services whose images CI builds: those that are named, else those that are built here or lie with the repository's owner, else

@@ -173,7 +173,7 @@ impl Workflow<'_> {
             rights.push_str("      contents: read # the action is in this repository\n");
         }
         if is_token && self.forge.kind == Kind::Github {
-            rights.push_str("      id-token: write # the token by which tagalong knows the job; it opens nothing on the forge\n");
+            rights.push_str("      id-token: write # the token by which tagalong knows the job; it gives no access to the forge\n");
         }
         let rights = if rights.is_empty() {
             "    permissions: {} # it talks only to tagalong\n".to_owned()

@@ -49,9 +49,11 @@ pub(super) fn run(output: &Output, args: &Args) -> anyhow::Result<u8> {
         return Ok(0);
     }
     if out.is_none() {
-        output.say(&format!("# store this secret in {file} (mode 0600) and in the secrets of your forge:\n{secret}\n"));
+        output.say(&format!("# Store this secret in {file} (mode 0600) and in the secrets of your forge:\n{secret}\n"));
     }
-    output.say(&format!("# and add these lines to the configuration:\n{lines}"));
+    // Standard output may be appended to the configuration.
+    output.notice("Add these lines to the configuration:");
+    output.say(&format!("\n{lines}"));
     Ok(0)
 }
 

@@ -149,9 +149,8 @@ fn file_of(config: &Config, whose: &Rotated) -> anyhow::Result<PathBuf> {
     };
     match whose {
         Rotated::Key(id) => {
-            let known = || config.keys.iter().map(|key| key.id.as_str()).collect::<Vec<_>>().join(", ");
             let key = config.keys.iter().find(|key| key.id == *id);
-            let key = key.with_context(|| format!("There is no [[key]] with the id {id}; there are: {}.", known()))?;
+            let key = key.with_context(|| format!("There is no [[key]] with the id {id}; `tagalong key list` shows the keys."))?;
             key.file.clone().with_context(|| elsewhere("secret_env, token_env and token_sha256"))
         }
         Rotated::Dataset(name) => {

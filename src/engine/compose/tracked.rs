@@ -106,8 +106,11 @@ impl Compose {
     /// How the stack's files stand beside `wanted`.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// [`EngineError::Stack`] when one of `wanted` is not for a repository to bring; and when they cannot be read.
     pub async fn files_now(&self, wanted: &StackFiles) -> Result<FilesNow, EngineError> {
+        if let Some(why) = objection(wanted) {
+            return Err(EngineError::Stack(why));
+        }
         let wanted = wanted.laid();
         self.on_disk(move |engine| Ok(seen(&engine.stack.dir, &List::read(&engine.stack.dir)?.unwrap_or_default(), &wanted)?)).await
     }
@@ -138,7 +141,7 @@ impl Compose {
 }
 
 /// Why `files` cannot be a stack's, which has files of its own; none: they can.
-pub(super) fn objection(files: &StackFiles) -> Option<String> {
+fn objection(files: &StackFiles) -> Option<String> {
     let refused = |path: &str, why: &str| Some(format!("the repository has {path}, which tagalong does not bring: {why}."));
     files.files.iter().find_map(|(path, file)| match path.as_str() {
         ".env" => {
@@ -224,18 +227,26 @@ fn lay(leave: &Leave, dir: &Path, wanted: &StackFiles, before: &LaidFiles) -> Re
     };
     let edited = now.edited.iter().chain(&now.strange).filter(|path| !is_of_before(path));
     let stays: BTreeSet<&String> = edited.chain(now.in_the_way.iter().map(|(path, _)| path)).collect();
-    if listed.is_some_and(|listed| listed.now == laid && listed.next.is_none()) && now.gone.is_empty() {
+    let paths: BTreeSet<&String> = list.paths().chain(wanted.files.keys()).filter(|path| !stays.contains(path)).collect();
+    let is_other = |path: &&String| match (wanted.files.get(*path), now.there.get(*path)) {
+        (Some(new), Some(old)) => !new.mark.is_same_as(&old.mark) || new.mark.kind != old.mark.kind,
+        (new, old) => new.is_some() || old.is_some(),
+    };
+    let others: Vec<String> = paths.into_iter().filter(is_other).cloned().collect();
+    if others.is_empty() && listed.is_some_and(|listed| listed.now == laid && listed.next.is_none()) {
         return Ok(stays.into_iter().cloned().collect());
     }
+    // What an earlier call left half done is what is there now.
+    let known = now.there.iter().filter(|(path, file)| list.has(path, &file.mark)).map(|(path, file)| (path.clone(), file.mark.clone()));
+    let known: Marks = known.collect();
     list.note = NOTE.to_owned();
+    list.now.files.extend(known);
     list.next = Some(laid.clone());
     list.write(leave, dir)?;
-    for path in list.paths().collect::<BTreeSet<_>>().into_iter().filter(|path| !stays.contains(path)) {
-        match (wanted.files.get(path), now.there.get(path)) {
-            (Some(new), Some(old)) if new.mark.is_same_as(&old.mark) && new.mark.kind == old.mark.kind => {}
-            (Some(new), _) => replace::place(leave, dir, path, new)?,
-            (None, Some(_)) => replace::take_out(leave, dir, path)?,
-            (None, None) => {}
+    for path in &others {
+        match wanted.files.get(path) {
+            Some(new) => replace::place(leave, dir, path, new)?,
+            None => replace::take_out(leave, dir, path)?,
         }
     }
     if laid.tree.is_none() {

@@ -22,7 +22,6 @@ use crate::engine::compose::fields::members;
 use crate::engine::compose::project::Resolved;
 use crate::engine::compose::stack::Compose;
 use crate::engine::compose::stack::path_text;
-use crate::engine::compose::tracked::objection;
 use crate::engine::compose::tracked::written;
 use crate::engine::error::EngineError;
 use crate::model::FileKind;
@@ -32,11 +31,8 @@ impl Compose {
     /// What the stack would resolve to with `files` in place of those that tagalong has written; nothing is changed.
     ///
     /// # Errors
-    /// [`EngineError::Stack`] when they may not be laid, name a program of the host, or make no stack that can be pinned.
+    /// [`EngineError::Stack`] when they name a program of the host, or make no stack that can be pinned.
     pub async fn resolve_with(&self, files: &StackFiles, place: &Path, key: &[u8], cancel: &Cancel) -> Result<Resolved, EngineError> {
-        if let Some(why) = objection(files) {
-            return Err(EngineError::Stack(why));
-        }
         let wanted = files.clone();
         let place = place.to_owned();
         let view = self.on_disk(move |engine| View::make(&engine.stack.dir, &wanted, &place)).await?;

@@ -1,4 +1,4 @@
-//! Takes connections and gives each to a worker. How many descriptors they take is bounded here, whatever becomes of them later.
+//! Accepts connections and gives each one to a worker. The number of file descriptors that connections use is limited here.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,67 +18,67 @@ use crate::http::connection::seats::Seat;
 use crate::http::connection::seats::Seats;
 use crate::model::KeyId;
 
-/// Connections that were told to leave and have not yet: they hold a descriptor, and no place.
+/// Connections that were told to close but are not closed yet: each still uses a descriptor, but no longer a place.
 const LEAVING: usize = 64;
-/// Connections that were taken and not looked at yet. More wait in the kernel, where they cannot push anybody out: who has a
-/// place loses it by being slow, not by our being so.
+/// How many accepted connections may wait for their worker. Further ones wait in the kernel, where they cannot displace a connection that
+/// has a place: a connection loses its place because it is slow itself, never because this server is.
 const UNSEEN: usize = 16;
 /// How soon a place is looked for again.
 const RETRY: Duration = Duration::from_millis(5);
-/// How long nothing is taken when the machine has no descriptor or memory left.
+/// How long no connection is accepted after the machine ran out of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// A connection that was taken.
+/// A connection that was accepted.
 pub(in crate::http) struct Arrival {
     pub(super) socket: Socket,
     pub(super) seat: Option<Seat>,
     pub(super) is_proxy: bool,
-    /// Its descriptor, as far as the bound is concerned; given back when the connection is closed.
+    /// The permit for its descriptor, returned when the connection is closed.
     pub(super) descriptor: OwnedSemaphorePermit,
-    /// Until its worker has looked at it.
+    /// Held until the worker has polled the connection for the first time.
     pub(super) waiting: OwnedSemaphorePermit,
 }
 
 pub(super) enum Socket {
     Tcp(TcpStream, SocketAddr, Option<Arc<ServerConfig>>),
-    /// With the id of a further socket in the configuration.
+    /// With the id of the `[[socket]]` in the configuration; none: the server's own socket.
     Unix(UnixStream, Option<Arc<KeyId>>),
 }
 
-/// Where connections go: to each worker in turn.
+/// Where connections are sent: to each worker in turn.
 pub(in crate::http) type Arrivals = Vec<UnboundedSender<Arrival>>;
 
-/// One place that is listened on.
+/// A listener that accepts connections.
 pub(in crate::http) enum Door {
     /// TCP.
     Tcp {
         listener: TcpListener,
         tls: Option<Arc<ServerConfig>>,
         seats: Arc<Seats>,
-        /// Shared by every TCP door: [`Door::descriptors`] of the places there are.
+        /// The permits of [`Door::descriptors`], shared by all TCP listeners.
         descriptors: Arc<Semaphore>,
-        /// Whether an address is a trusted proxy's, as the configuration is now.
+        /// Whether an address belongs to a trusted proxy, by the configuration that is now in effect.
         is_proxy: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
     },
-    /// A unix socket. Anybody who opens it is believed to be whom it is for, so all that is bounded is how many there are.
+    /// A unix socket. Whoever can open it counts as the caller that it is meant for, so only the number of connections is limited.
     Unix {
         listener: UnixListener,
-        /// The id of a further socket in the configuration; none: the server's own.
+        /// The id of the `[[socket]]` in the configuration; none: the server's own socket.
         scoped: Option<Arc<KeyId>>,
         descriptors: Arc<Semaphore>,
     },
 }
 
 impl Door {
-    /// The descriptors that so many places can take.
+    /// The permits for the descriptors that `places` connections use, and for those that are still closing.
     pub(in crate::http) fn descriptors(places: usize) -> Arc<Semaphore> {
         Arc::new(Semaphore::new(places + LEAVING))
     }
 
-    /// Takes connections for as long as it is polled.
+    /// Accepts connections for as long as it is polled.
     ///
     /// # Errors
-    /// When the listener cannot be waited on.
+    /// When the listener cannot be polled.
     pub(in crate::http) async fn serve(self, arrivals: Arrivals) -> io::Result<()> {
         match self {
             Self::Tcp { listener, tls, seats, descriptors, is_proxy } => {
@@ -114,7 +114,7 @@ impl Door {
     }
 }
 
-/// A place, as soon as there is one: where all are held by calls that are being answered, the next of them to end gives it.
+/// A place, as soon as one is free. If calls that are being answered hold all places, the first call that ends makes one free.
 async fn take_seat(seats: &Arc<Seats>, peer: SocketAddr, is_proxy: bool) -> Option<Seat> {
     loop {
         match seats.take(peer.ip(), is_proxy) {
@@ -127,24 +127,24 @@ async fn take_seat(seats: &Arc<Seats>, peer: SocketAddr, is_proxy: bool) -> Opti
 async fn permit(descriptors: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     match Arc::clone(descriptors).acquire_owned().await {
         Ok(permit) => permit,
-        // Nobody closes it.
+        // The semaphore is never closed.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// A worker that has ended takes nothing more; the server is stopping then.
+/// A worker ends only when the server is stopping; the connection is dropped then.
 fn give(worker: Option<&UnboundedSender<Arrival>>, arrival: Arrival) {
     if let Some(worker) = worker {
         let _ = worker.send(arrival);
     }
 }
 
-/// The connection; none when it was gone again, or when none could be taken just now.
+/// The connection; none if the client was already gone, or if no connection can be accepted at the moment.
 async fn taken<S>(accepted: io::Result<S>) -> Option<S> {
     match accepted {
         Ok(stream) => Some(stream),
         Err(error) => {
-            // A connection that broke off is its own affair; a lack of descriptors or memory is ours.
+            // A connection that the client broke off concerns nobody else; a lack of descriptors or memory concerns this server.
             if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) {
                 tracing::warn!(%error, "connections cannot be accepted at the moment");
                 tokio::time::sleep(BREATH).await;

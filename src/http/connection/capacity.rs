@@ -1,22 +1,22 @@
-//! How many connections this process can have, and still have descriptors for the store, its files and what it runs.
+//! How many connections this process can have while enough descriptors remain for the database, files and programs.
 
 use crate::config::Server;
 
-/// What connections may take of this process.
+/// The limits on connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
-    /// Connections over TCP, in all.
+    /// All connections over TCP.
     pub connections: usize,
-    /// Those of one address (IPv6: one /64) that is not authenticated.
+    /// The unauthenticated connections of one address (IPv6: of one /64).
     pub of_one_address: usize,
-    /// Connections over the unix socket, which strangers cannot take.
+    /// Connections over a unix socket, which strangers cannot use up.
     pub over_socket: usize,
-    /// Followers of journals: less than all, so that orders come through beside them.
+    /// Followers of journals: fewer than all connections, so that orders are accepted beside them.
     pub followers: usize,
 }
 
 impl Capacity {
-    /// What `server` asks for, as far as `open_files` descriptors allow it: half of them stay for everything else.
+    /// The limits of `server`, reduced so that connections use at most half of the `open_files` descriptors.
     #[must_use]
     pub fn of(server: &Server, open_files: usize) -> Self {
         let connections = server.max_connections.min(open_files / 2).max(8);

@@ -1,10 +1,10 @@
-//! How large the head of a call may be. actix reads one again from its beginning whenever more of it has come, up to 128 KiB: a head
-//! that is long and comes a byte at a time would cost a second of work for each.
+//! Limits the size of a request's head. actix parses a head again from its beginning whenever more of it arrives, up to 128 KiB: a long
+//! head that arrives byte by byte would cost a second of processor time for each request.
 
-/// No head is larger. Half of it is more than any proxy sends as it is set up.
+/// The largest head that is accepted. Half of it is more than any proxy sends with its default settings.
 const MOST_BYTES: usize = 16 << 10;
 
-/// What has come of a head.
+/// The part of a head that has arrived.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Head {
     bytes: usize,
@@ -13,28 +13,28 @@ pub(super) struct Head {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Stand {
-    /// Nothing but line ends, which are passed over.
+    /// Only line ends have arrived; they are skipped.
     #[default]
     Before,
     /// Within a line.
     Line,
     /// At the beginning of a line.
     LineEnd,
-    /// Behind a carriage return at the beginning of a line.
+    /// After a carriage return at the beginning of a line.
     Return,
-    /// What comes now is a body.
+    /// The head is complete; what follows is the body.
     Over,
 }
 
 impl Head {
-    /// Takes what has come. False when it is more of a head than is taken.
+    /// Counts the bytes that have arrived. Returns false if the head is larger than is accepted.
     pub(super) fn take(&mut self, come: &[u8]) -> bool {
         for byte in come {
             if self.stand == Stand::Over {
                 break;
             }
             self.bytes += 1;
-            // A line may end without a carriage return, as actix reads it.
+            // A line may end without a carriage return: actix accepts that too.
             self.stand = match (self.stand, byte) {
                 (Stand::Before, b'\r' | b'\n') => Stand::Before,
                 (Stand::LineEnd | Stand::Return, b'\n') => Stand::Over,
@@ -71,7 +71,7 @@ mod tests {
                 format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(MOST_BYTES / 6)),
                 "\r\n".repeat(MOST_BYTES),
                 format!("GET / HTTP/1.1\r\nx: {long}\r\n\r\n"),
-                // No empty line: a carriage return within one.
+                // This is no empty line, but a carriage return within a line.
                 format!("GET / HTTP/1.1\r\nx: \ry\r\r\n{long}"),
                 // Line ends before the head do not end it.
                 format!("\r\n\r\nGET / HTTP/1.1\r\nx: {long}"),

@@ -1,5 +1,6 @@
-//! Connections: how many there may be and of whom, how long each part of one may take, and when one stays for a further call.
-//! actix speaks HTTP over them; it counts no addresses, times only the first head, and lets an answer wait for ever.
+//! Connections: how many there may be and from whom, how long each part of a request may take, and when a connection is kept open for
+//! another request. actix speaks HTTP over them, but it does not count addresses, limits the time of the first head only, and lets an
+//! answer wait without limit.
 
 mod accept;
 mod capacity;

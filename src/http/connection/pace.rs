@@ -1,46 +1,46 @@
-//! How long each part of a connection may take. actix times the first head of a connection only and no answer at all, so this
-//! stands under it and sees every byte that goes in and out.
+//! Limits how long each part of a request may take. actix limits only the time of a connection's first head, and never the time of an
+//! answer; this module is below actix and sees every byte that is read and written.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// For the first head, a TLS handshake among it. actix itself answers 408 a little sooner, where there is anybody to answer.
+/// For the first head and a TLS handshake before it. actix itself answers 408 a little sooner, if the handshake is complete.
 const FIRST_HEAD: Duration = Duration::from_millis(4_500);
-/// For each later head, from its first byte on.
+/// For each further head, from its first byte.
 const LATER_HEAD: Duration = Duration::from_secs(3);
-/// How long an answer may stand still.
+/// How long an answer may make no progress.
 const WRITE: Duration = Duration::from_secs(15);
-/// Anybody who reads must take so many bytes a second on the whole.
+/// A client that reads an answer must accept at least this many bytes a second on average.
 const WRITE_BYTES_PER_S: f64 = 4096.0;
 
-/// Where a connection stands in time.
+/// The time limits of one connection, and what it is doing now.
 #[derive(Debug)]
 pub(in crate::http) struct Pace {
     phase: Cell<Phase>,
-    /// Until when what is to be written must be out; none while nothing waits.
+    /// By when the pending bytes must be written; none if no bytes are pending.
     write_until: Cell<Option<Instant>>,
     idle: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing of the next call has come.
+    /// Nothing of the next request has arrived; it must begin by then.
     Between(Instant),
-    /// Its head comes.
+    /// The head is arriving; it must be complete by then.
     Head(Instant),
-    /// It is being answered; how long its body may take is known where it is read.
+    /// The request is being answered. The time for its body is limited where the body is read.
     Call,
 }
 
 impl Pace {
-    /// Of a connection that was just made. `idle`: how long it may wait for a further call.
+    /// For a connection that was just accepted. `idle` is how long it may wait for another request.
     pub(super) fn new(idle: Duration) -> Self {
         Self { phase: Cell::new(Phase::Head(Instant::now() + FIRST_HEAD)), write_until: Cell::default(), idle }
     }
 
-    /// Something has come. Returns whether it is the beginning of a further head.
+    /// Bytes have arrived. Returns whether they are the beginning of a further head.
     pub(super) fn has_read(&self) -> bool {
         let is_first = matches!(self.phase.get(), Phase::Between(_));
         if is_first {
@@ -53,17 +53,17 @@ impl Pace {
         matches!(self.phase.get(), Phase::Head(_))
     }
 
-    /// A head was whole.
+    /// A head is complete.
     pub(super) fn call_begins(&self) {
         self.phase.set(Phase::Call);
     }
 
-    /// Whether a further call has begun.
+    /// Whether a further request is being handled.
     pub(super) fn has_more_calls(&self) -> bool {
         self.phase.get() == Phase::Call
     }
 
-    /// The answer is made; it may still be on its way out.
+    /// The answer is complete, but may not be sent yet.
     pub(super) fn call_ends(&self) {
         self.phase.set(Phase::Between(Instant::now() + self.idle));
     }
@@ -76,13 +76,13 @@ impl Pace {
 
     pub(super) fn has_written(&self, bytes: usize) {
         if let Some(until) = self.write_until.get() {
-            // What was taken quickly is no credit for standing still later.
+            // A client that has read quickly may not stand still for longer afterwards.
             let earned = until + Duration::from_secs_f64(bytes as f64 / WRITE_BYTES_PER_S);
             self.write_until.set(Some(earned.min(Instant::now() + WRITE)));
         }
     }
 
-    /// Everything is out.
+    /// Everything was written.
     pub(super) fn is_written(&self) {
         self.write_until.set(None);
     }
@@ -91,10 +91,10 @@ impl Pace {
         self.write_until.get().is_some()
     }
 
-    /// When the connection is cut unless something happens first.
+    /// When the connection is closed unless something happens before.
     pub(super) fn cut_at(&self) -> Option<Instant> {
         let phase = match self.phase.get() {
-            // Until the answer is out nobody can be expected to ask again.
+            // A client cannot be expected to send another request before it has the answer.
             Phase::Between(until) | Phase::Head(until) => Some(until).filter(|_| !self.waits_to_write()),
             Phase::Call => None,
         };

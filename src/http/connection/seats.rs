@@ -1,6 +1,6 @@
-//! Who has a place among the connections. A new connection always gets one as long as somebody else can be asked to leave: the
-//! oldest of anybody who holds the most and is not authenticated, then the one that has been idle for longest. So strangers take
-//! places from each other, and never from a call that is being answered.
+//! Who has a place among the connections. A new connection gets a place as long as another one can be closed for it: first the oldest
+//! unauthenticated connection of the address that has the most of them, then the connection that has been idle for longest. So strangers
+//! take places from each other, and never from a call that is being answered.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -18,10 +18,10 @@ use tokio::sync::Notify;
 
 use crate::http::connection::Capacity;
 
-/// This long everybody may keep a place: enough for a call that is sent at once to come.
+/// Every connection keeps its place for this long, so that a call that is sent at once arrives.
 const TENURE: Duration = Duration::from_millis(50);
 
-/// The places.
+/// All places.
 #[derive(Debug)]
 pub(in crate::http) struct Seats {
     capacity: Capacity,
@@ -31,26 +31,26 @@ pub(in crate::http) struct Seats {
 #[derive(Debug, Default)]
 struct Held {
     next: u64,
-    /// The oldest first; a place that changes hands counts again.
+    /// By number, the oldest first; a place whose owner or standing changes gets a new number.
     seats: BTreeMap<u64, Entry>,
-    /// How many strangers each owner has.
+    /// How many unauthenticated connections each owner has.
     strangers: HashMap<Owner, usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Owner {
     Subscriber(String),
-    /// A connection of a trusted proxy that has not said yet for whom it is.
+    /// A connection of a trusted proxy that has not yet named its caller.
     Proxy(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// Has proven nothing.
+    /// Not authenticated.
     Stranger,
-    /// Waits for the next call of somebody who had proven the last one.
+    /// Waits for another call, after the last one was authenticated.
     Idle,
-    /// Its call is read whole, and its proof is looked at or holds.
+    /// Its call was read completely, and is being authenticated or answered.
     Served,
 }
 
@@ -62,7 +62,7 @@ struct Entry {
     leave: Arc<Notify>,
 }
 
-/// One place; free again when dropped.
+/// One place, which is free again when this is dropped.
 #[derive(Debug)]
 pub(in crate::http) struct Seat {
     seats: Arc<Seats>,
@@ -77,12 +77,12 @@ impl Seats {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        // Nothing in here panics half-way.
+        // No code panics while it holds this lock, so the data are consistent.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection from `peer`; none when every place is held by a call that
-    /// is being answered, or by somebody who has only just come.
+    /// A place for a connection from `peer`; none if every place is held by a call that is being answered, or by a connection that has only
+    /// just been accepted.
     pub(in crate::http) fn take(self: &Arc<Self>, peer: IpAddr, is_proxy: bool) -> Option<Seat> {
         let mut held = self.held();
         let owner = if is_proxy { Owner::Proxy(held.next) } else { Owner::Subscriber(subscriber(peer)) };
@@ -140,8 +140,8 @@ impl Held {
         }
     }
 
-    /// Turns out the oldest of anybody who has the most strangers, else the one that is idle for longest. False when nobody has been
-    /// there for so long that it can be asked of them.
+    /// Closes the oldest connection of the owner that has the most unauthenticated ones, or else the one that has been idle for longest.
+    /// Returns false if all of them are too new to be closed.
     fn evict(&mut self) -> bool {
         let mut most = 0;
         let mut victim = None;
@@ -166,7 +166,7 @@ impl Entry {
 }
 
 impl Seat {
-    /// The call is for `subscriber`, whom a trusted proxy names; a direct caller's own address stands already.
+    /// A trusted proxy names `subscriber` as the caller. Does nothing for a direct connection, whose own address counts.
     pub(in crate::http) fn is_for(&self, subscriber: &str) {
         if self.is_proxy {
             let owner = Owner::Subscriber(subscriber.to_owned());
@@ -179,13 +179,12 @@ impl Seat {
         }
     }
 
-    /// The call is read whole, and what is left to do is ours: the place is kept until it is answered. False when it was given
-    /// away already.
+    /// The call was read completely, so the place is kept until it is answered. Returns false if the place was given away before.
     pub(in crate::http) fn serve(&self) -> bool {
         self.change(|entry| entry.standing = Standing::Served).is_some()
     }
 
-    /// The call was answered. `stays`: another may come.
+    /// The call was answered. `stays` says whether the connection is kept open for another one.
     pub(in crate::http) fn answered(&self, stays: bool) {
         let mut owner = None;
         if self.is_proxy {
@@ -206,7 +205,7 @@ impl Seat {
         Some((number, held))
     }
 
-    /// Ends when the place was given to somebody else.
+    /// Returns when the place was given to another connection.
     pub(in crate::http) async fn given_away(&self) {
         self.leave.notified().await;
     }
@@ -219,7 +218,7 @@ impl Drop for Seat {
     }
 }
 
-/// The address, or for IPv6 its /64.
+/// The address, or the /64 of an IPv6 address.
 pub(in crate::http) fn subscriber(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V6(ip) => {
@@ -279,7 +278,7 @@ mod tests {
         let last = take(&seats, "192.0.2.5").expect("a place");
         assert!(gone(&idle) && last.serve());
         assert!(take(&seats, "192.0.2.6").is_none(), "all four are proven");
-        // Who was turned out before its proof was looked at learns it, and orders nothing.
+        // A connection that lost its place before it was authenticated is told so, and orders nothing.
         assert!(!idle.serve() && !crowd[0].serve());
         drop(proven);
         assert!(take(&seats, "192.0.2.6").is_some());

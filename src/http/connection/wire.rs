@@ -1,4 +1,4 @@
-//! The stream under actix: what goes in and out is seen by the connection's [`Pace`].
+//! The stream below actix: the connection's [`Pace`] sees everything that is read and written.
 
 use std::cell::Cell;
 use std::io;
@@ -23,43 +23,44 @@ use crate::http::connection::pace::Pace;
 use crate::http::connection::seats::Seat;
 use crate::model::KeyId;
 
-/// How long a connection waits for a further call: of a caller who had proven one, and of a trusted proxy, which keeps its
-/// connections for a minute or more and should be the one to close them.
+/// How long a connection waits for another call: that of an authenticated caller, and that of a trusted proxy, which keeps its connections
+/// for a minute or more and should be the one that closes them.
 const IDLE: Duration = api::IDLE_CONNECTION;
 const IDLE_PROXY: Duration = Duration::from_mins(2);
 
-/// How a connection came in; set when it is made.
+/// How a connection was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::http) enum Via {
-    /// A unix socket, opened by this user: the file's mode has let them.
+    /// Over a unix socket, by a user whom the mode of its file allows to open it.
     Socket {
         /// The user's id.
         uid: u32,
-        /// The id of a further socket in the configuration; none: the server's own, whose callers may do everything.
+        /// The id of the `[[socket]]` in the configuration; none: the server's own socket, whose callers may do everything.
         scoped: Option<Arc<KeyId>>,
     },
-    /// TLS of our own.
+    /// Over TCP with this server's own TLS.
     Tls,
-    /// Plain TCP.
+    /// Over TCP without TLS.
     Plain,
 }
 
-/// To anybody who sends a head that is too large.
+/// The answer to a head that is too large.
 const TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Debug)]
 pub(in crate::http) struct Connection {
     pub(in crate::http) via: Via,
     pub(super) pace: Pace,
     head: Cell<Head>,
-    /// None over the unix socket, which has places of its own.
+    /// None over a unix socket, whose connections are counted separately.
     seat: Option<Seat>,
     is_proxy: bool,
     is_proven: Cell<bool>,
     is_closing: Cell<bool>,
-    /// Whether the last answer came before the call's body was read: the library takes the rest of it from the line for a while, since
-    /// a line that is closed with bytes unread is reset, and anybody who still sends would not read why (RFC 9112, section 9.6).
+    /// Whether the last answer was made before the call's body was read. The rest of the body is then read and discarded for a while: the
+    /// kernel resets a connection that is closed with unread bytes, and a client that is still sending would not see the answer (RFC 9112,
+    /// section 9.6).
     lets_go: Cell<bool>,
 }
 
@@ -78,40 +79,40 @@ impl Connection {
         }
     }
 
-    /// The call is for this subscriber, as far as a trusted proxy knows.
+    /// A trusted proxy names `subscriber` as the caller.
     pub(in crate::http) fn is_for(&self, subscriber: &str) {
         if let Some(seat) = &self.seat {
             seat.is_for(subscriber);
         }
     }
 
-    /// The call is read whole, and what is left to do is ours. False when the place was given away meanwhile: then nothing may be
-    /// done for it.
+    /// The call was read completely and may be answered. Returns false if the connection's place was given away before: then nothing may be
+    /// done for the call.
     pub(in crate::http) fn serve(&self) -> bool {
         self.seat.as_ref().is_none_or(Seat::serve)
     }
 
-    /// The call's proof holds.
+    /// The caller is authenticated.
     pub(in crate::http) fn prove(&self) {
         self.is_proven.set(true);
     }
 
-    /// Whether the last answer said that the connection ends with it.
+    /// Whether the last answer announced that the connection is closed after it.
     pub(in crate::http) fn is_closing(&self) -> bool {
         self.is_closing.get()
     }
 
-    /// Whether a body that nobody reads is still being let go of.
+    /// Whether the rest of an unread body is being discarded.
     pub(super) fn lets_go(&self) -> bool {
         self.lets_go.get()
     }
 
-    /// Notes what has come. False when it is more of a head than is taken.
+    /// Counts the bytes that have arrived. Returns false if the head is larger than is accepted.
     fn has_read(&self, come: &[u8]) -> bool {
         if self.pace.has_read() {
             self.head.set(Head::default());
         }
-        // What comes behind the last answer is no head: it is the rest of a body, or nobody looks at it.
+        // After the last answer no head follows: these bytes are the rest of a body, or nobody reads them.
         if self.is_closing.get() || !self.pace.is_in_head() {
             return true;
         }
@@ -121,7 +122,7 @@ impl Connection {
         is_bearable
     }
 
-    /// Ends when the place was given to somebody else.
+    /// Returns when the place was given to another connection.
     pub(super) async fn given_away(&self) {
         match &self.seat {
             Some(seat) => seat.given_away().await,
@@ -130,7 +131,7 @@ impl Connection {
     }
 }
 
-/// One call on a connection; over when dropped.
+/// One call on a connection; it ends when this is dropped.
 #[derive(Debug)]
 pub(in crate::http) struct Turn {
     connection: Option<Rc<Connection>>,
@@ -146,8 +147,8 @@ impl Turn {
         Self { connection, stays: Cell::new(false) }
     }
 
-    /// Whether a further call may come on this connection once this one is answered, whose body `is_read` to its end: only where
-    /// somebody has proven who they are, or is a proxy.
+    /// Whether the connection is kept open for another call after this one, whose body was read to its end if `is_read`: only for an
+    /// authenticated caller or a trusted proxy.
     pub(in crate::http) fn stays(&self, is_read: bool) -> bool {
         let Some(connection) = &self.connection else { return false };
         self.stays.set(is_read && (connection.is_proven.get() || connection.is_proxy));
@@ -168,14 +169,14 @@ impl Drop for Turn {
     }
 }
 
-/// What bytes come over.
+/// The underlying stream.
 pub(super) enum Line {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
-/// A stream that keeps its connection's time.
+/// A stream that tells its connection what is read and written.
 pub(super) struct Wire {
     line: Line,
     pub(super) connection: Rc<Connection>,
@@ -201,7 +202,7 @@ impl AsyncRead for Wire {
             return Poll::Ready(Ok(()));
         }
         if !self.connection.pace.waits_to_write() {
-            // Anybody who reads it knows why; the connection ends in any case.
+            // The client may or may not read this answer; the connection is closed in any case.
             let _ = self.as_mut().poll_write(context, TOO_LARGE);
             let _ = self.poll_flush(context);
         }

@@ -1,4 +1,4 @@
-//! A thread that serves connections: actix's applications stay on the thread that they are made on.
+//! A thread that serves connections. actix's applications cannot move to another thread, so each worker makes its own.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -35,31 +35,31 @@ use crate::http::connection::wire::Line;
 use crate::http::connection::wire::Via;
 use crate::http::connection::wire::Wire;
 
-/// For the first head; anybody who is slower is answered 408.
+/// For the first head; a slower client is answered 408.
 const FIRST_HEAD: Duration = Duration::from_secs(4);
-/// For the end of a connection that is being closed.
+/// How long a connection that is being closed may take.
 const CLOSE: Duration = Duration::from_secs(1);
-/// How much of an answer waits in the memory of its connection, beside what is written at once.
+/// How much of an answer is kept in memory for each connection, besides what is written at once.
 const BUFFERED_BYTES: usize = 8 << 10;
-/// How long a stop waits for calls that are being answered.
+/// How long the server waits at its stop for calls that are being answered.
 const STOP: Duration = Duration::from_secs(3);
-/// A connection whose place is given to another may still send what is on its way.
+/// How long a connection that has lost its place may still send an answer that is on its way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// While nothing is due a connection is looked at so often, which costs nothing.
+/// How often a connection without a deadline is looked at; this costs nothing.
 const NOTHING_DUE: Duration = Duration::from_hours(1);
 
-/// Where connections come from.
+/// The connections that arrive at a worker.
 pub(in crate::http) struct Arriving(UnboundedReceiver<Arrival>);
 
-/// The thread.
+/// A thread that serves connections.
 pub(in crate::http) struct Worker {
-    /// Where connections go.
+    /// Where connections are sent to.
     pub(in crate::http) arrivals: UnboundedSender<Arrival>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Worker {
-    /// Starts it. It ends when `work` does, which is [`serve`] of an application that is made there.
+    /// Starts the thread. The thread ends when `work` ends, which is [`serve`] with an application that is made there.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
@@ -74,7 +74,7 @@ impl Worker {
         Ok(Self { arrivals, thread })
     }
 
-    /// Waits until it has ended.
+    /// Waits until the thread has ended.
     pub(in crate::http) async fn ended(self) {
         drop(self.arrivals);
         let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
@@ -84,8 +84,8 @@ impl Worker {
     }
 }
 
-/// Serves what comes with `app` until every sender of arrivals is gone, `stopping` says true, and its calls are answered or out of
-/// time.
+/// Serves connections with `app`, until every sender of arrivals is dropped, `stopping` is true, and the calls are answered or the time for
+/// them is over.
 pub(in crate::http) async fn serve<S, B>(app: S, mut arriving: Arriving, stopping: watch::Receiver<bool>)
 where
     S: ServiceFactory<Request, Config = ()> + 'static,
@@ -99,9 +99,9 @@ where
     let http = HttpService::build()
         .client_request_timeout(FIRST_HEAD)
         .client_disconnect_timeout(CLOSE)
-        // When an idle connection is closed is the pace's affair.
+        // `Pace` decides when an idle connection is closed.
         .keep_alive(KeepAlive::Os)
-        // A follower that has gone is gone: its place must not wait for the next line.
+        // A follower that has closed its side is gone: its place must not stay taken until the next line is written.
         .h1_allow_half_closed(false)
         .h1_write_buffer_size(BUFFERED_BYTES)
         .graceful_shutdown_signal(move || stopped(stop.clone()))
@@ -117,7 +117,7 @@ where
         while open.try_join_next().is_some() {}
         let service = Rc::clone(&service);
         open.spawn_local(async move {
-            // How a connection ends is its own affair.
+            // How one connection ends matters to no other.
             let _ = hold(arrival, |wire, peer| service.call((wire, peer))).await;
         });
     }
@@ -126,11 +126,11 @@ where
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // A sender that is gone has stopped as well.
+    // A sender that was dropped also means stop.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// Serves one connection until it ends or is cut.
+/// Serves one connection until it ends or is closed.
 async fn hold<F, E>(arrival: Arrival, call: impl FnOnce(Wire, Option<SocketAddr>) -> F) -> io::Result<()>
 where
     F: Future<Output = Result<(), E>>,
@@ -139,7 +139,7 @@ where
     let via = match &socket {
         Socket::Tcp(_, _, None) => Via::Plain,
         Socket::Tcp(_, _, Some(_)) => Via::Tls,
-        // A peer that cannot be named gets the id of nobody; it has come past the file's mode nevertheless.
+        // If the kernel cannot name the peer, it gets the uid of `nobody`: the file's mode has let it in nevertheless.
         Socket::Unix(stream, scoped) => {
             let uid = rustix::net::sockopt::socket_peercred(stream).map_or(65534, |peer| peer.uid.as_raw());
             Via::Socket { uid, scoped: scoped.clone() }
@@ -148,7 +148,7 @@ where
     let connection = Rc::new(Connection::new(via, seat, is_proxy));
     let served = async {
         let (line, peer) = open(socket).await?;
-        // What went wrong with a connection is told to nobody: strangers would fill the log.
+        // Errors of single connections are not logged, because strangers could fill the log with them.
         let _ = call(Wire::new(line, Rc::clone(&connection)), peer).await;
         Ok(())
     };
@@ -157,7 +157,7 @@ where
     ended
 }
 
-/// The stream, with its TLS handshake behind it.
+/// The stream, after the TLS handshake if there is one.
 async fn open(socket: Socket) -> io::Result<(Line, Option<SocketAddr>)> {
     match socket {
         Socket::Unix(stream, _) => {
@@ -166,7 +166,7 @@ async fn open(socket: Socket) -> io::Result<(Line, Option<SocketAddr>)> {
         }
         Socket::Tcp(stream, peer, tls) => {
             stream.set_nonblocking(true)?;
-            // Answers are written whole; on a connection that stays open the last part must not wait for an acknowledgement.
+            // Answers are written as a whole; on a connection that is kept open, the last part must not wait for an acknowledgement.
             stream.set_nodelay(true)?;
             let stream = tokio::net::TcpStream::from_std(stream)?;
             let line = match tls {
@@ -178,7 +178,7 @@ async fn open(socket: Socket) -> io::Result<(Line, Option<SocketAddr>)> {
     }
 }
 
-/// `served`, as far as the connection keeps its time and its place. Dropping it closes the connection.
+/// Polls `served` until it ends, a time limit is exceeded, or the place was given away. Dropping `served` closes the connection.
 async fn until_cut<T>(
     connection: &Connection,
     served: impl Future<Output = io::Result<T>>,
@@ -190,13 +190,13 @@ async fn until_cut<T>(
     let leave_by: Cell<Option<Instant>> = Cell::new(None);
     poll_fn(|context| {
         let polled = served.as_mut().poll(context);
-        // It had its turn, so the next one may be taken.
+        // The worker has polled this connection, so another one may be accepted.
         waiting.take();
         if let Poll::Ready(ended) = polled {
             return Poll::Ready(ended.map(|_| ()));
         }
         if connection.is_closing() && connection.pace.has_more_calls() && !connection.pace.waits_to_write() {
-            // Its answer is out, and what was sent behind it nobody looks at; the rest of a body is let go of for a while.
+            // The answer was sent, and nothing after it is read as a call; the rest of a body is discarded for a while.
             if !connection.lets_go() {
                 return Poll::Ready(Ok(()));
             }
@@ -209,7 +209,8 @@ async fn until_cut<T>(
             leave_by.set(Some(if connection.pace.waits_to_write() { now + LAST_WORDS } else { now }));
         }
         let due = connection.pace.cut_at().into_iter().chain(leave_by.get()).min();
-        // A time that moves on is looked at again when the earlier one has come: with every call it moves, and to set a timer costs.
+        // The timer is only ever set earlier: each call moves the deadline later, and setting a timer costs time, so a later deadline is
+        // looked at when the timer fires.
         if let Some(due) = due.filter(|due| *due < alarm.deadline()) {
             alarm.as_mut().reset(due);
         }

@@ -113,15 +113,15 @@ pub(super) async fn roll_back(proven: Proven<api::NewRollback>, shared: web::Dat
 #[derive(serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
-    /// Those of one service only.
+    /// Only the deployments of this service.
     #[param(value_type = Option<String>)]
     service: Option<ServiceName>,
     /// `waiting`, `running`, `done`, or the name of an outcome.
     state: Option<String>,
-    /// Those older than this deployment: `next_before` of the page before.
+    /// Only deployments older than this one: `next_before` of the previous page.
     #[param(value_type = Option<String>)]
     before: Option<DeploymentId>,
-    /// How many at most; 20 if it is not said.
+    /// The most deployments to return; the default is 20.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<i64>,
 }

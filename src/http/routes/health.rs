@@ -61,6 +61,7 @@ impl Ask for Numbers {
 pub(super) async fn metrics(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
     let (waiting, running) = shared.store.counts().await?;
     shared.reloader.measure().await?;
+    shared.notices.measure().await?;
     let metrics = &shared.metrics;
     metrics.set_now(waiting, running, shared.hub.is_unwritable());
     let config = shared.config.now();

@@ -38,7 +38,7 @@ const ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
 struct LogQuery {
-    /// `false`: the lines that are stored by now, and then the end. Else until the outcome.
+    /// `false` returns the lines that are stored by now; otherwise the answer continues until the outcome.
     follow: Option<bool>,
 }
 

@@ -48,7 +48,8 @@ impl Ask for Readable {
 
 pub(super) async fn list(proven: Proven<Readable>, shared: web::Data<Shared>) -> Answer {
     let services: Vec<&Service> = proven.ask.services.iter().map(AsRef::as_ref).collect();
-    Ok(HttpResponse::Ok().json(api::Services { services: shared.deployer.states(&services).await? }))
+    let notifiers = if proven.ask.is_any_hidden { Vec::new() } else { shared.notices.states().await? };
+    Ok(HttpResponse::Ok().json(api::Services { services: shared.deployer.states(&services).await?, notifiers }))
 }
 
 /// A service that is read.
