@@ -40,7 +40,7 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
-    /// The token of a job is a right one, but no policy accepts it, or not for this.
+    /// The token of a job is genuine, but no policy accepts it, or not for this call.
     pub(super) fn token_refused(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "token_refused", detail)
     }
@@ -50,7 +50,7 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
     }
 
-    /// There is no such thing.
+    /// It does not exist.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
@@ -60,12 +60,12 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
-    /// The delivery id came before, with another body.
+    /// The delivery id came before, with a different body.
     pub(super) fn id_reused(detail: impl Into<String>) -> Self {
         Self::conflict(ID_REUSED, detail)
     }
 
-    /// The word for programs.
+    /// The stable word for programs.
     pub(super) fn code(&self) -> &'static str {
         self.code
     }
@@ -81,7 +81,7 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("The body is larger than {limit_bytes} bytes (body_limit_kib)."))
     }
 
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     #[must_use]
     pub(super) fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "The body did not arrive within 8 seconds.")
@@ -94,7 +94,7 @@ impl ApiError {
         Self { retry_after_s: Some(60), ..error }
     }
 
-    /// What is served is not as new as it should be, since something behind this server does not do its part.
+    /// The data that is served is not as new as it should be, because something behind this server failed.
     pub(super) fn behind(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, code, detail)
     }
@@ -122,7 +122,7 @@ impl ApiError {
         response
     }
 
-    /// No room for now.
+    /// The server has no capacity at the moment.
     pub(super) fn busy(detail: impl Into<String>) -> Self {
         Self { retry_after_s: Some(10), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
     }

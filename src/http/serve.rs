@@ -48,14 +48,14 @@ use crate::http::connection::Worker;
 use crate::http::routes;
 use crate::http::unread::Unread;
 
-/// What the kernel keeps of a connection that is not read (it doubles this). actix takes what is there into buffers of its
-/// own, for every connection; orders are small, and a large body comes through it in a few more round trips.
+/// How many bytes the kernel buffers of a connection that is not read (it doubles this). actix reads what is there into buffers of its own,
+/// for every connection; orders are small, and a large body only needs a few more round trips.
 const RECEIVE_BYTES: usize = 4 << 10;
 
-/// What the kernel keeps of answers that nobody reads, for each connection.
+/// How many bytes of an unread answer the kernel buffers for each connection.
 const SEND_BYTES: usize = 64 << 10;
 
-/// How many connections may wait to be taken.
+/// How many connections may wait in the kernel until they are accepted.
 const WAITING_CONNECTIONS: i32 = 1024;
 
 /// Threads that serve connections.
@@ -71,7 +71,7 @@ pub struct Listening {
     sockets: Vec<(PathBuf, FileId)>,
 }
 
-/// Which file a path led to: device and inode.
+/// The file that a path led to: device and inode.
 type FileId = (u64, u64);
 
 impl Listening {
@@ -88,7 +88,7 @@ impl Listening {
         }
         for (socket, mine) in &self.sockets {
             if file_id(socket).is_ok_and(|there| there == *mine) {
-                // Somebody else may have removed it.
+                // Somebody else may have removed the socket meanwhile.
                 let _ = std::fs::remove_file(socket);
             }
         }
@@ -118,7 +118,7 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
         .collect();
     let further = shared.config.now().sockets.clone();
     let mut sockets = Vec::new();
-    // Each has places of its own, so that those who may do little cannot take the operator's.
+    // Each socket has places of its own, so that callers of a further socket cannot use up the operator's.
     let own = config.socket.iter().map(|socket| (socket, config.socket_gid, None));
     for (path, gid, scoped) in own.chain(further.iter().map(|socket| (&socket.path, socket.gid, Some(Arc::new(socket.key.id.clone()))))) {
         let listener = bind_socket(path, gid)?;
@@ -140,8 +140,8 @@ pub async fn serve(config: &Server, capacity: Capacity, shared: web::Data<Shared
     Ok(Listening { addresses, doors, workers, stopping, sockets })
 }
 
-/// Every route, and what holds for each answer: it is counted, no browser guesses its type, and the connection stays open only
-/// for those who have proven who they are, or for a proxy, and only when the call's body was read to its end.
+/// All routes, and what applies to every answer: it is counted, no browser guesses its type, and the connection is kept open only for an
+/// authenticated caller or a proxy, and only if the call's body was read to its end.
 fn app(
     shared: web::Data<Shared>,
 ) -> App<impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = Error, InitError = ()>> {
@@ -153,7 +153,7 @@ fn app(
             let turn = Turn::begin(connection);
             let unread = Unread::of(&mut request);
             let shared = request.app_data::<web::Data<Shared>>().cloned();
-            // Calls that were sent behind one which ended the connection are not even looked at.
+            // Calls that were sent after one that ends the connection are not read.
             let answer = if is_over { None } else { Some(service.call(request)) };
             async move {
                 let Some(answer) = answer else { return std::future::pending().await };
@@ -183,7 +183,7 @@ fn bind(address: &SocketAddr) -> std::io::Result<TcpListener> {
     })?;
     rustix::net::sockopt::set_socket_recv_buffer_size(&listener, RECEIVE_BYTES)?;
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BYTES)?;
-    // The library's own 128 overflow in a burst, and anybody who comes then waits a second for the next try.
+    // The library's default of 128 overflows in a burst, and then a new client waits a second before it tries again.
     rustix::net::listen(&listener, WAITING_CONNECTIONS)?;
     Ok(listener)
 }
@@ -216,7 +216,8 @@ fn bind_socket(path: &Path, gid: Option<u32>) -> std::io::Result<std::os::unix::
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
         _ => {}
     }
-    // Made under a name of its own with its final mode, then put in place: at no time may others open it.
+    // The socket is created under a temporary name, gets its final mode, and is then moved into place, so that others can open it at no
+    // time.
     let first = path.with_extension("new");
     let _ = std::fs::remove_file(&first);
     let listener = std::os::unix::net::UnixListener::bind(&first).map_err(fault)?;

@@ -1,5 +1,5 @@
-//! What the router takes. A handler is one of four kinds, each of which says by its arguments what was proven before it: none of
-//! them sees the request itself, so none can get at a caller or a body by another way.
+//! The handlers that the router accepts. There are four kinds, and the arguments of each say what was authenticated before it runs: no
+//! handler sees the request itself, so none can get a caller or a body in another way.
 
 use std::future::Future;
 
@@ -29,7 +29,7 @@ impl Handler {
         self.need
     }
 
-    /// Another one for each worker.
+    /// Makes a new one for each worker.
     pub(in crate::http) fn route(&self) -> actix_web::Route {
         (self.route)()
     }
@@ -51,7 +51,7 @@ where
     let counted = move |proven: Proven<A>, shared: web::Data<Shared>| async move {
         let holder = proven.holder();
         let done = handler(proven, shared.clone()).await;
-        // The store finds it out, within the transaction that would take the call.
+        // The store checks this within the transaction that would accept the order.
         if done.as_ref().is_err_and(ApiError::is_id_reused) {
             holder.refused(&shared, Check::IdReused);
         }

@@ -1,4 +1,4 @@
-//! The token of a job as a proof: it names the policy that accepts it, and what the job may only say as its forge does.
+//! Authentication by the token of a job: the policy that accepts the token, and the fields that the body may only name as the token does.
 
 use crate::clock;
 use crate::config::OidcPolicy;
@@ -14,19 +14,19 @@ use crate::oidc::prove;
 /// A job whose token was accepted.
 #[derive(Debug)]
 pub(super) struct JobCaller {
-    /// What it may do.
+    /// The policy, which says what the job may do.
     pub(super) policy: OidcPolicy,
-    /// What its forge says of it.
+    /// The job, as its forge describes it.
     pub(super) job: Job,
-    /// What tells its token from every other one.
+    /// What distinguishes its token from every other one.
     pub(super) token_id: String,
 }
 
 impl JobCaller {
-    /// The job that `token` was issued for, once its issuer's key has proven it and a policy has accepted it.
+    /// The job that `token` was issued for, after the issuer's key has verified it and a policy has accepted it.
     ///
     /// # Errors
-    /// The one 401 where nothing is proven; 403 with all that is wrong for those who have a token of the issuer.
+    /// The usual 401 if the token is not genuine; 403 with everything that is wrong if it is.
     pub(super) async fn of(attempt: &Attempt<'_>, token: &str) -> Result<Self, ApiError> {
         let policies = &attempt.config.oidc;
         let parsed = Token::parse(token);
@@ -62,10 +62,10 @@ fn unproven(attempt: &Attempt<'_>, fault: &Fault) -> ApiError {
     ApiError::unauthorized()
 }
 
-/// Whether `given`, what the body says, is what the token says, or left out.
+/// Checks that `given`, the value in the body, is missing or the same as in the token.
 ///
 /// # Errors
-/// 403, with both.
+/// 403, which names both values.
 pub(in crate::http) fn agrees(name: &str, given: Option<&str>, issued_for: &str) -> Result<(), ApiError> {
     let Some(given) = given.filter(|given| *given != issued_for) else { return Ok(()) };
     let given: String = given.chars().take(100).collect();

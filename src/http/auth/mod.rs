@@ -1,4 +1,5 @@
-//! Authentication and authorisation. A handler gets the caller and the request together, as `Proven`, which is made after both were checked; the router takes no other handlers.
+//! Authentication and authorisation. A handler gets the caller and the request together, as `Proven`, which is made after both were
+//! checked; the router takes no other handlers.
 //!
 //! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `proven` · `reload` · `delivered` → `proof` → `who` → `job` →
 //! `attempt` · `scheme` → `address` · `token` · `need`.

@@ -1,4 +1,4 @@
-//! What a call needs: of a route, as the contract shows it, and of one call, as it was read.
+//! What a call needs: for a route, as the OpenAPI document shows it, and for one call, as it was read.
 
 use crate::model::OrderKind;
 use crate::model::Scope;
@@ -9,11 +9,11 @@ use crate::model::Verb;
 /// What a route requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing: its answer is public.
+    /// Nothing: the answer is public.
     Open,
     /// A key with a scope for this verb on the target.
     Verb(Verb),
-    /// The signature of a forge. What the call may then do, the rules of the configuration say.
+    /// The signature of a forge. The rules of the configuration say what the call may do.
     ForgeSignature,
     /// The reload secret of a dataset, which also identifies the dataset. Such a route is not in the OpenAPI document.
     ReloadSecret,
@@ -23,16 +23,16 @@ pub enum Need {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::http) struct Needs {
     pub(super) scopes: Vec<Scope>,
-    /// What is done for a ref, a key that is bound to refs must be bound to that one; reading is done for none.
+    /// The ref that the call acts for. A key with `refs` must allow it; calls that only read have none.
     pub(super) acts_for: Option<GitRef>,
 }
 
-/// The ref that an order names, if it does.
+/// The ref that an order names, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GitRef(pub(super) Option<String>);
 
 impl Needs {
-    /// Only authentication, since the answer contains only what this caller may see.
+    /// Only authentication, because the answer contains only what this caller may see.
     pub(in crate::http) fn only_proof() -> Self {
         Self::default()
     }
@@ -47,8 +47,8 @@ impl Needs {
         Self { scopes: vec![Scope { verb, target }], acts_for: Some(GitRef(git_ref)) }
     }
 
-    /// To place an order of that kind, to carry it out once more, or to call it off. To pass a hold or land an older release is
-    /// to overrule anybody who rolled back, so a forced order needs what a rollback needs.
+    /// To place an order of that kind, repeat it or cancel it. Ignoring a hold, or deploying an older release, overrules somebody who
+    /// rolled back, so a forced order needs the permission for a rollback as well.
     pub(in crate::http) fn to_order(kind: OrderKind, service: &ServiceName, force: bool, git_ref: Option<&str>) -> Self {
         let verb = match kind {
             OrderKind::Deploy => Verb::Deploy,

@@ -1,4 +1,5 @@
-//! Authentication: checked first, once, from the headers of a call and the bytes of its body. The body is not parsed before it succeeds.
+//! Authentication, which is checked first and once, from the headers of a call and the bytes of its body. The body is not parsed before it
+//! succeeds.
 
 use std::borrow::Cow;
 
@@ -22,7 +23,7 @@ use crate::store::Delivery;
 const IN_THE_CLEAR: &str = "A bearer or read token must not be sent unencrypted; use https, or sign the call instead. On this host, call \
 127.0.0.1 or localhost. Behind a proxy, list the proxy in trusted_proxies and let it send the headers that forwarded_headers names.";
 
-/// An authenticated call. What it may do is not known yet.
+/// An authenticated call. Its permissions are not checked yet.
 #[derive(Debug)]
 pub(super) struct Proof {
     pub(super) who: Who,
@@ -39,16 +40,16 @@ pub(super) struct Proof {
 impl Proof {
     /// Authenticates a call.
     ///
-    /// From an address with too many failed attempts only signatures and tokens of jobs are still looked at, under small bodies: what
-    /// they are made with cannot be guessed however often it is tried, and anybody who has the right one must not be kept out by
-    /// somebody behind the same address.
+    /// From an address with too many failed attempts, only signatures and tokens of jobs with small bodies are still checked: their secrets
+    /// cannot be guessed, no matter how often somebody tries, and a caller with the right one must not be locked out by somebody behind the
+    /// same address.
     ///
     /// # Errors
     /// 401 for every failed authentication, with one body; 403 for tokens of jobs that no policy accepts; 413 and 408 for bodies that
     /// are too large or too slow; 429.
     pub(super) async fn of(attempt: &Attempt<'_>, payload: Payload) -> Result<Self, ApiError> {
         let shown = Shown::of(attempt.request);
-        // Over a unix socket, who shows nothing of their own has nothing that could be guessed.
+        // Over a unix socket, a call without authentication data of its own cannot guess anything.
         let is_by_socket = attempt.origin.uid().is_some() && matches!(shown, Shown::Nothing);
         let job_token = shown.job_token().filter(|_| !attempt.config.oidc.is_empty());
         let is_spent = || !is_by_socket && attempt.is_spent();
@@ -64,7 +65,7 @@ impl Proof {
             attempt.refused(Check::Body, || (Check::Body, None));
             if is_spent { ApiError::too_many() } else { error }
         })?;
-        // Bodies take time to arrive, so other calls of this address may have failed meanwhile.
+        // While the body arrived, other calls of this address may have failed.
         if is_hopeless() {
             return Err(attempt.too_many());
         }
@@ -78,7 +79,7 @@ impl Proof {
         if scheme.is_bearer() && !is_private {
             attempt.refused(Check::InTheClear, || (Check::InTheClear, who.key()));
             if let Who::Job(job) = &who {
-                // Whoever overheard it has nothing then.
+                // So nobody who has overheard the token can use it.
                 attempt.shared.store.remember(&used_by(job, String::new())).await?;
             }
             return Err(ApiError::forbidden(IN_THE_CLEAR));
@@ -94,7 +95,7 @@ impl Proof {
     }
 }
 
-/// Authentication failed. If the address has used up its attempts, it is told so, and nothing more is counted.
+/// Authentication failed. If the address has used up its attempts, the answer says so, and the attempt is not counted.
 fn refused(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> ApiError {
     if attempt.is_spent() {
         return attempt.too_many();
@@ -108,8 +109,8 @@ fn refused(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> ApiError {
     ApiError::unauthorized()
 }
 
-/// What a signature covers. What has no body is signed as the call that it is: a signature that was overheard reads that again, and
-/// nothing else.
+/// What a signature covers. A call without a body is signed by its method and path, so somebody who has overheard the signature can only
+/// repeat the very same read.
 fn signed<'b>(attempt: &Attempt<'_>, shown: &Shown, body: &'b [u8]) -> Cow<'b, [u8]> {
     if attempt.is_bodiless() && shown.is_signed() {
         return webhook_call(attempt.request.method().as_str(), attempt.path()).into_bytes().into();
@@ -121,7 +122,7 @@ fn signed<'b>(attempt: &Attempt<'_>, shown: &Shown, body: &'b [u8]) -> Cow<'b, [
 fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, Who)> {
     match (attempt.origin.uid(), attempt.origin.scoped()) {
         (Some(uid), None) => return Some((Scheme::Socket, Who::Host(uid))),
-        // Who shows a proof of their own is judged by that.
+        // Authentication data in the call take precedence over the socket.
         (Some(_), Some(id)) if matches!(shown, Shown::Nothing) => {
             let socket = attempt.config.sockets.iter().find(|socket| socket.key.id == *id)?;
             return Some((Scheme::Socket, Who::Key(Box::new(socket.key.clone()))));
@@ -140,8 +141,8 @@ fn named(attempt: &Attempt<'_>, shown: &Shown, body: &[u8]) -> Option<(Scheme, W
     Some((scheme, Who::Key(Box::new(key.clone()))))
 }
 
-/// What identifies a repetition. A token of a job is good for one call that acts, whoever shows it again and under whatever id, so it is
-/// its own id, and the same one whichever policy accepts it.
+/// What identifies a repeated call. The token of a job is good for one call that acts, whatever id the call has, so the token itself is the
+/// id, and it is the same for every policy.
 fn delivery(attempt: &Attempt<'_>, who: &Who, scheme: Scheme, call: &str, body: &[u8]) -> Result<Option<Delivery>, ApiError> {
     if let Who::Job(job) = who
         && !attempt.is_bodiless()
@@ -161,7 +162,7 @@ fn used_by(job: &JobCaller, call_sha256: String) -> Delivery {
     Delivery { caller: "oidc".to_owned(), id: job.token_id.clone(), body_sha256: call_sha256 }
 }
 
-/// The call is part of what was asked: the same id on another route is another order.
+/// The route is part of what was ordered: the same id on another route is a different order.
 fn call_sha256(call: &str, body: &[u8]) -> String {
     let mut hash = sha2::Sha256::new();
     hash.update((call.len() as u64).to_be_bytes());

@@ -1,5 +1,5 @@
-//! Authority as a type: a handler gets the caller and the request from [`Proven`], which nobody can make but the extractor
-//! here, and which it makes only after the proof, the scopes and the refs.
+//! Authority as a type: a handler gets the caller and the request from [`Proven`]. Only the extractor in this file can make one, after it
+//! has checked authentication, scopes and refs.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -34,30 +34,30 @@ const DEPLOYMENT: &str = "id";
 
 /// The request of a route.
 pub(in crate::http) trait Ask: Sized {
-    /// What it needs, as far as that is known of the route alone; for the contract.
+    /// What the route needs as far as it is known in advance, for the OpenAPI document.
     const VERB: Verb;
 
-    /// What its body is.
+    /// The kind of its body.
     type Body: Body;
 
-    /// What the call asks for.
+    /// Reads the request.
     ///
     /// # Errors
-    /// 400 when it cannot be read, 404 when what it is about is not there.
+    /// 400 if it cannot be read, 404 if its subject does not exist.
     async fn read(call: &Call<'_>, body: Self::Body) -> Result<Self, ApiError>;
 
-    /// What its caller must be allowed to do.
+    /// What the caller must be allowed to do.
     fn needs(&self) -> Needs;
 
-    /// What is asked, as a job may ask it: what its token says is taken from there.
+    /// The request of a job: fields that its token contains are taken from the token.
     ///
     /// # Errors
-    /// 403 when the call says something else than the token.
+    /// 403 if the call contradicts the token.
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {
         Ok(self)
     }
 
-    /// Who ordered the deployment that is read, where its read token is proof enough.
+    /// The caller who ordered the deployment that is read, if a read token is sufficient for this route.
     fn ordered_by(&self) -> Option<&Caller> {
         None
     }
@@ -80,7 +80,7 @@ impl<'r> Call<'r> {
     }
 
     /// # Errors
-    /// 400 when the query is none of a `T`.
+    /// 400 if the query is not a `T`.
     pub(in crate::http) fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let query = web::Query::<T>::from_query(self.attempt.request.query_string());
         query.map(web::Query::into_inner).map_err(|error| ApiError::bad_request(format!("The query string is not valid: {error}.")))
@@ -90,16 +90,16 @@ impl<'r> Call<'r> {
         self.attempt.header(name)
     }
 
-    /// Whether the caller may do what needs `scope`; for lists, which show what may be read.
+    /// Whether the caller may do what needs `scope`; lists contain only what the caller may read.
     pub(in crate::http) fn may(&self, scope: &Scope) -> bool {
         self.proof.who.may(scope)
     }
 }
 
-/// What the body of a call is.
+/// The body of a call.
 pub(in crate::http) trait Body: Sized {
     /// # Errors
-    /// 400 when it is none.
+    /// 400 if the body is not valid.
     fn of(call: &Call<'_>) -> Result<Self, ApiError>;
 }
 
@@ -113,8 +113,8 @@ impl<T: DeserializeOwned> Body for Json<T> {
     }
 }
 
-/// None of its own. A signature covers only the body, so a signed call that acts names itself in it, `{"call": "POST /api/v1/…"}`:
-/// what was signed for one action cannot be sent to another. One that only reads is signed so without it.
+/// No body of its own. A signature covers only the body, so a signed call that acts names itself in it, `{"call": "POST /api/v1/…"}`: a
+/// signature for one action cannot be used for another. A call that only reads is signed as if it had such a body.
 pub(in crate::http) struct NoBody;
 
 impl Body for NoBody {
@@ -136,12 +136,12 @@ impl Body for NoBody {
 pub(in crate::http) struct Proven<A> {
     pub(in crate::http) ask: A,
     pub(in crate::http) caller: Caller,
-    /// What identifies a repetition of the call.
+    /// What identifies a repeated call.
     pub(in crate::http) delivery: Option<Delivery>,
     pub(in crate::http) line: Line,
 }
 
-/// What is known of the way of an answer. Nobody else can make one, and so nobody else can make a [`Proven`].
+/// How the answer is sent. Only this module can make one, so only this module can make a [`Proven`].
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Line {
     is_private: bool,
@@ -156,23 +156,23 @@ impl Line {
         self.is_private
     }
 
-    /// A token that reads what was accepted, where only the caller gets it: over a way that nobody can read. The repeat of a
-    /// signed call gets none, for the first may have come unencrypted, and anybody who overheard it may be who repeats it; who can
-    /// sign needs none.
+    /// A token to read what was accepted, if only the caller can see it: over a private connection. The repeat of a signed call gets none,
+    /// because the first call may have been unencrypted, and the repeat may come from somebody who has overheard it; a caller who can sign
+    /// needs no token.
     pub(in crate::http) fn read_token(self, accepted: &Accepted, key: &[u8]) -> Option<String> {
         let is_callers_own = self.is_private && !(accepted.repeated && self.scheme == Scheme::Signed);
         is_callers_own.then(|| token::make(key, &accepted.id))
     }
 }
 
-/// Whose call it is, for what is found out about it behind the proof.
+/// The caller, for refusals that are found after authentication.
 pub(super) struct Holder {
     key: Option<KeyId>,
     address: Option<IpAddr>,
 }
 
 impl Holder {
-    /// Counts that the call was refused, and keeps it in mind for the operator.
+    /// Counts the refused call, and shows it to the operator.
     pub(super) fn refused(&self, shared: &Shared, check: Check) {
         if shared.refused.count(check) {
             shared.refused.note(check, self.key.as_ref(), self.address);
@@ -194,7 +194,7 @@ impl<A: Ask> Proven<A> {
         if let Who::Follower(mine) = &proof.who
             && call.part(DEPLOYMENT) != mine.as_str()
         {
-            // Before anything is looked up: the answer must not reveal what else exists.
+            // This is checked before anything is looked up: the answer must not reveal what else exists.
             return Err(ApiError::forbidden(READ_TOKEN));
         }
         attempt.hold();
@@ -220,7 +220,7 @@ impl<A: Ask + 'static> FromRequest for Proven<A> {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
-            // Where the server's own state is missing nobody can be known.
+            // Without the server's own state, nobody can be authenticated.
             let shared = request.app_data::<web::Data<Shared>>().ok_or_else(ApiError::unauthorized)?;
             Self::of(&request, payload, shared).await
         })

@@ -1,5 +1,5 @@
-//! The proof of `/api/_internal/reload-data`, in the order that its users rely on: anybody who shows nothing learns nothing, not even
-//! whether a secret is set; then whether one is; then whether it is the right one; only then is the body looked at.
+//! Authentication of `/api/_internal/reload-data`, in the order that its users rely on: a caller without a secret learns nothing, not even
+//! whether one is configured; then whether one is configured; then whether it is the right one; only then is the body read.
 
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
@@ -36,7 +36,7 @@ impl From<ApiError> for Unproven {
     }
 }
 
-/// What was told about a dataset by somebody who has its secret.
+/// A call about a dataset by somebody who has its secret.
 #[derive(Debug)]
 pub(in crate::http) struct Told {
     dataset: DatasetName,
@@ -45,7 +45,7 @@ pub(in crate::http) struct Told {
 }
 
 impl Told {
-    /// The dataset whose secret the call shows, and the call's body.
+    /// The dataset whose secret the call has, and the call's body.
     ///
     /// # Errors
     /// [`Unproven`], in the order above.

@@ -1,5 +1,5 @@
-//! The authentication schemes: bearer tokens, Standard Webhooks, tokens of jobs, which hold no secret of ours (see `job`), and the
-//! signatures of forges (see `delivered`). A request uses exactly one, and only this module compares secrets.
+//! The authentication schemes: bearer tokens, Standard Webhooks, tokens of jobs (see `job`), which need no shared secret, and signatures of
+//! forges (see `delivered`). A request uses exactly one, and only this module compares secrets.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
@@ -38,7 +38,7 @@ pub(super) static HEADERS: [HeaderName; 4] = [
 /// How a caller authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scheme {
-    /// They opened the unix socket.
+    /// By opening the unix socket.
     Socket,
     /// A bearer token of a key.
     Bearer,
@@ -51,7 +51,7 @@ pub(super) enum Scheme {
 }
 
 impl Scheme {
-    /// Whether anybody who sees the call can use what it shows.
+    /// Whether somebody who sees the call can use its authentication data.
     pub(super) fn is_bearer(self) -> bool {
         match self {
             Self::Bearer | Self::ReadToken | Self::Job => true,
@@ -130,7 +130,7 @@ impl Shown {
         }
     }
 
-    /// What may be the token of a job.
+    /// A bearer token that may be the token of a job.
     pub(super) fn job_token(&self) -> Option<&str> {
         match self {
             Self::Bearer(token) if seems_to_be_one(token) => Some(token),
@@ -138,7 +138,7 @@ impl Shown {
         }
     }
 
-    /// Which check it does not pass, as far as that shows without looking at keys.
+    /// The check that fails, as far as this can be told without comparing keys.
     pub(super) fn fails(&self, now_ms: i64) -> Check {
         match self {
             Self::Nothing => Check::NoProof,
@@ -152,8 +152,7 @@ impl Shown {
         }
     }
 
-    /// Which check it does not pass, and whose secret it is all the same: a key that is not valid now, or one that signed at
-    /// another time.
+    /// The check that fails, and the key whose secret is right nevertheless: a key that is not valid now, or a signature of another time.
     pub(super) fn fails_closer<'k>(&self, keys: &'k [Key], body: &[u8], now_ms: i64) -> (Check, Option<&'k KeyId>) {
         let check = self.fails(now_ms);
         let holder = match self {
@@ -187,16 +186,16 @@ impl Shown {
     }
 }
 
-/// A key that a call shows.
+/// A key that matches a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Match<'k> {
     /// The key.
     pub key: &'k Key,
-    /// Whether it is shown by the newest of its secrets alone, so that the caller does without the one before.
+    /// Whether the newest of its secrets matches, so that the caller no longer needs the previous one.
     pub by_newest: bool,
 }
 
-/// The first of `keys` one of whose secrets is right; every secret of every key is looked at.
+/// The first of `keys` with a matching secret; every secret of every key is compared.
 fn first_match<'k>(keys: impl Iterator<Item = &'k Key>, right: impl Fn(&Key) -> Rotating<bool>) -> Option<Match<'k>> {
     keys.fold(None, |found, key| {
         let Rotating { newest, older } = right(key);
@@ -205,7 +204,7 @@ fn first_match<'k>(keys: impl Iterator<Item = &'k Key>, right: impl Fn(&Key) -> 
     })
 }
 
-/// The key that has the bearer token.
+/// The key with this bearer token.
 fn bearer_of<'k>(token: &str, keys: impl Iterator<Item = &'k Key>) -> Option<Match<'k>> {
     let given: [u8; 32] = Sha256::digest(token).into();
     first_match(keys, |key| match &key.proof {

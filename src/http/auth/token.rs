@@ -1,4 +1,4 @@
-//! Read tokens: given with a 202, so that anybody who ordered a deployment can follow it after the forge's own token has expired.
+//! Read tokens: sent with a 202, so that a caller who ordered a deployment can follow it after the forge's own token has expired.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,9 +11,9 @@ use subtle::ConstantTimeEq as _;
 use crate::clock;
 use crate::model::DeploymentId;
 
-/// How every read token begins.
+/// The beginning of every read token.
 pub const PREFIX: &str = "tr_";
-/// How long it is valid, ms.
+/// How long a token is valid, ms.
 const LIFE_MS: i64 = 6 * 3600 * 1000;
 
 /// A token that reads deployment `id`, and nothing else, for six hours.
@@ -35,7 +35,7 @@ pub fn check(key: &[u8], given: &str) -> Option<DeploymentId> {
 }
 
 fn mac(key: &[u8], id: &DeploymentId, until_ms: i64) -> String {
-    // HMAC takes a key of any length.
+    // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
     mac.update(format!("read {id} {until_ms}").as_bytes());
     URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())

@@ -1,4 +1,4 @@
-//! The authenticated caller, and what they may do.
+//! The authenticated caller and their permissions.
 
 use crate::config::Key;
 use crate::http::auth::job::JobCaller;
@@ -12,21 +12,21 @@ use crate::model::Scope;
 
 pub(super) const READ_TOKEN: &str = "A read token can be used only for the deployment that it was issued for.";
 
-/// Whom a proof names. Whatever else will prove somebody (a forge, a user, an agent) becomes an arm of this.
+/// The authenticated caller. Every further kind of caller (a user, an agent) becomes a variant of this.
 #[derive(Debug)]
 pub(super) enum Who {
-    /// Somebody on the host, by user id: everything is allowed.
+    /// A user of this host, by user id, who may do everything.
     Host(u32),
     /// A key of the configuration.
     Key(Box<Key>),
     /// A job of a forge, by its token.
     Job(Box<JobCaller>),
-    /// Anybody who has the read token of this deployment; they read it for anybody who ordered it.
+    /// A client with the read token of this deployment, which reads it on behalf of the caller who ordered it.
     Follower(DeploymentId),
 }
 
 impl Who {
-    /// The name in records; a follower has none of its own.
+    /// The caller's name in records; a follower has none of its own.
     pub(super) fn caller(&self) -> Option<Caller> {
         match self {
             Self::Host(uid) => Some(Caller::Local(*uid)),
@@ -45,7 +45,7 @@ impl Who {
         }
     }
 
-    /// Whether what needs `scope` is allowed.
+    /// Whether the caller may do what needs `scope`.
     pub(super) fn may(&self, scope: &Scope) -> bool {
         match self {
             Self::Host(_) => true,
@@ -55,7 +55,7 @@ impl Who {
         }
     }
 
-    /// The caller, who may do all of it.
+    /// Checks that the caller may do all of it.
     ///
     /// # Errors
     /// 403, naming the caller's own scopes, or the ref that the key is not for.
@@ -92,7 +92,7 @@ fn covered(mine: &[Scope], scope: &Scope) -> bool {
     mine.iter().any(|mine| mine.covers(scope))
 }
 
-/// Whether `key` may act for `git_ref`. One that is bound to refs may do nothing that names none.
+/// Whether `key` may act for `git_ref`. A key with `refs` may do nothing that names no ref.
 fn is_for(key: &Key, git_ref: Option<&str>) -> bool {
     key.refs.is_empty() || git_ref.is_some_and(|named| key.refs.iter().any(|pattern| pattern.matches(named)))
 }
