@@ -87,9 +87,9 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let (true, Some(server)) = (found.is_empty(), server) else { return Err(found) };
     let mask = Arc::new(Mask::new(secrets.iter().map(Secret::reveal)));
     let datasets = completed(datasets, &mask, &server.data_dir);
-    let services = files::completed(services, &mask, &server.data_dir);
     Ok(Config {
         file: PathBuf::new(),
+        services: files::completed(services, &mask, &server.data_dir),
         server,
         store,
         docker,
@@ -102,7 +102,6 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         provisions,
         webhook_rules,
         sockets,
-        services,
         datasets,
         mask,
         written,

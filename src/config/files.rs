@@ -38,7 +38,7 @@ pub struct StackSource {
 
 impl StackSource {
     /// `allowed` are the refs of the service's source, which count where the table names none of its own.
-    pub(super) fn read(mut from: Section, allowed: &[RefPattern], docker: &Docker, secrets: &mut Vec<Secret>) -> Option<Self> {
+    pub(super) fn read(mut from: Section, allowed: &[RefPattern], docker: &Docker, secrets: &mut Vec<Secret>) -> Self {
         let kind = |text: &str| if text == "git" { Ok(()) } else { Err(format!("\"{}\" is not git.", text.escape_default())) };
         from.needed("from", "say where the stack's files come from: from = \"git\". Leave the table out if people keep them.", kind);
         let remote = from.needed("remote", "the stack's files need the address of their repository.", remote);
@@ -72,7 +72,7 @@ impl StackSource {
             state: PathBuf::new(),
         };
         from.finish();
-        Some(source)
+        source
     }
 
     /// Whether a commit of `git_ref` may be landed.

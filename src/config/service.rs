@@ -137,7 +137,7 @@ impl Service {
         let hold = from.seconds("hold_s", 0.0, 0.0..=31_536_000.0);
         let source = from.section("source").and_then(|section| Source::read(section, &name));
         let allowed = source.as_ref().map(|source| source.admission.refs.as_slice()).unwrap_or_default();
-        let files = from.section("stack").and_then(|section| StackSource::read(section, allowed, docker, secrets)).map(Arc::new);
+        let files = from.section("stack").map(|section| Arc::new(StackSource::read(section, allowed, docker, secrets)));
         let service = Self {
             name,
             stack,

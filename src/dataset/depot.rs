@@ -180,7 +180,7 @@ impl Depot {
         let repo = self.made(digits, cancel).await?;
         let asked: String = marks.values().flat_map(|mark| [mark.blob.as_str(), "\n"]).collect();
         let said = self.git(&repo, ["cat-file", "--batch-check"])?.stdin(in_memory(asked.as_bytes())?).text(cancel).await?;
-        let is_lacking = |line: &&str| !line.split(' ').nth(1).is_some_and(|kind| kind == "blob");
+        let is_lacking = |line: &&str| line.split(' ').nth(1).is_none_or(|kind| kind != "blob");
         let lacking: BTreeSet<&str> = said.lines().filter(is_lacking).filter_map(|line| line.split(' ').next()).collect();
         Ok(marks.iter().filter(|(_, mark)| lacking.contains(mark.blob.as_str())).map(|(path, _)| path.clone()).collect())
     }

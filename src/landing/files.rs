@@ -93,7 +93,7 @@ pub(super) async fn ground(site: &mut Site<'_>, release: &Release) -> Result<Opt
     let strange: Marks =
         now.there.iter().filter(|(path, _)| now.strange.contains(path)).map(|(path, file)| (path.clone(), file.mark.clone())).collect();
     let unknown = depot.lacking(&strange, &site.cancel).await?;
-    refuse_edits(site, &now, unknown.into_iter().collect())?;
+    refuse_edits(site, &now, &unknown.into_iter().collect::<Vec<_>>())?;
     if !now.gone.is_empty() {
         site.record.journal.note(format!("{} was removed from the folder and is written again", named(&now.gone)));
     }
@@ -114,7 +114,7 @@ async fn keep(depot: &Depot, now: &FilesNow, before: &LaidFiles, cancel: &Cancel
     Ok(())
 }
 
-fn refuse_edits(site: &Site<'_>, now: &FilesNow, unknown: Vec<String>) -> Result<(), Stop> {
+fn refuse_edits(site: &Site<'_>, now: &FilesNow, unknown: &[String]) -> Result<(), Stop> {
     let dir = site.service.stack.dir().display();
     let why = if !now.edited.is_empty() {
         let since = now.laid.from.as_ref().map_or(String::new(), |from| format!(" from the commit {from}"));
@@ -127,7 +127,7 @@ fn refuse_edits(site: &Site<'_>, now: &FilesNow, unknown: Vec<String>) -> Result
         format!(
             "{} in {dir} is in the repository too, and tagalong did not write what stands there: commit it to the repository as it is, or \
              move it away.",
-            named(&unknown)
+            named(unknown)
         )
     } else if let Some((path, what)) = now.in_the_way.first() {
         format!("{path} in {dir} cannot be written: {what}. Move it away.")
@@ -142,8 +142,8 @@ pub(super) async fn resolve(site: &mut Site<'_>, files: Option<&Laying>) -> Resu
     let Some(laying) = files.filter(|laying| !laying.wanted.laid().is_same_as(&laying.before)) else {
         return Ok((stack::resolve(site).await?, None));
     };
-    let resolved = stack::resolve_with(site, &laying.wanted).await?;
-    let before = resolved_before(site, &laying.before).await?;
+    let resolved = Box::pin(stack::resolve_with(site, &laying.wanted)).await?;
+    let before = Box::pin(resolved_before(site, &laying.before)).await?;
     let changed = laying.wanted.laid().changed(&laying.before);
     site.record.journal.note(format!("files that change: {}", named(&changed)));
     Ok(match before {

@@ -103,7 +103,7 @@ fn is_for_a_rollback(by: &CancelledBy) -> bool {
 /// `stop` itself, when the pin is taken back and nothing is changed any more.
 pub(super) async fn take_back(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop) -> Result<Outcome, Stop> {
     let is_fault = matches!(stop, Stop::Refused(_) | Stop::Fault(_));
-    if is_fault && pin::take_back(site, &unwinding.change).await.is_ok() {
+    if is_fault && Box::pin(pin::take_back(site, &unwinding.change)).await.is_ok() {
         return Err(stop);
     }
     Ok(unwind(site, unwinding, stop).await?)
@@ -164,10 +164,11 @@ async fn undo(site: &mut Site<'_>, unwinding: Unwinding, why: String) -> Result<
         _ => previous_verified(site).await?,
     };
     let Some(to) = way_back(&unwinding.change, previous.as_ref()) else {
-        return broken(site, &unwinding.change, why).await;
+        return Box::pin(broken(site, &unwinding.change, why)).await;
     };
     let rolled_back = |why| Outcome::RolledBack { why, to, verified_before: previous.is_some() };
-    match bring_back(site, unwinding, previous.as_ref(), &why).await {
+    // The future is large, as all that bring a release up are.
+    match Box::pin(bring_back(site, unwinding, previous.as_ref(), &why)).await {
         Ok(()) => Ok(rolled_back(why)),
         // The page had this fault before anything changed, and has it again: the previous release is back.
         Err(Stop::OldFault(old)) => {

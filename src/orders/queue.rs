@@ -129,7 +129,8 @@ impl Deployer {
         let deployer = Arc::clone(self);
         self.results.look();
         tasks.spawn(async move {
-            deployer.carry_out(turn, recovered, cancel).await;
+            // A run is large, and its task waits most of the time.
+            Box::pin(deployer.carry_out(turn, recovered, cancel)).await;
             deployer.results.look();
             deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             deployer.wake.notify_one();

@@ -56,7 +56,9 @@ impl Compose {
         }
         let errors = [by_hand.as_ref().map_or("", |captured| captured.err.as_str()), &by_us.err];
         let mut notes: Vec<String> = errors.into_iter().flat_map(notes).collect();
-        notes.iter_mut().for_each(|note| *note = self.as_on_the_host(note).into_owned());
+        for note in &mut notes {
+            *note = self.as_on_the_host(note).into_owned();
+        }
         notes.sort();
         notes.dedup();
         let hand = by_hand.map_or_else(|| Ok(Err("no compose file was found".to_owned())), |captured| self.hand_answer(captured))?;

@@ -112,7 +112,7 @@ impl Compose {
             return Err(EngineError::Stack(why));
         }
         let wanted = wanted.laid();
-        self.on_disk(move |engine| Ok(seen(&engine.stack.dir, &List::read(&engine.stack.dir)?.unwrap_or_default(), &wanted)?)).await
+        self.on_disk(move |engine| seen(&engine.stack.dir, &List::read(&engine.stack.dir)?.unwrap_or_default(), &wanted)).await
     }
 
     /// How the files stand that tagalong has written; none: it has written none.
@@ -239,7 +239,7 @@ fn lay(leave: &Leave, dir: &Path, wanted: &StackFiles, before: &LaidFiles) -> Re
     // What an earlier call left half done is what is there now.
     let known = now.there.iter().filter(|(path, file)| list.has(path, &file.mark)).map(|(path, file)| (path.clone(), file.mark.clone()));
     let known: Marks = known.collect();
-    list.note = NOTE.to_owned();
+    NOTE.clone_into(&mut list.note);
     list.now.files.extend(known);
     list.next = Some(laid.clone());
     list.write(leave, dir)?;

@@ -44,7 +44,9 @@ impl Compose {
             other => other,
         })?;
         resolved.files = resolved.files.iter().map(|file| PathBuf::from(trial.as_on_the_host(&path_text(file)).into_owned())).collect();
-        resolved.warnings.iter_mut().for_each(|warning| *warning = trial.as_on_the_host(warning).into_owned());
+        for warning in &mut resolved.warnings {
+            *warning = trial.as_on_the_host(warning).into_owned();
+        }
         resolved.why_mode = trial.as_on_the_host(&resolved.why_mode).into_owned();
         // It was read elsewhere: whoever compares reads it again.
         resolved.inputs = None;
