@@ -217,6 +217,9 @@ pub struct Service {
     pub standing: Standing,
     /// The pins in its stack, as the files contain them.
     pub pinned: Vec<String>,
+    /// The commit whose files stand in the stack's folder, where they come from git.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
     /// Its containers.
     pub containers: Vec<Container>,
     /// The live release, which is the last verified one.

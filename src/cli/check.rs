@@ -14,6 +14,7 @@ use crate::config::Service;
 use crate::engine::Daemon;
 use crate::engine::Engine;
 use crate::orders;
+use crate::engine::Resolved;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -34,6 +35,25 @@ pub(super) fn missing_folder(service: &Service) -> Option<String> {
     })
 }
 
+/// What the stack resolves to, unless somebody has edited files of it that come from git.
+async fn resolve(service: &Service, compose: &Engine) -> Result<Resolved, String> {
+    let laid = match &service.files {
+        Some(_) => Some(compose.files_laid().await.map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let edited = laid.as_ref().and_then(Option::as_ref).map(|files| files.edited.join(", ")).filter(|edited| !edited.is_empty());
+    if let Some(edited) = edited {
+        return Err(format!(
+            "{edited} was edited since tagalong wrote it: commit the edit to the repository and deploy that commit, or move the file away to \
+             have it written again"
+        ));
+    }
+    compose.resolve(b"check", &Cancel::default()).await.map_err(|error| match laid {
+        Some(None) => format!("{error}; the files of this stack come from git, and the first deployment brings them"),
+        _ => error.to_string(),
+    })
+}
+
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let config = Config::load(&global.config)?;
     let daemon = Daemon::new(config.docker.clone(), Arc::clone(&config.mask));
@@ -44,7 +64,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         // Programs run in the stack's folder, so without it they would be said to be missing.
         let resolved = match missing_folder(service) {
             Some(problem) => Err(problem),
-            None => compose.resolve(b"check", &Cancel::default()).await.map_err(|error| error.to_string()),
+            None => resolve(service, &compose).await,
         };
         let found = match resolved {
             Ok(resolved) => {

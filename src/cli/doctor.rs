@@ -1,6 +1,7 @@
 //! `tagalong doctor`: what stands in the way, each with what to do.
 
 mod account;
+mod files;
 mod forge;
 mod host;
 mod unit;
@@ -149,6 +150,9 @@ async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Engine, r
         &format!("{}: stack", service.name),
         stack.map(|resolved| format!("pinned by {}", resolved.pinned_by())).map_err(|error| error.to_string()),
     );
+    if let Some(source) = &service.files {
+        doctor.see(&format!("{}: stack's files", service.name), files::may_be_read(source).await);
+    }
     for pin in service.stack.pins() {
         let asked = tokio::time::timeout(Duration::from_secs(15), registries.ping(&pin.image)).await;
         let result = match asked {

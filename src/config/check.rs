@@ -28,6 +28,7 @@ use crate::config::Store;
 use crate::config::approval_check::Callers;
 use crate::config::approval_check::check_approvals;
 use crate::config::difference::Written;
+use crate::config::files;
 use crate::config::freeze::read_freezes;
 use crate::config::key::is_monotonous;
 use crate::config::notify::read_notifiers;
@@ -65,7 +66,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let people = People::read(&mut root, &keys, &sockets);
     let oidc = read_policies(&mut root);
     let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
-    let services = read_services(&mut root, &mut secrets);
+    let services = read_services(&mut root, &docker, &mut secrets);
     let freezes = read_freezes(&mut root, &services);
     let datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
@@ -87,6 +88,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let datasets = completed(datasets, &mask, &server.data_dir);
     Ok(Config {
         file: PathBuf::new(),
+        services: files::completed(services, &mask, &server.data_dir),
         server,
         store,
         docker,
@@ -100,7 +102,6 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         provisions,
         webhook_rules,
         sockets,
-        services,
         freezes,
         datasets,
         mask,
@@ -108,9 +109,9 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     })
 }
 
-fn read_services(root: &mut Section, secrets: &mut Vec<Secret>) -> BTreeMap<ServiceName, Arc<Service>> {
+fn read_services(root: &mut Section, docker: &Docker, secrets: &mut Vec<Secret>) -> BTreeMap<ServiceName, Arc<Service>> {
     let policy = read_policy(root.section("policy"), &::policy::Policy::default());
-    let all = root.named("service").into_iter().filter_map(|(name, section)| Service::read(&name, section, &policy, secrets));
+    let all = root.named("service").into_iter().filter_map(|(name, section)| Service::read(&name, section, &policy, docker, secrets));
     all.map(|service| (service.name.clone(), Arc::new(service))).collect()
 }
 

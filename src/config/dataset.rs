@@ -48,6 +48,47 @@ pub struct Dataset {
     pub mask: Arc<Mask>,
 }
 
+impl Dataset {
+    /// How git is run for it, and what it shows to its remote.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        Access {
+            git: self.git.clone(),
+            remote: self.remote.clone(),
+            ssh_key_file: self.ssh_key_file.clone(),
+            ssh_known_hosts_file: self.ssh_known_hosts_file.clone(),
+            login: self.login.clone(),
+            committer_name: self.committer_name.clone(),
+            committer_email: self.committer_email.clone(),
+            local_deadline: self.local_deadline,
+            mask: Arc::clone(&self.mask),
+        }
+    }
+}
+
+/// How git is run for a repository, and what it shows to its remote.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The program.
+    pub git: Git,
+    /// The remote repository's address, without a credential in it.
+    pub remote: String,
+    /// The private key for ssh; none: what the user's own ssh configuration says.
+    pub ssh_key_file: Option<PathBuf>,
+    /// The known hosts for ssh; none: the user's own.
+    pub ssh_known_hosts_file: Option<PathBuf>,
+    /// The login for http and https; none: what git's own configuration says.
+    pub login: Option<DatasetLogin>,
+    /// Who commits: a pseudonym.
+    pub committer_name: String,
+    /// The address that goes with it.
+    pub committer_email: String,
+    /// How long work on this machine alone may take.
+    pub local_deadline: Duration,
+    /// Hides every secret of the configuration.
+    pub mask: Arc<Mask>,
+}
+
 /// How readers get at a dataset's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Publish {

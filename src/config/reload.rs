@@ -8,11 +8,8 @@ use smoke::ReleaseCarrier;
 use subtle::ConstantTimeEq as _;
 use text::Secret;
 
-use crate::config::Confine;
 use crate::config::Dataset;
-use crate::config::DatasetLogin;
 use crate::config::Docker;
-use crate::config::Git;
 use crate::config::Hook;
 use crate::config::HookKind;
 use crate::config::Publish;
@@ -22,9 +19,11 @@ use crate::config::key;
 use crate::config::look;
 use crate::config::reader::Section;
 use crate::config::remote::branch;
+use crate::config::remote::read_git;
+use crate::config::remote::read_login;
+use crate::config::remote::read_plain_http;
 use crate::config::remote::remote;
 use crate::model::DatasetName;
-use crate::model::is_in_the_clear;
 
 /// A dataset of the configuration, and what becomes of its new data.
 #[derive(Debug, Clone)]
@@ -227,23 +226,6 @@ fn read_data(from: &mut Section, name: DatasetName, docker: &Docker, secrets: &m
     }
 }
 
-fn read_git(from: &mut Section, docker: &Docker) -> Git {
-    let program = from.text("git").unwrap_or_else(|| "git".to_owned());
-    let words = [("where_possible", Confine::WherePossible), ("always", Confine::Always), ("never", Confine::Never)];
-    Git { program, path: docker.path.clone(), home: docker.home.clone(), confine: from.choice("confine", &words) }
-}
-
-fn read_login(from: &mut Section, secrets: &mut Vec<Secret>) -> Option<DatasetLogin> {
-    let user = from.text("user");
-    let secret_file = from.path("password_file");
-    let file = secret_file.as_ref()?;
-    match std::fs::read_to_string(file) {
-        Ok(text) => secrets.push(Secret::new(text.trim_end().to_owned())),
-        Err(error) => from.problem("password_file", format!("{} cannot be read: {error}.", file.display())),
-    }
-    Some(DatasetLogin { user: user.unwrap_or_else(|| "git".to_owned()), secret_file: secret_file? })
-}
-
 fn read_publish(from: &mut Section, dir: &std::path::Path) -> Publish {
     let worktree = from.choice("publish", &[("in-place", false), ("worktree", true)]);
     let beside = |end: &str| {
@@ -373,22 +355,6 @@ fn read_peer(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Peer> {
     let plain_http = read_plain_http(&mut from, urls, "bearer token", "use https, or sign with a whsec_ secret");
     from.finish();
     Some(Peer { place: place?, credential, deadline, plain_http })
-}
-
-/// Whether a secret may travel unencrypted to other hosts, as the table says. Where it would and may not, to one of `urls`, that
-/// is a problem.
-fn read_plain_http(from: &mut Section, urls: &[url::Url], secret: &str, instead: &str) -> bool {
-    let plain_http = from.flag("plain_http", false);
-    if let Some(url) = urls.iter().find(|url| is_in_the_clear(url)).filter(|_| !plain_http) {
-        from.problem(
-            "plain_http",
-            format!(
-                "{url} uses plain http, so anybody who sees the traffic could use the {secret}: {instead}, or \
-        set plain_http = true if you trust every machine on the way."
-            ),
-        );
-    }
-    plain_http
 }
 
 fn address(text: &str) -> Result<url::Url, String> {

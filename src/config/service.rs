@@ -1,6 +1,7 @@
 //! A service: its stack and how it is landed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::policy::Policy;
@@ -8,11 +9,13 @@ use text::Secret;
 
 use crate::config::Approval;
 use crate::config::ComposeStack;
+use crate::config::Docker;
 use crate::config::PinChoice;
 use crate::config::PinnedImage;
 use crate::config::Smoke;
 use crate::config::Source;
 use crate::config::Stack;
+use crate::config::StackSource;
 use crate::config::Watch;
 use crate::config::look;
 use crate::config::policy::read_policy;
@@ -28,6 +31,8 @@ pub struct Service {
     pub name: ServiceName,
     /// What it runs on, and what is pinned of it.
     pub stack: Stack,
+    /// The repository that the stack's files come from; none: people keep them in its folder.
+    pub files: Option<Arc<StackSource>>,
     /// The repository that it is built from.
     pub source: Option<Source>,
     /// What its orders need before they are carried out; none: nobody's approval.
@@ -135,12 +140,14 @@ pub enum HookKind {
 }
 
 impl Service {
-    pub(super) fn read(name: &str, mut from: Section, base: &Policy, secrets: &mut Vec<Secret>) -> Option<Self> {
+    pub(super) fn read(name: &str, mut from: Section, base: &Policy, docker: &Docker, secrets: &mut Vec<Secret>) -> Option<Self> {
         // A wrong name must not hide what else is wrong, so the table is read on under another.
         let name = ServiceName::parse(name).map_err(|error| from.problem("", error)).or_else(|()| ServiceName::parse("invalid")).ok()?;
         let stack = read_stack(&mut from);
         let hold = from.seconds("hold_s", 0.0, 0.0..=31_536_000.0);
         let source = from.section("source").and_then(|section| Source::read(section, &name));
+        let allowed = source.as_ref().map(|source| source.admission.refs.as_slice()).unwrap_or_default();
+        let files = from.section("stack").map(|section| Arc::new(StackSource::read(section, allowed, docker, secrets)));
         let mut policy = read_policy(from.section("policy"), base);
         // What the stack has beside its compose files is its own.
         policy.folders.push(stack.dir().display().to_string());
@@ -148,6 +155,7 @@ impl Service {
             policy,
             name,
             stack,
+            files,
             source,
             approval: from.section("approval").map(Approval::read),
             tag_pattern: from.parsed("tag_pattern", whole_pattern),

@@ -17,7 +17,7 @@ use process::Ended;
 use text::Mask;
 use text::misleads;
 
-use crate::config;
+use crate::config::Access;
 use crate::dataset::DatasetError;
 use crate::dataset::own;
 use crate::dataset::own::Own;
@@ -82,36 +82,36 @@ pub(super) struct Call {
 
 impl Call {
     /// `git ARGS` outside any repository.
-    pub(super) fn new<S: Into<String>>(settings: &Arc<config::Dataset>, args: impl IntoIterator<Item = S>) -> Self {
+    pub(super) fn new<S: Into<String>>(access: &Access, args: impl IntoIterator<Item = S>) -> Self {
         let args: Vec<String> = args.into_iter().map(Into::into).collect();
         let what = args.first().cloned().unwrap_or_default();
         let command = Command {
-            program: settings.git.program.clone(),
+            program: access.git.program.clone(),
             args,
-            env: environment(settings, FIXED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
+            env: environment(access, FIXED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
             dir: Some(PathBuf::from("/")),
-            deadline: settings.local_deadline,
-            mask: Arc::clone(&settings.mask),
+            deadline: access.local_deadline,
+            mask: Arc::clone(&access.mask),
             lock: None,
         };
-        Self { command, mask: Arc::clone(&settings.mask), what, within: None, keep: None }
+        Self { command, mask: Arc::clone(&access.mask), what, within: None, keep: None }
     }
 
     /// Makes it a call that talks to the remote, with its credentials and with `deadline`.
-    pub(super) fn remote(mut self, settings: &Arc<config::Dataset>, deadline: Duration) -> Self {
+    pub(super) fn remote(mut self, access: &Access, deadline: Duration) -> Self {
         let mut config: Vec<(String, String)> = FIXED.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         // Takes precedence over any other setting for this address.
-        config.push((format!("http.{}.followRedirects", settings.remote), "false".to_owned()));
-        if let Some(login) = &settings.login {
+        config.push((format!("http.{}.followRedirects", access.remote), "false".to_owned()));
+        if let Some(login) = &access.login {
             // If the file cannot be read, the remote refuses the call, and that is shown.
             let secret = std::fs::read_to_string(&login.secret_file).unwrap_or_default();
             let secret = secret.trim_end();
             let pair = base64::engine::general_purpose::STANDARD.encode(format!("{}:{secret}", login.user));
             self.command.mask = Arc::new(Mask::new([secret, pair.as_str()]));
-            config.push((format!("http.{}.extraHeader", settings.remote), format!("Authorization: Basic {pair}")));
+            config.push((format!("http.{}.extraHeader", access.remote), format!("Authorization: Basic {pair}")));
         }
         let kept = std::mem::take(&mut self.command.env);
-        self.command.env = environment(settings, config);
+        self.command.env = environment(access, config);
         self.command.env.extend(kept.into_iter().filter(|(name, _)| !name.starts_with("GIT_CONFIG")));
         // The remote must not depend on the files: their .gitmodules could make every fetch fail.
         self.command.env.remove("GIT_WORK_TREE");
@@ -225,10 +225,10 @@ pub(super) fn error_lines(err: &str) -> String {
     text
 }
 
-fn environment(settings: &config::Dataset, config: Vec<(String, String)>) -> BTreeMap<String, String> {
+fn environment(access: &Access, config: Vec<(String, String)>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([
-        ("PATH".to_owned(), settings.git.path.clone()),
-        ("HOME".to_owned(), settings.git.home.clone()),
+        ("PATH".to_owned(), access.git.path.clone()),
+        ("HOME".to_owned(), access.git.home.clone()),
         ("LC_ALL".to_owned(), "C".to_owned()),
         ("TZ".to_owned(), "UTC".to_owned()),
         ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
@@ -239,11 +239,11 @@ fn environment(settings: &config::Dataset, config: Vec<(String, String)>) -> BTr
         // A missing object is missing: nothing is fetched from an address that a repository names.
         ("GIT_NO_LAZY_FETCH".to_owned(), "1".to_owned()),
         ("GIT_ATTR_NOSYSTEM".to_owned(), "1".to_owned()),
-        ("GIT_SSH_COMMAND".to_owned(), ssh(settings)),
+        ("GIT_SSH_COMMAND".to_owned(), ssh(access)),
     ]);
     for role in ["AUTHOR", "COMMITTER"] {
-        env.insert(format!("GIT_{role}_NAME"), settings.committer_name.clone());
-        env.insert(format!("GIT_{role}_EMAIL"), settings.committer_email.clone());
+        env.insert(format!("GIT_{role}_NAME"), access.committer_name.clone());
+        env.insert(format!("GIT_{role}_EMAIL"), access.committer_email.clone());
     }
     env.insert("GIT_CONFIG_COUNT".to_owned(), config.len().to_string());
     for (number, (key, value)) in config.into_iter().enumerate() {
@@ -254,12 +254,12 @@ fn environment(settings: &config::Dataset, config: Vec<(String, String)>) -> BTr
 }
 
 /// ssh that never asks and leaves no process behind; all other settings are the user's own.
-fn ssh(settings: &config::Dataset) -> String {
+fn ssh(access: &Access) -> String {
     let mut words = vec!["ssh -o BatchMode=yes -o ConnectTimeout=15 -o ControlMaster=no -o ControlPath=none".to_owned()];
-    if let Some(key) = &settings.ssh_key_file {
+    if let Some(key) = &access.ssh_key_file {
         words.push(format!("-o IdentitiesOnly=yes -i {}", quoted(&path_text(key))));
     }
-    if let Some(known) = &settings.ssh_known_hosts_file {
+    if let Some(known) = &access.ssh_known_hosts_file {
         words.push(format!("-o UserKnownHostsFile={}", quoted(&path_text(known))));
     }
     words.join(" ")

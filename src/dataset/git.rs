@@ -156,7 +156,7 @@ impl Repo {
     /// `git ARGS` in this repository: over objects, refs and an index. It cannot see or touch the checkout's files, because
     /// examining a nested repository means believing its configuration.
     pub(super) fn git<S: Into<String>>(&self, args: impl IntoIterator<Item = S>) -> Call {
-        let mut call = Call::new(&self.settings, args).env("GIT_DIR", path_text(&self.own.git)).by_itself();
+        let mut call = Call::new(&self.settings.access(), args).env("GIT_DIR", path_text(&self.own.git)).by_itself();
         call = call.in_tree(&self.own.empty()).index(&self.git_dir.join("index"));
         call.command.lock.clone_from(&self.lock);
         call.within.clone_from(&self.reach.repository);
@@ -179,7 +179,7 @@ impl Repo {
     pub(super) async fn git_merging(&self, args: Vec<String>, cancel: &Cancel) -> Call {
         let ask = async || {
             let args = ["config", "--name-only", "--get-regexp", r"^merge\..*\.driver$"];
-            Call::new(&self.settings, args).run(cancel).await.0 == Ended::Exit(0)
+            Call::new(&self.settings.access(), args).run(cancel).await.0 == Ended::Exit(0)
         };
         let call = self.git(args);
         if *self.has_drivers.get_or_init(ask).await { call.by_configuration() } else { call }
@@ -187,7 +187,7 @@ impl Repo {
 
     /// The first two numbers of git's version.
     pub(super) async fn version(&self, cancel: &Cancel) -> Result<(u32, u32), DatasetError> {
-        let ask = async || Ok(version_of(&Call::new(&self.settings, ["version"]).text(cancel).await?));
+        let ask = async || Ok(version_of(&Call::new(&self.settings.access(), ["version"]).text(cancel).await?));
         self.version.get_or_try_init(ask).await.copied()
     }
 

@@ -36,7 +36,7 @@ const OLDEST: (u32, u32) = (2, 38);
 
 /// Whether the installed git is suitable.
 pub(super) async fn check_git(settings: &Arc<config::Dataset>, cancel: &Cancel) -> Result<(), DatasetError> {
-    let (ended, out, err) = Call::new(settings, ["version"]).run(cancel).await;
+    let (ended, out, err) = Call::new(&settings.access(), ["version"]).run(cancel).await;
     if ended != Ended::Exit(0) {
         return match failed("version", &ended, &err) {
             DatasetError::Git { why, .. } => Err(DatasetError::GitMissing(why)),

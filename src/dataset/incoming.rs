@@ -27,7 +27,7 @@ impl Repo {
             _ => std::fs::create_dir(&incoming),
         };
         made.map_err(|error| DatasetError::File(incoming.clone(), error))?;
-        let call = self.git(args.iter().copied()).remote(&self.settings, self.settings.fetch_deadline);
+        let call = self.git(args.iter().copied()).remote(&self.settings.access(), self.settings.fetch_deadline);
         let known = path_text(&self.own.git.join("objects")).replace('\\', "\\\\").replace('"', "\\\"");
         Ok(call.env("GIT_OBJECT_DIRECTORY", path_text(&incoming)).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", format!("\"{known}\"")))
     }

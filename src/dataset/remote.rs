@@ -83,7 +83,7 @@ impl Repo {
             (Ended::Exit(_), _, err) => match ask(&self.settings, deadline, cancel).await? {
                 Ask::NoBranch => Ok(Fetched::NoBranch),
                 Ask::There | Ask::Unreachable(_) if is_refusal_of_access(&err) => {
-                    Ok(Fetched::Unreachable(with_credential(&self.settings, &error_lines(&err))))
+                    Ok(Fetched::Unreachable(with_credential(&self.settings.access(), &error_lines(&err))))
                 }
                 Ask::There | Ask::Unreachable(_) => Ok(Fetched::Unreachable(error_lines(&err))),
             },
@@ -113,11 +113,13 @@ impl Repo {
         let mut again = WHILE_BUSY;
         let mut left = BUSY_WAITS;
         loop {
-            let (ended, out, err) = self.git(args).remote(&self.settings, deadline).run(cancel).await;
+            let (ended, out, err) = self.git(args).remote(&self.settings.access(), deadline).run(cancel).await;
             match pushed(&ended, &out, &err) {
                 Pushed::Busy(why) if left == 0 => return Pushed::Transient(why),
                 Pushed::Busy(_) => tokio::time::sleep(again.fail()).await,
-                Pushed::Refused(why) if is_refusal_of_access(&err) => return Pushed::Refused(with_credential(&self.settings, &why)),
+                Pushed::Refused(why) if is_refusal_of_access(&err) => {
+                    return Pushed::Refused(with_credential(&self.settings.access(), &why));
+                }
                 other => return other,
             }
             left -= 1;
@@ -129,7 +131,7 @@ impl Repo {
         let refspec = format!("{commit}:{}", self.local_ref());
         let args =
             ["push", "--dry-run", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", "--", &self.settings.remote, &refspec];
-        let (ended, out, err) = self.git(args).remote(&self.settings, self.settings.push_deadline).run(cancel).await;
+        let (ended, out, err) = self.git(args).remote(&self.settings.access(), self.settings.push_deadline).run(cancel).await;
         pushed(&ended, &out, &err)
     }
 
@@ -160,11 +162,11 @@ fn without_user(remote: &str) -> String {
 }
 
 /// `why`, with the source of the credential that was sent to the remote, but never the credential itself.
-fn with_credential(settings: &config::Dataset, why: &str) -> String {
-    let shown = match (&settings.login, &settings.ssh_key_file) {
+pub(super) fn with_credential(access: &config::Access, why: &str) -> String {
+    let shown = match (&access.login, &access.ssh_key_file) {
         (Some(login), _) => format!("user \"{}\" with password_file {}", login.user, login.secret_file.display()),
         (None, Some(key)) => format!("ssh_key_file {}", key.display()),
-        (None, None) => format!("the configuration of git and ssh in {}, because no login is configured", settings.git.home),
+        (None, None) => format!("the configuration of git and ssh in {}, because no login is configured", access.git.home),
     };
     format!("{why} (tagalong used {shown})")
 }
@@ -180,7 +182,7 @@ pub(super) enum Ask {
 pub(super) async fn ask(settings: &Arc<config::Dataset>, deadline: Duration, cancel: &Cancel) -> Result<Ask, DatasetError> {
     let branch = format!("refs/heads/{}", settings.branch);
     let args = ["ls-remote", "--quiet", "--exit-code", "--", settings.remote.as_str(), branch.as_str()];
-    match Call::new(settings, args).remote(settings, deadline).run(cancel).await {
+    match Call::new(&settings.access(), args).remote(&settings.access(), deadline).run(cancel).await {
         (Ended::Exit(0), ..) => Ok(Ask::There),
         (Ended::Exit(2), ..) => Ok(Ask::NoBranch),
         (ended @ (Ended::Cancelled | Ended::NotStarted(_)), _, err) => Err(failed("ls-remote", &ended, &err)),
@@ -201,7 +203,7 @@ pub(super) async fn branches_there(settings: &Arc<config::Dataset>, cancel: &Can
 
 async fn refs_there(settings: &Arc<config::Dataset>, pattern: &str, cancel: &Cancel) -> Option<Vec<(String, String)>> {
     let args = ["ls-remote", "--quiet", "--", settings.remote.as_str(), pattern];
-    let (ended, out, _) = Call::new(settings, args).remote(settings, settings.fetch_deadline).run(cancel).await;
+    let (ended, out, _) = Call::new(&settings.access(), args).remote(&settings.access(), settings.fetch_deadline).run(cancel).await;
     let parse = |line: &str| line.split_once('\t').map(|(commit, name)| (name.to_owned(), commit.to_owned()));
     (ended == Ended::Exit(0)).then(|| out.lines().filter_map(parse).collect())
 }
@@ -216,7 +218,7 @@ pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &C
     let mut args = vec!["clone", "--quiet", "--single-branch", "--branch", branch, "--no-tags", "--origin", "origin", "--template="];
     // Attributes in the history must not decide how files are checked out: our own git folder writes them.
     args.extend(["--no-checkout", "--no-hardlinks", "--", settings.remote.as_str(), to_text.as_str()]);
-    let call = Call::new(settings, args).remote(settings, settings.fetch_deadline);
+    let call = Call::new(&settings.access(), args).remote(&settings.access(), settings.fetch_deadline);
     let (ended, _, err) = call.run(cancel).await;
     match ended {
         Ended::Exit(0) => return Ok(()),
@@ -227,7 +229,7 @@ pub(super) async fn clone(settings: &Arc<config::Dataset>, to: &Path, cancel: &C
     match ask(settings, settings.fetch_deadline, cancel).await? {
         Ask::NoBranch => Err(DatasetError::NoBranchYet(settings.dir.clone(), settings.branch.clone())),
         Ask::Unreachable(why) if is_refusal_of_access(&why) => {
-            Err(DatasetError::NothingYet(settings.dir.clone(), with_credential(settings, &why)))
+            Err(DatasetError::NothingYet(settings.dir.clone(), with_credential(&settings.access(), &why)))
         }
         Ask::Unreachable(why) => Err(DatasetError::NothingYet(settings.dir.clone(), why)),
         Ask::There => Err(DatasetError::NothingYet(settings.dir.clone(), format!("git clone {ended}. {}", error_lines(&err)))),
@@ -318,7 +320,7 @@ fn pushed(ended: &Ended, out: &str, err: &str) -> Pushed {
     }
 }
 
-fn is_refusal_of_access(err: &str) -> bool {
+pub(super) fn is_refusal_of_access(err: &str) -> bool {
     const WORDS: &[&str] = &[
         "Authentication failed",
         "could not read Username",

@@ -6,6 +6,7 @@ mod calls;
 mod compose;
 mod container;
 mod error;
+mod files;
 mod made;
 mod right;
 mod room;
@@ -13,8 +14,8 @@ mod words;
 
 pub use calls::Engine;
 pub use compose::{
-    Build, Compose, Condition, Daemon, Dependency, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinnedNow, Resolved,
-    Server, Service, Survey, Surveyed, Use, Version, Written,
+    Build, Compose, Condition, Daemon, Dependency, FilesNow, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinnedNow,
+    Resolved, Server, Service, Survey, Surveyed, Use, Version, Written,
 };
 pub use container::{Ailment, Container, ContainerState, Health};
 pub use error::EngineError;

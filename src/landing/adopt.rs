@@ -3,6 +3,7 @@
 use crate::engine::Container;
 use crate::engine::Resolved;
 use crate::landing::bring_up;
+use crate::landing::files;
 use crate::landing::health;
 use crate::landing::release::Leg;
 use crate::landing::release::Way;
@@ -17,6 +18,7 @@ use crate::model::ImageRef;
 use crate::model::Outcome;
 use crate::model::Repository;
 use crate::model::Step;
+use crate::store::Facts;
 
 /// Checks the running release and records it as verified; nothing is changed.
 pub(super) async fn adopt(site: &mut Site<'_>) -> Result<Outcome, Stop> {
@@ -29,6 +31,8 @@ pub(super) async fn adopt(site: &mut Site<'_>) -> Result<Outcome, Stop> {
         images.push(image_of(site, container, &pin.image).await?);
     }
     site.record.journal.note(format!("runs {}", images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    let files = files::adopted(site).await?;
+    site.record.keep(Step::Preflight, &Facts { files, ..Facts::default() }).await?;
     let leg = Leg { way: Way::Landing, images: &images, resolved: &resolved, baseline: None };
     health::health(site, &leg).await?;
     let mut warnings = Vec::from_iter(smoke_step::smoke(site, &leg).await?);

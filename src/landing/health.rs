@@ -145,7 +145,8 @@ impl<'a> Watch<'a> {
 
     /// A tag may move and a file may be edited at any moment: what counts is the image that runs.
     fn check_image(&self, container: &Container) -> Result<(), Fault> {
-        if self.wanted_ids.is_empty() || self.wanted_ids.contains(&container.image_id) {
+        let is_pinned = self.leg.resolved.service(&container.service).is_some_and(|service| service.pinned.is_some());
+        if !is_pinned || self.wanted_ids.is_empty() || self.wanted_ids.contains(&container.image_id) {
             return Ok(());
         }
         let what = match self.leg.way {

@@ -8,6 +8,7 @@ mod adopt;
 mod away;
 mod bring_up;
 mod claimed;
+mod files;
 mod health;
 mod hooks;
 mod host;

@@ -3,13 +3,13 @@
 use smoke::Report;
 
 use crate::engine::Container;
+use crate::landing::files;
 use crate::landing::policy;
 use crate::landing::release::Ground;
 use crate::landing::release::Release;
 use crate::landing::seen;
 use crate::landing::site::Site;
 use crate::landing::smoke_step;
-use crate::landing::stack;
 use crate::landing::stop::Stop;
 use crate::model::OrderKind;
 use crate::model::Step;
@@ -19,13 +19,16 @@ use crate::store::Facts;
 pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<Ground, Stop> {
     let facts = Facts { images: Some(release.images.clone()), barrier: Some(release.barrier), ..Facts::default() };
     site.begin_with(Step::Preflight, "check whether the release can be deployed", &facts).await?;
-    let resolved = stack::resolve(site).await?;
+    let files = files::ground(site, release).await?;
+    let (resolved, before) = files::resolve(site, files.as_ref()).await?;
     policy::judge(site, &resolved)?;
+    files::tell(site, release, &resolved, before.as_ref()).await?;
     let containers = site.engine.containers(&site.cancel).await?;
-    let running: Vec<&Container> = seen::pinned(&resolved, &containers).filter(|one| one.is_running()).collect();
+    let running: Vec<&Container> =
+        seen::pinned(&resolved, &containers).filter(|one| one.is_running() && !resolved.is_only_changed(&one.service)).collect();
     if running.is_empty() {
         site.record.journal.note("no container of the stack is running");
-        return Ok(Ground { resolved, ran_before: None, baseline: release.verified_with.as_deref().cloned() });
+        return Ok(Ground { files, resolved, ran_before: None, baseline: release.verified_with.as_deref().cloned() });
     }
     let ran_before = running.iter().map(|one| format!("{} ({})", one.service, one.image)).collect::<Vec<_>>().join(", ");
     site.record.journal.note(format!("running now: {ran_before}"));
@@ -36,7 +39,7 @@ pub(super) async fn preflight(site: &mut Site<'_>, release: &Release) -> Result<
         OrderKind::Repair => release.verified_with.as_deref().cloned(),
         _ => look_at_the_page(site, tag.map(|tag| tag.to_string())).await?,
     };
-    Ok(Ground { resolved, ran_before: Some(ran_before), baseline })
+    Ok(Ground { files, resolved, ran_before: Some(ran_before), baseline })
 }
 
 /// A check while Docker was unavailable says nothing about the running release, so it is repeated.

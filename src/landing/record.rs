@@ -87,6 +87,11 @@ impl Record {
         }
     }
 
+    /// Stores what is known by now.
+    pub(super) async fn keep(&self, step: impl Into<Stage>, facts: &Facts) -> Result<(), StoreError> {
+        self.books.store.advance(&self.fence, step.into(), facts).await
+    }
+
     /// Stores what a look at the page has found.
     pub(super) async fn keep_report(&self, step: Stage, report: &Report) -> Result<(), StoreError> {
         let facts = Facts { report: Some(report.clone()), ..Facts::default() };

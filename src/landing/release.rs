@@ -5,9 +5,12 @@ use smoke::Report;
 
 use crate::engine::Resolved;
 use crate::model::ImageRef;
+use crate::model::LaidFiles;
+use crate::model::StackFiles;
 use crate::model::Stage;
 use crate::model::Step;
 use crate::model::StepBack;
+use crate::model::Tree;
 use crate::store::Deployment;
 
 /// What is to be landed. Made by the step resolve, or read from the record.
@@ -15,6 +18,8 @@ use crate::store::Deployment;
 pub(super) struct Release {
     /// The exact images.
     pub(super) images: Vec<ImageRef>,
+    /// The tree of the stack's files that belong to them; none: the stack's files come from no repository.
+    pub(super) files: Option<Tree>,
     /// Whether it must not be rolled back past.
     pub(super) barrier: bool,
     /// What a look at its page has found when it was verified, where it is landed again.
@@ -24,7 +29,7 @@ pub(super) struct Release {
 impl Release {
     /// What the record has of it.
     pub(super) fn recorded(deployment: &Deployment) -> Self {
-        Self { images: deployment.images.clone(), barrier: deployment.barrier, verified_with: None }
+        Self { images: deployment.images.clone(), files: deployment.files.clone(), barrier: deployment.barrier, verified_with: None }
     }
 }
 
@@ -34,9 +39,20 @@ impl std::fmt::Display for Release {
     }
 }
 
+/// The stack's files, to be written. Made by the step preflight, once nothing speaks against them.
+#[derive(Debug)]
+pub(super) struct Laying {
+    /// Those that belong to the release.
+    pub(super) wanted: StackFiles,
+    /// What stands in the stack's folder before.
+    pub(super) before: LaidFiles,
+}
+
 /// What a release is landed on. Made by the step preflight.
 #[derive(Debug)]
 pub(super) struct Ground {
+    /// The stack's files, where they come from a repository.
+    pub(super) files: Option<Laying>,
     /// What the stack resolves to, and how it is pinned.
     pub(super) resolved: Resolved,
     /// What runs, for people; none: nothing does.
@@ -52,6 +68,8 @@ pub(super) struct Change {
     pub(super) release: Release,
     /// The pin's bytes before, as the engine gave them.
     pub(super) before: String,
+    /// The stack's files before, where they come from a repository.
+    pub(super) files_before: Option<LaidFiles>,
     /// What ran before, for people; none: nothing did.
     pub(super) ran_before: Option<String>,
     /// What a look at the page before has found.
@@ -64,6 +82,7 @@ impl Change {
         Some(Self {
             release: Release::recorded(deployment),
             before: deployment.pin_before.clone()?,
+            files_before: deployment.files_before.clone(),
             ran_before: deployment.ran_before.clone(),
             baseline: deployment.baseline.clone(),
         })
@@ -75,12 +94,14 @@ impl Change {
 pub(super) struct Pinned {
     pub(super) change: Change,
     pub(super) resolved: Resolved,
+    /// The stack's files, where they come from a repository.
+    pub(super) files: Option<Laying>,
 }
 
 impl Pinned {
     /// The way on: this release is brought up.
     pub(super) fn leg(&self) -> Leg<'_> {
-        let Self { change, resolved } = self;
+        let Self { change, resolved, .. } = self;
         Leg { way: Way::Landing, images: &change.release.images, resolved, baseline: change.baseline.as_ref() }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::engine::Room;
 use crate::engine::Server;
+use crate::landing::files;
 use crate::landing::release::Release;
 use crate::landing::seen;
 use crate::landing::site::Site;
@@ -31,7 +32,8 @@ pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Re
     }
     if site.order.kind == OrderKind::Rollback && !recorded.images.is_empty() {
         site.record.journal.note(format!("from the record: {recorded}"));
-        return Ok(recorded);
+        let files = files::of_record(site, &recorded).await?;
+        return Ok(Release { files, ..recorded });
     }
     let tag = site.order.tag.clone().ok_or_else(|| Fault::Record("the order does not name a tag.".into()))?;
     let server = site.host.docker.get_or_try_init(|| site.engine.server(&site.cancel)).await?.clone();
@@ -47,6 +49,7 @@ pub(super) async fn resolve(site: &mut Site<'_>, recorded: Release) -> Result<Re
     release.barrier |= site.service.no_rollback_past.contains(&tag);
     let digests: Vec<String> = release.images.iter().map(|image| image.digest.to_string()).collect();
     site.record.journal.note(format!("{tag} is {}", digests.join(", ")));
+    release.files = files::of_order(site).await?;
     Ok(release)
 }
 

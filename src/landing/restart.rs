@@ -1,6 +1,7 @@
 //! After a restart of tagalong: what it was doing before is finished or undone.
 
 use crate::landing::bring_up;
+use crate::landing::files;
 use crate::landing::pin;
 use crate::landing::release::Change;
 use crate::landing::release::Pinned;
@@ -69,13 +70,14 @@ async fn live(site: &mut Site<'_>, change: &Change) -> Outcome {
 /// What was pinned is pinned, as far as the stack is still what it was.
 async fn pin_again(site: &mut Site<'_>, left: &Left) -> Result<Pinned, Stop> {
     site.engine.ready(&site.cancel).await?;
-    let resolved = stack::resolve(site).await?;
     let change = left.change.clone();
+    let files = files::recorded(site, &change).await?;
+    let (resolved, _) = files::resolve(site, files.as_ref()).await?;
     let edit = left.resolved.as_ref().and_then(|then| resolved.changed_since(then, &change.release.images));
     if let Some(edit) = edit {
         return Err(stack::refuse_edit(site, &edit));
     }
-    let pinned = pin::write(site, Pinned { change, resolved }).await?;
+    let pinned = pin::begin(site, Pinned { change, resolved, files }).await?;
     pin::may_replace(site, &pinned).await?;
     Ok(pinned)
 }

@@ -59,7 +59,7 @@ pub async fn land(host: &Host, claimed: Claimed, engine: Engine, record: Record,
         }),
     };
     let engine = engine.acting_for(lease.clone());
-    let mut site = Site { host, service, order: deployment.order, engine, lease, record, cancel, watched: None };
+    let mut site = Site { host, service, order: deployment.order, engine, lease, lock: None, record, cancel, watched: None };
     if recovered {
         lock::end_left_behind(&mut site).await;
     }
@@ -103,6 +103,7 @@ async fn enter(site: &mut Site<'_>, entry: Entry) -> (Result<Outcome, StoreError
         Err(stop) => return (without_lock(site, stake, stop).await, None),
     };
     let voice = site.record.journal.voice();
+    site.lock = Some(lock.file());
     site.engine = site.engine.clone().locked(lock.file()).patient(move |line| voice.warning(line));
     if site.order.kind == OrderKind::Repair {
         site.engine = site.engine.mending();
@@ -219,13 +220,14 @@ fn watch_of(site: &Site<'_>, outcome: &Outcome) -> Option<WatchTerms> {
 /// could say how it ended.
 async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool {
     let watch = watch_of(&site, outcome);
-    let Site { host, service, engine, lease, mut record, watched, .. } = site;
+    let Site { host, service, engine, lease, lock: held, mut record, watched, .. } = site;
     if let Some(away) = watched.and_then(|watched| watched.availability()) {
         record.tell_away(away).await;
     }
     let Some(past) = record.end(outcome, watch).await else { return false };
     // The engine's programs hold the lock as well.
     drop(engine);
+    drop(held);
     drop(lock);
     if matches!(outcome, Outcome::Live { .. }) {
         // One without the lock that waits for nothing: whoever is next asks Docker himself.

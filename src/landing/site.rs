@@ -1,5 +1,6 @@
 //! What every step has at hand.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(super) struct Site<'a> {
     /// Acts for this run, and for it alone.
     pub(super) engine: Engine,
     pub(super) lease: RunLease,
+    /// The file of the stack's lock, once it is taken: programs that work on the stack hold it too.
+    pub(super) lock: Option<Arc<File>>,
     pub(super) record: Record,
     /// What stops it.
     pub(super) cancel: Cancel,

@@ -11,13 +11,31 @@ use crate::landing::release::Way;
 use crate::landing::site::Site;
 use crate::landing::stop::Stop;
 use crate::model::Guard;
+use crate::model::StackFiles;
 
 /// What the compose files resolve to and how they are pinned.
 pub(super) async fn resolve(site: &mut Site<'_>) -> Result<Resolved, Stop> {
+    resolved(site, None).await
+}
+
+/// The same with `files` in place of those that are there.
+pub(super) async fn resolve_with(site: &mut Site<'_>, files: &StackFiles) -> Result<Resolved, Stop> {
+    resolved(site, Some(files)).await
+}
+
+async fn resolved(site: &mut Site<'_>, files: Option<&StackFiles>) -> Result<Resolved, Stop> {
     let (version, resolved) = {
         let engine = &site.engine;
         let cancel = &site.cancel;
-        let asked = async { tokio::join!(engine.version(cancel), engine.resolve(&site.host.fingerprint_key, cancel)) };
+        let key = &site.host.fingerprint_key;
+        let place = site.host.live().passing_dir.clone();
+        let resolved = async {
+            match files {
+                Some(files) => engine.resolve_with(files, &place, key, cancel).await,
+                None => engine.resolve(key, cancel).await,
+            }
+        };
+        let asked = async { tokio::join!(engine.version(cancel), resolved) };
         site.within(site.service.deadlines.preflight, engine.words().program, asked).await?
     };
     let version = version.map_err(|error| match error {

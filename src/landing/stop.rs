@@ -5,6 +5,7 @@ use std::time::Duration;
 use process::Ended;
 use process::LockError;
 
+use crate::dataset::DepotError;
 use crate::engine::EngineError;
 use crate::landing::claimed::Objection;
 use crate::model::FaultKind;
@@ -30,6 +31,17 @@ pub(super) enum Stop {
 impl Stop {
     pub(super) fn refused(guard: Guard, why: impl Into<String>) -> Self {
         Self::Refused(Objection { guard, why: why.into() })
+    }
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(Objection { why, .. }) | Self::OldFault(why) => f.write_str(why),
+            Self::Fault(fault) => fault.fmt(f),
+            Self::Cancelled => f.write_str("it was cancelled."),
+            Self::Lost(error) => error.fmt(f),
+        }
     }
 }
 
@@ -74,6 +86,9 @@ pub(super) enum Fault {
     /// The engine did not do what it was asked.
     #[error(transparent)]
     Engine(EngineError),
+    /// The repository of the stack's files did not, or what is kept of it.
+    #[error(transparent)]
+    Files(DepotError),
     /// The registry did not.
     #[error(transparent)]
     Registry(RegistryError),
@@ -129,6 +144,7 @@ impl Fault {
         match self {
             Self::Container(_) => FaultKind::Container,
             Self::Engine(_) | Self::Silence { .. } => FaultKind::Engine,
+            Self::Files(_) => FaultKind::Files,
             Self::Hook { .. } => FaultKind::Hook,
             Self::Image(_) => FaultKind::Image,
             Self::Page { .. } => FaultKind::Page,

@@ -10,6 +10,7 @@ use crate::config::OnFailure;
 use crate::engine::Resolved;
 use crate::landing::bring_up;
 use crate::landing::claimed::Objection;
+use crate::landing::files;
 use crate::landing::hooks;
 use crate::landing::pin;
 use crate::landing::pull;
@@ -102,7 +103,7 @@ fn is_for_a_rollback(by: &CancelledBy) -> bool {
 /// `stop` itself, when the pin is taken back and nothing is changed any more.
 pub(super) async fn take_back(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop) -> Result<Outcome, Stop> {
     let is_fault = matches!(stop, Stop::Refused(_) | Stop::Fault(_));
-    if is_fault && pin::take_back(site, &unwinding.change).await.is_ok() {
+    if is_fault && Box::pin(pin::take_back(site, &unwinding.change)).await.is_ok() {
         return Err(stop);
     }
     Ok(unwind(site, unwinding, stop).await?)
@@ -163,10 +164,11 @@ async fn undo(site: &mut Site<'_>, unwinding: Unwinding, why: String) -> Result<
         _ => previous_verified(site).await?,
     };
     let Some(to) = way_back(&unwinding.change, previous.as_ref()) else {
-        return broken(site, &unwinding.change, why).await;
+        return Box::pin(broken(site, &unwinding.change, why)).await;
     };
     let rolled_back = |why| Outcome::RolledBack { why, to, verified_before: previous.is_some() };
-    match bring_back(site, unwinding, previous.as_ref(), &why).await {
+    // The future is large, as all that bring a release up are.
+    match Box::pin(bring_back(site, unwinding, previous.as_ref(), &why)).await {
         Ok(()) => Ok(rolled_back(why)),
         // The page had this fault before anything changed, and has it again: the previous release is back.
         Err(Stop::OldFault(old)) => {
@@ -216,6 +218,7 @@ fn undo_facts(change: &Change, why: &str) -> Facts {
     Facts {
         undo_why: Some(why.to_owned()),
         pin_before: Some(change.before.clone()),
+        files_before: change.files_before.clone(),
         ran_before: change.ran_before.clone(),
         ..Facts::default()
     }
@@ -225,9 +228,9 @@ fn undo_facts(change: &Change, why: &str) -> Facts {
 async fn bring_back(site: &mut Site<'_>, unwinding: Unwinding, previous: Option<&Deployment>, why: &str) -> Result<(), Stop> {
     let Unwinding { change, resolved, .. } = unwinding;
     site.begin_with(StepBack::Pin, "undo: restore the previous release", &undo_facts(&change, why)).await?;
-    let resolved = match resolved {
-        Some(resolved) => resolved,
-        None => stack::resolve(site).await?,
+    let resolved = match (files::bring_back(site, &change, previous).await?, resolved) {
+        (Some(resolved), _) | (None, Some(resolved)) => resolved,
+        (None, None) => stack::resolve(site).await?,
     };
     let images = previous.map_or(&[][..], |old| &old.images);
     match previous {
@@ -250,8 +253,8 @@ async fn broken(site: &mut Site<'_>, change: &Change, why: String) -> Result<Out
     site.record.begin(StepBack::Pin.into(), "undo: there is no previous release to restore", &undo_facts(change, &why)).await?;
     let restored = match pin::take_back(site, change).await {
         Ok(()) => "the pin was restored to its previous content",
-        Err(fault) => {
-            site.record.journal.error(fault.to_string());
+        Err(stop) => {
+            site.record.journal.error(stop.to_string());
             "the pin could not be restored"
         }
     };

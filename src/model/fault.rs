@@ -7,6 +7,8 @@ pub enum FaultKind {
     Container,
     /// The engine or its host.
     Engine,
+    /// The repository of the stack's files.
+    Files,
     /// A hook of the service.
     Hook,
     /// An image that is not to be had.
@@ -26,6 +28,7 @@ impl FaultKind {
         match self {
             Self::Container => "container",
             Self::Engine => "engine",
+            Self::Files => "files",
             Self::Hook => "hook",
             Self::Image => "image",
             Self::Page => "page",

@@ -57,6 +57,14 @@ pub enum Refusal {
         "An order of {0} is already waiting that needs no further approval, and this one needs one; try again when it has ended, or cancel it."
     )]
     Unapproved(ServiceName),
+    /// The stack's files come from git, and the order does not say which.
+    #[error("{}; send the full name of the commit that the image was built from, since the stack's files of {service} come from git.", no_commit(.given.as_deref()))]
+    NoFiles {
+        /// What the order names.
+        given: Option<String>,
+        /// Of which service.
+        service: ServiceName,
+    },
     /// The checks of its commit are not green, or nobody can say so.
     #[error("{0}")]
     Checks(String),
@@ -161,7 +169,7 @@ impl Refusal {
     pub fn guard(&self) -> Option<Guard> {
         match self {
             Self::TagPattern { .. } => Some(Guard::TagPattern),
-            Self::Ref { .. } => Some(Guard::Ref),
+            Self::Ref { .. } | Self::NoFiles { .. } => Some(Guard::Ref),
             Self::Actor { .. } => Some(Guard::Actor),
             Self::Approval(_) => Some(Guard::Approval),
             Self::Image { guard, .. } => Some(*guard),
@@ -191,6 +199,10 @@ fn no_ref(given: Option<&str>) -> String {
         || "The order names no git ref; send it as ref, like refs/heads/main".to_owned(),
         |given| format!("The order is for the ref {given}"),
     )
+}
+
+fn no_commit(given: Option<&str>) -> String {
+    given.map_or_else(|| "The order names no commit".to_owned(), |given| format!("The order names the commit {given} in short"))
 }
 
 fn no_actor(given: Option<&str>) -> String {

@@ -138,7 +138,10 @@ impl Deployer {
             pins: service.stack.pins().len(),
             admission: service.source.as_ref().map(|source| source.admission.clone()).unwrap_or_default(),
             awaits_approval: service.approval.as_ref().is_some_and(|approval| approval.is_for(&order, &self.config.now().people)),
-            objection: self.objection(&self.config.now(), service, &order).await,
+            objection: match guards::names_its_files(service, &order) {
+                Some(refusal) => Some(refusal),
+                None => self.objection(&self.config.now(), service, &order).await,
+            },
             door: guards::at_the_door,
         };
         let accepted = self.store.enqueue(&order, &wanted, delivery, &terms).await?;

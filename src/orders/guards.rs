@@ -5,9 +5,11 @@ use std::time::Duration;
 use crate::clock;
 use crate::config::Admission;
 use crate::config::RequiredChecks;
+use crate::config::Service;
 use crate::config::WhichChecks;
 use crate::model::Caller;
 use crate::model::DeploymentId;
+use crate::model::Commit;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
@@ -62,6 +64,13 @@ pub(super) fn at_the_turn(deployment: &Deployment, hold: Option<&Hold>, max_wait
 pub(super) fn wants_checks<'a>(order: &Order, admission: &'a Admission) -> Option<&'a RequiredChecks> {
     let is_asked = order.kind == OrderKind::Deploy && !order.dry_run && !is_forced_by_the_host(order);
     admission.checks.as_ref().filter(|_| is_asked)
+}
+
+/// Where the stack's files come from git, an order to deploy says by its commit which they are.
+pub(super) fn names_its_files(service: &Service, order: &Order) -> Option<Refusal> {
+    let is_named = order.commit.as_deref().is_some_and(|commit| Commit::parse(commit).is_ok());
+    let lacks = service.files.is_some() && order.kind == OrderKind::Deploy && !is_named;
+    lacks.then(|| Refusal::NoFiles { given: order.commit.clone(), service: order.service.clone() })
 }
 
 /// Whoever may change the configuration may overrule what it says of repositories. A key or a job that may force an order may only

@@ -39,6 +39,8 @@ pub(super) fn landed(number: u8) -> Deployment {
         report: None,
         away: None,
         undo_why: None,
+        files: None,
+        files_before: None,
         waits_why: None,
         waits_since_ms: None,
         approved: None,

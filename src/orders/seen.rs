@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::Container;
+use crate::engine::FilesNow;
 use crate::engine::Images;
 use crate::engine::PinnedNow;
 use crate::model::Tag;
@@ -15,6 +16,8 @@ pub(super) struct Seen {
     pub(super) containers: Result<Arc<Vec<Container>>, String>,
     pub(super) pinned: Result<Vec<PinnedNow>, String>,
     pub(super) images: Option<Images>,
+    /// The files that the stack has from a repository; none: it has none, or they cannot be read now.
+    pub(super) files: Option<FilesNow>,
 }
 
 /// What there is for a service to be deployed with: the images on its host, and what its registry says.

@@ -2,7 +2,6 @@
 
 use crate::api;
 use crate::config::Service;
-use crate::model::ImageRef;
 use crate::orders::Deployer;
 use crate::orders::way_back::same_content;
 use crate::store::Deployment;
@@ -39,10 +38,10 @@ pub(super) fn away<'a>(newest_first: impl Iterator<Item = &'a Deployment>) -> Ve
 
 /// How many different contents there are.
 fn contents(verified: &[Result<Deployment, StoreError>]) -> usize {
-    let mut seen: Vec<&[ImageRef]> = Vec::new();
+    let mut seen: Vec<&Deployment> = Vec::new();
     for one in verified.iter().flatten() {
-        if !seen.iter().any(|other| same_content(other, &one.images)) {
-            seen.push(&one.images);
+        if !seen.iter().any(|other| same_content(other, one)) {
+            seen.push(one);
         }
     }
     seen.len()

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::engine::Ailment;
 use crate::engine::Container;
 use crate::engine::ContainerState;
+use crate::engine::FilesNow;
 use crate::engine::Images;
 use crate::engine::PinnedNow;
 use crate::engine::Words;
@@ -34,6 +35,8 @@ pub(super) struct Now<'a> {
     pub(super) pinned: Result<&'a [PinnedNow], String>,
     /// The images on the host, where they were listed.
     pub(super) images: Option<&'a Images>,
+    /// The files that the stack has from a repository.
+    pub(super) files: Option<&'a FilesNow>,
     /// The time (ms since 1970, UTC).
     pub(super) at_ms: i64,
 }
@@ -64,7 +67,10 @@ pub(super) fn standing(now: &Now<'_>) -> Standing {
         (Ok(containers), Ok(pinned)) => (*containers, *pinned),
     };
     let Some(live) = now.live else { return without_a_release(now, containers) };
-    said(faults(now, live, containers, pinned), || mend(now, live))
+    let faults = faults(now, live, containers, pinned);
+    // Nothing is landed over a file that somebody has edited: a person decides what becomes of it.
+    let is_for_a_person = now.files.is_some_and(|files| !files.edited.is_empty() && other_files(files).len() == faults.len());
+    said(faults, || if is_for_a_person { "tagalong check".to_owned() } else { mend(now, live) })
 }
 
 /// Everything that is not as the record has it, where `live` is live there.
@@ -73,6 +79,7 @@ pub(super) fn faults(now: &Now<'_>, live: &Deployment, containers: &[Container],
     faults.extend(containers.iter().filter(|one| counts(live, one)).filter_map(|one| fault_of(now, live, one)));
     faults.extend(containers.iter().filter_map(|one| other_image(live, one, now.images)));
     faults.extend(other_pins(live, pinned));
+    faults.extend(now.files.map(other_files).unwrap_or_default());
     faults
 }
 
@@ -241,6 +248,16 @@ pub(super) fn other_pins(live: &Deployment, pinned: &[PinnedNow]) -> Vec<Fault> 
     live.images.iter().filter(differs).map(fault).collect()
 }
 
+/// Files that are not as tagalong wrote them.
+fn other_files(files: &FilesNow) -> Vec<Fault> {
+    let from = files.laid.from.as_ref().map_or(String::new(), |from| format!(" from the commit {from}"));
+    let drift = |about: &str, why: String| Fault::new(Word::Drift, about, why);
+    let edited = files.edited.iter().map(|path| drift(path, format!("{path} was edited since tagalong wrote it{from}.")));
+    let gone = files.gone.iter().map(|path| drift(path, format!("{path} is gone, which tagalong wrote{from}.")));
+    let half_way = files.is_half_way.then(|| drift("", "tagalong was interrupted while it replaced the stack's files.".to_owned()));
+    edited.chain(gone).chain(half_way).collect()
+}
+
 /// Whether `pin` means the image: by its digest, or by the tag that a loaded one has alone.
 fn is_pinned(image: &ImageRef, pin: &PinnedNow) -> bool {
     let value = pin.value.as_deref().unwrap_or_default();
@@ -330,6 +347,7 @@ mod tests {
             containers: Ok(containers),
             pinned: Ok(pinned),
             images: None,
+            files: None,
             at_ms: NOW_MS,
         })
     }
@@ -403,6 +421,7 @@ mod tests {
             containers: Err("Docker is away".into()),
             pinned: Ok(&[]),
             images: None,
+            files: None,
             at_ms: NOW_MS,
         };
         assert_eq!(standing(&now()).word, Word::Unknown);
@@ -425,6 +444,7 @@ mod tests {
                 containers: Ok(containers),
                 pinned: Ok(&[]),
                 images: None,
+                files: None,
                 at_ms: NOW_MS,
             };
             let standing = standing(&now);
@@ -453,6 +473,7 @@ mod tests {
             containers: Ok(&containers),
             pinned: Ok(&pinned),
             images: None,
+            files: None,
             at_ms: NOW_MS,
         };
         assert_eq!(standing(&now).word, Word::Ok);

@@ -84,6 +84,7 @@ impl Deployer {
             blocked: blocked.or_else(|| self.waits_for_a_place(&service.name)).or_else(|| recorded.waiting()?.waits_why.clone()),
             standing,
             pinned: seen.pinned.iter().flatten().map(pin_text).collect(),
+            files: seen.files.as_ref().filter(|_| service.files.is_some()).and_then(|files| files.laid.from.clone()),
             containers: seen.containers.iter().flat_map(|all| all.iter()).map(container).collect(),
             live: live.map(view),
             next_step: last.and_then(standing::next_step).or_else(|| held.as_ref().map(|_| resume(service))),
@@ -160,6 +161,7 @@ fn standing_of(service: &Service, words: Words, recorded: &Recorded, seen: &Seen
         containers: seen.containers.as_ref().map(|all| all.as_slice()).map_err(Clone::clone),
         pinned: seen.pinned.as_deref().map_err(Clone::clone),
         images: seen.images.as_ref(),
+        files: seen.files.as_ref().filter(|_| service.files.is_some()),
         at_ms: clock::now_ms(),
     })
 }
@@ -169,7 +171,8 @@ async fn look(engine: &Engine, changes: bool, wants_images: bool, until: Instant
     let never = Cancel::default();
     let listed =
         if containers.is_ok() && wants_images { timeout_at(until, engine.images(&never)).await.ok().and_then(Result::ok) } else { None };
-    Seen { containers, pinned, images: listed }
+    let files = timeout_at(until.max(Instant::now() + MOMENT), engine.files_laid()).await.ok().and_then(Result::ok).flatten();
+    Seen { containers, pinned, images: listed, files }
 }
 
 /// Why CI's orders are refused.
@@ -237,7 +240,7 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
 fn older<'a>(live: Option<&'a Deployment>, verified: &[&'a Deployment], keep: usize) -> Vec<&'a Deployment> {
     let mut older: Vec<&Deployment> = Vec::new();
     for one in verified.iter().copied() {
-        if !live.iter().chain(&older).any(|newer| same_content(&newer.images, &one.images)) {
+        if !live.iter().chain(&older).any(|newer| same_content(newer, one)) {
             older.push(one);
         }
     }

@@ -115,13 +115,13 @@ fn previous<'a>(
     }
     let all: Vec<&Deployment> = verified.iter().collect();
     let older = all.iter().skip(landed_at(&all, last).unwrap_or_default() + 1);
-    older.copied().find(|old| !same_content(&old.images, &last.images) && !was_left(&all, old))
+    older.copied().find(|old| !same_content(old, last) && !was_left(&all, old))
 }
 
 /// Where in the record the content of `release` was landed last by something else than a way back to it: what is older than that
 /// is further back. None: only a rollback ever brought it here.
 fn landed_at(verified: &[&Deployment], release: &Deployment) -> Option<usize> {
-    let is_it = |one: &&Deployment| same_content(&one.images, &release.images);
+    let is_it = |one: &&Deployment| same_content(one, release);
     let is_landing = |one: &&Deployment| is_it(one) && !matches!(one.order.kind, OrderKind::Rollback | OrderKind::Repair);
     verified.iter().position(is_landing)
 }
@@ -129,7 +129,7 @@ fn landed_at(verified: &[&Deployment], release: &Deployment) -> Option<usize> {
 /// Whether a rollback left the content of `release` for something older when it served last. Such a release is one to flee from,
 /// so it is not gone back to until somebody names it.
 pub(super) fn was_left(verified: &[&Deployment], release: &Deployment) -> bool {
-    let Some(newest) = verified.iter().position(|one| same_content(&one.images, &release.images)) else { return false };
+    let Some(newest) = verified.iter().position(|one| same_content(one, release)) else { return false };
     let Some(next) = newest.checked_sub(1).map(|at| verified[at]) else { return false };
     let at = |one: &Deployment| landed_at(verified, one).unwrap_or(usize::MAX);
     next.order.kind == OrderKind::Rollback && at(next) > at(release)
@@ -153,23 +153,24 @@ fn unrecorded(order: &Order, to: &RollbackTo) -> Result<Taken, Refusal> {
 /// A release that must not be rolled back past stops a rollback to one before it.
 fn refuse_past_barrier(service: &ServiceName, verified: &[Deployment], target: &Deployment) -> Result<(), Refusal> {
     let mut newer = verified.iter().take_while(|one| one.id > target.id);
-    let Some(barrier) = newer.find(|one| one.barrier && !same_content(&one.images, &target.images)) else { return Ok(()) };
+    let Some(barrier) = newer.find(|one| one.barrier && !same_content(one, target)) else { return Ok(()) };
     let release = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
     Err(Refusal::Barrier { release, service: service.clone() })
 }
 
 /// What was left for a person may have migrated data: the release before it is not landed again by a mere repair.
 fn refuse_repair_past_barrier(live: &Deployment, left: &Deployment) -> Result<(), Refusal> {
-    if left.id <= live.id || !left.barrier || same_content(&left.images, &live.images) {
+    if left.id <= live.id || !left.barrier || same_content(left, live) {
         return Ok(());
     }
     let release = left.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
     Err(Refusal::Barrier { release, service: live.order.service.clone() })
 }
 
-/// Whether two releases are the same content, whatever their tags.
-pub(super) fn same_content(a: &[ImageRef], b: &[ImageRef]) -> bool {
-    a.len() == b.len() && a.iter().all(|image| b.iter().any(|other| other.repository == image.repository && other.digest == image.digest))
+/// Whether two releases are the same content: images, whatever their tags, and files of the stack.
+pub(super) fn same_content(a: &Deployment, b: &Deployment) -> bool {
+    let is_in_b = |image: &ImageRef| b.images.iter().any(|other| other.repository == image.repository && other.digest == image.digest);
+    a.images.len() == b.images.len() && a.images.iter().all(is_in_b) && a.files == b.files
 }
 
 #[cfg(test)]

@@ -329,6 +329,7 @@ fn migrations() -> Migrator {
         (18, "guards", include_str!("migrations/18_guards.sql")),
         (19, "watches", include_str!("migrations/19_watches.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
+        (21, "files", include_str!("migrations/21_files.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

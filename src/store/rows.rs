@@ -13,6 +13,7 @@ use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::Guard;
 use crate::model::ImageRef;
+use crate::model::LaidFiles;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
@@ -21,6 +22,7 @@ use crate::model::ServiceName;
 use crate::model::Stage;
 use crate::model::State;
 use crate::model::Tag;
+use crate::model::Tree;
 use crate::model::WaitsFor;
 use crate::store::StoreError;
 
@@ -47,6 +49,10 @@ pub struct Deployment {
     pub ran_before: Option<String>,
     /// The compose configuration as it was resolved for the pin, without secrets.
     pub resolved: Option<String>,
+    /// The tree of the stack's files that belong to it; none: they come from no repository.
+    pub files: Option<Tree>,
+    /// The stack's files before they were replaced.
+    pub files_before: Option<LaidFiles>,
     /// What the stack consisted of when the release was verified; empty: unknown.
     pub parts: Vec<Part>,
     /// The smoke report of the release that was running before anything was changed.
@@ -266,13 +272,13 @@ pub(super) fn listed(rows: &[AnyRow]) -> Listed {
 /// that only the run needs, and `releases` also leaves out the last smoke report.
 macro_rules! select_deployments {
     (releases $which:literal) => {
-        select_deployments!(@ "NULL AS pin_before, r.ran_before, NULL AS resolved, NULL AS baseline, NULL AS report, ", $which)
+        select_deployments!(@ "NULL AS pin_before, NULL AS files_before, r.ran_before, NULL AS resolved, NULL AS baseline, NULL AS report, ", $which)
     };
     (shown $which:literal) => {
-        select_deployments!(@ "NULL AS pin_before, r.ran_before, NULL AS resolved, NULL AS baseline, r.report, ", $which)
+        select_deployments!(@ "NULL AS pin_before, NULL AS files_before, r.ran_before, NULL AS resolved, NULL AS baseline, r.report, ", $which)
     };
     ($which:literal) => {
-        select_deployments!(@ "r.pin_before, r.ran_before, r.resolved, r.baseline, r.report, ", $which)
+        select_deployments!(@ "r.pin_before, r.files_before, r.ran_before, r.resolved, r.baseline, r.report, ", $which)
     };
     (@ $long:literal, $which:literal) => {
         concat!(
@@ -281,7 +287,7 @@ macro_rules! select_deployments {
              d.guard, d.refused_by, d.waits_why, d.waits_since_ms, d.approved, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
-            "r.parts, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
+            "r.parts, r.files, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
              FROM deployments AS d LEFT JOIN runs AS r ON r.deployment = d.id AND r.run = 1 ",
             $which
         )
@@ -382,6 +388,8 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         pin_before: text("pin_before")?,
         ran_before: text("ran_before")?,
         resolved: text("resolved")?,
+        files: parsed_if_any(row, "runs", "files", Tree::parse)?,
+        files_before: parsed_if_any(row, "runs", "files_before", json)?,
         parts: parsed_if_any(row, "runs", "parts", json)?.unwrap_or_default(),
         baseline: parsed_if_any(row, "runs", "baseline", json)?,
         report: parsed_if_any(row, "runs", "report", json)?,

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::config::WatchTerms;
 use crate::model::DeploymentId;
 use crate::model::ImageRef;
+use crate::model::LaidFiles;
 use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::Outcome;
@@ -19,6 +20,7 @@ use crate::model::Part;
 use crate::model::ServiceName;
 use crate::model::Stage;
 use crate::model::Step;
+use crate::model::Tree;
 use crate::store::Deployment;
 use crate::store::Fence;
 use crate::store::Hold;
@@ -75,6 +77,10 @@ pub struct Facts {
     pub ran_before: Option<String>,
     /// The resolved compose configuration, without its secrets.
     pub resolved: Option<String>,
+    /// The tree of the stack's files that belong to the release.
+    pub files: Option<Tree>,
+    /// The stack's files before they are replaced.
+    pub files_before: Option<LaidFiles>,
     /// What the stack consists of.
     pub parts: Option<Vec<Part>>,
     /// The smoke report of the running release.
@@ -307,7 +313,8 @@ impl Store {
             "UPDATE runs SET step = $4, images = COALESCE($5, images), barrier = COALESCE($6, barrier),
                pin_before = COALESCE($7, pin_before), ran_before = COALESCE($8, ran_before), resolved = COALESCE($9, resolved),
                baseline = COALESCE($10, baseline), report = COALESCE($11, report), undo_why = COALESCE($12, undo_why),
-               verified = COALESCE($13, verified), away = COALESCE($14, away), parts = COALESCE($15, parts)
+               verified = COALESCE($13, verified), away = COALESCE($14, away), parts = COALESCE($15, parts),
+               files = COALESCE($16, files), files_before = COALESCE($17, files_before)
              WHERE deployment = $1 AND run = $2 AND fence = $3 AND state = 'running'",
         );
         let advance = advance
@@ -325,7 +332,9 @@ impl Store {
             .bind(facts.undo_why.clone())
             .bind(facts.verified.map(i64::from))
             .bind(text(facts.away.as_ref()))
-            .bind(text(facts.parts.as_ref()));
+            .bind(text(facts.parts.as_ref()))
+            .bind(facts.files.as_ref().map(Tree::to_string))
+            .bind(text(facts.files_before.as_ref()));
         if self.gate.write(advance).await? == 1 { Ok(()) } else { Err(StoreError::Fenced) }
     }
 

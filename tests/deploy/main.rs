@@ -1,7 +1,7 @@
 //! The deploy story from outside: the real binary is called over HTTP, and what it leaves behind is looked at.
 //!
 //! `table.rs` fails, stalls and kills every step on a stand-in for docker (the script `docker` beside it) and looks at what
-//! runs; `world.rs` is the host that is made of stand-ins. `orders.rs` is what callers do to each other (`half_way.rs`: a rollback
+//! runs; `world.rs` is the host that is made of stand-ins. `files.rs` is a stack whose files come from git, `orders.rs` is what callers do to each other (`half_way.rs`: a rollback
 //! that stops a deployment and changes nothing; `lock.rs`: anybody who has the stack's lock), `input.rs` is bad input with real files,
 //! `login.rs` is what a pull needs to know, `pair.rs` two servers of one database, `real.rs` is Docker itself, `status.rs` a stack on it
 //! that is broken in every way, `approval.rs` orders that somebody must approve, `storm.rs` what can happen to it, by `dice.rs`,
@@ -14,6 +14,7 @@ mod approval;
 #[path = "../api/cluster.rs"]
 mod cluster;
 mod dice;
+mod files;
 mod flood;
 mod forge;
 mod half_way;

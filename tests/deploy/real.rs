@@ -20,6 +20,7 @@ use serde_json::Value;
 use serde_json::json;
 use tagalong::landing;
 
+use crate::files::files_that_come_from_git;
 use crate::outside;
 use crate::outside::Answer;
 use crate::outside::Http;
@@ -264,7 +265,7 @@ impl Site {
     }
 
     /// The page, the container, `.env` and the record all say `tag`.
-    async fn serves(&self, tag: &str) {
+    pub(crate) async fn serves(&self, tag: &str) {
         let proxy = self.proxy.as_ref().expect("a proxy");
         let answer =
             reqwest::get(format!("http://127.0.0.1:{}/version", proxy.port)).await.expect("an answer").text().await.expect("a body");
@@ -282,7 +283,7 @@ impl Site {
     }
 
     /// What a person does in the stack's folder recreates nothing.
-    fn bear_a_hand_run(&self) {
+    pub(crate) fn bear_a_hand_run(&self) {
         let before = self.containers();
         let ran = self.docker.command(&["compose", "up", "-d"]).current_dir(self.dir.path().join("stack")).output().expect("it runs");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
@@ -746,7 +747,7 @@ async fn the_story_on_docker_itself() {
             });
         })*};
     }
-    case!(landing_and_what_does_not_hold killed_during_up killed_during_smoke a_daemon_that_is_pruned_and_stopped a_daemon_that_is_killed_in_the_middle images_that_were_loaded releases_that_break_after_they_are_live);
+    case!(landing_and_what_does_not_hold killed_during_up killed_during_smoke a_daemon_that_is_pruned_and_stopped a_daemon_that_is_killed_in_the_middle images_that_were_loaded releases_that_break_after_they_are_live files_that_come_from_git);
     let ended = cases.join_all().await;
     println!(
         "on Docker: {}",

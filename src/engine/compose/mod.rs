@@ -4,6 +4,7 @@
 //! the pin, [`Compose::prove`] asks compose whether it holds for a hand-run command too, [`Compose::restore`] brings the old bytes
 //! back; [`Compose::up`] touches only what uses the pin. Commands are values; nothing of our own environment reaches them.
 
+mod changed;
 mod containers;
 mod daemon;
 mod disk;
@@ -36,6 +37,8 @@ mod server;
 mod sources;
 mod stack;
 mod survey;
+mod tracked;
+mod trial;
 mod up;
 mod version;
 mod waiting;
@@ -54,3 +57,4 @@ pub use project::{Condition, Dependency, Resolved, Service, Use};
 pub use server::Server;
 pub use stack::Compose;
 pub use survey::{Build, Survey, Surveyed, Written};
+pub use tracked::FilesNow;

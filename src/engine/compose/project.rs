@@ -95,6 +95,10 @@ pub struct Resolved {
     /// The folders of the host that are behind named volumes.
     pub(super) devices: BTreeMap<String, String>,
     pub(super) files: Vec<PathBuf>,
+    /// Services that use no pin, and are brought up nevertheless because their part of the stack has changed.
+    pub(super) also: BTreeSet<String>,
+    /// Those of all that are made anew, because a file that is mounted into them has changed.
+    pub(super) anew: BTreeSet<String>,
     /// What compose read to resolve it; none if that may be incomplete.
     pub(super) inputs: Option<Inputs>,
 }
@@ -112,13 +116,13 @@ impl Resolved {
         self.services.iter().find(|service| service.name == name)
     }
 
-    /// What `up` touches: active services that use a pin, and those that live in one of them.
+    /// What `up` touches: active services that use a pin or have changed, and those that live in one of them.
     #[must_use]
     pub fn touched(&self) -> Vec<&str> {
         let mut touched: BTreeSet<&str> = self
             .services
             .iter()
-            .filter(|service| service.active && service.pinned.is_some())
+            .filter(|service| service.active && (service.pinned.is_some() || self.also.contains(&service.name)))
             .map(|service| service.name.as_str())
             .collect();
         loop {
@@ -132,6 +136,12 @@ impl Resolved {
             }
             touched.extend(more);
         }
+    }
+
+    /// Whether `name` is brought up for nothing but a change in its own part of the stack.
+    #[must_use]
+    pub fn is_only_changed(&self, name: &str) -> bool {
+        self.also.contains(name) && self.service(name).is_some_and(|service| service.pinned.is_none())
     }
 
     /// What a bare `docker compose up` starts, for the record.

@@ -1,9 +1,11 @@
 //! A file replaced as a whole, or not at all.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,6 +17,8 @@ use rustix::fs::Uid;
 use crate::clock;
 use crate::engine::error::EngineError;
 use crate::engine::right::Leave;
+use crate::model::FileKind;
+use crate::model::StackFile;
 
 /// How the files begin that are written beside the one they will replace, and how many random characters follow.
 const FRESH: (&str, usize) = (".tagalong-", 6);
@@ -82,6 +86,50 @@ fn take_away(path: &Path) -> Result<(), EngineError> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(with_advice("removing", path, error)),
         _ => File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(|error| EngineError::file("writing", path, error)),
     }
+}
+
+/// Puts `file` at `path` below `dir`, with the folders that it needs, as a whole or not at all. Here a symbolic link is replaced itself.
+/// The owner of a file that is there is kept, and its mode but for the right to run it.
+pub(super) fn place(leave: &Leave, dir: &Path, path: &str, file: &StackFile) -> Result<(), EngineError> {
+    leave.still_holds()?;
+    let path = &dir.join(path);
+    let folder = folder(path);
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(&folder)?;
+        sweep(&folder);
+        let mut fresh = tempfile::Builder::new();
+        fresh.prefix(FRESH.0).rand_bytes(FRESH.1);
+        if file.mark.kind == FileKind::Link {
+            let target = OsStr::from_bytes(&file.bytes);
+            let link = fresh.make_in(&folder, |path| std::os::unix::fs::symlink(target, path))?;
+            link.into_temp_path().persist(path).map_err(|error| error.error)?;
+        } else {
+            let old = std::fs::symlink_metadata(path).ok().filter(Metadata::is_file);
+            let mut fresh = fresh.tempfile_in(&folder)?;
+            fresh.write_all(&file.bytes)?;
+            like(fresh.as_file(), old.as_ref(), 0o644)?;
+            let mode = fresh.as_file().metadata()?.mode() & 0o7666;
+            let runs = if file.mark.kind == FileKind::Program { (mode & 0o444) >> 2 } else { 0 };
+            fresh.as_file().set_permissions(std::fs::Permissions::from_mode(mode | runs))?;
+            fresh.as_file().sync_all()?;
+            fresh.persist(path).map_err(|error| error.error)?;
+        }
+        File::open(&folder)?.sync_all()
+    };
+    write().map_err(|source| with_advice("writing", path, source))
+}
+
+/// Removes the file at `path` below `dir`, and the folders that are empty without it.
+pub(super) fn take_out(leave: &Leave, dir: &Path, path: &str) -> Result<(), EngineError> {
+    let path = dir.join(path);
+    remove(leave, &path)?;
+    for folder in path.ancestors().skip(1).take_while(|folder| *folder != dir) {
+        // One that holds anything else stays.
+        if std::fs::remove_dir(folder).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn folder(path: &Path) -> PathBuf {

@@ -172,6 +172,8 @@ impl Compose {
             config: redacted(&ours, key),
             devices: devices(&ours),
             files: ground.files.clone(),
+            also: BTreeSet::new(),
+            anew: BTreeSet::new(),
             inputs: None,
         })
     }

@@ -56,6 +56,9 @@ impl Compose {
         }
         let errors = [by_hand.as_ref().map_or("", |captured| captured.err.as_str()), &by_us.err];
         let mut notes: Vec<String> = errors.into_iter().flat_map(notes).collect();
+        for note in &mut notes {
+            *note = self.as_on_the_host(note).into_owned();
+        }
         notes.sort();
         notes.dedup();
         let hand = by_hand.map_or_else(|| Ok(Err("no compose file was found".to_owned())), |captured| self.hand_answer(captured))?;
@@ -80,7 +83,7 @@ impl Compose {
 
     fn hand_answer(&self, captured: Captured) -> Result<Result<Value, String>, EngineError> {
         match &captured.ended {
-            Ended::Exit(0) => Ok(Ok(json(&captured.out)?)),
+            Ended::Exit(0) => Ok(Ok(json(&self.as_on_the_host(&captured.out))?)),
             Ended::Exit(_) => Ok(Err(captured.err)),
             ended => Err(EngineError::ended(&self.what(), &self.daemon.docker().program, ended, &captured.err)),
         }
@@ -88,7 +91,7 @@ impl Compose {
 
     fn our_answer(&self, captured: &Captured) -> Result<Value, EngineError> {
         match &captured.ended {
-            Ended::Exit(0) => json(&captured.out),
+            Ended::Exit(0) => json(&self.as_on_the_host(&captured.out)),
             ended => match EngineError::ended(&self.what(), &self.daemon.docker().program, ended, &captured.err) {
                 EngineError::Failed { why, .. } => {
                     Err(EngineError::Stack(format!("compose does not accept the stack in {}: {why}", self.stack.dir.display())))

@@ -35,6 +35,8 @@ pub struct Compose {
     pub(super) patience: Option<Arc<Patience>>,
     /// Whether what runs badly is restarted and what does not run is started, also where no pin is concerned.
     pub(super) mends: bool,
+    /// The folder below which a view of the host's files stands in for them; none: it works on the host's own.
+    pub(super) below: Option<String>,
 }
 
 impl Compose {
@@ -45,7 +47,7 @@ impl Compose {
     /// The engine of `stack` on `daemon`.
     #[must_use]
     pub fn new(daemon: &Daemon, stack: ComposeStack) -> Self {
-        Self { daemon: daemon.clone(), stack, lock: None, right: Right::Looks, patience: None, mends: false }
+        Self { daemon: daemon.clone(), stack, lock: None, right: Right::Looks, patience: None, mends: false, below: None }
     }
 
     /// The same engine, whose programs hold `lock`.

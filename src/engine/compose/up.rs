@@ -63,11 +63,11 @@ impl Compose {
 /// What `up` starts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// Nothing that is pinned has a container yet: the whole active stack, leaving what is there as it is.
+    /// Nothing that is touched has a container yet: the whole active stack, leaving what is there as it is.
     Whole,
-    /// `first` are dependencies that do not run (where things are mended: whatever does not), `then` is what the pin touches, which
-    /// is made anew where it is not good.
-    Part { first: BTreeSet<String>, then: Vec<String>, anew: bool },
+    /// `first` are dependencies that do not run (where things are mended: whatever does not), `then` is what is touched, which
+    /// is made anew where it is not good; `last` is made anew whatever it is like.
+    Part { first: BTreeSet<String>, then: Vec<String>, anew: bool, last: Vec<String> },
 }
 
 impl Plan {
@@ -85,14 +85,15 @@ impl Plan {
         let now_ms = clock::now_ms();
         let is_bad = |one: &Container| is_touched(one) && !has_done_its_work(resolved, one) && one.ailment(now_ms).is_some();
         let anew = mends && there.iter().any(is_bad);
-        Self::Part { first, then: touched.into_iter().map(str::to_owned).collect(), anew }
+        let (last, then) = touched.into_iter().map(str::to_owned).partition(|name| resolved.anew.contains(name));
+        Self::Part { first, then, anew, last }
     }
 
     /// Whether `service`, which uses no pin, is started.
     pub(super) fn starts(&self, service: &str) -> bool {
         match self {
             Self::Whole => true,
-            Self::Part { first, then, .. } => first.contains(service) || then.iter().any(|name| name == service),
+            Self::Part { first, then, last, .. } => first.contains(service) || then.iter().chain(last).any(|name| name == service),
         }
     }
 
@@ -100,17 +101,23 @@ impl Plan {
     fn calls(&self) -> Vec<Vec<&str>> {
         match self {
             Self::Whole => vec![call("--no-recreate", &[])],
-            Self::Part { first, then, anew } => {
+            Self::Part { first, then, anew, last } => {
                 let first: Vec<&str> = first.iter().map(String::as_str).collect();
                 let then: Vec<&str> = then.iter().map(String::as_str).collect();
+                let last: Vec<&str> = last.iter().map(String::as_str).collect();
                 let before = (!first.is_empty()).then(|| call("--no-recreate", &first));
                 // Between themselves compose keeps the order that they ask for.
-                let options = if *anew { "--no-deps --no-build --force-recreate" } else { "--no-deps --no-build" };
-                before.into_iter().chain([call(options, &then)]).collect()
+                let options = if *anew { ANEW } else { "--no-deps --no-build" };
+                let behind = (!last.is_empty()).then(|| call(ANEW, &last));
+                let then = (!then.is_empty()).then(|| call(options, &then));
+                before.into_iter().chain(then).chain(behind).collect()
             }
         }
     }
 }
+
+/// What makes a container anew.
+const ANEW: &str = "--no-deps --no-build --force-recreate";
 
 fn call<'a>(options: &'static str, services: &[&'a str]) -> Vec<&'a str> {
     "up -d --pull never".split(' ').chain(options.split(' ')).chain(services.iter().copied()).collect()
@@ -200,6 +207,8 @@ mod tests {
             config,
             devices: BTreeMap::new(),
             files: Vec::new(),
+            also: BTreeSet::new(),
+            anew: BTreeSet::new(),
             inputs: None,
         }
     }
@@ -245,6 +254,19 @@ mod tests {
         assert_eq!(calls(&with(&[seeded, web.clone(), migrated])), [format!("{then} migrate side web")]);
         let stopped = calls(&with(&[container("seed", "exited", 3), web, container("other", "exited", 0)]));
         assert_eq!(stopped, ["up -d --pull never --no-recreate other seed".to_owned(), format!("{then} migrate side web")]);
+    }
+
+    #[test]
+    fn what_has_a_changed_file_is_made_anew_and_nothing_else() {
+        let there = ["web", "db", "disk", "other", "side", "migrate"].map(|name| container(name, "running", 0));
+        let seeded = container("seed", "exited", 0);
+        let there: Vec<Container> = there.into_iter().chain([seeded]).collect();
+        let changed = Resolved { also: ["db", "other"].map(str::to_owned).into(), anew: ["db".to_owned()].into(), ..stack() };
+        let plan = Plan::new(&changed, &there, false);
+        let calls: Vec<String> = plan.calls().iter().map(|call| call.join(" ")).collect();
+        let up = "up -d --pull never --no-deps --no-build";
+        assert_eq!(calls, [format!("{up} migrate other side web"), format!("{up} --force-recreate db")]);
+        assert!(plan.starts("db") && !plan.starts("disk"));
     }
 
     #[test]
