@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::config::Service;
 use crate::engine::Daemon;
 use crate::engine::Engine;
-use crate::orders;
 use crate::engine::Resolved;
+use crate::orders;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

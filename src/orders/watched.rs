@@ -115,6 +115,10 @@ impl Deployer {
         } else {
             None
         };
+        let files = match service.files {
+            Some(_) => timeout_at(until, engine.files_laid()).await.map_err(late)?.map_err(|error| error.to_string())?,
+            None => None,
+        };
         let now = Now {
             service: &service.name,
             words: engine.words(),
@@ -124,6 +128,7 @@ impl Deployer {
             containers: Ok(&containers),
             pinned: Ok(&pinned),
             images: images.as_ref(),
+            files: files.as_ref(),
             at_ms: clock::now_ms(),
         };
         let seen = seen(&now, &served.live, &containers, &pinned, restarts);
@@ -252,6 +257,7 @@ mod tests {
             containers: Ok(containers),
             pinned: Ok(&pins),
             images: None,
+            files: None,
             at_ms: 1_800_000_000_000,
         };
         let mine: Vec<&Container> = containers.iter().collect();
