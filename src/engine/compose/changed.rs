@@ -171,6 +171,7 @@ mod tests {
             warnings: Vec::new(),
             by_hand: true,
             keeps_dotenv: false,
+            devices: [].into(),
             config,
             files: Vec::new(),
             also: [].into(),
