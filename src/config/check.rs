@@ -28,7 +28,6 @@ use crate::config::Store;
 use crate::config::approval_check::Callers;
 use crate::config::approval_check::check_approvals;
 use crate::config::difference::Written;
-use crate::config::files;
 use crate::config::freeze::read_freezes;
 use crate::config::key::is_monotonous;
 use crate::config::notify::read_notifiers;
@@ -39,6 +38,7 @@ use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
 use crate::config::server::read_server;
+use crate::config::service;
 use crate::config::webhook_check::read_webhooks;
 use crate::model::DatasetName;
 use crate::model::KeyId;
@@ -88,7 +88,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let datasets = completed(datasets, &mask, &server.data_dir);
     Ok(Config {
         file: PathBuf::new(),
-        services: files::completed(services, &mask, &server.data_dir),
+        services: service::completed(services, &mask, &server.data_dir),
         server,
         store,
         docker,

@@ -1,24 +1,19 @@
 //! `[service.NAME.stack]`: the repository that the stack's files come from.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use text::Mask;
 use text::Secret;
 
 use crate::config::Access;
 use crate::config::Docker;
 use crate::config::RefPattern;
-use crate::config::Service;
 use crate::config::reader::Section;
 use crate::config::remote::read_git;
 use crate::config::remote::read_login;
 use crate::config::remote::read_plain_http;
 use crate::config::remote::remote;
-use crate::model::ServiceName;
 use crate::model::wrong_path;
 
 /// The repository that a stack's files come from.
@@ -80,21 +75,6 @@ impl StackSource {
     pub fn allows(&self, git_ref: &str) -> bool {
         self.refs.iter().any(|pattern| pattern.matches(git_ref))
     }
-}
-
-/// The services with what is known of their repositories only when everything else is.
-pub(super) fn completed(
-    mut services: BTreeMap<ServiceName, Arc<Service>>,
-    mask: &Arc<Mask>,
-    data_dir: &Path,
-) -> BTreeMap<ServiceName, Arc<Service>> {
-    for (name, service) in services.iter_mut().filter(|(_, service)| service.files.is_some()) {
-        if let Some(source) = Arc::make_mut(service).files.as_mut().map(Arc::make_mut) {
-            source.access.mask = Arc::clone(mask);
-            source.state = data_dir.join("stacks").join(name.as_str());
-        }
-    }
-    services
 }
 
 /// A folder of the repository, as git writes it.

@@ -1,10 +1,12 @@
 //! A service: its stack and how it is landed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::policy::Policy;
+use text::Mask;
 use text::Secret;
 
 use crate::config::Approval;
@@ -178,6 +180,21 @@ impl Service {
         from.finish();
         Some(service)
     }
+}
+
+/// The services with what is known of their repositories only when everything else is.
+pub(super) fn completed(
+    mut services: BTreeMap<ServiceName, Arc<Service>>,
+    mask: &Arc<Mask>,
+    data_dir: &Path,
+) -> BTreeMap<ServiceName, Arc<Service>> {
+    for (name, service) in services.iter_mut().filter(|(_, service)| service.files.is_some()) {
+        if let Some(source) = Arc::make_mut(service).files.as_mut().map(Arc::make_mut) {
+            source.access.mask = Arc::clone(mask);
+            source.state = data_dir.join("stacks").join(name.as_str());
+        }
+    }
+    services
 }
 
 fn read_stack(from: &mut Section) -> Stack {

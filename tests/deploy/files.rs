@@ -196,7 +196,7 @@ async fn what_may_not_be_brought_is_refused_by_name_and_nothing_is_changed() {
         (with("conf/up", "->../../x"), "conf/up, which leads out"),
         (compose(&|value| value["include"] = json!(["https://example.com/stack.git"])), "which tagalong does not allow"),
         (compose(&|value| value["services"]["db"]["provider"] = json!({"type": "evil"})), "names a program of this host"),
-        (compose(&|value| value["services"]["web"]["image"] = json!("acme/other:1")), "do not use the variable"),
+        (compose(&|value| value["services"]["web"]["image"] = json!("acme/other:1")), "uses the image"),
     ];
     for (files, words) in cases {
         let commit = remote.commit(&files);

@@ -295,12 +295,12 @@ mod tests {
 
     fn put(dir: &Path, path: &str, text: Option<&&str>) {
         let path = dir.join(path);
-        let _ = std::fs::remove_file(&path);
+        let Some(text) = text else { return };
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        match text.map(|text| (text.strip_prefix("->"), text)) {
-            None => {}
-            Some((Some(target), _)) => std::os::unix::fs::symlink(target, path).unwrap(),
-            Some((None, text)) => std::fs::write(path, text).unwrap(),
+        let _ = std::fs::remove_file(&path);
+        match text.strip_prefix("->") {
+            Some(target) => std::os::unix::fs::symlink(target, path).unwrap(),
+            None => std::fs::write(path, text).unwrap(),
         }
     }
 
