@@ -31,11 +31,11 @@ use crate::config::freeze::read_freezes;
 use crate::config::key::is_monotonous;
 use crate::config::notify::read_notifiers;
 use crate::config::oidc::read_policies;
-use crate::config::policy::read_policy;
 use crate::config::provision::Known;
 use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
+use crate::config::service::read_services;
 use crate::config::webhook_check::read_webhooks;
 use crate::model::DatasetName;
 use crate::model::KeyId;
@@ -65,13 +65,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     check_callers(&root, server.as_ref(), &keys, &sockets);
     let oidc = read_policies(&mut root);
     let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
-    let policy = read_policy(root.section("policy"), &::policy::Policy::default());
-    let services: BTreeMap<ServiceName, Arc<Service>> = root
-        .named("service")
-        .into_iter()
-        .filter_map(|(name, section)| Service::read(&name, section, &policy, &mut secrets))
-        .map(|service| (service.name.clone(), Arc::new(service)))
-        .collect();
+    let services = read_services(&mut root, &mut secrets);
     let freezes = read_freezes(&mut root, &services);
     let datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
