@@ -142,7 +142,7 @@ pub enum HookKind {
 }
 
 impl Service {
-    pub(super) fn read(name: &str, mut from: Section, base: &Policy, docker: &Docker, secrets: &mut Vec<Secret>) -> Option<Self> {
+    fn read(name: &str, mut from: Section, base: &Policy, docker: &Docker, secrets: &mut Vec<Secret>) -> Option<Self> {
         // A wrong name must not hide what else is wrong, so the table is read on under another.
         let name = ServiceName::parse(name).map_err(|error| from.problem("", error)).or_else(|()| ServiceName::parse("invalid")).ok()?;
         let stack = read_stack(&mut from);
@@ -183,7 +183,7 @@ impl Service {
 }
 
 /// The services with what is known of their repositories only when everything else is.
-pub(super) fn completed(
+pub(super) fn complete_services(
     mut services: BTreeMap<ServiceName, Arc<Service>>,
     mask: &Arc<Mask>,
     data_dir: &Path,
@@ -195,6 +195,13 @@ pub(super) fn completed(
         }
     }
     services
+}
+
+/// Reads `[service.NAME]`, each over what `[policy]` says for all.
+pub(super) fn read_services(root: &mut Section, docker: &Docker, secrets: &mut Vec<Secret>) -> BTreeMap<ServiceName, Arc<Service>> {
+    let policy = read_policy(root.section("policy"), &Policy::default());
+    let services = root.named("service").into_iter().filter_map(|(name, section)| Service::read(&name, section, &policy, docker, secrets));
+    services.map(|service| (service.name.clone(), Arc::new(service))).collect()
 }
 
 fn read_stack(from: &mut Section) -> Stack {
