@@ -353,7 +353,16 @@ async fn a_call_that_is_given_up_leaves_no_transaction_open(database: Database) 
 
 fn terms(max_waiting: i64) -> Terms {
     let door = orders::at_the_door;
-    Terms { max_waiting, hold_ms: None, tag_pattern: None, pins: 1, admission: Admission::default(), objection: None, door }
+    Terms {
+        max_waiting,
+        hold_ms: None,
+        tag_pattern: None,
+        pins: 1,
+        admission: Admission::default(),
+        objection: None,
+        awaits_approval: false,
+        door,
+    }
 }
 
 fn order(service: &str, tag: &str, reason: &str) -> Order {
