@@ -50,7 +50,7 @@ def authenticator(name):
     def judge(server, session, envelope, mechanism, data):
         good = data.login == user.encode() and data.password == password.encode()
         say(server=name, login=data.login.decode(), good=good)
-        return AuthResult(success=good)
+        return AuthResult(success=good, handled=False)
 
     return judge
 

@@ -25,6 +25,9 @@ mod orders;
 mod outside;
 mod pair;
 mod real;
+#[allow(dead_code, reason = "the tests of notifiers use all of it")]
+#[path = "../api/receiver.rs"]
+mod receiver;
 mod results;
 mod status;
 mod storm;

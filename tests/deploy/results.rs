@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::cluster::Database;
 use crate::forge::Fault;
 use crate::forge::Forge;
+use crate::receiver::Receiver;
 use crate::support::host;
 use crate::support::until;
 use crate::world::Settings;
@@ -213,5 +214,40 @@ async fn commits_of_forgejo_get_statuses() {
     is_settled(&world).await;
     assert!(forge.shown().statuses.iter().all(|one| one["context"] == "tagalong/web"));
     forge.is_in_order();
+    world.finish().await;
+}
+
+/// People hear of what failed, of the first release that is live after it, and of a rollback that somebody orders; in between tagalong is
+/// killed, and what it had not told by then is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_hear_of_failures_recoveries_and_rollbacks() {
+    let phone = Receiver::start().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("token"), "gotifytoken").expect("a file");
+    let table = format!(
+        "[[notify]]\nid = \"phone\"\nkind = \"gotify\"\nservices = [\"web\"]\nurl = \"{}\"\ntoken_file = \"{}/token\"\n",
+        phone.url("/gotify"),
+        dir.path().display()
+    );
+    let mut world = World::new(&Settings { service: table, ..Settings::default() }).await;
+    world.land("v1").await;
+    phone.set_fault(503, "x: y", "it is away");
+    world.arm("page@v2", "fail");
+    becomes(&world, &order(&world, "v2").await, "rolled_back").await;
+    until("the phone was tried", || phone.seen().met > 0).await;
+    world.kill();
+    phone.seen().fault = None;
+    world.start().await;
+    world.land("v3").await;
+    let back = world.server().roll_back(json!("previous")).await;
+    becomes(&world, &back, "live").await;
+    let wanted =
+        ["v2 of web failed and was rolled back; ", "web has recovered: v3 of web is live.", "web was rolled back; v1 of web serves again."];
+    let heard = || phone.calls().iter().map(|called| format!("{}\n{}\n", called.body["title"], called.body["message"])).collect::<String>();
+    until("all of it is heard", || wanted.iter().all(|part| heard().contains(part))).await;
+    for part in wanted {
+        assert_eq!(heard().matches(part).count(), 1, "{part} in {}", heard());
+    }
+    assert!(heard().contains("tagalong resume web") && !heard().contains("v1 of web is live"), "{}", heard());
     world.finish().await;
 }
