@@ -340,7 +340,7 @@ fn each_problem_has_one_sentence() {
     let before = world.all();
     let (said, is_well) = world.tagalong("init --image x/a --dry-run --auth secret --branch main --repository https://github.com/acme/web");
     assert!(is_well, "{said}");
-    says(&said, &["[service.a]", "name: Deploy", "would be written"]);
+    says(&said, &["[service.a]", "name: Deploy", "would be written", "[service.a.source]", "repository = \"acme/web\""]);
     assert_eq!(world.all(), before);
     let (said, _) = world.tagalong("init --image x/a --json");
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();

@@ -49,6 +49,15 @@ impl Kind {
         }
     }
 
+    /// As the configuration has it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Github => "github",
+            Self::Forgejo => "forgejo",
+            Self::Gitea => "gitea",
+        }
+    }
+
     /// The label of the runners that most have.
     pub(super) fn runner(self) -> &'static str {
         match self {

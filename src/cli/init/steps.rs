@@ -9,6 +9,7 @@ use crate::cli::init::access::Access;
 use crate::cli::init::existing::Existing;
 use crate::cli::init::existing::is_default;
 use crate::cli::init::forge::Forge;
+use crate::cli::init::forge::Kind;
 use crate::cli::init::stack::Choice;
 use crate::cli::init::workflow::Login;
 
@@ -43,6 +44,7 @@ impl Done<'_> {
         };
         steps.extend(self.at_the_forge(forge));
         steps.push(self.push(forge));
+        steps.extend(self.results(forge));
         steps
     }
 
@@ -105,6 +107,27 @@ impl Done<'_> {
             ));
         }
         steps
+    }
+
+    /// What shows the results on the commits, where the configuration does not know the repository of the service.
+    fn results(&self, forge: &Forge) -> Option<String> {
+        let service = &self.choice.service;
+        if self.existing.config.service(service).is_some_and(|known| known.source.is_some()) {
+            return None;
+        }
+        let address = if forge.kind == Kind::Github && forge.origin.forge == "https://github.com" {
+            String::new()
+        } else {
+            format!("url = \"{}\", ", forge.origin.forge)
+        };
+        Some(format!(
+            "If the results are to be shown on the commits, make a token at the forge, store it beside {}, and add [[forge]] with id = \"forge\", \
+             kind = \"{}\", {address}token_file = \"forge.token\", and [service.{service}.source] with forge = \"forge\", repository = \"{}\" \
+             (docs/operations.md, Results on the commit).",
+            self.existing.file.display(),
+            forge.kind.word(),
+            forge.origin.path(),
+        ))
     }
 
     fn push(&self, forge: &Forge) -> String {
