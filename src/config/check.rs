@@ -32,12 +32,12 @@ use crate::config::freeze::read_freezes;
 use crate::config::key::is_monotonous;
 use crate::config::notify::read_notifiers;
 use crate::config::oidc::read_policies;
-use crate::config::policy::read_policy;
 use crate::config::provision::Known;
 use crate::config::provision::read_provisions;
 use crate::config::reader::Problems;
 use crate::config::reader::Section;
 use crate::config::server::read_server;
+use crate::config::service::read_services;
 use crate::config::webhook_check::read_webhooks;
 use crate::model::DatasetName;
 use crate::model::KeyId;
@@ -106,12 +106,6 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         mask,
         written,
     })
-}
-
-fn read_services(root: &mut Section, secrets: &mut Vec<Secret>) -> BTreeMap<ServiceName, Arc<Service>> {
-    let policy = read_policy(root.section("policy"), &::policy::Policy::default());
-    let all = root.named("service").into_iter().filter_map(|(name, section)| Service::read(&name, section, &policy, secrets));
-    all.map(|service| (service.name.clone(), Arc::new(service))).collect()
 }
 
 /// The datasets with what is known only when everything else is.

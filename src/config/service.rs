@@ -1,6 +1,7 @@
 //! A service: its stack and how it is landed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::policy::Policy;
@@ -132,7 +133,7 @@ pub enum HookKind {
 }
 
 impl Service {
-    pub(super) fn read(name: &str, mut from: Section, base: &Policy, secrets: &mut Vec<Secret>) -> Option<Self> {
+    fn read(name: &str, mut from: Section, base: &Policy, secrets: &mut Vec<Secret>) -> Option<Self> {
         // A wrong name must not hide what else is wrong, so the table is read on under another.
         let name = ServiceName::parse(name).map_err(|error| from.problem("", error)).or_else(|()| ServiceName::parse("invalid")).ok()?;
         let stack = read_stack(&mut from);
@@ -166,6 +167,13 @@ impl Service {
         from.finish();
         Some(service)
     }
+}
+
+/// Reads `[service.NAME]`, each over what `[policy]` says for all.
+pub(super) fn read_services(root: &mut Section, secrets: &mut Vec<Secret>) -> BTreeMap<ServiceName, Arc<Service>> {
+    let policy = read_policy(root.section("policy"), &Policy::default());
+    let services = root.named("service").into_iter().filter_map(|(name, section)| Service::read(&name, section, &policy, secrets));
+    services.map(|service| (service.name.clone(), Arc::new(service))).collect()
 }
 
 fn read_stack(from: &mut Section) -> Stack {
