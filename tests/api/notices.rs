@@ -44,7 +44,7 @@ async fn rig(database: Database, receiver: &Receiver, kinds: &[&str]) -> Rig {
     let read = |name: &'static str| (name, std::fs::read_to_string(files.path().join(name)).unwrap());
     let mut plan = Plan::new(database);
     plan.files = ["hook.secret", "slack.url", "discord.url", "gotify.token"].into_iter().map(read).collect();
-    plan.tables = tables.iter().map(|table| format!("[[notify]]\n{table}")).collect();
+    plan.tables = tables.iter().flat_map(|table| ["[[notify]]\n", *table]).collect();
     plan.start().await
 }
 

@@ -294,7 +294,7 @@ fn marks(words: &str, known: &[&str]) -> Result<String, String> {
             bare += rest;
         }
     }
-    ensure(open.is_none() && !words.contains('>') || words.contains('<'), "a mark that is open")?;
+    ensure(open.is_none(), "a mark that is open")?;
     Ok(bare)
 }
 

@@ -243,7 +243,9 @@ async fn people_hear_of_failures_recoveries_and_rollbacks() {
     becomes(&world, &back, "live").await;
     let wanted =
         ["v2 of web failed and was rolled back; ", "web has recovered: v3 of web is live.", "web was rolled back; v1 of web serves again."];
-    let heard = || phone.calls().iter().map(|called| format!("{}\n{}\n", called.body["title"], called.body["message"])).collect::<String>();
+    let heard = || {
+        phone.calls().iter().map(|called| format!("{}\n{}\n", called.body["title"], called.body["message"])).collect::<Vec<_>>().concat()
+    };
     until("all of it is heard", || wanted.iter().all(|part| heard().contains(part))).await;
     for part in wanted {
         assert_eq!(heard().matches(part).count(), 1, "{part} in {}", heard());
