@@ -171,7 +171,8 @@ impl Deployer {
             let now_ms = clock::now_ms();
             let mut question = question(&config, service, deployment, now_ms);
             if is_its_own {
-                (question.since_ms, question.times) = (*since_ms, *asked);
+                question.since_ms = *since_ms;
+                question.times = *asked;
             }
             match self.answer(guard, &question).await {
                 Answer::Passes { said, until_ms } => {

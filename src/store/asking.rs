@@ -55,7 +55,7 @@ pub struct Again {
 struct Waits {
     id: DeploymentId,
     service: ServiceName,
-    waits_for: WaitsFor,
+    what_for: WaitsFor,
     asker: String,
     /// Until when nobody else may ask.
     asker_until_ms: i64,
@@ -72,7 +72,7 @@ impl Waits {
         Ok(Self {
             id: rows::parsed(row, "deployments", "id", DeploymentId::parse)?,
             service: rows::parsed(row, "deployments", "service", ServiceName::parse)?,
-            waits_for: rows::parsed(row, "deployments", "waits_for", WaitsFor::parse)?,
+            what_for: rows::parsed(row, "deployments", "waits_for", WaitsFor::parse)?,
             asker: row.try_get::<Option<String>, _>("asker")?.unwrap_or_default(),
             asker_until_ms: number("asker_until_ms")?,
             since_ms: number("waits_since_ms")?,
@@ -164,7 +164,7 @@ impl Store {
         tx.commit().await?;
         let Some(deployment) = self.get(&waits.id).await? else { return Ok(None) };
         let asked = u32::try_from(waits.asked).unwrap_or(u32::MAX);
-        Ok(Some(Awaited { deployment, waits_for: waits.waits_for, since_ms: waits.since_ms, asked, hold }))
+        Ok(Some(Awaited { deployment, waits_for: waits.what_for, since_ms: waits.since_ms, asked, hold }))
     }
 
     /// It is asked about again, by any server. Why it waits is a line of its journal, unless that was the last one already. Returns
