@@ -211,13 +211,13 @@ mod tests {
         PageSeen::Report(Box::new(Report { findings, ..Report::default() }))
     }
 
-    fn stack(release: ReleaseSeen, faults: Vec<Fault>) -> Result<StackSeen, String> {
-        Ok(StackSeen { release, faults, mend: "tagalong repair web".into(), restarts: BTreeMap::new() })
+    fn stack(release: ReleaseSeen, faults: Vec<Fault>) -> StackSeen {
+        StackSeen { release, faults, mend: "tagalong repair web".into(), restarts: BTreeMap::new() }
     }
 
     #[test]
     fn only_what_is_new_and_was_seen_speaks_against_a_release() {
-        let good = || stack(ReleaseSeen::Good, Vec::new());
+        let good = || Ok(stack(ReleaseSeen::Good, Vec::new()));
         let of = |page: PageSeen, stack: Result<StackSeen, String>| of_release(&Sight { page, stack });
         assert_eq!(of(page(Vec::new()), good()), Judged::Good);
         assert_eq!(of(PageSeen::Unasked, good()), Judged::Good);
@@ -226,9 +226,9 @@ mod tests {
         // Docker is away, and the page may be because of that.
         assert_eq!(of(page(vec![finding("status", "a", false)]), Err("away".into())), Judged::Blind("away".into()));
         assert_eq!(of(PageSeen::Blind("no way".into()), good()), Judged::Blind("no way".into()));
-        let bad = || stack(ReleaseSeen::Bad("it ended".into()), Vec::new());
+        let bad = || Ok(stack(ReleaseSeen::Bad("it ended".into()), Vec::new()));
         assert_eq!(of(PageSeen::Blind("no way".into()), bad()), Judged::Bad("it ended".into()));
-        let by_hand = stack(ReleaseSeen::ByHand("paused".into()), Vec::new());
+        let by_hand = Ok(stack(ReleaseSeen::ByHand("paused".into()), Vec::new()));
         assert_eq!(of(page(vec![finding("status", "a", false)]), by_hand), Judged::ByHand("paused".into()));
         // Two in a row, and a look that saw nothing is none of them.
         assert_eq!([Judged::Bad(String::new()), Judged::Blind(String::new()), Judged::Good].map(|judged| judged.bad(1)), [2, 0, 0]);
@@ -245,7 +245,7 @@ mod tests {
             Fault { word: Word::Down, about: "web-1".into(), why: "It has ended.".into() },
             Fault { word: Word::Drift, about: "web-1".into(), why: "It is another image.".into() },
         ];
-        let sight = Sight { page: PageSeen::Report(Box::new(report)), stack: stack(ReleaseSeen::Good, faults) };
+        let sight = Sight { page: PageSeen::Report(Box::new(report)), stack: Ok(stack(ReleaseSeen::Good, faults)) };
         let seen = incidents(&service, &terms, &sight);
         let mut names: Vec<&str> = seen.found.iter().map(|found| found.fault.as_str()).collect();
         assert_eq!(names.split_off(2), ["certificate", "container web-1", "drift web-1"]);
