@@ -154,7 +154,6 @@ mod tests {
             ("pager", HOOK.to_owned(), "notify[0].kind: \"pager\" is not one of webhook, slack"),
             ("webhook", with(HOOK, "services = [\"db\"]"), "the notifier mine is for the service db, but there is no [service.db]"),
             ("webhook", with(HOOK, "services = []"), "notify[0].services: no event would reach"),
-            ("webhook", with(HOOK, "events = []"), "notify[0].events: no event would reach"),
             ("webhook", with(HOOK, "events = [\"failures\"]"), "notify[0].events: The event \"failures\" is not valid"),
             ("webhook", with(HOOK, "events = [\"parked\"]\nservices = [\"web\"]"), "parked data belongs to no service"),
             ("webhook", with(HOOK, "quiet_hours = \"22:00-07:00\""), "notify[0].quiet_hours: \"22:00-07:00\" does not name"),

@@ -10,6 +10,7 @@ use crate::model::ImageRef;
 use crate::model::KeyId;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
 use crate::store::rows;
@@ -57,8 +58,8 @@ impl Approvals {
 
     fn of_rows(order: Option<&AnyRow>, codes: &[AnyRow]) -> Result<Self, StoreError> {
         let Some(order) = order else { return Ok(Self::default()) };
-        let images: Vec<String> = rows::parsed(order, "approvals", "images", |text| serde_json::from_str::<Vec<String>>(text))?;
-        let image = |text: &String| ImageRef::parse(text).map_err(|error| rows::wrong(order, "approvals", "images", &error));
+        let images: Vec<String> = columns::parsed(order, "approvals", "images", |text| serde_json::from_str::<Vec<String>>(text))?;
+        let image = |text: &String| ImageRef::parse(text).map_err(|error| columns::wrong(order, "approvals", "images", &error));
         Ok(Self {
             images: images.iter().map(image).collect::<Result<_, _>>()?,
             wrong: order.try_get("wrong")?,
@@ -69,7 +70,7 @@ impl Approvals {
 
 impl KeptCode {
     fn of_row(row: &AnyRow) -> Result<Self, StoreError> {
-        let approver = rows::parsed(row, "approval_codes", "approver", KeyId::parse)?;
+        let approver = columns::parsed(row, "approval_codes", "approver", KeyId::parse)?;
         let via: Option<String> = row.try_get("approved_via")?;
         let at_ms: Option<i64> = row.try_get("approved_ms")?;
         let approved = via.zip(at_ms).map(|(via, at_ms)| ApprovedBy { who: approver.clone(), via, at_ms });

@@ -24,6 +24,7 @@ use crate::store::approvals;
 use crate::store::asking;
 use crate::store::audit;
 use crate::store::audit::Entry;
+use crate::store::columns;
 use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::orders;
@@ -207,7 +208,7 @@ async fn take_over(
     holds::take(tx, service.as_str(), id.as_str(), now_ms, hold_ms.map(|ms| now_ms + ms)).await?;
     let running = sqlx::query("SELECT id, service FROM deployments WHERE service = $1 AND state = 'running'");
     let Some(row) = tx.fetch_optional(running.bind(service.as_str())).await? else { return Ok(None) };
-    let running = rows::parsed(&row, "deployments", "id", DeploymentId::parse)?;
+    let running = columns::parsed(&row, "deployments", "id", DeploymentId::parse)?;
     let stop = sqlx::query("UPDATE deployments SET cancel_by = COALESCE(cancel_by, $2) WHERE id = $1");
     tx.execute(stop.bind(running.as_str()).bind(CancelledBy::Rollback(id.clone()).to_string())).await?;
     Ok(Some(running))

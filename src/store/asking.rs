@@ -18,12 +18,12 @@ use crate::store::Deployment;
 use crate::store::Hold;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::lines;
 use crate::store::now::by_the_databases_clock;
 use crate::store::orders;
-use crate::store::rows;
 
 /// An order whose guards are to be asked about it now, by the server that has taken it.
 #[derive(Debug, Clone)]
@@ -70,9 +70,9 @@ impl Waits {
     fn of_row(row: &AnyRow) -> Result<Self, StoreError> {
         let number = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.unwrap_or_default());
         Ok(Self {
-            id: rows::parsed(row, "deployments", "id", DeploymentId::parse)?,
-            service: rows::parsed(row, "deployments", "service", ServiceName::parse)?,
-            what_for: rows::parsed(row, "deployments", "waits_for", WaitsFor::parse)?,
+            id: columns::parsed(row, "deployments", "id", DeploymentId::parse)?,
+            service: columns::parsed(row, "deployments", "service", ServiceName::parse)?,
+            what_for: columns::parsed(row, "deployments", "waits_for", WaitsFor::parse)?,
             asker: row.try_get::<Option<String>, _>("asker")?.unwrap_or_default(),
             asker_until_ms: number("asker_until_ms")?,
             since_ms: number("waits_since_ms")?,

@@ -23,6 +23,7 @@ use crate::store::Taken;
 use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::audit::Head;
+use crate::store::columns;
 use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::ledger::Changes;
@@ -74,13 +75,13 @@ async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
     let names: Vec<&str> = services.iter().map(|service| service.as_str()).collect();
     let mut ledger = Ledger { came_before: came_before(tx, batch).await?, ..Ledger::default() };
     let row = tx.fetch_optional(sqlx::query("SELECT id FROM deployments ORDER BY id DESC LIMIT 1")).await?;
-    ledger.last_id = row.map(|row| rows::parsed(&row, "deployments", "id", DeploymentId::parse)).transpose()?;
+    ledger.last_id = row.map(|row| columns::parsed(&row, "deployments", "id", DeploymentId::parse)).transpose()?;
     let row = tx.fetch_optional(sqlx::query("SELECT COUNT(*) AS waiting FROM deployments WHERE state = 'waiting'")).await?;
     ledger.waiting = row.ok_or(sqlx::Error::RowNotFound)?.try_get("waiting")?;
     for row in
         of_services(tx, "SELECT id, service, kind, waits_for FROM deployments WHERE state = 'waiting' AND service IN", &names).await?
     {
-        let kind = rows::parsed(&row, "deployments", "kind", OrderKind::parse)?;
+        let kind = columns::parsed(&row, "deployments", "kind", OrderKind::parse)?;
         let is_unapproved = row.try_get::<Option<String>, _>("waits_for")?.as_deref() == Some(WaitsFor::Approval.as_str());
         let waits = Waits { id: id_of(&row)?, kind, is_unapproved };
         ledger.waits.insert(service_of(&row)?, waits);
@@ -91,7 +92,7 @@ async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
         }
     }
     for row in of_services(tx, "SELECT service, deployment, kind, since_ms, until_ms FROM holds WHERE service IN", &names).await? {
-        let service = rows::parsed(&row, "holds", "service", ServiceName::parse)?;
+        let service = columns::parsed(&row, "holds", "service", ServiceName::parse)?;
         ledger.holds.insert(service, holds::read(&row)?);
     }
     for (at, asked) in batch.iter().enumerate() {
@@ -121,11 +122,11 @@ async fn of_services(tx: &mut Tx, select: &'static str, names: &[&str]) -> Resul
 }
 
 fn id_of(row: &AnyRow) -> Result<DeploymentId, StoreError> {
-    rows::parsed(row, "deployments", "id", DeploymentId::parse)
+    columns::parsed(row, "deployments", "id", DeploymentId::parse)
 }
 
 fn service_of(row: &AnyRow) -> Result<ServiceName, StoreError> {
-    rows::parsed(row, "deployments", "service", ServiceName::parse)
+    columns::parsed(row, "deployments", "service", ServiceName::parse)
 }
 
 /// Those deliveries of the batch that came before: their body and deployment, by caller and id.

@@ -11,6 +11,7 @@ use crate::store::Filter;
 use crate::store::Listed;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::orders;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
@@ -150,7 +151,9 @@ impl Store {
             match row.try_get::<String, _>("state")?.as_str() {
                 "waiting" => waiting = many,
                 "running" => running = many,
-                other => return Err(rows::wrong(&row, "deployments", "state", &format!("\"{}\" is not a state", other.escape_default()))),
+                other => {
+                    return Err(columns::wrong(&row, "deployments", "state", &format!("\"{}\" is not a state", other.escape_default())));
+                }
             }
         }
         Ok((waiting, running))

@@ -14,9 +14,9 @@ use crate::model::ServiceName;
 use crate::store::Owe;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::gate::Tx;
 use crate::store::outbox;
-use crate::store::rows;
 
 /// How many events, and how many deployments that have ended, are looked at together.
 const PAGE: i64 = 500;
@@ -35,9 +35,9 @@ pub(super) async fn happen(tx: &mut Tx, event: &Event) -> Result<bool, StoreErro
 }
 
 fn event(row: &AnyRow) -> Result<Event, StoreError> {
-    let kind = rows::parsed(row, "events", "kind", EventKind::parse)?;
+    let kind = columns::parsed(row, "events", "kind", EventKind::parse)?;
     let service = row.try_get::<Option<String>, _>("service")?;
-    let service = service.map(|_| rows::parsed(row, "events", "service", ServiceName::parse)).transpose()?;
+    let service = service.map(|_| columns::parsed(row, "events", "service", ServiceName::parse)).transpose()?;
     Ok(Event {
         name: EventName { kind, of: row.try_get("about")? },
         service,
@@ -135,7 +135,7 @@ impl Store {
             let rows = self.gate.fetch_all(page.bind(ended_ms).bind(&id).bind(PAGE)).await?;
             for row in &rows {
                 if row.try_get::<Option<i64>, _>("noticed_ms")?.is_none() {
-                    ends.extend(rows::parsed(row, "deployments", "id", DeploymentId::parse).ok());
+                    ends.extend(columns::parsed(row, "deployments", "id", DeploymentId::parse).ok());
                 }
             }
             let Some(last) = rows.last() else { return Ok(ends) };

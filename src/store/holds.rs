@@ -12,9 +12,9 @@ use crate::model::DeploymentId;
 use crate::model::Outcome;
 use crate::model::WordError;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
-use crate::store::rows;
 
 /// Why CI's orders are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Hold {
 /// A row of `holds`.
 pub(super) fn read(row: &AnyRow) -> Result<Hold, StoreError> {
     Ok(Hold {
-        kind: rows::parsed(row, "holds", "kind", HoldKind::parse)?,
+        kind: columns::parsed(row, "holds", "kind", HoldKind::parse)?,
         by: row.try_get("deployment")?,
         since_ms: row.try_get("since_ms")?,
         until_ms: row.try_get("until_ms")?,
@@ -83,7 +83,7 @@ const OF_SERVICE: &str = "SELECT service, deployment, kind, since_ms, until_ms F
 
 /// The hold in a row of `holds`, if it is in effect at `now_ms`. Its deployment must be a readable id.
 pub(super) fn at(row: &AnyRow, now_ms: i64) -> Result<Option<Hold>, StoreError> {
-    rows::parsed(row, "holds", "deployment", DeploymentId::parse)?;
+    columns::parsed(row, "holds", "deployment", DeploymentId::parse)?;
     Ok(Some(read(row)?).filter(|hold| hold.holds_at(now_ms)))
 }
 

@@ -12,10 +12,10 @@ use crate::model::IncidentKind;
 use crate::model::ServiceName;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::events;
 use crate::store::gate::Tx;
 use crate::store::many;
-use crate::store::rows;
 
 /// So many looks running must not find a fault any more before its incident is closed.
 const GOOD: i64 = 2;
@@ -135,9 +135,9 @@ impl Settled {
 
 fn read(row: &AnyRow) -> Result<Incident, StoreError> {
     Ok(Incident {
-        id: rows::parsed(row, "incidents", "id", IncidentId::parse)?,
-        service: rows::parsed(row, "incidents", "service", ServiceName::parse)?,
-        kind: rows::parsed(row, "incidents", "kind", IncidentKind::parse)?,
+        id: columns::parsed(row, "incidents", "id", IncidentId::parse)?,
+        service: columns::parsed(row, "incidents", "service", ServiceName::parse)?,
+        kind: columns::parsed(row, "incidents", "kind", IncidentKind::parse)?,
         fault: row.try_get("fault")?,
         what: row.try_get("what")?,
         mend: row.try_get("mend")?,

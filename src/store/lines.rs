@@ -11,9 +11,9 @@ use crate::model::Stage;
 use crate::store::Fence;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::gate::Tx;
 use crate::store::many;
-use crate::store::rows;
 
 impl Store {
     /// Stores lines of a run in one transaction. Lines that are stored already stay as they are.
@@ -59,8 +59,8 @@ impl Store {
                     run: row.try_get("run")?,
                     seq: row.try_get("seq")?,
                     at_ms: row.try_get("at_ms")?,
-                    step: rows::parsed(row, "lines", "step", Stage::parse)?,
-                    kind: rows::parsed(row, "lines", "kind", LineKind::parse)?,
+                    step: columns::parsed(row, "lines", "step", Stage::parse)?,
+                    kind: columns::parsed(row, "lines", "kind", LineKind::parse)?,
                     text: row.try_get("text")?,
                 })
             })

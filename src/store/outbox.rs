@@ -11,10 +11,10 @@ use crate::model::Lane;
 use crate::model::Message;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
 use crate::store::now::by_the_databases_clock;
-use crate::store::rows;
 
 /// How many messages are kept for one receiver. Of more, the oldest are dropped, refused ones first.
 pub const MOST_OWED: i64 = 1000;
@@ -116,7 +116,7 @@ fn debt(row: &AnyRow) -> Result<Debt, StoreError> {
         receiver: row.try_get("receiver")?,
         key: row.try_get("key")?,
         number: row.try_get("number")?,
-        message: rows::parsed(row, "outbox", "message", Message::parse)?,
+        message: columns::parsed(row, "outbox", "message", Message::parse)?,
         since_ms: row.try_get("since_ms")?,
         tries: row.try_get("tries")?,
         next_ms: row.try_get("next_ms")?,
@@ -286,7 +286,7 @@ impl Store {
         let mut owed = Vec::new();
         for row in self.gate.fetch_all(all.bind(before_ms)).await? {
             // A lane of a newer version says nothing here.
-            if let Ok(lane) = rows::parsed(&row, "outbox", "lane", Lane::parse) {
+            if let Ok(lane) = columns::parsed(&row, "outbox", "lane", Lane::parse) {
                 let receiver = row.try_get("receiver")?;
                 owed.push(LongOwed { lane, receiver, since_ms: row.try_get("since_ms")?, why: row.try_get("why")? });
             }

@@ -12,7 +12,7 @@ use crate::model::KeyId;
 use crate::model::WordError;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::rows;
+use crate::store::columns;
 
 /// A secret or variable that was put at a forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +93,10 @@ impl Provisioned {
 }
 
 fn read(row: &AnyRow) -> Result<Provisioned, StoreError> {
-    let forge = rows::parsed(row, "provisioned", "forge", KeyId::parse)?;
+    let forge = columns::parsed(row, "provisioned", "forge", KeyId::parse)?;
     let owner: String = row.try_get("owner")?;
     let environment: String = row.try_get("environment")?;
-    let at = rows::parsed(row, "provisioned", "place", |place| {
+    let at = columns::parsed(row, "provisioned", "place", |place| {
         Ok::<_, WordError>(match place {
             "repository" => At::Repository(forge.clone(), ForgeRepository::parse(&owner)?),
             "environment" => At::Environment(forge.clone(), ForgeRepository::parse(&owner)?, environment.clone()),
@@ -104,7 +104,7 @@ fn read(row: &AnyRow) -> Result<Provisioned, StoreError> {
             _ => return Err(WordError::new("The place", place, "it is repository, environment or organisation")),
         })
     })?;
-    let kind = rows::parsed(row, "provisioned", "kind", |kind| match kind {
+    let kind = columns::parsed(row, "provisioned", "kind", |kind| match kind {
         "secret" => Ok(ProvisionKind::Secret),
         "variable" => Ok(ProvisionKind::Variable),
         _ => Err(WordError::new("The kind", kind, "it is secret or variable")),

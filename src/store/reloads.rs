@@ -6,7 +6,7 @@ use crate::model::DatasetName;
 use crate::model::Reconcile;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::rows;
+use crate::store::columns;
 
 /// How the last reload of a dataset ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Store {
             .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(LastReload {
-            outcome: rows::parsed(&row, "datasets", "outcome", Reconcile::parse_outcome)?.to_owned(),
+            outcome: columns::parsed(&row, "datasets", "outcome", Reconcile::parse_outcome)?.to_owned(),
             why: row.try_get("why")?,
             load_fault: row.try_get("load_fault")?,
             at_ms: row.try_get("at_ms")?,

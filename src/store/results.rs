@@ -14,6 +14,7 @@ use crate::store::Deployment;
 use crate::store::Owe;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::outbox;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
@@ -37,8 +38,8 @@ pub struct Unowed {
 impl Unowed {
     /// A row that cannot be read is logged elsewhere, and hides no other.
     fn of(row: &AnyRow) -> Option<Self> {
-        let id = rows::parsed(row, "deployments", "id", DeploymentId::parse).ok()?;
-        let service = rows::parsed(row, "deployments", "service", ServiceName::parse).ok()?;
+        let id = columns::parsed(row, "deployments", "id", DeploymentId::parse).ok()?;
+        let service = columns::parsed(row, "deployments", "service", ServiceName::parse).ok()?;
         Some(Self { id, service })
     }
 }

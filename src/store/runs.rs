@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use smoke::Availability;
-use smoke::Report;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 use tokio::time::Instant;
@@ -11,22 +10,21 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::config::WatchTerms;
 use crate::model::DeploymentId;
-use crate::model::ImageRef;
-use crate::model::LaidFiles;
 use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::Outcome;
-use crate::model::Part;
 use crate::model::ServiceName;
 use crate::model::Stage;
 use crate::model::Step;
 use crate::model::Tree;
 use crate::store::Deployment;
+use crate::store::Facts;
 use crate::store::Fence;
 use crate::store::Hold;
 use crate::store::RunLease;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::columns;
 use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::lease::Stored;
@@ -64,37 +62,6 @@ pub struct Ending<'a> {
     pub watch: Option<WatchTerms>,
 }
 
-/// What became known with a step; a field that is none is left as it is stored.
-#[derive(Debug, Clone, Default)]
-pub struct Facts {
-    /// The exact images.
-    pub images: Option<Vec<ImageRef>>,
-    /// Whether the release must not be rolled back past.
-    pub barrier: Option<bool>,
-    /// The content of the pinned file before the pin.
-    pub pin_before: Option<String>,
-    /// What was running before.
-    pub ran_before: Option<String>,
-    /// The resolved compose configuration, without its secrets.
-    pub resolved: Option<String>,
-    /// The tree of the stack's files that belong to the release.
-    pub files: Option<Tree>,
-    /// The stack's files before they are replaced.
-    pub files_before: Option<LaidFiles>,
-    /// What the stack consists of.
-    pub parts: Option<Vec<Part>>,
-    /// The smoke report of the running release.
-    pub baseline: Option<Report>,
-    /// The smoke report of the new one.
-    pub report: Option<Report>,
-    /// How available the page was during the deployment.
-    pub away: Option<Availability>,
-    /// Why it is being undone.
-    pub undo_why: Option<String>,
-    /// Whether it was verified.
-    pub verified: Option<bool>,
-}
-
 fn text<T: serde::Serialize>(value: Option<&T>) -> Option<String> {
     value.and_then(|value| serde_json::to_string(value).ok())
 }
@@ -120,8 +87,8 @@ struct Left {
 impl Left {
     /// None: the row cannot be read. This is logged and left to an operator; it stops no other run.
     fn of_row(row: &AnyRow) -> Result<Option<Self>, StoreError> {
-        let names = rows::parsed(row, "runs", "deployment", DeploymentId::parse)
-            .and_then(|id| Ok((id, rows::parsed(row, "runs", "service", ServiceName::parse)?)));
+        let names = columns::parsed(row, "runs", "deployment", DeploymentId::parse)
+            .and_then(|id| Ok((id, columns::parsed(row, "runs", "service", ServiceName::parse)?)));
         let (id, service) = match names {
             Ok(names) => names,
             Err(error) => {
@@ -284,7 +251,7 @@ impl Store {
         let free = tx.seizing("SELECT deployment, run, fence FROM runs WHERE executor = $1 AND state = 'running'");
         let mut renewed = Vec::new();
         for row in tx.fetch_all(free.bind(executor)).await? {
-            let id = rows::parsed(&row, "runs", "deployment", DeploymentId::parse)?;
+            let id = columns::parsed(&row, "runs", "deployment", DeploymentId::parse)?;
             let fence = Fence { id, run: row.try_get("run")?, number: row.try_get("fence")? };
             let renew = by_the_databases_clock!(self, "UPDATE runs SET lease_ms = $3 + ", " WHERE deployment = $1 AND run = $2");
             let renew = sqlx::query(renew).bind(fence.id.to_string()).bind(fence.run).bind(lease.as_millis() as i64);

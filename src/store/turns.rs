@@ -7,7 +7,7 @@ use crate::model::OrderKind;
 use crate::model::ServiceName;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::rows;
+use crate::store::columns;
 
 /// An order that waits for its turn; nothing is carried out for its service.
 #[derive(Debug, Clone)]
@@ -37,9 +37,9 @@ impl Store {
         );
         let mut next = Vec::new();
         for row in self.gate.fetch_all(waiting).await? {
-            let read = rows::parsed(&row, "deployments", "id", DeploymentId::parse).and_then(|id| {
-                let service = rows::parsed(&row, "deployments", "service", ServiceName::parse)?;
-                let kind = rows::parsed(&row, "deployments", "kind", OrderKind::parse)?;
+            let read = columns::parsed(&row, "deployments", "id", DeploymentId::parse).and_then(|id| {
+                let service = columns::parsed(&row, "deployments", "service", ServiceName::parse)?;
+                let kind = columns::parsed(&row, "deployments", "kind", OrderKind::parse)?;
                 let granted_ms = row.try_get("granted_ms")?;
                 Ok(Next { id, service, kind, granted_ms, granted_until_ms: row.try_get("granted_until_ms")? })
             });
@@ -61,6 +61,6 @@ impl Store {
              WHERE r.executor = $1 AND r.state = 'running' AND d.state = 'running' AND d.cancel_by IS NOT NULL",
         );
         let rows = self.gate.fetch_all(cancelled.bind(executor)).await?;
-        Ok(rows.iter().filter_map(|row| rows::parsed(row, "deployments", "id", DeploymentId::parse).ok()).collect())
+        Ok(rows.iter().filter_map(|row| columns::parsed(row, "deployments", "id", DeploymentId::parse).ok()).collect())
     }
 }

@@ -11,7 +11,7 @@ use crate::model::LookResult;
 use crate::model::ServiceName;
 use crate::model::WatchState;
 use crate::store::StoreError;
-use crate::store::rows;
+use crate::store::columns;
 
 /// How the row of a page begins.
 pub(super) const PAGE: &str = "page ";
@@ -86,23 +86,26 @@ impl Watch {
 
     fn of_row(row: &AnyRow) -> Result<Self, StoreError> {
         let id: String = row.try_get("id")?;
-        let watched =
-            if id.starts_with(PAGE) { Watched::Page } else { Watched::Release(rows::parsed(row, "watches", "id", DeploymentId::parse)?) };
+        let watched = if id.starts_with(PAGE) {
+            Watched::Page
+        } else {
+            Watched::Release(columns::parsed(row, "watches", "id", DeploymentId::parse)?)
+        };
         let every_ms: i64 = row.try_get("every_ms")?;
         Ok(Self {
             watched,
-            service: rows::parsed(row, "watches", "service", ServiceName::parse)?,
-            state: rows::parsed(row, "watches", "state", WatchState::parse)?,
+            service: columns::parsed(row, "watches", "service", ServiceName::parse)?,
+            state: columns::parsed(row, "watches", "state", WatchState::parse)?,
             since_ms: row.try_get("since_ms")?,
             until_ms: row.try_get("until_ms")?,
             every: Duration::from_millis(u64::try_from(every_ms).unwrap_or_default()),
             looks: row.try_get("looks")?,
             bad: row.try_get("bad")?,
             last_ms: row.try_get("last_ms")?,
-            last: rows::parsed_if_any(row, "watches", "last", LookResult::parse)?,
+            last: columns::parsed_if_any(row, "watches", "last", LookResult::parse)?,
             why: row.try_get("why")?,
             restarts: row.try_get("restarts")?,
-            placed: rows::parsed_if_any(row, "watches", "placed", DeploymentId::parse)?,
+            placed: columns::parsed_if_any(row, "watches", "placed", DeploymentId::parse)?,
             turn: row.try_get("turn")?,
             holder: row.try_get("holder")?,
             lease_ms: row.try_get("lease_ms")?,
