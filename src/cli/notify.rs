@@ -13,7 +13,7 @@ use crate::notify::Notifier;
 pub(crate) enum Args {
     /// Send a real message by a notifier, and show what its service answered; needs no server
     Test {
-        /// The id of the [[notify]]
+        /// The id of the `[[notify]]`
         name: String,
     },
 }
