@@ -97,7 +97,7 @@ async fn on_a_small_disk(database: Database, mut plan: Plan) -> (Small, Rig) {
     plan.services = vec!["web", "db", "old"];
     let dir = folder();
     if database == Database::Sqlite {
-        let small = Small::mount(dir.path().join("server"), "size=8m");
+        let small = Small::mount(dir.path().join("server"), "size=12m");
         return (small, plan.start_in(dir, None).await);
     }
     // The server of the database is another user.
