@@ -18,24 +18,24 @@ pub(super) fn judge(site: &mut Site<'_>, resolved: &Resolved) -> Result<(), Stop
     if site.order.kind != OrderKind::Deploy {
         return Ok(());
     }
-    let overruled = site.order.overruling_reason();
+    let is_overruled = site.order.is_of_the_host() && site.order.overruling_reason().is_some();
     let mut against = Vec::new();
     for (rule, (level, text)) in by_rule(&resolved.judged(&site.service.policy)) {
         let text = format!("policy {}: {text}", rule.rule().name);
         match level {
             Level::Off => {}
             Level::Note => site.record.journal.note(text),
-            Level::Refuse if overruled.is_none() => against.push(format!("{text} {}", rule.rule().fix)),
+            Level::Refuse if !is_overruled => against.push(format!("{text} {}", rule.rule().fix)),
             Level::Warn | Level::Refuse => site.record.journal.warning(format!("{text} {}", rule.rule().fix)),
         }
     }
     if against.is_empty() {
         return Ok(());
     }
-    let how = if site.order.force {
-        "an order that is to overrule that needs a reason beside --force"
+    let how = if site.order.force && site.order.is_of_the_host() {
+        "or give a reason beside --force"
     } else {
-        "or force the order with a reason"
+        "or force the order with a reason on the host itself"
     };
     let service = &site.service.name;
     Err(Stop::refused(Guard::Policy, format!("The stack of {service} breaks its policy. {} Change that, {how}.", against.join(" "))))

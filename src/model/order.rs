@@ -132,10 +132,16 @@ pub struct Order {
 }
 
 impl Order {
-    /// Why it is carried out past a freeze or a policy that is against it. That the caller may force an order was decided by a scope.
+    /// Why it is carried out past a freeze that is against it. That the caller may force an order was decided by a scope.
     #[must_use]
     pub fn overruling_reason(&self) -> Option<&str> {
         self.reason.as_deref().map(str::trim).filter(|reason| self.force && !reason.is_empty())
+    }
+
+    /// Whether it comes from somebody on the host itself, who may change the configuration and so may overrule what that says.
+    #[must_use]
+    pub fn is_of_the_host(&self) -> bool {
+        matches!(self.caller, Caller::Local(_))
     }
 
     /// An order that says no more than what it wants, of which service, and who asked.

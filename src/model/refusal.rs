@@ -125,6 +125,17 @@ pub enum Refusal {
     /// There is no release that could be landed again.
     #[error("{0} has no verified release yet that could be deployed again; deploy a tag, or run `tagalong adopt {0}` if it runs already.")]
     NothingToRepair(ServiceName),
+    /// A rollback goes to a tag that never ran here, so that nobody has let its release pass.
+    #[error(
+        "The tag {tag} is no verified release of {service}, so a rollback to it would pass by the guards of {service}; order a deployment of it, \
+        or roll back to one that `tagalong status {service}` lists."
+    )]
+    NeverRan {
+        /// The tag.
+        tag: String,
+        /// Of which service.
+        service: ServiceName,
+    },
     /// A rollback goes to a deployment that is no verified release.
     #[error("Deployment {id} is not a verified release of {service}; `tagalong status {service}` lists them.")]
     NoRelease {
@@ -180,7 +191,7 @@ impl Refusal {
             Self::NeedsOperator { .. } => Some(Guard::NeedsOperator),
             Self::Late { .. } => Some(Guard::Late),
             Self::Age { .. } => Some(Guard::Age),
-            Self::NoPrevious(_) | Self::NothingToRepair(_) | Self::NoRelease { .. } => Some(Guard::NoTarget),
+            Self::NoPrevious(_) | Self::NothingToRepair(_) | Self::NoRelease { .. } | Self::NeverRan { .. } => Some(Guard::NoTarget),
             Self::Barrier { .. } => Some(Guard::Barrier),
             Self::UnknownService(_)
             | Self::Unapproved(_)

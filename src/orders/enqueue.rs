@@ -138,6 +138,7 @@ impl Deployer {
             pins: service.stack.pins().len(),
             admission: service.source.as_ref().map(|source| source.admission.clone()).unwrap_or_default(),
             awaits_approval: service.approval.as_ref().is_some_and(|approval| approval.is_for(&order, &self.config.now().people)),
+            is_guarded: guards::is_guarded(&self.config.now(), service),
             objection: match guards::names_its_files(service, &order) {
                 Some(refusal) => Some(refusal),
                 None => self.objection(&self.config.now(), service, &order).await,

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use policy::Level;
+use policy::RuleName;
+
 use crate::clock;
 use crate::config::Admission;
+use crate::config::Config;
 use crate::config::RequiredChecks;
 use crate::config::Service;
 use crate::config::WhichChecks;
@@ -36,6 +40,7 @@ pub fn at_the_door(mut facts: AtTheDoor<'_>) -> Result<Taken, OrderError> {
         still_serves(watched, &facts.releases)?;
     }
     let taken = release_of(facts.order, facts.wanted, std::mem::take(&mut facts.releases))?;
+    is_recorded(&taken, facts.terms)?;
     is_allowed_tag(&taken, facts.terms)?;
     is_admitted(&taken.order, &facts.terms.admission)?;
     facts.terms.objection.clone().map_or(Ok(()), Err)?;
@@ -66,6 +71,23 @@ pub(super) fn wants_checks<'a>(order: &Order, admission: &'a Admission) -> Optio
     admission.checks.as_ref().filter(|_| is_asked)
 }
 
+/// A rollback passes by the guards of a service because what it lands has passed them before. That does not hold for a tag that never
+/// ran here, which is asked for at the registry.
+fn is_recorded(taken: &Taken, terms: &Terms) -> Result<(), Refusal> {
+    if taken.order.kind != OrderKind::Rollback || !taken.images.is_empty() || !terms.is_guarded {
+        return Ok(());
+    }
+    let tag = taken.order.tag.as_ref().map_or_else(String::new, ToString::to_string);
+    Err(Refusal::NeverRan { tag, service: taken.order.service.clone() })
+}
+
+/// Whether a guard is asked about orders to deploy of the service which is not asked about a rollback.
+pub(super) fn is_guarded(config: &Config, service: &Service) -> bool {
+    let refuses = RuleName::all().any(|rule| service.policy.level(rule) == Level::Refuse);
+    let admits_all = service.source.as_ref().is_none_or(|source| source.admission == Admission::default());
+    refuses || !admits_all || service.approval.is_some() || service.files.is_some() || config.freezes_of(service).next().is_some()
+}
+
 /// Where the stack's files come from git, an order to deploy says by its commit which they are.
 pub(super) fn names_its_files(service: &Service, order: &Order) -> Option<Refusal> {
     let is_named = order.commit.as_deref().is_some_and(|commit| Commit::parse(commit).is_ok());
@@ -76,7 +98,7 @@ pub(super) fn names_its_files(service: &Service, order: &Order) -> Option<Refusa
 /// Whoever may change the configuration may overrule what it says of repositories. A key or a job that may force an order may only
 /// overrule who rolled back.
 fn is_forced_by_the_host(order: &Order) -> bool {
-    order.force && matches!(order.caller, Caller::Local(_))
+    order.force && order.is_of_the_host()
 }
 
 /// Whether the ref of an order and who is behind it are such as may land something, and its commit can be asked about.
@@ -223,6 +245,7 @@ mod tests {
             admission: Admission::default(),
             objection: None,
             awaits_approval: false,
+            is_guarded: false,
             door: at_the_door,
         }
     }

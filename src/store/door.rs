@@ -28,6 +28,8 @@ pub struct Terms {
     pub awaits_approval: bool,
     /// Why a guard that looks further than the database refuses the order; it is asked right before.
     pub objection: Option<Refusal>,
+    /// Whether a guard is asked about orders to deploy which is not asked about what was landed before.
+    pub is_guarded: bool,
     /// Decides whether the order is accepted, and which release it deploys. It is called within the transaction that accepts the order, and
     /// not for a repeated delivery.
     pub door: fn(AtTheDoor<'_>) -> Result<Taken, OrderError>,

@@ -361,6 +361,7 @@ fn terms(max_waiting: i64) -> Terms {
         admission: Admission::default(),
         objection: None,
         awaits_approval: false,
+        is_guarded: false,
         door,
     }
 }

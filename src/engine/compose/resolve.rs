@@ -40,6 +40,7 @@ impl Compose {
         let (ground, before) = self
             .on_disk(|engine| {
                 let ground = engine.ground()?;
+                engine.refuse_files_elsewhere(&ground)?;
                 let inputs = engine.inputs(&ground)?;
                 Ok((ground, inputs))
             })
@@ -49,6 +50,22 @@ impl Compose {
         let after = self.on_disk(Self::inputs_now).await.ok().flatten();
         resolved.inputs = before.filter(|before| Some(before) == after.as_ref());
         Ok(resolved)
+    }
+
+    /// Files that a repository brings must not make compose read the host's own: it would show what stands there.
+    fn refuse_files_elsewhere(&self, ground: &Ground) -> Result<(), EngineError> {
+        if self.below.is_none() {
+            return Ok(());
+        }
+        let why = "so nobody can tell that it stays in the stack's folder; write its name out in the repository";
+        if ground.sources.is_computed {
+            return Err(EngineError::Stack(format!("the compose files name a file that is read by a variable, {why}")));
+        }
+        let Some(file) = ground.sources.elsewhere(&self.stack.dir, &self.stack.files) else { return Ok(()) };
+        Err(EngineError::Stack(format!(
+            "the compose files read {}, which is outside of the stack's folder; a stack whose files come from git reads only files in its folder",
+            file.display()
+        )))
     }
 
     async fn resolve_on(&self, ground: &Ground, key: &[u8], cancel: &Cancel) -> Result<Resolved, EngineError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -46,6 +47,14 @@ impl Sources {
     pub(super) fn files(&self) -> BTreeSet<&Path> {
         let others = self.env_files.iter().chain(&self.dotenvs).map(PathBuf::as_path);
         self.read.iter().map(|(file, _)| file.as_path()).chain(others).collect()
+    }
+
+    /// A file outside `dir` that compose would read and nobody has named in the configuration, whose files are `named`; none: there is
+    /// none. What compose reads stands in what it says of the stack, so a repository must not choose it on the host.
+    pub(super) fn elsewhere(&self, dir: &Path, named: &[PathBuf]) -> Option<PathBuf> {
+        let named: BTreeSet<PathBuf> = named.iter().map(|file| without_dots(&dir.join(file))).collect();
+        let dir = without_dots(dir);
+        self.files().into_iter().map(without_dots).find(|file| !file.starts_with(&dir) && !named.contains(file))
     }
 
     fn file(&mut self, file: &Path, dir: &Path, values: &BTreeMap<String, String>) -> Result<(), EngineError> {
@@ -115,6 +124,18 @@ impl Sources {
             self.templates(value);
         }
     }
+}
+
+/// `path` without `.` and `..`, as compose takes them: by the words of the path, not by what is there.
+fn without_dots(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut so_far, part| {
+        match part {
+            Component::ParentDir => drop(so_far.pop()),
+            Component::CurDir => {}
+            other => so_far.push(other),
+        }
+        so_far
+    })
 }
 
 struct Reader<'a> {
