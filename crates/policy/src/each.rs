@@ -18,7 +18,10 @@ pub(crate) fn privileged(service: &Service<'_>, _: &Policy) -> Found {
 pub(crate) fn docker_socket(service: &Service<'_>, _: &Policy) -> Found {
     const SOCKETS: [&str; 4] = ["/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock"];
     let is_named = |source: &str| SOCKETS.iter().any(|socket| socket.rsplit('/').next() == source.rsplit('/').next());
-    let has_it = |source: &&str| is_named(source) || SOCKETS.iter().any(|socket| is_within(socket, source));
+    let has_it = |source: &&str| {
+        let source = plain(source).unwrap_or_else(|| (*source).to_owned());
+        is_named(&source) || SOCKETS.iter().any(|socket| is_within(socket, &source))
+    };
     let mounted = service.mounted().into_iter().filter(has_it);
     let mut all: Found = mounted.map(|source| format!("mounts {source}, which has the socket of Docker in it or is it")).collect();
     all.extend(service.is("use_api_socket").then(|| "uses the socket of Docker (use_api_socket)".to_owned()));
@@ -60,7 +63,8 @@ pub(crate) fn devices(service: &Service<'_>, _: &Policy) -> Found {
 }
 
 pub(crate) fn bind_mount(service: &Service<'_>, policy: &Policy) -> Found {
-    let is_allowed = |source: &&str| policy.folders.iter().any(|folder| is_within(source, folder));
+    let folders: Vec<String> = policy.folders.iter().filter_map(|folder| plain(folder)).collect();
+    let is_allowed = |source: &&str| plain(source).is_some_and(|source| folders.iter().any(|folder| is_within(&source, folder)));
     service.mounted().into_iter().filter(|source| !is_allowed(source)).map(|source| format!("mounts {source}")).collect()
 }
 
@@ -118,6 +122,19 @@ pub(crate) fn unpinned_image(service: &Service<'_>, _: &Policy) -> Found {
     let image = service.text("image");
     let is_open = !image.is_empty() && !service.is_pinned() && !image.contains("@sha256:") && service.at("build").is_none();
     found(is_open.then(|| format!("has the image {image}, which has no digest")))
+}
+
+/// `path` without `.` and `..`, as Docker reads it; none: it does not begin at the root, so that nobody knows where it leads.
+fn plain(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.strip_prefix('/')?.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    Some(format!("/{}", parts.join("/")))
 }
 
 /// Whether `path` is `folder` or in it.

@@ -78,6 +78,23 @@ fn each_rule_finds_what_it_says_and_nothing_else() {
         (json!({ "security_opt": ["seccomp:unconfined"] }), &["unconfined: db is not confined (security_opt seccomp:unconfined)."]),
         (json!({ "security_opt": ["label=disable"] }), &["unconfined: db is not confined (security_opt label=disable)."]),
         (json!({ "devices": [{ "source": "/dev/kmsg", "target": "/dev/kmsg" }] }), &["devices: db has the device /dev/kmsg."]),
+        (bind("/srv/web/../shared/./x//y"), &[]),
+        (bind("/srv/web/../web2"), &["bind_mount: db mounts /srv/web/../web2."]),
+        (
+            bind("/srv/web/../../var/run"),
+            &[
+                "docker_socket: db mounts /srv/web/../../var/run, which has the socket of Docker in it or is it.",
+                "bind_mount: db mounts /srv/web/../../var/run.",
+            ],
+        ),
+        (
+            bind("/run/docker.sock/."),
+            &[
+                "docker_socket: db mounts /run/docker.sock/., which has the socket of Docker in it or is it.",
+                "bind_mount: db mounts /run/docker.sock/..",
+            ],
+        ),
+        (bind("srv/web"), &["bind_mount: db mounts srv/web."]),
         (bind("/srv/website"), &["bind_mount: db mounts /srv/website."]),
         (json!({ "volumes": [{ "type": "volume", "source": "etc", "target": "/x" }] }), &["bind_mount: db mounts /etc."]),
         (json!({ "secrets": [{ "source": "key" }, { "source": "env" }] }), &["bind_mount: db mounts /etc/ssl/key.pem."]),
