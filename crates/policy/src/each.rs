@@ -12,7 +12,10 @@ fn found(what: Option<impl Into<String>>) -> Found {
 }
 
 pub(crate) fn privileged(service: &Service<'_>, _: &Policy) -> Found {
-    found(service.is("privileged").then_some("is privileged"))
+    let mut all = found(service.is("privileged").then_some("is privileged"));
+    let hooks = ["post_start", "pre_stop"].into_iter().filter(|hooks| service.has_privileged(hooks));
+    all.extend(hooks.map(|hooks| format!("has a command that is privileged ({hooks})")));
+    all
 }
 
 pub(crate) fn docker_socket(service: &Service<'_>, _: &Policy) -> Found {
@@ -30,16 +33,22 @@ pub(crate) fn docker_socket(service: &Service<'_>, _: &Policy) -> Found {
 
 pub(crate) fn host_network(service: &Service<'_>, _: &Policy) -> Found {
     let is_host = service.text("network_mode") == "host" || service.networks().contains(&"host");
-    found(is_host.then_some("is in the network of the host"))
+    let mut all = found(is_host.then_some("is in the network of the host"));
+    all.extend(service.shares_with("network_mode").map(|other| format!("is in the network of the container {other}")));
+    all
 }
 
 pub(crate) fn host_pid(service: &Service<'_>, _: &Policy) -> Found {
-    found((service.text("pid") == "host").then_some("sees the processes of the host (pid: host)"))
+    let mut all = found((service.text("pid") == "host").then_some("sees the processes of the host (pid: host)"));
+    all.extend(service.shares_with("pid").map(|other| format!("sees the processes of the container {other}")));
+    all
 }
 
 pub(crate) fn host_namespace(service: &Service<'_>, _: &Policy) -> Found {
     let shared = ["ipc", "uts", "userns_mode", "cgroup"].into_iter().filter(|key| service.text(key) == "host");
-    shared.map(|key| format!("has {key}: host")).collect()
+    let mut all: Found = shared.map(|key| format!("has {key}: host")).collect();
+    all.extend(service.shares_with("ipc").map(|other| format!("has ipc: container:{other}")));
+    all
 }
 
 pub(crate) fn capabilities(service: &Service<'_>, policy: &Policy) -> Found {
@@ -65,7 +74,11 @@ pub(crate) fn devices(service: &Service<'_>, _: &Policy) -> Found {
 pub(crate) fn bind_mount(service: &Service<'_>, policy: &Policy) -> Found {
     let folders: Vec<String> = policy.folders.iter().filter_map(|folder| plain(folder)).collect();
     let is_allowed = |source: &&str| plain(source).is_some_and(|source| folders.iter().any(|folder| is_within(&source, folder)));
-    service.mounted().into_iter().filter(|source| !is_allowed(source)).map(|source| format!("mounts {source}")).collect()
+    let mounted = service.mounted().into_iter().filter(|source| !is_allowed(source));
+    let mut all: Found = mounted.map(|source| format!("mounts {source}")).collect();
+    let others = service.texts("volumes_from").into_iter().filter_map(|from| from.strip_prefix("container:"));
+    all.extend(others.map(|other| format!("mounts what the container {other} has mounted")));
+    all
 }
 
 pub(crate) fn published_port(service: &Service<'_>, policy: &Policy) -> Found {
