@@ -67,6 +67,9 @@ const FIXED: &[(&str, &str)] = &[
     ("http.followRedirects", "false"),
 ];
 
+/// No output of git is longer than this, except one that is meant to harm.
+const MOST_BYTES: u64 = 256 << 20;
+
 /// One call of git, to be run.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -78,6 +81,8 @@ pub(super) struct Call {
     pub(super) within: Option<Confinement>,
     /// The git folder that it uses, kept while it runs, and the checkout's own.
     pub(super) keep: Option<(Arc<Own>, PathBuf)>,
+    /// So much of its output is read.
+    most_bytes: u64,
 }
 
 impl Call {
@@ -94,7 +99,7 @@ impl Call {
             mask: Arc::clone(&access.mask),
             lock: None,
         };
-        Self { command, mask: Arc::clone(&access.mask), what, within: None, keep: None }
+        Self { command, mask: Arc::clone(&access.mask), what, within: None, keep: None, most_bytes: MOST_BYTES }
     }
 
     /// Makes it a call that talks to the remote, with its credentials and with `deadline`.
@@ -163,6 +168,11 @@ impl Call {
         self
     }
 
+    /// Reads no more of its output than `bytes`; git ends when it writes more.
+    pub(super) fn at_most(self, bytes: u64) -> Self {
+        Self { most_bytes: bytes, ..self }
+    }
+
     /// The exit status, the output, and the last lines of standard error, masked.
     pub(super) async fn run(self, cancel: &Cancel) -> (Ended, String, String) {
         let (ended, out, err) = self.run_bytes(cancel).await;
@@ -170,13 +180,13 @@ impl Call {
     }
 
     pub(super) async fn run_bytes(self, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
-        let mut done = process::capture_bytes(&self.command, self.within.as_ref(), cancel).await;
+        let mut done = process::capture_bytes(&self.command, self.within.as_ref(), self.most_bytes, cancel).await;
         if let (Some((_, git_dir)), Ended::Exit(code)) = (&self.keep, &done.0)
             && *code != 0
             && is_without_folder(&done.2)
             && own::make_object_folders(git_dir).is_ok()
         {
-            done = process::capture_bytes(&self.command, self.within.as_ref(), cancel).await;
+            done = process::capture_bytes(&self.command, self.within.as_ref(), self.most_bytes, cancel).await;
         }
         let (ended, out, err) = done;
         (ended, out, self.mask.hide(&err))

@@ -38,6 +38,21 @@ use crate::model::Tree;
 
 /// So many refs are fetched by one call.
 const AT_ONCE: usize = 200;
+/// What git fetches is examined by git itself, but for the dates and names in commits: old tools wrote many of them wrong, and nobody
+/// can mend them.
+const FSCK: [&str; 11] = [
+    "fetch.fsckObjects=true",
+    "fetch.fsck.badDate=ignore",
+    "fetch.fsck.badDateOverflow=ignore",
+    "fetch.fsck.badEmail=ignore",
+    "fetch.fsck.badName=ignore",
+    "fetch.fsck.badTimezone=ignore",
+    "fetch.fsck.missingEmail=ignore",
+    "fetch.fsck.missingNameBeforeEmail=ignore",
+    "fetch.fsck.missingSpaceBeforeDate=ignore",
+    "fetch.fsck.missingSpaceBeforeEmail=ignore",
+    "fetch.fsck.zeroPaddedDate=ignore",
+];
 /// How many hex digits of a commit's name people see.
 const SHORT: usize = 12;
 
@@ -153,7 +168,12 @@ impl Depot {
     /// [`DepotError::Refused`] when one of them has no place in a stack's folder, by its name.
     pub async fn files_of(&self, tree: &Tree, from: Option<String>, cancel: &Cancel) -> Result<StackFiles, DepotError> {
         let repo = self.made(tree.as_str().len(), cancel).await?;
-        let listed = self.git(&repo, ["ls-tree", "-r", "-z", "-l", "--full-tree", tree.as_str()])?.bytes(cancel).await?;
+        let call = self.git(&repo, ["ls-tree", "-r", "-z", "-l", "--full-tree", tree.as_str()])?.at_most(listing::LONGEST);
+        let (ended, listed, err) = call.run_bytes(cancel).await;
+        // A listing that goes on after that has more files than a stack may have, which is said of it.
+        if ended != Ended::Exit(0) && (listed.len() as u64) < listing::LONGEST {
+            return Err(failed("ls-tree", &ended, &err).into());
+        }
         let marks = listing::parse(&listed).map_err(DepotError::Refused)?;
         let files = self.read(&repo, &marks, cancel).await?;
         listing::examine(&files).map_err(DepotError::Refused)?;
@@ -247,7 +267,8 @@ impl Depot {
             return Ok(());
         }
         let access = &self.source.access;
-        let mut args = vec!["fetch", "--quiet", "--no-tags", "--no-auto-gc", "--no-recurse-submodules", "--no-write-fetch-head", "--"];
+        let mut args: Vec<&str> = FSCK.iter().flat_map(|setting| ["-c", setting]).collect();
+        args.extend(["fetch", "--quiet", "--no-tags", "--no-auto-gc", "--no-recurse-submodules", "--no-write-fetch-head", "--"]);
         args.push(&access.remote);
         args.extend(wanted.iter().map(String::as_str));
         match self.git(repo, args)?.remote(access, self.source.fetch_deadline).run(cancel).await {

@@ -13,6 +13,8 @@ use crate::model::wrong_path;
 const MOST_FILES: usize = 5000;
 /// The files of a stack are read into memory.
 const MOST_BYTES: u64 = 32 << 20;
+/// No listing of so many files with names that may be brought is longer.
+pub(super) const LONGEST: u64 = 8 << 20;
 /// How a file begins that stands for one that is kept elsewhere.
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
 
@@ -32,22 +34,38 @@ pub(super) fn parse(listed: &[u8]) -> Result<Marks, String> {
         let Some(file_kind) = FileKind::parse(&kind) else {
             return refused(if kind == "160000" { "it is a submodule; add its files themselves" } else { "it is no file" });
         };
-        size_bytes += bytes;
+        if marks.contains_key(&path) {
+            return refused("it is named twice there");
+        }
         marks.insert(path, Mark { kind: file_kind, blob });
+        size_bytes += bytes;
+        if marks.len() > MOST_FILES || size_bytes > MOST_BYTES {
+            return Err(too_much());
+        }
     }
     if marks.is_empty() {
         return Err("the folder of the repository has no files: correct service.NAME.stack.path.".to_owned());
     }
-    if marks.len() > MOST_FILES || size_bytes > MOST_BYTES {
-        return Err(format!(
-            "the folder of the repository has {} files of {} MiB together, more than a stack may have ({MOST_FILES} files, {} MiB): keep the \
-             stack's files in a folder of their own and name it in service.NAME.stack.path.",
-            marks.len(),
-            size_bytes >> 20,
-            MOST_BYTES >> 20
-        ));
+    match marks.keys().find_map(|path| file_above(path, &marks)) {
+        Some(path) => {
+            let path = path.escape_debug();
+            Err(format!("the repository has {path}, which tagalong does not bring: it is named twice there, as a file and as a folder."))
+        }
+        None => Ok(marks),
     }
-    Ok(marks)
+}
+
+fn too_much() -> String {
+    format!(
+        "the folder of the repository has more than a stack may have ({MOST_FILES} files, {} MiB together): keep the stack's files in a \
+         folder of their own and name it in service.NAME.stack.path.",
+        MOST_BYTES >> 20
+    )
+}
+
+/// A file or link whose name is also that of a folder above `path`: git writes no such tree, but takes one from who does.
+fn file_above<'p>(path: &'p str, marks: &Marks) -> Option<&'p str> {
+    path.match_indices('/').map(|(end, _)| &path[..end]).find(|above| marks.contains_key(*above))
 }
 
 /// `MODE TYPE OBJECT SIZE<tab>PATH`: path, mode, object, size in bytes.
@@ -71,7 +89,8 @@ pub(super) fn examine(files: &BTreeMap<String, StackFile>) -> Result<(), String>
         if file.mark.kind == FileKind::Link && !target.is_some_and(|target| link_stays(path, target)) {
             let target = String::from_utf8_lossy(&file.bytes);
             return Err(format!(
-                "the repository has the symbolic link {path}, which leads out of the stack's folder (to {}): replace it by a file.",
+                "the repository has the symbolic link {path}, which leads out of the stack's folder or to that folder itself (to {}): replace it \
+                 by a file.",
                 target.escape_debug()
             ));
         }
@@ -139,6 +158,17 @@ mod tests {
         }
         assert!(parse(b"").unwrap_err().contains("no files"));
         assert!(parse(b"100644 blob x 1\t\xff\0").unwrap_err().contains("UTF-8"));
+        for (first, second) in [("120000", "100644"), ("100644", "120000")] {
+            let twice = [listed("100644", "b"), listed(first, "a"), listed(second, "a")].concat();
+            assert!(parse(&twice).unwrap_err().contains("has a, which tagalong does not bring: it is named twice"));
+            for inner in ["a/b", "a/b/c"] {
+                let both = [listed(second, inner), listed("100644", "a-b"), listed(first, "a")].concat();
+                assert!(parse(&both).unwrap_err().contains("has a, which tagalong does not bring: it is named twice there, as a file"));
+            }
+        }
+        let many: Vec<u8> = (0..=super::MOST_FILES).flat_map(|number| listed("100644", &number.to_string())).collect();
+        // It is refused before the rest is looked at.
+        assert!(parse(&[many, listed("160000", "vendor")].concat()).unwrap_err().contains("5000 files"));
         let huge = format!("100644 blob {BLOB} {}\tbig\0", 33 << 20);
         assert!(parse(huge.as_bytes()).unwrap_err().contains("32 MiB"));
     }
@@ -152,6 +182,7 @@ mod tests {
         assert_eq!(of(FileKind::Link, b"../y"), "");
         assert!(of(FileKind::Link, b"/etc/shadow").contains("conf/x, which leads out"));
         assert!(of(FileKind::Link, b"../../y").contains("leads out"));
+        assert!(of(FileKind::Link, b"..").contains("that folder itself"));
         assert!(of(FileKind::Plain, b"version https://git-lfs.github.com/spec/v1\noid x\n").contains("Git LFS"));
         assert_eq!(of(FileKind::Plain, b"../../y"), "");
     }

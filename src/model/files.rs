@@ -196,7 +196,7 @@ pub fn wrong_path(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether the link at `path` leads to something in the same folder, whatever other links there are in it: first up, not further than
+/// Whether the link at `path` leads to something in the same folder and not to that folder itself, whatever other links there are in it: first up, not further than
 /// the folder, then down.
 #[must_use]
 pub fn link_stays(path: &str, target: &str) -> bool {
@@ -204,7 +204,8 @@ pub fn link_stays(path: &str, target: &str) -> bool {
     let parts: Vec<&str> = target.split('/').collect();
     let ups = parts.iter().take_while(|part| **part == "..").count();
     let is_down = |part: &&str| !matches!(*part, "" | "..") && !part.eq_ignore_ascii_case(".git");
-    !target.is_empty() && ups <= depth && parts[ups..].iter().all(is_down) && !target.chars().any(misleads)
+    let is_whole_folder = ups == depth && parts[ups..].iter().all(|part| *part == ".");
+    ups <= depth && !is_whole_folder && parts[ups..].iter().all(is_down) && !target.chars().any(misleads)
 }
 
 #[cfg(test)]
@@ -234,11 +235,23 @@ mod tests {
         for bad in ["", "/etc/passwd", "../x", "a/../x", "a//b", "./a", ".git/config", "sub/.GIT/hooks/x", "a\\b", "a\u{202e}b", "a\nb"] {
             assert!(wrong_path(bad).is_some(), "{bad:?}");
         }
-        for (path, target) in [("a", "b"), ("a/b", "../c"), ("a/b", "c/d"), ("a/b/c", "../../d")] {
+        for (path, target) in [("a", "b"), ("a/b", "../c"), ("a/b", "c/d"), ("a/b/c", "../../d"), ("a", "./b")] {
             assert!(link_stays(path, target), "{path} {target}");
         }
         // What goes down first may go through another link, and up again from there.
-        for (path, target) in [("a", "/etc"), ("a", "../b"), ("a", "b/../c"), ("a/b", "../../c"), ("a", ""), ("a", "b//c"), ("a", ".git")] {
+        for (path, target) in [
+            ("a", "/etc"),
+            ("a", "../b"),
+            ("a", "b/../c"),
+            ("a/b", "../../c"),
+            ("a", ""),
+            ("a", "b//c"),
+            ("a", ".git"),
+            ("a", "."),
+            ("a", "./."),
+            ("a/b", ".."),
+            ("a/b", "../."),
+        ] {
             assert!(!link_stays(path, target), "{path} {target}");
         }
     }

@@ -59,15 +59,15 @@ const fn rule(name: &'static str, judge: fn(&Service<'_>, &Policy) -> Vec<String
 
 #[rustfmt::skip]
 const RULES: [Rule; 14] = [
-    rule("privileged", each::privileged, "A container is privileged, so it may do everything that root of the host may.", "Give it the capabilities and devices that it needs, instead of all."),
+    rule("privileged", each::privileged, "A container or one of its hooks is privileged, so it may do everything that root of the host may.", "Give it the capabilities and devices that it needs, instead of all."),
     rule("docker_socket", each::docker_socket, "A container can reach the socket of Docker, by which it may do everything that root of the host may.", "Put a proxy in front of the socket that lets only some calls through, or do without."),
-    rule("host_network", each::host_network, "A container is in the network of the host, so it reaches what listens on its loopback address.", "Publish the ports that it serves."),
-    rule("host_pid", each::host_pid, "A container sees the processes of the host, and may end them.", "Remove pid: host."),
-    rule("host_namespace", each::host_namespace, "A container shares the host's memory segments, name, users or control groups.", "Remove ipc, uts, userns_mode or cgroup: host."),
+    rule("host_network", each::host_network, "A container is in the network of the host, or of a container outside the stack, so it reaches what listens on its loopback address.", "Publish the ports that it serves."),
+    rule("host_pid", each::host_pid, "A container sees the processes of the host, or of a container outside the stack, and may end them.", "Remove pid: host or container."),
+    rule("host_namespace", each::host_namespace, "A container shares the host's memory segments, name, users or control groups, or the memory segments of a container outside the stack.", "Remove ipc, uts, userns_mode or cgroup: host, and ipc: container."),
     rule("capabilities", each::capabilities, "A container has a capability added that is not among `capabilities`.", "Remove it from cap_add, or name it in capabilities of the policy."),
     rule("unconfined", each::unconfined, "A container is let off the host's confinement (seccomp, AppArmor, SELinux).", "Remove it from security_opt, or write a profile that allows what is needed."),
     rule("devices", each::devices, "A container has a device of the host.", "Remove it from devices and device_cgroup_rules."),
-    rule("bind_mount", each::bind_mount, "A folder or file of the host is mounted that is neither in the stack's folder nor in one of `folders`.", "Move it below the stack's folder, use a named volume, or name its folder in folders of the policy."),
+    rule("bind_mount", each::bind_mount, "A folder or file of the host is mounted that is neither in the stack's folder nor in one of `folders`, or all that a container outside the stack has mounted.", "Move it below the stack's folder, use a named volume, or name its folder in folders of the policy."),
     rule("published_port", each::published_port, "A port is published on other addresses than the loopback address, and is not among `ports`.", "Publish it on 127.0.0.1 for a proxy on the host, or name it in ports of the policy."),
     rule("memory_limit", each::memory_limit, "A service has no memory limit, so that it can take the memory of all others.", "Set mem_limit, or deploy.resources.limits.memory."),
     rule("labels", each::labels, "A service lacks a label that `labels` asks for.", "Add the label to the service."),

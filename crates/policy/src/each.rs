@@ -12,13 +12,19 @@ fn found(what: Option<impl Into<String>>) -> Found {
 }
 
 pub(crate) fn privileged(service: &Service<'_>, _: &Policy) -> Found {
-    found(service.is("privileged").then_some("is privileged"))
+    let mut all = found(service.is("privileged").then_some("is privileged"));
+    let hooks = ["post_start", "pre_stop"].into_iter().filter(|hooks| service.has_privileged(hooks));
+    all.extend(hooks.map(|hooks| format!("has a command that is privileged ({hooks})")));
+    all
 }
 
 pub(crate) fn docker_socket(service: &Service<'_>, _: &Policy) -> Found {
     const SOCKETS: [&str; 4] = ["/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock", "/run/containerd/containerd.sock"];
     let is_named = |source: &str| SOCKETS.iter().any(|socket| socket.rsplit('/').next() == source.rsplit('/').next());
-    let has_it = |source: &&str| is_named(source) || SOCKETS.iter().any(|socket| is_within(socket, source));
+    let has_it = |source: &&str| {
+        let source = plain(source).unwrap_or_else(|| (*source).to_owned());
+        is_named(&source) || SOCKETS.iter().any(|socket| is_within(socket, &source))
+    };
     let mounted = service.mounted().into_iter().filter(has_it);
     let mut all: Found = mounted.map(|source| format!("mounts {source}, which has the socket of Docker in it or is it")).collect();
     all.extend(service.is("use_api_socket").then(|| "uses the socket of Docker (use_api_socket)".to_owned()));
@@ -27,16 +33,22 @@ pub(crate) fn docker_socket(service: &Service<'_>, _: &Policy) -> Found {
 
 pub(crate) fn host_network(service: &Service<'_>, _: &Policy) -> Found {
     let is_host = service.text("network_mode") == "host" || service.networks().contains(&"host");
-    found(is_host.then_some("is in the network of the host"))
+    let mut all = found(is_host.then_some("is in the network of the host"));
+    all.extend(service.shares_with("network_mode").map(|other| format!("is in the network of the container {other}")));
+    all
 }
 
 pub(crate) fn host_pid(service: &Service<'_>, _: &Policy) -> Found {
-    found((service.text("pid") == "host").then_some("sees the processes of the host (pid: host)"))
+    let mut all = found((service.text("pid") == "host").then_some("sees the processes of the host (pid: host)"));
+    all.extend(service.shares_with("pid").map(|other| format!("sees the processes of the container {other}")));
+    all
 }
 
 pub(crate) fn host_namespace(service: &Service<'_>, _: &Policy) -> Found {
     let shared = ["ipc", "uts", "userns_mode", "cgroup"].into_iter().filter(|key| service.text(key) == "host");
-    shared.map(|key| format!("has {key}: host")).collect()
+    let mut all: Found = shared.map(|key| format!("has {key}: host")).collect();
+    all.extend(service.shares_with("ipc").map(|other| format!("has ipc: container:{other}")));
+    all
 }
 
 pub(crate) fn capabilities(service: &Service<'_>, policy: &Policy) -> Found {
@@ -60,8 +72,13 @@ pub(crate) fn devices(service: &Service<'_>, _: &Policy) -> Found {
 }
 
 pub(crate) fn bind_mount(service: &Service<'_>, policy: &Policy) -> Found {
-    let is_allowed = |source: &&str| policy.folders.iter().any(|folder| is_within(source, folder));
-    service.mounted().into_iter().filter(|source| !is_allowed(source)).map(|source| format!("mounts {source}")).collect()
+    let folders: Vec<String> = policy.folders.iter().filter_map(|folder| plain(folder)).collect();
+    let is_allowed = |source: &&str| plain(source).is_some_and(|source| folders.iter().any(|folder| is_within(&source, folder)));
+    let mounted = service.mounted().into_iter().filter(|source| !is_allowed(source));
+    let mut all: Found = mounted.map(|source| format!("mounts {source}")).collect();
+    let others = service.texts("volumes_from").into_iter().filter_map(|from| from.strip_prefix("container:"));
+    all.extend(others.map(|other| format!("mounts what the container {other} has mounted")));
+    all
 }
 
 pub(crate) fn published_port(service: &Service<'_>, policy: &Policy) -> Found {
@@ -118,6 +135,19 @@ pub(crate) fn unpinned_image(service: &Service<'_>, _: &Policy) -> Found {
     let image = service.text("image");
     let is_open = !image.is_empty() && !service.is_pinned() && !image.contains("@sha256:") && service.at("build").is_none();
     found(is_open.then(|| format!("has the image {image}, which has no digest")))
+}
+
+/// `path` without `.` and `..`, as Docker reads it; none: it does not begin at the root, so that nobody knows where it leads.
+fn plain(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.strip_prefix('/')?.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    Some(format!("/{}", parts.join("/")))
 }
 
 /// Whether `path` is `folder` or in it.

@@ -28,8 +28,8 @@ pub struct Stack<'a> {
     pub active: &'a [&'a str],
     /// Those of them whose image is pinned.
     pub pinned: &'a [&'a str],
-    /// The folders of the host that are behind named volumes.
-    pub devices: &'a BTreeMap<String, String>,
+    /// The folders and files of the host that are behind named volumes.
+    pub devices: &'a BTreeMap<String, Vec<String>>,
 }
 
 /// What a rule has found.

@@ -64,7 +64,7 @@ impl<'a> Service<'a> {
             let source = at(volume, "source").and_then(Value::as_str).unwrap_or_default();
             match at(volume, "type").and_then(Value::as_str) {
                 Some("bind" | "npipe") => all.push(source),
-                Some("volume") => all.extend(self.stack.devices.get(source).map(String::as_str)),
+                Some("volume") => all.extend(self.stack.devices.get(source).into_iter().flatten().map(String::as_str)),
                 _ => {}
             }
         }
@@ -74,6 +74,18 @@ impl<'a> Service<'a> {
         }
         all.retain(|source| !source.is_empty());
         all
+    }
+
+    /// Which container that is not of the stack it shares `key` with, or none.
+    pub(crate) fn shares_with(&self, key: &str) -> Option<&'a str> {
+        self.text(key).strip_prefix("container:")
+    }
+
+    /// Whether one of its hooks of that kind is privileged. One that cannot be read may be.
+    pub(crate) fn has_privileged(&self, hooks: &str) -> bool {
+        // Values of hooks may have come out as fingerprints.
+        let is_harmless = |hook: &Value| hook.is_object() && at(hook, "privileged").is_none_or(|value| value.as_bool() == Some(false));
+        self.at(hooks).is_some_and(|hooks| hooks.as_array().is_none_or(|hooks| !hooks.iter().all(is_harmless)))
     }
 
     /// The names of its labels.

@@ -137,7 +137,7 @@ mod tests {
             mask: Arc::default(),
             lock: None,
         };
-        let (ended, out, _) = capture_bytes(&command, within, &Cancel::default()).await;
+        let (ended, out, _) = capture_bytes(&command, within, 1 << 20, &Cancel::default()).await;
         (ended, String::from_utf8_lossy(&out).into_owned())
     }
 

@@ -255,15 +255,14 @@ pub async fn capture(command: &Command, cancel: &Cancel) -> Captured {
 /// Runs `command` and keeps every byte of its standard output, for output that is no text. The masked last part of its
 /// standard error comes with it. Given a confinement, it may touch nothing else; where the kernel cannot keep that it is not
 /// started ([`can_confine`]).
-pub async fn capture_bytes(command: &Command, within: Option<&Confinement>, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
-    const MOST_BYTES: u64 = 256 << 20;
+pub async fn capture_bytes(command: &Command, within: Option<&Confinement>, most_bytes: u64, cancel: &Cancel) -> (Ended, Vec<u8>, String) {
     let mut readers = Vec::new();
     let mut read = [Vec::new(), Vec::new()];
     let ended = supervise(command, Vec::new(), within, cancel, |_, pipe| {
         readers.push(tokio::spawn(async move {
             let mut bytes = Vec::new();
             // What was read until an error is what there is.
-            let _ = pipe.take(MOST_BYTES).read_to_end(&mut bytes).await;
+            let _ = pipe.take(most_bytes).read_to_end(&mut bytes).await;
             bytes
         }));
     })

@@ -4,6 +4,7 @@
 //! the pin, [`Compose::prove`] asks compose whether it holds for a hand-run command too, [`Compose::restore`] brings the old bytes
 //! back; [`Compose::up`] touches only what uses the pin. Commands are values; nothing of our own environment reaches them.
 
+mod below;
 mod changed;
 mod containers;
 mod daemon;

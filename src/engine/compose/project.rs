@@ -92,8 +92,8 @@ pub struct Resolved {
     /// Whether `.env` must stay as it is, because a service has its content.
     pub(super) keeps_dotenv: bool,
     pub(super) config: Value,
-    /// The folders of the host that are behind named volumes.
-    pub(super) devices: BTreeMap<String, String>,
+    /// The folders and files of the host that are behind named volumes.
+    pub(super) devices: BTreeMap<String, Vec<String>>,
     pub(super) files: Vec<PathBuf>,
     /// Services that use no pin, and are brought up nevertheless because their part of the stack has changed.
     pub(super) also: BTreeSet<String>,
@@ -213,13 +213,26 @@ pub(super) fn services(all: &Value, active: &BTreeSet<String>) -> Vec<Service> {
     services
 }
 
-/// The folders of the host that are behind the named volumes of `all`.
-pub(super) fn devices(all: &Value) -> BTreeMap<String, String> {
-    let device = |(name, volume): (&str, &Value)| {
-        let device = text(volume, &["driver_opts", "device"]);
-        device.starts_with('/').then(|| (name.to_owned(), device.to_owned()))
-    };
-    members(all, &["volumes"]).filter_map(device).collect()
+/// The folders and files of the host that are behind the named volumes of `all`.
+pub(super) fn devices(all: &Value) -> BTreeMap<String, Vec<String>> {
+    members(all, &["volumes"]).map(|(name, volume)| (name.to_owned(), behind(volume))).collect()
+}
+
+/// What of the host a volume shows, by the options with which Docker mounts it.
+fn behind(volume: &Value) -> Vec<String> {
+    /// What these mount is none of the host's files, so that their device is a mere name.
+    const ELSEWHERE: [&str; 7] = ["tmpfs", "ramfs", "nfs", "nfs4", "cifs", "smb3", "overlay"];
+    const PATHS: [&str; 6] = ["device", "lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir"];
+    let device = text(volume, &["driver_opts", "device"]);
+    let options = || text(volume, &["driver_opts", "o"]).split(',').map(str::trim);
+    let is_local = matches!(text(volume, &["driver"]), "" | "local");
+    let is_elsewhere = ELSEWHERE.contains(&text(volume, &["driver_opts", "type"])) && !options().any(|option| option.ends_with("bind"));
+    // Docker takes a path that does not begin at the root, too.
+    let is_path = device.starts_with('/') || (is_local && !is_elsewhere);
+    let named = options().filter_map(|option| option.split_once('=')).filter(|(key, _)| PATHS.contains(key));
+    let named = named.flat_map(|(_, paths)| paths.split(':'));
+    let all = is_path.then_some(device).into_iter().chain(named);
+    all.filter(|path| !path.is_empty()).map(str::to_owned).collect()
 }
 
 fn has_healthcheck(service: &Value) -> bool {
@@ -273,8 +286,24 @@ pub(super) fn same_repository(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use crate::engine::compose::project::devices;
     use crate::engine::compose::project::repository;
     use crate::engine::compose::project::same_repository;
+
+    #[test]
+    fn every_path_of_the_host_behind_a_volume_is_seen() {
+        let paths = |volume| devices(&json!({ "volumes": { "v": volume } })).remove("v").unwrap();
+        let by = |kind: &str, device: &str, o: &str| paths(json!({ "driver_opts": { "type": kind, "device": device, "o": o } }));
+        assert_eq!(by("none", "/etc", "bind"), ["/etc"]);
+        assert_eq!(by("none", "etc", "ro,rbind"), ["etc"]);
+        assert_eq!(by("tmpfs", "etc", "bind"), ["etc"]);
+        assert_eq!(by("ext4", "dev/sda1", ""), ["dev/sda1"]);
+        assert_eq!(by("overlay", "overlay", "lowerdir=/etc:/root,upperdir=/u,workdir=/w"), ["/etc", "/root", "/u", "/w"]);
+        assert!(by("nfs", ":/export", "addr=192.0.2.1,rw").is_empty() && by("tmpfs", "tmpfs", "size=1m").is_empty());
+        assert!(paths(json!({ "driver": "rclone", "driver_opts": { "device": "x" } })).is_empty() && paths(json!({})).is_empty());
+    }
 
     #[test]
     fn repositories_of_references() {

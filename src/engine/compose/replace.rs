@@ -1,6 +1,7 @@
 //! A file replaced as a whole, or not at all.
 
 use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::File;
 use std::fs::Metadata;
 use std::io::ErrorKind;
@@ -15,6 +16,7 @@ use rustix::fs::Gid;
 use rustix::fs::Uid;
 
 use crate::clock;
+use crate::engine::compose::below::Below;
 use crate::engine::error::EngineError;
 use crate::engine::right::Leave;
 use crate::model::FileKind;
@@ -89,13 +91,14 @@ fn take_away(path: &Path) -> Result<(), EngineError> {
 }
 
 /// Puts `file` at `path` below `dir`, with the folders that it needs, as a whole or not at all. Here a symbolic link is replaced itself.
-/// The owner of a file that is there is kept, and its mode but for the right to run it.
+/// The owner of a file that is there is kept, and its mode but for the right to run it. A folder that is a link is not entered.
 pub(super) fn place(leave: &Leave, dir: &Path, path: &str, file: &StackFile) -> Result<(), EngineError> {
     leave.still_holds()?;
-    let path = &dir.join(path);
-    let folder = folder(path);
+    let below = Path::new(path);
     let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(&folder)?;
+        let holder = Below::made(dir, below)?;
+        let folder = holder.path();
+        let path = &folder.join(below.file_name().ok_or(ErrorKind::InvalidInput)?);
         sweep(&folder);
         let mut fresh = tempfile::Builder::new();
         fresh.prefix(FRESH.0).rand_bytes(FRESH.1);
@@ -116,16 +119,29 @@ pub(super) fn place(leave: &Leave, dir: &Path, path: &str, file: &StackFile) -> 
         }
         File::open(&folder)?.sync_all()
     };
-    write().map_err(|source| with_advice("writing", path, source))
+    write().map_err(|source| with_advice("writing", &dir.join(path), source))
 }
 
 /// Removes the file at `path` below `dir`, and the folders that are empty without it.
 pub(super) fn take_out(leave: &Leave, dir: &Path, path: &str) -> Result<(), EngineError> {
-    let path = dir.join(path);
-    remove(leave, &path)?;
-    for folder in path.ancestors().skip(1).take_while(|folder| *folder != dir) {
+    leave.still_holds()?;
+    let inside = |path: &Path| Ok((Below::open(dir, path)?, path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned()));
+    let removed = || -> std::io::Result<()> {
+        let (holder, name) = inside(Path::new(path))?;
+        std::fs::remove_file(holder.path().join(name))?;
+        File::open(holder.path())?.sync_all()
+    };
+    match removed() {
+        // Where a folder on the way is none any more, its file is gone as well.
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(with_advice("removing", &dir.join(path), error));
+        }
+        _ => {}
+    }
+    for folder in Path::new(path).ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
+        let emptied = |(holder, name): (Below, OsString)| std::fs::remove_dir(holder.path().join(name));
         // One that holds anything else stays.
-        if std::fs::remove_dir(folder).is_err() {
+        if inside(folder).and_then(emptied).is_err() {
             break;
         }
     }

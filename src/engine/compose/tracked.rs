@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -13,6 +14,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::engine::compose::below::Below;
+use crate::engine::compose::below::plain_file;
 use crate::engine::compose::files::LISTED;
 use crate::engine::compose::files::is_ours;
 use crate::engine::compose::replace;
@@ -25,6 +28,7 @@ use crate::model::Mark;
 use crate::model::Marks;
 use crate::model::StackFile;
 use crate::model::StackFiles;
+use crate::model::wrong_path;
 
 /// The list, in the stack's folder.
 const LIST: &str = ".tagalong.files";
@@ -77,12 +81,16 @@ impl List {
     fn read(dir: &Path) -> Result<Option<Self>, EngineError> {
         let path = dir.join(LIST);
         let Some(bytes) = replace::read(&path)? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            EngineError::Stack(format!(
-                "{} cannot be read ({error}): remove it, and tagalong compares the files themselves",
-                path.display()
-            ))
-        })
+        let unread = |why: &str| {
+            EngineError::Stack(format!("{} cannot be read ({why}): remove it, and tagalong compares the files themselves", path.display()))
+        };
+        let list: Self = serde_json::from_slice(&bytes).map_err(|error| unread(&error.to_string()))?;
+        // Whoever may write in the folder may have written the list, too.
+        let wrong = list.paths().find_map(|path| wrong_path(path));
+        match wrong {
+            Some(why) => Err(unread(&format!("it has a file that tagalong never wrote: {why}"))),
+            None => Ok(Some(list)),
+        }
     }
 
     fn write(&self, leave: &Leave, dir: &Path) -> Result<(), EngineError> {
@@ -193,7 +201,7 @@ fn there(dir: &Path, path: &str, digits: usize) -> Result<There, EngineError> {
     let looked = |at: &Path| match at.symlink_metadata() {
         Ok(meta) => Ok(Some(meta)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(EngineError::file("reading", at, error)),
+        Err(error) => Err(failed(error)),
     };
     let parents: Vec<&Path> = Path::new(path).ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).collect();
     for parent in parents.into_iter().rev() {
@@ -204,12 +212,20 @@ fn there(dir: &Path, path: &str, digits: usize) -> Result<There, EngineError> {
             None => return Ok(There::Nothing),
         }
     }
-    let Some(meta) = looked(&full)? else { return Ok(There::Nothing) };
+    // From here on it is this very folder, whatever becomes of its name.
+    let holder = match Below::open(dir, Path::new(path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(There::Nothing),
+        other => other.map_err(failed)?,
+    };
+    let at = holder.path().join(full.file_name().unwrap_or_default());
+    let Some(meta) = looked(&at)? else { return Ok(There::Nothing) };
     let (kind, bytes) = if meta.is_symlink() {
-        (FileKind::Link, std::fs::read_link(&full).map_err(failed)?.as_os_str().as_bytes().to_vec())
+        (FileKind::Link, std::fs::read_link(&at).map_err(failed)?.as_os_str().as_bytes().to_vec())
     } else if meta.is_file() {
         let kind = if meta.permissions().mode() & 0o100 == 0 { FileKind::Plain } else { FileKind::Program };
-        (kind, std::fs::read(&full).map_err(failed)?)
+        let mut bytes = Vec::new();
+        plain_file(&at).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
+        (kind, bytes)
     } else {
         return Ok(There::Other(if meta.is_dir() { "a folder of that name is there" } else { "something else of that name is there" }));
     };
@@ -266,6 +282,7 @@ mod tests {
     use super::LIST;
     use super::List;
     use super::objection;
+    use super::replace;
     use crate::engine::compose::files::MARK;
     use crate::engine::compose::stack::Compose;
     use crate::engine::compose::stack::tests::engine;
@@ -363,6 +380,43 @@ mod tests {
         let expected = [("compose.yaml", "2"), ("conf/mine", "mine"), ("conf/web", "edited"), ("run", "->/etc")];
         let found = stands(dir.path(), &["compose.yaml", "conf/mine", "conf/web", "run"]);
         assert_eq!(found, expected.map(|(path, text)| (path, text.to_owned())).into());
+    }
+
+    /// A container that may write in the stack's folder may write the list: nothing outside is read or removed for it.
+    #[tokio::test]
+    async fn a_list_that_names_files_elsewhere_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("stack");
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(place.path().join("precious"), "p").unwrap();
+        let list = List { now: files('a', &[("../precious", "p")].into()).laid(), ..List::default() };
+        std::fs::write(dir.join(LIST), serde_json::to_string(&list).unwrap()).unwrap();
+        let said = acting(&dir).lay(&files('b', &[("x", "1")].into()), &LaidFiles::default()).await.unwrap_err().to_string();
+        assert!(said.contains("leads out of the folder") && place.path().join("precious").exists(), "{said}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_or_removed_through_a_folder_that_became_a_link() {
+        let place = tempfile::tempdir().unwrap();
+        let [dir, outside] = ["dir", "outside"].map(|name| place.path().join(name));
+        for folder in [&dir, &outside] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        std::fs::write(outside.join("x"), "precious").unwrap();
+        std::os::unix::fs::symlink(&outside, dir.join("conf")).unwrap();
+        let leave = acting(&dir).leave().await.unwrap();
+        let wanted = files('a', &[("conf/x", "1"), ("conf/sub/x", "1"), ("own/x", "1")].into());
+        for path in ["conf/x", "conf/sub/x"] {
+            assert!(replace::place(&leave, &dir, path, &wanted.files[path]).is_err());
+            replace::take_out(&leave, &dir, path).unwrap();
+        }
+        assert_eq!(stands(&outside, &["x", "sub"]), [("x", "precious".to_owned())].into());
+        assert!(dir.join("conf").is_symlink());
+        replace::place(&leave, &dir, "own/x", &wanted.files["own/x"]).unwrap();
+        assert_eq!(stands(&dir, &["own/x"]), [("own/x", "1".to_owned())].into());
+        replace::take_out(&leave, &dir, "own/x").unwrap();
+        replace::take_out(&leave, &dir, "own/x").unwrap();
+        assert!(!dir.join("own").exists());
     }
 
     #[test]

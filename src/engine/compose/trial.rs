@@ -7,6 +7,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -25,6 +28,7 @@ use crate::engine::compose::stack::path_text;
 use crate::engine::compose::tracked::written;
 use crate::engine::error::EngineError;
 use crate::model::FileKind;
+use crate::model::StackFile;
 use crate::model::StackFiles;
 
 impl Compose {
@@ -95,15 +99,7 @@ impl View {
             let folders: BTreeSet<PathBuf> = files.files.keys().chain(&replaced).flat_map(|path| folders_of(path)).collect();
             let skipped: BTreeSet<&str> = files.files.keys().chain(&replaced).map(String::as_str).collect();
             link_inside(stack, &dir, Path::new(""), &Shown { folders: &folders, skipped: &skipped })?;
-            for (path, file) in &files.files {
-                let path = dir.join(path);
-                std::fs::create_dir_all(path.parent().unwrap_or(&dir))?;
-                match file.mark.kind {
-                    FileKind::Link => symlink(OsStr::from_bytes(&file.bytes), &path)?,
-                    FileKind::Plain | FileKind::Program => std::fs::write(&path, &file.bytes)?,
-                }
-            }
-            Ok(())
+            files.files.iter().try_for_each(|(path, file)| put(&dir, Path::new(path), file))
         };
         fill().map_err(failed)?;
         Ok(Self { root, dir })
@@ -142,12 +138,86 @@ fn link_inside(from: &Path, to: &Path, below: &Path, shown: &Shown<'_>) -> std::
         if path.to_str().is_some_and(|path| shown.skipped.contains(path)) {
             continue;
         }
-        if shown.folders.contains(&path) && entry.file_type()?.is_dir() {
-            std::fs::create_dir(&at)?;
-            link_inside(&entry.path(), &at, &path, shown)?;
-        } else {
+        if !shown.folders.contains(&path) {
             symlink(entry.path(), &at)?;
+            continue;
+        }
+        // Files are written in it, so it is a folder of the view also where the host has a link there, which leads anywhere.
+        std::fs::create_dir(&at)?;
+        if entry.file_type()?.is_dir() {
+            link_inside(&entry.path(), &at, &path, shown)?;
         }
     }
     Ok(())
+}
+
+/// Writes `file` at `path` in the view, with the folders that it needs: never through a link, and never over what is there.
+fn put(dir: &Path, path: &Path, file: &StackFile) -> std::io::Result<()> {
+    let mut folder = dir.to_owned();
+    for part in path.parent().into_iter().flat_map(Path::components) {
+        folder.push(part);
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ if !folder.symlink_metadata()?.is_dir() => return Err(ErrorKind::NotADirectory.into()),
+            _ => {}
+        }
+    }
+    let path = dir.join(path);
+    match file.mark.kind {
+        FileKind::Link => symlink(OsStr::from_bytes(&file.bytes), &path),
+        FileKind::Plain | FileKind::Program => File::create_new(&path)?.write_all(&file.bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::View;
+    use crate::model::FileKind;
+    use crate::model::Mark;
+    use crate::model::StackFile;
+    use crate::model::StackFiles;
+
+    fn files(all: &[(&str, FileKind, &str)]) -> StackFiles {
+        let file = |(path, kind, text): &(&str, FileKind, &str)| {
+            let file = StackFile { mark: Mark::of(*kind, text.as_bytes(), 40), bytes: text.as_bytes().into() };
+            ((*path).to_owned(), file)
+        };
+        StackFiles { files: all.iter().map(file).collect::<BTreeMap<_, _>>(), ..StackFiles::default() }
+    }
+
+    fn is_empty(folder: &Path) -> bool {
+        std::fs::read_dir(folder).unwrap().next().is_none()
+    }
+
+    #[test]
+    fn nothing_is_written_where_a_link_of_the_host_leads() {
+        let place = tempfile::tempdir().unwrap();
+        let [stack, outside, views] = ["stack", "outside", "views"].map(|name| place.path().join(name));
+        std::fs::create_dir_all(stack.join("conf/mine")).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        symlink(&outside, stack.join("conf/sub")).unwrap();
+        symlink(&outside, stack.join("top")).unwrap();
+        symlink(outside.join("new"), stack.join("file")).unwrap();
+        let plain = FileKind::Plain;
+        let wanted = files(&[("conf/sub/deep/a", plain, "a"), ("top/b", plain, "b"), ("file", plain, "c")]);
+        let view = View::make(&stack, &wanted, &views).unwrap();
+        let text = |path: &str| std::fs::read_to_string(view.dir.join(path)).unwrap();
+        assert_eq!(["conf/sub/deep/a", "top/b", "file"].map(text), ["a", "b", "c"]);
+        assert!(view.dir.join("conf/mine").is_symlink() && is_empty(&outside));
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link_of_the_repository() {
+        let place = tempfile::tempdir().unwrap();
+        let [stack, outside, views] = ["stack", "outside", "views"].map(|name| place.path().join(name));
+        for folder in [&stack, &outside] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        let wanted = files(&[("a", FileKind::Link, outside.to_str().unwrap()), ("a/b", FileKind::Plain, "b")]);
+        assert!(View::make(&stack, &wanted, &views).is_err() && is_empty(&outside));
+    }
 }
