@@ -105,8 +105,8 @@ fn previous<'a>(
     for error in unfinished.unreadable.iter().chain(last_change.and_then(|change| change.as_ref().err())) {
         tracing::error!(service = %last.order.service, %error, "a record that cannot be read may have changed the service: the last verified release is restored");
     }
-    // One at its after-hook is verified and serves already, so it is what is gone back from.
-    let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && one.id != last.id;
+    // One at its after-hook is verified and serves already, so it is what is gone back from. A dry run changes nothing.
+    let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.order.dry_run && one.id != last.id;
     let under_way = !unfinished.unreadable.is_empty() || unfinished.deployments.iter().any(is_under_way);
     let serves = |change: &Deployment| change.id == last.id || left_the_last_one(change);
     let serving = matches!(last.state, State::Running { .. }) || last_change.is_none_or(|change| change.as_ref().is_ok_and(serves));
@@ -281,6 +281,11 @@ mod tests {
         let mut under_way = releases(&[3, 2]);
         under_way.unfinished.deployments.push(Deployment { state: State::Running { step: Step::Up.into() }, ..landed(4) });
         assert_eq!(previous(under_way), Ok("v3".into()));
+        let mut dry_run = Deployment { state: State::Running { step: Step::Up.into() }, ..landed(4) };
+        dry_run.order.dry_run = true;
+        let mut looked_at = releases(&[3, 2]);
+        looked_at.unfinished.deployments.push(dry_run);
+        assert_eq!(previous(looked_at), Ok("v2".into()));
         let broken = Outcome::RollbackFailed { why: String::new(), and: String::new() };
         assert_eq!(previous(Releases { last_change: Some(Ok(ended(4, broken))), ..releases(&[3, 2]) }), Ok("v3".into()));
         let undone = Outcome::RolledBack { why: String::new(), to: String::new(), verified_before: true };
