@@ -146,7 +146,7 @@ impl Deployer {
         let config = self.config.now();
         let Some(service) = config.service(&turn.deployment.order.service).cloned() else { return };
         let refusal = guards::at_the_turn(&turn.deployment, turn.hold.as_ref(), service.max_wait, clock::now_ms()).err();
-        let refusal = refusal.or_else(|| approval::is_missing(&config, &service, &turn.deployment));
+        let refusal = refusal.or_else(|| approval::is_missing(&config, &service, &turn.deployment, turn.hold.as_ref()));
         let objection = refusal.and_then(|refusal| Some(Objection { guard: refusal.guard()?, why: refusal.to_string() }));
         let Some(lease) = self.store.lease(&turn.deployment.fence()) else { return };
         let id = turn.deployment.id.clone();
