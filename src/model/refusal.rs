@@ -167,8 +167,15 @@ pub enum Refusal {
     #[error("{0} orders are already waiting; try again when some of them have ended.")]
     Full(i64),
     /// Another order of the service waits, and this one may not take its place.
-    #[error("An order of {0} is already waiting; try again when it has ended.")]
-    Waiting(ServiceName),
+    #[error(
+        "Deployment {waiting} of {service} is already waiting; try again when it has ended, or end it with `tagalong cancel {waiting}`."
+    )]
+    Waiting {
+        /// Of which service.
+        service: ServiceName,
+        /// The one that waits.
+        waiting: DeploymentId,
+    },
     /// The journals of what runs cannot be stored.
     #[error("The journal cannot be written, most likely because the disk is full; free some space and try again.")]
     Unwritable,
@@ -199,7 +206,7 @@ impl Refusal {
             | Self::IdReused
             | Self::NotEnded(_)
             | Self::Full(_)
-            | Self::Waiting(_)
+            | Self::Waiting { .. }
             | Self::Unwritable => None,
         }
     }

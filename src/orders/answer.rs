@@ -7,6 +7,7 @@ use crate::config::Service;
 use crate::model::Order;
 use crate::model::Refusal;
 use crate::store::Deployment;
+use crate::store::Hold;
 
 /// An order that a guard is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,8 @@ pub(super) struct Question<'a> {
     /// What the record has of it; none: it is at the door.
     #[allow(dead_code, reason = "of the guards that there are, none goes by it")]
     pub(super) deployment: Option<&'a Deployment>,
+    /// What holds its service, or held it until its time was over, where that was looked up.
+    pub(super) hold: Option<&'a Hold>,
     /// When the order came (ms since 1970, UTC).
     pub(super) came_ms: i64,
     /// Since when it waits for this guard (ms since 1970, UTC).

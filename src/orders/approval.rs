@@ -10,12 +10,14 @@ use crate::config::Service;
 use crate::model::Approved;
 use crate::model::EventKind;
 use crate::model::Order;
+use crate::model::OrderKind;
 use crate::model::Refusal;
 use crate::orders::Deployer;
 use crate::orders::answer::Answer;
 use crate::orders::answer::Question;
 use crate::orders::approve::CLOCKS_APART_MS;
 use crate::store::Deployment;
+use crate::store::Hold;
 
 /// How long after a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -33,10 +35,18 @@ pub(super) fn is_needed(config: &Config, service: &Service, order: &Order, appro
 
 /// What speaks against an order whose turn has come, whatever was granted before: an approval that it needs by now and does not have.
 /// One that was begun before has had its turn.
-pub(super) fn is_missing(config: &Config, service: &Service, deployment: &Deployment) -> Option<Refusal> {
-    let is_missing = deployment.attempts <= 1 && is_needed(config, service, &deployment.order, deployment.approved.as_ref());
+pub(super) fn is_missing(config: &Config, service: &Service, deployment: &Deployment, hold: Option<&Hold>) -> Option<Refusal> {
+    let is_asked = deployment.attempts <= 1 && !has_taken_over(deployment, hold);
+    let is_missing = is_asked && is_needed(config, service, &deployment.order, deployment.approved.as_ref());
     let why = "needs an approval by now, which it did not need when its turn was given; order it again.";
     is_missing.then(|| Refusal::Approval(format!("The order {} {why}", deployment.id)))
+}
+
+/// Whether it is a rollback that has held its service and stopped what ran since it came, because it needed no approval then. Nobody is asked
+/// about it later: until it is carried out, nothing else may be.
+pub(super) fn has_taken_over(deployment: &Deployment, hold: Option<&Hold>) -> bool {
+    let holds = hold.is_some_and(|hold| hold.by == deployment.id.as_str());
+    holds && deployment.order.kind == OrderKind::Rollback && deployment.approved.is_none()
 }
 
 /// Whether enough of those who may have approved.
@@ -53,6 +63,9 @@ impl Deployer {
         let Some(approval) = approval else {
             return Answer::passes_since("The configuration asks for no approval any more.".to_owned());
         };
+        if question.deployment.is_some_and(|one| has_taken_over(one, question.hold)) {
+            return Answer::passes_since("It needed no approval when it was ordered, and has held the service since.".to_owned());
+        }
         let able = approval.able(order, &config.people);
         if able.len() < approval.needed {
             return Answer::Refused(Refusal::Approval(nobody(service, approval, order)));
@@ -88,4 +101,28 @@ fn nobody(service: &Service, approval: &Approval, order: &Order) -> String {
         service.name,
         if approval.needed == 1 { "another person".to_owned() } else { format!("{} other people", approval.needed) },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_taken_over;
+    use crate::model::Approved;
+    use crate::model::OrderKind;
+    use crate::orders::sample::landed;
+    use crate::store::Hold;
+    use crate::store::HoldKind;
+
+    #[test]
+    fn only_a_rollback_that_holds_its_service_without_an_approval_has_taken_it_over() {
+        let mut rollback = landed(2);
+        rollback.order.kind = OrderKind::Rollback;
+        let hold = |by: &str| Hold { kind: HoldKind::Rollback, by: by.into(), since_ms: 0, until_ms: None };
+        let its_own = hold(rollback.id.as_str());
+        assert!(has_taken_over(&rollback, Some(&its_own)));
+        assert!(!has_taken_over(&rollback, None) && !has_taken_over(&rollback, Some(&hold("X"))));
+        // Whose approval counts may change.
+        rollback.approved = Some(Approved { images: Vec::new(), by: Vec::new() });
+        assert!(!has_taken_over(&rollback, Some(&its_own)));
+        assert!(!has_taken_over(&landed(2), Some(&its_own)));
+    }
 }

@@ -30,6 +30,7 @@ use crate::orders::guards;
 use crate::store::Again;
 use crate::store::Awaited;
 use crate::store::Deployment;
+use crate::store::Hold;
 use crate::store::Next;
 use crate::store::StoreError;
 
@@ -60,7 +61,8 @@ impl Deployer {
     /// against it.
     pub(super) async fn objection(&self, config: &Config, service: &Service, order: &Order) -> Option<Refusal> {
         let now_ms = clock::now_ms();
-        let question = Question { config, service, order, deployment: None, came_ms: now_ms, since_ms: now_ms, times: 0, now_ms };
+        let question =
+            Question { config, service, order, deployment: None, hold: None, came_ms: now_ms, since_ms: now_ms, times: 0, now_ms };
         for guard in AT_THE_DOOR.into_iter().filter(|guard| is_wanted(*guard, &question)) {
             if let Answer::Refused(refusal) = self.answer(guard, &question).await {
                 return Some(refusal);
@@ -97,7 +99,9 @@ impl Deployer {
             return Ok(None);
         }
         let Some(deployment) = self.store.for_runs().get(&next.id).await? else { return Ok(None) };
-        let question = question(&config, service, &deployment, now_ms);
+        let is_rollback = deployment.order.kind == OrderKind::Rollback;
+        let hold = if is_rollback { self.store.for_runs().hold(&next.service).await? } else { None };
+        let question = question(&config, service, &deployment, hold.as_ref(), now_ms);
         let first = SEQUENCE.into_iter().find(|guard| is_wanted(*guard, &question));
         // What was granted for some time is granted anew, even if nobody has to be asked any more.
         Ok(first.or(is_over.then_some(WaitsFor::Window)))
@@ -162,7 +166,7 @@ impl Deployer {
         let its_place = SEQUENCE.iter().position(|guard| guard == waits_for);
         for (place, guard) in SEQUENCE.into_iter().enumerate() {
             let is_its_own = guard == *waits_for;
-            if !is_its_own && !is_wanted(guard, &question(&config, service, deployment, clock::now_ms())) {
+            if !is_its_own && !is_wanted(guard, &question(&config, service, deployment, hold.as_ref(), clock::now_ms())) {
                 continue;
             }
             if its_place.is_some_and(|its| its < place) && !self.store.for_runs().move_on(&deployment.id, self.executor.id(), guard).await?
@@ -170,7 +174,7 @@ impl Deployer {
                 return Ok(Verdict::NotOurs);
             }
             let now_ms = clock::now_ms();
-            let mut question = question(&config, service, deployment, now_ms);
+            let mut question = question(&config, service, deployment, hold.as_ref(), now_ms);
             if is_its_own {
                 question.since_ms = *since_ms;
                 question.times = *asked;
@@ -202,12 +206,13 @@ impl Deployer {
 }
 
 /// What is put to a guard that was not asked about the order before.
-fn question<'a>(config: &'a Config, service: &'a Service, deployment: &'a Deployment, now_ms: i64) -> Question<'a> {
+fn question<'a>(config: &'a Config, service: &'a Service, deployment: &'a Deployment, hold: Option<&'a Hold>, now_ms: i64) -> Question<'a> {
     Question {
         config,
         service,
         order: &deployment.order,
         deployment: Some(deployment),
+        hold,
         came_ms: deployment.ready_ms(),
         since_ms: now_ms,
         times: 0,
@@ -223,10 +228,13 @@ fn is_ever_asked(config: &Config, service: &Service) -> bool {
 
 /// Whether that guard is asked about such an order at all.
 fn is_wanted(guard: WaitsFor, question: &Question<'_>) -> bool {
-    let Question { config, service, order, deployment, .. } = *question;
+    let Question { config, service, order, deployment, hold, .. } = *question;
     let lands_anew = order.kind == OrderKind::Deploy;
     match guard {
-        WaitsFor::Approval => approval::is_needed(config, service, order, deployment.and_then(|one| one.approved.as_ref())),
+        WaitsFor::Approval => {
+            let has_taken_over = deployment.is_some_and(|one| approval::has_taken_over(one, hold));
+            !has_taken_over && approval::is_needed(config, service, order, deployment.and_then(|one| one.approved.as_ref()))
+        }
         WaitsFor::Window => lands_anew && freeze::is_wanted(config, service),
         WaitsFor::Checks => {
             lands_anew && service.source.as_ref().is_some_and(|source| guards::wants_checks(order, &source.admission).is_some())

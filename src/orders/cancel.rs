@@ -25,10 +25,12 @@ impl Deployer {
         self.store.audit(&caller.to_string(), "cancel", deployment.order.service.as_str(), id.as_str()).await?;
         let by = CancelledBy::of(caller);
         let outcome = Outcome::Cancelled { by: by.clone(), changed: false, brought_back: false };
-        // One that nobody has approved yet has stopped nothing.
+        let is_waiting = matches!(deployment.state, State::Waiting { .. });
+        // One that nobody has approved yet has stopped nothing. If a code has come meanwhile, it has.
         let is_unapproved = matches!(deployment.state, State::Waiting { waits_for: WaitsFor::Approval });
-        let keeps_its_turn = !is_unapproved && self.may_be_left_half_way(&deployment.order).await?;
-        if matches!(deployment.state, State::Waiting { .. }) && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await? {
+        let ended_unapproved = is_unapproved && self.store.finish_unapproved(id, &outcome).await?;
+        let keeps_its_turn = !ended_unapproved && self.may_be_left_half_way(&deployment.order).await?;
+        if ended_unapproved || (is_waiting && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await?) {
             self.metrics.ended(&deployment.order.service, &outcome, 0);
             self.hub.tell(id);
             self.results.look();
@@ -38,7 +40,7 @@ impl Deployer {
             if let Some(cancel) = self.cancel_of(id) {
                 cancel.cancel();
             }
-            if keeps_its_turn && matches!(deployment.state, State::Waiting { .. }) {
+            if keeps_its_turn && is_waiting {
                 let then = "when its turn comes, it deploys nothing, but restores the last verified release if the deployment that it \
                 stopped had changed the stack";
                 return Ok((true, format!("{id} is cancelled; {then}.")));

@@ -93,12 +93,13 @@ impl Deployer {
         }
         let is_recorded = matches!(old.order.kind, OrderKind::Rollback | OrderKind::Repair);
         let wanted = if is_recorded { Wanted::Recorded(old.images.clone()) } else { Wanted::Ordered };
-        let own = old.order.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        // That it is a retry is its cause, and no reason for which anything may be overruled.
+        let reason = old.order.reason.as_ref().map(|reason| format!("retry of {}: {reason}", old.id));
         // A repair stays one.
         let cause = old.order.cause.clone().filter(|_| old.order.kind == OrderKind::Repair).unwrap_or(Cause::Retry(old.id.clone()));
         // Who was behind it the first time is not behind it now, unless a forge says so again.
         let actor = old.order.actor.clone().filter(|_| matches!(caller, Caller::Oidc(_)));
-        let order = Order { caller, actor, reason: Some(format!("retry of {}{own}", old.id)), cause: Some(cause), ..old.order.clone() };
+        let order = Order { caller, actor, reason, cause: Some(cause), ..old.order.clone() };
         self.accept(&service, order, wanted, delivery.as_ref()).await
     }
 

@@ -151,7 +151,8 @@ mod tests {
         let service = config.service(&order.service).expect("a service");
         let now_ms = at.parse::<jiff::Timestamp>().expect("a moment").as_millisecond();
         let came_ms = now_ms - age_s * 1000;
-        let question = Question { config: &config, service, order: &order, deployment: None, came_ms, since_ms: now_ms, times: 0, now_ms };
+        let question =
+            Question { config: &config, service, order: &order, deployment: None, hold: None, came_ms, since_ms: now_ms, times: 0, now_ms };
         let freeze = config.freezes_of(service).next().expect("a freeze");
         let force = force(freeze, now_ms).await;
         match judged(freeze, &force, &question) {

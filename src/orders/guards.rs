@@ -30,6 +30,7 @@ use crate::store::Releases;
 use crate::store::StoreError;
 use crate::store::Taken;
 use crate::store::Terms;
+use crate::store::Waits;
 
 /// Whether an order is taken that was not taken before, and what it lands.
 ///
@@ -187,17 +188,22 @@ fn is_late(order: &Order, landed: Option<&Landed>) -> Result<(), Refusal> {
     }
 }
 
-/// What changes nothing, or only brings back what is live, takes nobody's place, and CI takes no operator's.
+/// What changes nothing, or only brings back what is live, takes nobody's place, and CI takes no operator's. An order that nobody has
+/// approved yet may wait for hours, and keeps nothing out that may be carried out before.
 fn has_a_place(facts: &AtTheDoor<'_>) -> Result<(), Refusal> {
     let AtTheDoor { order, terms, waiting, .. } = facts;
-    let keeps = |waits: OrderKind| {
-        order.dry_run
-            || matches!(order.kind, OrderKind::Adopt | OrderKind::Repair)
-            || (order.kind == OrderKind::Deploy && waits == OrderKind::Rollback)
+    let service = || order.service.clone();
+    let gives_way = |waits: &Waits| match order.kind {
+        OrderKind::Adopt | OrderKind::Repair => true,
+        OrderKind::Deploy => waits.kind == OrderKind::Rollback,
+        OrderKind::Rollback => false,
     };
+    let passes_by = |waits: &Waits| waits.is_unapproved && !terms.awaits_approval;
     match facts.waits {
-        Some(waits) if keeps(waits) => Err(Refusal::Waiting(order.service.clone())),
-        Some(_) if terms.awaits_approval && !facts.waits_for_approval => Err(Refusal::Unapproved(order.service.clone())),
+        Some(waits) if order.dry_run || (gives_way(waits) && !passes_by(waits)) => {
+            Err(Refusal::Waiting { service: service(), waiting: waits.id.clone() })
+        }
+        Some(waits) if terms.awaits_approval && !waits.is_unapproved => Err(Refusal::Unapproved(service())),
         // An operator's rollback is not kept out by what CI has ordered.
         None if *waiting >= terms.max_waiting && order.kind != OrderKind::Rollback => Err(Refusal::Full(*waiting)),
         _ => Ok(()),
@@ -231,6 +237,7 @@ mod tests {
     use crate::store::Releases;
     use crate::store::Terms;
     use crate::store::Turn;
+    use crate::store::Waits;
     use crate::store::Wanted;
 
     const NOW_MS: i64 = 1_000_000;
@@ -254,6 +261,11 @@ mod tests {
         Hold { kind, by: "X".into(), since_ms: 0, until_ms }
     }
 
+    /// An order of that kind that waits.
+    fn waits(kind: OrderKind, is_unapproved: bool) -> &'static Waits {
+        Box::leak(Box::new(Waits { id: landed(9).id, kind, is_unapproved }))
+    }
+
     /// What speaks against the order at the door, where the facts are changed by `change`.
     fn at_door<'a>(order: &'a Order, change: impl FnOnce(&mut AtTheDoor<'a>)) -> Option<Refusal> {
         let terms: &'static Terms = Box::leak(Box::new(terms()));
@@ -265,7 +277,6 @@ mod tests {
             hold: None,
             landed: None,
             waits: None,
-            waits_for_approval: false,
             waiting: 0,
             now_ms: NOW_MS,
         };
@@ -365,7 +376,9 @@ mod tests {
 
     #[test]
     fn who_takes_whose_place() {
-        let takes = |order: &Order, waits: OrderKind| at_door(order, |facts| (facts.waits, facts.waiting) = (Some(waits), 3)).is_none();
+        let takes = |order: &Order, waits: OrderKind| {
+            at_door(order, |facts| (facts.waits, facts.waiting) = (Some(self::waits(waits, false)), 3)).is_none()
+        };
         assert!(takes(&order(OrderKind::Deploy), OrderKind::Deploy) && takes(&order(OrderKind::Rollback), OrderKind::Rollback));
         assert!(takes(&order(OrderKind::Rollback), OrderKind::Deploy));
         let [forced, dry] = overruling(OrderKind::Deploy);
@@ -378,16 +391,35 @@ mod tests {
             assert!(!takes(&keeps, waits), "{keeps:?}");
         }
         assert_eq!(at_door(&order(OrderKind::Deploy), |facts| facts.waiting = 3), Some(Refusal::Full(3)));
-        // What nobody has approved yet takes the place of its like alone.
+    }
+
+    #[test]
+    fn who_takes_the_place_of_what_nobody_has_approved() {
         let unapproved: &'static Terms = Box::leak(Box::new(Terms { awaits_approval: true, ..terms() }));
+        // What nobody has approved yet takes the place of its like alone.
         for kind in [OrderKind::Deploy, OrderKind::Rollback] {
-            let over = |waits_for_approval: bool| {
-                at_door(&order(kind), |facts| {
-                    (facts.terms, facts.waits, facts.waits_for_approval) = (unapproved, Some(OrderKind::Deploy), waits_for_approval);
-                })
+            let over = |is_unapproved: bool| {
+                at_door(&order(kind), |facts| (facts.terms, facts.waits) = (unapproved, Some(waits(OrderKind::Deploy, is_unapproved))))
             };
             assert_eq!((over(true), over(false)), (None, Some(Refusal::Unapproved(web()))), "{kind:?}");
         }
+        let kept_out = |order: &Order, waits: &'static Waits, terms: Option<&'static Terms>| {
+            at_door(order, |facts| (facts.waits, facts.terms) = (Some(waits), terms.unwrap_or(facts.terms)))
+        };
+        let waiting = || Some(Refusal::Waiting { service: web(), waiting: landed(9).id });
+        for (kind, waits_kind) in [
+            (OrderKind::Adopt, OrderKind::Deploy),
+            (OrderKind::Repair, OrderKind::Deploy),
+            (OrderKind::Repair, OrderKind::Rollback),
+            (OrderKind::Deploy, OrderKind::Rollback),
+        ] {
+            assert_eq!(kept_out(&order(kind), waits(waits_kind, true), None), None, "{kind:?}");
+            assert_eq!(kept_out(&order(kind), waits(waits_kind, false), None), waiting(), "{kind:?}");
+        }
+        // CI takes no operator's place, and a dry run takes nobody's.
+        let [_, dry] = overruling(OrderKind::Deploy);
+        assert_eq!(kept_out(&order(OrderKind::Deploy), waits(OrderKind::Rollback, true), Some(unapproved)), waiting());
+        assert_eq!(kept_out(&dry, waits(OrderKind::Deploy, true), None), waiting());
     }
 
     #[test]

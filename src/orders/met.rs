@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use ::policy::Level;
+use ::policy::Policy;
+use ::policy::RuleName;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
@@ -9,6 +12,7 @@ use crate::api::GuardNow;
 use crate::api::Says;
 use crate::clock;
 use crate::config::Admission;
+use crate::config::Approval;
 use crate::config::Config;
 use crate::config::Freeze;
 use crate::config::RefPattern;
@@ -27,6 +31,7 @@ pub(super) async fn guards(config: &Config, service: &Service, held: Option<&str
     if let Some(held) = held {
         all.push(GuardNow { guard: Guard::Held, says: Says::Refuses, why: held.to_owned() });
     }
+    all.extend(service.approval.as_ref().map(|approval| approved(config, approval)));
     for freeze in config.freezes_of(service) {
         let now_ms = clock::now_ms();
         let looked = timeout_at(until.max(Instant::now() + MOMENT), freeze::force(freeze, now_ms)).await;
@@ -35,7 +40,25 @@ pub(super) async fn guards(config: &Config, service: &Service, held: Option<&str
         all.push(frozen(freeze, &force, last_ms));
     }
     all.extend(service.source.iter().flat_map(|source| of_the_source(&source.admission)));
+    all.extend(of_the_policy(&service.policy));
     all
+}
+
+/// Orders of CI need every approval that there is.
+fn approved(config: &Config, approval: &Approval) -> GuardNow {
+    let names: Vec<&str> = approval.approvers(&config.people).map(|person| person.id.as_str()).collect();
+    let why = match approval.needed {
+        1 => format!("An order must be approved by {}, and nobody approves their own.", names.join(" or ")),
+        needed => format!("An order must be approved by {needed} of {}, and nobody approves their own.", names.join(", ")),
+    };
+    GuardNow { guard: Guard::Approval, says: Says::Asks, why }
+}
+
+/// What the stack must not break; which stack it is depends on the order.
+fn of_the_policy(policy: &Policy) -> Option<GuardNow> {
+    let refused: Vec<&str> = RuleName::all().filter(|rule| policy.level(*rule) == Level::Refuse).map(|rule| rule.rule().name).collect();
+    let why = || format!("A compose configuration that breaks one of these rules is refused: {}.", refused.join(", "));
+    (!refused.is_empty()).then(|| GuardNow { guard: Guard::Policy, says: Says::Asks, why: why() })
 }
 
 /// `last_ms`: until when an order that came now might wait.
@@ -71,4 +94,70 @@ fn of_the_source(admission: &Admission) -> Vec<GuardNow> {
         asks(Guard::Checks, format!("The checks of the commit must be green: {which}."))
     }));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::time::Instant;
+
+    use super::guards;
+    use crate::api::Says;
+    use crate::config::Config;
+    use crate::model::Guard;
+    use crate::orders::sample::web;
+
+    const CONFIG: &str = r#"
+version = 1
+[server]
+listen = ["127.0.0.1:0"]
+socket = ""
+public_url = "https://tagalong.example.com"
+[[notify]]
+id = "to-ada"
+kind = "webhook"
+url = "https://hooks.example.com/ada"
+secret_file = "hook.secret"
+events = []
+[[notify]]
+id = "to-bob"
+kind = "webhook"
+url = "https://hooks.example.com/bob"
+secret_file = "hook.secret"
+events = []
+[[person]]
+id = "ada"
+actors = ["ada"]
+notify = "to-ada"
+[[person]]
+id = "bob"
+actors = ["bob"]
+notify = "to-bob"
+[service.web]
+dir = "/srv/web"
+project = "web"
+image = "a.example/web"
+[service.web.approval]
+approvers = ["ada", "bob"]
+[service.web.policy]
+rules = { privileged = "refuse", labels = "warn" }
+"#;
+
+    #[tokio::test]
+    async fn an_approval_and_rules_that_refuse_are_among_the_guards() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("hook.secret"), format!("whsec_{}", "a".repeat(40))).expect("a file");
+        let config = Config::read(CONFIG, Path::new("x.toml"), folder.path()).unwrap_or_else(|error| panic!("{error}"));
+        let service = config.service(&web()).expect("a service");
+        let all = guards(&config, service, None, Instant::now()).await;
+        let seen: Vec<_> = all.iter().map(|one| (one.guard, one.says, one.why.as_str())).collect();
+        assert_eq!(
+            seen,
+            [
+                (Guard::Approval, Says::Asks, "An order must be approved by ada or bob, and nobody approves their own."),
+                (Guard::Policy, Says::Asks, "A compose configuration that breaks one of these rules is refused: privileged."),
+            ]
+        );
+    }
 }

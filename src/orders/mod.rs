@@ -30,6 +30,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use process::Cancel;
 use process::Looks;
@@ -88,6 +90,8 @@ pub struct Deployer {
     ended: Notify,
     /// The orders that guards are being asked about.
     asking: Mutex<HashSet<DeploymentId>>,
+    /// The configuration was read again: what guards have granted under the one before counts no more.
+    forgets_grants: AtomicBool,
     /// What codes and addresses of forms are known by.
     approval_key: OnceCell<Secret>,
     /// Which life of which server this is: codes that an earlier one sent are made anew.
@@ -115,6 +119,8 @@ impl Deployer {
             offered: Looks::default(),
             ended: Notify::new(),
             asking: Mutex::default(),
+            // An earlier life may have had another configuration.
+            forgets_grants: AtomicBool::new(true),
         }
     }
 
@@ -122,6 +128,7 @@ impl Deployer {
     pub fn read_again(&self) {
         self.executor.set_config(&self.config.now());
         self.results.read_again();
+        self.forgets_grants.store(true, Ordering::Relaxed);
         self.wake.notify_one();
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use process::Cancel;
@@ -72,6 +73,7 @@ impl Deployer {
             unfinished");
             self.start(turn, true, tasks);
         }
+        self.forget_grants().await?;
         self.ask_the_guards(tasks).await?;
         let chosen = self.choose(&services).await?;
         if !chosen.now.is_empty() {
@@ -85,6 +87,15 @@ impl Deployer {
             let line = LineDraft { seq, at_ms: clock::now_ms(), step: Step::Guards.into(), kind: LineKind::Note, text: why };
             store.append_own_lines(&id, &[line]).await?;
             self.hub.tell(&id);
+        }
+        Ok(())
+    }
+
+    /// Once after the configuration was read: a freeze, say, may hold from now on.
+    async fn forget_grants(&self) -> Result<(), StoreError> {
+        if self.forgets_grants.swap(false, Ordering::Relaxed) {
+            let forgotten = self.store.for_runs().forget_grants().await;
+            forgotten.inspect_err(|_| self.forgets_grants.store(true, Ordering::Relaxed))?;
         }
         Ok(())
     }
@@ -146,7 +157,7 @@ impl Deployer {
         let config = self.config.now();
         let Some(service) = config.service(&turn.deployment.order.service).cloned() else { return };
         let refusal = guards::at_the_turn(&turn.deployment, turn.hold.as_ref(), service.max_wait, clock::now_ms()).err();
-        let refusal = refusal.or_else(|| approval::is_missing(&config, &service, &turn.deployment));
+        let refusal = refusal.or_else(|| approval::is_missing(&config, &service, &turn.deployment, turn.hold.as_ref()));
         let objection = refusal.and_then(|refusal| Some(Objection { guard: refusal.guard()?, why: refusal.to_string() }));
         let Some(lease) = self.store.lease(&turn.deployment.fence()) else { return };
         let id = turn.deployment.id.clone();

@@ -68,9 +68,7 @@ pub(super) fn standing(now: &Now<'_>) -> Standing {
     };
     let Some(live) = now.live else { return without_a_release(now, containers) };
     let faults = faults(now, live, containers, pinned);
-    // Nothing is landed over a file that somebody has edited: a person decides what becomes of it.
-    let is_for_a_person = now.files.is_some_and(|files| !files.edited.is_empty() && other_files(files).len() == faults.len());
-    said(faults, || if is_for_a_person { "tagalong check".to_owned() } else { mend(now, live) })
+    said(faults, || mend(now, live))
 }
 
 /// Everything that is not as the record has it, where `live` is live there.
@@ -126,6 +124,10 @@ fn without_a_release(now: &Now<'_>, containers: &[Container]) -> Standing {
 /// What mends a service whose live release does not run as it should.
 pub(super) fn mend(now: &Now<'_>, live: &Deployment) -> String {
     let service = now.service;
+    // Nothing is landed over a file that somebody has edited: a person decides what becomes of it.
+    if now.files.is_some_and(|files| !files.edited.is_empty()) {
+        return "tagalong check".to_owned();
+    }
     match now.changed {
         // It must not be rolled back past, not even by a repair: a person decides.
         Some(left) if left.id > live.id && left.barrier => format!("tagalong logs {}", left.id),
@@ -277,11 +279,13 @@ fn sentence(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::Now;
+    use super::mend;
     use super::standing;
     use crate::api::Standing;
     use crate::api::Word;
     use crate::engine::Container;
     use crate::engine::ContainerState;
+    use crate::engine::FilesNow;
     use crate::engine::Health;
     use crate::engine::PinnedNow;
     use crate::engine::Words;
@@ -407,6 +411,31 @@ mod tests {
         assert_eq!(drifted.mend, Some(format!("tagalong logs {}", left.id)));
         let other = Deployment { barrier: false, ..left };
         assert_eq!(of(&well(), &pins(&landed(4)), Some(&other)).mend.as_deref(), Some("tagalong repair web"));
+    }
+
+    #[test]
+    fn a_person_looks_first_at_files_that_somebody_has_edited_whatever_else_is_wrong() {
+        let (live, service) = (live(), web());
+        let files = FilesNow { edited: vec!["compose.yaml".into()], ..FilesNow::default() };
+        let now = || Now {
+            service: &service,
+            words: WORDS,
+            live: Some(&live),
+            running: None,
+            changed: None,
+            containers: Ok(&[]),
+            pinned: Ok(&[]),
+            images: None,
+            files: Some(&files),
+            at_ms: NOW_MS,
+        };
+        let well = well();
+        for (containers, word) in [(&well[..], Word::Drift), (&[], Word::Down)] {
+            let standing = standing(&Now { containers: Ok(containers), ..now() });
+            assert_eq!((standing.word, standing.mend.as_deref()), (word, Some("tagalong check")));
+        }
+        assert_eq!(mend(&now(), &live), "tagalong check");
+        assert_eq!(mend(&Now { files: None, ..now() }, &live), "tagalong repair web");
     }
 
     #[test]

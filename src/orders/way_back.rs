@@ -105,8 +105,8 @@ fn previous<'a>(
     for error in unfinished.unreadable.iter().chain(last_change.and_then(|change| change.as_ref().err())) {
         tracing::error!(service = %last.order.service, %error, "a record that cannot be read may have changed the service: the last verified release is restored");
     }
-    // One at its after-hook is verified and serves already, so it is what is gone back from.
-    let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && one.id != last.id;
+    // One at its after-hook is verified and serves already, so it is what is gone back from. A dry run changes nothing.
+    let is_under_way = |one: &Deployment| matches!(one.state, State::Running { .. }) && !one.order.dry_run && one.id != last.id;
     let under_way = !unfinished.unreadable.is_empty() || unfinished.deployments.iter().any(is_under_way);
     let serves = |change: &Deployment| change.id == last.id || left_the_last_one(change);
     let serving = matches!(last.state, State::Running { .. }) || last_change.is_none_or(|change| change.as_ref().is_ok_and(serves));
@@ -153,14 +153,14 @@ fn unrecorded(order: &Order, to: &RollbackTo) -> Result<Taken, Refusal> {
 /// A release that must not be rolled back past stops a rollback to one before it.
 fn refuse_past_barrier(service: &ServiceName, verified: &[Deployment], target: &Deployment) -> Result<(), Refusal> {
     let mut newer = verified.iter().take_while(|one| one.id > target.id);
-    let Some(barrier) = newer.find(|one| one.barrier && !same_content(one, target)) else { return Ok(()) };
+    let Some(barrier) = newer.find(|one| one.barrier && !same_images(one, target)) else { return Ok(()) };
     let release = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
     Err(Refusal::Barrier { release, service: service.clone() })
 }
 
 /// What was left for a person may have migrated data: the release before it is not landed again by a mere repair.
 fn refuse_repair_past_barrier(live: &Deployment, left: &Deployment) -> Result<(), Refusal> {
-    if left.id <= live.id || !left.barrier || same_content(left, live) {
+    if left.id <= live.id || !left.barrier || same_images(left, live) {
         return Ok(());
     }
     let release = left.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
@@ -169,8 +169,13 @@ fn refuse_repair_past_barrier(live: &Deployment, left: &Deployment) -> Result<()
 
 /// Whether two releases are the same content: images, whatever their tags, and files of the stack.
 pub(super) fn same_content(a: &Deployment, b: &Deployment) -> bool {
+    same_images(a, b) && a.files == b.files
+}
+
+/// Whether two releases are the same images, whatever their tags. Images migrate data, files of the stack do not.
+fn same_images(a: &Deployment, b: &Deployment) -> bool {
     let is_in_b = |image: &ImageRef| b.images.iter().any(|other| other.repository == image.repository && other.digest == image.digest);
-    a.images.len() == b.images.len() && a.images.iter().all(is_in_b) && a.files == b.files
+    a.images.len() == b.images.len() && a.images.iter().all(is_in_b)
 }
 
 #[cfg(test)]
@@ -185,6 +190,7 @@ mod tests {
     use crate::model::RollbackTo;
     use crate::model::State;
     use crate::model::Step;
+    use crate::model::Tree;
     use crate::orders::sample::landed;
     use crate::orders::sample::order;
     use crate::store::Deployment;
@@ -281,6 +287,11 @@ mod tests {
         let mut under_way = releases(&[3, 2]);
         under_way.unfinished.deployments.push(Deployment { state: State::Running { step: Step::Up.into() }, ..landed(4) });
         assert_eq!(previous(under_way), Ok("v3".into()));
+        let mut dry_run = Deployment { state: State::Running { step: Step::Up.into() }, ..landed(4) };
+        dry_run.order.dry_run = true;
+        let mut looked_at = releases(&[3, 2]);
+        looked_at.unfinished.deployments.push(dry_run);
+        assert_eq!(previous(looked_at), Ok("v2".into()));
         let broken = Outcome::RollbackFailed { why: String::new(), and: String::new() };
         assert_eq!(previous(Releases { last_change: Some(Ok(ended(4, broken))), ..releases(&[3, 2]) }), Ok("v3".into()));
         let undone = Outcome::RolledBack { why: String::new(), to: String::new(), verified_before: true };
@@ -313,6 +324,20 @@ mod tests {
         let first = || RollbackTo::Deployment(landed(1).id);
         assert_eq!((to(first(), false, barrier()), to(first(), true, barrier())), (Err(Some(Guard::Barrier)), Ok("v1".into())));
         assert_eq!(previous(barrier()), Ok("v2".into()));
+    }
+
+    #[test]
+    fn other_files_with_the_same_images_are_no_barrier() {
+        let tree = |digit: &str| Tree::parse(&digit.repeat(40)).ok();
+        let mut same_images = releases(&[3, 1]);
+        // The files alone were changed by the release that must not be undone.
+        same_images.verified.insert(1, Ok(Deployment { id: landed(2).id, barrier: true, files: tree("a"), ..landed(1) }));
+        assert_eq!(to(RollbackTo::Deployment(landed(1).id), false, same_images), Ok("v1".into()));
+        let left = Deployment { barrier: true, files: tree("a"), ..ended(3, Outcome::NeedsOperator { why: String::new() }) };
+        let left = Deployment { id: landed(4).id, ..left };
+        let repaired =
+            release_of(&order(OrderKind::Repair), &Wanted::LastVerified, Releases { last_change: Some(Ok(left)), ..releases(&[3]) });
+        assert_eq!(tag_of(repaired), Ok("v3".into()));
     }
 
     #[test]

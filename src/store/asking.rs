@@ -217,6 +217,17 @@ impl Store {
         Ok(true)
     }
 
+    /// Nothing that guards have granted counts any more: whatever waits for its turn is asked about anew when it comes.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn forget_grants(&self) -> Result<(), StoreError> {
+        let forget =
+            sqlx::query("UPDATE deployments SET granted_ms = NULL, granted_until_ms = NULL WHERE state = 'waiting' AND waits_for = 'turn'");
+        self.gate.write(forget).await?;
+        Ok(())
+    }
+
     /// Ends an order that waits for what a guard says; its journal says how. Returns whether it was `asker`'s to end.
     ///
     /// # Errors

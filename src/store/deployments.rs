@@ -56,6 +56,23 @@ impl Store {
         Ok(ended)
     }
 
+    /// [`Store::finish_waiting`] for an order that nobody has approved yet. Returns whether it still waited for that.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn finish_unapproved(&self, id: &DeploymentId, outcome: &Outcome) -> Result<bool, StoreError> {
+        let mut tx = self.gate.begin().await?;
+        // No code is taken meanwhile.
+        tx.alone("queue").await?;
+        let unapproved = sqlx::query("SELECT id FROM deployments WHERE id = $1 AND state = 'waiting' AND waits_for = 'approval'");
+        if tx.fetch_optional(unapproved.bind(id.as_str())).await?.is_none() {
+            return Ok(false);
+        }
+        let ended = orders::end_waiting(&mut tx, id.as_str(), outcome).await?;
+        tx.commit().await?;
+        Ok(ended)
+    }
+
     /// Records that a deployment must be cancelled: a running one now, a waiting one at its turn. Returns whether it had not ended yet.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The facts by which an order is accepted or refused, and the function that decides.
 
 use crate::config::Admission;
+use crate::model::DeploymentId;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
@@ -89,14 +90,23 @@ pub struct AtTheDoor<'a> {
     pub hold: Option<&'a Hold>,
     /// The newest verified deployment that has a run number.
     pub landed: Option<&'a Landed>,
-    /// The kind of the order that is waiting for the service.
-    pub waits: Option<OrderKind>,
-    /// Whether that one still waits for somebody's approval.
-    pub waits_for_approval: bool,
+    /// The order that is waiting for the service.
+    pub waits: Option<&'a Waits>,
     /// How many orders of all services are waiting.
     pub waiting: i64,
     /// The current time (ms since 1970, UTC).
     pub now_ms: i64,
+}
+
+/// A waiting order.
+#[derive(Debug, Clone)]
+pub struct Waits {
+    /// Its deployment.
+    pub id: DeploymentId,
+    /// What it wants.
+    pub kind: OrderKind,
+    /// Whether nobody has approved of it yet who must.
+    pub is_unapproved: bool,
 }
 
 /// What the record says about the releases of a service, without the columns that only their runs need.

@@ -10,7 +10,9 @@ use sqlx::any::AnyRow;
 use crate::clock;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
+use crate::model::ServiceName;
 use crate::model::WordError;
+use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::columns;
 use crate::store::gate::Statement;
@@ -92,6 +94,16 @@ pub(super) async fn of(tx: &mut Tx, service: &str) -> Result<Option<Hold>, Store
     tx.fetch_optional(sqlx::query(OF_SERVICE).bind(service)).await?.as_ref().map(read).transpose()
 }
 
+impl Store {
+    /// The service's hold, also one whose time is over.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn hold(&self, service: &ServiceName) -> Result<Option<Hold>, StoreError> {
+        self.gate.fetch_optional(sqlx::query(OF_SERVICE).bind(service.as_str())).await?.as_ref().map(read).transpose()
+    }
+}
+
 fn name(id: &str) -> String {
     format!("hold_before/{id}")
 }
@@ -120,11 +132,13 @@ async fn put(tx: &mut Tx, service: &str, hold: &Hold) -> Result<(), sqlx::Error>
     Ok(())
 }
 
-/// From now on the rollback `id` holds `service`.
+/// From now on the rollback `id` holds `service`. One that has held it before does not hold it anew.
 pub(super) async fn take(tx: &mut Tx, service: &str, id: &str, since_ms: i64, until_ms: Option<i64>) -> Result<(), StoreError> {
     let before = of(tx, service).await?.as_ref().map(remembered).unwrap_or_default();
-    tx.execute(sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2)").bind(name(id)).bind(before)).await?;
-    put(tx, service, &Hold { kind: HoldKind::Rollback, by: id.to_owned(), since_ms, until_ms }).await?;
+    let keep = sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING");
+    if tx.execute(keep.bind(name(id)).bind(before)).await? == 1 {
+        put(tx, service, &Hold { kind: HoldKind::Rollback, by: id.to_owned(), since_ms, until_ms }).await?;
+    }
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use crate::store::Landed;
 use crate::store::OrderError;
 use crate::store::Releases;
 use crate::store::Taken;
+use crate::store::Waits;
 use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
 use crate::store::orders::Delivery;
@@ -37,15 +38,6 @@ pub(super) struct Ledger {
     pub(super) releases: HashMap<usize, Releases>,
     /// Body and deployment of those deliveries that came before, by caller and id.
     pub(super) came_before: HashMap<(String, String), (String, String)>,
-}
-
-/// A waiting order.
-#[derive(Debug, Clone)]
-pub(super) struct Waits {
-    pub(super) id: DeploymentId,
-    pub(super) kind: OrderKind,
-    /// Whether nobody has approved of it yet who must.
-    pub(super) is_unapproved: bool,
 }
 
 /// What must be written.
@@ -89,8 +81,7 @@ impl Ledger {
             releases: self.releases.remove(&at).unwrap_or_default(),
             hold: self.holds.get(&order.service),
             landed: self.landed.get(&order.service),
-            waits: waits.as_ref().map(|one| one.kind),
-            waits_for_approval: waits.as_ref().is_some_and(|one| one.is_unapproved),
+            waits: waits.as_ref(),
             waiting: self.waiting,
             now_ms,
         })?;

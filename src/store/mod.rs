@@ -72,7 +72,7 @@ pub use asking::{Again, Awaited};
 pub use audit::{AUDIT_HEAD_FILE, AuditFault};
 pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
-pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Wanted};
+pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Waits, Wanted};
 pub use facts::Facts;
 pub use holds::{Hold, HoldKind};
 pub use incidents::{Found, Incident, IncidentFilter, Seen, Settled};

@@ -358,7 +358,7 @@ async fn a_waiting_and_a_running_one_are_cancelled(database: Database) {
 async fn an_ended_one_is_ordered_once_more(database: Database) {
     let rig = Plan::new(database).start().await;
     let gate = rig.gate("web");
-    let body = json!({ "service": "web", "tag": "1", "commit": "1f0c", "run_number": 7 });
+    let body = json!({ "service": "web", "tag": "1", "commit": "1f0c", "run_number": 7, "reason": "a fix" });
     let id = id_of(&deploy(&rig, body).await);
     let path = format!("/api/v1/deployments/{id}/retry");
     assert_refused(&rig.act(rig.key(), &path).await, 409, "not_ended");
@@ -369,7 +369,13 @@ async fn an_ended_one_is_ordered_once_more(database: Database) {
     assert_eq!(id_of(&call.send(&rig).await), again);
     let shown = rig.ended(&again).await;
     assert_eq!((&shown["tag"], &shown["commit"], &shown["run_number"]), (&json!("1"), &json!("1f0c"), &json!(7)));
-    assert_eq!(shown["reason"], format!("retry of {id}"));
+    assert_eq!((&shown["reason"], &shown["cause"]), (&json!(format!("retry of {id}: a fix")), &json!(format!("retry {id}"))));
+    // Without a reason it has none: what must name one to overrule anything still must.
+    let bare = rig.order("db", "1").await;
+    rig.ended(&bare).await;
+    let path = format!("/api/v1/deployments/{bare}/retry");
+    let again = id_of(&Call::post(&path, &json!({ "call": format!("POST {path}") })).by(rig.key()).send(&rig).await);
+    assert_eq!(rig.ended(&again).await["reason"], json!(null));
     rig.finish().await;
 }
 
