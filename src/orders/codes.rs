@@ -95,7 +95,7 @@ impl Deployer {
         let images = if known.images.is_empty() { self.images_of(question, deployment).await? } else { known.images.clone() };
         let key = self.approval_key().await?;
         let write = |person: &&'_ Person| {
-            let code = Code::of(clock::random_bytes());
+            let code = self.unsent.code(id, &person.id, ends_ms, question.now_ms);
             let mark = code.mark(key, Bound { order: id, images: &images, approver: &person.id });
             (code, mark)
         };
@@ -156,9 +156,12 @@ impl Deployer {
         let sent: Result<(), String> = sent.await;
         match sent {
             Ok(()) => {
-                // If that is not recorded, another code is sent.
-                if let Err(error) = self.store.for_runs().code_sent(&deployment.id, &person.id, mark).await {
-                    tracing::warn!(deployment = %deployment.id, approver = %person.id, %error, "it could not be recorded that a code was sent");
+                // If that is not recorded, it is sent once more.
+                match self.store.for_runs().code_sent(&deployment.id, &person.id, mark).await {
+                    Ok(()) => self.unsent.forget(&deployment.id, &person.id),
+                    Err(error) => {
+                        tracing::warn!(deployment = %deployment.id, approver = %person.id, %error, "it could not be recorded that a code was sent");
+                    }
                 }
                 None
             }

@@ -22,6 +22,7 @@ mod standing;
 mod state;
 mod sweep;
 mod tags;
+mod unsent;
 mod watched;
 mod way_back;
 
@@ -51,6 +52,7 @@ use crate::model::ServiceName;
 use crate::orders::places::Places;
 use crate::orders::seen::Offered;
 use crate::orders::seen::Seen;
+use crate::orders::unsent::UnsentCodes;
 use crate::results::Results;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -94,6 +96,8 @@ pub struct Deployer {
     forgets_grants: AtomicBool,
     /// What codes and addresses of forms are known by.
     approval_key: OnceCell<Secret>,
+    /// Codes that approvers are still to be sent.
+    unsent: UnsentCodes,
     /// Which life of which server this is: codes that an earlier one sent are made anew.
     life: String,
 }
@@ -105,6 +109,7 @@ impl Deployer {
         Self {
             forges: results.forges(),
             approval_key: OnceCell::new(),
+            unsent: UnsentCodes::default(),
             life: format!("{} {}", executor.id(), clock::new_id()),
             config,
             store,
@@ -129,6 +134,7 @@ impl Deployer {
         self.executor.set_config(&self.config.now());
         self.results.read_again();
         self.forgets_grants.store(true, Ordering::Relaxed);
+        self.unsent.forget_all();
         self.wake.notify_one();
     }
 
