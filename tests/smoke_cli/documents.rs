@@ -66,6 +66,6 @@ fn what_is_written_about_the_policy_is_made_from_its_catalogue() {
         let _ = writeln!(keys, "# {} = \"note\"", rule.name);
         keys
     });
-    let after = "# What is refused is named, with what to change; a forced order with a reason is warned instead.";
+    let after = "# A refusal names what to change; for a forced order with a reason it becomes a warning.";
     is_written("config/tagalong.toml", after, &keys);
 }
