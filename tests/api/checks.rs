@@ -123,6 +123,9 @@ async fn nobody_is_asked_where_nothing_is_to_be_shown(rig: &Rig, forge: &Forge) 
     let called = forge.called();
     let mut dry = ask("web", COMMIT);
     dry["dry_run"] = json!(true);
+    let never_ran = Call::post("/api/v1/rollbacks", &json!({ "service": "web", "to": { "tag": "v0" } })).by(rig.key()).send(rig).await;
+    assert_eq!((never_ran.status, never_ran.json()["code"].as_str()), (422, Some("no_target")), "{}", never_ran.text);
+    rig.record_landed("web", "v0").await;
     for (path, body) in [("deployments", dry), ("rollbacks", json!({ "service": "web", "to": { "tag": "v0" } }))] {
         let answer = Call::post(&format!("/api/v1/{path}"), &body).by(rig.key()).send(rig).await;
         assert_eq!(answer.status, 202, "{}", answer.text);
@@ -194,6 +197,7 @@ async fn an_order_that_waits_for_its_checks_gives_way(database: Database) {
         assert_eq!(outcome_of(&id).await, "superseded");
         assert_ended(&rig.ended(&newer).await, Ok(()));
         let id = begin().await;
+        rig.record_landed("web", "v0").await;
         let back = Call::post("/api/v1/rollbacks", &json!({ "service": "web", "to": { "tag": "v0" } })).by(rig.key()).send(&rig).await;
         assert_eq!(back.json()["superseded"], json!(id), "{}", back.text);
         assert_ended(&rig.ended(back.json()["id"].as_str().unwrap()).await, Ok(()));

@@ -95,6 +95,9 @@ async fn a_freeze_keeps_orders_back_on_every_path(database: Database) {
         let forced = deploy(&rig, service, &json!({ "force": true, "reason": "the page is down" })).await;
         let said = is_carried_out(&rig, &forced).await;
         assert!(said.contains("has overruled that: the page is down"), "{said}");
+        let back = Call::post("/api/v1/rollbacks", &json!({ "service": service, "to": { "tag": "v0" } })).by(rig.key());
+        assert_refused(&back.send(&rig).await, 422, "no_target");
+        rig.record_landed(service, "v0").await;
         let back = Call::post("/api/v1/rollbacks", &json!({ "service": service, "to": { "tag": "v0" } })).by(rig.key()).send(&rig).await;
         is_carried_out(&rig, &back).await;
         let shown = guard(&rig, service).await;

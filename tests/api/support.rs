@@ -323,6 +323,18 @@ impl Rig {
         ids
     }
 
+    /// Records that the first run of `service` has landed the tag `tag`.
+    pub(crate) async fn record_landed(&self, service: &str, tag: &str) {
+        let digest = "a".repeat(64);
+        let statement = format!(
+            "UPDATE runs SET verified = 1, images = '[\"127.0.0.1:1/acme/{service}:{tag}@sha256:{digest}\"]'
+             WHERE deployment = (SELECT MIN(deployment) FROM runs WHERE service = '{service}')"
+        );
+        let pool = self.database().await;
+        assert_eq!(sqlx::query(AssertSqlSafe(statement)).execute(&pool).await.unwrap().rows_affected(), 1);
+        pool.close().await;
+    }
+
     pub(crate) async fn show(&self, id: &str) -> Value {
         Call::get(&format!("/api/v1/deployments/{id}")).by(self.key()).send(self).await.json()
     }
