@@ -132,17 +132,19 @@ impl Deployer {
             // A repeated call gets the first answer, whatever has changed since.
             return self.answered(delivery).await?.ok_or(Refusal::Unwritable.into());
         }
+        // One reading of it for all that decides over this order.
+        let config = self.config.now();
         let terms = Terms {
-            max_waiting: self.config.now().server.max_waiting,
+            max_waiting: config.server.max_waiting,
             hold_ms: service.hold.map(|hold| hold.as_millis() as i64),
             tag_pattern: service.tag_pattern.clone(),
             pins: service.stack.pins().len(),
             admission: service.source.as_ref().map(|source| source.admission.clone()).unwrap_or_default(),
-            awaits_approval: service.approval.as_ref().is_some_and(|approval| approval.is_for(&order, &self.config.now().people)),
-            is_guarded: guards::is_guarded(&self.config.now(), service),
+            awaits_approval: service.approval.as_ref().is_some_and(|approval| approval.is_for(&order, &config.people)),
+            is_guarded: guards::is_guarded(&config, service),
             objection: match guards::names_its_files(service, &order) {
                 Some(refusal) => Some(refusal),
-                None => self.objection(&self.config.now(), service, &order).await,
+                None => self.objection(&config, service, &order).await,
             },
             door: guards::at_the_door,
         };

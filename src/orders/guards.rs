@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use policy::Level;
-use policy::RuleName;
-
 use crate::clock;
 use crate::config::Admission;
 use crate::config::Config;
@@ -19,6 +16,8 @@ use crate::model::OrderKind;
 use crate::model::Refusal;
 use crate::model::State;
 use crate::model::WaitsFor;
+use crate::orders::approval;
+use crate::orders::freeze;
 use crate::orders::way_back::release_of;
 use crate::store::AtTheDoor;
 use crate::store::Deployment;
@@ -84,9 +83,9 @@ fn is_recorded(taken: &Taken, terms: &Terms) -> Result<(), Refusal> {
 
 /// Whether a guard is asked about orders to deploy of the service which is not asked about a rollback.
 pub(super) fn is_guarded(config: &Config, service: &Service) -> bool {
-    let refuses = RuleName::all().any(|rule| service.policy.level(rule) == Level::Refuse);
     let admits_all = service.source.as_ref().is_none_or(|source| source.admission == Admission::default());
-    refuses || !admits_all || service.approval.is_some() || service.files.is_some() || config.freezes_of(service).next().is_some()
+    let is_asked_about = approval::is_ever_needed(service) || freeze::is_wanted(config, service);
+    is_asked_about || !admits_all || service.files.is_some() || service.policy.refusing().next().is_some()
 }
 
 /// Where the stack's files come from git, an order to deploy says by its commit which they are.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use ::policy::Level;
 use ::policy::Policy;
-use ::policy::RuleName;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
@@ -56,7 +54,7 @@ fn approved(config: &Config, approval: &Approval) -> GuardNow {
 
 /// What the stack must not break; which stack it is depends on the order.
 fn of_the_policy(policy: &Policy) -> Option<GuardNow> {
-    let refused: Vec<&str> = RuleName::all().filter(|rule| policy.level(*rule) == Level::Refuse).map(|rule| rule.rule().name).collect();
+    let refused: Vec<&str> = policy.refusing().map(|rule| rule.rule().name).collect();
     let why = || format!("A compose configuration that breaks one of these rules is refused: {}.", refused.join(", "));
     (!refused.is_empty()).then(|| GuardNow { guard: Guard::Policy, says: Says::Asks, why: why() })
 }

@@ -57,4 +57,9 @@ impl Policy {
     pub fn level(&self, rule: RuleName) -> Level {
         self.levels.get(&rule).copied().unwrap_or_default()
     }
+
+    /// The rules whose findings refuse an order.
+    pub fn refusing(&self) -> impl Iterator<Item = RuleName> {
+        RuleName::all().filter(|rule| self.level(*rule) == Level::Refuse)
+    }
 }
