@@ -61,10 +61,10 @@ impl Imports {
     fn file_of(&self, path: &[String]) -> PathBuf {
         let mut folder = self.source.clone();
         let mut file = folder.join("lib.rs");
-        for (at, name) in path.iter().enumerate() {
+        for name in path {
             let below = [folder.join(format!("{name}.rs")), folder.join(name).join("mod.rs")];
             let Some(found) = below.into_iter().find(|candidate| candidate.is_file()) else {
-                return handed_on(&file, &folder, name).filter(|_| at > 0).unwrap_or(file);
+                return handed_on(&file, &folder, name).unwrap_or(file);
             };
             file = found;
             folder = folder.join(name);

@@ -8,29 +8,14 @@ mod each;
 mod name;
 mod policy;
 mod service;
-
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+mod stack;
 
 pub use catalogue::{Rule, rules};
 pub use name::RuleName;
 pub use policy::{Level, Policy};
+pub use stack::Stack;
 
 use crate::service::Service;
-
-/// A stack as compose has resolved it.
-#[derive(Debug, Clone, Copy)]
-pub struct Stack<'a> {
-    /// What `docker compose config --format json` writes.
-    pub config: &'a Value,
-    /// The services that are started.
-    pub active: &'a [&'a str],
-    /// Those of them whose image is pinned.
-    pub pinned: &'a [&'a str],
-    /// The folders and files of the host that are behind named volumes.
-    pub devices: &'a BTreeMap<String, Vec<String>>,
-}
 
 /// What a rule has found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::Stack;
+use crate::stack::Stack;
 
 /// A service of a resolved configuration.
 #[derive(Debug, Clone, Copy)]
