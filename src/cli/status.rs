@@ -297,9 +297,9 @@ fn watched(watch: &api::Watch) -> (Tone, String) {
             (Tone::Bad, format!("the release is watched{until}; {looks}{last}, {} bad in a row{why}", watch.bad))
         }
         WatchState::Watching => (Tone::Good, format!("the release is watched{until}; {looks}{last}{why}")),
-        WatchState::Held => (Tone::Faint, format!("the release held{until} ({looks}{last}){why}")),
-        WatchState::WentBack => (Tone::Careful, format!("the release did not hold and is rolled back{placed}{why}")),
-        WatchState::Left => (Tone::Bad, format!("the release did not hold and needs an operator{why}")),
+        WatchState::Passed => (Tone::Faint, format!("the release passed its watch{until} ({looks}{last}){why}")),
+        WatchState::WentBack => (Tone::Careful, format!("the release failed its watch and is rolled back{placed}{why}")),
+        WatchState::Left => (Tone::Bad, format!("the release failed its watch and needs an operator{why}")),
         WatchState::Overtaken => (Tone::Faint, format!("the release is not watched any more{why}")),
     }
 }

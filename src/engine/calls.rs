@@ -1,6 +1,6 @@
 //! The calls that landing makes, over every engine.
 //!
-//! Each says what holds afterwards, whichever engine it is: one suite (`tests/engine.rs`) runs over all of them.
+//! Each says what holds afterwards, whichever engine it is. The suite `tests/engine.rs` calls nothing else, and runs with compose.
 //!
 //! * What a call *changes* may be done twice: a second time changes nothing and is no fault.
 //! * A call that ends with an error has changed nothing, unless its words here say what may have changed.

@@ -13,11 +13,11 @@ use crate::model::word::text_form;
 pub enum WatchState {
     /// It is looked at.
     Watching,
-    /// Its time is over, and the release has held.
-    Held,
-    /// The release did not hold, and an order to go back was placed.
+    /// Its time is over, and nothing was found wrong with the release.
+    Passed,
+    /// Something was found wrong with the release, and an order to go back was placed.
     WentBack,
-    /// The release did not hold, and it was left for a person.
+    /// Something was found wrong with the release, and it was left for a person.
     Left,
     /// Something else is live by now, or somebody has changed the stack by hand.
     Overtaken,
@@ -25,14 +25,14 @@ pub enum WatchState {
 
 impl WatchState {
     /// Every state.
-    pub const ALL: [Self; 5] = [Self::Watching, Self::Held, Self::WentBack, Self::Left, Self::Overtaken];
+    pub const ALL: [Self; 5] = [Self::Watching, Self::Passed, Self::WentBack, Self::Left, Self::Overtaken];
 
     /// The text form.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Watching => "watching",
-            Self::Held => "held",
+            Self::Passed => "passed",
             Self::WentBack => "went_back",
             Self::Left => "left",
             Self::Overtaken => "overtaken",
@@ -44,7 +44,9 @@ impl WatchState {
     /// # Errors
     /// When it is no state.
     pub fn parse(given: &str) -> Result<Self, WordError> {
-        let error = || WordError::new("The state of the watch", given, "it is watching, held, went_back, left or overtaken");
+        let error = || WordError::new("The state of the watch", given, "it is watching, passed, went_back, left or overtaken");
+        // What earlier versions wrote.
+        let given = if given == "held" { "passed" } else { given };
         Self::ALL.into_iter().find(|state| state.as_str() == given).ok_or_else(error)
     }
 }

@@ -165,7 +165,7 @@ impl Watcher {
                 }
                 Back::Later => again,
             },
-            Judged::Good | Judged::Blind(_) if watch.is_over() => Then::End(WatchState::Held, None),
+            Judged::Good | Judged::Blind(_) if watch.is_over() => Then::End(WatchState::Passed, None),
             Judged::Good | Judged::Blind(_) | Judged::Bad(_) => again,
         }
     }
