@@ -4,11 +4,12 @@
     bench/deploy.py TAGALONG REGISTRY_PORT [ROUNDS]
 
 The script is `docker compose pull && docker compose up -d --wait` after the tag was written to .env; tagalong is
-`tagalong deploy` with smoke off. Both land the same two images (with a healthcheck) alternately, each on a stack of
+`tagalong deploy` with everything on but smoke: a hook before and one after (which the script runs too), every rule of the policy, a
+watch, and a webhook that is told of each release. Both land the same two images (with a healthcheck) alternately, each on a stack of
 its own. Printed: medians, the ratio, tagalong's own time (from the order to the outcome, less its child processes and the
 wait for Docker's healthcheck), and the server's memory before and after.
 """
-import json, os, pathlib, statistics, subprocess, sys, tempfile, time
+import base64, http.server, json, os, pathlib, re, statistics, subprocess, sys, tempfile, threading, time
 
 tagalong, port = os.path.abspath(sys.argv[1]), sys.argv[2]
 rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 20
@@ -30,9 +31,26 @@ def stack(name):
 
 
 def script(folder, tag):
+    subprocess.run(["true"], check=True)
     (folder / ".env").write_text(f"SITE_TAG={tag}\n")
     for args in (["pull", "--quiet"], ["up", "-d", "--wait"]):
         subprocess.run([docker, "compose", *args], cwd=folder, check=True, **quiet)
+    subprocess.run(["true"], check=True)
+
+
+class Told(http.server.BaseHTTPRequestHandler):
+    """Who is told of releases."""
+
+    count = 0
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        Told.count += 1
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
 
 
 def union(spans):
@@ -68,6 +86,14 @@ wrapper = work / "docker"
 wrapper.write_text(f'#!/bin/bash\na=$EPOCHREALTIME\n{docker} "$@"\ncode=$?\necho "$a $EPOCHREALTIME" >>{work}/children\nexit $code\n')
 wrapper.chmod(0o755)
 plain, ours = stack("script"), stack("tagalong")
+told = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Told)
+threading.Thread(target=told.serve_forever, daemon=True).start()
+(work / "notify.secret").write_text("whsec_" + base64.b64encode(os.urandom(32)).decode())
+(work / "notify.secret").chmod(0o600)
+# Those of the annotated configuration.
+example = (pathlib.Path(__file__).parent.parent / "config/tagalong.toml").read_text()
+rules = re.search(r"# \[policy\.rules\].*?\n((?:# \w+ = \"\w+\"\n|# [A-Z].*\n)+)", example)[1]
+rules = "".join(f'{name} = "note"\n' for name in re.findall(r"^# (\w+) = ", rules, re.M))
 
 
 def serve(program, data):
@@ -75,6 +101,9 @@ def serve(program, data):
     config.write_text(
         f'version = 1\n[server]\nlisten = []\nsocket = "{work}/{data}.sock"\ndata_dir = "{work}/{data}"\n[docker]\nprogram = "{program}"\n'
         f'[service.web]\ndir = "{ours}"\nproject = "tagalong-bench-tagalong"\nimage = "{image}"\nvariable = "SITE_TAG"\n'
+        f'[service.web.before]\nargv = ["true"]\n[service.web.after]\nargv = ["true"]\n[service.web.watch]\nwatch_s = 600\n'
+        f'[policy.rules]\n{rules}[[notify]]\nid = "told"\nkind = "webhook"\nevents = ["live"]\n'
+        f'url = "http://127.0.0.1:{told.server_address[1]}/"\nsecret_file = "{work}/notify.secret"\n'
     )
     env = dict(os.environ, TAGALONG_CONFIG=str(config))
     server = subprocess.Popen([tagalong, "serve"], env=env, **quiet)
@@ -117,6 +146,7 @@ try:
         own.append(own_time(env, seen))
     server.terminate()
     server.wait()
+    assert Told.count > rounds, "the webhook was not told of the releases"
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["tagalong"] / medians["script"]
     print(f"rounds                      {rounds}")
