@@ -3,6 +3,7 @@
 mod approval_page;
 pub mod auth;
 mod connection;
+mod dashboard;
 mod error;
 mod followers;
 mod openapi;
@@ -35,6 +36,7 @@ use crate::watch::Watcher;
 
 pub use auth::Need;
 pub use connection::Capacity;
+pub use dashboard::Dashboard;
 pub use followers::Followers;
 pub use openapi::openapi;
 pub use readers::Readers;
@@ -86,4 +88,6 @@ pub struct Shared {
     pub most_followers: usize,
     /// Room for bodies that are large.
     pub large_bodies: Arc<Rooms>,
+    /// What pages remember.
+    pub dashboard: Dashboard,
 }

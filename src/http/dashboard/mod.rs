@@ -4,8 +4,21 @@
 //! `templates/`. Begin with `overview.rs`.
 
 mod assets;
+mod figures;
+mod frame;
+pub(in crate::http) mod overview;
 mod page;
+mod plot;
+mod strip;
+mod waits;
+mod words;
 
 pub(in crate::http) use assets::href;
 pub(in crate::http) use assets::show as asset;
 pub(in crate::http) use page::{Frame, Place, answer};
+
+/// What pages remember, so that they need not ask for it again each time.
+#[derive(Debug, Default)]
+pub struct Dashboard {
+    figures: figures::Figures,
+}
