@@ -86,7 +86,10 @@ impl Dashboard {
                 from.problem("login", format!("there is no [[forge]] with the id {}.", login.forge));
             }
             if logins[..at].iter().any(|earlier| earlier.forge == login.forge) {
-                from.problem("login", format!("the forge {} stands there twice; put everybody who may log in by it into one.", login.forge));
+                from.problem(
+                    "login",
+                    format!("the forge {} stands there twice; put everybody who may log in by it into one.", login.forge),
+                );
             }
         }
         if !logins.is_empty() && server.is_some_and(|server| server.public_url.is_none()) {

@@ -252,7 +252,16 @@ mod tests {
 
     #[test]
     fn callers_read_back_what_they_write() {
-        for text in ["key:ci", "oidc:web-main", "forge:github", "local:0", "user:ada", "user:ada@github", "watch:01000000000000000000000001", "tagalong"] {
+        for text in [
+            "key:ci",
+            "oidc:web-main",
+            "forge:github",
+            "local:0",
+            "user:ada",
+            "user:ada@github",
+            "watch:01000000000000000000000001",
+            "tagalong",
+        ] {
             assert_eq!(Caller::parse(text).map(|c| c.to_string()), Ok(text.to_owned()));
         }
         assert!(Caller::parse("key:").is_err());

@@ -97,7 +97,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn session(&self, digest: &str) -> Result<Option<Session>, StoreError> {
-        let find = sqlx::query("SELECT s.*, u.scopes, u.disabled FROM sessions AS s LEFT JOIN users AS u ON u.name = s.by_user WHERE s.digest = $1");
+        let find = sqlx::query(
+            "SELECT s.*, u.scopes, u.disabled FROM sessions AS s LEFT JOIN users AS u ON u.name = s.by_user WHERE s.digest = $1",
+        );
         self.gate.fetch_optional(find.bind(digest)).await?.as_ref().map(read).transpose()
     }
 

@@ -4,8 +4,10 @@
 //! `templates/`. Begin with `overview.rs`.
 
 mod assets;
+mod message;
 mod page;
 
 pub(in crate::http) use assets::href;
 pub(in crate::http) use assets::show as asset;
+pub(in crate::http) use message::message;
 pub(in crate::http) use page::{Frame, Place, answer};
