@@ -4,6 +4,7 @@
 //! `templates/`. Begin with `overview.rs`.
 
 mod assets;
+pub(in crate::http) mod login;
 mod message;
 mod page;
 
