@@ -35,6 +35,7 @@ use crate::telemetry::Metrics;
 use crate::watch::Watcher;
 
 pub use auth::Need;
+pub use auth::password::Hashing;
 pub use connection::Capacity;
 pub use dashboard::Dashboard;
 pub use followers::Followers;
@@ -90,4 +91,6 @@ pub struct Shared {
     pub large_bodies: Arc<Rooms>,
     /// What pages remember.
     pub dashboard: Dashboard,
+    /// Compares passwords.
+    pub hashing: Hashing,
 }

@@ -66,8 +66,8 @@ pub(in crate::http) trait Ask: Sized {
 
 /// An authenticated call, as an [`Ask`] reads it.
 pub(in crate::http) struct Call<'r> {
-    attempt: &'r Attempt<'r>,
-    proof: &'r Proof,
+    pub(super) attempt: &'r Attempt<'r>,
+    pub(super) proof: &'r Proof,
 }
 
 impl<'r> Call<'r> {

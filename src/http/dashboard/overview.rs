@@ -12,11 +12,11 @@ use crate::api;
 use crate::api::Word;
 use crate::config::Service;
 use crate::http::Shared;
+use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
 use crate::http::dashboard::figures;
 use crate::http::dashboard::figures::Figure;
-use crate::http::dashboard::frame::frame;
-use crate::http::dashboard::frame::Failed;
+use crate::http::dashboard::link;
 use crate::http::dashboard::page::Frame;
 use crate::http::dashboard::page::Place;
 use crate::http::dashboard::page::answer;
@@ -48,9 +48,9 @@ struct Overview {
     summary: String,
     query: String,
     is_filtered: bool,
-    /// Whether this is not the first page.
-    is_further: bool,
-    next_after: Option<ServiceName>,
+    /// The first page, if this is a further one, and the next.
+    first: Option<String>,
+    next: Option<String>,
     waits: Vec<Wait>,
     services: Vec<Row>,
     figures: Vec<Figure>,
@@ -59,7 +59,7 @@ struct Overview {
 
 impl Overview {
     fn has_pages(&self) -> bool {
-        self.is_further || self.next_after.is_some()
+        self.first.is_some() || self.next.is_some()
     }
 }
 
@@ -97,25 +97,21 @@ pub(in crate::http) struct Query {
     after: Option<ServiceName>,
 }
 
-pub(in crate::http) async fn show(viewer: Viewer, shared: web::Data<Shared>) -> HttpResponse {
-    match made(&viewer, &shared).await {
-        Ok(page) => answer(StatusCode::OK, &page),
-        Err(failed) => failed.page(&viewer),
-    }
+pub(in crate::http) async fn show(viewer: Viewer, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
+    Ok(answer(StatusCode::OK, &made(&viewer, &shared).await?))
 }
 
-async fn made(viewer: &Viewer, shared: &Shared) -> Result<Overview, Failed> {
-    let query: Query = viewer.query().unwrap_or_default();
+async fn made(viewer: &Viewer, shared: &Shared) -> Result<Overview, PageError> {
+    let query: Query = viewer.query()?;
     let config = shared.config.now();
     let readable: Vec<&Arc<Service>> =
         config.services.values().filter(|service| viewer.may(&Scope::on(Verb::Read, &service.name))).collect();
     let asked = query.q.trim().to_lowercase();
     let mut found: Vec<&Service> = readable
         .iter()
-        .map(AsRef::as_ref)
+        .map(|service| service.as_ref())
         .filter(|service| service.name.as_str().contains(&asked))
         .filter(|service| query.after.as_ref().is_none_or(|after| service.name > *after))
-        .map(AsRef::as_ref)
         .collect();
     let has_more = found.len() > MOST;
     found.truncate(MOST);
@@ -127,14 +123,16 @@ async fn made(viewer: &Viewer, shared: &Shared) -> Result<Overview, Failed> {
         services.push(row(state, &shared.store.glances(&state.name, strip::MOST).await?));
     }
     let figures = shared.dashboard.figures.now(&shared.store, |service| figures::named(&names, service)).await?;
-    let frame = Frame { fresh_s: FRESH_S, ..frame(viewer, Place::Overview) };
+    let frame = Frame { fresh_s: FRESH_S, ..Frame::of(viewer, Place::Overview) };
+    let find = Some(asked.as_str()).filter(|asked| !asked.is_empty());
+    let next = found.last().filter(|_| has_more);
     Ok(Overview {
         headline: headline(readable.len(), waits.len()),
         summary: summary(readable.len(), &states),
         is_filtered: !asked.is_empty(),
         query: query.q,
-        is_further: query.after.is_some(),
-        next_after: found.last().filter(|_| has_more).map(|last| last.name.clone()),
+        first: query.after.is_some().then(|| link::address("/", &[("q", find)])),
+        next: next.map(|last| link::address("/", &[("after", Some(last.name.as_str())), ("q", find)])),
         waits,
         services,
         figures,

@@ -18,8 +18,12 @@ use utoipa::openapi::path::Parameter;
 use crate::http::auth;
 use crate::http::auth::Handler;
 use crate::http::auth::Need;
+use crate::http::auth::arrived;
+use crate::http::auth::changed_own;
 use crate::http::auth::open;
 use crate::http::auth::proven;
+use crate::http::auth::viewed;
+use crate::http::dashboard::login;
 
 /// One route.
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 32]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 39]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -92,6 +96,13 @@ pub static ROUTES: LazyLock<[Route; 32]> = LazyLock::new(|| [
     route(Method::HEAD, "/healthz", "Whether the process is alive", (200, None), open(health::healthz)),
     route(Method::GET, "/readyz", "Whether the server accepts orders", (200, Some("Readiness")), open(health::readyz)),
     route(Method::HEAD, "/readyz", "Whether the server accepts orders", (200, Some("Readiness")), open(health::readyz)),
+    route(Method::GET, "/login", "Show the login page", (200, None), arrived(login::show)),
+    route(Method::POST, "/login", "Log in by name and password, or by a one-time code", (303, None), arrived(login::enter)),
+    route(Method::POST, "/login/{forge}", "Log in by a forge", (303, None), arrived(login::to_forge)),
+    route(Method::GET, "/login/{forge}/callback", "Come back from a forge", (303, None), arrived(login::callback)),
+    route(Method::POST, "/logout", "Log out", (303, None), changed_own(login::leave)),
+    route(Method::GET, "/sessions", "Show where the user is logged in", (200, None), viewed(login::list)),
+    route(Method::POST, "/sessions/{id}/end", "End a session of the user", (303, None), changed_own(login::end)),
     route(Method::GET, "/api/v1/openapi.json", "This OpenAPI document", (200, None), open(health::openapi_json)),
 ]);
 
