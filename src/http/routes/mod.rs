@@ -8,6 +8,7 @@ mod incidents;
 mod log;
 mod reloads;
 mod services;
+mod users;
 
 use std::sync::LazyLock;
 
@@ -61,7 +62,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 39]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 44]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -91,6 +92,11 @@ pub static ROUTES: LazyLock<[Route; 39]> = LazyLock::new(|| [
     route(Method::GET, "/api/v1/datasets/{name}", "Show a dataset", (200, Some("Dataset")), proven(reloads::show)),
     route(Method::GET, "/api/v1/refused", "Show which calls were refused and why, to the operator", (200, Some("RefusedCalls")), proven(health::refused)),
     route(Method::POST, "/api/v1/configuration/read", "Read the configuration again, for the operator", (200, Some("ReadAgain")), proven(health::read_again)),
+    route(Method::GET, "/api/v1/users", "List the users, for the operator", (200, Some("Users")), proven(users::list)),
+    route(Method::POST, "/api/v1/users", "Add a user, or change what a user may do, for the operator", (200, Some("Done")), proven(users::add)).body("NewUser"),
+    route(Method::POST, "/api/v1/users/{name}", "Change a user, for the operator", (200, Some("Done")), proven(users::change)).body("UserChange"),
+    route(Method::POST, "/api/v1/users/{name}/code", "Make a code that logs a user in once, for the operator", (200, Some("LoginCode")), proven(users::code)),
+    route(Method::POST, "/api/v1/users/{name}/remove", "Remove a user, for the operator", (200, Some("Done")), proven(users::remove)),
     route(Method::GET, "/metrics", "Metrics in the OpenMetrics text format", (200, None), proven(health::metrics)),
     route(Method::GET, "/healthz", "Whether the process is alive", (200, None), open(health::healthz)),
     route(Method::HEAD, "/healthz", "Whether the process is alive", (200, None), open(health::healthz)),
