@@ -10,7 +10,7 @@ serve() {
     "$tagalong" serve --config "$world/tagalong.toml" >"$world/log" 2>&1 &
     server=$!
     for _ in $(seq 100); do
-        address=$(sed -n 's/.*listening.*\(127\.0\.0\.1:[0-9]*\).*/\1/p' "$world/log" | head -n 1)
+        address=$(sed -n 's/.*serving.*\(127\.0\.0\.1:[0-9]*\).*/\1/p' "$world/log" | head -n 1)
         [ -n "$address" ] && [ -S "$world/tagalong.sock" ] && return
         sleep 0.1
     done

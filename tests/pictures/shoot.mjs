@@ -19,6 +19,7 @@ await first.locator("form:has(input[name=code]) button").click();
 await first.waitForURL((url) => !url.pathname.startsWith("/login"));
 state = await first.context().storageState();
 const links = await first.goto(`${base}/deployments`).then(() => first.locator("a[href^='/deployments/']").evaluateAll((all) => all.map((one) => one.getAttribute("href"))));
+console.log(`${links.length} deployments`);
 const undone = await first.goto(`${base}/deployments?state=rolled_back&service=shop`).then(() => first.locator("a[href^='/deployments/']").first().getAttribute("href")).catch(() => links[0]);
 const pages = { overview: "/", deployments: "/deployments", service: "/services/shop", deployment: undone, deploy: "/services/shop/deploy", rollback: "/services/shop/rollback",
   incidents: "/incidents?all=1", data: "/data", keys: "/keys", audit: "/audit", operator: "/services/accounts", long: "/services/datenschutzgrundverordnungsauskunft" };

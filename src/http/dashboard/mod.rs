@@ -42,6 +42,11 @@ pub struct Dashboard {
     verified: std::sync::Mutex<Option<audit::Verified>>,
 }
 
+/// An image with the beginning of its digest.
+pub(in crate::http) fn image(name: &str) -> String {
+    words::image(name)
+}
+
 /// The groups of steps that plots show, with the classes that colour them.
 pub(in crate::http) fn step_groups() -> [(&'static str, &'static str); 5] {
     steps::GROUPS

@@ -29,10 +29,12 @@ use crate::http::dashboard::words::Moment;
 use crate::http::dashboard::words::Pill;
 use crate::http::dashboard::words::Tone;
 use crate::http::dashboard::words::many;
+use crate::model::LookResult;
 use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Target;
 use crate::model::Verb;
+use crate::store::Glance;
 use crate::store::StoreError;
 
 /// How many services a page shows.
@@ -104,12 +106,12 @@ pub(in crate::http) async fn show(viewer: Viewer, shared: web::Data<Shared>) -> 
 async fn made(viewer: &Viewer, shared: &Shared) -> Result<Overview, PageError> {
     let query: Query = viewer.query()?;
     let config = shared.config.now();
-    let readable: Vec<&Arc<Service>> =
-        config.services.values().filter(|service| viewer.may(&Scope::on(Verb::Read, &service.name))).collect();
+    let readable: Vec<&Service> =
+        config.services.values().map(Arc::as_ref).filter(|service| viewer.may_on(Verb::Read, &service.name)).collect();
     let asked = query.q.trim().to_lowercase();
     let mut found: Vec<&Service> = readable
         .iter()
-        .map(|service| service.as_ref())
+        .copied()
         .filter(|service| service.name.as_str().contains(&asked))
         .filter(|service| query.after.as_ref().is_none_or(|after| service.name > *after))
         .collect();
@@ -170,7 +172,7 @@ fn summary(services: usize, states: &[api::Service]) -> String {
     said.join(" · ")
 }
 
-fn row(state: &api::Service, glances: &[crate::store::Glance]) -> Row {
+fn row(state: &api::Service, glances: &[Glance]) -> Row {
     let live = state.live.as_ref().map(|live| {
         (live.id.to_string(), words::tag(live), Moment(live.ended_ms.unwrap_or(live.created_ms)), words::who(live))
     });
@@ -190,7 +192,6 @@ fn row(state: &api::Service, glances: &[crate::store::Glance]) -> Row {
 
 /// How the page was when it was looked at last.
 pub(super) fn page(state: &api::Service) -> Option<(Pill, String)> {
-    use crate::model::LookResult;
     if let Some(watch) = state.schedule.as_ref().or(state.watch.as_ref())
         && let Some((at_ms, last)) = watch.last_ms.zip(watch.last)
     {

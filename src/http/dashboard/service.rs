@@ -54,7 +54,8 @@ struct Service {
     url: Option<String>,
     pill: Pill,
     said: Option<(Tone, String, Option<String>)>,
-    acts: Acts,
+    acts: Vec<Act>,
+    may_go_back: bool,
     live: Option<Live>,
     working: Vec<Row>,
     pinned: Vec<String>,
@@ -73,14 +74,13 @@ struct Service {
     slowest: String,
 }
 
-/// What this person may do to it.
-#[derive(Default)]
-struct Acts {
-    deploy: bool,
-    rollback: bool,
-    resume: bool,
-    adopt: bool,
-    repair: bool,
+/// Something that this person may do to it.
+struct Act {
+    name: &'static str,
+    /// The last part of the page's address.
+    verb: &'static str,
+    /// Whether it is what one does most.
+    is_main: bool,
 }
 
 /// The live release.
@@ -157,6 +157,7 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
         pill: Pill::standing(now.standing.word),
         said: said(&now),
         acts: acts(&viewer, &now),
+        may_go_back: viewer.may_on(Verb::Rollback, &now.name),
         live: now.live.as_ref().map(live),
         working: now.running.iter().chain(&now.waiting).map(Row::of).collect(),
         pinned: now.pinned.clone(),
@@ -200,16 +201,18 @@ fn sentence(text: &str) -> String {
     format!("{}{}.", first.unwrap_or_default(), letters.as_str().trim_end_matches('.'))
 }
 
-fn acts(viewer: &Viewer, now: &api::Service) -> Acts {
+fn acts(viewer: &Viewer, now: &api::Service) -> Vec<Act> {
     let may_go_back = viewer.may_on(Verb::Rollback, &now.name);
     let mends_by = |verb: &str| now.standing.mend.as_deref().is_some_and(|mend| mend.starts_with(verb));
-    Acts {
-        deploy: viewer.may_on(Verb::Deploy, &now.name),
-        rollback: may_go_back && !now.rollback_candidates.is_empty(),
-        resume: may_go_back && now.held.is_some(),
-        adopt: may_go_back && mends_by("tagalong adopt"),
-        repair: may_go_back && now.live.is_some() && now.standing.word.is_bad() && now.standing.word != Word::Unknown,
-    }
+    let is_broken = now.live.is_some() && now.standing.word.is_bad() && now.standing.word != Word::Unknown;
+    let all = [
+        (may_go_back && now.held.is_some(), "Resume…", "resume", false),
+        (may_go_back && mends_by("tagalong adopt"), "Adopt…", "adopt", false),
+        (may_go_back && is_broken, "Repair…", "repair", false),
+        (may_go_back && !now.rollback_candidates.is_empty(), "Roll back…", "rollback", false),
+        (viewer.may_on(Verb::Deploy, &now.name), "Deploy…", "deploy", true),
+    ];
+    all.into_iter().filter(|(may, ..)| *may).map(|(_, name, verb, is_main)| Act { name, verb, is_main }).collect()
 }
 
 fn live(live: &api::Deployment) -> Live {

@@ -164,6 +164,14 @@ pub(super) fn short(name: &str) -> &str {
     name.get(..12).unwrap_or(name)
 }
 
+/// An image with the beginning of its digest, for places where the whole is too long to be read.
+pub(super) fn image(name: &str) -> String {
+    match name.split_once("@sha256:") {
+        Some((name, digest)) => format!("{name}@{}…", short(digest)),
+        None => name.to_owned(),
+    }
+}
+
 /// Whether the page was not looked at when the release went live.
 pub(super) fn is_unseen(live: &api::Deployment) -> bool {
     matches!(&live.state, State::Done { outcome: Outcome::Live { page_seen: false, .. } })
