@@ -66,10 +66,12 @@ pub(super) enum Check {
     Form,
     /// The code of an approval was wrong.
     Code,
+    /// A page of another origin opened a WebSocket.
+    Origin,
 }
 
 impl Check {
-    const NAMES: [&'static str; 21] = [
+    const NAMES: [&'static str; 22] = [
         "no_proof",
         "malformed",
         "signature",
@@ -91,6 +93,7 @@ impl Check {
         "forge_signature",
         "approval_form",
         "approval_code",
+        "origin",
     ];
 
     fn at(self) -> usize {
@@ -116,6 +119,7 @@ impl Check {
             Self::ForgeSignature => 18,
             Self::Form => 19,
             Self::Code => 20,
+            Self::Origin => 21,
         }
     }
 
@@ -163,6 +167,7 @@ impl Check {
             Self::JobCall => "The call names another commit, ref or run than its OIDC token, or a deployment of another run.".to_owned(),
             Self::Form => "The address of an approval form is not one that was sent to an approver of that order.".to_owned(),
             Self::Code => "The code of an approval was wrong; the journal of its deployment says how often.".to_owned(),
+            Self::Origin => "A page of another origin tried to open a WebSocket.".to_owned(),
             Self::ForgeSignature => {
                 "No [[forge]] with a webhook_secret_file made the signature of this webhook, or it has the headers of several schemes; compare \
                  the secret with the one that is set at the forge."
@@ -195,7 +200,7 @@ struct Memory {
 /// What was refused since the start.
 #[derive(Debug, Default)]
 pub struct RefusedCalls {
-    counts: [AtomicU64; 21],
+    counts: [AtomicU64; 22],
     /// The second in which calls are looked at, and how many were.
     second: AtomicI64,
     looked_at: AtomicU64,
