@@ -17,6 +17,7 @@ use crate::http::readers::Reader;
 use crate::http::readers::Seen;
 use crate::model::Caller;
 use crate::model::DeploymentId;
+use crate::model::ServiceName;
 use crate::model::State;
 use crate::store::Deployment;
 use crate::store::StoreError;
@@ -41,6 +42,7 @@ pub(super) struct Follower {
     place: Arc<Place>,
     form: Form,
     id: DeploymentId,
+    service: ServiceName,
     /// The position up to which it has everything.
     after: i64,
     is_over: bool,
@@ -71,10 +73,16 @@ impl Follower {
             place: Arc::new(place),
             form: wanted.form,
             id: deployment.id.clone(),
+            service: deployment.order.service.clone(),
             after: wanted.after.max(0),
             is_over: false,
             silent_since: Instant::now(),
         })
+    }
+
+    /// The service of the deployment.
+    pub(super) fn service(&self) -> &ServiceName {
+        &self.service
     }
 
     /// The next piece of what is sent; none when it is whole. Nothing is lost if this is dropped before it returns. Events may also end

@@ -3,6 +3,7 @@
 mod approval_page;
 pub mod auth;
 mod connection;
+mod dashboard;
 mod error;
 mod follower;
 mod followers;

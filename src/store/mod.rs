@@ -34,9 +34,11 @@ mod results;
 mod rows;
 mod runs;
 mod secrets;
+mod sessions;
 mod small;
 mod sweep;
 mod turns;
+mod users;
 mod watched;
 mod watches;
 
@@ -87,8 +89,10 @@ pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Ending, Turn};
 pub use secrets::MARK_KEY;
+pub use sessions::{NewSession, Session, SessionRight};
 pub use sweep::{Ended, Place, Reach};
 pub use turns::Next;
+pub use users::{Lock, User};
 pub use watched::{Claim, Due, Watch, Watched};
 pub use watches::{Looked, Then};
 
@@ -333,6 +337,7 @@ fn migrations() -> Migrator {
         (19, "watches", include_str!("migrations/19_watches.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
         (21, "files", include_str!("migrations/21_files.sql")),
+        (24, "users", include_str!("migrations/24_users.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -23,6 +23,7 @@ use crate::model::Stage;
 use crate::model::State;
 use crate::model::Tag;
 use crate::model::Tree;
+use crate::model::UserName;
 use crate::model::WaitsFor;
 use crate::store::StoreError;
 use crate::store::columns::flag;
@@ -283,7 +284,7 @@ pub(super) fn caller_text(caller: &Caller) -> (String, Option<&'static str>) {
     match caller {
         Caller::Oidc(policy) => (Caller::Key(policy.clone()).to_string(), Some(BY_TOKEN_OF_A_JOB)),
         Caller::Forge(forge) => (Caller::Key(forge.clone()).to_string(), Some(BY_WEBHOOK_OF_A_FORGE)),
-        Caller::Watch(_) => (Caller::Tagalong.to_string(), None),
+        Caller::Watch(_) | Caller::User(_) => (Caller::Tagalong.to_string(), None),
         other => (other.to_string(), None),
     }
 }
@@ -293,8 +294,16 @@ pub(super) fn watch_text(caller: &Caller) -> Option<String> {
     if let Caller::Watch(watched) = caller { Some(watched.to_string()) } else { None }
 }
 
-/// See [`caller_text`] and [`watch_text`].
+/// The user of a caller, which has a column of its own.
+pub(super) fn user_text(caller: &Caller) -> Option<String> {
+    if let Caller::User(name) = caller { Some(name.to_string()) } else { None }
+}
+
+/// See [`caller_text`], [`watch_text`] and [`user_text`].
 fn caller(row: &AnyRow) -> Result<Caller, StoreError> {
+    if let Some(name) = parsed_if_any(row, "deployments", "by_user", UserName::parse)? {
+        return Ok(Caller::User(name));
+    }
     if let Some(watched) = parsed_if_any(row, "deployments", "watch", DeploymentId::parse)? {
         return Ok(Caller::Watch(watched));
     }

@@ -1,4 +1,4 @@
-//! The handlers that the router accepts. There are six kinds, and the arguments of each say what was authenticated before it runs: no
+//! The handlers that the router accepts. There are several kinds, and the arguments of each say what was authenticated before it runs: no
 //! handler sees the request itself, so none can get a caller or a body in another way.
 
 use std::future::Future;
@@ -19,6 +19,10 @@ use crate::http::auth::proven::Proven;
 use crate::http::auth::reload::Told;
 use crate::http::auth::reload::Unproven;
 use crate::http::auth::socket::Opening;
+use crate::http::auth::viewer::Change;
+use crate::http::auth::viewer::Page;
+use crate::http::auth::viewer::PageError;
+use crate::http::auth::viewer::Viewer;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
 
@@ -133,4 +137,54 @@ where
         handler(Visit::of(&request, payload, &shared).await, shared).await
     };
     Handler { need: Need::FormAddress, route: Box::new(move || web::route().to(with_proof)) }
+}
+
+/// For pages of users who are logged in.
+pub(in crate::http) fn viewed<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(Viewer, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, PageError>> + 'static,
+{
+    let with_session = move |request: HttpRequest, shared: web::Data<Shared>| async move {
+        let shown = async { handler(Viewer::of(&request, &shared).await?, shared.clone()).await };
+        shown.await.unwrap_or_else(|error| error.answer())
+    };
+    Handler { need: Need::Session(None), route: Box::new(move || web::route().to(with_session)) }
+}
+
+/// For pages of users with the needed permission.
+pub(in crate::http) fn page<A, F, Fut>(handler: F) -> Handler
+where
+    A: Ask + 'static,
+    F: Fn(Page<A>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, PageError>> + 'static,
+{
+    let with_session = move |request: HttpRequest, shared: web::Data<Shared>| async move {
+        let shown = async { handler(Page::of(&request, &shared).await?, shared.clone()).await };
+        shown.await.unwrap_or_else(|error| error.answer())
+    };
+    Handler { need: Need::Session(Some(A::VERB)), route: Box::new(move || web::route().to(with_session)) }
+}
+
+/// For forms of pages, by users with the needed permission.
+pub(in crate::http) fn changed<A, F, Fut>(handler: F) -> Handler
+where
+    A: Ask + 'static,
+    F: Fn(Change<A>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, PageError>> + 'static,
+{
+    let with_session = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        let change = match Change::of(&request, payload, &shared).await {
+            Ok(change) => change,
+            Err(error) => return error.answer(),
+        };
+        let guess = change.viewer.guess();
+        let done = handler(change, shared.clone()).await;
+        if done.as_ref().is_err_and(|error| error.problem().is_some_and(ApiError::is_wrong_code)) {
+            guess.was_wrong(&shared);
+        }
+        done.unwrap_or_else(|error| error.answer())
+    };
+    Handler { need: Need::Session(Some(A::VERB)), route: Box::new(move || web::route().to(with_session)) }
 }

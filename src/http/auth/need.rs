@@ -17,6 +17,11 @@ pub enum Need {
     ForgeSignature,
     /// The address of a form that was sent to an approver, and to act, a code. Such a route is for people, and not in the OpenAPI document.
     FormAddress,
+    /// A page of the dashboard: the session of a user, and on some pages a scope for this verb on the target. To change something, also a
+    /// form of this very session. Such a route is for people, and not in the OpenAPI document.
+    Session(Option<Verb>),
+    /// Nothing: a page by which people log in. Not in the OpenAPI document.
+    Login,
     /// The reload secret of a dataset, which also identifies the dataset. Such a route is not in the OpenAPI document.
     ReloadSecret,
 }

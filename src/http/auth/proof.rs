@@ -13,6 +13,7 @@ use crate::http::auth::job::JobCaller;
 use crate::http::auth::scheme::Match;
 use crate::http::auth::scheme::Scheme;
 use crate::http::auth::scheme::Shown;
+use crate::http::auth::session::Session;
 use crate::http::auth::token;
 use crate::http::auth::who::Who;
 use crate::http::error::ApiError;
@@ -88,10 +89,21 @@ impl Proof {
                 "A signed call that reads must have no body: its signature covers {\"call\":\"GET /api/v1/…\"}.",
             ));
         }
-        let call = format!("{} {}", attempt.request.method(), attempt.path());
+        let call = call(attempt);
         let delivery = delivery(attempt, &who, scheme, &call, &body.bytes)?;
         Ok(Self { who, scheme, is_private, delivery, body, call })
     }
+
+    /// The call of a session that counts; one that reads.
+    pub(super) fn of_session(attempt: &Attempt<'_>, session: Session) -> Self {
+        let who = Who::User(Box::new(session));
+        Self { who, scheme: Scheme::Session, is_private: true, delivery: None, body: ReadBody::default(), call: call(attempt) }
+    }
+}
+
+/// Method and path with its query.
+fn call(attempt: &Attempt<'_>) -> String {
+    format!("{} {}", attempt.request.method(), attempt.path())
 }
 
 /// Authentication failed. If the address has used up its attempts, the answer says so, and the attempt is not counted.

@@ -67,8 +67,8 @@ pub(in crate::http) trait Ask: Sized {
 
 /// An authenticated call, as an [`Ask`] reads it.
 pub(in crate::http) struct Call<'r> {
-    attempt: &'r Attempt<'r>,
-    proof: &'r Proof,
+    pub(super) attempt: &'r Attempt<'r>,
+    pub(super) proof: &'r Proof,
 }
 
 impl<'r> Call<'r> {
@@ -200,7 +200,12 @@ impl<A: Ask> Proven<A> {
     pub(super) async fn by(request: &HttpRequest, shown: Shown, payload: Payload, shared: &Shared) -> Result<Self, ApiError> {
         let attempt = Attempt::of(request, shared)?;
         let proof = Proof::of(&attempt, shown, payload).await?;
-        let call = Call { attempt: &attempt, proof: &proof };
+        Self::judged(&attempt, proof).await
+    }
+
+    /// The call of whoever has proven that, if they may make it.
+    pub(super) async fn judged(attempt: &Attempt<'_>, proof: Proof) -> Result<Self, ApiError> {
+        let call = Call { attempt, proof: &proof };
         if let Who::Follower(mine) = &proof.who
             && call.part(DEPLOYMENT) != mine.as_str()
         {

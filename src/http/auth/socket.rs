@@ -1,20 +1,25 @@
-//! The proof of a WebSocket: what the call that opens it shows, as any call does, or else its first frame, since a page cannot add headers
-//! to such a call. What can be refused is refused before the upgrade.
+//! The proof of a WebSocket: what the call that opens it shows, as any call does, or the session of the page that opens it, or else its first
+//! frame, since scripts cannot add headers to such a call. What can be refused is refused before the upgrade.
 
 use actix_http::ws::handshake;
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
-use actix_web::http::header::HOST;
 use actix_web::http::header::ORIGIN;
 
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
+use crate::http::auth::cookie::Cookie;
 use crate::http::auth::proof::IN_THE_CLEAR;
+use crate::http::auth::proof::Proof;
 use crate::http::auth::proven::Ask;
 use crate::http::auth::proven::NoBody;
 use crate::http::auth::proven::Proven;
+use crate::http::auth::same_origin::is_own_origin;
 use crate::http::auth::scheme::Shown;
+use crate::http::auth::session::Session;
+use crate::http::auth::viewer::PageError;
+use crate::http::auth::viewer::is_there;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
 
@@ -31,6 +36,8 @@ struct First {
 /// A WebSocket that is to be opened.
 pub(in crate::http) struct Opening<A> {
     pub(in crate::http) entrant: Entrant<A>,
+    /// The session of a page, which may end before the WebSocket does.
+    pub(in crate::http) session: Option<Session>,
     /// What the client sends.
     pub(in crate::http) payload: Payload,
     /// The answer that opens it, without what is sent then.
@@ -56,20 +63,44 @@ impl<A: Ask<Body = NoBody>> Opening<A> {
     pub(super) async fn of(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<Self, ApiError> {
         let attempt = Attempt::of(request, shared)?;
         if is_from_elsewhere(&attempt) {
-            attempt.refused(Check::Origin, || (Check::Origin, None));
+            attempt.refused(Check::OtherSite, || (Check::OtherSite, None));
             return Err(ApiError::forbidden(ELSEWHERE));
         }
         let answer = handshake(request.head()).map(|mut answer| HttpResponse::from(answer.finish()).map_into_boxed_body());
         let shown = Shown::of(request);
-        let may_show_later = matches!(shown, Shown::Nothing) && attempt.origin.uid().is_none();
-        let entrant = if may_show_later && answer.is_ok() {
-            Entrant::Unnamed(Unnamed::of(&attempt)?)
-        } else {
-            Entrant::Proven(Box::new(Proven::by(request, shown, Payload::None, shared).await?))
+        let shows_nothing = matches!(shown, Shown::Nothing) && attempt.origin.uid().is_none();
+        let session = if shows_nothing { session(&attempt).await? } else { None };
+        let entrant = match &session {
+            Some(session) => {
+                attempt.keep_place()?;
+                Entrant::Proven(Box::new(Proven::judged(&attempt, Proof::of_session(&attempt, session.clone())).await?))
+            }
+            None if shows_nothing && answer.is_ok() => Entrant::Unnamed(Unnamed::of(&attempt)?),
+            None => Entrant::Proven(Box::new(Proven::by(request, shown, Payload::None, shared).await?)),
         };
         let answer = answer.map_err(|_| ApiError::upgrade_required(NO_UPGRADE))?;
-        Ok(Self { entrant, payload, answer })
+        Ok(Self { entrant, session, payload, answer })
     }
+}
+
+/// The session whose page opens it; none if there is no cookie of one.
+///
+/// # Errors
+/// 401 if it has ended, 403 if no page of ours opens it, 404 without a dashboard.
+async fn session(attempt: &Attempt<'_>) -> Result<Option<Session>, ApiError> {
+    if Cookie::Session.of(attempt.request, attempt.origin.is_https()).is_none() {
+        return Ok(None);
+    }
+    is_there(attempt).map_err(|error| match error {
+        PageError::Why(error) => error,
+        PageError::LogIn(_) | PageError::OtherName => ApiError::forbidden(ELSEWHERE),
+    })?;
+    // Browsers always say which page opens a WebSocket.
+    if !is_own_origin(attempt) {
+        attempt.refused(Check::OtherSite, || (Check::OtherSite, None));
+        return Err(ApiError::forbidden(ELSEWHERE));
+    }
+    Session::of(attempt).await?.map(Some).ok_or_else(ApiError::unauthorized)
 }
 
 impl Unnamed {
@@ -99,9 +130,5 @@ impl Unnamed {
 
 /// Whether a browser says that a page of another origin opens it.
 fn is_from_elsewhere(attempt: &Attempt<'_>) -> bool {
-    let is_other_site = attempt.header("sec-fetch-site").is_some_and(|site| site != "same-origin");
-    let own = attempt.header(HOST.as_str()).unwrap_or_default();
-    let is_own = |origin: &str| origin.split_once("://").is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(own));
-    let origins = attempt.request.headers().get_all(ORIGIN);
-    is_other_site || origins.into_iter().any(|origin| !origin.to_str().is_ok_and(is_own))
+    attempt.header(ORIGIN.as_str()).is_some() && !is_own_origin(attempt)
 }

@@ -73,15 +73,19 @@ impl Ask for Follow {
 pub(super) async fn follow(proven: Proven<Follow>, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let Proven { ask: Follow { deployment: ReadOne(found), as_events, after, live }, caller, .. } = proven;
     let form = if as_events { Form::Events } else { Form::Text };
-    let follower = Follower::of(&shared, &found, &caller, Wanted { form, after, live }).await?;
+    Ok(streamed(Follower::of(&shared, &found, &caller, Wanted { form, after, live }).await?, form))
+}
+
+/// What a follower gets, as an answer.
+pub(super) fn streamed(follower: Follower, form: Form) -> HttpResponse {
     let body = stream::unfold(follower, |mut follower| async move {
         let piece = follower.next().await?;
         Some((piece.map_err(actix_web::Error::from), follower))
     });
-    let kind = if as_events { "text/event-stream" } else { "text/plain; charset=utf-8" };
-    Ok(HttpResponse::Ok()
+    let kind = if form == Form::Events { "text/event-stream" } else { "text/plain; charset=utf-8" };
+    HttpResponse::Ok()
         .content_type(kind)
         .insert_header(("cache-control", "no-store"))
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(body))
+        .streaming(body)
 }

@@ -21,6 +21,7 @@ use crate::http::auth::Needs;
 use crate::http::auth::NoBody;
 use crate::http::auth::Opening;
 use crate::http::auth::Proven;
+use crate::http::auth::Session;
 use crate::http::auth::Unnamed;
 use crate::http::error::ApiError;
 use crate::http::follower::Follower;
@@ -32,12 +33,16 @@ use crate::http::incoming::Unheard;
 use crate::http::pages::Form;
 use crate::http::routes::deployments::ReadOne;
 use crate::model::Caller;
+use crate::model::Scope;
+use crate::model::ServiceName;
 use crate::model::Verb;
 
 /// By when the first frame must have arrived, where it is the proof.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 /// How often the client is asked whether it is there, whatever else is sent.
 const PING: Duration = Duration::from_secs(15);
+/// How often a session is looked at: it may have ended.
+const LOOK: Duration = Duration::from_mins(1);
 /// A client that has sent nothing for so long, not even answers to pings, is gone.
 const SILENT: Duration = Duration::from_secs(50);
 
@@ -78,13 +83,15 @@ impl Ask for Follow {
 }
 
 pub(super) async fn follow(opening: Opening<Follow>, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let Opening { entrant, payload, answer } = opening;
+    let Opening { entrant, session, payload, answer } = opening;
     let now = Instant::now();
     let stage = match entrant {
-        Entrant::Proven(proven) => Stage::Following(follower(&shared, *proven).await?),
+        Entrant::Proven(proven) => Stage::Following(Box::new(follower(&shared, *proven).await?)),
         Entrant::Unnamed(unnamed) => Stage::Unnamed(unnamed, now + FIRST_FRAME),
     };
-    let socket = Socket { shared, incoming: Incoming::new(payload), stage, due: VecDeque::new(), ping_at: now + PING, heard_at: now };
+    let guest = session.map(|session| Guest { session, look_at: now + LOOK });
+    let incoming = Incoming::new(payload);
+    let socket = Socket { shared, guest, incoming, stage, due: VecDeque::new(), ping_at: now + PING, heard_at: now };
     let frames = stream::unfold(socket, |mut socket| async move {
         let frame = socket.next().await?;
         Some((Ok::<Bytes, actix_web::Error>(frame), socket))
@@ -101,6 +108,7 @@ async fn follower(shared: &web::Data<Shared>, proven: Proven<Follow>) -> Result<
 /// closed when the client takes too little.
 struct Socket {
     shared: web::Data<Shared>,
+    guest: Option<Guest>,
     incoming: Incoming,
     stage: Stage,
     /// What is to be sent before anything else.
@@ -109,10 +117,30 @@ struct Socket {
     heard_at: Instant,
 }
 
+/// Somebody who is logged in, and may log out, or lose the right to read this.
+struct Guest {
+    session: Session,
+    look_at: Instant,
+}
+
+impl Guest {
+    /// Whether the session still counts and still reads `service`, as far as the database answers.
+    async fn may_stay(&mut self, shared: &Shared, service: &ServiceName) -> bool {
+        let now = Instant::now();
+        if now < self.look_at {
+            return true;
+        }
+        self.look_at = now + LOOK;
+        let scope = Scope::on(Verb::Read, service);
+        let scopes = self.session.scopes_now(shared).await;
+        scopes.map_or(true, |scopes| scopes.is_some_and(|scopes| scopes.iter().any(|mine| mine.covers(&scope))))
+    }
+}
+
 enum Stage {
     /// The first frame must arrive by then.
     Unnamed(Unnamed, Instant),
-    Following(Follower),
+    Following(Box<Follower>),
     Over,
 }
 
@@ -134,7 +162,7 @@ impl Socket {
                         biased;
                         said = self.incoming.next() => self.hear(said),
                         piece = follower.next() => self.send(piece),
-                        () = tokio::time::sleep_until(self.ping_at) => self.ping(),
+                        () = tokio::time::sleep_until(self.ping_at) => self.ping().await,
                     }
                 }
             }
@@ -154,7 +182,7 @@ impl Socket {
                 };
                 self.heard_at = Instant::now();
                 match entered {
-                    Ok(follower) => self.stage = Stage::Following(follower),
+                    Ok(follower) => self.stage = Stage::Following(Box::new(follower)),
                     Err(refused) => self.refuse(&refused),
                 }
             }
@@ -183,13 +211,19 @@ impl Socket {
         }
     }
 
-    fn ping(&mut self) {
+    async fn ping(&mut self) {
+        let Stage::Following(follower) = &self.stage else { return };
         let now = Instant::now();
         self.ping_at = now + PING;
-        if now.duration_since(self.heard_at) > SILENT {
-            self.close(4408, "Nothing has come from you for a while, not even answers to pings.");
-        } else {
-            self.due.push_back(incoming::PING);
+        let is_gone = now.duration_since(self.heard_at) > SILENT;
+        let may_stay = match &mut self.guest {
+            Some(guest) => guest.may_stay(&self.shared, follower.service()).await,
+            None => true,
+        };
+        match (may_stay, is_gone) {
+            (false, _) => self.close(4401, "The session has ended; log in again."),
+            (true, true) => self.close(4408, "Nothing has come from you for a while, not even answers to pings."),
+            (true, false) => self.due.push_back(incoming::PING),
         }
     }
 
