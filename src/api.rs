@@ -10,6 +10,7 @@ mod refused;
 mod results;
 mod standing;
 mod tags;
+mod users;
 mod watch;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use refused::{RefusedCall, RefusedCalls};
 pub use results::OwedResult;
 pub use standing::{Standing, Word};
 pub use tags::{KnownTag, Tags};
+pub use users::{LoginCode, NewUser, User, UserChange, Users};
 pub use watch::{Incident, Incidents, Look, Looks, Watch};
 
 /// `POST /api/v1/deployments`.

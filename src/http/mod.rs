@@ -37,6 +37,7 @@ use crate::telemetry::Metrics;
 use crate::watch::Watcher;
 
 pub use auth::Need;
+pub use auth::password::Hashing;
 pub use connection::Capacity;
 pub use followers::Followers;
 pub use openapi::openapi;
@@ -89,4 +90,6 @@ pub struct Shared {
     pub most_followers: usize,
     /// Room for bodies that are large.
     pub large_bodies: Arc<Rooms>,
+    /// Compares passwords.
+    pub hashing: Hashing,
 }

@@ -80,6 +80,10 @@ pub fn openapi() -> OpenApi {
     add::<api::Done>(&mut schemas);
     add::<api::Problem>(&mut schemas);
     add::<api::Readiness>(&mut schemas);
+    add::<api::NewUser>(&mut schemas);
+    add::<api::UserChange>(&mut schemas);
+    add::<api::Users>(&mut schemas);
+    add::<api::LoginCode>(&mut schemas);
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     let components = SIGNED.iter().fold(
         ComponentsBuilder::new().schemas_from_iter(schemas).security_scheme("bearer", bearer),

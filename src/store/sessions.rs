@@ -151,12 +151,13 @@ impl Store {
         Ok(ended)
     }
 
-    /// Deletes the sessions that began before `created_ms` (ms since 1970), and the codes whose time was over at `now_ms`.
+    /// Deletes the sessions that began before `created_ms` or were used last before `seen_ms` (ms since 1970), and the codes whose time was
+    /// over at `now_ms`.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn forget_sessions(&self, created_ms: i64, now_ms: i64) -> Result<(), StoreError> {
-        self.gate.write(sqlx::query("DELETE FROM sessions WHERE created_ms < $1").bind(created_ms)).await?;
+    pub async fn forget_sessions(&self, created_ms: i64, seen_ms: i64, now_ms: i64) -> Result<(), StoreError> {
+        self.gate.write(sqlx::query("DELETE FROM sessions WHERE created_ms < $1 OR seen_ms < $2").bind(created_ms).bind(seen_ms)).await?;
         self.gate.write(sqlx::query("DELETE FROM login_codes WHERE until_ms < $1").bind(now_ms)).await?;
         Ok(())
     }

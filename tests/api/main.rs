@@ -35,3 +35,4 @@ mod secrets;
 mod sockets;
 mod stand_in;
 mod values;
+mod websockets;

@@ -9,6 +9,7 @@ use actix_web::dev::Payload;
 use actix_web::web;
 
 use crate::http::Shared;
+use crate::http::auth::arrival::Arrival;
 use crate::http::auth::delivered::Delivered;
 use crate::http::auth::form::Unwelcome;
 use crate::http::auth::form::Visit;
@@ -173,6 +174,16 @@ where
     F: Fn(Change<A>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
     Fut: Future<Output = Result<HttpResponse, PageError>> + 'static,
 {
+    Handler { need: Need::Session(Some(A::VERB)), ..changed_own(handler) }
+}
+
+/// For forms by which users change what is their own.
+pub(in crate::http) fn changed_own<A, F, Fut>(handler: F) -> Handler
+where
+    A: Ask + 'static,
+    F: Fn(Change<A>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, PageError>> + 'static,
+{
     let with_session = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
         let payload: Payload = payload.into_inner();
         let change = match Change::of(&request, payload, &shared).await {
@@ -186,5 +197,21 @@ where
         }
         done.unwrap_or_else(|error| error.answer())
     };
-    Handler { need: Need::Session(Some(A::VERB)), route: Box::new(move || web::route().to(with_session)) }
+    Handler { need: Need::Session(None), route: Box::new(move || web::route().to(with_session)) }
+}
+
+/// For pages by which people log in.
+pub(in crate::http) fn arrived<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(Arrival, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HttpResponse> + 'static,
+{
+    let unproven = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        match Arrival::of(&request, payload, &shared).await {
+            Ok(arrival) => handler(arrival, shared).await,
+            Err(error) => error.answer(),
+        }
+    };
+    Handler { need: Need::Login, route: Box::new(move || web::route().to(unproven)) }
 }

@@ -5,14 +5,18 @@
 //! → `job` · `session` → `attempt` · `scheme` · `cookie` → `address` · `token` · `need`.
 
 mod address;
+mod arrival;
 mod attempt;
+mod by_forge;
 mod cookie;
 mod delivered;
+mod enter;
 mod form;
 mod forwarded;
 mod handler;
 mod job;
 mod need;
+pub mod password;
 mod proof;
 mod proven;
 mod reload;
@@ -25,15 +29,17 @@ mod viewer;
 mod who;
 
 pub(super) use address::is_trusted;
+pub(super) use arrival::{Arrival, NotIn};
 pub(super) use delivered::Delivered;
+pub(super) use enter::code_digest;
 pub(super) use form::{Unwelcome, Visit};
-pub(super) use handler::{Handler, by_forge, by_form, by_reload_secret, changed, open, opening, page, proven, viewed};
+pub(super) use handler::{Handler, arrived, by_forge, by_form, by_reload_secret, changed, changed_own, open, opening, page, proven, viewed};
 pub(super) use job::agrees;
 pub use need::Need;
 pub(super) use need::Needs;
 pub(super) use proven::{Ask, Call, Json, Line, NoBody, Proven};
 pub(super) use reload::{Told, Unproven};
 pub use scheme::{Shown, sign};
-pub(super) use session::Session;
+pub(super) use session::{Session, counts_at};
 pub(super) use socket::{Entrant, Opening, Unnamed};
 pub(super) use viewer::{Change, Fields, Page, PageError, Viewer, once};

@@ -44,6 +44,19 @@ impl Needs {
         Self::default()
     }
 
+    /// What only may be done by whom may do everything.
+    pub(in crate::http) fn everything() -> Self {
+        let all = [
+            (Verb::Deploy, Target::Services),
+            (Verb::Rollback, Target::Services),
+            (Verb::Approve, Target::Services),
+            (Verb::Reload, Target::Datasets),
+            (Verb::Read, Target::Everything),
+        ];
+        let scopes = all.into_iter().map(|(verb, target)| Scope { verb, target }).collect();
+        Self { scopes, acts_for: Some(GitRef(None)) }
+    }
+
     /// To read `target`.
     pub(in crate::http) fn to_read(target: Target) -> Self {
         Self { scopes: vec![Scope { verb: Verb::Read, target }], acts_for: None }

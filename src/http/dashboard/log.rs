@@ -2,8 +2,6 @@
 
 use askama::Template;
 
-use crate::clock;
-use crate::http::dashboard::href;
 use crate::model::Line;
 use crate::model::State;
 use crate::store::Deployment;

@@ -4,8 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use askama::Template;
 
-use crate::http::dashboard::page::Frame;
-use crate::http::dashboard::page::answer;
+use crate::http::dashboard::Frame;
+use crate::http::dashboard::answer;
 
 #[derive(Template)]
 #[template(path = "message.html")]

@@ -5,6 +5,7 @@
 
 mod assets;
 mod log;
+pub(in crate::http) mod login;
 mod message;
 mod page;
 

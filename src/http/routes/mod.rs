@@ -10,6 +10,7 @@ mod log;
 mod reloads;
 mod services;
 mod socket;
+mod users;
 
 use std::sync::LazyLock;
 
@@ -20,8 +21,12 @@ use utoipa::openapi::path::Parameter;
 use crate::http::auth;
 use crate::http::auth::Handler;
 use crate::http::auth::Need;
+use crate::http::auth::arrived;
+use crate::http::auth::changed_own;
 use crate::http::auth::open;
 use crate::http::auth::proven;
+use crate::http::auth::viewed;
+use crate::http::dashboard::login;
 
 /// One route.
 #[derive(Debug)]
@@ -59,7 +64,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 38]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 50]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -96,11 +101,23 @@ pub static ROUTES: LazyLock<[Route; 38]> = LazyLock::new(|| [
     route(Method::GET, "/api/v1/datasets/{name}", "Show a dataset", (200, Some("Dataset")), proven(reloads::show)),
     route(Method::GET, "/api/v1/refused", "Show which calls were refused and why, to the operator", (200, Some("RefusedCalls")), proven(health::refused)),
     route(Method::POST, "/api/v1/configuration/read", "Read the configuration again, for the operator", (200, Some("ReadAgain")), proven(health::read_again)),
+    route(Method::GET, "/api/v1/users", "List the users, for the operator", (200, Some("Users")), proven(users::list)),
+    route(Method::POST, "/api/v1/users", "Add a user, or change what a user may do, for the operator", (200, Some("Done")), proven(users::add)).body("NewUser"),
+    route(Method::POST, "/api/v1/users/{name}", "Change a user, for the operator", (200, Some("Done")), proven(users::change)).body("UserChange"),
+    route(Method::POST, "/api/v1/users/{name}/code", "Make a code that logs a user in once, for the operator", (200, Some("LoginCode")), proven(users::code)),
+    route(Method::POST, "/api/v1/users/{name}/remove", "Remove a user, for the operator", (200, Some("Done")), proven(users::remove)),
     route(Method::GET, "/metrics", "Metrics in the OpenMetrics text format", (200, None), proven(health::metrics)),
     route(Method::GET, "/healthz", "Whether the process is alive", (200, None), open(health::healthz)),
     route(Method::HEAD, "/healthz", "Whether the process is alive", (200, None), open(health::healthz)),
     route(Method::GET, "/readyz", "Whether the server accepts orders", (200, Some("Readiness")), open(health::readyz)),
     route(Method::HEAD, "/readyz", "Whether the server accepts orders", (200, Some("Readiness")), open(health::readyz)),
+    route(Method::GET, "/login", "Show the login page", (200, None), arrived(login::show)),
+    route(Method::POST, "/login", "Log in by name and password, or by a one-time code", (303, None), arrived(login::enter)),
+    route(Method::POST, "/login/{forge}", "Log in by a forge", (303, None), arrived(login::to_forge)),
+    route(Method::GET, "/login/{forge}/callback", "Come back from a forge", (303, None), arrived(login::callback)),
+    route(Method::POST, "/logout", "Log out", (303, None), changed_own(login::leave)),
+    route(Method::GET, "/sessions", "Show where the user is logged in", (200, None), viewed(login::list)),
+    route(Method::POST, "/sessions/{id}/end", "End a session of the user", (303, None), changed_own(login::end)),
     route(Method::GET, "/api/v1/openapi.json", "This OpenAPI document", (200, None), open(health::openapi_json)),
 ]);
 
