@@ -20,6 +20,7 @@ mod full;
 mod hooks;
 mod issuer;
 mod key_sets;
+mod log_page;
 mod migrations;
 mod notices;
 mod notify;
