@@ -69,6 +69,8 @@ pub fn openapi() -> OpenApi {
     add::<api::Looks>(&mut schemas);
     add::<api::Incidents>(&mut schemas);
     add::<api::ReadAgain>(&mut schemas);
+    add::<api::Lines>(&mut schemas);
+    add::<api::FoundLines>(&mut schemas);
     add::<api::NewReload>(&mut schemas);
     add::<api::Reloaded>(&mut schemas);
     add::<api::Dataset>(&mut schemas);

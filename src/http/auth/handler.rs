@@ -15,9 +15,11 @@ use crate::http::auth::form::Unwelcome;
 use crate::http::auth::form::Visit;
 use crate::http::auth::need::Need;
 use crate::http::auth::proven::Ask;
+use crate::http::auth::proven::NoBody;
 use crate::http::auth::proven::Proven;
 use crate::http::auth::reload::Told;
 use crate::http::auth::reload::Unproven;
+use crate::http::auth::socket::Opening;
 use crate::http::auth::viewer::Change;
 use crate::http::auth::viewer::Page;
 use crate::http::auth::viewer::PageError;
@@ -68,6 +70,20 @@ where
         done
     };
     Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(counted)) }
+}
+
+/// For WebSockets, whose callers prove themselves by the call or by their first frame.
+pub(in crate::http) fn opening<A, F>(handler: F) -> Handler
+where
+    A: Ask<Body = NoBody> + 'static,
+    F: AsyncFn(Opening<A>, web::Data<Shared>) -> Result<HttpResponse, ApiError> + Copy + Send + Sync + 'static,
+{
+    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        let opening = Opening::of(&request, payload, &shared).await?;
+        handler(opening, shared).await
+    };
+    Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(with_proof)) }
 }
 
 /// For anybody.

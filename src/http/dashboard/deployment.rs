@@ -16,6 +16,7 @@ use crate::http::auth::Viewer;
 use crate::http::dashboard::asks::SeeDeployment;
 use crate::http::dashboard::changed;
 use crate::http::dashboard::link;
+use crate::http::dashboard::log::Log;
 use crate::http::dashboard::page::Frame;
 use crate::http::dashboard::page::Place;
 use crate::http::dashboard::page::answer;
@@ -59,6 +60,7 @@ struct Deployment {
     reports: Vec<Looked>,
     changed: Vec<changed::Line>,
     changed_from: Option<(String, String)>,
+    log: Log,
 }
 
 /// What this person may do about it.
@@ -128,6 +130,7 @@ pub(in crate::http) async fn show(page: Page<SeeDeployment>, shared: web::Data<S
         reports: reports(&stored),
         changed,
         changed_from,
+        log: Log::of(&shared.store, &stored).await?,
     };
     Ok(answer(StatusCode::OK, &deployment))
 }

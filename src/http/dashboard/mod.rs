@@ -16,6 +16,7 @@ pub(in crate::http) mod forms;
 pub(in crate::http) mod incidents;
 pub(in crate::http) mod keys;
 mod link;
+mod log;
 pub(in crate::http) mod login;
 mod message;
 pub(in crate::http) mod overview;
@@ -30,6 +31,7 @@ mod words;
 
 pub(in crate::http) use assets::href;
 pub(in crate::http) use assets::show as asset;
+pub(in crate::http) use log::Log;
 pub(in crate::http) use message::message;
 pub(in crate::http) use page::{Frame, Place, answer};
 

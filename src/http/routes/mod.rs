@@ -5,9 +5,11 @@ mod deployments;
 mod health;
 mod hooks;
 mod incidents;
+mod lines;
 mod log;
 mod reloads;
 mod services;
+mod socket;
 mod users;
 
 use std::sync::LazyLock;
@@ -68,7 +70,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 70]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 76]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -80,6 +82,13 @@ pub static ROUTES: LazyLock<[Route; 70]> = LazyLock::new(|| [
     route(Method::GET, "/approve/{id}", "Show the form in which an approver enters a code", (200, None), auth::by_form(approvals::show)),
     route(Method::POST, "/approve/{id}", "Enter a code into that form", (200, None), auth::by_form(approvals::enter)),
     route(Method::GET, "/api/v1/deployments/{id}/log", "Follow a journal, as text or server-sent events", (200, None), proven(log::follow)).taking(log::takes),
+    route(Method::GET, "/api/v1/deployments/{id}/log/lines", "Show some lines of a journal", (200, Some("Lines")), proven(lines::list)).taking(lines::list_takes),
+    route(Method::GET, "/api/v1/deployments/{id}/log/search", "Search a journal", (200, Some("FoundLines")), proven(lines::search)).taking(lines::search_takes),
+    route(Method::GET, "/deployments/{id}/log", "Show a journal as text", (200, None), auth::page(lines::text_page)),
+    route(Method::GET, "/deployments/{id}/log/lines", "Show some lines of a journal", (200, None), auth::page(lines::list_page)),
+    route(Method::GET, "/deployments/{id}/log/search", "Search a journal", (200, None), auth::page(lines::search_page)),
+    route(Method::GET, "/ws/deployments/{id}", "Follow a journal over a WebSocket, which a first message {\"token\": \"…\"} may \
+    prove", (101, None), auth::opening(socket::follow)).taking(socket::takes),
     route(Method::POST, "/api/v1/rollbacks", "Order a rollback", (202, Some("Accepted")), proven(deployments::roll_back)).body("NewRollback"),
     route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
     route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
