@@ -11,6 +11,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY config config
 COPY crates crates
 COPY src src
+COPY templates templates
 RUN cargo build --release --locked --bin tagalong
 
 FROM ${DOCKER_CLI_IMAGE} AS docker-cli

@@ -4,11 +4,13 @@ mod approval;
 mod datasets;
 mod guards;
 mod hooks;
+mod lines;
 mod notifier;
 mod refused;
 mod results;
 mod standing;
 mod tags;
+mod users;
 mod watch;
 
 use std::time::Duration;
@@ -31,11 +33,13 @@ pub use approval::{Approval, NewApproval};
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 pub use guards::{GuardNow, Says};
 pub use hooks::{HookAnswer, RuleAnswer};
+pub use lines::{FoundLines, Lines};
 pub use notifier::Notifier;
 pub use refused::{RefusedCall, RefusedCalls};
 pub use results::OwedResult;
 pub use standing::{Standing, Word};
 pub use tags::{KnownTag, Tags};
+pub use users::{LoginCode, NewUser, User, UserChange, Users};
 pub use watch::{Incident, Incidents, Look, Looks, Watch};
 
 /// `POST /api/v1/deployments`.

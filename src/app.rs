@@ -31,6 +31,7 @@ use crate::executor::Here;
 use crate::forge::Forges;
 use crate::http;
 use crate::http::Capacity;
+use crate::http::Hashing;
 use crate::http::Listening;
 use crate::http::Readers;
 use crate::http::RefusedCalls;
@@ -284,6 +285,8 @@ impl App {
             reading: Mutex::default(),
             most_followers: capacity.followers,
             large_bodies,
+            dashboard: http::Dashboard::default(),
+            hashing: Hashing::default(),
         });
         let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;
         let stop = Cancel::default();

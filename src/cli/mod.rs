@@ -38,6 +38,8 @@ mod sign;
 mod smoke;
 mod status;
 mod tags;
+mod typed;
+mod user;
 mod which;
 
 use std::process::ExitCode;
@@ -115,6 +117,9 @@ enum Command {
     /// Create, list and rotate keys
     #[command(subcommand)]
     Key(key::Args),
+    /// Manage the users of the dashboard
+    #[command(subcommand)]
+    User(user::Args),
     /// Put secrets and variables of Actions at forges, and secrets into Kubernetes manifests
     #[command(subcommand)]
     Secrets(secrets::Args),
@@ -191,6 +196,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Smoke(args) => smoke::run(global, output, &args).await,
         Command::Doctor(args) => doctor::run(global, output, &args).await,
         Command::Key(args) => key::run(global, output, &args).await,
+        Command::User(args) => user::run(global, output, &args).await,
         Command::Secrets(args) => secrets::run(global, output, &args).await,
         Command::Sign(args) => sign::run(global, output, &args),
         Command::Oidc(args) => oidc::run(global, output, &args).await,

@@ -57,7 +57,7 @@ impl Approval {
             Caller::Watch(_) => return false,
             Caller::Oidc(_) | Caller::Forge(_) => true,
             Caller::Key(_) => people.calling(&order.caller).is_none(),
-            Caller::Local(_) | Caller::Tagalong => false,
+            Caller::Local(_) | Caller::User(_) | Caller::Tagalong => false,
         };
         is_kind && (self.orders == WhoseOrders::All || is_of_ci)
     }

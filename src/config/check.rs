@@ -13,6 +13,7 @@ use text::Mask;
 use text::Secret;
 
 use crate::config::Config;
+use crate::config::Dashboard;
 use crate::config::Docker;
 use crate::config::Forge;
 use crate::config::Key;
@@ -66,6 +67,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let people = People::read(&mut root, &keys, &sockets);
     let oidc = read_policies(&mut root);
     let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
+    let dashboard = Dashboard::read(&mut root, server.as_ref(), &forges, &mut secrets);
     let services = read_services(&mut root, &docker, &mut secrets);
     let freezes = read_freezes(&mut root, &services);
     let datasets: Vec<Reload> =
@@ -76,6 +78,9 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let provisions = read_provisions(&mut root, &mut secrets, &Known { forges: &forges, keys: &keys, datasets: &datasets });
     let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
     let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
+    let allowed =
+        dashboard.logins.iter().flat_map(|login| login.allowed.iter().map(move |allowed| ("login", &login.forge, &allowed.scopes)));
+    let callers = callers.chain(allowed);
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
     let webhook_rules = read_webhooks(&mut root, &forges, &services, &datasets);
     let callers =
@@ -98,6 +103,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         people,
         oidc,
         forges: forges.into_iter().map(Arc::new).collect(),
+        dashboard,
         notifiers,
         provisions,
         webhook_rules,
@@ -267,7 +273,11 @@ fn check_scopes<'c>(
             Target::Named(name, dataset) => (services.contains_key(name) || is_dataset(dataset), "service", name.as_str()),
         };
         if !there {
-            let who = if table == "oidc" { "policy" } else { table };
+            let who = match table {
+                "oidc" => "policy",
+                "login" => "login by the forge",
+                table => table,
+            };
             root.problem(table, format!("the {who} {id} has the scope {scope}, but there is no [{what}.{name}]."));
         }
     }

@@ -7,6 +7,7 @@ mod approval;
 mod approval_check;
 mod check;
 mod claims;
+mod dashboard;
 mod dataset;
 mod difference;
 mod files;
@@ -51,6 +52,7 @@ use text::Secret;
 pub use admission::{Admission, RequiredChecks, WhichChecks};
 pub use approval::{Approval, WhoseOrders};
 pub use claims::{ClaimValue, WantedClaim};
+pub use dashboard::{Allowed, Dashboard, ForgeUsers, Member};
 pub use dataset::{Access, Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
 pub use files::StackSource;
@@ -101,6 +103,8 @@ pub struct Config {
     pub oidc: Vec<OidcPolicy>,
     /// The forges that are told and asked something.
     pub forges: Vec<Arc<Forge>>,
+    /// The dashboard, and who may log in by a forge.
+    pub dashboard: Dashboard,
     /// Who is told what happened.
     pub notifiers: Vec<Arc<Notify>>,
     /// The secrets and variables that are put elsewhere.

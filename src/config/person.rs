@@ -8,6 +8,7 @@ use crate::config::reader::Section;
 use crate::model::Caller;
 use crate::model::KeyId;
 use crate::model::Order;
+use crate::model::UserName;
 use crate::model::is_actor;
 
 /// A person of the configuration.
@@ -23,6 +24,8 @@ pub struct Person {
     pub keys: Vec<KeyId>,
     /// The users on the host, by number.
     pub uids: Vec<u32>,
+    /// The users of the dashboard.
+    pub users: Vec<UserName>,
     /// The `[[notify]]` by which this person alone is reached.
     pub notify: Option<KeyId>,
 }
@@ -34,9 +37,10 @@ impl Person {
         let emails = from.list("emails", email);
         let keys = from.list("keys", KeyId::parse);
         let uids = read_uids(&mut from);
+        let users = from.list("users", UserName::parse);
         let notify = from.parsed("notify", KeyId::parse);
         from.finish();
-        Some(Self { id: id?, actors, emails, keys, uids, notify })
+        Some(Self { id: id?, actors, emails, keys, uids, users, notify })
     }
 
     /// Whether this is who calls.
@@ -45,6 +49,7 @@ impl Person {
         match caller {
             Caller::Key(id) => self.keys.contains(id),
             Caller::Local(uid) => self.uids.contains(uid),
+            Caller::User(name) => self.users.contains(name),
             _ => false,
         }
     }
@@ -55,7 +60,8 @@ impl Person {
         let emails = self.emails.iter().map(|email| email.to_ascii_lowercase());
         let keys = self.keys.iter().map(|id| Caller::Key(id.clone()).to_string());
         let uids = self.uids.iter().map(|uid| Caller::Local(*uid).to_string());
-        std::iter::once(self.id.to_string()).chain(actors).chain(emails).chain(keys).chain(uids)
+        let users = self.users.iter().map(|name| Caller::User(name.clone()).to_string());
+        std::iter::once(self.id.to_string()).chain(actors).chain(emails).chain(keys).chain(uids).chain(users)
     }
 }
 
@@ -83,7 +89,7 @@ impl People {
         Self(people)
     }
 
-    /// Who is meant by `word`: an id, an e-mail address, `key:ID` or `local:UID`.
+    /// Who is meant by `word`: an id, an e-mail address, `key:ID`, `local:UID` or `user:NAME`.
     #[must_use]
     pub fn named(&self, word: &str) -> Option<&Person> {
         let is_meant = |person: &&Person| {
@@ -116,11 +122,12 @@ impl People {
         self.0.iter().find(|person| person.actors.iter().any(|mine| mine.eq_ignore_ascii_case(actor)))
     }
 
-    /// Whether `person` is behind `order`: by the caller, or by who the forge has proven.
+    /// Whether `person` is behind `order`: by the caller, or by who a forge has proven, of its job or of a user who logged in by it.
     #[must_use]
     pub fn is_behind(&self, person: &Person, order: &Order) -> bool {
-        let actor = order.actor.as_deref().and_then(|actor| self.at_forge(actor));
-        person.is_caller(&order.caller) || actor.is_some_and(|actor| actor.id == person.id)
+        let login = if let Caller::User(name) = &order.caller { name.login_at_forge() } else { None };
+        let is_actor = |actor: &str| self.at_forge(actor).is_some_and(|actor| actor.id == person.id);
+        person.is_caller(&order.caller) || order.actor.as_deref().is_some_and(is_actor) || login.is_some_and(is_actor)
     }
 }
 

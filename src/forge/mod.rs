@@ -14,6 +14,7 @@ mod github;
 mod green;
 mod limit;
 mod may;
+mod oauth;
 mod octo;
 mod secrets;
 mod statuses;
@@ -31,6 +32,7 @@ pub use forgejo::Forgejo;
 pub use forges::Forges;
 pub use github::GitHub;
 pub use green::{Checks, Light, Required, Seen, listed};
+pub use oauth::{ForgeUser, OAuth};
 pub use secrets::{Shelf, There};
 pub use statuses::{CommitStatus, StatusState};
 

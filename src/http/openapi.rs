@@ -45,17 +45,17 @@ x-gitea-signature from the others. The event is in x-github-event, x-forgejo-eve
 /// The contract of this server.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    let paths = ROUTES.iter().filter(|route| !matches!(route.need, Need::ReloadSecret | Need::FormAddress)).fold(
-        PathsBuilder::new(),
-        |paths, route| {
+    let paths = ROUTES
+        .iter()
+        .filter(|route| !matches!(route.need, Need::ReloadSecret | Need::FormAddress | Need::Session(_) | Need::Login | Need::File))
+        .fold(PathsBuilder::new(), |paths, route| {
             let method = match route.method.as_str() {
                 "POST" => HttpMethod::Post,
                 "HEAD" => HttpMethod::Head,
                 _ => HttpMethod::Get,
             };
             paths.path(route.path, PathItem::new(method, operation(route)))
-        },
-    );
+        });
     let mut schemas: Vec<(String, RefOr<Schema>)> = Vec::new();
     add::<api::NewDeployment>(&mut schemas);
     add::<api::NewRollback>(&mut schemas);
@@ -69,6 +69,8 @@ pub fn openapi() -> OpenApi {
     add::<api::Looks>(&mut schemas);
     add::<api::Incidents>(&mut schemas);
     add::<api::ReadAgain>(&mut schemas);
+    add::<api::Lines>(&mut schemas);
+    add::<api::FoundLines>(&mut schemas);
     add::<api::NewReload>(&mut schemas);
     add::<api::Reloaded>(&mut schemas);
     add::<api::Dataset>(&mut schemas);
@@ -78,6 +80,10 @@ pub fn openapi() -> OpenApi {
     add::<api::Done>(&mut schemas);
     add::<api::Problem>(&mut schemas);
     add::<api::Readiness>(&mut schemas);
+    add::<api::NewUser>(&mut schemas);
+    add::<api::UserChange>(&mut schemas);
+    add::<api::Users>(&mut schemas);
+    add::<api::LoginCode>(&mut schemas);
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     let components = SIGNED.iter().fold(
         ComponentsBuilder::new().schemas_from_iter(schemas).security_scheme("bearer", bearer),

@@ -66,10 +66,16 @@ pub(super) enum Check {
     Form,
     /// The code of an approval was wrong.
     Code,
+    /// The name and password, or the code, of a login was wrong.
+    Login,
+    /// A page of another site sent it, or a form of another session.
+    OtherSite,
+    /// The browser called the dashboard by a name that is not this server's.
+    OtherName,
 }
 
 impl Check {
-    const NAMES: [&'static str; 21] = [
+    const NAMES: [&'static str; 24] = [
         "no_proof",
         "malformed",
         "signature",
@@ -91,6 +97,9 @@ impl Check {
         "forge_signature",
         "approval_form",
         "approval_code",
+        "login",
+        "other_site",
+        "other_name",
     ];
 
     fn at(self) -> usize {
@@ -116,6 +125,9 @@ impl Check {
             Self::ForgeSignature => 18,
             Self::Form => 19,
             Self::Code => 20,
+            Self::Login => 21,
+            Self::OtherSite => 22,
+            Self::OtherName => 23,
         }
     }
 
@@ -163,6 +175,12 @@ impl Check {
             Self::JobCall => "The call names another commit, ref or run than its OIDC token, or a deployment of another run.".to_owned(),
             Self::Form => "The address of an approval form is not one that was sent to an approver of that order.".to_owned(),
             Self::Code => "The code of an approval was wrong; the journal of its deployment says how often.".to_owned(),
+            Self::Login => "The name and password, or the code, of a login to the dashboard was wrong.".to_owned(),
+            Self::OtherSite => "A page of another site, or a form of another session, tried to change something in the dashboard.".to_owned(),
+            Self::OtherName => {
+                "A browser called the dashboard by a name that is not the one in server.public_url; a proxy in front must pass on the header Host."
+                    .to_owned()
+            }
             Self::ForgeSignature => {
                 "No [[forge]] with a webhook_secret_file made the signature of this webhook, or it has the headers of several schemes; compare \
                  the secret with the one that is set at the forge."
@@ -195,7 +213,7 @@ struct Memory {
 /// What was refused since the start.
 #[derive(Debug, Default)]
 pub struct RefusedCalls {
-    counts: [AtomicU64; 21],
+    counts: [AtomicU64; 24],
     /// The second in which calls are looked at, and how many were.
     second: AtomicI64,
     looked_at: AtomicU64,

@@ -7,6 +7,7 @@ use crate::model::DatasetName;
 use crate::model::DeploymentId;
 use crate::model::KeyId;
 use crate::model::ServiceName;
+use crate::model::UserName;
 use crate::model::word::WordError;
 
 /// What a scope lets its key do.
@@ -149,6 +150,8 @@ pub enum Caller {
     Forge(KeyId),
     /// Somebody on the host itself, over the unix socket, by user id.
     Local(u32),
+    /// Somebody who is logged in to the dashboard.
+    User(UserName),
     /// tagalong itself (recovery, adoption at start).
     Tagalong,
     /// The watch over the release of this deployment, which did not hold.
@@ -162,6 +165,7 @@ impl std::fmt::Display for Caller {
             Self::Oidc(id) => write!(f, "oidc:{id}"),
             Self::Forge(id) => write!(f, "forge:{id}"),
             Self::Local(uid) => write!(f, "local:{uid}"),
+            Self::User(name) => write!(f, "user:{name}"),
             Self::Tagalong => f.write_str("tagalong"),
             Self::Watch(id) => write!(f, "watch:{id}"),
         }
@@ -172,13 +176,14 @@ impl Caller {
     /// Reads the text form that [`Display`](std::fmt::Display) writes.
     ///
     /// # Errors
-    /// When it is none of `key:ID`, `oidc:ID`, `forge:ID`, `local:UID`, `watch:ID`, `tagalong`.
+    /// When it is none of `key:ID`, `oidc:ID`, `forge:ID`, `local:UID`, `user:NAME`, `watch:ID`, `tagalong`.
     pub fn parse(given: &str) -> Result<Self, WordError> {
-        let error = || WordError::new("The caller", given, "it is key:ID, oidc:ID, forge:ID, local:UID, watch:ID or tagalong");
+        let error = || WordError::new("The caller", given, "it is key:ID, oidc:ID, forge:ID, local:UID, user:NAME, watch:ID or tagalong");
         match given.split_once(':') {
             Some(("key", id)) => Ok(Self::Key(KeyId::parse(id)?)),
             Some(("oidc", id)) => Ok(Self::Oidc(KeyId::parse(id)?)),
             Some(("forge", id)) => Ok(Self::Forge(KeyId::parse(id)?)),
+            Some(("user", name)) => UserName::parse(name).map(Self::User),
             Some(("watch", id)) => DeploymentId::parse(id).map(Self::Watch),
             Some(("local", uid)) => uid.parse().map(Self::Local).map_err(|_| error()),
             None if given == "tagalong" => Ok(Self::Tagalong),
@@ -247,7 +252,16 @@ mod tests {
 
     #[test]
     fn callers_read_back_what_they_write() {
-        for text in ["key:ci", "oidc:web-main", "forge:github", "local:0", "watch:01000000000000000000000001", "tagalong"] {
+        for text in [
+            "key:ci",
+            "oidc:web-main",
+            "forge:github",
+            "local:0",
+            "user:ada",
+            "user:ada@github",
+            "watch:01000000000000000000000001",
+            "tagalong",
+        ] {
             assert_eq!(Caller::parse(text).map(|c| c.to_string()), Ok(text.to_owned()));
         }
         assert!(Caller::parse("key:").is_err());

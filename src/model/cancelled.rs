@@ -23,12 +23,12 @@ pub enum CancelledBy {
 }
 
 impl CancelledBy {
-    /// `caller`, as far as a record of it can name them: a job can cancel only what its own run ordered, which the version before can
-    /// read as such.
+    /// `caller`, as far as a record of it can name them in words that the version before can read: a job can cancel only what its own run
+    /// ordered, and who the user was stands in the audit trail.
     #[must_use]
     pub fn of(caller: &Caller) -> Self {
         match caller {
-            Caller::Oidc(_) => Self::Nameless,
+            Caller::Oidc(_) | Caller::User(_) => Self::Nameless,
             other => Self::Caller(other.clone()),
         }
     }

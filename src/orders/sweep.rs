@@ -49,11 +49,15 @@ impl Deployer {
     }
 
     async fn forget_what_is_old(&self) -> Result<(), StoreError> {
-        let retention = self.config.now().retention.clone();
+        let config = self.config.now();
+        let retention = config.retention.clone();
+        let dashboard = &config.dashboard;
         let now_ms = clock::now_ms();
         self.forget_ended_before(now_ms - retention.journal.as_millis() as i64).await?;
         let deliveries_ms = now_ms - retention.deliveries.as_millis() as i64;
         while at_leisure(self.store.forget_deliveries(deliveries_ms)).await? {}
+        let before_ms = |span: Duration| now_ms - i64::try_from(span.as_millis()).unwrap_or(now_ms);
+        self.store.forget_sessions(before_ms(dashboard.longest), before_ms(dashboard.idle), now_ms).await?;
         self.store.forget_attempts(now_ms / 60_000 - 60).await
     }
 

@@ -145,10 +145,10 @@ async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, S
 
 async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
     let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
-                 run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, last_position, created_ms, images, waits_since_ms, asked, \
+                 run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, by_user, last_position, created_ms, images, waits_since_ms, asked, \
                  ask_next_ms)";
     for part in many::parts(new) {
-        let mut insert = many::insert(table, 28, part.len(), "");
+        let mut insert = many::insert(table, 29, part.len(), "");
         for one in part {
             let Taken { order, images } = &one.taken;
             let (caller, proof) = rows::caller_text(&order.caller);
@@ -176,6 +176,7 @@ async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), 
                 .bind(caller)
                 .bind(proof)
                 .bind(rows::watch_text(&order.caller))
+                .bind(rows::user_text(&order.caller))
                 .bind(i64::from(outcome.is_some()))
                 .bind(now_ms)
                 .bind((!images.is_empty()).then(|| rows::images_text(images)))

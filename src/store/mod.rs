@@ -16,6 +16,7 @@ mod events;
 mod facts;
 mod file;
 mod gate;
+mod glance;
 mod holds;
 mod incidents;
 mod lease;
@@ -34,9 +35,11 @@ mod results;
 mod rows;
 mod runs;
 mod secrets;
+mod sessions;
 mod small;
 mod sweep;
 mod turns;
+mod users;
 mod watched;
 mod watches;
 
@@ -74,6 +77,7 @@ pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
 pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Waits, Wanted};
 pub use facts::Facts;
+pub use glance::{AuditEntry, EndedAt, Glance, StepBegan};
 pub use holds::{Hold, HoldKind};
 pub use incidents::{Found, Incident, IncidentFilter, Seen, Settled};
 pub use lease::{Leave, RunLease};
@@ -87,8 +91,10 @@ pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Ending, Turn};
 pub use secrets::MARK_KEY;
+pub use sessions::{NewSession, Session, SessionRight};
 pub use sweep::{Ended, Place, Reach};
 pub use turns::Next;
+pub use users::{Lock, User};
 pub use watched::{Claim, Due, Watch, Watched};
 pub use watches::{Looked, Then};
 
@@ -333,6 +339,7 @@ fn migrations() -> Migrator {
         (19, "watches", include_str!("migrations/19_watches.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
         (21, "files", include_str!("migrations/21_files.sql")),
+        (24, "users", include_str!("migrations/24_users.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

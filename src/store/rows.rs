@@ -23,6 +23,7 @@ use crate::model::Stage;
 use crate::model::State;
 use crate::model::Tag;
 use crate::model::Tree;
+use crate::model::UserName;
 use crate::model::WaitsFor;
 use crate::store::StoreError;
 use crate::store::columns::flag;
@@ -242,7 +243,7 @@ macro_rules! select_deployments {
     (@ $long:literal, $which:literal) => {
         concat!(
             "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
-             d.run_url, d.run_number, d.actor, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.watch, d.images AS ordered_images, d.cancel_by, \
+             d.run_url, d.run_number, d.actor, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.watch, d.by_user, d.images AS ordered_images, d.cancel_by, \
              d.guard, d.refused_by, d.waits_why, d.waits_since_ms, d.approved, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
@@ -283,7 +284,7 @@ pub(super) fn caller_text(caller: &Caller) -> (String, Option<&'static str>) {
     match caller {
         Caller::Oidc(policy) => (Caller::Key(policy.clone()).to_string(), Some(BY_TOKEN_OF_A_JOB)),
         Caller::Forge(forge) => (Caller::Key(forge.clone()).to_string(), Some(BY_WEBHOOK_OF_A_FORGE)),
-        Caller::Watch(_) => (Caller::Tagalong.to_string(), None),
+        Caller::Watch(_) | Caller::User(_) => (Caller::Tagalong.to_string(), None),
         other => (other.to_string(), None),
     }
 }
@@ -293,8 +294,16 @@ pub(super) fn watch_text(caller: &Caller) -> Option<String> {
     if let Caller::Watch(watched) = caller { Some(watched.to_string()) } else { None }
 }
 
-/// See [`caller_text`] and [`watch_text`].
+/// The user of a caller, which has a column of its own.
+pub(super) fn user_text(caller: &Caller) -> Option<String> {
+    if let Caller::User(name) = caller { Some(name.to_string()) } else { None }
+}
+
+/// See [`caller_text`], [`watch_text`] and [`user_text`].
 fn caller(row: &AnyRow) -> Result<Caller, StoreError> {
+    if let Some(name) = parsed_if_any(row, "deployments", "by_user", UserName::parse)? {
+        return Ok(Caller::User(name));
+    }
     if let Some(watched) = parsed_if_any(row, "deployments", "watch", DeploymentId::parse)? {
         return Ok(Caller::Watch(watched));
     }

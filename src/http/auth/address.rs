@@ -22,6 +22,7 @@ pub(super) struct Origin {
     /// The caller's own address; none over the unix socket.
     client: Option<IpAddr>,
     is_private: bool,
+    is_https: bool,
 }
 
 impl Origin {
@@ -36,20 +37,21 @@ impl Origin {
                     "A call over the unix socket must not contain the header {name}: let the proxy call an address in `listen`, and list \
                     the proxy in trusted_proxies."
                 ))),
-                None => Ok(Self { via, client: None, is_private: true }),
+                None => Ok(Self { via, client: None, is_private: true, is_https: false }),
             };
         }
         let Some(peer) = request.peer_addr().map(|peer| peer.ip().to_canonical()) else {
-            return Ok(Self { via, client: None, is_private: false });
+            return Ok(Self { via, client: None, is_private: false, is_https: false });
         };
         if is_trusted(server, peer) {
             let claim = forwarded::claim(request.headers(), server.forwarded_headers, peer, &server.trusted_proxies);
-            return Ok(Self { via, client: Some(claim.client), is_private: claim.is_https });
+            return Ok(Self { via, client: Some(claim.client), is_private: claim.is_https, is_https: claim.is_https });
         }
         // A proxy that nobody configured may itself have been called unencrypted.
         let is_private =
             (via == Via::Tls || peer.is_loopback() && is_from_here(request)) && forwarded::any_header(request.headers()).is_none();
-        Ok(Self { via, client: Some(peer), is_private })
+        let is_https = via == Via::Tls;
+        Ok(Self { via, client: Some(peer), is_private, is_https })
     }
 
     /// The user on the other end of a unix socket.
@@ -76,6 +78,11 @@ impl Origin {
     /// Whether nobody on the way can read what is sent.
     pub(super) fn is_private(&self) -> bool {
         self.is_private
+    }
+
+    /// Whether the caller's browser has opened an https address.
+    pub(super) fn is_https(&self) -> bool {
+        self.is_https
     }
 
     /// The caller's own address; none over the unix socket.

@@ -5,11 +5,10 @@ use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::http::header::HOST;
-use actix_web::http::header::ORIGIN;
 
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
+use crate::http::auth::same_origin::is_from_here;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
 use crate::orders::Form;
@@ -101,14 +100,4 @@ async fn typed(attempt: &Attempt<'_>, payload: Payload) -> Result<String, Unwelc
     let body = attempt.body(payload, true).await?.bytes;
     let code = url::form_urlencoded::parse(&body).find(|(name, _)| name == "code").map(|(_, value)| value.into_owned());
     code.filter(|code| is_form && code.len() <= LONGEST).ok_or(NO_FORM)
-}
-
-/// Whether a browser says that our own page sent it. Browsers that do not say `Sec-Fetch-Site` say the origin; a program that says
-/// neither has an interface of its own.
-fn is_from_here(attempt: &Attempt<'_>) -> bool {
-    match (attempt.header("sec-fetch-site"), attempt.header(ORIGIN.as_str()), attempt.header(HOST.as_str())) {
-        (Some(site), ..) => site == "same-origin",
-        (None, Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host)),
-        _ => false,
-    }
 }

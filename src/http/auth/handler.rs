@@ -1,4 +1,4 @@
-//! The handlers that the router accepts. There are five kinds, and the arguments of each say what was authenticated before it runs: no
+//! The handlers that the router accepts. There are several kinds, and the arguments of each say what was authenticated before it runs: no
 //! handler sees the request itself, so none can get a caller or a body in another way.
 
 use std::future::Future;
@@ -9,14 +9,21 @@ use actix_web::dev::Payload;
 use actix_web::web;
 
 use crate::http::Shared;
+use crate::http::auth::arrival::Arrival;
 use crate::http::auth::delivered::Delivered;
 use crate::http::auth::form::Unwelcome;
 use crate::http::auth::form::Visit;
 use crate::http::auth::need::Need;
 use crate::http::auth::proven::Ask;
+use crate::http::auth::proven::NoBody;
 use crate::http::auth::proven::Proven;
 use crate::http::auth::reload::Told;
 use crate::http::auth::reload::Unproven;
+use crate::http::auth::socket::Opening;
+use crate::http::auth::viewer::Change;
+use crate::http::auth::viewer::Page;
+use crate::http::auth::viewer::PageError;
+use crate::http::auth::viewer::Viewer;
 use crate::http::error::ApiError;
 use crate::http::refused::Check;
 
@@ -65,6 +72,20 @@ where
     Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(counted)) }
 }
 
+/// For WebSockets, whose callers prove themselves by the call or by their first frame.
+pub(in crate::http) fn opening<A, F>(handler: F) -> Handler
+where
+    A: Ask<Body = NoBody> + 'static,
+    F: AsyncFn(Opening<A>, web::Data<Shared>) -> Result<HttpResponse, ApiError> + Copy + Send + Sync + 'static,
+{
+    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        let opening = Opening::of(&request, payload, &shared).await?;
+        handler(opening, shared).await
+    };
+    Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(with_proof)) }
+}
+
 /// For anybody.
 pub(in crate::http) fn open<F, Fut>(handler: F) -> Handler
 where
@@ -72,6 +93,15 @@ where
     Fut: Future<Output = HttpResponse> + 'static,
 {
     Handler { need: Need::Open, route: Box::new(move || web::route().to(handler)) }
+}
+
+/// For anybody: a file of pages, by the last part of the path.
+pub(in crate::http) fn open_file<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(web::Path<String>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HttpResponse> + 'static,
+{
+    Handler { need: Need::File, route: Box::new(move || web::route().to(handler)) }
 }
 
 /// For native webhooks of forges.
@@ -117,4 +147,80 @@ where
         handler(Visit::of(&request, payload, &shared).await, shared).await
     };
     Handler { need: Need::FormAddress, route: Box::new(move || web::route().to(with_proof)) }
+}
+
+/// For pages of users who are logged in.
+pub(in crate::http) fn viewed<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(Viewer, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, PageError>> + 'static,
+{
+    let with_session = move |request: HttpRequest, shared: web::Data<Shared>| async move {
+        let shown = async { handler(Viewer::of(&request, &shared).await?, shared.clone()).await };
+        shown.await.unwrap_or_else(|error| error.answer())
+    };
+    Handler { need: Need::Session(None), route: Box::new(move || web::route().to(with_session)) }
+}
+
+/// For pages of users with the needed permission.
+pub(in crate::http) fn page<A, F, Fut>(handler: F) -> Handler
+where
+    A: Ask + 'static,
+    F: Fn(Page<A>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, PageError>> + 'static,
+{
+    let with_session = move |request: HttpRequest, shared: web::Data<Shared>| async move {
+        let shown = async { handler(Page::of(&request, &shared).await?, shared.clone()).await };
+        shown.await.unwrap_or_else(|error| error.answer())
+    };
+    Handler { need: Need::Session(Some(A::VERB)), route: Box::new(move || web::route().to(with_session)) }
+}
+
+/// For forms of pages, by users with the needed permission.
+pub(in crate::http) fn changed<A, F, Fut>(handler: F) -> Handler
+where
+    A: Ask + 'static,
+    F: Fn(Change<A>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, PageError>> + 'static,
+{
+    Handler { need: Need::Session(Some(A::VERB)), ..changed_own(handler) }
+}
+
+/// For forms by which users change what is their own.
+pub(in crate::http) fn changed_own<A, F, Fut>(handler: F) -> Handler
+where
+    A: Ask + 'static,
+    F: Fn(Change<A>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, PageError>> + 'static,
+{
+    let with_session = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        let change = match Change::of(&request, payload, &shared).await {
+            Ok(change) => change,
+            Err(error) => return error.answer(),
+        };
+        let guess = change.viewer.guess();
+        let done = handler(change, shared.clone()).await;
+        if done.as_ref().is_err_and(|error| error.problem().is_some_and(ApiError::is_wrong_code)) {
+            guess.was_wrong(&shared);
+        }
+        done.unwrap_or_else(|error| error.answer())
+    };
+    Handler { need: Need::Session(None), route: Box::new(move || web::route().to(with_session)) }
+}
+
+/// For pages by which people log in.
+pub(in crate::http) fn arrived<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(Arrival, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HttpResponse> + 'static,
+{
+    let unproven = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        match Arrival::of(&request, payload, &shared).await {
+            Ok(arrival) => handler(arrival, shared).await,
+            Err(error) => error.answer(),
+        }
+    };
+    Handler { need: Need::Login, route: Box::new(move || web::route().to(unproven)) }
 }

@@ -11,12 +11,19 @@ use crate::model::Verb;
 pub enum Need {
     /// Nothing: the answer is public.
     Open,
+    /// Nothing: a file that pages are made with, the same for everybody. Such a route is not in the OpenAPI document.
+    File,
     /// A key with a scope for this verb on the target.
     Verb(Verb),
     /// The signature of a forge. The rules of the configuration say what the call may do.
     ForgeSignature,
     /// The address of a form that was sent to an approver, and to act, a code. Such a route is for people, and not in the OpenAPI document.
     FormAddress,
+    /// A page of the dashboard: the session of a user, and on some pages a scope for this verb on the target. To change something, also a
+    /// form of this very session. Such a route is for people, and not in the OpenAPI document.
+    Session(Option<Verb>),
+    /// Nothing: a page by which people log in. Not in the OpenAPI document.
+    Login,
     /// The reload secret of a dataset, which also identifies the dataset. Such a route is not in the OpenAPI document.
     ReloadSecret,
 }
@@ -37,6 +44,19 @@ impl Needs {
     /// Only authentication, because the answer contains only what this caller may see.
     pub(in crate::http) fn only_proof() -> Self {
         Self::default()
+    }
+
+    /// What only may be done by whom may do everything.
+    pub(in crate::http) fn everything() -> Self {
+        let all = [
+            (Verb::Deploy, Target::Services),
+            (Verb::Rollback, Target::Services),
+            (Verb::Approve, Target::Services),
+            (Verb::Reload, Target::Datasets),
+            (Verb::Read, Target::Everything),
+        ];
+        let scopes = all.into_iter().map(|(verb, target)| Scope { verb, target }).collect();
+        Self { scopes, acts_for: Some(GitRef(None)) }
     }
 
     /// To read `target`.

@@ -48,13 +48,15 @@ pub(super) enum Scheme {
     Job,
     /// Standard Webhooks.
     Signed,
+    /// The cookie of a session.
+    Session,
 }
 
 impl Scheme {
     /// Whether somebody who sees the call can use its authentication data.
     pub(super) fn is_bearer(self) -> bool {
         match self {
-            Self::Bearer | Self::ReadToken | Self::Job => true,
+            Self::Bearer | Self::ReadToken | Self::Job | Self::Session => true,
             Self::Socket | Self::Signed => false,
         }
     }

@@ -4,6 +4,7 @@ use crate::config::Key;
 use crate::http::auth::job::JobCaller;
 use crate::http::auth::need::GitRef;
 use crate::http::auth::need::Needs;
+use crate::http::auth::session::Session;
 use crate::http::error::ApiError;
 use crate::model::Caller;
 use crate::model::DeploymentId;
@@ -12,7 +13,7 @@ use crate::model::Scope;
 
 pub(super) const READ_TOKEN: &str = "A read token can be used only for the deployment that it was issued for.";
 
-/// The authenticated caller. Every further kind of caller (a user, an agent) becomes a variant of this.
+/// The authenticated caller. Every further kind of caller (an agent) becomes a variant of this.
 #[derive(Debug)]
 pub(super) enum Who {
     /// A user of this host, by user id, who may do everything.
@@ -21,6 +22,8 @@ pub(super) enum Who {
     Key(Box<Key>),
     /// A job of a forge, by its token.
     Job(Box<JobCaller>),
+    /// Somebody who is logged in to the dashboard.
+    User(Box<Session>),
     /// A client with the read token of this deployment, which reads it on behalf of the caller who ordered it.
     Follower(DeploymentId),
 }
@@ -32,6 +35,7 @@ impl Who {
             Self::Host(uid) => Some(Caller::Local(*uid)),
             Self::Key(key) => Some(Caller::Key(key.id.clone())),
             Self::Job(job) => Some(Caller::Oidc(job.policy.id.clone())),
+            Self::User(session) => Some(Caller::User(session.user.clone())),
             Self::Follower(_) => None,
         }
     }
@@ -41,7 +45,7 @@ impl Who {
         match self {
             Self::Key(key) => Some(&key.id),
             Self::Job(job) => Some(&job.policy.id),
-            Self::Host(_) | Self::Follower(_) => None,
+            Self::Host(_) | Self::User(_) | Self::Follower(_) => None,
         }
     }
 
@@ -51,6 +55,7 @@ impl Who {
             Self::Host(_) => true,
             Self::Key(key) => covered(&key.scopes, scope),
             Self::Job(job) => covered(&job.policy.scopes, scope),
+            Self::User(session) => covered(&session.scopes, scope),
             Self::Follower(_) => false,
         }
     }
@@ -63,8 +68,9 @@ impl Who {
         let caller = self.caller().ok_or_else(|| ApiError::forbidden(READ_TOKEN))?;
         let missing = needs.scopes.iter().find(|scope| !self.may(scope));
         let (what, id, scopes) = match self {
-            Self::Key(key) => ("key", &key.id, &key.scopes),
-            Self::Job(job) => ("policy", &job.policy.id, &job.policy.scopes),
+            Self::Key(key) => ("key", key.id.as_str(), &key.scopes),
+            Self::Job(job) => ("policy", job.policy.id.as_str(), &job.policy.scopes),
+            Self::User(session) => ("user", session.user.as_str(), &session.scopes),
             Self::Host(_) | Self::Follower(_) => return Ok(caller),
         };
         if let Some(missing) = missing {

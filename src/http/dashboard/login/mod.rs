@@ -1,0 +1,7 @@
+//! The pages by which people log in and out, and see where they are logged in.
+
+mod enter;
+mod sessions;
+
+pub(in crate::http) use enter::{callback, enter, show, to_forge};
+pub(in crate::http) use sessions::{End, Own, end, leave, list};
