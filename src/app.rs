@@ -1,6 +1,8 @@
 //! Builds everything from the configuration; starts and stops it in order.
 
+mod carrier;
 mod data_dir;
+mod proof;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -53,7 +55,9 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::watch::Watcher;
 
+pub use carrier::Carrier;
 pub use data_dir::{ASIDE, close_data_dir, lock_data_dir};
+pub use proof::prove;
 
 /// How much the large bodies that are read at a time may take together.
 const LARGE_BODIES_BYTES: usize = 4 << 20;
@@ -233,26 +237,31 @@ async fn read_when_asked(shared: web::Data<Shared>, started: Arc<Config>, mut as
     }
 }
 
-impl App {
-    /// Starts everything: when this returns, calls are answered and the queue works.
-    ///
-    /// # Errors
-    /// When the data folder, the database or an address cannot be had; the text says what to change.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+/// A server that answers, and works at nothing yet.
+struct Built {
+    listening: Listening,
+    shared: web::Data<Shared>,
+    started: Arc<Config>,
+    results: Arc<Results>,
+    notices: Arc<Notices>,
+    asked_again: mpsc::Receiver<oneshot::Sender<bool>>,
+    data_lock: File,
+}
+
+impl Built {
+    async fn of(config: Config) -> anyhow::Result<Self> {
         // Both sides of TLS use the same provider; a second start in one process keeps the first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let live = Live::new(config);
         let config = live.now();
         let data_lock = lock_data_dir(&config.server.data_dir)?;
         let (executor, store) = record(&config).await?;
-        let random = || STANDARD.encode(clock::random_bytes::<32>());
-        let token_key = store.named_value("token_key", random).await?.into_bytes();
-        let fingerprint_key = store.named_value("fingerprint_key", random).await?.into_bytes();
-        let mark_key = store.named_value(MARK_KEY, random).await?.into_bytes();
+        let token_key = store.named_value("token_key", random_key).await?.into_bytes();
+        let mark_key = store.named_value(MARK_KEY, random_key).await?.into_bytes();
         let metrics = Arc::new(Metrics::new(config.services.keys()));
         let reloader = datasets(&config, &store, &metrics, executor.clone())?;
         let hub = Hub::default();
-        let host = Host::new(&config, daemon(&config).await, fingerprint_key);
+        let host = host(&config, daemon(&config).await, &store).await?;
         let books = Books { store: store.for_runs(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
@@ -289,6 +298,28 @@ impl App {
             hashing: Hashing::default(),
         });
         let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;
+        Ok(Self { listening, shared, started: config, results, notices, asked_again, data_lock })
+    }
+}
+
+/// A new key of the store's own.
+fn random_key() -> String {
+    STANDARD.encode(clock::random_bytes::<32>())
+}
+
+/// This host, as runs see it.
+async fn host(config: &Config, daemon: engine::Daemon, store: &Store) -> anyhow::Result<Host> {
+    let fingerprint_key = store.named_value("fingerprint_key", random_key).await?.into_bytes();
+    Ok(Host::new(config, daemon, fingerprint_key))
+}
+
+impl App {
+    /// Starts everything: when this returns, calls are answered and the queue works.
+    ///
+    /// # Errors
+    /// When the data folder, the database or an address cannot be had; the text says what to change.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let Built { listening, shared, started, results, notices, asked_again, data_lock } = Built::of(config).await?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
@@ -296,9 +327,9 @@ impl App {
         let telling = tokio::spawn(results.work(stop.clone()));
         let watching = tokio::spawn(Arc::clone(&shared.watcher).work(stop.clone()));
         let noticing = tokio::spawn(notices.work(stop.clone()));
-        tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&config), asked_again));
+        tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&started), asked_again));
         shared.reloader.start();
-        Ok(Self { listening, shared, started: config, queue, telling, watching, noticing, stop, _data_lock: data_lock })
+        Ok(Self { listening, shared, started, queue, telling, watching, noticing, stop, _data_lock: data_lock })
     }
 
     /// The TCP addresses that are listened on.

@@ -5,6 +5,7 @@ mod approve;
 mod audit;
 mod backup;
 mod cancel;
+mod carry;
 mod check;
 mod client;
 mod complete;
@@ -26,6 +27,7 @@ mod man;
 mod notify;
 mod oidc;
 mod output;
+mod prove;
 mod reload;
 mod repair;
 mod restore;
@@ -141,6 +143,12 @@ enum Command {
     Completions(completions::Args),
     /// Print the man page
     Man,
+    /// Carry out a deployment of the stack that tagalong runs in; a server starts this by itself
+    #[command(hide = true)]
+    Carry(carry::Args),
+    /// Show that this version can take over from the one that runs; a deployment of tagalong itself asks this by itself
+    #[command(hide = true)]
+    Prove(prove::Args),
 }
 
 /// Runs the command line and gives its exit code.
@@ -204,6 +212,8 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Notify(args) => notify::run(global, output, &args).await,
         Command::Audit(args) => audit::run(global, output, &args).await,
         Command::Completions(args) => completions::run(output, &args),
+        Command::Carry(args) => carry::run(global, &args).await,
+        Command::Prove(args) => prove::run(global, output, &args).await,
         Command::Man => man::run(output, &Cli::command()),
     }
 }

@@ -33,6 +33,8 @@ pub struct Service {
     pub name: ServiceName,
     /// What it runs on, and what is pinned of it.
     pub stack: Stack,
+    /// Whether it is the stack that tagalong itself runs in.
+    pub is_self: bool,
     /// The repository that the stack's files come from; none: people keep them in its folder.
     pub files: Option<Arc<StackSource>>,
     /// The repository that it is built from.
@@ -157,6 +159,7 @@ impl Service {
             policy,
             name,
             stack,
+            is_self: from.flag("self", false),
             files,
             source,
             approval: from.section("approval").map(Approval::read),

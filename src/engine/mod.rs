@@ -2,6 +2,7 @@
 //!
 //! What only one engine knows (files and variables of compose, its versions, its daemon) stays in that engine's folder.
 
+mod beside;
 mod calls;
 mod compose;
 mod container;
@@ -14,8 +15,8 @@ mod words;
 
 pub use calls::Engine;
 pub use compose::{
-    Build, Compose, Condition, Daemon, Dependency, FilesNow, Forgotten, HookPlace, Images, LocalImage, Observed, PinBytes, PinnedNow,
-    Resolved, Server, Service, Survey, Surveyed, Use, Version, Written,
+    Beside, BesideKind, Build, Compose, Condition, Daemon, Dependency, FilesNow, Forgotten, HookPlace, Images, LocalImage, Observed, Own,
+    PinBytes, PinnedNow, Resolved, Server, Service, Survey, Surveyed, Use, Version, Written,
 };
 pub use container::{Ailment, Container, ContainerState, Health};
 pub use error::EngineError;

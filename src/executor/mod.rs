@@ -1,5 +1,6 @@
 //! Who carries orders out: this process, on this host.
 
+mod carrier;
 mod here;
 
 use std::io::Write as _;
@@ -15,6 +16,7 @@ use crate::engine::Engine;
 use crate::landing::Claimed;
 use crate::model::Outcome;
 
+pub use carrier::container_of;
 pub use here::Here;
 
 /// A place where orders are carried out.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::engine::Words;
 use crate::landing::health;
 use crate::landing::hooks;
+use crate::landing::myself;
 use crate::landing::release::Leg;
 use crate::landing::release::Pinned;
 use crate::landing::retain;
@@ -51,6 +52,7 @@ async fn serve_once(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<Option<String>
     let journal = &mut site.record.journal;
     site.engine.up(leg.resolved, site.service.deadlines.up, &site.cancel, |_, line| journal.output(line)).await?;
     health::health(site, leg).await?;
+    myself::has_taken_over(site, leg).await?;
     smoke_step::smoke(site, leg).await
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Live {
     pub(super) registries: Registries,
     /// Where files are that are needed only for a moment.
     pub(super) passing_dir: PathBuf,
+    /// The file of the configuration.
+    pub(super) config_file: PathBuf,
     /// How many verified releases of each service stay on the host.
     pub(super) keeps: BTreeMap<ServiceName, usize>,
 }
@@ -46,6 +48,7 @@ impl Live {
             daemon,
             registries: Registries::new(config.docker.clone(), config.registries.clone()),
             passing_dir: config.server.passing_dir(),
+            config_file: config.file.clone(),
             keeps: config.services.values().map(|service| (service.name.clone(), service.keep)).collect(),
         })
     }

@@ -1,5 +1,7 @@
 //! What a run writes and reads about itself: its journal, its step and facts, its outcome. Nothing of it reaches another run.
 
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -109,6 +111,21 @@ impl Record {
         if let Err(error) = self.books.store.advance(&self.fence, self.at.0, &facts).await {
             tracing::warn!(deployment = %self.fence.id, %error, "the availability of the page could not be stored");
         }
+    }
+
+    /// A complete copy of the store in `folder`, where the store is a file.
+    pub(super) async fn copy_store(&self, folder: &Path) -> Result<Option<PathBuf>, StoreError> {
+        if !self.books.store.is_sqlite() {
+            return Ok(None);
+        }
+        let copy = folder.join("copy.db");
+        self.books.store.copy_to(&copy).await?;
+        Ok(Some(copy))
+    }
+
+    /// The container whose server took the queue last.
+    pub(super) async fn seat(&self) -> Result<Option<String>, StoreError> {
+        self.books.store.seat().await
     }
 
     /// Tells log and metrics what was at fault.

@@ -16,6 +16,7 @@ use crate::landing::hooks;
 use crate::landing::host::Host;
 use crate::landing::lock;
 use crate::landing::lock::Stake;
+use crate::landing::myself;
 use crate::landing::pin::may_replace;
 use crate::landing::pin::pin;
 use crate::landing::preflight::preflight;
@@ -135,6 +136,7 @@ async fn story(site: &mut Site<'_>, mut anew: Anew) -> Result<Outcome, Stop> {
     }
     hooks::before(site, &release, &ground).await?;
     pull(site, &release, &ground).await?;
+    myself::proves_itself(site, &release, &ground).await?;
     let pinned = pin(site, release, ground).await?;
     if let Err(stop) = may_replace(site, &pinned).await {
         return undo::take_back(site, pinned.into(), stop).await;

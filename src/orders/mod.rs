@@ -5,6 +5,7 @@ mod approval;
 mod approve;
 mod asking;
 mod cancel;
+mod carry;
 mod checks;
 mod codes;
 mod enqueue;

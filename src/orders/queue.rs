@@ -38,9 +38,12 @@ impl Deployer {
             tracing::warn!(%error, "codes of an earlier life are made anew only when their orders are asked about next");
         }
         let mut renewed: Option<tokio::time::Instant> = None;
+        let mut is_seated = false;
         loop {
-            if let Err(error) = self.round(&mut tasks).await {
-                tracing::error!(%error, "the queue could not be read; trying again");
+            match self.round(&mut tasks).await {
+                Ok(()) if is_seated => {}
+                Ok(()) => is_seated = self.take_seat().await.unwrap_or_default(),
+                Err(error) => tracing::error!(%error, "the queue could not be read; trying again"),
             }
             // Not in every round: there is one for each order that comes.
             if renewed.is_none_or(|at| at.elapsed() >= ROUND) {
@@ -111,7 +114,7 @@ impl Deployer {
     }
 
     /// Renews the leases of what runs here until `stop`. It waits for nothing else: a run whose lease is not renewed in time ends.
-    async fn keep_leases(self: Arc<Self>, stop: Cancel) {
+    pub(super) async fn keep_leases(self: Arc<Self>, stop: Cancel) {
         loop {
             let lease = self.config.now().store.lease;
             let is_idle = self.running.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
@@ -137,7 +140,7 @@ impl Deployer {
         self.stop_cancelled().await
     }
 
-    fn start(self: &Arc<Self>, turn: Turn, recovered: bool, tasks: &mut JoinSet<()>) {
+    pub(super) fn start(self: &Arc<Self>, turn: Turn, recovered: bool, tasks: &mut JoinSet<()>) {
         let cancel = Cancel::default();
         let id = turn.deployment.id.clone();
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), cancel.clone());
@@ -170,7 +173,7 @@ impl Deployer {
     }
 
     /// A cancel may have been asked of another server of the same database.
-    async fn stop_cancelled(&self) -> Result<(), StoreError> {
+    pub(super) async fn stop_cancelled(&self) -> Result<(), StoreError> {
         for id in self.store.for_runs().cancelled(self.executor.id()).await? {
             if let Some(cancel) = self.cancel_of(&id) {
                 cancel.cancel();

@@ -7,6 +7,7 @@ mod asking;
 mod attempts;
 mod audit;
 mod batch;
+mod carried;
 mod columns;
 mod deliveries;
 mod deployments;

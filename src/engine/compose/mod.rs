@@ -5,6 +5,7 @@
 //! back; [`Compose::up`] touches only what uses the pin. Commands are values; nothing of our own environment reaches them.
 
 mod below;
+mod beside;
 mod changed;
 mod containers;
 mod daemon;
@@ -45,6 +46,7 @@ mod version;
 mod waiting;
 mod wake;
 
+pub use beside::{Beside, BesideKind, Own};
 pub use containers::Observed;
 pub use daemon::Daemon;
 pub use hook::HookPlace;
