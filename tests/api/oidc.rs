@@ -24,6 +24,7 @@ on_both!(
     a_job_cancels_what_its_own_run_ordered,
     a_job_may_do_what_its_policy_says,
     nobody_approves_the_rollback_of_their_own_job,
+    a_dry_run_is_told_whose_approval_it_would_need,
 );
 
 const ALL: [&str; 3] = ["deploy:web", "rollback:web", "read:web"];
@@ -252,6 +253,27 @@ async fn nobody_approves_the_rollback_of_their_own_job(database: Database) {
     let rig = start(2).await;
     assert_refused(&with(back(), &issuer.token()).send(&rig).await, 422, "approval");
     rig.finish().await;
+}
+
+/// It says so, asks nobody, and is refused if nobody could approve the order.
+async fn a_dry_run_is_told_whose_approval_it_would_need(database: Database) {
+    let issuer = Issuer::start().await;
+    for (needed, wanted) in [(1, 202), (2, 422)] {
+        let server = format!("{}\npublic_url = \"http://localhost:1\"", Plan::new(database).server);
+        let tables = format!("{}{}", issuer.policy(&ALL), approved(needed));
+        let rig = Plan { tables, server, ..Plan::new(database) }.start().await;
+        let dry = json!({ "service": "web", "tag": "v1", "dry_run": true });
+        let answer = with(Call::post("/api/v1/deployments", &dry), &issuer.token()).send(&rig).await;
+        assert_eq!(answer.status, wanted, "{}", answer.text);
+        if let Some(id) = answer.json()["id"].as_str() {
+            // Without a registry it comes so far and no further.
+            assert_eq!(rig.ended(id).await["outcome"], "failed");
+            let journal = Call::get(&format!("/api/v1/deployments/{id}/log")).by(rig.key()).send(&rig).await.text;
+            assert!(journal.contains("would wait now. It needs the approval of one of bob; nobody is asked for it now."), "{journal}");
+        }
+        assert_eq!(rig.count("SELECT COUNT(*) FROM approval_codes").await, 0);
+        rig.finish().await;
+    }
 }
 
 /// Each claim that the policy wants, in every way in which it can be wrong.
