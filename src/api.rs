@@ -92,6 +92,9 @@ pub struct NewRollback {
     /// The address of the workflow run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_url: Option<String>,
+    /// Who is behind the order. No body says so: it is taken from the proof of a forge.
+    #[serde(skip)]
+    pub actor: Option<String>,
     /// The reason, for the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -20,8 +20,11 @@ pub struct OwedResult {
     /// Why the last try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Since when it is no longer tried, because the forge refuses it (ms since 1970, UTC). It is tried again when the configuration is
-    /// read again or the server starts.
+    /// When the forge refused it (ms since 1970, UTC). It is tried again at `retry_ms`, and when the configuration is read again or the
+    /// server starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_ms: Option<i64>,
+    /// When what was refused is tried again by itself (ms since 1970, UTC); none: not any more, since it was refused for a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<i64>,
 }

@@ -47,7 +47,7 @@ fn target(text: &str) -> Result<RollbackTo, String> {
 
 pub(crate) async fn run(global: &Global, output: &Output, args: Args) -> anyhow::Result<u8> {
     let client = Client::new(global)?;
-    let ask = api::NewRollback { service: args.service, to: args.to, run_url: None, reason: args.reason, force: args.force };
+    let ask = api::NewRollback { service: args.service, to: args.to, run_url: None, actor: None, reason: args.reason, force: args.force };
     let accepted: api::Accepted = client.post("/api/v1/rollbacks", &ask).await?;
     follow::accepted(&client, output, &accepted, !args.no_wait).await
 }

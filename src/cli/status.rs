@@ -258,7 +258,8 @@ impl Page<'_> {
             match (owed.refused_ms, &owed.why) {
                 (Some(at_ms), why) => {
                     let why = why.as_deref().unwrap_or_default();
-                    let then = "It is tried again after `systemctl reload tagalong`.";
+                    let by_itself = owed.retry_ms.map_or_else(String::new, |at_ms| format!("by itself at {} and ", clock::utc(at_ms)));
+                    let then = format!("It is tried again {by_itself}after `systemctl reload tagalong`.");
                     self.fact("forge", Tone::Bad, &format!("{about}, but refused it {}: {why} {then}", ago(at_ms)));
                 }
                 (None, Some(why)) => {

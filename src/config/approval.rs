@@ -47,8 +47,14 @@ impl Approval {
     /// Whether `order` needs it. What lands nothing, or lands once more what has been verified, needs none.
     #[must_use]
     pub fn is_for(&self, order: &Order, people: &People) -> bool {
+        !order.dry_run && self.is_for_such(order, people)
+    }
+
+    /// Whether `order` needs it if it is no dry run.
+    #[must_use]
+    pub fn is_for_such(&self, order: &Order, people: &People) -> bool {
         let is_kind = match order.kind {
-            OrderKind::Deploy => !order.dry_run,
+            OrderKind::Deploy => true,
             OrderKind::Rollback => self.rollbacks,
             OrderKind::Adopt | OrderKind::Repair => false,
         };

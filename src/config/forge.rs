@@ -1,5 +1,7 @@
 //! The forges that tagalong talks to: where their API is, and as whom.
 
+use std::time::Duration;
+
 use ring::signature::RsaKeyPair;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -24,6 +26,8 @@ pub struct Forge {
     pub api_url: String,
     /// As whom tagalong calls its API; none: not at all.
     pub login: Option<ForgeLogin>,
+    /// How long after it has refused a result it is told once more.
+    pub refused_retry: Duration,
     /// What its native webhooks are signed with.
     pub webhook_secret: Option<SecretSource>,
 }
@@ -78,10 +82,11 @@ impl Forge {
             let why = "bytes; make one with `openssl rand -hex 32`.";
             from.problem("webhook_secret_file", format!("the secret is shorter than {SHORTEST_SECRET_BYTES} {why}"));
         }
+        let refused_retry = from.seconds("refused_retry_s", 3600.0, 1.0..=86_400.0);
         from.finish();
         let url = url?;
         let api_url = api_url.unwrap_or_else(|| kind.api_of(&url));
-        Some(Self { id: id?, kind, url: bare(&url), api_url, login, webhook_secret })
+        Some(Self { id: id?, kind, url: bare(&url), api_url, login, refused_retry, webhook_secret })
     }
 }
 

@@ -51,7 +51,7 @@ pub use issuer::{Forge, Issuer};
 pub use json::json_object;
 pub use line::{Line, LineDraft, LineKind};
 pub use mark::mark;
-pub use order::{Cause, Order, OrderKind, RollbackTo};
+pub use order::{Behind, Cause, Order, OrderKind, RollbackTo};
 pub use origin::{commit_text, is_actor, is_ref, ref_text, run_url_text};
 pub use outcome::{Guard, Outcome};
 pub use part::Part;

@@ -97,6 +97,15 @@ pub enum RollbackTo {
     Deployment(DeploymentId),
 }
 
+/// What a forge has proven of the job that orders something; nothing of any other caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// The address of the workflow run.
+    pub run_url: Option<String>,
+    /// Who is behind it.
+    pub actor: Option<String>,
+}
+
 /// An authorised request: what will be carried out, and who asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {

@@ -33,6 +33,16 @@ pub(super) fn is_needed(config: &Config, service: &Service, order: &Order, appro
     approval.is_some_and(|approval| !is_given(approval, &approval.able(order, &config.people), approved))
 }
 
+/// What asks for an approval of the order, or of the one that a dry run tries.
+fn asked_for<'c>(config: &'c Config, service: &'c Service, order: &Order) -> Option<&'c Approval> {
+    service.approval.as_ref().filter(|approval| approval.is_for_such(order, &config.people))
+}
+
+/// Whether the guard is asked about the order: it needs an approval that it does not have, or is a dry run of one that needs any.
+pub(super) fn is_asked(config: &Config, service: &Service, order: &Order, approved: Option<&Approved>) -> bool {
+    is_needed(config, service, order, approved) || (order.dry_run && asked_for(config, service, order).is_some())
+}
+
 /// What speaks against an order whose turn has come, whatever was granted before: an approval that it needs by now and does not have.
 /// One that was begun before has had its turn.
 pub(super) fn is_missing(config: &Config, service: &Service, deployment: &Deployment, hold: Option<&Hold>) -> Option<Refusal> {
@@ -59,8 +69,7 @@ impl Deployer {
     /// What is said about its approval. Whoever may approve is sent a code.
     pub(super) async fn approval(&self, question: &Question<'_>) -> Answer {
         let Question { config, service, order, .. } = *question;
-        let approval = service.approval.as_ref().filter(|approval| approval.is_for(order, &config.people));
-        let Some(approval) = approval else {
+        let Some(approval) = asked_for(config, service, order) else {
             return Answer::passes_since("The configuration asks for no approval any more.".to_owned());
         };
         if question.deployment.is_some_and(|one| has_taken_over(one, question.hold)) {
@@ -69,6 +78,11 @@ impl Deployer {
         let able = approval.able(order, &config.people);
         if able.len() < approval.needed {
             return Answer::Refused(Refusal::Approval(nobody(service, approval, order)));
+        }
+        if order.dry_run {
+            let names: Vec<&str> = able.iter().map(|person| person.id.as_str()).collect();
+            let many = if approval.needed == 1 { "one".to_owned() } else { approval.needed.to_string() };
+            return Answer::Waits(AGAIN, format!("It needs the approval of {many} of {}; nobody is asked for it now.", names.join(", ")));
         }
         // At the door nobody is asked yet.
         let Some(deployment) = question.deployment else { return Answer::Waits(Duration::ZERO, String::new()) };

@@ -233,7 +233,7 @@ fn is_wanted(guard: WaitsFor, question: &Question<'_>) -> bool {
     match guard {
         WaitsFor::Approval => {
             let has_taken_over = deployment.is_some_and(|one| approval::has_taken_over(one, hold));
-            !has_taken_over && approval::is_needed(config, service, order, deployment.and_then(|one| one.approved.as_ref()))
+            !has_taken_over && approval::is_asked(config, service, order, deployment.and_then(|one| one.approved.as_ref()))
         }
         WaitsFor::Window => lands_anew && freeze::is_wanted(config, service),
         WaitsFor::Checks => {

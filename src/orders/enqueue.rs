@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::api;
 use crate::config::Service;
+use crate::model::Behind;
 use crate::model::Caller;
 use crate::model::Cause;
 use crate::model::Order;
@@ -56,8 +57,13 @@ impl Deployer {
     /// [`OrderError`]; then nothing has changed.
     pub async fn order_rollback(&self, ask: api::NewRollback, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
         let service = self.service(&ask.service)?;
-        let order =
-            Order { run_url: ask.run_url, reason: ask.reason, force: ask.force, ..Order::new(OrderKind::Rollback, ask.service, caller) };
+        let order = Order {
+            run_url: ask.run_url,
+            actor: ask.actor,
+            reason: ask.reason,
+            force: ask.force,
+            ..Order::new(OrderKind::Rollback, ask.service, caller)
+        };
         self.accept(&service, order, Wanted::Back(ask.to), delivery.as_ref()).await
     }
 
@@ -65,9 +71,15 @@ impl Deployer {
     ///
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
-    pub async fn order_adoption(&self, name: &ServiceName, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
+    pub async fn order_adoption(
+        &self,
+        name: &ServiceName,
+        behind: Behind,
+        caller: Caller,
+        delivery: Option<Delivery>,
+    ) -> Result<Accepted, OrderError> {
         let service = self.service(name)?;
-        let order = Order::new(OrderKind::Adopt, name.clone(), caller);
+        let order = Order { run_url: behind.run_url, actor: behind.actor, ..Order::new(OrderKind::Adopt, name.clone(), caller) };
         self.accept(&service, order, Wanted::Ordered, delivery.as_ref()).await
     }
 
@@ -76,9 +88,15 @@ impl Deployer {
     ///
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
-    pub async fn order_repair(&self, name: &ServiceName, caller: Caller, delivery: Option<Delivery>) -> Result<Accepted, OrderError> {
+    pub async fn order_repair(
+        &self,
+        name: &ServiceName,
+        behind: Behind,
+        caller: Caller,
+        delivery: Option<Delivery>,
+    ) -> Result<Accepted, OrderError> {
         let service = self.service(name)?;
-        let order = Order::new(OrderKind::Repair, name.clone(), caller);
+        let order = Order { run_url: behind.run_url, actor: behind.actor, ..Order::new(OrderKind::Repair, name.clone(), caller) };
         self.accept(&service, order, Wanted::LastVerified, delivery.as_ref()).await
     }
 

@@ -65,9 +65,9 @@ pub(super) fn at_the_turn(deployment: &Deployment, hold: Option<&Hold>, max_wait
 }
 
 /// The checks that the commit of `order` must have; none: it need have none. A rollback, an adoption and a repair land what was landed
-/// before, and a dry run lands nothing.
+/// before; a dry run is asked about like the order that it tries.
 pub(super) fn wants_checks<'a>(order: &Order, admission: &'a Admission) -> Option<&'a RequiredChecks> {
-    let is_asked = order.kind == OrderKind::Deploy && !order.dry_run && !is_forced_by_the_host(order);
+    let is_asked = order.kind == OrderKind::Deploy && !is_forced_by_the_host(order);
     admission.checks.as_ref().filter(|_| is_asked)
 }
 
@@ -148,9 +148,9 @@ fn still_serves(watched: &DeploymentId, releases: &Releases) -> Result<(), Refus
     if serves && is_alone { Ok(()) } else { Err(Refusal::Overtaken(watched.clone())) }
 }
 
-/// What CI asks for by itself: nobody has said that it overrules anybody, and it is to change something.
+/// What CI asks for by itself: nobody has said that it overrules anybody. A dry run is refused where the order that it tries would be.
 fn is_of_ci(order: &Order) -> bool {
-    order.kind == OrderKind::Deploy && !order.force && !order.dry_run
+    order.kind == OrderKind::Deploy && !order.force
 }
 
 /// A tag that is taken from the registry must be one that may be landed; one from the record was.
@@ -312,8 +312,10 @@ mod tests {
             let (for_ever, over) = (hold(kind, None), hold(kind, Some(NOW_MS)));
             assert_eq!(refused(&order(OrderKind::Deploy), &for_ever), Some(guard));
             assert_eq!(refused(&order(OrderKind::Deploy), &over), None);
-            for other in overruling(OrderKind::Deploy).iter().chain(&[order(OrderKind::Rollback), order(OrderKind::Adopt)]) {
-                assert_eq!(refused(other, &for_ever), None, "{other:?}");
+            let [forced, dry] = overruling(OrderKind::Deploy);
+            assert_eq!((refused(&dry, &for_ever), refused(&dry, &over)), (Some(guard), None), "a dry run is told so too");
+            for other in [forced, order(OrderKind::Rollback), order(OrderKind::Adopt)] {
+                assert_eq!(refused(&other, &for_ever), None, "{other:?}");
             }
         }
     }
@@ -357,7 +359,7 @@ mod tests {
             assert_eq!(judged(&Order { caller: Caller::Local(0), ..order.clone() }), guard, "on the host");
             assert_eq!(judged(&Order { kind: OrderKind::Rollback, ..order.clone() }), None, "a rollback");
         }
-        assert!(wants_checks(&main, &named).is_some() && wants_checks(&Order { dry_run: true, ..main }, &named).is_none());
+        assert!(wants_checks(&main, &named).is_some() && wants_checks(&Order { dry_run: true, ..main }, &named).is_some());
     }
 
     #[test]
@@ -368,9 +370,9 @@ mod tests {
         for run_number in [Some(10), Some(11), None] {
             assert_eq!(late(run_number, order(OrderKind::Deploy)), None);
         }
-        for other in overruling(OrderKind::Deploy) {
-            assert_eq!(late(Some(9), other), None);
-        }
+        let [forced, dry] = overruling(OrderKind::Deploy);
+        assert_eq!(late(Some(9), forced), None);
+        assert_eq!(late(Some(9), dry), Some(Refusal::Late { mine: 9, live: 10, by: "X".into() }));
     }
 
     #[test]

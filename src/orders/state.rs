@@ -11,6 +11,7 @@ use crate::api;
 use crate::api::Standing;
 use crate::api::Word;
 use crate::clock;
+use crate::config::Config;
 use crate::config::Service;
 use crate::engine::Container;
 use crate::engine::Engine;
@@ -56,7 +57,8 @@ impl Deployer {
         let all = self.recorded(services).await?;
         let until = Instant::now() + PATIENCE;
         for (service, recorded) in services.iter().zip(&all) {
-            let owed = owed.iter().filter(|debt| results::is_for(debt, &service.name)).filter_map(owed_result).collect();
+            let owed =
+                owed.iter().filter(|debt| results::is_for(debt, &service.name)).filter_map(|debt| owed_result(&config, debt)).collect();
             let state = self.state(service, recorded, until).await;
             let guards = met::guards(&config, service, state.held.as_deref(), until).await;
             states.push(api::Service { guards, owed, ..state });
@@ -134,7 +136,7 @@ impl Deployer {
 }
 
 /// What a forge is still to be told.
-fn owed_result(debt: &Debt) -> Option<api::OwedResult> {
+fn owed_result(config: &Config, debt: &Debt) -> Option<api::OwedResult> {
     let (Message::Status(news) | Message::Deployment(news)) = &debt.message else { return None };
     let kind = if matches!(debt.message, Message::Status(_)) { "status" } else { "deployment" };
     Some(api::OwedResult {
@@ -144,6 +146,7 @@ fn owed_result(debt: &Debt) -> Option<api::OwedResult> {
         tries: debt.tries,
         why: debt.why.clone(),
         refused_ms: debt.refused_ms,
+        retry_ms: results::retried_ms(config, debt),
     })
 }
 

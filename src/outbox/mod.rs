@@ -6,7 +6,8 @@
 //! - Everything is told at least once. What is newer takes the place of what is owed under the same key.
 //! - A receiver gets one thing after the other, in the order in which they were owed. One that hangs keeps nobody else waiting.
 //! - Of several servers on one database one tells a receiver at a time; when that one is gone, another does.
-//! - What is refused for good is kept to be seen, and is not tried again before something newer is owed or [`Outbox::revive`].
+//! - What is refused is kept to be seen, and is not tried again before something newer is owed, [`Outbox::revive`] or
+//!   [`Outbox::try_refused`].
 //! - A receiver that asks for silence gets it, whatever else is owed to it meanwhile.
 
 mod told;
@@ -119,6 +120,19 @@ impl Outbox {
         Ok(())
     }
 
+    /// Of what was refused, that is tried once more of which `is_due` says so.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn try_refused(&self, is_due: impl Fn(&Debt) -> bool) -> Result<(), StoreError> {
+        let refused = self.store.refused(&self.lane).await?;
+        for debt in refused.iter().filter(|debt| is_due(debt)) {
+            self.store.try_again(&self.lane, debt).await?;
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
     /// Tells what is owed, by `tell`, until `stop`: each receiver in its own time, what is due at once, what failed after a wait.
     pub async fn keep_telling<F>(&self, tell: impl Fn(Debt) -> F + Sync, stop: &Cancel)
     where
@@ -194,7 +208,7 @@ impl Outbox {
             Told::Gone => self.store.forgive(lane, receiver).await,
             Told::Later { why, wait } => self.store.postpone(lane, debt, &self.holder, clock::now_ms() + millis(wait), &why).await,
             Told::Refused { why } => {
-                tracing::error!(%lane, receiver, %message, %why, "a receiver refused a notification; it is not sent again");
+                tracing::error!(%lane, receiver, %message, %why, "a receiver refused a notification");
                 self.store.refuse(lane, debt, &self.holder, &why).await
             }
             Told::NotNow { why, after } => {

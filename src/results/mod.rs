@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::config::ForgeKind;
 use crate::config::Live;
 use crate::forge::Forges;
+use crate::model::KeyId;
 use crate::model::Lane;
 use crate::model::Message;
 use crate::model::News;
@@ -50,6 +51,9 @@ const LATER_LOOK_MS: i64 = 30 * 60_000;
 /// A forge that is away is asked again within two minutes, however long it is away.
 const TERMS: Terms =
     Terms { deadline: Duration::from_mins(2), again: Backoff::new(Duration::from_secs(1), Duration::from_mins(2)).spread() };
+
+/// What a forge refuses is tried again for so long: a permission may be given back.
+const RETRIED_MS: i64 = 24 * 3_600_000;
 
 /// The results of all services.
 #[derive(Debug)]
@@ -137,6 +141,8 @@ impl Results {
         if !self.is_wanted() {
             return Ok(());
         }
+        let now_ms = clock::now_ms();
+        self.outbox.try_refused(|debt| retried_ms(&config, debt).is_some_and(|at_ms| at_ms <= now_ms)).await?;
         for unowed in self.store.unowed(since_ms).await? {
             let Some(place) = config.service(&unowed.service).and_then(|service| Place::of(service)) else { continue };
             let found = self.store.get(&unowed.id).await;
@@ -188,6 +194,17 @@ impl Results {
         let status = (went_back && is_another).then(|| place.status(&commit, &news));
         Ok(status.into_iter().chain(has_deployments.then(|| place.deployment(&news))).collect())
     }
+}
+
+/// When `debt`, which a forge has refused, is tried once more (ms since 1970, UTC); none: only when the configuration is read again or a
+/// server starts.
+#[must_use]
+pub fn retried_ms(config: &Config, debt: &Debt) -> Option<i64> {
+    let forge = KeyId::parse(debt.receiver.split(' ').next()?).ok()?;
+    let wait = config.forge(&forge)?.refused_retry;
+    let at_ms = debt.refused_ms? + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
+    // It was due when it was first tried, and is due since then.
+    (at_ms - debt.next_ms <= RETRIED_MS).then_some(at_ms)
 }
 
 impl Place<'_> {

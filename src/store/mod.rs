@@ -34,6 +34,7 @@ mod releases;
 mod reloads;
 mod results;
 mod rows;
+mod revive;
 mod runs;
 mod secrets;
 mod sessions;

@@ -111,7 +111,8 @@ impl First {
     }
 }
 
-fn debt(row: &AnyRow) -> Result<Debt, StoreError> {
+/// One message of the outbox.
+pub(super) fn debt(row: &AnyRow) -> Result<Debt, StoreError> {
     Ok(Debt {
         receiver: row.try_get("receiver")?,
         key: row.try_get("key")?,
@@ -343,17 +344,6 @@ impl Store {
         Ok(())
     }
 
-    /// Everything that was refused or is waiting becomes due now, because the cause of the failure may be gone. A receiver that asked to
-    /// receive nothing is still left alone.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn revive(&self, lane: &Lane) -> Result<(), StoreError> {
-        let revive = "UPDATE outbox SET refused_ms = NULL, next_ms = $2 WHERE lane = $1 AND (refused_ms IS NOT NULL OR next_ms > $2)";
-        self.gate.write(sqlx::query(revive).bind(lane.to_string()).bind(clock::now_ms())).await?;
-        Ok(())
-    }
-
     /// `holder` no longer delivers anything, so others may do so at once.
     ///
     /// # Errors
@@ -366,7 +356,7 @@ impl Store {
 }
 
 /// A statement about one message: lane, receiver, key and number are its first values.
-fn of<'q>(statement: &'static str, lane: &Lane, debt: &'q Debt) -> Statement<'q> {
+pub(super) fn of<'q>(statement: &'static str, lane: &Lane, debt: &'q Debt) -> Statement<'q> {
     sqlx::query(statement).bind(lane.to_string()).bind(&debt.receiver).bind(&debt.key).bind(debt.number)
 }
 

@@ -30,6 +30,7 @@ on_both!(
     an_order_that_waits_for_its_checks_gives_way,
     a_forge_that_is_away_may_be_waited_for,
     only_refs_and_actors_that_are_allowed_get_in,
+    a_dry_run_is_told_what_the_checks_are,
 );
 
 /// Each service is built from `acme/web`, and `more` stands in its source.
@@ -118,19 +119,15 @@ async fn an_order_is_carried_out_when_its_checks_are_green_and_never_otherwise(d
     rig.finish().await;
 }
 
-/// What changes nothing or was landed before needs no checks; what cannot be asked about is refused at once.
+/// What was landed before needs no checks; what cannot be asked about is refused at once.
 async fn nobody_is_asked_where_nothing_is_to_be_shown(rig: &Rig, forge: &Forge) {
     let called = forge.called();
-    let mut dry = ask("web", COMMIT);
-    dry["dry_run"] = json!(true);
     let never_ran = Call::post("/api/v1/rollbacks", &json!({ "service": "web", "to": { "tag": "v0" } })).by(rig.key()).send(rig).await;
     assert_eq!((never_ran.status, never_ran.json()["code"].as_str()), (422, Some("no_target")), "{}", never_ran.text);
     rig.record_landed("web", "v0").await;
-    for (path, body) in [("deployments", dry), ("rollbacks", json!({ "service": "web", "to": { "tag": "v0" } }))] {
-        let answer = Call::post(&format!("/api/v1/{path}"), &body).by(rig.key()).send(rig).await;
-        assert_eq!(answer.status, 202, "{}", answer.text);
-        assert_ended(&rig.ended(answer.json()["id"].as_str().unwrap()).await, Ok(()));
-    }
+    let back = Call::post("/api/v1/rollbacks", &json!({ "service": "web", "to": { "tag": "v0" } })).by(rig.key()).send(rig).await;
+    assert_eq!(back.status, 202, "{}", back.text);
+    assert_ended(&rig.ended(back.json()["id"].as_str().unwrap()).await, Ok(()));
     let rows = rig.rows().await;
     // Forced by a key or not, which may only overrule who rolled back.
     for (field, value) in [("commit", Value::Null), ("ref", json!("main"))] {
@@ -142,6 +139,34 @@ async fn nobody_is_asked_where_nothing_is_to_be_shown(rig: &Rig, forge: &Forge) 
         }
     }
     assert_eq!((rig.rows().await, forge.called()), (rows, called));
+}
+
+/// It is refused where the order would be, waits for nothing, and says what the order would wait for.
+async fn a_dry_run_is_told_what_the_checks_are(database: Database) {
+    let forge = Forge::start("github").await;
+    let rig = rig(database, &forge, "require_checks = [\"test\"], checks_wait_s = 600").await;
+    let mut dry = ask("web", COMMIT);
+    dry["dry_run"] = json!(true);
+    let pending = format!("An order that is no dry run would wait now. It waits for the checks of commit {COMMIT}: test is pending.");
+    let silent = "An order that is no dry run would wait now. It waits for the checks";
+    for (runs, wanted, said) in [
+        (vec![("test", 1, 1, "success")], Ok(()), "are green: test."),
+        (vec![("test", 1, 1, "running")], Ok(()), pending.as_str()),
+        (vec![], Ok(()), silent),
+        (vec![("test", 1, 1, "failure")], Err("test is red"), "test is red"),
+    ] {
+        forge.has_runs(COMMIT, &runs);
+        let answer = Call::post("/api/v1/deployments", &dry).by(rig.key()).send(&rig).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        let id = answer.json()["id"].as_str().unwrap().to_owned();
+        assert_ended(&rig.ended(&id).await, wanted);
+        let journal = journal(&rig, &id).await;
+        assert!(journal.contains(said), "{said} is not in {journal}");
+    }
+    dry["commit"] = Value::Null;
+    assert_refused(&Call::post("/api/v1/deployments", &dry).by(rig.key()).send(&rig).await, 422, "checks");
+    forge.assert_well_asked();
+    rig.finish().await;
 }
 
 async fn an_order_waits_for_its_checks_and_holds_up_nobody(database: Database) {

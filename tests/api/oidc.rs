@@ -23,6 +23,8 @@ on_both!(
     of_two_calls_with_one_token_one_is_taken,
     a_job_cancels_what_its_own_run_ordered,
     a_job_may_do_what_its_policy_says,
+    nobody_approves_the_rollback_of_their_own_job,
+    a_dry_run_is_told_whose_approval_it_would_need,
 );
 
 const ALL: [&str; 3] = ["deploy:web", "rollback:web", "read:web"];
@@ -194,6 +196,84 @@ async fn a_job_may_do_what_its_policy_says(database: Database) {
     // There is nothing to go back to, which a guard says: scope and ref are enough.
     assert_eq!(with(Call::post("/api/v1/rollbacks", &json!({ "service": "web" })), &issuer.token()).send(&rig).await.status, 422);
     rig.finish().await;
+}
+
+/// Mona and bob approve rollbacks; nobody's receiver is there, so that codes are made and never arrive.
+fn approved(needed: usize) -> String {
+    let person = |id: &str| {
+        let notify = format!("[[notify]]\nid = \"{id}\"\nkind = \"ntfy\"\nurl = \"http://127.0.0.1:1\"\ntopic = \"{id}\"\nevents = []\n");
+        format!("{notify}[[person]]\nid = \"{id}\"\nactors = [\"{id}\"]\nnotify = \"{id}\"\n")
+    };
+    let approval = format!("[service.web.approval]\napprovers = [\"mona\", \"bob\"]\nrollbacks = true\nneeded = {needed}\n");
+    format!("{}{}{approval}", person("mona"), person("bob"))
+}
+
+/// Whoever is behind a job is behind its rollbacks too, and behind what it orders once more.
+async fn nobody_approves_the_rollback_of_their_own_job(database: Database) {
+    let issuer = Issuer::start().await;
+    let start = async |needed: usize| {
+        let server = format!("{}\npublic_url = \"http://localhost:1\"", Plan::new(database).server);
+        let rig = Plan { tables: issuer.policy(&ALL), server, ..Plan::new(database) }.start().await;
+        rig.landed_before(&approved(needed)).await
+    };
+    let rig = start(1).await;
+    let back = || Call::post("/api/v1/rollbacks", &json!({ "service": "web" }));
+    let waits = async |answer: Answer, approvers: Value| {
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        let id = answer.json()["id"].as_str().unwrap().to_owned();
+        let shown = rig.until(&id, |shown| shown["waits_for"] == "approval" && shown["approval"]["approvers"].is_array()).await;
+        assert_eq!(shown["approval"]["approvers"], approvers, "{shown:#}");
+        until("a code for bob", async || {
+            let codes = "SELECT COUNT(*) FROM approval_codes WHERE approver = 'bob'";
+            (rig.count(codes).await > 0).then_some(())
+        })
+        .await;
+        let cancelled = rig.act(rig.key(), &format!("/api/v1/deployments/{id}/cancel")).await;
+        assert_eq!(cancelled.status, 200, "{}", cancelled.text);
+        rig.ended(&id).await;
+        id
+    };
+    let id = waits(with(back(), &issuer.token()).send(&rig).await, json!(["bob"])).await;
+    assert_eq!(rig.show(&id).await["actor"], "mona");
+    let retry = Call::post(&format!("/api/v1/deployments/{id}/retry"), &json!({}));
+    waits(with(retry, &issuer.token()).send(&rig).await, json!(["bob"])).await;
+    assert_eq!(rig.count("SELECT COUNT(*) FROM approval_codes WHERE approver = 'mona'").await, 0);
+    waits(back().by(rig.key()).send(&rig).await, json!(["mona", "bob"])).await;
+    // No body says who is behind it.
+    let named = Call::post("/api/v1/rollbacks", &json!({ "service": "web", "actor": "bob" }));
+    assert_eq!(with(named, &issuer.token()).send(&rig).await.status, 400);
+    // What needs no approval is recorded with who is behind it all the same.
+    for path in ["adopt", "repair"] {
+        let answer = with(Call::post(&format!("/api/v1/services/web/{path}"), &json!({})), &issuer.token()).send(&rig).await;
+        assert_eq!(answer.status, 202, "{path}: {}", answer.text);
+        let shown = rig.ended(answer.json()["id"].as_str().unwrap()).await;
+        assert_eq!((&shown["actor"], &shown["run_url"]), (&json!("mona"), &json!(issuer.run_url())), "{path}: {shown:#}");
+    }
+    rig.finish().await;
+    let rig = start(2).await;
+    assert_refused(&with(back(), &issuer.token()).send(&rig).await, 422, "approval");
+    rig.finish().await;
+}
+
+/// It says so, asks nobody, and is refused if nobody could approve the order.
+async fn a_dry_run_is_told_whose_approval_it_would_need(database: Database) {
+    let issuer = Issuer::start().await;
+    for (needed, wanted) in [(1, 202), (2, 422)] {
+        let server = format!("{}\npublic_url = \"http://localhost:1\"", Plan::new(database).server);
+        let tables = format!("{}{}", issuer.policy(&ALL), approved(needed));
+        let rig = Plan { tables, server, ..Plan::new(database) }.start().await;
+        let dry = json!({ "service": "web", "tag": "v1", "dry_run": true });
+        let answer = with(Call::post("/api/v1/deployments", &dry), &issuer.token()).send(&rig).await;
+        assert_eq!(answer.status, wanted, "{}", answer.text);
+        if let Some(id) = answer.json()["id"].as_str() {
+            // Without a registry it comes so far and no further.
+            assert_eq!(rig.ended(id).await["outcome"], "failed");
+            let journal = Call::get(&format!("/api/v1/deployments/{id}/log")).by(rig.key()).send(&rig).await.text;
+            assert!(journal.contains("would wait now. It needs the approval of one of bob; nobody is asked for it now."), "{journal}");
+        }
+        assert_eq!(rig.count("SELECT COUNT(*) FROM approval_codes").await, 0);
+        rig.finish().await;
+    }
 }
 
 /// Each claim that the policy wants, in every way in which it can be wrong.

@@ -176,11 +176,16 @@ async fn a_rollback_stops_what_runs_and_holds_the_service(database: Database) {
     let forced = id_of(&deploy(&rig, json!({ "service": "web", "tag": "3", "force": true })).await);
     // A dry run takes no waiting order's place, so the forced one has to have ended.
     rig.ended(&forced).await;
-    assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3", "dry_run": true })).await.status, 202);
+    let dry = json!({ "service": "web", "tag": "3", "dry_run": true });
+    assert_refused(&deploy(&rig, dry.clone()).await, 422, "held");
+    // What a forced order would meet.
+    let forced = json!({ "service": "web", "tag": "3", "dry_run": true, "force": true });
+    rig.ended(&id_of(&deploy(&rig, forced).await)).await;
     assert!(Call::get("/api/v1/services/web").by(rig.key()).send(&rig).await.json()["held"].as_str().unwrap().contains(&id));
     for message in ["web accepts orders again.", "web was not held."] {
         assert_eq!(rig.act(rig.key(), "/api/v1/services/web/resume").await.json()["message"], message);
     }
+    rig.ended(&id_of(&deploy(&rig, dry).await)).await;
     assert_eq!(deploy(&rig, json!({ "service": "web", "tag": "3" })).await.status, 202);
     rig.finish().await;
 }

@@ -235,6 +235,15 @@ impl Rig {
     }
 
     /// Stops the server, whatever it is at.
+    /// Two releases have landed, and from now on these tables count as well.
+    pub(crate) async fn landed_before(mut self, tables: &str) -> Self {
+        self.record_releases(2).await;
+        let text = std::fs::read_to_string(&self.config_file).unwrap();
+        std::fs::write(&self.config_file, format!("{text}\n{tables}")).unwrap();
+        self.restart().await;
+        self
+    }
+
     pub(crate) async fn stop(mut self) {
         self.app.take().unwrap().stop().await;
     }

@@ -152,6 +152,40 @@ async fn a_forge_that_fails_changes_no_outcome_and_misses_nothing() {
     world.finish().await;
 }
 
+/// A token that is given its permission back needs nobody who tells the server so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_forge_has_refused_arrives_when_it_is_allowed_again() {
+    let forge = Forge::github();
+    let service = forge.config().replace("[[forge]]\n", "[[forge]]\nrefused_retry_s = 1\n");
+    assert!(service.contains("refused_retry_s"));
+    let world = World::new(&Settings { service, ..Settings::default() }).await;
+    forge.set(Fault::Says(403, "x-fault: 1", "Resource not accessible by personal access token"));
+    let id = order(&world, "v1").await;
+    becomes(&world, &id, "live").await;
+    let owed = refused(&world, &id).await;
+    assert!(owed["retry_ms"].as_i64() == owed["refused_ms"].as_i64().map(|at_ms| at_ms + 1000), "{owed}");
+    assert!(cli_status(&world).contains("It is tried again by itself at"), "{}", cli_status(&world));
+    let tries = owed["tries"].as_i64();
+    until_some_try(&world, &id, tries).await;
+    forge.set(Fault::Nothing);
+    has_status(&forge, "v1", "success").await;
+    has_deployment(&forge, "v1", "success").await;
+    is_settled(&world).await;
+    forge.is_in_order();
+    world.finish().await;
+}
+
+/// Waits until the forge has refused it once more.
+async fn until_some_try(world: &World, id: &str, tries: Option<i64>) {
+    for _ in 0..1500 {
+        if refused(world, id).await["tries"].as_i64() > tries {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("what the forge refused is not tried again");
+}
+
 /// What is owed of the end of a deployment, when the forge has refused it.
 async fn refused(world: &World, id: &str) -> Value {
     for _ in 0..1500 {

@@ -98,7 +98,7 @@ impl Ask for api::NewRollback {
 
     fn of_job(self, job: &Job) -> Result<Self, ApiError> {
         agrees("run_url", self.run_url.as_deref(), &job.run_url)?;
-        Ok(Self { run_url: Some(job.run_url.clone()), ..self })
+        Ok(Self { run_url: Some(job.run_url.clone()), actor: job.actor.clone(), ..self })
     }
 }
 

@@ -15,11 +15,13 @@ use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
 use crate::http::error::ApiError;
 use crate::http::routes::deployments::accepted_answer;
+use crate::model::Behind;
 use crate::model::OrderKind;
 use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Target;
 use crate::model::Verb;
+use crate::oidc::Job;
 use crate::store::Resumed;
 
 type Answer = Result<HttpResponse, ApiError>;
@@ -83,36 +85,43 @@ pub(super) async fn looks(proven: Proven<ReadOne>, shared: web::Data<Shared>) ->
 }
 
 /// A service of which something is taken or made that a rollback makes.
-pub(super) struct Operate(Arc<Service>);
+pub(super) struct Operate {
+    service: Arc<Service>,
+    behind: Behind,
+}
 
 impl Ask for Operate {
     const VERB: Verb = Verb::Rollback;
     type Body = NoBody;
 
     async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
-        Ok(Self(find(call)?))
+        Ok(Self { service: find(call)?, behind: Behind::default() })
     }
 
     /// It names no ref, so a key that is bound to refs may not do it.
     fn needs(&self) -> Needs {
-        Needs::to_order(OrderKind::Rollback, &self.0.name, false, None)
+        Needs::to_order(OrderKind::Rollback, &self.service.name, false, None)
+    }
+
+    fn of_job(self, job: &Job) -> Result<Self, ApiError> {
+        Ok(Self { behind: Behind { run_url: Some(job.run_url.clone()), actor: job.actor.clone() }, ..self })
     }
 }
 
 pub(super) async fn adopt(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
-    let Proven { ask: Operate(service), caller, delivery, line } = proven;
-    let accepted = shared.deployer.order_adoption(&service.name, caller, delivery).await?;
+    let Proven { ask: Operate { service, behind }, caller, delivery, line } = proven;
+    let accepted = shared.deployer.order_adoption(&service.name, behind, caller, delivery).await?;
     Ok(accepted_answer(accepted, line, &shared))
 }
 
 pub(super) async fn repair(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
-    let Proven { ask: Operate(service), caller, delivery, line } = proven;
-    let accepted = shared.deployer.order_repair(&service.name, caller, delivery).await?;
+    let Proven { ask: Operate { service, behind }, caller, delivery, line } = proven;
+    let accepted = shared.deployer.order_repair(&service.name, behind, caller, delivery).await?;
     Ok(accepted_answer(accepted, line, &shared))
 }
 
 pub(super) async fn resume(proven: Proven<Operate>, shared: web::Data<Shared>) -> Answer {
-    let service = &proven.ask.0;
+    let service = &proven.ask.service;
     let message = match shared.deployer.resume(&service.name, &proven.caller, proven.delivery.as_ref()).await? {
         Resumed::Now => format!("{} accepts orders again.", service.name),
         Resumed::NotHeld => format!("{} was not held.", service.name),
