@@ -165,6 +165,21 @@ outcome_is() {
     [[ $code == "$1" ]] || die "after $what the deployment ended with $code, not $1: $(tail -n 5 "$state/cancelled.log")"
 }
 
+# Somebody logs in with a one-time code and sees what is live; the code is good once.
+dashboard() {
+    local code base=http://localhost:$port jar=$state/cookies pages=(--silent --show-error --max-time 10)
+    code=$(tagalong user code ada 2>/dev/null)
+    enter() { curl "${pages[@]}" --output /dev/null --write-out '%{http_code}' --header "Origin: $base" --cookie-jar "$1" --data-urlencode "code=$code" "$base/login"; }
+    [[ $(enter "$jar") == 303 ]] || die "the dashboard did not take the code"
+    [[ $(enter /dev/null) == 401 ]] || die "the dashboard took the code twice"
+    curl "${pages[@]}" --fail --cookie "$jar" "$base/services/demo" >"$state/page.html" || die "the page of the service was not shown"
+    grep -q 2a7d410 "$state/page.html" || die "the page of the service does not show the live tag"
+    [[ $(curl "${pages[@]}" --output /dev/null --write-out '%{http_code}' "$base/services/demo") == 303 ]] || die "a page was shown to nobody"
+    rm "$jar"
+    what="a login to the dashboard"
+    serves 2a7d410
+}
+
 job GREEN 1f0c9e2 'live' workflows/github/deploy.yml service=demo tag=1f0c9e2
 job RED 1f0c9e2 'rolled back' workflows/github/deploy.yml service=demo tag=3bad5c1
 # shellcheck disable=SC2016
@@ -207,6 +222,8 @@ job RED 1f0c9e2 'has only the scopes deploy:demo' workflows/github/rollback.yml 
 job GREEN 2a7d410 'live' workflows/github/deploy.yml service=demo tag=2a7d410
 unset ACT_ENV
 job RED 2a7d410 'id-token: write' workflows/github/deploy.yml service=demo tag=1f0c9e2
+
+dashboard
 
 TAGALONG_SECRET=whsec_$(openssl rand -base64 32)
 job RED 2a7d410 'with 401' workflows/github/deploy.yml service=demo tag=1f0c9e2

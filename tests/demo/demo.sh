@@ -168,10 +168,13 @@ nothing_moves() {
 }
 
 farewell() {
+    local code
+    tagalong user add ada --scope read --scope 'deploy:*' --scope 'rollback:*' --scope 'approve:*' --scope 'reload:*' >/dev/null
+    code=$(tagalong user code ada 2>/dev/null)
     heading "The demo holds, after $SECONDS s. It stays up to play with:"
     cat <<TEXT
     the site       https://site.localhost:$site_port/   (its CA: $state/ca.crt)
-    tagalong       http://127.0.0.1:$port
+    the dashboard  http://localhost:$port/   (user ada, one-time code $code)
     try            alias tagalong='$binary --config $state/tagalong.toml'
                    tagalong status
                    tagalong history demo
