@@ -243,7 +243,7 @@ macro_rules! select_deployments {
     (@ $long:literal, $which:literal) => {
         concat!(
             "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
-             d.run_url, d.run_number, d.actor, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.watch, d.images AS ordered_images, d.cancel_by, \
+             d.run_url, d.run_number, d.actor, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.watch, d.by_user, d.images AS ordered_images, d.cancel_by, \
              d.guard, d.refused_by, d.waits_why, d.waits_since_ms, d.approved, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,

@@ -55,7 +55,7 @@ fn with_datasets(mut plan: Plan) -> Plan {
 fn protected() -> impl Iterator<Item = (&'static Route, Verb)> {
     ROUTES.iter().filter_map(|route| match route.need {
         Need::Verb(verb) => Some((route, verb)),
-        Need::Open | Need::ReloadSecret | Need::ForgeSignature | Need::FormAddress => None,
+        Need::Open | Need::ReloadSecret | Need::ForgeSignature | Need::FormAddress | Need::Session(_) | Need::Login => None,
     })
 }
 
@@ -66,6 +66,8 @@ fn call_of(route: &Route, service: &str, id: &str) -> Call {
         (Some("NewDeployment"), _) => json!({ "service": service, "tag": "1" }),
         (Some("NewApproval"), _) => json!({ "code": "7K3M-9QXT-2BWD" }),
         (Some("NewReload"), _) => json!({ "dataset": service }),
+        (Some("NewUser"), _) => json!({ "name": service, "scopes": ["read"] }),
+        (Some("UserChange"), _) => json!({ "disabled": true }),
         (Some("NewRollback"), _) => json!({ "service": service, "to": { "tag": "1" } }),
         (Some(other), _) => panic!("this test does not know a body of {other} for {path}"),
         (None, &actix_web::http::Method::GET) => return Call::get(&path),
@@ -208,6 +210,9 @@ fn what_is_open_tells_nothing() {
     assert_eq!(of_forges, ["/hooks/github", "/hooks/forgejo"], "tests/api/hooks.rs has their proofs");
     let forms: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::FormAddress).map(|route| route.path).collect();
     assert_eq!(forms, ["/approve/{id}", "/approve/{id}"], "tests/deploy/approval.rs has their proofs");
+    // tests/api/login.rs and tests/api/sites.rs have the proofs of pages.
+    let logins: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::Login).map(|route| route.path).collect();
+    assert_eq!(logins, ["/login", "/login", "/login/{forge}", "/login/{forge}/callback"]);
     assert_eq!(open, ["/healthz", "/healthz", "/readyz", "/readyz", "/api/v1/openapi.json"]);
 }
 
@@ -253,6 +258,9 @@ async fn no_route_answers_without_proof_and_scope(database: Database) {
         assert_eq!(shown.text, entered.text);
     }
     walked.extend([("GET".to_owned(), "/approve/{id}"), ("POST".to_owned(), "/approve/{id}")]);
+    // Pages are walked in tests/api/login.rs.
+    let is_page = |route: &&Route| matches!(route.need, Need::Session(_) | Need::Login);
+    walked.extend(ROUTES.iter().filter(is_page).map(|route| (route.method.to_string(), route.path)));
     assert_eq!(walked, ROUTES.iter().map(|route| (route.method.to_string(), route.path)).collect());
     assert_eq!(rig.rows().await, before);
     drop(gate);
@@ -508,6 +516,8 @@ async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database)
                 // They show what may be read.
                 "/api/v1/services" => ["web", "db"].iter().any(|name| may(&key.scopes, verb, About::Service(name))),
                 "/api/v1/datasets" => ["web", "db"].iter().any(|name| may(&key.scopes, verb, About::Dataset(name))),
+                // For whoever may do everything.
+                path if path.starts_with("/api/v1/users") => false,
                 _ => may(&key.scopes, verb, About::of(route, service)),
             };
             let call = call_of(route, service, id);
