@@ -30,6 +30,7 @@ mod oauth;
 mod oidc;
 mod orders;
 mod outbox;
+mod pages;
 mod places;
 mod plans;
 mod proxies;

@@ -95,6 +95,15 @@ where
     Handler { need: Need::Open, route: Box::new(move || web::route().to(handler)) }
 }
 
+/// For anybody: a file of pages, by the last part of the path.
+pub(in crate::http) fn open_file<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(web::Path<String>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HttpResponse> + 'static,
+{
+    Handler { need: Need::File, route: Box::new(move || web::route().to(handler)) }
+}
+
 /// For native webhooks of forges.
 pub(in crate::http) fn by_forge<F, Fut>(handler: F) -> Handler
 where
