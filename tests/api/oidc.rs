@@ -234,6 +234,13 @@ async fn nobody_approves_the_rollback_of_their_own_job(database: Database) {
         id
     };
     let id = waits(with(back(), &issuer.token()).send(&rig).await, json!(["bob"])).await;
+    // Nobody hears that a code was sent which was not.
+    until("whoever wants to hear of it", async || {
+        let told = "SELECT COUNT(*) FROM events WHERE kind = 'approval_wanted' AND why = 'It can be approved by bob. No code could be sent to \
+                    bob yet; that is tried again.'";
+        (rig.count(told).await > 0).then_some(())
+    })
+    .await;
     assert_eq!(rig.show(&id).await["actor"], "mona");
     let retry = Call::post(&format!("/api/v1/deployments/{id}/retry"), &json!({}));
     waits(with(retry, &issuer.token()).send(&rig).await, json!(["bob"])).await;
