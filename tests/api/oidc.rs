@@ -262,6 +262,20 @@ async fn nobody_approves_the_rollback_of_their_own_job(database: Database) {
     rig.finish().await;
 }
 
+/// A forge with a certificate of the house is asked for its keys where the policy says what to trust, and only there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_may_have_a_certificate_of_the_house() {
+    let (issuer, pem) = Issuer::start_with_certificate().await;
+    let files = vec![("own.pem", pem), ("empty.pem", String::new())];
+    for (more, status) in [("", 401), ("ca_file = \"empty.pem\"\n", 401), ("ca_file = \"own.pem\"\n", 202)] {
+        let tables = issuer.policy(&["deploy:web"]).replace("audience", &format!("{more}audience"));
+        let rig = Plan { tables, files: files.clone(), ..Plan::new(Database::Sqlite) }.start().await;
+        let answer = send(&rig, &issuer.token()).await;
+        assert_eq!(answer.status, status, "{more}: {}", answer.text);
+        rig.finish().await;
+    }
+}
+
 /// It says so, asks nobody, and is refused if nobody could approve the order.
 async fn a_dry_run_is_told_whose_approval_it_would_need(database: Database) {
     let issuer = Issuer::start().await;
