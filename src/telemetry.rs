@@ -135,6 +135,7 @@ struct NoticeLabels {
 struct NotifierMetrics {
     messages: Family<NoticeLabels, Counter>,
     owed: Family<NotifierLabels, Gauge>,
+    dropped: Family<NotifierLabels, Gauge>,
     failing: Family<NotifierLabels, Gauge>,
 }
 
@@ -349,10 +350,11 @@ impl Metrics {
         self.notifiers.messages.get_or_create(&NoticeLabels { notifier: notifier.to_owned(), result }).inc();
     }
 
-    /// Sets how many messages a notifier has still to send, and whether the last try failed.
-    pub fn set_notifier(&self, notifier: &str, owed: usize, is_failing: bool) {
+    /// Sets how many messages a notifier has still to send, how many were dropped so far, and whether the last try failed.
+    pub fn set_notifier(&self, notifier: &str, owed: usize, dropped: u64, is_failing: bool) {
         let labels = NotifierLabels { notifier: notifier.to_owned() };
         self.notifiers.owed.get_or_create(&labels).set(owed as i64);
+        self.notifiers.dropped.get_or_create(&labels).set(i64::try_from(dropped).unwrap_or(i64::MAX));
         self.notifiers.failing.get_or_create(&labels).set(i64::from(is_failing));
     }
 
@@ -389,6 +391,8 @@ fn register_notifiers(registry: &mut Registry) -> NotifierMetrics {
     let notifiers = NotifierMetrics::default();
     registry.register("notifier_messages", "Messages of notifiers, sent and failed", Family::clone(&notifiers.messages));
     registry.register("notifier_owed", "Messages that a notifier has still to send", Family::clone(&notifiers.owed));
+    let dropped = "Messages for a notifier that were dropped, because more than 1000 were owed";
+    registry.register("notifier_dropped", dropped, Family::clone(&notifiers.dropped));
     registry.register(
         "notifier_failing",
         "1 while a notifier cannot send, or its service has refused a message",

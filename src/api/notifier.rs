@@ -15,6 +15,9 @@ pub struct Notifier {
     pub owed: usize,
     /// How many messages its service has refused. They are tried again when the configuration is read again or the server starts.
     pub refused: usize,
+    /// How many messages were dropped so far, because more than 1000 were owed.
+    #[serde(default)]
+    pub dropped: u64,
     /// Since when the oldest of them was not sent (ms since 1970, UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<i64>,

@@ -80,7 +80,8 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
 /// Nothing is said of a notifier that has nothing to send, or whose messages are only on their way.
 fn show_notifier(output: &Output, notifier: &api::Notifier) {
     let Some(why) = &notifier.why else { return };
-    let api::Notifier { id, kind, owed, refused, tries, .. } = notifier;
+    let api::Notifier { id, kind, owed, refused, dropped, tries, .. } = notifier;
+    let lost = if *dropped == 0 { String::new() } else { format!("; {dropped} were dropped so far, since too many were owed") };
     let since = notifier.since_ms.map_or_else(String::new, |at_ms| format!(" since {}", ago(at_ms)));
     let (word, tone, text) = match (*refused, *tries) {
         (0, 0) => ("WAITS", Tone::Careful, format!("{owed} to send")),
@@ -89,7 +90,7 @@ fn show_notifier(output: &Output, notifier: &api::Notifier) {
     };
     output.say("");
     output.say(&format!("{} {} ({kind})", output.paint(tone, word), output.paint(Tone::Strong, &format!("notifier {id}"))));
-    output.say(&output.wrapped(2, &format!("{text}: {}", harmless(why))));
+    output.say(&output.wrapped(2, &format!("{text}{lost}: {}", harmless(why))));
 }
 
 fn refused(output: &Output, refused: &api::RefusedCalls) {

@@ -60,7 +60,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let store = read_store(root.section("store"), &mut secrets);
     let docker = read_docker(root.section("docker"));
     let retention = read_retention(root.section("retention"));
-    let registries = root.sections("registry").into_iter().filter_map(|section| read_registry(section, &mut secrets)).collect();
+    let registries = read_registries(&mut root, &mut secrets);
     let keys: Vec<Key> = root.sections("key").into_iter().filter_map(|section| Key::read(section, &mut secrets)).collect();
     let sockets: Vec<ScopedSocket> = root.sections("socket").into_iter().filter_map(ScopedSocket::read).collect();
     check_callers(&root, server.as_ref(), &keys, &sockets);
@@ -192,6 +192,18 @@ fn read_retention(from: Option<Section>) -> Retention {
     retention.looks = days(from.whole("looks_days", 30, 2..=3650) as u64);
     from.finish();
     retention
+}
+
+/// The registries. Each stands there once, since one login counts for a host.
+fn read_registries(root: &mut Section, secrets: &mut Vec<Secret>) -> Vec<Registry> {
+    let all: Vec<Registry> = root.sections("registry").into_iter().filter_map(|section| read_registry(section, secrets)).collect();
+    for (at, one) in all.iter().enumerate() {
+        if all[..at].iter().any(|other| other.host == one.host) {
+            let why = "one login counts for a host, so keep one of the two tables.";
+            root.problem("registry", format!("two registries have the host {}: {why}", one.host));
+        }
+    }
+    all
 }
 
 fn read_registry(mut from: Section, secrets: &mut Vec<Secret>) -> Option<Registry> {

@@ -1,5 +1,7 @@
 //! Policies: which jobs of a forge may call with their OIDC token, and what they may do.
 
+use std::path::PathBuf;
+
 use crate::config::claims::WantedClaim;
 use crate::config::claims::read_claims;
 use crate::config::key::RefPattern;
@@ -17,6 +19,8 @@ pub struct OidcPolicy {
     pub id: KeyId,
     /// Who must have issued the token.
     pub issuer: Issuer,
+    /// Certificates that are trusted, besides the host's own roots, when the issuer is asked for its keys (PEM).
+    pub ca_file: Option<PathBuf>,
     /// For whom it must have been issued: this server's own address.
     pub audience: String,
     /// What it must say, to the letter.
@@ -36,6 +40,10 @@ impl OidcPolicy {
         let missing = "a policy without an audience would accept tokens that were issued for others; write this server's own address, and \
                        let the workflow ask for a token with that audience.";
         let audience = from.needed("audience", missing, audience);
+        let ca_file = from.path("ca_file");
+        if let Some(Err(error)) = ca_file.as_ref().map(std::fs::read) {
+            from.problem("ca_file", format!("it cannot be read: {error}."));
+        }
         let claims = read_claims(&mut from);
         let refs = from.list("refs", RefPattern::parse);
         let scopes = read_scopes(&mut from, "policy");
@@ -43,7 +51,7 @@ impl OidcPolicy {
             from.finish();
             return None;
         };
-        let policy = Self { id, issuer, audience, claims, refs, scopes };
+        let policy = Self { id, issuer, ca_file, audience, claims, refs, scopes };
         for (key, problem) in policy.problems() {
             from.problem(key, problem);
         }
@@ -140,6 +148,11 @@ fn check_policies(root: &Section, policies: &[OidcPolicy]) {
     for (at, policy) in policies.iter().enumerate() {
         let earlier = &policies[..at];
         let id = &policy.id;
+        if let Some(other) = earlier.iter().find(|other| other.issuer == policy.issuer && other.ca_file != policy.ca_file) {
+            let why =
+                format!("the policies {} and {id} have one issuer, which is asked once for both: give both the same ca_file.", other.id);
+            root.problem("oidc", why);
+        }
         if earlier.iter().any(|earlier| earlier.id == *id) {
             root.problem("oidc", format!("two policies have the id {id}; records name a policy by its id, so each needs its own."));
         } else if let Some(first) = earlier.iter().find(|earlier| earlier.covers(policy)) {
@@ -168,6 +181,23 @@ mod tests {
 
     fn problems_of(policies: &str) -> Vec<String> {
         check(&format!("version = 1\n[server]\n{policies}"), std::path::Path::new("/")).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn the_keys_of_an_issuer_are_asked_for_in_one_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("own.pem"), "").expect("a file");
+        let with = |first: &str, second: &str| {
+            let second =
+                format!("{}ca_file = \"{second}\"\n", POLICY.replace("web-main", "second").replace("refs/heads/main", "refs/heads/x"));
+            let policies = format!("{}ca_file = \"{first}\"\n{second}", POLICY);
+            check(&format!("version = 1\n[server]\n{policies}"), folder.path()).err().unwrap_or_default()
+        };
+        assert_eq!(with("own.pem", "own.pem"), Vec::<String>::new());
+        assert!(with("none.pem", "none.pem")[0].contains("oidc[0].ca_file: it cannot be read"));
+        std::fs::write(folder.path().join("other.pem"), "").expect("a file");
+        let problems = with("own.pem", "other.pem");
+        assert!(problems.len() == 1 && problems[0].contains("the policies web-main and second have one issuer"), "{problems:#?}");
     }
 
     #[test]

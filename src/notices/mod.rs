@@ -105,6 +105,7 @@ impl Notices {
             return Ok(Vec::new());
         }
         let owed = self.outbox.owed().await?;
+        let dropped = self.outbox.dropped().await?;
         let state = |notifier: &Arc<crate::config::Notify>| {
             let mine: Vec<&Debt> = owed.iter().filter(|debt| debt.receiver == notifier.id.as_str()).collect();
             // What was refused is seen before what is only tried again.
@@ -114,6 +115,7 @@ impl Notices {
                 kind: notifier.to.kind().to_owned(),
                 owed: mine.iter().filter(|debt| debt.refused_ms.is_none()).count(),
                 refused: mine.iter().filter(|debt| debt.refused_ms.is_some()).count(),
+                dropped: dropped.get(notifier.id.as_str()).copied().unwrap_or_default(),
                 since_ms: mine.iter().map(|debt| debt.since_ms).min(),
                 tries: worst.map_or(0, |debt| debt.tries),
                 why: worst.and_then(|debt| debt.why.clone()),
@@ -129,7 +131,7 @@ impl Notices {
     pub async fn measure(&self) -> Result<(), StoreError> {
         for state in self.states().await? {
             let is_failing = state.refused > 0 || state.tries > 0;
-            self.metrics.set_notifier(&state.id, state.owed, is_failing);
+            self.metrics.set_notifier(&state.id, state.owed, state.dropped, is_failing);
         }
         Ok(())
     }

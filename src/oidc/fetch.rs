@@ -1,7 +1,9 @@
 //! The key set of an issuer, fetched: it says itself where its keys are (OIDC Discovery 1.0, 4), and both answers are bounded.
 
+use std::path::Path;
 use std::time::Duration;
 
+use reqwest::Certificate;
 use reqwest::Client;
 use reqwest::header::ACCEPT;
 use serde_json::Map;
@@ -19,16 +21,16 @@ const MOST_BYTES: usize = 256 << 10;
 /// No issuer has more keys at a time.
 const MOST_KEYS: usize = 64;
 
-/// The keys that `issuer` signs with now.
+/// The keys that `issuer` signs with now. The certificates of `ca_file` (PEM) are trusted besides the host's own roots.
 ///
 /// # Errors
 /// What stands in the way, to go behind the issuer's name.
-pub async fn fetch(issuer: &Issuer) -> Result<Vec<PublicKey>, String> {
+pub async fn fetch(issuer: &Issuer, ca_file: Option<&Path>) -> Result<Vec<PublicKey>, String> {
     let late = |_| Err(format!("it did not answer within {} s", DEADLINE.as_secs()));
-    tokio::time::timeout(DEADLINE, described_by(issuer)).await.unwrap_or_else(late)
+    tokio::time::timeout(DEADLINE, described_by(issuer, ca_file)).await.unwrap_or_else(late)
 }
 
-async fn described_by(issuer: &Issuer) -> Result<Vec<PublicKey>, String> {
+async fn described_by(issuer: &Issuer, ca_file: Option<&Path>) -> Result<Vec<PublicKey>, String> {
     // A client of its own each time: it is needed every ten minutes at most, and would be kept for nothing in between.
     let mut client = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -36,6 +38,9 @@ async fn described_by(issuer: &Issuer) -> Result<Vec<PublicKey>, String> {
         .user_agent(concat!("tagalong/", env!("CARGO_PKG_VERSION")));
     if issuer.is_here() {
         client = client.no_proxy();
+    }
+    if let Some(file) = ca_file {
+        client = client.tls_certs_merge(certificates(file).await?);
     }
     let client = client.build().map_err(|error| format!("the HTTP client could not be set up: {error}"))?;
     let address = issuer.discovery();
@@ -49,6 +54,14 @@ async fn described_by(issuer: &Issuer) -> Result<Vec<PublicKey>, String> {
         return Err(format!("{address} has its keys at an address that is not https"));
     }
     key_set(&get(&client, keys.as_str()).await?)
+}
+
+/// The file is read for each use, so that a new certificate needs no restart.
+async fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
+    let name = file.display();
+    let pem = tokio::fs::read(file).await.map_err(|error| format!("its ca_file {name} cannot be read: {error}"))?;
+    let all = Certificate::from_pem_bundle(&pem).map_err(|error| format!("its ca_file {name} is not PEM: {}", text::root_cause(&error)))?;
+    if all.is_empty() { Err(format!("its ca_file {name} contains no certificate")) } else { Ok(all) }
 }
 
 async fn get(client: &Client, address: &str) -> Result<Vec<u8>, String> {

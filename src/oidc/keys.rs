@@ -2,6 +2,8 @@
 //! ask an issuer once a minute at most. Each issuer is waited for by itself, so that a slow one keeps nobody else waiting.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -29,30 +31,36 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(10);
 /// How many calls may wait for one issuer.
 const MOST_WAITING: usize = 64;
 
-/// What is known of the issuers' keys.
+/// What is known of the issuers' keys. An issuer that other certificates are trusted for by now is another one.
 #[derive(Debug, Default)]
-pub struct KeySets(Mutex<HashMap<String, Arc<KeySet>>>);
+pub struct KeySets(Mutex<HashMap<(String, Option<PathBuf>), Arc<KeySet>>>);
 
 impl KeySets {
-    /// Whether a key of `issuer` signed `token`. Only issuers of the configuration may be asked for: each is remembered.
+    /// Whether a key of `issuer` signed `token`; the certificates of `ca_file` are trusted when it is asked. Only issuers of the configuration may be asked for: each is remembered.
     ///
     /// # Errors
     /// [`Fault`].
-    pub(super) async fn prove(&self, issuer: &Issuer, token: &Token) -> Result<(), Fault> {
-        let keys = self.of(issuer).keys(token.key_id()).await?;
+    pub(super) async fn prove(&self, issuer: &Issuer, ca_file: Option<&Path>, token: &Token) -> Result<(), Fault> {
+        let keys = self.of(issuer, ca_file).keys(token.key_id()).await?;
         token.proven_by(&keys)
     }
 
-    fn of(&self, issuer: &Issuer) -> Arc<KeySet> {
+    fn of(&self, issuer: &Issuer, ca_file: Option<&Path>) -> Arc<KeySet> {
         let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(KeySet { issuer: issuer.clone(), state: Mutex::default(), places: Semaphore::new(MOST_WAITING) });
-        Arc::clone(sets.entry(issuer.as_str().to_owned()).or_insert_with(made))
+        let ca_file = ca_file.map(Path::to_owned);
+        let key = (issuer.as_str().to_owned(), ca_file.clone());
+        let made = || {
+            let places = Semaphore::new(MOST_WAITING);
+            Arc::new(KeySet { issuer: issuer.clone(), ca_file, state: Mutex::default(), places })
+        };
+        Arc::clone(sets.entry(key).or_insert_with(made))
     }
 }
 
 #[derive(Debug)]
 struct KeySet {
     issuer: Issuer,
+    ca_file: Option<PathBuf>,
     state: Mutex<State>,
     places: Semaphore,
 }
@@ -133,7 +141,7 @@ impl KeySet {
         state.fetching = Some(fetched.clone());
         let set = Arc::clone(self);
         tokio::spawn(async move {
-            let keys = fetch::fetch(&set.issuer).await;
+            let keys = fetch::fetch(&set.issuer, set.ca_file.as_deref()).await;
             set.take(keys);
             tell.send_replace(true);
         });

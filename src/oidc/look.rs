@@ -73,5 +73,5 @@ impl Looked {
 /// [`Fault`].
 pub async fn prove(sets: &KeySets, policies: &[OidcPolicy], token: &Token) -> Result<(), Fault> {
     let policy = policies.iter().find(|policy| token.is_of(policy.issuer.as_str())).ok_or(Fault::Issuer)?;
-    sets.prove(&policy.issuer, token).await
+    sets.prove(&policy.issuer, policy.ca_file.as_deref(), token).await
 }

@@ -114,9 +114,9 @@ impl Deployer {
                 return Err(Unsent::NotNow("It is asked about elsewhere.".to_owned()));
             }
             let send = letters.iter().map(|letter| self.send(question.config, deployment, &images, letter, ends_ms));
-            failed = join_all(send).await.into_iter().flatten().collect();
-            let names: Vec<&str> = able.iter().map(|person| person.id.as_str()).collect();
-            let why = format!("It can be approved by {}, who were sent a code each.", names.join(", "));
+            let sent = join_all(send).await;
+            let why = who_can(able, &letters, &sent);
+            failed = sent.into_iter().flatten().collect();
             self.tell(EventKind::ApprovalWanted, deployment, why, Some(format!("tagalong approve {id}"))).await;
         }
         let needed = question.service.approval.as_ref().map_or(1, |approval| approval.needed);
@@ -242,6 +242,19 @@ fn what(order: &Order) -> String {
         OrderKind::Rollback => format!("The rollback of {} to {tag}", order.service),
         _ => format!("The deployment of {tag} to {}", order.service),
     }
+}
+
+/// Who can approve an order, who of these was sent a code now, and who could not be reached. `sent` says for each letter why it was not.
+fn who_can(able: &[&Person], letters: &[Letter<'_>], sent: &[Option<String>]) -> String {
+    let of = |is_sent: bool| {
+        let those = letters.iter().zip(sent).filter(|(_, why)| why.is_none() == is_sent);
+        those.map(|(letter, _)| letter.person.id.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let all: Vec<&str> = able.iter().map(|person| person.id.as_str()).collect();
+    let begin = format!("It can be approved by {}.", all.join(", "));
+    let groups = [(of(true), " A code was sent to", "."), (of(false), " No code could be sent to", " yet; that is tried again.")];
+    let groups = groups.into_iter().filter(|(names, ..)| !names.is_empty());
+    std::iter::once(begin).chain(groups.map(|(names, what, end)| format!("{what} {names}{end}"))).collect()
 }
 
 fn waits_for(known: &Approvals, able: &[&Person], needed: usize, ends_ms: i64) -> String {

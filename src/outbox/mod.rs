@@ -8,10 +8,12 @@
 //! - Of several servers on one database one tells a receiver at a time; when that one is gone, another does.
 //! - What is refused is kept to be seen, and is not tried again before something newer is owed, [`Outbox::revive`] or
 //!   [`Outbox::try_refused`].
+//! - So many are kept for one receiver and no more; what is dropped is counted.
 //! - A receiver that asks for silence gets it, whatever else is owed to it meanwhile.
 
 mod told;
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -131,6 +133,14 @@ impl Outbox {
             self.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// How many messages were dropped because too many were owed to one receiver, by receiver.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn dropped(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.store.dropped(&self.lane).await
     }
 
     /// Tells what is owed, by `tell`, until `stop`: each receiver in its own time, what is due at once, what failed after a wait.

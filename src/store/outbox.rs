@@ -12,6 +12,7 @@ use crate::model::Message;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::columns;
+use crate::store::dropped;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
 use crate::store::now::by_the_databases_clock;
@@ -370,6 +371,7 @@ async fn bound(tx: &mut Tx, lane: &str) -> Result<(), StoreError> {
              WHERE lane = $1 AND receiver = $2 ORDER BY CASE WHEN refused_ms IS NULL THEN 1 ELSE 0 END, number LIMIT $3)",
         );
         let given_up = tx.execute(oldest.bind(lane).bind(&receiver).bind(owed - MOST_OWED)).await?;
+        dropped::count(tx, lane, &receiver, given_up).await?;
         tracing::error!(lane, receiver, given_up, "too many notifications are pending for one receiver; the oldest was dropped");
     }
     Ok(())

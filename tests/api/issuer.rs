@@ -17,10 +17,11 @@ use ring::signature::KeyPair as _;
 use serde_json::Value;
 use serde_json::json;
 use tagalong::clock;
+use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 pub(crate) const COMMIT: &str = "1f0c9e2a7d4105b3c8e6f9012345678901234567";
@@ -225,6 +226,31 @@ impl Issuer {
         Self { url, key, shared }
     }
 
+    /// One that speaks TLS, and the certificate that it shows (PEM), which nobody trusts by himself.
+    pub(crate) async fn start_with_certificate() -> (Self, String) {
+        let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let plain = Self::start().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/api/actions", listener.local_addr().unwrap());
+        let (server, base) = (Arc::clone(&plain.shared), url.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, server, base) = (acceptor.clone(), Arc::clone(&server), base.clone());
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        answer(stream, server, base).await;
+                    }
+                });
+            }
+        });
+        (Self { url, ..plain }, certified.cert.pem())
+    }
+
     pub(crate) fn behaves(&self, manner: Manner) {
         *self.shared.manner.lock().unwrap() = manner;
     }
@@ -301,7 +327,7 @@ impl Issuer {
     }
 }
 
-async fn answer(mut stream: TcpStream, shared: Arc<Shared>, base: String) {
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>, base: String) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -8,7 +8,11 @@ use tagalong::clock;
 use tagalong::model::Event;
 use tagalong::model::EventKind;
 use tagalong::model::EventName;
+use tagalong::model::Lane;
+use tagalong::model::Message;
 use tagalong::model::ServiceName;
+use tagalong::store;
+use tagalong::store::Owe;
 
 use crate::notify;
 use crate::receiver::Receiver;
@@ -122,6 +126,53 @@ async fn ends_of_deployments_are_told_to_those_who_want_them(database: Database)
     until("the third one", async || (receiver.calls().len() == 4).then_some(())).await;
     until("nothing owed", async || status(&rig).await.iter().all(|one| one["owed"] == 0).then_some(())).await;
     assert_eq!(receiver.calls().len(), 4);
+    rig.finish().await;
+}
+
+/// Of more than are kept the oldest are dropped. Whoever looks sees how many, and the others arrive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dropped_is_counted_and_the_rest_arrives() {
+    let receiver = Receiver::start().await;
+    receiver.set_fault(503, "x: y", "the receiver is away");
+    let rig = rig(Database::Sqlite, &receiver, &["slack"]).await;
+    let store = rig.app().shared().store.clone();
+    let first = event(EventKind::IncidentOpened, "incident-0000");
+    assert!(happen(&rig, &first).await);
+    until("the first one", async || (status(&rig).await[0]["owed"] == 1).then_some(())).await;
+    let receiver_id = status(&rig).await[0]["id"].as_str().unwrap().to_owned();
+    let many = (0..store::MOST_OWED + 2).map(|n| Owe {
+        receiver: receiver_id.clone(),
+        key: format!("key-{n:04}"),
+        message: Message::Event(first.name.clone()),
+    });
+    store.owe(&Lane::Notifiers, &many.collect::<Vec<_>>(), 1, i64::MAX / 2).await.unwrap();
+    let seen = status(&rig).await.remove(0);
+    assert_eq!((&seen["owed"], &seen["dropped"]), (&store::MOST_OWED.into(), &3.into()), "{seen}");
+    let metrics = Call::get("/metrics").by(rig.key()).send(&rig).await.text;
+    let line = format!("tagalong_notifier_dropped{{notifier=\"{receiver_id}\"}} 3");
+    assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    rig.finish().await;
+}
+
+/// Chats get several events in one message. After they were away nothing is missing, and nothing is there twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_that_was_away_hears_of_everything_once() {
+    const MANY: usize = 40;
+    let receiver = Receiver::start().await;
+    receiver.set_fault(503, "x: y", "the receiver is away");
+    let rig = rig(Database::Sqlite, &receiver, &["slack"]).await;
+    for n in 0..MANY {
+        assert!(happen(&rig, &event(EventKind::IncidentOpened, &format!("incident-{n:04}"))).await);
+    }
+    until("all of it owed", async || (status(&rig).await[0]["owed"] == MANY).then_some(())).await;
+    receiver.seen().fault = None;
+    let began = std::time::Instant::now();
+    while status(&rig).await[0]["owed"] != 0 && began.elapsed() < Duration::from_mins(3) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let all: String = receiver.calls().iter().map(|called| String::from_utf8_lossy(&called.bytes).into_owned()).collect();
+    let heard: Vec<usize> = (0..MANY).map(|n| all.matches(&format!("wrong with web: incident-{n:04}")).count()).collect();
+    assert_eq!(heard, [1; MANY], "{all}");
     rig.finish().await;
 }
 

@@ -234,6 +234,13 @@ async fn nobody_approves_the_rollback_of_their_own_job(database: Database) {
         id
     };
     let id = waits(with(back(), &issuer.token()).send(&rig).await, json!(["bob"])).await;
+    // Nobody hears that a code was sent which was not.
+    until("whoever wants to hear of it", async || {
+        let told = "SELECT COUNT(*) FROM events WHERE kind = 'approval_wanted' AND why = 'It can be approved by bob. No code could be sent to \
+                    bob yet; that is tried again.'";
+        (rig.count(told).await > 0).then_some(())
+    })
+    .await;
     assert_eq!(rig.show(&id).await["actor"], "mona");
     let retry = Call::post(&format!("/api/v1/deployments/{id}/retry"), &json!({}));
     waits(with(retry, &issuer.token()).send(&rig).await, json!(["bob"])).await;
@@ -253,6 +260,20 @@ async fn nobody_approves_the_rollback_of_their_own_job(database: Database) {
     let rig = start(2).await;
     assert_refused(&with(back(), &issuer.token()).send(&rig).await, 422, "approval");
     rig.finish().await;
+}
+
+/// A forge with a certificate of the house is asked for its keys where the policy says what to trust, and only there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_may_have_a_certificate_of_the_house() {
+    let (issuer, pem) = Issuer::start_with_certificate().await;
+    let files = vec![("own.pem", pem), ("empty.pem", String::new())];
+    for (more, status) in [("", 401), ("ca_file = \"empty.pem\"\n", 401), ("ca_file = \"own.pem\"\n", 202)] {
+        let tables = issuer.policy(&["deploy:web"]).replace("audience", &format!("{more}audience"));
+        let rig = Plan { tables, files: files.clone(), ..Plan::new(Database::Sqlite) }.start().await;
+        let answer = send(&rig, &issuer.token()).await;
+        assert_eq!(answer.status, status, "{more}: {}", answer.text);
+        rig.finish().await;
+    }
 }
 
 /// It says so, asks nobody, and is refused if nobody could approve the order.

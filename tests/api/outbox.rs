@@ -368,5 +368,11 @@ async fn so_much_is_kept_and_no_more(database: Database) {
     // What was refused goes first, then the oldest.
     let last = format!("k{:04}", most - 2);
     assert_eq!((of_r[0], &of_r[most - 3..]), ("k0001", &[last.as_str(), "new1", "new2"][..]));
+    // It is counted for whom, and goes on being counted.
+    assert_eq!(store.dropped(&lane()).await.unwrap(), [("r".to_owned(), 2)].into());
+    let many: Vec<Owe> = (0..3).map(|n| owe("r", &format!("newer{n}"), n)).collect();
+    store.owe(&lane(), &many, 1, 1).await.unwrap();
+    assert_eq!(store.dropped(&lane()).await.unwrap(), [("r".to_owned(), 5)].into());
+    assert!(store.dropped(&Lane::Notifiers).await.unwrap().is_empty());
     rig.finish().await;
 }

@@ -121,7 +121,8 @@ impl Stage {
         let uid = rustix::process::geteuid().as_raw();
         let to = |id: &str| {
             let url = format!("http://127.0.0.1:{}/{id}", mailbox.port);
-            format!("[[notify]]\nid = \"{id}\"\nkind = \"webhook\"\nurl = \"{url}\"\nsecret_file = \"hook.secret\"\nevents = []\n")
+            let secret = world.path("hook.secret");
+            format!("[[notify]]\nid = \"{id}\"\nkind = \"webhook\"\nurl = \"{url}\"\nsecret_file = {secret:?}\nevents = []\n")
         };
         let tables = format!(
             "[service.web.approval]\napprovers = [\"ada\", \"bob@example.com\"]\n{approval}\n[[person]]\nid = \"ada\"\nnotify = \"ada\"\n\
@@ -344,6 +345,9 @@ async fn approvals_outlive_a_restart_and_codes_do_not() {
         journal.contains("a code could not be sent").then_some(())
     })
     .await;
+    let told = format!("SELECT why FROM events WHERE kind = 'approval_wanted' AND about = '{id}'");
+    let told: String = sqlx::query_scalar(AssertSqlSafe(told)).fetch_one(&mut stage.world.database().await).await.expect("an event");
+    assert_eq!(told, "It can be approved by ada, bob. A code was sent to bob. No code could be sent to ada yet; that is tried again.");
     stage.mailbox.away.lock().unwrap().clear();
     let ada = stage.mailbox.letter("ada", &id, 0).await;
     assert!(stage.approve(&id, &bob.code).await.1.contains("one more person"));

@@ -180,8 +180,9 @@ fn a_secret_is_used_where_no_token_is_to_be_had() {
             "ci.secret as the secret TAGALONG_SECRET",
             "4. Open https://github.com/acme/web/settings/variables/actions/new",
             "TAGALONG_URL",
-            "REGISTRY_USER and REGISTRY_PASSWORD",
-            "6. Copy",
+            "to Docker Hub as the secrets REGISTRY_USER_DOCKER_IO and REGISTRY_PASSWORD_DOCKER_IO",
+            "to registry.example.com as the secrets REGISTRY_USER_REGISTRY_EXAMPLE_COM and REGISTRY_PASSWORD_REGISTRY_EXAMPLE_COM",
+            "7. Copy",
             "into your clone of acme/web",
         ],
     );

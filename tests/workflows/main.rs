@@ -196,6 +196,34 @@ fn a_finding_is_said_once() {
     assert_eq!(annotations[1], "::error title=tagalong%3A web 1f0c9e2::rolled back, v1 was restored", "{log}");
 }
 
+/// A runner without openssl signs what any other signs; one that can sign nothing says what it lacks.
+#[test]
+fn calls_are_signed_without_openssl() {
+    let server = Server::start();
+    let [order, cancel] = Script::of_action();
+    let key = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, SECRET.trim_start_matches("whsec_")).unwrap();
+    for (tools, works) in [(&["openssl"][..], true), (&["sha256sum", "base64"][..], true), (&["sha256sum"][..], false), (&[][..], false)] {
+        for script in [&order, &cancel] {
+            let run = Run::new(format!("{} with {tools:?}", script.what));
+            let mut command = run.command(script, &script.good(&server));
+            let ran = command.env("PATH", run.tools(tools)).output().unwrap();
+            let calls = server.calls();
+            let (log, code) = run.ended(script, &ran);
+            if !works {
+                assert!(code == Some(1) && calls.is_empty() && log.contains("install openssl"), "{tools:?}: {log}");
+                continue;
+            }
+            assert!(code == Some(0) || script.what.contains("Cancel"), "{tools:?}: {log}");
+            let call = calls.iter().find(|call| call.starts_with("POST ")).unwrap();
+            let header = |name: &str| call.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap().to_owned();
+            let body = call.split_once("\r\n\r\n").unwrap().1;
+            let at_s = header("webhook-timestamp").parse().unwrap();
+            let wanted = tagalong::http::auth::sign(&key, &header("webhook-id"), at_s, body.as_bytes());
+            assert_eq!(header("webhook-signature"), wanted, "{tools:?}: {call}");
+        }
+    }
+}
+
 /// However many findings there are and however long, a forge shows ten annotations of a kind and takes a summary of 1 MiB.
 #[test]
 fn many_huge_findings_are_counted() {

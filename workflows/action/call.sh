@@ -20,7 +20,7 @@ prepare_calls() {
 # The key of the signature, padded with zeros to a block of SHA-256, as hex.
 read_secret() {
   [[ $TAGALONG_SECRET == whsec_* ]] || fail "the secret TAGALONG_SECRET does not begin with whsec_"
-  key_hex=$(printf '%s' "${TAGALONG_SECRET#whsec_}" | openssl base64 -d -A | od -An -v -tx1 | tr -d ' \n')
+  key_hex=$(printf '%s' "${TAGALONG_SECRET#whsec_}" | from_base64 | od -An -v -tx1 | tr -d ' \n')
   ((${#key_hex} >= 48 && ${#key_hex} <= 128)) || fail "the secret TAGALONG_SECRET is not valid: it must be whsec_ followed by the base64 of 24 to 64 bytes"
   printf -v key_hex '%-128s' "$key_hex"
   key_hex=${key_hex// /0}
@@ -37,7 +37,9 @@ key_pad() {
 
 # HMAC-SHA256 of standard input, base64. Written out, because openssl takes a key only as an argument, for every process to see.
 hmac() {
-  { key_pad 0x5c; { key_pad 0x36; cat; } | openssl dgst -sha256 -binary; } | openssl dgst -sha256 -binary | openssl base64 -A
+  local inner
+  inner=$({ key_pad 0x36; cat; } | sha256)
+  bytes "$({ key_pad 0x5c; bytes "$inner"; } | sha256)" | to_base64
 }
 
 # A new token of this job for this server. It is masked, although nothing here prints it.
@@ -77,7 +79,7 @@ read_proof() {
   if [[ $read_token && (! $key_hex || $server == https:*) ]]; then
     printf 'header = "Authorization: Bearer %s"\n' "$read_token"
   else
-    proof "read-$(openssl rand -hex 12)" "{\"call\":\"GET $1\"}"
+    proof "read-$(random_hex 12)" "{\"call\":\"GET $1\"}"
   fi
 }
 

@@ -9,6 +9,7 @@ here=${BASH_SOURCE[0]%/*}
 
 main() {
   local tries=0 path
+  check_tools
   if [[ ! ${DEPLOYMENT:-} ]]; then
     say "no server has accepted an order of this job, as far as the job knows, so there is nothing to cancel"
     return
@@ -20,7 +21,7 @@ main() {
   while :; do
     # Each attempt has a token of its own: the one of the order is used up.
     if [[ ! $key_hex ]]; then fresh_id_token; fi
-    post "$path" "cancel-$(openssl rand -hex 12)" "{\"call\":\"POST $path\"}"
+    post "$path" "cancel-$(random_hex 12)" "{\"call\":\"POST $path\"}"
     case $status in
       200)
         printf '::notice title=tagalong::%s\n' "$(command_text "$(field message "$(answer)")")"

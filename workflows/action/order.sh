@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sends one order to tagalong and follows it to its end, for action.yml. Needs bash, curl and openssl.
+# Sends one order to tagalong and follows it to its end, for action.yml. Needs bash, curl, and openssl or coreutils.
 set -euo pipefail
 here=${BASH_SOURCE[0]%/*}
 # shellcheck source=workflows/action/text.sh
@@ -14,6 +14,7 @@ here=${BASH_SOURCE[0]%/*}
 main() {
   deployment='' outcome='' summary='' why='' digest='' was='' now='' took=''
   trap finish EXIT
+  check_tools
   read_inputs
   prepare_calls
   send
@@ -55,7 +56,7 @@ read_inputs() {
   title="tagalong%3A $(property_text "$what")"
   order=$(order_body)
   # A repeated attempt of this run is the same order; a re-run by a person is a new one.
-  order_id="run-${GITHUB_RUN_ID//[^0-9A-Za-z_-]/}-${GITHUB_RUN_ATTEMPT:-1}-$(printf '%s' "$path$order" | openssl dgst -sha256 -r | cut -c 1-16)"
+  order_id="run-${GITHUB_RUN_ID//[^0-9A-Za-z_-]/}-${GITHUB_RUN_ATTEMPT:-1}-$(printf '%s' "$path$order" | sha256 | cut -c 1-16)"
 }
 
 # A key says for which commit, ref and run it orders; with a token of the job they are taken from the token.

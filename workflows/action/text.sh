@@ -2,6 +2,39 @@
 # Text from inputs, the forge and the server is only text: it is never an operand of arithmetic (which would run a command in a subscript),
 # never a pattern or a format, and it reaches the log only where the runner does not take it for a command.
 
+# Signatures and ids are made with openssl, or with the tools of every Linux where a runner has no openssl.
+check_tools() {
+  if has openssl; then return; fi
+  if has sha256sum && has base64; then return; fi
+  fail "this runner has neither openssl nor sha256sum and base64, which sign the call: install openssl"
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# SHA-256 of standard input, as hex.
+sha256() {
+  if has openssl; then openssl dgst -sha256 -r; else sha256sum; fi | cut -c 1-64
+}
+
+to_base64() {
+  if has openssl; then openssl base64 -A; else base64 | tr -d '\n'; fi
+}
+
+# What is no base64 is nothing.
+from_base64() {
+  if has openssl; then openssl base64 -d -A; else base64 -d 2>/dev/null || true; fi
+}
+
+# random_hex BYTES
+random_hex() { od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'; }
+
+# The bytes that are written as hex.
+bytes() {
+  local i out=
+  for ((i = 0; i < ${#1}; i += 2)); do out+="\\x${1:i:2}"; done
+  printf '%b' "$out"
+}
+
 # Text for a workflow command: one line, as the runner decodes it.
 command_text() {
   local text=${1:0:4000}
@@ -96,6 +129,6 @@ url_text() {
 output() {
   local delimiter
   [[ ${GITHUB_OUTPUT:-} ]] || return 0
-  delimiter=end-$(openssl rand -hex 16)
+  delimiter=end-$(random_hex 16)
   printf '%s<<%s\n%s\n%s\n' "$1" "$delimiter" "${2//[[:cntrl:]]/ }" "$delimiter" >>"$GITHUB_OUTPUT"
 }

@@ -1,5 +1,7 @@
 //! The forges: whether they answer, and let tagalong do what it is configured for.
 
+use std::collections::BTreeSet;
+
 use crate::cli::doctor::Doctor;
 use crate::config::Config;
 use crate::config::Source;
@@ -13,10 +15,10 @@ pub(super) async fn see_forges(doctor: &mut Doctor, config: &Config) {
             doctor.see(&format!("{}: forge {}", service.name, source.forge), may_report(config, source).await);
         }
     }
-    let mut issuers: Vec<_> = config.oidc.iter().map(|policy| &policy.issuer).collect();
-    issuers.dedup();
-    for issuer in issuers {
-        let keys = oidc::fetch_keys(issuer).await;
+    let mut seen = BTreeSet::new();
+    for policy in config.oidc.iter().filter(|policy| seen.insert(policy.issuer.as_str())) {
+        let issuer = &policy.issuer;
+        let keys = oidc::fetch_keys(issuer, policy.ca_file.as_deref()).await;
         let seen = keys
             .map(|keys| format!("the issuer's key set has {} keys", keys.len()))
             .map_err(|why| format!("{why}; its tokens are refused."));

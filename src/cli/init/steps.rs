@@ -1,5 +1,6 @@
 //! What is left for a person to do, in its order.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -12,6 +13,7 @@ use crate::cli::init::forge::Forge;
 use crate::cli::init::forge::Kind;
 use crate::cli::init::stack::Choice;
 use crate::cli::init::workflow::Login;
+use crate::cli::init::workflow::Secrets;
 
 /// What the steps depend on.
 pub(super) struct Done<'a> {
@@ -97,15 +99,12 @@ impl Done<'_> {
                  https://deploy.example.com behind your proxy (docs/operations.md, Recipes), or http://127.0.0.1:8787 for a runner on this host."
             ));
         }
-        let registries = self.choice.pins.iter().filter(|pin| Login::of(pin, forge) == Login::BySecrets);
-        let mut registries: Vec<&str> = registries.map(|pin| pin.image.registry().unwrap_or("Docker Hub")).collect();
-        registries.dedup();
-        if !registries.is_empty() {
-            steps.push(format!(
-                "Open {secrets} and store a login that may push to {} as the secrets REGISTRY_USER and REGISTRY_PASSWORD.",
-                registries.join(" and ")
-            ));
-        }
+        let pins = &self.choice.pins;
+        let by_secrets = pins.iter().filter(|pin| Login::of(pin, forge) == Login::BySecrets);
+        let logins: BTreeSet<Secrets> = by_secrets.map(|pin| Secrets::of(pin, pins, forge)).collect();
+        steps.extend(logins.iter().map(|Secrets { registry, user, password }| {
+            format!("Open {secrets} and store a login that may push to {registry} as the secrets {user} and {password}.")
+        }));
         steps
     }
 

@@ -45,7 +45,7 @@ pub(super) struct Workflow<'a> {
 pub(super) enum Login {
     /// By the token that the forge gives each job.
     OfJob,
-    /// By the secrets `REGISTRY_USER` and `REGISTRY_PASSWORD`.
+    /// By two secrets of the repository, see [`Secrets`].
     BySecrets,
     /// Not at all: it is on the runner's own machine.
     None,
@@ -63,6 +63,30 @@ impl Login {
         } else {
             Self::BySecrets
         }
+    }
+}
+
+/// The names of the secrets that a job logs in to a registry by. No registry is shown the login of another, so that each has its own
+/// where there are several.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Secrets {
+    /// What people call the registry.
+    pub(super) registry: String,
+    pub(super) user: String,
+    pub(super) password: String,
+}
+
+impl Secrets {
+    /// Those for the registry of `pin`, which is one of `pins`.
+    pub(super) fn of(pin: &Pin, pins: &[Pin], forge: &Forge) -> Self {
+        let host = |pin: &Pin| pin.image.registry().unwrap_or("docker.io").to_ascii_lowercase();
+        let mine = host(pin);
+        let is_another = |other: &Pin| Login::of(other, forge) == Login::BySecrets && host(other) != mine;
+        // Two hosts never have the same name.
+        let named = mine.to_ascii_uppercase().replace('-', "__").replace('.', "_").replace(':', "_PORT_");
+        let end = if pins.iter().any(is_another) { format!("_{named}") } else { String::new() };
+        let registry = pin.image.registry().unwrap_or("Docker Hub").to_owned();
+        Self { registry, user: format!("REGISTRY_USER{end}"), password: format!("REGISTRY_PASSWORD{end}") }
     }
 }
 
@@ -136,7 +160,9 @@ impl Workflow<'_> {
                 "          printf '%s' \"$REGISTRY_PASSWORD\" | docker login \"${IMAGE%%/*}\" --username \"$REGISTRY_USER\" --password-stdin\n"
             }
             Login::BySecrets => {
-                env.push_str("          REGISTRY_USER: ${{ secrets.REGISTRY_USER }}\n          REGISTRY_PASSWORD: ${{ secrets.REGISTRY_PASSWORD }}\n");
+                let Secrets { user, password, .. } = Secrets::of(pin, self.pins, self.forge);
+                let _ = writeln!(env, "          REGISTRY_USER: ${{{{ secrets.{user} }}}}");
+                let _ = writeln!(env, "          REGISTRY_PASSWORD: ${{{{ secrets.{password} }}}}");
                 if pin.image.registry().is_some() {
                     "          printf '%s' \"$REGISTRY_PASSWORD\" | docker login \"${IMAGE%%/*}\" --username \"$REGISTRY_USER\" --password-stdin\n"
                 } else {
