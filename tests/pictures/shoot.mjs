@@ -26,6 +26,11 @@ const pages = { overview: "/", deployments: "/deployments", service: "/services/
 for (const [size, viewport] of Object.entries(sizes)) {
   for (const colorScheme of ["light", "dark"]) {
     const context = await browser.newContext({ viewport, colorScheme, deviceScaleFactor: 1, storageState: state, timezoneId: "Europe/Berlin", locale: "en-GB", reducedMotion: "reduce" });
+    // A sheet or script that is being worked on, in the place of the one in the binary.
+    if (process.env.ASSETS) await context.route("**/assets/*", (route) => {
+      const name = new URL(route.request().url()).pathname.replace(/^.*\/(.*)-[0-9a-f]+\./, "$1.");
+      return route.fulfill({ path: `${process.env.ASSETS}/${name}` });
+    });
     const page = await context.newPage();
     page.on("console", (message) => { if (message.type() === "error") { faults += 1; console.log(`${page.url()}: ${message.text()}`); } });
     page.on("pageerror", (error) => { faults += 1; console.log(`${page.url()}: ${error}`); });
