@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What it costs a deployment that many follow it: once without followers and once with them, in one run.
 
-    bench/followers.py TAGALONG REGISTRY_PORT [FOLLOWERS] [LINES]     default 1000 and 10000
+    bench/followers.py TAGALONG REGISTRY_PORT [FOLLOWERS] [LINES] [events|ws|both]     default 1000, 10000 and events
 
-A deployment's hook writes LINES lines within ten seconds, while FOLLOWERS connections read its journal as server-sent events
-from the first line to the outcome. Every follower must have every line, in order and once: what each was sent is hashed and
+A deployment's hook writes LINES lines within ten seconds, while FOLLOWERS connections read its journal as server-sent events,
+or over WebSockets (or every other one of them), from the first line to the outcome. Every follower must have every line, in order and once: what each was sent is hashed and
 compared with the stored journal. Printed: the deployment's time without and with followers (from the beginning of its run to
 its end, by its record), when the last follower had the outcome after that, the server's memory at its highest, and how many
 followers missed something; and the machine's load, for on a machine that others use too a limit may be missed that holds on a
@@ -15,6 +15,7 @@ import hashlib, json, os, pathlib, re, resource, selectors, socket, subprocess, 
 tagalong, registry = os.path.abspath(sys.argv[1]), sys.argv[2]
 followers = int(sys.argv[3]) if len(sys.argv) > 3 else 1000
 lines = int(sys.argv[4]) if len(sys.argv) > 4 else 10_000
+how = sys.argv[5] if len(sys.argv) > 5 else "events"
 seconds, wait_s = 10, 5
 work = pathlib.Path(tempfile.mkdtemp(prefix="tagalong-bench-"))
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -96,11 +97,46 @@ class Chunks:
         return b"".join(parts)
 
 
+class Frames:
+    """The texts of a WebSocket, whatever comes at a time; a single line end only shows that it lives."""
+
+    def __init__(self):
+        self.rest, self.pings = b"", 0
+
+    def content(self, got):
+        self.rest += got
+        parts, at = [], 0
+        while len(self.rest) - at >= 2:
+            kind, length, start = self.rest[at], self.rest[at + 1], at + 2
+            if length >= 126:
+                start += 2 if length == 126 else 8
+                if len(self.rest) < start:
+                    break
+                length = int.from_bytes(self.rest[at + 2 : start], "big")
+            if len(self.rest) < start + length:
+                break
+            if kind == 0x81 and length > 1:
+                parts.append(self.rest[start : start + length])
+            self.pings += kind == 0x89
+            at = start + length
+        self.rest = self.rest[at:]
+        return b"".join(parts)
+
+
+def open_socket(id):
+    return (
+        f"GET /ws/deployments/{id} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {secret}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+        "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+
+
 class Follower:
-    def __init__(self, port, id):
+    def __init__(self, port, id, is_socket):
         self.line = socket.create_connection(("127.0.0.1", port), 30)
-        self.line.sendall(ask(id))
-        self.head, self.chunks, self.hash, self.ended, self.many = b"", Chunks(), hashlib.blake2b(), None, 0
+        self.is_socket, self.status = is_socket, b" 101 " if is_socket else b" 200 "
+        self.line.sendall(open_socket(id) if is_socket else ask(id))
+        self.head, self.hash, self.ended, self.many = b"", hashlib.blake2b(), None, 0
+        self.chunks = Frames() if is_socket else Chunks()
 
     def take(self):
         """Whether there may be more."""
@@ -114,11 +150,15 @@ class Follower:
             if b"\r\n\r\n" not in self.head:
                 return True
             head, got = self.head.split(b"\r\n\r\n", 1)
-            assert b" 200 " in head.split(b"\r\n")[0], (head, got)
+            assert self.status in head.split(b"\r\n")[0], (head, got)
             self.head = None
         got = self.chunks.content(got)
         if alive in got:
             got = got.replace(alive, b"")
+        if self.is_socket and self.chunks.pings:
+            # A client that answers no pings would count as gone.
+            self.line.sendall(b"\x8a\x80\0\0\0\0" * self.chunks.pings)
+            self.chunks.pings = 0
         self.many += len(got)
         self.hash.update(got)
         return True
@@ -126,7 +166,7 @@ class Follower:
 
 def follow(port, id):
     """Follows from FOLLOWERS connections until the last has ended, which only waits for bytes."""
-    selector, all = selectors.DefaultSelector(), [Follower(port, id) for _ in range(followers)]
+    selector, all = selectors.DefaultSelector(), [Follower(port, id, how == "ws" or how == "both" and at % 2) for at in range(followers)]
     for one in all:
         selector.register(one.line, selectors.EVENT_READ, one)
     while selector.get_map():
@@ -184,12 +224,13 @@ try:
     id = ordered(env, "1f0c9e2")
     all = follow(port, id)
     one = ended(env, id)
-    print(f"with {followers} followers                {took(one):.2f} s; load {os.getloadavg()[0]:.1f}")
+    print(f"with {followers} followers ({how})       {took(one):.2f} s; load {os.getloadavg()[0]:.1f}")
     journal = stored(port, id)
     numbers = [int(number) for number in re.findall(rb"^id: (\d+)$", journal, re.M)]
     assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > lines, "the stored journal has a gap"
-    right = hashlib.blake2b(journal).digest()
-    without = sum(one.hash.digest() != right for one in all)
+    objects = b"".join(data + b"\n" for data in re.findall(rb"^data: (.*)$", journal, re.M))
+    right = [hashlib.blake2b(whole).digest() for whole in (journal, objects)]
+    without = sum(one.hash.digest() != right[bool(one.is_socket)] for one in all)
     print(f"journal                            {len(numbers)} lines, {len(journal)} bytes; sent {sum(one.many for one in all) >> 20} MiB in all")
     hold("followers that missed something", without, 0, "")
     hold("deployment, with / without", took(one) / alone, 1.05, "")

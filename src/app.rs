@@ -285,6 +285,7 @@ impl App {
             reading: Mutex::default(),
             most_followers: capacity.followers,
             large_bodies,
+            dashboard: http::Dashboard::default(),
             hashing: Hashing::default(),
         });
         let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;

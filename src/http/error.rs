@@ -5,6 +5,7 @@ use actix_web::HttpResponseBuilder;
 use actix_web::ResponseError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::UPGRADE;
 use actix_web::http::header::WWW_AUTHENTICATE;
 
 use crate::api;
@@ -63,6 +64,11 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
+    /// The address speaks WebSocket, and the call does not.
+    pub(super) fn upgrade_required(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", detail)
+    }
+
     /// The delivery id came before, with a different body.
     pub(super) fn id_reused(detail: impl Into<String>) -> Self {
         Self::conflict(ID_REUSED, detail)
@@ -71,6 +77,11 @@ impl ApiError {
     /// The stable word for programs.
     pub(super) fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// The code and the words with which a WebSocket is closed instead of this answer: 4000 and the status.
+    pub(super) fn close(&self) -> (u16, &str) {
+        (4000 + self.status.as_u16(), &self.detail)
     }
 
     /// Whether it is [`ApiError::id_reused`].
@@ -122,6 +133,9 @@ impl ApiError {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            response.insert_header((UPGRADE, "websocket"));
         }
         if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             // What is left of the body is not read.

@@ -5,7 +5,9 @@ pub mod auth;
 mod connection;
 mod dashboard;
 mod error;
+mod follower;
 mod followers;
+mod incoming;
 mod openapi;
 mod pages;
 mod readers;
@@ -37,6 +39,7 @@ use crate::watch::Watcher;
 pub use auth::Need;
 pub use auth::password::Hashing;
 pub use connection::Capacity;
+pub use dashboard::Dashboard;
 pub use followers::Followers;
 pub use openapi::openapi;
 pub use readers::Readers;
@@ -88,6 +91,8 @@ pub struct Shared {
     pub most_followers: usize,
     /// Room for bodies that are large.
     pub large_bodies: Arc<Rooms>,
+    /// What pages remember.
+    pub dashboard: Dashboard,
     /// Compares passwords.
     pub hashing: Hashing,
 }

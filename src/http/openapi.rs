@@ -47,7 +47,7 @@ x-gitea-signature from the others. The event is in x-github-event, x-forgejo-eve
 pub fn openapi() -> OpenApi {
     let paths = ROUTES
         .iter()
-        .filter(|route| !matches!(route.need, Need::ReloadSecret | Need::FormAddress | Need::Session(_) | Need::Login))
+        .filter(|route| !matches!(route.need, Need::ReloadSecret | Need::FormAddress | Need::Session(_) | Need::Login | Need::File))
         .fold(PathsBuilder::new(), |paths, route| {
             let method = match route.method.as_str() {
                 "POST" => HttpMethod::Post,
@@ -69,6 +69,8 @@ pub fn openapi() -> OpenApi {
     add::<api::Looks>(&mut schemas);
     add::<api::Incidents>(&mut schemas);
     add::<api::ReadAgain>(&mut schemas);
+    add::<api::Lines>(&mut schemas);
+    add::<api::FoundLines>(&mut schemas);
     add::<api::NewReload>(&mut schemas);
     add::<api::Reloaded>(&mut schemas);
     add::<api::Dataset>(&mut schemas);

@@ -28,6 +28,29 @@ pub(super) enum Form {
     Text,
     /// Server-sent events.
     Events,
+    /// One JSON object a line, as WebSockets carry them.
+    Objects,
+}
+
+impl Form {
+    /// The end, after the last line: the outcome as a JSON object. None if there is nothing to say, or no place for it.
+    pub(super) fn end(self, outcome: &str) -> Option<Bytes> {
+        match self {
+            Self::Text => None,
+            _ if outcome.is_empty() => None,
+            Self::Events => Some(Bytes::from(format!("event: outcome\ndata: {outcome}\n\n"))),
+            Self::Objects => Some(Bytes::from(format!("{outcome}\n"))),
+        }
+    }
+
+    /// What shows that a stream lives when no line has been sent for a while. Readers skip it.
+    pub(super) fn alive(self) -> Option<Bytes> {
+        match self {
+            Self::Text => None,
+            Self::Events => Some(Bytes::from_static(b": still here\n\n")),
+            Self::Objects => Some(Bytes::from_static(b"\n")),
+        }
+    }
 }
 
 /// Some lines as they are sent, and the position up to which the reader then has everything.
@@ -56,6 +79,7 @@ struct Page {
     positions: Vec<i64>,
     text: Sheet,
     events: Sheet,
+    objects: Sheet,
     looked_at: u64,
 }
 
@@ -137,17 +161,27 @@ impl Drop for Pages {
 impl Page {
     fn of(lines: &[Line], through: i64, looked_at: u64) -> Self {
         let positions = lines.iter().map(|line| line.position).collect();
-        Self { through, positions, text: Sheet::of(lines, text), events: Sheet::of(lines, event), looked_at }
+        let objects: Vec<String> = lines.iter().map(|line| serde_json::to_string(line).unwrap_or_default()).collect();
+        Self {
+            through,
+            positions,
+            text: Sheet::of(lines.iter().map(text)),
+            events: Sheet::of(lines.iter().zip(&objects).map(|(line, object)| event(line.position, object))),
+            objects: Sheet::of(objects.iter().map(|object| format!("{object}\n"))),
+            looked_at,
+        }
     }
 
     fn bytes(&self) -> usize {
-        self.text.bytes.len() + self.events.bytes.len() + LINE_BYTES * (self.positions.len() + 8)
+        let sheets = self.text.bytes.len() + self.events.bytes.len() + self.objects.bytes.len();
+        sheets + LINE_BYTES * (self.positions.len() + 8)
     }
 
     fn piece(&self, after: i64, form: Form) -> Piece {
         let sheet = match form {
             Form::Text => &self.text,
             Form::Events => &self.events,
+            Form::Objects => &self.objects,
         };
         let first = self.positions.partition_point(|position| *position <= after);
         let from = first.checked_sub(1).map_or(0, |before| sheet.ends[before]);
@@ -161,19 +195,19 @@ impl Page {
 }
 
 impl Sheet {
-    fn of(lines: &[Line], form: fn(&Line) -> String) -> Self {
+    fn of(lines: impl Iterator<Item = String>) -> Self {
         let mut all = String::new();
-        let add = |line: &Line| {
-            all += &form(line);
+        let add = |line: String| {
+            all += &line;
             all.len()
         };
-        let ends = lines.iter().map(add).collect();
+        let ends = lines.map(add).collect();
         Self { bytes: Bytes::from(all.into_boxed_str().into_boxed_bytes()), ends }
     }
 }
 
-fn event(line: &Line) -> String {
-    format!("id: {}\nevent: line\ndata: {}\n\n", line.position, serde_json::to_string(line).unwrap_or_default())
+fn event(position: i64, object: &str) -> String {
+    format!("id: {position}\nevent: line\ndata: {object}\n\n")
 }
 
 fn text(line: &Line) -> String {
@@ -228,6 +262,7 @@ mod tests {
         match form {
             Form::Text => text.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect(),
             Form::Events => text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect(),
+            Form::Objects => text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap().position).collect(),
         }
     }
 
@@ -242,7 +277,7 @@ mod tests {
         }
         for after in [0, 1, 6, 7, 63, 64, 127, 150, 299, 300] {
             let wanted: Vec<i64> = positions.iter().copied().filter(|position| *position > after).collect();
-            for form in [Form::Text, Form::Events] {
+            for form in [Form::Text, Form::Events, Form::Objects] {
                 assert_eq!(all(&mut pages, after, form), wanted, "{form:?} after {after}");
             }
         }

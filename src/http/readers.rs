@@ -13,7 +13,6 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use actix_web::web;
-use actix_web::web::Bytes;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -52,8 +51,8 @@ pub struct Readers {
 pub(super) struct Seen {
     /// The position of the last line.
     pub(super) position: i64,
-    /// The last event, when no line follows any more; empty if there is none.
-    pub(super) end: Option<Bytes>,
+    /// The outcome as a JSON object, when no line follows any more; empty if the deployment is gone.
+    pub(super) end: Option<Arc<str>>,
 }
 
 /// The reader of one deployment's journal. It ends when the last of its users drops it.
@@ -197,12 +196,12 @@ impl Journal {
         Ok(again)
     }
 
-    /// The last event if the deployment has ended or is gone, and when to look again if it has not.
-    async fn state(&self) -> Result<(Option<Bytes>, Duration), StoreError> {
-        let Some(stored) = self.shared.store.get(&self.id).await? else { return Ok((Some(Bytes::new()), LOOK)) };
+    /// The end if the deployment has ended or is gone, and when to look again if it has not.
+    async fn state(&self) -> Result<(Option<Arc<str>>, Duration), StoreError> {
+        let Some(stored) = self.shared.store.get(&self.id).await? else { return Ok((Some(Arc::default()), LOOK)) };
         let is_mine = stored.executor.as_deref() == Some(self.shared.deployer.executor());
         Ok(match &stored.state {
-            State::Done { outcome } => (Some(outcome_event(&orders::view(&stored), outcome)), LOOK),
+            State::Done { outcome } => (Some(outcome_object(&orders::view(&stored), outcome)), LOOK),
             State::Running { .. } if is_mine => (None, SELDOM),
             State::Waiting { .. } | State::Running { .. } => (None, LOOK),
         })
@@ -216,12 +215,12 @@ impl Journal {
     }
 }
 
-/// The last event: the fields of the outcome, its sentence, its exit code, and whether it is a success.
-fn outcome_event(view: &crate::api::Deployment, outcome: &Outcome) -> Bytes {
+/// The end of a journal: the fields of the outcome, its sentence, its exit code, and whether it is a success.
+fn outcome_object(view: &crate::api::Deployment, outcome: &Outcome) -> Arc<str> {
     let mut data = serde_json::to_value(outcome).unwrap_or_default();
     data["summary"] = view.summary.clone().into();
     data["exit_code"] = outcome.exit_code().into();
     data["success"] = outcome.is_success().into();
     data["deployment"] = view.id.to_string().into();
-    Bytes::from(format!("event: outcome\ndata: {data}\n\n"))
+    data.to_string().into()
 }

@@ -67,6 +67,18 @@ impl Store {
             .collect()
     }
 
+    /// Position, kind and text of the lines after `position`, in the order in which they were stored, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn texts_after(&self, id: &DeploymentId, position: i64, limit: i64) -> Result<Vec<(i64, LineKind, String)>, StoreError> {
+        let select = "SELECT position, kind, text FROM lines WHERE deployment = $1 AND position > $2 ORDER BY position LIMIT $3";
+        let rows = self.gate.fetch_all(sqlx::query(select).bind(id.as_str()).bind(position).bind(limit)).await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("position")?, columns::parsed(row, "lines", "kind", LineKind::parse)?, row.try_get("text")?)))
+            .collect()
+    }
+
     /// The number of the last stored line of a run; 0 when there is none.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ fn with_datasets(mut plan: Plan) -> Plan {
 fn protected() -> impl Iterator<Item = (&'static Route, Verb)> {
     ROUTES.iter().filter_map(|route| match route.need {
         Need::Verb(verb) => Some((route, verb)),
-        Need::Open | Need::ReloadSecret | Need::ForgeSignature | Need::FormAddress | Need::Session(_) | Need::Login => None,
+        Need::Open | Need::ReloadSecret | Need::ForgeSignature | Need::FormAddress | Need::Session(_) | Need::Login | Need::File => None,
     })
 }
 
@@ -213,6 +213,8 @@ fn what_is_open_tells_nothing() {
     // tests/api/login.rs and tests/api/sites.rs have the proofs of pages.
     let logins: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::Login).map(|route| route.path).collect();
     assert_eq!(logins, ["/login", "/login", "/login/{forge}", "/login/{forge}/callback"]);
+    let files: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::File).map(|route| route.path).collect();
+    assert_eq!(files, ["/assets/{file}"], "tests/api/pages.rs asks for each");
     assert_eq!(open, ["/healthz", "/healthz", "/readyz", "/readyz", "/api/v1/openapi.json"]);
 }
 
@@ -259,7 +261,7 @@ async fn no_route_answers_without_proof_and_scope(database: Database) {
     }
     walked.extend([("GET".to_owned(), "/approve/{id}"), ("POST".to_owned(), "/approve/{id}")]);
     // Pages are walked in tests/api/login.rs.
-    let is_page = |route: &&Route| matches!(route.need, Need::Session(_) | Need::Login);
+    let is_page = |route: &&Route| matches!(route.need, Need::Session(_) | Need::Login | Need::File);
     walked.extend(ROUTES.iter().filter(is_page).map(|route| (route.method.to_string(), route.path)));
     assert_eq!(walked, ROUTES.iter().map(|route| (route.method.to_string(), route.path)).collect());
     assert_eq!(rig.rows().await, before);

@@ -33,7 +33,7 @@ pub(super) struct Attempt<'r> {
 }
 
 /// A body, read whole.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ReadBody {
     pub(super) bytes: Vec<u8>,
     /// Held as long as a large body is.

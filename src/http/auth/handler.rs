@@ -15,9 +15,11 @@ use crate::http::auth::form::Unwelcome;
 use crate::http::auth::form::Visit;
 use crate::http::auth::need::Need;
 use crate::http::auth::proven::Ask;
+use crate::http::auth::proven::NoBody;
 use crate::http::auth::proven::Proven;
 use crate::http::auth::reload::Told;
 use crate::http::auth::reload::Unproven;
+use crate::http::auth::socket::Opening;
 use crate::http::auth::viewer::Change;
 use crate::http::auth::viewer::Page;
 use crate::http::auth::viewer::PageError;
@@ -70,6 +72,20 @@ where
     Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(counted)) }
 }
 
+/// For WebSockets, whose callers prove themselves by the call or by their first frame.
+pub(in crate::http) fn opening<A, F>(handler: F) -> Handler
+where
+    A: Ask<Body = NoBody> + 'static,
+    F: AsyncFn(Opening<A>, web::Data<Shared>) -> Result<HttpResponse, ApiError> + Copy + Send + Sync + 'static,
+{
+    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        let opening = Opening::of(&request, payload, &shared).await?;
+        handler(opening, shared).await
+    };
+    Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(with_proof)) }
+}
+
 /// For anybody.
 pub(in crate::http) fn open<F, Fut>(handler: F) -> Handler
 where
@@ -77,6 +93,15 @@ where
     Fut: Future<Output = HttpResponse> + 'static,
 {
     Handler { need: Need::Open, route: Box::new(move || web::route().to(handler)) }
+}
+
+/// For anybody: a file of pages, by the last part of the path.
+pub(in crate::http) fn open_file<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(web::Path<String>, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = HttpResponse> + 'static,
+{
+    Handler { need: Need::File, route: Box::new(move || web::route().to(handler)) }
 }
 
 /// For native webhooks of forges.

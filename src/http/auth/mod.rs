@@ -1,7 +1,7 @@
 //! Authentication and authorisation. A handler gets the caller and the request together, as `Proven`, which is made after both were
 //! checked; the router takes no other handlers.
 //!
-//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `viewer` → `proven` · `reload` · `delivered` · `form` → `proof` → `who`
+//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `socket` → `viewer` → `proven` · `reload` · `delivered` · `form` → `proof` → `who`
 //! → `job` · `session` → `attempt` · `scheme` · `cookie` → `address` · `token` · `need`.
 
 mod address;
@@ -23,6 +23,7 @@ mod reload;
 mod same_origin;
 mod scheme;
 mod session;
+mod socket;
 pub mod token;
 mod viewer;
 mod who;
@@ -32,7 +33,7 @@ pub(super) use arrival::{Arrival, NotIn};
 pub(super) use delivered::Delivered;
 pub(super) use enter::code_digest;
 pub(super) use form::{Unwelcome, Visit};
-pub(super) use handler::{Handler, arrived, by_forge, by_form, by_reload_secret, changed, changed_own, open, page, proven, viewed};
+pub(super) use handler::{Handler, arrived, by_forge, by_form, by_reload_secret, changed, changed_own, open, open_file, opening, page, proven, viewed};
 pub(super) use job::agrees;
 pub use need::Need;
 pub(super) use need::Needs;
@@ -40,4 +41,5 @@ pub(super) use proven::{Ask, Call, Json, Line, NoBody, Proven};
 pub(super) use reload::{Told, Unproven};
 pub use scheme::{Shown, sign};
 pub(super) use session::{Session, counts_at};
+pub(super) use socket::{Entrant, Opening, Unnamed};
 pub(super) use viewer::{Change, Fields, Page, PageError, Viewer, once};

@@ -11,6 +11,8 @@ use crate::model::Verb;
 pub enum Need {
     /// Nothing: the answer is public.
     Open,
+    /// Nothing: a file that pages are made with, the same for everybody. Such a route is not in the OpenAPI document.
+    File,
     /// A key with a scope for this verb on the target.
     Verb(Verb),
     /// The signature of a forge. The rules of the configuration say what the call may do.

@@ -13,6 +13,7 @@ use crate::http::auth::job::JobCaller;
 use crate::http::auth::scheme::Match;
 use crate::http::auth::scheme::Scheme;
 use crate::http::auth::scheme::Shown;
+use crate::http::auth::session::Session;
 use crate::http::auth::token;
 use crate::http::auth::who::Who;
 use crate::http::error::ApiError;
@@ -20,7 +21,7 @@ use crate::http::refused::Check;
 use crate::model::webhook_call;
 use crate::store::Delivery;
 
-const IN_THE_CLEAR: &str = "A bearer or read token must not be sent unencrypted; use https, or sign the call instead. On this host, call \
+pub(super) const IN_THE_CLEAR: &str = "A bearer or read token must not be sent unencrypted; use https, or sign the call instead. On this host, call \
 127.0.0.1 or localhost. Behind a proxy, list the proxy in trusted_proxies and let it send the headers that forwarded_headers names.";
 
 /// An authenticated call. Its permissions are not checked yet.
@@ -38,7 +39,7 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Authenticates a call.
+    /// Authenticates a call by what it shows.
     ///
     /// From an address with too many failed attempts, only signatures and tokens of jobs with small bodies are still checked: their secrets
     /// cannot be guessed, no matter how often somebody tries, and a caller with the right one must not be locked out by somebody behind the
@@ -47,8 +48,7 @@ impl Proof {
     /// # Errors
     /// 401 for every failed authentication, with one body; 403 for tokens of jobs that no policy accepts; 413 and 408 for bodies that
     /// are too large or too slow; 429.
-    pub(super) async fn of(attempt: &Attempt<'_>, payload: Payload) -> Result<Self, ApiError> {
-        let shown = Shown::of(attempt.request);
+    pub(super) async fn of(attempt: &Attempt<'_>, shown: Shown, payload: Payload) -> Result<Self, ApiError> {
         // Over a unix socket, a call without authentication data of its own cannot guess anything.
         let is_by_socket = attempt.origin.uid().is_some() && matches!(shown, Shown::Nothing);
         let job_token = shown.job_token().filter(|_| !attempt.config.oidc.is_empty());
@@ -89,10 +89,21 @@ impl Proof {
                 "A signed call that reads must have no body: its signature covers {\"call\":\"GET /api/v1/…\"}.",
             ));
         }
-        let call = format!("{} {}", attempt.request.method(), attempt.path());
+        let call = call(attempt);
         let delivery = delivery(attempt, &who, scheme, &call, &body.bytes)?;
         Ok(Self { who, scheme, is_private, delivery, body, call })
     }
+
+    /// The call of a session that counts; one that reads.
+    pub(super) fn of_session(attempt: &Attempt<'_>, session: Session) -> Self {
+        let who = Who::User(Box::new(session));
+        Self { who, scheme: Scheme::Session, is_private: true, delivery: None, body: ReadBody::default(), call: call(attempt) }
+    }
+}
+
+/// Method and path with its query.
+fn call(attempt: &Attempt<'_>) -> String {
+    format!("{} {}", attempt.request.method(), attempt.path())
 }
 
 /// Authentication failed. If the address has used up its attempts, the answer says so, and the attempt is not counted.

@@ -17,6 +17,7 @@ use crate::http::auth::attempt::Attempt;
 use crate::http::auth::need::Needs;
 use crate::http::auth::proof::Proof;
 use crate::http::auth::scheme::Scheme;
+use crate::http::auth::scheme::Shown;
 use crate::http::auth::token;
 use crate::http::auth::who::READ_TOKEN;
 use crate::http::auth::who::Who;
@@ -195,10 +196,16 @@ impl<A: Ask> Proven<A> {
         Holder { key, address: self.line.address }
     }
 
-    async fn of(request: &HttpRequest, payload: Payload, shared: &Shared) -> Result<Self, ApiError> {
+    /// The call of whoever shows that.
+    pub(super) async fn by(request: &HttpRequest, shown: Shown, payload: Payload, shared: &Shared) -> Result<Self, ApiError> {
         let attempt = Attempt::of(request, shared)?;
-        let proof = Proof::of(&attempt, payload).await?;
-        let call = Call { attempt: &attempt, proof: &proof };
+        let proof = Proof::of(&attempt, shown, payload).await?;
+        Self::judged(&attempt, proof).await
+    }
+
+    /// The call of whoever has proven that, if they may make it.
+    pub(super) async fn judged(attempt: &Attempt<'_>, proof: Proof) -> Result<Self, ApiError> {
+        let call = Call { attempt, proof: &proof };
         if let Who::Follower(mine) = &proof.who
             && call.part(DEPLOYMENT) != mine.as_str()
         {
@@ -230,7 +237,7 @@ impl<A: Ask + 'static> FromRequest for Proven<A> {
         Box::pin(async move {
             // Without the server's own state, nobody can be authenticated.
             let shared = request.app_data::<web::Data<Shared>>().ok_or_else(ApiError::unauthorized)?;
-            Self::of(&request, payload, shared).await
+            Self::by(&request, Shown::of(&request), payload, shared).await
         })
     }
 }

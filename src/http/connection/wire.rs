@@ -156,6 +156,11 @@ impl Turn {
         connection.lets_go.set(!is_read);
         self.stays.get()
     }
+
+    /// The connection belongs to this call from now on, and is closed with it.
+    pub(in crate::http) fn is_upgraded(&self) {
+        self.stays.set(false);
+    }
 }
 
 impl Drop for Turn {

@@ -31,6 +31,8 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         asset("style.css", css, include_bytes!("assets/style.css")),
         asset("theme.js", js, include_bytes!("assets/theme.js")),
         asset("page.js", js, include_bytes!("assets/page.js")),
+        asset("log.css", css, include_bytes!("assets/log.css")),
+        asset("log.js", js, include_bytes!("assets/log.js")),
         asset("mark.svg", "image/svg+xml", include_bytes!("assets/mark.svg")),
     ]
 });

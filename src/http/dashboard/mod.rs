@@ -3,12 +3,53 @@
 //! A page is a handler, which collects what it shows, a struct of what its template needs, and the template of the same name in
 //! `templates/`. Begin with `overview.rs`.
 
+mod answered;
+mod asks;
 mod assets;
+pub(in crate::http) mod audit;
+mod changed;
+pub(in crate::http) mod data;
+pub(in crate::http) mod deployment;
+pub(in crate::http) mod deployments;
+mod figures;
+pub(in crate::http) mod forms;
+pub(in crate::http) mod incidents;
+pub(in crate::http) mod keys;
+mod link;
+mod log;
 pub(in crate::http) mod login;
 mod message;
+pub(in crate::http) mod overview;
 mod page;
+mod plot;
+mod rows;
+pub(in crate::http) mod service;
+mod steps;
+mod strip;
+mod waits;
+mod words;
 
 pub(in crate::http) use assets::href;
 pub(in crate::http) use assets::show as asset;
+pub(in crate::http) use log::Log;
 pub(in crate::http) use message::message;
 pub(in crate::http) use page::{Frame, Place, answer};
+
+/// What pages remember, so that they need not ask for it again each time.
+#[derive(Debug, Default)]
+pub struct Dashboard {
+    figures: figures::Figures,
+    steps: steps::Known,
+    /// When the whole audit trail was verified last, and what came of it.
+    verified: std::sync::Mutex<Option<audit::Verified>>,
+}
+
+/// An image with the beginning of its digest.
+pub(in crate::http) fn image(name: &str) -> String {
+    words::image(name)
+}
+
+/// The groups of steps that plots show, with the classes that colour them.
+pub(in crate::http) fn step_groups() -> [(&'static str, &'static str); 5] {
+    steps::GROUPS
+}

@@ -1,14 +1,9 @@
 //! `/api/v1/deployments/{id}/log`: stored lines, then live ones, then the outcome. As text, or as server-sent events that go on
 //! behind `Last-Event-ID`.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use actix_web::HttpResponse;
 use actix_web::web;
-use actix_web::web::Bytes;
 use futures_util::stream;
-use tokio::sync::watch;
 use utoipa::IntoParams as _;
 use utoipa::PartialSchema as _;
 use utoipa::openapi::path::Parameter;
@@ -22,19 +17,12 @@ use crate::http::auth::Needs;
 use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
 use crate::http::error::ApiError;
-use crate::http::followers::Place;
+use crate::http::follower::Follower;
+use crate::http::follower::Wanted;
 use crate::http::pages::Form;
-use crate::http::readers::Reader;
-use crate::http::readers::Seen;
 use crate::http::routes::deployments::ReadOne;
 use crate::model::Caller;
-use crate::model::DeploymentId;
-use crate::model::State;
 use crate::model::Verb;
-use crate::store::StoreError;
-
-/// How often a silent stream of events shows that it lives.
-const ALIVE: Duration = Duration::from_secs(10);
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
 struct LogQuery {
@@ -84,93 +72,20 @@ impl Ask for Follow {
 
 pub(super) async fn follow(proven: Proven<Follow>, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let Proven { ask: Follow { deployment: ReadOne(found), as_events, after, live }, caller, .. } = proven;
-    let most = shared.config.now().server.max_followers.min(shared.most_followers);
-    let place = shared.followers.take(&caller.to_string(), most);
-    let Some(place) = place else {
-        return Err(ApiError::busy(format!("{most} clients are already following journals (max_followers); try again.")));
-    };
-    let reader = shared.readers.of(&shared, &found.id);
-    let is_over = matches!(found.state, State::Done { .. });
-    let follower = Follower {
-        seen: if live && !is_over { reader.follow() } else { reader.so_far().await? },
-        reader,
-        place: Arc::new(place),
-        form: if as_events { Form::Events } else { Form::Text },
-        id: found.id,
-        after: after.max(0),
-        is_over: false,
-        silent_since: tokio::time::Instant::now(),
-    };
+    let form = if as_events { Form::Events } else { Form::Text };
+    Ok(streamed(Follower::of(&shared, &found, &caller, Wanted { form, after, live }).await?, form))
+}
+
+/// What a follower gets, as an answer.
+pub(super) fn streamed(follower: Follower, form: Form) -> HttpResponse {
     let body = stream::unfold(follower, |mut follower| async move {
         let piece = follower.next().await?;
         Some((piece.map_err(actix_web::Error::from), follower))
     });
-    let kind = if as_events { "text/event-stream" } else { "text/plain; charset=utf-8" };
-    Ok(HttpResponse::Ok()
+    let kind = if form == Form::Events { "text/event-stream" } else { "text/plain; charset=utf-8" };
+    HttpResponse::Ok()
         .content_type(kind)
         .insert_header(("cache-control", "no-store"))
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(body))
-}
-
-struct Follower {
-    seen: watch::Receiver<Seen>,
-    reader: Arc<Reader>,
-    place: Arc<Place>,
-    form: Form,
-    id: DeploymentId,
-    /// The position up to which it has everything.
-    after: i64,
-    is_over: bool,
-    silent_since: tokio::time::Instant,
-}
-
-impl Follower {
-    /// The next piece of the answer; none when it is whole. Events may also end before, since anybody who reads them comes again behind
-    /// the last line that it has; a text that ended would look whole, so it breaks off.
-    async fn next(&mut self) -> Option<Result<Bytes, ApiError>> {
-        if self.is_over {
-            return None;
-        }
-        let place = Arc::clone(&self.place);
-        let next = tokio::select! {
-            next = self.piece() => next,
-            () = place.given_away() => Err(ApiError::busy("This place was given to another follower; connect again.")),
-        };
-        self.silent_since = tokio::time::Instant::now();
-        next.map_or_else(
-            |why| {
-                self.is_over = true;
-                (self.form == Form::Text).then_some(Err(why))
-            },
-            |piece| piece.map(Ok),
-        )
-    }
-
-    async fn piece(&mut self) -> Result<Option<Bytes>, ApiError> {
-        loop {
-            let seen = self.seen.borrow_and_update().clone();
-            if self.after < seen.position {
-                let Some(piece) = self.reader.piece(self.after, self.form).await.inspect_err(|error| self.is_let_go(error))? else {
-                    return Err(ApiError::busy("These lines have been deleted meanwhile."));
-                };
-                self.after = piece.through;
-                if !piece.bytes.is_empty() {
-                    return Ok(Some(piece.bytes));
-                }
-            } else if let Some(end) = seen.end {
-                self.is_over = true;
-                return Ok(Some(end).filter(|end| self.form == Form::Events && !end.is_empty()));
-            } else if tokio::time::timeout_at(self.silent_since + ALIVE, self.seen.changed()).await.is_err() {
-                self.silent_since = tokio::time::Instant::now();
-                if self.form == Form::Events {
-                    return Ok(Some(Bytes::from_static(b": still here\n\n")));
-                }
-            }
-        }
-    }
-
-    fn is_let_go(&self, error: &StoreError) {
-        tracing::warn!(deployment = %self.id, %error, "a follower was disconnected, because the journal cannot be read");
-    }
+        .streaming(body)
 }

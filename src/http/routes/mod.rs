@@ -5,9 +5,11 @@ mod deployments;
 mod health;
 mod hooks;
 mod incidents;
+mod lines;
 mod log;
 mod reloads;
 mod services;
+mod socket;
 mod users;
 
 use std::sync::LazyLock;
@@ -20,10 +22,16 @@ use crate::http::auth;
 use crate::http::auth::Handler;
 use crate::http::auth::Need;
 use crate::http::auth::arrived;
+use crate::http::auth::changed;
 use crate::http::auth::changed_own;
 use crate::http::auth::open;
+use crate::http::auth::open_file;
+use crate::http::auth::page;
 use crate::http::auth::proven;
 use crate::http::auth::viewed;
+use crate::http::dashboard;
+use crate::http::dashboard::audit;
+use crate::http::dashboard::forms;
 use crate::http::dashboard::login;
 
 /// One route.
@@ -62,7 +70,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 44]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 76]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -74,6 +82,13 @@ pub static ROUTES: LazyLock<[Route; 44]> = LazyLock::new(|| [
     route(Method::GET, "/approve/{id}", "Show the form in which an approver enters a code", (200, None), auth::by_form(approvals::show)),
     route(Method::POST, "/approve/{id}", "Enter a code into that form", (200, None), auth::by_form(approvals::enter)),
     route(Method::GET, "/api/v1/deployments/{id}/log", "Follow a journal, as text or server-sent events", (200, None), proven(log::follow)).taking(log::takes),
+    route(Method::GET, "/api/v1/deployments/{id}/log/lines", "Show some lines of a journal", (200, Some("Lines")), proven(lines::list)).taking(lines::list_takes),
+    route(Method::GET, "/api/v1/deployments/{id}/log/search", "Search a journal", (200, Some("FoundLines")), proven(lines::search)).taking(lines::search_takes),
+    route(Method::GET, "/deployments/{id}/log", "Show a journal as text", (200, None), auth::page(lines::text_page)),
+    route(Method::GET, "/deployments/{id}/log/lines", "Show some lines of a journal", (200, None), auth::page(lines::list_page)),
+    route(Method::GET, "/deployments/{id}/log/search", "Search a journal", (200, None), auth::page(lines::search_page)),
+    route(Method::GET, "/ws/deployments/{id}", "Follow a journal over a WebSocket, which a first message {\"token\": \"…\"} may \
+    prove", (101, None), auth::opening(socket::follow)).taking(socket::takes),
     route(Method::POST, "/api/v1/rollbacks", "Order a rollback", (202, Some("Accepted")), proven(deployments::roll_back)).body("NewRollback"),
     route(Method::GET, "/api/v1/services", "Show every service", (200, Some("Services")), proven(services::list)),
     route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
@@ -109,6 +124,32 @@ pub static ROUTES: LazyLock<[Route; 44]> = LazyLock::new(|| [
     route(Method::POST, "/logout", "Log out", (303, None), changed_own(login::leave)),
     route(Method::GET, "/sessions", "Show where the user is logged in", (200, None), viewed(login::list)),
     route(Method::POST, "/sessions/{id}/end", "End a session of the user", (303, None), changed_own(login::end)),
+    route(Method::GET, "/assets/{file}", "A style sheet, script or picture of the dashboard", (200, None), open_file(dashboard::asset)),
+    route(Method::GET, "/", "Show every service, and what waits for a person", (200, None), viewed(dashboard::overview::show)),
+    route(Method::GET, "/deployments", "Show deployments, newest first", (200, None), viewed(dashboard::deployments::show)),
+    route(Method::GET, "/deployments/{id}", "Show a deployment", (200, None), page(dashboard::deployment::show)),
+    route(Method::GET, "/deployments/{id}/cancel", "Ask whether to cancel", (200, None), page(forms::cancel)),
+    route(Method::POST, "/deployments/{id}/cancel", "Cancel a deployment", (303, None), changed(forms::order_cancel)),
+    route(Method::GET, "/deployments/{id}/retry", "Ask whether to retry", (200, None), page(forms::retry)),
+    route(Method::POST, "/deployments/{id}/retry", "Repeat a deployment that has ended", (303, None), changed(forms::order_retry)),
+    route(Method::GET, "/deployments/{id}/approval", "Ask for the code of an approval", (200, None), page(forms::approval)),
+    route(Method::POST, "/deployments/{id}/approval", "Approve a deployment that waits for it", (303, None), changed(forms::approve)),
+    route(Method::GET, "/services/{name}", "Show a service", (200, None), page(dashboard::service::show)),
+    route(Method::GET, "/services/{name}/deploy", "Show the tags that can be deployed", (200, None), page(forms::show_deploy)),
+    route(Method::POST, "/services/{name}/deploy", "Order a deployment", (303, None), changed(forms::order_deploy)),
+    route(Method::GET, "/services/{name}/rollback", "Show from what to what a rollback goes", (200, None), page(forms::show_rollback)),
+    route(Method::POST, "/services/{name}/rollback", "Order a rollback", (303, None), changed(forms::order_rollback)),
+    route(Method::GET, "/services/{name}/repair", "Ask whether to repair", (200, None), page(forms::repair)),
+    route(Method::POST, "/services/{name}/repair", "Deploy the last verified release again", (303, None), changed(forms::order_repair)),
+    route(Method::GET, "/services/{name}/adopt", "Ask whether to adopt", (200, None), page(forms::adopt)),
+    route(Method::POST, "/services/{name}/adopt", "Adopt the running release", (303, None), changed(forms::order_adopt)),
+    route(Method::GET, "/services/{name}/resume", "Ask whether to resume", (200, None), page(forms::resume)),
+    route(Method::POST, "/services/{name}/resume", "End the hold of a rollback", (303, None), changed(forms::order_resume)),
+    route(Method::GET, "/incidents", "Show incidents, newest first", (200, None), viewed(dashboard::incidents::show)),
+    route(Method::GET, "/data", "Show every dataset", (200, None), viewed(dashboard::data::show)),
+    route(Method::GET, "/keys", "Show who may call, never a secret", (200, None), page(dashboard::keys::show)),
+    route(Method::GET, "/audit", "Show who did what", (200, None), page(audit::show)),
+    route(Method::POST, "/audit/verify", "Verify the whole audit trail", (303, None), changed(audit::verify)),
     route(Method::GET, "/api/v1/openapi.json", "This OpenAPI document", (200, None), open(health::openapi_json)),
 ]);
 

@@ -94,8 +94,8 @@
       take(page);
       failures = 0;
       if (stale) stale.textContent = "";
-      // The page has come to its end, a deployment that was carried out say.
-      if (!Number(page.getElementById("main")?.dataset.freshS || 0)) return location.reload();
+      // The page has come to its end: nothing of it will change.
+      if (!Number(page.getElementById("main")?.dataset.freshS || 0)) return;
     } catch {
       failures += 1;
       if (stale && failures > 1) stale.textContent = " · the server does not answer, this is what it said last";
