@@ -238,7 +238,6 @@ for (const [name, test] of Object.entries(tests)) {
     failed += 1;
     console.error(`FAIL ${name}: ${error.stack}`);
     const page = browser.pages().at(-1);
-    console.error(await page?.evaluate(() => JSON.stringify([location.hash, window.seen(), document.getElementById("log-box").scrollTop, document.getElementById("log-box").scrollHeight, [...document.querySelectorAll(".log-chunk")].map((c) => c.dataset.chunk + "@" + c.style.top + " " + c.dataset.through), document.querySelectorAll(".log-wait").length, document.getElementById("log-state").textContent])).catch(String));
     await page?.screenshot({ path: `/tmp/tagalong-log-failed-${failed}.png` }).catch(() => {});
   }
 }
