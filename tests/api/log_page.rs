@@ -35,7 +35,7 @@ fn text(position: i64) -> String {
     match position {
         5_000 | 23_456 | 49_000 => format!("a Needle in line {position}"),
         20_010 => "a long line, ".repeat(200),
-        30_000..30_006 => HOSTILE[(position - 30_000) as usize].to_owned(),
+        30_100..30_106 => HOSTILE[(position - 30_100) as usize].to_owned(),
         _ => format!("line {position} of a program"),
     }
 }
@@ -70,7 +70,7 @@ async fn the_log_in_chromium() {
     write(&rig, &live, 1..=written).await;
 
     let last = rig.app().shared().store.last_position(&ended.parse().unwrap()).await.unwrap();
-    let hostile: Vec<_> = (30_000..30_006).map(|position| (position, text(position))).collect();
+    let hostile: Vec<_> = (30_100..30_106).map(|position| (position, text(position))).collect();
     let told = json!({
         "url": format!("http://{}", rig.address()), "cookie": { "name": name, "value": value },
         "ended": ended, "lines": last, "live": live, "hostile": hostile,
