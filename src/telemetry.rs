@@ -391,13 +391,9 @@ fn register_notifiers(registry: &mut Registry) -> NotifierMetrics {
     let notifiers = NotifierMetrics::default();
     registry.register("notifier_messages", "Messages of notifiers, sent and failed", Family::clone(&notifiers.messages));
     registry.register("notifier_owed", "Messages that a notifier has still to send", Family::clone(&notifiers.owed));
-    let dropped = "Messages for a notifier that were dropped, because more than 1000 were owed";
-    registry.register("notifier_dropped", dropped, Family::clone(&notifiers.dropped));
-    registry.register(
-        "notifier_failing",
-        "1 while a notifier cannot send, or its service has refused a message",
-        Family::clone(&notifiers.failing),
-    );
+    registry.register("notifier_dropped", "Messages that were dropped, because too many were owed", Family::clone(&notifiers.dropped));
+    let failing = "1 while a notifier cannot send, or its service has refused a message";
+    registry.register("notifier_failing", failing, Family::clone(&notifiers.failing));
     notifiers
 }
 

@@ -1,5 +1,6 @@
 //! Native webhooks of forges: the real server, payloads as the forges send and sign them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use reqwest::Method;
@@ -8,6 +9,7 @@ use serde_json::json;
 use tagalong::clock;
 use tagalong::model::forge_signature;
 
+use crate::checked;
 use crate::support::Answer;
 use crate::support::Call;
 use crate::support::Database;
@@ -22,6 +24,7 @@ on_both!(
     a_signature_that_is_wrong_in_any_way_gets_the_one_answer,
     what_is_signed_and_is_no_payload_is_refused,
     guards_hold_for_webhooks_as_for_ci,
+    a_push_meets_freezes_checks_and_approvals,
 );
 
 const COMMIT: &str = "2222222222222222222222222222222222222222";
@@ -366,6 +369,60 @@ async fn guards_hold_for_webhooks_as_for_ci(database: Database) {
     let made_now: Vec<Value> = again.json()["rules"].as_array().unwrap().iter().filter(|rule| rule["matches"] == true).cloned().collect();
     assert_eq!(made_now.len(), 2, "{}", again.text);
     assert!(made_now.iter().any(|rule| rule["service"] == "db" && rule["deployment"] == json!(made)), "{}", again.text);
+    rig.finish().await;
+}
+
+/// A push for three services, each under another guard; none of them lets it by, and a push later, which they let pass, is taken.
+async fn a_push_meets_freezes_checks_and_approvals(database: Database) {
+    let forge = checked::Forge::start("github").await;
+    let mut plan = plan(database);
+    plan.services = vec!["web", "db", "frozen", "checked", "approved"];
+    plan.server += "\npublic_url = \"http://localhost:1\"";
+    // The forge that sends the pushes is asked about their commits.
+    let api = format!("url = \"https://github.example\"\napi_url = \"{}\"\ntoken_file = \"forge.token\"\n", forge.url);
+    plan.tables = plan.tables.replace("url = \"https://github.example\"\n", &api);
+    for service in ["frozen", "checked", "approved"] {
+        let _ = write!(
+            plan.tables,
+            "[[hook]]\nforge = \"github\"\nrepository = \"acme/web\"\nevent = \"push\"\nbranches = [\"main\"]\ndeploy = \"{service}\"\ntag = \"{{sha}}\"\n"
+        );
+    }
+    plan.tables += "[[freeze]]\nid = \"night\"\nzone = \"Europe/Paris\"\nservices = [\"frozen\"]\nholidays_file = \"night.ics\"\n\
+        [service.checked.source]\nforge = \"github\"\nrepository = \"acme/web\"\nreport = false\nrequire_checks = [\"test\"]\nchecks_wait_s = 600\n\
+        [service.approved.approval]\napprovers = [\"ada\", \"bob\"]\n";
+    for id in ["ada", "bob"] {
+        let _ = write!(
+            plan.tables,
+            "[[notify]]\nid = \"{id}\"\nkind = \"ntfy\"\nurl = \"http://127.0.0.1:1\"\ntopic = \"{id}\"\nevents = []\n\
+             [[person]]\nid = \"{id}\"\nactors = [\"{id}\"]\nnotify = \"{id}\"\n"
+        );
+    }
+    plan.files.push(("forge.token", checked::TOKEN.to_owned()));
+    let rig = plan.start().await;
+    let made = |answer: &Answer| -> BTreeMap<String, Value> {
+        let rules = answer.json()["rules"].as_array().unwrap().clone();
+        rules.into_iter().filter(|rule| rule["matches"] == true).map(|rule| (rule["service"].as_str().unwrap().to_owned(), rule)).collect()
+    };
+    forge.has_runs(checked::COMMIT, &[("test", 1, 1, "failure")]);
+    let answer = of_github(GITHUB, "push", "one", &push("main", checked::COMMIT)).send(&rig).await;
+    let rules = made(&answer);
+    assert_eq!(rules["frozen"]["code"], "frozen", "{}", answer.text);
+    let id = |rule: &Value| rule["deployment"].as_str().unwrap().to_owned();
+    let red = rig.ended(&id(&rules["checked"])).await;
+    assert_eq!((&red["outcome"], &red["guard"]), (&json!("refused"), &json!("checks")), "{red:#}");
+    // Ada has pushed, so she is not asked.
+    let waits = id(&rules["approved"]);
+    let shown = rig.until(&waits, |shown| shown["waits_for"] == "approval" && shown["approval"]["approvers"].is_array()).await;
+    assert_eq!((&shown["approval"]["approvers"], &shown["actor"]), (&json!(["bob"]), &json!("ada")), "{shown:#}");
+    assert_eq!(rig.count("SELECT COUNT(*) FROM runs WHERE service IN ('frozen', 'checked', 'approved') AND changed = 1").await, 0);
+    // The forge sends it again when nothing is in its way any more: what was refused at the door is taken now.
+    let calendar = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nDTSTART;VALUE=DATE:20200101\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    std::fs::write(rig.dir().join("night.ics"), calendar).unwrap();
+    let again = made(&of_github(GITHUB, "push", "one", &push("main", checked::COMMIT)).send(&rig).await);
+    assert_eq!(rig.ended(&id(&again["frozen"])).await["outcome"], "failed");
+    assert_eq!((id(&again["checked"]), id(&again["approved"])), (red["id"].as_str().unwrap().to_owned(), waits.clone()));
+    let cancelled = rig.act(rig.key(), &format!("/api/v1/deployments/{waits}/cancel")).await;
+    assert_eq!(cancelled.status, 200, "{}", cancelled.text);
     rig.finish().await;
 }
 

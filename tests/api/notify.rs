@@ -292,3 +292,34 @@ async fn e_mail_goes_encrypted_to_a_real_server_and_no_password_to_another() {
     assert_eq!(spam.kind, NotifyErrorKind::Refused, "{spam}");
     assert!(spam.to_string().contains("554"), "{spam}");
 }
+
+/// `tagalong notify test` by each kind: the service gets one message, and what it answered is shown; a fault is said and is no success.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trial_message_arrives_or_says_why_not() {
+    let dir = folder();
+    let receiver = Receiver::start().await;
+    let file = dir.path().join("tagalong.toml");
+    std::fs::write(&file, format!("version = 1\n[server]\n{}", tables(&receiver, dir.path()))).unwrap();
+    let config = Config::load(&file).unwrap();
+    #[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
+    let tried = |id: &str| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_tagalong")).args(["notify", "test", id, "--config"]).arg(&file).output().unwrap();
+        (ran.status.code(), format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr)))
+    };
+    for plan in &config.notifiers {
+        let id = plan.id.as_str();
+        let before = receiver.calls().len();
+        let (code, said) = tried(id);
+        assert!(code == Some(0) && said.contains(&format!("Sent by {id} ({}).", plan.to.kind())), "{said}");
+        let calls = receiver.calls();
+        assert_eq!(calls.len(), before + 1, "{id}");
+        assert!(String::from_utf8_lossy(&calls[before].bytes).contains("tagalong"), "{:?}", calls[before]);
+    }
+    assert_eq!(receiver.seen().wrong, Vec::<String>::new());
+    receiver.set_fault(500, "x: y", "out of order");
+    let id = config.notifiers[0].id.as_str();
+    let (code, said) = tried(id);
+    assert!(code == Some(1) && said.contains("did not send the message") && said.contains("answered 500: out of order"), "{said}");
+    let (code, said) = tried("nobody");
+    assert!(code == Some(1) && said.contains(&format!("has no [[notify]] with the id nobody; it has {id}")), "{said}");
+}

@@ -104,6 +104,22 @@ async fn a_release_that_does_not_hold_is_gone_back_from_once() {
     finish(world).await;
 }
 
+/// What Docker says of a container counts as much as the page does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_becomes_unhealthy_behind_a_good_page_is_gone_back_from() {
+    let world = World::landed(&watched("watch_s = 600\nevery_s = 0.3")).await;
+    let second = world.land("v2").await;
+    when(world.server(), "two looks", |shown| looks(shown) >= 2).await;
+    world.arm("health@v2", "fail");
+    let back = went_back(world.server(), &second).await;
+    assert_eq!((&back["outcome"], &back["tag"]), (&json!("live"), &json!("v1")), "{back:#}");
+    let reason = back["reason"].as_str().expect("a reason");
+    assert!(reason.contains("unhealthy") && !reason.contains("500"), "{reason}");
+    assert!(!world.was_met("page@v2"), "the page was good");
+    assert_eq!((world.running().as_str(), world.env()), ("v1", world.env_of("v1")));
+    finish(world).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_the_releases_doing_is_no_reason_to_go_back() {
     let world = World::landed(&watched("watch_s = 600\nevery_s = 0.3")).await;
