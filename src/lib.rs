@@ -16,7 +16,7 @@
 //! | 6 | `orders` `reload` | who may have what done, and when: acceptance, guards, queue, cancel, views · the story of a reload, peers |
 //! | 5 | `executor` | places: an order is carried out here |
 //! | 4 | `landing` `results` `notices` | one host: the story of a release, its undo, the stack's lock, what a restart takes up · what forges show of it · what people hear of it |
-//! | 3 | `engine` `dataset` `journal` `outbox` | tools over one or two things below |
+//! | 3 | `engine` `dataset` `journal` `outbox` `line` | tools over one or two things below |
 //! | 2 | `store` `registry` `oidc` `forge` `webhooks` `notify` | one outside thing each |
 //! | 1 | `config` `api` `telemetry` `clock` `answer` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
@@ -38,6 +38,7 @@ pub mod forge;
 pub mod http;
 pub mod journal;
 pub mod landing;
+pub mod line;
 pub mod model;
 pub mod notices;
 pub mod notify;

@@ -62,4 +62,4 @@ pub use state::{State, WaitsFor};
 pub use step::Step;
 pub use watch::{IncidentId, IncidentKind, LookResult, WatchState};
 pub use webhook::{forge_signature, webhook_call, webhook_mac, webhook_signature};
-pub use word::{KeyId, ServiceName, WordError};
+pub use word::{AgentName, KeyId, ServiceName, WordError};
