@@ -291,16 +291,16 @@ fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName,
         }
     }
     let mut seen: BTreeMap<(&Path, &str), &ServiceName> = BTreeMap::new();
-    for service in services.values() {
+    for (service, dir) in services.values().filter_map(|service| Some((service, service.stack.dir()?))) {
         for pin in service.stack.pins() {
-            if let Some(other) = seen.insert((service.stack.dir(), pin.image.as_str()), &service.name)
+            if let Some(other) = seen.insert((dir, pin.image.as_str()), &service.name)
                 && other != &service.name
             {
                 let why = format!(
                     "{other} and {} both pin {} in {}; only one service may pin it.",
                     service.name,
                     pin.image,
-                    service.stack.dir().display()
+                    dir.display()
                 );
                 root.problem("service", why);
             }

@@ -9,6 +9,7 @@ mod check;
 mod claims;
 mod dataset;
 mod difference;
+mod elsewhere;
 mod files;
 mod forge;
 mod freeze;
@@ -53,6 +54,7 @@ pub use approval::{Approval, WhoseOrders};
 pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Access, Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
+pub use elsewhere::Placement;
 pub use files::StackSource;
 pub use forge::{Forge, ForgeKind, ForgeLogin};
 pub use freeze::Freeze;
@@ -70,7 +72,7 @@ pub use secret::{Rotating, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
 pub use source::Source;
-pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
+pub use stack::{ComposeStack, Docker, Elsewhere, PinChoice, PinnedImage, Stack};
 pub use watch::{LookTerms, Watch, WatchTerms};
 pub use webhook::{WebhookAction, WebhookFilters, WebhookRule};
 
@@ -79,7 +81,7 @@ use crate::model::KeyId;
 use crate::model::ServiceName;
 
 /// Everything, checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Where it was read.
     pub file: PathBuf,

@@ -35,7 +35,7 @@ mod word;
 
 pub use address::is_in_the_clear;
 pub use approval::{Approved, ApprovedBy, Bound, Code, MOST_WRONG_CODES, Via, form_part, is_form_part};
-pub use caller::{Caller, Scope, Target, Verb};
+pub use caller::{Caller, Guest, Scope, Target, Verb};
 pub use cancelled::CancelledBy;
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
 pub use debt::{Lane, Message, News, Says};

@@ -109,6 +109,14 @@ pub enum Refusal {
         /// That deployment.
         by: String,
     },
+    /// The host itself has ordered something meanwhile.
+    #[error("Deployment {newest} of {service} was ordered on the host itself while this order was on its way; look at it and order this again.")]
+    Newer {
+        /// Which service.
+        service: ServiceName,
+        /// That deployment.
+        newest: DeploymentId,
+    },
     /// It waited too long.
     #[error("The order waited {waited_s} s, which is longer than max_wait_s = {most_s}; order it again.")]
     Age {
@@ -196,7 +204,7 @@ impl Refusal {
             Self::ManyImages(_) => Some(Guard::DigestMismatch),
             Self::Held { .. } => Some(Guard::Held),
             Self::NeedsOperator { .. } => Some(Guard::NeedsOperator),
-            Self::Late { .. } => Some(Guard::Late),
+            Self::Late { .. } | Self::Newer { .. } => Some(Guard::Late),
             Self::Age { .. } => Some(Guard::Age),
             Self::NoPrevious(_) | Self::NothingToRepair(_) | Self::NoRelease { .. } | Self::NeverRan { .. } => Some(Guard::NoTarget),
             Self::Barrier { .. } => Some(Guard::Barrier),

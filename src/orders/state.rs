@@ -231,7 +231,7 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
     if let Some(one) = running {
         return engine_fault.map(|fault| format!("{}; {fault}", standing::at_work(one)));
     }
-    let holders = landing::holders(service.stack.dir());
+    let holders = service.stack.dir().map(landing::holders).unwrap_or_default();
     let stranger = holders.iter().find(|holder| !holder.is_ours);
     stranger.map(|holder| format!("process {} ({}) holds the lock of the stack", holder.pid, holder.command)).or(engine_fault.cloned())
 }
@@ -319,7 +319,6 @@ mod tests {
     use crate::config::ComposeStack;
     use crate::config::Docker;
     use crate::config::PinChoice;
-    use crate::config::Stack;
     use crate::engine::Daemon;
     use crate::engine::Engine;
 
@@ -342,7 +341,7 @@ mod tests {
         for project in ["one", "two", "three"] {
             let stack =
                 ComposeStack { dir: "/".into(), files: Vec::new(), project: project.into(), pins: Vec::new(), mode: PinChoice::Auto };
-            let engine = Engine::new(&daemon, &Stack::Compose(stack));
+            let engine = Engine::new(&daemon, &stack);
             assert_eq!(containers_of(&engine, false, until).await.unwrap_err(), "Docker said nothing for 5 s", "{project}");
         }
         assert!(until.elapsed() < PATIENCE, "each was waited for by itself: {:?}", until.elapsed());

@@ -15,6 +15,7 @@ mod door;
 mod events;
 mod facts;
 mod file;
+mod fleet;
 mod gate;
 mod holds;
 mod incidents;
@@ -36,6 +37,7 @@ mod runs;
 mod secrets;
 mod small;
 mod sweep;
+mod told;
 mod turns;
 mod watched;
 mod watches;
@@ -74,6 +76,7 @@ pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
 pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Waits, Wanted};
 pub use facts::Facts;
+pub use fleet::Report;
 pub use holds::{Hold, HoldKind};
 pub use incidents::{Found, Incident, IncidentFilter, Seen, Settled};
 pub use lease::{Leave, RunLease};
@@ -88,6 +91,7 @@ pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Ending, Turn};
 pub use secrets::MARK_KEY;
 pub use sweep::{Ended, Place, Reach};
+pub use told::Untold;
 pub use turns::Next;
 pub use watched::{Claim, Due, Watch, Watched};
 pub use watches::{Looked, Then};
@@ -333,6 +337,7 @@ fn migrations() -> Migrator {
         (19, "watches", include_str!("migrations/19_watches.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
         (21, "files", include_str!("migrations/21_files.sql")),
+        (23, "fleet", include_str!("migrations/23_fleet.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
