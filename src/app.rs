@@ -26,6 +26,7 @@ use crate::config::Live;
 use crate::config::Server;
 use crate::engine;
 use crate::executor;
+use crate::executor::Agents;
 use crate::executor::Executor;
 use crate::executor::Here;
 use crate::forge::Forges;
@@ -217,7 +218,7 @@ fn put_in_force(shared: &Shared, started: &Config, file: &Path) -> bool {
     let _turn = shared.reading.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(config) = changed(file, &shared.config.now(), started) else { return false };
     shared.reloader.read_again(&config);
-    shared.config.read_again(config);
+    shared.deployer.agents().read_again(config);
     shared.deployer.read_again();
     shared.watcher.read_again();
     shared.notices.read_again();
@@ -256,7 +257,8 @@ impl App {
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
         let notices = Arc::new(Notices::new(live.clone(), store.clone(), Arc::clone(&metrics), &executor));
-        let executor = Executor::Here(Here::new(executor, host, books));
+        let agents = Arc::new(Agents::new(live.clone(), books.clone()).await?);
+        let executor = Executor::new(Here::new(executor, host, books), Arc::clone(&agents));
         let metrics_of_orders = Arc::clone(&metrics);
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);

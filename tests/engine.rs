@@ -410,11 +410,8 @@ async fn an_edit_is_noticed_wherever_it_is_made() {
         let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) };
         let stack =
             ComposeStack { dir: folder.path().into(), files: Vec::new(), project: "edited".into(), pins: vec![pin], mode: PinChoice::Auto };
-        let (engine, cancel, refs) = (
-            Engine::new(&Daemon::new(docker(), Arc::default()), &stack).acting_alone(),
-            Cancel::default(),
-            [reference.clone()],
-        );
+        let (engine, cancel, refs) =
+            (Engine::new(&Daemon::new(docker(), Arc::default()), &stack).acting_alone(), Cancel::default(), [reference.clone()]);
         let resolved = engine.resolve(b"key", &cancel).await.unwrap();
         assert_eq!(resolved.pinned_by(), "env", "{}", resolved.why_mode);
         engine.pin(&resolved, &refs).await.unwrap();

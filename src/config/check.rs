@@ -296,12 +296,7 @@ fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName,
             if let Some(other) = seen.insert((dir, pin.image.as_str()), &service.name)
                 && other != &service.name
             {
-                let why = format!(
-                    "{other} and {} both pin {} in {}; only one service may pin it.",
-                    service.name,
-                    pin.image,
-                    dir.display()
-                );
+                let why = format!("{other} and {} both pin {} in {}; only one service may pin it.", service.name, pin.image, dir.display());
                 root.problem("service", why);
             }
         }

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn what_the_host_decides_is_refused_here_by_its_key() {
-        let problems = read("[service.web]\nhosts = [\"micro\"]\ndir = \"/srv/web\"\n[service.web.smoke]\nurl = \"https://x\"\n").unwrap_err();
+        let problems =
+            read("[service.web]\nhosts = [\"micro\"]\ndir = \"/srv/web\"\n[service.web.smoke]\nurl = \"https://x\"\n").unwrap_err();
         let named: Vec<&str> = problems.iter().filter_map(|problem| problem.split(": ").next()).collect();
         assert!(named.contains(&"service.web.dir") && named.contains(&"service.web.smoke"), "{problems:?}");
         assert!(read("[service.web]\nhosts = []\n").unwrap_err()[0].starts_with("service.web.hosts: name the agent"));
@@ -138,7 +139,9 @@ mod tests {
         let config = read("[service.web]\nhosts = [\"micro\"]\nmax_wait_s = 7\n").unwrap();
         let of = |config: &Config, name: &str| {
             let service = config.service(&ServiceName::parse(name).unwrap()).cloned();
-            service.map(|service| (service.stack.agent().cloned().unwrap().to_string(), service.stack.pins().len(), service.max_wait.as_secs()))
+            service.map(|service| {
+                (service.stack.agent().cloned().unwrap().to_string(), service.stack.pins().len(), service.max_wait.as_secs())
+            })
         };
         let known = config.with_services_of_agents(&[placed("micro", "web"), placed("micro", "api"), placed("other", "api")]);
         assert_eq!(of(&known, "web"), Some(("micro".to_owned(), 1, 7)));

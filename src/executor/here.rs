@@ -34,6 +34,8 @@ impl Here {
     }
 
     pub(super) async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
+        // What stands elsewhere is carried out there.
+        let engine = self.host.engine(&claimed.service)?;
         let record = match Record::open(&self.books, &claimed.deployment, Arc::clone(&config.mask)).await {
             Ok(record) => record,
             Err(error) => {
@@ -42,11 +44,10 @@ impl Here {
                 return None;
             }
         };
-        let engine = self.host.engine(&claimed.service);
         landing::land(&self.host, claimed, engine, record, cancel).await
     }
 
-    pub(super) fn engine(&self, service: &Service) -> Engine {
+    pub(super) fn engine(&self, service: &Service) -> Option<Engine> {
         self.host.engine(service)
     }
 

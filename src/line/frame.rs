@@ -69,10 +69,8 @@ pub enum FromAgent {
     Refused(Refused),
     /// Lines of a journal.
     Lines(Lines),
-    /// A deployment has ended, and all its lines were sent before.
+    /// A deployment has ended: after its lines, or before them where the control plane does not know it.
     Ended(Box<Ended>),
-    /// A deployment that the host ordered itself has ended. Its lines follow.
-    Told(Box<Told>),
     /// The answer to a question.
     Answer(Answer),
     /// A kind of a newer version.
@@ -88,8 +86,7 @@ impl FromAgent {
             Self::Accepted(said) => Some(&said.deployment),
             Self::Refused(said) => Some(&said.deployment),
             Self::Lines(said) => Some(&said.deployment),
-            Self::Ended(said) => Some(&said.deployment),
-            Self::Told(said) => Some(&said.ended.deployment),
+            Self::Ended(said) => Some(&said.order.deployment),
             Self::Hello(_) | Self::Answer(_) | Self::Unknown => None,
         }
     }
@@ -125,9 +122,9 @@ pub struct Hello {
     pub host: HostFacts,
     /// Its services.
     pub services: Vec<ServiceSeen>,
-    /// How far the control plane has acknowledged the journals of what has not ended, or whose end it has not acknowledged.
+    /// The deployments that the control plane may not know whole, the newest first.
     #[serde(default)]
-    pub journals: Vec<Known>,
+    pub journals: Vec<DeploymentId>,
 }
 
 /// What is known of a host.
@@ -167,8 +164,8 @@ pub struct ServiceSeen {
 pub struct Known {
     /// The deployment.
     pub deployment: DeploymentId,
-    /// The position of the last line in the agent's store that is known to the control plane; 0: none.
-    pub position: i64,
+    /// The number of the last line of its run that the control plane has; 0: none.
+    pub seq: i64,
 }
 
 /// An order is on the agent's disk.
@@ -234,15 +231,14 @@ impl SentLine {
 /// How a deployment ended, and what became known on its way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// The deployment.
-    pub deployment: DeploymentId,
+    /// The order, with its caller as the agent has recorded it.
+    pub order: SentOrder,
+    /// When the agent took it, by its clock, ms since 1970 (UTC).
+    pub created_ms: i64,
     /// Its outcome.
     pub outcome: Outcome,
     /// The step that it was at.
     pub step: Stage,
-    /// The number of the line that tells the outcome, within run 1; none: it was never begun.
-    #[serde(default)]
-    pub seq: Option<i64>,
     /// When it began, by the agent's clock.
     #[serde(default)]
     pub started_ms: Option<i64>,
@@ -266,17 +262,6 @@ pub struct Ended {
     /// How the page answered meanwhile.
     #[serde(default)]
     pub away: Option<Availability>,
-}
-
-/// A deployment that was ordered on the host itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Told {
-    /// The order, with its caller as the agent recorded it.
-    pub order: SentOrder,
-    /// When it was taken, by the agent's clock, ms since 1970 (UTC).
-    pub created_ms: i64,
-    /// How it ended.
-    pub ended: Ended,
 }
 
 /// The answer to a question.
@@ -394,6 +379,9 @@ pub struct Ack {
     /// Whether its end is too.
     #[serde(default)]
     pub ended: bool,
+    /// The control plane does not know the deployment: its lines are taken after its end.
+    #[serde(default)]
+    pub unknown: bool,
 }
 
 /// A deployment is to stop.

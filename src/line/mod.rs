@@ -4,13 +4,14 @@
 //! either side belong to the transport, and no frame of theirs is seen here.
 
 mod frame;
+mod record;
 mod stream;
 
 use tokio::sync::mpsc;
 
 pub use frame::{
     Accepted, Ack, Answer, AnswerBody, Asked, AskedFor, CancelOrder, Ended, FrameError, FromAgent, FromControl, Hello, HostFacts, Known,
-    Lines, MOST_FRAME_BYTES, Refused, SentLine, SentOrder, ServiceSeen, Told, VERSION, Version, Welcome, decode, encode,
+    Lines, MOST_FRAME_BYTES, Refused, SentLine, SentOrder, ServiceSeen, VERSION, Version, Welcome, decode, encode,
 };
 pub use stream::over_stream;
 

@@ -289,7 +289,8 @@ mod tests {
 
     #[test]
     fn callers_read_back_what_they_write() {
-        for text in ["key:ci", "oidc:web-main", "forge:github", "local:0", "watch:01000000000000000000000001", "tagalong", "local:0@micro"] {
+        for text in ["key:ci", "oidc:web-main", "forge:github", "local:0", "watch:01000000000000000000000001", "tagalong", "local:0@micro"]
+        {
             assert_eq!(Caller::parse(text).map(|c| c.to_string()), Ok(text.to_owned()));
         }
         for bad in ["key:", "@micro", "key:ci@", "key:ci@We b", "a b@micro", "key:ci@a@b"] {

@@ -6,6 +6,7 @@ use crate::api;
 use crate::config::Service;
 use crate::model::Caller;
 use crate::model::Cause;
+use crate::model::DeploymentId;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
@@ -108,6 +109,7 @@ impl Deployer {
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
     pub async fn resume(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Resumed, OrderError> {
+        self.resume_elsewhere(service, caller).await?;
         self.store.resume(service, &caller.to_string(), delivery).await
     }
 
@@ -123,6 +125,18 @@ impl Deployer {
 
     pub(super) async fn accept(
         &self,
+        service: &Service,
+        order: Order,
+        wanted: Wanted,
+        delivery: Option<&Delivery>,
+    ) -> Result<Accepted, OrderError> {
+        self.accept_as(None, service, order, wanted, delivery).await
+    }
+
+    /// [`Deployer::accept`], where another tagalong has `given` the order its id.
+    pub(super) async fn accept_as(
+        &self,
+        given: Option<DeploymentId>,
         service: &Service,
         order: Order,
         wanted: Wanted,
@@ -146,6 +160,7 @@ impl Deployer {
                 Some(refusal) => Some(refusal),
                 None => self.objection(&config, service, &order).await,
             },
+            given,
             door: guards::at_the_door,
         };
         let accepted = self.store.enqueue(&order, &wanted, delivery, &terms).await?;

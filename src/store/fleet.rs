@@ -2,7 +2,6 @@
 
 use smoke::Availability;
 use smoke::Report as PageReport;
-use sqlx::Row as _;
 
 use crate::clock;
 use crate::config::Placement;

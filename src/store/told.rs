@@ -54,7 +54,8 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn will_tell(&self, id: &DeploymentId) -> Result<(), StoreError> {
-        let put = sqlx::query("INSERT INTO told (deployment, position, ended, whole) VALUES ($1, 0, 0, 0) ON CONFLICT (deployment) DO NOTHING");
+        let put =
+            sqlx::query("INSERT INTO told (deployment, position, ended, whole) VALUES ($1, 0, 0, 0) ON CONFLICT (deployment) DO NOTHING");
         self.gate.write(put.bind(id.as_str())).await?;
         Ok(())
     }
@@ -139,5 +140,7 @@ impl Store {
 }
 
 fn put<'q>(name: &'q str, value: &'q str) -> crate::store::gate::Statement<'q> {
-    sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value").bind(name).bind(value)
+    sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(name)
+        .bind(value)
 }
