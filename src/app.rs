@@ -19,6 +19,7 @@ use process::Passing;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use crate::agent::Agent;
 use crate::api;
 use crate::clock;
 use crate::config::Config;
@@ -29,6 +30,7 @@ use crate::executor;
 use crate::executor::Agents;
 use crate::executor::Executor;
 use crate::executor::Here;
+use crate::executor::dial_hosts;
 use crate::forge::Forges;
 use crate::http;
 use crate::http::Capacity;
@@ -233,6 +235,12 @@ async fn read_when_asked(shared: web::Data<Shared>, started: Arc<Config>, mut as
     }
 }
 
+/// The far end of lines to control planes.
+fn agent(shared: &Shared) -> Arc<Agent> {
+    let parts = (Arc::clone(&shared.deployer), Arc::clone(&shared.watcher), Arc::clone(&shared.reloader));
+    Arc::new(Agent::new(shared.config.clone(), &shared.store, shared.hub.clone(), parts.0, parts.1, parts.2))
+}
+
 impl App {
     /// Starts everything: when this returns, calls are answered and the queue works.
     ///
@@ -297,6 +305,9 @@ impl App {
         let noticing = tokio::spawn(notices.work(stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&config), asked_again));
         shared.reloader.start();
+        let agent = agent(&shared);
+        agent.listen(&config.server.data_dir, stop.clone()).context("The socket line.sock in server.data_dir cannot be made")?;
+        tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
         Ok(Self { listening, shared, started: config, queue, telling, watching, noticing, stop, _data_lock: data_lock })
     }
 

@@ -3,6 +3,7 @@
 
 mod answers;
 mod intake;
+mod local;
 mod reporter;
 
 use std::sync::Arc;
@@ -32,6 +33,8 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Untold;
 use crate::watch::Watcher;
+
+pub use local::socket;
 
 use reporter::Heard;
 use reporter::Reporter;

@@ -15,6 +15,7 @@ use text::Secret;
 use crate::config::Config;
 use crate::config::Docker;
 use crate::config::Forge;
+use crate::config::Host;
 use crate::config::Key;
 use crate::config::People;
 use crate::config::Registry;
@@ -67,6 +68,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let oidc = read_policies(&mut root);
     let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
     let services = read_services(&mut root, &docker, &mut secrets);
+    let hosts = root.named("host").into_iter().filter_map(|(name, section)| Host::read(&name, section)).collect();
     let freezes = read_freezes(&mut root, &services);
     let datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
@@ -104,6 +106,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         sockets,
         freezes,
         datasets,
+        hosts,
         mask,
         written,
     })

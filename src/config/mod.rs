@@ -13,6 +13,7 @@ mod elsewhere;
 mod files;
 mod forge;
 mod freeze;
+mod host;
 mod key;
 mod live;
 mod look;
@@ -58,6 +59,7 @@ pub use elsewhere::Placement;
 pub use files::StackSource;
 pub use forge::{Forge, ForgeKind, ForgeLogin};
 pub use freeze::Freeze;
+pub use host::{Hop, Host};
 pub use key::{Key, KeyProof, RefPattern, signing_secrets};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
@@ -76,6 +78,7 @@ pub use stack::{ComposeStack, Docker, Elsewhere, PinChoice, PinnedImage, Stack};
 pub use watch::{LookTerms, Watch, WatchTerms};
 pub use webhook::{WebhookAction, WebhookFilters, WebhookRule};
 
+use crate::model::AgentName;
 use crate::model::DatasetName;
 use crate::model::KeyId;
 use crate::model::ServiceName;
@@ -117,6 +120,8 @@ pub struct Config {
     pub freezes: Vec<Freeze>,
     /// The datasets and what becomes of new data, by name.
     pub datasets: BTreeMap<DatasetName, Arc<Reload>>,
+    /// The hosts that are reached by ssh, by the names of their agents.
+    pub hosts: BTreeMap<AgentName, Arc<Host>>,
     /// Hides every secret above.
     pub mask: Arc<Mask>,
     written: difference::Written,

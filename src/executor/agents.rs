@@ -70,6 +70,10 @@ pub struct Agents {
     changes: watch::Sender<u64>,
     /// Why a service of an agent is not taken, by both names.
     refused: Mutex<BTreeMap<(ServiceName, AgentName), String>>,
+    /// Why a host could not be reached when it was dialled last.
+    unreached: Mutex<BTreeMap<AgentName, String>>,
+    /// How often each agent came.
+    came: Mutex<BTreeMap<AgentName, u64>>,
 }
 
 /// Why an agent did not answer.
@@ -113,6 +117,8 @@ impl Agents {
             numbers: AtomicU64::new(1),
             changes: watch::Sender::new(0),
             refused: Mutex::default(),
+            unreached: Mutex::default(),
+            came: Mutex::default(),
         };
         agents.put_in_force();
         Ok(agents)
@@ -158,7 +164,27 @@ impl Agents {
     /// What a person should mend, each a sentence.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        held(&self.refused).values().cloned().collect()
+        let refused: Vec<String> = held(&self.refused).values().cloned().collect();
+        refused.into_iter().chain(held(&self.unreached).values().cloned()).collect()
+    }
+
+    /// A host was dialled in vain, or its line has ended.
+    pub(super) fn not_reached(&self, agent: &AgentName, why: &str) {
+        let why = format!("There is no line to the host of {agent}: {why}.");
+        let before = held(&self.unreached).insert(agent.clone(), why.clone());
+        if before.as_ref() != Some(&why) {
+            tracing::warn!(agent = %agent, "{why}");
+        }
+    }
+
+    /// Nothing is wrong with the way to a host, or nobody wants to go there any more.
+    pub(super) fn reached(&self, agent: &AgentName) {
+        held(&self.unreached).remove(agent);
+    }
+
+    /// How often an agent came since this server started.
+    pub(super) fn times_here(&self, agent: &AgentName) -> u64 {
+        held(&self.came).get(agent).copied().unwrap_or_default()
     }
 
     /// A signal that changes whenever an agent comes or goes.
@@ -217,6 +243,8 @@ impl Agents {
         }
         let attached = Attached { to: to.clone(), number, since_ms: clock::now_ms(), hello: Arc::clone(&hello) };
         tracing::info!(agent = %name, version = hello.program, services = hello.services.len(), "an agent is there");
+        *held(&self.came).entry(name.clone()).or_default() += 1;
+        self.reached(&name);
         self.sit(&name, Presence::Here(attached));
         let mut seat = self.seat(&name);
         let replaced = seat.wait_for(|now| now.attached().is_none_or(|now| now.number != number));

@@ -4,6 +4,7 @@ mod agents;
 mod errand;
 mod here;
 mod presence;
+mod ssh;
 mod stray;
 
 use std::io::Write as _;
@@ -23,6 +24,7 @@ use crate::model::Outcome;
 pub use agents::{Agents, AskError};
 pub use here::Here;
 pub use presence::Presence;
+pub use ssh::dial_hosts;
 
 /// Where orders are carried out: each where its service stands.
 #[derive(Debug)]

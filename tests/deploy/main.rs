@@ -15,6 +15,7 @@ mod approval;
 mod cluster;
 mod dice;
 mod files;
+mod fleet;
 mod flood;
 mod forge;
 mod half_way;
