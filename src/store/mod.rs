@@ -1,6 +1,7 @@
 //! The only module with SQL. By default the database is SQLite in the data folder; with an address it is PostgreSQL. Both use the same
 //! statements.
 
+mod agents;
 mod approvals;
 mod approving;
 mod asking;
@@ -66,6 +67,7 @@ use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
+pub use agents::{Agent, Enrolled, Enrolment};
 pub use approvals::{Approvals, KeptCode};
 pub use approving::{ApprovalTerms, Entered, Given, Unapproved, waits_for_codes};
 pub use asking::{Again, Awaited};
@@ -333,6 +335,7 @@ fn migrations() -> Migrator {
         (19, "watches", include_str!("migrations/19_watches.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
         (21, "files", include_str!("migrations/21_files.sql")),
+        (22, "agents", include_str!("migrations/22_agents.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
