@@ -19,6 +19,7 @@ use process::Passing;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use crate::agent::Dial;
 use crate::api;
 use crate::clock;
 use crate::config::Config;
@@ -30,6 +31,7 @@ use crate::executor::Executor;
 use crate::executor::Here;
 use crate::forge::Forges;
 use crate::http;
+use crate::http::AgentLines;
 use crate::http::Capacity;
 use crate::http::Listening;
 use crate::http::Readers;
@@ -41,6 +43,9 @@ use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Books;
 use crate::landing::Host;
+use crate::line::AgentLine;
+use crate::line::Presence;
+use crate::line::control_keys;
 use crate::notices::Notices;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
@@ -232,6 +237,11 @@ async fn read_when_asked(shared: web::Data<Shared>, started: Arc<Config>, mut as
     }
 }
 
+/// Uses a line to the control plane until it ends.
+async fn serve_line(mut line: AgentLine) {
+    while line.from.recv().await.is_some() {}
+}
+
 impl App {
     /// Starts everything: when this returns, calls are answered and the queue works.
     ///
@@ -256,12 +266,20 @@ impl App {
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
         let notices = Arc::new(Notices::new(live.clone(), store.clone(), Arc::clone(&metrics), &executor));
+        let holder = executor.clone();
         let executor = Executor::Here(Here::new(executor, host, books));
         let metrics_of_orders = Arc::clone(&metrics);
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);
         let watcher = Arc::new(Watcher::new(live.clone(), &store, Arc::clone(&deployer), Arc::clone(&metrics)));
         let capacity = capacity(&config.server);
+        let dialled = config.agent.as_ref().map(|to| Dial::new(live.clone(), to)).unzip();
+        let lines = AgentLines {
+            keys: control_keys(&config.server.data_dir)?,
+            presence: Presence::new(capacity.agents),
+            holder: holder.clone(),
+            uplink: dialled.1,
+        };
         let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
         let shared = web::Data::new(Shared {
@@ -284,6 +302,7 @@ impl App {
             reading: Mutex::default(),
             most_followers: capacity.followers,
             large_bodies,
+            lines,
         });
         let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;
         let stop = Cancel::default();
@@ -293,6 +312,10 @@ impl App {
         let telling = tokio::spawn(results.work(stop.clone()));
         let watching = tokio::spawn(Arc::clone(&shared.watcher).work(stop.clone()));
         let noticing = tokio::spawn(notices.work(stop.clone()));
+        tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), holder, stop.clone()));
+        if let Some(dial) = dialled.0 {
+            tokio::spawn(dial.keep(serve_line, stop.clone()));
+        }
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&config), asked_again));
         shared.reloader.start();
         Ok(Self { listening, shared, started: config, queue, telling, watching, noticing, stop, _data_lock: data_lock })
@@ -317,6 +340,7 @@ impl App {
 
     /// Stops: no more calls, then no more work. What is being carried out is continued by the next start.
     pub async fn stop(self) {
+        self.shared.lines.presence.stop();
         self.listening.stop().await;
         self.stop.cancel();
         let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());

@@ -27,6 +27,9 @@ const CONTROL_FILE: &str = "agents-key";
 /// The file of what an agent keeps of its enrolment.
 const AGENT_FILE: &str = "agent-identity";
 
+/// The files of keys in the data folder, without which agents have to be enrolled anew.
+pub const KEY_FILES: [&str; 2] = [CONTROL_FILE, AGENT_FILE];
+
 /// Why keys could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {

@@ -18,7 +18,7 @@ pub use frame::{
     Accepted, Ack, Answer, AnswerBody, Asked, AskedFor, CancelOrder, Ended, FrameError, FromAgent, FromControl, Hello, HostFacts, Known,
     Lines, MOST_FRAME_BYTES, Refused, SentLine, SentOrder, ServiceSeen, Told, VERSION, Version, Welcome, decode, encode,
 };
-pub use keys::{Identity, KeyError, KeyPair, control_keys};
+pub use keys::{Identity, KEY_FILES, KeyError, KeyPair, control_keys};
 pub use machine::machine_id;
 pub use meeting::{Proven, Unmet, challenge, let_in, present};
 pub use presence::{Cut, Here, NotEntered, OpenLine, Presence};

@@ -75,6 +75,9 @@ pub enum Parted {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broke(String),
+    /// This side cut it.
+    #[error("{0}")]
+    Cut(&'static str),
     /// Whoever used the line on this side has let go of it.
     #[error("this side let go of the line")]
     Over,
@@ -242,8 +245,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let _ = timeout(FAREWELL, self.socket.close(Some(farewell(why)))).await;
     }
 
-    /// Carries what `end` gives to the other side, and what that says to `end`, until the line ends; returns why it did.
-    pub async fn carry<Out, In>(self, end: Line<In, Out>) -> Parted
+    /// Carries what `end` gives to the other side, and what that says to `end`, until the line ends or `until` says why it
+    /// does; returns why it did.
+    pub async fn carry<Out, In>(self, end: Line<In, Out>, until: impl Future<Output = &'static str>) -> Parted
     where
         Out: Serialize,
         In: DeserializeOwned,
@@ -255,6 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             parted = write(&mut sink, from) => parted,
             () = to.closed() => Parted::Over,
             parted = self.pulse.stops() => parted,
+            why = until => Parted::Cut(why),
         };
         let last = if parted == Parted::Over { String::new() } else { parted.to_string() };
         let _ = timeout(FAREWELL, sink.send(Message::Close(Some(farewell(&last))))).await;
