@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::agent::Agent;
+use crate::agent::Dial;
 use crate::api;
 use crate::clock;
 use crate::config::Config;
@@ -33,6 +34,7 @@ use crate::executor::Here;
 use crate::executor::dial_hosts;
 use crate::forge::Forges;
 use crate::http;
+use crate::http::AgentLines;
 use crate::http::Capacity;
 use crate::http::Listening;
 use crate::http::Readers;
@@ -44,6 +46,9 @@ use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Books;
 use crate::landing::Host;
+use crate::line::AgentLine;
+use crate::line::Presence;
+use crate::line::control_keys;
 use crate::notices::Notices;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
@@ -235,10 +240,25 @@ async fn read_when_asked(shared: web::Data<Shared>, started: Arc<Config>, mut as
     }
 }
 
-/// The far end of lines to control planes.
-fn agent(shared: &Shared) -> Arc<Agent> {
-    let parts = (Arc::clone(&shared.deployer), Arc::clone(&shared.watcher), Arc::clone(&shared.reloader));
-    Arc::new(Agent::new(shared.config.clone(), &shared.store, shared.hub.clone(), parts.0, parts.1, parts.2))
+/// Serves lines to control planes, and keeps those to hosts that are dialled, until `stop`.
+fn serve_lines(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
+    let reloader = Arc::clone(&shared.reloader);
+    let watcher = Arc::clone(&shared.watcher);
+    let deployer = Arc::clone(&shared.deployer);
+    let agent = Arc::new(Agent::new(shared.config.clone(), &shared.store, shared.hub.clone(), deployer, watcher, reloader));
+    agent.listen(&config.server.data_dir, stop.clone()).context("The socket line.sock in server.data_dir cannot be made")?;
+    if let Some(dial) = dial {
+        let serve = move |line: AgentLine| {
+            let agent = Arc::clone(&agent);
+            async move {
+                let why = agent.serve(line).await;
+                tracing::info!(%why, "the control plane is not served any more");
+            }
+        };
+        tokio::spawn(dial.keep(serve, stop.clone()));
+    }
+    tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
+    Ok(())
 }
 
 impl App {
@@ -266,12 +286,20 @@ impl App {
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
         let notices = Arc::new(Notices::new(live.clone(), store.clone(), Arc::clone(&metrics), &executor));
         let agents = Arc::new(Agents::new(live.clone(), books.clone()).await?);
+        let holder = executor.clone();
         let executor = Executor::new(Here::new(executor, host, books), Arc::clone(&agents));
         let metrics_of_orders = Arc::clone(&metrics);
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);
         let watcher = Arc::new(Watcher::new(live.clone(), &store, Arc::clone(&deployer), Arc::clone(&metrics)));
         let capacity = capacity(&config.server);
+        let dialled = config.agent.as_ref().map(|to| Dial::new(live.clone(), to)).unzip();
+        let lines = AgentLines {
+            keys: control_keys(&config.server.data_dir)?,
+            presence: Presence::new(capacity.agents),
+            holder: holder.clone(),
+            uplink: dialled.1,
+        };
         let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
         let shared = web::Data::new(Shared {
@@ -294,6 +322,7 @@ impl App {
             reading: Mutex::default(),
             most_followers: capacity.followers,
             large_bodies,
+            lines,
         });
         let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;
         let stop = Cancel::default();
@@ -303,11 +332,10 @@ impl App {
         let telling = tokio::spawn(results.work(stop.clone()));
         let watching = tokio::spawn(Arc::clone(&shared.watcher).work(stop.clone()));
         let noticing = tokio::spawn(notices.work(stop.clone()));
+        tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), holder, stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&config), asked_again));
         shared.reloader.start();
-        let agent = agent(&shared);
-        agent.listen(&config.server.data_dir, stop.clone()).context("The socket line.sock in server.data_dir cannot be made")?;
-        tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
+        serve_lines(&shared, &config, dialled.0, &stop)?;
         Ok(Self { listening, shared, started: config, queue, telling, watching, noticing, stop, _data_lock: data_lock })
     }
 
@@ -330,6 +358,7 @@ impl App {
 
     /// Stops: no more calls, then no more work. What is being carried out is continued by the next start.
     pub async fn stop(self) {
+        self.shared.lines.presence.stop();
         self.listening.stop().await;
         self.stop.cancel();
         let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());

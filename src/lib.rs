@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 10 | `cli` | the terminal |
 //! | 9 | `app` | builds everything from the configuration; orderly start and stop |
-//! | 8 | `http` `agent` | actix and statuses · the far end of a line: who steers us |
+//! | 8 | `http` `agent` | actix and statuses · the far end: takes orders from a control plane over a line that it dialled |
 //! | 7 | `watch` | looks at what is live: releases after they were deployed, pages on a schedule, incidents |
 //! | 6 | `orders` `reload` | who may have what done, and when: acceptance, guards, queue, cancel, views · the story of a reload, peers |
 //! | 5 | `executor` | places: an order is carried out here, or by an agent |

@@ -2,6 +2,7 @@
 //! caller, and tells the control plane what becomes of them. What it has accepted it finishes, whoever is there.
 
 mod answers;
+mod dial;
 mod intake;
 mod local;
 mod reporter;
@@ -34,6 +35,7 @@ use crate::store::StoreError;
 use crate::store::Untold;
 use crate::watch::Watcher;
 
+pub use dial::Dial;
 pub use local::socket;
 
 use reporter::Heard;

@@ -72,7 +72,7 @@ enum Command {
     Init(Box<init::Args>),
     /// Run the server: accept orders over HTTP and carry them out
     Serve(serve::Args),
-    /// Take orders from a control plane
+    /// Run the server as the agent of a control plane, or manage agents
     Agent(agent::Args),
     /// Deploy a tag
     Deploy(deploy::Args),
@@ -173,7 +173,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
     match cli.command {
         Command::Init(args) => init::run(global, output, &args).await,
         Command::Serve(args) => serve::run(global, &args).await,
-        Command::Agent(args) => agent::run(global, &args),
+        Command::Agent(args) => agent::run(global, output, &args).await,
         Command::Deploy(args) => deploy::run(global, output, args).await,
         Command::Rollback(args) => rollback::run(global, output, args).await,
         Command::Status(args) => status::run(global, output, &args).await,

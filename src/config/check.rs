@@ -12,6 +12,7 @@ use sha2::Digest as _;
 use text::Mask;
 use text::Secret;
 
+use crate::config::Agent;
 use crate::config::Config;
 use crate::config::Docker;
 use crate::config::Forge;
@@ -57,6 +58,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     check_version(&mut root);
     let mut secrets = Vec::new();
     let server = read_server(&mut root);
+    let agent = root.section("agent").and_then(Agent::read);
     let store = read_store(root.section("store"), &mut secrets);
     let docker = read_docker(root.section("docker"));
     let retention = read_retention(root.section("retention"));
@@ -92,6 +94,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         file: PathBuf::new(),
         services: complete_services(services, &mask, &server.data_dir),
         server,
+        agent,
         store,
         docker,
         retention,

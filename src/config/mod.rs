@@ -3,6 +3,7 @@
 //! `config/tagalong.toml` shows every key with its unit and default; a test reads it.
 
 mod admission;
+mod agent;
 mod approval;
 mod approval_check;
 mod check;
@@ -51,6 +52,7 @@ use text::Mask;
 use text::Secret;
 
 pub use admission::{Admission, RequiredChecks, WhichChecks};
+pub use agent::Agent;
 pub use approval::{Approval, WhoseOrders};
 pub use claims::{ClaimValue, WantedClaim};
 pub use dataset::{Access, Confine, Dataset, DatasetLogin, Git, Publish};
@@ -90,6 +92,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Where it listens and what it takes.
     pub server: Server,
+    /// The control plane that this host takes orders from, if any.
+    pub agent: Option<Agent>,
     /// Where state is kept.
     pub store: Store,
     /// How Docker is reached.

@@ -22,8 +22,8 @@ use crate::config::Config;
 use crate::config::Live;
 use crate::config::Placement;
 use crate::executor::errand::Errand;
-use crate::executor::presence::Attached;
-use crate::executor::presence::Presence;
+use crate::executor::seat::Attached;
+use crate::executor::seat::Seat;
 use crate::executor::stray;
 use crate::landing::Books;
 use crate::landing::Claimed;
@@ -61,7 +61,7 @@ pub struct Agents {
     /// Which store this is.
     store_id: String,
     started_ms: i64,
-    seats: Mutex<BTreeMap<AgentName, watch::Sender<Presence>>>,
+    seats: Mutex<BTreeMap<AgentName, watch::Sender<Seat>>>,
     /// Who gets what an agent says of an order.
     at_work: Mutex<HashMap<DeploymentId, (AgentName, mpsc::Sender<FromAgent>)>>,
     asked: Mutex<HashMap<u64, oneshot::Sender<AnswerBody>>>,
@@ -195,26 +195,26 @@ impl Agents {
 
     /// Whether `agent` is there.
     #[must_use]
-    pub fn presence(&self, agent: &AgentName) -> Presence {
+    pub fn seen(&self, agent: &AgentName) -> Seat {
         self.seat(agent).borrow().clone()
     }
 
     /// The agents that were there since this server has started.
     #[must_use]
-    pub fn all(&self) -> Vec<(AgentName, Presence)> {
+    pub fn all(&self) -> Vec<(AgentName, Seat)> {
         held(&self.seats).iter().map(|(name, seat)| (name.clone(), seat.borrow().clone())).collect()
     }
 
-    pub(super) fn seat(&self, agent: &AgentName) -> watch::Receiver<Presence> {
+    pub(super) fn seat(&self, agent: &AgentName) -> watch::Receiver<Seat> {
         let mut seats = held(&self.seats);
-        let never = || watch::Sender::new(Presence::Never { since_ms: self.started_ms });
+        let never = || watch::Sender::new(Seat::Never { since_ms: self.started_ms });
         seats.entry(agent.clone()).or_insert_with(never).subscribe()
     }
 
-    fn sit(&self, agent: &AgentName, presence: Presence) {
+    fn sit(&self, agent: &AgentName, to: Seat) {
         drop(self.seat(agent));
         if let Some(seat) = held(&self.seats).get(agent) {
-            seat.send_replace(presence);
+            seat.send_replace(to);
         }
         self.changes.send_modify(|count| *count += 1);
     }
@@ -245,7 +245,7 @@ impl Agents {
         tracing::info!(agent = %name, version = hello.program, services = hello.services.len(), "an agent is there");
         *held(&self.came).entry(name.clone()).or_default() += 1;
         self.reached(&name);
-        self.sit(&name, Presence::Here(attached));
+        self.sit(&name, Seat::Here(attached));
         let mut seat = self.seat(&name);
         let replaced = seat.wait_for(|now| now.attached().is_none_or(|now| now.number != number));
         tokio::select! {
@@ -255,9 +255,9 @@ impl Agents {
                 return;
             }
         }
-        if self.presence(&name).attached().is_some_and(|now| now.number == number) {
+        if self.seen(&name).attached().is_some_and(|now| now.number == number) {
             tracing::warn!(agent = %name, "an agent is away");
-            self.sit(&name, Presence::Away { since_ms: clock::now_ms(), hello });
+            self.sit(&name, Seat::Away { since_ms: clock::now_ms(), hello });
         }
     }
 
@@ -329,9 +329,9 @@ impl Agents {
     /// # Errors
     /// When it is not there, does not answer within `within`, or does not do it.
     pub async fn ask(&self, agent: &AgentName, body: AskedFor, within: Duration) -> Result<AnswerBody, AskError> {
-        let presence = self.presence(agent);
-        let Some(attached) = presence.attached() else {
-            return Err(AskError::Away(presence.why_not(agent).unwrap_or_default()));
+        let seen = self.seen(agent);
+        let Some(attached) = seen.attached() else {
+            return Err(AskError::Away(seen.why_not(agent).unwrap_or_default()));
         };
         let ask = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (asker, answer) = oneshot::channel();

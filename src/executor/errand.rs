@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::executor::agents::Agents;
-use crate::executor::presence::Attached;
+use crate::executor::seat::Attached;
 use crate::journal::clean;
 use crate::landing::Claimed;
 use crate::line::Ack;

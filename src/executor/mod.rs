@@ -3,7 +3,7 @@
 mod agents;
 mod errand;
 mod here;
-mod presence;
+mod seat;
 mod ssh;
 mod stray;
 
@@ -23,7 +23,7 @@ use crate::model::Outcome;
 
 pub use agents::{Agents, AskError};
 pub use here::Here;
-pub use presence::Presence;
+pub use seat::Seat;
 pub use ssh::dial_hosts;
 
 /// Where orders are carried out: each where its service stands.

@@ -1,5 +1,6 @@
 //! The HTTP interface: only this module knows actix and statuses.
 
+mod agent_lines;
 mod approval_page;
 pub mod auth;
 mod connection;
@@ -15,6 +16,7 @@ mod rotations;
 mod routes;
 mod serve;
 mod unread;
+mod upgrade;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -33,6 +35,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::watch::Watcher;
 
+pub use agent_lines::AgentLines;
 pub use auth::Need;
 pub use connection::Capacity;
 pub use followers::Followers;
@@ -86,4 +89,6 @@ pub struct Shared {
     pub most_followers: usize,
     /// Room for bodies that are large.
     pub large_bodies: Arc<Rooms>,
+    /// What agents meet here.
+    pub lines: AgentLines,
 }

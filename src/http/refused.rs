@@ -66,10 +66,16 @@ pub(super) enum Check {
     Form,
     /// The code of an approval was wrong.
     Code,
+    /// It opens the line of an agent and shows no key that counts.
+    AgentKey,
+    /// It has the key of an agent, and is another machine or another process.
+    AgentClone,
+    /// It would enrol an agent, and shows no code that was made.
+    AgentCode,
 }
 
 impl Check {
-    const NAMES: [&'static str; 21] = [
+    const NAMES: [&'static str; 24] = [
         "no_proof",
         "malformed",
         "signature",
@@ -91,6 +97,9 @@ impl Check {
         "forge_signature",
         "approval_form",
         "approval_code",
+        "agent_key",
+        "agent_clone",
+        "agent_code",
     ];
 
     fn at(self) -> usize {
@@ -116,6 +125,9 @@ impl Check {
             Self::ForgeSignature => 18,
             Self::Form => 19,
             Self::Code => 20,
+            Self::AgentKey => 21,
+            Self::AgentClone => 22,
+            Self::AgentCode => 23,
         }
     }
 
@@ -163,6 +175,15 @@ impl Check {
             Self::JobCall => "The call names another commit, ref or run than its OIDC token, or a deployment of another run.".to_owned(),
             Self::Form => "The address of an approval form is not one that was sent to an approver of that order.".to_owned(),
             Self::Code => "The code of an approval was wrong; the journal of its deployment says how often.".to_owned(),
+            Self::AgentKey => {
+                "It opens the line of an agent and shows no key that counts: it was never enrolled here, was revoked, or replays what an agent \
+                 once sent."
+                    .to_owned()
+            }
+            Self::AgentClone => {
+                "It has the key of an agent, but is another machine or a second process; `tagalong agent list` shows which.".to_owned()
+            }
+            Self::AgentCode => "It would enrol an agent, and shows no code that `tagalong agent token` made.".to_owned(),
             Self::ForgeSignature => {
                 "No [[forge]] with a webhook_secret_file made the signature of this webhook, or it has the headers of several schemes; compare \
                  the secret with the one that is set at the forge."
@@ -195,7 +216,7 @@ struct Memory {
 /// What was refused since the start.
 #[derive(Debug, Default)]
 pub struct RefusedCalls {
-    counts: [AtomicU64; 21],
+    counts: [AtomicU64; 24],
     /// The second in which calls are looked at, and how many were.
     second: AtomicI64,
     looked_at: AtomicU64,

@@ -23,6 +23,7 @@ use actix_web::dev::Service as _;
 use actix_web::dev::ServiceFactory;
 use actix_web::dev::ServiceRequest;
 use actix_web::dev::ServiceResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::web;
 use rustix::fs::FileType;
@@ -162,7 +163,9 @@ fn app(
                 if let Some(shared) = shared {
                     shared.metrics.request(&route, answer.status().as_u16());
                 }
-                if !turn.stays(unread.is_read()) {
+                if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    turn.becomes_line();
+                } else if !turn.stays(unread.is_read()) {
                     answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
                 answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));

@@ -4,7 +4,13 @@
 //! either side belong to the transport, and no frame of theirs is seen here.
 
 mod frame;
+mod keys;
+mod machine;
+mod meeting;
+mod presence;
+mod proof;
 mod record;
+mod socket;
 mod stream;
 
 use tokio::sync::mpsc;
@@ -13,6 +19,12 @@ pub use frame::{
     Accepted, Ack, Answer, AnswerBody, Asked, AskedFor, CancelOrder, Ended, FrameError, FromAgent, FromControl, Hello, HostFacts, Known,
     Lines, MOST_FRAME_BYTES, Refused, SentLine, SentOrder, ServiceSeen, VERSION, Version, Welcome, decode, encode,
 };
+pub use keys::{Identity, KEY_FILES, KeyError, KeyPair, control_keys};
+pub use machine::machine_id;
+pub use meeting::{Proven, Unmet, challenge, let_in, present};
+pub use presence::{Cut, Here, NotEntered, OpenLine, Presence};
+pub use proof::{Binding, EXPORTER_LABEL, EnrolmentCode, OPENING_HEADER, Opening, SUBPROTOCOL, Showing, nonce};
+pub use socket::{PING, Parted, SILENCE, Socket};
 pub use stream::over_stream;
 
 /// How many frames wait in either direction before their sender waits.

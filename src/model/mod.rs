@@ -3,6 +3,7 @@
 //! No I/O and no async: everything above may use these.
 
 mod address;
+mod agent;
 mod approval;
 mod caller;
 mod cancelled;
@@ -34,6 +35,7 @@ mod webhook;
 mod word;
 
 pub use address::is_in_the_clear;
+pub use agent::{MachineId, PublicKey};
 pub use approval::{Approved, ApprovedBy, Bound, Code, MOST_WRONG_CODES, Via, form_part, is_form_part};
 pub use caller::{Caller, Guest, Scope, Target, Verb};
 pub use cancelled::CancelledBy;

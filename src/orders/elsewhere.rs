@@ -70,7 +70,7 @@ impl Deployer {
         let mut ready = Vec::new();
         for one in there {
             let Some(agent) = agent(&one) else { continue };
-            match self.agents().presence(agent).why_not(agent) {
+            match self.agents().seen(agent).why_not(agent) {
                 None => ready.push(one),
                 Some(why) => {
                     if self.store.for_runs().await_host(&one.id, &format!("It waits for its host: {why}.")).await? {
@@ -88,7 +88,7 @@ impl Deployer {
         let config = self.config.now();
         for waiting in store.awaiting_hosts().await? {
             let Some(service) = config.service(&waiting.order.service) else { continue };
-            let is_there = service.stack.agent().is_none_or(|agent| self.agents().presence(agent).attached().is_some());
+            let is_there = service.stack.agent().is_none_or(|agent| self.agents().seen(agent).attached().is_some());
             if is_there {
                 store.host_is_back(&waiting.id).await?;
                 continue;

@@ -1,6 +1,7 @@
 //! The only module with SQL. By default the database is SQLite in the data folder; with an address it is PostgreSQL. Both use the same
 //! statements.
 
+mod agents;
 mod approvals;
 mod approving;
 mod asking;
@@ -68,6 +69,7 @@ use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
+pub use agents::{Agent, Enrolled, Enrolment};
 pub use approvals::{Approvals, KeptCode};
 pub use approving::{ApprovalTerms, Entered, Given, Unapproved, waits_for_codes};
 pub use asking::{Again, Awaited};
@@ -337,6 +339,7 @@ fn migrations() -> Migrator {
         (19, "watches", include_str!("migrations/19_watches.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
         (21, "files", include_str!("migrations/21_files.sql")),
+        (22, "agents", include_str!("migrations/22_agents.sql")),
         (23, "fleet", include_str!("migrations/23_fleet.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {

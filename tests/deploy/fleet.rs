@@ -178,7 +178,11 @@ async fn a_release_that_fails_is_undone_and_a_cancel_reaches_the_host() {
     let (status, answer) = fleet.control().post(&format!("/api/v1/deployments/{id}/cancel"), json!({})).await;
     assert_eq!(status, 200, "{answer}");
     let ended = fleet.control().outcome(&id).await;
-    assert_eq!((&ended["outcome"], &ended["changed"], &ended["brought_back"]), (&json!("cancelled"), &json!(true), &json!(true)), "{ended}");
+    assert_eq!(
+        (&ended["outcome"], &ended["changed"], &ended["brought_back"]),
+        (&json!("cancelled"), &json!(true), &json!(true)),
+        "{ended}"
+    );
     assert_eq!(fleet.world.running(), "v1");
     fleet.world.disarm("up@v3");
     fleet.finish().await;

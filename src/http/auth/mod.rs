@@ -1,10 +1,11 @@
 //! Authentication and authorisation. A handler gets the caller and the request together, as `Proven`, which is made after both were
 //! checked; the router takes no other handlers.
 //!
-//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `proven` · `reload` · `delivered` · `form` → `proof` → `who` → `job` →
+//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `proven` · `reload` · `delivered` · `form` · `agent` → `proof` → `who` → `job` →
 //! `attempt` · `scheme` → `address` · `token` · `need`.
 
 mod address;
+mod agent;
 mod attempt;
 mod delivered;
 mod form;
@@ -20,9 +21,10 @@ pub mod token;
 mod who;
 
 pub(super) use address::is_trusted;
+pub(super) use agent::{Dialled, Enrolling};
 pub(super) use delivered::Delivered;
 pub(super) use form::{Unwelcome, Visit};
-pub(super) use handler::{Handler, by_forge, by_form, by_reload_secret, open, proven};
+pub(super) use handler::{Handler, by_agent_key, by_code, by_forge, by_form, by_reload_secret, open, proven};
 pub(super) use job::agrees;
 pub use need::Need;
 pub(super) use need::Needs;

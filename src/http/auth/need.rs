@@ -17,6 +17,10 @@ pub enum Need {
     ForgeSignature,
     /// The address of a form that was sent to an approver, and to act, a code. Such a route is for people, and not in the OpenAPI document.
     FormAddress,
+    /// A code that enrols an agent.
+    EnrolmentCode,
+    /// The key of an agent. Such a route is for agents, and not in the OpenAPI document.
+    AgentKey,
     /// The reload secret of a dataset, which also identifies the dataset. Such a route is not in the OpenAPI document.
     ReloadSecret,
 }

@@ -11,7 +11,7 @@ use crate::model::AgentName;
 
 /// Whether an agent is there, and since when (ms since 1970, UTC).
 #[derive(Debug, Clone)]
-pub enum Presence {
+pub enum Seat {
     /// It was not there since this server has started.
     Never {
         /// When that was.
@@ -41,7 +41,7 @@ pub struct Attached {
     pub hello: Arc<Hello>,
 }
 
-impl Presence {
+impl Seat {
     /// The line to it; none: it is not there.
     #[must_use]
     pub fn attached(&self) -> Option<&Attached> {
