@@ -1,5 +1,6 @@
 //! Bodies of the HTTP contract, shared by the server and the command line.
 
+mod agents;
 mod approval;
 mod datasets;
 mod guards;
@@ -29,6 +30,7 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::model::Tag;
 
+pub use agents::{Agent, AgentClone, AgentCode, AgentState, Agents, Enrolled, NewAgent, Uplink};
 pub use approval::{Approval, NewApproval};
 pub use datasets::{Dataset, Datasets, Kept, LastReload, NewReload, Owed, Parked, PeerAnswer, Reloaded};
 pub use guards::{GuardNow, Says};

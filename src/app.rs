@@ -21,6 +21,8 @@ use process::Passing;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use crate::agent::Agent;
+use crate::agent::Dial;
 use crate::api;
 use crate::clock;
 use crate::config::Config;
@@ -28,10 +30,13 @@ use crate::config::Live;
 use crate::config::Server;
 use crate::engine;
 use crate::executor;
+use crate::executor::Agents;
 use crate::executor::Executor;
 use crate::executor::Here;
+use crate::executor::dial_hosts;
 use crate::forge::Forges;
 use crate::http;
+use crate::http::AgentLines;
 use crate::http::Capacity;
 use crate::http::Hashing;
 use crate::http::Listening;
@@ -44,6 +49,9 @@ use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Books;
 use crate::landing::Host;
+use crate::line::AgentLine;
+use crate::line::Presence;
+use crate::line::control_keys;
 use crate::notices::Notices;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
@@ -222,7 +230,7 @@ fn put_in_force(shared: &Shared, started: &Config, file: &Path) -> bool {
     let _turn = shared.reading.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(config) = changed(file, &shared.config.now(), started) else { return false };
     shared.reloader.read_again(&config);
-    shared.config.read_again(config);
+    shared.deployer.agents().read_again(config);
     shared.deployer.read_again();
     shared.watcher.read_again();
     shared.notices.read_again();
@@ -237,6 +245,27 @@ async fn read_when_asked(shared: web::Data<Shared>, started: Arc<Config>, mut as
     }
 }
 
+/// Serves lines to control planes, and keeps those to hosts that are dialled, until `stop`.
+fn serve_lines(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
+    let reloader = Arc::clone(&shared.reloader);
+    let watcher = Arc::clone(&shared.watcher);
+    let deployer = Arc::clone(&shared.deployer);
+    let agent = Arc::new(Agent::new(shared.config.clone(), &shared.store, shared.hub.clone(), deployer, watcher, reloader));
+    agent.listen(&config.server.data_dir, stop.clone()).context("The socket line.sock in server.data_dir cannot be made")?;
+    if let Some(dial) = dial {
+        let serve = move |line: AgentLine| {
+            let agent = Arc::clone(&agent);
+            async move {
+                let why = agent.serve(line).await;
+                tracing::info!(%why, "the control plane is not served any more");
+            }
+        };
+        tokio::spawn(dial.keep(serve, stop.clone()));
+    }
+    tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
+    Ok(())
+}
+
 /// A server that answers, and works at nothing yet.
 struct Built {
     listening: Listening,
@@ -245,6 +274,8 @@ struct Built {
     results: Arc<Results>,
     notices: Arc<Notices>,
     asked_again: mpsc::Receiver<oneshot::Sender<bool>>,
+    /// The line to the control plane, where this host is an agent.
+    dial: Option<Dial>,
     data_lock: File,
 }
 
@@ -266,12 +297,21 @@ impl Built {
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
         let notices = Arc::new(Notices::new(live.clone(), store.clone(), Arc::clone(&metrics), &executor));
-        let executor = Executor::Here(Here::new(executor, host, books));
+        let agents = Arc::new(Agents::new(live.clone(), books.clone()).await?);
+        let holder = executor.clone();
+        let executor = Executor::new(Here::new(executor, host, books), Arc::clone(&agents));
         let metrics_of_orders = Arc::clone(&metrics);
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);
         let watcher = Arc::new(Watcher::new(live.clone(), &store, Arc::clone(&deployer), Arc::clone(&metrics)));
         let capacity = capacity(&config.server);
+        let dialled = config.agent.as_ref().map(|to| Dial::new(live.clone(), to)).unzip();
+        let lines = AgentLines {
+            keys: control_keys(&config.server.data_dir)?,
+            presence: Presence::new(capacity.agents),
+            holder,
+            uplink: dialled.1,
+        };
         let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
         let shared = web::Data::new(Shared {
@@ -296,9 +336,10 @@ impl Built {
             large_bodies,
             dashboard: http::Dashboard::default(),
             hashing: Hashing::default(),
+            lines,
         });
         let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;
-        Ok(Self { listening, shared, started: config, results, notices, asked_again, data_lock })
+        Ok(Self { listening, shared, started: config, results, notices, asked_again, dial: dialled.0, data_lock })
     }
 }
 
@@ -319,7 +360,7 @@ impl App {
     /// # Errors
     /// When the data folder, the database or an address cannot be had; the text says what to change.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        let Built { listening, shared, started, results, notices, asked_again, data_lock } = Built::of(config).await?;
+        let Built { listening, shared, started, results, notices, asked_again, dial, data_lock } = Built::of(config).await?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));
         tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
@@ -327,8 +368,10 @@ impl App {
         let telling = tokio::spawn(results.work(stop.clone()));
         let watching = tokio::spawn(Arc::clone(&shared.watcher).work(stop.clone()));
         let noticing = tokio::spawn(notices.work(stop.clone()));
+        tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), shared.lines.holder.clone(), stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&started), asked_again));
         shared.reloader.start();
+        serve_lines(&shared, &started, dial, &stop)?;
         Ok(Self { listening, shared, started, queue, telling, watching, noticing, stop, _data_lock: data_lock })
     }
 
@@ -351,6 +394,7 @@ impl App {
 
     /// Stops: no more calls, then no more work. What is being carried out is continued by the next start.
     pub async fn stop(self) {
+        self.shared.lines.presence.stop();
         self.listening.stop().await;
         self.stop.cancel();
         let datasets = tokio::time::timeout(STOP_DATASETS, self.shared.reloader.stop());

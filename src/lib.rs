@@ -11,12 +11,12 @@
 //! |---|---|---|
 //! | 10 | `cli` | the terminal |
 //! | 9 | `app` | builds everything from the configuration; orderly start and stop |
-//! | 8 | `http` | actix and statuses |
+//! | 8 | `http` `agent` | actix and statuses · the far end: takes orders from a control plane over a line that it dialled |
 //! | 7 | `watch` | looks at what is live: releases after they were deployed, pages on a schedule, incidents |
 //! | 6 | `orders` `reload` | who may have what done, and when: acceptance, guards, queue, cancel, views · the story of a reload, peers |
-//! | 5 | `executor` | places: an order is carried out here |
+//! | 5 | `executor` | places: an order is carried out here, or by an agent |
 //! | 4 | `landing` `results` `notices` | one host: the story of a release, its undo, the stack's lock, what a restart takes up · what forges show of it · what people hear of it |
-//! | 3 | `engine` `dataset` `journal` `outbox` | tools over one or two things below |
+//! | 3 | `engine` `dataset` `journal` `outbox` `line` | tools over one or two things below |
 //! | 2 | `store` `registry` `oidc` `forge` `webhooks` `notify` | one outside thing each |
 //! | 1 | `config` `api` `telemetry` `clock` `answer` | edges |
 //! | 0 | `model` | parsed words: no I/O, no async |
@@ -25,6 +25,7 @@
 //! `process`, the only place that runs programs; `calendar` knows times of the week and holidays, `policy` the rules for stacks; `text` lies
 //! below them; `hot` is for apps that serve what is reloaded.
 
+pub mod agent;
 pub mod answer;
 pub mod api;
 pub mod app;
@@ -38,6 +39,7 @@ pub mod forge;
 pub mod http;
 pub mod journal;
 pub mod landing;
+pub mod line;
 pub mod model;
 pub mod notices;
 pub mod notify;

@@ -20,7 +20,6 @@ use tagalong::config::ComposeStack;
 use tagalong::config::Docker;
 use tagalong::config::PinChoice;
 use tagalong::config::PinnedImage;
-use tagalong::config::Stack;
 use tagalong::engine::Daemon;
 use tagalong::engine::Engine;
 use tagalong::engine::EngineError;
@@ -103,7 +102,7 @@ impl Case {
                 _ => PinChoice::Auto,
             },
         };
-        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack)).acting_alone()
+        Engine::new(&Daemon::new(docker(), Arc::default()), &stack).acting_alone()
     }
 
     fn refs(&self, tag: &str, fill: char) -> Vec<ImageRef> {

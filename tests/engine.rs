@@ -20,7 +20,6 @@ use tagalong::config::ComposeStack;
 use tagalong::config::Docker;
 use tagalong::config::PinChoice;
 use tagalong::config::PinnedImage;
-use tagalong::config::Stack;
 use tagalong::engine::Container;
 use tagalong::engine::ContainerState;
 use tagalong::engine::Daemon;
@@ -119,7 +118,7 @@ impl Rig {
     }
 
     fn engine(&self) -> Engine {
-        Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(self.stack())).acting_alone()
+        Engine::new(&Daemon::new(docker(), Arc::default()), &self.stack()).acting_alone()
     }
 
     fn stack(&self) -> ComposeStack {
@@ -138,7 +137,7 @@ impl Rig {
         let daemon = Daemon::new(Docker { program: program.display().to_string(), ..docker() }, Arc::default());
         let count =
             move |words: &str| std::fs::read_to_string(&calls).unwrap_or_default().lines().filter(|line| line.starts_with(words)).count();
-        (Engine::new(&daemon, &Stack::Compose(self.stack())).acting_alone(), count)
+        (Engine::new(&daemon, &self.stack()).acting_alone(), count)
     }
 
     /// Pins, pulls and brings up, as the deploy story does.
@@ -411,11 +410,8 @@ async fn an_edit_is_noticed_wherever_it_is_made() {
         let pin = PinnedImage { image: Repository::parse("acme/web").unwrap(), variable: Some("WEB_TAG".into()) };
         let stack =
             ComposeStack { dir: folder.path().into(), files: Vec::new(), project: "edited".into(), pins: vec![pin], mode: PinChoice::Auto };
-        let (engine, cancel, refs) = (
-            Engine::new(&Daemon::new(docker(), Arc::default()), &Stack::Compose(stack)).acting_alone(),
-            Cancel::default(),
-            [reference.clone()],
-        );
+        let (engine, cancel, refs) =
+            (Engine::new(&Daemon::new(docker(), Arc::default()), &stack).acting_alone(), Cancel::default(), [reference.clone()]);
         let resolved = engine.resolve(b"key", &cancel).await.unwrap();
         assert_eq!(resolved.pinned_by(), "env", "{}", resolved.why_mode);
         engine.pin(&resolved, &refs).await.unwrap();
@@ -617,7 +613,7 @@ async fn the_host_is_asked_and_its_absence_said() {
     let stack =
         ComposeStack { dir: folder.path().into(), files: Vec::new(), project: "nothing".into(), pins: vec![pin], mode: PinChoice::Auto };
     let (mut docker, cancel) = (docker(), Cancel::default());
-    let engine = |docker: &Docker| Engine::new(&Daemon::new(docker.clone(), Arc::default()), &Stack::Compose(stack.clone())).acting_alone();
+    let engine = |docker: &Docker| Engine::new(&Daemon::new(docker.clone(), Arc::default()), &stack.clone()).acting_alone();
 
     let server = engine(&docker).server(&cancel).await.unwrap();
     assert!(server.os == "linux" && !server.version.is_empty() && server.root_dir.starts_with('/'), "{server:?}");

@@ -9,6 +9,7 @@ use crate::app;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::config::Config;
+use crate::line;
 use crate::store::SQLITE_FILE;
 use crate::store::Store;
 
@@ -37,6 +38,9 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     store.close().await;
     let id = data_dir.join("executor-id");
     std::fs::copy(&id, args.folder.join("executor-id")).with_context(|| format!("{} could not be copied", id.display()))?;
+    for name in line::KEY_FILES.into_iter().filter(|name| data_dir.join(name).exists()) {
+        std::fs::copy(data_dir.join(name), args.folder.join(name)).with_context(|| format!("{name} could not be copied"))?;
+    }
     app::close_data_dir(&args.folder)?;
     output.fact("backup", &args.folder.display().to_string());
     Ok(0)

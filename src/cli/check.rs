@@ -1,5 +1,6 @@
 //! `tagalong check`: the configuration and every stack, every problem at once.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use policy::Finding;
@@ -24,8 +25,7 @@ pub(crate) struct Args {
 }
 
 /// What to do where a service's stack has no folder.
-pub(super) fn missing_folder(service: &Service) -> Option<String> {
-    let dir = service.stack.dir();
+pub(super) fn missing_folder(service: &Service, dir: &Path) -> Option<String> {
     (!dir.is_dir()).then(|| {
         format!(
             "{} is not there; correct service.{}.dir, or put the compose files there. In a container, mount the folder at the same path as on the host.",
@@ -60,9 +60,10 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     let mut stacks = serde_json::Map::new();
     let mut failed = 0_u8;
     for service in config.services.values().filter(|_| !args.config_only) {
-        let compose = Engine::new(&daemon, &service.stack);
+        // What stands on another host is checked there.
+        let Some(compose) = Engine::of(&daemon, &service.stack) else { continue };
         // Programs run in the stack's folder, so without it they would be said to be missing.
-        let resolved = match missing_folder(service) {
+        let resolved = match missing_folder(service, compose.dir()) {
             Some(problem) => Err(problem),
             None => resolve(service, &compose).await,
         };

@@ -6,6 +6,7 @@ mod forge;
 mod host;
 mod unit;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,10 +93,9 @@ async fn see_all(doctor: &mut Doctor, global: &Global, config: &Config) {
     let mut server: Option<Server> = None;
     for service in config.services.values() {
         // Programs run in the stack's folder: without it nothing can be said of Docker, and the folder is what is missing.
-        if !see_folder(doctor, service) {
+        let Some(compose) = Engine::of(&daemon, &service.stack).filter(|compose| see_folder(doctor, service, compose.dir())) else {
             continue;
-        }
-        let compose = Engine::new(&daemon, &service.stack);
+        };
         if is_open && server.is_none() {
             server = see_docker(doctor, &compose).await;
         }
@@ -133,15 +133,14 @@ async fn see_docker(doctor: &mut Doctor, compose: &Engine) -> Option<Server> {
 }
 
 /// Whether the stack's folder is there at all.
-fn see_folder(doctor: &mut Doctor, service: &Service) -> bool {
-    let dir = service.stack.dir();
-    let folder = missing_folder(service).map_or_else(|| host::can_write(dir).map(|()| dir.display().to_string()), Err);
+fn see_folder(doctor: &mut Doctor, service: &Service, dir: &Path) -> bool {
+    let folder = missing_folder(service, dir).map_or_else(|| host::can_write(dir).map(|()| dir.display().to_string()), Err);
     doctor.see(&format!("{}: folder", service.name), folder);
     dir.is_dir()
 }
 
 async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Engine, registries: &Registries) {
-    let env = service.stack.dir().join(".env");
+    let env = compose.dir().join(".env");
     if env.exists() {
         doctor.see(&format!("{}: .env", service.name), host::can_be_replaced(&env));
     }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod adopt;
+mod agent;
 mod approve;
 mod audit;
 mod backup;
@@ -75,6 +76,8 @@ enum Command {
     Init(Box<init::Args>),
     /// Run the server: accept orders over HTTP and carry them out
     Serve(serve::Args),
+    /// Run the server as the agent of a control plane, or manage agents
+    Agent(agent::Args),
     /// Deploy a tag
     Deploy(deploy::Args),
     /// Roll back to the previous release, a tag or a deployment, and hold the service
@@ -183,6 +186,7 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
     match cli.command {
         Command::Init(args) => init::run(global, output, &args).await,
         Command::Serve(args) => serve::run(global, &args).await,
+        Command::Agent(args) => agent::run(global, output, &args).await,
         Command::Deploy(args) => deploy::run(global, output, args).await,
         Command::Rollback(args) => rollback::run(global, output, args).await,
         Command::Status(args) => status::run(global, output, &args).await,

@@ -61,7 +61,7 @@ impl Approval {
         let is_of_ci = match &order.caller {
             // A release that does not hold goes at once; nobody is asked whether a broken page may stay.
             Caller::Watch(_) => return false,
-            Caller::Oidc(_) | Caller::Forge(_) => true,
+            Caller::Oidc(_) | Caller::Forge(_) | Caller::Of(_) => true,
             Caller::Key(_) => people.calling(&order.caller).is_none(),
             Caller::Local(_) | Caller::User(_) | Caller::Tagalong => false,
         };

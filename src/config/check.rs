@@ -12,10 +12,12 @@ use sha2::Digest as _;
 use text::Mask;
 use text::Secret;
 
+use crate::config::Agent;
 use crate::config::Config;
 use crate::config::Dashboard;
 use crate::config::Docker;
 use crate::config::Forge;
+use crate::config::Host;
 use crate::config::Key;
 use crate::config::People;
 use crate::config::Registry;
@@ -57,6 +59,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     check_version(&mut root);
     let mut secrets = Vec::new();
     let server = read_server(&mut root);
+    let agent = root.section("agent").and_then(Agent::read);
     let store = read_store(root.section("store"), &mut secrets);
     let docker = read_docker(root.section("docker"));
     let retention = read_retention(root.section("retention"));
@@ -69,6 +72,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
     let dashboard = Dashboard::read(&mut root, server.as_ref(), &forges, &mut secrets);
     let services = read_services(&mut root, &docker, &mut secrets);
+    let hosts = root.named("host").into_iter().filter_map(|(name, section)| Host::read(&name, section)).collect();
     let freezes = read_freezes(&mut root, &services);
     let datasets: Vec<Reload> =
         root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
@@ -95,6 +99,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         file: PathBuf::new(),
         services: complete_services(services, &mask, &server.data_dir),
         server,
+        agent,
         store,
         docker,
         retention,
@@ -110,6 +115,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         sockets,
         freezes,
         datasets,
+        hosts,
         mask,
         written,
     })
@@ -313,17 +319,12 @@ fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName,
         }
     }
     let mut seen: BTreeMap<(&Path, &str), &ServiceName> = BTreeMap::new();
-    for service in services.values() {
+    for (service, dir) in services.values().filter_map(|service| Some((service, service.stack.dir()?))) {
         for pin in service.stack.pins() {
-            if let Some(other) = seen.insert((service.stack.dir(), pin.image.as_str()), &service.name)
+            if let Some(other) = seen.insert((dir, pin.image.as_str()), &service.name)
                 && other != &service.name
             {
-                let why = format!(
-                    "{other} and {} both pin {} in {}; only one service may pin it.",
-                    service.name,
-                    pin.image,
-                    service.stack.dir().display()
-                );
+                let why = format!("{other} and {} both pin {} in {}; only one service may pin it.", service.name, pin.image, dir.display());
                 root.problem("service", why);
             }
         }

@@ -50,11 +50,15 @@ impl Config {
 fn is_used_at_start(path: &str, config: &Config) -> bool {
     let key = path.split(' ').next().unwrap_or(path);
     let is_a_sockets_place = key.starts_with("socket.") && !matches!(key.rsplit('.').next(), Some("scopes" | "refs"));
-    is_a_sockets_place || key.starts_with("store.postgres_url") || at_start(config).iter().any(|(known, _)| *known == key)
+    is_a_sockets_place
+        || key == "agent"
+        || key.starts_with("agent.")
+        || key.starts_with("store.postgres_url")
+        || at_start(config).iter().any(|(known, _)| *known == key)
 }
 
 /// What is used at the start only, with its value.
-fn at_start(config: &Config) -> [(&'static str, String); 13] {
+fn at_start(config: &Config) -> [(&'static str, String); 14] {
     let server = &config.server;
     let tls = server.tls.as_ref();
     let sockets: Vec<_> = config.sockets.iter().map(|socket| (&socket.key.id, &socket.path, socket.gid)).collect();
@@ -63,6 +67,7 @@ fn at_start(config: &Config) -> [(&'static str, String); 13] {
         ("server.socket", format!("{:?}", server.socket)),
         ("server.socket_gid", format!("{:?}", server.socket_gid)),
         ("socket", format!("{sockets:?}")),
+        ("agent", format!("{:?}", config.agent)),
         ("server.data_dir", server.data_dir.display().to_string()),
         ("server.tls_certificate_file", format!("{:?}", tls.map(|(certificate, _)| certificate))),
         ("server.tls_key_file", format!("{:?}", tls.map(|(_, key)| key))),

@@ -3,6 +3,7 @@
 //! `config/tagalong.toml` shows every key with its unit and default; a test reads it.
 
 mod admission;
+mod agent;
 mod approval;
 mod approval_check;
 mod check;
@@ -10,9 +11,11 @@ mod claims;
 mod dashboard;
 mod dataset;
 mod difference;
+mod elsewhere;
 mod files;
 mod forge;
 mod freeze;
+mod host;
 mod key;
 mod live;
 mod look;
@@ -50,14 +53,17 @@ use text::Mask;
 use text::Secret;
 
 pub use admission::{Admission, RequiredChecks, WhichChecks};
+pub use agent::Agent;
 pub use approval::{Approval, WhoseOrders};
 pub use claims::{ClaimValue, WantedClaim};
 pub use dashboard::{Allowed, Dashboard, ForgeUsers, Member};
 pub use dataset::{Access, Confine, Dataset, DatasetLogin, Git, Publish};
 pub use difference::Difference;
+pub use elsewhere::Placement;
 pub use files::StackSource;
 pub use forge::{Forge, ForgeKind, ForgeLogin};
 pub use freeze::Freeze;
+pub use host::{Hop, Host};
 pub use key::{Key, KeyProof, RefPattern, signing_secrets};
 pub use live::Live;
 pub use look::{KnownFindings, Smoke};
@@ -72,21 +78,24 @@ pub use secret::{Rotating, SecretSource};
 pub use service::{Deadlines, Health, Hook, HookKind, Hooks, OnFailure, Service};
 pub use socket::ScopedSocket;
 pub use source::Source;
-pub use stack::{ComposeStack, Docker, PinChoice, PinnedImage, Stack};
+pub use stack::{ComposeStack, Docker, Elsewhere, PinChoice, PinnedImage, Stack};
 pub use watch::{LookTerms, Watch, WatchTerms};
 pub use webhook::{WebhookAction, WebhookFilters, WebhookRule};
 
+use crate::model::AgentName;
 use crate::model::DatasetName;
 use crate::model::KeyId;
 use crate::model::ServiceName;
 
 /// Everything, checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Where it was read.
     pub file: PathBuf,
     /// Where it listens and what it takes.
     pub server: Server,
+    /// The control plane that this host takes orders from, if any.
+    pub agent: Option<Agent>,
     /// Where state is kept.
     pub store: Store,
     /// How Docker is reached.
@@ -119,6 +128,8 @@ pub struct Config {
     pub freezes: Vec<Freeze>,
     /// The datasets and what becomes of new data, by name.
     pub datasets: BTreeMap<DatasetName, Arc<Reload>>,
+    /// The hosts that are reached by ssh, by the names of their agents.
+    pub hosts: BTreeMap<AgentName, Arc<Host>>,
     /// Hides every secret above.
     pub mask: Arc<Mask>,
     written: difference::Written,

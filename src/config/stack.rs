@@ -4,6 +4,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::AgentName;
 use crate::model::Repository;
 
 /// What a service runs on, and what tagalong pins of it.
@@ -11,24 +12,47 @@ use crate::model::Repository;
 pub enum Stack {
     /// A project of Docker Compose.
     Compose(ComposeStack),
+    /// What agents run on their hosts, each as its own configuration says.
+    Elsewhere(Elsewhere),
 }
 
 impl Stack {
-    /// The folder on this host whose lock says that one at a time works on the stack, and in which its hooks run.
+    /// The folder on this host whose lock says that one at a time works on the stack, and in which its hooks run; none: it is not on
+    /// this host.
     #[must_use]
-    pub fn dir(&self) -> &Path {
+    pub fn dir(&self) -> Option<&Path> {
         match self {
-            Self::Compose(stack) => &stack.dir,
+            Self::Compose(stack) => Some(&stack.dir),
+            Self::Elsewhere(_) => None,
         }
     }
 
-    /// What is pinned: at least one.
+    /// What is pinned: at least one, unless an agent that was never there is still to say it.
     #[must_use]
     pub fn pins(&self) -> &[PinnedImage] {
         match self {
             Self::Compose(stack) => &stack.pins,
+            Self::Elsewhere(elsewhere) => &elsewhere.pins,
         }
     }
+
+    /// The agent on whose host it stands; none: it stands on this one.
+    #[must_use]
+    pub fn agent(&self) -> Option<&AgentName> {
+        match self {
+            Self::Compose(_) => None,
+            Self::Elsewhere(elsewhere) => Some(&elsewhere.agent),
+        }
+    }
+}
+
+/// What an agent runs on its host. Everything else about it stands in the agent's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The agent.
+    pub agent: AgentName,
+    /// The images that are pinned, as far as they are known here.
+    pub pins: Vec<PinnedImage>,
 }
 
 /// The compose files of a service and what tagalong pins in them.

@@ -55,6 +55,14 @@ impl Engine {
         }
     }
 
+    /// The folder of the stack, which its lock belongs to.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        match self {
+            Self::Compose(compose) => compose.dir(),
+        }
+    }
+
     /// Waits until the engine answers; at once where it does, or where it is not patient.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use crate::config::ComposeStack;
 use crate::config::Stack;
 use crate::engine::calls::Engine;
 use crate::engine::compose::Compose;
@@ -11,13 +12,20 @@ use crate::engine::right::Right;
 use crate::store::RunLease;
 
 impl Engine {
-    /// The engine of `stack`, on `daemon` where it needs one, for looking only. Nothing is asked yet, no lock is held, and nothing is
-    /// waited for.
+    /// The engine of `stack`, on `daemon` where it needs one, for looking only; none: the stack is not on this host. Nothing is asked
+    /// yet, no lock is held, and nothing is waited for.
     #[must_use]
-    pub fn new(daemon: &Daemon, stack: &Stack) -> Self {
+    pub fn of(daemon: &Daemon, stack: &Stack) -> Option<Self> {
         match stack {
-            Stack::Compose(stack) => Self::Compose(Compose::new(daemon, stack.clone())),
+            Stack::Compose(stack) => Some(Self::new(daemon, stack)),
+            Stack::Elsewhere(_) => None,
         }
+    }
+
+    /// The engine of a stack of Docker Compose on `daemon`, as [`Engine::of`] gives it.
+    #[must_use]
+    pub fn new(daemon: &Daemon, stack: &ComposeStack) -> Self {
+        Self::Compose(Compose::new(daemon, stack.clone()))
     }
 
     /// The same, whose programs hold `lock`, the host lock's file: one that outlives us still holds it.

@@ -45,6 +45,8 @@ impl Here {
     }
 
     pub(super) async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
+        // What stands elsewhere is carried out there.
+        let engine = self.host.engine(&claimed.service)?;
         let record = match Record::open(&self.books, &claimed.deployment, Arc::clone(&config.mask)).await {
             Ok(record) => record,
             Err(error) => {
@@ -62,7 +64,7 @@ impl Here {
         landing::land(&self.host, claimed, engine, record, cancel).await
     }
 
-    pub(super) fn engine(&self, service: &Service) -> Engine {
+    pub(super) fn engine(&self, service: &Service) -> Option<Engine> {
         self.host.engine(service)
     }
 

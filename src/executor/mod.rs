@@ -1,11 +1,17 @@
-//! Who carries orders out: this process, on this host.
+//! Who carries orders out: this process on this host, or an agent on its own.
 
+mod agents;
 mod carrier;
+mod errand;
 mod here;
+mod seat;
+mod ssh;
+mod stray;
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use process::Cancel;
 
@@ -16,46 +22,56 @@ use crate::engine::Engine;
 use crate::landing::Claimed;
 use crate::model::Outcome;
 
+pub use agents::{Agents, AskError};
 pub use carrier::container_of;
 pub use here::Here;
+pub use seat::Seat;
+pub use ssh::dial_hosts;
 
-/// A place where orders are carried out.
+/// Where orders are carried out: each where its service stands.
 #[derive(Debug)]
-pub enum Executor {
-    /// This process, on this host.
-    Here(Here),
+pub struct Executor {
+    here: Here,
+    agents: Arc<Agents>,
 }
 
 impl Executor {
+    /// What stands on this host is carried out `here`, the rest by `agents`.
+    #[must_use]
+    pub fn new(here: Here, agents: Arc<Agents>) -> Self {
+        Self { here, agents }
+    }
+
     /// The name that runs of this executor carry.
     #[must_use]
     pub fn id(&self) -> &str {
-        match self {
-            Self::Here(here) => here.id(),
-        }
+        self.here.id()
+    }
+
+    /// The agents whose lines end here.
+    #[must_use]
+    pub fn agents(&self) -> &Arc<Agents> {
+        &self.agents
     }
 
     /// Carries an order out, or finishes what an earlier process left of it. When this returns, its outcome is stored and told; none:
     /// it could not be, and the next round takes it up.
     pub async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
-        match self {
-            Self::Here(here) => here.carry_out(config, claimed, cancel).await,
+        match claimed.service.stack.agent().cloned() {
+            Some(agent) => self.agents.carry_out(claimed, agent, config.mask.as_ref(), cancel).await,
+            None => self.here.carry_out(config, claimed, cancel).await,
         }
     }
 
-    /// The engine of a service's stack, for looking only.
+    /// The engine of a service's stack, for looking only; none: the stack is not on this host.
     #[must_use]
-    pub fn engine(&self, service: &Service) -> Engine {
-        match self {
-            Self::Here(here) => here.engine(service),
-        }
+    pub fn engine(&self, service: &Service) -> Option<Engine> {
+        self.here.engine(service)
     }
 
     /// Puts another configuration in force: for every order from now on, not for what runs.
     pub fn set_config(&self, config: &Config) {
-        match self {
-            Self::Here(here) => here.set_config(config),
-        }
+        self.here.set_config(config);
     }
 }
 

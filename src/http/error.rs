@@ -9,6 +9,7 @@ use actix_web::http::header::UPGRADE;
 use actix_web::http::header::WWW_AUTHENTICATE;
 
 use crate::api;
+use crate::model::AgentName;
 use crate::model::Guard;
 use crate::model::Refusal;
 use crate::orders::OrderError;
@@ -42,6 +43,15 @@ impl ApiError {
     /// Authenticated, but not allowed.
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// It has the key of an agent, and is another machine.
+    pub(super) fn agent_clone(name: &AgentName) -> Self {
+        let why = format!(
+            "The agent {name} was enrolled on another machine than this one, so its keys were copied: enrol this host with a name of its own, or, \
+             if it takes the other's place, anew with a code of `tagalong agent token {name}`."
+        );
+        Self::new(StatusCode::FORBIDDEN, "agent_clone", why)
     }
 
     /// The token of a job is genuine, but no policy accepts it, or not for this call.

@@ -1,5 +1,6 @@
 //! The HTTP interface: only this module knows actix and statuses.
 
+mod agent_lines;
 mod approval_page;
 pub mod auth;
 mod connection;
@@ -18,6 +19,7 @@ mod rotations;
 mod routes;
 mod serve;
 mod unread;
+mod upgrade;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -36,6 +38,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::watch::Watcher;
 
+pub use agent_lines::AgentLines;
 pub use auth::Need;
 pub use auth::password::Hashing;
 pub use connection::Capacity;
@@ -95,4 +98,6 @@ pub struct Shared {
     pub dashboard: Dashboard,
     /// Compares passwords.
     pub hashing: Hashing,
+    /// What agents meet here.
+    pub lines: AgentLines,
 }

@@ -45,17 +45,14 @@ x-gitea-signature from the others. The event is in x-github-event, x-forgejo-eve
 /// The contract of this server.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    let paths = ROUTES
-        .iter()
-        .filter(|route| !matches!(route.need, Need::ReloadSecret | Need::FormAddress | Need::Session(_) | Need::Login | Need::File))
-        .fold(PathsBuilder::new(), |paths, route| {
-            let method = match route.method.as_str() {
-                "POST" => HttpMethod::Post,
-                "HEAD" => HttpMethod::Head,
-                _ => HttpMethod::Get,
-            };
-            paths.path(route.path, PathItem::new(method, operation(route)))
-        });
+    let paths = ROUTES.iter().filter(|route| route.need.is_in_openapi()).fold(PathsBuilder::new(), |paths, route| {
+        let method = match route.method.as_str() {
+            "POST" => HttpMethod::Post,
+            "HEAD" => HttpMethod::Head,
+            _ => HttpMethod::Get,
+        };
+        paths.path(route.path, PathItem::new(method, operation(route)))
+    });
     let mut schemas: Vec<(String, RefOr<Schema>)> = Vec::new();
     add::<api::NewDeployment>(&mut schemas);
     add::<api::NewRollback>(&mut schemas);
@@ -75,6 +72,8 @@ pub fn openapi() -> OpenApi {
     add::<api::Reloaded>(&mut schemas);
     add::<api::Dataset>(&mut schemas);
     add::<api::Datasets>(&mut schemas);
+    add::<api::Agents>(&mut schemas);
+    add::<api::AgentCode>(&mut schemas);
     add::<api::RefusedCalls>(&mut schemas);
     add::<api::HookAnswer>(&mut schemas);
     add::<api::Done>(&mut schemas);

@@ -72,6 +72,12 @@ pub(super) enum Check {
     OtherSite,
     /// The browser called the dashboard by a name that is not this server's.
     OtherName,
+    /// It opens the line of an agent and shows no key that counts.
+    AgentKey,
+    /// It has the key of an agent, and is another machine or another process.
+    AgentClone,
+    /// It would enrol an agent, and shows no code that was made.
+    AgentCode,
 }
 
 impl Check {
@@ -100,6 +106,9 @@ impl Check {
         "login",
         "other_site",
         "other_name",
+        "agent_key",
+        "agent_clone",
+        "agent_code",
     ];
 
     fn at(self) -> usize {
@@ -128,6 +137,9 @@ impl Check {
             Self::Login => 21,
             Self::OtherSite => 22,
             Self::OtherName => 23,
+            Self::AgentKey => 24,
+            Self::AgentClone => 25,
+            Self::AgentCode => 26,
         }
     }
 
@@ -181,6 +193,15 @@ impl Check {
                 "A browser called the dashboard by a name that is not the one in server.public_url; a proxy in front must pass on the header Host."
                     .to_owned()
             }
+            Self::AgentKey => {
+                "It opens the line of an agent and shows no key that counts: it was never enrolled here, was revoked, or replays what an agent \
+                 once sent."
+                    .to_owned()
+            }
+            Self::AgentClone => {
+                "It has the key of an agent, but is another machine or a second process; `tagalong agent list` shows which.".to_owned()
+            }
+            Self::AgentCode => "It would enrol an agent, and shows no code that `tagalong agent token` made.".to_owned(),
             Self::ForgeSignature => {
                 "No [[forge]] with a webhook_secret_file made the signature of this webhook, or it has the headers of several schemes; compare \
                  the secret with the one that is set at the forge."

@@ -40,6 +40,8 @@ const LAST_TRY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default)]
 pub struct Hub {
     topics: Arc<Mutex<HashMap<DeploymentId, watch::Sender<i64>>>>,
+    /// Changes whenever there is something new about any deployment.
+    news: Arc<watch::Sender<u64>>,
     /// How many journals wait for a database that does not take their lines.
     stuck: Arc<AtomicUsize>,
     /// Read by every writer that still has lines to store.
@@ -54,8 +56,15 @@ impl Hub {
         topics.entry(id.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
     }
 
+    /// A signal that changes whenever there is something new about any deployment.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
     /// Tells the followers of `id` that there is more to read.
     pub fn tell(&self, id: &DeploymentId) {
+        self.news.send_modify(|count| *count += 1);
         let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(topic) = topics.get(id) {
             topic.send_modify(|count| *count += 1);

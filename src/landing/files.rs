@@ -115,7 +115,7 @@ async fn keep(depot: &Depot, now: &FilesNow, before: &LaidFiles, cancel: &Cancel
 }
 
 fn refuse_edits(site: &Site<'_>, now: &FilesNow, unknown: &[String]) -> Result<(), Stop> {
-    let dir = site.service.stack.dir().display();
+    let dir = site.engine.dir().display();
     let why = if !now.edited.is_empty() {
         let since = now.laid.from.as_ref().map_or(String::new(), |from| format!(" from the commit {from}"));
         format!(
@@ -147,7 +147,7 @@ pub(super) async fn resolve(site: &mut Site<'_>, files: Option<&Laying>) -> Resu
     let changed = laying.wanted.laid().changed(&laying.before);
     site.record.journal.note(format!("files that change: {}", named(&changed)));
     Ok(match before {
-        Some(before) => (resolved.over(&before, site.service.stack.dir(), &changed), Some(before)),
+        Some(before) => (resolved.over(&before, site.engine.dir(), &changed), Some(before)),
         None => (resolved.over_anything(), None),
     })
 }
@@ -188,7 +188,7 @@ pub(super) async fn write(site: &Site<'_>, files: Option<&Laying>) -> Result<(),
     let why = format!(
         "{} in {} was edited while the deployment was under way: finish the edit, commit it to the repository, and deploy that commit.",
         named(&left),
-        site.service.stack.dir().display()
+        site.engine.dir().display()
     );
     Err(Stop::refused(Guard::Stack, why))
 }
@@ -219,7 +219,7 @@ pub(super) async fn bring_back(site: &mut Site<'_>, change: &Change, previous: O
     };
     let left = site.engine.lay(&back, &LaidFiles::default()).await?;
     if !left.is_empty() {
-        let dir = site.service.stack.dir().display();
+        let dir = site.engine.dir().display();
         site.record.journal.warning(format!("{} in {dir} was edited meanwhile and stays as it is", named(&left)));
     }
     let failed = recorded(site, change).await?.map(|laying| laying.wanted.laid());
@@ -234,7 +234,7 @@ async fn over(site: &mut Site<'_>, failed: Option<LaidFiles>, back: &StackFiles)
     let resolved = stack::resolve(site).await?;
     let Some(failed) = failed else { return Ok(resolved.over_anything()) };
     Ok(match resolved_before(site, &failed).await? {
-        Some(before) => resolved.over(&before, site.service.stack.dir(), &back.laid().changed(&failed)),
+        Some(before) => resolved.over(&before, site.engine.dir(), &back.laid().changed(&failed)),
         None => resolved.over_anything(),
     })
 }

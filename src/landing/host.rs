@@ -67,10 +67,11 @@ impl Host {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Live::of(config, daemon);
     }
 
-    /// The engine of a service's stack. It holds no lock and waits for nothing: it is for looking only, until it gets both.
+    /// The engine of a service's stack; none: the stack is not on this host. It holds no lock and waits for nothing: it is for looking
+    /// only, until it gets both.
     #[must_use]
-    pub fn engine(&self, service: &Service) -> Engine {
-        Engine::new(&self.live().daemon, &service.stack)
+    pub fn engine(&self, service: &Service) -> Option<Engine> {
+        Engine::of(&self.live().daemon, &service.stack)
     }
 
     pub(super) fn live(&self) -> Arc<Live> {

@@ -41,7 +41,7 @@ pub(super) enum Stake {
 /// When it cannot be had within the time that an order may wait, or the order is cancelled meanwhile and leaves nothing undone
 /// that is not somebody else's by now.
 pub(super) async fn take(site: &mut Site<'_>, stake: Stake) -> Result<HostLock, Stop> {
-    let dir = site.service.stack.dir().to_owned();
+    let dir = site.engine.dir().to_owned();
     let mut wait = Wait { began: Instant::now(), last_line: None, pause: AGAIN.0 };
     loop {
         end_leavings_of_ended(site, &dir).await;
@@ -129,7 +129,7 @@ async fn is_ours(site: &Site<'_>, dir: &Path) -> bool {
 /// Stops the programs that tagalong left running for this order before its last restart: they inherited the lock's descriptor and
 /// are found by it.
 pub(super) async fn end_left_behind(site: &mut Site<'_>) {
-    let ended = process::end_left_behind(site.service.stack.dir(), site.record.id().as_str()).await;
+    let ended = process::end_left_behind(site.engine.dir(), site.record.id().as_str()).await;
     let left = match ended {
         0 => String::new(),
         1 => " after stopping a process that was left running".to_owned(),

@@ -19,6 +19,7 @@ use crate::landing::stop::Fault;
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
+use crate::model::ServiceName;
 use crate::model::Stage;
 use crate::model::State;
 use crate::model::Step;
@@ -153,22 +154,29 @@ impl Record {
         let Self { journal, past, books, fence, at: (step, began) } = self;
         books.metrics.step(step, began.elapsed());
         let seq = journal.close().await;
-        while let Err(error) = books.store.finish(&fence, Ending { outcome, step, seq, watch }).await {
-            if matches!(error, StoreError::Fenced) {
-                return None;
-            }
-            tracing::error!(deployment = %fence.id, %error, "the outcome could not be stored; trying again");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        books.hub.tell(&fence.id);
-        books.metrics.ended(past.service(), outcome, clock::now_ms());
-        tracing::info!(deployment = %fence.id, service = %past.service(), outcome = outcome.name(), detail = %outcome, "deployment ended");
-        books.audit(&fence.id, outcome).await;
-        Some(past)
+        books.end(&fence, past.service(), Ending { outcome, step, seq, watch }).await.then_some(past)
     }
 }
 
 impl Books {
+    /// Stores and tells how a run of `service` ended, however long the database does not answer. Returns whether it was this executor's
+    /// to say.
+    pub async fn end(&self, fence: &Fence, service: &ServiceName, ending: Ending<'_>) -> bool {
+        let outcome = ending.outcome;
+        while let Err(error) = self.store.finish(fence, ending).await {
+            if matches!(error, StoreError::Fenced) {
+                return false;
+            }
+            tracing::error!(deployment = %fence.id, %error, "the outcome could not be stored; trying again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        self.hub.tell(&fence.id);
+        self.metrics.ended(service, outcome, clock::now_ms());
+        tracing::info!(deployment = %fence.id, service = %service, outcome = outcome.name(), detail = %outcome, "deployment ended");
+        self.audit(&fence.id, outcome).await;
+        true
+    }
+
     /// An entry of the audit trail: what was ordered, over what, and how it ended.
     async fn audit(&self, id: &DeploymentId, outcome: &Outcome) {
         let written = async {

@@ -233,8 +233,9 @@ async fn end(site: Site<'_>, outcome: &Outcome, lock: Option<HostLock>) -> bool 
     drop(lock);
     if matches!(outcome, Outcome::Live { .. }) {
         // One without the lock that waits for nothing: whoever is next asks Docker himself.
-        let engine = host.engine(&service).acting_for(lease);
-        retain::retain(host, &past, &service, &engine).await;
+        if let Some(engine) = host.engine(&service) {
+            retain::retain(host, &past, &service, &engine.acting_for(lease)).await;
+        }
     }
     true
 }

@@ -68,7 +68,7 @@ pub(super) async fn unedited(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), S
         (None, _) => Ok(()),
         (Some(edit), Way::Landing) => Err(refuse_edit(site, &edit)),
         (Some(edit), Way::Unwinding) => {
-            let dir = site.service.stack.dir().display();
+            let dir = site.engine.dir().display();
             site.record.journal.warning(format!(
                 "the stack in {dir} was edited meanwhile ({edit}); the previous images are started with the stack as it is now"
             ));
@@ -81,7 +81,7 @@ pub(super) async fn unedited(site: &mut Site<'_>, leg: &Leg<'_>) -> Result<(), S
 pub(super) fn refuse_edit(site: &Site<'_>, edit: &str) -> Stop {
     let why = format!(
         "the stack in {} was edited after tagalong had checked it: {edit}. Finish the edit, run `tagalong check`, and deploy again.",
-        site.service.stack.dir().display()
+        site.engine.dir().display()
     );
     Stop::refused(Guard::Stack, why)
 }

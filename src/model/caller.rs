@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::AgentName;
 use crate::model::DatasetName;
 use crate::model::DeploymentId;
 use crate::model::KeyId;
@@ -156,6 +157,43 @@ pub enum Caller {
     Tagalong,
     /// The watch over the release of this deployment, which did not hold.
     Watch(DeploymentId),
+    /// Somebody whom another tagalong has let in: its control plane at an agent, an agent at its control plane.
+    Of(Guest),
+}
+
+/// Somebody whom another tagalong has let in, and which one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Guest {
+    /// The caller there, in its text form. Of a newer version it may be one that this version does not know.
+    who: String,
+    /// The agent, or `control` at an agent.
+    place: AgentName,
+}
+
+impl Guest {
+    /// `who`, whom `place` has let in.
+    ///
+    /// # Errors
+    /// When `who` is no caller's text form.
+    pub fn parse(who: &str, place: AgentName) -> Result<Self, WordError> {
+        let is_word = |b: u8| b.is_ascii_alphanumeric() || b":._@-".contains(&b);
+        if who.is_empty() || who.len() > 200 || !who.bytes().all(is_word) {
+            return Err(WordError::new("The caller", who, "it has up to 200 of a-z, A-Z, 0-9, :, ., _, @ and -"));
+        }
+        Ok(Self { who: who.to_owned(), place })
+    }
+
+    /// The caller there.
+    #[must_use]
+    pub fn who(&self) -> &str {
+        &self.who
+    }
+
+    /// Where that is.
+    #[must_use]
+    pub fn place(&self) -> &AgentName {
+        &self.place
+    }
 }
 
 impl std::fmt::Display for Caller {
@@ -168,6 +206,7 @@ impl std::fmt::Display for Caller {
             Self::User(name) => write!(f, "user:{name}"),
             Self::Tagalong => f.write_str("tagalong"),
             Self::Watch(id) => write!(f, "watch:{id}"),
+            Self::Of(guest) => write!(f, "{} on {}", guest.who, guest.place),
         }
     }
 }
@@ -176,9 +215,12 @@ impl Caller {
     /// Reads the text form that [`Display`](std::fmt::Display) writes.
     ///
     /// # Errors
-    /// When it is none of `key:ID`, `oidc:ID`, `forge:ID`, `local:UID`, `user:NAME`, `watch:ID`, `tagalong`.
+    /// When it is none of `key:ID`, `oidc:ID`, `forge:ID`, `local:UID`, `user:NAME`, `watch:ID`, `tagalong`, or one of these with ` on PLACE`.
     pub fn parse(given: &str) -> Result<Self, WordError> {
         let error = || WordError::new("The caller", given, "it is key:ID, oidc:ID, forge:ID, local:UID, user:NAME, watch:ID or tagalong");
+        if let Some((who, place)) = given.rsplit_once(" on ") {
+            return Guest::parse(who, AgentName::parse(place)?).map(Self::Of);
+        }
         match given.split_once(':') {
             Some(("key", id)) => Ok(Self::Key(KeyId::parse(id)?)),
             Some(("oidc", id)) => Ok(Self::Oidc(KeyId::parse(id)?)),
@@ -261,9 +303,13 @@ mod tests {
             "user:ada@github",
             "watch:01000000000000000000000001",
             "tagalong",
+            "local:0 on micro",
+            "user:ada@github on control",
         ] {
             assert_eq!(Caller::parse(text).map(|c| c.to_string()), Ok(text.to_owned()));
         }
-        assert!(Caller::parse("key:").is_err());
+        for bad in ["key:", " on micro", "key:ci on ", "key:ci on We b", "a b on micro", "key:ci on a on b", "key:ci@micro"] {
+            assert!(Caller::parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -28,7 +28,7 @@ impl CancelledBy {
     #[must_use]
     pub fn of(caller: &Caller) -> Self {
         match caller {
-            Caller::Oidc(_) | Caller::User(_) => Self::Nameless,
+            Caller::Oidc(_) | Caller::User(_) | Caller::Of(_) => Self::Nameless,
             other => Self::Caller(other.clone()),
         }
     }

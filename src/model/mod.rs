@@ -3,6 +3,7 @@
 //! No I/O and no async: everything above may use these.
 
 mod address;
+mod agent;
 mod approval;
 mod caller;
 mod cancelled;
@@ -35,8 +36,9 @@ mod webhook;
 mod word;
 
 pub use address::is_in_the_clear;
+pub use agent::{MachineId, PublicKey};
 pub use approval::{Approved, ApprovedBy, Bound, Code, MOST_WRONG_CODES, Via, form_part, is_form_part};
-pub use caller::{Caller, Scope, Target, Verb};
+pub use caller::{Caller, Guest, Scope, Target, Verb};
 pub use cancelled::CancelledBy;
 pub use dataset::{Commit, CommitName, DatasetName, Reconcile};
 pub use debt::{Lane, Message, News, Says};
@@ -64,4 +66,4 @@ pub use step::Step;
 pub use user::UserName;
 pub use watch::{IncidentId, IncidentKind, LookResult, WatchState};
 pub use webhook::{forge_signature, webhook_call, webhook_mac, webhook_signature};
-pub use word::{KeyId, ServiceName, WordError};
+pub use word::{AgentName, KeyId, ServiceName, WordError};

@@ -109,6 +109,32 @@ pub enum Refusal {
         /// That deployment.
         by: String,
     },
+    /// The host itself has ordered something meanwhile.
+    #[error(
+        "Deployment {newest} of {service} was ordered on the host itself while this order was on its way; look at it and order this again."
+    )]
+    Newer {
+        /// Which service.
+        service: ServiceName,
+        /// That deployment.
+        newest: DeploymentId,
+    },
+    /// A control plane asks for an image that is none of the service's.
+    #[error("The image {image} is none of those of {service}; which images it has is decided by the configuration of its host.")]
+    Foreign {
+        /// What was asked for.
+        image: String,
+        /// Which service.
+        service: ServiceName,
+    },
+    /// The host of the service cannot be asked now.
+    #[error("Nothing was changed for {service}, because {why}; try again when it is back.")]
+    Away {
+        /// Which service.
+        service: ServiceName,
+        /// Why not.
+        why: String,
+    },
     /// It waited too long.
     #[error("The order waited {waited_s} s, which is longer than max_wait_s = {most_s}; order it again.")]
     Age {
@@ -196,10 +222,11 @@ impl Refusal {
             Self::ManyImages(_) => Some(Guard::DigestMismatch),
             Self::Held { .. } => Some(Guard::Held),
             Self::NeedsOperator { .. } => Some(Guard::NeedsOperator),
-            Self::Late { .. } => Some(Guard::Late),
+            Self::Late { .. } | Self::Newer { .. } => Some(Guard::Late),
             Self::Age { .. } => Some(Guard::Age),
             Self::NoPrevious(_) | Self::NothingToRepair(_) | Self::NoRelease { .. } | Self::NeverRan { .. } => Some(Guard::NoTarget),
             Self::Barrier { .. } => Some(Guard::Barrier),
+            Self::Foreign { .. } => Some(Guard::NotFound),
             Self::UnknownService(_)
             | Self::Unapproved(_)
             | Self::Overtaken(_)
@@ -207,6 +234,7 @@ impl Refusal {
             | Self::NotEnded(_)
             | Self::Full(_)
             | Self::Waiting { .. }
+            | Self::Away { .. }
             | Self::Unwritable => None,
         }
     }

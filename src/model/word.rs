@@ -110,6 +110,31 @@ impl KeyId {
 }
 text_form!(KeyId);
 
+/// The name of an agent, which stands for its host: `[a-z0-9][a-z0-9_-]{0,62}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AgentName(String);
+
+impl AgentName {
+    /// Takes `given` as an agent's name.
+    ///
+    /// # Errors
+    /// When it is not `[a-z0-9][a-z0-9_-]{0,62}`.
+    pub fn parse(given: &str) -> Result<Self, WordError> {
+        if is_name(given, 63) {
+            Ok(Self(given.to_owned()))
+        } else {
+            Err(WordError::new("The agent name", given, "it starts with a-z or 0-9 and has up to 63 of a-z, 0-9, _ and -"))
+        }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+text_form!(AgentName);
+
 pub(super) fn is_name(given: &str, longest: usize) -> bool {
     let mut bytes = given.bytes();
     let first_ok = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());

@@ -197,7 +197,8 @@ impl Deployer {
         let registries = Registries::new(config.docker.clone(), config.registries.clone());
         let engine = self.engine(service);
         let never = Cancel::default();
-        let server = tokio::time::timeout(ENGINE, engine.server(&never)).await.ok().and_then(Result::ok);
+        let server = async { engine.as_ref()?.server(&never).await.ok() };
+        let server = tokio::time::timeout(ENGINE, server).await.ok().flatten();
         let platform = server.as_ref().map_or(("linux", "amd64"), |server| (server.os.as_str(), server.arch.as_str()));
         let mut images = Vec::new();
         for pin in service.stack.pins() {

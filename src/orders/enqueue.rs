@@ -7,6 +7,7 @@ use crate::config::Service;
 use crate::model::Behind;
 use crate::model::Caller;
 use crate::model::Cause;
+use crate::model::DeploymentId;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Refusal;
@@ -126,6 +127,7 @@ impl Deployer {
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
     pub async fn resume(&self, service: &ServiceName, caller: &Caller, delivery: Option<&Delivery>) -> Result<Resumed, OrderError> {
+        self.resume_elsewhere(service, caller).await?;
         self.store.resume(service, &caller.to_string(), delivery).await
     }
 
@@ -141,6 +143,18 @@ impl Deployer {
 
     pub(super) async fn accept(
         &self,
+        service: &Service,
+        order: Order,
+        wanted: Wanted,
+        delivery: Option<&Delivery>,
+    ) -> Result<Accepted, OrderError> {
+        self.accept_as(None, service, order, wanted, delivery).await
+    }
+
+    /// [`Deployer::accept`], where another tagalong has `given` the order its id.
+    pub(super) async fn accept_as(
+        &self,
+        given: Option<DeploymentId>,
         service: &Service,
         order: Order,
         wanted: Wanted,
@@ -164,6 +178,7 @@ impl Deployer {
                 Some(refusal) => Some(refusal),
                 None => self.objection(&config, service, &order).await,
             },
+            given,
             door: guards::at_the_door,
         };
         let accepted = self.store.enqueue(&order, &wanted, delivery, &terms).await?;

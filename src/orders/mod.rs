@@ -8,6 +8,7 @@ mod cancel;
 mod carry;
 mod checks;
 mod codes;
+mod elsewhere;
 mod enqueue;
 mod freeze;
 mod guards;
@@ -45,6 +46,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
 use crate::engine::Engine;
+use crate::executor::Agents;
 use crate::executor::Executor;
 use crate::forge::Forges;
 use crate::journal::Hub;
@@ -80,7 +82,7 @@ pub struct Deployer {
     /// Orders have come, or a place is free.
     wake: Notify,
     /// What is carried out in this process, and how to stop it.
-    running: Mutex<HashMap<DeploymentId, Cancel>>,
+    running: Mutex<HashMap<DeploymentId, Running>>,
     /// Who waits because enough is carried out already.
     places: Mutex<Places>,
     /// For those who ask how a service stands: by whether something changes its stack, and whether its images are wanted.
@@ -101,6 +103,14 @@ pub struct Deployer {
     unsent: UnsentCodes,
     /// Which life of which server this is: codes that an earlier one sent are made anew.
     life: String,
+}
+
+/// Something that is carried out.
+#[derive(Debug, Clone)]
+struct Running {
+    cancel: Cancel,
+    /// Whether it needs a place on this host.
+    is_here: bool,
 }
 
 impl Deployer {
@@ -150,8 +160,14 @@ impl Deployer {
         self.ended.notified().await;
     }
 
-    /// The engine over a service's stack, for looking only: it holds no lock.
-    fn engine(&self, service: &crate::config::Service) -> Engine {
+    /// The agents that carry orders out elsewhere.
+    #[must_use]
+    pub fn agents(&self) -> &Arc<Agents> {
+        self.executor.agents()
+    }
+
+    /// The engine over a service's stack, for looking only: it holds no lock. None: the stack is on another host.
+    fn engine(&self, service: &crate::config::Service) -> Option<Engine> {
         self.executor.engine(service)
     }
 
@@ -161,6 +177,6 @@ impl Deployer {
     }
 
     fn cancel_of(&self, id: &DeploymentId) -> Option<Cancel> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(|running| running.cancel.clone())
     }
 }

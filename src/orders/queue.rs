@@ -18,6 +18,7 @@ use crate::model::LineKind;
 use crate::model::ServiceName;
 use crate::model::Step;
 use crate::orders::Deployer;
+use crate::orders::Running;
 use crate::orders::approval;
 use crate::orders::guards;
 use crate::orders::places::Chosen;
@@ -39,6 +40,7 @@ impl Deployer {
         }
         let mut renewed: Option<tokio::time::Instant> = None;
         let mut is_seated = false;
+        let mut agents = self.agents().changes();
         loop {
             match self.round(&mut tasks).await {
                 Ok(()) if is_seated => {}
@@ -56,6 +58,7 @@ impl Deployer {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.wake.notified() => {}
+                _ = agents.changed() => {}
                 () = tokio::time::sleep(ROUND) => {}
             }
         }
@@ -78,9 +81,12 @@ impl Deployer {
         }
         self.forget_grants().await?;
         self.ask_the_guards(tasks).await?;
+        self.see_hosts().await?;
         let chosen = self.choose(&services).await?;
         if !chosen.now.is_empty() {
-            let orders: Vec<DeploymentId> = chosen.now.into_iter().map(|one| one.id).collect();
+            let config = self.config.now();
+            let agent = |service: &ServiceName| config.service(service).and_then(|service| service.stack.agent().cloned());
+            let orders: Vec<_> = chosen.now.into_iter().map(|one| (one.id, agent(&one.service))).collect();
             for turn in store.claim(&orders, self.executor.id(), lease).await? {
                 self.start(turn, false, tasks);
             }
@@ -107,10 +113,13 @@ impl Deployer {
     async fn choose(&self, services: &[ServiceName]) -> Result<Chosen, StoreError> {
         let mut next = self.store.for_runs().next().await?;
         next.retain(|one| services.contains(&one.service));
-        let next = self.without_those_to_ask_about(next).await?;
+        let mut next = self.without_those_to_ask_about(next).await?;
+        let there = self.take_elsewhere(&mut next).await?;
         let most = self.config.now().server.max_running;
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).len();
-        Ok(self.places.lock().unwrap_or_else(PoisonError::into_inner).give(next, most.saturating_sub(running), most))
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|one| one.is_here).count();
+        let mut chosen = self.places.lock().unwrap_or_else(PoisonError::into_inner).give(next, most.saturating_sub(running), most);
+        chosen.now.extend(there);
+        Ok(chosen)
     }
 
     /// Renews the leases of what runs here until `stop`. It waits for nothing else: a run whose lease is not renewed in time ends.
@@ -143,7 +152,9 @@ impl Deployer {
     pub(super) fn start(self: &Arc<Self>, turn: Turn, recovered: bool, tasks: &mut JoinSet<()>) {
         let cancel = Cancel::default();
         let id = turn.deployment.id.clone();
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), cancel.clone());
+        let service = self.config.now().service(&turn.deployment.order.service).cloned();
+        let is_here = service.is_some_and(|service| service.stack.agent().is_none());
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Running { cancel: cancel.clone(), is_here });
         let deployer = Arc::clone(self);
         self.results.look();
         tasks.spawn(async move {

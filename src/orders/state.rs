@@ -67,6 +67,13 @@ impl Deployer {
     }
 
     async fn state(&self, service: &Service, recorded: &Recorded, until: Instant) -> api::Service {
+        match self.engine(service) {
+            Some(engine) => self.state_here(service, &engine, recorded, until).await,
+            None => self.state_elsewhere(service, recorded, until).await,
+        }
+    }
+
+    async fn state_here(&self, service: &Service, engine: &Engine, recorded: &Recorded, until: Instant) -> api::Service {
         for error in recorded.verified.iter().filter_map(|one| one.as_ref().err()) {
             tracing::error!(service = %service.name, %error, "a verified release is not shown");
         }
@@ -74,8 +81,8 @@ impl Deployer {
         let live = recorded.live();
         let running = recorded.running();
         let older = older(live, &verified, service.keep);
-        let seen = self.look(service, recorded, !older.is_empty(), until).await;
-        let standing = standing_of(service, self.engine(service).words(), recorded, &seen);
+        let seen = self.look(service, engine, recorded, !older.is_empty(), until).await;
+        let standing = standing_of(service, engine.words(), recorded, &seen);
         let last = recorded.last_ended.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
         let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
         let blocked = recorded.may_run().map(ToString::to_string).or_else(|| blocked(service, running, fault));
@@ -114,19 +121,22 @@ impl Deployer {
         let all = self.store.recorded(&asked).await?;
         let until = Instant::now() + PATIENCE;
         for (service, recorded) in services.iter().zip(&all) {
-            let seen = self.look(service, recorded, false, until).await;
-            standings.push(standing_of(service, self.engine(service).words(), recorded, &seen));
+            let Some(engine) = self.engine(service) else {
+                standings.push(self.state_elsewhere(service, recorded, until).await.standing);
+                continue;
+            };
+            let seen = self.look(service, &engine, recorded, false, until).await;
+            standings.push(standing_of(service, engine.words(), recorded, &seen));
         }
         Ok(standings)
     }
 
     /// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
     /// not say enough.
-    async fn look(&self, service: &Service, recorded: &Recorded, wants_images: bool, until: Instant) -> Arc<Seen> {
+    async fn look(&self, service: &Service, engine: &Engine, recorded: &Recorded, wants_images: bool, until: Instant) -> Arc<Seen> {
         let changes = recorded.running().is_some() || recorded.may_run().is_some();
-        let engine = self.engine(service);
         let share = async |with_images: bool| {
-            let look = async { Arc::new(look(&engine, changes, with_images, until).await) };
+            let look = async { Arc::new(look(engine, changes, with_images, until).await) };
             self.seen.share((service.name.clone(), changes, with_images), look).await
         };
         let seen = share(wants_images).await;
@@ -179,7 +189,7 @@ async fn look(engine: &Engine, changes: bool, wants_images: bool, until: Instant
 }
 
 /// Why CI's orders are refused.
-fn held(service: &Service, hold: &Result<Option<Hold>, StoreError>) -> Option<String> {
+pub(super) fn held(service: &Service, hold: &Result<Option<Hold>, StoreError>) -> Option<String> {
     let hold = match hold {
         Ok(hold) => hold.as_ref()?,
         Err(error) => return Some(error.to_string()),
@@ -192,7 +202,7 @@ fn held(service: &Service, hold: &Result<Option<Hold>, StoreError>) -> Option<St
     Some(format!("{why}; `{}` lets CI deploy again", resume(service)))
 }
 
-fn resume(service: &Service) -> String {
+pub(super) fn resume(service: &Service) -> String {
     format!("tagalong resume {}", service.name)
 }
 
@@ -234,13 +244,13 @@ fn blocked(service: &Service, running: Option<&Deployment>, engine_fault: Option
     if let Some(one) = running {
         return engine_fault.map(|fault| format!("{}; {fault}", standing::at_work(one)));
     }
-    let holders = landing::holders(service.stack.dir());
+    let holders = service.stack.dir().map(landing::holders).unwrap_or_default();
     let stranger = holders.iter().find(|holder| !holder.is_ours);
     stranger.map(|holder| format!("process {} ({}) holds the lock of the stack", holder.pid, holder.command)).or(engine_fault.cloned())
 }
 
 /// The verified releases before the live one, each content once, newest first.
-fn older<'a>(live: Option<&'a Deployment>, verified: &[&'a Deployment], keep: usize) -> Vec<&'a Deployment> {
+pub(super) fn older<'a>(live: Option<&'a Deployment>, verified: &[&'a Deployment], keep: usize) -> Vec<&'a Deployment> {
     let mut older: Vec<&Deployment> = Vec::new();
     for one in verified.iter().copied() {
         if !live.iter().chain(&older).any(|newer| same_content(newer, one)) {
@@ -252,7 +262,7 @@ fn older<'a>(live: Option<&'a Deployment>, verified: &[&'a Deployment], keep: us
 }
 
 /// Where one can go back to. Images that could not be listed are not said to be gone.
-fn candidates(older: &[&Deployment], verified: &[&Deployment], listed: Option<&Images>) -> Vec<api::Candidate> {
+pub(super) fn candidates(older: &[&Deployment], verified: &[&Deployment], listed: Option<&Images>) -> Vec<api::Candidate> {
     let is_gone = |image: &&ImageRef| listed.is_some_and(|listed| listed.id_of(image).is_none());
     let candidate = |one: &&Deployment| api::Candidate {
         deployment: one.id.clone(),
@@ -322,7 +332,6 @@ mod tests {
     use crate::config::ComposeStack;
     use crate::config::Docker;
     use crate::config::PinChoice;
-    use crate::config::Stack;
     use crate::engine::Daemon;
     use crate::engine::Engine;
 
@@ -345,7 +354,7 @@ mod tests {
         for project in ["one", "two", "three"] {
             let stack =
                 ComposeStack { dir: "/".into(), files: Vec::new(), project: project.into(), pins: Vec::new(), mode: PinChoice::Auto };
-            let engine = Engine::new(&daemon, &Stack::Compose(stack));
+            let engine = Engine::new(&daemon, &stack);
             assert_eq!(containers_of(&engine, false, until).await.unwrap_err(), "Docker said nothing for 5 s", "{project}");
         }
         assert!(until.elapsed() < PATIENCE, "each was waited for by itself: {:?}", until.elapsed());

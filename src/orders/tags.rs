@@ -56,8 +56,10 @@ impl Deployer {
     async fn look_at_offer(&self, service: &Service, repository: &Repository, known: &[KnownTag]) -> Offered {
         let engine = self.engine(service);
         let never = Cancel::default();
-        let images = tokio::time::timeout(DOCKER_PATIENCE, engine.images(&never)).await.ok().and_then(Result::ok);
-        let server = tokio::time::timeout(DOCKER_PATIENCE, engine.server(&never)).await.ok().and_then(Result::ok);
+        let images = async { engine.as_ref()?.images(&never).await.ok() };
+        let images = tokio::time::timeout(DOCKER_PATIENCE, images).await.ok().flatten();
+        let server = async { engine.as_ref()?.server(&never).await.ok() };
+        let server = tokio::time::timeout(DOCKER_PATIENCE, server).await.ok().flatten();
         let platform = server.as_ref().map_or(("linux", "amd64"), |server| (server.os.as_str(), server.arch.as_str()));
         let asked = self.ask_registry(service, repository, known, platform);
         let listed = match tokio::time::timeout(REGISTRY_PATIENCE, asked).await {

@@ -99,7 +99,7 @@ impl Deployer {
     /// # Errors
     /// Why it cannot be seen.
     pub async fn look_at_stack(&self, service: &Service, served: &Served, restarts: &BTreeMap<String, u64>) -> Result<StackSeen, String> {
-        let engine = self.engine(service);
+        let engine = self.engine(service).ok_or_else(|| format!("{} stands on another host.", service.name))?;
         let name = engine.words().name;
         let never = Cancel::default();
         let until = Instant::now() + PATIENCE;

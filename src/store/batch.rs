@@ -28,6 +28,7 @@ use crate::store::columns;
 use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::ledger::Changes;
+use crate::store::ledger::Given;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::New;
 use crate::store::many;
@@ -98,6 +99,11 @@ async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
     for (at, asked) in batch.iter().enumerate() {
         ledger.releases.extend(releases::of(tx, asked).await?.map(|found| (at, found)));
     }
+    for (at, asked) in batch.iter().enumerate() {
+        if let Some(id) = &asked.terms.given {
+            ledger.given.insert(at, given(tx, id, &asked.order.service).await?);
+        }
+    }
     let numbered: BTreeSet<&ServiceName> =
         batch.iter().filter(|asked| asked.order.run_number.is_some() && !asked.order.force).map(|asked| &asked.order.service).collect();
     for service in numbered {
@@ -114,6 +120,13 @@ async fn facts(tx: &mut Tx, batch: &[&Asked]) -> Result<Ledger, StoreError> {
         }
     }
     Ok(ledger)
+}
+
+async fn given(tx: &mut Tx, id: &DeploymentId, service: &ServiceName) -> Result<Given, StoreError> {
+    let known = tx.fetch_optional(sqlx::query("SELECT id FROM deployments WHERE id = $1").bind(id.as_str())).await?;
+    let newest = sqlx::query("SELECT id FROM deployments WHERE service = $1 ORDER BY id DESC LIMIT 1").bind(service.as_str());
+    let newest = tx.fetch_optional(newest).await?;
+    Ok(Given { is_known: known.is_some(), newest: newest.as_ref().map(id_of).transpose()? })
 }
 
 async fn of_services(tx: &mut Tx, select: &'static str, names: &[&str]) -> Result<Vec<AnyRow>, sqlx::Error> {
@@ -146,9 +159,9 @@ async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, S
 async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
     let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
                  run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, by_user, last_position, created_ms, images, waits_since_ms, asked, \
-                 ask_next_ms)";
+                 ask_next_ms, guest)";
     for part in many::parts(new) {
-        let mut insert = many::insert(table, 29, part.len(), "");
+        let mut insert = many::insert(table, 30, part.len(), "");
         for one in part {
             let Taken { order, images } = &one.taken;
             let (caller, proof) = rows::caller_text(&order.caller);
@@ -182,7 +195,8 @@ async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), 
                 .bind((!images.is_empty()).then(|| rows::images_text(images)))
                 .bind(one.is_unapproved.then_some(now_ms))
                 .bind(one.is_unapproved.then_some(0_i64))
-                .bind(one.is_unapproved.then_some(0_i64));
+                .bind(one.is_unapproved.then_some(0_i64))
+                .bind(rows::guest_text(&order.caller));
         }
         tx.execute(insert).await?;
     }

@@ -31,6 +31,8 @@ pub struct Terms {
     pub objection: Option<Refusal>,
     /// Whether a guard is asked about orders to deploy which is not asked about what was landed before.
     pub is_guarded: bool,
+    /// The id that another tagalong has given it; none: it gets one here.
+    pub given: Option<DeploymentId>,
     /// Decides whether the order is accepted, and which release it deploys. It is called within the transaction that accepts the order, and
     /// not for a repeated delivery.
     pub door: fn(AtTheDoor<'_>) -> Result<Taken, OrderError>,

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use crate::clock;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
+use crate::model::Refusal;
 use crate::model::ServiceName;
 use crate::store::AtTheDoor;
 use crate::store::Hold;
@@ -36,8 +37,19 @@ pub(super) struct Ledger {
     pub(super) landed: HashMap<ServiceName, Landed>,
     /// What the record says about releases, for those orders of the batch that refer to a recorded release; the key is the order's index.
     pub(super) releases: HashMap<usize, Releases>,
+    /// What the record has of the ids that another tagalong has given; the key is the order's index.
+    pub(super) given: HashMap<usize, Given>,
     /// Body and deployment of those deliveries that came before, by caller and id.
     pub(super) came_before: HashMap<(String, String), (String, String)>,
+}
+
+/// What the record has of an id that another tagalong has given.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    /// Whether the order came before.
+    pub(super) is_known: bool,
+    /// The newest deployment of the service.
+    pub(super) newest: Option<DeploymentId>,
 }
 
 /// What must be written.
@@ -73,6 +85,9 @@ impl Ledger {
         if let Some(id) = self.first_answer(asked.delivery.as_ref())? {
             return Ok(Accepted { id, repeated: true, tag: None, superseded: None, preempted: None });
         }
+        if let Some(accepted) = self.came_with_its_id(at, asked, changes)? {
+            return Ok(accepted);
+        }
         let waits = self.waits.get(&order.service).cloned();
         let taken = (asked.terms.door)(AtTheDoor {
             order,
@@ -86,8 +101,8 @@ impl Ledger {
             now_ms,
         })?;
         let is_unapproved = asked.terms.awaits_approval;
-        let id = DeploymentId::after(self.last_id.as_ref(), clock::new_id());
-        self.last_id = Some(id.clone());
+        let id = asked.terms.given.clone().unwrap_or_else(|| DeploymentId::after(self.last_id.as_ref(), clock::new_id()));
+        self.last_id = self.last_id.take().max(Some(id.clone()));
         if let Some(old) = &waits {
             match changes.new.iter_mut().find(|new| new.id == old.id) {
                 Some(new) => new.superseded_by = Some(id.clone()),
@@ -105,6 +120,20 @@ impl Ledger {
             self.came_before.insert((caller.clone(), delivery.clone()), (body_sha256.clone(), id.to_string()));
         }
         Ok(Accepted { id, repeated: false, tag, superseded: waits.map(|old| old.id), preempted })
+    }
+
+    /// The first answer to an order that was given its id elsewhere; none: it did not come before. What came to the service meanwhile
+    /// is newer, and an older order takes nobody's place.
+    fn came_with_its_id(&self, at: usize, asked: &Asked, changes: &Changes) -> Result<Option<Accepted>, OrderError> {
+        let Some((id, given)) = asked.terms.given.as_ref().zip(self.given.get(&at)) else { return Ok(None) };
+        if given.is_known || changes.new.iter().any(|new| new.id == *id) {
+            return Ok(Some(Accepted { id: id.clone(), repeated: true, tag: None, superseded: None, preempted: None }));
+        }
+        let of_batch = changes.new.iter().filter(|new| new.taken.order.service == asked.order.service).map(|new| &new.id).max();
+        match given.newest.as_ref().max(of_batch) {
+            Some(newest) if newest > id => Err(Refusal::Newer { service: asked.order.service.clone(), newest: newest.clone() }.into()),
+            _ => Ok(None),
+        }
     }
 
     fn first_answer(&self, delivery: Option<&Delivery>) -> Result<Option<DeploymentId>, OrderError> {

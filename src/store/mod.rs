@@ -1,6 +1,7 @@
 //! The only module with SQL. By default the database is SQLite in the data folder; with an address it is PostgreSQL. Both use the same
 //! statements.
 
+mod agents;
 mod approvals;
 mod approving;
 mod asking;
@@ -17,6 +18,7 @@ mod dropped;
 mod events;
 mod facts;
 mod file;
+mod fleet;
 mod gate;
 mod glance;
 mod holds;
@@ -41,6 +43,7 @@ mod secrets;
 mod sessions;
 mod small;
 mod sweep;
+mod told;
 mod turns;
 mod users;
 mod watched;
@@ -72,6 +75,7 @@ use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
+pub use agents::{Agent, Enrolled, Enrolment};
 pub use approvals::{Approvals, KeptCode};
 pub use approving::{ApprovalTerms, Entered, Given, Unapproved, waits_for_codes};
 pub use asking::{Again, Awaited};
@@ -80,6 +84,7 @@ pub use deliveries::Came;
 pub use deployments::MOST_RELEASES;
 pub use door::{AtTheDoor, Landed, OrderError, Releases, Taken, Terms, Waits, Wanted};
 pub use facts::Facts;
+pub use fleet::Report;
 pub use glance::{AuditEntry, EndedAt, Glance, StepBegan};
 pub use holds::{Hold, HoldKind};
 pub use incidents::{Found, Incident, IncidentFilter, Seen, Settled};
@@ -96,6 +101,7 @@ pub use runs::{Ending, Turn};
 pub use secrets::MARK_KEY;
 pub use sessions::{NewSession, Session, SessionRight};
 pub use sweep::{Ended, Place, Reach};
+pub use told::Untold;
 pub use turns::Next;
 pub use users::{Lock, User};
 pub use watched::{Claim, Due, Watch, Watched};
@@ -342,6 +348,8 @@ fn migrations() -> Migrator {
         (19, "watches", include_str!("migrations/19_watches.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
         (21, "files", include_str!("migrations/21_files.sql")),
+        (22, "agents", include_str!("migrations/22_agents.sql")),
+        (23, "fleet", include_str!("migrations/23_fleet.sql")),
         (24, "users", include_str!("migrations/24_users.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {

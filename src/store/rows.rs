@@ -243,7 +243,7 @@ macro_rules! select_deployments {
     (@ $long:literal, $which:literal) => {
         concat!(
             "SELECT d.id, d.service, d.kind, d.state, d.waits_for, d.outcome, d.outcome_name, d.tag, d.digest, d.commit_id, d.git_ref, \
-             d.run_url, d.run_number, d.actor, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.watch, d.by_user, d.images AS ordered_images, d.cancel_by, \
+             d.run_url, d.run_number, d.actor, d.reason, d.cause, d.force, d.dry_run, d.caller, d.proof, d.watch, d.by_user, d.guest, d.images AS ordered_images, d.cancel_by, \
              d.guard, d.refused_by, d.waits_why, d.waits_since_ms, d.approved, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
@@ -284,7 +284,7 @@ pub(super) fn caller_text(caller: &Caller) -> (String, Option<&'static str>) {
     match caller {
         Caller::Oidc(policy) => (Caller::Key(policy.clone()).to_string(), Some(BY_TOKEN_OF_A_JOB)),
         Caller::Forge(forge) => (Caller::Key(forge.clone()).to_string(), Some(BY_WEBHOOK_OF_A_FORGE)),
-        Caller::Watch(_) | Caller::User(_) => (Caller::Tagalong.to_string(), None),
+        Caller::Watch(_) | Caller::User(_) | Caller::Of(_) => (Caller::Tagalong.to_string(), None),
         other => (other.to_string(), None),
     }
 }
@@ -299,13 +299,21 @@ pub(super) fn user_text(caller: &Caller) -> Option<String> {
     if let Caller::User(name) = caller { Some(name.to_string()) } else { None }
 }
 
-/// See [`caller_text`], [`watch_text`] and [`user_text`].
+/// The caller whom another tagalong has let in, which has a column of its own.
+pub(super) fn guest_text(caller: &Caller) -> Option<String> {
+    if let Caller::Of(_) = caller { Some(caller.to_string()) } else { None }
+}
+
+/// See [`caller_text`], [`watch_text`], [`user_text`] and [`guest_text`].
 fn caller(row: &AnyRow) -> Result<Caller, StoreError> {
     if let Some(name) = parsed_if_any(row, "deployments", "by_user", UserName::parse)? {
         return Ok(Caller::User(name));
     }
     if let Some(watched) = parsed_if_any(row, "deployments", "watch", DeploymentId::parse)? {
         return Ok(Caller::Watch(watched));
+    }
+    if let Some(guest) = parsed_if_any(row, "deployments", "guest", Caller::parse)? {
+        return Ok(guest);
     }
     let caller = parsed(row, "deployments", "caller", Caller::parse)?;
     match (caller, row.try_get::<Option<String>, _>("proof")?.as_deref()) {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::config::WatchTerms;
+use crate::model::AgentName;
 use crate::model::DeploymentId;
 use crate::model::LineDraft;
 use crate::model::LineKind;
@@ -113,12 +114,17 @@ fn of_one(taken: Result<Option<Turn>, StoreError>) -> Result<Option<Turn>, Store
 }
 
 impl Store {
-    /// Begins those of the waiting `orders` whose turn has come: from now on each has a run of this executor. An order that has replaced
-    /// one of them meanwhile is not included.
+    /// Begins those of the waiting `orders` whose turn has come, each on its host (none: this one): from now on each has a run of this
+    /// executor. An order that has replaced one of them meanwhile is not included.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn claim(&self, orders: &[DeploymentId], executor: &str, lease: Duration) -> Result<Vec<Turn>, StoreError> {
+    pub async fn claim(
+        &self,
+        orders: &[(DeploymentId, Option<AgentName>)],
+        executor: &str,
+        lease: Duration,
+    ) -> Result<Vec<Turn>, StoreError> {
         // With this ORDER BY the database uses the index that contains only these few rows, however large the table is.
         let waiting = sqlx::query(select_deployments!(
             "WHERE d.state = 'waiting' AND d.waits_for = 'turn'
@@ -126,16 +132,15 @@ impl Store {
         ));
         let mut turns = Vec::new();
         for waiting in readable(&self.gate.fetch_all(waiting).await?) {
-            if !orders.contains(&waiting.id) {
-                continue;
-            }
-            turns.extend(of_one(self.take(&waiting, executor, lease).await)?);
+            let Some((_, agent)) = orders.iter().find(|(id, _)| *id == waiting.id) else { continue };
+            let host = agent.as_ref().map_or(HOST, AgentName::as_str);
+            turns.extend(of_one(self.take(&waiting, host, executor, lease).await)?);
         }
         Ok(turns)
     }
 
     /// Begins a run of `waiting`, unless another server was faster.
-    async fn take(&self, waiting: &Deployment, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
+    async fn take(&self, waiting: &Deployment, host: &str, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
         let asked = Instant::now();
         let mut tx = self.gate.begin().await?;
         // An order that is waiting while another one is decided must still be waiting when that decision is written, so no run may begin in
@@ -160,7 +165,7 @@ impl Store {
             ") ON CONFLICT (deployment, run) DO UPDATE SET state = 'running', step = excluded.step, attempts = runs.attempts + 1,
                executor = excluded.executor, fence = runs.fence + 1, lease_ms = excluded.lease_ms"
         ));
-        let run = run.bind(waiting.id.as_str()).bind(FIRST_RUN).bind(service).bind(HOST).bind(Step::Guards.as_str());
+        let run = run.bind(waiting.id.as_str()).bind(FIRST_RUN).bind(service).bind(host).bind(Step::Guards.as_str());
         for statement in [running, run.bind(executor).bind(now_ms).bind(lease.as_millis() as i64)] {
             match tx.execute(statement).await {
                 Ok(1) => {}

@@ -17,6 +17,7 @@ mod certificate;
 mod cluster;
 mod dice;
 mod files;
+mod fleet;
 mod flood;
 mod forge;
 mod guards;

@@ -15,7 +15,7 @@ use crate::config::Config;
 pub(super) async fn closed_folders(config: &Config) -> Option<Result<String, String>> {
     let open = writable_folders(config).await?;
     let is_closed = |dir: &&Path| !open.iter().any(|root| dir.starts_with(root));
-    let stacks = config.services.values().map(|service| service.stack.dir());
+    let stacks = config.services.values().filter_map(|service| service.stack.dir());
     let datasets = config.datasets.values().map(|dataset| dataset.data.dir.as_path());
     let closed: Vec<String> =
         stacks.chain(datasets).chain([config.server.data_dir.as_path()]).filter(is_closed).map(|dir| dir.display().to_string()).collect();

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use crate::cli::global::DEFAULT_CONFIG;
 use crate::config::Config;
 use crate::config::ConfigError;
+use crate::config::Service;
 use crate::model::Scope;
 use crate::model::ServiceName;
 use crate::model::Verb;
@@ -63,7 +65,8 @@ impl Existing {
 
     /// The name of the service whose stack is in `dir`.
     pub(super) fn service_in(&self, dir: &Path) -> Option<&ServiceName> {
-        self.config.services.values().find(|service| same_folder(service.stack.dir(), dir)).map(|service| &service.name)
+        let is_there = |service: &&Arc<Service>| service.stack.dir().is_some_and(|its| same_folder(its, dir));
+        self.config.services.values().find(is_there).map(|service| &service.name)
     }
 
     /// The key that was made for this service alone: its id, and the file of its secret.

@@ -207,11 +207,13 @@ fn unchecked(existing: &Existing, choice: &Choice) -> Option<String> {
 
 /// The configuration as it is to be.
 fn configuration(existing: &Existing, choice: &Choice, access: &Access) -> anyhow::Result<Wanted> {
-    if let Some(other) = existing.config.service(&choice.service).filter(|other| !same_folder(other.stack.dir(), &choice.dir)) {
+    if let Some(other) = existing.config.service(&choice.service)
+        && !other.stack.dir().is_some_and(|dir| same_folder(dir, &choice.dir))
+    {
         anyhow::bail!(
             "The configuration has a service {} already, in {}; give this one another name with --service.",
             choice.service,
-            other.stack.dir().display()
+            other.stack.dir().map_or_else(|| "another host".to_owned(), |dir| dir.display().to_string())
         );
     }
     let text = existing.with(&added(existing, choice, access, None));
@@ -337,8 +339,9 @@ impl Plan<'_> {
         let config = self.existing.tried(&lines).with_context(|| {
             format!("Nothing was written, because the configuration would not be valid with these lines; add them by hand:\n{lines}\n")
         })?;
-        if let Some(service) = config.service(&self.choice.service) {
-            let resolved = Engine::new(self.daemon, &service.stack).resolve(b"check", &Cancel::default()).await;
+        let service = config.service(&self.choice.service);
+        if let Some(engine) = service.and_then(|service| Engine::of(self.daemon, &service.stack)) {
+            let resolved = engine.resolve(b"check", &Cancel::default()).await;
             resolved.context("Nothing was written, because `tagalong check` would refuse the stack")?;
         }
         Ok(())

@@ -79,6 +79,11 @@ impl Compose {
         if looks { Ok(None) } else { self.leave().await.map(Some) }
     }
 
+    /// The stack's folder.
+    pub(in crate::engine) fn dir(&self) -> &Path {
+        &self.stack.dir
+    }
+
     /// Carries out `work` on the stack's files. They may lie on a disk that hangs, so no thread that others need waits for it.
     pub(super) async fn on_disk<T: Send + 'static>(
         &self,

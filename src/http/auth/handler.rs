@@ -9,6 +9,8 @@ use actix_web::dev::Payload;
 use actix_web::web;
 
 use crate::http::Shared;
+use crate::http::auth::agent::Dialled;
+use crate::http::auth::agent::Enrolling;
 use crate::http::auth::arrival::Arrival;
 use crate::http::auth::delivered::Delivered;
 use crate::http::auth::form::Unwelcome;
@@ -223,4 +225,32 @@ where
         }
     };
     Handler { need: Need::Login, route: Box::new(move || web::route().to(unproven)) }
+}
+
+/// For hosts with a code that enrols an agent.
+pub(in crate::http) fn by_code<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(Enrolling, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, ApiError>> + 'static,
+{
+    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        let enrolling = Enrolling::of(&request, payload, &shared).await?;
+        handler(enrolling, shared).await
+    };
+    Handler { need: Need::EnrolmentCode, route: Box::new(move || web::route().to(with_proof)) }
+}
+
+/// For agents with a key that was enrolled.
+pub(in crate::http) fn by_agent_key<F, Fut>(handler: F) -> Handler
+where
+    F: Fn(Dialled, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<HttpResponse, ApiError>> + 'static,
+{
+    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let payload: Payload = payload.into_inner();
+        let dialled = Dialled::of(&request, payload, &shared).await?;
+        handler(dialled, shared).await
+    };
+    Handler { need: Need::AgentKey, route: Box::new(move || web::route().to(with_proof)) }
 }

@@ -1,10 +1,11 @@
 //! Authentication and authorisation. A handler gets the caller and the request together, as `Proven`, which is made after both were
 //! checked; the router takes no other handlers.
 //!
-//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `socket` → `viewer` → `proven` · `reload` · `delivered` · `form` → `proof` → `who`
-//! → `job` · `session` → `attempt` · `scheme` · `cookie` → `address` · `token` · `need`.
+//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `socket` → `viewer` → `proven` · `reload` · `delivered` · `form` · `agent` → `proof` →
+//! `who` → `job` · `session` → `attempt` · `scheme` · `cookie` → `address` · `token` · `need`.
 
 mod address;
+mod agent;
 mod arrival;
 mod attempt;
 mod by_forge;
@@ -29,11 +30,15 @@ mod viewer;
 mod who;
 
 pub(super) use address::is_trusted;
+pub(super) use agent::{Dialled, Enrolling};
 pub(super) use arrival::{Arrival, NotIn};
 pub(super) use delivered::Delivered;
 pub(super) use enter::code_digest;
 pub(super) use form::{Unwelcome, Visit};
-pub(super) use handler::{Handler, arrived, by_forge, by_form, by_reload_secret, changed, changed_own, open, open_file, opening, page, proven, viewed};
+pub(super) use handler::{
+    Handler, arrived, by_agent_key, by_code, by_forge, by_form, by_reload_secret, changed, changed_own, open, open_file, opening, page,
+    proven, viewed,
+};
 pub(super) use job::agrees;
 pub use need::Need;
 pub(super) use need::Needs;

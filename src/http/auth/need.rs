@@ -24,8 +24,20 @@ pub enum Need {
     Session(Option<Verb>),
     /// Nothing: a page by which people log in. Not in the OpenAPI document.
     Login,
+    /// A code that enrols an agent.
+    EnrolmentCode,
+    /// The key of an agent. Such a route is for agents, and not in the OpenAPI document.
+    AgentKey,
     /// The reload secret of a dataset, which also identifies the dataset. Such a route is not in the OpenAPI document.
     ReloadSecret,
+}
+
+impl Need {
+    /// Whether the OpenAPI document has such routes: those that programs of others may call.
+    #[must_use]
+    pub fn is_in_openapi(self) -> bool {
+        matches!(self, Self::Open | Self::Verb(_) | Self::ForgeSignature)
+    }
 }
 
 /// Everything that one call requires.

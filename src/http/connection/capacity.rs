@@ -13,6 +13,8 @@ pub struct Capacity {
     pub over_socket: usize,
     /// Followers of journals: fewer than all connections, so that orders are accepted beside them.
     pub followers: usize,
+    /// Lines of agents, each of which keeps its connection.
+    pub agents: usize,
 }
 
 impl Capacity {
@@ -25,6 +27,7 @@ impl Capacity {
             of_one_address: server.max_connections_per_address.min(connections / 2),
             over_socket: (open_files / 8).clamp(8, 256),
             followers: server.max_followers.min(connections / 2),
+            agents: connections / 2,
         }
     }
 }
@@ -42,7 +45,10 @@ mod tests {
         std::fs::write(&file, text).expect("a file");
         let server = Config::load(&file).expect("a configuration").server;
         let small = Capacity::of(&server, 1024);
-        assert_eq!(small, Capacity { connections: 512, of_one_address: 256, over_socket: 128, followers: 256 });
-        assert_eq!(Capacity::of(&server, 65_536), Capacity { connections: 2000, of_one_address: 512, over_socket: 256, followers: 1000 });
+        assert_eq!(small, Capacity { connections: 512, of_one_address: 256, over_socket: 128, followers: 256, agents: 256 });
+        assert_eq!(
+            Capacity::of(&server, 65_536),
+            Capacity { connections: 2000, of_one_address: 512, over_socket: 256, followers: 1000, agents: 1000 }
+        );
     }
 }

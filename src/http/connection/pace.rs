@@ -12,6 +12,10 @@ const FIRST_HEAD: Duration = Duration::from_millis(4_500);
 const LATER_HEAD: Duration = Duration::from_secs(3);
 /// How long an answer may make no progress.
 const WRITE: Duration = Duration::from_secs(15);
+/// How long a line may make no progress in writing: those who use it have their own idea of who is gone, and a slow one is none of them.
+const LINE_WRITE: Duration = Duration::from_mins(1);
+/// How long what was said last on a line may take.
+const LINE_END: Duration = Duration::from_secs(1);
 /// A client that reads an answer must accept at least this many bytes a second on average.
 const WRITE_BYTES_PER_S: f64 = 4096.0;
 
@@ -22,6 +26,8 @@ pub(in crate::http) struct Pace {
     /// By when the pending bytes must be written; none if no bytes are pending.
     write_until: Cell<Option<Instant>>,
     idle: Duration,
+    /// Whether the connection was upgraded, so that it stays for as long as both sides want.
+    is_line: Cell<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +43,7 @@ enum Phase {
 impl Pace {
     /// For a connection that was just accepted. `idle` is how long it may wait for another request.
     pub(super) fn new(idle: Duration) -> Self {
-        Self { phase: Cell::new(Phase::Head(Instant::now() + FIRST_HEAD)), write_until: Cell::default(), idle }
+        Self { phase: Cell::new(Phase::Head(Instant::now() + FIRST_HEAD)), write_until: Cell::default(), idle, is_line: Cell::default() }
     }
 
     /// Bytes have arrived. Returns whether they are the beginning of a further head.
@@ -63,22 +69,38 @@ impl Pace {
         self.phase.get() == Phase::Call
     }
 
+    /// The connection was upgraded.
+    pub(super) fn becomes_line(&self) {
+        self.is_line.set(true);
+    }
+
+    pub(super) fn is_line(&self) -> bool {
+        self.is_line.get()
+    }
+
     /// The answer is complete, but may not be sent yet.
     pub(super) fn call_ends(&self) {
-        self.phase.set(Phase::Between(Instant::now() + self.idle));
+        // Nothing follows a line.
+        let idle = if self.is_line() { LINE_END } else { self.idle };
+        self.phase.set(Phase::Between(Instant::now() + idle));
+    }
+
+    fn most_to_write(&self) -> Duration {
+        if self.is_line() { LINE_WRITE } else { WRITE }
     }
 
     pub(super) fn must_wait_to_write(&self) {
         if self.write_until.get().is_none() {
-            self.write_until.set(Some(Instant::now() + WRITE));
+            self.write_until.set(Some(Instant::now() + self.most_to_write()));
         }
     }
 
     pub(super) fn has_written(&self, bytes: usize) {
         if let Some(until) = self.write_until.get() {
             // A client that has read quickly may not stand still for longer afterwards.
+            let most = Instant::now() + self.most_to_write();
             let earned = until + Duration::from_secs_f64(bytes as f64 / WRITE_BYTES_PER_S);
-            self.write_until.set(Some(earned.min(Instant::now() + WRITE)));
+            self.write_until.set(Some(if self.is_line() { most } else { earned.min(most) }));
         }
     }
 

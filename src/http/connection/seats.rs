@@ -240,7 +240,7 @@ mod tests {
     use crate::http::connection::Capacity;
 
     fn seats(connections: usize, of_one_address: usize) -> Arc<Seats> {
-        Seats::new(Capacity { connections, of_one_address, over_socket: 0, followers: 0 })
+        Seats::new(Capacity { connections, of_one_address, over_socket: 0, followers: 0, agents: 0 })
     }
 
     fn take(seats: &Arc<Seats>, peer: &str) -> Option<Seat> {

@@ -21,6 +21,8 @@ use crate::api;
 use crate::http::connection::head::Head;
 use crate::http::connection::pace::Pace;
 use crate::http::connection::seats::Seat;
+use crate::line::Binding;
+use crate::line::EXPORTER_LABEL;
 use crate::model::KeyId;
 
 /// How long a connection waits for another call: that of an authenticated caller, and that of a trusted proxy, which keeps its connections
@@ -157,9 +159,12 @@ impl Turn {
         self.stays.get()
     }
 
-    /// The connection belongs to this call from now on, and is closed with it.
-    pub(in crate::http) fn is_upgraded(&self) {
+    /// The connection is upgraded: it belongs to this call, stays for as long as the answer does, which is what is said on it, and ends with it.
+    pub(in crate::http) fn becomes_line(&self) {
         self.stays.set(false);
+        if let Some(connection) = &self.connection {
+            connection.pace.becomes_line();
+        }
     }
 }
 
@@ -167,6 +172,9 @@ impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(connection) = &self.connection {
             connection.pace.call_ends();
+            if connection.pace.is_line() {
+                connection.is_closing.set(true);
+            }
             if let Some(seat) = &connection.seat {
                 seat.answered(self.stays.get());
             }
@@ -190,6 +198,12 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(line: Line, connection: Rc<Connection>) -> Self {
         Self { line, connection }
+    }
+
+    /// What this server's TLS made of the connection.
+    pub(super) fn binding(&self) -> Binding {
+        let Line::Tls(line) = &self.line else { return Binding::Nothing };
+        line.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None).map_or(Binding::Nothing, Binding::Exporter)
     }
 }
 

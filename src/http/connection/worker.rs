@@ -108,6 +108,7 @@ where
         .on_connect_ext(|wire: &Wire, data| {
             data.insert(wire.connection.via.clone());
             data.insert(Rc::clone(&wire.connection));
+            data.insert(wire.binding());
         })
         .h1(app);
     let Ok(service) = http.new_service(()).await else { return };

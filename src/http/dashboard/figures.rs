@@ -192,14 +192,7 @@ mod tests {
     use crate::store::EndedAt;
 
     fn ended(service: &str, kind: OrderKind, outcome: &str, from_ms: i64, to_ms: i64) -> EndedAt {
-        EndedAt {
-            service: service.into(),
-            kind,
-            outcome: outcome.into(),
-            created_ms: from_ms,
-            started_ms: Some(from_ms),
-            ended_ms: to_ms,
-        }
+        EndedAt { service: service.into(), kind, outcome: outcome.into(), created_ms: from_ms, started_ms: Some(from_ms), ended_ms: to_ms }
     }
 
     #[test]
@@ -219,7 +212,12 @@ mod tests {
         let said: Vec<(&str, &str)> = figures.iter().map(|figure| (figure.value.as_str(), figure.hint.as_str())).collect();
         assert_eq!(
             said,
-            [("3", "4 deploys in 12 weeks"), ("50 %", "2 of 4 deploys in 12 weeks"), ("1 min 0 s", "middle of 2"), ("1 min 0 s", "middle of 2")]
+            [
+                ("3", "4 deploys in 12 weeks"),
+                ("50 %", "2 of 4 deploys in 12 weeks"),
+                ("1 min 0 s", "middle of 2"),
+                ("1 min 0 s", "middle of 2")
+            ]
         );
         assert!(figures.iter().all(|figure| figure.bars.len() == 12));
         assert_eq!(figures[0].bars[2].title, "9 weeks before: 1 deploy");

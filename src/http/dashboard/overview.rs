@@ -173,12 +173,14 @@ fn summary(services: usize, states: &[api::Service]) -> String {
 }
 
 fn row(state: &api::Service, glances: &[Glance]) -> Row {
-    let live = state.live.as_ref().map(|live| {
-        (live.id.to_string(), words::tag(live), Moment(live.ended_ms.unwrap_or(live.created_ms)), words::who(live))
-    });
+    let live = state
+        .live
+        .as_ref()
+        .map(|live| (live.id.to_string(), words::tag(live), Moment(live.ended_ms.unwrap_or(live.created_ms)), words::who(live)));
     let at_work = state.running.as_ref().or(state.waiting.as_ref());
     let is_bad = state.standing.word.is_bad();
-    let note = state.standing.why.clone().filter(|_| is_bad).or_else(|| state.held.as_ref().map(|_| "held: CI's orders are refused".to_owned()));
+    let note =
+        state.standing.why.clone().filter(|_| is_bad).or_else(|| state.held.as_ref().map(|_| "held: CI's orders are refused".to_owned()));
     Row {
         name: state.name.clone(),
         pill: Pill::standing(state.standing.word),

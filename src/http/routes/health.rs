@@ -38,7 +38,9 @@ pub(super) async fn readyz(shared: web::Data<Shared>) -> HttpResponse {
         problems.push("The journal cannot be written; most likely the disk is full.".to_owned());
     }
     // What a dataset waits for is no reason to send nobody here.
-    let notes = shared.reloader.notes().await.unwrap_or_default();
+    let mut notes = shared.reloader.notes().await.unwrap_or_default();
+    let uplink = shared.lines.uplink.as_ref().map(|uplink| uplink.borrow().clone());
+    notes.extend(uplink.and_then(|uplink| Some(format!("The line to {} is not open: {}", uplink.url, uplink.why?))));
     let readiness = api::Readiness { ready: problems.is_empty(), problems, notes };
     if readiness.ready { HttpResponse::Ok().json(readiness) } else { HttpResponse::ServiceUnavailable().json(readiness) }
 }

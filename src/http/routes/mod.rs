@@ -1,5 +1,6 @@
 //! All routes on one screen; the OpenAPI file is made from here. What each needs, its handler's first argument says ([`auth`]).
 
+mod agents;
 mod approvals;
 mod deployments;
 mod health;
@@ -70,7 +71,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 76]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 81]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -105,6 +106,11 @@ pub static ROUTES: LazyLock<[Route; 76]> = LazyLock::new(|| [
     route(Method::POST, "/hooks/forgejo", "Take a native webhook of Forgejo or Gitea", (202, Some("HookAnswer")), auth::by_forge(hooks::take)),
     route(Method::GET, "/api/v1/datasets", "Show every dataset", (200, Some("Datasets")), proven(reloads::list)),
     route(Method::GET, "/api/v1/datasets/{name}", "Show a dataset", (200, Some("Dataset")), proven(reloads::show)),
+    route(Method::GET, "/api/v1/agents", "Show every agent", (200, Some("Agents")), proven(agents::list)),
+    route(Method::POST, "/api/v1/agents/enrol", "Enrol a host as an agent", (200, None), auth::by_code(agents::enrol)),
+    route(Method::POST, "/api/v1/agents/{name}/code", "Make a code that enrols an agent, for the operator", (200, Some("AgentCode")), proven(agents::code)),
+    route(Method::POST, "/api/v1/agents/{name}/revoke", "Revoke an agent, for the operator", (200, Some("Done")), proven(agents::revoke)),
+    route(Method::GET, "/ws/agent", "Open the line of an agent", (101, None), auth::by_agent_key(agents::dial)),
     route(Method::GET, "/api/v1/refused", "Show which calls were refused and why, to the operator", (200, Some("RefusedCalls")), proven(health::refused)),
     route(Method::POST, "/api/v1/configuration/read", "Read the configuration again, for the operator", (200, Some("ReadAgain")), proven(health::read_again)),
     route(Method::GET, "/api/v1/users", "List the users, for the operator", (200, Some("Users")), proven(users::list)),

@@ -1,0 +1,152 @@
+//! Services on the hosts of agents: `[service.NAME]` with `hosts`, and those that agents name without a line here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::config::Elsewhere;
+use crate::config::PinnedImage;
+use crate::config::Service;
+use crate::config::Stack;
+use crate::config::reader::Problems;
+use crate::config::reader::Section;
+use crate::model::AgentName;
+use crate::model::Repository;
+use crate::model::ServiceName;
+
+/// What the host decides, and so its agent's configuration says.
+const OF_THE_HOST: [&str; 16] = [
+    "dir",
+    "project",
+    "files",
+    "variable",
+    "pin",
+    "loaded_images",
+    "on_failure",
+    "keep",
+    "deadlines",
+    "health",
+    "smoke",
+    "watch",
+    "stack",
+    "policy",
+    "before",
+    "after",
+];
+
+/// The stack of a service with `hosts`; none: they are wrong.
+pub(super) fn read(from: &mut Section) -> Option<Stack> {
+    let agents = from.list("hosts", AgentName::parse);
+    match agents.len() {
+        0 => from.problem("hosts", "name the agent on whose host the service stands, like hosts = [\"micro\"]."),
+        1 => {}
+        _ => from.problem("hosts", "only one host is supported so far; name one agent."),
+    }
+    for key in OF_THE_HOST.into_iter().chain(["undo"]).filter(|key| from.has(key)) {
+        from.problem(key, "the service stands on the host of an agent, so this belongs in the agent's configuration; remove it here.");
+    }
+    let mut pins: Vec<Repository> = from.parsed("image", Repository::parse).into_iter().collect();
+    for mut section in from.sections("images") {
+        pins.extend(section.parsed("image", Repository::parse));
+        section.finish();
+    }
+    Some(elsewhere(agents.into_iter().next()?, pins))
+}
+
+fn elsewhere(agent: AgentName, images: Vec<Repository>) -> Stack {
+    let pins = images.into_iter().map(|image| PinnedImage { image, variable: None }).collect();
+    Stack::Elsewhere(Elsewhere { agent, pins })
+}
+
+/// A service that an agent has named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// The agent.
+    pub agent: AgentName,
+    /// The service.
+    pub service: ServiceName,
+    /// The images that are pinned of it.
+    pub images: Vec<Repository>,
+}
+
+impl Config {
+    /// This configuration with the services of agents: those that it does not name have what a service has that says nothing, and those
+    /// that it names without their images get these. A service that stands somewhere else according to it is left alone.
+    #[must_use]
+    pub fn with_services_of_agents(&self, placements: &[Placement]) -> Self {
+        let mut config = self.clone();
+        for placement in placements {
+            match config.services.get_mut(&placement.service) {
+                Some(known) => {
+                    let is_open = matches!(&known.stack, Stack::Elsewhere(at) if at.agent == placement.agent && at.pins.is_empty());
+                    if is_open {
+                        Arc::make_mut(known).stack = elsewhere(placement.agent.clone(), placement.images.clone());
+                    }
+                }
+                None => config.services.extend(self.silent(placement).map(|service| (placement.service.clone(), Arc::new(service)))),
+            }
+        }
+        config
+    }
+
+    /// The service as a table would make it that says nothing but where it stands.
+    fn silent(&self, placement: &Placement) -> Option<Service> {
+        let mut table = toml::Table::new();
+        table.insert("hosts".to_owned(), vec![placement.agent.to_string()].into());
+        let images = placement.images.iter().map(|image| toml::Table::from_iter([("image".to_owned(), image.to_string().into())]));
+        table.insert("images".to_owned(), images.collect::<Vec<_>>().into());
+        let section = Section::root(table, Path::new(""), &Problems::default());
+        Service::read(placement.service.as_str(), section, &policy::Policy::default(), &self.docker, &mut Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Placement;
+    use crate::config::Config;
+    use crate::model::AgentName;
+    use crate::model::Repository;
+    use crate::model::ServiceName;
+
+    const SERVER: &str = "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\nsocket = \"\"\n";
+
+    fn read(services: &str) -> Result<Config, Vec<String>> {
+        Config::read(&format!("{SERVER}{services}"), Path::new("x.toml"), Path::new("/tmp")).map_err(|error| error.problems)
+    }
+
+    fn placed(agent: &str, service: &str) -> Placement {
+        Placement {
+            agent: AgentName::parse(agent).unwrap(),
+            service: ServiceName::parse(service).unwrap(),
+            images: vec![Repository::parse("registry.example.com/acme/web").unwrap()],
+        }
+    }
+
+    #[test]
+    fn what_the_host_decides_is_refused_here_by_its_key() {
+        let problems =
+            read("[service.web]\nhosts = [\"micro\"]\ndir = \"/srv/web\"\n[service.web.smoke]\nurl = \"https://x\"\n").unwrap_err();
+        let named: Vec<&str> = problems.iter().filter_map(|problem| problem.split(": ").next()).collect();
+        assert!(named.contains(&"service.web.dir") && named.contains(&"service.web.smoke"), "{problems:?}");
+        assert!(read("[service.web]\nhosts = []\n").unwrap_err()[0].starts_with("service.web.hosts: name the agent"));
+        assert!(read("[service.web]\nhosts = [\"a\", \"b\"]\n").unwrap_err()[0].contains("only one host"));
+    }
+
+    #[test]
+    fn a_service_that_only_its_agent_names_is_there_and_one_of_somebody_else_is_left_alone() {
+        let config = read("[service.web]\nhosts = [\"micro\"]\nmax_wait_s = 7\n").unwrap();
+        let of = |config: &Config, name: &str| {
+            let service = config.service(&ServiceName::parse(name).unwrap()).cloned();
+            service.map(|service| {
+                (service.stack.agent().cloned().unwrap().to_string(), service.stack.pins().len(), service.max_wait.as_secs())
+            })
+        };
+        let known = config.with_services_of_agents(&[placed("micro", "web"), placed("micro", "api"), placed("other", "api")]);
+        assert_eq!(of(&known, "web"), Some(("micro".to_owned(), 1, 7)));
+        assert_eq!(of(&known, "api"), Some(("micro".to_owned(), 1, 3600)));
+        let known = config.with_services_of_agents(&[placed("other", "web")]);
+        assert_eq!(of(&known, "web"), Some(("micro".to_owned(), 0, 7)));
+    }
+}

@@ -1,0 +1,132 @@
+//! `/api/v1/agents` and `/ws/agent`.
+
+use actix_web::HttpResponse;
+use actix_web::web;
+
+use crate::api;
+use crate::clock;
+use crate::http::Shared;
+use crate::http::agent_lines;
+use crate::http::auth::Ask;
+use crate::http::auth::Call;
+use crate::http::auth::Dialled;
+use crate::http::auth::Enrolling;
+use crate::http::auth::Needs;
+use crate::http::auth::NoBody;
+use crate::http::auth::Proven;
+use crate::http::error::ApiError;
+use crate::line::Cut;
+use crate::line::EnrolmentCode;
+use crate::line::Showing;
+use crate::model::AgentName;
+use crate::model::Target;
+use crate::model::Verb;
+use crate::oidc::Job;
+use crate::store::Enrolled;
+use crate::store::Enrolment;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// How long a code is good, ms.
+const CODE_LIFE_MS: i64 = 15 * 60 * 1000;
+
+/// All agents.
+pub(super) struct ListAgents;
+
+impl Ask for ListAgents {
+    const VERB: Verb = Verb::Read;
+    type Body = NoBody;
+
+    async fn read(_: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        Ok(Self)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_read(Target::Services)
+    }
+}
+
+pub(super) async fn list(_: Proven<ListAgents>, shared: web::Data<Shared>) -> Answer {
+    let lines = &shared.lines;
+    let uplink = lines.uplink.as_ref().map(|uplink| uplink.borrow().clone());
+    Ok(HttpResponse::Ok().json(api::Agents { agents: lines.presence.agents(&shared.store).await?, uplink }))
+}
+
+/// One agent, by the operator.
+pub(super) struct OneAgent(AgentName);
+
+impl Ask for OneAgent {
+    const VERB: Verb = Verb::Rollback;
+    type Body = NoBody;
+
+    async fn read(call: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
+        AgentName::parse(call.part("name")).map(Self).map_err(|error| ApiError::bad_request(error.to_string()))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::to_act(Verb::Rollback, Target::Services, None)
+    }
+
+    fn of_job(self, _: &Job) -> Result<Self, ApiError> {
+        Err(ApiError::token_refused("A job cannot enrol or revoke an agent; a person does, on the control plane."))
+    }
+}
+
+/// A code that enrols the agent: over ways only that nobody else can read.
+pub(super) async fn code(proven: Proven<OneAgent>, shared: web::Data<Shared>) -> Answer {
+    if !proven.line.is_private() {
+        return Err(ApiError::forbidden("A code that enrols an agent is given over the unix socket, https or loopback only."));
+    }
+    let until_ms = clock::now_ms() + CODE_LIFE_MS;
+    let made = EnrolmentCode::new(shared.lines.keys.public());
+    let (code, text) = made.ok_or_else(|| ApiError::busy("No code could be made; try again."))?;
+    shared.store.keep_agent_code(code.public(), &proven.ask.0, until_ms, &proven.caller.to_string()).await?;
+    Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(api::AgentCode { code: text.reveal().to_owned(), until_ms }))
+}
+
+/// The agent's keys count no more, and its line is cut before this is answered.
+pub(super) async fn revoke(proven: Proven<OneAgent>, shared: web::Data<Shared>) -> Answer {
+    let name = &proven.ask.0;
+    if !shared.store.revoke_agent(name, &proven.caller.to_string()).await? {
+        return Err(ApiError::not_found(format!("There is no agent {name}; `tagalong agent list` lists them.")));
+    }
+    shared.lines.presence.cut(name, Cut::Revoked);
+    Ok(HttpResponse::Ok().json(api::Done { message: format!("The agent {name} is revoked: its keys count no more.") }))
+}
+
+/// Enrols a host that shows a code.
+pub(super) async fn enrol(enrolling: Enrolling, shared: web::Data<Shared>) -> Answer {
+    let body = &enrolling.body;
+    let enrolment = Enrolment { code: body.code.clone(), key: body.key.clone(), machine: body.machine.clone() };
+    let name = match shared.store.enrol_agent(&enrolment).await? {
+        Enrolled::Done(name) => name,
+        Enrolled::Unknown => {
+            enrolling.was_wrong(&shared);
+            return Err(ApiError::unauthorized());
+        }
+        Enrolled::Expired(name) => {
+            let why =
+                format!("The code for the agent {name} has expired; `tagalong agent token {name}` on the control plane makes a new one.");
+            return Err(ApiError::conflict("agent_code_expired", why));
+        }
+        Enrolled::Used(name) => {
+            let why = format!(
+                "The code for the agent {name} was used already; `tagalong agent token {name}` on the control plane makes a new one."
+            );
+            return Err(ApiError::conflict("agent_code_used", why));
+        }
+    };
+    // What was open was opened with a key that counts no more.
+    shared.lines.presence.cut(&name, Cut::Revoked);
+    let showing = Showing { code: &body.code, key: &body.key, machine: &body.machine, nonce: &body.nonce };
+    let keys = &shared.lines.keys;
+    let proof = showing.answer(&name, keys);
+    Ok(HttpResponse::Ok().json(api::Enrolled { name, control: keys.public().clone(), proof }))
+}
+
+/// Upgrades the connection of an agent. What follows is in [`agent_lines`].
+pub(super) async fn dial(mut dialled: Dialled, shared: web::Data<Shared>) -> Answer {
+    let answer = std::mem::replace(&mut dialled.answer, HttpResponse::Ok().finish());
+    tokio::task::spawn_local(agent_lines::attend(shared.into_inner(), dialled));
+    Ok(answer)
+}

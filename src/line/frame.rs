@@ -1,0 +1,497 @@
+//! What both sides say to each other. Both read this one file.
+//!
+//! A frame is one JSON object with its `kind`. Kinds and fields that a newer minor version has are skipped; a peer of another major
+//! version is refused by [`Version::speaks`].
+
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use smoke::Availability;
+use smoke::Report;
+
+use crate::api;
+use crate::model::DeploymentId;
+use crate::model::Digest;
+use crate::model::Guard;
+use crate::model::LineDraft;
+use crate::model::LineKind;
+use crate::model::OrderKind;
+use crate::model::Outcome;
+use crate::model::Repository;
+use crate::model::ServiceName;
+use crate::model::Stage;
+use crate::model::Tag;
+
+/// The version of the frames of this program.
+pub const VERSION: Version = Version { major: 1, minor: 0 };
+
+/// How long a frame may be, in bytes of its JSON.
+pub const MOST_FRAME_BYTES: usize = 4 << 20;
+
+/// A version of the frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Versions with different ones do not understand each other.
+    pub major: u32,
+    /// A greater one knows more kinds and fields.
+    pub minor: u32,
+}
+
+impl Version {
+    /// Whether this program understands a peer that says it speaks `other`.
+    ///
+    /// # Errors
+    /// One sentence that says which versions meet and what to change.
+    pub fn speaks(self, other: Self, peer: &str) -> Result<(), String> {
+        if self.major == other.major {
+            return Ok(());
+        }
+        let older = if other.major < self.major { peer } else { "this side" };
+        Err(format!("{peer} speaks version {other} of the line and this side {self}, which do not understand each other; upgrade {older}."))
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// What an agent says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FromAgent {
+    /// The first frame of every line, and again when its services change.
+    Hello(Hello),
+    /// An order is on the agent's disk.
+    Accepted(Accepted),
+    /// An order was not taken, and nothing was changed.
+    Refused(Refused),
+    /// Lines of a journal.
+    Lines(Lines),
+    /// A deployment has ended: after its lines, or before them where the control plane does not know it.
+    Ended(Box<Ended>),
+    /// The answer to a question.
+    Answer(Answer),
+    /// A kind of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl FromAgent {
+    /// The deployment that it is about; none: it is about none.
+    #[must_use]
+    pub fn deployment(&self) -> Option<&DeploymentId> {
+        match self {
+            Self::Accepted(said) => Some(&said.deployment),
+            Self::Refused(said) => Some(&said.deployment),
+            Self::Lines(said) => Some(&said.deployment),
+            Self::Ended(said) => Some(&said.order.deployment),
+            Self::Hello(_) | Self::Answer(_) | Self::Unknown => None,
+        }
+    }
+}
+
+/// What a control plane says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum FromControl {
+    /// The answer to a hello: from now on the agent counts as back.
+    Welcome(Welcome),
+    /// An order.
+    Order(Box<SentOrder>),
+    /// Lines, or how a deployment ended, are on the control plane's disk.
+    Ack(Ack),
+    /// A deployment is to stop.
+    Cancel(CancelOrder),
+    /// A question.
+    Ask(Asked),
+    /// A kind of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Who the agent is and what it has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version of its frames.
+    pub version: Version,
+    /// The version of its program.
+    pub program: String,
+    /// Its host.
+    pub host: HostFacts,
+    /// Its services.
+    pub services: Vec<ServiceSeen>,
+    /// The deployments that the control plane may not know whole, the newest first.
+    #[serde(default)]
+    pub journals: Vec<DeploymentId>,
+}
+
+/// What is known of a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// `Linux`.
+    #[serde(default)]
+    pub system: String,
+    /// `x86_64`, `aarch64`.
+    #[serde(default)]
+    pub architecture: String,
+    /// What its clock says, ms since 1970 (UTC).
+    #[serde(default)]
+    pub now_ms: i64,
+}
+
+/// A service of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSeen {
+    /// Its name.
+    pub name: ServiceName,
+    /// The images that are pinned of it.
+    pub images: Vec<Repository>,
+    /// The address of its page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The images of its live release.
+    #[serde(default)]
+    pub live: Vec<String>,
+}
+
+/// How far a journal is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The number of the last line of its run that the control plane has; 0: none.
+    pub seq: i64,
+}
+
+/// An order is on the agent's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The deployment, by the control plane's id, which is the agent's too.
+    pub deployment: DeploymentId,
+}
+
+/// An order was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The guard that refused it; none: it failed for another reason.
+    #[serde(default)]
+    pub guard: Option<Guard>,
+    /// Why, as one sentence.
+    pub why: String,
+    /// Whether asking again later may help: then nothing was decided.
+    #[serde(default)]
+    pub later: bool,
+}
+
+/// Lines of a journal, in the order in which the agent stored them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lines {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The lines.
+    pub lines: Vec<SentLine>,
+}
+
+/// A line of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentLine {
+    /// Its position in the agent's store, which an acknowledgement names.
+    pub position: i64,
+    /// The run at the agent; 0: what the agent said of the deployment itself.
+    pub run: i64,
+    /// Its number within the run.
+    pub seq: i64,
+    /// When, by the agent's clock, ms since 1970 (UTC).
+    pub at_ms: i64,
+    /// The step it belongs to.
+    pub step: Stage,
+    /// What kind of line it is.
+    #[serde(rename = "line")]
+    pub kind: LineKind,
+    /// The text.
+    pub text: String,
+}
+
+impl SentLine {
+    /// The line as it is stored.
+    #[must_use]
+    pub fn into_draft(self) -> LineDraft {
+        let Self { seq, at_ms, step, kind, text, .. } = self;
+        LineDraft { seq, at_ms, step, kind, text }
+    }
+}
+
+/// How a deployment ended, and what became known on its way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The order, with its caller as the agent has recorded it.
+    pub order: SentOrder,
+    /// When the agent took it, by its clock, ms since 1970 (UTC).
+    pub created_ms: i64,
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// The step that it was at.
+    pub step: Stage,
+    /// When it began, by the agent's clock.
+    #[serde(default)]
+    pub started_ms: Option<i64>,
+    /// When it ended, by the agent's clock.
+    pub ended_ms: i64,
+    /// Its images.
+    #[serde(default)]
+    pub images: Vec<String>,
+    /// Whether it was verified from outside.
+    #[serde(default)]
+    pub verified: bool,
+    /// Whether one must not go back past it.
+    #[serde(default)]
+    pub barrier: bool,
+    /// What ran before.
+    #[serde(default)]
+    pub ran_before: Option<String>,
+    /// What the look at the page found.
+    #[serde(default)]
+    pub report: Option<Report>,
+    /// How the page answered meanwhile.
+    #[serde(default)]
+    pub away: Option<Availability>,
+}
+
+/// The answer to a question.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Answer {
+    /// The question's number.
+    pub ask: u64,
+    /// What is answered.
+    pub body: AnswerBody,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum AnswerBody {
+    /// How services stand, as the agent sees them.
+    Services {
+        /// The services.
+        services: Vec<api::Service>,
+    },
+    /// How datasets stand.
+    Datasets {
+        /// The datasets.
+        datasets: Vec<api::Dataset>,
+    },
+    /// It is done.
+    Done {
+        /// What was done, as one sentence.
+        message: String,
+    },
+    /// It was not done.
+    Problem {
+        /// Why, as one sentence.
+        why: String,
+    },
+    /// An answer of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The answer to a hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The version of the control plane's frames.
+    pub version: Version,
+    /// The version of its program.
+    pub program: String,
+    /// Which store it has: one that lost its store has another, and is told everything again.
+    pub store: String,
+    /// The newest deployment of this agent whose end it has; what came later it may have lost.
+    #[serde(default)]
+    pub newest: Option<DeploymentId>,
+    /// How far it really knows the journals that the hello named; those that are not here it does not know at all.
+    #[serde(default)]
+    pub journals: Vec<Known>,
+}
+
+/// An order as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentOrder {
+    /// The deployment, which has the same id on both sides.
+    pub deployment: DeploymentId,
+    /// What it wants.
+    pub order: OrderKind,
+    /// Of which service.
+    pub service: ServiceName,
+    /// Who asked the control plane, in the record's text form.
+    pub caller: String,
+    /// The tag.
+    #[serde(default)]
+    pub tag: Option<Tag>,
+    /// The digest that the tag must have.
+    #[serde(default)]
+    pub digest: Option<Digest>,
+    /// The commit.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// The git ref.
+    #[serde(default)]
+    pub git_ref: Option<String>,
+    /// The address of the workflow run.
+    #[serde(default)]
+    pub run_url: Option<String>,
+    /// The forge's run number.
+    #[serde(default)]
+    pub run_number: Option<i64>,
+    /// Who is behind it.
+    #[serde(default)]
+    pub actor: Option<String>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The earlier deployment that it comes from.
+    #[serde(default)]
+    pub cause: Option<String>,
+    /// Past holds and newer releases.
+    #[serde(default)]
+    pub force: bool,
+    /// Stop after the preflight.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The exact images of a recorded release, or those that were approved; empty: the agent finds them.
+    #[serde(default)]
+    pub images: Vec<String>,
+}
+
+/// What is on the control plane's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Its lines up to this position in the agent's store.
+    #[serde(default)]
+    pub position: i64,
+    /// Whether its end is too.
+    #[serde(default)]
+    pub ended: bool,
+    /// The control plane does not know the deployment: its lines are taken after its end.
+    #[serde(default)]
+    pub unknown: bool,
+}
+
+/// A deployment is to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelOrder {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Who wants that, in the record's text form.
+    pub by: String,
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its number, which the answer repeats.
+    pub ask: u64,
+    /// What is asked.
+    pub body: AskedFor,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask_for", rename_all = "snake_case")]
+pub enum AskedFor {
+    /// How these services stand.
+    Services {
+        /// Their names.
+        services: Vec<ServiceName>,
+    },
+    /// How the datasets stand.
+    Datasets,
+    /// That a service's hold ends.
+    Resume {
+        /// The service.
+        service: ServiceName,
+        /// Who asked.
+        caller: String,
+    },
+    /// That the page of a service is looked at now.
+    Look {
+        /// The service.
+        service: ServiceName,
+    },
+    /// A question of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why a frame could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// It is longer than a frame may be.
+    #[error("a frame of {0} bytes is longer than the {MOST_FRAME_BYTES} that are allowed")]
+    TooLong(usize),
+    /// It is no frame.
+    #[error("the other side sent what is no frame: {0}")]
+    NoFrame(#[from] serde_json::Error),
+}
+
+/// A frame as text: JSON without a line break.
+///
+/// # Errors
+/// When it is longer than [`MOST_FRAME_BYTES`].
+pub fn encode<S: Serialize>(frame: &S) -> Result<String, FrameError> {
+    let text = serde_json::to_string(frame)?;
+    if text.len() > MOST_FRAME_BYTES { Err(FrameError::TooLong(text.len())) } else { Ok(text) }
+}
+
+/// The frame in `text`. A kind of a newer minor version becomes `Unknown`.
+///
+/// # Errors
+/// When it is too long, or no frame.
+pub fn decode<R: DeserializeOwned>(text: &[u8]) -> Result<R, FrameError> {
+    if text.len() > MOST_FRAME_BYTES {
+        return Err(FrameError::TooLong(text.len()));
+    }
+    Ok(serde_json::from_slice(text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FromAgent;
+    use super::FromControl;
+    use super::MOST_FRAME_BYTES;
+    use super::VERSION;
+    use super::Version;
+    use super::decode;
+    use super::encode;
+
+    #[test]
+    fn kinds_and_fields_of_a_newer_version_are_skipped() {
+        let newer: FromAgent = decode(br#"{"kind":"balloon","size":3}"#).unwrap();
+        assert!(matches!(newer, FromAgent::Unknown));
+        let text = br#"{"kind":"ack","deployment":"01000000000000000000000001","position":4,"colour":"red"}"#;
+        let FromControl::Ack(ack) = decode(text).unwrap() else { panic!("an ack") };
+        assert_eq!((ack.position, ack.ended), (4, false));
+        let again: FromControl = decode(encode(&FromControl::Ack(ack)).unwrap().as_bytes()).unwrap();
+        assert!(matches!(again, FromControl::Ack(_)));
+        for bad in [&b"{\"kind\":\"ack\"}"[..], b"", b"[]", b"{\"kind\":\"accepted\",\"deployment\":\"../x\"}", b"{\"kind\"", b"\xff"] {
+            assert!(decode::<FromAgent>(bad).is_err(), "{bad:?}");
+        }
+        assert!(decode::<FromAgent>(&vec![b' '; MOST_FRAME_BYTES + 1]).is_err());
+    }
+
+    #[test]
+    fn another_major_version_is_refused_with_what_to_upgrade() {
+        assert_eq!(VERSION.speaks(Version { major: 1, minor: 99 }, "the agent micro"), Ok(()));
+        let newer = VERSION.speaks(Version { major: 2, minor: 0 }, "the agent micro").unwrap_err();
+        assert!(newer.ends_with("upgrade this side."), "{newer}");
+        let older = VERSION.speaks(Version { major: 0, minor: 9 }, "the agent micro").unwrap_err();
+        assert!(older.ends_with("upgrade the agent micro."), "{older}");
+    }
+}

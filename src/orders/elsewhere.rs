@@ -1,0 +1,191 @@
+//! Services on the hosts of agents: whose order may go there now, what waits for a host, and how they stand.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::api;
+use crate::api::Standing;
+use crate::api::Word;
+use crate::clock;
+use crate::config::Service;
+use crate::executor::AskError;
+use crate::line::AnswerBody;
+use crate::line::AskedFor;
+use crate::model::AgentName;
+use crate::model::Caller;
+use crate::model::DeploymentId;
+use crate::model::ImageRef;
+use crate::model::Order;
+use crate::model::OrderKind;
+use crate::model::Outcome;
+use crate::model::Refusal;
+use crate::model::ServiceName;
+use crate::orders::Deployer;
+use crate::orders::guards;
+use crate::orders::shown::away;
+use crate::orders::standing;
+use crate::orders::state;
+use crate::orders::state::view;
+use crate::store::Accepted;
+use crate::store::Deployment;
+use crate::store::Next;
+use crate::store::OrderError;
+use crate::store::Recorded;
+use crate::store::StoreError;
+use crate::store::Wanted;
+
+/// How long an agent may take to end a hold.
+const RESUME: Duration = Duration::from_secs(10);
+
+impl Deployer {
+    /// Takes, as an agent does, an order to which the control plane has given the id `id` and, where they are settled, its images.
+    ///
+    /// # Errors
+    /// [`OrderError`]; then nothing has changed.
+    pub async fn take_given(&self, id: DeploymentId, order: Order, images: Vec<ImageRef>) -> Result<Accepted, OrderError> {
+        let service = self.service(&order.service)?;
+        if service.stack.agent().is_some() {
+            return Err(Refusal::UnknownService(order.service).into());
+        }
+        let is_pinned = |image: &&ImageRef| service.stack.pins().iter().any(|pin| pin.image == image.repository);
+        if let Some(other) = images.iter().find(|image| !is_pinned(image)) {
+            return Err(Refusal::Foreign { image: other.to_string(), service: order.service }.into());
+        }
+        let wanted = match order.kind {
+            OrderKind::Repair => Wanted::LastVerified,
+            OrderKind::Rollback if !images.is_empty() => Wanted::Recorded(images),
+            OrderKind::Deploy | OrderKind::Rollback | OrderKind::Adopt => Wanted::Ordered,
+        };
+        self.accept_as(Some(id), &service, order, wanted, None).await
+    }
+
+    /// Takes from `next` the orders for other hosts, and gives those back whose agents are there. The others wait for their hosts from
+    /// now on.
+    pub(super) async fn take_elsewhere(&self, next: &mut Vec<Next>) -> Result<Vec<Next>, StoreError> {
+        let config = self.config.now();
+        let agent = |one: &Next| config.service(&one.service).and_then(|service| service.stack.agent());
+        let (there, here): (Vec<Next>, Vec<Next>) = std::mem::take(next).into_iter().partition(|one| agent(one).is_some());
+        *next = here;
+        let mut ready = Vec::new();
+        for one in there {
+            let Some(agent) = agent(&one) else { continue };
+            match self.agents().seen(agent).why_not(agent) {
+                None => ready.push(one),
+                Some(why) => {
+                    if self.store.for_runs().await_host(&one.id, &format!("It waits for its host: {why}.")).await? {
+                        self.hub.tell(&one.id);
+                    }
+                }
+            }
+        }
+        Ok(ready)
+    }
+
+    /// What waits for a host that is back waits for its turn again, and what has waited for too long ends.
+    pub(super) async fn see_hosts(&self) -> Result<(), StoreError> {
+        let store = self.store.for_runs();
+        let config = self.config.now();
+        for waiting in store.awaiting_hosts().await? {
+            let Some(service) = config.service(&waiting.order.service) else { continue };
+            let is_there = service.stack.agent().is_none_or(|agent| self.agents().seen(agent).attached().is_some());
+            if is_there {
+                store.host_is_back(&waiting.id).await?;
+                continue;
+            }
+            let hold = store.hold(&waiting.order.service).await?;
+            let Err(refusal) = guards::at_the_turn(&waiting, hold.as_ref(), service.max_wait, clock::now_ms()) else { continue };
+            let Some(guard) = refusal.guard() else { continue };
+            let outcome = Outcome::Refused { guard, why: refusal.to_string() };
+            if store.finish_waiting(&waiting.id, &outcome).await? {
+                self.metrics.ended(&waiting.order.service, &outcome, 0);
+                self.hub.tell(&waiting.id);
+                self.results.look();
+            }
+        }
+        Ok(())
+    }
+
+    /// A service of an agent is held on its host as well: that hold ends first.
+    pub(super) async fn resume_elsewhere(&self, name: &ServiceName, caller: &Caller) -> Result<(), OrderError> {
+        let service = self.service(name)?;
+        let Some(agent) = service.stack.agent() else { return Ok(()) };
+        let ask = AskedFor::Resume { service: name.clone(), caller: caller.to_string() };
+        match self.agents().ask(agent, ask, RESUME).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Refusal::Away { service: name.clone(), why: error.to_string() }.into()),
+        }
+    }
+
+    /// How a service stands that an agent has on its host: the record is this server's, what runs is what the agent sees.
+    pub(super) async fn state_elsewhere(&self, service: &Service, recorded: &Recorded, until: Instant) -> api::Service {
+        let Some(agent) = service.stack.agent() else { return unseen(service, recorded, "it stands nowhere") };
+        match self.seen_by(agent, service, until).await {
+            Ok(seen) => {
+                let mut state = unseen(service, recorded, "");
+                state.running = state.running.or(seen.running);
+                state.waiting = state.waiting.or(seen.waiting);
+                state.held = state.held.or(seen.held);
+                state.watch = seen.watch;
+                state.schedule = seen.schedule;
+                state.incidents = seen.incidents;
+                api::Service {
+                    standing: seen.standing,
+                    pinned: seen.pinned,
+                    files: seen.files,
+                    containers: seen.containers,
+                    drift: seen.drift,
+                    blocked: state.blocked.or(seen.blocked),
+                    rollback_candidates: seen.rollback_candidates,
+                    guards: seen.guards,
+                    ..state
+                }
+            }
+            Err(why) => unseen(service, recorded, &why.to_string()),
+        }
+    }
+
+    async fn seen_by(&self, agent: &AgentName, service: &Service, until: Instant) -> Result<api::Service, AskError> {
+        let within = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
+        let ask = AskedFor::Services { services: vec![service.name.clone()] };
+        match self.agents().ask(agent, ask, within).await? {
+            AnswerBody::Services { services } => {
+                let seen = services.into_iter().find(|seen| seen.name == service.name);
+                seen.ok_or_else(|| AskError::Refused(agent.clone(), format!("there is no service {} here", service.name)))
+            }
+            _ => Err(AskError::Silent(agent.clone())),
+        }
+    }
+}
+
+/// What the record alone says; `why` nothing is seen.
+fn unseen(service: &Service, recorded: &Recorded, why: &str) -> api::Service {
+    let verified: Vec<&Deployment> = recorded.verified.iter().flatten().collect();
+    let live = recorded.live();
+    let older = state::older(live, &verified, service.keep);
+    let last = recorded.last_ended.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
+    let held = state::held(service, &recorded.hold);
+    let why = (!why.is_empty()).then(|| why.to_owned());
+    api::Service {
+        name: service.name.clone(),
+        standing: Standing { word: Word::Unknown, why: why.clone(), mend: None },
+        pinned: Vec::new(),
+        files: None,
+        containers: Vec::new(),
+        live: live.map(view),
+        next_step: last.and_then(standing::next_step).or_else(|| held.as_ref().map(|_| state::resume(service))),
+        away: away(last.into_iter().chain(verified.iter().copied())),
+        last: last.map(view),
+        drift: None,
+        running: recorded.running().map(view),
+        waiting: recorded.waiting().map(view),
+        held,
+        guards: Vec::new(),
+        blocked: recorded.may_run().map(ToString::to_string).or(why).or_else(|| recorded.waiting()?.waits_why.clone()),
+        watch: None,
+        schedule: None,
+        incidents: Vec::new(),
+        owed: Vec::new(),
+        rollback_candidates: state::candidates(&older, &verified, None),
+    }
+}
