@@ -52,9 +52,9 @@ pub(super) fn any_header(headers: &HeaderMap) -> Option<&str> {
     headers.keys().map(HeaderName::as_str).find(|name| is_proxys(name))
 }
 
-/// Names come in lower case; some proxies write `_` where others write `-`.
+/// Names come in lower case; some proxies write `_` where others write `-`. What a WebSocket speaks is its client's word.
 fn is_proxys(name: &str) -> bool {
-    name.split(['-', '_', '.']).any(|word| WORDS.contains(&word))
+    name != "sec-websocket-protocol" && name.split(['-', '_', '.']).any(|word| WORDS.contains(&word))
 }
 
 /// What `headers`, sent by the trusted `proxy`, say of the caller.
