@@ -20,8 +20,9 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Untold;
 
-/// How many deployments are told at a time.
-const MOST: i64 = 16;
+/// How many deployments are looked at in a round, and of how many something is on its way at a time: fewer than the line has room for.
+const MOST: i64 = 512;
+const MOST_ON_ITS_WAY: usize = 16;
 /// How many lines a frame holds at most, and how long their texts are together.
 const MOST_LINES: i64 = 500;
 const MOST_BYTES: usize = 256 << 10;
@@ -88,6 +89,9 @@ impl<'a> Reporter<'a> {
             }
             for one in untold {
                 let is_waiting = self.on_its_way.get(&one.id).is_some_and(|way| way.at.elapsed() < AGAIN);
+                if self.on_its_way.values().filter(|way| way.at.elapsed() < AGAIN).count() >= MOST_ON_ITS_WAY {
+                    break;
+                }
                 if !is_waiting && !self.tell_of(one).await? {
                     return Ok(());
                 }

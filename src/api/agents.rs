@@ -73,6 +73,9 @@ pub struct Agents {
     /// The control plane that this server itself is an agent of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<Uplink>,
+    /// What a person should correct, each as one sentence: a service that two hosts have, a host that ssh does not reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// The line of this server to its control plane.

@@ -199,6 +199,13 @@ impl Agents {
         self.seat(agent).borrow().clone()
     }
 
+    /// Why nothing can be asked of `agent` now; none: it is there.
+    #[must_use]
+    pub fn why_not(&self, agent: &AgentName) -> Option<String> {
+        let why = self.seen(agent).why_not(agent)?;
+        Some(held(&self.unreached).get(agent).map_or(why.clone(), |reason| format!("{why} ({})", reason.trim_end_matches('.'))))
+    }
+
     /// The agents that were there since this server has started.
     #[must_use]
     pub fn all(&self) -> Vec<(AgentName, Seat)> {
@@ -331,7 +338,7 @@ impl Agents {
     pub async fn ask(&self, agent: &AgentName, body: AskedFor, within: Duration) -> Result<AnswerBody, AskError> {
         let seen = self.seen(agent);
         let Some(attached) = seen.attached() else {
-            return Err(AskError::Away(seen.why_not(agent).unwrap_or_default()));
+            return Err(AskError::Away(self.why_not(agent).unwrap_or_default()));
         };
         let ask = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (asker, answer) = oneshot::channel();

@@ -58,6 +58,8 @@ pub(super) struct Errand<'a> {
     may_know: bool,
     accepted: bool,
     told_away: bool,
+    /// Why the agent did not take it yet, as it said last.
+    not_yet: String,
 }
 
 /// Why a line is left.
@@ -105,7 +107,7 @@ impl<'a> Errand<'a> {
         // A rollback that was cancelled has stopped something, which only the host can bring back.
         let is_left_half_way = cancel.is_cancelled() && claimed.deployment.order.kind == OrderKind::Rollback;
         let may_know = claimed.recovered || is_left_half_way;
-        Self { agents, claimed, fence, agent, mask, said, cancel, may_know, accepted: false, told_away: false }
+        Self { agents, claimed, fence, agent, mask, said, cancel, may_know, accepted: false, told_away: false, not_yet: String::new() }
     }
 
     /// Until it has ended. None: this server must not say how.
@@ -227,7 +229,10 @@ impl<'a> Errand<'a> {
     async fn refused(&mut self, refused: Refused) -> Result<Option<Left>, StoreError> {
         let Refused { guard, why, later, .. } = refused;
         if later && !self.cancel.is_cancelled() {
-            self.note(&format!("The agent {} does not take it yet: {why}", self.agent)).await;
+            if self.not_yet != why {
+                self.note(&format!("The agent {} does not take it yet: {why}", self.agent)).await;
+                self.not_yet = why;
+            }
             return Ok(None);
         }
         let outcome = match guard {

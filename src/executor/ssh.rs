@@ -110,7 +110,9 @@ struct Files {
 
 impl Files {
     fn write(config: &Config, host: &Host) -> std::io::Result<Self> {
-        let folder = Passing::within(&config.server.passing_dir())?;
+        let place = config.server.passing_dir();
+        std::fs::create_dir_all(&place)?;
+        let folder = Passing::within(&place)?;
         let known = folder.path().join("known_hosts");
         std::fs::write(&known, known_hosts(host))?;
         std::fs::write(folder.path().join("config"), ssh_config(host, &known.display().to_string()))?;

@@ -70,7 +70,7 @@ impl Deployer {
         let mut ready = Vec::new();
         for one in there {
             let Some(agent) = agent(&one) else { continue };
-            match self.agents().seen(agent).why_not(agent) {
+            match self.agents().why_not(agent) {
                 None => ready.push(one),
                 Some(why) => {
                     if self.store.for_runs().await_host(&one.id, &format!("It waits for its host: {why}.")).await? {

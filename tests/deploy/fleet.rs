@@ -36,7 +36,7 @@ impl Fleet {
         std::fs::write(&ssh, script).expect("a file");
         std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).expect("a mode");
         let text = format!(
-            "version = 1\n[server]\nlisten = []\nsocket = \"s\"\ndata_dir = \"data\"\nlog_level = \"debug\"\n[docker]\nprogram = \"/bin/false\"\npath = \"{}:/usr/bin:/bin\"\n\
+            "version = 1\n[server]\nlisten = []\nsocket = \"s\"\ndata_dir = \"data\"\nlog_level = \"info\"\n[docker]\nprogram = \"/bin/false\"\npath = \"{}:/usr/bin:/bin\"\n\
              [host.micro]\naddress = \"root@127.0.0.1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n{service}",
             bin.display()
         );
@@ -156,7 +156,7 @@ async fn an_agent_lands_what_its_control_plane_orders_and_both_tell_the_same() {
     let here = fleet.world.server().show(&id).await;
     assert_eq!(here["caller"], "local:0 on control");
     let (_, service) = fleet.control().get("/api/v1/services/web").await;
-    assert_eq!((&service["standing"]["word"], service["containers"].as_array().map(Vec::len)), (&json!("good"), Some(3)), "{service}");
+    assert_eq!((&service["standing"]["word"], service["containers"].as_array().map(Vec::len)), (&json!("ok"), Some(3)), "{service}");
     let second = fleet.land("v2").await;
     fleet.agreed(&second).await;
     let back = fleet.control().roll_back(json!("previous")).await;
@@ -288,4 +288,41 @@ async fn until_known(fleet: &Fleet, id: &str) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     panic!("the control plane is not told of {id}: {}\n{}", fleet.control().log(), fleet.world.server().log());
+}
+
+/// Runs a command of tagalong and gives what it wrote.
+fn tagalong(args: &[&str], config: &std::path::Path) -> String {
+    host(env!("CARGO_BIN_EXE_tagalong"), &[args, &["--config", &config.display().to_string()]].concat())
+}
+
+#[tokio::test]
+async fn an_agent_that_dials_lands_what_is_ordered_and_comes_back_after_it_was_killed() {
+    let mut world = World::new(&Settings::default()).await;
+    let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
+    let config = dir.path().join("tagalong.toml");
+    let text =
+        "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\nsocket = \"s\"\ndata_dir = \"data\"\n[service.web]\nhosts = [\"micro\"]\n";
+    std::fs::write(&config, text).expect("a file");
+    let control = Server::start(dir.path()).await;
+    let log = control.log();
+    let url = format!("http://{}", log.split("addresses=[").nth(1).and_then(|rest| rest.split(']').next()).expect("an address"));
+    let code = dir.path().join("code");
+    std::fs::write(&code, tagalong(&["agent", "token", "micro"], &config)).expect("a file");
+    let file = world.path("tagalong.toml");
+    tagalong(&["agent", "enrol", "--url", &url, "--code-file", &code.display().to_string()], &file);
+    let own = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, format!("{own}[agent]\nname = \"micro\"\nurl = \"{url}\"\n")).expect("a file");
+    world.stop();
+    world.start().await;
+    let first = control.deploy("v1").await;
+    assert_eq!(control.outcome(&first).await["outcome"], "live", "{}", control.journal(&first).await);
+    world.arm("up@v2", "hang");
+    let id = control.deploy("v2").await;
+    world.reached("up@v2").await;
+    world.kill();
+    world.disarm("up@v2");
+    world.start().await;
+    assert_eq!(control.outcome(&id).await["outcome"], "live", "{}", control.journal(&id).await);
+    assert_eq!(world.running(), "v2");
+    world.finish().await;
 }

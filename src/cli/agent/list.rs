@@ -21,6 +21,9 @@ pub(super) async fn run(global: &Global, output: &Output) -> anyhow::Result<u8> 
     for agent in &all.agents {
         show(output, agent);
     }
+    for problem in &all.problems {
+        output.say(&format!("{} {}", output.paint(Tone::Bad, "!"), output.wrapped(2, problem).trim_start()));
+    }
     if let Some(uplink) = &all.uplink {
         show_uplink(output, uplink);
     }

@@ -49,7 +49,11 @@ impl Ask for ListAgents {
 pub(super) async fn list(_: Proven<ListAgents>, shared: web::Data<Shared>) -> Answer {
     let lines = &shared.lines;
     let uplink = lines.uplink.as_ref().map(|uplink| uplink.borrow().clone());
-    Ok(HttpResponse::Ok().json(api::Agents { agents: lines.presence.agents(&shared.store).await?, uplink }))
+    Ok(HttpResponse::Ok().json(api::Agents {
+        agents: lines.presence.agents(&shared.store).await?,
+        uplink,
+        problems: shared.deployer.agents().problems(),
+    }))
 }
 
 /// One agent, by the operator.
