@@ -6,11 +6,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use process::Cancel;
 
+use crate::app::host;
 use crate::config::Config;
 use crate::config::Live;
 use crate::engine::Daemon;
-use crate::engine::Engine;
-use crate::executor;
 use crate::executor::Executor;
 use crate::executor::Here;
 use crate::forge::Forges;
@@ -27,7 +26,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// It serves nobody, and works at one deployment.
 pub struct Carrier {
-    config: Arc<Config>,
     store: Store,
     deployer: Arc<Deployer>,
     id: DeploymentId,
@@ -47,12 +45,12 @@ impl Carrier {
         let hub = Hub::default();
         let books = Books { store: store.for_runs(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
         let daemon = Daemon::new(config.docker.clone(), Arc::clone(&config.mask));
-        let host = super::host(&config, daemon, &store).await?;
+        let host = host(&config, daemon, &store).await?;
         let executor = Executor::Here(Here::carrier(&id, host, books));
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, executor.id()));
         let deployer = Arc::new(Deployer::new(live, store.clone(), hub, metrics, executor, results));
-        Ok(Self { config, store, deployer, id })
+        Ok(Self { store, deployer, id })
     }
 
     /// Carries the deployment out. When it has ended, the container that this process runs in is removed, and with it this process;
@@ -62,23 +60,14 @@ impl Carrier {
     /// When the database does not answer, the deployment is somebody else's, or the container could not be removed.
     pub async fn carry(self, stop: Cancel) -> anyhow::Result<()> {
         let has_ended = Arc::clone(&self.deployer).carry(&self.id, stop.clone()).await?;
-        self.store.close().await;
         if stop.is_cancelled() {
+            self.store.close().await;
             return Ok(());
         }
         anyhow::ensure!(has_ended, "The deployment {} has not ended; it is carried on by the next start.", self.id);
-        let removed = self.remove().await;
-        if removed.is_err() {
-            tokio::time::sleep(AGAIN).await;
-        }
-        removed
-    }
-
-    async fn remove(&self) -> anyhow::Result<()> {
-        let service = self.config.services.values().next().context("There is no service any more")?;
-        let daemon = Daemon::new(self.config.docker.clone(), Arc::clone(&self.config.mask));
-        let engine = Engine::new(&daemon, &service.stack).acting_alone();
-        let name = executor::container_of(&self.id);
-        engine.remove_beside(&name, &Cancel::default()).await.with_context(|| format!("The container {name} could not be removed"))
+        let removed = self.deployer.remove_carrier(&self.id).await;
+        self.store.close().await;
+        tokio::time::sleep(AGAIN).await;
+        removed?.with_context(|| format!("The container of {} is left for a person: remove it by `docker rm --force`", self.id))
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::Built;
+use crate::app::Built;
 use crate::config::Config;
 use crate::model::DeploymentId;
 use crate::store;

@@ -48,10 +48,33 @@ async fn resolve(service: &Service, compose: &Engine) -> Result<Resolved, String
              have it written again"
         ));
     }
-    compose.resolve(b"check", &Cancel::default()).await.map_err(|error| match laid {
+    let resolved = compose.resolve(b"check", &Cancel::default()).await.map_err(|error| match laid {
         Some(None) => format!("{error}; the files of this stack come from git, and the first deployment brings them"),
         _ => error.to_string(),
-    })
+    })?;
+    if service.is_self {
+        runs_in(service, compose, &resolved).await?;
+    }
+    Ok(resolved)
+}
+
+/// `self = true` is for a tagalong that runs in a container of what is pinned.
+async fn runs_in(service: &Service, compose: &Engine, resolved: &Resolved) -> Result<(), String> {
+    let own = compose.own(&Cancel::default()).await.map_err(|error| error.to_string())?;
+    let pinned = |name: &str| resolved.uses.iter().any(|used| used.services.iter().any(|service| service == name));
+    match own {
+        Some(own) if pinned(&own.service) => Ok(()),
+        Some(own) => Err(format!(
+            "this tagalong runs in the service {}, whose image service.{}.image does not name; self = true is for the image of tagalong.",
+            own.service, service.name
+        )),
+        None => Err(format!(
+            "service.{}.self = true is for a tagalong that runs in a container of this very stack, and this one does not. Check it there \
+             (`docker compose exec SERVICE tagalong check`); a tagalong that is installed on the host is upgraded with its package, so \
+             remove self there.",
+            service.name
+        )),
+    }
 }
 
 pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {

@@ -19,6 +19,7 @@ use crate::config::Docker;
 use crate::config::Forge;
 use crate::config::Host;
 use crate::config::Key;
+use crate::config::OnFailure;
 use crate::config::People;
 use crate::config::Registry;
 use crate::config::RegistryLogin;
@@ -304,6 +305,14 @@ fn check_scopes<'c>(
 /// What no table can know alone.
 fn check_together(root: &Section, keys: &[Key], services: &BTreeMap<ServiceName, Arc<Service>>, datasets: &[Reload]) {
     check_secrets(root, keys, datasets);
+    let own: Vec<&str> = services.values().filter(|service| service.is_self).map(|service| service.name.as_str()).collect();
+    if own.len() > 1 {
+        root.problem("service", format!("{} all have self = true; tagalong runs in one stack.", own.join(" and ")));
+    }
+    for service in services.values().filter(|service| service.is_self && service.on_failure == OnFailure::Leave) {
+        let why = "is not for the stack that tagalong runs in (self = true): nobody would be left to tell what to do; leave it out.";
+        root.problem("service", format!("{}: on_failure = \"leave\" {why}", service.name));
+    }
     for (at, dataset) in datasets.iter().enumerate() {
         let mine = &dataset.data;
         let earlier = &datasets[..at];

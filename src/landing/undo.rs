@@ -126,7 +126,8 @@ pub(super) async fn unwind(site: &mut Site<'_>, unwinding: Unwinding, stop: Stop
     if !is_told {
         site.record.journal.error(&why);
     }
-    if let Some(by) = by.as_ref().filter(|by| is_for_a_rollback(by)) {
+    // Where tagalong itself is replaced, nobody may be there to carry that rollback out until the old version is back.
+    if let Some(by) = by.as_ref().filter(|by| is_for_a_rollback(by) && !site.service.is_self) {
         // The rollback brings its own release up, and where it changes nothing it undoes this one as well ([`pre_empted`]):
         // bringing another one up before it would only keep the page broken longer.
         return Ok(Outcome::Cancelled { by: by.clone(), changed: true, brought_back: false });

@@ -22,6 +22,7 @@ use crate::model::WaitsFor;
 use crate::model::is_form_part;
 use crate::orders::Deployer;
 use crate::orders::Unapproved;
+use crate::orders::codes;
 use crate::orders::state::view;
 use crate::store::ApprovalTerms;
 use crate::store::Deployment;
@@ -123,7 +124,10 @@ impl Deployer {
         let is_right =
             |kept: &KeptCode, images: &[ImageRef]| code.has_mark(key, Bound { order: id, images, approver: &kept.approver }, &kept.mark);
         let terms = |order: &Deployment, now_ms: i64| terms(&config, order, via, now_ms);
-        let entered = Entered { id, via, is_right: &is_right, terms: &terms };
+        let event = |order: &Deployment, approved: &Approved| {
+            codes::event(EventKind::ApprovalGiven, order, format!("{} approved it.", approved.names()), None)
+        };
+        let entered = Entered { id, via, is_right: &is_right, terms: &terms, event: &event };
         let given = self.store.approve(&entered).await.inspect_err(|why| self.was_not_approved(id, why))?;
         tracing::info!(deployment = %id, approver = %given.by.who, via = %given.by.via, left = given.left, "order approved");
         if let Some(cancel) = given.preempted.as_ref().and_then(|running| self.cancel_of(running)) {
@@ -132,10 +136,6 @@ impl Deployer {
         self.hub.tell(id);
         self.results.look();
         self.wake.notify_one();
-        if let (0, Ok(Some(deployment))) = (given.left, self.store.get(id).await) {
-            let names = deployment.approved.as_ref().map_or_else(|| given.by.who.to_string(), Approved::names);
-            self.tell(EventKind::ApprovalGiven, &deployment, format!("{names} approved it."), None).await;
-        }
         Ok(match given.left {
             0 => format!("{} has approved {id}; it is carried out when its turn comes.", given.by.who),
             1 => format!("{} has approved {id}; one more person must approve it.", given.by.who),

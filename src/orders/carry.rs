@@ -6,6 +6,8 @@ use std::time::Duration;
 use process::Cancel;
 use tokio::task::JoinSet;
 
+use crate::engine::EngineError;
+use crate::executor;
 use crate::model::DeploymentId;
 use crate::model::State;
 use crate::orders::Deployer;
@@ -39,6 +41,19 @@ impl Deployer {
         }
         let stored = self.store.get(id).await?;
         Ok(stored.is_none_or(|stored| matches!(stored.state, State::Done { .. })))
+    }
+
+    /// Removes the container that has carried `id` out, in which this process runs. None: it does not know what to remove.
+    ///
+    /// # Errors
+    /// When the engine or the database does not answer.
+    pub async fn remove_carrier(&self, id: &DeploymentId) -> Result<Option<()>, EngineError> {
+        let Some(deployment) = self.store.get(id).await? else { return Ok(None) };
+        let config = self.config.now();
+        let Some(service) = config.service(&deployment.order.service) else { return Ok(None) };
+        let Some(lease) = self.store.lease_of_ended(&deployment) else { return Ok(None) };
+        let engine = self.engine(service).acting_for(lease);
+        engine.remove_beside(&executor::container_of(id), &Cancel::default()).await.map(Some)
     }
 
     /// Stores that this server works the queue, where one of its services is the stack that it runs in. Returns whether that is said.

@@ -176,14 +176,7 @@ impl Deployer {
 
     /// Whoever wants to hear of it hears what became of an approval; the codes are told to nobody but the approvers.
     pub(super) async fn tell(&self, kind: EventKind, deployment: &Deployment, why: String, next: Option<String>) {
-        let what = match kind {
-            EventKind::ApprovalGiven => format!("{} is approved.", what(&deployment.order)),
-            EventKind::ApprovalExpired => format!("{} was not approved.", what(&deployment.order)),
-            _ => format!("{} waits for an approval.", what(&deployment.order)),
-        };
-        let name = EventName { kind, of: deployment.id.to_string() };
-        let event = Event { name, service: Some(deployment.order.service.clone()), at_ms: clock::now_ms(), what, why, next };
-        if let Err(error) = self.store.for_runs().happened(&event).await {
+        if let Err(error) = self.store.for_runs().happened(&event(kind, deployment, why, next)).await {
             tracing::warn!(deployment = %deployment.id, %error, "what became of an approval could not be recorded for notifiers");
         }
     }
@@ -211,6 +204,17 @@ impl Deployer {
         }
         Ok(images)
     }
+}
+
+/// What became of an approval, for people.
+pub(super) fn event(kind: EventKind, deployment: &Deployment, why: String, next: Option<String>) -> Event {
+    let what = match kind {
+        EventKind::ApprovalGiven => format!("{} is approved.", what(&deployment.order)),
+        EventKind::ApprovalExpired => format!("{} was not approved.", what(&deployment.order)),
+        _ => format!("{} waits for an approval.", what(&deployment.order)),
+    };
+    let name = EventName { kind, of: deployment.id.to_string() };
+    Event { name, service: Some(deployment.order.service.clone()), at_ms: clock::now_ms(), what, why, next }
 }
 
 /// What is to be approved is what was ordered.

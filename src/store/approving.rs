@@ -5,6 +5,7 @@ use crate::model::Approved;
 use crate::model::ApprovedBy;
 use crate::model::CancelledBy;
 use crate::model::DeploymentId;
+use crate::model::Event;
 use crate::model::Guard;
 use crate::model::ImageRef;
 use crate::model::KeyId;
@@ -25,6 +26,7 @@ use crate::store::asking;
 use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::columns;
+use crate::store::events;
 use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::orders;
@@ -41,6 +43,8 @@ pub struct Entered<'a> {
     pub is_right: &'a (dyn Fn(&KeptCode, &[ImageRef]) -> bool + Sync),
     /// What decides over it, as far as the order and what is known of it say: whose codes are taken here.
     pub terms: &'a (dyn Fn(&Deployment, i64) -> Result<ApprovalTerms, Unapproved> + Sync),
+    /// What people hear of it once it is approved; recorded with the approval, or not at all.
+    pub event: &'a (dyn Fn(&Deployment, &Approved) -> Event + Sync),
 }
 
 /// What an approval is bound by.
@@ -137,11 +141,16 @@ impl Store {
         let approved = Approved { images: known.images.iter().map(ToString::to_string).collect(), by: given };
         let left = terms.needed.saturating_sub(approved.by.len());
         asking::say(&mut tx, entered.id, &said(&by, left, &known.images)).await?;
-        let preempted = if left == 0 { release(&mut tx, &order, &approved, &terms).await? } else { None };
+        let mut preempted = None;
+        if left == 0 {
+            preempted = release(&mut tx, &order, &approved, &terms).await?;
+            events::happen(&mut tx, &(entered.event)(&order, &approved)).await?;
+        }
         let detail = format!("{} of {}", approved.images.join(", "), entered.id);
         let entry = Entry { caller: actor(&by), action: "approve", target: order.order.service.to_string(), detail };
         let head = audit::append(&mut tx, &[entry]).await?;
         tx.commit().await?;
+        self.has_news();
         self.head.note(&self.gate, &head).await;
         Ok(Given { by, left, preempted })
     }

@@ -9,6 +9,9 @@ use text::Secret;
 use tokio::time::Instant;
 
 use crate::model::DeploymentId;
+use crate::model::State;
+use crate::store::Deployment;
+use crate::store::RunLease;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::Turn;
@@ -42,6 +45,17 @@ impl Store {
         let Some(deployment) = self.get(id).await? else { return Ok(None) };
         self.leases.begin(&self.leases_gate, deployment.fence(), asked, lease, false);
         Ok(Some(Turn { deployment, hold }))
+    }
+
+    /// The lease of a run that has ended, whose executor still has to clear up behind it; none: it has not ended.
+    #[must_use]
+    pub fn lease_of_ended(&self, deployment: &Deployment) -> Option<RunLease> {
+        const ENOUGH: Duration = Duration::from_mins(1);
+        if !matches!(deployment.state, State::Done { .. }) {
+            return None;
+        }
+        self.leases.begin(&self.leases_gate, deployment.fence(), Instant::now(), ENOUGH, false);
+        self.leases.of(&deployment.fence())
     }
 
     /// Stores that the server in the container `id` works the queue from now on.

@@ -288,16 +288,17 @@ impl Store {
         Ok(open)
     }
 
-    /// Closes what is open, but for releases that are left for a person, of services that are not among `looked_at`: nobody would see its
-    /// end. Gives what was closed.
+    /// Closes what is open of services that are not among `looked_at`, because nobody would see its end; but not what says that a release is
+    /// left for a person, as long as its service is among the `configured`. Gives what was closed.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn close_unwatched(&self, looked_at: &[&ServiceName]) -> Result<Vec<Incident>, StoreError> {
+    pub async fn close_unwatched(&self, looked_at: &[&ServiceName], configured: &[&ServiceName]) -> Result<Vec<Incident>, StoreError> {
         let filter = IncidentFilter { limit: i64::MAX, ..IncidentFilter::default() };
         let mut closed = Vec::new();
         for incident in self.incidents(&filter).await? {
-            if incident.kind == IncidentKind::Watch || looked_at.contains(&&incident.service) {
+            let seen_by = if incident.kind == IncidentKind::Watch { configured } else { looked_at };
+            if seen_by.contains(&&incident.service) {
                 continue;
             }
             let now_ms = clock::now_ms();

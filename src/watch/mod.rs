@@ -59,7 +59,7 @@ pub struct Watcher {
     /// What is looked at just now.
     busy: Mutex<BTreeSet<String>>,
     /// The services that are looked at on a schedule, as far as the store knows.
-    scheduled: Mutex<Option<BTreeMap<ServiceName, LookTerms>>>,
+    scheduled: Mutex<Option<BTreeMap<ServiceName, Option<LookTerms>>>>,
 }
 
 impl Watcher {
@@ -141,19 +141,21 @@ impl Watcher {
     /// What the configuration wants looked at on a schedule stands in the store. The first looks are spread, so that a server does not look
     /// at all pages at once when it starts.
     async fn schedule(&self) -> Result<(), StoreError> {
-        let wanted: BTreeMap<ServiceName, LookTerms> =
-            self.config.now().services.values().filter_map(|service| Some((service.name.clone(), service.watch.looks?))).collect();
+        let wanted: BTreeMap<ServiceName, Option<LookTerms>> =
+            self.config.now().services.values().map(|service| (service.name.clone(), service.watch.looks)).collect();
         let known = self.scheduled.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if known.as_ref() == Some(&wanted) {
             return Ok(());
         }
-        for (service, terms) in &wanted {
-            if known.as_ref().and_then(|known| known.get(service)) != Some(terms) {
+        let looks = || wanted.iter().filter_map(|(service, terms)| Some((service, terms.as_ref()?)));
+        for (service, terms) in looks() {
+            if known.as_ref().and_then(|known| known.get(service)?.as_ref()) != Some(terms) {
                 let [random] = clock::random_bytes::<1>();
                 self.store.watch_page(service, terms.every, terms.every.mul_f64(f64::from(random) / 256.0)).await?;
             }
         }
-        for incident in self.store.close_unwatched(&wanted.keys().collect::<Vec<_>>()).await? {
+        let looked_at: Vec<&ServiceName> = looks().map(|(service, _)| service).collect();
+        for incident in self.store.close_unwatched(&looked_at, &wanted.keys().collect::<Vec<_>>()).await? {
             tell_closed(&incident);
         }
         *self.scheduled.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);

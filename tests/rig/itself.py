@@ -1,9 +1,10 @@
 """What must hold when tagalong deploys the stack that it runs in; tests/rig/itself.sh makes the images and the stack.
 
     itself.py patch FROM TO                               a binary that refuses the stores of the one that it was made of
-    itself.py table PROJECT FOLDER PORT REPOSITORY [ROUND…]   every round, or those whose names are given
+    itself.py table PROJECT FOLDER PORT REPOSITORY [ROUND…]   every round, those that are named, or `brief`
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -86,6 +87,14 @@ class Host:
         said = docker("inspect", "--format", "{{.State.Running}} {{.State.Pid}}", name, check=False).split()
         return int(said[1]) if said and said[0] == "true" else None
 
+    def kill_docker(self):
+        """The daemon is killed; started again, it ends what it had left running, and starts what is to be restarted."""
+        pid = int(open(f"{self.folder}/docker/pid").read())
+        os.kill(pid, signal.SIGKILL)
+        until("the daemon to end", lambda: not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().split()[2] == "Z")
+        subprocess.Popen([f"{self.folder}/docker/start"])
+        until("the daemon", lambda: subprocess.run(["docker", "info"], capture_output=True).returncode == 0)
+
     def order(self, kind, body):
         end = time.monotonic() + 30
         while True:
@@ -133,8 +142,8 @@ class Follower(threading.Thread):
                 event = None
 
 
-def killed(host, deployment, step, victims):
-    """Stops the carrier at `step`, makes sure that it is there, and kills the victims. False: it was faster than we."""
+def stopped(host, deployment, step):
+    """Stops the carrier at `step` and makes sure that it is there. Gives its process; none: it was faster than we."""
     carrier = f"tagalong-carrier-{deployment.lower()}"
     pid = until("the carrier", lambda: host.pid(carrier))
     order = ["guards", "resolve", "preflight", "before_hook", "pull", "pin", "up", "health", "smoke", "after_hook"]
@@ -146,17 +155,35 @@ def killed(host, deployment, step, victims):
             break
         has_ended = now is None and host.rows("SELECT 1 FROM deployments WHERE id = ? AND state = 'done'", deployment)
         if has_ended or (is_carried and order.index(now) > order.index(step)):
-            return False
+            return None
         time.sleep(0.001)
     os.kill(pid, signal.SIGSTOP)
     if host.step(deployment)[0] != step:
         os.kill(pid, signal.SIGCONT)
+        return None
+    return pid
+
+
+def killed(host, deployment, step, victims):
+    """Does to the victims at `step` what their name says. False: it was faster than we."""
+    carrier = f"tagalong-carrier-{deployment.lower()}"
+    pid = stopped(host, deployment, step)
+    if pid is None:
         return False
+    if victims == "hung carrier":
+        return True
+    if victims == "removed carrier":
+        docker("rm", "--force", carrier)
+        return True
+    if victims == "docker":
+        host.kill_docker()
+        return True
     servers = host.container("tagalong")
     for name in {"carrier": [carrier], "server": servers, "both": [carrier, *servers]}[victims]:
         victim = host.pid(name)
-        if victim:
-            os.kill(victim, signal.SIGKILL)
+        # A version that crashes may have ended by itself.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim or 0x7FFFFFFF, signal.SIGKILL)
     if victims == "server":
         os.kill(pid, signal.SIGCONT)
     return True
@@ -178,7 +205,8 @@ def settled(host, deployment, follower, wanted, image, neighbour):
     pinned = [line for line in open(f"{host.folder}/stack/.env") if line.startswith("TAGALONG_TAG=")]
     assert pinned[0].startswith(f"TAGALONG_TAG={image}@sha256:"), pinned
     assert host.rows("SELECT value FROM meta WHERE name = 'seat'") == [(containers[0],)]
-    assert neighbour == docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", host.container("neighbour")[0]), "the neighbour was touched"
+    now = docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", host.container("neighbour")[0])
+    assert now.startswith(neighbour), f"the neighbour was touched: {neighbour}, {now}"
     follower.join(30)
     assert follower.outcome, "the follower did not see the end"
     lines = [str(row[0]) for row in host.rows("SELECT position FROM lines WHERE deployment = ? ORDER BY position", deployment)]
@@ -192,10 +220,12 @@ class Table:
 
     def round(self, name, tag, wanted, step=None, victims=None):
         """`tag` is ordered; without one the next good version is, and stays."""
-        if self.only and name not in self.only:
+        if self.only and name not in self.only and name != "good":
             return
         host = self.host
-        neighbour = docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", host.container("neighbour")[0])
+        # Docker starts it again when Docker itself was killed.
+        started = "" if victims == "docker" else " {{.State.StartedAt}}"
+        neighbour = docker("inspect", "--format", "{{.Id}}" + started, host.container("neighbour")[0])
         for attempt in range(1, 9):
             ordered = tag or ("two" if self.live != "two" else "three")
             began = time.monotonic()
@@ -213,6 +243,51 @@ class Table:
         took = time.monotonic() - began
         print(f"{name}: {wanted} after {took:.1f} s, {follower.connections} connections, try {attempt}. {outcome.get('why', '')}", flush=True)
 
+    def one_after_the_other(self):
+        """An order that comes while tagalong replaces itself is carried out behind it, by whoever serves then."""
+        if self.only and "next" not in self.only:
+            return
+        first, second = ("two", "three") if self.live != "two" else ("three", "two")
+        began = self.host.order("deployments", {"service": "tagalong", "tag": first, "force": True})
+        until("its turn", lambda: self.host.step(began)[0])
+        waits = self.host.order("deployments", {"service": "tagalong", "tag": second, "force": True})
+        followers = [Follower(self.host, began), Follower(self.host, waits)]
+        neighbour = docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", self.host.container("neighbour")[0])
+        settled(self.host, waits, followers[1], "live", second, neighbour)
+        followers[0].join(30)
+        assert followers[0].outcome and followers[0].outcome["outcome"] == "live", followers[0].outcome
+        self.live = second
+        self.host.hits["next"] = 1
+        print("next: both are live", flush=True)
+
+    def a_rollback_in_between(self):
+        """A rollback stops a deployment of tagalong itself: that one brings the old version back, which carries the rollback out."""
+        if self.only and "rollback" not in self.only:
+            return
+        host = self.host
+        to = "two" if self.live != "two" else "three"
+        neighbour = docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", host.container("neighbour")[0])
+        while True:
+            deployment = host.order("deployments", {"service": "tagalong", "tag": to, "force": True})
+            pid = stopped(host, deployment, "health")
+            if pid:
+                break
+            until("its end", lambda: not host.step(deployment)[0])
+            to, self.live = self.live, to
+        until("the new version", host.answers)
+        back = host.order("rollbacks", {"service": "tagalong", "to": {"tag": self.live}})
+        os.kill(pid, signal.SIGCONT)
+        settled(host, back, Follower(host, back), "live", self.live, neighbour)
+        outcome = json.loads(host.rows("SELECT outcome FROM deployments WHERE id = ?", deployment)[0][0])
+        assert "cancelled" in json.dumps(outcome) and outcome.get("brought_back") is True, outcome
+        host.hits["rollback"] = 1
+        print(f"rollback: {outcome}", flush=True)
+
+
+# What CI has time for; the others differ in nothing but the step.
+BRIEF = {"wrong", "incompatible", "crashing", "hanging", "lying", "deaf", "both at pin", "carrier at up", "server at up", "both at up"}
+BRIEF |= {"both at after_hook", "carrier at undo_up", "both at undo_health", "hung carrier at health", "next", "rollback"}
+
 
 def table(host, only):
     until("the server", host.answers)
@@ -228,6 +303,15 @@ def table(host, only):
             rounds.round(f"{victims} at {step}", None, "live", step, victims)
         for step in ["undo_pin", "undo_up", "undo_health", "undo_smoke"]:
             rounds.round(f"{victims} at {step}", "crashing", "rolled_back", step, victims)
+    for step in ["preflight", "health", "after_hook"]:
+        rounds.round(f"hung carrier at {step}", None, "live", step, "hung carrier")
+        rounds.round(f"removed carrier at {step}", None, "live", step, "removed carrier")
+    if os.environ.get("ITSELF_DAEMON"):
+        for step in ["pull", "up", "health", "smoke"]:
+            rounds.round(f"docker at {step}", None, "live", step, "docker")
+        rounds.round("docker at undo_up", "crashing", "rolled_back", "undo_up", "docker")
+    rounds.one_after_the_other()
+    rounds.a_rollback_in_between()
     print(f"{len(host.hits)} rounds, none missed; tries: {', '.join(f'{name} {tries}' for name, tries in host.hits.items())}")
 
 
@@ -236,6 +320,6 @@ if __name__ == "__main__":
         case ["patch", source, target]:
             patch(source, target)
         case ["table", project, folder, port, repository, *only]:
-            table(Host(project, folder, port, repository), set(only))
+            table(Host(project, folder, port, repository), BRIEF if only == ["brief"] else set(only))
         case _:
             sys.exit(__doc__)
