@@ -3,7 +3,9 @@
 
     bench/door.py TAGALONG REGISTRY_PORT [SECONDS]
 
-refuse       a signed order whose signature is wrong, from many addresses: wrk with 16 connections; the ratio of the rates
+refuse       a signed order whose signature is wrong, from many addresses through one trusted proxy, whose 16 connections (wrk) are kept:
+             the ratio of the rates. Beside it the same from one stranger, whose connection ends with each answer: printed, without
+             a limit, because most of what it costs is the new connection, which webhook does not ask for
 accept       signed orders, each with an id of its own: answered 202 after they are on disk. Afterwards the server is killed and
              every 202 must be in its database
 webhooks     native webhooks of a forge whose signature is wrong: 100 at once that announce 10 MiB, which are refused unread; and 100 at once
@@ -77,7 +79,7 @@ def start_tagalong(port):
     (work / "ci.secret").write_text("whsec_" + base64.b64encode(key).decode())
     (work / "hook.secret").write_text(secrets.token_hex(32))
     (work / "tagalong.toml").write_text(
-        f'version = 1\n[server]\nlisten = ["127.0.0.1:{port}"]\nsocket = "{work}/tagalong.sock"\ndata_dir = "{work}/data"\n'
+        f'version = 1\n[server]\nlisten = ["127.0.0.1:{port}", "[::1]:{port}"]\nsocket = "{work}/tagalong.sock"\ndata_dir = "{work}/data"\n'
         f'trusted_proxies = ["127.0.0.1"]\n[[forge]]\nid = "github"\nkind = "github"\nwebhook_secret_file = "hook.secret"\n[[key]]\nid = "ci"\nsecret_file = "ci.secret"\nscopes = ["deploy:*", "read"]\n'
         # What runs stays where it is, so that every order waits, and takes the place of the one before it.
         + stack("web", site)
@@ -118,6 +120,8 @@ end
 function init()
   if mode == "webhook" then
     add("/hooks/deploy", { ["X-Hub-Signature-256"] = %(webhook)q })
+  elseif mode == "direct" then
+    requests[1] = wrk.format("POST", "/api/v1/deployments", proof("msg_wrong", %(now)q, %(wrong)q), body)
   elseif mode == "refuse" then
     for address = 0, 62499 do
       local more = proof("msg_wrong", %(now)q, %(wrong)q)
@@ -144,7 +148,7 @@ end
 """
 
 
-def load(port, mode, body, file="", good=True):
+def load(port, mode, body, file="", good=True, host="127.0.0.1"):
     """Requests a second of wrk. All must be answered, and all well, or all refused."""
     mac = "sha256=" + hmac.new(key.hex().encode(), body, hashlib.sha256).hexdigest()
     values = {
@@ -153,7 +157,7 @@ def load(port, mode, body, file="", good=True):
     }
     script = work / "load.lua"
     script.write_text(re.sub(r"%\((\w+)\)q", lambda m: json.dumps(values[m[1]]), lua))
-    command = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}/"]
+    command = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s", "-s", str(script), f"http://{host}:{port}/"]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
     result = re.search(r"RESULT (\d+) (\d+) (\d+) ([\d.]+) (\d+)", found.stdout)
     if not result:
@@ -221,7 +225,9 @@ def refuse(ours, theirs):
         their_rate = load(theirs, "webhook", body, good=False)[0]
         our_rate = load(ours, "refuse", body, good=False)[0]
         ratios.append(our_rate / their_rate)
-        print(f"refuse           webhook {their_rate:.0f}/s, tagalong {our_rate:.0f}/s; {load_now()}")
+        # What comes from ::1 comes from no proxy that is trusted.
+        direct_rate = load(ours, "direct", body, good=False, host="[::1]")[0]
+        print(f"refuse           webhook {their_rate:.0f}/s, tagalong {our_rate:.0f}/s through a proxy, {direct_rate:.0f}/s from one stranger; {load_now()}")
     hold("refuse", "tagalong / webhook", statistics.median(ratios), 1.5, "", True)
 
 

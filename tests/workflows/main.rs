@@ -10,6 +10,7 @@ mod init;
 mod run;
 mod script;
 mod server;
+mod written;
 
 use std::path::Path;
 use std::process::Command;
@@ -56,7 +57,7 @@ fn workflows() -> Vec<String> {
 #[test]
 fn no_input_is_run_or_taken_for_a_command() {
     let server = Server::start();
-    let alone = workflows().into_iter().map(|file| Script::of_workflow(&file));
+    let alone = workflows().into_iter().flat_map(|file| Script::of_workflow(&format!("workflows/{file}")));
     for script in Script::of_action().into_iter().chain(alone) {
         for name in &script.names {
             for at in 0..hostile(Path::new("/")).len() {
@@ -436,7 +437,7 @@ fn a_cancel_that_is_refused_is_red_and_one_that_comes_late_is_not() {
 #[test]
 fn no_answer_to_a_reload_is_run_or_taken_for_a_command() {
     let server = Server::start();
-    let script = Script::of_workflow("github/notify-pods.yml");
+    let script = Script::of_workflow("workflows/github/notify-pods.yml").remove(0);
     for at in 0..hostile(Path::new("/")).len() {
         let run = Run::new(format!("the answer to a reload {at}"));
         server.tell(Answers { status: 200, body: hostile(&run.canary()).remove(at), ..Answers::good() });
@@ -450,7 +451,7 @@ fn no_answer_to_a_reload_is_run_or_taken_for_a_command() {
 fn a_reload_secret_is_not_sent_in_the_clear() {
     let server = Server::start();
     for file in ["github/notify-pods.yml", "forgejo/notify-pods.yml"] {
-        let script = Script::of_workflow(file);
+        let script = Script::of_workflow(&format!("workflows/{file}")).remove(0);
         let mut env = script.good(&server);
         let port = server.port;
         for (url, said, is_refused) in [

@@ -31,11 +31,14 @@ impl Script {
         Self { what: format!("{file}: {name}"), names: env.iter().map(|(name, _)| name.as_str().unwrap().to_owned()).collect(), text }
     }
 
-    /// Of a workflow that needs nothing but itself.
-    pub(crate) fn of_workflow(file: &str) -> Self {
-        let text = read(&format!("workflows/{file}"));
+    /// Every script of a workflow; it has at least one.
+    pub(crate) fn of_workflow(file: &str) -> Vec<Self> {
+        let text = read(file);
         let document = Yaml::load_from_str(&text).unwrap().remove(0);
-        Self::of(file, steps_of(&document).into_iter().find(|step| step.as_mapping_get("run").is_some()).unwrap())
+        let steps = steps_of(&document).into_iter().filter(|step| step.as_mapping_get("run").is_some());
+        let scripts: Vec<Self> = steps.map(|step| Self::of(file, step)).collect();
+        assert!(!scripts.is_empty(), "{file}");
+        scripts
     }
 
     /// The two of the action: to order and to cancel.
@@ -68,6 +71,13 @@ impl Script {
             ("BRANCH", "main"),
             ("URL", if self.what.contains("notify") { &address } else { "http://127.0.0.1:1/" }),
             ("RELEASE", ""),
+            ("IMAGE", "registry.example.com/acme/web"),
+            ("CONTEXT", "."),
+            ("DOCKERFILE", "Dockerfile.web"),
+            ("TARGET", "web"),
+            ("REGISTRY_USER", "ada"),
+            ("REGISTRY_PASSWORD", SECRET),
+            ("GITHUB_SHA", "0123456789abcdef0123456789abcdef01234567"),
             ("BROWSER", ""),
             ("FLAGS", "--within-s 0 --timeout-s 2"),
         ];
