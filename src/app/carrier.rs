@@ -10,6 +10,7 @@ use crate::app::host;
 use crate::config::Config;
 use crate::config::Live;
 use crate::engine::Daemon;
+use crate::executor::Agents;
 use crate::executor::Executor;
 use crate::executor::Here;
 use crate::forge::Forges;
@@ -46,7 +47,8 @@ impl Carrier {
         let books = Books { store: store.for_runs(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
         let daemon = Daemon::new(config.docker.clone(), Arc::clone(&config.mask));
         let host = host(&config, daemon, &store).await?;
-        let executor = Executor::Here(Here::carrier(&id, host, books));
+        let agents = Arc::new(Agents::new(live.clone(), books.clone()).await?);
+        let executor = Executor::new(Here::carrier(&id, host, books), agents);
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, executor.id()));
         let deployer = Arc::new(Deployer::new(live, store.clone(), hub, metrics, executor, results));

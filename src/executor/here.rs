@@ -55,7 +55,6 @@ impl Here {
                 return None;
             }
         };
-        let engine = self.host.engine(&claimed.service);
         if carrier::is_wanted(&claimed) && !self.carries {
             let passing_dir = config.server.passing_dir();
             let means = Means { books: &self.books, engine, record, config_file: &config.file, passing_dir: &passing_dir };

@@ -52,7 +52,8 @@ impl Deployer {
         let config = self.config.now();
         let Some(service) = config.service(&deployment.order.service) else { return Ok(None) };
         let Some(lease) = self.store.lease_of_ended(&deployment) else { return Ok(None) };
-        let engine = self.engine(service).acting_for(lease);
+        let Some(engine) = self.engine(service) else { return Ok(None) };
+        let engine = engine.acting_for(lease);
         engine.remove_beside(&executor::container_of(id), &Cancel::default()).await.map(Some)
     }
 
@@ -60,7 +61,8 @@ impl Deployer {
     pub(super) async fn take_seat(&self) -> Result<bool, StoreError> {
         let config = self.config.now();
         let Some(service) = config.services.values().find(|service| service.is_self) else { return Ok(false) };
-        match self.engine(service).own(&Cancel::default()).await {
+        let Some(engine) = self.engine(service) else { return Ok(false) };
+        match engine.own(&Cancel::default()).await {
             Ok(Some(own)) => self.store.for_runs().take_seat(&own.id).await.map(|()| true),
             Ok(None) => Ok(true),
             Err(error) => {

@@ -95,7 +95,14 @@ fn ask(service: &ServiceName, form: &Form) -> Result<api::NewRollback, ApiError>
         "" => RollbackTo::Previous,
         id => RollbackTo::Deployment(DeploymentId::parse(id).map_err(|error| ApiError::bad_request(error.to_string()))?),
     };
-    Ok(api::NewRollback { service: service.clone(), to, run_url: None, reason: reason_of(&form.reason)?, force: form.is_forced() })
+    Ok(api::NewRollback {
+        service: service.clone(),
+        to,
+        run_url: None,
+        actor: None,
+        reason: reason_of(&form.reason)?,
+        force: form.is_forced(),
+    })
 }
 
 async fn made(

@@ -23,6 +23,7 @@ use crate::http::dashboard::page::Place;
 use crate::http::dashboard::page::answer;
 use crate::http::dashboard::words;
 use crate::http::error::ApiError;
+use crate::model::Behind;
 use crate::model::Code;
 use crate::model::OrderKind;
 use crate::model::ServiceName;
@@ -122,7 +123,7 @@ pub(in crate::http) async fn adopt(page: Page<ForService<Adoption>>, _: web::Dat
 
 pub(in crate::http) async fn order_adopt(change: Change<ForService<Adoption>>, shared: web::Data<Shared>) -> Answer {
     let Change { viewer, ask: ForService { service, .. }, delivery } = change;
-    let ordered = shared.deployer.order_adoption(&service.name, viewer.caller(), delivery).await;
+    let ordered = shared.deployer.order_adoption(&service.name, Behind::default(), viewer.caller(), delivery).await;
     Ok(match ordered {
         Ok(accepted) => to(&format!("/deployments/{}", accepted.id)),
         Err(error) => adoption(&viewer, &service.name).refused(&error.into()),
@@ -135,7 +136,7 @@ pub(in crate::http) async fn repair(page: Page<ForService<Repair>>, _: web::Data
 
 pub(in crate::http) async fn order_repair(change: Change<ForService<Repair>>, shared: web::Data<Shared>) -> Answer {
     let Change { viewer, ask: ForService { service, .. }, delivery } = change;
-    let ordered = shared.deployer.order_repair(&service.name, viewer.caller(), delivery).await;
+    let ordered = shared.deployer.order_repair(&service.name, Behind::default(), viewer.caller(), delivery).await;
     Ok(match ordered {
         Ok(accepted) => to(&format!("/deployments/{}", accepted.id)),
         Err(error) => repairing(&viewer, &service.name).refused(&error.into()),
