@@ -95,8 +95,17 @@ mod tests {
         let before = "name: web\nservices:\n  web:\n    image: a:1\n    ports:\n      - 80\n  db:\n    image: pg:15\n  x:\n    y: 1";
         let after = before.replace("a:1", "a:2").replace("    y: 1", "    y: 1\n    z: 2");
         let want = [
-            "gap …", "same services:", "same   web:", "del     image: a:1", "add     image: a:2", "same     ports:", "same       - 80",
-            "gap …", "same   x:", "same     y: 1", "add     z: 2",
+            "gap …",
+            "same services:",
+            "same   web:",
+            "del     image: a:1",
+            "add     image: a:2",
+            "same     ports:",
+            "same       - 80",
+            "gap …",
+            "same   x:",
+            "same     y: 1",
+            "add     z: 2",
         ];
         assert_eq!(told(before, &after), want);
         assert!(told(before, before).is_empty());
@@ -114,7 +123,10 @@ mod tests {
             let new: Vec<&str> = after.lines().collect();
             super::compare(&old, &new, &mut all);
             let without = |class: &str| all.iter().filter(|line| line.class != class).map(|line| line.text.clone()).collect::<Vec<_>>();
-            assert_eq!((without("add"), without("del")), (old.iter().map(ToString::to_string).collect(), new.iter().map(ToString::to_string).collect()));
+            assert_eq!(
+                (without("add"), without("del")),
+                (old.iter().map(ToString::to_string).collect(), new.iter().map(ToString::to_string).collect())
+            );
         }
     }
 

@@ -7,8 +7,8 @@ use std::sync::PoisonError;
 
 use crate::clock;
 use crate::http::dashboard::plot::short;
-use crate::http::dashboard::words::span;
 use crate::http::dashboard::words::spaced;
+use crate::http::dashboard::words::span;
 use crate::model::DeploymentId;
 use crate::model::Outcome;
 use crate::model::Stage;
@@ -72,9 +72,14 @@ pub(super) fn drawn(spans: &[Span], state: &State) -> Vec<Drawn> {
     let Some((first, last)) = spans.first().zip(spans.last()) else { return Vec::new() };
     let all_ms = (last.to_ms - first.from_ms).max(1) as f64;
     let failed = match state {
-        State::Done { outcome: Outcome::Live { .. } | Outcome::DryRun { .. } | Outcome::Cancelled { .. } | Outcome::Superseded { .. } } => None,
+        State::Done { outcome: Outcome::Live { .. } | Outcome::DryRun { .. } | Outcome::Cancelled { .. } | Outcome::Superseded { .. } } => {
+            None
+        }
         State::Done { outcome: Outcome::RollbackFailed { .. } } => Some(spans.len() - 1),
-        _ => spans.iter().rposition(|span| !span.step.is_unwinding()).filter(|at| at + 1 < spans.len() || matches!(state, State::Done { .. })),
+        _ => spans
+            .iter()
+            .rposition(|span| !span.step.is_unwinding())
+            .filter(|at| at + 1 < spans.len() || matches!(state, State::Done { .. })),
     };
     let draw = |(at, span): (usize, &Span)| {
         let width = ((span.to_ms - span.from_ms) as f64 / all_ms * 100.0).max(0.6);
@@ -126,8 +131,7 @@ mod tests {
     #[test]
     fn the_step_that_failed_stands_out_and_the_way_back_is_told_apart() {
         let span = |step: Stage, from_ms, to_ms| Span { step, from_ms, to_ms };
-        let spans =
-            [span(Step::Pull.into(), 0, 500), span(Step::Smoke.into(), 500, 900), span(StepBack::Up.into(), 900, 1000)];
+        let spans = [span(Step::Pull.into(), 0, 500), span(Step::Smoke.into(), 500, 900), span(StepBack::Up.into(), 900, 1000)];
         let back = State::Done { outcome: Outcome::RolledBack { why: String::new(), to: String::new(), verified_before: true } };
         let shown: Vec<_> = drawn(&spans, &back).into_iter().map(|one| (one.name, one.class, one.x, one.width, one.took)).collect();
         let want = [("pull", "", "0", "50", "500 ms"), ("smoke", "bad", "50", "40", "400 ms"), ("back: up", "undo", "90", "10", "100 ms")];

@@ -65,7 +65,13 @@ mod tests {
             state: state.into(),
             outcome: outcome.map(str::to_owned),
         };
-        let all = [of("running", None), of("done", Some("live")), of("done", Some("broken")), of("done", Some("live")), of("done", Some("refused"))];
+        let all = [
+            of("running", None),
+            of("done", Some("live")),
+            of("done", Some("broken")),
+            of("done", Some("live")),
+            of("done", Some("refused")),
+        ];
         let strip = Strip::of(&all);
         assert_eq!(strip.marks, ["s", "g", "b", "g", "r"]);
         assert_eq!(strip.said, "The last 5: 1 running, 2 live, 1 broken, 1 refused");

@@ -199,8 +199,10 @@ mod tests {
 
     #[test]
     fn spans_are_as_exact_as_they_are_short() {
-        let said: Vec<String> =
-            [-5, 0, 999, 1000, 9_949, 10_000, 59_999, 60_000, 3_599_999, 3_600_000, 172_799_999, 172_800_000].into_iter().map(span).collect();
+        let said: Vec<String> = [-5, 0, 999, 1000, 9_949, 10_000, 59_999, 60_000, 3_599_999, 3_600_000, 172_799_999, 172_800_000]
+            .into_iter()
+            .map(span)
+            .collect();
         assert_eq!(
             said,
             ["0 ms", "0 ms", "999 ms", "1.0 s", "9.9 s", "10 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "47 h 59 min", "2 d 0 h"]

@@ -134,7 +134,6 @@ async fn made(
     Ok(answer(error.map_or(StatusCode::OK, |error| error.status_code()), &page))
 }
 
-
 fn target(one: &api::Candidate, why: &'static str) -> Target {
     Target { id: one.deployment.to_string(), tag: tag(one), at: Moment(one.at_ms), why, gone: one.gone.len() }
 }

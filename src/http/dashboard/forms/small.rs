@@ -110,7 +110,8 @@ fn repairing(viewer: &Viewer, name: &ServiceName) -> Confirm {
 }
 
 fn resuming(viewer: &Viewer, name: &ServiceName) -> Confirm {
-    of_service(viewer, name, "Let CI deploy again to", "resume", "Resume").point("What holds the service ends; nothing is deployed by that.")
+    of_service(viewer, name, "Let CI deploy again to", "resume", "Resume")
+        .point("What holds the service ends; nothing is deployed by that.")
 }
 
 type Answer = Result<HttpResponse, PageError>;
