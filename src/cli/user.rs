@@ -73,7 +73,11 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
             for text in scope {
                 Scope::parse(text)?;
             }
-            client.post("/api/v1/users", &api::NewUser { name: name.clone(), scopes: scope.clone() }).await?
+            let done = client.post("/api/v1/users", &api::NewUser { name: name.clone(), scopes: scope.clone() }).await?;
+            output.notice(&format!(
+                "`tagalong user code {name}` prints a code to log in with, `tagalong user password {name}` sets a password."
+            ));
+            done
         }
         Args::Remove { name } => client.act(&format!("/api/v1/users/{name}/remove")).await?,
         Args::Password { name, password_file } => {

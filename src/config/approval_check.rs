@@ -56,7 +56,7 @@ pub(super) fn check_approvals(root: &Section, people: &People, services: &BTreeM
                 problem("approvers", format!("{} and {} are reached by the same [[notify]]: {why}.", person.id, other.id));
             }
             if !callers.can_answer(person, &service.name) {
-                let why = "set server.public_url for the form, or give the [[person]] uids, or a key with the scope";
+                let why = "set server.public_url for the form, or give the [[person]] uids, users, or a key with the scope";
                 problem("approvers", format!("{} has no way to enter a code: {why} approve:{}.", person.id, service.name));
             }
         }
@@ -73,7 +73,8 @@ impl Callers<'_> {
     fn can_answer(&self, person: &Person, service: &ServiceName) -> bool {
         let has_form = self.server.is_some_and(|server| server.public_url.is_some());
         let has_socket = self.server.is_some_and(|server| server.socket.is_some()) && !person.uids.is_empty();
-        has_form || has_socket || self.with(Verb::Approve, service).any(|key| person.keys.contains(&key.id))
+        // What a user may do stands in the store.
+        has_form || has_socket || !person.users.is_empty() || self.with(Verb::Approve, service).any(|key| person.keys.contains(&key.id))
     }
 
     /// Whether what reaches the one person reaches the other.
@@ -125,8 +126,9 @@ mod tests {
     use crate::model::Order;
     use crate::model::OrderKind;
     use crate::model::ServiceName;
+    use crate::model::UserName;
 
-    const PEOPLE: &str = "[[person]]\nid = \"ada\"\nactors = [\"ada\"]\nkeys = [\"ops\"]\nnotify = \"a\"\n\
+    const PEOPLE: &str = "[[person]]\nid = \"ada\"\nactors = [\"ada\"]\nkeys = [\"ops\"]\nusers = [\"ada.l\"]\nnotify = \"a\"\n\
                           [[person]]\nid = \"bob\"\nemails = [\"bob@example.com\"]\nuids = [7]\nnotify = \"b\"\n";
 
     /// The configuration with these lines of the approval, these people, and a key for CI and one of ada's.
@@ -186,9 +188,15 @@ mod tests {
         let approval = config.services[&web].approval.as_ref().expect("an approval");
         let key = |id: &str| Caller::Key(KeyId::parse(id).expect("an id"));
         let hub = || KeyId::parse("hub").expect("an id");
+        let user = |name: &str| Caller::User(UserName::parse(name).expect("a name"));
         for (caller, actor, able) in [
             (key("ci"), None, &["ada", "bob"][..]),
             (key("ops"), None, &["bob"]),
+            (user("ada.l"), None, &["bob"]),
+            // Whoever logged in by a forge is who has that name there.
+            (user("ada@hub"), None, &["bob"]),
+            (user("ada"), None, &["ada", "bob"]),
+            (user("ada.l@hub"), None, &["ada", "bob"]),
             (Caller::Local(7), None, &["ada"]),
             (Caller::Local(8), None, &["ada", "bob"]),
             (Caller::Oidc(hub()), Some("ADA"), &["bob"]),

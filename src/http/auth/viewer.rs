@@ -244,9 +244,6 @@ impl<A: Ask> Change<A> {
             return Err(other_site(&attempt));
         }
         let viewer = Viewer::by(&attempt).await?;
-        if attempt.is_spent() {
-            return Err(attempt.too_many().into());
-        }
         attempt.keep_place()?;
         let body = attempt.body(payload, true).await?;
         let field =
