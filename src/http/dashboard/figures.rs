@@ -2,6 +2,7 @@
 //! order takes to be live.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -13,7 +14,6 @@ use crate::http::dashboard::plot::Bar;
 use crate::http::dashboard::words::many;
 use crate::http::dashboard::words::span;
 use crate::model::OrderKind;
-use crate::model::ServiceName;
 use crate::store::EndedAt;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -37,23 +37,23 @@ pub(super) struct Figure {
 
 /// The figures that were made last.
 #[derive(Debug, Default)]
-pub(in crate::http) struct Figures(Mutex<Option<(Instant, Vec<EndedAt>)>>);
+pub(in crate::http) struct Figures(Mutex<Option<(Instant, Arc<Vec<EndedAt>>)>>);
 
 impl Figures {
     /// The figures over those services that are `visible`; none: nothing has ended in that time.
     pub(super) async fn now(&self, store: &Store, visible: impl Fn(&str) -> bool) -> Result<Vec<Figure>, StoreError> {
         let kept = {
             let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            last.as_ref().filter(|(at, _)| at.elapsed() < KEPT).map(|(_, ended)| ended.clone())
+            last.as_ref().filter(|(at, _)| at.elapsed() < KEPT).map(|(_, ended)| Arc::clone(ended))
         };
         let ended = if let Some(ended) = kept {
             ended
         } else {
-            let ended = store.ended_since(clock::now_ms() - WEEKS as i64 * WEEK_MS, MOST).await?;
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), ended.clone()));
+            let ended = Arc::new(store.ended_since(clock::now_ms() - WEEKS as i64 * WEEK_MS, MOST).await?);
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&ended)));
             ended
         };
-        let seen: Vec<EndedAt> = ended.into_iter().filter(|one| visible(&one.service)).collect();
+        let seen: Vec<&EndedAt> = ended.iter().filter(|one| visible(&one.service)).collect();
         Ok(if seen.is_empty() { Vec::new() } else { made(&seen, clock::now_ms()) })
     }
 }
@@ -80,7 +80,7 @@ fn is_undone(outcome: &str) -> bool {
 }
 
 /// `ended` comes the last first.
-fn made(ended: &[EndedAt], now_ms: i64) -> Vec<Figure> {
+fn made(ended: &[&EndedAt], now_ms: i64) -> Vec<Figure> {
     let mut weeks = vec![Week::default(); WEEKS];
     let week_of = |at_ms: i64| WEEKS.saturating_sub(1).checked_sub(usize::try_from((now_ms - at_ms).max(0) / WEEK_MS).unwrap_or(WEEKS));
     // Since when a service has not been well.
@@ -179,11 +179,6 @@ fn middle(mut values: Vec<i64>) -> Option<i64> {
     values.get(values.len() / 2).copied()
 }
 
-/// Whether figures about `service` may be shown to somebody.
-pub(super) fn named(visible: &[&ServiceName], service: &str) -> bool {
-    visible.iter().any(|name| name.as_str() == service)
-}
-
 #[cfg(test)]
 mod tests {
     use super::WEEK_MS;
@@ -208,7 +203,7 @@ mod tests {
             ended("web", OrderKind::Deploy, "refused", now_ms - 1000, now_ms - 900),
         ];
         all.sort_by_key(|one| std::cmp::Reverse(one.ended_ms));
-        let figures = made(&all, now_ms);
+        let figures = made(&all.iter().collect::<Vec<_>>(), now_ms);
         let said: Vec<(&str, &str)> = figures.iter().map(|figure| (figure.value.as_str(), figure.hint.as_str())).collect();
         assert_eq!(
             said,

@@ -26,6 +26,7 @@ mod rows;
 pub(in crate::http) mod service;
 mod steps;
 mod strip;
+mod viewed;
 mod waits;
 mod words;
 

@@ -1,5 +1,6 @@
 //! `/`: every service, and first what waits for a person.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
@@ -14,7 +15,6 @@ use crate::config::Service;
 use crate::http::Shared;
 use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
-use crate::http::dashboard::figures;
 use crate::http::dashboard::figures::Figure;
 use crate::http::dashboard::link;
 use crate::http::dashboard::page::Frame;
@@ -124,7 +124,8 @@ async fn made(viewer: &Viewer, shared: &Shared) -> Result<Overview, PageError> {
     for state in &states {
         services.push(row(state, &shared.store.glances(&state.name, strip::MOST).await?));
     }
-    let figures = shared.dashboard.figures.now(&shared.store, |service| figures::named(&names, service)).await?;
+    let visible: HashSet<&str> = names.iter().map(|name| name.as_str()).collect();
+    let figures = shared.dashboard.figures.now(&shared.store, |service| visible.contains(service)).await?;
     let frame = Frame { fresh_s: FRESH_S, ..Frame::of(viewer, Place::Overview) };
     let find = Some(asked.as_str()).filter(|asked| !asked.is_empty());
     let next = found.last().filter(|_| has_more);

@@ -6,11 +6,6 @@ use actix_web::http::header;
 use askama::Template;
 use text::misleads;
 
-use crate::http::auth::Viewer;
-use crate::model::Scope;
-use crate::model::Target;
-use crate::model::Verb;
-
 /// Everything comes from this server: no script and no style stands in a page itself, nobody may frame it, and what is typed goes nowhere
 /// else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
@@ -73,17 +68,6 @@ pub(in crate::http) struct Frame {
 }
 
 impl Frame {
-    /// The frame of a page for somebody who has logged in.
-    pub(in crate::http) fn of(viewer: &Viewer, place: Place) -> Self {
-        Self {
-            place,
-            user: Some(viewer.user().to_string()),
-            form_token: viewer.form_token().to_owned(),
-            sees_all: viewer.may(&Scope { verb: Verb::Read, target: Target::Everything }),
-            fresh_s: 0,
-        }
-    }
-
     /// The frame of a page for somebody who has not logged in.
     pub(in crate::http) fn nobody() -> Self {
         Self { place: Place::Elsewhere, user: None, form_token: String::new(), sees_all: false, fresh_s: 0 }

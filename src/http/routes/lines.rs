@@ -137,11 +137,7 @@ impl Ask for Search {
 
     async fn read(call: &Call<'_>, body: NoBody) -> Result<Self, ApiError> {
         let SearchQuery { text, kind, after } = call.query()?;
-        let text = text.unwrap_or_default();
-        if text.len() > LONGEST || text.is_empty() && kind.is_none() {
-            return Err(ApiError::bad_request(format!("A search needs a text of at most {LONGEST} bytes, or a kind of lines.")));
-        }
-        let sought = Sought { text: text.to_lowercase(), kind, after: after.unwrap_or(0) };
+        let sought = Sought { text: text.unwrap_or_default().to_lowercase(), kind, after: after.unwrap_or(0) };
         Ok(Self { deployment: ReadOne::read(call, body).await?, sought })
     }
 
@@ -164,7 +160,10 @@ pub(super) async fn search_page(page: Page<Search>, shared: web::Data<Shared>) -
     Ok(answer(&searched(&shared.store, &found.id, &sought).await?))
 }
 
-async fn searched(store: &Store, id: &DeploymentId, sought: &Sought) -> Result<api::FoundLines, StoreError> {
+async fn searched(store: &Store, id: &DeploymentId, sought: &Sought) -> Result<api::FoundLines, ApiError> {
+    if sought.text.len() > LONGEST || sought.text.is_empty() && sought.kind.is_none() {
+        return Err(ApiError::bad_request(format!("A search needs a text of at most {LONGEST} bytes, or a kind of lines.")));
+    }
     let mut found = api::FoundLines { positions: Vec::new(), through: sought.after, is_whole: false };
     for _ in 0..SEARCHED / READ {
         let lines = store.texts_after(id, found.through, READ).await?;
