@@ -54,12 +54,7 @@ impl Follower {
     ///
     /// # Errors
     /// 503 when all places are taken, or the database does not answer.
-    pub(super) async fn of(
-        shared: &web::Data<Shared>,
-        deployment: &Deployment,
-        caller: &Caller,
-        wanted: Wanted,
-    ) -> Result<Self, ApiError> {
+    pub(super) async fn of(shared: &web::Data<Shared>, deployment: &Deployment, caller: &Caller, wanted: Wanted) -> Result<Self, ApiError> {
         let most = shared.config.now().server.max_followers.min(shared.most_followers);
         let place = shared.followers.take(&caller.to_string(), most);
         let Some(place) = place else {

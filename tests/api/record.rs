@@ -308,7 +308,8 @@ async fn the_openapi_file_has_every_route() {
     assert_eq!(answer.status, 200);
     let contract = answer.json();
     assert!(contract["openapi"].as_str().unwrap().starts_with("3.1"), "{}", contract["openapi"]);
-    let is_shown = |route: &&Route| !matches!(route.need, Need::ReloadSecret | Need::FormAddress | Need::Session(_) | Need::Login | Need::File);
+    let is_shown =
+        |route: &&Route| !matches!(route.need, Need::ReloadSecret | Need::FormAddress | Need::Session(_) | Need::Login | Need::File);
     assert!(ROUTES.iter().filter(|route| !is_shown(route)).all(|route| contract["paths"].get(route.path).is_none()));
     for route in ROUTES.iter().filter(is_shown) {
         let operation = &contract["paths"][route.path][route.method.as_str().to_lowercase()];
