@@ -20,6 +20,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderName;
 
+use crate::browser::Browser;
+use crate::browser::add_user;
 use crate::support::Call;
 use crate::support::Database;
 use crate::support::Key;
@@ -201,6 +203,42 @@ async fn whoever_may_not_follow_is_refused_before_the_upgrade() {
         assert_eq!(socket.next().await.unwrap()[0]["position"], 1);
     }
     drop(gate);
+    rig.finish().await;
+}
+
+/// A page shows its session: of its own origin, while it counts, and for what its user may read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_follows_by_its_session() {
+    const PASSWORD: &str = "canary horse battery staple";
+    let rig = Plan { socket: true, ..plan(Database::Sqlite) }.start().await;
+    let gate = rig.gate("web");
+    let path = format!("/ws/deployments/{}", rig.order_running("web", "1").await);
+    let own = format!("http://{}", rig.address());
+    add_user(&rig, "ada", &["read:web"], Some(PASSWORD)).await;
+    add_user(&rig, "bob", &["read:db"], Some(PASSWORD)).await;
+    let browsers = [Browser::new(&rig), Browser::new(&rig)];
+    let mut cookies = Vec::new();
+    for (browser, name) in browsers.iter().zip(["ada", "bob"]) {
+        assert_eq!(browser.log_in(name, PASSWORD).await.status, 303);
+        cookies.extend(browser.cookies.borrow().iter().map(|(name, value)| ("cookie", format!("{name}={value}"))));
+    }
+    let ada = |origin: &str| vec![cookies[0].clone(), ("origin", origin.to_owned())];
+    let mut socket = Socket::open(&rig, &path, &ada(&own)).await.unwrap();
+    assert_eq!(socket.next().await.unwrap()[0]["position"], 1);
+    for (what, headers, status) in [
+        ("a page of another origin", ada("https://evil.example"), 403),
+        ("a page of another port", ada("http://127.0.0.1:1"), 403),
+        ("a page of another scheme", ada(&own.replace("http", "https")), 403),
+        ("a program with a stolen cookie", vec![cookies[0].clone()], 403),
+        ("a user who may not read it", vec![cookies[1].clone(), ("origin", own.clone())], 403),
+        ("a good session and a bad token", [ada(&own), vec![("authorization", "Bearer tk-wrong".to_owned())]].concat(), 401),
+    ] {
+        assert_eq!(Socket::open(&rig, &path, &headers).await.err(), Some(status), "{what}");
+    }
+    rig.execute("UPDATE sessions SET created_ms = 1, seen_ms = 1").await;
+    assert_eq!(Socket::open(&rig, &path, &ada(&own)).await.err(), Some(401), "a session that is over");
+    drop((gate, browsers));
+    assert_eq!(socket.rest().await.1, 1000);
     rig.finish().await;
 }
 

@@ -109,8 +109,7 @@ const tests = {
   },
   async "search finds what is folded, anywhere"() {
     const page = await opened(told.ended);
-    await page.locator("#log-fold[aria-pressed=false]").waitFor();
-    await page.locator(".log-step").first().waitFor({ state: "attached" });
+    await page.locator("#log-fold:enabled").waitFor();
     await page.locator("#log-fold").click();
     await page.waitForFunction(() => document.querySelectorAll("#log-list .log-line").length < 30);
     await page.keyboard.press("/");

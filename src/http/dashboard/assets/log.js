@@ -154,6 +154,7 @@
   const addStep = (position) => {
     if (!steps.includes(position)) steps.push(position);
     steps.sort((a, b) => a - b);
+    part("fold").disabled = false;
   };
 
   // The lines that folded steps hide: [from, to], without the line that begins the step.
@@ -793,6 +794,7 @@
     list.replaceChildren();
     list.classList.add("is-on");
     part("tools").hidden = false;
+    part("fold").disabled = true;
     box.classList.toggle("is-wrapped", stored("log-wrap") !== "no");
     part("wrap").setAttribute("aria-pressed", String(box.classList.contains("is-wrapped")));
     width = box.clientWidth;
