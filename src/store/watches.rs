@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use sqlx::Row as _;
+
 use crate::clock;
 use crate::config::WatchTerms;
-use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::IncidentKind;
 use crate::model::LookResult;
@@ -271,9 +272,9 @@ pub(super) async fn leave(tx: &mut Tx, id: &str, outcome: &Outcome, now_ms: i64)
     if !matches!(outcome, Outcome::Refused { .. } | Outcome::Failed { .. }) {
         return Ok(());
     }
-    let order = tx.fetch_optional(sqlx::query("SELECT service, caller FROM deployments WHERE id = $1").bind(id.to_owned())).await?;
+    let order = tx.fetch_optional(sqlx::query("SELECT service, watch FROM deployments WHERE id = $1").bind(id.to_owned())).await?;
     let Some(order) = order else { return Ok(()) };
-    let Caller::Watch(watched) = columns::parsed(&order, "deployments", "caller", Caller::parse)? else { return Ok(()) };
+    let Some(watched) = order.try_get::<Option<String>, _>("watch")? else { return Ok(()) };
     let service = columns::parsed(&order, "deployments", "service", ServiceName::parse)?;
     let found = Found {
         kind: IncidentKind::Watch,

@@ -71,6 +71,17 @@ class Host:
         finally:
             database.close()
 
+    def can_write(self):
+        database = sqlite3.connect(f"{self.folder}/state/tagalong.db", timeout=0.5, isolation_level=None)
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("ROLLBACK")
+            return True
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            database.close()
+
     def step(self, deployment):
         found = self.rows("SELECT step, executor FROM runs WHERE deployment = ? AND state = 'running'", deployment)
         return found[0] if found else (None, None)
@@ -142,7 +153,7 @@ class Follower(threading.Thread):
                 event = None
 
 
-def stopped(host, deployment, step):
+def stopped(host, deployment, step, is_left=True):
     """Stops the carrier at `step` and makes sure that it is there. Gives its process; none: it was faster than we."""
     carrier = f"tagalong-carrier-{deployment.lower()}"
     pid = until("the carrier", lambda: host.pid(carrier))
@@ -158,7 +169,8 @@ def stopped(host, deployment, step):
             return None
         time.sleep(0.001)
     os.kill(pid, signal.SIGSTOP)
-    if host.step(deployment)[0] != step:
+    # In the middle of a write, whoever is stopped keeps the lock of SQLite: nobody can do anything then but remove the container.
+    if host.step(deployment)[0] != step or (is_left and not host.can_write()):
         os.kill(pid, signal.SIGCONT)
         return None
     return pid
@@ -167,7 +179,7 @@ def stopped(host, deployment, step):
 def killed(host, deployment, step, victims):
     """Does to the victims at `step` what their name says. False: it was faster than we."""
     carrier = f"tagalong-carrier-{deployment.lower()}"
-    pid = stopped(host, deployment, step)
+    pid = stopped(host, deployment, step, victims == "hung carrier")
     if pid is None:
         return False
     if victims == "hung carrier":
