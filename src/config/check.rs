@@ -375,3 +375,21 @@ fn check_sources(root: &Section, forges: &[Forge], services: &BTreeMap<ServiceNa
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    /// One login counts for a host.
+    #[test]
+    fn a_registry_stands_there_once() {
+        let with = |host: &str| {
+            let table = |host: &str| format!("[[registry]]\nhost = \"{host}\"\nplain_http = true\n");
+            let text = format!("version = 1\n[server]\n{}{}", table("one.example:5000"), table(host));
+            check(&text, std::path::Path::new("/")).err().unwrap_or_default()
+        };
+        assert_eq!(with("one.example"), Vec::<String>::new());
+        let problems = with("one.example:5000");
+        assert!(problems.len() == 1 && problems[0].contains("two registries have the host one.example:5000"), "{problems:#?}");
+    }
+}

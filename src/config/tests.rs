@@ -84,19 +84,6 @@ fn what_a_source_requires_must_be_able_to_be_shown() {
     assert!(problems.len() == 1 && problems[0].contains("source.require_checks: the forge hub has no token"), "{problems:#?}");
 }
 
-/// One login counts for a host.
-#[test]
-fn a_registry_stands_there_once() {
-    let folder = folder();
-    let with = |host: &str| {
-        let table = |host: &str| format!("[[registry]]\nhost = \"{host}\"\nplain_http = true\n");
-        check(&format!("{}\n{}{}", annotated(), table("one.example:5000"), table(host)), folder.path()).err().unwrap_or_default()
-    };
-    assert_eq!(with("one.example"), Vec::<String>::new());
-    let problems = with("one.example:5000");
-    assert!(problems.len() == 1 && problems[0].contains("two registries have the host one.example:5000"), "{problems:#?}");
-}
-
 /// A folder that is given to a runner gives it nothing else.
 #[test]
 fn a_further_socket_has_an_id_scopes_and_a_folder_of_its_own() {

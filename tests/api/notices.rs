@@ -18,6 +18,7 @@ use crate::notify;
 use crate::receiver::Receiver;
 use crate::support::Call;
 use crate::support::Database;
+use crate::support::Key;
 use crate::support::Plan;
 use crate::support::Rig;
 use crate::support::until;
@@ -126,6 +127,85 @@ async fn ends_of_deployments_are_told_to_those_who_want_them(database: Database)
     until("the third one", async || (receiver.calls().len() == 4).then_some(())).await;
     until("nothing owed", async || status(&rig).await.iter().all(|one| one["owed"] == 0).then_some(())).await;
     assert_eq!(receiver.calls().len(), 4);
+    rig.finish().await;
+}
+
+/// What becomes of an approval arrives, each once: that it is wanted, was given, or was not given in time. The code is in none of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_of_approvals_arrives() {
+    let receiver = Receiver::start().await;
+    let dir = crate::support::folder();
+    let all = notify::tables(&receiver, dir.path());
+    let of = |kind: &str, more: &str| {
+        let table = all.split("[[notify]]\n").find(|table| table.contains(&format!("\"{kind}\""))).unwrap();
+        format!("[[notify]]\n{table}{more}\n")
+    };
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.files = ["hook.secret", "gotify.token"].map(|name| (name, std::fs::read_to_string(dir.path().join(name)).unwrap())).to_vec();
+    plan.server += "\npublic_url = \"http://localhost:1\"";
+    plan.keys.push(Key::signing("ada", &["approve:web"]));
+    plan.tables = of("webhook", "events = [\"approval_wanted\", \"approval_given\", \"approval_expired\"]") + &of("gotify", "events = []");
+    let tables = "[[person]]\nid = \"ada\"\nnotify = \"gotify\"\nkeys = [\"ada\"]\n[service.web.approval]\napprovers = [\"ada\"]\nrollbacks = true\n";
+    let rig = plan.start().await.landed_before(tables).await;
+    let order = async || {
+        let back = Call::post("/api/v1/rollbacks", &serde_json::json!({ "service": "web" })).by(rig.key()).send(&rig).await;
+        assert_eq!(back.status, 202, "{}", back.text);
+        back.json()["id"].as_str().unwrap().to_owned()
+    };
+    let event = async |kind: &str, id: &str| {
+        let is_it = |called: &crate::receiver::Called| called.body["data"]["event"] == kind && called.body["data"]["about"] == id;
+        until(&format!("{kind} of {id}"), async || receiver.calls().into_iter().find(&is_it)).await
+    };
+    let given = order().await;
+    event("approval_wanted", &given).await;
+    let letter = until("a code", async || receiver.calls().into_iter().find(|called| called.path.starts_with("/gotify"))).await;
+    let code = regex::Regex::new("[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}").unwrap();
+    let code = code.find(letter.body["message"].as_str().unwrap()).unwrap().as_str().to_owned();
+    let entered = Call::post(&format!("/api/v1/deployments/{given}/approval"), &serde_json::json!({ "code": code }));
+    let entered = entered.by(&rig.plan.keys[1]).send(&rig).await;
+    assert_eq!(entered.status, 200, "{}", entered.text);
+    event("approval_given", &given).await;
+    rig.ended(&given).await;
+    let expired = order().await;
+    event("approval_wanted", &expired).await;
+    let late = "UPDATE deployments SET waits_since_ms = waits_since_ms - 21600000, ask_next_ms = 0 WHERE waits_for = 'approval'";
+    assert_eq!(rig.execute(late).await, 1);
+    assert_eq!(rig.ended(&expired).await["guard"], "approval");
+    event("approval_expired", &expired).await;
+    until("nothing owed", async || status(&rig).await.iter().all(|one| one["owed"] == 0).then_some(())).await;
+    let calls = receiver.calls();
+    let hooks: Vec<_> = calls.iter().filter(|called| called.path == "/hook").collect();
+    assert_eq!(hooks.len(), 4, "{hooks:#?}");
+    assert!(hooks.iter().all(|called| !String::from_utf8_lossy(&called.bytes).contains(&code)), "a code is for one person alone");
+    rig.finish().await;
+}
+
+/// The webhook is owed nothing.
+async fn settled(rig: &Rig) {
+    let is_settled = |one: &serde_json::Value| one["kind"] == "webhook" && one["owed"] == 0;
+    until("nothing owed to the webhook", async || status(rig).await.iter().any(is_settled).then_some(())).await;
+}
+
+/// A notifier that has not delivered a message for a quarter of an hour is told of by another one, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_debt_that_stays_arrives_elsewhere() {
+    let receiver = Receiver::start().await;
+    let mut rig = rig(Database::Sqlite, &receiver, &["webhook", "slack"]).await;
+    // Slack does not take this one; the webhook takes everything.
+    receiver.seen().poison = Some("\"blocks\"");
+    assert!(happen(&rig, &event(EventKind::IncidentOpened, "incident-0001")).await);
+    until("slack has refused it", async || status(&rig).await.iter().any(|one| one["refused"] == 1).then_some(())).await;
+    assert_eq!(rig.execute("UPDATE outbox SET since_ms = since_ms - 960000 WHERE receiver = 'slack'").await, 1);
+    // Debts are looked for at the start, and each minute.
+    rig.restart().await;
+    let debts = || receiver.calls().into_iter().filter(|called| called.body["data"]["event"] == "debt").collect::<Vec<_>>();
+    let told = until("the debt", async || debts().pop()).await;
+    assert_eq!(told.body["data"]["next"], "tagalong notify test slack", "{told:?}");
+    assert!(told.body["data"]["what"].as_str().unwrap().contains("The notifier slack has not delivered a message for 16 min."), "{told:?}");
+    settled(&rig).await;
+    rig.restart().await;
+    settled(&rig).await;
+    assert_eq!(debts().len(), 1);
     rig.finish().await;
 }
 

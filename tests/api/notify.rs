@@ -22,7 +22,10 @@ use tagalong::notify::Tone;
 
 use crate::receiver::Called;
 use crate::receiver::Receiver;
+use crate::support::Call;
+use crate::support::Database;
 use crate::support::PATIENCE;
+use crate::support::Plan;
 use crate::support::folder;
 
 const SECRET: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
@@ -291,6 +294,37 @@ async fn e_mail_goes_encrypted_to_a_real_server_and_no_password_to_another() {
     let spam = one(mail.table("plain", "none", false)).send(&message("evt_mail", "spam", 1)).await.unwrap_err();
     assert_eq!(spam.kind, NotifyErrorKind::Refused, "{spam}");
     assert!(spam.to_string().contains("554"), "{spam}");
+}
+
+/// The notifier writes to a whole list; a code goes to the person's own address and to nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_by_mail_goes_to_the_approver_alone() {
+    let dir = folder();
+    let mail = Mail::start(dir.path());
+    let read = |name: &'static str| (name, std::fs::read_to_string(dir.path().join(name)).unwrap());
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.files = vec![read("mail.pem"), read("mail.password")];
+    plan.server += "\npublic_url = \"https://tagalong.example.com\"";
+    plan.tables = mail.table("tls", "tls", true) + "ca_file = \"mail.pem\"\nevents = []\n";
+    let tables = "[[person]]\nid = \"ada\"\nnotify = \"mail\"\n\
+           emails = [\"ada@home.example\", \"ada@example.org\"]\n[service.web.approval]\napprovers = [\"ada\"]\nrollbacks = true\n";
+    let rig = plan.start().await.landed_before(tables).await;
+    let back = Call::post("/api/v1/rollbacks", &serde_json::json!({ "service": "web" })).by(rig.key()).send(&rig).await;
+    assert_eq!(back.status, 202, "{}", back.text);
+    let id = back.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(mail.next()["good"], true);
+    let letter = mail.next();
+    assert_eq!(letter["receivers"], serde_json::json!(["ada@home.example"]), "{letter}");
+    let head = letter["head"].to_string();
+    assert!(!head.contains("ops@example.com") && !head.contains("ada@example.org"), "{head}");
+    let code = regex::Regex::new("[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}").unwrap();
+    let text = letter["text"].as_str().unwrap();
+    assert!(code.is_match(text) && text.contains(&format!("tagalong approve {id}")), "{text}");
+    assert!(!code.is_match(&head), "a subject is shown on locked screens: {head}");
+    let cancelled = rig.act(rig.key(), &format!("/api/v1/deployments/{id}/cancel")).await;
+    assert_eq!(cancelled.status, 200, "{}", cancelled.text);
+    mail.is_silent();
+    rig.finish().await;
 }
 
 /// `tagalong notify test` by each kind: the service gets one message, and what it answered is shown; a fault is said and is no success.

@@ -29,6 +29,8 @@ const TOKEN: &str = "ghp_0123456789abcdefghij";
 /// The tokens of the installation begin so, and end with their number.
 const INSTALLATION_TOKEN: &str = "ghs_0123456789abcdefghij";
 const APP: u64 = 4711;
+/// What names no commit.
+const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
 
 /// What goes wrong with every call.
 #[derive(Clone, PartialEq)]
@@ -55,6 +57,8 @@ pub(crate) struct Shown {
     pub(crate) deployments: Vec<Value>,
     /// The statuses of all commits, in their order, with `sha`.
     pub(crate) statuses: Vec<Value>,
+    /// Whether the owner of the token may write to the repository.
+    pub(crate) may_push: bool,
     /// The tokens of the installation.
     pub(crate) tokens: Tokens,
 }
@@ -158,6 +162,7 @@ impl Forge {
             calls: Vec::new(),
             deployments: Vec::new(),
             statuses: Vec::new(),
+            may_push: true,
             tokens: Tokens::default(),
         };
         let shown = Arc::new(Mutex::new(shown));
@@ -352,6 +357,18 @@ fn described(shown: &mut Shown, kind: &str, app: Option<&[u8]>, asked: &Asked) -
         ("GET", ["repos", "acme", "web", "statuses", sha]) if kind == "forgejo" => {
             query(asked, &["limit=50", "sort=recentupdate"])?;
             Ok((200, newest_first(statuses(shown, sha, "status"))))
+        }
+        // What the owner of the token may do is looked at first, and then whether there is such a commit.
+        ("POST", ["repos", "acme", "web", "statuses", NO_COMMIT]) if kind == "github" => {
+            fields(&asked.body, &[("state", "status")], &[("context", "text")])?;
+            Ok((422, json!({"message": format!("No commit found for SHA: {NO_COMMIT}")})))
+        }
+        ("POST", ["repos", "acme", "web", "deployments"]) if kind == "github" && asked.body["ref"] == NO_COMMIT => {
+            fields(&asked.body, &[("ref", "text")], &[("auto_merge", "flag"), ("required_contexts", "names")])?;
+            Ok((422, json!({"message": format!("No ref found for: {NO_COMMIT}")})))
+        }
+        ("GET", ["repos", "acme", "web"]) if kind == "forgejo" => {
+            Ok((200, json!({"full_name": "acme/web", "permissions": {"admin": false, "push": shown.may_push, "pull": true}})))
         }
         ("POST", ["repos", "acme", "web", "statuses", sha]) => {
             fields(&asked.body, &[("state", "status")], &[("context", "text"), ("description", "text"), ("target_url", "url")])?;

@@ -152,6 +152,74 @@ async fn a_forge_that_fails_changes_no_outcome_and_misses_nothing() {
     world.finish().await;
 }
 
+/// A forge is away while one order ends, tagalong is killed, and another order ends: what became of both arrives, each once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forge_that_is_away_over_a_restart_hears_of_every_order() {
+    let forge = Forge::github();
+    let mut world = world_of(&forge, Database::Sqlite).await;
+    forge.set(Fault::Says(503, "x-fault: 1", "upstream is away"));
+    becomes(&world, &order(&world, "v1").await, "live").await;
+    until("the forge is tried", || forge.shown().met > 0).await;
+    world.kill();
+    forge.shown().met = 0;
+    world.start().await;
+    until("it is tried again by the next life", || forge.shown().met > 0).await;
+    world.arm("page@v2", "fail");
+    becomes(&world, &order(&world, "v2").await, "rolled_back").await;
+    becomes(&world, &order(&world, "v3").await, "live").await;
+    forge.set(Fault::Nothing);
+    for (tag, state) in [("v1", "success"), ("v2", "failure"), ("v3", "success")] {
+        has_status(&forge, tag, state).await;
+        let said = forge.statuses_of(&sha(tag)).iter().filter(|one| *one == state).count();
+        assert_eq!(said, 1, "{tag}: {:?}", forge.statuses_of(&sha(tag)));
+    }
+    has_deployment(&forge, "v3", "success").await;
+    is_settled(&world).await;
+    // The first release does not serve any more, and nothing says that it does.
+    let first = forge.deployments_of(&sha("v1")).pop().and_then(|(_, states)| states.last().cloned());
+    assert!(first.as_deref().is_none_or(|last| last == "inactive"), "{first:?}");
+    forge.is_in_order();
+    world.finish().await;
+}
+
+/// `tagalong doctor` asks each forge, shows nothing there, and says what the token lacks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_asks_the_forge_whether_results_can_be_shown() {
+    for forge in [Forge::github(), Forge::github_for_an_app(), Forge::forgejo()] {
+        let world = world_of(&forge, Database::Sqlite).await;
+        let row = || {
+            let ran = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"))
+                .args(["doctor", "--socket"])
+                .arg(world.path("s"))
+                .arg("--config")
+                .arg(world.path("tagalong.toml"))
+                .output()
+                .expect("it runs");
+            let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+            let at = said.find("web: forge mine").unwrap_or_else(|| panic!("no row of the forge: {said}"));
+            let mark = said[..at].trim_end().chars().last().expect("a mark");
+            (mark, said[at..].split_whitespace().collect::<Vec<_>>().join(" "))
+        };
+        let (mark, said) = row();
+        assert!(mark == '✓' && said.contains("results can be shown on commits of acme/web at"), "{mark} {said}");
+        for (status, part) in [(404, "the token may not see it (404)"), (403, "(403)"), (500, "500")] {
+            forge.set(Fault::Says(status, "x-fault: 1", "Resource not accessible"));
+            let (mark, said) = row();
+            assert!(mark == '✗' && said.contains("results cannot be shown on commits of acme/web"), "{mark} {said}");
+            assert!(said.contains(part) || said.contains("The App 4711 is not installed on acme/web"), "{said}");
+        }
+        forge.set(Fault::Nothing);
+        if forge.config().contains("forgejo") {
+            forge.shown().may_push = false;
+            let (mark, said) = row();
+            assert!(mark == '✗' && said.contains("may not write to acme/web, which a status of a commit needs"), "{mark} {said}");
+        }
+        assert!(forge.shown().statuses.is_empty() && forge.shown().deployments.is_empty(), "it has shown something");
+        forge.is_in_order();
+        world.finish().await;
+    }
+}
+
 /// A token that is given its permission back needs nobody who tells the server so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_forge_has_refused_arrives_when_it_is_allowed_again() {
