@@ -5,12 +5,13 @@
 //! that stops a deployment and changes nothing; `lock.rs`: anybody who has the stack's lock), `input.rs` is bad input with real files,
 //! `login.rs` is what a pull needs to know, `pair.rs` two servers of one database, `real.rs` is Docker itself, `status.rs` a stack on it
 //! that is broken in every way, `approval.rs` orders that somebody must approve, `storm.rs` what can happen to it, by `dice.rs`,
-//! `results.rs` what a forge shows of an order (`forge.rs`), `watch.rs` what becomes of a release that does not hold.
+//! `cli.rs` is the command line beside a server, `results.rs` what a forge shows of an order (`forge.rs`), `watch.rs` what becomes of a release that does not hold.
 //! They need root (mounts, immutable files, a second daemon), `docker` with a daemon that answers, and `docker-registry`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests run programs and say what they saw")]
 
 mod approval;
+mod cli;
 #[path = "../api/cluster.rs"]
 mod cluster;
 mod dice;
