@@ -87,7 +87,7 @@ pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Ending, Turn};
 pub use secrets::MARK_KEY;
-pub use sweep::{Ended, Place, Reach};
+pub use sweep::{Ended, Old, Place, Reach};
 pub use turns::Next;
 pub use watched::{Claim, Due, Watch, Watched};
 pub use watches::{Looked, Then};
@@ -333,6 +333,7 @@ fn migrations() -> Migrator {
         (19, "watches", include_str!("migrations/19_watches.sql")),
         (20, "approvals", include_str!("migrations/20_approvals.sql")),
         (21, "files", include_str!("migrations/21_files.sql")),
+        (28, "results_by_time", include_str!("migrations/28_results_by_time.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)
