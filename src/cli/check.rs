@@ -28,7 +28,7 @@ pub(crate) struct Args {
 pub(super) fn missing_folder(service: &Service, dir: &Path) -> Option<String> {
     (!dir.is_dir()).then(|| {
         format!(
-            "{} is not there; correct service.{}.dir, or put the compose files there. In a container, mount the folder at the same path as on the host.",
+            "{0} is not there; correct service.{1}.dir, or create the folder (`mkdir -p {0}`) and put the compose files there. In a container, mount the folder at the same path as on the host.",
             dir.display(),
             service.name
         )

@@ -42,7 +42,10 @@ impl Refusal {
 }
 
 /// What a path stands behind when the server is called over its socket.
-const SOCKET_BASE: &str = "http://tagalong";
+pub(crate) const SOCKET_BASE: &str = "http://tagalong";
+
+/// Where a server's socket is if the configuration does not say so.
+pub(crate) const USUAL_SOCKET: &str = "/run/tagalong/tagalong.sock";
 
 enum Key {
     None,
@@ -211,10 +214,9 @@ fn is_clear(url: &str) -> anyhow::Result<bool> {
 /// # Errors
 /// When the configuration is there and cannot be read: the usual place may be another server's.
 fn configured_socket(config: &Path) -> anyhow::Result<PathBuf> {
-    const USUAL: &str = "/run/tagalong/tagalong.sock";
     let text = match std::fs::read_to_string(config) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(USUAL.into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(USUAL_SOCKET.into()),
         Err(error) => anyhow::bail!(
             "The configuration {} cannot be read ({error}), so the server's socket is unknown; name it with --socket.",
             config.display()
@@ -228,7 +230,7 @@ fn configured_socket(config: &Path) -> anyhow::Result<PathBuf> {
     })?;
     let socket = table.get("server").and_then(|server| server.get("socket")).and_then(toml::Value::as_str);
     // A relative path starts at the configuration's folder, as it does for the server.
-    Ok(config.parent().unwrap_or(Path::new("")).join(socket.unwrap_or(USUAL)))
+    Ok(config.parent().unwrap_or(Path::new("")).join(socket.unwrap_or(USUAL_SOCKET)))
 }
 
 #[allow(clippy::disallowed_methods, reason = "a workflow gives its secret by the environment")]

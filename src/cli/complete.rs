@@ -1,4 +1,4 @@
-//! What shells complete while a person types: services, tags and deployments, as the server knows them.
+//! What shells complete while a person types: services, tags and deployments, as the server knows them, and datasets.
 //!
 //! The answer comes within a second or not at all, and what goes wrong is never said: a person is in the middle of a line.
 
@@ -26,6 +26,12 @@ pub(crate) fn services(current: &OsStr) -> Vec<CompletionCandidate> {
 pub(crate) fn deployments(current: &OsStr) -> Vec<CompletionCandidate> {
     let known = known();
     beginning_like(current, known.services.into_iter().chain(known.deployments.into_iter().map(|one| one.id.to_string())).collect())
+}
+
+/// Datasets of the configuration on this host that begin like `current`.
+pub(crate) fn datasets(current: &OsStr) -> Vec<CompletionCandidate> {
+    let all = global(&typed()).map(|global| configured(&global, "dataset")).unwrap_or_default();
+    beginning_like(current, all)
 }
 
 /// Tags that the service on the line was ever asked to land, or that its registry has, and that begin like `current`.
@@ -85,7 +91,7 @@ fn known() -> Known {
 /// far as the server, and the registry behind it, answer in time.
 async fn ask(global: &Global, typed: &[String]) -> Known {
     let until = tokio::time::Instant::now() + PATIENCE;
-    let mut known = Known { services: configured(global), ..Known::default() };
+    let mut known = Known { services: configured(global, "service"), ..Known::default() };
     let Ok(client) = Client::new(global) else { return known };
     let page = client.get::<api::Deployments>("/api/v1/deployments?limit=200");
     if let Ok(Ok(page)) = tokio::time::timeout_at(until, page).await {
@@ -101,12 +107,12 @@ async fn ask(global: &Global, typed: &[String]) -> Known {
     known
 }
 
-/// The services of the configuration, as far as it can be read.
-fn configured(global: &Global) -> BTreeSet<String> {
+/// The names in a table of the configuration, as far as it can be read.
+fn configured(global: &Global, what: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(&global.config).ok().filter(|_| global.is_here());
     let table: toml::Table = text.and_then(|text| text.parse().ok()).unwrap_or_default();
-    let services = table.get("service").and_then(toml::Value::as_table);
-    services.into_iter().flat_map(|services| services.keys().cloned()).collect()
+    let named = table.get(what).and_then(toml::Value::as_table);
+    named.into_iter().flat_map(|named| named.keys().cloned()).collect()
 }
 
 /// The words of the line, which the shell's function gives behind `--`.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap_complete::ArgValueCompleter;
 use process::Cancel;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -13,6 +14,7 @@ use crate::app::Daemon;
 use crate::app::Record;
 use crate::cli::client::Client;
 use crate::cli::client::Refusal;
+use crate::cli::complete;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
@@ -44,6 +46,7 @@ pub(crate) enum Args {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SyncArgs {
     /// The dataset [default: all]
+    #[arg(add = ArgValueCompleter::new(complete::datasets))]
     dataset: Option<DatasetName>,
     /// Try only once; without this, the first clone is retried until it works
     #[arg(long)]
@@ -59,6 +62,7 @@ pub(crate) struct DaemonArgs {}
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
     /// The dataset [default: all]
+    #[arg(add = ArgValueCompleter::new(complete::datasets))]
     dataset: Option<DatasetName>,
 }
 

@@ -10,6 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use process::Cancel;
 use process::can_confine;
 
@@ -31,6 +33,9 @@ use crate::engine::Engine;
 use crate::engine::Server;
 use crate::orders;
 use crate::registry::Registries;
+
+/// How many services are looked at at the same time.
+const AT_ONCE: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -90,17 +95,18 @@ async fn see_all(doctor: &mut Doctor, global: &Global, config: &Config) {
     doctor.see("docker socket", socket);
     let daemon = Daemon::new(config.docker.clone(), Arc::clone(&config.mask));
     let registries = Registries::new(config.docker.clone(), config.registries.clone());
-    let mut server: Option<Server> = None;
-    for service in config.services.values() {
-        // Programs run in the stack's folder: without it nothing can be said of Docker, and the folder is what is missing.
-        let Some(compose) = Engine::of(&daemon, &service.stack).filter(|compose| see_folder(doctor, service, compose.dir())) else {
-            continue;
-        };
-        if is_open && server.is_none() {
-            server = see_docker(doctor, &compose).await;
-        }
-        see_service(doctor, service, &compose, &registries).await;
+    // Programs run in the stack's folder: without one nothing can be said of Docker.
+    let mut docker = Docker::Away;
+    let mut stacks = config.services.values().filter_map(|service| Engine::of(&daemon, &service.stack));
+    if let Some(compose) = stacks.find(|compose| is_open && compose.dir().is_dir()) {
+        docker = see_docker(doctor, &compose).await;
     }
+    let looks = config.services.values().map(|service| look_at(service, &daemon, &docker, &registries));
+    let mut looks = stream::iter(looks).buffered(AT_ONCE);
+    while let Some(findings) = looks.next().await {
+        doctor.findings.extend(findings);
+    }
+    drop(looks);
     see_candidates(doctor, global).await;
     forge::see_forges(doctor, config).await;
     for plan in config.datasets.values() {
@@ -112,15 +118,33 @@ async fn see_all(doctor: &mut Doctor, global: &Global, config: &Config) {
         let read = orders::holidays(file.clone(), zone.clone()).await;
         doctor.see(&format!("freeze {}: holidays", freeze.id), read.map(|events| format!("{} events in {}", events.len(), file.display())));
     }
-    if let Some(server) = &server {
+    if let Docker::Answers(server) = &docker {
         doctor.see("disk", host::free_space(server));
     }
     doctor.see("clock", clock_off(config).await);
 }
 
-async fn see_docker(doctor: &mut Doctor, compose: &Engine) -> Option<Server> {
+/// What there is to say of one service.
+async fn look_at(service: &Service, daemon: &Daemon, docker: &Docker, registries: &Registries) -> Vec<Finding> {
+    let mut own = Doctor { findings: Vec::new() };
+    // Without its folder, that is what is missing; a stack on another host is looked at there.
+    if let Some(compose) = Engine::of(daemon, &service.stack).filter(|compose| see_folder(&mut own, service, compose.dir())) {
+        see_service(&mut own, service, &compose, docker).await;
+        see_registries(&mut own, service, registries).await;
+    }
+    own.findings
+}
+
+/// How Docker stands: what needs it is looked at only where it answers, so that one fault is said once.
+enum Docker {
+    Answers(Server),
+    Away,
+}
+
+async fn see_docker(doctor: &mut Doctor, compose: &Engine) -> Docker {
     let server = compose.server(&Cancel::default()).await;
     doctor.see("docker", server.as_ref().map(|s| format!("engine {} on {}/{}", s.version, s.os, s.arch)).map_err(ToString::to_string));
+    let Ok(server) = server else { return Docker::Away };
     doctor.see(
         "compose",
         compose
@@ -129,7 +153,7 @@ async fn see_docker(doctor: &mut Doctor, compose: &Engine) -> Option<Server> {
             .map(|v| v.note.map_or_else(|| v.version.clone(), |note| format!("{}: {note}", v.version)))
             .map_err(|error| error.to_string()),
     );
-    server.ok()
+    Docker::Answers(server)
 }
 
 /// Whether the stack's folder is there at all.
@@ -139,26 +163,27 @@ fn see_folder(doctor: &mut Doctor, service: &Service, dir: &Path) -> bool {
     dir.is_dir()
 }
 
-async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Engine, registries: &Registries) {
+async fn see_service(doctor: &mut Doctor, service: &Service, compose: &Engine, docker: &Docker) {
     let env = compose.dir().join(".env");
     if env.exists() {
         doctor.see(&format!("{}: .env", service.name), host::can_be_replaced(&env));
     }
-    let stack = compose.resolve(b"doctor", &Cancel::default()).await;
-    doctor.see(
-        &format!("{}: stack", service.name),
-        stack.map(|resolved| format!("pinned by {}", resolved.pinned_by())).map_err(|error| error.to_string()),
-    );
+    if matches!(docker, Docker::Answers(_)) {
+        let stack = compose.resolve(b"doctor", &Cancel::default()).await;
+        doctor.see(
+            &format!("{}: stack", service.name),
+            stack.map(|resolved| format!("pinned by {}", resolved.pinned_by())).map_err(|error| error.to_string()),
+        );
+    }
     if let Some(source) = &service.files {
         doctor.see(&format!("{}: stack's files", service.name), files::may_be_read(source).await);
     }
+}
+
+async fn see_registries(doctor: &mut Doctor, service: &Service, registries: &Registries) {
     for pin in service.stack.pins() {
-        let asked = tokio::time::timeout(Duration::from_secs(15), registries.ping(&pin.image)).await;
-        let result = match asked {
-            Ok(Ok(())) => Ok("answers".to_owned()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("The registry does not answer within 15 s; check the network and its name.".to_owned()),
-        };
+        let asked = registries.ping(&pin.image, Duration::from_secs(15)).await;
+        let result = asked.map(|()| "answers".to_owned()).map_err(|error| error.to_string());
         doctor.see(&format!("{}: registry of {}", service.name, pin.image), result);
     }
 }

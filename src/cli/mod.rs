@@ -221,3 +221,32 @@ async fn run(cli: Cli, output: &Output) -> anyhow::Result<u8> {
         Command::Man => man::run(output, &Cli::command()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::any::TypeId;
+
+    use clap::CommandFactory as _;
+    use clap_complete::ArgValueCompleter;
+
+    use super::Cli;
+    use super::which::Which;
+    use crate::model::DatasetName;
+    use crate::model::ServiceName;
+
+    /// Whatever names something that the server or the configuration knows is completed.
+    #[test]
+    fn names_are_completed_everywhere() {
+        let known = [TypeId::of::<ServiceName>(), TypeId::of::<DatasetName>(), TypeId::of::<Which>()];
+        let mut seen = 0;
+        let mut commands = vec![Cli::command()];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands().cloned());
+            for arg in command.get_arguments().filter(|arg| known.iter().any(|known| arg.get_value_parser().type_id() == *known)) {
+                seen += 1;
+                assert!(arg.get::<ArgValueCompleter>().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+        assert!(seen >= 16, "{seen}");
+    }
+}

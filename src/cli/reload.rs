@@ -3,9 +3,12 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use clap_complete::ArgValueCompleter;
+
 use crate::api;
 use crate::cli::client::Client;
 use crate::cli::client::Refusal;
+use crate::cli::complete;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
@@ -24,6 +27,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The dataset, as the configuration names it
+    #[arg(add = ArgValueCompleter::new(complete::datasets))]
     dataset: DatasetName,
     /// The commit that the app must serve
     #[arg(long, value_name = "SHA")]

@@ -1,7 +1,10 @@
 //! `tagalong repair`.
 
+use clap_complete::ArgValueCompleter;
+
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::follow;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
@@ -10,6 +13,7 @@ use crate::model::ServiceName;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The service
+    #[arg(add = ArgValueCompleter::new(complete::services))]
     service: ServiceName,
     /// Return as soon as the order is accepted
     #[arg(long)]

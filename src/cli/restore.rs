@@ -1,5 +1,7 @@
 //! `tagalong restore`.
 
+use std::fs::File;
+use std::path::Path;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -11,6 +13,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::store::AUDIT_HEAD_FILE;
 use crate::store::SQLITE_FILE;
+
+/// The state of a server, file by file.
+const FILES: [&str; 5] = [SQLITE_FILE, "tagalong.db-wal", "tagalong.db-shm", "executor-id", AUDIT_HEAD_FILE];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -32,20 +37,37 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
     );
     let data_dir = &config.server.data_dir;
     let _lock = app::lock_data_dir(data_dir)?;
+    // Whatever can fail for want of room or rights is done before anything is moved.
+    let beside = tempfile::Builder::new().prefix("restoring-").tempdir_in(data_dir).context("The data folder cannot be written")?;
+    let restored = copied(&args.folder, beside.path())?;
     let aside = data_dir.join(format!("{}{}", app::ASIDE, clock::now_ms()));
     std::fs::create_dir(&aside)?;
-    for name in [SQLITE_FILE, "tagalong.db-wal", "tagalong.db-shm", "executor-id", AUDIT_HEAD_FILE] {
+    for name in FILES {
         let old = data_dir.join(name);
         if old.exists() {
             std::fs::rename(&old, aside.join(name)).with_context(|| format!("{} could not be moved aside", old.display()))?;
         }
-        let new = args.folder.join(name);
-        if new.exists() {
-            std::fs::copy(&new, &old).with_context(|| format!("{} could not be written", old.display()))?;
-        }
     }
+    for name in restored {
+        let new = data_dir.join(name);
+        std::fs::rename(beside.path().join(name), &new).with_context(|| format!("{} could not be put in place", new.display()))?;
+    }
+    File::open(data_dir)?.sync_all()?;
+    beside.close()?;
     app::close_data_dir(data_dir)?;
     output.fact("restored", &data_dir.display().to_string());
     output.fact("moved aside", &aside.display().to_string());
     Ok(0)
+}
+
+/// Copies what the backup has of the state into `to`, where it is on disk when this returns; gives the names.
+fn copied(backup: &Path, to: &Path) -> anyhow::Result<Vec<&'static str>> {
+    let mut names = Vec::new();
+    for name in FILES.into_iter().filter(|name| backup.join(name).exists()) {
+        let copy = to.join(name);
+        std::fs::copy(backup.join(name), &copy).with_context(|| format!("{} could not be copied", backup.join(name).display()))?;
+        File::open(&copy)?.sync_all()?;
+        names.push(name);
+    }
+    Ok(names)
 }

@@ -209,7 +209,7 @@ impl Page<'_> {
                 self.fact(name, Tone::Strong, &format!("{} {}{for_what}", one.id, one.tag.as_ref().map_or("", |tag| tag.as_str())));
             }
         }
-        for (name, text) in [("held", &service.held), ("blocked", &service.blocked)] {
+        for (name, text) in [("held", service.held.as_deref()), ("blocked", blocked(service))] {
             if let Some(text) = text {
                 self.fact(name, Tone::Careful, text);
             }
@@ -282,6 +282,12 @@ impl Page<'_> {
     }
 }
 
+/// What blocks the service, unless it stands behind `why` already.
+fn blocked(service: &api::Service) -> Option<&str> {
+    let why = service.standing.why.as_deref().unwrap_or_default().trim_end_matches('.');
+    service.blocked.as_deref().filter(|blocked| blocked.trim_end_matches('.') != why)
+}
+
 fn ago(at_ms: i64) -> String {
     format!("{} ago", duration(clock::now_ms() - at_ms))
 }
@@ -300,8 +306,8 @@ fn watched(watch: &api::Watch) -> (Tone, String) {
         }
         WatchState::Watching => (Tone::Good, format!("the release is watched{until}; {looks}{last}{why}")),
         WatchState::Passed => (Tone::Faint, format!("the release passed its watch{until} ({looks}{last}){why}")),
-        WatchState::WentBack => (Tone::Careful, format!("the release failed its watch and is rolled back{placed}{why}")),
-        WatchState::Left => (Tone::Bad, format!("the release failed its watch and needs an operator{why}")),
+        WatchState::WentBack => (Tone::Careful, format!("the release failed while it was watched and is rolled back{placed}{why}")),
+        WatchState::Left => (Tone::Bad, format!("the release failed while it was watched and needs an operator{why}")),
         WatchState::Overtaken => (Tone::Faint, format!("the release is not watched any more{why}")),
     }
 }
@@ -357,4 +363,28 @@ fn smoke(report: &Report) -> (Tone, String) {
     let since = report.since.as_ref().map_or(String::new(), |since| format!(", {new} of them new since {since}"));
     let plural = if counted == 1 { "" } else { "s" };
     (if report.passed() { Tone::Careful } else { Tone::Bad }, format!("{counted} finding{plural}{since}: {}", report.rules().join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::blocked;
+    use crate::api;
+
+    /// A Docker that hangs is one reason, not two.
+    #[test]
+    fn what_blocks_a_service_is_said_once() {
+        let service = |why: &str, blocked: &str| -> api::Service {
+            let standing = json!({"word": "unknown", "why": why});
+            serde_json::from_value(
+                json!({"name": "web", "standing": standing, "blocked": blocked, "pinned": [], "containers": [], "rollback_candidates": []}),
+            )
+            .unwrap()
+        };
+        let hangs = service("Docker said nothing for 5 s.", "Docker said nothing for 5 s");
+        assert_eq!(blocked(&hangs), None);
+        let busy = service("Docker said nothing for 5 s.", "ID has been at up for 9 s; Docker said nothing for 5 s");
+        assert_eq!(blocked(&busy), busy.blocked.as_deref());
+    }
 }

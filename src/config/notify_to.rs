@@ -199,7 +199,7 @@ pub(super) fn read_to(kind: Kind, from: &mut Section, secrets: &mut Vec<Secret>)
             let url = from.needed("url", missing, |text| base(text, plain_http));
             let missing = "a notifier for Matrix needs the id of the room; write room = \"!abc:example.com\".";
             let room = from.needed("room", missing, room);
-            let token = read_token(from, "the access token of who writes into the room", secrets);
+            let token = read_token(from, "the access token of the user who posts to the room", secrets);
             Some(NotifyTo::Matrix { url: url?, room: room?, token: token? })
         }
         Kind::Telegram => {
@@ -311,7 +311,7 @@ fn base(text: &str, plain_http: bool) -> Result<Url, String> {
 
 fn room(text: &str) -> Result<String, String> {
     let is_room = text.starts_with('!') && text.len() > 2 && text.len() <= 255 && !text.contains(|c: char| c.is_control() || c == ' ');
-    let why = "is not the id of a room: it begins with ! and stands in the room's settings; an alias (#…) does not do";
+    let why = "is not the id of a room: an id begins with ! and is shown in the room's settings; an alias (#…) cannot be used";
     if is_room { Ok(text.to_owned()) } else { Err(format!("\"{}\" {why}.", text.escape_default())) }
 }
 

@@ -52,7 +52,7 @@ pub struct Service {
     pub keep: usize,
     /// How long an order may wait for its turn.
     pub max_wait: Duration,
-    /// How long a rollback holds the service; none: until released.
+    /// How long a rollback holds the service; none: until it is resumed.
     pub hold: Option<Duration>,
     /// Tags that must not be rolled back past.
     pub no_rollback_past: Vec<Tag>,

@@ -17,7 +17,7 @@ pub enum EngineError {
     #[error("{0}")]
     Host(String),
     /// The daemon does not answer.
-    #[error("the Docker daemon does not answer ({why}): start it, or set docker.host to the right daemon")]
+    #[error("the Docker daemon does not answer ({why}): start it (`systemctl start docker`), or set docker.host to the right daemon")]
     Daemon {
         /// What the client said.
         why: String,
@@ -91,11 +91,11 @@ impl EngineError {
             Ended::Cancelled => Self::Cancelled { what },
             Ended::Deadline(limit) => Self::Deadline { what, limit: *limit },
             Ended::NotStarted(why) => Self::Host(format!(
-                "{what} needs the program {program}, which could not be started ({why}): install it, or set docker.program"
+                "{what} needs the program {program}, which could not be started ({why}): install Docker (`apt-get install docker.io` on Debian and Ubuntu), or set docker.program"
             )),
             Ended::Exit(_) if is_daemon_away(last_words) => Self::Daemon { why: last_words.trim().to_owned() },
             Ended::Exit(_) if is_plugin_missing(last_words) => {
-                Self::Host("docker has no compose plugin: install Docker Compose v2 as a plugin of the docker command".to_owned())
+                Self::Host("docker has no compose plugin: install Docker Compose v2 as a plugin of the docker command (`apt-get install docker-compose-plugin` from Docker's own package source)".to_owned())
             }
             Ended::Exit(_) if !last_words.trim().is_empty() => Self::Failed { what, why: last_words.trim().to_owned() },
             ended => Self::Failed { what, why: format!("it {ended}") },

@@ -359,7 +359,10 @@ fn short_ref(git_ref: &str) -> Option<&str> {
 }
 
 fn no_branch(git_ref: Option<&str>) -> String {
-    format!("The ref {} is no branch whose protection could be looked up; send it like refs/heads/main.", git_ref.unwrap_or("none"))
+    format!(
+        "The ref {} is not a branch, so no branch protection applies to it; send a full name such as refs/heads/main.",
+        git_ref.unwrap_or("none")
+    )
 }
 
 /// A name with slashes as it stands in a path.

@@ -70,7 +70,7 @@ async fn ask(site: &Site<'_>, image: &Repository, tag: &Tag, server: &Server) ->
     let live = site.host.live();
     let asked = live.registries.resolve(image, Some(tag), None, (&server.os, &server.arch));
     match site.within(site.service.deadlines.resolve, "the registry", asked).await {
-        Ok(Err(error @ RegistryError::Unreachable { .. })) => Ok(Err(Fault::Registry(error))),
+        Ok(Err(error @ (RegistryError::Unreachable { .. } | RegistryError::Odd { .. }))) => Ok(Err(Fault::Registry(error))),
         Err(Stop::Fault(silence)) => Ok(Err(silence)),
         Ok(answer) => Ok(Ok(answer?)),
         Err(stop) => Err(stop),

@@ -73,9 +73,10 @@ impl From<RegistryError> for Stop {
         match error {
             RegistryError::NotFound(_) => Self::refused(Guard::NotFound, error.to_string()),
             RegistryError::Platform { .. } => Self::refused(Guard::Platform, error.to_string()),
-            RegistryError::Password { .. } | RegistryError::Unauthorized(_) | RegistryError::Unreachable { .. } => {
-                Self::Fault(Fault::Registry(error))
-            }
+            RegistryError::Password { .. }
+            | RegistryError::Unauthorized(_)
+            | RegistryError::Unreachable { .. }
+            | RegistryError::Odd { .. } => Self::Fault(Fault::Registry(error)),
         }
     }
 }

@@ -43,7 +43,7 @@ pub use words::trial;
 
 /// How often it looks without being told: another server may have recorded something.
 const ROUND: Duration = Duration::from_secs(10);
-/// How often it looks for debts that stay, and forgets what is old.
+/// How often it looks for debts that stay.
 const SLOW_ROUND: Duration = Duration::from_mins(1);
 /// The first look finds what ended so long ago: an earlier life may not have owed it any more.
 const FIRST_LOOK_MS: i64 = 24 * 3_600_000;
@@ -167,9 +167,6 @@ impl Notices {
             if is_slow_due {
                 self.notice_debts().await?;
             }
-        }
-        if is_slow_due {
-            self.store.forget_events().await?;
         }
         self.owe_events(&config).await
     }

@@ -164,7 +164,7 @@ fn terms(config: &Config, order: &Deployment, via: &Via, now_ms: i64) -> Result<
     let people = &config.people;
     let service = config.service(&order.order.service);
     let Some((service, approval)) = service.and_then(|service| Some((service, service.approval.as_ref()?))) else {
-        return Err(Unapproved::NotWaiting(format!("The configuration asks for no approval any more, so {id} goes on by itself.")));
+        return Err(Unapproved::NotWaiting(format!("The configuration no longer requires an approval, so {id} continues by itself.")));
     };
     let since_ms = order.waits_since_ms.unwrap_or(order.created_ms);
     if now_ms + CLOCKS_APART_MS < since_ms {

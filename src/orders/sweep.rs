@@ -11,12 +11,17 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::orders::Deployer;
 use crate::store::Ended;
+use crate::store::Old;
 use crate::store::Place;
 use crate::store::Reach;
 use crate::store::StoreError;
 
 /// How often old things are forgotten.
 const SWEEP: Duration = Duration::from_hours(1);
+/// How long it is known what was told to whom, which is longer than anything is owed and than is looked back.
+const REMEMBERED: Duration = Duration::from_hours(30 * 24);
+/// How long each look is kept by itself.
+const SINGLE_LOOKS: Duration = Duration::from_hours(48);
 /// How many lines are forgotten at a time.
 const LINES: i64 = 1000;
 /// After each time the database is left alone for so many times as long as that took, and for so long at least.
@@ -53,12 +58,21 @@ impl Deployer {
         let retention = config.retention.clone();
         let dashboard = &config.dashboard;
         let now_ms = clock::now_ms();
-        self.forget_ended_before(now_ms - retention.journal.as_millis() as i64).await?;
-        let deliveries_ms = now_ms - retention.deliveries.as_millis() as i64;
-        while at_leisure(self.store.forget_deliveries(deliveries_ms)).await? {}
-        let before_ms = |span: Duration| now_ms - i64::try_from(span.as_millis()).unwrap_or(now_ms);
-        self.store.forget_sessions(before_ms(dashboard.longest), before_ms(dashboard.idle), now_ms).await?;
-        self.store.forget_attempts(now_ms / 60_000 - 60).await
+        let before = |kept: Duration| now_ms - kept.as_millis() as i64;
+        self.forget_ended_before(before(retention.journal)).await?;
+        for old in Old::ALL {
+            let before = match old {
+                Old::Deliveries => before(retention.deliveries),
+                Old::Events | Old::Noticed | Old::Results => before(REMEMBERED),
+                Old::Looks => before(SINGLE_LOOKS),
+                Old::HoursOfLooks => before(retention.looks),
+                Old::Incidents | Old::Watches => before(retention.journal),
+                Old::Attempts => now_ms / 60_000 - 60,
+            };
+            while at_leisure(self.store.forget_old(old, before)).await? {}
+        }
+        self.store.forget_sessions(before(dashboard.longest), before(dashboard.idle), now_ms).await?;
+        self.store.forget_lost_watches(before(retention.journal)).await
     }
 
     /// Journals end, and with them the deployments that no rollback can need.

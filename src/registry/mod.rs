@@ -6,6 +6,7 @@ mod wire;
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use oci_client::Reference;
 use oci_client::manifest::OciImageManifest;
@@ -53,12 +54,24 @@ pub enum RegistryError {
         /// What the host is.
         wanted: String,
     },
-    /// It does not answer, or not sensibly.
-    #[error("The registry {host} does not answer correctly: {why}")]
+    /// Nobody answers there, or not in time.
+    #[error("The registry {host} cannot be reached: {why}. See whether it runs and is reachable from this host: `curl -v {address}`.")]
     Unreachable {
         /// Its host.
         host: String,
-        /// Why.
+        /// The address that every registry answers at.
+        address: String,
+        /// Why, without a full stop.
+        why: String,
+    },
+    /// Somebody answers, but not as a registry does.
+    #[error("The registry {host} does not answer correctly: {why}. See what it answers: `curl -i {address}`.")]
+    Odd {
+        /// Its host.
+        host: String,
+        /// The address that every registry answers at.
+        address: String,
+        /// Why, without a full stop.
         why: String,
     },
 }
@@ -125,8 +138,8 @@ impl Registries {
     ) -> Result<Resolved, RegistryError> {
         let reference = reference(image, tag, digest);
         let mut session = self.session(image, &reference).await?;
-        let host = session.host.clone();
-        let fault = |fault| explain(fault, &reference, &host);
+        let place = Place::of(&session.host, session.is_plain);
+        let fault = |fault| explain(fault, &reference, &place);
         let named = reference.digest().or(reference.tag()).unwrap_or("latest");
         let (body, digest) = session.manifest(named).await.map_err(fault)?;
         let single = match manifest(&body).map_err(fault)? {
@@ -156,29 +169,30 @@ impl Registries {
         Ok(Resolved { digest, size_bytes, labels })
     }
 
-    /// Whether the registry of `image` answers at all and takes the credential, for `doctor`.
+    /// Whether the registry of `image` answers within `limit` and takes the credential, for `doctor`.
     ///
     /// # Errors
     /// [`RegistryError`].
-    pub async fn ping(&self, image: &Repository) -> Result<(), RegistryError> {
+    pub async fn ping(&self, image: &Repository, limit: Duration) -> Result<(), RegistryError> {
         let reference = reference(image, None, None);
         let mut session = self.session(image, &reference).await?;
-        match session.ping().await {
+        let silent = || Err(Fault::Unreachable(format!("it did not answer within {} s.", limit.as_secs())));
+        match tokio::time::timeout(limit, session.ping()).await.unwrap_or_else(|_| silent()) {
             Ok(()) | Err(Fault::NotFound) => Ok(()),
-            Err(fault) => Err(explain(fault, &reference, &session.host)),
+            Err(fault) => Err(explain(fault, &reference, &Place::of(&session.host, session.is_plain))),
         }
     }
 
     async fn session(&self, image: &Repository, reference: &Reference) -> Result<Session, RegistryError> {
         let host = reference.resolve_registry().to_owned();
+        let is_plain = is_loopback(&host) || self.known.iter().any(|entry| entry.plain_http && entry.host == host);
         let http = {
             let mut kept = self.http.lock().unwrap_or_else(PoisonError::into_inner);
             match &*kept {
                 Some(http) => http.clone(),
-                None => kept.insert(wire::client().map_err(|fault| explain(fault, reference, &host))?).clone(),
+                None => kept.insert(wire::client().map_err(|fault| explain(fault, reference, &Place::of(&host, is_plain)))?).clone(),
             }
         };
-        let is_plain = is_loopback(&host) || self.known.iter().any(|entry| entry.plain_http && entry.host == host);
         let auth = self.auth(image, &host).await?;
         Ok(Session { http, is_plain, repository: reference.repository().to_owned(), auth, authorization: None, host })
     }
@@ -240,11 +254,29 @@ fn platforms_of(entries: &[oci_client::manifest::ImageIndexEntry]) -> Vec<String
         .collect()
 }
 
-fn explain(fault: Fault, reference: &Reference, host: &str) -> RegistryError {
+/// A registry as people look for it.
+struct Place {
+    host: String,
+    address: String,
+}
+
+impl Place {
+    fn of(host: &str, is_plain: bool) -> Self {
+        let scheme = if is_plain { "http" } else { "https" };
+        Self { host: host.to_owned(), address: format!("{scheme}://{host}/v2/") }
+    }
+}
+
+fn explain(fault: Fault, reference: &Reference, place: &Place) -> RegistryError {
+    let Place { host, address } = place;
+    let host = host.clone();
+    let address = address.clone();
+    let bare = |why: &str| why.trim_end_matches('.').to_owned();
     match fault {
         Fault::NotFound => RegistryError::NotFound(reference.to_string()),
-        Fault::Unauthorized => RegistryError::Unauthorized(host.to_owned()),
-        Fault::Other(why) => RegistryError::Unreachable { host: host.to_owned(), why },
+        Fault::Unauthorized => RegistryError::Unauthorized(host),
+        Fault::Unreachable(why) => RegistryError::Unreachable { host, address, why: bare(&why) },
+        Fault::Other(why) => RegistryError::Odd { host, address, why: bare(&why) },
     }
 }
 
@@ -306,6 +338,17 @@ mod tests {
         found
     }
 
+    /// Nobody is there: that is no wrong answer.
+    #[tokio::test]
+    async fn a_registry_that_is_away_is_said_to_be_away() {
+        let (registries, image, serving) = served(|_| Vec::new()).await;
+        serving.abort();
+        assert!(serving.await.is_err_and(|error| error.is_cancelled()));
+        let said = registries.ping(&image, std::time::Duration::from_secs(5)).await.unwrap_err().to_string();
+        assert!(said.contains("cannot be reached: ") && said.contains("`curl -v http://127.0.0.1:") && said.contains("/v2/`"), "{said}");
+        assert!(!said.contains("correctly") && !said.contains(".."), "{said}");
+    }
+
     async fn tags_of(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Result<(Vec<String>, bool), String> {
         let (registries, image, serving) = served(answer).await;
         let found = registries.tags(&image, 3).await;
@@ -344,7 +387,9 @@ mod tests {
         let whole = |headers: &str, body: &str| {
             format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).into_bytes()
         };
-        assert!(says(against(|_| Vec::new()).await).contains("larger than 4096 KiB"));
+        let endless = says(against(|_| Vec::new()).await);
+        assert!(endless.contains("larger than 4096 KiB. See what it answers: `curl -i http://127.0.0.1:"), "{endless}");
+        assert!(endless.contains("does not answer correctly") && !endless.contains("cannot be reached"), "{endless}");
         let announced = |_: &str| b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n".to_vec();
         assert!(says(against(announced).await).contains("larger than 4096 KiB"));
         let wrong = format!("docker-content-digest: sha256:{}\r\n", "0".repeat(64));

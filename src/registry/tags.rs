@@ -5,6 +5,7 @@ use oci_client::manifest::OciManifest;
 use crate::model::Digest;
 use crate::model::Repository;
 use crate::model::Tag;
+use crate::registry::Place;
 use crate::registry::Registries;
 use crate::registry::RegistryError;
 use crate::registry::explain;
@@ -38,7 +39,7 @@ impl Registries {
     pub async fn tags(&self, image: &Repository, most: usize) -> Result<(Vec<Tag>, bool), RegistryError> {
         let reference = reference(image, None, None);
         let mut session = self.session(image, &reference).await?;
-        session.tags(most).await.map_err(|fault| explain(fault, &reference, &session.host))
+        session.tags(most).await.map_err(|fault| explain(fault, &reference, &Place::of(&session.host, session.is_plain)))
     }
 
     /// What each of `tags` of `image` stands for, on a host of `os`/`arch` where it is built for several; in their order.
@@ -56,7 +57,11 @@ impl Registries {
         let looks = tags.iter().map(|tag| {
             let mut session = session.clone();
             let reference = reference(image, Some(tag), None);
-            async move { look(&mut session, tag, platform).await.map_err(|fault| explain(fault, &reference, &session.host)) }
+            async move {
+                look(&mut session, tag, platform)
+                    .await
+                    .map_err(|fault| explain(fault, &reference, &Place::of(&session.host, session.is_plain)))
+            }
         });
         Ok(futures_util::stream::iter(looks).buffered(AT_ONCE).collect().await)
     }

@@ -39,6 +39,8 @@ pub(super) enum Fault {
     NotFound,
     /// It wants another credential.
     Unauthorized,
+    /// Nobody answers, or not in time; why, as a sentence.
+    Unreachable(String),
     /// Anything else, as a sentence.
     Other(String),
 }
@@ -252,7 +254,8 @@ fn sum(bytes: &[u8]) -> String {
 
 /// The root cause alone: the errors around it only say again what was asked.
 fn other(error: &reqwest::Error) -> Fault {
-    Fault::Other(format!("{}.", text::root_cause(error)))
+    let why = format!("{}.", text::root_cause(error));
+    if error.is_connect() || error.is_timeout() { Fault::Unreachable(why) } else { Fault::Other(why) }
 }
 
 #[cfg(test)]

@@ -147,7 +147,13 @@ impl Call<'_> {
         let said =
             if text.trim().is_empty() { String::new() } else { format!(": {}", call::masked_excerpt(&self.app.plan.data.mask, &text)) };
         Err(Failed {
-            why: format!("The app answered {} at {}{said}.", status.as_u16(), self.url),
+            why: format!(
+                "The app answered {} at {}{}{}.",
+                status.as_u16(),
+                self.url,
+                said.trim_end_matches('.'),
+                call::sent(status.as_u16(), "on_change.token", self.credential)
+            ),
             again: matches!(status.as_u16(), 502..=504),
         })
     }

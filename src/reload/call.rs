@@ -8,6 +8,7 @@ use text::Secret;
 use crate::answer::beginning;
 use crate::api;
 use crate::config::Rotating;
+use crate::config::SecretSource;
 
 /// How much of an answer is shown.
 const SHOWN: usize = 300;
@@ -37,6 +38,21 @@ pub(super) async fn send_with(
         }
     }
     request.bearer_auth(newest.reveal()).send().await
+}
+
+/// Which credential was sent, for the end of a sentence about a refusal: never the credential itself. `key` is its key in the
+/// configuration without `_file` or `_env`. Nothing where the answer is no refusal of a credential.
+pub(super) fn sent(status: u16, key: &str, source: Option<&SecretSource>) -> String {
+    if !matches!(status, 401 | 403) {
+        return String::new();
+    }
+    match source {
+        None => format!(" (tagalong sent no credential, because {key}_file is not set)"),
+        Some(source) => match source.file() {
+            Some(file) => format!(" (tagalong sent that of {key}_file {})", file.display()),
+            None => format!(" (tagalong sent that of {key}_env)"),
+        },
+    }
 }
 
 /// Why there was no answer, as one sentence.

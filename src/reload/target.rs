@@ -109,7 +109,8 @@ impl Target {
             Ok(answer) => answer,
             Err(error) => return Answer::not_now(call::unanswered(&self.url, &error, self.config.deadline)),
         };
-        judge(&plan.data.mask, answer, is_tagalong).await
+        let sent = call::sent(answer.status().as_u16(), "peer.secret", self.config.credential.as_ref());
+        judge(&plan.data.mask, answer, is_tagalong, &sent).await
     }
 
     /// The request, signed, or with the bearer token that it needs.
@@ -156,8 +157,8 @@ fn body(plan: &Reload, commit: Option<&Commit>, is_tagalong: bool) -> Vec<u8> {
     ask.to_string().into_bytes()
 }
 
-/// The meaning of an answer.
-async fn judge(mask: &Mask, answer: reqwest::Response, is_tagalong: bool) -> Answer {
+/// The meaning of an answer; `sent` names the credential where that was refused.
+async fn judge(mask: &Mask, answer: reqwest::Response, is_tagalong: bool, sent: &str) -> Answer {
     let status = answer.status();
     let after = answer.headers().get("retry-after").and_then(|after| retry_after(after.to_str().ok()?));
     let text = call::text_of(answer).await.unwrap_or_default();
@@ -167,7 +168,7 @@ async fn judge(mask: &Mask, answer: reqwest::Response, is_tagalong: bool) -> Ans
     let outcome = ["/outcome", "/data/outcome"].iter().find_map(|at| json.pointer(at)?.as_str()).unwrap_or("answered");
     let outcome = call::masked_excerpt(mask, outcome);
     if !status.is_success() {
-        let why = format!("It answered {}{said}.", status.as_u16());
+        let why = format!("It answered {}{said}{sent}.", status.as_u16());
         return Answer { detail: why.clone(), told: Told::refusal(status.as_u16(), after, why) };
     }
     if is_tagalong && json["ok"] != true {

@@ -58,7 +58,8 @@ impl App {
         let token = verify.credential.as_ref().map(SecretSource::read_both).transpose()?;
         let answer = call::send_with(request, token.as_ref()).await.map_err(|error| call::unanswered(&verify.url, &error, deadline))?;
         if !answer.status().is_success() {
-            return Err(format!("{} answers {}", verify.url, answer.status().as_u16()));
+            let status = answer.status().as_u16();
+            return Err(format!("{} answers {status}{}", verify.url, call::sent(status, "verify.token", verify.credential.as_ref())));
         }
         match &verify.carried_by {
             ReleaseCarrier::Header(name) => {

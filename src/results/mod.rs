@@ -131,11 +131,7 @@ impl Results {
 
     async fn look_once(&self, since_ms: i64) -> Result<(), StoreError> {
         if self.revives.swap(false, Ordering::Relaxed) {
-            let revived = async {
-                self.store.forget_results().await?;
-                self.outbox.revive().await
-            };
-            revived.await.inspect_err(|_| self.revives.store(true, Ordering::Relaxed))?;
+            self.outbox.revive().await.inspect_err(|_| self.revives.store(true, Ordering::Relaxed))?;
         }
         let config = self.config.now();
         if !self.is_wanted() {

@@ -35,7 +35,7 @@ impl Results {
         let config = self.config.now();
         let Some(place) = place_of(&config, &debt.receiver) else { return Told::Gone };
         let (Message::Status(news) | Message::Deployment(news)) = &debt.message else {
-            return Told::Refused { why: format!("A forge is told results, not \"{}\".", debt.message) };
+            return Told::Refused { why: format!("Only results are reported to a forge, not \"{}\".", debt.message) };
         };
         let shown = match self.shown(place, news).await {
             Ok(Some(shown)) => shown,

@@ -20,8 +20,6 @@ use crate::store::outbox;
 
 /// How many events, and how many deployments that have ended, are looked at together.
 const PAGE: i64 = 500;
-/// How long events are kept, which is longer than anything is owed and than is looked back.
-const REMEMBERED_MS: i64 = 30 * 86_400_000;
 
 /// See [`Store::happened`]; within a transaction, after whose commit [`Store::has_news`] is said.
 pub(super) async fn happen(tx: &mut Tx, event: &Event) -> Result<bool, StoreError> {
@@ -179,17 +177,5 @@ impl Store {
             last = last.max(row.try_get(name)?);
         }
         Ok(last.and_then(|id| DeploymentId::parse(&id).ok()))
-    }
-
-    /// Forgets what happened long ago.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn forget_events(&self) -> Result<(), StoreError> {
-        let before_ms = clock::now_ms() - REMEMBERED_MS;
-        for delete in ["DELETE FROM events WHERE at_ms < $1", "DELETE FROM noticed WHERE at_ms < $1"] {
-            self.gate.write(sqlx::query(delete).bind(before_ms)).await?;
-        }
-        Ok(())
     }
 }

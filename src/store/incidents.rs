@@ -314,13 +314,4 @@ impl Store {
         }
         Ok(closed)
     }
-
-    /// Forgets the incidents that were closed before `before_ms`.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn forget_incidents(&self, before_ms: i64) -> Result<(), StoreError> {
-        self.gate.write(sqlx::query("DELETE FROM incidents WHERE closed_ms < $1").bind(before_ms)).await?;
-        Ok(())
-    }
 }

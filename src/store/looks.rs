@@ -105,15 +105,4 @@ impl Store {
         looks.reverse();
         Ok(looks)
     }
-
-    /// Forgets the looks before `single_ms`, and the hours before `hour_ms`.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn forget_looks(&self, single_ms: i64, hour_ms: i64) -> Result<(), StoreError> {
-        for (span_ms, before_ms) in [(0, single_ms), (HOUR_MS, hour_ms)] {
-            self.gate.write(sqlx::query("DELETE FROM looks WHERE span_ms = $1 AND at_ms < $2").bind(span_ms).bind(before_ms)).await?;
-        }
-        Ok(())
-    }
 }

@@ -100,7 +100,7 @@ pub use rows::{Deployment, Fence, Filter, Listed};
 pub use runs::{Ending, Turn};
 pub use secrets::MARK_KEY;
 pub use sessions::{NewSession, Session, SessionRight};
-pub use sweep::{Ended, Place, Reach};
+pub use sweep::{Ended, Old, Place, Reach};
 pub use told::Untold;
 pub use turns::Next;
 pub use users::{Lock, User};
@@ -351,6 +351,7 @@ fn migrations() -> Migrator {
         (22, "agents", include_str!("migrations/22_agents.sql")),
         (23, "fleet", include_str!("migrations/23_fleet.sql")),
         (24, "users", include_str!("migrations/24_users.sql")),
+        (28, "results_by_time", include_str!("migrations/28_results_by_time.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -19,8 +19,6 @@ use crate::store::outbox;
 use crate::store::rows;
 use crate::store::rows::select_deployments;
 
-/// How long the mark is kept, which is longer than any wait and than the time that is looked back.
-const REMEMBERED_MS: i64 = 30 * 86_400_000;
 /// How many ended deployments are read at a time.
 const PAGE: i64 = 500;
 /// The mark of an ended deployment whose end was reported.
@@ -109,15 +107,6 @@ impl Store {
         }
         tx.commit().await?;
         Ok(!all.is_empty())
-    }
-
-    /// Deletes the marks of deployments that ended long ago.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn forget_results(&self) -> Result<(), StoreError> {
-        self.gate.write(sqlx::query("DELETE FROM results WHERE at_ms < $1").bind(clock::now_ms() - REMEMBERED_MS)).await?;
-        Ok(())
     }
 
     /// The deployment that was live before `deployment`.

@@ -9,8 +9,8 @@ use crate::store::many;
 
 /// How many deployments are read, and how many are deleted, at a time.
 const PAGE: i64 = 128;
-/// How many deliveries are deleted at a time.
-const DELIVERIES: i64 = 500;
+/// How many rows of anything else are deleted at a time.
+const BATCH: i64 = 500;
 
 /// A position among all ended deployments, in the order of their end.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +49,86 @@ impl Ended {
     #[must_use]
     pub fn place(&self) -> Place {
         Place { ended_ms: self.ended_ms, id: self.id.clone() }
+    }
+}
+
+/// What is deleted by its age alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Old {
+    /// The ids of calls that were received.
+    Deliveries,
+    /// What happened that people may want to hear of.
+    Events,
+    /// The marks of deployments whose end was such an event.
+    Noticed,
+    /// The marks of deployments whose state was reported to their forge.
+    Results,
+    /// Looks, each by itself.
+    Looks,
+    /// The sums of the looks of an hour.
+    HoursOfLooks,
+    /// Incidents that are closed.
+    Incidents,
+    /// Watches that have ended.
+    Watches,
+    /// Failed attempts to authenticate, by the minute.
+    Attempts,
+}
+
+impl Old {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Deliveries,
+        Self::Events,
+        Self::Noticed,
+        Self::Results,
+        Self::Looks,
+        Self::HoursOfLooks,
+        Self::Incidents,
+        Self::Watches,
+        Self::Attempts,
+    ];
+
+    /// The statement that deletes a batch of it. What is of the same time goes together, so there may be a few more than that.
+    fn delete(self) -> &'static str {
+        match self {
+            Self::Deliveries => {
+                "DELETE FROM deliveries WHERE at_ms < $1
+                   AND at_ms <= COALESCE((SELECT at_ms FROM deliveries WHERE at_ms < $1 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)"
+            }
+            Self::Events => {
+                "DELETE FROM events WHERE at_ms < $1
+                   AND at_ms <= COALESCE((SELECT at_ms FROM events WHERE at_ms < $1 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)"
+            }
+            Self::Noticed => {
+                "DELETE FROM noticed WHERE at_ms < $1
+                   AND at_ms <= COALESCE((SELECT at_ms FROM noticed WHERE at_ms < $1 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)"
+            }
+            Self::Results => {
+                "DELETE FROM results WHERE at_ms < $1
+                   AND at_ms <= COALESCE((SELECT at_ms FROM results WHERE at_ms < $1 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)"
+            }
+            Self::Looks => {
+                "DELETE FROM looks WHERE span_ms = 0 AND at_ms < $1 AND at_ms <=
+                   COALESCE((SELECT at_ms FROM looks WHERE span_ms = 0 AND at_ms < $1 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)"
+            }
+            Self::HoursOfLooks => {
+                "DELETE FROM looks WHERE span_ms = 3600000 AND at_ms < $1 AND at_ms <=
+                   COALESCE((SELECT at_ms FROM looks WHERE span_ms = 3600000 AND at_ms < $1 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)"
+            }
+            Self::Incidents => {
+                "DELETE FROM incidents WHERE closed_ms < $1 AND closed_ms <=
+                   COALESCE((SELECT closed_ms FROM incidents WHERE closed_ms < $1 ORDER BY closed_ms LIMIT 1 OFFSET $2), $1)"
+            }
+            Self::Watches => {
+                "DELETE FROM watches WHERE ended_ms < $1 AND ended_ms <=
+                   COALESCE((SELECT ended_ms FROM watches WHERE ended_ms < $1 ORDER BY ended_ms LIMIT 1 OFFSET $2), $1)"
+            }
+            Self::Attempts => {
+                "DELETE FROM attempts WHERE minute < $1
+                   AND minute <= COALESCE((SELECT minute FROM attempts WHERE minute < $1 ORDER BY minute LIMIT 1 OFFSET $2), $1)"
+            }
+        }
     }
 }
 
@@ -136,25 +216,13 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes some of the deliveries that came before `before_ms` (ms since 1970). Returns whether there may be more.
+    /// Deletes some of what is `old`, the oldest first: what is from before `before` (ms since 1970, but minutes for attempts). Returns
+    /// whether there may be more.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn forget_deliveries(&self, before_ms: i64) -> Result<bool, StoreError> {
-        // Deliveries of the same millisecond are deleted together, so there may be a few more than that.
-        let delete = sqlx::query(
-            "DELETE FROM deliveries WHERE at_ms < $1
-               AND at_ms <= COALESCE((SELECT at_ms FROM deliveries WHERE at_ms < $1 ORDER BY at_ms LIMIT 1 OFFSET $2), $1)",
-        );
-        Ok(self.gate.write(delete.bind(before_ms).bind(DELIVERIES)).await? as i64 > DELIVERIES)
-    }
-
-    /// Deletes failed attempts before `minute` (minutes since 1970).
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn forget_attempts(&self, minute: i64) -> Result<(), StoreError> {
-        self.gate.write(sqlx::query("DELETE FROM attempts WHERE minute < $1").bind(minute)).await?;
-        Ok(())
+    pub async fn forget_old(&self, old: Old, before: i64) -> Result<bool, StoreError> {
+        let delete = sqlx::query(old.delete());
+        Ok(self.gate.write(delete.bind(before).bind(BATCH)).await? as i64 > BATCH)
     }
 }

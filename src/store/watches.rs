@@ -230,12 +230,11 @@ impl Store {
         Ok(watches)
     }
 
-    /// Forgets the watches that ended before `before_ms`, and those that nobody has looked at since then.
+    /// Forgets the watches that have not ended and that nobody has looked at since `before_ms`. They are as few as there are services.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn forget_watches(&self, before_ms: i64) -> Result<(), StoreError> {
-        self.gate.write(sqlx::query("DELETE FROM watches WHERE ended_ms < $1").bind(before_ms)).await?;
+    pub async fn forget_lost_watches(&self, before_ms: i64) -> Result<(), StoreError> {
         self.gate.write(sqlx::query("DELETE FROM watches WHERE state = 'watching' AND next_ms < $1").bind(before_ms)).await?;
         Ok(())
     }

@@ -23,7 +23,6 @@ use std::time::Duration;
 use process::Cancel;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::clock;
 use crate::config::Config;
@@ -43,10 +42,6 @@ use crate::telemetry::Metrics;
 const ROUND: Duration = Duration::from_secs(5);
 /// How many looks there are at a time on this server.
 const MOST_LOOKS: usize = 4;
-/// How often old looks are forgotten.
-const SWEEP: Duration = Duration::from_hours(1);
-/// How long each look is kept by itself.
-const SINGLE_LOOKS: Duration = Duration::from_hours(48);
 
 /// Who looks.
 #[derive(Debug)]
@@ -85,18 +80,11 @@ impl Watcher {
     /// Looks until `stop`. When this returns, no look goes on.
     pub async fn work(self: Arc<Self>, stop: Cancel) {
         let mut looks = JoinSet::new();
-        let mut swept: Option<Instant> = None;
         while !stop.is_cancelled() {
             let wait = self.round(&mut looks).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "what is to be looked at could not be read; trying again");
                 ROUND
             });
-            if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
-                swept = Some(Instant::now());
-                if let Err(error) = self.forget_what_is_old().await {
-                    tracing::warn!(%error, "old looks could not be deleted; trying again in an hour");
-                }
-            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.wake.notified() => {}
@@ -160,14 +148,6 @@ impl Watcher {
         }
         *self.scheduled.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
         Ok(())
-    }
-
-    async fn forget_what_is_old(&self) -> Result<(), StoreError> {
-        let retention = self.config.now().retention.clone();
-        let before = |kept: Duration| clock::now_ms() - kept.as_millis() as i64;
-        self.store.forget_looks(before(SINGLE_LOOKS), before(retention.looks)).await?;
-        self.store.forget_incidents(before(retention.journal)).await?;
-        self.store.forget_watches(before(retention.journal)).await
     }
 }
 

@@ -178,7 +178,7 @@ impl Watcher {
         let reason = format!("two looks in a row at the release of {id} were bad: {why}");
         match self.deployer.order_by_watch(service, id, &reason).await {
             Ok(accepted) => {
-                tracing::warn!(service = %service.name, watched = %id, deployment = %accepted.id, why, "a release did not hold and is rolled back");
+                tracing::warn!(service = %service.name, watched = %id, deployment = %accepted.id, why, "a release failed while it was watched and is rolled back");
                 Back::Placed(accepted.id)
             }
             Err(OrderError::Refused(refusal)) if refusal.guard().is_some() => {
@@ -206,5 +206,10 @@ impl Watcher {
 /// A release that did not hold and is left for a person.
 fn left(service: &Service, id: &DeploymentId, why: &str) -> Found {
     let mend = Some(format!("tagalong rollback {}", service.name));
-    Found { kind: IncidentKind::Watch, fault: format!("watch {id}"), what: format!("The release of {id} did not hold: {why}"), mend }
+    Found {
+        kind: IncidentKind::Watch,
+        fault: format!("watch {id}"),
+        what: format!("The release of {id} failed while it was watched: {why}"),
+        mend,
+    }
 }

@@ -31,7 +31,10 @@ pub(super) fn read(body: Fields<'_>) -> Result<Payload, PayloadError> {
     let kinds = [package.text("package_type")?, package.text("ecosystem")?, package.text("type")?];
     let is_image = |kind: &&str| kind.eq_ignore_ascii_case("container") || kind.eq_ignore_ascii_case("docker");
     if !kinds.iter().flatten().any(is_image) {
-        return nothing(format!("the package is no image but {}", quoted(kinds.into_iter().flatten().next().unwrap_or("of no type"))));
+        return nothing(format!(
+            "the package is not a container image but {}",
+            quoted(kinds.into_iter().flatten().next().unwrap_or("of no type"))
+        ));
     }
     let of_body = origin::repository(body, "repository")?;
     let Some(repository) = of_body.map_or_else(|| origin::repository(package, "repository"), |found| Ok(Some(found)))? else {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::json;
 use tagalong::clock;
 use tagalong::model::forge_signature;
+use tagalong::store::Old;
 
 use crate::checked;
 use crate::support::Answer;
@@ -159,7 +160,7 @@ async fn a_webhook_becomes_an_order_once(database: Database) {
     assert_ne!(other, first);
     rig.ended(&other).await;
     // Bodies are remembered longer than ids: a signature without a time is good for ever.
-    while rig.app().shared().store.forget_deliveries(i64::MAX).await.unwrap() {}
+    while rig.app().shared().store.forget_old(Old::Deliveries, i64::MAX).await.unwrap() {}
     assert_eq!(rig.count("SELECT COUNT(*) FROM deliveries WHERE caller NOT LIKE 'body:%'").await, 0);
     assert_eq!(deployment(&of_github(GITHUB, "push", "five", &body).send(&rig).await), first);
     rig.finish().await;

@@ -1,6 +1,7 @@
 //! What is recorded and shown: the audit trail, no forged line, no secret, the contract itself.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -441,6 +442,39 @@ async fn what_is_kept_is_closed_to_others_whatever_was_there_before() {
     assert_eq!(closed(&kept), [], "backup");
     assert_eq!(kept.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["", "executor-id", "tagalong.db"]);
     rig.stop().await;
+}
+
+/// A restore is whole or nothing: a server that is running keeps its state, and so does one whose backup cannot be copied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
+async fn a_restore_is_whole_or_changes_nothing() {
+    let dir = folder();
+    let config = Plan::new(Database::Sqlite).write(dir.path(), "server", None);
+    let app = App::start(Config::load(&config).unwrap()).await.unwrap();
+    let data = dir.path().join("server");
+    let backup = dir.path().join("backup");
+    let tagalong = |verb: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tagalong"));
+        command.arg("--config").arg(&config).arg(verb).arg(&backup).output().unwrap()
+    };
+    assert!(tagalong("backup").status.success());
+    let state = || ["tagalong.db", "executor-id"].map(|name| std::fs::metadata(data.join(name)).unwrap().ino());
+    let before = state();
+    let refused = tagalong("restore");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("is in use by another tagalong") && before == state(), "{said}");
+    app.stop().await;
+    std::fs::rename(backup.join("executor-id"), backup.join("its-id")).unwrap();
+    std::fs::create_dir(backup.join("executor-id")).unwrap();
+    let refused = tagalong("restore");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("could not be copied") && before == state(), "{said}");
+    std::fs::remove_dir(backup.join("executor-id")).unwrap();
+    std::fs::rename(backup.join("its-id"), backup.join("executor-id")).unwrap();
+    let restored = tagalong("restore");
+    assert!(restored.status.success() && before != state(), "{restored:?}");
+    let left = std::fs::read_dir(&data).unwrap().flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("restoring-"));
+    assert!(!left && std::fs::read(data.join("tagalong.db")).unwrap() == std::fs::read(backup.join("tagalong.db")).unwrap());
 }
 
 /// What is another user's is not ours to close.

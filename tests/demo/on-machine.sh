@@ -106,7 +106,16 @@ block() {
         found && /^```$/ { inside = 0 } inside && number == wanted { print } found && /^```sh$/ { inside = 1; number++ }' README.md
 }
 
-# commands FILE: how many there are.
+# recipe TITLE LANGUAGE: the first block of that language behind the paragraph of docs/operations.md that begins with TITLE.
+recipe() {
+    local text
+    text=$(awk -v title="**$1" -v fence="\`\`\`$2" 'index($0, title) == 1 { found = 1 } inside && /^```$/ { exit } inside { print }
+        found && $0 == fence { inside = 1 }' docs/operations.md)
+    [[ -n $text ]] || die "docs/operations.md has no $2 behind $1"
+    printf '%s\n' "$text"
+}
+
+# commands FILE: how many lines of commands there are, which is what the README counts.
 commands() { awk '/^[a-z]/ { count++ } END { print count + 0 }' "$1"; }
 
 # A repository at a forge, and a clone of it on somebody's machine: an app that is built on top of an image of the site.
@@ -139,7 +148,8 @@ readme() {
     block 1 >/root/readme.sh
     block 2 | sed 's|^scp -r [^ ]*:|cp -r |' >/root/clone.sh
     on_host=$(commands /root/readme.sh) in_clone=$(commands /root/clone.sh)
-    ((on_host >= 5 && on_host <= 8 && in_clone >= 2 && in_clone <= 3)) || die "the README takes $on_host and $in_clone commands"
+    ((on_host == 7 && in_clone == 3)) || die "the README counts seven and three lines of commands, and has $on_host and $in_clone"
+    grep -qF 'seven lines of commands on the host and three in the clone' README.md || die "the README counts otherwise"
     begun=$(date +%s%N)
     bash -euo pipefail /root/readme.sh >/root/readme.log 2>&1 || die "the README's commands: $(tail -n 25 /root/readme.log)"
     (cd /root/clone && bash -euo pipefail /root/clone.sh) >/root/clone.log 2>&1 || die "the README's commands in the clone: $(tail -n 25 /root/clone.log)"
@@ -147,7 +157,7 @@ readme() {
     took_ms=$((($(date +%s%N) - begun) / 1000000))
     # Five minutes are what the README says.
     ((took_ms < 300000)) || die "from a bare host to the first deployment from CI it took $((took_ms / 1000)) s, and the README says five minutes"
-    say "from a bare host to the first deployment from CI: $on_host commands on the host, $in_clone in the clone, $((took_ms / 1000)).$((took_ms % 1000 / 100)) s"
+    say "from a bare host to the first deployment from CI: $on_host lines of commands on the host, $in_clone in the clone, $((took_ms / 1000)).$((took_ms % 1000 / 100)) s"
     expect "what is served" from-ci "$(page www)"
     says "$(git -C /root/clone rev-parse HEAD)" tagalong status web
     says "Nothing has changed" bash -c 'cd /srv/web && tagalong init --repository https://github.com/acme/web'
@@ -184,6 +194,8 @@ doctor_names_causes() {
     rmdir /opt/web
     sed -i 's|dir = "/opt/web"|dir = "/srv/web"|' "$config"
     says "There is no user nobody-here" tagalong doctor --user nobody-here
+    # A user whose own group is called otherwise, as it is of nobody, of users of a directory and wherever somebody says --gid.
+    says "user: nobody" tagalong doctor --user nobody
     "${doctor[@]}" >/root/doctor.log 2>&1 || die "the doctor finds something: $(</root/doctor.log)"
 }
 
@@ -242,7 +254,9 @@ workflow() {
 
 pipeline() {
     local now
-    sed -i 's|^listen = .*|listen = ["127.0.0.1:8787", "172.30.0.1:8787"]\ntrusted_proxies = ["172.30.0.2/32"]|' "$config"
+    sed -i '/^listen = /d' "$config"
+    recipe "Behind an existing Traefik" toml | grep -v '^\[server\]$' >/root/server.toml
+    sed -i '/^\[server\]$/r /root/server.toml' "$config"
     now=$(date '+%F %T')
     systemctl reload tagalong
     wait_for 10 "the log to say what has changed" log_has "$now" server.trusted_proxies
@@ -253,13 +267,7 @@ pipeline() {
     ! systemctl reload tagalong 2>/dev/null || die "a broken configuration was read again and nobody was told"
     cat /root/good.toml >"$config"
     systemctl restart tagalong
-    cat >/srv/traefik/dynamic/tagalong.yml <<'YAML'
-http:
-  routers:
-    tagalong: {rule: "Host(`deploy.example.com`)", entryPoints: [https], tls: {}, service: tagalong}
-  services:
-    tagalong: {loadBalancer: {servers: [{url: "http://172.30.0.1:8787"}]}}
-YAML
+    recipe "Behind an existing Traefik" yaml >/srv/traefik/dynamic/tagalong.yml
     server=https://deploy.example.com
     wait_for 20 "tagalong behind Traefik" curl --silent --fail "$server/healthz"
     workflow GREEN live workflows/github/deploy.yml service=web tag=1f0c9e2
@@ -273,23 +281,12 @@ YAML
 
 nginx() {
     sed -i 's|^trusted_proxies = .*|trusted_proxies = ["172.30.0.2/32", "127.0.0.1/32"]|' "$config"
-    cat >/etc/nginx/sites-enabled/tagalong <<'NGINX'
-server {
-    listen 8443 ssl;
-    server_name deploy.example.com;
-    ssl_certificate /srv/traefik/dynamic/site.crt;
-    ssl_certificate_key /srv/traefik/dynamic/site.key;
-    location / {
-        proxy_pass http://127.0.0.1:8787;
-        proxy_http_version 1.1;
-        proxy_buffering off;
-        proxy_read_timeout 1h;
-        proxy_set_header Host $host;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto $scheme;
-    }
-}
-NGINX
+    {
+        printf 'server {\n    listen 8443 ssl;\n    server_name deploy.example.com;\n'
+        printf '    ssl_certificate /srv/traefik/dynamic/site.crt;\n    ssl_certificate_key /srv/traefik/dynamic/site.key;\n'
+        recipe "Behind nginx" nginx
+        printf '}\n'
+    } >/etc/nginx/sites-enabled/tagalong
     systemctl reload tagalong
     systemctl start nginx
     server=https://deploy.example.com:8443
@@ -415,11 +412,9 @@ other_host() {
     docker compose --project-directory /srv/shop up --detach --wait >/root/shop.log 2>&1 || die "the stack: $(tail -n 5 /root/shop.log)"
     wait_for 30 "the page" served www 1f0c9e2
     without_inner
-    chown -R tagalong: /var/backups/tagalong
-    chown tagalong: /srv/web /srv/web/.env /srv/shop /srv/shop/.env
-    runuser -u tagalong -- tagalong restore /var/backups/tagalong >/dev/null
-    tagalong doctor --user tagalong >/root/doctor.log 2>&1 || die "the doctor on the other host: $(</root/doctor.log)"
-    systemctl enable --now tagalong 2>/dev/null
+    chown tagalong: /srv/shop /srv/shop/.env
+    recipe "Moving to another host" sh >/root/moving.sh
+    bash -euo pipefail /root/moving.sh >/root/moving.log 2>&1 || die "the recipe on the other host: $(tail -n 30 /root/moving.log)"
     says "verified" tagalong status web
     says adopt tagalong history web
     tagalong deploy web 2a7d410 >/root/deploy.log 2>&1 || die "on the other host: $(tail -n 20 /root/deploy.log)"

@@ -592,6 +592,53 @@ async fn the_last_releases_stay_on_the_host_and_older_ones_go() {
     world.finish().await;
 }
 
+/// Two hundred releases of the record whose images left this host long ago.
+async fn record_old_releases(world: &World, like: &str) {
+    let mut connection = world.database().await;
+    let digest = world.digest("v1");
+    for table in ["deployments", "runs"] {
+        let id = if table == "runs" { "deployment" } else { "id" };
+        let columns = format!("SELECT name FROM pragma_table_info('{table}')");
+        let columns = sqlx::query(sqlx::AssertSqlSafe(columns)).fetch_all(&mut connection).await.expect("the columns");
+        let columns: Vec<String> = columns.iter().map(|row| sqlx::Row::get(row, 0)).collect();
+        let value = |name: &String| match name.as_str() {
+            name if name == id => "printf('01%024d', n)".to_owned(),
+            "images" => format!("replace(images, '{digest}', 'sha256:' || printf('%064d', n))"),
+            name => name.to_owned(),
+        };
+        let values: Vec<String> = columns.iter().map(value).collect();
+        let insert = format!(
+            "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 200)
+             INSERT INTO {table} ({}) SELECT {} FROM {table}, numbers WHERE {id} = '{like}'",
+            columns.join(", "),
+            values.join(", ")
+        );
+        let done = sqlx::query(sqlx::AssertSqlSafe(insert)).execute(&mut connection).await.expect("the rows");
+        assert_eq!(done.rows_affected(), 200);
+    }
+}
+
+/// However many releases the record has, Docker is asked once for what there is, and never for each of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn docker_is_not_asked_for_each_release_of_the_record() {
+    let world = world_with("keep = 2").await;
+    let first = world.land("v1").await;
+    record_old_releases(&world, &first).await;
+    world.land("v2").await;
+    std::fs::write(world.path("world/calls"), "").expect("a file");
+    for (tag, gone) in [("v3", "v1"), ("v4", "v2")] {
+        world.land(tag).await;
+        let digest = world.digest(gone);
+        until(&format!("{gone} is gone"), || !world.state()["images"].to_string().contains(&digest)).await;
+    }
+    let calls = std::fs::read_to_string(world.path("world/calls")).expect("the record");
+    let about_images = calls.lines().filter_map(|call| call.split(' ').nth(1)).filter(|verb| ["image", "images"].contains(verb)).count();
+    println!("{about_images} questions about images for two releases");
+    assert!(about_images > 0, "{calls}");
+    assert!(!calls.contains(&"0".repeat(61)), "an image of the record that is not here was asked for: {calls}");
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dry_run_changes_nothing() {
     let world = World::landed(&Settings::default()).await;

@@ -178,6 +178,21 @@ impl Foreign {
     }
 }
 
+/// Which secret a peer did not accept is said, and the secret is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_credential_is_named_by_its_file() {
+    let place = Place::new();
+    let stranger = Foreign::start(&["401 Unauthorized"]).await;
+    let first = Server::start(with_peers(pod(&place, "first", port()), std::slice::from_ref(&stranger.url)).write(&place)).await;
+    first.until_loaded(&place.tip()).await;
+    let new = place.push(&[("notes/two.md", "two\n")]);
+    assert_eq!(first.reload(&json!({ "commitHash": new })).await.0, 200);
+    let said = format!("It answered 401 (tagalong sent that of peer.secret_file {}).", place.path().join("pods.secret").display());
+    first.until("the peer's answer", |shown| shown["owed"][0]["why"] == said.as_str()).await;
+    assert!(!first.dataset().await.to_string().contains(&PEER_SECRET[6..]));
+    first.stop().await;
+}
+
 /// One peer that never answers, one that refuses and one that asks for silence: each is met in its own time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_hangs_refuses_or_wants_silence_delays_nobody() {

@@ -129,12 +129,24 @@ async fn every_way_not_to_load_is_one_sentence() {
     };
     std::fs::write(place.path().join("old.pid"), "999999999\n").unwrap();
     std::fs::write(place.path().join("no.pid"), "-1\n").unwrap();
+    let token = place.path().join("app.token");
+    std::fs::write(&token, "a-token-that-the-app-does-not-know").unwrap();
     let on_change = |lines: &str| format!("[dataset.notes.on_change]\n{lines}");
     let verify = |lines: &str| format!("[dataset.notes.verify]\nwithin_s = 0.3\n{lines}");
     for (table, parts) in [
         (on_change(&format!("url = {:?}\ndeadline_s = 0.3", hangs.url)), vec![hangs.url.clone(), "did not answer within 0.3 s.".into()]),
         (on_change(&format!("url = {nobody:?}\nretries = 1")), vec![nobody.clone(), "cannot be reached".into()]),
-        (on_change(&format!("url = {:?}", refuses.url)), vec![format!("The app answered 403 at {}: not for you.", refuses.url)]),
+        (
+            on_change(&format!("url = {:?}", refuses.url)),
+            vec![format!(
+                "The app answered 403 at {}: not for you (tagalong sent no credential, because on_change.token_file is not set).",
+                refuses.url
+            )],
+        ),
+        (
+            on_change(&format!("url = {:?}\ntoken_file = \"app.token\"", refuses.url)),
+            vec![format!("not for you (tagalong sent that of on_change.token_file {}).", token.display())],
+        ),
         (
             on_change("argv = [\"sleep\", \"1000\"]\ndeadline_s = 0.3"),
             vec!["The program on_change.argv failed: it did not finish within".into()],
@@ -151,7 +163,10 @@ async fn every_way_not_to_load_is_one_sentence() {
         (verify(&format!("url = {:?}\njson = \"/commit\"", page.url)), vec!["is not JSON; it begins with \"<html>hi</html>\"".into()]),
         (verify(&format!("url = {:?}\nheader = \"x-commit\"", page.url)), vec!["has no header x-commit".into()]),
         (verify(&format!("url = {:?}\ntext = true", page.url)), vec!["shows <html>hi</html> instead of ".into()]),
-        (verify(&format!("url = {:?}\ntext = true", refuses.url)), vec!["answers 403".into()]),
+        (
+            verify(&format!("url = {:?}\ntext = true\ntoken_file = \"app.token\"", refuses.url)),
+            vec![format!("answers 403 (tagalong sent that of verify.token_file {}).", token.display())],
+        ),
         (verify(&format!("url = {:?}\ntext = true", hangs.url)), vec!["did not serve the new data within 0.3 s".into()]),
     ] {
         println!("{table}");
@@ -160,7 +175,7 @@ async fn every_way_not_to_load_is_one_sentence() {
         assert_eq!((status, &answer["code"]), (502, &json!("not_loaded")), "{table}: {answer}");
         let detail = answer["detail"].as_str().unwrap();
         assert!(parts.iter().all(|part| detail.contains(part.as_str())), "{table}: {detail}");
-        assert!(!detail.contains(['\n', '\u{7}']), "{detail:?}");
+        assert!(!detail.contains(['\n', '\u{7}']) && !detail.contains("a-token"), "{detail:?}");
         assert_eq!(server.dataset().await["loaded"], Value::Null, "{table}");
         server.stop().await;
     }

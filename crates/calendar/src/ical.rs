@@ -111,7 +111,7 @@ impl Reader<'_> {
 
     fn end(mut self) -> Result<Vec<Event>, Vec<String>> {
         if self.calendars == 0 {
-            self.problems.push("it is no iCalendar file: it has no BEGIN:VCALENDAR.".to_owned());
+            self.problems.push("this is not an iCalendar file: BEGIN:VCALENDAR is missing.".to_owned());
         } else if let Some(open) = self.open.last() {
             self.problems.push(format!("the file ends within {}, so a part of it is missing.", without_controls(open)));
         }
@@ -251,7 +251,7 @@ mod tests {
             assert!(said.contains(why), "{event}: {said}");
         }
         for (text, why) in [
-            ("", "it is no iCalendar file"),
+            ("", "this is not an iCalendar file"),
             ("<html></html>", "is no line of a calendar"),
             ("BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20261225", "the file ends within VEVENT, so a part of it is missing"),
             ("BEGIN:VCALENDAR\nCALSCALE:HEBREW\nEND:VCALENDAR", "has CALSCALE:HEBREW"),

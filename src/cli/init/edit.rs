@@ -37,7 +37,7 @@ pub(super) async fn carry_out(edits: &[Edit], before: &Survey, daemon: &Daemon, 
             put_back(&originals)?;
             let why = other.err().map_or_else(|| "compose makes something else of it".to_owned(), |error| error.to_string());
             anyhow::bail!(
-                "The compose files are as they were, because the edit does not hold: {why}. Edit them by hand: {}",
+                "The compose files are as they were, because they would not work after the edit: {why}. Edit them by hand: {}",
                 edits[0].words()
             )
         }

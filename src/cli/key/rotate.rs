@@ -4,10 +4,12 @@
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use crate::api;
 use crate::cli::client::Client;
+use crate::cli::complete;
 use crate::cli::global::Global;
 use crate::cli::key::secret::Held;
 use crate::cli::output::Output;
@@ -31,7 +33,7 @@ pub(crate) struct Args {
     #[arg(required_unless_present = "dataset")]
     id: Option<KeyId>,
     /// Rotate the reload secret of this dataset instead
-    #[arg(long, value_name = "NAME", conflicts_with = "id")]
+    #[arg(long, value_name = "NAME", conflicts_with = "id", add = ArgValueCompleter::new(complete::datasets))]
     dataset: Option<DatasetName>,
     /// Drop the old secret, and do nothing else; refused as long as the new one has not been used
     #[arg(long)]

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap_complete::ArgValueCompleter;
 use smoke::SmokePlan;
 use toml::Table;
 use toml::Value;
 
+use crate::cli::complete;
 use crate::cli::global::Global;
 use crate::config::Config;
 use crate::config::Smoke;
@@ -16,7 +18,7 @@ use crate::model::ServiceName;
 #[derive(Debug, clap::Args)]
 pub(super) struct Flags {
     /// Check the page as the configuration of this service says; no other flags of the check are accepted then
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::services))]
     pub(super) service: Option<ServiceName>,
     /// A status to accept for the final response; may be given several times [default: 200]
     #[arg(long, value_name = "STATUS")]

@@ -208,7 +208,7 @@ fn there(dir: &Path, path: &str, digits: usize) -> Result<There, EngineError> {
         match looked(&dir.join(parent))? {
             Some(meta) if meta.is_dir() => {}
             Some(meta) if meta.is_symlink() => return Ok(There::Other("one of its folders is a symbolic link")),
-            Some(_) => return Ok(There::Other("one of its folders is no folder")),
+            Some(_) => return Ok(There::Other("one of the folders in its path is a file")),
             None => return Ok(There::Nothing),
         }
     }

@@ -344,7 +344,7 @@ fn an_image_is_told_in_the_words_of_each_forge() {
             (with(&body, "/action", json!("updated")), Some("the action is \"updated\"")),
             (
                 with(&with(&body, "/package/package_type", json!("npm")), "/package/ecosystem", json!("npm")),
-                Some("the package is no image but \"npm\""),
+                Some("the package is not a container image but \"npm\""),
             ),
             (with(&body, "/package/package_type", json!("docker")), None),
             (with(&body, &format!("{version}/container_metadata/tag/name"), json!("")), Some("has no tag")),
