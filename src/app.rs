@@ -304,6 +304,7 @@ impl App {
             large_bodies,
             lines,
         });
+        shared.store.no_agent_of(&shared.lines.holder).await?;
         let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));

@@ -12,6 +12,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::model::AgentName;
 
+pub(in crate::cli) use list::show_uplink;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

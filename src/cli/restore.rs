@@ -9,6 +9,7 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::clock;
 use crate::config::Config;
+use crate::line;
 use crate::store::AUDIT_HEAD_FILE;
 use crate::store::SQLITE_FILE;
 
@@ -43,6 +44,14 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
         if new.exists() {
             std::fs::copy(&new, &old).with_context(|| format!("{} could not be written", old.display()))?;
         }
+    }
+    // A backup of an earlier version has no keys of agents: those that are there stay.
+    for name in line::KEY_FILES.into_iter().filter(|name| args.folder.join(name).exists()) {
+        let own = data_dir.join(name);
+        if own.exists() {
+            std::fs::rename(&own, aside.join(name)).with_context(|| format!("{} could not be moved aside", own.display()))?;
+        }
+        std::fs::copy(args.folder.join(name), &own).with_context(|| format!("{} could not be written", own.display()))?;
     }
     app::close_data_dir(data_dir)?;
     output.fact("restored", &data_dir.display().to_string());
