@@ -338,6 +338,7 @@ impl Built {
             hashing: Hashing::default(),
             lines,
         });
+        shared.store.no_agent_of(&shared.lines.holder).await?;
         let listening = http::serve(&config.server, capacity, shared.clone()).await.context("The server could not start listening")?;
         Ok(Self { listening, shared, started: config, results, notices, asked_again, dial: dialled.0, data_lock })
     }

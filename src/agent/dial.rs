@@ -1,5 +1,6 @@
 //! Dials the control plane and keeps the line open. One task owns it: nobody else connects, and it never makes two attempts at once.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,7 +173,7 @@ impl Dial {
         if url.scheme() != "https" {
             return self.over(stream, &Binding::Nothing, mine, began, serve).await;
         }
-        let config = tls_config(self.to.ca_file.as_ref())?;
+        let config = tls_config(self.to.ca_file.as_deref())?;
         let name = ServerName::try_from(host.clone()).map_err(|_| Failure::refusal(format!("\"{host}\" is not the name of a server.")))?;
         let connector = TlsConnector::from(Arc::new(config));
         let shaken = timeout(CONNECT.saturating_sub(began.elapsed()), connector.connect(name, stream)).await;
@@ -294,7 +295,7 @@ fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Trusts the host's own roots and those in `ca_file`.
-fn tls_config(ca_file: Option<&PathBuf>) -> Result<rustls::ClientConfig, Failure> {
+fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, Failure> {
     let roots = match ca_file {
         None => Vec::new(),
         Some(file) => {

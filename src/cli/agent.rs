@@ -13,6 +13,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::model::AgentName;
 
+pub(in crate::cli) use list::show_uplink;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Speak with a control plane over standard input and output, which ssh connects; the server of this host carries orders out

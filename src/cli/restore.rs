@@ -11,6 +11,7 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::clock;
 use crate::config::Config;
+use crate::line;
 use crate::store::AUDIT_HEAD_FILE;
 use crate::store::SQLITE_FILE;
 
@@ -42,7 +43,8 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
     let restored = copied(&args.folder, beside.path())?;
     let aside = data_dir.join(format!("{}{}", app::ASIDE, clock::now_ms()));
     std::fs::create_dir(&aside)?;
-    for name in FILES {
+    // A backup of an earlier version has no keys of agents: those that are there stay.
+    for name in FILES.iter().chain(line::KEY_FILES.iter().filter(|name| restored.contains(name))) {
         let old = data_dir.join(name);
         if old.exists() {
             std::fs::rename(&old, aside.join(name)).with_context(|| format!("{} could not be moved aside", old.display()))?;
@@ -63,7 +65,7 @@ pub(crate) fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Resu
 /// Copies what the backup has of the state into `to`, where it is on disk when this returns; gives the names.
 fn copied(backup: &Path, to: &Path) -> anyhow::Result<Vec<&'static str>> {
     let mut names = Vec::new();
-    for name in FILES.into_iter().filter(|name| backup.join(name).exists()) {
+    for name in FILES.into_iter().chain(line::KEY_FILES).filter(|name| backup.join(name).exists()) {
         let copy = to.join(name);
         std::fs::copy(backup.join(name), &copy).with_context(|| format!("{} could not be copied", backup.join(name).display()))?;
         File::open(&copy)?.sync_all()?;

@@ -7,6 +7,7 @@ use crate::api;
 use crate::api::GuardNow;
 use crate::api::Says;
 use crate::api::Word;
+use crate::cli::agent::show_uplink;
 use crate::cli::client::Client;
 use crate::cli::complete;
 use crate::cli::global::Global;
@@ -73,6 +74,13 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     }
     for notifier in notifiers.iter().filter(|_| !output.is_json()) {
         show_notifier(output, notifier);
+    }
+    if args.service.is_none() && !output.is_json() {
+        // A key for one service may not see it.
+        let agents: Option<api::Agents> = client.get("/api/v1/agents").await.ok();
+        if let Some(uplink) = agents.and_then(|agents| agents.uplink) {
+            show_uplink(output, &uplink);
+        }
     }
     Ok(if services.iter().any(|service| service.standing.word.is_bad()) { NOT_WELL } else { 0 })
 }

@@ -236,9 +236,6 @@ impl Presence {
 
     /// Stores who is here, and cuts what another server of the same database has revoked, until `stop`.
     pub async fn work(self: Arc<Self>, store: Store, holder: String, stop: Cancel) {
-        if let Err(error) = store.no_agent_of(&holder).await {
-            tracing::warn!(%error, "it could not be stored that no agent is connected yet");
-        }
         let pause = if store.is_sqlite() { SEEN_EVERY } else { REVOKED_EVERY };
         let mut stored = tokio::time::Instant::now();
         loop {

@@ -41,6 +41,15 @@ use crate::line::encode;
 pub const PING: Duration = Duration::from_secs(10);
 /// After how long without a byte the other side counts as away, and after how long one that takes nothing does.
 pub const SILENCE: Duration = Duration::from_secs(30);
+/// When signs of life are given, and missed.
+#[derive(Debug, Clone, Copy)]
+struct Rhythm {
+    ping: Duration,
+    silence: Duration,
+}
+
+const RHYTHM: Rhythm = Rhythm { ping: PING, silence: SILENCE };
+
 /// How long whoever uses the line may take for one frame.
 const BUSY: Duration = Duration::from_mins(1);
 /// How long saying good-bye may take.
@@ -124,19 +133,19 @@ impl Pulse {
     }
 
     /// Returns when the other side counts as gone.
-    async fn stops(&self) -> Parted {
+    async fn stops(&self, Rhythm { ping, silence }: Rhythm) -> Parted {
         loop {
             let Beats { heard, waits, is_busy } = self.now();
             let now = Instant::now();
-            if waits.is_some_and(|since| now >= since + SILENCE) {
+            if waits.is_some_and(|since| now >= since + silence) {
                 return Parted::Stalled;
             }
-            if !is_busy && now >= heard + SILENCE {
+            if !is_busy && now >= heard + silence {
                 return Parted::Silent;
             }
-            let due = if is_busy { now + SILENCE } else { heard + SILENCE };
+            let due = if is_busy { now + silence } else { heard + silence };
             // Waiting may begin meanwhile, which nothing here is told of.
-            let due = waits.map_or(due.min(now + PING), |since| due.min(since + SILENCE));
+            let due = waits.map_or(due.min(now + ping), |since| due.min(since + silence));
             tokio::time::sleep_until(due).await;
         }
     }
@@ -190,6 +199,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 pub struct Socket<S> {
     socket: WebSocketStream<Watched<S>>,
     pulse: Arc<Pulse>,
+    rhythm: Rhythm,
 }
 
 fn limits() -> WebSocketConfig {
@@ -206,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub async fn upgraded(stream: S) -> Self {
         let pulse = Pulse::new();
         let watched = Watched { stream, pulse: Arc::clone(&pulse) };
-        Self { socket: WebSocketStream::from_raw_socket(watched, Role::Server, Some(limits())).await, pulse }
+        Self { socket: WebSocketStream::from_raw_socket(watched, Role::Server, Some(limits())).await, pulse, rhythm: RHYTHM }
     }
 
     /// The client's end: `request` is sent, and the server has agreed to it when this returns well.
@@ -217,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let pulse = Pulse::new();
         let watched = Watched { stream, pulse: Arc::clone(&pulse) };
         let (socket, _) = client_async_with_config(request, watched, Some(limits())).await?;
-        Ok(Self { socket, pulse })
+        Ok(Self { socket, pulse, rhythm: RHYTHM })
     }
 
     /// Sends one text.
@@ -256,9 +266,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let Line { to, from } = end;
         let parted = tokio::select! {
             parted = read(stream, &to, &self.pulse) => parted,
-            parted = write(&mut sink, from) => parted,
+            parted = write(&mut sink, from, self.rhythm.ping) => parted,
             () = to.closed() => Parted::Over,
-            parted = self.pulse.stops() => parted,
+            parted = self.pulse.stops(self.rhythm) => parted,
             why = until => Parted::Cut(why),
         };
         let last = if parted == Parted::Over { String::new() } else { parted.to_string() };
@@ -320,8 +330,12 @@ async fn read<In: DeserializeOwned>(
     }
 }
 
-async fn write<Out: Serialize>(sink: &mut (impl Sink<Message, Error = WsError> + Unpin), mut from: mpsc::Receiver<Out>) -> Parted {
-    let mut pings = tokio::time::interval_at(Instant::now() + PING, PING);
+async fn write<Out: Serialize>(
+    sink: &mut (impl Sink<Message, Error = WsError> + Unpin),
+    mut from: mpsc::Receiver<Out>,
+    ping: Duration,
+) -> Parted {
+    let mut pings = tokio::time::interval_at(Instant::now() + ping, ping);
     pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {

@@ -175,7 +175,11 @@ impl Store {
         tx.execute(put.bind(name.as_str()).bind(new.machine.as_str()).bind(now_ms)).await?;
         let end = sqlx::query("UPDATE agent_keys SET ended_ms = $2 WHERE agent = $1 AND ended_ms IS NULL");
         tx.execute(end.bind(name.as_str()).bind(now_ms)).await?;
-        let key = sqlx::query("INSERT INTO agent_keys (public_key, agent, added_ms) VALUES ($1, $2, $3)");
+        // A host whose first answer was lost may come with the same key and a newer code.
+        let key = sqlx::query(
+            "INSERT INTO agent_keys (public_key, agent, added_ms) VALUES ($1, $2, $3)
+             ON CONFLICT (public_key) DO UPDATE SET agent = excluded.agent, added_ms = excluded.added_ms, ended_ms = NULL",
+        );
         tx.execute(key.bind(new.key.as_str()).bind(name.as_str()).bind(now_ms)).await?;
         let detail = format!("the key {} of the machine {}", new.key, new.machine);
         let entry = Entry { caller: format!("agent:{name}"), action: "agent_enrol", target: name.to_string(), detail };
@@ -246,12 +250,19 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn agent_stands(&self, name: &AgentName, holder: &str, online_ms: Option<i64>) -> Result<(), StoreError> {
-        // An agent that is connected to another server meanwhile is not away.
-        let set = sqlx::query(
-            "UPDATE agents SET online_ms = $3, holder = $2, seen_ms = $4
-             WHERE name = $1 AND ($3 IS NOT NULL OR holder = $2)",
-        );
-        self.gate.write(set.bind(name.as_str()).bind(holder).bind(online_ms).bind(clock::now_ms())).await?;
+        let now_ms = clock::now_ms();
+        let set = match online_ms {
+            Some(online_ms) => {
+                let here = sqlx::query("UPDATE agents SET online_ms = $4, holder = $2, seen_ms = $3 WHERE name = $1");
+                here.bind(name.as_str()).bind(holder).bind(now_ms).bind(online_ms)
+            }
+            // One that is connected to another server meanwhile is not away.
+            None => {
+                let away = sqlx::query("UPDATE agents SET online_ms = NULL, seen_ms = $3 WHERE name = $1 AND holder = $2");
+                away.bind(name.as_str()).bind(holder).bind(now_ms)
+            }
+        };
+        self.gate.write(set).await?;
         Ok(())
     }
 

@@ -215,6 +215,9 @@ fn what_is_open_tells_nothing() {
     assert_eq!(logins, ["/login", "/login", "/login/{forge}", "/login/{forge}/callback"]);
     let files: Vec<&str> = ROUTES.iter().filter(|route| route.need == Need::File).map(|route| route.path).collect();
     assert_eq!(files, ["/assets/{file}"], "tests/api/pages.rs asks for each");
+    let of_agents: Vec<&str> =
+        ROUTES.iter().filter(|route| matches!(route.need, Need::EnrolmentCode | Need::AgentKey)).map(|route| route.path).collect();
+    assert_eq!(of_agents, ["/api/v1/agents/enrol", "/ws/agent"], "tests/api/agents.rs has their proofs");
     assert_eq!(open, ["/healthz", "/healthz", "/readyz", "/readyz", "/api/v1/openapi.json"]);
 }
 
@@ -263,6 +266,12 @@ async fn no_route_answers_without_proof_and_scope(database: Database) {
     // Pages are walked in tests/api/login.rs.
     let is_page = |route: &&Route| matches!(route.need, Need::Session(_) | Need::Login | Need::File);
     walked.extend(ROUTES.iter().filter(is_page).map(|route| (route.method.to_string(), route.path)));
+    // No other key is the key of an agent, or a code that enrols one.
+    let enrolled = Call::post("/api/v1/agents/enrol", &json!({})).by(&rig.plan.keys[0]).send(&rig).await;
+    assert_refused(&enrolled, 401, "unauthorized");
+    let dialled = Call::get("/ws/agent").by(&rig.plan.keys[0]).header("sec-websocket-protocol", "tagalong.v1").send(&rig).await;
+    assert_refused(&dialled, 401, "unauthorized");
+    walked.extend([("POST".to_owned(), "/api/v1/agents/enrol"), ("GET".to_owned(), "/ws/agent")]);
     assert_eq!(walked, ROUTES.iter().map(|route| (route.method.to_string(), route.path)).collect());
     assert_eq!(rig.rows().await, before);
     drop(gate);
@@ -462,7 +471,8 @@ enum About {
 
 impl About {
     fn of(route: &Route, name: &'static str) -> Self {
-        let of_one = route.body.is_some() || route.path.contains('{');
+        // An agent is no service, whatever it is called.
+        let of_one = (route.body.is_some() || route.path.contains('{')) && !route.path.contains("/agents");
         match (route.path.contains("/datasets") || route.path.contains("/reloads"), of_one) {
             (true, true) => Self::Dataset(name),
             (true, false) => Self::Datasets,
@@ -546,7 +556,10 @@ fn assert_scope(answer: &Answer, allowed: bool, key: &Key, what: &str) {
     if allowed {
         // 503: an adoption takes no waiting order's place.
         // 502: the remote of these datasets is not there.
-        let is_taken = matches!(answer.status, 200 | 202 | 409 | 422 | 502) || (answer.status == 503 && answer.text.contains("\"busy\""));
+        // 404: nobody has enrolled such an agent.
+        let is_nobody = answer.status == 404 && what.contains("/revoke");
+        let is_taken =
+            is_nobody || matches!(answer.status, 200 | 202 | 409 | 422 | 502) || (answer.status == 503 && answer.text.contains("\"busy\""));
         assert!(is_taken, "{what}: {answer:?}");
         return;
     }

@@ -255,9 +255,11 @@ async fn no_secret_is_kept_or_shown(database: Database) {
         let name = if route.path.contains("datasets") { "data" } else { "web" };
         let path = route.path.replace("{id}", &id).replace("{name}", name);
         let answer = Call::get(&path).by(rig.key()).send(&rig).await;
-        // The address of a form has a part that nobody was sent; a search needs a text, and a WebSocket is opened otherwise.
+        // The address of a form has a part that nobody was sent; a search needs a text, a WebSocket is opened otherwise, and this is no
+        // handshake of an agent.
         let status = match route.path {
             _ if route.need == Need::FormAddress => 404,
+            _ if route.need == Need::AgentKey => 400,
             "/api/v1/deployments/{id}/log/search" => 400,
             _ if route.answer.0 == 101 => 426,
             _ => 200,

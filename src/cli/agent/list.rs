@@ -15,7 +15,7 @@ pub(super) async fn run(global: &Global, output: &Output) -> anyhow::Result<u8> 
         output.json(&all);
         return Ok(0);
     }
-    if all.agents.is_empty() {
+    if all.agents.is_empty() && all.uplink.is_none() {
         output.say("No agent is enrolled; `tagalong agent token NAME` prints a code that enrols one.");
     }
     for agent in &all.agents {
