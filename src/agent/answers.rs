@@ -10,6 +10,11 @@ use crate::line::AskedFor;
 use crate::model::Caller;
 use crate::model::ServiceName;
 
+/// The answer to a question that comes while too many are being answered.
+pub(super) fn too_many(asked: &Asked) -> Answer {
+    Answer { ask: asked.ask, body: AnswerBody::Problem { why: "too many questions are being answered; ask again later".to_owned() } }
+}
+
 impl Agent {
     pub(super) async fn answer(&self, asked: Asked) -> Answer {
         let body = match asked.body {

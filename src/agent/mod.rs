@@ -10,6 +10,8 @@ mod reporter;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -45,6 +47,8 @@ use reporter::Reporter;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How many journals a hello names.
 const MOST_NAMED: i64 = 64;
+/// How many questions are answered at a time.
+const MOST_ASKED: usize = 8;
 /// How many frames wait for the reporter.
 const ROOM: usize = 64;
 
@@ -157,13 +161,27 @@ impl Agent {
         let (heard, hears) = mpsc::channel(ROOM);
         let reporter = Reporter::new(&self.store, &self.hub, to.clone(), hears);
         let taking = async {
-            while let Some(frame) = from.recv().await {
+            let mut answers = FuturesUnordered::new();
+            loop {
+                let frame = tokio::select! {
+                    frame = from.recv() => frame,
+                    // What takes long to answer keeps no order waiting.
+                    Some(answer) = answers.next() => match to.send(FromAgent::Answer(answer)).await {
+                        Ok(()) => continue,
+                        Err(_) => return,
+                    },
+                };
                 let (about, answer) = match frame {
-                    FromControl::Order(order) => (Some(Heard::At(order.deployment.clone())), self.take(*order).await),
-                    FromControl::Cancel(cancel) => (Some(Heard::At(cancel.deployment.clone())), self.cancel(&cancel).await),
-                    FromControl::Ack(ack) => (Some(Heard::Ack(ack)), None),
-                    FromControl::Ask(asked) => (None, Some(FromAgent::Answer(self.answer(asked).await))),
-                    FromControl::Welcome(_) | FromControl::Unknown => (None, None),
+                    None => return,
+                    Some(FromControl::Order(order)) => (Some(Heard::At(order.deployment.clone())), self.take(*order).await),
+                    Some(FromControl::Cancel(cancel)) => (Some(Heard::At(cancel.deployment.clone())), self.cancel(&cancel).await),
+                    Some(FromControl::Ack(ack)) => (Some(Heard::Ack(ack)), None),
+                    Some(FromControl::Ask(asked)) if answers.len() < MOST_ASKED => {
+                        answers.push(self.answer(asked));
+                        continue;
+                    }
+                    Some(FromControl::Ask(asked)) => (None, Some(FromAgent::Answer(answers::too_many(&asked)))),
+                    Some(FromControl::Welcome(_) | FromControl::Unknown) => (None, None),
                 };
                 if let Some(answer) = answer
                     && to.send(answer).await.is_err()

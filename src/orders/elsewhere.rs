@@ -35,6 +35,8 @@ use crate::store::Recorded;
 use crate::store::StoreError;
 use crate::store::Wanted;
 
+/// How long an answer may be on its way.
+const TRAVEL: Duration = Duration::from_secs(2);
 /// How long an agent may take to end a hold.
 const RESUME: Duration = Duration::from_secs(10);
 
@@ -146,7 +148,8 @@ impl Deployer {
     }
 
     async fn seen_by(&self, agent: &AgentName, service: &Service, until: Instant) -> Result<api::Service, AskError> {
-        let within = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
+        // It has the same patience with its engine, and the answer has a way to go.
+        let within = until.saturating_duration_since(Instant::now()) + TRAVEL;
         let ask = AskedFor::Services { services: vec![service.name.clone()] };
         match self.agents().ask(agent, ask, within).await? {
             AnswerBody::Services { services } => {

@@ -72,12 +72,12 @@ impl Fleet {
 
     /// The control plane sees the service through its agent.
     async fn is_there(&self) {
-        for _ in 0..1500 {
+        for _ in 0..300 {
             let (status, service) = self.control().get("/api/v1/services/web").await;
             if status == 200 && service["blocked"].is_null() {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         panic!("the agent does not come: {}\n{}", self.control().log(), self.world.server().log());
     }
