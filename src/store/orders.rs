@@ -23,7 +23,6 @@ use crate::store::gate::Statement;
 use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::rows::StoredOutcome;
-use crate::store::watches;
 
 /// A call that may be repeated: who sent it, its id, and the SHA-256 of its body in hex.
 #[derive(Debug, Clone)]
@@ -172,6 +171,5 @@ pub(super) async fn end_waiting(tx: &mut Tx, id: &str, outcome: &Outcome) -> Res
     let line = line.bind(id).bind(row.try_get::<i64, _>("last_position")?).bind(now_ms).bind(Step::Guards.as_str());
     tx.execute(line.bind(LineKind::Outcome.as_str()).bind(outcome.to_string())).await?;
     holds::settle(tx, id, outcome).await?;
-    watches::leave(tx, id, outcome, now_ms).await?;
     Ok(true)
 }

@@ -346,8 +346,6 @@ impl Store {
         holds::follow(&mut tx, &service, fence.id.as_str(), outcome).await?;
         if outcome.is_change() {
             watches::overtake(&mut tx, &service, &fence.id, now_ms).await?;
-        } else {
-            watches::leave(&mut tx, fence.id.as_str(), outcome, now_ms).await?;
         }
         if let Some(terms) = watch {
             watches::begin(&mut tx, self, &service, &fence.id, terms).await?;

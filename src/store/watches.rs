@@ -3,23 +3,17 @@
 
 use std::time::Duration;
 
-use sqlx::Row as _;
-
 use crate::clock;
 use crate::config::WatchTerms;
 use crate::model::DeploymentId;
-use crate::model::IncidentKind;
 use crate::model::LookResult;
-use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::model::WatchState;
 use crate::store::Store;
 use crate::store::StoreError;
-use crate::store::columns;
 use crate::store::gate::Statement;
 use crate::store::gate::Tx;
 use crate::store::incidents;
-use crate::store::incidents::Found;
 use crate::store::incidents::Seen;
 use crate::store::incidents::Settled;
 use crate::store::looks;
@@ -263,24 +257,5 @@ pub(super) async fn overtake(tx: &mut Tx, service: &str, by: &DeploymentId, now_
     );
     tx.execute(end.bind(service.to_owned()).bind(format!("{by} has changed what is live.")).bind(now_ms)).await?;
     incidents::decided(tx, service, now_ms).await?;
-    Ok(())
-}
-
-/// Where the order `id` of a watch was to go back and has changed nothing, the release that did not hold is left for a person.
-pub(super) async fn leave(tx: &mut Tx, id: &str, outcome: &Outcome, now_ms: i64) -> Result<(), StoreError> {
-    if !matches!(outcome, Outcome::Refused { .. } | Outcome::Failed { .. }) {
-        return Ok(());
-    }
-    let order = tx.fetch_optional(sqlx::query("SELECT service, watch FROM deployments WHERE id = $1").bind(id.to_owned())).await?;
-    let Some(order) = order else { return Ok(()) };
-    let Some(watched) = order.try_get::<Option<String>, _>("watch")? else { return Ok(()) };
-    let service = columns::parsed(&order, "deployments", "service", ServiceName::parse)?;
-    let found = Found {
-        kind: IncidentKind::Watch,
-        fault: format!("watch {watched}"),
-        what: format!("The release of {watched} did not hold, and it was not rolled back: {outcome}"),
-        mend: Some(format!("tagalong rollback {service}")),
-    };
-    incidents::settle(tx, &service, &Seen { kinds: Vec::new(), found: vec![found] }, now_ms).await?;
     Ok(())
 }

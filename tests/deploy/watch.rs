@@ -120,41 +120,6 @@ async fn a_container_that_becomes_unhealthy_behind_a_good_page_is_gone_back_from
     finish(world).await;
 }
 
-/// The order to go back was placed and changed nothing: without an incident nobody would hear of it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_way_back_that_is_refused_at_its_turn_is_left_for_a_person() {
-    let mut world = World::landed(&watched("watch_s = 600\nevery_s = 0.3")).await;
-    let second = world.land("v2").await;
-    let file = world.path("stack/compose.yaml");
-    let stack = std::fs::read_to_string(&file).expect("a file");
-    std::fs::write(&file, "services: [").expect("a file");
-    world.arm("page@v2", "fail");
-    let back = went_back(world.server(), &second).await;
-    assert_eq!(back["outcome"], "refused", "{back:#}");
-    let incidents =
-        when(world.server(), &format!("an incident after {back:#}"), |shown| shown["incidents"].is_array()).await["incidents"].clone();
-    let what = incidents[0]["what"].as_str().expect("an incident");
-    assert!(what.contains(&second) && what.contains("was not rolled back"), "{incidents:#}");
-    assert_eq!((&incidents[0]["kind"], &incidents[1], world.running().as_str()), (&json!("watch"), &Value::Null, "v2"));
-    std::fs::write(&file, stack).expect("a file");
-    // Of a service that is not configured any more nobody decides anything.
-    world.reconfigure("service.web", "service.other").await;
-    let began = Instant::now();
-    while open_incidents(&world).await > 0 {
-        assert!(began.elapsed() < PATIENCE, "the incident is still open\n{}", world.server().log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    world.reconfigure("service.other", "service.web").await;
-    world.disarm("page@v2");
-    finish(world).await;
-}
-
-async fn open_incidents(world: &World) -> i64 {
-    use sqlx::Row as _;
-    let open = sqlx::query("SELECT COUNT(*) AS open FROM incidents WHERE closed_ms IS NULL").fetch_one(&mut world.database().await).await;
-    open.expect("an answer").get("open")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_the_releases_doing_is_no_reason_to_go_back() {
     let world = World::landed(&watched("watch_s = 600\nevery_s = 0.3")).await;

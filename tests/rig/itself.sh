@@ -4,7 +4,7 @@
 #
 #   tests/rig/itself.sh [BINARY] [ROUND…|brief]     default: target/release/tagalong, built if it is not there; and all rounds
 #
-# With ITSELF_DAEMON=1 all of this is done on a Docker daemon of its own, which is killed as well.
+# With ITSELF_DAEMON=1 all of this is done on a Docker daemon of its own. Its rounds `docker at …` are unfinished: the daemon does not come back.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)

@@ -295,40 +295,6 @@ mod tests {
         assert_eq!(found, [".env", "db.env", "other.env", "sub/../.env", "sub/l"]);
     }
 
-    /// What a repository names on the host, by whichever way, is found; what the configuration names, and the stack's own, is not.
-    #[test]
-    fn files_elsewhere_on_the_host_are_found_however_they_are_named() {
-        let host = tempfile::tempdir().unwrap();
-        let dir = host.path().join("stack");
-        std::fs::create_dir_all(dir.join("sub")).unwrap();
-        std::fs::create_dir_all(host.path().join("other")).unwrap();
-        std::fs::write(host.path().join("other/c.yaml"), "services: {c: {image: c}}").unwrap();
-        std::fs::write(host.path().join("stack/sub/b.yaml"), "services: {b: {image: b}}").unwrap();
-        let elsewhere = |yaml: &str, named: &[&str]| {
-            std::fs::write(dir.join("compose.yaml"), yaml).unwrap();
-            let sources = Sources::read(&[dir.join("compose.yaml")], &dir, &BTreeMap::new()).map_err(|error| error.to_string()).unwrap();
-            let named: Vec<_> = named.iter().map(std::path::PathBuf::from).collect();
-            sources.elsewhere(&dir, &named).map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned())
-        };
-        for (yaml, found) in [
-            ("include: [../other/c.yaml]", "c.yaml"),
-            ("include: [sub/../../other/c.yaml]", "c.yaml"),
-            ("services: {web: {extends: {service: c, file: ../other/c.yaml}}}", "c.yaml"),
-            ("services: {web: {env_file: /etc/shadow}}", "shadow"),
-            ("services: {web: {env_file: [{path: ../gone.env, required: false}]}}", "gone.env"),
-            ("services: {web: {label_file: ../labels}}", "labels"),
-            ("include: [{path: sub/b.yaml, env_file: ../vars.env}]", "vars.env"),
-        ] {
-            assert_eq!(elsewhere(yaml, &[]).as_deref(), Some(found), "{yaml}");
-        }
-        for yaml in ["include: [sub/b.yaml]", "services: {web: {env_file: [.env, sub/../a.env]}}", "services: {web: {image: x}}"] {
-            assert_eq!(elsewhere(yaml, &[]), None, "{yaml}");
-        }
-        let include = "include: [../other/c.yaml]";
-        assert_eq!(elsewhere(include, &["../other/c.yaml", "../other/.env"]), None, "a person has named it");
-        assert!(elsewhere(include, &["../other/d.yaml"]).is_some(), "another one was named");
-    }
-
     #[test]
     fn laughs_and_loops_end() {
         let laughs = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
