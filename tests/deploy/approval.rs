@@ -401,7 +401,7 @@ async fn a_code_is_good_at_every_server_of_the_database() {
     assert!(stage.mailbox.letters.lock().unwrap()[seen..].iter().all(|one| one.order == next));
     assert_eq!(second.post(&format!("/api/v1/deployments/{next}/approval"), json!({ "code": bob.code })).await.0, 200);
     assert_eq!(stage.outcome(&next).await.0, "live");
-    drop(second);
+    second.stop();
     stage.end().await;
 }
 
