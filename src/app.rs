@@ -20,6 +20,7 @@ use process::Cancel;
 use process::Passing;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use crate::agent::Agent;
 use crate::agent::Dial;
@@ -245,8 +246,13 @@ async fn read_when_asked(shared: web::Data<Shared>, started: Arc<Config>, mut as
     }
 }
 
-/// Serves lines to control planes, and keeps those to hosts that are dialled, until `stop`.
-fn serve_lines(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
+/// What agents meet here, of whom there may be `most`.
+fn agent_lines(config: &Config, most: usize, holder: &str, uplink: Option<watch::Receiver<api::Uplink>>) -> anyhow::Result<AgentLines> {
+    Ok(AgentLines { keys: control_keys(&config.server.data_dir)?, presence: Presence::new(most), holder: holder.to_owned(), uplink })
+}
+
+/// What goes on beside calls and the queue until `stop`: lines to control planes and to hosts that are dialled, and what is tidied.
+fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
     let reloader = Arc::clone(&shared.reloader);
     let watcher = Arc::clone(&shared.watcher);
     let deployer = Arc::clone(&shared.deployer);
@@ -262,6 +268,9 @@ fn serve_lines(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Canc
         };
         tokio::spawn(dial.keep(serve, stop.clone()));
     }
+    tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
+    tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
+    tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), shared.lines.holder.clone(), stop.clone()));
     tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
     Ok(())
 }
@@ -297,21 +306,14 @@ impl Built {
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
         let notices = Arc::new(Notices::new(live.clone(), store.clone(), Arc::clone(&metrics), &executor));
-        let agents = Arc::new(Agents::new(live.clone(), books.clone()).await?);
-        let holder = executor.clone();
-        let executor = Executor::new(Here::new(executor, host, books), Arc::clone(&agents));
-        let metrics_of_orders = Arc::clone(&metrics);
-        let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
+        let agents = Agents::new(live.clone(), books.clone()).await?;
+        let executor = Executor::new(Here::new(executor, host, books), Arc::new(agents));
+        let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);
         let watcher = Arc::new(Watcher::new(live.clone(), &store, Arc::clone(&deployer), Arc::clone(&metrics)));
         let capacity = capacity(&config.server);
         let dialled = config.agent.as_ref().map(|to| Dial::new(live.clone(), to)).unzip();
-        let lines = AgentLines {
-            keys: control_keys(&config.server.data_dir)?,
-            presence: Presence::new(capacity.agents),
-            holder,
-            uplink: dialled.1,
-        };
+        let lines = agent_lines(&config, capacity.agents, deployer.executor(), dialled.1)?;
         let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
         let shared = web::Data::new(Shared {
@@ -364,15 +366,12 @@ impl App {
         let Built { listening, shared, started, results, notices, asked_again, dial, data_lock } = Built::of(config).await?;
         let stop = Cancel::default();
         let queue = tokio::spawn(Arc::clone(&shared.deployer).work(stop.clone()));
-        tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
-        tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
         let telling = tokio::spawn(results.work(stop.clone()));
         let watching = tokio::spawn(Arc::clone(&shared.watcher).work(stop.clone()));
         let noticing = tokio::spawn(notices.work(stop.clone()));
-        tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), shared.lines.holder.clone(), stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&started), asked_again));
         shared.reloader.start();
-        serve_lines(&shared, &started, dial, &stop)?;
+        work_beside(&shared, &started, dial, &stop)?;
         Ok(Self { listening, shared, started, queue, telling, watching, noticing, stop, _data_lock: data_lock })
     }
 

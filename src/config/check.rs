@@ -19,6 +19,7 @@ use crate::config::Docker;
 use crate::config::Forge;
 use crate::config::Host;
 use crate::config::Key;
+use crate::config::OidcPolicy;
 use crate::config::OnFailure;
 use crate::config::People;
 use crate::config::Registry;
@@ -81,12 +82,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     check_sources(&root, &forges, &services);
     let notifiers = read_notifiers(&mut root, &mut secrets, &services);
     let provisions = read_provisions(&mut root, &mut secrets, &Known { forges: &forges, keys: &keys, datasets: &datasets });
-    let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
-    let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
-    let allowed =
-        dashboard.logins.iter().flat_map(|login| login.allowed.iter().map(move |allowed| ("login", &login.forge, &allowed.scopes)));
-    let callers = callers.chain(allowed);
-    check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
+    check_scopes(&root, with_scopes(&keys, &sockets, &oidc).chain(dashboard.scopes()), &services, &datasets);
     let webhook_rules = read_webhooks(&mut root, &forges, &services, &datasets);
     let callers =
         Callers { server: server.as_ref(), keys: &keys, sockets: &sockets, oidc: &oidc, hooks: &webhook_rules, notifiers: &notifiers };
@@ -277,6 +273,17 @@ fn check_callers(root: &Section, server: Option<&Server>, keys: &[Key], sockets:
 }
 
 /// Every scope names something that there is.
+/// Who has which scopes, with the table that says so.
+fn with_scopes<'c>(
+    keys: &'c [Key],
+    sockets: &'c [ScopedSocket],
+    oidc: &'c [OidcPolicy],
+) -> impl Iterator<Item = (&'static str, &'c KeyId, &'c Vec<Scope>)> {
+    let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
+    let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
+    callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes)))
+}
+
 fn check_scopes<'c>(
     root: &Section,
     callers: impl Iterator<Item = (&'static str, &'c KeyId, &'c Vec<Scope>)>,

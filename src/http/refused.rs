@@ -81,7 +81,7 @@ pub(super) enum Check {
 }
 
 impl Check {
-    const NAMES: [&'static str; 24] = [
+    const NAMES: [&'static str; 27] = [
         "no_proof",
         "malformed",
         "signature",
@@ -234,7 +234,7 @@ struct Memory {
 /// What was refused since the start.
 #[derive(Debug, Default)]
 pub struct RefusedCalls {
-    counts: [AtomicU64; 24],
+    counts: [AtomicU64; 27],
     /// The second in which calls are looked at, and how many were.
     second: AtomicI64,
     looked_at: AtomicU64,

@@ -3,6 +3,7 @@
 //! A frame may come twice, and a line may end between any two of them: ids and numbers decide what is new. Keep-alive and the proof of
 //! either side belong to the transport, and no frame of theirs is seen here.
 
+mod ask;
 mod frame;
 mod keys;
 mod machine;
@@ -15,9 +16,10 @@ mod stream;
 
 use tokio::sync::mpsc;
 
+pub use ask::{Answer, AnswerBody, Asked, AskedFor};
 pub use frame::{
-    Accepted, Ack, Answer, AnswerBody, Asked, AskedFor, CancelOrder, Ended, FrameError, FromAgent, FromControl, Hello, HostFacts, Known,
-    Lines, MOST_FRAME_BYTES, Refused, SentLine, SentOrder, ServiceSeen, VERSION, Version, Welcome, decode, encode,
+    Accepted, Ack, CancelOrder, Ended, FrameError, FromAgent, FromControl, Hello, HostFacts, Known, Lines, MOST_FRAME_BYTES, Refused,
+    SentLine, SentOrder, ServiceSeen, VERSION, Version, Welcome, decode, encode,
 };
 pub use keys::{Identity, KEY_FILES, KeyError, KeyPair, control_keys};
 pub use machine::machine_id;

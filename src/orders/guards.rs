@@ -252,6 +252,7 @@ mod tests {
             objection: None,
             awaits_approval: false,
             is_guarded: false,
+            given: None,
             door: at_the_door,
         }
     }

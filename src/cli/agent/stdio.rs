@@ -1,5 +1,7 @@
 //! `tagalong agent --stdio`.
 
+use std::io::Read;
+use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
@@ -18,10 +20,21 @@ pub(super) fn stdio(config: &Config) -> anyhow::Result<()> {
     let mut to_server = from_server.try_clone()?;
     std::thread::spawn(move || {
         // Whoever reads the other half sees how it ended.
-        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut to_server);
+        let _ = pass_on(std::io::stdin().lock(), &mut to_server);
         let _ = to_server.shutdown(Shutdown::Both);
     });
-    // Standard output passes on whole lines at once, and every frame is one.
-    std::io::copy(&mut from_server, &mut std::io::stdout().lock()).context("The line to the control plane has ended")?;
-    Ok(())
+    pass_on(&mut from_server, std::io::stdout().lock()).context("The line to the control plane has ended")
+}
+
+/// Passes on each piece as it comes. `std::io::copy` would leave that to the kernel, which keeps pieces back until there is more.
+fn pass_on(mut from: impl Read, mut to: impl Write) -> std::io::Result<()> {
+    let mut piece = vec![0_u8; 16 << 10];
+    loop {
+        let count = from.read(&mut piece)?;
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_all(&piece[..count])?;
+        to.flush()?;
+    }
 }
