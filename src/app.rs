@@ -258,8 +258,7 @@ impl App {
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
         let notices = Arc::new(Notices::new(live.clone(), store.clone(), Arc::clone(&metrics), &executor));
         let executor = Executor::Here(Here::new(executor, host, books));
-        let metrics_of_orders = Arc::clone(&metrics);
-        let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), metrics_of_orders, executor, Arc::clone(&results));
+        let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);
         let watcher = Arc::new(Watcher::new(live.clone(), &store, Arc::clone(&deployer), Arc::clone(&metrics)));
         let capacity = capacity(&config.server);

@@ -77,10 +77,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let notifiers = read_notifiers(&mut root, &mut secrets, &services);
     let provisions = read_provisions(&mut root, &mut secrets, &Known { forges: &forges, keys: &keys, datasets: &datasets });
     let callers = keys.iter().map(|key| ("key", &key.id, &key.scopes));
-    let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes)));
-    let allowed =
-        dashboard.logins.iter().flat_map(|login| login.allowed.iter().map(move |allowed| ("login", &login.forge, &allowed.scopes)));
-    let callers = callers.chain(allowed);
+    let callers = callers.chain(sockets.iter().map(|socket| ("socket", &socket.key.id, &socket.key.scopes))).chain(dashboard.scopes());
     check_scopes(&root, callers.chain(oidc.iter().map(|policy| ("oidc", &policy.id, &policy.scopes))), &services, &datasets);
     let webhook_rules = read_webhooks(&mut root, &forges, &services, &datasets);
     let callers =

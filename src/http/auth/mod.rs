@@ -31,9 +31,11 @@ mod who;
 pub(super) use address::is_trusted;
 pub(super) use arrival::{Arrival, NotIn};
 pub(super) use delivered::Delivered;
-pub(super) use enter::code_digest;
+pub(super) use enter::{code_digest, left};
 pub(super) use form::{Unwelcome, Visit};
-pub(super) use handler::{Handler, arrived, by_forge, by_form, by_reload_secret, changed, changed_own, open, open_file, opening, page, proven, viewed};
+pub(super) use handler::{
+    Handler, arrived, by_forge, by_form, by_reload_secret, changed, changed_own, open, open_file, opening, page, proven, viewed,
+};
 pub(super) use job::agrees;
 pub use need::Need;
 pub(super) use need::Needs;
