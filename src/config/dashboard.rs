@@ -100,6 +100,11 @@ impl Dashboard {
         Self { is_enabled, idle, longest, logins }
     }
 
+    /// What those who log in by a forge may do, each with the table that says so and the forge.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = (&'static str, &KeyId, &Vec<Scope>)> {
+        self.logins.iter().flat_map(|login| login.allowed.iter().map(move |allowed| ("login", &login.forge, &allowed.scopes)))
+    }
+
     /// The forge of that id, if people may log in by it.
     #[must_use]
     pub fn login(&self, forge: &str) -> Option<&ForgeUsers> {

@@ -15,7 +15,6 @@ use crate::http::auth::arrival::NotIn;
 use crate::http::auth::cookie::Cookie;
 use crate::http::auth::password::Full;
 use crate::http::auth::token;
-use crate::http::auth::viewer::Viewer;
 use crate::model::Code;
 use crate::model::UserName;
 use crate::store::NewSession;
@@ -46,7 +45,7 @@ impl Arrival {
 
     async fn by_code(&self, shared: &Shared, typed: &Secret) -> Result<Option<UserName>, NotIn> {
         let Ok(code) = Code::parse(typed.reveal()) else { return Ok(None) };
-        shared.store.use_login_code(&code_digest(&code)).await.map_err(later)
+        shared.store.use_login_code(&code_digest(&code)).await.map_err(|error| later(&error))
     }
 
     /// A name that is not there is compared like any other, so that the time says nothing.
@@ -55,7 +54,7 @@ impl Arrival {
         let name = self.field("name").map(|name| name.reveal().trim().to_ascii_lowercase()).unwrap_or_default();
         let name = UserName::parse(&name).ok();
         let lock = match &name {
-            Some(name) => shared.store.lock_of(name).await.map_err(later)?,
+            Some(name) => shared.store.lock_of(name).await.map_err(|error| later(&error))?,
             None => None,
         };
         let is_disabled = lock.as_ref().is_some_and(|lock| lock.is_disabled);
@@ -83,7 +82,7 @@ impl Arrival {
             address: self.address.clone(),
             agent: self.agent.clone(),
         };
-        shared.store.open_session(&new, self.before.as_deref(), how).await.map_err(later)?;
+        shared.store.open_session(&new, self.before.as_deref(), how).await.map_err(|error| later(&error))?;
         tracing::info!(user = %new.user, session = new.id, address = new.address, how, "logged in");
         let life = shared.config.now().dashboard.longest;
         Ok(leads_to(&self.next, &[Cookie::Session.set(&made, self.is_https, life), Cookie::Login.unset(self.is_https)]))
@@ -95,11 +94,9 @@ impl Arrival {
     }
 }
 
-impl Viewer {
-    /// Leads to the login page, and the browser forgets its session.
-    pub(in crate::http) fn leaves(&self) -> HttpResponse {
-        leads_to("/login", &[Cookie::Session.unset(true), Cookie::Session.unset(false)])
-    }
+/// Leads to the login page, and the browser forgets its session.
+pub(in crate::http) fn left() -> HttpResponse {
+    leads_to("/login", &[Cookie::Session.unset(true), Cookie::Session.unset(false)])
 }
 
 fn leads_to(place: &str, cookies: &[String]) -> HttpResponse {
@@ -113,7 +110,7 @@ fn leads_to(place: &str, cookies: &[String]) -> HttpResponse {
     answer.finish()
 }
 
-fn later(error: StoreError) -> NotIn {
+fn later(error: &StoreError) -> NotIn {
     tracing::error!(%error, "nobody can log in: the database does not answer");
     LATER
 }

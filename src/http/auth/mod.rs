@@ -33,7 +33,7 @@ pub(super) use address::is_trusted;
 pub(super) use agent::{Dialled, Enrolling};
 pub(super) use arrival::{Arrival, NotIn};
 pub(super) use delivered::Delivered;
-pub(super) use enter::code_digest;
+pub(super) use enter::{code_digest, left};
 pub(super) use form::{Unwelcome, Visit};
 pub(super) use handler::{
     Handler, arrived, by_agent_key, by_code, by_forge, by_form, by_reload_secret, changed, changed_own, open, open_file, opening, page,

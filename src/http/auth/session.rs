@@ -66,11 +66,6 @@ impl Session {
         &self.form_token
     }
 
-    /// The digest of its token.
-    pub(super) fn digest(&self) -> &str {
-        &self.digest
-    }
-
     /// What the user may do now; none: the session has ended, or the user may not log in any more.
     ///
     /// # Errors

@@ -17,14 +17,12 @@ use crate::clock;
 use crate::http::Shared;
 use crate::http::auth::attempt::Attempt;
 use crate::http::auth::attempt::ReadBody;
-use crate::http::auth::need::Needs;
 use crate::http::auth::proof::Proof;
 use crate::http::auth::proven::Ask;
 use crate::http::auth::proven::Body;
 use crate::http::auth::proven::Call;
 use crate::http::auth::same_origin::is_from_here;
 use crate::http::auth::same_origin::is_own_name;
-use crate::http::auth::same_origin::is_own_origin;
 use crate::http::auth::scheme::Scheme;
 use crate::http::auth::session::Session;
 use crate::http::auth::token;
@@ -118,34 +116,6 @@ impl Viewer {
         Ok(Self { session: Box::new(session), request: attempt.request.clone(), limit_key: attempt.limit_key().to_owned() })
     }
 
-    /// Who opens a WebSocket or a stream of events from a page of ours. Call it before the upgrade.
-    ///
-    /// # Errors
-    /// 401 if nobody is logged in, 403 if a page of another site opens it or the user lacks what `needs` says, 404 without a dashboard.
-    pub(in crate::http) async fn of_stream(request: &HttpRequest, shared: &Shared, needs: &Needs) -> Result<Self, ApiError> {
-        let attempt = Attempt::of(request, shared)?;
-        let refused = |error: PageError| match error {
-            PageError::LogIn(_) => ApiError::unauthorized(),
-            PageError::Why(error) => error,
-            PageError::OtherName => ApiError::forbidden("This server is not known by that name."),
-        };
-        // A stream is opened with GET, whoever's page it is. For WebSockets browsers always say the origin.
-        let is_socket = request.headers().contains_key(header::UPGRADE);
-        if !(is_from_here(&attempt) && (!is_socket || is_own_origin(&attempt))) {
-            attempt.refused(Check::OtherSite, || (Check::OtherSite, None));
-            return Err(ApiError::forbidden("A page of another site must not open this."));
-        }
-        let viewer = Self::by(&attempt).await.map_err(refused)?;
-        Who::User(viewer.session.clone()).allowed(needs)?;
-        Ok(viewer)
-    }
-
-    /// Whether the session still counts, and its user may still do what `scope` says: for streams, which outlive the call that opened them.
-    pub(in crate::http) async fn may_still(&self, shared: &Shared, scope: &Scope) -> bool {
-        let now = self.session.scopes_now(shared).await.ok().flatten();
-        now.is_some_and(|scopes| scopes.iter().any(|mine| mine.covers(scope)))
-    }
-
     /// Who it is.
     pub(in crate::http) fn user(&self) -> &UserName {
         &self.session.user
@@ -176,21 +146,11 @@ impl Viewer {
         self.session.form_token()
     }
 
-    /// The part `{name}` of the path.
-    pub(in crate::http) fn part(&self, name: &str) -> &str {
-        self.request.match_info().get(name).unwrap_or_default()
-    }
-
     /// # Errors
     /// 400 if the query is not a `T`.
     pub(in crate::http) fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let query = web::Query::<T>::from_query(self.request.query_string());
         query.map(web::Query::into_inner).map_err(|error| ApiError::bad_request(format!("The query string is not valid: {error}.")))
-    }
-
-    /// The header of that name, when it is text.
-    pub(in crate::http) fn header(&self, name: &str) -> Option<&str> {
-        self.request.headers().get(name)?.to_str().ok()
     }
 
     /// For what can be guessed.

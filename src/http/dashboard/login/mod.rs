@@ -4,4 +4,4 @@ mod enter;
 mod sessions;
 
 pub(in crate::http) use enter::{callback, enter, show, to_forge};
-pub(in crate::http) use sessions::{End, Own, end, leave, list};
+pub(in crate::http) use sessions::{end, leave, list};

@@ -16,6 +16,7 @@ use crate::http::auth::NoBody;
 use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
 use crate::http::auth::counts_at;
+use crate::http::auth::left;
 use crate::http::dashboard::Frame;
 use crate::http::dashboard::Place;
 use crate::http::dashboard::answer;
@@ -26,7 +27,7 @@ use crate::model::Verb;
 
 #[derive(Template)]
 #[template(path = "sessions.html")]
-struct Sessions {
+struct Listed {
     frame: Frame,
     user: String,
     scopes: Vec<String>,
@@ -65,7 +66,7 @@ pub(in crate::http) async fn list(viewer: Viewer, shared: web::Data<Shared>) -> 
         ..Frame::nobody()
     };
     let scopes = viewer.session().scopes.iter().map(ToString::to_string).collect();
-    Ok(answer(StatusCode::OK, &Sessions { frame, user: viewer.user().to_string(), scopes, sessions }))
+    Ok(answer(StatusCode::OK, &Listed { frame, user: viewer.user().to_string(), scopes, sessions }))
 }
 
 /// A browser as people call it, by what it says of itself; every browser claims to be some others as well.
@@ -121,7 +122,7 @@ impl Ask for End {
 pub(in crate::http) async fn leave(change: Change<Own>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
     let viewer = change.viewer;
     shared.store.end_session(viewer.user(), &viewer.session().id, &viewer.caller()).await?;
-    Ok(viewer.leaves())
+    Ok(left())
 }
 
 /// Ends a session of the viewer.
@@ -131,7 +132,7 @@ pub(in crate::http) async fn end(change: Change<End>, shared: web::Data<Shared>)
         return Err(ApiError::not_found("You have no such session; it may have ended.").into());
     }
     if id == viewer.session().id {
-        return Ok(viewer.leaves());
+        return Ok(left());
     }
     Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, "/sessions")).insert_header((header::CACHE_CONTROL, "no-store")).finish())
 }
