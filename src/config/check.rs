@@ -67,8 +67,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let retention = read_retention(root.section("retention"));
     let registries = read_registries(&mut root, &mut secrets);
     let keys: Vec<Key> = root.sections("key").into_iter().filter_map(|section| Key::read(section, &mut secrets)).collect();
-    let sockets: Vec<ScopedSocket> = root.sections("socket").into_iter().filter_map(ScopedSocket::read).collect();
-    check_callers(&root, server.as_ref(), &keys, &sockets);
+    let sockets = read_sockets(&mut root, server.as_ref(), &keys);
     let people = People::read(&mut root, &keys, &sockets);
     let oidc = read_policies(&mut root);
     let forges: Vec<Forge> = root.sections("forge").into_iter().filter_map(|section| Forge::read(section, &mut secrets)).collect();
@@ -76,8 +75,7 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
     let services = read_services(&mut root, &docker, &mut secrets);
     let hosts = root.named("host").into_iter().filter_map(|(name, section)| Host::read(&name, section)).collect();
     let freezes = read_freezes(&mut root, &services);
-    let datasets: Vec<Reload> =
-        root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, &docker, &mut secrets)).collect();
+    let datasets = read_datasets(&mut root, &docker, &mut secrets);
     check_together(&root, &keys, &services, &datasets);
     check_sources(&root, &forges, &services);
     let notifiers = read_notifiers(&mut root, &mut secrets, &services);
@@ -116,6 +114,16 @@ pub(super) fn check(text: &str, folder: &Path) -> Result<Config, Vec<String>> {
         mask,
         written,
     })
+}
+
+fn read_sockets(root: &mut Section, server: Option<&Server>, keys: &[Key]) -> Vec<ScopedSocket> {
+    let sockets: Vec<ScopedSocket> = root.sections("socket").into_iter().filter_map(ScopedSocket::read).collect();
+    check_callers(root, server, keys, &sockets);
+    sockets
+}
+
+fn read_datasets(root: &mut Section, docker: &Docker, secrets: &mut Vec<Secret>) -> Vec<Reload> {
+    root.named("dataset").into_iter().filter_map(|(name, section)| Reload::read(&name, section, docker, secrets)).collect()
 }
 
 /// The datasets with what is known only when everything else is.

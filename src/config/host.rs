@@ -149,7 +149,8 @@ mod tests {
             ("identity_file", "a key"),
         ] {
             let given = [("address", "deploy@edge"), ("host_key", KEY)].into_iter().filter(|(known, _)| *known != key);
-            let lines: String = given.chain([(key, value)]).map(|(key, value)| format!("{key} = \"{value}\"\n")).collect();
+            let lines: String =
+                given.chain([(key, value)]).fold(String::new(), |all, (key, value)| all + &format!("{key} = \"{value}\"\n"));
             let problems = read(&format!("[host.edge]\n{lines}")).unwrap_err();
             assert!(problems[0].starts_with(&format!("host.edge.{key}: ")), "{key} {value}: {problems:?}");
         }

@@ -190,7 +190,7 @@ mod tests {
         let with = |first: &str, second: &str| {
             let second =
                 format!("{}ca_file = \"{second}\"\n", POLICY.replace("web-main", "second").replace("refs/heads/main", "refs/heads/x"));
-            let policies = format!("{}ca_file = \"{first}\"\n{second}", POLICY);
+            let policies = format!("{POLICY}ca_file = \"{first}\"\n{second}");
             check(&format!("version = 1\n[server]\n{policies}"), folder.path()).err().unwrap_or_default()
         };
         assert_eq!(with("own.pem", "own.pem"), Vec::<String>::new());

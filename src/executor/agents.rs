@@ -323,7 +323,7 @@ impl Agents {
                         Ok(Some(ack)) => drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await),
                         Ok(None) => {}
                         Err(error) => {
-                            tracing::error!(agent = %name, %error, "what an agent said could not be stored; it will say it again")
+                            tracing::error!(agent = %name, %error, "what an agent said could not be stored; it will say it again");
                         }
                     }
                 }

@@ -28,7 +28,7 @@ pub(super) enum Form {
     Text,
     /// Server-sent events.
     Events,
-    /// One JSON object a line, as WebSockets carry them.
+    /// One JSON object a line, as a `WebSocket` carries them.
     Objects,
 }
 

@@ -197,7 +197,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 /// A WebSocket over any stream.
 #[derive(Debug)]
 pub struct Socket<S> {
-    socket: WebSocketStream<Watched<S>>,
+    stream: WebSocketStream<Watched<S>>,
     pulse: Arc<Pulse>,
     rhythm: Rhythm,
 }
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub async fn upgraded(stream: S) -> Self {
         let pulse = Pulse::new();
         let watched = Watched { stream, pulse: Arc::clone(&pulse) };
-        Self { socket: WebSocketStream::from_raw_socket(watched, Role::Server, Some(limits())).await, pulse, rhythm: RHYTHM }
+        Self { stream: WebSocketStream::from_raw_socket(watched, Role::Server, Some(limits())).await, pulse, rhythm: RHYTHM }
     }
 
     /// The client's end: `request` is sent, and the server has agreed to it when this returns well.
@@ -227,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let pulse = Pulse::new();
         let watched = Watched { stream, pulse: Arc::clone(&pulse) };
         let (socket, _) = client_async_with_config(request, watched, Some(limits())).await?;
-        Ok(Self { socket, pulse, rhythm: RHYTHM })
+        Ok(Self { stream: socket, pulse, rhythm: RHYTHM })
     }
 
     /// Sends one text.
@@ -235,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// # Errors
     /// When it cannot be sent.
     pub async fn say(&mut self, text: String) -> Result<(), Parted> {
-        Ok(self.socket.send(Message::text(text)).await?)
+        Ok(self.stream.send(Message::text(text)).await?)
     }
 
     /// The next text.
@@ -244,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// When none comes any more.
     pub async fn hear(&mut self) -> Result<String, Parted> {
         loop {
-            if let Some(text) = text_of(self.socket.next().await)? {
+            if let Some(text) = text_of(self.stream.next().await)? {
                 return Ok(text);
             }
         }
@@ -252,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Says good-bye and why; the connection ends in any case.
     pub async fn leave(mut self, why: &str) {
-        let _ = timeout(FAREWELL, self.socket.close(Some(farewell(why)))).await;
+        let _ = timeout(FAREWELL, self.stream.close(Some(farewell(why)))).await;
     }
 
     /// Carries what `end` gives to the other side, and what that says to `end`, until the line ends or `until` says why it
@@ -262,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Out: Serialize,
         In: DeserializeOwned,
     {
-        let (mut sink, stream) = self.socket.split();
+        let (mut sink, stream) = self.stream.split();
         let Line { to, from } = end;
         let parted = tokio::select! {
             parted = read(stream, &to, &self.pulse) => parted,

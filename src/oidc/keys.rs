@@ -33,7 +33,10 @@ const MOST_WAITING: usize = 64;
 
 /// What is known of the issuers' keys. An issuer that other certificates are trusted for by now is another one.
 #[derive(Debug, Default)]
-pub struct KeySets(Mutex<HashMap<(String, Option<PathBuf>), Arc<KeySet>>>);
+pub struct KeySets(Mutex<HashMap<Known, Arc<KeySet>>>);
+
+/// An issuer, and the certificates that are trusted when it is asked.
+type Known = (String, Option<PathBuf>);
 
 impl KeySets {
     /// Whether a key of `issuer` signed `token`; the certificates of `ca_file` are trusted when it is asked. Only issuers of the configuration may be asked for: each is remembered.

@@ -251,16 +251,13 @@ impl Store {
     /// When the database does not answer.
     pub async fn agent_stands(&self, name: &AgentName, holder: &str, online_ms: Option<i64>) -> Result<(), StoreError> {
         let now_ms = clock::now_ms();
-        let set = match online_ms {
-            Some(online_ms) => {
-                let here = sqlx::query("UPDATE agents SET online_ms = $4, holder = $2, seen_ms = $3 WHERE name = $1");
-                here.bind(name.as_str()).bind(holder).bind(now_ms).bind(online_ms)
-            }
+        let set = if let Some(online_ms) = online_ms {
+            let here = sqlx::query("UPDATE agents SET online_ms = $4, holder = $2, seen_ms = $3 WHERE name = $1");
+            here.bind(name.as_str()).bind(holder).bind(now_ms).bind(online_ms)
+        } else {
             // One that is connected to another server meanwhile is not away.
-            None => {
-                let away = sqlx::query("UPDATE agents SET online_ms = NULL, seen_ms = $3 WHERE name = $1 AND holder = $2");
-                away.bind(name.as_str()).bind(holder).bind(now_ms)
-            }
+            let away = sqlx::query("UPDATE agents SET online_ms = NULL, seen_ms = $3 WHERE name = $1 AND holder = $2");
+            away.bind(name.as_str()).bind(holder).bind(now_ms)
         };
         self.gate.write(set).await?;
         Ok(())

@@ -354,6 +354,7 @@ async fn a_call_that_is_given_up_leaves_no_transaction_open(database: Database) 
 fn terms(max_waiting: i64) -> Terms {
     let door = orders::at_the_door;
     Terms {
+        given: None,
         max_waiting,
         hold_ms: None,
         tag_pattern: None,

@@ -123,7 +123,7 @@ impl Stage {
         let to = |id: &str| {
             let url = format!("http://127.0.0.1:{}/{id}", mailbox.port);
             let secret = world.path("hook.secret");
-            format!("[[notify]]\nid = \"{id}\"\nkind = \"webhook\"\nurl = \"{url}\"\nsecret_file = {secret:?}\nevents = []\n")
+            format!("[[notify]]\nid = \"{id}\"\nkind = \"webhook\"\nurl = \"{url}\"\nsecret_file = \"{}\"\nevents = []\n", secret.display())
         };
         let tables = format!(
             "[service.web.approval]\napprovers = [\"ada\", \"bob@example.com\"]\n{approval}\n[[person]]\nid = \"ada\"\nnotify = \"ada\"\n\

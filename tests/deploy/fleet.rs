@@ -289,3 +289,40 @@ async fn until_known(fleet: &Fleet, id: &str) {
     }
     panic!("the control plane is not told of {id}: {}\n{}", fleet.control().log(), fleet.world.server().log());
 }
+
+/// Runs a command of tagalong and gives what it wrote.
+fn tagalong(args: &[&str], config: &std::path::Path) -> String {
+    host(env!("CARGO_BIN_EXE_tagalong"), &[args, &["--config", &config.display().to_string()]].concat())
+}
+
+#[tokio::test]
+async fn an_agent_that_dials_lands_what_is_ordered_and_comes_back_after_it_was_killed() {
+    let mut world = World::new(&Settings::default()).await;
+    let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
+    let config = dir.path().join("tagalong.toml");
+    let text =
+        "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\nsocket = \"s\"\ndata_dir = \"data\"\n[service.web]\nhosts = [\"micro\"]\n";
+    std::fs::write(&config, text).expect("a file");
+    let control = Server::start(dir.path()).await;
+    let log = control.log();
+    let url = format!("http://{}", log.split("addresses=[").nth(1).and_then(|rest| rest.split(']').next()).expect("an address"));
+    let code = dir.path().join("code");
+    std::fs::write(&code, tagalong(&["agent", "token", "micro"], &config)).expect("a file");
+    let file = world.path("tagalong.toml");
+    tagalong(&["agent", "enrol", "--url", &url, "--code-file", &code.display().to_string()], &file);
+    let own = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, format!("{own}[agent]\nname = \"micro\"\nurl = \"{url}\"\n")).expect("a file");
+    world.stop();
+    world.start().await;
+    let first = control.deploy("v1").await;
+    assert_eq!(control.outcome(&first).await["outcome"], "live", "{}", control.journal(&first).await);
+    world.arm("up@v2", "hang");
+    let id = control.deploy("v2").await;
+    world.reached("up@v2").await;
+    world.kill();
+    world.disarm("up@v2");
+    world.start().await;
+    assert_eq!(control.outcome(&id).await["outcome"], "live", "{}", control.journal(&id).await);
+    assert_eq!(world.running(), "v2");
+    world.finish().await;
+}

@@ -25,7 +25,9 @@ fn scripts() -> Vec<Script> {
     assert!(["forgejo", "gitea", "github"].iter().all(|forge| files.iter().any(|file| name(file).contains(forge))), "{files:?}");
     let mut scripts: Vec<Script> = files.iter().flat_map(|file| Script::of_workflow(&name(file))).collect();
     // A runner gives it to every step.
-    scripts.iter_mut().for_each(|script| script.names.push("GITHUB_SHA".to_owned()));
+    for script in &mut scripts {
+        script.names.push("GITHUB_SHA".to_owned());
+    }
     scripts
 }
 

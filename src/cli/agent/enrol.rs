@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// The file with the code that `tagalong agent token` printed
     #[arg(long, value_name = "FILE")]
     code_file: PathBuf,
-    /// Certificates that are trusted besides the host's own [default: ca_file in the configuration]
+    /// Certificates that are trusted besides the host's own [default: `ca_file` in the configuration]
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }

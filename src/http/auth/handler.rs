@@ -74,7 +74,7 @@ where
     Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(counted)) }
 }
 
-/// For WebSockets, whose callers prove themselves by the call or by their first frame.
+/// For `WebSocket`s, whose callers prove themselves by the call or by their first frame.
 pub(in crate::http) fn opening<A, F>(handler: F) -> Handler
 where
     A: Ask<Body = NoBody> + 'static,

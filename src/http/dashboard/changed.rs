@@ -35,15 +35,12 @@ fn compare(old: &[&str], new: &[&str], all: &mut Vec<Line>) {
     all.extend(old[..head].iter().map(line("same")));
     let inner_old = &old[head..old.len() - tail];
     let inner_new = &new[head..new.len() - tail];
-    match anchor(inner_old, inner_new) {
-        Some((at_old, at_new)) => {
-            compare(&inner_old[..at_old], &inner_new[..at_new], all);
-            compare(&inner_old[at_old..], &inner_new[at_new..], all);
-        }
-        None => {
-            all.extend(inner_old.iter().map(line("del")));
-            all.extend(inner_new.iter().map(line("add")));
-        }
+    if let Some((at_old, at_new)) = anchor(inner_old, inner_new) {
+        compare(&inner_old[..at_old], &inner_new[..at_new], all);
+        compare(&inner_old[at_old..], &inner_new[at_new..], all);
+    } else {
+        all.extend(inner_old.iter().map(line("del")));
+        all.extend(inner_new.iter().map(line("add")));
     }
     all.extend(old[old.len() - tail..].iter().map(line("same")));
 }

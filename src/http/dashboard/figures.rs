@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn figures_say_what_was_delivered_and_what_was_undone() {
         let now_ms = 100 * WEEK_MS;
-        let mut all = vec![
+        let mut all = [
             ended("web", OrderKind::Deploy, "live", now_ms - 9 * WEEK_MS, now_ms - 9 * WEEK_MS + 60_000),
             ended("web", OrderKind::Deploy, "rolled_back", now_ms - 5000, now_ms - 3000),
             // Not well from its begin until somebody rolls back; what happens to another service in between does not mend it.

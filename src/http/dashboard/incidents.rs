@@ -30,7 +30,7 @@ const MOST: i64 = 50;
 #[template(path = "incidents.html")]
 struct Incidents {
     frame: Frame,
-    incidents: Vec<Shown>,
+    all: Vec<Shown>,
     is_all: bool,
     first: Option<String>,
     next: Option<String>,
@@ -84,7 +84,7 @@ pub(in crate::http) async fn show(viewer: Viewer, shared: web::Data<Shared>) -> 
     let keep = [("all", is_all.then_some("1")), ("service", Some(query.service.as_str()).filter(|name| !name.is_empty()))];
     let page = Incidents {
         frame: Frame { fresh_s: if query.before.is_none() { 10 } else { 0 }, ..Frame::of(&viewer, Place::Incidents) },
-        incidents: found.incidents.iter().filter(|one| viewer.may_on(Verb::Read, &one.service)).map(Shown::of).collect(),
+        all: found.incidents.iter().filter(|one| viewer.may_on(Verb::Read, &one.service)).map(Shown::of).collect(),
         is_all,
         first: query.before.is_some().then(|| link::address("/incidents", &keep)),
         next: found.next_before.map(|last| link::address("/incidents", &[keep[0], keep[1], ("before", Some(last.as_str()))])),

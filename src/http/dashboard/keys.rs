@@ -24,7 +24,7 @@ use crate::model::Scope;
 #[template(path = "keys.html")]
 struct Keys {
     frame: Frame,
-    keys: Vec<Shown>,
+    all: Vec<Shown>,
     policies: Vec<Policy>,
 }
 
@@ -57,7 +57,7 @@ pub(in crate::http) async fn show(page: Page<SeeAll>, shared: web::Data<Shared>)
     };
     let keys = Keys {
         frame: Frame::of(&page.viewer, Place::Keys),
-        keys: config.keys.iter().map(|key| shown(key, now_ms)).collect(),
+        all: config.keys.iter().map(|key| shown(key, now_ms)).collect(),
         policies: config.oidc.iter().map(policy).collect(),
     };
     Ok(answer(StatusCode::OK, &keys))

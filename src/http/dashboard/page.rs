@@ -79,11 +79,6 @@ impl Frame {
         let tab = |place: Place| Tab { name: place.tab().0, href: place.tab().1, is_here: place == self.place };
         Place::IN_BAR.into_iter().filter(is_shown).map(tab).collect()
     }
-
-    /// The version of this program.
-    pub(in crate::http) fn version(&self) -> &'static str {
-        env!("CARGO_PKG_VERSION")
-    }
 }
 
 /// `page` as an answer.

@@ -61,7 +61,8 @@ pub(super) fn curve(points: &[Option<i64>]) -> Option<Curve> {
             continue;
         };
         let y = HEIGHT - *value as f64 / top.max(1) as f64 * HEIGHT;
-        line += &format!("{}{} {}", if is_drawing { "L" } else { "M" }, short(at as f64 * step), short(y));
+        line.push(if is_drawing { 'L' } else { 'M' });
+        line.push_str(&[short(at as f64 * step), short(y)].join(" "));
         is_drawing = true;
     }
     Some(Curve { line, top })

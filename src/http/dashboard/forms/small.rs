@@ -27,6 +27,7 @@ use crate::model::Behind;
 use crate::model::Code;
 use crate::model::OrderKind;
 use crate::model::ServiceName;
+use crate::model::Stage;
 use crate::model::Via;
 use crate::orders;
 use crate::store::Deployment;
@@ -163,7 +164,7 @@ fn of_deployment(viewer: &Viewer, one: &Deployment, question: &str, verb: &str, 
 }
 
 fn cancelling(viewer: &Viewer, one: &Deployment) -> Confirm {
-    let then = if one.step.is_some_and(|step| step.changes_the_host()) {
+    let then = if one.step.is_some_and(Stage::changes_the_host) {
         "It has changed the host already, so the release before it is restored and verified."
     } else {
         "Nothing was changed on the host yet."
