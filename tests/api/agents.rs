@@ -134,8 +134,8 @@ async fn dial(rig: &Rig, header: Option<&str>, protocol: &str) -> Result<Socket<
     }
 }
 
-fn refused(status: u16, code: &str) -> Option<(u16, String)> {
-    Some((status, code.to_owned()))
+fn refused(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
 }
 
 /// How the agent stands, as everybody is told.
@@ -220,10 +220,10 @@ async fn strangers_are_refused_before_the_upgrade(database: Database) {
         ("a signature of another key", Some(opening.header(&other))),
         ("a changed name", Some(good.replace("micro", "macro"))),
     ] {
-        assert_eq!(dial(&rig, header.as_deref(), SUBPROTOCOL).await.err(), refused(401, "unauthorized"), "{what}");
+        assert_eq!(dial(&rig, header.as_deref(), SUBPROTOCOL).await.err(), Some(refused(401, "unauthorized")), "{what}");
     }
     for protocol in ["tagalong.v2", "chat, tagalong.v11", "TAGALONG.V1"] {
-        assert_eq!(dial(&rig, Some(&good), protocol).await.err(), refused(400, "bad_request"), "{protocol}");
+        assert_eq!(dial(&rig, Some(&good), protocol).await.err(), Some(refused(400, "bad_request")), "{protocol}");
     }
     assert!(dial(&rig, Some(&good), "tagalong.v2, tagalong.v1").await.is_ok(), "a newer agent that knows this version as well");
     // A call that is none of a WebSocket.
@@ -291,7 +291,7 @@ async fn what_the_database_has_makes_nobody_an_agent(database: Database) {
         tried += 1;
         assert!(keys.public() != control && keys.public() != unused.public() && keys.public() != host.mine.keys.public());
         let opening = Opening { key: keys.public().clone(), ..host.opening() };
-        assert_eq!(dial(&rig, Some(&opening.header(&keys)), SUBPROTOCOL).await.err(), refused(401, "unauthorized"));
+        assert_eq!(dial(&rig, Some(&opening.header(&keys)), SUBPROTOCOL).await.err(), Some(refused(401, "unauthorized")));
     }
     assert!(tried > 3, "{tried}");
     rig.finish().await;
@@ -308,7 +308,7 @@ async fn a_revoked_agent_is_cut_off_at_once(database: Database) {
     assert!(matches!(&why, Parted::Closed(why) if why == "this agent was revoked"), "{why:?}");
     assert_eq!(shown(&rig, "micro").await["state"], "revoked");
     let header = host.opening().header(&host.mine.keys);
-    assert_eq!(dial(&rig, Some(&header), SUBPROTOCOL).await.err(), refused(401, "unauthorized"));
+    assert_eq!(dial(&rig, Some(&header), SUBPROTOCOL).await.err(), Some(refused(401, "unauthorized")));
     assert_refused(&rig.act(rig.key(), "/api/v1/agents/nobody/revoke").await, 404, "not_found");
     // A person may enrol it again.
     let again = Host::enrolled(&rig, "micro").await;
@@ -323,7 +323,7 @@ async fn a_copy_of_an_agent_is_refused_and_shown(database: Database) {
     let mut line = host.connect(&rig).await.unwrap();
     until_state(&rig, "micro", "online").await;
     let elsewhere = Opening { machine: MachineId::of([7; 16]), ..host.opening() };
-    assert_eq!(dial(&rig, Some(&elsewhere.header(&host.mine.keys)), SUBPROTOCOL).await.err(), refused(403, "agent_clone"));
+    assert_eq!(dial(&rig, Some(&elsewhere.header(&host.mine.keys)), SUBPROTOCOL).await.err(), Some(refused(403, "agent_clone")));
     let agent = shown(&rig, "micro").await;
     assert_eq!((&agent["state"], &agent["clone"]["what"]), (&json!("online"), &json!(format!("the machine {}", "07".repeat(16)))));
     // A virtual machine that was copied whole: the same machine id, a second process. When the first one comes back, both are there.
@@ -405,8 +405,9 @@ async fn between(listener: TcpListener, server: rustls::ServerConfig, client: ru
 /// How the agent with the keys in `dir` gets on with the control plane at `port`, which may be anybody with a certificate in `all.pem`.
 async fn dialled(dir: &Path, port: u16) -> api::Uplink {
     let text = format!(
-        "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\ndata_dir = {dir:?}\n[agent]\nname = \"micro\"\nurl = \"https://localhost:{port}\"\n\
-         ca_file = \"all.pem\"\n"
+        "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\ndata_dir = \"{}\"\n[agent]\nname = \"micro\"\nurl = \"https://localhost:{port}\"\n\
+         ca_file = \"all.pem\"\n",
+        dir.display()
     );
     let config = Config::read(&text, &dir.join("agent.toml"), dir).unwrap();
     let to = config.agent.clone().unwrap();

@@ -54,6 +54,7 @@ async fn write(rig: &Rig, id: &str, lines: std::ops::RangeInclusive<i64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::disallowed_methods, reason = "a test may start what it needs")]
 async fn the_log_in_chromium() {
     let rig = Plan { socket: true, ..Plan::new(Database::Sqlite) }.start().await;
     add_user(&rig, "ada", &["read"], Some(PASSWORD)).await;

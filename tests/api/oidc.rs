@@ -282,7 +282,7 @@ async fn a_dry_run_is_told_whose_approval_it_would_need(database: Database) {
     for (needed, wanted) in [(1, 202), (2, 422)] {
         let server = format!("{}\npublic_url = \"http://localhost:1\"", Plan::new(database).server);
         let tables = format!("{}{}", issuer.policy(&ALL), approved(needed));
-        let rig = Plan { tables, server, ..Plan::new(database) }.start().await;
+        let rig = Plan { server, tables, ..Plan::new(database) }.start().await;
         let dry = json!({ "service": "web", "tag": "v1", "dry_run": true });
         let answer = with(Call::post("/api/v1/deployments", &dry), &issuer.token()).send(&rig).await;
         assert_eq!(answer.status, wanted, "{}", answer.text);

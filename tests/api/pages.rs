@@ -72,8 +72,9 @@ fn assert_whole(path: &str, page: &Answer) {
     assert!(text.len() <= MOST_BYTES, "{path}: {} bytes", text.len());
     // In tags: what stands between them is text.
     let forged = Regex::new(r"(?i)^<style|\sstyle=|\son[a-z]+=|javascript:").unwrap();
+    let quoted = Regex::new("\"[^\"]*\"").unwrap();
     for tag in Regex::new("<[a-zA-Z](?:[^>\"]|\"[^\"]*\")*>").unwrap().find_iter(text) {
-        assert!(!forged.is_match(&Regex::new("\"[^\"]*\"").unwrap().replace_all(tag.as_str(), "")), "{path}: {}", tag.as_str());
+        assert!(!forged.is_match(&quoted.replace_all(tag.as_str(), "")), "{path}: {}", tag.as_str());
     }
     for address in Regex::new("(?:href|src|action)=\"([^\"]*)\"").unwrap().captures_iter(text) {
         assert!(address[1].starts_with(['/', '#']) || address[1].starts_with("http"), "{path}: {}", &address[1]);
@@ -87,8 +88,9 @@ fn assert_whole(path: &str, page: &Answer) {
     }
     assert!(!text.chars().any(|c| c != '\n' && text::misleads(c)), "{path}");
     // Every field can be named by who does not see it.
+    let own_id = Regex::new("\\sid=\"([^\"]*)\"").unwrap();
     for input in Regex::new("<(?:input|select)([^>]*)>").unwrap().captures_iter(text) {
-        let id = Regex::new("\\sid=\"([^\"]*)\"").unwrap().captures(&input[1]).map(|id| id[1].to_owned());
+        let id = own_id.captures(&input[1]).map(|id| id[1].to_owned());
         let is_named = id.is_some_and(|id| text.contains(&format!("for=\"{id}\"")));
         assert!(
             is_named || ["hidden", "radio", "checkbox"].iter().any(|kind| input[1].contains(&format!("type=\"{kind}\""))),

@@ -169,18 +169,23 @@ async fn every_way_not_to_load_is_one_sentence() {
         ),
         (verify(&format!("url = {:?}\ntext = true", hangs.url)), vec!["did not serve the new data within 0.3 s".into()]),
     ] {
-        println!("{table}");
-        let server = Server::start(Plan::new("pod").table(&table).write(&place)).await;
-        let (status, answer) = server.reload(&json!({})).await;
-        assert_eq!((status, &answer["code"]), (502, &json!("not_loaded")), "{table}: {answer}");
-        let detail = answer["detail"].as_str().unwrap();
-        assert!(parts.iter().all(|part| detail.contains(part.as_str())), "{table}: {detail}");
-        assert!(!detail.contains(['\n', '\u{7}']) && !detail.contains("a-token"), "{detail:?}");
-        assert_eq!(server.dataset().await["loaded"], Value::Null, "{table}");
-        server.stop().await;
+        does_not_load(&place, &table, &parts).await;
     }
     let server = Server::start(Plan::new("pod").write(&place)).await;
     server.until_loaded(&place.tip()).await;
+    server.stop().await;
+}
+
+/// A reload of the dataset with `table` ends with a sentence that has `parts`.
+async fn does_not_load(place: &Place, table: &str, parts: &[String]) {
+    println!("{table}");
+    let server = Server::start(Plan::new("pod").table(table).write(place)).await;
+    let (status, answer) = server.reload(&json!({})).await;
+    assert_eq!((status, &answer["code"]), (502, &json!("not_loaded")), "{table}: {answer}");
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(parts.iter().all(|part| detail.contains(part.as_str())), "{table}: {detail}");
+    assert!(!detail.contains(['\n', '\u{7}']) && !detail.contains("a-token"), "{detail:?}");
+    assert_eq!(server.dataset().await["loaded"], Value::Null, "{table}");
     server.stop().await;
 }
 
