@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use futures_util::future::join_all;
 use serde_json::json;
+use sqlx::Connection as _;
 use tagalong::clock;
+use tagalong::store::Delivery;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -526,4 +528,45 @@ async fn no_head_of_a_stranger_stands_in_the_log() {
     let guilty: Vec<&String> = said.iter().filter(|line| line.contains(MARK) || line.contains("actix_http")).collect();
     assert!(guilty.is_empty(), "{guilty:#?}");
     assert!(said.iter().any(|line| line.contains("TRACE") || line.contains("DEBUG")), "the log is not at its lowest level: {said:#?}");
+}
+
+/// However many answers hang in the database, a run goes on: it has connections of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_hang_hold_no_run_up() {
+    const BOTH_POOLS: i64 = 8;
+    let rig = Plan::new(Database::Postgres).start().await;
+    let gate = rig.gate("web");
+    let id = rig.order_running("web", "first").await;
+    let store = &rig.app().shared().store;
+    let mut stranger = sqlx::AnyConnection::connect(&rig.database_url()).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE deliveries, incidents IN ACCESS EXCLUSIVE MODE").execute(&mut stranger).await.unwrap();
+    let is_over = Cell::new(false);
+    // A statement that waits for a lock is given up after a while, and the next one takes its connection.
+    let reads = join_all((0..12).map(async |_| {
+        while !is_over.get() {
+            Call::get("/api/v1/incidents").by(rig.key()).send(&rig).await;
+        }
+    }));
+    let writes = join_all((0..12).map(async |number| {
+        while !is_over.get() {
+            let delivery = Delivery { caller: "key:flood".into(), id: format!("flood{number}"), body_sha256: "0".repeat(64) };
+            let _ = store.remember(&delivery).await;
+        }
+    }));
+    let run = async {
+        let hanging = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        until("every connection for answers to hang", async || (rig.count(hanging).await >= BOTH_POOLS).then_some(())).await;
+        drop(gate);
+        let done: &'static str =
+            Box::leak(format!("SELECT COUNT(*) FROM deployments WHERE id = '{id}' AND state = 'done'").into_boxed_str());
+        until("the run to end", async || (rig.count(done).await == 1).then_some(())).await;
+        let left = rig.count(hanging).await;
+        is_over.set(true);
+        sqlx::raw_sql("ROLLBACK").execute(&mut stranger).await.unwrap();
+        left
+    };
+    let (_, _, left) = tokio::join!(reads, writes, run);
+    assert!(left > 0, "the answers did not hang while the run went on");
+    assert_eq!(rig.ended(&id).await["state"], "done");
+    rig.finish().await;
 }
