@@ -312,3 +312,81 @@ fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, Failure> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use url::Url;
+
+    use super::Failure;
+    use super::SCATTER;
+    use super::pause_after;
+    use super::refused;
+    use super::request;
+    use super::scattered;
+    use tokio_tungstenite::tungstenite::Error as WsError;
+    use tokio_tungstenite::tungstenite::http::Response;
+
+    fn url() -> Url {
+        Url::parse("https://control.example.com/tagalong/").unwrap()
+    }
+
+    fn answered(status: u16, retry_after: Option<&str>) -> Failure {
+        let mut answer = Response::builder().status(status);
+        if let Some(retry_after) = retry_after {
+            answer = answer.header("retry-after", retry_after);
+        }
+        refused(&url(), WsError::Http(Box::new(answer.body(None).unwrap())))
+    }
+
+    /// How many attempts an hour has in which each fails so; time passes only here.
+    fn attempts_of_an_hour(failure: &Failure) -> u32 {
+        let hour = Duration::from_hours(1);
+        let mut passed = scattered(SCATTER);
+        let mut failed = 0;
+        while passed < hour {
+            failed += 1;
+            passed += pause_after(failed, failure);
+        }
+        failed
+    }
+
+    #[test]
+    fn a_refused_hour_has_few_attempts() {
+        // 5, 10, 20, 40, 80, 160 s and then every five minutes, each a quarter off at most.
+        for status in [401, 403] {
+            let attempts = attempts_of_an_hour(&answered(status, None));
+            assert!((13..=24).contains(&attempts), "{status}: {attempts}");
+        }
+        // Nothing that a person has to change: about one a minute.
+        for failure in [answered(500, None), answered(429, None), Failure::new("cannot be reached")] {
+            let attempts = attempts_of_an_hour(&failure);
+            assert!((50..=90).contains(&attempts), "{failure:?}: {attempts}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_called_sooner_than_they_asked_for() {
+        let busy = answered(503, Some("600"));
+        assert!((1..50).all(|failed| pause_after(failed, &busy) >= Duration::from_secs(600)));
+        assert!((4..=6).contains(&attempts_of_an_hour(&busy)));
+        // But nobody is forgotten.
+        assert!(pause_after(1, &answered(503, Some("99999999999"))) <= Duration::from_hours(2));
+    }
+
+    #[test]
+    fn the_first_attempts_of_many_are_spread() {
+        let pauses: Vec<Duration> = (0..300).map(|_| pause_after(1, &Failure::new("gone"))).collect();
+        let early = pauses.iter().filter(|pause| **pause < SCATTER / 2).count();
+        assert!((90..=210).contains(&early) && pauses.iter().all(|pause| *pause <= SCATTER), "{early}");
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        assert!(answered(401, None).why.contains("tagalong agent token"), "{:?}", answered(401, None));
+        assert!(answered(404, None).why.contains("has no place for agents"));
+        let call = request(&url(), "opening").unwrap();
+        assert_eq!(call.uri().to_string(), "wss://control.example.com/tagalong/ws/agent");
+    }
+}

@@ -354,3 +354,144 @@ async fn write<Out: Serialize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::DuplexStream;
+    use tokio::time::Instant;
+    use tokio_tungstenite::WebSocketStream;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::Parted;
+    use super::Pulse;
+    use super::Rhythm;
+    use super::Socket;
+    use super::Watched;
+    use super::limits;
+    use crate::line::Line;
+    use crate::line::ends;
+
+    type Words = Line<String, String>;
+
+    /// As in earnest, and thirty times as fast.
+    const QUICK: Rhythm = Rhythm { ping: Duration::from_millis(333), silence: Duration::from_secs(1) };
+
+    async fn client(stream: DuplexStream) -> Socket<DuplexStream> {
+        let pulse = Pulse::new();
+        let watched = Watched { stream, pulse: Arc::clone(&pulse) };
+        Socket { socket: WebSocketStream::from_raw_socket(watched, Role::Client, Some(limits())).await, pulse, rhythm: QUICK }
+    }
+
+    /// A line whose other side the test is itself, byte by byte.
+    async fn half(room: usize) -> (Words, DuplexStream, tokio::task::JoinHandle<Parted>) {
+        let (here, there) = tokio::io::duplex(room);
+        let socket = Socket { rhythm: QUICK, ..Socket::upgraded(here).await };
+        let (near, far) = ends();
+        let carried = tokio::spawn(socket.carry::<String, String>(far, std::future::pending()));
+        (near, there, carried)
+    }
+
+    #[tokio::test]
+    async fn both_sides_hear_each_other_with_nothing_to_say() {
+        let (here, there) = tokio::io::duplex(1024);
+        let server = Socket { rhythm: QUICK, ..Socket::upgraded(here).await };
+        let client = client(there).await;
+        let (mut near, far_of_near) = ends::<String, String>();
+        let (mut other, far_of_other) = ends::<String, String>();
+        let served = tokio::spawn(server.carry::<String, String>(far_of_near, std::future::pending()));
+        let carried = tokio::spawn(client.carry::<String, String>(far_of_other, std::future::pending()));
+        tokio::time::sleep(QUICK.silence * 4).await;
+        assert!(!served.is_finished() && !carried.is_finished());
+        near.to.send("down".to_owned()).await.unwrap();
+        other.to.send("up".to_owned()).await.unwrap();
+        assert_eq!((other.from.recv().await.as_deref(), near.from.recv().await.as_deref()), (Some("down"), Some("up")));
+        drop(near);
+        assert_eq!(served.await.unwrap(), Parted::Over);
+        assert_eq!(carried.await.unwrap(), Parted::Ended);
+        assert_eq!(other.from.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_side_that_says_nothing_is_gone() {
+        let began = Instant::now();
+        let (_near, mut there, carried) = half(64 << 10).await;
+        // It takes everything, and says nothing.
+        let reading = tokio::spawn(async move {
+            let mut sink = Vec::new();
+            let _ = there.read_to_end(&mut sink).await;
+        });
+        assert_eq!(carried.await.unwrap(), Parted::Silent);
+        assert!(began.elapsed() >= QUICK.silence);
+        reading.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_side_that_takes_nothing_is_gone_whatever_it_says() {
+        let (near, mut there, carried) = half(256).await;
+        near.to.send("x".repeat(10_000)).await.unwrap();
+        // Pings, each masked with nothing, and nothing is read.
+        let talking = tokio::spawn(async move {
+            while there.write_all(&[0x89, 0x80, 0, 0, 0, 0]).await.is_ok() {
+                tokio::time::sleep(QUICK.silence / 5).await;
+            }
+        });
+        assert_eq!(carried.await.unwrap(), Parted::Stalled);
+        talking.await.unwrap();
+    }
+
+    /// One frame takes much longer to come than silence may last, and is no reason to think that nobody is there.
+    #[tokio::test]
+    async fn a_slow_side_is_there_as_long_as_bytes_come() {
+        let (mut near, mut there, carried) = half(64 << 10).await;
+        let text = format!("\"{}\"", "x".repeat(18));
+        let frame = [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat();
+        let (mut answers, mut slow) = tokio::io::split(&mut there);
+        let reading = async {
+            let mut sink = Vec::new();
+            let _ = answers.read_to_end(&mut sink).await;
+        };
+        let talking = async {
+            for byte in &frame {
+                slow.write_all(&[*byte]).await.unwrap();
+                tokio::time::sleep(QUICK.silence / 5).await;
+            }
+        };
+        tokio::select! {
+            () = reading => panic!("the line ended"),
+            () = talking => {}
+        }
+        assert_eq!(near.from.recv().await.map(|text| text.len()), Some(18));
+        assert!(!carried.is_finished());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_frame_ends_the_line_at_once() {
+        let header = |length: u64| [&[0x81, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
+        let frames: [(&str, Vec<u8>, fn(&Parted) -> bool); 6] = [
+            ("100 MiB", header(100 << 20), |parted| *parted == Parted::TooLong),
+            ("more than there is", header(u64::MAX), |parted| matches!(parted, Parted::TooLong | Parted::NoFrame(_))),
+            ("not JSON", [&[0x81, 0x81, 0, 0, 0, 0][..], b"{"].concat(), |parted| matches!(parted, Parted::NoFrame(_))),
+            ("not text", [&[0x82, 0x81, 0, 0, 0, 0][..], b"1"].concat(), |parted| matches!(parted, Parted::NoFrame(_))),
+            ("not masked", vec![0x81, 0x01, b'1'], |parted| matches!(parted, Parted::NoFrame(_))),
+            ("garbage", vec![0xff; 64], |parted| matches!(parted, Parted::NoFrame(_))),
+        ];
+        for (what, bytes, is_right) in frames {
+            let began = Instant::now();
+            let (_near, mut there, carried) = half(64 << 10).await;
+            there.write_all(&bytes).await.unwrap();
+            let parted = carried.await.unwrap();
+            assert!(is_right(&parted), "{what}: {parted:?}");
+            assert!(began.elapsed() < Duration::from_secs(5), "{what}");
+        }
+        // Half a frame, and then nothing more.
+        let (_near, mut there, carried) = half(64 << 10).await;
+        there.write_all(&header(100)[..9]).await.unwrap();
+        drop(there);
+        assert!(matches!(carried.await.unwrap(), Parted::Ended | Parted::Broke(_)));
+    }
+}
