@@ -241,6 +241,10 @@ mod tests {
         let mut seen = 0;
         let mut commands = vec![Cli::command()];
         while let Some(command) = commands.pop() {
+            // It makes a name that nobody knows yet.
+            if command.get_name() == "init" {
+                continue;
+            }
             commands.extend(command.get_subcommands().cloned());
             for arg in command.get_arguments().filter(|arg| known.iter().any(|known| arg.get_value_parser().type_id() == *known)) {
                 seen += 1;

@@ -95,7 +95,7 @@ fn host_key(text: &str) -> Result<String, String> {
             && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b))
     };
     match (words.next(), words.next()) {
-        (Some(kind), Some(key)) if is_key(kind, key) => Ok(format!("{kind} {key}")),
+        (Some(kind), Some(key)) if is_key(kind, key) && !text.contains(char::is_control) => Ok(format!("{kind} {key}")),
         _ => Err(format!("\"{}\" is not a public key like ssh-ed25519 AAAA….", text.escape_default())),
     }
 }

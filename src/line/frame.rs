@@ -406,7 +406,8 @@ mod tests {
         assert_eq!((ack.position, ack.ended), (4, false));
         let again: FromControl = decode(encode(&FromControl::Ack(ack)).unwrap().as_bytes()).unwrap();
         assert!(matches!(again, FromControl::Ack(_)));
-        for bad in [&b"{\"kind\":\"ack\"}"[..], b"", b"[]", b"{\"kind\":\"accepted\",\"deployment\":\"../x\"}", b"{\"kind\"", b"\xff"] {
+        for bad in [&b"{\"kind\":\"accepted\"}"[..], b"", b"[]", b"{\"kind\":\"accepted\",\"deployment\":\"../x\"}", b"{\"kind\"", b"\xff"]
+        {
             assert!(decode::<FromAgent>(bad).is_err(), "{bad:?}");
         }
         assert!(decode::<FromAgent>(&vec![b' '; MOST_FRAME_BYTES + 1]).is_err());

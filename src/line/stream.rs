@@ -147,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_frame_ends_the_line() {
         let endless = vec![b'x'; MOST_FRAME_BYTES + 2];
-        for bad in [&b"garbage\n"[..], b"{\"kind\":\"ack\"}\n", &endless] {
+        for bad in [&b"garbage\n"[..], b"{\"kind\":\"accepted\"}\n", &endless] {
             let (near, mut far) = tokio::io::duplex(1 << 20);
             let (read, write) = tokio::io::split(near);
             let mut line: Line<FromControl, FromAgent> = over_stream(read, write);

@@ -59,6 +59,15 @@ fn protected() -> impl Iterator<Item = (&'static Route, Verb)> {
     })
 }
 
+/// The call with the question that its route cannot do without.
+fn asking(route: &Route, call: Call) -> Call {
+    match route.path {
+        path if path.ends_with("/log") => call.path_end("?follow=false"),
+        path if path.ends_with("/log/search") => call.path_end("?text=released"),
+        _ => call,
+    }
+}
+
 /// A call of `route` about `service`, whose deployment is `id`; unproven.
 fn call_of(route: &Route, service: &str, id: &str) -> Call {
     let path = route.path.replace("{id}", id).replace("{name}", service);
@@ -533,7 +542,7 @@ async fn every_key_may_do_what_its_scopes_say_on_every_route(database: Database)
                 _ => may(&key.scopes, verb, About::of(route, service)),
             };
             let call = call_of(route, service, id);
-            let call = if route.path.ends_with("/log") { call.path_end("?follow=false") } else { call };
+            let call = asking(route, call);
             let answer = call.by(key).send(&rig).await;
             assert_scope(&answer, allowed, key, &format!("{} {} {} of {service}", key.id, route.method, route.path));
             if allowed { counts.0 += 1 } else { counts.1 += 1 }
@@ -556,10 +565,11 @@ fn assert_scope(answer: &Answer, allowed: bool, key: &Key, what: &str) {
     if allowed {
         // 503: an adoption takes no waiting order's place.
         // 502: the remote of these datasets is not there.
-        // 404: nobody has enrolled such an agent.
+        // 404: nobody has enrolled such an agent. 426: it is no WebSocket.
         let is_nobody = answer.status == 404 && what.contains("/revoke");
-        let is_taken =
-            is_nobody || matches!(answer.status, 200 | 202 | 409 | 422 | 502) || (answer.status == 503 && answer.text.contains("\"busy\""));
+        let is_taken = is_nobody
+            || matches!(answer.status, 200 | 202 | 409 | 422 | 426 | 502)
+            || (answer.status == 503 && answer.text.contains("\"busy\""));
         assert!(is_taken, "{what}: {answer:?}");
         return;
     }
@@ -600,11 +610,13 @@ async fn a_read_token_reads_its_own_deployment(database: Database) {
     for (route, _) in protected() {
         for (about, id) in [("mine", &id), ("another's", &other)] {
             let call = call_of(route, "web", id).header("authorization", format!("Bearer {read}"));
-            let call = if route.path.ends_with("/log") { call.path_end("?follow=false") } else { call };
+            let call = asking(route, call);
             let answer = call.send(&rig).await;
             let is_get = route.method == actix_web::http::Method::GET;
             let expected = match route.path.contains("{id}") && about == "mine" {
                 _ if !is_get => 401,
+                // It is no WebSocket.
+                true if route.answer.0 == 101 => 426,
                 true => 200,
                 false => 403,
             };

@@ -364,7 +364,7 @@ async fn github_is_asked_for_what_protects_the_branch() {
     // A branch that does not say how it is protected is none that requires nothing.
     forge.protects(json!({ "name": "main", "protected": true }), vec![rule("lint", None)]);
     assert!(told(&forge, COMMIT, MAIN, &WhichChecks::Protected).await.is_err());
-    assert!(told(&forge, COMMIT, Some("refs/tags/v1"), &WhichChecks::Protected).await.is_err_and(|why| why.contains("is no branch")));
+    assert!(told(&forge, COMMIT, Some("refs/tags/v1"), &WhichChecks::Protected).await.is_err_and(|why| why.contains("is not a branch")));
     let named = WhichChecks::Named(vec!["lint".into()]);
     for git_ref in [None, MAIN, Some("refs/tags/v1")] {
         assert_eq!(told(&forge, &COMMIT[..8], git_ref, &named).await, Ok("lint".into()), "{git_ref:?}");

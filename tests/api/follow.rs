@@ -168,7 +168,7 @@ async fn text_and_events_tell_the_same(database: Database) {
     for (line, event) in lines.iter().zip(&events) {
         assert!(line.ends_with(event.data["text"].as_str().unwrap()), "{line}");
     }
-    assert!(lines.last().unwrap().contains("*** failed, nothing was changed: The registry 127.0.0.1:1 does not answer"));
+    assert!(lines.last().unwrap().contains("*** failed, nothing was changed: The registry 127.0.0.1:1 cannot be reached"));
     assert_eq!(log(&rig, &id, "").await.text, text.text);
     assert_eq!(log(&rig, &id, "?follow=false").await.text, text.text);
     rig.finish().await;

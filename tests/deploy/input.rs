@@ -199,7 +199,7 @@ async fn a_docker_host_where_nothing_listens() {
 async fn a_registry_that_is_gone() {
     let mut world = World::landed(&Settings::default()).await;
     world.close_registry();
-    fails_untouched(&world, &["The registry 127.0.0.1:", "does not answer"]).await;
+    fails_untouched(&world, &["The registry 127.0.0.1:", "cannot be reached"]).await;
     world.finish().await;
 }
 

@@ -297,7 +297,7 @@ mod tests {
         let tries = format!("{begin} --restart no --volumes-from {ID}:ro --env-file /d/env {common} --no-healthcheck i prove 01ABC");
         assert_eq!(created(BesideKind::Tries), tries);
         let carries = format!(
-            "{begin} --restart unless-stopped --volumes-from {ID} --env-file /d/env {common} --tmpfs /run/tagalong:uid=1000 --tmpfs /tmp \
+            "{begin} --restart unless-stopped --volumes-from {ID} --env-file /d/env {common} --tmpfs /tmp --tmpfs /run/tagalong:uid=1000 \
              --read-only --no-healthcheck i prove 01ABC"
         );
         assert_eq!(created(BesideKind::Carries), carries);

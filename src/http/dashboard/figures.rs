@@ -215,6 +215,6 @@ mod tests {
             ]
         );
         assert!(figures.iter().all(|figure| figure.bars.len() == 12));
-        assert_eq!(figures[0].bars[2].title, "9 weeks before: 1 deploy");
+        assert_eq!(figures[0].bars[3].title, "8 weeks before: 1 deploy");
     }
 }

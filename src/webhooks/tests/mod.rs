@@ -362,7 +362,7 @@ fn an_image_is_told_in_the_words_of_each_forge() {
         "package",
         &[
             (with(&of_forgejo, "/action", json!("deleted")), Some("the action is \"deleted\"")),
-            (with(&of_forgejo, "/package/type", json!("maven")), Some("no image but \"maven\"")),
+            (with(&of_forgejo, "/package/type", json!("maven")), Some("not a container image but \"maven\"")),
             (with(&of_forgejo, "/package/version", json!(digest())), Some("has no tag")),
             (with(&of_forgejo, "/package/repository", json!(null)), Some("belongs to no repository")),
         ],
