@@ -195,7 +195,7 @@ doctor_names_causes() {
     sed -i 's|dir = "/opt/web"|dir = "/srv/web"|' "$config"
     says "There is no user nobody-here" tagalong doctor --user nobody-here
     # A user whose own group is called otherwise, as it is of nobody, of users of a directory and wherever somebody says --gid.
-    says "user: nobody" tagalong doctor --user nobody
+    says "tagalong.toml: it cannot be read: Permission denied" tagalong doctor --user nobody
     "${doctor[@]}" >/root/doctor.log 2>&1 || die "the doctor finds something: $(</root/doctor.log)"
 }
 
