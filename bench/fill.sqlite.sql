@@ -40,7 +40,6 @@ INSERT INTO incidents (id, service, kind, fault, what, seen, good, opened_ms, la
 SELECT id, service, 'page', 'page', 'the page did not answer', 3, 2, created_ms, ended_ms, ended_ms FROM deployments WHERE run_number % 4 = 0;
 INSERT INTO watches (id, service, state, since_ms, until_ms, every_ms, next_ms, looks, bad, ended_ms, turn, lease_ms)
 SELECT id, service, 'passed', created_ms, ended_ms, 30000, ended_ms, 9, 0, ended_ms, 1, 0 FROM deployments WHERE run_number % 4 = 0;
-INSERT INTO told (deployment, position, ended, whole) SELECT id, 9, 1, 1 FROM deployments WHERE run_number % 4 = 0;
 INSERT INTO approvals (deployment, images, wrong) SELECT id, '[]', 0 FROM deployments WHERE run_number % 4 = 0;
 INSERT INTO approval_codes (deployment, approver, mark, made_by, sent_ms, approved_ms, approved_via)
 SELECT id, 'ada', 'a mark', 'elsewhere', created_ms, created_ms, 'form' FROM deployments WHERE run_number % 4 = 0;

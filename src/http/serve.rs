@@ -164,7 +164,7 @@ fn app(
                     shared.metrics.request(&route, answer.status().as_u16());
                 }
                 if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    turn.becomes_line();
+                    if route == "/ws/agent" { turn.becomes_line() } else { turn.is_upgraded() }
                 } else if !turn.stays(unread.is_read()) {
                     answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }

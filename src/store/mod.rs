@@ -351,6 +351,7 @@ fn migrations() -> Migrator {
         (22, "agents", include_str!("migrations/22_agents.sql")),
         (23, "fleet", include_str!("migrations/23_fleet.sql")),
         (24, "users", include_str!("migrations/24_users.sql")),
+        (25, "steps", include_str!("migrations/25_steps.sql")),
         (28, "results_by_time", include_str!("migrations/28_results_by_time.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {

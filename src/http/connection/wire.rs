@@ -159,9 +159,14 @@ impl Turn {
         self.stays.get()
     }
 
-    /// The connection is upgraded: it belongs to this call, stays for as long as the answer does, which is what is said on it, and ends with it.
-    pub(in crate::http) fn becomes_line(&self) {
+    /// The connection is upgraded: it belongs to this call from now on, and is closed with it.
+    pub(in crate::http) fn is_upgraded(&self) {
         self.stays.set(false);
+    }
+
+    /// The connection is the line of an agent from now on, which may be slow.
+    pub(in crate::http) fn becomes_line(&self) {
+        self.is_upgraded();
         if let Some(connection) = &self.connection {
             connection.pace.becomes_line();
         }
