@@ -141,12 +141,12 @@ impl Agent {
         let mut services = Vec::new();
         let config = self.config.now();
         for service in config.services.values().filter(|service| service.stack.agent().is_none()) {
-            services.push(self.seen(service).await?);
+            services.push(self.service_seen(service).await?);
         }
         Ok(Hello { version: VERSION, program: env!("CARGO_PKG_VERSION").to_owned(), host: host(), services, journals })
     }
 
-    async fn seen(&self, service: &Service) -> Result<ServiceSeen, StoreError> {
+    async fn service_seen(&self, service: &Service) -> Result<ServiceSeen, StoreError> {
         let live = self.store.last_verified(&service.name, 1).await?.into_iter().next().and_then(Result::ok);
         Ok(ServiceSeen {
             name: service.name.clone(),

@@ -44,11 +44,11 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
 /// Shows what is to be approved on the terminal and asks for the code, which is not shown there.
 async fn ask(order: &api::Deployment) -> anyhow::Result<String> {
     let none = "There is no terminal to ask for the code; give it in a file with --code-file FILE, or on standard input with --code-file -";
-    typed::ask(&shown(order), none, "Nothing was approved.").await
+    typed::ask(&question(order), none, "Nothing was approved.").await
 }
 
 /// What is to be approved, and the question. Words from outside cannot steer the terminal.
-fn shown(order: &api::Deployment) -> String {
+fn question(order: &api::Deployment) -> String {
     let tag = order.tag.as_ref().map_or("", |tag| tag.as_str());
     let by = order.actor.as_ref().map_or_else(|| order.caller.clone(), |actor| format!("{actor} ({})", order.caller));
     let mut lines =

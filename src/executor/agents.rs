@@ -195,14 +195,14 @@ impl Agents {
 
     /// Whether `agent` is there.
     #[must_use]
-    pub fn seen(&self, agent: &AgentName) -> Seat {
+    pub fn seat_of(&self, agent: &AgentName) -> Seat {
         self.seat(agent).borrow().clone()
     }
 
     /// Why nothing can be asked of `agent` now; none: it is there.
     #[must_use]
     pub fn why_not(&self, agent: &AgentName) -> Option<String> {
-        let why = self.seen(agent).why_not(agent)?;
+        let why = self.seat_of(agent).why_not(agent)?;
         Some(held(&self.unreached).get(agent).map_or(why.clone(), |reason| format!("{why} ({})", reason.trim_end_matches('.'))))
     }
 
@@ -262,7 +262,7 @@ impl Agents {
                 return;
             }
         }
-        if self.seen(&name).attached().is_some_and(|now| now.number == number) {
+        if self.seat_of(&name).attached().is_some_and(|now| now.number == number) {
             tracing::warn!(agent = %name, "an agent is away");
             self.sit(&name, Seat::Away { since_ms: clock::now_ms(), hello });
         }
@@ -293,7 +293,7 @@ impl Agents {
     /// The services of its host are stored and in force.
     async fn settle(&self, name: &AgentName, hello: &Hello) -> Result<(), StoreError> {
         let services: Vec<_> = hello.services.iter().map(|service| (service.name.clone(), service.images.clone())).collect();
-        self.books.store.place(name, &services).await?;
+        self.books.store.keep_placements(name, &services).await?;
         let placements = self.books.store.placements().await?;
         *held(&self.placements) = placements;
         self.put_in_force();
@@ -336,7 +336,7 @@ impl Agents {
     /// # Errors
     /// When it is not there, does not answer within `within`, or does not do it.
     pub async fn ask(&self, agent: &AgentName, body: AskedFor, within: Duration) -> Result<AnswerBody, AskError> {
-        let seen = self.seen(agent);
+        let seen = self.seat_of(agent);
         let Some(attached) = seen.attached() else {
             return Err(AskError::Away(self.why_not(agent).unwrap_or_default()));
         };

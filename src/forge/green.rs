@@ -140,13 +140,14 @@ impl Checks {
     #[must_use]
     pub fn in_the_way(&self) -> String {
         let lights = [(&self.red, "red"), (&self.pending, "pending"), (&self.missing, "missing")];
-        let parts: Vec<String> = lights.into_iter().filter(|(names, _)| !names.is_empty()).map(|(names, word)| said(names, word)).collect();
+        let parts: Vec<String> =
+            lights.into_iter().filter(|(names, _)| !names.is_empty()).map(|(names, word)| list_of(names, word)).collect();
         parts.join("; ")
     }
 }
 
 /// `a and b are red`.
-fn said(names: &BTreeSet<String>, word: &str) -> String {
+fn list_of(names: &BTreeSet<String>, word: &str) -> String {
     format!("{} {} {word}", listed(names), if names.len() == 1 { "is" } else { "are" })
 }
 

@@ -86,7 +86,7 @@ impl<'f> Shelf<'f> {
     ///
     /// # Errors
     /// When the forge does not say.
-    pub async fn look(&self, name: &str) -> Result<Option<There>, ForgeError> {
+    pub async fn find(&self, name: &str) -> Result<Option<There>, ForgeError> {
         match (self.forge, self.kind) {
             (_, ProvisionKind::Variable) => {
                 let Some(answer) = found(self.call(Call::Get(&self.path(name))).await)? else { return Ok(None) };

@@ -72,7 +72,7 @@ impl Incoming {
         loop {
             let frame = Parser::parse(&mut self.buffer, true, MOST_BYTES).map_err(|_| Unheard::NoFrames)?;
             if let Some((is_whole, kind, content)) = frame {
-                return said(is_whole, kind, content.unwrap_or_default());
+                return read_message(is_whole, kind, content.unwrap_or_default());
             }
             if self.buffer.len() > MOST_BYTES + HEAD_BYTES {
                 return Err(Unheard::TooLarge);
@@ -83,7 +83,7 @@ impl Incoming {
     }
 }
 
-fn said(is_whole: bool, kind: OpCode, content: BytesMut) -> Result<Said, Unheard> {
+fn read_message(is_whole: bool, kind: OpCode, content: BytesMut) -> Result<Said, Unheard> {
     match kind {
         OpCode::Text if is_whole => {
             let text = String::from_utf8(content.to_vec()).map_err(|_| Unheard::NoFrames)?;

@@ -154,7 +154,7 @@ impl Journal {
         let mut is_away = false;
         while self.seen.borrow().end.is_none() {
             news.mark_unchanged();
-            let again = match self.look().await {
+            let again = match self.probe().await {
                 Ok(again) => again,
                 Err(error) => {
                     if !is_away {
@@ -173,7 +173,7 @@ impl Journal {
     }
 
     /// Reads new lines and notifies the followers. Returns when to look again if no change is notified before.
-    async fn look(&self) -> Result<Duration, StoreError> {
+    async fn probe(&self) -> Result<Duration, StoreError> {
         let mut position = self.seen.borrow().position;
         if position == 0 {
             // Lines that were stored before the first follower came are read only when somebody needs them.

@@ -206,12 +206,12 @@ impl Presence {
     /// # Errors
     /// When the database does not answer.
     pub async fn agents(&self, store: &Store) -> Result<Vec<api::Agent>, StoreError> {
-        Ok(store.agents().await?.iter().map(|agent| self.shown(agent)).collect())
+        Ok(store.agents().await?.iter().map(|agent| self.view(agent)).collect())
     }
 
     /// How `agent` stands.
     #[must_use]
-    pub fn shown(&self, agent: &Agent) -> api::Agent {
+    pub fn view(&self, agent: &Agent) -> api::Agent {
         let here = self.of(&agent.name);
         let elsewhere = agent.online_ms;
         let (state, since_ms) = match (here, agent.revoked_ms, elsewhere) {

@@ -384,7 +384,7 @@ mod tests {
     async fn client(stream: DuplexStream) -> Socket<DuplexStream> {
         let pulse = Pulse::new();
         let watched = Watched { stream, pulse: Arc::clone(&pulse) };
-        Socket { socket: WebSocketStream::from_raw_socket(watched, Role::Client, Some(limits())).await, pulse, rhythm: QUICK }
+        Socket { stream: WebSocketStream::from_raw_socket(watched, Role::Client, Some(limits())).await, pulse, rhythm: QUICK }
     }
 
     /// A line whose other side the test is itself, byte by byte.
@@ -469,10 +469,12 @@ mod tests {
         assert!(!carried.is_finished());
     }
 
+    type Ends = fn(&Parted) -> bool;
+
     #[tokio::test]
     async fn what_is_no_frame_ends_the_line_at_once() {
         let header = |length: u64| [&[0x81, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
-        let frames: [(&str, Vec<u8>, fn(&Parted) -> bool); 6] = [
+        let frames: [(&str, Vec<u8>, Ends); 6] = [
             ("100 MiB", header(100 << 20), |parted| *parted == Parted::TooLong),
             ("more than there is", header(u64::MAX), |parted| matches!(parted, Parted::TooLong | Parted::NoFrame(_))),
             ("not JSON", [&[0x81, 0x81, 0, 0, 0, 0][..], b"{"].concat(), |parted| matches!(parted, Parted::NoFrame(_))),

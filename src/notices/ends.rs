@@ -41,7 +41,7 @@ impl Notices {
             Outcome::Live { .. } if order.kind != OrderKind::Rollback => self.was_bad_before(deployment).await?,
             _ => false,
         };
-        Ok(told(deployment, outcome, was_bad))
+        Ok(event_of(deployment, outcome, was_bad))
     }
 
     /// Whether the last deployment before this one failed.
@@ -53,7 +53,7 @@ impl Notices {
 }
 
 /// What is told of the end of `deployment`; none: there is nothing to tell.
-fn told(deployment: &Deployment, outcome: &Outcome, was_bad: bool) -> Option<Event> {
+fn event_of(deployment: &Deployment, outcome: &Outcome, was_bad: bool) -> Option<Event> {
     let order = &deployment.order;
     let service = &order.service;
     let release = order.tag.as_ref().map_or_else(|| format!("The release of {service}"), |tag| format!("{tag} of {service}"));

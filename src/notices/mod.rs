@@ -196,7 +196,7 @@ impl Notices {
             for event in &events {
                 let owes: Vec<Owe> = config.notifiers.iter().filter(|one| is_for(one, event)).map(|one| owe(one, event)).collect();
                 if self.store.owe_event(&Lane::Notifiers, &event.name, &owes).await? && !owes.is_empty() {
-                    self.outbox.look();
+                    self.outbox.wake();
                 }
             }
             if events.is_empty() {

@@ -26,8 +26,8 @@ use crate::notify::error::NotifyError;
 use crate::notify::error::NotifyErrorKind;
 use crate::notify::fit::line;
 use crate::notify::fit::lines;
+use crate::notify::wire::masked;
 use crate::notify::wire::secret;
-use crate::notify::wire::shown;
 
 /// For one answer of the server.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -45,10 +45,10 @@ pub(super) async fn send(plan: &Email, message: &Message, mask: &Mask) -> Result
         return Err(NotifyError::unreachable(format!("{place} did not answer within {} s.", EXCHANGE.as_secs())));
     };
     let answer = sent.map_err(|error| {
-        NotifyError::new(kind_of(&error), format!("{place} did not take the message: {}", shown(mask, &error.to_string())))
+        NotifyError::new(kind_of(&error), format!("{place} did not take the message: {}", masked(mask, &error.to_string())))
     })?;
     let words: Vec<&str> = answer.message().collect();
-    Ok(format!("{place} answered {}: {}", answer.code(), shown(mask, &words.join(" "))))
+    Ok(format!("{place} answered {}: {}", answer.code(), masked(mask, &words.join(" "))))
 }
 
 /// The mail. Its id is that of the message, so that one that is sent twice is known again.

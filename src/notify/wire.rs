@@ -115,7 +115,7 @@ impl Wire {
         // What was decided stands in the status; an answer that breaks off changes nothing of it.
         let body = beginning(answer, MOST_BYTES).await.unwrap_or_default();
         let body = String::from_utf8_lossy(&body);
-        let said = self.said(&body);
+        let said = self.answer_text(&body);
         let words = if said.is_empty() { ".".to_owned() } else { format!(": {said}") };
         let status = status.as_u16();
         match status {
@@ -132,15 +132,15 @@ impl Wire {
     }
 
     /// What a service says, as one short sentence: the words of its JSON, or the text.
-    fn said(&self, body: &str) -> String {
+    fn answer_text(&self, body: &str) -> String {
         let json: Value = serde_json::from_str(body).unwrap_or_default();
         let words = ["/description", "/error", "/errorDescription", "/message"].iter().find_map(|at| json.pointer(at)?.as_str());
-        shown(&self.mask, words.unwrap_or(if json.is_null() { body } else { "" }))
+        masked(&self.mask, words.unwrap_or(if json.is_null() { body } else { "" }))
     }
 }
 
 /// Words from outside as one short sentence, without what `mask` hides.
-pub(super) fn shown(mask: &Mask, words: &str) -> String {
+pub(super) fn masked(mask: &Mask, words: &str) -> String {
     let hidden = mask.hide(words.trim());
     let short: String = text::without_controls(&hidden).chars().take(SHOWN).collect();
     if short.is_empty() { short } else { format!("{}.", short.trim_end_matches('.')) }

@@ -37,7 +37,7 @@ impl Job {
             let given = token.claim(name);
             let text = given.and_then(Value::as_str).filter(|text| check(text)).map(str::to_owned);
             if text.is_none() {
-                wrong.push((name, format!("{}; it must be {must_be}", shown(given))));
+                wrong.push((name, format!("{}; it must be {must_be}", claim_text(given))));
             }
             text.unwrap_or_default()
         };
@@ -62,7 +62,7 @@ fn is_repository(text: &str) -> bool {
 }
 
 /// What a token says for a claim, short and in one line.
-pub(super) fn shown(given: Option<&Value>) -> String {
+pub(super) fn claim_text(given: Option<&Value>) -> String {
     let Some(given) = given else { return "it is missing".to_owned() };
     let text = match given {
         Value::String(text) => format!("\"{}\"", text.escape_debug()),

@@ -6,7 +6,7 @@ use crate::config::OidcPolicy;
 use crate::config::RefPattern;
 use crate::model::KeyId;
 use crate::oidc::job::Job;
-use crate::oidc::job::shown;
+use crate::oidc::job::claim_text;
 use crate::oidc::token::Token;
 
 /// How far the clocks of the issuer and of this host may be apart, seconds.
@@ -65,14 +65,14 @@ impl Verdict {
             let given = token.claim(&wanted.name);
             let holds = given.is_some_and(|given| wanted.is(given));
             let must_be: Vec<String> = wanted.one_of.iter().map(ToString::to_string).collect();
-            let why = if holds { shown(given) } else { format!("{}, but must be {}", shown(given), must_be.join(" or ")) };
+            let why = if holds { claim_text(given) } else { format!("{}, but must be {}", claim_text(given), must_be.join(" or ")) };
             findings.push(Finding::new(&wanted.name, holds, why));
         }
         if !policy.refs.is_empty() {
             let given = token.claim("ref");
             let holds = given.and_then(Value::as_str).is_some_and(|git_ref| policy.is_for(git_ref));
             let patterns: Vec<&str> = policy.refs.iter().map(RefPattern::as_str).collect();
-            let why = format!("{}, {} refs = {}", shown(given), if holds { "as" } else { "which is not in" }, patterns.join(", "));
+            let why = format!("{}, {} refs = {}", claim_text(given), if holds { "as" } else { "which is not in" }, patterns.join(", "));
             findings.push(Finding::new("ref", holds, why));
         }
         let names = ["iss", "repository", "repository_id"];
@@ -82,7 +82,7 @@ impl Verdict {
 }
 
 fn equal(claim: &str, given: Option<&Value>, wanted: &str, holds: bool) -> Finding {
-    let why = if holds { shown(given) } else { format!("{}, but must be \"{}\"", shown(given), wanted.escape_debug()) };
+    let why = if holds { claim_text(given) } else { format!("{}, but must be \"{}\"", claim_text(given), wanted.escape_debug()) };
     Finding::new(claim, holds, why)
 }
 
@@ -101,7 +101,7 @@ pub(super) fn of_every_token(token: &Token, now_ms: i64) -> Vec<Finding> {
     for (name, begins) in [("event_name", "pull_request"), ("ref", "refs/pull/")] {
         let given = token.claim(name);
         if given.and_then(Value::as_str).is_some_and(|text| text.starts_with(begins)) {
-            findings.push(Finding::new(name, false, format!("{}; a job of a pull request is never accepted", shown(given))));
+            findings.push(Finding::new(name, false, format!("{}; a job of a pull request is never accepted", claim_text(given))));
         }
     }
     for name in ["head_ref", "base_ref"] {
@@ -110,7 +110,7 @@ pub(super) fn of_every_token(token: &Token, now_ms: i64) -> Vec<Finding> {
             findings.push(Finding::new(
                 name,
                 false,
-                format!("{}; only a job of a pull request has one, and none is accepted", shown(given)),
+                format!("{}; only a job of a pull request has one, and none is accepted", claim_text(given)),
             ));
         }
     }
@@ -119,8 +119,9 @@ pub(super) fn of_every_token(token: &Token, now_ms: i64) -> Vec<Finding> {
 
 fn times(token: &Token, now_s: i64) -> Vec<Finding> {
     let number = |name: &str| token.claim(name).and_then(Value::as_i64).filter(|number| *number > 0);
-    let wrong =
-        |name: &str| Finding::new(name, false, format!("{}; it must be a whole number of seconds since 1970", shown(token.claim(name))));
+    let wrong = |name: &str| {
+        Finding::new(name, false, format!("{}; it must be a whole number of seconds since 1970", claim_text(token.claim(name))))
+    };
     let mut findings = Vec::new();
     let Some(ends_s) = number("exp") else {
         findings.push(wrong("exp"));

@@ -97,7 +97,7 @@ impl Deployer {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn shown(&self, deployment: &Deployment) -> Result<api::Deployment, StoreError> {
+    pub async fn view(&self, deployment: &Deployment) -> Result<api::Deployment, StoreError> {
         let shown = view(deployment);
         let config = self.config.now();
         let approval = config.service(&deployment.order.service).and_then(|service| service.approval.as_ref());
@@ -134,7 +134,7 @@ impl Deployer {
             cancel.cancel();
         }
         self.hub.tell(id);
-        self.results.look();
+        self.results.wake();
         self.wake.notify_one();
         Ok(match given.left {
             0 => format!("{} has approved {id}; it is carried out when its turn comes.", given.by.who),
@@ -147,7 +147,7 @@ impl Deployer {
         tracing::warn!(deployment = %id, %why, "an approval was not taken");
         if let Unapproved::Ended { service, outcome } = why {
             self.metrics.ended(service, outcome, 0);
-            self.results.look();
+            self.results.wake();
         }
         self.hub.tell(id);
     }

@@ -33,7 +33,7 @@ impl Deployer {
         if ended_unapproved || (is_waiting && !keeps_its_turn && self.store.finish_waiting(id, &outcome).await?) {
             self.metrics.ended(&deployment.order.service, &outcome, 0);
             self.hub.tell(id);
-            self.results.look();
+            self.results.wake();
             return Ok((true, format!("{id} was still waiting and is now cancelled; nothing was changed.")));
         }
         if self.store.ask_cancel(id, &by).await? {

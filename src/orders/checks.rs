@@ -43,12 +43,12 @@ impl Deployer {
         let Some((source, required)) = wanted else {
             return Answer::passes_since("The configuration requires no checks any more.".to_owned());
         };
-        let told = self.told(question.order, source, required).await;
+        let told = self.ask_forge(question.order, source, required).await;
         let Question { since_ms, times, .. } = *question;
         decided(&Asked { source, required, since_ms, times, now_ms: clock::now_ms() }, told)
     }
 
-    async fn told(&self, order: &Order, source: &Source, required: &RequiredChecks) -> Result<Told, ForgeError> {
+    async fn ask_forge(&self, order: &Order, source: &Source, required: &RequiredChecks) -> Result<Told, ForgeError> {
         let commit = order.commit.as_deref().and_then(|commit| CommitName::parse(commit).ok());
         let commit =
             commit.ok_or_else(|| ForgeError::not_asked("The order names no commit; send the one that the image was built from."))?;

@@ -90,7 +90,7 @@ impl Deployer {
         let config = self.config.now();
         for waiting in store.awaiting_hosts().await? {
             let Some(service) = config.service(&waiting.order.service) else { continue };
-            let is_there = service.stack.agent().is_none_or(|agent| self.agents().seen(agent).attached().is_some());
+            let is_there = service.stack.agent().is_none_or(|agent| self.agents().seat_of(agent).attached().is_some());
             if is_there {
                 store.host_is_back(&waiting.id).await?;
                 continue;
@@ -102,7 +102,7 @@ impl Deployer {
             if store.finish_waiting(&waiting.id, &outcome).await? {
                 self.metrics.ended(&waiting.order.service, &outcome, 0);
                 self.hub.tell(&waiting.id);
-                self.results.look();
+                self.results.wake();
             }
         }
         Ok(())

@@ -194,7 +194,7 @@ impl Deployer {
             cancel.cancel();
         }
         self.wake.notify_one();
-        self.results.look();
+        self.results.wake();
         Ok(accepted)
     }
 }

@@ -108,8 +108,10 @@ pub(super) fn in_force(freeze: &Freeze, force: &Force) -> Option<String> {
     match force {
         Force::Open(_) => None,
         Force::Closed(stretch, until) => {
-            let until = until
-                .map_or_else(|| "with no end that could be foreseen".to_owned(), |until| format!("until {}", stretch.zone.shown(until)));
+            let until = until.map_or_else(
+                || "with no end that could be foreseen".to_owned(),
+                |until| format!("until {}", stretch.zone.local_text(until)),
+            );
             Some(format!("The freeze {id} ({}) is in force {until}.", stretch.name))
         }
         Force::Unknown(why) => Some(format!("Nobody can say whether the freeze {id} is in force: {why}")),

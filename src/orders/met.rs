@@ -66,7 +66,7 @@ fn frozen(freeze: &Freeze, force: &Force, last_ms: i64) -> GuardNow {
         (Force::Closed(_, Some(end)), Some(why)) if freeze.waits && end.as_millisecond() <= last_ms => now(Says::Waits, why),
         (_, Some(why)) => now(Says::Refuses, why),
         (Force::Open(Some(next)), None) => {
-            let from = next.zone.shown(next.from);
+            let from = next.zone.local_text(next.from);
             now(Says::Passes, format!("The freeze {} ({}) begins {from}.", freeze.id, next.name))
         }
         (_, None) => now(Says::Passes, format!("The freeze {} does not begin within a week.", freeze.id)),

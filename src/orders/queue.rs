@@ -156,11 +156,11 @@ impl Deployer {
         let is_here = service.is_some_and(|service| service.stack.agent().is_none());
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Running { cancel: cancel.clone(), is_here });
         let deployer = Arc::clone(self);
-        self.results.look();
+        self.results.wake();
         tasks.spawn(async move {
             // The future of a run is large.
             Box::pin(deployer.carry_out(turn, recovered, cancel)).await;
-            deployer.results.look();
+            deployer.results.wake();
             deployer.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             deployer.wake.notify_one();
             deployer.ended.notify_one();

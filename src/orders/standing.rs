@@ -68,7 +68,7 @@ pub(super) fn standing(now: &Now<'_>) -> Standing {
     };
     let Some(live) = now.live else { return without_a_release(now, containers) };
     let faults = faults(now, live, containers, pinned);
-    said(faults, || mend(now, live))
+    standing_of(faults, || mend(now, live))
 }
 
 /// Everything that is not as the record has it, where `live` is live there.
@@ -92,7 +92,7 @@ fn unknown(why: &str, look: &str) -> Standing {
 }
 
 /// The worst word, and all that is wrong, the worst first.
-fn said(mut faults: Vec<Fault>, mend: impl FnOnce() -> String) -> Standing {
+fn standing_of(mut faults: Vec<Fault>, mend: impl FnOnce() -> String) -> Standing {
     faults.sort_by_key(|fault| fault.word);
     let Some(word) = faults.first().map(|fault| fault.word) else { return Standing { word: Word::Ok, why: None, mend: None } };
     let why = faults.into_iter().map(|fault| fault.why).collect::<Vec<_>>().join(" ");
@@ -107,7 +107,7 @@ fn without_a_release(now: &Now<'_>, containers: &[Container]) -> Standing {
         let is_there = containers.iter().any(Container::is_running);
         let nothing = Fault::new(Word::Down, "", "Nothing of it runs, and no release was verified yet.".to_owned());
         let faults = if is_there || !faults.is_empty() { faults } else { vec![nothing] };
-        let standing = said(faults, || format!("tagalong retry {}", left.id));
+        let standing = standing_of(faults, || format!("tagalong retry {}", left.id));
         return match standing.word {
             Word::Ok => Standing { word: Word::Drift, why: Some("What runs was never verified.".into()), mend: next_step(left) },
             _ => standing,

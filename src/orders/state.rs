@@ -81,7 +81,7 @@ impl Deployer {
         let live = recorded.live();
         let running = recorded.running();
         let older = older(live, &verified, service.keep);
-        let seen = self.look(service, engine, recorded, !older.is_empty(), until).await;
+        let seen = self.look_at_service(service, engine, recorded, !older.is_empty(), until).await;
         let standing = standing_of(service, engine.words(), recorded, &seen);
         let last = recorded.last_ended.as_ref().filter(|last| live.is_none_or(|live| live.id != last.id));
         let fault = seen.containers.as_ref().err().or(seen.pinned.as_ref().err());
@@ -125,7 +125,7 @@ impl Deployer {
                 standings.push(self.state_elsewhere(service, recorded, until).await.standing);
                 continue;
             };
-            let seen = self.look(service, &engine, recorded, false, until).await;
+            let seen = self.look_at_service(service, &engine, recorded, false, until).await;
             standings.push(standing_of(service, engine.words(), recorded, &seen));
         }
         Ok(standings)
@@ -133,10 +133,17 @@ impl Deployer {
 
     /// Looks at a stack. The host's images are listed only where they are asked for, or where the names of the containers' images do
     /// not say enough.
-    async fn look(&self, service: &Service, engine: &Engine, recorded: &Recorded, wants_images: bool, until: Instant) -> Arc<Seen> {
+    async fn look_at_service(
+        &self,
+        service: &Service,
+        engine: &Engine,
+        recorded: &Recorded,
+        wants_images: bool,
+        until: Instant,
+    ) -> Arc<Seen> {
         let changes = recorded.running().is_some() || recorded.may_run().is_some();
         let share = async |with_images: bool| {
-            let look = async { Arc::new(look(engine, changes, with_images, until).await) };
+            let look = async { Arc::new(look_at_stack(engine, changes, with_images, until).await) };
             self.seen.share((service.name.clone(), changes, with_images), look).await
         };
         let seen = share(wants_images).await;
@@ -179,7 +186,7 @@ fn standing_of(service: &Service, words: Words, recorded: &Recorded, seen: &Seen
     })
 }
 
-async fn look(engine: &Engine, changes: bool, wants_images: bool, until: Instant) -> Seen {
+async fn look_at_stack(engine: &Engine, changes: bool, wants_images: bool, until: Instant) -> Seen {
     let (containers, pinned) = tokio::join!(containers_of(engine, changes, until), pinned(engine, until));
     let never = Cancel::default();
     let listed =

@@ -131,7 +131,7 @@ impl Deployer {
             files: files.as_ref(),
             at_ms: clock::now_ms(),
         };
-        let seen = seen(&now, &served.live, &containers, &pinned, restarts);
+        let seen = stack_seen(&now, &served.live, &containers, &pinned, restarts);
         // What has stopped together with the engine comes back with it.
         if matches!(seen.release, ReleaseSeen::Bad(_)) && engine.was_away(outages).await {
             return Err(format!("{name} was away meanwhile."));
@@ -158,7 +158,13 @@ impl Deployer {
     }
 }
 
-fn seen(now: &Now<'_>, live: &Deployment, containers: &[Container], pinned: &[PinnedNow], before: &BTreeMap<String, u64>) -> StackSeen {
+fn stack_seen(
+    now: &Now<'_>,
+    live: &Deployment,
+    containers: &[Container],
+    pinned: &[PinnedNow],
+    before: &BTreeMap<String, u64>,
+) -> StackSeen {
     let mine: Vec<&Container> = containers.iter().filter(|one| standing::is_pinned_part(live, one)).collect();
     let restarts = mine.iter().map(|one| (one.id.clone(), one.restarts + u64::from(one.oom_killed))).collect();
     StackSeen {

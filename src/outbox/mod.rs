@@ -84,7 +84,7 @@ impl Outbox {
     }
 
     /// Something was owed past this outbox: it is told at once.
-    pub fn look(&self) {
+    pub fn wake(&self) {
         self.wake.notify_one();
     }
 

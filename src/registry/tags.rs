@@ -58,7 +58,7 @@ impl Registries {
             let mut session = session.clone();
             let reference = reference(image, Some(tag), None);
             async move {
-                look(&mut session, tag, platform)
+                resolve_tag(&mut session, tag, platform)
                     .await
                     .map_err(|fault| explain(fault, &reference, &Place::of(&session.host, session.is_plain)))
             }
@@ -67,7 +67,7 @@ impl Registries {
     }
 }
 
-async fn look(session: &mut Session, tag: &Tag, platform: (&str, &str)) -> Result<Tagged, Fault> {
+async fn resolve_tag(session: &mut Session, tag: &Tag, platform: (&str, &str)) -> Result<Tagged, Fault> {
     let (body, digest) = session.manifest(tag.as_str()).await?;
     let (single, mut platforms) = match manifest(&body)? {
         OciManifest::Image(single) => (single, Vec::new()),

@@ -83,7 +83,7 @@ impl Results {
     }
 
     /// Something has become of an order.
-    pub fn look(&self) {
+    pub fn wake(&self) {
         self.wake.notify_one();
     }
 
@@ -170,7 +170,7 @@ impl Results {
             all.extend(has_deployments.then(|| place.deployment(&News { of: deployment.id.clone(), says })));
         }
         if self.store.owe_results(&Lane::Forges, deployment, &all).await? {
-            self.outbox.look();
+            self.outbox.wake();
         }
         Ok(())
     }

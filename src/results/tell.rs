@@ -37,7 +37,7 @@ impl Results {
         let (Message::Status(news) | Message::Deployment(news)) = &debt.message else {
             return Told::Refused { why: format!("Only results are reported to a forge, not \"{}\".", debt.message) };
         };
-        let shown = match self.shown(place, news).await {
+        let shown = match self.deployment_at_forge(place, news).await {
             Ok(Some(shown)) => shown,
             // Its record was deleted because of its age.
             Ok(None) => return Told::Taken,
@@ -50,7 +50,7 @@ impl Results {
         put.map_or_else(|error| refusal(&error), |()| Told::Taken)
     }
 
-    async fn shown<'s>(&self, place: Place<'s>, news: &News) -> Result<Option<Shown<'s>>, String> {
+    async fn deployment_at_forge<'s>(&self, place: Place<'s>, news: &News) -> Result<Option<Shown<'s>>, String> {
         let deployment = self.store.get(&news.of).await.map_err(|error| error.to_string())?;
         let shown = |deployment: Deployment| {
             let commit = commit_of(&deployment.order)?;

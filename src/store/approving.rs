@@ -140,7 +140,7 @@ impl Store {
         given.push(by.clone());
         let approved = Approved { images: known.images.iter().map(ToString::to_string).collect(), by: given };
         let left = terms.needed.saturating_sub(approved.by.len());
-        asking::say(&mut tx, entered.id, &said(&by, left, &known.images)).await?;
+        asking::say(&mut tx, entered.id, &approval_sentence(&by, left, &known.images)).await?;
         let mut preempted = None;
         if left == 0 {
             preempted = release(&mut tx, &order, &approved, &terms).await?;
@@ -223,7 +223,7 @@ async fn take_over(
     Ok(Some(running))
 }
 
-fn said(by: &ApprovedBy, left: usize, images: &[ImageRef]) -> String {
+fn approval_sentence(by: &ApprovedBy, left: usize, images: &[ImageRef]) -> String {
     let images: Vec<String> = images.iter().map(ImageRef::named).collect();
     let then = if left == 0 { "it waits for its turn now" } else { "one more approval is needed" };
     format!("{} approved {} ({}); {then}", by.who, images.join(", "), by.via)

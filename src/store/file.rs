@@ -23,7 +23,7 @@ impl DatabaseFile {
     pub(super) fn made(path: PathBuf) -> std::io::Result<Self> {
         // SQLite gives its other files the mode of the database; an existing file keeps its mode.
         let file = File::options().append(true).create(true).mode(0o600).open(&path)?;
-        Ok(Self { place: place(&file.metadata()?), path })
+        Ok(Self { place: device_and_inode(&file.metadata()?), path })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -36,7 +36,7 @@ impl DatabaseFile {
     /// When the file was removed or replaced: nothing that is written to it is kept then.
     pub(super) async fn still_stands(&self) -> Result<(), sqlx::Error> {
         let there = match tokio::fs::metadata(&self.path).await {
-            Ok(there) => Some(place(&there)),
+            Ok(there) => Some(device_and_inode(&there)),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error.into()),
         };
@@ -53,6 +53,6 @@ impl DatabaseFile {
     }
 }
 
-fn place(file: &Metadata) -> (u64, u64) {
+fn device_and_inode(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }

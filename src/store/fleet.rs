@@ -68,7 +68,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn place(&self, agent: &AgentName, services: &[(ServiceName, Vec<Repository>)]) -> Result<(), StoreError> {
+    pub async fn keep_placements(&self, agent: &AgentName, services: &[(ServiceName, Vec<Repository>)]) -> Result<(), StoreError> {
         let mut tx = self.gate.begin().await?;
         tx.execute(sqlx::query("DELETE FROM placements WHERE agent = $1").bind(agent.as_str())).await?;
         for part in many::parts(services) {

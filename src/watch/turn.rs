@@ -48,7 +48,7 @@ impl Watcher {
     /// One look at what was taken, and what follows from it.
     pub(super) async fn turn(&self, watch: &Watch) {
         // The future of a look is large; boxing it keeps the callers' futures small.
-        let put_off = match Box::pin(self.look(watch)).await {
+        let put_off = match Box::pin(self.look_at_release(watch)).await {
             Ok(is_recorded) => !is_recorded,
             Err(error) => {
                 tracing::warn!(watch = watch.id(), %error, "a look could not be recorded; looking again");
@@ -62,7 +62,7 @@ impl Watcher {
 
     /// Whether there was a look that counts. A service is not looked at while something is deployed to it, and what was seen while that
     /// began counts for nothing.
-    async fn look(&self, watch: &Watch) -> Result<bool, StoreError> {
+    async fn look_at_release(&self, watch: &Watch) -> Result<bool, StoreError> {
         let config = self.config.now();
         let Some(service) = config.service(&watch.service) else { return Ok(false) };
         if self.has_ordered(watch).await? {

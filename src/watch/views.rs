@@ -26,7 +26,7 @@ impl Watcher {
         let watches = self.store.watches_of(&releases, &names).await?;
         let mut incidents: HashMap<ServiceName, Vec<api::Incident>> = HashMap::new();
         for incident in self.store.open_incidents(&names).await? {
-            incidents.entry(incident.service.clone()).or_default().push(shown(&incident));
+            incidents.entry(incident.service.clone()).or_default().push(view_of_incident(&incident));
         }
         let config = self.config.now();
         for service in &mut services {
@@ -49,7 +49,7 @@ impl Watcher {
     pub async fn incidents(&self, filter: &IncidentFilter) -> Result<api::Incidents, StoreError> {
         let found = self.store.incidents(filter).await?;
         let next_before = found.last().filter(|_| found.len() as i64 == filter.limit).map(|last| last.id.clone());
-        Ok(api::Incidents { incidents: found.iter().map(shown).collect(), next_before })
+        Ok(api::Incidents { incidents: found.iter().map(view_of_incident).collect(), next_before })
     }
 
     /// What looks at `service` have seen.
@@ -59,7 +59,7 @@ impl Watcher {
     pub async fn looks(&self, service: &ServiceName) -> Result<api::Looks, StoreError> {
         let looks = self.store.looks(service, false, MOST_SHOWN).await?;
         let hours = self.store.looks(service, true, MOST_SHOWN).await?;
-        Ok(api::Looks { looks: looks.iter().map(look).collect(), hours: hours.iter().map(look).collect() })
+        Ok(api::Looks { looks: looks.iter().map(view_of_look).collect(), hours: hours.iter().map(view_of_look).collect() })
     }
 
     /// Tells the metrics what is open.
@@ -92,7 +92,7 @@ fn view(watch: &Watch) -> api::Watch {
     }
 }
 
-fn shown(incident: &Incident) -> api::Incident {
+fn view_of_incident(incident: &Incident) -> api::Incident {
     api::Incident {
         id: incident.id.clone(),
         service: incident.service.clone(),
@@ -106,7 +106,7 @@ fn shown(incident: &Incident) -> api::Incident {
     }
 }
 
-fn look(row: &LookRow) -> api::Look {
+fn view_of_look(row: &LookRow) -> api::Look {
     api::Look {
         at_ms: row.at_ms,
         looks: row.looks,

@@ -259,7 +259,6 @@ async fn no_secret_is_kept_or_shown(database: Database) {
         // handshake of an agent.
         let status = match route.path {
             _ if route.need == Need::FormAddress => 404,
-            // For whoever may do everything.
             "/api/v1/users" => 403,
             "/ws/agent" | "/api/v1/deployments/{id}/log/search" => 400,
             _ if route.answer.0 == 101 => 426,
@@ -269,8 +268,7 @@ async fn no_secret_is_kept_or_shown(database: Database) {
         seen.push(format!("{:?} {}", answer.headers, answer.text));
     }
     seen.push(Call::get("/api/v1/services").send(&rig).await.text);
-    let calls = std::fs::read_to_string(rig.dir().join("web/calls")).unwrap();
-    seen.push(calls);
+    seen.push(std::fs::read_to_string(rig.dir().join("web/calls")).unwrap());
     if database == Database::Postgres {
         for table in ["deployments", "lines", "deliveries", "audit", "attempts", "holds"] {
             seen.push(rows_of(&rig, table).await);

@@ -38,7 +38,7 @@ impl Dates {
             written.zone(zone).map_err(|why| format!("\"{}\": {why}{}", shown(), if why.ends_with(['.', '?']) { "" } else { "." }))?;
         let until = moment(last, end).ok_or_else(wrong)?;
         let from = begins.map_or_else(|| Some(DateTime::from_parts(day, Time::midnight())), |begins| moment(day, begins));
-        let stretch = from.filter(|from| *from < until).and_then(|from| Stretch::shown(&zone, from, until, given.trim()));
+        let stretch = from.filter(|from| *from < until).and_then(|from| Stretch::between(&zone, from, until, given.trim()));
         stretch.map(Self).ok_or_else(|| format!("\"{}\" does not end after it begins.", shown()))
     }
 }

@@ -190,7 +190,7 @@ impl When {
     }
 
     fn lasting(&self, length: SignedDuration, name: &str) -> Option<Stretch> {
-        Stretch::shown(&self.zone, self.shown, self.shown.checked_add(length).ok()?, name)
+        Stretch::between(&self.zone, self.shown, self.shown.checked_add(length).ok()?, name)
     }
 }
 

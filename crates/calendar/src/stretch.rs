@@ -21,7 +21,7 @@ pub struct Stretch {
 
 impl Stretch {
     /// From the first moment at which a clock of `zone` shows `from` to the last one at which it shows `until`.
-    pub(crate) fn shown(zone: &Zone, from: DateTime, until: DateTime, name: &str) -> Option<Self> {
+    pub(crate) fn between(zone: &Zone, from: DateTime, until: DateTime, name: &str) -> Option<Self> {
         let stretch = Self { from: zone.earliest(from)?, until: zone.latest(until)?, name: name.to_owned(), zone: zone.clone() };
         (stretch.from < stretch.until).then_some(stretch)
     }

@@ -80,7 +80,7 @@ impl Weekly {
         }
         let last = day.checked_add(Span::new().days(self.days)).ok()?;
         let at = |date: Date, time: Time| DateTime::from_parts(date, time);
-        Stretch::shown(&self.zone, at(day, self.from), at(last, self.until), &self.name)
+        Stretch::between(&self.zone, at(day, self.from), at(last, self.until), &self.name)
     }
 }
 

@@ -71,7 +71,7 @@ impl Zone {
 
     /// A moment as a clock there shows it, for people: `Mon 2026-11-23 08:00 Europe/Paris`.
     #[must_use]
-    pub fn shown(&self, at: Timestamp) -> String {
+    pub fn local_text(&self, at: Timestamp) -> String {
         format!("{} {}", at.to_zoned(self.0.clone()).strftime("%a %Y-%m-%d %H:%M"), self.name())
     }
 }

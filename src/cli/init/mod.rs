@@ -52,7 +52,7 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
     let dir = folder(&args.dir)?;
     let url = global.url.as_deref().map(public_address).transpose()?;
     let daemon = Daemon::new(existing.config.docker.clone(), Arc::clone(&existing.config.mask));
-    let survey = look(&daemon, &dir).await?;
+    let survey = survey_of(&daemon, &dir).await?;
     let clone = Clone::of(&dir, &existing.config.docker.path).await;
     let (forge, unknown) = known_forge(&clone, args).await?;
     let (survey, mut choice) = chosen(survey, &daemon, &dir, args, forge.as_ref()).await?;
@@ -120,7 +120,7 @@ fn folder(dir: &Path) -> anyhow::Result<PathBuf> {
     Ok(dir.components().collect())
 }
 
-async fn look(daemon: &Daemon, dir: &Path) -> anyhow::Result<Survey> {
+async fn survey_of(daemon: &Daemon, dir: &Path) -> anyhow::Result<Survey> {
     Compose::survey(daemon, dir, &Cancel::default()).await.map_err(|error| {
         let below: Vec<String> = stacks_below(dir);
         if below.is_empty() {

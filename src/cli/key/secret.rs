@@ -51,7 +51,7 @@ impl Held {
         let source = SecretSource::File(file.path().to_owned());
         let now = source.read_both().map_err(anyhow::Error::msg)?;
         let mut held = Self { whose, file, copies: Vec::new(), now, mark_key };
-        for source in shown(config) {
+        for source in secrets_of(config) {
             match (source, source.read_both()) {
                 (_, Ok(both)) if !held.shares(&both) => {}
                 (SecretSource::Env(_), Ok(_)) => anyhow::bail!(
@@ -162,7 +162,7 @@ fn file_of(config: &Config, whose: &Rotated) -> anyhow::Result<PathBuf> {
 }
 
 /// What this configuration shows to others: to apps, and to peers.
-fn shown(config: &Config) -> Vec<&SecretSource> {
+fn secrets_of(config: &Config) -> Vec<&SecretSource> {
     let of_all = config.datasets.values().flat_map(|dataset| {
         let told = match &dataset.on_change {
             Some(OnChange::Http { credential, .. }) => credential.as_ref(),

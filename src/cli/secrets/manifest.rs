@@ -29,8 +29,8 @@ pub(super) fn with_value(text: &str, name: &str, value: &str) -> Result<Option<S
     if before[0] == value {
         return Ok(None);
     }
-    let place =
-        place(text, name).ok_or_else(|| format!("the value of {name} is not on one line with its key, so it cannot be replaced."))?;
+    let place = place_of_value(text, name)
+        .ok_or_else(|| format!("the value of {name} is not on one line with its key, so it cannot be replaced."))?;
     let new = written(&place, value);
     let after = format!("{}{new}{}", &text[..place.range.start], &text[place.range.end..]);
     // What was replaced by its text is asked of a reader of YAML: that value, and no other.
@@ -85,7 +85,7 @@ fn values_but(text: &str, name: &str) -> Option<Vec<String>> {
 }
 
 /// The one line of the text that has the value.
-fn place(text: &str, name: &str) -> Option<Place> {
+fn place_of_value(text: &str, name: &str) -> Option<Place> {
     let mut table: Option<(usize, bool)> = None;
     let mut at = 0;
     let mut found = None;

@@ -59,7 +59,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn place(&self) -> anyhow::Result<At> {
+    fn target(&self) -> anyhow::Result<At> {
         let forge = self.forge.clone();
         match (&self.repository, &self.environment, &self.organisation) {
             (Some(repository), None, _) => Ok(At::Repository(forge, repository.clone())),
@@ -88,7 +88,7 @@ impl Args {
 pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow::Result<u8> {
     let config = Config::load(&global.config)?;
     let kind = if args.variable { ProvisionKind::Variable } else { ProvisionKind::Secret };
-    let provision = Provision { kind, name: args.name.to_ascii_uppercase(), at: args.place()?, value: args.value()? };
+    let provision = Provision { kind, name: args.name.to_ascii_uppercase(), at: args.target()?, value: args.value()? };
     if let Some(why) = provision.fault(&config) {
         anyhow::bail!("{why}");
     }

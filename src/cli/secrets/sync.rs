@@ -139,7 +139,7 @@ impl<'c> Desk<'c> {
         let mark_key = self.mark_key.clone();
         let has_value = |readable: &Secret| mark_of(&mark_key, provision, readable) == put.mark;
         let shelf = Shelf::new(self.forge(&provision.at)?, &provision.at, provision.kind);
-        let there = shelf.look(&put.name).await.map_err(|error| error.to_string())?;
+        let there = shelf.find(&put.name).await.map_err(|error| error.to_string())?;
         let became = match &there {
             None => Became::Created,
             Some(there) if is_unchanged(provision, there, before.as_ref(), has_value) => return Ok(Became::Unchanged),
@@ -153,7 +153,7 @@ impl<'c> Desk<'c> {
             return Ok(became);
         }
         let unrecorded = "It was put there, but";
-        let there = shelf.look(&put.name).await.map_err(|error| format!("{unrecorded} the forge could not be asked about it: {error}"))?;
+        let there = shelf.find(&put.name).await.map_err(|error| format!("{unrecorded} the forge could not be asked about it: {error}"))?;
         let put = Provisioned { stamp: there.map(|there| there.stamp).unwrap_or_default(), ..put };
         store.record_provisioned(&put).await.map_err(|error| format!("{unrecorded} that could not be recorded: {error}"))?;
         Ok(became)

@@ -92,7 +92,7 @@ fn take_away(path: &Path) -> Result<(), EngineError> {
 
 /// Puts `file` at `path` below `dir`, with the folders that it needs, as a whole or not at all. Here a symbolic link is replaced itself.
 /// The owner of a file that is there is kept, and its mode but for the right to run it. A folder that is a link is not entered.
-pub(super) fn place(leave: &Leave, dir: &Path, path: &str, file: &StackFile) -> Result<(), EngineError> {
+pub(super) fn put_below(leave: &Leave, dir: &Path, path: &str, file: &StackFile) -> Result<(), EngineError> {
     leave.still_holds()?;
     let below = Path::new(path);
     let write = || -> std::io::Result<()> {

@@ -120,7 +120,7 @@ impl Compose {
             return Err(EngineError::Stack(why));
         }
         let wanted = wanted.laid();
-        self.on_disk(move |engine| seen(&engine.stack.dir, &List::read(&engine.stack.dir)?.unwrap_or_default(), &wanted)).await
+        self.on_disk(move |engine| files_now(&engine.stack.dir, &List::read(&engine.stack.dir)?.unwrap_or_default(), &wanted)).await
     }
 
     /// How the files stand that tagalong has written; none: it has written none.
@@ -130,7 +130,7 @@ impl Compose {
     pub async fn files_laid(&self) -> Result<Option<FilesNow>, EngineError> {
         self.on_disk(|engine| {
             let dir = &engine.stack.dir;
-            List::read(dir)?.map(|list| seen(dir, &list, &LaidFiles::default())).transpose()
+            List::read(dir)?.map(|list| files_now(dir, &list, &LaidFiles::default())).transpose()
         })
         .await
     }
@@ -167,7 +167,7 @@ pub(super) fn written(dir: &Path) -> Result<Vec<String>, EngineError> {
     Ok(List::read(dir)?.map(|list| list.paths().cloned().collect()).unwrap_or_default())
 }
 
-fn seen(dir: &Path, list: &List, wanted: &LaidFiles) -> Result<FilesNow, EngineError> {
+fn files_now(dir: &Path, list: &List, wanted: &LaidFiles) -> Result<FilesNow, EngineError> {
     let mut now = FilesNow { laid: list.now.clone(), is_half_way: list.next.is_some(), ..FilesNow::default() };
     let digits = wanted.files.values().chain(list.now.files.values()).next().map_or(USUAL_DIGITS, |mark| mark.blob.len());
     let paths: BTreeSet<&String> = list.paths().chain(wanted.files.keys()).collect();
@@ -236,7 +236,7 @@ fn lay(leave: &Leave, dir: &Path, wanted: &StackFiles, before: &LaidFiles) -> Re
     let listed = List::read(dir)?;
     let mut list = listed.clone().unwrap_or_else(|| List { now: before.clone(), ..List::default() });
     let laid = wanted.laid();
-    let now = seen(dir, &list, &laid)?;
+    let now = files_now(dir, &list, &laid)?;
     let is_of_before = |path: &String| {
         let there = now.there.get(path).map(|file| &file.mark);
         before.files.get(path).zip(there).is_some_and(|(before, there)| before.is_same_as(there))
@@ -261,7 +261,7 @@ fn lay(leave: &Leave, dir: &Path, wanted: &StackFiles, before: &LaidFiles) -> Re
     list.write(leave, dir)?;
     for path in &others {
         match wanted.files.get(path) {
-            Some(new) => replace::place(leave, dir, path, new)?,
+            Some(new) => replace::put_below(leave, dir, path, new)?,
             None => replace::take_out(leave, dir, path)?,
         }
     }
@@ -407,12 +407,12 @@ mod tests {
         let leave = acting(&dir).leave().await.unwrap();
         let wanted = files('a', &[("conf/x", "1"), ("conf/sub/x", "1"), ("own/x", "1")].into());
         for path in ["conf/x", "conf/sub/x"] {
-            assert!(replace::place(&leave, &dir, path, &wanted.files[path]).is_err());
+            assert!(replace::put_below(&leave, &dir, path, &wanted.files[path]).is_err());
             replace::take_out(&leave, &dir, path).unwrap();
         }
         assert_eq!(stands(&outside, &["x", "sub"]), [("x", "precious".to_owned())].into());
         assert!(dir.join("conf").is_symlink());
-        replace::place(&leave, &dir, "own/x", &wanted.files["own/x"]).unwrap();
+        replace::put_below(&leave, &dir, "own/x", &wanted.files["own/x"]).unwrap();
         assert_eq!(stands(&dir, &["own/x"]), [("own/x", "1".to_owned())].into());
         replace::take_out(&leave, &dir, "own/x").unwrap();
         replace::take_out(&leave, &dir, "own/x").unwrap();

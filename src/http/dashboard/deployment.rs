@@ -106,7 +106,7 @@ struct Found {
 
 pub(in crate::http) async fn show(page: Page<SeeDeployment>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
     let Page { viewer, ask: SeeDeployment(stored) } = page;
-    let shown = shared.deployer.shown(&stored).await?;
+    let shown = shared.deployer.view(&stored).await?;
     let spans = shared.dashboard.steps.of(&shared.store, &stored).await?;
     let (changed, changed_from) = configuration(&shared, &stored).await?;
     let is_over = matches!(stored.state, State::Done { .. });
@@ -117,7 +117,7 @@ pub(in crate::http) async fn show(page: Page<SeeDeployment>, shared: web::Data<S
         service: stored.order.service.clone(),
         title: title(&shown),
         pill: Pill::of(shown.kind, &shown.state),
-        said: said(&shown),
+        said: outcome_said(&shown),
         next_step,
         acts: acts(&viewer, &stored),
         facts: facts(&shown, &stored),
@@ -146,7 +146,7 @@ fn title(one: &api::Deployment) -> String {
 }
 
 /// How it ended, or what it waits for.
-fn said(one: &api::Deployment) -> Option<(Tone, String)> {
+fn outcome_said(one: &api::Deployment) -> Option<(Tone, String)> {
     let tone = Pill::of(one.kind, &one.state).tone;
     let text = match &one.state {
         State::Done { .. } => one.summary.clone(),

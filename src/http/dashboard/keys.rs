@@ -57,7 +57,7 @@ pub(in crate::http) async fn show(page: Page<SeeAll>, shared: web::Data<Shared>)
     };
     let keys = Keys {
         frame: Frame::of(&page.viewer, Place::Keys),
-        all: config.keys.iter().map(|key| shown(key, now_ms)).collect(),
+        all: config.keys.iter().map(|key| key_row(key, now_ms)).collect(),
         policies: config.oidc.iter().map(policy).collect(),
     };
     Ok(answer(StatusCode::OK, &keys))
@@ -67,7 +67,7 @@ fn texts(scopes: &[Scope]) -> Vec<String> {
     scopes.iter().map(ToString::to_string).collect()
 }
 
-fn shown(key: &Key, now_ms: i64) -> Shown {
+fn key_row(key: &Key, now_ms: i64) -> Shown {
     let kind = match &key.proof {
         KeyProof::Bearer(_) => "bearer token",
         KeyProof::Webhook(_) => "signed requests",

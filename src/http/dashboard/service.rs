@@ -155,7 +155,7 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
         name: service.name.clone(),
         url: service.smoke.as_ref().and_then(|smoke| link::of_the_web(Some(smoke.plan.url.as_str()))),
         pill: Pill::standing(now.standing.word),
-        said: said(&now),
+        said: standing_said(&now),
         acts: acts(&viewer, &now),
         may_go_back: viewer.may_on(Verb::Rollback, &now.name),
         live: now.live.as_ref().map(live),
@@ -168,7 +168,7 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
         states: known().map(|name| (name, spaced(name), name == query.state)).collect(),
         next: found.last.as_ref().filter(|_| is_full).map(|last| link::address(&path, &[keep, ("before", Some(last.as_str()))])),
         is_further: query.before.is_some(),
-        page: seen(&now, &looks),
+        page: page_seen(&now, &looks),
         guards: now.guards.iter().map(guard).collect(),
         incidents: now.incidents.iter().map(Shown::of).collect(),
         watched: watched(&now),
@@ -179,7 +179,7 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
 }
 
 /// What is said at the top: what is wrong, and what a person does about it on the host.
-fn said(now: &api::Service) -> Option<(Tone, String, Option<String>)> {
+fn standing_said(now: &api::Service) -> Option<(Tone, String, Option<String>)> {
     if let Some(why) = now.standing.why.as_ref().filter(|_| now.standing.word != Word::Deploying) {
         let tone = match now.standing.word {
             Word::Empty => Tone::Busy,
@@ -273,7 +273,7 @@ fn watched(now: &api::Service) -> Vec<(&'static str, String)> {
 }
 
 /// How the page was, and is.
-fn seen(now: &api::Service, looks: &api::Looks) -> Option<PageSeen> {
+fn page_seen(now: &api::Service, looks: &api::Looks) -> Option<PageSeen> {
     let (pill, at) = overview::page(now)?;
     let report = now.live.as_ref().and_then(|live| live.report.as_ref());
     // Hours show a week; before there are enough of them, each look shows itself.

@@ -189,7 +189,7 @@ impl Ask for ReadOne {
 }
 
 pub(super) async fn show(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
-    Ok(HttpResponse::Ok().json(shared.deployer.shown(&proven.ask.0).await?))
+    Ok(HttpResponse::Ok().json(shared.deployer.view(&proven.ask.0).await?))
 }
 
 /// A deployment that is called off or ordered once more: it needs what its order needed, verb, force and ref.
