@@ -2,6 +2,7 @@
 
 mod carrier;
 mod data_dir;
+mod lines;
 mod proof;
 
 use std::fs::File;
@@ -20,9 +21,7 @@ use process::Cancel;
 use process::Passing;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
-use tokio::sync::watch;
 
-use crate::agent::Agent;
 use crate::agent::Dial;
 use crate::api;
 use crate::clock;
@@ -34,10 +33,8 @@ use crate::executor;
 use crate::executor::Agents;
 use crate::executor::Executor;
 use crate::executor::Here;
-use crate::executor::dial_hosts;
 use crate::forge::Forges;
 use crate::http;
-use crate::http::AgentLines;
 use crate::http::Capacity;
 use crate::http::Hashing;
 use crate::http::Listening;
@@ -50,9 +47,6 @@ use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Books;
 use crate::landing::Host;
-use crate::line::AgentLine;
-use crate::line::Presence;
-use crate::line::control_keys;
 use crate::notices::Notices;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
@@ -246,35 +240,6 @@ async fn read_when_asked(shared: web::Data<Shared>, started: Arc<Config>, mut as
     }
 }
 
-/// What agents meet here, of whom there may be `most`.
-fn agent_lines(config: &Config, most: usize, holder: &str, uplink: Option<watch::Receiver<api::Uplink>>) -> anyhow::Result<AgentLines> {
-    Ok(AgentLines { keys: control_keys(&config.server.data_dir)?, presence: Presence::new(most), holder: holder.to_owned(), uplink })
-}
-
-/// What goes on beside calls and the queue until `stop`: lines to control planes and to hosts that are dialled, and what is tidied.
-fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
-    let reloader = Arc::clone(&shared.reloader);
-    let watcher = Arc::clone(&shared.watcher);
-    let deployer = Arc::clone(&shared.deployer);
-    let agent = Arc::new(Agent::new(shared.config.clone(), &shared.store, shared.hub.clone(), deployer, watcher, reloader));
-    agent.listen(&config.server.data_dir, stop.clone()).context("The socket line.sock in server.data_dir cannot be made")?;
-    if let Some(dial) = dial {
-        let serve = move |line: AgentLine| {
-            let agent = Arc::clone(&agent);
-            async move {
-                let why = agent.serve(line).await;
-                tracing::info!(%why, "the control plane is not served any more");
-            }
-        };
-        tokio::spawn(dial.keep(serve, stop.clone()));
-    }
-    tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
-    tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
-    tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), shared.lines.holder.clone(), stop.clone()));
-    tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
-    Ok(())
-}
-
 /// A server that answers, and works at nothing yet.
 struct Built {
     listening: Listening,
@@ -313,7 +278,7 @@ impl Built {
         let watcher = Arc::new(Watcher::new(live.clone(), &store, Arc::clone(&deployer), Arc::clone(&metrics)));
         let capacity = capacity(&config.server);
         let dialled = config.agent.as_ref().map(|to| Dial::new(live.clone(), to)).unzip();
-        let lines = agent_lines(&config, capacity.agents, deployer.executor(), dialled.1)?;
+        let lines = lines::agent_lines(&config, capacity.agents, deployer.executor(), dialled.1)?;
         let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
         let shared = web::Data::new(Shared {
@@ -371,7 +336,7 @@ impl App {
         let noticing = tokio::spawn(notices.work(stop.clone()));
         tokio::spawn(read_when_asked(shared.clone(), Arc::clone(&started), asked_again));
         shared.reloader.start();
-        work_beside(&shared, &started, dial, &stop)?;
+        lines::work_beside(&shared, &started, dial, &stop)?;
         Ok(Self { listening, shared, started, queue, telling, watching, noticing, stop, _data_lock: data_lock })
     }
 

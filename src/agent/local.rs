@@ -36,7 +36,8 @@ impl Agent {
                     () = stop.cancelled() => return,
                 };
                 let Ok((stream, _)) = accepted else { continue };
-                let (agent, stop) = (Arc::clone(&agent), stop.clone());
+                let agent = Arc::clone(&agent);
+                let stop = stop.clone();
                 tokio::spawn(async move {
                     let (read, write) = stream.into_split();
                     tokio::select! {

@@ -6,6 +6,7 @@ mod admission;
 mod agent;
 mod approval;
 mod approval_check;
+mod at_agent;
 mod check;
 mod claims;
 mod dashboard;

@@ -19,7 +19,7 @@ use crate::config::Source;
 use crate::config::Stack;
 use crate::config::StackSource;
 use crate::config::Watch;
-use crate::config::elsewhere;
+use crate::config::at_agent;
 use crate::config::look;
 use crate::config::policy::read_policy;
 use crate::config::reader::Section;
@@ -148,7 +148,7 @@ impl Service {
     pub(super) fn read(name: &str, mut from: Section, base: &Policy, docker: &Docker, secrets: &mut Vec<Secret>) -> Option<Self> {
         // A wrong name must not hide what else is wrong, so the table is read on under another.
         let name = ServiceName::parse(name).map_err(|error| from.problem("", error)).or_else(|()| ServiceName::parse("invalid")).ok()?;
-        let stack = if from.has("hosts") { elsewhere::read(&mut from)? } else { read_stack(&mut from) };
+        let stack = if from.has("hosts") { at_agent::read(&mut from)? } else { read_stack(&mut from) };
         let hold = from.seconds("hold_s", 0.0, 0.0..=31_536_000.0);
         let source = from.section("source").and_then(|section| Source::read(section, &name));
         let allowed = source.as_ref().map(|source| source.admission.refs.as_slice()).unwrap_or_default();

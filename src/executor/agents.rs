@@ -10,8 +10,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use process::Cancel;
-use text::Mask;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use tokio::sync::watch;
@@ -21,12 +19,10 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
 use crate::config::Placement;
-use crate::executor::errand::Errand;
 use crate::executor::seat::Attached;
 use crate::executor::seat::Seat;
 use crate::executor::stray;
 use crate::landing::Books;
-use crate::landing::Claimed;
 use crate::line::AnswerBody;
 use crate::line::Asked;
 use crate::line::AskedFor;
@@ -39,7 +35,6 @@ use crate::line::VERSION;
 use crate::line::Welcome;
 use crate::model::AgentName;
 use crate::model::DeploymentId;
-use crate::model::Outcome;
 use crate::model::ServiceName;
 use crate::store::Fence;
 use crate::store::StoreError;
@@ -359,18 +354,16 @@ impl Agents {
         }
     }
 
-    /// Has `agent` carry an order out. When this returns, its outcome is stored and told; none: this server must not say it.
-    pub(super) async fn carry_out(&self, claimed: Claimed, agent: AgentName, mask: &Mask, cancel: Cancel) -> Option<Outcome> {
-        let id = claimed.deployment.id.clone();
+    /// What `agent` says of the order `id` from now on, as long as the first of both is kept.
+    pub(super) fn listen(&self, id: &DeploymentId, agent: &AgentName) -> (Leaves<'_>, mpsc::Receiver<FromAgent>) {
         let (errand, said) = mpsc::channel(ROOM);
         held(&self.at_work).insert(id.clone(), (agent.clone(), errand));
-        let _leaves = Leaves { agents: self, id };
-        Errand::new(self, claimed, agent, mask, said, cancel).run().await
+        (Leaves { agents: self, id: id.clone() }, said)
     }
 }
 
 /// However an errand ends, nobody is sent to it any more.
-struct Leaves<'a> {
+pub(super) struct Leaves<'a> {
     agents: &'a Agents,
     id: DeploymentId,
 }

@@ -11,8 +11,9 @@ use tokio::time::timeout;
 
 use crate::clock;
 use crate::executor::agents::Agents;
+use crate::executor::drafts::ASIDE;
+use crate::executor::drafts::drafts;
 use crate::executor::seat::Attached;
-use crate::journal::clean;
 use crate::landing::Claimed;
 use crate::line::Ack;
 use crate::line::CancelOrder;
@@ -21,7 +22,6 @@ use crate::line::FromAgent;
 use crate::line::FromControl;
 use crate::line::Lines;
 use crate::line::Refused;
-use crate::line::SentLine;
 use crate::line::SentOrder;
 use crate::model::AgentName;
 use crate::model::CancelledBy;
@@ -42,8 +42,6 @@ const STALLED: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(10);
 /// How soon the database is tried again.
 const SOON: Duration = Duration::from_secs(1);
-/// What stands, at a control plane, for what an agent says outside of its run.
-const ASIDE: i64 = -1;
 
 /// An order on its way to an agent, and what comes back.
 pub(super) struct Errand<'a> {
@@ -72,23 +70,10 @@ enum Left {
     Run,
 }
 
-/// What drafts of lines, run by run, become of what an agent has sent. Whatever it sent, no line forges another.
-pub(super) fn drafts(lines: Vec<SentLine>, mask: &Mask) -> Vec<(i64, Vec<LineDraft>)> {
-    let mut runs: Vec<(i64, Vec<LineDraft>)> = Vec::new();
-    for line in lines {
-        let run = match line.run {
-            0 => ASIDE,
-            1 => 1,
-            _ => continue,
-        };
-        let mut draft = line.into_draft();
-        draft.text = clean(&mask.hide(&draft.text));
-        match runs.last_mut() {
-            Some((last, drafts)) if *last == run => drafts.push(draft),
-            _ => runs.push((run, vec![draft])),
-        }
-    }
-    runs
+/// Has `agent` carry an order out. When this returns, its outcome is stored and told; none: this server must not say it.
+pub(super) async fn carry_out(agents: &Agents, claimed: Claimed, agent: AgentName, mask: &Mask, cancel: Cancel) -> Option<Outcome> {
+    let (_leaves, said) = agents.listen(&claimed.deployment.id, &agent);
+    Errand::new(agents, claimed, agent, mask, said, cancel).run().await
 }
 
 impl<'a> Errand<'a> {

@@ -2,6 +2,7 @@
 
 mod agents;
 mod carrier;
+mod drafts;
 mod errand;
 mod here;
 mod seat;
@@ -58,7 +59,7 @@ impl Executor {
     /// it could not be, and the next round takes it up.
     pub async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
         match claimed.service.stack.agent().cloned() {
-            Some(agent) => self.agents.carry_out(claimed, agent, config.mask.as_ref(), cancel).await,
+            Some(agent) => errand::carry_out(&self.agents, claimed, agent, config.mask.as_ref(), cancel).await,
             None => self.here.carry_out(config, claimed, cancel).await,
         }
     }

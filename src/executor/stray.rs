@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::config::Config;
-use crate::executor::errand::drafts;
+use crate::executor::drafts::drafts;
 use crate::landing::Books;
 use crate::line::Ack;
 use crate::line::Ended;

@@ -134,7 +134,8 @@ async fn a_dry_run_or_an_adoption_takes_nobodys_place() {
     world.arm("page@v2", "fail");
     world.reached("up@v1").await;
     let rollback = world.server().roll_back(json!("previous")).await;
-    let (status, answer) = world.server().post("/api/v1/deployments", json!({"service": "web", "tag": "v3", "dry_run": true})).await;
+    let (status, answer) =
+        world.server().post("/api/v1/deployments", json!({"service": "web", "tag": "v3", "dry_run": true, "force": true})).await;
     assert_eq!(status, 503, "{answer}");
     let adopt = "/api/v1/services/web/adopt";
     let (status, answer) = world.server().post(adopt, json!({"call": format!("POST {adopt}")})).await;

@@ -179,7 +179,9 @@ fn only_the_engine_runs_programs_for_a_run() {
     files(&source(), &mut all);
     let alone: Vec<_> = all.iter().filter(|file| product_text(file).contains(".acting_alone(")).collect();
     assert!(alone.is_empty(), "only tests have a stack to themselves: {alone:?}");
-    assert_eq!(runs.into_iter().collect::<std::collections::BTreeSet<_>>(), known.iter().map(|file| format!("engine/{file}")).collect());
+    // Who dials a host by ssh acts on nothing: what the host takes over that line it does itself.
+    let known = known.iter().map(|file| format!("engine/{file}")).chain(["executor/ssh.rs".to_owned()]);
+    assert_eq!(runs.into_iter().collect::<std::collections::BTreeSet<_>>(), known.collect());
 }
 
 /// `docs/reliability.md` names tests as `FILE::NAME`.
