@@ -28,21 +28,6 @@ FROM deployments AS d, generate_series(1, 5) AS l(at);
 INSERT INTO deliveries (caller, id, body_sha256, deployment, at_ms)
 SELECT 'key:ci', 'msg_' || id, lpad(to_hex(run_number), 64, '0'), id, created_ms FROM deployments WHERE run_number % 4 = 0;
 
--- What is kept beside deployments: for every fourth, nothing of it owed or open any more.
-INSERT INTO results (deployment, stage, at_ms) SELECT id, 3, ended_ms FROM deployments WHERE run_number % 4 = 0;
-INSERT INTO noticed (deployment, at_ms) SELECT id, ended_ms FROM deployments WHERE run_number % 4 = 0;
-INSERT INTO events (kind, about, service, at_ms, what, why, owed_ms)
-SELECT 'failed', id, service, ended_ms, 'a deployment failed', 'the page did not answer', ended_ms FROM deployments WHERE run_number % 4 = 0;
-INSERT INTO looks (service, span_ms, at_ms, looks, bad, blind, answered, latency_ms, slowest_ms, rules)
-SELECT service, CASE WHEN run_number % 8 = 0 THEN 3600000 ELSE 0 END, created_ms, 1, 0, 0, 1, 9, 9, '[]' FROM deployments WHERE run_number % 4 = 0;
-INSERT INTO incidents (id, service, kind, fault, what, seen, good, opened_ms, last_ms, closed_ms)
-SELECT id, service, 'page', 'page', 'the page did not answer', 3, 2, created_ms, ended_ms, ended_ms FROM deployments WHERE run_number % 4 = 0;
-INSERT INTO watches (id, service, state, since_ms, until_ms, every_ms, next_ms, looks, bad, ended_ms, turn, lease_ms)
-SELECT id, service, 'passed', created_ms, ended_ms, 30000, ended_ms, 9, 0, ended_ms, 1, 0 FROM deployments WHERE run_number % 4 = 0;
-INSERT INTO approvals (deployment, images, wrong) SELECT id, '[]', 0 FROM deployments WHERE run_number % 4 = 0;
-INSERT INTO approval_codes (deployment, approver, mark, made_by, sent_ms, approved_ms, approved_via)
-SELECT id, 'ada', 'a mark', 'elsewhere', created_ms, created_ms, 'form' FROM deployments WHERE run_number % 4 = 0;
-
 -- Its hashes are none: the trail of such a store cannot be verified.
 INSERT INTO audit (seq, at_ms, caller, action, target, detail, previous, hash)
 SELECT run_number, created_ms, 'key:ci', 'order', service, 'deploy ' || tag || ' as ' || id, '', lpad(to_hex(run_number), 64, '0') FROM deployments;

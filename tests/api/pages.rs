@@ -229,8 +229,11 @@ async fn people_order_what_programs_order(database: Database) {
     );
     assert_eq!(send(&ada, "/services/web/deploy", &[]).await.status, 400);
     // One that is one is ordered by the user.
+    let hidden = fields(&ada.get("/services/web/deploy").await);
+    let mut typed: Vec<(&str, &str)> = hidden.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    typed.extend([("other", "7"), ("reason", "it is time")]);
     let gate = rig.gate("web");
-    let ordered = send(&ada, "/services/web/deploy", &[("other", "7"), ("reason", "it is time")]).await;
+    let ordered = ada.post("/services/web/deploy", &typed).await;
     assert_eq!(ordered.status, 303, "{}", ordered.text);
     let id = ordered.header("location").rsplit('/').next().unwrap().to_owned();
     let shown = rig.until(&id, |shown| shown["state"] == "running" && shown["step"] == "resolve").await;

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::support::Server;
 use crate::support::host;
 use crate::support::until;
+use crate::support::until_some;
 use crate::world::Settings;
 use crate::world::World;
 
@@ -304,8 +305,8 @@ async fn an_agent_that_dials_lands_what_is_ordered_and_comes_back_after_it_was_k
         "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\nsocket = \"s\"\ndata_dir = \"data\"\n[service.web]\nhosts = [\"micro\"]\n";
     std::fs::write(&config, text).expect("a file");
     let control = Server::start(dir.path()).await;
-    let log = control.log();
-    let url = format!("http://{}", log.split("addresses=[").nth(1).and_then(|rest| rest.split(']').next()).expect("an address"));
+    let address = || Some(control.log().split_once("addresses=[")?.1.split_once(']')?.0.to_owned());
+    let url = format!("http://{}", until_some("its address", address).await);
     let code = dir.path().join("code");
     std::fs::write(&code, tagalong(&["agent", "token", "micro"], &config)).expect("a file");
     let file = world.path("tagalong.toml");

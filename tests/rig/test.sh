@@ -14,7 +14,8 @@ if ! "$here/docker.sh" status 2>/dev/null; then
 fi
 
 if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --locked --workspace --no-fail-fast "$@"
+    # Most tests wait for others most of the time.
+    cargo nextest run --locked --workspace --no-fail-fast --test-threads $(($(nproc) + 1)) "$@"
     cargo test --locked --workspace --doc
 else
     cargo test --locked --workspace "$@"
