@@ -2,7 +2,7 @@
 //!
 //! Two reconcilers, which take no input. One looks for deployments whose state was not owed to their forge yet, and owes it; the other
 //! tells what is owed. Orders and runs know of neither, so that no forge can change or delay an outcome: whoever changes something says
-//! [`Results::look`], which never waits, and what was missed is found by the next look.
+//! [`Results::wake`], which never waits, and what was missed is found by the next look.
 
 mod place;
 mod tell;
