@@ -1,5 +1,6 @@
 //! Resolves a tag to a digest, and checks that the host has room for the image.
 
+use crate::engine::EngineError;
 use crate::engine::Room;
 use crate::engine::Server;
 use crate::landing::files;
@@ -140,7 +141,7 @@ async fn on_this_host(
     let load = site.engine.words().load;
     let found = match site.engine.image(&name, &site.cancel).await {
         // Only a hint hangs on it, and the registry's silence is the reason.
-        Err(_) if !site.service.loaded_images => None,
+        Err(error) if !site.service.loaded_images && !matches!(error, EngineError::Cancelled { .. }) => None,
         found => found?,
     };
     let image = match found {

@@ -241,8 +241,9 @@ async fn people_order_what_programs_order(database: Database) {
     let page = ada.get(&format!("/deployments/{id}")).await;
     assert!(page.text.contains("Cancel…") && page.text.contains("it is time") && !page.text.contains("Retry…"), "{}", page.text);
     assert_eq!(send(&ada, &format!("/deployments/{id}/cancel"), &[]).await.status, 303);
+    let ended = rig.ended(&id).await;
+    assert_eq!(ended["outcome"], "cancelled", "{ended:#}");
     drop(gate);
-    rig.ended(&id).await;
     let late = ada.post(&format!("/deployments/{id}/cancel"), &[("form_token", &ada.form_token().await)]).await;
     assert_eq!(late.status, 409, "{}", late.text);
     let again = send(&ada, &format!("/deployments/{id}/retry"), &[]).await;

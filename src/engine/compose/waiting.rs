@@ -80,13 +80,9 @@ impl Compose {
     async fn waited(&self, cancel: &Cancel) -> Result<bool, EngineError> {
         let Some(patience) = &self.patience else { return Ok(false) };
         let began = (Instant::now(), clock::utc(clock::now_ms()));
-        let cancelled = || EngineError::Cancelled { what: "waiting for Docker".to_owned() };
-        let _alone = tokio::select! {
-            alone = patience.waiting.lock() => alone,
-            () = cancel.cancelled() => return Err(cancelled()),
-        };
+        let _alone = unless_cancelled(cancel, patience.waiting.lock()).await?;
         let mut last_told: Option<Instant> = None;
-        while let Some(why) = self.absence().await {
+        while let Some(why) = unless_cancelled(cancel, self.absence()).await? {
             if last_told.is_none() {
                 self.daemon.count_outage();
                 (patience.tell)(&format!(
@@ -104,10 +100,7 @@ impl Compose {
                 patience.given_up.store(true, Ordering::SeqCst);
                 return Err(EngineError::Daemon { why: format!("{why}; tagalong waited for it since {}", began.1) });
             }
-            tokio::select! {
-                () = cancel.cancelled() => return Err(cancelled()),
-                () = tokio::time::sleep(ASK) => {}
-            }
+            unless_cancelled(cancel, tokio::time::sleep(ASK)).await?;
         }
         patience.given_up.store(false, Ordering::SeqCst);
         if last_told.is_some() {
@@ -134,17 +127,14 @@ impl Compose {
         let is_outage = match done {
             _ if self.patience.is_none() || turn.left == 0 => false,
             Err(EngineError::Daemon { .. }) => !self.has_given_up(),
-            Err(EngineError::Failed { .. } | EngineError::Deadline { .. }) => self.was_away(turn.since).await,
+            Err(EngineError::Failed { .. } | EngineError::Deadline { .. }) => unless_cancelled(cancel, self.was_away(turn.since)).await?,
             _ => false,
         };
         let (true, Some(patience), Err(error)) = (is_outage, &self.patience, done) else { return Ok(false) };
         if !self.waited(cancel).await? {
             (patience.tell)(&format!("{error}. Docker was unavailable for a moment, so this step is repeated"));
         }
-        tokio::select! {
-            () = cancel.cancelled() => return Err(EngineError::Cancelled { what: "waiting for Docker".to_owned() }),
-            () = tokio::time::sleep(ASK) => {}
-        }
+        unless_cancelled(cancel, tokio::time::sleep(ASK)).await?;
         *turn = Turn { left: turn.left - 1, since: self.outages() };
         Ok(true)
     }
@@ -162,5 +152,13 @@ impl Compose {
             EngineError::Deadline { limit, .. } => Some(format!("it gave no output for {} s", limit.as_secs())),
             _ => None,
         }
+    }
+}
+
+/// What `waited` comes to; a cancel of the order ends it.
+async fn unless_cancelled<T>(cancel: &Cancel, waited: impl Future<Output = T>) -> Result<T, EngineError> {
+    tokio::select! {
+        done = waited => Ok(done),
+        () = cancel.cancelled() => Err(EngineError::Cancelled { what: "waiting for Docker".to_owned() }),
     }
 }
