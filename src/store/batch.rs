@@ -32,6 +32,7 @@ use crate::store::ledger::Given;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::New;
 use crate::store::many;
+use crate::store::ordered;
 use crate::store::orders;
 use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
@@ -158,45 +159,29 @@ async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, S
 
 async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
     let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
-                 run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, by_user, last_position, created_ms, images, waits_since_ms, asked, \
-                 ask_next_ms, guest)";
+                 run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, by_user, guest, last_position, created_ms, images, waits_since_ms, asked, \
+                 ask_next_ms)";
     for part in many::parts(new) {
         let mut insert = many::insert(table, 30, part.len(), "");
         for one in part {
             let Taken { order, images } = &one.taken;
-            let (caller, proof) = rows::caller_text(&order.caller);
             let outcome = one.superseded_by.clone().map(|by| Outcome::Superseded { by });
             insert = insert
                 .bind(one.id.to_string())
                 .bind(order.service.to_string())
-                .bind(rows::kind_text(order.kind))
+                .bind(ordered::kind_text(order.kind))
                 .bind(if outcome.is_some() { "done" } else { "waiting" })
                 .bind(outcome.is_none().then_some(waits_for(one).as_str()))
                 .bind(outcome.as_ref().map(|outcome| serde_json::to_string(outcome).unwrap_or_default()))
                 .bind(outcome.as_ref().map(Outcome::name))
-                .bind(outcome.as_ref().map(|_| now_ms))
-                .bind(order.tag.as_ref().map(ToString::to_string))
-                .bind(order.digest.as_ref().map(ToString::to_string))
-                .bind(order.commit.clone())
-                .bind(order.git_ref.clone())
-                .bind(order.run_url.clone())
-                .bind(order.run_number)
-                .bind(order.actor.clone())
-                .bind(order.reason.clone())
-                .bind(order.cause.as_ref().map(ToString::to_string))
-                .bind(i64::from(order.force))
-                .bind(i64::from(order.dry_run))
-                .bind(caller)
-                .bind(proof)
-                .bind(rows::watch_text(&order.caller))
-                .bind(rows::user_text(&order.caller))
+                .bind(outcome.as_ref().map(|_| now_ms));
+            insert = ordered::bind_order(insert, order)
                 .bind(i64::from(outcome.is_some()))
                 .bind(now_ms)
                 .bind((!images.is_empty()).then(|| rows::images_text(images)))
                 .bind(one.is_unapproved.then_some(now_ms))
                 .bind(one.is_unapproved.then_some(0_i64))
-                .bind(one.is_unapproved.then_some(0_i64))
-                .bind(rows::guest_text(&order.caller));
+                .bind(one.is_unapproved.then_some(0_i64));
         }
         tx.execute(insert).await?;
     }

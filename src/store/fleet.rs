@@ -26,6 +26,7 @@ use crate::store::gate::Tx;
 use crate::store::holds;
 use crate::store::lines;
 use crate::store::many;
+use crate::store::ordered;
 use crate::store::rows;
 use crate::store::rows::StoredOutcome;
 use crate::store::rows::select_deployments;
@@ -197,38 +198,21 @@ impl Store {
 
 async fn write_deployment(tx: &mut Tx, report: &Report) -> Result<(), StoreError> {
     let table = "deployments (id, service, kind, state, outcome, outcome_name, guard, refused_by, started_ms, ended_ms, tag, digest, commit_id, \
-                 git_ref, run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, guest, last_position, created_ms)";
+                 git_ref, run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, by_user, guest, last_position, created_ms)";
     let Report { order, outcome, .. } = report;
     let stored = StoredOutcome::of(outcome);
-    let (caller, proof) = rows::caller_text(&order.caller);
-    let insert = many::insert(table, 27, 1, "")
+    let insert = many::insert(table, 28, 1, "")
         .bind(report.id.to_string())
         .bind(order.service.to_string())
-        .bind(rows::kind_text(order.kind))
+        .bind(ordered::kind_text(order.kind))
         .bind("done")
         .bind(stored.text)
         .bind(outcome.name())
         .bind(stored.guard)
         .bind(stored.refused_by)
         .bind(report.started_ms)
-        .bind(report.ended_ms)
-        .bind(order.tag.as_ref().map(ToString::to_string))
-        .bind(order.digest.as_ref().map(ToString::to_string))
-        .bind(order.commit.clone())
-        .bind(order.git_ref.clone())
-        .bind(order.run_url.clone())
-        .bind(order.run_number)
-        .bind(order.actor.clone())
-        .bind(order.reason.clone())
-        .bind(order.cause.as_ref().map(ToString::to_string))
-        .bind(i64::from(order.force))
-        .bind(i64::from(order.dry_run))
-        .bind(caller)
-        .bind(proof)
-        .bind(rows::watch_text(&order.caller))
-        .bind(rows::guest_text(&order.caller))
-        .bind(0_i64)
-        .bind(report.created_ms);
+        .bind(report.ended_ms);
+    let insert = ordered::bind_order(insert, order).bind(0_i64).bind(report.created_ms);
     tx.execute(insert).await?;
     Ok(())
 }

@@ -29,6 +29,7 @@ mod lines;
 mod looks;
 mod many;
 mod now;
+mod ordered;
 mod orders;
 mod outbox;
 mod provisioned;

@@ -31,6 +31,8 @@ use crate::store::columns::json;
 use crate::store::columns::parsed;
 use crate::store::columns::parsed_if_any;
 use crate::store::columns::wrong;
+use crate::store::ordered::BY_TOKEN_OF_A_JOB;
+use crate::store::ordered::BY_WEBHOOK_OF_A_FORGE;
 
 /// A stored deployment, with the results of its run on the service's host.
 #[derive(Debug, Clone)]
@@ -268,43 +270,7 @@ fn images(row: &AnyRow) -> Result<Vec<ImageRef>, StoreError> {
     references.iter().map(|text| ImageRef::parse(text).map_err(|error| wrong(&error))).collect()
 }
 
-/// The stored kind of an order. A repair is stored as a rollback with a cause that tells it apart, so that the previous version can carry
-/// it out.
-pub(super) fn kind_text(kind: OrderKind) -> &'static str {
-    if kind == OrderKind::Repair { OrderKind::Rollback.as_str() } else { kind.as_str() }
-}
-
-/// The stored word for how a caller was authenticated.
-const BY_TOKEN_OF_A_JOB: &str = "oidc";
-const BY_WEBHOOK_OF_A_FORGE: &str = "forge";
-
-/// A caller in its stored form, and how it was authenticated if the caller's text does not say so: a policy and a forge are stored as keys,
-/// which the previous version can read.
-pub(super) fn caller_text(caller: &Caller) -> (String, Option<&'static str>) {
-    match caller {
-        Caller::Oidc(policy) => (Caller::Key(policy.clone()).to_string(), Some(BY_TOKEN_OF_A_JOB)),
-        Caller::Forge(forge) => (Caller::Key(forge.clone()).to_string(), Some(BY_WEBHOOK_OF_A_FORGE)),
-        Caller::Watch(_) | Caller::User(_) | Caller::Of(_) => (Caller::Tagalong.to_string(), None),
-        other => (other.to_string(), None),
-    }
-}
-
-/// The watch of a caller, which has a column of its own.
-pub(super) fn watch_text(caller: &Caller) -> Option<String> {
-    if let Caller::Watch(watched) = caller { Some(watched.to_string()) } else { None }
-}
-
-/// The user of a caller, which has a column of its own.
-pub(super) fn user_text(caller: &Caller) -> Option<String> {
-    if let Caller::User(name) = caller { Some(name.to_string()) } else { None }
-}
-
-/// The caller whom another tagalong has let in, which has a column of its own.
-pub(super) fn guest_text(caller: &Caller) -> Option<String> {
-    if let Caller::Of(_) = caller { Some(caller.to_string()) } else { None }
-}
-
-/// See [`caller_text`], [`watch_text`], [`user_text`] and [`guest_text`].
+/// As [`bind_order`](crate::store::ordered::bind_order) has written it.
 fn caller(row: &AnyRow) -> Result<Caller, StoreError> {
     if let Some(name) = parsed_if_any(row, "deployments", "by_user", UserName::parse)? {
         return Ok(Caller::User(name));
@@ -330,7 +296,7 @@ fn order(row: &AnyRow) -> Result<Order, StoreError> {
     let cause = parsed_if_any(row, table, "cause", Cause::parse)?;
     let kind = parsed(row, table, "kind", OrderKind::parse)?;
     Ok(Order {
-        // See `kind_text`.
+        // See `ordered::kind_text`.
         kind: if matches!(cause, Some(Cause::Repair(_))) { OrderKind::Repair } else { kind },
         service: parsed(row, table, "service", ServiceName::parse)?,
         tag: parsed_if_any(row, table, "tag", Tag::parse)?,

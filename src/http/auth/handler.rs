@@ -74,18 +74,30 @@ where
     Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(counted)) }
 }
 
+/// For calls from which `prove` makes all that the handler gets.
+fn from_call<P, F>(
+    need: Need,
+    prove: impl AsyncFn(&HttpRequest, Payload, &Shared) -> Result<P, ApiError> + Copy + Send + Sync + 'static,
+    handler: F,
+) -> Handler
+where
+    P: 'static,
+    F: AsyncFn(P, web::Data<Shared>) -> Result<HttpResponse, ApiError> + Copy + Send + Sync + 'static,
+{
+    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
+        let proven = prove(&request, payload.into_inner(), &shared).await?;
+        handler(proven, shared).await
+    };
+    Handler { need, route: Box::new(move || web::route().to(with_proof)) }
+}
+
 /// For `WebSocket`s, whose callers prove themselves by the call or by their first frame.
 pub(in crate::http) fn opening<A, F>(handler: F) -> Handler
 where
     A: Ask<Body = NoBody> + 'static,
     F: AsyncFn(Opening<A>, web::Data<Shared>) -> Result<HttpResponse, ApiError> + Copy + Send + Sync + 'static,
 {
-    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
-        let payload: Payload = payload.into_inner();
-        let opening = Opening::of(&request, payload, &shared).await?;
-        handler(opening, shared).await
-    };
-    Handler { need: Need::Verb(A::VERB), route: Box::new(move || web::route().to(with_proof)) }
+    from_call(Need::Verb(A::VERB), Opening::of, handler)
 }
 
 /// For anybody.
@@ -228,29 +240,17 @@ where
 }
 
 /// For hosts with a code that enrols an agent.
-pub(in crate::http) fn by_code<F, Fut>(handler: F) -> Handler
+pub(in crate::http) fn by_code<F>(handler: F) -> Handler
 where
-    F: Fn(Enrolling, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
-    Fut: Future<Output = Result<HttpResponse, ApiError>> + 'static,
+    F: AsyncFn(Enrolling, web::Data<Shared>) -> Result<HttpResponse, ApiError> + Copy + Send + Sync + 'static,
 {
-    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
-        let payload: Payload = payload.into_inner();
-        let enrolling = Enrolling::of(&request, payload, &shared).await?;
-        handler(enrolling, shared).await
-    };
-    Handler { need: Need::EnrolmentCode, route: Box::new(move || web::route().to(with_proof)) }
+    from_call(Need::EnrolmentCode, Enrolling::of, handler)
 }
 
 /// For agents with a key that was enrolled.
-pub(in crate::http) fn by_agent_key<F, Fut>(handler: F) -> Handler
+pub(in crate::http) fn by_agent_key<F>(handler: F) -> Handler
 where
-    F: Fn(Dialled, web::Data<Shared>) -> Fut + Copy + Send + Sync + 'static,
-    Fut: Future<Output = Result<HttpResponse, ApiError>> + 'static,
+    F: AsyncFn(Dialled, web::Data<Shared>) -> Result<HttpResponse, ApiError> + Copy + Send + Sync + 'static,
 {
-    let with_proof = move |request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>| async move {
-        let payload: Payload = payload.into_inner();
-        let dialled = Dialled::of(&request, payload, &shared).await?;
-        handler(dialled, shared).await
-    };
-    Handler { need: Need::AgentKey, route: Box::new(move || web::route().to(with_proof)) }
+    from_call(Need::AgentKey, Dialled::of, handler)
 }

@@ -15,6 +15,7 @@ use crate::http::auth::Needs;
 use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
 use crate::http::error::ApiError;
+use crate::http::routes::health::Numbers;
 use crate::line::Cut;
 use crate::line::EnrolmentCode;
 use crate::line::Showing;
@@ -30,23 +31,7 @@ type Answer = Result<HttpResponse, ApiError>;
 /// How long a code is good, ms.
 const CODE_LIFE_MS: i64 = 15 * 60 * 1000;
 
-/// All agents.
-pub(super) struct ListAgents;
-
-impl Ask for ListAgents {
-    const VERB: Verb = Verb::Read;
-    type Body = NoBody;
-
-    async fn read(_: &Call<'_>, _: NoBody) -> Result<Self, ApiError> {
-        Ok(Self)
-    }
-
-    fn needs(&self) -> Needs {
-        Needs::to_read(Target::Services)
-    }
-}
-
-pub(super) async fn list(_: Proven<ListAgents>, shared: web::Data<Shared>) -> Answer {
+pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
     let lines = &shared.lines;
     let uplink = lines.uplink.as_ref().map(|uplink| uplink.borrow().clone());
     Ok(HttpResponse::Ok().json(api::Agents {
