@@ -1,11 +1,13 @@
 //! Orders and cancels of a control plane, taken through the door that every caller uses.
 
 use crate::agent::Agent;
+use crate::clock;
 use crate::line::Accepted;
 use crate::line::CancelOrder;
 use crate::line::FromAgent;
 use crate::line::Refused;
 use crate::line::SentOrder;
+use crate::line::is_of_now;
 use crate::model::AgentName;
 use crate::model::Caller;
 use crate::model::DeploymentId;
@@ -28,6 +30,10 @@ impl Agent {
         let id = sent.deployment.clone();
         let refused = |guard, why: String, later| Some(FromAgent::Refused(Refused { deployment: id.clone(), guard, why, later }));
         let place = AgentName::parse(CONTROL).ok()?;
+        if let Err(why) = is_of_now(&id, clock::now_ms()) {
+            return refused(None, why.to_string(), false);
+        }
+        let sent = sent.bounded();
         let images = sent.exact_images();
         let order = match images.and_then(|images| Ok((sent.into_order(&place)?, images))) {
             Ok(order) => order,

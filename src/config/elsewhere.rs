@@ -1,5 +1,6 @@
 //! Services that agents name, as they are put into the configuration.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,16 +23,26 @@ pub struct Placement {
     pub service: ServiceName,
     /// The images that are pinned of it.
     pub images: Vec<Repository>,
+    /// Which claim it was among all: the first of a service is whom it belongs to.
+    pub claimed: i64,
+    /// Whether the agent still names it. One that does not, and that it belongs to, keeps others from it until a person decides.
+    pub is_named: bool,
 }
 
 impl Config {
-    /// This configuration with the services of agents: those that it does not name have what a service has that says nothing, and those
-    /// that it names without their images get these. A service that stands somewhere else according to it is left alone.
+    /// This configuration with the services of agents, of whom the first of `placements` is the one that a service belongs to: those that it
+    /// does not name have what a service has that says nothing, and those that it names without their images get these. A service that
+    /// stands somewhere else according to it is left alone.
     #[must_use]
     pub fn with_services_of_agents(&self, placements: &[Placement]) -> Self {
         let mut config = self.clone();
+        let mut left = BTreeSet::new();
         for placement in placements {
             match config.services.get_mut(&placement.service) {
+                _ if !placement.is_named => {
+                    left.insert(&placement.service);
+                }
+                None if left.contains(&placement.service) => {}
                 Some(known) => {
                     let is_open = matches!(&known.stack, Stack::Elsewhere(at) if at.agent == placement.agent && at.pins.is_empty());
                     if is_open {
@@ -76,6 +87,8 @@ mod tests {
             agent: AgentName::parse(agent).unwrap(),
             service: ServiceName::parse(service).unwrap(),
             images: vec![Repository::parse("registry.example.com/acme/web").unwrap()],
+            claimed: 1,
+            is_named: true,
         }
     }
 
@@ -103,5 +116,8 @@ mod tests {
         assert_eq!(of(&known, "api"), Some(("micro".to_owned(), 1, 3600)));
         let known = config.with_services_of_agents(&[placed("other", "web")]);
         assert_eq!(of(&known, "web"), Some(("micro".to_owned(), 0, 7)));
+        // Whom it belongs to does not name it any more: nobody else gets it by that.
+        let left = Placement { is_named: false, ..placed("micro", "api") };
+        assert_eq!(of(&config.with_services_of_agents(&[left, placed("other", "api")]), "api"), None);
     }
 }

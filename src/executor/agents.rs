@@ -19,10 +19,14 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
 use crate::config::Placement;
+use crate::executor::gate;
+use crate::executor::gate::Pace;
+use crate::executor::gate::Said;
 use crate::executor::seat::Attached;
 use crate::executor::seat::Seat;
 use crate::executor::stray;
 use crate::landing::Books;
+use crate::line::Ack;
 use crate::line::AnswerBody;
 use crate::line::Asked;
 use crate::line::AskedFor;
@@ -31,6 +35,7 @@ use crate::line::FromAgent;
 use crate::line::FromControl;
 use crate::line::Hello;
 use crate::line::Known;
+use crate::line::OutOfBounds;
 use crate::line::VERSION;
 use crate::line::Welcome;
 use crate::model::AgentName;
@@ -58,8 +63,9 @@ pub struct Agents {
     started_ms: i64,
     seats: Mutex<BTreeMap<AgentName, watch::Sender<Seat>>>,
     /// Who gets what an agent says of an order.
-    at_work: Mutex<HashMap<DeploymentId, (AgentName, mpsc::Sender<FromAgent>)>>,
-    asked: Mutex<HashMap<u64, oneshot::Sender<AnswerBody>>>,
+    at_work: Mutex<HashMap<DeploymentId, (AgentName, mpsc::Sender<Said>)>>,
+    /// Who waits for an answer, by the line that was asked and the number of the question.
+    asked: Mutex<HashMap<(u64, u64), oneshot::Sender<AnswerBody>>>,
     numbers: AtomicU64,
     /// Changes whenever somebody comes or goes.
     changes: watch::Sender<u64>,
@@ -69,6 +75,7 @@ pub struct Agents {
     unreached: Mutex<BTreeMap<AgentName, String>>,
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
+    pace: Pace,
 }
 
 /// Why an agent did not answer.
@@ -114,6 +121,7 @@ impl Agents {
             refused: Mutex::default(),
             unreached: Mutex::default(),
             came: Mutex::default(),
+            pace: Pace::default(),
         };
         agents.put_in_force();
         Ok(agents)
@@ -142,7 +150,11 @@ impl Agents {
             let other = match other {
                 Some(Some(other)) if other == *agent => continue,
                 Some(Some(other)) => format!("it stands on the host of {other}"),
-                _ => "it stands on this host".to_owned(),
+                Some(None) => "it stands on this host".to_owned(),
+                None => match placements.iter().find(|first| first.service == *service) {
+                    Some(first) if first.agent != *agent => format!("it stood on the host of {}, which does not name it any more", first.agent),
+                    _ => continue,
+                },
             };
             let why = format!(
                 "The service {service} of the agent {agent} is not taken, because {other}; give it another name there, or write hosts = [\"{agent}\"] in \
@@ -225,13 +237,18 @@ impl Agents {
     /// place.
     pub async fn attach(&self, name: AgentName, line: ControlLine) {
         let ControlLine { to, mut from } = line;
-        let hello = match timeout(PATIENCE, from.recv()).await {
-            Ok(Some(FromAgent::Hello(hello))) => hello,
+        let said = match timeout(PATIENCE, from.recv()).await {
+            Ok(Some(frame)) => gate::admit(&self.config.now(), &name, frame).map(Said::into_frame),
             Ok(None) => return,
-            Ok(Some(_)) | Err(_) => {
+            Err(_) => Ok(FromAgent::Unknown),
+        };
+        let hello = match said {
+            Ok(FromAgent::Hello(hello)) => hello,
+            Ok(_) => {
                 tracing::warn!(agent = %name, "a line ends, because its agent did not begin with a hello");
                 return;
             }
+            Err(why) => return self.not_reached(&name, &format!("its hello is not taken, because {why}")),
         };
         if let Err(why) = VERSION.speaks(hello.version, &format!("the agent {name}")) {
             tracing::error!(agent = %name, "{why}");
@@ -251,7 +268,7 @@ impl Agents {
         let mut seat = self.seat(&name);
         let replaced = seat.wait_for(|now| now.attached().is_none_or(|now| now.number != number));
         tokio::select! {
-            () = self.hear(&name, &mut from, &to) => {}
+            () = self.hear(&name, number, &mut from, &to) => {}
             _ = replaced => {
                 tracing::warn!(agent = %name, "a newer line of the same agent takes the place of one");
                 return;
@@ -285,44 +302,79 @@ impl Agents {
         Ok(())
     }
 
-    /// The services of its host are stored and in force.
+    /// The services of its host are stored and in force. One that says hello all the time waits.
     async fn settle(&self, name: &AgentName, hello: &Hello) -> Result<(), StoreError> {
+        tokio::time::sleep(self.pace.pause(name)).await;
         let services: Vec<_> = hello.services.iter().map(|service| (service.name.clone(), service.images.clone())).collect();
-        self.books.store.keep_placements(name, &services).await?;
-        let placements = self.books.store.placements().await?;
-        *held(&self.placements) = placements;
-        self.put_in_force();
+        if self.books.store.keep_placements(name, &services).await? {
+            self.look_at_placements().await?;
+        }
         Ok(())
     }
 
-    async fn hear(&self, name: &AgentName, from: &mut mpsc::Receiver<FromAgent>, to: &mpsc::Sender<FromControl>) {
+    /// What is stored of which services stand where is in force when this returns.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn look_at_placements(&self) -> Result<(), StoreError> {
+        let placements = self.books.store.placements().await?;
+        if *held(&self.placements) != placements {
+            *held(&self.placements) = placements;
+            self.put_in_force();
+        }
+        Ok(())
+    }
+
+    async fn hear(&self, name: &AgentName, number: u64, from: &mut mpsc::Receiver<FromAgent>, to: &mpsc::Sender<FromControl>) {
         while let Some(frame) = from.recv().await {
-            let whose = frame.deployment().and_then(|id| held(&self.at_work).get(id).cloned()).filter(|(agent, _)| agent == name);
-            match (frame, whose) {
-                (FromAgent::Unknown, _) => {}
-                (FromAgent::Answer(answer), _) => {
-                    if let Some(asker) = held(&self.asked).remove(&answer.ask) {
-                        let _ = asker.send(answer.body);
-                    }
+            let id = frame.deployment().cloned();
+            let said = match (gate::admit(&self.config.now(), name, frame), id) {
+                (Ok(said), _) => said,
+                (Err(OutOfBounds::Future(id)), _) => {
+                    self.dropped(name, &OutOfBounds::Future(id.clone()));
+                    let ack = Ack { deployment: id, position: 0, ended: true, unknown: false };
+                    drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await);
+                    continue;
                 }
-                (FromAgent::Hello(hello), _) => {
-                    if let Err(error) = self.settle(name, &hello).await {
-                        tracing::error!(agent = %name, %error, "the services of an agent could not be stored");
-                    }
+                (Err(why), id) => {
+                    let of = id.map_or_else(String::new, |id| format!(" of the deployment {id}"));
+                    return self.not_reached(name, &format!("it ended, because of what the agent said{of}: {why}"));
                 }
-                // Whoever carries the order out may have ended meanwhile; then the agent sends it again.
-                (frame, Some((_, errand))) => drop(errand.send(frame).await),
-                (frame, None) => {
-                    let answer = stray::hear(&self.books, &self.config.now(), name, frame).await;
-                    match answer {
-                        Ok(Some(ack)) => drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await),
-                        Ok(None) => {}
-                        Err(error) => {
-                            tracing::error!(agent = %name, %error, "what an agent said could not be stored; it will say it again");
-                        }
-                    }
+            };
+            self.take(name, number, said, to).await;
+        }
+    }
+
+    fn dropped(&self, name: &AgentName, why: &OutOfBounds) {
+        tracing::warn!(agent = %name, %why, "what an agent said is not recorded");
+    }
+
+    async fn take(&self, name: &AgentName, number: u64, said: Said, to: &mpsc::Sender<FromControl>) {
+        let whose = said.deployment().and_then(|id| held(&self.at_work).get(id).cloned()).filter(|(agent, _)| agent == name);
+        if let Some((_, errand)) = whose {
+            // Whoever carries the order out may have ended meanwhile; then the agent sends it again.
+            return drop(errand.send(said).await);
+        }
+        match said.into_frame() {
+            FromAgent::Unknown => {}
+            FromAgent::Answer(answer) => {
+                // Only who was asked answers.
+                if let Some(asker) = held(&self.asked).remove(&(number, answer.ask)) {
+                    let _ = asker.send(answer.body);
                 }
             }
+            FromAgent::Hello(hello) => {
+                if let Err(error) = self.settle(name, &hello).await {
+                    tracing::error!(agent = %name, %error, "the services of an agent could not be stored");
+                }
+            }
+            frame => match stray::hear(&self.books, &self.config.now(), name, frame).await {
+                Ok(Some(ack)) => drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(agent = %name, %error, "what an agent said could not be stored; it will say it again");
+                }
+            },
         }
     }
 
@@ -337,7 +389,7 @@ impl Agents {
         };
         let ask = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (asker, answer) = oneshot::channel();
-        held(&self.asked).insert(ask, asker);
+        held(&self.asked).insert((attached.number, ask), asker);
         let asked = async {
             attached.to.send(FromControl::Ask(Asked { ask, body })).await.ok()?;
             tokio::select! {
@@ -346,7 +398,7 @@ impl Agents {
             }
         };
         let answer = timeout(within, asked).await.ok().flatten();
-        held(&self.asked).remove(&ask);
+        held(&self.asked).remove(&(attached.number, ask));
         match answer {
             Some(AnswerBody::Problem { why }) => Err(AskError::Refused(agent.clone(), why)),
             Some(answer) => Ok(answer),
@@ -355,7 +407,7 @@ impl Agents {
     }
 
     /// What `agent` says of the order `id` from now on, as long as the first of both is kept.
-    pub(super) fn listen(&self, id: &DeploymentId, agent: &AgentName) -> (Leaves<'_>, mpsc::Receiver<FromAgent>) {
+    pub(super) fn listen(&self, id: &DeploymentId, agent: &AgentName) -> (Leaves<'_>, mpsc::Receiver<Said>) {
         let (errand, said) = mpsc::channel(ROOM);
         held(&self.at_work).insert(id.clone(), (agent.clone(), errand));
         (Leaves { agents: self, id: id.clone() }, said)

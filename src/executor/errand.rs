@@ -13,6 +13,8 @@ use crate::clock;
 use crate::executor::agents::Agents;
 use crate::executor::drafts::ASIDE;
 use crate::executor::drafts::drafts;
+use crate::executor::gate;
+use crate::executor::gate::Said;
 use crate::executor::seat::Attached;
 use crate::landing::Claimed;
 use crate::line::Ack;
@@ -50,7 +52,7 @@ pub(super) struct Errand<'a> {
     fence: Fence,
     agent: AgentName,
     mask: &'a Mask,
-    said: mpsc::Receiver<FromAgent>,
+    said: mpsc::Receiver<Said>,
     cancel: Cancel,
     /// Whether the agent may have the order.
     may_know: bool,
@@ -82,7 +84,7 @@ impl<'a> Errand<'a> {
         claimed: Claimed,
         agent: AgentName,
         mask: &'a Mask,
-        said: mpsc::Receiver<FromAgent>,
+        said: mpsc::Receiver<Said>,
         cancel: Cancel,
     ) -> Self {
         if claimed.deployment.cancel_by.is_some() {
@@ -182,8 +184,8 @@ impl<'a> Errand<'a> {
         }
     }
 
-    async fn hear(&mut self, frame: FromAgent, line: &Attached) -> Result<Option<Left>, StoreError> {
-        match frame {
+    async fn hear(&mut self, said: Said, line: &Attached) -> Result<Option<Left>, StoreError> {
+        match said.into_frame() {
             FromAgent::Accepted(_) => {
                 self.accepted = true;
                 Ok(None)
@@ -195,6 +197,7 @@ impl<'a> Errand<'a> {
                 self.ack(line, position, false).await;
                 Ok(None)
             }
+            FromAgent::Ended(ended) if ended.order.service != self.claimed.deployment.order.service => Ok(None),
             FromAgent::Ended(ended) => {
                 let outcome = self.ended(*ended).await?;
                 if outcome.is_some() {
@@ -232,6 +235,9 @@ impl<'a> Errand<'a> {
     async fn copy(&self, lines: Lines) -> Result<i64, StoreError> {
         let store = &self.agents.books.store;
         let position = lines.lines.last().map_or(0, |line| line.position);
+        if !gate::has_room(store, &self.agent, &lines).await? {
+            return Ok(position);
+        }
         let step = lines.lines.iter().rev().find(|line| line.run == 1 && line.kind == LineKind::Step).map(|line| line.step);
         for (run, drafts) in drafts(lines.lines, self.mask) {
             if run == ASIDE {
@@ -248,6 +254,7 @@ impl<'a> Errand<'a> {
     }
 
     async fn ended(&self, ended: Ended) -> Result<Option<Outcome>, StoreError> {
+        let ended = gate::as_ordered(ended, &SentOrder::of(&self.claimed.deployment), &self.agent);
         self.agents.books.store.advance(&self.fence, ended.step, &ended.facts()).await?;
         // Its last line tells the outcome, unless it was never begun there.
         let last = self.agents.books.store.last_seq(&self.fence).await?;

@@ -4,6 +4,7 @@ mod agents;
 mod carrier;
 mod drafts;
 mod errand;
+mod gate;
 mod here;
 mod seat;
 mod ssh;

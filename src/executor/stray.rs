@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::config::Config;
 use crate::executor::drafts::drafts;
+use crate::executor::gate;
 use crate::landing::Books;
 use crate::line::Ack;
 use crate::line::Ended;
@@ -28,7 +29,7 @@ pub(super) async fn hear(books: &Books, config: &Config, agent: &AgentName, fram
 
 /// Whether the service is one of that agent.
 fn is_its(config: &Config, agent: &AgentName, service: &ServiceName, id: &DeploymentId) -> bool {
-    let is_its = config.service(service).is_some_and(|service| service.stack.agent() == Some(agent));
+    let is_its = gate::its_own(config, agent, service).is_some();
     if !is_its {
         tracing::warn!(agent = %agent, service = %service, deployment = %id, "an agent speaks of a deployment of a service that is not its own");
     }
@@ -45,11 +46,19 @@ async fn of_lines(books: &Books, config: &Config, agent: &AgentName, lines: Line
         return Ok(None);
     }
     let Some(position) = lines.lines.last().map(|line| line.position) else { return Ok(None) };
+    let ack = Ack { deployment: id.clone(), position, ended: false, unknown: false };
+    if !books.store.may_tell(&id, agent).await? {
+        tracing::warn!(agent = %agent, deployment = %id, "lines of a deployment are not kept: it was not on the agent's host, or has ended long ago");
+        return Ok(Some(ack));
+    }
+    if !gate::has_room(&books.store, agent, &lines).await? {
+        return Ok(Some(ack));
+    }
     for (run, drafts) in drafts(lines.lines, &config.mask) {
         books.store.copy_lines(&id, run, &drafts).await?;
     }
     books.hub.tell(&id);
-    Ok(Some(Ack { deployment: id, position, ended: false, unknown: false }))
+    Ok(Some(ack))
 }
 
 async fn of_end(books: &Books, config: &Config, agent: &AgentName, ended: Ended) -> Result<Option<Ack>, StoreError> {

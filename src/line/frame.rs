@@ -263,6 +263,9 @@ pub struct Ended {
     /// How the page answered meanwhile.
     #[serde(default)]
     pub away: Option<Availability>,
+    /// Images that were left out of `images`, because they are none of the service's; found by whoever hears it, and never said.
+    #[serde(skip)]
+    pub foreign: Vec<String>,
 }
 
 /// The answer to a hello.

@@ -4,6 +4,7 @@
 //! either side belong to the transport, and no frame of theirs is seen here.
 
 mod ask;
+mod bounds;
 mod frame;
 mod keys;
 mod machine;
@@ -17,6 +18,7 @@ mod stream;
 use tokio::sync::mpsc;
 
 pub use ask::{Answer, AnswerBody, Asked, AskedFor};
+pub use bounds::{MOST_AHEAD_MS, MOST_LINES, OutOfBounds, is_of_now};
 pub use frame::{
     Accepted, Ack, CancelOrder, Ended, FrameError, FromAgent, FromControl, Hello, HostFacts, Known, Lines, MOST_FRAME_BYTES, Refused,
     SentLine, SentOrder, ServiceSeen, VERSION, Version, Welcome, decode, encode,
@@ -26,6 +28,7 @@ pub use machine::machine_id;
 pub use meeting::{Proven, Unmet, challenge, let_in, present};
 pub use presence::{Cut, Here, NotEntered, OpenLine, Presence};
 pub use proof::{Binding, EXPORTER_LABEL, EnrolmentCode, OPENING_HEADER, Opening, SUBPROTOCOL, Showing, nonce};
+pub use record::let_in_by;
 pub use socket::{PING, Parted, SILENCE, Socket};
 pub use stream::over_stream;
 

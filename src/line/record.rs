@@ -4,6 +4,7 @@ use crate::line::Ended;
 use crate::line::SentLine;
 use crate::line::SentOrder;
 use crate::model::AgentName;
+use crate::model::Approved;
 use crate::model::Caller;
 use crate::model::Cause;
 use crate::model::Digest;
@@ -21,22 +22,38 @@ use crate::store::Report;
 
 /// What stands at an agent behind the callers whom its control plane has let in.
 const OF_CONTROL: &str = " on control";
+/// What stands for a caller whose name is none.
+const SOMEBODY: &str = "somebody";
+
+/// Whoever is `who` in the record of `place`, as another record calls them: nobody of its own, whatever `who` says. Somebody whom the
+/// control plane of `place` has let in is `control:WHO`.
+#[must_use]
+pub fn let_in_by(who: &str, place: &AgentName) -> Caller {
+    let who = who.strip_suffix(OF_CONTROL).map_or_else(|| who.to_owned(), |who| format!("control:{who}"));
+    let guest = Guest::parse(&who, place.clone()).or_else(|_| Guest::parse(SOMEBODY, place.clone()));
+    guest.map_or(Caller::Tagalong, Caller::Of)
+}
 
 impl SentOrder {
     /// The order of `deployment`, with the images that it is for where they are settled already.
     #[must_use]
     pub fn of(deployment: &Deployment) -> Self {
         let order = &deployment.order;
-        let is_settled = order.kind == OrderKind::Rollback;
         let approved = deployment.approved.as_ref().map(|approved| approved.images.clone()).unwrap_or_default();
         let recorded = || deployment.images.iter().map(ToString::to_string).collect();
+        let digest = order.digest.clone().or_else(|| digest_of(&approved));
+        let images = match order.kind {
+            OrderKind::Rollback => recorded(),
+            OrderKind::Deploy => approved,
+            OrderKind::Adopt | OrderKind::Repair => Vec::new(),
+        };
         Self {
             deployment: deployment.id.clone(),
             order: order.kind,
             service: order.service.clone(),
             caller: order.caller.to_string(),
             tag: order.tag.clone(),
-            digest: order.digest.clone().or_else(|| digest_of(&approved)),
+            digest,
             commit: order.commit.clone(),
             git_ref: order.git_ref.clone(),
             run_url: order.run_url.clone(),
@@ -46,7 +63,7 @@ impl SentOrder {
             cause: order.cause.as_ref().map(ToString::to_string),
             force: order.force,
             dry_run: order.dry_run,
-            images: if is_settled { recorded() } else { Vec::new() },
+            images,
         }
     }
 
@@ -81,7 +98,7 @@ impl SentOrder {
     }
 }
 
-/// The digest of the one image that was approved; of several the agent finds them by the tag.
+/// The digest of the one image that was approved, by which an agent knows it that goes by no approved images.
 fn digest_of(approved: &[String]) -> Option<Digest> {
     match approved {
         [one] => ImageRef::parse(one).ok().filter(|image| !image.loaded).map(|image| image.digest),
@@ -116,6 +133,7 @@ impl Ended {
             ran_before: deployment.ran_before.clone(),
             report: deployment.report.clone(),
             away: deployment.away,
+            foreign: Vec::new(),
         })
     }
 
@@ -138,23 +156,28 @@ impl Ended {
         self.images.iter().filter_map(|image| ImageRef::parse(image).ok()).collect()
     }
 
-    /// The deployment as a control plane records it that did not know it. An order that a control plane had given has the caller whom
-    /// that let in.
+    /// What of its images is not what `sent` was for, as words; none: it is what was ordered.
+    #[must_use]
+    pub fn other_than(&self, sent: &SentOrder) -> Option<String> {
+        if let [first, ..] = &self.foreign[..] {
+            return Some(format!("{}, which is no image of {}", text::clean(first), sent.service));
+        }
+        let settled = Approved { images: sent.images.clone(), by: Vec::new() };
+        let is_other = !sent.images.is_empty() && !settled.is_for(&self.exact());
+        let landed = || if self.images.is_empty() { "images that it does not name".to_owned() } else { self.images.join(", ") };
+        is_other.then(|| format!("{}, and not {}", landed(), sent.images.join(", ")))
+    }
+
+    /// The deployment as a control plane records it that did not know it. Its caller is whom the agent says it has let in, and nobody whom
+    /// this side has: an order of this side is known here, and where it is known no more, nothing proves it.
     ///
     /// # Errors
     /// When a word of it is not valid.
     pub fn into_report(self, agent: &AgentName) -> Result<Report, WordError> {
         let images = self.exact();
         let id = self.order.deployment.clone();
-        let mut sent = self.order;
-        let order = match sent.caller.strip_suffix(OF_CONTROL).map(Caller::parse) {
-            Some(caller) => {
-                let caller = caller?;
-                Caller::Tagalong.to_string().clone_into(&mut sent.caller);
-                Order { caller, ..sent.into_order(agent)? }
-            }
-            None => sent.into_order(agent)?,
-        };
+        let caller = let_in_by(&self.order.caller, agent);
+        let order = Order { caller, ..SentOrder { caller: SOMEBODY.to_owned(), ..self.order }.into_order(agent)? };
         Ok(Report {
             id,
             order,

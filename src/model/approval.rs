@@ -154,7 +154,7 @@ pub struct ApprovedBy {
 pub struct Approved {
     /// The exact images that the codes were made for.
     pub images: Vec<String>,
-    /// Who approved them, in this order.
+    /// Who approved them, in this order; nobody: people of the control plane that sent the order.
     pub by: Vec<ApprovedBy>,
 }
 
@@ -168,6 +168,9 @@ impl Approved {
     /// Who approved it, as one text.
     #[must_use]
     pub fn names(&self) -> String {
+        if self.by.is_empty() {
+            return "the control plane".to_owned();
+        }
         self.by.iter().map(|one| one.who.as_str()).collect::<Vec<_>>().join(" and ")
     }
 

@@ -31,6 +31,12 @@ impl DeploymentId {
         ulid::Ulid::from_string(&given.to_ascii_uppercase()).map(|id| Self(id.to_string())).map_err(error)
     }
 
+    /// The time that it was made of, ms since 1970 (UTC).
+    #[must_use]
+    pub fn at_ms(&self) -> i64 {
+        ulid::Ulid::from_string(&self.0).map_or(i64::MAX, |id| id.timestamp_ms() as i64)
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -52,5 +58,6 @@ mod tests {
         assert_eq!(DeploymentId::after(Some(&earlier), last.clone()), last);
         assert_eq!(DeploymentId::after(Some(&last), last.clone()), next);
         assert_eq!(DeploymentId::after(None, earlier.clone()), earlier);
+        assert_eq!((earlier.at_ms(), DeploymentId::from_parts(u64::MAX, 0).at_ms()), (1000, (1 << 48) - 1));
     }
 }

@@ -13,6 +13,7 @@ use crate::executor::AskError;
 use crate::line::AnswerBody;
 use crate::line::AskedFor;
 use crate::model::AgentName;
+use crate::model::Approved;
 use crate::model::Caller;
 use crate::model::DeploymentId;
 use crate::model::ImageRef;
@@ -54,12 +55,15 @@ impl Deployer {
         if let Some(other) = images.iter().find(|image| !is_pinned(image)) {
             return Err(Refusal::Foreign { image: other.to_string(), service: order.service }.into());
         }
+        // What the control plane has had approved is landed as it is, or not at all.
+        let is_exact = order.kind == OrderKind::Deploy && !images.is_empty();
+        let approved = is_exact.then(|| Approved { images: images.iter().map(ToString::to_string).collect(), by: Vec::new() });
         let wanted = match order.kind {
             OrderKind::Repair => Wanted::LastVerified,
             OrderKind::Rollback if !images.is_empty() => Wanted::Recorded(images),
             OrderKind::Deploy | OrderKind::Rollback | OrderKind::Adopt => Wanted::Ordered,
         };
-        self.accept_as(Some(id), &service, order, wanted, None).await
+        self.accept_as(Some(id), approved, &service, order, wanted, None).await
     }
 
     /// Takes from `next` the orders for other hosts, and gives those back whose agents are there. The others wait for their hosts from

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::api;
 use crate::config::Service;
+use crate::model::Approved;
 use crate::model::Behind;
 use crate::model::Caller;
 use crate::model::Cause;
@@ -148,13 +149,14 @@ impl Deployer {
         wanted: Wanted,
         delivery: Option<&Delivery>,
     ) -> Result<Accepted, OrderError> {
-        self.accept_as(None, service, order, wanted, delivery).await
+        self.accept_as(None, None, service, order, wanted, delivery).await
     }
 
-    /// [`Deployer::accept`], where another tagalong has `given` the order its id.
+    /// [`Deployer::accept`], where another tagalong has `given` the order its id, and has `approved` of images for it.
     pub(super) async fn accept_as(
         &self,
         given: Option<DeploymentId>,
+        approved: Option<Approved>,
         service: &Service,
         order: Order,
         wanted: Wanted,
@@ -179,6 +181,7 @@ impl Deployer {
                 None => self.objection(&config, service, &order).await,
             },
             given,
+            approved,
             door: guards::at_the_door,
         };
         let accepted = self.store.enqueue(&order, &wanted, delivery, &terms).await?;

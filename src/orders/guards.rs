@@ -253,6 +253,7 @@ mod tests {
             awaits_approval: false,
             is_guarded: false,
             given: None,
+            approved: None,
             door: at_the_door,
         }
     }

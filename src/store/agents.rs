@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::columns;
+use crate::store::placements;
 
 /// An agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +190,8 @@ impl Store {
         Ok(Enrolled::Done(name))
     }
 
-    /// No key of `name` counts any more, and neither does a code that was made for it. Returns whether there is such an agent.
+    /// No key of `name` counts any more, neither does a code that was made for it, and no service belongs to it. Returns whether there is
+    /// such an agent, or services of such a host.
     ///
     /// # Errors
     /// When the database does not answer; then nothing has changed.
@@ -197,15 +199,18 @@ impl Store {
         let now_ms = clock::now_ms();
         let mut tx = self.gate.begin().await?;
         let revoke = sqlx::query("UPDATE agents SET revoked_ms = COALESCE(revoked_ms, $2) WHERE name = $1");
-        if tx.execute(revoke.bind(name.as_str()).bind(now_ms)).await? == 0 {
+        let is_agent = tx.execute(revoke.bind(name.as_str()).bind(now_ms)).await? != 0;
+        let freed = placements::free(&mut tx, name, caller).await?;
+        if !is_agent && freed.is_none() {
             return Ok(false);
         }
         let end = sqlx::query("UPDATE agent_keys SET ended_ms = $2 WHERE agent = $1 AND ended_ms IS NULL");
         tx.execute(end.bind(name.as_str()).bind(now_ms)).await?;
         tx.execute(sqlx::query("DELETE FROM agent_codes WHERE agent = $1").bind(name.as_str())).await?;
         let detail = "its keys count no more".to_owned();
-        let entry = Entry { caller: caller.to_owned(), action: "agent_revoke", target: name.to_string(), detail };
-        let head = audit::append(&mut tx, &[entry]).await?;
+        let mut entries = vec![Entry { caller: caller.to_owned(), action: "agent_revoke", target: name.to_string(), detail }];
+        entries.extend(freed.unwrap_or_default());
+        let head = audit::append(&mut tx, &entries).await?;
         tx.commit().await?;
         self.head.note(&self.gate, &head).await;
         Ok(true)

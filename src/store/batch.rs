@@ -160,9 +160,9 @@ async fn came_before(tx: &mut Tx, batch: &[&Asked]) -> Result<HashMap<(String, S
 async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), sqlx::Error> {
     let table = "deployments (id, service, kind, state, waits_for, outcome, outcome_name, ended_ms, tag, digest, commit_id, git_ref, \
                  run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, by_user, guest, last_position, created_ms, images, waits_since_ms, asked, \
-                 ask_next_ms)";
+                 ask_next_ms, approved)";
     for part in many::parts(new) {
-        let mut insert = many::insert(table, 30, part.len(), "");
+        let mut insert = many::insert(table, 31, part.len(), "");
         for one in part {
             let Taken { order, images } = &one.taken;
             let outcome = one.superseded_by.clone().map(|by| Outcome::Superseded { by });
@@ -181,7 +181,8 @@ async fn write_deployments(tx: &mut Tx, new: &[New], now_ms: i64) -> Result<(), 
                 .bind((!images.is_empty()).then(|| rows::images_text(images)))
                 .bind(one.is_unapproved.then_some(now_ms))
                 .bind(one.is_unapproved.then_some(0_i64))
-                .bind(one.is_unapproved.then_some(0_i64));
+                .bind(one.is_unapproved.then_some(0_i64))
+                .bind(one.approved.as_ref().and_then(|approved| serde_json::to_string(approved).ok()));
         }
         tx.execute(insert).await?;
     }

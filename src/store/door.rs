@@ -1,6 +1,7 @@
 //! The facts by which an order is accepted or refused, and the function that decides.
 
 use crate::config::Admission;
+use crate::model::Approved;
 use crate::model::DeploymentId;
 use crate::model::ImageRef;
 use crate::model::Order;
@@ -33,6 +34,8 @@ pub struct Terms {
     pub is_guarded: bool,
     /// The id that another tagalong has given it; none: it gets one here.
     pub given: Option<DeploymentId>,
+    /// What another tagalong has approved of it: it lands these very images, or none.
+    pub approved: Option<Approved>,
     /// Decides whether the order is accepted, and which release it deploys. It is called within the transaction that accepts the order, and
     /// not for a repeated delivery.
     pub door: fn(AtTheDoor<'_>) -> Result<Taken, OrderError>,

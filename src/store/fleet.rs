@@ -4,7 +4,6 @@ use smoke::Availability;
 use smoke::Report as PageReport;
 
 use crate::clock;
-use crate::config::Placement;
 use crate::model::AgentName;
 use crate::model::DeploymentId;
 use crate::model::ImageRef;
@@ -12,7 +11,6 @@ use crate::model::LineDraft;
 use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
-use crate::model::Repository;
 use crate::model::ServiceName;
 use crate::model::Stage;
 use crate::store::Deployment;
@@ -65,42 +63,6 @@ pub struct Report {
 }
 
 impl Store {
-    /// Stores which services stand on the host of `agent`, in place of what was known of it.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn keep_placements(&self, agent: &AgentName, services: &[(ServiceName, Vec<Repository>)]) -> Result<(), StoreError> {
-        let mut tx = self.gate.begin().await?;
-        tx.execute(sqlx::query("DELETE FROM placements WHERE agent = $1").bind(agent.as_str())).await?;
-        for part in many::parts(services) {
-            let mut insert = many::insert("placements (agent, service, images, seen_ms)", 4, part.len(), "");
-            for (service, images) in part {
-                let images = serde_json::to_string(images).unwrap_or_default();
-                insert = insert.bind(agent.as_str()).bind(service.as_str()).bind(images).bind(clock::now_ms());
-            }
-            tx.execute(insert).await?;
-        }
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// Which services stand on the hosts of agents.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn placements(&self) -> Result<Vec<Placement>, StoreError> {
-        let rows = self.gate.fetch_all(sqlx::query("SELECT agent, service, images FROM placements ORDER BY agent, service")).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Placement {
-                    agent: columns::parsed(row, "placements", "agent", AgentName::parse)?,
-                    service: columns::parsed(row, "placements", "service", ServiceName::parse)?,
-                    images: columns::parsed(row, "placements", "images", columns::json)?,
-                })
-            })
-            .collect()
-    }
-
     /// From now on `id`, which waits for its turn, waits for its host; `why` is a line of its journal. Returns whether it still waited
     /// for its turn.
     ///
@@ -187,8 +149,9 @@ impl Store {
         }
         holds::settle(&mut tx, report.id.as_str(), &report.outcome).await?;
         holds::follow(&mut tx, service, report.id.as_str(), &report.outcome).await?;
-        let detail = format!("{} told by the agent {}: {}", report.id, report.agent, report.outcome);
-        let entry = Entry { caller: report.order.caller.to_string(), action: "outcome", target: service.to_owned(), detail };
+        // Nobody here has ordered it, as far as is known here.
+        let detail = format!("{} was ordered by {}, as the agent tells: {}", report.id, report.order.caller, report.outcome);
+        let entry = Entry { caller: format!("agent:{}", report.agent), action: "outcome", target: service.to_owned(), detail };
         let head = audit::append(&mut tx, &[entry]).await?;
         tx.commit().await?;
         self.head.note(&self.gate, &head).await;
@@ -198,10 +161,10 @@ impl Store {
 
 async fn write_deployment(tx: &mut Tx, report: &Report) -> Result<(), StoreError> {
     let table = "deployments (id, service, kind, state, outcome, outcome_name, guard, refused_by, started_ms, ended_ms, tag, digest, commit_id, \
-                 git_ref, run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, by_user, guest, last_position, created_ms)";
+                 git_ref, run_url, run_number, actor, reason, cause, force, dry_run, caller, proof, watch, by_user, guest, last_position, created_ms, told_by, told_ms)";
     let Report { order, outcome, .. } = report;
     let stored = StoredOutcome::of(outcome);
-    let insert = many::insert(table, 28, 1, "")
+    let insert = many::insert(table, 30, 1, "")
         .bind(report.id.to_string())
         .bind(order.service.to_string())
         .bind(ordered::kind_text(order.kind))
@@ -213,6 +176,7 @@ async fn write_deployment(tx: &mut Tx, report: &Report) -> Result<(), StoreError
         .bind(report.started_ms)
         .bind(report.ended_ms);
     let insert = ordered::bind_order(insert, order).bind(0_i64).bind(report.created_ms);
+    let insert = insert.bind(report.agent.to_string()).bind(clock::now_ms());
     tx.execute(insert).await?;
     Ok(())
 }

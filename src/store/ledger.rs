@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::clock;
+use crate::model::Approved;
 use crate::model::DeploymentId;
 use crate::model::OrderKind;
 use crate::model::Refusal;
@@ -73,6 +74,8 @@ pub(super) struct New {
     pub(super) taken: Taken,
     /// Whether it waits for somebody's approval.
     pub(super) is_unapproved: bool,
+    /// What another tagalong has approved of it.
+    pub(super) approved: Option<Approved>,
     /// The order's index in the batch.
     pub(super) at: usize,
     pub(super) superseded_by: Option<DeploymentId>,
@@ -113,7 +116,8 @@ impl Ledger {
         }
         self.waits.insert(order.service.clone(), Waits { id: id.clone(), kind: order.kind, is_unapproved });
         let tag = taken.order.tag.clone();
-        changes.new.push(New { id: id.clone(), taken, at, is_unapproved, superseded_by: None });
+        let approved = asked.terms.approved.clone();
+        changes.new.push(New { id: id.clone(), taken, at, is_unapproved, approved, superseded_by: None });
         let preempted =
             if order.kind == OrderKind::Rollback && !is_unapproved { self.take_over(asked, &id, now_ms, changes) } else { None };
         if let Some(Delivery { caller, id: delivery, body_sha256 }) = &asked.delivery {

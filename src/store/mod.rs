@@ -32,6 +32,7 @@ mod now;
 mod ordered;
 mod orders;
 mod outbox;
+mod placements;
 mod provisioned;
 mod recorded;
 mod releases;
@@ -45,6 +46,7 @@ mod sessions;
 mod small;
 mod sweep;
 mod told;
+mod told_lines;
 mod turns;
 mod users;
 mod watched;
@@ -354,6 +356,7 @@ fn migrations() -> Migrator {
         (24, "users", include_str!("migrations/24_users.sql")),
         (25, "steps", include_str!("migrations/25_steps.sql")),
         (28, "results_by_time", include_str!("migrations/28_results_by_time.sql")),
+        (34, "claims", include_str!("migrations/34_claims.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -355,6 +355,7 @@ fn terms(max_waiting: i64) -> Terms {
     let door = orders::at_the_door;
     Terms {
         given: None,
+        approved: None,
         max_waiting,
         hold_ms: None,
         tag_pattern: None,
