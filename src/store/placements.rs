@@ -17,7 +17,7 @@ use crate::store::columns;
 use crate::store::gate::Tx;
 
 /// The services that an agent names, each with its images.
-pub type Named = [(ServiceName, Vec<Repository>)];
+pub(super) type Named = [(ServiceName, Vec<Repository>)];
 
 impl Store {
     /// Stores which services stand on the host of `agent`, in place of what was known of it. What it named before keeps its place. Returns
