@@ -47,6 +47,9 @@ pub(super) fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, 
     tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
     tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
     tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), shared.lines.holder.clone(), stop.clone()));
+    let agents = Arc::clone(shared.deployer.agents());
+    let until = stop.clone();
+    tokio::spawn(async move { agents.follow_placements(until).await });
     tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
     Ok(())
 }

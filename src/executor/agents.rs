@@ -22,11 +22,11 @@ use crate::config::Placement;
 use crate::executor::gate;
 use crate::executor::gate::Pace;
 use crate::executor::gate::Said;
+use crate::executor::hearing::let_go;
+use crate::executor::hearing::not_taken;
 use crate::executor::seat::Attached;
 use crate::executor::seat::Seat;
-use crate::executor::stray;
 use crate::landing::Books;
-use crate::line::Ack;
 use crate::line::AnswerBody;
 use crate::line::Asked;
 use crate::line::AskedFor;
@@ -35,17 +35,17 @@ use crate::line::FromAgent;
 use crate::line::FromControl;
 use crate::line::Hello;
 use crate::line::Known;
-use crate::line::OutOfBounds;
 use crate::line::VERSION;
 use crate::line::Welcome;
 use crate::model::AgentName;
 use crate::model::DeploymentId;
+use crate::model::Repository;
 use crate::model::ServiceName;
 use crate::store::Fence;
 use crate::store::StoreError;
 
 /// How long an agent has for its hello, and for each frame that it is sent.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How many frames wait for one order until its agent is read no further.
 const ROOM: usize = 16;
 
@@ -53,19 +53,19 @@ const ROOM: usize = 16;
 #[derive(Debug)]
 pub struct Agents {
     pub(super) books: Books,
-    config: Live<Config>,
+    pub(super) config: Live<Config>,
     /// What the file says, without the services that only agents name.
     written: Mutex<Arc<Config>>,
     /// What stands on which host.
-    placements: Mutex<Vec<Placement>>,
+    pub(super) placements: Mutex<Vec<Placement>>,
     /// Which store this is.
     store_id: String,
     started_ms: i64,
     seats: Mutex<BTreeMap<AgentName, watch::Sender<Seat>>>,
     /// Who gets what an agent says of an order.
-    at_work: Mutex<HashMap<DeploymentId, (AgentName, mpsc::Sender<Said>)>>,
+    pub(super) at_work: Mutex<HashMap<(DeploymentId, AgentName), mpsc::Sender<Said>>>,
     /// Who waits for an answer, by the line that was asked and the number of the question.
-    asked: Mutex<HashMap<(u64, u64), oneshot::Sender<AnswerBody>>>,
+    pub(super) asked: Mutex<HashMap<(u64, u64), oneshot::Sender<AnswerBody>>>,
     numbers: AtomicU64,
     /// Changes whenever somebody comes or goes.
     changes: watch::Sender<u64>,
@@ -75,7 +75,7 @@ pub struct Agents {
     unreached: Mutex<BTreeMap<AgentName, String>>,
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
-    pace: Pace,
+    pub(super) pace: Pace,
 }
 
 /// Why an agent did not answer.
@@ -133,7 +133,7 @@ impl Agents {
         self.put_in_force();
     }
 
-    fn put_in_force(&self) {
+    pub(super) fn put_in_force(&self) {
         let written = held(&self.written);
         let placements = held(&self.placements).clone();
         self.config.read_again(written.with_services_of_agents(&placements));
@@ -146,26 +146,30 @@ impl Agents {
         let config = self.config.now();
         let mut refused = BTreeMap::new();
         for Placement { agent, service, .. } in placements {
-            let other = config.service(service).map(|known| known.stack.agent().cloned());
-            let other = match other {
-                Some(Some(other)) if other == *agent => continue,
-                Some(Some(other)) => format!("it stands on the host of {other}"),
-                Some(None) => "it stands on this host".to_owned(),
-                None => match placements.iter().find(|first| first.service == *service) {
-                    Some(first) if first.agent != *agent => format!("it stood on the host of {}, which does not name it any more", first.agent),
-                    _ => continue,
-                },
+            let hosts = config.service(service).map(|known| known.stack.agents());
+            let first = placements.iter().find(|first| first.service == *service);
+            let why = match (hosts, first) {
+                (Some(hosts), _) if hosts.contains(agent) => continue,
+                (Some(hosts), _) => not_taken(service, agent, hosts),
+                (None, Some(first)) if first.agent != *agent => let_go(service, agent, &first.agent),
+                (None, _) => continue,
             };
-            let why = format!(
-                "The service {service} of the agent {agent} is not taken, because {other}; give it another name there, or write hosts = [\"{agent}\"] in \
-                 [service.{service}] here."
-            );
             if !held(&self.refused).contains_key(&(service.clone(), agent.clone())) {
                 tracing::error!(service = %service, agent = %agent, "{why}");
             }
             refused.insert((service.clone(), agent.clone()), why);
         }
         *held(&self.refused) = refused;
+    }
+
+    /// Whether a registry may be asked for `repository` of a service on other hosts: the configuration names the image, or its registry.
+    /// What only an agent names would let it send this server to any address.
+    #[must_use]
+    pub fn may_ask_registry(&self, repository: &Repository) -> bool {
+        let written = Arc::clone(&held(&self.written));
+        let mut pins = written.services.values().flat_map(|service| service.stack.pins());
+        let is_listed = repository.registry().is_some_and(|host| written.registries.iter().any(|registry| registry.host == host));
+        is_listed || pins.any(|pin| pin.image == *repository)
     }
 
     /// What a person should mend, each a sentence.
@@ -286,10 +290,12 @@ impl Agents {
         self.settle(name, hello).await?;
         let mut journals = Vec::new();
         for deployment in &hello.journals {
-            if store.get(deployment).await?.is_some() {
-                let fence = Fence { id: deployment.clone(), run: 1, number: 0 };
-                journals.push(Known { deployment: deployment.clone(), seq: store.last_seq(&fence).await? });
-            }
+            let fence = match store.host_run_of(deployment, name).await? {
+                Some(run) => Fence { id: run.deployment, run: run.run, number: 0 },
+                None if store.get(deployment).await?.is_some() => Fence { id: deployment.clone(), run: 1, number: 0 },
+                None => continue,
+            };
+            journals.push(Known { deployment: deployment.clone(), seq: store.last_seq(&fence).await? });
         }
         let mut newest: Option<DeploymentId> = None;
         for service in &hello.services {
@@ -300,82 +306,6 @@ impl Agents {
         // A line that takes nothing ends by itself.
         let _ = timeout(PATIENCE, to.send(FromControl::Welcome(welcome))).await;
         Ok(())
-    }
-
-    /// The services of its host are stored and in force. One that says hello all the time waits.
-    async fn settle(&self, name: &AgentName, hello: &Hello) -> Result<(), StoreError> {
-        tokio::time::sleep(self.pace.pause(name)).await;
-        let services: Vec<_> = hello.services.iter().map(|service| (service.name.clone(), service.images.clone())).collect();
-        if self.books.store.keep_placements(name, &services).await? {
-            self.look_at_placements().await?;
-        }
-        Ok(())
-    }
-
-    /// What is stored of which services stand where is in force when this returns.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn look_at_placements(&self) -> Result<(), StoreError> {
-        let placements = self.books.store.placements().await?;
-        if *held(&self.placements) != placements {
-            *held(&self.placements) = placements;
-            self.put_in_force();
-        }
-        Ok(())
-    }
-
-    async fn hear(&self, name: &AgentName, number: u64, from: &mut mpsc::Receiver<FromAgent>, to: &mpsc::Sender<FromControl>) {
-        while let Some(frame) = from.recv().await {
-            let id = frame.deployment().cloned();
-            let said = match (gate::admit(&self.config.now(), name, frame), id) {
-                (Ok(said), _) => said,
-                (Err(OutOfBounds::Future(id)), _) => {
-                    self.dropped(name, &OutOfBounds::Future(id.clone()));
-                    let ack = Ack { deployment: id, position: 0, ended: true, unknown: false };
-                    drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await);
-                    continue;
-                }
-                (Err(why), id) => {
-                    let of = id.map_or_else(String::new, |id| format!(" of the deployment {id}"));
-                    return self.not_reached(name, &format!("it ended, because of what the agent said{of}: {why}"));
-                }
-            };
-            self.take(name, number, said, to).await;
-        }
-    }
-
-    fn dropped(&self, name: &AgentName, why: &OutOfBounds) {
-        tracing::warn!(agent = %name, %why, "what an agent said is not recorded");
-    }
-
-    async fn take(&self, name: &AgentName, number: u64, said: Said, to: &mpsc::Sender<FromControl>) {
-        let whose = said.deployment().and_then(|id| held(&self.at_work).get(id).cloned()).filter(|(agent, _)| agent == name);
-        if let Some((_, errand)) = whose {
-            // Whoever carries the order out may have ended meanwhile; then the agent sends it again.
-            return drop(errand.send(said).await);
-        }
-        match said.into_frame() {
-            FromAgent::Unknown => {}
-            FromAgent::Answer(answer) => {
-                // Only who was asked answers.
-                if let Some(asker) = held(&self.asked).remove(&(number, answer.ask)) {
-                    let _ = asker.send(answer.body);
-                }
-            }
-            FromAgent::Hello(hello) => {
-                if let Err(error) = self.settle(name, &hello).await {
-                    tracing::error!(agent = %name, %error, "the services of an agent could not be stored");
-                }
-            }
-            frame => match stray::hear(&self.books, &self.config.now(), name, frame).await {
-                Ok(Some(ack)) => drop(timeout(PATIENCE, to.send(FromControl::Ack(ack))).await),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(agent = %name, %error, "what an agent said could not be stored; it will say it again");
-                }
-            },
-        }
     }
 
     /// Asks an agent that is there.
@@ -409,19 +339,21 @@ impl Agents {
     /// What `agent` says of the order `id` from now on, as long as the first of both is kept.
     pub(super) fn listen(&self, id: &DeploymentId, agent: &AgentName) -> (Leaves<'_>, mpsc::Receiver<Said>) {
         let (errand, said) = mpsc::channel(ROOM);
-        held(&self.at_work).insert(id.clone(), (agent.clone(), errand));
-        (Leaves { agents: self, id: id.clone() }, said)
+        let whose = (id.clone(), agent.clone());
+        held(&self.at_work).insert(whose.clone(), errand);
+        (Leaves { agents: self, whose }, said)
     }
 }
 
+/// Why a service of an agent is not taken that stands on `hosts`, or on this one.
 /// However an errand ends, nobody is sent to it any more.
 pub(super) struct Leaves<'a> {
     agents: &'a Agents,
-    id: DeploymentId,
+    whose: (DeploymentId, AgentName),
 }
 
 impl Drop for Leaves<'_> {
     fn drop(&mut self) {
-        held(&self.agents.at_work).remove(&self.id);
+        held(&self.agents.at_work).remove(&self.whose);
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn admit(config: &Config, agent: &AgentName, frame: FromAgent) -> Res
 
 /// The service `name`, if it is one of `agent`.
 pub(super) fn its_own<'c>(config: &'c Config, agent: &AgentName, name: &ServiceName) -> Option<&'c Service> {
-    config.service(name).map(AsRef::as_ref).filter(|service: &&Service| service.stack.agent() == Some(agent))
+    config.service(name).map(AsRef::as_ref).filter(|service: &&Service| service.stack.agents().contains(agent))
 }
 
 fn is_pinned(service: &Service, image: &ImageRef) -> bool {
@@ -109,11 +109,11 @@ fn without_others_services(config: &Config, agent: &AgentName, answer: &mut Answ
 
 /// Whether there is room for what an agent says of `id`. What there is none for is acknowledged and not kept: the agent would say it for
 /// ever.
-pub(super) async fn has_room(store: &Store, agent: &AgentName, lines: &Lines) -> Result<bool, StoreError> {
+pub(super) async fn has_room(store: &Store, agent: &AgentName, id: &DeploymentId, lines: &Lines) -> Result<bool, StoreError> {
     let bytes = lines.lines.iter().map(|line| line.text.len() as i64 + 100).sum();
-    let has_room = store.has_room_for_told(&lines.deployment, bytes).await?;
+    let has_room = store.has_room_for_told(id, bytes).await?;
     if !has_room {
-        tracing::error!(deployment = %lines.deployment, agent = %agent, "an agent says more of a deployment than is kept of one; lines are left out");
+        tracing::error!(deployment = %id, agent = %agent, "an agent says more of a deployment than is kept of one; lines are left out");
     }
     Ok(has_room)
 }

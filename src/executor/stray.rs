@@ -2,7 +2,9 @@
 
 use crate::clock;
 use crate::config::Config;
+use crate::executor::drafts::ASIDE;
 use crate::executor::drafts::drafts;
+use crate::executor::drafts::on_host;
 use crate::executor::gate;
 use crate::landing::Books;
 use crate::line::Ack;
@@ -38,6 +40,24 @@ fn is_its(config: &Config, agent: &AgentName, service: &ServiceName, id: &Deploy
 
 async fn of_lines(books: &Books, config: &Config, agent: &AgentName, lines: Lines) -> Result<Option<Ack>, StoreError> {
     let id = lines.deployment.clone();
+    let Some(position) = lines.lines.last().map(|line| line.position) else { return Ok(None) };
+    let ack = Ack { deployment: id.clone(), position, ended: false, unknown: false };
+    if let Some(run) = books.store.host_run_of(&id, agent).await? {
+        // What has not ended is taken up in a moment, and the agent says it again.
+        if run.outcome.is_none() {
+            return Ok(None);
+        }
+        if !gate::has_room(&books.store, agent, &run.deployment, &lines).await? {
+            return Ok(Some(ack));
+        }
+        for (number, mut drafts) in drafts(lines.lines, &config.mask) {
+            on_host(agent, &mut drafts);
+            let number = if number == ASIDE { -run.run } else { run.run };
+            books.store.copy_lines(&run.deployment, number, &drafts).await?;
+        }
+        books.hub.tell(&run.deployment);
+        return Ok(Some(ack));
+    }
     let Some(known) = books.store.get(&id).await? else {
         return Ok(Some(Ack { deployment: id, position: 0, ended: false, unknown: true }));
     };
@@ -45,13 +65,15 @@ async fn of_lines(books: &Books, config: &Config, agent: &AgentName, lines: Line
     if !matches!(known.state, State::Done { .. }) || !is_its(config, agent, &known.order.service, &id) {
         return Ok(None);
     }
-    let Some(position) = lines.lines.last().map(|line| line.position) else { return Ok(None) };
-    let ack = Ack { deployment: id.clone(), position, ended: false, unknown: false };
+    // Of a rollout that did not come to this host nothing is kept here.
+    if known.plan.is_some() {
+        return Ok(Some(ack));
+    }
     if !books.store.may_tell(&id, agent).await? {
         tracing::warn!(agent = %agent, deployment = %id, "lines of a deployment are not kept: it was not on the agent's host, or has ended long ago");
         return Ok(Some(ack));
     }
-    if !gate::has_room(&books.store, agent, &lines).await? {
+    if !gate::has_room(&books.store, agent, &id, &lines).await? {
         return Ok(Some(ack));
     }
     for (run, drafts) in drafts(lines.lines, &config.mask) {
@@ -65,6 +87,9 @@ async fn of_end(books: &Books, config: &Config, agent: &AgentName, ended: Ended)
     let id = ended.order.deployment.clone();
     let service = ended.order.service.clone();
     let done = Ack { deployment: id.clone(), position: 0, ended: true, unknown: false };
+    if let Some(run) = books.store.host_run_of(&id, agent).await? {
+        return Ok(run.outcome.is_some().then_some(done));
+    }
     match books.store.get(&id).await? {
         Some(known) if !is_its(config, agent, &known.order.service, &id) => return Ok(None),
         Some(known) => return Ok(matches!(known.state, State::Done { .. }).then_some(done)),

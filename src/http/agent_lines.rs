@@ -43,7 +43,8 @@ pub(super) async fn attend(shared: Arc<Shared>, dialled: Dialled) {
     let proven = match line::challenge(&mut socket, &opening, &lines.keys, &binding).await {
         Ok(proven) => proven,
         Err(why) => {
-            if why == Unmet::NotTheAgent {
+            // An agent that has its key proves it, or its line ends without a word.
+            if matches!(why, Unmet::NotTheAgent | Unmet::Unexpected | Unmet::Late) {
                 from.failed(&shared, Check::AgentKey);
             }
             tracing::warn!(agent = %name, %why, "a line was not opened");
@@ -97,10 +98,13 @@ async fn enter(shared: &Shared, opening: &Opening, next: Option<PublicKey>) -> R
     // Whoever revoked the agent before it was entered has cut nothing.
     let agent = shared.store.agent(name).await.map_err(silent)?.filter(|agent| agent.keys.contains(&opening.key));
     let agent = agent.ok_or_else(|| format!("The agent {name} was revoked."))?;
+    open.was_proven_with(&opening.key);
     if let Some(next) = &next {
-        shared.store.add_agent_key(name, next).await.map_err(silent)?;
+        shared.store.add_agent_key(name, &opening.key, next).await.map_err(silent)?;
     } else if agent.keys.len() > 1 && agent.keys.last() == Some(&opening.key) {
         shared.store.keep_only_agent_key(name, &opening.key).await.map_err(silent)?;
+    } else if agent.keys.len() > 1 {
+        shared.store.end_unused_agent_keys(name, &opening.key).await.map_err(silent)?;
     }
     shared.store.agent_stands(name, &lines.holder, Some(open.since_ms)).await.map_err(silent)?;
     Ok(open)

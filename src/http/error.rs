@@ -54,6 +54,14 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "agent_clone", why)
     }
 
+    /// An agent would have the name of a host that is dialled.
+    pub(super) fn agent_is_a_host(name: &AgentName) -> Self {
+        let why = format!(
+            "[host.{name}] is dialled by this server, so no agent can have the name {name}; choose another name, or remove [host.{name}]."
+        );
+        Self::conflict("agent_is_a_host", why)
+    }
+
     /// The token of a job is genuine, but no policy accepts it, or not for this call.
     pub(super) fn token_refused(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "token_refused", detail)

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::api;
 use crate::clock;
 use crate::model::AgentName;
+use crate::model::PublicKey;
 use crate::store::Agent;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -25,6 +26,8 @@ const SEEN_EVERY: Duration = Duration::from_secs(10);
 const REVOKED_EVERY: Duration = Duration::from_secs(2);
 /// How many earlier processes of an agent are remembered.
 const MOST_LIVES: usize = 16;
+/// How many openings of an agent are remembered.
+const MOST_NONCES: usize = 256;
 
 /// Why a line is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +85,16 @@ struct Held {
     next: u64,
     open: BTreeMap<AgentName, Entry>,
     lives: BTreeMap<AgentName, VecDeque<String>>,
+    /// The nonces that each agent has opened a line with lately.
+    nonces: BTreeMap<AgentName, VecDeque<String>>,
 }
 
 #[derive(Debug)]
 struct Entry {
     number: u64,
     here: Here,
+    /// The key that its line was proven with, once that is known to count.
+    key: Option<PublicKey>,
     cut: watch::Sender<Option<Cut>>,
 }
 
@@ -148,13 +155,45 @@ impl Presence {
         held.next += 1;
         let (sender, cut) = watch::channel(None);
         let since_ms = clock::now_ms();
-        let entry = Entry { number, here: Here { since_ms, stuck_ms: None }, cut: sender };
+        let entry = Entry { number, here: Here { since_ms, stuck_ms: None }, key: None, cut: sender };
         if let Some(older) = held.open.insert(name.clone(), entry) {
             older.cut.send_replace(Some(Cut::Newer));
         }
         drop(held);
         self.changed();
         Ok(OpenLine { presence: Arc::clone(self), name: name.clone(), number, cut, since_ms })
+    }
+
+    /// Whether no line of `name` was opened with `nonce` before, as far as is remembered. From now on one was.
+    #[must_use]
+    pub fn is_new(&self, name: &AgentName, nonce: &str) -> bool {
+        let mut held = self.held();
+        let nonces = held.nonces.entry(name.clone()).or_default();
+        if nonces.iter().any(|known| known == nonce) {
+            return false;
+        }
+        nonces.push_back(nonce.to_owned());
+        if nonces.len() > MOST_NONCES {
+            nonces.pop_front();
+        }
+        true
+    }
+
+    /// The lines that are open, each with the key that it was proven with.
+    fn proven(&self) -> Vec<(AgentName, u64, Option<PublicKey>)> {
+        self.held().open.iter().map(|(name, entry)| (name.clone(), entry.number, entry.key.clone())).collect()
+    }
+
+    /// Cuts the lines of `proven` whose keys count no more for `agents`: another server of the same database may have revoked or enrolled
+    /// the agent, or the agent has renewed its key there.
+    fn cut_without_key(&self, proven: &[(AgentName, u64, Option<PublicKey>)], agents: &[Agent]) {
+        for (name, number, key) in proven {
+            let agent = agents.iter().find(|agent| agent.name == *name);
+            let counts = agent.is_some_and(|agent| agent.revoked_ms.is_none() && key.as_ref().is_none_or(|key| agent.keys.contains(key)));
+            if let Some(entry) = self.held().open.get(name).filter(|entry| entry.number == *number && !counts) {
+                entry.cut.send_replace(Some(Cut::Revoked));
+            }
+        }
     }
 
     /// Whether another line may be begun.
@@ -243,7 +282,7 @@ impl Presence {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            let mine: Vec<AgentName> = self.held().open.keys().cloned().collect();
+            let mine = self.proven();
             if mine.is_empty() {
                 continue;
             }
@@ -252,13 +291,11 @@ impl Presence {
                 if is_due {
                     store.agents_seen(&holder).await?;
                 }
-                if store.is_sqlite() { Ok(Vec::new()) } else { store.agents().await }
+                store.agents().await
             };
             match looked.await {
                 Ok(agents) => {
-                    for gone in agents.iter().filter(|agent| agent.revoked_ms.is_some() && mine.contains(&agent.name)) {
-                        self.cut(&gone.name, Cut::Revoked);
-                    }
+                    self.cut_without_key(&mine, &agents);
                     stored = if is_due { tokio::time::Instant::now() } else { stored };
                 }
                 Err(error) => tracing::warn!(%error, "it could not be stored which agents are connected"),
@@ -268,6 +305,14 @@ impl Presence {
 }
 
 impl OpenLine {
+    /// The line was proven with `key`, which counts: it ends when that does not any more.
+    pub fn was_proven_with(&self, key: &PublicKey) {
+        let mut held = self.presence.held();
+        if let Some(entry) = held.open.get_mut(&self.name).filter(|entry| entry.number == self.number) {
+            entry.key = Some(key.clone());
+        }
+    }
+
     /// Returns when the line is to be cut.
     pub async fn cut(&self) -> Cut {
         let mut cut = self.cut.clone();

@@ -195,6 +195,9 @@ impl Deployer {
         let platform = server.as_ref().map_or(("linux", "amd64"), |server| (server.os.as_str(), server.arch.as_str()));
         let mut images = Vec::new();
         for pin in service.stack.pins() {
+            if let Some(why) = self.unasked(service, &pin.image) {
+                return Err(Unsent::NotNow(format!("It is not known which image is to be approved: {why}.")));
+            }
             let asked = registries.resolve(&pin.image, order.tag.as_ref(), None, platform);
             let late =
                 |_| Unsent::NotNow(format!("The registry of {} did not answer within {} s; trying again.", pin.image, REGISTRY.as_secs()));

@@ -61,12 +61,27 @@ impl Deployer {
         let server = async { engine.as_ref()?.server(&never).await.ok() };
         let server = tokio::time::timeout(DOCKER_PATIENCE, server).await.ok().flatten();
         let platform = server.as_ref().map_or(("linux", "amd64"), |server| (server.os.as_str(), server.arch.as_str()));
+        if let Some(why) = self.unasked(service, repository) {
+            return Offered { images, listed: Err(why) };
+        }
         let asked = self.ask_registry(service, repository, known, platform);
         let listed = match tokio::time::timeout(REGISTRY_PATIENCE, asked).await {
             Ok(listed) => listed.map_err(|error| error.to_string()),
             Err(_) => Err(format!("the registry of {repository} did not answer within {} s", REGISTRY_PATIENCE.as_secs())),
         };
         Offered { images, listed }
+    }
+
+    /// Why no registry is asked for `repository` of `service`; none: it may be.
+    pub(super) fn unasked(&self, service: &Service, repository: &Repository) -> Option<String> {
+        let may_ask = service.stack.is_here() || self.agents().may_ask_registry(repository);
+        (!may_ask).then(|| {
+            format!(
+                "the registry of {repository} is not asked, because only an agent names that image; write image = \"{repository}\" in \
+                 [service.{}] here",
+                service.name
+            )
+        })
     }
 
     async fn ask_registry(

@@ -15,6 +15,7 @@ use crate::store::StoreError;
 use crate::store::audit;
 use crate::store::audit::Entry;
 use crate::store::columns;
+use crate::store::gate::Tx;
 use crate::store::placements;
 
 /// An agent.
@@ -54,8 +55,10 @@ pub struct Enrolment {
 /// What became of an enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enrolled {
-    /// The agent is enrolled. The same code with the same key gives the same answer again.
+    /// The agent is enrolled.
     Done(AgentName),
+    /// It was, with the same code and the same key, which still counts: its answer was lost.
+    Again(AgentName),
     /// Its time is over.
     Expired(AgentName),
     /// It enrolled another key.
@@ -87,6 +90,12 @@ impl Agent {
 
 fn key_of(row: &AnyRow) -> Result<PublicKey, StoreError> {
     columns::parsed(row, "agent_keys", "public_key", PublicKey::parse)
+}
+
+/// Whether `key` counts for `name`.
+async fn counts(tx: &mut Tx, name: &AgentName, key: &PublicKey) -> Result<bool, StoreError> {
+    let key = sqlx::query("SELECT public_key FROM agent_keys WHERE public_key = $1 AND agent = $2 AND ended_ms IS NULL").bind(key.as_str());
+    Ok(tx.fetch_optional(key.bind(name.as_str())).await?.is_some())
 }
 
 impl Store {
@@ -158,10 +167,11 @@ impl Store {
         let Some(row) = tx.fetch_optional(find.bind(new.code.as_str())).await? else { return Ok(Enrolled::Unknown) };
         let name = columns::parsed(&row, "agent_codes", "agent", AgentName::parse)?;
         let used_by = columns::parsed_if_any(&row, "agent_codes", "used_by", PublicKey::parse)?;
+        let is_late = row.try_get::<i64, _>("until_ms")? <= now_ms;
         match used_by {
-            Some(before) if before == new.key => return Ok(Enrolled::Done(name)),
+            Some(before) if before == new.key && !is_late && counts(&mut tx, &name, &new.key).await? => return Ok(Enrolled::Again(name)),
             Some(_) => return Ok(Enrolled::Used(name)),
-            None if row.try_get::<i64, _>("until_ms")? <= now_ms => return Ok(Enrolled::Expired(name)),
+            None if is_late => return Ok(Enrolled::Expired(name)),
             None => {}
         }
         let take = sqlx::query("UPDATE agent_codes SET used_by = $2 WHERE public_key = $1 AND used_by IS NULL");
@@ -211,40 +221,6 @@ impl Store {
         let mut entries = vec![Entry { caller: caller.to_owned(), action: "agent_revoke", target: name.to_string(), detail }];
         entries.extend(freed.unwrap_or_default());
         let head = audit::append(&mut tx, &entries).await?;
-        tx.commit().await?;
-        self.head.note(&self.gate, &head).await;
-        Ok(true)
-    }
-
-    /// `key` counts for `name` as well from now on, beside those that do.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn add_agent_key(&self, name: &AgentName, key: &PublicKey) -> Result<(), StoreError> {
-        let put =
-            sqlx::query("INSERT INTO agent_keys (public_key, agent, added_ms) VALUES ($1, $2, $3) ON CONFLICT (public_key) DO NOTHING");
-        self.gate.write(put.bind(key.as_str()).bind(name.as_str()).bind(clock::now_ms())).await?;
-        Ok(())
-    }
-
-    /// Only `key` counts for `name` from now on. Returns whether another one did.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn keep_only_agent_key(&self, name: &AgentName, key: &PublicKey) -> Result<bool, StoreError> {
-        let now_ms = clock::now_ms();
-        let mut tx = self.gate.begin().await?;
-        let end = sqlx::query("UPDATE agent_keys SET ended_ms = $3 WHERE agent = $1 AND public_key <> $2 AND ended_ms IS NULL");
-        if tx.execute(end.bind(name.as_str()).bind(key.as_str()).bind(now_ms)).await? == 0 {
-            return Ok(false);
-        }
-        let entry = Entry {
-            caller: format!("agent:{name}"),
-            action: "agent_key",
-            target: name.to_string(),
-            detail: format!("the key {key} took the place of the one before"),
-        };
-        let head = audit::append(&mut tx, &[entry]).await?;
         tx.commit().await?;
         self.head.note(&self.gate, &head).await;
         Ok(true)

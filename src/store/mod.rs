@@ -1,6 +1,7 @@
 //! The only module with SQL. By default the database is SQLite in the data folder; with an address it is PostgreSQL. Both use the same
 //! statements.
 
+mod agent_keys;
 mod agents;
 mod approvals;
 mod approving;
@@ -22,6 +23,7 @@ mod fleet;
 mod gate;
 mod glance;
 mod holds;
+mod host_runs;
 mod incidents;
 mod lease;
 mod ledger;
@@ -90,6 +92,7 @@ pub use facts::Facts;
 pub use fleet::Report;
 pub use glance::{AuditEntry, EndedAt, Glance, StepBegan};
 pub use holds::{Hold, HoldKind};
+pub use host_runs::HostRun;
 pub use incidents::{Found, Incident, IncidentFilter, Seen, Settled};
 pub use lease::{Leave, RunLease};
 pub use looks::{LookRow, PageLook};
@@ -100,7 +103,7 @@ pub use recorded::Recorded;
 pub use reloads::LastReload;
 pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
-pub use runs::{Ending, Turn};
+pub use runs::{Ending, Site, Turn};
 pub use secrets::MARK_KEY;
 pub use sessions::{NewSession, Session, SessionRight};
 pub use sweep::{Ended, Old, Place, Reach};
@@ -356,6 +359,7 @@ fn migrations() -> Migrator {
         (24, "users", include_str!("migrations/24_users.sql")),
         (25, "steps", include_str!("migrations/25_steps.sql")),
         (28, "results_by_time", include_str!("migrations/28_results_by_time.sql")),
+        (29, "rollouts", include_str!("migrations/29_rollouts.sql")),
         (34, "claims", include_str!("migrations/34_claims.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {

@@ -59,6 +59,9 @@ on_both!(
     a_copy_of_an_agent_is_refused_and_shown,
     a_newer_line_takes_the_place_of_the_older,
     a_key_is_replaced_while_both_count,
+    a_line_ends_with_the_key_that_it_was_proven_with,
+    the_answer_to_an_enrolment_cuts_nobody_and_is_repeated_for_its_time_only,
+    a_host_that_is_dialled_is_no_agent,
 );
 
 /// A host with keys of its own.
@@ -109,7 +112,7 @@ impl Host {
     }
 
     /// Opens a line and proves itself.
-    async fn connect(&self, rig: &Rig) -> Result<Socket<TcpStream>, Unmet> {
+    pub(crate) async fn connect(&self, rig: &Rig) -> Result<Socket<TcpStream>, Unmet> {
         let opening = self.opening();
         let mut socket = dial(rig, Some(&opening.header(&self.mine.keys)), SUBPROTOCOL).await.unwrap();
         present(&mut socket, &opening, &self.mine, &Binding::Nothing).await?;
@@ -228,6 +231,7 @@ async fn strangers_are_refused_before_the_upgrade(database: Database) {
     }
     assert!(dial(&rig, Some(&good), "tagalong.v2, tagalong.v1").await.is_ok(), "a newer agent that knows this version as well");
     // A call that is none of a WebSocket.
+    let good = host.opening().header(&host.mine.keys);
     let plain = Call::get("/ws/agent").header("sec-websocket-protocol", SUBPROTOCOL).header(OPENING_HEADER, good.clone()).send(&rig).await;
     assert_refused(&plain, 400, "bad_request");
     // In the clear: it came over a proxy that nobody knows.
@@ -241,7 +245,7 @@ async fn strangers_are_refused_before_the_upgrade(database: Database) {
 }
 
 async fn a_line_that_was_recorded_opens_nothing(database: Database) {
-    let rig = Plan::new(database).start().await;
+    let mut rig = Plan::new(database).start().await;
     let host = Host::enrolled(&rig, "micro").await;
     let opening = host.opening();
     let header = opening.header(&host.mine.keys);
@@ -249,6 +253,10 @@ async fn a_line_that_was_recorded_opens_nothing(database: Database) {
     let challenge: Value = serde_json::from_str(&first.hear().await.unwrap()).unwrap();
     // What the agent would answer to this very challenge, recorded.
     drop(first);
+    // The agent never sends the same opening twice.
+    assert_eq!(dial(&rig, Some(&header), SUBPROTOCOL).await.err(), Some(refused(401, "unauthorized")));
+    // A server that was started again does not remember it, and asks something else.
+    rig.restart().await;
     let mut second = dial(&rig, Some(&header), SUBPROTOCOL).await.unwrap();
     let other: Value = serde_json::from_str(&second.hear().await.unwrap()).unwrap();
     assert_ne!(challenge["nonce"], other["nonce"]);
@@ -367,8 +375,73 @@ async fn a_key_is_replaced_while_both_count(database: Database) {
     // It did not hear that its new key is known, so it comes with the one before once more.
     drop(host.connect(&rig).await.unwrap());
     host.mine.keys = host.mine.next.take().unwrap();
-    let _line = host.connect(&rig).await.unwrap();
+    let line = host.connect(&rig).await.unwrap();
     assert_eq!(shown(&rig, "micro").await["keys"], json!([next_public]));
+    drop(line);
+    // Every change of the keys stands in the audit trail, and one key at a time is on its way.
+    assert_eq!(rig.count("SELECT COUNT(*) FROM audit WHERE action = 'agent_key'").await, 2);
+    for _ in 0..3 {
+        host.mine.next = Some(KeyPair::new().unwrap());
+        drop(host.connect(&rig).await.unwrap());
+    }
+    assert_eq!(shown(&rig, "micro").await["keys"].as_array().map(Vec::len), Some(2));
+    assert_eq!(rig.count("SELECT COUNT(*) FROM audit WHERE action = 'agent_key'").await, 5);
+    // One that is never used does not count for ever.
+    host.mine.next = None;
+    rig.execute("UPDATE agent_keys SET added_ms = 1 WHERE ended_ms IS NULL").await;
+    drop(host.connect(&rig).await.unwrap());
+    assert_eq!(shown(&rig, "micro").await["keys"].as_array().map(Vec::len), Some(1));
+    rig.finish().await;
+}
+
+/// Another server of the database has enrolled the agent anew, or took its next key: what is open here ends.
+async fn a_line_ends_with_the_key_that_it_was_proven_with(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let host = Host::enrolled(&rig, "micro").await;
+    let other = Host::enrolled(&rig, "other").await;
+    let mut line = host.connect(&rig).await.unwrap();
+    let mut stays = other.connect(&rig).await.unwrap();
+    until_state(&rig, "other", "online").await;
+    rig.execute("UPDATE agent_keys SET ended_ms = 1 WHERE agent = 'micro'").await;
+    let why = tokio::time::timeout(Duration::from_secs(30), line.hear()).await.expect("it is cut").unwrap_err();
+    assert!(matches!(&why, Parted::Closed(why) if why == "this agent was revoked"), "{why:?}");
+    assert!(tokio::time::timeout(Duration::from_millis(300), stays.hear()).await.is_err());
+    rig.finish().await;
+}
+
+async fn the_answer_to_an_enrolment_cuts_nobody_and_is_repeated_for_its_time_only(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let keys = KeyPair::new().unwrap();
+    let recorded = showing(&code(&rig, "micro").await, &keys);
+    let answer: api::Enrolled = serde_json::from_str(&enrol(&rig, &recorded).await.text).unwrap();
+    let mine = Identity { name: Some(answer.name), keys, next: None, control: Some(answer.control) };
+    let host = Host { mine, machine: machine_id(), life: "0f".repeat(16) };
+    let mut line = host.connect(&rig).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(enrol(&rig, &recorded).await.status, 200);
+    }
+    assert!(tokio::time::timeout(Duration::from_millis(300), line.hear()).await.is_err(), "it stays");
+    rig.execute("UPDATE agent_codes SET until_ms = 1").await;
+    assert_refused(&enrol(&rig, &recorded).await, 409, "agent_code_used");
+    // A key that counts no more is not enrolled again by the body that enrolled it.
+    rig.execute("UPDATE agent_codes SET until_ms = 99999999999999").await;
+    rig.execute("UPDATE agent_keys SET ended_ms = 1").await;
+    assert_refused(&enrol(&rig, &recorded).await, 409, "agent_code_used");
+    rig.finish().await;
+}
+
+/// Two ways to one name would take the place of each other.
+async fn a_host_that_is_dialled_is_no_agent(database: Database) {
+    let rig = Plan::new(database).start().await;
+    let host = Host::enrolled(&rig, "edge").await;
+    let mut plan = rig.plan.clone();
+    plan.tables = "[host.edge]\naddress = \"root@127.0.0.1:1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n".into();
+    plan.write(rig.dir(), "server", rig.url.as_deref());
+    let mut rig = rig;
+    rig.restart().await;
+    assert_refused(&rig.act(rig.key(), "/api/v1/agents/edge/code").await, 409, "agent_is_a_host");
+    let header = host.opening().header(&host.mine.keys);
+    assert_eq!(dial(&rig, Some(&header), SUBPROTOCOL).await.err(), Some(refused(409, "agent_is_a_host")));
     rig.finish().await;
 }
 

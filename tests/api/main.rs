@@ -20,6 +20,7 @@ mod follow;
 mod freezes;
 mod full;
 mod hooks;
+mod hostile;
 mod issuer;
 mod key_sets;
 mod log_page;

@@ -87,6 +87,9 @@ impl Dialled {
         };
         let opening = attempt.header(OPENING_HEADER).and_then(Opening::of_header).ok_or_else(stranger)?;
         let agent = shared.store.agent(&opening.name).await?.filter(|agent| agent.keys.contains(&opening.key)).ok_or_else(stranger)?;
+        if shared.config.now().hosts.contains_key(&agent.name) {
+            return Err(ApiError::agent_is_a_host(&agent.name));
+        }
         if agent.machine != opening.machine {
             attempt.refused(Check::AgentClone, || (Check::AgentClone, None));
             shared.store.agent_cloned(&agent.name, &format!("the machine {}", opening.machine)).await?;
@@ -94,6 +97,10 @@ impl Dialled {
         }
         if !shared.lines.presence.has_room() && shared.lines.presence.of(&agent.name).is_none() {
             return Err(ApiError::busy("No more agents can be connected (max_connections); try again."));
+        }
+        // Whoever has recorded an opening has no other, and the agent never sends the same one twice.
+        if !shared.lines.presence.is_new(&agent.name, &opening.nonce) {
+            return Err(stranger());
         }
         attempt.keep_place()?;
         let binding = request.conn_data::<Binding>().cloned().unwrap_or(Binding::Nothing);

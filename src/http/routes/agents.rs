@@ -66,6 +66,9 @@ pub(super) async fn code(proven: Proven<OneAgent>, shared: web::Data<Shared>) ->
     if !proven.line.is_private() {
         return Err(ApiError::forbidden("A code that enrols an agent is given over the unix socket, https or loopback only."));
     }
+    if shared.config.now().hosts.contains_key(&proven.ask.0) {
+        return Err(ApiError::agent_is_a_host(&proven.ask.0));
+    }
     let until_ms = clock::now_ms() + CODE_LIFE_MS;
     let made = EnrolmentCode::new(shared.lines.keys.public());
     let (code, text) = made.ok_or_else(|| ApiError::busy("No code could be made; try again."))?;
@@ -80,6 +83,7 @@ pub(super) async fn revoke(proven: Proven<OneAgent>, shared: web::Data<Shared>) 
         return Err(ApiError::not_found(format!("There is no agent {name}; `tagalong agent list` lists them.")));
     }
     shared.lines.presence.cut(name, Cut::Revoked);
+    shared.deployer.agents().look_at_placements().await?;
     Ok(HttpResponse::Ok().json(api::Done { message: format!("The agent {name} is revoked: its keys count no more.") }))
 }
 
@@ -88,7 +92,12 @@ pub(super) async fn enrol(enrolling: Enrolling, shared: web::Data<Shared>) -> An
     let body = &enrolling.body;
     let enrolment = Enrolment { code: body.code.clone(), key: body.key.clone(), machine: body.machine.clone() };
     let name = match shared.store.enrol_agent(&enrolment).await? {
-        Enrolled::Done(name) => name,
+        Enrolled::Done(name) => {
+            // What was open was opened with a key that counts no more.
+            shared.lines.presence.cut(&name, Cut::Revoked);
+            name
+        }
+        Enrolled::Again(name) => name,
         Enrolled::Unknown => {
             enrolling.was_wrong(&shared);
             return Err(ApiError::unauthorized());
@@ -105,8 +114,6 @@ pub(super) async fn enrol(enrolling: Enrolling, shared: web::Data<Shared>) -> An
             return Err(ApiError::conflict("agent_code_used", why));
         }
     };
-    // What was open was opened with a key that counts no more.
-    shared.lines.presence.cut(&name, Cut::Revoked);
     let showing = Showing { code: &body.code, key: &body.key, machine: &body.machine, nonce: &body.nonce };
     let keys = &shared.lines.keys;
     let proof = showing.answer(&name, keys);
