@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +11,6 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::config::Config;
 use crate::config::Service;
-use crate::executor::agents::held;
 use crate::line::AnswerBody;
 use crate::line::Ended;
 use crate::line::FromAgent;
@@ -138,11 +138,38 @@ pub(super) struct Pace(Mutex<HashMap<AgentName, (f64, Instant)>>);
 impl Pace {
     /// How long the next hello of `agent` has to wait.
     pub(super) fn pause(&self, agent: &AgentName) -> Duration {
-        let mut paces = held(&self.0);
-        let now = Instant::now();
+        self.pause_at(agent, Instant::now())
+    }
+
+    fn pause_at(&self, agent: &AgentName, now: Instant) -> Duration {
+        let mut paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, at) = paces.entry(agent.clone()).or_insert((MOST_HELLOS, now));
         *left = (*left + now.duration_since(*at).as_secs_f64() / PER_HELLO.as_secs_f64()).min(MOST_HELLOS) - 1.0;
         *at = now;
         PER_HELLO.mul_f64((-*left).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::PER_HELLO;
+    use super::Pace;
+    use crate::model::AgentName;
+
+    #[test]
+    fn who_says_hello_all_the_time_waits_and_nobody_else_does() {
+        let pace = Pace::default();
+        let now = Instant::now();
+        let pause = |name: &str, after: Duration| pace.pause_at(&AgentName::parse(name).unwrap(), now + after);
+        for _ in 0..20 {
+            assert_eq!(pause("a", Duration::ZERO), Duration::ZERO);
+        }
+        assert_eq!(pause("a", Duration::ZERO), PER_HELLO);
+        assert_eq!(pause("b", Duration::ZERO), Duration::ZERO);
+        assert_eq!(pause("a", PER_HELLO * 3), Duration::ZERO);
     }
 }

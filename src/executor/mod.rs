@@ -3,6 +3,7 @@
 mod account;
 mod agents;
 mod carrier;
+mod conflicts;
 mod drafts;
 mod errand;
 mod gate;

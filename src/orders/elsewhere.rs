@@ -151,9 +151,12 @@ impl Deployer {
         let service = self.service(name)?;
         for agent in service.stack.agents() {
             let ask = AskedFor::Resume { service: name.clone(), caller: caller.to_string() };
-            if let Err(error) = self.agents().ask(agent, ask, RESUME).await {
-                return Err(Refusal::Away { service: name.clone(), why: error.to_string() }.into());
-            }
+            let why = match self.agents().ask(agent, ask, RESUME).await {
+                Ok(AnswerBody::Done { .. }) => continue,
+                Ok(_) => AskError::Silent(agent.clone()).to_string(),
+                Err(error) => error.to_string(),
+            };
+            return Err(Refusal::Away { service: name.clone(), why }.into());
         }
         Ok(())
     }

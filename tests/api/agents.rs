@@ -435,7 +435,7 @@ async fn a_host_that_is_dialled_is_no_agent(database: Database) {
     let rig = Plan::new(database).start().await;
     let host = Host::enrolled(&rig, "edge").await;
     let mut plan = rig.plan.clone();
-    plan.tables = "[host.edge]\naddress = \"root@127.0.0.1:1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n".into();
+    plan.tables = "[host.edge]\naddress = \"root@127.0.0.1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n".into();
     plan.write(rig.dir(), "server", rig.url.as_deref());
     let mut rig = rig;
     rig.restart().await;

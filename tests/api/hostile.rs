@@ -147,7 +147,7 @@ async fn only_who_was_asked_answers(database: Database) {
         forger.say(&json!({ "kind": "answer", "ask": number, "body": { "answer": "done", "message": "forged" } })).await;
     }
     // What was said before this was heard.
-    forger.say(&json!({ "kind": "lines", "deployment": clock::new_id(), "lines": [] })).await;
+    forger.say(&lines(&clock::new_id().to_string(), &[(1, 1, 1)])).await;
     forger.hear("ack").await;
     asked.say(&json!({ "kind": "answer", "ask": ask, "body": { "answer": "datasets", "datasets": [] } })).await;
     let answer = answer.await.unwrap().unwrap();
@@ -195,7 +195,7 @@ async fn what_an_agent_tells_is_its_own_word(database: Database) {
     line.say(&ended(&id, "web", "local:0", &format!("other.example.com/not/pinned:v1@{}", digest('a')))).await;
     line.hear("ack").await;
     let shown = rig.show(&id).await;
-    assert_eq!((&shown["verified"], &shown["images"]), (&json!(false), &json!([])), "{shown}");
+    assert_eq!((&shown["verified"], shown["images"].as_array().map_or(0, Vec::len)), (&json!(false), 0), "{shown}");
     // An id of a time that is yet to come would be the newest for ever.
     let future = DeploymentId::from_parts(u64::try_from(clock::now_ms()).unwrap() + 3_600_000, 7).to_string();
     line.say(&ended(&future, "web", "local:0", &image)).await;
@@ -204,7 +204,7 @@ async fn what_an_agent_tells_is_its_own_word(database: Database) {
     // Of another agent's service nothing is recorded.
     let id = clock::new_id().to_string();
     line.say(&ended(&id, "api", "local:0", &image)).await;
-    line.say(&json!({ "kind": "lines", "deployment": clock::new_id(), "lines": [] })).await;
+    line.say(&lines(&clock::new_id().to_string(), &[(1, 1, 1)])).await;
     line.hear("ack").await;
     assert_eq!(rig.count("SELECT COUNT(*) FROM deployments WHERE service = 'api'").await, 0);
     rig.finish().await;
@@ -297,7 +297,8 @@ async fn no_registry_of_an_agents_choice_is_called(database: Database) {
     std::fs::write(&rig.config_file, format!("{text}\n[service.web]\nhosts = [\"micro\"]\nimage = \"{image}\"\n")).unwrap();
     let mut rig = rig;
     rig.restart().await;
-    let (called, _) = tokio::join!(tokio::time::timeout(Duration::from_secs(20), listener.accept()), async {
+    let accepted = async { listener.accept().await.map(drop) };
+    let (called, _) = tokio::join!(tokio::time::timeout(Duration::from_secs(20), accepted), async {
         Call::get("/api/v1/services/web/tags").by(rig.key()).open(&rig).await
     });
     assert!(called.is_ok());
@@ -323,7 +324,7 @@ async fn a_hello_is_bounded() {
     for _ in 0..60 {
         line.say(&hello(&many[..1000])).await;
     }
-    line.say(&json!({ "kind": "lines", "deployment": clock::new_id(), "lines": [] })).await;
+    line.say(&lines(&clock::new_id().to_string(), &[(1, 1, 1)])).await;
     assert!(tokio::time::timeout(Duration::from_secs(3), line.hear("ack")).await.is_err(), "it waits");
     assert_eq!(rig.count("SELECT MAX(seen_ms) FROM placements").await, seen);
     rig.finish().await;
@@ -419,7 +420,7 @@ async fn said(rig: &Rig, host: &Host, line: &mut Option<Captured>, service: &str
     let open = line.as_mut().unwrap();
     let probe = clock::new_id().to_string();
     let _ = open.socket.say(frame.to_string()).await;
-    let _ = open.socket.say(json!({ "kind": "lines", "deployment": probe, "lines": [] }).to_string()).await;
+    let _ = open.socket.say(lines(&probe, &[(1, 1, 1)]).to_string()).await;
     loop {
         match tokio::time::timeout(Duration::from_secs(60), open.socket.hear()).await.expect("an answer, or the end") {
             Ok(text) if text.contains(&probe) => return false,
@@ -448,15 +449,19 @@ async fn no_field_of_a_frame_brings_in_what_it_may_not() {
     let (mut tried, mut cut) = (0, 0);
     for (number, value) in hostile_values().iter().enumerate() {
         for kind in 0..6 {
-            let service = format!("s{number}-{kind}");
-            let host = Host::enrolled(&rig, &format!("bad{number}-{kind}")).await;
-            let mut line = Some(Captured::welcomed(&rig, &host, &[(&service, IMAGE)]).await);
-            let known = clock::new_id().to_string();
-            let image = format!("{IMAGE}:v1@{}", digest('a'));
-            assert!(!said(&rig, &host, &mut line, &service, &ended(&known, &service, "local:0", &image)).await);
-            for frame in with_each(&frames(&known, &service)[kind], value) {
-                tried += 1;
-                cut += usize::from(said(&rig, &host, &mut line, &service, &frame).await);
+            // Nobody says hello more often than an agent may.
+            let most = with_each(&frames(&clock::new_id().to_string(), "s")[kind], value).len();
+            for first in (0..most).step_by(8) {
+                let service = format!("s{number}-{kind}-{first}");
+                let host = Host::enrolled(&rig, &format!("bad{number}-{kind}-{first}")).await;
+                let mut line = Some(Captured::welcomed(&rig, &host, &[(&service, IMAGE)]).await);
+                let known = clock::new_id().to_string();
+                let image = format!("{IMAGE}:v1@{}", digest('a'));
+                assert!(!said(&rig, &host, &mut line, &service, &ended(&known, &service, "local:0", &image)).await);
+                for frame in with_each(&frames(&known, &service)[kind], value).iter().skip(first).take(8) {
+                    tried += 1;
+                    cut += usize::from(said(&rig, &host, &mut line, &service, frame).await);
+                }
             }
         }
     }
@@ -464,7 +469,7 @@ async fn no_field_of_a_frame_brings_in_what_it_may_not() {
     assert!(tried > 1000 && cut > 100 && cut < tried, "{tried} {cut}");
     assert_eq!(PANICS.load(Ordering::Relaxed), 0);
     assert_eq!(place_of(&rig, "own").as_deref(), Some("good"));
-    stays.say(&json!({ "kind": "lines", "deployment": clock::new_id(), "lines": [] })).await;
+    stays.say(&lines(&clock::new_id().to_string(), &[(1, 1, 1)])).await;
     stays.hear("ack").await;
     is_within_bounds(&rig).await;
     rig.finish().await;

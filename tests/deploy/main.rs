@@ -6,13 +6,14 @@
 //! `login.rs` is what a pull needs to know, `pair.rs` two servers of one database, `real.rs` is Docker itself, `status.rs` a stack on it
 //! that is broken in every way, `approval.rs` orders that somebody must approve, `storm.rs` what can happen to it, by `dice.rs`,
 //! `cli.rs` is the command line beside a server, `rollouts.rs` one service on several hosts, `results.rs` what a forge shows of an order (`forge.rs`), `watch.rs` what becomes of a release that does not hold,
-//! `certificate.rs` a certificate that runs out, `guards.rs` guards that nobody answers, `ssh.rs` the files of a stack over ssh,
+//! `captured.rs` a control plane that asks an agent for what its host does not allow, `certificate.rs` a certificate that runs out, `guards.rs` guards that nobody answers, `ssh.rs` the files of a stack over ssh,
 //! `label.rs` an image that nobody goes back past.
 //! They need root (mounts, immutable files, a second daemon), `docker` with a daemon that answers, and `docker-registry`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "tests run programs and say what they saw")]
 
 mod approval;
+mod captured;
 mod certificate;
 mod cli;
 #[path = "../api/cluster.rs"]
