@@ -42,7 +42,11 @@ impl Agent {
                 let later = matches!(refusal, Refusal::Full(_) | Refusal::Waiting { .. } | Refusal::Unwritable | Refusal::Unapproved(_));
                 refused(refusal.guard(), refusal.to_string(), later)
             }
-            Err(OrderError::Store(error)) => unsaid(&id, &error),
+            Err(OrderError::Store(error)) => {
+                tracing::error!(deployment = %id, %error, "an order of the control plane could not be stored; it is asked for again");
+                // It may be stored all the same, which asking again finds out.
+                refused(None, unstored(&error).to_owned(), true)
+            }
         }
     }
 
@@ -63,6 +67,11 @@ impl Agent {
         }
         Some(FromAgent::Accepted(Accepted { deployment: id.clone() }))
     }
+}
+
+/// Why nothing can be stored on this host, without what only its own log should say.
+fn unstored(error: &StoreError) -> &'static str {
+    if error.is_disk_full() { "the disk of its database is full" } else { "its database does not answer" }
 }
 
 fn unsaid(id: &DeploymentId, error: &StoreError) -> Option<FromAgent> {

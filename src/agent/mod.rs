@@ -143,7 +143,8 @@ impl Agent {
         for service in config.services.values().filter(|service| service.stack.agent().is_none()) {
             services.push(self.service_seen(service).await?);
         }
-        Ok(Hello { version: VERSION, program: env!("CARGO_PKG_VERSION").to_owned(), host: host(), services, journals })
+        let datasets = config.datasets.keys().cloned().collect();
+        Ok(Hello { version: VERSION, program: env!("CARGO_PKG_VERSION").to_owned(), host: host(), services, datasets, journals })
     }
 
     async fn service_seen(&self, service: &Service) -> Result<ServiceSeen, StoreError> {

@@ -14,21 +14,23 @@ use crate::executor::dial_hosts;
 use crate::http::AgentLines;
 use crate::http::Shared;
 use crate::line::AgentLine;
+use crate::line::Memory;
 use crate::line::Presence;
 use crate::line::control_keys;
 
-/// What agents meet here, of whom there may be `most`.
+/// What agents meet here.
 pub(super) fn agent_lines(
     config: &Config,
-    most: usize,
+    presence: Arc<Presence>,
     holder: &str,
     uplink: Option<watch::Receiver<api::Uplink>>,
 ) -> anyhow::Result<AgentLines> {
-    Ok(AgentLines { keys: control_keys(&config.server.data_dir)?, presence: Presence::new(most), holder: holder.to_owned(), uplink })
+    let dir = &config.server.data_dir;
+    Ok(AgentLines { keys: control_keys(dir)?, presence, memory: Memory::of(dir), holder: holder.to_owned(), uplink })
 }
 
 /// What goes on beside calls and the queue until `stop`: lines to control planes and to hosts that are dialled, and what is tidied.
-pub(super) fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
+pub(super) fn work_beside(shared: &Arc<Shared>, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
     let reloader = Arc::clone(&shared.reloader);
     let watcher = Arc::clone(&shared.watcher);
     let deployer = Arc::clone(&shared.deployer);
@@ -47,6 +49,9 @@ pub(super) fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, 
     tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
     tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
     tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), shared.lines.holder.clone(), stop.clone()));
+    let remembering = Arc::clone(shared);
+    let stopped = stop.clone();
+    tokio::spawn(async move { remembering.lines.remember(&remembering.store, &stopped).await });
     tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
     Ok(())
 }

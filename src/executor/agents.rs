@@ -31,6 +31,7 @@ use crate::line::FromAgent;
 use crate::line::FromControl;
 use crate::line::Hello;
 use crate::line::Known;
+use crate::line::Presence;
 use crate::line::VERSION;
 use crate::line::Welcome;
 use crate::model::AgentName;
@@ -48,6 +49,8 @@ const ROOM: usize = 16;
 #[derive(Debug)]
 pub struct Agents {
     pub(super) books: Books,
+    /// Who is here.
+    pub(super) presence: Arc<Presence>,
     config: Live<Config>,
     /// What the file says, without the services that only agents name.
     written: Mutex<Arc<Config>>,
@@ -95,12 +98,13 @@ impl Agents {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn new(config: Live<Config>, books: Books) -> Result<Self, StoreError> {
+    pub async fn new(config: Live<Config>, books: Books, presence: Arc<Presence>) -> Result<Self, StoreError> {
         let random = || text::hex(&clock::random_bytes::<16>());
         let store_id = books.store.named_value("store_id", random).await?;
         let placements = books.store.placements().await?;
         let agents = Self {
             books,
+            presence,
             written: Mutex::new(config.now()),
             config,
             placements: Mutex::new(placements),
@@ -198,7 +202,16 @@ impl Agents {
     #[must_use]
     pub fn why_not(&self, agent: &AgentName) -> Option<String> {
         let why = self.seat_of(agent).why_not(agent)?;
+        if self.is_elsewhere(agent) {
+            return Some(format!("the agent {agent} is connected to another server of this database; ask that one"));
+        }
         Some(held(&self.unreached).get(agent).map_or(why.clone(), |reason| format!("{why} ({})", reason.trim_end_matches('.'))))
+    }
+
+    /// Whether `agent` is connected to another server of the same database, which carries out what is for it.
+    #[must_use]
+    pub fn is_elsewhere(&self, agent: &AgentName) -> bool {
+        self.presence.is_elsewhere(agent)
     }
 
     /// The agents that were there since this server has started.

@@ -40,8 +40,18 @@ use crate::store::StoreError;
 const STALLED: Duration = Duration::from_secs(30);
 /// How long an agent may take to accept an order before it is sent again.
 const AGAIN: Duration = Duration::from_secs(10);
+/// After how long an agent that takes the order, and says nothing of it, counts as stuck.
+const STUCK: Duration = Duration::from_secs(20);
 /// How soon the database is tried again.
 const SOON: Duration = Duration::from_secs(1);
+
+/// Returns at `at`, and never where there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// An order on its way to an agent, and what comes back.
 pub(super) struct Errand<'a> {
@@ -135,6 +145,7 @@ impl<'a> Errand<'a> {
             self.say_order(line).await;
         }
         let mut again = Instant::now() + AGAIN;
+        let mut stuck_at = Some(Instant::now() + STUCK);
         loop {
             let frame = tokio::select! {
                 frame = self.said.recv() => frame,
@@ -144,6 +155,11 @@ impl<'a> Errand<'a> {
                     self.say_cancel(line).await;
                     continue;
                 }
+                () = until(stuck_at), if !self.accepted => {
+                    stuck_at = None;
+                    self.tell_stuck().await;
+                    continue;
+                }
                 () = tokio::time::sleep_until(again), if !self.accepted => {
                     again = Instant::now() + AGAIN;
                     if is_cancel_sent { self.say_cancel(line).await } else { self.say_order(line).await }
@@ -151,6 +167,8 @@ impl<'a> Errand<'a> {
                 }
             };
             let Some(frame) = frame else { return Left::Run };
+            self.agents.presence.set_stuck(&self.agent, false);
+            stuck_at = None;
             match self.hear(frame, line).await {
                 Ok(None) => {}
                 Ok(Some(left)) => return left,
@@ -213,7 +231,8 @@ impl<'a> Errand<'a> {
 
     async fn refused(&mut self, refused: Refused) -> Result<Option<Left>, StoreError> {
         let Refused { guard, why, later, .. } = refused;
-        if later && !self.cancel.is_cancelled() {
+        // Whether an order that was cancelled is there, the answer to the cancel says.
+        if later {
             if self.not_yet != why {
                 self.note(&format!("The agent {} does not take it yet: {why}", self.agent)).await;
                 self.not_yet = why;
@@ -284,6 +303,13 @@ impl<'a> Errand<'a> {
             let why = "what it has accepted goes on there, and its lines follow when it is back";
             self.note(&format!("The line to the agent {} has ended; {why}.", self.agent)).await;
         }
+    }
+
+    async fn tell_stuck(&mut self) {
+        self.agents.presence.set_stuck(&self.agent, true);
+        let seconds = STUCK.as_secs();
+        let why = "it is asked again; look at the log of its server, or restart it";
+        self.note(&format!("The agent {} is connected, and has not answered this order for {seconds} s; {why}.", self.agent)).await;
     }
 
     /// A line of the deployment itself. One that cannot be stored is no reason to stop.

@@ -1,6 +1,7 @@
 //! Who carries orders out: this process on this host, or an agent on its own.
 
 mod agents;
+mod asked;
 mod carrier;
 mod drafts;
 mod errand;

@@ -11,6 +11,7 @@ use smoke::Report;
 
 use crate::line::Answer;
 use crate::line::Asked;
+use crate::model::DatasetName;
 use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::Guard;
@@ -24,7 +25,7 @@ use crate::model::Stage;
 use crate::model::Tag;
 
 /// The version of the frames of this program.
-pub const VERSION: Version = Version { major: 1, minor: 0 };
+pub const VERSION: Version = Version { major: 1, minor: 1 };
 
 /// How long a frame may be, in bytes of its JSON.
 pub const MOST_FRAME_BYTES: usize = 4 << 20;
@@ -123,6 +124,9 @@ pub struct Hello {
     pub host: HostFacts,
     /// Its services.
     pub services: Vec<ServiceSeen>,
+    /// Its datasets. An agent of version 1.0 does not name them.
+    #[serde(default)]
+    pub datasets: Vec<DatasetName>,
     /// The deployments that the control plane may not know whole, the newest first.
     #[serde(default)]
     pub journals: Vec<DeploymentId>,

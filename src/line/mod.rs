@@ -11,6 +11,7 @@ mod meeting;
 mod presence;
 mod proof;
 mod record;
+mod remembered;
 mod socket;
 mod stream;
 
@@ -26,6 +27,7 @@ pub use machine::machine_id;
 pub use meeting::{Proven, Unmet, challenge, let_in, present};
 pub use presence::{Cut, Here, NotEntered, OpenLine, Presence};
 pub use proof::{Binding, EXPORTER_LABEL, EnrolmentCode, OPENING_HEADER, Opening, SUBPROTOCOL, Showing, nonce};
+pub use remembered::{Memory, Remembered};
 pub use socket::{PING, Parted, SILENCE, Socket};
 pub use stream::over_stream;
 

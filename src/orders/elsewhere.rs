@@ -72,6 +72,10 @@ impl Deployer {
         let mut ready = Vec::new();
         for one in there {
             let Some(agent) = agent(&one) else { continue };
+            // The other server takes it.
+            if self.agents().is_elsewhere(agent) {
+                continue;
+            }
             match self.agents().why_not(agent) {
                 None => ready.push(one),
                 Some(why) => {

@@ -215,6 +215,7 @@ pub(super) async fn change(proven: Proven<Change>, shared: web::Data<Shared>) ->
     if done.is_empty() {
         return Err(ApiError::bad_request("Nothing is to be changed; set password_hash, disabled or end_sessions."));
     }
+    shared.followers.look_again();
     Ok(HttpResponse::Ok().json(api::Done { message: done.join(" ") }))
 }
 
@@ -224,5 +225,6 @@ pub(super) async fn remove(proven: Proven<One>, shared: web::Data<Shared>) -> An
     if !shared.store.remove_user(name, &proven.caller).await? {
         return Err(nobody(name.as_str()));
     }
+    shared.followers.look_again();
     Ok(HttpResponse::Ok().json(api::Done { message: format!("{name} was removed, and every session of {name} has ended.") }))
 }
