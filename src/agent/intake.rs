@@ -6,6 +6,7 @@ use crate::line::CancelOrder;
 use crate::line::FromAgent;
 use crate::line::Refused;
 use crate::line::SentOrder;
+use crate::line::Unreadable;
 use crate::model::AgentName;
 use crate::model::Caller;
 use crate::model::DeploymentId;
@@ -48,6 +49,16 @@ impl Agent {
                 refused(None, unstored(&error).to_owned(), true)
             }
         }
+    }
+
+    /// What is answered to a frame that this version cannot read: an order that is not here already is not taken.
+    pub(super) async fn cannot_read(&self, what: Unreadable) -> Option<FromAgent> {
+        let id = what.deployment.filter(|_| what.kind == "order")?;
+        if !matches!(self.store.get(&id).await, Ok(None)) {
+            return None;
+        }
+        let why = format!("it cannot read the order ({}); upgrade the older of the two", what.why);
+        Some(FromAgent::Refused(Refused { deployment: id, guard: None, why, later: false }))
     }
 
     /// Cancels a deployment. None: it comes to an end by itself, which is told then.

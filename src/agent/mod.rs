@@ -182,6 +182,7 @@ impl Agent {
                         continue;
                     }
                     Some(FromControl::Ask(asked)) => (None, Some(FromAgent::Answer(answers::too_many(&asked)))),
+                    Some(FromControl::Unreadable(what)) => (None, self.cannot_read(what).await),
                     Some(FromControl::Welcome(_) | FromControl::Unknown) => (None, None),
                 };
                 if let Some(answer) = answer

@@ -1,6 +1,7 @@
 //! The lines of a server: those of agents that dial it, those that it dials, and the one to its own control plane.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use process::Cancel;
@@ -17,6 +18,9 @@ use crate::line::AgentLine;
 use crate::line::Memory;
 use crate::line::Presence;
 use crate::line::control_keys;
+
+/// How often it is looked what agents have told other servers of the same database.
+const SEEN_EVERY: Duration = Duration::from_secs(5);
 
 /// What agents meet here.
 pub(super) fn agent_lines(
@@ -49,9 +53,25 @@ pub(super) fn work_beside(shared: &Arc<Shared>, config: &Config, dial: Option<Di
     tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
     tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
     tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), shared.lines.holder.clone(), stop.clone()));
+    if !shared.store.is_sqlite() {
+        tokio::spawn(see_other_servers(Arc::clone(shared), stop.clone()));
+    }
     let remembering = Arc::clone(shared);
     let stopped = stop.clone();
     tokio::spawn(async move { remembering.lines.remember(&remembering.store, &stopped).await });
     tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
     Ok(())
+}
+
+/// Sees until `stop` which services agents have named at other servers of the same database.
+async fn see_other_servers(shared: Arc<Shared>, stop: Cancel) {
+    while !stop.is_cancelled() {
+        if let Err(error) = shared.deployer.agents().see_placements().await {
+            tracing::warn!(%error, "which services agents have could not be read; trying again");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(SEEN_EVERY) => {}
+        }
+    }
 }

@@ -129,6 +129,19 @@ impl Agents {
         self.put_in_force();
     }
 
+    /// What another server of the same database has heard of its agents is in force here as well.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn see_placements(&self) -> Result<(), StoreError> {
+        let now = self.books.store.placements().await?;
+        if *held(&self.placements) != now {
+            *held(&self.placements) = now;
+            self.put_in_force();
+        }
+        Ok(())
+    }
+
     fn put_in_force(&self) {
         let written = held(&self.written);
         let placements = held(&self.placements).clone();
@@ -302,10 +315,7 @@ impl Agents {
     async fn settle(&self, name: &AgentName, hello: &Hello) -> Result<(), StoreError> {
         let services: Vec<_> = hello.services.iter().map(|service| (service.name.clone(), service.images.clone())).collect();
         self.books.store.keep_placements(name, &services).await?;
-        let placements = self.books.store.placements().await?;
-        *held(&self.placements) = placements;
-        self.put_in_force();
-        Ok(())
+        self.see_placements().await
     }
 
     async fn hear(&self, name: &AgentName, from: &mut mpsc::Receiver<FromAgent>, to: &mpsc::Sender<FromControl>) {

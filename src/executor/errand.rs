@@ -220,6 +220,14 @@ impl<'a> Errand<'a> {
                 }
                 Ok(Some(outcome.map_or(Left::Run, Left::Order)))
             }
+            FromAgent::Unreadable(what) => {
+                let why = format!("what the agent {} says of it ({}) cannot be read here: {}", self.agent, what.kind, what.why);
+                if self.not_yet != why {
+                    self.note(&format!("{why}; upgrade the control plane.")).await;
+                    self.not_yet = why;
+                }
+                Ok(None)
+            }
             FromAgent::Hello(_) | FromAgent::Answer(_) | FromAgent::Unknown => Ok(None),
         }
     }

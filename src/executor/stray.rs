@@ -14,6 +14,9 @@ use crate::model::ServiceName;
 use crate::model::State;
 use crate::store::StoreError;
 
+/// How far the clock of a host may be ahead. An id of a later time would come before every order of years.
+const AHEAD_MS: i64 = 24 * 3600 * 1000;
+
 /// Takes it up, as far as it is about a service of that agent. What is answered is on disk.
 ///
 /// # Errors
@@ -60,6 +63,11 @@ async fn of_end(books: &Books, config: &Config, agent: &AgentName, ended: Ended)
         Some(known) if !is_its(config, agent, &known.order.service, &id) => return Ok(None),
         Some(known) => return Ok(matches!(known.state, State::Done { .. }).then_some(done)),
         None if !is_its(config, agent, &service, &id) => return Ok(None),
+        None if id.at_ms() > clock::now_ms() + AHEAD_MS => {
+            tracing::error!(agent = %agent, deployment = %id, "an agent told of a deployment of a time to come; correct the clock of its host");
+            // It would tell it for ever.
+            return Ok(Some(done));
+        }
         None => {}
     }
     let report = match ended.into_report(agent) {

@@ -75,6 +75,9 @@ pub enum FromAgent {
     Ended(Box<Ended>),
     /// The answer to a question.
     Answer(Answer),
+    /// A frame of a known kind that says something which this version does not know.
+    #[serde(skip)]
+    Unreadable(Unreadable),
     /// A kind of a newer version.
     #[serde(other)]
     Unknown,
@@ -89,6 +92,7 @@ impl FromAgent {
             Self::Refused(said) => Some(&said.deployment),
             Self::Lines(said) => Some(&said.deployment),
             Self::Ended(said) => Some(&said.order.deployment),
+            Self::Unreadable(said) => said.deployment.as_ref(),
             Self::Hello(_) | Self::Answer(_) | Self::Unknown => None,
         }
     }
@@ -108,9 +112,41 @@ pub enum FromControl {
     Cancel(CancelOrder),
     /// A question.
     Ask(Asked),
+    /// A frame of a known kind that says something which this version does not know.
+    #[serde(skip)]
+    Unreadable(Unreadable),
     /// A kind of a newer version.
     #[serde(other)]
     Unknown,
+}
+
+/// A frame that this version cannot read: the other side is newer, or wrong. Nothing is done because of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its kind.
+    pub kind: String,
+    /// The deployment that it is about, where that is said.
+    pub deployment: Option<DeploymentId>,
+    /// What cannot be read, without a full stop.
+    pub why: String,
+}
+
+/// What one side of a line says.
+pub trait Frame: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// What whoever serves the line is given in place of a frame that cannot be read.
+    fn unreadable(what: Unreadable) -> Self;
+}
+
+impl Frame for FromAgent {
+    fn unreadable(what: Unreadable) -> Self {
+        Self::Unreadable(what)
+    }
+}
+
+impl Frame for FromControl {
+    fn unreadable(what: Unreadable) -> Self {
+        Self::Unreadable(what)
+    }
 }
 
 /// Who the agent is and what it has.
@@ -380,15 +416,42 @@ pub fn encode<S: Serialize>(frame: &S) -> Result<String, FrameError> {
     if text.len() > MOST_FRAME_BYTES { Err(FrameError::TooLong(text.len())) } else { Ok(text) }
 }
 
-/// The frame in `text`. A kind of a newer minor version becomes `Unknown`.
+/// What every frame has, and most say.
+#[derive(Deserialize)]
+struct Head {
+    kind: String,
+    #[serde(default)]
+    deployment: Option<serde_json::Value>,
+    #[serde(default)]
+    order: Option<serde_json::Value>,
+}
+
+impl Head {
+    /// The deployment that a frame is about; the end of one names it in its order.
+    fn deployment(&self) -> Option<DeploymentId> {
+        let own = self.deployment.as_ref().and_then(serde_json::Value::as_str);
+        let named = || self.order.as_ref()?.get("deployment")?.as_str();
+        DeploymentId::parse(own.or_else(named)?).ok()
+    }
+}
+
+/// The frame in `text`. A kind of a newer minor version becomes `Unknown`, and a known one that says something new is unreadable: one such
+/// frame does not end a line, on which it would come again and again.
 ///
 /// # Errors
 /// When it is too long, or no frame.
-pub fn decode<R: DeserializeOwned>(text: &[u8]) -> Result<R, FrameError> {
+pub fn decode<R: Frame>(text: &[u8]) -> Result<R, FrameError> {
     if text.len() > MOST_FRAME_BYTES {
         return Err(FrameError::TooLong(text.len()));
     }
-    Ok(serde_json::from_slice(text)?)
+    serde_json::from_slice(text).or_else(|error: serde_json::Error| match serde_json::from_slice::<Head>(text) {
+        Ok(head) => {
+            tracing::error!(kind = head.kind, %error, "the other side sent a frame that this version cannot read; upgrade the older of the two");
+            let deployment = head.deployment();
+            Ok(R::unreadable(Unreadable { kind: head.kind, deployment, why: error.to_string() }))
+        }
+        Err(_) => Err(error.into()),
+    })
 }
 
 #[cfg(test)]
@@ -410,11 +473,13 @@ mod tests {
         assert_eq!((ack.position, ack.ended), (4, false));
         let again: FromControl = decode(encode(&FromControl::Ack(ack)).unwrap().as_bytes()).unwrap();
         assert!(matches!(again, FromControl::Ack(_)));
-        for bad in [&b"{\"kind\":\"accepted\"}"[..], b"", b"[]", b"{\"kind\":\"accepted\",\"deployment\":\"../x\"}", b"{\"kind\"", b"\xff"]
-        {
+        for bad in [&b""[..], b"[]", b"{\"kind\"", b"{\"kind\":1}", b"\xff"] {
             assert!(decode::<FromAgent>(bad).is_err(), "{bad:?}");
         }
         assert!(decode::<FromAgent>(&vec![b' '; MOST_FRAME_BYTES + 1]).is_err());
+        for newer in [&b"{\"kind\":\"accepted\"}"[..], b"{\"kind\":\"accepted\",\"deployment\":\"../x\"}"] {
+            assert!(matches!(decode::<FromAgent>(newer), Ok(FromAgent::Unreadable(what)) if what.deployment.is_none()));
+        }
     }
 
     #[test]

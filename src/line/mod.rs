@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 
 pub use ask::{Answer, AnswerBody, Asked, AskedFor};
 pub use frame::{
-    Accepted, Ack, CancelOrder, Ended, FrameError, FromAgent, FromControl, Hello, HostFacts, Known, Lines, MOST_FRAME_BYTES, Refused,
-    SentLine, SentOrder, ServiceSeen, VERSION, Version, Welcome, decode, encode,
+    Accepted, Ack, CancelOrder, Ended, Frame, FrameError, FromAgent, FromControl, Hello, HostFacts, Known, Lines, MOST_FRAME_BYTES,
+    Refused, SentLine, SentOrder, ServiceSeen, Unreadable, VERSION, Version, Welcome, decode, encode,
 };
 pub use keys::{Identity, KEY_FILES, KeyError, KeyPair, control_keys};
 pub use machine::machine_id;

@@ -31,6 +31,13 @@ impl DeploymentId {
         ulid::Ulid::from_string(&given.to_ascii_uppercase()).map(|id| Self(id.to_string())).map_err(error)
     }
 
+    /// The time that it was made of, ms since 1970 (UTC).
+    #[must_use]
+    pub fn at_ms(&self) -> i64 {
+        let at_ms = ulid::Ulid::from_string(&self.0).map_or(0, |id| id.timestamp_ms());
+        i64::try_from(at_ms).unwrap_or(i64::MAX)
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -52,5 +59,6 @@ mod tests {
         assert_eq!(DeploymentId::after(Some(&earlier), last.clone()), last);
         assert_eq!(DeploymentId::after(Some(&last), last.clone()), next);
         assert_eq!(DeploymentId::after(None, earlier.clone()), earlier);
+        assert_eq!((last.at_ms(), earlier.at_ms()), (2000, 1000));
     }
 }

@@ -15,21 +15,26 @@ use crate::world::Settings;
 use crate::world::World;
 
 /// A world whose tagalong is an agent, and its control plane.
-struct Fleet {
-    world: World,
+pub(crate) struct Fleet {
+    pub(crate) world: World,
     dir: tempfile::TempDir,
     control: Option<Server>,
 }
 
 impl Fleet {
-    async fn new(settings: &Settings, service: &str) -> Self {
+    pub(crate) async fn new(settings: &Settings, service: &str) -> Self {
         let world = World::new(settings).await;
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
         let bin = dir.path().join("bin");
         std::fs::create_dir(&bin).expect("a folder");
+        for folder in ["wire", "met"] {
+            std::fs::create_dir(dir.path().join(folder)).expect("a folder");
+        }
         let script = format!(
-            "#!/bin/sh\n[ -e {dir}/down ] && {{ echo 'No route to host' >&2; exit 255; }}\necho $$ > {dir}/ssh.pid\nexec {tagalong} agent --stdio --config {config}\n",
+            "#!/bin/sh\n[ -e {dir}/down ] && {{ echo 'No route to host' >&2; exit 255; }}\necho $$ > {dir}/ssh.pid\n\
+             exec {wire} {dir} {tagalong} agent --stdio --config {config}\n",
             dir = dir.path().display(),
+            wire = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/wire.py").display(),
             tagalong = env!("CARGO_BIN_EXE_tagalong"),
             config = world.path("tagalong.toml").display(),
         );
@@ -49,30 +54,30 @@ impl Fleet {
     }
 
     /// One in which v1 has been landed by the agent.
-    async fn landed() -> Self {
+    pub(crate) async fn landed() -> Self {
         let fleet = Self::new(&Settings::default(), "").await;
         fleet.land("v1").await;
         fleet
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn control(&self) -> &Server {
+    pub(crate) fn control(&self) -> &Server {
         self.control.as_ref().expect("the control plane runs")
     }
 
-    async fn start_control(&mut self) {
+    pub(crate) async fn start_control(&mut self) {
         self.control = Some(Server::start(self.dir.path()).await);
     }
 
-    fn kill_control(&mut self) {
+    pub(crate) fn kill_control(&mut self) {
         self.control.take().expect("it runs").kill();
     }
 
     /// The control plane sees the service through its agent.
-    async fn is_there(&self) {
+    pub(crate) async fn is_there(&self) {
         for _ in 0..300 {
             let (status, service) = self.control().get("/api/v1/services/web").await;
             if status == 200 && service["blocked"].is_null() {
@@ -83,18 +88,43 @@ impl Fleet {
         panic!("the agent does not come: {}\n{}", self.control().log(), self.world.server().log());
     }
 
-    /// The line is down from now on.
-    fn cut(&self) {
-        std::fs::write(self.path("down"), "").expect("a file");
-        let pid = std::fs::read_to_string(self.path("ssh.pid")).expect("a pid");
-        host("kill", &["-KILL", pid.trim()]);
+    /// The same after one side was away, once the control plane has seen that.
+    pub(crate) async fn is_there_again(&self) {
+        self.is_there().await;
+        until_some("the line is served", || self.path("ssh.pid").exists().then_some(())).await;
     }
 
-    fn mend(&self) {
+    /// What happens from now on to frames at this point, as `wire.py` says.
+    pub(crate) fn at_wire(&self, point: &str, what: &str) {
+        let fresh = self.path("wire/.fresh");
+        std::fs::write(&fresh, what).expect("a file");
+        std::fs::rename(fresh, self.path("wire").join(point)).expect("a file");
+    }
+
+    /// Nothing happens there any more.
+    pub(crate) fn leave_wire(&self, point: &str) {
+        let _ = std::fs::remove_file(self.path("wire").join(point));
+        let _ = std::fs::remove_file(self.path("met").join(point));
+    }
+
+    /// Waits until it has happened.
+    pub(crate) async fn met(&self, point: &str) {
+        until(&format!("{point} is met"), || self.path("met").join(point).exists()).await;
+    }
+
+    /// The line is down from now on.
+    pub(crate) fn cut(&self) {
+        std::fs::write(self.path("down"), "").expect("a file");
+        let pid = std::fs::read_to_string(self.path("ssh.pid")).expect("a pid");
+        // It may have ended by itself just now.
+        host("sh", &["-c", &format!("kill -KILL {} || true", pid.trim())]);
+    }
+
+    pub(crate) fn mend(&self) {
         std::fs::remove_file(self.path("down")).expect("a file");
     }
 
-    async fn land(&self, tag: &str) -> String {
+    pub(crate) async fn land(&self, tag: &str) -> String {
         let id = self.control().deploy(tag).await;
         let ended = self.control().outcome(&id).await;
         assert_eq!((&ended["outcome"], &ended["warnings"]), (&json!("live"), &json!([])), "{ended}\n{}", self.control().journal(&id).await);
@@ -102,7 +132,7 @@ impl Fleet {
     }
 
     /// The outcome that both sides have, whose journals are the same line by line.
-    async fn agreed(&self, id: &str) -> Value {
+    pub(crate) async fn agreed(&self, id: &str) -> Value {
         let there = self.control().outcome(id).await;
         let here = self.world.server().outcome(id).await;
         for key in ["outcome", "why", "images", "verified", "ran_before", "tag", "guard"] {
@@ -139,7 +169,7 @@ impl Fleet {
         rows.iter().map(line).collect()
     }
 
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         let (_, all) = self.control().get("/api/v1/deployments?limit=100").await;
         for one in all["deployments"].as_array().expect("a list") {
             assert_eq!(one["state"], "done", "{one}");
@@ -281,7 +311,7 @@ async fn what_somebody_orders_on_the_host_itself_is_told_with_its_lines() {
     fleet.finish().await;
 }
 
-async fn until_known(fleet: &Fleet, id: &str) {
+pub(crate) async fn until_known(fleet: &Fleet, id: &str) {
     for _ in 0..1500 {
         if fleet.control().get(&format!("/api/v1/deployments/{id}")).await.0 == 200 {
             return;
@@ -292,7 +322,7 @@ async fn until_known(fleet: &Fleet, id: &str) {
 }
 
 /// Runs a command of tagalong and gives what it wrote.
-fn tagalong(args: &[&str], config: &std::path::Path) -> String {
+pub(crate) fn tagalong(args: &[&str], config: &std::path::Path) -> String {
     host(env!("CARGO_BIN_EXE_tagalong"), &[args, &["--config", &config.display().to_string()]].concat())
 }
 

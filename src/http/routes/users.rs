@@ -171,6 +171,7 @@ pub(super) async fn add(proven: Proven<Add>, shared: web::Data<Shared>) -> Answe
     let Add { name, scopes } = &proven.ask;
     let is_new = shared.store.put_user(name, scopes, &proven.caller).await?;
     let scopes: Vec<String> = scopes.iter().map(Scope::to_string).collect();
+    shared.followers.look_again();
     let done = if is_new { "was added and may do" } else { "was there already and may now do" };
     Ok(HttpResponse::Ok().json(api::Done { message: format!("{name} {done} {}.", scopes.join(", ")) }))
 }
