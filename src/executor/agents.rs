@@ -24,8 +24,6 @@ use crate::executor::seat::Seat;
 use crate::executor::stray;
 use crate::landing::Books;
 use crate::line::AnswerBody;
-use crate::line::Asked;
-use crate::line::AskedFor;
 use crate::line::ControlLine;
 use crate::line::FromAgent;
 use crate::line::FromControl;
@@ -62,8 +60,8 @@ pub struct Agents {
     seats: Mutex<BTreeMap<AgentName, watch::Sender<Seat>>>,
     /// Who gets what an agent says of an order.
     at_work: Mutex<HashMap<DeploymentId, (AgentName, mpsc::Sender<FromAgent>)>>,
-    asked: Mutex<HashMap<u64, oneshot::Sender<AnswerBody>>>,
-    numbers: AtomicU64,
+    pub(super) asked: Mutex<HashMap<u64, oneshot::Sender<AnswerBody>>>,
+    pub(super) numbers: AtomicU64,
     /// Changes whenever somebody comes or goes.
     changes: watch::Sender<u64>,
     /// Why a service of an agent is not taken, by both names.
@@ -72,20 +70,6 @@ pub struct Agents {
     unreached: Mutex<BTreeMap<AgentName, String>>,
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
-}
-
-/// Why an agent did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// It is not there.
-    #[error("{0}")]
-    Away(String),
-    /// It did not answer in time, or its line has ended.
-    #[error("the agent {0} did not answer")]
-    Silent(AgentName),
-    /// It does not do what it was asked.
-    #[error("the agent {0} says: {1}")]
-    Refused(AgentName, String),
 }
 
 pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -314,6 +298,13 @@ impl Agents {
     /// The services of its host are stored and in force.
     async fn settle(&self, name: &AgentName, hello: &Hello) -> Result<(), StoreError> {
         let services: Vec<_> = hello.services.iter().map(|service| (service.name.clone(), service.images.clone())).collect();
+        // Most come back with what they had: when all come at once, that must cost nothing that grows with their number.
+        let is_its = |one: &&Placement| one.agent == *name;
+        let before =
+            held(&self.placements).iter().filter(is_its).map(|one| (one.service.clone(), one.images.clone())).collect::<BTreeMap<_, _>>();
+        if before.len() == services.len() && services.iter().all(|(service, images)| before.get(service) == Some(images)) {
+            return Ok(());
+        }
         self.books.store.keep_placements(name, &services).await?;
         self.see_placements().await
     }
@@ -346,34 +337,6 @@ impl Agents {
                     }
                 }
             }
-        }
-    }
-
-    /// Asks an agent that is there.
-    ///
-    /// # Errors
-    /// When it is not there, does not answer within `within`, or does not do it.
-    pub async fn ask(&self, agent: &AgentName, body: AskedFor, within: Duration) -> Result<AnswerBody, AskError> {
-        let seen = self.seat_of(agent);
-        let Some(attached) = seen.attached() else {
-            return Err(AskError::Away(self.why_not(agent).unwrap_or_default()));
-        };
-        let ask = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (asker, answer) = oneshot::channel();
-        held(&self.asked).insert(ask, asker);
-        let asked = async {
-            attached.to.send(FromControl::Ask(Asked { ask, body })).await.ok()?;
-            tokio::select! {
-                answer = answer => answer.ok(),
-                () = attached.to.closed() => None,
-            }
-        };
-        let answer = timeout(within, asked).await.ok().flatten();
-        held(&self.asked).remove(&ask);
-        match answer {
-            Some(AnswerBody::Problem { why }) => Err(AskError::Refused(agent.clone(), why)),
-            Some(answer) => Ok(answer),
-            None => Err(AskError::Silent(agent.clone())),
         }
     }
 

@@ -1,16 +1,21 @@
 //! What agents are asked about their hosts, and do there at once: it is no order, and leaves no record.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use smoke::Release;
 use smoke::Report;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::api;
 use crate::executor::agents::Agents;
-use crate::executor::agents::AskError;
+use crate::executor::agents::held;
 use crate::line::AnswerBody;
+use crate::line::Asked;
 use crate::line::AskedFor;
+use crate::line::FromControl;
 use crate::model::AgentName;
 use crate::model::ServiceName;
 use crate::model::Tag;
@@ -20,7 +25,49 @@ const DATASETS: Duration = Duration::from_secs(5);
 /// How long a look may take: longer than a page is waited for.
 const LOOK: Duration = Duration::from_mins(6);
 
+/// Why an agent did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It is not there.
+    #[error("{0}")]
+    Away(String),
+    /// It did not answer in time, or its line has ended.
+    #[error("the agent {0} did not answer")]
+    Silent(AgentName),
+    /// It does not do what it was asked.
+    #[error("the agent {0} says: {1}")]
+    Refused(AgentName, String),
+}
+
 impl Agents {
+    /// Asks an agent that is there.
+    ///
+    /// # Errors
+    /// When it is not there, does not answer within `within`, or does not do it.
+    pub async fn ask(&self, agent: &AgentName, body: AskedFor, within: Duration) -> Result<AnswerBody, AskError> {
+        let seen = self.seat_of(agent);
+        let Some(attached) = seen.attached() else {
+            return Err(AskError::Away(self.why_not(agent).unwrap_or_default()));
+        };
+        let ask = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let (asker, answer) = oneshot::channel();
+        held(&self.asked).insert(ask, asker);
+        let asked = async {
+            attached.to.send(FromControl::Ask(Asked { ask, body })).await.ok()?;
+            tokio::select! {
+                answer = answer => answer.ok(),
+                () = attached.to.closed() => None,
+            }
+        };
+        let answer = timeout(within, asked).await.ok().flatten();
+        held(&self.asked).remove(&ask);
+        match answer {
+            Some(AnswerBody::Problem { why }) => Err(AskError::Refused(agent.clone(), why)),
+            Some(answer) => Ok(answer),
+            None => Err(AskError::Silent(agent.clone())),
+        }
+    }
+
     /// The datasets of every agent that named some, and why those of some are not there, each as one sentence.
     pub async fn datasets(&self) -> (Vec<api::Dataset>, Vec<String>) {
         let all = self.all();

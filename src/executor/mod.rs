@@ -24,7 +24,8 @@ use crate::engine::Engine;
 use crate::landing::Claimed;
 use crate::model::Outcome;
 
-pub use agents::{Agents, AskError};
+pub use agents::Agents;
+pub use asked::AskError;
 pub use carrier::container_of;
 pub use here::Here;
 pub use seat::Seat;

@@ -14,13 +14,14 @@ mod record;
 mod remembered;
 mod socket;
 mod stream;
+mod wire;
 
 use tokio::sync::mpsc;
 
 pub use ask::{Answer, AnswerBody, Asked, AskedFor};
 pub use frame::{
-    Accepted, Ack, CancelOrder, Ended, Frame, FrameError, FromAgent, FromControl, Hello, HostFacts, Known, Lines, MOST_FRAME_BYTES,
-    Refused, SentLine, SentOrder, ServiceSeen, Unreadable, VERSION, Version, Welcome, decode, encode,
+    Accepted, Ack, CancelOrder, Ended, FromAgent, FromControl, Hello, HostFacts, Known, Lines, Refused, SentLine, SentOrder, ServiceSeen,
+    Unreadable, VERSION, Version, Welcome,
 };
 pub use keys::{Identity, KEY_FILES, KeyError, KeyPair, control_keys};
 pub use machine::machine_id;
@@ -30,6 +31,7 @@ pub use proof::{Binding, EXPORTER_LABEL, EnrolmentCode, OPENING_HEADER, Opening,
 pub use remembered::{Memory, Remembered};
 pub use socket::{PING, Parted, SILENCE, Socket};
 pub use stream::over_stream;
+pub use wire::{Frame, FrameError, MOST_FRAME_BYTES, decode, encode};
 
 /// How many frames wait in either direction before their sender waits.
 pub const ROOM: usize = 64;

@@ -1,12 +1,13 @@
 //! A control plane and an agent: two processes over a line, the world's stand-ins at the agent's side. The line is ssh, as the control
 //! plane believes; a stand-in for it starts `tagalong agent --stdio` of the world.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
 use serde_json::json;
 
+use crate::control::Over;
+use crate::control::write_stdio;
 use crate::support::Server;
 use crate::support::host;
 use crate::support::until;
@@ -25,28 +26,7 @@ impl Fleet {
     pub(crate) async fn new(settings: &Settings, service: &str) -> Self {
         let world = World::new(settings).await;
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
-        let bin = dir.path().join("bin");
-        std::fs::create_dir(&bin).expect("a folder");
-        for folder in ["wire", "met"] {
-            std::fs::create_dir(dir.path().join(folder)).expect("a folder");
-        }
-        let script = format!(
-            "#!/bin/sh\n[ -e {dir}/down ] && {{ echo 'No route to host' >&2; exit 255; }}\necho $$ > {dir}/ssh.pid\n\
-             exec {wire} {dir} {tagalong} agent --stdio --config {config}\n",
-            dir = dir.path().display(),
-            wire = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/wire.py").display(),
-            tagalong = env!("CARGO_BIN_EXE_tagalong"),
-            config = world.path("tagalong.toml").display(),
-        );
-        let ssh = bin.join("ssh");
-        std::fs::write(&ssh, script).expect("a file");
-        std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-        let text = format!(
-            "version = 1\n[server]\nlisten = []\nsocket = \"s\"\ndata_dir = \"data\"\nlog_level = \"info\"\n[docker]\nprogram = \"/bin/false\"\npath = \"{}:/usr/bin:/bin\"\n\
-             [host.micro]\naddress = \"root@127.0.0.1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n{service}",
-            bin.display()
-        );
-        std::fs::write(dir.path().join("tagalong.toml"), text).expect("a file");
+        write_stdio(dir.path(), &world.path("tagalong.toml"), service);
         let mut fleet = Self { world, dir, control: None };
         fleet.start_control().await;
         fleet.is_there().await;
@@ -321,39 +301,18 @@ pub(crate) async fn until_known(fleet: &Fleet, id: &str) {
     panic!("the control plane is not told of {id}: {}\n{}", fleet.control().log(), fleet.world.server().log());
 }
 
-/// Runs a command of tagalong and gives what it wrote.
-pub(crate) fn tagalong(args: &[&str], config: &std::path::Path) -> String {
-    host(env!("CARGO_BIN_EXE_tagalong"), &[args, &["--config", &config.display().to_string()]].concat())
-}
-
 #[tokio::test]
 async fn an_agent_that_dials_lands_what_is_ordered_and_comes_back_after_it_was_killed() {
-    let mut world = World::new(&Settings::default()).await;
-    let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
-    let config = dir.path().join("tagalong.toml");
-    let text =
-        "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\nsocket = \"s\"\ndata_dir = \"data\"\n[service.web]\nhosts = [\"micro\"]\n";
-    std::fs::write(&config, text).expect("a file");
-    let control = Server::start(dir.path()).await;
-    let address = || Some(control.log().split_once("addresses=[")?.1.split_once(']')?.0.to_owned());
-    let url = format!("http://{}", until_some("its address", address).await);
-    let code = dir.path().join("code");
-    std::fs::write(&code, tagalong(&["agent", "token", "micro"], &config)).expect("a file");
-    let file = world.path("tagalong.toml");
-    tagalong(&["agent", "enrol", "--url", &url, "--code-file", &code.display().to_string()], &file);
-    let own = std::fs::read_to_string(&file).expect("a file");
-    std::fs::write(&file, format!("{own}[agent]\nname = \"micro\"\nurl = \"{url}\"\n")).expect("a file");
-    world.stop();
-    world.start().await;
-    let first = control.deploy("v1").await;
-    assert_eq!(control.outcome(&first).await["outcome"], "live", "{}", control.journal(&first).await);
+    let mut world = World::new(&Settings { over: Over::Dialled, ..Settings::default() }).await;
+    let first = world.desk().deploy("v1").await;
+    assert_eq!(world.desk().outcome(&first).await["outcome"], "live", "{}", world.desk().journal(&first).await);
     world.arm("up@v2", "hang");
-    let id = control.deploy("v2").await;
+    let id = world.desk().deploy("v2").await;
     world.reached("up@v2").await;
     world.kill();
     world.disarm("up@v2");
     world.start().await;
-    assert_eq!(control.outcome(&id).await["outcome"], "live", "{}", control.journal(&id).await);
+    assert_eq!(world.desk().outcome(&id).await["outcome"], "live", "{}", world.desk().journal(&id).await);
     assert_eq!(world.running(), "v2");
     world.finish().await;
 }

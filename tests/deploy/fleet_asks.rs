@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::control::tagalong;
 use crate::fleet::Fleet;
-use crate::fleet::tagalong;
 use crate::fleet::until_known;
 use crate::support::until;
 use crate::world::Settings;
