@@ -45,7 +45,7 @@ pub use rollouts::{HostRun, ServiceHost};
 pub use standing::{Standing, Word};
 pub use tags::{KnownTag, Tags};
 pub use users::{LoginCode, NewUser, User, UserChange, Users};
-pub use watch::{Incident, Incidents, Look, Looks, Watch};
+pub use watch::{Incident, Incidents, Look, Looks, NewLook, Watch};
 
 /// `POST /api/v1/deployments`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -47,6 +47,7 @@ use crate::http::Shared;
 use crate::journal::Hub;
 use crate::landing::Books;
 use crate::landing::Host;
+use crate::line::Presence;
 use crate::notices::Notices;
 use crate::oidc::KeySets;
 use crate::orders::Deployer;
@@ -229,6 +230,7 @@ fn put_in_force(shared: &Shared, started: &Config, file: &Path) -> bool {
     shared.deployer.read_again();
     shared.watcher.read_again();
     shared.notices.read_again();
+    shared.followers.look_again();
     true
 }
 
@@ -271,14 +273,15 @@ impl Built {
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, &executor));
         let notices = Arc::new(Notices::new(live.clone(), store.clone(), Arc::clone(&metrics), &executor));
-        let agents = Agents::new(live.clone(), books.clone()).await?;
+        let capacity = capacity(&config.server);
+        let presence = Presence::new(capacity.agents);
+        let agents = Agents::new(live.clone(), books.clone(), Arc::clone(&presence)).await?;
         let executor = Executor::new(Here::new(executor, host, books), Arc::new(agents));
         let deployer = Deployer::new(live.clone(), store.clone(), hub.clone(), Arc::clone(&metrics), executor, Arc::clone(&results));
         let deployer = Arc::new(deployer);
         let watcher = Arc::new(Watcher::new(live.clone(), &store, Arc::clone(&deployer), Arc::clone(&metrics)));
-        let capacity = capacity(&config.server);
         let dialled = config.agent.as_ref().map(|to| Dial::new(live.clone(), to)).unzip();
-        let lines = lines::agent_lines(&config, capacity.agents, deployer.executor(), dialled.1)?;
+        let lines = lines::agent_lines(&config, presence, deployer.executor(), dialled.1)?;
         let (read_again, asked_again) = mpsc::channel(1);
         let large_bodies = Rooms::new((LARGE_BODIES_BYTES / config.server.body_limit_bytes).max(2));
         let shared = web::Data::new(Shared {

@@ -1,5 +1,7 @@
 //! What an agent answers to the questions of its control plane.
 
+use smoke::Release;
+
 use crate::agent::Agent;
 use crate::agent::intake::guest;
 use crate::config::Service;
@@ -23,7 +25,11 @@ impl Agent {
                 self.reloader.datasets().await.map(|datasets| AnswerBody::Datasets { datasets }).map_err(|error| error.to_string())
             }
             AskedFor::Resume { service, caller } => self.resume(&service, &caller).await,
-            AskedFor::Look { .. } | AskedFor::Unknown => Err("this version cannot do that".to_owned()),
+            AskedFor::Look { service, tag, commit } => {
+                let release = tag.map(|tag| Release { tag: tag.to_string(), commit });
+                self.look(&service, release).await
+            }
+            AskedFor::Unknown => Err("this version cannot do that".to_owned()),
         };
         Answer { ask: asked.ask, body: body.unwrap_or_else(|why| AnswerBody::Problem { why }) }
     }
@@ -35,6 +41,15 @@ impl Agent {
         let states = self.deployer.states(&services).await.map_err(|error| error.to_string())?;
         let services = self.watcher.dressed(states).await.map_err(|error| error.to_string())?;
         Ok(AnswerBody::Services { services })
+    }
+
+    /// Looks at a page of this host, and at no other: the control plane cannot name an address.
+    async fn look(&self, name: &ServiceName, release: Option<Release>) -> Result<AnswerBody, String> {
+        let config = self.config.now();
+        let service = config.service(name).filter(|service| service.stack.agent().is_none());
+        let service = service.ok_or_else(|| format!("there is no service {name} here"))?;
+        let report = self.watcher.look_now(service, release).await.map_err(|error| error.to_string())?;
+        Ok(AnswerBody::Looked { report: Box::new(report) })
     }
 
     async fn resume(&self, service: &ServiceName, caller: &str) -> Result<AnswerBody, String> {

@@ -278,8 +278,8 @@ fn refused(url: &Url, error: WsError) -> Failure {
     let said = answer.body().as_deref().and_then(|body| serde_json::from_slice::<api::Problem>(body).ok()).map(|problem| problem.detail);
     let why = match (status, said) {
         (401, _) => format!(
-            "{url} does not accept the key of this agent: it was revoked there, or the control plane is another one; enrol it again with a code of \
-             `tagalong agent token`."
+            "{url} does not accept the key of this agent: it was revoked there, or the control plane is another one or lost its database; enrol it again \
+             with a code of `tagalong agent token`, or, where the database was lost, run `tagalong agent readmit` there."
         ),
         (_, Some(said)) => format!("{url} refused: {said}"),
         (404, None) => format!("{url} has no place for agents; is it a tagalong, and a version that has them?"),

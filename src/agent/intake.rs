@@ -7,6 +7,7 @@ use crate::line::CancelOrder;
 use crate::line::FromAgent;
 use crate::line::Refused;
 use crate::line::SentOrder;
+use crate::line::Unreadable;
 use crate::line::is_of_now;
 use crate::model::AgentName;
 use crate::model::Caller;
@@ -49,8 +50,22 @@ impl Agent {
                 let later = matches!(refusal, Refusal::Full(_) | Refusal::Waiting { .. } | Refusal::Unwritable | Refusal::Unapproved(_));
                 refused(refusal.guard(), refusal.to_string(), later)
             }
-            Err(OrderError::Store(error)) => unsaid(&id, &error),
+            Err(OrderError::Store(error)) => {
+                tracing::error!(deployment = %id, %error, "an order of the control plane could not be stored; it is asked for again");
+                // It may be stored all the same, which asking again finds out.
+                refused(None, unstored(&error).to_owned(), true)
+            }
         }
+    }
+
+    /// What is answered to a frame that this version cannot read: an order that is not here already is not taken.
+    pub(super) async fn cannot_read(&self, what: Unreadable) -> Option<FromAgent> {
+        let id = what.deployment.filter(|_| what.kind == "order")?;
+        if !matches!(self.store.get(&id).await, Ok(None)) {
+            return None;
+        }
+        let why = format!("it cannot read the order ({}); upgrade the older of the two", what.why);
+        Some(FromAgent::Refused(Refused { deployment: id, guard: None, why, later: false }))
     }
 
     /// Cancels a deployment. None: it comes to an end by itself, which is told then.
@@ -70,6 +85,11 @@ impl Agent {
         }
         Some(FromAgent::Accepted(Accepted { deployment: id.clone() }))
     }
+}
+
+/// Why nothing can be stored on this host, without what only its own log should say.
+fn unstored(error: &StoreError) -> &'static str {
+    if error.is_disk_full() { "the disk of its database is full" } else { "its database does not answer" }
 }
 
 fn unsaid(id: &DeploymentId, error: &StoreError) -> Option<FromAgent> {

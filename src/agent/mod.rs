@@ -143,7 +143,8 @@ impl Agent {
         for service in config.services.values().filter(|service| service.stack.is_here()) {
             services.push(self.service_seen(service).await?);
         }
-        Ok(Hello { version: VERSION, program: env!("CARGO_PKG_VERSION").to_owned(), host: host(), services, journals })
+        let datasets = config.datasets.keys().cloned().collect();
+        Ok(Hello { version: VERSION, program: env!("CARGO_PKG_VERSION").to_owned(), host: host(), services, datasets, journals })
     }
 
     async fn service_seen(&self, service: &Service) -> Result<ServiceSeen, StoreError> {
@@ -181,6 +182,7 @@ impl Agent {
                         continue;
                     }
                     Some(FromControl::Ask(asked)) => (None, Some(FromAgent::Answer(answers::too_many(&asked)))),
+                    Some(FromControl::Unreadable(what)) => (None, self.cannot_read(what).await),
                     Some(FromControl::Welcome(_) | FromControl::Unknown) => (None, None),
                 };
                 if let Some(answer) = answer

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::model::AgentName;
 use crate::model::CommitName;
 use crate::model::DatasetName;
 
@@ -77,6 +78,9 @@ pub struct PeerAnswer {
 pub struct Dataset {
     /// Its name.
     pub name: DatasetName,
+    /// The agent on whose host it is; missing: it is on the host of this server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentName>,
     /// Its branch.
     pub branch: String,
     /// The checkout's commit.
@@ -178,6 +182,9 @@ pub struct LastReload {
 /// Every dataset.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Datasets {
-    /// By name.
+    /// By name; those of agents come behind those of this server.
     pub datasets: Vec<Dataset>,
+    /// Why datasets of agents are not shown, each as one sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<String>,
 }

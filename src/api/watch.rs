@@ -9,6 +9,7 @@ use crate::model::IncidentId;
 use crate::model::IncidentKind;
 use crate::model::LookResult;
 use crate::model::ServiceName;
+use crate::model::Tag;
 use crate::model::WatchState;
 
 /// How a release is watched, or a service looked at on a schedule.
@@ -98,6 +99,18 @@ pub struct Look {
     pub status: Option<i64>,
     /// The rules of the smoke check that failed; for an hour: those of the last bad look.
     pub rules: Vec<String>,
+}
+
+/// `POST /api/v1/services/{name}/look`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewLook {
+    /// The tag that the page should show; missing: that of the live release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// The commit that the page may show instead of that tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }
 
 /// The results of the looks at a service, oldest first.

@@ -16,6 +16,7 @@ use crate::executor::Here;
 use crate::forge::Forges;
 use crate::journal::Hub;
 use crate::landing::Books;
+use crate::line::Presence;
 use crate::model::DeploymentId;
 use crate::orders::Deployer;
 use crate::results::Results;
@@ -47,7 +48,7 @@ impl Carrier {
         let books = Books { store: store.for_runs(), hub: hub.clone(), metrics: Arc::clone(&metrics) };
         let daemon = Daemon::new(config.docker.clone(), Arc::clone(&config.mask));
         let host = host(&config, daemon, &store).await?;
-        let agents = Arc::new(Agents::new(live.clone(), books.clone()).await?);
+        let agents = Arc::new(Agents::new(live.clone(), books.clone(), Presence::new(0)).await?);
         let executor = Executor::new(Here::carrier(&id, host, books), agents);
         let forges = Arc::new(Forges::new(live.clone()));
         let results = Arc::new(Results::new(live.clone(), store.clone(), forges, executor.id()));

@@ -1,6 +1,7 @@
 //! The lines of a server: those of agents that dial it, those that it dials, and the one to its own control plane.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use process::Cancel;
@@ -14,21 +15,26 @@ use crate::executor::dial_hosts;
 use crate::http::AgentLines;
 use crate::http::Shared;
 use crate::line::AgentLine;
+use crate::line::Memory;
 use crate::line::Presence;
 use crate::line::control_keys;
 
-/// What agents meet here, of whom there may be `most`.
+/// How often it is looked what agents have told other servers of the same database.
+const SEEN_EVERY: Duration = Duration::from_secs(5);
+
+/// What agents meet here.
 pub(super) fn agent_lines(
     config: &Config,
-    most: usize,
+    presence: Arc<Presence>,
     holder: &str,
     uplink: Option<watch::Receiver<api::Uplink>>,
 ) -> anyhow::Result<AgentLines> {
-    Ok(AgentLines { keys: control_keys(&config.server.data_dir)?, presence: Presence::new(most), holder: holder.to_owned(), uplink })
+    let dir = &config.server.data_dir;
+    Ok(AgentLines { keys: control_keys(dir)?, presence, memory: Memory::of(dir), holder: holder.to_owned(), uplink })
 }
 
 /// What goes on beside calls and the queue until `stop`: lines to control planes and to hosts that are dialled, and what is tidied.
-pub(super) fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
+pub(super) fn work_beside(shared: &Arc<Shared>, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
     let reloader = Arc::clone(&shared.reloader);
     let watcher = Arc::clone(&shared.watcher);
     let deployer = Arc::clone(&shared.deployer);
@@ -47,9 +53,25 @@ pub(super) fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, 
     tokio::spawn(shared.store.clone().share_attempts(stop.clone()));
     tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
     tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), shared.lines.holder.clone(), stop.clone()));
-    let agents = Arc::clone(shared.deployer.agents());
-    let until = stop.clone();
-    tokio::spawn(async move { agents.follow_placements(until).await });
+    if !shared.store.is_sqlite() {
+        tokio::spawn(see_other_servers(Arc::clone(shared), stop.clone()));
+    }
+    let remembering = Arc::clone(shared);
+    let stopped = stop.clone();
+    tokio::spawn(async move { remembering.lines.remember(&remembering.store, &stopped).await });
     tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
     Ok(())
+}
+
+/// Sees until `stop` which services agents have named at other servers of the same database.
+async fn see_other_servers(shared: Arc<Shared>, stop: Cancel) {
+    while !stop.is_cancelled() {
+        if let Err(error) = shared.deployer.agents().see_placements().await {
+            tracing::warn!(%error, "which services agents have could not be read; trying again");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(SEEN_EVERY) => {}
+        }
+    }
 }

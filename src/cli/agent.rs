@@ -34,6 +34,8 @@ enum Act {
     List,
     /// Revoke an agent: its keys count no more, and its line is cut at once
     Revoke(One),
+    /// Let an agent connect again that was enrolled before the database of the control plane was lost
+    Readmit(One),
     /// Replace the key pair of this host; the control plane knows both until the new one is used
     Renew,
 }
@@ -64,6 +66,11 @@ pub(crate) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         Some(Act::List) => list::run(global, output).await,
         Some(Act::Revoke(One { name })) => {
             let done: api::Done = Client::new(global)?.act(&format!("/api/v1/agents/{name}/revoke")).await?;
+            output.done(&done);
+            Ok(0)
+        }
+        Some(Act::Readmit(One { name })) => {
+            let done: api::Done = Client::new(global)?.act(&format!("/api/v1/agents/{name}/readmit")).await?;
             output.done(&done);
             Ok(0)
         }

@@ -172,25 +172,31 @@ async fn daemon(global: &Global) -> anyhow::Result<u8> {
 }
 
 async fn status(global: &Global, output: &Output, args: &StatusArgs) -> anyhow::Result<u8> {
-    let mut datasets = match Client::new(global)?.get::<api::Datasets>("/api/v1/datasets").await {
-        Ok(all) => all.datasets,
+    let api::Datasets { mut datasets, unseen } = match Client::new(global)?.get::<api::Datasets>("/api/v1/datasets").await {
+        Ok(all) => all,
         Err(error) if !global.is_here() || error.downcast_ref::<Refusal>().is_some() => return Err(error),
         // No server is running here: read the repositories and the database directly.
-        Err(_) => Record::open(&Config::load(&global.config)?).await?.datasets().await?,
+        Err(_) => {
+            let datasets = Record::open(&Config::load(&global.config)?).await?.datasets().await?;
+            api::Datasets { datasets, unseen: Vec::new() }
+        }
     };
     if let Some(name) = &args.dataset {
         datasets.retain(|dataset| dataset.name == *name);
         anyhow::ensure!(!datasets.is_empty(), "There is no dataset {name}; `tagalong data status` lists the datasets.");
     }
     if output.is_json() {
-        output.json(&api::Datasets { datasets });
+        output.json(&api::Datasets { datasets, unseen });
         return Ok(0);
     }
-    if datasets.is_empty() {
+    if datasets.is_empty() && unseen.is_empty() {
         output.say("No dataset is configured; add a [dataset.NAME] to the configuration.");
     }
     for dataset in &datasets {
         show(output, dataset);
+    }
+    for why in &unseen {
+        output.say(&format!("{} {why}", output.paint(Tone::Careful, "!")));
     }
     Ok(0)
 }
@@ -199,7 +205,8 @@ fn show(output: &Output, dataset: &api::Dataset) {
     let fact = |name: &str, text: &str| output.say(&format!("  {} {text}", output.paint(Tone::Faint, &format!("{name:<8}"))));
     let careful = |text: &str| output.paint(Tone::Careful, text);
     let ago = |at_ms: i64| duration(clock::now_ms() - at_ms);
-    output.say(&output.paint(Tone::Strong, dataset.name.as_str()));
+    let place = dataset.agent.as_ref().map_or_else(String::new, |agent| format!(" on {agent}"));
+    output.say(&format!("{}{place}", output.paint(Tone::Strong, dataset.name.as_str())));
     fact("head", dataset.head.as_deref().unwrap_or("none yet"));
     match &dataset.loaded {
         Some(loaded) => {

@@ -28,13 +28,12 @@ use crate::executor::seat::Attached;
 use crate::executor::seat::Seat;
 use crate::landing::Books;
 use crate::line::AnswerBody;
-use crate::line::Asked;
-use crate::line::AskedFor;
 use crate::line::ControlLine;
 use crate::line::FromAgent;
 use crate::line::FromControl;
 use crate::line::Hello;
 use crate::line::Known;
+use crate::line::Presence;
 use crate::line::VERSION;
 use crate::line::Welcome;
 use crate::model::AgentName;
@@ -53,6 +52,8 @@ const ROOM: usize = 16;
 #[derive(Debug)]
 pub struct Agents {
     pub(super) books: Books,
+    /// Who is here.
+    pub(super) presence: Arc<Presence>,
     pub(super) config: Live<Config>,
     /// What the file says, without the services that only agents name.
     written: Mutex<Arc<Config>>,
@@ -66,7 +67,7 @@ pub struct Agents {
     pub(super) at_work: Mutex<HashMap<(DeploymentId, AgentName), mpsc::Sender<Said>>>,
     /// Who waits for an answer, by the line that was asked and the number of the question.
     pub(super) asked: Mutex<HashMap<(u64, u64), oneshot::Sender<AnswerBody>>>,
-    numbers: AtomicU64,
+    pub(super) numbers: AtomicU64,
     /// Changes whenever somebody comes or goes.
     changes: watch::Sender<u64>,
     /// Why a service of an agent is not taken, by both names.
@@ -76,20 +77,6 @@ pub struct Agents {
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
     pub(super) pace: Pace,
-}
-
-/// Why an agent did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// It is not there.
-    #[error("{0}")]
-    Away(String),
-    /// It did not answer in time, or its line has ended.
-    #[error("the agent {0} did not answer")]
-    Silent(AgentName),
-    /// It does not do what it was asked.
-    #[error("the agent {0} says: {1}")]
-    Refused(AgentName, String),
 }
 
 pub(super) fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -102,12 +89,13 @@ impl Agents {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn new(config: Live<Config>, books: Books) -> Result<Self, StoreError> {
+    pub async fn new(config: Live<Config>, books: Books, presence: Arc<Presence>) -> Result<Self, StoreError> {
         let random = || text::hex(&clock::random_bytes::<16>());
         let store_id = books.store.named_value("store_id", random).await?;
         let placements = books.store.placements().await?;
         let agents = Self {
             books,
+            presence,
             written: Mutex::new(config.now()),
             config,
             placements: Mutex::new(placements),
@@ -214,7 +202,16 @@ impl Agents {
     #[must_use]
     pub fn why_not(&self, agent: &AgentName) -> Option<String> {
         let why = self.seat_of(agent).why_not(agent)?;
+        if self.is_elsewhere(agent) {
+            return Some(format!("the agent {agent} is connected to another server of this database; ask that one"));
+        }
         Some(held(&self.unreached).get(agent).map_or(why.clone(), |reason| format!("{why} ({})", reason.trim_end_matches('.'))))
+    }
+
+    /// Whether `agent` is connected to another server of the same database, which carries out what is for it.
+    #[must_use]
+    pub fn is_elsewhere(&self, agent: &AgentName) -> bool {
+        self.presence.is_elsewhere(agent)
     }
 
     /// The agents that were there since this server has started.
@@ -306,34 +303,6 @@ impl Agents {
         // A line that takes nothing ends by itself.
         let _ = timeout(PATIENCE, to.send(FromControl::Welcome(welcome))).await;
         Ok(())
-    }
-
-    /// Asks an agent that is there.
-    ///
-    /// # Errors
-    /// When it is not there, does not answer within `within`, or does not do it.
-    pub async fn ask(&self, agent: &AgentName, body: AskedFor, within: Duration) -> Result<AnswerBody, AskError> {
-        let seen = self.seat_of(agent);
-        let Some(attached) = seen.attached() else {
-            return Err(AskError::Away(self.why_not(agent).unwrap_or_default()));
-        };
-        let ask = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (asker, answer) = oneshot::channel();
-        held(&self.asked).insert((attached.number, ask), asker);
-        let asked = async {
-            attached.to.send(FromControl::Ask(Asked { ask, body })).await.ok()?;
-            tokio::select! {
-                answer = answer => answer.ok(),
-                () = attached.to.closed() => None,
-            }
-        };
-        let answer = timeout(within, asked).await.ok().flatten();
-        held(&self.asked).remove(&(attached.number, ask));
-        match answer {
-            Some(AnswerBody::Problem { why }) => Err(AskError::Refused(agent.clone(), why)),
-            Some(answer) => Ok(answer),
-            None => Err(AskError::Silent(agent.clone())),
-        }
     }
 
     /// What `agent` says of the order `id` from now on, as long as the first of both is kept.

@@ -37,8 +37,20 @@ use crate::store::StoreError;
 const STALLED: Duration = Duration::from_secs(30);
 /// How long an agent may take to accept an order before it is sent again.
 const AGAIN: Duration = Duration::from_secs(10);
+/// After how long an agent that takes the order, and says nothing of it, counts as stuck.
+const STUCK: Duration = Duration::from_secs(20);
+/// How often it is told why an order is not further.
+const MOST_SAID: u32 = 50;
 /// How soon the database is tried again.
 const SOON: Duration = Duration::from_secs(1);
+
+/// Returns at `at`, and never where there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// An order on its way to an agent, and what comes back.
 pub(super) struct Errand<'a> {
@@ -65,6 +77,8 @@ pub(super) struct Progress {
     told_away: bool,
     /// Why the agent did not take it yet, as it said last.
     not_yet: String,
+    /// How often it was told why it is not further.
+    said: u32,
 }
 
 /// Why no line is waited for any more, where the agent cannot have the order.
@@ -176,6 +190,7 @@ impl<'a> Errand<'a> {
             self.say_order(line).await;
         }
         let mut again = Instant::now() + AGAIN;
+        let mut stuck_at = Some(Instant::now() + STUCK);
         loop {
             let frame = tokio::select! {
                 frame = self.said.recv() => frame,
@@ -185,6 +200,11 @@ impl<'a> Errand<'a> {
                     self.say_cancel(line).await;
                     continue;
                 }
+                () = until(stuck_at), if !self.progress.accepted => {
+                    stuck_at = None;
+                    self.tell_stuck().await;
+                    continue;
+                }
                 () = tokio::time::sleep_until(again), if !self.progress.accepted => {
                     again = Instant::now() + AGAIN;
                     if is_cancel_sent { self.say_cancel(line).await } else { self.say_order(line).await }
@@ -192,6 +212,8 @@ impl<'a> Errand<'a> {
                 }
             };
             let Some(frame) = frame else { return Left::Run };
+            self.agents.presence.set_stuck(&self.agent, false);
+            stuck_at = None;
             match self.hear(frame, line).await {
                 Ok(None) => {}
                 Ok(Some(left)) => return left,
@@ -243,6 +265,11 @@ impl<'a> Errand<'a> {
                 }
                 Ok(Some(outcome.map_or(Left::Run, Left::Order)))
             }
+            FromAgent::Unreadable(what) => {
+                let why = format!("{}) cannot be read here: {}", what.kind, what.why);
+                self.not_yet(why, |agent, why| format!("what the agent {agent} says of it ({why}; upgrade the control plane.")).await;
+                Ok(None)
+            }
             FromAgent::Hello(_) | FromAgent::Answer(_) | FromAgent::Unknown => Ok(None),
         }
     }
@@ -254,11 +281,9 @@ impl<'a> Errand<'a> {
 
     async fn refused(&mut self, refused: Refused) -> Result<Option<Left>, StoreError> {
         let Refused { guard, why, later, .. } = refused;
-        if later && !self.cancel.is_cancelled() {
-            if self.progress.not_yet != why {
-                self.account.note(&format!("The agent {} does not take it yet: {why}", self.agent)).await;
-                self.progress.not_yet = why;
-            }
+        // Whether an order that was cancelled is there, the answer to the cancel says.
+        if later {
+            self.not_yet(why, |agent, why| format!("The agent {agent} does not take it yet: {why}")).await;
             return Ok(None);
         }
         let outcome = match guard {
@@ -308,5 +333,21 @@ impl<'a> Errand<'a> {
             let why = "what it has accepted goes on there, and its lines follow when it is back";
             self.account.note(&format!("The line to the agent {} has ended; {why}.", self.agent)).await;
         }
+    }
+
+    /// Why it is not further, unless that was said before, or too much was.
+    async fn not_yet(&mut self, why: String, say: impl Fn(&AgentName, &str) -> String) {
+        if self.progress.not_yet != why && self.progress.said < MOST_SAID {
+            self.progress.said += 1;
+            self.account.note(&say(&self.agent, &why)).await;
+            self.progress.not_yet = why;
+        }
+    }
+
+    async fn tell_stuck(&mut self) {
+        self.agents.presence.set_stuck(&self.agent, true);
+        let seconds = STUCK.as_secs();
+        let why = "it is asked again; look at the log of its server, or restart it";
+        self.account.note(&format!("The agent {} is connected, and has not answered this order for {seconds} s; {why}.", self.agent)).await;
     }
 }

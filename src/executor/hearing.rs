@@ -1,11 +1,11 @@
 //! What agents say over their lines: who gets it, and which services stand where by it.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use process::Cancel;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::config::Placement;
 use crate::executor::agents::Agents;
 use crate::executor::agents::PATIENCE;
 use crate::executor::agents::held;
@@ -20,28 +20,33 @@ use crate::line::OutOfBounds;
 use crate::model::AgentName;
 use crate::store::StoreError;
 
-/// How often it is looked whether another server of the database has learned of services.
-const LOOK: Duration = Duration::from_secs(2);
-
 impl Agents {
     /// The services of its host are stored and in force. One that says hello all the time waits.
     pub(super) async fn settle(&self, name: &AgentName, hello: &Hello) -> Result<(), StoreError> {
         tokio::time::sleep(self.pace.pause(name)).await;
         let services: Vec<_> = hello.services.iter().map(|service| (service.name.clone(), service.images.clone())).collect();
-        if self.books.store.keep_placements(name, &services).await? {
-            self.look_at_placements().await?;
+        // Most come back with what they had: when all come at once, that must cost nothing that grows with their number.
+        let is_its = |one: &&Placement| one.agent == *name && one.is_named;
+        let before =
+            held(&self.placements).iter().filter(is_its).map(|one| (one.service.clone(), one.images.clone())).collect::<BTreeMap<_, _>>();
+        if before.len() == services.len() && services.iter().all(|(service, images)| before.get(service) == Some(images)) {
+            return Ok(());
+        }
+        let is_enrolled = !self.config.now().hosts.contains_key(name);
+        if self.books.store.keep_placements(name, &services, is_enrolled).await? {
+            self.see_placements().await?;
         }
         Ok(())
     }
 
-    /// What is stored of which services stand where is in force when this returns.
+    /// What another server of the same database has heard of its agents is in force here as well.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn look_at_placements(&self) -> Result<(), StoreError> {
-        let placements = self.books.store.placements().await?;
-        if *held(&self.placements) != placements {
-            *held(&self.placements) = placements;
+    pub async fn see_placements(&self) -> Result<(), StoreError> {
+        let now = self.books.store.placements().await?;
+        if *held(&self.placements) != now {
+            *held(&self.placements) = now;
             self.put_in_force();
         }
         Ok(())
@@ -95,19 +100,6 @@ impl Agents {
                     tracing::error!(agent = %name, %error, "what an agent said could not be stored; it will say it again");
                 }
             },
-        }
-    }
-
-    /// Looks until `stop` which services other servers of the same database have learned of.
-    pub async fn follow_placements(&self, stop: Cancel) {
-        while !self.books.store.is_sqlite() {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            if let Err(error) = self.look_at_placements().await {
-                tracing::warn!(%error, "which services stand with agents could not be read");
-            }
         }
     }
 }

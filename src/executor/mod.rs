@@ -2,6 +2,7 @@
 
 mod account;
 mod agents;
+mod asked;
 mod carrier;
 mod conflicts;
 mod drafts;
@@ -30,7 +31,8 @@ use crate::model::AgentName;
 use crate::model::Outcome;
 use crate::store::Deployment;
 
-pub use agents::{Agents, AskError};
+pub use agents::Agents;
+pub use asked::AskError;
 pub use carrier::container_of;
 pub use here::Here;
 pub use seat::Seat;

@@ -1,7 +1,9 @@
 //! The lines of agents at the control plane: from the upgrade to the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use process::Cancel;
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
 
@@ -11,6 +13,7 @@ use crate::http::auth::Dialled;
 use crate::http::refused::Check;
 use crate::line;
 use crate::line::KeyPair;
+use crate::line::Memory;
 use crate::line::NotEntered;
 use crate::line::OpenLine;
 use crate::line::Opening;
@@ -19,7 +22,11 @@ use crate::line::Socket;
 use crate::line::Unmet;
 use crate::model::AgentName;
 use crate::model::PublicKey;
+use crate::store::Store;
 use crate::store::StoreError;
+
+/// How often what is remembered of agents is compared with the database.
+const REMEMBERED_EVERY: Duration = Duration::from_mins(1);
 
 /// What agents meet here.
 #[derive(Debug)]
@@ -28,10 +35,25 @@ pub struct AgentLines {
     pub keys: KeyPair,
     /// Who is here.
     pub presence: Arc<Presence>,
+    /// What the data folder remembers of agents.
+    pub memory: Memory,
     /// The id of this server, which the database names as the holder of lines.
     pub holder: String,
     /// How the line to this server's own control plane stands; none: it is nobody's agent.
     pub uplink: Option<watch::Receiver<api::Uplink>>,
+}
+
+impl AgentLines {
+    /// Remembers until `stop` which agents are enrolled: another server of the same database may have changed that.
+    pub async fn remember(&self, store: &Store, stop: &Cancel) {
+        while !stop.is_cancelled() {
+            self.memory.keep(store).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(REMEMBERED_EVERY) => {}
+            }
+        }
+    }
 }
 
 /// Carries the line of an agent until it ends.
@@ -101,8 +123,10 @@ async fn enter(shared: &Shared, opening: &Opening, next: Option<PublicKey>) -> R
     open.was_proven_with(&opening.key);
     if let Some(next) = &next {
         shared.store.add_agent_key(name, &opening.key, next).await.map_err(silent)?;
+        lines.memory.keep(&shared.store).await;
     } else if agent.keys.len() > 1 && agent.keys.last() == Some(&opening.key) {
         shared.store.keep_only_agent_key(name, &opening.key).await.map_err(silent)?;
+        lines.memory.keep(&shared.store).await;
     } else if agent.keys.len() > 1 {
         shared.store.end_unused_agent_keys(name, &opening.key).await.map_err(silent)?;
     }

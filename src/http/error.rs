@@ -9,6 +9,7 @@ use actix_web::http::header::UPGRADE;
 use actix_web::http::header::WWW_AUTHENTICATE;
 
 use crate::api;
+use crate::executor::AskError;
 use crate::model::AgentName;
 use crate::model::Guard;
 use crate::model::Refusal;
@@ -16,6 +17,7 @@ use crate::orders::OrderError;
 use crate::orders::Unapproved;
 use crate::reload::ReloadError;
 use crate::store::StoreError;
+use crate::watch::NotLooked;
 
 const ID_REUSED: &str = "id_reused";
 const WRONG_CODE: &str = "wrong_code";
@@ -38,6 +40,11 @@ impl ApiError {
     #[must_use]
     pub(super) fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Authentication failed: check the secret and the clock.")
+    }
+
+    /// What was shown when a stream was opened counts no more.
+    pub(super) fn ended(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
 
     /// Authenticated, but not allowed.
@@ -221,6 +228,18 @@ impl From<Unapproved> for ApiError {
                 tracing::error!(%error, "an approval could not be recorded");
                 Self::busy("The approval could not be recorded, because the database does not answer; try again later.")
             }
+        }
+    }
+}
+
+impl From<NotLooked> for ApiError {
+    fn from(why: NotLooked) -> Self {
+        let detail = why.to_string();
+        match why {
+            NotLooked::NoPage(_) => Self::conflict("no_page", detail),
+            NotLooked::Elsewhere(AskError::Refused(..)) => Self::conflict("not_looked", detail),
+            NotLooked::Busy | NotLooked::Elsewhere(_) => Self::busy(detail),
+            NotLooked::Store(error) => error.into(),
         }
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use actix_web::web;
 use actix_web::web::Bytes;
+use tokio::sync::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::http::Shared;
+use crate::http::auth::Right;
 use crate::http::error::ApiError;
 use crate::http::followers::Place;
 use crate::http::pages::Form;
@@ -17,7 +19,6 @@ use crate::http::readers::Reader;
 use crate::http::readers::Seen;
 use crate::model::Caller;
 use crate::model::DeploymentId;
-use crate::model::ServiceName;
 use crate::model::State;
 use crate::store::Deployment;
 use crate::store::StoreError;
@@ -40,9 +41,10 @@ pub(super) struct Follower {
     seen: watch::Receiver<Seen>,
     reader: Arc<Reader>,
     place: Arc<Place>,
+    right: Arc<Mutex<Right>>,
+    shared: web::Data<Shared>,
     form: Form,
     id: DeploymentId,
-    service: ServiceName,
     /// The position up to which it has everything.
     after: i64,
     is_over: bool,
@@ -50,11 +52,17 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// A follower with a place of its own.
+    /// A follower with a place of its own, which it has as long as its `right` lasts.
     ///
     /// # Errors
     /// 503 when all places are taken, or the database does not answer.
-    pub(super) async fn of(shared: &web::Data<Shared>, deployment: &Deployment, caller: &Caller, wanted: Wanted) -> Result<Self, ApiError> {
+    pub(super) async fn of(
+        shared: &web::Data<Shared>,
+        deployment: &Deployment,
+        caller: &Caller,
+        right: Right,
+        wanted: Wanted,
+    ) -> Result<Self, ApiError> {
         let most = shared.config.now().server.max_followers.min(shared.most_followers);
         let place = shared.followers.take(&caller.to_string(), most);
         let Some(place) = place else {
@@ -66,18 +74,14 @@ impl Follower {
             seen: if wanted.live && !is_over { reader.follow() } else { reader.so_far().await? },
             reader,
             place: Arc::new(place),
+            right: Arc::new(Mutex::new(right)),
+            shared: shared.clone(),
             form: wanted.form,
             id: deployment.id.clone(),
-            service: deployment.order.service.clone(),
             after: wanted.after.max(0),
             is_over: false,
             silent_since: Instant::now(),
         })
-    }
-
-    /// The service of the deployment.
-    pub(super) fn service(&self) -> &ServiceName {
-        &self.service
     }
 
     /// The next piece of what is sent; none when it is whole. Nothing is lost if this is dropped before it returns. Events may also end
@@ -88,8 +92,11 @@ impl Follower {
             return None;
         }
         let place = Arc::clone(&self.place);
+        let right = Arc::clone(&self.right);
+        let shared = self.shared.clone();
         let next = tokio::select! {
             next = self.piece() => next,
+            why = async { right.lock().await.ends(&shared).await } => Err(why),
             () = place.given_away() => Err(ApiError::busy("This place was given to another follower; connect again.")),
         };
         self.silent_since = Instant::now();

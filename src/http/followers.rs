@@ -10,10 +10,15 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// All followers.
 #[derive(Debug, Default)]
-pub struct Followers(Mutex<Held>);
+pub struct Followers {
+    held: Mutex<Held>,
+    /// How often something has changed that may end the right of one of them.
+    changes: watch::Sender<u64>,
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -33,7 +38,17 @@ pub(super) struct Place {
 impl Followers {
     fn held(&self) -> MutexGuard<'_, Held> {
         // No code panics while it holds this lock, so the data are consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keys, policies, users or sessions have changed: every follower whose right has ended with that is disconnected.
+    pub fn look_again(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Tells of every such change; the number itself means nothing.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// A place for `caller`, of at most `most` in all. None if no other caller has enough places to give one up.

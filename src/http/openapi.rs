@@ -64,6 +64,7 @@ pub fn openapi() -> OpenApi {
     add::<api::Services>(&mut schemas);
     add::<api::Tags>(&mut schemas);
     add::<api::Looks>(&mut schemas);
+    add::<api::NewLook>(&mut schemas);
     add::<api::Incidents>(&mut schemas);
     add::<api::ReadAgain>(&mut schemas);
     add::<api::Lines>(&mut schemas);

@@ -2,9 +2,11 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use smoke::Report;
 
 use crate::api;
 use crate::model::ServiceName;
+use crate::model::Tag;
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,12 @@ pub enum AskedFor {
     Look {
         /// The service.
         service: ServiceName,
+        /// The tag that the page should show; none: that of the live release.
+        #[serde(default)]
+        tag: Option<Tag>,
+        /// The commit that the page may show instead of that tag.
+        #[serde(default)]
+        commit: Option<String>,
     },
     /// A question of a newer version.
     #[serde(other)]
@@ -65,6 +73,11 @@ pub enum AnswerBody {
     Datasets {
         /// The datasets.
         datasets: Vec<api::Dataset>,
+    },
+    /// What a look at a page has found.
+    Looked {
+        /// The report.
+        report: Box<Report>,
     },
     /// It is done.
     Done {

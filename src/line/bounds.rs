@@ -11,6 +11,7 @@ use crate::line::FromAgent;
 use crate::line::Hello;
 use crate::line::Lines;
 use crate::line::SentOrder;
+use crate::line::Unreadable;
 use crate::model::Cause;
 use crate::model::DeploymentId;
 use crate::model::commit_text;
@@ -110,6 +111,7 @@ impl FromAgent {
             Self::Ended(ended) => ended.bounded(now_ms).map(|ended| Self::Ended(Box::new(ended))),
             Self::Answer(Answer { ask, body }) => Ok(Self::Answer(Answer { ask, body: tame(&body)? })),
             Self::Refused(refused) => Ok(Self::Refused(tame(&refused)?)),
+            Self::Unreadable(what) => Ok(Self::Unreadable(Unreadable { kind: name(&what.kind), why: name(&what.why), ..what })),
             Self::Accepted(_) | Self::Unknown => Ok(self),
         }
     }
@@ -118,6 +120,7 @@ impl FromAgent {
 impl Hello {
     fn bounded(self) -> Result<Self, OutOfBounds> {
         few("services", self.services.len(), MOST_NAMED)?;
+        few("datasets", self.datasets.len(), MOST_NAMED)?;
         few("journals", self.journals.len(), MOST_NAMED)?;
         let mut names: Vec<_> = self.services.iter().map(|service| &service.name).collect();
         names.sort();

@@ -1,16 +1,16 @@
 //! What both sides say to each other. Both read this one file.
 //!
 //! A frame is one JSON object with its `kind`. Kinds and fields that a newer minor version has are skipped; a peer of another major
-//! version is refused by [`Version::speaks`].
+//! version is refused by [`Version::speaks`]. `wire.rs` writes and reads them.
 
 use serde::Deserialize;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use smoke::Availability;
 use smoke::Report;
 
 use crate::line::Answer;
 use crate::line::Asked;
+use crate::model::DatasetName;
 use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::Guard;
@@ -24,10 +24,7 @@ use crate::model::Stage;
 use crate::model::Tag;
 
 /// The version of the frames of this program.
-pub const VERSION: Version = Version { major: 1, minor: 0 };
-
-/// How long a frame may be, in bytes of its JSON.
-pub const MOST_FRAME_BYTES: usize = 4 << 20;
+pub const VERSION: Version = Version { major: 1, minor: 1 };
 
 /// A version of the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +71,9 @@ pub enum FromAgent {
     Ended(Box<Ended>),
     /// The answer to a question.
     Answer(Answer),
+    /// A frame of a known kind that says something which this version does not know.
+    #[serde(skip)]
+    Unreadable(Unreadable),
     /// A kind of a newer version.
     #[serde(other)]
     Unknown,
@@ -88,6 +88,7 @@ impl FromAgent {
             Self::Refused(said) => Some(&said.deployment),
             Self::Lines(said) => Some(&said.deployment),
             Self::Ended(said) => Some(&said.order.deployment),
+            Self::Unreadable(said) => said.deployment.as_ref(),
             Self::Hello(_) | Self::Answer(_) | Self::Unknown => None,
         }
     }
@@ -107,9 +108,23 @@ pub enum FromControl {
     Cancel(CancelOrder),
     /// A question.
     Ask(Asked),
+    /// A frame of a known kind that says something which this version does not know.
+    #[serde(skip)]
+    Unreadable(Unreadable),
     /// A kind of a newer version.
     #[serde(other)]
     Unknown,
+}
+
+/// A frame that this version cannot read: the other side is newer, or wrong. Nothing is done because of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its kind.
+    pub kind: String,
+    /// The deployment that it is about, where that is said.
+    pub deployment: Option<DeploymentId>,
+    /// What cannot be read, without a full stop.
+    pub why: String,
 }
 
 /// Who the agent is and what it has.
@@ -123,6 +138,9 @@ pub struct Hello {
     pub host: HostFacts,
     /// Its services.
     pub services: Vec<ServiceSeen>,
+    /// Its datasets. An agent of version 1.0 does not name them.
+    #[serde(default)]
+    pub datasets: Vec<DatasetName>,
     /// The deployments that the control plane may not know whole, the newest first.
     #[serde(default)]
     pub journals: Vec<DeploymentId>,
@@ -363,62 +381,10 @@ pub struct CancelOrder {
     pub by: String,
 }
 
-/// Why a frame could not be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum FrameError {
-    /// It is longer than a frame may be.
-    #[error("a frame of {0} bytes is longer than the {MOST_FRAME_BYTES} that are allowed")]
-    TooLong(usize),
-    /// It is no frame.
-    #[error("the other side sent what is no frame: {0}")]
-    NoFrame(#[from] serde_json::Error),
-}
-
-/// A frame as text: JSON without a line break.
-///
-/// # Errors
-/// When it is longer than [`MOST_FRAME_BYTES`].
-pub fn encode<S: Serialize>(frame: &S) -> Result<String, FrameError> {
-    let text = serde_json::to_string(frame)?;
-    if text.len() > MOST_FRAME_BYTES { Err(FrameError::TooLong(text.len())) } else { Ok(text) }
-}
-
-/// The frame in `text`. A kind of a newer minor version becomes `Unknown`.
-///
-/// # Errors
-/// When it is too long, or no frame.
-pub fn decode<R: DeserializeOwned>(text: &[u8]) -> Result<R, FrameError> {
-    if text.len() > MOST_FRAME_BYTES {
-        return Err(FrameError::TooLong(text.len()));
-    }
-    Ok(serde_json::from_slice(text)?)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::FromAgent;
-    use super::FromControl;
-    use super::MOST_FRAME_BYTES;
     use super::VERSION;
     use super::Version;
-    use super::decode;
-    use super::encode;
-
-    #[test]
-    fn kinds_and_fields_of_a_newer_version_are_skipped() {
-        let newer: FromAgent = decode(br#"{"kind":"balloon","size":3}"#).unwrap();
-        assert!(matches!(newer, FromAgent::Unknown));
-        let text = br#"{"kind":"ack","deployment":"01000000000000000000000001","position":4,"colour":"red"}"#;
-        let FromControl::Ack(ack) = decode(text).unwrap() else { panic!("an ack") };
-        assert_eq!((ack.position, ack.ended), (4, false));
-        let again: FromControl = decode(encode(&FromControl::Ack(ack)).unwrap().as_bytes()).unwrap();
-        assert!(matches!(again, FromControl::Ack(_)));
-        for bad in [&b"{\"kind\":\"accepted\"}"[..], b"", b"[]", b"{\"kind\":\"accepted\",\"deployment\":\"../x\"}", b"{\"kind\"", b"\xff"]
-        {
-            assert!(decode::<FromAgent>(bad).is_err(), "{bad:?}");
-        }
-        assert!(decode::<FromAgent>(&vec![b' '; MOST_FRAME_BYTES + 1]).is_err());
-    }
 
     #[test]
     fn another_major_version_is_refused_with_what_to_upgrade() {

@@ -28,7 +28,7 @@ const CONTROL_FILE: &str = "agents-key";
 const AGENT_FILE: &str = "agent-identity";
 
 /// The files of keys in the data folder, without which agents have to be enrolled anew.
-pub const KEY_FILES: [&str; 2] = [CONTROL_FILE, AGENT_FILE];
+pub const KEY_FILES: [&str; 3] = [CONTROL_FILE, AGENT_FILE, "agents-known"];
 
 /// Why keys could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +180,7 @@ impl Identity {
 }
 
 /// `text` takes the place of what the file says, whole and on disk. What root writes belongs to whoever the folder belongs to.
-fn replace(file: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let beside = file.with_extension("new");
     match std::fs::remove_file(&beside) {

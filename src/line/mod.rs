@@ -12,16 +12,18 @@ mod meeting;
 mod presence;
 mod proof;
 mod record;
+mod remembered;
 mod socket;
 mod stream;
+mod wire;
 
 use tokio::sync::mpsc;
 
 pub use ask::{Answer, AnswerBody, Asked, AskedFor};
 pub use bounds::{MOST_AHEAD_MS, MOST_LINES, OutOfBounds, is_of_now};
 pub use frame::{
-    Accepted, Ack, CancelOrder, Ended, FrameError, FromAgent, FromControl, Hello, HostFacts, Known, Lines, MOST_FRAME_BYTES, Refused,
-    SentLine, SentOrder, ServiceSeen, VERSION, Version, Welcome, decode, encode,
+    Accepted, Ack, CancelOrder, Ended, FromAgent, FromControl, Hello, HostFacts, Known, Lines, Refused, SentLine, SentOrder, ServiceSeen,
+    Unreadable, VERSION, Version, Welcome,
 };
 pub use keys::{Identity, KEY_FILES, KeyError, KeyPair, control_keys};
 pub use machine::machine_id;
@@ -29,8 +31,10 @@ pub use meeting::{Proven, Unmet, challenge, let_in, present};
 pub use presence::{Cut, Here, NotEntered, OpenLine, Presence};
 pub use proof::{Binding, EXPORTER_LABEL, EnrolmentCode, OPENING_HEADER, Opening, SUBPROTOCOL, Showing, nonce};
 pub use record::let_in_by;
+pub use remembered::{Memory, Remembered};
 pub use socket::{PING, Parted, SILENCE, Socket};
 pub use stream::over_stream;
+pub use wire::{Frame, FrameError, MOST_FRAME_BYTES, decode, encode};
 
 /// How many frames wait in either direction before their sender waits.
 pub const ROOM: usize = 64;

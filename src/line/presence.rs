@@ -2,6 +2,7 @@
 //! when its [`OpenLine`] is dropped.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -18,10 +19,11 @@ use crate::model::AgentName;
 use crate::model::PublicKey;
 use crate::store::Agent;
 use crate::store::Store;
-use crate::store::StoreError;
 
 /// How often it is stored that agents are there.
 const SEEN_EVERY: Duration = Duration::from_secs(10);
+/// After how long without that an agent counts as away.
+const SEEN_LATELY: Duration = Duration::from_secs(40);
 /// How often servers of one database look whether another one has revoked an agent.
 const REVOKED_EVERY: Duration = Duration::from_secs(2);
 /// How many earlier processes of an agent are remembered.
@@ -87,6 +89,8 @@ struct Held {
     lives: BTreeMap<AgentName, VecDeque<String>>,
     /// The nonces that each agent has opened a line with lately.
     nonces: BTreeMap<AgentName, VecDeque<String>>,
+    /// Those that are connected to another server of the same database.
+    elsewhere: BTreeSet<AgentName>,
 }
 
 #[derive(Debug)]
@@ -240,19 +244,24 @@ impl Presence {
         self.changes.subscribe()
     }
 
-    /// Every agent that was ever enrolled, and how it stands.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn agents(&self, store: &Store) -> Result<Vec<api::Agent>, StoreError> {
-        Ok(store.agents().await?.iter().map(|agent| self.view(agent)).collect())
+    /// Whether `name` is connected to another server of the same database, and not to this one.
+    #[must_use]
+    pub fn is_elsewhere(&self, name: &AgentName) -> bool {
+        let held = self.held();
+        !held.open.contains_key(name) && held.elsewhere.contains(name)
+    }
+
+    /// How each of `agents` stands.
+    #[must_use]
+    pub fn views(&self, agents: &[Agent]) -> Vec<api::Agent> {
+        agents.iter().map(|agent| self.view(agent)).collect()
     }
 
     /// How `agent` stands.
     #[must_use]
     pub fn view(&self, agent: &Agent) -> api::Agent {
         let here = self.of(&agent.name);
-        let elsewhere = agent.online_ms;
+        let elsewhere = online_elsewhere(agent);
         let (state, since_ms) = match (here, agent.revoked_ms, elsewhere) {
             (_, Some(revoked_ms), _) => (api::AgentState::Revoked, revoked_ms),
             (Some(Here { stuck_ms: Some(stuck_ms), .. }), ..) => (api::AgentState::Stuck, stuck_ms),
@@ -283,7 +292,7 @@ impl Presence {
                 () = tokio::time::sleep(pause) => {}
             }
             let mine = self.proven();
-            if mine.is_empty() {
+            if mine.is_empty() && store.is_sqlite() {
                 continue;
             }
             let is_due = stored.elapsed() >= SEEN_EVERY;
@@ -295,6 +304,8 @@ impl Presence {
             };
             match looked.await {
                 Ok(agents) => {
+                    let is_there = |agent: &&Agent| agent.holder.as_ref() != Some(&holder) && online_elsewhere(agent).is_some();
+                    self.held().elsewhere = agents.iter().filter(is_there).map(|agent| agent.name.clone()).collect();
                     self.cut_without_key(&mine, &agents);
                     stored = if is_due { tokio::time::Instant::now() } else { stored };
                 }
@@ -302,6 +313,12 @@ impl Presence {
             }
         }
     }
+}
+
+/// Since when `agent` is connected to a server that has said so lately; one that was killed says nothing any more.
+fn online_elsewhere(agent: &Agent) -> Option<i64> {
+    let lately_ms = clock::now_ms() - SEEN_LATELY.as_millis() as i64;
+    agent.online_ms.filter(|_| agent.seen_ms.is_some_and(|seen_ms| seen_ms > lately_ms))
 }
 
 impl OpenLine {

@@ -14,8 +14,6 @@ use futures_util::Sink;
 use futures_util::SinkExt as _;
 use futures_util::Stream;
 use futures_util::StreamExt as _;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
@@ -32,6 +30,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::line::Frame;
 use crate::line::Line;
 use crate::line::MOST_FRAME_BYTES;
 use crate::line::decode;
@@ -259,8 +258,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// does; returns why it did.
     pub async fn carry<Out, In>(self, end: Line<In, Out>, until: impl Future<Output = &'static str>) -> Parted
     where
-        Out: Serialize,
-        In: DeserializeOwned,
+        Out: Frame,
+        In: Frame,
     {
         let (mut sink, stream) = self.stream.split();
         let Line { to, from } = end;
@@ -301,11 +300,7 @@ fn text_of(message: Option<Result<Message, WsError>>) -> Result<Option<String>, 
     }
 }
 
-async fn read<In: DeserializeOwned>(
-    mut stream: impl Stream<Item = Result<Message, WsError>> + Unpin,
-    to: &mpsc::Sender<In>,
-    pulse: &Pulse,
-) -> Parted {
+async fn read<In: Frame>(mut stream: impl Stream<Item = Result<Message, WsError>> + Unpin, to: &mpsc::Sender<In>, pulse: &Pulse) -> Parted {
     loop {
         let text = match text_of(stream.next().await) {
             Ok(Some(text)) => text,
@@ -330,7 +325,7 @@ async fn read<In: DeserializeOwned>(
     }
 }
 
-async fn write<Out: Serialize>(
+async fn write<Out: Frame>(
     sink: &mut (impl Sink<Message, Error = WsError> + Unpin),
     mut from: mpsc::Receiver<Out>,
     ping: Duration,
@@ -373,10 +368,18 @@ mod tests {
     use super::Socket;
     use super::Watched;
     use super::limits;
+    use crate::line::Frame;
     use crate::line::Line;
+    use crate::line::Unreadable;
     use crate::line::ends;
 
     type Words = Line<String, String>;
+
+    impl Frame for String {
+        fn unreadable(what: Unreadable) -> Self {
+            format!("unreadable: {}", what.kind)
+        }
+    }
 
     /// As in earnest, and thirty times as fast.
     const QUICK: Rhythm = Rhythm { ping: Duration::from_millis(333), silence: Duration::from_secs(1) };

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWrite;
@@ -11,6 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::line::Frame;
 use crate::line::FrameError;
 use crate::line::Line;
 use crate::line::MOST_FRAME_BYTES;
@@ -29,8 +28,8 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// when either half of the line is dropped.
 pub fn over_stream<S, R>(read: impl AsyncRead + Send + Unpin + 'static, write: impl AsyncWrite + Send + Unpin + 'static) -> Line<S, R>
 where
-    S: Serialize + Send + Sync + 'static,
-    R: DeserializeOwned + Send + 'static,
+    S: Frame,
+    R: Frame,
 {
     let (near, far) = ends::<S, R>();
     let Line { to: heard, from: said } = far;
@@ -50,7 +49,7 @@ where
 }
 
 /// Sends what is given, and signs of life. Ends when nothing will be given any more, or the stream takes nothing.
-async fn say<S: Serialize>(mut write: impl AsyncWrite + Unpin, mut said: mpsc::Receiver<S>) {
+async fn say<S: Frame>(mut write: impl AsyncWrite + Unpin, mut said: mpsc::Receiver<S>) {
     loop {
         let text = match timeout(ALIVE, said.recv()).await {
             Ok(Some(frame)) => match encode(&frame) {
@@ -86,7 +85,7 @@ enum HearError {
 }
 
 /// Gives on what is heard, until the stream ends.
-async fn hear<R: DeserializeOwned>(mut read: impl AsyncRead + Unpin, heard: &mpsc::Sender<R>) -> Result<(), HearError> {
+async fn hear<R: Frame>(mut read: impl AsyncRead + Unpin, heard: &mpsc::Sender<R>) -> Result<(), HearError> {
     let mut kept: Vec<u8> = Vec::new();
     let mut chunk = vec![0_u8; CHUNK_BYTES];
     loop {
@@ -147,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_frame_ends_the_line() {
         let endless = vec![b'x'; MOST_FRAME_BYTES + 2];
-        for bad in [&b"garbage\n"[..], b"{\"kind\":\"accepted\"}\n", &endless] {
+        for bad in [&b"garbage\n"[..], b"{\"kind\":1}\n", &endless] {
             let (near, mut far) = tokio::io::duplex(1 << 20);
             let (read, write) = tokio::io::split(near);
             let mut line: Line<FromControl, FromAgent> = over_stream(read, write);
@@ -155,6 +154,22 @@ mod tests {
             let _ = far.write_all(bad).await;
             assert!(line.from.recv().await.is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_cannot_be_read_is_told_as_that_and_the_line_goes_on() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (read, write) = tokio::io::split(near);
+        let mut line: Line<FromControl, FromAgent> = over_stream(read, write);
+        let newer = br#"{"kind":"ended","order":{"deployment":"01000000000000000000000007","order":"teleport"},"mood":3}"#;
+        for text in [&newer[..], b"\n{\"kind\":\"accepted\"}\n", b"{\"kind\":\"accepted\",\"deployment\":\"01000000000000000000000008\"}\n"]
+        {
+            far.write_all(text).await.unwrap();
+        }
+        let Some(FromAgent::Unreadable(what)) = line.from.recv().await else { panic!("it is told") };
+        assert_eq!((what.kind.as_str(), what.deployment.unwrap().as_str()), ("ended", "01000000000000000000000007"));
+        assert!(matches!(line.from.recv().await, Some(FromAgent::Unreadable(what)) if what.deployment.is_none()));
+        assert!(matches!(line.from.recv().await, Some(FromAgent::Accepted(_))));
     }
 
     #[tokio::test]

@@ -86,6 +86,10 @@ impl Deployer {
         let mut ready = Vec::new();
         for one in there {
             let Some(service) = config.service(&one.service) else { continue };
+            // The other server takes it.
+            if matches!(service.stack.agents(), [agent] if self.agents().is_elsewhere(agent)) {
+                continue;
+            }
             match self.why_no_host(service, one.kind) {
                 None => ready.push(one),
                 Some(why) => {

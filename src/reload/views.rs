@@ -118,6 +118,7 @@ async fn view(runner: &Arc<Runner>) -> Result<api::Dataset, StoreError> {
     let parked = status.iter().flat_map(|status| &status.parked);
     Ok(api::Dataset {
         name: runner.name().clone(),
+        agent: None,
         branch: runner.plan.data.branch.clone(),
         head: text(status.as_ref().and_then(|status| status.head.clone())),
         remote: text(status.as_ref().and_then(|status| status.remote.clone())),

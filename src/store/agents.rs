@@ -52,6 +52,17 @@ pub struct Enrolment {
     pub machine: MachineId,
 }
 
+/// An agent that is to count again.
+#[derive(Debug, Clone)]
+pub struct Readmitted {
+    /// Its name.
+    pub name: AgentName,
+    /// The machine that its key was made on.
+    pub machine: MachineId,
+    /// The keys that counted.
+    pub keys: Vec<PublicKey>,
+}
+
 /// What became of an enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enrolled {
@@ -198,6 +209,33 @@ impl Store {
         tx.commit().await?;
         self.head.note(&self.gate, &head).await;
         Ok(Enrolled::Done(name))
+    }
+
+    /// An agent that is unknown here counts again by what a person has found of it elsewhere: `known`, with its keys. Returns whether it
+    /// does; one that is known here, or was revoked, stays as it is.
+    ///
+    /// # Errors
+    /// When the database does not answer; then nothing has changed.
+    pub async fn readmit_agent(&self, known: &Readmitted, caller: &str) -> Result<bool, StoreError> {
+        let Readmitted { name, machine, keys } = known;
+        let now_ms = clock::now_ms();
+        let mut tx = self.gate.begin().await?;
+        let put = sqlx::query("INSERT INTO agents (name, machine, enrolled_ms) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING");
+        if tx.execute(put.bind(name.as_str()).bind(machine.as_str()).bind(now_ms)).await? == 0 {
+            return Ok(false);
+        }
+        for key in keys {
+            let put =
+                sqlx::query("INSERT INTO agent_keys (public_key, agent, added_ms) VALUES ($1, $2, $3) ON CONFLICT (public_key) DO NOTHING");
+            tx.execute(put.bind(key.as_str()).bind(name.as_str()).bind(now_ms)).await?;
+        }
+        let all: Vec<&str> = keys.iter().map(PublicKey::as_str).collect();
+        let detail = format!("the key {} of the machine {machine}, which was known before the database was lost", all.join(" and "));
+        let entry = Entry { caller: caller.to_owned(), action: "agent_readmit", target: name.to_string(), detail };
+        let head = audit::append(&mut tx, &[entry]).await?;
+        tx.commit().await?;
+        self.head.note(&self.gate, &head).await;
+        Ok(true)
     }
 
     /// No key of `name` counts any more, neither does a code that was made for it, and no service belongs to it. Returns whether there is

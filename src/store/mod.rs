@@ -80,7 +80,7 @@ use gate::Gate;
 use gate::Purpose;
 use lease::Leases;
 
-pub use agents::{Agent, Enrolled, Enrolment};
+pub use agents::{Agent, Enrolled, Enrolment, Readmitted};
 pub use approvals::{Approvals, KeptCode};
 pub use approving::{ApprovalTerms, Entered, Given, Unapproved, waits_for_codes};
 pub use asking::{Again, Awaited};

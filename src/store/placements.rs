@@ -21,15 +21,15 @@ pub(super) type Named = [(ServiceName, Vec<Repository>)];
 
 impl Store {
     /// Stores which services stand on the host of `agent`, in place of what was known of it. What it named before keeps its place. Returns
-    /// whether anything has changed; nothing does of an agent that was revoked.
+    /// whether anything has changed; nothing does of one that is enrolled (`is_enrolled`) and was revoked.
     ///
     /// # Errors
     /// When the database does not answer; then nothing has changed.
-    pub async fn keep_placements(&self, agent: &AgentName, services: &Named) -> Result<bool, StoreError> {
+    pub async fn keep_placements(&self, agent: &AgentName, services: &Named, is_enrolled: bool) -> Result<bool, StoreError> {
         let mut tx = self.gate.begin().await?;
         tx.alone("placements").await?;
         let revoked = sqlx::query("SELECT name FROM agents WHERE name = $1 AND revoked_ms IS NOT NULL");
-        if tx.fetch_optional(revoked.bind(agent.as_str())).await?.is_some() {
+        if is_enrolled && tx.fetch_optional(revoked.bind(agent.as_str())).await?.is_some() {
             return Ok(false);
         }
         let before = all(&mut tx).await?;

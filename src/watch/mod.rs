@@ -9,6 +9,7 @@
 //! - A service is looked at by one look at a time, whichever server looks, and not while something is deployed to it.
 
 mod judge;
+mod now;
 mod sight;
 mod turn;
 mod views;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use process::Cancel;
 use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::clock;
@@ -38,6 +40,8 @@ use crate::store::Watch;
 use crate::store::Watched;
 use crate::telemetry::Metrics;
 
+pub use now::NotLooked;
+
 /// How often it is looked without any event: another server may have left something behind.
 const ROUND: Duration = Duration::from_secs(5);
 /// How many looks there are at a time on this server.
@@ -51,6 +55,8 @@ pub struct Watcher {
     deployer: Arc<Deployer>,
     metrics: Arc<Metrics>,
     wake: Notify,
+    /// Places for looks that somebody asks for.
+    asked: Semaphore,
     /// What is looked at just now.
     busy: Mutex<BTreeSet<String>>,
     /// The services that are looked at on a schedule, as far as the store knows.
@@ -67,6 +73,7 @@ impl Watcher {
             deployer,
             metrics,
             wake: Notify::new(),
+            asked: Semaphore::new(MOST_LOOKS),
             busy: Mutex::default(),
             scheduled: Mutex::default(),
         }

@@ -75,7 +75,7 @@ async fn page(service: &Service, live: &Deployment, within: Duration) -> PageSee
 }
 
 /// The release that the page should show.
-fn wanted(live: &Deployment) -> Option<Release> {
+pub(super) fn wanted(live: &Deployment) -> Option<Release> {
     let tag = live.images.first().and_then(|image| image.tag.clone()).or_else(|| live.order.tag.clone())?;
     Some(Release { tag: tag.to_string(), commit: live.order.commit.clone() })
 }

@@ -29,7 +29,9 @@ impl Watcher {
             incidents.entry(incident.service.clone()).or_default().push(view_of_incident(&incident));
         }
         let config = self.config.now();
-        for service in &mut services {
+        let is_here = |name: &ServiceName| config.service(name).is_none_or(|service| service.stack.agent().is_none());
+        // What stands elsewhere is looked at there, and its agent has said so.
+        for service in services.iter_mut().filter(|service| is_here(&service.name)) {
             let of = |is_page: bool| {
                 let is_it = |watch: &&Watch| watch.service == service.name && (watch.watched == Watched::Page) == is_page;
                 watches.iter().find(is_it).map(view)

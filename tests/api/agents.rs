@@ -66,8 +66,8 @@ on_both!(
 
 /// A host with keys of its own.
 pub(crate) struct Host {
-    mine: Identity,
-    machine: MachineId,
+    pub(crate) mine: Identity,
+    pub(crate) machine: MachineId,
     life: String,
 }
 
@@ -101,7 +101,7 @@ impl Host {
         Self { mine, machine: machine_id(), life: "0f".repeat(16) }
     }
 
-    fn opening(&self) -> Opening {
+    pub(crate) fn opening(&self) -> Opening {
         Opening {
             name: self.mine.name.clone().unwrap(),
             machine: self.machine.clone(),
@@ -121,7 +121,7 @@ impl Host {
 }
 
 /// The answer to a call that opens a line: the line, or status and code.
-async fn dial(rig: &Rig, header: Option<&str>, protocol: &str) -> Result<Socket<TcpStream>, (u16, String)> {
+pub(crate) async fn dial(rig: &Rig, header: Option<&str>, protocol: &str) -> Result<Socket<TcpStream>, (u16, String)> {
     let mut request = format!("ws://{}/ws/agent", rig.address()).into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
     if let Some(header) = header {
@@ -138,17 +138,17 @@ async fn dial(rig: &Rig, header: Option<&str>, protocol: &str) -> Result<Socket<
     }
 }
 
-fn refused(status: u16, code: &str) -> (u16, String) {
+pub(crate) fn refused(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }
 
 /// How the agent stands, as everybody is told.
-async fn shown(rig: &Rig, name: &str) -> Value {
+pub(crate) async fn shown(rig: &Rig, name: &str) -> Value {
     let agents = Call::get("/api/v1/agents").by(rig.key()).send(rig).await.json();
     agents["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == name).cloned().unwrap_or_default()
 }
 
-async fn until_state(rig: &Rig, name: &str, state: &str) -> Value {
+pub(crate) async fn until_state(rig: &Rig, name: &str, state: &str) -> Value {
     until(&format!("{name} to be {state}"), async || Some(shown(rig, name).await).filter(|agent| agent["state"] == state)).await
 }
 

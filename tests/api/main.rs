@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod agent_frames;
 mod agents;
 mod auth;
 mod bounds;

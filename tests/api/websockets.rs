@@ -242,6 +242,54 @@ async fn a_page_follows_by_its_session() {
     rig.finish().await;
 }
 
+/// Whatever opened a stream is ended: the stream ends at once, and those of others go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_the_key_or_session_that_opened_it() {
+    const PASSWORD: &str = "canary horse battery staple";
+    let mut other = plan(Database::Sqlite);
+    other.keys.push(Key::bearer("stays", &["read"]));
+    let rig = Plan { socket: true, ..other }.start().await;
+    let gate = rig.gate("web");
+    let id = rig.order_running("web", "1").await;
+    let (reader, stays) = (rig.plan.keys[1].clone(), rig.plan.keys[3].clone());
+    add_user(&rig, "ada", &["read:web"], Some(PASSWORD)).await;
+    let browsers = [Browser::new(&rig), Browser::new(&rig)];
+    let mut sockets = Vec::new();
+    for browser in &browsers {
+        assert_eq!(browser.log_in("ada", PASSWORD).await.status, 303);
+        let cookie = browser.cookies.borrow().iter().map(|(name, value)| format!("{name}={value}")).next().unwrap();
+        let headers = [("cookie", cookie), ("origin", format!("http://{}", rig.address()))];
+        sockets.push(Socket::open(&rig, &format!("/ws/deployments/{id}"), &headers).await.unwrap());
+    }
+    for key in [&reader, &stays] {
+        sockets.push(Socket::by(&rig, key, &id, 0).await);
+    }
+    for socket in &mut sockets {
+        assert_eq!(socket.next().await.unwrap()[0]["position"], 1);
+    }
+    let log = Call::get(&format!("/api/v1/deployments/{id}/log"));
+    let events = log.by(&reader).header("accept", "text/event-stream").open(&rig).await;
+    let text = Call::get(&format!("/api/v1/deployments/{id}/log")).by(&reader).open(&rig).await;
+    // One browser logs out; the other one's user is changed.
+    let began = std::time::Instant::now();
+    let token = browsers[0].form_token().await;
+    assert_eq!(browsers[0].post("/logout", &[("form_token", &token)]).await.status, 303);
+    assert_eq!(sockets[0].rest().await.1, 4401);
+    add_user(&rig, "ada", &["read:db"], None).await;
+    assert_eq!(sockets[1].rest().await.1, 4401);
+    // The key is taken out of the configuration.
+    let config = std::fs::read_to_string(&rig.config_file).unwrap();
+    std::fs::write(&rig.config_file, config.replace("id = \"reader\"", "id = \"former\"")).unwrap();
+    rig.app().read_again(&rig.config_file);
+    assert_eq!(sockets[2].rest().await.1, 4401);
+    assert!(events.text().await.is_ok_and(|text| !text.contains("event: outcome")), "it ends, and does not look whole");
+    assert!(text.text().await.is_err(), "a text that broke off");
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+    drop(gate);
+    assert_eq!(sockets[3].rest().await.1, 1000);
+    rig.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_proves_nothing_in_the_first_frame_is_closed() {
     let rig = plan(Database::Sqlite).start().await;

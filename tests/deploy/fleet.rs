@@ -1,12 +1,13 @@
 //! A control plane and an agent: two processes over a line, the world's stand-ins at the agent's side. The line is ssh, as the control
 //! plane believes; a stand-in for it starts `tagalong agent --stdio` of the world.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
 use serde_json::json;
 
+use crate::control::Over;
+use crate::control::write_stdio;
 use crate::support::Server;
 use crate::support::host;
 use crate::support::until;
@@ -15,33 +16,17 @@ use crate::world::Settings;
 use crate::world::World;
 
 /// A world whose tagalong is an agent, and its control plane.
-struct Fleet {
-    world: World,
+pub(crate) struct Fleet {
+    pub(crate) world: World,
     dir: tempfile::TempDir,
     control: Option<Server>,
 }
 
 impl Fleet {
-    async fn new(settings: &Settings, service: &str) -> Self {
+    pub(crate) async fn new(settings: &Settings, service: &str) -> Self {
         let world = World::new(settings).await;
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
-        let bin = dir.path().join("bin");
-        std::fs::create_dir(&bin).expect("a folder");
-        let script = format!(
-            "#!/bin/sh\n[ -e {dir}/down ] && {{ echo 'No route to host' >&2; exit 255; }}\necho $$ > {dir}/ssh.pid\nexec {tagalong} agent --stdio --config {config}\n",
-            dir = dir.path().display(),
-            tagalong = env!("CARGO_BIN_EXE_tagalong"),
-            config = world.path("tagalong.toml").display(),
-        );
-        let ssh = bin.join("ssh");
-        std::fs::write(&ssh, script).expect("a file");
-        std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-        let text = format!(
-            "version = 1\n[server]\nlisten = []\nsocket = \"s\"\ndata_dir = \"data\"\nlog_level = \"info\"\n[docker]\nprogram = \"/bin/false\"\npath = \"{}:/usr/bin:/bin\"\n\
-             [host.micro]\naddress = \"root@127.0.0.1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGx\"\n{service}",
-            bin.display()
-        );
-        std::fs::write(dir.path().join("tagalong.toml"), text).expect("a file");
+        write_stdio(dir.path(), &world.path("tagalong.toml"), service);
         let mut fleet = Self { world, dir, control: None };
         fleet.start_control().await;
         fleet.is_there().await;
@@ -49,30 +34,30 @@ impl Fleet {
     }
 
     /// One in which v1 has been landed by the agent.
-    async fn landed() -> Self {
+    pub(crate) async fn landed() -> Self {
         let fleet = Self::new(&Settings::default(), "").await;
         fleet.land("v1").await;
         fleet
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn control(&self) -> &Server {
+    pub(crate) fn control(&self) -> &Server {
         self.control.as_ref().expect("the control plane runs")
     }
 
-    async fn start_control(&mut self) {
+    pub(crate) async fn start_control(&mut self) {
         self.control = Some(Server::start(self.dir.path()).await);
     }
 
-    fn kill_control(&mut self) {
+    pub(crate) fn kill_control(&mut self) {
         self.control.take().expect("it runs").kill();
     }
 
     /// The control plane sees the service through its agent.
-    async fn is_there(&self) {
+    pub(crate) async fn is_there(&self) {
         for _ in 0..300 {
             let (status, service) = self.control().get("/api/v1/services/web").await;
             if status == 200 && service["blocked"].is_null() {
@@ -83,18 +68,43 @@ impl Fleet {
         panic!("the agent does not come: {}\n{}", self.control().log(), self.world.server().log());
     }
 
-    /// The line is down from now on.
-    fn cut(&self) {
-        std::fs::write(self.path("down"), "").expect("a file");
-        let pid = std::fs::read_to_string(self.path("ssh.pid")).expect("a pid");
-        host("kill", &["-KILL", pid.trim()]);
+    /// The same after one side was away, once the control plane has seen that.
+    pub(crate) async fn is_there_again(&self) {
+        self.is_there().await;
+        until_some("the line is served", || self.path("ssh.pid").exists().then_some(())).await;
     }
 
-    fn mend(&self) {
+    /// What happens from now on to frames at this point, as `wire.py` says.
+    pub(crate) fn at_wire(&self, point: &str, what: &str) {
+        let fresh = self.path("wire/.fresh");
+        std::fs::write(&fresh, what).expect("a file");
+        std::fs::rename(fresh, self.path("wire").join(point)).expect("a file");
+    }
+
+    /// Nothing happens there any more.
+    pub(crate) fn leave_wire(&self, point: &str) {
+        let _ = std::fs::remove_file(self.path("wire").join(point));
+        let _ = std::fs::remove_file(self.path("met").join(point));
+    }
+
+    /// Waits until it has happened.
+    pub(crate) async fn met(&self, point: &str) {
+        until(&format!("{point} is met"), || self.path("met").join(point).exists()).await;
+    }
+
+    /// The line is down from now on.
+    pub(crate) fn cut(&self) {
+        std::fs::write(self.path("down"), "").expect("a file");
+        let pid = std::fs::read_to_string(self.path("ssh.pid")).expect("a pid");
+        // It may have ended by itself just now.
+        host("sh", &["-c", &format!("kill -KILL {} || true", pid.trim())]);
+    }
+
+    pub(crate) fn mend(&self) {
         std::fs::remove_file(self.path("down")).expect("a file");
     }
 
-    async fn land(&self, tag: &str) -> String {
+    pub(crate) async fn land(&self, tag: &str) -> String {
         let id = self.control().deploy(tag).await;
         let ended = self.control().outcome(&id).await;
         assert_eq!((&ended["outcome"], &ended["warnings"]), (&json!("live"), &json!([])), "{ended}\n{}", self.control().journal(&id).await);
@@ -102,7 +112,7 @@ impl Fleet {
     }
 
     /// The outcome that both sides have, whose journals are the same line by line.
-    async fn agreed(&self, id: &str) -> Value {
+    pub(crate) async fn agreed(&self, id: &str) -> Value {
         let there = self.control().outcome(id).await;
         let here = self.world.server().outcome(id).await;
         for key in ["outcome", "why", "images", "verified", "ran_before", "tag", "guard"] {
@@ -139,7 +149,7 @@ impl Fleet {
         rows.iter().map(line).collect()
     }
 
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         let (_, all) = self.control().get("/api/v1/deployments?limit=100").await;
         for one in all["deployments"].as_array().expect("a list") {
             assert_eq!(one["state"], "done", "{one}");
@@ -281,7 +291,7 @@ async fn what_somebody_orders_on_the_host_itself_is_told_with_its_lines() {
     fleet.finish().await;
 }
 
-async fn until_known(fleet: &Fleet, id: &str) {
+pub(crate) async fn until_known(fleet: &Fleet, id: &str) {
     for _ in 0..1500 {
         if fleet.control().get(&format!("/api/v1/deployments/{id}")).await.0 == 200 {
             return;
@@ -291,39 +301,18 @@ async fn until_known(fleet: &Fleet, id: &str) {
     panic!("the control plane is not told of {id}: {}\n{}", fleet.control().log(), fleet.world.server().log());
 }
 
-/// Runs a command of tagalong and gives what it wrote.
-fn tagalong(args: &[&str], config: &std::path::Path) -> String {
-    host(env!("CARGO_BIN_EXE_tagalong"), &[args, &["--config", &config.display().to_string()]].concat())
-}
-
 #[tokio::test]
 async fn an_agent_that_dials_lands_what_is_ordered_and_comes_back_after_it_was_killed() {
-    let mut world = World::new(&Settings::default()).await;
-    let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
-    let config = dir.path().join("tagalong.toml");
-    let text =
-        "version = 1\n[server]\nlisten = [\"127.0.0.1:0\"]\nsocket = \"s\"\ndata_dir = \"data\"\n[service.web]\nhosts = [\"micro\"]\n";
-    std::fs::write(&config, text).expect("a file");
-    let control = Server::start(dir.path()).await;
-    let address = || Some(control.log().split_once("addresses=[")?.1.split_once(']')?.0.to_owned());
-    let url = format!("http://{}", until_some("its address", address).await);
-    let code = dir.path().join("code");
-    std::fs::write(&code, tagalong(&["agent", "token", "micro"], &config)).expect("a file");
-    let file = world.path("tagalong.toml");
-    tagalong(&["agent", "enrol", "--url", &url, "--code-file", &code.display().to_string()], &file);
-    let own = std::fs::read_to_string(&file).expect("a file");
-    std::fs::write(&file, format!("{own}[agent]\nname = \"micro\"\nurl = \"{url}\"\n")).expect("a file");
-    world.stop();
-    world.start().await;
-    let first = control.deploy("v1").await;
-    assert_eq!(control.outcome(&first).await["outcome"], "live", "{}", control.journal(&first).await);
+    let mut world = World::new(&Settings { over: Over::Dialled, ..Settings::default() }).await;
+    let first = world.desk().deploy("v1").await;
+    assert_eq!(world.desk().outcome(&first).await["outcome"], "live", "{}", world.desk().journal(&first).await);
     world.arm("up@v2", "hang");
-    let id = control.deploy("v2").await;
+    let id = world.desk().deploy("v2").await;
     world.reached("up@v2").await;
     world.kill();
     world.disarm("up@v2");
     world.start().await;
-    assert_eq!(control.outcome(&id).await["outcome"], "live", "{}", control.journal(&id).await);
+    assert_eq!(world.desk().outcome(&id).await["outcome"], "live", "{}", world.desk().journal(&id).await);
     assert_eq!(world.running(), "v2");
     world.finish().await;
 }

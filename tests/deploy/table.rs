@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::cluster::Database;
+use crate::control::Over;
 use crate::support::until;
 use crate::world::ENV;
 use crate::world::Immutable;
@@ -119,7 +120,7 @@ async fn under_way(world: &World, place: Place) -> String {
     if place.is_undo() {
         world.arm("page@v2", "hang");
     }
-    let id = world.server().deploy("v2").await;
+    let id = world.desk().deploy("v2").await;
     if place.is_undo() {
         world.reached("page@v2").await;
     }
@@ -163,8 +164,18 @@ async fn stopped_at(world: &World, place: Place) -> (String, Option<std::fs::Fil
 }
 
 async fn is_at(world: &World, id: &str, place: Place) {
-    let shown = world.server().show(id).await;
-    assert_eq!(shown["step"], place.step, "{shown:#}\n{}", world.server().journal(id).await);
+    let here = world.server().show(id).await;
+    assert_eq!(here["step"], place.step, "{here:#}\n{}", world.server().journal(id).await);
+    // A control plane hears of it in a moment.
+    let mut shown = world.desk().show(id).await;
+    for _ in 0..500 {
+        if shown["step"] == place.step {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        shown = world.desk().show(id).await;
+    }
+    panic!("{shown:#}\n{}", world.desk().journal_so_far(id).await);
 }
 
 /// Everything goes on from where [`stopped_at`] stopped it.
@@ -178,8 +189,9 @@ fn goes_on(world: &World, place: Place, pipe: Option<std::fs::File>) {
 
 /// What was up before, and what it has become.
 async fn judge(world: &World, before: &BTreeMap<String, Value>, id: &str, expected: &Expected) -> Value {
-    let ended = world.server().outcome(id).await;
+    let ended = world.desk().outcome(id).await;
     let after = world.containers();
+    assert_eq!(world.server().outcome(id).await["outcome"], ended["outcome"], "both sides tell the same: {ended}");
     let seen = (ended["outcome"].as_str().unwrap_or_default(), world.running(), world.env());
     let wanted = (expected.outcome, expected.runs.to_owned(), world.env_of(expected.pinned));
     assert_eq!(seen, wanted, "{ended}\n{}\n{}", world.server().journal(id).await, world.server().log());
@@ -193,7 +205,11 @@ async fn judge(world: &World, before: &BTreeMap<String, Value>, id: &str, expect
 }
 
 async fn fails(place: Place) {
-    let world = World::landed(&Settings::default()).await;
+    fails_over(place, Over::Nothing).await;
+}
+
+async fn fails_over(place: Place, over: Over) {
+    let world = World::landed(&Settings { over, ..Settings::default() }).await;
     let before = world.containers();
     let immutable = || Immutable::make(world.path("stack/.env"));
     let early = (place.step == "pin").then(immutable);
@@ -217,10 +233,14 @@ async fn fails(place: Place) {
 }
 
 async fn hangs(place: Place) {
+    hangs_over(place, Over::Nothing).await;
+}
+
+async fn hangs_over(place: Place, over: Over) {
     if place.point == FILES {
-        return hangs_at_the_database(place).await;
+        return hangs_at_the_database(place, over).await;
     }
-    let world = World::landed(&Settings { hurried: place.deadline, ..Settings::default() }).await;
+    let world = World::landed(&Settings { hurried: place.deadline, over, ..Settings::default() }).await;
     let before = world.containers();
     let (id, _) = stopped_at(&world, place).await;
     let ended = judge(&world, &before, &id, &when_it_hangs(place)).await;
@@ -231,12 +251,12 @@ async fn hangs(place: Place) {
 }
 
 /// Nothing else than the database can hold a pin up: somebody else writes to it for longer than we wait.
-async fn hangs_at_the_database(place: Place) {
-    let world = World::landed(&Settings::default()).await;
+async fn hangs_at_the_database(place: Place, over: Over) {
+    let world = World::landed(&Settings { over, ..Settings::default() }).await;
     let before = world.containers();
     let stop = if place.is_undo() { "page@v2" } else { "pull@v2" };
     world.arm(stop, "hang");
-    let id = world.server().deploy("v2").await;
+    let id = world.desk().deploy("v2").await;
     world.reached(stop).await;
     let lock = world.lock_database().await;
     if place.is_undo() {
@@ -251,7 +271,11 @@ async fn hangs_at_the_database(place: Place) {
 }
 
 async fn is_killed(place: Place, database: Database) {
-    let mut world = World::landed(&Settings { database, ..Settings::default() }).await;
+    is_killed_over(place, &Settings { database, ..Settings::default() }).await;
+}
+
+async fn is_killed_over(place: Place, settings: &Settings) {
+    let mut world = World::landed(settings).await;
     let before = world.containers();
     let (id, pipe) = stopped_at(&world, place).await;
     world.kill();
@@ -397,6 +421,30 @@ async fn every_step_may_be_cancelled() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn docker_may_go_away_at_every_step() {
     at(&ASKING, "Docker goes away", docker_goes_away).await;
+}
+
+async fn is_killed_at(place: Place, over: Over) {
+    is_killed_over(place, &Settings { over, ..Settings::default() }).await;
+}
+
+/// One place of each kind: before the pin, the pin, behind it, and of the undo.
+static SOME: [Place; 5] = [PLACES[0], PLACES[4], PLACES[5], PLACES[7], PLACES[10]];
+
+/// The same where a control plane orders, and the host carries out: it is reached by `ssh`, or dials.
+macro_rules! by_an_agent {
+    ($($name:ident: $places:expr, $what:literal, $case:ident, $over:expr;)+) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() { at($places, $what, |place| $case(place, $over)).await }
+    )+ };
+}
+
+by_an_agent! {
+    every_step_may_fail_over_ssh: &PLACES, "fails over ssh", fails_over, Over::Stdio;
+    every_step_may_hang_over_ssh: &PLACES, "hangs over ssh", hangs_over, Over::Stdio;
+    the_host_may_be_killed_at_every_step_over_ssh: &PLACES, "the host is killed over ssh", is_killed_at, Over::Stdio;
+    steps_may_fail_at_an_agent: &SOME, "fails at an agent", fails_over, Over::Dialled;
+    steps_may_hang_at_an_agent: &SOME, "hangs at an agent", hangs_over, Over::Dialled;
+    an_agent_may_be_killed_at_steps: &SOME, "an agent is killed", is_killed_at, Over::Dialled;
 }
 
 /// What hangs on the record alone, on each database.

@@ -16,6 +16,8 @@ use tagalong::landing;
 
 use crate::cluster::Cluster;
 use crate::cluster::Database;
+use crate::control::Control;
+use crate::control::Over;
 use crate::outside;
 use crate::outside::Answer;
 use crate::outside::Http;
@@ -46,11 +48,14 @@ pub(crate) struct Settings {
     pub(crate) database: Database,
     /// What another world's registry holds, and its repository; none: it has one of its own.
     pub(crate) registry: Option<(Shelf, String)>,
+    /// How orders come to it.
+    pub(crate) over: Over,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hurried: "", service: String::new(), is_smoked: true, place: None, database: Database::Sqlite, registry: None }
+        let (registry, over) = (None, Over::Nothing);
+        Self { hurried: "", service: String::new(), is_smoked: true, place: None, database: Database::Sqlite, registry, over }
     }
 }
 
@@ -64,6 +69,7 @@ pub(crate) struct World {
     /// The address of its database, where that is no file.
     pub(crate) url: Option<String>,
     server: Option<Server>,
+    control: Option<Control>,
 }
 
 impl World {
@@ -102,10 +108,30 @@ impl World {
             text += "[store]\npostgres_url_file = \"postgres.url\"\n";
         }
         std::fs::write(root.join("tagalong.toml"), text).expect("a file");
-        let mut world = Self { dir, shelf, registry: Some(registry), repository, _page: page, url, server: None };
+        let mut world = Self { dir, shelf, registry: Some(registry), repository, _page: page, url, server: None, control: None };
         (1..=9).for_each(|number| world.push(&format!("v{number}"), &[]));
         world.start().await;
+        world.get_a_control_plane(settings.over).await;
         world
+    }
+
+    async fn get_a_control_plane(&mut self, over: Over) {
+        let config = self.path("tagalong.toml");
+        self.control = match over {
+            Over::Nothing => return,
+            Over::Stdio => Some(Control::stdio(&config).await),
+            Over::Dialled => Some(Control::dialled(&config).await),
+        };
+        if over == Over::Dialled {
+            self.stop();
+            self.start().await;
+        }
+        self.control.as_ref().expect("a control plane").sees_the_host().await;
+    }
+
+    /// Where orders are given and followed: the control plane, where there is one.
+    pub(crate) fn desk(&self) -> &Server {
+        self.control.as_ref().map_or_else(|| self.server(), |control| &control.server)
     }
 
     /// A world in which v1 has been landed and verified.
@@ -175,9 +201,9 @@ impl World {
 
     /// Lands a tag; it must become live without a warning.
     pub(crate) async fn land(&self, tag: &str) -> String {
-        let id = self.server().deploy(tag).await;
-        let ended = self.server().outcome(&id).await;
-        assert_eq!((&ended["outcome"], &ended["warnings"]), (&json!("live"), &json!([])), "{ended}\n{}", self.server().journal(&id).await);
+        let id = self.desk().deploy(tag).await;
+        let ended = self.desk().outcome(&id).await;
+        assert_eq!((&ended["outcome"], &ended["warnings"]), (&json!("live"), &json!([])), "{ended}\n{}", self.desk().journal(&id).await);
         id
     }
 

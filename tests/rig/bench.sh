@@ -29,5 +29,7 @@ tagalong=${CARGO_TARGET_DIR:-$root/target}/release/tagalong
 "$root/bench/door.py" "$tagalong" "$port"
 "$root/bench/followers.py" "$tagalong" "$port"
 "$root/bench/smoke.py" "$tagalong" "${1-20}"
+"$root/bench/agent.py" "$tagalong" "$port" "${1-20}"
 (cd "$root" && cargo bench --locked --bench data)
 (cd "$root" && cargo bench --locked --bench oidc)
+(cd "$root" && cargo bench --locked --bench agents -- "$tagalong")

@@ -16,11 +16,15 @@ use anyhow::Context as _;
 use smoke::Release;
 use smoke::Report;
 use smoke::RuleName;
+use smoke::SmokePlan;
 use text::clean;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
+use crate::api;
+use crate::cli::client::Client;
+use crate::cli::client::Refusal;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
@@ -29,6 +33,8 @@ use crate::cli::output::harmless;
 use crate::cli::output::json_text;
 use crate::cli::smoke::format::Format;
 use crate::cli::smoke::plan::Usage;
+use crate::cli::smoke::plan::Wanted;
+use crate::model::ServiceName;
 use crate::model::Tag;
 
 /// The check was made and the page did not pass.
@@ -88,7 +94,40 @@ async fn looked_at(global: &Global, output: &Output, args: &Args) -> anyhow::Res
         output.exactly(&json_text(&schema::of_report()));
         return Ok(0);
     }
-    let plan = plan::read(global, args.page.as_deref(), &args.plan)?;
+    let wanted = plan::read(global, args.page.as_deref(), &args.plan)?;
+    let mut interrupted = Interrupted::new()?;
+    let looked = match &wanted {
+        Wanted::Here(plan) => look_from_here(output, args, plan, &mut interrupted).await?,
+        Wanted::There(service, why) => tokio::select! {
+            report = look_from_there(global, args, service, why) => Ok(report?),
+            code = interrupted.come() => Err(code),
+        },
+    };
+    let report = match looked {
+        Ok(report) => report,
+        Err(code) => return Ok(code),
+    };
+    tell(output, args, &report)?;
+    Ok(exit_code(&report))
+}
+
+/// What the host sees on which `service` stands.
+async fn look_from_there(global: &Global, args: &Args, service: &ServiceName, why: &str) -> anyhow::Result<Report> {
+    let look = api::NewLook { tag: args.release.clone(), commit: args.commit.clone() };
+    let asked = Client::new(global)?.post(&format!("/api/v1/services/{service}/look"), &look).await;
+    asked.map_err(|error| match error.downcast_ref::<Refusal>() {
+        None if !why.is_empty() => anyhow::anyhow!("{why}, and no server could be asked: {error:#}"),
+        _ => error,
+    })
+}
+
+/// What is seen from here, or the exit code of the signal that came first.
+async fn look_from_here(
+    output: &Output,
+    args: &Args,
+    plan: &SmokePlan,
+    interrupted: &mut Interrupted,
+) -> anyhow::Result<Result<Report, u8>> {
     let release = args.release.as_ref().map(|tag| Release { tag: tag.to_string(), commit: args.commit.clone() });
     if release.is_some() != plan.release.is_some() && args.plan.service.is_none() {
         let how = "To check the release, give --release TAG and where the page shows it: --release-header, --release-json or \
@@ -96,20 +135,14 @@ async fn looked_at(global: &Global, output: &Output, args: &Args) -> anyhow::Res
         return Err(Usage(how.to_owned()).into());
     }
     let mut progress = Progress::new(output);
-    let mut interrupted = Interrupted::new()?;
     let mut say = |line: String| progress.say(&line);
     let looked = tokio::select! {
-        report = smoke::check(&plan, release.as_ref(), &mut say) => Ok(report),
+        report = smoke::check(plan, release.as_ref(), &mut say) => Ok(report),
         // The check is dropped with all that it has started.
         code = interrupted.come() => Err(code),
     };
     progress.end();
-    let report = match looked {
-        Ok(report) => report,
-        Err(code) => return Ok(code),
-    };
-    tell(output, args, &report)?;
-    Ok(exit_code(&report))
+    Ok(looked)
 }
 
 /// Prints the report, and writes it to where it was asked for.

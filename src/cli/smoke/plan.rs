@@ -17,7 +17,7 @@ use crate::model::ServiceName;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Flags {
-    /// Check the page as the configuration of this service says; no other flags of the check are accepted then
+    /// Check the page as the configuration of this service says, on its own host; no other flags of the check are accepted then
     #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::services))]
     pub(super) service: Option<ServiceName>,
     /// A status to accept for the final response; may be given several times [default: 200]
@@ -153,22 +153,40 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// What is looked at, and from where.
+pub(super) enum Wanted {
+    /// A page, from here.
+    Here(Box<SmokePlan>),
+    /// The page of a service that stands elsewhere: the server has it looked at. If no server answers, this is why nothing can be.
+    There(ServiceName, String),
+}
+
 /// The plan of the command line, or of the service that it names.
-pub(super) fn read(global: &Global, page: Option<&str>, flags: &Flags) -> anyhow::Result<SmokePlan> {
+pub(super) fn read(global: &Global, page: Option<&str>, flags: &Flags) -> anyhow::Result<Wanted> {
     flags.names_nothing_twice()?;
     let table = flags.table(page);
     let Some(name) = &flags.service else {
         let here = std::env::current_dir().context("The current folder does not exist any more")?;
-        return Smoke::from_table(table, &here).map(|smoke| smoke.plan).map_err(|problems| Usage(problems.join("\n")).into());
+        return Smoke::from_table(table, &here)
+            .map(|smoke| Wanted::Here(Box::new(smoke.plan)))
+            .map_err(|problems| Usage(problems.join("\n")).into());
     };
     if !table.is_empty() {
         return Err(Usage(format!("The configuration says how {name} is checked; remove {}.", names_of_flags(&table))).into());
     }
+    if !global.is_here() {
+        return Ok(Wanted::There(name.clone(), String::new()));
+    }
     let config = Config::load(&global.config)?;
-    let service = config.service(name).with_context(|| format!("There is no service {name} in {}", global.config.display()))?;
+    let elsewhere = |why: String| Ok(Wanted::There(name.clone(), why));
+    let service = match config.service(name) {
+        None => return elsewhere(format!("There is no service {name} in {}", global.config.display())),
+        Some(service) if service.stack.agent().is_some() => return elsewhere(format!("{name} stands on the host of an agent")),
+        Some(service) => service,
+    };
     let smoke = service.smoke.as_ref();
     smoke
-        .map(|smoke| smoke.plan.clone())
+        .map(|smoke| Wanted::Here(Box::new(smoke.plan.clone())))
         .with_context(|| format!("{name} has no [service.{name}.smoke] table in {}", global.config.display()))
 }
 

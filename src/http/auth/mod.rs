@@ -1,7 +1,7 @@
 //! Authentication and authorisation. A handler gets the caller and the request together, as `Proven`, which is made after both were
 //! checked; the router takes no other handlers.
 //!
-//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `socket` → `viewer` → `proven` · `reload` · `delivered` · `form` · `agent` → `proof` →
+//! Begin with `proven.rs`. Each file uses only those behind it: `handler` → `socket` → `viewer` · `right` → `proven` · `reload` · `delivered` · `form` · `agent` → `proof` →
 //! `who` → `job` · `session` → `attempt` · `scheme` · `cookie` → `address` · `token` · `need`.
 
 mod address;
@@ -21,6 +21,7 @@ pub mod password;
 mod proof;
 mod proven;
 mod reload;
+mod right;
 mod same_origin;
 mod scheme;
 mod session;
@@ -44,6 +45,7 @@ pub use need::Need;
 pub(super) use need::Needs;
 pub(super) use proven::{Ask, Call, Json, Line, NoBody, Proven};
 pub(super) use reload::{Told, Unproven};
+pub(super) use right::Right;
 pub use scheme::{Shown, sign};
 pub(super) use session::{Session, counts_at};
 pub(super) use socket::{Entrant, Opening, Unnamed};

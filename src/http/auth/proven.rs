@@ -158,6 +158,11 @@ impl Line {
         self.is_private
     }
 
+    /// Whether the call was proven as the caller's own, and not by a token that it was given for one deployment.
+    pub(super) fn is_own(self) -> bool {
+        self.scheme != Scheme::ReadToken
+    }
+
     /// A token to read what was accepted, if only the caller can see it: over a private connection. The repeat of a signed call gets none,
     /// because the first call may have been unencrypted, and the repeat may come from somebody who has overheard it; a caller who can sign
     /// needs no token.

@@ -18,12 +18,15 @@ use crate::http::error::ApiError;
 use crate::http::routes::health::Numbers;
 use crate::line::Cut;
 use crate::line::EnrolmentCode;
+use crate::line::Remembered;
 use crate::line::Showing;
 use crate::model::AgentName;
+use crate::model::PublicKey;
 use crate::model::Verb;
 use crate::oidc::Job;
 use crate::store::Enrolled;
 use crate::store::Enrolment;
+use crate::store::Readmitted;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -33,11 +36,24 @@ const CODE_LIFE_MS: i64 = 15 * 60 * 1000;
 pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
     let lines = &shared.lines;
     let uplink = lines.uplink.as_ref().map(|uplink| uplink.borrow().clone());
-    Ok(HttpResponse::Ok().json(api::Agents {
-        agents: lines.presence.agents(&shared.store).await?,
-        uplink,
-        problems: shared.deployer.agents().problems(),
-    }))
+    let known = shared.store.agents().await?;
+    let mut problems = shared.deployer.agents().problems();
+    match lines.memory.lost(&known) {
+        Ok(lost) => problems.extend(lost.iter().map(|one| {
+            let name = &one.name;
+            format!(
+                "The database does not know the agent {name}, which was enrolled before: if that was its key {} and the database was lost, run \
+                 `tagalong agent readmit {name}`.",
+                fingerprints(&one.keys)
+            )
+        })),
+        Err(error) => problems.push(error.to_string()),
+    }
+    Ok(HttpResponse::Ok().json(api::Agents { agents: lines.presence.views(&known), uplink, problems }))
+}
+
+fn fingerprints(keys: &[PublicKey]) -> String {
+    keys.iter().map(PublicKey::as_str).collect::<Vec<_>>().join(" or ")
 }
 
 /// One agent, by the operator.
@@ -82,8 +98,28 @@ pub(super) async fn revoke(proven: Proven<OneAgent>, shared: web::Data<Shared>) 
         return Err(ApiError::not_found(format!("There is no agent {name}; `tagalong agent list` lists them.")));
     }
     shared.lines.presence.cut(name, Cut::Revoked);
-    shared.deployer.agents().look_at_placements().await?;
+    shared.deployer.agents().see_placements().await?;
+    shared.lines.memory.keep(&shared.store).await;
     Ok(HttpResponse::Ok().json(api::Done { message: format!("The agent {name} is revoked: its keys count no more.") }))
+}
+
+/// An agent counts again that was enrolled here before the database was lost, by the key that it had. It still has to prove that key, and
+/// one that was revoked does not count again.
+pub(super) async fn readmit(proven: Proven<OneAgent>, shared: web::Data<Shared>) -> Answer {
+    let name = &proven.ask.0;
+    let memory = &shared.lines.memory;
+    let lost = memory.lost(&shared.store.agents().await?).map_err(|error| ApiError::conflict("agents_unreadable", error.to_string()))?;
+    let Some(Remembered { name, machine, keys, .. }) = lost.into_iter().find(|one| one.name == *name) else {
+        let how = format!("`tagalong agent token {name}` prints a code that enrols a host");
+        return Err(ApiError::not_found(format!("No agent {name} was lost with the database; {how}.")));
+    };
+    let known = Readmitted { name, machine, keys };
+    if !shared.store.readmit_agent(&known, &proven.caller.to_string()).await? {
+        return Err(ApiError::conflict("agent_known", format!("The agent {} is known; nothing was changed.", known.name)));
+    }
+    let key = fingerprints(&known.keys);
+    let message = format!("The agent {} counts again with the key {key}; it connects within five minutes.", known.name);
+    Ok(HttpResponse::Ok().json(api::Done { message }))
 }
 
 /// Enrols a host that shows a code.
@@ -113,6 +149,7 @@ pub(super) async fn enrol(enrolling: Enrolling, shared: web::Data<Shared>) -> An
             return Err(ApiError::conflict("agent_code_used", why));
         }
     };
+    shared.lines.memory.keep(&shared.store).await;
     let showing = Showing { code: &body.code, key: &body.key, machine: &body.machine, nonce: &body.nonce };
     let keys = &shared.lines.keys;
     let proof = showing.answer(&name, keys);

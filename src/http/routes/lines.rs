@@ -17,6 +17,7 @@ use crate::http::auth::NoBody;
 use crate::http::auth::Page;
 use crate::http::auth::PageError;
 use crate::http::auth::Proven;
+use crate::http::auth::Right;
 use crate::http::error::ApiError;
 use crate::http::follower::Follower;
 use crate::http::follower::Wanted;
@@ -192,6 +193,7 @@ fn answer(body: &impl serde::Serialize) -> HttpResponse {
 /// The whole text, as far as it is stored by now.
 pub(super) async fn text_page(page: Page<ReadOne>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
     let ReadOne(found) = page.ask;
-    let follower = Follower::of(&shared, &found, &page.viewer.caller(), Wanted { form: Form::Text, after: 0, live: false }).await?;
+    let right = Right::of_one_answer(&found.order.service, &shared);
+    let follower = Follower::of(&shared, &found, &page.viewer.caller(), right, Wanted { form: Form::Text, after: 0, live: false }).await?;
     Ok(log::streamed(follower, Form::Text))
 }

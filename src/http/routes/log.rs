@@ -71,9 +71,10 @@ impl Ask for Follow {
 }
 
 pub(super) async fn follow(proven: Proven<Follow>, shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let right = proven.right(&proven.ask.deployment.0.order.service, None, &shared);
     let Proven { ask: Follow { deployment: ReadOne(found), as_events, after, live }, caller, .. } = proven;
     let form = if as_events { Form::Events } else { Form::Text };
-    Ok(streamed(Follower::of(&shared, &found, &caller, Wanted { form, after, live }).await?, form))
+    Ok(streamed(Follower::of(&shared, &found, &caller, right, Wanted { form, after, live }).await?, form))
 }
 
 /// What a follower gets, as an answer.

@@ -71,7 +71,7 @@ impl Route {
 
 /// Every route.
 #[rustfmt::skip]
-pub static ROUTES: LazyLock<[Route; 81]> = LazyLock::new(|| [
+pub static ROUTES: LazyLock<[Route; 83]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/deployments", "Order a deployment", (202, Some("Accepted")), proven(deployments::create)).body("NewDeployment"),
     route(Method::GET, "/api/v1/deployments", "List deployments, newest first", (200, Some("Deployments")), proven(deployments::list)).taking(deployments::list_takes),
     route(Method::GET, "/api/v1/deployments/{id}", "Show a deployment", (200, Some("Deployment")), proven(deployments::show)),
@@ -95,6 +95,7 @@ pub static ROUTES: LazyLock<[Route; 81]> = LazyLock::new(|| [
     route(Method::GET, "/api/v1/services/{name}", "Show a service", (200, Some("Service")), proven(services::show)),
     route(Method::GET, "/api/v1/services/{name}/tags", "Show the tags that a service can be deployed with or rolled back to", (200, Some("Tags")), proven(services::tags)),
     route(Method::GET, "/api/v1/services/{name}/looks", "Show the results of the looks at a service", (200, Some("Looks")), proven(services::looks)),
+    route(Method::POST, "/api/v1/services/{name}/look", "Look at the page of a service now", (200, Some("Report")), proven(services::look)).body("NewLook"),
     route(Method::POST, "/api/v1/services/{name}/adopt", "Adopt the running release", (202, Some("Accepted")), proven(services::adopt)),
     route(Method::POST, "/api/v1/services/{name}/repair", "Deploy the last verified release again", (202, Some("Accepted")), proven(services::repair)),
     route(Method::POST, "/api/v1/services/{name}/resume", "End the hold of a rollback", (200, Some("Done")), proven(services::resume)),
@@ -110,6 +111,7 @@ pub static ROUTES: LazyLock<[Route; 81]> = LazyLock::new(|| [
     route(Method::POST, "/api/v1/agents/enrol", "Enrol a host as an agent", (200, None), auth::by_code(agents::enrol)),
     route(Method::POST, "/api/v1/agents/{name}/code", "Make a code that enrols an agent, for the operator", (200, Some("AgentCode")), proven(agents::code)),
     route(Method::POST, "/api/v1/agents/{name}/revoke", "Revoke an agent, for the operator", (200, Some("Done")), proven(agents::revoke)),
+    route(Method::POST, "/api/v1/agents/{name}/readmit", "Readmit an agent that was lost with the database, for the operator", (200, Some("Done")), proven(agents::readmit)),
     route(Method::GET, "/ws/agent", "Open the line of an agent", (101, None), auth::by_agent_key(agents::dial)),
     route(Method::GET, "/api/v1/refused", "Show which calls were refused and why, to the operator", (200, Some("RefusedCalls")), proven(health::refused)),
     route(Method::POST, "/api/v1/configuration/read", "Read the configuration again, for the operator", (200, Some("ReadAgain")), proven(health::read_again)),

@@ -130,6 +130,7 @@ fn refusal(reply: &Reply, why: String) -> ApiError {
 /// The datasets that the caller may read.
 pub(super) struct Readable {
     datasets: Vec<api::Dataset>,
+    unseen: Vec<String>,
     is_any_hidden: bool,
 }
 
@@ -146,7 +147,15 @@ impl Ask for Readable {
         let mut datasets = call.shared().reloader.datasets().await?;
         let all = datasets.len();
         datasets.retain(|dataset| call.may(&reading(&dataset.name)));
-        Ok(Self { is_any_hidden: datasets.len() < all, datasets })
+        let is_any_hidden = datasets.len() < all;
+        let mut unseen = Vec::new();
+        // A scope for one dataset is for the one of this host, whatever an agent calls its own.
+        if call.may(&Scope { verb: Verb::Read, target: Target::Datasets }) {
+            let (elsewhere, why) = call.shared().deployer.agents().datasets().await;
+            datasets.extend(elsewhere);
+            unseen = why;
+        }
+        Ok(Self { is_any_hidden, datasets, unseen })
     }
 
     fn needs(&self) -> Needs {
@@ -155,7 +164,8 @@ impl Ask for Readable {
 }
 
 pub(super) async fn list(proven: Proven<Readable>, _: web::Data<Shared>) -> Answer {
-    Ok(HttpResponse::Ok().json(api::Datasets { datasets: proven.ask.datasets }))
+    let Readable { datasets, unseen, .. } = proven.ask;
+    Ok(HttpResponse::Ok().json(api::Datasets { datasets, unseen }))
 }
 
 /// A dataset that is read.

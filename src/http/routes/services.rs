@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web;
+use smoke::Release;
 
 use crate::api;
 use crate::config::Service;
 use crate::http::Shared;
 use crate::http::auth::Ask;
 use crate::http::auth::Call;
+use crate::http::auth::Json;
 use crate::http::auth::Needs;
 use crate::http::auth::NoBody;
 use crate::http::auth::Proven;
@@ -82,6 +84,33 @@ pub(super) async fn tags(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> 
 
 pub(super) async fn looks(proven: Proven<ReadOne>, shared: web::Data<Shared>) -> Answer {
     Ok(HttpResponse::Ok().json(shared.watcher.looks(&proven.ask.0.name).await?))
+}
+
+/// A page that is to be looked at.
+pub(super) struct Look {
+    service: Arc<Service>,
+    wanted: api::NewLook,
+}
+
+impl Ask for Look {
+    const VERB: Verb = Verb::Rollback;
+    type Body = Json<api::NewLook>;
+
+    async fn read(call: &Call<'_>, body: Json<api::NewLook>) -> Result<Self, ApiError> {
+        Ok(Self { service: find(call)?, wanted: body.0 })
+    }
+
+    /// It has the page requested, and many assets of it, as often as it is asked.
+    fn needs(&self) -> Needs {
+        Needs::to_act(Verb::Rollback, Target::Service(self.service.name.clone()), None)
+    }
+}
+
+/// Looks at the page of a service, and says what is wrong with it.
+pub(super) async fn look(proven: Proven<Look>, shared: web::Data<Shared>) -> Answer {
+    let Look { service, wanted } = proven.ask;
+    let release = wanted.tag.map(|tag| Release { tag: tag.to_string(), commit: wanted.commit });
+    Ok(HttpResponse::Ok().json(shared.watcher.look_now(&service, release).await?))
 }
 
 /// A service of which something is taken or made that a rollback makes.

@@ -33,16 +33,12 @@ use crate::http::incoming::Unheard;
 use crate::http::pages::Form;
 use crate::http::routes::deployments::ReadOne;
 use crate::model::Caller;
-use crate::model::Scope;
-use crate::model::ServiceName;
 use crate::model::Verb;
 
 /// By when the first frame must have arrived, where it is the proof.
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 /// How often the client is asked whether it is there, whatever else is sent.
 const PING: Duration = Duration::from_secs(15);
-/// How often a session is looked at: it may have ended.
-const LOOK: Duration = Duration::from_mins(1);
 /// A client that has sent nothing for so long, not even answers to pings, is gone.
 const SILENT: Duration = Duration::from_secs(50);
 
@@ -86,12 +82,11 @@ pub(super) async fn follow(opening: Opening<Follow>, shared: web::Data<Shared>) 
     let Opening { entrant, session, payload, answer } = opening;
     let now = Instant::now();
     let stage = match entrant {
-        Entrant::Proven(proven) => Stage::Following(Box::new(follower(&shared, *proven).await?)),
+        Entrant::Proven(proven) => Stage::Following(Box::new(follower(&shared, *proven, session).await?)),
         Entrant::Unnamed(unnamed) => Stage::Unnamed(unnamed, now + FIRST_FRAME),
     };
-    let guest = session.map(|session| Guest { session, look_at: now + LOOK });
     let incoming = Incoming::new(payload);
-    let socket = Socket { shared, guest, incoming, stage, due: VecDeque::new(), ping_at: now + PING, heard_at: now };
+    let socket = Socket { shared, incoming, stage, due: VecDeque::new(), ping_at: now + PING, heard_at: now };
     let frames = stream::unfold(socket, |mut socket| async move {
         let frame = socket.next().await?;
         Some((Ok::<Bytes, actix_web::Error>(frame), socket))
@@ -99,42 +94,22 @@ pub(super) async fn follow(opening: Opening<Follow>, shared: web::Data<Shared>) 
     Ok(answer.set_body(BodyStream::new(frames)).map_into_boxed_body())
 }
 
-async fn follower(shared: &web::Data<Shared>, proven: Proven<Follow>) -> Result<Follower, ApiError> {
+async fn follower(shared: &web::Data<Shared>, proven: Proven<Follow>, session: Option<Session>) -> Result<Follower, ApiError> {
+    let right = proven.right(&proven.ask.deployment.0.order.service, session, shared);
     let Proven { ask: Follow { deployment: ReadOne(found), after }, caller, .. } = proven;
-    Follower::of(shared, &found, &caller, Wanted { form: Form::Objects, after, live: true }).await
+    Follower::of(shared, &found, &caller, right, Wanted { form: Form::Objects, after, live: true }).await
 }
 
 /// One WebSocket. It is polled only when its client has taken nearly everything that was sent before, and the connection below it is
 /// closed when the client takes too little.
 struct Socket {
     shared: web::Data<Shared>,
-    guest: Option<Guest>,
     incoming: Incoming,
     stage: Stage,
     /// What is to be sent before anything else.
     due: VecDeque<Bytes>,
     ping_at: Instant,
     heard_at: Instant,
-}
-
-/// Somebody who is logged in, and may log out, or lose the right to read this.
-struct Guest {
-    session: Session,
-    look_at: Instant,
-}
-
-impl Guest {
-    /// Whether the session still counts and still reads `service`, as far as the database answers.
-    async fn may_stay(&mut self, shared: &Shared, service: &ServiceName) -> bool {
-        let now = Instant::now();
-        if now < self.look_at {
-            return true;
-        }
-        self.look_at = now + LOOK;
-        let scope = Scope::on(Verb::Read, service);
-        let scopes = self.session.scopes_now(shared).await;
-        scopes.map_or(true, |scopes| scopes.is_some_and(|scopes| scopes.iter().any(|mine| mine.covers(&scope))))
-    }
 }
 
 enum Stage {
@@ -162,7 +137,7 @@ impl Socket {
                         biased;
                         said = self.incoming.next() => self.hear(said),
                         piece = follower.next() => self.send(piece),
-                        () = tokio::time::sleep_until(self.ping_at) => self.ping().await,
+                        () = tokio::time::sleep_until(self.ping_at) => self.ping(),
                     }
                 }
             }
@@ -177,7 +152,7 @@ impl Socket {
             Some(Ok(Said::Text(frame))) => {
                 let proven = unnamed.prove(&frame, &self.shared).await;
                 let entered = match proven {
-                    Ok(proven) => follower(&self.shared, proven).await,
+                    Ok(proven) => follower(&self.shared, proven, None).await,
                     Err(refused) => Err(refused),
                 };
                 self.heard_at = Instant::now();
@@ -211,19 +186,13 @@ impl Socket {
         }
     }
 
-    async fn ping(&mut self) {
-        let Stage::Following(follower) = &self.stage else { return };
+    fn ping(&mut self) {
         let now = Instant::now();
         self.ping_at = now + PING;
-        let is_gone = now.duration_since(self.heard_at) > SILENT;
-        let may_stay = match &mut self.guest {
-            Some(guest) => guest.may_stay(&self.shared, follower.service()).await,
-            None => true,
-        };
-        match (may_stay, is_gone) {
-            (false, _) => self.close(4401, "The session has ended; log in again."),
-            (true, true) => self.close(4408, "Nothing has come from you for a while, not even answers to pings."),
-            (true, false) => self.due.push_back(incoming::PING),
+        if now.duration_since(self.heard_at) > SILENT {
+            self.close(4408, "Nothing has come from you for a while, not even answers to pings.");
+        } else {
+            self.due.push_back(incoming::PING);
         }
     }
 

@@ -171,6 +171,7 @@ pub(super) async fn add(proven: Proven<Add>, shared: web::Data<Shared>) -> Answe
     let Add { name, scopes } = &proven.ask;
     let is_new = shared.store.put_user(name, scopes, &proven.caller).await?;
     let scopes: Vec<String> = scopes.iter().map(Scope::to_string).collect();
+    shared.followers.look_again();
     let done = if is_new { "was added and may do" } else { "was there already and may now do" };
     Ok(HttpResponse::Ok().json(api::Done { message: format!("{name} {done} {}.", scopes.join(", ")) }))
 }
@@ -215,6 +216,7 @@ pub(super) async fn change(proven: Proven<Change>, shared: web::Data<Shared>) ->
     if done.is_empty() {
         return Err(ApiError::bad_request("Nothing is to be changed; set password_hash, disabled or end_sessions."));
     }
+    shared.followers.look_again();
     Ok(HttpResponse::Ok().json(api::Done { message: done.join(" ") }))
 }
 
@@ -224,5 +226,6 @@ pub(super) async fn remove(proven: Proven<One>, shared: web::Data<Shared>) -> An
     if !shared.store.remove_user(name, &proven.caller).await? {
         return Err(nobody(name.as_str()));
     }
+    shared.followers.look_again();
     Ok(HttpResponse::Ok().json(api::Done { message: format!("{name} was removed, and every session of {name} has ended.") }))
 }

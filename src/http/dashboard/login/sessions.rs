@@ -122,6 +122,7 @@ impl Ask for End {
 pub(in crate::http) async fn leave(change: Change<Own>, shared: web::Data<Shared>) -> Result<HttpResponse, PageError> {
     let viewer = change.viewer;
     shared.store.end_session(viewer.user(), &viewer.session().id, &viewer.caller()).await?;
+    shared.followers.look_again();
     Ok(left())
 }
 
@@ -131,6 +132,7 @@ pub(in crate::http) async fn end(change: Change<End>, shared: web::Data<Shared>)
     if !shared.store.end_session(viewer.user(), &id, &viewer.caller()).await? {
         return Err(ApiError::not_found("You have no such session; it may have ended.").into());
     }
+    shared.followers.look_again();
     if id == viewer.session().id {
         return Ok(left());
     }
