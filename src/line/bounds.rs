@@ -19,10 +19,12 @@ use crate::model::is_actor;
 use crate::model::ref_text;
 use crate::model::run_url_text;
 
-/// How far the clock of a host may be ahead of this one's, ms.
-pub const MOST_AHEAD_MS: i64 = 20 * 60 * 1000;
+/// How far the clock of a host may be ahead of this one's, ms: later times are set to that.
+const MOST_AHEAD_MS: i64 = 20 * 60 * 1000;
+/// How far ahead the time of an id may be, ms: what is given later ones is refused.
+const MOST_AHEAD_OF_ID_MS: i64 = 24 * 3600 * 1000;
 /// How many lines a run may have.
-pub const MOST_LINES: i64 = 200_000;
+const MOST_LINES: i64 = 200_000;
 /// Numbers beyond are no counts, positions or times.
 const MOST_NUMBER: i64 = 1 << 53;
 /// The end of the year 9999, ms since 1970 (UTC).
@@ -86,7 +88,7 @@ fn number(what: &'static str, number: i64, most: i64) -> Result<(), OutOfBounds>
 /// # Errors
 /// [`OutOfBounds::Future`].
 pub fn is_of_now(id: &DeploymentId, now_ms: i64) -> Result<(), OutOfBounds> {
-    if id.at_ms() > now_ms + MOST_AHEAD_MS { Err(OutOfBounds::Future(id.clone())) } else { Ok(()) }
+    if id.at_ms() > now_ms + MOST_AHEAD_OF_ID_MS { Err(OutOfBounds::Future(id.clone())) } else { Ok(()) }
 }
 
 /// A time that has been, as far as clocks agree.

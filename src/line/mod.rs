@@ -20,7 +20,7 @@ mod wire;
 use tokio::sync::mpsc;
 
 pub use ask::{Answer, AnswerBody, Asked, AskedFor};
-pub use bounds::{MOST_AHEAD_MS, MOST_LINES, OutOfBounds, is_of_now};
+pub use bounds::{OutOfBounds, is_of_now};
 pub use frame::{
     Accepted, Ack, CancelOrder, Ended, FromAgent, FromControl, Hello, HostFacts, Known, Lines, Refused, SentLine, SentOrder, ServiceSeen,
     Unreadable, VERSION, Version, Welcome,

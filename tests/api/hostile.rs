@@ -197,7 +197,7 @@ async fn what_an_agent_tells_is_its_own_word(database: Database) {
     let shown = rig.show(&id).await;
     assert_eq!((&shown["verified"], shown["images"].as_array().map_or(0, Vec::len)), (&json!(false), 0), "{shown}");
     // An id of a time that is yet to come would be the newest for ever.
-    let future = DeploymentId::from_parts(u64::try_from(clock::now_ms()).unwrap() + 3_600_000, 7).to_string();
+    let future = DeploymentId::from_parts(u64::try_from(clock::now_ms()).unwrap() + 172_800_000, 7).to_string();
     line.say(&ended(&future, "web", "local:0", &image)).await;
     assert_eq!(line.hear("ack").await["ended"], true);
     assert_eq!(Call::get(&format!("/api/v1/deployments/{future}")).by(rig.key()).send(&rig).await.status, 404);
@@ -466,7 +466,7 @@ async fn no_field_of_a_frame_brings_in_what_it_may_not() {
         }
     }
     println!("{tried} frames, {cut} of which ended their line");
-    assert!(tried > 1000 && cut > 100 && cut < tried, "{tried} {cut}");
+    assert!(tried > 1000 && cut > 20 && cut < tried, "{tried} {cut}");
     assert_eq!(PANICS.load(Ordering::Relaxed), 0);
     assert_eq!(place_of(&rig, "own").as_deref(), Some("good"));
     stays.say(&lines(&clock::new_id().to_string(), &[(1, 1, 1)])).await;
@@ -481,11 +481,11 @@ async fn is_within_bounds(rig: &Rig) {
     assert_eq!(rig.count("SELECT COUNT(*) FROM deployments WHERE created_ms < 0 OR ended_ms < created_ms OR run_number < 0").await, 0);
     assert_eq!(rig.count("SELECT COUNT(*) FROM audit WHERE action = 'outcome' AND caller NOT LIKE 'agent:bad%'").await, 0);
     let pool = rig.database().await;
-    let most = clock::now_ms() + 3_600_000;
+    let (most, most_of_id) = (clock::now_ms() + 3_600_000, clock::now_ms() + 86_400_000);
     for row in sqlx::query("SELECT id, ended_ms, COALESCE(reason, ''), outcome FROM deployments").fetch_all(&pool).await.unwrap() {
         let id: String = row.get(0);
         let (ended_ms, reason, outcome): (i64, String, String) = (row.get(1), row.get(2), row.get(3));
-        assert!(DeploymentId::parse(&id).unwrap().at_ms() < most && ended_ms < most, "{id} {ended_ms}");
+        assert!(DeploymentId::parse(&id).unwrap().at_ms() < most_of_id && ended_ms < most, "{id} {ended_ms}");
         assert!(reason.len() <= 2000 && outcome.len() < 100_000, "{id}");
         assert!(!outcome.contains(['\u{1b}', '\u{202e}']), "{outcome}");
     }

@@ -82,7 +82,7 @@ async fn an_agent_does_what_its_host_allows_and_nothing_else() {
     let before = world.containers();
     let mut control = Control::of(&world).await;
     let foreign = format!("other.example.com/acme/web:v2@{}", world.digest("v2"));
-    let future = DeploymentId::from_parts(u64::try_from(clock::now_ms()).expect("a time") + 3_600_000, 7);
+    let future = DeploymentId::from_parts(u64::try_from(clock::now_ms()).expect("a time") + 172_800_000, 7);
     for (what, fields) in [
         ("a service that is not there", json!({ "service": "db", "tag": "v2" })),
         ("a tag that the host does not allow", json!({ "tag": "latest" })),
