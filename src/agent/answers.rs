@@ -46,7 +46,7 @@ impl Agent {
     /// Looks at a page of this host, and at no other: the control plane cannot name an address.
     async fn look(&self, name: &ServiceName, release: Option<Release>) -> Result<AnswerBody, String> {
         let config = self.config.now();
-        let service = config.service(name).filter(|service| service.stack.agent().is_none());
+        let service = config.service(name).filter(|service| service.stack.is_here());
         let service = service.ok_or_else(|| format!("there is no service {name} here"))?;
         let report = self.watcher.look_now(service, release).await.map_err(|error| error.to_string())?;
         Ok(AnswerBody::Looked { report: Box::new(report) })

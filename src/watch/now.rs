@@ -34,7 +34,7 @@ impl Watcher {
     /// [`NotLooked`].
     pub async fn look_now(&self, service: &Service, release: Option<Release>) -> Result<Report, NotLooked> {
         let _place = self.asked.try_acquire().map_err(|_| NotLooked::Busy)?;
-        if let Some(agent) = service.stack.agent() {
+        if let Some(agent) = service.stack.agents().first() {
             return Ok(self.deployer.agents().look(agent, &service.name, release.as_ref()).await?);
         }
         let smoke = service.smoke.as_ref().ok_or_else(|| NotLooked::NoPage(service.name.clone()))?;

@@ -29,7 +29,7 @@ impl Watcher {
             incidents.entry(incident.service.clone()).or_default().push(view_of_incident(&incident));
         }
         let config = self.config.now();
-        let is_here = |name: &ServiceName| config.service(name).is_none_or(|service| service.stack.agent().is_none());
+        let is_here = |name: &ServiceName| config.service(name).is_none_or(|service| service.stack.is_here());
         // What stands elsewhere is looked at there, and its agent has said so.
         for service in services.iter_mut().filter(|service| is_here(&service.name)) {
             let of = |is_page: bool| {

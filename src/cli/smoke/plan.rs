@@ -181,7 +181,7 @@ pub(super) fn read(global: &Global, page: Option<&str>, flags: &Flags) -> anyhow
     let elsewhere = |why: String| Ok(Wanted::There(name.clone(), why));
     let service = match config.service(name) {
         None => return elsewhere(format!("There is no service {name} in {}", global.config.display())),
-        Some(service) if service.stack.agent().is_some() => return elsewhere(format!("{name} stands on the host of an agent")),
+        Some(service) if !service.stack.is_here() => return elsewhere(format!("{name} stands on the host of an agent")),
         Some(service) => service,
     };
     let smoke = service.smoke.as_ref();
