@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
 use crate::config::Placement;
+use crate::executor::problems::not_taken;
 use crate::executor::seat::Attached;
 use crate::executor::seat::Seat;
 use crate::executor::stray;
@@ -48,7 +49,7 @@ const ROOM: usize = 16;
 #[derive(Debug)]
 pub struct Agents {
     pub(super) books: Books,
-    config: Live<Config>,
+    pub(super) config: Live<Config>,
     /// What the file says, without the services that only agents name.
     written: Mutex<Arc<Config>>,
     /// What stands on which host.
@@ -64,9 +65,9 @@ pub struct Agents {
     /// Changes whenever somebody comes or goes.
     changes: watch::Sender<u64>,
     /// Why a service of an agent is not taken, by both names.
-    refused: Mutex<BTreeMap<(ServiceName, AgentName), String>>,
+    pub(super) refused: Mutex<BTreeMap<(ServiceName, AgentName), String>>,
     /// Why a host could not be reached when it was dialled last.
-    unreached: Mutex<BTreeMap<AgentName, String>>,
+    pub(super) unreached: Mutex<BTreeMap<AgentName, String>>,
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
 }
@@ -149,13 +150,6 @@ impl Agents {
             refused.insert((service.clone(), agent.clone()), why);
         }
         *held(&self.refused) = refused;
-    }
-
-    /// What a person should mend, each a sentence.
-    #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let refused: Vec<String> = held(&self.refused).values().cloned().collect();
-        refused.into_iter().chain(held(&self.unreached).values().cloned()).collect()
     }
 
     /// A host was dialled in vain, or its line has ended.
@@ -358,22 +352,6 @@ impl Agents {
         held(&self.at_work).insert(whose.clone(), errand);
         (Leaves { agents: self, whose }, said)
     }
-}
-
-/// Why a service of an agent is not taken that stands on `hosts`, or on this one.
-fn not_taken(service: &ServiceName, agent: &AgentName, hosts: &[AgentName]) -> String {
-    let names = hosts.iter().map(AgentName::as_str).collect::<Vec<_>>().join(", ");
-    let list: Vec<String> = hosts.iter().chain([agent]).map(|host| format!("\"{host}\"")).collect();
-    let (other, instead) = if hosts.is_empty() {
-        ("it stands on this host".to_owned(), format!("remove [service.{service}] here"))
-    } else {
-        let list = list.join(", ");
-        (
-            format!("it stands on the host of {names}"),
-            format!("write hosts = [{list}] in [service.{service}] here, if it is one service on all of them"),
-        )
-    };
-    format!("The service {service} of the agent {agent} is not taken, because {other}; give it another name there, or {instead}.")
 }
 
 /// However an errand ends, nobody is sent to it any more.

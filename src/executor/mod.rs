@@ -6,6 +6,7 @@ mod carrier;
 mod drafts;
 mod errand;
 mod here;
+mod problems;
 mod rollout;
 mod seat;
 mod ssh;

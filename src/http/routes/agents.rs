@@ -37,7 +37,7 @@ pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answe
     Ok(HttpResponse::Ok().json(api::Agents {
         agents: lines.presence.agents(&shared.store).await?,
         uplink,
-        problems: shared.deployer.agents().problems(),
+        problems: shared.deployer.agents().problems().await?,
     }))
 }
 
