@@ -19,7 +19,6 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
 use crate::config::Placement;
-use crate::executor::problems::not_taken;
 use crate::executor::seat::Attached;
 use crate::executor::seat::Seat;
 use crate::executor::stray;
@@ -352,6 +351,22 @@ impl Agents {
         held(&self.at_work).insert(whose.clone(), errand);
         (Leaves { agents: self, whose }, said)
     }
+}
+
+/// Why a service of an agent is not taken that stands on `hosts`, or on this one.
+fn not_taken(service: &ServiceName, agent: &AgentName, hosts: &[AgentName]) -> String {
+    let names = hosts.iter().map(AgentName::as_str).collect::<Vec<_>>().join(", ");
+    let list: Vec<String> = hosts.iter().chain([agent]).map(|host| format!("\"{host}\"")).collect();
+    let (other, instead) = if hosts.is_empty() {
+        ("it stands on this host".to_owned(), format!("remove [service.{service}] here"))
+    } else {
+        let list = list.join(", ");
+        (
+            format!("it stands on the host of {names}"),
+            format!("write hosts = [{list}] in [service.{service}] here, if it is one service on all of them"),
+        )
+    };
+    format!("The service {service} of the agent {agent} is not taken, because {other}; give it another name there, or {instead}.")
 }
 
 /// However an errand ends, nobody is sent to it any more.

@@ -3,9 +3,7 @@
 use crate::config::Service;
 use crate::executor::agents::Agents;
 use crate::executor::agents::held;
-use crate::model::AgentName;
 use crate::model::Refusal;
-use crate::model::ServiceName;
 use crate::store::StoreError;
 
 impl Agents {
@@ -36,20 +34,4 @@ impl Agents {
         }
         Ok(None)
     }
-}
-
-/// Why a service of an agent is not taken that stands on `hosts`, or on this one.
-pub(super) fn not_taken(service: &ServiceName, agent: &AgentName, hosts: &[AgentName]) -> String {
-    let names = hosts.iter().map(AgentName::as_str).collect::<Vec<_>>().join(", ");
-    let list: Vec<String> = hosts.iter().chain([agent]).map(|host| format!("\"{host}\"")).collect();
-    let (other, instead) = if hosts.is_empty() {
-        ("it stands on this host".to_owned(), format!("remove [service.{service}] here"))
-    } else {
-        let list = list.join(", ");
-        (
-            format!("it stands on the host of {names}"),
-            format!("write hosts = [{list}] in [service.{service}] here, if it is one service on all of them"),
-        )
-    };
-    format!("The service {service} of the agent {agent} is not taken, because {other}; give it another name there, or {instead}.")
 }

@@ -452,3 +452,96 @@ async fn a_rollout_survives_its_control_plane_on_sqlite() {
 async fn a_rollout_survives_its_control_plane_on_postgres() {
     a_rollout_survives_its_control_plane(Database::Postgres).await;
 }
+
+/// What runs is taken over on every host, is repaired on every host, and what somebody does on one of them alone is told.
+#[tokio::test]
+async fn adoption_repair_and_what_one_host_does_by_itself() {
+    let fleet = Fleet::new(2, "", Database::Sqlite).await;
+    for world in &fleet.hosts {
+        world.land("v1").await;
+    }
+    let adopted = fleet.control().order("/api/v1/services/web/adopt", json!({})).await;
+    let ended = fleet.outcome(&adopted).await;
+    assert_eq!(ended["outcome"], "live", "{ended}\n{}", fleet.control().journal(&adopted).await);
+    assert_eq!(fleet.runs(&adopted).await, [run("micro", false, "live"), run("macro", false, "live")]);
+    fleet.hosts[1].end_web();
+    let repaired = fleet.control().order("/api/v1/services/web/repair", json!({})).await;
+    assert_eq!(fleet.outcome(&repaired).await["outcome"], "live", "{}", fleet.control().journal(&repaired).await);
+    assert_eq!(fleet.hosts[1].containers()["web"]["state"], "running");
+    // One host deploys by itself.
+    fleet.hosts[1].land("v2").await;
+    let mut service = json!({});
+    for _ in 0..600 {
+        service = fleet.control().get("/api/v1/services/web").await.1;
+        if service["standing"]["word"] == "drift" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(service["standing"]["why"].as_str().is_some_and(|why| why.contains("micro has v1, macro has v2")), "{service}");
+    assert_eq!(service["live"]["tag"], "v1", "{service}");
+    // Both get what was live on all of them.
+    let back = fleet.control().roll_back(json!("previous")).await;
+    assert_eq!(fleet.outcome(&back).await["outcome"], "live", "{}", fleet.control().journal(&back).await);
+    assert_eq!(fleet.running(), ["v1", "v1"]);
+    fleet.finish().await;
+}
+
+/// An agent is killed while it lands the release, and while it is brought back.
+#[tokio::test]
+async fn an_agent_that_is_killed_goes_on_with_its_part() {
+    let mut fleet = Fleet::landed(2, "", Database::Sqlite).await;
+    for point in ["pull@v2", "up@v2"] {
+        fleet.hosts[1].arm(point, "hang");
+    }
+    let id = fleet.control().deploy("v2").await;
+    for point in ["pull@v2", "up@v2"] {
+        fleet.hosts[1].reached(point).await;
+        fleet.hosts[1].kill();
+        fleet.hosts[1].disarm(point);
+        fleet.hosts[1].start().await;
+    }
+    assert_eq!(fleet.outcome(&id).await["outcome"], "live", "{}", fleet.control().journal(&id).await);
+    fleet.hosts[1].arm("page@v3", "fail");
+    fleet.hosts[0].arm("up@v2", "hang");
+    let id = fleet.control().deploy("v3").await;
+    fleet.hosts[0].reached("up@v2").await;
+    fleet.hosts[0].kill();
+    fleet.hosts[0].disarm("up@v2");
+    fleet.hosts[0].start().await;
+    assert_eq!(fleet.outcome(&id).await["outcome"], "rolled_back", "{}", fleet.control().journal(&id).await);
+    assert_eq!(fleet.running(), ["v2", "v2"]);
+    fleet.finish().await;
+}
+
+#[tokio::test]
+async fn a_host_that_nobody_knows_and_one_that_is_not_named_are_said_by_name() {
+    let fleet = Fleet::landed(2, "", Database::Sqlite).await;
+    let file = fleet.dir.path().join("tagalong.toml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    let with = async |hosts: &str, words: &str| {
+        std::fs::write(&file, text.replace("hosts = [\"micro\", \"macro\"]", hosts)).expect("a file");
+        host("kill", &["-HUP", &fleet.control().pid().to_string()]);
+        for _ in 0..200 {
+            let (_, agents) = fleet.control().get("/api/v1/agents").await;
+            if agents["problems"].as_array().is_some_and(|all| all.iter().any(|one| one == words)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{words} is not said: {}", fleet.control().get("/api/v1/agents").await.1);
+    };
+    let unknown = "web has the host nobody, which is neither an enrolled agent nor a [host.nobody] of the configuration; run `tagalong agent token nobody` \
+                   and enrol it, or correct hosts in [service.web].";
+    with("hosts = [\"micro\", \"nobody\"]", unknown).await;
+    let (status, answer) = fleet.control().post("/api/v1/deployments", json!({"service": "web", "tag": "v2"})).await;
+    assert_eq!((status, &answer["code"], &answer["detail"]), (409, &json!("unknown_host"), &json!(unknown)), "{answer}");
+    let second = "The service web of the agent macro is not taken, because it stands on the host of micro; give it another name there, or write \
+                  hosts = [\"micro\", \"macro\"] in [service.web] here, if it is one service on all of them.";
+    with("hosts = [\"micro\"]", second).await;
+    std::fs::write(&file, &text).expect("a file");
+    host("kill", &["-HUP", &fleet.control().pid().to_string()]);
+    until("both are taken", || fleet.control().log().matches("the configuration was read again").count() >= 3).await;
+    fleet.are_there().await;
+    fleet.finish().await;
+}
