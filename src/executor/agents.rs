@@ -71,9 +71,9 @@ pub struct Agents {
     /// Changes whenever somebody comes or goes.
     changes: watch::Sender<u64>,
     /// Why a service of an agent is not taken, by both names.
-    refused: Mutex<BTreeMap<(ServiceName, AgentName), String>>,
+    pub(super) refused: Mutex<BTreeMap<(ServiceName, AgentName), String>>,
     /// Why a host could not be reached when it was dialled last.
-    unreached: Mutex<BTreeMap<AgentName, String>>,
+    pub(super) unreached: Mutex<BTreeMap<AgentName, String>>,
     /// How often each agent came.
     came: Mutex<BTreeMap<AgentName, u64>>,
     pub(super) pace: Pace,
@@ -158,13 +158,6 @@ impl Agents {
         let mut pins = written.services.values().flat_map(|service| service.stack.pins());
         let is_listed = repository.registry().is_some_and(|host| written.registries.iter().any(|registry| registry.host == host));
         is_listed || pins.any(|pin| pin.image == *repository)
-    }
-
-    /// What a person should mend, each a sentence.
-    #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let refused: Vec<String> = held(&self.refused).values().cloned().collect();
-        refused.into_iter().chain(held(&self.unreached).values().cloned()).collect()
     }
 
     /// A host was dialled in vain, or its line has ended.

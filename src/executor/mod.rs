@@ -10,6 +10,7 @@ mod errand;
 mod gate;
 mod hearing;
 mod here;
+mod problems;
 mod rollout;
 mod seat;
 mod ssh;

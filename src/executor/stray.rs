@@ -15,6 +15,7 @@ use crate::model::AgentName;
 use crate::model::DeploymentId;
 use crate::model::ServiceName;
 use crate::model::State;
+use crate::store::Report;
 use crate::store::StoreError;
 
 /// Takes it up, as far as it is about a service of that agent. What is answered is on disk.
@@ -97,7 +98,9 @@ async fn of_end(books: &Books, config: &Config, agent: &AgentName, ended: Ended)
         None => {}
     }
     let report = match ended.into_report(agent) {
-        Ok(report) => report,
+        Ok(report) => {
+            Report { is_one_of_several: config.service(&service).is_some_and(|service| service.stack.rollout().is_some()), ..report }
+        }
         Err(error) => {
             tracing::warn!(agent = %agent, deployment = %id, %error, "an agent told of a deployment that cannot be recorded");
             // It would tell it for ever.

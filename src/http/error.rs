@@ -207,6 +207,7 @@ impl From<Refusal> for ApiError {
         }
         match refusal {
             Refusal::UnknownService(_) => Self::new(StatusCode::NOT_FOUND, "unknown_service", detail),
+            Refusal::UnknownHost { .. } => Self::conflict("unknown_host", detail),
             Refusal::NotEnded(_) => Self::conflict("not_ended", detail),
             Refusal::IdReused => Self::id_reused(detail),
             _ => Self::busy(detail),

@@ -196,6 +196,7 @@ impl Ended {
             id,
             order,
             agent: agent.clone(),
+            is_one_of_several: false,
             outcome: self.outcome,
             step: self.step,
             images,

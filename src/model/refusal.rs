@@ -1,5 +1,6 @@
 //! Why an order is not taken, or not carried out at its turn: one sentence for each reason.
 
+use crate::model::AgentName;
 use crate::model::DeploymentId;
 use crate::model::Guard;
 use crate::model::ServiceName;
@@ -135,6 +136,17 @@ pub enum Refusal {
         /// Why not.
         why: String,
     },
+    /// A host of the service is nobody's.
+    #[error(
+        "{service} has the host {host}, which is neither an enrolled agent nor a [host.{host}] of the configuration; run `tagalong agent token {host}` \
+         and enrol it, or correct hosts in [service.{service}]."
+    )]
+    UnknownHost {
+        /// Which service.
+        service: ServiceName,
+        /// What it names.
+        host: AgentName,
+    },
     /// It waited too long.
     #[error("The order waited {waited_s} s, which is longer than max_wait_s = {most_s}; order it again.")]
     Age {
@@ -235,6 +247,7 @@ impl Refusal {
             | Self::Full(_)
             | Self::Waiting { .. }
             | Self::Away { .. }
+            | Self::UnknownHost { .. }
             | Self::Unwritable => None,
         }
     }

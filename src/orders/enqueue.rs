@@ -178,7 +178,10 @@ impl Deployer {
             is_guarded: guards::is_guarded(&config, service),
             objection: match guards::names_its_files(service, &order) {
                 Some(refusal) => Some(refusal),
-                None => self.objection(&config, service, &order).await,
+                None => match self.agents().unknown_host(service).await? {
+                    Some(refusal) => Some(refusal),
+                    None => self.objection(&config, service, &order).await,
+                },
             },
             given,
             approved,

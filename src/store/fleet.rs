@@ -22,6 +22,7 @@ use crate::store::audit::Entry;
 use crate::store::columns;
 use crate::store::gate::Tx;
 use crate::store::holds;
+use crate::store::host_runs;
 use crate::store::lines;
 use crate::store::many;
 use crate::store::ordered;
@@ -38,6 +39,8 @@ pub struct Report {
     pub order: Order,
     /// On whose host.
     pub agent: AgentName,
+    /// Whether its service has other hosts as well: what one of them has is not live everywhere.
+    pub is_one_of_several: bool,
     /// Its outcome.
     pub outcome: Outcome,
     /// The step that it was at.
@@ -194,7 +197,7 @@ async fn write_run(tx: &mut Tx, report: &Report) -> Result<(), StoreError> {
         .bind(report.step.as_str())
         .bind(StoredOutcome::of(&report.outcome).text)
         .bind((!report.images.is_empty()).then(|| rows::images_text(&report.images)))
-        .bind(i64::from(report.verified))
+        .bind(i64::from(report.verified && !report.is_one_of_several))
         .bind(i64::from(report.barrier))
         .bind(i64::from(report.outcome.is_change()))
         .bind(report.ran_before.clone())
@@ -205,5 +208,8 @@ async fn write_run(tx: &mut Tx, report: &Report) -> Result<(), StoreError> {
         .bind(started_ms)
         .bind(report.ended_ms);
     tx.execute(insert).await?;
+    if report.is_one_of_several {
+        host_runs::write_report(tx, report, started_ms).await?;
+    }
     Ok(())
 }

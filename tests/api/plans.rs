@@ -21,9 +21,17 @@ on_both!(no_statement_goes_through_a_table_that_grows, what_is_old_goes_and_what
 const FILL: [&str; 2] = [include_str!("../../bench/fill.sqlite.sql"), include_str!("../../bench/fill.postgres.sql")];
 
 /// The tables that become larger with every order.
-const GROWING: [&str; 5] = ["deployments", "runs", "lines", "deliveries", "audit"];
+const GROWING: [&str; 6] = ["deployments", "runs", "host_runs", "lines", "deliveries", "audit"];
 /// Indexes that hold only what has not ended, so that going through the whole of one is going through little.
-const OF_FEW: [&str; 6] = ["one_running", "one_waiting", "one_run_on_a_host", "unfinished", "unfinished_by_service", "running_by_executor"];
+const OF_FEW: [&str; 7] = [
+    "one_running",
+    "one_waiting",
+    "one_run_on_a_host",
+    "one_host_run_on_a_host",
+    "unfinished",
+    "unfinished_by_service",
+    "running_by_executor",
+];
 /// Indexes that hold all that a service ever had: whoever goes through one by the service alone stops at the first few.
 const OF_A_SERVICE: [&str; 4] = ["by_service", "verified_by_service", "changed_by_service", "away_by_service"];
 

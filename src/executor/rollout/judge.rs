@@ -75,7 +75,11 @@ fn what_it_has(run: &HostRun) -> String {
 }
 
 fn said(host: &AgentName, outcome: &Outcome) -> String {
-    format!("{host}: {outcome}")
+    match outcome {
+        // The whole says that nothing was changed.
+        Outcome::Refused { why, .. } | Outcome::Failed { why } => format!("{host}: {why}"),
+        other => format!("{host}: {other}"),
+    }
 }
 
 /// How the whole ended, once every run has.
@@ -167,5 +171,98 @@ fn dry_run_failed(hosts: &Hosts<'_>, why: &str) -> Outcome {
         Some(Outcome::Refused { guard, .. }) => Outcome::Refused { guard: *guard, why },
         Some(Outcome::Cancelled { by, .. }) => Outcome::Cancelled { by: by.clone(), changed: false, brought_back: false },
         _ => Outcome::Failed { why },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::outcome;
+    use crate::executor::rollout::plan::tests::cancelled;
+    use crate::executor::rollout::plan::tests::failed;
+    use crate::executor::rollout::plan::tests::live;
+    use crate::executor::rollout::plan::tests::order;
+    use crate::executor::rollout::plan::tests::plan;
+    use crate::executor::rollout::plan::tests::runs;
+    use crate::model::CancelledBy;
+    use crate::model::Guard;
+    use crate::model::OnPartial;
+    use crate::model::Order;
+    use crate::model::Outcome;
+
+    fn why() -> String {
+        "because".to_owned()
+    }
+
+    fn of(all: &[(&str, Option<Outcome>)]) -> Outcome {
+        outcome(&plan(1, OnPartial::Undo), &order(), &runs(all), Some(CancelledBy::Nameless))
+    }
+
+    #[test]
+    fn only_live_on_all_hosts_is_live() {
+        let ok = || Some(live());
+        let warned = Some(Outcome::Live { warnings: vec![why()], page_seen: false });
+        let all = [("a", ok()), ("b", warned), ("c", ok()), ("d", ok())];
+        assert_eq!(of(&all), Outcome::Live { warnings: vec!["b: because".into()], page_seen: false });
+        for less in 1..4 {
+            assert_ne!(of(&all[..less]).name(), "live", "{less}");
+        }
+    }
+
+    #[test]
+    fn the_outcome_is_that_of_the_worst_host_and_names_what_each_has() {
+        let ok = || Some(live());
+        let refused = || Some(Outcome::Refused { guard: Guard::Disk, why: why() });
+        let broken = || Some(Outcome::Broken { why: why(), runs: "nothing".into() });
+        let person = || Some(Outcome::NeedsOperator { why: why() });
+        let lost = || Some(Outcome::RollbackFailed { why: why(), and: why() });
+        for (all, name, text) in [
+            (vec![("a", refused())], "refused", "a: because; not begun on b, c, d"),
+            (vec![("a", Some(failed()))], "rolled_back", "a: rolled back"),
+            (
+                vec![("a", ok()), ("b", Some(failed())), ("-a", ok())],
+                "rolled_back",
+                "brought back: a (the release before); not begun on c, d",
+            ),
+            (vec![("a", ok()), ("b", refused()), ("-a", ok())], "rolled_back", "b: because; brought back: a"),
+            (vec![("a", ok()), ("b", broken()), ("-a", ok())], "broken", "brought back: a"),
+            (vec![("a", ok()), ("b", person()), ("-a", ok())], "needs_operator", "brought back: a"),
+            (vec![("a", ok()), ("b", lost()), ("-a", ok())], "rollback_failed", "brought back: a"),
+            // Bringing back has failed: in one way, the host has lost both; in the other, it kept the new release.
+            (vec![("a", ok()), ("b", Some(failed())), ("-a", lost())], "rollback_failed", "a: rollback failed"),
+            (vec![("a", ok()), ("b", Some(failed())), ("-a", refused())], "needs_operator", "the release is live on a"),
+            (vec![("a", ok()), ("b", Some(failed())), ("-a", Some(failed()))], "needs_operator", "the release is live on a"),
+            (vec![("a", ok()), ("b", Some(failed()))], "needs_operator", "the release is live on a"),
+        ] {
+            let ended = of(&all);
+            assert_eq!(ended.name(), name, "{all:?}");
+            assert!(ended.to_string().contains(text), "{text}: {ended}");
+        }
+    }
+
+    #[test]
+    fn a_cancel_says_whether_everything_is_as_it_was() {
+        let ok = || Some(live());
+        let stopped = |all: &[(&str, Option<Outcome>)]| match of(all) {
+            Outcome::Cancelled { changed, brought_back, .. } => (changed, brought_back),
+            other => panic!("{other}"),
+        };
+        assert_eq!(stopped(&[]), (false, false));
+        assert_eq!(stopped(&[("a", ok()), ("-a", ok())]), (true, true));
+        assert_eq!(stopped(&[("a", ok())]), (true, false));
+        assert_eq!(stopped(&[("a", Some(cancelled()))]), (true, true));
+        assert_eq!(stopped(&[("a", ok()), ("b", Some(cancelled())), ("-a", ok())]), (true, true));
+        assert_eq!(stopped(&[("a", ok()), ("b", Some(cancelled()))]), (true, false));
+    }
+
+    #[test]
+    fn a_dry_run_says_what_each_host_would_do() {
+        let would = |what: &str| Some(Outcome::DryRun { would_pin: what.to_owned() });
+        let all = [("a", would("v1")), ("b", would("v2")), ("c", would("v3")), ("d", would("v4"))];
+        let dry =
+            |all: &[(&str, Option<Outcome>)]| outcome(&plan(1, OnPartial::Undo), &Order { dry_run: true, ..order() }, &runs(all), None);
+        assert_eq!(dry(&all), Outcome::DryRun { would_pin: "a: v1; b: v2; c: v3; d: v4".into() });
+        let refused = Some(Outcome::Refused { guard: Guard::Disk, why: why() });
+        let some = [("a", would("v1")), ("b", refused), ("c", would("v3")), ("d", would("v4"))];
+        assert_eq!(dry(&some), Outcome::Refused { guard: Guard::Disk, why: "b: because; it would go on a, c, d".into() });
     }
 }

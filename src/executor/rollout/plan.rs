@@ -92,3 +92,145 @@ fn tasks<'h>(hosts: impl Iterator<Item = &'h AgentName>, runs: &[HostRun], goes_
     let first = runs.iter().map(|run| run.run + 1).max().unwrap_or(FIRST_HOST_RUN);
     (first..).zip(hosts).map(|(run, host)| Task { host: host.clone(), run, goes_back, is_new: true }).collect()
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::Next;
+    use super::Task;
+    use super::next;
+    use crate::model::AgentName;
+    use crate::model::Caller;
+    use crate::model::CancelledBy;
+    use crate::model::DeploymentId;
+    use crate::model::OnPartial;
+    use crate::model::Order;
+    use crate::model::OrderKind;
+    use crate::model::Outcome;
+    use crate::model::RolloutPlan;
+    use crate::model::ServiceName;
+    use crate::model::Step;
+    use crate::store::HostRun;
+
+    pub(in crate::executor::rollout) fn agent(name: &str) -> AgentName {
+        AgentName::parse(name).unwrap()
+    }
+
+    pub(in crate::executor::rollout) fn plan(at_once: usize, on_partial: OnPartial) -> RolloutPlan {
+        RolloutPlan { hosts: ["a", "b", "c", "d"].map(agent).to_vec(), at_once, on_partial }
+    }
+
+    pub(in crate::executor::rollout) fn order() -> Order {
+        Order::new(OrderKind::Deploy, ServiceName::parse("web").unwrap(), Caller::Tagalong)
+    }
+
+    pub(in crate::executor::rollout) fn live() -> Outcome {
+        Outcome::Live { warnings: Vec::new(), page_seen: true }
+    }
+
+    pub(in crate::executor::rollout) fn failed() -> Outcome {
+        Outcome::RolledBack { why: "the page is broken".into(), to: "v1".into(), verified_before: true }
+    }
+
+    pub(in crate::executor::rollout) fn cancelled() -> Outcome {
+        Outcome::Cancelled { by: CancelledBy::Nameless, changed: true, brought_back: true }
+    }
+
+    /// Runs in their order: `a` is one that lands, `-a` one that goes back.
+    pub(in crate::executor::rollout) fn runs(all: &[(&str, Option<Outcome>)]) -> Vec<HostRun> {
+        let run = |(at, (host, outcome)): (usize, &(&str, Option<Outcome>))| HostRun {
+            deployment: DeploymentId::from_parts(1, 1),
+            run: at as i64 + 2,
+            host: agent(host.trim_start_matches('-')),
+            goes_back: host.starts_with('-'),
+            order_id: DeploymentId::from_parts(1, 1),
+            step: Step::Guards.into(),
+            outcome: outcome.clone(),
+            images: Vec::new(),
+            verified: false,
+            barrier: false,
+            ran_before: None,
+            started_ms: 0,
+            ended_ms: None,
+        };
+        all.iter().enumerate().map(run).collect()
+    }
+
+    /// What is next, as text: `+a` begins, `a` goes on, `-a` is brought back.
+    fn said(next: &Next) -> String {
+        let one = |task: &Task| {
+            format!(
+                "{}{}",
+                if task.goes_back {
+                    "-"
+                } else if task.is_new {
+                    "+"
+                } else {
+                    ""
+                },
+                task.host
+            )
+        };
+        match next {
+            Next::End => "end".to_owned(),
+            Next::Carry(tasks) => tasks.iter().map(one).collect::<Vec<_>>().join(" "),
+        }
+    }
+
+    fn step(at_once: usize, all: &[(&str, Option<Outcome>)], is_cancelled: bool) -> String {
+        said(&next(&plan(at_once, OnPartial::Undo), &order(), &runs(all), is_cancelled))
+    }
+
+    #[test]
+    fn the_first_host_is_alone_and_the_others_follow_by_as_many_as_may() {
+        let ok = || Some(live());
+        for (at_once, all, expected) in [
+            (3, vec![], "+a"),
+            (3, vec![("a", None)], "a"),
+            (1, vec![("a", ok())], "+b"),
+            (2, vec![("a", ok())], "+b +c"),
+            (9, vec![("a", ok())], "+b +c +d"),
+            (2, vec![("a", ok()), ("b", ok()), ("c", None)], "c"),
+            (2, vec![("a", ok()), ("b", ok()), ("c", ok())], "+d"),
+            (2, vec![("a", ok()), ("b", ok()), ("c", ok()), ("d", ok())], "end"),
+        ] {
+            assert_eq!(step(at_once, &all, false), expected, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn what_did_not_hold_or_was_cancelled_is_brought_back_the_last_first() {
+        let ok = || Some(live());
+        for (all, is_cancelled, expected) in [
+            (vec![("a", Some(failed()))], false, "end"),
+            (vec![("a", ok()), ("b", Some(failed()))], false, "-a"),
+            (vec![("a", ok()), ("b", ok()), ("c", Some(failed()))], false, "-b"),
+            (vec![("a", ok()), ("b", Some(failed())), ("-a", None)], false, "-a"),
+            (vec![("a", ok()), ("b", ok()), ("c", Some(failed())), ("-b", ok())], true, "-a"),
+            (vec![("a", ok()), ("b", Some(failed())), ("-a", ok())], false, "end"),
+            (vec![("a", ok()), ("b", Some(failed())), ("-a", Some(failed()))], false, "end"),
+            (vec![], true, "end"),
+            (vec![("a", ok())], true, "-a"),
+            (vec![("a", ok()), ("b", Some(cancelled()))], true, "-a"),
+            (vec![("a", ok()), ("b", ok()), ("c", ok()), ("d", ok())], true, "end"),
+        ] {
+            assert_eq!(step(1, &all, is_cancelled), expected, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_wanted_to_leave_or_must_not_be_left_stays() {
+        let all = runs(&[("a", Some(live())), ("b", Some(failed()))]);
+        let of = |on_partial, order: Order, runs: &[HostRun]| said(&next(&plan(1, on_partial), &order, runs, false));
+        assert_eq!(of(OnPartial::Keep, order(), &all), "end");
+        for kind in [OrderKind::Rollback, OrderKind::Repair, OrderKind::Adopt] {
+            assert_eq!(of(OnPartial::Undo, Order { kind, ..order() }, &all), "end", "{kind:?}");
+        }
+        let mut barred = all.clone();
+        barred[0].barrier = true;
+        assert_eq!(of(OnPartial::Undo, order(), &barred), "end");
+        assert_eq!(of(OnPartial::Undo, Order { force: true, ..order() }, &barred), "-a");
+        // A dry run asks everybody.
+        let refused = runs(&[("a", Some(Outcome::Failed { why: String::new() }))]);
+        assert_eq!(of(OnPartial::Undo, Order { dry_run: true, ..order() }, &refused), "+b");
+    }
+}

@@ -37,7 +37,7 @@ pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answe
     let lines = &shared.lines;
     let uplink = lines.uplink.as_ref().map(|uplink| uplink.borrow().clone());
     let known = shared.store.agents().await?;
-    let mut problems = shared.deployer.agents().problems();
+    let mut problems = shared.deployer.agents().problems().await?;
     match lines.memory.lost(&known) {
         Ok(lost) => problems.extend(lost.iter().map(|one| {
             let name = &one.name;
