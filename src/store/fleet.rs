@@ -1,7 +1,10 @@
 //! What a control plane keeps of its agents: which services stand on which hosts, who waits for a host, and what agents have told.
 
+use std::collections::HashMap;
+
 use smoke::Availability;
 use smoke::Report as PageReport;
+use sqlx::Row as _;
 
 use crate::clock;
 use crate::config::Placement;
@@ -65,18 +68,28 @@ pub struct Report {
 }
 
 impl Store {
-    /// Stores which services stand on the host of `agent`, in place of what was known of it.
+    /// Stores which services stand on the host of `agent`, in place of what was known of it. What it had before keeps its time: of two agents
+    /// that name the same service, the one that named it first has it.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn keep_placements(&self, agent: &AgentName, services: &[(ServiceName, Vec<Repository>)]) -> Result<(), StoreError> {
         let mut tx = self.gate.begin().await?;
+        let mut since: HashMap<String, i64> = HashMap::new();
+        for row in tx.fetch_all(sqlx::query("SELECT service, seen_ms FROM placements WHERE agent = $1").bind(agent.as_str())).await? {
+            since.insert(row.try_get("service")?, row.try_get("seen_ms")?);
+        }
+        let now_ms = clock::now_ms();
         tx.execute(sqlx::query("DELETE FROM placements WHERE agent = $1").bind(agent.as_str())).await?;
         for part in many::parts(services) {
             let mut insert = many::insert("placements (agent, service, images, seen_ms)", 4, part.len(), "");
             for (service, images) in part {
                 let images = serde_json::to_string(images).unwrap_or_default();
-                insert = insert.bind(agent.as_str()).bind(service.as_str()).bind(images).bind(clock::now_ms());
+                insert = insert
+                    .bind(agent.as_str())
+                    .bind(service.as_str())
+                    .bind(images)
+                    .bind(since.get(service.as_str()).copied().unwrap_or(now_ms));
             }
             tx.execute(insert).await?;
         }
@@ -84,12 +97,13 @@ impl Store {
         Ok(())
     }
 
-    /// Which services stand on the hosts of agents.
+    /// Which services stand on the hosts of agents, those first that were named first.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn placements(&self) -> Result<Vec<Placement>, StoreError> {
-        let rows = self.gate.fetch_all(sqlx::query("SELECT agent, service, images FROM placements ORDER BY agent, service")).await?;
+        let rows =
+            self.gate.fetch_all(sqlx::query("SELECT agent, service, images FROM placements ORDER BY seen_ms, agent, service")).await?;
         rows.iter()
             .map(|row| {
                 Ok(Placement {

@@ -15,6 +15,7 @@ use tagalong::api;
 use tagalong::clock;
 use tagalong::config::Config;
 use tagalong::config::Live;
+use tagalong::line::AgentLine;
 use tagalong::line::Binding;
 use tagalong::line::EnrolmentCode;
 use tagalong::line::Identity;
@@ -412,7 +413,13 @@ async fn dialled(dir: &Path, port: u16) -> api::Uplink {
     let to = config.agent.clone().unwrap();
     let (dial, mut uplink) = Dial::new(Live::new(config), &to);
     let stop = process::Cancel::default();
-    let kept = tokio::spawn(dial.keep(|mut line| async move { while line.from.recv().await.is_some() {} }, stop.clone()));
+    // Both halves are kept: a line ends with either.
+    let serve = |line: AgentLine| async move {
+        let AgentLine { to, mut from } = line;
+        while from.recv().await.is_some() {}
+        drop(to);
+    };
+    let kept = tokio::spawn(dial.keep(serve, stop.clone()));
     let attempt = tokio::time::timeout(Duration::from_secs(30), async {
         uplink.wait_for(|told| told.online_ms.is_some() || told.failed > 0).await.unwrap().clone()
     });
