@@ -402,6 +402,13 @@ async fn between(listener: TcpListener, server: rustls::ServerConfig, client: ru
     }
 }
 
+/// Keeps a line, both directions of it, until it ends.
+async fn holds(line: AgentLine) {
+    let AgentLine { to, mut from } = line;
+    while from.recv().await.is_some() {}
+    drop(to);
+}
+
 /// How the agent with the keys in `dir` gets on with the control plane at `port`, which may be anybody with a certificate in `all.pem`.
 async fn dialled(dir: &Path, port: u16) -> api::Uplink {
     let text = format!(
@@ -413,13 +420,7 @@ async fn dialled(dir: &Path, port: u16) -> api::Uplink {
     let to = config.agent.clone().unwrap();
     let (dial, mut uplink) = Dial::new(Live::new(config), &to);
     let stop = process::Cancel::default();
-    // Both halves are kept: a line ends with either.
-    let serve = |line: AgentLine| async move {
-        let AgentLine { to, mut from } = line;
-        while from.recv().await.is_some() {}
-        drop(to);
-    };
-    let kept = tokio::spawn(dial.keep(serve, stop.clone()));
+    let kept = tokio::spawn(dial.keep(holds, stop.clone()));
     let attempt = tokio::time::timeout(Duration::from_secs(30), async {
         uplink.wait_for(|told| told.online_ms.is_some() || told.failed > 0).await.unwrap().clone()
     });

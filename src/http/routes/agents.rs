@@ -22,7 +22,6 @@ use crate::line::Remembered;
 use crate::line::Showing;
 use crate::model::AgentName;
 use crate::model::PublicKey;
-use crate::model::Target;
 use crate::model::Verb;
 use crate::oidc::Job;
 use crate::store::Enrolled;
@@ -69,7 +68,7 @@ impl Ask for OneAgent {
     }
 
     fn needs(&self) -> Needs {
-        Needs::to_act(Verb::Rollback, Target::Services, None)
+        Needs::everything()
     }
 
     fn of_job(self, _: &Job) -> Result<Self, ApiError> {
