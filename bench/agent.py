@@ -30,16 +30,16 @@ def run(where, *args):
 
 def start(where):
     server = subprocess.Popen([tagalong, "serve", "--config", str(work / where / "tagalong.toml")], stdout=subprocess.DEVNULL, stderr=(work / where / "log").open("a"))
-    while subprocess.run([tagalong, "status", "--config", str(work / where / "tagalong.toml")], **quiet).returncode:
+    while subprocess.run([tagalong, "agent", "list", "--config", str(work / where / "tagalong.toml")], **quiet).returncode:
         if server.poll() is not None:
             sys.exit((work / where / "log").read_text())
         time.sleep(0.05)
     return server
 
 
-def memory(pid):
+def memory(pid, which="VmRSS"):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+    return int(next(line for line in status.splitlines() if line.startswith(which)).split()[1]) / 1024
 
 
 def used(pid):
@@ -79,6 +79,7 @@ try:
     time.sleep(idle_s)
     told("an agent at rest", (used(agent.pid) - before) / idle_s * 100, 0.1, "% of a core")
     told("its memory", memory(agent.pid), 16, "MiB")
+    print(f"of that {memory(agent.pid, 'RssAnon'):.2f} MiB are its own, and {memory(agent.pid, 'RssFile'):.2f} MiB pages of the program and its libraries")
     times = {"control": [], "host": []}
     for at in range(2 * rounds):
         # Each way lands each tag as often as the other.

@@ -28,8 +28,8 @@ const MOST_LINES: i64 = 500;
 const MOST_BYTES: usize = 256 << 10;
 /// How long until what was not acknowledged is said again.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How often it looks without having heard of anything.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often it looks without having heard of anything: another process of this host may have written.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Tells over one line.
 pub(super) struct Reporter<'a> {
@@ -80,13 +80,16 @@ impl<'a> Reporter<'a> {
     /// When the database does not answer.
     pub(super) async fn tell(mut self) -> Result<(), StoreError> {
         let mut news = self.hub.news();
+        let mut is_settled = false;
         loop {
             news.borrow_and_update();
             let untold = self.store.untold(MOST).await?;
-            if untold.is_empty() {
+            // Once is enough: at rest nothing is written, and no lock is taken.
+            if untold.is_empty() && !is_settled {
                 self.store.nothing_is_untold().await?;
                 self.unknown.clear();
             }
+            is_settled = untold.is_empty();
             for one in untold {
                 let is_waiting = self.on_its_way.get(&one.id).is_some_and(|way| way.at.elapsed() < AGAIN);
                 if self.on_its_way.values().filter(|way| way.at.elapsed() < AGAIN).count() >= MOST_ON_ITS_WAY {

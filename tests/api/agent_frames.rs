@@ -37,7 +37,10 @@ impl Speaker {
         let services: Vec<Value> =
             services.iter().map(|name| json!({ "name": name, "images": [format!("registry.example.com/acme/{name}")] })).collect();
         let version = json!({ "major": 1, "minor": 1 });
-        speaker.say(&json!({ "kind": "hello", "version": version, "program": "0.1.0", "host": {}, "services": services })).await;
+        let hello = json!({
+            "kind": "hello", "version": version, "program": "0.1.0", "host": {}, "services": services, "datasets": ["pages"],
+        });
+        speaker.say(&hello).await;
         speaker.hear("welcome").await;
         speaker
     }
@@ -184,6 +187,47 @@ async fn an_agent_that_is_connected_and_does_not_accept_is_stuck() {
     until_state(&rig, "micro", "online").await;
     agent.say(&ended(&id, "shop")).await;
     assert_eq!(rig.ended(&id).await["outcome"], "live");
+    rig.finish().await;
+}
+
+/// A scope for one dataset is for the one of this server, whatever an agent calls its own; and a page is looked at for operators only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_agents_are_asked_is_for_those_who_may() {
+    let mut plan = Plan::new(Database::Sqlite);
+    plan.keys.push(Key::signing("reader", &["read"]));
+    plan.keys.push(Key::signing("one", &["read:pages", "read:shop"]));
+    let rig = plan.start().await;
+    let (reader, one) = (rig.plan.keys[1].clone(), rig.plan.keys[2].clone());
+    let host = Host::enrolled(&rig, "micro").await;
+    let mut agent = Speaker::of(&rig, &host, &["shop"]).await;
+    let asked = |key: &Key| Call::get("/api/v1/datasets").by(key);
+    let refused = asked(&one).send(&rig).await;
+    assert!(refused.status == 200 && refused.json()["datasets"] == json!([]), "{}", refused.text);
+    let dataset = json!({ "name": "pages", "agent": "forged", "branch": "main", "pending": 0, "parked": [], "aside": [], "owed": [] });
+    let answered = async {
+        let ask = agent.hear("ask").await;
+        assert_eq!(ask["body"]["ask_for"], "datasets");
+        agent.say(&json!({ "kind": "answer", "ask": ask["ask"], "body": { "answer": "datasets", "datasets": [dataset] } })).await;
+    };
+    let (all, ()) = tokio::join!(asked(&reader).send(&rig), answered);
+    assert_eq!(
+        (&all.json()["datasets"][0]["name"], &all.json()["datasets"][0]["agent"]),
+        (&json!("pages"), &json!("micro")),
+        "{}",
+        all.text
+    );
+    let look = |key: &Key, service: &str| Call::post(&format!("/api/v1/services/{service}/look"), &json!({})).by(key);
+    for key in [&reader, &one] {
+        assert_refused(&look(key, "shop").send(&rig).await, 403, "forbidden");
+    }
+    assert_refused(&look(rig.key(), "web").send(&rig).await, 409, "no_page");
+    let answered = async {
+        let ask = agent.hear("ask").await;
+        assert_eq!((&ask["body"]["ask_for"], &ask["body"]["service"]), (&json!("look"), &json!("shop")));
+        agent.say(&json!({ "kind": "answer", "ask": ask["ask"], "body": { "answer": "problem", "why": "there is no page" } })).await;
+    };
+    let (said, ()) = tokio::join!(look(rig.key(), "shop").send(&rig), answered);
+    assert!(said.status == 409 && said.text.contains("the agent micro says: there is no page"), "{}", said.text);
     rig.finish().await;
 }
 

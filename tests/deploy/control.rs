@@ -21,7 +21,7 @@ pub(crate) enum Over {
 
 /// A control plane; it goes with this value.
 pub(crate) struct Control {
-    pub(crate) dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     pub(crate) server: Server,
 }
 
@@ -61,7 +61,7 @@ impl Control {
         let dir = tempfile::Builder::new().prefix("tagalong-").tempdir().expect("a folder");
         write_stdio(dir.path(), agent, "");
         let server = Server::start(dir.path()).await;
-        Self { dir, server }
+        Self { _dir: dir, server }
     }
 
     /// One at which the host with the configuration `agent` is enrolled as micro; it dials when it is started the next time.
@@ -79,7 +79,7 @@ impl Control {
         tagalong(&["agent", "enrol", "--url", &url, "--code-file", &code.display().to_string()], agent);
         let own = std::fs::read_to_string(agent).expect("a file");
         std::fs::write(agent, format!("{own}[agent]\nname = \"micro\"\nurl = \"{url}\"\n")).expect("a file");
-        Self { dir, server }
+        Self { _dir: dir, server }
     }
 
     /// Waits until it sees the service through its agent.
