@@ -27,14 +27,16 @@ pub(super) fn agent_lines(
     Ok(AgentLines { keys: control_keys(&config.server.data_dir)?, presence: Presence::new(most), holder: holder.to_owned(), uplink })
 }
 
-/// What goes on beside calls and the queue until `stop`: lines to control planes and to hosts that are dialled, and what is tidied.
-pub(super) fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<()> {
+/// What goes on beside calls and the queue until `stop`: lines to control planes and to hosts that are dialled, and what is tidied. Gives
+/// what serves the lines to control planes.
+pub(super) fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, stop: &Cancel) -> anyhow::Result<Arc<Agent>> {
     let reloader = Arc::clone(&shared.reloader);
     let watcher = Arc::clone(&shared.watcher);
     let deployer = Arc::clone(&shared.deployer);
     let agent = Arc::new(Agent::new(shared.config.clone(), &shared.store, shared.hub.clone(), deployer, watcher, reloader));
     agent.listen(&config.server.data_dir, stop.clone()).context("The socket line.sock in server.data_dir cannot be made")?;
     if let Some(dial) = dial {
+        let agent = Arc::clone(&agent);
         let serve = move |line: AgentLine| {
             let agent = Arc::clone(&agent);
             async move {
@@ -48,5 +50,5 @@ pub(super) fn work_beside(shared: &Shared, config: &Config, dial: Option<Dial>, 
     tokio::spawn(Arc::clone(&shared.deployer).sweep(stop.clone()));
     tokio::spawn(Arc::clone(&shared.lines.presence).work(shared.store.clone(), shared.lines.holder.clone(), stop.clone()));
     tokio::spawn(dial_hosts(Arc::clone(shared.deployer.agents()), shared.config.clone(), stop.clone()));
-    Ok(())
+    Ok(agent)
 }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::api;
 use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
@@ -205,6 +206,14 @@ impl Agents {
     #[must_use]
     pub fn all(&self) -> Vec<(AgentName, Seat)> {
         held(&self.seats).iter().map(|(name, seat)| (name.clone(), seat.borrow().clone())).collect()
+    }
+
+    /// How the hosts stand that are dialled by ssh.
+    #[must_use]
+    pub fn dialled(&self) -> Vec<api::Agent> {
+        let config = self.config.now();
+        let names = config.hosts.iter().filter(|(_, host)| host.is_dialled).map(|(name, _)| name);
+        names.map(|name| self.seat_of(name).view(name)).collect()
     }
 
     pub(super) fn seat(&self, agent: &AgentName) -> watch::Receiver<Seat> {

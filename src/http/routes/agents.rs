@@ -34,11 +34,12 @@ const CODE_LIFE_MS: i64 = 15 * 60 * 1000;
 pub(super) async fn list(_: Proven<Numbers>, shared: web::Data<Shared>) -> Answer {
     let lines = &shared.lines;
     let uplink = lines.uplink.as_ref().map(|uplink| uplink.borrow().clone());
-    Ok(HttpResponse::Ok().json(api::Agents {
-        agents: lines.presence.agents(&shared.store).await?,
-        uplink,
-        problems: shared.deployer.agents().problems(),
-    }))
+    let here = shared.deployer.agents();
+    let mut agents = lines.presence.agents(&shared.store).await?;
+    for agent in &mut agents {
+        agent.version = here.seat_of(&agent.name).hello().map(|hello| hello.program.clone());
+    }
+    Ok(HttpResponse::Ok().json(api::Agents { agents, hosts: here.dialled(), uplink, problems: here.problems() }))
 }
 
 /// One agent, by the operator.
