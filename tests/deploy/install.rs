@@ -94,6 +94,9 @@ impl Rig {
             keygen(&path(name), "");
         }
         keygen(&path("locked"), "a passphrase");
+        // What a debugger needs would only be copied.
+        let stripped = path("tagalong");
+        assert!(Command::new("strip").arg("-o").arg(&stripped).arg(env!("CARGO_BIN_EXE_tagalong")).status().expect("strip").success());
         let public = |name: &str| std::fs::read_to_string(path(&format!("{name}.pub"))).expect("a key");
         std::fs::write(path("authorized"), public("key") + &public("locked")).expect("a file");
         let host = spawn(dir.path(), "host", true);
@@ -176,7 +179,7 @@ impl Rig {
 
     /// The files that tagalong has on the host, and its process.
     fn on_host_now(&self) -> String {
-        self.on_host("stat --format '%n %i %Y %a %U' /usr/local/bin/tagalong /etc/tagalong/* /var/lib/tagalong/agent-identity; pgrep -f 'agent --apart'; ls -A /usr/local/bin | grep '^.tagalong' || true")
+        self.on_host("stat --format '%n %i %Y %a %U' /usr/local/bin/tagalong /etc/tagalong/* /var/lib/tagalong/agent-identity; pgrep -f '[a]gent --apart'; ls -A /usr/local/bin | grep '^.tagalong' || true")
     }
 }
 
@@ -184,7 +187,8 @@ impl Rig {
 async fn a_host_behind_another_becomes_an_agent_once() {
     let rig = Rig::new().await;
     let url = rig.url().await;
-    let install = ["agent", "install", "root@localhost", "--control", &url];
+    let binary = rig.path("tagalong").display().to_string();
+    let install = ["agent", "install", "root@localhost", "--control", &url, "--binary", &binary];
     let first = rig.done(&install);
     assert_eq!(first["version"], env!("CARGO_PKG_VERSION"), "{first}");
     assert!(first["changed"].as_array().is_some_and(|changed| changed.iter().any(|one| one == "it was enrolled as edge")), "{first}");
@@ -196,9 +200,96 @@ async fn a_host_behind_another_becomes_an_agent_once() {
     assert_eq!((&again["changed"], rig.on_host_now()), (&serde_json::json!([]), before));
     let gone = rig.done(&["agent", "uninstall", "edge"]);
     assert!(gone["changed"].as_array().is_some_and(|changed| changed.iter().any(|one| one == "its keys were revoked")), "{gone}");
-    assert_eq!(rig.on_host("ls /usr/local/bin/tagalong 2>/dev/null; pgrep -f 'agent --apart' || true"), "");
+    assert_eq!(rig.on_host("ls /usr/local/bin/tagalong 2>/dev/null; pgrep -f '[a]gent --apart' || true"), "");
     assert_eq!(rig.control().get("/api/v1/agents").await.1["agents"][0]["state"], "revoked");
     // What it knew stays there, and it is enrolled anew.
     let back = rig.done(&install);
     assert_eq!(back["version"], env!("CARGO_PKG_VERSION"), "{back}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_installed_is_said_in_one_sentence() {
+    let rig = Rig::new().await;
+    let install = ["agent", "install", "edge", "--control", "http://127.0.0.1:9"];
+    let (host, bastion) = (rig.key_of("host"), rig.key_of("bastion"));
+    let unknown = rig.refused(&["agent", "install", "root@other.example.com", "--control", "http://127.0.0.1:9"]);
+    assert!(unknown.contains("has no host key of root@other.example.com, so nothing was sent there"), "{unknown}");
+    rig.configure(&rig.key_of("other"), &bastion, "key");
+    let changed = rig.refused(&install);
+    assert!(changed.starts_with("root@localhost shows another host key than host.edge.host_key says"), "{changed}");
+    rig.configure(&host, &rig.key_of("other"), "key");
+    let changed = rig.refused(&install);
+    assert!(changed.starts_with("root@127.0.0.1 shows another host key than host.edge.jump.host_key says"), "{changed}");
+    rig.configure(&host, &bastion, "locked");
+    let locked = rig.refused(&install);
+    assert!(locked.contains("/locked has a passphrase and there is nobody to ask for it"), "{locked}");
+    rig.configure(&host, &bastion, "other");
+    let stranger = rig.refused(&install);
+    assert!(stranger.contains("does not accept the key") && stranger.contains("authorized_keys"), "{stranger}");
+    rig.configure(&host, &bastion, "key");
+    let mut binary = std::fs::read("/bin/true").expect("a program");
+    binary[18] = if binary[18] == 62 { 183 } else { 62 };
+    let other = rig.path("other-machine");
+    std::fs::write(&other, &binary).expect("a file");
+    let why = rig.refused(&[&install[..], &["--binary", &other.display().to_string()]].concat());
+    assert!(why.starts_with("edge is ") && why.contains("name a binary for "), "{why}");
+    let clear = rig.refused(&["agent", "install", "edge", "--control", "http://control.example.com"]);
+    assert!(clear.contains("uses plain http"), "{clear}");
+    // Another host has the name.
+    let code = rig.done(&["agent", "token", "edge"])["code"].as_str().expect("a code").to_owned();
+    std::fs::write(rig.path("code"), code).expect("a file");
+    let text = "version = 1\n[server]\nlisten = []\nsocket = \"s2\"\ndata_dir = \"data2\"\n";
+    std::fs::write(rig.path("second.toml"), text).expect("a file");
+    let mut enrol = Command::new(env!("CARGO_BIN_EXE_tagalong"));
+    enrol.args(["agent", "enrol", "--url", &rig.url().await, "--code-file"]).arg(rig.path("code"));
+    assert!(enrol.arg("--config").arg(rig.path("second.toml")).output().expect("it runs").status.success());
+    let taken = rig.refused(&install);
+    assert!(taken.starts_with("The agent edge is another host already; give this one another name"), "{taken}");
+    let left = rig.on_host("ls -A /usr/local/bin | grep tagalong; ls -d /etc/tagalong /var/lib/tagalong 2>/dev/null || true");
+    assert_eq!(left, "", "something is left on the host");
+}
+
+/// A program that is like tagalong in everything but that it ends at once when it is to serve.
+const CRASHES: &str = "#include <string.h>\n#include <unistd.h>\nint main(int n, char **v) { for (int i = 1; i < n; i++) if (!strcmp(v[i], \"--apart\")) return 3; \
+    execv(REAL, v); return 4; }\n";
+
+#[tokio::test]
+async fn an_upgrade_that_does_not_hold_is_taken_back() {
+    let mut rig = Rig::new().await;
+    let url = rig.url().await;
+    let own = rig.path("tagalong").display().to_string();
+    rig.done(&["agent", "install", "edge", "--control", &url, "--binary", &own]);
+    let before = rig.on_host_now();
+    let whole = std::fs::read(&own).expect("a binary");
+    let binary = |name: &str, bytes: &[u8]| {
+        std::fs::write(rig.path(name), bytes).expect("a file");
+        std::fs::set_permissions(rig.path(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+        rig.path(name).display().to_string()
+    };
+    let same = rig.tagalong(&["agent", "upgrade", "edge", "--binary", &own]);
+    assert!(String::from_utf8_lossy(&same.stdout).contains("has this very binary; nothing was changed"));
+    let truncated = rig.refused(&["agent", "upgrade", "edge", "--binary", &binary("truncated", &whole[..whole.len() / 2])]);
+    assert!(truncated.contains("is truncated"), "{truncated}");
+    let no_tagalong = rig.refused(&["agent", "upgrade", "edge", "--binary", "/bin/true"]);
+    assert!(no_tagalong.contains("The new binary does not run here; nothing was changed"), "{no_tagalong}");
+    // It accepts the configuration, reads the store, and ends when it is to serve.
+    std::fs::write(rig.path("crashes.c"), CRASHES).expect("a file");
+    let real = format!("-DREAL=\"{}\"", env!("CARGO_BIN_EXE_tagalong"));
+    let made = Command::new("cc").arg(&real).arg("-o").arg(rig.path("crashes")).arg(rig.path("crashes.c")).status().expect("cc");
+    assert!(made.success());
+    let ran = rig.tagalong(&["agent", "upgrade", "edge", "--json", "--binary", &rig.path("crashes").display().to_string()]);
+    let kept: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+    assert_eq!((ran.status.code(), &kept["upgrade"]["outcome"]), (Some(1), &"kept".into()), "{kept}");
+    assert_eq!(rig.on_host("sha256sum < /usr/local/bin/tagalong"), rig.on_host(&format!("sha256sum < {own}")));
+    assert_ne!(rig.on_host_now(), before, "the server was restarted");
+    // The same version, in another binary; then another one while the control plane is away.
+    let second = binary("second", &[&whole[..], b"second"].concat());
+    let upgraded = rig.done(&["agent", "upgrade", "edge", "--binary", &second]);
+    assert_eq!((&upgraded["hello"], &upgraded["upgrade"]["line"]), (&env!("CARGO_PKG_VERSION").into(), &"open".into()), "{upgraded}");
+    let third = binary("third", &[&whole[..], b"third"].concat());
+    rig.control.take().expect("it runs").kill();
+    let there: Value = serde_json::from_str(&rig.on_host(&format!("tagalong --json agent upgrade --binary {third}"))).expect("JSON");
+    assert_eq!((&there["outcome"], &there["line"]), (&"upgraded".into(), &"down".into()), "{there}");
+    assert_eq!(rig.on_host("sha256sum < /usr/local/bin/tagalong"), rig.on_host(&format!("sha256sum < {third}")));
+    assert_eq!(rig.on_host("ls -A /usr/local/bin | grep ^.tagalong || true"), "");
 }

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use sha2::Digest as _;
-use sha2::Sha256;
+use ring::digest;
 
 /// What `uname -m` calls the architectures, and what an ELF file calls them.
 const MACHINES: [(&str, u16); 6] = [("x86_64", 62), ("aarch64", 183), ("arm64", 183), ("armv7l", 40), ("riscv64", 243), ("ppc64le", 21)];
@@ -42,7 +41,7 @@ impl Binary {
             path.display(),
             header.whole_bytes
         );
-        let mut hasher = Sha256::new();
+        let mut hasher = digest::Context::new(&digest::SHA256);
         hasher.update(&head);
         let mut piece = vec![0; 1 << 20];
         loop {
@@ -52,7 +51,7 @@ impl Binary {
             }
             hasher.update(&piece[..count]);
         }
-        Ok(Self { sha256: text::hex(&hasher.finalize()), size_bytes, machine: header.machine, path })
+        Ok(Self { sha256: text::hex(hasher.finish().as_ref()), size_bytes, machine: header.machine, path })
     }
 
     /// Whether it is for a host of this architecture, as `uname -m` calls it there.

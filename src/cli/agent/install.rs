@@ -64,22 +64,42 @@ pub(super) async fn run(global: &Global, output: &Output, args: &Args) -> anyhow
         show_taken(output, &remote)?;
     }
     facts.suffice(remote.name.as_str(), &binary)?;
-    let program = brought(&remote, &facts, &binary, output).await?;
-    let standing: Standing = asked(&remote, program, "look", &()).await?;
-    let is_new = agent.is_some() && may_enrol(&remote, &standing, before.as_ref())?;
-    let mut changed: Vec<String> = asked::<_, Changed>(&remote, program, "place", &Plan { agent, uid: facts.uid }).await?.changed;
+    let there = brought(&remote, &facts, &binary, output).await?;
+    let plan = Plan { agent, uid: facts.uid };
+    let placed = placed(&remote, there, &plan, before.as_ref()).await;
+    if placed.is_err() && there == NEW_PROGRAM {
+        remote.clear().await;
+    }
+    let Placed { is_new, was_running, mut changed } = placed?;
     let program = if facts.is_packaged && facts.installed.is_none() { PACKAGED_PROGRAM } else { PROGRAM };
     if is_new {
         let code: api::AgentCode = client.act(&format!("/api/v1/agents/{}/code", remote.name)).await?;
         remote.tagalong(program, &["agent", "host", "enrol"], Some(code.code.as_bytes())).await?;
         changed.push(format!("it was enrolled as {}", remote.name));
     }
-    let again = Starting { again: !changed.is_empty() && standing.is_running };
+    let again = Starting { again: !changed.is_empty() && was_running };
     changed.extend(asked::<_, Changed>(&remote, program, "start", &again).await?.changed);
     let version = said_hello(&client, &remote, (!changed.is_empty()).then_some(before).flatten()).await?;
     show(output, &remote, &changed, &version);
     doctor(&remote, program, output).await?;
     Ok(0)
+}
+
+/// What was put in place.
+struct Placed {
+    /// The host has to be enrolled.
+    is_new: bool,
+    /// The server ran before.
+    was_running: bool,
+    changed: Vec<String>,
+}
+
+/// Puts everything in place, once the name is free for this host.
+async fn placed(remote: &Remote, program: &str, plan: &Plan, known: Option<&api::Agent>) -> anyhow::Result<Placed> {
+    let standing: Standing = asked(remote, program, "look", &()).await?;
+    let is_new = plan.agent.is_some() && may_enrol(remote, &standing, known)?;
+    let Changed { changed } = asked(remote, program, "place", plan).await?;
+    Ok(Placed { is_new, was_running: standing.is_running, changed })
 }
 
 /// What an agent needs to dial the control plane.

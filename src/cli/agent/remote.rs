@@ -157,7 +157,12 @@ impl Remote {
     /// What it says when it gives no answer.
     pub(super) async fn answered(&self, program: &str, words: &[&str]) -> anyhow::Result<String> {
         let asked = self.run(program, words, None).await?;
-        if asked.ended == Ended::Exit(1) && !asked.out.trim().is_empty() { Ok(asked.out) } else { self.answer(asked) }
+        if asked.ended != Ended::Exit(1) || asked.out.trim().is_empty() {
+            return self.answer(asked);
+        }
+        let said: serde_json::Value = serde_json::from_str(&asked.out).unwrap_or_default();
+        let why = said.get("error").or_else(|| said.get("detail")).and_then(serde_json::Value::as_str);
+        why.map_or(Ok(asked.out), |why| Err(anyhow::anyhow!("On {}: {why}", self.address())))
     }
 
     /// What the doctor of the host finds, as the user that the server runs as.
@@ -179,6 +184,12 @@ impl Remote {
             Some(input) => process::capture_from(&command, input, &Cancel::default()).await,
             None => process::capture(&command, &Cancel::default()).await,
         })
+    }
+
+    /// What was copied and did not come into its place is gone.
+    pub(super) async fn clear(&self) {
+        // Whoever copies again writes over it.
+        let _ = self.sh("rm -f /usr/local/bin/.tagalong.new", None, ASK).await;
     }
 
     /// What a script says. It has no single quotes.

@@ -96,6 +96,13 @@ pub(super) async fn swap(global: &Global, binary: &Path, sha256: Option<&str>) -
         return Ok(Swapped::Same { now: before });
     }
     beside(&new)?;
+    let swapped = proven_and_swapped(global, before).await;
+    // One that is in its place is not there any more.
+    let _ = std::fs::remove_file(NEW_PROGRAM);
+    swapped
+}
+
+async fn proven_and_swapped(global: &Global, before: String) -> anyhow::Result<Swapped> {
     let now = version(Path::new(NEW_PROGRAM)).await.context("The new binary does not run here; nothing was changed")?;
     let config = Config::load(&global.config)?;
     proven(global, &config).await.context("Nothing was changed")?;
