@@ -97,6 +97,8 @@ impl Keeper {
         let dir = &config.server.data_dir;
         if self == Self::Systemd {
             systemctl(&["daemon-reload"]).await?;
+            // A binary that has crashed again and again must not keep the next one from being started.
+            let _ = systemctl(&["reset-failed", UNIT]).await;
             systemctl(&["restart", UNIT]).await.with_context(|| self.last_words(dir))?;
             return answers(dir, || true).await.with_context(|| self.last_words(dir));
         }
