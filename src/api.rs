@@ -9,6 +9,7 @@ mod lines;
 mod notifier;
 mod refused;
 mod results;
+mod rollouts;
 mod standing;
 mod tags;
 mod users;
@@ -22,6 +23,7 @@ use smoke::Availability;
 use smoke::Report;
 use utoipa::ToSchema;
 
+use crate::model::AgentName;
 use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::OrderKind;
@@ -39,6 +41,7 @@ pub use lines::{FoundLines, Lines};
 pub use notifier::Notifier;
 pub use refused::{RefusedCall, RefusedCalls};
 pub use results::OwedResult;
+pub use rollouts::{HostRun, ServiceHost};
 pub use standing::{Standing, Word};
 pub use tags::{KnownTag, Tags};
 pub use users::{LoginCode, NewUser, User, UserChange, Users};
@@ -202,6 +205,9 @@ pub struct Deployment {
     /// What was approved of it and by whom; while it waits for an approval, what is to be approved and who has done so already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// What it does on each of several hosts, in the order in which it came to them; only where one deployment is asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostRun>,
 }
 
 /// A page of deployments, newest first.
@@ -273,6 +279,9 @@ pub struct Service {
     /// What its forge is still to be told, and why it was not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<OwedResult>,
+    /// How it stands on each of several hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<ServiceHost>,
     /// Verified releases that can be restored.
     pub rollback_candidates: Vec<Candidate>,
 }
@@ -290,6 +299,9 @@ pub struct PageAway {
 /// One container of a stack.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Container {
+    /// The host that it is on, by the name of its agent; none: its service is on one host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<AgentName>,
     /// The compose service.
     pub service: String,
     /// The container's name.

@@ -30,7 +30,7 @@ impl Agent {
 
     async fn services(&self, names: &[ServiceName]) -> Result<AnswerBody, String> {
         let config = self.config.now();
-        let is_asked = |service: &&Service| names.contains(&service.name) && service.stack.agent().is_none();
+        let is_asked = |service: &&Service| names.contains(&service.name) && service.stack.is_here();
         let services: Vec<&Service> = config.services.values().map(AsRef::as_ref).filter(is_asked).collect();
         let states = self.deployer.states(&services).await.map_err(|error| error.to_string())?;
         let services = self.watcher.dressed(states).await.map_err(|error| error.to_string())?;

@@ -29,11 +29,12 @@ impl Agent {
         let refused = |guard, why: String, later| Some(FromAgent::Refused(Refused { deployment: id.clone(), guard, why, later }));
         let place = AgentName::parse(CONTROL).ok()?;
         let images = sent.exact_images();
+        let undoes = sent.undoes.clone();
         let order = match images.and_then(|images| Ok((sent.into_order(&place)?, images))) {
             Ok(order) => order,
             Err(error) => return refused(None, error.to_string(), false),
         };
-        match self.deployer.take_given(id.clone(), order.0, order.1).await {
+        match self.deployer.take_given(id.clone(), order.0, order.1, undoes).await {
             Ok(_) => match self.store.will_tell(&id).await {
                 Ok(()) => Some(FromAgent::Accepted(Accepted { deployment: id })),
                 Err(error) => unsaid(&id, &error),

@@ -153,7 +153,7 @@ impl Agent {
     async fn hello(&self, journals: Vec<DeploymentId>) -> Result<Hello, StoreError> {
         let mut services = Vec::new();
         let config = self.config.now();
-        for service in config.services.values().filter(|service| service.stack.agent().is_none()) {
+        for service in config.services.values().filter(|service| service.stack.is_here()) {
             services.push(self.service_seen(service).await?);
         }
         Ok(Hello { version: VERSION, program: env!("CARGO_PKG_VERSION").to_owned(), host: host(), services, journals })

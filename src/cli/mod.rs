@@ -18,6 +18,7 @@ mod follow;
 mod global;
 mod history;
 mod hooks;
+mod hosts;
 mod incidents;
 mod init;
 mod kept;

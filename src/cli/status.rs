@@ -11,6 +11,7 @@ use crate::cli::agent::show_uplink;
 use crate::cli::client::Client;
 use crate::cli::complete;
 use crate::cli::global::Global;
+use crate::cli::hosts;
 use crate::cli::looks;
 use crate::cli::output::Output;
 use crate::cli::output::Tone;
@@ -181,6 +182,9 @@ impl Page<'_> {
         if let Some(report) = service.live.as_ref().and_then(|live| live.report.as_ref()) {
             let (tone, text) = smoke(report);
             self.fact("smoke", tone, &text);
+        }
+        for (tone, line) in hosts::lines(service) {
+            self.fact("host", tone, &line);
         }
         for pinned in &service.pinned {
             self.fact("pinned", Tone::Faint, pinned);
@@ -358,7 +362,8 @@ fn repository(image: &str) -> &str {
 fn container(one: &api::Container) -> String {
     let health = one.health.as_ref().map_or(String::new(), |health| format!(", {health}"));
     let code = one.exit_code.map_or(String::new(), |code| format!(" (exit code {code})"));
-    format!("{} {}{code}{health}", one.name, one.state)
+    let host = one.host.as_ref().map_or(String::new(), |host| format!("{host}: "));
+    format!("{host}{} {}{code}{health}", one.name, one.state)
 }
 
 /// What the last look at the live release found: how much of it is new, and which rules it is about.

@@ -1,11 +1,13 @@
-//! The stack of a service on the host of an agent: `[service.NAME]` with `hosts`.
+//! The stack of a service on the hosts of agents: `[service.NAME]` with `hosts`.
 
 use crate::config::Elsewhere;
 use crate::config::PinnedImage;
 use crate::config::Stack;
 use crate::config::reader::Section;
 use crate::model::AgentName;
+use crate::model::OnPartial;
 use crate::model::Repository;
+use crate::model::RolloutPlan;
 
 /// What the host decides, and so its agent's configuration says.
 const OF_THE_HOST: [&str; 16] = [
@@ -29,12 +31,15 @@ const OF_THE_HOST: [&str; 16] = [
 
 /// The stack of a service with `hosts`; none: they are wrong.
 pub(super) fn read(from: &mut Section) -> Option<Stack> {
-    let agents = from.list("hosts", AgentName::parse);
-    match agents.len() {
-        0 => from.problem("hosts", "name the agent on whose host the service stands, like hosts = [\"micro\"]."),
-        1 => {}
-        _ => from.problem("hosts", "only one host is supported so far; name one agent."),
+    let hosts = from.list("hosts", AgentName::parse);
+    if hosts.is_empty() {
+        from.problem("hosts", "name the agents on whose hosts the service stands, like hosts = [\"micro\"].");
     }
+    if let Some(twice) = hosts.iter().enumerate().find(|(at, host)| hosts[..*at].contains(host)) {
+        from.problem("hosts", format!("{} is named twice; name each host once.", twice.1));
+    }
+    let at_once = usize::try_from(from.whole("at_once", 1, 1..=1000)).unwrap_or(1);
+    let on_partial = from.choice("on_partial", &[("undo", OnPartial::Undo), ("keep", OnPartial::Keep)]);
     for key in OF_THE_HOST.into_iter().chain(["undo"]).filter(|key| from.has(key)) {
         from.problem(key, "the service stands on the host of an agent, so this belongs in the agent's configuration; remove it here.");
     }
@@ -43,10 +48,10 @@ pub(super) fn read(from: &mut Section) -> Option<Stack> {
         pins.extend(section.parsed("image", Repository::parse));
         section.finish();
     }
-    Some(elsewhere(agents.into_iter().next()?, pins))
+    (!hosts.is_empty()).then(|| elsewhere(RolloutPlan { hosts, at_once, on_partial }, pins))
 }
 
-pub(super) fn elsewhere(agent: AgentName, images: Vec<Repository>) -> Stack {
+pub(super) fn elsewhere(plan: RolloutPlan, images: Vec<Repository>) -> Stack {
     let pins = images.into_iter().map(|image| PinnedImage { image, variable: None }).collect();
-    Stack::Elsewhere(Elsewhere { agent, pins })
+    Stack::Elsewhere(Elsewhere { plan, pins })
 }

@@ -33,9 +33,12 @@ impl Config {
         for placement in placements {
             match config.services.get_mut(&placement.service) {
                 Some(known) => {
-                    let is_open = matches!(&known.stack, Stack::Elsewhere(at) if at.agent == placement.agent && at.pins.is_empty());
-                    if is_open {
-                        Arc::make_mut(known).stack = elsewhere(placement.agent.clone(), placement.images.clone());
+                    if let Stack::Elsewhere(at) = &known.stack
+                        && at.plan.hosts.contains(&placement.agent)
+                        && at.pins.is_empty()
+                    {
+                        let stack = elsewhere(at.plan.clone(), placement.images.clone());
+                        Arc::make_mut(known).stack = stack;
                     }
                 }
                 None => config.services.extend(self.silent(placement).map(|service| (placement.service.clone(), Arc::new(service)))),
@@ -62,6 +65,7 @@ mod tests {
     use super::Placement;
     use crate::config::Config;
     use crate::model::AgentName;
+    use crate::model::OnPartial;
     use crate::model::Repository;
     use crate::model::ServiceName;
 
@@ -85,8 +89,24 @@ mod tests {
             read("[service.web]\nhosts = [\"micro\"]\ndir = \"/srv/web\"\n[service.web.smoke]\nurl = \"https://x\"\n").unwrap_err();
         let named: Vec<&str> = problems.iter().filter_map(|problem| problem.split(": ").next()).collect();
         assert!(named.contains(&"service.web.dir") && named.contains(&"service.web.smoke"), "{problems:?}");
-        assert!(read("[service.web]\nhosts = []\n").unwrap_err()[0].starts_with("service.web.hosts: name the agent"));
-        assert!(read("[service.web]\nhosts = [\"a\", \"b\"]\n").unwrap_err()[0].contains("only one host"));
+        assert!(read("[service.web]\nhosts = []\n").unwrap_err()[0].starts_with("service.web.hosts: name the agents"));
+        assert!(read("[service.web]\nhosts = [\"a\", \"b\", \"a\"]\n").unwrap_err()[0].contains("a is named twice"));
+        assert!(read("[service.web]\nhosts = [\"a\", \"b\"]\nat_once = 0\n").unwrap_err()[0].starts_with("service.web.at_once: "));
+        let here = "[service.web]\ndir = \"/srv/web\"\nproject = \"web\"\nimage = \"a.example/web\"\non_partial = \"keep\"\n";
+        assert!(read(here).unwrap_err()[0].starts_with("service.web.on_partial: "));
+    }
+
+    #[test]
+    fn a_service_of_several_hosts_says_how_a_rollout_goes() {
+        let read = |text: &str| {
+            let config = read(&format!("[service.web]\nhosts = [\"b\", \"a\"]\n{text}")).unwrap();
+            config.service(&ServiceName::parse("web").unwrap()).unwrap().stack.rollout().cloned().unwrap()
+        };
+        let plan = read("");
+        let hosts: Vec<&str> = plan.hosts.iter().map(AgentName::as_str).collect();
+        assert_eq!((hosts, plan.at_once, plan.on_partial), (vec!["b", "a"], 1, OnPartial::Undo));
+        let plan = read("at_once = 5\non_partial = \"keep\"\n");
+        assert_eq!((plan.at_once, plan.on_partial), (5, OnPartial::Keep));
     }
 
     #[test]
@@ -94,9 +114,7 @@ mod tests {
         let config = read("[service.web]\nhosts = [\"micro\"]\nmax_wait_s = 7\n").unwrap();
         let of = |config: &Config, name: &str| {
             let service = config.service(&ServiceName::parse(name).unwrap()).cloned();
-            service.map(|service| {
-                (service.stack.agent().cloned().unwrap().to_string(), service.stack.pins().len(), service.max_wait.as_secs())
-            })
+            service.map(|service| (service.stack.agents()[0].to_string(), service.stack.pins().len(), service.max_wait.as_secs()))
         };
         let known = config.with_services_of_agents(&[placed("micro", "web"), placed("micro", "api"), placed("other", "api")]);
         assert_eq!(of(&known, "web"), Some(("micro".to_owned(), 1, 7)));

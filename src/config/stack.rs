@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::model::AgentName;
 use crate::model::Repository;
+use crate::model::RolloutPlan;
 
 /// What a service runs on, and what tagalong pins of it.
 #[derive(Debug, Clone)]
@@ -36,21 +37,36 @@ impl Stack {
         }
     }
 
-    /// The agent on whose host it stands; none: it stands on this one.
+    /// Whether it stands on this host.
     #[must_use]
-    pub fn agent(&self) -> Option<&AgentName> {
+    pub fn is_here(&self) -> bool {
+        matches!(self, Self::Compose(_))
+    }
+
+    /// The agents on whose hosts it stands, in the order of a rollout; none: it stands on this one.
+    #[must_use]
+    pub fn agents(&self) -> &[AgentName] {
         match self {
-            Self::Compose(_) => None,
-            Self::Elsewhere(elsewhere) => Some(&elsewhere.agent),
+            Self::Compose(_) => &[],
+            Self::Elsewhere(elsewhere) => &elsewhere.plan.hosts,
+        }
+    }
+
+    /// How an order goes over its hosts; none: it stands on one host.
+    #[must_use]
+    pub fn rollout(&self) -> Option<&RolloutPlan> {
+        match self {
+            Self::Elsewhere(Elsewhere { plan, .. }) if plan.hosts.len() > 1 => Some(plan),
+            _ => None,
         }
     }
 }
 
-/// What an agent runs on its host. Everything else about it stands in the agent's configuration.
+/// What agents run on their hosts. Everything else about it stands in the agents' configurations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// The agent.
-    pub agent: AgentName,
+    /// The agents, at least one, and how an order goes over them.
+    pub plan: RolloutPlan,
     /// The images that are pinned, as far as they are known here.
     pub pins: Vec<PinnedImage>,
 }

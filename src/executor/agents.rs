@@ -59,7 +59,7 @@ pub struct Agents {
     started_ms: i64,
     seats: Mutex<BTreeMap<AgentName, watch::Sender<Seat>>>,
     /// Who gets what an agent says of an order.
-    at_work: Mutex<HashMap<DeploymentId, (AgentName, mpsc::Sender<FromAgent>)>>,
+    at_work: Mutex<HashMap<(DeploymentId, AgentName), mpsc::Sender<FromAgent>>>,
     asked: Mutex<HashMap<u64, oneshot::Sender<AnswerBody>>>,
     numbers: AtomicU64,
     /// Changes whenever somebody comes or goes.
@@ -139,16 +139,11 @@ impl Agents {
         let config = self.config.now();
         let mut refused = BTreeMap::new();
         for Placement { agent, service, .. } in placements {
-            let other = config.service(service).map(|known| known.stack.agent().cloned());
-            let other = match other {
-                Some(Some(other)) if other == *agent => continue,
-                Some(Some(other)) => format!("it stands on the host of {other}"),
-                _ => "it stands on this host".to_owned(),
-            };
-            let why = format!(
-                "The service {service} of the agent {agent} is not taken, because {other}; give it another name there, or write hosts = [\"{agent}\"] in \
-                 [service.{service}] here."
-            );
+            let hosts = config.service(service).map_or(&[][..], |known| known.stack.agents());
+            if hosts.contains(agent) {
+                continue;
+            }
+            let why = not_taken(service, agent, hosts);
             if !held(&self.refused).contains_key(&(service.clone(), agent.clone())) {
                 tracing::error!(service = %service, agent = %agent, "{why}");
             }
@@ -278,10 +273,12 @@ impl Agents {
         self.settle(name, hello).await?;
         let mut journals = Vec::new();
         for deployment in &hello.journals {
-            if store.get(deployment).await?.is_some() {
-                let fence = Fence { id: deployment.clone(), run: 1, number: 0 };
-                journals.push(Known { deployment: deployment.clone(), seq: store.last_seq(&fence).await? });
-            }
+            let fence = match store.host_run_of(deployment, name).await? {
+                Some(run) => Fence { id: run.deployment, run: run.run, number: 0 },
+                None if store.get(deployment).await?.is_some() => Fence { id: deployment.clone(), run: 1, number: 0 },
+                None => continue,
+            };
+            journals.push(Known { deployment: deployment.clone(), seq: store.last_seq(&fence).await? });
         }
         let mut newest: Option<DeploymentId> = None;
         for service in &hello.services {
@@ -306,7 +303,7 @@ impl Agents {
 
     async fn hear(&self, name: &AgentName, from: &mut mpsc::Receiver<FromAgent>, to: &mpsc::Sender<FromControl>) {
         while let Some(frame) = from.recv().await {
-            let whose = frame.deployment().and_then(|id| held(&self.at_work).get(id).cloned()).filter(|(agent, _)| agent == name);
+            let whose = frame.deployment().and_then(|id| held(&self.at_work).get(&(id.clone(), name.clone())).cloned());
             match (frame, whose) {
                 (FromAgent::Unknown, _) => {}
                 (FromAgent::Answer(answer), _) => {
@@ -320,7 +317,7 @@ impl Agents {
                     }
                 }
                 // Whoever carries the order out may have ended meanwhile; then the agent sends it again.
-                (frame, Some((_, errand))) => drop(errand.send(frame).await),
+                (frame, Some(errand)) => drop(errand.send(frame).await),
                 (frame, None) => {
                     let answer = stray::hear(&self.books, &self.config.now(), name, frame).await;
                     match answer {
@@ -366,19 +363,36 @@ impl Agents {
     /// What `agent` says of the order `id` from now on, as long as the first of both is kept.
     pub(super) fn listen(&self, id: &DeploymentId, agent: &AgentName) -> (Leaves<'_>, mpsc::Receiver<FromAgent>) {
         let (errand, said) = mpsc::channel(ROOM);
-        held(&self.at_work).insert(id.clone(), (agent.clone(), errand));
-        (Leaves { agents: self, id: id.clone() }, said)
+        let whose = (id.clone(), agent.clone());
+        held(&self.at_work).insert(whose.clone(), errand);
+        (Leaves { agents: self, whose }, said)
     }
+}
+
+/// Why a service of an agent is not taken that stands on `hosts`, or on this one.
+fn not_taken(service: &ServiceName, agent: &AgentName, hosts: &[AgentName]) -> String {
+    let names = hosts.iter().map(AgentName::as_str).collect::<Vec<_>>().join(", ");
+    let list: Vec<String> = hosts.iter().chain([agent]).map(|host| format!("\"{host}\"")).collect();
+    let (other, instead) = if hosts.is_empty() {
+        ("it stands on this host".to_owned(), format!("remove [service.{service}] here"))
+    } else {
+        let list = list.join(", ");
+        (
+            format!("it stands on the host of {names}"),
+            format!("write hosts = [{list}] in [service.{service}] here, if it is one service on all of them"),
+        )
+    };
+    format!("The service {service} of the agent {agent} is not taken, because {other}; give it another name there, or {instead}.")
 }
 
 /// However an errand ends, nobody is sent to it any more.
 pub(super) struct Leaves<'a> {
     agents: &'a Agents,
-    id: DeploymentId,
+    whose: (DeploymentId, AgentName),
 }
 
 impl Drop for Leaves<'_> {
     fn drop(&mut self) {
-        held(&self.agents.at_work).remove(&self.id);
+        held(&self.agents.at_work).remove(&self.whose);
     }
 }

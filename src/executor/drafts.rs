@@ -4,10 +4,20 @@ use text::Mask;
 
 use crate::journal::clean;
 use crate::line::SentLine;
+use crate::model::AgentName;
 use crate::model::LineDraft;
+use crate::model::LineKind;
 
 /// What stands, at a control plane, for what an agent says outside of its run.
 pub(super) const ASIDE: i64 = -1;
+
+/// The lines say which host of a rollout they are of, and none of them is the last of the deployment.
+pub(super) fn on_host(host: &AgentName, drafts: &mut [LineDraft]) {
+    for draft in drafts {
+        draft.text = format!("{host}: {}", draft.text);
+        draft.kind = if draft.kind == LineKind::Outcome { LineKind::Note } else { draft.kind };
+    }
+}
 
 /// What drafts of lines, run by run, become of what an agent has sent. Whatever it sent, no line forges another.
 pub(super) fn drafts(lines: Vec<SentLine>, mask: &Mask) -> Vec<(i64, Vec<LineDraft>)> {

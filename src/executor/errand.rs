@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use process::Cancel;
 use text::Mask;
+use tokio::sync::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio::time::timeout;
 
-use crate::clock;
+use crate::executor::account::Account;
 use crate::executor::agents::Agents;
-use crate::executor::drafts::ASIDE;
-use crate::executor::drafts::drafts;
 use crate::executor::seat::Attached;
 use crate::landing::Claimed;
+use crate::landing::Objection;
 use crate::line::Ack;
 use crate::line::CancelOrder;
 use crate::line::Ended;
@@ -24,16 +24,11 @@ use crate::line::Lines;
 use crate::line::Refused;
 use crate::line::SentOrder;
 use crate::model::AgentName;
-use crate::model::CancelledBy;
-use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::OrderKind;
 use crate::model::Outcome;
-use crate::model::Stage;
 use crate::model::Step;
-use crate::store::Ending;
 use crate::store::Facts;
-use crate::store::Fence;
 use crate::store::StoreError;
 
 /// How long a line may not take a frame.
@@ -45,19 +40,36 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// An order on its way to an agent, and what comes back.
 pub(super) struct Errand<'a> {
-    agents: &'a Agents,
-    claimed: Claimed,
-    fence: Fence,
-    agent: AgentName,
-    mask: &'a Mask,
-    said: mpsc::Receiver<FromAgent>,
-    cancel: Cancel,
+    pub(super) agents: &'a Agents,
+    pub(super) account: Account<'a>,
+    pub(super) agent: AgentName,
+    /// The order, with the id that it has at the agent.
+    pub(super) order: SentOrder,
+    /// Why a guard refuses it, unless the agent may have it.
+    pub(super) objection: Option<Objection>,
+    pub(super) said: mpsc::Receiver<FromAgent>,
+    pub(super) cancel: Cancel,
     /// Whether the agent may have the order.
-    may_know: bool,
+    pub(super) may_know: bool,
+    /// How long an agent that is away is waited for where it cannot have the order; none: however long.
+    pub(super) patience: Option<Duration>,
+    pub(super) progress: Progress,
+}
+
+/// How far an errand is.
+#[derive(Default)]
+pub(super) struct Progress {
     accepted: bool,
     told_away: bool,
     /// Why the agent did not take it yet, as it said last.
     not_yet: String,
+}
+
+/// Why no line is waited for any more, where the agent cannot have the order.
+enum NoLine {
+    Cancelled,
+    /// Why there is none.
+    Away(String),
 }
 
 /// Why a line is left.
@@ -72,41 +84,54 @@ enum Left {
 
 /// Has `agent` carry an order out. When this returns, its outcome is stored and told; none: this server must not say it.
 pub(super) async fn carry_out(agents: &Agents, claimed: Claimed, agent: AgentName, mask: &Mask, cancel: Cancel) -> Option<Outcome> {
-    let (_leaves, said) = agents.listen(&claimed.deployment.id, &agent);
-    Errand::new(agents, claimed, agent, mask, said, cancel).run().await
+    let deployment = &claimed.deployment;
+    let (_leaves, said) = agents.listen(&deployment.id, &agent);
+    if deployment.cancel_by.is_some() {
+        cancel.cancel();
+    }
+    let numbers = Mutex::new(());
+    let service = deployment.order.service.clone();
+    let account = Account { books: &agents.books, mask, fence: deployment.fence(), service, on_host: None, numbers: &numbers };
+    // A rollback that was cancelled has stopped something, which only the host can bring back.
+    let is_left_half_way = cancel.is_cancelled() && deployment.order.kind == OrderKind::Rollback;
+    let may_know = claimed.recovered || is_left_half_way;
+    let order = SentOrder::of(deployment);
+    let errand = Errand { objection: claimed.objection, may_know, ..Errand::new(agents, account, agent, order, said, cancel) };
+    errand.run().await
 }
 
 impl<'a> Errand<'a> {
+    /// One with an order that the agent cannot have yet.
     pub(super) fn new(
         agents: &'a Agents,
-        claimed: Claimed,
+        account: Account<'a>,
         agent: AgentName,
-        mask: &'a Mask,
+        order: SentOrder,
         said: mpsc::Receiver<FromAgent>,
         cancel: Cancel,
     ) -> Self {
-        if claimed.deployment.cancel_by.is_some() {
-            cancel.cancel();
-        }
-        let fence = claimed.deployment.fence();
-        // A rollback that was cancelled has stopped something, which only the host can bring back.
-        let is_left_half_way = cancel.is_cancelled() && claimed.deployment.order.kind == OrderKind::Rollback;
-        let may_know = claimed.recovered || is_left_half_way;
-        Self { agents, claimed, fence, agent, mask, said, cancel, may_know, accepted: false, told_away: false, not_yet: String::new() }
+        let progress = Progress::default();
+        Self { agents, account, agent, order, objection: None, said, cancel, may_know: false, patience: None, progress }
     }
 
     /// Until it has ended. None: this server must not say how.
     pub(super) async fn run(mut self) -> Option<Outcome> {
-        if let Some(objection) = self.claimed.objection.take().filter(|_| !self.may_know) {
-            return self.end(Outcome::Refused { guard: objection.guard, why: objection.why }, None).await;
+        if let Some(objection) = self.objection.take().filter(|_| !self.may_know) {
+            return self.end(Outcome::Refused { guard: objection.guard, why: objection.why }).await;
         }
         if !self.may_know {
-            self.note(&format!("The agent {} carries it out.", self.agent)).await;
+            let waits = self.agents.why_not(&self.agent);
+            let waits = waits.map_or_else(String::new, |why| format!(" It waits for it: {why}."));
+            self.account.note(&format!("The agent {} carries it out.{waits}", self.agent)).await;
         }
         loop {
-            let Some(line) = self.line().await else {
-                let outcome = self.cancelled().await;
-                return self.end(outcome, None).await;
+            let line = match self.line().await {
+                Ok(line) => line,
+                Err(NoLine::Cancelled) => {
+                    let outcome = self.cancelled().await;
+                    return self.end(outcome).await;
+                }
+                Err(NoLine::Away(why)) => return self.end(Outcome::Failed { why }).await,
             };
             match self.over(&line).await {
                 Left::Line => self.tell_away().await,
@@ -116,22 +141,36 @@ impl<'a> Errand<'a> {
         }
     }
 
-    /// The next line to the agent. None: it was cancelled, and the agent does not have it.
-    async fn line(&self) -> Option<Attached> {
+    /// The next line to the agent. None: it was cancelled or waited for long, and the agent does not have it.
+    async fn line(&self) -> Result<Attached, NoLine> {
         let mut seat = self.agents.seat(&self.agent);
         let is_open = |attached: &Attached| !attached.to.is_closed();
-        let here = seat.wait_for(|now| now.attached().is_some_and(is_open));
+        let here = async {
+            let seen = seat.wait_for(|now| now.attached().is_some_and(is_open)).await;
+            seen.ok().and_then(|seen| seen.attached().cloned())
+        };
+        let late = async {
+            match self.patience {
+                Some(patience) => tokio::time::sleep(patience).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            here = here => here.ok()?.attached().cloned(),
-            () = self.cancel.cancelled(), if !self.may_know => None,
+            here = here => here.ok_or(NoLine::Cancelled),
+            () = self.cancel.cancelled(), if !self.may_know => Err(NoLine::Cancelled),
+            () = late, if !self.may_know => {
+                let why = self.agents.why_not(&self.agent).unwrap_or_else(|| format!("the agent {} is away", self.agent));
+                let most_s = self.patience.unwrap_or_default().as_secs();
+                Err(NoLine::Away(format!("{why}, which is longer than max_wait_s = {most_s}")))
+            }
         }
     }
 
     /// Says the order over a line, and hears what comes of it.
     async fn over(&mut self, line: &Attached) -> Left {
         let mut is_cancel_sent = false;
-        self.accepted = false;
-        if !self.cancel.is_cancelled() || self.claimed.deployment.order.kind == OrderKind::Rollback {
+        self.progress.accepted = false;
+        if !self.cancel.is_cancelled() || self.order.order == OrderKind::Rollback {
             self.say_order(line).await;
         }
         let mut again = Instant::now() + AGAIN;
@@ -144,7 +183,7 @@ impl<'a> Errand<'a> {
                     self.say_cancel(line).await;
                     continue;
                 }
-                () = tokio::time::sleep_until(again), if !self.accepted => {
+                () = tokio::time::sleep_until(again), if !self.progress.accepted => {
                     again = Instant::now() + AGAIN;
                     if is_cancel_sent { self.say_cancel(line).await } else { self.say_order(line).await }
                     continue;
@@ -157,7 +196,7 @@ impl<'a> Errand<'a> {
                 Err(StoreError::Fenced) => return Left::Run,
                 Err(error) => {
                     // Nothing was acknowledged, so the agent says it again.
-                    tracing::error!(deployment = %self.fence.id, %error, "what an agent said could not be stored");
+                    tracing::error!(deployment = %self.order.deployment, %error, "what an agent said could not be stored");
                     tokio::time::sleep(SOON).await;
                 }
             }
@@ -166,13 +205,12 @@ impl<'a> Errand<'a> {
 
     async fn say_order(&mut self, line: &Attached) {
         self.may_know = true;
-        let order = SentOrder::of(&self.claimed.deployment);
-        self.say(line, FromControl::Order(Box::new(order))).await;
+        self.say(line, FromControl::Order(Box::new(self.order.clone()))).await;
     }
 
     async fn say_cancel(&self, line: &Attached) {
-        let by = self.cancelled_by().await;
-        self.say(line, FromControl::Cancel(CancelOrder { deployment: self.fence.id.clone(), by: by.to_string() })).await;
+        let by = self.account.cancelled_by().await;
+        self.say(line, FromControl::Cancel(CancelOrder { deployment: self.order.deployment.clone(), by: by.to_string() })).await;
     }
 
     /// A line that takes nothing for long is as good as none.
@@ -185,12 +223,12 @@ impl<'a> Errand<'a> {
     async fn hear(&mut self, frame: FromAgent, line: &Attached) -> Result<Option<Left>, StoreError> {
         match frame {
             FromAgent::Accepted(_) => {
-                self.accepted = true;
+                self.progress.accepted = true;
                 Ok(None)
             }
             FromAgent::Refused(refused) => self.refused(refused).await,
             FromAgent::Lines(lines) => {
-                self.accepted = true;
+                self.progress.accepted = true;
                 let position = self.copy(lines).await?;
                 self.ack(line, position, false).await;
                 Ok(None)
@@ -207,16 +245,16 @@ impl<'a> Errand<'a> {
     }
 
     async fn ack(&self, line: &Attached, position: i64, ended: bool) {
-        let ack = Ack { deployment: self.fence.id.clone(), position, ended, unknown: false };
+        let ack = Ack { deployment: self.order.deployment.clone(), position, ended, unknown: false };
         self.say(line, FromControl::Ack(ack)).await;
     }
 
     async fn refused(&mut self, refused: Refused) -> Result<Option<Left>, StoreError> {
         let Refused { guard, why, later, .. } = refused;
         if later && !self.cancel.is_cancelled() {
-            if self.not_yet != why {
-                self.note(&format!("The agent {} does not take it yet: {why}", self.agent)).await;
-                self.not_yet = why;
+            if self.progress.not_yet != why {
+                self.account.note(&format!("The agent {} does not take it yet: {why}", self.agent)).await;
+                self.progress.not_yet = why;
             }
             return Ok(None);
         }
@@ -225,79 +263,43 @@ impl<'a> Errand<'a> {
             Some(guard) => Outcome::Refused { guard, why: format!("the agent {}: {why}", self.agent) },
             None => Outcome::Failed { why: format!("the agent {} did not take it: {why}", self.agent) },
         };
-        Ok(Some(self.end(outcome, None).await.map_or(Left::Run, Left::Order)))
+        Ok(Some(self.end(outcome).await.map_or(Left::Run, Left::Order)))
     }
 
     /// Copies lines into the journal. Gives the position, at the agent, of the last one.
     async fn copy(&self, lines: Lines) -> Result<i64, StoreError> {
-        let store = &self.agents.books.store;
         let position = lines.lines.last().map_or(0, |line| line.position);
         let step = lines.lines.iter().rev().find(|line| line.run == 1 && line.kind == LineKind::Step).map(|line| line.step);
-        for (run, drafts) in drafts(lines.lines, self.mask) {
-            if run == ASIDE {
-                store.copy_lines(&self.fence.id, run, &drafts).await?;
-            } else {
-                store.append_lines(&self.fence, &drafts).await?;
-            }
-        }
+        self.account.copy(lines.lines).await?;
         if let Some(step) = step {
-            store.advance(&self.fence, step, &Facts::default()).await?;
+            self.account.keep(step, &Facts::default()).await?;
         }
-        self.agents.books.hub.tell(&self.fence.id);
         Ok(position)
     }
 
     async fn ended(&self, ended: Ended) -> Result<Option<Outcome>, StoreError> {
-        self.agents.books.store.advance(&self.fence, ended.step, &ended.facts()).await?;
+        self.account.keep(ended.step, &ended.facts()).await?;
         // Its last line tells the outcome, unless it was never begun there.
-        let last = self.agents.books.store.last_seq(&self.fence).await?;
+        let last = self.account.last_seq().await?;
         let seq = if ended.started_ms.is_some() { last.max(1) } else { last + 1 };
-        Ok(self.end_at(ended.outcome, ended.step, seq).await)
+        Ok(self.account.end(&ended.outcome, ended.step, seq).await.then_some(ended.outcome))
     }
 
-    async fn end(&self, outcome: Outcome, seq: Option<i64>) -> Option<Outcome> {
-        let seq = match seq {
-            Some(seq) => seq,
-            None => self.agents.books.store.last_seq(&self.fence).await.unwrap_or_default() + 1,
-        };
-        self.end_at(outcome, Step::Guards.into(), seq).await
-    }
-
-    async fn end_at(&self, outcome: Outcome, step: Stage, seq: i64) -> Option<Outcome> {
-        let service = &self.claimed.deployment.order.service;
-        let ending = Ending { outcome: &outcome, step, seq, watch: None };
-        self.agents.books.end(&self.fence, service, ending).await.then_some(outcome)
+    /// Ends what the agent does not have.
+    async fn end(&self, outcome: Outcome) -> Option<Outcome> {
+        let seq = self.account.last_seq().await.unwrap_or_default() + 1;
+        self.account.end(&outcome, Step::Guards.into(), seq).await.then_some(outcome)
     }
 
     async fn cancelled(&self) -> Outcome {
-        Outcome::Cancelled { by: self.cancelled_by().await, changed: false, brought_back: false }
-    }
-
-    async fn cancelled_by(&self) -> CancelledBy {
-        let stored = self.agents.books.store.get(&self.fence.id).await.ok().flatten();
-        stored.and_then(|stored| stored.cancel_by).unwrap_or(CancelledBy::Nameless)
+        Outcome::Cancelled { by: self.account.cancelled_by().await, changed: false, brought_back: false }
     }
 
     async fn tell_away(&mut self) {
-        if !self.told_away {
-            self.told_away = true;
+        if !self.progress.told_away {
+            self.progress.told_away = true;
             let why = "what it has accepted goes on there, and its lines follow when it is back";
-            self.note(&format!("The line to the agent {} has ended; {why}.", self.agent)).await;
+            self.account.note(&format!("The line to the agent {} has ended; {why}.", self.agent)).await;
         }
-    }
-
-    /// A line of the deployment itself. One that cannot be stored is no reason to stop.
-    async fn note(&self, text: &str) {
-        let store = &self.agents.books.store;
-        let own = Fence { run: 0, ..self.fence.clone() };
-        let said = async {
-            let seq = store.last_seq(&own).await? + 1;
-            let line = LineDraft { seq, at_ms: clock::now_ms(), step: Step::Guards.into(), kind: LineKind::Note, text: text.to_owned() };
-            store.append_own_lines(&self.fence.id, &[line]).await
-        };
-        if let Err(error) = said.await {
-            tracing::warn!(deployment = %self.fence.id, %error, "a line of a journal could not be stored");
-        }
-        self.agents.books.hub.tell(&self.fence.id);
     }
 }

@@ -1,10 +1,12 @@
-//! Who carries orders out: this process on this host, or an agent on its own.
+//! Who carries orders out: this process on this host, an agent on its own, or several of them one after the other.
 
+mod account;
 mod agents;
 mod carrier;
 mod drafts;
 mod errand;
 mod here;
+mod rollout;
 mod seat;
 mod ssh;
 mod stray;
@@ -21,7 +23,9 @@ use crate::config::Config;
 use crate::config::Service;
 use crate::engine::Engine;
 use crate::landing::Claimed;
+use crate::model::AgentName;
 use crate::model::Outcome;
+use crate::store::Deployment;
 
 pub use agents::{Agents, AskError};
 pub use carrier::container_of;
@@ -58,7 +62,10 @@ impl Executor {
     /// Carries an order out, or finishes what an earlier process left of it. When this returns, its outcome is stored and told; none:
     /// it could not be, and the next round takes it up.
     pub async fn carry_out(&self, config: &Config, claimed: Claimed, cancel: Cancel) -> Option<Outcome> {
-        match claimed.service.stack.agent().cloned() {
+        if let Some(plan) = claimed.deployment.plan.clone() {
+            return Box::pin(rollout::carry_out(&self.agents, claimed, plan, config.mask.as_ref(), cancel)).await;
+        }
+        match agent_of(&claimed) {
             Some(agent) => errand::carry_out(&self.agents, claimed, agent, config.mask.as_ref(), cancel).await,
             None => self.here.carry_out(config, claimed, cancel).await,
         }
@@ -74,6 +81,14 @@ impl Executor {
     pub fn set_config(&self, config: &Config) {
         self.here.set_config(config);
     }
+}
+
+/// The agent that carries an order out which is on one host: the one that it was begun with, whatever the configuration says by now.
+fn agent_of(claimed: &Claimed) -> Option<AgentName> {
+    let Claimed { deployment, service, .. } = claimed;
+    let first = service.stack.agents().first()?;
+    let begun = deployment.host.as_deref().and_then(|host| AgentName::parse(host).ok());
+    Some(begun.filter(|host| host.as_str() != Deployment::HERE).unwrap_or_else(|| first.clone()))
 }
 
 /// The id of this executor: made once and kept in the data folder.

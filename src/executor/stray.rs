@@ -2,7 +2,9 @@
 
 use crate::clock;
 use crate::config::Config;
+use crate::executor::drafts::ASIDE;
 use crate::executor::drafts::drafts;
+use crate::executor::drafts::on_host;
 use crate::landing::Books;
 use crate::line::Ack;
 use crate::line::Ended;
@@ -28,7 +30,7 @@ pub(super) async fn hear(books: &Books, config: &Config, agent: &AgentName, fram
 
 /// Whether the service is one of that agent.
 fn is_its(config: &Config, agent: &AgentName, service: &ServiceName, id: &DeploymentId) -> bool {
-    let is_its = config.service(service).is_some_and(|service| service.stack.agent() == Some(agent));
+    let is_its = config.service(service).is_some_and(|service| service.stack.agents().contains(agent));
     if !is_its {
         tracing::warn!(agent = %agent, service = %service, deployment = %id, "an agent speaks of a deployment of a service that is not its own");
     }
@@ -37,6 +39,21 @@ fn is_its(config: &Config, agent: &AgentName, service: &ServiceName, id: &Deploy
 
 async fn of_lines(books: &Books, config: &Config, agent: &AgentName, lines: Lines) -> Result<Option<Ack>, StoreError> {
     let id = lines.deployment.clone();
+    let Some(position) = lines.lines.last().map(|line| line.position) else { return Ok(None) };
+    let ack = Ack { deployment: id.clone(), position, ended: false, unknown: false };
+    if let Some(run) = books.store.host_run_of(&id, agent).await? {
+        // What has not ended is taken up in a moment, and the agent says it again.
+        if run.outcome.is_none() {
+            return Ok(None);
+        }
+        for (number, mut drafts) in drafts(lines.lines, &config.mask) {
+            on_host(agent, &mut drafts);
+            let number = if number == ASIDE { -run.run } else { run.run };
+            books.store.copy_lines(&run.deployment, number, &drafts).await?;
+        }
+        books.hub.tell(&run.deployment);
+        return Ok(Some(ack));
+    }
     let Some(known) = books.store.get(&id).await? else {
         return Ok(Some(Ack { deployment: id, position: 0, ended: false, unknown: true }));
     };
@@ -44,18 +61,24 @@ async fn of_lines(books: &Books, config: &Config, agent: &AgentName, lines: Line
     if !matches!(known.state, State::Done { .. }) || !is_its(config, agent, &known.order.service, &id) {
         return Ok(None);
     }
-    let Some(position) = lines.lines.last().map(|line| line.position) else { return Ok(None) };
+    // Of a rollout that did not come to this host nothing is kept here.
+    if known.plan.is_some() {
+        return Ok(Some(ack));
+    }
     for (run, drafts) in drafts(lines.lines, &config.mask) {
         books.store.copy_lines(&id, run, &drafts).await?;
     }
     books.hub.tell(&id);
-    Ok(Some(Ack { deployment: id, position, ended: false, unknown: false }))
+    Ok(Some(ack))
 }
 
 async fn of_end(books: &Books, config: &Config, agent: &AgentName, ended: Ended) -> Result<Option<Ack>, StoreError> {
     let id = ended.order.deployment.clone();
     let service = ended.order.service.clone();
     let done = Ack { deployment: id.clone(), position: 0, ended: true, unknown: false };
+    if let Some(run) = books.store.host_run_of(&id, agent).await? {
+        return Ok(run.outcome.is_some().then_some(done));
+    }
     match books.store.get(&id).await? {
         Some(known) if !is_its(config, agent, &known.order.service, &id) => return Ok(None),
         Some(known) => return Ok(matches!(known.state, State::Done { .. }).then_some(done)),

@@ -329,6 +329,10 @@ pub struct SentOrder {
     /// The exact images of a recorded release, or those that were approved; empty: the agent finds them.
     #[serde(default)]
     pub images: Vec<String>,
+    /// The deployment that a rollback undoes on this host alone, since it did not hold on another: what the host had verified before that
+    /// comes back, and the service is not held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<DeploymentId>,
 }
 
 /// What is on the control plane's disk.

@@ -6,6 +6,7 @@ use crate::line::SentOrder;
 use crate::model::AgentName;
 use crate::model::Caller;
 use crate::model::Cause;
+use crate::model::DeploymentId;
 use crate::model::Digest;
 use crate::model::Guest;
 use crate::model::ImageRef;
@@ -47,7 +48,20 @@ impl SentOrder {
             force: order.force,
             dry_run: order.dry_run,
             images: if is_settled { recorded() } else { Vec::new() },
+            undoes: None,
         }
+    }
+
+    /// The order that undoes `deployment` on one host; it has the id `id` there.
+    #[must_use]
+    pub fn to_undo(deployment: &Deployment, id: &DeploymentId) -> Self {
+        let order = Order {
+            reason: Some(format!("{} does not hold on another host", deployment.id)),
+            force: deployment.order.force,
+            ..Order::new(OrderKind::Rollback, deployment.order.service.clone(), Caller::Tagalong)
+        };
+        let undo = Deployment { id: id.clone(), order, images: Vec::new(), approved: None, ..deployment.clone() };
+        Self { undoes: Some(deployment.id.clone()), ..Self::of(&undo) }
     }
 
     /// The order as this side records it: its caller is one whom `place` has let in.

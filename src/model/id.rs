@@ -22,6 +22,13 @@ impl DeploymentId {
         next.and_then(|last| last.0.checked_add(1)).map_or(fresh, |next| Self(ulid::Ulid(next).to_string()))
     }
 
+    /// The id of the part `number` (1 or more) of this one: it sorts behind it, and before the ids of every later moment.
+    #[must_use]
+    pub fn part(&self, number: u32) -> Self {
+        let own = ulid::Ulid::from_string(&self.0).unwrap_or_default();
+        Self(ulid::Ulid(own.0.saturating_add(u128::from(number) << 40)).to_string())
+    }
+
     /// Takes `given` as an id; lower case is taken as upper case.
     ///
     /// # Errors
@@ -52,5 +59,13 @@ mod tests {
         assert_eq!(DeploymentId::after(Some(&earlier), last.clone()), last);
         assert_eq!(DeploymentId::after(Some(&last), last.clone()), next);
         assert_eq!(DeploymentId::after(None, earlier.clone()), earlier);
+    }
+
+    #[test]
+    fn a_part_sorts_behind_its_whole_and_before_what_comes_later() {
+        let whole = DeploymentId::from_parts(1000, 7);
+        let parts = [whole.part(1), whole.part(2), whole.part(1000)];
+        assert!(parts.is_sorted() && parts[0] > whole && parts[2] < DeploymentId::from_parts(1001, 0), "{parts:?}");
+        assert!(parts[0] > DeploymentId::after(Some(&whole), whole.clone()));
     }
 }

@@ -8,6 +8,7 @@ use crate::api;
 use crate::api::Standing;
 use crate::api::Word;
 use crate::clock;
+use crate::config::Config;
 use crate::config::Service;
 use crate::executor::AskError;
 use crate::line::AnswerBody;
@@ -32,6 +33,7 @@ use crate::store::Deployment;
 use crate::store::Next;
 use crate::store::OrderError;
 use crate::store::Recorded;
+use crate::store::Site;
 use crate::store::StoreError;
 use crate::store::Wanted;
 
@@ -41,23 +43,31 @@ const TRAVEL: Duration = Duration::from_secs(2);
 const RESUME: Duration = Duration::from_secs(10);
 
 impl Deployer {
-    /// Takes, as an agent does, an order to which the control plane has given the id `id` and, where they are settled, its images.
+    /// Takes, as an agent does, an order to which the control plane has given the id `id` and, where they are settled, its images; a
+    /// rollback may be one that `undoes` a deployment on this host alone.
     ///
     /// # Errors
     /// [`OrderError`]; then nothing has changed.
-    pub async fn take_given(&self, id: DeploymentId, order: Order, images: Vec<ImageRef>) -> Result<Accepted, OrderError> {
+    pub async fn take_given(
+        &self,
+        id: DeploymentId,
+        order: Order,
+        images: Vec<ImageRef>,
+        undoes: Option<DeploymentId>,
+    ) -> Result<Accepted, OrderError> {
         let service = self.service(&order.service)?;
-        if service.stack.agent().is_some() {
+        if !service.stack.is_here() {
             return Err(Refusal::UnknownService(order.service).into());
         }
         let is_pinned = |image: &&ImageRef| service.stack.pins().iter().any(|pin| pin.image == image.repository);
         if let Some(other) = images.iter().find(|image| !is_pinned(image)) {
             return Err(Refusal::Foreign { image: other.to_string(), service: order.service }.into());
         }
-        let wanted = match order.kind {
-            OrderKind::Repair => Wanted::LastVerified,
-            OrderKind::Rollback if !images.is_empty() => Wanted::Recorded(images),
-            OrderKind::Deploy | OrderKind::Rollback | OrderKind::Adopt => Wanted::Ordered,
+        let wanted = match (order.kind, undoes) {
+            (OrderKind::Rollback, Some(undone)) => Wanted::Before(undone),
+            (OrderKind::Repair, _) => Wanted::LastVerified,
+            (OrderKind::Rollback, None) if !images.is_empty() => Wanted::Recorded(images),
+            (OrderKind::Deploy | OrderKind::Rollback | OrderKind::Adopt, _) => Wanted::Ordered,
         };
         self.accept_as(Some(id), &service, order, wanted, None).await
     }
@@ -66,16 +76,17 @@ impl Deployer {
     /// now on.
     pub(super) async fn take_elsewhere(&self, next: &mut Vec<Next>) -> Result<Vec<Next>, StoreError> {
         let config = self.config.now();
-        let agent = |one: &Next| config.service(&one.service).and_then(|service| service.stack.agent());
-        let (there, here): (Vec<Next>, Vec<Next>) = std::mem::take(next).into_iter().partition(|one| agent(one).is_some());
+        let is_there = |one: &Next| config.service(&one.service).is_some_and(|service| !service.stack.is_here());
+        let (there, here): (Vec<Next>, Vec<Next>) = std::mem::take(next).into_iter().partition(is_there);
         *next = here;
         let mut ready = Vec::new();
         for one in there {
-            let Some(agent) = agent(&one) else { continue };
-            match self.agents().why_not(agent) {
+            let Some(service) = config.service(&one.service) else { continue };
+            match self.why_no_host(service, one.kind) {
                 None => ready.push(one),
                 Some(why) => {
-                    if self.store.for_runs().await_host(&one.id, &format!("It waits for its host: {why}.")).await? {
+                    let hosts = if service.stack.agents().len() > 1 { "hosts" } else { "host" };
+                    if self.store.for_runs().await_host(&one.id, &format!("It waits for its {hosts}: {why}.")).await? {
                         self.hub.tell(&one.id);
                     }
                 }
@@ -84,14 +95,37 @@ impl Deployer {
         Ok(ready)
     }
 
+    /// Why an order of `kind` cannot begin: it needs all hosts of its service, a rollback one of them. None: they are there.
+    fn why_no_host(&self, service: &Service, kind: OrderKind) -> Option<String> {
+        let agents = service.stack.agents();
+        let away: Vec<String> = agents.iter().filter_map(|agent| self.agents().why_not(agent)).collect();
+        let is_enough = away.is_empty() || (kind == OrderKind::Rollback && away.len() < agents.len());
+        (!is_enough).then(|| away.join("; "))
+    }
+
+    /// Where an order of `kind` is carried out. A rollback goes first to the hosts that are there.
+    pub(super) fn site(&self, config: &Config, name: &ServiceName, kind: OrderKind) -> Site {
+        let Some(service) = config.service(name) else { return Site::Here };
+        match (service.stack.rollout(), service.stack.agents().first()) {
+            (Some(plan), _) => {
+                let mut plan = plan.clone();
+                if kind == OrderKind::Rollback {
+                    plan.hosts.sort_by_key(|host| self.agents().seat_of(host).attached().is_none());
+                }
+                Site::Several(plan)
+            }
+            (None, Some(agent)) => Site::At(agent.clone()),
+            (None, None) => Site::Here,
+        }
+    }
+
     /// What waits for a host that is back waits for its turn again, and what has waited for too long ends.
     pub(super) async fn see_hosts(&self) -> Result<(), StoreError> {
         let store = self.store.for_runs();
         let config = self.config.now();
         for waiting in store.awaiting_hosts().await? {
             let Some(service) = config.service(&waiting.order.service) else { continue };
-            let is_there = service.stack.agent().is_none_or(|agent| self.agents().seat_of(agent).attached().is_some());
-            if is_there {
+            if self.why_no_host(service, waiting.order.kind).is_none() {
                 store.host_is_back(&waiting.id).await?;
                 continue;
             }
@@ -111,17 +145,18 @@ impl Deployer {
     /// A service of an agent is held on its host as well: that hold ends first.
     pub(super) async fn resume_elsewhere(&self, name: &ServiceName, caller: &Caller) -> Result<(), OrderError> {
         let service = self.service(name)?;
-        let Some(agent) = service.stack.agent() else { return Ok(()) };
-        let ask = AskedFor::Resume { service: name.clone(), caller: caller.to_string() };
-        match self.agents().ask(agent, ask, RESUME).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Refusal::Away { service: name.clone(), why: error.to_string() }.into()),
+        for agent in service.stack.agents() {
+            let ask = AskedFor::Resume { service: name.clone(), caller: caller.to_string() };
+            if let Err(error) = self.agents().ask(agent, ask, RESUME).await {
+                return Err(Refusal::Away { service: name.clone(), why: error.to_string() }.into());
+            }
         }
+        Ok(())
     }
 
     /// How a service stands that an agent has on its host: the record is this server's, what runs is what the agent sees.
     pub(super) async fn state_elsewhere(&self, service: &Service, recorded: &Recorded, until: Instant) -> api::Service {
-        let Some(agent) = service.stack.agent() else { return unseen(service, recorded, "it stands nowhere") };
+        let [agent] = service.stack.agents() else { return self.state_of_several(service, recorded, until).await };
         match self.seen_by(agent, service, until).await {
             Ok(seen) => {
                 let mut state = unseen(service, recorded, "");
@@ -147,7 +182,7 @@ impl Deployer {
         }
     }
 
-    async fn seen_by(&self, agent: &AgentName, service: &Service, until: Instant) -> Result<api::Service, AskError> {
+    pub(super) async fn seen_by(&self, agent: &AgentName, service: &Service, until: Instant) -> Result<api::Service, AskError> {
         // It has the same patience with its engine, and the answer has a way to go.
         let within = until.saturating_duration_since(Instant::now()) + TRAVEL;
         let ask = AskedFor::Services { services: vec![service.name.clone()] };
@@ -162,7 +197,7 @@ impl Deployer {
 }
 
 /// What the record alone says; `why` nothing is seen.
-fn unseen(service: &Service, recorded: &Recorded, why: &str) -> api::Service {
+pub(super) fn unseen(service: &Service, recorded: &Recorded, why: &str) -> api::Service {
     let verified: Vec<&Deployment> = recorded.verified.iter().flatten().collect();
     let live = recorded.live();
     let older = state::older(live, &verified, service.keep);
@@ -189,6 +224,7 @@ fn unseen(service: &Service, recorded: &Recorded, why: &str) -> api::Service {
         schedule: None,
         incidents: Vec::new(),
         owed: Vec::new(),
+        hosts: Vec::new(),
         rollback_candidates: state::candidates(&older, &verified, None),
     }
 }

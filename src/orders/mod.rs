@@ -19,6 +19,7 @@ mod queue;
 #[cfg(test)]
 mod sample;
 mod seen;
+mod several;
 mod shown;
 mod standing;
 mod state;

@@ -85,8 +85,7 @@ impl Deployer {
         let chosen = self.choose(&services).await?;
         if !chosen.now.is_empty() {
             let config = self.config.now();
-            let agent = |service: &ServiceName| config.service(service).and_then(|service| service.stack.agent().cloned());
-            let orders: Vec<_> = chosen.now.into_iter().map(|one| (one.id, agent(&one.service))).collect();
+            let orders: Vec<_> = chosen.now.into_iter().map(|one| (one.id, self.site(&config, &one.service, one.kind))).collect();
             for turn in store.claim(&orders, self.executor.id(), lease).await? {
                 self.start(turn, false, tasks);
             }
@@ -153,7 +152,7 @@ impl Deployer {
         let cancel = Cancel::default();
         let id = turn.deployment.id.clone();
         let service = self.config.now().service(&turn.deployment.order.service).cloned();
-        let is_here = service.is_some_and(|service| service.stack.agent().is_none());
+        let is_here = service.is_some_and(|service| service.stack.is_here());
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Running { cancel: cancel.clone(), is_here });
         let deployer = Arc::clone(self);
         self.results.wake();

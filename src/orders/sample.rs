@@ -45,6 +45,8 @@ pub(super) fn landed(number: u8) -> Deployment {
         waits_since_ms: None,
         approved: None,
         cancel_by: None,
+        host: None,
+        plan: None,
         run: 1,
         attempts: 1,
         executor: None,

@@ -107,6 +107,7 @@ impl Deployer {
             schedule: None,
             incidents: Vec::new(),
             owed: Vec::new(),
+            hosts: Vec::new(),
             rollback_candidates: candidates(&older, &verified, seen.images.as_ref()),
         }
     }
@@ -235,6 +236,7 @@ fn pin_text(pin: &PinnedNow) -> String {
 
 fn container(one: &Container) -> api::Container {
     api::Container {
+        host: None,
         service: one.service.clone(),
         name: one.name.clone(),
         state: one.state.to_string(),
@@ -323,6 +325,7 @@ pub fn view(stored: &Deployment) -> api::Deployment {
         started_ms: stored.started_ms,
         ended_ms: stored.ended_ms,
         took_ms: stored.started_ms.zip(stored.ended_ms).map(|(from, to)| to - from),
+        hosts: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which release of the record an order is for, decided by facts alone.
 
 use crate::model::Cause;
+use crate::model::DeploymentId;
 use crate::model::ImageRef;
 use crate::model::Order;
 use crate::model::OrderKind;
@@ -28,6 +29,7 @@ pub(super) fn release_of(order: &Order, wanted: &Wanted, releases: Releases) -> 
         Wanted::Ordered => Ok(as_ordered(Vec::new())),
         Wanted::Recorded(images) => Ok(as_ordered(images.clone())),
         Wanted::Back(to) => way_back(order, to, releases),
+        Wanted::Before(undone) => before(order, undone, releases),
         Wanted::LastVerified => last_verified(order, releases),
     }
 }
@@ -42,6 +44,27 @@ fn last_verified(order: &Order, releases: Releases) -> Result<Taken, OrderError>
     let tag = live.images.first().and_then(|image| image.tag.clone());
     let taken = landing(order, tag, &live);
     Ok(Taken { order: Order { cause: Some(Cause::Repair(live.id)), ..taken.order }, ..taken })
+}
+
+/// What was verified before the deployment `undone`.
+fn before(order: &Order, undone: &DeploymentId, releases: Releases) -> Result<Taken, OrderError> {
+    let mut old = None;
+    let mut barrier = None;
+    for one in releases.verified {
+        let one = one?;
+        if one.id < *undone {
+            old = Some(one);
+            break;
+        }
+        barrier = barrier.or(one.barrier.then_some(one));
+    }
+    let old = old.ok_or_else(|| Refusal::NoPrevious(order.service.clone()))?;
+    if let Some(barrier) = barrier.filter(|barrier| !order.force && !same_images(barrier, &old)) {
+        let release = barrier.order.tag.as_ref().map_or("a release", |tag| tag.as_str()).to_owned();
+        return Err(Refusal::Barrier { release, service: order.service.clone() }.into());
+    }
+    let tag = old.order.tag.clone().or_else(|| old.images.first().and_then(|image| image.tag.clone()));
+    Ok(landing(order, tag, &old))
 }
 
 /// The order, which lands what `old` landed.

@@ -47,6 +47,8 @@ pub enum Wanted {
     Recorded(Vec<ImageRef>),
     /// The recorded release that a rollback restores.
     Back(RollbackTo),
+    /// The last release that was verified before that deployment. The service is not held for it.
+    Before(DeploymentId),
     /// The last verified release in the record.
     LastVerified,
 }

@@ -16,6 +16,7 @@ use crate::store::OrderError;
 use crate::store::Releases;
 use crate::store::Taken;
 use crate::store::Waits;
+use crate::store::Wanted;
 use crate::store::orders::Accepted;
 use crate::store::orders::Asked;
 use crate::store::orders::Delivery;
@@ -144,12 +145,14 @@ impl Ledger {
         delivery.answer(body_sha256, deployment)
     }
 
-    /// Lets the rollback `id` hold its service, and stop the service's running deployment, which is returned.
+    /// Lets the rollback `id` hold its service, unless it only undoes, and stop the service's running deployment, which is returned.
     fn take_over(&mut self, asked: &Asked, id: &DeploymentId, now_ms: i64, changes: &mut Changes) -> Option<DeploymentId> {
         let service = &asked.order.service;
-        let until_ms = asked.terms.hold_ms.map(|ms| now_ms + ms);
-        self.holds.insert(service.clone(), Hold { kind: HoldKind::Rollback, by: id.to_string(), since_ms: now_ms, until_ms });
-        changes.held.push((service.clone(), id.clone(), until_ms));
+        if !matches!(asked.wanted, Wanted::Before(_)) {
+            let until_ms = asked.terms.hold_ms.map(|ms| now_ms + ms);
+            self.holds.insert(service.clone(), Hold { kind: HoldKind::Rollback, by: id.to_string(), since_ms: now_ms, until_ms });
+            changes.held.push((service.clone(), id.clone(), until_ms));
+        }
         let running = self.running.get(service)?.clone();
         changes.stopped.push((running.clone(), id.clone()));
         Some(running)

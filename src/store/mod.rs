@@ -22,6 +22,7 @@ mod fleet;
 mod gate;
 mod glance;
 mod holds;
+mod host_runs;
 mod incidents;
 mod lease;
 mod ledger;
@@ -88,6 +89,7 @@ pub use facts::Facts;
 pub use fleet::Report;
 pub use glance::{AuditEntry, EndedAt, Glance, StepBegan};
 pub use holds::{Hold, HoldKind};
+pub use host_runs::HostRun;
 pub use incidents::{Found, Incident, IncidentFilter, Seen, Settled};
 pub use lease::{Leave, RunLease};
 pub use looks::{LookRow, PageLook};
@@ -98,7 +100,7 @@ pub use recorded::Recorded;
 pub use reloads::LastReload;
 pub use results::Unowed;
 pub use rows::{Deployment, Fence, Filter, Listed};
-pub use runs::{Ending, Turn};
+pub use runs::{Ending, Site, Turn};
 pub use secrets::MARK_KEY;
 pub use sessions::{NewSession, Session, SessionRight};
 pub use sweep::{Ended, Old, Place, Reach};
@@ -354,6 +356,7 @@ fn migrations() -> Migrator {
         (24, "users", include_str!("migrations/24_users.sql")),
         (25, "steps", include_str!("migrations/25_steps.sql")),
         (28, "results_by_time", include_str!("migrations/28_results_by_time.sql")),
+        (29, "rollouts", include_str!("migrations/29_rollouts.sql")),
     ];
     let step = |(number, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(number, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlStr::from_static(sql), false)

@@ -15,7 +15,7 @@ pub(super) async fn of(tx: &mut Tx, asked: &Asked) -> Result<Option<Releases>, S
     let most = match asked.wanted {
         Wanted::Ordered | Wanted::Recorded(_) => return Ok(None),
         Wanted::LastVerified => 1,
-        Wanted::Back(_) => MOST_RELEASES,
+        Wanted::Back(_) | Wanted::Before(_) => MOST_RELEASES,
     };
     let service = asked.order.service.as_str();
     let verified = sqlx::query(select_deployments!(releases "WHERE r.service = $1 AND r.verified = 1 ORDER BY r.deployment DESC LIMIT $2"));

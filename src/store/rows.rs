@@ -18,6 +18,7 @@ use crate::model::Order;
 use crate::model::OrderKind;
 use crate::model::Outcome;
 use crate::model::Part;
+use crate::model::RolloutPlan;
 use crate::model::ServiceName;
 use crate::model::Stage;
 use crate::model::State;
@@ -79,6 +80,10 @@ pub struct Deployment {
     pub approved: Option<Approved>,
     /// Who cancelled it.
     pub cancel_by: Option<CancelledBy>,
+    /// Where its run is: an agent's name, or [`Deployment::HERE`]; none: it has none yet.
+    pub host: Option<String>,
+    /// The hosts that it goes over; none: it is carried out on one host, or has no run yet.
+    pub plan: Option<RolloutPlan>,
     /// The number of its run; 0: it has none yet.
     pub run: i64,
     /// How often its run was begun.
@@ -107,6 +112,9 @@ pub struct Fence {
 }
 
 impl Deployment {
+    /// What stands for the host of the server itself.
+    pub const HERE: &str = "local";
+
     /// Since when it waits for nothing but its turn, and for what is asked about it then: since it was approved, or else since it came
     /// (ms since 1970, UTC).
     #[must_use]
@@ -249,7 +257,7 @@ macro_rules! select_deployments {
              d.guard, d.refused_by, d.waits_why, d.waits_since_ms, d.approved, d.created_ms, \
              d.started_ms, d.ended_ms, r.run, r.step, r.images, r.verified, r.barrier, ",
             $long,
-            "r.parts, r.files, r.away, r.undo_why, r.attempts, r.executor, r.fence, r.lease_ms \
+            "r.parts, r.files, r.away, r.undo_why, r.host, r.plan, r.attempts, r.executor, r.fence, r.lease_ms \
              FROM deployments AS d LEFT JOIN runs AS r ON r.deployment = d.id AND r.run = 1 ",
             $which
         )
@@ -341,6 +349,8 @@ pub(super) fn deployment(row: &AnyRow) -> Result<Deployment, StoreError> {
         waits_since_ms: number("waits_since_ms")?,
         approved: parsed_if_any(row, "deployments", "approved", json)?,
         cancel_by: parsed_if_any(row, "deployments", "cancel_by", CancelledBy::parse)?,
+        host: text("host")?,
+        plan: parsed_if_any(row, "runs", "plan", json)?,
         run: number("run")?.unwrap_or(0),
         attempts: number("attempts")?.unwrap_or(0),
         executor: text("executor")?,

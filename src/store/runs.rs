@@ -14,6 +14,7 @@ use crate::model::DeploymentId;
 use crate::model::LineDraft;
 use crate::model::LineKind;
 use crate::model::Outcome;
+use crate::model::RolloutPlan;
 use crate::model::ServiceName;
 use crate::model::Stage;
 use crate::model::Step;
@@ -36,8 +37,8 @@ use crate::store::rows::StoredOutcome;
 use crate::store::rows::select_deployments;
 use crate::store::watches;
 
-/// The host of a service that names none: the host of the server.
-const HOST: &str = "local";
+/// The host of the run of a rollout, which is on several.
+const SEVERAL: &str = "*";
 /// The number of the run that carries out an order on that host.
 const FIRST_RUN: i64 = 1;
 
@@ -48,6 +49,28 @@ pub struct Turn {
     pub deployment: Deployment,
     /// The service's hold, also one whose time is over.
     pub hold: Option<Hold>,
+}
+
+/// Where an order is carried out.
+#[derive(Debug, Clone)]
+pub enum Site {
+    /// On the host of this server.
+    Here,
+    /// On the host of an agent.
+    At(AgentName),
+    /// On several hosts, one after the other.
+    Several(RolloutPlan),
+}
+
+impl Site {
+    /// What stands for it in `runs`.
+    fn columns(&self) -> (&str, Option<String>) {
+        match self {
+            Self::Here => (Deployment::HERE, None),
+            Self::At(agent) => (agent.as_str(), None),
+            Self::Several(plan) => (SEVERAL, text(Some(plan))),
+        }
+    }
 }
 
 /// How a run ends.
@@ -114,17 +137,12 @@ fn of_one(taken: Result<Option<Turn>, StoreError>) -> Result<Option<Turn>, Store
 }
 
 impl Store {
-    /// Begins those of the waiting `orders` whose turn has come, each on its host (none: this one): from now on each has a run of this
+    /// Begins those of the waiting `orders` whose turn has come, each where it is carried out: from now on each has a run of this
     /// executor. An order that has replaced one of them meanwhile is not included.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn claim(
-        &self,
-        orders: &[(DeploymentId, Option<AgentName>)],
-        executor: &str,
-        lease: Duration,
-    ) -> Result<Vec<Turn>, StoreError> {
+    pub async fn claim(&self, orders: &[(DeploymentId, Site)], executor: &str, lease: Duration) -> Result<Vec<Turn>, StoreError> {
         // With this ORDER BY the database uses the index that contains only these few rows, however large the table is.
         let waiting = sqlx::query(select_deployments!(
             "WHERE d.state = 'waiting' AND d.waits_for = 'turn'
@@ -132,15 +150,14 @@ impl Store {
         ));
         let mut turns = Vec::new();
         for waiting in readable(&self.gate.fetch_all(waiting).await?) {
-            let Some((_, agent)) = orders.iter().find(|(id, _)| *id == waiting.id) else { continue };
-            let host = agent.as_ref().map_or(HOST, AgentName::as_str);
-            turns.extend(of_one(self.take(&waiting, host, executor, lease).await)?);
+            let Some((_, site)) = orders.iter().find(|(id, _)| *id == waiting.id) else { continue };
+            turns.extend(of_one(self.take(&waiting, site, executor, lease).await)?);
         }
         Ok(turns)
     }
 
     /// Begins a run of `waiting`, unless another server was faster.
-    async fn take(&self, waiting: &Deployment, host: &str, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
+    async fn take(&self, waiting: &Deployment, site: &Site, executor: &str, lease: Duration) -> Result<Option<Turn>, StoreError> {
         let asked = Instant::now();
         let mut tx = self.gate.begin().await?;
         // An order that is waiting while another one is decided must still be waiting when that decision is written, so no run may begin in
@@ -160,13 +177,14 @@ impl Store {
         let running = running.bind(waiting.id.as_str()).bind(now_ms).bind(service);
         let run = sqlx::query(by_the_databases_clock!(
             self,
-            "INSERT INTO runs (deployment, run, service, host, state, step, verified, barrier, changed, attempts, executor, fence, started_ms, lease_ms)
-             VALUES ($1, $2, $3, $4, 'running', $5, 0, 0, 0, 1, $6, 1, $7, $8 + ",
+            "INSERT INTO runs (deployment, run, service, host, state, step, verified, barrier, changed, attempts, executor, fence, started_ms, plan, lease_ms)
+             VALUES ($1, $2, $3, $4, 'running', $5, 0, 0, 0, 1, $6, 1, $7, $8, $9 + ",
             ") ON CONFLICT (deployment, run) DO UPDATE SET state = 'running', step = excluded.step, attempts = runs.attempts + 1,
                executor = excluded.executor, fence = runs.fence + 1, lease_ms = excluded.lease_ms"
         ));
+        let (host, plan) = site.columns();
         let run = run.bind(waiting.id.as_str()).bind(FIRST_RUN).bind(service).bind(host).bind(Step::Guards.as_str());
-        for statement in [running, run.bind(executor).bind(now_ms).bind(lease.as_millis() as i64)] {
+        for statement in [running, run.bind(executor).bind(now_ms).bind(plan).bind(lease.as_millis() as i64)] {
             match tx.execute(statement).await {
                 Ok(1) => {}
                 Ok(_) => return Ok(None),

@@ -203,6 +203,7 @@ impl Store {
         for (delete, ids) in [
             ("DELETE FROM lines WHERE deployment IN", lines_of),
             ("DELETE FROM runs WHERE deployment IN", whole),
+            ("DELETE FROM host_runs WHERE deployment IN", whole),
             ("DELETE FROM approval_codes WHERE deployment IN", whole),
             ("DELETE FROM approvals WHERE deployment IN", whole),
             ("DELETE FROM deployments WHERE id IN", whole),

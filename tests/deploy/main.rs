@@ -5,7 +5,7 @@
 //! that stops a deployment and changes nothing; `lock.rs`: anybody who has the stack's lock), `input.rs` is bad input with real files,
 //! `login.rs` is what a pull needs to know, `pair.rs` two servers of one database, `real.rs` is Docker itself, `status.rs` a stack on it
 //! that is broken in every way, `approval.rs` orders that somebody must approve, `storm.rs` what can happen to it, by `dice.rs`,
-//! `cli.rs` is the command line beside a server, `results.rs` what a forge shows of an order (`forge.rs`), `watch.rs` what becomes of a release that does not hold,
+//! `cli.rs` is the command line beside a server, `rollouts.rs` one service on several hosts, `results.rs` what a forge shows of an order (`forge.rs`), `watch.rs` what becomes of a release that does not hold,
 //! `certificate.rs` a certificate that runs out, `guards.rs` guards that nobody answers, `ssh.rs` the files of a stack over ssh,
 //! `label.rs` an image that nobody goes back past.
 //! They need root (mounts, immutable files, a second daemon), `docker` with a daemon that answers, and `docker-registry`.
@@ -37,6 +37,7 @@ mod real;
 #[path = "../api/receiver.rs"]
 mod receiver;
 mod results;
+mod rollouts;
 mod ssh;
 mod status;
 mod storm;

@@ -44,11 +44,13 @@ pub(crate) struct Settings {
     pub(crate) place: Option<PathBuf>,
     /// Where tagalong keeps its state.
     pub(crate) database: Database,
+    /// What another world's registry holds, and its repository; none: it has one of its own.
+    pub(crate) registry: Option<(Shelf, String)>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hurried: "", service: String::new(), is_smoked: true, place: None, database: Database::Sqlite }
+        Self { hurried: "", service: String::new(), is_smoked: true, place: None, database: Database::Sqlite, registry: None }
     }
 }
 
@@ -74,12 +76,12 @@ impl World {
             std::fs::create_dir_all(root.join(folder)).expect("a folder");
         }
         std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/docker"), root.join("docker")).expect("a link");
-        let shelf = Shelf::default();
+        let (shelf, shared) = settings.registry.clone().map_or_else(Default::default, |(shelf, repository)| (shelf, Some(repository)));
         let world = root.join("world");
         let registry = outside::registry(shelf.clone(), move |point| meet(&world, point));
         let world = root.join("world");
         let page = Http::serve(move |request| page(&world, request));
-        let repository = format!("127.0.0.1:{}/acme/web", registry.port);
+        let repository = shared.unwrap_or_else(|| format!("127.0.0.1:{}/acme/web", registry.port));
         let images =
             ["db", "worker"].map(|name| json!({"id": format!("sha256:{name}"), "digests": [], "tags": [format!("acme/{name}:1")]}));
         let state = json!({"project": "site", "containers": [], "images": images, "starts": 0});
@@ -183,6 +185,11 @@ impl World {
     pub(crate) fn by_hand(&self, args: &[&str]) {
         let ran = std::process::Command::new(self.path("docker")).args(args).current_dir(self.path("stack")).output().expect("it runs");
         assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    /// What its registry holds and its repository, for another world.
+    pub(crate) fn registry(&self) -> (Shelf, String) {
+        (self.shelf.clone(), self.repository.clone())
     }
 
     /// The name of a tag as an image.

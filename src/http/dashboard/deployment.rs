@@ -16,6 +16,8 @@ use crate::http::auth::Viewer;
 use crate::http::dashboard::Log;
 use crate::http::dashboard::asks::SeeDeployment;
 use crate::http::dashboard::changed;
+use crate::http::dashboard::hosts;
+use crate::http::dashboard::hosts::Host;
 use crate::http::dashboard::link;
 use crate::http::dashboard::page::Frame;
 use crate::http::dashboard::page::Place;
@@ -55,6 +57,7 @@ struct Deployment {
     took: Option<String>,
     images: Vec<String>,
     approval: Option<Approval>,
+    hosts: Vec<Host>,
     steps: Vec<Drawn>,
     away: Option<String>,
     reports: Vec<Looked>,
@@ -125,6 +128,7 @@ pub(in crate::http) async fn show(page: Page<SeeDeployment>, shared: web::Data<S
         took: shown.took_ms.map(span),
         images: shown.images.clone(),
         approval: shown.approval.as_ref().map(approval),
+        hosts: hosts::of_deployment(&shown),
         steps: steps::drawn(&spans, &stored.state),
         away: stored.away.map(|away| away.to_string()),
         reports: reports(&stored),

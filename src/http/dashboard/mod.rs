@@ -13,6 +13,7 @@ pub(in crate::http) mod deployment;
 pub(in crate::http) mod deployments;
 mod figures;
 pub(in crate::http) mod forms;
+mod hosts;
 pub(in crate::http) mod incidents;
 pub(in crate::http) mod keys;
 mod link;

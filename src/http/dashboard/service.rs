@@ -14,6 +14,8 @@ use crate::http::auth::Page;
 use crate::http::auth::PageError;
 use crate::http::auth::Viewer;
 use crate::http::dashboard::asks::SeeService;
+use crate::http::dashboard::hosts;
+use crate::http::dashboard::hosts::Host;
 use crate::http::dashboard::incidents::Shown;
 use crate::http::dashboard::link;
 use crate::http::dashboard::overview;
@@ -60,6 +62,7 @@ struct Service {
     working: Vec<Row>,
     pinned: Vec<String>,
     files: Option<String>,
+    hosts: Vec<Host>,
     containers: Vec<(Tone, api::Container)>,
     back: Vec<Back>,
     history: Vec<Row>,
@@ -162,6 +165,7 @@ pub(in crate::http) async fn show(page: Page<SeeService>, shared: web::Data<Shar
         working: now.running.iter().chain(&now.waiting).map(Row::of).collect(),
         pinned: now.pinned.clone(),
         files: now.files.clone(),
+        hosts: hosts::of_service(&now),
         containers: now.containers.iter().map(|one| (tone_of(one), one.clone())).collect(),
         back: now.rollback_candidates.iter().map(back).collect(),
         history: found.deployments.iter().map(|one| Row::of(&orders::view(one))).collect(),

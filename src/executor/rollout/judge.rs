@@ -1,0 +1,171 @@
+//! How a rollout ended, by how it went on each host. Nothing but "live on all hosts" is live.
+
+use crate::executor::rollout::plan::bringing_back;
+use crate::executor::rollout::plan::held;
+use crate::executor::rollout::plan::landing_on;
+use crate::model::AgentName;
+use crate::model::CancelledBy;
+use crate::model::ImageRef;
+use crate::model::OnPartial;
+use crate::model::Order;
+use crate::model::Outcome;
+use crate::model::RolloutPlan;
+use crate::store::HostRun;
+
+/// How it went on all hosts together.
+struct Hosts<'r> {
+    /// Those on which it did not hold, as their agents said.
+    failed: Vec<(&'r AgentName, &'r Outcome)>,
+    /// Those that have the release.
+    keep: Vec<&'r AgentName>,
+    /// Those that had it and were brought back.
+    back: Vec<&'r HostRun>,
+    /// Those that had it, and where bringing it back has failed.
+    lost: Vec<(&'r AgentName, &'r Outcome)>,
+    /// Those that the rollout did not come to.
+    untouched: Vec<&'r AgentName>,
+}
+
+impl<'r> Hosts<'r> {
+    fn of(plan: &'r RolloutPlan, runs: &'r [HostRun]) -> Self {
+        let mut hosts = Self { failed: Vec::new(), keep: Vec::new(), back: Vec::new(), lost: Vec::new(), untouched: Vec::new() };
+        for host in &plan.hosts {
+            let landing = landing_on(runs, host).and_then(|run| Some((run, run.outcome.as_ref()?)));
+            let back = bringing_back(runs, host).and_then(|run| Some((run, run.outcome.as_ref()?)));
+            match (landing, back) {
+                (None, _) => hosts.untouched.push(host),
+                (Some((run, outcome)), _) if !held(run) => hosts.failed.push((host, outcome)),
+                (Some(_), None) => hosts.keep.push(host),
+                (Some(_), Some((run, Outcome::Live { .. }))) => hosts.back.push(run),
+                // Its agent changed nothing, or has restored the release itself.
+                (Some(_), Some((_, Outcome::Refused { .. } | Outcome::Failed { .. } | Outcome::RolledBack { .. }))) => {
+                    hosts.keep.push(host)
+                }
+                (Some(_), Some((_, outcome))) => hosts.lost.push((host, outcome)),
+            }
+        }
+        hosts
+    }
+
+    /// What the hosts have on which nothing failed, as words behind the reason.
+    fn others(&self, plan: &RolloutPlan) -> String {
+        let mut words = Vec::new();
+        if !self.keep.is_empty() {
+            let why = if plan.on_partial == OnPartial::Keep { " (on_partial = \"keep\")" } else { "" };
+            words.push(format!("the release is live on {}{why}", names(&self.keep)));
+        }
+        if !self.back.is_empty() {
+            words.push(format!("brought back: {}", self.back.iter().map(|run| what_it_has(run)).collect::<Vec<_>>().join(", ")));
+        }
+        if !self.untouched.is_empty() {
+            words.push(format!("not begun on {}", names(&self.untouched)));
+        }
+        words.iter().map(|words| format!("; {words}")).collect()
+    }
+}
+
+fn names(hosts: &[&AgentName]) -> String {
+    hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Like `micro (v1)`.
+fn what_it_has(run: &HostRun) -> String {
+    let tag = run.images.first().map_or_else(|| "the release before".to_owned(), ImageRef::named);
+    format!("{} ({tag})", run.host)
+}
+
+fn said(host: &AgentName, outcome: &Outcome) -> String {
+    format!("{host}: {outcome}")
+}
+
+/// How the whole ended, once every run has.
+pub(super) fn outcome(plan: &RolloutPlan, order: &Order, runs: &[HostRun], cancelled_by: Option<CancelledBy>) -> Outcome {
+    let hosts = Hosts::of(plan, runs);
+    if hosts.failed.is_empty() && hosts.untouched.is_empty() && hosts.back.is_empty() && hosts.lost.is_empty() {
+        return all_held(order, runs);
+    }
+    let others = hosts.others(plan);
+    let failures: Vec<String> = hosts.failed.iter().map(|(host, outcome)| said(host, outcome)).collect();
+    if order.dry_run {
+        return dry_run_failed(&hosts, &failures.join("; "));
+    }
+    let why = if failures.is_empty() { "it was cancelled".to_owned() } else { failures.join("; ") };
+    if !hosts.lost.is_empty() {
+        let and: Vec<String> = hosts.lost.iter().map(|(host, outcome)| said(host, outcome)).collect();
+        return Outcome::RollbackFailed { why, and: format!("{}{others}", and.join("; ")) };
+    }
+    let by = cancelled_by.unwrap_or(CancelledBy::Nameless);
+    let Some(worst) = hosts.failed.iter().max_by_key(|(_, outcome)| severity(outcome)).map(|(_, outcome)| *outcome) else {
+        let changed = !hosts.keep.is_empty() || !hosts.back.is_empty();
+        return Outcome::Cancelled { by, changed, brought_back: changed && hosts.keep.is_empty() };
+    };
+    ended(&hosts, worst, format!("{why}{others}"), others)
+}
+
+/// `worst` is the worst outcome of a host; `why` says what became of all of them, and `others` of those on which nothing failed.
+fn ended(hosts: &Hosts<'_>, worst: &Outcome, why: String, others: String) -> Outcome {
+    let keeps = !hosts.keep.is_empty();
+    let came_back = !hosts.back.is_empty();
+    match worst {
+        Outcome::RollbackFailed { why, and } => Outcome::RollbackFailed { why: why.clone(), and: format!("{and}{others}") },
+        Outcome::Broken { why, runs } => Outcome::Broken { why: why.clone(), runs: format!("{runs}{others}") },
+        Outcome::NeedsOperator { .. } => Outcome::NeedsOperator { why },
+        Outcome::Cancelled { by, changed, brought_back } => {
+            let is_back = !keeps && (*brought_back || !*changed) && (*changed || came_back);
+            Outcome::Cancelled { by: by.clone(), changed: *changed || keeps || came_back, brought_back: is_back }
+        }
+        _ if keeps => Outcome::NeedsOperator { why },
+        Outcome::RolledBack { to, verified_before, .. } => Outcome::RolledBack { why, to: to.clone(), verified_before: *verified_before },
+        _ if came_back => {
+            let to = hosts.back.iter().map(|run| what_it_has(run)).collect::<Vec<_>>().join(", ");
+            Outcome::RolledBack { why, to, verified_before: true }
+        }
+        Outcome::Refused { guard, .. } => Outcome::Refused { guard: *guard, why },
+        _ => Outcome::Failed { why },
+    }
+}
+
+/// The greater, the worse.
+fn severity(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::RollbackFailed { .. } => 6,
+        Outcome::Broken { .. } => 5,
+        Outcome::NeedsOperator { .. } => 4,
+        Outcome::Cancelled { .. } => 3,
+        Outcome::RolledBack { .. } => 2,
+        Outcome::Failed { .. } | Outcome::Superseded { .. } => 1,
+        Outcome::Refused { .. } | Outcome::Live { .. } | Outcome::DryRun { .. } => 0,
+    }
+}
+
+fn all_held(order: &Order, runs: &[HostRun]) -> Outcome {
+    let landed = runs.iter().filter(|run| !run.goes_back);
+    if order.dry_run {
+        let would = landed.filter_map(|run| match &run.outcome {
+            Some(Outcome::DryRun { would_pin }) => Some(format!("{}: {would_pin}", run.host)),
+            _ => None,
+        });
+        return Outcome::DryRun { would_pin: would.collect::<Vec<_>>().join("; ") };
+    }
+    let mut all_seen = true;
+    let mut all_warnings = Vec::new();
+    for run in landed {
+        if let Some(Outcome::Live { warnings, page_seen }) = &run.outcome {
+            all_seen &= page_seen;
+            all_warnings.extend(warnings.iter().map(|warning| format!("{}: {warning}", run.host)));
+        }
+    }
+    Outcome::Live { warnings: all_warnings, page_seen: all_seen }
+}
+
+/// A dry run of which a host says that it would not go.
+fn dry_run_failed(hosts: &Hosts<'_>, why: &str) -> Outcome {
+    let fine = if hosts.keep.is_empty() { String::new() } else { format!("; it would go on {}", names(&hosts.keep)) };
+    let why = format!("{why}{fine}");
+    let worst = hosts.failed.iter().map(|(_, outcome)| *outcome).max_by_key(|outcome| severity(outcome));
+    match worst {
+        Some(Outcome::Refused { guard, .. }) => Outcome::Refused { guard: *guard, why },
+        Some(Outcome::Cancelled { by, .. }) => Outcome::Cancelled { by: by.clone(), changed: false, brought_back: false },
+        _ => Outcome::Failed { why },
+    }
+}
