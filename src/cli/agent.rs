@@ -6,6 +6,7 @@ mod host;
 mod install;
 mod list;
 mod place;
+mod plan;
 mod remote;
 mod service;
 mod stdio;

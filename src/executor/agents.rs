@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::api;
 use crate::clock;
 use crate::config::Config;
 use crate::config::Live;
@@ -49,7 +48,7 @@ const ROOM: usize = 16;
 #[derive(Debug)]
 pub struct Agents {
     pub(super) books: Books,
-    config: Live<Config>,
+    pub(super) config: Live<Config>,
     /// What the file says, without the services that only agents name.
     written: Mutex<Arc<Config>>,
     /// What stands on which host.
@@ -201,14 +200,6 @@ impl Agents {
     #[must_use]
     pub fn all(&self) -> Vec<(AgentName, Seat)> {
         held(&self.seats).iter().map(|(name, seat)| (name.clone(), seat.borrow().clone())).collect()
-    }
-
-    /// How the hosts stand that are dialled by ssh.
-    #[must_use]
-    pub fn dialled(&self) -> Vec<api::Agent> {
-        let config = self.config.now();
-        let names = config.hosts.iter().filter(|(_, host)| host.is_dialled).map(|(name, _)| name);
-        names.map(|name| self.seat_of(name).view(name)).collect()
     }
 
     pub(super) fn seat(&self, agent: &AgentName) -> watch::Receiver<Seat> {

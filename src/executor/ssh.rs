@@ -11,6 +11,7 @@ use process::Ended;
 use process::Stream;
 use tokio::task::JoinSet;
 
+use crate::api;
 use crate::clock::Backoff;
 use crate::config::Config;
 use crate::config::Host;
@@ -107,5 +108,15 @@ async fn dial(agents: &Agents, config: &Config, name: &AgentName, host: &Host) -
     match (said.pop(), ended) {
         (Some(line), Ended::Exit(_)) => format!("ssh says: {line}"),
         (_, ended) => format!("ssh {ended}"),
+    }
+}
+
+impl Agents {
+    /// How the hosts stand that are dialled by ssh.
+    #[must_use]
+    pub fn dialled(&self) -> Vec<api::Agent> {
+        let config = self.config.now();
+        let names = config.hosts.iter().filter(|(_, host)| host.is_dialled).map(|(name, _)| name);
+        names.map(|name| self.seat_of(name).view(name)).collect()
     }
 }

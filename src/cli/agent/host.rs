@@ -5,10 +5,12 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use serde::Deserialize;
-use serde::Serialize;
 
 use crate::cli::agent::place;
+use crate::cli::agent::place::configuration;
+use crate::cli::agent::plan::Changed;
+use crate::cli::agent::plan::Standing;
+use crate::cli::agent::plan::Starting;
 use crate::cli::agent::remote::PROGRAM;
 use crate::cli::agent::service;
 use crate::cli::agent::service::Keeper;
@@ -19,7 +21,6 @@ use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::config::Config;
 use crate::line::Identity;
-use crate::model::AgentName;
 
 /// No plan is longer.
 const MOST_PLAN_BYTES: u64 = 1 << 20;
@@ -40,49 +41,6 @@ pub(super) enum Act {
     Remove,
 }
 
-/// How a host stands.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Standing {
-    /// The name that it is enrolled as.
-    pub(super) enrolled: Option<AgentName>,
-    /// The name of `[agent]` in its configuration.
-    pub(super) configured: Option<AgentName>,
-    /// Whether the server runs.
-    pub(super) is_running: bool,
-}
-
-/// What is wanted of a host.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Plan {
-    /// The agent that dials its control plane; none: the control plane dials.
-    pub(super) agent: Option<PlannedAgent>,
-    /// The user that ssh logs in as.
-    pub(super) uid: u32,
-}
-
-/// An agent that dials.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct PlannedAgent {
-    pub(super) name: AgentName,
-    /// The control plane.
-    pub(super) url: url::Url,
-    /// Certificates that are trusted besides the host's own (PEM).
-    pub(super) ca_pem: Option<String>,
-}
-
-/// What was changed, each in a few words.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Changed {
-    pub(super) changed: Vec<String>,
-}
-
-/// How the server is to be started.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Starting {
-    /// Something was changed that counts only after a restart.
-    pub(super) again: bool,
-}
-
 pub(super) async fn run(global: &Global, output: &Output, act: &Act) -> anyhow::Result<u8> {
     match act {
         Act::Look => output.json_line(&look(global).await?),
@@ -99,14 +57,6 @@ fn read<T: serde::de::DeserializeOwned>() -> anyhow::Result<T> {
     let mut text = String::new();
     std::io::stdin().take(MOST_PLAN_BYTES).read_to_string(&mut text).context("Standard input could not be read")?;
     serde_json::from_str(&text).context("Standard input does not say what is wanted; this command is for `tagalong agent install`")
-}
-
-/// The configuration, where there is one.
-///
-/// # Errors
-/// When it is there and wrong.
-pub(super) fn configuration(global: &Global) -> anyhow::Result<Option<Config>> {
-    if global.config.exists() { Ok(Some(Config::load(&global.config)?)) } else { Ok(None) }
 }
 
 async fn look(global: &Global) -> anyhow::Result<Standing> {

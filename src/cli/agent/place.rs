@@ -10,9 +10,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use crate::cli::agent::host::Plan;
-use crate::cli::agent::host::PlannedAgent;
-use crate::cli::agent::host::configuration;
+use crate::cli::agent::plan::Plan;
+use crate::cli::agent::plan::PlannedAgent;
 use crate::cli::agent::remote::NEW_PROGRAM;
 use crate::cli::agent::remote::PACKAGED_PROGRAM;
 use crate::cli::agent::remote::PROGRAM;
@@ -20,6 +19,7 @@ use crate::cli::agent::service;
 use crate::cli::agent::service::UNIT_FILE;
 use crate::cli::doctor::account::Account;
 use crate::cli::global::Global;
+use crate::config::Config;
 
 /// Where an agent keeps its state if its configuration does not say so.
 pub(super) const DATA_DIR: &str = "/var/lib/tagalong";
@@ -34,6 +34,14 @@ const UNIT_TEXT: &str = include_str!("../../../config/tagalong.service");
 pub(super) fn installed() -> PathBuf {
     let ours = Path::new(PROGRAM);
     if ours.exists() || !Path::new(PACKAGED).exists() { ours.to_owned() } else { PACKAGED.into() }
+}
+
+/// The configuration, where there is one.
+///
+/// # Errors
+/// When it is there and wrong.
+pub(super) fn configuration(global: &Global) -> anyhow::Result<Option<Config>> {
+    if global.config.exists() { Ok(Some(Config::load(&global.config)?)) } else { Ok(None) }
 }
 
 /// Puts everything in place that is missing, and says what that was.

@@ -26,7 +26,7 @@ pub(super) const NEW_PROGRAM: &str = "/usr/local/bin/.tagalong.new";
 /// Where a package puts it.
 pub(super) const PACKAGED_PROGRAM: &str = "/usr/bin/tagalong";
 /// How long a question may take.
-const ASK: Duration = Duration::from_secs(60);
+const ASK: Duration = Duration::from_mins(1);
 /// How long may be copied on a slow line.
 const COPY: Duration = Duration::from_mins(30);
 

@@ -26,7 +26,7 @@ pub(super) const UNIT: &str = "tagalong.service";
 pub(super) const UNIT_FILE: &str = "/etc/systemd/system/tagalong.service";
 const PACKAGED_UNIT: &str = "/lib/systemd/system/tagalong.service";
 /// How long a server may take until it answers.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// How long it may take until it has ended.
 const STOP: Duration = Duration::from_secs(70);
 /// How often it is looked.

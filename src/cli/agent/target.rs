@@ -1,5 +1,6 @@
 //! Which host is meant: one of the configuration, or one that somebody typed and whose key nobody knows yet.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -49,7 +50,7 @@ impl Target {
     /// # Errors
     /// When a key is missing that should be compared, or the configuration says something else than what was typed.
     pub(super) fn remote(&self, global: &Global, name: Option<&AgentName>) -> anyhow::Result<(Remote, bool)> {
-        let hosts = if global.config.exists() { Config::load(&global.config)?.hosts } else { Default::default() };
+        let hosts = if global.config.exists() { Config::load(&global.config)?.hosts } else { BTreeMap::default() };
         let way = &self.way;
         let typed = |text: &str, port: u16, identity: &Option<PathBuf>| {
             let identity = identity.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));

@@ -2,8 +2,8 @@
 
 use crate::api;
 use crate::api::AgentState;
-use crate::cli::agent::host::Changed;
 use crate::cli::agent::install::seen;
+use crate::cli::agent::plan::Changed;
 use crate::cli::agent::remote::PROGRAM;
 use crate::cli::agent::target::Target;
 use crate::cli::agent::target::show_taken;
